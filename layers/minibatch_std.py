@@ -1,0 +1,87 @@
+"""The standard deviation over groups of a batch, appended as feature maps."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+from keras import ops
+
+
+@keras.saving.register_keras_serializable(package="growgan")
+class MinibatchStd(keras.layers.Layer):
+    """Append how much the samples of a group differ, so that a critic sees a lack of variety.
+
+    A batch of N is split into N/G groups of `G = min(group_size, N)` samples, whose members are
+    strided through the batch: sample i belongs to group `i mod (N/G)`. For each group
+    `s = mean_{h,w,c} sqrt(var_group(x) + epsilon)` with the biased variance, in float32 at least;
+    it becomes one constant map for every sample of that group.
+
+    Args:
+        group_size: Samples per group. The batch must be a multiple of it, or smaller than it.
+        features: Number of maps: the channels are averaged in that many equal parts.
+        epsilon: Added to the variance; keeps the gradient finite where samples agree.
+
+    Call: `(batch, height, width, channels) → (batch, height, width, channels + features)`.
+
+    Raises:
+        ValueError: if the batch does not divide into groups, or the channels into features.
+
+    Example:
+        >>> MinibatchStd()(keras.ops.ones((8, 4, 4, 16))).shape
+        TensorShape([8, 4, 4, 17])
+
+    Source: arXiv:1710.10196, section 3; groups and `features` from arXiv:1812.04948's code.
+    """
+
+    def __init__(
+        self, group_size: int = 4, features: int = 1, epsilon: float = 1e-8, **kwargs: Any
+    ) -> None:
+        super().__init__(**kwargs)
+        if group_size < 1:
+            raise ValueError(f"`group_size` must be at least 1. Received: group_size={group_size}")
+        if features < 1:
+            raise ValueError(f"`features` must be at least 1. Received: features={features}")
+        self.group_size = group_size
+        self.features = features
+        self.epsilon = epsilon
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        channels = input_shape[-1]
+        if channels is None or channels % self.features:
+            raise ValueError(
+                f"the number of channels must be a multiple of `features`={self.features}. "
+                f"Received: channels={channels}"
+            )
+
+    def call(self, inputs: Any) -> Any:
+        batch, height, width, channels = ops.shape(inputs)
+        if isinstance(batch, int):
+            group = min(self.group_size, batch)
+            if batch % group:
+                raise ValueError(
+                    f"the batch must be a multiple of `group_size`={self.group_size}. "
+                    f"Received: batch={batch}"
+                )
+        else:
+            group = ops.minimum(self.group_size, batch)
+        x = ops.cast(inputs, keras.backend.result_type(self.compute_dtype, "float32"))
+        x = ops.reshape(x, (group, -1, height, width, self.features, channels // self.features))
+        x = x - ops.mean(x, axis=0, keepdims=True)
+        deviation = ops.sqrt(ops.mean(ops.square(x), axis=0) + self.epsilon)
+        statistic = ops.mean(deviation, axis=(1, 2, 4))
+        statistic = ops.reshape(statistic, (1, -1, 1, 1, self.features))
+        maps = ops.broadcast_to(statistic, (group, batch // group, height, width, self.features))
+        maps = ops.reshape(maps, (batch, height, width, self.features))
+        return ops.concatenate([inputs, ops.cast(maps, self.compute_dtype)], axis=-1)
+
+    def compute_output_shape(self, input_shape: tuple[Any, ...]) -> tuple[int | None, ...]:
+        return (*input_shape[:-1], input_shape[-1] + self.features)
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            **super().get_config(),
+            "group_size": self.group_size,
+            "features": self.features,
+            "epsilon": self.epsilon,
+        }

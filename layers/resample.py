@@ -1,0 +1,116 @@
+"""Nearest-neighbour enlargement and box-filter reduction by a whole factor."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+from keras import ops
+
+
+def nearest_up(images: Any, factor: int) -> Any:
+    """`(batch, height, width, channels) → (batch, height·factor, width·factor, channels)`.
+
+    Every pixel becomes a `factor`×`factor` square. Made of a broadcast, whose gradient of any order
+    is a sum or a broadcast again.
+    """
+    batch, height, width, channels = ops.shape(images)
+    squares = ops.broadcast_to(
+        ops.reshape(images, (batch, height, 1, width, 1, channels)),
+        (batch, height, factor, width, factor, channels),
+    )
+    return ops.reshape(squares, (batch, height * factor, width * factor, channels))
+
+
+def box_down(images: Any, factor: int) -> Any:
+    """`(batch, height, width, channels) → (batch, height/factor, width/factor, channels)`.
+
+    Every `factor`×`factor` square becomes its mean.
+    """
+    reduced_shape(images.shape, factor)  # Pooling would drop the rows and columns left over.
+    return ops.average_pool(images, pool_size=factor, strides=factor, padding="valid")
+
+
+def enlarged_shape(shape: Sequence[int | None], factor: int) -> tuple[int | None, ...]:
+    """The shape that `nearest_up` gives: sides times `factor`, where they are known."""
+    batch, height, width, channels = shape
+    return (batch, height and height * factor, width and width * factor, channels)
+
+
+def reduced_shape(shape: Sequence[int | None], factor: int) -> tuple[int | None, ...]:
+    """The shape that `box_down` gives: sides over `factor`, where they are known.
+
+    Raises:
+        ValueError: if a known side is not a multiple of `factor`.
+    """
+    batch, height, width, channels = shape
+    if (height or 0) % factor or (width or 0) % factor:
+        raise ValueError(
+            f"the height and the width must be multiples of {factor} to be reduced by it. "
+            f"Received: height={height}, width={width}"
+        )
+    return (batch, height and height // factor, width and width // factor, channels)
+
+
+class _Resample2D(keras.layers.Layer):
+    def __init__(self, factor: int = 2, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        if factor < 1:
+            raise ValueError(f"`factor` must be at least 1. Received: factor={factor}")
+        self.factor = factor
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "factor": self.factor}
+
+
+@keras.saving.register_keras_serializable(package="growgan")
+class NearestUp2D(_Resample2D):
+    """Enlarge by a whole factor, repeating every pixel.
+
+    Args:
+        factor: How many times larger each side becomes.
+
+    Call: `(batch, height, width, channels) → (batch, height·factor, width·factor, channels)`.
+
+    Raises:
+        ValueError: if `factor` is not positive.
+
+    Example:
+        >>> NearestUp2D()(keras.ops.ones((1, 2, 2, 3))).shape
+        TensorShape([1, 4, 4, 3])
+
+    Source: arXiv:1710.10196, section 2.
+    """
+
+    def call(self, inputs: Any) -> Any:
+        return nearest_up(inputs, self.factor)
+
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        return enlarged_shape(input_shape, self.factor)
+
+
+@keras.saving.register_keras_serializable(package="growgan")
+class BoxDown2D(_Resample2D):
+    """Reduce by a whole factor, averaging each square of pixels.
+
+    Args:
+        factor: How many times smaller each side becomes.
+
+    Call: `(batch, height, width, channels) → (batch, height/factor, width/factor, channels)`.
+
+    Raises:
+        ValueError: if `factor` is not positive, or a side is not a multiple of it.
+
+    Example:
+        >>> BoxDown2D()(keras.ops.ones((1, 4, 4, 3))).shape
+        TensorShape([1, 2, 2, 3])
+
+    Source: arXiv:1710.10196, section 2.
+    """
+
+    def call(self, inputs: Any) -> Any:
+        return box_down(inputs, self.factor)
+
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        return reduced_shape(input_shape, self.factor)

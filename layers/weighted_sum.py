@@ -1,0 +1,61 @@
+"""The fade-in of a new resolution."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+from keras import ops
+
+
+@keras.saving.register_keras_serializable(package="growgan")
+class WeightedSum(keras.layers.Layer):
+    """Blend the old and the new path of a growing network.
+
+    `y = (1 - alpha) * old + alpha * new`, exactly `old` at 0 and `new` at 1, in float32 at least.
+
+    `alpha` is a weight that is assigned, not trained: a change of it needs no new trace.
+
+    Args:
+        alpha: Its first value, from 0 to 1.
+
+    Call: `[old, new]`, both `(batch, height, width, channels) → same`.
+
+    Raises:
+        ValueError: if `alpha` is outside 0 to 1.
+
+    Example:
+        >>> float(WeightedSum(0.25)([keras.ops.zeros((1,)), keras.ops.ones((1,))])[0])
+        0.25
+
+    Source: arXiv:1710.10196, section 2, figure 2.
+    """
+
+    def __init__(self, alpha: float = 1.0, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        if not 0.0 <= alpha <= 1.0:
+            raise ValueError(f"`alpha` must be from 0 to 1. Received: alpha={alpha}")
+        self.initial_alpha = alpha
+
+    def build(self, input_shape: list[tuple[int | None, ...]]) -> None:
+        self.alpha = self.add_weight(
+            shape=(),
+            initializer=keras.initializers.Constant(self.initial_alpha),
+            trainable=False,
+            autocast=False,
+            name="alpha",
+        )
+
+    def call(self, inputs: list[Any]) -> Any:
+        dtype = keras.backend.result_type(self.compute_dtype, "float32")
+        old, new = (ops.cast(x, dtype) for x in inputs)
+        alpha = ops.cast(self.alpha, dtype)
+        return ops.cast((1.0 - alpha) * old + alpha * new, self.compute_dtype)
+
+    def compute_output_shape(
+        self, input_shape: list[tuple[int | None, ...]]
+    ) -> tuple[int | None, ...]:
+        return input_shape[0]
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "alpha": self.initial_alpha}

@@ -1,0 +1,1 @@
+"""The process: configuration, data, networks, objectives, training and the command line."""

@@ -1,0 +1,194 @@
+"""The configuration of a run: frozen, checked, and refusing keys that it does not know."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic.functional_validators import AfterValidator
+
+from pipeline.schedule import Schedule, at_resolution, progressive
+
+LARGEST_RESOLUTION = 1024
+
+
+def _power_of_two(resolution: int) -> int:
+    if not 4 <= resolution <= LARGEST_RESOLUTION or resolution & (resolution - 1):
+        raise ValueError(f"must be a power of two from 4 to {LARGEST_RESOLUTION}")
+    return resolution
+
+
+Resolution = Annotated[int, AfterValidator(_power_of_two)]
+Count = Annotated[int, Field(ge=1)]
+Images = Annotated[int, Field(ge=0)]
+Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
+class Section(BaseModel):
+    """Part of a configuration."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class DataConfig(Section):
+    """Which pictures, and how they become square images of one kind."""
+
+    source: str | None = None
+    """A folder of pictures (class sub-folders are labels), a zip of such, a folder of MNIST idx
+    files, or `digits`: the handwritten digits that come with scikit-learn."""
+    channels: Literal[1, 3] = 3
+    """1 for grey, 3 for RGB."""
+    fit: Literal["crop", "pad"] = "crop"
+    """`crop`: the largest centred square, resized. `pad`: centred on black, reduced if too large
+    and never enlarged."""
+    mirror: bool = False
+    """Whether each image is shown mirrored left to right half of the time."""
+    labels: bool = False
+    """Whether networks are conditioned on the class labels."""
+    on_corrupt: Literal["fail", "skip"] = "fail"
+    """What a file that is no readable picture does: stop, or be named, counted and left out."""
+    records: Path = Path("records")
+    """Folder in which prepared sets are kept, one sub-folder for each content and preparation."""
+
+
+class NetworkConfig(Section):
+    """The generator and the discriminator."""
+
+    family: Literal["progan"] = "progan"
+    """Architecture."""
+    latent_size: Count = 512
+    """Length of a latent vector."""
+    fmap_base: Count = 8192
+    """Feature maps at resolution 2^r are `min(fmap_base / 2^(r-1), fmap_max)`."""
+    fmap_max: Count = 512
+    """Most feature maps of any layer."""
+    stddev_group: Count = 4
+    """Samples per group of the minibatch standard deviation."""
+    fused: bool = True
+    """Whether resampling is done inside the convolutions: the same result, less arithmetic."""
+
+
+class ObjectiveConfig(Section):
+    """What the two networks minimise."""
+
+    name: Literal["wgan_gp"] = "wgan_gp"
+    """Wasserstein critic with gradient penalty."""
+    gradient_penalty: Weight = 10.0
+    """Weight of `(‖∇D‖ - 1)²`."""
+    penalty_size: Literal["phase", "final"] = "phase"
+    """Where the norm is measured: on the images of the phase, or, as the official code does, on
+    those images enlarged to the final size, where it is `resolution / final` times as large."""
+    drift: Weight = 0.001
+    """Weight of `D(real)²`."""
+    label_weight: Weight = 1.0
+    """Weight of the label cross-entropy when `data.labels` is on."""
+
+
+class ScheduleConfig(Section):
+    """Sizes, and how long each is faded in and held.
+
+    A mapping gives values from a resolution on: `{4: 128, 32: 64}` is 128 at 4, 8 and 16 px and 64
+    from 32 px on.
+    """
+
+    resolution: Resolution
+    """Final side of the images in pixels."""
+    start_resolution: Resolution = 4
+    """First side of the images in pixels."""
+    hold_images: Images | dict[Resolution, Images] = 600_000
+    """Images for which a size is trained after its fade."""
+    fade_images: Images | dict[Resolution, Images] = 600_000
+    """Images over which a size is faded in."""
+    batch_size: Count | dict[Resolution, Count] = 16
+    """Images per step over all replicas."""
+    learning_rate: Rate | dict[Resolution, Rate] = 0.001
+    """Adam's step size."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> ScheduleConfig:
+        if self.start_resolution > self.resolution:
+            raise ValueError(
+                "`schedule.start_resolution` must not exceed `schedule.resolution`. "
+                f"Received: {self.start_resolution} and {self.resolution}"
+            )
+        for name in ("hold_images", "fade_images", "batch_size", "learning_rate"):
+            first = self.start_resolution * (2 if name == "fade_images" else 1)
+            if first <= self.resolution:
+                try:
+                    at_resolution(getattr(self, name), first)
+                except ValueError as error:
+                    raise ValueError(f"`schedule.{name}`: {error}") from error
+        if self.build().total_images == 0:
+            raise ValueError("`schedule` must train for at least one image. Received: none")
+        return self
+
+    def build(self) -> Schedule:
+        """The phases of the run."""
+        return progressive(**{name: getattr(self, name) for name in type(self).model_fields})
+
+
+class OptimizerConfig(Section):
+    """Adam, reset at both ends of every fade, and the moving average of the generator."""
+
+    beta_1: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Decay of Adam's first moment."""
+    beta_2: Annotated[float, Field(ge=0, lt=1)] = 0.99
+    """Decay of Adam's second moment."""
+    epsilon: Rate = 1e-8
+    """Added to the root of Adam's second moment."""
+    average_half_life: Rate = 10_000.0
+    """Images after which a generator's share in the average has halved."""
+    average_decay: Annotated[float, Field(ge=0, lt=1)] | None = None
+    """Decay of the average per step (ProGAN: 0.999), in place of the half-life."""
+
+
+class RunConfig(Section):
+    """How the run is carried out; of these keys only `seed` and `precision` change its result."""
+
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
+    """From which all randomness follows."""
+    precision: Literal["float32", "mixed_bfloat16"] = "float32"
+    """Compute dtype; weights and statistics are float32 in both."""
+    strategy: Literal["one_device", "mirrored"] = "one_device"
+    """The `tf.distribute` strategy: one device, or every local device of a kind."""
+    intra_op_threads: Count | None = None
+    """Threads within one operation, None for one a core. On few cores 1 is fastest up to 16 px."""
+    jit_compile: bool = False
+    """Whether steps are compiled by XLA: slower on CPU."""
+    log_images: Count = 1_000
+    """Images between two entries in the log, `metrics.jsonl` and TensorBoard."""
+    sample_images: Count = 10_000
+    """Images between two grids of samples."""
+    checkpoint_images: Count = 10_000
+    """Images between two checkpoints."""
+    keep_checkpoints: Count = 2
+    """Newest checkpoints that are kept."""
+
+
+class Config(Section):
+    """Everything that defines a run."""
+
+    data: DataConfig = DataConfig()
+    network: NetworkConfig = NetworkConfig()
+    objective: ObjectiveConfig = ObjectiveConfig()
+    schedule: ScheduleConfig
+    optimizer: OptimizerConfig = OptimizerConfig()
+    run: RunConfig = RunConfig()
+
+    @model_validator(mode="after")
+    def _groups_divide(self) -> Config:
+        if self.network.fmap_base < self.schedule.resolution // 2:
+            raise ValueError(
+                "`network.fmap_base` must leave a feature map at the last resolution: at least "
+                f"{self.schedule.resolution // 2}. Received: {self.network.fmap_base}"
+            )
+        for phase in self.schedule.build().phases:
+            group = min(self.network.stddev_group, phase.batch_size)
+            if phase.batch_size % group:
+                raise ValueError(
+                    "`schedule.batch_size` must be a multiple of `network.stddev_group`. "
+                    f"Received: {phase.batch_size} at {phase.resolution} px and {group}"
+                )
+        return self

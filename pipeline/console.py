@@ -1,0 +1,116 @@
+"""What a person sees of a run: bars in a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from pipeline.training.trainer import Listener
+
+if TYPE_CHECKING:
+    from pipeline.schedule import Schedule
+    from pipeline.training.trainer import Moment
+
+
+class TrainingDisplay(Listener):
+    """Where a run stands: phase, alpha, speed, time left and losses.
+
+    Args:
+        console: Where to; a bar if it is a terminal, else a line for each entry.
+        schedule: Of the run.
+    """
+
+    def __init__(self, console: Console, schedule: Schedule) -> None:
+        self._console = console
+        self._schedule = schedule
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.percentage:>3.0f}%"),
+            TimeElapsedColumn(),
+            TextColumn("{task.fields[numbers]}"),
+            console=console,
+            disable=not console.is_terminal,
+        )
+        self._task = self._progress.add_task("", total=schedule.total_images, numbers="")
+
+    def __enter__(self) -> TrainingDisplay:
+        self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()
+
+    def phase_started(self, moment: Moment) -> None:
+        """Show the phase's name."""
+        name = moment.progress.phase.name
+        self._progress.update(
+            self._task, description=name, completed=moment.images_seen, numbers="preparing"
+        )
+        if not self._console.is_terminal:
+            self._say(f"{name}: from {moment.images_seen} images on")
+
+    def logged(self, moment: Moment) -> None:
+        """Show the numbers."""
+        numbers = (
+            f"{moment.images_per_second:.0f} img/s, {self._time_left(moment)} left, "
+            f"alpha {moment.progress.alpha:.2f}, critic {moment.metrics['critic_loss']:.3f}, "
+            f"generator {moment.metrics['generator_loss']:.3f}"
+        )
+        self._progress.update(self._task, completed=moment.images_seen, numbers=numbers)
+        if not self._console.is_terminal:
+            total = self._schedule.total_images
+            self._say(
+                f"{moment.progress.phase.name}: {moment.images_seen}/{total} images, {numbers}"
+            )
+
+    def saved(self, moment: Moment, folder: Path) -> None:
+        """Say so, where there is no bar."""
+        if not self._console.is_terminal:
+            self._say(f"checkpoint {folder}")
+
+    def _say(self, text: str) -> None:
+        self._console.print(text, highlight=False, soft_wrap=True)
+
+    def _time_left(self, moment: Moment) -> str:
+        seconds = seconds_left(self._schedule, moment)
+        return f"{seconds / 60:.0f} min" if seconds >= 90 else f"{seconds:.0f} s"
+
+
+def seconds_left(schedule: Schedule, moment: Moment) -> float:
+    """Estimated seconds to the end: an image's cost grows with its number of pixels.
+
+    A guess that overrates small sizes, whose steps are bound by overhead; good within a phase.
+    """
+    if not moment.images_per_second:
+        return 0.0
+    here = moment.progress.phase.resolution
+    work = 0.0
+    for start, phase in zip(schedule.starts, schedule.phases, strict=True):
+        images = max(0, start + phase.images - max(start, moment.images_seen))
+        work += images * (phase.resolution / here) ** 2
+    return work / moment.images_per_second
+
+
+def reporter(console: Console, title: str) -> tuple[Progress, Callable[[int, int], None]]:
+    """A bar for counted work, and the function that moves it: `(done, total)`."""
+    progress = Progress(
+        TextColumn(title),
+        BarColumn(),
+        TextColumn("{task.completed}/{task.total}"),
+        TimeRemainingColumn(),
+        console=console,
+        disable=not console.is_terminal,
+    )
+    task = progress.add_task(title, total=None)
+
+    def report(done: int, total: int) -> None:
+        progress.update(task, completed=done, total=total)
+        if not console.is_terminal and (done == total or done % 10_000 == 0):
+            console.print(f"{title}: {done}/{total}", highlight=False)
+
+    return progress, report

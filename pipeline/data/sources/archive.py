@@ -1,0 +1,57 @@
+"""Pictures in a zip, read in place: nothing is ever extracted."""
+
+from __future__ import annotations
+
+import zipfile
+import zlib
+from functools import partial
+from pathlib import Path
+
+from pipeline.data.sources.files import Files, files_source
+from pipeline.errors import UserError
+
+LARGEST_ENTRY = 256 * 2**20
+"""Most bytes a picture may unpack to; a larger one counts as corrupt."""
+
+
+def open_archive(path: Path, inner: str = "") -> Files:
+    """The pictures in a zip, or in one folder of it; class sub-folders are labels.
+
+    Args:
+        path: The zip.
+        inner: A folder inside it, or empty for all.
+
+    Raises:
+        UserError: if it is no zip, an entry's name is absolute or leaves the zip, there is no
+            picture, or its folders are no labelled set.
+    """
+    try:
+        archive = zipfile.ZipFile(path)
+    except (OSError, zipfile.BadZipFile) as error:
+        raise UserError(f"a zip must be readable. Received: {path} ({error})") from error
+    root = f"{inner}/" if inner else ""
+    entries = {}
+    for info in archive.infolist():
+        name = info.filename.replace("\\", "/")
+        if name.startswith("/") or name[1:2] == ":" or ".." in name.split("/"):
+            raise UserError(
+                "a zip's entries must have relative names without `..`. "
+                f"Received: {info.filename!r} in {path}"
+            )
+        if name.startswith(root):
+            entries[name.removeprefix(root)] = info
+    name = "-".join([path.stem, *inner.split("/")]) if inner else path.stem
+    place = f"{path}/{inner}" if inner else str(path)
+    return files_source(name, place, entries, partial(_content, archive, entries))
+
+
+def _content(archive: zipfile.ZipFile, entries: dict[str, zipfile.ZipInfo], name: str) -> bytes:
+    info = entries[name]
+    # `zipfile` never unpacks more than the stated size, so the statement is all there is to check.
+    if info.file_size > LARGEST_ENTRY:
+        raise OSError(f"unpacks to {info.file_size} bytes, more than {LARGEST_ENTRY}")
+    try:
+        return archive.read(info)
+    # A wrong checksum, a password, an unknown compression, a broken stream.
+    except (zipfile.BadZipFile, RuntimeError, zlib.error, EOFError) as error:
+        raise OSError(str(error)) from error

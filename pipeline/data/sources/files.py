@@ -1,0 +1,115 @@
+"""Pictures kept as files under one root: which files count, and which class each belongs to."""
+
+from __future__ import annotations
+
+import io
+import posixpath
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from functools import partial
+
+import PIL.Image
+
+from pipeline.data.sources.source import Picture
+from pipeline.errors import UserError
+
+EXTENSIONS = (
+    ".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp",
+)  # fmt: skip
+# Whatever the extension says; others of Pillow's decoders, such as EPS, run outside programs.
+FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
+SPLITS = {"train", "test", "val", "valid", "validation", "eval"}
+
+
+@dataclass(frozen=True)
+class Files:
+    """A source whose pictures are encoded files.
+
+    Args:
+        name: A short name.
+        classes: Names of the classes, or empty.
+        labels: File name to index into `classes`, or to None, sorted by file name.
+        content: Reads the bytes of a file. Raises OSError.
+    """
+
+    name: str
+    classes: tuple[str, ...]
+    labels: dict[str, int | None]
+    content: Callable[[str], bytes]
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __iter__(self) -> Iterator[Picture]:
+        for file, label in self.labels.items():
+            content = partial(self.content, file)
+            yield Picture(file, label, content, partial(_decoded, content))
+
+
+def files_source(
+    name: str, place: str, files: Iterable[str], content: Callable[[str], bytes]
+) -> Files:
+    """A source of those files that are pictures by their extension.
+
+    Files and folders whose names begin with a dot, or lie in the `__MACOSX` of a zip, are ignored.
+
+    Args:
+        name: A short name.
+        place: Where the files are, for messages.
+        files: Names relative to the root, parts separated by `/`.
+        content: Reads the bytes of a file. Raises OSError.
+
+    Raises:
+        UserError: if no file is a picture, or their folders are not one labelled set.
+    """
+    pictures = sorted(file for file in files if _is_picture(file))
+    if not pictures:
+        raise UserError(
+            f"a source must hold pictures ({' '.join(EXTENSIONS)}). Received: {place}, with none"
+        )
+    named = class_of_each(place, pictures)
+    classes = tuple(sorted({value for value in named.values() if value is not None}))
+    index = {value: number for number, value in enumerate(classes)}
+    labels = {file: None if value is None else index[value] for file, value in named.items()}
+    return Files(name, classes, labels, content)
+
+
+def class_of_each(place: str, files: list[str]) -> dict[str, str | None]:
+    """The class of each file: the first folder below the deepest folder that holds them all.
+
+    So a folder that merely wraps the set is no class, and pictures that all lie in one folder are
+    not labelled.
+
+    Raises:
+        UserError: if pictures lie beside class folders, or the folders are splits such as `train`.
+    """
+    wrapper = posixpath.commonpath([posixpath.dirname(file) for file in files])
+    inner = {file: file.removeprefix(f"{wrapper}/") if wrapper else file for file in files}
+    loose = [file for file, rest in inner.items() if "/" not in rest]
+    if len(loose) == len(files):
+        return dict.fromkeys(files)
+    if loose:
+        raise UserError(
+            "pictures must lie either all in class folders or all in one folder. "
+            f"Received: {place}, with {len(loose)} beside its folders, such as {loose[0]}"
+        )
+    classes: dict[str, str | None] = {file: rest.split("/")[0] for file, rest in inner.items()}
+    folders = sorted({str(value) for value in classes.values()})
+    if SPLITS.issuperset(folder.lower() for folder in folders):
+        raise UserError(
+            "folders in a source must be classes, not splits. "
+            f"Received: {place}, with {', '.join(folders)}; name one, as in "
+            f"{posixpath.join(place, wrapper, folders[-1])}"
+        )
+    return classes
+
+
+def _is_picture(file: str) -> bool:
+    hidden = any(part.startswith(".") or part == "__MACOSX" for part in file.split("/"))
+    return not hidden and file.lower().endswith(EXTENSIONS)
+
+
+def _decoded(content: Callable[[], bytes]) -> PIL.Image.Image:
+    image = PIL.Image.open(io.BytesIO(content()), formats=FORMATS)
+    image.load()
+    return image

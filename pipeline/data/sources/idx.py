@@ -1,0 +1,79 @@
+"""Pictures in the idx files of MNIST and its relatives, compressed by gzip or not."""
+
+from __future__ import annotations
+
+import gzip
+import math
+import struct
+import zlib
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from pipeline.data.sources.arrays import Arrays, arrays_source
+from pipeline.errors import UserError
+
+TRAIN_IMAGES = "train-images-idx3-ubyte"
+UNSIGNED_BYTE = 8
+LARGEST_FILE = 2**32
+"""Most bytes of pixels or labels: all are held in memory."""
+
+
+def idx_images_in(folder: Path) -> Path | None:
+    """The training images in a folder of idx files, or None if it is no such folder."""
+    return _plain_or_gzip(folder / TRAIN_IMAGES)
+
+
+def open_idx(images_file: Path) -> Arrays:
+    """One set of idx images, with its labels if their file lies beside it.
+
+    Args:
+        images_file: `…images-idx3-ubyte` or `….gz`; its labels are `…labels-idx1-ubyte[.gz]`.
+
+    Raises:
+        UserError: if a file is damaged or empty, or images and labels differ in number.
+    """
+    stem = images_file.name.removesuffix(".gz")
+    labels_name = stem.replace("images", "labels").replace("idx3", "idx1")
+    labels_file = _plain_or_gzip(images_file.with_name(labels_name))
+    images = _array(images_file, dimensions=3)
+    if not images.size:
+        raise UserError(f"a source must hold pictures. Received: {images_file}, with none")
+    labels = None if labels_file is None else _array(labels_file, dimensions=1)
+    if labels is not None and len(labels) != len(images):
+        raise UserError(
+            "idx files must hold one label for each image. "
+            f"Received: {len(images)} in {images_file} and {len(labels)} in {labels_file}"
+        )
+    split = stem.partition("-images")[0]
+    return arrays_source(f"{images_file.resolve().parent.name}-{split}", images, labels)
+
+
+def _plain_or_gzip(path: Path) -> Path | None:
+    candidates = (path, path.with_name(f"{path.name}.gz"))
+    return next((candidate for candidate in candidates if candidate.is_file()), None)
+
+
+def _array(path: Path, *, dimensions: int) -> npt.NDArray[np.uint8]:
+    header_size = 4 + 4 * dimensions
+    try:
+        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+            header = file.read(header_size).ljust(header_size, b"\0")
+            magic, *shape = struct.unpack(f">{dimensions + 1}I", header)
+            size = math.prod(shape)
+            if magic != UNSIGNED_BYTE << 8 | dimensions or size > LARGEST_FILE:
+                raise UserError(
+                    f"an idx file of bytes in {dimensions} dimensions must begin with "
+                    f"{UNSIGNED_BYTE << 8 | dimensions:#010x} and hold at most {LARGEST_FILE} "
+                    f"bytes. Received: {path}, with {magic:#010x} and {size} bytes"
+                )
+            # One byte more than stated is enough to see that there are more.
+            values = file.read(size + 1)
+    except (OSError, EOFError, zlib.error) as error:
+        raise UserError(f"an idx file must be readable. Received: {path} ({error})") from error
+    if len(values) != size:
+        raise UserError(
+            f"an idx file must hold as many bytes as it states. Received: {path}, stating {shape}"
+        )
+    return np.frombuffer(values, np.uint8).reshape(shape)

@@ -1,0 +1,45 @@
+"""What every source of pictures offers, whatever it is read from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+import PIL.Image
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One picture of a source, not read yet.
+
+    Args:
+        name: How messages call it: a path inside the source, or a file and a number.
+        label: Index into the source's `classes`, or None.
+        content: Reads the stored bytes, undecoded; they identify the picture. Raises OSError if
+            they cannot be read.
+        read: Reads and decodes the picture. Raises whatever its decoder raises.
+    """
+
+    name: str
+    label: int | None
+    content: Callable[[], bytes]
+    read: Callable[[], PIL.Image.Image]
+
+
+class Source(Protocol):
+    """A set of pictures that is iterated in the same order every time."""
+
+    @property
+    def name(self) -> str:
+        """A short name for people, which need not be unique."""
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes, sorted as text; empty when the pictures are not labelled."""
+
+    def __len__(self) -> int:
+        """Number of pictures, unreadable ones included."""
+
+    def __iter__(self) -> Iterator[Picture]:
+        """The pictures, in a fixed order."""

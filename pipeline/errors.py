@@ -1,0 +1,5 @@
+"""The error that a person can mend: one line that states the rule and what came."""
+
+
+class UserError(Exception):
+    """Bad input, configuration or surroundings; the command line prints it and exits with 2."""

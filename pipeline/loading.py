@@ -1,0 +1,158 @@
+"""From a preset, a YAML file and `key=value` overrides to a checked configuration."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from pipeline.config import Config
+from pipeline.errors import UserError
+
+HOW = (
+    "strategy",
+    "intra_op_threads",
+    "log_images",
+    "sample_images",
+    "checkpoint_images",
+    "keep_checkpoints",
+)
+"""Keys of `run` that change how a run is carried out or watched, not what comes of it."""
+
+_PRESETS = resources.files("pipeline") / "presets"
+
+
+def preset_names() -> list[str]:
+    """Every preset, sorted."""
+    return sorted(
+        entry.name.removesuffix(".yaml")
+        for entry in _PRESETS.iterdir()
+        if entry.name.endswith(".yaml")
+    )
+
+
+def preset_text(name: str) -> str:
+    """The YAML text of a preset.
+
+    Raises:
+        UserError: if there is no such preset.
+    """
+    if name not in preset_names():
+        close = difflib.get_close_matches(name, preset_names(), n=1)
+        hint = f"; did you mean {close[0]}?" if close else ""
+        raise UserError(
+            f"`--config` must be a YAML file or one of {', '.join(preset_names())}. "
+            f"Received: {name}{hint}"
+        )
+    return (_PRESETS / f"{name}.yaml").read_text()
+
+
+def load(name: str, overrides: Sequence[str] = (), *, data: str | None = None) -> Config:
+    """The configuration of a preset or YAML file, with `section.key=value` overrides.
+
+    Args:
+        name: A preset, or the path of a YAML file.
+        overrides: `section.key=value`, the value in YAML; later ones win.
+        data: In place of `data.source`.
+
+    Raises:
+        UserError: if anything is unknown, of a wrong type or outside its range.
+    """
+    path = Path(name)
+    if path.suffix in (".yaml", ".yml"):
+        try:
+            text = path.read_text()
+        except (OSError, UnicodeDecodeError) as error:
+            raise UserError(f"`--config` must be a readable file. Received: {error}") from error
+    else:
+        text = preset_text(name)
+    if data is not None:
+        overrides = [*overrides, f"data.source={yaml.safe_dump(data).splitlines()[0]}"]
+    return config_from(text, overrides, origin=name)
+
+
+def config_from(text: str, overrides: Sequence[str] = (), *, origin: str) -> Config:
+    """The configuration in a YAML text, with overrides.
+
+    Raises:
+        UserError: as `load`.
+    """
+    values = _parse(text, origin)
+    if not isinstance(values, dict):
+        raise UserError(f"a configuration must be a mapping of sections. Received: {origin}")
+    for override in overrides:
+        _override(values, override)
+    try:
+        return Config.model_validate(values)
+    except ValidationError as error:
+        raise UserError("; ".join(_explain(detail) for detail in error.errors())) from error
+
+
+def differences(before: Config, after: Config) -> list[str]:
+    """What differs between two configurations and changes the result, as `key: before → after`."""
+    flat_before, flat_after = _flat(before.model_dump()), _flat(after.model_dump())
+    free = {f"run.{name}" for name in HOW} | {"data.records", "data.source"}
+    return [
+        f"{key}: {flat_before[key]} → {flat_after[key]}"
+        for key in flat_before
+        if key not in free and flat_before[key] != flat_after[key]
+    ]
+
+
+def _flat(sections: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    return {
+        f"{section}.{key}": value
+        for section, values in sections.items()
+        for key, value in values.items()
+    }
+
+
+def _parse(text: str, origin: str) -> Any:
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        reason = " ".join(str(error).split())
+        raise UserError(f"a configuration must be YAML. Received: {origin}: {reason}") from error
+
+
+def _override(values: dict[str, Any], override: str) -> None:
+    key, separator, text = override.partition("=")
+    path = key.strip().split(".")
+    if not separator or len(path) != 2:
+        raise UserError(f"`--set` must be section.key=value. Received: {override}")
+    section = values.setdefault(path[0], {})
+    if not isinstance(section, dict):
+        raise UserError(f"`{path[0]}` must be a section of keys. Received: {section}")
+    section[path[1]] = _parse(text, override)
+
+
+def _explain(detail: Any) -> str:
+    """One line for one of pydantic's complaints: the rule and what came."""
+    location = [part for part in detail["loc"] if isinstance(part, str) and "[" not in part]
+    key = ".".join(location[:2])
+    if detail["type"] == "extra_forbidden":
+        known = sorted(_known_keys(location[:-1]))
+        close = difflib.get_close_matches(location[-1], known, n=1)
+        hint = f" (did you mean {close[0]}?)" if close else ""
+        return f"`{key}` is no known key{hint}. Known here: {', '.join(known)}"
+    if detail["type"] == "missing":
+        return f"`{key}` must be set. Received: nothing"
+    rule = detail["msg"].removeprefix("Value error, ")
+    if "Received:" in rule:
+        return rule
+    rule = rule[0].lower() + rule[1:]
+    rule = rule.replace("input should be", "must be").replace("input should", "must")
+    return f"`{key}` {rule}. Received: {detail['input']}"
+
+
+def _known_keys(path: Sequence[str]) -> list[str]:
+    fields = Config.model_fields
+    for name in path:
+        section = fields[name].annotation
+        fields = section.model_fields if section is not None else {}
+    return list(fields)

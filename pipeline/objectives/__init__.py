@@ -1,0 +1,1 @@
+"""Adversarial losses and regularisers: pure functions of tensors."""

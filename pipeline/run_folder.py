@@ -1,0 +1,218 @@
+"""The folder of a run: its configuration, its lineage and its weights, where each is found."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from pipeline.config import Config
+from pipeline.errors import UserError
+from pipeline.loading import HOW, config_from, differences
+from savedmodels import atomic
+
+if TYPE_CHECKING:
+    import keras
+
+    from pipeline.data.records import RecordSet
+    from pipeline.training.checkpoints import Checkpoint
+
+PACKAGES = ("tensorflow", "keras", "numpy")
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """Where a run keeps what; nothing is read or written until a method is called."""
+
+    path: Path
+
+    @property
+    def tensorboard(self) -> Path:
+        """Event files."""
+        return self.path / "tensorboard"
+
+    @property
+    def samples(self) -> Path:
+        """Grids of fixed latents."""
+        return self.path / "samples"
+
+    @property
+    def savedmodels(self) -> Path:
+        """Exports: `<resolution>x<resolution>/<images seen>`."""
+        return self.path / "savedmodels"
+
+    @property
+    def metrics(self) -> Path:
+        """One JSON object a line."""
+        return self.path / "metrics.jsonl"
+
+    @property
+    def _config_file(self) -> Path:
+        return self.path / "config.yaml"
+
+    @property
+    def _manifest_file(self) -> Path:
+        return self.path / "manifest.json"
+
+    def exists(self) -> bool:
+        """Whether a run was started here."""
+        return self._config_file.is_file()
+
+    def start(self, config: Config, records: RecordSet, *, resume: bool) -> None:
+        """Write the configuration and the lineage, or check that a run can go on with them.
+
+        Raises:
+            UserError: if a run is here and `resume` is false, if it was started with another
+                configuration or data, or if the folder cannot be written.
+        """
+        if self.exists():
+            if not resume:
+                raise UserError(
+                    "`--out` must be a new folder, or a run's with `--resume`. "
+                    f"Received: {self.path}, which holds a run"
+                )
+            changed = differences(self.config(), config)
+            if changed:
+                raise UserError(
+                    "a run can only go on with the configuration it was started with. "
+                    f"Received: {'; '.join(changed)}"
+                )
+            before = self.manifest()["data"]["hash"]
+            if before != records.data_hash:
+                raise UserError(
+                    "a run can only go on with the data it was started with. "
+                    f"Received: content {records.data_hash[:12]}, not {before[:12]}"
+                )
+            return
+        if self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
+            raise UserError(
+                f"`--out` must be a new or empty folder. Received: {self.path}, which is neither"
+            )
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            self._write_manifest(_lineage(config, records))
+            # Last, as it is the mark of a run.
+            text = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
+            atomic.write_file(self._config_file, text)
+        except OSError as error:
+            raise UserError(f"`--out` must be writable. Received: {error}") from error
+
+    def config(self) -> Config:
+        """The configuration that the run was started with.
+
+        Raises:
+            UserError: if there is no run here, or its configuration is damaged.
+        """
+        if not self.exists():
+            raise UserError(f"a run folder holds a config.yaml. Received: {self.path}")
+        return config_from(self._config_file.read_text(), origin=str(self._config_file))
+
+    def manifest(self) -> dict[str, Any]:
+        """The lineage.
+
+        Raises:
+            UserError: if it is missing or damaged.
+        """
+        try:
+            manifest: dict[str, Any] = json.loads(self._manifest_file.read_text())
+        except (OSError, ValueError) as error:
+            raise UserError(f"a run needs its lineage. Received: {error}") from error
+        return manifest
+
+    def add_to_manifest(self, **entries: Any) -> None:
+        """Set top-level entries of the lineage."""
+        self._write_manifest({**self.manifest(), **entries})
+
+    def _write_manifest(self, manifest: Mapping[str, Any]) -> None:
+        atomic.write_file(self._manifest_file, json.dumps(manifest, indent=2) + "\n")
+
+    def newest_checkpoint(self) -> Checkpoint:
+        """The newest checkpoint.
+
+        Raises:
+            UserError: if there is none yet.
+        """
+        from pipeline.training.checkpoints import all_in
+
+        saved = all_in(self.path)
+        if not saved:
+            raise UserError(f"a run must have a checkpoint first. Received: {self.path}, with none")
+        return saved[-1]
+
+    def average(self, checkpoint: Checkpoint) -> keras.Model:
+        """The generator's average as it stands in a checkpoint.
+
+        Call: latents `(batch, latent_size)`, with labels `[latents, (batch, classes)]`, →
+        float32 images of the checkpoint's phase.
+        """
+        from pipeline.networks.progan import Generator
+
+        config = self.config()
+        phase = config.schedule.build().phases[checkpoint.position.phase]
+        classes = self.manifest()["data"]["classes"] if config.data.labels else []
+        model = Generator(
+            config.network,
+            channels=config.data.channels,
+            label_size=len(classes),
+            name="average",
+        ).model(phase.resolution, fading=phase.fading)
+        checkpoint.restore(
+            {
+                f"{layer.name}/{weight.name}": weight.value
+                for layer in model.layers
+                for weight in layer.weights
+            }
+        )
+        return model
+
+    def export_lineage(self, images_seen: int) -> dict[str, Any]:
+        """What is written beside a SavedModel: the run's lineage and the moment of the export."""
+        kept = ("growgan", "code", "packages", "config_hash", "data")
+        manifest = self.manifest()
+        return {name: manifest[name] for name in kept} | {
+            "images_seen": images_seen,
+            "exported": _now(),
+        }
+
+
+def _lineage(config: Config, records: RecordSet) -> dict[str, Any]:
+    text = config.model_dump_json(exclude={"run": set(HOW), "data": {"records"}})
+    return {
+        "growgan": metadata.version("growgan"),
+        "code": _commit(),
+        "packages": {name: metadata.version(name) for name in PACKAGES},
+        "started": _now(),
+        "config_hash": hashlib.sha256(text.encode()).hexdigest(),
+        "data": {
+            "source": config.data.source,
+            "hash": records.data_hash,
+            "count": records.count,
+            "classes": list(records.classes),
+            "skipped": [list(skipped) for skipped in records.skipped],
+        },
+        "exports": [],
+    }
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _commit() -> str | None:
+    """The commit of this checkout, marked when it has changes; None when installed elsewhere."""
+    result = subprocess.run(
+        ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"],
+        cwd=Path(__file__).parent,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return result.stdout.strip() or None

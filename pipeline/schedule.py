@@ -1,0 +1,149 @@
+"""The progressive schedule: which resolution is trained, how far faded in, after so many images.
+
+Source: arXiv:1710.10196, appendix A; the official `TrainingSchedule`, whose level of detail counts
+down from the final size. Ours counts pixels, and a run's only clock is `images_seen`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import accumulate
+from typing import TypeAlias, TypeVar
+
+T = TypeVar("T")
+PerResolution: TypeAlias = T | Mapping[int, T]
+
+
+@dataclass(frozen=True)
+class Phase:
+    """A stretch of training in which every tensor shape is constant.
+
+    Args:
+        resolution: Side of the images in pixels.
+        fading: Whether this resolution is being faded in (alpha rises from 0 to 1).
+        images: Length of the phase in images.
+        batch_size: Images per step over all replicas.
+        learning_rate: Adam's step size.
+    """
+
+    resolution: int
+    fading: bool
+    images: int
+    batch_size: int
+    learning_rate: float
+
+    @property
+    def name(self) -> str:
+        """`fade_16x16` or `hold_16x16`."""
+        return f"{'fade' if self.fading else 'hold'}_{self.resolution}x{self.resolution}"
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What is trained at one moment: a phase and the weight `alpha` of its new resolution."""
+
+    phase: Phase
+    index: int
+    alpha: float
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """The phases of a run in order."""
+
+    phases: tuple[Phase, ...]
+
+    @cached_property
+    def starts(self) -> tuple[int, ...]:
+        """Images seen when each phase begins."""
+        return (0, *accumulate(phase.images for phase in self.phases))[:-1]
+
+    @cached_property
+    def total_images(self) -> int:
+        """Images after which the run is done."""
+        return sum(phase.images for phase in self.phases)
+
+    @cached_property
+    def resolutions(self) -> tuple[int, ...]:
+        """Every resolution trained, ascending."""
+        return tuple(sorted({phase.resolution for phase in self.phases}))
+
+    def at(self, images_seen: int) -> Progress:
+        """The phase and alpha of the step that starts after `images_seen` images.
+
+        As in the official formula the step at which a fade would have alpha = 0 still belongs to
+        the phase before it. Past the end the last phase goes on.
+
+        Raises:
+            ValueError: if `images_seen` is negative.
+        """
+        if images_seen < 0:
+            raise ValueError(f"`images_seen` must not be negative. Received: {images_seen}")
+        for index, (start, phase) in enumerate(zip(self.starts, self.phases, strict=True)):
+            end = start + phase.images
+            before_a_fade = any(
+                following.fading for following in self.phases[index + 1 : index + 2]
+            )
+            if images_seen < end or (images_seen == end and before_a_fade):
+                alpha = (images_seen - start) / phase.images if phase.fading else 1.0
+                return Progress(phase, index, alpha)
+        return Progress(self.phases[-1], len(self.phases) - 1, 1.0)
+
+
+def at_resolution(value: PerResolution[T], resolution: int) -> T:
+    """The value that holds at a resolution.
+
+    Args:
+        value: One value for all, or a mapping whose entries each hold from their resolution up to
+            the next one listed: `{4: 128, 32: 64}` means 128 at 4, 8 and 16, and 64 from 32 on.
+        resolution: In pixels.
+
+    Raises:
+        ValueError: if nothing is listed at or below `resolution`.
+    """
+    if not isinstance(value, Mapping):
+        return value
+    listed = [key for key in value if key <= resolution]
+    if not listed:
+        raise ValueError(
+            f"a value per resolution must list one at or below {resolution}. "
+            f"Received: {dict(value)}"
+        )
+    return value[max(listed)]
+
+
+def progressive(
+    *,
+    resolution: int,
+    start_resolution: int = 4,
+    hold_images: PerResolution[int] = 600_000,
+    fade_images: PerResolution[int] = 600_000,
+    batch_size: PerResolution[int] = 16,
+    learning_rate: PerResolution[float] = 0.001,
+) -> Schedule:
+    """Hold the first size, then fade in and hold each double of it up to the last.
+
+    Example:
+        >>> [phase.name for phase in progressive(resolution=8).phases]
+        ['hold_4x4', 'fade_8x8', 'hold_8x8']
+
+    Source: arXiv:1710.10196, section 3 and appendix A (600k images a hold and a fade).
+    """
+
+    def phase(size: int, *, fading: bool) -> Phase:
+        return Phase(
+            resolution=size,
+            fading=fading,
+            images=at_resolution(fade_images if fading else hold_images, size),
+            batch_size=at_resolution(batch_size, size),
+            learning_rate=at_resolution(learning_rate, size),
+        )
+
+    phases = [phase(start_resolution, fading=False)]
+    size = start_resolution
+    while size < resolution:
+        size *= 2
+        phases += [phase(size, fading=True), phase(size, fading=False)]
+    return Schedule(tuple(p for p in phases if p.images > 0))

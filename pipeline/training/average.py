@@ -1,0 +1,33 @@
+"""The moving average of the generator's weights, from which images are made."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from pipeline.config import OptimizerConfig
+
+
+def decay_per_step(optimizer: OptimizerConfig, batch_size: int) -> float:
+    """`0.5^(batch / half-life)`, or the fixed decay where the configuration names one."""
+    if optimizer.average_decay is not None:
+        return optimizer.average_decay
+    return float(0.5 ** (batch_size / optimizer.average_half_life))
+
+
+def update_average(
+    strategy: tf.distribute.Strategy, average: keras.Model, model: keras.Model, decay: float
+) -> None:
+    """`average ← average + (model - average) · (1 - decay)` for every trained weight.
+
+    Called across replicas. Both models have the same architecture, so weights pair by order.
+    """
+
+    def lerp(target: Any, value: Any) -> Any:
+        return target.assign_add((value - target) * (1.0 - decay))
+
+    pairs = zip(average.trainable_variables, model.trainable_variables, strict=True)
+    for target, source in pairs:
+        strategy.extended.update(target.value, lerp, args=(source.value,))

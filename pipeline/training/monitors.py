@@ -1,0 +1,181 @@
+"""What a run leaves behind while it trains: metrics, TensorBoard, sample grids and SavedModels."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from pipeline.config import Config
+from pipeline.data.dataset import dataset_for
+from pipeline.data.records import RecordSet
+from pipeline.training.grids import tile, write_png
+from pipeline.training.trainer import Listener, Moment
+from savedmodels import atomic
+from savedmodels.export import export
+from savedmodels.signatures import latents_of_seeds, to_uint8
+
+SAMPLES = 64
+COLUMNS = 8
+
+
+def scalars_of(moment: Moment) -> dict[str, float]:
+    """Everything that is logged as a number."""
+    return {
+        **moment.metrics,
+        "alpha": moment.progress.alpha,
+        "resolution": float(moment.progress.phase.resolution),
+        "learning_rate": moment.progress.phase.learning_rate,
+        "images_per_second": moment.images_per_second,
+        "seconds": moment.seconds,
+    }
+
+
+class JsonLines(Listener):
+    """`metrics.jsonl`: one JSON object a line, ascending in `images_seen`.
+
+    Args:
+        path: Of the file. Lines that a restart will write again are removed from it.
+        images_seen: Where the run starts or goes on.
+    """
+
+    def __init__(self, path: Path, images_seen: int) -> None:
+        self._path = path
+        if path.exists():
+            lines = path.read_text().splitlines()
+            kept = [line for line in lines if _images_of(line) <= images_seen]
+            atomic.write_file(path, "".join(f"{line}\n" for line in kept))
+
+    def logged(self, moment: Moment) -> None:
+        """Append a line."""
+        entry = {
+            "images_seen": moment.images_seen,
+            "phase": moment.progress.phase.name,
+            **scalars_of(moment),
+        }
+        with self._path.open("a") as file:
+            file.write(json.dumps(entry) + "\n")
+
+
+def _images_of(line: str) -> float:
+    try:
+        return float(json.loads(line)["images_seen"])
+    except (ValueError, KeyError, TypeError):  # The end of a line cut off by a kill.
+        return float("inf")
+
+
+class SampleImages:
+    """The same latents, and labels in turn, through the average generator of the moment.
+
+    Args:
+        config: Of the run.
+        classes: Number of classes, 0 without labels.
+    """
+
+    def __init__(self, config: Config, classes: int) -> None:
+        self._latents = latents_of_seeds(range(SAMPLES), config.network.latent_size)
+        self._labels = tf.one_hot(tf.range(SAMPLES) % max(classes, 1), classes)
+        self._labelled = bool(classes)
+        self._tile_size = config.schedule.resolution
+
+    def sheet(self, moment: Moment) -> Any:
+        """Images of seeds 0 to 63, eight a row, each enlarged to the final size."""
+        inputs = [self._latents, self._labels] if self._labelled else self._latents
+        images = to_uint8(moment.models.average(inputs, training=False))
+        return tile(images, columns=COLUMNS, size=max(self._tile_size, 32))
+
+
+class SampleSheets(Listener):
+    """`samples/images-….png`: a grid of fixed latents every so many images."""
+
+    def __init__(self, folder: Path, samples: SampleImages) -> None:
+        self._folder = folder
+        self._samples = samples
+
+    def sampled(self, moment: Moment) -> None:
+        """Write a sheet."""
+        path = self._folder / f"images-{moment.images_seen:09d}.png"
+        write_png(path, self._samples.sheet(moment))
+
+
+class TensorBoard(Listener):
+    """Event files: every number, grids of fixed latents and of reals, the configuration as text.
+
+    Args:
+        folder: Of the event files.
+        config: Of the run.
+        records: From which the reals come.
+        samples: Fixed latents.
+    """
+
+    def __init__(
+        self, folder: Path, config: Config, records: RecordSet, samples: SampleImages
+    ) -> None:
+        self._writer = tf.summary.create_file_writer(str(folder))
+        self._config = config
+        self._records = records
+        self._samples = samples
+
+    def phase_started(self, moment: Moment) -> None:
+        """Write the configuration and real images of the new size."""
+        phase = moment.progress.phase
+        batch = next(
+            iter(
+                dataset_for(
+                    self._records,
+                    phase,
+                    images_seen=moment.images_seen,
+                    seed=self._config.run.seed,
+                    mirror=self._config.data.mirror,
+                    labels=False,
+                )
+            )
+        )
+        reals = tile(batch["images"][:SAMPLES], columns=COLUMNS)
+        with self._writer.as_default(step=moment.images_seen):
+            text = json.dumps(self._config.model_dump(mode="json"), indent=2)
+            tf.summary.text("config", f"```\n{text}\n```")
+            tf.summary.image("reals", reals[np.newaxis])
+
+    def logged(self, moment: Moment) -> None:
+        """Write every number."""
+        with self._writer.as_default(step=moment.images_seen):
+            for name, value in scalars_of(moment).items():
+                tf.summary.scalar(name, value)
+
+    def sampled(self, moment: Moment) -> None:
+        """Write a sheet of fixed latents."""
+        with self._writer.as_default(step=moment.images_seen):
+            tf.summary.image("samples", self._samples.sheet(moment)[np.newaxis])
+        self._writer.flush()
+
+
+class StageExports(Listener):
+    """A SavedModel of the average generator at the end of every stage.
+
+    Args:
+        folder: Gets `<resolution>x<resolution>/<images seen>`.
+        lineage: Called at each export for what to write beside it.
+        exported: Called with each finished folder.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        lineage: Callable[[Moment], Mapping[str, Any]],
+        exported: Callable[[Path], None],
+    ) -> None:
+        self._folder = folder
+        self._lineage = lineage
+        self._exported = exported
+
+    def stage_ended(self, moment: Moment) -> None:
+        """Export the average."""
+        size = moment.progress.phase.resolution
+        base = self._folder / f"{size}x{size}"
+        average = moment.models.average
+        self._exported(export(average, base, moment.images_seen, lineage=self._lineage(moment)))

@@ -1,0 +1,264 @@
+"""The training loop: one for every strategy, driven by `images_seen` alone."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import tensorflow as tf
+
+from pipeline.config import Config
+from pipeline.data.dataset import dataset_for
+from pipeline.data.records import RecordSet
+from pipeline.errors import UserError
+from pipeline.schedule import Phase, Progress, Schedule
+from pipeline.training import checkpoints
+from pipeline.training.checkpoints import Position
+from pipeline.training.state import TrainingState, variables_of
+from pipeline.training.step import Metrics, PhaseModels, make_step
+
+
+@dataclass(frozen=True)
+class Moment:
+    """What listeners are told of a run.
+
+    Args:
+        images_seen: The run's clock.
+        progress: Phase and alpha of the step just done.
+        models: Of that phase.
+        metrics: Of the last step; empty before the first.
+        images_per_second: Since the last entry, without the time that listeners took.
+        seconds: Spent training so far, over all restarts.
+    """
+
+    images_seen: int
+    progress: Progress
+    models: PhaseModels
+    metrics: dict[str, float]
+    images_per_second: float
+    seconds: float
+
+
+class Listener:
+    """Something that watches a run: each method is called between two steps, and does nothing.
+
+    Listeners override what they need.
+    """
+
+    def phase_started(self, moment: Moment) -> None:
+        """A phase begins, or goes on after a restart."""
+
+    def logged(self, moment: Moment) -> None:
+        """`run.log_images` have passed."""
+
+    def sampled(self, moment: Moment) -> None:
+        """`run.sample_images` have passed, or a phase has ended."""
+
+    def stage_ended(self, moment: Moment) -> None:
+        """The last image of a resolution has been seen."""
+
+    def saved(self, moment: Moment, folder: Path) -> None:
+        """A checkpoint has been written."""
+
+
+def make_strategy(config: Config) -> tf.distribute.Strategy:
+    """The `tf.distribute` strategy of a configuration.
+
+    Raises:
+        UserError: if a batch does not divide by its replicas, or a replica's share by the group of
+            the minibatch standard deviation.
+    """
+    if config.run.strategy == "one_device":
+        strategy: tf.distribute.Strategy = tf.distribute.OneDeviceStrategy(
+            tf.config.list_logical_devices()[-1].name
+        )
+    else:
+        devices = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
+        strategy = tf.distribute.MirroredStrategy([device.name for device in devices])
+    replicas = strategy.num_replicas_in_sync
+    for phase in config.schedule.build().phases:
+        share, rest = divmod(phase.batch_size, replicas)
+        if rest or share % min(config.network.stddev_group, max(share, 1)):
+            raise UserError(
+                "`schedule.batch_size` must divide by the replicas, and each replica's share by "
+                f"`network.stddev_group`. Received: {phase.batch_size} at {phase.resolution} px, "
+                f"{replicas} replicas, group {config.network.stddev_group}"
+            )
+    return strategy
+
+
+class Trainer:
+    """Trains a run from its newest checkpoint, or from the start, to the end of its schedule.
+
+    Args:
+        config: Of the run.
+        records: Prepared images at every resolution of the schedule.
+        run: Folder for checkpoints.
+        listeners: Told of what happens, in order.
+    """
+
+    def __init__(
+        self, config: Config, records: RecordSet, run: Path, listeners: Sequence[Listener]
+    ) -> None:
+        self._config = config
+        self._records = records
+        self._run = run
+        self._listeners = listeners
+        self._schedule: Schedule = config.schedule.build()
+        self._strategy = make_strategy(config)
+        self._state = TrainingState(
+            config,
+            label_size=len(records.classes) if config.data.labels else 0,
+            strategy=self._strategy,
+        )
+
+    def train(self, stop: Callable[[], bool] = lambda: False) -> Position:
+        """Train until the schedule ends or `stop()` is true after a step; then save.
+
+        Raises:
+            UserError: if a loss, gradient or weight is not finite, or a checkpoint cannot be
+                written; the last good checkpoint stays.
+        """
+        position, models = self._resume()
+        while position.images_seen < self._schedule.total_images and not stop():
+            progress = self._schedule.at(position.images_seen)
+            if models is None or progress.index != position.phase:
+                models = self._state.models_for(progress.phase)
+                position = replace(position, phase=progress.index)
+            position = self._train_phase(models, position, stop)
+        return position
+
+    def _resume(self) -> tuple[Position, PhaseModels | None]:
+        saved = checkpoints.all_in(self._run)
+        if not saved:
+            return Position(0, 0, 0.0), None
+        position = saved[-1].position
+        models = self._state.models_for(self._schedule.phases[position.phase])
+        saved[-1].restore(variables_of(models))
+        return position, models
+
+    def _train_phase(
+        self, models: PhaseModels, position: Position, stop: Callable[[], bool]
+    ) -> Position:
+        run, phase = self._config.run, self._schedule.phases[position.phase]
+        clock = _Clock(position)
+        step = make_step(self._config, phase, models, self._strategy)
+        batches = iter(self._batches(phase, position.images_seen))
+        images_seen = position.images_seen
+        progress = self._schedule.at(images_seen)
+        metrics: Metrics = {}
+
+        def moment() -> Moment:
+            values = {name: float(value) for name, value in metrics.items()}
+            return Moment(images_seen, progress, models, values, clock.rate(), clock.seconds())
+
+        self._tell("phase_started", moment())
+        while True:
+            metrics = step(
+                next(batches),
+                tf.constant(images_seen, tf.int64),
+                tf.constant(progress.alpha, tf.float32),
+            )
+            images_seen += phase.batch_size
+            clock.tick(phase.batch_size)
+            done = images_seen >= self._schedule.total_images
+            following = self._schedule.at(images_seen)
+            phase_ended = done or following.index != position.phase
+            leaving = phase_ended or stop()
+            due = partial(_crossed, images_seen - phase.batch_size, images_seen)
+            with clock.paused():
+                if due(run.log_images) or leaving:
+                    _require_finite(metrics, images_seen)
+                    self._tell("logged", moment())
+                    clock.restart_rate()
+                if due(run.sample_images) or phase_ended:
+                    self._tell("sampled", moment())
+                if done or following.phase.resolution != phase.resolution:
+                    self._tell("stage_ended", moment())
+                if due(run.checkpoint_images) or leaving:
+                    position = Position(images_seen, position.phase, clock.seconds())
+                    self._save(models, position, moment())
+            if leaving:
+                return position
+            progress = following
+
+    def _batches(self, phase: Phase, images_seen: int) -> Any:
+        data = self._config.data
+        return self._strategy.experimental_distribute_dataset(
+            dataset_for(
+                self._records,
+                phase,
+                images_seen=images_seen,
+                seed=self._config.run.seed,
+                mirror=data.mirror,
+                labels=data.labels,
+            )
+        )
+
+    def _save(self, models: PhaseModels, position: Position, moment: Moment) -> None:
+        variables = variables_of(models)
+        for name, value in variables.items():
+            if value.dtype.is_floating and not bool(tf.reduce_all(tf.math.is_finite(value))):
+                raise UserError(_NOT_FINITE.format(name, position.images_seen))
+        keep = self._config.run.keep_checkpoints
+        checkpoint = checkpoints.save(self._run, variables, position, keep=keep)
+        self._tell("saved", moment, checkpoint.folder)
+
+    def _tell(self, event: str, *details: Any) -> None:
+        for listener in self._listeners:
+            getattr(listener, event)(*details)
+
+
+_NOT_FINITE = (
+    "training must stay finite: `{}` is not, after {} images. The last good checkpoint is kept; "
+    "lower the learning rate or change `run.seed`, and continue from it in a new run"
+)
+
+
+def _crossed(before: int, after: int, every: int) -> bool:
+    return before // every != after // every
+
+
+def _require_finite(metrics: Metrics, images_seen: int) -> None:
+    for name, value in metrics.items():
+        if not math.isfinite(float(value)):
+            raise UserError(_NOT_FINITE.format(name, images_seen))
+
+
+class _Clock:
+    """Seconds of training, and the rate of steps apart from tracing and from what listeners do."""
+
+    def __init__(self, position: Position) -> None:
+        self._origin = time.monotonic() - position.seconds
+        self._pauses = 0.0
+        self._started: float | None = None
+        self._images = 0
+
+    def seconds(self) -> float:
+        return time.monotonic() - self._origin
+
+    def tick(self, images: int) -> None:
+        if self._started is None:  # The first step traces and compiles.
+            self.restart_rate()
+        else:
+            self._images += images
+
+    def restart_rate(self) -> None:
+        self._started, self._images, self._pauses = time.monotonic(), 0, 0.0
+
+    def rate(self) -> float:
+        if self._started is None or not self._images:
+            return 0.0
+        return self._images / (time.monotonic() - self._started - self._pauses)
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        start = time.monotonic()
+        yield
+        self._pauses += time.monotonic() - start

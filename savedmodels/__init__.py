@@ -1,0 +1,1 @@
+"""The product: SavedModels with named signatures, and the files they live in."""

@@ -1,0 +1,59 @@
+"""What growgan is made of, what it needs, and the command it installs."""
+
+from setuptools import setup
+
+# What the tests have run on. Ranges end where nothing was tried: at the next minor release of
+# the frameworks, whose graphs and checkpoints a run must find again bit for bit, and at the next
+# release that may break its users elsewhere. requirements.lock holds the exact versions.
+RUNTIME = [
+    "keras>=3.15.1,<3.16",
+    "numpy>=2.4.6,<2.5",
+    "pillow>=13.0,<14",
+    "pydantic>=2.14,<3",
+    "pyyaml>=6.0.3,<7",
+    "rich>=15.0,<16",
+    "scikit-learn>=1.9,<1.10",  # brings the built-in digits
+    "tensorboard>=2.21,<2.22",  # tensorflow does not bring it
+    "tensorflow>=2.21,<2.22",
+    "typer>=0.29.2,<0.30",
+]
+TEST = [
+    "hypothesis>=6.170,<7",
+    "jax>=0.10.2,<0.11",  # the layers are held to the same numbers on a second backend
+    "packaging>=26.0",
+    "pytest>=9.2,<10",
+    "scipy>=1.17,<1.18",
+    "setuptools>=84.2",  # reads this file for tests/test_packaging.py, and builds
+]
+DEV = [
+    *TEST,
+    "import-linter>=2.16,<3",
+    "mypy>=2.4,<2.5",
+    "pre-commit>=4.7,<5",
+    "ruff>=0.17.5,<0.18",
+    "types-PyYAML>=6.0.12",
+]
+# Outside the lock: only tests/benchmarks compares with it. The default Linux wheel carries CUDA
+# libraries; the CPU wheel of the same version gives the same figures on a CPU.
+BENCH = ["torch==2.13.0"]
+
+setup(
+    name="growgan",
+    version="0.1.0",
+    description="Train progressively grown GANs with Keras, and put every stage into service.",
+    python_requires=">=3.11,<3.14",
+    packages=[
+        "layers",
+        "savedmodels",
+        "pipeline",
+        "pipeline.data",
+        "pipeline.data.sources",
+        "pipeline.networks",
+        "pipeline.objectives",
+        "pipeline.training",
+    ],
+    package_data={"pipeline": ["presets/*.yaml"]},
+    install_requires=RUNTIME,
+    extras_require={"test": TEST, "dev": DEV, "bench": BENCH},
+    entry_points={"console_scripts": ["growgan=pipeline.cli:main"]},
+)

@@ -1,0 +1,201 @@
+"""Images per second of the full training step, against the machine's peak and plain PyTorch.
+
+    python tests/benchmarks/bench_step.py [--resolutions 8 16 32 64] [--widths 64 128 256]
+
+Every system runs in a process of its own; they take turns, and ratios are medians over the turns.
+The share of the peak counts only the multiplications that the algorithm needs in its fused form.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+BATCH = 16
+TURNS = 5
+SECONDS_A_TURN = 1.0
+PEAK_WIDTH = 256
+SYSTEMS = ("torch", "float32", "mixed_bfloat16")
+
+
+def our_step(precision: str, resolution: int, width: int) -> Callable[[], Any]:
+    """One full step of ours on random images."""
+    import numpy as np
+    import tensorflow as tf
+
+    from pipeline.config import Config
+    from pipeline.training.state import TrainingState
+    from pipeline.training.step import make_step
+
+    config = Config.model_validate(
+        {
+            "data": {"channels": 1},
+            "network": {"fmap_base": 2**20, "fmap_max": width, "latent_size": width},
+            "schedule": {
+                "resolution": resolution,
+                "start_resolution": resolution,
+                "batch_size": BATCH,
+            },
+            "run": {"precision": precision},
+        }
+    )
+    phase = config.schedule.build().phases[-1]
+    strategy = tf.distribute.get_strategy()
+    models = TrainingState(config, label_size=0, strategy=strategy).models_for(phase)
+    step = make_step(config, phase, models, strategy)
+    shape = (BATCH, resolution, resolution, 1)
+    batch = {
+        "images": tf.constant(np.random.default_rng(0).integers(0, 256, shape, np.uint8)),
+        "labels": tf.zeros((BATCH, 0)),
+    }
+    clock, alpha = tf.constant(0, tf.int64), tf.constant(1.0)
+    return lambda: float(step(batch, clock, alpha)["critic_loss"])
+
+
+def peak_step(precision: str) -> Callable[[], Any]:
+    """A plain 3×3 convolution at a size that keeps the machine busy."""
+    import tensorflow as tf
+
+    dtype = tf.bfloat16 if precision == "mixed_bfloat16" else tf.float32
+    x = tf.cast(tf.random.stateless_normal((BATCH, 32, 32, PEAK_WIDTH), (0, 0)), dtype)
+    kernel = tf.cast(tf.random.stateless_normal((3, 3, PEAK_WIDTH, PEAK_WIDTH), (0, 1)), dtype)
+    call = tf.function(lambda: tf.reduce_sum(tf.nn.conv2d(x, kernel, 1, "SAME")[:, 0, 0, 0]))
+    return lambda: float(call())
+
+
+def gflop_of_step(resolution: int, width: int) -> float:
+    """Multiplications and additions of the convolutions that one step cannot do without.
+
+    Forward passes of the discriminator count 14 (reals and fakes 2, their two gradients 4, the
+    penalty's pass, its input gradient and the four gradients of both 6, the generator's step 2),
+    of the generator 4 (two images made, two gradients). Fused resampling has 16 taps at the low
+    resolution in place of 9 at the high one.
+    """
+    size, taps = 4, 9 * 16 + 16  # the 4×4 block: a convolution and a dense layer
+    while size < resolution:
+        size *= 2
+        taps += size**2 * 9 + (size // 2) ** 2 * 16
+    return 18e-9 * BATCH * 2 * width**2 * taps
+
+
+def worker(system: str) -> None:
+    """Answer lines `[resolution, width]` with the median seconds of a step, until told to end."""
+    step: Callable[[], Any] | None = None
+    current: list[int] = []
+    for line in sys.stdin:
+        request = json.loads(line)
+        if request != current:
+            step, current = make(system, *request), request
+            step()
+            step()
+        assert step is not None
+        times: list[float] = []
+        while sum(times) < SECONDS_A_TURN or len(times) < 2:
+            start = time.perf_counter()
+            step()
+            times.append(time.perf_counter() - start)
+        print(json.dumps(statistics.median(times)), flush=True)
+
+
+def make(system: str, resolution: int, width: int) -> Callable[[], Any]:
+    if resolution == 0:
+        return peak_step(system)
+    if system == "torch":
+        import plain_progan
+
+        return plain_progan.make_step(resolution, width)
+    return our_step(system, resolution, width)
+
+
+class Process:
+    """A worker in a process of its own."""
+
+    def __init__(self, system: str) -> None:
+        environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "KERAS_BACKEND": "tensorflow"}
+        self._process = subprocess.Popen(
+            [sys.executable, __file__, "--worker", system],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            env=environment,
+        )
+
+    def seconds(self, resolution: int, width: int) -> float:
+        """The median of one turn's steps."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        print(json.dumps([resolution, width]), file=self._process.stdin, flush=True)
+        return float(json.loads(self._process.stdout.readline()))
+
+    def close(self) -> None:
+        self._process.communicate()
+
+
+def processor() -> str:
+    try:
+        with open("/proc/cpuinfo") as lines:
+            name = next(line.split(":")[1].strip() for line in lines if "model name" in line)
+    except (OSError, StopIteration):
+        name = platform.processor()
+    return f"{name}, {os.cpu_count()} cores"
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--resolutions", type=int, nargs="+", default=[8, 16, 32, 64])
+    parser.add_argument("--widths", type=int, nargs="+", default=[64, 128, 256])
+    parser.add_argument("--worker", choices=SYSTEMS, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.worker:
+        worker(options.worker)
+        return
+
+    processes = {system: Process(system) for system in SYSTEMS}
+    peaks = {
+        system: 2e-9
+        * BATCH
+        * 32**2
+        * 9
+        * PEAK_WIDTH**2
+        / min(processes[system].seconds(0, 0) for _ in range(TURNS))
+        for system in SYSTEMS[1:]
+    }
+    print(f"{processor()}; batch {BATCH}; medians of {TURNS} turns")
+    for system, peak in peaks.items():
+        print(f"convolution peak, {system}: {peak:.0f} GFLOP/s")
+    print(
+        f"{'px':>4}{'width':>6} {'precision':>15}{'img/s':>9}{'of peak':>9}{'torch img/s':>13}"
+        f"{'ratio':>7}"
+    )
+    for width in options.widths:
+        for resolution in options.resolutions:
+            turns = [
+                {name: process.seconds(resolution, width) for name, process in processes.items()}
+                for _ in range(TURNS)
+            ]
+            for system in SYSTEMS[1:]:
+                seconds = statistics.median(turn[system] for turn in turns)
+                torch_seconds = statistics.median(turn["torch"] for turn in turns)
+                ratio = statistics.median(turn["torch"] / turn[system] for turn in turns)
+                share = gflop_of_step(resolution, width) / seconds / peaks[system]
+                print(
+                    f"{resolution:>4}{width:>6} {system:>15}{BATCH / seconds:>9.0f}{share:>9.0%}"
+                    f"{BATCH / torch_seconds:>13.0f}{ratio:>7.2f}",
+                    flush=True,
+                )
+    for process in processes.values():
+        process.close()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,43 @@
+"""What every test stands on: quiet frameworks, a fixed seed, and the folder of shared material."""
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+# Read when TensorFlow, Keras and JAX are first imported, which is after this file.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+# The CPU gives the same numbers everywhere. To test a GPU: CUDA_VISIBLE_DEVICES=0 pytest -m gpu
+os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
+
+ROOT = Path(__file__).parents[1]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip, with a reason, what needs a GPU where none is visible."""
+    if os.environ["CUDA_VISIBLE_DEVICES"] in ("", "-1"):
+        hidden = pytest.mark.skip(reason="needs a GPU: set CUDA_VISIBLE_DEVICES to one")
+        for item in items:
+            if "gpu" in item.keywords:
+                item.add_marker(hidden)
+
+
+@pytest.fixture(autouse=True)
+def _seed() -> None:
+    """Seed Python, NumPy and TensorFlow, in tests that use Keras: others need not wait for it."""
+    if keras := sys.modules.get("keras"):
+        keras.utils.set_random_seed(0)
+
+
+@pytest.fixture(scope="session")
+def shared_folder() -> Path:
+    """The folder with image sets and reference outputs, which is no part of the project.
+
+    It lies beside the project as `shared`, or where the environment variable GROWGAN_SHARED says.
+    """
+    folder = Path(os.environ.get("GROWGAN_SHARED") or ROOT.parent / "shared")
+    if not folder.is_dir():
+        pytest.skip("shared/ is not beside the project, and GROWGAN_SHARED names no folder")
+    return folder

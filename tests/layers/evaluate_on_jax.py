@@ -1,0 +1,80 @@
+"""A process of its own: evaluate serialised layers on JAX, eagerly and compiled, and differentiate.
+
+`python evaluate_on_jax.py FOLDER` reads `layers.json` and `given.npz` there and writes `found.npz`.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import keras
+import numpy as np
+
+import layers as registered
+
+Arrays = list[jax.Array]
+
+
+def evaluate(layer: keras.layers.Layer, inputs: Arrays, slope: jax.Array) -> dict[str, Arrays]:
+    """The outputs, the gradient of `f = sum(slope·y + y²/2)` and that of `sum((df/dinputs)²)`."""
+    frozen = [weight.value for weight in layer.non_trainable_weights]
+
+    def call(inputs: Arrays, weights: Arrays) -> jax.Array:
+        given = inputs[0] if len(inputs) == 1 else inputs
+        return layer.stateless_call(weights, frozen, given)[0]
+
+    def objective(inputs: Arrays, weights: Arrays) -> jax.Array:
+        outputs = call(inputs, weights)
+        return jnp.sum(slope * outputs + outputs**2 / 2)
+
+    def penalty(inputs: Arrays, weights: Arrays) -> jax.Array:
+        return sum(jnp.sum(g**2) for g in jax.grad(objective)(inputs, weights))
+
+    @jax.jit
+    def everything(inputs: Arrays, weights: Arrays) -> tuple[jax.Array, Any, Any]:
+        both = {"argnums": (0, 1)}
+        return (
+            call(inputs, weights),
+            jax.grad(objective, **both)(inputs, weights),
+            jax.grad(penalty, **both)(inputs, weights),
+        )
+
+    weights = [weight.value for weight in layer.trainable_weights]
+    outputs, first, second = everything(inputs, weights)
+    eager = layer(inputs[0] if len(inputs) == 1 else inputs)
+    return {
+        "eager": [eager],
+        "jit": [outputs],
+        "first": [*first[0], *first[1]],
+        "second": [*second[0], *second[1]],
+    }
+
+
+def main(folder: Path) -> None:
+    assert keras.backend.backend() == "jax"
+    assert registered.__all__
+    given = np.load(folder / "given.npz")
+
+    def arrays(index: int, kind: str) -> list[np.ndarray]:
+        prefix = f"{index}/{kind}/"
+        count = sum(key.startswith(prefix) for key in given)
+        return [given[f"{prefix}{k}"].astype("float32") for k in range(count)]
+
+    found = {}
+    for index, archive in enumerate(json.loads((folder / "layers.json").read_text())):
+        layer = keras.saving.deserialize_keras_object(archive)
+        layer.set_weights(arrays(index, "weight"))
+        inputs = [jnp.asarray(x) for x in arrays(index, "input")]
+        results = evaluate(layer, inputs, arrays(index, "slope")[0])
+        for kind, values in results.items():
+            found |= {f"{index}/{kind}/{k}": np.asarray(value) for k, value in enumerate(values)}
+    np.savez(folder / "found.npz", **found)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

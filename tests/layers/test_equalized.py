@@ -1,0 +1,215 @@
+"""Equalized dense and convolution: formulas, run-time scale, and fused equal to unfused."""
+
+import math
+
+import keras
+import numpy as np
+import pytest
+
+from layers.equalized import EqualizedConv2D, EqualizedDense
+
+HE_GAIN = math.sqrt(2)
+
+
+def dense(inputs, weights, units, gain=HE_GAIN, lr_multiplier=1.0, use_bias=True):
+    (x,) = inputs
+    assert ("bias" in weights) == use_bias
+    scale = gain / math.sqrt(x.shape[-1]) * lr_multiplier
+    y = scale * (x @ weights["kernel"])
+    if isinstance(units, tuple):
+        y = y.reshape(-1, *units)
+    return y + lr_multiplier * weights.get("bias", 0.0)
+
+
+def convolution(
+    inputs,
+    weights,
+    filters,
+    kernel_size=3,
+    resample=None,
+    fused=True,
+    gain=HE_GAIN,
+    lr_multiplier=1.0,
+    use_bias=True,
+):
+    """Resample, correlate tap by tap and add the bias: nothing is fused here."""
+    (x,) = inputs
+    assert ("bias" in weights) == use_bias
+    if resample == "up":
+        x = x.repeat(2, axis=1).repeat(2, axis=2)
+    (batch, height, width, channels), reach = x.shape, kernel_size // 2
+    padded = np.pad(x, ((0, 0), (reach, reach), (reach, reach), (0, 0)))
+    y = np.zeros((batch, height, width, filters))
+    for row, column in np.ndindex(kernel_size, kernel_size):
+        y += padded[:, row : row + height, column : column + width] @ weights["kernel"][row, column]
+    y *= gain / math.sqrt(kernel_size**2 * channels) * lr_multiplier
+    if resample == "down":
+        y = (y[:, ::2, ::2] + y[:, 1::2, ::2] + y[:, ::2, 1::2] + y[:, 1::2, 1::2]) / 4
+    return y + lr_multiplier * weights.get("bias", 0.0)
+
+
+@pytest.mark.parametrize(
+    "run_layer_contract",
+    [
+        pytest.param((EqualizedDense, {"units": 5}, [(3, 7)]), id="default"),
+        pytest.param(
+            (
+                EqualizedDense,
+                {"units": 4, "gain": 1.0, "lr_multiplier": 0.01, "use_bias": False},
+                [(2, 6)],
+            ),
+            id="mapping",
+        ),
+        pytest.param(
+            (EqualizedDense, {"units": 2, "lr_multiplier": 0.5}, [(2, 3, 4)]), id="rank 3"
+        ),
+        pytest.param((EqualizedDense, {"units": (4, 2, 3)}, [(2, 5)]), id="images"),
+    ],
+    indirect=True,
+)
+def test_dense_contract(run_layer_contract):
+    run_layer_contract(dense)
+
+
+@pytest.mark.parametrize(
+    "run_layer_contract",
+    [
+        pytest.param((EqualizedConv2D, {"filters": 5}, [(2, 4, 6, 3)]), id="default"),
+        pytest.param(
+            (
+                EqualizedConv2D,
+                {"filters": 3, "kernel_size": 1, "gain": 1.0, "use_bias": False},
+                [(2, 4, 4, 5)],
+            ),
+            id="to rgb",
+        ),
+        *(
+            pytest.param(
+                (
+                    EqualizedConv2D,
+                    {"filters": 4, "resample": resample, "fused": fused, "lr_multiplier": 0.5},
+                    [(2, 4, 6, 3)],
+                ),
+                id=f"{resample} {'fused' if fused else 'unfused'}",
+            )
+            for resample in ("up", "down")
+            for fused in (True, False)
+        ),
+    ],
+    indirect=True,
+)
+def test_convolution_contract(run_layer_contract):
+    run_layer_contract(convolution)
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [("float64", 1e-10), ("float32", 1e-5)])
+@pytest.mark.parametrize("channels", [(3, 5), (7, 1), (4, 8)])
+@pytest.mark.parametrize("kernel_size", [1, 3, 5])
+@pytest.mark.parametrize("resample", ["up", "down"])
+def test_fused_equals_unfused(gradients, resample, kernel_size, channels, dtype, tolerance):
+    """In value, gradient, and the second-order gradient of a gradient penalty."""
+    inputs, filters = channels
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(2, 4, 10, inputs))
+    weights = [
+        rng.normal(size=(kernel_size, kernel_size, inputs, filters)),
+        rng.normal(size=filters),
+    ]
+    results = []
+    for fused in (True, False):
+        layer = EqualizedConv2D(filters, kernel_size, resample, fused, dtype=dtype)
+        layer.build(x.shape)
+        layer.set_weights(weights)
+        found = gradients(layer, [x])
+        results.append([layer(x).numpy(), *found.first, *found.second])
+    for fused, unfused in zip(*results, strict=True):
+        np.testing.assert_allclose(fused, unfused, rtol=0, atol=tolerance * np.abs(unfused).max())
+
+
+@pytest.mark.parametrize("lr_multiplier", [1.0, 0.01])
+@pytest.mark.parametrize(
+    ("make", "shape"),
+    [
+        pytest.param(lambda **kw: EqualizedDense(256, **kw), (256, 300), id="dense"),
+        pytest.param(lambda **kw: EqualizedConv2D(64, **kw), (4, 16, 16, 64), id="convolution"),
+    ],
+)
+def test_outputs_keep_unit_variance(make, shape, lr_multiplier):
+    layer = make(gain=1.0, lr_multiplier=lr_multiplier)
+    x = np.random.default_rng(0).normal(size=shape).astype("float32")
+    y = layer(x).numpy()
+    inside = y if y.ndim == 2 else y[:, 1:-1, 1:-1]
+    # A multiplier stretches what is stored; what is used shrinks by it once more, as the bias does.
+    assert layer.kernel.numpy().std() * lr_multiplier == pytest.approx(1.0, abs=0.03)
+    assert inside.var() == pytest.approx(1.0, abs=0.1)
+
+
+@pytest.mark.parametrize("lr_multiplier", [1.0, 0.01])
+@pytest.mark.parametrize(
+    ("make", "shape", "fan_in"),
+    [
+        pytest.param(lambda **kw: EqualizedDense(2, **kw), (1, 6), 6, id="dense"),
+        pytest.param(lambda **kw: EqualizedConv2D(2, **kw), (1, 3, 3, 6), 54, id="convolution"),
+        pytest.param(
+            lambda **kw: EqualizedConv2D(2, resample="up", **kw), (1, 3, 3, 6), 54, id="fused up"
+        ),
+    ],
+)
+def test_the_scale_is_exact_and_leaves_the_bias_out(make, shape, fan_in, lr_multiplier):
+    layer = make(gain=0.7, lr_multiplier=lr_multiplier, dtype="float64")
+    layer.build(shape)
+    middle = (0,) if len(shape) == 2 else (0, 1, 1)
+    layer.set_weights([np.ones(layer.kernel.shape), np.zeros(2)])
+    scale = 0.7 / math.sqrt(fan_in) * lr_multiplier
+    np.testing.assert_allclose(layer(np.ones(shape))[middle], fan_in * scale, rtol=1e-14)
+    layer.set_weights([np.zeros(layer.kernel.shape), np.array([3.0, -5.0])])
+    np.testing.assert_array_equal(
+        layer(np.ones(shape))[middle], np.array([3.0, -5.0]) * lr_multiplier
+    )
+
+
+@pytest.mark.parametrize("lr_multiplier", [1.0, 0.01])
+@pytest.mark.parametrize(
+    ("make", "shape"),
+    [
+        pytest.param(lambda **kw: EqualizedDense((2, 2, 3), **kw), (1, 5), id="dense"),
+        pytest.param(lambda **kw: EqualizedConv2D(3, **kw), (1, 2, 2, 5), id="convolution"),
+    ],
+)
+def test_a_seed_fixes_the_first_weights(make, shape, lr_multiplier):
+    same, again, other = (make(seed=seed, lr_multiplier=lr_multiplier) for seed in (1, 1, 2))
+    for layer in (same, again, other):
+        layer.build(shape)
+        assert layer.bias.shape == (3,)
+        assert not layer.bias.numpy().any()
+    np.testing.assert_array_equal(same.kernel.numpy(), again.kernel.numpy())
+    assert (same.kernel.numpy() != other.kernel.numpy()).all()
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: EqualizedDense(0), "`units` must be at least 1. Received: units=0"),
+        (lambda: EqualizedDense((4, 0)), r"`units` must be at least 1. Received: units=\(4, 0\)"),
+        (lambda: EqualizedDense(()), r"`units` must be at least 1. Received: units=\(\)"),
+        (lambda: EqualizedConv2D(0), "`filters` must be at least 1. Received: filters=0"),
+        (lambda: EqualizedConv2D(1, 2), "`kernel_size` must be odd. Received: kernel_size=2"),
+        (lambda: EqualizedConv2D(1, -1), "`kernel_size` must be odd. Received: kernel_size=-1"),
+        (
+            lambda: EqualizedConv2D(1, resample="left"),
+            '`resample` must be "up", "down" or None. Received: resample=\'left\'',
+        ),
+    ],
+)
+def test_wrong_arguments_are_refused(make, message):
+    with pytest.raises(ValueError, match=f"^{message}$"):
+        make()
+
+
+@pytest.mark.parametrize("images", [np.zeros((1, 4, 5, 3)), keras.Input((4, 5, 3))])
+@pytest.mark.parametrize("fused", [True, False])
+def test_odd_sides_are_not_reduced(fused, images):
+    layer = EqualizedConv2D(2, resample="down", fused=fused)
+    layer(np.zeros((1, 4, 4, 3)))
+    with pytest.raises(ValueError, match=r"multiples of 2.*Received: height=4, width=5"):
+        layer(images)

@@ -1,0 +1,154 @@
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import PIL.Image
+import pytest
+import tensorflow as tf
+
+from pipeline.config import DataConfig
+from pipeline.data import dataset
+from pipeline.data.dataset import dataset_for
+from pipeline.data.records import RecordSet, prepare
+from pipeline.schedule import Phase
+
+COUNT = 10
+PHASE = Phase(resolution=4, fading=False, images=100, batch_size=4, learning_rate=0.001)
+
+
+@pytest.fixture(scope="module")
+def records(tmp_path_factory: pytest.TempPathFactory) -> RecordSet:
+    """Make ten pictures in two classes; number n is n in its left half and 100 + n in its right."""
+    folder = tmp_path_factory.mktemp("numbered")
+    for number in range(COUNT):
+        values = np.full((8, 8), number, np.uint8)
+        values[:, 4:] += 100
+        file = folder / "source" / str(number % 2) / f"{number}.png"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        PIL.Image.fromarray(values).save(file)
+    data = DataConfig(source=str(folder / "source"), channels=1, records=folder / "records")
+    return prepare(data, (4, 8))
+
+
+@pytest.fixture(params=["one window", "windows of 4"])
+def window(request, monkeypatch: pytest.MonkeyPatch) -> None:
+    if request.param == "windows of 4":
+        monkeypatch.setattr(dataset, "MOST_RECORDS", 4)
+
+
+def batches(records: RecordSet, count: int, phase: Phase = PHASE, **options: object) -> list:
+    given = {"images_seen": 0, "seed": 0, "mirror": False, "labels": False} | options
+    stream = dataset_for(records, phase, **given).as_numpy_iterator()
+    return list(islice(stream, count))
+
+
+def numbers(found: list) -> list[int]:
+    """Which pictures these batches show."""
+    images = np.concatenate([batch["images"] for batch in found])
+    return [int(value) for value in images[:, 0, :, 0].min(axis=1)]
+
+
+def equal(one: list, other: list) -> bool:
+    return len(one) == len(other) and all(
+        (a["images"] == b["images"]).all() and (a["labels"] == b["labels"]).all()
+        for a, b in zip(one, other, strict=True)
+    )
+
+
+def test_element(records: RecordSet) -> None:
+    stream = dataset_for(records, PHASE, images_seen=0, seed=0, mirror=False, labels=True)
+    assert stream.element_spec == {
+        "images": tf.TensorSpec((4, 4, 4, 1), tf.uint8),
+        "labels": tf.TensorSpec((4, 2), tf.float32),
+    }
+    assert batches(records, 1)[0]["labels"].shape == (4, 0)
+
+
+@pytest.mark.usefixtures("window")
+def test_each_epoch_shows_each_picture_once_in_another_order(records: RecordSet) -> None:
+    shown = np.reshape(numbers(batches(records, 10)), (4, COUNT))
+    assert (np.sort(shown) == np.arange(COUNT)).all()
+    assert len({tuple(epoch) for epoch in shown}) == 4
+
+
+@pytest.mark.usefixtures("window")
+@pytest.mark.parametrize("seen", [1, 3, 4, 5, 9, 10, 11])  # batches; an epoch is two and a half
+def test_resumed_stream_is_the_uninterrupted_one(records: RecordSet, seen: int) -> None:
+    whole = batches(records, 20, mirror=True, labels=True)
+    resumed = batches(records, 20 - seen, images_seen=4 * seen, mirror=True, labels=True)
+    assert equal(resumed, whole[seen:])
+
+
+def test_position_need_not_be_a_multiple_of_the_batch(records: RecordSet) -> None:
+    whole = numbers(batches(records, 10))
+    assert numbers(batches(records, 5, images_seen=7)) == whole[7:27]
+
+
+@pytest.mark.usefixtures("window")
+def test_order_is_the_same_at_every_resolution_and_batch_size(records: RecordSet) -> None:
+    larger = Phase(resolution=8, fading=True, images=100, batch_size=5, learning_rate=0.001)
+    assert numbers(batches(records, 8, larger)) == numbers(batches(records, 10))
+
+
+def test_order_depends_on_the_seed_alone(records: RecordSet) -> None:
+    first = batches(records, 6, seed=1, mirror=True)
+    tf.random.set_seed(99)
+    assert equal(batches(records, 6, seed=1, mirror=True), first)
+    assert not equal(batches(records, 6, seed=2, mirror=True), first)
+
+
+@pytest.mark.usefixtures("window")
+@pytest.mark.parametrize("images_seen", [0, 12])
+def test_workers_share_the_stream(records: RecordSet, images_seen: int) -> None:
+    options = {"images_seen": images_seen, "mirror": True, "labels": True}
+    shares = [batches(records, 7, **options, worker=worker, workers=2) for worker in range(2)]
+    whole = batches(records, 7, **options)
+    for key in ("images", "labels"):
+        for index, batch in enumerate(whole):
+            assert (batch[key][0::2] == shares[0][index][key]).all()
+            assert (batch[key][1::2] == shares[1][index][key]).all()
+
+
+def test_labels_belong_to_their_pictures(records: RecordSet) -> None:
+    found = batches(records, 5, labels=True)
+    labels = np.concatenate([batch["labels"] for batch in found])
+    assert (labels == np.eye(2)[np.array(numbers(found)) % 2]).all()
+
+
+def test_mirror_flips_half_of_the_images(records: RecordSet) -> None:
+    plain = np.concatenate([batch["images"] for batch in batches(records, 100)])
+    mirrored = np.concatenate([batch["images"] for batch in batches(records, 100, mirror=True)])
+    flipped = (mirrored == plain[:, :, ::-1]).all(axis=(1, 2, 3))
+    assert ((mirrored == plain).all(axis=(1, 2, 3)) ^ flipped).all()
+    assert 150 < flipped.sum() < 250
+    # A picture is not always shown the same way.
+    per_picture = flipped[np.argsort(numbers(batches(records, 100)), kind="stable")].reshape(10, 40)
+    assert ((per_picture.sum(axis=1) > 8) & (per_picture.sum(axis=1) < 32)).all()
+
+
+def test_batch_larger_than_the_set(records: RecordSet) -> None:
+    phase = Phase(resolution=4, fading=False, images=100, batch_size=25, learning_rate=0.001)
+    [batch] = batches(records, 1, phase)
+    assert sorted(numbers([batch])[:20]) == sorted([*range(COUNT), *range(COUNT)])
+
+
+@pytest.mark.parametrize(("worker", "workers"), [(0, 3), (2, 2), (-1, 2)])
+def test_workers_must_divide_the_batch(records: RecordSet, worker: int, workers: int) -> None:
+    with pytest.raises(ValueError, match="`workers` must divide"):
+        batches(records, 1, worker=worker, workers=workers)
+
+
+def test_resolution_must_be_prepared(records: RecordSet) -> None:
+    phase = Phase(resolution=16, fading=False, images=100, batch_size=4, learning_rate=0.001)
+    with pytest.raises(ValueError, match="must be one of"):
+        batches(records, 1, phase)
+
+
+def test_real_colour_images(shared_folder: Path, tmp_path: Path) -> None:
+    source = shared_folder / "data" / "flowers256_500.zip"
+    records = prepare(DataConfig(source=str(source), records=tmp_path), (4, 32))
+    [large] = batches(records, 1, Phase(32, False, 1, 16, 0.001), labels=True)
+    [small] = batches(records, 1, Phase(4, False, 1, 16, 0.001), labels=True)
+    assert (large["labels"] == small["labels"]).all()
+    means = large["images"].reshape(16, 4, 8, 4, 8, 3).mean(axis=(2, 4))
+    assert (small["images"] == np.floor(means + 0.5)).all()
