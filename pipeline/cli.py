@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from pathlib import Path
@@ -64,6 +65,7 @@ def train(
     from pipeline.run_folder import RunFolder
 
     settings = load(config, overrides or [], data=data)
+    _load_tensorflow(settings.run.intra_op_threads)
     console = _console()
     run = RunFolder(out)
     interrupted = _Interruption()
@@ -165,6 +167,7 @@ def generate(
     ] = None,
 ) -> None:
     """Draw a grid of images, one a seed, with the newest average weights of a run."""
+    _load_tensorflow()
     from pipeline.generating import generate_images, parse_seeds
     from pipeline.run_folder import RunFolder
     from pipeline.training.grids import tile, write_png
@@ -184,6 +187,7 @@ def export(
     ] = None,
 ) -> None:
     """Write the newest average weights of a run as a SavedModel; an existing version is kept."""
+    _load_tensorflow()
     from pipeline.run_folder import RunFolder
     from savedmodels.export import export as export_model
 
@@ -239,6 +243,20 @@ class _Interruption:
         return bool(self.signal)
 
 
+def _load_tensorflow(intra_op_threads: int | None = None) -> None:
+    """Import TensorFlow without the lines that it writes before any log setting counts."""
+    standard_error, nothing = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nothing, 2)
+    try:
+        import tensorflow as tf
+    finally:
+        os.dup2(standard_error, 2)
+        os.close(standard_error)
+        os.close(nothing)
+    if intra_op_threads is not None:
+        tf.config.threading.set_intra_op_parallelism_threads(intra_op_threads)
+
+
 def _console() -> Console:
     from rich.console import Console
 
@@ -247,8 +265,6 @@ def _console() -> Console:
 
 def main() -> None:
     """Run the command line; a user's mistake is one line on stderr and exit status 2."""
-    import os
-
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
     from pipeline.errors import UserError
@@ -256,8 +272,13 @@ def main() -> None:
     try:
         app()
     except UserError as error:
-        print(f"growgan: {error}", file=sys.stderr)
-        sys.exit(2)
+        message = str(error)
+    except OSError as error:  # A full disk, or a place that cannot be read or written.
+        message = f"a file could not be read or written: {error}"
+    else:
+        return
+    print(f"growgan: {message}", file=sys.stderr)
+    sys.exit(2)
 
 
 if __name__ == "__main__":

@@ -111,8 +111,7 @@ class RunFolder:
         Raises:
             UserError: if there is no run here, or its configuration is damaged.
         """
-        if not self.exists():
-            raise UserError(f"a run folder holds a config.yaml. Received: {self.path}")
+        self._require_run()
         return config_from(self._config_file.read_text(), origin=str(self._config_file))
 
     def manifest(self) -> dict[str, Any]:
@@ -127,6 +126,10 @@ class RunFolder:
             raise UserError(f"a run needs its lineage. Received: {error}") from error
         return manifest
 
+    def _require_run(self) -> None:
+        if not self.exists():
+            raise UserError(f"a run folder holds a config.yaml. Received: {self.path}")
+
     def add_to_manifest(self, **entries: Any) -> None:
         """Set top-level entries of the lineage."""
         self._write_manifest({**self.manifest(), **entries})
@@ -138,10 +141,11 @@ class RunFolder:
         """The newest checkpoint.
 
         Raises:
-            UserError: if there is none yet.
+            UserError: if there is no run here, or none yet.
         """
         from pipeline.training.checkpoints import all_in
 
+        self._require_run()
         saved = all_in(self.path)
         if not saved:
             raise UserError(f"a run must have a checkpoint first. Received: {self.path}, with none")

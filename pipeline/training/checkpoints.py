@@ -51,7 +51,8 @@ class Checkpoint:
         try:
             status = holder.read(str(self.folder / _VARIABLES))
             status.assert_existing_objects_matched().expect_partial()
-        except (tf.errors.OpError, AssertionError, ValueError) as error:
+        # TensorFlow raises any of these for damaged or missing files and for other shapes.
+        except (tf.errors.OpError, AssertionError, LookupError, RuntimeError, ValueError) as error:
             reason = str(error).splitlines()[0]
             raise UserError(f"checkpoint {self.folder} cannot be restored: {reason}") from error
 

@@ -13,14 +13,16 @@ from PIL import Image
 from savedmodels import atomic
 
 SMALLEST_TILE = 32
+GAP = 2
+GAP_VALUE = 64
 
 
 def tile(images: Any, *, columns: int | None = None, size: int | None = None) -> Any:
-    """Lay images out in rows: `(count, h, w, channels)` uint8 → `(height, width, channels)`.
+    """Lay images out in rows, a gap between them: `(count, h, w, channels)` uint8 → one image.
 
     Args:
         images: At least one.
-        columns: Images per row; near a square when None. A last row is filled up with black.
+        columns: Images per row; near a square when None.
         size: Side of a tile in pixels, a multiple of the image's, enlarged by repeating pixels;
             None enlarges small images to about 32.
 
@@ -35,9 +37,13 @@ def tile(images: Any, *, columns: int | None = None, size: int | None = None) ->
     images = images.repeat(factor, axis=1).repeat(factor, axis=2)
     columns = min(columns or math.ceil(math.sqrt(count)), count)
     rows = math.ceil(count / columns)
-    blank = np.zeros((rows * columns - count, *images.shape[1:]), images.dtype)
-    sheet = np.concatenate([images, blank]).reshape(rows, columns, *images.shape[1:])
-    return sheet.swapaxes(1, 2).reshape(rows * height * factor, columns * width * factor, channels)
+    height, width = images.shape[1:3]
+    step_y, step_x = height + GAP, width + GAP
+    sheet = np.full((rows * step_y - GAP, columns * step_x - GAP, channels), GAP_VALUE, np.uint8)
+    for index, image in enumerate(images):
+        y, x = index // columns * step_y, index % columns * step_x
+        sheet[y : y + height, x : x + width] = image
+    return sheet
 
 
 def write_png(path: Path, image: Any) -> None:

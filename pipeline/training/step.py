@@ -183,12 +183,13 @@ def score_apart(
     strided through the batch, holds both kinds: the result is that of two passes.
     """
     batch = reals.shape[0]
-    group = min(group_size, batch)
-    shape = (group, batch // group)
+    if batch < group_size:  # One group each: in one pass they would make up one group of both.
+        return discriminator(reals), discriminator(fakes)
+    shape = (group_size, batch // group_size)
 
     def split(output: Any) -> tuple[Any, Any]:
         features = output.shape[1:]
-        halves = tf.split(tf.reshape(output, (group, 2 * shape[1], *features)), 2, axis=1)
+        halves = tf.split(tf.reshape(output, (group_size, 2 * shape[1], *features)), 2, axis=1)
         return tuple(tf.reshape(half, (batch, *features)) for half in halves)
 
     images = [tf.reshape(kind, (*shape, *kind.shape[1:])) for kind in (reals, fakes)]
