@@ -68,9 +68,9 @@ def train(
     _load_tensorflow(settings.run.intra_op_threads)
     console = _console()
     run = RunFolder(out)
-    interrupted = _Interruption()
     records = _prepare(console, settings)
     run.start(settings, records, resume=resume)
+    interrupted = _Interruption()
     finished = _train(console, run, settings, records, interrupted)
     if not finished:
         console.print(
@@ -127,7 +127,7 @@ def _train(
         name = str(folder.relative_to(run.path))
         run.add_to_manifest(exports=[*(e for e in exports if e != name), name])
 
-    with TrainingDisplay(console, schedule) as display:
+    with TrainingDisplay(console, settings) as display:
         listeners = [
             display,
             JsonLines(run.metrics, saved[-1].position.images_seen if saved else 0),

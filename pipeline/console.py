@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from pipeline.networks.progan import multiplications
 from pipeline.training.trainer import Listener
 
 if TYPE_CHECKING:
-    from pipeline.schedule import Schedule
+    from pipeline.config import Config
+    from pipeline.schedule import Phase
     from pipeline.training.trainer import Moment
 
 
@@ -21,12 +23,13 @@ class TrainingDisplay(Listener):
 
     Args:
         console: Where to; a bar if it is a terminal, else a line for each entry.
-        schedule: Of the run.
+        config: Of the run.
     """
 
-    def __init__(self, console: Console, schedule: Schedule) -> None:
+    def __init__(self, console: Console, config: Config) -> None:
         self._console = console
-        self._schedule = schedule
+        self._config = config
+        self._total = config.schedule.build().total_images
         self._progress = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -36,7 +39,7 @@ class TrainingDisplay(Listener):
             console=console,
             disable=not console.is_terminal,
         )
-        self._task = self._progress.add_task("", total=schedule.total_images, numbers="")
+        self._task = self._progress.add_task("", total=self._total, numbers="")
 
     def __enter__(self) -> TrainingDisplay:
         self._progress.start()
@@ -63,9 +66,9 @@ class TrainingDisplay(Listener):
         )
         self._progress.update(self._task, completed=moment.images_seen, numbers=numbers)
         if not self._console.is_terminal:
-            total = self._schedule.total_images
             self._say(
-                f"{moment.progress.phase.name}: {moment.images_seen}/{total} images, {numbers}"
+                f"{moment.progress.phase.name}: {moment.images_seen}/{self._total} images, "
+                f"{numbers}"
             )
 
     def saved(self, moment: Moment, folder: Path) -> None:
@@ -77,23 +80,24 @@ class TrainingDisplay(Listener):
         self._console.print(text, highlight=False, soft_wrap=True)
 
     def _time_left(self, moment: Moment) -> str:
-        seconds = seconds_left(self._schedule, moment)
+        seconds = seconds_left(self._config, moment)
         return f"{seconds / 60:.0f} min" if seconds >= 90 else f"{seconds:.0f} s"
 
 
-def seconds_left(schedule: Schedule, moment: Moment) -> float:
-    """Estimated seconds to the end: an image's cost grows with its number of pixels.
-
-    A guess that overrates small sizes, whose steps are bound by overhead; good within a phase.
-    """
+def seconds_left(config: Config, moment: Moment) -> float:
+    """Estimated seconds to the end, by the present speed and the arithmetic of each resolution."""
     if not moment.images_per_second:
         return 0.0
-    here = moment.progress.phase.resolution
-    work = 0.0
-    for start, phase in zip(schedule.starts, schedule.phases, strict=True):
-        images = max(0, start + phase.images - max(start, moment.images_seen))
-        work += images * (phase.resolution / here) ** 2
-    return work / moment.images_per_second
+
+    def cost(phase: Phase) -> int:
+        return multiplications(config.network, phase.resolution)
+
+    schedule = config.schedule.build()
+    work = sum(
+        cost(phase) * max(0, start + phase.images - max(start, moment.images_seen))
+        for start, phase in zip(schedule.starts, schedule.phases, strict=True)
+    )
+    return work / cost(moment.progress.phase) / moment.images_per_second
 
 
 def reporter(console: Console, title: str) -> tuple[Progress, Callable[[int, int], None]]:

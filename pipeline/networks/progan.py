@@ -30,6 +30,25 @@ FIRST_DENSE_GAIN = math.sqrt(2) / 4
 Block = Sequence[keras.layers.Layer]
 
 
+def filters(config: NetworkConfig, stage: int) -> int:
+    """Feature maps of a stage: stage s is resolution 2^(s+1)."""
+    return min(config.fmap_base // 2**stage, config.fmap_max)
+
+
+def multiplications(config: NetworkConfig, resolution: int) -> int:
+    """Multiplications that one image takes in the generator, or about as many in the discriminator.
+
+    Counts the 3×3 convolutions, fused with resampling, and the dense layer; not to and from RGB.
+    """
+    size, maps = START_RESOLUTION, filters(config, 1)
+    total = size**2 * (9 * maps * maps + maps * config.latent_size)
+    while size < resolution:
+        # The resampling convolution has 16 taps at the lower resolution, the other 9 at the higher.
+        size, before, maps = 2 * size, maps, filters(config, _stage(2 * size))
+        total += (size // 2) ** 2 * 16 * before * maps + size**2 * 9 * maps * maps
+    return total
+
+
 class _Network:
     """Blocks by resolution, each made at its first use and shared by every later model."""
 
@@ -52,9 +71,8 @@ class _Network:
         self._blocks: dict[str, Block] = {}
         self.fade = WeightedSum(name=f"{name}_fade", dtype="float32")
 
-    def filters(self, stage: int) -> int:
-        """Feature maps of a stage: stage s is resolution 2^(s+1)."""
-        return min(self.config.fmap_base // 2**stage, self.config.fmap_max)
+    def _filters(self, stage: int) -> int:
+        return filters(self.config, stage)
 
     def _name(self, part: str) -> str:
         return f"{self.name}_{part}"
@@ -127,7 +145,7 @@ class Generator(_Network):
 
     def _first_block(self) -> Block:
         if "4x4" not in self._blocks:
-            filters = self.filters(1)
+            filters = self._filters(1)
             shape = (START_RESOLUTION, START_RESOLUTION, filters)
             dense = self._dense("4x4_dense", shape, gain=FIRST_DENSE_GAIN)
             self._blocks["4x4"] = (
@@ -139,7 +157,7 @@ class Generator(_Network):
     def _block(self, size: int) -> Block:
         key = f"{size}x{size}"
         if key not in self._blocks:
-            filters = self.filters(_stage(size))
+            filters = self._filters(_stage(size))
             up = self._conv(f"{key}_conv0", filters, resample="up", fused=self.config.fused)
             self._blocks[key] = (
                 *self._normalised(f"{key}_conv0", up),
@@ -202,14 +220,14 @@ class Discriminator(_Network):
     def _from_rgb(self, size: int) -> Block:
         key = f"{size}x{size}_from_rgb"
         if key not in self._blocks:
-            conv = self._conv(key, self.filters(_stage(size)), kernel_size=1)
+            conv = self._conv(key, self._filters(_stage(size)), kernel_size=1)
             self._blocks[key] = (conv, self._leaky(f"{key}_act"))
         return self._blocks[key]
 
     def _block(self, size: int) -> Block:
         key = f"{size}x{size}"
         if key not in self._blocks:
-            narrow, wide = self.filters(_stage(size)), self.filters(_stage(size) - 1)
+            narrow, wide = self._filters(_stage(size)), self._filters(_stage(size) - 1)
             conv0 = (self._conv(f"{key}_conv0", narrow), self._leaky(f"{key}_conv0_act"))
             act1 = self._leaky(f"{key}_conv1_act")
             conv1: Block
@@ -227,10 +245,10 @@ class Discriminator(_Network):
                 MinibatchStd(
                     self.config.stddev_group, name=self._name("4x4_std"), dtype=self._policy
                 ),
-                self._conv("4x4_conv", self.filters(1)),
+                self._conv("4x4_conv", self._filters(1)),
                 self._leaky("4x4_conv_act"),
                 keras.layers.Flatten(name=self._name("4x4_flatten"), dtype=self._policy),
-                self._dense("4x4_dense0", self.filters(0)),
+                self._dense("4x4_dense0", self._filters(0)),
                 self._leaky("4x4_dense0_act"),
                 # In float32: a critic's scores differ by less than half precision resolves.
                 self._dense("4x4_dense1", 1 + self.label_size, gain=1.0, dtype="float32"),

@@ -126,12 +126,13 @@ class Trainer:
                 written; the last good checkpoint stays.
         """
         position, models = self._resume()
+        clock = _Clock(position.seconds)
         while position.images_seen < self._schedule.total_images and not stop():
             progress = self._schedule.at(position.images_seen)
             if models is None or progress.index != position.phase:
                 models = self._state.models_for(progress.phase)
                 position = replace(position, phase=progress.index)
-            position = self._train_phase(models, position, stop)
+            position = self._train_phase(models, position, clock, stop)
         return position
 
     def _resume(self) -> tuple[Position, PhaseModels | None]:
@@ -144,10 +145,10 @@ class Trainer:
         return position, models
 
     def _train_phase(
-        self, models: PhaseModels, position: Position, stop: Callable[[], bool]
+        self, models: PhaseModels, position: Position, clock: _Clock, stop: Callable[[], bool]
     ) -> Position:
         run, phase = self._config.run, self._schedule.phases[position.phase]
-        clock = _Clock(position)
+        clock.stop_rate()
         step = make_step(self._config, phase, models, self._strategy)
         batches = iter(self._batches(phase, position.images_seen))
         images_seen = position.images_seen
@@ -217,7 +218,7 @@ class Trainer:
 
 _NOT_FINITE = (
     "training must stay finite: `{}` is not, after {} images. The last good checkpoint is kept; "
-    "lower the learning rate or change `run.seed`, and continue from it in a new run"
+    "start a new run with a lower `schedule.learning_rate` or another `run.seed`"
 )
 
 
@@ -234,8 +235,8 @@ def _require_finite(metrics: Metrics, images_seen: int) -> None:
 class _Clock:
     """Seconds of training, and the rate of steps apart from tracing and from what listeners do."""
 
-    def __init__(self, position: Position) -> None:
-        self._origin = time.monotonic() - position.seconds
+    def __init__(self, seconds: float) -> None:
+        self._origin = time.monotonic() - seconds
         self._pauses = 0.0
         self._started: float | None = None
         self._images = 0
@@ -248,6 +249,9 @@ class _Clock:
             self.restart_rate()
         else:
             self._images += images
+
+    def stop_rate(self) -> None:
+        self._started = None
 
     def restart_rate(self) -> None:
         self._started, self._images, self._pauses = time.monotonic(), 0, 0.0

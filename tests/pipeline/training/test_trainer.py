@@ -154,10 +154,13 @@ tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfigur
 from pathlib import Path
 from pipeline.config import Config
 from pipeline.data.records import prepare
+from pipeline.training.monitors import StageExports
 from pipeline.training.trainer import Trainer
 config = Config.model_validate_json(sys.argv[1])
 records = prepare(config.data, config.schedule.build().resolutions)
-trainer = Trainer(config, records, Path(sys.argv[2]), [])
+run = Path(sys.argv[2])
+exports = StageExports(run / "savedmodels", lambda moment: {}, lambda folder: None)
+trainer = Trainer(config, records, run, [exports])
 calls = iter(range(1000))
 stop_after = int(sys.argv[3])
 print(json.dumps(trainer.train(lambda: next(calls) >= stop_after).images_seen))
@@ -179,6 +182,15 @@ def test_two_replicas_train_through_growth_and_resume(
     assert in_a_process("parts", 12) == 96
     assert in_a_process("parts", 1000) == 256
     assert_same(tmp_path / "whole", tmp_path / "parts")
+    latents = tf.random.stateless_normal((16, 8), (0, 0))
+    whole, parts = (
+        tf.saved_model.load(str(tmp_path / run / "savedmodels" / "8x8" / "256"))
+        for run in ("whole", "parts")
+    )
+    np.testing.assert_array_equal(
+        whole.signatures["serving_uint8"](latents=latents)["images"],
+        parts.signatures["serving_uint8"](latents=latents)["images"],
+    )
 
 
 @pytest.mark.parametrize("labels", [False, True])

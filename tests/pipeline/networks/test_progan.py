@@ -1,0 +1,101 @@
+"""ProGAN's sizes: the paper's parameter counts, and every shape it can take."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from pipeline.config import NetworkConfig
+from pipeline.networks.progan import Discriminator, Generator
+
+
+def maps(resolution: int) -> int:
+    """Feature maps of the paper at a resolution."""
+    return min(8192 // (resolution // 2), 512)
+
+
+def conv(inputs: int, outputs: int, side: int = 3) -> int:
+    return side * side * inputs * outputs + outputs
+
+
+SIZES = [4 * 2**i for i in range(9)]  # 4 … 1024
+PAIRS = list(itertools.pairwise(SIZES))
+
+
+def test_the_paper_generator_at_1024_has_23_07_million_weights() -> None:
+    expected = (
+        conv(512, 512, side=4)  # latents to 4×4 pixels
+        + conv(512, 512)
+        + sum(
+            conv(maps(small), maps(large)) + conv(maps(large), maps(large))
+            for small, large in PAIRS
+        )
+        + conv(16, 3, side=1)
+    )
+    model = Generator(NetworkConfig(), channels=3).model(1024, fading=False)
+    assert model.count_params() == expected
+    assert round(expected / 1e6, 2) == 23.07
+
+
+def test_the_paper_discriminator_at_1024_has_23_08_million_weights() -> None:
+    expected = (
+        conv(3, 16, side=1)
+        + sum(
+            conv(maps(large), maps(large)) + conv(maps(large), maps(small))
+            for small, large in PAIRS
+        )
+        + conv(513, 512)
+        + conv(512, 512, side=4)  # 4×4 pixels to features
+        + conv(512, 1, side=1)
+    )
+    model = Discriminator(NetworkConfig(), channels=3).model(1024, fading=False)
+    assert model.count_params() == expected
+    assert round(expected / 1e6, 2) == 23.08
+
+
+@pytest.mark.parametrize("fading", [False, True])
+@pytest.mark.parametrize("resolution", SIZES)
+def test_every_resolution_has_models(resolution: int, fading: bool) -> None:
+    if fading and resolution == 4:
+        pytest.skip("nothing fades into the first size")
+    config = NetworkConfig(fmap_base=1024, fmap_max=4, latent_size=3)
+    generator = Generator(config, channels=5, label_size=2).model(resolution, fading=fading)
+    discriminator = Discriminator(config, channels=5, label_size=2)
+    critic = discriminator.model(resolution, fading=fading)
+    assert generator.output_shape == (None, resolution, resolution, 5)
+    assert [output.shape for output in critic.outputs] == [(None, 1), (None, 2)]
+
+
+@pytest.mark.parametrize("channels", [1, 3, 4])
+@pytest.mark.parametrize("precision", ["float32", "mixed_bfloat16", "mixed_float16"])
+def test_images_and_scores_are_float32_under_every_precision(precision: str, channels: int) -> None:
+    config = NetworkConfig(fmap_max=8, latent_size=8)
+    half, full = (
+        (
+            Generator(config, channels=channels, precision=p).model(8, fading=True),
+            Discriminator(config, channels=channels, precision=p).model(8, fading=True),
+        )
+        for p in (precision, "float32")
+    )
+    latents = np.random.default_rng(0).normal(size=(4, 8)).astype(np.float32)
+    images = half[0](latents)
+    scores = half[1](images)
+    assert images.dtype == scores.dtype == tf.float32
+    assert {weight.dtype for model in half for weight in model.weights} == {"float32"}
+    # The same seed gives the same first weights, so results differ by rounding alone.
+    np.testing.assert_allclose(images, full[0](latents), atol=0.05)
+    np.testing.assert_allclose(scores, full[1](full[0](latents)), atol=0.05)
+
+
+def test_fused_and_unfused_generators_agree() -> None:
+    latents = np.random.default_rng(0).normal(size=(4, 8)).astype(np.float32)
+    fused, unfused = (
+        Generator(NetworkConfig(fmap_max=8, latent_size=8, fused=f), channels=1, seed=3).model(
+            16, fading=False
+        )(latents)
+        for f in (True, False)
+    )
+    np.testing.assert_allclose(fused, unfused, atol=1e-5)
