@@ -18,6 +18,8 @@ from PIL import Image
 from pipeline import cli
 from pipeline.generating import parse_seeds
 
+# TensorFlow takes it only once a process, and the commands of these tests share one.
+DEFAULT_THREADS = ("--set", "run.intra_op_threads=null")
 TINY = (
     "--config", "quickstart",
     "--set", "schedule.resolution=8",
@@ -27,6 +29,7 @@ TINY = (
     "--set", "network.fmap_max=8",
     "--set", "network.latent_size=8",
     "--set", "run.log_images=16",
+    *DEFAULT_THREADS,
     "--set", "run.checkpoint_images=64",
 )  # fmt: skip
 
@@ -230,8 +233,9 @@ def _folder_with(tmp_path: Path, *names: str) -> Path:
 def test_bad_input_is_one_line_and_status_2(
     growgan: Growgan, tmp_path: Path, arguments: list[str], message: str
 ) -> None:
-    run = ["--out", str(tmp_path / "run")] if arguments[0] == "train" else []
-    result = growgan(*arguments, *run)
+    if arguments[0] == "train":
+        arguments = [*arguments, "--out", str(tmp_path / "run"), *DEFAULT_THREADS]
+    result = growgan(*arguments)
     assert result.status == 2
     assert message in result.err
     assert result.err.startswith("growgan: ")
