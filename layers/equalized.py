@@ -196,14 +196,13 @@ class EqualizedConv2D(_Equalized):
 
     def _convolve(self, inputs: Any, kernel: Any) -> Any:
         if self.resample and self.fused:
-            kernel = _sum_of_shifts(kernel)
             if self.resample == "up":
                 # A transposed convolution applies its kernel mirrored, and takes (k, k, out, in).
                 kernel = ops.transpose(ops.flip(kernel, axis=(0, 1)), (0, 1, 3, 2))
-                kernel = ops.cast(kernel, self.compute_dtype)
+                kernel = ops.cast(_sum_of_shifts(kernel), self.compute_dtype)
                 return ops.conv_transpose(inputs, kernel, strides=2, padding="same")
             reduced_shape(inputs.shape, 2)  # Refuses odd sides, as unfused does.
-            kernel = ops.cast(kernel * 0.25, self.compute_dtype)
+            kernel = ops.cast(_sum_of_shifts(kernel) * 0.25, self.compute_dtype)
             return ops.conv(inputs, kernel, strides=2, padding="same")
         kernel = ops.cast(kernel, self.compute_dtype)
         if self.resample == "up":
