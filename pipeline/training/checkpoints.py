@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -53,8 +54,9 @@ class Checkpoint:
             status.assert_existing_objects_matched().expect_partial()
         # TensorFlow raises any of these for damaged or missing files and for other shapes.
         except (tf.errors.OpError, AssertionError, LookupError, RuntimeError, ValueError) as error:
-            reason = str(error).splitlines()[0]
-            raise UserError(f"checkpoint {self.folder} cannot be restored: {reason}") from error
+            raise UserError(
+                f"checkpoint {self.folder} cannot be restored: {_reason(error)}"
+            ) from error
 
 
 def save(run: Path, variables: Mapping[str, Any], position: Position, *, keep: int) -> Checkpoint:
@@ -72,13 +74,17 @@ def save(run: Path, variables: Mapping[str, Any], position: Position, *, keep: i
             holder.write(str(temporary / _VARIABLES))
             (temporary / _STATE).write_text(json.dumps(asdict(position)) + "\n")
     except (OSError, tf.errors.OpError) as error:
-        reason = str(error).splitlines()[0]
         raise UserError(
-            f"checkpoint {folder} cannot be written: {reason}. Earlier checkpoints are kept"
+            f"checkpoint {folder} cannot be written: {_reason(error)}. Earlier ones are kept"
         ) from error
     for old in all_in(run)[:-keep]:
         shutil.rmtree(old.folder)
     return Checkpoint(folder, position)
+
+
+def _reason(error: Exception) -> str:
+    """The first line of an error, without TensorFlow's names for the place in its graph."""
+    return re.sub(r"\{\{.*?\}\} ?| ?\[Op:.*?\]", "", str(error).splitlines()[0])
 
 
 def all_in(run: Path) -> list[Checkpoint]:
