@@ -24,13 +24,3 @@ def key(seed: int, purpose: Purpose, images_seen: Any, replica: Any) -> Any:
     fold = tf.random.experimental.stateless_fold_in
     pair = tf.constant([seed, int(purpose)], tf.int32)
     return fold(fold(pair, images_seen), tf.cast(replica, tf.int64))
-
-
-def normal(shape: tuple[int, ...], draw: Any) -> Any:
-    """Standard normal float32 numbers of a key."""
-    return tf.random.stateless_normal(shape, draw)
-
-
-def uniform(shape: tuple[int, ...], draw: Any) -> Any:
-    """Uniform float32 numbers from 0 to 1 of a key."""
-    return tf.random.stateless_uniform(shape, draw)

@@ -14,7 +14,7 @@ from pipeline.config import Config
 from pipeline.objectives import wgan_gp
 from pipeline.schedule import Phase
 from pipeline.training.average import decay_per_step, update_average
-from pipeline.training.randomness import Purpose, key, normal, uniform
+from pipeline.training.randomness import Purpose, key
 
 Metrics = dict[str, Any]
 
@@ -50,14 +50,15 @@ def make_step(
             return key(config.run.seed, purpose, images_seen, replica)
 
         def generate(purpose: Purpose) -> Any:
-            latents = normal((per_replica, config.network.latent_size), draw(purpose))
+            shape = (per_replica, config.network.latent_size)
+            latents = tf.random.stateless_normal(shape, draw(purpose))
             return models.generator([latents, labels] if config.data.labels else latents)
 
         labels = batch["labels"]
         reals = scaled(batch["images"])
         if phase.fading:
             reals = fade_reals(reals, alpha)
-        weights = uniform((per_replica, 1, 1, 1), draw(Purpose.PENALTY_MIX))
+        weights = tf.random.stateless_uniform((per_replica, 1, 1, 1), draw(Purpose.PENALTY_MIX))
 
         critic_metrics = update_critic(
             config,
