@@ -92,7 +92,9 @@ class RunFolder:
                     f"Received: content {records.data_hash[:12]}, not {before[:12]}"
                 )
             return
-        if self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
+        # A start that was killed may have left the lineage: without a configuration it is no run.
+        own = {self._manifest_file}
+        if self.path.exists() and (not self.path.is_dir() or set(self.path.iterdir()) - own):
             raise UserError(
                 f"`--out` must be a new or empty folder. Received: {self.path}, which is neither"
             )

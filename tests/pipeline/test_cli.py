@@ -278,6 +278,17 @@ def test_a_folder_with_other_files_is_no_place_for_a_run(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["precious.txt"]
 
 
+def test_a_start_that_was_killed_can_be_repeated(
+    growgan: Growgan, workspace: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "manifest.json").write_text("{}")
+    records = f"data.records={workspace / 'records'}"
+    short = ["schedule.resolution=4", "schedule.hold_images=8"]
+    command = ["train", *TINY, "--set", records, "--out", tmp_path]
+    assert growgan(*command, *(word for key in short for word in ("--set", key))).status == 0
+    assert json.loads((tmp_path / "manifest.json").read_text())["images_seen"] == 8
+
+
 def test_a_place_that_cannot_be_written_is_refused(
     growgan: Growgan, workspace: Path, tmp_path: Path
 ) -> None:
