@@ -154,7 +154,8 @@ class RunConfig(Section):
     strategy: Literal["one_device", "mirrored"] = "one_device"
     """The `tf.distribute` strategy: one device, or every local device of a kind."""
     intra_op_threads: Count | None = None
-    """Threads within one operation, None for one a core. On few cores 1 is fastest up to 16 px."""
+    """Threads within one operation, None for one a core. On few cores 1 is fastest: operations that
+    do not depend on each other run side by side, and the generator's step is made two such."""
     jit_compile: bool = False
     """Whether steps are compiled by XLA: slower on CPU."""
     log_images: Count = 1_000

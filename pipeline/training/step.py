@@ -146,10 +146,13 @@ def update_generator(
     variables = [weight.value for weight in models.generator.trainable_variables]
     with tf.GradientTape(watch_accessed_variables=False) as tape:
         tape.watch(variables)
-        outputs = models.discriminator(generate())
-        losses = wgan_gp.generator_loss(scores_of(outputs))
-        if config.data.labels:
-            losses += config.objective.label_weight * wgan_gp.label_loss(labels, outputs[1])
+        images = generate()
+        parts = [(images, labels)]
+        if config.run.intra_op_threads == 1:
+            # Nothing else is left to do beside this pass: each half occupies a thread.
+            group_size = config.network.stddev_group
+            parts = list(zip(halves(images, group_size), halves(labels, group_size), strict=True))
+        losses = tf.concat([generator_losses(config, models, *part) for part in parts], axis=0)
         loss = tf.reduce_mean(losses) / replicas
     gradients = tape.gradient(loss, variables)
     models.generator_optimizer.apply(gradients, models.generator.trainable_variables)
@@ -157,6 +160,15 @@ def update_generator(
         "generator_loss": tf.reduce_mean(losses),
         "generator_gradient_norm": tf.linalg.global_norm(gradients) * replicas,
     }
+
+
+def generator_losses(config: Config, models: PhaseModels, images: Any, labels: Any) -> Any:
+    """What the generator minimises, for each of its images `(batch,)`."""
+    outputs = models.discriminator(images)
+    losses = wgan_gp.generator_loss(scores_of(outputs))
+    if config.data.labels:
+        losses += config.objective.label_weight * wgan_gp.label_loss(labels, outputs[1])
+    return losses
 
 
 def scaled(images: Any) -> Any:
@@ -187,15 +199,22 @@ def score_apart(
     if batch < group_size:  # One group each: in one pass they would make up one group of both.
         return discriminator(reals), discriminator(fakes)
     shape = (group_size, batch // group_size)
-
-    def split(output: Any) -> tuple[Any, Any]:
-        features = output.shape[1:]
-        halves = tf.split(tf.reshape(output, (group_size, 2 * shape[1], *features)), 2, axis=1)
-        return tuple(tf.reshape(half, (batch, *features)) for half in halves)
-
     images = [tf.reshape(kind, (*shape, *kind.shape[1:])) for kind in (reals, fakes)]
     both = discriminator(tf.reshape(tf.concat(images, axis=1), (2 * batch, *reals.shape[1:])))
     if not isinstance(both, list | tuple):
-        return split(both)
-    pairs = [split(output) for output in both]
-    return [pair[0] for pair in pairs], [pair[1] for pair in pairs]
+        return halves(both, group_size)
+    first, second = zip(*(halves(output, group_size) for output in both), strict=True)
+    return first, second
+
+
+def halves(samples: Any, group_size: int) -> tuple[Any, ...]:
+    """Two halves of a batch, each of whole groups of the minibatch standard deviation.
+
+    A group's members are strided through the batch. An odd number of groups stays in one part.
+    """
+    batch, *features = samples.shape
+    groups, rest = divmod(batch, group_size)
+    if rest or groups % 2:
+        return (samples,)
+    parts = tf.split(tf.reshape(samples, (group_size, groups, *features)), 2, axis=1)
+    return tuple(tf.reshape(part, (batch // 2, *features)) for part in parts)

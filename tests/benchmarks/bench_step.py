@@ -20,7 +20,9 @@ from collections.abc import Callable
 from typing import Any
 
 BATCH = 16
-TURNS = 3
+TURNS = 5
+THREADS = 1
+"""In an operation, as the presets for few cores have it."""
 SECONDS_A_TURN = 1.0
 PEAK_WIDTH = 256
 SYSTEMS = ("torch", "float32", "mixed_bfloat16")
@@ -31,8 +33,7 @@ def our_step(precision: str, resolution: int, width: int) -> Callable[[], Any]:
     import numpy as np
     import tensorflow as tf
 
-    # As the presets for few cores have it.
-    tf.config.threading.set_intra_op_parallelism_threads(1)
+    tf.config.threading.set_intra_op_parallelism_threads(THREADS)
 
     from pipeline.config import Config
     from pipeline.training.state import TrainingState
@@ -47,7 +48,7 @@ def our_step(precision: str, resolution: int, width: int) -> Callable[[], Any]:
                 "start_resolution": resolution,
                 "batch_size": BATCH,
             },
-            "run": {"precision": precision},
+            "run": {"precision": precision, "intra_op_threads": THREADS},
         }
     )
     phase = config.schedule.build().phases[-1]
@@ -121,14 +122,12 @@ class Process:
     """A worker in a process of its own."""
 
     def __init__(self, system: str) -> None:
-        environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "KERAS_BACKEND": "tensorflow"}
         self._process = subprocess.Popen(
             [sys.executable, __file__, "--worker", system],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             text=True,
-            env=environment,
         )
 
     def seconds(self, resolution: int, width: int) -> float:
@@ -166,6 +165,7 @@ def main() -> None:
     parser.add_argument("--widths", type=int, nargs="+", default=[64, 128, 256])
     parser.add_argument("--worker", choices=SYSTEMS, help=argparse.SUPPRESS)
     options = parser.parse_args()
+    os.environ |= {"TF_CPP_MIN_LOG_LEVEL": "3", "KERAS_BACKEND": "tensorflow"}
     if options.worker:
         worker(options.worker)
         return
@@ -191,8 +191,8 @@ def main() -> None:
                 ratio = statistics.median(turn["torch"] / turn[system] for turn in turns)
                 share = gflop_of_step(resolution, width) / seconds / peaks[system]
                 print(
-                    f"{resolution:>4}{width:>6} {system:>15}{BATCH / seconds:>9.0f}{share:>9.0%}"
-                    f"{BATCH / torch_seconds:>13.0f}{ratio:>7.2f}",
+                    f"{resolution:>4}{width:>6} {system:>15}{BATCH / seconds:>9.3g}{share:>9.0%}"
+                    f"{BATCH / torch_seconds:>13.3g}{ratio:>7.2f}",
                     flush=True,
                 )
     for process in processes.values():

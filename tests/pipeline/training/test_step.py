@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from pipeline.objectives import wgan_gp
 from pipeline.training.average import decay_per_step, update_average
 from pipeline.training.randomness import Purpose, key
 from pipeline.training.state import TrainingState
-from pipeline.training.step import fade_reals, make_step, scaled, score_apart
+from pipeline.training.step import fade_reals, make_step, scaled, score_apart, update_generator
 
 
 def networks(label_size: int = 0) -> tuple[Generator, Discriminator]:
@@ -42,6 +43,28 @@ def test_one_pass_scores_reals_and_fakes_as_two_passes_do(batch: int, label_size
     for both, alone in zip(together, (model(reals), model(fakes)), strict=True):
         for one, other in zip(tf.nest.flatten(both), tf.nest.flatten(alone), strict=True):
             np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("labels", [False, True])
+@pytest.mark.parametrize("batch", [2, 8, 12])
+def test_the_generator_learns_the_same_from_two_halves(
+    tiny: Callable[..., Config], labels: bool, batch: int
+) -> None:
+    weights = []
+    for threads in (None, 1):
+        config = tiny(data={"labels": labels}, run={"intra_op_threads": threads})
+        strategy = tf.distribute.get_strategy()
+        state = TrainingState(config, label_size=10 if labels else 0, strategy=strategy)
+        models = state.models_for(config.schedule.build().phases[0])
+        one_hot = tf.one_hot(tf.range(batch) % 10, 10 if labels else 0)
+        latents = tf.constant(normals(batch, config.network.latent_size))
+        inputs = [latents, one_hot] if labels else latents
+        metrics = update_generator(
+            config, models, partial(models.generator, inputs), one_hot, replicas=1
+        )
+        weights.append([*metrics.values(), *models.generator.get_weights()])
+    for one, other in zip(*weights, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-5)
 
 
 def test_a_fade_starts_at_the_old_network_and_ends_at_the_new() -> None:
