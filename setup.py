@@ -6,15 +6,20 @@ from setuptools import setup
 # the frameworks, whose graphs and checkpoints a run must find again bit for bit, and at the next
 # release that may break its users elsewhere. requirements.lock holds the exact versions.
 RUNTIME = [
+    "google-crc32c>=1.9,<2",  # checksums of TFRecords without starting TensorFlow
+    "imagehash>=4.3.2,<5",  # finds pictures that look alike
     "keras>=3.15.1,<3.16",
+    "matplotlib>=3.11,<4",  # brings the fonts of the built-in glyphs
     "numpy>=2.4.6,<2.5",
-    "pillow>=13.0,<14",
+    "pillow>=12.3,<14",
     "pydantic>=2.14,<3",
     "pyyaml>=6.0.3,<7",
     "rich>=15.0,<16",
     "scikit-learn>=1.9,<1.10",  # brings the built-in digits
+    "scipy>=1.17,<1.18",
     "tensorboard>=2.21,<2.22",  # tensorflow does not bring it
     "tensorflow>=2.21,<2.22",
+    "tensorflow-datasets>=4.9.10,<4.10",
     "typer>=0.29.2,<0.30",
 ]
 TEST = [
@@ -22,11 +27,14 @@ TEST = [
     "jax>=0.10.2,<0.11",  # the layers are held to the same numbers on a second backend
     "packaging>=26.0",
     "pytest>=9.2,<10",
-    "scipy>=1.17,<1.18",
     "setuptools>=84.2",  # reads this file for tests/test_packaging.py, and builds
 ]
+BEAM = ["apache-beam>=2.77,<2.78"]
+VIDEO = ["av>=18.1,<20"]
 DEV = [
     *TEST,
+    *BEAM,
+    *VIDEO,
     "import-linter>=2.16,<3",
     "mypy>=2.4,<2.5",
     "pre-commit>=4.7,<5",
@@ -46,6 +54,7 @@ setup(
         "layers",
         "savedmodels",
         "pipeline",
+        "pipeline.cli",
         "pipeline.data",
         "pipeline.data.sources",
         "pipeline.networks",
@@ -54,6 +63,6 @@ setup(
     ],
     package_data={"pipeline": ["presets/*.yaml"]},
     install_requires=RUNTIME,
-    extras_require={"test": TEST, "dev": DEV, "bench": BENCH},
+    extras_require={"beam": BEAM, "video": VIDEO, "test": TEST, "dev": DEV, "bench": BENCH},
     entry_points={"console_scripts": ["growgan=pipeline.cli:main"]},
 )

@@ -52,7 +52,9 @@ def test_every_module_is_in_a_package():
 
 
 def test_every_import_is_a_declared_dependency(declared):
-    requirements = {canonicalize_name(Requirement(r).name) for r in declared["install_requires"]}
+    extras = declared["extras_require"]
+    declared_here = [*declared["install_requires"], *extras["beam"], *extras["video"]]
+    requirements = {canonicalize_name(Requirement(r).name) for r in declared_here}
     providers = packages_distributions()
     for name in set().union(*map(third_party_imports, FLOORS)):
         provided_by = {canonicalize_name(distribution) for distribution in providers.get(name, ())}

@@ -13,7 +13,7 @@ import tensorflow as tf
 from pipeline.config import Config
 from pipeline.data.dataset import dataset_for
 from pipeline.data.records import RecordSet
-from pipeline.training.grids import tile, write_png
+from pipeline.grids import tile, write_png
 from pipeline.training.trainer import Listener, Moment
 from savedmodels import atomic
 from savedmodels.export import export

@@ -149,6 +149,12 @@ def measured_peak(system: str) -> float:
     return 2e-9 * BATCH * 32**2 * 9 * PEAK_WIDTH**2 / seconds
 
 
+def rate(seconds: float) -> str:
+    """Images per second, to a few digits."""
+    images = BATCH / seconds
+    return f"{images:.0f}" if images >= 100 else f"{images:.3g}"
+
+
 def processor() -> str:
     try:
         with open("/proc/cpuinfo") as lines:
@@ -191,8 +197,8 @@ def main() -> None:
                 ratio = statistics.median(turn["torch"] / turn[system] for turn in turns)
                 share = gflop_of_step(resolution, width) / seconds / peaks[system]
                 print(
-                    f"{resolution:>4}{width:>6} {system:>15}{BATCH / seconds:>9.3g}{share:>9.0%}"
-                    f"{BATCH / torch_seconds:>13.3g}{ratio:>7.2f}",
+                    f"{resolution:>4}{width:>6} {system:>15}{rate(seconds):>9}{share:>9.0%}"
+                    f"{rate(torch_seconds):>13}{ratio:>7.2f}",
                     flush=True,
                 )
     for process in processes.values():

@@ -1,14 +1,14 @@
-"""The command line `growgan`: the only place that parses arguments, prints or exits."""
+"""`growgan train`."""
 
 from __future__ import annotations
 
-import os
 import signal
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from pipeline.cli.options import DataSource, Overrides, Preset, load_tensorflow, terminal
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -17,29 +17,7 @@ if TYPE_CHECKING:
     from pipeline.data.records import RecordSet
     from pipeline.run_folder import RunFolder
 
-# Heavy packages are imported inside the commands, so that help answers at once.
-
-app = typer.Typer(
-    name="growgan",
-    help="Train progressively grown GANs and put every stage into TensorFlow Serving.",
-    epilog="Example: growgan train --config quickstart --out runs/first",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-)
-
-Preset = Annotated[
-    str, typer.Option("--config", "-c", help="A preset, or a YAML file that ends in .yaml.")
-]
-Overrides = Annotated[
-    list[str] | None,
-    typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Override one key; may be repeated."),
-]
-DataSource = Annotated[
-    str | None,
-    typer.Option("--data", help="A folder or zip of pictures, MNIST idx files, or digits."),
-]
-Run = Annotated[Path, typer.Argument(help="Folder of a run.", show_default=False)]
+app = typer.Typer()
 
 
 @app.command(
@@ -65,8 +43,8 @@ def train(
     from pipeline.run_folder import RunFolder
 
     settings = load(config, overrides or [], data=data)
-    _load_tensorflow(settings.run.intra_op_threads)
-    console = _console()
+    load_tensorflow(settings.run.intra_op_threads)
+    console = terminal()
     run = RunFolder(out)
     records = _prepare(console, settings)
     run.start(settings, records, resume=resume)
@@ -157,76 +135,6 @@ def _print_results(console: Console, run: RunFolder) -> None:
         console.print(f"{name:>12}: {value}", highlight=False, soft_wrap=True)
 
 
-@app.command(epilog="Example: growgan generate runs/first --seeds 0-15 --out grid.png")
-def generate(
-    run: Run,
-    seeds: Annotated[str, typer.Option(help="Such as 3, 0-15 or 0-7,20.")] = "0-15",
-    out: Annotated[Path, typer.Option(help="PNG file to write.")] = Path("grid.png"),
-    label: Annotated[
-        str | None, typer.Option(help="Class of every image, for a labelled run; else in turn.")
-    ] = None,
-) -> None:
-    """Draw a grid of images, one a seed, with the newest average weights of a run."""
-    _load_tensorflow()
-    from pipeline.generating import generate_images, parse_seeds
-    from pipeline.run_folder import RunFolder
-    from pipeline.training.grids import tile, write_png
-
-    numbers = parse_seeds(seeds)
-    images = generate_images(RunFolder(run), numbers, label=label)
-    write_png(out, tile(images))
-    _console().print(f"{len(numbers)} images in {out}", highlight=False, soft_wrap=True)
-
-
-@app.command(epilog="Example: growgan export runs/first")
-def export(
-    run: Run,
-    out: Annotated[
-        Path | None,
-        typer.Option(help="Folder of the model, gets a version. [default: in the run]"),
-    ] = None,
-) -> None:
-    """Write the newest average weights of a run as a SavedModel; an existing version is kept."""
-    _load_tensorflow()
-    from pipeline.run_folder import RunFolder
-    from savedmodels.export import export as export_model
-
-    folder = RunFolder(run)
-    checkpoint = folder.newest_checkpoint()
-    images_seen = checkpoint.position.images_seen
-    model = folder.average(checkpoint)
-    _, height, width, _ = model.output_shape
-    base = out or folder.savedmodels / f"{height}x{width}"
-    written = export_model(model, base, images_seen, lineage=folder.export_lineage(images_seen))
-    _console().print(f"SavedModel: {written}", highlight=False, soft_wrap=True)
-
-
-@app.command(epilog="Example: growgan presets")
-def presets() -> None:
-    """List the presets, each with its first line."""
-    from pipeline.loading import preset_names, preset_text
-
-    for name in preset_names():
-        typer.echo(f"{name:<20} {preset_text(name).splitlines()[0].lstrip('# ')}")
-
-
-@app.command(
-    epilog="Examples: growgan config quickstart  |  "
-    "growgan config mine.yaml --set schedule.resolution=64"
-)
-def config(
-    name: Annotated[str, typer.Argument(help="A preset or a YAML file.")],
-    overrides: Overrides = None,
-) -> None:
-    """Check a configuration and print it whole, with every default, as YAML."""
-    import yaml
-
-    from pipeline.loading import load
-
-    settings = load(name, overrides or [])
-    typer.echo(yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False), nl=False)
-
-
 class _Interruption:
     """True once Ctrl-C or SIGTERM has come; a second signal has its usual effect."""
 
@@ -241,45 +149,3 @@ class _Interruption:
 
     def __call__(self) -> bool:
         return bool(self.signal)
-
-
-def _load_tensorflow(intra_op_threads: int | None = None) -> None:
-    """Import TensorFlow without the lines that it writes before any log setting counts."""
-    standard_error, nothing = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nothing, 2)
-    try:
-        import tensorflow as tf
-    finally:
-        os.dup2(standard_error, 2)
-        os.close(standard_error)
-        os.close(nothing)
-    if intra_op_threads is not None:
-        tf.config.threading.set_intra_op_parallelism_threads(intra_op_threads)
-
-
-def _console() -> Console:
-    from rich.console import Console
-
-    return Console()
-
-
-def main() -> None:
-    """Run the command line; a user's mistake is one line on stderr and exit status 2."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    os.environ.setdefault("KERAS_BACKEND", "tensorflow")
-    from pipeline.errors import UserError
-
-    try:
-        app()
-    except UserError as error:
-        message = str(error)
-    except OSError as error:  # A full disk, or a place that cannot be read or written.
-        message = f"a file could not be read or written: {error}"
-    else:
-        return
-    print(f"growgan: {message}", file=sys.stderr)
-    sys.exit(2)
-
-
-if __name__ == "__main__":
-    main()

@@ -1,0 +1,42 @@
+"""The command line `growgan`: the only place that parses arguments, prints or exits.
+
+Heavy packages are imported inside the commands, so that help answers at once.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import typer
+
+from pipeline.cli import configurations, models, train
+
+app = typer.Typer(
+    name="growgan",
+    help="Train progressively grown GANs and put every stage into TensorFlow Serving.",
+    epilog="Example: growgan train --config quickstart --out runs/first",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+for commands in (train, models, configurations):
+    app.add_typer(commands.app)
+
+
+def main() -> None:
+    """Run the command line; a user's mistake is one line on stderr and exit status 2."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+    from pipeline.errors import UserError
+
+    try:
+        app()
+    except UserError as error:
+        message = str(error)
+    except OSError as error:  # A full disk, or a place that cannot be read or written.
+        message = f"a file could not be read or written: {error}"
+    else:
+        return
+    print(f"growgan: {message}", file=sys.stderr)
+    sys.exit(2)

@@ -1,0 +1,46 @@
+"""Options and the console that several commands share."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+Preset = Annotated[
+    str, typer.Option("--config", "-c", help="A preset, or a YAML file that ends in .yaml.")
+]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Override one key; may be repeated."),
+]
+DataSource = Annotated[
+    str | None,
+    typer.Option("--data", help="A folder or zip of pictures, MNIST idx files, or digits."),
+]
+Run = Annotated[Path, typer.Argument(help="Folder of a run.", show_default=False)]
+
+
+def load_tensorflow(intra_op_threads: int | None = None) -> None:
+    """Import TensorFlow without the lines that it writes before any log setting counts."""
+    standard_error, nothing = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nothing, 2)
+    try:
+        import tensorflow as tf
+    finally:
+        os.dup2(standard_error, 2)
+        os.close(standard_error)
+        os.close(nothing)
+    if intra_op_threads is not None:
+        tf.config.threading.set_intra_op_parallelism_threads(intra_op_threads)
+
+
+def terminal() -> Console:
+    """Where progress and results are written."""
+    from rich.console import Console
+
+    return Console()
