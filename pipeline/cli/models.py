@@ -24,8 +24,8 @@ def generate(
     """Draw a grid of images, one a seed, with the newest average weights of a run."""
     load_tensorflow()
     from pipeline.generating import generate_images, parse_seeds
-    from pipeline.run_folder import RunFolder
     from pipeline.grids import tile, write_png
+    from pipeline.run_folder import RunFolder
 
     numbers = parse_seeds(seeds)
     images = generate_images(RunFolder(run), numbers, label=label)
