@@ -8,6 +8,8 @@ from setuptools import setup
 RUNTIME = [
     "google-crc32c>=1.9,<2",  # checksums of TFRecords without starting TensorFlow
     "imagehash>=4.3.2,<5",  # finds pictures that look alike
+    "importlib_resources>=6.5,<8",  # tensorflow-datasets imports it without saying so
+    "joblib>=1.6,<2",  # processes that convert pictures
     "keras>=3.15.1,<3.16",
     "matplotlib>=3.11,<4",  # brings the fonts of the built-in glyphs
     "numpy>=2.4.6,<2.5",

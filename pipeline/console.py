@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from pipeline.networks.progan import multiplications
 from pipeline.training.trainer import Listener
@@ -98,23 +97,3 @@ def seconds_left(config: Config, moment: Moment) -> float:
         for start, phase in zip(schedule.starts, schedule.phases, strict=True)
     )
     return work / cost(moment.progress.phase) / moment.images_per_second
-
-
-def reporter(console: Console, title: str) -> tuple[Progress, Callable[[int, int], None]]:
-    """A bar for counted work, and the function that moves it: `(done, total)`."""
-    progress = Progress(
-        TextColumn(title),
-        BarColumn(),
-        TextColumn("{task.completed}/{task.total}"),
-        TimeRemainingColumn(),
-        console=console,
-        disable=not console.is_terminal,
-    )
-    task = progress.add_task(title, total=None)
-
-    def report(done: int, total: int) -> None:
-        progress.update(task, completed=done, total=total)
-        if not console.is_terminal and (done == total or done % 10_000 == 0):
-            console.print(f"{title}: {done}/{total}", highlight=False)
-
-    return progress, report

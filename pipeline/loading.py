@@ -6,13 +6,15 @@ import difflib
 from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 from pydantic import ValidationError
 
-from pipeline.config import Config
+from pipeline.config import Config, DataConfig, Section
 from pipeline.errors import UserError
+
+Checked = TypeVar("Checked", bound=Section)
 
 HOW = (
     "strategy",
@@ -23,6 +25,9 @@ HOW = (
     "keep_checkpoints",
 )
 """Keys of `run` that change how a run is carried out or watched, not what comes of it."""
+
+WHERE = ("cache", "records", "service", "service_workers", "source", "workers")
+"""Keys of `data` that say where and how it is read, not what it holds."""
 
 _PRESETS = resources.files("pipeline") / "presets"
 
@@ -87,21 +92,36 @@ def config_from(text: str, overrides: Sequence[str] = (), *, origin: str) -> Con
         raise UserError(f"a configuration must be a mapping of sections. Received: {origin}")
     for override in overrides:
         _override(values, override)
-    try:
-        return Config.model_validate(values)
-    except ValidationError as error:
-        raise UserError("; ".join(_explain(detail) for detail in error.errors())) from error
+    return _validated(Config, values)
+
+
+def data_config(values: Mapping[str, Any]) -> DataConfig:
+    """The section `data` alone, of its keys and values.
+
+    Raises:
+        UserError: as `load`.
+    """
+    return _validated(DataConfig, values, "data")
 
 
 def differences(before: Config, after: Config) -> list[str]:
     """What differs between two configurations and changes the result, as `key: before → after`."""
     flat_before, flat_after = _flat(before.model_dump()), _flat(after.model_dump())
-    free = {f"run.{name}" for name in HOW} | {"data.records", "data.source"}
+    free = {f"run.{name}" for name in HOW}
+    free |= {f"data.{name}" for name in WHERE}
     return [
         f"{key}: {flat_before[key]} → {flat_after[key]}"
         for key in flat_before
         if key not in free and flat_before[key] != flat_after[key]
     ]
+
+
+def _validated(model: type[Checked], values: Any, *section: str) -> Checked:
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        details = ({**detail, "loc": (*section, *detail["loc"])} for detail in error.errors())
+        raise UserError("; ".join(map(_explain, details))) from error
 
 
 def _flat(sections: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:

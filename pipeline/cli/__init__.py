@@ -10,7 +10,7 @@ import sys
 
 import typer
 
-from pipeline.cli import configurations, models, train
+from pipeline.cli import configurations, data_prepare, data_service, models, train
 
 app = typer.Typer(
     name="growgan",
@@ -22,6 +22,11 @@ app = typer.Typer(
 )
 for commands in (train, models, configurations):
     app.add_typer(commands.app)
+
+data = typer.Typer(help="Look at pictures, and prepare them for many runs.", no_args_is_help=True)
+for commands in (data_prepare, data_service):
+    data.add_typer(commands.app)
+app.add_typer(data, name="data")
 
 
 def main() -> None:

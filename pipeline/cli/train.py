@@ -61,15 +61,15 @@ def train(
 
 
 def _prepare(console: Console, settings: Config) -> RecordSet:
-    from pipeline.console import reporter
-    from pipeline.data.records import prepare
+    from pipeline.cli.progress import reporter
+    from pipeline.data.prepare import records_for
     from pipeline.errors import UserError
 
     if settings.data.source is None:
         raise UserError("pictures must be named with --data or `data.source`. Received: neither")
     progress, report = reporter(console, "preparing images")
     with progress:
-        records = prepare(settings.data, settings.schedule.build().resolutions, report)
+        records = records_for(settings.data, settings.schedule.build().resolutions, report)
     console.print(f"{records.count} images in {records.folder}", highlight=False, soft_wrap=True)
     if records.skipped:
         names = ", ".join(skipped.name for skipped in records.skipped[:5])

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import tensorflow as tf
 
-from pipeline.data.records import RecordSet
+from pipeline.data.records import RecordSet, ShardFile, Split
+from pipeline.data.service import NUMBER, Service, share_of_a_worker, through
 from pipeline.schedule import Phase
 
 MOST_RECORDS = 100_000
@@ -25,6 +28,8 @@ def dataset_for(
     seed: int,
     mirror: bool,
     labels: bool,
+    cache: bool = False,
+    service: Service | None = None,
     worker: int = 0,
     workers: int = 1,
 ) -> tf.data.Dataset:
@@ -35,8 +40,8 @@ def dataset_for(
     the seed and p. Worker w takes the positions `images_seen + w`, `+ w + workers`, and so on: the
     workers' batches, interleaved, are the batch of a single worker.
 
-    The set is shuffled in windows of 100,000 records or 512 MiB, whichever is less, of a file that
-    is in random order already.
+    The set is shuffled in windows of 100,000 records or 512 MiB, whichever is less, of files that
+    are in random order already.
 
     Args:
         records: The prepared set.
@@ -45,6 +50,8 @@ def dataset_for(
         seed: Not negative.
         mirror: Whether each image is mirrored left to right with probability 1/2.
         labels: Whether labels are given.
+        cache: Whether the encoded images are kept in memory once they were read.
+        service: Where batches are made, in place of this process; it must see the set's folder.
         worker: Which of the workers, from 0.
         workers: Number of workers that share each batch.
 
@@ -61,12 +68,12 @@ def dataset_for(
             "`workers` must divide the batch, and `worker` be one of them. Received: "
             f"batch_size={phase.batch_size}, workers={workers}, worker={worker}"
         )
-    file = str(records.file(phase.resolution))
-    window = _window_size(records, phase.resolution)
+    window = _window_size(records.shards(phase.resolution))
     windows_per_epoch = -(-records.count // window)
     epoch, position = divmod(images_seen, records.count)
     first_window, position = divmod(position, window)
     classes = len(records.classes) if labels else 0
+    decode = partial(decoded_image, records=records, resolution=phase.resolution)
 
     def shuffled(number: tf.Tensor, serialized: tf.Tensor) -> dict[str, tf.Tensor]:
         # Stateless draws: those of `Dataset.shuffle` depend on the global seed too.
@@ -82,23 +89,25 @@ def dataset_for(
         return parsed
 
     def decoded(sample: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        image = tf.io.decode_png(sample["image"], channels=records.channels)
-        shape = (phase.resolution, phase.resolution, records.channels)
-        return {**sample, "image": tf.ensure_shape(image, shape)}
+        return {**sample, "image": decode(sample["image"])}
 
     def finished(batch: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         images = batch["image"]
         if mirror:
             flip = batch["mirrored"][:, None, None, None]
             images = tf.where(flip, tf.reverse(images, axis=[2]), images)
-        return {"images": images, "labels": tf.one_hot(batch["label"], classes)}
+        made = {"images": images, "labels": tf.one_hot(batch["label"], classes)}
+        return made | {name: batch[name] for name in (NUMBER,) if name in batch}
 
     options = tf.data.Options()
     options.deterministic = True
     options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
-    return (
-        tf.data.Dataset.range(epoch, tf.int64.max)
-        .flat_map(lambda _: tf.data.TFRecordDataset(file).batch(window))
+    files = [str(file) for file in records.files(phase.resolution)]
+    batch_size = phase.batch_size // workers
+    windows = tf.data.TFRecordDataset(files).batch(window)
+    samples = (
+        (windows.cache() if cache else windows)
+        .repeat()
         .enumerate(epoch * windows_per_epoch)
         # What was seen is passed over while it is still encoded.
         .skip(first_window)
@@ -107,14 +116,51 @@ def dataset_for(
         .unbatch()
         .skip(position)
         .shard(workers, worker)
-        .map(decoded, num_parallel_calls=tf.data.AUTOTUNE)
-        .batch(phase.batch_size // workers, drop_remainder=True)
-        .map(finished)
-        .prefetch(tf.data.AUTOTUNE)
-        .with_options(options)
     )
+    if service is not None:
+        samples = share_of_a_worker(samples, batch_size)
+    batches = (
+        samples.map(decoded, num_parallel_calls=tf.data.AUTOTUNE)
+        .batch(batch_size, drop_remainder=True)
+        .map(finished)
+    )
+    if service is not None:
+        batches = through(service, batches)
+    return batches.prefetch(tf.data.AUTOTUNE).with_options(options)
 
 
-def _window_size(records: RecordSet, resolution: int) -> int:
-    mean_bytes = records.file(resolution).stat().st_size / records.count
-    return max(1, min(records.count, MOST_RECORDS, int(MOST_BYTES / mean_bytes)))
+def images_of(records: RecordSet, resolution: int, split: Split = "train") -> tf.data.Dataset:
+    """Every image of a split once, in the order of its files, with its label.
+
+    Returns:
+        A dataset of `{"image": uint8 (resolution, resolution, channels), "label": int64 ()}`, where
+        the label is -1 for unlabelled pictures.
+
+    Raises:
+        ValueError: if the set lacks the resolution or the split.
+    """
+
+    def sample(serialized: tf.Tensor) -> dict[str, tf.Tensor]:
+        parsed = tf.io.parse_single_example(serialized, _FEATURES)
+        return {**parsed, "image": decoded_image(parsed["image"], records, resolution)}
+
+    files = [str(file) for file in records.files(resolution, split)]
+    return tf.data.TFRecordDataset(files).map(sample, num_parallel_calls=tf.data.AUTOTUNE)
+
+
+def decoded_image(encoded: tf.Tensor, records: RecordSet, resolution: int) -> tf.Tensor:
+    """The pixels that a record holds: scalar string → uint8 (resolution, resolution, channels)."""
+    shape = (resolution, resolution, records.channels)
+    if records.manifest.format == "raw":
+        return tf.reshape(tf.io.decode_raw(encoded, tf.uint8), shape)
+    if records.manifest.format == "jpeg":
+        image = tf.io.decode_jpeg(encoded, records.channels, dct_method="INTEGER_ACCURATE")
+    else:
+        image = tf.io.decode_png(encoded, records.channels)
+    return tf.ensure_shape(image, shape)
+
+
+def _window_size(shards: tuple[ShardFile, ...]) -> int:
+    count = sum(shard.records for shard in shards)
+    mean_bytes = sum(shard.bytes for shard in shards) / count
+    return max(1, min(count, MOST_RECORDS, int(MOST_BYTES / mean_bytes)))

@@ -16,6 +16,7 @@ import tensorflow as tf
 from pipeline.config import Config
 from pipeline.data.dataset import dataset_for
 from pipeline.data.records import RecordSet
+from pipeline.data.service import Service
 from pipeline.errors import UserError
 from pipeline.schedule import Phase, Progress, Schedule
 from pipeline.training import checkpoints
@@ -162,7 +163,7 @@ class Trainer:
         self._tell("phase_started", moment())
         while True:
             metrics = step(
-                next(batches),
+                self._next(batches),
                 tf.constant(images_seen, tf.int64),
                 tf.constant(progress.alpha, tf.float32),
             )
@@ -199,8 +200,19 @@ class Trainer:
                 seed=self._config.run.seed,
                 mirror=data.mirror,
                 labels=data.labels,
+                cache=data.cache,
+                service=Service(data.service, data.service_workers) if data.service else None,
             )
         )
+
+    def _next(self, batches: Any) -> Any:
+        try:
+            return next(batches)
+        except tf.errors.DataLossError as error:
+            raise UserError(
+                "records must be whole; `growgan data verify` names the files that are not. "
+                f"Received: {self._records.folder} ({error.message.splitlines()[0]})"
+            ) from error
 
     def _save(self, models: PhaseModels, position: Position, moment: Moment) -> None:
         variables = variables_of(models)

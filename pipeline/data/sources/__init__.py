@@ -5,10 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 from pipeline.data.sources.archive import open_archive
-from pipeline.data.sources.digits import open_digits
+from pipeline.data.sources.cifar import open_cifar
 from pipeline.data.sources.folder import open_folder
 from pipeline.data.sources.idx import idx_images_in, open_idx
+from pipeline.data.sources.image_folder import open_image_folder
+from pipeline.data.sources.numpy_files import open_numpy
 from pipeline.data.sources.source import Picture, Source
+from pipeline.data.sources.tfrecords import is_level, largest_level_in, open_tfrecords
+from pipeline.data.sources.video import EXTENSIONS as VIDEOS
+from pipeline.data.sources.video import open_video
 from pipeline.errors import UserError
 
 __all__ = ["Picture", "Source", "open_source"]
@@ -18,9 +23,20 @@ def open_source(spec: str) -> Source:
     """The source that a name or path means.
 
     Args:
-        spec: `digits`; or the path of a folder of pictures, a zip of pictures, a folder in a zip
-            (`cifar10.zip/train`), a folder of MNIST's idx files (its training set), or one idx file
-            of images. A folder called `digits` is `./digits`.
+        spec: One of
+
+            - `digits`, the handwritten digits that come with scikit-learn;
+            - `glyphs`, `glyphs:SIZE` or `glyphs:SIZExCOUNT`: letters and digits, drawn;
+            - `tfds:NAME[/CONFIG][:VERSION][:SPLIT]`: what TensorFlow Datasets has prepared;
+            - `tfds:folder=PATH[:SPLIT]`: a folder as `tfds.ImageFolder` reads it;
+            - the path of a folder of pictures, of a zip of pictures, or of a folder in a zip
+              (`cifar10.zip/train`), with class sub-folders or a labels file;
+            - the path of a folder of MNIST's idx files, CIFAR's batches (their training sets) or
+              official TFRecords (their largest size), or of one file of those;
+            - the path of an `.npy` or `.npz` file;
+            - the path of a video, and `:N` after it to take every N-th frame.
+
+            A path that looks like one of the first is written with `./` before it.
 
     Raises:
         UserError: if there is no such source, or it holds no pictures.
@@ -29,19 +45,57 @@ def open_source(spec: str) -> Source:
         >>> len(open_source("digits"))
         1797
     """
+    kind, _, rest = spec.partition(":")
+    # What is imported here takes a while, TensorFlow not among it.
     if spec == "digits":
+        from pipeline.data.sources.digits import open_digits
+
         return open_digits()
+    if kind == "glyphs":
+        from pipeline.data.sources.glyphs import open_glyphs
+
+        return open_glyphs(rest)
+    if spec.startswith("tfds:folder="):
+        return open_image_folder(spec.removeprefix("tfds:folder="))
+    if kind == "tfds":
+        from pipeline.data.sources.tfds import open_tfds
+
+        return open_tfds(rest)
     path = Path(spec).expanduser()
-    if path.is_dir():
-        images = idx_images_in(path)
-        return open_idx(images) if images else open_folder(path)
+    source = _of_folder(path) if path.is_dir() else _of_file(path)
+    if source is None:
+        raise UserError(
+            "`data.source` must be `digits`, `glyphs`, `tfds:` and a name, or the path of a folder "
+            "or zip of pictures, of idx files, CIFAR batches or official TFRecords, of an .npy or "
+            f".npz file, or of a video ({' '.join(VIDEOS)}). Received: {spec!r}, "
+            f"{'another kind of file' if path.exists() else 'which does not exist'}"
+        )
+    return source
+
+
+def _of_folder(path: Path) -> Source:
+    if images := idx_images_in(path):
+        return open_idx(images)
+    if level := largest_level_in(path):
+        return open_tfrecords(level)
+    batches = open_cifar(path)
+    return open_folder(path) if batches is None else batches
+
+
+def _of_file(path: Path) -> Source | None:
     for archive in (path, *path.parents):
         if archive.suffix.lower() == ".zip" and archive.is_file():
             inner = path.relative_to(archive).as_posix()
             return open_archive(archive, "" if inner == "." else inner)
-    if path.is_file() and "images-idx3-ubyte" in path.name:
+    name, _, every = path.name.partition(":")
+    if name.lower().endswith(VIDEOS) and path.with_name(name).is_file():
+        return open_video(path.with_name(name), every)
+    if not path.is_file():
+        return None
+    if "images-idx3-ubyte" in path.name:
         return open_idx(path)
-    raise UserError(
-        "`data.source` must be `digits` or the path of a folder, a zip or an idx file of images. "
-        f"Received: {spec!r}, {'another kind of file' if path.exists() else 'which does not exist'}"
-    )
+    if path.suffix.lower() in (".npy", ".npz"):
+        return open_numpy(path)
+    if is_level(path):
+        return open_tfrecords(path)
+    return open_cifar(path)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import stat
 import zipfile
 import zlib
 from functools import partial
 from pathlib import Path
 
 from pipeline.data.sources.files import Files, files_source
+from pipeline.data.sources.reason import reason_of
 from pipeline.errors import UserError
 
 LARGEST_ENTRY = 256 * 2**20
@@ -15,20 +17,22 @@ LARGEST_ENTRY = 256 * 2**20
 
 
 def open_archive(path: Path, inner: str = "") -> Files:
-    """The pictures in a zip, or in one folder of it; class sub-folders are labels.
+    """The pictures in a zip, or in one folder of it; labelled as those in a folder are.
+
+    A zip inside the zip is no picture and is never unpacked.
 
     Args:
         path: The zip.
         inner: A folder inside it, or empty for all.
 
     Raises:
-        UserError: if it is no zip, an entry's name is absolute or leaves the zip, there is no
-            picture, or its folders are no labelled set.
+        UserError: if it is no zip, an entry's name is absolute or leaves the zip, an entry is a
+            link, there is no picture, or they are no labelled set.
     """
     try:
         archive = zipfile.ZipFile(path)
     except (OSError, zipfile.BadZipFile) as error:
-        raise UserError(f"a zip must be readable. Received: {path} ({error})") from error
+        raise UserError(f"a zip must be readable. Received: {path} ({reason_of(error)})") from error
     root = f"{inner}/" if inner else ""
     entries = {}
     for info in archive.infolist():
@@ -37,6 +41,10 @@ def open_archive(path: Path, inner: str = "") -> Files:
             raise UserError(
                 "a zip's entries must have relative names without `..`. "
                 f"Received: {info.filename!r} in {path}"
+            )
+        if stat.S_ISLNK(info.external_attr >> 16):
+            raise UserError(
+                f"a zip must not hold symbolic links. Received: {info.filename!r} in {path}"
             )
         if name.startswith(root):
             entries[name.removeprefix(root)] = info

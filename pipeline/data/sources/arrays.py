@@ -1,58 +1,54 @@
-"""Pictures held in memory as one array."""
+"""Pictures held as one array, in memory or mapped from a file."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
 import numpy.typing as npt
 import PIL.Image
 
-from pipeline.data.sources.source import Picture
+from pipeline.data.formats import eight_bit
+from pipeline.data.sources.labels import class_names
+from pipeline.data.sources.numbered import Numbered
 
-
-@dataclass(frozen=True)
-class Arrays:
-    """A source of grey pictures in an array.
-
-    Args:
-        name: A short name.
-        classes: Names of the classes, or empty.
-        images: uint8 (count, height, width).
-        labels: Indices into `classes` (count,), or None.
-    """
-
-    name: str
-    classes: tuple[str, ...]
-    images: npt.NDArray[np.uint8]
-    labels: npt.NDArray[np.int64] | None
-
-    def __len__(self) -> int:
-        return len(self.images)
-
-    def __iter__(self) -> Iterator[Picture]:
-        for index, image in enumerate(self.images):
-            yield Picture(
-                f"{self.name} number {index}",
-                None if self.labels is None else int(self.labels[index]),
-                image.tobytes,
-                partial(PIL.Image.fromarray, image),
-            )
+Images = npt.NDArray[np.uint8] | npt.NDArray[np.uint16]
+Values = npt.NDArray[np.integer] | npt.NDArray[np.str_]
 
 
 def arrays_source(
-    name: str, images: npt.NDArray[np.uint8], values: npt.NDArray[np.integer] | None
-) -> Arrays:
-    """A source of an array, whose classes are the distinct label values in rising order.
+    name: str, images: Images, values: Values | None, classes: tuple[str, ...] | None = None
+) -> Numbered:
+    """A source of the pictures in an array.
 
     Args:
         name: A short name.
-        images: uint8 (count, height, width).
-        values: Any integers (count,), or None for unlabelled.
+        images: uint8 or uint16, (count, height, width) or (count, height, width, 1, 3 or 4), the
+            last of which is RGBA. Those in a mapped array are read one at a time.
+        values: A label for each picture (count,), or None for unlabelled.
+        classes: Names of the classes, whose indices the values are; None if the values are the
+            classes.
     """
     if values is None:
-        return Arrays(name, (), images, None)
-    distinct, labels = np.unique(values, return_inverse=True)
-    return Arrays(name, tuple(str(value) for value in distinct), images, labels.astype(np.int64))
+        classes, labels = (), None
+    elif classes is None:
+        distinct, inverse = np.unique(values, return_inverse=True)
+        texts = [str(value) for value in distinct]
+        classes = class_names(texts)
+        labels = np.array([classes.index(text) for text in texts], np.int64)[inverse]
+    else:
+        labels = values.astype(np.int64)
+    content, read = partial(_content, images), partial(_picture, images)
+    return Numbered(name, len(images), content, read, classes, labels)
+
+
+def _content(images: Images, number: int) -> bytes:
+    return images[number].tobytes()
+
+
+def _picture(images: Images, number: int) -> PIL.Image.Image:
+    image = np.ascontiguousarray(images[number])
+    if image.dtype.itemsize > 1:
+        image = eight_bit(image)
+    # Pillow knows grey only without an axis of channels.
+    return PIL.Image.fromarray(image[..., 0] if image.shape[2:] == (1,) else image)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from pipeline.data.sources.arrays import Arrays, arrays_source
+from pipeline.data.sources.arrays import arrays_source
+from pipeline.data.sources.numbered import Numbered
 
 LARGEST_VALUE = 16
 
 
-def open_digits() -> Arrays:
+def open_digits() -> Numbered:
     """The digits, their values 0 to 16 scaled to 0 to 255 and rounded half up."""
     from sklearn.datasets import load_digits  # takes a second to import
 

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import io
 import posixpath
-from collections.abc import Callable, Iterable, Iterator
+import warnings
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 
 import PIL.Image
 
+from pipeline.data.sources.labels import class_names, labels_in
 from pipeline.data.sources.source import Picture
 from pipeline.errors import UserError
+
+# `decoded` refuses what Pillow would only warn of. For the whole process, as changing filters for
+# a moment is not safe among threads.
+warnings.filterwarnings("ignore", category=PIL.Image.DecompressionBombWarning)
 
 EXTENSIONS = (
     ".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp",
@@ -28,13 +34,13 @@ class Files:
     Args:
         name: A short name.
         classes: Names of the classes, or empty.
-        labels: File name to index into `classes`, or to None, sorted by file name.
+        labels: File name to index into `classes`, or to None, in the order of the source.
         content: Reads the bytes of a file. Raises OSError.
     """
 
     name: str
     classes: tuple[str, ...]
-    labels: dict[str, int | None]
+    labels: Mapping[str, int | None]
     content: Callable[[str], bytes]
 
     def __len__(self) -> int:
@@ -43,15 +49,16 @@ class Files:
     def __iter__(self) -> Iterator[Picture]:
         for file, label in self.labels.items():
             content = partial(self.content, file)
-            yield Picture(file, label, content, partial(_decoded, content))
+            yield Picture(file, label, content, partial(decoded, content))
 
 
 def files_source(
-    name: str, place: str, files: Iterable[str], content: Callable[[str], bytes]
+    name: str, place: str, files: Collection[str], content: Callable[[str], bytes]
 ) -> Files:
-    """A source of those files that are pictures by their extension.
+    """A source of those files that are pictures by their extension, sorted by name.
 
     Files and folders whose names begin with a dot, or lie in the `__MACOSX` of a zip, are ignored.
+    Labels are those of a labels file, or without one the names of class folders.
 
     Args:
         name: A short name.
@@ -60,18 +67,35 @@ def files_source(
         content: Reads the bytes of a file. Raises OSError.
 
     Raises:
-        UserError: if no file is a picture, or their folders are not one labelled set.
+        UserError: if no file is a picture, the labels file is wrong, or folders are not one
+            labelled set.
+    """
+    pictures = pictures_among(place, files)
+    named = labels_in(place, files, pictures, content)
+    if named is None:
+        named = class_of_each(place, pictures)
+    classes = class_names(value for value in named.values() if value is not None)
+    index = {value: number for number, value in enumerate(classes)}
+    labels = {file: None if value is None else index[value] for file, value in named.items()}
+    return Files(name, classes, labels, content)
+
+
+def pictures_among(place: str, files: Iterable[str]) -> list[str]:
+    """Those files that are pictures by their extension and not hidden, sorted by name.
+
+    Args:
+        place: Where the files are, for messages.
+        files: Names relative to the root, parts separated by `/`.
+
+    Raises:
+        UserError: if there are none.
     """
     pictures = sorted(file for file in files if _is_picture(file))
     if not pictures:
         raise UserError(
             f"a source must hold pictures ({' '.join(EXTENSIONS)}). Received: {place}, with none"
         )
-    named = class_of_each(place, pictures)
-    classes = tuple(sorted({value for value in named.values() if value is not None}))
-    index = {value: number for number, value in enumerate(classes)}
-    labels = {file: None if value is None else index[value] for file, value in named.items()}
-    return Files(name, classes, labels, content)
+    return pictures
 
 
 def class_of_each(place: str, files: list[str]) -> dict[str, str | None]:
@@ -109,7 +133,21 @@ def _is_picture(file: str) -> bool:
     return not hidden and file.lower().endswith(EXTENSIONS)
 
 
-def _decoded(content: Callable[[], bytes]) -> PIL.Image.Image:
+def decoded(content: Callable[[], bytes]) -> PIL.Image.Image:
+    """The picture that encoded bytes hold.
+
+    Args:
+        content: Reads the bytes.
+
+    Raises:
+        OSError: if it has more pixels than Pillow holds for safe, and whatever `content` raises.
+        Exception: whatever the decoder raises.
+    """
     image = PIL.Image.open(io.BytesIO(content()), formats=FORMATS)
+    # Pillow itself refuses twice as many; of fewer it only warns.
+    if PIL.Image.MAX_IMAGE_PIXELS and image.width * image.height > PIL.Image.MAX_IMAGE_PIXELS:
+        raise OSError(
+            f"unpacks to {image.width} x {image.height} pixels: could be a decompression bomb"
+        )
     image.load()
     return image

@@ -3,42 +3,53 @@
 from __future__ import annotations
 
 import os
+import posixpath
 from collections.abc import Iterator
 from pathlib import Path
 
 from pipeline.data.sources.files import Files, files_source
+from pipeline.data.sources.reason import reason_of
 from pipeline.errors import UserError
 
 
 def open_folder(path: Path) -> Files:
-    """The pictures below a folder, links followed; class sub-folders are labels.
+    """The pictures below a folder, labelled by a labels file or by class sub-folders.
+
+    Symbolic links are followed, out of the folder too: whoever makes a link in a folder of their
+    own means what it points at. A link to a folder that it lies in is passed over.
 
     Raises:
-        UserError: if it holds no picture, cannot be listed, or its folders are no labelled set.
+        UserError: if it holds no picture, cannot be listed, or is no labelled set.
     """
-    try:
-        files = list(_files_below(path))
-    except OSError as error:
-        raise UserError(
-            f"a source must be readable. Received: {error.filename} ({error.strerror})"
-        ) from error
     return files_source(
-        path.resolve().name, str(path), files, lambda file: (path / file).read_bytes()
+        path.resolve().name, str(path), files_below(path), lambda file: (path / file).read_bytes()
     )
 
 
-def _files_below(path: Path) -> Iterator[str]:
-    def stop(error: OSError) -> None:
-        raise error
+def files_below(folder: Path) -> list[str]:
+    """Every file below a folder, links followed, as names relative to it in no certain order.
 
-    visited: set[str] = set()
-    for folder, subfolders, files in os.walk(path, onerror=stop, followlinks=True):
-        visited.add(os.path.realpath(folder))
-        # A link back to a folder above would otherwise be followed for ever.
-        subfolders[:] = sorted(
-            name
-            for name in subfolders
-            if os.path.realpath(os.path.join(folder, name)) not in visited
-        )
-        for file in files:
-            yield Path(folder, file).relative_to(path).as_posix()
+    Raises:
+        UserError: if a folder cannot be listed.
+    """
+    try:
+        return list(_walk(folder, "", frozenset()))
+    except OSError as error:
+        raise UserError(
+            f"a source must be readable. Received: {error.filename} ({reason_of(error)})"
+        ) from error
+
+
+def _walk(root: Path, inside: str, above: frozenset[str]) -> Iterator[str]:
+    real = os.path.realpath(root / inside)
+    # A link to a folder that it lies in would be followed for ever.
+    if real in above:
+        return
+    with os.scandir(root / inside) as entries:
+        for entry in entries:
+            name = posixpath.join(inside, entry.name)
+            if entry.is_dir():
+                yield from _walk(root, name, above | {real})
+            # A link that leads nowhere is to be named; a pipe or a device is never to be read.
+            elif entry.is_file() or not os.path.exists(entry.path):
+                yield name

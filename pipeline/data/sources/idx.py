@@ -11,7 +11,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.data.sources.arrays import Arrays, arrays_source
+from pipeline.data.sources.arrays import arrays_source
+from pipeline.data.sources.numbered import Numbered
+from pipeline.data.sources.reason import reason_of
 from pipeline.errors import UserError
 
 TRAIN_IMAGES = "train-images-idx3-ubyte"
@@ -25,7 +27,7 @@ def idx_images_in(folder: Path) -> Path | None:
     return _plain_or_gzip(folder / TRAIN_IMAGES)
 
 
-def open_idx(images_file: Path) -> Arrays:
+def open_idx(images_file: Path) -> Numbered:
     """One set of idx images, with its labels if their file lies beside it.
 
     Args:
@@ -71,7 +73,9 @@ def _array(path: Path, *, dimensions: int) -> npt.NDArray[np.uint8]:
             # One byte more than stated is enough to see that there are more.
             values = file.read(size + 1)
     except (OSError, EOFError, zlib.error) as error:
-        raise UserError(f"an idx file must be readable. Received: {path} ({error})") from error
+        raise UserError(
+            f"an idx file must be readable. Received: {path} ({reason_of(error)})"
+        ) from error
     if len(values) != size:
         raise UserError(
             f"an idx file must hold as many bytes as it states. Received: {path}, stating {shape}"

@@ -36,7 +36,7 @@ class Source(Protocol):
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """Names of the classes, sorted as text; empty when the pictures are not labelled."""
+        """Names of the classes, by index; empty when the pictures are not labelled."""
 
     def __len__(self) -> int:
         """Number of pictures, unreadable ones included."""

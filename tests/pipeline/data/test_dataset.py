@@ -1,3 +1,5 @@
+import socket
+from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 
@@ -9,7 +11,9 @@ import tensorflow as tf
 from pipeline.config import DataConfig
 from pipeline.data import dataset
 from pipeline.data.dataset import dataset_for
-from pipeline.data.records import RecordSet, prepare
+from pipeline.data.prepare import records_for
+from pipeline.data.records import RecordSet
+from pipeline.data.service import Service, dispatcher, worker
 from pipeline.schedule import Phase
 
 COUNT = 10
@@ -27,7 +31,7 @@ def records(tmp_path_factory: pytest.TempPathFactory) -> RecordSet:
         file.parent.mkdir(parents=True, exist_ok=True)
         PIL.Image.fromarray(values).save(file)
     data = DataConfig(source=str(folder / "source"), channels=1, records=folder / "records")
-    return prepare(data, (4, 8))
+    return records_for(data, (4, 8))
 
 
 @pytest.fixture(params=["one window", "windows of 4"])
@@ -132,6 +136,37 @@ def test_batch_larger_than_the_set(records: RecordSet) -> None:
     assert sorted(numbers([batch])[:20]) == sorted([*range(COUNT), *range(COUNT)])
 
 
+def test_a_cache_changes_nothing(records: RecordSet, window: None) -> None:
+    for seen in (0, 8, 16):
+        plain = batches(records, 12, mirror=True, images_seen=seen)
+        assert equal(batches(records, 12, mirror=True, images_seen=seen, cache=True), plain)
+
+
+@pytest.fixture(scope="module")
+def service() -> Iterator[Service]:
+    """A dispatcher and two workers on loopback."""
+    addresses = [f"localhost:{free_port()}" for _ in range(2)]
+    server = dispatcher(0, addresses)
+    servers = [worker(address, server.target.removeprefix("grpc://")) for address in addresses]
+    yield Service(server.target, len(servers))
+    for each in (*servers, server):
+        each.stop()
+
+
+def free_port() -> int:
+    with socket.socket() as listening:
+        listening.bind(("localhost", 0))
+        return int(listening.getsockname()[1])
+
+
+@pytest.mark.parametrize("seen", [0, 4, 36])
+def test_a_service_gives_the_same_stream(
+    records: RecordSet, window: None, service: Service, seen: int
+) -> None:
+    options = {"mirror": True, "labels": True, "images_seen": seen}
+    assert equal(batches(records, 11, service=service, **options), batches(records, 11, **options))
+
+
 @pytest.mark.parametrize(("worker", "workers"), [(0, 3), (2, 2), (-1, 2)])
 def test_workers_must_divide_the_batch(records: RecordSet, worker: int, workers: int) -> None:
     with pytest.raises(ValueError, match="`workers` must divide"):
@@ -146,9 +181,9 @@ def test_resolution_must_be_prepared(records: RecordSet) -> None:
 
 def test_real_colour_images(shared_folder: Path, tmp_path: Path) -> None:
     source = shared_folder / "data" / "flowers256_500.zip"
-    records = prepare(DataConfig(source=str(source), records=tmp_path), (4, 32))
+    records = records_for(DataConfig(source=str(source), records=tmp_path), (4, 32))
     [large] = batches(records, 1, Phase(32, False, 1, 16, 0.001), labels=True)
     [small] = batches(records, 1, Phase(4, False, 1, 16, 0.001), labels=True)
     assert (large["labels"] == small["labels"]).all()
     means = large["images"].reshape(16, 4, 8, 4, 8, 3).mean(axis=(2, 4))
-    assert (small["images"] == np.floor(means + 0.5)).all()
+    assert (small["images"] == np.rint(means)).all()

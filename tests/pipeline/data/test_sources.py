@@ -1,7 +1,10 @@
 import gzip
+import os
+import stat
 import struct
 import subprocess
 import sys
+import warnings
 import zipfile
 from pathlib import Path
 
@@ -96,6 +99,34 @@ def test_links_are_followed_but_not_in_circles(labelled_folder: Path, tmp_path: 
     assert len(open_source(str(linked))) == 3
 
 
+def test_links_to_the_same_folder_all_count(labelled_folder: Path, tmp_path: Path) -> None:
+    (labelled_folder / "puma").symlink_to(labelled_folder / "cat")
+    (labelled_folder / "cat" / "root").symlink_to(labelled_folder)
+    source = open_source(str(labelled_folder))
+    assert source.classes == ("cat", "dog", "puma")
+    assert len(source) == 8
+
+
+def test_links_that_lead_nowhere_are_named(labelled_folder: Path) -> None:
+    (labelled_folder / "cat" / "a.png").symlink_to(labelled_folder / "gone.png")
+    first = next(iter(open_source(str(labelled_folder))))
+    assert first.name == "cat/a.png"
+    with pytest.raises(OSError, match="No such file"):
+        first.content()
+    os.mkfifo(labelled_folder / "cat" / "pipe.png")
+    (labelled_folder / "cat" / "link.png").symlink_to(labelled_folder / "cat" / "pipe.png")
+    assert len(open_source(str(labelled_folder))) == 6
+    (labelled_folder / "cat" / "self").symlink_to(labelled_folder / "cat" / "self")
+    assert "self (Too many levels of symbolic links)" in refusal(labelled_folder)
+
+
+def test_classes_that_are_numbers_are_in_their_order(tmp_path: Path, draw) -> None:
+    for name in ("9", "10", "1"):
+        (tmp_path / name).mkdir()
+        draw().save(tmp_path / name / "a.png")
+    assert open_source(str(tmp_path)).classes == ("1", "9", "10")
+
+
 def test_pictures_beside_class_folders_are_refused(labelled_folder: Path, draw) -> None:
     draw().save(labelled_folder / "stray.png")
     assert "1 beside its folders, such as stray.png" in refusal(labelled_folder)
@@ -132,6 +163,24 @@ def test_zip_that_points_outside_is_refused(tmp_path: Path, name: str) -> None:
     assert "evil.png" in refusal(tmp_path / "evil.zip")
 
 
+@pytest.mark.parametrize("target", ["/etc/passwd", "../secret.png", "pets/a.png"])
+def test_links_in_a_zip_are_refused(tmp_path: Path, draw, target: str) -> None:
+    draw().save(tmp_path / "a.png")
+    link = zipfile.ZipInfo("pets/link.png")
+    link.create_system, link.external_attr = 3, (stat.S_IFLNK | 0o777) << 16
+    with zipfile.ZipFile(tmp_path / "evil.zip", "w") as file:
+        file.write(tmp_path / "a.png", "pets/a.png")
+        file.writestr(link, target)
+    assert "symbolic links. Received: 'pets/link.png'" in refusal(tmp_path / "evil.zip")
+
+
+def test_a_zip_in_a_zip_is_left_alone(labelled_folder: Path, tmp_path: Path) -> None:
+    inner = zipped(tmp_path / "inner.zip", labelled_folder)
+    with zipfile.ZipFile(tmp_path / "outer.zip", "w") as file:
+        file.write(inner, "inner.zip")
+    assert "with none" in refusal(tmp_path / "outer.zip")
+
+
 def test_zip_that_is_none_is_refused(tmp_path: Path) -> None:
     (tmp_path / "text.zip").write_text("no zip")
     assert "text.zip" in refusal(tmp_path / "text.zip")
@@ -151,6 +200,23 @@ def test_large_and_damaged_entries_raise_os_error(
     first, *_ = open_source(str(path))
     with pytest.raises(OSError, match="more than 10"):
         first.read()
+
+
+def test_decompression_bombs_raise(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for side in (10, 11, 15):
+        PIL.Image.new("L", (side, side)).save(tmp_path / f"{side}.png")
+    monkeypatch.setattr(PIL.Image, "MAX_IMAGE_PIXELS", 100)
+    safe, suspicious, bomb = open_source(str(tmp_path))
+    assert safe.read().size == (10, 10)
+    with pytest.raises(PIL.Image.DecompressionBombError):
+        bomb.read()
+    with pytest.raises(PIL.Image.DecompressionBombWarning):
+        suspicious.read()
+    with warnings.catch_warnings():
+        # Where warnings are not errors it is refused as well.
+        warnings.simplefilter("ignore")
+        with pytest.raises(OSError, match="11 x 11 pixels, more than is safe"):
+            suspicious.read()
 
 
 def test_idx_folder_is_its_training_set(idx_folder: Path) -> None:
@@ -208,7 +274,8 @@ def test_what_is_no_source_is_refused(tmp_path: Path) -> None:
 def test_import_is_light() -> None:
     code = (
         "import sys, pipeline.data.sources, pipeline.data.pictures; "
-        "sys.exit(bool({'tensorflow', 'keras', 'sklearn'} & set(sys.modules)))"
+        "heavy = {'tensorflow', 'keras', 'sklearn', 'tensorflow_datasets', 'matplotlib', 'av'}; "
+        "sys.exit(bool(heavy & set(sys.modules)))"
     )
     root = Path(__file__).parents[3]
     assert subprocess.run([sys.executable, "-c", code], cwd=root, check=False).returncode == 0

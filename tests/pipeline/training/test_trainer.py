@@ -14,7 +14,7 @@ import pytest
 import tensorflow as tf
 
 from pipeline.config import Config
-from pipeline.data.records import prepare
+from pipeline.data.prepare import records_for
 from pipeline.errors import UserError
 from pipeline.training import checkpoints
 from pipeline.training.checkpoints import Position
@@ -44,7 +44,7 @@ def train(
     config: Config, run: Path, *listeners: Listener, stop_after: int | None = None
 ) -> Position:
     """Train; with `stop_after`, ask to stop after so many steps."""
-    records = prepare(config.data, config.schedule.build().resolutions)
+    records = records_for(config.data, config.schedule.build().resolutions)
     calls = 0
 
     def stop() -> bool:
@@ -153,11 +153,11 @@ cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
 from pathlib import Path
 from pipeline.config import Config
-from pipeline.data.records import prepare
+from pipeline.data.prepare import records_for
 from pipeline.training.monitors import StageExports
 from pipeline.training.trainer import Trainer
 config = Config.model_validate_json(sys.argv[1])
-records = prepare(config.data, config.schedule.build().resolutions)
+records = records_for(config.data, config.schedule.build().resolutions)
 run = Path(sys.argv[2])
 exports = StageExports(run / "savedmodels", lambda moment: {}, lambda folder: None)
 trainer = Trainer(config, records, run, [exports])
@@ -193,6 +193,20 @@ def test_two_replicas_train_through_growth_and_resume(
     )
 
 
+def test_a_damaged_record_stops_a_run_in_one_line(
+    tiny: Callable[..., Config], tmp_path: Path
+) -> None:
+    config = tiny(data={"records": tmp_path / "records"})
+    records = records_for(config.data, config.schedule.build().resolutions)
+    [file] = records.files(4)
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(content)
+    with pytest.raises(UserError, match=r"`growgan data verify`.*corrupted record") as caught:
+        Trainer(config, records, tmp_path / "run", []).train()
+    assert "\n" not in str(caught.value)
+
+
 @pytest.mark.parametrize("labels", [False, True])
 def test_a_run_leaves_metrics_samples_and_event_files(
     tiny: Callable[..., Config], tmp_path: Path, labels: bool
@@ -200,7 +214,7 @@ def test_a_run_leaves_metrics_samples_and_event_files(
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     config = tiny(data={"labels": labels})
-    records = prepare(config.data, config.schedule.build().resolutions)
+    records = records_for(config.data, config.schedule.build().resolutions)
     samples = SampleImages(config, 10 if labels else 0)
     log = tmp_path / "metrics.jsonl"
     listeners = [

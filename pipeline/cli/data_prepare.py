@@ -1,0 +1,133 @@
+"""`growgan data prepare` and `growgan data verify`: prepared sets."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from pipeline.cli.options import load_tensorflow, terminal
+
+if TYPE_CHECKING:
+    from pipeline.data.prepare import Writer
+
+app = typer.Typer()
+
+
+@app.command(
+    epilog="Examples: growgan data prepare photos/ sets/photos --resolution 64  |  "
+    "growgan data prepare mnist/ sets/mnist --resolution 32 --channels 1 --crop pad  |  "
+    "growgan data prepare cifar10.zip sets/cats --resolution 32 --classes cat,dog --val 0.1"
+)
+def prepare(
+    source: Annotated[str, typer.Argument(help="Pictures: a folder, a zip, …")],
+    out: Annotated[Path, typer.Argument(help="Folder of the prepared set.", show_default=False)],
+    resolution: Annotated[
+        int, typer.Option(help="Largest side in pixels, a power of two; each smaller one follows.")
+    ],
+    channels: Annotated[int, typer.Option(help="1 for grey, 3 for RGB.")] = 3,
+    crop: Annotated[
+        Literal["center", "pad", "stretch", "none"],
+        typer.Option(help="How pictures become square."),
+    ] = "center",
+    filter: Annotated[
+        Literal["lanczos", "box", "area"], typer.Option(help="What they are resized with.")
+    ] = "lanczos",
+    mirror: Annotated[
+        bool, typer.Option("--mirror", help="Store each picture a second time, mirrored.")
+    ] = False,
+    classes: Annotated[
+        str | None, typer.Option(help="The classes to take, separated by commas. [default: all]")
+    ] = None,
+    max_images: Annotated[
+        int | None, typer.Option(help="Most pictures to take, a random choice. [default: all]")
+    ] = None,
+    val: Annotated[float, typer.Option(help="Share that is set apart and never trained on.")] = 0.0,
+    format: Annotated[
+        Literal["png", "jpeg", "raw"], typer.Option(help="How records hold pixels.")
+    ] = "png",
+    on_corrupt: Annotated[
+        Literal["fail", "skip"], typer.Option(help="What a file that is no picture does.")
+    ] = "fail",
+    workers: Annotated[
+        int | None, typer.Option(help="Processes that convert. [default: one a core]")
+    ] = None,
+    beam: Annotated[
+        str | None,
+        typer.Option(
+            metavar="OPTIONS",
+            help="Write as an Apache Beam pipeline with these options, such as "
+            "'--runner=DirectRunner'; its workers must see SOURCE and OUT.",
+        ),
+    ] = None,
+) -> None:
+    """Write pictures as records of every resolution, once, for many runs.
+
+    A preparation that is stopped goes on where it was when the command is repeated. The set is
+    what `growgan train --data` takes.
+    """
+    load_tensorflow()
+    from pipeline.cli.progress import reporter
+    from pipeline.data.prepare import prepare as prepare_set
+    from pipeline.data.prepare import resolutions_to
+    from pipeline.loading import data_config
+
+    data = data_config(
+        {
+            "source": source,
+            "channels": channels,
+            "crop": crop,
+            "filter": filter,
+            "mirrored_copies": mirror,
+            "classes": None if classes is None else [name.strip() for name in classes.split(",")],
+            "max_images": max_images,
+            "val": val,
+            "format": format,
+            "on_corrupt": on_corrupt,
+            "workers": workers,
+        },
+    )
+    console = terminal()
+    progress, report = reporter(console, "preparing images")
+    write = None if beam is None else _beam_writer(beam)
+    with progress:
+        records = prepare_set(data, resolutions_to(resolution), out, report, write)
+    held_out = f", {records.size('val')} set apart" if val else ""
+    console.print(
+        f"{records.count} images{held_out}, {len(records.skipped)} skipped, in {out}",
+        highlight=False,
+        soft_wrap=True,
+    )
+    console.print(f"next: growgan train --config PRESET --data {out}", highlight=False)
+
+
+def _beam_writer(options: str) -> Writer:
+    import shlex
+
+    from pipeline.errors import UserError
+
+    try:
+        from pipeline.data.beam import writer
+    except ModuleNotFoundError as error:
+        raise UserError(
+            f"`--beam` needs the package {error.name}: pip install 'growgan[beam]'. "
+            "Received: none installed"
+        ) from error
+    return writer(shlex.split(options))
+
+
+@app.command(epilog="Example: growgan data verify sets/photos")
+def verify(folder: Annotated[Path, typer.Argument(help="Folder of a prepared set.")]) -> None:
+    """Read every file of a prepared set and compare its checksum."""
+    load_tensorflow()
+    from pipeline.cli.progress import reporter
+    from pipeline.data.records import open_records
+    from pipeline.data.records import verify as verify_set
+
+    console = terminal()
+    progress, report = reporter(console, "reading files")
+    records = open_records(folder)
+    with progress:
+        verify_set(records, report)
+    console.print(f"{folder} is whole: {records.count} images", highlight=False, soft_wrap=True)

@@ -1,0 +1,31 @@
+"""Counted work as a person sees it: a bar in a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+LINE_EVERY = 10_000
+"""Steps from one plain line to the next."""
+
+
+def reporter(console: Console, title: str) -> tuple[Progress, Callable[[int, int], None]]:
+    """A bar for counted work, and the function that moves it: `(done, total)`."""
+    progress = Progress(
+        TextColumn(title, markup=False),  # it may hold the name of a file
+        BarColumn(),
+        TextColumn("{task.completed}/{task.total}"),
+        TimeRemainingColumn(),
+        console=console,
+        disable=not console.is_terminal,
+    )
+    task = progress.add_task(title, total=None, visible=False)  # there may be nothing to do
+
+    def report(done: int, total: int) -> None:
+        progress.update(task, completed=done, total=total, visible=True)
+        if not console.is_terminal and (done == total or done % LINE_EVERY == 0):
+            console.print(f"{title}: {done}/{total}", markup=False, highlight=False, soft_wrap=True)
+
+    return progress, report

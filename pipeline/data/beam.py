@@ -1,0 +1,42 @@
+"""Preparation by Apache Beam, for sets that outgrow one machine: a shard is an element.
+
+Beam is the extra `beam`. Every worker must see the source and the set's folder under the same path,
+on a file system that they share.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import apache_beam as beam
+from apache_beam.options.pipeline_options import PipelineOptions
+
+from pipeline.config import DataConfig
+from pipeline.data.conversion import convert, opened
+from pipeline.data.prepare import Writer
+from pipeline.data.shards import Shard, label_numbers, write_shard
+
+
+def writer(options: Sequence[str]) -> Writer:
+    """What writes shards as a Beam pipeline: the `write` of `pipeline.data.prepare.prepare`.
+
+    Args:
+        options: Of the pipeline, such as `--runner=DirectRunner`.
+    """
+
+    def write(shards: list[Shard], data: DataConfig, sizes: tuple[int, ...], folder: Path) -> None:
+        def write_one(shard: Shard) -> None:
+            assert data.source is not None
+            classes, pictures = opened(data.source)
+            results = (
+                convert(pictures[index], data, sizes, mirrored=shard.mirrored)
+                for index in shard.pictures
+            )
+            write_shard(folder, shard, results, sizes, label_numbers(classes, data))
+
+        with beam.Pipeline(options=PipelineOptions(list(options))) as pipeline:
+            # Without the reshuffle, a runner may leave all shards to the worker that created them.
+            _ = pipeline | beam.Create(shards) | beam.Reshuffle() | beam.Map(write_one)
+
+    return write

@@ -1,0 +1,74 @@
+"""The rule by which a picture of any mode and format becomes upright 8-bit grey or RGB."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+import PIL.Image
+import PIL.ImageOps
+
+SIXTEEN_BIT_TO_EIGHT = 257
+"""65535 / 255."""
+
+
+def upright_eight_bit(picture: PIL.Image.Image, channels: Literal[1, 3]) -> PIL.Image.Image:
+    """A picture as 8-bit grey or RGB, the right way up.
+
+    In this order:
+
+    1. Of an animation or several pages the first is taken; colour profiles are ignored.
+    2. The orientation that EXIF states is applied.
+    3. Whole numbers beyond 8 bits are taken as 16-bit grey, divided by 257 and rounded half up. Of
+       16-bit colour, and of 16-bit grey with alpha, Pillow decodes the high byte.
+    4. A palette gives its colours, 1-bit pixels give 0 and 255. CMYK becomes
+       `R = (255 - C) (255 - K) / 255` and so on, whatever inks a profile names; the inverted values
+       of JPEG are turned round. YCbCr and HSV become their RGB.
+    5. Transparent pixels are laid over white in proportion to their alpha. Where a PNG names one
+       colour as transparent, that holds at 1 and 8 bits; Pillow passes it over at other depths.
+    6. Grey becomes RGB by repetition, RGB grey by Rec. 601 luma, 0.299 R + 0.587 G + 0.114 B.
+
+    Args:
+        picture: Of any size, and of any of Pillow's modes but F, LAB and La.
+        channels: 1 for grey, 3 for RGB.
+
+    Returns:
+        A picture of mode L or RGB. It has the size of the picture, or its height and width
+        exchanged when EXIF states a quarter turn.
+
+    Raises:
+        ValueError: if pixels are floating-point or CIELAB, or whole numbers beyond 16 bits.
+
+    Example:
+        >>> upright_eight_bit(PIL.Image.new("RGBA", (2, 1), (9, 9, 9, 0)), 1).getpixel((0, 0))
+        255
+    """
+    upright = PIL.ImageOps.exif_transpose(picture)
+    return _opaque(upright).convert("L" if channels == 1 else "RGB")
+
+
+def eight_bit(values: npt.NDArray[np.integer]) -> npt.NDArray[np.uint8]:
+    """16-bit values divided by 257 and rounded half up.
+
+    Raises:
+        ValueError: if values lie outside 0 to 65535.
+    """
+    if values.min() < 0 or values.max() > np.iinfo(np.uint16).max:
+        raise ValueError("integer pixels must lie within 16 bits")
+    wide = values.astype(np.uint32)
+    return ((wide + SIXTEEN_BIT_TO_EIGHT // 2) // SIXTEEN_BIT_TO_EIGHT).astype(np.uint8)
+
+
+def _opaque(picture: PIL.Image.Image) -> PIL.Image.Image:
+    if picture.mode == "F":
+        raise ValueError("floating-point pixels have no stated range")
+    if picture.mode in ("LAB", "La"):
+        raise ValueError(f"pixels of mode {picture.mode} have no stated conversion")
+    if picture.mode.startswith("I"):
+        return PIL.Image.fromarray(eight_bit(np.asarray(picture)))
+    if picture.has_transparency_data:
+        layer = picture.convert("RGBA")
+        white = PIL.Image.new("RGBA", layer.size, "white")
+        return PIL.Image.alpha_composite(white, layer)
+    return picture

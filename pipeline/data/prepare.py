@@ -1,0 +1,366 @@
+"""From a source to a prepared set, written shard by shard, that appears whole or not at all."""
+
+from __future__ import annotations
+
+import fcntl
+import glob
+import hashlib
+import itertools
+import json
+import os
+import re
+import shutil
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+import tensorflow as tf
+
+from pipeline.config import DataConfig
+from pipeline.data.conversion import Result, Skipped, conversions, reason_of
+from pipeline.data.records import (
+    FORMAT_VERSION,
+    MANIFEST,
+    Manifest,
+    RecordSet,
+    ShardFile,
+    Split,
+    is_prepared,
+    open_records,
+)
+from pipeline.data.shards import (
+    JOURNAL,
+    Shard,
+    Written,
+    classes_taken,
+    finished,
+    label_numbers,
+    shards_of,
+    write_shard,
+)
+from pipeline.data.sources import Source, open_source
+from pipeline.errors import UserError
+from savedmodels.atomic import sync, write_file
+
+RESOLUTIONS = {4, 8, 16, 32, 64, 128, 256, 512, 1024}
+NAMED_IN_MESSAGE = 5
+PIXELS = ("channels", "crop", "filter", "classes", "max_images", "val", "mirrored_copies", "format")
+"""The keys of `data` that decide what records hold. `on_corrupt` does not: with nothing corrupt
+both settings give the same set."""
+
+Report = Callable[[int, int], None]
+Writer = Callable[[list[Shard], DataConfig, tuple[int, ...], Path], None]
+
+
+def records_for(
+    data: DataConfig, resolutions: Sequence[int], report: Report | None = None
+) -> RecordSet:
+    """The prepared set to train on: what `data.source` names, prepared now if it was not before.
+
+    Sets are kept in `data.records / <source>-<largest>px-<hash>`, where the hash covers the content
+    of the source and all that decides the pixels.
+
+    Args:
+        data: Which pictures, and how they become square.
+        resolutions: Sides in pixels, powers of two from 4 to 1024, in any order.
+        report: Called with the pictures done and their total while records are written.
+
+    Raises:
+        UserError: as `prepare`; or if the source is a prepared set that lacks a resolution or has
+            other channels; or if labels are wanted of unlabelled pictures.
+        ValueError: if a resolution is none.
+
+    Example:
+        >>> records = records_for(DataConfig(source="digits", channels=1), [4, 8, 16])
+        >>> records.count, records.resolutions
+        (1797, (4, 8, 16))
+    """
+    sizes = _checked(resolutions)
+    if data.source is None:
+        raise UserError("`data.source` must name the pictures to train on. Received: nothing")
+    given = Path(data.source).expanduser()
+    if is_prepared(given):
+        records = open_records(given)
+        missing = sorted(set(sizes) - set(records.resolutions))
+        if missing or records.channels != data.channels:
+            raise UserError(
+                f"a prepared set must have the run's resolutions and `data.channels`, "
+                f"{list(sizes)} and {data.channels}. "
+                f"Received: {given}, with {list(records.resolutions)} and {records.channels}"
+            )
+    else:
+        source = open_source(data.source)
+        identity = _identity(source, data, sizes)
+        readable = re.sub(r"[^A-Za-z0-9_-]+", "-", source.name).strip("-")[:40]
+        folder = data.records / f"{readable}-{sizes[-1]}px-{_hash(identity)[:12]}"
+        records = _prepared(source, identity, data, sizes, folder, report)
+    if data.labels and not records.classes:
+        raise UserError(
+            "`data.labels` needs a source with class folders or a labels file. "
+            f"Received: {data.source}, which has neither"
+        )
+    return records
+
+
+def prepare(
+    data: DataConfig,
+    resolutions: Sequence[int],
+    folder: Path,
+    report: Report | None = None,
+    write: Writer | None = None,
+) -> RecordSet:
+    """Write the prepared set of a source to a folder, or find it there.
+
+    Shards are written one after the other into a hidden folder beside it, which takes its name when
+    all are there: a preparation that was killed goes on after its last shard. The largest size is
+    made from the picture and each smaller one from the pixels of the largest.
+
+    Args:
+        data: Which pictures, and how they become square.
+        resolutions: Sides in pixels, powers of two from 4 to 1024, in any order.
+        folder: New, or a set prepared of the same pictures in the same way.
+        report: Called with the pictures done and their total while records are written.
+        write: Writes shards in another way than processes on this machine, as `beam.writer` does.
+
+    Raises:
+        UserError: if the source is wrong or holds nothing readable, pictures are corrupt and
+            `data.on_corrupt` is `fail`, the folder holds something else, the set found is damaged,
+            a worker was killed, or records cannot be written.
+        ValueError: if a resolution is none.
+    """
+    sizes = _checked(resolutions)
+    assert data.source is not None
+    source = open_source(data.source)
+    return _prepared(source, _identity(source, data, sizes), data, sizes, folder, report, write)
+
+
+def resolutions_to(largest: int) -> tuple[int, ...]:
+    """Every resolution from 4 to the largest.
+
+    Raises:
+        UserError: if it is no power of two from 4 to 1024.
+    """
+    if largest not in RESOLUTIONS:
+        raise UserError(
+            "the resolution of a prepared set must be a power of two from 4 to 1024. "
+            f"Received: {largest}"
+        )
+    return tuple(size for size in sorted(RESOLUTIONS) if size <= largest)
+
+
+def content_hash(source: Source) -> str:
+    """SHA-256, in hex, of a source's classes and of each picture's label and stored bytes.
+
+    Nothing is decoded, and names do not count. What cannot be read counts as a marker.
+    """
+    digest = hashlib.sha256(json.dumps(source.classes).encode())
+    for picture in source:
+        try:
+            content = hashlib.sha256(picture.content()).hexdigest()
+        except OSError:
+            content = "unreadable"
+        digest.update(f"\n{picture.label} {content}".encode())
+    return digest.hexdigest()
+
+
+def _prepared(
+    source: Source,
+    identity: dict[str, Any],
+    data: DataConfig,
+    sizes: tuple[int, ...],
+    folder: Path,
+    report: Report | None,
+    write: Writer | None = None,
+) -> RecordSet:
+    data_hash = _hash(identity)
+    shards = shards_of(source, data)
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with _alone(folder):
+            if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+                partial = _partial(folder, data_hash)
+                written = _write_all(source, shards, data, sizes, partial, report, write)
+                manifest = _manifest(source, identity, data, sizes, written)
+                write_file(partial / MANIFEST, manifest.model_dump_json(indent=2) + "\n")
+                shutil.rmtree(partial / JOURNAL)
+                sync(partial)
+                partial.rename(folder)
+                sync(folder.parent)
+    except BrokenProcessPool as error:
+        raise UserError(
+            "workers must live until they are done; fewer `data.workers` need less memory. "
+            "Received: one that was killed; what was done is kept, and the command can be repeated"
+        ) from error
+    except (OSError, tf.errors.OpError) as error:
+        raise UserError(
+            "prepared sets need a folder that can be written. "
+            f"Received: {folder.parent} ({reason_of(error)})"
+        ) from error
+    if not is_prepared(folder):
+        raise UserError(
+            f"the folder of a prepared set must be new or hold one. Received: {folder}, which "
+            "holds something else, or a set whose manifest or records are missing"
+        )
+    records = open_records(folder)
+    if records.data_hash != data_hash:
+        raise UserError(
+            "the folder of a prepared set must be new, or hold the same pictures prepared in the "
+            f"same way. Received: {folder}, which holds others"
+        )
+    if data.on_corrupt == "fail" and records.skipped:
+        raise _corrupt(data.source, records.skipped, records.count + len(records.skipped))
+    return records
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Wait until no other process prepares the same folder."""
+    path = folder.with_name(f".{folder.name}.lock")
+    while True:
+        with path.open("a") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            # Whoever held it before has removed it: then it keeps nobody out any more.
+            if not (path.exists() and os.path.samestat(os.fstat(lock.fileno()), path.stat())):
+                continue
+            try:
+                yield
+            finally:
+                path.unlink()
+            return
+
+
+def _partial(folder: Path, data_hash: str) -> Path:
+    """Where a set is written before it is whole; what was begun of another content is removed."""
+    partial = folder.with_name(f".{folder.name}.{data_hash[:12]}.partial")
+    for other in folder.parent.glob(f".{glob.escape(folder.name)}.*.partial"):
+        if other != partial:
+            shutil.rmtree(other)
+    partial.mkdir(exist_ok=True)
+    return partial
+
+
+def _write_all(
+    source: Source,
+    shards: list[Shard],
+    data: DataConfig,
+    sizes: tuple[int, ...],
+    folder: Path,
+    report: Report | None,
+    write: Writer | None,
+) -> list[tuple[Shard, Written]]:
+    """What came of every shard; those that an earlier attempt has written are not written again."""
+    total = sum(len(shard.pictures) for shard in shards)
+    todo = [shard for shard in shards if finished(folder, shard) is None]
+    done = total - sum(len(shard.pictures) for shard in todo)
+    if write is not None:
+        write(todo, data, sizes, folder)
+    else:
+        _write_here(
+            source, todo, data, sizes, folder, report and (lambda n: report(done + n, total))
+        )
+    written = [(shard, known) for shard in shards if (known := finished(folder, shard))]
+    if len(written) < len(shards):
+        raise UserError(
+            "every shard must be written. "
+            f"Received: {len(written)} of {len(shards)} in {folder}; the command can be repeated"
+        )
+    skipped = _skipped(written)
+    if len(skipped) == total or (skipped and data.on_corrupt == "fail"):
+        shutil.rmtree(folder)
+        raise _corrupt(str(data.source), skipped, total)
+    return written
+
+
+def _write_here(
+    source: Source,
+    shards: list[Shard],
+    data: DataConfig,
+    sizes: tuple[int, ...],
+    folder: Path,
+    report: Callable[[int], None] | None,
+) -> None:
+    """Write shards one after the other, their pictures converted by several processes."""
+    wanted = [(index, shard.mirrored) for shard in shards for index in shard.pictures]
+    labels = label_numbers(source.classes, data)
+    # Closed at once when a shard cannot be written, so that no worker outlives the error.
+    with closing(conversions(source, data, sizes, wanted)) as results:
+        counted = _counted(results, report)
+        for shard in shards:
+            stretch = itertools.islice(counted, len(shard.pictures))
+            write_shard(folder, shard, stretch, sizes, labels)
+
+
+def _counted(results: Iterable[Result], report: Callable[[int], None] | None) -> Iterator[Result]:
+    for number, result in enumerate(results, start=1):
+        if report is not None:
+            report(number)
+        yield result
+
+
+def _manifest(
+    source: Source,
+    identity: dict[str, Any],
+    data: DataConfig,
+    sizes: tuple[int, ...],
+    written: list[tuple[Shard, Written]],
+) -> Manifest:
+    shards: dict[Split, dict[int, tuple[ShardFile, ...]]] = {}
+    for split in dict.fromkeys(shard.split for shard, _ in written):
+        mine = [files for shard, files in written if shard.split == split]
+        shards[split] = {size: tuple(each.files[size] for each in mine) for size in sizes}
+    return Manifest(
+        format_version=FORMAT_VERSION,
+        data_hash=_hash(identity),
+        source=source.name,
+        source_hash=identity["source_hash"],
+        classes=classes_taken(source.classes, data),
+        resolutions=sizes,
+        channels=data.channels,
+        preparation={name: identity[name] for name in PIXELS if name not in ("channels", "format")},
+        format=data.format,
+        skipped=_skipped(written),
+        shards=shards,
+    )
+
+
+def _identity(source: Source, data: DataConfig, sizes: tuple[int, ...]) -> dict[str, Any]:
+    """All that decides the content of the records."""
+    keys = data.model_dump(mode="json", include=set(PIXELS))
+    return {
+        "format_version": FORMAT_VERSION,
+        "source_hash": content_hash(source),
+        "resolutions": sizes,
+        **keys,
+    }
+
+
+def _hash(identity: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
+
+
+def _skipped(written: list[tuple[Shard, Written]]) -> tuple[Skipped, ...]:
+    """In the order of the source."""
+    by_index = {index: skip for _, each in written for index, skip in each.skipped.items()}
+    return tuple(by_index[index] for index in sorted(by_index))
+
+
+def _checked(resolutions: Sequence[int]) -> tuple[int, ...]:
+    sizes = tuple(sorted(set(resolutions)))
+    if not sizes or not RESOLUTIONS.issuperset(sizes):
+        raise ValueError(
+            f"`resolutions` must be some of {sorted(RESOLUTIONS)}. Received: {list(resolutions)}"
+        )
+    return sizes
+
+
+def _corrupt(source: str | None, skipped: tuple[Skipped, ...], total: int) -> UserError:
+    named = "; ".join(f"{name} ({reason})" for name, reason in skipped[:NAMED_IN_MESSAGE])
+    more = len(skipped) - NAMED_IN_MESSAGE
+    advice = "" if len(skipped) == total else ", or set `data.on_corrupt` to `skip`"
+    return UserError(
+        f"every picture must be readable: mend or remove what is not{advice}. "
+        f"Received: {source}, with {len(skipped)} of {total} corrupt: {named}"
+        + (f"; and {more} more" if more > 0 else "")
+    )

@@ -1,0 +1,200 @@
+"""The unit of preparation: one stretch of the set, written to a TFRecord file for each resolution.
+
+A shard's content is a function of the source and the configuration alone, so shards can be written
+in any order, by any process or machine, and a shard that is there need not be written again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+from pydantic import BaseModel, ConfigDict
+
+from pipeline.config import DataConfig
+from pipeline.data.conversion import UNLABELLED, Converted, Result, Skipped
+from pipeline.data.records import ShardFile, Split, checksum
+from pipeline.data.sources import Source
+from pipeline.errors import UserError
+from savedmodels.atomic import sync, write_file
+
+PICTURES = 2048
+"""Most pictures of a shard: what a killed preparation has to do again at most."""
+JOURNAL = "journal"
+
+
+@dataclass(frozen=True)
+class Shard:
+    """Which pictures a shard holds, in order.
+
+    Args:
+        split: `train` or `val`.
+        number: Of the shard within its split, from 0.
+        of: Shards in the split.
+        pictures: Numbers of the pictures in the source.
+        mirrored: Whether each is followed by its mirrored copy.
+    """
+
+    split: Split
+    number: int
+    of: int
+    pictures: tuple[int, ...]
+    mirrored: bool
+
+    @property
+    def name(self) -> str:
+        """Such as `train-00000-of-00004`."""
+        return f"{self.split}-{self.number:05d}-of-{self.of:05d}"
+
+
+class Written(BaseModel):
+    """What came of a shard."""
+
+    model_config = ConfigDict(frozen=True, use_attribute_docstrings=True)
+
+    files: dict[int, ShardFile]
+    """The file of each resolution."""
+    skipped: dict[int, Skipped]
+    """Pictures left out, by their number in the source."""
+
+
+def shards_of(source: Source, data: DataConfig) -> list[Shard]:
+    """The shards of a source, those of `train` first.
+
+    The pictures are put in a fixed random order, so that any stretch is a fair sample; the first
+    `max_images` of them are taken, and the last `val` share of those are set apart.
+
+    Raises:
+        UserError: if `data.classes` names a class that the source lacks, or a split gets nothing.
+    """
+    labels = np.array([UNLABELLED if p.label is None else p.label for p in source])
+    wanted = np.random.default_rng(0).permutation(len(labels))
+    if data.classes is not None:
+        unknown = sorted(set(data.classes) - set(source.classes))
+        if unknown:
+            raise UserError(
+                "`data.classes` must be classes of the source, "
+                f"{', '.join(source.classes) or 'which has none'}. Received: {', '.join(unknown)}"
+            )
+        wanted = wanted[np.isin(labels[wanted], [source.classes.index(c) for c in data.classes])]
+    wanted = wanted[: data.max_images]
+    held_out = round(len(wanted) * data.val)
+    if held_out == len(wanted) or (data.val and not held_out):
+        raise UserError(
+            "`data.val` must leave pictures on both sides. "
+            f"Received: {data.val} of {len(wanted)} pictures"
+        )
+    train, val = wanted[: len(wanted) - held_out], wanted[len(wanted) - held_out :]
+    return [
+        *_stretches("train", train, mirrored=data.mirrored_copies),
+        *_stretches("val", val, mirrored=False),
+    ]
+
+
+def write_shard(
+    folder: Path,
+    shard: Shard,
+    results: Iterable[Result],
+    sizes: Sequence[int],
+    labels: Sequence[int],
+) -> Written:
+    """Write the files of a shard and then its entry in the journal.
+
+    Args:
+        folder: Of the preparation.
+        shard: Which.
+        results: Of its pictures, in order.
+        sizes: Sides in pixels, ascending.
+        labels: The label that records have for each class of the source.
+
+    Raises:
+        OSError, tf.errors.OpError: if they cannot be written; nothing but temporary files is left.
+    """
+    finals = {size: folder / f"{size}x{size}" / f"{shard.name}.tfrecords" for size in sizes}
+    temporary = {size: final.with_suffix(".tmp") for size, final in finals.items()}
+    skipped: dict[int, Skipped] = {}
+    records = 0
+    with ExitStack() as stack:
+        writers = []
+        for size in reversed(sizes):
+            finals[size].parent.mkdir(exist_ok=True)
+            writers.append(stack.enter_context(tf.io.TFRecordWriter(str(temporary[size]))))
+        for index, result in zip(shard.pictures, results, strict=True):
+            if not isinstance(result, Converted):
+                skipped[index] = result
+                continue
+            label = result.label if result.label == UNLABELLED else labels[result.label]
+            for mirrored, images in enumerate(result.images):
+                records += 1
+                for writer, image in zip(writers, images, strict=True):
+                    writer.write(_example(image, label, index, mirrored))
+    files = {}
+    for size, final in finals.items():
+        sync(temporary[size])
+        files[size] = ShardFile(
+            name=f"{final.parent.name}/{final.name}",
+            records=records,
+            bytes=temporary[size].stat().st_size,
+            sha256=checksum(temporary[size]),
+        )
+        temporary[size].replace(final)
+        sync(final.parent)
+    written = Written(files=files, skipped=skipped)
+    # Last, as it is the mark of a shard that is done.
+    journal = _entry(folder, shard)
+    journal.parent.mkdir(exist_ok=True)
+    write_file(journal, written.model_dump_json())
+    return written
+
+
+def classes_taken(classes: Sequence[str], data: DataConfig) -> tuple[str, ...]:
+    """The classes of a source that `data` takes, in the source's order."""
+    return tuple(name for name in classes if data.classes is None or name in data.classes)
+
+
+def label_numbers(classes: Sequence[str], data: DataConfig) -> list[int]:
+    """For each class of a source its number among those taken, or -1."""
+    taken = classes_taken(classes, data)
+    return [taken.index(name) if name in taken else UNLABELLED for name in classes]
+
+
+def finished(folder: Path, shard: Shard) -> Written | None:
+    """What came of a shard that an earlier attempt has written, or None."""
+    try:
+        return Written.model_validate_json(_entry(folder, shard).read_bytes())
+    except FileNotFoundError:
+        return None
+
+
+def _entry(folder: Path, shard: Shard) -> Path:
+    return folder / JOURNAL / f"{shard.name}.json"
+
+
+def _stretches(split: Split, pictures: np.ndarray, *, mirrored: bool) -> list[Shard]:
+    of = -(-len(pictures) // PICTURES)
+    # Of nearly equal length, so that none is much shorter than the rest.
+    parts = np.array_split(pictures, of) if of else []
+    return [
+        Shard(split, number, of, tuple(int(index) for index in part), mirrored)
+        for number, part in enumerate(parts)
+    ]
+
+
+def _example(image: bytes, label: int, index: int, mirrored: int) -> bytes:
+    def integer(value: int) -> tf.train.Feature:
+        return tf.train.Feature(int64_list=tf.train.Int64List(value=[value]))
+
+    feature = {
+        "image": tf.train.Feature(bytes_list=tf.train.BytesList(value=[image])),
+        "label": integer(label),
+        "index": integer(index),
+        "mirrored": integer(mirrored),
+    }
+    serialized: bytes = tf.train.Example(
+        features=tf.train.Features(feature=feature)
+    ).SerializeToString(deterministic=True)
+    return serialized

@@ -1,0 +1,163 @@
+"""CIFAR-10 and CIFAR-100 as they are published: Python batches or the binary version.
+
+Source: https://www.cs.toronto.edu/~kriz/cifar.html
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from pipeline.data.sources.arrays import arrays_source
+from pipeline.data.sources.numbered import Numbered
+from pipeline.data.sources.plain_pickle import load_plain_pickle
+from pipeline.data.sources.reason import reason_of
+from pipeline.errors import UserError
+
+CHANNELS, SIDE = 3, 32
+PIXELS = CHANNELS * SIDE * SIDE
+
+
+@dataclass(frozen=True)
+class _Edition:
+    """How one of the published archives is laid out.
+
+    Args:
+        training: Files that make up the training set.
+        test: File of the test set.
+        names_file: Where class names stand.
+        label_bytes: Bytes before the pixels of a binary record, the last of which is the label;
+            0 for Python batches.
+        label_key: Key of the labels in a Python batch.
+        names_key: Key of the class names in a Python batch.
+    """
+
+    training: tuple[str, ...]
+    test: str
+    names_file: str
+    label_bytes: int = 0
+    label_key: str = "labels"
+    names_key: str = "label_names"
+
+
+_BATCHES = tuple(f"data_batch_{number}" for number in range(1, 6))
+_BINARY_BATCHES = tuple(f"{batch}.bin" for batch in _BATCHES)
+_EDITIONS = (
+    _Edition(_BATCHES, "test_batch", "batches.meta"),
+    _Edition(_BINARY_BATCHES, "test_batch.bin", "batches.meta.txt", label_bytes=1),
+    _Edition(("train",), "test", "meta", label_key="fine_labels", names_key="fine_label_names"),
+    # The first of its two labels is one of 20 coarse classes.
+    _Edition(("train.bin",), "test.bin", "fine_label_names.txt", label_bytes=2),
+)
+
+
+class _Batch(NamedTuple):
+    """Pixels (count, 3072), red then green then blue, and labels (count,)."""
+
+    pixels: npt.NDArray[np.uint8]
+    labels: npt.NDArray[np.int64]
+
+
+def open_cifar(path: Path) -> Numbered | None:
+    """The training set of a folder of CIFAR batches, or one batch: RGB, 32x32, labelled.
+
+    All pixels are held in memory. Pickles are read without running what they name. Of the two
+    labels of CIFAR-100 the fine one counts.
+
+    Args:
+        path: A folder such as `cifar-10-batches-py`, or a batch in one.
+
+    Returns:
+        The pictures, or None if the path is neither.
+
+    Raises:
+        UserError: if a batch is missing, damaged, or holds what it should not.
+    """
+    folder = path if path.is_dir() else path.parent
+    for edition in _EDITIONS:
+        batches = (*edition.training, edition.test)
+        if not (folder / edition.names_file).is_file():
+            continue
+        if path.is_file() and path.name in batches:
+            return _opened(f"{folder.resolve().name}-{path.name}", edition, folder, [path.name])
+        if path.is_dir() and any((folder / batch).is_file() for batch in batches):
+            return _opened(folder.resolve().name, edition, folder, edition.training)
+    return None
+
+
+def _opened(name: str, edition: _Edition, folder: Path, files: Sequence[str]) -> Numbered:
+    classes = _class_names(edition, folder / edition.names_file)
+    batches = [
+        _binary(folder / file, edition.label_bytes)
+        if edition.label_bytes
+        else _pickled(folder / file, edition.label_key)
+        for file in files
+    ]
+    labels = np.concatenate([batch.labels for batch in batches])
+    if not len(labels) or labels.min() < 0 or labels.max() >= len(classes):
+        raise UserError(
+            f"labels of CIFAR must be those of its {len(classes)} classes, and there must be some. "
+            f"Received: {folder}, with others or none in {', '.join(files)}"
+        )
+    pixels = np.concatenate([batch.pixels for batch in batches])
+    images = pixels.reshape(-1, CHANNELS, SIDE, SIDE).transpose(0, 2, 3, 1)
+    return arrays_source(name, images, labels, classes)
+
+
+def _class_names(edition: _Edition, path: Path) -> tuple[str, ...]:
+    names: Any
+    if edition.label_bytes:
+        names = _bytes_of(path).decode("latin1").split()
+    else:
+        names = load_plain_pickle(path).get(edition.names_key)
+    texts = [
+        name.decode("latin1") if isinstance(name, bytes) else str(name)
+        for name in (names if isinstance(names, list) else [])
+    ]
+    if not texts or len(set(texts)) < len(texts):
+        raise UserError(
+            f"class names of CIFAR must be a list of different texts. Received: {path}, with "
+            f"{', '.join(texts)[:80] or 'none'}"
+        )
+    return tuple(texts)
+
+
+def _binary(path: Path, label_bytes: int) -> _Batch:
+    content = _bytes_of(path)
+    if len(content) % (label_bytes + PIXELS):
+        raise UserError(
+            f"a binary batch of CIFAR must hold records of {label_bytes + PIXELS} bytes. "
+            f"Received: {path}, of {len(content)}"
+        )
+    records = np.frombuffer(content, np.uint8).reshape(-1, label_bytes + PIXELS)
+    return _Batch(records[:, label_bytes:], records[:, label_bytes - 1].astype(np.int64))
+
+
+def _pickled(path: Path, label_key: str) -> _Batch:
+    found = load_plain_pickle(path)
+    pixels, labels = found.get("data"), found.get(label_key)
+    if (
+        not isinstance(pixels, np.ndarray)
+        or not isinstance(labels, list)
+        or not all(isinstance(label, int) for label in labels)
+        or pixels.shape != (len(labels), PIXELS)
+    ):
+        raise UserError(
+            f"a Python batch of CIFAR must hold `data`, {PIXELS} bytes for each of its "
+            f"`{label_key}`. Received: {path}, with {', '.join(found)[:80]}"
+        )
+    return _Batch(pixels, np.array(labels, np.int64))
+
+
+def _bytes_of(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise UserError(
+            f"a file of CIFAR must be readable. Received: {path} ({reason_of(error)})"
+        ) from error

@@ -1,0 +1,178 @@
+"""Letters and digits drawn at any size from the fonts that come with matplotlib, labelled."""
+
+from __future__ import annotations
+
+import colorsys
+import math
+import re
+import string
+from dataclasses import astuple, dataclass
+from functools import lru_cache, partial
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+import PIL
+import PIL.Image
+import PIL.ImageDraw
+import PIL.ImageFont
+
+from pipeline.data.sources.numbered import Numbered
+from pipeline.errors import UserError
+
+Colour = tuple[int, int, int]
+
+CHARACTERS = string.digits + string.ascii_uppercase + string.ascii_lowercase
+FONTS = (
+    "DejaVuSans", "DejaVuSans-Bold", "DejaVuSans-BoldOblique", "DejaVuSans-Oblique",
+    "DejaVuSansMono", "DejaVuSansMono-Bold", "DejaVuSansMono-BoldOblique", "DejaVuSansMono-Oblique",
+    "DejaVuSerif", "DejaVuSerif-Bold", "DejaVuSerif-BoldItalic", "DejaVuSerif-Italic",
+    "STIXGeneral", "STIXGeneralBol", "STIXGeneralBolIta", "STIXGeneralItalic",
+    "cmb10", "cmr10", "cmss10", "cmti10", "cmtt10",
+)  # fmt: skip
+"""Those of matplotlib's fonts that hold every character, in its usual form."""
+
+SIZE, SMALLEST_SIZE, LARGEST_SIZE = 64, 8, 1024
+COUNT, LARGEST_COUNT = 10_000, 10_000_000
+FINER = 2
+"""A picture is drawn this many times as large and reduced by averages."""
+EDITION = 1
+"""Changes when the same number is drawn in another way."""
+MARGIN = 1 / 16
+"""Share of the side that stays empty at each edge."""
+
+
+@dataclass(frozen=True)
+class Style:
+    """How one picture looks; lengths are shares of its side.
+
+    Args:
+        character: One of `CHARACTERS`.
+        font: One of `FONTS`.
+        em: Type size, made smaller where the character would not fit.
+        stroke: Width by which the character is thickened all around, as a share of the type size.
+        angle: In degrees, anticlockwise.
+        across: Where it stands between the left, 0, and the right end, 1, of its freedom.
+        down: The same from the top to the bottom.
+        ink: Colour of the character.
+        paper: Colour of the background.
+    """
+
+    character: str
+    font: str
+    em: float
+    stroke: float
+    angle: float
+    across: float
+    down: float
+    ink: Colour
+    paper: Colour
+
+
+def open_glyphs(spec: str = "") -> Numbered:
+    """Pictures of single characters, RGB, each of them as often as the others.
+
+    Picture k is a function of k alone, drawn at the size that is asked for: the first pictures of
+    a larger set are those of a smaller one, and sets of two sizes show the same. Font, size,
+    weight, rotation, place and both colours vary; the character is never cut off, and one of its
+    colours is light and the other dark.
+
+    Args:
+        spec: `SIZE` or `SIZExCOUNT`, or empty: 64 pixels, 10,000 pictures.
+
+    Raises:
+        UserError: if the size is not 8 to 1024 pixels or the count not 1 to 10,000,000.
+    """
+    match = re.fullmatch(r"(\d{1,4})(?:x(\d{1,8}))?", spec or str(SIZE))
+    size, count = (int(match[1]), int(match[2] or COUNT)) if match else (0, 0)
+    if not SMALLEST_SIZE <= size <= LARGEST_SIZE or not 1 <= count <= LARGEST_COUNT:
+        raise UserError(
+            f"`glyphs:SIZExCOUNT` must be {SMALLEST_SIZE} to {LARGEST_SIZE} pixels and 1 to "
+            f"{LARGEST_COUNT} pictures. Received: 'glyphs:{spec}'"
+        )
+    labels = np.arange(count, dtype=np.int64) % len(CHARACTERS)
+    content, read = partial(_content, size), partial(draw, size)
+    return Numbered(f"glyphs-{size}", count, content, read, tuple(CHARACTERS), labels)
+
+
+def style_of(number: int) -> Style:
+    """How picture `number` looks, at every size."""
+    random = np.random.default_rng(number)
+    ink, paper = _dark(*random.random(3)), _light(*random.random(3))
+    if random.random() < 0.5:
+        ink, paper = paper, ink
+    return Style(
+        character=CHARACTERS[number % len(CHARACTERS)],
+        font=FONTS[random.integers(len(FONTS))],
+        em=random.uniform(0.7, 0.95),
+        stroke=max(0.0, random.uniform(-0.03, 0.03)),
+        angle=random.uniform(-20, 20),
+        across=random.random(),
+        down=random.random(),
+        ink=ink,
+        paper=paper,
+    )
+
+
+def draw(size: int, number: int) -> PIL.Image.Image:
+    """Picture `number`, of that many pixels across and down."""
+    style = style_of(number)
+    side = size * FINER
+    glyph = _glyph(style, side)
+    turn = math.radians(style.angle)
+    cosine, sine = math.cos(turn), math.sin(turn)
+    # Width and height of what holds the glyph when it is turned.
+    bounds = np.array([[cosine, abs(sine)], [abs(sine), cosine]]) @ glyph.size
+    free = side * (1 - 2 * MARGIN)
+    scale = min(style.em, *(free / bounds))
+    place = np.array([style.across, style.down])
+    centre = side * MARGIN + scale * bounds / 2 + place * (free - scale * bounds)
+    # Pillow asks where in the glyph each point of the picture lies.
+    inverse = np.array([[cosine, -sine], [sine, cosine]]) / scale
+    offset = np.array(glyph.size) / 2 - inverse @ centre
+    mask = glyph.transform(
+        (side, side),
+        PIL.Image.Transform.AFFINE,
+        tuple(np.column_stack([inverse, offset]).ravel()),
+        PIL.Image.Resampling.BICUBIC,
+    ).reduce(FINER)
+    paper, ink = (PIL.Image.new("RGB", mask.size, colour) for colour in (style.paper, style.ink))
+    return PIL.Image.composite(ink, paper, mask)
+
+
+def _glyph(style: Style, em: int) -> PIL.Image.Image:
+    """The character in white on black, upright, with a pixel around it."""
+    font = _font(style.font, em)
+    stroke = style.stroke * em
+    left, top, right, bottom = font.getbbox(style.character, stroke_width=stroke, anchor="ls")
+    box = math.floor(left) - 1, math.floor(top) - 1, math.ceil(right) + 1, math.ceil(bottom) + 1
+    glyph = PIL.Image.new("L", (box[2] - box[0], box[3] - box[1]))
+    PIL.ImageDraw.Draw(glyph).text(
+        (-box[0], -box[1]), style.character, 255, font, anchor="ls", stroke_width=stroke
+    )
+    return glyph
+
+
+@lru_cache(len(FONTS))
+def _font(name: str, em: int) -> PIL.ImageFont.FreeTypeFont:
+    file = Path(matplotlib.get_data_path(), "fonts", "ttf", f"{name}.ttf")
+    # Another layout engine would place characters by other rules.
+    return PIL.ImageFont.truetype(file, em, layout_engine=PIL.ImageFont.Layout.BASIC)
+
+
+def _dark(hue: float, saturation: float, value: float) -> Colour:
+    return _rgb(hue, 0.3 + 0.7 * saturation, 0.1 + 0.35 * value)
+
+
+def _light(hue: float, saturation: float, value: float) -> Colour:
+    return _rgb(hue, 0.35 * saturation, 0.85 + 0.15 * value)
+
+
+def _rgb(hue: float, saturation: float, value: float) -> Colour:
+    red, green, blue = (round(255 * part) for part in colorsys.hsv_to_rgb(hue, saturation, value))
+    return red, green, blue
+
+
+def _content(size: int, number: int) -> bytes:
+    versions = matplotlib.__version__, np.__version__, PIL.__version__
+    return repr((EDITION, size, astuple(style_of(number)), versions)).encode()

@@ -1,0 +1,48 @@
+"""Pictures in a folder of splits of class folders, as `tfds.ImageFolder` reads it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pipeline.data.sources.files import Files, pictures_among
+from pipeline.data.sources.folder import files_below
+from pipeline.errors import UserError
+
+
+def open_image_folder(spec: str) -> Files:
+    """The pictures of one split, sorted by name; the classes are those of all splits.
+
+    Args:
+        spec: `PATH[:SPLIT]`, where the pictures are `PATH/SPLIT/CLASS/picture.png`, and the split
+            is `train` if left out.
+
+    Raises:
+        UserError: if there is no such split or it holds no picture.
+
+    Source: `tensorflow_datasets.ImageFolder`. Ours has more formats, and keeps the order of names.
+    """
+    path, split = spec, "train"
+    if ":" in spec and not Path(spec).expanduser().is_dir():
+        path, _, split = spec.rpartition(":")
+    root = Path(path).expanduser()
+    splits = _folders_in(root)
+    if split not in splits:
+        raise UserError(
+            "`tfds:folder=PATH:SPLIT` must name a folder of splits, and one of them. "
+            f"Received: {spec!r}, with {', '.join(splits) or 'none'}"
+        )
+    classes = tuple(sorted({name for each in splits for name in _folders_in(root / each)}))
+    index = {name: number for number, name in enumerate(classes)}
+    folder = root / split
+    in_classes = [file for file in files_below(folder) if "/" in file]
+    labels = {file: index[file.split("/")[0]] for file in pictures_among(str(folder), in_classes)}
+    name = f"{root.resolve().name}-{split}"
+    return Files(name, classes, labels, lambda file: (folder / file).read_bytes())
+
+
+def _folders_in(path: Path) -> list[str]:
+    if not path.is_dir():
+        return []
+    return sorted(
+        entry.name for entry in path.iterdir() if entry.is_dir() and not entry.name.startswith(".")
+    )

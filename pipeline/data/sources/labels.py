@@ -1,0 +1,151 @@
+"""Files that label pictures: `labels.csv`, `labels.json`, and `dataset.json` of StyleGAN2-ADA."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import posixpath
+import re
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Sequence
+
+from pipeline.data.sources.reason import reason_of
+from pipeline.errors import UserError
+
+Entries = list[tuple[str, str]]
+
+
+def class_names(labels: Iterable[str]) -> tuple[str, ...]:
+    """Distinct labels: by number if all are whole numbers, otherwise as text.
+
+    Example:
+        >>> class_names(["10", "9", "10"]), class_names(["10", "9", "ten"])
+        (('9', '10'), ('10', '9', 'ten'))
+    """
+    distinct = sorted(set(labels))
+    if all(re.fullmatch(r"-?\d+", label, re.ASCII) for label in distinct):
+        distinct.sort(key=int)
+    return tuple(distinct)
+
+
+def labels_in(
+    place: str,
+    files: Collection[str],
+    pictures: Sequence[str],
+    content: Callable[[str], bytes],
+) -> dict[str, str | None] | None:
+    """What the labels file says about each picture, or None if there is no labels file.
+
+    It lies at the root, or in a folder that holds all pictures; names in it are relative to its
+    own folder. It is one of
+
+    - `labels.csv`, beginning with the line `file,label`;
+    - `labels.json`, as `{"a.png": "cat", "b.png": 3}`;
+    - `dataset.json` with a key `labels`, as `{"labels": [["a.png", 3], …]}`, or `{"labels": null}`
+      for pictures without labels, whatever folders they are in.
+
+    Args:
+        place: Where the files are, for messages.
+        files: All names relative to the root, parts separated by `/`.
+        pictures: Those that are pictures.
+        content: Reads the bytes of a file. Raises OSError.
+
+    Raises:
+        UserError: if a labels file is not as above, does not name each picture once, or names
+            what is no picture; or if there are two.
+    """
+    stated = {}
+    for folder in _folders_above(pictures):
+        for name, parse in _PARSERS.items():
+            file = posixpath.join(folder, name)
+            if file not in files:
+                continue
+            try:
+                entries = parse(content(file).decode("utf-8-sig"))
+                if entries is not None:
+                    stated[file] = _one_each(entries, folder, pictures)
+            except (OSError, ValueError, RecursionError, csv.Error) as error:
+                raise UserError(
+                    f"{_RULES[name]}, and name each picture once. "
+                    f"Received: {posixpath.join(place, file)}: {reason_of(error)}"
+                ) from error
+    if len(stated) > 1:
+        raise UserError(
+            f"a source must have one labels file. Received: {place}, with {' and '.join(stated)}"
+        )
+    return next(iter(stated.values()), None)
+
+
+def _folders_above(pictures: Sequence[str]) -> list[str]:
+    """Each folder that holds all pictures, from the root (empty) down."""
+    parts = posixpath.commonpath([posixpath.dirname(file) for file in pictures]).split("/")
+    return list(dict.fromkeys(["", *("/".join(parts[: end + 1]) for end in range(len(parts)))]))
+
+
+def _csv(text: str) -> Entries:
+    rows = [row for row in csv.reader(io.StringIO(text), strict=True) if row]
+    if not rows or rows[0] != ["file", "label"]:
+        raise ValueError(f"begins with {','.join(rows[0]) if rows else 'nothing'!r}")
+    for row in rows:
+        if len(row) != 2:
+            raise ValueError(f"has {len(row)} columns in the line of {row[0]!r}")
+    return [(file, label) for file, label in rows[1:]]
+
+
+def _json(text: str) -> Entries:
+    # Objects become tuples of pairs, so that a name given twice is not lost.
+    document = json.loads(text, object_pairs_hook=tuple)
+    if not isinstance(document, tuple):
+        raise ValueError("holds no object")
+    return [(file, _label(file, label)) for file, label in document]
+
+
+def _stylegan(text: str) -> Entries | None:
+    document = json.loads(text)
+    if not isinstance(document, dict) or "labels" not in document:
+        return None
+    entries = document["labels"] or []
+    if not isinstance(entries, list):
+        raise ValueError("its labels are no list")
+    for entry in entries:
+        match entry:
+            case [str(), int()]:
+                continue
+        raise ValueError(f"labels hold {json.dumps(entry)[:80]}")
+    return [(file, _label(file, label)) for file, label in entries]
+
+
+def _label(file: str, label: object) -> str:
+    if isinstance(label, str | int) and not isinstance(label, bool):
+        return str(label)
+    raise ValueError(f"the label of {file!r} is neither text nor a whole number")
+
+
+_PARSERS: dict[str, Callable[[str], Entries | None]] = {
+    "labels.csv": _csv,
+    "labels.json": _json,
+    "dataset.json": _stylegan,
+}
+_RULES = {
+    "labels.csv": "`labels.csv` must begin with the line `file,label`",
+    "labels.json": '`labels.json` must be an object such as {"a.png": "cat"}',
+    "dataset.json": '`dataset.json` must have labels such as [["a.png", 3]] or null',
+}
+
+
+def _one_each(entries: Entries, folder: str, pictures: Sequence[str]) -> dict[str, str | None]:
+    """The label of each picture; without entries, none."""
+    if not entries:
+        return dict.fromkeys(pictures)
+    names = [posixpath.normpath(posixpath.join(folder, file)) for file, _ in entries]
+    for files, what in (
+        ({file for file, count in Counter(names).items() if count > 1}, "named more than once"),
+        (set(names) - set(pictures), "named that are no pictures here"),
+        (set(pictures) - set(names), "not named"),
+        ({file for file, label in entries if not label}, "labelled with an empty text"),
+    ):
+        if files:
+            raise ValueError(f"{len(files)} {what}, such as {min(files)}")
+    labels = dict(zip(names, (label for _, label in entries), strict=True))
+    return {file: labels[file] for file in pictures}

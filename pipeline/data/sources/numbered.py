@@ -1,0 +1,48 @@
+"""Pictures that are known by their number: in an array, in records, drawn, or in a video."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+import numpy.typing as npt
+import PIL.Image
+
+from pipeline.data.sources.source import Picture
+
+
+@dataclass(frozen=True)
+class Numbered:
+    """A source of the pictures 0, 1, 2, and so on.
+
+    Args:
+        name: A short name.
+        count: Number of pictures.
+        content: The stored bytes of a picture. Raises OSError.
+        read: A picture, decoded.
+        classes: Names of the classes, or empty.
+        labels: Indices into `classes` (count,), negative where a picture has no label; None if no
+            picture has one.
+    """
+
+    name: str
+    count: int
+    content: Callable[[int], bytes]
+    read: Callable[[int], PIL.Image.Image]
+    classes: tuple[str, ...] = ()
+    labels: npt.NDArray[np.int64] | None = None
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __iter__(self) -> Iterator[Picture]:
+        for number in range(self.count):
+            label = -1 if self.labels is None else int(self.labels[number])
+            yield Picture(
+                f"{self.name} number {number}",
+                None if label < 0 else label,
+                partial(self.content, number),
+                partial(self.read, number),
+            )

@@ -1,0 +1,207 @@
+"""Pictures of sets that TensorFlow Datasets has prepared, read without starting TensorFlow."""
+
+from __future__ import annotations
+
+import os
+import re
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from itertools import accumulate, islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import PIL.Image
+import tensorflow_datasets as tfds
+from tensorflow_datasets.core.read_only_builder import builder_from_files
+
+from pipeline.data.sources.example import bytes_in, features_of, integers_in
+from pipeline.data.sources.files import decoded
+from pipeline.data.sources.numbered import Numbered
+from pipeline.data.sources.reason import reason_of
+from pipeline.data.sources.tfrecord_index import index_records
+from pipeline.errors import UserError
+
+NAME_AND_SPLIT = re.compile(r"([^:]+(?::[\d*]+\.[\d*]+\.[\d*]+)?)(?::(\D.*))?")
+
+
+def open_tfds(spec: str) -> Numbered:
+    """The pictures of one split of a prepared set, in the order in which it is stored.
+
+    Nothing is downloaded or prepared: the set must lie in the folder that the environment variable
+    TFDS_DATA_DIR names, or else where TensorFlow Datasets keeps its sets. Pictures are its only
+    feature of the kind `Image`, labels its only one of the kind `ClassLabel`, if it has one.
+    Pictures stay in their files until needed; their places and labels are held in memory.
+
+    Args:
+        spec: `NAME[/CONFIG][:VERSION][:SPLIT]`, where the split is such as `test` or
+            `train[:10%]`, and `train` if left out.
+
+    Raises:
+        UserError: if the set is not prepared or damaged, there is no such split, it has no or
+            several features of pictures, they are floating-point, or it is stored in another
+            format than TFRecord or ArrayRecord.
+    """
+    match = NAME_AND_SPLIT.fullmatch(spec)
+    name, split = (match[1], match[2] or "train") if match else (spec, "train")
+    builder = _prepared(name)
+    flat = dict(_flat(builder.info.features))
+    picture, label = _picture_and_label(name, flat)
+    examples = _examples(name, builder, split)
+    content = partial(_content, examples, picture)
+    source = partial(Numbered, f"{name}-{split}", examples.count, content, partial(_read, content))
+    if label is None:
+        return source()
+    classes = tuple(flat[label].names)
+    return source(classes, _labels(name, examples, label, len(classes)))
+
+
+def _prepared(name: str) -> Any:
+    data_dir = os.environ.get("TFDS_DATA_DIR")
+    try:
+        return builder_from_files(name, data_dir=data_dir)
+    except (ValueError, OSError) as error:
+        raise UserError(
+            f"`tfds:` must be followed by a set that is prepared: `tfds build {name}` does it. "
+            f"Received: {name!r}, not found in {data_dir or 'the default TFDS_DATA_DIR'}"
+        ) from error
+
+
+def _picture_and_label(name: str, flat: dict[str, Any]) -> tuple[str, str | None]:
+    """The features of pictures, and that of labels if there is just one candidate."""
+    images = [key for key, feature in flat.items() if _is_picture(feature)]
+    if len(images) != 1 or flat[images[0]].np_dtype not in (np.uint8, np.uint16):
+        raise UserError(
+            "a set must have one feature of 8-bit or 16-bit images. "
+            f"Received: {name}, with {', '.join(sorted(images)) or 'none'}"
+        )
+    labels = [key for key, value in flat.items() if isinstance(value, tfds.features.ClassLabel)]
+    return images[0], labels[0] if len(labels) == 1 else None
+
+
+def _flat(features: Any, inside: str = "") -> Iterator[tuple[str, Any]]:
+    for name, feature in features.items():
+        if isinstance(feature, tfds.features.FeaturesDict):
+            yield from _flat(feature, f"{inside}{name}/")
+        else:
+            yield f"{inside}{name}", feature
+
+
+def _is_picture(feature: Any) -> bool:
+    # A map of labels is a kind of image too.
+    labelled = isinstance(feature, tfds.features.LabeledImage)
+    return isinstance(feature, tfds.features.Image) and not labelled
+
+
+@dataclass(frozen=True)
+class _Examples:
+    """Serialized examples.
+
+    Args:
+        count: How many.
+        read: One of them. Raises OSError.
+        scan: Iterates over them in order, without verifying checksums.
+    """
+
+    count: int
+    read: Callable[[int], bytes]
+    scan: Callable[[], Iterable[bytes | memoryview]]
+
+
+def _examples(name: str, builder: Any, split: str) -> _Examples:
+    try:
+        instructions = builder.info.splits[split].file_instructions
+    except (KeyError, ValueError) as error:
+        raise UserError(
+            f"the split of {name} must be made of {', '.join(sorted(builder.info.splits))}. "
+            f"Received: {split!r}"
+        ) from error
+    if not instructions:
+        raise UserError(f"a source must hold pictures. Received: {name}, with none in {split!r}")
+    match builder.info.file_format:
+        case tfds.core.FileFormat.TFRECORD:
+            return _in_tfrecords(instructions)
+        case tfds.core.FileFormat.ARRAY_RECORD:
+            return _in_array_records(name, builder, split)
+        case other:
+            raise UserError(
+                "a set must be stored as tfrecord or array_record. "
+                f"Received: {name}, stored as {other.value}"
+            )
+
+
+def _in_tfrecords(instructions: list[Any]) -> _Examples:
+    """Examples in shards, of each of which `take` count after the first `skip`."""
+    files = [index_records(Path(shard.filename)) for shard in instructions]
+    for shard, file in zip(instructions, files, strict=True):
+        if len(file) != shard.examples_in_shard:
+            raise UserError(
+                f"a shard must hold the {shard.examples_in_shard} examples that the set states. "
+                f"Received: {file.path}, with {len(file)}"
+            )
+    ends = list(accumulate((shard.take for shard in instructions), initial=0))
+
+    def read(number: int) -> bytes:
+        index = bisect_right(ends, number) - 1
+        return files[index].read(instructions[index].skip + number - ends[index])
+
+    def scan() -> Iterator[memoryview]:
+        for shard, file in zip(instructions, files, strict=True):
+            yield from islice(file.mapped(), shard.skip, shard.skip + shard.take)
+
+    return _Examples(ends[-1], read, scan)
+
+
+def _in_array_records(name: str, builder: Any, split: str) -> _Examples:
+    raw = tfds.decode.DeserializeMethod.RAW_BYTES
+    try:
+        records = builder.as_data_source(split, deserialize_method=raw)
+    # Damaged files raise various errors of the C++ reader.
+    except Exception as error:
+        raise UserError(f"a set must be readable. Received: {name} ({reason_of(error)})") from error
+
+    def read(number: int) -> bytes:
+        try:
+            return records[number]
+        except Exception as error:
+            raise OSError(f"example {number} cannot be read: {reason_of(error)}") from error
+
+    return _Examples(len(records), read, lambda: map(read, range(len(records))))
+
+
+def _content(examples: _Examples, feature: str, number: int) -> bytes:
+    serialized = examples.read(number)
+    try:
+        [content] = bytes_in(features_of(serialized)[feature])
+    except (KeyError, ValueError) as error:
+        raise OSError(f"example {number} has no picture {feature!r}") from error
+    return bytes(content)
+
+
+def _read(content: Callable[[int], bytes], number: int) -> PIL.Image.Image:
+    return decoded(partial(content, number))
+
+
+def _labels(name: str, examples: _Examples, feature: str, classes: int) -> npt.NDArray[np.int64]:
+    """The label of each example; TensorFlow Datasets writes -1 where there is none."""
+    found = (_label(serialized, feature) for serialized in examples.scan())
+    try:
+        labels = np.fromiter(found, np.int64, examples.count)
+        if not -1 <= labels.min() <= labels.max() < classes:
+            raise ValueError(f"{labels.min()} to {labels.max()}")
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"{feature!r} must be one of {classes} labels in each example. "
+            f"Received: {name} ({reason_of(error)})"
+        ) from error
+    return labels
+
+
+def _label(serialized: bytes | memoryview, feature: str) -> int:
+    values = integers_in(features_of(serialized).get(feature, memoryview(b"")))
+    if len(values) != 1:
+        raise ValueError(f"{len(values)} labels in an example")
+    return values[0]

@@ -1,0 +1,118 @@
+"""Records in TFRecord files: found by seeking and checked when read, without TensorFlow.
+
+A file is a sequence of `length` (8 bytes), checksum of the length (4), the record (`length`), and
+checksum of the record (4), all little-endian. A checksum is the CRC-32C, turned right by 15 bits,
+plus 0xa282ead8, modulo 2³².
+
+Source: https://www.tensorflow.org/tutorials/load_data/tfrecord, "TFRecords format details".
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import struct
+from array import array
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+import google_crc32c
+
+from pipeline.data.sources.reason import reason_of
+from pipeline.errors import UserError
+
+_HEADER = struct.Struct("<QI")
+_FOOTER = struct.Struct("<I")
+
+
+def masked_crc(content: bytes) -> int:
+    """The checksum that a TFRecord file keeps of some bytes."""
+    crc = google_crc32c.value(content)
+    return ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF
+
+
+@dataclass(frozen=True)
+class RecordFile:
+    """A TFRecord file and where its records lie.
+
+    Args:
+        path: The file.
+        starts: Position of each record's header, and of the end of the file.
+    """
+
+    path: Path
+    starts: Sequence[int]
+
+    def __len__(self) -> int:
+        return len(self.starts) - 1
+
+    def mapped(self) -> Iterator[memoryview]:
+        """All records in order, mapped into memory: unchecked, and read only where looked at."""
+        if not len(self):
+            return
+        with self.path.open("rb") as file:
+            content = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+        for start, end in pairwise(self.starts):
+            yield content[start + _HEADER.size : end - _FOOTER.size]
+
+    def read(self, number: int) -> bytes:
+        """One record.
+
+        Raises:
+            OSError: if it cannot be read, or its checksum or that of its length is wrong.
+        """
+        start, end = self.starts[number], self.starts[number + 1]
+        with _opened(self.path) as descriptor:
+            content = os.pread(descriptor, end - start, start)
+        record = content[_HEADER.size : -_FOOTER.size]
+        header = _HEADER.pack(len(record), masked_crc(struct.pack("<Q", len(record))))
+        if content != header + record + _FOOTER.pack(masked_crc(record)):
+            raise OSError(f"record {number} of {self.path.name} has a wrong checksum")
+        return record
+
+
+def index_records(path: Path) -> RecordFile:
+    """The records of a TFRecord file, of which only the lengths are read.
+
+    Raises:
+        UserError: if the file cannot be read, ends within a record, or states a length whose
+            checksum is wrong.
+    """
+    starts = array("q", [0])
+    try:
+        with _opened(path) as descriptor:
+            size = os.fstat(descriptor).st_size
+            while starts[-1] < size:
+                starts.append(_end_of_record(path, descriptor, len(starts) - 1, starts[-1], size))
+    except OSError as error:
+        raise UserError(
+            f"a TFRecord file must be readable. Received: {path} ({reason_of(error)})"
+        ) from error
+    return RecordFile(path, starts)
+
+
+def _end_of_record(path: Path, descriptor: int, number: int, start: int, size: int) -> int:
+    header = os.pread(descriptor, _HEADER.size, start)
+    if len(header) == _HEADER.size:
+        length, checksum = _HEADER.unpack(header)
+        if checksum != masked_crc(header[:8]):
+            raise UserError(
+                "a TFRecord file must hold lengths with right checksums, and not be compressed. "
+                f"Received: {path}, with a wrong one at record {number}"
+            )
+        end: int = start + _HEADER.size + length + _FOOTER.size
+        if end <= size:
+            return end
+    raise UserError(f"a TFRecord file must be whole. Received: {path}, cut off in record {number}")
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[int]:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)

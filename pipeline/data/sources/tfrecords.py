@@ -1,0 +1,118 @@
+"""The multi-resolution TFRecords of the official ProGAN, StyleGAN and StyleGAN2 dataset tools.
+
+A set is a folder of `NAME-r02.tfrecords`, of 4x4 pixels, to `NAME-rNN.tfrecords`, of 2^NN, and of
+`NAME-rxx.labels`, a NumPy array of one-hot rows. A record is a `tf.train.Example` of `shape`, the
+channels, height and width, and `data`, as many bytes in that order.
+
+Source: https://github.com/tkarras/progressive_growing_of_gans, `dataset_tool.py`.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import PIL.Image
+
+from pipeline.data.sources.example import bytes_in, features_of, integers_in
+from pipeline.data.sources.numbered import Numbered
+from pipeline.data.sources.reason import reason_of
+from pipeline.data.sources.tfrecord_index import RecordFile, index_records
+from pipeline.errors import UserError
+
+LEVEL = re.compile(r"(.+)-r(\d\d)\.tfrecords")
+
+
+def is_level(file: Path) -> bool:
+    """Whether a file is called as the official tools call those of one size."""
+    return LEVEL.fullmatch(file.name) is not None
+
+
+def largest_level_in(folder: Path) -> Path | None:
+    """The file of the largest pictures in a folder of official TFRecords, or None if it is none.
+
+    Raises:
+        UserError: if it holds more than one set.
+    """
+    levels = {
+        (match[1], match[2]): file
+        for file in folder.glob("*.tfrecords")
+        if (match := LEVEL.fullmatch(file.name))
+    }
+    sets = sorted({name for name, _ in levels})
+    if len(sets) > 1:
+        raise UserError(
+            "a folder of official TFRecords must hold one set. "
+            f"Received: {folder}, with {', '.join(sets)}"
+        )
+    return levels[max(levels)] if levels else None
+
+
+def open_tfrecords(file: Path) -> Numbered:
+    """The pictures of one resolution of official TFRecords: grey or RGB, with labels if it has any.
+
+    Checksums are verified when a picture is read. Where all labels are 0 there is none.
+
+    Args:
+        file: `NAME-rNN.tfrecords`; its labels are `NAME-rxx.labels`.
+
+    Raises:
+        UserError: if a file is damaged or empty, labels are not one-hot, or there is not one for
+            each picture.
+    """
+    records = index_records(file)
+    if not len(records):
+        raise UserError(f"a source must hold pictures. Received: {file}, with none")
+    name = file.name.rpartition("-r")[0]
+    classes, labels = _labels(file.with_name(f"{name}-rxx.labels"), len(records))
+    content, read = partial(_content, records), partial(_picture, records)
+    return Numbered(name, len(records), content, read, classes, labels)
+
+
+def _labels(path: Path, count: int) -> tuple[tuple[str, ...], npt.NDArray[np.int64] | None]:
+    """Names of the classes, and an index for each picture, -1 for none."""
+    if not path.is_file():
+        return (), None
+    try:
+        one_hot = np.asarray(np.load(path, allow_pickle=False), np.float64)
+        if one_hot.shape[:-1] != (count,):
+            raise ValueError(f"{one_hot.shape} for {count} pictures")
+        if not np.isin(one_hot, (0, 1)).all() or (one_hot.sum(axis=1) > 1).any():
+            raise ValueError("other values")
+    except (OSError, ValueError, TypeError, EOFError) as error:
+        raise UserError(
+            "labels of official TFRecords must be a NumPy array of a one-hot row for each picture; "
+            f"without that file pictures are not labelled. Received: {path} ({reason_of(error)})"
+        ) from error
+    if not one_hot.any():
+        return (), None
+    classes = tuple(str(index) for index in range(one_hot.shape[1]))
+    return classes, np.where(one_hot.any(axis=1), one_hot.argmax(axis=1), -1)
+
+
+def _content(records: RecordFile, number: int) -> bytes:
+    return _parsed(records, number)[1]
+
+
+def _picture(records: RecordFile, number: int) -> PIL.Image.Image:
+    shape, data = _parsed(records, number)
+    pixels = np.frombuffer(data, np.uint8).reshape(shape).transpose(1, 2, 0)
+    return PIL.Image.fromarray(np.ascontiguousarray(pixels if shape[0] == 3 else pixels[..., 0]))
+
+
+def _parsed(records: RecordFile, number: int) -> tuple[list[int], bytes]:
+    try:
+        features = features_of(records.read(number))
+        shape = integers_in(features["shape"])
+        [data] = bytes_in(features["data"])
+    except (KeyError, ValueError) as error:
+        raise OSError(f"record {number} of {records.path.name} is no `shape` and `data`") from error
+    if len(shape) != 3 or shape[0] not in (1, 3) or min(shape) < 1 or math.prod(shape) != len(data):
+        raise OSError(
+            f"record {number} of {records.path.name} has {len(data)} bytes for the shape {shape}"
+        )
+    return shape, bytes(data)

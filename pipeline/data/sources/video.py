@@ -1,0 +1,119 @@
+"""Pictures of a video: its frames, all of them or every so many."""
+
+from __future__ import annotations
+
+import math
+import re
+import threading
+from bisect import bisect_right
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import PIL.Image
+
+from pipeline.data.sources.numbered import Numbered
+from pipeline.errors import UserError
+
+EXTENSIONS = (".avi", ".mkv", ".mov", ".mp4", ".webm")
+
+
+def open_video(path: Path, every: str = "") -> Numbered:
+    """The frames of a video, in the order in which they are shown, unlabelled.
+
+    Opening reads the times of all frames and decodes none. A frame is decoded from the key frame
+    before it on, so reading in order is fast and reading at random slow. Frames are converted to
+    RGB by FFmpeg, and turned upright if the video says that it was filmed on its side.
+
+    Args:
+        path: The video; of several tracks the first counts.
+        every: `10` for the frames 0, 10, 20, and so on, empty for all.
+
+    Raises:
+        UserError: if the package `av` is missing, the video is damaged or has no frames, the
+            frames do not state their times, or `every` is no number above 0.
+    """
+    if not re.fullmatch(r"([1-9]\d*)?", every, re.ASCII):
+        raise UserError(f"`VIDEO:N` must take every N-th frame. Received: {path}:{every}")
+    try:
+        import av
+    except ImportError as error:
+        raise UserError(
+            f"videos need a package more: pip install 'growgan[video]'. Received: {path}"
+        ) from error
+    shown: dict[int, bool] = {}
+    try:
+        with av.open(str(path)) as container:
+            tracks = container.streams.video
+            for packet in container.demux(tracks[0]) if tracks else ():
+                # The last one, without content, is there to empty the decoder.
+                if packet.size and not packet.is_discard:
+                    if packet.pts is None:
+                        raise UserError(
+                            "a video must state when frames are shown: `ffmpeg -fflags +genpts -i "
+                            f"OLD -c copy NEW` adds it. Received: {path}"
+                        )
+                    shown[packet.pts] = packet.is_keyframe
+    except av.FFmpegError as error:
+        raise UserError(f"a video must be readable. Received: {path} ({error.strerror})") from error
+    if not any(shown.values()):
+        raise UserError(f"a video must hold key frames. Received: {path}, with none")
+    times = sorted(shown)
+    frames = _Frames(path, times[:: int(every or 1)], [time for time in times if shown[time]])
+    return Numbered(
+        path.stem, len(frames.times), lambda number: frames.read(number).tobytes(), frames.read
+    )
+
+
+class _Frames:
+    """The frames of a video by number; a later frame of the same group is decoded from the last on.
+
+    Args:
+        path: The video.
+        times: When each frame is shown, ascending.
+        key_times: When those frames are shown from which decoding can begin, ascending.
+    """
+
+    def __init__(self, path: Path, times: list[int], key_times: list[int]) -> None:
+        self.times = times
+        self._path = path
+        self._key_times = key_times
+        self._lock = threading.Lock()
+        self._container: Any = None
+        self._decoded: Iterator[Any] = iter(())
+        self._last_time = math.inf
+
+    def read(self, number: int) -> PIL.Image.Image:
+        """A frame.
+
+        Raises:
+            OSError: if it cannot be decoded.
+        """
+        import av
+
+        with self._lock:
+            try:
+                frame = self._frame_at(self.times[number])
+            except av.FFmpegError as error:
+                self._last_time = math.inf
+                raise OSError(error.strerror) from error
+        picture: PIL.Image.Image = frame.to_image()
+        return picture.rotate(frame.rotation, expand=True)
+
+    def _frame_at(self, time: int) -> Any:
+        import av
+
+        if self._container is None:
+            self._container = av.open(str(self._path))
+        key_time = self._key_times[max(0, bisect_right(self._key_times, time) - 1)]
+        if not key_time <= self._last_time < time:
+            self._container.seek(key_time, stream=self._container.streams.video[0])
+            self._decoded = self._container.decode(video=0)
+        for frame in self._decoded:
+            if frame.pts == time:
+                self._last_time = time
+                return frame
+            if frame.pts is not None and frame.pts > time:
+                break
+        self._last_time = math.inf
+        raise OSError(f"no frame is decoded at the time {time}")

@@ -1,0 +1,22 @@
+from pathlib import Path
+
+import pytest
+
+from pipeline.config import DataConfig
+from pipeline.data.prepare import prepare
+
+beam = pytest.importorskip("pipeline.data.beam", reason="Apache Beam is the extra `beam`")
+
+
+# Of Beam's own making.
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
+@pytest.mark.parametrize("options", [["--runner=DirectRunner"]])
+def test_beam_writes_the_same_bytes(tmp_path: Path, monkeypatch, options: list[str]) -> None:
+    monkeypatch.setattr("pipeline.data.shards.PICTURES", 600)
+    data = DataConfig(source="digits", channels=1, val=0.1, mirrored_copies=True)
+    here = prepare(data, (4, 8), tmp_path / "here")
+    there = prepare(data, (4, 8), tmp_path / "there", write=beam.writer(options))
+    assert there.manifest == here.manifest
+    for split in ("train", "val"):
+        for one, other in zip(here.files(8, split), there.files(8, split), strict=True):
+            assert one.read_bytes() == other.read_bytes()

@@ -1,0 +1,119 @@
+"""`growgan data prepare` and `verify` as a user runs them, and killed."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+# Small shards and workers even for a small set, so that a kill comes in the middle.
+CODE = """
+import pipeline.data.shards as shards, pipeline.data.conversion as conversion
+shards.PICTURES, conversion.SMALL_SET = 100, 100
+from pipeline.cli import main
+main()
+"""
+
+
+def command(*arguments: str) -> list[str]:
+    return [sys.executable, "-c", CODE, "data", *arguments]
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    plain = [sys.executable, "-m", "pipeline.cli", "data", *arguments]
+    return subprocess.run(plain, capture_output=True, text=True, check=False)
+
+
+def prepare_arguments(out: Path, *more: str) -> list[str]:
+    return ["prepare", "digits", str(out), "--resolution", "64", "--channels", "1", *more]
+
+
+def children_of(pid: int) -> list[int]:
+    listed = subprocess.run(
+        ["ps", "-o", "pid=", "--ppid", str(pid)], capture_output=True, text=True, check=False
+    )
+    return [int(line) for line in listed.stdout.split()]
+
+
+def alive(pid: int) -> bool:
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except FileNotFoundError:
+        return False
+    return state != "Z"
+
+
+def contents(folder: Path) -> dict[Path, bytes]:
+    return {file.relative_to(folder): file.read_bytes() for file in folder.rglob("*.*")}
+
+
+@pytest.mark.slow
+def test_a_killed_preparation_goes_on_and_ends_in_the_same_bytes(tmp_path: Path) -> None:
+    out = tmp_path / "killed"
+    process = subprocess.Popen(
+        command(*prepare_arguments(out, "--workers", "2")), stdout=subprocess.DEVNULL
+    )
+    deadline = time.monotonic() + 120
+    while len(list(tmp_path.glob(".killed.*.partial/journal/*.json"))) < 3:
+        assert process.poll() is None, "it was done before it could be killed"
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    workers = children_of(process.pid)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    assert not out.exists()
+    while any(map(alive, workers)):
+        assert time.monotonic() < deadline, "workers outlive a killed preparation"
+        time.sleep(0.05)
+
+    for folder, count in ((out, "2"), (tmp_path / "whole", "1")):
+        subprocess.run(command(*prepare_arguments(folder, "--workers", count)), check=True)
+    assert contents(out) == contents(tmp_path / "whole")
+    assert "1797 images" in run("verify", str(out)).stdout
+
+
+def test_prepare_says_what_came_of_it_and_verify_finds_damage(tmp_path: Path) -> None:
+    done = run(*prepare_arguments(tmp_path / "set", "--max-images", "90", "--val", "0.1"))
+    assert done.returncode == 0, done.stderr
+    assert f"81 images, 9 set apart, 0 skipped, in {tmp_path / 'set'}" in done.stdout
+    assert [path.name for path in tmp_path.iterdir()] == ["set"]
+    [file, *_] = sorted((tmp_path / "set/64x64").iterdir())
+    content = bytearray(file.read_bytes())
+    content[-1] ^= 1
+    file.write_bytes(content)
+    found = run("verify", str(tmp_path / "set"))
+    assert found.returncode == 2
+    assert found.stderr.count("\n") == 1
+    assert "64x64/train-00000-of-00001.tfrecords" in found.stderr
+
+
+@pytest.mark.parametrize(
+    ("more", "rule"),
+    [
+        (["--resolution", "48"], "power of two from 4 to 1024. Received: 48"),
+        (["--channels", "2"], "`data.channels`"),
+        (["--val", "1.5"], "`data.val`"),
+        (["--val", "0.0001"], "`data.val` must leave pictures on both sides"),
+        (["--classes", "3,cat"], "Received: cat"),
+        (["--workers", "0"], "`data.workers`"),
+    ],
+)
+def test_bad_input_is_one_line_and_status_2(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch, more: list[str], rule: str
+) -> None:
+    from pipeline.cli import main
+
+    arguments = prepare_arguments(tmp_path / "set", *more)
+    monkeypatch.setattr(sys, "argv", ["growgan", "data", *arguments])
+    with pytest.raises(SystemExit) as caught:
+        main()
+    error = capfd.readouterr().err
+    assert caught.value.code == 2
+    assert error.count("\n") == 1
+    assert rule in error
+    assert list(tmp_path.iterdir()) == []
