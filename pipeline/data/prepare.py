@@ -221,14 +221,20 @@ def _alone(folder: Path) -> Iterator[None]:
     while True:
         with path.open("a") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
-            # Whoever held it before has removed it: then it keeps nobody out any more.
-            if not (path.exists() and os.path.samestat(os.fstat(lock.fileno()), path.stat())):
-                continue
+            if not _is_at(path, lock.fileno()):
+                continue  # Whoever held it has removed it: it keeps nobody out any more.
             try:
                 yield
             finally:
                 path.unlink()
             return
+
+
+def _is_at(path: Path, descriptor: int) -> bool:
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 def _partial(folder: Path, data_hash: str) -> Path:
