@@ -7,7 +7,6 @@ from setuptools import setup
 # release that may break its users elsewhere. requirements.lock holds the exact versions.
 RUNTIME = [
     "google-crc32c>=1.9,<2",  # checksums of TFRecords without starting TensorFlow
-    "imagehash>=4.3.2,<5",  # finds pictures that look alike
     "importlib_resources>=6.5,<8",  # tensorflow-datasets imports it without saying so
     "joblib>=1.6,<2",  # processes that convert pictures
     "keras>=3.15.1,<3.16",
@@ -26,6 +25,7 @@ RUNTIME = [
 ]
 TEST = [
     "hypothesis>=6.170,<7",
+    "imagehash>=4.3.2,<5",  # whose hash the check of data computes for many pictures at once
     "jax>=0.10.2,<0.11",  # the layers are held to the same numbers on a second backend
     "packaging>=26.0",
     "pytest>=9.2,<10",

@@ -10,7 +10,7 @@ import sys
 
 import typer
 
-from pipeline.cli import configurations, data_prepare, data_service, models, train
+from pipeline.cli import configurations, data_check, data_prepare, data_service, models, train
 
 app = typer.Typer(
     name="growgan",
@@ -24,7 +24,7 @@ for commands in (train, models, configurations):
     app.add_typer(commands.app)
 
 data = typer.Typer(help="Look at pictures, and prepare them for many runs.", no_args_is_help=True)
-for commands in (data_prepare, data_service):
+for commands in (data_check, data_prepare, data_service):
     data.add_typer(commands.app)
 app.add_typer(data, name="data")
 

@@ -10,6 +10,8 @@ import typer
 from pipeline.cli.options import load_tensorflow, terminal
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from pipeline.data.prepare import Writer
 
 app = typer.Typer()
@@ -38,10 +40,10 @@ def prepare(
         bool, typer.Option("--mirror", help="Store each picture a second time, mirrored.")
     ] = False,
     classes: Annotated[
-        str | None, typer.Option(help="The classes to take, separated by commas. [default: all]")
+        str | None, typer.Option(help="The classes to take, separated by commas. (default: all)")
     ] = None,
     max_images: Annotated[
-        int | None, typer.Option(help="Most pictures to take, a random choice. [default: all]")
+        int | None, typer.Option(help="Most pictures to take, a random choice. (default: all)")
     ] = None,
     val: Annotated[float, typer.Option(help="Share that is set apart and never trained on.")] = 0.0,
     format: Annotated[
@@ -51,7 +53,13 @@ def prepare(
         Literal["fail", "skip"], typer.Option(help="What a file that is no picture does.")
     ] = "fail",
     workers: Annotated[
-        int | None, typer.Option(help="Processes that convert. [default: one a core]")
+        int | None, typer.Option(help="Processes that convert. (default: one a core)")
+    ] = None,
+    contract: Annotated[
+        Path | None,
+        typer.Option(
+            help="Rules of `data check --write-contract`; nothing is written if one is broken."
+        ),
     ] = None,
     beam: Annotated[
         str | None,
@@ -89,6 +97,8 @@ def prepare(
         },
     )
     console = terminal()
+    if contract is not None:
+        _enforce(console, contract, source, workers)
     progress, report = reporter(console, "preparing images")
     write = None if beam is None else _beam_writer(beam)
     with progress:
@@ -100,6 +110,21 @@ def prepare(
         soft_wrap=True,
     )
     console.print(f"next: growgan train --config PRESET --data {out}", highlight=False)
+
+
+def _enforce(console: Console, contract: Path, source: str, workers: int | None) -> None:
+    from pipeline.cli.progress import reporter
+    from pipeline.data.contract import broken, read_contract
+    from pipeline.data.survey import survey
+    from pipeline.errors import UserError
+
+    rules = read_contract(contract)
+    progress, report = reporter(console, f"checking {source}")
+    with progress:
+        found = survey(source, workers=workers, report=report)
+    reasons = broken(rules[0], found, rules[1])
+    if reasons:
+        raise UserError(f"{source} breaks {contract}: {'; '.join(reasons)}")
 
 
 def _beam_writer(options: str) -> Writer:

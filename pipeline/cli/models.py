@@ -38,7 +38,7 @@ def export(
     run: Run,
     out: Annotated[
         Path | None,
-        typer.Option(help="Folder of the model, gets a version. [default: in the run]"),
+        typer.Option(help="Folder of the model, gets a version. (default: in the run)"),
     ] = None,
 ) -> None:
     """Write the newest average weights of a run as a SavedModel; an existing version is kept."""

@@ -6,6 +6,7 @@ on a file system that they share.
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -26,9 +27,11 @@ def writer(options: Sequence[str]) -> Writer:
     """
 
     def write(shards: list[Shard], data: DataConfig, sizes: tuple[int, ...], folder: Path) -> None:
+        once = uuid.uuid4().hex
+
         def write_one(shard: Shard) -> None:
             assert data.source is not None
-            classes, pictures = opened(data.source)
+            classes, pictures = opened(once, data.source)
             results = (
                 convert(pictures[index], data, sizes, mirrored=shard.mirrored)
                 for index in shard.pictures

@@ -7,10 +7,7 @@ from __future__ import annotations
 
 import io
 import os
-import re
-import threading
-import time
-import warnings
+import uuid
 from collections.abc import Generator, Sequence
 from functools import cache
 from typing import NamedTuple
@@ -21,14 +18,12 @@ import PIL.Image
 from pipeline.config import DataConfig
 from pipeline.data.pictures import Square, reduced, to_square
 from pipeline.data.sources import Picture, Source, open_source
+from pipeline.data.sources.reason import reason_of
+from pipeline.data.workers import end_with_parent, shared
 
 UNLABELLED = -1
 CHUNK = 32
 """Pictures that a worker converts at a time."""
-CHUNKS_AHEAD = 3
-"""Chunks a worker, begun or waiting: enough to keep it busy."""
-IDLE_SECONDS = 20
-"""After which a worker without work ends."""
 SMALL_SET = 512
 """Pictures up to which starting processes takes longer than it saves."""
 PNG_LEVEL = 3
@@ -92,7 +87,7 @@ def conversions(
         wanted: Each picture's number in the source, and whether its mirrored copy is wanted.
 
     Raises:
-        BrokenProcessPool: if a worker was killed.
+        UserError: if a worker was killed.
     """
     workers = data.workers or os.cpu_count() or 1
     if workers == 1 or len(wanted) <= SMALL_SET:
@@ -101,62 +96,34 @@ def conversions(
             yield convert(pictures[index], data, sizes, mirrored=mirrored)
         return
     assert data.source is not None
-    chunks = [wanted[start : start + CHUNK] for start in range(0, len(wanted), CHUNK)]
-    # Loky's processes start afresh, as forking one in which TensorFlow runs threads may hang, but
-    # do not run the main script again.
-    with joblib.parallel_config("loky", n_jobs=workers, idle_worker_timeout=IDLE_SECONDS):
-        pool = joblib.Parallel(
-            return_as="generator", batch_size=1, pre_dispatch=CHUNKS_AHEAD * workers
-        )
-        tasks = (
-            joblib.delayed(_convert_chunk)(data.source, data, tuple(sizes), chunk)
-            for chunk in chunks
-        )
-        outputs = pool(tasks)
-        try:
-            for results in outputs:
-                yield from results
-        finally:
-            with warnings.catch_warnings():
-                # Of work that is given up: when a shard cannot be written, that is what is meant.
-                warnings.simplefilter("ignore", UserWarning)
-                outputs.close()
+    once = uuid.uuid4().hex
+    tasks = (
+        joblib.delayed(_convert_chunk)(once, data, tuple(sizes), wanted[start : start + CHUNK])
+        for start in range(0, len(wanted), CHUNK)
+    )
+    for results in shared(tasks, workers):
+        yield from results
 
 
 @cache
-def opened(source: str) -> tuple[tuple[str, ...], list[Picture]]:
-    """A source's classes and pictures, opened once in each worker process."""
+def opened(once: str, source: str) -> tuple[tuple[str, ...], list[Picture]]:
+    """A source's classes and pictures, opened once in a worker process.
+
+    Args:
+        once: Another text each time that the source may have changed.
+        source: What `open_source` takes.
+    """
     found = open_source(source)
     return found.classes, list(found)
 
 
-def reason_of(error: Exception) -> str:
-    """What an error says, in one line."""
-    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-    first_line, *_ = text.strip().splitlines() or [type(error).__name__]
-    # The memory address of the buffer a picture was read from helps nobody.
-    return re.sub(r" <_io\.BytesIO object at 0x[0-9a-f]+>", "", first_line)
-
-
 def _convert_chunk(
-    source: str, data: DataConfig, sizes: Sequence[int], wanted: Sequence[tuple[int, bool]]
+    once: str, data: DataConfig, sizes: Sequence[int], wanted: Sequence[tuple[int, bool]]
 ) -> list[Result]:
-    _end_with_parent()
-    _, pictures = opened(source)
+    end_with_parent()
+    assert data.source is not None
+    _, pictures = opened(once, data.source)
     return [convert(pictures[index], data, sizes, mirrored=mirrored) for index, mirrored in wanted]
-
-
-@cache
-def _end_with_parent() -> None:
-    """Let this worker end when its parent is killed; Loky would leave it waiting for ever."""
-    parent = os.getppid()
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(1.0)
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
 
 
 def _encoded(square: Square, format: str) -> bytes:

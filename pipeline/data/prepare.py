@@ -11,7 +11,6 @@ import os
 import re
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ from typing import Any
 import tensorflow as tf
 
 from pipeline.config import DataConfig
-from pipeline.data.conversion import Result, Skipped, conversions, reason_of
+from pipeline.data.conversion import Result, Skipped, conversions
 from pipeline.data.records import (
     FORMAT_VERSION,
     MANIFEST,
@@ -41,6 +40,7 @@ from pipeline.data.shards import (
     write_shard,
 )
 from pipeline.data.sources import Source, open_source
+from pipeline.data.sources.reason import reason_of
 from pipeline.errors import UserError
 from savedmodels.atomic import sync, write_file
 
@@ -188,11 +188,6 @@ def _prepared(
                 sync(partial)
                 partial.rename(folder)
                 sync(folder.parent)
-    except BrokenProcessPool as error:
-        raise UserError(
-            "workers must live until they are done; fewer `data.workers` need less memory. "
-            "Received: one that was killed; what was done is kept, and the command can be repeated"
-        ) from error
     except (OSError, tf.errors.OpError) as error:
         raise UserError(
             "prepared sets need a folder that can be written. "

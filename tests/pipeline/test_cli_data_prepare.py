@@ -92,6 +92,33 @@ def test_prepare_says_what_came_of_it_and_verify_finds_damage(tmp_path: Path) ->
     assert "64x64/train-00000-of-00001.tfrecords" in found.stderr
 
 
+def test_a_broken_contract_writes_nothing(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch
+) -> None:
+    from pipeline.cli import main
+
+    contract, out = tmp_path / "digits.yaml", tmp_path / "set"
+
+    def status(*arguments: str) -> int:
+        monkeypatch.setattr(sys, "argv", ["growgan", "data", *arguments])
+        try:
+            main()
+        except SystemExit as end:
+            return int(end.code or 0)
+        return 0
+
+    checked = ["check", "digits", "--out", str(tmp_path / "check")]
+    assert status(*checked, "--write-contract", str(contract)) == 0
+    assert status(*prepare_arguments(out, "--contract", str(contract))) == 0
+    glyphs = ["prepare", "glyphs:32x200", str(tmp_path / "other"), "--resolution", "8"]
+    capfd.readouterr()
+    assert status(*glyphs, "--contract", str(contract)) == 2
+    error = capfd.readouterr().err
+    assert error.count("\n") == 1
+    assert "glyphs:32x200 breaks" in error
+    assert not list(tmp_path.glob("*other*"))
+
+
 @pytest.mark.parametrize(
     ("more", "rule"),
     [

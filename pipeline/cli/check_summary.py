@@ -1,0 +1,155 @@
+"""The findings of a check in lines for people."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from pipeline.data.report import Shift, Sizes, Spread, Survey
+from pipeline.data.suggestions import percent
+
+LISTED = 5
+"""Names and classes that are spelled out; the report has all."""
+LISTED_OF_GROUP = 3
+SUSPICIOUS = 0.1
+"""Share of near duplicates from which on they tell more about the pictures than about copies."""
+
+Lines = dict[str, str]
+
+
+def show(console: Console, survey: Survey, source: str) -> None:
+    """What was measured of a source, what is suggested, and how far it has moved."""
+    show_lines(console, source, dict(_findings(survey)))
+    if survey.readable:
+        show_lines(console, "suggested", _suggested(survey))
+    if survey.shift is not None:
+        show_lines(console, f"compared with {survey.shift.previous}", _moved(survey.shift))
+
+
+def show_lines(console: Console, title: str, lines: Lines) -> None:
+    """A titled table in a terminal, and lines elsewhere."""
+    if console.is_terminal:
+        table = Table(title=escape(title), title_justify="left", show_header=False, box=None)
+        table.add_column(style="bold", justify="right", no_wrap=True)
+        table.add_column(overflow="fold")
+        for name, text in lines.items():
+            table.add_row(name, escape(text))
+        console.print(table)
+        return
+    width = max(map(len, lines))
+    for line in (f"{title}:", *(f"{name:>{width + 2}}: {text}" for name, text in lines.items())):
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def _findings(survey: Survey) -> Iterator[tuple[str, str]]:
+    yield "pictures", f"{survey.readable} readable, {len(survey.corrupt)} corrupt"
+    if survey.corrupt:
+        yield "corrupt", _listed([f"{name} ({reason})" for name, reason in survey.corrupt])
+    if not survey.readable:
+        return
+    yield "sizes", _sizes(survey.sizes)
+    yield "stored as", f"{_counted(survey.formats)}; {_counted(survey.modes)}"
+    yield "classes", _classes(survey)
+    colours = survey.colours
+    yield (
+        "colours",
+        f"mean {_levels(colours.mean)}, deviation {_levels(colours.std)} of 255; "
+        f"{percent(colours.grey_share)} grey",
+    )
+    if survey.blank:
+        yield "blank", f"{len(survey.blank)}: {_listed(survey.blank)}"
+    conflicts = survey.label_conflicts
+    in_several = f"; {conflicts} of the groups in several classes" if conflicts else ""
+    yield "copies", _groups(survey.exact_duplicates) + in_several
+    alike = sum(map(len, survey.near_duplicates))
+    doubt = (
+        "; so many are frames of a film, or things as simple as digits"
+        if alike > SUSPICIOUS * survey.readable
+        else ""
+    )
+    yield "look alike", _groups(survey.near_duplicates) + doubt
+
+
+def _suggested(survey: Survey) -> Lines:
+    suggested = survey.suggestions
+    return {
+        name: f"{_plain(getattr(suggested, name).value)}, since {getattr(suggested, name).reason}"
+        for name in type(suggested).model_fields
+    }
+
+
+def _moved(shift: Shift) -> Lines:
+    red, green, blue = shift.colour
+    classes = [f"{percent(shift.class_shares)} of the pictures changed class"]
+    for title, names in (("new", shift.new_classes), ("gone", shift.vanished_classes)):
+        if names:
+            classes.append(f"{title}: {_listed(names)}")
+    return {
+        "mean colour": f"red {red:+.2f}, green {green:+.2f}, blue {blue:+.2f} deviations",
+        "class shares": "; ".join(classes),
+        "features": f"{shift.features:.3f} spreads apart, {shift.features_by_chance:.3f} by chance",
+        "contents": f"{percent(shift.new_pictures)} are new, {percent(shift.vanished_pictures)} "
+        "of the previous ones are gone",
+    }
+
+
+def _sizes(sizes: Sizes) -> str:
+    if sizes.shortest_side.least == sizes.longest_side.most:
+        return f"all {sizes.width.most:.0f}x{sizes.height.most:.0f}"
+    ratio = sizes.aspect_ratio
+    return (
+        f"width {_spread(sizes.width)}, height {_spread(sizes.height)}, "
+        f"width/height {ratio.least:.3g} to {ratio.most:.3g}; "
+        f"shortest sides from {_counted(sizes.shortest_sides)}"
+    )
+
+
+def _spread(spread: Spread) -> str:
+    if spread.least == spread.most:
+        return f"{spread.most:.0f}"
+    return f"{spread.least:.0f} to {spread.most:.0f} (median {spread.median:.0f})"
+
+
+def _counted(counts: dict[str, int] | dict[int, int]) -> str:
+    return _listed([f"{name} ({count})" for name, count in counts.items()])
+
+
+def _classes(survey: Survey) -> str:
+    if not survey.classes:
+        return "none"
+    by_size = sorted(survey.classes.items(), key=lambda item: -item[1])
+    text = f"{len(by_size)}: {_counted(dict(by_size))}"
+    name, smallest = by_size[-1]
+    if by_size[0][1] == smallest:
+        text = f"{len(by_size)} of {smallest} pictures: {_listed(list(survey.classes))}"
+    elif len(by_size) > LISTED:
+        text += f", the smallest {name} ({smallest})"
+    return text + (f"; {survey.unlabelled} without" if survey.unlabelled else "")
+
+
+def _levels(levels: Sequence[float]) -> str:
+    return " ".join(f"{level:.0f}" for level in levels)
+
+
+def _groups(groups: tuple[tuple[str, ...], ...]) -> str:
+    if not groups:
+        return "none"
+    pictures = sum(map(len, groups))
+    first = _listed(groups[0], LISTED_OF_GROUP, " = ")
+    return f"{pictures} pictures in {_number(len(groups), 'group')}, such as {first}"
+
+
+def _number(count: int, thing: str) -> str:
+    return f"{count} {thing}{'' if count == 1 else 's'}"
+
+
+def _listed(names: Sequence[str], most: int = LISTED, joint: str = ", ") -> str:
+    more = len(names) - most
+    return joint.join(names[:most]) + (f" and {more} more" if more > 0 else "")
+
+
+def _plain(value: object) -> str:
+    return {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)

@@ -1,0 +1,134 @@
+"""`growgan data check`: what is in a set of pictures, and whether it is what was promised."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from pipeline.cli.options import terminal
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from pipeline.data.report import Survey
+
+app = typer.Typer()
+
+SHEET = "contact-sheet.png"
+
+
+@app.command(
+    epilog="Examples: growgan data check photos/  |  "
+    "growgan data check photos.zip --write-contract photos.yaml  |  "
+    "growgan data check new-photos/ --contract photos.yaml --against checks/photos"
+)
+def check(
+    source: Annotated[str, typer.Argument(help="Pictures: a folder, a zip, …")],
+    out: Annotated[
+        Path | None, typer.Option(help="Folder of the report; checks/<name> if not given.")
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Processes that read; one a core if not given.")
+    ] = None,
+    contract: Annotated[
+        Path | None, typer.Option(help="Rules to keep; if one is broken the status is 2.")
+    ] = None,
+    write_contract: Annotated[
+        Path | None, typer.Option(help="Write rules that this set keeps, for later ones.")
+    ] = None,
+    against: Annotated[
+        str | None, typer.Option(help="A report, or other pictures, to measure the shift from.")
+    ] = None,
+) -> None:
+    """Measure pictures, suggest settings, and write a report and a contact sheet.
+
+    The pictures stay as they are. A set that breaks its contract, or of which nothing can be read,
+    gives exit status 2; the report is written all the same.
+    """
+    from pipeline.cli import check_summary
+    from pipeline.data.contact_sheet import contact_sheet, shown_classes
+    from pipeline.data.contract import broken, read_contract
+    from pipeline.data.contract import write_contract as write_rules
+    from pipeline.data.report import write_report
+    from pipeline.data.shift import shift
+    from pipeline.data.sources import open_source
+    from pipeline.errors import UserError
+    from pipeline.grids import write_png
+
+    console = terminal()
+    # Read before the work, so that a mistake shows at once; and a report may be overwritten.
+    rules = None if contract is None else read_contract(contract)
+    previous = None if against is None else _previous(console, against, workers)
+    survey = _survey(console, source, workers)
+    if previous is not None:
+        survey = survey.model_copy(update={"shift": shift(previous, survey)})
+    if rules is not None:
+        reasons = broken(rules[0], survey, rules[1])
+        survey = survey.model_copy(update={"broken_rules": tuple(reasons)})
+    folder = out or Path("checks") / _file_name(survey.source)
+    report = write_report(folder, survey)
+    check_summary.show(console, survey, source)
+    if not survey.readable:
+        raise UserError(
+            "a source must hold pictures that can be read. Received: "
+            f"{source}, with all {survey.pictures} corrupt, for the reasons in {report}"
+        )
+    opened = open_source(source)
+    write_png(folder / SHEET, contact_sheet(opened, {name for name, _ in survey.corrupt}))
+    rows = ", ".join(shown_classes(opened))
+    written = {"report": str(report), "pictures": str(folder / SHEET)}
+    if rows:
+        written["pictures"] += f", at random and, row by row, of {rows}"
+    if write_contract is not None:
+        write_rules(write_contract, survey)
+        written["contract"] = str(write_contract)
+    check_summary.show_lines(console, "written", written)
+    if survey.broken_rules:
+        raise UserError(f"{source} breaks {contract}: {'; '.join(survey.broken_rules)}")
+    check_summary.show_lines(console, "next", _next(source, survey))
+
+
+def _previous(console: Console, against: str, workers: int | None) -> Survey:
+    from pipeline.data.report import REPORT, read_report
+
+    path = Path(against)
+    if path.suffix == ".json" or (path / REPORT).is_file():
+        return read_report(path)
+    return _survey(console, against, workers)
+
+
+def _survey(console: Console, source: str, workers: int | None) -> Survey:
+    from pipeline.cli.progress import reporter
+    from pipeline.data.survey import survey
+
+    progress, report = reporter(console, f"reading {source}")
+    with progress:
+        return survey(source, workers=workers, report=report)
+
+
+def _next(source: str, survey: Survey) -> dict[str, str]:
+    """The commands that follow the suggestions."""
+    suggested = survey.suggestions
+    resolution = suggested.resolution.value
+    out = f"sets/{_file_name(survey.source)}"
+    prepare = ["growgan", "data", "prepare", source, out, "--resolution", str(resolution)]
+    if suggested.channels.value == 1:
+        prepare += ["--channels", "1"]
+    if suggested.crop.value != "center":
+        prepare += ["--crop", suggested.crop.value]
+    if survey.corrupt:
+        prepare += ["--on-corrupt", "skip"]
+    train = ["growgan", "train", "--config", "PRESET", "--data", out]
+    train += ["--set", f"schedule.resolution={resolution}"]
+    for key, advice in (("mirror", suggested.mirror), ("labels", suggested.labels)):
+        if advice.value:
+            train += ["--set", f"data.{key}=true"]
+    return {"prepare": shlex.join(prepare), "train": shlex.join(train)}
+
+
+def _file_name(name: str) -> str:
+    return re.sub(r"[^A-Za-z0-9_-]+", "-", name).strip("-") or "pictures"

@@ -1,0 +1,330 @@
+"""What a set of pictures promises: rules that are saved, and that a later set must keep."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from pipeline.data.report import Channels, Survey, read_report, report_text
+from pipeline.data.shift import shift
+from pipeline.errors import UserError
+from savedmodels.atomic import write_file
+
+Count = Annotated[int, Field(ge=0)]
+Bound = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Share = Annotated[float, Field(ge=0, le=1)]
+
+PICTURES = 0.9
+"""Share of today's pictures that have to come again."""
+SIDES = 0.1
+"""By which sides and aspect ratios may pass today's, unless all are the same."""
+BAD_SHARE = 0.01
+"""Corrupt files, and copies, that any collection may have; twice today's share if that is more."""
+CLASS_SHARE = 0.5
+"""By how much of itself the share of a class may change."""
+COLOUR = 0.25
+"""Standard deviations by which the mean colour may change: on photographs 19 levels of 255."""
+CLASS_SHARES = 0.1
+"""Share of the pictures that may have changed their class."""
+FEATURES = 0.25
+"""Spreads by which features may move, on top of twice what chance does."""
+COMMENT_WIDTH = 96
+LISTED = 5
+"""Names of classes that a reason spells out."""
+
+
+class _Rules(BaseModel):
+    """Rules that hold when they are set."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class ShiftRules(_Rules):
+    """How far a set may move from a reference."""
+
+    reference: str
+    """Report of the set that is compared with: a file beside the contract."""
+    most_colour: Bound | None = None
+    """Largest difference of a channel's mean, in standard deviations of the reference."""
+    most_class_shares: Share | None = None
+    """Largest total variation of the shares of classes: 0 if all are alike, 1 if none is left."""
+    most_features: Bound | None = None
+    """Largest Fréchet distance of thumbnail features, in spreads of the reference."""
+
+
+class Contract(_Rules):
+    """Rules that a set of pictures must keep; one that is left out is not enforced."""
+
+    format_version: Literal[1] = 1
+    """Changes when the meaning of a rule does."""
+    channels: Literal["grey", "rgb"] | None = None
+    """What the pictures show, stored as they may be: `grey` if at least 95 % have no colour."""
+    modes: tuple[str, ...] | None = None
+    """Kinds of stored pixels that may come, as Pillow calls them."""
+    labelled: bool | None = None
+    """Whether every picture has a class."""
+    classes: tuple[str, ...] | None = None
+    """The classes: exactly these."""
+    least_pictures: Count | None = None
+    """Fewest readable pictures."""
+    least_side: Count | None = None
+    """Shortest side in pixels of any picture."""
+    most_side: Count | None = None
+    """Longest side in pixels of any picture."""
+    least_aspect_ratio: Bound | None = None
+    """Least width divided by height."""
+    most_aspect_ratio: Bound | None = None
+    """Largest width divided by height."""
+    most_corrupt: Share | None = None
+    """Largest share of the pictures that cannot be read."""
+    most_duplicates: Share | None = None
+    """Largest share of the pictures that are exact copies of another one."""
+    class_shares: dict[str, tuple[Share, Share]] | None = None
+    """Least and largest share of a class among the pictures."""
+    least_colour: Channels | None = None
+    """Least mean level of red, green and blue, from 0 to 255."""
+    most_colour: Channels | None = None
+    """Largest mean level of red, green and blue."""
+    shift: ShiftRules | None = None
+    """How far the set may move from a reference."""
+
+
+def derived(survey: Survey, reference: str) -> Contract:
+    """The rules that a set keeps, with room for what another one of its kind may have.
+
+    Nine tenths of the pictures; sides and aspect ratios 10 % beyond, or exactly these if all are
+    the same; 1 % corrupt and 1 % copies, or twice as many as there are; shares of classes half as
+    large again or half as small; mean colours a quarter of a standard deviation away; and of
+    shift as much, a tenth of the classes, and a quarter of the spread of features.
+
+    Args:
+        survey: Of the set.
+        reference: How the contract names the set's report.
+    """
+    sizes, colours, count = survey.sizes, survey.colours, max(1, survey.readable)
+    same_side = sizes.shortest_side.least == sizes.longest_side.most
+    same_aspect = sizes.aspect_ratio.least == sizes.aspect_ratio.most
+    side, aspect = (0 if same_side else SIDES), (0 if same_aspect else SIDES)
+    room = [COLOUR * std for std in colours.std]
+    chance = shift(survey, survey).features_by_chance
+    shares = {name: pictures / count for name, pictures in survey.classes.items()}
+    return Contract(
+        channels="grey" if survey.suggestions.channels.value == 1 else "rgb",
+        modes=tuple(sorted(survey.modes)),
+        labelled=_labelled(survey),
+        classes=tuple(survey.classes),
+        least_pictures=int(PICTURES * survey.readable),
+        least_side=int(sizes.shortest_side.least * (1 - side)),
+        most_side=round(sizes.longest_side.most * (1 + side)),
+        least_aspect_ratio=_short(sizes.aspect_ratio.least * (1 - aspect)),
+        most_aspect_ratio=_short(sizes.aspect_ratio.most * (1 + aspect)),
+        most_corrupt=_twice(_corrupt_share(survey)),
+        most_duplicates=_twice(_duplicate_share(survey)),
+        class_shares={
+            name: (
+                _short(share * (1 - CLASS_SHARE)),
+                _short(min(1, share * (1 + CLASS_SHARE))),
+            )
+            for name, share in shares.items()
+        },
+        least_colour=_three(max(0, m - r) for m, r in zip(colours.mean, room, strict=True)),
+        most_colour=_three(min(255, m + r) for m, r in zip(colours.mean, room, strict=True)),
+        shift=ShiftRules(
+            reference=reference,
+            most_colour=COLOUR,
+            most_class_shares=CLASS_SHARES,
+            most_features=_short(FEATURES + 2 * chance),
+        ),
+    )
+
+
+def broken(contract: Contract, survey: Survey, reference: Survey | None = None) -> list[str]:
+    """The rules that a set breaks, each with what came; empty if it keeps them all.
+
+    Args:
+        contract: The rules.
+        survey: Of the set that came.
+        reference: Of the set that its shift is measured from, if the contract bounds that.
+    """
+    reasons = [*_of_kind(contract, survey), *_of_numbers(contract, survey)]
+    if contract.shift is not None and reference is not None:
+        reasons += _of_shift(contract.shift, survey, reference)
+    return reasons
+
+
+def write_contract(path: Path, survey: Survey) -> None:
+    """Write the contract derived from a set, and beside it the report that it refers to.
+
+    Raises:
+        OSError: if they cannot be written.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    reference = path.with_suffix(".reference.json")
+    write_file(reference, report_text(survey))
+    write_file(path, contract_text(derived(survey, reference.name), survey.source))
+
+
+def read_contract(path: Path) -> tuple[Contract, Survey | None]:
+    """A contract, and the report that shift is measured from, if it bounds that.
+
+    Raises:
+        UserError: if it cannot be read, has a rule that does not exist or cannot be, or its
+            reference is missing.
+    """
+    try:
+        contract = Contract.model_validate(yaml.safe_load(path.read_text()))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        reason = " ".join(str(error).split())
+        raise UserError(f"a contract must be a readable YAML file. Received: {reason}") from error
+    except ValidationError as error:
+        faults = "; ".join(map(_fault, error.errors()))
+        known = ", ".join(Contract.model_fields)
+        raise UserError(
+            f"a contract must be a mapping of some of the rules {known}. Received: {path}, {faults}"
+        ) from error
+    if contract.shift is None:
+        return contract, None
+    return contract, read_report(path.parent / contract.shift.reference)
+
+
+def contract_text(contract: Contract, source: str) -> str:
+    """A contract as YAML, each rule below what it means."""
+    title = f"What a set like {source} must keep. A rule that is deleted is not enforced.\n"
+    return "".join(_commented(title, "")) + "".join(_lines(contract, ""))
+
+
+def _of_kind(contract: Contract, survey: Survey) -> Iterator[str]:
+    share = survey.colours.grey_share
+    channels = "grey" if survey.suggestions.channels.value == 1 else "rgb"
+    if contract.channels not in (None, channels):
+        yield _reason("channels", contract.channels, f"{channels}, with {share:.3g} of them grey")
+    if contract.modes is not None and (others := sorted(survey.modes.keys() - contract.modes)):
+        named = ", ".join(f"{mode} ({survey.modes[mode]})" for mode in others)
+        yield _reason("modes", f"some of {', '.join(contract.modes)}", named)
+    if contract.labelled not in (None, _labelled(survey)):
+        yield _reason("labelled", contract.labelled, f"{survey.unlabelled} without a class")
+    if contract.classes is not None and set(contract.classes) != survey.classes.keys():
+        new = [name for name in survey.classes if name not in contract.classes]
+        missing = [name for name in contract.classes if name not in survey.classes]
+        changes = [
+            f"{title} {_some(names)}" for title, names in (("new", new), ("no", missing)) if names
+        ]
+        yield _reason("classes", f"the {len(contract.classes)} stated", ", ".join(changes))
+
+
+def _of_numbers(contract: Contract, survey: Survey) -> Iterator[str]:
+    sizes = survey.sizes
+    yield from _at_least("least_pictures", contract.least_pictures, survey.readable)
+    yield from _at_least("least_side", contract.least_side, sizes.shortest_side.least)
+    yield from _at_most("most_side", contract.most_side, sizes.longest_side.most)
+    yield from _at_least(
+        "least_aspect_ratio", contract.least_aspect_ratio, sizes.aspect_ratio.least
+    )
+    yield from _at_most("most_aspect_ratio", contract.most_aspect_ratio, sizes.aspect_ratio.most)
+    yield from _at_most("most_corrupt", contract.most_corrupt, _corrupt_share(survey))
+    yield from _at_most("most_duplicates", contract.most_duplicates, _duplicate_share(survey))
+    for name, (least, most) in (contract.class_shares or {}).items():
+        share = survey.classes.get(name, 0) / max(1, survey.readable)
+        yield from _at_least(f"class_shares.{name}", least, share)
+        yield from _at_most(f"class_shares.{name}", most, share)
+    for channel, level in enumerate(survey.colours.mean):
+        name = ("red", "green", "blue")[channel]
+        if contract.least_colour is not None:
+            yield from _at_least(f"least_colour.{name}", contract.least_colour[channel], level)
+        if contract.most_colour is not None:
+            yield from _at_most(f"most_colour.{name}", contract.most_colour[channel], level)
+
+
+def _of_shift(rules: ShiftRules, survey: Survey, reference: Survey) -> Iterator[str]:
+    moved = shift(reference, survey)
+    yield from _at_most("shift.most_colour", rules.most_colour, moved.largest_colour)
+    yield from _at_most("shift.most_class_shares", rules.most_class_shares, moved.class_shares)
+    yield from _at_most("shift.most_features", rules.most_features, moved.features)
+
+
+def _at_least(rule: str, bound: float | None, value: float) -> Iterator[str]:
+    # A bound is written with a few digits, and what it was derived from has to keep it.
+    if bound is not None and _short(value) < bound:
+        yield _reason(rule, f"at least {bound:g}", f"{value:.4g}")
+
+
+def _at_most(rule: str, bound: float | None, value: float) -> Iterator[str]:
+    if bound is not None and _short(value) > bound:
+        yield _reason(rule, f"at most {bound:g}", f"{value:.4g}")
+
+
+def _reason(rule: str, bound: object, received: str) -> str:
+    return f"`{rule}` must be {bound}. Received: {received}"
+
+
+def _some(names: list[str]) -> str:
+    more = len(names) - LISTED
+    return ", ".join(names[:LISTED]) + (f" and {more} more" if more > 0 else "")
+
+
+def _labelled(survey: Survey) -> bool:
+    return bool(survey.classes) and not survey.unlabelled
+
+
+def _corrupt_share(survey: Survey) -> float:
+    return len(survey.corrupt) / max(1, survey.pictures)
+
+
+def _duplicate_share(survey: Survey) -> float:
+    copies = sum(len(group) - 1 for group in survey.exact_duplicates)
+    return copies / max(1, survey.readable)
+
+
+def _twice(bad: float) -> float:
+    return _short(min(1, max(BAD_SHARE, 2 * bad)))
+
+
+def _short(value: float) -> float:
+    return round(value, 4)
+
+
+def _three(values: Iterator[float]) -> Channels:
+    red, green, blue = map(_short, values)
+    return red, green, blue
+
+
+def _lines(rules: _Rules, indent: str) -> Iterator[str]:
+    for name, field in type(rules).model_fields.items():
+        value = getattr(rules, name)
+        if value is None:
+            continue
+        yield from _commented(field.description or "", indent)
+        if isinstance(value, _Rules):
+            yield f"{indent}{name}:\n"
+            yield from _lines(value, f"{indent}  ")
+        else:
+            plain = rules.model_dump(mode="json", include={name})
+            text = yaml.dump(
+                plain, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=COMMENT_WIDTH
+            )
+            yield textwrap.indent(text, indent)
+
+
+class _Dumper(yaml.SafeDumper):
+    """Mappings over lines, lists within one."""
+
+    def represent_list(self, data: Any) -> yaml.SequenceNode:
+        return self.represent_sequence("tag:yaml.org,2002:seq", data, flow_style=True)
+
+
+_Dumper.add_representer(list, _Dumper.represent_list)
+
+
+def _commented(text: str, indent: str) -> Iterator[str]:
+    for line in textwrap.wrap(" ".join(text.split()), COMMENT_WIDTH - len(indent)):
+        yield f"{indent}# {line}\n"
+
+
+def _fault(detail: Any) -> str:
+    key = ".".join(map(str, detail["loc"])) or "all of it"
+    return f"`{key}`: {detail['msg'][0].lower()}{detail['msg'][1:]}"

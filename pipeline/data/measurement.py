@@ -1,0 +1,236 @@
+"""What is measured of a picture: its kind, hashes, colours, and a few features of a thumbnail."""
+
+from __future__ import annotations
+
+import hashlib
+import warnings
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import PIL.Image
+import PIL.ImageChops
+
+from pipeline.data.conversion import Skipped
+from pipeline.data.formats import upright_eight_bit
+from pipeline.data.sources import Picture
+from pipeline.data.sources.reason import reason_of
+
+THUMB = 32
+"""Side of a thumbnail in pixels, whatever the shape of the picture."""
+CELLS = 4
+"""Cells of a thumbnail along each side, for which features are taken."""
+FEATURES = 4 * CELLS**2
+GREY_SPREAD = 8
+"""Levels up to which the channels of a pixel may differ in a picture that counts as grey: what
+lossy compression does to grey, and too little to be seen."""
+DARK_BORDER = 8
+"""Levels up to which the border of a thumbnail may reach to count as black."""
+REC_601 = np.array([0.299, 0.587, 0.114])
+HASHED = 8
+"""Frequencies along each axis that a perceptual hash looks at."""
+UNLABELLED = -1
+
+Bytes = npt.NDArray[np.uint8]
+Array = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Measurements:
+    """What was measured of some pictures: a column each, a row for each that could be read.
+
+    Args:
+        names: As the source has them.
+        labels: Indices into the source's classes, or -1; (count,).
+        formats: Such as PNG, or `pixels` where there was nothing to decode.
+        modes: Of the stored pixels, as Pillow calls them.
+        sizes: Widths and heights in pixels, the right way up; (count, 2).
+        contents: SHA-256 of the stored bytes.
+        hashes: Perceptual hashes; (count,).
+        means: Mean level of each channel of RGB; (count, 3).
+        squares: Mean squared level of each channel of RGB; (count, 3).
+        grey: Whether nothing in it has a colour; (count,).
+        dark_borders: Whether the border is black; (count,).
+        features: As `features_of` gives them; (count, 64).
+        small: Grey thumbnails, as `perceptual_hashes` takes them; (count, 32, 32).
+        unreadable: Pictures that could not be read.
+    """
+
+    names: list[str]
+    labels: npt.NDArray[np.int64]
+    formats: list[str]
+    modes: list[str]
+    sizes: npt.NDArray[np.int64]
+    contents: list[bytes]
+    hashes: npt.NDArray[np.uint64]
+    means: Array
+    squares: Array
+    grey: npt.NDArray[np.bool_]
+    dark_borders: npt.NDArray[np.bool_]
+    features: Array
+    small: Bytes
+    unreadable: list[Skipped]
+
+
+class _Read(NamedTuple):
+    """What is kept of a picture once it is closed."""
+
+    name: str
+    label: int
+    format: str
+    mode: str
+    size: tuple[int, int]
+    content: bytes
+    histogram: list[int]
+    grey: bool
+    thumb: Bytes
+    small: Bytes
+
+
+def measure(pictures: Iterable[Picture]) -> Measurements:
+    """Read pictures, one at a time, and measure them as 8-bit RGB, the right way up."""
+    read: list[_Read] = []
+    unreadable: list[Skipped] = []
+    with warnings.catch_warnings():
+        # Pillow warns of much that does not matter, and only warns of most decompression bombs.
+        warnings.simplefilter("ignore")
+        warnings.simplefilter("error", PIL.Image.DecompressionBombWarning)
+        for picture in pictures:
+            one = _read(picture)
+            unreadable.append(one) if isinstance(one, Skipped) else read.append(one)
+    count = len(read)
+    thumbs = _stacked([one.thumb for one in read], (THUMB, THUMB, 3))
+    small = _stacked([one.small for one in read], (THUMB, THUMB))
+    histograms = np.array([one.histogram for one in read], np.float64).reshape(count, 3, 256)
+    shares = histograms / histograms.sum(2, keepdims=True)
+    levels = np.arange(256)
+    return Measurements(
+        names=[one.name for one in read],
+        labels=np.array([one.label for one in read], np.int64),
+        formats=[one.format for one in read],
+        modes=[one.mode for one in read],
+        sizes=np.array([one.size for one in read], np.int64).reshape(count, 2),
+        contents=[one.content for one in read],
+        hashes=perceptual_hashes(small),
+        means=shares @ levels,
+        squares=shares @ levels**2,
+        grey=np.array([one.grey for one in read], np.bool_),
+        dark_borders=_border(thumbs).max(1, initial=0) <= DARK_BORDER,
+        features=features_of(thumbs),
+        small=small,
+        unreadable=unreadable,
+    )
+
+
+def perceptual_hashes(small: Bytes) -> npt.NDArray[np.uint64]:
+    """Hashes of 64 bits that differ little between pictures that look alike.
+
+    A bit says whether a coefficient of the cosine transform, of the lowest 8x8, exceeds their
+    median. They are the bits of `imagehash.phash`, the first being the highest, but for
+    coefficients that are zero: rounding does not decide about them here.
+
+    Args:
+        small: Grey pictures (count, 32, 32), reduced by Pillow's Lanczos filter.
+
+    Returns:
+        (count,).
+
+    Source: Krawetz, "Looks like it", hackerfactor.com, 2011.
+    """
+    frequency, position = np.arange(HASHED)[:, None], np.arange(THUMB)[None]
+    cosines = 2 * np.cos(np.pi * frequency * (2 * position + 1) / (2 * THUMB))
+    coefficients = np.round(cosines @ small.astype(np.float64) @ cosines.T, 6)
+    flat = coefficients.reshape(len(small), HASHED**2)
+    bits = flat > np.median(flat, axis=1, keepdims=True)
+    return np.packbits(bits, axis=1).view(">u8")[:, 0].astype(np.uint64)
+
+
+def features_of(thumbs: Bytes) -> Array:
+    """Where a thumbnail is light, coloured and busy.
+
+    Of each of 4x4 cells the mean of red, green and blue, and the standard deviation of luma, all
+    as shares of the largest level.
+
+    Args:
+        thumbs: RGB (count, 32, 32, 3).
+
+    Returns:
+        (count, 64): the cells of red, row by row, of green, of blue, and of the deviation.
+    """
+    planes = _planes(thumbs) / 255
+    luma = _luma(planes)
+    means = cell_means(np.concatenate([planes, luma, luma**2], axis=1))
+    colours, light, light_squared = means[:, :3], means[:, 3:4], means[:, 4:]
+    deviations = np.sqrt(np.maximum(0, light_squared - light**2))
+    return np.concatenate([colours, deviations], axis=1).reshape(len(thumbs), FEATURES)
+
+
+def cell_means(planes: Array) -> Array:
+    """The mean of each of 4x4 cells: `(count, channels, 32, 32) → (count, channels, 4, 4)`."""
+    pool = np.kron(np.eye(CELLS), np.ones(THUMB // CELLS)) / (THUMB // CELLS)
+    means: Array = pool @ planes @ pool.T
+    return means
+
+
+def _read(picture: Picture) -> _Read | Skipped:
+    try:
+        content = hashlib.sha256(picture.content()).digest()
+        stored = picture.read()
+        colour = upright_eight_bit(stored, 3)
+    # Pillow's decoders raise a dozen kinds of errors on damaged files, `SyntaxError` among them.
+    except Exception as error:
+        return Skipped(picture.name, reason_of(error))
+    size = (THUMB, THUMB)
+    thumb = colour.resize(size, PIL.Image.Resampling.BOX)
+    return _Read(
+        name=picture.name,
+        label=UNLABELLED if picture.label is None else picture.label,
+        format=stored.format or "pixels",
+        mode=stored.mode,
+        size=colour.size,
+        content=content,
+        histogram=colour.histogram(),
+        grey=_is_grey(colour, thumb),
+        thumb=np.asarray(thumb),
+        small=np.asarray(colour.convert("L").resize(size, PIL.Image.Resampling.LANCZOS)),
+    )
+
+
+def _is_grey(colour: PIL.Image.Image, thumb: PIL.Image.Image) -> bool:
+    # A mean cannot be more colourful than all it is the mean of, but for rounding: most coloured
+    # pictures show in the thumbnail, and need not be looked at whole.
+    return _colourfulness(thumb) <= GREY_SPREAD + 1 and _colourfulness(colour) <= GREY_SPREAD
+
+
+def _colourfulness(colour: PIL.Image.Image) -> int:
+    """The largest difference of two channels of a pixel."""
+    red, green, blue = colour.split()
+    pairs = ((red, green), (green, blue), (blue, red))
+    return max(_largest(PIL.ImageChops.difference(*pair)) for pair in pairs)
+
+
+def _largest(plane: PIL.Image.Image) -> int:
+    extrema: Any = plane.getextrema()  # of one channel a pair, of several pairs
+    return int(extrema[1])
+
+
+def _planes(thumbs: Bytes) -> Array:
+    """(count, height, width, channels) → (count, channels, height, width)."""
+    return np.moveaxis(thumbs, 3, 1).astype(np.float64)
+
+
+def _luma(planes: Array) -> Array:
+    """(count, 3, height, width) → (count, 1, height, width)."""
+    return np.tensordot(planes, REC_601, axes=(1, 0))[:, None]
+
+
+def _border(thumbs: Bytes) -> Bytes:
+    """All levels of the outermost pixels, (count, levels)."""
+    sides = (thumbs[:, 0], thumbs[:, -1], thumbs[:, :, 0], thumbs[:, :, -1])
+    return np.concatenate(sides, axis=1).reshape(len(thumbs), 4 * THUMB * 3)
+
+
+def _stacked(images: Sequence[Bytes], shape: tuple[int, ...]) -> Bytes:
+    return np.stack(images) if images else np.zeros((0, *shape), np.uint8)

@@ -1,0 +1,103 @@
+"""Groups of hashes that differ in few bits, found without comparing each with each."""
+
+from __future__ import annotations
+
+from itertools import combinations, pairwise
+
+import numpy as np
+import numpy.typing as npt
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+
+HASH_BITS = 64
+Hashes = npt.NDArray[np.uint64]
+Indices = npt.NDArray[np.int64]
+Groups = list[Indices]
+
+
+def groups_within(hashes: Hashes, distance: int) -> Groups:
+    """Groups of two and more hashes that are linked by steps of at most `distance` bits.
+
+    Exact: two hashes share a group just when a chain of hashes leads from one to the other in which
+    neighbours differ in at most `distance` of the 64 bits. Cut into `distance + 2` bands, two such
+    neighbours agree in at least two whole bands (each differing bit spoils one band at most), so
+    only hashes that agree in a pair of bands are compared: with 4 bits, in one of 15 selections
+    of at least 20 bits.
+
+    Args:
+        hashes: (count,).
+        distance: From 0 to 62.
+
+    Returns:
+        The indices of each group, ascending; groups in the order of their first index.
+
+    Example:
+        >>> [group.tolist() for group in groups_within(np.array([7, 64, 3], np.uint64), 1)]
+        [[0, 2]]
+    """
+    # Equal hashes are one: a thousand black frames need not be compared with each other.
+    distinct, position = np.unique(hashes, return_inverse=True)
+    roots = np.arange(len(distinct))
+    for selection in _selections(distance):
+        pairs = _close_pairs(distinct, selection, distance)
+        roots = _components(np.concatenate([pairs, np.stack([np.arange(len(roots)), roots])], 1))
+    return same(roots[position])
+
+
+def same(values: Indices) -> Groups:
+    """The indices at which each value stands that stands at several.
+
+    Args:
+        values: (count,).
+
+    Returns:
+        The indices of each group, ascending; groups in the order of their first index.
+
+    Example:
+        >>> [group.tolist() for group in same(np.array([5, 7, 5]))]
+        [[0, 2]]
+    """
+    order = np.argsort(values, kind="stable")
+    _, starts, counts = np.unique(values[order], return_index=True, return_counts=True)
+    groups = [
+        order[start : start + count]
+        for start, count in zip(starts, counts, strict=True)
+        if count > 1
+    ]
+    return sorted(groups, key=lambda group: int(group[0]))
+
+
+def _selections(distance: int) -> list[np.uint64]:
+    """Masks of the bits of each two of `distance + 2` bands."""
+    edges = np.linspace(0, HASH_BITS, distance + 3).astype(int).tolist()
+    bands = [(1 << end) - (1 << start) for start, end in pairwise(edges)]
+    return [np.uint64(one | other) for one, other in combinations(bands, 2)]
+
+
+def _close_pairs(hashes: Hashes, selection: np.uint64, distance: int) -> Indices:
+    """Indices (2, pairs) of hashes that agree in the selected bits and are close."""
+    keys = hashes & selection
+    order = np.argsort(keys)
+    keys, hashes = keys[order], hashes[order]
+    found = [np.empty((2, 0), np.int64)]
+    first = np.arange(len(keys))
+    # In the order of their keys, candidates are neighbours: compare with the next, the next but
+    # one, and so on, as long as any run of equal keys is that long.
+    for step in range(1, len(keys)):
+        first = first[first < len(keys) - step]
+        first = first[keys[first] == keys[first + step]]
+        if not first.size:
+            break
+        close = np.bitwise_count(hashes[first] ^ hashes[first + step]) <= distance
+        found.append(order[np.stack([first[close], first[close] + step])])
+    return np.concatenate(found, axis=1)
+
+
+def _components(edges: Indices) -> Indices:
+    """The first index in the component of each index."""
+    count = int(edges.max(initial=-1)) + 1
+    graph = coo_array((np.ones(edges.shape[1], bool), tuple(edges)), shape=(count, count))
+    _, component = connected_components(graph, directed=False)
+    _, first = np.unique(component, return_index=True)
+    roots: Indices = first[component]
+    return roots

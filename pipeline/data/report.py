@@ -1,0 +1,255 @@
+"""What a check found in a source: the report that machines read, and its file."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Generic, Literal, TypeVar
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from pipeline.data.conversion import Skipped
+from pipeline.data.moments import Moments
+from pipeline.errors import UserError
+from savedmodels.atomic import write_file
+
+FORMAT_VERSION = 1
+REPORT = "report.json"
+DIGITS = 9
+"""Decimals of a number in a report: of levels and shares far more than are measured."""
+
+Advised = TypeVar("Advised", int, bool, str)
+Channels = tuple[float, float, float]
+
+
+class Facts(BaseModel):
+    """Part of a report."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class Spread(Facts):
+    """How something is spread over the pictures."""
+
+    least: float
+    """The smallest value."""
+    median: float
+    """The middle value."""
+    most: float
+    """The largest value."""
+
+
+class Sizes(Facts):
+    """Sizes of the pictures in pixels, the right way up."""
+
+    width: Spread
+    """Widths."""
+    height: Spread
+    """Heights."""
+    shortest_side: Spread
+    """The lesser of width and height."""
+    longest_side: Spread
+    """The greater of width and height."""
+    aspect_ratio: Spread
+    """Width divided by height."""
+    shortest_sides: dict[int, int]
+    """Pictures by shortest side: those under `64` have 64 to 127 pixels."""
+
+
+class Colours(Facts):
+    """Colours of the pictures as 8-bit RGB, where each picture counts the same."""
+
+    mean: Channels
+    """Mean level of red, green and blue, from 0 to 255."""
+    std: Channels
+    """Standard deviation of the levels of all pixels."""
+    grey_share: float
+    """Share of pictures in which the channels of no pixel differ by more than 8 levels."""
+    dark_border_share: float
+    """Share of pictures whose outermost 1/32 is black."""
+
+
+class Symmetry(Facts):
+    """Whether pictures could as well be their mirror images."""
+
+    nearer_share: float
+    """Share of pictures that resemble the others more than their mirror images do; 0.5 if
+    mirroring changes nothing."""
+    compared: int
+    """Pictures of which this was found, a random choice."""
+
+
+class Features(Facts):
+    """Moments of thumbnail features, by which two sets are compared."""
+
+    mean: tuple[float, ...]
+    """Of the 64 features of `pipeline.data.measurement.features_of`."""
+    covariance: tuple[float, ...]
+    """Rows of its lower triangle, one after the other, the diagonal included."""
+    halves_distance: float
+    """Fréchet distance between two random halves of the pictures: what chance does."""
+
+    @classmethod
+    def of(cls, moments: Moments, halves_distance: float) -> Features:
+        """The features' part of a report."""
+        rows, columns = np.tril_indices(len(moments.mean))
+        return cls(
+            mean=rounded(moments.mean),
+            covariance=rounded(moments.covariance[rows, columns]),
+            halves_distance=round(halves_distance, DIGITS),
+        )
+
+    def moments(self, count: int) -> Moments:
+        """The moments of that many pictures."""
+        size = len(self.mean)
+        covariance = np.zeros((size, size))
+        covariance[np.tril_indices(size)] = self.covariance
+        covariance += np.tril(covariance, -1).T
+        return Moments(count, np.array(self.mean), covariance * count)
+
+
+class Advice(Facts, Generic[Advised]):
+    """A setting, and why."""
+
+    value: Advised
+    """What to set."""
+    reason: str
+    """What was measured that speaks for it."""
+
+
+class Suggestions(Facts):
+    """Settings that fit the pictures."""
+
+    resolution: Advice[int]
+    """`schedule.resolution`: the largest power of two that nearly all pictures reach."""
+    crop: Advice[str]
+    """`data.crop`: how pictures become square."""
+    channels: Advice[int]
+    """`data.channels`: 1 for grey, 3 for RGB."""
+    mirror: Advice[bool]
+    """`data.mirror`: whether images may be shown mirrored."""
+    labels: Advice[bool]
+    """`data.labels`: whether networks can be conditioned on the classes."""
+    enough: Advice[bool]
+    """Whether there are enough pictures to train on."""
+
+
+class Shift(Facts):
+    """How a set differs from a previous one: all numbers are 0 for the same set again."""
+
+    previous: str
+    """Short name of the set compared with."""
+    colour: Channels
+    """Difference of the mean red, green and blue, in standard deviations of the previous set."""
+    class_shares: float
+    """Total variation of the shares of classes: half the sum of their absolute differences, 1 if
+    no class is in both. Pictures without a class are one."""
+    new_classes: tuple[str, ...]
+    """Classes that the previous set did not have."""
+    vanished_classes: tuple[str, ...]
+    """Classes that only the previous set has."""
+    features: float
+    """Fréchet distance of thumbnail features in units of the previous set's spread, the root of
+    its total variance: 1 when the means are a spread apart."""
+    features_by_chance: float
+    """What that would be for two random choices of these sizes from the previous set."""
+    new_pictures: float
+    """Share of the pictures whose content the previous set did not have."""
+    vanished_pictures: float
+    """Share of the previous set's pictures whose content this one does not have."""
+
+    @property
+    def largest_colour(self) -> float:
+        """The largest of the three differences of colour, as a distance."""
+        return max(map(abs, self.colour))
+
+
+class Survey(Facts):
+    """Everything that a check measured of a source."""
+
+    format_version: Literal[1]
+    """Changes when the meaning of a field does."""
+    source: str
+    """Short name of the source."""
+    pictures: int
+    """Pictures in the source, unreadable ones included."""
+    readable: int
+    """Pictures that could be read; all that follows is of these."""
+    corrupt: tuple[Skipped, ...]
+    """Pictures that could not be read, and why."""
+    sizes: Sizes
+    """Sizes in pixels."""
+    formats: dict[str, int]
+    """Pictures by file format; `pixels` are those stored without one."""
+    modes: dict[str, int]
+    """Pictures by the kind of their stored pixels, as Pillow calls it."""
+    classes: dict[str, int]
+    """Pictures by class, or empty if the source has no classes."""
+    unlabelled: int
+    """Pictures without a class."""
+    colours: Colours
+    """Colour statistics."""
+    blank: tuple[str, ...]
+    """Pictures of a single colour."""
+    exact_duplicates: tuple[tuple[str, ...], ...]
+    """Groups of pictures that are stored as the same bytes."""
+    label_conflicts: int
+    """How many of those groups lie in several classes."""
+    near_duplicates: tuple[tuple[str, ...], ...]
+    """Groups of pictures that look alike: linked by steps of at most `near_bits` of the 64 bits of
+    their perceptual hashes. Of exact copies the first stands for all; blank ones are left out."""
+    near_bits: int
+    """The largest difference of perceptual hashes between near duplicates."""
+    symmetry: Symmetry
+    """What speaks for or against mirroring."""
+    suggestions: Suggestions
+    """Settings that fit."""
+    features: Features
+    """Moments of thumbnail features."""
+    content_sample: tuple[int, ...]
+    """The smallest of the pictures' content hashes, ascending, each the first 48 bits of a SHA-256:
+    all of a small set, and of a large one the same random choice whatever else it holds."""
+    shift: Shift | None = None
+    """How far the pictures have moved from those of another report, if they were compared."""
+    broken_rules: tuple[str, ...] = ()
+    """Rules of a contract that the pictures broke, each with what came."""
+
+
+def rounded(values: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> tuple[float, ...]:
+    """Numbers as a report has them."""
+    return tuple(round(float(value), DIGITS) for value in values)
+
+
+def report_text(report: BaseModel) -> str:
+    """A report as indented JSON, with a line for each list of numbers."""
+    text = report.model_dump_json(indent=2)
+    lists = r"\[\n[-+.\deE,\s]+\]"
+    return re.sub(lists, lambda match: f"[{' '.join(match[0][1:-1].split())}]", text) + "\n"
+
+
+def write_report(folder: Path, survey: Survey) -> Path:
+    """Write `report.json` into a folder, whole or not at all.
+
+    Raises:
+        OSError: if it cannot be written.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    write_file(folder / REPORT, report_text(survey))
+    return folder / REPORT
+
+
+def read_report(path: Path) -> Survey:
+    """The report in a file, or in the folder of a check.
+
+    Raises:
+        UserError: if there is none, or it is of another format.
+    """
+    file = path / REPORT if path.is_dir() else path
+    try:
+        return Survey.model_validate_json(file.read_bytes())
+    except (OSError, ValidationError) as error:
+        raise UserError(
+            f"a report must be a `{REPORT}` of format {FORMAT_VERSION} that `growgan data check` "
+            f"wrote. Received: {path}"
+        ) from error

@@ -1,0 +1,76 @@
+"""How far a set of pictures has moved from another, by what their reports say."""
+
+from __future__ import annotations
+
+import bisect
+
+import numpy as np
+
+from pipeline.data.moments import frechet_distance
+from pipeline.data.report import Shift, Survey, rounded
+from pipeline.data.survey import SAMPLE
+
+ONE_LEVEL = 1.0
+"""Least standard deviation that a set is taken to have, of 255: one of blank pictures has none."""
+UNLABELLED = "unlabelled pictures"
+
+
+def shift(previous: Survey, current: Survey) -> Shift:
+    """How the pictures of one report differ from those of an earlier one.
+
+    With n and m pictures, and h the distance of two random halves of the previous set: distances
+    between choices grow as `√(1/n + 1/m)`, so chance gives about `h √((1 + n/m) / 4)`.
+
+    Args:
+        previous: Of the set to compare with.
+        current: Of the set that came.
+    """
+    before = previous.features.moments(previous.readable)
+    spread = max(float(np.sqrt(np.trace(before.covariance))), ONE_LEVEL / 255)
+    distance = frechet_distance(before, current.features.moments(current.readable))
+    chance = np.sqrt((1 + previous.readable / max(1, current.readable)) / 4)
+    deviations = np.maximum(previous.colours.std, ONE_LEVEL)
+    red, green, blue = rounded(
+        (np.array(current.colours.mean) - previous.colours.mean) / deviations
+    )
+    return Shift(
+        previous=previous.source,
+        colour=(red, green, blue),
+        class_shares=_total_variation(_shares(previous), _shares(current)),
+        new_classes=_missing(current, previous),
+        vanished_classes=_missing(previous, current),
+        features=distance / spread,
+        features_by_chance=float(previous.features.halves_distance * chance / spread),
+        new_pictures=_share_missing(current, previous),
+        vanished_pictures=_share_missing(previous, current),
+    )
+
+
+def _shares(survey: Survey) -> dict[str, float]:
+    counts = {**survey.classes, UNLABELLED: survey.unlabelled}
+    return {name: count / max(1, survey.readable) for name, count in counts.items()}
+
+
+def _total_variation(one: dict[str, float], other: dict[str, float]) -> float:
+    names = one.keys() | other.keys()
+    return sum(abs(one.get(name, 0) - other.get(name, 0)) for name in sorted(names)) / 2
+
+
+def _missing(survey: Survey, other: Survey) -> tuple[str, ...]:
+    return tuple(name for name in survey.classes if name not in other.classes)
+
+
+def _share_missing(survey: Survey, other: Survey) -> float:
+    """The share of a set's contents that another has not, estimated from both samples.
+
+    A sample that is full knows nothing of contents beyond its last, and all of those before it: of
+    the contents up to where both know all, which are a random choice, the share is counted.
+    """
+    known = min(_end(survey), _end(other))
+    contents = survey.content_sample[: bisect.bisect_right(survey.content_sample, known)]
+    others = set(other.content_sample)
+    return sum(content not in others for content in contents) / max(1, len(contents))
+
+
+def _end(survey: Survey) -> float:
+    return survey.content_sample[-1] if len(survey.content_sample) == SAMPLE else float("inf")

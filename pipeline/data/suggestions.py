@@ -1,0 +1,159 @@
+"""Settings that fit a set of pictures, each with the measurement that speaks for it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from pipeline.config import LARGEST_RESOLUTION
+from pipeline.data.report import Advice, Colours, Sizes, Suggestions, Symmetry
+
+SMALLEST_RESOLUTION = 4
+NEARLY_ALL = 0.95
+"""Share of the pictures that a suggestion has to suit."""
+MOST_PADDING = 0.25
+"""Share of a side up to which black is added around pictures on black rather than pixels lost."""
+SEEN_CROP = 0.9
+"""Share of a picture's area below which it is worth saying how much a crop leaves."""
+CHANCE = 0.5
+ONE_SIDED = 0.6
+"""Share of pictures nearer than their mirror images above which mirroring is no longer harmless.
+Photographs of flowers and CIFAR-10 measure 0.50 to 0.52, emoji 0.57, satellite tiles 0.57 to 0.59,
+the built-in glyphs 0.75 to 0.80, things always lit from one side 0.83, handwritten digits 0.97."""
+STANDARD_ERRORS = 3
+"""By which the share must exceed that before it is believed."""
+FEWEST_OF_CLASS = 100
+"""Pictures below which a class is too small to be learned as one."""
+FEW = 1_000
+ENOUGH = 5_000
+"""Pictures below which a discriminator soon knows them by heart, and from which that takes long.
+
+Source: Karras et al., arXiv 2006.06676, section 2: the fewer pictures, the sooner it overfits."""
+
+
+def suggestions(
+    readable: int,
+    sizes: Sizes,
+    colours: Colours,
+    symmetry: Symmetry,
+    classes: Mapping[str, int],
+    unlabelled: int,
+) -> Suggestions:
+    """What to set for pictures of which this was measured.
+
+    Args:
+        readable: Pictures that can be used.
+        sizes: In pixels.
+        colours: As 8-bit RGB.
+        symmetry: Of a random choice.
+        classes: Pictures of each class.
+        unlabelled: Pictures without a class.
+    """
+    resolution, crop = _shape(readable, sizes, colours)
+    return Suggestions(
+        resolution=resolution,
+        crop=crop,
+        channels=_channels(colours),
+        mirror=_mirror(symmetry),
+        labels=_labels(classes, unlabelled),
+        enough=_enough(readable),
+    )
+
+
+def percent(share: float) -> str:
+    """A share for people, never rounded to nothing or all."""
+    if 0 < share < 0.001:
+        return "under 0.1 %"
+    if 0.999 < share < 1:
+        return "over 99.9 %"
+    return f"{100 * share:.3g} %"
+
+
+def _shape(readable: int, sizes: Sizes, colours: Colours) -> tuple[Advice[int], Advice[str]]:
+    reached = {
+        resolution: sum(n for side, n in sizes.shortest_sides.items() if side >= resolution)
+        for resolution in _powers_of_two(SMALLEST_RESOLUTION, LARGEST_RESOLUTION)
+    }
+    suited = [side for side, n in reached.items() if n >= NEARLY_ALL * readable]
+    largest = max(suited, default=SMALLEST_RESOLUTION)
+    shortest, longest = int(sizes.shortest_side.least), int(sizes.longest_side.most)
+    sides = str(shortest) if shortest == longest else f"{shortest} to {longest}"
+    larger = 2 * largest
+    if (
+        colours.dark_border_share >= NEARLY_ALL
+        and longest <= larger <= LARGEST_RESOLUTION
+        and larger * (1 - MOST_PADDING) <= shortest < larger
+    ):
+        return (
+            Advice(value=larger, reason=f"sides of {sides} fit into {larger}"),
+            Advice(value="pad", reason="borders are black, so more black around them is not seen"),
+        )
+    return (
+        Advice(
+            value=largest,
+            reason=f"{percent(reached[largest] / max(1, readable))} have sides of at least "
+            f"{largest}, {percent(reached.get(larger, 0) / max(1, readable))} of {larger}",
+        ),
+        Advice(value="center", reason=_cropping(sizes)),
+    )
+
+
+def _cropping(sizes: Sizes) -> str:
+    left = sizes.shortest_side.median / max(1, sizes.longest_side.median)
+    if left < SEEN_CROP:
+        return f"the centred square is {percent(left)} of the median picture"
+    return "the median picture is square, or nearly"
+
+
+def _channels(colours: Colours) -> Advice[int]:
+    if colours.grey_share >= NEARLY_ALL:
+        return Advice(value=1, reason=f"{percent(colours.grey_share)} are grey")
+    return Advice(value=3, reason=f"{percent(1 - colours.grey_share)} are coloured")
+
+
+def _mirror(symmetry: Symmetry) -> Advice[bool]:
+    if not symmetry.compared:
+        return Advice(value=False, reason="there are too few pictures to compare")
+    limit = ONE_SIDED + STANDARD_ERRORS * 0.5 / symmetry.compared**0.5
+    return Advice(
+        value=symmetry.nearer_share <= limit,
+        reason=f"{percent(symmetry.nearer_share)} of {symmetry.compared} resemble the others more "
+        f"than their mirror images do; {percent(CHANCE)} is chance, {percent(limit)} harmless",
+    )
+
+
+def _labels(classes: Mapping[str, int], unlabelled: int) -> Advice[bool]:
+    if not classes:
+        return Advice(value=False, reason="the source has no classes")
+    if unlabelled:
+        return Advice(value=False, reason=f"{unlabelled} have no class")
+    if len(classes) == 1:
+        return Advice(value=False, reason="there is a single class")
+    smallest = min(classes, key=lambda name: classes[name])
+    largest = max(classes, key=lambda name: classes[name])
+    spread = f"{classes[smallest]} ({smallest}) to {classes[largest]} ({largest}) pictures"
+    if classes[smallest] == classes[largest]:
+        spread = f"{classes[smallest]} pictures each"
+    if classes[smallest] < FEWEST_OF_CLASS:
+        return Advice(
+            value=False,
+            reason=f"a class needs {FEWEST_OF_CLASS}, and {len(classes)} classes have {spread}",
+        )
+    return Advice(value=True, reason=f"{len(classes)} classes have {spread}")
+
+
+def _enough(readable: int) -> Advice[bool]:
+    if readable < FEW:
+        return Advice(
+            value=False, reason=f"a discriminator soon knows {readable} pictures by heart"
+        )
+    if readable < ENOUGH:
+        return Advice(
+            value=False,
+            reason=f"a discriminator knows {readable} pictures by heart in the end; {ENOUGH} and "
+            "more take long",
+        )
+    return Advice(value=True, reason=f"{readable} pictures are not soon known by heart")
+
+
+def _powers_of_two(first: int, last: int) -> list[int]:
+    return [1 << bit for bit in range(first.bit_length() - 1, last.bit_length())]
