@@ -31,8 +31,8 @@ from pipeline.schedule import Phase
 from pipeline.training.step import fade_reals, scaled
 
 BATCH = 16
-TURNS = 5
-SECONDS_A_TURN = 2.0
+TURNS = 3
+SECONDS_A_TURN = 1.0
 TRAINING_WIDTH = 64
 """Feature maps of the network whose training is compared: the quickest of the speed table."""
 
