@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 import tensorflow as tf
 
 from pipeline.data.records import RecordSet, ShardFile, Split
@@ -13,6 +11,7 @@ from pipeline.schedule import Phase
 MOST_RECORDS = 100_000
 MOST_BYTES = 2**29
 """Encoded records that are shuffled at a time: at most so many, and of at most so many bytes."""
+DECODED_AT_A_TIME = 16
 
 _FEATURES = {
     "image": tf.io.FixedLenFeature((), tf.string),
@@ -73,7 +72,6 @@ def dataset_for(
     epoch, position = divmod(images_seen, records.count)
     first_window, position = divmod(position, window)
     classes = len(records.classes) if labels else 0
-    decode = partial(decoded_image, records=records, resolution=phase.resolution)
 
     def shuffled(number: tf.Tensor, serialized: tf.Tensor) -> dict[str, tf.Tensor]:
         # Stateless draws: those of `Dataset.shuffle` depend on the global seed too.
@@ -83,16 +81,14 @@ def dataset_for(
             tf.random.split(tf.stack([tf.constant(seed, tf.int64), number]), 2)
         )
         permutation = tf.random.experimental.stateless_shuffle(tf.range(size[0]), order)
+        parsed = {name: tf.gather(parsed[name], permutation) for name in _FEATURES}
         parsed["mirrored"] = tf.random.stateless_uniform(size, mirrored) < 0.5
-        for name in _FEATURES:
-            parsed[name] = tf.gather(parsed[name], permutation)
-        return parsed
-
-    def decoded(sample: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        return {**sample, "image": decode(sample["image"])}
+        # What was seen of the first window is passed over while it is still encoded.
+        seen = tf.where(number == epoch * windows_per_epoch + first_window, position, 0)
+        return {name: values[seen:] for name, values in parsed.items()}
 
     def finished(batch: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        images = batch["image"]
+        images = decoded_images(batch["image"], records, phase.resolution)
         if mirror:
             flip = batch["mirrored"][:, None, None, None]
             images = tf.where(flip, tf.reverse(images, axis=[2]), images)
@@ -103,27 +99,21 @@ def dataset_for(
     options.deterministic = True
     options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
     files = [str(file) for file in records.files(phase.resolution)]
-    batch_size = phase.batch_size // workers
     windows = tf.data.TFRecordDataset(files).batch(window)
-    samples = (
+    # Never taken apart into single samples, which costs more than to decode a small image.
+    batches = (
         (windows.cache() if cache else windows)
         .repeat()
         .enumerate(epoch * windows_per_epoch)
-        # What was seen is passed over while it is still encoded.
         .skip(first_window)
         .map(shuffled)
         .prefetch(1)
-        .unbatch()
-        .skip(position)
-        .shard(workers, worker)
+        .rebatch(phase.batch_size, drop_remainder=True)
+        .map(lambda batch: {name: values[worker::workers] for name, values in batch.items()})
     )
     if service is not None:
-        samples = share_of_a_worker(samples, batch_size)
-    batches = (
-        samples.map(decoded, num_parallel_calls=tf.data.AUTOTUNE)
-        .batch(batch_size, drop_remainder=True)
-        .map(finished)
-    )
+        batches = share_of_a_worker(batches)
+    batches = batches.map(finished, num_parallel_calls=tf.data.AUTOTUNE)
     if service is not None:
         batches = through(service, batches)
     return batches.prefetch(tf.data.AUTOTUNE).with_options(options)
@@ -140,24 +130,30 @@ def images_of(records: RecordSet, resolution: int, split: Split = "train") -> tf
         ValueError: if the set lacks the resolution or the split.
     """
 
-    def sample(serialized: tf.Tensor) -> dict[str, tf.Tensor]:
-        parsed = tf.io.parse_single_example(serialized, _FEATURES)
-        return {**parsed, "image": decoded_image(parsed["image"], records, resolution)}
+    def decoded(serialized: tf.Tensor) -> dict[str, tf.Tensor]:
+        parsed = tf.io.parse_example(serialized, _FEATURES)
+        return {**parsed, "image": decoded_images(parsed["image"], records, resolution)}
 
     files = [str(file) for file in records.files(resolution, split)]
-    return tf.data.TFRecordDataset(files).map(sample, num_parallel_calls=tf.data.AUTOTUNE)
+    batches = tf.data.TFRecordDataset(files).batch(DECODED_AT_A_TIME)
+    return batches.map(decoded, num_parallel_calls=tf.data.AUTOTUNE).unbatch()
 
 
-def decoded_image(encoded: tf.Tensor, records: RecordSet, resolution: int) -> tf.Tensor:
-    """The pixels that a record holds: scalar string → uint8 (resolution, resolution, channels)."""
-    shape = (resolution, resolution, records.channels)
+def decoded_images(encoded: tf.Tensor, records: RecordSet, resolution: int) -> tf.Tensor:
+    """The pixels that records hold: strings (n,) → uint8 (n, resolution, resolution, channels)."""
+    channels = records.channels
+    shape = (resolution, resolution, channels)
+
+    def decoded(one: tf.Tensor) -> tf.Tensor:
+        if records.manifest.format == "jpeg":
+            image = tf.io.decode_jpeg(one, channels, dct_method="INTEGER_ACCURATE")
+        else:
+            image = tf.io.decode_png(one, channels)
+        return tf.ensure_shape(image, shape)
+
     if records.manifest.format == "raw":
-        return tf.reshape(tf.io.decode_raw(encoded, tf.uint8), shape)
-    if records.manifest.format == "jpeg":
-        image = tf.io.decode_jpeg(encoded, records.channels, dct_method="INTEGER_ACCURATE")
-    else:
-        image = tf.io.decode_png(encoded, records.channels)
-    return tf.ensure_shape(image, shape)
+        return tf.reshape(tf.io.decode_raw(encoded, tf.uint8), (-1, *shape))
+    return tf.map_fn(decoded, encoded, fn_output_signature=tf.TensorSpec(shape, tf.uint8))
 
 
 def _window_size(shards: tuple[ShardFile, ...]) -> int:

@@ -10,7 +10,7 @@ import tensorflow as tf
 
 Batch = dict[str, tf.Tensor]
 NUMBER = "number"
-"""Under which samples carry the number of their batch in the stream."""
+"""Under which a batch carries its number in the stream."""
 
 
 @dataclass(frozen=True)
@@ -54,18 +54,14 @@ def worker(address: str, dispatcher: str) -> tf.data.experimental.service.Worker
     )
 
 
-def share_of_a_worker(samples: tf.data.Dataset, batch_size: int) -> tf.data.Dataset:
-    """Of a stream of samples the batches that one service worker makes, samples numbered by batch.
+def share_of_a_worker(batches: tf.data.Dataset) -> tf.data.Dataset:
+    """Of a stream of batches those that one service worker decodes, each with its number.
 
     Whole batches are shared out, not samples, and before they are decoded.
     """
-
-    def numbered(number: tf.Tensor, batch: Batch) -> Batch:
-        return {**batch, NUMBER: tf.fill([batch_size], number)}
-
     hint = tf.data.experimental.SHARD_HINT
-    batches = samples.batch(batch_size, drop_remainder=True).enumerate()
-    return batches.shard(hint, hint).map(numbered).unbatch()
+    numbered = batches.enumerate().shard(hint, hint)
+    return numbered.map(lambda number, batch: {**batch, NUMBER: number})
 
 
 def through(service: Service, batches: tf.data.Dataset) -> tf.data.Dataset:
@@ -76,11 +72,11 @@ def through(service: Service, batches: tf.data.Dataset) -> tf.data.Dataset:
 
     Args:
         service: Which makes the batches.
-        batches: Of samples from `share_of_a_worker`; without end.
+        batches: Made of those from `share_of_a_worker`; without end.
     """
 
     def in_order(group: Batch) -> Batch:
-        order = tf.argsort(group.pop(NUMBER)[:, 0])
+        order = tf.argsort(group.pop(NUMBER))
         return {name: tf.gather(values, order) for name, values in group.items()}
 
     distribute = tf.data.experimental.service.distribute(

@@ -14,7 +14,7 @@ import pytest
 import tensorflow as tf
 
 from pipeline.config import DataConfig
-from pipeline.data.dataset import decoded_image
+from pipeline.data.dataset import decoded_images
 from pipeline.data.pictures import reduced, to_square
 from pipeline.data.prepare import prepare, records_for
 from pipeline.data.records import MANIFEST, RecordSet, open_records, verify
@@ -40,7 +40,8 @@ def stored(records: RecordSet, resolution: int, split: str = "train") -> dict:
     files = [str(file) for file in records.files(resolution, split)]
     for serialized in tf.data.TFRecordDataset(files).as_numpy_iterator():
         feature = tf.train.Example.FromString(serialized).features.feature
-        image = decoded_image(feature["image"].bytes_list.value[0], records, resolution).numpy()
+        encoded = tf.constant(feature["image"].bytes_list.value)
+        [image] = decoded_images(encoded, records, resolution).numpy()
         [index] = feature["index"].int64_list.value
         key = (index, "mirrored") if feature["mirrored"].int64_list.value[0] else index
         found[key] = (image, feature["label"].int64_list.value[0])
