@@ -101,7 +101,8 @@ def save(
             holder.write(str(temporary / _VARIABLES))
             (temporary / _STATE).write_text(json.dumps(state, indent=2) + "\n")
             files = {file.name: _described(file) for file in sorted(temporary.iterdir())}
-            (temporary / _MANIFEST).write_text(json.dumps({"files": files}, indent=2) + "\n")
+            # No newline at the end: cut anywhere, it can be told.
+            (temporary / _MANIFEST).write_text(json.dumps({"files": files}, indent=2))
     except (OSError, tf.errors.OpError) as error:
         raise UserError(
             f"checkpoint {folder} cannot be written: {_reason(error)}. Earlier ones are kept"

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
-import time
+import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
-from tensorboard.compat.proto.event_pb2 import Event, SessionLog
-from tensorboard.summary.writer.event_file_writer import EventFileWriter
+from tensorboard.backend.event_processing.event_file_loader import RawEventFileLoader
+from tensorboard.compat.proto.event_pb2 import Event
 
 from pipeline.config import Config
 from pipeline.data.dataset import dataset_for
@@ -25,6 +25,8 @@ from savedmodels.signatures import latents_of_seeds, to_uint8
 
 SAMPLES = 64
 COLUMNS = 8
+_RECORD_FRAME = 16
+"""Bytes of a TFRecord beside its content: its length and two checksums."""
 
 
 def scalars_of(moment: Moment) -> dict[str, float]:
@@ -129,12 +131,9 @@ class TensorBoard(Listener):
         self._new_phase: Moment | None = None
 
     def started(self, images_seen: int, damaged: Sequence[Damaged]) -> None:
-        """Begin a file, which makes readers forget the points that will be written again."""
-        start = EventFileWriter(str(self._folder))
-        log = SessionLog(status=SessionLog.START)
-        # Readers drop the points of earlier files that are at this step or later.
-        start.add_event(Event(wall_time=time.time(), step=images_seen + 1, session_log=log))
-        start.close()
+        """Cut off the points that will be written again, and begin a file."""
+        for file in self._folder.glob("*tfevents*"):
+            _cut_events(file, images_seen)
         self._writer = tf.summary.create_file_writer(str(self._folder))
 
     def phase_started(self, moment: Moment) -> None:
@@ -178,6 +177,20 @@ class TensorBoard(Listener):
         with self._writer.as_default(step=moment.images_seen):
             tf.summary.image("samples", self._samples.sheet(moment)[np.newaxis])
         self._writer.flush()
+
+
+def _cut_events(file: Path, images_seen: int) -> None:
+    """End a file of events, which are in the order of their steps, before those that come later.
+
+    TensorBoard's own mark of a restart is no help: `EventAccumulator` obeys it for none of the
+    events that TensorFlow 2 writes.
+    """
+    end = 0
+    for event in RawEventFileLoader(str(file)).Load():
+        if Event.FromString(event).step > images_seen:
+            break
+        end += len(event) + _RECORD_FRAME
+    os.truncate(file, end)
 
 
 class StageExports(Listener):

@@ -282,4 +282,5 @@ class _Clock:
     def paused(self) -> Iterator[None]:
         start = time.monotonic()
         yield
-        self._pauses += time.monotonic() - start
+        # A rate that was started anew in between counts from then on.
+        self._pauses += time.monotonic() - max(start, self._started or start)
