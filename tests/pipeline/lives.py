@@ -11,7 +11,8 @@ process from before TensorFlow first computes. A life is an object with
 
 where WHAT is `{"images": n}` (the metrics have an entry of n images), `{"writing": n}` (a
 checkpoint of at least n images is being written), `{"text": "…"}` (the log holds it) or `{}`, and
-`seconds` pass in between. Prints the exit statuses as a JSON list, -9 for a kill.
+`seconds` pass in between. Prints a JSON list of objects, one for each life, with its exit
+`status`, -9 for a kill, the `seconds` it took, and the number of unfinished checkpoints it left.
 """
 
 from __future__ import annotations
@@ -49,25 +50,31 @@ def ended(process: int) -> int | None:
     return os.waitstatus_to_exitcode(status) if found else None
 
 
-def live(life: dict[str, Any]) -> int:
+def live(life: dict[str, Any]) -> dict[str, Any]:
     """A life, to its end."""
     arguments, log = life["arguments"], Path(life["log"])
     run = Path(arguments[arguments.index("--out") + 1])
+    begun = time.monotonic()
     process = os.fork()
     if not process:
         lead_life(arguments, log)
-    begun = time.monotonic()
+    status = None
     for end in life["ends"]:
-        while not come_to(end["after"], run, log):
-            status = ended(process)
-            if status is not None:
-                return status
+        while status is None and not come_to(end["after"], run, log):
             if time.monotonic() - begun > LONGEST:
                 os.kill(process, 9)
             time.sleep(POLL)
-        time.sleep(end.get("seconds", 0.0))
-        os.kill(process, end["signal"])
-    return os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
+            status = ended(process)
+        if status is None:
+            time.sleep(end.get("seconds", 0.0))
+            os.kill(process, end["signal"])
+    if status is None:
+        status = os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
+    return {
+        "status": status,
+        "seconds": time.monotonic() - begun,
+        "unfinished": len(list((run / "checkpoints").glob(".images-*.tmp"))),
+    }
 
 
 def lead_life(arguments: list[str], log: Path) -> None:

@@ -152,7 +152,8 @@ def test_any_damage_is_seen_and_the_one_before_is_the_newest(
     assert found == good
     assert damaged.folder == bad.folder
     assert "\n" not in damaged.reason
-    assert name.partition(".")[0] in damaged.reason
+    # A manifest that is damaged may speak ill of the others.
+    assert name.partition(".")[0] in damaged.reason or name == "manifest.json"
     checkpoints.put_aside(damaged)
     assert checkpoints.newest(tmp_path) == (good, [])
     assert checkpoints.all_in(tmp_path) == [good]

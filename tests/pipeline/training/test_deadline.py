@@ -34,16 +34,18 @@ def test_the_last_checkpoint_is_written_in_time_and_the_time_is_used(
     clock.now += 10.0  # before training
     steps = 0
     while not deadline():
+        if steps and steps % 50 == 0:
+            clock.now += save
+            deadline.saved(NOTHING, Path())
         clock.now += step if steps else step + compiling
         steps += 1
-        if steps % 50 == 0:
-            deadline.saved(NOTHING, Path())
     clock.now += save
     left = 1000.0 + limit - clock.now
-    assert left >= TO_LEAVE
     assert steps >= 1
-    margin = 1.5 * (step + compiling + min(30.0, limit / 10)) + TO_LEAVE
-    assert left <= margin + step + compiling
+    assert left >= TO_LEAVE - 1e-6
+    # No more is given away than what was to be feared.
+    longest_step, longest_save = step + compiling + save, max(save, min(30.0, limit / 10))
+    assert left <= 1.5 * (longest_step + longest_save) + TO_LEAVE + longest_step
 
 
 def test_a_slow_checkpoint_is_reckoned_with() -> None:
