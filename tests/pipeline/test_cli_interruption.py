@@ -73,20 +73,23 @@ def test_a_signal_ends_the_process_until_it_is_only_noted(number: int, status: i
         assert signal.getsignal(each) == signal.SIG_DFL
 
 
-def test_a_signal_while_images_are_prepared_leaves_no_run_and_the_work_is_gone_on_with(
-    tmp_path: Path,
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_while_images_are_prepared_leaves_no_run_and_whole_shards(
+    tmp_path: Path, number: signal.Signals
 ) -> None:
     command = [sys.executable, "-u", "-m", "pipeline.cli", "train", "--config", "quickstart"]
     command += ["--data", "glyphs:32x30000", "--set", "schedule.resolution=32"]
     command += ["--set", f"data.records={tmp_path / 'records'}", "--out", str(tmp_path / "run")]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True
+    ) as process:
         assert process.stdout is not None
         for line in process.stdout:
             if b"preparing images: " in line:
-                process.send_signal(signal.SIGTERM)
+                os.killpg(process.pid, number)  # as a terminal does, to the workers as well
                 break
         _, errors = process.communicate(timeout=60)
-    assert process.returncode == 128 + signal.SIGTERM
+    assert process.returncode == 128 + number
     assert errors == b""
     assert not (tmp_path / "run").exists()
     [partial] = (tmp_path / "records").iterdir()
