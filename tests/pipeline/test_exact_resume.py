@@ -248,7 +248,7 @@ def test_a_run_goes_on_with_another_number_of_replicas(house: House) -> None:
         assert max(change.values()) < LARGEST_DIFFERENCE, run.name
 
 
-LARGEST_DIFFERENCE = 1e-2
+LARGEST_DIFFERENCE = 1e-4
 
 
 @pytest.mark.slow
