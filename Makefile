@@ -22,7 +22,7 @@ help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
 
 demo: $(STAMP) ## Train a small model on built-in digits into runs/demo, or carry on with it
-	@$(BIN)/growgan train --config quickstart --out runs/demo --resume
+	@$(BIN)/growgan train --config quickstart --out runs/demo --resume auto
 
 test: $(STAMP) ## Run the tests, without the slow ones and those that need a GPU
 	@$(RUN) pytest -m "not slow and not gpu" $(PYTEST_FLAGS)

@@ -178,7 +178,10 @@ class RunConfig(Section):
     precision: Literal["float32", "mixed_bfloat16"] = "float32"
     """Compute dtype; weights and statistics are float32 in both."""
     strategy: Literal["one_device", "mirrored"] = "one_device"
-    """The `tf.distribute` strategy: one device, or every local device of a kind."""
+    """The `tf.distribute` strategy: one device, or several local ones of a kind."""
+    replicas: Count | None = None
+    """Devices of `mirrored`, None for all there are. Without a GPU the CPU is divided into so many,
+    which is no faster: it serves to try a run out, and to go on with one from another machine."""
     intra_op_threads: Count | None = None
     """Threads within one operation, None for one a core. On few cores 1 is fastest: operations that
     do not depend on each other run side by side, and the generator's step is made two such."""
@@ -192,6 +195,21 @@ class RunConfig(Section):
     """Images between two checkpoints."""
     keep_checkpoints: Count = 2
     """Newest checkpoints that are kept."""
+    keep_every_images: Count | None = None
+    """Images of which the first checkpoint after each multiple is kept for ever, None for none."""
+    keep_best: str | None = None
+    """Metric by which the best checkpoint is kept as well, such as `critic_loss`, None for none."""
+    keep_best_mode: Literal["min", "max"] = "min"
+    """Whether the best is the least or the greatest."""
+
+    @model_validator(mode="after")
+    def _replicas_are_mirrored(self) -> RunConfig:
+        if self.replicas is not None and self.strategy == "one_device":
+            raise ValueError(
+                "`run.replicas` needs a `run.strategy` of several devices. "
+                f"Received: {self.replicas} and {self.strategy}"
+            )
+        return self
 
 
 class Config(Section):

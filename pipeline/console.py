@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ from pipeline.training.trainer import Listener
 if TYPE_CHECKING:
     from pipeline.config import Config
     from pipeline.schedule import Phase
+    from pipeline.training.checkpoints import Damaged
     from pipeline.training.trainer import Moment
 
 
@@ -47,6 +49,14 @@ class TrainingDisplay(Listener):
     def __exit__(self, *_: object) -> None:
         self._progress.stop()
 
+    def started(self, images_seen: int, damaged: Sequence[Damaged]) -> None:
+        """Name the checkpoints that were passed over."""
+        for each in damaged:
+            self._say(
+                f"checkpoint {each.folder} is damaged ({each.reason}) and put aside: "
+                f"going on from {images_seen} images"
+            )
+
     def phase_started(self, moment: Moment) -> None:
         """Show the phase's name."""
         name = moment.progress.phase.name
@@ -59,7 +69,7 @@ class TrainingDisplay(Listener):
     def logged(self, moment: Moment) -> None:
         """Show the numbers."""
         numbers = (
-            f"{moment.images_per_second:.0f} img/s, {self._time_left(moment)} left, "
+            f"{self._speed(moment)}"
             f"alpha {moment.progress.alpha:.2f}, critic {moment.metrics['critic_loss']:.3f}, "
             f"generator {moment.metrics['generator_loss']:.3f}"
         )
@@ -78,15 +88,19 @@ class TrainingDisplay(Listener):
     def _say(self, text: str) -> None:
         self._console.print(text, highlight=False, soft_wrap=True)
 
-    def _time_left(self, moment: Moment) -> str:
+    def _speed(self, moment: Moment) -> str:
+        if not moment.images_per_second:  # Of a single step, which was compiled first.
+            return ""
         seconds = seconds_left(self._config, moment)
-        return f"{seconds / 60:.0f} min" if seconds >= 90 else f"{seconds:.0f} s"
+        left = f"{seconds / 60:.0f} min" if seconds >= 90 else f"{seconds:.0f} s"
+        return f"{moment.images_per_second:.0f} img/s, {left} left, "
 
 
 def seconds_left(config: Config, moment: Moment) -> float:
-    """Estimated seconds to the end, by the present speed and the arithmetic of each resolution."""
-    if not moment.images_per_second:
-        return 0.0
+    """Estimated seconds to the end, by the present speed and the arithmetic of each resolution.
+
+    The speed must be known: more than 0 images per second.
+    """
 
     def cost(phase: Phase) -> int:
         return multiplications(config.network, phase.resolution)

@@ -18,11 +18,15 @@ Checked = TypeVar("Checked", bound=Section)
 
 HOW = (
     "strategy",
+    "replicas",
     "intra_op_threads",
     "log_images",
     "sample_images",
     "checkpoint_images",
     "keep_checkpoints",
+    "keep_every_images",
+    "keep_best",
+    "keep_best_mode",
 )
 """Keys of `run` that change how a run is carried out or watched, not what comes of it."""
 

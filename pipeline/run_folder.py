@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import yaml
 
@@ -24,6 +26,9 @@ if TYPE_CHECKING:
 
     from pipeline.data.records import RecordSet
     from pipeline.training.checkpoints import Checkpoint
+
+Resume: TypeAlias = Literal["never", "auto", "must"]
+"""Whether a run that is there goes on: not at all, yes, or yes and it has to be there."""
 
 PACKAGES = ("tensorflow", "keras", "numpy")
 
@@ -66,17 +71,17 @@ class RunFolder:
         """Whether a run was started here."""
         return self._config_file.is_file()
 
-    def start(self, config: Config, records: RecordSet, *, resume: bool) -> None:
+    def start(self, config: Config, records: RecordSet, *, resume: Resume) -> None:
         """Write the configuration and the lineage, or check that a run can go on with them.
 
         Raises:
-            UserError: if a run is here and `resume` is false, if it was started with another
-                configuration or data, or if the folder cannot be written.
+            UserError: if a run is here and `resume` is `never`, or none and it is `must`; if it was
+                started with another configuration or data; or if the folder cannot be written.
         """
         if self.exists():
-            if not resume:
+            if resume == "never":
                 raise UserError(
-                    "`--out` must be a new folder, or a run's with `--resume`. "
+                    "`--out` must be a new folder, or a run's with `--resume auto`. "
                     f"Received: {self.path}, which holds a run"
                 )
             changed = differences(self.config(), config)
@@ -92,9 +97,11 @@ class RunFolder:
                     f"Received: content {records.data_hash[:12]}, not {before[:12]}"
                 )
             return
-        # A start that was killed may have left the lineage: without a configuration it is no run.
-        own = {self._manifest_file}
-        if self.path.exists() and (not self.path.is_dir() or set(self.path.iterdir()) - own):
+        if resume == "must":
+            raise UserError(
+                f"`--resume must` needs a run in `--out`. Received: {self.path}, which holds none"
+            )
+        if self.path.exists() and not self._is_free():
             raise UserError(
                 f"`--out` must be a new or empty folder. Received: {self.path}, which is neither"
             )
@@ -106,6 +113,32 @@ class RunFolder:
             atomic.write_file(self._config_file, text)
         except OSError as error:
             raise UserError(f"`--out` must be writable. Received: {error}") from error
+
+    def _is_free(self) -> bool:
+        # A start that was killed may have left the lineage: without a configuration it is no run.
+        return self.path.is_dir() and all(
+            path == self._manifest_file or atomic.is_remains(path) for path in self.path.iterdir()
+        )
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Keep other processes from training this run, and remove what killed ones left half done.
+
+        Raises:
+            UserError: if another process is training it.
+        """
+        with (self.path / ".lock").open("a") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise UserError(
+                    "a run is trained by one process at a time. "
+                    f"Received: {self.path}, which another is training"
+                ) from None
+            except OSError:  # Some network file systems know no locks.
+                pass
+            atomic.remove_remains(self.path)
+            yield
 
     def config(self) -> Config:
         """The configuration that the run was started with.
@@ -143,15 +176,20 @@ class RunFolder:
         """The newest checkpoint.
 
         Raises:
-            UserError: if there is no run here, or none yet.
+            UserError: if there is no run here, no checkpoint yet, or the newest is damaged.
         """
-        from pipeline.training.checkpoints import all_in
+        from pipeline.training.checkpoints import newest
 
         self._require_run()
-        saved = all_in(self.path)
-        if not saved:
+        saved, damaged = newest(self.path)
+        if damaged:
+            raise UserError(
+                "the newest checkpoint must be whole; `growgan train --resume auto` goes back to "
+                f"the one before. Received: {damaged[0].folder}: {damaged[0].reason}"
+            )
+        if saved is None:
             raise UserError(f"a run must have a checkpoint first. Received: {self.path}, with none")
-        return saved[-1]
+        return saved
 
     def average(self, checkpoint: Checkpoint) -> keras.Model:
         """The generator's average as it stands in a checkpoint.

@@ -1,13 +1,16 @@
-"""Files and folders that appear whole or not at all: temporary name, fsync, rename."""
+"""Files and folders that appear, and vanish, whole or not at all: temporary name, fsync, rename."""
 
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+_REMAINS = re.compile(r"\..+\.[0-9a-f]{8}\.tmp")
 
 
 def sync(path: Path) -> None:
@@ -46,8 +49,9 @@ def new_folder(path: Path) -> Iterator[Path]:
     """
     if path.exists():
         raise FileExistsError(f"{path} exists already")
+    _make_parents(path)
     temporary = _temporary_beside(path)
-    temporary.mkdir(parents=True)
+    temporary.mkdir()
     try:
         yield temporary
         for file in temporary.rglob("*"):
@@ -60,6 +64,44 @@ def new_folder(path: Path) -> Iterator[Path]:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
     sync(path.parent)
+
+
+def remove_folder(path: Path) -> None:
+    """Remove a folder so that no part of it is ever found under its name.
+
+    Raises:
+        OSError: if it cannot be removed; a part may stay under a temporary name.
+    """
+    temporary = _temporary_beside(path)
+    os.rename(path, temporary)
+    sync(path.parent)
+    shutil.rmtree(temporary)
+
+
+def remove_remains(folder: Path) -> None:
+    """Remove, at any depth, the temporary files and folders that killed processes left behind.
+
+    No other process may be writing there.
+    """
+    for path in list(folder.rglob(".*.tmp")):
+        if is_remains(path):
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
+
+
+def is_remains(path: Path) -> bool:
+    """Whether the name is one that a file or folder bears before it is whole."""
+    return bool(_REMAINS.fullmatch(path.name))
+
+
+def _make_parents(path: Path) -> None:
+    """Make the folders above a path; each new one's name is on the disk before this returns."""
+    missing = [parent for parent in path.parents if not parent.exists()]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    for parent in missing:
+        sync(parent.parent)
 
 
 def _temporary_beside(path: Path) -> Path:

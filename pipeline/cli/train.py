@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import signal
+import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from pipeline.cli.interruption import TIME_LIMIT_STATUS, Interruption, seconds_of
 from pipeline.cli.options import DataSource, Overrides, Preset, load_tensorflow, terminal
 
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from pipeline.config import Config
     from pipeline.data.records import RecordSet
     from pipeline.run_folder import RunFolder
+    from pipeline.training.deadline import Deadline
 
 app = typer.Typer()
 
@@ -23,7 +25,7 @@ app = typer.Typer()
 @app.command(
     epilog="Examples: growgan train --config quickstart --out runs/first  |  "
     "growgan train --config progan-mnist32 --data mnist/ --set run.seed=1 --out runs/mnist  |  "
-    "growgan train --config quickstart --out runs/first --resume"
+    "growgan train --config quickstart --out runs/first --resume auto --time-limit 2h"
 )
 def train(
     config: Preset,
@@ -31,33 +33,57 @@ def train(
     data: DataSource = None,
     overrides: Overrides = None,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with the run in --out, if there is one.")
-    ] = False,
+        Literal["never", "auto", "must"],
+        typer.Option(
+            help="Go on with the run in --out: if there is one (auto), or there must be (must)."
+        ),
+    ] = "never",
+    time_limit: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TIME",
+            help="Save and exit with status 75 before this time has passed: 90s, 30m, 1h30m, "
+            "1:30:00. (default: none)",
+        ),
+    ] = None,
 ) -> None:
     """Train a run through every stage, exporting a SavedModel after each.
 
-    Ctrl-C or SIGTERM saves a checkpoint after the current step and exits with 130 or 143; the same
-    command with --resume goes on from there. A second Ctrl-C exits at once.
+    Ctrl-C or SIGTERM saves a checkpoint after the current step and exits with 130 or 143, and a
+    time limit with 75; the same command with --resume auto goes on from there, bit for bit. A
+    second signal exits at once, and loses no more than the steps since the last checkpoint.
     """
+    began = time.monotonic()
+    interruption = Interruption()
     from pipeline.loading import load
     from pipeline.run_folder import RunFolder
 
     settings = load(config, overrides or [], data=data)
+    seconds = None if time_limit is None else seconds_of(time_limit)
     load_tensorflow(settings.run.intra_op_threads)
+    from pipeline.training.deadline import Deadline
+    from pipeline.training.replicas import make_logical_devices
+
+    make_logical_devices(settings.run)
     console = terminal()
     run = RunFolder(out)
     records = _prepare(console, settings)
     run.start(settings, records, resume=resume)
-    interrupted = _Interruption()
-    finished = _train(console, run, settings, records, interrupted)
-    if not finished:
-        console.print(
-            f"Stopped and saved. To go on, repeat the command with --resume (--out {out}).",
-            highlight=False,
-            soft_wrap=True,
-        )
-        raise typer.Exit(128 + interrupted.signal)
+    deadline = None if seconds is None else Deadline(seconds, started=began)
+    interruption.only_note()
+    with run.alone():
+        images_seen = _train(console, run, settings, records, interruption, deadline)
+    total = settings.schedule.build().total_images
+    if images_seen < total:
+        _say(console, f"Stopped after {images_seen} of {total} images; they are saved.")
+        _say(console, f"To go on, repeat the command with --resume auto (--out {out}).")
+        raise typer.Exit(interruption.status if interruption.signal else TIME_LIMIT_STATUS)
+    _say(console, f"The run is finished: {images_seen} images.")
     _print_results(console, run)
+
+
+def _say(console: Console, text: str) -> None:
+    console.print(text, highlight=False, soft_wrap=True)
 
 
 def _prepare(console: Console, settings: Config) -> RecordSet:
@@ -82,11 +108,11 @@ def _train(
     run: RunFolder,
     settings: Config,
     records: RecordSet,
-    interrupted: _Interruption,
-) -> bool:
-    """Train to the end or the interruption; whether the end was reached."""
+    interruption: Interruption,
+    deadline: Deadline | None,
+) -> int:
+    """Train to the end, the interruption or the deadline; the images seen by then."""
     from pipeline.console import TrainingDisplay
-    from pipeline.training import checkpoints
     from pipeline.training.monitors import (
         JsonLines,
         SampleImages,
@@ -94,10 +120,8 @@ def _train(
         StageExports,
         TensorBoard,
     )
-    from pipeline.training.trainer import Trainer
+    from pipeline.training.trainer import Listener, Trainer
 
-    schedule = settings.schedule.build()
-    saved = checkpoints.all_in(run.path)
     samples = SampleImages(settings, len(records.classes) if settings.data.labels else 0)
 
     def exported(folder: Path) -> None:
@@ -105,10 +129,13 @@ def _train(
         name = str(folder.relative_to(run.path))
         run.add_to_manifest(exports=[*(e for e in exports if e != name), name])
 
+    def stop() -> bool:
+        return interruption() or (deadline is not None and deadline())
+
     with TrainingDisplay(console, settings) as display:
-        listeners = [
+        listeners: list[Listener] = [
             display,
-            JsonLines(run.metrics, saved[-1].position.images_seen if saved else 0),
+            JsonLines(run.metrics),
             SampleSheets(run.samples, samples),
             TensorBoard(run.tensorboard, settings, records, samples),
             StageExports(
@@ -117,9 +144,11 @@ def _train(
                 exported,
             ),
         ]
-        position = Trainer(settings, records, run.path, listeners).train(interrupted)
+        if deadline is not None:
+            listeners.append(deadline)
+        position = Trainer(settings, records, run.path, listeners).train(stop)
     run.add_to_manifest(images_seen=position.images_seen, seconds=round(position.seconds, 1))
-    return position.images_seen >= schedule.total_images
+    return position.images_seen
 
 
 def _print_results(console: Console, run: RunFolder) -> None:
@@ -133,19 +162,3 @@ def _print_results(console: Console, run: RunFolder) -> None:
     }
     for name, value in lines.items():
         console.print(f"{name:>12}: {value}", highlight=False, soft_wrap=True)
-
-
-class _Interruption:
-    """True once Ctrl-C or SIGTERM has come; a second signal has its usual effect."""
-
-    def __init__(self) -> None:
-        self.signal = 0
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, self._note)
-
-    def _note(self, number: int, _: Any) -> None:
-        self.signal = number
-        signal.signal(number, signal.SIG_DFL)
-
-    def __call__(self) -> bool:
-        return bool(self.signal)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import signal
 import threading
 import time
 import uuid
@@ -123,7 +124,11 @@ def _work_from(once: str, spec: str, start: int, work: Work[Result]) -> Result:
 
 @cache
 def end_with_parent() -> None:
-    """Let this worker end when its parent is killed; Loky would leave it waiting for ever."""
+    """Let this worker end when its parent is killed; Loky would leave it waiting for ever.
+
+    Ctrl-C, which a terminal sends to the workers as well, is left to the parent.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = os.getppid()
 
     def watch() -> None:

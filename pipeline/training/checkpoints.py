@@ -1,22 +1,28 @@
-"""Checkpoints on disk: whole or absent, the newest few kept."""
+"""Checkpoints on disk: whole or absent, checksummed, and kept by what the configuration asks."""
 
 from __future__ import annotations
 
+import hashlib
 import json
+import math
+import os
 import re
-import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import tensorflow as tf
 
+from pipeline.config import RunConfig
 from pipeline.errors import UserError
 from savedmodels import atomic
 
 FOLDER = "checkpoints"
+_PREFIX = "images-"
+_DAMAGED = "damaged-"
 _STATE = "state.json"
+_MANIFEST = "manifest.json"
 _VARIABLES = "variables"
 
 
@@ -37,10 +43,17 @@ class Position:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A finished checkpoint on disk."""
+    """A finished checkpoint on disk.
+
+    Args:
+        folder: With the variables, `state.json`, and `manifest.json`: size and SHA-256 of both.
+        position: Where the run stood.
+        metrics: Of the step before it.
+    """
 
     folder: Path
     position: Position
+    metrics: Mapping[str, float]
 
     def restore(self, variables: Mapping[str, Any]) -> None:
         """Assign saved values to these variables; more may be saved than are asked for.
@@ -59,38 +72,159 @@ class Checkpoint:
             ) from error
 
 
-def save(run: Path, variables: Mapping[str, Any], position: Position, *, keep: int) -> Checkpoint:
-    """Write a checkpoint under `run`, then remove all but the newest `keep`.
+@dataclass(frozen=True)
+class Damaged:
+    """A checkpoint that is not as it was written.
+
+    Args:
+        folder: Where it was.
+        reason: What is wrong with it.
+    """
+
+    folder: Path
+    reason: str
+
+
+def save(
+    run: Path, variables: Mapping[str, Any], position: Position, metrics: Mapping[str, float]
+) -> Checkpoint:
+    """Write a checkpoint under `run`; when this returns it is on the disk.
 
     Raises:
         UserError: if it cannot be written, as on a full disk; earlier checkpoints stay.
     """
-    folder = run / FOLDER / f"images-{position.images_seen:09d}"
+    folder = run / FOLDER / f"{_PREFIX}{position.images_seen:09d}"
+    state = {**asdict(position), "metrics": dict(metrics)}
     try:
-        if folder.exists():  # Of a run that went back to an older one: the new one counts.
-            shutil.rmtree(folder)
         with atomic.new_folder(folder) as temporary:
             holder = tf.train.Checkpoint(variables=dict(variables))
             holder.write(str(temporary / _VARIABLES))
-            (temporary / _STATE).write_text(json.dumps(asdict(position)) + "\n")
+            (temporary / _STATE).write_text(json.dumps(state, indent=2) + "\n")
+            files = {file.name: _described(file) for file in sorted(temporary.iterdir())}
+            # No newline at the end: cut anywhere, it can be told.
+            (temporary / _MANIFEST).write_text(json.dumps({"files": files}, indent=2))
     except (OSError, tf.errors.OpError) as error:
         raise UserError(
             f"checkpoint {folder} cannot be written: {_reason(error)}. Earlier ones are kept"
         ) from error
-    for old in all_in(run)[:-keep]:
-        shutil.rmtree(old.folder)
-    return Checkpoint(folder, position)
+    return Checkpoint(folder, position, metrics)
+
+
+def prune(run: Path, settings: RunConfig) -> None:
+    """Remove the checkpoints that the configuration does not keep.
+
+    Raises:
+        UserError: if one cannot be removed.
+    """
+    saved = all_in(run)
+    kept = {checkpoint.folder for checkpoint in kept_of(saved, settings)}
+    for checkpoint in saved:
+        if checkpoint.folder not in kept:
+            try:
+                atomic.remove_folder(checkpoint.folder)
+            except OSError as error:
+                raise UserError(
+                    f"checkpoint {checkpoint.folder} cannot be removed: {_reason(error)}"
+                ) from error
+
+
+def kept_of(saved: Sequence[Checkpoint], settings: RunConfig) -> list[Checkpoint]:
+    """The checkpoints that are kept, of some in ascending order.
+
+    They are the newest `keep_checkpoints`; the first of every `keep_every_images`; and the one
+    whose metric `keep_best` is the least, or the greatest, the older of two that are equal.
+    """
+    kept = list(saved[-settings.keep_checkpoints :])
+    if settings.keep_every_images is not None:
+        firsts: dict[int, Checkpoint] = {}
+        for checkpoint in saved:
+            firsts.setdefault(
+                checkpoint.position.images_seen // settings.keep_every_images, checkpoint
+            )
+        firsts.pop(0, None)
+        kept += firsts.values()
+    if settings.keep_best is not None:
+        best = best_of(saved, settings.keep_best, settings.keep_best_mode)
+        kept += [best] if best else []
+    return [checkpoint for checkpoint in saved if checkpoint in kept]
+
+
+def best_of(
+    saved: Sequence[Checkpoint], metric: str, mode: Literal["min", "max"]
+) -> Checkpoint | None:
+    """The first checkpoint at which a metric was least, or greatest; None if none has it."""
+    sign = 1 if mode == "min" else -1
+    known = [c for c in saved if math.isfinite(c.metrics.get(metric, math.nan))]
+    return min(known, key=lambda checkpoint: sign * checkpoint.metrics[metric], default=None)
+
+
+def all_in(run: Path) -> list[Checkpoint]:
+    """Every checkpoint of a run whose state can be read, oldest first; none is verified."""
+    return [found for found in map(_read, _folders(run)) if isinstance(found, Checkpoint)]
+
+
+def newest(run: Path) -> tuple[Checkpoint | None, list[Damaged]]:
+    """The newest checkpoint that is as it was written, and the damaged ones that are newer.
+
+    Raises:
+        UserError: if there are checkpoints and every one is damaged.
+    """
+    damaged: list[Damaged] = []
+    for folder in reversed(_folders(run)):
+        found = _read(folder, verify=True)
+        if isinstance(found, Checkpoint):
+            return found, damaged
+        damaged.append(found)
+    if damaged:
+        raise UserError(
+            "a run goes on from a checkpoint that is whole. Received: "
+            + "; ".join(f"{each.folder}: {each.reason}" for each in damaged)
+        )
+    return None, []
+
+
+def put_aside(damaged: Damaged) -> None:
+    """Rename a damaged checkpoint to `damaged-…`: kept to be looked at, and never counted again."""
+    target = damaged.folder.with_name(_DAMAGED + damaged.folder.name)
+    if target.exists():
+        atomic.remove_folder(target)
+    os.rename(damaged.folder, target)
+    atomic.sync(target.parent)
+
+
+def _folders(run: Path) -> list[Path]:
+    # By number: from a thousand million images on, names are not in the order of their numbers.
+    named = re.compile(rf"{_PREFIX}(\d+)")
+    folders = [
+        (match, path) for path in (run / FOLDER).glob("*") if (match := named.fullmatch(path.name))
+    ]
+    return [path for _, path in sorted(folders, key=lambda each: int(each[0][1]))]
+
+
+def _read(folder: Path, *, verify: bool = False) -> Checkpoint | Damaged:
+    try:
+        if verify:
+            files = json.loads((folder / _MANIFEST).read_text())["files"]
+            for name in sorted({_STATE, *files}):
+                if _described(folder / name) != files[name]:
+                    return Damaged(folder, f"{name} is not what was written")
+        state = json.loads((folder / _STATE).read_text())
+        metrics = state.pop("metrics")
+        return Checkpoint(folder, Position(**state), metrics)
+    except OSError as error:
+        return Damaged(folder, f"{Path(error.filename or folder).name}: {error.strerror}")
+    except (ValueError, LookupError, TypeError, AttributeError):
+        return Damaged(folder, f"{_MANIFEST} or {_STATE} is not what was written")
+
+
+def _described(file: Path) -> dict[str, int | str]:
+    with file.open("rb") as stream:
+        return {
+            "bytes": file.stat().st_size,
+            "sha256": hashlib.file_digest(stream, "sha256").hexdigest(),
+        }
 
 
 def _reason(error: Exception) -> str:
     """The first line of an error, without TensorFlow's names for the place in its graph."""
     return re.sub(r"\{\{.*?\}\} ?| ?\[Op:.*?\]", "", str(error).splitlines()[0])
-
-
-def all_in(run: Path) -> list[Checkpoint]:
-    """Every finished checkpoint of a run, oldest first."""
-    folders = sorted((run / FOLDER).glob("images-*"))
-    return [
-        Checkpoint(folder, Position(**json.loads((folder / _STATE).read_text())))
-        for folder in folders
-    ]

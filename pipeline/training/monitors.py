@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+import os
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
+from tensorboard.backend.event_processing.event_file_loader import RawEventFileLoader
+from tensorboard.compat.proto.event_pb2 import Event
 
 from pipeline.config import Config
 from pipeline.data.dataset import dataset_for
 from pipeline.data.records import RecordSet
 from pipeline.grids import tile, write_png
+from pipeline.training.checkpoints import Damaged
 from pipeline.training.trainer import Listener, Moment
 from savedmodels import atomic
 from savedmodels.export import export
@@ -21,6 +25,8 @@ from savedmodels.signatures import latents_of_seeds, to_uint8
 
 SAMPLES = 64
 COLUMNS = 8
+_RECORD_FRAME = 16
+"""Bytes of a TFRecord beside its content: its length and two checksums."""
 
 
 def scalars_of(moment: Moment) -> dict[str, float]:
@@ -39,16 +45,18 @@ class JsonLines(Listener):
     """`metrics.jsonl`: one JSON object a line, ascending in `images_seen`.
 
     Args:
-        path: Of the file. Lines that a restart will write again are removed from it.
-        images_seen: Where the run starts or goes on.
+        path: Of the file.
     """
 
-    def __init__(self, path: Path, images_seen: int) -> None:
+    def __init__(self, path: Path) -> None:
         self._path = path
-        if path.exists():
-            lines = path.read_text().splitlines()
+
+    def started(self, images_seen: int, damaged: Sequence[Damaged]) -> None:
+        """Remove the lines that will be written again."""
+        if self._path.exists():
+            lines = self._path.read_bytes().decode(errors="replace").splitlines()
             kept = [line for line in lines if _images_of(line) <= images_seen]
-            atomic.write_file(path, "".join(f"{line}\n" for line in kept))
+            atomic.write_file(self._path, "".join(f"{line}\n" for line in kept))
 
     def logged(self, moment: Moment) -> None:
         """Append a line."""
@@ -115,20 +123,33 @@ class TensorBoard(Listener):
     def __init__(
         self, folder: Path, config: Config, records: RecordSet, samples: SampleImages
     ) -> None:
-        self._writer = tf.summary.create_file_writer(str(folder))
+        self._folder = folder
         self._config = config
         self._records = records
         self._samples = samples
+        self._writer: Any = None
+        self._new_phase: Moment | None = None
+
+    def started(self, images_seen: int, damaged: Sequence[Damaged]) -> None:
+        """Cut off the points that will be written again, and begin a file."""
+        for file in self._folder.glob("*tfevents*"):
+            _cut_events(file, images_seen)
+        self._writer = tf.summary.create_file_writer(str(self._folder))
 
     def phase_started(self, moment: Moment) -> None:
-        """Write the configuration and real images of the new size."""
-        phase = moment.progress.phase
+        """Write the configuration and real images of the new size with the next entry.
+
+        At this moment they would bear the step of a checkpoint, and stay when it is gone back to.
+        """
+        self._new_phase = moment
+
+    def _write_phase(self, start: Moment) -> None:
         batch = next(
             iter(
                 dataset_for(
                     self._records,
-                    phase,
-                    images_seen=moment.images_seen,
+                    start.progress.phase,
+                    images_seen=start.images_seen,
                     seed=self._config.run.seed,
                     mirror=self._config.data.mirror,
                     labels=False,
@@ -136,22 +157,40 @@ class TensorBoard(Listener):
             )
         )
         reals = tile(batch["images"][:SAMPLES], columns=COLUMNS)
-        with self._writer.as_default(step=moment.images_seen):
-            text = json.dumps(self._config.model_dump(mode="json"), indent=2)
-            tf.summary.text("config", f"```\n{text}\n```")
-            tf.summary.image("reals", reals[np.newaxis])
+        text = json.dumps(self._config.model_dump(mode="json"), indent=2)
+        tf.summary.text("config", f"```\n{text}\n```")
+        tf.summary.image("reals", reals[np.newaxis])
 
     def logged(self, moment: Moment) -> None:
         """Write every number."""
         with self._writer.as_default(step=moment.images_seen):
+            if self._new_phase is not None:
+                self._write_phase(self._new_phase)
+                self._new_phase = None
             for name, value in scalars_of(moment).items():
                 tf.summary.scalar(name, value)
+        # Now, as a kill after the next checkpoint would take it from the part that is gone on from.
+        self._writer.flush()
 
     def sampled(self, moment: Moment) -> None:
         """Write a sheet of fixed latents."""
         with self._writer.as_default(step=moment.images_seen):
             tf.summary.image("samples", self._samples.sheet(moment)[np.newaxis])
         self._writer.flush()
+
+
+def _cut_events(file: Path, images_seen: int) -> None:
+    """End a file of events, which are in the order of their steps, before those that come later.
+
+    TensorBoard's own mark of a restart is no help: `EventAccumulator` obeys it for none of the
+    events that TensorFlow 2 writes.
+    """
+    end = 0
+    for event in RawEventFileLoader(str(file)).Load():
+        if Event.FromString(event).step > images_seen:
+            break
+        end += len(event) + _RECORD_FRAME
+    os.truncate(file, end)
 
 
 class StageExports(Listener):

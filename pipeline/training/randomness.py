@@ -1,4 +1,4 @@
-"""Randomness as a function of (seed, purpose, images seen, replica), with no state to save."""
+"""Randomness as a function of (seed, purpose, images seen, sample), with no state to save."""
 
 from __future__ import annotations
 
@@ -19,8 +19,13 @@ class Purpose(IntEnum):
     PENALTY_MIX = 3
 
 
-def key(seed: int, purpose: Purpose, images_seen: Any, replica: Any) -> Any:
-    """The seed pair, int32 `(2,)`, of one draw in one step on one replica."""
+def key(seed: int, purpose: Purpose, images_seen: Any) -> Any:
+    """The seed pair, int32 `(2,)`, of one draw for the whole batch of one step.
+
+    The draw does not depend on the number of replicas: each draws for the global batch and takes
+    its share, `pipeline.training.replicas.share_of`.
+    """
     fold = tf.random.experimental.stateless_fold_in
     pair = tf.constant([seed, int(purpose)], tf.int32)
-    return fold(fold(pair, images_seen), tf.cast(replica, tf.int64))
+    # The zero was the number of the replica; without it runs would draw other numbers than before.
+    return fold(fold(pair, images_seen), tf.constant(0, tf.int64))

@@ -15,6 +15,7 @@ from pipeline.objectives import wgan_gp
 from pipeline.schedule import Phase
 from pipeline.training.average import decay_per_step, update_average
 from pipeline.training.randomness import Purpose, key
+from pipeline.training.replicas import share_of
 
 Metrics = dict[str, Any]
 
@@ -40,25 +41,26 @@ def make_step(
     scalars, averages over the global batch.
     """
     replicas = strategy.num_replicas_in_sync
-    per_replica = phase.batch_size // replicas
     decay = decay_per_step(config.optimizer, phase.batch_size)
 
     def replica_step(batch: Any, images_seen: Any, alpha: Any) -> Metrics:
         replica = tf.distribute.get_replica_context().replica_id_in_sync_group
 
-        def draw(purpose: Purpose) -> Any:
-            return key(config.run.seed, purpose, images_seen, replica)
+        def draw(purpose: Purpose, sampler: Callable[..., Any], *shape: int) -> Any:
+            everyone = sampler(
+                (phase.batch_size, *shape), key(config.run.seed, purpose, images_seen)
+            )
+            return share_of(everyone, replica, replicas)
 
         def generate(purpose: Purpose) -> Any:
-            shape = (per_replica, config.network.latent_size)
-            latents = tf.random.stateless_normal(shape, draw(purpose))
+            latents = draw(purpose, tf.random.stateless_normal, config.network.latent_size)
             return models.generator([latents, labels] if config.data.labels else latents)
 
         labels = batch["labels"]
         reals = scaled(batch["images"])
         if phase.fading:
             reals = fade_reals(reals, alpha)
-        weights = tf.random.stateless_uniform((per_replica, 1, 1, 1), draw(Purpose.PENALTY_MIX))
+        weights = draw(Purpose.PENALTY_MIX, tf.random.stateless_uniform, 1, 1, 1)
 
         critic_metrics = update_critic(
             config,

@@ -19,7 +19,8 @@ from pipeline.data.records import RecordSet
 from pipeline.errors import UserError
 from pipeline.schedule import Phase, Progress, Schedule
 from pipeline.training import checkpoints
-from pipeline.training.checkpoints import Position
+from pipeline.training.checkpoints import Damaged, Position
+from pipeline.training.replicas import in_order_of_replicas, make_strategy
 from pipeline.training.state import TrainingState, variables_of
 from pipeline.training.step import Metrics, PhaseModels, make_step
 
@@ -51,11 +52,19 @@ class Listener:
     Listeners override what they need.
     """
 
+    def started(self, images_seen: int, damaged: Sequence[Damaged]) -> None:
+        """Training begins, or goes on from a checkpoint; all that comes later will come again.
+
+        Args:
+            images_seen: The run's clock.
+            damaged: Newer checkpoints, which are not as they were written and have been put aside.
+        """
+
     def phase_started(self, moment: Moment) -> None:
         """A phase begins, or goes on after a restart."""
 
     def logged(self, moment: Moment) -> None:
-        """`run.log_images` have passed."""
+        """`run.log_images` have passed, or a phase has ended."""
 
     def sampled(self, moment: Moment) -> None:
         """`run.sample_images` have passed, or a phase has ended."""
@@ -65,32 +74,6 @@ class Listener:
 
     def saved(self, moment: Moment, folder: Path) -> None:
         """A checkpoint has been written."""
-
-
-def make_strategy(config: Config) -> tf.distribute.Strategy:
-    """The `tf.distribute` strategy of a configuration.
-
-    Raises:
-        UserError: if a batch does not divide by its replicas, or a replica's share by the group of
-            the minibatch standard deviation.
-    """
-    if config.run.strategy == "one_device":
-        strategy: tf.distribute.Strategy = tf.distribute.OneDeviceStrategy(
-            tf.config.list_logical_devices()[-1].name
-        )
-    else:
-        devices = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
-        strategy = tf.distribute.MirroredStrategy([device.name for device in devices])
-    replicas = strategy.num_replicas_in_sync
-    for phase in config.schedule.build().phases:
-        share, rest = divmod(phase.batch_size, replicas)
-        if rest or share % min(config.network.stddev_group, max(share, 1)):
-            raise UserError(
-                "`schedule.batch_size` must divide by the replicas, and each replica's share by "
-                f"`network.stddev_group`. Received: {phase.batch_size} at {phase.resolution} px, "
-                f"{replicas} replicas, group {config.network.stddev_group}"
-            )
-    return strategy
 
 
 class Trainer:
@@ -121,12 +104,17 @@ class Trainer:
     def train(self, stop: Callable[[], bool] = lambda: False) -> Position:
         """Train until the schedule ends or `stop()` is true after a step; then save.
 
+        `stop()` is called before a phase and after each step.
+
         Raises:
             UserError: if a loss, gradient or weight is not finite, or a checkpoint cannot be
-                written; the last good checkpoint stays.
+                written; the last good checkpoint stays. If every checkpoint is damaged, or
+                `run.keep_best` is no metric.
         """
-        position, models = self._resume()
+        position, models, damaged = self._resume()
         clock = _Clock(position.seconds)
+        if position.images_seen < self._schedule.total_images:
+            self._tell("started", position.images_seen, damaged)
         while position.images_seen < self._schedule.total_images and not stop():
             progress = self._schedule.at(position.images_seen)
             if models is None or progress.index != position.phase:
@@ -135,14 +123,15 @@ class Trainer:
             position = self._train_phase(models, position, clock, stop)
         return position
 
-    def _resume(self) -> tuple[Position, PhaseModels | None]:
-        saved = checkpoints.all_in(self._run)
-        if not saved:
-            return Position(0, 0, 0.0), None
-        position = saved[-1].position
-        models = self._state.models_for(self._schedule.phases[position.phase])
-        saved[-1].restore(variables_of(models))
-        return position, models
+    def _resume(self) -> tuple[Position, PhaseModels | None, list[Damaged]]:
+        saved, damaged = checkpoints.newest(self._run)
+        if saved is None:
+            return Position(0, 0, 0.0), None, damaged
+        models = self._state.models_for(self._schedule.phases[saved.position.phase])
+        saved.restore(variables_of(models))
+        for each in damaged:
+            checkpoints.put_aside(each)
+        return saved.position, models, damaged
 
     def _train_phase(
         self, models: PhaseModels, position: Position, clock: _Clock, stop: Callable[[], bool]
@@ -166,6 +155,7 @@ class Trainer:
                 tf.constant(images_seen, tf.int64),
                 tf.constant(progress.alpha, tf.float32),
             )
+            _require_known(run.keep_best, metrics)
             images_seen += phase.batch_size
             clock.tick(phase.batch_size)
             done = images_seen >= self._schedule.total_images
@@ -174,8 +164,10 @@ class Trainer:
             leaving = phase_ended or stop()
             due = partial(_crossed, images_seen - phase.batch_size, images_seen)
             with clock.paused():
-                if due(run.log_images) or leaving:
+                if due(run.log_images) or due(run.checkpoint_images) or leaving:
                     _require_finite(metrics, images_seen)
+                # Not where a run is stopped: it leaves the entries of one that never was.
+                if due(run.log_images) or phase_ended:
                     self._tell("logged", moment())
                     clock.restart_rate()
                 if due(run.sample_images) or phase_ended:
@@ -191,18 +183,24 @@ class Trainer:
 
     def _batches(self, phase: Phase, images_seen: int) -> Any:
         data = self._config.data
-        return self._strategy.experimental_distribute_dataset(
-            dataset_for(
-                self._records,
-                phase,
-                images_seen=images_seen,
-                seed=self._config.run.seed,
-                mirror=data.mirror,
-                labels=data.labels,
-                cache=data.cache,
-                servers=data.servers,
-            )
+        batches = dataset_for(
+            self._records,
+            phase,
+            images_seen=images_seen,
+            seed=self._config.run.seed,
+            mirror=data.mirror,
+            labels=data.labels,
+            cache=data.cache,
+            servers=data.servers,
         )
+        replicas = self._strategy.num_replicas_in_sync
+        if replicas > 1:
+            batches = batches.map(
+                lambda batch: {
+                    name: in_order_of_replicas(samples, replicas) for name, samples in batch.items()
+                }
+            )
+        return self._strategy.experimental_distribute_dataset(batches)
 
     def _next(self, batches: Any) -> Any:
         try:
@@ -217,7 +215,7 @@ class Trainer:
                 raise
             raise UserError(
                 "servers must run as long as a run does: start them again, and the run with "
-                f"--resume. Received: {', '.join(self._config.data.servers)} "
+                f"--resume auto. Received: {', '.join(self._config.data.servers)} "
                 f"({error.message.splitlines()[0]})"
             ) from error
 
@@ -226,8 +224,8 @@ class Trainer:
         for name, value in variables.items():
             if value.dtype.is_floating and not bool(tf.reduce_all(tf.math.is_finite(value))):
                 raise UserError(_NOT_FINITE.format(name, position.images_seen))
-        keep = self._config.run.keep_checkpoints
-        checkpoint = checkpoints.save(self._run, variables, position, keep=keep)
+        checkpoint = checkpoints.save(self._run, variables, position, moment.metrics)
+        checkpoints.prune(self._run, self._config.run)
         self._tell("saved", moment, checkpoint.folder)
 
     def _tell(self, event: str, *details: Any) -> None:
@@ -243,6 +241,13 @@ _NOT_FINITE = (
 
 def _crossed(before: int, after: int, every: int) -> bool:
     return before // every != after // every
+
+
+def _require_known(metric: str | None, metrics: Metrics) -> None:
+    if metric is not None and metric not in metrics:
+        raise UserError(
+            f"`run.keep_best` must be one of {', '.join(sorted(metrics))}. Received: {metric}"
+        )
 
 
 def _require_finite(metrics: Metrics, images_seen: int) -> None:
@@ -284,4 +289,5 @@ class _Clock:
     def paused(self) -> Iterator[None]:
         start = time.monotonic()
         yield
-        self._pauses += time.monotonic() - start
+        # A rate that was started anew in between counts from then on.
+        self._pauses += time.monotonic() - max(start, self._started or start)

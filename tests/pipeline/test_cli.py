@@ -148,15 +148,56 @@ def test_a_finished_run_can_be_resumed_and_has_nothing_to_do(
     growgan: Growgan, workspace: Path
 ) -> None:
     records = f"data.records={workspace / 'records'}"
-    result = growgan("train", *TINY, "--set", records, "--out", workspace / "run", "--resume")
+    result = growgan(
+        "train", *TINY, "--set", records, "--out", workspace / "run", "--resume", "auto"
+    )
     assert result.status == 0
+    assert "The run is finished: 256 images." in result.out
     assert "SavedModel" in result.out
+
+
+def test_a_run_that_must_be_there_is_missed(
+    growgan: Growgan, workspace: Path, tmp_path: Path
+) -> None:
+    records = f"data.records={workspace / 'records'}"
+    out = tmp_path / "run"
+    result = growgan("train", *TINY, "--set", records, "--out", out, "--resume", "must")
+    assert result.status == 2
+    assert f"`--resume must` needs a run in `--out`. Received: {out}, which" in result.err
+    assert not out.exists()
+
+
+def test_two_processes_do_not_train_one_run(growgan: Growgan, workspace: Path) -> None:
+    from pipeline.run_folder import RunFolder
+
+    command = ["train", *TINY, "--set", f"data.records={workspace / 'records'}"]
+    with RunFolder(workspace / "run").alone():
+        result = growgan(*command, "--out", workspace / "run", "--resume", "auto")
+    assert result.status == 2
+    assert "a run is trained by one process at a time" in result.err
+    assert result.err.count("\n") == 1
+
+
+def test_a_damaged_newest_checkpoint_is_not_drawn_from(
+    growgan: Growgan, workspace: Path, tmp_path: Path
+) -> None:
+    import shutil
+
+    run = tmp_path / "run"
+    shutil.copytree(workspace / "run", run)
+    newest = max((run / "checkpoints").glob("images-*"))
+    (newest / "variables.index").write_bytes(b"")
+    result = growgan("generate", run, "--out", tmp_path / "grid.png")
+    assert result.status == 2
+    assert "`growgan train --resume auto` goes back to the one before" in result.err
+    assert f"Received: {newest}: variables.index is not what was written" in result.err
+    assert not (tmp_path / "grid.png").exists()
 
 
 def test_sigterm_saves_and_resume_goes_on_to_the_same_end(workspace: Path) -> None:
     run = workspace / "interrupted"
     command = [sys.executable, "-u", "-m", "pipeline.cli", "train", *TINY, "--out", str(run)]
-    command += ["--set", f"data.records={workspace / 'records'}", "--resume"]
+    command += ["--set", f"data.records={workspace / 'records'}", "--resume", "auto"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         for line in process.stdout:
@@ -165,7 +206,7 @@ def test_sigterm_saves_and_resume_goes_on_to_the_same_end(workspace: Path) -> No
                 break
         rest = process.stdout.read()
     assert process.returncode == 128 + signal.SIGTERM
-    assert "Stopped and saved" in rest
+    assert "Stopped after" in rest
     assert "--resume" in rest
     assert any((run / "checkpoints").glob("images-*"))
     assert not (run / "savedmodels" / "8x8").exists()
@@ -185,7 +226,7 @@ def test_resuming_with_another_configuration_lists_what_differs(
     run = workspace / "run"
     result = growgan(
         "train", *TINY, "--set", f"data.records={workspace / 'records'}", "--out", run,
-        "--resume", "--set", "run.seed=9", "--set", "network.latent_size=16",
+        "--resume", "auto", "--set", "run.seed=9", "--set", "network.latent_size=16",
     )  # fmt: skip
     assert result.status == 2
     assert "network.latent_size: 8 → 16; run.seed: 0 → 9" in result.err
@@ -223,6 +264,10 @@ def _folder_with(tmp_path: Path, *names: str) -> Path:
         (["train", "--config", "quickstart", "--set", "schedule.batch_size=10"],
          "must be a multiple of `network.stddev_group`"),
         (["train", "--config", "progan-mnist32"], "must be named with --data"),
+        (["train", "--config", "quickstart", "--time-limit", "soon"],
+         "`--time-limit` must be a time such as 90s, 30m, 1h30m, or 1:30:00 as in Slurm."),
+        (["train", "--config", "quickstart", "--set", "run.replicas=2"],
+         "`run.replicas` needs a `run.strategy` of several devices. Received: 2 and one_device"),
         (["train", "--config", "quickstart", "--data", "/no/such/folder"],
          "'/no/such/folder', which does not exist"),
         (["generate", "/no/such/run"], "a run folder holds a config.yaml. Received: /no/such/run"),
@@ -282,11 +327,13 @@ def test_a_start_that_was_killed_can_be_repeated(
     growgan: Growgan, workspace: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "manifest.json").write_text("{}")
+    (tmp_path / ".config.yaml.0123abcd.tmp").write_text("half")
     records = f"data.records={workspace / 'records'}"
     short = ["schedule.resolution=4", "schedule.hold_images=8"]
     command = ["train", *TINY, "--set", records, "--out", tmp_path]
     assert growgan(*command, *(word for key in short for word in ("--set", key))).status == 0
     assert json.loads((tmp_path / "manifest.json").read_text())["images_seen"] == 8
+    assert not list(tmp_path.rglob(".*.tmp"))
 
 
 def test_a_place_that_cannot_be_written_is_refused(

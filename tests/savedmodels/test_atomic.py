@@ -1,4 +1,4 @@
-"""Files and folders that appear whole or not at all."""
+"""Files and folders that appear, and vanish, whole or not at all."""
 
 from __future__ import annotations
 
@@ -62,3 +62,54 @@ def test_an_existing_folder_is_not_replaced(tmp_path: Path) -> None:
     path.mkdir()
     with pytest.raises(FileExistsError, match="exists already"), atomic.new_folder(path):
         pytest.fail("the block must not run")
+
+
+def test_all_of_a_new_folder_is_on_the_disk_before_it_has_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[Path] = []
+    path = tmp_path / "very" / "deep" / "1"
+
+    def note(file: Path) -> None:
+        assert file == path.parent or not path.exists()
+        synced.append(file)
+
+    monkeypatch.setattr(atomic, "sync", note)
+    with atomic.new_folder(path) as temporary:
+        (temporary / "inner").mkdir()
+        (temporary / "inner" / "file").write_text("x")
+    within = {temporary, temporary / "inner", temporary / "inner" / "file"}
+    # The folders in which new names appeared count as well.
+    assert set(synced) == within | {tmp_path, tmp_path / "very", path.parent}
+    assert synced[-1] == path.parent
+
+
+def test_a_removed_folder_never_stands_there_in_part(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "1"
+    path.mkdir()
+    (path / "file").write_text("x")
+
+    def killed(_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("shutil.rmtree", killed)
+        with pytest.raises(KeyboardInterrupt):
+            atomic.remove_folder(path)
+    [remains] = tmp_path.iterdir()
+    assert remains.name.startswith(".1.")
+    atomic.remove_remains(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_only_remains_are_removed(tmp_path: Path) -> None:
+    kept = [tmp_path / name for name in (".lock", "x.tmp", ".mine.tmp", ".a.12345678.tmp.txt")]
+    for path in kept:
+        path.write_text("x")
+    deep = tmp_path / "deep"
+    (deep / ".a.0123abcd.tmp" / "inner").mkdir(parents=True)
+    (deep / ".b.png.0123abcd.tmp").write_text("x")
+    atomic.remove_remains(tmp_path)
+    assert sorted(tmp_path.rglob("*")) == sorted([*kept, deep])

@@ -1,16 +1,20 @@
-"""Checkpoints: whole or absent, and never lost to a failed write."""
+"""Checkpoints: whole or absent, verified, and never lost to a failed write."""
 
 from __future__ import annotations
 
+import json
 import resource
-from collections.abc import Iterator
+import shutil
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
+from pipeline.config import RunConfig
 from pipeline.errors import UserError
 from pipeline.training import checkpoints
 from pipeline.training.checkpoints import Position
@@ -20,8 +24,12 @@ def variables(value: float, size: int = 1000) -> dict[str, tf.Variable]:
     return {"layer/kernel": tf.Variable(tf.fill((size,), value)), "step": tf.Variable(3)}
 
 
-def save(run: Path, images: int, value: float = 0.0, keep: int = 10) -> checkpoints.Checkpoint:
-    return checkpoints.save(run, variables(value), Position(images, 0, 1.5), keep=keep)
+def save(run: Path, images: int, value: float = 0.0, **metrics: float) -> checkpoints.Checkpoint:
+    return checkpoints.save(run, variables(value), Position(images, 0, 1.5), metrics)
+
+
+def images_of(saved: Sequence[checkpoints.Checkpoint]) -> list[int]:
+    return [checkpoint.position.images_seen for checkpoint in saved]
 
 
 @contextmanager
@@ -53,8 +61,141 @@ def test_a_part_can_be_restored(tmp_path: Path) -> None:
 
 def test_the_newest_are_kept_in_order(tmp_path: Path) -> None:
     for images in (8, 16, 24, 1_000_000_000):
-        save(tmp_path, images, keep=2)
-    assert [c.position.images_seen for c in checkpoints.all_in(tmp_path)] == [24, 1_000_000_000]
+        save(tmp_path, images)
+        checkpoints.prune(tmp_path, RunConfig(keep_checkpoints=2))
+    assert images_of(checkpoints.all_in(tmp_path)) == [24, 1_000_000_000]
+    assert len(list((tmp_path / checkpoints.FOLDER).iterdir())) == 2
+
+
+@pytest.mark.parametrize(
+    ("settings", "kept"),
+    [
+        ({"keep_checkpoints": 1}, [100]),
+        ({"keep_checkpoints": 3}, [80, 90, 100]),
+        ({"keep_checkpoints": 99}, [*range(10, 101, 10)]),
+        # The first at or after each multiple, as a batch may step over it.
+        ({"keep_checkpoints": 1, "keep_every_images": 25}, [30, 50, 80, 100]),
+        ({"keep_checkpoints": 1, "keep_every_images": 30}, [30, 60, 90, 100]),
+        ({"keep_checkpoints": 1, "keep_every_images": 1000}, [100]),
+        ({"keep_checkpoints": 1, "keep_best": "loss"}, [40, 100]),
+        ({"keep_checkpoints": 1, "keep_best": "loss", "keep_best_mode": "max"}, [20, 100]),
+        ({"keep_checkpoints": 1, "keep_best": "fid"}, [50, 100]),
+        ({"keep_checkpoints": 1, "keep_best": "absent"}, [100]),
+        (
+            {"keep_checkpoints": 2, "keep_best": "loss", "keep_every_images": 60},
+            [40, 60, 90, 100],
+        ),
+    ],
+)
+def test_policies_add_up_and_choose_the_same_at_once_or_one_by_one(
+    tmp_path: Path, settings: dict[str, Any], kept: list[int]
+) -> None:
+    chosen = RunConfig(**settings)
+    losses = dict(zip(range(10, 101, 10), (5, 9, 8, 1, 7, 9, 1, 6, 2, 3), strict=True))
+    scores = {50: 2.0, 80: 3.0, 60: float("nan")}  # measured now and then
+
+    def metrics(images: int) -> dict[str, float]:
+        scored = {"fid": scores[images]} if images in scores else {}
+        return {"loss": float(losses[images]), **scored}
+
+    for images in losses:
+        save(tmp_path / "at once", images, **metrics(images))
+        save(tmp_path / "one by one", images, **metrics(images))
+        checkpoints.prune(tmp_path / "one by one", chosen)
+    checkpoints.prune(tmp_path / "at once", chosen)
+    for run in ("at once", "one by one"):
+        saved = checkpoints.all_in(tmp_path / run)
+        assert images_of(saved) == kept, run
+        assert all(each.metrics["loss"] == losses[each.position.images_seen] for each in saved)
+
+
+def test_a_checkpoint_names_the_size_and_hash_of_its_files(tmp_path: Path) -> None:
+    import hashlib
+
+    folder = save(tmp_path, 8).folder
+    files = json.loads((folder / "manifest.json").read_text())["files"]
+    assert files == {
+        file.name: {
+            "bytes": file.stat().st_size,
+            "sha256": hashlib.sha256(file.read_bytes()).hexdigest(),
+        }
+        for file in folder.iterdir()
+        if file.name != "manifest.json"
+    }
+    assert {"state.json", "variables.index"} < set(files)
+
+
+def _flip(file: Path) -> None:
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(content)
+
+
+def _shorten(file: Path) -> None:
+    file.write_bytes(file.read_bytes()[:-1])
+
+
+def _empty(file: Path) -> None:
+    file.write_bytes(b"")
+
+
+@pytest.mark.parametrize("harm", [_flip, _shorten, _empty, Path.unlink])
+@pytest.mark.parametrize("name", ["state.json", "manifest.json", "variables.index", "variables.d"])
+def test_any_damage_is_seen_and_the_one_before_is_the_newest(
+    tmp_path: Path, name: str, harm: Callable[[Path], None]
+) -> None:
+    good = save(tmp_path, 8)
+    bad = save(tmp_path, 16)
+    [file] = bad.folder.glob(f"{name}*")
+    harm(file)
+    found, [damaged] = checkpoints.newest(tmp_path)
+    assert found == good
+    assert damaged.folder == bad.folder
+    assert "\n" not in damaged.reason
+    # A manifest that is damaged may speak ill of the others.
+    assert name.partition(".")[0] in damaged.reason or name == "manifest.json"
+    checkpoints.put_aside(damaged)
+    assert checkpoints.newest(tmp_path) == (good, [])
+    assert checkpoints.all_in(tmp_path) == [good]
+    aside = tmp_path / checkpoints.FOLDER / "damaged-images-000000016"
+    assert aside.is_dir()
+    # Again, after the run has come there a second time.
+    save(tmp_path, 16)
+    harm(next(bad.folder.glob(f"{name}*")))
+    _, [again] = checkpoints.newest(tmp_path)
+    checkpoints.put_aside(again)
+    assert checkpoints.newest(tmp_path) == (good, [])
+
+
+def test_several_damaged_ones_are_passed_over(tmp_path: Path) -> None:
+    good, *bad = (save(tmp_path, images) for images in (8, 16, 24))
+    for each in bad:
+        shutil.rmtree(each.folder)
+        each.folder.mkdir()
+    found, damaged = checkpoints.newest(tmp_path)
+    assert found == good
+    assert [each.folder for each in damaged] == [bad[1].folder, bad[0].folder]
+
+
+def test_a_run_whose_checkpoints_are_all_damaged_does_not_start_over(tmp_path: Path) -> None:
+    for images in (8, 16):
+        _flip(next(save(tmp_path, images).folder.glob("variables.d*")))
+    for _ in range(2):
+        with pytest.raises(UserError, match=r"whole. Received: .*-000000016: .*; .*08: ") as caught:
+            checkpoints.newest(tmp_path)
+        assert "\n" not in str(caught.value)
+
+
+def test_a_run_without_checkpoints_has_no_newest(tmp_path: Path) -> None:
+    assert checkpoints.newest(tmp_path) == (None, [])
+
+
+def test_what_a_kill_leaves_is_no_checkpoint(tmp_path: Path) -> None:
+    good = save(tmp_path, 8)
+    folder = tmp_path / checkpoints.FOLDER
+    shutil.copytree(good.folder, folder / ".images-000000016.0123abcd.tmp")
+    assert checkpoints.newest(tmp_path) == (good, [])
+    assert checkpoints.all_in(tmp_path) == [good]
 
 
 def test_a_full_disk_leaves_the_earlier_checkpoint_and_no_part_of_the_new(tmp_path: Path) -> None:

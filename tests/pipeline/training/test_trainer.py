@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +15,11 @@ import tensorflow as tf
 from pipeline.config import Config
 from pipeline.data.prepare import records_for
 from pipeline.errors import UserError
-from pipeline.training import checkpoints
-from pipeline.training.checkpoints import Position
+from pipeline.training import checkpoints, trainer
+from pipeline.training.checkpoints import Damaged, Position
 from pipeline.training.monitors import JsonLines, SampleImages, SampleSheets, TensorBoard
-from pipeline.training.trainer import Listener, Moment, Trainer, make_strategy
+from pipeline.training.replicas import make_strategy
+from pipeline.training.trainer import Listener, Moment, Trainer
 
 
 class Recorder(Listener):
@@ -29,6 +29,11 @@ class Recorder(Listener):
         self.phases: list[tuple[str, int]] = []
         self.stages: list[tuple[int, int]] = []
         self.logged_at: list[int] = []
+        self.rates: list[float] = []
+        self.starts: list[tuple[int, list[Path]]] = []
+
+    def started(self, images_seen: int, damaged: Sequence[Damaged]) -> None:
+        self.starts.append((images_seen, [each.folder for each in damaged]))
 
     def phase_started(self, moment: Moment) -> None:
         self.phases.append((moment.progress.phase.name, moment.images_seen))
@@ -38,6 +43,7 @@ class Recorder(Listener):
 
     def logged(self, moment: Moment) -> None:
         self.logged_at.append(moment.images_seen)
+        self.rates.append(moment.images_per_second)
 
 
 def train(
@@ -71,7 +77,7 @@ def assert_same(one: Path, other: Path) -> None:
 @pytest.fixture(scope="module")
 def uninterrupted(tiny: Callable[..., Config], tmp_path_factory: pytest.TempPathFactory) -> Path:
     run = tmp_path_factory.mktemp("uninterrupted")
-    train(tiny(), run)
+    train(tiny(), run, JsonLines(run / "metrics.jsonl"))
     return run
 
 
@@ -86,7 +92,10 @@ def test_a_run_goes_through_its_phases_and_ends(
     assert position.images_seen == 256
     assert recorder.logged_at[:3] == [16, 32, 48]
     assert recorder.logged_at[-1] == 256
-    assert train(tiny(), tmp_path) == position  # nothing is left to do
+    assert recorder.starts == [(0, [])]
+    assert min(recorder.rates) >= 0.0
+    assert train(tiny(), tmp_path, recorder) == position  # nothing is left to do
+    assert recorder.starts == [(0, [])]
 
 
 @pytest.mark.parametrize("steps", [9, 15, 29])
@@ -98,16 +107,71 @@ def test_a_resumed_run_equals_an_uninterrupted_one_bit_for_bit(
     recorder = Recorder()
     train(tiny(), tmp_path, recorder)
     assert recorder.phases[0][1] == steps * 8
+    assert recorder.starts == [(steps * 8, [])]
     assert_same(tmp_path, uninterrupted)
 
 
 def test_a_run_stopped_again_and_again_is_still_the_same(
     tiny: Callable[..., Config], uninterrupted: Path, tmp_path: Path
 ) -> None:
-    for steps in (2, 8, 5, 7):
-        train(tiny(), tmp_path, stop_after=steps)
-    train(tiny(), tmp_path)
+    log = tmp_path / "metrics.jsonl"
+    for steps in (2, 8, 5, 7, None):
+        train(tiny(), tmp_path, JsonLines(log), stop_after=steps)
     assert_same(tmp_path, uninterrupted)
+    # Nor does its log show where it was stopped.
+    entries, expected = (
+        [json.loads(line)["images_seen"] for line in file.read_text().splitlines()]
+        for file in (log, uninterrupted / "metrics.jsonl")
+    )
+    assert entries == expected
+
+
+def test_a_damaged_newest_checkpoint_is_passed_over_and_the_end_is_the_same(
+    tiny: Callable[..., Config], uninterrupted: Path, tmp_path: Path
+) -> None:
+    train(tiny(), tmp_path, stop_after=20)
+    *_, before, newest = checkpoints.all_in(tmp_path)
+    (newest.folder / "variables.index").write_bytes(b"")
+    recorder = Recorder()
+    train(tiny(), tmp_path, recorder)
+    assert recorder.starts == [(before.position.images_seen, [newest.folder])]
+    assert recorder.phases[0][1] == before.position.images_seen
+    assert_same(tmp_path, uninterrupted)
+
+
+def test_a_run_without_a_whole_checkpoint_does_not_start_over(
+    tiny: Callable[..., Config], tmp_path: Path
+) -> None:
+    train(tiny(), tmp_path, stop_after=1)
+    [only] = checkpoints.all_in(tmp_path)
+    (only.folder / "state.json").write_text("{}")
+    with pytest.raises(UserError, match="a checkpoint that is whole"):
+        train(tiny(), tmp_path)
+
+
+@pytest.mark.parametrize("labels", [False, True])
+def test_every_batch_and_clock_after_a_restart_is_that_of_an_uninterrupted_run(
+    tiny: Callable[..., Config], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, labels: bool
+) -> None:
+    """Order, flips and labels; draws follow from the clock, which is looked at here."""
+    seen: list[tuple[Any, ...]] = []
+
+    def recording(*_: Any) -> Callable[..., dict[str, Any]]:
+        def step(batch: Any, images_seen: Any, alpha: Any) -> dict[str, Any]:
+            content = batch["images"].numpy().tobytes(), batch["labels"].numpy().tobytes()
+            seen.append((*content, int(images_seen), float(alpha)))
+            return {"loss": 0.0}
+
+        return step
+
+    monkeypatch.setattr(trainer, "make_step", recording)
+    config = tiny(data={"labels": labels, "mirror": True})
+    train(config, tmp_path / "whole")
+    whole, seen[:] = list(seen), []
+    for steps in (1, 7, 2, 0, 5, None):
+        train(config, tmp_path / "parts", stop_after=steps)
+    assert seen == whole
+    assert len({images for images, *_ in whole}) == 32
 
 
 def test_another_seed_gives_another_run(
@@ -146,51 +210,19 @@ def test_a_batch_that_does_not_divide_is_refused_before_the_run(
         make_strategy(tiny(run={"strategy": "mirrored"}))
 
 
-MIRRORED = """
-import json, sys
-import tensorflow as tf
-cpu = tf.config.list_physical_devices("CPU")[0]
-tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
-from pathlib import Path
-from pipeline.config import Config
-from pipeline.data.prepare import records_for
-from pipeline.training.monitors import StageExports
-from pipeline.training.trainer import Trainer
-config = Config.model_validate_json(sys.argv[1])
-records = records_for(config.data, config.schedule.build().resolutions)
-run = Path(sys.argv[2])
-exports = StageExports(run / "savedmodels", lambda moment: {}, lambda folder: None)
-trainer = Trainer(config, records, run, [exports])
-calls = iter(range(1000))
-stop_after = int(sys.argv[3])
-print(json.dumps(trainer.train(lambda: next(calls) >= stop_after).images_seen))
-"""
-
-
-@pytest.mark.slow
-def test_two_replicas_train_through_growth_and_resume(
+def test_the_best_checkpoint_is_kept_and_an_unknown_metric_named(
     tiny: Callable[..., Config], tmp_path: Path
 ) -> None:
-    config = tiny(run={"strategy": "mirrored"}).model_dump_json()
-
-    def in_a_process(run: str, stop_after: int) -> int:
-        command = [sys.executable, "-c", MIRRORED, config, str(tmp_path / run), str(stop_after)]
-        result = subprocess.run(command, capture_output=True, text=True, check=True)
-        return int(result.stdout.splitlines()[-1])
-
-    assert in_a_process("whole", 1000) == 256
-    assert in_a_process("parts", 12) == 96
-    assert in_a_process("parts", 1000) == 256
-    assert_same(tmp_path / "whole", tmp_path / "parts")
-    latents = tf.random.stateless_normal((16, 8), (0, 0))
-    whole, parts = (
-        tf.saved_model.load(str(tmp_path / run / "savedmodels" / "8x8" / "256"))
-        for run in ("whole", "parts")
-    )
-    np.testing.assert_array_equal(
-        whole.signatures["serving_uint8"](latents=latents)["images"],
-        parts.signatures["serving_uint8"](latents=latents)["images"],
-    )
+    kept = {"checkpoint_images": 16, "keep_checkpoints": 1, "keep_best": "generator_loss"}
+    log = tmp_path / "metrics.jsonl"
+    train(tiny(run=kept), tmp_path, JsonLines(log))
+    # The metrics of a checkpoint are those of its step, and so are those of the entry there.
+    entries = [json.loads(line) for line in log.read_text().splitlines()]
+    best = min(entries, key=lambda entry: entry["generator_loss"])
+    saved = [checkpoint.position.images_seen for checkpoint in checkpoints.all_in(tmp_path)]
+    assert saved == sorted({best["images_seen"], 256})
+    with pytest.raises(UserError, match=r"`run.keep_best` must be one of critic_.*eived: fid$"):
+        train(tiny(run={"keep_best": "fid"}), tmp_path / "other")
 
 
 def test_a_damaged_record_stops_a_run_in_one_line(
@@ -218,7 +250,7 @@ def test_a_run_leaves_metrics_samples_and_event_files(
     samples = SampleImages(config, 10 if labels else 0)
     log = tmp_path / "metrics.jsonl"
     listeners = [
-        JsonLines(log, 0),
+        JsonLines(log),
         SampleSheets(tmp_path / "samples", samples),
         TensorBoard(tmp_path / "tensorboard", config, records, samples),
     ]
@@ -252,9 +284,44 @@ def test_a_run_leaves_metrics_samples_and_event_files(
     ]
 
 
-def test_lines_that_a_restart_writes_again_are_removed(tmp_path: Path) -> None:
+@pytest.mark.parametrize("images_seen", [0, 16])
+@pytest.mark.parametrize("torn", ['{"images_se', "\xff\xfe", "", "[]", "null"])
+def test_lines_that_a_restart_writes_again_are_removed(
+    tmp_path: Path, images_seen: int, torn: str
+) -> None:
     log = tmp_path / "metrics.jsonl"
     lines: list[Any] = [json.dumps({"images_seen": images}) for images in (8, 16, 24)]
-    log.write_text("\n".join([*lines, '{"images_se']))
-    JsonLines(log, 16)
-    assert log.read_text().splitlines() == lines[:2]
+    log.write_bytes("\n".join([*lines, torn]).encode("latin-1"))
+    JsonLines(log).started(images_seen, [])
+    assert log.read_text().splitlines() == lines[: images_seen // 8]
+
+
+def test_points_that_a_restart_writes_again_are_removed(
+    tiny: Callable[..., Config], tmp_path: Path
+) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    config = tiny()
+    records = records_for(config.data, config.schedule.build().resolutions)
+    folder = tmp_path / "tensorboard"
+
+    def points() -> list[int]:
+        events = EventAccumulator(str(folder), size_guidance={"tensors": 0}).Reload()
+        return [event.step for event in events.Tensors("critic_loss")]
+
+    def writer() -> TensorBoard:
+        return TensorBoard(folder, config, records, SampleImages(config, 0))
+
+    train(config, tmp_path, writer(), stop_after=20)
+    before = points()
+    assert before == [16, 32, 48, 64, 72, 80, 96, 112, 128, 144, 160]
+    [file] = folder.iterdir()
+    file.write_bytes(file.read_bytes() + b"torn off by a kill")
+    *_, saved, newest = checkpoints.all_in(tmp_path)
+    assert saved.position.images_seen == 128
+    shutil.rmtree(newest.folder)
+    train(config, tmp_path, writer(), stop_after=2)
+    assert points() == [*before[:-2], 144]
+    train(config, tmp_path, writer())
+    # Each once, and those of a run that was never stopped.
+    assert points() == [*before, 176, 192, 208, 224, 240, 256]

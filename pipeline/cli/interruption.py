@@ -1,0 +1,74 @@
+"""Ctrl-C, SIGTERM and the time limit: how a run is told to stop, and the exit status it gives."""
+
+from __future__ import annotations
+
+import re
+import signal
+from typing import Any
+
+from pipeline.errors import UserError
+
+TIME_LIMIT_STATUS = 75
+"""`EX_TEMPFAIL` of sysexits.h: come again."""
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_UNITS = re.compile(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?")
+_CLOCK = re.compile(r"(?:(\d+)-)?(?:(\d+):)?(\d+):(\d+)")
+
+
+class Interruption:
+    """True once Ctrl-C or SIGTERM has come.
+
+    The first signal ends the process, cleanly, until `only_note` is called; from then on it is
+    noted. A second one always has its usual effect.
+    """
+
+    def __init__(self) -> None:
+        self.signal = 0
+        self._only_note = False
+        for number in _SIGNALS:
+            signal.signal(number, self._receive)
+
+    @property
+    def status(self) -> int:
+        """The exit status of a process that this signal has ended."""
+        return 128 + self.signal
+
+    def only_note(self) -> None:
+        """From now on somebody asks whether a signal has come.
+
+        Raises:
+            SystemExit: if one has come already.
+        """
+        self._only_note = True
+        if self.signal:  # Where its exception was lost, as in a callback of a library.
+            raise SystemExit(self.status)
+
+    def _receive(self, number: int, _: Any) -> None:
+        self.signal = number
+        for each in _SIGNALS:
+            signal.signal(each, signal.SIG_DFL)
+        if not self._only_note:
+            raise SystemExit(self.status)
+
+    def __call__(self) -> bool:
+        """Whether a signal has come."""
+        return bool(self.signal)
+
+
+def seconds_of(limit: str) -> float:
+    """The seconds of `90s`, `30m`, `2h`, `1h30m` or `1d`, or of Slurm's `MM:SS` to `D-HH:MM:SS`.
+
+    Raises:
+        UserError: if it is none of these, or nothing.
+    """
+    match = _UNITS.fullmatch(limit.strip()) or _CLOCK.fullmatch(limit.strip())
+    days, hours, minutes, seconds = (
+        (int(part or 0) for part in match.groups()) if match else [0] * 4
+    )
+    total = ((days * 24 + hours) * 60 + minutes) * 60 + seconds
+    if not total:
+        raise UserError(
+            "`--time-limit` must be a time such as 90s, 30m, 1h30m, or 1:30:00 as in Slurm. "
+            f"Received: {limit}"
+        )
+    return float(total)

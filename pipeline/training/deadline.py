@@ -1,0 +1,54 @@
+"""A time limit that a run keeps: it stops early enough to write its checkpoint."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from pipeline.training.trainer import Listener, Moment
+
+ROOM = 1.5
+"""The next step, and the next checkpoint, may take so many times as long as the longest so far."""
+TO_SAVE_AT_FIRST = 30.0
+"""Seconds that a checkpoint is thought to take before one was written."""
+TO_LEAVE = 2.0
+"""Seconds for a process to end."""
+
+
+class Deadline(Listener):
+    """True once one more step might leave too little time to save; asked between steps.
+
+    It is to be among the listeners of the trainer that asks it. It counts the longest time from
+    one question to the next, which is that of a step, the first of a phase with its compilation
+    among them, and the longest from a question to the end of the checkpoint that came of it.
+
+    Args:
+        seconds: The limit.
+        started: When it began to count, by `clock`.
+        clock: Seconds that never go back.
+    """
+
+    def __init__(
+        self, seconds: float, *, started: float, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._end = started + seconds
+        self._clock = clock
+        self._asked: float | None = None
+        self._longest_step = 0.0
+        self._longest_save: float | None = None
+        self._first_save = min(TO_SAVE_AT_FIRST, seconds / 10)
+
+    def __call__(self) -> bool:
+        """Whether it is time to stop."""
+        now = self._clock()
+        if self._asked is not None:
+            self._longest_step = max(self._longest_step, now - self._asked)
+        self._asked = now
+        to_save = self._first_save if self._longest_save is None else self._longest_save
+        return now + ROOM * (self._longest_step + to_save) + TO_LEAVE >= self._end
+
+    def saved(self, moment: Moment, folder: Path) -> None:
+        """Note how long it took."""
+        if self._asked is not None:
+            self._longest_save = max(self._longest_save or 0.0, self._clock() - self._asked)

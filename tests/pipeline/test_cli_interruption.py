@@ -1,0 +1,96 @@
+"""Signals, the time limit and the exit statuses of `growgan train`, with real processes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pipeline.cli.interruption import Interruption, seconds_of
+from pipeline.errors import UserError
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("90s", 90),
+        ("30m", 1800),
+        ("2h", 7200),
+        ("1h30m", 5400),
+        ("1d", 86400),
+        ("1d2h3m4s", 93784),
+        (" 5m ", 300),
+        ("10:00", 600),
+        ("1:30:00", 5400),
+        ("2-03:00:00", 183600),
+    ],
+)
+def test_time_limits_are_read(text: str, seconds: int) -> None:
+    assert seconds_of(text) == seconds
+
+
+@pytest.mark.parametrize(
+    "text", ["", "0s", "0", "90", "2 h", "h", "-1h", "1.5h", "30m1h", "1:2:3:4"]
+)
+def test_other_time_limits_are_refused_in_one_line(text: str) -> None:
+    with pytest.raises(UserError, match=f"`--time-limit` must be .*Received: {text}$") as caught:
+        seconds_of(text)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.fixture
+def handlers() -> object:
+    """The signals' handlers are put back."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.usefixtures("handlers")
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_ends_the_process_until_it_is_only_noted(number: int, status: int) -> None:
+    interruption = Interruption()
+    with pytest.raises(SystemExit) as caught:
+        os.kill(os.getpid(), number)
+    assert caught.value.code == status
+    # Even if somebody caught that.
+    with pytest.raises(SystemExit):
+        interruption.only_note()
+
+    interruption = Interruption()
+    interruption.only_note()
+    assert not interruption()
+    os.kill(os.getpid(), number)
+    assert interruption()
+    assert interruption.status == status
+    # The second has its usual effect, whichever it is.
+    for each in (signal.SIGINT, signal.SIGTERM):
+        assert signal.getsignal(each) == signal.SIG_DFL
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_while_images_are_prepared_leaves_no_run_and_whole_shards(
+    tmp_path: Path, number: signal.Signals
+) -> None:
+    command = [sys.executable, "-u", "-m", "pipeline.cli", "train", "--config", "quickstart"]
+    command += ["--data", "glyphs:32x30000", "--set", "schedule.resolution=32"]
+    command += ["--set", f"data.records={tmp_path / 'records'}", "--out", str(tmp_path / "run")]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True
+    ) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if b"preparing images: " in line:
+                os.killpg(process.pid, number)  # as a terminal does, to the workers as well
+                break
+        _, errors = process.communicate(timeout=60)
+    assert process.returncode == 128 + number
+    assert errors == b""
+    assert not (tmp_path / "run").exists()
+    [partial] = (tmp_path / "records").iterdir()
+    assert partial.name.endswith(".partial")

@@ -1,0 +1,297 @@
+"""Runs whose processes are killed again and again end as those that never were, bit for bit."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from pipeline.training import checkpoints
+
+LIVES = Path(__file__).with_name("lives.py")
+ROOT = Path(__file__).parents[2]
+TIMES = ("seconds", "images_per_second")
+COMMON = {
+    "network.fmap_max": 8,
+    "network.latent_size": 8,
+    "schedule.batch_size": 8,
+    "run.log_images": 8,
+    "run.sample_images": 32,
+    "run.checkpoint_images": 16,
+}
+SMALL = {
+    **COMMON,
+    "schedule.resolution": 8,
+    "schedule.hold_images": "{4: 16, 8: 32}",
+    "schedule.fade_images": 48,
+}
+SHORT = {**SMALL, "schedule.hold_images": "{4: 16, 8: 0}"}
+GROWING = {
+    **COMMON,
+    "schedule.resolution": 16,
+    "schedule.hold_images": "{4: 48, 8: 32, 16: 48}",
+    "schedule.fade_images": 48,
+    "data.labels": True,
+    "data.mirror": True,
+}
+MIRRORED = {"run.strategy": "mirrored", "run.replicas": 2}
+
+
+class House:
+    """Where runs live.
+
+    Args:
+        folder: For runs, logs and records.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._lives: list[dict[str, Any]] = []
+
+    def plan(
+        self,
+        run: str,
+        settings: dict[str, Any],
+        *ends: dict[str, Any],
+        arguments: Sequence[str] = ("--resume", "auto"),
+    ) -> Path:
+        """Another life of a run; it leads it when `live` is called."""
+        # The preset's own threads: a test process may have others.
+        keys = {"data.records": self.folder / "records", **settings}
+        words = [word for key, value in keys.items() for word in ("--set", f"{key}={value}")]
+        out = self.folder / run
+        self._lives.append(
+            {
+                "arguments": [
+                    *("train", "--config", "quickstart"),
+                    *words,
+                    *arguments,
+                    *("--out", str(out)),
+                ],
+                "log": str(self.folder / f"{run}.{len(self._lives)}.txt"),
+                "ends": ends,
+            }
+        )
+        return out
+
+    def live(self) -> list[dict[str, Any]]:
+        """Lead what was planned, one life after the other; what came of each."""
+        plan = self.folder / "lives.json"
+        plan.write_text(json.dumps(self._lives))
+        lives, self._lives = self._lives, []
+        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+        command = [sys.executable, str(LIVES), str(plan)]
+        result = subprocess.run(
+            command, capture_output=True, text=True, env=environment, check=False
+        )
+        assert result.returncode == 0, result.stderr
+        told = json.loads(result.stdout)
+        for life, outcome in zip(lives, told, strict=True):
+            outcome["log"] = Path(life["log"]).read_text()
+            assert "Traceback" not in outcome["log"], outcome["log"]
+        return told
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> House:
+    return House(tmp_path)
+
+
+def kill(seconds: float = 0.0, **after: Any) -> dict[str, Any]:
+    return {"signal": signal.SIGKILL, "after": after, "seconds": seconds}
+
+
+def variables_of(run: Path) -> dict[str, Any]:
+    reader = tf.train.load_checkpoint(str(checkpoints.all_in(run)[-1].folder / "variables"))
+    return {name: reader.get_tensor(name) for name in reader.get_variable_to_dtype_map()}
+
+
+def entries_of(run: Path) -> list[dict[str, Any]]:
+    lines = (run / "metrics.jsonl").read_text().splitlines()
+    return [
+        {name: value for name, value in json.loads(line).items() if name not in TIMES}
+        for line in lines
+    ]
+
+
+def points_of(run: Path) -> dict[str, list[Any]]:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(run / "tensorboard"), size_guidance={"tensors": 0}).Reload()
+    # The configuration and the reals are written anew by each life.
+    tags = set(events.Tags()["tensors"]) - {*TIMES, "config", "reals"}
+    return {
+        tag: [(event.step, event.tensor_proto.SerializeToString()) for event in events.Tensors(tag)]
+        for tag in tags
+    }
+
+
+def answers_of(savedmodel: Path) -> Any:
+    model = tf.saved_model.load(str(savedmodel))
+    signature = model.signatures["serving_default"]
+    _, inputs = signature.structured_input_signature
+    generator = np.random.default_rng(0)
+    latents = {
+        name: tf.constant(generator.normal(size=(16, spec.shape[1])), tf.float32)
+        for name, spec in sorted(inputs.items())
+    }
+    return signature(**latents)["images"].numpy()
+
+
+def assert_same_variables(one: Path, other: Path) -> None:
+    ours, theirs = variables_of(one), variables_of(other)
+    assert ours.keys() == theirs.keys()
+    for name in ours:
+        np.testing.assert_array_equal(ours[name], theirs[name], err_msg=name)
+
+
+def assert_same_run(one: Path, other: Path) -> None:
+    """All that both have left is equal, but for times."""
+    assert_same_variables(one, other)
+    assert entries_of(one) == entries_of(other)
+    assert points_of(one) == points_of(other)
+    for folder, pattern in (("samples", "*"), ("savedmodels", "*/*")):
+        ours, theirs = (
+            {path.relative_to(run): path for path in (run / folder).glob(pattern)}
+            for run in (one, other)
+        )
+        assert ours.keys() == theirs.keys()
+        for name, path in ours.items():
+            if folder == "samples":
+                assert path.read_bytes() == theirs[name].read_bytes(), name
+            else:
+                np.testing.assert_array_equal(answers_of(path), answers_of(theirs[name]))
+    exports, expected = (
+        json.loads((run / "manifest.json").read_text())["exports"] for run in (one, other)
+    )
+    assert exports == expected
+    assert not list(one.rglob(".*.tmp"))
+
+
+def statuses(told: list[dict[str, Any]]) -> list[int]:
+    return [life["status"] for life in told]
+
+
+def test_a_run_killed_in_a_checkpoint_and_in_a_fade_ends_as_one_that_was_not(house: House) -> None:
+    whole = house.plan("whole", SHORT)
+    # In the checkpoint at the end of the first phase, and between or in two steps of the fade.
+    killed = house.plan("killed", SHORT, kill(writing=24))
+    house.plan("killed", SHORT, kill(random.Random(0).uniform(0.0, 0.02), images=48))
+    house.plan("killed", SHORT)
+    assert statuses(house.live()) == [0, -9, -9, 0]
+    assert_same_run(killed, whole)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "extra"),
+    [
+        ("one_device", {}),
+        ("two_replicas", MIRRORED),
+        ("bfloat16", {"run.precision": "mixed_bfloat16", "run.intra_op_threads": "null"}),
+    ],
+)
+def test_a_run_killed_at_random_through_growth_ends_as_one_that_was_not(
+    house: House, name: str, extra: dict[str, Any]
+) -> None:
+    settings = {**GROWING, **extra}
+    chance = random.Random(f"{name} {os.environ.get('GROWGAN_CHANCE', '')}")
+    whole = house.plan("whole", settings)
+    house.plan("killed", settings, kill(text="hold_4x4: from"))  # nothing is saved yet
+    total, images, kills = 248, 0, 1
+    while True:
+        images += chance.choice([0, 16, 32, 48])  # 0: before it has come any further
+        if images >= total - 8:
+            break
+        moment = chance.choice(["images", "writing"])
+        delay = chance.choice([0.0, chance.uniform(0.0, 0.03)])
+        house.plan("killed", settings, kill(delay, **{moment: images + 8}))
+        kills += 1
+    killed = house.plan("killed", settings)
+    told = house.live()
+    assert statuses(told) == [0, *[-9] * kills, 0]
+    assert any(life["unfinished"] for life in told), "no checkpoint was killed while written"
+    assert_same_run(killed, whole)
+
+
+@pytest.mark.slow
+def test_a_run_goes_on_with_another_number_of_replicas(house: House) -> None:
+    """The same global batch and draws: what differs is the order in which sums are taken."""
+    plain = {**GROWING, "run.checkpoint_images": 1000}
+    mirrored = {**plain, **MIRRORED}
+    stop = {"signal": signal.SIGTERM, "after": {"images": 104}}
+    one, two = house.plan("one", plain), house.plan("two", mirrored)
+    for run, first, second in (("down", mirrored, plain), ("up", plain, mirrored)):
+        house.plan(run, first, stop)
+        house.plan(run, second)
+    assert statuses(house.live()) == [0, 0, 143, 0, 143, 0]
+    expected = variables_of(one)
+    for run in (two, house.folder / "down", house.folder / "up"):
+        values = variables_of(run)
+        assert values.keys() == expected.keys()
+        change = {
+            name: np.abs(values[name] - expected[name]).max() / np.abs(expected[name]).max()
+            for name in expected
+            if "kernel" in name and "optimizer" not in name
+        }
+        print(run.name, "largest relative difference of a weight", max(change.values()))
+        assert max(change.values()) < LARGEST_DIFFERENCE, run.name
+
+
+LARGEST_DIFFERENCE = 1e-4
+
+
+@pytest.mark.slow
+def test_sigterm_and_the_time_limit_have_their_status_and_lose_nothing(house: House) -> None:
+    long = {**SMALL, "schedule.hold_images": "{4: 10000000}", "schedule.resolution": 4}
+    limit = ("--resume", "auto", "--time-limit", "15s")
+    limited = house.plan("limited", long, arguments=limit)
+    house.plan("limited", long, arguments=("--resume", "must", "--time-limit", "0:15"))
+    house.plan("limited", long, {"signal": signal.SIGINT, "after": {"text": "checkpoint"}})
+    whole = house.plan("whole", SMALL)
+    stopped = house.plan("stopped", SMALL, {"signal": signal.SIGTERM, "after": {"images": 32}})
+    house.plan("stopped", SMALL)
+    house.plan("stopped", SMALL)
+    told = house.live()
+    assert statuses(told) == [75, 75, 130, 0, 143, 0, 0]
+    for life in told[:2]:
+        assert life["seconds"] < 15.0
+        assert "Stopped after" in life["log"]
+    saved = [
+        int(life["log"].partition("Stopped after ")[2].split()[0]) for life in (*told[:3], told[4])
+    ]
+    assert 0 < saved[0] < saved[1] < saved[2]
+    assert checkpoints.all_in(limited)[-1].position.images_seen == saved[2]
+    assert 32 <= saved[3] < 120
+    assert "hold_4x4: from" not in told[-1]["log"]
+    assert "The run is finished: 120 images." in told[-1]["log"]
+    assert_same_run(stopped, whole)
+
+
+@pytest.mark.slow
+def test_a_run_goes_back_to_the_checkpoint_before_a_damaged_one_and_says_so(house: House) -> None:
+    whole = house.plan("whole", SMALL)
+    house.plan("harmed", SMALL, kill(images=88))
+    assert statuses(house.live()) == [0, -9]
+    harmed = house.folder / "harmed"
+    before, newest = checkpoints.all_in(harmed)
+    [file] = newest.folder.glob("variables.data*")
+    file.write_bytes(file.read_bytes()[:-1])
+    house.plan("harmed", SMALL)
+    [life] = house.live()
+    assert life["status"] == 0
+    assert (
+        f"checkpoint {newest.folder} is damaged ({file.name} is not what was written) and put "
+        f"aside: going on from {before.position.images_seen} images\n"
+    ) in life["log"]
+    assert_same_run(harmed, whole)

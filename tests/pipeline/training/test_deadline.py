@@ -1,0 +1,66 @@
+"""A time limit is kept whatever a step and a checkpoint take."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline.training.deadline import TO_LEAVE, Deadline
+
+NOTHING: Any = None
+
+
+class Clock:
+    """Time that passes when it is told to."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.mark.parametrize("limit", [60.0, 600.0, 7200.0])
+@pytest.mark.parametrize("step", [0.01, 1.0, 7.0])
+@pytest.mark.parametrize("compiling", [0.0, 15.0])
+@pytest.mark.parametrize("save", [0.1, 5.0])
+def test_the_last_checkpoint_is_written_in_time_and_the_time_is_used(
+    limit: float, step: float, compiling: float, save: float
+) -> None:
+    clock = Clock()
+    deadline = Deadline(limit, started=clock.now, clock=clock)
+    clock.now += 10.0  # before training
+    steps = 0
+    while not deadline():
+        if steps and steps % 50 == 0:
+            clock.now += save
+            deadline.saved(NOTHING, Path())
+        clock.now += step if steps else step + compiling
+        steps += 1
+    clock.now += save
+    left = 1000.0 + limit - clock.now
+    assert steps >= 1
+    assert left >= TO_LEAVE - 1e-6
+    # No more is given away than what was to be feared.
+    longest_step, longest_save = step + compiling + save, max(save, min(30.0, limit / 10))
+    assert left <= 1.5 * (longest_step + longest_save) + TO_LEAVE + longest_step
+
+
+def test_a_slow_checkpoint_is_reckoned_with() -> None:
+    clock = Clock()
+    deadline = Deadline(1000.0, started=clock.now, clock=clock)
+    assert not deadline()
+    clock.now += 1.0
+    assert not deadline()
+    clock.now += 200.0
+    deadline.saved(NOTHING, Path())
+    clock.now = 1000.0 + 1000.0 - 1.5 * (1 + 200) - TO_LEAVE - 200
+    assert deadline()
+
+
+def test_a_limit_that_has_passed_already_leaves_time_for_nothing() -> None:
+    clock = Clock()
+    deadline = Deadline(5.0, started=clock.now - 10, clock=clock)
+    assert deadline()
