@@ -1,7 +1,8 @@
 """Lazy regularisation: which updates pay a regulariser, and Adam's constants that allow for it.
 
 A regulariser with `every = k` is paid once in k updates, k times over, in an Adam update of its
-own: Adam then updates k + 1 times where it would have k times. Source: arXiv:1912.04958, appendix B.
+own: Adam then updates k + 1 times where it would have k times.
+Source: arXiv:1912.04958, appendix B.
 """
 
 from __future__ import annotations
