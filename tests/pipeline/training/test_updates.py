@@ -230,14 +230,19 @@ def test_each_critic_step_takes_the_next_batch_and_counts_its_images(
     assert seen[1] == seen[2]
 
 
+def variables_in(run: Path) -> dict[str, np.ndarray]:
+    """Every variable in a run's newest checkpoint."""
+    reader = tf.train.load_checkpoint(str(checkpoints.all_in(run)[-1].folder / "variables"))
+    return {name: reader.get_tensor(name) for name in reader.get_variable_to_dtype_map()}
+
+
 def weights_of_a_run(config: Config, run: Path, *stops: int) -> dict[str, np.ndarray]:
     """Every variable after a run that was stopped after so many steps, again and again."""
     records = records_for(config.data, config.schedule.build().resolutions)
     for steps in (*stops, 1000):
         calls = iter(range(2000))
         Trainer(config, records, run, []).train(lambda: next(calls) >= steps)  # noqa: B023
-    reader = tf.train.load_checkpoint(str(checkpoints.all_in(run)[-1].folder / "variables"))
-    return {name: reader.get_tensor(name) for name in reader.get_variable_to_dtype_map()}
+    return variables_in(run)
 
 
 def assert_resumes(config: Config, folder: Path, *stops: int) -> None:
@@ -260,6 +265,39 @@ def test_a_resumed_run_with_lazy_regularisers_equals_an_uninterrupted_one(
 def test_so_does_one_that_grows(tiny: Callable[..., Config], tmp_path: Path) -> None:
     schedule = {"hold_images": 64, "fade_images": 64}
     assert_resumes(tiny(objective=LAZY, schedule=schedule), tmp_path, 2, 3, 4)
+
+
+MIRRORED = """
+import sys
+import tensorflow as tf
+cpu = tf.config.list_physical_devices("CPU")[0]
+tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+from pathlib import Path
+from pipeline.config import Config
+from pipeline.data.prepare import records_for
+from pipeline.training.trainer import Trainer
+config = Config.model_validate_json(sys.argv[1])
+records = records_for(config.data, config.schedule.build().resolutions)
+stop_after, calls = int(sys.argv[3]), iter(range(2000))
+Trainer(config, records, Path(sys.argv[2]), []).train(lambda: next(calls) >= stop_after)
+"""
+
+
+@pytest.mark.slow
+def test_two_replicas_resume_with_lazy_regularisers(
+    tiny: Callable[..., Config], tmp_path: Path
+) -> None:
+    schedule = {"hold_images": 64, "fade_images": 64}
+    config = tiny(objective=LAZY, schedule=schedule, run={"strategy": "mirrored"})
+    # Each in a process of its own: two strategies in one mix up their collectives.
+    for run, stop_after in (("whole", 1000), ("parts", 3), ("parts", 1000)):
+        arguments = [config.model_dump_json(), str(tmp_path / run), str(stop_after)]
+        command = [sys.executable, "-c", MIRRORED, *arguments]
+        subprocess.run(command, capture_output=True, check=True)
+    whole, parts = (variables_in(tmp_path / run) for run in ("whole", "parts"))
+    assert whole.keys() == parts.keys()
+    for name in whole:
+        np.testing.assert_array_equal(whole[name], parts[name], err_msg=name)
 
 
 def differences_of_replicas(folder: Path, cases: list[Any]) -> list[dict[str, Any]]:
