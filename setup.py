@@ -58,6 +58,7 @@ setup(
         "pipeline",
         "pipeline.cli",
         "pipeline.data",
+        "pipeline.data.checking",
         "pipeline.data.sources",
         "pipeline.networks",
         "pipeline.objectives",

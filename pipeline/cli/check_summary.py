@@ -8,8 +8,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from pipeline.data.report import Shift, Sizes, Spread, Survey
-from pipeline.data.suggestions import percent
+from pipeline.data.checking.report import Shift, Sizes, Spread, Survey
+from pipeline.data.checking.suggestions import percent
 
 LISTED = 5
 """Names and classes that are spelled out; the report has all."""

@@ -14,7 +14,7 @@ from pipeline.cli.options import terminal
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from pipeline.data.report import Survey
+    from pipeline.data.checking.report import Survey
 
 app = typer.Typer()
 
@@ -50,11 +50,11 @@ def check(
     gives exit status 2; the report is written all the same.
     """
     from pipeline.cli import check_summary
-    from pipeline.data.contact_sheet import contact_sheet, shown_classes
-    from pipeline.data.contract import broken, read_contract
-    from pipeline.data.contract import write_contract as write_rules
-    from pipeline.data.report import write_report
-    from pipeline.data.shift import shift
+    from pipeline.data.checking.contact_sheet import contact_sheet, shown_classes
+    from pipeline.data.checking.contract import broken, read_contract
+    from pipeline.data.checking.contract import write_contract as write_rules
+    from pipeline.data.checking.report import write_report
+    from pipeline.data.checking.shift import shift
     from pipeline.data.sources import open_source
     from pipeline.errors import UserError
     from pipeline.grids import write_png
@@ -93,7 +93,7 @@ def check(
 
 
 def _previous(console: Console, against: str, workers: int | None) -> Survey:
-    from pipeline.data.report import REPORT, read_report
+    from pipeline.data.checking.report import REPORT, read_report
 
     path = Path(against)
     if path.suffix == ".json" or (path / REPORT).is_file():
@@ -103,7 +103,7 @@ def _previous(console: Console, against: str, workers: int | None) -> Survey:
 
 def _survey(console: Console, source: str, workers: int | None) -> Survey:
     from pipeline.cli.progress import reporter
-    from pipeline.data.survey import survey
+    from pipeline.data.checking.survey import survey
 
     progress, report = reporter(console, f"reading {source}")
     with progress:

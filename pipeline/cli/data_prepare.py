@@ -114,8 +114,8 @@ def prepare(
 
 def _enforce(console: Console, contract: Path, source: str, workers: int | None) -> None:
     from pipeline.cli.progress import reporter
-    from pipeline.data.contract import broken, read_contract
-    from pipeline.data.survey import survey
+    from pipeline.data.checking.contract import broken, read_contract
+    from pipeline.data.checking.survey import survey
     from pipeline.errors import UserError
 
     rules = read_contract(contract)

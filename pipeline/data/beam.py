@@ -14,9 +14,10 @@ import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from pipeline.config import DataConfig
-from pipeline.data.conversion import convert, opened
+from pipeline.data.conversion import convert
 from pipeline.data.prepare import Writer
 from pipeline.data.shards import Shard, label_numbers, write_shard
+from pipeline.data.workers import opened
 
 
 def writer(options: Sequence[str]) -> Writer:
@@ -31,12 +32,12 @@ def writer(options: Sequence[str]) -> Writer:
 
         def write_one(shard: Shard) -> None:
             assert data.source is not None
-            classes, pictures = opened(once, data.source)
+            source = opened(once, data.source)
             results = (
-                convert(pictures[index], data, sizes, mirrored=shard.mirrored)
+                convert(source[index], data, sizes, mirrored=shard.mirrored)
                 for index in shard.pictures
             )
-            write_shard(folder, shard, results, sizes, label_numbers(classes, data))
+            write_shard(folder, shard, results, sizes, label_numbers(source.classes, data))
 
         with beam.Pipeline(options=PipelineOptions(list(options))) as pipeline:
             # Without the reshuffle, a runner may leave all shards to the worker that created them.

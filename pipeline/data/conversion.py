@@ -9,7 +9,6 @@ import io
 import os
 import uuid
 from collections.abc import Generator, Sequence
-from functools import cache
 from typing import NamedTuple
 
 import joblib
@@ -17,9 +16,9 @@ import PIL.Image
 
 from pipeline.config import DataConfig
 from pipeline.data.pictures import Square, reduced, to_square
-from pipeline.data.sources import Picture, Source, open_source
+from pipeline.data.sources import Picture, Source
 from pipeline.data.sources.reason import reason_of
-from pipeline.data.workers import end_with_parent, shared
+from pipeline.data.workers import end_with_parent, opened, shared
 
 UNLABELLED = -1
 CHUNK = 32
@@ -91,9 +90,8 @@ def conversions(
     """
     workers = data.workers or os.cpu_count() or 1
     if workers == 1 or len(wanted) <= SMALL_SET:
-        pictures = list(source)
         for index, mirrored in wanted:
-            yield convert(pictures[index], data, sizes, mirrored=mirrored)
+            yield convert(source[index], data, sizes, mirrored=mirrored)
         return
     assert data.source is not None
     once = uuid.uuid4().hex
@@ -105,25 +103,13 @@ def conversions(
         yield from results
 
 
-@cache
-def opened(once: str, source: str) -> tuple[tuple[str, ...], list[Picture]]:
-    """A source's classes and pictures, opened once in a worker process.
-
-    Args:
-        once: Another text each time that the source may have changed.
-        source: What `open_source` takes.
-    """
-    found = open_source(source)
-    return found.classes, list(found)
-
-
 def _convert_chunk(
     once: str, data: DataConfig, sizes: Sequence[int], wanted: Sequence[tuple[int, bool]]
 ) -> list[Result]:
     end_with_parent()
     assert data.source is not None
-    _, pictures = opened(once, data.source)
-    return [convert(pictures[index], data, sizes, mirrored=mirrored) for index, mirrored in wanted]
+    source = opened(once, data.source)
+    return [convert(source[index], data, sizes, mirrored=mirrored) for index, mirrored in wanted]
 
 
 def _encoded(square: Square, format: str) -> bytes:

@@ -49,7 +49,6 @@ def worked(spec: str, source: Source, work: Work[Result], workers: int | None) -
         UserError: if a worker was killed.
     """
     workers = workers or os.cpu_count() or 1
-    pictures = iter(source)
     seconds = 0.0
     for start in range(0, len(source), RUN):
         if workers > 1 and start and seconds / start * (len(source) - start) > WORTH_SHARING:
@@ -59,7 +58,7 @@ def worked(spec: str, source: Source, work: Work[Result], workers: int | None) -
             yield from shared(tasks, workers)
             return
         begun = time.monotonic()
-        result = work(list(itertools.islice(pictures, RUN)))
+        result = work(_run_of(source, start))
         seconds += time.monotonic() - begun
         yield result
 
@@ -102,28 +101,24 @@ def shared(tasks: Iterable[Any], workers: int) -> Generator[Any]:
             deque(results, maxlen=0)
 
 
-class _Reader:
-    """Where a worker process is in a source: it never goes back, so no picture need be kept."""
-
-    def __init__(self, spec: str) -> None:
-        self._pictures = iter(open_source(spec))
-        self._position = 0
-
-    def run_from(self, start: int) -> list[Picture]:
-        skipped, self._position = start - self._position, start + RUN
-        return list(itertools.islice(self._pictures, skipped, skipped + RUN))
-
-
 @cache
-def _reader(once: str, spec: str) -> _Reader:
-    """The reader of one call of `worked`: files may change until the next."""
-    return _Reader(spec)
+def opened(once: str, spec: str) -> Source:
+    """A source, opened once in a worker process.
+
+    Args:
+        once: Another text each time that the source may have changed.
+        spec: What `open_source` takes.
+    """
+    return open_source(spec)
+
+
+def _run_of(source: Source, start: int) -> list[Picture]:
+    return [source[number] for number in range(start, min(start + RUN, len(source)))]
 
 
 def _work_from(once: str, spec: str, start: int, work: Work[Result]) -> Result:
     end_with_parent()
-    # Runs are handed out in ascending order, so a worker's next is always further on.
-    return work(_reader(once, spec).run_from(start))
+    return work(_run_of(opened(once, spec), start))
 
 
 @cache

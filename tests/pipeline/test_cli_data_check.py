@@ -18,8 +18,8 @@ from rich.text import Text
 
 from pipeline import cli
 from pipeline.cli import check_summary
-from pipeline.data.report import read_report
-from pipeline.data.survey import survey
+from pipeline.data.checking.report import read_report
+from pipeline.data.checking.survey import survey
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ import posixpath
 import warnings
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 
 import PIL.Image
 
@@ -46,10 +46,17 @@ class Files:
     def __len__(self) -> int:
         return len(self.labels)
 
+    def __getitem__(self, number: int) -> Picture:
+        file = self._names[number]
+        content = partial(self.content, file)
+        return Picture(file, self.labels[file], content, partial(decoded, content))
+
     def __iter__(self) -> Iterator[Picture]:
-        for file, label in self.labels.items():
-            content = partial(self.content, file)
-            yield Picture(file, label, content, partial(decoded, content))
+        return map(self.__getitem__, range(len(self)))
+
+    @cached_property
+    def _names(self) -> tuple[str, ...]:
+        return tuple(self.labels)
 
 
 def files_source(

@@ -37,12 +37,14 @@ class Numbered:
     def __len__(self) -> int:
         return self.count
 
+    def __getitem__(self, number: int) -> Picture:
+        label = -1 if self.labels is None else int(self.labels[number])
+        return Picture(
+            f"{self.name} number {number}",
+            None if label < 0 else label,
+            partial(self.content, number),
+            partial(self.read, number),
+        )
+
     def __iter__(self) -> Iterator[Picture]:
-        for number in range(self.count):
-            label = -1 if self.labels is None else int(self.labels[number])
-            yield Picture(
-                f"{self.name} number {number}",
-                None if label < 0 else label,
-                partial(self.content, number),
-                partial(self.read, number),
-            )
+        return map(self.__getitem__, range(self.count))

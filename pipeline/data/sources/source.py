@@ -28,7 +28,7 @@ class Picture:
 
 
 class Source(Protocol):
-    """A set of pictures that is iterated in the same order every time."""
+    """A set of pictures in a fixed order."""
 
     @property
     def name(self) -> str:
@@ -41,5 +41,8 @@ class Source(Protocol):
     def __len__(self) -> int:
         """Number of pictures, unreadable ones included."""
 
+    def __getitem__(self, number: int) -> Picture:
+        """The picture of that number, from 0."""
+
     def __iter__(self) -> Iterator[Picture]:
-        """The pictures, in a fixed order."""
+        """The pictures, in order."""

@@ -4,7 +4,7 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from pipeline.data.contact_sheet import BAND, contact_sheet, shown_classes
+from pipeline.data.checking.contact_sheet import BAND, contact_sheet, shown_classes
 from pipeline.data.sources import open_source
 from pipeline.grids import GAP, GAP_VALUE
 

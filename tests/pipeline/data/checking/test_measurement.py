@@ -7,7 +7,7 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from pipeline.data.measurement import (
+from pipeline.data.checking.measurement import (
     GREY_SPREAD,
     features_of,
     measure,

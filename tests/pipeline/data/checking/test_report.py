@@ -3,9 +3,9 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.data.report import read_report, report_text, write_report
-from pipeline.data.shift import shift
-from pipeline.data.survey import survey
+from pipeline.data.checking.report import read_report, report_text, write_report
+from pipeline.data.checking.shift import shift
+from pipeline.data.checking.survey import survey
 from pipeline.errors import UserError
 
 

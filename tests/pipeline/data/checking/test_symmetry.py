@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from pipeline.data import symmetry
-from pipeline.data.symmetry import edges_of, nearer_share
+from pipeline.data.checking import symmetry
+from pipeline.data.checking.symmetry import edges_of, nearer_share
 
 ALL_ONE = np.zeros(400, np.int64)
 

@@ -8,17 +8,16 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.data.conversion import Skipped
-from pipeline.data.measurement import (
+from pipeline.data.checking.measurement import (
     FEATURES,
     THUMB,
     UNLABELLED,
     Measurements,
     measure,
 )
-from pipeline.data.moments import frechet_distance, merged, moments_of
-from pipeline.data.near_duplicates import Groups, groups_within, same
-from pipeline.data.report import (
+from pipeline.data.checking.moments import frechet_distance, merged, moments_of
+from pipeline.data.checking.near_duplicates import Groups, groups_within, same
+from pipeline.data.checking.report import (
     FORMAT_VERSION,
     Colours,
     Features,
@@ -28,9 +27,10 @@ from pipeline.data.report import (
     Symmetry,
     rounded,
 )
+from pipeline.data.checking.suggestions import suggestions
+from pipeline.data.checking.symmetry import nearer_share
+from pipeline.data.conversion import Skipped
 from pipeline.data.sources import Source, open_source
-from pipeline.data.suggestions import suggestions
-from pipeline.data.symmetry import nearer_share
 from pipeline.data.workers import worked
 
 NEAR_BITS = 4

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.data.near_duplicates import groups_within, same
+from pipeline.data.checking.near_duplicates import groups_within, same
 
 WORD = 2**64 - 1
 

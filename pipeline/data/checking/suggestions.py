@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from pipeline.config import LARGEST_RESOLUTION
-from pipeline.data.report import Advice, Colours, Sizes, Suggestions, Symmetry
+from pipeline.data.checking.report import Advice, Colours, Sizes, Suggestions, Symmetry
 
 SMALLEST_RESOLUTION = 4
 NEARLY_ALL = 0.95

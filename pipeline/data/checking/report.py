@@ -9,8 +9,8 @@ from typing import Generic, Literal, TypeVar
 import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from pipeline.data.checking.moments import Moments
 from pipeline.data.conversion import Skipped
-from pipeline.data.moments import Moments
 from pipeline.errors import UserError
 from savedmodels.atomic import write_file
 
@@ -84,7 +84,7 @@ class Features(Facts):
     """Moments of thumbnail features, by which two sets are compared."""
 
     mean: tuple[float, ...]
-    """Of the 64 features of `pipeline.data.measurement.features_of`."""
+    """Of the 64 features of `pipeline.data.checking.measurement.features_of`."""
     covariance: tuple[float, ...]
     """Rows of its lower triangle, one after the other, the diagonal included."""
     halves_distance: float

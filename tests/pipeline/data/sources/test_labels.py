@@ -1,5 +1,6 @@
+"""Labels beside pictures: the three files that give them, in folders and in zips alike."""
+
 import json
-import zipfile
 from pathlib import Path
 
 import pytest
@@ -26,28 +27,6 @@ def named(source: Source) -> dict[str, str | None]:
     }
 
 
-def zipped(folder: Path, inside: str = "") -> Path:
-    path = folder.with_suffix(".zip")
-    with zipfile.ZipFile(path, "w") as file:
-        for member in folder.rglob("*"):
-            file.write(member, f"{inside}{member.relative_to(folder).as_posix()}")
-    return path
-
-
-def refusal(folder: Path, file: str, text: str | bytes) -> str:
-    (folder / file).write_bytes(text.encode() if isinstance(text, str) else text)
-    messages = []
-    for place in (folder, zipped(folder)):
-        with pytest.raises(UserError) as caught:
-            open_source(str(place))
-        message = str(caught.value)
-        assert "\n" not in message
-        assert f"Received: {place}/{file}: " in message
-        messages.append(message.replace(str(place), ""))
-    assert messages[0] == messages[1]
-    return messages[0]
-
-
 LABELS = {"sub/c.png": "cat", "a.png": "dog", "sub/b.png": "cat"}
 FORMS = {
     "labels.csv": 'file,label\nsub/c.png,cat\r\na.png,"dog"\n\n./sub/b.png,cat',
@@ -57,7 +36,7 @@ FORMS = {
 
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("mark", ["", "\ufeff"])
-def test_labels_file_names_each_picture(pictures: Path, form: str, mark: str) -> None:
+def test_labels_file_names_each_picture(pictures: Path, form: str, mark: str, zipped) -> None:
     (pictures / form).write_text(mark + FORMS[form])
     for place in (pictures, zipped(pictures)):
         source = open_source(str(place))
@@ -66,7 +45,7 @@ def test_labels_file_names_each_picture(pictures: Path, form: str, mark: str) ->
         assert list(named(source)) == sorted(LABELS)
 
 
-def test_stylegan_labels_are_numbers_in_their_order(pictures: Path) -> None:
+def test_stylegan_labels_are_numbers_in_their_order(pictures: Path, zipped) -> None:
     labels = {"a.png": "10", "sub/b.png": "9", "sub/c.png": "10"}
     text = json.dumps({"labels": [[name, int(label)] for name, label in labels.items()]})
     (pictures / "dataset.json").write_text(text)
@@ -76,7 +55,7 @@ def test_stylegan_labels_are_numbers_in_their_order(pictures: Path) -> None:
         assert named(source) == labels
 
 
-def test_stylegan_null_labels_are_none_whatever_the_folders(pictures: Path) -> None:
+def test_stylegan_null_labels_are_none_whatever_the_folders(pictures: Path, zipped) -> None:
     (pictures / "a.png").rename(pictures / "sub" / "a.png")
     (pictures / "sub" / "b.png").rename(pictures / "b.png")
     with pytest.raises(UserError, match="1 beside its folders"):
@@ -94,7 +73,9 @@ def test_other_dataset_json_is_no_labels_file(pictures: Path, text: str) -> None
     assert open_source(str(pictures)).classes == ()
 
 
-def test_labels_may_lie_beside_the_pictures_in_a_folder_that_wraps_them(pictures: Path) -> None:
+def test_labels_may_lie_beside_the_pictures_in_a_folder_that_wraps_them(
+    pictures: Path, zipped
+) -> None:
     (pictures / "labels.csv").write_text(FORMS["labels.csv"])
     source = open_source(str(zipped(pictures, inside="outer/set/")))
     assert named(source) == {f"outer/set/{name}": label for name, label in LABELS.items()}
@@ -142,9 +123,16 @@ def test_labels_file_without_entries_means_unlabelled(pictures: Path) -> None:
     ],
 )
 def test_wrong_labels_files_are_one_line(
-    pictures: Path, file: str, text: str | bytes, complaint: str
+    pictures: Path, file: str, text: str | bytes, complaint: str, refusal, zipped
 ) -> None:
-    assert complaint in refusal(pictures, file, text)
+    (pictures / file).write_bytes(text.encode() if isinstance(text, str) else text)
+    messages = []
+    for place in (pictures, zipped(pictures)):
+        message = refusal(place)
+        assert f"Received: {place}/{file}: " in message
+        messages.append(message.replace(str(place), ""))
+    assert messages[0] == messages[1]
+    assert complaint in messages[0]
 
 
 def test_two_labels_files_are_refused(pictures: Path) -> None:

@@ -1,122 +1,15 @@
-"""Pictures that are made when they are read: drawn glyphs, and frames of videos."""
+"""Frames of videos: every one, in any order, from any thread, damaged ones named."""
 
-import hashlib
 import struct
-import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import PIL.Image
-import PIL.ImageFont
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from pipeline.data.sources import open_source
-from pipeline.errors import UserError
-
-ROOT = Path(__file__).parents[3]
-
-
-def refusal(spec: object) -> str:
-    with pytest.raises(UserError) as caught:
-        open_source(str(spec))
-    assert "\n" not in str(caught.value)
-    assert "Received: " in str(caught.value)
-    return str(caught.value)
-
-
-# Glyphs -----------------------------------------------------------------------------------------
-
-
-def test_glyphs() -> None:
-    from pipeline.data.sources.glyphs import CHARACTERS
-
-    source = open_source("glyphs")
-    assert (source.name, len(source)) == ("glyphs-64", 10_000)
-    assert "".join(source.classes) == CHARACTERS == "".join(sorted(CHARACTERS))
-    assert len(source.classes) == 62
-    pictures = list(source)
-    counts = np.bincount([picture.label for picture in pictures])
-    assert counts.max() - counts.min() <= 1
-    assert (pictures[0].read().mode, pictures[0].read().size) == ("RGB", (64, 64))
-    assert len({picture.content() for picture in pictures}) == 10_000
-
-
-@pytest.mark.parametrize(
-    ("spec", "size", "count"),
-    [("glyphs:128", 128, 10_000), ("glyphs:32x70", 32, 70), ("glyphs:8x1", 8, 1)],
-)
-def test_glyphs_of_any_size_and_count(spec: str, size: int, count: int) -> None:
-    source = open_source(spec)
-    assert len(source) == count
-    assert next(iter(source)).read().size == (size, size)
-
-
-@pytest.mark.parametrize("spec", ["7", "1025", "64x0", "64x10000001", "x5", "64x", "big", "-64"])
-def test_glyphs_out_of_range_are_refused(spec: str) -> None:
-    assert f"Received: 'glyphs:{spec}'" in refusal(f"glyphs:{spec}")
-
-
-def test_glyphs_depend_on_their_number_alone() -> None:
-    first = [picture.read().tobytes() for picture in open_source("glyphs:16x80")]
-    assert len(set(first)) == 80
-    *_, backwards = [p.read().tobytes() for p in reversed(list(open_source("glyphs:16x90")))]
-    assert backwards == first[0]
-    code = (
-        "import hashlib; from pipeline.data.sources import open_source; "
-        "content = b''.join(p.read().tobytes() for p in open_source('glyphs:16x80')); "
-        "print(hashlib.sha256(content).hexdigest())"
-    )
-    command = [sys.executable, "-c", code]
-    other = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)
-    assert other.stdout.strip() == hashlib.sha256(b"".join(first)).hexdigest()
-
-
-def test_glyphs_of_two_sizes_show_the_same() -> None:
-    sets = [list(open_source(f"glyphs:{size}x62")) for size in (256, 64)]
-    large = [np.asarray(picture.read().reduce(4).convert("L")).ravel() for picture in sets[0]]
-    small = [np.asarray(picture.read().convert("L")).ravel() for picture in sets[1]]
-    alike = abs(np.corrcoef(large, small)[:62, 62:])
-    assert alike.diagonal().min() > 0.9
-    assert (alike.argmax(axis=1) == np.arange(62)).all()
-
-
-def test_every_font_holds_every_character() -> None:
-    from pipeline.data.sources.glyphs import CHARACTERS, FONTS, _font
-
-    for name in FONTS:
-        font = _font(name, 40)
-        missing = font.getmask("\uffff")
-        masks = {character: font.getmask(character) for character in CHARACTERS}
-        assert all(bytes(mask) != bytes(missing) for mask in masks.values())
-        assert all(mask.getbbox() is not None for mask in masks.values())
-        # Letters may look alike, but few of them.
-        assert len({(mask.size, bytes(mask)) for mask in masks.values()}) >= 61
-
-
-@settings(deadline=None, max_examples=60)
-@given(st.integers(0, 9_999_999), st.sampled_from([8, 16, 33, 64, 128]))
-def test_no_glyph_is_clipped_and_each_is_legible(number: int, size: int) -> None:
-    from pipeline.data.sources.glyphs import CHARACTERS, draw, style_of
-
-    style = style_of(number)
-    assert style.character == CHARACTERS[number % 62]
-    pixels = np.asarray(draw(size, number)).astype(int)
-    paper, ink = np.array(style.paper), np.array(style.ink)
-    edge = np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])
-    assert (edge == paper).all() or size == 8
-    luma = np.array([0.299, 0.587, 0.114])
-    assert abs((ink - paper) @ luma) > 60
-    # How much of the character's colour is where.
-    share = ((pixels - paper) @ luma) / ((ink - paper) @ luma)
-    assert share.max() > (0.9 if size >= 32 else 0.4)
-    assert 0.01 < share.mean() < 0.6
-
-
-# Videos -----------------------------------------------------------------------------------------
 
 
 def write_video(path: Path, codec: str, frames: int = 30, group: int = 8) -> Path:
@@ -167,7 +60,7 @@ def test_every_frame_of_a_video(tmp_path: Path, suffix: str, codec: str) -> None
     assert pictures[3].content() == in_order[3].tobytes()
 
 
-def test_every_tenth_frame(video: Path) -> None:
+def test_every_tenth_frame(video: Path, refusal) -> None:
     source = open_source(f"{video}:10")
     assert numbers([picture.read() for picture in source]) == [0, 10, 20]
     for wrong in ("0", "-1", "x", "1.5"):
@@ -201,7 +94,7 @@ def test_a_video_filmed_on_its_side_is_upright(video: Path, turn: int) -> None:
     assert (found == np.rot90(plain, -turn // 90)).all()
 
 
-def test_what_is_no_video_is_refused(tmp_path: Path) -> None:
+def test_what_is_no_video_is_refused(tmp_path: Path, refusal) -> None:
     pytest.importorskip("av")
     for name, content in (("text.mp4", "no video"), ("empty.avi", "")):
         (tmp_path / name).write_text(content)
@@ -209,7 +102,7 @@ def test_what_is_no_video_is_refused(tmp_path: Path) -> None:
     assert "does not exist" in refusal(tmp_path / "gone.mp4")
 
 
-def test_a_video_without_frames_is_refused(tmp_path: Path) -> None:
+def test_a_video_without_frames_is_refused(tmp_path: Path, refusal) -> None:
     av = pytest.importorskip("av")
     with av.open(str(tmp_path / "sound.mkv"), "w") as container:
         stream = container.add_stream("pcm_s16le", rate=8000, layout="mono")
@@ -247,7 +140,7 @@ def test_a_video_that_vanishes_raises_os_error(video: Path) -> None:
 
 
 def test_a_video_without_the_package_says_how_to_install_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refusal
 ) -> None:
     (tmp_path / "clip.mp4").touch()
     monkeypatch.setitem(sys.modules, "av", None)

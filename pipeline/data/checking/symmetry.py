@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.data.measurement import CELLS, cell_means
+from pipeline.data.checking.measurement import CELLS, cell_means
 
 EDGES = 3 * CELLS**2
 NEIGHBOUR = 5

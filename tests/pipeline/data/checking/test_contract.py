@@ -7,7 +7,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.data.contract import (
+from pipeline.data.checking.contract import (
     Contract,
     ShiftRules,
     broken,
@@ -15,8 +15,8 @@ from pipeline.data.contract import (
     read_contract,
     write_contract,
 )
-from pipeline.data.report import Survey
-from pipeline.data.survey import survey
+from pipeline.data.checking.report import Survey
+from pipeline.data.checking.survey import survey
 from pipeline.errors import UserError
 
 

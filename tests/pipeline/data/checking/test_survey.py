@@ -6,14 +6,14 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from pipeline.data import survey as surveying
 from pipeline.data import workers
+from pipeline.data.checking import survey as surveying
+from pipeline.data.checking.measurement import features_of, measure
+from pipeline.data.checking.moments import frechet_distance, moments_of
+from pipeline.data.checking.report import Survey
+from pipeline.data.checking.survey import survey
 from pipeline.data.formats import upright_eight_bit
-from pipeline.data.measurement import features_of, measure
-from pipeline.data.moments import frechet_distance, moments_of
-from pipeline.data.report import Survey
 from pipeline.data.sources import open_source
-from pipeline.data.survey import survey
 from pipeline.errors import UserError
 
 Draw = Callable[..., PIL.Image.Image]

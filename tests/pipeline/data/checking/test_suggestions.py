@@ -2,8 +2,8 @@ import math
 
 import pytest
 
-from pipeline.data.report import Colours, Sizes, Spread, Suggestions, Symmetry
-from pipeline.data.suggestions import percent, suggestions
+from pipeline.data.checking.report import Colours, Sizes, Spread, Suggestions, Symmetry
+from pipeline.data.checking.suggestions import percent, suggestions
 
 
 def suggested(

@@ -10,8 +10,8 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from pipeline.data.report import Channels, Survey, read_report, report_text
-from pipeline.data.shift import shift
+from pipeline.data.checking.report import Channels, Survey, read_report, report_text
+from pipeline.data.checking.shift import shift
 from pipeline.errors import UserError
 from savedmodels.atomic import write_file
 

@@ -4,11 +4,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.data import shift as shifting
-from pipeline.data import survey as surveying
-from pipeline.data.report import Survey
-from pipeline.data.shift import shift
-from pipeline.data.survey import survey
+from pipeline.data.checking import shift as shifting
+from pipeline.data.checking import survey as surveying
+from pipeline.data.checking.report import Survey
+from pipeline.data.checking.shift import shift
+from pipeline.data.checking.survey import survey
 
 Surveyed = Callable[..., Survey]
 COUNT = 1000

@@ -1,0 +1,117 @@
+"""Pictures in folders: which count, which class each has, and what is refused."""
+
+import os
+import warnings
+from pathlib import Path
+
+import PIL
+import pytest
+
+from pipeline.data.sources import open_source
+
+
+def test_folder_of_class_folders(labelled_folder: Path) -> None:
+    source = open_source(str(labelled_folder))
+    assert (source.name, source.classes, len(source)) == ("pets", ("cat", "dog"), 5)
+    assert [(picture.name, picture.label) for picture in source] == [
+        ("cat/x.gif", 0),
+        ("cat/y.bmp", 0),
+        ("cat/z.webp", 0),
+        ("dog/a.JPG", 1),
+        ("dog/b.png", 1),
+    ]
+    last = list(source)[-1]
+    assert last.read().size == (12, 10)
+    assert last.content() == (labelled_folder / "dog/b.png").read_bytes()
+
+
+def test_only_formats_that_are_harmless_are_decoded(tmp_path: Path, draw) -> None:
+    draw().save(tmp_path / "a.png", "EPS")
+    draw().save(tmp_path / "b.png", "JPEG")
+    postscript, jpeg = open_source(str(tmp_path))
+    with pytest.raises(PIL.UnidentifiedImageError):
+        postscript.read()
+    assert jpeg.read().size == (12, 10)
+
+
+def test_lone_folder_is_no_class(labelled_folder: Path) -> None:
+    source = open_source(str(labelled_folder / "cat"))
+    assert source.classes == ()
+    assert {picture.label for picture in source} == {None}
+    zipped_once_more = labelled_folder.parent / "outer"
+    zipped_once_more.mkdir()
+    labelled_folder.rename(zipped_once_more / "pets")
+    assert open_source(str(zipped_once_more)).classes == ("cat", "dog")
+
+
+def test_class_is_the_topmost_folder_however_deep(tmp_path: Path, draw) -> None:
+    for name in ("cat/2020/may/a.png", "cat/b.png", "dog/2021/a.png"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        draw().save(tmp_path / name)
+    source = open_source(str(tmp_path))
+    assert [source.classes[picture.label] for picture in source] == ["cat", "cat", "dog"]
+
+
+def test_links_are_followed_but_not_in_circles(labelled_folder: Path, tmp_path: Path) -> None:
+    linked = tmp_path / "linked"
+    linked.mkdir()
+    (linked / "cats").symlink_to(labelled_folder / "cat")
+    (labelled_folder / "cat" / "again").symlink_to(linked)
+    assert len(open_source(str(linked))) == 3
+
+
+def test_links_to_the_same_folder_all_count(labelled_folder: Path, tmp_path: Path) -> None:
+    (labelled_folder / "puma").symlink_to(labelled_folder / "cat")
+    (labelled_folder / "cat" / "root").symlink_to(labelled_folder)
+    source = open_source(str(labelled_folder))
+    assert source.classes == ("cat", "dog", "puma")
+    assert len(source) == 8
+
+
+def test_links_that_lead_nowhere_are_named(labelled_folder: Path, refusal) -> None:
+    (labelled_folder / "cat" / "a.png").symlink_to(labelled_folder / "gone.png")
+    first = next(iter(open_source(str(labelled_folder))))
+    assert first.name == "cat/a.png"
+    with pytest.raises(OSError, match="No such file"):
+        first.content()
+    os.mkfifo(labelled_folder / "cat" / "pipe.png")
+    (labelled_folder / "cat" / "link.png").symlink_to(labelled_folder / "cat" / "pipe.png")
+    assert len(open_source(str(labelled_folder))) == 6
+    (labelled_folder / "cat" / "self").symlink_to(labelled_folder / "cat" / "self")
+    assert "self (Too many levels of symbolic links)" in refusal(labelled_folder)
+
+
+def test_classes_that_are_numbers_are_in_their_order(tmp_path: Path, draw) -> None:
+    for name in ("9", "10", "1"):
+        (tmp_path / name).mkdir()
+        draw().save(tmp_path / name / "a.png")
+    assert open_source(str(tmp_path)).classes == ("1", "9", "10")
+
+
+def test_pictures_beside_class_folders_are_refused(labelled_folder: Path, draw, refusal) -> None:
+    draw().save(labelled_folder / "stray.png")
+    assert "1 beside its folders, such as stray.png" in refusal(labelled_folder)
+
+
+def test_splits_are_no_classes(labelled_folder: Path, refusal) -> None:
+    (labelled_folder / "cat").rename(labelled_folder / "train")
+    (labelled_folder / "dog").rename(labelled_folder / "test")
+    assert f"name one, as in {labelled_folder}/train" in refusal(labelled_folder)
+    assert len(open_source(str(labelled_folder / "train"))) == 3
+
+
+def test_decompression_bombs_raise(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for side in (10, 11, 15):
+        PIL.Image.new("L", (side, side)).save(tmp_path / f"{side}.png")
+    monkeypatch.setattr(PIL.Image, "MAX_IMAGE_PIXELS", 100)
+    safe, suspicious, bomb = open_source(str(tmp_path))
+    assert safe.read().size == (10, 10)
+    with pytest.raises(PIL.Image.DecompressionBombError):
+        bomb.read()
+    with pytest.raises(PIL.Image.DecompressionBombWarning):
+        suspicious.read()
+    with warnings.catch_warnings():
+        # Where warnings are not errors it is refused as well.
+        warnings.simplefilter("ignore")
+        with pytest.raises(OSError, match="11 x 11 pixels: could be a decompression bomb"):
+            suspicious.read()
