@@ -34,7 +34,7 @@ RECIPES: dict[str, dict[str, dict[str, Any]]] = {
     "wasserstein, one-sided": {"objective": {"penalty": "one_sided"}},
     "wasserstein, zero-centred": {"objective": {"penalty": "zero_centred", "penalty_weight": 1.0}},
     "wasserstein, clipped weights": {
-        "objective": {"penalty": "none", "weight_clip": 1.0},
+        "objective": {"penalty": "none", "weight_clip": 2.0},
     },
     "logistic, R1": {"objective": {"loss": "logistic", **R1}},
     "logistic, R1 every 16": {"objective": {"loss": "logistic", **R1, "penalty_every": 16}},
@@ -73,6 +73,7 @@ RECIPES: dict[str, dict[str, dict[str, Any]]] = {
 
 def config_of(name: str, records: Path) -> Config:
     """The configuration of a recipe."""
+    recipe = RECIPES[name]
     return Config.model_validate(
         {
             "data": {"source": "digits", "channels": 1, "records": records},
@@ -86,8 +87,8 @@ def config_of(name: str, records: Path) -> Config:
                 "learning_rate": 0.002,
             },
             "run": {"intra_op_threads": 1, "checkpoint_images": 1_000_000},
-            "optimizer": {"average_half_life": 1000},
-            **RECIPES[name],
+            "objective": recipe.get("objective", {}),
+            "optimizer": {"average_half_life": 1000, **recipe.get("optimizer", {})},
         }
     )
 
