@@ -79,10 +79,9 @@ class DataConfig(Section):
     """Whether each image is shown mirrored left to right half of the time."""
     cache: bool = False
     """Whether the encoded images of a phase are kept in memory after they were read once."""
-    service: str | None = None
-    """Dispatcher of a tf.data service that makes the batches, such as `grpc://host:5000`."""
-    service_workers: Count = 1
-    """Workers of that service."""
+    servers: tuple[str, ...] = ()
+    """Machines that make the batches in turn, such as `cpu1:5001`, where `growgan data serve` runs;
+    none for this one."""
     on_corrupt: Literal["fail", "skip"] = "fail"
     """What a file that is no readable picture does: stop, or be named, counted and left out."""
     workers: Count | None = None

@@ -16,7 +16,6 @@ import tensorflow as tf
 from pipeline.config import Config
 from pipeline.data.dataset import dataset_for
 from pipeline.data.records import RecordSet
-from pipeline.data.service import Service
 from pipeline.errors import UserError
 from pipeline.schedule import Phase, Progress, Schedule
 from pipeline.training import checkpoints
@@ -202,7 +201,7 @@ class Trainer:
                 mirror=data.mirror,
                 labels=data.labels,
                 cache=data.cache,
-                service=Service(data.service, data.service_workers) if data.service else None,
+                servers=data.servers,
             )
         )
 
@@ -213,6 +212,14 @@ class Trainer:
             raise UserError(
                 "records must be whole; `growgan data verify` names the files that are not. "
                 f"Received: {self._records.folder} ({error.message.splitlines()[0]})"
+            ) from error
+        except tf.errors.OpError as error:
+            if not self._config.data.servers:
+                raise
+            raise UserError(
+                "servers must run as long as a run does: start them again, and the run with "
+                f"--resume. Received: {', '.join(self._config.data.servers)} "
+                f"({error.message.splitlines()[0]})"
             ) from error
 
     def _save(self, models: PhaseModels, position: Position, moment: Moment) -> None:
