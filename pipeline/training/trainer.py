@@ -20,9 +20,11 @@ from pipeline.errors import UserError
 from pipeline.schedule import Phase, Progress, Schedule
 from pipeline.training import checkpoints
 from pipeline.training.checkpoints import Damaged, Position
+from pipeline.training.phase_models import PhaseModels
 from pipeline.training.replicas import in_order_of_replicas, make_strategy
 from pipeline.training.state import TrainingState, variables_of
-from pipeline.training.step import Metrics, PhaseModels, make_step
+from pipeline.training.step import Step
+from pipeline.training.updates import Metrics
 
 
 @dataclass(frozen=True)
@@ -138,7 +140,9 @@ class Trainer:
     ) -> Position:
         run, phase = self._config.run, self._schedule.phases[position.phase]
         clock.stop_rate()
-        step = make_step(self._config, phase, models, self._strategy)
+        step = Step(self._config, phase, models, self._strategy)
+        repeats = self._config.objective.critic_steps
+        images_per_step = phase.batch_size * repeats
         batches = iter(self._batches(phase, position.images_seen))
         images_seen = position.images_seen
         progress = self._schedule.at(images_seen)
@@ -150,19 +154,16 @@ class Trainer:
 
         self._tell("phase_started", moment())
         while True:
-            metrics = step(
-                self._next(batches),
-                tf.constant(images_seen, tf.int64),
-                tf.constant(progress.alpha, tf.float32),
-            )
+            taken = [self._next(batches) for _ in range(repeats)]
+            metrics = step(taken, images_seen, progress.alpha)
             _require_known(run.keep_best, metrics)
-            images_seen += phase.batch_size
-            clock.tick(phase.batch_size)
+            images_seen += images_per_step
+            clock.tick(images_per_step)
             done = images_seen >= self._schedule.total_images
             following = self._schedule.at(images_seen)
             phase_ended = done or following.index != position.phase
             leaving = phase_ended or stop()
-            due = partial(_crossed, images_seen - phase.batch_size, images_seen)
+            due = partial(_crossed, images_seen - images_per_step, images_seen)
             with clock.paused():
                 if due(run.log_images) or due(run.checkpoint_images) or leaving:
                     _require_finite(metrics, images_seen)

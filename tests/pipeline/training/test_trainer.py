@@ -157,14 +157,15 @@ def test_every_batch_and_clock_after_a_restart_is_that_of_an_uninterrupted_run(
     seen: list[tuple[Any, ...]] = []
 
     def recording(*_: Any) -> Callable[..., dict[str, Any]]:
-        def step(batch: Any, images_seen: Any, alpha: Any) -> dict[str, Any]:
+        def step(batches: list[Any], images_seen: int, alpha: float) -> dict[str, Any]:
+            [batch] = batches
             content = batch["images"].numpy().tobytes(), batch["labels"].numpy().tobytes()
-            seen.append((*content, int(images_seen), float(alpha)))
+            seen.append((*content, images_seen, alpha))
             return {"loss": 0.0}
 
         return step
 
-    monkeypatch.setattr(trainer, "make_step", recording)
+    monkeypatch.setattr(trainer, "Step", recording)
     config = tiny(data={"labels": labels, "mirror": True})
     train(config, tmp_path / "whole")
     whole, seen[:] = list(seen), []
