@@ -9,10 +9,10 @@ process from before TensorFlow first computes. A life is an object with
     log        file for what it writes
     ends       signals to send: [{"signal": 9, "after": WHAT, "seconds": 0.02}, …], or []
 
-where WHAT is `{"images": n}` (the metrics have an entry of n images), `{"writing": n}` (a
-checkpoint of at least n images is being written), `{"text": "…"}` (the log holds it) or `{}`, and
-`seconds` pass in between. Prints a JSON list of objects, one for each life, with its exit
-`status`, -9 for a kill, the `seconds` it took, and the number of unfinished checkpoints it left.
+where WHAT is `{"images": n}` (it trains, and the metrics have an entry of n images),
+`{"writing": n}` (a checkpoint of at least n images is being written), `{"text": "…"}` (the log
+holds it) or `{}`, and `seconds` pass in between. Prints a JSON list of objects, one for each life,
+with its exit `status`, -9 for a kill, the `seconds` it took, and the number of unfinished checkpoints it left.
 """
 
 from __future__ import annotations
@@ -33,6 +33,8 @@ def come_to(what: dict[str, Any], run: Path, log: Path) -> bool:
     """Whether a life has come to a point."""
     try:
         if "images" in what:
+            if " images on\n" not in log.read_text():
+                return False
             lines = (run / "metrics.jsonl").read_text().splitlines()
             return bool(lines) and json.loads(lines[-1])["images_seen"] >= what["images"]
         if "writing" in what:
@@ -55,6 +57,7 @@ def live(life: dict[str, Any]) -> dict[str, Any]:
     arguments, log = life["arguments"], Path(life["log"])
     run = Path(arguments[arguments.index("--out") + 1])
     begun = time.monotonic()
+    log.write_text("")
     process = os.fork()
     if not process:
         lead_life(arguments, log)
