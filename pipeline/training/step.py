@@ -14,6 +14,7 @@ from pipeline.config import Config
 from pipeline.objectives import wgan_gp
 from pipeline.schedule import Phase
 from pipeline.training.average import decay_per_step, update_average
+from pipeline.training.ordering import keep_order
 from pipeline.training.randomness import Purpose, key
 from pipeline.training.replicas import share_of
 
@@ -40,6 +41,7 @@ def make_step(
     The batch is what `dataset_for` yields: uint8 images and one-hot labels. Metrics are float32
     scalars, averages over the global batch.
     """
+    keep_order()
     replicas = strategy.num_replicas_in_sync
     decay = decay_per_step(config.optimizer, phase.batch_size)
 
