@@ -12,6 +12,7 @@ from pipeline.config import Config
 from pipeline.schedule import Phase
 from pipeline.training.average import decay_per_step, update_average
 from pipeline.training.lazy import is_due
+from pipeline.training.ordering import keep_order
 from pipeline.training.phase_models import PhaseModels
 from pipeline.training.randomness import Purpose, key
 from pipeline.training.replicas import share_of
@@ -47,6 +48,7 @@ class Step:
         models: PhaseModels,
         strategy: tf.distribute.Strategy,
     ) -> None:
+        keep_order()
         replicas = strategy.num_replicas_in_sync
         self._config = config
         self._phase = phase

@@ -12,7 +12,8 @@ process from before TensorFlow first computes. A life is an object with
 where WHAT is `{"images": n}` (it trains, and the metrics have an entry of n images),
 `{"writing": n}` (a checkpoint of at least n images is being written), `{"text": "…"}` (the log
 holds it) or `{}`, and `seconds` pass in between. Prints a JSON list of objects, one for each life,
-with its exit `status`, -9 for a kill, the `seconds` it took, and the number of unfinished checkpoints it left.
+with its exit `status`, -9 for a kill, the `seconds` it took, and the number of unfinished
+checkpoints it left.
 """
 
 from __future__ import annotations

@@ -1,0 +1,87 @@
+"""In the step as it is executed, each read of a variable is ordered with each write."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import tensorflow as tf
+from tensorflow.python.eager import context
+
+from pipeline.config import Config
+from pipeline.training.state import TrainingState
+from pipeline.training.step import Step
+
+WRITES = {"AssignVariableOp", "AssignAddVariableOp", "AssignSubVariableOp"}
+
+
+def unordered(nodes: list[Any]) -> list[tuple[str, str]]:
+    """Pairs of a read and a write, or of two writes, of a variable that may come in any order."""
+    numbers = {node.name: number for number, node in enumerate(nodes)}
+    inputs = [
+        [numbers[name] for i in node.input if (name := i.lstrip("^").split(":")[0]) in numbers]
+        for node in nodes
+    ]
+    before: dict[int, int] = {}  # of each node, the set of those before it, as bits
+    todo = list(range(len(nodes)))
+    while todo:
+        number = todo.pop()
+        missing = [i for i in inputs[number] if i not in before]
+        if missing:
+            todo += [number, *missing]
+        else:
+            before[number] = 0
+            for i in inputs[number]:
+                before[number] |= before[i] | 1 << i
+    accesses: dict[str, list[int]] = {}
+    for number, node in enumerate(nodes):
+        if node.op in WRITES | {"ReadVariableOp"}:
+            accesses.setdefault(node.input[0], []).append(number)
+    return [
+        (nodes[one].name, nodes[other].name)
+        for numbers_of_one in accesses.values()
+        for index, one in enumerate(numbers_of_one)
+        for other in numbers_of_one[:index]
+        if WRITES & {nodes[one].op, nodes[other].op}
+        and not (before[one] >> other & 1 or before[other] >> one & 1)
+    ]
+
+
+def optimised(function: Callable[[], Any]) -> list[Any]:
+    """The nodes of the largest graph that is executed in a call."""
+    context.context().enable_graph_collection()
+    try:
+        function()
+        metadata = context.context().export_run_metadata()
+    finally:
+        context.context().disable_graph_collection()
+    graphs = [graphs.post_optimization_graph for graphs in metadata.function_graphs]
+    return list(max(graphs, key=lambda graph: len(graph.node)).node)
+
+
+@pytest.mark.parametrize("threads", [None, 1])
+@pytest.mark.parametrize("phase", [0, 1])
+def test_no_read_and_write_of_a_variable_come_in_any_order(
+    tiny: Callable[..., Config], phase: int, threads: int | None
+) -> None:
+    config = tiny(run={"intra_op_threads": threads})
+    strategy = tf.distribute.get_strategy()
+    trained = config.schedule.build().phases[phase]
+    models = TrainingState(config, label_size=0, strategy=strategy).models_for(trained)
+    step = Step(config, trained, models, strategy)
+    size = trained.resolution
+    batch = {"images": tf.zeros((8, size, size, 1), tf.uint8), "labels": tf.zeros((8, 0))}
+    nodes = optimised(lambda: step([batch], 0, 0.5))
+    assert sum(node.op in WRITES for node in nodes) > 40
+    assert unordered(nodes) == []
+
+
+def test_a_pair_without_an_order_is_found() -> None:
+    graph = tf.Graph()
+    with graph.as_default():
+        handle = tf.raw_ops.VarHandleOp(dtype=tf.float32, shape=())
+        read = tf.raw_ops.ReadVariableOp(resource=handle, dtype=tf.float32)
+        tf.raw_ops.AssignAddVariableOp(resource=handle, value=tf.constant(1.0))
+    nodes = list(graph.as_graph_def().node)
+    assert unordered(nodes) == [("AssignAddVariableOp", read.op.name)]
