@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -113,7 +113,7 @@ class Trainer:
                 written; the last good checkpoint stays. If every checkpoint is damaged, or
                 `run.keep_best` is no metric.
         """
-        position, models, damaged = self._resume()
+        position, models, metrics, damaged = self._resume()
         clock = _Clock(position.seconds)
         if position.images_seen < self._schedule.total_images:
             self._tell("started", position.images_seen, damaged)
@@ -121,26 +121,31 @@ class Trainer:
             progress = self._schedule.at(position.images_seen)
             if models is None or progress.index != position.phase:
                 models = self._state.models_for(progress.phase)
-                position = replace(position, phase=progress.index)
-            position = self._train_phase(models, position, clock, stop)
+                position, metrics = replace(position, phase=progress.index), {}
+            position = self._train_phase(models, position, metrics, clock, stop)
         return position
 
-    def _resume(self) -> tuple[Position, PhaseModels | None, list[Damaged]]:
+    def _resume(self) -> tuple[Position, PhaseModels | None, Mapping[str, float], list[Damaged]]:
         saved, damaged = checkpoints.newest(self._run)
         if saved is None:
-            return Position(0, 0, 0.0), None, damaged
+            return Position(0, 0, 0.0), None, {}, damaged
         models = self._state.models_for(self._schedule.phases[saved.position.phase])
         saved.restore(variables_of(models))
         for each in damaged:
             checkpoints.put_aside(each)
-        return saved.position, models, damaged
+        return saved.position, models, saved.metrics, damaged
 
     def _train_phase(
-        self, models: PhaseModels, position: Position, clock: _Clock, stop: Callable[[], bool]
+        self,
+        models: PhaseModels,
+        position: Position,
+        known: Mapping[str, float],
+        clock: _Clock,
+        stop: Callable[[], bool],
     ) -> Position:
         run, phase = self._config.run, self._schedule.phases[position.phase]
         clock.stop_rate()
-        step = Step(self._config, phase, models, self._strategy)
+        step = Step(self._config, phase, models, self._strategy, known)
         repeats = self._config.objective.critic_steps
         images_per_step = phase.batch_size * repeats
         batches = iter(self._batches(phase, position.images_seen))
