@@ -124,8 +124,14 @@ def _validated(model: type[Checked], values: Any, *section: str) -> Checked:
     try:
         return model.model_validate(values)
     except ValidationError as error:
-        details = ({**detail, "loc": (*section, *detail["loc"])} for detail in error.errors())
-        raise UserError("; ".join(map(_explain, details))) from error
+        details = [{**detail, "loc": (*section, *detail["loc"])} for detail in error.errors()]
+        # Where several types would do, each complains: one is told, of a value and not of a mapping
+        # if possible.
+        details.sort(key=lambda detail: isinstance(detail["input"], Mapping))
+        explained: dict[str, str] = {}
+        for detail in details:
+            explained.setdefault(_key(detail), _explain(detail))
+        raise UserError("; ".join(explained.values())) from error
 
 
 def _flat(sections: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
@@ -155,10 +161,17 @@ def _override(values: dict[str, Any], override: str) -> None:
     section[path[1]] = _parse(text, override)
 
 
+def _location(detail: Any) -> list[str]:
+    return [part for part in detail["loc"] if isinstance(part, str) and "[" not in part]
+
+
+def _key(detail: Any) -> str:
+    return ".".join(_location(detail)[:2])
+
+
 def _explain(detail: Any) -> str:
     """One line for one of pydantic's complaints: the rule and what came."""
-    location = [part for part in detail["loc"] if isinstance(part, str) and "[" not in part]
-    key = ".".join(location[:2])
+    location, key = _location(detail), _key(detail)
     if detail["type"] == "extra_forbidden":
         known = sorted(_known_keys(location[:-1]))
         close = difflib.get_close_matches(location[-1], known, n=1)

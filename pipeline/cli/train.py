@@ -12,6 +12,7 @@ from pipeline.cli.interruption import TIME_LIMIT_STATUS, Interruption, seconds_o
 from pipeline.cli.options import DataSource, Overrides, Preset, load_tensorflow, terminal
 
 if TYPE_CHECKING:
+    import tensorflow as tf
     from rich.console import Console
 
     from pipeline.config import Config
@@ -62,9 +63,10 @@ def train(
     seconds = None if time_limit is None else seconds_of(time_limit)
     load_tensorflow(settings.run.intra_op_threads)
     from pipeline.training.deadline import Deadline
-    from pipeline.training.replicas import make_logical_devices
+    from pipeline.training.replicas import make_logical_devices, make_strategy
 
     make_logical_devices(settings.run)
+    strategy = make_strategy(settings)  # refused before anything is written
     console = terminal()
     run = RunFolder(out)
     records = _prepare(console, settings)
@@ -72,7 +74,7 @@ def train(
     deadline = None if seconds is None else Deadline(seconds, started=began)
     interruption.only_note()
     with run.alone():
-        images_seen = _train(console, run, settings, records, interruption, deadline)
+        images_seen = _train(console, run, settings, records, strategy, interruption, deadline)
     total = settings.schedule.build().total_images
     if images_seen < total:
         _say(console, f"Stopped after {images_seen} of {total} images; they are saved.")
@@ -108,6 +110,7 @@ def _train(
     run: RunFolder,
     settings: Config,
     records: RecordSet,
+    strategy: tf.distribute.Strategy,
     interruption: Interruption,
     deadline: Deadline | None,
 ) -> int:
@@ -146,7 +149,7 @@ def _train(
         ]
         if deadline is not None:
             listeners.append(deadline)
-        position = Trainer(settings, records, run.path, listeners).train(stop)
+        position = Trainer(settings, records, run.path, listeners, strategy).train(stop)
     run.add_to_manifest(images_seen=position.images_seen, seconds=round(position.seconds, 1))
     return position.images_seen
 

@@ -86,17 +86,23 @@ class Trainer:
         records: Prepared images at every resolution of the schedule.
         run: Folder for checkpoints.
         listeners: Told of what happens, in order.
+        strategy: That of the configuration, if it is made already.
     """
 
     def __init__(
-        self, config: Config, records: RecordSet, run: Path, listeners: Sequence[Listener]
+        self,
+        config: Config,
+        records: RecordSet,
+        run: Path,
+        listeners: Sequence[Listener],
+        strategy: tf.distribute.Strategy | None = None,
     ) -> None:
         self._config = config
         self._records = records
         self._run = run
         self._listeners = listeners
         self._schedule: Schedule = config.schedule.build()
-        self._strategy = make_strategy(config)
+        self._strategy = strategy or make_strategy(config)
         self._state = TrainingState(
             config,
             label_size=len(records.classes) if config.data.labels else 0,

@@ -288,6 +288,20 @@ def test_bad_input_is_one_line_and_status_2(
     assert not (tmp_path / "run").exists()
 
 
+def test_replicas_that_cannot_share_a_batch_leave_no_run(tmp_path: Path) -> None:
+    """In a process of its own, which divides the CPU into three devices."""
+    command = (
+        sys.executable, "-m", "pipeline.cli", "train", "--config", "quickstart",
+        "--set", "run.strategy=mirrored", "--set", "run.replicas=3",
+    )  # fmt: skip
+    result = subprocess.run(
+        [*command, "--out", str(tmp_path / "run")], capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 2
+    assert "`schedule.batch_size` must divide by the replicas" in result.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_an_empty_folder_is_refused(growgan: Growgan, tmp_path: Path) -> None:
     empty = _folder_with(tmp_path)
     result = growgan("train", *TINY, "--data", empty, "--out", tmp_path / "run")

@@ -60,6 +60,7 @@ def test_overrides_win_and_data_wins_over_them() -> None:
         (["schedule.batch_size={8: 4}"], "`schedule.batch_size`: .*at or below 4"),
         (["schedule.start_resolution=16"], "must not exceed `schedule.resolution`. Received: 16"),
         (["schedule.hold_images=0", "schedule.fade_images=0"], "at least one image"),
+        (["schedule.hold_images={4:64}"], r"^`schedule.hold_images` must be [^;]*: 4:64$"),
         (["schedule.learning_rate=-1"], "`schedule.learning_rate` must be greater than 0.*-1"),
         (["schedule.learning_rate=.nan"], "finite"),
         (["run.seed=-1"], "`run.seed` must be greater than or equal to 0. Received: -1"),
