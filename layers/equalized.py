@@ -47,7 +47,8 @@ class _Equalized(keras.layers.Layer):
             else None
         )
 
-    def _scaled_kernel(self) -> Any:
+    def scaled_kernel(self) -> Any:
+        """The kernel as it is used: times the gain over the root of its fan-in."""
         return self.kernel * self._scale
 
     def _add_bias(self, outputs: Any) -> Any:
@@ -111,7 +112,7 @@ class EqualizedDense(_Equalized):
         self._add_weights((input_shape[-1], outputs), biases=self._output_shape[-1])
 
     def call(self, inputs: Any) -> Any:
-        kernel = ops.cast(self._scaled_kernel(), self.compute_dtype)
+        kernel = ops.cast(self.scaled_kernel(), self.compute_dtype)
         outputs = ops.matmul(inputs, kernel)
         if len(self._output_shape) > 1:
             outputs = ops.reshape(outputs, (-1, *self._output_shape))
@@ -192,7 +193,7 @@ class EqualizedConv2D(_Equalized):
         self._add_weights(shape, biases=self.filters)
 
     def call(self, inputs: Any) -> Any:
-        return self._add_bias(self._convolve(inputs, self._scaled_kernel()))
+        return self._add_bias(self._convolve(inputs, self.scaled_kernel()))
 
     def _convolve(self, inputs: Any, kernel: Any) -> Any:
         if self.resample and self.fused:

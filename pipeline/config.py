@@ -24,6 +24,17 @@ Count = Annotated[int, Field(ge=1)]
 Images = Annotated[int, Field(ge=0)]
 Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+LossName = Literal[
+    "wasserstein",
+    "logistic",
+    "minimax",
+    "least_squares",
+    "hinge",
+    "relativistic_logistic",
+    "relativistic_least_squares",
+    "relativistic_hinge",
+]
+PenaltyName = Literal["two_sided", "one_sided", "zero_centred", "none"]
 
 
 class Section(BaseModel):
@@ -68,10 +79,9 @@ class DataConfig(Section):
     """Whether each image is shown mirrored left to right half of the time."""
     cache: bool = False
     """Whether the encoded images of a phase are kept in memory after they were read once."""
-    service: str | None = None
-    """Dispatcher of a tf.data service that makes the batches, such as `grpc://host:5000`."""
-    service_workers: Count = 1
-    """Workers of that service."""
+    servers: tuple[str, ...] = ()
+    """Machines that make the batches in turn, such as `cpu1:5001`, where `growgan data serve` runs;
+    none for this one."""
     on_corrupt: Literal["fail", "skip"] = "fail"
     """What a file that is no readable picture does: stop, or be named, counted and left out."""
     workers: Count | None = None
@@ -98,19 +108,81 @@ class NetworkConfig(Section):
 
 
 class ObjectiveConfig(Section):
-    """What the two networks minimise."""
+    """What the two networks minimise: an adversarial loss and regularisers, each with its weight.
 
-    name: Literal["wgan_gp"] = "wgan_gp"
-    """Wasserstein critic with gradient penalty."""
-    gradient_penalty: Weight = 10.0
-    """Weight of `(‖∇D‖ - 1)²`."""
+    A weight of 0 leaves a regulariser out, at no cost. docs/objectives.md has the formulas.
+    """
+
+    loss: LossName = "wasserstein"
+    """The adversarial loss. `logistic` is the non-saturating one, `minimax` saturates, and
+    `relativistic_…` are relativistic averages."""
+    penalty: PenaltyName = "two_sided"
+    """What the gradient at images mixed of reals and fakes must be: `two_sided` asks for a norm of
+    1 (WGAN-GP), `one_sided` for at most 1, `zero_centred` for 0."""
+    penalty_weight: Weight = 10.0
+    """Weight of `penalty`."""
+    r1: Weight = 0.0
+    """Weight of half the squared gradient at reals (the γ of R1)."""
+    r2: Weight = 0.0
+    """Weight of half the squared gradient at fakes (the γ of R2)."""
     penalty_size: Literal["phase", "final"] = "phase"
-    """Where the norm is measured: on the images of the phase, or, as the official code does, on
-    those images enlarged to the final size, where it is `resolution / final` times as large."""
+    """Where gradients are measured: on the images of the phase, or, as the official code does, on
+    those images enlarged to the final size, where they are `resolution / final` times as long."""
+    penalty_every: Count = 1
+    """Updates of the discriminator between two that pay `penalty`, `r1` and `r2`, so many times
+    over, in an Adam update of their own: lazy regularisation."""
     drift: Weight = 0.001
     """Weight of `D(real)²`."""
+    consistency: Weight = 0.0
+    """Weight of `(D(x) - D(T(x)))²` on reals, where T shifts, and mirrors if `data.mirror` is on
+    (CR-GAN: 10)."""
+    weight_clip: Rate | None = None
+    """Largest absolute value of a weight of the discriminator, in place of `penalty`; of a kernel
+    in units of the deviation that it starts with."""
+    path_length: Weight = 0.0
+    """Weight of the generator's path length regularisation (StyleGAN2: 2)."""
+    path_length_every: Count = 4
+    """Updates of the generator between two that pay `path_length`, lazily as with
+    `penalty_every`."""
+    path_length_decay: Annotated[float, Field(gt=0, le=1)] = 0.01
+    """Share of the newest lengths in the moving mean of path lengths."""
+    orthogonal_generator: Weight = 0.0
+    """Weight of the overlap between filters of the generator (BigGAN: 0.0001)."""
+    orthogonal_discriminator: Weight = 0.0
+    """Weight of the overlap between filters of the discriminator."""
+    critic_steps: Count = 1
+    """Updates of the discriminator in a step, each on a batch of its own: `images_seen` counts
+    all."""
+    generator_steps: Count = 1
+    """Updates of the generator in a step, each on latents of its own."""
     label_weight: Weight = 1.0
     """Weight of the label cross-entropy when `data.labels` is on."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> ObjectiveConfig:
+        at_gradients = bool(self.r1 or self.r2 or (self.penalty != "none" and self.penalty_weight))
+        if self.weight_clip is not None:
+            if self.loss != "wasserstein":
+                raise ValueError(
+                    "`objective.weight_clip` is for `objective.loss=wasserstein` alone. "
+                    f"Received: {self.loss}"
+                )
+            if self.penalty != "none":
+                raise ValueError(
+                    "`objective.weight_clip` takes the place of `objective.penalty`, which must be "
+                    f"none beside it. Received: {self.penalty}"
+                )
+        elif self.loss == "wasserstein" and not at_gradients:
+            raise ValueError(
+                "`objective.loss=wasserstein` must be bounded by `objective.penalty`, `r1`, `r2` "
+                "or `weight_clip`. Received: none of them"
+            )
+        if self.penalty_every > 1 and not at_gradients:
+            raise ValueError(
+                "`objective.penalty_every` above 1 needs `objective.penalty`, `r1` or `r2`. "
+                f"Received: {self.penalty_every} without any"
+            )
+        return self
 
 
 class ScheduleConfig(Section):
@@ -129,7 +201,7 @@ class ScheduleConfig(Section):
     fade_images: Images | dict[Resolution, Images] = 600_000
     """Images over which a size is faded in."""
     batch_size: Count | dict[Resolution, Count] = 16
-    """Images per step over all replicas."""
+    """Images per update of the discriminator over all replicas."""
     learning_rate: Rate | dict[Resolution, Rate] = 0.001
     """Adam's step size."""
 
@@ -165,6 +237,10 @@ class OptimizerConfig(Section):
     """Decay of Adam's second moment."""
     epsilon: Rate = 1e-8
     """Added to the root of Adam's second moment."""
+    discriminator_rate_factor: Rate = 1.0
+    """The discriminator's step size over the generator's, which is `schedule.learning_rate`."""
+    clip_norm: Rate | None = None
+    """Largest norm of a network's whole gradient over all replicas; longer ones are shortened."""
     average_half_life: Rate = 10_000.0
     """Images after which a generator's share in the average has halved."""
     average_decay: Annotated[float, Field(ge=0, lt=1)] | None = None

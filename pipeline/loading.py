@@ -30,7 +30,7 @@ HOW = (
 )
 """Keys of `run` that change how a run is carried out or watched, not what comes of it."""
 
-WHERE = ("cache", "records", "service", "service_workers", "source", "workers")
+WHERE = ("cache", "records", "servers", "source", "workers")
 """Keys of `data` that say where and how it is read, not what it holds."""
 
 _PRESETS = resources.files("pipeline") / "presets"

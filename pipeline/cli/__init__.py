@@ -36,12 +36,14 @@ def main() -> None:
     from pipeline.errors import UserError
 
     try:
-        app()
+        sys.exit(app(standalone_mode=False))
+    except typer.TyperException as error:
+        message = error.format_message().replace("Value error, ", "")
+        if not message:  # No arguments at all: the help has been printed.
+            sys.exit(2)
     except UserError as error:
         message = str(error)
     except OSError as error:  # A full disk, or a place that cannot be read or written.
         message = f"a file could not be read or written: {error}"
-    else:
-        return
     print(f"growgan: {message}", file=sys.stderr)
     sys.exit(2)

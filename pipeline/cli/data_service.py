@@ -1,7 +1,8 @@
-"""`growgan data dispatch` and `growgan data decode`: machines that make a run's batches."""
+"""`growgan data serve`: a machine that makes a run's batches."""
 
 from __future__ import annotations
 
+import signal
 from typing import Annotated
 
 import typer
@@ -12,34 +13,23 @@ app = typer.Typer()
 
 
 @app.command(
-    epilog="Example: growgan data dispatch --port 5000 --workers cpu1:5001,cpu2:5001  |  then "
-    "growgan train … --set data.service=grpc://HOST:5000 --set data.service_workers=2"
+    epilog="Example: growgan data serve --address cpu1:5001  |  "
+    "growgan train … --set data.servers=[cpu1:5001,cpu2:5001]"
 )
-def dispatch(
-    workers: Annotated[str, typer.Option(help="Every worker as host:port, separated by commas.")],
-    port: Annotated[int, typer.Option(help="On which runs and workers find it.")] = 5000,
+def serve(
+    address: Annotated[
+        str, typer.Option(help="This machine as runs know it, host:port; the next port is used too")
+    ],
 ) -> None:
-    """Start the dispatcher of a tf.data service, until it is stopped.
+    """Read and decode for runs on other machines, until stopped.
 
-    With such a service, other machines read and decode; a run sees the same batches as without.
+    A run sees the same batches as without. The prepared set must be under the same path here.
     """
     load_tensorflow()
-    from pipeline.data.service import dispatcher
+    from pipeline.data.service import serving
 
-    server = dispatcher(port, [address.strip() for address in workers.split(",")])
-    terminal().print(f"dispatcher on port {server.target.rpartition(':')[2]}", highlight=False)
-    server.join()
-
-
-@app.command(epilog="Example: growgan data decode --address cpu1:5001 --dispatcher head:5000")
-def decode(
-    address: Annotated[str, typer.Option(help="Its own host:port, as the dispatcher was told.")],
-    dispatcher: Annotated[str, typer.Option(help="The dispatcher's host:port.")],
-) -> None:
-    """Start a worker of a tf.data service, until it is stopped; it must see the prepared set."""
-    load_tensorflow()
-    from pipeline.data.service import worker
-
-    server = worker(address, dispatcher)
-    terminal().print(f"worker {address} of {dispatcher}", highlight=False)
-    server.join()
+    with serving(address):
+        terminal().print(f"serving on {address}", highlight=False)
+        # Ctrl-C ends it at once: it holds nothing, and stopping in good order takes a while.
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        signal.pause()

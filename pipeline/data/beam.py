@@ -6,6 +6,7 @@ on a file system that they share.
 
 from __future__ import annotations
 
+import shlex
 import uuid
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,7 +18,9 @@ from pipeline.config import DataConfig
 from pipeline.data.conversion import convert
 from pipeline.data.prepare import Writer
 from pipeline.data.shards import Shard, label_numbers, write_shard
+from pipeline.data.sources.reason import reason_of
 from pipeline.data.workers import opened
+from pipeline.errors import UserError
 
 
 def writer(options: Sequence[str]) -> Writer:
@@ -25,6 +28,8 @@ def writer(options: Sequence[str]) -> Writer:
 
     Args:
         options: Of the pipeline, such as `--runner=DirectRunner`.
+
+    What is written raises OSError, or UserError with whatever else Beam or a worker of it raised.
     """
 
     def write(shards: list[Shard], data: DataConfig, sizes: tuple[int, ...], folder: Path) -> None:
@@ -39,8 +44,16 @@ def writer(options: Sequence[str]) -> Writer:
             )
             write_shard(folder, shard, results, sizes, label_numbers(source.classes, data))
 
-        with beam.Pipeline(options=PipelineOptions(list(options))) as pipeline:
-            # Without the reshuffle, a runner may leave all shards to the worker that created them.
-            _ = pipeline | beam.Create(shards) | beam.Reshuffle() | beam.Map(write_one)
+        try:
+            with beam.Pipeline(options=PipelineOptions(list(options))) as pipeline:
+                # Without the reshuffle, a runner may leave all to the worker that made the list.
+                _ = pipeline | beam.Create(shards) | beam.Reshuffle() | beam.Map(write_one)
+        except (OSError, UserError):
+            raise
+        except Exception as error:  # Each runner has errors of its own.
+            raise UserError(
+                "a Beam pipeline must run to its end. "
+                f"Received: {shlex.join(options)}, {type(error).__name__}: {reason_of(error)}"
+            ) from error
 
     return write

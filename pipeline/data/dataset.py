@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import tensorflow as tf
 
 from pipeline.data.records import RecordSet, ShardFile, Split
-from pipeline.data.service import NUMBER, Service, share_of_a_worker, through
+from pipeline.data.service import served
 from pipeline.schedule import Phase
 
 MOST_RECORDS = 100_000
@@ -28,7 +30,7 @@ def dataset_for(
     mirror: bool,
     labels: bool,
     cache: bool = False,
-    service: Service | None = None,
+    servers: Sequence[str] = (),
     worker: int = 0,
     workers: int = 1,
 ) -> tf.data.Dataset:
@@ -50,7 +52,8 @@ def dataset_for(
         mirror: Whether each image is mirrored left to right with probability 1/2.
         labels: Whether labels are given.
         cache: Whether the encoded images are kept in memory once they were read.
-        service: Where batches are made, in place of this process; it must see the set's folder.
+        servers: Addresses of servers that make the batches in place of this process; they must see
+            the set's folder.
         worker: Which of the workers, from 0.
         workers: Number of workers that share each batch.
 
@@ -92,8 +95,7 @@ def dataset_for(
         if mirror:
             flip = batch["mirrored"][:, None, None, None]
             images = tf.where(flip, tf.reverse(images, axis=[2]), images)
-        made = {"images": images, "labels": tf.one_hot(batch["label"], classes)}
-        return made | {name: batch[name] for name in (NUMBER,) if name in batch}
+        return {"images": images, "labels": tf.one_hot(batch["label"], classes)}
 
     options = tf.data.Options()
     options.deterministic = True
@@ -111,11 +113,10 @@ def dataset_for(
         .rebatch(phase.batch_size, drop_remainder=True)
         .map(lambda batch: {name: values[worker::workers] for name, values in batch.items()})
     )
-    if service is not None:
-        batches = share_of_a_worker(batches)
-    batches = batches.map(finished, num_parallel_calls=tf.data.AUTOTUNE)
-    if service is not None:
-        batches = through(service, batches)
+    if servers:
+        batches = served(servers, batches, finished)
+    else:
+        batches = batches.map(finished, num_parallel_calls=tf.data.AUTOTUNE)
     return batches.prefetch(tf.data.AUTOTUNE).with_options(options)
 
 

@@ -359,9 +359,9 @@ def _checked(resolutions: Sequence[int]) -> tuple[int, ...]:
 def _corrupt(source: str | None, skipped: tuple[Skipped, ...], total: int) -> UserError:
     named = "; ".join(f"{name} ({reason})" for name, reason in skipped[:NAMED_IN_MESSAGE])
     more = len(skipped) - NAMED_IN_MESSAGE
-    advice = "" if len(skipped) == total else ", or set `data.on_corrupt` to `skip`"
+    advice = "" if len(skipped) == total else ", or let `on_corrupt` be `skip`"
     return UserError(
-        f"every picture must be readable: mend or remove what is not{advice}. "
-        f"Received: {source}, with {len(skipped)} of {total} corrupt: {named}"
+        f"every picture must be usable: mend or remove what is not{advice}. "
+        f"Received: {source}, with {len(skipped)} of {total} unusable: {named}"
         + (f"; and {more} more" if more > 0 else "")
     )

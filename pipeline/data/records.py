@@ -143,8 +143,14 @@ def open_records(folder: Path) -> RecordSet:
     """A set that `prepare` has written.
 
     Raises:
-        UserError: if its manifest is missing or damaged, or a file is missing or not of its size.
+        UserError: if there is none, its manifest is missing or damaged, or a file is missing or
+            not of its size.
     """
+    if not folder.is_dir():
+        raise UserError(
+            f"a prepared set must be a folder. Received: {folder}, which is none; "
+            "`growgan data prepare` makes one"
+        )
     advice = f"Received: {folder}; delete it to have it prepared again"
     try:
         manifest = Manifest.model_validate_json((folder / MANIFEST).read_bytes())

@@ -1,96 +1,141 @@
-"""Decoding on other machines: a tf.data service that gives the stream of a single machine."""
+"""Decoding on other machines: tf.data services that together give the stream of a single machine.
+
+Each machine is a service of its own, a dispatcher with one worker. TensorFlow lets a dispatcher
+have many, but then passes over one that is slow for a moment, and its batches come out of order.
+"""
 
 from __future__ import annotations
 
+import re
+import socket
 import uuid
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from contextlib import contextmanager
+from typing import Any
 
 import tensorflow as tf
 
+from pipeline.data.sources.reason import reason_of
+from pipeline.errors import UserError
+
 Batch = dict[str, tf.Tensor]
-NUMBER = "number"
-"""Under which a batch carries its number in the stream."""
+LARGEST_PORT = 65535
+ANSWER_SECONDS = 10
+AHEAD = 2
+"""Batches of each server that are fetched before they are needed."""
 
 
-@dataclass(frozen=True)
-class Service:
-    """A running tf.data service.
+@contextmanager
+def serving(address: str) -> Any:
+    """Be a server that reads, decodes and batches for runs, as long as this context lasts.
 
-    Args:
-        address: Of its dispatcher, such as `grpc://host:5000`.
-        workers: How many workers it has.
-    """
-
-    address: str
-    workers: int
-
-
-def dispatcher(port: int, workers: Sequence[str]) -> tf.data.experimental.service.DispatchServer:
-    """Start the process that a run turns to.
+    It listens on two ports, that of the address and the next one.
 
     Args:
-        port: On which it listens; 0 takes a free one.
-        workers: Addresses of all its workers, `host:port`, which may start later.
+        address: Of this machine as runs know it, `host:port`.
+
+    Raises:
+        UserError: if the address is none, or a port is not free.
+
+    Example:
+        >>> with serving("localhost:5001"):
+        ...     time.sleep(60)
     """
-    return tf.data.experimental.service.DispatchServer(
-        tf.data.experimental.service.DispatcherConfig(port=port, worker_addresses=list(workers))
-    )
-
-
-def worker(address: str, dispatcher: str) -> tf.data.experimental.service.WorkerServer:
-    """Start a process that reads, decodes and batches.
-
-    Args:
-        address: Its own, `host:port`, as the dispatcher was told.
-        dispatcher: Address of the dispatcher, `host:port`.
-    """
-    return tf.data.experimental.service.WorkerServer(
-        tf.data.experimental.service.WorkerConfig(
-            dispatcher_address=dispatcher,
-            worker_address=address,
-            port=int(address.rpartition(":")[2]),
+    service = tf.data.experimental.service
+    host, port = _host_and_port(address)
+    for each in (port, port + 1):
+        _require_free(each)
+    dispatcher = service.DispatchServer(service.DispatcherConfig(port=port))
+    worker = service.WorkerServer(
+        service.WorkerConfig(
+            dispatcher_address=f"localhost:{port}",
+            worker_address=f"{host}:{port + 1}",
+            port=port + 1,
         )
     )
+    try:
+        yield
+    finally:
+        worker.stop()
+        dispatcher.stop()
 
 
-def share_of_a_worker(batches: tf.data.Dataset) -> tf.data.Dataset:
-    """Of a stream of batches those that one service worker decodes, each with its number.
-
-    Whole batches are shared out, not samples, and before they are decoded.
-    """
-    hint = tf.data.experimental.SHARD_HINT
-    numbered = batches.enumerate().shard(hint, hint)
-    return numbered.map(lambda number, batch: {**batch, NUMBER: number})
-
-
-def through(service: Service, batches: tf.data.Dataset) -> tf.data.Dataset:
-    """The batches of all workers, in the order of their numbers, which are taken off.
-
-    Workers are read in turn, but which comes first is not defined: every `service.workers` batches
-    are put in order.
+def served(
+    servers: Sequence[str], batches: tf.data.Dataset, finish: Callable[[Any], Batch]
+) -> tf.data.Dataset:
+    """`batches.map(finish)`, made by servers in turn: batch k by server `k mod len(servers)`.
 
     Args:
-        service: Which makes the batches.
-        batches: Made of those from `share_of_a_worker`; without end.
+        servers: Addresses as given to `serving`.
+        batches: Of a fixed size, without end. Every server goes through them.
+        finish: The costly part, done by one of the servers for each batch.
+
+    Raises:
+        UserError: if an address is none, or no server answers there.
     """
 
-    def in_order(group: Batch) -> Batch:
-        order = tf.argsort(group.pop(NUMBER))
-        return {name: tf.gather(values, order) for name, values in group.items()}
+    def numbered(number: tf.Tensor, batch: Any) -> tuple[tf.Tensor, Batch]:
+        return number, sent(finish(batch))
 
-    distribute = tf.data.experimental.service.distribute(
-        tf.data.experimental.service.ShardingPolicy.HINT,
-        service.address,
-        # One consumer reads the workers in turn; a name of its own, as a job is not begun twice.
-        job_name=uuid.uuid4().hex,
-        consumer_index=0,
-        num_consumers=1,
-    )
-    return (
-        batches.apply(tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY))
-        .apply(distribute)
-        .batch(service.workers)
-        .map(in_order)
-        .unbatch()
-    )
+    def sent(batch: Batch) -> Batch:
+        # Tensors without elements crash the process that receives them (TensorFlow 2.21).
+        return {name: values for name, values in batch.items() if name not in empty}
+
+    def received(number: tf.Tensor, numbered_batch: tuple[tf.Tensor, Batch]) -> Batch:
+        stated, batch = numbered_batch
+        with tf.control_dependencies([tf.debugging.assert_equal(stated, number)]):
+            return {name: tf.identity(values) for name, values in batch.items()} | {
+                name: tf.zeros(spec.shape, spec.dtype) for name, spec in empty.items()
+            }
+
+    empty = {
+        name: spec
+        for name, spec in batches.map(finish).element_spec.items()
+        if spec.shape.num_elements() == 0
+    }
+    parts = []
+    for index, address in enumerate(servers):
+        _require_answer(address)
+        part = batches.enumerate().shard(len(servers), index)
+        parts.append(
+            part.map(numbered, num_parallel_calls=tf.data.AUTOTUNE)
+            .apply(
+                tf.data.experimental.service.distribute(
+                    tf.data.experimental.service.ShardingPolicy.OFF,
+                    f"grpc://{address}",
+                    job_name=uuid.uuid4().hex,  # each iteration begins at the beginning
+                )
+            )
+            .prefetch(AHEAD)
+        )
+    turns = tf.data.Dataset.range(len(servers)).repeat()
+    return tf.data.Dataset.choose_from_datasets(parts, turns).enumerate().map(received)
+
+
+def _host_and_port(address: str) -> tuple[str, int]:
+    match = re.fullmatch(r"([^\s:/]+):(\d{1,5})", address)
+    if not match or not 0 < int(match[2]) < LARGEST_PORT:
+        raise UserError(f"a server's address must be like `host:5001`. Received: {address!r}")
+    return match[1], int(match[2])
+
+
+def _require_answer(address: str) -> None:
+    """Refuse a server that is not there: TensorFlow would ask it again without end."""
+    try:
+        socket.create_connection(_host_and_port(address), timeout=ANSWER_SECONDS).close()
+    except OSError as error:
+        raise UserError(
+            "each of `data.servers` must be running: `growgan data serve` starts one. "
+            f"Received: {address} ({reason_of(error)})"
+        ) from error
+
+
+def _require_free(port: int) -> None:
+    """Refuse a port on which something listens: gRPC would share it, and answer by chance."""
+    with socket.socket() as listening:
+        # Connections of an earlier server, not yet forgotten, do not count.
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listening.bind(("", port))
+        except OSError as error:
+            raise UserError(f"the ports of a server must be free. Received: {port}") from error

@@ -10,11 +10,11 @@ import tensorflow as tf
 from pipeline.config import OptimizerConfig
 
 
-def decay_per_step(optimizer: OptimizerConfig, batch_size: int) -> float:
-    """`0.5^(batch / half-life)`, or the fixed decay where the configuration names one."""
+def decay_per_step(optimizer: OptimizerConfig, images: int) -> float:
+    """`0.5^(images of a step / half-life)`, or the fixed decay where the configuration has one."""
     if optimizer.average_decay is not None:
         return optimizer.average_decay
-    return float(0.5 ** (batch_size / optimizer.average_half_life))
+    return float(0.5 ** (images / optimizer.average_half_life))
 
 
 def update_average(

@@ -17,15 +17,28 @@ class Purpose(IntEnum):
     CRITIC_LATENTS = 1
     GENERATOR_LATENTS = 2
     PENALTY_MIX = 3
+    CONSISTENCY = 4
+    LAZY_FAKES = 5
+    LAZY_MIX = 6
+    PATH_LATENTS = 7
+    PATH_NOISE = 8
 
 
-def key(seed: int, purpose: Purpose, images_seen: Any) -> Any:
+def key(seed: int, purpose: Purpose, images_seen: Any, *, repeat: int = 0) -> Any:
     """The seed pair, int32 `(2,)`, of one draw for the whole batch of one step.
 
     The draw does not depend on the number of replicas: each draws for the global batch and takes
     its share, `pipeline.training.replicas.share_of`.
+
+    Args:
+        seed: Of the run.
+        purpose: What the draw is for.
+        images_seen: The clock.
+        repeat: Which of several such draws at that clock. The first keeps the key that it has
+            alone.
     """
     fold = tf.random.experimental.stateless_fold_in
     pair = tf.constant([seed, int(purpose)], tf.int32)
     # The zero was the number of the replica; without it runs would draw other numbers than before.
-    return fold(fold(pair, images_seen), tf.constant(0, tf.int64))
+    pair = fold(fold(pair, images_seen), tf.constant(0, tf.int64))
+    return fold(pair, tf.constant(repeat, tf.int64)) if repeat else pair

@@ -10,7 +10,8 @@ import tensorflow as tf
 from pipeline.config import Config
 from pipeline.networks.progan import Discriminator, Generator
 from pipeline.schedule import Phase
-from pipeline.training.step import PhaseModels
+from pipeline.training.lazy import adam_constants
+from pipeline.training.phase_models import PhaseModels
 
 
 class TrainingState:
@@ -41,9 +42,22 @@ class TrainingState:
             self._discriminator = Discriminator(config.network, precision=precision, **sizes)
             # The average starts as a copy: the first weights follow from the seed alone.
             self._average = Generator(config.network, name="average", **sizes)
+            # Kept through the phases: noise and images grow so that lengths stay what they were.
+            self._path_length_mean = (
+                keras.Variable(
+                    0.0,
+                    trainable=False,
+                    autocast=False,
+                    name="path_length_mean",
+                    aggregation="only_first_replica",
+                )
+                if config.objective.path_length
+                else None
+            )
 
     def models_for(self, phase: Phase) -> PhaseModels:
         """The phase's models, on blocks shared with earlier phases, and fresh optimizers."""
+        objective = self._config.objective
         with self._strategy.scope():
             networks = (self._generator, self._discriminator, self._average)
             generator, discriminator, average = (
@@ -53,21 +67,29 @@ class TrainingState:
                 generator=generator,
                 discriminator=discriminator,
                 average=average,
-                generator_optimizer=self._optimizer("generator_optimizer", phase, generator),
+                generator_optimizer=self._optimizer(
+                    "generator_optimizer",
+                    generator,
+                    phase.learning_rate,
+                    every=objective.path_length_every if objective.path_length else 1,
+                ),
                 discriminator_optimizer=self._optimizer(
-                    "discriminator_optimizer", phase, discriminator
+                    "discriminator_optimizer",
+                    discriminator,
+                    phase.learning_rate * self._config.optimizer.discriminator_rate_factor,
+                    every=objective.penalty_every,
                 ),
                 alphas=tuple(n.fade.alpha for n in networks) if phase.fading else (),
+                path_length_mean=self._path_length_mean,
             )
 
-    def _optimizer(self, name: str, phase: Phase, model: keras.Model) -> keras.optimizers.Optimizer:
+    def _optimizer(
+        self, name: str, model: keras.Model, rate: float, *, every: int
+    ) -> keras.optimizers.Optimizer:
         settings = self._config.optimizer
+        rate, beta_1, beta_2 = adam_constants(rate, settings.beta_1, settings.beta_2, every=every)
         optimizer = keras.optimizers.Adam(
-            phase.learning_rate,
-            beta_1=settings.beta_1,
-            beta_2=settings.beta_2,
-            epsilon=settings.epsilon,
-            name=name,
+            rate, beta_1=beta_1, beta_2=beta_2, epsilon=settings.epsilon, name=name
         )
         optimizer.build(model.trainable_variables)
         return optimizer
@@ -90,4 +112,6 @@ def variables_of(models: PhaseModels) -> dict[str, Any]:
             f"{optimizer.name}/{variable.path.partition('/')[2]}": variable.value
             for variable in optimizer.variables
         }
+    if models.path_length_mean is not None:
+        variables[models.path_length_mean.name] = models.path_length_mean.value
     return variables

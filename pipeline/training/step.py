@@ -1,178 +1,226 @@
-"""One compiled training step: a critic update, a generator update and the generator's average."""
+"""One training step: the discriminator's updates, the generator's, and the generator's average."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from typing import Any
 
-import keras
 import tensorflow as tf
 
 from layers.resample import box_down, nearest_up
 from pipeline.config import Config
-from pipeline.objectives import wgan_gp
 from pipeline.schedule import Phase
 from pipeline.training.average import decay_per_step, update_average
+from pipeline.training.lazy import is_due
 from pipeline.training.ordering import keep_order
+from pipeline.training.phase_models import PhaseModels
 from pipeline.training.randomness import Purpose, key
 from pipeline.training.replicas import share_of
+from pipeline.training.updates import CriticBatch, Metrics, PathBatch, Updates
 
-Metrics = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class PhaseModels:
-    """What one phase trains: models of one resolution and fresh optimizers."""
-
-    generator: keras.Model
-    discriminator: keras.Model
-    average: keras.Model
-    generator_optimizer: keras.optimizers.Optimizer
-    discriminator_optimizer: keras.optimizers.Optimizer
-    alphas: tuple[keras.Variable, ...]
+PATH_SHARE = 2
+"""Path lengths are measured on a batch so many times smaller, as in the official StyleGAN2."""
 
 
-def make_step(
-    config: Config, phase: Phase, models: PhaseModels, strategy: tf.distribute.Strategy
-) -> Callable[[Any, Any, Any], Metrics]:
-    """The step of a phase: `(distributed batch, images_seen int64, alpha float32) → metrics`.
+class Step:
+    """The step of a phase.
 
-    The batch is what `dataset_for` yields: uint8 images and one-hot labels. Metrics are float32
-    scalars, averages over the global batch.
+    A step takes `objective.critic_steps` batches and updates the discriminator on each, then the
+    generator `objective.generator_steps` times. The discriminator's update on batch j draws by the
+    clock `images_seen + j · batch_size`, and the generator's by the clock of the last batch, so all
+    draws are functions of the clock.
+
+    The last update of the discriminator, those of the generator and the average are one compiled
+    function. Updates that most runs do not have are functions of their own, traced when they are
+    first due: growing stays quick, whatever the objective.
+
+    Args:
+        config: Of the run.
+        phase: What is trained.
+        models: Of the phase.
+        strategy: Under which they were made.
     """
-    keep_order()
-    replicas = strategy.num_replicas_in_sync
-    decay = decay_per_step(config.optimizer, phase.batch_size)
 
-    def replica_step(batch: Any, images_seen: Any, alpha: Any) -> Metrics:
-        replica = tf.distribute.get_replica_context().replica_id_in_sync_group
+    def __init__(
+        self,
+        config: Config,
+        phase: Phase,
+        models: PhaseModels,
+        strategy: tf.distribute.Strategy,
+    ) -> None:
+        keep_order()
+        replicas = strategy.num_replicas_in_sync
+        self._config = config
+        self._phase = phase
+        self._models = models
+        self._strategy = strategy
+        self._updates = Updates(config, phase, models, replicas)
+        self._batch = phase.batch_size // replicas
+        self._images = phase.batch_size * config.objective.critic_steps
+        self._last_paid: Metrics = {}
 
-        def draw(purpose: Purpose, sampler: Callable[..., Any], *shape: int) -> Any:
-            everyone = sampler(
-                (phase.batch_size, *shape), key(config.run.seed, purpose, images_seen)
+        def compiled(replica_function: Callable[..., Metrics], *, last: bool = False) -> Any:
+            return tf.function(
+                self._on_replicas(replica_function, last=last), jit_compile=config.run.jit_compile
             )
-            return share_of(everyone, replica, replicas)
 
-        def generate(purpose: Purpose) -> Any:
-            latents = draw(purpose, tf.random.stateless_normal, config.network.latent_size)
-            return models.generator([latents, labels] if config.data.labels else latents)
-
-        labels = batch["labels"]
-        reals = scaled(batch["images"])
-        if phase.fading:
-            reals = fade_reals(reals, alpha)
-        weights = draw(Purpose.PENALTY_MIX, tf.random.stateless_uniform, 1, 1, 1)
-
-        critic_metrics = update_critic(
-            config,
-            phase,
-            models,
-            reals,
-            generate(Purpose.CRITIC_LATENTS),
-            labels,
-            weights,
-            replicas,
-        )
-        generator_metrics = update_generator(
-            config, models, lambda: generate(Purpose.GENERATOR_LATENTS), labels, replicas
-        )
-        return {**critic_metrics, **generator_metrics}
-
-    @tf.function(jit_compile=config.run.jit_compile)
-    def step(batch: Any, images_seen: Any, alpha: Any) -> Metrics:
-        for variable in models.alphas:
-            variable.assign(alpha)
-        per_replica_metrics = strategy.run(replica_step, args=(batch, images_seen, alpha))
-        update_average(strategy, models.average, models.generator, decay)
-        return {
-            name: strategy.reduce(tf.distribute.ReduceOp.MEAN, value, axis=None)
-            for name, value in per_replica_metrics.items()
+        self.finish = compiled(self._finish, last=True)
+        self._critic = compiled(self._update_critic)
+        self._penalties = compiled(self._pay_penalties)
+        self._path_length = {
+            repeat: compiled(self._path_length_of(repeat))
+            for repeat in range(config.objective.generator_steps)
         }
 
-    return step
+    def __call__(self, batches: Sequence[Any], images_seen: int, alpha: float) -> Metrics:
+        """Train on the batches that begin after `images_seen` images.
 
+        Args:
+            batches: `objective.critic_steps` of what `dataset_for` yields, distributed.
+            images_seen: The clock.
+            alpha: Weight of the new resolution, for the whole step.
 
-def update_critic(
-    config: Config,
-    phase: Phase,
-    models: PhaseModels,
-    reals: Any,
-    fakes: Any,
-    labels: Any,
-    mix_weights: Any,
-    replicas: int,
-) -> Metrics:
-    """One optimizer step of the discriminator on WGAN-GP with drift, and label terms."""
-    objective = config.objective
-    variables = [weight.value for weight in models.discriminator.trainable_variables]
-    scale = 1.0
-    if objective.penalty_size == "final":
-        scale = phase.resolution / config.schedule.resolution
-    with tf.GradientTape(watch_accessed_variables=False) as tape:
-        tape.watch(variables)
-        real_outputs, fake_outputs = score_apart(
-            models.discriminator, reals, fakes, config.network.stddev_group
+        Returns:
+            float32 scalars, averages over the global batch; of a lazy regulariser that which was
+            last paid.
+        """
+        objective, updates = self._config.objective, self._updates
+        weight = tf.constant(alpha, tf.float32)
+        for number, batch in enumerate(batches):
+            seen = images_seen + number * self._phase.batch_size
+            clock = tf.constant(seen, tf.int64)
+            if updates.lazy_penalties and is_due(
+                seen // self._phase.batch_size, objective.penalty_every
+            ):
+                self._last_paid |= self._penalties(batch, clock, weight)
+            if number + 1 < len(batches):
+                self._critic(batch, clock, weight)
+        if updates.lazy_path_length:
+            first = images_seen // self._images * objective.generator_steps
+            for repeat, path_length in self._path_length.items():
+                if is_due(first + repeat, objective.path_length_every):
+                    self._last_paid |= path_length(batch, clock, weight)
+        return {**self.finish(batch, clock, weight), **self._last_paid}
+
+    def _on_replicas(
+        self, replica_function: Callable[..., Metrics], *, last: bool
+    ) -> Callable[[Any, Any, Any], Metrics]:
+        """The function run on every replica, and the means of its metrics."""
+        models, strategy = self._models, self._strategy
+        decay = decay_per_step(self._config.optimizer, self._images)
+
+        def function(batch: Any, images_seen: Any, alpha: Any) -> Metrics:
+            for variable in models.alphas:
+                variable.assign(alpha)
+            metrics = strategy.run(replica_function, args=(batch, images_seen, alpha))
+            if last:
+                update_average(strategy, models.average, models.generator, decay)
+            return {
+                name: strategy.reduce(tf.distribute.ReduceOp.MEAN, value, axis=None)
+                for name, value in metrics.items()
+            }
+
+        return function
+
+    def _finish(self, batch: Any, images_seen: Any, alpha: Any) -> Metrics:
+        metrics = self._update_critic(batch, images_seen, alpha)
+        for repeat in range(self._config.objective.generator_steps):
+            metrics |= self._update_generator(batch, images_seen, alpha, repeat)
+        return metrics
+
+    def _update_critic(self, batch: Any, images_seen: Any, alpha: Any) -> Metrics:
+        return self._updates.update_critic(
+            self._critic_batch(
+                batch, images_seen, alpha, Purpose.CRITIC_LATENTS, Purpose.PENALTY_MIX
+            )
         )
-        critic = wgan_gp.critic_loss(
-            scores_of(real_outputs), scores_of(fake_outputs), drift=objective.drift
+
+    def _pay_penalties(self, batch: Any, images_seen: Any, alpha: Any) -> Metrics:
+        return self._updates.pay_penalties(
+            self._critic_batch(
+                batch,
+                images_seen,
+                alpha,
+                Purpose.LAZY_FAKES,
+                Purpose.LAZY_MIX,
+                fakes=any(penalty.needs_fakes for penalty in self._updates.penalties),
+            )
         )
-        penalty = wgan_gp.gradient_penalty(
-            lambda images: scores_of(models.discriminator(images)),
-            wgan_gp.mix(reals, fakes, mix_weights),
-            scale=scale,
+
+    def _update_generator(self, batch: Any, images_seen: Any, alpha: Any, repeat: int) -> Metrics:
+        updates, path_batch = self._updates, None
+        if self._config.objective.path_length and not updates.lazy_path_length:
+            path_batch = self._path_batch(batch, images_seen, repeat)
+        return updates.update_generator(
+            lambda: self._generate(batch, images_seen, Purpose.GENERATOR_LATENTS, repeat),
+            batch["labels"],
+            self._reals(batch, alpha),
+            path_batch,
         )
-        losses = critic + objective.gradient_penalty * penalty
-        if config.data.labels:
-            label = wgan_gp.label_loss(labels, real_outputs[1])
-            label += wgan_gp.label_loss(labels, fake_outputs[1])
-            losses += objective.label_weight * label
-        loss = tf.reduce_mean(losses) / replicas
-    gradients = tape.gradient(loss, variables)
-    models.discriminator_optimizer.apply(gradients, models.discriminator.trainable_variables)
-    return {
-        "critic_loss": tf.reduce_mean(losses),
-        "real_score": tf.reduce_mean(scores_of(real_outputs)),
-        "fake_score": tf.reduce_mean(scores_of(fake_outputs)),
-        "penalty": tf.reduce_mean(penalty),
-        "critic_gradient_norm": tf.linalg.global_norm(gradients) * replicas,
-    }
 
+    def _path_length_of(self, repeat: int) -> Callable[[Any, Any, Any], Metrics]:
+        def pay(batch: Any, images_seen: Any, _: Any) -> Metrics:
+            return self._updates.pay_path_length(self._path_batch(batch, images_seen, repeat))
 
-def update_generator(
-    config: Config,
-    models: PhaseModels,
-    generate: Callable[[], Any],
-    labels: Any,
-    replicas: int,
-) -> Metrics:
-    """One optimizer step of the generator; takes no gradient of the discriminator's weights."""
-    variables = [weight.value for weight in models.generator.trainable_variables]
-    with tf.GradientTape(watch_accessed_variables=False) as tape:
-        tape.watch(variables)
-        images = generate()
-        parts = [(images, labels)]
-        if config.run.intra_op_threads == 1:
-            # Nothing else is left to do beside this pass: each half occupies a thread.
-            group_size = config.network.stddev_group
-            parts = list(zip(halves(images, group_size), halves(labels, group_size), strict=True))
-        losses = tf.concat([generator_losses(config, models, *part) for part in parts], axis=0)
-        loss = tf.reduce_mean(losses) / replicas
-    gradients = tape.gradient(loss, variables)
-    models.generator_optimizer.apply(gradients, models.generator.trainable_variables)
-    return {
-        "generator_loss": tf.reduce_mean(losses),
-        "generator_gradient_norm": tf.linalg.global_norm(gradients) * replicas,
-    }
+        return pay
 
+    def _critic_batch(
+        self,
+        batch: Any,
+        images_seen: Any,
+        alpha: Any,
+        latents: Purpose,
+        mix: Purpose,
+        *,
+        fakes: bool = True,
+    ) -> CriticBatch:
+        uniform = tf.random.stateless_uniform
+        return CriticBatch(
+            reals=self._reals(batch, alpha),
+            fakes=self._generate(batch, images_seen, latents) if fakes else None,
+            labels=batch["labels"],
+            mix_weights=self._draw(mix, uniform, (self._batch, 1, 1, 1), images_seen),
+            moves=self._draw(Purpose.CONSISTENCY, uniform, (self._batch, 3), images_seen),
+        )
 
-def generator_losses(config: Config, models: PhaseModels, images: Any, labels: Any) -> Any:
-    """What the generator minimises, for each of its images `(batch,)`."""
-    outputs = models.discriminator(images)
-    losses = wgan_gp.generator_loss(scores_of(outputs))
-    if config.data.labels:
-        losses += config.objective.label_weight * wgan_gp.label_loss(labels, outputs[1])
-    return losses
+    def _path_batch(self, batch: Any, images_seen: Any, repeat: int) -> PathBatch:
+        count = max(1, self._batch // PATH_SHARE)
+
+        def normal(purpose: Purpose, *shape: int) -> Any:
+            draw = tf.random.stateless_normal
+            return self._draw(purpose, draw, (count, *shape), images_seen, repeat)
+
+        size = self._phase.resolution
+        return PathBatch(
+            latents=normal(Purpose.PATH_LATENTS, self._config.network.latent_size),
+            labels=batch["labels"][:count],
+            noise=normal(Purpose.PATH_NOISE, size, size, self._config.data.channels),
+        )
+
+    def _reals(self, batch: Any, alpha: Any) -> Any:
+        reals = scaled(batch["images"])
+        return fade_reals(reals, alpha) if self._phase.fading else reals
+
+    def _generate(self, batch: Any, images_seen: Any, purpose: Purpose, repeat: int = 0) -> Any:
+        shape = (self._batch, self._config.network.latent_size)
+        latents = self._draw(purpose, tf.random.stateless_normal, shape, images_seen, repeat)
+        inputs = [latents, batch["labels"]] if self._config.data.labels else latents
+        return self._models.generator(inputs)
+
+    def _draw(
+        self,
+        purpose: Purpose,
+        sampler: Callable[..., Any],
+        shape: tuple[int, ...],
+        images_seen: Any,
+        repeat: int = 0,
+    ) -> Any:
+        """This replica's share, of that shape, of what is drawn for all of them."""
+        replicas = self._strategy.num_replicas_in_sync
+        pair = key(self._config.run.seed, purpose, images_seen, repeat=repeat)
+        everyone = sampler((shape[0] * replicas, *shape[1:]), pair)
+        replica = tf.distribute.get_replica_context().replica_id_in_sync_group
+        return share_of(everyone, replica, replicas)
 
 
 def scaled(images: Any) -> Any:
@@ -184,41 +232,3 @@ def fade_reals(images: Any, alpha: Any) -> Any:
     """Real images as coarse as the faded-in network's: blended with their half-size selves."""
     coarse = nearest_up(box_down(images, 2), 2)
     return coarse + (images - coarse) * alpha
-
-
-def scores_of(outputs: Any) -> Any:
-    """The critic scores `(batch, 1)` among a discriminator's outputs."""
-    return outputs[0] if isinstance(outputs, list | tuple) else outputs
-
-
-def score_apart(
-    discriminator: keras.Model, reals: Any, fakes: Any, group_size: int
-) -> tuple[Any, Any]:
-    """The outputs for reals and for fakes, computed in one pass of both.
-
-    The pass is interleaved so that no group of the minibatch standard deviation, whose members are
-    strided through the batch, holds both kinds: the result is that of two passes.
-    """
-    batch = reals.shape[0]
-    if batch < group_size:  # One group each: in one pass they would make up one group of both.
-        return discriminator(reals), discriminator(fakes)
-    shape = (group_size, batch // group_size)
-    images = [tf.reshape(kind, (*shape, *kind.shape[1:])) for kind in (reals, fakes)]
-    both = discriminator(tf.reshape(tf.concat(images, axis=1), (2 * batch, *reals.shape[1:])))
-    if not isinstance(both, list | tuple):
-        return halves(both, group_size)
-    first, second = zip(*(halves(output, group_size) for output in both), strict=True)
-    return first, second
-
-
-def halves(samples: Any, group_size: int) -> tuple[Any, ...]:
-    """Two halves of a batch, each of whole groups of the minibatch standard deviation.
-
-    A group's members are strided through the batch. An odd number of groups stays in one part.
-    """
-    batch, *features = samples.shape
-    groups, rest = divmod(batch, group_size)
-    if rest or groups % 2:
-        return (samples,)
-    parts = tf.split(tf.reshape(samples, (group_size, groups, *features)), 2, axis=1)
-    return tuple(tf.reshape(part, (batch // 2, *features)) for part in parts)

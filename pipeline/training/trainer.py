@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -16,14 +16,15 @@ import tensorflow as tf
 from pipeline.config import Config
 from pipeline.data.dataset import dataset_for
 from pipeline.data.records import RecordSet
-from pipeline.data.service import Service
 from pipeline.errors import UserError
 from pipeline.schedule import Phase, Progress, Schedule
 from pipeline.training import checkpoints
-from pipeline.training.checkpoints import Damaged, Position
+from pipeline.training.checkpoints import Checkpoint, Damaged, Position
+from pipeline.training.phase_models import PhaseModels
 from pipeline.training.replicas import in_order_of_replicas, make_strategy
 from pipeline.training.state import TrainingState, variables_of
-from pipeline.training.step import Metrics, PhaseModels, make_step
+from pipeline.training.step import Step
+from pipeline.training.updates import Metrics
 
 
 @dataclass(frozen=True)
@@ -94,6 +95,7 @@ class Trainer:
         self._records = records
         self._run = run
         self._listeners = listeners
+        self._knows_metrics = False
         self._schedule: Schedule = config.schedule.build()
         self._strategy = make_strategy(config)
         self._state = TrainingState(
@@ -112,7 +114,10 @@ class Trainer:
                 written; the last good checkpoint stays. If every checkpoint is damaged, or
                 `run.keep_best` is no metric.
         """
-        position, models, damaged = self._resume()
+        saved, models, damaged = self._resume()
+        position = saved.position if saved else Position(0, 0, 0.0)
+        # A lazy regulariser may not be paid for steps to come: its last value goes on to hold.
+        metrics = saved.metrics if saved else {}
         clock = _Clock(position.seconds)
         if position.images_seen < self._schedule.total_images:
             self._tell("started", position.images_seen, damaged)
@@ -121,25 +126,33 @@ class Trainer:
             if models is None or progress.index != position.phase:
                 models = self._state.models_for(progress.phase)
                 position = replace(position, phase=progress.index)
-            position = self._train_phase(models, position, clock, stop)
+                metrics = {}
+            position = self._train_phase(models, position, metrics, clock, stop)
         return position
 
-    def _resume(self) -> tuple[Position, PhaseModels | None, list[Damaged]]:
+    def _resume(self) -> tuple[Checkpoint | None, PhaseModels | None, list[Damaged]]:
         saved, damaged = checkpoints.newest(self._run)
         if saved is None:
-            return Position(0, 0, 0.0), None, damaged
+            return None, None, damaged
         models = self._state.models_for(self._schedule.phases[saved.position.phase])
         saved.restore(variables_of(models))
         for each in damaged:
             checkpoints.put_aside(each)
-        return saved.position, models, damaged
+        return saved, models, damaged
 
     def _train_phase(
-        self, models: PhaseModels, position: Position, clock: _Clock, stop: Callable[[], bool]
+        self,
+        models: PhaseModels,
+        position: Position,
+        last_metrics: Mapping[str, float],
+        clock: _Clock,
+        stop: Callable[[], bool],
     ) -> Position:
         run, phase = self._config.run, self._schedule.phases[position.phase]
         clock.stop_rate()
-        step = make_step(self._config, phase, models, self._strategy)
+        step = Step(self._config, phase, models, self._strategy)
+        repeats = self._config.objective.critic_steps
+        images_per_step = phase.batch_size * repeats
         batches = iter(self._batches(phase, position.images_seen))
         images_seen = position.images_seen
         progress = self._schedule.at(images_seen)
@@ -151,19 +164,17 @@ class Trainer:
 
         self._tell("phase_started", moment())
         while True:
-            metrics = step(
-                self._next(batches),
-                tf.constant(images_seen, tf.int64),
-                tf.constant(progress.alpha, tf.float32),
-            )
-            _require_known(run.keep_best, metrics)
-            images_seen += phase.batch_size
-            clock.tick(phase.batch_size)
+            taken = [self._next(batches) for _ in range(repeats)]
+            metrics = {**last_metrics, **step(taken, images_seen, progress.alpha)}
+            if not self._knows_metrics:
+                self._require_known(run.keep_best, metrics)
+            images_seen += images_per_step
+            clock.tick(images_per_step)
             done = images_seen >= self._schedule.total_images
             following = self._schedule.at(images_seen)
             phase_ended = done or following.index != position.phase
             leaving = phase_ended or stop()
-            due = partial(_crossed, images_seen - phase.batch_size, images_seen)
+            due = partial(_crossed, images_seen - images_per_step, images_seen)
             with clock.paused():
                 if due(run.log_images) or due(run.checkpoint_images) or leaving:
                     _require_finite(metrics, images_seen)
@@ -192,7 +203,7 @@ class Trainer:
             mirror=data.mirror,
             labels=data.labels,
             cache=data.cache,
-            service=Service(data.service, data.service_workers) if data.service else None,
+            servers=data.servers,
         )
         replicas = self._strategy.num_replicas_in_sync
         if replicas > 1:
@@ -211,6 +222,24 @@ class Trainer:
                 "records must be whole; `growgan data verify` names the files that are not. "
                 f"Received: {self._records.folder} ({error.message.splitlines()[0]})"
             ) from error
+        except tf.errors.OpError as error:
+            if not self._config.data.servers:
+                raise
+            raise UserError(
+                "servers must run as long as a run does: start them again, and the run with "
+                f"--resume auto. Received: {', '.join(self._config.data.servers)} "
+                f"({error.message.splitlines()[0]})"
+            ) from error
+
+    def _require_known(self, metric: str | None, metrics: Metrics) -> None:
+        """Once: a lazy regulariser may have no value yet at the beginning of a later phase."""
+        known = {name for saved in checkpoints.all_in(self._run) for name in saved.metrics}
+        known |= metrics.keys()
+        if metric is not None and metric not in known:
+            raise UserError(
+                f"`run.keep_best` must be one of {', '.join(sorted(known))}. Received: {metric}"
+            )
+        self._knows_metrics = True
 
     def _save(self, models: PhaseModels, position: Position, moment: Moment) -> None:
         variables = variables_of(models)
@@ -234,13 +263,6 @@ _NOT_FINITE = (
 
 def _crossed(before: int, after: int, every: int) -> bool:
     return before // every != after // every
-
-
-def _require_known(metric: str | None, metrics: Metrics) -> None:
-    if metric is not None and metric not in metrics:
-        raise UserError(
-            f"`run.keep_best` must be one of {', '.join(sorted(metrics))}. Received: {metric}"
-        )
 
 
 def _require_finite(metrics: Metrics, images_seen: int) -> None:

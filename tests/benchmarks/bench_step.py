@@ -37,7 +37,7 @@ def our_step(precision: str, resolution: int, width: int) -> Callable[[], Any]:
 
     from pipeline.config import Config
     from pipeline.training.state import TrainingState
-    from pipeline.training.step import make_step
+    from pipeline.training.step import Step
 
     config = Config.model_validate(
         {
@@ -54,14 +54,13 @@ def our_step(precision: str, resolution: int, width: int) -> Callable[[], Any]:
     phase = config.schedule.build().phases[-1]
     strategy = tf.distribute.get_strategy()
     models = TrainingState(config, label_size=0, strategy=strategy).models_for(phase)
-    step = make_step(config, phase, models, strategy)
+    step = Step(config, phase, models, strategy)
     shape = (BATCH, resolution, resolution, 1)
     batch = {
         "images": tf.constant(np.random.default_rng(0).integers(0, 256, shape, np.uint8)),
         "labels": tf.zeros((BATCH, 0)),
     }
-    clock, alpha = tf.constant(0, tf.int64), tf.constant(1.0)
-    return lambda: float(step(batch, clock, alpha)["critic_loss"])
+    return lambda: float(step([batch], images_seen=0, alpha=1.0)["critic_loss"])
 
 
 def peak_step(precision: str) -> Callable[[], Any]:

@@ -4,6 +4,7 @@ import pytest
 
 from pipeline.config import DataConfig
 from pipeline.data.prepare import prepare
+from pipeline.errors import UserError
 
 beam = pytest.importorskip("pipeline.data.beam", reason="Apache Beam is the extra `beam`")
 
@@ -20,3 +21,12 @@ def test_beam_writes_the_same_bytes(tmp_path: Path, monkeypatch, options: list[s
     for split in ("train", "val"):
         for one, other in zip(here.files(8, split), there.files(8, split), strict=True):
             assert one.read_bytes() == other.read_bytes()
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
+def test_a_pipeline_that_cannot_run_is_one_line(tmp_path: Path) -> None:
+    data = DataConfig(source="digits", channels=1)
+    with pytest.raises(UserError, match=r"Received: --runner=Nope, ValueError: .*Nope") as caught:
+        prepare(data, (4,), tmp_path / "set", write=beam.writer(["--runner=Nope"]))
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "set").exists()

@@ -165,7 +165,7 @@ def test_unlabelled_pictures_have_label_minus_one(labelled_folder: Path, tmp_pat
 
 def test_corrupt_files_are_all_named(spoilt_folder: Path, tmp_path: Path) -> None:
     message = refusal(config(spoilt_folder, tmp_path / "records"))
-    assert "3 of 8 corrupt: cat/empty.jpg (" in message
+    assert "3 of 8 unusable: cat/empty.jpg (" in message
     assert "dog/cut.png (" in message
     assert "dog/text.png (cannot identify image file)" in message
     assert "`skip`" in message
@@ -191,14 +191,14 @@ def test_corrupt_files_are_skipped_on_request(spoilt_folder: Path, tmp_path: Pat
     assert all(reason for _, reason in records.skipped)
     assert open_records(records.folder) == records
     # A set with gaps is none for who does not allow gaps.
-    assert "3 of 8 corrupt" in refusal(data.model_copy(update={"on_corrupt": "fail"}), (4,))
+    assert "3 of 8 unusable" in refusal(data.model_copy(update={"on_corrupt": "fail"}), (4,))
 
 
 def test_nothing_readable_is_refused(tmp_path: Path) -> None:
     (tmp_path / "pets").mkdir()
     (tmp_path / "pets/text.png").write_text("no picture")
     message = refusal(config(tmp_path / "pets", tmp_path / "records", on_corrupt="skip"))
-    assert "1 of 1 corrupt" in message
+    assert "1 of 1 unusable" in message
     assert "`skip`" not in message
 
 
@@ -220,7 +220,7 @@ def test_decompression_bomb_is_corrupt(labelled_folder, tmp_path, monkeypatch, l
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         message = refusal(config(labelled_folder, tmp_path / "records"))
-    assert "5 of 5 corrupt" in message
+    assert "5 of 5 unusable" in message
     assert "decompression bomb" in message
 
 

@@ -16,7 +16,7 @@ import tensorflow as tf
 from layers.resample import box_down, nearest_up
 from pipeline.config import NetworkConfig
 from pipeline.networks.progan import Discriminator, Generator
-from pipeline.objectives.wgan_gp import gradient_penalty
+from pipeline.objectives.penalties import mix, squared_gradient, two_sided
 
 TOLERANCE = 1e-4
 
@@ -147,10 +147,10 @@ def test_gradient_penalty_and_its_second_order_gradients(golden: Golden) -> None
         for layer in golden.discriminator.layers
         for weight in layer.trainable_weights
     }
-    mix = golden.arrays["in/mix"].transpose(0, 2, 3, 1)
+    weights_of_fakes = golden.arrays["in/mix"].transpose(0, 2, 3, 1)
     reals, fakes = golden.images("in/images"), golden.images("in/fakes")
     with tf.GradientTape() as tape:
-        penalty = gradient_penalty(critic, reals + (fakes - reals) * mix)
+        penalty = two_sided(squared_gradient(critic, mix(reals, fakes, weights_of_fakes)))
         loss = 10.0 * tf.reduce_mean(penalty)
     assert_close(penalty, golden.arrays["out/gp_per_sample"])
 

@@ -12,11 +12,12 @@ import tensorflow as tf
 
 from pipeline.config import Config, NetworkConfig, OptimizerConfig
 from pipeline.networks.progan import Discriminator, Generator
-from pipeline.objectives import wgan_gp
 from pipeline.training.average import decay_per_step, update_average
 from pipeline.training.randomness import Purpose, key
+from pipeline.training.scoring import score_apart
 from pipeline.training.state import TrainingState
-from pipeline.training.step import fade_reals, make_step, scaled, score_apart, update_generator
+from pipeline.training.step import Step, fade_reals, scaled
+from pipeline.training.updates import Updates
 
 
 def networks(label_size: int = 0) -> tuple[Generator, Discriminator]:
@@ -55,12 +56,13 @@ def test_the_generator_learns_the_same_from_two_halves(
         config = tiny(data={"labels": labels}, run={"intra_op_threads": threads})
         strategy = tf.distribute.get_strategy()
         state = TrainingState(config, label_size=10 if labels else 0, strategy=strategy)
-        models = state.models_for(config.schedule.build().phases[0])
+        phase = config.schedule.build().phases[0]
+        models = state.models_for(phase)
         one_hot = tf.one_hot(tf.range(batch) % 10, 10 if labels else 0)
         latents = tf.constant(normals(batch, config.network.latent_size))
         inputs = [latents, one_hot] if labels else latents
-        metrics = update_generator(
-            config, models, partial(models.generator, inputs), one_hot, replicas=1
+        metrics = Updates(config, phase, models, replicas=1).update_generator(
+            partial(models.generator, inputs), one_hot, reals=None
         )
         weights.append([*metrics.values(), *models.generator.get_weights()])
     for one, other in zip(*weights, strict=True):
@@ -128,47 +130,6 @@ def test_pixels_become_minus_one_to_one() -> None:
     np.testing.assert_allclose(scaled(pixels), [-1.0, -0.6, 1.0], atol=1e-7)
 
 
-def test_losses_are_the_papers() -> None:
-    reals, fakes = normals(5, 1), normals(5, 1, seed=1)
-    critic = wgan_gp.critic_loss(tf.constant(reals), tf.constant(fakes), drift=0.001)
-    np.testing.assert_allclose(critic, (fakes - reals + 0.001 * reals**2)[:, 0], rtol=1e-6)
-    np.testing.assert_array_equal(wgan_gp.generator_loss(tf.constant(fakes)), -fakes[:, 0])
-    logits, labels = normals(5, 3), np.eye(3, dtype=np.float32)[[0, 1, 2, 0, 1]]
-    entropy = -(labels * (logits - np.log(np.exp(logits).sum(1, keepdims=True)))).sum(1)
-    np.testing.assert_allclose(wgan_gp.label_loss(labels, logits), entropy, rtol=1e-5)
-
-
-def test_gradient_penalty_of_a_known_function_at_both_sizes() -> None:
-    slope = normals(1, 8, 8, 3)
-    images = tf.constant(normals(4, 8, 8, 3))
-
-    def linear(x: Any) -> Any:
-        return tf.reduce_sum(x * slope, axis=[1, 2, 3])[:, None]
-
-    norm = np.sqrt((slope**2).sum())
-    np.testing.assert_allclose(
-        wgan_gp.gradient_penalty(linear, images), np.full(4, (norm - 1) ** 2), rtol=1e-5
-    )
-    # The official measure: the same critic as a function of images twice the size.
-    enlarged = tf.repeat(tf.repeat(images, 2, axis=1), 2, axis=2)
-    official = wgan_gp.gradient_penalty(
-        lambda x: linear(tf.nn.avg_pool2d(x, 2, 2, "VALID")), enlarged
-    )
-    ours = wgan_gp.gradient_penalty(linear, images, scale=8 / 16)
-    np.testing.assert_allclose(ours, official, rtol=1e-5)
-
-
-def test_gradient_penalty_is_finite_where_the_gradient_vanishes() -> None:
-    images = tf.zeros((4, 4, 4, 1))
-    weight = tf.constant(0.0)
-    with tf.GradientTape() as tape:
-        tape.watch(weight)
-        penalty = wgan_gp.gradient_penalty(
-            lambda x: weight * tf.reduce_sum(x, axis=[1, 2, 3])[:, None], images
-        )
-    assert np.isfinite(tape.gradient(penalty, weight).numpy())
-
-
 def test_average_is_an_exponential_one_with_the_half_life_in_images() -> None:
     assert decay_per_step(OptimizerConfig(average_half_life=1000), 16) ** (1000 / 16) == (
         pytest.approx(0.5)
@@ -204,15 +165,15 @@ def test_a_phase_traces_once_and_moves_every_weight(
     models = state.models_for(phase)
     before = [w.numpy() for w in models.generator.trainable_variables]
     critic_before = [w.numpy() for w in models.discriminator.trainable_variables]
-    step = make_step(config, phase, models, strategy)
+    step = Step(config, phase, models, strategy)
     batch = {
         "images": tf.random.stateless_uniform((8, 8, 8, 1), (0, 0), maxval=256, dtype=tf.int32),
         "labels": tf.one_hot(tf.range(8), 10 if labels else 0),
     }
     batch["images"] = tf.cast(batch["images"], tf.uint8)
     for number in range(3):
-        metrics = step(batch, tf.constant(number * 8, tf.int64), tf.constant(number / 10))
-    assert step.experimental_get_tracing_count() == 1
+        metrics = step([batch], number * 8, number / 10)
+    assert step.finish.experimental_get_tracing_count() == 1
     assert all(np.isfinite(float(value)) for value in metrics.values())
     assert {value.dtype for value in metrics.values()} == {tf.float32}
     for model, weights in ((models.generator, before), (models.discriminator, critic_before)):

@@ -1,0 +1,118 @@
+"""Adversarial losses by name: what the discriminator and the generator minimise.
+
+`r` are scores of reals and `f` of fakes, float32 `(batch, 1)`; so are the losses, one a sample, and
+the caller decides how to average them over replicas. `softplus(x) = log(1 + exp(x))`, and an
+overline is the mean over the batches of all replicas.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
+
+import tensorflow as tf
+
+from pipeline.config import LossName
+from pipeline.objectives.replicas import mean_over_replicas
+
+
+@dataclass(frozen=True)
+class Adversarial:
+    """What the two networks minimise.
+
+    Args:
+        critic: `(r, f) → (batch, 1)`, the loss of the discriminator.
+        generator: `(r, f) → (batch, 1)`; r is None where `needs_reals` is false.
+        needs_reals: Whether the generator's loss looks at the scores of reals, which then cost it a
+            pass of the discriminator.
+    """
+
+    critic: Callable[[Any, Any], Any]
+    generator: Callable[[Any, Any], Any]
+    needs_reals: bool = False
+
+
+def wasserstein_critic(reals: Any, fakes: Any) -> Any:
+    """`f - r`. Source: arXiv:1701.07875, algorithm 1, with the sign turned."""
+    return fakes - reals
+
+
+def wasserstein_generator(_: Any, fakes: Any) -> Any:
+    """`-f`. Source: arXiv:1701.07875, algorithm 1."""
+    return -fakes
+
+
+def logistic_critic(reals: Any, fakes: Any) -> Any:
+    """`softplus(-r) + softplus(f)`: cross-entropy. Source: arXiv:1406.2661, equation 1."""
+    return tf.nn.softplus(-reals) + tf.nn.softplus(fakes)
+
+
+def logistic_generator(_: Any, fakes: Any) -> Any:
+    """`softplus(-f)`, which does not saturate. Source: arXiv:1406.2661, section 3."""
+    return tf.nn.softplus(-fakes)
+
+
+def minimax_generator(_: Any, fakes: Any) -> Any:
+    """`-softplus(f)`, the critic's loss negated: it saturates. Source: arXiv:1406.2661."""
+    return -tf.nn.softplus(fakes)
+
+
+def least_squares_critic(reals: Any, fakes: Any) -> Any:
+    """`((r - 1)² + f²) / 2`. Source: arXiv:1611.04076, equation 9."""
+    return (tf.square(reals - 1.0) + tf.square(fakes)) / 2.0
+
+
+def least_squares_generator(_: Any, fakes: Any) -> Any:
+    """`(f - 1)² / 2`. Source: arXiv:1611.04076, equation 9."""
+    return tf.square(fakes - 1.0) / 2.0
+
+
+def hinge_critic(reals: Any, fakes: Any) -> Any:
+    """`max(0, 1 - r) + max(0, 1 + f)`. Source: arXiv:1705.02894; arXiv:1802.05957, equation 16."""
+    return tf.nn.relu(1.0 - reals) + tf.nn.relu(1.0 + fakes)
+
+
+def _symmetric_squares(reals: Any, fakes: Any) -> Any:
+    """`(r - 1)² + (f + 1)²`."""
+    return tf.square(reals - 1.0) + tf.square(fakes + 1.0)
+
+
+def relativistic_average(critic: Callable[[Any, Any], Any]) -> Adversarial:
+    """Scores relative to the other kind's mean: `critic(r - f̄, f - r̄)`, `critic(f - r̄, r - f̄)`.
+
+    The means are those of the global batch, and gradients flow through them.
+
+    Args:
+        critic: The loss `(r, f)` that the discriminator would have with plain scores. The generator
+            has the same with the kinds exchanged.
+
+    Source: arXiv:1807.00734, section 4.
+    """
+
+    def relative(reals: Any, fakes: Any) -> tuple[Any, Any]:
+        return reals - mean_over_replicas(fakes), fakes - mean_over_replicas(reals)
+
+    def generator(reals: Any, fakes: Any) -> Any:
+        reals, fakes = relative(reals, fakes)
+        return critic(fakes, reals)
+
+    return Adversarial(
+        lambda reals, fakes: critic(*relative(reals, fakes)), generator, needs_reals=True
+    )
+
+
+LOSSES: Mapping[LossName, Adversarial] = MappingProxyType(
+    {
+        "wasserstein": Adversarial(wasserstein_critic, wasserstein_generator),
+        "logistic": Adversarial(logistic_critic, logistic_generator),
+        "minimax": Adversarial(logistic_critic, minimax_generator),
+        "least_squares": Adversarial(least_squares_critic, least_squares_generator),
+        "hinge": Adversarial(hinge_critic, wasserstein_generator),
+        "relativistic_logistic": relativistic_average(logistic_critic),
+        "relativistic_least_squares": relativistic_average(_symmetric_squares),
+        "relativistic_hinge": relativistic_average(hinge_critic),
+    }
+)
+"""The losses that `objective.loss` names."""

@@ -1,0 +1,33 @@
+"""Orthogonal regularisation: the filters of a layer point in different directions.
+
+Source: arXiv:1809.11096 (BigGAN), equation 3, which leaves the filters' lengths free. It is taken
+of the weights as they are used: after the scale of an equalized learning rate.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import tensorflow as tf
+
+
+def overlap(kernel: Any) -> Any:
+    """`‖WᵀW ⊙ (1 - I)‖²`, `(…, inputs, filters)` → `()`, a column of W for each filter.
+
+    With more filters than inputs it is found as `‖WWᵀ‖² - Σ ‖column‖⁴`, which is the same and
+    smaller.
+    """
+    filters = kernel.shape[-1]
+    columns = tf.reshape(tf.cast(kernel, tf.float32), (-1, filters))
+    if filters > columns.shape[0]:
+        gram = tf.matmul(columns, columns, transpose_b=True)
+        lengths = tf.reduce_sum(tf.square(columns), axis=0)
+        return tf.reduce_sum(tf.square(gram)) - tf.reduce_sum(tf.square(lengths))
+    gram = tf.matmul(columns, columns, transpose_a=True)
+    return tf.reduce_sum(tf.square(tf.linalg.set_diag(gram, tf.zeros((filters,)))))
+
+
+def total_overlap(kernels: Iterable[Any]) -> Any:
+    """The sum of `overlap` over the kernels of a network."""
+    return tf.add_n([overlap(kernel) for kernel in kernels])

@@ -1,0 +1,30 @@
+"""What one phase trains: models of one resolution, their optimizers and what goes with them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import keras
+
+
+@dataclass(frozen=True)
+class PhaseModels:
+    """Models of one resolution and fresh optimizers.
+
+    Args:
+        generator: Latents to images.
+        discriminator: Images to scores.
+        average: The moving average of the generator.
+        generator_optimizer: Fresh.
+        discriminator_optimizer: Fresh.
+        alphas: The fade-in weights, none while no size is faded in.
+        path_length_mean: Moving mean of path lengths, None without that regulariser.
+    """
+
+    generator: keras.Model
+    discriminator: keras.Model
+    average: keras.Model
+    generator_optimizer: keras.optimizers.Optimizer
+    discriminator_optimizer: keras.optimizers.Optimizer
+    alphas: tuple[keras.Variable, ...]
+    path_length_mean: keras.Variable | None = None

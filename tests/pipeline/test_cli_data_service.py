@@ -1,0 +1,114 @@
+"""`growgan data serve` as a command, and runs that it serves."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from pipeline import cli
+
+
+def address() -> str:
+    """Of which the port is free, and most likely the next one too."""
+    with socket.socket() as free:
+        free.bind(("", 0))
+        return f"localhost:{free.getsockname()[1]}"
+
+
+@pytest.mark.parametrize("wrong", ["a", "a:0", "a:65535", "a:99999", "grpc://b:1"])
+def test_a_wrong_address_is_one_line_and_status_2(
+    capfd: pytest.CaptureFixture[str], monkeypatch, wrong: str
+) -> None:
+    assert_refused(capfd, monkeypatch, wrong, f"like `host:5001`. Received: {wrong!r}")
+
+
+@pytest.mark.parametrize("offset", [0, 1])
+def test_a_port_in_use_is_refused(
+    capfd: pytest.CaptureFixture[str], monkeypatch, offset: int
+) -> None:
+    with socket.socket() as other:
+        # As gRPC does, which would share the port without a word.
+        other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        other.bind(("", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        rule = f"must be free. Received: {port}"
+        assert_refused(capfd, monkeypatch, f"localhost:{port - offset}", rule)
+
+
+def assert_refused(capfd: pytest.CaptureFixture[str], monkeypatch, given: str, rule: str) -> None:
+    monkeypatch.setattr(sys, "argv", ["growgan", "data", "serve", "--address", given])
+    with pytest.raises(SystemExit) as caught:
+        cli.main()
+    error = capfd.readouterr().err
+    assert caught.value.code == 2
+    assert error.count("\n") == 1
+    assert rule in error
+
+
+@contextmanager
+def serve(address: str, signal_at_end: signal.Signals) -> Iterator[None]:
+    """A server in a process of its own, which listens when this is entered."""
+    command = [sys.executable, "-m", "pipeline.cli", "data", "serve", "--address", address]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
+        assert server.stdout is not None
+        assert server.stdout.readline() == f"serving on {address}\n"
+        yield
+        server.send_signal(signal_at_end)
+        assert server.wait(20) == -signal_at_end
+
+
+def train(out: Path, *more: str) -> subprocess.Popen[str]:
+    command = (
+        sys.executable, "-m", "pipeline.cli", "train", "--config", "quickstart",
+        "--set", "schedule.resolution=8", "--set", "schedule.hold_images=64",
+        "--set", "schedule.fade_images=64", "--set", "schedule.batch_size=8",
+        "--set", "network.fmap_max=8", "--set", "network.latent_size=8",
+        "--set", "run.log_images=16", "--set", f"data.records={out.parent / 'records'}",
+        *more, "--out", str(out),
+    )  # fmt: skip
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def metrics(run: Path) -> list[str]:
+    """The lines of a run's metrics, without what depends on the time."""
+    lines = (run / "metrics.jsonl").read_text().splitlines()
+    return [line.partition(', "images_per_second"')[0] for line in lines]
+
+
+@pytest.mark.slow
+def test_a_run_that_is_served_is_the_same_run(tmp_path: Path) -> None:
+    addresses = [address(), address()]
+    with serve(addresses[0], signal.SIGINT), serve(addresses[1], signal.SIGTERM):
+        for name, chosen in (("here", []), ("served", addresses)):
+            with train(tmp_path / name, "--set", f"data.servers=[{','.join(chosen)}]") as run:
+                assert run.communicate()[1] == ""
+    assert metrics(tmp_path / "served") == metrics(tmp_path / "here")
+    assert len(metrics(tmp_path / "here")) >= 12
+
+
+@pytest.mark.slow
+def test_a_server_that_begins_anew_is_told_and_so_is_one_that_is_not_there(tmp_path: Path) -> None:
+    where = address()
+    options = (
+        "--set", f"data.servers=[{where}]", "--set", "schedule.hold_images={4: 64, 8: 40000}",
+    )  # fmt: skip
+    with serve(where, signal.SIGKILL):
+        run = train(tmp_path / "run", *options)
+        assert run.stdout is not None
+        while not run.stdout.readline().startswith("hold_8x8: 256/"):
+            assert run.poll() is None
+    with serve(where, signal.SIGTERM), run:
+        said = run.communicate()[1]
+    assert run.returncode == 2
+    assert "start them again, and the run with --resume auto. Received: localhost:" in said
+    assert said.count("\n") == 1
+    with train(tmp_path / "run", *options, "--resume", "auto") as refused:
+        assert "each of `data.servers` must be running" in refused.communicate()[1]
