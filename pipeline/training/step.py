@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -39,6 +39,7 @@ class Step:
         phase: What is trained.
         models: Of the phase.
         strategy: Under which they were made.
+        known: Metrics of the step before, when a phase goes on.
     """
 
     def __init__(
@@ -47,6 +48,7 @@ class Step:
         phase: Phase,
         models: PhaseModels,
         strategy: tf.distribute.Strategy,
+        known: Mapping[str, float] | None = None,
     ) -> None:
         keep_order()
         replicas = strategy.num_replicas_in_sync
@@ -57,7 +59,7 @@ class Step:
         self._updates = Updates(config, phase, models, replicas)
         self._batch = phase.batch_size // replicas
         self._images = phase.batch_size * config.objective.critic_steps
-        self._last_paid: Metrics = {}
+        self._metrics: Metrics = dict(known or {})
 
         def compiled(replica_function: Callable[..., Metrics], *, last: bool = False) -> Any:
             return tf.function(
@@ -92,15 +94,16 @@ class Step:
             if updates.lazy_penalties and is_due(
                 seen // self._phase.batch_size, objective.penalty_every
             ):
-                self._last_paid |= self._penalties(batch, clock, weight)
+                self._metrics |= self._penalties(batch, clock, weight)
             if number + 1 < len(batches):
                 self._critic(batch, clock, weight)
         if updates.lazy_path_length:
             first = images_seen // self._images * objective.generator_steps
             for repeat, path_length in self._path_length.items():
                 if is_due(first + repeat, objective.path_length_every):
-                    self._last_paid |= path_length(batch, clock, weight)
-        return {**self.finish(batch, clock, weight), **self._last_paid}
+                    self._metrics |= path_length(batch, clock, weight)
+        self._metrics |= self.finish(batch, clock, weight)
+        return dict(self._metrics)
 
     def _on_replicas(
         self, replica_function: Callable[..., Metrics], *, last: bool

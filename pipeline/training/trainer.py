@@ -19,7 +19,7 @@ from pipeline.data.records import RecordSet
 from pipeline.errors import UserError
 from pipeline.schedule import Phase, Progress, Schedule
 from pipeline.training import checkpoints
-from pipeline.training.checkpoints import Checkpoint, Damaged, Position
+from pipeline.training.checkpoints import Damaged, Position
 from pipeline.training.phase_models import PhaseModels
 from pipeline.training.replicas import in_order_of_replicas, make_strategy
 from pipeline.training.state import TrainingState, variables_of
@@ -114,10 +114,7 @@ class Trainer:
                 written; the last good checkpoint stays. If every checkpoint is damaged, or
                 `run.keep_best` is no metric.
         """
-        saved, models, damaged = self._resume()
-        position = saved.position if saved else Position(0, 0, 0.0)
-        # A lazy regulariser may not be paid for steps to come: its last value goes on to hold.
-        metrics = saved.metrics if saved else {}
+        position, models, metrics, damaged = self._resume()
         clock = _Clock(position.seconds)
         if position.images_seen < self._schedule.total_images:
             self._tell("started", position.images_seen, damaged)
@@ -125,32 +122,31 @@ class Trainer:
             progress = self._schedule.at(position.images_seen)
             if models is None or progress.index != position.phase:
                 models = self._state.models_for(progress.phase)
-                position = replace(position, phase=progress.index)
-                metrics = {}
+                position, metrics = replace(position, phase=progress.index), {}
             position = self._train_phase(models, position, metrics, clock, stop)
         return position
 
-    def _resume(self) -> tuple[Checkpoint | None, PhaseModels | None, list[Damaged]]:
+    def _resume(self) -> tuple[Position, PhaseModels | None, Mapping[str, float], list[Damaged]]:
         saved, damaged = checkpoints.newest(self._run)
         if saved is None:
-            return None, None, damaged
+            return Position(0, 0, 0.0), None, {}, damaged
         models = self._state.models_for(self._schedule.phases[saved.position.phase])
         saved.restore(variables_of(models))
         for each in damaged:
             checkpoints.put_aside(each)
-        return saved, models, damaged
+        return saved.position, models, saved.metrics, damaged
 
     def _train_phase(
         self,
         models: PhaseModels,
         position: Position,
-        last_metrics: Mapping[str, float],
+        known: Mapping[str, float],
         clock: _Clock,
         stop: Callable[[], bool],
     ) -> Position:
         run, phase = self._config.run, self._schedule.phases[position.phase]
         clock.stop_rate()
-        step = Step(self._config, phase, models, self._strategy)
+        step = Step(self._config, phase, models, self._strategy, known)
         repeats = self._config.objective.critic_steps
         images_per_step = phase.batch_size * repeats
         batches = iter(self._batches(phase, position.images_seen))
@@ -165,7 +161,7 @@ class Trainer:
         self._tell("phase_started", moment())
         while True:
             taken = [self._next(batches) for _ in range(repeats)]
-            metrics = {**last_metrics, **step(taken, images_seen, progress.alpha)}
+            metrics = step(taken, images_seen, progress.alpha)
             if not self._knows_metrics:
                 self._require_known(run.keep_best, metrics)
             images_seen += images_per_step

@@ -1,12 +1,12 @@
 """Fréchet distance to the digits, before and after a short run, for every objective.
 
-    python tests/benchmarks/fid_digits.py [NAME …] [--out records-and-runs/]
+    python tests/benchmarks/fid_digits.py [NAME …] [--images 16000] [--out records-and-runs/]
 
 Protocol: 1,797 images of the average generator, of seeds 0 to 1,796, against the 1,797 digits that
 it trained on. Images of 16 px are rounded to 8 bits and averaged to the 8 px that the digits have;
 features are those 64 pixels in [0, 1], and FID = |m₁ - m₂|² + tr(C₁ + C₂ - 2 (C₁ C₂)^½). "Before"
-is the average generator at its first weights. Every run has the same seed, network and schedule of
-16,000 images; what differs is below.
+is the average generator at its first weights. Every run has the same seed, network and schedule;
+what differs is below.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ import numpy as np
 from pipeline.config import Config
 
 COUNT = 1797
+IMAGES = 16_000
 SIZE, DIGIT_SIZE = 16, 8
 
 NO_PENALTY = {"penalty": "none", "drift": 0.0}
@@ -71,8 +72,8 @@ RECIPES: dict[str, dict[str, dict[str, Any]]] = {
 """What each run changes of the configuration below."""
 
 
-def config_of(name: str, records: Path) -> Config:
-    """The configuration of a recipe."""
+def config_of(name: str, records: Path, images: int) -> Config:
+    """The configuration of a recipe that sees so many images."""
     recipe = RECIPES[name]
     return Config.model_validate(
         {
@@ -81,8 +82,8 @@ def config_of(name: str, records: Path) -> Config:
             "schedule": {
                 "resolution": SIZE,
                 "start_resolution": 8,
-                "hold_images": {8: 4000, 16: 8000},
-                "fade_images": 4000,
+                "hold_images": {8: images // 4, 16: images // 2},
+                "fade_images": images // 4,
                 "batch_size": 16,
                 "learning_rate": 0.002,
             },
@@ -114,7 +115,7 @@ def frechet(one: tuple[np.ndarray, np.ndarray], other: tuple[np.ndarray, np.ndar
     return float(distance)
 
 
-def before_and_after(name: str, folder: Path) -> tuple[float, float]:
+def before_and_after(name: str, folder: Path, images: int) -> tuple[float, float]:
     """The distances of a recipe's first and last average generator."""
     import tensorflow as tf
 
@@ -124,7 +125,7 @@ def before_and_after(name: str, folder: Path) -> tuple[float, float]:
     from pipeline.training.trainer import Listener, Moment, Trainer
     from savedmodels.signatures import latents_of_seeds, to_uint8
 
-    config = config_of(name, folder / "records")
+    config = config_of(name, folder / "records", images)
     schedule = config.schedule.build()
     records = records_for(config.data, schedule.resolutions)
     digits = np.stack([one["image"] for one in images_of(records, SIZE).as_numpy_iterator()])
@@ -153,6 +154,7 @@ def main() -> None:
     """Print a table, a row an objective."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("names", nargs="*", metavar="NAME", help="of the objectives, or all")
+    parser.add_argument("--images", type=int, default=IMAGES, help="that a run sees")
     parser.add_argument("--out", type=Path, help="folder that is kept, for prepared images")
     options = parser.parse_args()
     if unknown := set(options.names) - set(RECIPES):
@@ -162,7 +164,7 @@ def main() -> None:
         folder.mkdir(parents=True, exist_ok=True)
         print(f"{'objective':<34}{'FID before':>11}{'FID after':>11}", flush=True)
         for name in options.names or RECIPES:
-            before, after = before_and_after(name, folder)
+            before, after = before_and_after(name, folder, options.images)
             print(f"{name:<34}{before:>11.3f}{after:>11.3f}", flush=True)
 
 

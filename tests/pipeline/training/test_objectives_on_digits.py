@@ -1,4 +1,4 @@
-"""Short runs on digits: every objective must take the generator nearer to the data."""
+"""Short runs on digits, of 4,000 images: each objective must bring the generator nearer to them."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ SCRIPT = ROOT / "tests" / "benchmarks" / "fid_digits.py"
 @pytest.mark.slow
 @pytest.mark.parametrize("name", runpy.run_path(str(SCRIPT))["RECIPES"])
 def test_a_short_run_improves_the_distance_to_the_digits(name: str, tmp_path: Path) -> None:
-    command = [sys.executable, str(SCRIPT), name, "--out", str(tmp_path)]
+    command = [sys.executable, str(SCRIPT), name, "--images", "4000", "--out", str(tmp_path)]
     environment = {"PYTHONPATH": str(ROOT), "CUDA_VISIBLE_DEVICES": "-1"}
     result = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
     before, after = map(float, result.stdout.splitlines()[-1].removeprefix(name).split())
-    assert after < before / 4
+    assert after < before / 2

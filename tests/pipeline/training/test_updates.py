@@ -236,6 +236,11 @@ def variables_in(run: Path) -> dict[str, np.ndarray]:
     return {name: reader.get_tensor(name) for name in reader.get_variable_to_dtype_map()}
 
 
+def metrics_in(run: Path) -> dict[str, float]:
+    """The metrics in a run's newest checkpoint."""
+    return dict(checkpoints.all_in(run)[-1].metrics)
+
+
 def weights_of_a_run(config: Config, run: Path, *stops: int) -> dict[str, np.ndarray]:
     """Every variable after a run that was stopped after so many steps, again and again."""
     records = records_for(config.data, config.schedule.build().resolutions)
@@ -250,6 +255,10 @@ def assert_resumes(config: Config, folder: Path, *stops: int) -> None:
     parts = weights_of_a_run(config, folder / "parts", *stops)
     assert any("path_length_mean" in name for name in whole)
     assert whole.keys() == parts.keys()
+    # Of a lazy regulariser too, although it was last paid before the stop.
+    whole_metrics, parts_metrics = metrics_in(folder / "whole"), metrics_in(folder / "parts")
+    assert "path_length" in whole_metrics
+    assert whole_metrics == parts_metrics
     for name in whole:
         np.testing.assert_array_equal(whole[name], parts[name], err_msg=name)
 
