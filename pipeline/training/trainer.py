@@ -101,6 +101,7 @@ class Trainer:
         self._records = records
         self._run = run
         self._listeners = listeners
+        self._knows_metrics = False
         self._schedule: Schedule = config.schedule.build()
         self._strategy = strategy or make_strategy(config)
         self._state = TrainingState(
@@ -167,7 +168,8 @@ class Trainer:
         while True:
             taken = [self._next(batches) for _ in range(repeats)]
             metrics = step(taken, images_seen, progress.alpha)
-            _require_known(run.keep_best, metrics)
+            if not self._knows_metrics:
+                self._require_known(run.keep_best, metrics)
             images_seen += images_per_step
             clock.tick(images_per_step)
             done = images_seen >= self._schedule.total_images
@@ -231,6 +233,16 @@ class Trainer:
                 f"({error.message.splitlines()[0]})"
             ) from error
 
+    def _require_known(self, metric: str | None, metrics: Metrics) -> None:
+        """Once: a lazy regulariser may have no value yet at the beginning of a later phase."""
+        known = {name for saved in checkpoints.all_in(self._run) for name in saved.metrics}
+        known |= metrics.keys()
+        if metric is not None and metric not in known:
+            raise UserError(
+                f"`run.keep_best` must be one of {', '.join(sorted(known))}. Received: {metric}"
+            )
+        self._knows_metrics = True
+
     def _save(self, models: PhaseModels, position: Position, moment: Moment) -> None:
         variables = variables_of(models)
         for name, value in variables.items():
@@ -253,13 +265,6 @@ _NOT_FINITE = (
 
 def _crossed(before: int, after: int, every: int) -> bool:
     return before // every != after // every
-
-
-def _require_known(metric: str | None, metrics: Metrics) -> None:
-    if metric is not None and metric not in metrics:
-        raise UserError(
-            f"`run.keep_best` must be one of {', '.join(sorted(metrics))}. Received: {metric}"
-        )
 
 
 def _require_finite(metrics: Metrics, images_seen: int) -> None:

@@ -224,6 +224,39 @@ def test_the_best_checkpoint_is_kept_and_an_unknown_metric_named(
     assert saved == sorted({best["images_seen"], 256})
     with pytest.raises(UserError, match=r"`run.keep_best` must be one of critic_.*eived: fid$"):
         train(tiny(run={"keep_best": "fid"}), tmp_path / "other")
+    train(tiny(), tmp_path / "other", stop_after=1)
+    with pytest.raises(UserError, match=r"`run.keep_best` must be one of"):
+        train(tiny(run={"keep_best": "fid"}), tmp_path / "other")
+
+
+@pytest.mark.slow
+def test_a_run_with_lazy_regularisers_resumes_bit_for_bit(
+    tiny: Callable[..., Config], tmp_path: Path
+) -> None:
+    objective = {
+        **{"loss": "logistic", "penalty": "none", "r1": 10.0, "penalty_every": 8},
+        **{"path_length": 2.0, "path_length_every": 4, "critic_steps": 2, "generator_steps": 2},
+    }
+    config = tiny(objective=objective, data={"labels": True, "mirror": True})
+    best = tiny(objective=objective, data=config.data.model_dump(), run={"keep_best": "r1"})
+    train(config, tmp_path / "whole", JsonLines(tmp_path / "whole.jsonl"))
+    for steps in (2, 5, 3, None):
+        log = JsonLines(tmp_path / "parts.jsonl")
+        train(best, tmp_path / "parts", log, stop_after=steps)
+    assert_same(tmp_path / "parts", tmp_path / "whole")
+    entries, expected = (
+        [
+            {
+                name: value
+                for name, value in json.loads(line).items()
+                if name not in ("seconds", "images_per_second")
+            }
+            for line in (tmp_path / f"{run}.jsonl").read_text().splitlines()
+        ]
+        for run in ("parts", "whole")
+    )
+    assert entries == expected
+    assert {"r1", "path_length"} <= expected[-1].keys()
 
 
 def test_a_damaged_record_stops_a_run_in_one_line(
