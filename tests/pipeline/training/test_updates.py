@@ -6,6 +6,8 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
+from functools import partial
+from itertools import chain, repeat
 from pathlib import Path
 from typing import Any, get_args
 
@@ -197,8 +199,8 @@ def test_a_lazy_penalty_weighs_as_much_as_the_updates_it_stands_for(
 
 
 def test_repeats_draw_apart_and_the_first_draws_as_if_alone() -> None:
-    def draw(repeat: int, images_seen: int = 64) -> tuple[int, ...]:
-        return tuple(key(0, Purpose.GENERATOR_LATENTS, images_seen, repeat=repeat).numpy())
+    def draw(number: int, images_seen: int = 64) -> tuple[int, ...]:
+        return tuple(key(0, Purpose.GENERATOR_LATENTS, images_seen, repeat=number).numpy())
 
     assert draw(0) == tuple(key(0, Purpose.GENERATOR_LATENTS, 64).numpy())
     assert len({draw(0), draw(1), draw(2), draw(0, 72), draw(1, 72)}) == 5
@@ -245,8 +247,8 @@ def weights_of_a_run(config: Config, run: Path, *stops: int) -> dict[str, np.nda
     """Every variable after a run that was stopped after so many steps, again and again."""
     records = records_for(config.data, config.schedule.build().resolutions)
     for steps in (*stops, 1000):
-        calls = iter(range(2000))
-        Trainer(config, records, run, []).train(lambda: next(calls) >= steps)  # noqa: B023
+        stop = chain(repeat(False, steps), repeat(True))
+        Trainer(config, records, run, []).train(partial(next, stop))
     return variables_in(run)
 
 
@@ -278,14 +280,13 @@ def test_so_does_one_that_grows(tiny: Callable[..., Config], tmp_path: Path) -> 
 
 MIRRORED = """
 import sys
-import tensorflow as tf
-cpu = tf.config.list_physical_devices("CPU")[0]
-tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
 from pathlib import Path
 from pipeline.config import Config
 from pipeline.data.prepare import records_for
+from pipeline.training.replicas import make_logical_devices
 from pipeline.training.trainer import Trainer
 config = Config.model_validate_json(sys.argv[1])
+make_logical_devices(config.run)
 records = records_for(config.data, config.schedule.build().resolutions)
 stop_after, calls = int(sys.argv[3]), iter(range(2000))
 Trainer(config, records, Path(sys.argv[2]), []).train(lambda: next(calls) >= stop_after)
@@ -297,7 +298,7 @@ def test_two_replicas_resume_with_lazy_regularisers(
     tiny: Callable[..., Config], tmp_path: Path
 ) -> None:
     schedule = {"hold_images": 64, "fade_images": 64}
-    config = tiny(objective=LAZY, schedule=schedule, run={"strategy": "mirrored"})
+    config = tiny(objective=LAZY, schedule=schedule, run={"strategy": "mirrored", "replicas": 2})
     # Each in a process of its own: two strategies in one mix up their collectives.
     for run, stop_after in (("whole", 1000), ("parts", 3), ("parts", 1000)):
         arguments = [config.model_dump_json(), str(tmp_path / run), str(stop_after)]
