@@ -252,8 +252,12 @@ class RunConfig(Section):
 
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
     """From which all randomness follows."""
-    precision: Literal["float32", "mixed_bfloat16"] = "float32"
-    """Compute dtype; weights and statistics are float32 in both."""
+    precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = "float32"
+    """Compute dtype; weights and statistics are float32 in all. `mixed_float16`, for GPUs without
+    bfloat16, scales the losses."""
+    micro_batch: Count | None = None
+    """Most images of a replica that go through the networks at once, None for all of its share:
+    less memory, for the same result up to rounding. At least `network.stddev_group`."""
     strategy: Literal["one_device", "mirrored"] = "one_device"
     """The `tf.distribute` strategy: one device, or several local ones of a kind."""
     replicas: Count | None = None
@@ -305,6 +309,12 @@ class Config(Section):
             raise ValueError(
                 "`network.fmap_base` must leave a feature map at the last resolution: at least "
                 f"{self.schedule.resolution // 2}. Received: {self.network.fmap_base}"
+            )
+        if self.run.micro_batch is not None and self.run.micro_batch < self.network.stddev_group:
+            raise ValueError(
+                "`run.micro_batch` must be at least `network.stddev_group`: in less, the minibatch "
+                "deviation would be that of smaller groups. "
+                f"Received: {self.run.micro_batch} and {self.network.stddev_group}"
             )
         for phase in self.schedule.build().phases:
             group = min(self.network.stddev_group, phase.batch_size)

@@ -27,11 +27,13 @@ class Adversarial:
         generator: `(r, f) → (batch, 1)`; r is None where `needs_reals` is false.
         needs_reals: Whether the generator's loss looks at the scores of reals, which then cost it a
             pass of the discriminator.
+        samples_meet: Whether a sample's loss looks at the scores of others.
     """
 
     critic: Callable[[Any, Any], Any]
     generator: Callable[[Any, Any], Any]
     needs_reals: bool = False
+    samples_meet: bool = False
 
 
 def wasserstein_critic(reals: Any, fakes: Any) -> Any:
@@ -99,7 +101,10 @@ def relativistic_average(critic: Callable[[Any, Any], Any]) -> Adversarial:
         return critic(fakes, reals)
 
     return Adversarial(
-        lambda reals, fakes: critic(*relative(reals, fakes)), generator, needs_reals=True
+        lambda reals, fakes: critic(*relative(reals, fakes)),
+        generator,
+        needs_reals=True,
+        samples_meet=True,
     )
 
 

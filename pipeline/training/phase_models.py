@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 import keras
 
+from pipeline.training.loss_scale import LossScale
+
 
 @dataclass(frozen=True)
 class PhaseModels:
@@ -19,6 +21,8 @@ class PhaseModels:
         discriminator_optimizer: Fresh.
         alphas: The fade-in weights, none while no size is faded in.
         path_length_mean: Moving mean of path lengths, None without that regulariser.
+        generator_loss_scale: Of float16, else None.
+        discriminator_loss_scale: Of float16, else None.
     """
 
     generator: keras.Model
@@ -28,3 +32,5 @@ class PhaseModels:
     discriminator_optimizer: keras.optimizers.Optimizer
     alphas: tuple[keras.Variable, ...]
     path_length_mean: keras.Variable | None = None
+    generator_loss_scale: LossScale | None = None
+    discriminator_loss_scale: LossScale | None = None

@@ -11,6 +11,7 @@ from pipeline.config import Config
 from pipeline.networks.progan import Discriminator, Generator
 from pipeline.schedule import Phase
 from pipeline.training.lazy import adam_constants
+from pipeline.training.loss_scale import LossScale
 from pipeline.training.phase_models import PhaseModels
 
 
@@ -54,6 +55,11 @@ class TrainingState:
                 if config.objective.path_length
                 else None
             )
+            # Kept too: what a factor has found out about overflow holds in the next phase.
+            self._generator_loss_scale, self._discriminator_loss_scale = (
+                LossScale(network) if precision == "mixed_float16" else None
+                for network in ("generator", "critic")
+            )
 
     def models_for(self, phase: Phase) -> PhaseModels:
         """The phase's models, on blocks shared with earlier phases, and fresh optimizers."""
@@ -81,6 +87,8 @@ class TrainingState:
                 ),
                 alphas=tuple(n.fade.alpha for n in networks) if phase.fading else (),
                 path_length_mean=self._path_length_mean,
+                generator_loss_scale=self._generator_loss_scale,
+                discriminator_loss_scale=self._discriminator_loss_scale,
             )
 
     def _optimizer(
@@ -114,4 +122,7 @@ def variables_of(models: PhaseModels) -> dict[str, Any]:
         }
     if models.path_length_mean is not None:
         variables[models.path_length_mean.name] = models.path_length_mean.value
+    for scale in (models.generator_loss_scale, models.discriminator_loss_scale):
+        if scale is not None:
+            variables |= {variable.name: variable.value for variable in scale.variables}
     return variables

@@ -11,12 +11,14 @@ from layers.resample import box_down, nearest_up
 from pipeline.config import Config
 from pipeline.schedule import Phase
 from pipeline.training.average import decay_per_step, update_average
+from pipeline.training.batches import CriticBatch, GeneratorBatch, PathBatch
+from pipeline.training.descent import Metrics
 from pipeline.training.lazy import is_due
 from pipeline.training.ordering import keep_order
 from pipeline.training.phase_models import PhaseModels
 from pipeline.training.randomness import Purpose, key
 from pipeline.training.replicas import share_of
-from pipeline.training.updates import CriticBatch, Metrics, PathBatch, Updates
+from pipeline.training.updates import Updates
 
 PATH_SHARE = 2
 """Path lengths are measured on a batch so many times smaller, as in the official StyleGAN2."""
@@ -155,9 +157,11 @@ class Step:
         if self._config.objective.path_length and not updates.lazy_path_length:
             path_batch = self._path_batch(batch, images_seen, repeat)
         return updates.update_generator(
-            lambda: self._generate(batch, images_seen, Purpose.GENERATOR_LATENTS, repeat),
-            batch["labels"],
-            self._reals(batch, alpha),
+            GeneratorBatch(
+                latents=self._latents(Purpose.GENERATOR_LATENTS, images_seen, repeat),
+                labels=batch["labels"],
+                reals=self._reals(batch, alpha),
+            ),
             path_batch,
         )
 
@@ -180,7 +184,7 @@ class Step:
         uniform = tf.random.stateless_uniform
         return CriticBatch(
             reals=self._reals(batch, alpha),
-            fakes=self._generate(batch, images_seen, latents) if fakes else None,
+            latents=self._latents(latents, images_seen) if fakes else None,
             labels=batch["labels"],
             mix_weights=self._draw(mix, uniform, (self._batch, 1, 1, 1), images_seen),
             moves=self._draw(Purpose.CONSISTENCY, uniform, (self._batch, 3), images_seen),
@@ -204,11 +208,9 @@ class Step:
         reals = scaled(batch["images"])
         return fade_reals(reals, alpha) if self._phase.fading else reals
 
-    def _generate(self, batch: Any, images_seen: Any, purpose: Purpose, repeat: int = 0) -> Any:
+    def _latents(self, purpose: Purpose, images_seen: Any, repeat: int = 0) -> Any:
         shape = (self._batch, self._config.network.latent_size)
-        latents = self._draw(purpose, tf.random.stateless_normal, shape, images_seen, repeat)
-        inputs = [latents, batch["labels"]] if self._config.data.labels else latents
-        return self._models.generator(inputs)
+        return self._draw(purpose, tf.random.stateless_normal, shape, images_seen, repeat)
 
     def _draw(
         self,

@@ -20,11 +20,11 @@ from pipeline.errors import UserError
 from pipeline.schedule import Phase, Progress, Schedule
 from pipeline.training import checkpoints
 from pipeline.training.checkpoints import Damaged, Position
+from pipeline.training.descent import Metrics
 from pipeline.training.phase_models import PhaseModels
 from pipeline.training.replicas import in_order_of_replicas, make_strategy
 from pipeline.training.state import TrainingState, variables_of
 from pipeline.training.step import Step
-from pipeline.training.updates import Metrics
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ Every update sums gradients over replicas, and divides its loss by their number.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, TypeAlias
@@ -26,46 +26,23 @@ from pipeline.objectives.path_length import (
 )
 from pipeline.objectives.penalties import GradientPenalty, penalties_of, squared_gradient
 from pipeline.schedule import Phase
+from pipeline.training.batches import CriticBatch, GeneratorBatch, PathBatch
+from pipeline.training.descent import (
+    Descender,
+    Descent,
+    Losses,
+    Metrics,
+    micro_batches,
+    sum_of,
+    values_in_turn,
+)
+from pipeline.training.loss_scale import LossScale
 from pipeline.training.phase_models import PhaseModels
 from pipeline.training.scoring import halves, score_apart, scores_of
+from pipeline.training.tangent import Tangent, tangent_at
 
-Metrics: TypeAlias = dict[str, Any]
 Term: TypeAlias = tuple[str, float, Callable[[], Any]]
 """A regulariser: the name it is logged under, its weight, and its value a sample or for all."""
-
-
-@dataclass(frozen=True)
-class CriticBatch:
-    """What one update of the discriminator is made on.
-
-    Args:
-        reals: `(batch, resolution, resolution, channels)`.
-        fakes: The same shape, or None where no regulariser looks at them.
-        labels: One-hot `(batch, classes)`.
-        mix_weights: Uniform `(batch, 1, 1, 1)`, between reals and fakes.
-        moves: Uniform `(batch, 3)`, by which the reals are moved.
-    """
-
-    reals: Any
-    fakes: Any
-    labels: Any
-    mix_weights: Any
-    moves: Any
-
-
-@dataclass(frozen=True)
-class PathBatch:
-    """What the path length is measured on.
-
-    Args:
-        latents: Normal `(batch, latent_size)`.
-        labels: One-hot `(batch, classes)`.
-        noise: Normal, of the images' shape.
-    """
-
-    latents: Any
-    labels: Any
-    noise: Any
 
 
 @dataclass(frozen=True)
@@ -107,157 +84,245 @@ class Updates:
 
     def update_critic(self, batch: CriticBatch) -> Metrics:
         """One update of the discriminator on its loss and all regularisers that are not lazy."""
-        objective, discriminator = self.config.objective, self.models.discriminator
-        variables = _trained(discriminator)
-        with tf.GradientTape(watch_accessed_variables=False) as tape:
-            tape.watch(variables)
-            real_outputs, fake_outputs = score_apart(
-                discriminator, batch.reals, batch.fakes, self.config.network.stddev_group
-            )
-            reals, fakes = scores_of(real_outputs), scores_of(fake_outputs)
-            of_scores: list[Term] = [
-                ("drift", objective.drift, lambda: tf.square(reals)),
-                (
-                    "consistency",
-                    objective.consistency,
-                    lambda: inconsistency(reals, self._scores(self._moved(batch))),
-                ),
-            ]
-            others: list[Term] = [
-                *(() if self.lazy_penalties else self._gradient_terms(batch)),
-                (
-                    "critic_overlap",
-                    objective.orthogonal_discriminator,
-                    lambda: total_overlap(_kernels(discriminator)),
-                ),
-                (
-                    "critic_label_loss",
-                    self._label_weight,
-                    lambda: (
-                        label_loss(batch.labels, real_outputs[1])
-                        + label_loss(batch.labels, fake_outputs[1])
-                    ),
-                ),
-            ]
-            losses, metrics = _sum(self.loss.critic(reals, fakes), of_scores)
-            losses, other_metrics = _sum(tf.squeeze(losses, axis=1), others)
-            loss = tf.reduce_mean(losses) / self.replicas
-        norm = self._apply_to_critic(_gradients(tape, loss, variables))
-        return {
-            "critic_loss": tf.reduce_mean(losses),
-            "real_score": tf.reduce_mean(reals),
-            "fake_score": tf.reduce_mean(fakes),
-            **metrics,
-            **other_metrics,
-            "critic_gradient_norm": norm,
-        }
+        if self.loss.samples_meet and self._parts(batch) > 1:
+            scores = values_in_turn(self._scores_of_both, batch, self._parts(batch), count=2)
+            batch = batch._replace(tangent=tangent_at(self.loss.critic, *scores))
+        overlap: Term = (
+            "critic_overlap",
+            self.config.objective.orthogonal_discriminator,
+            lambda: total_overlap(_kernels(self.models.discriminator)),
+        )
+        descent = self._descent(self._critic, self._critic_losses, batch, [overlap])
+        metrics = {"critic_loss": descent.loss, **descent.metrics}
+        return self._apply_to_critic(descent.gradients, metrics)
 
     def pay_penalties(self, batch: CriticBatch) -> Metrics:
         """One update of the discriminator on its lazy gradient penalties alone."""
-        variables = _trained(self.models.discriminator)
-        with tf.GradientTape(watch_accessed_variables=False) as tape:
-            tape.watch(variables)
-            losses, metrics = _sum(0.0, self._gradient_terms(batch))
-            owed = losses * float(self.config.objective.penalty_every)
-            loss = tf.reduce_mean(owed) / self.replicas
-        self._apply_to_critic(_gradients(tape, loss, variables))
-        return metrics
+
+        def losses(batch: CriticBatch, _: Sequence[Term]) -> Losses:
+            values, metrics = _sum(0.0, self._gradient_terms(batch, self._fakes(batch)))
+            return values * float(self.config.objective.penalty_every), metrics
+
+        descent = self._descent(self._critic, losses, batch)
+        return self._apply_to_critic(descent.gradients, descent.metrics)
 
     def update_generator(
-        self,
-        generate: Callable[[], Any],
-        labels: Any,
-        reals: Any,
-        path_batch: PathBatch | None = None,
+        self, batch: GeneratorBatch, path_batch: PathBatch | None = None
     ) -> Metrics:
         """One update of the generator; takes no gradient of the discriminator's weights.
 
         Args:
-            generate: Makes the fakes to learn from, a batch.
-            labels: Theirs, one-hot.
-            reals: For losses that compare with them.
+            batch: To learn from.
             path_batch: For the path length, where that is not lazy.
         """
-        objective, generator = self.config.objective, self.models.generator
-        variables = _trained(generator)
-        with tf.GradientTape(watch_accessed_variables=False) as tape:
-            tape.watch(variables)
-            scores, logits, labels = self._scored_in_parts(generate(), labels)
-            real_scores = self._scores(reals) if self.loss.needs_reals else None
-            terms: list[Term] = [
-                (
-                    "path_length",
-                    0.0 if self.lazy_path_length else objective.path_length,
-                    lambda: tf.reduce_mean(self._path_penalty(path_batch)),
-                ),
-                (
-                    "generator_overlap",
-                    objective.orthogonal_generator,
-                    lambda: total_overlap(_kernels(generator)),
-                ),
-                (
-                    "generator_label_loss",
-                    self._label_weight,
-                    lambda: label_loss(labels, logits),
-                ),
-            ]
-            losses = tf.squeeze(self.loss.generator(real_scores, scores), axis=1)
-            losses, metrics = _sum(losses, terms)
-            loss = tf.reduce_mean(losses) / self.replicas
-        norm = self._apply(self.models.generator_optimizer, _gradients(tape, loss, variables))
-        return {
-            "generator_loss": tf.reduce_mean(losses),
-            **metrics,
-            "generator_gradient_norm": norm,
-        }
+        objective = self.config.objective
+        path_weight = 0.0 if self.lazy_path_length else objective.path_length
+        path_length: Term = (
+            "path_length",
+            path_weight,
+            lambda: tf.reduce_mean(self._path_penalties(self._path_lengths(path_batch))),
+        )
+        overlap: Term = (
+            "generator_overlap",
+            objective.orthogonal_generator,
+            lambda: total_overlap(_kernels(self.models.generator)),
+        )
+        if self._parts(batch) == 1:
+            terms = [path_length, overlap]
+            descent = self._descent(self._generator, self._generator_losses, batch, terms)
+        else:
+            if self.loss.samples_meet:
+                batch = batch._replace(tangent=self._generator_tangent(batch))
+            descent = self._descent(self._generator, self._generator_losses, batch, [overlap])
+            if path_weight:
+                descent = sum_of(descent, self._path_descent(path_batch, path_weight))
+        metrics = {"generator_loss": descent.loss, **descent.metrics}
+        return self._apply_to_generator(descent.gradients, metrics)
 
     def pay_path_length(self, batch: PathBatch) -> Metrics:
         """One update of the generator on its lazy path length alone."""
         objective = self.config.objective
+        weight = objective.path_length * objective.path_length_every
+        descent = self._path_descent(batch, weight)
+        return self._apply_to_generator(descent.gradients, descent.metrics)
+
+    @cached_property
+    def _critic(self) -> Descender:
+        variables = _trained(self.models.discriminator)
+        return Descender(variables, self.replicas, self.models.discriminator_loss_scale)
+
+    @cached_property
+    def _generator(self) -> Descender:
         variables = _trained(self.models.generator)
-        with tf.GradientTape(watch_accessed_variables=False) as tape:
-            tape.watch(variables)
-            penalty = tf.reduce_mean(self._path_penalty(batch))
-            loss = objective.path_length * objective.path_length_every * penalty / self.replicas
-        self._apply(self.models.generator_optimizer, _gradients(tape, loss, variables))
-        return {"path_length": penalty}
+        return Descender(variables, self.replicas, self.models.generator_loss_scale)
 
     @property
     def _label_weight(self) -> float:
         return self.config.objective.label_weight if self.config.data.labels else 0.0
 
+    def _parts(self, batch: CriticBatch | GeneratorBatch | PathBatch) -> int:
+        # Samples of a path batch meet nobody: their groups are of one.
+        group = 1 if isinstance(batch, PathBatch) else self.config.network.stddev_group
+        return micro_batches(batch.labels.shape[0], self.config.run.micro_batch, group)
+
+    def _descent(
+        self,
+        descender: Descender,
+        losses: Callable[[Any, Sequence[Term]], Losses],
+        batch: CriticBatch | GeneratorBatch | PathBatch,
+        terms: Sequence[Term] = (),
+    ) -> Descent:
+        """The descent of a batch; terms that look at none of its samples are paid once."""
+        parts = self._parts(batch)
+        if parts == 1:
+            return descender.of(lambda: losses(batch, terms))
+        descent = descender.in_turn(lambda part: losses(part, ()), batch, parts)
+        if any(weight for _, weight, _ in terms):
+            descent = sum_of(descent, descender.of(lambda: _sum(0.0, terms)))
+        return descent
+
+    def _critic_losses(self, batch: CriticBatch, terms: Sequence[Term]) -> Losses:
+        objective = self.config.objective
+        images = self._fakes(batch)
+        real_outputs, fake_outputs = self._outputs_of_both(batch, images)
+        reals, fakes = scores_of(real_outputs), scores_of(fake_outputs)
+        of_scores: list[Term] = [
+            ("drift", objective.drift, lambda: tf.square(reals)),
+            (
+                "consistency",
+                objective.consistency,
+                lambda: inconsistency(reals, self._scores(self._moved(batch))),
+            ),
+        ]
+        others: list[Term] = [
+            *(() if self.lazy_penalties else self._gradient_terms(batch, images)),
+            *terms,
+            (
+                "critic_label_loss",
+                self._label_weight,
+                lambda: (
+                    label_loss(batch.labels, real_outputs[1])
+                    + label_loss(batch.labels, fake_outputs[1])
+                ),
+            ),
+        ]
+        losses, metrics = _sum((batch.tangent or self.loss.critic)(reals, fakes), of_scores)
+        losses, other_metrics = _sum(tf.squeeze(losses, axis=1), others)
+        return losses, {
+            "real_score": tf.reduce_mean(reals),
+            "fake_score": tf.reduce_mean(fakes),
+            **metrics,
+            **other_metrics,
+        }
+
+    def _generator_losses(self, batch: GeneratorBatch, terms: Sequence[Term]) -> Losses:
+        scores, logits, labels = self._scored_in_parts(self._fakes(batch), batch.labels)
+        if batch.tangent is None:
+            losses = self.loss.generator(self._real_scores(batch), scores)
+        else:
+            losses = batch.tangent(scores)
+        label: Term = (
+            "generator_label_loss",
+            self._label_weight,
+            lambda: label_loss(labels, logits),
+        )
+        return _sum(tf.squeeze(losses, axis=1), [*terms, label])
+
+    def _generator_tangent(self, batch: GeneratorBatch) -> Tangent:
+        def scores(part: GeneratorBatch) -> tuple[Any, ...]:
+            fakes, *_ = self._scored_in_parts(self._fakes(part), part.labels)
+            return self._real_scores(part), fakes
+
+        reals, fakes = values_in_turn(scores, batch, self._parts(batch), count=2)
+        return tangent_at(lambda fakes: self.loss.generator(reals, fakes), fakes)
+
+    def _path_descent(self, batch: PathBatch | None, weight: float) -> Descent:
+        assert batch is not None
+        if self._parts(batch) > 1:
+            [lengths] = values_in_turn(
+                lambda part: (self._path_lengths(part),), batch, self._parts(batch), count=1
+            )
+            batch = batch._replace(tangent=tangent_at(self._path_penalties, lengths))
+
+        def losses(batch: PathBatch, _: Sequence[Term]) -> Losses:
+            lengths = self._path_lengths(batch)
+            if batch.tangent is None:
+                penalties = self._path_penalties(lengths)
+            else:
+                penalties = batch.tangent(lengths[:, tf.newaxis])
+            penalty = tf.reduce_mean(penalties)
+            return weight * penalty, {"path_length": penalty}
+
+        return self._descent(self._generator, losses, batch)
+
+    def _fakes(self, batch: CriticBatch | GeneratorBatch) -> Any:
+        return None if batch.latents is None else self._generate(batch.latents, batch.labels)
+
+    def _generate(self, latents: Any, labels: Any) -> Any:
+        return self.models.generator([latents, labels] if self.config.data.labels else latents)
+
     def _scores(self, images: Any) -> Any:
         return scores_of(self.models.discriminator(images))
+
+    def _real_scores(self, batch: GeneratorBatch) -> Any:
+        return self._scores(batch.reals) if self.loss.needs_reals else None
+
+    def _outputs_of_both(self, batch: CriticBatch, fakes: Any) -> tuple[Any, Any]:
+        group_size = self.config.network.stddev_group
+        return score_apart(self.models.discriminator, batch.reals, fakes, group_size)
+
+    def _scores_of_both(self, batch: CriticBatch) -> tuple[Any, ...]:
+        return tuple(map(scores_of, self._outputs_of_both(batch, self._fakes(batch))))
 
     def _moved(self, batch: CriticBatch) -> Any:
         return moved(batch.reals, batch.moves, mirror=self.config.data.mirror)
 
-    def _gradient_terms(self, batch: CriticBatch) -> list[Term]:
+    def _gradient_terms(self, batch: CriticBatch, fakes: Any) -> list[Term]:
         scale = 1.0
         if self.config.objective.penalty_size == "final":
             scale = self.phase.resolution / self.config.schedule.resolution
 
         def value(penalty: GradientPenalty) -> Callable[[], Any]:
             def of_batch() -> Any:
-                images = penalty.points(batch.reals, batch.fakes, batch.mix_weights)
-                return penalty.measure(squared_gradient(self._scores, images), scale)
+                images = penalty.points(batch.reals, fakes, batch.mix_weights)
+                return penalty.measure(self._squared_gradient(images), scale)
 
             return of_batch
 
         return [(penalty.name, penalty.weight, value(penalty)) for penalty in self.penalties]
 
-    def _path_penalty(self, batch: PathBatch | None) -> Any:
+    def _squared_gradient(self, images: Any) -> Any:
+        scale = self.models.discriminator_loss_scale
+        if scale is None:
+            return squared_gradient(self._scores, images)
+        root = scale.root
+        return squared_gradient(lambda x: self._scores(x) * root, images) / tf.square(root)
+
+    def _path_lengths(self, batch: PathBatch | None) -> Any:
         assert batch is not None
+
+        def lengths(noise: Any) -> Any:
+            return path_lengths(
+                lambda latents: self._generate(latents, batch.labels),
+                normalised(batch.latents),
+                noise,
+            )
+
+        scale = self.models.generator_loss_scale
+        if scale is None:
+            return lengths(batch.noise)
+        root = scale.root
+        return lengths(batch.noise * root) / root
+
+    def _path_penalties(self, lengths: Any) -> Any:
+        """The penalties of a replica's whole path batch; the moving mean moves."""
         mean = self.models.path_length_mean
         assert mean is not None
-
-        def generate(latents: Any) -> Any:
-            inputs = [latents, batch.labels] if self.config.data.labels else latents
-            return self.models.generator(inputs)
-
-        lengths = path_lengths(generate, normalised(batch.latents), batch.noise)
         moved_on = moved_mean(mean.value, lengths, decay=self.config.objective.path_length_decay)
-        mean.value.assign(tf.stop_gradient(moved_on))
+        kept = tf.stop_gradient(moved_on)
+        if self.models.generator_loss_scale is not None:  # It may have made lengths infinite.
+            kept = tf.where(tf.math.is_finite(kept), kept, mean.value)
+        mean.value.assign(kept)
         return path_length_penalty(lengths, moved_on)
 
     def _scored_in_parts(self, images: Any, labels: Any) -> tuple[Any, Any, Any]:
@@ -275,28 +340,62 @@ class Updates:
             logits = tf.concat([output[1] for output in outputs], axis=0)
         return scores, logits, labels
 
-    def _apply_to_critic(self, gradients: list[Any]) -> Any:
-        norm = self._apply(self.models.discriminator_optimizer, gradients)
+    def _apply_to_critic(self, gradients: list[Any], metrics: Metrics) -> Metrics:
+        models = self.models
+        metrics = self._apply(
+            "critic",
+            models.discriminator_optimizer,
+            models.discriminator_loss_scale,
+            gradients,
+            metrics,
+        )
         bound = self.config.objective.weight_clip
         if bound is not None:
-            clip_weights(_trained(self.models.discriminator), bound)
-        return norm
+            clip_weights(_trained(models.discriminator), bound)
+        return metrics
 
-    def _apply(self, optimizer: keras.optimizers.Optimizer, gradients: list[Any]) -> Any:
-        """Update with gradients that sum to the whole over replicas; returns their norm.
+    def _apply_to_generator(self, gradients: list[Any], metrics: Metrics) -> Metrics:
+        models = self.models
+        return self._apply(
+            "generator",
+            models.generator_optimizer,
+            models.generator_loss_scale,
+            gradients,
+            metrics,
+        )
+
+    def _apply(
+        self,
+        network: str,
+        optimizer: keras.optimizers.Optimizer,
+        scale: LossScale | None,
+        gradients: list[Any],
+        metrics: Metrics,
+    ) -> Metrics:
+        """Update with gradients that sum to the whole over replicas; metrics with their norm."""
+        if scale is None:
+            gradients, norm = self._clipped(gradients)
+            optimizer.apply(gradients)
+            return metrics | {f"{network}_gradient_norm": norm}
+        factor = scale.factor
+        gradients, norm = self._clipped([gradient / factor for gradient in gradients])
+        metrics = metrics | {f"{network}_gradient_norm": norm}
+        metrics = scale.apply(optimizer, gradients, norm, metrics)
+        return metrics | {f"{network}_loss_scale": factor}
+
+    def _clipped(self, gradients: list[Any]) -> tuple[list[Any], Any]:
+        """The gradients, shortened where they must be, and the norm that they had.
 
         Keras' own clipping looks at each replica's gradients before they are summed.
         """
         most = self.config.optimizer.clip_norm
         if most is None:
-            optimizer.apply(gradients)
-            return tf.linalg.global_norm(gradients) * self.replicas
+            return gradients, tf.linalg.global_norm(gradients) * self.replicas
         whole = tf.distribute.get_replica_context().all_reduce(
             tf.distribute.ReduceOp.SUM, gradients
         )
         norm = tf.linalg.global_norm(whole)
-        optimizer.apply([gradient * (most / tf.maximum(norm, most)) for gradient in gradients])
-        return norm
+        return [gradient * (most / tf.maximum(norm, most)) for gradient in gradients], norm
 
 
 def clip_weights(variables: Iterable[Any], bound: float) -> None:
@@ -328,8 +427,3 @@ def _trained(model: keras.Model) -> list[Any]:
 
 def _kernels(model: keras.Model) -> list[Any]:
     return [layer.scaled_kernel() for layer in model.layers if hasattr(layer, "scaled_kernel")]
-
-
-def _gradients(tape: tf.GradientTape, loss: Any, variables: list[Any]) -> list[Any]:
-    # A regulariser alone does not depend on every weight: a last bias has no part in a gradient.
-    return tape.gradient(loss, variables, unconnected_gradients=tf.UnconnectedGradients.ZERO)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,6 +12,7 @@ import tensorflow as tf
 from pipeline.config import Config, NetworkConfig, OptimizerConfig
 from pipeline.networks.progan import Discriminator, Generator
 from pipeline.training.average import decay_per_step, update_average
+from pipeline.training.batches import GeneratorBatch
 from pipeline.training.randomness import Purpose, key
 from pipeline.training.scoring import score_apart
 from pipeline.training.state import TrainingState
@@ -60,9 +60,8 @@ def test_the_generator_learns_the_same_from_two_halves(
         models = state.models_for(phase)
         one_hot = tf.one_hot(tf.range(batch) % 10, 10 if labels else 0)
         latents = tf.constant(normals(batch, config.network.latent_size))
-        inputs = [latents, one_hot] if labels else latents
         metrics = Updates(config, phase, models, replicas=1).update_generator(
-            partial(models.generator, inputs), one_hot, reals=None
+            GeneratorBatch(latents, one_hot, reals=None)
         )
         weights.append([*metrics.values(), *models.generator.get_weights()])
     for one, other in zip(*weights, strict=True):

@@ -9,73 +9,29 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from itertools import chain, repeat
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from pipeline.config import Config, LossName
+from pipeline.config import Config
 from pipeline.data.prepare import records_for
 from pipeline.training import checkpoints, trainer, updates
+from pipeline.training.batches import CriticBatch, GeneratorBatch
 from pipeline.training.randomness import Purpose, key
-from pipeline.training.state import TrainingState, variables_of
+from pipeline.training.state import variables_of
 from pipeline.training.step import Step
 from pipeline.training.trainer import Trainer
 from pipeline.training.updates import Updates
-
-Objective = dict[str, Any]
-
-PLAIN: Objective = {"loss": "logistic", "penalty": "none", "drift": 0.0}
-LAZY: Objective = {
-    **PLAIN,
-    "r1": 1.0,
-    "r2": 1.0,
-    "penalty_every": 3,
-    "path_length": 2.0,
-    "path_length_every": 2,
-    "critic_steps": 2,
-    "generator_steps": 2,
-}
-EVERYTHING_AT_ONCE: Objective = {
-    "loss": "relativistic_hinge",
-    "penalty": "one_sided",
-    "r1": 0.1,
-    "consistency": 1.0,
-    "path_length": 0.1,
-    "path_length_every": 1,
-    "orthogonal_generator": 1e-4,
-    "orthogonal_discriminator": 1e-4,
-}
-CASES: dict[str, tuple[Objective, dict[str, Any]]] = {
-    **{name: ({"loss": name, "penalty": "two_sided"}, {}) for name in get_args(LossName)},
-    "one_sided": ({"penalty": "one_sided"}, {}),
-    "zero_centred": ({"penalty": "zero_centred", "penalty_size": "final"}, {}),
-    "weight_clip": ({"penalty": "none", "weight_clip": 0.5}, {}),
-    "clip_norm": ({}, {"clip_norm": 0.01}),
-    "lazy": (LAZY, {"clip_norm": 0.1, "discriminator_rate_factor": 4.0}),
-    "everything": (EVERYTHING_AT_ONCE, {"clip_norm": 0.5}),
-}
-
-
-def batches(config: Config, size: int, count: int = 1) -> list[dict[str, Any]]:
-    batch = config.schedule.batch_size
-    random = np.random.default_rng(0)
-    return [
-        {
-            "images": tf.constant(random.integers(0, 256, (batch, size, size, 1), np.uint8)),
-            "labels": tf.one_hot(tf.range(batch) % 10, 10 if config.data.labels else 0),
-        }
-        for _ in range(count)
-    ]
-
-
-def models_and_step(config: Config, index: int = 0) -> tuple[Any, Step]:
-    phase = config.schedule.build().phases[index]
-    strategy = tf.distribute.get_strategy()
-    state = TrainingState(config, label_size=10 if config.data.labels else 0, strategy=strategy)
-    models = state.models_for(phase)
-    return models, Step(config, phase, models, strategy)
+from tests.pipeline.training.steps import (
+    CASES,
+    LAZY,
+    PLAIN,
+    after_steps,
+    batches,
+    models_and_step,
+)
 
 
 @pytest.mark.parametrize(
@@ -89,11 +45,9 @@ def test_a_step_moves_every_weight_and_logs_every_regulariser(
     models, step = models_and_step(config, index=1)
     networks = (models.generator, models.discriminator)
     before = [network.get_weights() for network in networks]
-    repeats = config.objective.critic_steps
-    for number in range(3):
-        metrics = step(batches(config, 8, repeats), number * 8 * repeats, 0.5)
+    metrics = after_steps(step, config, 3)
     assert step.finish.experimental_get_tracing_count() == 1
-    assert all(np.isfinite(float(value)) for value in metrics.values())
+    assert all(np.isfinite(value) for value in metrics.values())
     expected = {
         "weight_clip": {"drift"},
         "lazy": {"r1", "r2", "path_length"},
@@ -123,10 +77,8 @@ def test_every_objective_trains_in_both_precisions(
     objective, optimizer = CASES[name]
     config = tiny(objective=objective, optimizer=optimizer, run={"precision": precision})
     _, step = models_and_step(config, index=1)
-    repeats = config.objective.critic_steps
-    for number in range(2):
-        metrics = step(batches(config, 8, repeats), number * 8 * repeats, 0.5)
-    assert all(np.isfinite(float(value)) for value in metrics.values())
+    metrics = after_steps(step, config, 2)
+    assert all(np.isfinite(value) for value in metrics.values())
 
 
 def test_what_has_no_weight_is_not_computed(
@@ -165,7 +117,7 @@ def test_reals_are_scored_for_the_generator_only_where_its_loss_compares(
         counted = updates.PhaseModels(**{**vars(models), "discriminator": Counting()})
         latents = tf.random.stateless_normal((8, 8), (0, 0))
         Updates(config, phase, counted, replicas=1).update_generator(
-            lambda: models.generator(latents), tf.zeros((8, 0)), tf.zeros((8, 4, 4, 1))
+            GeneratorBatch(latents, tf.zeros((8, 0)), tf.zeros((8, 4, 4, 1)))
         )
         return len(calls)
 
@@ -182,7 +134,7 @@ def test_a_lazy_penalty_weighs_as_much_as_the_updates_it_stands_for(
         phase = config.schedule.build().phases[0]
         models, _ = models_and_step(config)
         reals = tf.random.stateless_normal((8, 4, 4, 1), (0, 0))
-        batch = updates.CriticBatch(reals, None, tf.zeros((8, 0)), None, None)
+        batch = CriticBatch(reals, None, tf.zeros((8, 0)), None, None)
         before = models.discriminator.get_weights()
         Updates(config, phase, models, replicas=1).pay_penalties(batch)
         return [

@@ -1,0 +1,61 @@
+"""What one update is made on: tensors of a row for each sample, to be divided into micro-batches."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from pipeline.training.tangent import Tangent
+
+
+class CriticBatch(NamedTuple):
+    """What one update of the discriminator is made on.
+
+    Args:
+        reals: `(batch, resolution, resolution, channels)`.
+        latents: Normal `(batch, latent_size)` for the fakes, or None where no regulariser looks at
+            them.
+        labels: One-hot `(batch, classes)`, of reals and fakes.
+        mix_weights: Uniform `(batch, 1, 1, 1)`, between reals and fakes.
+        moves: Uniform `(batch, 3)`, by which the reals are moved.
+        tangent: In place of the adversarial loss, where this is a part of a batch whose samples
+            meet in it.
+    """
+
+    reals: Any
+    latents: Any
+    labels: Any
+    mix_weights: Any
+    moves: Any
+    tangent: Tangent | None = None
+
+
+class GeneratorBatch(NamedTuple):
+    """What one update of the generator is made on.
+
+    Args:
+        latents: Normal `(batch, latent_size)`.
+        labels: One-hot `(batch, classes)`.
+        reals: For losses that compare with them.
+        tangent: As of `CriticBatch`.
+    """
+
+    latents: Any
+    labels: Any
+    reals: Any
+    tangent: Tangent | None = None
+
+
+class PathBatch(NamedTuple):
+    """What the path length is measured on.
+
+    Args:
+        latents: Normal `(batch, latent_size)`.
+        labels: One-hot `(batch, classes)`.
+        noise: Normal, of the images' shape.
+        tangent: In place of the penalty, where this is a part of a batch.
+    """
+
+    latents: Any
+    labels: Any
+    noise: Any
+    tangent: Tangent | None = None

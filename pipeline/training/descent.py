@@ -1,0 +1,158 @@
+"""The gradient of a mean loss: of a replica's share at once, or in micro-batches in turn."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple, TypeAlias, TypeVar
+
+import tensorflow as tf
+
+from pipeline.training.loss_scale import LossScale
+from pipeline.training.replicas import share_of
+
+Metrics: TypeAlias = dict[str, Any]
+Batch = TypeVar("Batch")
+Losses: TypeAlias = tuple[Any, Metrics]
+"""A loss a sample, or one for all, and what is logged of it."""
+
+
+class Descent(NamedTuple):
+    """Which way is down.
+
+    Args:
+        loss: The mean over the samples of this replica, `()`.
+        gradients: Of the loss over the number of replicas, times the loss scale.
+        metrics: Means over the samples of this replica.
+    """
+
+    loss: Any
+    gradients: list[Any]
+    metrics: Metrics
+
+
+@dataclass(frozen=True)
+class Descender:
+    """Takes the gradients of one network.
+
+    Args:
+        variables: What the network learns.
+        replicas: Over which gradients will be summed.
+        scale: By which the loss is multiplied under float16.
+    """
+
+    variables: Sequence[Any]
+    replicas: int
+    scale: LossScale | None
+
+    def of(self, losses: Callable[[], Losses]) -> Descent:
+        """The descent of the mean of the losses."""
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(self.variables)
+            values, metrics = losses()
+            loss = tf.reduce_mean(values) / self.replicas
+            if self.scale is not None:
+                loss *= self.scale.factor
+        # A regulariser alone does not depend on every weight: a last bias has no part in it.
+        gradients = tape.gradient(
+            loss, self.variables, unconnected_gradients=tf.UnconnectedGradients.ZERO
+        )
+        return Descent(tf.reduce_mean(values), gradients, metrics)
+
+    def in_turn(self, losses: Callable[[Batch], Losses], batch: Batch, parts: int) -> Descent:
+        """The same, of a batch in equal parts: only one is in memory at a time.
+
+        Args:
+            losses: Of a part, with no sample of another in them; calls no other replica.
+            batch: Of this replica.
+            parts: Number of micro-batches.
+        """
+        names: list[str] = []
+
+        def add(number: Any, loss: Any, total: list[Any], logged: Any) -> tuple[Any, ...]:
+            descent = self.of(lambda: losses(part_of(batch, number, parts)))
+            names[:] = descent.metrics
+            values = [tf.reshape(value, ()) for value in descent.metrics.values()]
+            return (
+                number + 1,
+                loss + descent.loss,
+                [one + other for one, other in zip(total, descent.gradients, strict=True)],
+                logged.write(number, tf.stack([*values, 0.0])),
+            )
+
+        start = (
+            0,
+            0.0,
+            [tf.zeros(variable.shape) for variable in self.variables],
+            tf.TensorArray(tf.float32, size=parts),
+        )
+        _, loss, total, logged = tf.while_loop(
+            lambda number, *_: number < parts, add, start, parallel_iterations=1
+        )
+        means = tf.unstack(tf.reduce_mean(logged.stack(), axis=0), num=len(names) + 1)
+        return Descent(
+            loss / parts,
+            [gradient / parts for gradient in total],
+            dict(zip(names, means, strict=False)),
+        )
+
+
+def sum_of(one: Descent, other: Descent) -> Descent:
+    """The descent of the sum of two losses."""
+    return Descent(
+        one.loss + other.loss,
+        [mine + theirs for mine, theirs in zip(one.gradients, other.gradients, strict=True)],
+        one.metrics | other.metrics,
+    )
+
+
+def micro_batches(samples: int, most: int | None, group: int) -> int:
+    """The least number of equal parts, of whole groups and of at most so many samples.
+
+    Example:
+        >>> micro_batches(48, 32, group=4)
+        2
+
+    Args:
+        samples: A multiple of the group, or fewer.
+        most: At least a group; None for any number.
+        group: Samples that meet, in the minibatch standard deviation.
+    """
+    if most is None or samples <= most:
+        return 1
+    groups = samples // group
+    return next(
+        parts for parts in range(2, groups + 1) if groups % parts == 0 and samples // parts <= most
+    )
+
+
+def part_of(batch: Batch, number: Any, parts: int) -> Batch:
+    """One of the equal parts of a batch, strided as the shares of replicas are."""
+    return tf.nest.map_structure(
+        lambda samples: None if samples is None else share_of(samples, number, parts), batch
+    )
+
+
+def values_in_turn(
+    values_of: Callable[[Batch], tuple[Any, ...]], batch: Batch, parts: int, count: int
+) -> tuple[Any, ...]:
+    """Float32 values, one a sample, of a batch in equal parts: only one is in memory at a time.
+
+    Args:
+        values_of: `count` such values of a part.
+        batch: To divide.
+        parts: Number of micro-batches.
+        count: Of values.
+
+    Returns:
+        Each `(batch, 1)`, in the order of the batch.
+    """
+    stacked = tf.map_fn(
+        lambda number: values_of(part_of(batch, number, parts)),
+        tf.range(parts),
+        fn_output_signature=(tf.float32,) * count,
+        parallel_iterations=1,
+    )
+    return tuple(
+        tf.reshape(tf.transpose(tf.reshape(values, (parts, -1))), (-1, 1)) for values in stacked
+    )
