@@ -1,4 +1,4 @@
-"""What one update is made on: tensors of a row for each sample, to be divided into micro-batches."""
+"""What one update is made on: tensors with a row for each sample, divisible into micro-batches."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ import tensorflow as tf
 from pipeline.objectives.replicas import mean_over_replicas
 
 START = 2.0**15
-SMALLEST, LARGEST = 2.0**-14, 2.0**24
+SMALLEST, LARGEST = 2.0**-24, 2.0**24
 PATIENCE = 2000
 """Good updates in a row after which the factor is doubled."""
 

@@ -1,9 +1,10 @@
 """Makes the same updates on one device and on two, and writes what came of them.
 
-    python compare_replicas.py cases.json out.json
+    python compare_replicas.py cases.json out.json [micro-batch]
 
 A case is `[objective, optimizer]`. For each, both strategies start from the same weights and take
-the same global batch, of which every replica has whole groups; Adam's epsilon is so large that
+the same global batch, of which every replica has whole groups, and with a third argument the two
+devices take theirs in micro-batches; Adam's epsilon is so large that
 updates follow gradients in size. Written are metrics and the largest differences of weights.
 """
 
@@ -21,15 +22,18 @@ CPU = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(CPU, [tf.config.LogicalDeviceConfiguration()] * 2)
 
 from pipeline.config import Config  # noqa: E402
+from pipeline.training.batches import CriticBatch, GeneratorBatch, PathBatch  # noqa: E402
 from pipeline.training.replicas import share_of  # noqa: E402
 from pipeline.training.state import TrainingState  # noqa: E402
-from pipeline.training.updates import CriticBatch, PathBatch, Updates  # noqa: E402
+from pipeline.training.updates import Updates  # noqa: E402
 
 BATCH, SIZE, GROUP, LATENTS = 16, 4, 4, 8
 UPDATES = 2
 
 
-def config_of(objective: dict[str, Any], optimizer: dict[str, Any]) -> Config:
+def config_of(
+    objective: dict[str, Any], optimizer: dict[str, Any], micro_batch: int | None
+) -> Config:
     return Config.model_validate(
         {
             "data": {"channels": 1},
@@ -37,6 +41,7 @@ def config_of(objective: dict[str, Any], optimizer: dict[str, Any]) -> Config:
             "objective": objective,
             "schedule": {"resolution": SIZE, "batch_size": BATCH, "learning_rate": 0.3},
             "optimizer": {"epsilon": 1.0, **optimizer},
+            "run": {"micro_batch": micro_batch},
         }
     )
 
@@ -59,10 +64,10 @@ def after_updates(config: Config, strategy: tf.distribute.Strategy) -> tuple[Any
         )
 
     def replica(
-        reals: Any, fakes: Any, weights: Any, moves: Any, latents: Any, noise: Any, paths: Any
+        reals: Any, of_fakes: Any, weights: Any, moves: Any, latents: Any, noise: Any, paths: Any
     ) -> dict[str, Any]:
         labels = tf.zeros((len(reals), 0))
-        batch = CriticBatch(reals, fakes, labels, weights, moves)
+        batch = CriticBatch(reals, of_fakes, labels, weights, moves)
         path_batch = PathBatch(paths, labels, noise)
         metrics = {}
         if updates.lazy_penalties:
@@ -71,14 +76,14 @@ def after_updates(config: Config, strategy: tf.distribute.Strategy) -> tuple[Any
             metrics |= updates.pay_path_length(path_batch)
         metrics |= updates.update_critic(batch)
         return metrics | updates.update_generator(
-            lambda: models.generator(latents), labels, reals, path_batch
+            GeneratorBatch(latents, labels, reals), path_batch
         )
 
     inputs = tuple(
         shared(values)
         for values in (
             normals(0, BATCH, SIZE, SIZE, 1) + 0.5,
-            normals(1, BATCH, SIZE, SIZE, 1),
+            normals(1, BATCH, LATENTS),
             np.abs(normals(2, BATCH, 1, 1, 1)) % 1,
             np.abs(normals(6, BATCH, 3)) % 1,
             normals(3, BATCH, LATENTS),
@@ -106,14 +111,16 @@ def after_updates(config: Config, strategy: tf.distribute.Strategy) -> tuple[Any
 
 def main() -> None:
     cases, out = map(Path, sys.argv[1:3])
-    strategies = (
-        tf.distribute.OneDeviceStrategy("/cpu:0"),
-        tf.distribute.MirroredStrategy(["/cpu:0", "/cpu:1"]),
+    micro_batch = int(sys.argv[3]) if len(sys.argv) > 3 else None
+    ways = (
+        (tf.distribute.OneDeviceStrategy("/cpu:0"), None),
+        (tf.distribute.MirroredStrategy(["/cpu:0", "/cpu:1"]), micro_batch),
     )
     found = []
     for objective, optimizer in json.loads(cases.read_text()):
         (start, one, metrics), (_, two, other_metrics) = (
-            after_updates(config_of(objective, optimizer), strategy) for strategy in strategies
+            after_updates(config_of(objective, optimizer, most), strategy)
+            for strategy, most in ways
         )
         found.append(
             {

@@ -17,7 +17,7 @@ import tensorflow as tf
 
 from pipeline.config import Config
 from pipeline.data.prepare import records_for
-from pipeline.training import checkpoints, trainer, updates
+from pipeline.training import checkpoints, loss_scale, trainer, updates
 from pipeline.training.batches import CriticBatch, GeneratorBatch
 from pipeline.training.randomness import Purpose, key
 from pipeline.training.state import variables_of
@@ -70,8 +70,8 @@ def test_a_step_moves_every_weight_and_logs_every_regulariser(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", CASES)
-@pytest.mark.parametrize("precision", ["float32", "mixed_bfloat16"])
-def test_every_objective_trains_in_both_precisions(
+@pytest.mark.parametrize("precision", ["float32", "mixed_bfloat16", "mixed_float16"])
+def test_every_objective_trains_in_every_precision(
     tiny: Callable[..., Config], name: str, precision: str
 ) -> None:
     objective, optimizer = CASES[name]
@@ -225,6 +225,27 @@ def test_a_resumed_run_with_lazy_regularisers_equals_an_uninterrupted_one(
 
 
 @pytest.mark.slow
+def test_so_does_one_whose_losses_are_scaled_and_whose_batches_are_divided(
+    tiny: Callable[..., Config], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Factors that are halved before the stop, and doubled after it.
+    monkeypatch.setattr(loss_scale, "START", 2.0**20)
+    monkeypatch.setattr(loss_scale, "PATIENCE", 8)
+    config = tiny(
+        objective=LAZY,
+        schedule={"hold_images": 64, "fade_images": 64},
+        run={"precision": "mixed_float16", "micro_batch": 4},
+    )
+    assert_resumes(config, tmp_path, 2, 5)
+    variables = variables_in(tmp_path / "whole")
+    for network in ("generator", "critic"):
+        [name] = [name for name in variables if f"{network}_loss_scale" in name]
+        print(name, variables[name])
+        assert variables[name] != 2.0**20
+        assert any(f"{network}_good_updates" in name for name in variables)
+
+
+@pytest.mark.slow
 def test_so_does_one_that_grows(tiny: Callable[..., Config], tmp_path: Path) -> None:
     schedule = {"hold_images": 64, "fade_images": 64}
     assert_resumes(tiny(objective=LAZY, schedule=schedule), tmp_path, 2, 3, 4)
@@ -246,11 +267,13 @@ Trainer(config, records, Path(sys.argv[2]), []).train(lambda: next(calls) >= sto
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("more", [{}, {"precision": "mixed_float16", "micro_batch": 4}])
 def test_two_replicas_resume_with_lazy_regularisers(
-    tiny: Callable[..., Config], tmp_path: Path
+    tiny: Callable[..., Config], tmp_path: Path, more: dict[str, Any]
 ) -> None:
-    schedule = {"hold_images": 64, "fade_images": 64}
-    config = tiny(objective=LAZY, schedule=schedule, run={"strategy": "mirrored", "replicas": 2})
+    schedule = {"hold_images": 64, "fade_images": 64, "batch_size": 16}
+    run = {"strategy": "mirrored", "replicas": 2, **more}
+    config = tiny(objective=LAZY, schedule=schedule, run=run)
     # Each in a process of its own: two strategies in one mix up their collectives.
     for run, stop_after in (("whole", 1000), ("parts", 3), ("parts", 1000)):
         arguments = [config.model_dump_json(), str(tmp_path / run), str(stop_after)]
@@ -262,20 +285,22 @@ def test_two_replicas_resume_with_lazy_regularisers(
         np.testing.assert_array_equal(whole[name], parts[name], err_msg=name)
 
 
-def differences_of_replicas(folder: Path, cases: list[Any]) -> list[dict[str, Any]]:
+def differences_of_replicas(
+    folder: Path, cases: list[Any], *arguments: str
+) -> list[dict[str, Any]]:
     script = Path(__file__).with_name("compare_replicas.py")
     given, found = folder / "cases.json", folder / "found.json"
     given.write_text(json.dumps(cases))
     root = Path(__file__).parents[3]
-    command = [sys.executable, str(script), str(given), str(found)]
+    command = [sys.executable, str(script), str(given), str(found), *arguments]
     environment = {"PYTHONPATH": str(root), "CUDA_VISIBLE_DEVICES": "-1"}
     subprocess.run(command, check=True, capture_output=True, cwd=root, env=environment)
     results: list[dict[str, Any]] = json.loads(found.read_text())
     return results
 
 
-def assert_replicas_agree(folder: Path, cases: Mapping[str, Any]) -> None:
-    results = differences_of_replicas(folder, list(cases.values()))
+def assert_replicas_agree(folder: Path, cases: Mapping[str, Any], *arguments: str) -> None:
+    results = differences_of_replicas(folder, list(cases.values()), *arguments)
     for name, result in zip(cases, results, strict=True):
         assert result["apart"] < 1e-3 * result["moved"], (name, result)
         one, two = result["metrics"]
@@ -293,3 +318,9 @@ def test_two_devices_update_as_one_does(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_two_devices_update_as_one_does_under_every_objective(tmp_path: Path) -> None:
     assert_replicas_agree(tmp_path, CASES)
+
+
+@pytest.mark.slow
+def test_so_do_two_devices_that_divide_their_shares(tmp_path: Path) -> None:
+    chosen = ("relativistic_hinge", "clip_norm", "lazy", "everything")
+    assert_replicas_agree(tmp_path, {name: CASES[name] for name in chosen}, "4")
