@@ -254,7 +254,7 @@ class RunConfig(Section):
     """From which all randomness follows."""
     precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = "float32"
     """Compute dtype; weights and statistics are float32 in all. `mixed_float16`, for GPUs without
-    bfloat16, scales the losses."""
+    bfloat16, scales the losses by factors that it adjusts."""
     micro_batch: Count | None = None
     """Most images of a replica that go through the networks at once, None for all of its share:
     less memory, for the same result up to rounding. At least `network.stddev_group`."""

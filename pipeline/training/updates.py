@@ -93,7 +93,7 @@ class Updates:
             lambda: total_overlap(_kernels(self.models.discriminator)),
         )
         descent = self._descent(self._critic, self._critic_losses, batch, [overlap])
-        metrics = {"critic_loss": descent.loss, **descent.metrics}
+        metrics = {**descent.metrics, "critic_loss": descent.loss}
         return self._apply_to_critic(descent.gradients, metrics)
 
     def pay_penalties(self, batch: CriticBatch) -> Metrics:
@@ -136,7 +136,7 @@ class Updates:
             descent = self._descent(self._generator, self._generator_losses, batch, [overlap])
             if path_weight:
                 descent = sum_of(descent, self._path_descent(path_batch, path_weight))
-        metrics = {"generator_loss": descent.loss, **descent.metrics}
+        metrics = {**descent.metrics, "generator_loss": descent.loss}
         return self._apply_to_generator(descent.gradients, metrics)
 
     def pay_path_length(self, batch: PathBatch) -> Metrics:

@@ -104,7 +104,9 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 def test_differences_name_only_what_changes_the_result() -> None:
     before = config_from(MINIMAL, origin="a")
     after = config_from(
-        MINIMAL, ["run.seed=1", "run.log_images=7", "network.fmap_max=8"], origin="b"
+        MINIMAL,
+        ["run.seed=1", "run.log_images=7", "run.micro_batch=4", "network.fmap_max=8"],
+        origin="b",
     )
     assert differences(before, before) == []
     assert differences(before, after) == ["network.fmap_max: 512 → 8", "run.seed: 0 → 1"]
@@ -151,3 +153,9 @@ def test_objectives_that_contradict_themselves_are_refused(
 )
 def test_objectives_that_do_not_are_taken(overrides: list[str]) -> None:
     config_from(MINIMAL, [f"objective.{override}" for override in overrides], origin="test")
+
+
+def test_micro_batches_of_less_than_a_group_are_refused() -> None:
+    with pytest.raises(UserError, match=r"at least `network.stddev_group`.*Received: 2 and 4"):
+        config_from(MINIMAL, ["run.micro_batch=2"], origin="test")
+    config_from(MINIMAL, ["run.micro_batch=2", "network.stddev_group=2"], origin="test")

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import runpy
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from pipeline.config import Config
+from pipeline.objectives.adversarial import LOSSES
+from pipeline.training.descent import micro_batches, part_of
+from pipeline.training.tangent import tangent_at
 from tests.pipeline.training.steps import CASES, after_steps, models_and_step
 
 STEPS = 4
+MEMORY = Path(__file__).parents[2] / "benchmarks" / "memory_of_micro_batches.py"
 
 
 def moves_and_metrics(config: Config) -> tuple[list[np.ndarray], dict[str, float]]:
@@ -51,9 +58,74 @@ def assert_the_same(
         assert parts[1][metric] == pytest.approx(value, rel=1e-5, abs=1e-6), metric
 
 
+@pytest.mark.parametrize("samples", [2, 4, 12, 16, 28, 48])
+@pytest.mark.parametrize("most", [None, 4, 6, 8, 16])
+def test_micro_batches_are_the_fewest_equal_ones_of_whole_groups(
+    samples: int, most: int | None
+) -> None:
+    fitting = [
+        parts
+        for parts in range(1, samples + 1)
+        if samples % parts == 0
+        and (parts == 1 or samples // parts % 4 == 0)
+        and samples // parts <= (most or samples)
+    ]
+    assert micro_batches(samples, most, group=4) == fitting[0]
+
+
+@pytest.mark.parametrize("parts", [2, 4])
+def test_the_tangent_of_a_loss_in_which_samples_meet_is_a_sum_over_samples(parts: int) -> None:
+    loss = LOSSES["relativistic_logistic"].critic
+    points = [tf.constant(np.random.default_rng(k).normal(size=(8, 1))) for k in range(2)]
+    with tf.GradientTape() as tape:
+        tape.watch(points)
+        whole = tf.reduce_mean(loss(*points))
+    expected = tape.gradient(whole, points)
+    tangent = tangent_at(loss, *points)
+    total = 0.0
+    found = [0.0, 0.0]
+    for number in range(parts):
+        values = [part_of(point, number, parts) for point in points]
+        with tf.GradientTape() as tape:
+            tape.watch(values)
+            part = tf.reduce_mean(part_of(tangent, number, parts)(*values)) / parts
+        total += float(part)
+        slopes = tape.gradient(part, values)
+        for kind, slope in enumerate(slopes):
+            placed = np.zeros((8, 1))
+            placed[number::parts] = slope
+            found[kind] += placed
+    assert total == pytest.approx(float(whole), rel=1e-12)
+    for one, other in zip(found, expected, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-10)
+
+
+@pytest.mark.parametrize(
+    ("name", "micro_batch", "run"),
+    [
+        ("everything", 4, {}),
+        ("relativistic_hinge", 8, {"intra_op_threads": 1}),
+    ],
+)
+def test_micro_batches_update_as_the_batch_does(
+    tiny: Callable[..., Config], name: str, micro_batch: int, run: dict[str, Any]
+) -> None:
+    assert_the_same(tiny, name, micro_batch, **run)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", CASES)
-def test_micro_batches_update_as_the_batch_does_under_every_objective(
-    tiny: Callable[..., Config], name: str
-) -> None:
+def test_so_they_do_under_every_objective(tiny: Callable[..., Config], name: str) -> None:
     assert_the_same(tiny, name)
+
+
+@pytest.mark.slow
+def test_memory_is_that_of_a_micro_batch() -> None:
+    measure = runpy.run_path(str(MEMORY))["in_process"]
+    whole, divided, small = (
+        measure("default", micro_batch, 64, 32, batch)["mebibytes"]
+        for micro_batch, batch in ((None, 32), (4, 32), (None, 4))
+    )
+    print(f"32 at once {whole:.0f} MiB, in fours {divided:.0f} MiB, 4 alone {small:.0f} MiB")
+    assert divided < whole / 2
+    assert divided < small * 1.5
