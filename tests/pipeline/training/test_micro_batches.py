@@ -52,7 +52,7 @@ def assert_the_same(
     largest = max(np.abs(moves).max() for moves in whole[0])
     apart = max(np.abs(a - b).max() for a, b in zip(whole[0], parts[0], strict=True))
     print(f"{name}: weights moved by {largest:.2g}, apart by {apart / largest:.1e} of it")
-    assert apart < 1e-4 * largest
+    assert apart < 2e-5 * largest
     assert whole[1].keys() == parts[1].keys()
     for metric, value in whole[1].items():
         assert parts[1][metric] == pytest.approx(value, rel=1e-5, abs=1e-6), metric
@@ -100,17 +100,9 @@ def test_the_tangent_of_a_loss_in_which_samples_meet_is_a_sum_over_samples(parts
         np.testing.assert_allclose(one, other, rtol=1e-10)
 
 
-@pytest.mark.parametrize(
-    ("name", "micro_batch", "run"),
-    [
-        ("everything", 4, {}),
-        ("relativistic_hinge", 8, {"intra_op_threads": 1}),
-    ],
-)
-def test_micro_batches_update_as_the_batch_does(
-    tiny: Callable[..., Config], name: str, micro_batch: int, run: dict[str, Any]
-) -> None:
-    assert_the_same(tiny, name, micro_batch, **run)
+def test_micro_batches_update_as_the_batch_does(tiny: Callable[..., Config]) -> None:
+    # The generator's step makes two halves of each.
+    assert_the_same(tiny, "relativistic_logistic", micro_batch=8, intra_op_threads=1)
 
 
 @pytest.mark.slow
