@@ -29,7 +29,8 @@ app = typer.Typer()
 @app.command(
     epilog="Examples: growgan train --config quickstart --out runs/first  |  "
     "growgan train --config progan-mnist32 --data mnist/ --set run.seed=1 --out runs/mnist  |  "
-    "growgan train --config quickstart --out runs/first --resume auto --time-limit 2h"
+    "growgan train --config quickstart --out runs/first --resume auto --time-limit 2h  |  "
+    "growgan train --config progan-celebahq1024 --dry-run"
 )
 def train(
     config: Preset,
@@ -50,6 +51,14 @@ def train(
             "1:30:00. (default: none)",
         ),
     ] = None,
+    dry_run: Annotated[
+        bool,
+        typer.Option(
+            "--dry-run",
+            help="Tell what each phase takes in memory and time, by real steps of the largest; "
+            "write nothing.",
+        ),
+    ] = False,
     profile: Annotated[
         str | None,
         typer.Option(
@@ -73,14 +82,20 @@ def train(
     settings = load(config, overrides or [], data=data)
     seconds = None if time_limit is None else seconds_of(time_limit)
     load_tensorflow(settings.run.intra_op_threads)
+    from pipeline.cli import plan
     from pipeline.training.deadline import Deadline
     from pipeline.training.profiling import Profile, Steps
     from pipeline.training.replicas import make_logical_devices, make_strategy
 
     steps = None if profile is None else Steps.parse(profile)
-    make_logical_devices(settings.run)
-    strategy = make_strategy(settings)  # refused before anything is written
     console = terminal()
+    if dry_run:
+        plan.dry_run(console, settings)
+        return
+    # Refused before anything is written, and before this process takes a GPU.
+    plan.check_memory(settings)
+    make_logical_devices(settings.run)
+    strategy = make_strategy(settings)
     run = RunFolder(out)
     records = _prepare(console, settings)
     run.start(settings, records, resume=resume)
@@ -112,10 +127,7 @@ def _say(console: Console, text: str) -> None:
 def _prepare(console: Console, settings: Config) -> RecordSet:
     from pipeline.cli.progress import reporter
     from pipeline.data.prepare import records_for
-    from pipeline.errors import UserError
 
-    if settings.data.source is None:
-        raise UserError("pictures must be named with --data or `data.source`. Received: neither")
     progress, report = reporter(console, "preparing images")
     with progress:
         records = records_for(settings.data, settings.schedule.build().resolutions, report)

@@ -28,18 +28,11 @@ PEAK_WIDTH = 256
 SYSTEMS = ("torch", "float32", "mixed_bfloat16")
 
 
-def our_step(precision: str, resolution: int, width: int) -> Callable[[], Any]:
-    """One full step of ours on random images."""
-    import numpy as np
-    import tensorflow as tf
-
-    tf.config.threading.set_intra_op_parallelism_threads(THREADS)
-
+def config_of(precision: str, resolution: int, width: int) -> Any:
+    """Of a single phase: grey images, and so many feature maps at every resolution."""
     from pipeline.config import Config
-    from pipeline.training.state import TrainingState
-    from pipeline.training.step import Step
 
-    config = Config.model_validate(
+    return Config.model_validate(
         {
             "data": {"channels": 1},
             "network": {"fmap_base": 2**20, "fmap_max": width, "latent_size": width},
@@ -51,6 +44,19 @@ def our_step(precision: str, resolution: int, width: int) -> Callable[[], Any]:
             "run": {"precision": precision, "intra_op_threads": THREADS},
         }
     )
+
+
+def our_step(precision: str, resolution: int, width: int) -> Callable[[], Any]:
+    """One full step of ours on random images."""
+    import numpy as np
+    import tensorflow as tf
+
+    tf.config.threading.set_intra_op_parallelism_threads(THREADS)
+
+    from pipeline.training.state import TrainingState
+    from pipeline.training.step import Step
+
+    config = config_of(precision, resolution, width)
     phase = config.schedule.build().phases[-1]
     strategy = tf.distribute.get_strategy()
     models = TrainingState(config, label_size=0, strategy=strategy).models_for(phase)
@@ -75,17 +81,12 @@ def peak_step(precision: str) -> Callable[[], Any]:
 
 
 def gflop_of_step(resolution: int, width: int) -> float:
-    """Multiplications and additions of the convolutions that one step cannot do without.
+    """Multiplications and additions that one step cannot do without."""
+    from pipeline.training.costs import work_of
 
-    Forward passes of the discriminator count 14 (reals and fakes 2, their two gradients 4, the
-    penalty's pass, its input gradient and the four gradients of both 6, the generator's step 2),
-    of the generator 4 (two images made, two gradients).
-    """
-    from pipeline.config import NetworkConfig
-    from pipeline.networks.progan import multiplications
-
-    network = NetworkConfig(fmap_base=2**20, fmap_max=width, latent_size=width)
-    return (14 + 4) * 2e-9 * BATCH * multiplications(network, resolution)
+    config = config_of("float32", resolution, width)
+    phase = config.schedule.build().phases[-1]
+    return 2e-9 * BATCH * work_of(config, phase, label_size=0).multiplications
 
 
 def worker(system: str) -> None:
