@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from typing import Any
 
 import numpy as np
 from scipy.optimize import nnls
+from taking_turns import processor
 
 from pipeline.cli.options import load_tensorflow
 from pipeline.config import Config
@@ -116,15 +116,6 @@ def predicted(coefficients: Sequence[float], terms: Sequence[float]) -> float:
     return sum(a * b for a, b in zip(coefficients, terms, strict=True))
 
 
-def machine() -> str:
-    try:
-        text = Path("/proc/cpuinfo").read_text()
-        name = next(s.split(":")[1].strip() for s in text.splitlines() if "model name" in s)
-    except (OSError, StopIteration):
-        name = platform.processor()
-    return f"{name}, {os.cpu_count()} cores"
-
-
 def report(precision: str, table: Sequence[tuple[Row, tuple[float, float, int]]]) -> None:
     """Print the rows beside what is predicted of them, and the coefficients."""
     known = [(each, found) for each, found in table if each.size <= 256]
@@ -164,7 +155,7 @@ def main() -> None:
     kept: dict[str, Any] = {}
     if options.keep and options.keep.exists():
         kept = json.loads(options.keep.read_text())
-    print(machine())
+    print(processor())
     for precision in options.precisions:
         table = []
         for each in rows(precision, beyond=options.beyond):
