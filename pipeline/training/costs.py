@@ -52,10 +52,10 @@ class Work:
     values: int
 
 
-_HALF = Coefficients((6.0e-3, 2.0e-3, 6.0e-12, 1.2e-9), (8.45e8, 1.93e7, 30.0, 15.0))
+_HALF = Coefficients((5.38e-3, 0.0, 5.39e-12, 2.29e-10), (8.47e8, 1.95e7, 30.0, 13.3))
 COEFFICIENTS: Mapping[str, Coefficients] = MappingProxyType(
     {
-        "float32": Coefficients((7.8e-3, 2.2e-3, 1.18e-11, 1.39e-9), (8.45e8, 1.93e7, 26.8, 23.1)),
+        "float32": Coefficients((2.98e-3, 0.0, 9.34e-12, 2.03e-10), (8.47e8, 1.95e7, 26.4, 23.0)),
         "mixed_bfloat16": _HALF,
         "mixed_float16": _HALF,
     }
