@@ -69,32 +69,26 @@ class Descender:
         """
         names: list[str] = []
 
-        def add(number: Any, loss: Any, total: list[Any], logged: Any) -> tuple[Any, ...]:
+        def add(number: Any, total: list[Any], means: Any) -> tuple[Any, ...]:
             descent = self.of(lambda: losses(part_of(batch, number, parts)))
-            names[:] = descent.metrics
-            values = [tf.reshape(value, ()) for value in descent.metrics.values()]
+            names[:] = descent.metrics  # Known once this is traced.
             return (
                 number + 1,
-                loss + descent.loss,
                 [one + other for one, other in zip(total, descent.gradients, strict=True)],
-                logged.write(number, tf.stack([*values, 0.0])),
+                means.write(number, tf.stack([descent.loss, *descent.metrics.values()])),
             )
 
         start = (
             0,
-            0.0,
             [tf.zeros(variable.shape) for variable in self.variables],
             tf.TensorArray(tf.float32, size=parts),
         )
-        _, loss, total, logged = tf.while_loop(
+        _, total, means = tf.while_loop(
             lambda number, *_: number < parts, add, start, parallel_iterations=1
         )
-        means = tf.unstack(tf.reduce_mean(logged.stack(), axis=0), num=len(names) + 1)
-        return Descent(
-            loss / parts,
-            [gradient / parts for gradient in total],
-            dict(zip(names, means, strict=False)),
-        )
+        loss, *metrics = tf.unstack(tf.reduce_mean(means.stack(), axis=0), num=1 + len(names))
+        gradients = [gradient / parts for gradient in total]
+        return Descent(loss, gradients, dict(zip(names, metrics, strict=True)))
 
 
 def sum_of(one: Descent, other: Descent) -> Descent:
