@@ -19,6 +19,7 @@ Checked = TypeVar("Checked", bound=Section)
 HOW = (
     "strategy",
     "replicas",
+    "tpu",
     "intra_op_threads",
     "log_images",
     "sample_images",

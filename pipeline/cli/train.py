@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import time
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -10,6 +12,7 @@ import typer
 
 from pipeline.cli.interruption import TIME_LIMIT_STATUS, Interruption, seconds_of
 from pipeline.cli.options import DataSource, Overrides, Preset, load_tensorflow, terminal
+from pipeline.cli.worker_processes import run_workers
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -19,6 +22,7 @@ if TYPE_CHECKING:
     from pipeline.data.records import RecordSet
     from pipeline.run_folder import RunFolder
     from pipeline.training.deadline import Deadline
+    from pipeline.training.workers import Workers
 
 app = typer.Typer()
 
@@ -47,6 +51,14 @@ def train(
             "1:30:00. (default: none)",
         ),
     ] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Train in so many processes together: started here, unless TF_CONFIG names them "
+            "already. (default: as `run.strategy` says)",
+        ),
+    ] = None,
 ) -> None:
     """Train a run through every stage, exporting a SavedModel after each.
 
@@ -59,29 +71,42 @@ def train(
     from pipeline.loading import load
     from pipeline.run_folder import RunFolder
 
+    if workers is not None:
+        overrides = [*(overrides or []), "run.strategy=multi_worker"]
     settings = load(config, overrides or [], data=data)
     seconds = None if time_limit is None else seconds_of(time_limit)
+    if workers is not None and "TF_CONFIG" not in os.environ:
+        raise typer.Exit(run_workers(workers))
     load_tensorflow(settings.run.intra_op_threads)
     from pipeline.training.deadline import Deadline
     from pipeline.training.replicas import make_logical_devices, make_strategy
+    from pipeline.training.workers import Workers
 
     make_logical_devices(settings.run)
-    strategy = make_strategy(settings)  # refused before anything is written
-    console = terminal()
+    with interruption.usual():
+        strategy = make_strategy(settings)  # refused before anything is written
+    together = Workers(strategy)
+    console = terminal(quiet=not together.chief)
     run = RunFolder(out)
-    records = _prepare(console, settings)
-    run.start(settings, records, resume=resume)
-    deadline = None if seconds is None else Deadline(seconds, started=began)
-    interruption.only_note()
-    with run.alone():
-        images_seen = _train(console, run, settings, records, strategy, interruption, deadline)
+    with together.unless_one_ends():
+        with together.chief_first():
+            records = _prepare(console, settings)
+        if together.chief:
+            run.start(settings, records, resume=resume)
+        deadline = None if seconds is None else Deadline(seconds, started=began)
+        interruption.only_note()
+        with run.alone() if together.chief else nullcontext():
+            images_seen, status = _train(
+                console, run, settings, records, strategy, together, interruption, deadline
+            )
     total = settings.schedule.build().total_images
     if images_seen < total:
         _say(console, f"Stopped after {images_seen} of {total} images; they are saved.")
         _say(console, f"To go on, repeat the command with --resume auto (--out {out}).")
-        raise typer.Exit(interruption.status if interruption.signal else TIME_LIMIT_STATUS)
+        raise typer.Exit(status)
     _say(console, f"The run is finished: {images_seen} images.")
-    _print_results(console, run)
+    if together.chief:
+        _print_results(console, run)
 
 
 def _say(console: Console, text: str) -> None:
@@ -111,10 +136,15 @@ def _train(
     settings: Config,
     records: RecordSet,
     strategy: tf.distribute.Strategy,
+    workers: Workers,
     interruption: Interruption,
     deadline: Deadline | None,
-) -> int:
-    """Train to the end, the interruption or the deadline; the images seen by then."""
+) -> tuple[int, int]:
+    """Train to the end, or until a worker has a reason to stop.
+
+    Returns:
+        The images seen by then, and the exit status of the reason, the same in all workers.
+    """
     from pipeline.console import TrainingDisplay
     from pipeline.training.monitors import (
         JsonLines,
@@ -132,8 +162,15 @@ def _train(
         name = str(folder.relative_to(run.path))
         run.add_to_manifest(exports=[*(e for e in exports if e != name), name])
 
+    status = 0
+
     def stop() -> bool:
-        return interruption() or (deadline is not None and deadline())
+        nonlocal status
+        mine = interruption.status if interruption() else 0
+        if not mine and deadline is not None and deadline():
+            mine = TIME_LIMIT_STATUS
+        status = max(workers.numbers(mine))
+        return bool(status)
 
     with TrainingDisplay(console, settings) as display:
         listeners: list[Listener] = [
@@ -149,9 +186,12 @@ def _train(
         ]
         if deadline is not None:
             listeners.append(deadline)
+        if not workers.chief:
+            listeners = []
         position = Trainer(settings, records, run.path, listeners, strategy).train(stop)
-    run.add_to_manifest(images_seen=position.images_seen, seconds=round(position.seconds, 1))
-    return position.images_seen
+    if workers.chief:
+        run.add_to_manifest(images_seen=position.images_seen, seconds=round(position.seconds, 1))
+    return position.images_seen, status
 
 
 def _print_results(console: Console, run: RunFolder) -> None:

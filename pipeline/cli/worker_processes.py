@@ -1,0 +1,121 @@
+"""`growgan train --workers N`: the command N times over on this machine, as one."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from typing import IO, Any
+
+from pipeline.cli.interruption import SIGNALS, WORKER_GONE_STATUS
+from pipeline.training.cluster import Cluster
+
+GRACE = 10.0
+"""Seconds in which workers end by themselves once one has failed; then they are killed."""
+_POLL = 0.05
+_PR_SET_PDEATHSIG = 1
+
+
+def run_workers(count: int) -> int:
+    """Run this process's own command in `count` workers; the exit status of them all.
+
+    Each finds the cluster in TF_CONFIG. The chief writes to this process's output; what workers
+    write to their standard error is shown when all have ended, without the complaints of those that
+    only found another gone. SIGINT and SIGTERM are passed on. Workers do not outlive this process.
+    """
+    addresses = _free_addresses(count)
+    libc = ctypes.CDLL(None)
+
+    def die_with_parent() -> None:
+        libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+    workers: list[subprocess.Popen[bytes]] = []
+    passed_on: set[int] = set()
+
+    def pass_on(number: int, _: Any) -> None:
+        passed_on.add(number)
+        for worker in workers:
+            worker.send_signal(number)
+
+    with ExitStack() as files:
+        errors = [files.enter_context(tempfile.TemporaryFile()) for _ in range(count)]
+        for index, error in enumerate(errors):
+            workers.append(
+                subprocess.Popen(
+                    [sys.executable, "-m", "pipeline.cli", *sys.argv[1:]],
+                    env={**os.environ, "TF_CONFIG": Cluster(addresses, index).tf_config()},
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.DEVNULL if index else None,
+                    stderr=error,
+                    # Ctrl-C in a terminal reaches the whole group: twice, it would be a second one.
+                    process_group=0,
+                    preexec_fn=die_with_parent,
+                )
+            )
+        for number in SIGNALS:
+            signal.signal(number, pass_on)
+        statuses = _statuses(workers)
+        return _told(statuses, [_text_of(error) for error in errors], passed_on)
+
+
+def _free_addresses(count: int) -> tuple[str, ...]:
+    with ExitStack() as sockets:  # All at once, so that none comes twice.
+        listening = [sockets.enter_context(socket.socket()) for _ in range(count)]
+        for each in listening:
+            each.bind(("127.0.0.1", 0))
+        return tuple(f"127.0.0.1:{each.getsockname()[1]}" for each in listening)
+
+
+def _statuses(workers: Sequence[subprocess.Popen[bytes]]) -> dict[int, int]:
+    """The exit status of every worker, in the order in which they ended."""
+    statuses: dict[int, int] = {}
+    failed: float | None = None
+    while len(statuses) < len(workers):
+        for index, worker in enumerate(workers):
+            status = worker.poll()
+            if status is None and failed is not None and time.monotonic() > failed + GRACE:
+                worker.kill()
+            elif status is not None and index not in statuses:
+                statuses[index] = status
+                if status and failed is None:
+                    failed = time.monotonic()
+        time.sleep(_POLL)
+    return statuses
+
+
+def _told(statuses: dict[int, int], errors: Sequence[str], passed_on: set[int]) -> int:
+    """Print what workers complained of, and give the exit status that says it."""
+    first = next(
+        (index for index, status in statuses.items() if status not in (0, WORKER_GONE_STATUS)), None
+    )
+    for index, status in sorted(statuses.items()):
+        if status != WORKER_GONE_STATUS or first is None:
+            # What all say is said once.
+            if index == 0 or errors[index] != errors[0]:
+                sys.stderr.write(errors[index])
+    if first is None:
+        return max(statuses.values())
+    status = statuses[first]
+    if status >= 0:
+        return status
+    if -status in passed_on:
+        return 128 - status
+    print(
+        f"growgan: worker {first} of 0 to {len(errors) - 1} was ended by "
+        f"{signal.Signals(-status).name}, and so the run; to go on, repeat the command with "
+        "--resume auto",
+        file=sys.stderr,
+    )
+    return WORKER_GONE_STATUS
+
+
+def _text_of(file: IO[bytes]) -> str:
+    file.seek(0)
+    return file.read().decode(errors="replace")
