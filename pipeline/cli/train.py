@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -21,8 +22,8 @@ if TYPE_CHECKING:
     from pipeline.config import Config
     from pipeline.data.records import RecordSet
     from pipeline.run_folder import RunFolder
-    from pipeline.training.deadline import Deadline
-    from pipeline.training.workers import Workers
+    from pipeline.training.profiling import Profile
+    from pipeline.training.trainer import Listener
 
 app = typer.Typer()
 
@@ -59,6 +60,14 @@ def train(
             "already. (default: as `run.strategy` says)",
         ),
     ] = None,
+    profile: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FIRST,LAST",
+            help="Trace these steps of this command, counted from 1, for TensorBoard, such as "
+            "10,20. (default: none)",
+        ),
+    ] = None,
 ) -> None:
     """Train a run through every stage, exporting a SavedModel after each.
 
@@ -79,26 +88,45 @@ def train(
         raise typer.Exit(run_workers(workers))
     load_tensorflow(settings.run.intra_op_threads)
     from pipeline.training.deadline import Deadline
+    from pipeline.training.profiling import Profile, Steps
     from pipeline.training.replicas import make_logical_devices, make_strategy
     from pipeline.training.workers import Workers
 
+    steps = None if profile is None else Steps.parse(profile)
     make_logical_devices(settings.run)
     with interruption.usual():
         strategy = make_strategy(settings)  # refused before anything is written
     together = Workers(strategy)
     console = terminal(quiet=not together.chief)
     run = RunFolder(out)
+    deadline, traced, status = None, None, 0
+
+    def stop() -> bool:
+        """Whether any of the workers has a reason; they all leave with its exit status."""
+        nonlocal status
+        mine = interruption.status if interruption() else 0
+        if not mine and deadline is not None and deadline():
+            mine = TIME_LIMIT_STATUS
+        status = max(together.numbers(mine))
+        return bool(status)
+
     with together.unless_one_ends():
         with together.chief_first():
             records = _prepare(console, settings)
         if together.chief:
             run.start(settings, records, resume=resume)
-        deadline = None if seconds is None else Deadline(seconds, started=began)
+            # Only here: what takes long beside steps is done by the chief.
+            deadline = None if seconds is None else Deadline(seconds, started=began)
+            traced = None if steps is None else Profile(run.profile, steps)
+        watchers: list[Listener] = [watcher for watcher in (deadline, traced) if watcher]
         interruption.only_note()
-        with run.alone() if together.chief else nullcontext():
-            images_seen, status = _train(
-                console, run, settings, records, strategy, together, interruption, deadline
-            )
+        if together.chief:
+            with run.alone(), traced or nullcontext():
+                images_seen = _train(console, run, settings, records, strategy, watchers, stop)
+        else:
+            images_seen = _assist(run, settings, records, strategy, stop)
+    if traced:
+        _say(console, _about(traced, run))
     total = settings.schedule.build().total_images
     if images_seen < total:
         _say(console, f"Stopped after {images_seen} of {total} images; they are saved.")
@@ -136,15 +164,10 @@ def _train(
     settings: Config,
     records: RecordSet,
     strategy: tf.distribute.Strategy,
-    workers: Workers,
-    interruption: Interruption,
-    deadline: Deadline | None,
-) -> tuple[int, int]:
-    """Train to the end, or until a worker has a reason to stop.
-
-    Returns:
-        The images seen by then, and the exit status of the reason, the same in all workers.
-    """
+    watchers: Sequence[Listener],
+    stop: Callable[[], bool],
+) -> int:
+    """Train to the end or until told to stop; the images seen by then."""
     from pipeline.console import TrainingDisplay
     from pipeline.training.monitors import (
         JsonLines,
@@ -153,7 +176,7 @@ def _train(
         StageExports,
         TensorBoard,
     )
-    from pipeline.training.trainer import Listener, Trainer
+    from pipeline.training.trainer import Trainer
 
     samples = SampleImages(settings, len(records.classes) if settings.data.labels else 0)
 
@@ -162,18 +185,8 @@ def _train(
         name = str(folder.relative_to(run.path))
         run.add_to_manifest(exports=[*(e for e in exports if e != name), name])
 
-    status = 0
-
-    def stop() -> bool:
-        nonlocal status
-        mine = interruption.status if interruption() else 0
-        if not mine and deadline is not None and deadline():
-            mine = TIME_LIMIT_STATUS
-        status = max(workers.numbers(mine))
-        return bool(status)
-
     with TrainingDisplay(console, settings) as display:
-        listeners: list[Listener] = [
+        listeners = [
             display,
             JsonLines(run.metrics),
             SampleSheets(run.samples, samples),
@@ -183,15 +196,30 @@ def _train(
                 lambda moment: run.export_lineage(moment.images_seen),
                 exported,
             ),
+            *watchers,
         ]
-        if deadline is not None:
-            listeners.append(deadline)
-        if not workers.chief:
-            listeners = []
         position = Trainer(settings, records, run.path, listeners, strategy).train(stop)
-    if workers.chief:
-        run.add_to_manifest(images_seen=position.images_seen, seconds=round(position.seconds, 1))
-    return position.images_seen, status
+    run.add_to_manifest(images_seen=position.images_seen, seconds=round(position.seconds, 1))
+    return position.images_seen
+
+
+def _assist(
+    run: RunFolder,
+    settings: Config,
+    records: RecordSet,
+    strategy: tf.distribute.Strategy,
+    stop: Callable[[], bool],
+) -> int:
+    """Do a worker's share of what `_train` does, and leave nothing behind; the images seen."""
+    from pipeline.training.trainer import Trainer
+
+    return Trainer(settings, records, run.path, (), strategy).train(stop).images_seen
+
+
+def _about(traced: Profile, run: RunFolder) -> str:
+    if not traced.written:
+        return "No step was traced: there were fewer than `--profile` asks for."
+    return f"A trace is in {run.profile}: tensorboard --logdir {run.path}, with its profile plugin."
 
 
 def _print_results(console: Console, run: RunFolder) -> None:

@@ -95,11 +95,9 @@ def _told(statuses: dict[int, int], errors: Sequence[str], passed_on: set[int]) 
     first = next(
         (index for index, status in statuses.items() if status not in (0, WORKER_GONE_STATUS)), None
     )
-    for index, status in sorted(statuses.items()):
-        if status != WORKER_GONE_STATUS or first is None:
-            # What all say is said once.
-            if index == 0 or errors[index] != errors[0]:
-                sys.stderr.write(errors[index])
+    told = [i for i in range(len(errors)) if first is None or statuses[i] != WORKER_GONE_STATUS]
+    for text in dict.fromkeys(errors[index] for index in told):  # what all say is said once
+        sys.stderr.write(text)
     if first is None:
         return max(statuses.values())
     status = statuses[first]

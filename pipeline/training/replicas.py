@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import socket
 from contextlib import suppress
 from typing import Any
 
@@ -11,6 +13,9 @@ import tensorflow as tf
 from pipeline.config import Config, RunConfig
 from pipeline.errors import UserError
 from pipeline.training.cluster import cluster_of
+
+ANSWER_SECONDS = 10
+"""In which a TPU must answer."""
 
 
 def make_logical_devices(run: RunConfig) -> None:
@@ -84,6 +89,9 @@ def _multi_worker_strategy() -> tf.distribute.Strategy:
 def _tpu_strategy(address: str | None) -> tf.distribute.Strategy:
     try:
         resolver = tf.distribute.cluster_resolver.TPUClusterResolver(address)
+        if at := re.fullmatch(r"grpc://([^/]+):(\d+)", resolver.master()):
+            # TensorFlow would ask without end.
+            socket.create_connection((at[1], int(at[2])), timeout=ANSWER_SECONDS).close()
         tf.config.experimental_connect_to_cluster(resolver)
         tf.tpu.experimental.initialize_tpu_system(resolver)
         return tf.distribute.TPUStrategy(resolver)
@@ -91,7 +99,7 @@ def _tpu_strategy(address: str | None) -> tf.distribute.Strategy:
     except (tf.errors.OpError, OSError, RuntimeError, ValueError) as error:
         raise UserError(
             "`run.strategy=tpu` needs a TPU, at `run.tpu` or the environment's TPU_NAME. "
-            f"Received: {address} ({str(error).splitlines()[0]})"
+            f"Received: {address or 'no address'} ({str(error).splitlines()[0]})"
         ) from error
 
 

@@ -67,7 +67,7 @@ def growgan(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) 
 def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a finished tiny run in `run` and its records in `records`."""
     folder = tmp_path_factory.mktemp("workspace")
-    command = [sys.executable, "-m", "pipeline.cli", "train", *TINY]
+    command = [sys.executable, "-m", "pipeline.cli", "train", *TINY, "--profile", "2,3"]
     command += ["--set", f"data.records={folder / 'records'}", "--out", str(folder / "run")]
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr
@@ -82,6 +82,7 @@ def test_training_says_where_everything_is(workspace: Path) -> None:
     assert f"{run}/samples/images-000000256.png" in text
     assert f"{run}/savedmodels/8x8/256" in text
     assert f"{run}/tensorboard" in text
+    assert f"A trace is in {run}/profile" in text
     assert f"growgan generate {run}" in text
     assert "fade_8x8: 96/256 images" in text
     for name in (
@@ -266,6 +267,9 @@ def _folder_with(tmp_path: Path, *names: str) -> Path:
         (["train", "--config", "progan-mnist32"], "must be named with --data"),
         (["train", "--config", "quickstart", "--time-limit", "soon"],
          "`--time-limit` must be a time such as 90s, 30m, 1h30m, or 1:30:00 as in Slurm."),
+        (["train", "--config", "quickstart", "--profile", "20,10"],
+         "`--profile` must be the first and the last step to trace, counted from 1, such as 10,20."
+         " Received: 20,10"),
         (["train", "--config", "quickstart", "--set", "run.replicas=2"],
          "`run.replicas` needs a `run.strategy` of several devices. Received: 2 and one_device"),
         (["train", "--config", "quickstart", "--data", "/no/such/folder"],
