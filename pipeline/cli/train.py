@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
@@ -85,7 +86,8 @@ def train(
     settings = load(config, overrides or [], data=data)
     seconds = None if time_limit is None else seconds_of(time_limit)
     if workers is not None and "TF_CONFIG" not in os.environ:
-        raise typer.Exit(run_workers(workers))
+        command = [sys.executable, "-m", "pipeline.cli", *sys.argv[1:]]
+        raise typer.Exit(run_workers(command, workers))
     load_tensorflow(settings.run.intra_op_threads)
     from pipeline.training.deadline import Deadline
     from pipeline.training.profiling import Profile, Steps

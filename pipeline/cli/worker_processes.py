@@ -23,14 +23,14 @@ _POLL = 0.05
 _PR_SET_PDEATHSIG = 1
 
 
-def run_workers(count: int) -> int:
-    """Run this process's own command in `count` workers; the exit status of them all.
+def run_workers(command: Sequence[str], count: int) -> int:
+    """Run a command in `count` processes that are the workers of a run; the status of them all.
 
     Each finds the cluster in TF_CONFIG. The chief writes to this process's output; what workers
     write to their standard error is shown when all have ended, without the complaints of those that
     only found another gone. SIGINT and SIGTERM are passed on. Workers do not outlive this process.
     """
-    addresses = _free_addresses(count)
+    addresses = free_addresses(count)
     libc = ctypes.CDLL(None)
 
     def die_with_parent() -> None:
@@ -49,7 +49,7 @@ def run_workers(count: int) -> int:
         for index, error in enumerate(errors):
             workers.append(
                 subprocess.Popen(
-                    [sys.executable, "-m", "pipeline.cli", *sys.argv[1:]],
+                    command,
                     env={**os.environ, "TF_CONFIG": Cluster(addresses, index).tf_config()},
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.DEVNULL if index else None,
@@ -65,7 +65,8 @@ def run_workers(count: int) -> int:
         return _told(statuses, [_text_of(error) for error in errors], passed_on)
 
 
-def _free_addresses(count: int) -> tuple[str, ...]:
+def free_addresses(count: int) -> tuple[str, ...]:
+    """So many addresses of this machine, `127.0.0.1:port`, on which nothing listens."""
     with ExitStack() as sockets:  # All at once, so that none comes twice.
         listening = [sockets.enter_context(socket.socket()) for _ in range(count)]
         for each in listening:
@@ -106,9 +107,9 @@ def _told(statuses: dict[int, int], errors: Sequence[str], passed_on: set[int]) 
     if -status in passed_on:
         return 128 - status
     print(
-        f"growgan: worker {first} of 0 to {len(errors) - 1} was ended by "
-        f"{signal.Signals(-status).name}, and so the run; to go on, repeat the command with "
-        "--resume auto",
+        "growgan: a run ends with any of its workers; to go on, repeat the command with --resume "
+        f"auto. Received: {signal.Signals(-status).name} in worker {first} of {len(errors)}, "
+        "counted from 0",
         file=sys.stderr,
     )
     return WORKER_GONE_STATUS

@@ -226,13 +226,16 @@ class Trainer:
                 workers=reader.num_input_pipelines,
             )
             replicas = reader.num_replicas_in_sync // reader.num_input_pipelines
-            if replicas == 1:
-                return batches
-            return batches.map(
-                lambda batch: {
-                    name: in_order_of_replicas(samples, replicas) for name, samples in batch.items()
-                }
-            ).rebatch(phase.batch_size // reader.num_replicas_in_sync, drop_remainder=True)
+            if replicas > 1:
+                batches = batches.map(
+                    lambda batch: {
+                        name: in_order_of_replicas(samples, replicas)
+                        for name, samples in batch.items()
+                    }
+                ).rebatch(phase.batch_size // reader.num_replicas_in_sync, drop_remainder=True)
+            # Else workers ask each other before every batch whether there is one.
+            endless = tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY)
+            return batches.apply(endless)
 
         return self._strategy.distribute_datasets_from_function(of_reader)
 

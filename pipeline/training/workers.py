@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -82,8 +83,8 @@ class Workers:
         except (tf.errors.UnavailableError, tf.errors.AbortedError) as error:
             if self.count == 1:
                 raise
-            reason = error.message.splitlines()[-1]
+            reason = re.search(r"aborted by: (.+)", error.message)
             raise WorkerGone(
-                "another worker has ended, and so the run; to go on, repeat the command in all of "
-                f"them with --resume auto. Received: {reason}"
+                "a run ends with any of its workers; to go on, repeat the command in all of them "
+                f"with --resume auto. Received: {reason[1] if reason else error.message}"
             ) from error
