@@ -85,7 +85,7 @@ def train(
         overrides = [*(overrides or []), "run.strategy=multi_worker"]
     settings = load(config, overrides or [], data=data)
     seconds = None if time_limit is None else seconds_of(time_limit)
-    if workers is not None and "TF_CONFIG" not in os.environ:
+    if workers is not None and not os.environ.get("TF_CONFIG"):
         command = [sys.executable, "-m", "pipeline.cli", *sys.argv[1:]]
         raise typer.Exit(run_workers(command, workers))
     load_tensorflow(settings.run.intra_op_threads)

@@ -12,7 +12,7 @@ import tempfile
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
-from typing import IO, Any
+from typing import IO
 
 from pipeline.cli.interruption import SIGNALS, WORKER_GONE_STATUS
 from pipeline.training.cluster import Cluster
@@ -36,33 +36,26 @@ def run_workers(command: Sequence[str], count: int) -> int:
     def die_with_parent() -> None:
         libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
-    workers: list[subprocess.Popen[bytes]] = []
-    passed_on: set[int] = set()
-
-    def pass_on(number: int, _: Any) -> None:
-        passed_on.add(number)
-        for worker in workers:
-            worker.send_signal(number)
-
+    signals: list[int] = []
+    for number in SIGNALS:
+        signal.signal(number, lambda number, _: signals.append(number))
     with ExitStack() as files:
         errors = [files.enter_context(tempfile.TemporaryFile()) for _ in range(count)]
-        for index, error in enumerate(errors):
-            workers.append(
-                subprocess.Popen(
-                    command,
-                    env={**os.environ, "TF_CONFIG": Cluster(addresses, index).tf_config()},
-                    stdin=subprocess.DEVNULL,
-                    stdout=subprocess.DEVNULL if index else None,
-                    stderr=error,
-                    # Ctrl-C in a terminal reaches the whole group: twice, it would be a second one.
-                    process_group=0,
-                    preexec_fn=die_with_parent,
-                )
+        workers = [
+            subprocess.Popen(
+                command,
+                env={**os.environ, "TF_CONFIG": Cluster(addresses, index).tf_config()},
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL if index else None,
+                stderr=error,
+                # Ctrl-C in a terminal reaches a whole group: workers would get it twice.
+                process_group=0,
+                preexec_fn=die_with_parent,
             )
-        for number in SIGNALS:
-            signal.signal(number, pass_on)
-        statuses = _statuses(workers)
-        return _told(statuses, [_text_of(error) for error in errors], passed_on)
+            for index, error in enumerate(errors)
+        ]
+        statuses = _statuses(workers, signals)
+        return _told(statuses, [_text_of(error) for error in errors], signals)
 
 
 def free_addresses(count: int) -> tuple[str, ...]:
@@ -74,11 +67,19 @@ def free_addresses(count: int) -> tuple[str, ...]:
         return tuple(f"127.0.0.1:{each.getsockname()[1]}" for each in listening)
 
 
-def _statuses(workers: Sequence[subprocess.Popen[bytes]]) -> dict[int, int]:
-    """The exit status of every worker, in the order in which they ended."""
+def _statuses(workers: Sequence[subprocess.Popen[bytes]], signals: Sequence[int]) -> dict[int, int]:
+    """The exit status of every worker, in the order in which they ended.
+
+    Signals that come in the meantime are passed on.
+    """
     statuses: dict[int, int] = {}
     failed: float | None = None
+    passed_on = 0
     while len(statuses) < len(workers):
+        for number in signals[passed_on:]:
+            passed_on += 1
+            for worker in workers:
+                worker.send_signal(number)
         for index, worker in enumerate(workers):
             status = worker.poll()
             if status is None and failed is not None and time.monotonic() > failed + GRACE:
@@ -91,7 +92,7 @@ def _statuses(workers: Sequence[subprocess.Popen[bytes]]) -> dict[int, int]:
     return statuses
 
 
-def _told(statuses: dict[int, int], errors: Sequence[str], passed_on: set[int]) -> int:
+def _told(statuses: dict[int, int], errors: Sequence[str], signals: Sequence[int]) -> int:
     """Print what workers complained of, and give the exit status that says it."""
     first = next(
         (index for index, status in statuses.items() if status not in (0, WORKER_GONE_STATUS)), None
@@ -104,7 +105,7 @@ def _told(statuses: dict[int, int], errors: Sequence[str], passed_on: set[int]) 
     status = statuses[first]
     if status >= 0:
         return status
-    if -status in passed_on:
+    if -status in signals:
         return 128 - status
     print(
         "growgan: a run ends with any of its workers; to go on, repeat the command with --resume "

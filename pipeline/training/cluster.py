@@ -60,8 +60,9 @@ def _of_tf_config(text: str) -> Cluster:
         config = json.loads(text)
         chief, workers = (_addresses(config["cluster"], job) for job in ("chief", "worker"))
         task = config["task"]
-        own = {"chief": chief, "worker": workers}[task["type"]]
-        index = [*chief, *workers].index(own[int(task["index"])])
+        tasks = [("chief", number) for number in range(len(chief))]
+        tasks += [("worker", number) for number in range(len(workers))]
+        index = tasks.index((task["type"], int(task["index"])))
     except (ValueError, LookupError, TypeError) as error:
         raise UserError(
             'TF_CONFIG must be like {"cluster": {"worker": ["a:2222", "b:2222"]}, '
