@@ -48,16 +48,19 @@ class Interruption:
             raise SystemExit(self.status)
 
     @contextmanager
-    def usual(self) -> Iterator[None]:
-        """A block in which a signal ends the process at once, also while it waits for others.
+    def held(self) -> Iterator[None]:
+        """A block at whose end signals take effect that have come in the meantime.
 
-        Python's own handlers must wait until TensorFlow returns.
+        While workers come together TensorFlow takes SIGTERM for itself, to no effect. Here all its
+        threads start with signals blocked, so that none of them gets one.
         """
-        for number in SIGNALS:
-            signal.signal(number, signal.SIG_DFL)
-        yield
-        for number in SIGNALS:
-            signal.signal(number, self._receive)
+        signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+        try:
+            yield
+        finally:
+            for number in SIGNALS:
+                signal.signal(number, self._receive)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
 
     def _receive(self, number: int, _: Any) -> None:
         self.signal = number

@@ -88,15 +88,16 @@ def train(
     if workers is not None and not os.environ.get("TF_CONFIG"):
         command = [sys.executable, "-m", "pipeline.cli", *sys.argv[1:]]
         raise typer.Exit(run_workers(command, workers))
-    load_tensorflow(settings.run.intra_op_threads)
-    from pipeline.training.deadline import Deadline
-    from pipeline.training.profiling import Profile, Steps
-    from pipeline.training.replicas import make_logical_devices, make_strategy
-    from pipeline.training.workers import Workers
+    several = settings.run.strategy == "multi_worker"
+    with interruption.held() if several else nullcontext():
+        load_tensorflow(settings.run.intra_op_threads)
+        from pipeline.training.deadline import Deadline
+        from pipeline.training.profiling import Profile, Steps
+        from pipeline.training.replicas import make_logical_devices, make_strategy
+        from pipeline.training.workers import Workers
 
-    steps = None if profile is None else Steps.parse(profile)
-    make_logical_devices(settings.run)
-    with interruption.usual():
+        steps = None if profile is None else Steps.parse(profile)
+        make_logical_devices(settings.run)
         strategy = make_strategy(settings)  # refused before anything is written
     together = Workers(strategy)
     console = terminal(quiet=not together.chief)

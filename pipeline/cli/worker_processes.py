@@ -28,7 +28,8 @@ def run_workers(command: Sequence[str], count: int) -> int:
 
     Each finds the cluster in TF_CONFIG. The chief writes to this process's output; what workers
     write to their standard error is shown when all have ended, without the complaints of those that
-    only found another gone. SIGINT and SIGTERM are passed on. Workers do not outlive this process.
+    only found another gone. SIGINT and SIGTERM are passed on, and a second one ends them all at
+    once. Workers do not outlive this process.
     """
     addresses = free_addresses(count)
     libc = ctypes.CDLL(None)
@@ -70,7 +71,7 @@ def free_addresses(count: int) -> tuple[str, ...]:
 def _statuses(workers: Sequence[subprocess.Popen[bytes]], signals: Sequence[int]) -> dict[int, int]:
     """The exit status of every worker, in the order in which they ended.
 
-    Signals that come in the meantime are passed on.
+    The first signal that comes in the meantime is passed on; a second one ends them at once.
     """
     statuses: dict[int, int] = {}
     failed: float | None = None
@@ -79,7 +80,7 @@ def _statuses(workers: Sequence[subprocess.Popen[bytes]], signals: Sequence[int]
         for number in signals[passed_on:]:
             passed_on += 1
             for worker in workers:
-                worker.send_signal(number)
+                worker.send_signal(number if passed_on == 1 else signal.SIGKILL)
         for index, worker in enumerate(workers):
             status = worker.poll()
             if status is None and failed is not None and time.monotonic() > failed + GRACE:
@@ -105,8 +106,8 @@ def _told(statuses: dict[int, int], errors: Sequence[str], signals: Sequence[int
     status = statuses[first]
     if status >= 0:
         return status
-    if -status in signals:
-        return 128 - status
+    if signals:
+        return 128 + signals[0]
     print(
         "growgan: a run ends with any of its workers; to go on, repeat the command with --resume "
         f"auto. Received: {signal.Signals(-status).name} in worker {first} of {len(errors)}, "

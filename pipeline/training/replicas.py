@@ -11,7 +11,7 @@ from typing import Any
 import tensorflow as tf
 
 from pipeline.config import Config, RunConfig
-from pipeline.errors import UserError
+from pipeline.errors import UserError, WorkerGone
 from pipeline.training.cluster import cluster_of
 
 ANSWER_SECONDS = 10
@@ -39,6 +39,8 @@ def make_strategy(config: Config) -> tf.distribute.Strategy:
         UserError: if there are fewer devices than replicas, a batch does not divide by them, or a
             replica's share by the group of the minibatch standard deviation; if the environment
             names no workers, or no TPU answers.
+        WorkerGone: if the other workers do not come within an hour.
+        WorkerGone: if the other workers do not come within an hour.
     """
     strategy: tf.distribute.Strategy
     match config.run.strategy:
@@ -75,15 +77,24 @@ def _devices(wanted: int | None) -> list[str]:
 
 def _multi_worker_strategy() -> tf.distribute.Strategy:
     cluster = cluster_of(os.environ)
-    return tf.distribute.MultiWorkerMirroredStrategy(
-        tf.distribute.cluster_resolver.SimpleClusterResolver(
-            tf.train.ClusterSpec({"worker": list(cluster.addresses)}),
-            task_type="worker",
-            task_id=cluster.index,
-            num_accelerators={"GPU": len(tf.config.list_physical_devices("GPU"))},
-            rpc_layer="grpc",
-        )
+    resolver = tf.distribute.cluster_resolver.SimpleClusterResolver(
+        tf.train.ClusterSpec({"worker": list(cluster.addresses)}),
+        task_type="worker",
+        task_id=cluster.index,
+        num_accelerators={"GPU": len(tf.config.list_physical_devices("GPU"))},
+        rpc_layer="grpc",
     )
+    try:
+        return tf.distribute.MultiWorkerMirroredStrategy(resolver)
+    except tf.errors.UnknownError as error:
+        raise UserError(
+            "a worker must be able to listen at its address. "
+            f"Received: {cluster.addresses[cluster.index]} ({error.message})"
+        ) from error
+    except tf.errors.OpError as error:
+        raise WorkerGone(
+            f"the workers of a run must come together. Received: {error.message.splitlines()[0]}"
+        ) from error
 
 
 def _tpu_strategy(address: str | None) -> tf.distribute.Strategy:

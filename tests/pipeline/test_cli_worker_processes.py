@@ -5,12 +5,16 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
 from pathlib import Path
 
 import pytest
+
+from pipeline.cli.worker_processes import free_addresses
+from pipeline.training.cluster import Cluster
 
 ROOT = Path(__file__).parents[2]
 PARENT = """
@@ -102,6 +106,7 @@ def wait_for_end(process: int) -> None:
         time.sleep(0.01)
 
 
+READY = "print('ready', flush=True); time.sleep(60)"
 NOTES = """
 def note(number, _): print(index, number, flush=True); end(128 + number)
 signal.signal(signal.SIGINT, note); signal.signal(signal.SIGTERM, note)
@@ -121,9 +126,21 @@ def test_signals_are_passed_on(number: int) -> None:
 
 
 def test_a_worker_that_a_passed_on_signal_ends_has_its_status() -> None:
-    with started("print('ready', flush=True); time.sleep(60)") as process:
+    with started(READY) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(60) == 143
+
+
+def test_a_second_signal_ends_workers_that_do_not_heed_the_first() -> None:
+    with started(f"signal.signal(15, signal.SIG_IGN); {READY}") as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        time.sleep(0.5)
+        process.send_signal(signal.SIGTERM)
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(1)
         process.send_signal(signal.SIGTERM)
         assert process.wait(60) == 143
 
@@ -197,10 +214,30 @@ def test_a_command_trains_in_two_workers_and_leaves_none_behind(tmp_path: Path) 
 
 
 @pytest.mark.slow
-def test_workers_of_other_configurations_are_refused_by_all(tmp_path: Path) -> None:
-    from pipeline.cli.worker_processes import free_addresses
-    from pipeline.training.cluster import Cluster
+def test_a_signal_that_comes_while_workers_come_together_is_not_lost(tmp_path: Path) -> None:
+    addresses = free_addresses(2)
+    first, second = (Cluster(addresses, index).tf_config() for index in range(2))
+    early = training(tmp_path, TF_CONFIG=first)
+    host, port = addresses[0].split(":")
+    while True:
+        try:
+            socket.create_connection((host, int(port))).close()
+            break
+        except ConnectionRefusedError:
+            time.sleep(0.1)
+    time.sleep(1.0)
+    early.send_signal(signal.SIGTERM)
+    # Nobody else can have its address.
+    assert training(tmp_path, TF_CONFIG=first).wait(60) == 2
+    assert f"{addresses[0]} (Could not start gRPC server)" in (tmp_path / "log.txt").read_text()
+    late = training(tmp_path, TF_CONFIG=second)
+    assert early.wait(60) == 143
+    assert late.wait(60) == 69
+    assert not (tmp_path / "run").exists()
 
+
+@pytest.mark.slow
+def test_workers_of_other_configurations_are_refused_by_all(tmp_path: Path) -> None:
     addresses = free_addresses(2)
     processes = [
         training(

@@ -262,17 +262,37 @@ def test_a_run_goes_on_with_another_number_of_replicas(house: House, extra: dict
     told = house.live()
     assert statuses(told) == [0, 0, 143, 0, 143, 0]
     assert {*told[2]["statuses"]} == {143}
-    expected = variables_of(one)
     for run in (two, house.folder / "down", house.folder / "up"):
-        values = variables_of(run)
-        assert values.keys() == expected.keys()
-        change = {
-            name: np.abs(values[name] - expected[name]).max() / np.abs(expected[name]).max()
-            for name in expected
-            if "kernel" in name and "optimizer" not in name
-        }
-        print(run.name, "largest relative difference of a weight", max(change.values()))
-        assert max(change.values()) < LARGEST_DIFFERENCE, run.name
+        assert_nearly_same_weights(run, one)
+
+
+@pytest.mark.slow
+def test_workers_train_as_one_device_where_samples_meet(house: House) -> None:
+    """In the means of relativistic losses and path lengths, and in the norm of a gradient."""
+    settings = {
+        **SMALL,
+        "objective.loss": "relativistic_logistic",
+        "objective.path_length": 2.0,
+        "objective.path_length_every": 2,
+        "objective.penalty_every": 2,
+        "objective.critic_steps": 2,
+        "optimizer.clip_norm": 0.1,
+    }
+    one, two = house.plan("one", settings), house.plan("two", {**settings, **WORKERS})
+    assert statuses(house.live()) == [0, 0]
+    assert_nearly_same_weights(two, one)
+
+
+def assert_nearly_same_weights(run: Path, other: Path) -> None:
+    values, expected = variables_of(run), variables_of(other)
+    assert values.keys() == expected.keys()
+    change = {
+        name: np.abs(values[name] - expected[name]).max() / np.abs(expected[name]).max()
+        for name in expected
+        if "kernel" in name and "optimizer" not in name
+    }
+    print(run.name, "largest relative difference of a weight", max(change.values()))
+    assert max(change.values()) < LARGEST_DIFFERENCE, run.name
 
 
 LARGEST_DIFFERENCE = 1e-4
