@@ -21,6 +21,7 @@ HOW = (
     "replicas",
     "tpu",
     "intra_op_threads",
+    "memory_gib",
     "log_images",
     "sample_images",
     "checkpoint_images",

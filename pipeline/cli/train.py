@@ -15,6 +15,7 @@ import typer
 from pipeline.cli.interruption import TIME_LIMIT_STATUS, Interruption, seconds_of
 from pipeline.cli.options import DataSource, Overrides, Preset, load_tensorflow, terminal
 from pipeline.cli.worker_processes import run_workers
+from pipeline.training.cluster import cluster_of, share_of_worker
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -32,7 +33,8 @@ app = typer.Typer()
 @app.command(
     epilog="Examples: growgan train --config quickstart --out runs/first  |  "
     "growgan train --config progan-mnist32 --data mnist/ --set run.seed=1 --out runs/mnist  |  "
-    "growgan train --config quickstart --out runs/first --resume auto --time-limit 2h"
+    "growgan train --config quickstart --out runs/first --resume auto --time-limit 2h  |  "
+    "growgan train --config progan-celebahq1024 --dry-run"
 )
 def train(
     config: Preset,
@@ -61,6 +63,14 @@ def train(
             "already. (default: as `run.strategy` says)",
         ),
     ] = None,
+    dry_run: Annotated[
+        bool,
+        typer.Option(
+            "--dry-run",
+            help="Tell what each phase takes in memory and time, by real steps of the largest; "
+            "write nothing.",
+        ),
+    ] = False,
     profile: Annotated[
         str | None,
         typer.Option(
@@ -85,20 +95,30 @@ def train(
         overrides = [*(overrides or []), "run.strategy=multi_worker"]
     settings = load(config, overrides or [], data=data)
     seconds = None if time_limit is None else seconds_of(time_limit)
-    if workers is not None and not os.environ.get("TF_CONFIG"):
+    if workers is not None and not (dry_run or os.environ.get("TF_CONFIG")):
         command = [sys.executable, "-m", "pipeline.cli", *sys.argv[1:]]
         raise typer.Exit(run_workers(command, workers))
     several = settings.run.strategy == "multi_worker"
     with interruption.held() if several else nullcontext():
         load_tensorflow(settings.run.intra_op_threads)
+        from pipeline.cli import plan
         from pipeline.training.deadline import Deadline
         from pipeline.training.profiling import Profile, Steps
         from pipeline.training.replicas import make_logical_devices, make_strategy
         from pipeline.training.workers import Workers
 
         steps = None if profile is None else Steps.parse(profile)
+        own = settings
+        if several:
+            count = workers or len(cluster_of(os.environ).addresses)
+            own = share_of_worker(settings, count)
+        if dry_run:
+            plan.dry_run(terminal(), own)
+            return
+        # Refused before anything is written, and before this process takes a GPU.
+        plan.check_memory(own)
         make_logical_devices(settings.run)
-        strategy = make_strategy(settings)  # refused before anything is written
+        strategy = make_strategy(settings)
     together = Workers(strategy)
     console = terminal(quiet=not together.chief)
     run = RunFolder(out)
@@ -147,10 +167,7 @@ def _say(console: Console, text: str) -> None:
 def _prepare(console: Console, settings: Config) -> RecordSet:
     from pipeline.cli.progress import reporter
     from pipeline.data.prepare import records_for
-    from pipeline.errors import UserError
 
-    if settings.data.source is None:
-        raise UserError("pictures must be named with --data or `data.source`. Received: neither")
     progress, report = reporter(console, "preparing images")
     with progress:
         records = records_for(settings.data, settings.schedule.build().resolutions, report)

@@ -6,9 +6,12 @@ import json
 import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pipeline.errors import UserError
+
+if TYPE_CHECKING:
+    from pipeline.config import Config
 
 _PORTS = range(20_000, 30_000)
 """From which a Slurm job takes the one of its number: two jobs may meet on a node."""
@@ -53,6 +56,26 @@ def cluster_of(environment: Mapping[str, str]) -> Cluster:
         "`run.strategy=multi_worker` needs workers: `--workers 2` starts some here, and TF_CONFIG "
         "or `srun` name others. Received: neither TF_CONFIG nor a step of Slurm"
     )
+
+
+def share_of_worker(config: Config, workers: int) -> Config:
+    """What one of so many workers does, as a run of its own on one device."""
+    shares = {
+        name: _divided(getattr(config.schedule, name), workers)
+        for name in ("batch_size", "hold_images", "fade_images")
+    }
+    return config.model_copy(
+        update={
+            "run": config.run.model_copy(update={"strategy": "one_device"}),
+            "schedule": config.schedule.model_copy(update=shares),
+        }
+    )
+
+
+def _divided(value: int | dict[int, int], by: int) -> int | dict[int, int]:
+    if isinstance(value, dict):
+        return {size: -(-each // by) for size, each in value.items()}
+    return -(-value // by)
 
 
 def _of_tf_config(text: str) -> Cluster:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import tensorflow as tf
 
+from pipeline.config import Config
 from pipeline.errors import UserError
-from pipeline.training.cluster import Cluster, cluster_of
+from pipeline.training.cluster import Cluster, cluster_of, share_of_worker
 
 
 def tf_config(cluster: object, task: object) -> dict[str, str]:
@@ -100,3 +102,18 @@ def test_slurm_names_a_worker_a_node_in_its_own_order() -> None:
 def test_several_tasks_a_node_are_refused(change: dict[str, str]) -> None:
     with pytest.raises(UserError, match=r"takes one task of Slurm a node: --ntasks-per-node=1"):
         cluster_of({**SLURM, **change})
+
+
+def test_the_share_of_a_worker_is_a_run_of_as_many_steps(tiny: Callable[..., Config]) -> None:
+    """The pre-flight looks at it: a worker holds its own share of a batch."""
+    config = tiny(
+        schedule={"batch_size": {4: 16, 8: 8}, "hold_images": {4: 64, 8: 96}},
+        run={"strategy": "multi_worker"},
+    )
+    share = share_of_worker(config, 2)
+    assert share.run.strategy == "one_device"
+    whole, own = (each.schedule.build() for each in (config, share))
+    assert own.steps(1) == whole.steps(1)
+    assert [each.batch_size for each in own.phases] == [
+        each.batch_size // 2 for each in whole.phases
+    ]
