@@ -103,7 +103,7 @@ def _addresses(jobs: Any, job: str) -> Sequence[str]:
 
 def _of_slurm(environment: Mapping[str, str]) -> Cluster:
     # TensorFlow's own resolver sorts names as text, so that node10 comes before node2, where Slurm
-    # counts tasks in the order of its list; and it divides by the number of GPUs.
+    # counts tasks in the order of its list.
     nodes = environment["SLURM_STEP_NODELIST"]
     listed = subprocess.run(
         ["scontrol", "show", "hostnames", nodes], capture_output=True, text=True, check=False

@@ -238,6 +238,7 @@ def test_a_run_killed_at_random_through_growth_ends_as_one_that_was_not(
     for life in told[1:-1]:
         # The others find that it is gone.
         assert sorted(life["statuses"]) == [-9, *[69] * (workers_of(settings) - 1)]
+        print(f"worker {life['statuses'].index(-9)} killed, the last ended after", life["after"])
         assert life["after"] < LONGEST_END
     assert any(life["unfinished"] for life in told), "no checkpoint was killed while written"
     assert_same_run(killed, whole)
