@@ -237,6 +237,24 @@ def test_a_signal_that_comes_while_workers_come_together_is_not_lost(tmp_path: P
 
 
 @pytest.mark.slow
+def test_a_worker_that_hangs_is_missed(tmp_path: Path) -> None:
+    """As it is where a machine has vanished: no connection tells of it."""
+    addresses = free_addresses(2)
+    chief, hung = (
+        training(tmp_path, TF_CONFIG=Cluster(addresses, index).tf_config()) for index in range(2)
+    )
+    wait_for_images(chief, tmp_path, 160)
+    hung.send_signal(signal.SIGSTOP)
+    begun = time.monotonic()
+    assert chief.wait(60) == 69
+    print("missed after", time.monotonic() - begun)
+    assert time.monotonic() - begun < 20.0
+    assert "growgan: a run ends with any of its workers" in (tmp_path / "log.txt").read_text()
+    hung.send_signal(signal.SIGCONT)
+    assert hung.wait(60) == 69
+
+
+@pytest.mark.slow
 def test_workers_of_other_configurations_are_refused_by_all(tmp_path: Path) -> None:
     addresses = free_addresses(2)
     processes = [
