@@ -28,6 +28,7 @@ TEST = [
     "hypothesis>=6.170,<7",
     "imagehash>=4.3.2,<5",  # whose hash the check of data computes for many pictures at once
     "jax>=0.10.2,<0.11",  # the layers are held to the same numbers on a second backend
+    "kubeflow-trainer-api>=2.3,<3",  # models of a JobSet and all in it, for the shipped manifests
     "packaging>=26.0",
     "pytest>=9.2,<10",
     "setuptools>=84.2",  # reads this file for tests/test_packaging.py, and builds
@@ -65,7 +66,7 @@ setup(
         "pipeline.objectives",
         "pipeline.training",
     ],
-    package_data={"pipeline": ["presets/*.yaml"]},
+    package_data={"pipeline": ["presets/*.yaml", "orchestration/deploy/*"]},
     install_requires=RUNTIME,
     extras_require={"beam": BEAM, "video": VIDEO, "test": TEST, "dev": DEV, "bench": BENCH},
     entry_points={"console_scripts": ["growgan=pipeline.cli:main"]},

@@ -258,11 +258,16 @@ class RunConfig(Section):
     micro_batch: Count | None = None
     """Most images of a replica that go through the networks at once, None for all of its share:
     less memory, for the same result up to rounding. At least `network.stddev_group`."""
-    strategy: Literal["one_device", "mirrored"] = "one_device"
-    """The `tf.distribute` strategy: one device, or several local ones of a kind."""
+    strategy: Literal["one_device", "mirrored", "multi_worker", "tpu"] = "one_device"
+    """The `tf.distribute` strategy: one device; several local ones of a kind; several processes
+    with a device or more each, named by TF_CONFIG or Slurm, as `growgan train --workers` starts
+    them; or a TPU."""
     replicas: Count | None = None
     """Devices of `mirrored`, None for all there are. Without a GPU the CPU is divided into so many,
     which is no faster: it serves to try a run out, and to go on with one from another machine."""
+    tpu: str | None = None
+    """Name or address (`grpc://host:8470`, or `local`) of the TPU of `tpu`, None for that which the
+    environment's TPU_NAME gives."""
     intra_op_threads: Count | None = None
     """Threads within one operation, None for one a core. On few cores 1 is fastest: operations that
     do not depend on each other run side by side, and the generator's step is made two such."""
@@ -287,12 +292,14 @@ class RunConfig(Section):
     """Whether the best is the least or the greatest."""
 
     @model_validator(mode="after")
-    def _replicas_are_mirrored(self) -> RunConfig:
-        if self.replicas is not None and self.strategy == "one_device":
-            raise ValueError(
-                "`run.replicas` needs a `run.strategy` of several devices. "
-                f"Received: {self.replicas} and {self.strategy}"
-            )
+    def _devices_are_the_strategys(self) -> RunConfig:
+        for name, strategy in (("replicas", "mirrored"), ("tpu", "tpu")):
+            value = getattr(self, name)
+            if value is not None and self.strategy != strategy:
+                raise ValueError(
+                    f"`run.{name}` needs `run.strategy={strategy}`. "
+                    f"Received: {value} and {self.strategy}"
+                )
         return self
 
 

@@ -3,3 +3,7 @@
 
 class UserError(Exception):
     """Bad input, configuration or surroundings; the command line prints it and exits with 2."""
+
+
+class WorkerGone(Exception):
+    """Another worker of the run has ended; the command line says so and exits with 69."""

@@ -19,6 +19,7 @@ Checked = TypeVar("Checked", bound=Section)
 HOW = (
     "strategy",
     "replicas",
+    "tpu",
     "micro_batch",
     "intra_op_threads",
     "memory_gib",

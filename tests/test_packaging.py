@@ -51,6 +51,22 @@ def test_every_module_is_in_a_package():
     assert [str(folder) for folder in folders if not (folder / "__init__.py").is_file()] == []
 
 
+def test_every_file_beside_the_modules_is_shipped(declared):
+    shipped = {
+        path
+        for package, patterns in declared["package_data"].items()
+        for pattern in patterns
+        for path in (ROOT / package).glob(pattern)
+    }
+    beside = {
+        path
+        for floor in FLOORS
+        for path in (ROOT / floor).rglob("*")
+        if path.is_file() and path.suffix not in (".py", ".pyc")
+    }
+    assert shipped == beside
+
+
 def test_every_import_is_a_declared_dependency(declared):
     extras = declared["extras_require"]
     declared_here = [*declared["install_requires"], *extras["beam"], *extras["video"]]

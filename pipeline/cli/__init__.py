@@ -11,6 +11,7 @@ import sys
 import typer
 
 from pipeline.cli import configurations, data_check, data_prepare, data_service, models, train
+from pipeline.cli.interruption import WORKER_GONE_STATUS
 
 app = typer.Typer(
     name="growgan",
@@ -33,8 +34,9 @@ def main() -> None:
     """Run the command line; a user's mistake is one line on stderr and exit status 2."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
-    from pipeline.errors import UserError
+    from pipeline.errors import UserError, WorkerGone
 
+    status = 2
     try:
         sys.exit(app(standalone_mode=False))
     except typer.TyperException as error:
@@ -45,5 +47,7 @@ def main() -> None:
         message = str(error)
     except OSError as error:  # A full disk, or a place that cannot be read or written.
         message = f"a file could not be read or written: {error}"
+    except WorkerGone as error:
+        message, status = str(error), WORKER_GONE_STATUS
     print(f"growgan: {message}", file=sys.stderr)
-    sys.exit(2)
+    sys.exit(status)

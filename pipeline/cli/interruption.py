@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import re
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from pipeline.errors import UserError
 
 TIME_LIMIT_STATUS = 75
 """`EX_TEMPFAIL` of sysexits.h: come again."""
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+WORKER_GONE_STATUS = 69
+"""`EX_UNAVAILABLE` of sysexits.h: another worker of the run has ended."""
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _UNITS = re.compile(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?")
 _CLOCK = re.compile(r"(?:(\d+)-)?(?:(\d+):)?(\d+):(\d+)")
 
@@ -25,7 +29,7 @@ class Interruption:
     def __init__(self) -> None:
         self.signal = 0
         self._only_note = False
-        for number in _SIGNALS:
+        for number in SIGNALS:
             signal.signal(number, self._receive)
 
     @property
@@ -43,9 +47,24 @@ class Interruption:
         if self.signal:  # Where its exception was lost, as in a callback of a library.
             raise SystemExit(self.status)
 
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """A block at whose end signals take effect that have come in the meantime.
+
+        While workers come together TensorFlow takes SIGTERM for itself, to no effect. Here all its
+        threads start with signals blocked, so that none of them gets one.
+        """
+        signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+        try:
+            yield
+        finally:
+            for number in SIGNALS:
+                signal.signal(number, self._receive)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+
     def _receive(self, number: int, _: Any) -> None:
         self.signal = number
-        for each in _SIGNALS:
+        for each in SIGNALS:
             signal.signal(each, signal.SIG_DFL)
         if not self._only_note:
             raise SystemExit(self.status)

@@ -39,8 +39,8 @@ def load_tensorflow(intra_op_threads: int | None = None) -> None:
         tf.config.threading.set_intra_op_parallelism_threads(intra_op_threads)
 
 
-def terminal() -> Console:
-    """Where progress and results are written."""
+def terminal(*, quiet: bool = False) -> Console:
+    """Where progress and results are written, or nothing is."""
     from rich.console import Console
 
-    return Console()
+    return Console(quiet=quiet)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
@@ -12,6 +14,8 @@ import typer
 
 from pipeline.cli.interruption import TIME_LIMIT_STATUS, Interruption, seconds_of
 from pipeline.cli.options import DataSource, Overrides, Preset, load_tensorflow, terminal
+from pipeline.cli.worker_processes import run_workers
+from pipeline.training.cluster import cluster_of, share_of_worker
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -51,6 +55,14 @@ def train(
             "1:30:00. (default: none)",
         ),
     ] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Train in so many processes together: started here, unless TF_CONFIG names them "
+            "already. (default: as `run.strategy` says)",
+        ),
+    ] = None,
     dry_run: Annotated[
         bool,
         typer.Option(
@@ -79,45 +91,73 @@ def train(
     from pipeline.loading import load
     from pipeline.run_folder import RunFolder
 
+    if workers is not None:
+        overrides = [*(overrides or []), "run.strategy=multi_worker"]
     settings = load(config, overrides or [], data=data)
     seconds = None if time_limit is None else seconds_of(time_limit)
-    load_tensorflow(settings.run.intra_op_threads)
-    from pipeline.cli import plan
-    from pipeline.training.deadline import Deadline
-    from pipeline.training.profiling import Profile, Steps
-    from pipeline.training.replicas import make_logical_devices, make_strategy
+    if workers is not None and not (dry_run or os.environ.get("TF_CONFIG")):
+        command = [sys.executable, "-m", "pipeline.cli", *sys.argv[1:]]
+        raise typer.Exit(run_workers(command, workers))
+    several = settings.run.strategy == "multi_worker"
+    with interruption.held() if several else nullcontext():
+        load_tensorflow(settings.run.intra_op_threads)
+        from pipeline.cli import plan
+        from pipeline.training.deadline import Deadline
+        from pipeline.training.profiling import Profile, Steps
+        from pipeline.training.replicas import make_logical_devices, make_strategy
+        from pipeline.training.workers import Workers
 
-    steps = None if profile is None else Steps.parse(profile)
-    console = terminal()
-    if dry_run:
-        plan.dry_run(console, settings)
-        return
-    # Refused before anything is written, and before this process takes a GPU.
-    plan.check_memory(settings)
-    make_logical_devices(settings.run)
-    strategy = make_strategy(settings)
+        steps = None if profile is None else Steps.parse(profile)
+        own = settings
+        if several:
+            count = workers or len(cluster_of(os.environ).addresses)
+            own = share_of_worker(settings, count)
+        if dry_run:
+            plan.dry_run(terminal(), own)
+            return
+        # Refused before anything is written, and before this process takes a GPU.
+        plan.check_memory(own)
+        make_logical_devices(settings.run)
+        strategy = make_strategy(settings)
+    together = Workers(strategy)
+    console = terminal(quiet=not together.chief)
     run = RunFolder(out)
-    records = _prepare(console, settings)
-    run.start(settings, records, resume=resume)
-    deadline = None if seconds is None else Deadline(seconds, started=began)
-    traced = None if steps is None else Profile(run.profile, steps)
-    watchers: list[Listener] = [watcher for watcher in (deadline, traced) if watcher]
+    deadline, traced, status = None, None, 0
 
     def stop() -> bool:
-        return interruption() or (deadline is not None and deadline())
+        """Whether any of the workers has a reason; they all leave with its exit status."""
+        nonlocal status
+        mine = interruption.status if interruption() else 0
+        if not mine and deadline is not None and deadline():
+            mine = TIME_LIMIT_STATUS
+        status = max(together.numbers(mine))
+        return bool(status)
 
-    interruption.only_note()
-    with run.alone(), traced or nullcontext():
-        images_seen = _train(console, run, settings, records, strategy, watchers, stop)
+    with together.unless_one_ends():
+        with together.chief_first():
+            records = _prepare(console, settings)
+        if together.chief:
+            run.start(settings, records, resume=resume)
+            # Only here: what takes long beside steps is done by the chief.
+            deadline = None if seconds is None else Deadline(seconds, started=began)
+            traced = None if steps is None else Profile(run.profile, steps)
+        watchers: list[Listener] = [watcher for watcher in (deadline, traced) if watcher]
+        interruption.only_note()
+        if together.chief:
+            with run.alone(), traced or nullcontext():
+                images_seen = _train(console, run, settings, records, strategy, watchers, stop)
+        else:
+            images_seen = _assist(run, settings, records, strategy, stop)
     if traced:
         _say(console, _about(traced, run))
     total = settings.schedule.build().total_images
     if images_seen < total:
         _say(console, f"Stopped after {images_seen} of {total} images; they are saved.")
         _say(console, f"To go on, repeat the command with --resume auto (--out {out}).")
-        raise typer.Exit(interruption.status if interruption.signal else TIME_LIMIT_STATUS)
+        raise typer.Exit(status)
     _say(console, f"The run is finished: {images_seen} images.")
-    _print_results(console, run)
+    if together.chief:
+        _print_results(console, run)
 
 
 def _say(console: Console, text: str) -> None:
@@ -181,6 +221,19 @@ def _train(
         position = Trainer(settings, records, run.path, listeners, strategy).train(stop)
     run.add_to_manifest(images_seen=position.images_seen, seconds=round(position.seconds, 1))
     return position.images_seen
+
+
+def _assist(
+    run: RunFolder,
+    settings: Config,
+    records: RecordSet,
+    strategy: tf.distribute.Strategy,
+    stop: Callable[[], bool],
+) -> int:
+    """Do a worker's share of what `_train` does, and leave nothing behind; the images seen."""
+    from pipeline.training.trainer import Trainer
+
+    return Trainer(settings, records, run.path, (), strategy).train(stop).images_seen
 
 
 def _about(traced: Profile, run: RunFolder) -> str:

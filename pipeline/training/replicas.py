@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import os
+import re
+import socket
 from contextlib import suppress
 from typing import Any
 
 import tensorflow as tf
 
 from pipeline.config import Config, RunConfig
-from pipeline.errors import UserError
+from pipeline.errors import UserError, WorkerGone
+from pipeline.training.cluster import cluster_of
+
+ANSWER_SECONDS = 10
+"""In which a TPU must answer."""
 
 
 def make_logical_devices(run: RunConfig) -> None:
@@ -26,23 +33,26 @@ def make_logical_devices(run: RunConfig) -> None:
 def make_strategy(config: Config) -> tf.distribute.Strategy:
     """The `tf.distribute` strategy of a configuration.
 
+    Under `multi_worker` this waits until all workers have come.
+
     Raises:
         UserError: if there are fewer devices than replicas, a batch does not divide by them, or a
-            replica's share by the group of the minibatch standard deviation.
+            replica's share by the group of the minibatch standard deviation; if the environment
+            names no workers, or no TPU answers.
+        WorkerGone: if the other workers do not come within an hour.
+        WorkerGone: if the other workers do not come within an hour.
     """
-    if config.run.strategy == "one_device":
-        strategy: tf.distribute.Strategy = tf.distribute.OneDeviceStrategy(
-            tf.config.list_logical_devices()[-1].name
-        )
-    else:
-        devices = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
-        wanted = config.run.replicas or len(devices)
-        if wanted > len(devices):
-            raise UserError(
-                "`run.replicas` must not exceed the devices. "
-                f"Received: {wanted}, with {len(devices)} of them"
-            )
-        strategy = tf.distribute.MirroredStrategy([device.name for device in devices[:wanted]])
+    strategy: tf.distribute.Strategy
+    match config.run.strategy:
+        case "one_device":
+            device = tf.config.list_logical_devices()[-1].name
+            strategy = tf.distribute.OneDeviceStrategy(device)
+        case "mirrored":
+            strategy = tf.distribute.MirroredStrategy(_devices(config.run.replicas))
+        case "multi_worker":
+            strategy = _multi_worker_strategy()
+        case "tpu":
+            strategy = _tpu_strategy(config.run.tpu)
     replicas = strategy.num_replicas_in_sync
     for phase in config.schedule.build().phases:
         share, rest = divmod(phase.batch_size, replicas)
@@ -55,17 +65,85 @@ def make_strategy(config: Config) -> tf.distribute.Strategy:
     return strategy
 
 
-def share_of(samples: Any, replica: Any, replicas: int) -> Any:
-    """The samples of one replica: `(batch, …) → (batch / replicas, …)`.
+def _devices(wanted: int | None) -> list[str]:
+    devices = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
+    if (wanted or 0) > len(devices):
+        raise UserError(
+            "`run.replicas` must not exceed the devices. "
+            f"Received: {wanted}, with {len(devices)} of them"
+        )
+    return [device.name for device in devices[:wanted]]
 
-    Replica r takes the samples r, r + replicas, and so on, as `dataset_for` gives them to workers.
+
+def _multi_worker_strategy() -> tf.distribute.Strategy:
+    cluster = cluster_of(os.environ)
+    resolver = tf.distribute.cluster_resolver.SimpleClusterResolver(
+        tf.train.ClusterSpec({"worker": list(cluster.addresses)}),
+        task_type="worker",
+        task_id=cluster.index,
+        num_accelerators={"GPU": len(tf.config.list_physical_devices("GPU"))},
+        rpc_layer="grpc",
+    )
+    try:
+        return tf.distribute.MultiWorkerMirroredStrategy(resolver)
+    except tf.errors.UnknownError as error:
+        raise UserError(
+            "a worker must be able to listen at its address. "
+            f"Received: {cluster.addresses[cluster.index]} ({error.message})"
+        ) from error
+    except tf.errors.OpError as error:
+        raise WorkerGone(
+            f"the workers of a run must come together. Received: {error.message.splitlines()[0]}"
+        ) from error
+
+
+def _tpu_strategy(address: str | None) -> tf.distribute.Strategy:
+    try:
+        resolver = tf.distribute.cluster_resolver.TPUClusterResolver(address)
+        if at := re.fullmatch(r"grpc://([^/]+):(\d+)", resolver.master()):
+            # TensorFlow would ask without end.
+            socket.create_connection((at[1], int(at[2])), timeout=ANSWER_SECONDS).close()
+        tf.config.experimental_connect_to_cluster(resolver)
+        tf.tpu.experimental.initialize_tpu_system(resolver)
+        return tf.distribute.TPUStrategy(resolver)
+    # What TensorFlow raises where there is none, or none answers.
+    except (tf.errors.OpError, OSError, RuntimeError, ValueError) as error:
+        raise UserError(
+            "`run.strategy=tpu` needs a TPU, at `run.tpu` or the environment's TPU_NAME. "
+            f"Received: {address or 'no address'} ({str(error).splitlines()[0]})"
+        ) from error
+
+
+def share_of(samples: Any, place: Any, replicas: int) -> Any:
+    """The samples at one place: `(batch, …) → (batch / replicas, …)`.
+
+    Place p has the samples p, p + replicas, and so on, as `dataset_for` gives them to workers.
     A group of the minibatch standard deviation is strided too, so that as long as a share holds
     whole groups, the groups are those of the whole batch on one device.
     """
     if replicas == 1:
         return samples
     batch, *features = samples.shape
-    return tf.reshape(samples, (batch // replicas, replicas, *features))[:, replica]
+    return tf.reshape(samples, (batch // replicas, replicas, *features))[:, place]
+
+
+def place_of(replica: Any, replicas: int, readers: int) -> Any:
+    """Where in the batch a replica's samples begin, of those whose data `readers` read.
+
+    Reader r has the samples r, r + readers, and so on, and shares them among its own replicas in
+    the same way.
+    """
+    own = replicas // readers
+    return replica // own + readers * (replica % own)
+
+
+def readers_of(strategy: tf.distribute.Strategy) -> int:
+    """How many processes, or hosts of TPUs, read a share of each batch."""
+    if isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
+        return int(strategy.cluster_resolver.cluster_spec().num_tasks("worker"))
+    if isinstance(strategy, tf.distribute.TPUStrategy):
+        return int(strategy.extended.num_hosts)
+    return 1
 
 
 def in_order_of_replicas(samples: Any, replicas: int) -> Any:

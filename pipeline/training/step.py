@@ -17,7 +17,7 @@ from pipeline.training.lazy import is_due
 from pipeline.training.ordering import keep_order
 from pipeline.training.phase_models import PhaseModels
 from pipeline.training.randomness import Purpose, key
-from pipeline.training.replicas import share_of
+from pipeline.training.replicas import place_of, readers_of, share_of
 from pipeline.training.updates import Updates
 
 PATH_SHARE = 2
@@ -58,6 +58,7 @@ class Step:
         self._phase = phase
         self._models = models
         self._strategy = strategy
+        self._readers = readers_of(strategy)
         self._updates = Updates(config, phase, models, replicas)
         self._batch = phase.batch_size // replicas
         self._images = phase.batch_size * config.objective.critic_steps
@@ -225,7 +226,7 @@ class Step:
         pair = key(self._config.run.seed, purpose, images_seen, repeat=repeat)
         everyone = sampler((shape[0] * replicas, *shape[1:]), pair)
         replica = tf.distribute.get_replica_context().replica_id_in_sync_group
-        return share_of(everyone, replica, replicas)
+        return share_of(everyone, place_of(replica, replicas, self._readers), replicas)
 
 
 def scaled(images: Any) -> Any:

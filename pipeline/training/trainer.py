@@ -17,6 +17,7 @@ from pipeline.config import Config
 from pipeline.data.dataset import dataset_for
 from pipeline.data.records import RecordSet
 from pipeline.errors import UserError
+from pipeline.loading import WHERE
 from pipeline.schedule import Phase, Progress, Schedule
 from pipeline.training import checkpoints
 from pipeline.training.checkpoints import Damaged, Position
@@ -25,6 +26,7 @@ from pipeline.training.phase_models import PhaseModels
 from pipeline.training.replicas import in_order_of_replicas, make_strategy
 from pipeline.training.state import TrainingState, variables_of
 from pipeline.training.step import Step
+from pipeline.training.workers import Workers
 
 
 @dataclass(frozen=True)
@@ -88,7 +90,8 @@ class Trainer:
         config: Of the run.
         records: Prepared images at every resolution of the schedule.
         run: Folder for checkpoints.
-        listeners: Told of what happens, in order.
+        listeners: Told of what happens, in order. They write, so that of several workers only the
+            chief has any.
         strategy: That of the configuration, if it is made already.
     """
 
@@ -107,6 +110,11 @@ class Trainer:
         self._knows_metrics = False
         self._schedule: Schedule = config.schedule.build()
         self._strategy = strategy or make_strategy(config)
+        self._workers = Workers(self._strategy)
+        self._workers.require_same(
+            "configuration and data",
+            config.model_dump_json(exclude={"data": set(WHERE)}) + records.data_hash,
+        )
         self._state = TrainingState(
             config,
             label_size=len(records.classes) if config.data.labels else 0,
@@ -116,7 +124,7 @@ class Trainer:
     def train(self, stop: Callable[[], bool] = lambda: False) -> Position:
         """Train until the schedule ends or `stop()` is true after a step; then save.
 
-        `stop()` is called before a phase and after each step.
+        `stop()` is called before a phase and after each step, and must be the same in all workers.
 
         Raises:
             UserError: if a loss, gradient or weight is not finite, or a checkpoint cannot be
@@ -136,13 +144,15 @@ class Trainer:
         return position
 
     def _resume(self) -> tuple[Position, PhaseModels | None, Mapping[str, float], list[Damaged]]:
-        saved, damaged = checkpoints.newest(self._run)
+        with self._workers.chief_first():
+            saved, damaged = checkpoints.newest(self._run)
+            for each in damaged:
+                checkpoints.put_aside(each)
+        self._workers.require_same("run folder", "" if saved is None else saved.folder.name)
         if saved is None:
             return Position(0, 0, 0.0), None, {}, damaged
         models = self._state.models_for(self._schedule.phases[saved.position.phase])
         saved.restore(variables_of(models))
-        for each in damaged:
-            checkpoints.put_aside(each)
         return saved.position, models, saved.metrics, damaged
 
     def _train_phase(
@@ -201,24 +211,33 @@ class Trainer:
 
     def _batches(self, phase: Phase, images_seen: int) -> Any:
         data = self._config.data
-        batches = dataset_for(
-            self._records,
-            phase,
-            images_seen=images_seen,
-            seed=self._config.run.seed,
-            mirror=data.mirror,
-            labels=data.labels,
-            cache=data.cache,
-            servers=data.servers,
-        )
-        replicas = self._strategy.num_replicas_in_sync
-        if replicas > 1:
-            batches = batches.map(
-                lambda batch: {
-                    name: in_order_of_replicas(samples, replicas) for name, samples in batch.items()
-                }
+
+        def of_reader(reader: tf.distribute.InputContext) -> tf.data.Dataset:
+            batches = dataset_for(
+                self._records,
+                phase,
+                images_seen=images_seen,
+                seed=self._config.run.seed,
+                mirror=data.mirror,
+                labels=data.labels,
+                cache=data.cache,
+                servers=data.servers,
+                worker=reader.input_pipeline_id,
+                workers=reader.num_input_pipelines,
             )
-        return self._strategy.experimental_distribute_dataset(batches)
+            replicas = reader.num_replicas_in_sync // reader.num_input_pipelines
+            if replicas > 1:
+                batches = batches.map(
+                    lambda batch: {
+                        name: in_order_of_replicas(samples, replicas)
+                        for name, samples in batch.items()
+                    }
+                ).rebatch(phase.batch_size // reader.num_replicas_in_sync, drop_remainder=True)
+            # Else workers ask each other before every batch whether there is one.
+            endless = tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY)
+            return batches.apply(endless)
+
+        return self._strategy.distribute_datasets_from_function(of_reader)
 
     def _next(self, batches: Any) -> Any:
         try:
@@ -252,9 +271,11 @@ class Trainer:
         for name, value in variables.items():
             if value.dtype.is_floating and not bool(tf.reduce_all(tf.math.is_finite(value))):
                 raise UserError(_NOT_FINITE.format(name, position.images_seen))
-        checkpoint = checkpoints.save(self._run, variables, position, moment.metrics)
-        checkpoints.prune(self._run, self._config.run)
-        self._tell("saved", moment, checkpoint.folder)
+        with self._workers.chief_first():
+            if self._workers.chief:
+                checkpoint = checkpoints.save(self._run, variables, position, moment.metrics)
+                checkpoints.prune(self._run, self._config.run)
+                self._tell("saved", moment, checkpoint.folder)
 
     def _tell(self, event: str, *details: Any) -> None:
         for listener in self._listeners:

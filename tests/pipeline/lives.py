@@ -6,14 +6,16 @@ TensorFlow takes seconds to import: it is imported here once, and each life is a
 process from before TensorFlow first computes. A life is an object with
 
     arguments  of the command line
-    log        file for what it writes
-    ends       signals to send: [{"signal": 9, "after": WHAT, "seconds": 0.02}, …], or []
+    log        file for what it writes; worker 1 of several writes to `log` with .1 added
+    workers    processes that lead it together, which TF_CONFIG tells of each other
+    ends       signals to send: [{"signal": 9, "worker": 1, "after": WHAT, "seconds": 0.02}, …], or
+               []
 
 where WHAT is `{"images": n}` (it trains, and the metrics have an entry of n images),
 `{"writing": n}` (a checkpoint of at least n images is being written), `{"text": "…"}` (the log
 holds it) or `{}`, and `seconds` pass in between. Prints a JSON list of objects, one for each life,
-with its exit `status`, -9 for a kill, the `seconds` it took, and the number of unfinished
-checkpoints it left.
+with the exit `statuses` of its workers, -9 for a kill, the `seconds` it took, those that it went on
+`after` the last signal, and the number of unfinished checkpoints it left.
 """
 
 from __future__ import annotations
@@ -25,6 +27,9 @@ import sys
 import time
 from pathlib import Path
 from typing import Any
+
+from pipeline.cli.worker_processes import free_addresses
+from pipeline.training.cluster import Cluster
 
 LONGEST = 300.0
 POLL = 0.001
@@ -47,36 +52,75 @@ def come_to(what: dict[str, Any], run: Path, log: Path) -> bool:
         return False
 
 
-def ended(process: int) -> int | None:
-    """The exit status of a life, or None while it lasts."""
-    found, status = os.waitpid(process, os.WNOHANG)
-    return os.waitstatus_to_exitcode(status) if found else None
+class Processes:
+    """The workers of a life.
+
+    Args:
+        life: What each is to lead.
+    """
+
+    def __init__(self, life: dict[str, Any]) -> None:
+        count = life["workers"]
+        addresses = free_addresses(count)
+        self.numbers: list[int] = []
+        self.statuses: dict[int, int] = {}
+        for index in range(count):
+            process = os.fork()
+            if not process:
+                if count > 1:
+                    os.environ["TF_CONFIG"] = Cluster(addresses, index).tf_config()
+                lead_life(life["arguments"], log_of(life, index))
+            self.numbers.append(process)
+
+    def all_live(self) -> bool:
+        for index, process in enumerate(self.numbers):
+            if index not in self.statuses:
+                found, status = os.waitpid(process, os.WNOHANG)
+                if found:
+                    self.statuses[index] = os.waitstatus_to_exitcode(status)
+        return not self.statuses
+
+    def send(self, signal: int, worker: int) -> None:
+        if worker not in self.statuses:
+            os.kill(self.numbers[worker], signal)
+
+    def wait(self, seconds: float) -> list[int]:
+        """The exit statuses, once all have ended; those that take longer are killed."""
+        begun = time.monotonic()
+        while len(self.statuses) < len(self.numbers):
+            self.all_live()
+            if time.monotonic() - begun > seconds:
+                for index in range(len(self.numbers)):
+                    self.send(9, index)
+            time.sleep(POLL)
+        return [self.statuses[index] for index in range(len(self.numbers))]
+
+
+def log_of(life: dict[str, Any], worker: int) -> Path:
+    return Path(life["log"] + (f".{worker}" if worker else ""))
 
 
 def live(life: dict[str, Any]) -> dict[str, Any]:
     """A life, to its end."""
-    arguments, log = life["arguments"], Path(life["log"])
+    arguments, log = life["arguments"], log_of(life, 0)
     run = Path(arguments[arguments.index("--out") + 1])
-    begun = time.monotonic()
+    begun = signalled = time.monotonic()
     log.write_text("")
-    process = os.fork()
-    if not process:
-        lead_life(arguments, log)
-    status = None
+    processes = Processes(life)
     for end in life["ends"]:
-        while status is None and not come_to(end["after"], run, log):
+        while processes.all_live() and not come_to(end["after"], run, log):
             if time.monotonic() - begun > LONGEST:
-                os.kill(process, 9)
+                processes.wait(0.0)
             time.sleep(POLL)
-            status = ended(process)
-        if status is None:
+        if processes.all_live():
             time.sleep(end.get("seconds", 0.0))
-            os.kill(process, end["signal"])
-    if status is None:
-        status = os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
+            processes.send(end["signal"], end.get("worker", 0))
+            signalled = time.monotonic()
+    statuses = processes.wait(LONGEST)
     return {
-        "status": status,
+        "statuses": statuses,
         "seconds": time.monotonic() - begun,
+        "after": time.monotonic() - signalled,
         "unfinished": len(list((run / "checkpoints").glob(".images-*.tmp"))),
     }
 

@@ -45,6 +45,13 @@ GROWING = {
     "data.mirror": True,
 }
 MIRRORED = {"run.strategy": "mirrored", "run.replicas": 2}
+WORKERS = {"run.strategy": "multi_worker"}
+LONGEST_END = 20.0
+"""Seconds from the death of a worker to that of the others."""
+
+
+def workers_of(settings: dict[str, Any]) -> int:
+    return 2 if settings.get("run.strategy") == "multi_worker" else 1
 
 
 class House:
@@ -79,6 +86,7 @@ class House:
                     *("--out", str(out)),
                 ],
                 "log": str(self.folder / f"{run}.{len(self._lives)}.txt"),
+                "workers": workers_of(settings),
                 "ends": ends,
             }
         )
@@ -97,8 +105,11 @@ class House:
         assert result.returncode == 0, result.stderr
         told = json.loads(result.stdout)
         for life, outcome in zip(lives, told, strict=True):
-            outcome["log"] = Path(life["log"]).read_text()
-            assert "Traceback" not in outcome["log"], outcome["log"]
+            logs = [Path(life["log"] + end) for end in ("", ".1")]
+            outcome["logs"] = [log.read_text() for log in logs if log.exists()]
+            for log in outcome["logs"]:
+                assert "Traceback" not in log, log
+            outcome["log"] = outcome["logs"][0]
         return told
 
 
@@ -107,8 +118,8 @@ def house(tmp_path: Path) -> House:
     return House(tmp_path)
 
 
-def kill(seconds: float = 0.0, **after: Any) -> dict[str, Any]:
-    return {"signal": signal.SIGKILL, "after": after, "seconds": seconds}
+def kill(seconds: float = 0.0, worker: int = 0, **after: Any) -> dict[str, Any]:
+    return {"signal": signal.SIGKILL, "worker": worker, "after": after, "seconds": seconds}
 
 
 def variables_of(run: Path) -> dict[str, Any]:
@@ -179,7 +190,8 @@ def assert_same_run(one: Path, other: Path) -> None:
 
 
 def statuses(told: list[dict[str, Any]]) -> list[int]:
-    return [life["status"] for life in told]
+    """Of the chiefs."""
+    return [life["statuses"][0] for life in told]
 
 
 def test_a_run_killed_in_a_checkpoint_and_in_a_fade_ends_as_one_that_was_not(house: House) -> None:
@@ -198,6 +210,7 @@ def test_a_run_killed_in_a_checkpoint_and_in_a_fade_ends_as_one_that_was_not(hou
     [
         ("one_device", {}),
         ("two_replicas", MIRRORED),
+        ("two_workers", WORKERS),
         ("bfloat16", {"run.precision": "mixed_bfloat16", "run.intra_op_threads": "null"}),
     ],
 )
@@ -215,37 +228,72 @@ def test_a_run_killed_at_random_through_growth_ends_as_one_that_was_not(
             break
         moment = chance.choice(["images", "writing"])
         delay = chance.choice([0.0, chance.uniform(0.0, 0.03)])
-        house.plan("killed", settings, kill(delay, **{moment: images + 8}))
+        # Only the chief writes checkpoints.
+        worker = kills % workers_of(settings) if moment == "images" else 0
+        house.plan("killed", settings, kill(delay, worker, **{moment: images + 8}))
         kills += 1
     killed = house.plan("killed", settings)
     told = house.live()
-    assert statuses(told) == [0, *[-9] * kills, 0]
+    assert {*told[0]["statuses"], *told[-1]["statuses"]} == {0}
+    for life in told[1:-1]:
+        # The others find that it is gone.
+        assert sorted(life["statuses"]) == [-9, *[69] * (workers_of(settings) - 1)]
+        print(f"worker {life['statuses'].index(-9)} killed, the last ended after", life["after"])
+        assert life["after"] < LONGEST_END
     assert any(life["unfinished"] for life in told), "no checkpoint was killed while written"
     assert_same_run(killed, whole)
 
 
 @pytest.mark.slow
-def test_a_run_goes_on_with_another_number_of_replicas(house: House) -> None:
+@pytest.mark.parametrize("extra", [MIRRORED, WORKERS], ids=["replicas", "workers"])
+def test_a_run_goes_on_with_another_number_of_replicas(house: House, extra: dict[str, Any]) -> None:
     """The same global batch and draws: what differs is the order in which sums are taken."""
     plain = {**GROWING, "run.checkpoint_images": 1000}
-    mirrored = {**plain, **MIRRORED}
-    stop = {"signal": signal.SIGTERM, "after": {"images": 104}}
-    one, two = house.plan("one", plain), house.plan("two", mirrored)
-    for run, first, second in (("down", mirrored, plain), ("up", plain, mirrored)):
+    shared = {**plain, **extra}
+    alone = {"signal": signal.SIGTERM, "after": {"images": 104}}
+    # A signal to one of the workers stops them all.
+    together = {**alone, "worker": workers_of(shared) - 1}
+    one, two = house.plan("one", plain), house.plan("two", shared)
+    for run, first, stop, second in (
+        ("down", shared, together, plain),
+        ("up", plain, alone, shared),
+    ):
         house.plan(run, first, stop)
         house.plan(run, second)
-    assert statuses(house.live()) == [0, 0, 143, 0, 143, 0]
-    expected = variables_of(one)
+    told = house.live()
+    assert statuses(told) == [0, 0, 143, 0, 143, 0]
+    assert {*told[2]["statuses"]} == {143}
     for run in (two, house.folder / "down", house.folder / "up"):
-        values = variables_of(run)
-        assert values.keys() == expected.keys()
-        change = {
-            name: np.abs(values[name] - expected[name]).max() / np.abs(expected[name]).max()
-            for name in expected
-            if "kernel" in name and "optimizer" not in name
-        }
-        print(run.name, "largest relative difference of a weight", max(change.values()))
-        assert max(change.values()) < LARGEST_DIFFERENCE, run.name
+        assert_nearly_same_weights(run, one)
+
+
+@pytest.mark.slow
+def test_workers_train_as_one_device_where_samples_meet(house: House) -> None:
+    """In the means of relativistic losses and path lengths, and in the norm of a gradient."""
+    settings = {
+        **SMALL,
+        "objective.loss": "relativistic_logistic",
+        "objective.path_length": 2.0,
+        "objective.path_length_every": 2,
+        "objective.penalty_every": 2,
+        "objective.critic_steps": 2,
+        "optimizer.clip_norm": 0.1,
+    }
+    one, two = house.plan("one", settings), house.plan("two", {**settings, **WORKERS})
+    assert statuses(house.live()) == [0, 0]
+    assert_nearly_same_weights(two, one)
+
+
+def assert_nearly_same_weights(run: Path, other: Path) -> None:
+    values, expected = variables_of(run), variables_of(other)
+    assert values.keys() == expected.keys()
+    change = {
+        name: np.abs(values[name] - expected[name]).max() / np.abs(expected[name]).max()
+        for name in expected
+        if "kernel" in name and "optimizer" not in name
+    }
+    print(run.name, "largest relative difference of a weight", max(change.values()))
+    assert max(change.values()) < LARGEST_DIFFERENCE, run.name
 
 
 LARGEST_DIFFERENCE = 1e-4
@@ -289,7 +337,7 @@ def test_a_run_goes_back_to_the_checkpoint_before_a_damaged_one_and_says_so(hous
     file.write_bytes(file.read_bytes()[:-1])
     house.plan("harmed", SMALL)
     [life] = house.live()
-    assert life["status"] == 0
+    assert statuses([life]) == [0]
     assert (
         f"checkpoint {newest.folder} is damaged ({file.name} is not what was written) and put "
         f"aside: going on from {before.position.images_seen} images\n"

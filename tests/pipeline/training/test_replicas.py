@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from layers.minibatch_std import MinibatchStd
 from pipeline.config import Config
 from pipeline.errors import UserError
 from pipeline.training.randomness import Purpose, key
-from pipeline.training.replicas import in_order_of_replicas, make_strategy, share_of
+from pipeline.training.replicas import in_order_of_replicas, make_strategy, place_of, share_of
 
 
 @pytest.mark.parametrize(("batch", "replicas"), [(8, 1), (8, 2), (16, 4), (12, 3)])
@@ -22,6 +23,21 @@ def test_the_shares_are_the_batch(batch: int, replicas: int) -> None:
     for replica, share in enumerate(shares):
         np.testing.assert_array_equal(share, range(replica, batch, replicas))
     np.testing.assert_array_equal(in_order_of_replicas(samples, replicas), np.concatenate(shares))
+
+
+@pytest.mark.parametrize(("readers", "own"), [(1, 1), (1, 4), (4, 1), (2, 2), (3, 2), (2, 4)])
+def test_replicas_have_the_samples_that_their_reader_reads(readers: int, own: int) -> None:
+    """Disjoint and complete, and for data as for draws."""
+    replicas = readers * own
+    samples = np.arange(3 * replicas)
+    taken = []
+    for replica in range(replicas):
+        read = samples[replica // own :: readers]  # as `dataset_for` gives them
+        data = in_order_of_replicas(tf.constant(read), own)[replica % own * 3 :][:3]
+        place = place_of(replica, replicas, readers)
+        np.testing.assert_array_equal(data, share_of(tf.constant(samples), place, replicas))
+        taken += data.numpy().tolist()
+    assert sorted(taken) == samples.tolist()
 
 
 @pytest.mark.parametrize(
@@ -58,3 +74,29 @@ def test_draws_stay_what_they_were() -> None:
 def test_more_replicas_than_devices_are_refused(tiny: Callable[..., Config]) -> None:
     with pytest.raises(UserError, match=r"`run.replicas` must not exceed .* 99, with \d+ of them"):
         make_strategy(tiny(run={"strategy": "mirrored", "replicas": 99}))
+
+
+def test_a_tpu_is_used_where_one_answers(
+    tiny: Callable[..., Config], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There is none here: TensorFlow's own calls are noted in place of made."""
+    calls: list[Any] = []
+
+    class Resolver:
+        def __init__(self, address: str | None) -> None:
+            calls.append(address)
+
+        def master(self) -> str:
+            return ""
+
+    monkeypatch.setattr(tf.distribute.cluster_resolver, "TPUClusterResolver", Resolver)
+    monkeypatch.setattr(tf.config, "experimental_connect_to_cluster", calls.append)
+    monkeypatch.setattr(tf.tpu.experimental, "initialize_tpu_system", calls.append)
+    device = tf.distribute.OneDeviceStrategy("/cpu:0")
+    monkeypatch.setattr(
+        tf.distribute, "TPUStrategy", lambda resolver: calls.append(resolver) or device
+    )
+    assert make_strategy(tiny(run={"strategy": "tpu", "tpu": "my-tpu"})) is device
+    assert calls[0] == "my-tpu"
+    assert all(isinstance(call, Resolver) for call in calls[1:])
+    assert len(calls) == 4

@@ -1,0 +1,122 @@
+"""`growgan train --workers N`: the command N times over on this machine, as one."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from typing import IO
+
+from pipeline.cli.interruption import SIGNALS, WORKER_GONE_STATUS
+from pipeline.training.cluster import Cluster
+
+GRACE = 10.0
+"""Seconds in which workers end by themselves once one has failed; then they are killed."""
+_POLL = 0.05
+_PR_SET_PDEATHSIG = 1
+
+
+def run_workers(command: Sequence[str], count: int) -> int:
+    """Run a command in `count` processes that are the workers of a run; the status of them all.
+
+    Each finds the cluster in TF_CONFIG. The chief writes to this process's output; what workers
+    write to their standard error is shown when all have ended, without the complaints of those that
+    only found another gone. SIGINT and SIGTERM are passed on, and a second one ends them all at
+    once. Workers do not outlive this process.
+    """
+    addresses = free_addresses(count)
+    libc = ctypes.CDLL(None)
+
+    def die_with_parent() -> None:
+        libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+    signals: list[int] = []
+    for number in SIGNALS:
+        signal.signal(number, lambda number, _: signals.append(number))
+    with ExitStack() as files:
+        errors = [files.enter_context(tempfile.TemporaryFile()) for _ in range(count)]
+        workers = [
+            subprocess.Popen(
+                command,
+                env={**os.environ, "TF_CONFIG": Cluster(addresses, index).tf_config()},
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL if index else None,
+                stderr=error,
+                # Ctrl-C in a terminal reaches a whole group: workers would get it twice.
+                process_group=0,
+                preexec_fn=die_with_parent,
+            )
+            for index, error in enumerate(errors)
+        ]
+        statuses = _statuses(workers, signals)
+        return _told(statuses, [_text_of(error) for error in errors], signals)
+
+
+def free_addresses(count: int) -> tuple[str, ...]:
+    """So many addresses of this machine, `127.0.0.1:port`, on which nothing listens."""
+    with ExitStack() as sockets:  # All at once, so that none comes twice.
+        listening = [sockets.enter_context(socket.socket()) for _ in range(count)]
+        for each in listening:
+            each.bind(("127.0.0.1", 0))
+        return tuple(f"127.0.0.1:{each.getsockname()[1]}" for each in listening)
+
+
+def _statuses(workers: Sequence[subprocess.Popen[bytes]], signals: Sequence[int]) -> dict[int, int]:
+    """The exit status of every worker, in the order in which they ended.
+
+    The first signal that comes in the meantime is passed on; a second one ends them at once.
+    """
+    statuses: dict[int, int] = {}
+    failed: float | None = None
+    passed_on = 0
+    while len(statuses) < len(workers):
+        for number in signals[passed_on:]:
+            passed_on += 1
+            for worker in workers:
+                worker.send_signal(number if passed_on == 1 else signal.SIGKILL)
+        for index, worker in enumerate(workers):
+            status = worker.poll()
+            if status is None and failed is not None and time.monotonic() > failed + GRACE:
+                worker.kill()
+            elif status is not None and index not in statuses:
+                statuses[index] = status
+                if status and failed is None:
+                    failed = time.monotonic()
+        time.sleep(_POLL)
+    return statuses
+
+
+def _told(statuses: dict[int, int], errors: Sequence[str], signals: Sequence[int]) -> int:
+    """Print what workers complained of, and give the exit status that says it."""
+    first = next(
+        (index for index, status in statuses.items() if status not in (0, WORKER_GONE_STATUS)), None
+    )
+    told = [i for i in range(len(errors)) if first is None or statuses[i] != WORKER_GONE_STATUS]
+    for text in dict.fromkeys(errors[index] for index in told):  # what all say is said once
+        sys.stderr.write(text)
+    if first is None:
+        return max(statuses.values())
+    status = statuses[first]
+    if status >= 0:
+        return status
+    if signals:
+        return 128 + signals[0]
+    print(
+        "growgan: a run ends with any of its workers; to go on, repeat the command with --resume "
+        f"auto. Received: {signal.Signals(-status).name} in worker {first} of {len(errors)}, "
+        "counted from 0",
+        file=sys.stderr,
+    )
+    return WORKER_GONE_STATUS
+
+
+def _text_of(file: IO[bytes]) -> str:
+    file.seek(0)
+    return file.read().decode(errors="replace")

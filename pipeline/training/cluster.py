@@ -1,0 +1,119 @@
+"""The workers of a run and which of them a process is, as the environment tells it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from pipeline.errors import UserError
+
+if TYPE_CHECKING:
+    from pipeline.config import Config
+
+_PORTS = range(20_000, 30_000)
+"""From which a Slurm job takes the one of its number: two jobs may meet on a node."""
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """The workers of a run. The first is the chief.
+
+    Args:
+        addresses: Of every worker as the others know it, `host:port`.
+        index: Of this process among them.
+    """
+
+    addresses: tuple[str, ...]
+    index: int
+
+    def tf_config(self) -> str:
+        """The value of TF_CONFIG that tells of it."""
+        return json.dumps(
+            {
+                "cluster": {"worker": self.addresses},
+                "task": {"type": "worker", "index": self.index},
+            }
+        )
+
+
+def cluster_of(environment: Mapping[str, str]) -> Cluster:
+    """The cluster that TF_CONFIG names, or else the tasks of the Slurm job step.
+
+    TF_CONFIG is a JSON object `{"cluster": {"worker": ["host:port", …]}, "task": {"type": "worker",
+    "index": 0}}`. A `chief` in it comes before the workers. Slurm runs one task a node.
+
+    Raises:
+        UserError: if neither is there, or it is wrong.
+    """
+    if text := environment.get("TF_CONFIG"):
+        return _of_tf_config(text)
+    if "SLURM_STEP_NODELIST" in environment:
+        return _of_slurm(environment)
+    raise UserError(
+        "`run.strategy=multi_worker` needs workers: `--workers 2` starts some here, and TF_CONFIG "
+        "or `srun` name others. Received: neither TF_CONFIG nor a step of Slurm"
+    )
+
+
+def share_of_worker(config: Config, workers: int) -> Config:
+    """What one of so many workers does, as a run of its own on one device."""
+    shares = {
+        name: _divided(getattr(config.schedule, name), workers)
+        for name in ("batch_size", "hold_images", "fade_images")
+    }
+    return config.model_copy(
+        update={
+            "run": config.run.model_copy(update={"strategy": "one_device"}),
+            "schedule": config.schedule.model_copy(update=shares),
+        }
+    )
+
+
+def _divided(value: int | dict[int, int], by: int) -> int | dict[int, int]:
+    if isinstance(value, dict):
+        return {size: -(-each // by) for size, each in value.items()}
+    return -(-value // by)
+
+
+def _of_tf_config(text: str) -> Cluster:
+    try:
+        config = json.loads(text)
+        chief, workers = (_addresses(config["cluster"], job) for job in ("chief", "worker"))
+        task = config["task"]
+        tasks = [("chief", number) for number in range(len(chief))]
+        tasks += [("worker", number) for number in range(len(workers))]
+        index = tasks.index((task["type"], int(task["index"])))
+    except (ValueError, LookupError, TypeError) as error:
+        raise UserError(
+            'TF_CONFIG must be like {"cluster": {"worker": ["a:2222", "b:2222"]}, '
+            f'"task": {{"type": "worker", "index": 0}}}}. Received: {text}'
+        ) from error
+    return Cluster((*chief, *workers), index)
+
+
+def _addresses(jobs: Any, job: str) -> Sequence[str]:
+    addresses = jobs.get(job, [])
+    if not isinstance(addresses, list) or not all(isinstance(each, str) for each in addresses):
+        raise TypeError(job)
+    return addresses
+
+
+def _of_slurm(environment: Mapping[str, str]) -> Cluster:
+    # TensorFlow's own resolver sorts names as text, so that node10 comes before node2, where Slurm
+    # counts tasks in the order of its list.
+    nodes = environment["SLURM_STEP_NODELIST"]
+    listed = subprocess.run(
+        ["scontrol", "show", "hostnames", nodes], capture_output=True, text=True, check=False
+    )
+    hosts = listed.stdout.split()
+    tasks = environment.get("SLURM_STEP_NUM_TASKS", "")
+    if listed.returncode or tasks != str(len(hosts)):
+        raise UserError(
+            "`run.strategy=multi_worker` takes one task of Slurm a node: --ntasks-per-node=1. "
+            f"Received: {tasks} tasks on {len(hosts)} nodes, {nodes}"
+        )
+    port = _PORTS[int(environment["SLURM_JOB_ID"]) % len(_PORTS)]
+    return Cluster(tuple(f"{host}:{port}" for host in hosts), int(environment["SLURM_PROCID"]))
