@@ -63,6 +63,7 @@ setup(
         "pipeline.networks",
         "pipeline.objectives",
         "pipeline.training",
+        "pipeline.training.alarms",
     ],
     package_data={"pipeline": ["presets/*.yaml"]},
     install_requires=RUNTIME,

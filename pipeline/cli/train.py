@@ -115,6 +115,7 @@ def _train(
     deadline: Deadline | None,
 ) -> int:
     """Train to the end, the interruption or the deadline; the images seen by then."""
+    from pipeline.cli.starvation import LeavesIfStarved
     from pipeline.console import TrainingDisplay
     from pipeline.training.monitors import (
         JsonLines,
@@ -132,6 +133,10 @@ def _train(
         name = str(folder.relative_to(run.path))
         run.add_to_manifest(exports=[*(e for e in exports if e != name), name])
 
+    def withdrawn(folder: Path) -> None:
+        name = str(folder.relative_to(run.path))
+        run.add_to_manifest(exports=[e for e in run.manifest()["exports"] if e != name])
+
     def stop() -> bool:
         return interruption() or (deadline is not None and deadline())
 
@@ -145,7 +150,9 @@ def _train(
                 run.savedmodels,
                 lambda moment: run.export_lineage(moment.images_seen),
                 exported,
+                withdrawn,
             ),
+            LeavesIfStarved(),
         ]
         if deadline is not None:
             listeners.append(deadline)

@@ -24,12 +24,21 @@ from pipeline.objectives.path_length import (
     path_length_penalty,
     path_lengths,
 )
-from pipeline.objectives.penalties import GradientPenalty, penalties_of, squared_gradient
+from pipeline.objectives.penalties import (
+    GradientPenalty,
+    norm_of,
+    penalties_of,
+    squared_gradient,
+)
+from pipeline.objectives.replicas import mean_over_replicas
 from pipeline.schedule import Phase
+from pipeline.training.alarms.non_finite import squares
 from pipeline.training.phase_models import PhaseModels
 from pipeline.training.scoring import halves, score_apart, scores_of
 
 Metrics: TypeAlias = dict[str, Any]
+"""What came of an update, in the order in which it is computed: scalars, which are logged, and
+vectors, of which only whether they are finite is looked at."""
 Term: TypeAlias = tuple[str, float, Callable[[], Any]]
 """A regulariser: the name it is logged under, its weight, and its value a sample or for all."""
 
@@ -123,8 +132,9 @@ class Updates:
                     lambda: inconsistency(reals, self._scores(self._moved(batch))),
                 ),
             ]
+            norms: Metrics = {}
             others: list[Term] = [
-                *(() if self.lazy_penalties else self._gradient_terms(batch)),
+                *(() if self.lazy_penalties else self._gradient_terms(batch, norms)),
                 (
                     "critic_overlap",
                     objective.orthogonal_discriminator,
@@ -142,14 +152,18 @@ class Updates:
             losses, metrics = _sum(self.loss.critic(reals, fakes), of_scores)
             losses, other_metrics = _sum(tf.squeeze(losses, axis=1), others)
             loss = tf.reduce_mean(losses) / self.replicas
-        norm = self._apply_to_critic(_gradients(tape, loss, variables))
+        gradients = _gradients(tape, loss, variables)
+        norm = self._apply_to_critic(gradients)
         return {
-            "critic_loss": tf.reduce_mean(losses),
             "real_score": tf.reduce_mean(reals),
             "fake_score": tf.reduce_mean(fakes),
+            **norms,
             **metrics,
             **other_metrics,
+            "critic_loss": tf.reduce_mean(losses),
+            "critic_gradients": squares(gradients),
             "critic_gradient_norm": norm,
+            "separation": separation(reals, fakes),
         }
 
     def pay_penalties(self, batch: CriticBatch) -> Metrics:
@@ -157,11 +171,13 @@ class Updates:
         variables = _trained(self.models.discriminator)
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(variables)
-            losses, metrics = _sum(0.0, self._gradient_terms(batch))
+            norms: Metrics = {}
+            losses, metrics = _sum(0.0, self._gradient_terms(batch, norms))
             owed = losses * float(self.config.objective.penalty_every)
             loss = tf.reduce_mean(owed) / self.replicas
-        self._apply_to_critic(_gradients(tape, loss, variables))
-        return metrics
+        gradients = _gradients(tape, loss, variables)
+        self._apply_to_critic(gradients)
+        return {**norms, **metrics, "critic_gradients": squares(gradients)}
 
     def update_generator(
         self,
@@ -204,10 +220,12 @@ class Updates:
             losses = tf.squeeze(self.loss.generator(real_scores, scores), axis=1)
             losses, metrics = _sum(losses, terms)
             loss = tf.reduce_mean(losses) / self.replicas
-        norm = self._apply(self.models.generator_optimizer, _gradients(tape, loss, variables))
+        gradients = _gradients(tape, loss, variables)
+        norm = self._apply(self.models.generator_optimizer, gradients)
         return {
-            "generator_loss": tf.reduce_mean(losses),
             **metrics,
+            "generator_loss": tf.reduce_mean(losses),
+            "generator_gradients": squares(gradients),
             "generator_gradient_norm": norm,
         }
 
@@ -219,8 +237,9 @@ class Updates:
             tape.watch(variables)
             penalty = tf.reduce_mean(self._path_penalty(batch))
             loss = objective.path_length * objective.path_length_every * penalty / self.replicas
-        self._apply(self.models.generator_optimizer, _gradients(tape, loss, variables))
-        return {"path_length": penalty}
+        gradients = _gradients(tape, loss, variables)
+        self._apply(self.models.generator_optimizer, gradients)
+        return {"path_length": penalty, "generator_gradients": squares(gradients)}
 
     @property
     def _label_weight(self) -> float:
@@ -232,7 +251,8 @@ class Updates:
     def _moved(self, batch: CriticBatch) -> Any:
         return moved(batch.reals, batch.moves, mirror=self.config.data.mirror)
 
-    def _gradient_terms(self, batch: CriticBatch) -> list[Term]:
+    def _gradient_terms(self, batch: CriticBatch, norms: Metrics) -> list[Term]:
+        """The penalties; the mean norm of the gradient at mixed images is put into `norms`."""
         scale = 1.0
         if self.config.objective.penalty_size == "final":
             scale = self.phase.resolution / self.config.schedule.resolution
@@ -240,7 +260,10 @@ class Updates:
         def value(penalty: GradientPenalty) -> Callable[[], Any]:
             def of_batch() -> Any:
                 images = penalty.points(batch.reals, batch.fakes, batch.mix_weights)
-                return penalty.measure(squared_gradient(self._scores, images), scale)
+                square = squared_gradient(self._scores, images)
+                if penalty.name == "penalty":
+                    norms["penalty_norm"] = tf.reduce_mean(norm_of(square, scale))
+                return penalty.measure(square, scale)
 
             return of_batch
 
@@ -297,6 +320,21 @@ class Updates:
         norm = tf.linalg.global_norm(whole)
         optimizer.apply([gradient * (most / tf.maximum(norm, most)) for gradient in gradients])
         return norm
+
+
+def separation(reals: Any, fakes: Any) -> Any:
+    """`(r̄ - f̄) / σ`: deviations of a kind's scores that lie between the means of both kinds.
+
+    σ is the deviation of scores from the mean of their kind, over both kinds and all replicas.
+
+    Args:
+        reals: Scores `(batch, 1)`.
+        fakes: Scores `(batch, 1)`.
+    """
+    means = mean_over_replicas(reals), mean_over_replicas(fakes)
+    square = tf.square(reals - means[0]) + tf.square(fakes - means[1])
+    # Scores that are all equal are as far apart as a number can say, or not at all.
+    return (means[0] - means[1]) / (tf.sqrt(mean_over_replicas(square) / 2.0) + 1e-12)
 
 
 def clip_weights(variables: Iterable[Any], bound: float) -> None:

@@ -20,7 +20,8 @@ from pipeline.training import checkpoints
 
 LIVES = Path(__file__).with_name("lives.py")
 ROOT = Path(__file__).parents[2]
-TIMES = ("seconds", "images_per_second")
+TIMES = ("seconds", "images_per_second", "data_wait")
+TIMED_ALARMS = ("throughput", "starvation")
 COMMON = {
     "network.fmap_max": 8,
     "network.latent_size": 8,
