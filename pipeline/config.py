@@ -302,16 +302,16 @@ class AlarmsConfig(Section):
 
     collapse: Action = "warn"
     """All fakes look alike."""
-    collapse_diversity: Annotated[float, Field(ge=0, le=1)] = 0.25
+    collapse_diversity: Annotated[float, Field(ge=0, le=1)] = 0.5
     """Least diversity of fakes as a share of that of reals, where diversity is 1 minus the mean
     MS-SSIM of pairs; measured every `run.sample_images`, and one measurement is enough."""
     saturation: Action = "warn"
     """The discriminator tells reals from fakes so well that the generator learns nothing."""
-    saturation_separation: Rate = 10.0
+    saturation_separation: Rate = 6.0
     """Most standard deviations between the mean scores of reals and of fakes."""
     penalty_norm: Action = "warn"
     """The discriminator's gradient at mixed images is not as long as the penalty asks for."""
-    penalty_norm_distance: Rate = 0.5
+    penalty_norm_distance: Rate = 0.75
     """Most distance of the mean norm from 1; with `objective.penalty=one_sided` above 1 only, with
     `zero_centred` and `none` it is not watched."""
     exploding_gradients: Action = "warn"

@@ -148,7 +148,7 @@ def _train(
             TensorBoard(run.tensorboard, settings, records, samples),
             StageExports(
                 run.savedmodels,
-                lambda moment: run.export_lineage(moment.images_seen),
+                lambda moment: run.export_lineage(moment.images_seen, moment.roll_backs),
                 exported,
                 withdrawn,
             ),

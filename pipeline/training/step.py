@@ -105,7 +105,7 @@ class Step:
             values, first = function(batch, clock, weight)
             ended = images_seen + self._images
             self._checks.append(Check(values, self._gradients, first, ended))
-            self._metrics |= {name: value for name, value in values.items() if not value.shape}
+            self._metrics |= {name: v for name, v in values.items() if v.shape.rank == 0}
 
         for number, batch in enumerate(batches):
             seen = images_seen + number * self._phase.batch_size

@@ -368,9 +368,11 @@ class _Clock:
 
     def __init__(self, seconds: float) -> None:
         self._origin = time.monotonic() - seconds
-        self._pauses = 0.0
-        self._waits = [0.0]
         self._started: float | None = None
+        self._pause: float | None = None
+        self._pauses = 0.0
+        self._waits = 0.0
+        self._longest_wait = 0.0
         self._images = 0
 
     def seconds(self) -> float:
@@ -383,34 +385,37 @@ class _Clock:
             self._images += images
 
     def stop_rate(self) -> None:
-        self._started = None
+        self._started, self._images = None, 0
 
     def restart_rate(self) -> None:
         self._started, self._images, self._pauses = time.monotonic(), 0, 0.0
-        self._waits = [0.0]
+        self._waits = self._longest_wait = 0.0
 
     def rate(self) -> float:
-        return self._images / self._trained() if self._started and self._images else 0.0
+        return self._images / self._seconds_of_steps() if self._images else 0.0
 
     def data_wait(self) -> float:
-        return sum(self._waits) / self._trained() if self._started and self._images else 0.0
+        return self._waits / self._seconds_of_steps() if self._images else 0.0
 
     def longest_wait(self) -> float:
-        return max(self._waits)
+        return self._longest_wait
 
-    def _trained(self) -> float:
+    def _seconds_of_steps(self) -> float:
         assert self._started is not None
-        return time.monotonic() - self._started - self._pauses
+        return (self._pause or time.monotonic()) - self._started - self._pauses
 
     @contextmanager
     def paused(self) -> Iterator[None]:
-        start = time.monotonic()
+        self._pause = time.monotonic()
         yield
         # A rate that was started anew in between counts from then on.
-        self._pauses += time.monotonic() - max(start, self._started or start)
+        self._pauses += time.monotonic() - max(self._pause, self._started or 0.0)
+        self._pause = None
 
     @contextmanager
     def waiting(self) -> Iterator[None]:
         start = time.monotonic()
         yield
-        self._waits.append(time.monotonic() - start)
+        waited = time.monotonic() - start
+        self._waits += waited
+        self._longest_wait = max(self._longest_wait, waited)

@@ -192,7 +192,9 @@ def test_what_is_not_finite_stops_the_run_and_keeps_the_last_good_checkpoint(
     tiny: Callable[..., Config], tmp_path: Path
 ) -> None:
     config = tiny(schedule={"learning_rate": {4: 0.001, 8: 1e30}})
-    with pytest.raises(AlarmError, match=r"every tensor must be finite. Received: `fakes`") as caught:
+    with pytest.raises(
+        AlarmError, match=r"every tensor must be finite. Received: `fakes`"
+    ) as caught:
         train(config, tmp_path)
     assert "\n" not in str(caught.value)
     *_, newest = checkpoints.all_in(tmp_path)
