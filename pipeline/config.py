@@ -302,7 +302,7 @@ class AlarmsConfig(Section):
 
     collapse: Action = "warn"
     """All fakes look alike."""
-    collapse_diversity: Annotated[float, Field(ge=0, le=1)] = 0.5
+    collapse_diversity: Annotated[float, Field(ge=0, le=1)] = 0.4
     """Least diversity of fakes as a share of that of reals, where diversity is 1 minus the mean
     MS-SSIM of pairs; measured every `run.sample_images`, and one measurement is enough."""
     saturation: Action = "warn"

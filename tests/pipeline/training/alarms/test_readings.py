@@ -61,8 +61,8 @@ def test_what_was_not_measured_says_nothing() -> None:
 
 
 def test_fakes_are_to_be_a_share_as_diverse_as_reals() -> None:
-    assert of_diversity(0.49, SETTINGS).bad
-    assert not of_diversity(0.51, SETTINGS).bad
+    assert of_diversity(0.39, SETTINGS).bad
+    assert not of_diversity(0.41, SETTINGS).bad
 
 
 @pytest.mark.parametrize(
@@ -85,7 +85,7 @@ def test_the_clock_is_held_to_the_median_and_to_the_waits(
 
 def test_a_reading_states_the_rule_and_what_came() -> None:
     assert str(of_diversity(0.031234, SETTINGS)) == (
-        "`diversity` must be at least 0.5. Received: 0.03123"
+        "`diversity` must be at least 0.4. Received: 0.03123"
     )
 
 
