@@ -13,6 +13,7 @@ RUNTIME = [
     "matplotlib>=3.11,<4",  # brings the fonts of the built-in glyphs
     "numpy>=2.4.6,<2.5",
     "pillow>=12.3,<14",
+    "psutil>=7.2.2,<8",  # memory that is free
     "pydantic>=2.14,<3",
     "pyyaml>=6.0.3,<7",
     "rich>=15.0,<16",

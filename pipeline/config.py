@@ -267,6 +267,9 @@ class RunConfig(Section):
     do not depend on each other run side by side, and the generator's step is made two such."""
     jit_compile: bool = False
     """Whether steps are compiled by XLA: slower on CPU."""
+    memory_gib: Rate | None = None
+    """Memory that training may take, None for what is free: in more a run is refused before it
+    starts."""
     log_images: Count = 1_000
     """Images between two entries in the log, `metrics.jsonl` and TensorBoard."""
     sample_images: Count = 10_000

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from pipeline.networks.progan import multiplications
+from pipeline.training.costs import step_seconds
 from pipeline.training.trainer import Listener
 
 if TYPE_CHECKING:
@@ -92,7 +92,8 @@ class TrainingDisplay(Listener):
 
     def starved(self, seconds: float, *, stop: bool) -> None:
         """Say so while it lasts."""
-        self._say(f"alarm starvation: no batch has come for {seconds:.0f} s; still waiting")
+        if not stop:
+            self._say(f"alarm starvation: no batch has come for {seconds:.0f} s; still waiting")
 
     def rolled_back(self, roll_back: RollBack) -> None:
         """Say where to, and why."""
@@ -113,13 +114,13 @@ class TrainingDisplay(Listener):
 
 
 def seconds_left(config: Config, moment: Moment) -> float:
-    """Estimated seconds to the end, by the present speed and the arithmetic of each resolution.
+    """Estimated seconds to the end, by the present speed and the cost of each phase's steps.
 
     The speed must be known: more than 0 images per second.
     """
 
-    def cost(phase: Phase) -> int:
-        return multiplications(config.network, phase.resolution)
+    def cost(phase: Phase) -> float:
+        return step_seconds(config, phase) / phase.batch_size
 
     schedule = config.schedule.build()
     work = sum(

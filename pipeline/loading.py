@@ -20,6 +20,7 @@ HOW = (
     "strategy",
     "replicas",
     "intra_op_threads",
+    "memory_gib",
     "log_images",
     "sample_images",
     "checkpoint_images",

@@ -45,6 +45,11 @@ class RunFolder:
         return self.path / "tensorboard"
 
     @property
+    def profile(self) -> Path:
+        """Traces of single steps."""
+        return self.path / "profile"
+
+    @property
     def samples(self) -> Path:
         """Grids of fixed latents."""
         return self.path / "samples"

@@ -6,6 +6,7 @@ down from the final size. Ours counts pixels, and a run's only clock is `images_
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -87,15 +88,31 @@ class Schedule:
         """
         if images_seen < 0:
             raise ValueError(f"`images_seen` must not be negative. Received: {images_seen}")
-        for index, (start, phase) in enumerate(zip(self.starts, self.phases, strict=True)):
-            end = start + phase.images
-            before_a_fade = any(
-                following.fading for following in self.phases[index + 1 : index + 2]
-            )
-            if images_seen < end or (images_seen == end and before_a_fade):
+        for index, (start, end, phase) in enumerate(
+            zip(self.starts, self._ends, self.phases, strict=True)
+        ):
+            if images_seen < end:
                 alpha = (images_seen - start) / phase.images if phase.fading else 1.0
                 return Progress(phase, index, alpha)
         return Progress(self.phases[-1], len(self.phases) - 1, 1.0)
+
+    def steps(self, batches: int = 1) -> tuple[int, ...]:
+        """Steps that begin in each phase, of which each takes so many batches."""
+        counts, images_seen = [], 0
+        for end, phase in zip(self._ends, self.phases, strict=True):
+            images = phase.batch_size * batches
+            counts.append(max(0, math.ceil((end - images_seen) / images)))
+            images_seen += counts[-1] * images
+        return tuple(counts)
+
+    @cached_property
+    def _ends(self) -> tuple[int, ...]:
+        """Images seen at which each phase is over: one more where a fade follows, see `at`."""
+        following = (*(phase.fading for phase in self.phases[1:]), False)
+        return tuple(
+            start + phase.images + fades
+            for start, phase, fades in zip(self.starts, self.phases, following, strict=True)
+        )
 
 
 def at_resolution(value: PerResolution[T], resolution: int) -> T:

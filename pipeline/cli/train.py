@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -18,7 +20,8 @@ if TYPE_CHECKING:
     from pipeline.config import Config
     from pipeline.data.records import RecordSet
     from pipeline.run_folder import RunFolder
-    from pipeline.training.deadline import Deadline
+    from pipeline.training.profiling import Profile
+    from pipeline.training.trainer import Listener
 
 app = typer.Typer()
 
@@ -26,7 +29,8 @@ app = typer.Typer()
 @app.command(
     epilog="Examples: growgan train --config quickstart --out runs/first  |  "
     "growgan train --config progan-mnist32 --data mnist/ --set run.seed=1 --out runs/mnist  |  "
-    "growgan train --config quickstart --out runs/first --resume auto --time-limit 2h"
+    "growgan train --config quickstart --out runs/first --resume auto --time-limit 2h  |  "
+    "growgan train --config progan-celebahq1024 --dry-run"
 )
 def train(
     config: Preset,
@@ -47,6 +51,22 @@ def train(
             "1:30:00. (default: none)",
         ),
     ] = None,
+    dry_run: Annotated[
+        bool,
+        typer.Option(
+            "--dry-run",
+            help="Tell what each phase takes in memory and time, by real steps of the largest; "
+            "write nothing.",
+        ),
+    ] = False,
+    profile: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FIRST,LAST",
+            help="Trace these steps of this command, counted from 1, for TensorBoard, such as "
+            "10,20. (default: none)",
+        ),
+    ] = None,
 ) -> None:
     """Train a run through every stage, exporting a SavedModel after each.
 
@@ -62,19 +82,35 @@ def train(
     settings = load(config, overrides or [], data=data)
     seconds = None if time_limit is None else seconds_of(time_limit)
     load_tensorflow(settings.run.intra_op_threads)
+    from pipeline.cli import plan
     from pipeline.training.deadline import Deadline
+    from pipeline.training.profiling import Profile, Steps
     from pipeline.training.replicas import make_logical_devices, make_strategy
 
-    make_logical_devices(settings.run)
-    strategy = make_strategy(settings)  # refused before anything is written
+    steps = None if profile is None else Steps.parse(profile)
     console = terminal()
+    if dry_run:
+        plan.dry_run(console, settings)
+        return
+    # Refused before anything is written, and before this process takes a GPU.
+    plan.check_memory(settings)
+    make_logical_devices(settings.run)
+    strategy = make_strategy(settings)
     run = RunFolder(out)
     records = _prepare(console, settings)
     run.start(settings, records, resume=resume)
     deadline = None if seconds is None else Deadline(seconds, started=began)
+    traced = None if steps is None else Profile(run.profile, steps)
+    watchers: list[Listener] = [watcher for watcher in (deadline, traced) if watcher]
+
+    def stop() -> bool:
+        return interruption() or (deadline is not None and deadline())
+
     interruption.only_note()
-    with run.alone():
-        images_seen = _train(console, run, settings, records, strategy, interruption, deadline)
+    with run.alone(), traced or nullcontext():
+        images_seen = _train(console, run, settings, records, strategy, watchers, stop)
+    if traced:
+        _say(console, _about(traced, run))
     total = settings.schedule.build().total_images
     if images_seen < total:
         _say(console, f"Stopped after {images_seen} of {total} images; they are saved.")
@@ -91,10 +127,7 @@ def _say(console: Console, text: str) -> None:
 def _prepare(console: Console, settings: Config) -> RecordSet:
     from pipeline.cli.progress import reporter
     from pipeline.data.prepare import records_for
-    from pipeline.errors import UserError
 
-    if settings.data.source is None:
-        raise UserError("pictures must be named with --data or `data.source`. Received: neither")
     progress, report = reporter(console, "preparing images")
     with progress:
         records = records_for(settings.data, settings.schedule.build().resolutions, report)
@@ -111,10 +144,10 @@ def _train(
     settings: Config,
     records: RecordSet,
     strategy: tf.distribute.Strategy,
-    interruption: Interruption,
-    deadline: Deadline | None,
+    watchers: Sequence[Listener],
+    stop: Callable[[], bool],
 ) -> int:
-    """Train to the end, the interruption or the deadline; the images seen by then."""
+    """Train to the end or until told to stop; the images seen by then."""
     from pipeline.cli.starvation import LeavesIfStarved
     from pipeline.console import TrainingDisplay
     from pipeline.training.monitors import (
@@ -124,7 +157,7 @@ def _train(
         StageExports,
         TensorBoard,
     )
-    from pipeline.training.trainer import Listener, Trainer
+    from pipeline.training.trainer import Trainer
 
     samples = SampleImages(settings, len(records.classes) if settings.data.labels else 0)
 
@@ -137,11 +170,8 @@ def _train(
         name = str(folder.relative_to(run.path))
         run.add_to_manifest(exports=[e for e in run.manifest()["exports"] if e != name])
 
-    def stop() -> bool:
-        return interruption() or (deadline is not None and deadline())
-
     with TrainingDisplay(console, settings) as display:
-        listeners: list[Listener] = [
+        listeners = [
             display,
             JsonLines(run.metrics),
             SampleSheets(run.samples, samples),
@@ -153,12 +183,17 @@ def _train(
                 withdrawn,
             ),
             LeavesIfStarved(),
+            *watchers,
         ]
-        if deadline is not None:
-            listeners.append(deadline)
         position = Trainer(settings, records, run.path, listeners, strategy).train(stop)
     run.add_to_manifest(images_seen=position.images_seen, seconds=round(position.seconds, 1))
     return position.images_seen
+
+
+def _about(traced: Profile, run: RunFolder) -> str:
+    if not traced.written:
+        return "No step was traced: there were fewer than `--profile` asks for."
+    return f"A trace is in {run.profile}: tensorboard --logdir {run.path}, with its profile plugin."
 
 
 def _print_results(console: Console, run: RunFolder) -> None:

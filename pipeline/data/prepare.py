@@ -78,9 +78,8 @@ def records_for(
         (1797, (4, 8, 16))
     """
     sizes = _checked(resolutions)
-    if data.source is None:
-        raise UserError("`data.source` must name the pictures to train on. Received: nothing")
-    given = Path(data.source).expanduser()
+    spec = _named(data)
+    given = Path(spec).expanduser()
     if is_prepared(given):
         records = open_records(given)
         missing = sorted(set(sizes) - set(records.resolutions))
@@ -91,7 +90,7 @@ def records_for(
                 f"Received: {given}, with {list(records.resolutions)} and {records.channels}"
             )
     else:
-        source = open_source(data.source)
+        source = open_source(spec)
         identity = _identity(source, data, sizes)
         readable = re.sub(r"[^A-Za-z0-9_-]+", "-", source.name).strip("-")[:40]
         folder = data.records / f"{readable}-{sizes[-1]}px-{_hash(identity)[:12]}"
@@ -102,6 +101,25 @@ def records_for(
             f"Received: {data.source}, which has neither"
         )
     return records
+
+
+def classes_of(data: DataConfig) -> tuple[str, ...]:
+    """The classes of the set that `records_for` gives, without preparing it.
+
+    Raises:
+        UserError: if the source is wrong.
+    """
+    spec = _named(data)
+    given = Path(spec).expanduser()
+    if is_prepared(given):
+        return open_records(given).classes
+    return classes_taken(open_source(spec).classes, data)
+
+
+def _named(data: DataConfig) -> str:
+    if data.source is None:
+        raise UserError("pictures must be named with --data or `data.source`. Received: neither")
+    return data.source
 
 
 def prepare(

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import zlib
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import keras
@@ -35,18 +36,80 @@ def filters(config: NetworkConfig, stage: int) -> int:
     return min(config.fmap_base // 2**stage, config.fmap_max)
 
 
-def multiplications(config: NetworkConfig, resolution: int) -> int:
-    """Multiplications that one image takes in the generator, or about as many in the discriminator.
+@dataclass(frozen=True)
+class Size:
+    """What a network takes at one resolution.
 
-    Counts the 3×3 convolutions, fused with resampling, and the dense layer; not to and from RGB.
+    Args:
+        parameters: Trained weights.
+        multiplications: For one image, in convolutions fused with resampling and in dense layers.
+        values: In one image's feature maps, of which there is one for each convolution.
     """
-    size, maps = START_RESOLUTION, filters(config, 1)
-    total = size**2 * (9 * maps * maps + maps * config.latent_size)
-    while size < resolution:
-        # The resampling convolution has 16 taps at the lower resolution, the other 9 at the higher.
-        size, before, maps = 2 * size, maps, filters(config, _stage(2 * size))
-        total += (size // 2) ** 2 * 16 * before * maps + size**2 * 9 * maps * maps
-    return total
+
+    parameters: int
+    multiplications: int
+    values: int
+
+    def __add__(self, other: Size) -> Size:
+        return Size(
+            self.parameters + other.parameters,
+            self.multiplications + other.multiplications,
+            self.values + other.values,
+        )
+
+
+def generator_size(
+    config: NetworkConfig, resolution: int, *, channels: int, label_size: int, fading: bool
+) -> Size:
+    """The size of `Generator.model`."""
+    maps = filters(config, 1)
+    size = _dense_size(config.latent_size + label_size, START_RESOLUTION**2 * maps, biases=maps)
+    size += _conv_size(maps, maps, START_RESOLUTION)
+    for side in _sides(resolution):
+        before, maps = maps, filters(config, _stage(side))
+        # The resampling convolution has 16 taps at the lower resolution.
+        size += _conv_size(before, maps, side, taps=16 / 4) + _conv_size(maps, maps, side)
+    for side in (resolution, resolution // 2) if fading else (resolution,):
+        size += _conv_size(filters(config, _stage(side)), channels, side, kernel=1)
+    return size
+
+
+def discriminator_size(
+    config: NetworkConfig, resolution: int, *, channels: int, label_size: int, fading: bool
+) -> Size:
+    """The size of `Discriminator.model`."""
+    maps = filters(config, 1)
+    size = _conv_size(maps + 1, maps, START_RESOLUTION)
+    size += _dense_size(START_RESOLUTION**2 * maps, filters(config, 0))
+    size += _dense_size(filters(config, 0), 1 + label_size)
+    for side in _sides(resolution):
+        before, maps = maps, filters(config, _stage(side))
+        size += _conv_size(maps, before, side // 2, taps=16) + _conv_size(maps, maps, side)
+    for side in (resolution, resolution // 2) if fading else (resolution,):
+        size += _conv_size(channels, filters(config, _stage(side)), side, kernel=1)
+    return size
+
+
+def _sides(resolution: int) -> list[int]:
+    """Every resolution after the first."""
+    return [2**n for n in range(START_RESOLUTION.bit_length(), resolution.bit_length())]
+
+
+def _conv_size(
+    inputs: int, outputs: int, side: int, *, kernel: int = 3, taps: float | None = None
+) -> Size:
+    """Of a convolution, which multiplies so many `taps` an output pixel, `kernel²` if not told."""
+    area = kernel**2
+    pairs = inputs * outputs
+    return Size(
+        parameters=area * pairs + outputs,
+        multiplications=round(side**2 * pairs * (taps or area)),
+        values=side**2 * outputs,
+    )
+
+
+def _dense_size(inputs: int, outputs: int, *, biases: int | None = None) -> Size:
+    return Size(inputs * outputs + (biases or outputs), inputs * outputs, outputs)
 
 
 class _Network:

@@ -108,8 +108,19 @@ class SampleImages:
 
     def sheet(self, moment: Moment) -> Any:
         """Images of seeds 0 to 63, eight a row, each enlarged to the final size."""
-        inputs = [self._latents, self._labels] if self._labelled else self._latents
-        images = to_uint8(moment.models.average(inputs, training=False))
+        # A row at a time: all of them at once would take more memory than a step at a large size.
+        rows = zip(
+            tf.split(self._latents, SAMPLES // COLUMNS),
+            tf.split(self._labels, SAMPLES // COLUMNS),
+            strict=True,
+        )
+        images = tf.concat(
+            [
+                to_uint8(moment.models.average([latents, labels] if self._labelled else latents))
+                for latents, labels in rows
+            ],
+            axis=0,
+        )
         return tile(images, columns=COLUMNS, size=max(self._tile_size, 32))
 
 

@@ -74,6 +74,9 @@ class Listener:
     def phase_started(self, moment: Moment) -> None:
         """A phase begins, or goes on after a restart."""
 
+    def stepped(self) -> None:
+        """A step is done."""
+
     def logged(self, moment: Moment) -> None:
         """`run.log_images` have passed, or a phase has ended."""
 
@@ -234,6 +237,7 @@ class Trainer:
                 self._require_known(run.keep_best, metrics)
             images_seen += images_per_step
             clock.tick(images_per_step)
+            self._tell("stepped")
             done = images_seen >= self._schedule.total_images
             following = self._schedule.at(images_seen)
             phase_ended = done or following.index != position.phase

@@ -20,7 +20,8 @@ from typing import Any
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import tensorflow as tf
-from bench_step import our_step, processor
+from bench_step import our_step
+from taking_turns import processor
 
 from pipeline.config import DataConfig
 from pipeline.data.conversion import SMALL_SET

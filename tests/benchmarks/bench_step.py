@@ -9,58 +9,63 @@ The share of the peak counts only the multiplications that the algorithm needs i
 from __future__ import annotations
 
 import argparse
-import json
 import os
-import platform
-import statistics
-import subprocess
-import sys
-import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
+from taking_turns import TURNS, Process, median, processor, ratio, serve, turns_of
+
 BATCH = 16
-TURNS = 5
 THREADS = 1
 """In an operation, as the presets for few cores have it."""
-SECONDS_A_TURN = 1.0
 PEAK_WIDTH = 256
 SYSTEMS = ("torch", "float32", "mixed_bfloat16")
 
 
-def our_step(precision: str, resolution: int, width: int) -> Callable[[], Any]:
+def config_of(precision: str, resolution: int, width: int, **sections: dict[str, Any]) -> Any:
+    """Of a single phase: grey images, and so many feature maps at every resolution."""
+    from pipeline.config import Config
+
+    network = {"fmap_base": 2**20, "fmap_max": width, "latent_size": width}
+    schedule = {"resolution": resolution, "start_resolution": resolution, "batch_size": BATCH}
+    run = {"precision": precision, "intra_op_threads": THREADS}
+    return Config.model_validate(
+        {
+            "data": {"channels": 1},
+            "network": network | sections.get("network", {}),
+            "schedule": schedule,
+            "run": run | sections.get("run", {}),
+        }
+    )
+
+
+def step_of(config: Any) -> Callable[[], Any]:
     """One full step of ours on random images."""
     import numpy as np
     import tensorflow as tf
 
-    tf.config.threading.set_intra_op_parallelism_threads(THREADS)
-
-    from pipeline.config import Config
     from pipeline.training.state import TrainingState
     from pipeline.training.step import Step
 
-    config = Config.model_validate(
-        {
-            "data": {"channels": 1},
-            "network": {"fmap_base": 2**20, "fmap_max": width, "latent_size": width},
-            "schedule": {
-                "resolution": resolution,
-                "start_resolution": resolution,
-                "batch_size": BATCH,
-            },
-            "run": {"precision": precision, "intra_op_threads": THREADS},
-        }
-    )
     phase = config.schedule.build().phases[-1]
     strategy = tf.distribute.get_strategy()
     models = TrainingState(config, label_size=0, strategy=strategy).models_for(phase)
     step = Step(config, phase, models, strategy)
-    shape = (BATCH, resolution, resolution, 1)
+    shape = (BATCH, phase.resolution, phase.resolution, 1)
     batch = {
         "images": tf.constant(np.random.default_rng(0).integers(0, 256, shape, np.uint8)),
         "labels": tf.zeros((BATCH, 0)),
     }
     return lambda: float(step([batch], images_seen=0, alpha=1.0)["critic_loss"])
+
+
+def our_step(precision: str, resolution: int, width: int) -> Callable[[], Any]:
+    """The step in the threads that the presets for few cores have."""
+    import tensorflow as tf
+
+    tf.config.threading.set_intra_op_parallelism_threads(THREADS)
+    return step_of(config_of(precision, resolution, width))
 
 
 def peak_step(precision: str) -> Callable[[], Any]:
@@ -75,36 +80,12 @@ def peak_step(precision: str) -> Callable[[], Any]:
 
 
 def gflop_of_step(resolution: int, width: int) -> float:
-    """Multiplications and additions of the convolutions that one step cannot do without.
+    """Multiplications and additions that one step cannot do without."""
+    from pipeline.training.costs import work_of
 
-    Forward passes of the discriminator count 14 (reals and fakes 2, their two gradients 4, the
-    penalty's pass, its input gradient and the four gradients of both 6, the generator's step 2),
-    of the generator 4 (two images made, two gradients).
-    """
-    from pipeline.config import NetworkConfig
-    from pipeline.networks.progan import multiplications
-
-    network = NetworkConfig(fmap_base=2**20, fmap_max=width, latent_size=width)
-    return (14 + 4) * 2e-9 * BATCH * multiplications(network, resolution)
-
-
-def worker(system: str) -> None:
-    """Answer lines `[resolution, width]` with the median seconds of a step, until told to end."""
-    step: Callable[[], Any] | None = None
-    current: list[int] = []
-    for line in sys.stdin:
-        request = json.loads(line)
-        if request != current:
-            step, current = make(system, *request), request
-            step()
-            step()
-        assert step is not None
-        times: list[float] = []
-        while sum(times) < SECONDS_A_TURN:
-            start = time.perf_counter()
-            step()
-            times.append(time.perf_counter() - start)
-        print(json.dumps(statistics.median(times)), flush=True)
+    config = config_of("float32", resolution, width)
+    phase = config.schedule.build().phases[-1]
+    return 2e-9 * BATCH * work_of(config, phase, label_size=0).multiplications
 
 
 def make(system: str, resolution: int, width: int) -> Callable[[], Any]:
@@ -117,32 +98,9 @@ def make(system: str, resolution: int, width: int) -> Callable[[], Any]:
     return our_step(system, resolution, width)
 
 
-class Process:
-    """A worker in a process of its own."""
-
-    def __init__(self, system: str) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, __file__, "--worker", system],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-        )
-
-    def seconds(self, resolution: int, width: int) -> float:
-        """The median of one turn's steps."""
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        print(json.dumps([resolution, width]), file=self._process.stdin, flush=True)
-        return float(json.loads(self._process.stdout.readline()))
-
-    def close(self) -> None:
-        self._process.communicate()
-
-
 def measured_peak(system: str) -> float:
     """GFLOP/s of the plain convolution at its best, with every core on it."""
-    process = Process(system)
+    process = Process(__file__, system)
     seconds = min(process.seconds(0, 0) for _ in range(TURNS))
     process.close()
     return 2e-9 * BATCH * 32**2 * 9 * PEAK_WIDTH**2 / seconds
@@ -154,15 +112,6 @@ def rate(seconds: float) -> str:
     return f"{images:.0f}" if images >= 100 else f"{images:.3g}"
 
 
-def processor() -> str:
-    try:
-        with open("/proc/cpuinfo") as lines:
-            name = next(line.split(":")[1].strip() for line in lines if "model name" in line)
-    except (OSError, StopIteration):
-        name = platform.processor()
-    return f"{name}, {os.cpu_count()} cores"
-
-
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -172,11 +121,11 @@ def main() -> None:
     options = parser.parse_args()
     os.environ |= {"TF_CPP_MIN_LOG_LEVEL": "3", "KERAS_BACKEND": "tensorflow"}
     if options.worker:
-        worker(options.worker)
+        serve(partial(make, options.worker))
         return
 
     peaks = {system: measured_peak(system) for system in SYSTEMS[1:]}
-    processes = {system: Process(system) for system in SYSTEMS}
+    processes = {system: Process(__file__, system) for system in SYSTEMS}
     print(f"{processor()}; batch {BATCH}; medians of {TURNS} turns")
     for system, peak in peaks.items():
         print(f"convolution peak, {system}: {peak:.0f} GFLOP/s")
@@ -186,18 +135,13 @@ def main() -> None:
     )
     for width in options.widths:
         for resolution in options.resolutions:
-            turns = [
-                {name: process.seconds(resolution, width) for name, process in processes.items()}
-                for _ in range(TURNS)
-            ]
+            turns = turns_of(processes, resolution, width)
             for system in SYSTEMS[1:]:
-                seconds = statistics.median(turn[system] for turn in turns)
-                torch_seconds = statistics.median(turn["torch"] for turn in turns)
-                ratio = statistics.median(turn["torch"] / turn[system] for turn in turns)
+                seconds = median(turns, system)
                 share = gflop_of_step(resolution, width) / seconds / peaks[system]
                 print(
                     f"{resolution:>4}{width:>6} {system:>15}{rate(seconds):>9}{share:>9.0%}"
-                    f"{rate(torch_seconds):>13}{ratio:>7.2f}",
+                    f"{rate(median(turns, 'torch')):>13}{ratio(turns, 'torch', system):>7.2f}",
                     flush=True,
                 )
     for process in processes.values():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -67,7 +68,7 @@ def growgan(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) 
 def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a finished tiny run in `run` and its records in `records`."""
     folder = tmp_path_factory.mktemp("workspace")
-    command = [sys.executable, "-m", "pipeline.cli", "train", *TINY]
+    command = [sys.executable, "-m", "pipeline.cli", "train", *TINY, "--profile", "2,3"]
     command += ["--set", f"data.records={folder / 'records'}", "--out", str(folder / "run")]
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr
@@ -82,6 +83,7 @@ def test_training_says_where_everything_is(workspace: Path) -> None:
     assert f"{run}/samples/images-000000256.png" in text
     assert f"{run}/savedmodels/8x8/256" in text
     assert f"{run}/tensorboard" in text
+    assert f"A trace is in {run}/profile" in text
     assert f"growgan generate {run}" in text
     assert "fade_8x8: 96/256 images" in text
     for name in (
@@ -266,6 +268,14 @@ def _folder_with(tmp_path: Path, *names: str) -> Path:
         (["train", "--config", "progan-mnist32"], "must be named with --data"),
         (["train", "--config", "quickstart", "--time-limit", "soon"],
          "`--time-limit` must be a time such as 90s, 30m, 1h30m, or 1:30:00 as in Slurm."),
+        (["train", "--config", "quickstart", "--profile", "20,10"],
+         "`--profile` must be the first and the last step to trace, counted from 1, such as 10,20."
+         " Received: 20,10"),
+        (["train", "--config", "quickstart", "--set", "run.memory_gib=0.1"],
+         "every phase must fit in the 0.1 GiB that are free, or that `run.memory_gib` grants. "
+         "Received: fade_16x16, which takes 0.9 GiB with 16 images at once"),
+        (["train", "--config", "progan-mnist32", "--dry-run", "--set", "data.labels=true"],
+         "must be named with --data"),
         (["train", "--config", "quickstart", "--set", "run.replicas=2"],
          "`run.replicas` needs a `run.strategy` of several devices. Received: 2 and one_device"),
         (["train", "--config", "quickstart", "--data", "/no/such/folder"],
@@ -286,6 +296,31 @@ def test_bad_input_is_one_line_and_status_2(
     assert result.err.startswith("growgan: ")
     assert result.err.count("\n") == 1
     assert not (tmp_path / "run").exists()
+
+
+def test_a_dry_run_tells_what_every_phase_takes_and_writes_nothing(
+    growgan: Growgan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = growgan("train", *TINY, "--set", "data.labels=true", "--dry-run")
+    assert (result.status, result.err) == (0, "")
+    lines = [line.split() for line in result.out.splitlines()]
+    assert ["hold_4x4", "64", "9"] in [line[:3] for line in lines]
+    assert ["fade_8x8", "96", "11"] in [line[:3] for line in lines]
+    assert ["hold_8x8", "96", "12"] in [line[:3] for line in lines]
+    assert ["in", "all", "256", "32"] in [line[:4] for line in lines]
+    assert re.search(r"measured: fade_8x8, \d\.\d\d GiB \(estimated \d\.\d\d\), ", result.out)
+    assert re.search(r"free: \d+\.\d GiB", result.out)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_dry_run_of_what_cannot_fit_ends_with_status_2(growgan: Growgan) -> None:
+    result = growgan("train", *TINY, "--set", "run.memory_gib=0.2", "--dry-run")
+    assert result.status == 2
+    assert "fade_8x8" in result.out
+    assert "measured" not in result.out
+    assert result.err.startswith("growgan: every phase must fit in the 0.2 GiB")
+    assert result.err.count("\n") == 1
 
 
 def test_replicas_that_cannot_share_a_batch_leave_no_run(tmp_path: Path) -> None:

@@ -122,3 +122,25 @@ def test_a_value_holds_from_its_resolution_on() -> None:
 def test_a_missing_first_value_is_refused() -> None:
     with pytest.raises(ValueError, match=r"at or below 4\. Received: \{8: 1\}"):
         at_resolution({8: 1}, 4)
+
+
+@given(
+    batch=st.integers(1, 50),
+    batches=st.integers(1, 3),
+    doublings=st.integers(0, 3),
+    hold=st.integers(1, 90),
+    fade=st.integers(0, 90),
+)
+def test_steps_are_those_that_a_run_makes(
+    batch: int, batches: int, doublings: int, hold: int, fade: int
+) -> None:
+    schedule = progressive(
+        resolution=4 * 2**doublings, hold_images=hold, fade_images=fade, batch_size={4: batch, 8: 7}
+    )
+    made = [0] * len(schedule.phases)
+    images_seen = 0
+    while images_seen < schedule.total_images:
+        progress = schedule.at(images_seen)
+        made[progress.index] += 1
+        images_seen += progress.phase.batch_size * batches
+    assert schedule.steps(batches) == tuple(made)

@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 import itertools
+import math
+from typing import Any
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
+from layers.equalized import EqualizedConv2D, EqualizedDense
 from pipeline.config import NetworkConfig
-from pipeline.networks.progan import Discriminator, Generator
+from pipeline.networks.progan import (
+    Discriminator,
+    Generator,
+    Size,
+    discriminator_size,
+    generator_size,
+)
 
 
 def maps(resolution: int) -> int:
@@ -67,6 +77,34 @@ def test_every_resolution_has_models(resolution: int, fading: bool) -> None:
     critic = discriminator.model(resolution, fading=fading)
     assert generator.output_shape == (None, resolution, resolution, 5)
     assert [output.shape for output in critic.outputs] == [(None, 1), (None, 2)]
+
+
+def counted(model: keras.Model) -> Size:
+    """The size of a built model, from its kernels and the shapes of what they read and write."""
+    multiplications = values = 0
+    for layer in model.layers:
+        if isinstance(layer, EqualizedConv2D | EqualizedDense):
+            pairs = math.prod(layer.kernel.shape)
+            pixels = 1
+            if isinstance(layer, EqualizedConv2D):
+                side = (layer.input if layer.resample == "up" else layer.output).shape[1]
+                pairs = pairs * 16 // 9 if layer.resample else pairs
+                pixels = side * side
+            multiplications += pairs * pixels
+            values += math.prod(layer.output.shape[1:])
+    trained = sum(math.prod(weight.shape) for weight in model.trainable_weights)
+    return Size(trained, multiplications, values)
+
+
+@pytest.mark.parametrize("label_size", [0, 3])
+@pytest.mark.parametrize(("resolution", "fading"), [(4, False), (8, True), (16, False), (32, True)])
+def test_sizes_are_those_of_the_models(resolution: int, fading: bool, label_size: int) -> None:
+    config = NetworkConfig(fmap_base=144, fmap_max=18, latent_size=5)
+    sizes: dict[str, Any] = {"channels": 3, "label_size": label_size}
+    generator = Generator(config, **sizes).model(resolution, fading=fading)
+    critic = Discriminator(config, **sizes).model(resolution, fading=fading)
+    assert generator_size(config, resolution, fading=fading, **sizes) == counted(generator)
+    assert discriminator_size(config, resolution, fading=fading, **sizes) == counted(critic)
 
 
 @pytest.mark.parametrize("channels", [1, 3, 4])

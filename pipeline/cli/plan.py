@@ -1,0 +1,110 @@
+"""What a run will take: looked at before each, and told by a dry run."""
+
+from __future__ import annotations
+
+import math
+from functools import partial
+
+from rich.console import Console
+from rich.table import Table
+
+from pipeline.cli.options import load_tensorflow
+from pipeline.config import Config
+from pipeline.data.prepare import classes_of
+from pipeline.training.free_memory import free_memory
+from pipeline.training.preflight import GIB, Plan, estimates, plan_of, require_fit
+
+SECONDS = 3.0
+"""Of real steps in a dry run."""
+COLUMNS = ("phase", "images", "steps", "G weights", "D weights", "memory", "time")
+
+
+def check_memory(config: Config) -> None:
+    """Refuse a run of which a phase does not fit.
+
+    Raises:
+        UserError: if so.
+    """
+    free = _free(config)
+    require_fit(config, _plan(config, free), free)
+
+
+def dry_run(console: Console, config: Config) -> None:
+    """Tell what each phase takes, by real steps of the largest; nothing is written.
+
+    Raises:
+        UserError: if a phase does not fit.
+    """
+    free = _free(config)
+    _say(console, "making real steps of the largest phase")
+    plan = _plan(config, free, seconds=SECONDS)
+    _show(console, plan)
+    if plan.measured is not None:
+        name = plan.largest.phase.name
+        [guess] = [e for e in estimates(config, _label_size(config)) if e.phase.name == name]
+        _say(
+            console,
+            f"measured: {name}, {plan.largest.memory / GIB:.2f} GiB (estimated "
+            f"{guess.memory / GIB:.2f}), {plan.measured.step_seconds:.3g} s a step, "
+            f"{plan.measured.first_seconds:.1f} s to its first; the rest is in proportion",
+        )
+    if free < math.inf:
+        _say(console, f"free: {free / GIB:.1f} GiB")
+    require_fit(config, plan, free)
+
+
+def _plan(config: Config, free: float, seconds: float | None = None) -> Plan:
+    prepare = partial(load_tensorflow, config.run.intra_op_threads)
+    return plan_of(config, _label_size(config), free=free, seconds=seconds, prepare=prepare)
+
+
+def _free(config: Config) -> float:
+    if config.run.memory_gib is not None:
+        return config.run.memory_gib * GIB
+    found = free_memory()
+    return math.inf if found is None else found
+
+
+def _label_size(config: Config) -> int:
+    return len(classes_of(config.data)) if config.data.labels else 0
+
+
+def _say(console: Console, text: str) -> None:
+    console.print(text, highlight=False, soft_wrap=True)
+
+
+def _show(console: Console, plan: Plan) -> None:
+    """A row for each phase, and their sum."""
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for number, name in enumerate(COLUMNS):
+        table.add_column(name, justify="right" if number else "left", no_wrap=True)
+    for each in plan.phases:
+        table.add_row(
+            each.phase.name,
+            f"{each.phase.images:,}",
+            f"{each.steps:,}",
+            *map(_count, each.parameters),
+            f"{each.memory / GIB:.2f} GiB",
+            _duration(each.seconds),
+        )
+    table.add_row(
+        "in all",
+        f"{sum(each.phase.images for each in plan.phases):,}",
+        f"{sum(each.steps for each in plan.phases):,}",
+        *("", "", ""),
+        _duration(sum(each.seconds for each in plan.phases)),
+    )
+    console.print(table)
+
+
+def _count(number: int) -> str:
+    return f"{number:,}" if number < 1e6 else f"{number / 1e6:.2f} M"
+
+
+def _duration(seconds: float) -> str:
+    """To two or three digits: `40 s`, `12 min`, `5.5 h`, `30 days`."""
+    for unit, length, least in (("days", 86400, 2), ("h", 3600, 2), ("min", 60, 1.5)):
+        if seconds >= least * length:
+            count = seconds / length
+            return f"{count:.1f} {unit}" if count < 10 else f"{count:,.0f} {unit}"
+    return f"{seconds:.0f} s"

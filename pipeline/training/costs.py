@@ -1,0 +1,140 @@
+"""What a phase will take in time and memory: a linear model of its arithmetic and its values.
+
+    seconds of a step = s₀ + s₁ · blocks + images · (s₂ · multiplications + s₃ · values)
+    bytes             = b₀ + b₁ · blocks + b₂ · parameters + images at once · b₃ · values
+
+The coefficients were fitted by tests/benchmarks/bench_cost.py, which prints their errors too, on
+two CPU cores. Elsewhere seconds are told in proportion to a step that was measured there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from pipeline.config import Config, ObjectiveConfig
+from pipeline.networks.progan import START_RESOLUTION, Size, discriminator_size, generator_size
+from pipeline.objectives.adversarial import LOSSES
+from pipeline.objectives.penalties import penalties_of
+from pipeline.schedule import Phase
+
+
+@dataclass(frozen=True)
+class Coefficients:
+    """Of both formulas above, for one precision.
+
+    Args:
+        seconds: s₀ to s₃.
+        memory: b₀ to b₃, in bytes.
+    """
+
+    seconds: tuple[float, float, float, float]
+    memory: tuple[float, float, float, float]
+
+
+@dataclass(frozen=True)
+class Work:
+    """What the formulas are linear in.
+
+    Args:
+        blocks: Resolutions that the networks have.
+        parameters: Trained weights of both networks.
+        multiplications: Of all passes of a step, per image of its last batch.
+        pass_values: Values of feature maps in all passes of a step, per such image.
+        values: Values of one image's feature maps in both networks.
+    """
+
+    blocks: int
+    parameters: int
+    multiplications: float
+    pass_values: float
+    values: int
+
+
+_HALF = Coefficients((5.38e-3, 0.0, 5.39e-12, 2.29e-10), (8.47e8, 1.95e7, 30.0, 13.3))
+COEFFICIENTS: Mapping[str, Coefficients] = MappingProxyType(
+    {
+        "float32": Coefficients((2.98e-3, 0.0, 9.34e-12, 2.03e-10), (8.47e8, 1.95e7, 26.4, 23.0)),
+        "mixed_bfloat16": _HALF,
+        "mixed_float16": _HALF,
+    }
+)
+"""By `run.precision`. No processor at hand multiplies float16 fast: it is told as bfloat16."""
+
+
+def sizes_of(config: Config, phase: Phase, label_size: int) -> tuple[Size, Size]:
+    """The generator and the discriminator of a phase.
+
+    Args:
+        config: Of the run.
+        phase: One of its phases.
+        label_size: Number of classes, 0 without labels.
+    """
+    generator, discriminator = (
+        size_of(
+            config.network,
+            phase.resolution,
+            channels=config.data.channels,
+            label_size=label_size,
+            fading=phase.fading,
+        )
+        for size_of in (generator_size, discriminator_size)
+    )
+    return generator, discriminator
+
+
+def passes_of(objective: ObjectiveConfig) -> tuple[float, float]:
+    """Passes through the generator and the discriminator in a step, per image of one batch.
+
+    A pass forward counts 1, its gradients of the weights and of the inputs 1 each, and a gradient
+    of a gradient as much as a pass forward with both.
+    """
+    penalty = 6 * len(penalties_of(objective)) / objective.penalty_every
+    path_length = bool(objective.path_length) * 6 / 2 / objective.path_length_every
+    needs_reals = LOSSES[objective.loss].needs_reals
+    # Reals and fakes, forward and for the weights and the inputs; fakes are made, not learnt from.
+    critic = 6 + penalty + 3 * bool(objective.consistency)
+    generator_steps, critic_steps = objective.generator_steps, objective.critic_steps
+    return (
+        critic_steps + generator_steps * (3 + path_length),
+        critic_steps * critic + generator_steps * (2 + needs_reals),
+    )
+
+
+def work_of(config: Config, phase: Phase, label_size: int) -> Work:
+    """What a step of a phase does."""
+    sizes = sizes_of(config, phase, label_size)
+    passes = passes_of(config.objective)
+    return Work(
+        blocks=(phase.resolution // START_RESOLUTION).bit_length(),
+        parameters=sum(size.parameters for size in sizes),
+        multiplications=sum(
+            count * size.multiplications for count, size in zip(passes, sizes, strict=True)
+        ),
+        pass_values=sum(count * size.values for count, size in zip(passes, sizes, strict=True)),
+        values=sum(size.values for size in sizes),
+    )
+
+
+def step_seconds(config: Config, phase: Phase, label_size: int = 0) -> float:
+    """Seconds of a step, as long as they would be on the machine that was fitted."""
+    work = work_of(config, phase, label_size)
+    fixed, block, multiplication, value = COEFFICIENTS[config.run.precision].seconds
+    images = phase.batch_size * (multiplication * work.multiplications + value * work.pass_values)
+    return fixed + block * work.blocks + images
+
+
+def memory(config: Config, phase: Phase, label_size: int, *, at_once: int) -> float:
+    """Bytes of a process that trains a phase.
+
+    Args:
+        config: Of the run.
+        phase: One of its phases.
+        label_size: Number of classes, 0 without labels.
+        at_once: Images that are in the networks together.
+    """
+    work = work_of(config, phase, label_size)
+    fixed, block, parameter, value = COEFFICIENTS[config.run.precision].memory
+    weights = fixed + block * work.blocks + parameter * work.parameters
+    return weights + at_once * value * work.values

@@ -1,0 +1,70 @@
+"""Memory that a process may still take: of the machine, of its control group, or of a GPU."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+import psutil
+import tensorflow as tf
+
+
+def free_memory() -> int | None:
+    """Bytes free for training, of the GPU that has least if there are GPUs; None if unknown."""
+    if tf.config.list_physical_devices("GPU"):
+        return _free_on_gpus()
+    return min(psutil.virtual_memory().available, *free_in_groups())
+
+
+def free_in_groups(
+    groups: Path = Path("/proc/self/cgroup"), mounted: Path = Path("/sys/fs/cgroup")
+) -> list[int]:
+    """What the limits of this process' control groups leave, as in a container; both versions.
+
+    Args:
+        groups: The groups, a line each.
+        mounted: Where their files are.
+    """
+    try:
+        lines = groups.read_text().splitlines()
+    except OSError:
+        return []
+    found = []
+    for line in lines:
+        _, controllers, name = line.split(":", 2)
+        if not controllers:
+            base, limit, held = mounted, "memory.max", "memory.current"
+        elif controllers == "memory":
+            base, limit = mounted / "memory", "memory.limit_in_bytes"
+            held = "memory.usage_in_bytes"
+        else:
+            continue
+        own = base / name.lstrip("/")
+        # The limits of the groups around it hold as well. A container sees its own as the root.
+        for group in (own, *own.parents):
+            if group.is_relative_to(base):
+                free = _free_in_group(group, limit, held)
+                found += [] if free is None else [free]
+    return found
+
+
+def _free_in_group(group: Path, limit: str, held: str) -> int | None:
+    try:
+        most, now = int((group / limit).read_text()), int((group / held).read_text())
+        statistics = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())
+    except (OSError, ValueError):  # No such file, or "max" for no limit.
+        return None
+    # Files that were read are counted, and given back when memory is wanted.
+    return most - now + int(statistics.get("inactive_file", 0))
+
+
+def _free_on_gpus() -> int | None:
+    command = ["nvidia-smi", "--query-gpu=memory.free", "--format=csv,noheader,nounits"]
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    command += [f"--id={visible}"] if visible else []
+    try:
+        printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+        return min(int(line) for line in printed.splitlines()) * 2**20
+    except (OSError, ValueError, subprocess.CalledProcessError):
+        return None

@@ -1,0 +1,155 @@
+"""Before the first image: what each phase of a run will take, and whether it fits in memory."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from pipeline.config import Config
+from pipeline.errors import UserError
+from pipeline.schedule import Phase
+from pipeline.training.costs import memory, sizes_of, step_seconds
+from pipeline.training.trial import Trial, trial
+
+GIB = 2**30
+SURE = 0.6
+"""An estimate below this share of the free memory is trusted: the phase fits."""
+HOPELESS = 2.0
+"""An estimate above so many times the free memory is trusted: the phase does not fit."""
+
+
+@dataclass(frozen=True)
+class PhasePlan:
+    """What a phase will take.
+
+    Args:
+        phase: Which.
+        steps: In it.
+        parameters: Trained weights of the generator and of the discriminator.
+        memory: Most bytes held at a time; infinite if a trial of it died for want of them.
+        seconds: Of all its steps, and of preparing the first.
+    """
+
+    phase: Phase
+    steps: int
+    parameters: tuple[int, int]
+    memory: float
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a run will take.
+
+    Args:
+        phases: In order.
+        measured: Of the largest phase, in proportion to which the others are told; None if
+            everything is an estimate.
+    """
+
+    phases: Sequence[PhasePlan]
+    measured: Trial | None = None
+
+    @property
+    def largest(self) -> PhasePlan:
+        """The phase that takes most memory, the last of those that take as much."""
+        return max(reversed(self.phases), key=lambda each: each.memory)
+
+
+def plan_of(
+    config: Config,
+    label_size: int,
+    *,
+    free: float,
+    seconds: float | None = None,
+    prepare: Callable[[], None] | None = None,
+) -> Plan:
+    """What a run will take, as estimated or, where that leaves doubt whether it fits, as measured.
+
+    Args:
+        config: Of the run.
+        label_size: Number of classes, 0 without labels.
+        free: Bytes that there are.
+        seconds: Measure in any case that may fit, for so long.
+        prepare: As for `trial`.
+    """
+    plan = Plan(estimates(config, label_size))
+    largest = plan.largest
+    doubt = largest.memory > SURE * free or seconds is not None
+    if not doubt or largest.memory > HOPELESS * free:
+        return plan
+    measured = trial(
+        config, largest.phase, label_size=label_size, seconds=seconds or 0.0, prepare=prepare
+    )
+    if measured is None:
+        died = replace(largest, memory=math.inf)
+        return Plan([died if each is largest else each for each in plan.phases])
+    return Plan(_in_proportion(plan, measured), measured)
+
+
+def estimates(config: Config, label_size: int) -> list[PhasePlan]:
+    """What `costs` says of each phase.
+
+    Args:
+        config: Of the run.
+        label_size: Number of classes, 0 without labels.
+    """
+    schedule = config.schedule.build()
+    found = []
+    for phase, steps in zip(
+        schedule.phases, schedule.steps(config.objective.critic_steps), strict=True
+    ):
+        generator, discriminator = sizes_of(config, phase, label_size)
+        found.append(
+            PhasePlan(
+                phase,
+                steps,
+                (generator.parameters, discriminator.parameters),
+                memory(config, phase, label_size, at_once=at_once(config, phase)),
+                steps * step_seconds(config, phase, label_size),
+            )
+        )
+    return found
+
+
+def at_once(config: Config, phase: Phase) -> int:
+    """Images that are in the networks of a process together."""
+    return phase.batch_size
+
+
+def require_fit(config: Config, plan: Plan, free: float) -> None:
+    """Refuse a run of which a phase does not fit.
+
+    Args:
+        config: Of the run.
+        plan: Its plan.
+        free: Bytes that there are.
+
+    Raises:
+        UserError: if one does not.
+    """
+    largest = plan.largest
+    if largest.memory <= free:
+        return
+    taken = f"{largest.memory / GIB:.1f} GiB" if largest.memory < math.inf else "more"
+    raise UserError(
+        f"every phase must fit in the {free / GIB:.1f} GiB that are free, or that "
+        f"`run.memory_gib` grants. Received: {largest.phase.name}, which takes {taken} with "
+        f"{at_once(config, largest.phase)} images at once"
+    )
+
+
+def _in_proportion(plan: Plan, measured: Trial) -> list[PhasePlan]:
+    largest = plan.largest
+    to_memory = measured.memory / largest.memory
+    to_seconds = measured.step_seconds * largest.steps / largest.seconds
+    preparing = measured.first_seconds - measured.step_seconds
+    return [
+        replace(
+            each,
+            memory=each.memory * to_memory,
+            seconds=each.seconds * to_seconds + preparing * bool(each.steps),
+        )
+        for each in plan.phases
+    ]

@@ -1,0 +1,91 @@
+"""A trace of a few steps for TensorBoard: which operations ran, when, and for how long."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import tensorflow as tf
+
+from pipeline.errors import UserError
+from pipeline.training.checkpoints import Damaged
+from pipeline.training.trainer import Listener
+
+
+@dataclass(frozen=True)
+class Steps:
+    """A range of steps, counted from 1 at the start of the command, both ends in it."""
+
+    first: int
+    last: int
+
+    @classmethod
+    def parse(cls, text: str) -> Steps:
+        """`10,20`, or `10` for one step.
+
+        Raises:
+            UserError: if it is anything else.
+        """
+        match = re.fullmatch(r"(\d+)(?:,(\d+))?", text)
+        steps = cls(int(match[1]), int(match[2] or match[1])) if match else cls(0, 0)
+        if not 1 <= steps.first <= steps.last:
+            raise UserError(
+                "`--profile` must be the first and the last step to trace, counted from 1, such as "
+                f"10,20. Received: {text}"
+            )
+        return steps
+
+
+class Profile(Listener):
+    """Traces some steps into `plugins/profile/` of a folder, as TensorBoard looks for them.
+
+    A context: what was traced is written when it is left, also if the run ends early. A step counts
+    from the end of the one before: waiting for its batch is in it, and so is what listeners do.
+
+    Args:
+        folder: Of the traces.
+        steps: Which.
+    """
+
+    def __init__(self, folder: Path, steps: Steps) -> None:
+        self._folder = folder
+        self._steps = steps
+        self._done = 0
+        self._step: Any = None
+        self.written = False
+
+    def __enter__(self) -> Profile:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._end_step(last=True)
+
+    def started(self, images_seen: int, damaged: Sequence[Damaged]) -> None:
+        """Begin to trace, if the first step is wanted."""
+        if self._step is None:  # A run that rolls back starts in the middle of a trace.
+            self._begin_step()
+
+    def stepped(self) -> None:
+        """End the trace of a step, and begin that of the next."""
+        self._done += 1
+        self._end_step(last=self._done == self._steps.last)
+        self._begin_step()
+
+    def _begin_step(self) -> None:
+        number = self._done + 1
+        if self._steps.first <= number <= self._steps.last:
+            if number == self._steps.first:
+                tf.profiler.experimental.start(str(self._folder))
+            self._step = tf.profiler.experimental.Trace("train", step_num=number, _r=1)
+            self._step.__enter__()
+
+    def _end_step(self, *, last: bool) -> None:
+        if self._step is not None:
+            self._step.__exit__(None, None, None)
+            self._step = None
+            if last:
+                tf.profiler.experimental.stop()
+                self.written = True

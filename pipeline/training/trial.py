@@ -1,0 +1,105 @@
+"""Some real steps of a phase, in a process of their own: what they take in memory and in time."""
+
+from __future__ import annotations
+
+import re
+import statistics
+import time
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import tensorflow as tf
+
+from pipeline.config import Config
+from pipeline.schedule import Phase
+from pipeline.training.replicas import make_logical_devices, make_strategy
+from pipeline.training.state import TrainingState
+from pipeline.training.step import Step
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What steps took.
+
+    Args:
+        first_seconds: To build the phase, trace and compile its step, and make it once.
+        step_seconds: The median of the steps after that.
+        memory: Most bytes that the process, or the busiest GPU, held.
+    """
+
+    first_seconds: float
+    step_seconds: float
+    memory: int
+
+
+def trial(
+    config: Config,
+    phase: Phase,
+    *,
+    label_size: int,
+    seconds: float = 0.0,
+    prepare: Callable[[], None] | None = None,
+) -> Trial | None:
+    """Make a step of a phase, on random images, and more of them while `seconds` last.
+
+    Args:
+        config: Of the run.
+        phase: One of its phases.
+        label_size: Number of classes, 0 without labels.
+        seconds: Time for steps after the first two.
+        prepare: Called in the new process, before TensorFlow is imported there.
+
+    Returns:
+        None if the process was ended by the system, as for want of memory.
+    """
+    # A process that is forked would share what TensorFlow has started here.
+    with ProcessPoolExecutor(1, get_context("spawn"), initializer=prepare) as process:
+        try:
+            return process.submit(_steps, config, phase, label_size, seconds).result()
+        except (BrokenProcessPool, MemoryError, tf.errors.ResourceExhaustedError):
+            return None
+
+
+def _steps(config: Config, phase: Phase, label_size: int, seconds: float) -> Trial:
+    make_logical_devices(config.run)
+    strategy = make_strategy(config)
+    started = time.perf_counter()
+    state = TrainingState(config, label_size=label_size, strategy=strategy)
+    step = Step(config, phase, state.models_for(phase), strategy)
+    critic_steps = config.objective.critic_steps
+    batch = next(iter(strategy.experimental_distribute_dataset(_noise(config, phase, label_size))))
+
+    def measured(number: int) -> float:
+        start = time.perf_counter()
+        images_seen = number * phase.batch_size * critic_steps
+        float(step([batch] * critic_steps, images_seen, alpha=0.5)["generator_loss"])
+        return time.perf_counter() - start
+
+    measured(0)  # At the start of the clock lazy regularisers are due.
+    first_seconds = time.perf_counter() - started
+    times = [measured(1)]
+    while sum(times) < seconds:
+        times.append(measured(len(times) + 1))
+    return Trial(first_seconds, statistics.median(times), _peak_memory())
+
+
+def _noise(config: Config, phase: Phase, label_size: int) -> tf.data.Dataset:
+    shape = (phase.batch_size, phase.resolution, phase.resolution, config.data.channels)
+    images = tf.random.stateless_uniform(shape, (0, 0), 0, 256, tf.int32)
+    labels = tf.one_hot(tf.range(phase.batch_size) % max(label_size, 1), label_size)
+    batch: dict[str, Any] = {"images": tf.cast(images, tf.uint8), "labels": labels}
+    return tf.data.Dataset.from_tensors(batch)
+
+
+def _peak_memory() -> int:
+    gpus = [gpu.name.removeprefix("/device:") for gpu in tf.config.list_logical_devices("GPU")]
+    if gpus:
+        return max(tf.config.experimental.get_memory_info(gpu)["peak"] for gpu in gpus)
+    # Not `getrusage`, which begins with what the parent process held.
+    [kilobytes] = re.findall(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
+    return int(kilobytes) * 1024

@@ -1,0 +1,139 @@
+"""The plan of a run: estimates, a real step where they leave doubt, and refusal."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import pytest
+
+from pipeline.config import Config
+from pipeline.errors import UserError
+from pipeline.training import preflight
+from pipeline.training.costs import passes_of
+from pipeline.training.preflight import GIB, estimates, plan_of, require_fit
+from pipeline.training.trial import Trial, trial
+
+Trials = list[tuple[str, float]]
+
+
+@pytest.fixture
+def trials(monkeypatch: pytest.MonkeyPatch) -> Trials:
+    """In place of real steps: the phases that were tried, all of which took as much."""
+    tried: Trials = []
+
+    def measured(_: Config, phase: Any, *, seconds: float, **__: Any) -> Trial:
+        tried.append((phase.name, seconds))
+        return Trial(first_seconds=5.0, step_seconds=2.0, memory=3 * GIB)
+
+    monkeypatch.setattr(preflight, "trial", measured)
+    return tried
+
+
+def test_phases_are_estimated_in_order(tiny: Callable[..., Config]) -> None:
+    config = tiny()
+    found = estimates(config, 0)
+    assert [each.phase for each in found] == list(config.schedule.build().phases)
+    assert [each.steps for each in found] == [9, 11, 12]
+    # The second size has two more convolutions of 8 maps in each network.
+    convolutions = 2 * (9 * 8 * 8 + 8)
+    old, fading, held = (each.parameters for each in found)
+    assert fading[0] - old[0] == convolutions + 8 + 1
+    assert held[0] - old[0] == held[1] - old[1] == convolutions
+    assert all(each.memory > 0 and each.seconds > 0 for each in found)
+    assert found[0].memory < found[2].memory
+
+
+def test_a_large_batch_at_a_small_size_may_be_the_largest_phase(
+    tiny: Callable[..., Config],
+) -> None:
+    config = tiny(schedule={"resolution": 16, "batch_size": {4: 4096, 8: 8}})
+    assert plan_of(config, 0, free=math.inf).largest.phase.name == "hold_4x4"
+
+
+def test_passes_are_those_of_the_algorithm(tiny: Callable[..., Config]) -> None:
+    def passes(**objective: Any) -> tuple[float, float]:
+        return passes_of(tiny(objective=objective).objective)
+
+    assert passes() == (4, 14)
+    assert passes(loss="logistic", penalty="none") == (4, 8)
+    assert passes(loss="logistic", penalty="none", r1=1, r2=1, penalty_every=4) == (4, 11)
+    assert passes(loss="relativistic_hinge") == (4, 15)
+    assert passes(critic_steps=5) == (8, 62)
+    assert passes(generator_steps=2) == (7, 16)
+    assert passes(path_length=2, path_length_every=1) == (7, 14)
+
+
+@pytest.mark.parametrize(
+    ("share", "seconds", "measured"),
+    [(0.5, None, False), (0.5, 3.0, True), (0.7, None, True), (1.9, None, True), (2.1, 3.0, False)],
+)
+def test_a_step_is_made_where_the_estimate_leaves_doubt_or_a_measurement_is_asked_for(
+    tiny: Callable[..., Config],
+    trials: Trials,
+    share: float,
+    seconds: float | None,
+    measured: bool,
+) -> None:
+    config = tiny()
+    free = max(each.memory for each in estimates(config, 0)) / share
+    plan = plan_of(config, 0, free=free, seconds=seconds)
+    assert trials == ([("fade_8x8", seconds or 0.0)] if measured else [])
+    assert (plan.measured is not None) == measured
+
+
+def test_the_other_phases_are_told_in_proportion(
+    tiny: Callable[..., Config], trials: Trials
+) -> None:
+    config = tiny()
+    guesses = estimates(config, 0)
+    plan = plan_of(config, 0, free=math.inf, seconds=1.0)
+    assert plan.largest.memory == 3 * GIB
+    assert plan.largest.seconds == pytest.approx(11 * 2.0 + 3.0)
+    for guess, each in zip(guesses, plan.phases, strict=True):
+        ratio = guess.memory / guesses[1].memory
+        assert each.memory == pytest.approx(ratio * plan.largest.memory)
+        ratio = guess.seconds / guesses[1].seconds
+        assert each.seconds - 3.0 == pytest.approx(ratio * (plan.largest.seconds - 3.0))
+
+
+def test_what_does_not_fit_is_refused_in_one_line(
+    tiny: Callable[..., Config], trials: Trials
+) -> None:
+    config = tiny()
+    plan = plan_of(config, 0, free=math.inf, seconds=1.0)
+    require_fit(config, plan, 3 * GIB)
+    with pytest.raises(UserError, match=r"fit in the 2\.0 GiB .* fade_8x8, .* 3\.0 GiB with 8"):
+        require_fit(config, plan, 2 * GIB)
+
+
+def test_a_trial_that_dies_is_no_fit(
+    tiny: Callable[..., Config], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = tiny()
+    monkeypatch.setattr(preflight, "trial", lambda *_, **__: None)
+    free = 1.1 * max(each.memory for each in estimates(config, 0))
+    with pytest.raises(UserError, match="fade_8x8, which takes more with 8 images at once"):
+        require_fit(config, plan_of(config, 0, free=free), free)
+
+
+def test_a_process_that_is_killed_is_no_trial(tiny: Callable[..., Config]) -> None:
+    config = tiny()
+    phase = config.schedule.build().phases[0]
+    assert trial(config, phase, label_size=0, prepare=partial(os._exit, 9)) is None
+
+
+def test_real_steps_are_measured(tiny: Callable[..., Config]) -> None:
+    """Of a labelled run with lazy regularisers and several updates, whose batch takes memory."""
+    objective = {"r1": 1.0, "penalty_every": 2, "critic_steps": 2}
+    config = tiny(objective=objective, data={"labels": True}, run={"replicas": None})
+    phase = replace(config.schedule.build().phases[-1], batch_size=1024, fading=True)
+    found = trial(config, phase, label_size=10)
+    assert found is not None
+    assert found.first_seconds > found.step_seconds > 0
+    held = 4 * 1024 * 8 * 8 * 8
+    assert 0.3 * GIB + held < found.memory < 3 * GIB
