@@ -7,7 +7,7 @@ import json
 import math
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -138,14 +138,19 @@ def save(
     return Checkpoint(folder, position, metrics)
 
 
-def prune(run: Path, settings: RunConfig) -> None:
+def prune(run: Path, settings: RunConfig, faults: Collection[str] = ()) -> None:
     """Remove the checkpoints that the configuration does not keep.
+
+    Args:
+        run: Its folder.
+        settings: What is kept.
+        faults: Alarms for which the run may roll back.
 
     Raises:
         UserError: if one cannot be removed.
     """
     saved = all_in(run)
-    kept = {checkpoint.folder for checkpoint in kept_of(saved, settings)}
+    kept = {checkpoint.folder for checkpoint in kept_of(saved, settings, faults)}
     for checkpoint in saved:
         if checkpoint.folder not in kept:
             try:
@@ -156,14 +161,16 @@ def prune(run: Path, settings: RunConfig) -> None:
                 ) from error
 
 
-def kept_of(saved: Sequence[Checkpoint], settings: RunConfig) -> list[Checkpoint]:
+def kept_of(
+    saved: Sequence[Checkpoint], settings: RunConfig, faults: Collection[str] = ()
+) -> list[Checkpoint]:
     """The checkpoints that are kept, of some in ascending order.
 
     They are the newest `keep_checkpoints`; the newest that a roll back may go to; the first of
     every `keep_every_images`; and the one whose metric `keep_best` is the least, or the greatest,
     the older of two that are equal.
     """
-    kept = [*saved[-settings.keep_checkpoints :], *_quiet(saved)[-1:]]
+    kept = [*saved[-settings.keep_checkpoints :], *_quiet(saved, faults)[-1:]]
     if settings.keep_every_images is not None:
         firsts: dict[int, Checkpoint] = {}
         for checkpoint in saved:
@@ -217,15 +224,19 @@ def put_aside(damaged: Damaged) -> None:
     _rename(damaged.folder, _DAMAGED)
 
 
-def roll_back(run: Path) -> int:
-    """Go back to the newest checkpoint at which no alarm stood or may have been about to.
+def roll_back(run: Path, faults: Collection[str]) -> int:
+    """Go back to the newest checkpoint from before these alarms stood or may have been about to.
 
     Newer ones are renamed to `rolled-back-…`: kept to be looked at, and never counted again.
+
+    Args:
+        run: Its folder.
+        faults: Alarms for which it may roll back.
 
     Returns:
         Its images seen, 0 without one: then the run starts over.
     """
-    to = max((checkpoint.position.images_seen for checkpoint in _quiet(all_in(run))), default=0)
+    to = max((each.position.images_seen for each in _quiet(all_in(run), faults)), default=0)
     # The newest first: a kill in between leaves a run that comes to the same alarm again.
     for folder in reversed(_folders(run)):
         if _images_of(folder) > to:
@@ -233,8 +244,8 @@ def roll_back(run: Path) -> int:
     return to
 
 
-def _quiet(saved: Sequence[Checkpoint]) -> list[Checkpoint]:
-    return [checkpoint for checkpoint in saved if not checkpoint.position.alarms]
+def _quiet(saved: Sequence[Checkpoint], faults: Collection[str]) -> list[Checkpoint]:
+    return [each for each in saved if not each.position.alarms.keys() & set(faults)]
 
 
 def _rename(folder: Path, prefix: str) -> None:

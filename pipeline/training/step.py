@@ -12,6 +12,7 @@ from layers.resample import box_down, nearest_up
 from pipeline.config import Config
 from pipeline.schedule import Phase
 from pipeline.training.alarms.non_finite import Check, NonFinite, first_non_finite
+from pipeline.training.alarms.separation import with_separation
 from pipeline.training.average import decay_per_step, update_average
 from pipeline.training.lazy import is_due
 from pipeline.training.ordering import keep_order
@@ -150,6 +151,7 @@ class Step:
                 name: strategy.reduce(tf.distribute.ReduceOp.MEAN, value, axis=None)
                 for name, value in metrics.items()
             }
+            means = with_separation(means)
             return means, first_non_finite(means)
 
         return function

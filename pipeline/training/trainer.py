@@ -20,7 +20,7 @@ from pipeline.schedule import Phase, Progress, Schedule
 from pipeline.training import checkpoints
 from pipeline.training.alarms.diversity import Diversity
 from pipeline.training.alarms.non_finite import NonFinite
-from pipeline.training.alarms.watch import Alarm, RollBackError, Watch, act, non_finite
+from pipeline.training.alarms.watch import Alarm, RollBackError, Watch, act, faults_of, non_finite
 from pipeline.training.alarms.watchdog import Watchdog
 from pipeline.training.checkpoints import Damaged, Position, RollBack
 from pipeline.training.phase_models import PhaseModels
@@ -157,7 +157,7 @@ class Trainer:
                 except RollBackError as caught:
                     alarm, images_seen, before = caught.alarm, caught.images_seen, caught.roll_backs
                 # Here the models of the failed attempt are let go.
-                to = checkpoints.roll_back(self._run)
+                to = checkpoints.roll_back(self._run, faults_of(self._config.alarms))
                 roll_backs = (*before, RollBack(alarm.name, at=images_seen, to=to))
                 self._tell("rolled_back", roll_backs[-1])
                 self._state = self._new_state()
@@ -336,7 +336,7 @@ class Trainer:
                 found = NonFinite(name, position.images_seen)
                 self._fail(found, moment.progress.phase, position.roll_backs)
         checkpoint = checkpoints.save(self._run, variables, position, moment.metrics)
-        checkpoints.prune(self._run, self._config.run)
+        checkpoints.prune(self._run, self._config.run, faults_of(self._config.alarms))
         self._tell("saved", moment, checkpoint.folder)
 
     def _fail(self, found: NonFinite, phase: Phase, roll_backs: Sequence[RollBack]) -> None:

@@ -30,7 +30,6 @@ from pipeline.objectives.penalties import (
     penalties_of,
     squared_gradient,
 )
-from pipeline.objectives.replicas import mean_over_replicas
 from pipeline.schedule import Phase
 from pipeline.training.alarms.non_finite import squares
 from pipeline.training.phase_models import PhaseModels
@@ -157,13 +156,14 @@ class Updates:
         return {
             "real_score": tf.reduce_mean(reals),
             "fake_score": tf.reduce_mean(fakes),
+            "real_square": tf.reduce_mean(tf.square(reals)),
+            "fake_square": tf.reduce_mean(tf.square(fakes)),
             **norms,
             **metrics,
             **other_metrics,
             "critic_loss": tf.reduce_mean(losses),
             "critic_gradients": squares(gradients),
             "critic_gradient_norm": norm,
-            "separation": separation(reals, fakes),
         }
 
     def pay_penalties(self, batch: CriticBatch) -> Metrics:
@@ -320,21 +320,6 @@ class Updates:
         norm = tf.linalg.global_norm(whole)
         optimizer.apply([gradient * (most / tf.maximum(norm, most)) for gradient in gradients])
         return norm
-
-
-def separation(reals: Any, fakes: Any) -> Any:
-    """`(r̄ - f̄) / σ`: deviations of a kind's scores that lie between the means of both kinds.
-
-    σ is the deviation of scores from the mean of their kind, over both kinds and all replicas.
-
-    Args:
-        reals: Scores `(batch, 1)`.
-        fakes: Scores `(batch, 1)`.
-    """
-    means = mean_over_replicas(reals), mean_over_replicas(fakes)
-    square = tf.square(reals - means[0]) + tf.square(fakes - means[1])
-    # Scores that are all equal are as far apart as a number can say, or not at all.
-    return (means[0] - means[1]) / (tf.sqrt(mean_over_replicas(square) / 2.0) + 1e-12)
 
 
 def clip_weights(variables: Iterable[Any], bound: float) -> None:

@@ -256,10 +256,8 @@ def test_a_run_that_rolls_back_and_is_killed_ends_as_one_that_was_not_killed(hou
     ]
     assert_same_run(killed, whole)
     entries = entries_of(whole)
-    assert [
-        entry.get("roll_backs", 0) for entry in entries if entry["images_seen"] in (56, 64)
-    ] == [
-        0.0,
+    assert [entry.get("roll_backs") for entry in entries if entry["images_seen"] in (56, 64)] == [
+        None,
         1.0,
     ]
 
@@ -335,3 +333,26 @@ def test_a_run_goes_back_to_the_checkpoint_before_a_damaged_one_and_says_so(hous
         f"aside: going on from {before.position.images_seen} images\n"
     ) in life["log"]
     assert_same_run(harmed, whole)
+
+
+@pytest.mark.slow
+def test_a_run_that_an_alarm_stopped_goes_on_once_it_only_warns(house: House) -> None:
+    faulty = {**SMALL, "objective.penalty_weight": 1e6}
+    stops = {**faulty, "alarms.exploding_gradients": "stop"}
+    whole = house.plan("whole", faulty)
+    stopped = house.plan("stopped", stops)
+    house.plan("stopped", stops)
+    house.plan("stopped", faulty)
+    told = house.live()
+    assert statuses(told) == [0, 3, 3, 0]
+    for life in told[1:3]:
+        [line] = [line for line in life["log"].splitlines() if line.startswith("growgan: ")]
+        assert line.startswith("growgan: alarm exploding_gradients: `critic_gradient_norm` must be")
+        assert line.endswith(
+            ", after 24 images. The run is stopped; its last good checkpoint is kept"
+        )
+    assert_same_run(stopped, whole)
+    alarms = [entry for entry in entries_of(whole) if "alarm" in entry]
+    assert [(e["images_seen"], e["alarm"], e["state"]) for e in alarms] == [
+        (24, "exploding_gradients", "begun")
+    ]

@@ -24,6 +24,11 @@ TIMED = ("throughput", "starvation")
 """Alarms that follow from the machine; no checkpoint knows of them."""
 
 
+def faults_of(settings: AlarmsConfig) -> list[str]:
+    """Alarms for which a run rolls back, of those that a checkpoint knows of."""
+    return [name for name in REPEATABLE if getattr(settings, name) == "roll_back"]
+
+
 @dataclass(frozen=True)
 class Alarm:
     """An alarm that has begun or ended.

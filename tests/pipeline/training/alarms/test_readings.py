@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import numpy as np
 import pytest
-import tensorflow as tf
 
 from pipeline.config import AlarmsConfig
 from pipeline.training.alarms.readings import Reading, of_diversity, of_entry, of_times
-from pipeline.training.updates import separation
 
 SETTINGS = AlarmsConfig()
 HEALTHY = {
@@ -87,14 +82,3 @@ def test_a_reading_states_the_rule_and_what_came() -> None:
     assert str(of_diversity(0.031234, SETTINGS)) == (
         "`diversity` must be at least 0.4. Received: 0.03123"
     )
-
-
-def test_separation_is_that_of_the_scores() -> None:
-    random = np.random.default_rng(0)
-    reals, fakes = random.normal(3.0, 2.0, (64, 1)), random.normal(-1.0, 1.0, (64, 1))
-    expected = (reals.mean() - fakes.mean()) / np.sqrt((reals.var() + fakes.var()) / 2)
-    got: Any = separation(*(tf.constant(scores, tf.float32) for scores in (reals, fakes)))
-    assert float(got) == pytest.approx(expected, rel=1e-5)
-    equal = tf.ones((4, 1))
-    assert float(separation(equal, equal)) == 0.0
-    assert float(separation(equal, -equal)) > 1e9

@@ -153,27 +153,41 @@ BREWING = {"collapse": Streak(standing=False, against=1)}
 STANDING = {"collapse": Streak(standing=True)}
 
 
-def test_the_newest_quiet_checkpoint_is_kept_and_gone_back_to(tmp_path: Path) -> None:
+def images_of(run: Path) -> list[int]:
+    return [each.position.images_seen for each in checkpoints.all_in(run)]
+
+
+def test_the_newest_checkpoint_from_before_the_fault_is_kept_and_gone_back_to(
+    tmp_path: Path,
+) -> None:
     for images, alarms in ((8, {}), (16, {}), (24, BREWING), (32, STANDING), (40, STANDING)):
         save(tmp_path, images, alarms)
-        checkpoints.prune(tmp_path, RunConfig(keep_checkpoints=2))
+        checkpoints.prune(tmp_path, RunConfig(keep_checkpoints=2), ["collapse"])
     saved = checkpoints.all_in(tmp_path)
-    assert [each.position.images_seen for each in saved] == [16, 32, 40]
     assert [dict(each.position.alarms) for each in saved] == [{}, STANDING, STANDING]
-    assert checkpoints.roll_back(tmp_path) == 16
-    assert [each.position.images_seen for each in checkpoints.all_in(tmp_path)] == [16]
+    assert images_of(tmp_path) == [16, 32, 40]
+    assert checkpoints.roll_back(tmp_path, ["collapse", "saturation"]) == 16
+    assert images_of(tmp_path) == [16]
     assert sorted(path.name for path in (tmp_path / "checkpoints").iterdir()) == [
         "images-000000016",
         "rolled-back-images-000000032",
         "rolled-back-images-000000040",
     ]
     save(tmp_path, 40, STANDING)
-    assert checkpoints.roll_back(tmp_path) == 16  # again: those of the last time give way
+    assert checkpoints.roll_back(tmp_path, ["collapse"]) == 16  # those of the last time give way
 
 
-def test_without_a_quiet_checkpoint_the_run_begins_anew(tmp_path: Path) -> None:
+def test_an_alarm_that_only_warns_does_not_lead_further_back(tmp_path: Path) -> None:
+    for images in (8, 16, 24):
+        save(tmp_path, images, STANDING)
+        checkpoints.prune(tmp_path, RunConfig(keep_checkpoints=1), ["saturation"])
+    assert checkpoints.roll_back(tmp_path, ["saturation"]) == 24
+    assert images_of(tmp_path) == [24]
+
+
+def test_without_a_checkpoint_from_before_the_fault_the_run_begins_anew(tmp_path: Path) -> None:
     save(tmp_path, 8, BREWING)
-    assert checkpoints.roll_back(tmp_path) == 0
+    assert checkpoints.roll_back(tmp_path, ["collapse"]) == 0
     assert checkpoints.all_in(tmp_path) == []
 
 
