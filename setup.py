@@ -65,6 +65,7 @@ setup(
         "pipeline.networks",
         "pipeline.objectives",
         "pipeline.training",
+        "pipeline.training.alarms",
     ],
     package_data={"pipeline": ["presets/*.yaml", "orchestration/deploy/*"]},
     install_requires=RUNTIME,

@@ -15,7 +15,8 @@ from pipeline.training.trainer import Listener
 if TYPE_CHECKING:
     from pipeline.config import Config
     from pipeline.schedule import Phase
-    from pipeline.training.checkpoints import Damaged
+    from pipeline.training.alarms.watch import Alarm
+    from pipeline.training.checkpoints import Damaged, RollBack
     from pipeline.training.trainer import Moment
 
 
@@ -84,6 +85,22 @@ class TrainingDisplay(Listener):
         """Say so, where there is no bar."""
         if not self._console.is_terminal:
             self._say(f"checkpoint {folder}")
+
+    def alarmed(self, alarm: Alarm, images_seen: int, phase: Phase) -> None:
+        """Say so, once when it begins and once when it ends."""
+        self._say(f"{alarm}, after {images_seen} images")
+
+    def starved(self, seconds: float, *, stop: bool) -> None:
+        """Say so while it lasts."""
+        if not stop:
+            self._say(f"alarm starvation: no batch has come for {seconds:.0f} s; still waiting")
+
+    def rolled_back(self, roll_back: RollBack) -> None:
+        """Say where to, and why."""
+        self._say(
+            f"rolled back for alarm {roll_back.alarm}, from {roll_back.at} images to "
+            f"{roll_back.to}: going on with other draws and a lower learning rate"
+        )
 
     def _say(self, text: str) -> None:
         self._console.print(text, highlight=False, soft_wrap=True)

@@ -1,8 +1,12 @@
-"""The error that a person can mend: one line that states the rule and what came."""
+"""The errors that a person can mend: one line that states the rule and what came."""
 
 
 class UserError(Exception):
     """Bad input, configuration or surroundings; the command line prints it and exits with 2."""
+
+
+class AlarmError(Exception):
+    """A fault of the training itself; the command line prints it and exits with 3."""
 
 
 class WorkerGone(Exception):

@@ -119,7 +119,7 @@ def differences(before: Config, after: Config) -> list[str]:
     return [
         f"{key}: {flat_before[key]} → {flat_after[key]}"
         for key in flat_before
-        if key not in free and flat_before[key] != flat_after[key]
+        if not key.startswith("alarms.") and key not in free and flat_before[key] != flat_after[key]
     ]
 
 

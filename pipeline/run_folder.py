@@ -6,9 +6,9 @@ import fcntl
 import hashlib
 import json
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     import keras
 
     from pipeline.data.records import RecordSet
-    from pipeline.training.checkpoints import Checkpoint
+    from pipeline.training.checkpoints import Checkpoint, RollBack
 
 Resume: TypeAlias = Literal["never", "auto", "must"]
 """Whether a run that is there goes on: not at all, yes, or yes and it has to be there."""
@@ -222,18 +222,19 @@ class RunFolder:
         )
         return model
 
-    def export_lineage(self, images_seen: int) -> dict[str, Any]:
+    def export_lineage(self, images_seen: int, roll_backs: Sequence[RollBack]) -> dict[str, Any]:
         """What is written beside a SavedModel: the run's lineage and the moment of the export."""
         kept = ("growgan", "code", "packages", "config_hash", "data")
         manifest = self.manifest()
         return {name: manifest[name] for name in kept} | {
             "images_seen": images_seen,
+            "roll_backs": [asdict(each) for each in roll_backs],
             "exported": _now(),
         }
 
 
 def _lineage(config: Config, records: RecordSet) -> dict[str, Any]:
-    text = config.model_dump_json(exclude={"run": set(HOW), "data": {"records"}})
+    text = config.model_dump_json(exclude={"run": set(HOW), "data": {"records"}, "alarms": True})
     return {
         "growgan": metadata.version("growgan"),
         "code": _commit(),

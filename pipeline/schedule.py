@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import accumulate
 from typing import TypeAlias, TypeVar
@@ -70,6 +70,12 @@ class Schedule:
     def resolutions(self) -> tuple[int, ...]:
         """Every resolution trained, ascending."""
         return tuple(sorted({phase.resolution for phase in self.phases}))
+
+    def with_rate(self, factor: float) -> Schedule:
+        """The same phases, with so many times their learning rate."""
+        return Schedule(
+            tuple(replace(p, learning_rate=p.learning_rate * factor) for p in self.phases)
+        )
 
     def at(self, images_seen: int) -> Progress:
         """The phase and alpha of the step that starts after `images_seen` images.

@@ -11,7 +11,7 @@ import sys
 import typer
 
 from pipeline.cli import configurations, data_check, data_prepare, data_service, models, train
-from pipeline.cli.interruption import WORKER_GONE_STATUS
+from pipeline.cli.interruption import ALARM_STATUS, WORKER_GONE_STATUS
 
 app = typer.Typer(
     name="growgan",
@@ -31,10 +31,14 @@ app.add_typer(data, name="data")
 
 
 def main() -> None:
-    """Run the command line; a user's mistake is one line on stderr and exit status 2."""
+    """Run the command line.
+
+    A user's mistake is one line on stderr and exit status 2; an alarm that stops a run is one and
+    exit status 3.
+    """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
-    from pipeline.errors import UserError, WorkerGone
+    from pipeline.errors import AlarmError, UserError, WorkerGone
 
     status = 2
     try:
@@ -45,6 +49,8 @@ def main() -> None:
             sys.exit(2)
     except UserError as error:
         message = str(error)
+    except AlarmError as error:
+        message, status = str(error), ALARM_STATUS
     except OSError as error:  # A full disk, or a place that cannot be read or written.
         message = f"a file could not be read or written: {error}"
     except WorkerGone as error:

@@ -1,4 +1,4 @@
-"""Ctrl-C, SIGTERM and the time limit: how a run is told to stop, and the exit status it gives."""
+"""Ctrl-C, SIGTERM, the time limit, alarms: how a run is told to stop, and its exit status."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from typing import Any
 
 from pipeline.errors import UserError
 
+ALARM_STATUS = 3
+"""An alarm has stopped the run."""
 TIME_LIMIT_STATUS = 75
 """`EX_TEMPFAIL` of sysexits.h: come again."""
 WORKER_GONE_STATUS = 69

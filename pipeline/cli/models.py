@@ -48,9 +48,10 @@ def export(
 
     folder = RunFolder(run)
     checkpoint = folder.newest_checkpoint()
-    images_seen = checkpoint.position.images_seen
+    position = checkpoint.position
+    lineage = folder.export_lineage(position.images_seen, position.roll_backs)
     model = folder.average(checkpoint)
     _, height, width, _ = model.output_shape
     base = out or folder.savedmodels / f"{height}x{width}"
-    written = export_model(model, base, images_seen, lineage=folder.export_lineage(images_seen))
+    written = export_model(model, base, position.images_seen, lineage=lineage)
     terminal().print(f"SavedModel: {written}", highlight=False, soft_wrap=True)

@@ -188,6 +188,7 @@ def _train(
     stop: Callable[[], bool],
 ) -> int:
     """Train to the end or until told to stop; the images seen by then."""
+    from pipeline.cli.starvation import LeavesIfStarved
     from pipeline.console import TrainingDisplay
     from pipeline.training.monitors import (
         JsonLines,
@@ -205,6 +206,10 @@ def _train(
         name = str(folder.relative_to(run.path))
         run.add_to_manifest(exports=[*(e for e in exports if e != name), name])
 
+    def withdrawn(folder: Path) -> None:
+        name = str(folder.relative_to(run.path))
+        run.add_to_manifest(exports=[e for e in run.manifest()["exports"] if e != name])
+
     with TrainingDisplay(console, settings) as display:
         listeners = [
             display,
@@ -213,9 +218,11 @@ def _train(
             TensorBoard(run.tensorboard, settings, records, samples),
             StageExports(
                 run.savedmodels,
-                lambda moment: run.export_lineage(moment.images_seen),
+                lambda moment: run.export_lineage(moment.images_seen, moment.roll_backs),
                 exported,
+                withdrawn,
             ),
+            LeavesIfStarved(),
             *watchers,
         ]
         position = Trainer(settings, records, run.path, listeners, strategy).train(stop)

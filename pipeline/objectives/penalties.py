@@ -34,19 +34,19 @@ def squared_gradient(critic: Critic, images: Any) -> Any:
     return tf.reduce_sum(tf.square(gradient), axis=[1, 2, 3])
 
 
-def _norm(square: Any, scale: float) -> Any:
-    """The norm; 1e-12 under the root keeps its gradient finite where it is zero."""
+def norm_of(square: Any, scale: float = 1.0) -> Any:
+    """`‖∇D(x)‖`, of its square; 1e-12 under the root keeps its gradient finite where it is zero."""
     return scale * tf.sqrt(square + 1e-12)
 
 
 def two_sided(square: Any, scale: float = 1.0) -> Any:
     """`(‖∇D(x)‖ - 1)²`, of `‖∇D(x)‖²`. Source: arXiv:1704.00028, equation 3."""
-    return tf.square(_norm(square, scale) - 1.0)
+    return tf.square(norm_of(square, scale) - 1.0)
 
 
 def one_sided(square: Any, scale: float = 1.0) -> Any:
     """`max(0, ‖∇D(x)‖ - 1)²`, of `‖∇D(x)‖²`. Source: arXiv:1709.08894 (WGAN-LP)."""
-    return tf.square(tf.nn.relu(_norm(square, scale) - 1.0))
+    return tf.square(tf.nn.relu(norm_of(square, scale) - 1.0))
 
 
 def zero_centred(square: Any, scale: float = 1.0) -> Any:

@@ -7,8 +7,8 @@ import json
 import math
 import os
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,14 +16,31 @@ import tensorflow as tf
 
 from pipeline.config import RunConfig
 from pipeline.errors import UserError
+from pipeline.training.alarms.streaks import Streak
 from savedmodels import atomic
 
 FOLDER = "checkpoints"
 _PREFIX = "images-"
 _DAMAGED = "damaged-"
+_ROLLED_BACK = "rolled-back-"
 _STATE = "state.json"
 _MANIFEST = "manifest.json"
 _VARIABLES = "variables"
+
+
+@dataclass(frozen=True)
+class RollBack:
+    """A return to an earlier checkpoint, after which a run goes on differently.
+
+    Args:
+        alarm: For which.
+        at: Images seen when it was raised.
+        to: Images seen at the checkpoint, 0 for the start.
+    """
+
+    alarm: str
+    at: int
+    to: int
 
 
 @dataclass(frozen=True)
@@ -34,11 +51,22 @@ class Position:
         images_seen: The run's clock.
         phase: Index of the phase whose variables are saved.
         seconds: Time spent training so far, over all restarts.
+        roll_backs: All before, in order: draws and learning rates follow from their number.
+        alarms: Those that stand or may be about to.
     """
 
     images_seen: int
     phase: int
     seconds: float
+    roll_backs: tuple[RollBack, ...] = ()
+    alarms: Mapping[str, Streak] = field(default_factory=dict)
+
+    @classmethod
+    def of_state(cls, state: Mapping[str, Any]) -> Position:
+        """The position that `dataclasses.asdict` made this of."""
+        roll_backs = tuple(RollBack(**each) for each in state.get("roll_backs", ()))
+        alarms = {name: Streak(**each) for name, each in state.get("alarms", {}).items()}
+        return cls(**{**state, "roll_backs": roll_backs, "alarms": alarms})
 
 
 @dataclass(frozen=True)
@@ -110,14 +138,19 @@ def save(
     return Checkpoint(folder, position, metrics)
 
 
-def prune(run: Path, settings: RunConfig) -> None:
+def prune(run: Path, settings: RunConfig, faults: Collection[str] = ()) -> None:
     """Remove the checkpoints that the configuration does not keep.
+
+    Args:
+        run: Its folder.
+        settings: What is kept.
+        faults: Alarms for which the run may roll back.
 
     Raises:
         UserError: if one cannot be removed.
     """
     saved = all_in(run)
-    kept = {checkpoint.folder for checkpoint in kept_of(saved, settings)}
+    kept = {checkpoint.folder for checkpoint in kept_of(saved, settings, faults)}
     for checkpoint in saved:
         if checkpoint.folder not in kept:
             try:
@@ -128,13 +161,16 @@ def prune(run: Path, settings: RunConfig) -> None:
                 ) from error
 
 
-def kept_of(saved: Sequence[Checkpoint], settings: RunConfig) -> list[Checkpoint]:
+def kept_of(
+    saved: Sequence[Checkpoint], settings: RunConfig, faults: Collection[str] = ()
+) -> list[Checkpoint]:
     """The checkpoints that are kept, of some in ascending order.
 
-    They are the newest `keep_checkpoints`; the first of every `keep_every_images`; and the one
-    whose metric `keep_best` is the least, or the greatest, the older of two that are equal.
+    They are the newest `keep_checkpoints`; the newest that a roll back may go to; the first of
+    every `keep_every_images`; and the one whose metric `keep_best` is the least, or the greatest,
+    the older of two that are equal.
     """
-    kept = list(saved[-settings.keep_checkpoints :])
+    kept = [*saved[-settings.keep_checkpoints :], *_quiet(saved, faults)[-1:]]
     if settings.keep_every_images is not None:
         firsts: dict[int, Checkpoint] = {}
         for checkpoint in saved:
@@ -185,20 +221,50 @@ def newest(run: Path) -> tuple[Checkpoint | None, list[Damaged]]:
 
 def put_aside(damaged: Damaged) -> None:
     """Rename a damaged checkpoint to `damaged-…`: kept to be looked at, and never counted again."""
-    target = damaged.folder.with_name(_DAMAGED + damaged.folder.name)
+    _rename(damaged.folder, _DAMAGED)
+
+
+def roll_back(run: Path, faults: Collection[str]) -> int:
+    """Go back to the newest checkpoint from before these alarms stood or may have been about to.
+
+    Newer ones are renamed to `rolled-back-…`: kept to be looked at, and never counted again.
+
+    Args:
+        run: Its folder.
+        faults: Alarms for which it may roll back.
+
+    Returns:
+        Its images seen, 0 without one: then the run starts over.
+    """
+    to = max((each.position.images_seen for each in _quiet(all_in(run), faults)), default=0)
+    # The newest first: a kill in between leaves a run that comes to the same alarm again.
+    for folder in reversed(_folders(run)):
+        if _images_of(folder) > to:
+            _rename(folder, _ROLLED_BACK)
+    return to
+
+
+def _quiet(saved: Sequence[Checkpoint], faults: Collection[str]) -> list[Checkpoint]:
+    return [each for each in saved if not each.position.alarms.keys() & set(faults)]
+
+
+def _rename(folder: Path, prefix: str) -> None:
+    target = folder.with_name(prefix + folder.name)
     if target.exists():
         atomic.remove_folder(target)
-    os.rename(damaged.folder, target)
+    os.rename(folder, target)
     atomic.sync(target.parent)
 
 
 def _folders(run: Path) -> list[Path]:
     # By number: from a thousand million images on, names are not in the order of their numbers.
-    named = re.compile(rf"{_PREFIX}(\d+)")
-    folders = [
-        (match, path) for path in (run / FOLDER).glob("*") if (match := named.fullmatch(path.name))
-    ]
-    return [path for _, path in sorted(folders, key=lambda each: int(each[0][1]))]
+    named = re.compile(rf"{_PREFIX}\d+")
+    folders = [path for path in (run / FOLDER).glob("*") if named.fullmatch(path.name)]
+    return sorted(folders, key=_images_of)
+
+
+def _images_of(folder: Path) -> int:
+    return int(folder.name.removeprefix(_PREFIX))
 
 
 def _read(folder: Path, *, verify: bool = False) -> Checkpoint | Damaged:
@@ -210,7 +276,7 @@ def _read(folder: Path, *, verify: bool = False) -> Checkpoint | Damaged:
                     return Damaged(folder, f"{name} is not what was written")
         state = json.loads((folder / _STATE).read_text())
         metrics = state.pop("metrics")
-        return Checkpoint(folder, Position(**state), metrics)
+        return Checkpoint(folder, Position.of_state(state), metrics)
     except OSError as error:
         return Damaged(folder, f"{Path(error.filename or folder).name}: {error.strerror}")
     except (ValueError, LookupError, TypeError, AttributeError):

@@ -12,6 +12,8 @@ from pipeline.training.loss_scale import LossScale
 from pipeline.training.replicas import share_of
 
 Metrics: TypeAlias = dict[str, Any]
+"""What came of an update, in the order in which it is computed: scalars, which are logged, and
+vectors, of which only whether they are finite is looked at."""
 Batch = TypeVar("Batch")
 Losses: TypeAlias = tuple[Any, Metrics]
 """A loss a sample, or one for all, and what is logged of it."""
@@ -67,15 +69,19 @@ class Descender:
             batch: Of this replica.
             parts: Number of micro-batches.
         """
-        names: list[str] = []
+        shapes: dict[str, Any] = {}
 
         def add(number: Any, total: list[Any], means: Any) -> tuple[Any, ...]:
             descent = self.of(lambda: losses(part_of(batch, number, parts)))
-            names[:] = descent.metrics  # Known once this is traced.
+            # Known once this is traced.
+            shapes.update({name: value.shape for name, value in descent.metrics.items()})
+            values = [
+                tf.reshape(value, [-1]) for value in (descent.loss, *descent.metrics.values())
+            ]
             return (
                 number + 1,
                 [one + other for one, other in zip(total, descent.gradients, strict=True)],
-                means.write(number, tf.stack([descent.loss, *descent.metrics.values()])),
+                means.write(number, tf.concat([tf.reshape(v, [-1]) for v in values], axis=0)),
             )
 
         start = (
@@ -86,9 +92,16 @@ class Descender:
         _, total, means = tf.while_loop(
             lambda number, *_: number < parts, add, start, parallel_iterations=1
         )
-        loss, *metrics = tf.unstack(tf.reduce_mean(means.stack(), axis=0), num=1 + len(names))
-        gradients = [gradient / parts for gradient in total]
-        return Descent(loss, gradients, dict(zip(names, metrics, strict=True)))
+        sizes = [1, *(shape.num_elements() for shape in shapes.values())]
+        loss, *metrics = tf.split(tf.reduce_mean(means.stack(), axis=0), sizes)
+        return Descent(
+            tf.squeeze(loss),
+            [gradient / parts for gradient in total],
+            {
+                name: tf.reshape(values, shape)
+                for (name, shape), values in zip(shapes.items(), metrics, strict=True)
+            },
+        )
 
 
 def sum_of(one: Descent, other: Descent) -> Descent:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,9 @@ from pipeline.config import Config
 from pipeline.data.dataset import dataset_for
 from pipeline.data.records import RecordSet
 from pipeline.grids import tile, write_png
-from pipeline.training.checkpoints import Damaged
+from pipeline.schedule import Phase
+from pipeline.training.alarms.watch import Alarm
+from pipeline.training.checkpoints import Damaged, RollBack
 from pipeline.training.trainer import Listener, Moment
 from savedmodels import atomic
 from savedmodels.export import export
@@ -37,7 +40,9 @@ def scalars_of(moment: Moment) -> dict[str, float]:
         "resolution": float(moment.progress.phase.resolution),
         "learning_rate": moment.progress.phase.learning_rate,
         "images_per_second": moment.images_per_second,
+        "data_wait": moment.data_wait,
         "seconds": moment.seconds,
+        **({"roll_backs": float(len(moment.roll_backs))} if moment.roll_backs else {}),
     }
 
 
@@ -60,11 +65,22 @@ class JsonLines(Listener):
 
     def logged(self, moment: Moment) -> None:
         """Append a line."""
-        entry = {
+        entry: dict[str, Any] = {
             "images_seen": moment.images_seen,
             "phase": moment.progress.phase.name,
             **scalars_of(moment),
         }
+        if moment.roll_backs:
+            entry["rolled_back"] = asdict(moment.roll_backs[-1])
+        self._append(entry)
+
+    def alarmed(self, alarm: Alarm, images_seen: int, phase: Phase) -> None:
+        """Append a line that has an `alarm`, and no metrics."""
+        told = {"alarm": alarm.name, **asdict(alarm)}
+        del told["name"]
+        self._append({"images_seen": images_seen, "phase": phase.name, **told})
+
+    def _append(self, entry: Mapping[str, Any]) -> None:
         with self._path.open("a") as file:
             file.write(json.dumps(entry) + "\n")
 
@@ -120,6 +136,12 @@ class SampleSheets(Listener):
         path = self._folder / f"images-{moment.images_seen:09d}.png"
         write_png(path, self._samples.sheet(moment))
 
+    def rolled_back(self, roll_back: RollBack) -> None:
+        """Remove the sheets of images that will not be the same."""
+        for sheet in self._folder.glob("images-*.png"):
+            if int(sheet.stem.removeprefix("images-")) > roll_back.to:
+                sheet.unlink()
+
 
 class TensorBoard(Listener):
     """Event files: every number, grids of fixed latents and of reals, the configuration as text.
@@ -143,6 +165,8 @@ class TensorBoard(Listener):
 
     def started(self, images_seen: int, damaged: Sequence[Damaged]) -> None:
         """Cut off the points that will be written again, and begin a file."""
+        if self._writer is not None:
+            self._writer.close()
         for file in self._folder.glob("*tfevents*"):
             _cut_events(file, images_seen)
         self._writer = tf.summary.create_file_writer(str(self._folder))
@@ -180,7 +204,15 @@ class TensorBoard(Listener):
                 self._new_phase = None
             for name, value in scalars_of(moment).items():
                 tf.summary.scalar(name, value)
+            for name, standing in moment.alarms.items():
+                tf.summary.scalar(f"alarms/{name}", float(standing))
         # Now, as a kill after the next checkpoint would take it from the part that is gone on from.
+        self._writer.flush()
+
+    def alarmed(self, alarm: Alarm, images_seen: int, phase: Phase) -> None:
+        """Write the line that tells of it."""
+        with self._writer.as_default(step=images_seen):
+            tf.summary.text("alarms", str(alarm))
         self._writer.flush()
 
     def sampled(self, moment: Moment) -> None:
@@ -211,6 +243,7 @@ class StageExports(Listener):
         folder: Gets `<resolution>x<resolution>/<images seen>`.
         lineage: Called at each export for what to write beside it.
         exported: Called with each finished folder.
+        withdrawn: Called with each folder that is removed.
     """
 
     def __init__(
@@ -218,10 +251,12 @@ class StageExports(Listener):
         folder: Path,
         lineage: Callable[[Moment], Mapping[str, Any]],
         exported: Callable[[Path], None],
+        withdrawn: Callable[[Path], None],
     ) -> None:
         self._folder = folder
         self._lineage = lineage
         self._exported = exported
+        self._withdrawn = withdrawn
 
     def stage_ended(self, moment: Moment) -> None:
         """Export the average."""
@@ -229,3 +264,10 @@ class StageExports(Listener):
         base = self._folder / f"{size}x{size}"
         average = moment.models.average
         self._exported(export(average, base, moment.images_seen, lineage=self._lineage(moment)))
+
+    def rolled_back(self, roll_back: RollBack) -> None:
+        """Remove the exports of what will not be the same."""
+        for folder in self._folder.glob("*/*"):
+            if folder.name.isdigit() and int(folder.name) > roll_back.to:
+                self._withdrawn(folder)
+                atomic.remove_folder(folder)

@@ -65,7 +65,8 @@ class Profile(Listener):
 
     def started(self, images_seen: int, damaged: Sequence[Damaged]) -> None:
         """Begin to trace, if the first step is wanted."""
-        self._begin_step()
+        if self._step is None:  # A run that rolls back starts in the middle of a trace.
+            self._begin_step()
 
     def stepped(self) -> None:
         """End the trace of a step, and begin that of the next."""

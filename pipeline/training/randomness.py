@@ -24,7 +24,9 @@ class Purpose(IntEnum):
     PATH_NOISE = 8
 
 
-def key(seed: int, purpose: Purpose, images_seen: Any, *, repeat: int = 0) -> Any:
+def key(
+    seed: int, purpose: Purpose, images_seen: Any, *, repeat: int = 0, roll_backs: int = 0
+) -> Any:
     """The seed pair, int32 `(2,)`, of one draw for the whole batch of one step.
 
     The draw does not depend on the number of replicas: each draws for the global batch and takes
@@ -36,9 +38,12 @@ def key(seed: int, purpose: Purpose, images_seen: Any, *, repeat: int = 0) -> An
         images_seen: The clock.
         repeat: Which of several such draws at that clock. The first keeps the key that it has
             alone.
+        roll_backs: How often the run went back: then it draws other numbers than before.
     """
     fold = tf.random.experimental.stateless_fold_in
     pair = tf.constant([seed, int(purpose)], tf.int32)
     # The zero was the number of the replica; without it runs would draw other numbers than before.
     pair = fold(fold(pair, images_seen), tf.constant(0, tf.int64))
+    if roll_backs:  # Negative, which no repeat is.
+        pair = fold(pair, tf.constant(-roll_backs, tf.int64))
     return fold(pair, tf.constant(repeat, tf.int64)) if repeat else pair

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import keras
 import tensorflow as tf
 
 from layers.resample import box_down, nearest_up
 from pipeline.config import Config
 from pipeline.schedule import Phase
+from pipeline.training.alarms.non_finite import Check, NonFinite, first_non_finite, levels
+from pipeline.training.alarms.separation import with_separation
 from pipeline.training.average import decay_per_step, update_average
 from pipeline.training.batches import CriticBatch, GeneratorBatch, PathBatch
 from pipeline.training.descent import Metrics
@@ -42,6 +45,7 @@ class Step:
         models: Of the phase.
         strategy: Under which they were made.
         known: Metrics of the step before, when a phase goes on.
+        roll_backs: How often the run went back.
     """
 
     def __init__(
@@ -51,6 +55,7 @@ class Step:
         models: PhaseModels,
         strategy: tf.distribute.Strategy,
         known: Mapping[str, float] | None = None,
+        roll_backs: int = 0,
     ) -> None:
         keep_order()
         replicas = strategy.num_replicas_in_sync
@@ -63,6 +68,13 @@ class Step:
         self._batch = phase.batch_size // replicas
         self._images = phase.batch_size * config.objective.critic_steps
         self._metrics: Metrics = dict(known or {})
+        self._roll_backs = roll_backs
+        self._gradients = {
+            "critic_gradients": _weights(models.discriminator),
+            "generator_gradients": _weights(models.generator),
+        }
+        self._checks: list[Check] = []
+        self._earlier_checks: list[Check] = []
 
         def compiled(replica_function: Callable[..., Metrics], *, last: bool = False) -> Any:
             return tf.function(
@@ -91,40 +103,59 @@ class Step:
         """
         objective, updates = self._config.objective, self._updates
         weight = tf.constant(alpha, tf.float32)
+        self._earlier_checks, self._checks = self._checks, []
+
+        def take(function: Any, batch: Any, clock: Any) -> None:
+            values, first = function(batch, clock, weight)
+            ended = images_seen + self._images
+            self._checks.append(Check(values, self._gradients, first, ended))
+            self._metrics |= {name: v for name, v in values.items() if v.shape.rank == 0}
+
         for number, batch in enumerate(batches):
             seen = images_seen + number * self._phase.batch_size
             clock = tf.constant(seen, tf.int64)
             if updates.lazy_penalties and is_due(
                 seen // self._phase.batch_size, objective.penalty_every
             ):
-                self._metrics |= self._penalties(batch, clock, weight)
+                take(self._penalties, batch, clock)
             if number + 1 < len(batches):
-                self._critic(batch, clock, weight)
+                take(self._critic, batch, clock)
         if updates.lazy_path_length:
             first = images_seen // self._images * objective.generator_steps
             for repeat, path_length in self._path_length.items():
                 if is_due(first + repeat, objective.path_length_every):
-                    self._metrics |= path_length(batch, clock, weight)
-        self._metrics |= self.finish(batch, clock, weight)
+                    take(path_length, batch, clock)
+        take(self.finish, batch, clock)
         return dict(self._metrics)
+
+    def non_finite(self, *, wait: bool) -> NonFinite | None:
+        """The first tensor that was not finite in the step before the last.
+
+        Args:
+            wait: Whether the last step is looked at too, for which the device has to be waited for.
+        """
+        checks = [*self._earlier_checks, *(self._checks if wait else ())]
+        return next(filter(None, (check.found() for check in checks)), None)
 
     def _on_replicas(
         self, replica_function: Callable[..., Metrics], *, last: bool
-    ) -> Callable[[Any, Any, Any], Metrics]:
-        """The function run on every replica, and the means of its metrics."""
+    ) -> Callable[[Any, Any, Any], tuple[Metrics, Any]]:
+        """The function run on every replica, its means, and which is the first not to be finite."""
         models, strategy = self._models, self._strategy
         decay = decay_per_step(self._config.optimizer, self._images)
 
-        def function(batch: Any, images_seen: Any, alpha: Any) -> Metrics:
+        def function(batch: Any, images_seen: Any, alpha: Any) -> tuple[Metrics, Any]:
             for variable in models.alphas:
                 variable.assign(alpha)
             metrics = strategy.run(replica_function, args=(batch, images_seen, alpha))
             if last:
                 update_average(strategy, models.average, models.generator, decay)
-            return {
+            means = {
                 name: strategy.reduce(tf.distribute.ReduceOp.MEAN, value, axis=None)
                 for name, value in metrics.items()
             }
+            means = with_separation(means)
+            return means, first_non_finite(means)
 
         return function
 
@@ -135,23 +166,21 @@ class Step:
         return metrics
 
     def _update_critic(self, batch: Any, images_seen: Any, alpha: Any) -> Metrics:
-        return self._updates.update_critic(
-            self._critic_batch(
-                batch, images_seen, alpha, Purpose.CRITIC_LATENTS, Purpose.PENALTY_MIX
-            )
+        critic_batch = self._critic_batch(
+            batch, images_seen, alpha, Purpose.CRITIC_LATENTS, Purpose.PENALTY_MIX
         )
+        return {"reals": levels(critic_batch.reals)} | self._updates.update_critic(critic_batch)
 
     def _pay_penalties(self, batch: Any, images_seen: Any, alpha: Any) -> Metrics:
-        return self._updates.pay_penalties(
-            self._critic_batch(
-                batch,
-                images_seen,
-                alpha,
-                Purpose.LAZY_FAKES,
-                Purpose.LAZY_MIX,
-                fakes=any(penalty.needs_fakes for penalty in self._updates.penalties),
-            )
+        critic_batch = self._critic_batch(
+            batch,
+            images_seen,
+            alpha,
+            Purpose.LAZY_FAKES,
+            Purpose.LAZY_MIX,
+            fakes=any(penalty.needs_fakes for penalty in self._updates.penalties),
         )
+        return {"reals": levels(critic_batch.reals)} | self._updates.pay_penalties(critic_batch)
 
     def _update_generator(self, batch: Any, images_seen: Any, alpha: Any, repeat: int) -> Metrics:
         updates, path_batch = self._updates, None
@@ -223,10 +252,21 @@ class Step:
     ) -> Any:
         """This replica's share, of that shape, of what is drawn for all of them."""
         replicas = self._strategy.num_replicas_in_sync
-        pair = key(self._config.run.seed, purpose, images_seen, repeat=repeat)
+        pair = key(
+            self._config.run.seed,
+            purpose,
+            images_seen,
+            repeat=repeat,
+            roll_backs=self._roll_backs,
+        )
         everyone = sampler((shape[0] * replicas, *shape[1:]), pair)
         replica = tf.distribute.get_replica_context().replica_id_in_sync_group
         return share_of(everyone, place_of(replica, replicas, self._readers), replicas)
+
+
+def _weights(model: keras.Model) -> list[str]:
+    """Names of the trained weights."""
+    return [weight.path for weight in model.trainable_variables]
 
 
 def scaled(images: Any) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -20,7 +19,11 @@ from pipeline.errors import UserError
 from pipeline.loading import WHERE
 from pipeline.schedule import Phase, Progress, Schedule
 from pipeline.training import checkpoints
-from pipeline.training.checkpoints import Damaged, Position
+from pipeline.training.alarms.diversity import Diversity
+from pipeline.training.alarms.non_finite import NonFinite
+from pipeline.training.alarms.watch import Alarm, RollBackError, Watch, act, faults_of, non_finite
+from pipeline.training.alarms.watchdog import Watchdog
+from pipeline.training.checkpoints import Damaged, Position, RollBack
 from pipeline.training.descent import Metrics
 from pipeline.training.phase_models import PhaseModels
 from pipeline.training.replicas import in_order_of_replicas, make_strategy
@@ -39,7 +42,10 @@ class Moment:
         models: Of that phase.
         metrics: Of the last step; empty before the first.
         images_per_second: Since the last entry, without the time that listeners took.
+        data_wait: Share of that time that was spent waiting for batches.
         seconds: Spent training so far, over all restarts.
+        alarms: Whether each alarm that is watched stands.
+        roll_backs: How the run went back, in order.
     """
 
     images_seen: int
@@ -47,7 +53,10 @@ class Moment:
     models: PhaseModels
     metrics: dict[str, float]
     images_per_second: float
+    data_wait: float
     seconds: float
+    alarms: Mapping[str, bool]
+    roll_backs: Sequence[RollBack]
 
 
 class Listener:
@@ -82,6 +91,19 @@ class Listener:
     def saved(self, moment: Moment, folder: Path) -> None:
         """A checkpoint has been written."""
 
+    def alarmed(self, alarm: Alarm, images_seen: int, phase: Phase) -> None:
+        """An alarm has begun or ended."""
+
+    def starved(self, seconds: float, *, stop: bool) -> None:
+        """No batch has come for so long, and the run still waits.
+
+        Called on another thread. With `stop` the run is to end, and cannot by itself: whoever owns
+        the process has to end it.
+        """
+
+    def rolled_back(self, roll_back: RollBack) -> None:
+        """The run goes back; what came after the checkpoint will come again, and not the same."""
+
 
 class Trainer:
     """Trains a run from its newest checkpoint, or from the start, to the end of its schedule.
@@ -115,11 +137,15 @@ class Trainer:
             "configuration and data",
             config.model_dump_json(exclude={"data": set(WHERE)}) + records.data_hash,
         )
-        self._state = TrainingState(
-            config,
-            label_size=len(records.classes) if config.data.labels else 0,
-            strategy=self._strategy,
-        )
+        self._state = self._new_state()
+        self._diversity = None
+        if config.alarms.collapse != "ignore":
+            self._diversity = Diversity(config, records)
+        self._watchdog = Watchdog(config.alarms, partial(self._tell, "starved"))
+
+    def _new_state(self) -> TrainingState:
+        labels = len(self._records.classes) if self._config.data.labels else 0
+        return TrainingState(self._config, label_size=labels, strategy=self._strategy)
 
     def train(self, stop: Callable[[], bool] = lambda: False) -> Position:
         """Train until the schedule ends or `stop()` is true after a step; then save.
@@ -127,33 +153,56 @@ class Trainer:
         `stop()` is called before a phase and after each step, and must be the same in all workers.
 
         Raises:
-            UserError: if a loss, gradient or weight is not finite, or a checkpoint cannot be
-                written; the last good checkpoint stays. If every checkpoint is damaged, or
+            AlarmError: if an alarm stops the run; the last good checkpoint stays.
+            UserError: if a checkpoint cannot be written, every checkpoint is damaged, or
                 `run.keep_best` is no metric.
         """
-        position, models, metrics, damaged = self._resume()
+        roll_backs: tuple[RollBack, ...] = ()
+        with self._watchdog:
+            while True:
+                try:
+                    return self._train(self._resume(roll_backs), stop)
+                except RollBackError as caught:
+                    alarm, images_seen, before = caught.alarm, caught.images_seen, caught.roll_backs
+                # Here the models of the failed attempt are let go.
+                with self._workers.chief_first():  # The others find it done.
+                    to = checkpoints.roll_back(self._run, faults_of(self._config.alarms))
+                roll_backs = (*before, RollBack(alarm.name, at=images_seen, to=to))
+                self._tell("rolled_back", roll_backs[-1])
+                self._state = self._new_state()
+
+    def _train(self, start: _Start, stop: Callable[[], bool]) -> Position:
+        position, models, metrics = start.position, start.models, start.metrics
         clock = _Clock(position.seconds)
+        watch = Watch(self._config, position.alarms)
         if position.images_seen < self._schedule.total_images:
-            self._tell("started", position.images_seen, damaged)
+            self._tell("started", position.images_seen, start.damaged)
         while position.images_seen < self._schedule.total_images and not stop():
             progress = self._schedule.at(position.images_seen)
             if models is None or progress.index != position.phase:
                 models = self._state.models_for(progress.phase)
                 position, metrics = replace(position, phase=progress.index), {}
-            position = self._train_phase(models, position, metrics, clock, stop)
+            position = self._train_phase(models, position, metrics, clock, watch, stop)
         return position
 
-    def _resume(self) -> tuple[Position, PhaseModels | None, Mapping[str, float], list[Damaged]]:
+    def _resume(self, roll_backs: tuple[RollBack, ...]) -> _Start:
+        """The newest checkpoint or the beginning, after these roll backs or those it knows of."""
         with self._workers.chief_first():
             saved, damaged = checkpoints.newest(self._run)
             for each in damaged:
                 checkpoints.put_aside(each)
         self._workers.require_same("run folder", "" if saved is None else saved.folder.name)
+        position = saved.position if saved else Position(0, 0, 0.0)
+        position = replace(position, roll_backs=roll_backs or position.roll_backs)
+        factor = self._config.alarms.roll_back_rate ** len(position.roll_backs)
+        self._schedule = self._config.schedule.build().with_rate(factor)
         if saved is None:
-            return Position(0, 0, 0.0), None, {}, damaged
-        models = self._state.models_for(self._schedule.phases[saved.position.phase])
-        saved.restore(variables_of(models))
-        return saved.position, models, saved.metrics, damaged
+            return _Start(position, None, {}, damaged)
+        models = self._state.models_for(self._schedule.phases[position.phase])
+        variables = variables_of(models)
+        # Learning rates follow from the schedule and the roll backs.
+        saved.restore({n: v for n, v in variables.items() if not n.endswith("/learning_rate")})
+        return _Start(position, models, saved.metrics, damaged)
 
     def _train_phase(
         self,
@@ -161,26 +210,40 @@ class Trainer:
         position: Position,
         known: Mapping[str, float],
         clock: _Clock,
+        watch: Watch,
         stop: Callable[[], bool],
     ) -> Position:
         run, phase = self._config.run, self._schedule.phases[position.phase]
         clock.stop_rate()
-        step = Step(self._config, phase, models, self._strategy, known)
+        watch.phase_started()
+        roll_backs = position.roll_backs
+        step = Step(self._config, phase, models, self._strategy, known, len(roll_backs))
         repeats = self._config.objective.critic_steps
         images_per_step = phase.batch_size * repeats
         batches = iter(self._batches(phase, position.images_seen))
         images_seen = position.images_seen
         progress = self._schedule.at(images_seen)
         metrics: Metrics = {}
+        measured: Metrics = {}
 
         def moment() -> Moment:
-            values = {name: float(value) for name, value in metrics.items()}
-            return Moment(images_seen, progress, models, values, clock.rate(), clock.seconds())
+            return Moment(
+                images_seen,
+                progress,
+                models,
+                {name: float(value) for name, value in metrics.items()},
+                clock.rate(),
+                clock.data_wait(),
+                clock.seconds(),
+                watch.standing,
+                roll_backs,
+            )
 
         self._tell("phase_started", moment())
         while True:
-            taken = [self._next(batches) for _ in range(repeats)]
-            metrics = step(taken, images_seen, progress.alpha)
+            with self._watchdog.waiting(), clock.waiting():
+                taken = [self._next(batches) for _ in range(repeats)]
+            metrics = step(taken, images_seen, progress.alpha) | measured
             if not self._knows_metrics:
                 self._require_known(run.keep_best, metrics)
             images_seen += images_per_step
@@ -191,19 +254,39 @@ class Trainer:
             phase_ended = done or following.index != position.phase
             leaving = phase_ended or stop()
             due = partial(_crossed, images_seen - images_per_step, images_seen)
+            # Not where a run is stopped: it leaves the entries of one that never was.
+            logging = due(run.log_images) or phase_ended
+            sampling = due(run.sample_images) or phase_ended
+            saving = due(run.checkpoint_images) or leaving
             with clock.paused():
-                if due(run.log_images) or due(run.checkpoint_images) or leaving:
-                    _require_finite(metrics, images_seen)
-                # Not where a run is stopped: it leaves the entries of one that never was.
-                if due(run.log_images) or phase_ended:
+                found = step.non_finite(wait=logging or sampling or saving)
+                if found is not None:
+                    self._fail(found, phase, roll_backs)
+                news: list[Alarm] = []
+                if sampling and self._diversity is not None:
+                    measured["diversity"] = self._diversity(models, progress)
+                    metrics |= measured
+                    news += watch.measured(measured["diversity"])
+                if logging:
+                    now = moment()
+                    times = now.images_per_second, now.data_wait, clock.longest_wait()
+                    news += watch.logged(now.metrics, *times)
                     self._tell("logged", moment())
                     clock.restart_rate()
-                if due(run.sample_images) or phase_ended:
+                for alarm in news:
+                    self._tell("alarmed", alarm, images_seen, phase)
+                act(watch.bad, images_seen, roll_backs, self._config.alarms.most_roll_backs)
+                if sampling:
                     self._tell("sampled", moment())
                 if done or following.phase.resolution != phase.resolution:
                     self._tell("stage_ended", moment())
-                if due(run.checkpoint_images) or leaving:
-                    position = Position(images_seen, position.phase, clock.seconds())
+                if saving:
+                    position = replace(
+                        position,
+                        images_seen=images_seen,
+                        seconds=clock.seconds(),
+                        alarms=watch.streaks,
+                    )
                     self._save(models, position, moment())
             if leaving:
                 return position
@@ -270,41 +353,52 @@ class Trainer:
         variables = variables_of(models)
         for name, value in variables.items():
             if value.dtype.is_floating and not bool(tf.reduce_all(tf.math.is_finite(value))):
-                raise UserError(_NOT_FINITE.format(name, position.images_seen))
+                found = NonFinite(name, position.images_seen)
+                self._fail(found, moment.progress.phase, position.roll_backs)
         with self._workers.chief_first():
             if self._workers.chief:
                 checkpoint = checkpoints.save(self._run, variables, position, moment.metrics)
-                checkpoints.prune(self._run, self._config.run)
+                checkpoints.prune(self._run, self._config.run, faults_of(self._config.alarms))
                 self._tell("saved", moment, checkpoint.folder)
 
-    def _tell(self, event: str, *details: Any) -> None:
+    def _fail(self, found: NonFinite, phase: Phase, roll_backs: Sequence[RollBack]) -> None:
+        settings = self._config.alarms
+        alarm = non_finite(found.tensor, settings)
+        self._tell("alarmed", alarm, found.images_seen, phase)
+        act([alarm], found.images_seen, roll_backs, settings.most_roll_backs)
+
+    def _tell(self, event: str, *details: Any, **named: Any) -> None:
         for listener in self._listeners:
-            getattr(listener, event)(*details)
-
-
-_NOT_FINITE = (
-    "training must stay finite: `{}` is not, after {} images. The last good checkpoint is kept; "
-    "start a new run with a lower `schedule.learning_rate` or another `run.seed`"
-)
+            getattr(listener, event)(*details, **named)
 
 
 def _crossed(before: int, after: int, every: int) -> bool:
     return before // every != after // every
 
 
-def _require_finite(metrics: Metrics, images_seen: int) -> None:
-    for name, value in metrics.items():
-        if not math.isfinite(float(value)):
-            raise UserError(_NOT_FINITE.format(name, images_seen))
+@dataclass(frozen=True)
+class _Start:
+    """From where a run goes on: its models are None at the beginning."""
+
+    position: Position
+    models: PhaseModels | None
+    metrics: Mapping[str, float]
+    damaged: Sequence[Damaged]
 
 
 class _Clock:
-    """Seconds of training, and the rate of steps apart from tracing and from what listeners do."""
+    """Seconds of training, and the rate of steps apart from tracing and from what listeners do.
+
+    And how much of that time the loop waited for batches.
+    """
 
     def __init__(self, seconds: float) -> None:
         self._origin = time.monotonic() - seconds
-        self._pauses = 0.0
         self._started: float | None = None
+        self._pause: float | None = None
+        self._pauses = 0.0
+        self._waits = 0.0
+        self._longest_wait = 0.0
         self._images = 0
 
     def seconds(self) -> float:
@@ -317,19 +411,37 @@ class _Clock:
             self._images += images
 
     def stop_rate(self) -> None:
-        self._started = None
+        self._started, self._images = None, 0
 
     def restart_rate(self) -> None:
         self._started, self._images, self._pauses = time.monotonic(), 0, 0.0
+        self._waits = self._longest_wait = 0.0
 
     def rate(self) -> float:
-        if self._started is None or not self._images:
-            return 0.0
-        return self._images / (time.monotonic() - self._started - self._pauses)
+        return self._images / self._seconds_of_steps() if self._images else 0.0
+
+    def data_wait(self) -> float:
+        return self._waits / self._seconds_of_steps() if self._images else 0.0
+
+    def longest_wait(self) -> float:
+        return self._longest_wait
+
+    def _seconds_of_steps(self) -> float:
+        assert self._started is not None
+        return (self._pause or time.monotonic()) - self._started - self._pauses
 
     @contextmanager
     def paused(self) -> Iterator[None]:
-        start = time.monotonic()
+        self._pause = time.monotonic()
         yield
         # A rate that was started anew in between counts from then on.
-        self._pauses += time.monotonic() - max(start, self._started or start)
+        self._pauses += time.monotonic() - max(self._pause, self._started or 0.0)
+        self._pause = None
+
+    @contextmanager
+    def waiting(self) -> Iterator[None]:
+        start = time.monotonic()
+        yield
+        waited = time.monotonic() - start
+        self._waits += waited
+        self._longest_wait = max(self._longest_wait, waited)

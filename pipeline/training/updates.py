@@ -24,8 +24,14 @@ from pipeline.objectives.path_length import (
     path_length_penalty,
     path_lengths,
 )
-from pipeline.objectives.penalties import GradientPenalty, penalties_of, squared_gradient
+from pipeline.objectives.penalties import (
+    GradientPenalty,
+    norm_of,
+    penalties_of,
+    squared_gradient,
+)
 from pipeline.schedule import Phase
+from pipeline.training.alarms.non_finite import levels, squares
 from pipeline.training.batches import CriticBatch, GeneratorBatch, PathBatch
 from pipeline.training.descent import (
     Descender,
@@ -100,8 +106,10 @@ class Updates:
         """One update of the discriminator on its lazy gradient penalties alone."""
 
         def losses(batch: CriticBatch, _: Sequence[Term]) -> Losses:
-            values, metrics = _sum(0.0, self._gradient_terms(batch, self._fakes(batch)))
-            return values * float(self.config.objective.penalty_every), metrics
+            fakes = self._fakes(batch)
+            looked_at: Metrics = {} if fakes is None else {"fakes": levels(fakes)}
+            values, metrics = _sum(0.0, self._gradient_terms(batch, fakes, looked_at))
+            return values * float(self.config.objective.penalty_every), {**looked_at, **metrics}
 
         descent = self._descent(self._critic, losses, batch)
         return self._apply_to_critic(descent.gradients, descent.metrics)
@@ -194,8 +202,9 @@ class Updates:
                 lambda: inconsistency(reals, self._scores(self._moved(batch))),
             ),
         ]
+        norms: Metrics = {}
         others: list[Term] = [
-            *(() if self.lazy_penalties else self._gradient_terms(batch, images)),
+            *(() if self.lazy_penalties else self._gradient_terms(batch, images, norms)),
             *terms,
             (
                 "critic_label_loss",
@@ -209,8 +218,12 @@ class Updates:
         losses, metrics = _sum((batch.tangent or self.loss.critic)(reals, fakes), of_scores)
         losses, other_metrics = _sum(tf.squeeze(losses, axis=1), others)
         return losses, {
+            "fakes": levels(images),
             "real_score": tf.reduce_mean(reals),
             "fake_score": tf.reduce_mean(fakes),
+            "real_square": tf.reduce_mean(tf.square(reals)),
+            "fake_square": tf.reduce_mean(tf.square(fakes)),
+            **norms,
             **metrics,
             **other_metrics,
         }
@@ -277,7 +290,8 @@ class Updates:
     def _moved(self, batch: CriticBatch) -> Any:
         return moved(batch.reals, batch.moves, mirror=self.config.data.mirror)
 
-    def _gradient_terms(self, batch: CriticBatch, fakes: Any) -> list[Term]:
+    def _gradient_terms(self, batch: CriticBatch, fakes: Any, norms: Metrics) -> list[Term]:
+        """The penalties; the mean norm of the gradient at mixed images is put into `norms`."""
         scale = 1.0
         if self.config.objective.penalty_size == "final":
             scale = self.phase.resolution / self.config.schedule.resolution
@@ -285,7 +299,10 @@ class Updates:
         def value(penalty: GradientPenalty) -> Callable[[], Any]:
             def of_batch() -> Any:
                 images = penalty.points(batch.reals, fakes, batch.mix_weights)
-                return penalty.measure(self._squared_gradient(images), scale)
+                square = self._squared_gradient(images)
+                if penalty.name == "penalty":
+                    norms["penalty_norm"] = tf.reduce_mean(norm_of(square, scale))
+                return penalty.measure(square, scale)
 
             return of_batch
 
@@ -373,13 +390,15 @@ class Updates:
         metrics: Metrics,
     ) -> Metrics:
         """Update with gradients that sum to the whole over replicas; metrics with their norm."""
+        factor = None if scale is None else scale.factor
+        if factor is not None:
+            gradients = [gradient / factor for gradient in gradients]
+        metrics = metrics | {f"{network}_gradients": squares(gradients)}
+        gradients, norm = self._clipped(gradients)
+        metrics |= {f"{network}_gradient_norm": norm}
         if scale is None:
-            gradients, norm = self._clipped(gradients)
             optimizer.apply(gradients)
-            return metrics | {f"{network}_gradient_norm": norm}
-        factor = scale.factor
-        gradients, norm = self._clipped([gradient / factor for gradient in gradients])
-        metrics = metrics | {f"{network}_gradient_norm": norm}
+            return metrics
         metrics = scale.apply(optimizer, gradients, norm, metrics)
         return metrics | {f"{network}_loss_scale": factor}
 

@@ -80,7 +80,7 @@ def train(out: Path, *more: str) -> subprocess.Popen[str]:
 def metrics(run: Path) -> list[str]:
     """The lines of a run's metrics, without what depends on the time."""
     lines = (run / "metrics.jsonl").read_text().splitlines()
-    return [line.partition(', "images_per_second"')[0] for line in lines]
+    return [line.partition(', "images_per_second"')[0] for line in lines if '"alarm"' not in line]
 
 
 @pytest.mark.slow
@@ -112,3 +112,35 @@ def test_a_server_that_begins_anew_is_told_and_so_is_one_that_is_not_there(tmp_p
     assert said.count("\n") == 1
     with train(tmp_path / "run", *options, "--resume", "auto") as refused:
         assert "each of `data.servers` must be running" in refused.communicate()[1]
+
+
+@pytest.mark.slow
+def test_a_server_that_stays_away_is_an_alarm_and_ends_a_run_that_is_to_stop(
+    tmp_path: Path,
+) -> None:
+    where = address()
+    options = (
+        "--set", f"data.servers=[{where}]", "--set", "schedule.hold_images={4: 64, 8: 40000}",
+        "--set", "alarms.starvation=stop", "--set", "alarms.starvation_seconds=3",
+    )  # fmt: skip
+    with serve(where, signal.SIGKILL):
+        run = train(tmp_path / "run", *options)
+        assert run.stdout is not None
+        while not run.stdout.readline().startswith("hold_8x8: 256/"):
+            assert run.poll() is None
+    with run:
+        said = run.communicate(timeout=120)[1]
+    assert run.returncode == 3
+    # What follows is joblib's, of the worker processes that this process leaves behind.
+    line = said.splitlines()[0]
+    assert line.startswith("growgan: alarm starvation: no batch has come for ")
+    assert line.endswith("The run is stopped; its last good checkpoint is kept")
+    with serve(where, signal.SIGTERM):
+        going_on = train(tmp_path / "run", *options, "--resume", "auto")
+        assert going_on.stdout is not None
+        while not going_on.stdout.readline().startswith("hold_8x8: 320/"):
+            assert going_on.poll() is None
+        with going_on:
+            going_on.terminate()
+            going_on.communicate()
+    assert going_on.returncode == 143

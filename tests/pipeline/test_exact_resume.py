@@ -20,7 +20,7 @@ from pipeline.training import checkpoints
 
 LIVES = Path(__file__).with_name("lives.py")
 ROOT = Path(__file__).parents[2]
-TIMES = ("seconds", "images_per_second")
+TIMES = ("seconds", "images_per_second", "data_wait")
 COMMON = {
     "network.fmap_max": 8,
     "network.latent_size": 8,
@@ -28,6 +28,9 @@ COMMON = {
     "run.log_images": 8,
     "run.sample_images": 32,
     "run.checkpoint_images": 16,
+    # What depends on the time is not the same again.
+    "alarms.throughput": "ignore",
+    "alarms.starvation": "ignore",
 }
 SMALL = {
     **COMMON,
@@ -245,6 +248,41 @@ def test_a_run_killed_at_random_through_growth_ends_as_one_that_was_not(
 
 
 @pytest.mark.slow
+def test_a_run_that_rolls_back_and_is_killed_ends_as_one_that_was_not_killed(house: House) -> None:
+    """Of 8 px on it learns much too quickly, and reasonably once it has rolled back."""
+    settings = {
+        **GROWING,
+        "schedule.learning_rate": "{4: 0.001, 8: 1.0e+30}",
+        "alarms.non_finite": "roll_back",
+        "alarms.roll_back_rate": "1.0e-33",
+    }
+    whole = house.plan("whole", settings)
+    chance = random.Random("roll back")
+    killed = house.plan("killed", settings, kill(text="rolled back for alarm non_finite"))
+    house.plan("killed", settings, kill(chance.uniform(0.0, 0.03), images=80))
+    house.plan("killed", settings, kill(writing=96))
+    house.plan("killed", settings, kill(chance.uniform(0.0, 0.03), images=200))
+    house.plan("killed", settings)
+    told = house.live()
+    assert statuses(told) == [0, -9, -9, -9, -9, 0]
+    # The first life after the roll back had no checkpoint since, so it came to it again.
+    assert ["rolled back" in life["log"] for life in told] == [
+        True,
+        True,
+        True,
+        False,
+        False,
+        False,
+    ]
+    assert_same_run(killed, whole)
+    entries = entries_of(whole)
+    assert [entry.get("roll_backs") for entry in entries if entry["images_seen"] in (56, 64)] == [
+        None,
+        1.0,
+    ]
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("extra", [MIRRORED, WORKERS], ids=["replicas", "workers"])
 def test_a_run_goes_on_with_another_number_of_replicas(house: House, extra: dict[str, Any]) -> None:
     """The same global batch and draws: what differs is the order in which sums are taken."""
@@ -343,3 +381,27 @@ def test_a_run_goes_back_to_the_checkpoint_before_a_damaged_one_and_says_so(hous
         f"aside: going on from {before.position.images_seen} images\n"
     ) in life["log"]
     assert_same_run(harmed, whole)
+
+
+@pytest.mark.slow
+def test_a_run_that_an_alarm_stopped_goes_on_once_it_only_warns(house: House) -> None:
+    faulty = {**SMALL, "objective.penalty_weight": 1e6}
+    stops = {**faulty, "alarms.exploding_gradients": "stop"}
+    whole = house.plan("whole", faulty)
+    stopped = house.plan("stopped", stops)
+    house.plan("stopped", stops)
+    house.plan("stopped", faulty)
+    told = house.live()
+    assert statuses(told) == [0, 3, 3, 0]
+    for life in told[1:3]:
+        [line] = [line for line in life["log"].splitlines() if line.startswith("growgan: ")]
+        assert line.startswith("growgan: alarm exploding_gradients: `critic_gradient_norm` must be")
+        assert line.endswith(
+            ", after 24 images. The run is stopped; its last good checkpoint is kept"
+        )
+    assert_same_run(stopped, whole)
+    first = next(entry for entry in entries_of(whole) if "alarm" in entry)
+    assert (first["images_seen"], first["alarm"], first["state"], first["action"]) == (
+        *(24, "exploding_gradients"),
+        *("begun", "warn"),
+    )

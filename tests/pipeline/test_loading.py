@@ -101,6 +101,24 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
         load(str(tmp_path / "none.yaml"))
 
 
+def test_alarms_may_change_when_a_run_goes_on() -> None:
+    before = load("quickstart")
+    after = load("quickstart", ["alarms.collapse=roll_back", "alarms.patience=1"])
+    assert before != after
+    assert differences(before, after) == []
+
+
+@pytest.mark.parametrize("alarm", ["throughput", "starvation"])
+def test_what_depends_on_the_machine_is_not_rolled_back(alarm: str) -> None:
+    with pytest.raises(UserError, match=rf"`alarms.{alarm}` must be .*Received: roll_back$"):
+        load("quickstart", [f"alarms.{alarm}=roll_back"])
+
+
+def test_what_is_not_finite_cannot_be_ignored() -> None:
+    with pytest.raises(UserError, match=r"`alarms.non_finite` must be .*Received: ignore$"):
+        load("quickstart", ["alarms.non_finite=ignore"])
+
+
 def test_differences_name_only_what_changes_the_result() -> None:
     before = config_from(MINIMAL, origin="a")
     after = config_from(

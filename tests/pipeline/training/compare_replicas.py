@@ -94,10 +94,11 @@ def after_updates(config: Config, strategy: tf.distribute.Strategy) -> tuple[Any
 
     @tf.function
     def step() -> dict[str, Any]:
-        return {
+        means = {
             name: strategy.reduce("MEAN", value, axis=None)
             for name, value in strategy.run(replica, args=inputs).items()
         }
+        return {name: value for name, value in means.items() if value.shape.rank == 0}
 
     before = [*models.generator.get_weights(), *models.discriminator.get_weights()]
     for _ in range(UPDATES):

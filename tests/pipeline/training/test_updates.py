@@ -52,12 +52,12 @@ def test_a_step_moves_every_weight_and_logs_every_regulariser(
         "weight_clip": {"drift"},
         "lazy": {"r1", "r2", "path_length"},
         "everything": {
-            *("penalty", "r1", "consistency", "path_length"),
+            *("penalty", "penalty_norm", "r1", "consistency", "path_length"),
             *("critic_overlap", "generator_overlap", "drift"),
         },
     }[name]
     always = {"critic_loss", "generator_loss", "real_score", "fake_score"}
-    always |= {"critic_gradient_norm", "generator_gradient_norm"}
+    always |= {"critic_gradient_norm", "generator_gradient_norm", "separation"}
     if labels:
         always |= {"critic_label_loss", "generator_label_loss"}
     assert set(metrics) == expected | always

@@ -1,0 +1,1 @@
+"""Alarms: what is measured while a run trains, when it is a fault, and what is done about it."""

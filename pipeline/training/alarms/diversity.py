@@ -1,0 +1,102 @@
+"""How different images are from each other: that of fakes as a share of that of reals."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import tensorflow as tf
+
+from layers.resample import box_down
+from pipeline.config import Config
+from pipeline.data.dataset import images_of
+from pipeline.data.records import RecordSet
+from pipeline.schedule import Progress
+from pipeline.training.phase_models import PhaseModels
+from pipeline.training.step import fade_reals, scaled
+from savedmodels.signatures import latents_of_seeds
+
+IMAGES = 64
+SHIFTS = (1, 2, 3, 4)
+"""Image i is compared with the images i + s, around the circle: 256 pairs."""
+LARGEST = 64
+"""Pixels; larger images are averaged down to it: a collapse is seen at any size."""
+WINDOW = 11
+SCALE_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
+
+
+def diversity(images: Any) -> float:
+    """`1 - mean MS-SSIM(xᵢ, xᵢ₊ₛ)`: 0 if all images are equal, about 1 if they share nothing.
+
+    MS-SSIM has a window of 11 pixels (deviation 1.5), or the whole image if that is smaller, and as
+    many of its five scales as leave room for the window; their weights are scaled to a sum of 1.
+
+    Args:
+        images: `(n, side, side, channels)`, about [-1, 1]; what lies outside is clipped.
+
+    Source: MS-SSIM, Wang et al. 2003; as a measure of diversity, arXiv:1610.09585, section 4.2,
+    which takes pairs of one class. Ours takes pairs of all.
+    """
+    images = tf.clip_by_value((images + 1.0) / 2.0, 0.0, 1.0)
+    side = images.shape[1]
+    if side > LARGEST:
+        images, side = box_down(images, side // LARGEST), LARGEST
+    scales = scales_of(side)
+    similar = [
+        tf.image.ssim_multiscale(
+            images,
+            tf.roll(images, shift, axis=0),
+            max_val=1.0,
+            power_factors=[
+                weight / sum(SCALE_WEIGHTS[:scales]) for weight in SCALE_WEIGHTS[:scales]
+            ],
+            filter_size=min(WINDOW, side),
+        )
+        for shift in SHIFTS
+    ]
+    return float(1.0 - tf.reduce_mean(similar))
+
+
+def scales_of(side: int) -> int:
+    """Scales of MS-SSIM for images of a side in pixels: halved as long as the window has room."""
+    scales = 1
+    while scales < len(SCALE_WEIGHTS) and side >= WINDOW * 2**scales:
+        scales += 1
+    return scales
+
+
+class Diversity:
+    """Diversity of fakes from fixed latents as a share of that of fixed reals.
+
+    Both follow from weights and data alone, so a run that goes on measures what it would have.
+
+    Args:
+        config: Of the run.
+        records: Whose first images are compared with: they are in random order.
+    """
+
+    def __init__(self, config: Config, records: RecordSet) -> None:
+        self._records = records
+        self._latents = latents_of_seeds(range(IMAGES), config.network.latent_size)
+        self._labels = None
+        if config.data.labels:
+            classes = len(records.classes)
+            self._labels = tf.one_hot(tf.range(IMAGES) % classes, classes)
+        self._reals: dict[int, Any] = {}
+
+    def __call__(self, models: PhaseModels, progress: Progress) -> float:
+        """The share, about 1 where fakes are as different as reals; 1 if all reals are equal."""
+        phase = progress.phase
+        inputs = self._latents if self._labels is None else [self._latents, self._labels]
+        reals = self._reals_of(phase.resolution)
+        if phase.fading:
+            reals = fade_reals(reals, progress.alpha)
+        of_reals = diversity(reals)
+        of_fakes = diversity(models.generator(inputs, training=False))
+        return of_fakes / of_reals if of_reals else 1.0
+
+    def _reals_of(self, resolution: int) -> Any:
+        if resolution not in self._reals:
+            samples = images_of(self._records, resolution).take(IMAGES)
+            images = tf.stack([sample["image"] for sample in samples])
+            self._reals = {resolution: scaled(images)}
+        return self._reals[resolution]

@@ -1,0 +1,200 @@
+"""From readings to alarms: what stands, what is new, and what has to be done about it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from pipeline.config import AlarmsConfig, Config
+from pipeline.errors import AlarmError
+from pipeline.training.alarms.readings import Reading, of_diversity, of_entry, of_times
+from pipeline.training.alarms.streaks import Streak
+from pipeline.training.checkpoints import RollBack
+
+REPEATABLE = (
+    "collapse",
+    "saturation",
+    "penalty_norm",
+    "exploding_gradients",
+    "vanishing_gradients",
+)
+"""Alarms that follow from the run alone: the same in every life and on every worker."""
+TIMED = ("throughput", "starvation")
+"""Alarms that follow from the machine; no checkpoint knows of them."""
+
+
+def faults_of(settings: AlarmsConfig) -> list[str]:
+    """Alarms for which a run rolls back, of those that a checkpoint knows of."""
+    return [name for name in REPEATABLE if getattr(settings, name) == "roll_back"]
+
+
+@dataclass(frozen=True)
+class Alarm:
+    """An alarm that has begun or ended.
+
+    Args:
+        name: As in the section `alarms`.
+        state: Which of the two.
+        action: What the configuration asks for.
+        quantity: What was measured, or the tensor that is not finite.
+        value: Of it, None for a tensor.
+        bound: For the value, None for a tensor.
+        text: The rule and what came.
+    """
+
+    name: str
+    state: Literal["begun", "ended"]
+    action: str
+    quantity: str
+    value: float | None
+    bound: float | None
+    text: str
+
+    def __str__(self) -> str:
+        """One line."""
+        return f"alarm {self.name}{' has ended' if self.state == 'ended' else ''}: {self.text}"
+
+
+class RollBackError(Exception):
+    """An alarm for which the run goes back to an earlier checkpoint.
+
+    Args:
+        alarm: Which.
+        images_seen: The run's clock.
+        roll_backs: All before.
+    """
+
+    def __init__(self, alarm: Alarm, images_seen: int, roll_backs: Sequence[RollBack]) -> None:
+        super().__init__(str(alarm))
+        self.alarm = alarm
+        self.images_seen = images_seen
+        self.roll_backs = tuple(roll_backs)
+
+
+class Watch:
+    """Follows the readings of a run.
+
+    Args:
+        config: Of the run.
+        streaks: Those of the checkpoint that the run goes on from.
+    """
+
+    def __init__(self, config: Config, streaks: Mapping[str, Streak]) -> None:
+        self._settings = config.alarms
+        self._penalty = config.objective.penalty
+        self._streaks = dict(streaks)
+        self._bad: dict[str, Alarm] = {}
+        self._rates: list[float] = []
+
+    @property
+    def streaks(self) -> dict[str, Streak]:
+        """What a checkpoint has to hold: of alarms that follow from the run alone."""
+        return {
+            name: self._streaks[name]
+            for name in REPEATABLE
+            if name in self._streaks and not self._streaks[name].quiet
+        }
+
+    @property
+    def standing(self) -> dict[str, bool]:
+        """Whether each alarm that is watched stands."""
+        return {
+            name: self._streaks.get(name, Streak()).standing
+            for name in (*REPEATABLE, *TIMED)
+            if self._action(name) != "ignore"
+        }
+
+    def phase_started(self) -> None:
+        """Forget how quick the phase before was."""
+        self._rates = []
+
+    def measured(self, diversity: float) -> list[Alarm]:
+        """Alarms that begin or end with a measurement of diversity."""
+        return self._follow([of_diversity(diversity, self._settings)])
+
+    def logged(
+        self, metrics: Mapping[str, float], rate: float, data_wait: float, longest_wait: float
+    ) -> list[Alarm]:
+        """Alarms that begin or end with an entry in the log.
+
+        Args:
+            metrics: Of its step.
+            rate: Images per second since the entry before, 0 if it is not known.
+            data_wait: Share of that time that was spent waiting for batches.
+            longest_wait: For one batch, in seconds.
+        """
+        settings = self._settings
+        timed = of_times(rate, self._rates, data_wait, longest_wait, settings)
+        if rate:
+            self._rates.append(rate)
+        return self._follow([*of_entry(metrics, settings, self._penalty), *timed])
+
+    @property
+    def bad(self) -> list[Alarm]:
+        """Alarms that stand, and whose newest reading is bad."""
+        return [alarm for name, alarm in self._bad.items() if self._streaks[name].standing]
+
+    def _action(self, name: str) -> str:
+        action: str = getattr(self._settings, name)
+        return action
+
+    def _follow(self, readings: Iterable[Reading]) -> list[Alarm]:
+        """Alarms that begin or end with these readings."""
+        news = []
+        for reading in readings:
+            name, action = reading.alarm, self._action(reading.alarm)
+            if action == "ignore":
+                self._streaks.pop(name, None)
+                continue
+            before = self._streaks.get(name, Streak())
+            patience = 1 if reading.at_once else self._settings.patience
+            after = self._streaks[name] = before.after(bad=reading.bad, patience=patience)
+            alarm = Alarm(
+                name,
+                "begun" if after.standing else "ended",
+                action,
+                reading.quantity,
+                reading.value,
+                reading.bound,
+                str(reading),
+            )
+            self._bad.pop(name, None)
+            if reading.bad:
+                self._bad[name] = alarm
+            if after.standing != before.standing:
+                news.append(alarm)
+        return news
+
+
+def non_finite(tensor: str, settings: AlarmsConfig) -> Alarm:
+    """The alarm of a tensor that is not finite."""
+    text = f"every tensor must be finite. Received: `{tensor}`, which is not"
+    return Alarm("non_finite", "begun", settings.non_finite, tensor, None, None, text)
+
+
+def act(
+    alarms: Sequence[Alarm], images_seen: int, roll_backs: Sequence[RollBack], most: int
+) -> None:
+    """Do what the actions of alarms ask for.
+
+    Args:
+        alarms: Those that stand.
+        images_seen: The run's clock.
+        roll_backs: All before.
+        most: Roll backs, after which the next one stops the run instead.
+
+    Raises:
+        AlarmError: if one of them stops the run.
+        RollBackError: if none does, and for one of them it goes back.
+    """
+    for alarm in alarms:
+        if alarm.action == "stop" or (alarm.action == "roll_back" and len(roll_backs) >= most):
+            after = f" and {len(roll_backs)} roll backs" if roll_backs else ""
+            raise AlarmError(
+                f"{alarm}, after {images_seen} images{after}. The run is stopped; its last good "
+                "checkpoint is kept"
+            )
+    for alarm in alarms:
+        if alarm.action == "roll_back":
+            raise RollBackError(alarm, images_seen, roll_backs)

@@ -1,0 +1,68 @@
+"""A thread that speaks up while the loop waits for a batch that does not come."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import TracebackType
+
+from pipeline.config import AlarmsConfig
+
+LOOKS = 10
+"""How often the thread looks in the time that may be waited."""
+LONGEST_PAUSE = 1.0
+
+
+class Watchdog:
+    """Calls `bark` once for each wait that is too long, while it lasts.
+
+    The loop cannot do so itself: it waits inside TensorFlow, where no signal reaches it.
+
+    Args:
+        settings: How long, and whether the run is to end then.
+        bark: Called on the thread with the seconds waited and `stop=`.
+    """
+
+    def __init__(self, settings: AlarmsConfig, bark: Callable[..., None]) -> None:
+        self._settings = settings
+        self._bark = bark
+        self._since: float | None = None
+        self._ended = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def __enter__(self) -> Watchdog:
+        if self._settings.starvation != "ignore":
+            self._ended.clear()
+            self._thread = threading.Thread(target=self._look, daemon=True)
+            self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._thread is not None:
+            self._ended.set()
+            self._thread.join()
+
+    @contextmanager
+    def waiting(self) -> Iterator[None]:
+        """The loop waits as long as this context lasts."""
+        self._since = time.monotonic()
+        try:
+            yield
+        finally:
+            self._since = None
+
+    def _look(self) -> None:
+        limit = self._settings.starvation_seconds
+        told: float | None = None
+        while not self._ended.wait(min(LONGEST_PAUSE, limit / LOOKS)):
+            since = self._since
+            if since is not None and since != told and time.monotonic() - since > limit:
+                told = since
+                self._bark(time.monotonic() - since, stop=self._settings.starvation == "stop")
