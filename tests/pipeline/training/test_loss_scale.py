@@ -75,6 +75,7 @@ def update_all(config: Config, made: Updates) -> dict[str, float]:
             **made.update_critic(critic_batch),
             **made.update_generator(generator_batch, paths),
         }.items()
+        if value.shape.rank == 0
     }
 
 
