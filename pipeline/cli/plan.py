@@ -19,23 +19,32 @@ SECONDS = 3.0
 COLUMNS = ("phase", "images", "steps", "G weights", "D weights", "memory", "time")
 
 
-def check_memory(config: Config) -> None:
+def check_memory(config: Config, sharing: int) -> None:
     """Refuse a run of which a phase does not fit.
 
+    Args:
+        config: Of the run, or of a worker's share of it.
+        sharing: Processes that share the memory that is free.
+
     Raises:
-        UserError: if so.
+        UserError: if one does not fit.
     """
-    free = _free(config)
-    require_fit(config, _plan(config, free), free)
+    free = _free(config, sharing)
+    require_fit(config, _label_size(config), _plan(config, free), free)
 
 
-def dry_run(console: Console, config: Config) -> None:
+def dry_run(console: Console, config: Config, sharing: int) -> None:
     """Tell what each phase takes, by real steps of the largest; nothing is written.
+
+    Args:
+        console: Where to.
+        config: Of the run, or of a worker's share of it.
+        sharing: Processes that share the memory that is free.
 
     Raises:
         UserError: if a phase does not fit.
     """
-    free = _free(config)
+    free = _free(config, sharing)
     _say(console, "making real steps of the largest phase")
     plan = _plan(config, free, seconds=SECONDS)
     _show(console, plan)
@@ -50,7 +59,7 @@ def dry_run(console: Console, config: Config) -> None:
         )
     if free < math.inf:
         _say(console, f"free: {free / GIB:.1f} GiB")
-    require_fit(config, plan, free)
+    require_fit(config, _label_size(config), plan, free)
 
 
 def _plan(config: Config, free: float, seconds: float | None = None) -> Plan:
@@ -58,11 +67,12 @@ def _plan(config: Config, free: float, seconds: float | None = None) -> Plan:
     return plan_of(config, _label_size(config), free=free, seconds=seconds, prepare=prepare)
 
 
-def _free(config: Config) -> float:
+def _free(config: Config, sharing: int) -> float:
     if config.run.memory_gib is not None:
         return config.run.memory_gib * GIB
-    found = free_memory()
-    return math.inf if found is None else found
+    # That of a TPU is not known here.
+    found = None if config.run.strategy == "tpu" else free_memory()
+    return math.inf if found is None else found / sharing
 
 
 def _label_size(config: Config) -> int:

@@ -108,15 +108,15 @@ def train(
         from pipeline.training.workers import Workers
 
         steps = None if profile is None else Steps.parse(profile)
-        own = settings
+        own, sharing = settings, 1
         if several:
-            count = workers or len(cluster_of(os.environ).addresses)
+            count, sharing = _workers_in_all_and_here(workers)
             own = share_of_worker(settings, count)
         if dry_run:
-            plan.dry_run(terminal(), own)
+            plan.dry_run(terminal(), own, sharing)
             return
         # Refused before anything is written, and before this process takes a GPU.
-        plan.check_memory(own)
+        plan.check_memory(own, sharing)
         make_logical_devices(settings.run)
         strategy = make_strategy(settings)
     together = Workers(strategy)
@@ -158,6 +158,13 @@ def train(
     _say(console, f"The run is finished: {images_seen} images.")
     if together.chief:
         _print_results(console, run)
+
+
+def _workers_in_all_and_here(started: int | None) -> tuple[int, int]:
+    if started is not None and not os.environ.get("TF_CONFIG"):
+        return started, started
+    cluster = cluster_of(os.environ)
+    return len(cluster.addresses), cluster.here
 
 
 def _say(console: Console, text: str) -> None:

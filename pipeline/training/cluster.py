@@ -29,6 +29,12 @@ class Cluster:
     addresses: tuple[str, ...]
     index: int
 
+    @property
+    def here(self) -> int:
+        """How many workers are on the machine of this one."""
+        hosts = [address.rpartition(":")[0] for address in self.addresses]
+        return hosts.count(hosts[self.index])
+
     def tf_config(self) -> str:
         """The value of TF_CONFIG that tells of it."""
         return json.dumps(

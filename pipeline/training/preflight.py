@@ -6,10 +6,13 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
+import tensorflow as tf
+
 from pipeline.config import Config
 from pipeline.errors import UserError
 from pipeline.schedule import Phase
 from pipeline.training.costs import memory, sizes_of, step_seconds
+from pipeline.training.descent import micro_batches
 from pipeline.training.trial import Trial, trial
 
 GIB = 2**30
@@ -114,30 +117,64 @@ def estimates(config: Config, label_size: int) -> list[PhasePlan]:
 
 
 def at_once(config: Config, phase: Phase) -> int:
-    """Images that are in the networks of a process together."""
-    return phase.batch_size
+    """Images that are together in the networks of a process, or of each GPU if it has some."""
+    share = _share(config, phase)
+    parts = micro_batches(share, config.run.micro_batch, config.network.stddev_group)
+    gpus = tf.config.list_physical_devices("GPU")
+    return share // parts * (1 if gpus else phase.batch_size // share)
 
 
-def require_fit(config: Config, plan: Plan, free: float) -> None:
+def _share(config: Config, phase: Phase) -> int:
+    """Images of a batch that a replica takes."""
+    gpus = len(tf.config.list_physical_devices("GPU"))
+    replicas = 1 if config.run.strategy == "one_device" else config.run.replicas or max(gpus, 1)
+    return phase.batch_size // replicas
+
+
+def require_fit(config: Config, label_size: int, plan: Plan, free: float) -> None:
     """Refuse a run of which a phase does not fit.
 
     Args:
         config: Of the run.
+        label_size: Number of classes, 0 without labels.
         plan: Its plan.
         free: Bytes that there are.
 
     Raises:
-        UserError: if one does not.
+        UserError: if one does not, with the largest micro-batch that would.
     """
     largest = plan.largest
     if largest.memory <= free:
         return
     taken = f"{largest.memory / GIB:.1f} GiB" if largest.memory < math.inf else "more"
+    fitting = _fitting_micro_batch(config, label_size, largest, free)
+    way = f"`run.micro_batch={fitting}` would fit" if fitting else "no `run.micro_batch` would fit"
     raise UserError(
         f"every phase must fit in the {free / GIB:.1f} GiB that are free, or that "
         f"`run.memory_gib` grants. Received: {largest.phase.name}, which takes {taken} with "
-        f"{at_once(config, largest.phase)} images at once"
+        f"{at_once(config, largest.phase)} images at once; {way}"
     )
+
+
+def _fitting_micro_batch(
+    config: Config, label_size: int, largest: PhasePlan, free: float
+) -> int | None:
+    """The largest that would, in proportion to what the phase takes as it is."""
+
+    def taken(config: Config) -> float:
+        phase = largest.phase
+        return memory(config, phase, label_size, at_once=at_once(config, phase))
+
+    known = largest.memory < math.inf
+    scale = largest.memory / taken(config) if known else max(1.0, free / taken(config))
+    share = _share(config, largest.phase)
+    groups = share // config.network.stddev_group
+    for parts in range(2, groups + 1):
+        run = config.run.model_copy(update={"micro_batch": share // parts})
+        fits = scale * taken(config.model_copy(update={"run": run})) <= free
+        if fits and groups % parts == 0:
+            return share // parts
+    return None
 
 
 def _in_proportion(plan: Plan, measured: Trial) -> list[PhasePlan]:

@@ -15,7 +15,7 @@ from pipeline.config import Config
 from pipeline.errors import UserError
 from pipeline.training import preflight
 from pipeline.training.costs import passes_of
-from pipeline.training.preflight import GIB, estimates, plan_of, require_fit
+from pipeline.training.preflight import GIB, at_once, estimates, plan_of, require_fit
 from pipeline.training.trial import Trial, trial
 
 Trials = list[tuple[str, float]]
@@ -106,9 +106,40 @@ def test_what_does_not_fit_is_refused_in_one_line(
 ) -> None:
     config = tiny()
     plan = plan_of(config, 0, free=math.inf, seconds=1.0)
-    require_fit(config, plan, 3 * GIB)
-    with pytest.raises(UserError, match=r"fit in the 2\.0 GiB .* fade_8x8, .* 3\.0 GiB with 8"):
-        require_fit(config, plan, 2 * GIB)
+    require_fit(config, 0, plan, 3 * GIB)
+    with pytest.raises(
+        UserError,
+        match=r"fit in the 2\.0 GiB .* fade_8x8, .* 3\.0 GiB with 8 images at once; "
+        r"no `run\.micro_batch` would fit$",
+    ):
+        require_fit(config, 0, plan, 2 * GIB)
+
+
+@pytest.mark.parametrize(
+    ("gib", "fitting"), [(2.9, 24), (1.6, 16), (1.2, 8), (0.92, 4), (0.7, None)]
+)
+def test_the_largest_micro_batch_that_would_fit_is_told(
+    tiny: Callable[..., Config], trials: Trials, gib: float, fitting: int | None
+) -> None:
+    """Of 48 images in whole groups of 4; by the estimates they take 3, 1.86, 1.48, 1.1 and 0.91."""
+    config = tiny(schedule={"batch_size": 48, "resolution": 64}, network={"fmap_max": 128})
+    plan = plan_of(config, 0, free=math.inf, seconds=1.0)
+    with pytest.raises(UserError) as caught:
+        require_fit(config, 0, plan, gib * GIB)
+    way = f"`run.micro_batch={fitting}` would fit" if fitting else "no `run.micro_batch` would fit"
+    assert str(caught.value).endswith(way)
+
+
+def test_images_at_once_are_those_of_all_replicas_of_a_cpu(tiny: Callable[..., Config]) -> None:
+    def together(**run: Any) -> int:
+        config = tiny(schedule={"batch_size": 48}, run=run)
+        return at_once(config, config.schedule.build().phases[0])
+
+    assert together() == 48
+    assert together(micro_batch=47) == 24
+    assert together(micro_batch=8) == 8
+    assert together(strategy="mirrored", replicas=2) == 48
+    assert together(strategy="mirrored", replicas=2, micro_batch=8) == 16
 
 
 def test_a_trial_that_dies_is_no_fit(
@@ -118,7 +149,7 @@ def test_a_trial_that_dies_is_no_fit(
     monkeypatch.setattr(preflight, "trial", lambda *_, **__: None)
     free = 1.1 * max(each.memory for each in estimates(config, 0))
     with pytest.raises(UserError, match="fade_8x8, which takes more with 8 images at once"):
-        require_fit(config, plan_of(config, 0, free=free), free)
+        require_fit(config, 0, plan_of(config, 0, free=free), free)
 
 
 def test_a_process_that_is_killed_is_no_trial(tiny: Callable[..., Config]) -> None:
