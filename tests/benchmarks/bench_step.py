@@ -40,8 +40,8 @@ def config_of(precision: str, resolution: int, width: int, **sections: dict[str,
     )
 
 
-def step_of(config: Any) -> Callable[[], Any]:
-    """One full step of ours on random images."""
+def compiled_step(config: Any) -> tuple[Any, dict[str, Any]]:
+    """Our step of a phase, and a random batch for it."""
     import numpy as np
     import tensorflow as tf
 
@@ -51,12 +51,17 @@ def step_of(config: Any) -> Callable[[], Any]:
     phase = config.schedule.build().phases[-1]
     strategy = tf.distribute.get_strategy()
     models = TrainingState(config, label_size=0, strategy=strategy).models_for(phase)
-    step = Step(config, phase, models, strategy)
     shape = (BATCH, phase.resolution, phase.resolution, 1)
     batch = {
         "images": tf.constant(np.random.default_rng(0).integers(0, 256, shape, np.uint8)),
         "labels": tf.zeros((BATCH, 0)),
     }
+    return Step(config, phase, models, strategy), batch
+
+
+def step_of(config: Any) -> Callable[[], Any]:
+    """One full step of ours on random images."""
+    step, batch = compiled_step(config)
     return lambda: float(step([batch], images_seen=0, alpha=1.0)["critic_loss"])
 
 
