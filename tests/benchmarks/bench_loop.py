@@ -86,7 +86,7 @@ def timeline(folder: Path, config: Any) -> list[tuple[str, str, float]]:
         JsonLines(folder / "metrics.jsonl"),
         SampleSheets(folder / "samples", samples),
         TensorBoard(folder / "tensorboard", config, records, samples),
-        StageExports(folder / "savedmodels", lambda _: {}, lambda _: None),
+        StageExports(folder / "savedmodels", lambda _: {}, lambda _: None, lambda _: None),
     ]
     Trainer(config, records, folder, [mark("before"), *listeners, mark("after")]).train()
     return events
