@@ -245,9 +245,11 @@ def _assist(
     stop: Callable[[], bool],
 ) -> int:
     """Do a worker's share of what `_train` does, and leave nothing behind; the images seen."""
+    from pipeline.cli.starvation import LeavesIfStarved
     from pipeline.training.trainer import Trainer
 
-    return Trainer(settings, records, run.path, (), strategy).train(stop).images_seen
+    trainer = Trainer(settings, records, run.path, [LeavesIfStarved()], strategy)
+    return trainer.train(stop).images_seen
 
 
 def _about(traced: Profile, run: RunFolder) -> str:
