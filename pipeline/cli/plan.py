@@ -36,6 +36,8 @@ def check_memory(config: Config, sharing: int) -> None:
 def dry_run(console: Console, config: Config, sharing: int) -> None:
     """Tell what each phase takes, by real steps of the largest; nothing is written.
 
+    Of a TPU it tells estimates alone: its steps would be this machine's.
+
     Args:
         console: Where to.
         config: Of the run, or of a worker's share of it.
@@ -45,8 +47,11 @@ def dry_run(console: Console, config: Config, sharing: int) -> None:
         UserError: if a phase does not fit.
     """
     free = _free(config, sharing)
-    _say(console, "making real steps of the largest phase")
-    plan = _plan(config, free, seconds=SECONDS)
+    if config.run.strategy == "tpu":
+        plan = _plan(config, free)
+    else:
+        _say(console, "making real steps of the largest phase")
+        plan = _plan(config, free, seconds=SECONDS)
     _show(console, plan)
     if plan.measured is not None:
         name = plan.largest.phase.name

@@ -328,6 +328,23 @@ def test_a_dry_run_tells_what_every_phase_takes_and_writes_nothing(
     assert not list(tmp_path.iterdir())
 
 
+def test_a_dry_run_of_workers_or_a_tpu_tells_estimates_where_nothing_can_be_measured(
+    growgan: Growgan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("TF_CONFIG", raising=False)
+    result = growgan("train", *TINY, "--set", "run.strategy=tpu", "--dry-run")
+    assert (result.status, result.err) == (0, "")
+    assert "in all" in result.out
+    assert "measured" not in result.out
+    # Too much for each of two that share it, and its share of the batch is half.
+    arguments = ("--workers", "2", "--set", "run.memory_gib=0.2", "--dry-run")
+    result = growgan("train", *TINY, *arguments)
+    assert result.status == 2
+    assert "with 4 images at once; no `run.micro_batch` would fit" in result.err
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_dry_run_of_what_cannot_fit_ends_with_status_2(growgan: Growgan) -> None:
     result = growgan("train", *TINY, "--set", "run.memory_gib=0.2", "--dry-run")
     assert result.status == 2

@@ -158,6 +158,7 @@ def test_a_process_that_is_killed_is_no_trial(tiny: Callable[..., Config]) -> No
     assert trial(config, phase, label_size=0, prepare=partial(os._exit, 9)) is None
 
 
+@pytest.mark.slow
 def test_real_steps_are_measured(tiny: Callable[..., Config]) -> None:
     """Of a labelled run with lazy regularisers and several updates, whose batch takes memory."""
     objective = {"r1": 1.0, "penalty_every": 2, "critic_steps": 2}
