@@ -121,23 +121,21 @@ def report(precision: str, table: Sequence[tuple[Row, tuple[float, float, int]]]
     known = [(each, found) for each, found in table if each.size <= 256]
     seconds = fitted([seconds_terms(e) for e, _ in known], [found[1] for _, found in known])
     memory = fitted([memory_terms(e) for e, _ in known], [found[2] for _, found in known])
-    print(f"\n{precision}: seconds {seconds}, memory {memory}")
-    print(
-        f"{'px':>5}{'widths':>10}{'batch':>6}{'s/1000':>9}{'predicted':>11}{'error':>7}"
-        f"{'GiB':>7}{'predicted':>11}{'error':>7}{'first step s':>14}"
-    )
+    print(f"\n{precision}: Coefficients({tuple(seconds)}, {tuple(memory)})")
+    print("| px | widths | batch | s / 1000 images | model | peak GiB | model | first step, s |")
+    print("| --- " * 8 + "|")
     errors: dict[str, list[float]] = {"seconds": [], "memory": []}
     for each, (first, step, held) in table:
-        guess = predicted(seconds, seconds_terms(each))
-        guess_held = predicted(memory, memory_terms(each))
-        off, off_held = guess / step - 1, guess_held / held - 1
+        off = predicted(seconds, seconds_terms(each)) / step - 1
+        off_held = predicted(memory, memory_terms(each)) / held - 1
         if each.size <= 256:
             errors["seconds"].append(abs(off))
             errors["memory"].append(abs(off_held))
+        thousand = 1000 * step / each.batch
         print(
-            f"{each.size:>5}{each.widths:>10}{each.batch:>6}{1000 * step / each.batch:>9.3g}"
-            f"{1000 * guess / each.batch:>11.3g}{off:>+7.0%}{held / 2**30:>7.2f}"
-            f"{guess_held / 2**30:>11.2f}{off_held:>+7.0%}{first:>14.1f}"
+            f"| {each.size} | {each.widths} | {each.batch} | "
+            f"{thousand:.{0 if thousand >= 100 else 3}{'f' if thousand >= 100 else 'g'}} | "
+            f"{off:+.0%} | {held / 2**30:.2f} | {off_held:+.0%} | {first:.1f} |"
         )
     for name, values in errors.items():
         print(f"error of {name}: median {statistics.median(values):.0%}, most {max(values):.0%}")

@@ -54,8 +54,8 @@ def config_of(folder: Path, width: int, precision: str) -> Any:
     )
 
 
-def timeline(folder: Path, config: Any) -> list[tuple[str, str, float]]:
-    """Events of a run: before its listeners heard of each, and after."""
+def timeline(folder: Path, config: Any) -> tuple[list[tuple[str, str, float]], float]:
+    """Events of a run, before its listeners heard of each and after; and the last `data_wait`."""
     from rich.console import Console
 
     from pipeline.console import TrainingDisplay
@@ -70,6 +70,11 @@ def timeline(folder: Path, config: Any) -> list[tuple[str, str, float]]:
     from pipeline.training.trainer import Listener, Trainer
 
     events: list[tuple[str, str, float]] = []
+    waits: list[float] = []
+
+    class Waits(Listener):
+        def logged(self, moment: Any) -> None:
+            waits.append(moment.data_wait)
 
     def mark(place: str) -> Listener:
         listener = Listener()
@@ -88,8 +93,8 @@ def timeline(folder: Path, config: Any) -> list[tuple[str, str, float]]:
         TensorBoard(folder / "tensorboard", config, records, samples),
         StageExports(folder / "savedmodels", lambda _: {}, lambda _: None, lambda _: None),
     ]
-    Trainer(config, records, folder, [mark("before"), *listeners, mark("after")]).train()
-    return events
+    Trainer(config, records, folder, [mark("before"), *listeners, mark("after"), Waits()]).train()
+    return events, statistics.median(waits)
 
 
 def durations(events: list[tuple[str, str, float]]) -> dict[str, list[float]]:
@@ -103,6 +108,8 @@ def durations(events: list[tuple[str, str, float]]) -> dict[str, list[float]]:
             begun |= event == "phase_started"
         elif event == "saved":
             found["checkpoint"].append(end - start)
+        elif event in ("logged", "sampled"):
+            found["watched"].append(end - start)
         elif event == "phase_started":
             growing = end - start
         elif event == "stepped":
@@ -123,16 +130,26 @@ def main() -> None:
     load_tensorflow(1)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        found = durations(timeline(folder, config_of(folder, options.width, options.precision)))
+        config = config_of(folder, options.width, options.precision)
+        events, wait = timeline(folder, config)
+    found = durations(events)
 
     first, *switches = found["growth"]
     print(f"{os.cpu_count()} cores, {options.precision}, {options.width} maps, batch {BATCH}")
     step = statistics.median(found["step"][-STEPS_A_PHASE // 2 :])
     print(f"a step at 64 px: {step:.3f} s; the first of the run: {first:.1f} s")
+    print(f"share of the time that was spent waiting for batches: {wait:.2%}")
     for name, seconds in zip(("fade_64x64", "hold_64x64"), switches, strict=True):
         print(f"growth switch to {name}: {seconds:.1f} s")
     print(f"{'':>12}{'s each':>9}{'images':>8}{'share':>8}")
-    for name, every in (("logged", LOG), ("sampled", SAMPLE), ("checkpoint", SAVE)):
+    # Diversity is measured with each sheet; between other entries alarms cost next to nothing.
+    found["watched"] = [sum(found["watched"]) / len(found["sampled"])]
+    for name, every in (
+        ("logged", LOG),
+        ("sampled", SAMPLE),
+        ("watched", SAMPLE),
+        ("checkpoint", SAVE),
+    ):
         seconds = statistics.median(found[name])
         share = seconds / (every / BATCH * step)
         print(f"{name:>12}{seconds:>9.3f}{every:>8}{share:>8.2%}")

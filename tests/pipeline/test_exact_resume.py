@@ -47,6 +47,13 @@ GROWING = {
     "data.labels": True,
     "data.mirror": True,
 }
+ROLLING_BACK = {
+    **GROWING,
+    "schedule.learning_rate": "{4: 0.001, 8: 1.0e+30}",
+    "alarms.non_finite": "roll_back",
+    "alarms.roll_back_rate": "1.0e-33",
+}
+"""From 8 px on it learns much too quickly, and reasonably once it has rolled back."""
 MIRRORED = {"run.strategy": "mirrored", "run.replicas": 2}
 WORKERS = {"run.strategy": "multi_worker"}
 LONGEST_END = 20.0
@@ -249,20 +256,13 @@ def test_a_run_killed_at_random_through_growth_ends_as_one_that_was_not(
 
 @pytest.mark.slow
 def test_a_run_that_rolls_back_and_is_killed_ends_as_one_that_was_not_killed(house: House) -> None:
-    """Of 8 px on it learns much too quickly, and reasonably once it has rolled back."""
-    settings = {
-        **GROWING,
-        "schedule.learning_rate": "{4: 0.001, 8: 1.0e+30}",
-        "alarms.non_finite": "roll_back",
-        "alarms.roll_back_rate": "1.0e-33",
-    }
-    whole = house.plan("whole", settings)
+    whole = house.plan("whole", ROLLING_BACK)
     chance = random.Random("roll back")
-    killed = house.plan("killed", settings, kill(text="rolled back for alarm non_finite"))
-    house.plan("killed", settings, kill(chance.uniform(0.0, 0.03), images=80))
-    house.plan("killed", settings, kill(writing=96))
-    house.plan("killed", settings, kill(chance.uniform(0.0, 0.03), images=200))
-    house.plan("killed", settings)
+    killed = house.plan("killed", ROLLING_BACK, kill(text="rolled back for alarm non_finite"))
+    house.plan("killed", ROLLING_BACK, kill(chance.uniform(0.0, 0.03), images=80))
+    house.plan("killed", ROLLING_BACK, kill(writing=96))
+    house.plan("killed", ROLLING_BACK, kill(chance.uniform(0.0, 0.03), images=200))
+    house.plan("killed", ROLLING_BACK)
     told = house.live()
     assert statuses(told) == [0, -9, -9, -9, -9, 0]
     # The first life after the roll back had no checkpoint since, so it came to it again.
@@ -319,6 +319,17 @@ def test_workers_train_as_one_device_where_samples_meet(house: House) -> None:
     }
     one, two = house.plan("one", settings), house.plan("two", {**settings, **WORKERS})
     assert statuses(house.live()) == [0, 0]
+    assert_nearly_same_weights(two, one)
+
+
+@pytest.mark.slow
+def test_workers_roll_back_together(house: House) -> None:
+    one = house.plan("one", ROLLING_BACK)
+    two = house.plan("two", {**ROLLING_BACK, **WORKERS})
+    told = house.live()
+    assert statuses(told) == [0, 0]
+    assert {*told[1]["statuses"]} == {0}
+    assert all("rolled back for alarm non_finite" in life["log"] for life in told)
     assert_nearly_same_weights(two, one)
 
 
