@@ -1,6 +1,7 @@
 """What a phase will take in time and memory: a linear model of its arithmetic and its values.
 
-    seconds of a step = s₀ + s₁ · blocks + images · (s₂ · multiplications + s₃ · values)
+    seconds of a step = s₀ + s₁ · blocks + s₂ · parameters
+                        + images · (s₃ · multiplications + s₄ · values)
     bytes             = b₀ + b₁ · blocks + b₂ · parameters + images at once · b₃ · values
 
 The coefficients were fitted by tests/benchmarks/bench_cost.py, which prints their errors too, on
@@ -25,11 +26,11 @@ class Coefficients:
     """Of both formulas above, for one precision.
 
     Args:
-        seconds: s₀ to s₃.
+        seconds: s₀ to s₄.
         memory: b₀ to b₃, in bytes.
     """
 
-    seconds: tuple[float, float, float, float]
+    seconds: tuple[float, float, float, float, float]
     memory: tuple[float, float, float, float]
 
 
@@ -52,10 +53,12 @@ class Work:
     values: int
 
 
-_HALF = Coefficients((5.38e-3, 0.0, 5.39e-12, 2.29e-10), (8.47e8, 1.95e7, 30.0, 13.3))
+_HALF = Coefficients((4.1e-5, 1.53e-3, 8.89e-9, 5.15e-12, 5.5e-10), (8.61e8, 1.74e7, 24.1, 13.5))
 COEFFICIENTS: Mapping[str, Coefficients] = MappingProxyType(
     {
-        "float32": Coefficients((2.98e-3, 0.0, 9.34e-12, 2.03e-10), (8.47e8, 1.95e7, 26.4, 23.0)),
+        "float32": Coefficients(
+            (1.04e-3, 0.0, 7.98e-9, 9.81e-12, 5.6e-10), (8.61e8, 1.29e7, 26.0, 24.1)
+        ),
         "mixed_bfloat16": _HALF,
         "mixed_float16": _HALF,
     }
@@ -120,9 +123,10 @@ def work_of(config: Config, phase: Phase, label_size: int) -> Work:
 def step_seconds(config: Config, phase: Phase, label_size: int = 0) -> float:
     """Seconds of a step, as long as they would be on the machine that was fitted."""
     work = work_of(config, phase, label_size)
-    fixed, block, multiplication, value = COEFFICIENTS[config.run.precision].seconds
-    images = phase.batch_size * (multiplication * work.multiplications + value * work.pass_values)
-    return fixed + block * work.blocks + images
+    fixed, block, parameter, multiplication, value = COEFFICIENTS[config.run.precision].seconds
+    image = multiplication * work.multiplications + value * work.pass_values
+    updates = fixed + block * work.blocks + parameter * work.parameters
+    return updates + phase.batch_size * image
 
 
 def memory(config: Config, phase: Phase, label_size: int, *, at_once: int) -> float:

@@ -96,7 +96,7 @@ def measured(each: Row) -> tuple[float, float, int]:
 def seconds_terms(each: Row) -> list[float]:
     work = each.work
     per_image = (work.multiplications, work.pass_values)
-    return [1.0, work.blocks, *(each.batch * term for term in per_image)]
+    return [1.0, work.blocks, work.parameters, *(each.batch * term for term in per_image)]
 
 
 def memory_terms(each: Row) -> list[float]:
