@@ -8,7 +8,6 @@ from setuptools import setup
 RUNTIME = [
     "google-crc32c>=1.9,<2",  # checksums of TFRecords without starting TensorFlow
     "importlib_resources>=6.5,<8",  # tensorflow-datasets imports it without saying so
-    "joblib>=1.6,<2",  # processes that convert pictures
     "keras>=3.15.1,<3.16",
     "matplotlib>=3.11,<4",  # brings the fonts of the built-in glyphs
     "numpy>=2.4.6,<2.5",
@@ -31,6 +30,7 @@ TEST = [
     "kubeflow-trainer-api>=2.3,<3",  # models of a JobSet and all in it, for the shipped manifests
     "packaging>=26.0",
     "pytest>=9.2,<10",
+    "pytest-timeout>=2.4,<3",  # ends a test that hangs, and with it the others
     "setuptools>=84.2",  # reads this file for tests/test_packaging.py, and builds
 ]
 BEAM = ["apache-beam>=2.77,<2.78"]

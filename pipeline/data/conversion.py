@@ -9,16 +9,16 @@ import io
 import os
 import uuid
 from collections.abc import Generator, Sequence
+from contextlib import closing
 from typing import NamedTuple
 
-import joblib
 import PIL.Image
 
 from pipeline.config import DataConfig
 from pipeline.data.pictures import Square, reduced, to_square
 from pipeline.data.sources import Picture, Source
 from pipeline.data.sources.reason import reason_of
-from pipeline.data.workers import end_with_parent, opened, shared
+from pipeline.data.workers import opened, shared
 
 UNLABELLED = -1
 CHUNK = 32
@@ -95,18 +95,18 @@ def conversions(
         return
     assert data.source is not None
     once = uuid.uuid4().hex
-    tasks = (
-        joblib.delayed(_convert_chunk)(once, data, tuple(sizes), wanted[start : start + CHUNK])
+    calls = (
+        (once, data, tuple(sizes), wanted[start : start + CHUNK])
         for start in range(0, len(wanted), CHUNK)
     )
-    for results in shared(tasks, workers):
-        yield from results
+    with closing(shared(_convert_chunk, calls, workers)) as chunks:
+        for results in chunks:
+            yield from results
 
 
 def _convert_chunk(
     once: str, data: DataConfig, sizes: Sequence[int], wanted: Sequence[tuple[int, bool]]
 ) -> list[Result]:
-    end_with_parent()
     assert data.source is not None
     source = opened(once, data.source)
     return [convert(source[index], data, sizes, mirrored=mirrored) for index, mirrored in wanted]

@@ -2,30 +2,28 @@
 
 from __future__ import annotations
 
-import itertools
 import os
+import pickle
 import signal
-import threading
+import subprocess
+import sys
 import time
 import uuid
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
-from concurrent.futures.process import BrokenProcessPool
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from functools import cache
+from queue import SimpleQueue
 from typing import Any, TypeVar
-
-import joblib
 
 from pipeline.data.sources import Picture, Source, open_source
 from pipeline.errors import UserError
 
 RUN = 64
 """Pictures that a worker takes at a time."""
-RUNS_AHEAD = 3
-"""Runs a worker, begun or waiting: enough to keep it busy, few enough to hold in memory."""
-IDLE_SECONDS = 5
-"""After which a worker without work ends."""
+CALLS_AHEAD = 3
+"""Calls a worker, begun or waiting: enough to keep it busy, few enough to hold in memory."""
 WORTH_SHARING = 8.0
 """Seconds of work still to come, as estimated, for which other processes are started: their start
 takes two or three, so with two cores little is won before."""
@@ -54,9 +52,8 @@ def worked(spec: str, source: Source, work: Work[Result], workers: int | None) -
     for start in range(0, len(source), RUN):
         if workers > 1 and start and seconds / start * (len(source) - start) > WORTH_SHARING:
             once = uuid.uuid4().hex
-            starts = range(start, len(source), RUN)
-            tasks = (joblib.delayed(_work_from)(once, spec, start, work) for start in starts)
-            yield from shared(tasks, workers)
+            calls = ((once, spec, start, work) for start in range(start, len(source), RUN))
+            yield from shared(_work_from, calls, workers)
             return
         begun = time.monotonic()
         result = work(_run_of(source, start))
@@ -64,42 +61,55 @@ def worked(spec: str, source: Source, work: Work[Result], workers: int | None) -
         yield result
 
 
-def shared(tasks: Iterable[Any], workers: int) -> Generator[Any]:
-    """What worker processes make of tasks, in order; at most a few tasks a worker wait in memory.
+def shared(
+    function: Callable[..., Result], calls: Iterable[tuple[Any, ...]], workers: int
+) -> Generator[Result]:
+    """What worker processes make of calls of a function, in order.
+
+    At most a few calls a worker are under way or waiting. When the generator is closed, the workers
+    end at once, whatever they are at; they also end when this process does.
 
     Args:
-        tasks: Calls of a function that begins with `end_with_parent()`, made by `joblib.delayed`.
+        function: At the top of a module, so that another process can find it.
+        calls: The arguments of each call.
         workers: Processes.
 
     Raises:
         UserError: if a worker was killed.
     """
-    given_up = False
+    processes = [_Process() for _ in range(workers)]
+    idle: SimpleQueue[_Process] = SimpleQueue()
+    for process in processes:
+        idle.put(process)
 
-    def wanted() -> Iterator[Any]:
-        for task in tasks:
-            if given_up:
-                return
-            yield task
+    def result_of(arguments: tuple[Any, ...]) -> Result:
+        process = idle.get()
+        try:
+            result: Result = process.call(function, arguments)
+        except (EOFError, BrokenPipeError, pickle.UnpicklingError) as error:
+            raise UserError(
+                "workers must live until they are done; fewer need less memory. "
+                f"Received: one of {workers} that was killed"
+            ) from error
+        finally:
+            idle.put(process)
+        return result
 
-    # Loky's processes start afresh, as forking one that runs threads may hang, but do not run the
-    # main script again.
-    with joblib.parallel_config("loky", n_jobs=workers, idle_worker_timeout=IDLE_SECONDS):
-        ahead = RUNS_AHEAD * workers
-        results = joblib.Parallel(return_as="generator", batch_size=1, pre_dispatch=ahead)(wanted())
+    ahead: deque[Future[Result]] = deque()
+    threads = ThreadPoolExecutor(workers)
     try:
-        # Not `yield from results`, which would close them before `finally` is reached.
-        yield from itertools.chain(results)
-    except BrokenProcessPool as error:
-        raise UserError(
-            "workers must live until they are done; fewer need less memory. "
-            f"Received: one of {workers} that was killed"
-        ) from error
+        for arguments in calls:
+            ahead.append(threads.submit(result_of, arguments))
+            if len(ahead) == CALLS_AHEAD * workers:
+                yield ahead.popleft().result()
+        while ahead:
+            yield ahead.popleft().result()
     finally:
-        # The few tasks that were begun are waited for: cut short, Loky may trip over itself.
-        given_up = True
-        with suppress(BrokenProcessPool):
-            deque(results, maxlen=0)
+        for process in processes:
+            process.kill()
+        threads.shutdown(cancel_futures=True)
+        for process in processes:
+            process.close()
 
 
 @cache
@@ -118,22 +128,67 @@ def _run_of(source: Source, start: int) -> list[Picture]:
 
 
 def _work_from(once: str, spec: str, start: int, work: Work[Result]) -> Result:
-    end_with_parent()
     return work(_run_of(opened(once, spec), start))
 
 
-@cache
-def end_with_parent() -> None:
-    """Let this worker end when its parent is killed; Loky would leave it waiting for ever.
+class _Process:
+    """A Python process that makes one call after another, over a pair of pipes of its own.
 
-    Ctrl-C, which a terminal sends to the workers as well, is left to the parent.
+    A pool of the standard library, or of joblib, has one pipe for the results of all its workers:
+    if one is killed while it writes there, the others and their parent wait for ever. Here the
+    parent alone reads the pipe, and sees its end.
+
+    It starts afresh, as forking a process that runs threads may hang, but does not run the main
+    script again.
     """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    parent = os.getppid()
 
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(1.0)
-        os._exit(1)
+    def __init__(self) -> None:
+        start = f"import sys; sys.path[:] = {sys.path!r}; from {__name__} import serve; serve()"
+        # Ctrl-C in a terminal, and the SIGTERM of some schedulers, go to the workers as well, but
+        # are left to the parent: signals blocked here are blocked there from its first moment.
+        blocked = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM))
+        try:
+            self._process = subprocess.Popen(
+                [sys.executable, "-c", start],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                # There is a process for every core already.
+                env={"OMP_NUM_THREADS": "1", **os.environ},
+            )
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._calls, self._results = self._process.stdin, self._process.stdout
 
-    threading.Thread(target=watch, daemon=True).start()
+    def call(self, function: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
+        """What the function returns or raises there; EOFError and others if the process ended."""
+        pickle.dump((function, arguments), self._calls)
+        self._calls.flush()
+        result, error = pickle.load(self._results)
+        if error is not None:
+            raise error
+        return result
+
+    def kill(self) -> None:
+        self._process.kill()
+
+    def close(self) -> None:
+        with suppress(BrokenPipeError), self._process:
+            pass
+
+
+def serve() -> None:
+    """What a worker process does: make the calls that come by stdin until there are no more."""
+    calls, results = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # What a library prints must not come among the results.
+    with suppress(EOFError, BrokenPipeError):
+        while True:
+            function, arguments = pickle.load(calls)
+            result, error = None, None
+            try:
+                result = function(*arguments)
+            except Exception as raised:
+                error = raised
+            pickle.dump((result, error), results)
+            results.flush()

@@ -131,8 +131,7 @@ def test_a_server_that_stays_away_is_an_alarm_and_ends_a_run_that_is_to_stop(
     with run:
         said = run.communicate(timeout=120)[1]
     assert run.returncode == 3
-    # What follows is joblib's, of the worker processes that this process leaves behind.
-    line = said.splitlines()[0]
+    [line] = said.splitlines()
     assert line.startswith("growgan: alarm starvation: no batch has come for ")
     assert line.endswith("The run is stopped; its last good checkpoint is kept")
     with serve(where, signal.SIGTERM):

@@ -1,5 +1,6 @@
 import os
 import time
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -23,6 +24,23 @@ def levels(pictures: list[Picture]) -> set[int]:
 
 def die(survivor: int, pictures: list[Picture]) -> int:
     return survivor if os.getpid() == survivor else os._exit(1)
+
+
+class Deadly:
+    """Ends the process that sends it."""
+
+    def __reduce__(self) -> str:
+        os._exit(1)
+
+
+def send_half(survivor: int, pictures: list[Picture]) -> object:
+    return None if os.getpid() == survivor else [bytes(1_000_000), Deadly()]
+
+
+def fail(survivor: int, pictures: list[Picture]) -> None:
+    print("a library talks")
+    if os.getpid() != survivor:
+        raise UserError("a rule")
 
 
 @pytest.fixture
@@ -82,6 +100,13 @@ def test_files_may_change_between_two_passes(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("worth_sharing")
-def test_a_killed_worker_is_told(spec: str) -> None:
+@pytest.mark.parametrize("work", [die, send_half])
+def test_a_killed_worker_is_told(spec: str, work: Callable[..., object]) -> None:
     with pytest.raises(UserError, match="one of 2 that was killed"):
-        list(worked(spec, open_source(spec), partial(die, os.getpid()), 2))
+        list(worked(spec, open_source(spec), partial(work, os.getpid()), 2))
+
+
+@pytest.mark.usefixtures("worth_sharing")
+def test_what_a_worker_raises_is_raised_here(spec: str) -> None:
+    with pytest.raises(UserError, match="^a rule$"):
+        list(worked(spec, open_source(spec), partial(fail, os.getpid()), 2))
