@@ -7,6 +7,8 @@ RUN := $(BIN)/python -m
 STAMP := $(VENV)/.set-up
 PYTHON ?=
 PYTEST_FLAGS ?=
+# Tests of a file share what it has prepared, and so a process.
+PYTEST := pytest --numprocesses 2 --dist loadfile
 
 # Run, not looked up: a version manager's shim may stand on the PATH and start nothing.
 USABLE := import ensurepip, sys, venv; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))
@@ -25,13 +27,13 @@ demo: $(STAMP) ## Train a small model on built-in digits into runs/demo, or carr
 	@$(BIN)/growgan train --config quickstart --out runs/demo --resume auto
 
 test: $(STAMP) ## Run the tests, without the slow ones and those that need a GPU
-	@$(RUN) pytest -m "not slow and not gpu" $(PYTEST_FLAGS)
+	@$(RUN) $(PYTEST) -m "not slow and not gpu" $(PYTEST_FLAGS)
 
 test-slow: $(STAMP) ## Run the slow tests
-	@$(RUN) pytest -m "slow and not gpu" $(PYTEST_FLAGS) || [ $$? -eq 5 ] # 5: there are none
+	@$(RUN) $(PYTEST) -m "slow and not gpu" $(PYTEST_FLAGS) || [ $$? -eq 5 ] # 5: there are none
 
 test-all: $(STAMP) ## Run every test
-	@$(RUN) pytest $(PYTEST_FLAGS)
+	@$(RUN) $(PYTEST) $(PYTEST_FLAGS)
 
 lint: $(STAMP) ## Check style, format, types and the direction of imports
 	@$(RUN) ruff check

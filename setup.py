@@ -30,7 +30,8 @@ TEST = [
     "kubeflow-trainer-api>=2.3,<3",  # models of a JobSet and all in it, for the shipped manifests
     "packaging>=26.0",
     "pytest>=9.2,<10",
-    "pytest-timeout>=2.4,<3",  # ends a test that hangs, and with it the others
+    "pytest-timeout>=2.4,<3",  # ends a test that hangs, with its process
+    "pytest-xdist>=3.8,<4",  # two processes for tests: many wait for others that start TensorFlow
     "setuptools>=84.2",  # reads this file for tests/test_packaging.py, and builds
 ]
 BEAM = ["apache-beam>=2.77,<2.78"]

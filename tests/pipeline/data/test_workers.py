@@ -108,5 +108,5 @@ def test_a_killed_worker_is_told(spec: str, work: Callable[..., object]) -> None
 
 @pytest.mark.usefixtures("worth_sharing")
 def test_what_a_worker_raises_is_raised_here(spec: str) -> None:
-    with pytest.raises(UserError, match="^a rule$"):
+    with pytest.raises(UserError, match=r"^a rule$"):
         list(worked(spec, open_source(spec), partial(fail, os.getpid()), 2))
