@@ -10,14 +10,14 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from pipeline.training.costs import step_seconds
-from pipeline.training.trainer import Listener
+from pipeline.training.listeners import Listener
 
 if TYPE_CHECKING:
     from pipeline.config import Config
     from pipeline.schedule import Phase
     from pipeline.training.alarms.watch import Alarm
     from pipeline.training.checkpoints import Damaged, RollBack
-    from pipeline.training.trainer import Moment
+    from pipeline.training.listeners import Moment
 
 
 class TrainingDisplay(Listener):

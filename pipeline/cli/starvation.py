@@ -6,7 +6,7 @@ import os
 import sys
 
 from pipeline.cli.interruption import ALARM_STATUS
-from pipeline.training.trainer import Listener
+from pipeline.training.listeners import Listener
 
 
 class LeavesIfStarved(Listener):

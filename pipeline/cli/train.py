@@ -24,8 +24,10 @@ if TYPE_CHECKING:
     from pipeline.config import Config
     from pipeline.data.records import RecordSet
     from pipeline.run_folder import RunFolder
+    from pipeline.training.deadline import Deadline
+    from pipeline.training.listeners import Listener
     from pipeline.training.profiling import Profile
-    from pipeline.training.trainer import Listener
+    from pipeline.training.workers import Workers
 
 app = typer.Typer()
 
@@ -122,28 +124,19 @@ def train(
     together = Workers(strategy)
     console = terminal(quiet=not together.chief)
     run = RunFolder(out)
-    deadline, traced, status = None, None, 0
-
-    def stop() -> bool:
-        """Whether any of the workers has a reason; they all leave with its exit status."""
-        nonlocal status
-        mine = interruption.status if interruption() else 0
-        if not mine and deadline is not None and deadline():
-            mine = TIME_LIMIT_STATUS
-        status = max(together.numbers(mine))
-        return bool(status)
-
+    deadline, traced = None, None
+    if together.chief:  # It does what takes long beside steps.
+        deadline = None if seconds is None else Deadline(seconds, started=began)
+        traced = None if steps is None else Profile(run.profile, steps)
+    stop = _Stop(together, interruption, deadline)
     with together.unless_one_ends():
         with together.chief_first():
             records = _prepare(console, settings)
         if together.chief:
             run.start(settings, records, resume=resume)
-            # Only here: what takes long beside steps is done by the chief.
-            deadline = None if seconds is None else Deadline(seconds, started=began)
-            traced = None if steps is None else Profile(run.profile, steps)
-        watchers: list[Listener] = [watcher for watcher in (deadline, traced) if watcher]
         interruption.only_note()
         if together.chief:
+            watchers: list[Listener] = [watcher for watcher in (deadline, traced) if watcher]
             with run.alone(), traced or nullcontext():
                 images_seen = _train(console, run, settings, records, strategy, watchers, stop)
         else:
@@ -154,10 +147,29 @@ def train(
     if images_seen < total:
         _say(console, f"Stopped after {images_seen} of {total} images; they are saved.")
         _say(console, f"To go on, repeat the command with --resume auto (--out {out}).")
-        raise typer.Exit(status)
+        raise typer.Exit(stop.status)
     _say(console, f"The run is finished: {images_seen} images.")
     if together.chief:
         _print_results(console, run)
+
+
+class _Stop:
+    """Whether any of the workers is to stop; then all do, with the same exit status."""
+
+    def __init__(
+        self, together: Workers, interruption: Interruption, deadline: Deadline | None
+    ) -> None:
+        self._together = together
+        self._interruption = interruption
+        self._deadline = deadline
+        self.status = 0
+
+    def __call__(self) -> bool:
+        mine = self._interruption.status if self._interruption() else 0
+        if not mine and self._deadline is not None and self._deadline():
+            mine = TIME_LIMIT_STATUS
+        self.status = max(self._together.numbers(mine))
+        return bool(self.status)
 
 
 def _workers_in_all_and_here(started: int | None) -> tuple[int, int]:

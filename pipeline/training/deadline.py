@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from pipeline.training.trainer import Listener, Moment
+from pipeline.training.listeners import Listener, Moment
 
 ROOM = 1.5
 """The next step, and the next checkpoint, may take so many times as long as the longest so far."""

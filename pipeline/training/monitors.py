@@ -21,7 +21,7 @@ from pipeline.grids import tile, write_png
 from pipeline.schedule import Phase
 from pipeline.training.alarms.watch import Alarm
 from pipeline.training.checkpoints import Damaged, RollBack
-from pipeline.training.trainer import Listener, Moment
+from pipeline.training.listeners import Listener, Moment
 from savedmodels import atomic
 from savedmodels.export import export
 from savedmodels.signatures import latents_of_seeds, to_uint8

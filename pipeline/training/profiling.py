@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from pipeline.errors import UserError
 from pipeline.training.checkpoints import Damaged
-from pipeline.training.trainer import Listener
+from pipeline.training.listeners import Listener
 
 
 @dataclass(frozen=True)

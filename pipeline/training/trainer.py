@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+import itertools
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -13,7 +12,6 @@ from typing import Any
 import tensorflow as tf
 
 from pipeline.config import Config
-from pipeline.data.dataset import dataset_for
 from pipeline.data.records import RecordSet
 from pipeline.errors import UserError
 from pipeline.loading import WHERE
@@ -24,85 +22,15 @@ from pipeline.training.alarms.non_finite import NonFinite
 from pipeline.training.alarms.watch import Alarm, RollBackError, Watch, act, faults_of, non_finite
 from pipeline.training.alarms.watchdog import Watchdog
 from pipeline.training.checkpoints import Damaged, Position, RollBack
+from pipeline.training.clock import Clock
 from pipeline.training.descent import Metrics
+from pipeline.training.feeding import batches_of
+from pipeline.training.listeners import Listener, Moment
 from pipeline.training.phase_models import PhaseModels
-from pipeline.training.replicas import in_order_of_replicas, make_strategy
+from pipeline.training.replicas import make_strategy
 from pipeline.training.state import TrainingState, variables_of
 from pipeline.training.step import Step
 from pipeline.training.workers import Workers
-
-
-@dataclass(frozen=True)
-class Moment:
-    """What listeners are told of a run.
-
-    Args:
-        images_seen: The run's clock.
-        progress: Phase and alpha of the step just done.
-        models: Of that phase.
-        metrics: Of the last step; empty before the first.
-        images_per_second: Since the last entry, without the time that listeners took.
-        data_wait: Share of that time that was spent waiting for batches.
-        seconds: Spent training so far, over all restarts.
-        alarms: Whether each alarm that is watched stands.
-        roll_backs: How the run went back, in order.
-    """
-
-    images_seen: int
-    progress: Progress
-    models: PhaseModels
-    metrics: dict[str, float]
-    images_per_second: float
-    data_wait: float
-    seconds: float
-    alarms: Mapping[str, bool]
-    roll_backs: Sequence[RollBack]
-
-
-class Listener:
-    """Something that watches a run: each method is called between two steps, and does nothing.
-
-    Listeners override what they need.
-    """
-
-    def started(self, images_seen: int, damaged: Sequence[Damaged]) -> None:
-        """Training begins, or goes on from a checkpoint; all that comes later will come again.
-
-        Args:
-            images_seen: The run's clock.
-            damaged: Newer checkpoints, which are not as they were written and have been put aside.
-        """
-
-    def phase_started(self, moment: Moment) -> None:
-        """A phase begins, or goes on after a restart."""
-
-    def stepped(self) -> None:
-        """A step is done."""
-
-    def logged(self, moment: Moment) -> None:
-        """`run.log_images` have passed, or a phase has ended."""
-
-    def sampled(self, moment: Moment) -> None:
-        """`run.sample_images` have passed, or a phase has ended."""
-
-    def stage_ended(self, moment: Moment) -> None:
-        """The last image of a resolution has been seen."""
-
-    def saved(self, moment: Moment, folder: Path) -> None:
-        """A checkpoint has been written."""
-
-    def alarmed(self, alarm: Alarm, images_seen: int, phase: Phase) -> None:
-        """An alarm has begun or ended."""
-
-    def starved(self, seconds: float, *, stop: bool) -> None:
-        """No batch has come for so long, and the run still waits.
-
-        Called on another thread. With `stop` the run is to end, and cannot by itself: whoever owns
-        the process has to end it.
-        """
-
-    def rolled_back(self, roll_back: RollBack) -> None:
-        """The run goes back; what came after the checkpoint will come again, and not the same."""
 
 
 class Trainer:
@@ -173,7 +101,7 @@ class Trainer:
 
     def _train(self, start: _Start, stop: Callable[[], bool]) -> Position:
         position, models, metrics = start.position, start.models, start.metrics
-        clock = _Clock(position.seconds)
+        clock = Clock(position.seconds)
         watch = Watch(self._config, position.alarms)
         if position.images_seen < self._schedule.total_images:
             self._tell("started", position.images_seen, start.damaged)
@@ -209,135 +137,90 @@ class Trainer:
         models: PhaseModels,
         position: Position,
         known: Mapping[str, float],
-        clock: _Clock,
+        clock: Clock,
         watch: Watch,
         stop: Callable[[], bool],
     ) -> Position:
-        run, phase = self._config.run, self._schedule.phases[position.phase]
+        phase = self._schedule.phases[position.phase]
         clock.stop_rate()
         watch.phase_started()
-        roll_backs = position.roll_backs
-        step = Step(self._config, phase, models, self._strategy, known, len(roll_backs))
+        roll_backs = len(position.roll_backs)
+        step = Step(self._config, phase, models, self._strategy, known, roll_backs)
+        batches = batches_of(
+            self._config, self._records, phase, position.images_seen, self._strategy
+        )
         repeats = self._config.objective.critic_steps
         images_per_step = phase.batch_size * repeats
-        batches = iter(self._batches(phase, position.images_seen))
-        images_seen = position.images_seen
-        progress = self._schedule.at(images_seen)
-        metrics: Metrics = {}
-        measured: Metrics = {}
-
-        def moment() -> Moment:
-            return Moment(
-                images_seen,
-                progress,
-                models,
-                {name: float(value) for name, value in metrics.items()},
-                clock.rate(),
-                clock.data_wait(),
-                clock.seconds(),
-                watch.standing,
-                roll_backs,
-            )
-
-        self._tell("phase_started", moment())
+        stretch = _Stretch(models, position, clock, watch, self._schedule.at(position.images_seen))
+        self._tell("phase_started", stretch.moment())
         while True:
             with self._watchdog.waiting(), clock.waiting():
-                taken = [self._next(batches) for _ in range(repeats)]
-            metrics = step(taken, images_seen, progress.alpha) | measured
+                taken = list(itertools.islice(batches, repeats))
+            metrics = step(taken, stretch.images_seen, stretch.progress.alpha)
+            stretch.stepped(images_per_step, metrics)
             if not self._knows_metrics:
-                self._require_known(run.keep_best, metrics)
-            images_seen += images_per_step
-            clock.tick(images_per_step)
+                self._require_known(self._config.run.keep_best, stretch.metrics)
             self._tell("stepped")
-            done = images_seen >= self._schedule.total_images
-            following = self._schedule.at(images_seen)
+            done = stretch.images_seen >= self._schedule.total_images
+            following = self._schedule.at(stretch.images_seen)
             phase_ended = done or following.index != position.phase
             leaving = phase_ended or stop()
-            due = partial(_crossed, images_seen - images_per_step, images_seen)
-            # Not where a run is stopped: it leaves the entries of one that never was.
-            logging = due(run.log_images) or phase_ended
-            sampling = due(run.sample_images) or phase_ended
-            saving = due(run.checkpoint_images) or leaving
             with clock.paused():
-                found = step.non_finite(wait=logging or sampling or saving)
-                if found is not None:
-                    self._fail(found, phase, roll_backs)
-                news: list[Alarm] = []
-                if sampling and self._diversity is not None:
-                    measured["diversity"] = self._diversity(models, progress)
-                    metrics |= measured
-                    news += watch.measured(measured["diversity"])
-                if logging:
-                    now = moment()
-                    times = now.images_per_second, now.data_wait, clock.longest_wait()
-                    news += watch.logged(now.metrics, *times)
-                    self._tell("logged", moment())
-                    clock.restart_rate()
-                for alarm in news:
-                    self._tell("alarmed", alarm, images_seen, phase)
-                act(watch.bad, images_seen, roll_backs, self._config.alarms.most_roll_backs)
-                if sampling:
-                    self._tell("sampled", moment())
-                if done or following.phase.resolution != phase.resolution:
-                    self._tell("stage_ended", moment())
-                if saving:
-                    position = replace(
-                        position,
-                        images_seen=images_seen,
-                        seconds=clock.seconds(),
-                        alarms=watch.streaks,
-                    )
-                    self._save(models, position, moment())
+                self._look_after(
+                    stretch,
+                    step,
+                    self._due(stretch.images_seen, images_per_step, phase_ended, leaving),
+                    stage_ended=done or following.phase.resolution != phase.resolution,
+                )
             if leaving:
-                return position
-            progress = following
+                return stretch.position
+            stretch.progress = following
 
-    def _batches(self, phase: Phase, images_seen: int) -> Any:
-        data = self._config.data
+    def _due(
+        self, images_seen: int, images_per_step: int, phase_ended: bool, leaving: bool
+    ) -> _Due:
+        """Not all of it where a run is stopped: it leaves the entries of one that never was."""
+        run = self._config.run
+        crossed = partial(_crossed, images_seen - images_per_step, images_seen)
+        return _Due(
+            logging=crossed(run.log_images) or phase_ended,
+            sampling=crossed(run.sample_images) or phase_ended,
+            saving=crossed(run.checkpoint_images) or leaving,
+        )
 
-        def of_reader(reader: tf.distribute.InputContext) -> tf.data.Dataset:
-            batches = dataset_for(
-                self._records,
-                phase,
-                images_seen=images_seen,
-                seed=self._config.run.seed,
-                mirror=data.mirror,
-                labels=data.labels,
-                cache=data.cache,
-                servers=data.servers,
-                worker=reader.input_pipeline_id,
-                workers=reader.num_input_pipelines,
+    def _look_after(self, stretch: _Stretch, step: Step, due: _Due, *, stage_ended: bool) -> None:
+        """What comes between two steps: alarms, then what listeners write, then a checkpoint."""
+        phase, roll_backs = stretch.progress.phase, stretch.position.roll_backs
+        found = step.non_finite(wait=due.anything)
+        if found is not None:
+            self._fail(found, phase, roll_backs)
+        news: list[Alarm] = []
+        if due.sampling and self._diversity is not None:
+            diversity = self._diversity(stretch.models, stretch.progress)
+            stretch.measured["diversity"] = diversity
+            news += stretch.watch.measured(diversity)
+        if due.logging:
+            moment = stretch.moment()
+            times = moment.images_per_second, moment.data_wait, stretch.clock.longest_wait()
+            news += stretch.watch.logged(moment.metrics, *times)
+            self._tell("logged", stretch.moment())
+            stretch.clock.restart_rate()
+        for alarm in news:
+            self._tell("alarmed", alarm, stretch.images_seen, phase)
+        most = self._config.alarms.most_roll_backs
+        act(stretch.watch.bad, stretch.images_seen, roll_backs, most)
+        if due.sampling:
+            self._tell("sampled", stretch.moment())
+        if stage_ended:
+            self._tell("stage_ended", stretch.moment())
+        if due.saving:
+            stretch.position = replace(
+                stretch.position,
+                images_seen=stretch.images_seen,
+                seconds=stretch.clock.seconds(),
+                alarms=stretch.watch.streaks,
             )
-            replicas = reader.num_replicas_in_sync // reader.num_input_pipelines
-            if replicas > 1:
-                batches = batches.map(
-                    lambda batch: {
-                        name: in_order_of_replicas(samples, replicas)
-                        for name, samples in batch.items()
-                    }
-                ).rebatch(phase.batch_size // reader.num_replicas_in_sync, drop_remainder=True)
-            # Else workers ask each other before every batch whether there is one.
-            endless = tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY)
-            return batches.apply(endless)
-
-        return self._strategy.distribute_datasets_from_function(of_reader)
-
-    def _next(self, batches: Any) -> Any:
-        try:
-            return next(batches)
-        except tf.errors.DataLossError as error:
-            raise UserError(
-                "records must be whole; `growgan data verify` names the files that are not. "
-                f"Received: {self._records.folder} ({error.message.splitlines()[0]})"
-            ) from error
-        except tf.errors.OpError as error:
-            if not self._config.data.servers:
-                raise
-            raise UserError(
-                "servers must run as long as a run does: start them again, and the run with "
-                f"--resume auto. Received: {', '.join(self._config.data.servers)} "
-                f"({error.message.splitlines()[0]})"
-            ) from error
+            self._save(stretch.models, stretch.position, stretch.moment())
 
     def _require_known(self, metric: str | None, metrics: Metrics) -> None:
         """Once: a lazy regulariser may have no value yet at the beginning of a later phase."""
@@ -386,62 +269,66 @@ class _Start:
     damaged: Sequence[Damaged]
 
 
-class _Clock:
-    """Seconds of training, and the rate of steps apart from tracing and from what listeners do.
+@dataclass(frozen=True)
+class _Due:
+    """What is to be done after a step."""
 
-    And how much of that time the loop waited for batches.
+    logging: bool
+    sampling: bool
+    saving: bool
+
+    @property
+    def anything(self) -> bool:
+        return self.logging or self.sampling or self.saving
+
+
+class _Stretch:
+    """How far a phase has come, between a start and the next stop.
+
+    Args:
+        models: Of the phase.
+        position: As the last checkpoint has it.
+        clock: Of the run.
+        watch: Its alarms.
+        progress: Of the next step; of the last one, once that is done.
     """
 
-    def __init__(self, seconds: float) -> None:
-        self._origin = time.monotonic() - seconds
-        self._started: float | None = None
-        self._pause: float | None = None
-        self._pauses = 0.0
-        self._waits = 0.0
-        self._longest_wait = 0.0
-        self._images = 0
+    def __init__(
+        self,
+        models: PhaseModels,
+        position: Position,
+        clock: Clock,
+        watch: Watch,
+        progress: Progress,
+    ) -> None:
+        self.models = models
+        self.position = position
+        self.clock = clock
+        self.watch = watch
+        self.progress = progress
+        self.images_seen = position.images_seen
+        self.measured: Metrics = {}
+        """Kept from one sampling to the next, beside the metrics of each step."""
+        self._of_step: Metrics = {}
 
-    def seconds(self) -> float:
-        return time.monotonic() - self._origin
+    @property
+    def metrics(self) -> Metrics:
+        return self._of_step | self.measured
 
-    def tick(self, images: int) -> None:
-        if self._started is None:  # The first step traces and compiles.
-            self.restart_rate()
-        else:
-            self._images += images
+    def stepped(self, images: int, metrics: Metrics) -> None:
+        self.images_seen += images
+        self._of_step = metrics
+        self.clock.tick(images)
 
-    def stop_rate(self) -> None:
-        self._started, self._images = None, 0
-
-    def restart_rate(self) -> None:
-        self._started, self._images, self._pauses = time.monotonic(), 0, 0.0
-        self._waits = self._longest_wait = 0.0
-
-    def rate(self) -> float:
-        return self._images / self._seconds_of_steps() if self._images else 0.0
-
-    def data_wait(self) -> float:
-        return self._waits / self._seconds_of_steps() if self._images else 0.0
-
-    def longest_wait(self) -> float:
-        return self._longest_wait
-
-    def _seconds_of_steps(self) -> float:
-        assert self._started is not None
-        return (self._pause or time.monotonic()) - self._started - self._pauses
-
-    @contextmanager
-    def paused(self) -> Iterator[None]:
-        self._pause = time.monotonic()
-        yield
-        # A rate that was started anew in between counts from then on.
-        self._pauses += time.monotonic() - max(self._pause, self._started or 0.0)
-        self._pause = None
-
-    @contextmanager
-    def waiting(self) -> Iterator[None]:
-        start = time.monotonic()
-        yield
-        waited = time.monotonic() - start
-        self._waits += waited
-        self._longest_wait = max(self._longest_wait, waited)
+    def moment(self) -> Moment:
+        return Moment(
+            self.images_seen,
+            self.progress,
+            self.models,
+            {name: float(value) for name, value in self.metrics.items()},
+            self.clock.rate(),
+            self.clock.data_wait(),
+            self.clock.seconds(),
+            self.watch.standing,
+            self.position.roll_backs,
+        )

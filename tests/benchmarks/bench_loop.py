@@ -60,6 +60,7 @@ def timeline(folder: Path, config: Any) -> tuple[list[tuple[str, str, float]], f
 
     from pipeline.console import TrainingDisplay
     from pipeline.data.prepare import records_for
+    from pipeline.training.listeners import Listener
     from pipeline.training.monitors import (
         JsonLines,
         SampleImages,
@@ -67,7 +68,7 @@ def timeline(folder: Path, config: Any) -> tuple[list[tuple[str, str, float]], f
         StageExports,
         TensorBoard,
     )
-    from pipeline.training.trainer import Listener, Trainer
+    from pipeline.training.trainer import Trainer
 
     events: list[tuple[str, str, float]] = []
     waits: list[float] = []

@@ -121,8 +121,9 @@ def before_and_after(name: str, folder: Path, images: int) -> tuple[float, float
 
     from pipeline.data.dataset import images_of
     from pipeline.data.prepare import records_for
+    from pipeline.training.listeners import Listener, Moment
     from pipeline.training.state import TrainingState
-    from pipeline.training.trainer import Listener, Moment, Trainer
+    from pipeline.training.trainer import Trainer
     from savedmodels.signatures import latents_of_seeds, to_uint8
 
     config = config_of(name, folder / "records", images)

@@ -17,9 +17,10 @@ from pipeline.data.prepare import records_for
 from pipeline.errors import AlarmError, UserError
 from pipeline.training import checkpoints, trainer
 from pipeline.training.checkpoints import Damaged, Position
+from pipeline.training.listeners import Listener, Moment
 from pipeline.training.monitors import JsonLines, SampleImages, SampleSheets, TensorBoard
 from pipeline.training.replicas import make_strategy
-from pipeline.training.trainer import Listener, Moment, Trainer
+from pipeline.training.trainer import Trainer
 
 
 class Recorder(Listener):

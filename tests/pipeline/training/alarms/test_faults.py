@@ -18,11 +18,12 @@ from pipeline.config import Config
 from pipeline.console import TrainingDisplay
 from pipeline.data.prepare import records_for
 from pipeline.errors import AlarmError
-from pipeline.training import checkpoints, trainer
+from pipeline.training import checkpoints, feeding, trainer
 from pipeline.training.alarms.watch import Alarm
+from pipeline.training.listeners import Listener, Moment
 from pipeline.training.monitors import JsonLines, SampleImages, TensorBoard
 from pipeline.training.step import Step
-from pipeline.training.trainer import Listener, Moment, Trainer
+from pipeline.training.trainer import Trainer
 
 PACE = {"log_images": 96, "sample_images": 192, "checkpoint_images": 192}
 SHORT = {"resolution": 4, "hold_images": 960, "batch_size": 16}
@@ -170,7 +171,7 @@ def test_a_slowed_step_is_a_loss_of_throughput(
 def test_a_slowed_dataset_is_starvation_and_one_that_stands_still_is_told_at_once(
     tiny: Callable[..., Config], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    quick = trainer.dataset_for
+    quick = feeding.dataset_for
 
     one_by_one = threading.Lock()  # tf.data would do several at a time
 
@@ -187,7 +188,7 @@ def test_a_slowed_dataset_is_starvation_and_one_that_stands_still_is_told_at_onc
 
         return quick(*arguments, **options).enumerate().map(wait)
 
-    monkeypatch.setattr(trainer, "dataset_for", slowed)
+    monkeypatch.setattr(feeding, "dataset_for", slowed)
     alarms = {"starvation": "warn", "starvation_seconds": 0.4}
     config = faulty(
         tiny, None, schedule={"hold_images": 256}, run={"log_images": 32}, alarms=alarms

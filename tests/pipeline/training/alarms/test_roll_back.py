@@ -17,9 +17,10 @@ from pipeline.errors import AlarmError
 from pipeline.training import checkpoints
 from pipeline.training.alarms.streaks import Streak
 from pipeline.training.checkpoints import Position, RollBack
+from pipeline.training.listeners import Listener, Moment
 from pipeline.training.monitors import JsonLines, SampleImages, SampleSheets, StageExports
 from pipeline.training.randomness import Purpose, key
-from pipeline.training.trainer import Listener, Moment, Trainer
+from pipeline.training.trainer import Trainer
 
 SECTIONS: dict[str, dict[str, Any]] = {
     "schedule": {"resolution": 4, "hold_images": 112},

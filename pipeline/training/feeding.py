@@ -1,0 +1,77 @@
+"""The batches of a phase as a strategy's replicas take them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import tensorflow as tf
+
+from pipeline.config import Config
+from pipeline.data.dataset import dataset_for
+from pipeline.data.records import RecordSet
+from pipeline.errors import UserError
+from pipeline.schedule import Phase
+from pipeline.training.replicas import in_order_of_replicas
+
+
+def batches_of(
+    config: Config,
+    records: RecordSet,
+    phase: Phase,
+    images_seen: int,
+    strategy: tf.distribute.Strategy,
+) -> Iterator[Any]:
+    """Batches of a phase without end, each distributed over the replicas of a strategy.
+
+    Args:
+        config: Of the run.
+        records: The images.
+        phase: It has the resolution and the batch size, that of all replicas together.
+        images_seen: Where the run's clock stands before the first batch.
+        strategy: That the steps run under.
+
+    Raises:
+        UserError: when records are damaged, or a server of the data service ends.
+    """
+    data = config.data
+
+    def of_reader(reader: tf.distribute.InputContext) -> tf.data.Dataset:
+        batches = dataset_for(
+            records,
+            phase,
+            images_seen=images_seen,
+            seed=config.run.seed,
+            mirror=data.mirror,
+            labels=data.labels,
+            cache=data.cache,
+            servers=data.servers,
+            worker=reader.input_pipeline_id,
+            workers=reader.num_input_pipelines,
+        )
+        replicas = reader.num_replicas_in_sync // reader.num_input_pipelines
+        if replicas > 1:
+            batches = batches.map(
+                lambda batch: {
+                    name: in_order_of_replicas(samples, replicas) for name, samples in batch.items()
+                }
+            ).rebatch(phase.batch_size // reader.num_replicas_in_sync, drop_remainder=True)
+        # Else workers ask each other before every batch whether there is one.
+        endless = tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY)
+        return batches.apply(endless)
+
+    try:
+        yield from strategy.distribute_datasets_from_function(of_reader)
+    except tf.errors.DataLossError as error:
+        raise UserError(
+            "records must be whole; `growgan data verify` names the files that are not. "
+            f"Received: {records.folder} ({error.message.splitlines()[0]})"
+        ) from error
+    except tf.errors.OpError as error:
+        if not data.servers:
+            raise
+        raise UserError(
+            "servers must run as long as a run does: start them again, and the run with "
+            f"--resume auto. Received: {', '.join(data.servers)} "
+            f"({error.message.splitlines()[0]})"
+        ) from error

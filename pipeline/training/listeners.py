@@ -1,0 +1,85 @@
+"""What may watch a run, and what it is told."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipeline.schedule import Phase, Progress
+from pipeline.training.alarms.watch import Alarm
+from pipeline.training.checkpoints import Damaged, RollBack
+from pipeline.training.phase_models import PhaseModels
+
+
+@dataclass(frozen=True)
+class Moment:
+    """What listeners are told of a run.
+
+    Args:
+        images_seen: The run's clock.
+        progress: Phase and alpha of the step just done.
+        models: Of that phase.
+        metrics: Of the last step; empty before the first.
+        images_per_second: Since the last entry, without the time that listeners took.
+        data_wait: Share of that time that was spent waiting for batches.
+        seconds: Spent training so far, over all restarts.
+        alarms: Whether each alarm that is watched stands.
+        roll_backs: How the run went back, in order.
+    """
+
+    images_seen: int
+    progress: Progress
+    models: PhaseModels
+    metrics: dict[str, float]
+    images_per_second: float
+    data_wait: float
+    seconds: float
+    alarms: Mapping[str, bool]
+    roll_backs: Sequence[RollBack]
+
+
+class Listener:
+    """Something that watches a run: each method is called between two steps, and does nothing.
+
+    Listeners override what they need.
+    """
+
+    def started(self, images_seen: int, damaged: Sequence[Damaged]) -> None:
+        """Training begins, or goes on from a checkpoint; all that comes later will come again.
+
+        Args:
+            images_seen: The run's clock.
+            damaged: Newer checkpoints, which are not as they were written and have been put aside.
+        """
+
+    def phase_started(self, moment: Moment) -> None:
+        """A phase begins, or goes on after a restart."""
+
+    def stepped(self) -> None:
+        """A step is done."""
+
+    def logged(self, moment: Moment) -> None:
+        """`run.log_images` have passed, or a phase has ended."""
+
+    def sampled(self, moment: Moment) -> None:
+        """`run.sample_images` have passed, or a phase has ended."""
+
+    def stage_ended(self, moment: Moment) -> None:
+        """The last image of a resolution has been seen."""
+
+    def saved(self, moment: Moment, folder: Path) -> None:
+        """A checkpoint has been written."""
+
+    def alarmed(self, alarm: Alarm, images_seen: int, phase: Phase) -> None:
+        """An alarm has begun or ended."""
+
+    def starved(self, seconds: float, *, stop: bool) -> None:
+        """No batch has come for so long, and the run still waits.
+
+        Called on another thread. With `stop` the run is to end, and cannot by itself: whoever owns
+        the process has to end it.
+        """
+
+    def rolled_back(self, roll_back: RollBack) -> None:
+        """The run goes back; what came after the checkpoint will come again, and not the same."""
