@@ -26,7 +26,7 @@ CALLS_AHEAD = 3
 """Calls a worker, begun or waiting: enough to keep it busy, few enough to hold in memory."""
 WORTH_SHARING = 8.0
 """Seconds of work still to come, as estimated, for which other processes are started: their start
-takes two or three, so with two cores little is won before."""
+takes one or two, so with two cores little is won before."""
 
 Result = TypeVar("Result")
 Work = Callable[[list[Picture]], Result]
