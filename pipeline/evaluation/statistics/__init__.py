@@ -1,0 +1,1 @@
+"""Statistics of features and of images: pure functions of arrays, in float64."""
