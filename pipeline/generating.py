@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pipeline.errors import UserError
 from pipeline.run_folder import RunFolder
+
+if TYPE_CHECKING:
+    import keras
 
 BATCH = 16
 MOST_SEEDS = 100_000
@@ -33,10 +37,10 @@ def parse_seeds(text: str) -> list[int]:
     return seeds
 
 
-def generate_images(run: RunFolder, seeds: Sequence[int], *, label: str | None = None) -> Any:
+def generate_images(
+    run: RunFolder, seeds: Sequence[int], *, label: str | None = None
+) -> NDArray[np.uint8]:
     """The images of seeds from a run's newest average: uint8 `(seeds, height, width, channels)`.
-
-    Each image is a function of the weights and its own seed (and label) alone.
 
     Args:
         run: With a checkpoint.
@@ -46,25 +50,49 @@ def generate_images(run: RunFolder, seeds: Sequence[int], *, label: str | None =
     Raises:
         UserError: if there is no checkpoint, or the label is no class of the run.
     """
-    from savedmodels.signatures import latents_of_seeds, to_uint8
-
     config = run.config()
     model = run.average(run.newest_checkpoint())
     classes = run.manifest()["data"]["classes"] if config.data.labels else []
     if label is not None and label not in classes:
         known = ", ".join(classes) or "none, as the run has no labels"
         raise UserError(f"`--label` must be a class of the run: {known}. Received: {label}")
-    images = []
+    if label is not None:
+        labels = [classes.index(label)] * len(seeds)
+    else:
+        labels = [place % len(classes) for place in range(len(seeds))] if classes else []
+    return np.concatenate(list(images_of_seeds(model, seeds, labels)))
+
+
+def images_of_seeds(
+    generator: keras.Model, seeds: Sequence[int], labels: Sequence[int] = ()
+) -> Iterator[NDArray[np.uint8]]:
+    """The images of seeds, 16 at a time: uint8 `(at most 16, height, width, channels)`.
+
+    Each image is a function of the weights, its own seed and its label alone.
+
+    Args:
+        generator: Takes latents, or latents and one-hot labels.
+        seeds: Not negative.
+        labels: The number of each seed's class, for a labelled generator.
+    """
+    import tensorflow as tf
+
+    from savedmodels.signatures import latents_of_seeds, to_uint8
+
+    sizes = [tensor.shape[-1] for tensor in generator.inputs]
+
+    @tf.function(autograph=False)
+    def images(seeds: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
+        inputs = latents_of_seeds(seeds, sizes[0])
+        if len(sizes) > 1:
+            inputs = [inputs, tf.one_hot(labels, sizes[1])]
+        return to_uint8(generator(inputs, training=False))
+
     for start in range(0, len(seeds), BATCH):
-        batch = list(seeds[start : start + BATCH])
+        batch = seeds[start : start + BATCH]
         # A fixed batch size, as an image's last bits may depend on it.
-        padded = batch + [0] * (BATCH - len(batch))
-        inputs = latents_of_seeds(padded, config.network.latent_size)
-        if classes:
-            indices = [
-                classes.index(label) if label is not None else (start + i) % len(classes)
-                for i in range(BATCH)
-            ]
-            inputs = [inputs, np.eye(len(classes), dtype=np.float32)[indices]]
-        images.append(to_uint8(model(inputs, training=False)).numpy()[: len(batch)])
-    return np.concatenate(images)
+        padded = (
+            np.resize(np.asarray(values, np.int64), BATCH)
+            for values in (batch, labels[start : start + BATCH])
+        )
+        yield images(*map(tf.constant, padded)).numpy()[: len(batch)]

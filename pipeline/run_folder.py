@@ -204,14 +204,26 @@ class RunFolder:
         """
         from pipeline.networks.progan import Generator
 
+        return self._restored(Generator, "average", checkpoint)
+
+    def discriminator(self, checkpoint: Checkpoint) -> keras.Model:
+        """The discriminator as it stands in a checkpoint.
+
+        Call: images `(batch, height, width, channels)` of the checkpoint's phase → scores
+        `(batch, 1)`, for a labelled run `[scores, (batch, classes) logits]`.
+        """
+        from pipeline.networks.progan import Discriminator
+
+        return self._restored(Discriminator, "discriminator", checkpoint)
+
+    def _restored(self, network: Any, name: str, checkpoint: Checkpoint) -> keras.Model:
         config = self.config()
         phase = config.schedule.build().phases[checkpoint.position.phase]
-        classes = self.manifest()["data"]["classes"] if config.data.labels else []
-        model = Generator(
+        model = network(
             config.network,
             channels=config.data.channels,
-            label_size=len(classes),
-            name="average",
+            label_size=len(self.manifest()["data"]["classes"]) if config.data.labels else 0,
+            name=name,
         ).model(phase.resolution, fading=phase.fading)
         checkpoint.restore(
             {
