@@ -89,10 +89,7 @@ def images_of_seeds(
         return to_uint8(generator(inputs, training=False))
 
     for start in range(0, len(seeds), BATCH):
-        batch = seeds[start : start + BATCH]
+        batch = slice(start, start + BATCH)
         # A fixed batch size, as an image's last bits may depend on it.
-        padded = (
-            np.resize(np.asarray(values, np.int64), BATCH)
-            for values in (batch, labels[start : start + BATCH])
-        )
-        yield images(*map(tf.constant, padded)).numpy()[: len(batch)]
+        padded = (np.resize(np.asarray(part[batch], np.int64), BATCH) for part in (seeds, labels))
+        yield images(*map(tf.constant, padded)).numpy()[: len(seeds[batch])]
