@@ -72,9 +72,9 @@ def squared_frechet_distance(
 ) -> float:
     """The squared Fréchet distance of two Gaussians, at least 0.
 
-    `d² = ‖m₁ - m₂‖² + tr S₁ + tr S₂ - 2 tr (S₁ S₂)^½`. With any factors `S = L Lᵀ` the last trace is
-    the sum of the singular values of `L₁ᵀ L₂`, whose squares are the eigenvalues of `S₁ S₂`. No root
-    of a small difference is taken, so no digits are lost when the sets are nearly the same, and a
+    `d² = ‖m₁ - m₂‖² + tr S₁ + tr S₂ - 2 tr (S₁ S₂)^½`. With any factors `S = L Lᵀ` the last trace
+    is the sum of the singular values of `L₁ᵀ L₂`, whose squares are the eigenvalues of `S₁ S₂`. No
+    root of a small number is taken, so no digits are lost when the sets are nearly the same, and a
     singular covariance is only a factor with fewer columns.
 
     Args:

@@ -39,24 +39,22 @@ def checked_features(
         )
     broken = int((~np.isfinite(array)).any(1).sum())
     if broken:
-        raise UserError(
-            f"`{name}` must be finite. Received: {broken} images whose features are not"
-        )
+        raise UserError(f"`{name}` must be finite. Received: {broken} rows that are not")
     return array
 
 
 def checked_images(images: Any, name: str) -> Array:
-    """Images `(n, side, side, channels)`, as they came, with a power of two of 4 px or more as side.
+    """Images `(n, side, side, channels)`, as they came; the side is a power of two from 4 px.
 
     Raises:
         UserError: If the shape is another.
     """
     array = np.asarray(images)
     side = array.shape[1] if array.ndim == 4 else 0
-    if array.ndim != 4 or array.shape[2] != side or side < 4 or side & (side - 1):
+    if side < 4 or array.shape[2] != side or side & (side - 1) or not len(array):
         raise UserError(
-            f"`{name}` must have the shape (images, side, side, channels) with a power of two from 4 "
-            f"as side. Received: shape={array.shape}"
+            f"`{name}` must have the shape (images, side, side, channels), its side a power of two "
+            f"from 4. Received: shape={array.shape}"
         )
     return array
 

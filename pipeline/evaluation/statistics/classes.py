@@ -1,4 +1,4 @@
-"""Scores of labelled models: what a classifier learns from fakes, and the distance of each class."""
+"""Scores of labelled models: what a classifier learns from fakes, and FID of each class."""
 
 from __future__ import annotations
 
@@ -41,9 +41,9 @@ def classification_accuracy(
 ) -> Estimate:
     """The share of reals that a classifier puts right which has learned from fakes alone.
 
-    The classifier is a logistic regression with the weight 1 on `‖w‖² / 2`, on features standardised
-    by the fakes' means and deviations, by at most 1,000 steps of L-BFGS. The interval is Wilson's,
-    with the classifier as given.
+    The classifier is a logistic regression with the weight 1 on `‖w‖² / 2`, on features that are
+    standardised by the fakes' means and deviations, after at most 1,000 steps of L-BFGS. The
+    interval is Wilson's, with the classifier as given.
 
     Args:
         fakes: Features `(n, dimensions)`.

@@ -39,8 +39,8 @@ class FrechetEstimates(NamedTuple):
 def moments(batches: Iterable[Array]) -> Moments:
     """The moments of features that come in batches.
 
-    Batches are cut anew into chunks of 4,096, whose moments in float64 are merged by Chan's formula:
-    the result depends on the features and their order, and on nothing else, bit for bit.
+    Batches are cut anew into chunks of 4,096, whose moments in float64 are merged by Chan's
+    formula: the result depends on the features and their order, and on nothing else, bit for bit.
 
     Args:
         batches: Features `(any, dimensions)` of any float kind.
@@ -83,8 +83,9 @@ def advice(count: int, dimensions: int) -> str | None:
     if count > dimensions:
         return None
     return (
-        f"{count} images give a covariance of {dimensions} dimensions a rank of {max(0, count - 1)}: "
-        f"FID is far too high. Take more than {dimensions} images, or KID, which has no such bias"
+        f"{count} images give a covariance of {dimensions} dimensions a rank of "
+        f"{max(0, count - 1)}: FID is far too high. Take more than {dimensions} images, or KID, "
+        "which has no such bias"
     )
 
 
@@ -107,12 +108,12 @@ def draws_of(features: Array, *, seed: int, draws: int = DRAWS) -> list[Moments]
 def frechet_estimates(draws: Sequence[Moments], references: Moments) -> FrechetEstimates:
     """FID and FID∞ with intervals, of independent draws of equal size.
 
-    FID is that of all draws together. Its expectation grows as `FID∞ + b / n` with 1 over the number
-    n of images: for each m that divides the number of draws, the mean FID of unions of m draws is a
-    point at `1 / n`, and the line through the points, by least squares, meets 0 at FID∞. Every point
-    is of all images, so chance moves points and line together. Its standard error is that of the
-    mean of the single draws, which are independent; for the interval (Student's) the references
-    count as given.
+    FID is that of all draws together. Its expectation is about `FID∞ + b / n` with n images: for
+    each m that divides the number of draws, the mean FID of unions of m draws is a point at
+    `1 / n`, and the line through the points, by least squares, meets 0 at FID∞. Every point is of
+    all images, so chance moves points and line together. Its standard error is that of the mean of
+    the single draws, which are independent; for the interval (Student's) the references count as
+    given.
 
     Args:
         draws: Of generated images, as `draws_of` makes them, or each of images of its own.

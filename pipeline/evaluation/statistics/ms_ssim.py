@@ -24,7 +24,7 @@ LUMINANCE, CONTRAST = (0.01 * RANGE) ** 2, (0.03 * RANGE) ** 2
 def similarity_of_pairs(
     images: Array, labels: Array | None = None, *, seed: int, pairs: int = PAIRS
 ) -> Estimate:
-    """The mean MS-SSIM of random pairs of one class: 1 if all are equal, near 0 if nothing is shared.
+    """The mean MS-SSIM of random pairs of one class: 1 if equal, near 0 if nothing is shared.
 
     As long as there are images left, pairs share none. The interval is Student's for as many pairs
     as do not.

@@ -63,8 +63,8 @@ def neighbourhood_scores(
 
     With `Bₖ(x)` the closed ball around x up to its k-th nearest neighbour in its own set:
     precision is the share of fakes in any `B₃(real)`, recall that of reals in any `B₃(fake)`,
-    density the mean of `|{real: fake ∈ B₅(real)}| / 5`, coverage the share of reals with any fake in
-    `B₅(real)`. Balls count as given for the intervals, which are Wilson's, and Student's of density.
+    density the mean of `|{real: fake ∈ B₅(real)}| / 5`, coverage the share of reals with any fake
+    in `B₅(real)`. Balls count as given for the intervals: Student's of density, else Wilson's.
 
     Args:
         fakes: Features `(n, dimensions)`.
@@ -123,7 +123,7 @@ def nearest(queries: Array, references: Array, *, neighbours: int = 1) -> Neighb
 
 
 def memorisation(fakes: Array, training: Array, held_out: Array) -> Estimate:
-    """The share of fakes that lie nearer to a training image than all but 1 % of held-out images do.
+    """The share of fakes nearer to a training image than all but 1 % of held-out images are.
 
     `share of d(fake, training) < q`, with q the 1 % quantile of `d(held out, training)`, d the
     distance to the nearest training image. A generator that draws from the distribution of the
@@ -175,16 +175,18 @@ def _squared_distances(queries: Array, references: Array) -> Iterator[tuple[slic
     As `‖x‖² + ‖y‖² - 2 x · y` about the references' mean, and where that cancels as `‖x - y‖²`.
     """
     centre = references.mean(0, dtype=np.float64)
-    references = references.astype(np.float64) - centre
-    norms = np.square(references).sum(1)
+    centred = references.astype(np.float64) - centre
+    norms = np.square(centred).sum(1)
     at_once = max(1, BLOCK // len(references))
+    pairs_at_once = max(1, BLOCK // queries.shape[1])
     for start in range(0, len(queries), at_once):
-        part = queries[start : start + at_once].astype(np.float64) - centre
-        sums = np.square(part).sum(1)[:, None] + norms
-        squared = sums - 2 * (part @ references.T)
+        part = queries[start : start + at_once].astype(np.float64)
+        from_centre = part - centre
+        sums = np.square(from_centre).sum(1)[:, None] + norms
+        squared = sums - 2 * (from_centre @ centred.T)
         near_rows, near_columns = np.nonzero(squared <= CANCELLED * sums)
-        for first in range(0, len(near_rows), BLOCK // part.shape[1]):
-            some = slice(first, first + BLOCK // part.shape[1])
+        for first in range(0, len(near_rows), pairs_at_once):
+            some = slice(first, first + pairs_at_once)
             rows, columns = near_rows[some], near_columns[some]
             squared[rows, columns] = np.square(part[rows] - references[columns]).sum(1)
         yield slice(start, start + len(part)), squared

@@ -5,7 +5,7 @@ Source: arXiv:1710.10196, section 5, and the official `sliced_wasserstein.py`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
@@ -23,8 +23,8 @@ COARSEST = 16
 """Pixels of the last level."""
 DIRECTIONS = 4 * 128
 SCALE = 1e3
-AT_ONCE = 16
-"""Directions, to bound memory."""
+PROJECTIONS_AT_ONCE = 2**26
+"""512 MiB."""
 ROWS = 2**16
 BINOMIAL = np.array([1.0, 4.0, 6.0, 4.0, 1.0]) / 16
 
@@ -54,21 +54,22 @@ def descriptors(batches: Iterable[Array], *, seed: int, patches: int = PATCHES) 
     images, and no level below 16 pixels.
     """
     found: dict[int, list[Array]] = {}
-    count = 0
+    count, shape = 0, None
     for batch in batches:
         images = checked_images(batch, "batches")
+        shape = shape or images.shape[1:]
+        if images.shape[1:] != shape:
+            raise UserError(
+                "`batches` must hold images of one size. "
+                f"Received: {shape} and then {images.shape[1:]}"
+            )
         draws = [np.random.default_rng((seed, count + i)) for i in range(len(images))]
         count += len(images)
         for level in laplacian_pyramid(images.astype(np.float64)):
             found.setdefault(level.shape[1], []).append(_patches(level, draws, patches))
-    if not count or len({part.shape[1] for parts in found.values() for part in parts}) > 1:
-        raise UserError(
-            "`batches` must hold images of one number of channels. Received: none, or more"
-        )
-    collected = {side: np.concatenate(found.pop(side)) for side in sorted(found, reverse=True)}
-    if len({len(level) for level in collected.values()}) > 1:
-        raise UserError("`batches` must hold images of one size. Received: several sizes")
-    return collected
+    if not found:
+        raise UserError("`batches` must hold images. Received: none")
+    return {side: np.concatenate(found.pop(side)) for side in sorted(found, reverse=True)}
 
 
 def sliced_wasserstein(fakes: Descriptors, reals: Descriptors, *, seed: int) -> dict[int, float]:
@@ -138,27 +139,36 @@ def _patches(level: Array, draws: list[np.random.Generator], patches: int) -> Ar
 def _distance(one: Array, other: Array, random: np.random.Generator) -> float:
     directions = random.normal(size=(DIRECTIONS, *one.shape[1:]))
     directions /= np.sqrt(np.square(directions).sum((1, 2), keepdims=True))
+    normalisation, other_normalisation = _normalisation(one), _normalisation(other)
+    at_once = max(1, PROJECTIONS_AT_ONCE // len(one))
     total = 0.0
-    for start in range(0, DIRECTIONS, AT_ONCE):
-        some = directions[start : start + AT_ONCE]
-        difference = _projected(one, some)
-        difference -= _projected(other, some)
+    for start in range(0, DIRECTIONS, at_once):
+        some = directions[start : start + at_once]
+        difference = _sorted_projections(one, some, *normalisation)
+        difference -= _sorted_projections(other, some, *other_normalisation)
         total += float(np.abs(difference, out=difference).mean(1).sum())
     return total / DIRECTIONS
 
 
-def _projected(patches: Array, directions: Array) -> Array:
-    """Sorted `(directions, patches)`, of patches whose channels have mean 0 and deviation 1."""
-    means = patches.mean((0, 2), dtype=np.float64)
-    deviations = patches.std((0, 2), dtype=np.float64)
-    # Channels without variance stay 0. The patches are many: the few directions are scaled instead.
-    scaled = directions / np.where(deviations > 0, deviations, 1.0)[:, None]
-    offsets = np.einsum("dcp,c->d", scaled, means)
-    weights = scaled.reshape(len(directions), -1)
-    flat = patches.reshape(len(patches), -1)
-    projected = np.empty((len(directions), len(patches)))
-    for start in range(0, len(flat), ROWS):
-        rows = slice(start, start + ROWS)
-        projected[:, rows] = weights @ flat[rows].astype(np.float64).T - offsets[:, None]
-    projected.sort(axis=1)
-    return projected
+def _normalisation(patches: Array) -> tuple[Array, Array]:
+    """Means of the channels, and 1 over their deviations: 0 where there is none, `(channels, 1)`."""
+    means = patches.mean((0, 2), dtype=np.float64)[:, None]
+    squares = sum(np.square(rows - means).sum((0, 2)) for rows in _rows(patches))
+    deviations = np.sqrt(squares / (len(patches) * patches.shape[2]))[:, None]
+    scales = np.divide(1.0, deviations, out=np.zeros_like(deviations), where=deviations > 0)
+    return means, scales
+
+
+def _sorted_projections(patches: Array, directions: Array, means: Array, scales: Array) -> Array:
+    """`(directions, patches)`, ascending."""
+    # The directions are scaled for the patches, which are many more.
+    weights = (directions * scales).reshape(len(directions), -1)
+    parts = [weights @ (rows - means).reshape(len(rows), -1).T for rows in _rows(patches)]
+    projections = np.concatenate(parts, axis=1)
+    projections.sort(axis=1)
+    return projections
+
+
+def _rows(patches: Array) -> Iterator[Array]:
+    """Patches, some at a time."""
+    return (patches[start : start + ROWS] for start in range(0, len(patches), ROWS))
