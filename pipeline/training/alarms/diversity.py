@@ -10,6 +10,7 @@ from layers.resample import box_down
 from pipeline.config import Config
 from pipeline.data.dataset import images_of
 from pipeline.data.records import RecordSet
+from pipeline.scales import scale_weights, window_of
 from pipeline.schedule import Progress
 from pipeline.training.phase_models import PhaseModels
 from pipeline.training.step import fade_reals, scaled
@@ -20,8 +21,6 @@ SHIFTS = (1, 2, 3, 4)
 """Image i is compared with the images i + s, around the circle: 256 pairs."""
 LARGEST = 64
 """Pixels; larger images are averaged down to it: a collapse is seen at any size."""
-WINDOW = 11
-SCALE_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
 
 
 def diversity(images: Any) -> float:
@@ -40,28 +39,17 @@ def diversity(images: Any) -> float:
     side = images.shape[1]
     if side > LARGEST:
         images, side = box_down(images, side // LARGEST), LARGEST
-    scales = scales_of(side)
     similar = [
         tf.image.ssim_multiscale(
             images,
             tf.roll(images, shift, axis=0),
             max_val=1.0,
-            power_factors=[
-                weight / sum(SCALE_WEIGHTS[:scales]) for weight in SCALE_WEIGHTS[:scales]
-            ],
-            filter_size=min(WINDOW, side),
+            power_factors=scale_weights(side),
+            filter_size=window_of(side),
         )
         for shift in SHIFTS
     ]
     return float(1.0 - tf.reduce_mean(similar))
-
-
-def scales_of(side: int) -> int:
-    """Scales of MS-SSIM for images of a side in pixels: halved as long as the window has room."""
-    scales = 1
-    while scales < len(SCALE_WEIGHTS) and side >= WINDOW * 2**scales:
-        scales += 1
-    return scales
 
 
 class Diversity:

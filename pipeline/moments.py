@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from scipy.linalg import lapack
 
 Array = npt.NDArray[np.float64]
 
@@ -61,22 +62,39 @@ def merged(one: Moments, other: Moments) -> Moments:
 
 
 def frechet_distance(one: Moments, other: Moments) -> float:
-    """The Fréchet distance of the Gaussians that have two sets' moments.
+    """The Fréchet distance d of the Gaussians that have two sets' moments."""
+    squared = squared_frechet_distance(one.mean, one.covariance, other.mean, other.covariance)
+    return float(np.sqrt(squared))
 
-    `d² = ‖m₁ - m₂‖² + tr S₁ + tr S₂ - 2 tr (S₁ S₂)^½`, with the last trace as the sum of the
-    singular values of `S₁^½ S₂^½`, which loses no digits when the sets are nearly the same.
+
+def squared_frechet_distance(
+    mean: Array, covariance: Array, other_mean: Array, other_covariance: Array
+) -> float:
+    """The squared Fréchet distance of two Gaussians, at least 0.
+
+    `d² = ‖m₁ - m₂‖² + tr S₁ + tr S₂ - 2 tr (S₁ S₂)^½`. With any factors `S = L Lᵀ` the last trace
+    is the sum of the singular values of `L₁ᵀ L₂`, whose squares are the eigenvalues of `S₁ S₂`. No
+    root of a small number is taken, so no digits are lost when the sets are nearly the same, and a
+    singular covariance is only a factor with fewer columns.
+
+    Args:
+        mean: (dimensions,).
+        covariance: (dimensions, dimensions), symmetric, without negative eigenvalues.
+        other_mean: Of the other Gaussian.
+        other_covariance: Of the other Gaussian.
 
     Source: Dowson and Landau, "The Fréchet distance between multivariate normal distributions",
     1982.
     """
-    first, second = one.covariance, other.covariance
-    common = np.linalg.svd(_root(first) @ _root(second), compute_uv=False).sum()
-    means = np.square(one.mean - other.mean).sum()
-    return float(np.sqrt(max(0.0, means + np.trace(first) + np.trace(second) - 2 * common)))
+    common = np.linalg.svd(_factor(covariance).T @ _factor(other_covariance), compute_uv=False)
+    means = np.square(mean - other_mean).sum()
+    squared = means + np.trace(covariance) + np.trace(other_covariance) - 2 * common.sum()
+    return float(np.maximum(squared, 0.0))
 
 
-def _root(covariance: Array) -> Array:
-    values, vectors = np.linalg.eigh(covariance)
-    # Rounding may leave an eigenvalue of zero below zero.
-    root: Array = (vectors * np.sqrt(np.maximum(values, 0))) @ vectors.T
-    return root
+def _factor(covariance: Array) -> Array:
+    """L of `L Lᵀ`, (dimensions, rank): Cholesky's, with pivots, up to the numerical rank."""
+    lower, pivots, rank, _ = lapack.dpstrf(covariance, lower=1)
+    factor = np.empty((len(covariance), rank))
+    factor[pivots - 1] = np.tril(lower)[:, :rank]
+    return factor

@@ -1,0 +1,74 @@
+"""What statistics take: features, labels and images, refused if they are not what they must be."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from pipeline.errors import UserError
+
+Array = npt.NDArray[Any]
+
+
+def checked_features(
+    features: Any, name: str, *, least: int = 1, like: Array | None = None
+) -> Array:
+    """Features `(n, dimensions)`, as they came.
+
+    Args:
+        features: Any array of numbers.
+        name: Of the argument, for the message.
+        least: How many there must be.
+        like: Features that they are compared with.
+
+    Raises:
+        UserError: If the shape is another, or a number is not finite.
+    """
+    array = np.asarray(features)
+    if array.ndim != 2 or len(array) < least:
+        raise UserError(
+            f"`{name}` must be at least {least} features of shape (images, dimensions). "
+            f"Received: shape={array.shape}"
+        )
+    if like is not None and array.shape[1] != like.shape[1]:
+        raise UserError(
+            f"`{name}` must have the {like.shape[1]} dimensions of what it is compared with. "
+            f"Received: shape={array.shape}"
+        )
+    broken = int((~np.isfinite(array)).any(1).sum())
+    if broken:
+        raise UserError(f"`{name}` must be finite. Received: {broken} rows that are not")
+    return array
+
+
+def checked_images(images: Any, name: str) -> Array:
+    """Images `(n, side, side, channels)`, as they came; the side is a power of two from 4 px.
+
+    Raises:
+        UserError: If the shape is another.
+    """
+    array = np.asarray(images)
+    side = array.shape[1] if array.ndim == 4 else 0
+    if side < 4 or array.shape[2] != side or side & (side - 1) or not len(array):
+        raise UserError(
+            f"`{name}` must have the shape (images, side, side, channels), its side a power of two "
+            f"from 4. Received: shape={array.shape}"
+        )
+    return array
+
+
+def checked_labels(labels: Any, name: str, count: int) -> Array:
+    """Labels `(n,)`, whole numbers, one for each of `count` samples.
+
+    Raises:
+        UserError: If there are fewer or more, or the kind is another.
+    """
+    array = np.asarray(labels)
+    if array.shape != (count,) or not np.issubdtype(array.dtype, np.integer):
+        raise UserError(
+            f"`{name}` must be {count} whole numbers, one a sample. "
+            f"Received: shape={array.shape}, dtype={array.dtype}"
+        )
+    return array

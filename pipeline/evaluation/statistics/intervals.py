@@ -1,0 +1,77 @@
+"""Intervals that hold the estimated number with 95 % confidence."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from scipy import stats
+
+from pipeline.evaluation.statistics.estimate import Estimate
+
+CONFIDENCE = 0.95
+RESAMPLES = 1000
+
+
+def around(value: float, error: float, independent: int) -> Estimate:
+    """`value ± t · error`, with Student's t of `independent - 1` degrees of freedom.
+
+    Args:
+        value: The estimate.
+        error: Its standard error.
+        independent: How many independent numbers the error was found from; below 2 there is no
+            interval.
+    """
+    if independent < 2:
+        return Estimate(value)
+    reach = float(stats.t.ppf((1 + CONFIDENCE) / 2, independent - 1)) * error
+    return Estimate(value, value - reach, value + reach)
+
+
+def of_mean(values: npt.NDArray[Any]) -> Estimate:
+    """The mean of independent values `(n,)`, with Student's interval."""
+    if len(values) < 2:
+        return Estimate(float(values.mean()))
+    error = float(values.std(ddof=1)) / len(values) ** 0.5
+    return around(float(values.mean()), error, len(values))
+
+
+def of_share(hits: int, count: int, *, confidence: float = CONFIDENCE) -> Estimate:
+    """`hits / count` of independent trials, with Wilson's interval, which stays within [0, 1].
+
+    Args:
+        hits: Trials that succeeded.
+        count: All trials.
+        confidence: Of the interval.
+
+    Source: Wilson, "Probable inference, the law of succession, and statistical inference", 1927.
+    """
+    interval = stats.binomtest(hits, count).proportion_ci(confidence, "wilson")
+    return Estimate(hits / count, float(interval.low), float(interval.high))
+
+
+def bootstrap(
+    values: npt.NDArray[Any],
+    statistic: Callable[[npt.NDArray[Any]], float],
+    *,
+    seed: int,
+    resamples: int = RESAMPLES,
+) -> Estimate:
+    """A statistic of independent values, with the quantiles of what resampled values give.
+
+    Args:
+        values: (n, …): one a sample.
+        statistic: Of as many values, drawn with replacement.
+        seed: Of the draws.
+        resamples: How often is drawn.
+
+    Source: Efron, "Bootstrap methods: another look at the jackknife", 1979.
+    """
+    random = np.random.default_rng(seed)
+    again = [
+        statistic(values[random.integers(len(values), size=len(values))]) for _ in range(resamples)
+    ]
+    low, high = np.quantile(again, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
+    return Estimate(float(statistic(values)), float(low), float(high))

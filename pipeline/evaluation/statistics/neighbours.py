@@ -1,0 +1,192 @@
+"""What lies near what: precision, recall, density, coverage, and copies of training images."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+from scipy import stats
+
+from pipeline.evaluation.statistics.arrays import Array, checked_features
+from pipeline.evaluation.statistics.estimate import Estimate
+from pipeline.evaluation.statistics.intervals import CONFIDENCE, of_mean, of_share
+
+MANIFOLD_NEIGHBOURS = 3
+DENSITY_NEIGHBOURS = 5
+HELD_OUT_QUANTILE = 0.01
+
+BLOCK = 2**24
+"""Distances at a time: 128 MiB."""
+CANCELLED = 1e-4
+"""Squared distances below this share of the squared norms have lost digits, and are found anew."""
+TIE = 1e-9
+"""Relative error that squared distances may have: what lies within it of a radius is inside."""
+
+
+class NeighbourhoodScores(NamedTuple):
+    """How two sets of features overlap.
+
+    Args:
+        precision: Share of fakes within the reals' manifold.
+        recall: Share of reals within the fakes' manifold.
+        density: Mean number of reals' neighbourhoods that a fake is in, over their size.
+        coverage: Share of reals whose neighbourhood holds a fake.
+    """
+
+    precision: Estimate
+    recall: Estimate
+    density: Estimate
+    coverage: Estimate
+
+
+class Neighbours(NamedTuple):
+    """The nearest of each query, nearest first.
+
+    Args:
+        indices: `(queries, k)`.
+        distances: `(queries, k)`, float64, Euclidean.
+    """
+
+    indices: Array
+    distances: Array
+
+
+def neighbourhood_scores(
+    fakes: Array,
+    reals: Array,
+    *,
+    manifold_neighbours: int = MANIFOLD_NEIGHBOURS,
+    density_neighbours: int = DENSITY_NEIGHBOURS,
+) -> NeighbourhoodScores:
+    """Improved precision and recall, density and coverage.
+
+    With `Bₖ(x)` the closed ball around x up to its k-th nearest neighbour in its own set:
+    precision is the share of fakes in any `B₃(real)`, recall that of reals in any `B₃(fake)`,
+    density the mean of `|{real: fake ∈ B₅(real)}| / 5`, coverage the share of reals with any fake
+    in `B₅(real)`. Balls count as given for the intervals: Student's of density, else Wilson's.
+
+    Args:
+        fakes: Features `(n, dimensions)`.
+        reals: Features `(m, dimensions)`.
+        manifold_neighbours: k of precision and recall.
+        density_neighbours: k of density and coverage.
+
+    Raises:
+        UserError: If a set has no k neighbours, or dimensions differ.
+
+    Source: arXiv:1904.06991, section 2; arXiv:2002.09797, section 3.
+    """
+    most = max(manifold_neighbours, density_neighbours)
+    fakes = checked_features(fakes, "fakes", least=most + 1)
+    reals = checked_features(reals, "reals", least=most + 1, like=fakes)
+    of_reals, wide_of_reals = _radii(reals, manifold_neighbours, density_neighbours)
+    (of_fakes,) = _radii(fakes, manifold_neighbours)
+    precise = np.zeros(len(fakes), bool)
+    dense = np.zeros(len(fakes))
+    recalled = np.zeros(len(reals), bool)
+    covered = np.zeros(len(reals), bool)
+    for rows, squared in _squared_distances(fakes, reals):
+        precise[rows] = (squared <= of_reals).any(1)
+        recalled |= (squared <= of_fakes[rows, None]).any(0)
+        within = squared <= wide_of_reals
+        dense[rows] = within.sum(1) / density_neighbours
+        covered |= within.any(0)
+    precision, recall, coverage = (
+        of_share(int(inside.sum()), len(inside)) for inside in (precise, recalled, covered)
+    )
+    return NeighbourhoodScores(precision, recall, of_mean(dense), coverage)
+
+
+def nearest(queries: Array, references: Array, *, neighbours: int = 1) -> Neighbours:
+    """The nearest references of each query; of equally near ones those that come first.
+
+    Args:
+        queries: Features `(n, dimensions)`, for example of generated images.
+        references: Features `(m, dimensions)`, for example of training images.
+        neighbours: How many of each.
+
+    Raises:
+        UserError: If there are fewer references, or dimensions differ.
+    """
+    queries = checked_features(queries, "queries")
+    references = checked_features(references, "references", least=neighbours, like=queries)
+    indices = np.empty((len(queries), neighbours), np.int64)
+    distances = np.empty((len(queries), neighbours))
+    for rows, squared in _squared_distances(queries, references):
+        kth = np.partition(squared, neighbours - 1, axis=1)[:, neighbours - 1]
+        for row, (values, limit) in enumerate(zip(squared, kth, strict=True), rows.start):
+            near = np.flatnonzero(values <= limit)
+            near = near[np.argsort(values[near], kind="stable")][:neighbours]
+            indices[row], distances[row] = near, np.sqrt(values[near])
+    return Neighbours(indices, distances)
+
+
+def memorisation(fakes: Array, training: Array, held_out: Array) -> Estimate:
+    """The share of fakes nearer to a training image than all but 1 % of held-out images are.
+
+    `share of d(fake, training) < q`, with q the 1 % quantile of `d(held out, training)`, d the
+    distance to the nearest training image. A generator that draws from the distribution of the
+    images has 0.01, one that copies about 1, one whose images are far from all 0.
+
+    The interval joins two: the order statistics that hold the quantile, and Wilson's of the shares
+    at those; each at 97.5 %, so both at 95 %.
+
+    Args:
+        fakes: Features `(n, dimensions)`.
+        training: Features of what the generator was trained on.
+        held_out: Features of images of the same kind that it has not seen, at least 100: of fewer
+            there is no 1 % quantile.
+
+    Raises:
+        UserError: If a set is too small, or dimensions differ.
+
+    Source: The three samples, and the distance, are those of arXiv:2004.05675, section 2. Its test
+    compares mean ranks, where images far from all outweigh a few copies; ours counts the copies.
+    """
+    held_out = checked_features(held_out, "held_out", least=round(1 / HELD_OUT_QUANTILE))
+    to_training = nearest(fakes, training).distances[:, 0]
+    baseline = np.sort(nearest(held_out, training).distances[:, 0])
+    each = (1 + CONFIDENCE) / 2
+    tails = np.array([(1 - each) / 2, (1 + each) / 2])
+    lowest, highest = stats.binom.ppf(tails, len(baseline), HELD_OUT_QUANTILE).astype(int)
+    threshold = np.quantile(baseline, HELD_OUT_QUANTILE)
+    least = baseline[lowest - 1] if lowest > 0 else 0.0
+    most = baseline[highest]
+    value, low, high = (
+        of_share(int((to_training < limit).sum()), len(to_training), confidence=each)
+        for limit in (threshold, least, most)
+    )
+    return Estimate(value.value, low.low, high.high)
+
+
+def _radii(features: Array, *neighbours: int) -> list[Array]:
+    """Squared distances of each feature to its k-th nearest other, widened by what may be error."""
+    radii = np.empty((len(neighbours), len(features)))
+    for rows, squared in _squared_distances(features, features):
+        # Each is its own nearest, at distance 0, so the k-th other is at index k.
+        radii[:, rows] = np.partition(squared, neighbours, axis=1)[:, neighbours].T
+    return list(radii * (1 + TIE))
+
+
+def _squared_distances(queries: Array, references: Array) -> Iterator[tuple[slice, Array]]:
+    """Squared distances `(some queries, references)` in float64, and which queries they are of.
+
+    As `‖x‖² + ‖y‖² - 2 x · y` about the references' mean, and where that cancels as `‖x - y‖²`.
+    """
+    centre = references.mean(0, dtype=np.float64)
+    centred = references.astype(np.float64) - centre
+    norms = np.square(centred).sum(1)
+    at_once = max(1, BLOCK // len(references))
+    pairs_at_once = max(1, BLOCK // queries.shape[1])
+    for start in range(0, len(queries), at_once):
+        part = queries[start : start + at_once].astype(np.float64)
+        from_centre = part - centre
+        sums = np.square(from_centre).sum(1)[:, None] + norms
+        squared = sums - 2 * (from_centre @ centred.T)
+        near_rows, near_columns = np.nonzero(squared <= CANCELLED * sums)
+        for first in range(0, len(near_rows), pairs_at_once):
+            some = slice(first, first + pairs_at_once)
+            rows, columns = near_rows[some], near_columns[some]
+            squared[rows, columns] = np.square(part[rows] - references[columns]).sum(1)
+        yield slice(start, start + len(part)), squared

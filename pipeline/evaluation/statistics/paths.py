@@ -1,0 +1,129 @@
+"""Perceptual path length: how far images move along short steps between latents.
+
+Source: arXiv:1812.04948, section 4.1, and the official `perceptual_path_length.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from pipeline.errors import UserError
+from pipeline.evaluation.statistics.arrays import Array
+from pipeline.evaluation.statistics.estimate import Estimate
+from pipeline.evaluation.statistics.intervals import bootstrap
+
+PAIRS = 50_000
+STEP = 1e-4
+TRIMMED = (1.0, 99.0)
+"""Percentiles between which lengths are kept."""
+
+Generate = Callable[[Array], Any]
+Distance = Callable[[Any, Any], Array]
+Interpolate = Callable[[Array, Array, Array], Array]
+
+
+def path_length(
+    generate: Generate,
+    distance: Distance,
+    starts: Array,
+    ends: Array,
+    *,
+    interpolate: Interpolate,
+    seed: int,
+    full: bool = True,
+    step: float = STEP,
+    trimmed: tuple[float, float] | None = TRIMMED,
+    batch: int = 64,
+) -> Estimate:
+    """The mean of `distance(image at t, image at t + ε) / ε²` along the ways between latents.
+
+    Along the full way t is uniform in [0, 1), and at its end t = 0. Lengths below the 1st and above
+    the 99th percentile are left out. The interval is of the bootstrap over pairs of latents.
+
+    The step is small: images must come as floats, for one level of 255 is more than they change by.
+
+    Args:
+        generate: Latents `(n, …)` to images, each a function of its own latents. Noise inputs must
+            be the same in every call.
+        distance: Of images, pair by pair: `(n,)`. It must grow with the square of small changes, as
+            `feature_distance` does.
+        starts: z `(n, size)`, or w `(n, size)` or `(n, layers, size)`.
+        ends: As many.
+        interpolate: `slerp` for z, `lerp` for w.
+        seed: Of the places t, and of the bootstrap.
+        full: Along the full way, or only at the starts.
+        step: ε.
+        trimmed: Percentiles between which lengths are kept, or None to keep all, as StyleGAN2 does.
+        batch: Pairs at a time.
+
+    Raises:
+        UserError: If starts and ends differ in shape, or there are none.
+
+    Source: arXiv:1812.04948, section 4.1 and appendix C; arXiv:1912.04958, appendix A.
+    """
+    if starts.shape != ends.shape or not len(starts):
+        raise UserError(
+            "`starts` and `ends` must be latents of one shape. "
+            f"Received: {starts.shape} and {ends.shape}"
+        )
+    random = np.random.default_rng(seed)
+    places = random.uniform(size=len(starts)) if full else np.zeros(len(starts))
+    lengths = []
+    for first in range(0, len(starts), batch):
+        some = slice(first, first + batch)
+        here, there = (
+            generate(interpolate(starts[some], ends[some], places[some] + ahead))
+            for ahead in (0.0, step)
+        )
+        lengths.append(np.asarray(distance(here, there), np.float64) / step**2)
+    return bootstrap(np.concatenate(lengths), lambda all_: _trimmed_mean(all_, trimmed), seed=seed)
+
+
+def slerp(starts: Array, ends: Array, places: Array) -> Array:
+    """Along the great circle of the sphere of radius `√size`, at a constant pace.
+
+    Args:
+        starts: `(n, size)`; only their directions count.
+        ends: `(n, size)`.
+        places: `(n,)`, 0 at the start and 1 at the end.
+
+    Source: the official `perceptual_path_length.py`, on the sphere of radius 1; its generator sets
+    the radius anew, and so does ours.
+    """
+    starts, ends = _unit(starts), _unit(ends)
+    cosine = np.clip((starts * ends).sum(-1, keepdims=True), -1.0, 1.0)
+    angles = places[:, None] * np.arccos(cosine)
+    across = _unit(ends - cosine * starts)
+    return np.sqrt(starts.shape[-1]) * (starts * np.cos(angles) + across * np.sin(angles))
+
+
+def lerp(starts: Array, ends: Array, places: Array) -> Array:
+    """`start + (end - start) · t`, `(n, …)` and `(n,)` → `(n, …)`."""
+    places = places.reshape(-1, *[1] * (starts.ndim - 1))
+    return starts.astype(np.float64) + (ends.astype(np.float64) - starts) * places
+
+
+def feature_distance(one: Array, other: Array) -> Array:
+    """`‖x/‖x‖ - y/‖y‖‖²`, from 0 to 4, `(n, dimensions)` twice → `(n,)`.
+
+    Source: arXiv:1801.03924, section 3, equation 1, which adds up several layers and positions with
+    learned weights; ours has the one vector that a feature network gives.
+    """
+    return np.square(_unit(one) - _unit(other)).sum(-1)
+
+
+def _unit(vectors: Array) -> Array:
+    vectors = np.asarray(vectors, np.float64)
+    norms = np.sqrt(np.square(vectors).sum(-1, keepdims=True))
+    return vectors / np.where(norms > 0, norms, 1.0)
+
+
+def _trimmed_mean(lengths: Array, trimmed: tuple[float, float] | None) -> float:
+    if trimmed is not None:
+        low = np.percentile(lengths, trimmed[0], method="lower")
+        high = np.percentile(lengths, trimmed[1], method="higher")
+        lengths = lengths[(lengths >= low) & (lengths <= high)]
+    return float(lengths.mean())

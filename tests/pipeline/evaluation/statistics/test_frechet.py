@@ -1,0 +1,207 @@
+"""FID is that of independent formulas, and of Gaussians that are known."""
+
+from __future__ import annotations
+
+from unittest import mock
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.linalg import sqrtm
+
+from pipeline.errors import UserError
+from pipeline.evaluation.statistics import frechet
+from pipeline.evaluation.statistics.frechet import (
+    advice,
+    draws_of,
+    frechet_distance,
+    frechet_estimates,
+    moments,
+)
+from pipeline.moments import Moments, squared_frechet_distance
+
+
+def features(count: int, size: int = 6, seed: int = 0) -> np.ndarray:
+    draw = np.random.default_rng(seed)
+    return draw.normal(size=(count, size)) @ draw.normal(size=(size, size)) + draw.normal(size=size)
+
+
+def fid(one: np.ndarray, other: np.ndarray) -> float:
+    return frechet_distance(moments([one]), moments([other]))
+
+
+def known(mean: np.ndarray, covariance: np.ndarray, count: int = 10**6) -> Moments:
+    """The moments of a set whose unbiased covariance is the one given."""
+    return Moments(count, mean, covariance * (count - 1))
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.integers(0, 100), max_size=6), st.sampled_from([1, 7, 16, 1000]))
+def test_moments_are_the_same_bits_however_the_stream_is_cut(cuts: list[int], chunk: int) -> None:
+    whole = features(100).astype(np.float32)
+    with mock.patch.object(frechet, "CHUNK", chunk):
+        expected = moments([whole])
+        found = moments(np.split(whole, sorted(cuts)))
+    assert found.count == expected.count == 100
+    np.testing.assert_array_equal(found.mean, expected.mean)
+    np.testing.assert_array_equal(found.scatter, expected.scatter)
+    np.testing.assert_allclose(
+        found.scatter / 99, np.cov(whole.astype(np.float64), rowvar=False), rtol=1e-10
+    )
+
+
+def test_float32_features_far_from_zero_lose_no_digits() -> None:
+    whole = (features(5000, 3) + 1e4).astype(np.float32)
+    found = moments(np.array_split(whole, 77))
+    exact = whole.astype(np.longdouble)
+    np.testing.assert_allclose(found.mean, exact.mean(0).astype(float), rtol=1e-14)
+    centred = exact - exact.mean(0)
+    np.testing.assert_allclose(found.scatter, (centred.T @ centred).astype(float), rtol=1e-10)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_distance_is_the_one_with_a_matrix_root(seed: int) -> None:
+    one, other = features(80, seed=seed), 1.5 * features(60, seed=seed + 100)
+    first, second = (np.cov(x, rowvar=False) for x in (one, other))
+    expected = (
+        np.square(one.mean(0) - other.mean(0)).sum()
+        + np.trace(first + second)
+        - 2 * np.trace(sqrtm(first @ second).real)
+    )
+    assert fid(one, other) == pytest.approx(expected, rel=1e-9)
+    assert fid(other, one) == pytest.approx(expected, rel=1e-9)
+
+
+def test_distance_of_known_gaussians() -> None:
+    # In a common basis the distance is Σ (√a - √b)², and in any basis the same.
+    spread, other_spread = np.array([1.0, 4.0, 9.0, 0.0]), np.array([4.0, 4.0, 0.25, 1e-8])
+    step = np.array([1.0, -2.0, 0.0, 0.5])
+    expected = np.square(step).sum() + np.square(np.sqrt(spread) - np.sqrt(other_spread)).sum()
+    basis, _ = np.linalg.qr(np.random.default_rng(0).normal(size=(4, 4)))
+    one, other = (basis @ np.diag(it) @ basis.T for it in (spread, other_spread))
+    mean = np.array([3.0, 0.0, 1.0, 2.0])
+    found = squared_frechet_distance(mean, one, mean + step, other)
+    assert found == pytest.approx(expected, rel=1e-7)
+    assert frechet_distance(known(mean, one), known(mean + step, other)) == pytest.approx(
+        expected, rel=1e-7
+    )
+
+
+def test_distance_of_features_approaches_that_of_their_gaussians() -> None:
+    draw = np.random.default_rng(0)
+    one, other = draw.normal(size=(200_000, 2)), draw.normal(size=(200_000, 2)) * [3, 1] + [2, 0]
+    assert fid(one, other) == pytest.approx(2**2 + (3 - 1) ** 2, rel=0.01)
+
+
+@pytest.mark.parametrize(("count", "size"), [(2, 5), (10, 40), (30, 30), (100, 4), (64, 200)])
+def test_singular_covariances_give_what_the_features_themselves_do(count: int, size: int) -> None:
+    """With centred features A, B the trace of the root is the sum of A Bᵀ's singular values."""
+    one, other = features(count, size), features(count + 3, size, seed=1)
+    a, b = ((x - x.mean(0)) / np.sqrt(len(x) - 1) for x in (one, other))
+    expected = (
+        np.square(one.mean(0) - other.mean(0)).sum()
+        + np.square(a).sum()
+        + np.square(b).sum()
+        - 2 * np.linalg.svd(a @ b.T, compute_uv=False).sum()
+    )
+    assert fid(one, other) == pytest.approx(expected, rel=1e-7)
+
+
+def test_dimensions_without_variance_and_of_any_scale() -> None:
+    one, other = features(50, 4), features(50, 4, seed=1)
+    still = np.full((50, 2), 7.0)
+    assert fid(np.hstack([one, still]), np.hstack([other, still])) == pytest.approx(fid(one, other))
+    assert fid(still, still) == 0
+    assert fid(still, still + 2) == pytest.approx(8)
+    for scale in (1e-12, 1e12):
+        assert fid(scale * one, scale * other) == pytest.approx(scale**2 * fid(one, other))
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(2, 60), st.integers(1, 40), st.integers(0, 1000))
+def test_a_set_is_no_way_from_itself_in_any_order(count: int, size: int, seed: int) -> None:
+    one = features(count, size, seed)
+    shuffled = np.random.default_rng(seed).permutation(one)
+    assert fid(one, shuffled) <= 1e-12 * np.square(one).sum()
+    shift = np.arange(size) / size
+    assert fid(one, one + shift) == pytest.approx(
+        np.square(shift).sum(), abs=1e-11 * (1 + np.square(one).sum())
+    )
+
+
+def test_too_few_images_for_the_dimensions_are_told_of() -> None:
+    assert advice(2049, 2048) is None
+    said = advice(2048, 2048)
+    assert said is not None
+    assert "2048 images" in said
+    assert "rank of 2047" in said
+    found = frechet_estimates(draws_of(features(60, 8), seed=0), moments([features(500, 8)]))
+    assert found.advice is not None  # draws of 6 images
+    enough = frechet_estimates(draws_of(features(200, 8), seed=0), moments([features(500, 8)]))
+    assert enough.advice is None
+
+
+def test_intervals_hold_the_truth_and_infinity_has_no_bias() -> None:
+    size, count, truth = 8, 800, 8 * (1.2 - 1.0) ** 2
+    references = known(np.zeros(size), np.eye(size))
+    finite, infinite, held = [], [], []
+    for seed in range(60):
+        fakes = 1.2 * np.random.default_rng(seed).normal(size=(count, size))
+        found = frechet_estimates(draws_of(fakes, seed=seed), references)
+        finite.append(found.fid.value)
+        infinite.append(found.infinity.value)
+        assert found.infinity.low is not None
+        assert found.infinity.high is not None
+        held.append(found.infinity.low <= truth <= found.infinity.high)
+        assert found.fid.value == pytest.approx(
+            frechet_distance(moments([fakes]), references), rel=1e-9
+        )
+        assert found.fid.high - found.fid.low == pytest.approx(  # type: ignore[operator]
+            found.infinity.high - found.infinity.low
+        )
+    error = np.std(infinite) / np.sqrt(len(infinite))
+    assert abs(np.mean(infinite) - truth) < 3 * error
+    assert np.mean(finite) - truth > 4 * error
+    assert np.mean(held) >= 0.85
+
+
+def test_the_line_through_the_points_meets_zero_at_infinity() -> None:
+    """With FID = a + b / n exactly, as for one dimension and equal draws, FID∞ is a."""
+    references = known(np.zeros(1), np.ones((1, 1)))
+    draws = [known(np.zeros(1), np.ones((1, 1)), 50) for _ in range(10)]
+    with mock.patch.object(frechet, "frechet_distance", lambda one, _: 3.0 + 40 / one.count):
+        found = frechet_estimates(draws, references)
+    assert found.infinity.value == pytest.approx(3.0)
+    assert found.fid.value == pytest.approx(3.0 + 40 / 500)
+    assert found.fid.low == pytest.approx(found.fid.high)
+
+
+def test_draws_are_all_features_once_and_follow_from_the_seed() -> None:
+    whole = features(103)
+    draws = draws_of(whole, seed=5)
+    assert sorted(draw.count for draw in draws) == [10] * 7 + [11] * 3
+    means = sum(draw.count * draw.mean for draw in draws) / 103
+    np.testing.assert_allclose(means, whole.mean(0))
+    np.testing.assert_array_equal(draws[0].mean, draws_of(whole, seed=5)[0].mean)
+    assert not np.array_equal(draws[0].mean, draws_of(whole, seed=6)[0].mean)
+
+
+def test_one_draw_has_no_interval() -> None:
+    references = moments([features(100)])
+    found = frechet_estimates([moments([features(50, seed=1)])], references)
+    assert found.fid.low is None
+    assert found.infinity.value == found.fid.value
+
+
+def test_what_is_refused() -> None:
+    with pytest.raises(UserError, match=r"`batches` must hold features\. Received: none"):
+        moments([])
+    with pytest.raises(UserError, match=r"`batches` must be finite\. Received: 2 rows"):
+        moments([np.array([[1.0], [np.nan], [np.inf]])])
+    with pytest.raises(UserError, match=r"at least 20 features .* Received: shape=\(19, 2\)"):
+        draws_of(np.ones((19, 2)), seed=0)
+    with pytest.raises(UserError, match="Received: 1 of 6 dimensions and 9 of 6 dimensions"):
+        fid(features(1), features(9))
+    with pytest.raises(UserError, match="Received: 9 of 6 dimensions and 9 of 5 dimensions"):
+        fid(features(9), features(9, 5))
