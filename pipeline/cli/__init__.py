@@ -10,7 +10,15 @@ import sys
 
 import typer
 
-from pipeline.cli import configurations, data_check, data_prepare, data_service, models, train
+from pipeline.cli import (
+    configurations,
+    data_check,
+    data_prepare,
+    data_service,
+    features,
+    models,
+    train,
+)
 from pipeline.cli.interruption import ALARM_STATUS, WORKER_GONE_STATUS
 
 app = typer.Typer(
@@ -28,6 +36,7 @@ data = typer.Typer(help="Look at pictures, and prepare them for many runs.", no_
 for commands in (data_check, data_prepare, data_service):
     data.add_typer(commands.app)
 app.add_typer(data, name="data")
+app.add_typer(features.app, name="features")
 
 
 def main() -> None:

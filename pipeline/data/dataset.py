@@ -19,6 +19,7 @@ _FEATURES = {
     "image": tf.io.FixedLenFeature((), tf.string),
     "label": tf.io.FixedLenFeature((), tf.int64),
 }
+_COPY = {"mirrored": tf.io.FixedLenFeature((), tf.int64)}
 
 
 def dataset_for(
@@ -120,8 +121,16 @@ def dataset_for(
     return batches.prefetch(tf.data.AUTOTUNE).with_options(options)
 
 
-def images_of(records: RecordSet, resolution: int, split: Split = "train") -> tf.data.Dataset:
+def images_of(
+    records: RecordSet, resolution: int, split: Split = "train", *, copies: bool = True
+) -> tf.data.Dataset:
     """Every image of a split once, in the order of its files, with its label.
+
+    Args:
+        records: The prepared set.
+        resolution: One of its own.
+        split: `train` or `val`.
+        copies: Whether mirrored copies, where the set has them, are among the images.
 
     Returns:
         A dataset of `{"image": uint8 (resolution, resolution, channels), "label": int64 ()}`, where
@@ -132,7 +141,10 @@ def images_of(records: RecordSet, resolution: int, split: Split = "train") -> tf
     """
 
     def decoded(serialized: tf.Tensor) -> dict[str, tf.Tensor]:
-        parsed = tf.io.parse_example(serialized, _FEATURES)
+        parsed = tf.io.parse_example(serialized, {**_FEATURES, **_COPY})
+        mirrored = parsed.pop("mirrored")
+        if not copies:
+            parsed = {name: values[mirrored == 0] for name, values in parsed.items()}
         return {**parsed, "image": decoded_images(parsed["image"], records, resolution)}
 
     files = [str(file) for file in records.files(resolution, split)]

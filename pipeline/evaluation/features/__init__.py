@@ -1,1 +1,50 @@
-"""Networks that give features of images, and the features of many images."""
+"""Networks that give features of images, and the choice among them."""
+
+from __future__ import annotations
+
+from pipeline.errors import UserError
+from pipeline.evaluation.features.network import FeatureNetwork, Features, Images
+
+__all__ = ["FeatureNetwork", "Features", "Images", "open_features"]
+
+KINDS = ("inception:FILE", "keras:NAME[:WEIGHTS]", "classifier:FOLDER", "lenet:FILE")
+
+
+def open_features(spec: str) -> FeatureNetwork:
+    """The feature network that a name means.
+
+    Args:
+        spec: One of
+
+            - `inception:FILE[?resize=clean]`: the 2015 Inception graph;
+            - `keras:NAME[:WEIGHTS]`: a network of keras.applications;
+            - `classifier:FOLDER`: what `growgan features train` has written;
+            - `lenet:FILE`: LeNet weights as an npz file, for MNIST.
+
+    Raises:
+        UserError: if it is none of these, or its weights are missing or damaged.
+
+    Example:
+        >>> network = open_features("classifier:features/digits")
+        >>> network(np.zeros((3, 16, 16, 1), np.uint8)).vectors.shape
+        (3, 128)
+    """
+    kind, _, rest = spec.partition(":")
+    # Each imports what takes a while.
+    if kind == "inception":
+        from pipeline.evaluation.features.inception import open_inception
+
+        return open_inception(rest)
+    if kind == "keras":
+        from pipeline.evaluation.features.applications import open_application
+
+        return open_application(rest)
+    if kind == "classifier":
+        from pipeline.evaluation.features.classifier import open_classifier
+
+        return open_classifier(rest)
+    if kind == "lenet":
+        from pipeline.evaluation.features.lenet import open_lenet
+
+        return open_lenet(rest)
+    raise UserError(f"features must be one of {', '.join(KINDS)}. Received: {spec}")

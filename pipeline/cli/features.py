@@ -1,0 +1,129 @@
+"""`growgan features train`: an in-domain classifier, whose features scores can be measured on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from pipeline.cli.interruption import Interruption
+from pipeline.cli.options import load_tensorflow, terminal
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from pipeline.data.records import RecordSet
+
+app = typer.Typer(help="Networks whose features scores stand on.", no_args_is_help=True)
+
+DEFAULT_RESOLUTION = 32
+
+
+@app.callback()
+def features() -> None:
+    """Networks whose features scores stand on."""
+
+
+@app.command(
+    epilog="Examples: growgan features train --data mnist/ --crop pad --channels 1 "
+    "--out features/mnist  |  "
+    "growgan features train --data sets/flowers --resolution 64 --out features/flowers"
+)
+def train(
+    data: Annotated[
+        str, typer.Option(help="Labelled pictures: a folder, a zip, a prepared set, …")
+    ],
+    out: Annotated[Path, typer.Option(help="Folder of the classifier, a new one.")],
+    resolution: Annotated[
+        int | None,
+        typer.Option(
+            help="Side in pixels, a power of two from 8. (default: 32, or the largest of a "
+            "prepared set up to that)"
+        ),
+    ] = None,
+    channels: Annotated[
+        int | None, typer.Option(help="1 for grey, 3 for RGB. (default: 3, or the prepared set's)")
+    ] = None,
+    crop: Annotated[
+        Literal["center", "pad", "stretch", "none"],
+        typer.Option(help="How pictures become square; a prepared set's are."),
+    ] = "center",
+    records: Annotated[Path, typer.Option(help="Folder in which prepared sets are kept.")] = Path(
+        "records"
+    ),
+    epochs: Annotated[
+        int | None,
+        typer.Option(min=1, help="Passes over the pictures. (default: 4 to 40, by their number)"),
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="From which the weights follow.")] = 0,
+) -> None:
+    """Train a small classifier on labelled pictures, for scores where there is no network.
+
+    It is written when it is done, or not at all. The same pictures and seed give the same weights
+    on one machine.
+    """
+    Interruption()
+    from pipeline.errors import UserError
+
+    if out.exists():
+        raise UserError(f"`--out` must be a new folder. Received: {out}, which exists")
+    load_tensorflow()
+    from pipeline.cli.progress import reporter
+    from pipeline.evaluation.features.classifier_training import lessons_of, train_classifier
+
+    console = terminal()
+    prepared, side = _prepared(console, data, resolution, channels, crop, records)
+    lessons = lessons_of(prepared, side)
+    console.print(
+        f"{len(prepared.classes)} classes, {len(lessons.training.labels)} images of {side} px to "
+        f"train on and {len(lessons.held_out.labels)} held out",
+        highlight=False,
+        soft_wrap=True,
+    )
+    progress, report = reporter(console, "training")
+
+    def epoch_done(done: int, total: int, accuracy: float) -> None:
+        console.print(f"epoch {done}/{total}: accuracy {accuracy:.4f}", highlight=False)
+
+    with progress:
+        manifest = train_classifier(
+            lessons, out, seed=seed, epochs=epochs, report=report, epoch_done=epoch_done
+        )
+    console.print(
+        f"accuracy {manifest.accuracy:.4f} on {manifest.held_out} held-out images; its features "
+        f"are named classifier:{out}",
+        highlight=False,
+        soft_wrap=True,
+    )
+
+
+def _prepared(
+    console: Console,
+    data: str,
+    resolution: int | None,
+    channels: int | None,
+    crop: str,
+    records: Path,
+) -> tuple[RecordSet, int]:
+    """The prepared set to learn from, and at which of its resolutions."""
+    from pipeline.cli.progress import reporter
+    from pipeline.data.prepare import records_for, resolutions_to
+    from pipeline.data.records import is_prepared, open_records
+    from pipeline.loading import data_config
+
+    folder = Path(data).expanduser()
+    if is_prepared(folder):
+        opened = open_records(folder)
+        small = [size for size in opened.resolutions if size <= DEFAULT_RESOLUTION]
+        usual = max(small, default=opened.resolutions[0])
+        channels = channels or opened.channels
+        wanted = resolutions_to(resolution or usual)[-1:]
+    else:
+        wanted = resolutions_to(resolution or DEFAULT_RESOLUTION)
+    settings = data_config(
+        {"source": data, "channels": channels or 3, "crop": crop, "records": records}
+    )
+    progress, report = reporter(console, "preparing images")
+    with progress:
+        return records_for(settings, wanted, report), wanted[-1]

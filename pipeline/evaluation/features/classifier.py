@@ -1,0 +1,202 @@
+"""An in-domain classifier: a small convolutional network, and the folder that it is kept in."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from pathlib import Path
+from typing import Any, Literal
+
+import keras
+import numpy as np
+import tensorflow as tf
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from pipeline.errors import UserError
+from pipeline.evaluation.features.network import (
+    Arrays,
+    FeatureNetwork,
+    Images,
+    hash_of_arrays,
+    with_channels,
+)
+from pipeline.evaluation.features.resizing import box_or_nearest
+from savedmodels.atomic import new_folder, write_file
+
+MANIFEST, WEIGHTS = "manifest.json", "weights.npz"
+SMALLEST = 8
+LAST_SIDE, LAST_MAPS = 4, 128
+BATCH = 128
+
+
+class ClassifierManifest(BaseModel):
+    """What `manifest.json` says about a classifier."""
+
+    model_config = ConfigDict(frozen=True, use_attribute_docstrings=True)
+
+    format_version: Literal[1]
+    """Changes when the network, or the meaning of a field, does."""
+    classes: tuple[str, ...]
+    """Names of the classes."""
+    resolution: int
+    """Side of the images in pixels."""
+    channels: Literal[1, 3]
+    """1 for grey, 3 for RGB."""
+    weights_hash: str
+    """SHA-256, in hex, of the weights."""
+    accuracy: float
+    """Share of the held-out images whose class it finds."""
+    held_out: int
+    """Images that it was not trained on, and that the accuracy is of."""
+    trained_on: int
+    """Images that it was trained on."""
+    epochs: int
+    """How often it has seen each."""
+    seed: int
+    """From which weights, order and shifts follow."""
+    source: str
+    """Short name of the source of the images."""
+    data_hash: str
+    """SHA-256, in hex, of the prepared set."""
+    growgan: str
+    """Version that trained it."""
+
+
+def classifier_model(resolution: int, channels: int, classes: int, *, seed: int = 0) -> keras.Model:
+    """A convolutional network of one stage a resolution, each at half the one before, down to 4 px.
+
+    A stage is a 3x3 convolution, batch normalisation and a ReLU; the last two have one more of
+    these. Stages of 4 px have 128 maps, those of each larger size half as many, and 8 at least. The
+    features are the means of the last 128 maps.
+
+    Call: float32 `(batch, resolution, resolution, channels)` in [-1, 1] → features `(batch, 128)`
+    and logits `(batch, classes)`.
+
+    Args:
+        resolution: A power of two, 8 at least.
+        channels: 1 for grey, 3 for RGB.
+        classes: Their number.
+        seed: From which the first weights follow.
+    """
+    initial = iter(range(100 * seed, 100 * seed + 100))
+
+    def convolved(x: Any, maps: int, name: str) -> Any:
+        x = keras.layers.Conv2D(
+            maps,
+            3,
+            padding="same",
+            use_bias=False,
+            kernel_initializer=keras.initializers.HeNormal(seed=next(initial)),
+            name=f"convolution_{name}",
+        )(x)
+        x = keras.layers.BatchNormalization(momentum=0.9, name=f"normalisation_{name}")(x)
+        return keras.layers.ReLU(name=f"relu_{name}")(x)
+
+    images = keras.Input((resolution, resolution, channels), name="images")
+    x, side = images, resolution
+    while True:
+        maps = max(8, LAST_MAPS * LAST_SIDE // side)
+        x = convolved(x, maps, f"{side}x{side}")
+        if side <= 2 * LAST_SIDE:
+            x = convolved(x, maps, f"{side}x{side}_again")
+        if side == LAST_SIDE:
+            break
+        side //= 2
+        x = keras.layers.MaxPooling2D(name=f"pool_{side}x{side}")(x)
+    features = keras.layers.GlobalAveragePooling2D(name="features")(x)
+    initializer = keras.initializers.GlorotUniform(seed=next(initial))
+    logits = keras.layers.Dense(classes, kernel_initializer=initializer, name="logits")(features)
+    return keras.Model(images, [features, logits], name="classifier")
+
+
+def weights_of(model: keras.Model) -> dict[str, Any]:
+    """The weights by the name of their layer and their own."""
+    return {
+        f"{layer.name}/{weight.name}": weight.numpy()
+        for layer in model.layers
+        for weight in layer.weights
+    }
+
+
+def scaled(images: Any) -> Any:
+    """Pixels 0 … 255 → float32 in [-1, 1]."""
+    return tf.cast(images, tf.float32) / 127.5 - 1.0
+
+
+def network_of(model: keras.Model, classes: tuple[str, ...]) -> FeatureNetwork:
+    """The feature network that a classifier's model makes."""
+    _, resolution, _, channels = model.input_shape
+
+    @tf.function
+    def compiled(images: Any) -> Any:
+        features, logits = model(box_or_nearest(scaled(images), resolution), training=False)
+        return features, tf.nn.softmax(logits)
+
+    def forward(images: Images) -> Any:
+        side = images.shape[1]
+        if max(side, resolution) % min(side, resolution):
+            raise UserError(
+                f"images for a classifier of {resolution} px must have a whole part or multiple "
+                f"of that. Received: {side} px"
+            )
+        return compiled(with_channels(images, channels, "a classifier of grey images"))
+
+    protocol = {
+        "resize": "mean of blocks, or nearest",
+        "side": str(resolution),
+        "layer": f"last {LAST_MAPS} maps, averaged",
+    }
+    weights = hash_of_arrays(weights_of(model))
+    return FeatureNetwork("classifier", weights, protocol, forward, classes, BATCH)
+
+
+def write_classifier(folder: Path, manifest: ClassifierManifest, weights: Arrays) -> None:
+    """Write a classifier, whole or not at all.
+
+    Raises:
+        FileExistsError: if the folder exists.
+        OSError: if it cannot be written.
+    """
+    content = io.BytesIO()
+    arrays: dict[str, Any] = dict(weights)
+    np.savez(content, **arrays)
+    with new_folder(folder) as temporary:
+        write_file(temporary / WEIGHTS, content.getvalue())
+        write_file(temporary / MANIFEST, manifest.model_dump_json(indent=2) + "\n")
+
+
+def read_manifest(folder: Path) -> ClassifierManifest:
+    """What a classifier's folder says about it.
+
+    Raises:
+        UserError: if there is none, or it is damaged.
+    """
+    try:
+        return ClassifierManifest.model_validate_json((folder / MANIFEST).read_bytes())
+    except (OSError, ValidationError) as error:
+        raise UserError(
+            f"`classifier:FOLDER` must be a folder that `growgan features train` wrote. "
+            f"Received: {folder}, whose {MANIFEST} is missing or damaged"
+        ) from error
+
+
+def open_classifier(path: str) -> FeatureNetwork:
+    """The classifier in a folder.
+
+    Raises:
+        UserError: if there is none, or it is damaged.
+    """
+    folder = Path(path).expanduser()
+    manifest = read_manifest(folder)
+    damaged = f"the weights of a classifier must be as written. Received: {folder / WEIGHTS}"
+    try:
+        with np.load(folder / WEIGHTS, allow_pickle=False) as content:
+            weights = {name: content[name] for name in content.files}
+    except (OSError, ValueError, zipfile.BadZipFile) as error:
+        raise UserError(f"{damaged} ({error})") from error
+    if hash_of_arrays(weights) != manifest.weights_hash:
+        raise UserError(f"{damaged}, with another content")
+    model = classifier_model(manifest.resolution, manifest.channels, len(manifest.classes))
+    names = [f"{layer.name}/{weight.name}" for layer in model.layers for weight in layer.weights]
+    model.set_weights([weights[name] for name in names])
+    return network_of(model, manifest.classes)

@@ -1,0 +1,229 @@
+"""Training of the in-domain classifier: a function of labelled records and a seed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import numpy.typing as npt
+import tensorflow as tf
+
+from pipeline.data.dataset import images_of
+from pipeline.data.records import RecordSet, Split
+from pipeline.errors import UserError
+from pipeline.evaluation.features.classifier import (
+    SMALLEST,
+    ClassifierManifest,
+    classifier_model,
+    network_of,
+    scaled,
+    weights_of,
+    write_classifier,
+)
+from pipeline.evaluation.features.network import FeatureNetwork, Images, hash_of_arrays
+
+MOST_IMAGES = 100_000
+"""Images in memory at a time, at most: so many of the set, which is in random order."""
+FEWEST_IMAGES = 20
+HELD_OUT = 0.1
+"""Share that is set apart where the set has no validation part."""
+BATCH = 128
+LEARNING_RATE = 2e-3
+IMAGES_SEEN = 300_000
+FEWEST_EPOCHS, MOST_EPOCHS = 4, 40
+"""An epoch is one pass over the images; the default is what comes nearest to 300,000 images."""
+
+EpochReport = Callable[[int, int, float], None]
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """Images with their classes.
+
+    Args:
+        images: `(n, resolution, resolution, channels)`.
+        labels: `(n,)`.
+    """
+
+    images: Images
+    labels: npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Lessons:
+    """What a classifier is trained on, and what it is examined with.
+
+    Args:
+        records: Where they are from.
+        training: To train on.
+        held_out: Never trained on.
+    """
+
+    records: RecordSet
+    training: Labelled
+    held_out: Labelled
+
+
+def lessons_of(records: RecordSet, resolution: int) -> Lessons:
+    """The labelled images of a prepared set, without mirrored copies, 100,000 at most.
+
+    Its validation part is held out, or the last tenth of the set where there is none; a prepared
+    set is in random order.
+
+    Raises:
+        UserError: if there are no labels, fewer than two classes or twenty images, or no such
+            resolution.
+    """
+    if resolution not in records.resolutions or resolution < SMALLEST:
+        usable = [size for size in records.resolutions if size >= SMALLEST]
+        raise UserError(
+            f"the resolution of a classifier must be one of the set's from {SMALLEST} px on, "
+            f"{usable}. Received: {resolution}"
+        )
+    if not records.classes:
+        raise UserError(
+            "a classifier needs labelled pictures: class folders or a labels file. "
+            f"Received: {records.manifest.source}, which has no classes"
+        )
+    training = _labelled(records, resolution, "train")
+    if records.size("val"):
+        held_out = _labelled(records, resolution, "val")
+    else:
+        kept = len(training.labels) - round(len(training.labels) * HELD_OUT)
+        training, held_out = _part(training, slice(kept)), _part(training, slice(kept, None))
+    found = np.unique(training.labels)
+    if len(found) < 2:
+        names = ", ".join(records.classes[label] for label in found) or "none"
+        raise UserError(
+            "a classifier needs pictures of at least two classes. "
+            f"Received: {records.manifest.source}, with {names}"
+        )
+    if len(training.labels) + len(held_out.labels) < FEWEST_IMAGES or not len(held_out.labels):
+        raise UserError(
+            f"a classifier needs at least {FEWEST_IMAGES} labelled pictures, some of them held "
+            f"out. Received: {len(training.labels)} and {len(held_out.labels)} held out"
+        )
+    return Lessons(records, training, held_out)
+
+
+def default_epochs(images: int) -> int:
+    """Passes over so many images, 4 to 40."""
+    return min(MOST_EPOCHS, max(FEWEST_EPOCHS, round(IMAGES_SEEN / images)))
+
+
+def train_classifier(
+    lessons: Lessons,
+    folder: Path,
+    *,
+    seed: int,
+    epochs: int | None = None,
+    report: Callable[[int, int], None] | None = None,
+    epoch_done: EpochReport | None = None,
+) -> ClassifierManifest:
+    """Train a classifier and write it to a new folder, whole or not at all.
+
+    Adam, its rate falling from 0.002 to 0 along a half cosine, on batches of 128 images that are
+    shifted by up to a sixteenth of their side. First weights, order and shifts follow from the
+    seed: on one machine two trainings give the same weights, bit for bit.
+
+    Args:
+        lessons: What to learn.
+        folder: New.
+        seed: Not negative.
+        epochs: Passes over the images; 4 to 40 by their number if not given.
+        report: Called with the images seen and their total.
+        epoch_done: Called with the epochs done, their total and the accuracy on what is held out.
+
+    Raises:
+        FileExistsError: if the folder exists.
+    """
+    training, records = lessons.training, lessons.records
+    count, resolution, _, channels = training.images.shape
+    passes = epochs or default_epochs(count)
+    batch = min(BATCH, count)
+    steps = count // batch
+    model = classifier_model(resolution, channels, len(records.classes), seed=seed)
+    step = _step(model, passes * steps)
+    network = network_of(model, records.classes)
+    accuracy = 0.0
+    for epoch in range(passes):
+        draws = np.random.default_rng([seed, epoch])
+        order = draws.permutation(count)
+        for number in range(steps):
+            taken = order[number * batch : (number + 1) * batch]
+            step(_shifted(training.images[taken], draws), training.labels[taken])
+            if report is not None:
+                report((epoch * steps + number + 1) * batch, passes * steps * batch)
+        accuracy = accuracy_of(network, lessons.held_out)
+        if epoch_done is not None:
+            epoch_done(epoch + 1, passes, accuracy)
+    weights = weights_of(model)
+    manifest = ClassifierManifest(
+        format_version=1,
+        classes=records.classes,
+        resolution=resolution,
+        channels=records.manifest.channels,
+        weights_hash=hash_of_arrays(weights),
+        accuracy=accuracy,
+        held_out=len(lessons.held_out.labels),
+        trained_on=count,
+        epochs=passes,
+        seed=seed,
+        source=records.manifest.source,
+        data_hash=records.data_hash,
+        growgan=metadata.version("growgan"),
+    )
+    write_classifier(folder, manifest, weights)
+    return manifest
+
+
+def accuracy_of(network: FeatureNetwork, labelled: Labelled) -> float:
+    """Share of images whose most probable class is theirs."""
+    probabilities = network(labelled.images).probabilities
+    assert probabilities is not None
+    return float(np.mean(probabilities.argmax(axis=1) == labelled.labels))
+
+
+def _step(model: keras.Model, steps: int) -> Callable[[Images, npt.NDArray[np.int64]], Any]:
+    optimizer = keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(LEARNING_RATE, steps))
+    optimizer.build(model.trainable_variables)
+
+    @tf.function(reduce_retracing=True)
+    def step(images: Any, labels: Any) -> None:
+        with tf.GradientTape() as tape:
+            _, logits = model(scaled(images), training=True)
+            losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
+            loss = tf.reduce_mean(losses)
+        weights = model.trainable_variables
+        optimizer.apply(tape.gradient(loss, [w.value for w in weights]), weights)
+
+    return step
+
+
+def _shifted(images: Images, draws: np.random.Generator) -> Images:
+    """Each image moved by up to a sixteenth of its side each way, its edge pixels repeated."""
+    count, side, *_ = images.shape
+    most = side // 16
+    padded = np.pad(images, [(0, 0), (most, most), (most, most), (0, 0)], mode="edge")
+    top, left = draws.integers(0, 2 * most, (2, count, 1), endpoint=True)
+    along = np.arange(side)
+    return padded[
+        np.arange(count)[:, None, None], (top + along)[:, :, None], (left + along)[:, None, :]
+    ]
+
+
+def _labelled(records: RecordSet, resolution: int, split: Split) -> Labelled:
+    samples = images_of(records, resolution, split, copies=False).take(MOST_IMAGES).batch(1024)
+    batches = list(samples.as_numpy_iterator())
+    images = np.concatenate([batch["image"] for batch in batches])
+    labels = np.concatenate([batch["label"] for batch in batches])
+    return _part(Labelled(images, labels), labels >= 0)
+
+
+def _part(labelled: Labelled, which: Any) -> Labelled:
+    return Labelled(labelled.images[which], labelled.labels[which])

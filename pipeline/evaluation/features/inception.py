@@ -1,0 +1,133 @@
+"""The 2015 Inception network that published FIDs stand on, read from a user's frozen graph."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import tensorflow as tf
+from google.protobuf.message import DecodeError
+from tensorflow.python.framework import op_def_registry
+
+from pipeline.data.records import checksum
+from pipeline.errors import UserError
+from pipeline.evaluation.features.network import FeatureNetwork, Images, with_channels
+from pipeline.evaluation.features.resizing import antialiased_bicubic, tensorflow1_bilinear
+
+ARCHIVE = "http://download.tensorflow.org/models/image/imagenet/inception-2015-12-05.tgz"
+FILE = "classify_image_graph_def.pb"
+BYTES = 95_673_916
+SIDE = 299
+BATCH = 32
+INPUT, POOL, LOGITS = "ResizeBilinear", "pool_3", "softmax/logits/MatMul"
+"""Nodes of the graph: the resized image, 0 … 255, its features, and the product with the weights of
+the classes."""
+RESIZES = {
+    "tensorflow1": ("bilinear of TensorFlow 1", tensorflow1_bilinear),
+    "clean": ("antialiased bicubic of Pillow", antialiased_bicubic),
+}
+
+
+def open_inception(spec: str) -> FeatureNetwork:
+    """The network of a frozen graph.
+
+    Images are resized to 299 px; the graph takes them to [-1, 1) itself, as (x - 128) / 128.
+    Features are the 2,048 values of `pool_3`. Probabilities are those of the 1,008 outputs without
+    the biases, as in the published Inception score (arXiv:1606.03498, official code).
+
+    Args:
+        spec: `FILE`, or `FILE?resize=clean` for clean-fid's resize in place of TensorFlow 1's. Any
+            graph with the nodes of the published one is taken; its hash is in every score.
+
+    Raises:
+        UserError: if there is no such file, or it is no such graph.
+    """
+    path, _, resize = spec.partition("?resize=")
+    if resize and resize not in RESIZES:
+        raise UserError(f"`?resize=` must be one of {', '.join(RESIZES)}. Received: {resize}")
+    file = Path(path).expanduser()
+    if not path or not file.is_file():
+        raise UserError(
+            f"`inception:FILE` needs {FILE} ({BYTES:,} bytes), to be taken once from {ARCHIVE} and "
+            f"put at FILE; nothing is downloaded here. Received: {path or 'no file'}, "
+            "where there is none"
+        )
+    wording, resized = RESIZES[resize or "tensorflow1"]
+    run = _compiled(_graph_in(file), file)
+
+    def forward(images: Images) -> Any:
+        return run(resized(with_channels(images, 3, "inception"), SIDE))
+
+    protocol = {"resize": wording, "side": str(SIDE), "layer": POOL, "classes": "without biases"}
+    return FeatureNetwork("inception", checksum(file), protocol, forward, batch=BATCH)
+
+
+def _graph_in(file: Path) -> tf.compat.v1.GraphDef:
+    """What leads from the resized image to the features and to the weights of the classes."""
+    rule = f"`inception:FILE` must be a frozen graph with the nodes of {FILE}"
+    graph = tf.compat.v1.GraphDef()
+    try:
+        graph.ParseFromString(file.read_bytes())
+    except DecodeError as error:
+        raise UserError(f"{rule}. Received: {file}, which is no graph") from error
+    nodes = {node.name: node for node in graph.node}
+    if missing := {INPUT, POOL, LOGITS} - set(nodes):
+        names = ", ".join(sorted(missing))
+        raise UserError(f"{rule}. Received: {file}, without {names}")
+    wanted = [POOL, LOGITS]
+    kept: set[str] = set()
+    while wanted:
+        name = wanted.pop()
+        if name in kept:
+            continue
+        if name not in nodes:
+            raise UserError(f"{rule}. Received: {file}, without {name}")
+        kept.add(name)
+        if name != INPUT:
+            wanted += [_node_of(tensor) for tensor in nodes[name].input]
+    # A graph is a program: what reads or writes files, or runs Python, has a state.
+    stateful = sorted({nodes[name].op for name in kept if _has_state(nodes[name].op)})
+    if stateful:
+        raise UserError(
+            f"{rule}, all without a state. Received: {file}, with {', '.join(stateful)}"
+        )
+    pruned = tf.compat.v1.GraphDef(versions=graph.versions)
+    for node in graph.node:
+        if node.name == INPUT:  # Its value comes from outside.
+            pruned.node.add(name=INPUT, op="Placeholder").attr["dtype"].type = tf.float32
+        elif node.name in kept:
+            pruned.node.append(node)
+    return pruned
+
+
+def _node_of(tensor: str) -> str:
+    """`^name` and `name:0` are of node `name`."""
+    return tensor.lstrip("^").partition(":")[0]
+
+
+def _has_state(operation: str) -> bool:
+    known = op_def_registry.get(operation)
+    return known is None or known.is_stateful
+
+
+def _compiled(graph_def: tf.compat.v1.GraphDef, file: Path) -> Any:
+    """Resized images, float32 `(batch, 299, 299, 3)`, 0 … 255 → features and probabilities."""
+    # A session of version 1, as the graph's normalisations are refused in functions of version 2.
+    graph = tf.Graph()
+    try:
+        with graph.as_default():
+            images = tf.compat.v1.placeholder(tf.float32, (BATCH, SIDE, SIDE, 3))
+            pool, logits = tf.import_graph_def(
+                graph_def, {INPUT: images}, [f"{POOL}:0", LOGITS], name=""
+            )
+            weights = logits.inputs[1]
+            # In the graph itself this is fixed to one image.
+            features = tf.reshape(pool, (BATCH, weights.shape[0]))
+            probabilities = tf.nn.softmax(features @ weights)
+        session = tf.compat.v1.Session(graph=graph)
+    except (ValueError, TypeError, IndexError, tf.errors.OpError) as error:
+        raise UserError(
+            f"`inception:FILE` must be a frozen graph that TensorFlow runs. Received: {file} "
+            f"({' '.join(str(error).split())[:200]})"
+        ) from error
+    return lambda batch: session.run((features, probabilities), {images: batch})

@@ -1,0 +1,79 @@
+"""How images come to the size that a network takes. The filter alone can move FID by points.
+
+Source: arXiv:2104.11222, which compares them.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import PIL.Image
+import tensorflow as tf
+
+from pipeline.evaluation.features.network import Images
+
+Floats = npt.NDArray[np.float32]
+_BICUBIC = PIL.Image.Resampling.BICUBIC
+
+
+def tensorflow1_bilinear(images: Images, side: int) -> Floats:
+    """Bilinear as in TensorFlow 1, on which the published FIDs stand: no antialiasing, off centre.
+
+    Along each axis new pixel i of `side` lies at `x = i · before / side`, so the corner of the
+    first pixel and not its centre stays where it was, and is `(1 - f) · p[⌊x⌋] + f · p[⌊x⌋ + 1]`
+    with `f = x - ⌊x⌋` and the last pixel repeated.
+
+    Args:
+        images: `(n, height, width, channels)`.
+        side: Of the result in pixels.
+
+    Returns:
+        `(n, side, side, channels)`, 0 … 255, not rounded.
+    """
+    resized = tf.raw_ops.ResizeBilinear(
+        images=images, size=[side, side], align_corners=False, half_pixel_centers=False
+    )
+    return resized.numpy()
+
+
+def antialiased_bicubic(images: Images, side: int) -> Floats:
+    """Bicubic with Pillow's antialiasing, a channel at a time, in floating point, as in clean-fid.
+
+    Where images are reduced the filter widens with the step, so every pixel counts. What overshoots
+    0 … 255 is clipped, and nothing is rounded.
+
+    Args:
+        images: `(n, height, width, channels)`.
+        side: Of the result in pixels.
+
+    Returns:
+        `(n, side, side, channels)`, 0 … 255.
+    """
+    count, *_, channels = images.shape
+    resized = np.empty((count, side, side, channels), np.float32)
+    for image, to in zip(images.astype(np.float32), resized, strict=True):
+        for channel in range(channels):
+            plane = PIL.Image.fromarray(np.ascontiguousarray(image[..., channel]))
+            to[..., channel] = np.asarray(plane.resize((side, side), _BICUBIC))
+    return resized.clip(0.0, 255.0)
+
+
+def box_or_nearest(images: Any, side: int) -> Any:
+    """Smaller by averages of blocks of pixels, larger by repetition: as the networks grow.
+
+    Args:
+        images: Float `(n, before, before, channels)`, where one side is a multiple of the other.
+        side: Of the result in pixels.
+
+    Returns:
+        Float `(n, side, side, channels)`.
+    """
+    before = images.shape[1]
+    if before > side:
+        return tf.nn.avg_pool2d(images, before // side, before // side, "VALID")
+    if before < side:
+        factor = side // before
+        return tf.repeat(tf.repeat(images, factor, axis=1), factor, axis=2)
+    return images
