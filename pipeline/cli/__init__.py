@@ -10,7 +10,16 @@ import sys
 
 import typer
 
-from pipeline.cli import configurations, data_check, data_prepare, data_service, models, train
+from pipeline.cli import (
+    compare,
+    configurations,
+    data_check,
+    data_prepare,
+    data_service,
+    gate,
+    models,
+    train,
+)
 from pipeline.cli.interruption import ALARM_STATUS, WORKER_GONE_STATUS
 
 app = typer.Typer(
@@ -21,7 +30,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for commands in (train, models, configurations):
+for commands in (train, models, gate, compare, configurations):
     app.add_typer(commands.app)
 
 data = typer.Typer(help="Look at pictures, and prepare them for many runs.", no_args_is_help=True)
