@@ -378,7 +378,7 @@ class GateConfig(Section):
     """Least precision."""
     min_recall: Share | None = None
     """Least recall."""
-    max_memorisation: Weight | None = None
+    max_memorisation: Share | None = None
     """Greatest memorisation."""
     min_images: Count = 10_000
     """Fewest generated images behind each score that a rule asks for."""

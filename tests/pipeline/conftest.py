@@ -46,20 +46,21 @@ def make_evaluation(
         },
         "features": FEATURES,
         "scores": [
-            {"name": name, "protocol": protocol, **dict(zip(("value", "low", "high"), each))}  # noqa: B905
+            {"name": name, "protocol": protocol, "value": each[0]}
+            | ({"low": each[1], "high": each[2]} if len(each) > 1 else {})
             for name, each in tuples.items()
         ],
     }
     return Evaluation.model_validate({**content, **changes})
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def evaluated() -> Callable[..., Evaluation]:
     """Make an evaluation."""
     return make_evaluation
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def run_with() -> Callable[..., RunFolder]:
     """Make a run of a configuration, with evaluations and what it has logged."""
 
