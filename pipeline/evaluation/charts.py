@@ -5,7 +5,9 @@ from __future__ import annotations
 import io
 import math
 import re
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 from xml.etree import ElementTree
@@ -68,7 +70,7 @@ class Chart:
 
 def as_png(charts: Sequence[Chart]) -> bytes:
     """Charts side by side, on white."""
-    with mpl.rc_context(_STYLE):
+    with _drawing():
         figure = Figure((len(charts) * WIDTH, HEIGHT * 1.3), layout="constrained")
         for number, chart in enumerate(charts, 1):
             _draw(figure.add_subplot(1, len(charts), number), chart)
@@ -84,7 +86,7 @@ def as_svg(chart: Chart, key: str) -> ElementTree.Element:
         chart: What to draw.
         key: Of letters and digits; no other chart of the page has it.
     """
-    with mpl.rc_context(_STYLE):
+    with _drawing():
         figure = Figure((WIDTH, HEIGHT), layout="constrained")
         figure.patch.set_alpha(0)
         axes = figure.subplots()
@@ -97,6 +99,14 @@ def as_svg(chart: Chart, key: str) -> ElementTree.Element:
     _make_html(svg)
     svg.attrib = {"viewBox": svg.attrib["viewBox"], "role": "img", "aria-label": chart.title}
     return svg
+
+
+@contextmanager
+def _drawing() -> Iterator[None]:
+    """A block with our style, in which no names are complained of that the font cannot show."""
+    with mpl.rc_context(_STYLE), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")
+        yield
 
 
 def _draw(axes: Axes, chart: Chart) -> None:

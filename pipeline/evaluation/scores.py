@@ -71,7 +71,7 @@ class FeaturesUsed(Record):
 class Score(Record):
     """One number, its 95 % interval if it has one, and how it was made."""
 
-    name: str
+    name: str = Field(pattern="^[a-z][a-z0-9_]*$")
     """Such as `fid`, `recall` or `swd_64`."""
     value: float
     """The number."""

@@ -27,10 +27,14 @@ def texts(svg: ElementTree.Element) -> list[str]:
 
 
 def test_names_are_text_whatever_they_hold() -> None:
-    names = ["_hidden", "$x^2$", "<script>alert(1)</script>", "a&b"]
+    names = ["_hidden", "$x^2$", "<script>alert(1)</script>", "a&b", "数字"]
     svg = as_svg(Chart("T<i>", "images seen", {name: curve(1, 2, 3) for name in names}), "k")
     assert {*names, "T<i>", "images seen"} <= set(texts(svg))
     assert not [element for element in svg.iter() if element.tag in ("script", "i", "style")]
+
+
+def test_a_name_that_the_font_lacks_is_no_reason_to_complain() -> None:
+    assert as_png([Chart("数字", "x", {"走る": curve(1, 2), "b": curve(2, 1)})])
 
 
 def test_one_curve_is_named_by_the_title_alone() -> None:

@@ -78,6 +78,7 @@ def test_what_is_not_finite_survives_in_plain_json(evaluated, tmp_path: Path) ->
         ({"a\nb": 1}, "`a b` is wrong"),
         ({"lineage": {}}, "`lineage.data_hash` is wrong: Field required"),
         ({"scores": [{"name": "fid"}]}, "`scores.0.value` is wrong: Field required"),
+        ({"scores": [{"name": "F\x1b", "value": 1}]}, "`scores.0.name` is wrong: String should"),
         ({"scores": [{"name": "fid", "value": 1, "low": 0}]}, "must have both ends"),
         ({"scores": [{"name": "fid", "value": 1}] * 2}, "each score must be there once"),
         ({"classes": [{"class": "a", "images": 1, "fid": "low"}]}, "`classes.0.fid` is wrong"),
