@@ -71,7 +71,9 @@ setup(
         "pipeline.training",
         "pipeline.training.alarms",
     ],
-    package_data={"pipeline": ["presets/*.yaml", "orchestration/deploy/*"]},
+    package_data={
+        "pipeline": ["presets/*.yaml", "orchestration/deploy/*", "evaluation/report.css"],
+    },
     install_requires=RUNTIME,
     extras_require={"beam": BEAM, "video": VIDEO, "test": TEST, "dev": DEV, "bench": BENCH},
     entry_points={"console_scripts": ["growgan=pipeline.cli:main"]},

@@ -24,6 +24,7 @@ Count = Annotated[int, Field(ge=1)]
 Images = Annotated[int, Field(ge=0)]
 Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Share = Annotated[float, Field(ge=0, le=1)]
 LossName = Literal[
     "wasserstein",
     "logistic",
@@ -38,6 +39,8 @@ PenaltyName = Literal["two_sided", "one_sided", "zero_centred", "none"]
 Action = Literal["ignore", "warn", "stop", "roll_back"]
 TimedAction = Literal["ignore", "warn", "stop"]
 """For what depends on the machine: workers of a job would not all go back."""
+
+GatedScore = Literal["fid", "kid", "precision", "recall", "memorisation"]
 
 
 class Section(BaseModel):
@@ -357,6 +360,35 @@ class AlarmsConfig(Section):
     """Roll backs after which the next one stops the run instead."""
 
 
+class GateConfig(Section):
+    """What scores a model must have to be promoted; a rule that is None is not asked for.
+
+    Where a score has an interval, its worse end must keep the rule. docs/evaluation.md has the
+    rest.
+    """
+
+    max_fid: Weight | None = None
+    """Greatest FID."""
+    max_fid_increase_over_promoted: Weight | None = None
+    """Most by which FID may exceed that of the model that is promoted, as a share of it: 0.05
+    allows 5 % more, 0 none."""
+    max_kid: Weight | None = None
+    """Greatest KID."""
+    min_precision: Share | None = None
+    """Least precision."""
+    min_recall: Share | None = None
+    """Least recall."""
+    max_memorisation: Share | None = None
+    """Greatest memorisation."""
+    min_images: Count = 10_000
+    """Fewest generated images behind each score that a rule asks for."""
+    features: str | None = None
+    """Name, or identity, of the features that scores must be made with, None for any: bounds mean
+    something for one kind of features alone."""
+    without_interval: tuple[GatedScore, ...] = ()
+    """Scores that may be judged by their value where they have no interval; others fail then."""
+
+
 class Config(Section):
     """Everything that defines a run."""
 
@@ -367,6 +399,7 @@ class Config(Section):
     optimizer: OptimizerConfig = OptimizerConfig()
     run: RunConfig = RunConfig()
     alarms: AlarmsConfig = AlarmsConfig()
+    gate: GateConfig = GateConfig()
 
     @model_validator(mode="after")
     def _groups_divide(self) -> Config:

@@ -36,6 +36,9 @@ HOW = (
 WHERE = ("cache", "records", "servers", "source", "workers")
 """Keys of `data` that say where and how it is read, not what it holds."""
 
+WATCHING = ("alarms", "gate")
+"""Sections that hold what is made to bounds."""
+
 _PRESETS = resources.files("pipeline") / "presets"
 
 
@@ -111,16 +114,23 @@ def data_config(values: Mapping[str, Any]) -> DataConfig:
     return _validated(DataConfig, values, "data")
 
 
-def differences(before: Config, after: Config) -> list[str]:
-    """What differs between two configurations and changes the result, as `key: before → after`."""
-    flat_before, flat_after = _flat(before.model_dump()), _flat(after.model_dump())
+def decisive(config: Config) -> dict[str, Any]:
+    """What changes the result of a run, as `section.key` and value."""
     free = {f"run.{name}" for name in HOW}
     free |= {f"data.{name}" for name in WHERE}
-    return [
-        f"{key}: {flat_before[key]} → {flat_after[key]}"
-        for key in flat_before
-        if not key.startswith("alarms.") and key not in free and flat_before[key] != flat_after[key]
-    ]
+    return {
+        f"{section}.{key}": value
+        for section, values in config.model_dump().items()
+        if section not in WATCHING
+        for key, value in values.items()
+        if f"{section}.{key}" not in free
+    }
+
+
+def differences(before: Config, after: Config) -> list[str]:
+    """What differs between two configurations and changes the result, as `key: before → after`."""
+    first, second = decisive(before), decisive(after)
+    return [f"{key}: {first[key]} → {second[key]}" for key in first if first[key] != second[key]]
 
 
 def _validated(model: type[Checked], values: Any, *section: str) -> Checked:
@@ -135,14 +145,6 @@ def _validated(model: type[Checked], values: Any, *section: str) -> Checked:
         for detail in details:
             explained.setdefault(_key(detail), _explain(detail))
         raise UserError("; ".join(explained.values())) from error
-
-
-def _flat(sections: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    return {
-        f"{section}.{key}": value
-        for section, values in sections.items()
-        for key, value in values.items()
-    }
 
 
 def _parse(text: str, origin: str) -> Any:

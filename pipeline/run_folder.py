@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import json
+import re
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -18,7 +19,7 @@ import yaml
 
 from pipeline.config import Config
 from pipeline.errors import UserError
-from pipeline.loading import HOW, config_from, differences
+from pipeline.loading import HOW, WATCHING, config_from, differences
 from savedmodels import atomic
 
 if TYPE_CHECKING:
@@ -63,6 +64,20 @@ class RunFolder:
     def metrics(self) -> Path:
         """One JSON object a line."""
         return self.path / "metrics.jsonl"
+
+    @property
+    def evaluations(self) -> Path:
+        """Scores, reports and pictures: `images-<images seen>`."""
+        return self.path / "evaluations"
+
+    def evaluation(self, images_seen: int) -> Path:
+        """Where what is measured of a checkpoint lies."""
+        return self.evaluations / f"images-{images_seen:09d}"
+
+    def evaluated(self) -> list[int]:
+        """Images seen at the checkpoints of which something was measured, ascending."""
+        names = (re.fullmatch(r"images-(\d+)", path.name) for path in self.evaluations.glob("*"))
+        return sorted(int(name[1]) for name in names if name)
 
     @property
     def _config_file(self) -> Path:
@@ -145,14 +160,14 @@ class RunFolder:
             atomic.remove_remains(self.path)
             yield
 
-    def config(self) -> Config:
-        """The configuration that the run was started with.
+    def config(self, overrides: Sequence[str] = ()) -> Config:
+        """The configuration that the run was started with, with `section.key=value` overrides.
 
         Raises:
-            UserError: if there is no run here, or its configuration is damaged.
+            UserError: if there is no run here, or its configuration or an override is wrong.
         """
         self._require_run()
-        return config_from(self._config_file.read_text(), origin=str(self._config_file))
+        return config_from(self._config_file.read_text(), overrides, origin=str(self._config_file))
 
     def manifest(self) -> dict[str, Any]:
         """The lineage.
@@ -246,7 +261,9 @@ class RunFolder:
 
 
 def _lineage(config: Config, records: RecordSet) -> dict[str, Any]:
-    text = config.model_dump_json(exclude={"run": set(HOW), "data": {"records"}, "alarms": True})
+    text = config.model_dump_json(
+        exclude={"run": set(HOW), "data": {"records"}, **dict.fromkeys(WATCHING, True)}
+    )
     return {
         "growgan": metadata.version("growgan"),
         "code": _commit(),

@@ -11,11 +11,13 @@ import sys
 import typer
 
 from pipeline.cli import (
+    compare,
     configurations,
     data_check,
     data_prepare,
     data_service,
     features,
+    gate,
     models,
     train,
 )
@@ -29,7 +31,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for commands in (train, models, configurations):
+for commands in (train, models, gate, compare, configurations):
     app.add_typer(commands.app)
 
 data = typer.Typer(help="Look at pictures, and prepare them for many runs.", no_args_is_help=True)

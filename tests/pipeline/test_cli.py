@@ -451,7 +451,9 @@ def test_presets_and_config_print_what_they_say(growgan: Growgan) -> None:
     assert "seed: 4" in shown.out
 
 
-@pytest.mark.parametrize("command", [[], ["train"], ["generate"], ["export"], ["config"]])
+@pytest.mark.parametrize(
+    "command", [[], ["train"], ["generate"], ["export"], ["config"], ["gate"], ["compare"]]
+)
 def test_help_has_an_example(growgan: Growgan, command: list[str]) -> None:
     result = growgan(*command, "--help")
     assert result.status == 0

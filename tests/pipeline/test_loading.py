@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import UserError
-from pipeline.loading import config_from, differences, load, preset_names, preset_text
+from pipeline.loading import config_from, decisive, differences, load, preset_names, preset_text
 
 MINIMAL = "schedule: {resolution: 8}"
 
@@ -101,11 +101,20 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
         load(str(tmp_path / "none.yaml"))
 
 
-def test_alarms_may_change_when_a_run_goes_on() -> None:
-    before = load("quickstart")
-    after = load("quickstart", ["alarms.collapse=roll_back", "alarms.patience=1"])
+@pytest.mark.parametrize(
+    "overrides", [["alarms.collapse=roll_back", "alarms.patience=1"], ["gate.max_fid=3"]]
+)
+def test_what_is_held_to_bounds_may_change_when_a_run_goes_on(overrides: list[str]) -> None:
+    before, after = load("quickstart"), load("quickstart", overrides)
     assert before != after
     assert differences(before, after) == []
+
+
+def test_what_decides_a_result_is_told_by_its_keys() -> None:
+    decides = decisive(load("quickstart", ["run.seed=5"]))
+    assert decides["run.seed"] == 5
+    assert {"network.fmap_max", "data.crop", "objective.loss"} < decides.keys()
+    assert not {"run.log_images", "data.records", "alarms.patience", "gate.max_fid"} & set(decides)
 
 
 @pytest.mark.parametrize("alarm", ["throughput", "starvation"])

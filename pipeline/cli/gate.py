@@ -1,0 +1,71 @@
+"""`growgan gate`: whether the scores of a run keep the rules for a promotion."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pipeline.cli.options import Overrides, Run, terminal
+
+GATE_STATUS = 4
+"""The gate has refused."""
+
+app = typer.Typer()
+
+
+@app.command(
+    epilog="Examples: growgan gate runs/first --set gate.max_fid=10  |  "
+    "growgan gate runs/new --promoted runs/first "
+    "--set gate.max_fid_increase_over_promoted=0.05"
+)
+def gate(
+    run: Run,
+    evaluation: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            metavar="IMAGES_SEEN",
+            help="Judge the evaluation after so many images. (default: the newest)",
+        ),
+    ] = None,
+    promoted: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE_OR_RUN",
+            help="Scores of what is promoted: a scores.json, or a run, for its newest.",
+        ),
+    ] = None,
+    overrides: Overrides = None,
+) -> None:
+    """Hold the scores of a run to the rules in its section `gate`.
+
+    One line for each rule, gate.json and the report beside the scores. Exit status 0 if all rules
+    are kept, 4 if one is not.
+    """
+    from pipeline.cli.score_tables import show_verdict
+    from pipeline.errors import UserError
+    from pipeline.evaluation.gate import judge, write_verdict
+    from pipeline.evaluation.report import write_report
+    from pipeline.evaluation.scores import evaluation_of, read_scores
+    from pipeline.run_folder import RunFolder
+
+    for override in overrides or []:
+        if not override.startswith("gate."):
+            raise UserError(f"`--set` must be of the section `gate` here. Received: {override}")
+    folder = RunFolder(run)
+    policy = folder.config(overrides or []).gate
+    scores = evaluation_of(folder, evaluation)
+    against = None
+    if promoted is not None:
+        other = RunFolder(promoted)
+        against = evaluation_of(other) if other.exists() else read_scores(promoted)
+    verdict = judge(scores, policy, against)
+    written = write_verdict(folder, verdict)
+    report = write_report(folder, scores)
+    console = terminal()
+    show_verdict(console, verdict)
+    console.print(f"written: {written}, {report}", markup=False, highlight=False, soft_wrap=True)
+    if not verdict.passed:
+        raise typer.Exit(GATE_STATUS)

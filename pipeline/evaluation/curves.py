@@ -1,0 +1,106 @@
+"""A run's numbers over a clock: what it has logged, and its scores."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipeline.errors import UserError
+from pipeline.evaluation.scores import Evaluation
+
+POINTS = 200
+"""Of a curve at most: a chart shows no more."""
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Numbers over a clock, each with the ends of a range, which may be those of the number."""
+
+    x: Sequence[float]
+    y: Sequence[float]
+    low: Sequence[float]
+    high: Sequence[float]
+
+
+@dataclass(frozen=True)
+class Curves:
+    """What a run has logged.
+
+    Args:
+        metrics: By name: means of neighbouring entries, with the least and greatest of them.
+        sizes: Images seen at the first entry of each resolution, by resolution.
+        alarms: What was told of alarms, each with the images seen.
+    """
+
+    metrics: dict[str, Curve] = field(default_factory=dict)
+    sizes: dict[int, int] = field(default_factory=dict)
+    alarms: tuple[tuple[int, str], ...] = ()
+
+
+def read_curves(metrics: Path) -> Curves:
+    """The curves in `metrics.jsonl`; none if there is no such file.
+
+    Raises:
+        UserError: if a line other than the last, which a kill may have cut off, is no entry.
+    """
+    entries: list[dict[str, Any]] = []
+    lines = metrics.read_text().splitlines() if metrics.is_file() else []
+    for number, line in enumerate(lines, 1):
+        try:
+            entry = json.loads(line)
+            entries.append({**entry, "images_seen": int(entry["images_seen"])})
+        except (ValueError, TypeError, LookupError) as error:
+            if number < len(lines):
+                raise UserError(
+                    f"metrics must be lines of JSON with `images_seen`. Received: {metrics}, "
+                    f"line {number}"
+                ) from error
+    points: dict[str, list[tuple[int, float]]] = defaultdict(list)
+    sizes: dict[int, int] = {}
+    alarms: list[tuple[int, str]] = []
+    for entry in entries:
+        seen = entry["images_seen"]
+        if "alarm" in entry:
+            alarms.append((seen, f"{entry['alarm']} {entry.get('state')}: {entry.get('text')}"))
+            continue
+        for name, value in entry.items():
+            if name != "images_seen" and isinstance(value, int | float) and math.isfinite(value):
+                points[name].append((seen, value))
+        if isinstance(entry.get("resolution"), float):
+            sizes.setdefault(int(entry["resolution"]), seen)
+    return Curves({name: _thinned(each) for name, each in points.items()}, sizes, tuple(alarms))
+
+
+def score_curve(name: str, evaluations: Sequence[Evaluation], clock: Sequence[float]) -> Curve:
+    """A score and its interval, over a clock.
+
+    Args:
+        name: Of a score that each evaluation has.
+        evaluations: In the order of the clock.
+        clock: A moment for each.
+    """
+    scores = [score for each in evaluations if (score := each.score(name))]
+    return Curve(
+        x=clock,
+        y=[score.value for score in scores],
+        low=[score.value if score.low is None else score.low for score in scores],
+        high=[score.value if score.high is None else score.high for score in scores],
+    )
+
+
+def _thinned(points: Sequence[tuple[int, float]]) -> Curve:
+    """At most `POINTS` means of equally many neighbours, and what they range over."""
+    groups = np.array_split(np.array(points, np.float64), min(POINTS, len(points)))
+    return Curve(
+        x=[float(group[:, 0].mean()) for group in groups],
+        y=[float(group[:, 1].mean()) for group in groups],
+        low=[float(group[:, 1].min()) for group in groups],
+        high=[float(group[:, 1].max()) for group in groups],
+    )

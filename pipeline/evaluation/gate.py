@@ -1,0 +1,245 @@
+"""The gate: whether scores keep the rules of a policy, with a reason for each, and its file."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, ValidationError
+
+from pipeline.config import GateConfig
+from pipeline.errors import UserError
+from pipeline.evaluation.scores import Evaluation, Record, Score, fault_of, obstacles
+from pipeline.run_folder import RunFolder
+from savedmodels.atomic import write_file
+
+VERDICT = "gate.json"
+OVER_PROMOTED = "max_fid_increase_over_promoted"
+SCORE_OF = {
+    "max_fid": "fid",
+    OVER_PROMOTED: "fid",
+    "max_kid": "kid",
+    "min_precision": "precision",
+    "min_recall": "recall",
+    "max_memorisation": "memorisation",
+}
+"""The score that each rule asks for; the others are about how scores were made."""
+
+
+class Ruling(Record):
+    """Whether one rule is kept."""
+
+    rule: str
+    """A key of the policy."""
+    passed: bool
+    """Whether it is kept."""
+    reason: str
+    """What must be and what came, in one line."""
+    score: str | None = None
+    """The score that it asks for."""
+    bound: float | None = None
+    """What the worse end of the score's interval was held to."""
+    value: float | None = None
+    """The score."""
+    low: float | None = None
+    """Low end of its interval."""
+    high: float | None = None
+    """High end of its interval."""
+
+
+class Judged(Record):
+    """Which scores these were."""
+
+    run: str
+    """Name of the run."""
+    checkpoint: str
+    """Name of the checkpoint."""
+    images_seen: int
+    """The run's clock at the checkpoint."""
+    created: datetime
+    """When the scores were made."""
+
+
+class Verdict(Record):
+    """What the gate decided, and why."""
+
+    schema_version: Literal[1] = Field(default=1, alias="schema")
+    """Changes when the meaning of a field does."""
+    passed: bool
+    """Whether every rule is kept."""
+    candidate: Judged
+    """What was judged."""
+    promoted: Judged | None
+    """What it was compared with."""
+    policy: GateConfig
+    """By what."""
+    rules: tuple[Ruling, ...]
+    """Each rule that the policy asks for."""
+
+
+def judge(
+    evaluation: Evaluation, policy: GateConfig, promoted: Evaluation | None = None
+) -> Verdict:
+    """Whether scores keep every rule of a policy.
+
+    With a score `s` and its 95 % interval `[l, h]`, `max_…` asks for `max(s, h) ≤ bound` and
+    `min_…` for `min(s, l) ≥ bound`; the bound of `max_fid_increase_over_promoted = x` is
+    `(1 + x) · FID of the promoted`. What is missing, not finite, without an interval (unless the
+    policy allows that), or not comparable with the promoted, fails.
+
+    Args:
+        evaluation: To be judged.
+        policy: With at least one rule for a score.
+        promoted: The scores of what is promoted now.
+
+    Raises:
+        UserError: if the policy has no rule for a score, or none that looks at `promoted`.
+    """
+    asked = {rule: score for rule, score in SCORE_OF.items() if getattr(policy, rule) is not None}
+    if not asked:
+        raise UserError(
+            f"`gate` must have a rule: {', '.join(f'`gate.{rule}`' for rule in SCORE_OF)}. "
+            "Received: none"
+        )
+    if promoted is not None and OVER_PROMOTED not in asked:
+        raise UserError(
+            f"promoted scores need the rule `gate.{OVER_PROMOTED}`. Received: {promoted.run} "
+            "without it"
+        )
+    rules = (
+        *_of_features(evaluation, policy),
+        _of_images(evaluation, policy, tuple(dict.fromkeys(asked.values()))),
+        *(
+            _over_promoted(evaluation, policy, promoted)
+            if rule == OVER_PROMOTED
+            else _bounded(rule, evaluation.score(score), getattr(policy, rule), policy)
+            for rule, score in asked.items()
+        ),
+    )
+    return Verdict(
+        passed=all(rule.passed for rule in rules),
+        candidate=_judged(evaluation),
+        promoted=promoted and _judged(promoted),
+        policy=policy,
+        rules=rules,
+    )
+
+
+def is_of(verdict: Verdict, evaluation: Evaluation) -> bool:
+    """Whether these are the scores that were judged."""
+    return verdict.candidate == _judged(evaluation)
+
+
+def write_verdict(run: RunFolder, verdict: Verdict) -> Path:
+    """Write `gate.json` beside the scores that were judged, whole or not at all; its path.
+
+    Raises:
+        OSError: if it cannot be written.
+    """
+    path = run.evaluation(verdict.candidate.images_seen) / VERDICT
+    write_file(path, verdict.model_dump_json(indent=2) + "\n")
+    return path
+
+
+def read_verdict(folder: Path) -> Verdict | None:
+    """What the gate decided of the evaluation in a folder, None if it was not asked.
+
+    Raises:
+        UserError: if it cannot be read.
+    """
+    file = folder / VERDICT
+    try:
+        return Verdict.model_validate_json(file.read_bytes()) if file.is_file() else None
+    except (OSError, ValidationError) as error:
+        raise UserError(
+            f"a verdict must be a `{VERDICT}` of schema 1 that `growgan gate` wrote. "
+            f"Received: {file}, {fault_of(error)}"
+        ) from error
+
+
+def _judged(evaluation: Evaluation) -> Judged:
+    return Judged(**{name: getattr(evaluation, name) for name in Judged.model_fields})
+
+
+def _of_features(evaluation: Evaluation, policy: GateConfig) -> Iterator[Ruling]:
+    if policy.features is not None:
+        used = evaluation.features
+        yield Ruling(
+            rule="features",
+            passed=used is not None and policy.features in (used.name, used.identity),
+            reason=f"features must be {policy.features}. Received: {used or 'none'}",
+        )
+
+
+def _of_images(evaluation: Evaluation, policy: GateConfig, asked: tuple[str, ...]) -> Ruling:
+    counts = {name: _images_of(evaluation.score(name)) for name in asked}
+    received = ", ".join(f"{count} for {name}" for name, count in counts.items())
+    return Ruling(
+        rule="min_images",
+        passed=all(count >= policy.min_images for count in counts.values()),
+        reason=f"at least {policy.min_images} images must be behind each score. "
+        f"Received: {received}",
+        bound=policy.min_images,
+    )
+
+
+def _images_of(score: Score | None) -> int:
+    """Generated images behind a score, 0 if that is not stated."""
+    count = score.protocol.get("images") if score else None
+    return count if isinstance(count, int) else 0
+
+
+def _bounded(
+    rule: str, score: Score | None, bound: float, policy: GateConfig, of_what: str = ""
+) -> Ruling:
+    name, most = SCORE_OF[rule], rule.startswith("max_")
+    must = f"`{name}` must be at {'most' if most else 'least'} {bound:.6g}{of_what}"
+    if score is None:
+        return Ruling(
+            rule=rule, passed=False, reason=f"{must}. Received: none", score=name, bound=bound
+        )
+    end = score.high if most else score.low
+    ends = [score.value] if end is None else [score.value, end]
+    received = str(score)
+    if not all(map(math.isfinite, ends)):
+        passed, received = False, f"{score}, which is not finite"
+    elif end is None and name not in policy.without_interval:
+        passed, received = False, f"{score} without an interval"
+        must += ", with an interval unless `gate.without_interval` has it"
+    else:
+        passed = max(ends) <= bound if most else min(ends) >= bound
+    return Ruling(
+        rule=rule,
+        passed=passed,
+        reason=f"{must}. Received: {received}",
+        score=name,
+        bound=bound,
+        value=score.value,
+        low=score.low,
+        high=score.high,
+    )
+
+
+def _over_promoted(
+    evaluation: Evaluation, policy: GateConfig, promoted: Evaluation | None
+) -> Ruling:
+    increase = policy.max_fid_increase_over_promoted or 0.0
+    if promoted is None:
+        return _failed(
+            "promoted scores must be given; if nothing is promoted yet, "
+            f"`gate.{OVER_PROMOTED}=null` leaves the rule out. Received: none"
+        )
+    before, against = promoted.score("fid"), obstacles("fid", evaluation, promoted)
+    if before is None or against or not math.isfinite(before.value):
+        received = "; ".join(against) or f"a promoted one of {before}"
+        return _failed(f"`fid` must be comparable with that of the promoted. Received: {received}")
+    of_what = f", {1 + increase:.6g} times the {before.value:.6g} of the promoted"
+    bound = before.value * (1 + increase)
+    return _bounded(OVER_PROMOTED, evaluation.score("fid"), bound, policy, of_what)
+
+
+def _failed(reason: str) -> Ruling:
+    return Ruling(rule=OVER_PROMOTED, passed=False, reason=reason, score="fid")

@@ -1,0 +1,275 @@
+"""The scores of a checkpoint with their protocol: the file that holds them, and what compares."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from pipeline.errors import UserError
+from pipeline.run_folder import RunFolder
+from savedmodels.atomic import write_file
+
+SCORES = "scores.json"
+FINGERPRINT = 12
+"""Digits of a hash that are told to people."""
+_LEVEL = re.compile(r"swd_(\d+)")
+
+Protocol = dict[str, bool | int | float | str | None]
+"""What decides a score besides the model, the data and the features."""
+
+_KINDS: dict[str, tuple[str, Literal["less", "more", ""]]] = {
+    "fid": ("FID", "less"),
+    "fid_infinity": ("FID∞", "less"),
+    "kid": ("KID", "less"),
+    "inception_score": ("Inception score", "more"),
+    "precision": ("Precision", "more"),
+    "recall": ("Recall", "more"),
+    "density": ("Density", "more"),
+    "coverage": ("Coverage", "more"),
+    "swd": ("SWD", "less"),
+    "ms_ssim": ("MS-SSIM", "less"),
+    "path_length_z": ("Path length in z", "less"),
+    "path_length_w": ("Path length in w", "less"),
+    "feature_distance": ("Feature distance", "more"),
+    "memorisation": ("Memorisation", "less"),
+    "classification_accuracy": ("Classification accuracy", "more"),
+}
+
+
+class Record(BaseModel):
+    """Part of a file that machines read; numbers that are not finite are strings in it."""
+
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        use_attribute_docstrings=True,
+        ser_json_inf_nan="strings",
+        serialize_by_alias=True,
+        validate_by_name=True,
+        validate_by_alias=True,
+    )
+
+
+class FeaturesUsed(Record):
+    """The network that gave features."""
+
+    name: str
+    """What people call it."""
+    identity: str
+    """SHA-256 of weights and preprocessing."""
+    protocol: dict[str, str] = {}
+    """How images were brought to it: resize, layer, …"""
+
+    def __str__(self) -> str:
+        """Name and fingerprint."""
+        return f"{self.name} {self.identity[:FINGERPRINT]}"
+
+
+class Score(Record):
+    """One number, its 95 % interval if it has one, and how it was made."""
+
+    name: str = Field(pattern="^[a-z][a-z0-9_]*$")
+    """Such as `fid`, `recall` or `swd_64`."""
+    value: float
+    """The number."""
+    low: float | None = None
+    """Low end of the interval."""
+    high: float | None = None
+    """High end of the interval."""
+    protocol: Protocol = {}
+    """How it was made; `images` is the number of generated ones."""
+
+    @model_validator(mode="after")
+    def _both_ends(self) -> Score:
+        if (self.low is None) != (self.high is None):
+            raise ValueError("an interval must have both ends")
+        return self
+
+    def __str__(self) -> str:
+        """The value and its interval: `3.21 (2.98 to 3.47)`."""
+        if self.low is None:
+            return f"{self.value:.4g}"
+        return f"{self.value:.4g} ({self.low:.4g} to {self.high:.4g})"
+
+
+class ClassScores(Record, extra="allow"):
+    """Scores of one class; further keys are the names of scores."""
+
+    name: str = Field(alias="class")
+    """The class."""
+    images: int
+    """Generated images of it."""
+    __pydantic_extra__: dict[str, float] = Field(init=False)
+
+    @property
+    def values(self) -> dict[str, float]:
+        """The scores by name."""
+        return dict(self.__pydantic_extra__)
+
+
+class Lineage(Record, extra="allow"):
+    """What scores were made from; further keys may say more."""
+
+    data_hash: str
+    """Content of the set that was trained on, and that references come from."""
+    config_hash: str
+    """Configuration of the run."""
+    checkpoint_hash: str
+    """SHA-256 of the checkpoint's manifest, and so of all its files."""
+    growgan: str
+    """Version."""
+    code: str | None = None
+    """Commit, if it is known."""
+
+
+class Evaluation(Record):
+    """Everything that was measured of a checkpoint."""
+
+    schema_version: Literal[1] = Field(default=1, alias="schema")
+    """Changes when the meaning of a field does."""
+    run: str
+    """Name of the run."""
+    checkpoint: str
+    """Name of the checkpoint."""
+    images_seen: int = Field(ge=0)
+    """The run's clock at the checkpoint."""
+    created: AwareDatetime
+    """When it was measured."""
+    seconds: float
+    """For which the run had been trained by then, over all restarts."""
+    lineage: Lineage
+    """What it was made from."""
+    features: FeaturesUsed | None
+    """Which features scores are of, None where none needed any."""
+    scores: tuple[Score, ...]
+    """All that were measured."""
+    classes: tuple[ClassScores, ...] = ()
+    """Scores by class, of a labelled run."""
+
+    @model_validator(mode="after")
+    def _each_once(self) -> Evaluation:
+        names = [score.name for score in self.scores]
+        if len(set(names)) < len(names):
+            raise ValueError("each score must be there once")
+        return self
+
+    def score(self, name: str) -> Score | None:
+        """The score of that name, None if it was not measured."""
+        return next((score for score in self.scores if score.name == name), None)
+
+
+def title_of(score: str) -> str:
+    """What people call a score."""
+    level = _LEVEL.fullmatch(score)
+    if level:
+        return f"SWD at {level[1]} px"
+    return _KINDS[score][0] if score in _KINDS else score
+
+
+def better_of(score: str) -> Literal["less", "more", ""]:
+    """Whether `less` or `more` is better, or neither is."""
+    name = "swd" if _LEVEL.fullmatch(score) else score
+    return _KINDS[name][1] if name in _KINDS else ""
+
+
+def needs_features(score: str) -> bool:
+    """Whether a score follows from features, or from pixels alone."""
+    return not score.startswith("swd") and score != "ms_ssim"
+
+
+def obstacles(score: str, one: Evaluation, other: Evaluation) -> list[str]:
+    """Why a score of one evaluation cannot be compared with that of another; empty if it can."""
+    first, second = one.score(score), other.score(score)
+    if first is None or second is None:
+        missing = one if first is None else other
+        return [f"{missing.run} has no {score}"]
+    reasons = []
+    if one.lineage.data_hash != other.lineage.data_hash:
+        hashes = [each.lineage.data_hash[:FINGERPRINT] for each in (one, other)]
+        reasons.append(f"other data, {hashes[0]} instead of {hashes[1]}")
+    if needs_features(score) and one.features != other.features:
+        reasons.append(f"other features, {one.features} instead of {other.features}")
+        if one.features and other.features and str(one.features) == str(other.features):
+            reasons[-1] += f": {_changed(one.features.protocol, other.features.protocol)}"
+    if first.protocol != second.protocol:
+        reasons.append(f"another protocol: {_changed(first.protocol, second.protocol)}")
+    return reasons
+
+
+def write_scores(run: RunFolder, evaluation: Evaluation) -> Path:
+    """Write `evaluations/images-…/scores.json` of a run, whole or not at all; its path.
+
+    Raises:
+        OSError: if it cannot be written.
+    """
+    folder = run.evaluation(evaluation.images_seen)
+    folder.mkdir(parents=True, exist_ok=True)
+    write_file(folder / SCORES, evaluation.model_dump_json(indent=2) + "\n")
+    return folder / SCORES
+
+
+def read_scores(path: Path) -> Evaluation:
+    """The scores in a file, or in the folder of an evaluation.
+
+    Raises:
+        UserError: if there are none, or they are of another schema.
+    """
+    file = path / SCORES if path.is_dir() else path
+    try:
+        return Evaluation.model_validate_json(file.read_bytes())
+    except (OSError, ValidationError) as error:
+        raise UserError(
+            f"scores must be a `{SCORES}` of schema 1 that `growgan evaluate` wrote. "
+            f"Received: {file}, {fault_of(error)}"
+        ) from error
+
+
+def fault_of(error: OSError | ValidationError) -> str:
+    """What is wrong with a file, in one line."""
+    if isinstance(error, OSError):
+        return f"which cannot be read: {error.strerror}"
+    faults = {".".join(map(str, fault["loc"])): fault for fault in error.errors()}
+    if "schema" in faults and faults["schema"]["type"] == "literal_error":
+        return f"of schema {str(faults['schema']['input'])[:FINGERPRINT]}"
+    where, fault = next(iter(faults.items()))
+    text = f"where `{where}` is wrong: {fault['msg']}" if where else f"with {fault['msg']}"
+    return " ".join(text.split())
+
+
+def history_of(run: RunFolder) -> list[Evaluation]:
+    """Every evaluation of a run, ascending in images seen.
+
+    Raises:
+        UserError: if one cannot be read.
+    """
+    return [read_scores(run.evaluation(images_seen)) for images_seen in _evaluated(run)]
+
+
+def evaluation_of(run: RunFolder, images_seen: int | None = None) -> Evaluation:
+    """An evaluation of a run: that after so many images, or the newest.
+
+    Raises:
+        UserError: if there is none, or it cannot be read.
+    """
+    known = _evaluated(run)
+    wanted = known[-1] if images_seen is None and known else images_seen
+    if wanted in known:
+        return read_scores(run.evaluation(wanted))
+    after = "" if images_seen is None else f" after {images_seen} images"
+    others = f", only after {', '.join(map(str, known))}" if known else ""
+    raise UserError(
+        "a run must be evaluated first, by `growgan evaluate`. Received: "
+        f"{run.path}, without an evaluation{after}{others}"
+    )
+
+
+def _evaluated(run: RunFolder) -> list[int]:
+    return [n for n in run.evaluated() if (run.evaluation(n) / SCORES).is_file()]
+
+
+def _changed(one: dict[str, Any], other: dict[str, Any]) -> str:
+    keys = [key for key in {**one, **other} if one.get(key) != other.get(key)]
+    return ", ".join(f"{key} {one.get(key)} instead of {other.get(key)}" for key in keys)

@@ -1,0 +1,200 @@
+"""The report: all that it has to show, nothing from outside, and no text that becomes markup."""
+
+from __future__ import annotations
+
+import base64
+import io
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from pipeline.config import GateConfig
+from pipeline.evaluation.curves import Curves, read_curves
+from pipeline.evaluation.gate import judge, write_verdict
+from pipeline.evaluation.report import REPORT, report_html, write_report
+from pipeline.evaluation.scores import write_scores
+from pipeline.grids import write_png
+
+EVIL = "<script>alert('x')</script>\"&amp;"
+VOID = {"meta", "img"}
+
+
+class Page(HTMLParser):
+    """A page as a browser takes it apart: tags, attributes and texts."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.html = html
+        self.open: list[str] = []
+        self.tags: list[tuple[str, dict[str, str]]] = []
+        self.texts: list[str] = []
+        self.feed(html)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.texts.append(data)
+
+    def of(self, *names: str) -> list[dict[str, str]]:
+        """Attributes of every tag of these names."""
+        return [attributes for tag, attributes in self.tags if tag in names]
+
+    @property
+    def text(self) -> str:
+        """All that is read."""
+        return " ".join(" ".join(self.texts).split())
+
+
+def picture(value: int) -> bytes:
+    """A PNG of one colour."""
+    file = io.BytesIO()
+    Image.fromarray(np.full((4, 4, 3), value, np.uint8)).save(file, "PNG")
+    return file.getvalue()
+
+
+@pytest.fixture(name="page", scope="module")
+def _page(evaluated, run_with, tmp_path_factory: pytest.TempPathFactory) -> Page:
+    """A report that has something of everything."""
+    history = [
+        evaluated(n, scores={"fid": (1e4 / n, 9e3 / n, 2e4 / n), "swd_64": 2.0}) for n in (9, 99)
+    ]
+    rows = [{"class": EVIL, "images": 7, "fid": 1.25}, {"class": "b", "images": 8, "recall": 0.5}]
+    evaluation = evaluated(
+        1234,
+        scores={"fid": (6.5, 6.25, 6.75), "swd_64": 3.0, "recall": 0.5},
+        run=EVIL,
+        checkpoint=EVIL,
+        classes=rows,
+        protocol={"images": 10_000, EVIL: EVIL},
+    )
+    alike = [each.model_copy(update={"scores": tuple(
+        score.model_copy(update={"protocol": {"images": 10_000, EVIL: EVIL}})
+        for score in each.scores
+    )}) for each in history]  # fmt: skip
+    run = run_with(tmp_path_factory.mktemp("report") / "run", entries=300)
+    curves = read_curves(run.metrics)
+    curves = Curves(
+        {**curves.metrics, EVIL: curves.metrics["diversity"]}, curves.sizes, ((5, EVIL),)
+    )
+    verdict = judge(evaluation, GateConfig(max_fid=6.7, min_recall=0.4))
+    pictures = {"samples": picture(1), "nearest": picture(2), EVIL: picture(3)}
+    return Page(report_html(evaluation, [*alike, evaluation], curves, pictures, verdict))
+
+
+def test_it_is_well_formed_and_self_contained(page: Page) -> None:
+    assert page.open == []
+    [policy] = [each for each in page.of("meta") if "http-equiv" in each]
+    assert policy["content"].startswith("default-src 'none'")
+    for _, attributes in page.tags:
+        for name in ("src", "href", "xlink:href", "srcset", "action", "data"):
+            value = attributes.get(name, "#")
+            assert value.startswith(("#", "data:image/png;base64,"))
+        assert not [name for name in attributes if name.startswith("on")]
+    assert not page.of("script", "link", "iframe", "object", "base", "form")
+    assert not re.search(r"url\((?!#)|@import|https?:", page.html)
+
+
+def test_text_of_users_stays_text(page: Page) -> None:
+    assert page.text.count(EVIL) >= 8
+    assert not page.of("script")
+
+
+def test_it_tells_scores_with_intervals_protocol_lineage_and_classes(page: Page) -> None:
+    for text in (
+        "FID 6.5 6.25 to 6.75 less images 10000",
+        "SWD at 64 px 3 less",
+        "Recall 0.5 more",
+        "1,234 images seen in 2.1 minutes of training; measured 2026-05-04 12:00 UTC",
+        "Class Images FID Recall",
+        f"{EVIL} 7 1.25",
+        "b 8 0.5",
+        "identity " + "1a2b" * 16,
+        "data_hash " + "da7a" * 16,
+        "packages.numpy 2.4.6",
+        "Alarms",
+    ):
+        assert text in page.text
+
+
+def test_it_tells_what_the_gate_decided(page: Page) -> None:
+    assert "Gate failed" in page.text
+    assert "max_fid failed `fid` must be at most 6.7. Received: 6.5 (6.25 to 6.75)" in page.text
+    assert "min_images passed" in page.text
+
+
+def test_its_pictures_are_the_files_known_ones_first(page: Page) -> None:
+    prefix = "data:image/png;base64,"
+    images = page.of("img")
+    assert [each["alt"] for each in images] == ["Samples", "Nearest neighbours", EVIL]
+    files = [base64.b64decode(each["src"].removeprefix(prefix)) for each in images]
+    assert files == [picture(1), picture(2), picture(3)]
+
+
+def test_its_charts_are_the_history_of_scores_and_the_curves(page: Page) -> None:
+    charts = [each["aria-label"] for each in page.of("svg")]
+    # Recall was measured once, and has no history.
+    assert charts == ["FID", "SWD at 64 px", "Losses", "diversity", EVIL]
+    ids = [attributes["id"] for _, attributes in page.tags if "id" in attributes]
+    assert len(ids) == len(set(ids))
+
+
+def test_history_leaves_out_what_does_not_compare(evaluated) -> None:
+    others = [evaluated(1, data_hash="beef" * 16), evaluated(2, features=None)]
+    alone = Page(report_html(evaluated(9), [*others, evaluated(9)], Curves(), {}, None))
+    assert not alone.of("svg")
+    both = Page(report_html(evaluated(9), [evaluated(3), *others], Curves(), {}, None))
+    assert not both.of("svg")
+    several = [evaluated(3), *others, evaluated(9)]
+    page = Page(report_html(evaluated(9), several, Curves(), {}, None))
+    assert [each["aria-label"] for each in page.of("svg")] == ["FID", "Recall"]
+
+
+def test_an_evaluation_alone_is_a_report(evaluated) -> None:
+    page = Page(report_html(evaluated(), [], Curves(), {}, None))
+    assert page.open == []
+    assert "Gate Not asked." in page.text
+    for title in ("Pictures", "Classes", "Curves", "Alarms"):
+        assert title not in page.text
+
+
+def test_it_follows_the_reader_between_light_and_dark_and_prints_light(evaluated) -> None:
+    html = report_html(evaluated(), [], Curves(), {}, None)
+    assert "color-scheme: light dark" in html
+    assert re.search(r"@media print \{\s*:root \{ color-scheme: light \}", html)
+
+
+def test_it_is_written_from_what_lies_in_the_folders(evaluated, run_with, tmp_path: Path) -> None:
+    first, evaluation = evaluated(100), evaluated(200)
+    run = run_with(tmp_path / "run", first, evaluation, entries=5)
+    folder = run.evaluation(200)
+    write_png(folder / "samples.png", np.full((8, 8, 3), 7, np.uint8))
+    assert write_report(run, evaluation) == folder / REPORT
+    page = Page((folder / REPORT).read_text())
+    assert [each["alt"] for each in page.of("img")] == ["Samples"]
+    assert [each["aria-label"] for each in page.of("svg")] == [
+        "FID", "Recall", "Losses", "diversity",
+    ]  # fmt: skip
+    assert "Gate Not asked." in page.text
+    write_verdict(run, judge(evaluation, GateConfig(max_fid=100)))
+    write_report(run, evaluation)
+    assert "Gate passed" in Page((folder / REPORT).read_text()).text
+
+
+def test_a_verdict_on_earlier_scores_is_not_shown(evaluated, run_with, tmp_path: Path) -> None:
+    before = evaluated(200)
+    run = run_with(tmp_path / "run", before)
+    write_verdict(run, judge(before, GateConfig(max_fid=100)))
+    again = before.model_copy(update={"created": before.created.replace(year=2027)})
+    write_scores(run, again)
+    assert "Gate Not asked." in Page(write_report(run, again).read_text()).text

@@ -1,0 +1,52 @@
+"""The folder of a run: what is found where, and what its lineage is made of."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from pipeline.errors import UserError
+from pipeline.loading import load
+from pipeline.run_folder import RunFolder
+
+RECORDS = SimpleNamespace(data_hash="da7a", count=1, classes=(), skipped=())
+
+
+def config_hash(path: Path, *overrides: str) -> str:
+    """Start a run; the hash of its configuration."""
+    run = RunFolder(path)
+    run.start(load("quickstart", overrides), RECORDS, resume="never")
+    return run.manifest()["config_hash"]
+
+
+def test_the_lineage_has_the_hash_of_what_changes_the_result(tmp_path: Path) -> None:
+    first = config_hash(tmp_path / "a")
+    assert config_hash(tmp_path / "b", "gate.max_fid=3", "alarms.patience=9") == first
+    assert config_hash(tmp_path / "c", "run.seed=9") != first
+
+
+def test_a_run_goes_on_under_another_gate(tmp_path: Path) -> None:
+    run = RunFolder(tmp_path / "a")
+    run.start(load("quickstart"), RECORDS, resume="never")
+    run.start(load("quickstart", ["gate.min_recall=0.5"]), RECORDS, resume="must")
+
+
+def test_a_configuration_is_read_with_overrides(tmp_path: Path) -> None:
+    run = RunFolder(tmp_path / "a")
+    run.start(load("quickstart"), RECORDS, resume="never")
+    assert run.config(["gate.max_fid=7"]).gate.max_fid == 7
+    assert run.config() == load("quickstart")
+    with pytest.raises(UserError, match=r"`gate\.max_fid` must be"):
+        run.config(["gate.max_fid=low"])
+
+
+def test_evaluations_are_found_by_number(tmp_path: Path) -> None:
+    run = RunFolder(tmp_path)
+    assert run.evaluated() == []
+    for images_seen in (5, 1_234_567_890, 40):
+        run.evaluation(images_seen).mkdir(parents=True)
+    (run.evaluations / ".images-000000007.0123abcd.tmp").mkdir()
+    assert run.evaluated() == [5, 40, 1_234_567_890]
+    assert run.evaluation(5).name == "images-000000005"
