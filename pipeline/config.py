@@ -40,6 +40,18 @@ Action = Literal["ignore", "warn", "stop", "roll_back"]
 TimedAction = Literal["ignore", "warn", "stop"]
 """For what depends on the machine: workers of a job would not all go back."""
 
+Metric = Literal[
+    "fid",
+    "kid",
+    "inception_score",
+    "precision_recall",
+    "swd",
+    "ms_ssim",
+    "path_length",
+    "feature_distance",
+    "memorisation",
+    "classification_accuracy",
+]
 GatedScore = Literal["fid", "kid", "precision", "recall", "memorisation"]
 
 
@@ -360,6 +372,20 @@ class AlarmsConfig(Section):
     """Roll backs after which the next one stops the run instead."""
 
 
+class EvaluationConfig(Section):
+    """How a model is measured; docs/evaluation.md has the scores."""
+
+    features: str | None = None
+    """What gives features: `inception:FILE[?resize=clean]`, `keras:NAME[:WEIGHTS]`,
+    `classifier:FOLDER` or `lenet:FILE`. Without any, only SWD and MS-SSIM can be measured."""
+    metrics: tuple[Metric, ...] | None = None
+    """Measures, None for all that can be made, but `path_length`."""
+    images: Annotated[int, Field(ge=20)] = 10_000
+    """Images that are generated."""
+    seed: Images = 0
+    """Of labels, subsets, patches and pairs. Images are those of the seeds from 0 on."""
+
+
 class GateConfig(Section):
     """What scores a model must have to be promoted; a rule that is None is not asked for.
 
@@ -399,6 +425,7 @@ class Config(Section):
     optimizer: OptimizerConfig = OptimizerConfig()
     run: RunConfig = RunConfig()
     alarms: AlarmsConfig = AlarmsConfig()
+    evaluation: EvaluationConfig = EvaluationConfig()
     gate: GateConfig = GateConfig()
 
     @model_validator(mode="after")

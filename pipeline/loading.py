@@ -36,7 +36,7 @@ HOW = (
 WHERE = ("cache", "records", "servers", "source", "workers")
 """Keys of `data` that say where and how it is read, not what it holds."""
 
-WATCHING = ("alarms", "gate")
+WATCHING = ("alarms", "evaluation", "gate")
 """Sections that hold what is made to bounds."""
 
 _PRESETS = resources.files("pipeline") / "presets"

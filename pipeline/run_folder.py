@@ -211,6 +211,23 @@ class RunFolder:
             raise UserError(f"a run must have a checkpoint first. Received: {self.path}, with none")
         return saved
 
+    def checkpoint(self, images_seen: int) -> Checkpoint:
+        """The checkpoint after so many images.
+
+        Raises:
+            UserError: if there is no run here, or no such checkpoint.
+        """
+        from pipeline.training.checkpoints import all_in
+
+        self._require_run()
+        saved = {each.position.images_seen: each for each in all_in(self.path)}
+        if images_seen not in saved:
+            known = ", ".join(map(str, sorted(saved))) or "none"
+            raise UserError(
+                f"a checkpoint of the run must be one after {known} images. Received: {images_seen}"
+            )
+        return saved[images_seen]
+
     def average(self, checkpoint: Checkpoint) -> keras.Model:
         """The generator's average as it stands in a checkpoint.
 

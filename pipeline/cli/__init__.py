@@ -16,6 +16,7 @@ from pipeline.cli import (
     data_check,
     data_prepare,
     data_service,
+    evaluate,
     features,
     gate,
     models,
@@ -31,7 +32,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for commands in (train, models, gate, compare, configurations):
+for commands in (train, models, evaluate, gate, compare, configurations):
     app.add_typer(commands.app)
 
 data = typer.Typer(help="Look at pictures, and prepare them for many runs.", no_args_is_help=True)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+import numpy.typing as npt
 import tensorflow as tf
 
 from pipeline.data.records import RecordSet, ShardFile, Split
@@ -15,10 +17,8 @@ MOST_BYTES = 2**29
 """Encoded records that are shuffled at a time: at most so many, and of at most so many bytes."""
 DECODED_AT_A_TIME = 16
 
-_FEATURES = {
-    "image": tf.io.FixedLenFeature((), tf.string),
-    "label": tf.io.FixedLenFeature((), tf.int64),
-}
+_LABEL = {"label": tf.io.FixedLenFeature((), tf.int64)}
+_FEATURES = {"image": tf.io.FixedLenFeature((), tf.string), **_LABEL}
 _COPY = {"mirrored": tf.io.FixedLenFeature((), tf.int64)}
 
 
@@ -150,6 +150,21 @@ def images_of(
     files = [str(file) for file in records.files(resolution, split)]
     batches = tf.data.TFRecordDataset(files).batch(DECODED_AT_A_TIME)
     return batches.map(decoded, num_parallel_calls=tf.data.AUTOTUNE).unbatch()
+
+
+def labels_of(records: RecordSet, split: Split = "train") -> npt.NDArray[np.int64]:
+    """The label of every image of a split, copies included, in the order of its files: `(n,)`.
+
+    Raises:
+        ValueError: if the set lacks the split.
+    """
+    files = [str(file) for file in records.files(records.resolutions[0], split)]
+    labels = (
+        tf.data.TFRecordDataset(files)
+        .batch(DECODED_AT_A_TIME)
+        .map(lambda serialized: tf.io.parse_example(serialized, _LABEL)["label"])
+    )
+    return np.concatenate(list(labels.as_numpy_iterator()))
 
 
 def decoded_images(encoded: tf.Tensor, records: RecordSet, resolution: int) -> tf.Tensor:

@@ -109,6 +109,11 @@ class RecordSet:
         by_resolution = self.manifest.shards.get(split, {})
         return sum(shard.records for shard in by_resolution.get(self.resolutions[0], ()))
 
+    def originals(self, split: Split = "train") -> int:
+        """Images of a split that are no mirrored copies of others."""
+        copies = split == "train" and bool(self.manifest.preparation.get("mirrored_copies"))
+        return self.size(split) // 2 if copies else self.size(split)
+
     def shards(self, resolution: int, split: Split = "train") -> tuple[ShardFile, ...]:
         """The files of one resolution, in order.
 

@@ -1,0 +1,107 @@
+"""`growgan evaluate`: the scores of a run, with their protocol, and a report."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Annotated
+
+import typer
+
+from pipeline.cli.interruption import Interruption
+from pipeline.cli.options import Overrides, Run, load_tensorflow, terminal
+
+app = typer.Typer()
+
+
+@app.command(
+    epilog="Examples: growgan evaluate runs/mnist --features classifier:features/mnist  |  "
+    "growgan evaluate runs/mnist --features lenet:lenet_mnist.npz --metrics fid,kid "
+    "--num-images 50000  |  "
+    "growgan evaluate runs/faces --features inception:classify_image_graph_def.pb"
+)
+def evaluate(
+    run: Run,
+    checkpoint: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            metavar="IMAGES_SEEN",
+            help="Measure the checkpoint after so many images. (default: the newest)",
+        ),
+    ] = None,
+    features: Annotated[
+        str | None,
+        typer.Option(
+            help="inception:FILE, keras:NAME[:WEIGHTS], classifier:FOLDER or lenet:FILE. "
+            "(default: `evaluation.features` of the run)"
+        ),
+    ] = None,
+    metrics: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME,…",
+            help="Such as fid,kid,precision_recall. (default: all that can be measured, but "
+            "path_length)",
+        ),
+    ] = None,
+    num_images: Annotated[
+        int | None, typer.Option(help="Images to generate. (default: 10,000)")
+    ] = None,
+    overrides: Overrides = None,
+) -> None:
+    """Measure a checkpoint of a run, and write its scores, pictures and report.
+
+    They are a function of the checkpoint, the data and the options: repeated, they are the same.
+    """
+    Interruption()
+    from pipeline.errors import UserError
+    from pipeline.loading import differences
+    from pipeline.run_folder import RunFolder
+
+    given = {"features": features, "metrics": metrics, "images": num_images}
+    if metrics is not None:
+        given["metrics"] = f"[{metrics}]"
+    folder = RunFolder(run)
+    settings = folder.config(
+        [
+            *(overrides or []),
+            *(f"evaluation.{key}={value}" for key, value in given.items() if value is not None),
+        ]
+    )
+    changed = differences(folder.config(), settings)
+    if changed:
+        raise UserError(
+            "`--set` must leave alone here what decides a run's result. "
+            f"Received: {'; '.join(changed)}"
+        )
+    load_tensorflow()
+    from pipeline.cli.score_tables import show_scores
+    from pipeline.data.prepare import records_for
+    from pipeline.evaluation.evaluate import evaluate as measure
+    from pipeline.evaluation.evaluate import plan_of
+    from pipeline.evaluation.report import write_report
+
+    with _stage("preparing images") as report:
+        records = records_for(
+            settings.data,
+            settings.schedule.build().resolutions,
+            report,
+        )
+    plan = plan_of(folder, records, settings.evaluation, images_seen=checkpoint)
+    evaluation = measure(folder, plan, _stage)
+    console = terminal()
+    show_scores(console, evaluation)
+    for name, lacks in plan.left_out.items():
+        console.print(f"not measured: {name} needs {lacks}", markup=False, soft_wrap=True)
+    written = write_report(folder, evaluation)
+    console.print(f"written: {written}", markup=False, highlight=False, soft_wrap=True)
+
+
+@contextmanager
+def _stage(title: str) -> Iterator[Callable[[int, int], None]]:
+    from pipeline.cli.progress import reporter
+
+    progress, report = reporter(terminal(), title)
+    with progress:
+        yield report

@@ -1,0 +1,186 @@
+"""An evaluation of a run: its newest checkpoint, or another, measured and written down."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+
+from pipeline.config import EvaluationConfig
+from pipeline.data.dataset import labels_of
+from pipeline.data.records import RecordSet, checksum
+from pipeline.errors import UserError
+from pipeline.evaluation.extraction import extract
+from pipeline.evaluation.fakes import Fakes, labels_like
+from pipeline.evaluation.features import FeatureNetwork, open_features
+from pipeline.evaluation.measures import (
+    MEASURES,
+    OF_PIXELS,
+    Material,
+    by_class,
+    images_set_apart,
+    obstacle,
+)
+from pipeline.evaluation.pictures import pictures_of
+from pipeline.evaluation.references import references_for
+from pipeline.evaluation.scores import Evaluation, FeaturesUsed, Lineage, Score, write_scores
+from pipeline.grids import write_png
+from pipeline.run_folder import RunFolder
+from pipeline.training.checkpoints import Checkpoint
+
+USUAL = MEASURES.keys() - {"path_length"}
+"""What is measured if nothing is named: path length takes longer than all else together."""
+REFERENCES = "references"
+"""Folder beside the prepared sets, where features of real images are kept."""
+
+Report = Callable[[int, int], None]
+Stage = Callable[[str], AbstractContextManager[Report]]
+"""Given the name of a stretch of work, what shows its progress."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is measured.
+
+    Args:
+        checkpoint: Of the run.
+        records: That it was trained on.
+        measures: Names, in the order of `MEASURES`.
+        left_out: What cannot be measured, and what it would need.
+        network: That gives features, None if nothing needs any.
+        images: Generated ones.
+        seed: Of random choices: labels, subsets, patches.
+    """
+
+    checkpoint: Checkpoint
+    records: RecordSet
+    measures: tuple[str, ...]
+    left_out: Mapping[str, str]
+    network: FeatureNetwork | None
+    images: int
+    seed: int
+
+
+def plan_of(
+    run: RunFolder,
+    records: RecordSet,
+    settings: EvaluationConfig,
+    *,
+    images_seen: int | None = None,
+) -> Plan:
+    """What is to be measured, once it is known that it can be.
+
+    Args:
+        run: With a checkpoint.
+        records: That it was trained on, as `data.prepare.records_for` gives them.
+        settings: What is wanted.
+        images_seen: At the checkpoint, None for the newest.
+
+    Raises:
+        UserError: if there is no such checkpoint, the records are not what the run was trained on,
+            features cannot be had, or a measure that was named lacks something.
+    """
+    manifest = run.manifest()
+    if records.data_hash != manifest["data"]["hash"]:
+        raise UserError(
+            "a run must be measured on the data that it was trained on. Received: content "
+            f"{records.data_hash[:12]}, not {manifest['data']['hash'][:12]}"
+        )
+    checkpoint = run.newest_checkpoint() if images_seen is None else run.checkpoint(images_seen)
+    labelled = run.config().data.labels
+    asked = [name for name in MEASURES if name in (settings.metrics or USUAL)]
+    network = None
+    if settings.features is not None and not set(asked) <= set(OF_PIXELS):
+        network = open_features(settings.features)
+    lacks = {name: obstacle(name, network, records, labelled=labelled) for name in asked}
+    left_out = {name: what for name, what in lacks.items() if what is not None}
+    if left_out and settings.metrics is not None:
+        name, what = next(iter(left_out.items()))
+        raise UserError(f"the metric {name} needs {what}. Received: none")
+    return Plan(
+        checkpoint,
+        records,
+        tuple(name for name in asked if name not in left_out),
+        left_out,
+        network,
+        settings.images,
+        settings.seed,
+    )
+
+
+def evaluate(run: RunFolder, plan: Plan, stage: Stage) -> Evaluation:
+    """Measure, and write `scores.json` and the sheets into the run; the report is made of them.
+
+    Scores are a function of the checkpoint, the data and the plan: repeated, they are the same.
+
+    Args:
+        run: Whose plan it is.
+        plan: What is measured.
+        stage: Shows progress.
+
+    Raises:
+        UserError: if an image does not suit the features, or there are too few for a measure.
+        OSError: if something cannot be written.
+    """
+    material = _material(run, plan, stage)
+    scores: list[Score] = []
+    with stage("measuring") as report:
+        for done, name in enumerate(plan.measures, start=1):
+            scores += MEASURES[name](material)
+            report(done, len(plan.measures))
+    position = plan.checkpoint.position
+    manifest = run.manifest()
+    network = plan.network
+    evaluation = Evaluation(
+        run=run.path.resolve().name,
+        checkpoint=plan.checkpoint.folder.name,
+        images_seen=position.images_seen,
+        created=datetime.now(UTC).replace(microsecond=0),
+        seconds=position.seconds,
+        lineage=Lineage(
+            data_hash=plan.records.data_hash,
+            checkpoint_hash=checksum(plan.checkpoint.folder / "manifest.json"),
+            **{name: manifest[name] for name in ("config_hash", "growgan", "code")},
+        ),
+        features=network
+        and FeaturesUsed(
+            name=network.name, identity=network.identity, protocol=dict(network.protocol)
+        ),
+        scores=tuple(scores),
+        classes=by_class(material) if material.fakes.labels is not None and network else (),
+    )
+    folder = run.evaluation(position.images_seen)
+    for name, sheet in pictures_of(material, run.discriminator(plan.checkpoint)):
+        write_png(folder / f"{name}.png", sheet)
+    write_scores(run, evaluation)
+    return evaluation
+
+
+def _material(run: RunFolder, plan: Plan, stage: Stage) -> Material:
+    generator = run.average(plan.checkpoint)
+    resolution = generator.output_shape[1]
+    labels = None
+    if run.config().data.labels:
+        labels = labels_like(labels_of(plan.records), plan.images, seed=plan.seed)
+    material = Material(Fakes(generator, plan.images, labels), plan.records, resolution, plan.seed)
+    if plan.network is None:
+        return material
+    kept = plan.records.folder.parent / REFERENCES
+    with stage("features of real images") as report:
+        references = references_for(plan.records, resolution, plan.network, kept, report=report)
+    held_out = None
+    if images_set_apart(plan.records):
+        with stage("features of held-out images") as report:
+            held_out = references_for(
+                plan.records, resolution, plan.network, kept, split="val", report=report
+            )
+    with stage("features of generated images") as report:
+        features = extract(plan.network, material.fakes.batches(), total=plan.images, report=report)
+    return replace(
+        material,
+        network=plan.network,
+        features=features,
+        references=references,
+        held_out=held_out,
+    )

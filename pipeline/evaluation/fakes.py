@@ -1,0 +1,64 @@
+"""The images that a generator is measured by: those of the seeds from 0 on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+import numpy.typing as npt
+
+from pipeline.evaluation.features.network import Images
+from pipeline.generating import images_of_seeds
+
+Labels = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Fakes:
+    """Image n is that of seed n, and of label n for a labelled generator.
+
+    Args:
+        generator: An average.
+        count: How many there are.
+        labels: `(count,)`, the number of each one's class; None for a generator without labels.
+    """
+
+    generator: keras.Model
+    count: int
+    labels: Labels | None = None
+
+    def batches(self, count: int | None = None) -> Iterator[Images]:
+        """The first ones, or all, in order: uint8 `(n, height, width, channels)` each."""
+        return self._of(range(self.count if count is None else count))
+
+    def at(self, numbers: Sequence[int]) -> Images:
+        """Some of them: uint8 `(numbers, height, width, channels)`."""
+        return np.concatenate(list(self._of(numbers)))
+
+    def of_latents(self, latents: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+        """Images of latents `(n, size)`, of label n each, not rounded: floats about 0 … 255."""
+        inputs: Any = latents.astype(np.float32)
+        if self.labels is not None:
+            classes = self.generator.inputs[1].shape[-1]
+            inputs = [inputs, np.eye(classes, dtype=np.float32)[self.labels[: len(latents)]]]
+        images = self.generator.predict_on_batch(inputs)
+        return np.asarray(images * 127.5 + 127.5, np.float32)
+
+    def _of(self, numbers: Sequence[int]) -> Iterator[Images]:
+        labels = () if self.labels is None else self.labels[list(numbers)].tolist()
+        return images_of_seeds(self.generator, numbers, labels)
+
+
+def labels_like(reals: Labels, count: int, *, seed: int) -> Labels:
+    """Labels drawn from those of real images, with their frequencies: `(count,)`.
+
+    Args:
+        reals: Of every real image.
+        count: How many; the first ones do not depend on it.
+        seed: Of the draws.
+    """
+    places = np.random.default_rng(seed).integers(len(reals), size=count)
+    return reals[places]

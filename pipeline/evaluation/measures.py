@@ -1,0 +1,253 @@
+"""What can be measured of a generator, what each measure needs, and the protocol of its scores."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from pipeline.data.dataset import images_of
+from pipeline.data.records import RecordSet
+from pipeline.evaluation.fakes import Fakes
+from pipeline.evaluation.features.network import FeatureNetwork, Features, Images
+from pipeline.evaluation.references import References
+from pipeline.evaluation.scores import ClassScores, Protocol, Score
+from pipeline.evaluation.statistics import frechet, kernel, neighbours, sliced
+from pipeline.evaluation.statistics.classes import classification_accuracy, frechet_by_class
+from pipeline.evaluation.statistics.estimate import Estimate
+from pipeline.evaluation.statistics.inception_score import SPLITS, inception_score
+from pipeline.evaluation.statistics.intervals import of_mean
+from pipeline.evaluation.statistics.ms_ssim import PAIRS, similarity_of_pairs
+from pipeline.evaluation.statistics.paths import STEP, feature_distance, path_length, slerp
+
+LEAST_HELD_OUT = round(1 / neighbours.HELD_OUT_QUANTILE)
+PIXELS_IN_MEMORY = 2**30
+READ_AT_A_TIME = 256
+
+
+@dataclass(frozen=True)
+class Material:
+    """What scores are made of.
+
+    Args:
+        fakes: The images.
+        records: What the generator was trained on.
+        resolution: Of the images, in pixels.
+        labelled: Whether the generator takes labels.
+        seed: Of every random choice.
+        network: What gave the features, None if no measure needs any.
+        features: Of the fakes.
+        references: Of the images that were trained on.
+        held_out: Of those that were set apart, None if there are none.
+    """
+
+    fakes: Fakes
+    records: RecordSet
+    resolution: int
+    seed: int
+    network: FeatureNetwork | None = None
+    features: Features | None = None
+    references: References | None = None
+    held_out: References | None = None
+
+    @property
+    def vectors(self) -> tuple[np.ndarray, np.ndarray]:
+        """The features of fakes and of reals."""
+        assert self.features is not None
+        assert self.references is not None
+        return self.features.vectors, self.references.features.vectors
+
+    @property
+    def labels(self) -> tuple[np.ndarray, np.ndarray]:
+        """The labels of fakes and of reals."""
+        assert self.fakes.labels is not None
+        assert self.references is not None
+        return self.fakes.labels, self.references.labels
+
+    def reals(self, count: int) -> Iterator[Images]:
+        """The first images that were trained on, in batches."""
+        samples = images_of(self.records, self.resolution, copies=False).take(count)
+        for batch in samples.batch(READ_AT_A_TIME).as_numpy_iterator():
+            yield batch["image"]
+
+
+def fid(material: Material) -> Iterator[Score]:
+    """FID and FID∞ with intervals."""
+    fakes, reals = material.vectors
+    draws = frechet.draws_of(fakes, seed=material.seed)
+    found = frechet.frechet_estimates(draws, frechet.moments([reals]))
+    protocol = _of_both(material, draws=len(draws), advice=found.advice)
+    yield _score("fid", found.fid, protocol)
+    yield _score("fid_infinity", found.infinity, protocol)
+
+
+def kid(material: Material) -> Iterator[Score]:
+    """KID."""
+    fakes, reals = material.vectors
+    size = min(kernel.SUBSET_SIZE, len(fakes), len(reals))
+    estimate = kernel.kernel_distance(fakes, reals, seed=material.seed)
+    yield _score("kid", estimate, _of_both(material, subsets=kernel.SUBSETS, subset_size=size))
+
+
+def of_classes_seen(material: Material) -> Iterator[Score]:
+    """The inception score."""
+    assert material.features is not None
+    assert material.features.probabilities is not None
+    estimate = inception_score(material.features.probabilities, seed=material.seed)
+    yield _score("inception_score", estimate, _of_fakes(material, splits=SPLITS))
+
+
+def precision_recall(material: Material) -> Iterator[Score]:
+    """Precision and recall, density and coverage."""
+    found = neighbours.neighbourhood_scores(*material.vectors)
+    for name, estimate in found._asdict().items():
+        manifold = name in ("precision", "recall")
+        k = neighbours.MANIFOLD_NEIGHBOURS if manifold else neighbours.DENSITY_NEIGHBOURS
+        yield _score(name, estimate, _of_both(material, neighbours=k))
+
+
+def swd(material: Material) -> Iterator[Score]:
+    """The mean over levels, and each level."""
+    count = min(sliced.IMAGES, material.fakes.count, material.records.originals())
+    sides = (material.fakes.batches(count), material.reals(count))
+    of_fakes, of_reals = (sliced.descriptors(side, seed=material.seed) for side in sides)
+    by_level = sliced.sliced_wasserstein(of_fakes, of_reals, seed=material.seed)
+    protocol: Protocol = {"images": count, "references": count, "seed": material.seed}
+    yield _score("swd", Estimate(float(np.mean(list(by_level.values())))), protocol)
+    for side, distance in by_level.items():
+        yield _score(f"swd_{side}", Estimate(distance), protocol)
+
+
+def ms_ssim(material: Material) -> Iterator[Score]:
+    """The similarity of pairs of fakes."""
+    of_image = material.resolution**2 * material.records.channels
+    count = min(material.fakes.count, 2 * PAIRS, PIXELS_IN_MEMORY // of_image)
+    images = np.concatenate(list(material.fakes.batches(count)))
+    labels = None if material.fakes.labels is None else material.fakes.labels[:count]
+    pairs = min(PAIRS, count // 2)
+    estimate = similarity_of_pairs(images, labels, seed=material.seed, pairs=pairs)
+    protocol: Protocol = {"images": count, "pairs": pairs, "seed": material.seed}
+    yield _score("ms_ssim", estimate, protocol)
+
+
+def path_length_z(material: Material) -> Iterator[Score]:
+    """The perceptual path length in z, on the chosen features."""
+    network, count = material.network, material.fakes.count
+    assert network is not None
+    size = material.fakes.generator.inputs[0].shape[-1]
+    starts, ends = np.random.default_rng(material.seed).standard_normal((2, count, size))
+
+    def distance(here: Images, there: Images) -> np.ndarray:
+        return feature_distance(network(here).vectors, network(there).vectors)
+
+    estimate = path_length(
+        material.fakes.of_latents,
+        distance,
+        starts,
+        ends,
+        interpolate=slerp,
+        seed=material.seed,
+        batch=network.batch,
+    )
+    yield _score("path_length_z", estimate, _of_fakes(material, step=STEP, trimmed="1 to 99 %"))
+
+
+def distance_of_pairs(material: Material) -> Iterator[Score]:
+    """How far apart pairs of fakes are in features."""
+    fakes, _ = material.vectors
+    pairs = len(fakes) // 2
+    estimate = of_mean(feature_distance(fakes[:pairs], fakes[pairs : 2 * pairs]))
+    yield _score("feature_distance", estimate, _of_fakes(material, pairs=pairs))
+
+
+def memorisation(material: Material) -> Iterator[Score]:
+    """The share of fakes that are too near to a training image."""
+    assert material.held_out is not None
+    held_out = material.held_out.features.vectors
+    estimate = neighbours.memorisation(*material.vectors, held_out)
+    yield _score("memorisation", estimate, _of_both(material, held_out=len(held_out)))
+
+
+def accuracy_from_fakes(material: Material) -> Iterator[Score]:
+    """How well reals are told by what fakes taught; of the held-out reals, if there are any."""
+    assert material.references is not None
+    (fakes, _), (fake_labels, _) = material.vectors, material.labels
+    reals = material.held_out or material.references
+    estimate = classification_accuracy(fakes, fake_labels, reals.features.vectors, reals.labels)
+    protocol = _of_fakes(material, references=len(reals.labels), held_out=reals.protocol["split"])
+    yield _score("classification_accuracy", estimate, protocol)
+
+
+def by_class(material: Material) -> tuple[ClassScores, ...]:
+    """FID of each class of a labelled run; classes with fewer than two images are left out."""
+    (fakes, reals), (fake_labels, real_labels) = material.vectors, material.labels
+    found = frechet_by_class(fakes, fake_labels, reals, real_labels)
+    return tuple(
+        ClassScores(
+            name=material.records.classes[label],
+            images=each.images,
+            references=each.references,
+            fid=each.fid,
+        )
+        for label, each in found.items()
+        if each.fid is not None
+    )
+
+
+Measure = Callable[[Material], Iterator[Score]]
+MEASURES: Mapping[str, Measure] = {
+    "fid": fid,
+    "kid": kid,
+    "inception_score": of_classes_seen,
+    "precision_recall": precision_recall,
+    "swd": swd,
+    "ms_ssim": ms_ssim,
+    "path_length": path_length_z,
+    "feature_distance": distance_of_pairs,
+    "memorisation": memorisation,
+    "classification_accuracy": accuracy_from_fakes,
+}
+OF_PIXELS = ("swd", "ms_ssim")
+"""Measures that need no features."""
+
+
+def obstacle(
+    measure: str, network: FeatureNetwork | None, records: RecordSet, *, labelled: bool
+) -> str | None:
+    """What a measure needs that is not there, as a rule; None if it has all."""
+    if measure in OF_PIXELS:
+        return None
+    if network is None:
+        return "features, by --features or `evaluation.features`"
+    if measure == "inception_score" and network.classes is None:
+        return "features of a network with classes"
+    if measure == "memorisation" and images_set_apart(records) < LEAST_HELD_OUT:
+        return f"at least {LEAST_HELD_OUT} images that `data.val` sets apart"
+    if measure == "classification_accuracy" and not labelled:
+        return "a run with `data.labels`"
+    return None
+
+
+def images_set_apart(records: RecordSet) -> int:
+    """How many images a run never sees."""
+    return records.size("val") if "val" in records.manifest.shards else 0
+
+
+def _score(name: str, estimate: Estimate, protocol: Protocol) -> Score:
+    return Score(
+        name=name,
+        value=estimate.value,
+        low=estimate.low,
+        high=estimate.high,
+        protocol={key: value for key, value in protocol.items() if value is not None},
+    )
+
+
+def _of_fakes(material: Material, **more: float | str | None) -> Protocol:
+    return {"images": material.fakes.count, "seed": material.seed, **more}
+
+
+def _of_both(material: Material, **more: float | str | None) -> Protocol:
+    _, reals = material.vectors
+    return {**_of_fakes(material), "references": len(reals), **more}
