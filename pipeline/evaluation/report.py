@@ -207,7 +207,8 @@ def _curves(curves: Curves) -> Iterator[Element]:
         return
     together = {name for _, names in TOGETHER for name in names}
     alone = [(n, (n,)) for n in curves.metrics if n not in together and n not in NOT_DRAWN]
-    marks = {f"{size} px": float(images) for size, images in curves.sizes.items()}
+    grown = list(curves.sizes.items())[1:]
+    marks = {f"{size} px": float(images) for size, images in grown}
     charts = [
         Chart(title, "images seen", {n: curves.metrics[n] for n in names}, marks)
         for title, wanted in (*TOGETHER, *alone)
@@ -216,7 +217,7 @@ def _curves(curves: Curves) -> Iterator[Element]:
     yield _e("h2", "Curves of the run")
     yield _e(
         "p",
-        "Means of neighbouring entries and their range; a line where a size is first trained.",
+        "Means of neighbouring entries and their range; a line where the networks grew.",
         class_="quiet",
     )
     drawn = [as_svg(chart, f"c{number}") for number, chart in enumerate(charts)]

@@ -145,6 +145,8 @@ def test_its_charts_are_the_history_of_scores_and_the_curves(page: Page) -> None
     charts = [each["aria-label"] for each in page.of("svg")]
     # Recall was measured once, and has no history.
     assert charts == ["FID", "SWD at 64 px", "Losses", "diversity", EVIL]
+    assert page.texts.count(" 8 px") == 3
+    assert " 4 px" not in page.texts
     ids = [attributes["id"] for _, attributes in page.tags if "id" in attributes]
     assert len(ids) == len(set(ids))
 
