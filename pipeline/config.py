@@ -384,6 +384,21 @@ class EvaluationConfig(Section):
     """Images that are generated."""
     seed: Images = 0
     """Of labels, subsets, patches and pairs. Images are those of the seeds from 0 on."""
+    fid_every_images: Count | None = None
+    """Images between two measurements of FID while a run trains, which also come at the end of each
+    phase; None for none. It is a metric like others: `run.keep_best=fid` keeps the best."""
+    fid_images: Annotated[int, Field(ge=2)] = 2_000
+    """Images that are generated for such a measurement: less than for `images`, as training waits
+    for it."""
+
+    @model_validator(mode="after")
+    def _fid_has_features(self) -> EvaluationConfig:
+        if self.fid_every_images is not None and self.features is None:
+            raise ValueError(
+                "`evaluation.fid_every_images` needs `evaluation.features`. "
+                f"Received: {self.fid_every_images} and none"
+            )
+        return self
 
 
 class GateConfig(Section):

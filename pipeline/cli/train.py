@@ -209,6 +209,7 @@ def _train(
     """Train to the end or until told to stop; the images seen by then."""
     from pipeline.cli.starvation import LeavesIfStarved
     from pipeline.console import TrainingDisplay
+    from pipeline.evaluation.in_training import FidInTraining
     from pipeline.training.monitors import (
         JsonLines,
         SampleImages,
@@ -244,7 +245,8 @@ def _train(
             LeavesIfStarved(),
             *watchers,
         ]
-        position = Trainer(settings, records, run.path, listeners, strategy).train(stop)
+        score = FidInTraining(settings, records) if settings.evaluation.fid_every_images else None
+        position = Trainer(settings, records, run.path, listeners, strategy, score).train(stop)
     run.add_to_manifest(images_seen=position.images_seen, seconds=round(position.seconds, 1))
     return position.images_seen
 

@@ -23,7 +23,7 @@ from pipeline.evaluation.measures import (
     obstacle,
 )
 from pipeline.evaluation.pictures import pictures_of
-from pipeline.evaluation.references import references_for
+from pipeline.evaluation.references import REFERENCES, references_for
 from pipeline.evaluation.scores import Evaluation, FeaturesUsed, Lineage, Score, write_scores
 from pipeline.grids import write_png
 from pipeline.run_folder import RunFolder
@@ -31,8 +31,6 @@ from pipeline.training.checkpoints import Checkpoint
 
 USUAL = MEASURES.keys() - {"path_length"}
 """What is measured if nothing is named: path length takes longer than all else together."""
-REFERENCES = "references"
-"""Folder beside the prepared sets, where features of real images are kept."""
 
 Report = Callable[[int, int], None]
 Stage = Callable[[str], AbstractContextManager[Report]]

@@ -24,6 +24,8 @@ FORMAT_VERSION = 1
 MANIFEST = "manifest.json"
 VECTORS, LABELS, PROBABILITIES = "vectors.npy", "labels.npy", "probabilities.npy"
 READ_AT_A_TIME = 256
+REFERENCES = "references"
+"""Folder beside prepared sets in which references are kept by default."""
 
 
 @dataclass(frozen=True)
@@ -107,7 +109,6 @@ def _computed(
     report: Callable[[int, int], None] | None,
 ) -> References:
     samples = images_of(records, resolution, split, copies=False).batch(READ_AT_A_TIME)
-    copies = split == "train" and bool(records.manifest.preparation.get("mirrored_copies"))
     labels: list[npt.NDArray[np.int64]] = []
 
     def images() -> Iterator[Images]:
@@ -115,8 +116,7 @@ def _computed(
             labels.append(batch["label"])
             yield batch["image"]
 
-    total = records.size(split) // (2 if copies else 1)
-    features = extract(network, images(), total=total, report=report)
+    features = extract(network, images(), total=records.originals(split), report=report)
     return References(features, np.concatenate(labels), protocol)
 
 

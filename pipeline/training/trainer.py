@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import tensorflow as tf
 
@@ -33,6 +33,17 @@ from pipeline.training.step import Step
 from pipeline.training.workers import Workers
 
 
+class InTraining(Protocol):
+    """Something that measures the models of a run while it trains."""
+
+    @property
+    def names(self) -> Collection[str]:
+        """Of the metrics that it gives."""
+
+    def __call__(self, models: PhaseModels, resolution: int) -> Metrics:
+        """The metrics."""
+
+
 class Trainer:
     """Trains a run from its newest checkpoint, or from the start, to the end of its schedule.
 
@@ -43,6 +54,8 @@ class Trainer:
         listeners: Told of what happens, in order. They write, so that of several workers only the
             chief has any.
         strategy: That of the configuration, if it is made already.
+        score: Measures the models every `evaluation.fid_every_images` and at the end of a phase;
+            what it finds is among the metrics from then on.
     """
 
     def __init__(
@@ -52,8 +65,10 @@ class Trainer:
         run: Path,
         listeners: Sequence[Listener],
         strategy: tf.distribute.Strategy | None = None,
+        score: InTraining | None = None,
     ) -> None:
         self._config = config
+        self._score = score
         self._records = records
         self._run = run
         self._listeners = listeners
@@ -185,6 +200,8 @@ class Trainer:
         return _Due(
             logging=crossed(run.log_images) or phase_ended,
             sampling=crossed(run.sample_images) or phase_ended,
+            scoring=self._score is not None
+            and (phase_ended or crossed(self._config.evaluation.fid_every_images or 1)),
             saving=crossed(run.checkpoint_images) or leaving,
         )
 
@@ -199,6 +216,8 @@ class Trainer:
             diversity = self._diversity(stretch.models, stretch.progress)
             stretch.measured["diversity"] = diversity
             news += stretch.watch.measured(diversity)
+        if due.scoring and self._score is not None:
+            stretch.measured |= self._score(stretch.models, phase.resolution)
         if due.logging:
             moment = stretch.moment()
             times = moment.images_per_second, moment.data_wait, stretch.clock.longest_wait()
@@ -225,7 +244,7 @@ class Trainer:
     def _require_known(self, metric: str | None, metrics: Metrics) -> None:
         """Once: a lazy regulariser may have no value yet at the beginning of a later phase."""
         known = {name for saved in checkpoints.all_in(self._run) for name in saved.metrics}
-        known |= metrics.keys()
+        known |= metrics.keys() | (set(self._score.names) if self._score else set())
         if metric is not None and metric not in known:
             raise UserError(
                 f"`run.keep_best` must be one of {', '.join(sorted(known))}. Received: {metric}"
@@ -275,11 +294,12 @@ class _Due:
 
     logging: bool
     sampling: bool
+    scoring: bool
     saving: bool
 
     @property
     def anything(self) -> bool:
-        return self.logging or self.sampling or self.saving
+        return self.logging or self.sampling or self.scoring or self.saving
 
 
 class _Stretch:
