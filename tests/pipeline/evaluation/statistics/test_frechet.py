@@ -108,6 +108,25 @@ def test_singular_covariances_give_what_the_features_themselves_do(count: int, s
     assert fid(one, other) == pytest.approx(expected, rel=1e-7)
 
 
+@pytest.mark.parametrize("power", [1, 3, 6])
+def test_steep_spectra_lose_no_digits(power: int) -> None:
+    """At the steepest, a root of the product of covariances loses four digits of it all.
+
+    With `A = Q R` the covariance is `Rᵀ R`, and never formed.
+    """
+    spread = np.arange(1, 129.0) ** (-power / 2)
+    one, other = (np.random.default_rng(s).normal(size=(600, 128)) * spread for s in (0, 1))
+    other = 1.05 * other + 0.01
+    a, b = (np.linalg.qr((x - x.mean(0)) / np.sqrt(599))[1] for x in (one, other))
+    expected = (
+        np.square(one.mean(0) - other.mean(0)).sum()
+        + np.square(a).sum()
+        + np.square(b).sum()
+        - 2 * np.linalg.svd(a @ b.T, compute_uv=False).sum()
+    )
+    assert fid(one, other) == pytest.approx(expected, rel=1e-9)
+
+
 def test_dimensions_without_variance_and_of_any_scale() -> None:
     one, other = features(50, 4), features(50, 4, seed=1)
     still = np.full((50, 2), 7.0)
