@@ -50,7 +50,7 @@ def moments(batches: Iterable[Array]) -> Moments:
     """
     total: Moments | None = None
     for chunk in _chunks(batches):
-        part = moments_of(chunk.astype(np.float64))
+        part = moments_of(chunk.astype(np.float64, copy=False))
         total = part if total is None else merged(total, part)
     if total is None:
         raise UserError("`batches` must hold features. Received: none")
@@ -148,7 +148,7 @@ def _chunks(batches: Iterable[Array]) -> Iterator[Array]:
         held.append(checked_features(batch, "batches", least=0))
         count = sum(map(len, held))
         if whole := count - count % CHUNK:
-            joined = np.concatenate(held)
+            joined = held[0] if len(held) == 1 else np.concatenate(held)
             yield from np.split(joined[:whole], whole // CHUNK)
             held = [joined[whole:]]
     if any(map(len, held)):

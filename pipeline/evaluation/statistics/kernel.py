@@ -90,4 +90,6 @@ def _base(one: Array, other: Array) -> Array:
 
 
 def _sum_of_cubes(values: Array) -> float:
-    return float(np.vdot(np.square(values), values))
+    cubes = np.square(values)
+    cubes *= values
+    return float(cubes.sum())
