@@ -54,11 +54,12 @@ def merged(one: Moments, other: Moments) -> Moments:
     if not count:
         return one
     step = other.mean - one.mean
-    return Moments(
-        count,
-        one.mean + step * (other.count / count),
-        one.scatter + other.scatter + np.outer(step, step) * (one.count * other.count / count),
-    )
+    scatter = np.outer(step, step)
+    # In place: of 2,048 dimensions each copy is 32 MiB.
+    scatter *= one.count * other.count / count
+    scatter += one.scatter
+    scatter += other.scatter
+    return Moments(count, one.mean + step * (other.count / count), scatter)
 
 
 def frechet_distance(one: Moments, other: Moments) -> float:

@@ -65,10 +65,12 @@ def serve(make: Callable[..., Step]) -> None:
         print(json.dumps(statistics.median(times)), flush=True)
 
 
-def turns_of(processes: dict[str, Process], *what: Any) -> list[dict[str, float]]:
+def turns_of(
+    processes: dict[str, Process], *what: Any, turns: int = TURNS
+) -> list[dict[str, float]]:
     """Seconds of each system's step, turn by turn."""
     return [
-        {name: process.seconds(*what) for name, process in processes.items()} for _ in range(TURNS)
+        {name: process.seconds(*what) for name, process in processes.items()} for _ in range(turns)
     ]
 
 

@@ -37,8 +37,8 @@ def checked_features(
             f"`{name}` must have the {like.shape[1]} dimensions of what it is compared with. "
             f"Received: shape={array.shape}"
         )
-    broken = int((~np.isfinite(array)).any(1).sum())
-    if broken:
+    if not np.isfinite(array).all():
+        broken = int((~np.isfinite(array)).any(1).sum())
         raise UserError(f"`{name}` must be finite. Received: {broken} rows that are not")
     return array
 

@@ -66,7 +66,7 @@ def squared_discrepancy(one: Array, other: Array) -> float:
         one: Features x, float64 `(n, dimensions)`, n at least 2.
         other: Features y, float64 `(m, dimensions)`, m at least 2.
     """
-    across = float(_cubic(one, other).mean())
+    across = _sum_of_cubes(_base(one, other)) / (len(one) * len(other))
     return _mean_of_pairs(one) + _mean_of_pairs(other) - 2 * across
 
 
@@ -77,11 +77,19 @@ def _subset(features: Array, size: int, seed: int, number: int) -> Array:
 
 def _mean_of_pairs(features: Array) -> float:
     """The mean kernel of two different features."""
-    kernel, count = _cubic(features, features), len(features)
-    return float((kernel.sum() - np.trace(kernel)) / (count * (count - 1)))
+    base, count = _base(features, features), len(features)
+    return (_sum_of_cubes(base) - _sum_of_cubes(np.diagonal(base))) / (count * (count - 1))
 
 
-def _cubic(one: Array, other: Array) -> Array:
-    base = one @ other.T / one.shape[1] + 1.0
-    cubes: Array = base * base * base
-    return cubes
+def _base(one: Array, other: Array) -> Array:
+    """The cubic root of the kernel of each two."""
+    base: Array = one @ other.T
+    base /= one.shape[1]
+    base += 1.0
+    return base
+
+
+def _sum_of_cubes(values: Array) -> float:
+    cubes = np.square(values)
+    cubes *= values
+    return float(cubes.sum())

@@ -151,7 +151,7 @@ def _distance(one: Array, other: Array, random: np.random.Generator) -> float:
 
 
 def _normalisation(patches: Array) -> tuple[Array, Array]:
-    """Means of the channels, and 1 over their deviations: 0 where there is none, `(channels, 1)`."""
+    """Means of the channels, and 1 over their deviations, or 0 without any: `(channels, 1)`."""
     means = patches.mean((0, 2), dtype=np.float64)[:, None]
     squares = sum(np.square(rows - means).sum((0, 2)) for rows in _rows(patches))
     deviations = np.sqrt(squares / (len(patches) * patches.shape[2]))[:, None]

@@ -108,6 +108,23 @@ def test_singular_covariances_give_what_the_features_themselves_do(count: int, s
     assert fid(one, other) == pytest.approx(expected, rel=1e-7)
 
 
+@pytest.mark.parametrize("power", [1, 3, 6, 8])
+def test_steep_spectra_lose_no_digits(power: int) -> None:
+    """With `A = Q R` the covariance is `Rᵀ R`, and never formed."""
+    basis, _ = np.linalg.qr(np.random.default_rng(2).normal(size=(64, 64)))
+    spread = np.arange(1, 65.0) ** (-power / 2)
+    one, other = (np.random.default_rng(s).normal(size=(600, 64)) * spread for s in (0, 1))
+    one, other = one @ basis, (1.05 * other + 0.01) @ basis
+    a, b = (np.linalg.qr((x - x.mean(0)) / np.sqrt(599))[1] for x in (one, other))
+    apart = np.square(one.mean(0) - other.mean(0)).sum() + np.square(a).sum() + np.square(b).sum()
+    expected = apart - 2 * np.linalg.svd(a @ b.T, compute_uv=False).sum()
+    assert fid(one, other) == pytest.approx(expected, rel=1e-9)
+    if power == 6:  # which a root of the product of covariances does not reach
+        first, second = (np.cov(x, rowvar=False) for x in (one, other))
+        rooted = apart - 2 * np.trace(sqrtm(first @ second).real)
+        assert abs(rooted / expected - 1) > 1e-7
+
+
 def test_dimensions_without_variance_and_of_any_scale() -> None:
     one, other = features(50, 4), features(50, 4, seed=1)
     still = np.full((50, 2), 7.0)
