@@ -69,6 +69,8 @@ def train(
     if out.exists():
         raise UserError(f"`--out` must be a new folder. Received: {out}, which exists")
     load_tensorflow()
+    import tensorflow as tf
+
     from pipeline.cli.progress import reporter
     from pipeline.evaluation.features.classifier_training import lessons_of, train_classifier
 
@@ -86,6 +88,7 @@ def train(
     def epoch_done(done: int, total: int, accuracy: float) -> None:
         console.print(f"epoch {done}/{total}: accuracy {accuracy:.4f}", highlight=False)
 
+    tf.config.experimental.enable_op_determinism()  # A GPU is not by itself.
     with progress:
         manifest = train_classifier(
             lessons, out, seed=seed, epochs=epochs, report=report, epoch_done=epoch_done

@@ -2,30 +2,22 @@
 
 from __future__ import annotations
 
-import io
-import zipfile
 from pathlib import Path
 from typing import Any, Literal
 
 import keras
-import numpy as np
 import tensorflow as tf
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from pipeline.errors import UserError
-from pipeline.evaluation.features.network import (
-    Arrays,
-    FeatureNetwork,
-    Images,
-    hash_of_arrays,
-    with_channels,
-)
+from pipeline.evaluation.features.arrays import Arrays, arrays_in, hash_of, npz_of
+from pipeline.evaluation.features.network import FeatureNetwork, Images, with_channels
 from pipeline.evaluation.features.resizing import box_or_nearest
 from savedmodels.atomic import new_folder, write_file
 
 MANIFEST, WEIGHTS = "manifest.json", "weights.npz"
 SMALLEST = 8
-LAST_SIDE, LAST_MAPS = 4, 128
+LAST_SIDE, LAST_MAPS, FEWEST_MAPS = 4, 128, 8
 BATCH = 128
 
 
@@ -63,11 +55,11 @@ class ClassifierManifest(BaseModel):
 
 
 def classifier_model(resolution: int, channels: int, classes: int, *, seed: int = 0) -> keras.Model:
-    """A convolutional network of one stage a resolution, each at half the one before, down to 4 px.
+    """A convolutional network that halves the resolution from stage to stage, down to 4 px.
 
-    A stage is a 3x3 convolution, batch normalisation and a ReLU; the last two have one more of
-    these. Stages of 4 px have 128 maps, those of each larger size half as many, and 8 at least. The
-    features are the means of the last 128 maps.
+    A stage is a 3x3 convolution of stride 2, batch normalisation and a ReLU; the last is followed
+    by one of stride 1. It has 128 maps, and each before it half as many, but 8 at least. Features
+    are the means of the last 128 maps.
 
     Call: float32 `(batch, resolution, resolution, channels)` in [-1, 1] → features `(batch, 128)`
     and logits `(batch, classes)`.
@@ -80,10 +72,11 @@ def classifier_model(resolution: int, channels: int, classes: int, *, seed: int 
     """
     initial = iter(range(100 * seed, 100 * seed + 100))
 
-    def convolved(x: Any, maps: int, name: str) -> Any:
+    def convolved(x: Any, maps: int, name: str, strides: int = 1) -> Any:
         x = keras.layers.Conv2D(
             maps,
             3,
+            strides,
             padding="same",
             use_bias=False,
             kernel_initializer=keras.initializers.HeNormal(seed=next(initial)),
@@ -94,15 +87,11 @@ def classifier_model(resolution: int, channels: int, classes: int, *, seed: int 
 
     images = keras.Input((resolution, resolution, channels), name="images")
     x, side = images, resolution
-    while True:
-        maps = max(8, LAST_MAPS * LAST_SIDE // side)
-        x = convolved(x, maps, f"{side}x{side}")
-        if side <= 2 * LAST_SIDE:
-            x = convolved(x, maps, f"{side}x{side}_again")
-        if side == LAST_SIDE:
-            break
+    while side > LAST_SIDE:
         side //= 2
-        x = keras.layers.MaxPooling2D(name=f"pool_{side}x{side}")(x)
+        maps = max(FEWEST_MAPS, LAST_MAPS * LAST_SIDE // side)
+        x = convolved(x, maps, f"{side}x{side}", strides=2)
+    x = convolved(x, LAST_MAPS, f"{side}x{side}_again")
     features = keras.layers.GlobalAveragePooling2D(name="features")(x)
     initializer = keras.initializers.GlorotUniform(seed=next(initial))
     logits = keras.layers.Dense(classes, kernel_initializer=initializer, name="logits")(features)
@@ -146,7 +135,7 @@ def network_of(model: keras.Model, classes: tuple[str, ...]) -> FeatureNetwork:
         "side": str(resolution),
         "layer": f"last {LAST_MAPS} maps, averaged",
     }
-    weights = hash_of_arrays(weights_of(model))
+    weights = hash_of(weights_of(model))
     return FeatureNetwork("classifier", weights, protocol, forward, classes, BATCH)
 
 
@@ -157,11 +146,8 @@ def write_classifier(folder: Path, manifest: ClassifierManifest, weights: Arrays
         FileExistsError: if the folder exists.
         OSError: if it cannot be written.
     """
-    content = io.BytesIO()
-    arrays: dict[str, Any] = dict(weights)
-    np.savez(content, **arrays)
     with new_folder(folder) as temporary:
-        write_file(temporary / WEIGHTS, content.getvalue())
+        write_file(temporary / WEIGHTS, npz_of(weights))
         write_file(temporary / MANIFEST, manifest.model_dump_json(indent=2) + "\n")
 
 
@@ -190,11 +176,10 @@ def open_classifier(path: str) -> FeatureNetwork:
     manifest = read_manifest(folder)
     damaged = f"the weights of a classifier must be as written. Received: {folder / WEIGHTS}"
     try:
-        with np.load(folder / WEIGHTS, allow_pickle=False) as content:
-            weights = {name: content[name] for name in content.files}
-    except (OSError, ValueError, zipfile.BadZipFile) as error:
+        weights = arrays_in(folder / WEIGHTS)
+    except (OSError, ValueError) as error:
         raise UserError(f"{damaged} ({error})") from error
-    if hash_of_arrays(weights) != manifest.weights_hash:
+    if hash_of(weights) != manifest.weights_hash:
         raise UserError(f"{damaged}, with another content")
     model = classifier_model(manifest.resolution, manifest.channels, len(manifest.classes))
     names = [f"{layer.name}/{weight.name}" for layer in model.layers for weight in layer.weights]

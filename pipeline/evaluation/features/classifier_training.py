@@ -16,6 +16,7 @@ import tensorflow as tf
 from pipeline.data.dataset import images_of
 from pipeline.data.records import RecordSet, Split
 from pipeline.errors import UserError
+from pipeline.evaluation.features.arrays import hash_of
 from pipeline.evaluation.features.classifier import (
     SMALLEST,
     ClassifierManifest,
@@ -25,7 +26,7 @@ from pipeline.evaluation.features.classifier import (
     weights_of,
     write_classifier,
 )
-from pipeline.evaluation.features.network import FeatureNetwork, Images, hash_of_arrays
+from pipeline.evaluation.features.network import FeatureNetwork, Images
 
 MOST_IMAGES = 100_000
 """Images in memory at a time, at most: so many of the set, which is in random order."""
@@ -168,7 +169,7 @@ def train_classifier(
         classes=records.classes,
         resolution=resolution,
         channels=records.manifest.channels,
-        weights_hash=hash_of_arrays(weights),
+        weights_hash=hash_of(weights),
         accuracy=accuracy,
         held_out=len(lessons.held_out.labels),
         trained_on=count,

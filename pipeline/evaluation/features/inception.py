@@ -22,6 +22,9 @@ BATCH = 32
 INPUT, POOL, LOGITS = "ResizeBilinear", "pool_3", "softmax/logits/MatMul"
 """Nodes of the graph: the resized image, 0 … 255, its features, and the product with the weights of
 the classes."""
+HARMLESS = {"CheckNumerics"}
+"""Has a state in name only, so that it is not optimised away; the published graph is full of it."""
+FLOAT32 = tf.float32.as_datatype_enum
 RESIZES = {
     "tensorflow1": ("bilinear of TensorFlow 1", tensorflow1_bilinear),
     "clean": ("antialiased bicubic of Pillow", antialiased_bicubic),
@@ -53,7 +56,7 @@ def open_inception(spec: str) -> FeatureNetwork:
             "where there is none"
         )
     wording, resized = RESIZES[resize or "tensorflow1"]
-    run = _compiled(_graph_in(file), file)
+    run = _compiled(*_graph_in(file), file)
 
     def forward(images: Images) -> Any:
         return run(resized(with_channels(images, 3, "inception"), SIDE))
@@ -62,8 +65,11 @@ def open_inception(spec: str) -> FeatureNetwork:
     return FeatureNetwork("inception", checksum(file), protocol, forward, batch=BATCH)
 
 
-def _graph_in(file: Path) -> tf.compat.v1.GraphDef:
-    """What leads from the resized image to the features and to the weights of the classes."""
+def _graph_in(file: Path) -> tuple[tf.compat.v1.GraphDef, str]:
+    """What leads from the resized image to the features, and the name of the classes' weights.
+
+    Between the two the graph itself has a shape that is fixed to one image.
+    """
     rule = f"`inception:FILE` must be a frozen graph with the nodes of {FILE}"
     graph = tf.compat.v1.GraphDef()
     try:
@@ -74,7 +80,8 @@ def _graph_in(file: Path) -> tf.compat.v1.GraphDef:
     if missing := {INPUT, POOL, LOGITS} - set(nodes):
         names = ", ".join(sorted(missing))
         raise UserError(f"{rule}. Received: {file}, without {names}")
-    wanted = [POOL, LOGITS]
+    weights = _node_of((*nodes[LOGITS].input, "", "")[1])
+    wanted = [POOL, weights]
     kept: set[str] = set()
     while wanted:
         name = wanted.pop()
@@ -94,10 +101,10 @@ def _graph_in(file: Path) -> tf.compat.v1.GraphDef:
     pruned = tf.compat.v1.GraphDef(versions=graph.versions)
     for node in graph.node:
         if node.name == INPUT:  # Its value comes from outside.
-            pruned.node.add(name=INPUT, op="Placeholder").attr["dtype"].type = tf.float32
+            pruned.node.add(name=INPUT, op="Placeholder").attr["dtype"].type = FLOAT32
         elif node.name in kept:
             pruned.node.append(node)
-    return pruned
+    return pruned, weights
 
 
 def _node_of(tensor: str) -> str:
@@ -107,21 +114,19 @@ def _node_of(tensor: str) -> str:
 
 def _has_state(operation: str) -> bool:
     known = op_def_registry.get(operation)
-    return known is None or known.is_stateful
+    return known is None or (known.is_stateful and operation not in HARMLESS)
 
 
-def _compiled(graph_def: tf.compat.v1.GraphDef, file: Path) -> Any:
+def _compiled(graph_def: tf.compat.v1.GraphDef, weights_node: str, file: Path) -> Any:
     """Resized images, float32 `(batch, 299, 299, 3)`, 0 … 255 → features and probabilities."""
     # A session of version 1, as the graph's normalisations are refused in functions of version 2.
     graph = tf.Graph()
     try:
         with graph.as_default():
             images = tf.compat.v1.placeholder(tf.float32, (BATCH, SIDE, SIDE, 3))
-            pool, logits = tf.import_graph_def(
-                graph_def, {INPUT: images}, [f"{POOL}:0", LOGITS], name=""
+            pool, weights = tf.import_graph_def(
+                graph_def, {INPUT: images}, [f"{POOL}:0", f"{weights_node}:0"], name=""
             )
-            weights = logits.inputs[1]
-            # In the graph itself this is fixed to one image.
             features = tf.reshape(pool, (BATCH, weights.shape[0]))
             probabilities = tf.nn.softmax(features @ weights)
         session = tf.compat.v1.Session(graph=graph)

@@ -2,21 +2,14 @@
 
 from __future__ import annotations
 
-import zipfile
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import tensorflow as tf
 
 from pipeline.errors import UserError
-from pipeline.evaluation.features.network import (
-    Arrays,
-    FeatureNetwork,
-    Images,
-    hash_of_arrays,
-    with_channels,
-)
+from pipeline.evaluation.features.arrays import Arrays, arrays_in, hash_of
+from pipeline.evaluation.features.network import FeatureNetwork, Images, with_channels
 
 DIGIT_SIDE, PADDED_SIDE = 28, 32
 BATCH = 500
@@ -46,9 +39,9 @@ def open_lenet(path: str) -> FeatureNetwork:
     wanted = {f"{layer}.weight": shape for layer, shape in SHAPES.items()}
     wanted |= {f"{layer}.bias": shape[:1] for layer, shape in SHAPES.items()}
     try:
-        with np.load(file, allow_pickle=False) as content:
-            weights = {name: content[name] for name in wanted}
-    except (OSError, ValueError, KeyError, AttributeError, zipfile.BadZipFile) as error:
+        found = arrays_in(file)
+        weights = {name: found[name] for name in wanted}
+    except (OSError, ValueError, KeyError) as error:
         raise UserError(
             f"`lenet:FILE` needs an npz file of the arrays {', '.join(wanted)}. "
             f"Received: {path or 'no file'} ({error})"
@@ -72,7 +65,7 @@ def open_lenet(path: str) -> FeatureNetwork:
         return compiled(with_channels(digits, 1, "lenet"))
 
     classes = tuple(map(str, range(10)))
-    return FeatureNetwork("lenet", hash_of_arrays(weights), PROTOCOL, forward, classes, BATCH)
+    return FeatureNetwork("lenet", hash_of(weights), PROTOCOL, forward, classes, BATCH)
 
 
 def _compiled(weights: Arrays) -> Any:

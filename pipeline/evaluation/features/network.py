@@ -14,7 +14,6 @@ import numpy.typing as npt
 from pipeline.errors import UserError
 
 Images = npt.NDArray[np.uint8]
-Arrays = Mapping[str, npt.NDArray[Any]]
 
 
 class Features(NamedTuple):
@@ -91,19 +90,6 @@ def joined(parts: list[Features]) -> Features:
         np.concatenate([part.vectors for part in parts]),
         np.concatenate(probabilities) if probabilities else None,
     )
-
-
-def hash_of_arrays(arrays: Arrays) -> str:
-    """SHA-256, in hex, of named arrays: of their names, types, shapes and values.
-
-    That of a file would change with the dates in it.
-    """
-    digest = hashlib.sha256()
-    for name in sorted(arrays):
-        array = np.ascontiguousarray(arrays[name])
-        digest.update(f"{name} {array.dtype.str} {array.shape}\n".encode())
-        digest.update(array.tobytes())
-    return digest.hexdigest()
 
 
 def with_channels(images: Images, channels: int, network: str) -> Images:

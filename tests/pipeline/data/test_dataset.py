@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from pipeline.config import DataConfig
 from pipeline.data import dataset
-from pipeline.data.dataset import dataset_for
+from pipeline.data.dataset import dataset_for, images_of
 from pipeline.data.prepare import records_for
 from pipeline.data.records import RecordSet
 from pipeline.data.service import serving
@@ -202,3 +202,18 @@ def test_real_colour_images(shared_folder: Path, tmp_path: Path) -> None:
     assert (large["labels"] == small["labels"]).all()
     means = large["images"].reshape(16, 4, 8, 4, 8, 3).mean(axis=(2, 4))
     assert (small["images"] == np.rint(means)).all()
+
+
+def test_images_of_gives_mirrored_copies_or_leaves_them_out(tmp_path: Path) -> None:
+    data = DataConfig(source="digits", channels=1, max_images=40, records=tmp_path)
+    plain = records_for(data, (8,))
+    doubled = records_for(data.model_copy(update={"mirrored_copies": True}), (8,))
+
+    def content(records: RecordSet, *, copies: bool) -> list[tuple[bytes, int]]:
+        found = images_of(records, 8, copies=copies).as_numpy_iterator()
+        return [(sample["image"].tobytes(), int(sample["label"])) for sample in found]
+
+    everything = content(doubled, copies=True)
+    assert len(everything) == 80
+    assert everything[::2] == content(doubled, copies=False) == content(plain, copies=True)
+    assert content(plain, copies=False) == content(plain, copies=True)

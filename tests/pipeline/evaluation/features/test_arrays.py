@@ -1,0 +1,41 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pipeline.evaluation.features.arrays import arrays_in, hash_of, npz_of
+
+
+def test_the_hash_of_arrays_covers_names_types_shapes_and_values() -> None:
+    value = np.arange(6, dtype=np.float32)
+    same = [{"a": value, "b": value + 1}, {"b": value + 1, "a": value.copy()}]
+    others = [
+        {"a": value, "c": value + 1},
+        {"a": value, "b": (value + 1).astype(np.float64)},
+        {"a": value.reshape(2, 3), "b": value + 1},
+        {"a": value, "b": value},
+        {"a": value},
+    ]
+    assert len({hash_of(arrays) for arrays in same}) == 1
+    assert len({hash_of(arrays) for arrays in (same[0], *others)}) == 6
+
+
+def test_arrays_come_out_of_a_file_as_they_went_in(tmp_path: Path) -> None:
+    arrays = {"a/b": np.arange(6, dtype=np.float32).reshape(2, 3), "c": np.array([1, 2])}
+    (tmp_path / "file.npz").write_bytes(npz_of(arrays))
+    found = arrays_in(tmp_path / "file.npz")
+    assert hash_of(found) == hash_of(arrays)
+
+
+def test_other_files_are_refused(tmp_path: Path) -> None:
+    whole = npz_of({"a": np.zeros(1000)})
+    (tmp_path / "half.npz").write_bytes(whole[:500])
+    (tmp_path / "text.npz").write_bytes(b"text")
+    (tmp_path / "empty.npz").write_bytes(b"")
+    np.savez(tmp_path / "objects.npz", a=np.array([{}], object))
+    np.save(tmp_path / "array.npy", np.zeros(3))
+    for name in ("half.npz", "text.npz", "empty.npz", "objects.npz", "array.npy"):
+        with pytest.raises(ValueError):  # noqa: PT011 - NumPy words it in many ways
+            arrays_in(tmp_path / name)
+    with pytest.raises(OSError, match="absent"):
+        arrays_in(tmp_path / "absent.npz")
