@@ -80,7 +80,9 @@ def evaluate(
     from pipeline.data.prepare import records_for
     from pipeline.evaluation.evaluate import evaluate as measure
     from pipeline.evaluation.evaluate import plan_of
+    from pipeline.evaluation.events import write_events
     from pipeline.evaluation.report import write_report
+    from pipeline.evaluation.scores import history_of
 
     with _stage("preparing images") as report:
         records = records_for(
@@ -95,6 +97,7 @@ def evaluate(
     for name, lacks in plan.left_out.items():
         console.print(f"not measured: {name} needs {lacks}", markup=False, soft_wrap=True)
     written = write_report(folder, evaluation)
+    write_events(folder, history_of(folder))
     console.print(f"written: {written}", markup=False, highlight=False, soft_wrap=True)
 
 

@@ -1,0 +1,52 @@
+"""The scores of a run for TensorBoard, with what the run was made of as its hyperparameters."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+
+import tensorflow as tf
+from tensorboard.plugins.hparams import api as hyperparameters
+
+from pipeline.config import Config
+from pipeline.evaluation.scores import Evaluation
+from pipeline.loading import decisive
+from pipeline.run_folder import RunFolder
+from savedmodels import atomic
+
+
+def write_events(run: RunFolder, history: Sequence[Evaluation]) -> Path:
+    """Write the event file of all evaluations of a run anew, at their images seen; its folder.
+
+    Each score is `scores/<name>`, with `_low` and `_high` where it has an interval. The HParams
+    dashboard shows a run's configuration beside its last scores.
+
+    Raises:
+        OSError: if it cannot be written.
+    """
+    folder = run.tensorboard / "evaluations"
+    with suppress(FileNotFoundError):
+        atomic.remove_folder(folder)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with atomic.new_folder(folder) as temporary:
+        writer = tf.summary.create_file_writer(str(temporary))
+        with writer.as_default():
+            hyperparameters.hparams(_plain(run.config()), trial_id=run.path.resolve().name)
+            for evaluation in history:
+                for score in evaluation.scores:
+                    ends = {"": score.value, "_low": score.low, "_high": score.high}
+                    for end, value in ends.items():
+                        if value is not None:
+                            name = f"scores/{score.name}{end}"
+                            tf.summary.scalar(name, value, step=evaluation.images_seen)
+        writer.close()
+    return folder
+
+
+def _plain(config: Config) -> dict[str, bool | int | float | str]:
+    """What decides the result, in the kinds that HParams knows."""
+    return {
+        key: value if isinstance(value, bool | int | float) else str(value)
+        for key, value in decisive(config).items()
+    }
