@@ -37,21 +37,6 @@ def silent(title: str) -> Iterator[Callable[[int, int], None]]:
     yield lambda done, total: None
 
 
-def projection() -> FeatureNetwork:
-    """Pixels seen through 16 random directions, and classes by the first ten of them."""
-    directions = np.random.default_rng(0).standard_normal((SIDE * SIDE, 16)) / SIDE
-
-    def forward(images: Any) -> tuple[Any, Any]:
-        factor = SIDE // images.shape[1]
-        large = images.repeat(factor, axis=1).repeat(factor, axis=2)
-        vectors = large.reshape(len(images), -1) / 255 @ directions
-        powers = np.exp(vectors[:, :10])
-        return vectors, powers / powers.sum(1, keepdims=True)
-
-    classes = tuple(map(str, range(10)))
-    return FeatureNetwork("projection", "00", {"resize": "none"}, forward, classes)
-
-
 class Shows(keras.layers.Layer):
     """Images of a table, chosen by the label and by the first latent."""
 
@@ -112,8 +97,8 @@ def run(config: Config, records: RecordSet, tmp_path_factory: pytest.TempPathFac
 
 
 @pytest.fixture(autouse=True)
-def _features(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "open_features", lambda spec: projection())
+def _features(monkeypatch: pytest.MonkeyPatch, projection: FeatureNetwork) -> None:
+    monkeypatch.setattr(module, "open_features", lambda spec: projection)
 
 
 def settings(**keys: Any) -> EvaluationConfig:

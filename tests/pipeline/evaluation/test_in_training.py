@@ -1,0 +1,75 @@
+"""FID while a run trains: when it is measured, where it is told, and what is kept by it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline.config import Config
+from pipeline.data.prepare import records_for
+from pipeline.errors import UserError
+from pipeline.evaluation import in_training
+from pipeline.evaluation.features import FeatureNetwork
+from pipeline.evaluation.in_training import FidInTraining
+from pipeline.training import checkpoints
+from pipeline.training.monitors import JsonLines
+from pipeline.training.trainer import Trainer
+
+
+def config_of(records: Path, **run: Any) -> Config:
+    return Config.model_validate(
+        {
+            "data": {"source": "digits", "channels": 1, "records": records},
+            "network": {"fmap_max": 8, "latent_size": 8},
+            "schedule": {
+                "resolution": 8,
+                "batch_size": 16,
+                "hold_images": {4: 32, 8: 64},
+                "fade_images": 32,
+            },
+            "run": {"log_images": 16, "checkpoint_images": 16, "keep_checkpoints": 1, **run},
+            "evaluation": {"features": "projection", "fid_every_images": 32, "fid_images": 64},
+        }
+    )
+
+
+def test_it_is_a_metric_like_others_and_keeps_the_best(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, projection: FeatureNetwork
+) -> None:
+    monkeypatch.setattr(in_training, "open_features", lambda spec: projection)
+    config = config_of(tmp_path / "records", keep_best="fid")
+    records = records_for(config.data, config.schedule.build().resolutions)
+    score = FidInTraining(config, records)
+    log = tmp_path / "metrics.jsonl"
+    Trainer(config, records, tmp_path / "run", [JsonLines(log)], None, score).train()
+    lines = [json.loads(line) for line in log.read_text().splitlines()]
+    found = {line["images_seen"]: line["fid"] for line in lines if "fid" in line}
+    assert list(found) == [32, 48, 64, 80, 96, 112, 128]
+    # Phases end at 48, 64 and 128; between two measurements it stays.
+    assert found[80] == found[64]
+    assert found[112] == found[96]
+    assert len(set(found.values())) == 5
+    kept = checkpoints.all_in(tmp_path / "run")
+    best = min(kept, key=lambda each: each.metrics.get("fid", float("inf")))
+    assert best.metrics["fid"] == min(found.values())
+
+
+def test_an_unknown_metric_is_still_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, projection: FeatureNetwork
+) -> None:
+    monkeypatch.setattr(in_training, "open_features", lambda spec: projection)
+    config = config_of(tmp_path / "records", keep_best="fit")
+    records = records_for(config.data, config.schedule.build().resolutions)
+    trainer = Trainer(config, records, tmp_path / "run", [], None, FidInTraining(config, records))
+    with pytest.raises(UserError, match=r"one of .*, fid, .* Received: fit"):
+        trainer.train()
+
+
+def test_it_needs_features() -> None:
+    with pytest.raises(ValueError, match=r"needs `evaluation.features`"):
+        Config.model_validate(
+            {"schedule": {"resolution": 8}, "evaluation": {"fid_every_images": 100}}
+        )
