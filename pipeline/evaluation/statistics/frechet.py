@@ -1,6 +1,6 @@
 """FID: moments of a stream of features, their Fréchet distance, and what it is with chance apart.
 
-Source: arXiv:1706.08500, section 3 and appendix A1 (FID); arXiv:1911.07023, section 4 (FID∞).
+Source: arXiv:1706.08500, appendix A1 (FID); arXiv:1911.07023 (FID∞).
 """
 
 from __future__ import annotations
@@ -119,7 +119,7 @@ def frechet_estimates(draws: Sequence[Moments], references: Moments) -> FrechetE
         draws: Of generated images, as `draws_of` makes them, or each of images of its own.
         references: Of real images.
 
-    Source: arXiv:1911.07023, section 4. There, 15 random subsets of 5,000 to 50,000 images overlap.
+    Source: arXiv:1911.07023. There, 15 random subsets of 5,000 to 50,000 images overlap.
     """
     points = []
     for together in range(1, len(draws) + 1):
