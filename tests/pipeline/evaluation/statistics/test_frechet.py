@@ -194,6 +194,23 @@ def test_the_line_through_the_points_meets_zero_at_infinity() -> None:
     assert found.fid.low == pytest.approx(found.fid.high)
 
 
+def test_points_are_at_a_tenth_a_fifth_a_half_and_all() -> None:
+    references = known(np.zeros(1), np.ones((1, 1)))
+    draws = [known(np.zeros(1), np.ones((1, 1)), 50) for _ in range(10)]
+
+    def curved(count: int) -> float:
+        return 3.0 + 40 / count + 500 / count**2
+
+    with mock.patch.object(frechet, "frechet_distance", lambda one, _: curved(one.count)):
+        found = frechet_estimates(draws, references)
+    counts = (50, 100, 250, 500)
+    line = np.linalg.lstsq(
+        np.array([[1.0, 1 / count] for count in counts]),
+        np.array([curved(count) for count in counts]),
+    )[0]
+    assert found.infinity.value == pytest.approx(line[0])
+
+
 def test_draws_are_all_features_once_and_follow_from_the_seed() -> None:
     whole = features(103)
     draws = draws_of(whole, seed=5)
