@@ -137,7 +137,20 @@ def frechet_estimates(draws: Sequence[Moments], references: Moments) -> FrechetE
     return FrechetEstimates(
         around(everything, error, len(singles)),
         around(infinity, error, len(singles)),
-        advice(min(references.count, *(draw.count for draw in draws)), len(references.mean)),
+        _advice_on_draws(draws, references),
+    )
+
+
+def _advice_on_draws(draws: Sequence[Moments], references: Moments) -> str | None:
+    """What is to be said of all images, or else of single draws."""
+    dimensions = len(references.mean)
+    fewest = min(draw.count for draw in draws)
+    of_all = advice(min(references.count, sum(draw.count for draw in draws)), dimensions)
+    if of_all is not None or fewest > dimensions:
+        return of_all
+    return (
+        f"draws of {fewest} images are too few for {dimensions} dimensions: FID∞ is off, and the "
+        f"intervals are too wide. Take more than {len(draws) * dimensions} images, or fewer draws"
     )
 
 

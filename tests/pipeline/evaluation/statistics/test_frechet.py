@@ -153,8 +153,14 @@ def test_too_few_images_for_the_dimensions_are_told_of() -> None:
     assert said is not None
     assert "2048 images" in said
     assert "rank of 2047" in said
+    few = frechet_estimates(draws_of(features(20, 30), seed=0), moments([features(500, 30)]))
+    assert few.advice == advice(20, 30)
+    references = moments([features(7, 8)])
+    assert frechet_estimates(draws_of(features(200, 8), seed=0), references).advice == advice(7, 8)
     found = frechet_estimates(draws_of(features(60, 8), seed=0), moments([features(500, 8)]))
-    assert found.advice is not None  # draws of 6 images
+    assert found.advice is not None
+    assert "draws of 6 images" in found.advice
+    assert "more than 80 images" in found.advice
     enough = frechet_estimates(draws_of(features(200, 8), seed=0), moments([features(500, 8)]))
     assert enough.advice is None
 
