@@ -54,7 +54,7 @@ def classification_accuracy(
     Raises:
         UserError: If fakes are all of one class, or shapes do not go together.
 
-    Source: arXiv:1905.10887, section 3, which trains a ResNet on the images themselves.
+    Source: arXiv:1905.10887, which trains a ResNet on the images themselves.
     """
     fakes = checked_features(fakes, "fakes")
     reals = checked_features(reals, "reals", like=fakes)

@@ -1,6 +1,6 @@
 """FID: moments of a stream of features, their Fréchet distance, and what it is with chance apart.
 
-Source: arXiv:1706.08500, section 3 and appendix A1 (FID); arXiv:1911.07023, section 4 (FID∞).
+Source: arXiv:1706.08500, appendix A1 (FID); arXiv:1911.07023 (FID∞).
 """
 
 from __future__ import annotations
@@ -119,7 +119,7 @@ def frechet_estimates(draws: Sequence[Moments], references: Moments) -> FrechetE
         draws: Of generated images, as `draws_of` makes them, or each of images of its own.
         references: Of real images.
 
-    Source: arXiv:1911.07023, section 4. There, 15 random subsets of 5,000 to 50,000 images overlap.
+    Source: arXiv:1911.07023. There, 15 random subsets of 5,000 to 50,000 images overlap.
     """
     points = []
     for together in range(1, len(draws) + 1):
@@ -137,7 +137,20 @@ def frechet_estimates(draws: Sequence[Moments], references: Moments) -> FrechetE
     return FrechetEstimates(
         around(everything, error, len(singles)),
         around(infinity, error, len(singles)),
-        advice(min(references.count, *(draw.count for draw in draws)), len(references.mean)),
+        _advice_on_draws(draws, references),
+    )
+
+
+def _advice_on_draws(draws: Sequence[Moments], references: Moments) -> str | None:
+    """What is to be said of all images, or else of single draws."""
+    dimensions = len(references.mean)
+    fewest = min(draw.count for draw in draws)
+    of_all = advice(min(references.count, sum(draw.count for draw in draws)), dimensions)
+    if of_all is not None or fewest > dimensions:
+        return of_all
+    return (
+        f"draws of {fewest} images are too few for {dimensions} dimensions: FID∞ is off, and the "
+        f"intervals are too wide. Take more than {len(draws) * dimensions} images, or fewer draws"
     )
 
 

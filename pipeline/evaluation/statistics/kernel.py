@@ -1,6 +1,6 @@
 """KID: the squared maximum mean discrepancy of features under a cubic kernel, without bias.
 
-Source: arXiv:1801.01401, section 4.
+Source: arXiv:1801.01401.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def kernel_distance(
     Raises:
         UserError: If a side has fewer than two features, or dimensions differ.
 
-    Source: arXiv:1801.01401, section 4; for the interval, Shao and Wu, "A general theory for
+    Source: arXiv:1801.01401; for the interval, Shao and Wu, "A general theory for
     jackknife variance estimation", 1989.
     """
     fakes = checked_features(fakes, "fakes", least=2)

@@ -116,9 +116,11 @@ def nearest(queries: Array, references: Array, *, neighbours: int = 1) -> Neighb
     for rows, squared in _squared_distances(queries, references):
         kth = np.partition(squared, neighbours - 1, axis=1)[:, neighbours - 1]
         for row, (values, limit) in enumerate(zip(squared, kth, strict=True), rows.start):
-            near = np.flatnonzero(values <= limit)
-            near = near[np.argsort(values[near], kind="stable")][:neighbours]
-            indices[row], distances[row] = near, np.sqrt(values[near])
+            near = np.flatnonzero(values <= limit * (1 + TIE))
+            steps = references[near].astype(np.float64) - queries[row]
+            exact = np.square(steps).sum(1)
+            order = np.argsort(exact, kind="stable")[:neighbours]
+            indices[row], distances[row] = near[order], np.sqrt(exact[order])
     return Neighbours(indices, distances)
 
 
@@ -141,7 +143,7 @@ def memorisation(fakes: Array, training: Array, held_out: Array) -> Estimate:
     Raises:
         UserError: If a set is too small, or dimensions differ.
 
-    Source: The three samples, and the distance, are those of arXiv:2004.05675, section 2. Its test
+    Source: The three samples, and the distance, are those of arXiv:2004.05675. Its test
     compares mean ranks, where images far from all outweigh a few copies; ours counts the copies.
     """
     held_out = checked_features(held_out, "held_out", least=round(1 / HELD_OUT_QUANTILE))

@@ -56,20 +56,22 @@ def path_length(
         seed: Of the places t, and of the bootstrap.
         full: Along the full way, or only at the starts.
         step: ε.
-        trimmed: Percentiles between which lengths are kept, or None to keep all, as StyleGAN2 does.
+        trimmed: Percentiles between which lengths are kept, or None to keep all.
         batch: Pairs at a time.
 
     Raises:
         UserError: If starts and ends differ in shape, or there are none.
 
-    Source: arXiv:1812.04948, section 4.1 and appendix C; arXiv:1912.04958, appendix A.
+    Source: arXiv:1812.04948, section 4.1; the official code for what is left out, and averages
+    images to 256 px, which is for `generate` to do.
     """
     if starts.shape != ends.shape or not len(starts):
         raise UserError(
             "`starts` and `ends` must be latents of one shape. "
             f"Received: {starts.shape} and {ends.shape}"
         )
-    random = np.random.default_rng(seed)
+    # Another stream than that of the bootstrap.
+    random = np.random.default_rng((seed, 1))
     places = random.uniform(size=len(starts)) if full else np.zeros(len(starts))
     lengths = []
     for first in range(0, len(starts), batch):

@@ -87,7 +87,8 @@ def sliced_wasserstein(fakes: Descriptors, reals: Descriptors, *, seed: int) -> 
     Raises:
         UserError: If levels, or the numbers of patches, differ.
 
-    Source: arXiv:1710.10196, section 5; arXiv:1111.5855 (Rabin et al.) for sliced distances.
+    Source: arXiv:1710.10196, section 5; Rabin et al., "Wasserstein barycenter and its
+    application to texture mixing", 2011, for sliced distances.
     """
     shapes = [{side: level.shape for side, level in each.items()} for each in (fakes, reals)]
     if shapes[0] != shapes[1]:
@@ -96,7 +97,7 @@ def sliced_wasserstein(fakes: Descriptors, reals: Descriptors, *, seed: int) -> 
             f"Received: patches {shapes[0]} and {shapes[1]}"
         )
     return {
-        side: SCALE * _distance(fakes[side], reals[side], np.random.default_rng((seed, side)))
+        side: SCALE * _distance(fakes[side], reals[side], np.random.default_rng((seed, side, 1)))
         for side in fakes
     }
 

@@ -153,8 +153,14 @@ def test_too_few_images_for_the_dimensions_are_told_of() -> None:
     assert said is not None
     assert "2048 images" in said
     assert "rank of 2047" in said
+    few = frechet_estimates(draws_of(features(20, 30), seed=0), moments([features(500, 30)]))
+    assert few.advice == advice(20, 30)
+    references = moments([features(7, 8)])
+    assert frechet_estimates(draws_of(features(200, 8), seed=0), references).advice == advice(7, 8)
     found = frechet_estimates(draws_of(features(60, 8), seed=0), moments([features(500, 8)]))
-    assert found.advice is not None  # draws of 6 images
+    assert found.advice is not None
+    assert "draws of 6 images" in found.advice
+    assert "more than 80 images" in found.advice
     enough = frechet_estimates(draws_of(features(200, 8), seed=0), moments([features(500, 8)]))
     assert enough.advice is None
 
@@ -192,6 +198,23 @@ def test_the_line_through_the_points_meets_zero_at_infinity() -> None:
     assert found.infinity.value == pytest.approx(3.0)
     assert found.fid.value == pytest.approx(3.0 + 40 / 500)
     assert found.fid.low == pytest.approx(found.fid.high)
+
+
+def test_points_are_at_a_tenth_a_fifth_a_half_and_all() -> None:
+    references = known(np.zeros(1), np.ones((1, 1)))
+    draws = [known(np.zeros(1), np.ones((1, 1)), 50) for _ in range(10)]
+
+    def curved(count: int) -> float:
+        return 3.0 + 40 / count + 500 / count**2
+
+    with mock.patch.object(frechet, "frechet_distance", lambda one, _: curved(one.count)):
+        found = frechet_estimates(draws, references)
+    counts = (50, 100, 250, 500)
+    line = np.linalg.lstsq(
+        np.array([[1.0, 1 / count] for count in counts]),
+        np.array([curved(count) for count in counts]),
+    )[0]
+    assert found.infinity.value == pytest.approx(line[0])
 
 
 def test_draws_are_all_features_once_and_follow_from_the_seed() -> None:

@@ -85,6 +85,9 @@ def test_pairs_are_of_one_class_and_share_no_image_while_there_are_some() -> Non
     assert len(set(pairs[:5].ravel().tolist())) == 10
     assert set(labels[_pairs(labels, 4, seed=0)[0]].ravel().tolist()) == {0, 1}
     np.testing.assert_array_equal(pairs, _pairs(labels, 40, seed=0)[0])
+    # Fewer pairs than there could be are of all classes, not of the first.
+    many = np.arange(10).repeat(20)
+    assert len(set(many[_pairs(many, 30, seed=0)[0]].ravel().tolist())) > 7
 
 
 def test_a_class_of_equal_images_is_seen_where_all_images_together_look_diverse() -> None:

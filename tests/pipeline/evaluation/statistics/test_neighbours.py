@@ -9,9 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from scipy.stats import binom
 
 from pipeline.errors import UserError
 from pipeline.evaluation.statistics import neighbours
+from pipeline.evaluation.statistics.intervals import of_share
 from pipeline.evaluation.statistics.neighbours import memorisation, nearest, neighbourhood_scores
 
 
@@ -159,6 +161,25 @@ def test_the_interval_of_memorisation_holds_the_truth() -> None:
         assert found.high is not None
         held.append(found.low <= 0.01 <= found.high)
     assert np.mean(held) >= 0.95
+
+
+def test_the_interval_of_memorisation_joins_that_of_the_quantile_and_wilson_s() -> None:
+    held_out = np.arange(1, 401.0)[:, None]  # of which 1 % is 4
+    fakes = np.arange(0.25, 12.5, 0.5)[:, None]
+    # Of 400 the numbers below the true quantile are 1 to 9 in 97.5 of 100 sets:
+    below = binom(400, 0.01).cdf(np.arange(20))
+    assert below[0] > 0.0125
+    assert below[8] < 0.9875 < below[9]
+    found = memorisation(fakes, np.zeros((1, 1)), held_out)
+    assert found.value == (fakes < np.quantile(held_out, 0.01)).mean() == 10 / 25
+    # so the quantile is from 0 to the 10th distance.
+    assert found.low == 0
+    assert found.high == of_share(20, 25, confidence=0.975).high
+    found = memorisation(fakes, np.zeros((1, 1)), np.arange(1, 1001.0)[:, None])
+    below = binom(1000, 0.01).cdf(np.arange(30))
+    least = np.flatnonzero(below >= 0.0125)[0]
+    assert least > 0
+    assert found.low == of_share(2 * least, 25, confidence=0.975).low
 
 
 def test_what_is_refused() -> None:

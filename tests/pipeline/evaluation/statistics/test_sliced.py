@@ -104,7 +104,7 @@ def test_distance_is_that_of_a_plain_loop_over_directions(channels: int) -> None
         return result.reshape(len(result), -1)
 
     a, b = normalised(fakes[16]), normalised(reals[16])
-    drawn = np.random.default_rng((7, 16)).normal(size=(DIRECTIONS, channels, 49))
+    drawn = np.random.default_rng((7, 16, 1)).normal(size=(DIRECTIONS, channels, 49))
     total = 0.0
     for direction in drawn.reshape(DIRECTIONS, -1):
         unit = direction / np.linalg.norm(direction)
