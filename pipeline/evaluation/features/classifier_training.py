@@ -27,6 +27,7 @@ from pipeline.evaluation.features.classifier import (
     write_classifier,
 )
 from pipeline.evaluation.features.network import FeatureNetwork, Images
+from pipeline.training.ordering import keep_order
 
 MOST_IMAGES = 100_000
 """Images in memory at a time, at most: so many of the set, which is in random order."""
@@ -191,6 +192,7 @@ def accuracy_of(network: FeatureNetwork, labelled: Labelled) -> float:
 
 
 def _step(model: keras.Model, steps: int) -> Callable[[Images, npt.NDArray[np.int64]], Any]:
+    keep_order()
     optimizer = keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(LEARNING_RATE, steps))
     optimizer.build(model.trainable_variables)
 
