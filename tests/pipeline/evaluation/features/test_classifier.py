@@ -115,7 +115,9 @@ def test_an_interrupted_training_leaves_nothing(digits: RecordSet, tmp_path: Pat
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("damage", ["weights", "manifest", "no weights", "no manifest", "swapped"])
+@pytest.mark.parametrize(
+    "damage", ["weights", "manifest", "no weights", "no manifest", "swapped", "sizes", "classes"]
+)
 def test_damaged_folders_are_refused_in_one_line(
     trained: Path, tmp_path: Path, damage: str
 ) -> None:
@@ -131,6 +133,10 @@ def test_damaged_folders_are_refused_in_one_line(
         (tmp_path / "weights.npz").write_bytes(content)
     if damage != "no manifest":
         text = manifest.read_text()
+        if damage == "sizes":
+            text = text.replace('"resolution": 8', '"resolution": 16')
+        if damage == "classes":
+            text = text.replace('    "0",\n', "")
         (tmp_path / "manifest.json").write_text(text[:-9] if damage == "manifest" else text)
     with pytest.raises(UserError, match="Received: ") as caught:
         open_features(f"classifier:{tmp_path}")
