@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from pipeline.data.records import RecordSet
 
-app = typer.Typer(help="Networks whose features scores stand on.", no_args_is_help=True)
+app = typer.Typer(no_args_is_help=True)
 
 DEFAULT_RESOLUTION = 32
 
@@ -91,7 +91,13 @@ def train(
     tf.config.experimental.enable_op_determinism()  # A GPU is not by itself.
     with progress:
         manifest = train_classifier(
-            lessons, out, seed=seed, epochs=epochs, report=report, epoch_done=epoch_done
+            lessons,
+            out,
+            seed=seed,
+            epochs=epochs,
+            # Elsewhere the lines of the epochs are enough.
+            report=report if console.is_terminal else None,
+            epoch_done=epoch_done,
         )
     console.print(
         f"accuracy {manifest.accuracy:.4f} on {manifest.held_out} held-out images; its features "

@@ -7,11 +7,21 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 LITTLE = ["--resolution", "8", "--channels", "1"]
+
+
+@pytest.fixture
+def handlers() -> Iterator[None]:
+    """The signals' handlers are put back."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 def command(tmp_path: Path, *more: str) -> list[str]:
@@ -34,6 +44,7 @@ def test_it_trains_and_says_how_good_it_is(tmp_path: Path) -> None:
     assert manifest["accuracy"] > 0.5
 
 
+@pytest.mark.slow
 def test_a_signal_leaves_nothing(tmp_path: Path) -> None:
     given = command(tmp_path, "--data", "digits", *LITTLE, "--epochs", "1000")
     with subprocess.Popen(
@@ -51,6 +62,7 @@ def test_a_signal_leaves_nothing(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["records"]
 
 
+@pytest.mark.usefixtures("handlers")
 @pytest.mark.parametrize(
     ("more", "rule"),
     [

@@ -181,7 +181,9 @@ def open_classifier(path: str) -> FeatureNetwork:
         raise UserError(f"{damaged} ({error})") from error
     if hash_of(weights) != manifest.weights_hash:
         raise UserError(f"{damaged}, with another content")
-    model = classifier_model(manifest.resolution, manifest.channels, len(manifest.classes))
-    names = [f"{layer.name}/{weight.name}" for layer in model.layers for weight in layer.weights]
-    model.set_weights([weights[name] for name in names])
+    try:
+        model = classifier_model(manifest.resolution, manifest.channels, len(manifest.classes))
+        model.set_weights([weights[name] for name in weights_of(model)])
+    except (KeyError, ValueError) as error:
+        raise UserError(f"{damaged}, which are not of the network in {MANIFEST}") from error
     return network_of(model, manifest.classes)

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import tensorflow as tf
-from google.protobuf.message import DecodeError
 from tensorflow.python.framework import op_def_registry
 
 from pipeline.data.records import checksum
@@ -71,10 +70,10 @@ def _graph_in(file: Path) -> tuple[tf.compat.v1.GraphDef, str]:
     Between the two the graph itself has a shape that is fixed to one image.
     """
     rule = f"`inception:FILE` must be a frozen graph with the nodes of {FILE}"
-    graph = tf.compat.v1.GraphDef()
+    content = file.read_bytes()
     try:
-        graph.ParseFromString(file.read_bytes())
-    except DecodeError as error:
+        graph = tf.compat.v1.GraphDef.FromString(content)
+    except Exception as error:  # An error of protobuf's own, which is no dependency of ours.
         raise UserError(f"{rule}. Received: {file}, which is no graph") from error
     nodes = {node.name: node for node in graph.node}
     if missing := {INPUT, POOL, LOGITS} - set(nodes):

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from pipeline.errors import UserError
 
-Images = npt.NDArray[np.uint8]
+Images = npt.NDArray[Any]
 
 
 class Features(NamedTuple):
@@ -30,9 +30,10 @@ class Features(NamedTuple):
 
 @dataclass(frozen=True)
 class FeatureNetwork:
-    """Features of images of 8 bits, whatever the number of images that it is given at once.
+    """Features of images, whatever the number of images that it is given at once.
 
-    Call: uint8 `(n, height, width, channels)` → `Features` of n rows. Images go through the network
+    Call: `(n, height, width, channels)`, uint8, or floats of the same range where a step of 8 bits
+    is too coarse, as for path lengths → `Features` of n rows. Images go through the network
     in batches of one size, the last one filled up with black ones, since the last bits of a feature
     may depend on the size of its batch.
 

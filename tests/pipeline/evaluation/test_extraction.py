@@ -15,6 +15,8 @@ IMAGES = np.random.default_rng(0).integers(0, 256, (23, 2, 2, 1), np.uint8)
 
 
 def network(batch: int = 4) -> FeatureNetwork:
+    """The pixels themselves."""
+
     def forward(images: np.ndarray) -> tuple[np.ndarray, None]:
         assert len(images) == batch
         return images.reshape(batch, 4), None
@@ -91,18 +93,6 @@ def test_batches_are_made_in_one_other_thread_and_never_far_ahead() -> None:
     assert threads[0] is not threading.current_thread()
 
 
-def test_making_and_using_take_place_at_the_same_time() -> None:
-    def slowly() -> Iterator[int]:
-        for number in range(10):
-            time.sleep(0.05)
-            yield number
-
-    begun = time.monotonic()
-    for _ in made_ahead(slowly(), 2):
-        time.sleep(0.05)
-    assert time.monotonic() - begun < 0.85  # 1.0 s one after the other, 0.55 s together
-
-
 def test_an_error_in_making_comes_after_the_batches_before_it() -> None:
     def breaks() -> Iterator[np.ndarray]:
         yield IMAGES[:4]
@@ -133,6 +123,22 @@ def test_an_error_in_the_network_ends_the_making() -> None:
     assert not [thread for thread in threading.enumerate() if "made-ahead" in thread.name]
     time.sleep(0.05)
     assert len(made) == count
+
+
+def test_a_generator_of_keras_makes_the_same_images_in_the_other_thread() -> None:
+    import keras
+
+    generator = keras.Sequential(
+        [keras.Input((4,)), keras.layers.Dense(4), keras.layers.Reshape((2, 2, 1))]
+    )
+    latents = np.random.default_rng(0).normal(size=(9, 10, 4)).astype(np.float32)
+
+    def images() -> Iterator[np.ndarray]:
+        for batch in latents:
+            yield (generator(batch).numpy() * 40 + 128).clip(0, 255).astype(np.uint8)
+
+    here = np.concatenate(list(images())).reshape(-1, 4)
+    np.testing.assert_array_equal(extract(network(16), images()).vectors, here)
 
 
 def test_no_images_are_refused() -> None:
