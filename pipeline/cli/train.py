@@ -209,7 +209,7 @@ def _train(
     """Train to the end or until told to stop; the images seen by then."""
     from pipeline.cli.starvation import LeavesIfStarved
     from pipeline.console import TrainingDisplay
-    from pipeline.evaluation.in_training import FidInTraining
+    from pipeline.evaluation.in_training import Evaluations, FidInTraining
     from pipeline.training.monitors import (
         JsonLines,
         SampleImages,
@@ -242,6 +242,7 @@ def _train(
                 exported,
                 withdrawn,
             ),
+            Evaluations(run),
             LeavesIfStarved(),
             *watchers,
         ]

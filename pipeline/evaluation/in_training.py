@@ -1,4 +1,4 @@
-"""FID while a run trains: of few images, and cheap enough to wait for."""
+"""What evaluation does while a run trains: FID of few images, and no scores of what is undone."""
 
 from __future__ import annotations
 
@@ -10,7 +10,11 @@ from pipeline.evaluation.fakes import Fakes, labels_like
 from pipeline.evaluation.features import open_features
 from pipeline.evaluation.references import REFERENCES, references_for
 from pipeline.evaluation.statistics.frechet import frechet_distance, moments
+from pipeline.run_folder import RunFolder
+from pipeline.training.checkpoints import RollBack
+from pipeline.training.listeners import Listener
 from pipeline.training.phase_models import PhaseModels
+from savedmodels import atomic
 
 
 class FidInTraining:
@@ -47,3 +51,20 @@ class FidInTraining:
         found = extract(self._network, fakes.batches())
         distance = frechet_distance(moments([found.vectors]), moments([reals.features.vectors]))
         return {"fid": distance}
+
+
+class Evaluations(Listener):
+    """Those of a run, which belong to its checkpoints.
+
+    Args:
+        run: Whose they are.
+    """
+
+    def __init__(self, run: RunFolder) -> None:
+        self._run = run
+
+    def rolled_back(self, roll_back: RollBack) -> None:
+        """Remove those of checkpoints that will not be the same."""
+        for images_seen in self._run.evaluated():
+            if images_seen > roll_back.to:
+                atomic.remove_folder(self._run.evaluation(images_seen))
