@@ -225,7 +225,7 @@ def _labelled(records: RecordSet, resolution: int, split: Split) -> Labelled:
     batches = list(samples.as_numpy_iterator())
     images = np.concatenate([batch["image"] for batch in batches])
     labels = np.concatenate([batch["label"] for batch in batches])
-    return _part(Labelled(images, labels), labels >= 0)
+    return Labelled(images, labels)
 
 
 def _part(labelled: Labelled, which: Any) -> Labelled:
