@@ -228,5 +228,5 @@ def _labelled(records: RecordSet, resolution: int, split: Split) -> Labelled:
     return Labelled(images, labels)
 
 
-def _part(labelled: Labelled, which: Any) -> Labelled:
+def _part(labelled: Labelled, which: slice) -> Labelled:
     return Labelled(labelled.images[which], labelled.labels[which])
