@@ -225,8 +225,8 @@ def _labelled(records: RecordSet, resolution: int, split: Split) -> Labelled:
     batches = list(samples.as_numpy_iterator())
     images = np.concatenate([batch["image"] for batch in batches])
     labels = np.concatenate([batch["label"] for batch in batches])
-    return _part(Labelled(images, labels), labels >= 0)
+    return Labelled(images, labels)
 
 
-def _part(labelled: Labelled, which: Any) -> Labelled:
+def _part(labelled: Labelled, which: slice) -> Labelled:
     return Labelled(labelled.images[which], labelled.labels[which])
