@@ -23,6 +23,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import numpy as np
 
 from pipeline.config import Config
+from pipeline.evaluation.statistics.frechet import frechet_distance, moments
 
 COUNT = 1797
 IMAGES = 16_000
@@ -94,25 +95,11 @@ def config_of(name: str, records: Path, images: int) -> Config:
     )
 
 
-def moments(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and covariance of the pixels of uint8 `(count, 16, 16, 1)`, averaged to 8 px."""
+def pixels_of(images: np.ndarray) -> np.ndarray:
+    """The pixels of uint8 `(count, 16, 16, 1)`, averaged to 8 px: `(count, 64)`."""
     step = SIZE // DIGIT_SIZE
     pixels = images.reshape(len(images), DIGIT_SIZE, step, DIGIT_SIZE, step) / 255.0
-    features = pixels.mean(axis=(2, 4)).reshape(len(images), -1)
-    return features.mean(axis=0), np.cov(features, rowvar=False)
-
-
-def frechet(one: tuple[np.ndarray, np.ndarray], other: tuple[np.ndarray, np.ndarray]) -> float:
-    """`|m₁ - m₂|² + tr(C₁ + C₂ - 2 (C₁ C₂)^½)`.
-
-    The trace of the root is the sum of the roots of the eigenvalues of `C₁^½ C₂ C₁^½`.
-    """
-    (mean_1, cov_1), (mean_2, cov_2) = one, other
-    values, vectors = np.linalg.eigh(cov_1)
-    root = vectors * np.sqrt(np.maximum(values, 0)) @ vectors.T
-    between = np.sqrt(np.maximum(np.linalg.eigvalsh(root @ cov_2 @ root), 0)).sum()
-    distance = ((mean_1 - mean_2) ** 2).sum() + np.trace(cov_1 + cov_2) - 2 * between
-    return float(distance)
+    return pixels.mean(axis=(2, 4)).reshape(len(images), -1)
 
 
 def before_and_after(name: str, folder: Path, images: int) -> tuple[float, float]:
@@ -130,11 +117,12 @@ def before_and_after(name: str, folder: Path, images: int) -> tuple[float, float
     schedule = config.schedule.build()
     records = records_for(config.data, schedule.resolutions)
     digits = np.stack([one["image"] for one in images_of(records, SIZE).as_numpy_iterator()])
-    reference = moments(digits)
+    reference = moments([pixels_of(digits)])
     latents = latents_of_seeds(range(COUNT), config.network.latent_size)
 
     def score(average: Any) -> float:
-        return frechet(reference, moments(to_uint8(average(latents, training=False)).numpy()))
+        images = to_uint8(average(latents, training=False)).numpy()
+        return frechet_distance(reference, moments([pixels_of(images)]))
 
     class Last(Listener):
         score = float("nan")

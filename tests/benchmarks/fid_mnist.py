@@ -17,30 +17,18 @@ from typing import Any
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
-import scipy.linalg
 import tensorflow as tf
 
 from pipeline.data.sources import open_source
 from pipeline.evaluation.features import open_features
+from pipeline.evaluation.statistics.frechet import frechet_distance, moments
+from pipeline.moments import Moments
 from pipeline.run_folder import RunFolder
 from pipeline.training.checkpoints import all_in
 from savedmodels.signatures import latents_of_seeds, to_uint8
 
 GENERATED = 10_000
 BATCH = 500
-
-
-def moments(features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and covariance in float64."""
-    features = features.astype(np.float64)
-    return features.mean(axis=0), np.cov(features, rowvar=False)
-
-
-def frechet(one: tuple[np.ndarray, np.ndarray], other: tuple[np.ndarray, np.ndarray]) -> float:
-    """`|m₁ - m₂|² + tr(C₁ + C₂ - 2 (C₁ C₂)^½)`."""
-    (mean_1, cov_1), (mean_2, cov_2) = one, other
-    root = scipy.linalg.sqrtm(cov_1 @ cov_2)
-    return float(((mean_1 - mean_2) ** 2).sum() + np.trace(cov_1 + cov_2 - 2 * np.real(root)))
 
 
 def source_digits(spec: Path) -> np.ndarray:
@@ -69,14 +57,18 @@ def main() -> None:
     options = parser.parse_args()
 
     lenet, run = open_features(f"lenet:{options.lenet}"), RunFolder(options.run)
-    reference = moments(lenet(source_digits(options.mnist)).vectors)
+
+    def moments_of(digits: np.ndarray) -> Moments:
+        return moments([lenet(digits).vectors])
+
+    reference = moments_of(source_digits(options.mnist))
     test = source_digits(options.mnist / "t10k-images-idx3-ubyte.gz")
-    print(f"10,000 test digits score {frechet(reference, moments(lenet(test).vectors)):.3f}")
+    print(f"10,000 test digits score {frechet_distance(reference, moments_of(test)):.3f}")
     print(f"{'images seen':>12} {'minutes':>8} {'FID':>8}")
     phases = run.config().schedule.build().phases
     saved = [c for c in all_in(run.path) if phases[c.position.phase].resolution == 32]
     for checkpoint in saved if options.all else saved[-1:]:
-        score = frechet(reference, moments(lenet(generated_digits(run, checkpoint)).vectors))
+        score = frechet_distance(reference, moments_of(generated_digits(run, checkpoint)))
         position = checkpoint.position
         print(f"{position.images_seen:>12} {position.seconds / 60:>8.1f} {score:>8.3f}", flush=True)
 
