@@ -29,6 +29,7 @@ def command(tmp_path: Path, *more: str) -> list[str]:
     return ["features", "train", *named, *more]
 
 
+@pytest.mark.slow
 def test_it_trains_and_says_how_good_it_is(tmp_path: Path) -> None:
     given = command(tmp_path, "--data", "digits", *LITTLE, "--epochs", "3")
     done = subprocess.run(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -127,6 +126,7 @@ def test_everything_is_measured_and_written(run: RunFolder, records: RecordSet) 
     assert "digits" in write_report(run, found).read_text()
 
 
+@pytest.mark.slow
 def test_it_is_a_function_of_checkpoint_data_and_plan(run: RunFolder, records: RecordSet) -> None:
     one, two, other = (
         evaluate(run, plan(run, records, images=200, seed=seed), silent) for seed in (0, 0, 1)
@@ -208,6 +208,7 @@ def scores(run: RunFolder, records: RecordSet) -> Callable[[str], Evaluation]:
     return of
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "broken"),
     [
@@ -221,11 +222,11 @@ def test_the_gate_passes_a_good_model_alone(
     scores: Callable[[str], Evaluation], kind: str, broken: set[str]
 ) -> None:
     verdict = judge(scores(kind), POLICY)
-    print(kind, json.dumps([rule.reason for rule in verdict.rules], indent=1))
     assert {rule.rule for rule in verdict.rules if not rule.passed} == broken
     assert verdict.passed == (not broken)
 
 
+@pytest.mark.slow
 def test_the_promoted_is_held_against_a_worse_one(scores: Callable[[str], Evaluation]) -> None:
     policy = GateConfig(max_fid_increase_over_promoted=0.5, min_images=1000)
     assert judge(scores("good"), policy, scores("good")).passed

@@ -40,6 +40,7 @@ def config_of(records: Path, **run: Any) -> Config:
     )
 
 
+@pytest.mark.slow
 def test_it_is_a_metric_like_others_and_keeps_the_best(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, projection: FeatureNetwork
 ) -> None:
