@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,8 @@ from pipeline.cli.worker_processes import free_addresses
 from pipeline.training.cluster import Cluster
 
 ROOT = Path(__file__).parents[2]
+LONGEST_END = 60.0
+"""Seconds from the death of a worker to that of the others: 10 to 15 where nothing else runs."""
 PARENT = """
 import sys
 from pipeline.cli.worker_processes import run_workers
@@ -45,7 +48,7 @@ def started(worker: str, count: int = 2) -> subprocess.Popen[str]:
 
 def ended(worker: str, count: int = 2) -> tuple[int, str, str]:
     process = started(worker, count)
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=120)
     return process.returncode, out, err
 
 
@@ -88,8 +91,8 @@ def test_workers_that_do_not_end_by_themselves_are_killed(monkeypatch: pytest.Mo
     begun = time.monotonic()
     hung = "import pipeline.cli.worker_processes as p; p.GRACE = 0.5\n" + PARENT
     monkeypatch.setattr(sys.modules[__name__], "PARENT", hung)
-    assert ended("time.sleep(60) if index else end(1)")[0] == 1
-    assert time.monotonic() - begun < 20.0
+    assert ended("time.sleep(300) if index else end(1)")[0] == 1
+    assert time.monotonic() - begun < LONGEST_END
 
 
 def wait_for_end(process: int) -> None:
@@ -121,7 +124,7 @@ def test_signals_are_passed_on(number: int) -> None:
         assert process.stdout.readline().startswith("ready")
         time.sleep(0.5)  # so that the second is ready too
         process.send_signal(number)
-        out, err = process.communicate(timeout=60)
+        out, err = process.communicate(timeout=120)
     assert (process.returncode, out, err) == (128 + number, f"0 {number}\n", "")
 
 
@@ -130,7 +133,7 @@ def test_a_worker_that_a_passed_on_signal_ends_has_its_status() -> None:
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"
         process.send_signal(signal.SIGTERM)
-        assert process.wait(60) == 143
+        assert process.wait(120) == 143
 
 
 def test_a_second_signal_ends_workers_that_do_not_heed_the_first() -> None:
@@ -142,7 +145,7 @@ def test_a_second_signal_ends_workers_that_do_not_heed_the_first() -> None:
         with pytest.raises(subprocess.TimeoutExpired):
             process.wait(1)
         process.send_signal(signal.SIGTERM)
-        assert process.wait(60) == 143
+        assert process.wait(120) == 143
 
 
 def test_workers_do_not_outlive_their_parent() -> None:
@@ -167,17 +170,32 @@ TRAINING = (
 )  # fmt: skip
 
 
-def training(folder: Path, *arguments: str, **environment: str) -> subprocess.Popen[bytes]:
-    records = ("--set", f"data.records={folder / 'records'}")
-    command = (sys.executable, "-m", "pipeline.cli", "train", *TRAINING, *records, *arguments)
-    with (folder / "log.txt").open("a") as log:
-        return subprocess.Popen(
-            [*command, "--out", str(folder / "run")],
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            cwd=ROOT,
-            env={**os.environ, **environment},
-        )
+Training = Callable[..., subprocess.Popen[bytes]]
+
+
+@pytest.fixture
+def training(tmp_path: Path) -> Iterator[Training]:
+    """Start a run; whatever still runs when the test ends is killed."""
+    processes: list[subprocess.Popen[bytes]] = []
+
+    def start(*arguments: str, **environment: str) -> subprocess.Popen[bytes]:
+        records = ("--set", f"data.records={tmp_path / 'records'}")
+        command = (sys.executable, "-m", "pipeline.cli", "train", *TRAINING, *records, *arguments)
+        with (tmp_path / "log.txt").open("a") as log:
+            process = subprocess.Popen(
+                [*command, "--out", str(tmp_path / "run")],
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                cwd=ROOT,
+                env={**os.environ, **environment},
+            )
+        processes.append(process)
+        return process
+
+    yield start
+    for process in processes:
+        process.kill()
+        process.wait()
 
 
 def workers_of(process: subprocess.Popen[bytes]) -> list[int]:
@@ -193,31 +211,35 @@ def wait_for_images(process: subprocess.Popen[bytes], folder: Path, images: int)
 
 
 @pytest.mark.slow
-def test_a_command_trains_in_two_workers_and_leaves_none_behind(tmp_path: Path) -> None:
-    process = training(tmp_path)
+def test_a_command_trains_in_two_workers_and_leaves_none_behind(
+    training: Training, tmp_path: Path
+) -> None:
+    process = training()
     wait_for_images(process, tmp_path, 160)
     workers = workers_of(process)
     assert len(workers) == 2
     os.kill(workers[1], signal.SIGKILL)
     begun = time.monotonic()
-    assert process.wait(60) == 69
-    assert time.monotonic() - begun < 20.0
+    assert process.wait(120) == 69
+    assert time.monotonic() - begun < LONGEST_END
     for worker in workers:
         wait_for_end(worker)
     assert (tmp_path / "log.txt").read_text().endswith("worker 1 of 2, counted from 0\n")
 
-    process = training(tmp_path)  # from the start: it was killed before its first checkpoint
+    process = training()  # from the start: it was killed before its first checkpoint
     wait_for_images(process, tmp_path, 320)
     process.send_signal(signal.SIGTERM)
-    assert process.wait(60) == 143
+    assert process.wait(120) == 143
     assert "they are saved" in (tmp_path / "log.txt").read_text()
 
 
 @pytest.mark.slow
-def test_a_signal_that_comes_while_workers_come_together_is_not_lost(tmp_path: Path) -> None:
+def test_a_signal_that_comes_while_workers_come_together_is_not_lost(
+    training: Training, tmp_path: Path
+) -> None:
     addresses = free_addresses(2)
     first, second = (Cluster(addresses, index).tf_config() for index in range(2))
-    early = training(tmp_path, TF_CONFIG=first)
+    early = training(TF_CONFIG=first)
     host, port = addresses[0].split(":")
     while True:
         try:
@@ -228,38 +250,37 @@ def test_a_signal_that_comes_while_workers_come_together_is_not_lost(tmp_path: P
     time.sleep(1.0)
     early.send_signal(signal.SIGTERM)
     # Nobody else can have its address.
-    assert training(tmp_path, TF_CONFIG=first).wait(60) == 2
+    assert training(TF_CONFIG=first).wait(120) == 2
     assert f"{addresses[0]} (Could not start gRPC server)" in (tmp_path / "log.txt").read_text()
-    late = training(tmp_path, TF_CONFIG=second)
-    assert early.wait(60) == 143
-    assert late.wait(60) == 69
+    late = training(TF_CONFIG=second)
+    assert early.wait(120) == 143
+    assert late.wait(120) == 69
     assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.slow
-def test_a_worker_that_hangs_is_missed(tmp_path: Path) -> None:
+def test_a_worker_that_hangs_is_missed(training: Training, tmp_path: Path) -> None:
     """As it is where a machine has vanished: no connection tells of it."""
     addresses = free_addresses(2)
-    chief, hung = (
-        training(tmp_path, TF_CONFIG=Cluster(addresses, index).tf_config()) for index in range(2)
-    )
+    chief, hung = (training(TF_CONFIG=Cluster(addresses, index).tf_config()) for index in range(2))
     wait_for_images(chief, tmp_path, 160)
     hung.send_signal(signal.SIGSTOP)
     begun = time.monotonic()
-    assert chief.wait(60) == 69
+    assert chief.wait(120) == 69
     print("missed after", time.monotonic() - begun)
-    assert time.monotonic() - begun < 20.0
+    assert time.monotonic() - begun < LONGEST_END
     assert "growgan: a run ends with any of its workers" in (tmp_path / "log.txt").read_text()
     hung.send_signal(signal.SIGCONT)
-    assert hung.wait(60) == 69
+    assert hung.wait(120) == 69
 
 
 @pytest.mark.slow
-def test_workers_of_other_configurations_are_refused_by_all(tmp_path: Path) -> None:
+def test_workers_of_other_configurations_are_refused_by_all(
+    training: Training, tmp_path: Path
+) -> None:
     addresses = free_addresses(2)
     processes = [
         training(
-            tmp_path,
             "--set",
             f"run.checkpoint_images={1600 + index}",
             TF_CONFIG=Cluster(addresses, index).tf_config(),
