@@ -7,8 +7,8 @@ RUN := $(BIN)/python -m
 STAMP := $(VENV)/.set-up
 PYTHON ?=
 PYTEST_FLAGS ?=
-# Tests of a file share what it has prepared, and so a process.
-PYTEST := pytest --numprocesses 2 --dist loadfile
+# Each process begins with one half, in order: tests of a file share what it has prepared.
+PYTEST := pytest --numprocesses 2 --dist worksteal
 
 # Run, not looked up: a version manager's shim may stand on the PATH and start nothing.
 USABLE := import ensurepip, sys, venv; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))
