@@ -30,10 +30,12 @@ test: $(STAMP) ## Run the tests, without the slow ones and those that need a GPU
 	@$(RUN) $(PYTEST) -m "not slow and not gpu" $(PYTEST_FLAGS)
 
 test-slow: $(STAMP) ## Run the slow tests
-	@$(RUN) $(PYTEST) -m "slow and not gpu" $(PYTEST_FLAGS) || [ $$? -eq 5 ] # 5: there are none
+	@$(RUN) $(PYTEST) -m "slow and not undisturbed and not gpu" $(PYTEST_FLAGS) || [ $$? -eq 5 ] # 5: there are none
+	@$(RUN) pytest -m "slow and undisturbed and not gpu" $(PYTEST_FLAGS) || [ $$? -eq 5 ]
 
 test-all: $(STAMP) ## Run every test
-	@$(RUN) $(PYTEST) $(PYTEST_FLAGS)
+	@$(RUN) $(PYTEST) -m "not undisturbed" $(PYTEST_FLAGS)
+	@$(RUN) pytest -m undisturbed $(PYTEST_FLAGS)
 
 lint: $(STAMP) ## Check style, format, types and the direction of imports
 	@$(RUN) ruff check

@@ -6,10 +6,10 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from itertools import islice
 from typing import TypeVar
 
-import numpy as np
-
+from pipeline.evaluation.batching import rebatched
 from pipeline.evaluation.features.network import FeatureNetwork, Features, Images, joined
 
 AHEAD = 2
@@ -43,7 +43,8 @@ def extract(
     """
     parts = []
     done = 0
-    with closing(made_ahead(rebatched(batches, network.batch, total), AHEAD)) as stream:
+    wanted = batches if total is None else _first(batches, total)
+    with closing(made_ahead(rebatched(wanted, network.batch), AHEAD)) as stream:
         for images in stream:
             parts.append(network(images))
             done += len(images)
@@ -54,28 +55,8 @@ def extract(
     return joined(parts)
 
 
-def rebatched(batches: Iterable[Images], size: int, total: int | None = None) -> Iterator[Images]:
-    """The same images in the same order, `size` at a time and the rest at the end.
-
-    Args:
-        batches: `(n, …)` each.
-        size: Of the new batches.
-        total: Images to take at most, or None for all. No batch is asked for beyond them.
-    """
-    waiting: list[Images] = []
-    for batch in batches if total is None else _first(batches, total):
-        waiting.append(batch)
-        if sum(map(len, waiting)) >= size:
-            whole = np.concatenate(waiting)
-            rest = len(whole) % size
-            for start in range(0, len(whole) - rest, size):
-                yield whole[start : start + size]
-            waiting = [whole[len(whole) - rest :]]
-    if sum(map(len, waiting)):
-        yield np.concatenate(waiting)
-
-
 def _first(batches: Iterable[Images], total: int) -> Iterator[Images]:
+    """The first images; no batch is asked for beyond them."""
     left = total
     for batch in batches:
         yield batch[:left]
@@ -91,13 +72,16 @@ def made_ahead(items: Iterable[Item], ahead: int) -> Generator[Item]:
     the thread ends with the item that it is at.
     """
     iterator = iter(items)
-    nothing = object()
+
+    def take() -> list[Item]:
+        return list(islice(iterator, 1))
+
     # One thread: the items are made one after the other.
     thread = ThreadPoolExecutor(1, thread_name_prefix="made-ahead")
     try:
-        pending = deque(thread.submit(next, iterator, nothing) for _ in range(ahead))
-        while (item := pending.popleft().result()) is not nothing:
-            pending.append(thread.submit(next, iterator, nothing))
-            yield item  # type: ignore[misc]
+        pending = deque(thread.submit(take) for _ in range(ahead))
+        while taken := pending.popleft().result():
+            pending.append(thread.submit(take))
+            yield from taken
     finally:
         thread.shutdown(cancel_futures=True)

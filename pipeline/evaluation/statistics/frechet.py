@@ -5,13 +5,14 @@ Source: arXiv:1706.08500, appendix A1 (FID); arXiv:1911.07023 (FID∞).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from functools import reduce
 from typing import NamedTuple
 
 import numpy as np
 
 from pipeline.errors import UserError
+from pipeline.evaluation.batching import rebatched
 from pipeline.evaluation.statistics.arrays import Array, checked_features
 from pipeline.evaluation.statistics.estimate import Estimate
 from pipeline.evaluation.statistics.intervals import around
@@ -49,7 +50,8 @@ def moments(batches: Iterable[Array]) -> Moments:
         UserError: If a feature is not finite, or there are none.
     """
     total: Moments | None = None
-    for chunk in _chunks(batches):
+    checked = (checked_features(batch, "batches", least=0) for batch in batches)
+    for chunk in rebatched(checked, CHUNK):
         part = moments_of(chunk.astype(np.float64, copy=False))
         total = part if total is None else merged(total, part)
     if total is None:
@@ -152,17 +154,3 @@ def _advice_on_draws(draws: Sequence[Moments], references: Moments) -> str | Non
         f"draws of {fewest} images are too few for {dimensions} dimensions: FID∞ is off, and the "
         f"intervals are too wide. Take more than {len(draws) * dimensions} images, or fewer draws"
     )
-
-
-def _chunks(batches: Iterable[Array]) -> Iterator[Array]:
-    """The same features in chunks of 8,192, and a last one of the rest."""
-    held: list[Array] = []
-    for batch in batches:
-        held.append(checked_features(batch, "batches", least=0))
-        count = sum(map(len, held))
-        if whole := count - count % CHUNK:
-            joined = held[0] if len(held) == 1 else np.concatenate(held)
-            yield from np.split(joined[:whole], whole // CHUNK)
-            held = [joined[whole:]]
-    if any(map(len, held)):
-        yield np.concatenate(held)

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from pipeline.evaluation.extraction import extract, made_ahead, rebatched
+from pipeline.evaluation.extraction import extract, made_ahead
 from pipeline.evaluation.features import FeatureNetwork
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (23, 2, 2, 1), np.uint8)
@@ -40,15 +40,10 @@ def test_features_keep_their_order_however_the_stream_is_cut(sizes: list[int]) -
 
 
 @pytest.mark.parametrize("sizes", CUTS)
-@pytest.mark.parametrize("total", [None, 0, 1, 4, 8, 22, 23, 50])
-def test_rebatching(sizes: list[int], total: int | None) -> None:
-    expected = IMAGES[:total]
-    found = list(rebatched(cut(sizes), 4, total))
-    lengths = [len(batch) for batch in found]
-    rest = [len(expected) % 4] if len(expected) % 4 else []
-    assert lengths == [4] * (len(expected) // 4) + rest
-    if found:
-        np.testing.assert_array_equal(np.concatenate(found), expected)
+@pytest.mark.parametrize("total", [1, 4, 8, 22, 23, 50])
+def test_no_more_images_are_taken_than_wanted(sizes: list[int], total: int) -> None:
+    found = extract(network(), cut(sizes), total=total)
+    np.testing.assert_array_equal(found.vectors, IMAGES[:total].reshape(-1, 4))
 
 
 def test_no_more_batches_are_made_than_images_are_wanted() -> None:

@@ -180,7 +180,7 @@ def test_intervals_hold_the_truth_and_infinity_has_no_bias() -> None:
         assert found.fid.value == pytest.approx(
             frechet_distance(moments([fakes]), references), rel=1e-9
         )
-        assert found.fid.high - found.fid.low == pytest.approx(  # type: ignore[operator]
+        assert found.fid.high - found.fid.low == pytest.approx(
             found.infinity.high - found.infinity.low
         )
     error = np.std(infinite) / np.sqrt(len(infinite))
