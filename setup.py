@@ -12,7 +12,8 @@ RUNTIME = [
     "matplotlib>=3.11,<4",  # brings the fonts of the built-in glyphs
     "numpy>=2.4.6,<2.5",
     "pillow>=12.3,<14",
-    "psutil>=7.2.2,<8",  # memory that is free
+    "protobuf>=6.33.6,<7",  # reads SavedModels; TensorFlow brings it, and does not name its errors
+    "psutil>=7.2.2,<8",  # memory, free and taken
     "pydantic>=2.14,<3",
     "pyyaml>=6.0.3,<7",
     "rich>=15.0,<16",
@@ -24,11 +25,15 @@ RUNTIME = [
     "typer>=0.29.2,<0.30",
 ]
 TEST = [
+    "ai-edge-litert>=2.3,<3",  # runs exported TFLite models: that of tensorflow is to be removed
+    "backports-strenum>=1.2.8,<1.3",  # of ai-edge-litert; later ones are for Python 3.10 and before
     "hypothesis>=6.170,<7",
     "imagehash>=4.3.2,<5",  # whose hash the check of data computes for many pictures at once
     "jax>=0.10.2,<0.11",  # the layers are held to the same numbers on a second backend
     "kubeflow-trainer-api>=2.3,<3",  # models of a JobSet and all in it, for the shipped manifests
+    "onnxruntime>=1.31.1,<2",  # runs exported ONNX models
     "packaging>=26.0",
+    "prometheus-client>=0.26,<0.27",  # reads the page of the local server's metrics
     "pytest>=9.2,<10",
     "pytest-timeout>=2.4,<3",  # ends a test that hangs, with its process
     "pytest-xdist>=3.8,<4",  # two processes for tests: many wait for others that start TensorFlow
@@ -36,10 +41,18 @@ TEST = [
 ]
 BEAM = ["apache-beam>=2.77,<2.78"]
 VIDEO = ["av>=18.1,<20"]
+ONNX = ["tf2onnx>=1.17,<1.18", "onnx>=1.23.2,<1.24"]
+SERVE = [
+    "grpcio>=1.85.1,<2",
+    "tensorflow-serving-api>=2.21,<2.22",  # the protos and stubs of the API that is served
+    "uvicorn>=0.54,<0.55",
+]
 DEV = [
     *TEST,
     *BEAM,
     *VIDEO,
+    *ONNX,
+    *SERVE,
     "import-linter>=2.16,<3",
     "mypy>=2.4,<2.5",
     "pre-commit>=4.7,<5",
@@ -58,9 +71,12 @@ setup(
     packages=[
         "layers",
         "savedmodels",
+        "savedmodels.repository",
+        "savedmodels.server",
         "pipeline",
         "pipeline.augmentation",
         "pipeline.cli",
+        "pipeline.config",
         "pipeline.data",
         "pipeline.data.checking",
         "pipeline.data.sources",
@@ -75,9 +91,22 @@ setup(
         "pipeline.training.alarms",
     ],
     package_data={
-        "pipeline": ["presets/*.yaml", "orchestration/deploy/*", "evaluation/report.css"],
+        "pipeline": [
+            "presets/*.yaml",
+            "orchestration/deploy/*.*",
+            "orchestration/deploy/serving/*",
+            "evaluation/report.css",
+        ],
     },
     install_requires=RUNTIME,
-    extras_require={"beam": BEAM, "video": VIDEO, "test": TEST, "dev": DEV, "bench": BENCH},
+    extras_require={
+        "beam": BEAM,
+        "video": VIDEO,
+        "onnx": ONNX,
+        "serve": SERVE,
+        "test": TEST,
+        "dev": DEV,
+        "bench": BENCH,
+    },
     entry_points={"console_scripts": ["growgan=pipeline.cli:main"]},
 )

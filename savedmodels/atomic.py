@@ -78,14 +78,17 @@ def remove_folder(path: Path) -> None:
     shutil.rmtree(temporary)
 
 
-def remove_remains(folder: Path, which: Callable[[Path], bool] = lambda _: True) -> None:
-    """Remove, at any depth, the temporary files and folders that killed processes left behind.
+def remove_remains(
+    folder: Path, which: Callable[[Path], bool] = lambda _: True, *, deep: bool = True
+) -> None:
+    """Remove the temporary files and folders that killed processes left behind.
 
     Args:
         folder: Where to look.
         which: Those that no living process may be writing, by path.
+        deep: At any depth, or in the folder itself alone.
     """
-    for path in list(folder.rglob(".*.tmp")):
+    for path in list(folder.rglob(".*.tmp") if deep else folder.glob(".*.tmp")):
         if is_remains(path) and which(path):
             if path.is_dir():
                 shutil.rmtree(path, ignore_errors=True)

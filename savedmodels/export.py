@@ -1,34 +1,45 @@
-"""Writing a generator as a versioned SavedModel that TensorFlow Serving takes as it is."""
+"""Writing models as a versioned SavedModel that TensorFlow Serving takes as it is."""
 
 from __future__ import annotations
 
 import contextlib
 import io
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import keras
 
-from savedmodels import atomic
-from savedmodels.signatures import input_specs, signatures_of
+from savedmodels import atomic, golden
+from savedmodels.exportable import Exportable
+from savedmodels.layout import LINEAGE
+from savedmodels.signatures import requests_of, signatures_of
 
-LINEAGE = Path("assets.extra", "manifest.json")
 
-
-def export(generator: keras.Model, base: Path, version: int, *, lineage: Mapping[str, Any]) -> Path:
+def export(
+    exportable: Exportable,
+    base: Path,
+    version: int,
+    *,
+    lineage: Mapping[str, Any],
+    names: Iterable[str] | None = None,
+) -> Path:
     """Write `base/version`, whole or not at all, and return it; an existing version is kept.
 
+    A request to each signature is recorded with its answer, for `growgan verify`, and warms
+    TensorFlow Serving up.
+
     Args:
-        generator: Latents, or latents and labels, to images; a value such as the fade's alpha is
-            baked in as it stands.
+        exportable: Models, whose values, such as the fade's alpha, are baked in as they stand.
         base: Folder of the model, which TensorFlow Serving watches.
         version: A number that grows; GrowGAN uses the images seen.
-        lineage: What the model was made from, written beside it as JSON.
+        lineage: What the models were made from, written beside them as JSON, with the signatures
+            and the limit on images.
+        names: Of the signatures, None for all.
 
     Raises:
-        ValueError: if `version` is negative.
+        ValueError: if `version` is negative, or a signature is not known.
         OSError: if it cannot be written; nothing is left behind.
     """
     if version < 0:
@@ -36,15 +47,27 @@ def export(generator: keras.Model, base: Path, version: int, *, lineage: Mapping
     folder = base / str(version)
     if folder.exists():
         return folder
-    specs = input_specs(generator)
+    signatures = signatures_of(exportable, names)
     archive = keras.export.ExportArchive()
-    archive.track(generator)
-    for name, function in signatures_of(generator).items():
-        archive.add_endpoint(name, function, input_signature=specs)
+    archive.track(exportable.model)
+    if exportable.discriminator is not None:
+        archive.track(exportable.discriminator)
+    for name, signature in signatures.items():
+        endpoint = signature.endpoint(exportable.limit)
+        archive.add_endpoint(name, endpoint, input_signature=signature.specs)
+    manifest = {**lineage, "signatures": sorted(signatures), "limit": exportable.limit}
     with atomic.new_folder(folder) as temporary:
         with contextlib.redirect_stdout(io.StringIO()):  # Keras prints a description of endpoints.
             archive.write_out(str(temporary), verbose=False)
-        manifest = temporary / LINEAGE
-        manifest.parent.mkdir(exist_ok=True)
-        manifest.write_text(json.dumps(lineage, indent=2) + "\n")
+        golden.record(temporary, requests_of(signatures))
+        (temporary / LINEAGE).write_text(json.dumps(manifest, indent=2) + "\n")
     return folder
+
+
+def signatures_in(folder: Path) -> list[str]:
+    """Names of a version's signatures by its manifest, none if that does not tell."""
+    try:
+        names: list[str] = json.loads((folder / LINEAGE).read_text())["signatures"]
+    except (OSError, ValueError, KeyError):
+        return []
+    return names

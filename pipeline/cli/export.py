@@ -1,36 +1,110 @@
-"""`growgan export`: the newest average of a run as a SavedModel."""
+"""`growgan export`: an average of a run as a SavedModel, or as a file of another framework."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from pipeline.cli.options import Run, load_tensorflow, terminal
+from pipeline.errors import UserError
+
+if TYPE_CHECKING:
+    from savedmodels.exportable import Exportable
 
 app = typer.Typer()
 
 
-@app.command(epilog="Example: growgan export runs/first")
+@app.command(
+    epilog="Examples: growgan export runs/first  |  "
+    "growgan export runs/first --discriminator --out models/scored  |  "
+    "growgan export runs/first --checkpoint 112000 --format onnx --out first.onnx"
+)
 def export(
     run: Run,
     out: Annotated[
         Path | None,
-        typer.Option(help="Folder of the model, gets a version. (default: in the run)"),
+        typer.Option(
+            help="Folder of the model, which gets a version, or the file. (default: in the run)"
+        ),
     ] = None,
+    form: Annotated[
+        Literal["savedmodel", "keras", "onnx", "tflite"],
+        typer.Option("--format", help="A SavedModel answers requests, a file only makes images."),
+    ] = "savedmodel",
+    checkpoint: Annotated[
+        int | None,
+        typer.Option(metavar="IMAGES", help="That after so many images. (default: the newest)"),
+    ] = None,
+    signatures: Annotated[
+        str | None,
+        typer.Option(help="Such as generate_png,styles, beside serving_default. (default: all)"),
+    ] = None,
+    discriminator: Annotated[
+        bool, typer.Option("--discriminator", help="Add the signature discriminate.")
+    ] = False,
 ) -> None:
-    """Write the newest average weights of a run as a SavedModel; an existing version is kept."""
+    """Write the average weights of a run as a SavedModel; an existing version is kept.
+
+    Or as one file that other frameworks read, with its lineage beside it.
+    """
+    if form != "savedmodel" and (signatures is not None or discriminator):
+        raise UserError(
+            "`--signatures` and `--discriminator` need `--format savedmodel`. "
+            f"Received: --format {form}"
+        )
     load_tensorflow()
     from pipeline.run_folder import RunFolder
-    from savedmodels.export import export as export_model
 
     folder = RunFolder(run)
-    checkpoint = folder.newest_checkpoint()
-    position = checkpoint.position
+    saved = folder.newest_checkpoint() if checkpoint is None else folder.checkpoint(checkpoint)
+    position = saved.position
     lineage = folder.export_lineage(position.images_seen, position.roll_backs)
-    model = folder.average(checkpoint)
-    _, height, width, _ = model.output_shape
-    base = out or folder.savedmodels / f"{height}x{width}"
-    written = export_model(model, base, position.images_seen, lineage=lineage)
-    terminal().print(f"SavedModel: {written}", highlight=False, soft_wrap=True)
+    models = folder.exportable(saved, discriminator=discriminator)
+    _, height, width, _ = models.model.output_shape
+    size, version = f"{height}x{width}", position.images_seen
+    if form == "savedmodel":
+        names = None if signatures is None else signatures.split(",")
+        written = _savedmodel(models, out or folder.savedmodels / size, version, lineage, names)
+        terminal().print(f"SavedModel: {written}", highlight=False, soft_wrap=True)
+    else:
+        path = out or folder.exports / f"{size}-{version}.{form}"
+        _file(models, path, form, lineage)
+        terminal().print(f"{form}: {path}", highlight=False, soft_wrap=True)
+
+
+def _savedmodel(
+    models: Exportable, base: Path, version: int, lineage: dict[str, Any], names: list[str] | None
+) -> Path:
+    from savedmodels.export import export as export_model
+    from savedmodels.export import signatures_in
+    from savedmodels.signatures import signatures_of
+
+    try:
+        wanted = set(signatures_of(models, names))
+    except ValueError as error:
+        raise UserError(str(error).replace("`names`", "`--signatures`")) from error
+    written = export_model(models, base, version, lineage=lineage, names=names)
+    if (found := set(signatures_in(written))) != wanted:
+        raise UserError(
+            "`--out` must be a folder without this version, as a version is never changed. "
+            f"Received: {written}, with {', '.join(sorted(found))}"
+        )
+    return written
+
+
+def _file(models: Exportable, path: Path, form: str, lineage: dict[str, Any]) -> None:
+    from savedmodels.formats import write_model
+
+    if path.suffix != f".{form}":
+        raise UserError(f"`--out` must end in .{form} with `--format {form}`. Received: {path}")
+    try:
+        write_model(models.model, path, lineage=lineage)
+    except ModuleNotFoundError as error:
+        raise UserError(
+            f"`--format {form}` needs the package {error.name}: pip install 'growgan[{form}]'. "
+            f"Received: --format {form}"
+        ) from error
+    except OSError as error:
+        raise UserError(f"`--out` must be writable. Received: {error}") from error

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +13,15 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from tensorflow.core.protobuf import saved_model_pb2
 
 from pipeline.config import NetworkConfig
 from pipeline.networks.progan import Generator
-from savedmodels.export import LINEAGE, export
-from savedmodels.signatures import latents_of_seeds, to_uint8
-
-CONFIG = NetworkConfig(fmap_max=8, latent_size=6)
+from savedmodels import golden
+from savedmodels.export import export, signatures_in
+from savedmodels.exportable import Exportable
+from savedmodels.layout import GOLDEN, LINEAGE, WARM_UP
+from savedmodels.seeds import latents_of_seeds, to_uint8
 
 # Runs far from the project, where none of it can be imported.
 CLEAN_LOADER = """
@@ -29,17 +32,22 @@ import numpy as np, tensorflow as tf
 folder, source, target = sys.argv[1:]
 model = tf.saved_model.load(folder)
 inputs = dict(np.load(source))
-outputs = {name: signature(**{k: tf.constant(v) for k, v in inputs.items()})["images"].numpy()
-           for name, signature in model.signatures.items()}
-np.savez(target, **outputs)
+signature = model.signatures["serving_default"]
+outputs = signature(**{name: tf.constant(value) for name, value in inputs.items()})
+np.savez(target, images=outputs["images"].numpy(), names=sorted(model.signatures))
 """
 
 
 def generator(label_size: int = 0, fading: bool = False) -> keras.Model:
-    maker = Generator(CONFIG, channels=3, label_size=label_size)
+    maker = Generator(NetworkConfig(fmap_max=8, latent_size=6), channels=3, label_size=label_size)
     maker.fade.build([])
     maker.fade.alpha.assign(0.3)
     return maker.model(8, fading=fading)
+
+
+@pytest.fixture(name="small", scope="module")
+def _small() -> Exportable:
+    return Exportable(generator(), limit=20)
 
 
 def answers(folder: Path, inputs: dict[str, Any], tmp_path: Path) -> dict[str, np.ndarray]:
@@ -53,42 +61,70 @@ def answers(folder: Path, inputs: dict[str, Any], tmp_path: Path) -> dict[str, n
     return dict(np.load(target))
 
 
-@pytest.mark.parametrize("label_size", [0, 3])
+@pytest.mark.parametrize("label_size", [pytest.param(0, marks=pytest.mark.slow), 3])
 def test_answers_in_a_clean_process_as_the_model_does(tmp_path: Path, label_size: int) -> None:
     model = generator(label_size, fading=True)
-    folder = export(model, tmp_path / "model", 7, lineage={"images_seen": 7})
+    folder = export(Exportable(model), tmp_path / "model", 7, lineage={"images_seen": 7})
     assert folder == tmp_path / "model" / "7"
     inputs = {"latents": 2 * np.random.default_rng(0).normal(size=(5, 6)).astype(np.float32)}
     if label_size:
         inputs["labels"] = np.eye(label_size, dtype=np.float32)[[0, 1, 2, 0, 1]]
     outputs = answers(folder, inputs, tmp_path)
     images = model(list(inputs.values()) if label_size else inputs["latents"]).numpy()
-    assert set(outputs) == {"serving_default", "serving_uint8"}
-    np.testing.assert_array_equal(outputs["serving_default"], images.clip(-1, 1))
-    np.testing.assert_array_equal(outputs["serving_uint8"], to_uint8(images).numpy())
-    assert outputs["serving_uint8"].dtype == np.uint8
+    np.testing.assert_array_equal(outputs["images"], images.clip(-1, 1))
+    assert outputs["names"].tolist() == signatures_in(folder)
 
 
-def test_lineage_is_written_beside_the_model(tmp_path: Path) -> None:
-    folder = export(generator(), tmp_path, 1, lineage={"data": "abc"})
-    assert json.loads((folder / LINEAGE).read_text()) == {"data": "abc"}
+def test_nothing_in_a_graph_is_python_or_made_by_us(served: Callable[..., Any]) -> None:
+    model = saved_model_pb2.SavedModel()
+    model.ParseFromString((served("stylegan2", 3).folder / "saved_model.pb").read_bytes())
+    [graph] = [each.graph_def for each in model.meta_graphs]
+    nodes = [*graph.node, *(node for each in graph.library.function for node in each.node_def)]
+    functions = {each.signature.name for each in graph.library.function}
+    operations = {node.op for node in nodes} - functions
+    assert len(operations) > 50
+    assert {name for name in operations if not hasattr(tf.raw_ops, name) or "Py" in name} == set()
 
 
-def test_an_existing_version_is_kept(tmp_path: Path) -> None:
+def test_the_manifest_has_lineage_signatures_and_limit(small: Exportable, tmp_path: Path) -> None:
+    folder = export(small, tmp_path, 1, lineage={"data": "abc"}, names=["interpolate"])
+    names = ["interpolate", "serving_default"]
+    expected = {"data": "abc", "signatures": names, "limit": 20}
+    assert json.loads((folder / LINEAGE).read_text()) == expected
+    assert signatures_in(folder) == names
+    loaded = tf.saved_model.load(str(folder)).signatures
+    assert sorted(loaded) == names
+    way = {"seed": tf.constant(1, tf.int64), "to_seed": tf.constant(2, tf.int64)}
+    with pytest.raises(tf.errors.InvalidArgumentError, match=r"`steps` must be 1 to 20\."):
+        loaded["interpolate"](**way, steps=tf.constant(21, tf.int64))
+
+
+def test_a_request_to_each_signature_is_recorded(served: Callable[..., Any]) -> None:
+    one = served("stylegan2", 3)
+    recorded = golden.read(one.folder / GOLDEN)
+    assert sorted(recorded) == signatures_in(one.folder)
+    for name, request in recorded.items():
+        for output, value in one(name, **request.inputs).items():
+            np.testing.assert_array_equal(value, request.outputs[output])
+    assert (one.folder / WARM_UP).stat().st_size > 0
+
+
+def test_an_existing_version_is_kept(small: Exportable, tmp_path: Path) -> None:
     (tmp_path / "1").mkdir()
-    assert export(generator(), tmp_path, 1, lineage={}) == tmp_path / "1"
+    assert export(small, tmp_path, 1, lineage={}) == tmp_path / "1"
     assert list((tmp_path / "1").iterdir()) == []
+    assert signatures_in(tmp_path / "1") == []
 
 
-def test_a_failed_export_leaves_nothing(tmp_path: Path) -> None:
+def test_a_failed_export_leaves_nothing(small: Exportable, tmp_path: Path) -> None:
     with pytest.raises(TypeError):
-        export(generator(), tmp_path, 1, lineage={"not json": object()})
+        export(small, tmp_path, 1, lineage={"not json": object()}, names=[])
     assert list(tmp_path.iterdir()) == []
 
 
-def test_versions_are_not_negative(tmp_path: Path) -> None:
+def test_versions_are_not_negative(small: Exportable, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="Received: version=-1"):
-        export(generator(), tmp_path, -1, lineage={})
+        export(small, tmp_path, -1, lineage={})
 
 
 def test_latents_are_a_function_of_their_own_seed() -> None:

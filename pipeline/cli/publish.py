@@ -1,0 +1,256 @@
+"""`growgan publish`: versions and labels of the models that TensorFlow Serving watches."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from pipeline.cli.gate import GATE_STATUS
+from pipeline.cli.interruption import TIME_LIMIT_STATUS
+from pipeline.cli.options import terminal
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from savedmodels.repository.publisher import Promotion
+    from savedmodels.repository.repository import Repository
+    from savedmodels.repository.servers import Watchers
+
+app = typer.Typer()
+
+
+@app.command(
+    epilog="Examples: growgan publish runs/first models --model faces --label stable "
+    "--server http://127.0.0.1:8501  |  growgan publish models --model faces --rollback "
+    "--server http://127.0.0.1:8501  |  growgan publish models --list"
+)
+def publish(
+    paths: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="[RUN_OR_SAVEDMODEL] REPOSITORY",
+            help="What is published: a run, for its newest export, or a SavedModel; and the "
+            "repository. The repository alone for what is in it.",
+            show_default=False,
+        ),
+    ],
+    model: Annotated[
+        str | None, typer.Option(help="Name of the model, a folder in the repository.")
+    ] = None,
+    label: Annotated[
+        Literal["stable", "canary"] | None,
+        typer.Option(help="Move this label to the version, once servers have loaded it."),
+    ] = None,
+    version: Annotated[
+        int | None,
+        typer.Option(min=1, help="With --label: a version that is there. (default: the newest)"),
+    ] = None,
+    rollback: Annotated[
+        bool,
+        typer.Option(
+            "--rollback", help="Move the label (default: stable) back to where it stood before."
+        ),
+    ] = False,
+    keep: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            metavar="N",
+            help="Remove all but the N newest versions, and those that labels need.",
+        ),
+    ] = None,
+    server: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="URL",
+            help="REST interface of a server that watches the repository; name each of them.",
+        ),
+    ] = None,
+    wait: Annotated[
+        float, typer.Option(min=0, metavar="SECONDS", help="How long servers are waited for.")
+    ] = 300.0,
+    unwatched: Annotated[
+        bool,
+        typer.Option("--unwatched", help="No server watches yet: labels move without waiting."),
+    ] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Move `stable` to what the gate has failed.")
+    ] = False,
+    served_at: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PATH",
+            help="The repository's path as servers see it, such as /models; kept for later.",
+        ),
+    ] = None,
+    listing: Annotated[
+        bool, typer.Option("--list", help="Show versions, labels and scores, and change nothing.")
+    ] = False,
+    diff: Annotated[
+        tuple[int, int] | None,
+        typer.Option(metavar="A B", help="Show what differs between two versions."),
+    ] = None,
+) -> None:
+    """Publish a SavedModel as the next version of a model, and move labels to versions.
+
+    A version appears whole or not at all; content that is there already is not published twice.
+    A label moves when every --server has loaded the version; until then all that serves goes on
+    serving. Exit status 4 if the gate has failed what `stable` was to move to, 75 if a label waits
+    for servers: the same command goes on.
+    """
+    from pipeline.errors import UserError
+    from savedmodels.repository.errors import GateRefused, RepositoryError
+    from savedmodels.repository.repository import Repository
+    from savedmodels.repository.servers import Watchers
+
+    source, repository = _split(paths)
+    asked = {"--list": listing, "--diff": diff is not None, "--rollback": rollback}
+    given = [name for name, used in asked.items() if used]
+    if len(given) > 1 or (given and (source or version is not None)):
+        raise UserError(
+            "`--list`, `--diff` and `--rollback` each stand without another, a source and "
+            f"`--version`. Received: {' and '.join(given)}"
+        )
+    if version is not None and (source is not None or label is None):
+        raise UserError(
+            "`--version` goes with `--label` and without a source. Received: "
+            + (f"the source {source}" if source else "no label")
+        )
+    if unwatched and server:
+        raise UserError("`--unwatched` goes without `--server`. Received: both")
+    for url in server or []:
+        if not url.startswith(("http://", "https://")):
+            raise UserError(f"`--server` must be an http:// or https:// URL. Received: {url}")
+    console, place = terminal(), Repository(repository)
+    watchers = Watchers(tuple(server or ()), wait, unwatched)
+    try:
+        if listing:
+            _list(console, place, model)
+            return
+        if model is None:
+            raise UserError("`--model` must name the model. Received: none")
+        if diff is not None:
+            _diff(console, place, model, diff)
+            return
+        if not (source or label or rollback or keep or served_at):
+            raise UserError(
+                "there must be something to do: a source, `--label`, `--rollback`, `--keep`, "
+                "`--served-at`, `--list` or `--diff`. Received: none"
+            )
+        promotion = _change(
+            console,
+            place,
+            model,
+            source,
+            label=label or ("stable" if rollback else None),
+            version=version,
+            rollback=rollback,
+            keep=keep,
+            watchers=watchers,
+            force=force,
+            served_at=served_at,
+        )
+    except GateRefused as error:
+        typer.echo(f"growgan: {error}", err=True)
+        raise typer.Exit(GATE_STATUS) from error
+    except RepositoryError as error:
+        raise UserError(str(error)) from error
+    if promotion is not None and not promotion.moved:
+        raise typer.Exit(TIME_LIMIT_STATUS)
+
+
+def _split(paths: list[Path]) -> tuple[Path | None, Path]:
+    """The source, if there is one, and the repository."""
+    from pipeline.errors import UserError
+
+    if len(paths) > 2:
+        raise UserError(
+            f"there must be one source and one repository. Received: {', '.join(map(str, paths))}"
+        )
+    return (paths[0] if len(paths) == 2 else None), paths[-1]
+
+
+def _list(console: Console, repository: Repository, model: str | None) -> None:
+    from pipeline.cli.version_tables import show_versions
+
+    for name in repository.models() if model is None else [model]:
+        show_versions(console, name, repository.versions(name))
+
+
+def _diff(console: Console, repository: Repository, model: str, diff: tuple[int, int]) -> None:
+    from pipeline.cli.version_tables import show_differences
+    from savedmodels.repository.differences import differences
+
+    one, other = (repository.publication(model, version) for version in diff)
+    show_differences(console, diff, differences(one, other))
+
+
+def _change(
+    console: Console,
+    repository: Repository,
+    model: str,
+    source: Path | None,
+    *,
+    label: Literal["stable", "canary"] | None,
+    version: int | None,
+    rollback: bool,
+    keep: int | None,
+    watchers: Watchers,
+    force: bool,
+    served_at: str | None,
+) -> Promotion | None:
+    from pipeline.cli.tables import say
+    from pipeline.errors import UserError
+    from pipeline.evaluation.publication import to_publish
+    from savedmodels.repository.publisher import publisher_of, require_gate
+    from savedmodels.repository.versions import About, versions_in
+
+    savedmodel, known = (None, About()) if source is None else to_publish(source)
+    gate = known.gate
+    if label is not None and not rollback:
+        require_gate(label, gate, force=force)
+    if savedmodel is None and model not in repository.models():
+        raise UserError(
+            f"something of the model must have been published. Received: {model} in "
+            f"{repository.path}"
+        )
+    promotion = None
+    with publisher_of(
+        repository,
+        model,
+        served_at=served_at,
+        on_wait=lambda lock: say(console, f"waiting for another publisher, which holds {lock}"),
+    ) as publisher:
+        if savedmodel is not None:
+            published = publisher.publish(savedmodel, known)
+            version = published.version
+            done = "published" if published.new else "there already, with the same content"
+            say(console, f"{done}: {publisher.folder / str(version)}")
+        if label is not None:
+            if rollback:
+                promotion = publisher.roll_back(label, watchers)
+            else:
+                version = version or max(versions_in(publisher.folder))
+                promotion = publisher.promote(label, version, watchers, gate=gate, force=force)
+            _tell(console, promotion)
+            if label == "stable" and savedmodel is not None and gate is None:
+                say(console, "note: the gate was not asked about these scores, by `growgan gate`")
+        if keep is not None:
+            for removed in publisher.retain(keep):
+                say(console, f"removed: {publisher.folder / str(removed)}")
+    say(console, f"servers read: {repository.models_config}")
+    return promotion
+
+
+def _tell(console: Console, promotion: Promotion) -> None:
+    from pipeline.cli.tables import say
+
+    where = "no version" if promotion.version is None else f"version {promotion.version}"
+    if promotion.moved:
+        say(console, f"{promotion.label}: stands at {where}")
+        if promotion.reason:
+            say(console, f"note: {promotion.reason}")
+    else:
+        say(console, f"{promotion.label}: waits for {where}; {promotion.reason}")

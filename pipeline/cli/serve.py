@@ -1,0 +1,148 @@
+"""`growgan serve`: a local server that speaks TensorFlow Serving's language."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+import threading
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pipeline.cli.options import load_tensorflow, terminal
+
+app = typer.Typer()
+TOKEN = "GROWGAN_SERVE_TOKEN"
+
+
+@app.command(
+    epilog="Example: growgan serve runs/first/savedmodels  |  curl localhost:8501/v1/models/32x32"
+)
+def serve(
+    repository: Annotated[
+        Path,
+        typer.Argument(help="Folder with MODEL/VERSION/ in it, or one MODEL.", show_default=False),
+    ],
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            "--model-config-file",
+            help="A models.config: models, version policies, labels. Followed when it changes."
+            " (default: models.config in REPOSITORY, or else the latest version of every model)",
+        ),
+    ] = None,
+    host: Annotated[str, typer.Option(help="Address to listen at.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Of gRPC; 0 takes a free one.")] = 8500,
+    rest_api_port: Annotated[int, typer.Option(help="Of REST; 0 takes a free one.")] = 8501,
+    poll_seconds: Annotated[
+        float, typer.Option("--file-system-poll-wait-seconds", help="Between looks for versions.")
+    ] = 1.0,
+    enable_batching: Annotated[
+        bool, typer.Option("--enable-batching", help="Samples of several requests share runs.")
+    ] = False,
+    max_batch_size: Annotated[int, typer.Option(min=1, help="Samples of a run.")] = 32,
+    batch_timeout_micros: Annotated[
+        int, typer.Option(min=0, help="How long a request may wait for others.")
+    ] = 0,
+    max_enqueued_batches: Annotated[
+        int, typer.Option(min=1, help="Batches that may wait; what is beyond them is refused.")
+    ] = 10,
+    num_batch_threads: Annotated[int, typer.Option(min=1, help="Runs at once.")] = 1,
+    max_samples: Annotated[int, typer.Option(min=1, help="Samples of a request.")] = 1024,
+    max_request_bytes: Annotated[int, typer.Option(min=1, help="Of a request.")] = 16 * 2**20,
+    max_requests: Annotated[
+        int, typer.Option(min=1, help="Under way at once, over REST and gRPC each.")
+    ] = 64,
+    rest_api_timeout_in_ms: Annotated[
+        int, typer.Option(min=1, help="Until a REST request is given up, or a run ended.")
+    ] = 30_000,
+    grace_seconds: Annotated[
+        float, typer.Option(min=0, help="For requests that are under way at SIGTERM.")
+    ] = 30.0,
+    allow_version_labels_for_unavailable_models: Annotated[
+        bool,
+        typer.Option(
+            "--allow-version-labels-for-unavailable-models",
+            help="A label may name a version that is not loaded yet.",
+        ),
+    ] = False,
+    token_file: Annotated[
+        Path | None,
+        typer.Option(
+            help=f"File with a token that requests must bear. (default: ${TOKEN}, or none)"
+        ),
+    ] = None,
+    tls_certificate: Annotated[Path | None, typer.Option(help="PEM file; needs a key.")] = None,
+    tls_key: Annotated[Path | None, typer.Option(help="PEM file; needs a certificate.")] = None,
+) -> None:
+    """Serve SavedModels on this machine, over REST and gRPC, as TensorFlow Serving would.
+
+    For development, tests and small deployments. Production is TensorFlow Serving itself: it takes
+    the same repository, models.config and requests.
+    """
+    from pipeline.errors import UserError
+
+    if not repository.is_dir():
+        raise UserError(f"`REPOSITORY` must be a folder. Received: {repository}")
+    if (tls_certificate is None) != (tls_key is None):
+        raise UserError("`--tls-certificate` and `--tls-key` must be given together")
+    load_tensorflow()
+    # Of what it cannot do it would write lines of its own, beside ours.
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+    try:
+        from savedmodels.server.batching import BatchingParameters
+        from savedmodels.server.codes import Refused
+        from savedmodels.server.service import Limits
+        from savedmodels.server.serving import Certificate, Options, serving
+    except ModuleNotFoundError as error:
+        raise UserError(f"`growgan serve` needs the extra `serve`. Missing: {error.name}") from None
+    beside = repository / "models.config"
+    options = Options(
+        host=host,
+        grpc_port=port,
+        rest_port=rest_api_port,
+        config=config or (beside if beside.exists() else None),
+        poll_seconds=poll_seconds,
+        grace_seconds=grace_seconds,
+        limits=Limits(max_request_bytes, max_samples, max_requests, rest_api_timeout_in_ms / 1000),
+        batching=BatchingParameters(
+            max_batch_size, batch_timeout_micros, max_enqueued_batches, num_batch_threads
+        )
+        if enable_batching
+        else None,
+        labels_may_wait=allow_version_labels_for_unavailable_models,
+        token=_token(token_file),
+        tls=Certificate(tls_certificate, tls_key) if tls_certificate and tls_key else None,
+    )
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    stopped = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stopped.set())
+    try:
+        with serving(repository, options) as ports:
+            terminal().print(
+                f"serving {repository}: REST at {host}:{ports.rest}, gRPC at {host}:{ports.grpc}",
+                highlight=False,
+                soft_wrap=True,
+            )
+            # A wait without end would keep Python from seeing the signal.
+            while not stopped.wait(0.5):
+                pass
+    except Refused as refused:
+        raise UserError(refused.message) from None
+    # A run that has not ended within the grace holds a thread, which Python would wait for.
+    sys.stdout.flush()
+    os._exit(0)
+
+
+def _token(file: Path | None) -> str | None:
+    from pipeline.errors import UserError
+
+    token = file.read_text().strip() if file else os.environ.get(TOKEN)
+    if token is not None and not token:
+        raise UserError(f"the API token must not be empty. Received: {file or f'${TOKEN}'}")
+    return token

@@ -1,0 +1,114 @@
+"""`growgan verify`: whether a SavedModel stands alone and answers as it did at its export."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from pipeline.cli.interruption import Interruption
+from pipeline.cli.options import load_tensorflow, terminal
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from savedmodels.verification import Signature, Verification
+
+VERIFY_STATUS = 5
+"""The SavedModel has failed."""
+
+app = typer.Typer()
+
+
+@app.command(epilog="Example: growgan verify runs/first/savedmodels/32x32/60000")
+def verify(
+    savedmodel: Annotated[
+        Path,
+        typer.Argument(help="Folder of a SavedModel, such as a version.", show_default=False),
+    ],
+    runs: Annotated[
+        int, typer.Option(min=1, help="Runs of each signature that its latency is measured by.")
+    ] = 30,
+    without_golden: Annotated[
+        bool,
+        typer.Option(
+            "--without-golden",
+            help="Only load a SavedModel that has no golden requests, and compare no answers.",
+        ),
+    ] = False,
+    timeout: Annotated[
+        float,
+        typer.Option(min=1, metavar="SECONDS", help="What each loader has for everything."),
+    ] = 600.0,
+    json: Annotated[
+        bool, typer.Option("--json", help="Print JSON for machines in place of the lines.")
+    ] = False,
+) -> None:
+    """Load a SavedModel in clean processes, and hold its answers to those of its export.
+
+    By tf.saved_model.load, by TensorFlow 1's session loader, and by the C API, which is how
+    TensorFlow Serving loads. Exit status 0 if it passes, 2 if there is no whole SavedModel with
+    golden requests, 5 if it fails.
+    """
+    Interruption()
+    load_tensorflow()
+    from pipeline.errors import UserError
+    from savedmodels.verify import Unverifiable
+    from savedmodels.verify import verify as verify_model
+
+    try:
+        verification = verify_model(
+            savedmodel, runs=runs, without_golden=without_golden, timeout=timeout
+        )
+    except Unverifiable as error:
+        raise UserError(str(error)) from error
+    if json:
+        typer.echo(verification.as_json())
+    else:
+        _show(terminal(), verification)
+    if not verification.passed:
+        raise typer.Exit(VERIFY_STATUS)
+
+
+def _show(console: Console, verification: Verification) -> None:
+    def line(text: str) -> None:
+        console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+    size = verification.size_bytes / 2**20
+    line(f"size: {size:.2f} MiB on disk, written by TensorFlow {verification.tensorflow}")
+    operations = verification.operations
+    counted = ", ".join(f"{name} {count}" for name, count in operations.items())
+    line(f"operations: {sum(operations.values())} of {len(operations)} kinds: {counted}")
+    for name, signature in verification.signatures.items():
+        line(f"{name}: {_described(signature)}")
+    for loading in verification.loadings:
+        memory = loading.resident_bytes / 2**20
+        line(f"{loading.loader}: loaded in {loading.seconds:.2f} s, {memory:.0f} MiB resident")
+    for name, latency in verification.latencies.items():
+        median, p99 = 1000 * latency.median_seconds, 1000 * latency.p99_seconds
+        line(f"{name}: median {median:.2f} ms, p99 {p99:.2f} ms in {latency.runs} runs")
+    # What all loaders find is said once.
+    found: dict[str, list[str]] = {}
+    for problem in verification.problems:
+        found.setdefault(str(problem), []).append(problem.loader)
+    failures = [
+        f"{text} ({', '.join(loaders)})" if any(loaders) else text
+        for text, loaders in found.items()
+    ]
+    for failure in failures:
+        line(f"FAIL  {failure}")
+    if failures:
+        verdict = "failed"
+    elif verification.compared:
+        verdict = "passed: every answer is that of the export, bit for bit"
+    else:
+        verdict = "passed: it can be loaded; there was nothing to compare its answers with"
+    line(f"verify: {verification.savedmodel} {verdict}")
+
+
+def _described(signature: Signature) -> str:
+    sides = (signature.inputs, signature.outputs)
+    return " → ".join(
+        ", ".join(f"{name} {tensor}" for name, tensor in side.items()) for side in sides
+    )

@@ -1,0 +1,76 @@
+"""Versions of a model, and what differs between two, in tables for people."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import fields
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+
+from pipeline.cli.tables import new_table, print_table, say
+from pipeline.evaluation.publication import evaluation_in
+from pipeline.evaluation.scores import FINGERPRINT, title_of
+from savedmodels.repository.differences import Differences
+from savedmodels.repository.repository import VersionStanding
+from savedmodels.repository.versions import Publication
+
+SHOWN = ("fid", "kid", "precision", "recall")
+
+
+def show_versions(console: Console, model: str, versions: Sequence[VersionStanding]) -> None:
+    """A line for each version of a model, the newest first."""
+    table = new_table(
+        model, "labels", "loaded", "published", "content", "data", "images seen", "gate",
+        *map(title_of, SHOWN),
+    )  # fmt: skip
+    for each in reversed(versions):
+        labels = [*each.labels, *(f"{label} (waits)" for label in each.pending)]
+        table.add_row(
+            str(each.version),
+            escape(", ".join(labels)),
+            "yes" if each.loaded else "",
+            *(escape(cell) for cell in _about(each.publication)),
+        )
+    print_table(console, table)
+
+
+def show_differences(console: Console, versions: tuple[int, int], found: Differences) -> None:
+    """A table for each kind of what differs."""
+    same = []
+    for kind in (each.name for each in fields(found)):
+        pairs = getattr(found, kind)
+        if not pairs:
+            same.append(kind)
+            continue
+        table = new_table(kind, *map(str, versions))
+        for name, values in pairs.items():
+            short = FINGERPRINT if kind == "files" else None
+            table.add_row(escape(name), *(escape(_told(value)[:short]) for value in values))
+        print_table(console, table)
+    if same:
+        say(console, f"the same: {', '.join(same)}")
+
+
+def _about(publication: Publication | None) -> list[str]:
+    if publication is None:
+        return ["not by growgan publish", *[""] * (4 + len(SHOWN))]
+    about, lineage, found = publication.about, publication.lineage or {}, evaluation_in(publication)
+    scores = {score.name: score.value for score in found.scores} if found else {}
+    data = (lineage.get("data") or {}).get("hash") or ""
+    gate = "" if about.gate is None else "passed" if about.gate.passed else "failed"
+    return [
+        publication.published,
+        publication.content_hash[:FINGERPRINT],
+        data[:FINGERPRINT],
+        _told(lineage.get("images_seen")),
+        gate,
+        *(_told(scores.get(name)) for name in SHOWN),
+    ]
+
+
+def _told(value: Any) -> str:
+    if value is None:
+        return ""
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

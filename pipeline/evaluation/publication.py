@@ -1,0 +1,83 @@
+"""What a model repository is told of a run: configuration, scores and the gate's verdict."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from pipeline.errors import UserError
+from pipeline.evaluation.gate import is_of, read_verdict
+from pipeline.evaluation.scores import (
+    Evaluation,
+    evaluation_of,
+    fault_of,
+    folder_of,
+    history_of,
+)
+from pipeline.run_folder import RunFolder
+from savedmodels.repository.versions import About, Gate, Publication, lineage_of
+
+
+def to_publish(path: Path) -> tuple[Path, About]:
+    """The SavedModel that a path stands for, and what is known of it.
+
+    Args:
+        path: A run, for its newest export, or the folder of a SavedModel, which may be an export
+            in a run.
+
+    Raises:
+        UserError: if a run has no export, or its configuration or scores cannot be read.
+        RepositoryError: if the lineage of the SavedModel is damaged.
+    """
+    if RunFolder(path).exists():
+        run, savedmodel = RunFolder(path), RunFolder(path).newest_export()
+    else:
+        savedmodel = path
+        above = path.resolve().parents
+        if len(above) < 3 or not RunFolder(above[2]).exists():
+            return savedmodel, About()
+        run = RunFolder(above[2])
+    images_seen = (lineage_of(savedmodel) or {}).get("images_seen")
+    return savedmodel, about(run, images_seen)
+
+
+def about(run: RunFolder, images_seen: int | None) -> About:
+    """What is known of a run's model as it was after so many images.
+
+    The scores are those of that very checkpoint, on the features of the gate's policy where it was
+    measured on several; the verdict is the one on those scores.
+
+    Raises:
+        UserError: if the configuration, scores or verdict cannot be read.
+    """
+    config = run.config()
+    if images_seen not in {each.images_seen for each in history_of(run)}:
+        return About(config=config.model_dump(mode="json"))
+    evaluation = evaluation_of(run, images_seen, features=config.gate.features)
+    verdict = read_verdict(folder_of(run, evaluation))
+    gate = None
+    if verdict is not None and is_of(verdict, evaluation):
+        failed = tuple(f"{rule.rule}: {rule.reason}" for rule in verdict.rules if not rule.passed)
+        gate = Gate(passed=verdict.passed, reasons=failed)
+    return About(
+        config=config.model_dump(mode="json"),
+        evaluation=evaluation.model_dump(mode="json"),
+        gate=gate,
+    )
+
+
+def evaluation_in(publication: Publication) -> Evaluation | None:
+    """The scores in the manifest of a version, such as one to compare with, None if it has none.
+
+    Raises:
+        UserError: if they are of another schema.
+    """
+    content = publication.about.evaluation
+    try:
+        return None if content is None else Evaluation.model_validate(content)
+    except ValidationError as error:
+        raise UserError(
+            f"scores in a manifest must be of schema 1. Received: version {publication.version} "
+            f"of {publication.model}, {fault_of(error)}"
+        ) from error

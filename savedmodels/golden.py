@@ -1,0 +1,164 @@
+"""Golden requests: what a SavedModel was asked at its export, and what it answered, beside it."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from savedmodels import atomic, warmup
+from savedmodels.layout import GOLDEN
+
+Arrays = Mapping[str, npt.NDArray[Any]]
+_END = b"."
+
+
+class Request(NamedTuple):
+    """Arrays by name; strings are `bytes` in arrays of objects."""
+
+    inputs: Arrays
+    outputs: Arrays
+
+
+def record(folder: Path, requests: Mapping[str, Mapping[str, Any]]) -> None:
+    """Ask the SavedModel in a folder, as loaded anew, and write both sides into its `assets.extra`.
+
+    `golden.npz` has what `growgan verify` compares with, and `tf_serving_warmup_requests` the same
+    requests for TensorFlow Serving, which runs them before a version becomes available.
+
+    Args:
+        folder: Of the SavedModel.
+        requests: For each signature, a value for each input, in its type or one that TensorFlow
+            takes for it.
+
+    Raises:
+        ValueError: if the requests are not for the signatures and inputs that the model has, or an
+            answer has a type that NumPy lacks.
+        OSError: if it cannot be written.
+    """
+    # Not above: the process that loads by the C API imports this file, and no second TensorFlow.
+    import tensorflow as tf
+
+    signatures = tf.saved_model.load(str(folder)).signatures
+    if set(requests) != set(signatures):
+        raise ValueError(
+            "`requests` must be for the signatures of the model, which are "
+            f"{sorted(signatures)}. Received: {sorted(requests)}"
+        )
+    recorded = {}
+    for name, given in requests.items():
+        _, specs = signatures[name].structured_input_signature
+        if set(given) != set(specs):
+            raise ValueError(
+                f"a request for `{name}` must have a value for each of {sorted(specs)}. "
+                f"Received: {sorted(given)}"
+            )
+        inputs = {key: tf.constant(value, specs[key].dtype) for key, value in given.items()}
+        outputs = signatures[name](**inputs)
+        recorded[name] = Request(arrays_of(inputs), arrays_of(outputs))
+    (folder / GOLDEN).parent.mkdir(exist_ok=True)
+    write(folder / GOLDEN, recorded)
+    warmup.write(folder, {name: request.inputs for name, request in recorded.items()})
+
+
+def arrays_of(tensors: Mapping[str, Any]) -> Arrays:
+    """The values of TensorFlow's tensors; `bytes` alone is a string without axes."""
+    return {name: array_of(tensor.numpy()) for name, tensor in tensors.items()}
+
+
+def array_of(value: Any) -> npt.NDArray[Any]:
+    """What TensorFlow gives for NumPy, as an array in any case."""
+    return np.array(value, dtype=object) if isinstance(value, bytes) else np.asarray(value)
+
+
+def difference(recorded: npt.NDArray[Any], answered: npt.NDArray[Any]) -> str:
+    """How an answer differs from the recorded one, or nothing if it is the same bit for bit.
+
+    A NaN is the same as itself, and 0 is not -0.
+    """
+    kinds = [f"{_kind(array)} {array.shape}" for array in (answered, recorded)]
+    if kinds[0] != kinds[1]:
+        return f"is {kinds[0]} in place of {kinds[1]}"
+    if recorded.dtype == object:
+        count = np.count_nonzero(recorded != answered)
+        return f"{count} of {recorded.size} strings differ" if count else ""
+    count = np.count_nonzero(_bits(recorded) != _bits(answered))
+    if not count:
+        return ""
+    with np.errstate(invalid="ignore", over="ignore"):
+        wide = np.promote_types(recorded.dtype, np.float64)
+        largest = np.max(np.abs(answered.astype(wide) - recorded.astype(wide)))
+    return f"{count} of {recorded.size} values differ, by {largest:.3g} at most"
+
+
+def _kind(array: npt.NDArray[Any]) -> str:
+    return "string" if array.dtype == object else array.dtype.name
+
+
+def _bits(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    return np.ascontiguousarray(array).reshape(-1).view(f"V{array.itemsize}")
+
+
+def write(path: Path, requests: Mapping[str, Request]) -> None:
+    """Write requests as an npz file, in which `SIGNATURE/inputs/NAME` is an array, without pickles.
+
+    Raises:
+        ValueError: if an array holds neither numbers nor strings.
+        OSError: if it cannot be written.
+    """
+    content = io.BytesIO()
+    arrays: dict[str, Any] = {
+        f"{signature}/{side}/{name}": _packed(array)
+        for signature, request in requests.items()
+        for side, named in request._asdict().items()
+        for name, array in named.items()
+    }
+    np.savez(content, **arrays)
+    atomic.write_file(path, content.getvalue())
+
+
+def read(path: Path) -> dict[str, Request]:
+    """What `write` has written.
+
+    Raises:
+        OSError: if it cannot be read.
+        ValueError: if it is damaged, or something else.
+    """
+    requests: dict[str, Request] = {}
+    try:
+        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as content:
+            for key in content.files:
+                signature, side, name = key.rsplit("/", 2)
+                named = requests.setdefault(signature, Request({}, {}))._asdict()[side]
+                named[name] = _unpacked(content[key])
+    except (ValueError, EOFError, KeyError, TypeError, MemoryError) as error:
+        raise ValueError(f"{path} is damaged: {error}") from error
+    except (zipfile.BadZipFile, zlib.error) as error:
+        raise ValueError(f"{path} is damaged: {error}") from error
+    return requests
+
+
+def _packed(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    if array.dtype == object:
+        # NumPy drops zeros that end a string: a mark comes after them.
+        marked = [string + _END for string in array.flat]
+        return np.array(marked, dtype=bytes).reshape(array.shape)
+    if array.dtype.kind not in "biufc":
+        raise ValueError(
+            f"a golden request must have numbers or strings. Received: an array of {array.dtype}"
+        )
+    return array
+
+
+def _unpacked(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    if array.dtype.kind != "S":
+        return array
+    unpacked = np.empty(array.size, object)
+    unpacked[:] = [string.removesuffix(_END) for string in array.flat]
+    return unpacked.reshape(array.shape)

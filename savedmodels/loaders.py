@@ -1,0 +1,107 @@
+"""The ways to load a SavedModel, and to ask what it answers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from savedmodels import c_api
+from savedmodels.golden import Arrays, array_of, arrays_of
+
+Answer = Callable[[str, Arrays], Arrays]
+"""Of a signature's name and its inputs."""
+
+
+@dataclass(frozen=True)
+class Names:
+    """How the graph names the tensors of a signature's inputs and outputs."""
+
+    inputs: dict[str, str]
+    outputs: dict[str, str]
+
+
+Load = Callable[[Mapping[str, Names]], Answer]
+"""Of the names by signature."""
+
+
+class Damaged(Exception):
+    """A file of the model is not whole; the message says which, and how."""
+
+
+def _saved_model(folder: Path) -> Load:
+    """TensorFlow 2's loader, in Python, once every variable was read."""
+    import tensorflow as tf
+
+    _check_variables(folder)
+
+    def load(names: Mapping[str, Names]) -> Answer:
+        model = tf.saved_model.load(str(folder))
+
+        def answer(name: str, inputs: Arrays) -> Arrays:
+            given = {key: tf.constant(value) for key, value in inputs.items()}
+            return arrays_of(model.signatures[name](**given))
+
+        return answer
+
+    return load
+
+
+def _check_variables(folder: Path) -> None:
+    """Compare each variable with its checksum."""
+    import tensorflow as tf
+
+    prefix = folder / "variables" / "variables"
+    if not prefix.with_suffix(".index").exists():
+        return
+    try:
+        reader = tf.train.load_checkpoint(str(prefix))
+        for name in reader.get_variable_to_shape_map():
+            reader.get_tensor(name)
+    except Exception as error:  # TensorFlow's own, or Python's such as IndexError, by the code.
+        raise Damaged(f"{prefix.parent} is damaged: {error}") from error
+
+
+def _session(folder: Path) -> Load:
+    """TensorFlow 1's loader, into a session."""
+    from tensorflow.compat import v1
+
+    def load(names: Mapping[str, Names]) -> Answer:
+        session = v1.Session(graph=v1.Graph())
+        with session.graph.as_default():
+            v1.saved_model.load(session, ["serve"], str(folder))
+
+        def answer(name: str, inputs: Arrays) -> Arrays:
+            feeds = {names[name].inputs[key]: value for key, value in inputs.items()}
+            values = session.run(names[name].outputs, feeds)
+            return {key: array_of(value) for key, value in values.items()}
+
+        return answer
+
+    return load
+
+
+def _c_api(folder: Path) -> Load:
+    """The loader of TensorFlow Serving, without TensorFlow's Python."""
+    c_api.library()
+
+    def load(names: Mapping[str, Names]) -> Answer:
+        session = c_api.Session(folder)
+
+        def answer(name: str, inputs: Arrays) -> Arrays:
+            feeds = {names[name].inputs[key]: value for key, value in inputs.items()}
+            outputs = names[name].outputs
+            return dict(zip(outputs, session.run(feeds, list(outputs.values())), strict=True))
+
+        return answer
+
+    return load
+
+
+C_API = "C API"
+LOADERS = {"saved_model.load": _saved_model, "session loader": _session, C_API: _c_api}
+"""Each starts its TensorFlow, and gives what loads a folder.
+
+Raises:
+    Damaged: if a file in it is not whole.
+"""

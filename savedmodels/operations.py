@@ -1,0 +1,208 @@
+"""What a SavedModel computes with, and the operations that no server should run."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from typing import Any, NamedTuple
+
+# `tf.raw_ops`, which is public, lacks about a quarter of what is registered.
+from tensorflow.python.framework import op_def_registry
+
+INIT_OP = "__saved_model_init_op"
+
+PYTHON = frozenset({"EagerPyFunc", "PyFunc", "PyFuncStateless"})
+"""They call what is registered in the process that exported, and nowhere else."""
+
+OUTSIDE = frozenset(
+    {
+        "Abort",  # ends the process
+        "CacheDataset",  # files of its cache
+        "Copy",  # the debugger's, to files and addresses
+        "CopyHost",
+        "DebugIdentity",
+        "DebugNanCount",
+        "DebugNumericSummary",
+        "DebugNumericSummaryV2",
+        "DecodeProtoV2",  # a file of descriptors
+        "EncodeProto",
+        "GenerateVocabRemapping",  # files of words
+        "ImmutableConst",  # a file that is mapped into memory
+        "InitializeTableFromTextFile",
+        "MatchingFiles",
+        "ReadFile",
+        "RegisterDataset",  # an address
+        "RegisterDatasetV2",
+        "SnapshotChunkDataset",
+        "SnapshotDataset",
+        "SnapshotDatasetReader",
+        "SnapshotDatasetV2",
+        "SnapshotNestedDatasetReader",
+    }
+)
+"""They reach files, networks or the process, though TensorFlow marks them as stateless."""
+
+# Operations with a state are refused but for these. All others that reach files or networks are
+# among them (readers, writers, data sets, summaries, sends), and so are random draws, which no
+# request decides, and counters, by which one request would change the next one's answer.
+_ASKED = frozenset(
+    {
+        "Assert",
+        "Case",
+        "HashTableV2",
+        "If",
+        "LookupTableFindV2",
+        "LookupTableSizeV2",
+        "ReadVariableOp",
+        "ResourceGather",
+        "ResourceGatherNd",
+        "StatefulPartitionedCall",
+        "StatelessRandomGetAlg",
+        "VarHandleOp",
+        "VarIsInitializedOp",
+        "VariableShape",
+        "VariableV2",
+        "While",
+    }
+)
+_LOADED = _ASKED | {"AssignVariableOp", "InitializeTableV2", "LookupTableImportV2", "RestoreV2"}
+_NEVER_RUN = _LOADED | {"DisableCopyOnRead", "MergeV2Checkpoints", "SaveV2"}
+"""By a server; every SavedModel has what `tf.train.Saver` saves with."""
+
+
+class Operation(NamedTuple):
+    """An operation, and where: a function's name, or nothing in the graph itself."""
+
+    name: str
+    function: str
+
+
+class Refusal(NamedTuple):
+    """Why an operation is refused."""
+
+    operation: Operation
+    reason: str
+
+    def __str__(self) -> str:
+        name, function = self.operation
+        place = f"function {function}" if function else "the graph"
+        return f"operation {name} in {place} {self.reason}"
+
+
+def operations_of(graph: Any) -> Counter[str]:
+    """How often a `MetaGraphDef` has each operation: in functions too, and without their calls."""
+    return Counter(operation.name for operation in _operations(graph, _functions(graph)))
+
+
+def refusals_of(graph: Any) -> list[Refusal]:
+    """The operations of a `MetaGraphDef` that are refused, each once, in alphabetical order.
+
+    Everywhere, in functions that nothing calls too: what calls Python, what TensorFlow does not
+    have, what reaches out of the model. Of operations with a state, an answer may come from those
+    that read the model's variables and tables; loading may run those that fill them too.
+    """
+    functions = _functions(graph)
+    asked = [
+        output.name
+        for name, signature in graph.signature_def.items()
+        if name != INIT_OP
+        for output in signature.outputs.values()
+    ]
+    refused: dict[str, Refusal] = {}
+    for operations, allowed in (
+        (_operations(graph, functions), _NEVER_RUN),
+        (_reached(graph, functions, _loading(graph)), _LOADED),
+        (_reached(graph, functions, asked), _ASKED),
+    ):
+        for operation in operations:
+            reason = _reason(operation.name, allowed)
+            if reason:
+                refused.setdefault(operation.name, Refusal(operation, reason))
+    return [refused[name] for name in sorted(refused)]
+
+
+def _reason(name: str, allowed: frozenset[str]) -> str:
+    definition = op_def_registry.get(name)
+    if name in PYTHON:
+        return "calls Python, which no server has"
+    if definition is None:
+        return "is none of TensorFlow's"
+    if name in OUTSIDE:
+        return "reaches out of the model"
+    if definition.is_stateful and name not in allowed:
+        return "has a state or an effect beside its answer"
+    return ""
+
+
+def _functions(graph: Any) -> dict[str, Any]:
+    return {function.signature.name: function for function in graph.graph_def.library.function}
+
+
+def _operations(graph: Any, functions: dict[str, Any]) -> Iterator[Operation]:
+    for node in graph.graph_def.node:
+        if node.op not in functions:
+            yield Operation(node.op, "")
+    yield from _within(functions, functions)
+
+
+def _within(names: Iterable[str], functions: dict[str, Any]) -> Iterator[Operation]:
+    for name in names:
+        for node in functions[name].node_def:
+            if node.op not in functions:
+                yield Operation(node.op, name)
+
+
+def _loading(graph: Any) -> list[str]:
+    """What is run when a model is loaded, of TensorFlow 1 and 2."""
+    init = graph.signature_def[INIT_OP].outputs if INIT_OP in graph.signature_def else {}
+    legacy = (
+        name
+        for key in ("saved_model_main_op", "legacy_init_op")
+        if key in graph.collection_def
+        for name in graph.collection_def[key].node_list.value
+    )
+    restore = graph.saver_def.restore_op_name
+    return [*(output.name for output in init.values()), *legacy, *([restore] if restore else [])]
+
+
+def _reached(graph: Any, functions: dict[str, Any], tensors: Iterable[str]) -> Iterator[Operation]:
+    """What some tensors of the graph are computed with."""
+    nodes = {node.name: node for node in graph.graph_def.node}
+    calls: set[str] = set()
+    for name in _closure((tensor.split(":")[0] for tensor in tensors), nodes, _sources):
+        node = nodes[name]
+        calls |= set(_called(node, functions))
+        if node.op not in functions:
+            yield Operation(node.op, "")
+    yield from _within(_closure(calls, functions, lambda f: _calls_in(f, functions)), functions)
+
+
+def _closure(names: Iterable[str], known: dict[str, Any], following: Any) -> list[str]:
+    """Names, and all that follow from them."""
+    found: dict[str, None] = {}
+    waiting = [name for name in names if name in known]
+    while waiting:
+        name = waiting.pop()
+        if name not in found:
+            found[name] = None
+            waiting += (each for each in following(known[name]) if each in known)
+    return list(found)
+
+
+def _sources(node: Any) -> Iterator[str]:
+    return (tensor.removeprefix("^").split(":")[0] for tensor in node.input)
+
+
+def _calls_in(function: Any, functions: dict[str, Any]) -> Iterator[str]:
+    for node in function.node_def:
+        yield from _called(node, functions)
+
+
+def _called(node: Any, functions: dict[str, Any]) -> Iterator[str]:
+    """The functions that a node names."""
+    if node.op in functions:
+        yield node.op
+    for value in node.attr.values():
+        for function in (value.func, *value.list.func):
+            if function.name in functions:
+                yield function.name

@@ -1,0 +1,1 @@
+"""A model repository as TensorFlow Serving watches it: versions, labels, and how they change."""

@@ -1,0 +1,53 @@
+"""The file `models.config` that tells TensorFlow Serving what to load, and where labels stand."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+MODELS_CONFIG = "models.config"
+
+
+@dataclass(frozen=True)
+class ServedModel:
+    """What servers are to do with a model."""
+
+    name: str
+    base_path: str
+    """Folder of its versions, absolute, as servers see it."""
+    versions: Collection[int]
+    """To be loaded; none for the newest, whatever it is."""
+    labels: Mapping[str, int]
+    """Names of versions that are loaded."""
+
+
+def text_of(models: Iterable[ServedModel]) -> str:
+    """A `ModelServerConfig` in protobuf's text format.
+
+    Example:
+        ```python
+        text = text_of([ServedModel("faces", "/models/faces", [3, 4], {"stable": 3})])
+        ```
+    """
+    lines = (f"  {line}" for model in models for line in _lines(model))
+    comment = "# Written by `growgan publish`, which overwrites what is changed by hand."
+    return "\n".join([comment, "model_config_list {", *lines, "}"]) + "\n"
+
+
+def _lines(model: ServedModel) -> Iterator[str]:
+    yield "config {"
+    yield f"  name: {_quoted(model.name)}"
+    yield f"  base_path: {_quoted(model.base_path)}"
+    yield '  model_platform: "tensorflow"'
+    versions = " ".join(f"versions: {version}" for version in sorted(model.versions))
+    policy = f"specific {{ {versions} }}" if versions else "latest { num_versions: 1 }"
+    yield f"  model_version_policy {{ {policy} }}"
+    for label, version in sorted(model.labels.items()):
+        yield f"  version_labels {{ key: {_quoted(label)} value: {version} }}"
+    yield "}"
+
+
+def _quoted(text: str) -> str:
+    """A string literal: bytes that are not plain are octal numbers of three digits."""
+    plain = (chr(b) if 32 <= b < 127 and b not in b"\"\\'" else f"\\{b:03o}" for b in text.encode())
+    return f'"{"".join(plain)}"'

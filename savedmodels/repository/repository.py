@@ -1,0 +1,196 @@
+"""The folder of a model repository: its models, what each has, and what servers are told of it."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeAlias
+
+from savedmodels import atomic
+from savedmodels.repository.errors import RepositoryError
+from savedmodels.repository.history import PROMOTIONS, Standing, read_history, standing_after
+from savedmodels.repository.models_config import MODELS_CONFIG, ServedModel, text_of
+from savedmodels.repository.versions import Publication, publication_of, versions_in
+
+SETTINGS = "repository.json"
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+
+OnWait: TypeAlias = Callable[[Path], None]
+"""Called, with the lock file, before others are waited for."""
+
+
+@dataclass(frozen=True)
+class VersionStanding:
+    """A version, and what it is in the repository."""
+
+    version: int
+    publication: Publication | None
+    """None if it was not published, but put there by other means."""
+    labels: tuple[str, ...]
+    """That stand at it."""
+    pending: tuple[str, ...]
+    """That move to it as soon as servers have loaded it."""
+    loaded: bool
+    """Servers are told to load it."""
+
+
+@dataclass(frozen=True)
+class Repository:
+    """A folder `<base>/<model>/<version>/`; nothing is read or written until a method is called."""
+
+    path: Path
+
+    @property
+    def models_config(self) -> Path:
+        """The file that servers read."""
+        return self.path / MODELS_CONFIG
+
+    def folder_of(self, model: str) -> Path:
+        """The folder of a model, there or not.
+
+        Raises:
+            RepositoryError: if the name cannot be that of a folder and of a path in a URL.
+        """
+        if not _NAME.fullmatch(model):
+            raise RepositoryError(
+                "the name of a model must be of letters, digits, `_`, `.` and `-`, and begin with "
+                f"a letter or digit. Received: {model!r}"
+            )
+        return self.path / model
+
+    def models(self) -> list[str]:
+        """The names of models that something was published of."""
+        return sorted(file.parent.name for file in self.path.glob(f"*/{PROMOTIONS}"))
+
+    def standing(self, model: str) -> Standing:
+        """Where the labels of a model stand, and which versions servers are to load.
+
+        Raises:
+            RepositoryError: if its history is damaged.
+        """
+        return standing_after(read_history(self.folder_of(model)))
+
+    def versions(self, model: str) -> list[VersionStanding]:
+        """The versions of a model that are there, ascending.
+
+        Raises:
+            RepositoryError: if a manifest or the history is damaged.
+        """
+        standing, there = self.standing(model), versions_in(self.folder_of(model))
+        loaded = standing.loaded or ({max(there)} if there else set())
+        return [
+            VersionStanding(
+                version=version,
+                publication=publication_of(folder),
+                labels=tuple(name for name, at in standing.labels.items() if at == version),
+                pending=tuple(
+                    name for name, to in standing.pending.items() if to.version == version
+                ),
+                loaded=version in loaded,
+            )
+            for version, folder in there.items()
+        ]
+
+    def publication(self, model: str, version: int) -> Publication:
+        """The manifest of a version.
+
+        Raises:
+            RepositoryError: if there is no such version, it was not published, or it is damaged.
+        """
+        there = versions_in(self.folder_of(model))
+        if version not in there:
+            raise RepositoryError(
+                f"a version of {model} must be one of {', '.join(map(str, there)) or 'none'}. "
+                f"Received: {version}"
+            )
+        found = publication_of(there[version])
+        if found is None:
+            raise RepositoryError(
+                "a version must be one that `growgan publish` wrote. "
+                f"Received: {there[version]}, which has no manifest"
+            )
+        return found
+
+    def tell_servers(self, served_at: str | None = None) -> None:
+        """Write `models.config` as it follows from the histories of all models.
+
+        Args:
+            served_at: The repository's path as servers see it, from now on. At first it is that
+                which it has here.
+
+        Raises:
+            RepositoryError: if a history is damaged, or `served_at` is not absolute.
+            OSError: if it cannot be written.
+        """
+        self.path.mkdir(parents=True, exist_ok=True)
+        with _lock(self.path / f".{MODELS_CONFIG}.lock"):
+            atomic.remove_remains(self.path, deep=False)
+            base = self._served_at(served_at)
+            # A server waits without end for a new model of which there is no version.
+            models = (self._served(model, base) for model in self.models())
+            text = text_of(model for model in models if model is not None)
+            if not self.models_config.exists() or self.models_config.read_text() != text:
+                atomic.write_file(self.models_config, text)
+
+    def _served_at(self, given: str | None) -> str:
+        file = self.path / SETTINGS
+        if given is not None:
+            if not given.startswith("/") and "://" not in given:
+                raise RepositoryError(
+                    "the path of the repository as servers see it must be absolute. "
+                    f"Received: {given}"
+                )
+            atomic.write_file(file, json.dumps({"served_at": given.rstrip("/")}) + "\n")
+        if not file.exists():
+            return str(self.path.resolve())
+        try:
+            return str(json.loads(file.read_text())["served_at"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise RepositoryError(
+                f"the settings of a repository must be as they were written. Received: {file}"
+            ) from error
+
+    def _served(self, model: str, base: str) -> ServedModel | None:
+        standing, there = self.standing(model), versions_in(self.folder_of(model))
+        if not there:
+            return None
+        return ServedModel(
+            name=model,
+            base_path=f"{base}/{model}",
+            versions=[version for version in standing.loaded if version in there],
+            labels={name: at for name, at in standing.labels.items() if at in there},
+        )
+
+
+@contextmanager
+def alone(repository: Repository, model: str, on_wait: OnWait = lambda _: None) -> Iterator[Path]:
+    """Keep others from changing a model, and remove what killed publishers left half done.
+
+    The folder of the model is made if it is missing. The lock ends with the process that holds it.
+
+    Raises:
+        RepositoryError: if the model has no possible name.
+        OSError: if the folder cannot be written, or its file system knows no locks.
+    """
+    folder = repository.folder_of(model)
+    folder.mkdir(parents=True, exist_ok=True)
+    with _lock(folder / ".publish.lock", on_wait):
+        # A living publisher would hold the lock.
+        atomic.remove_remains(folder, deep=False)
+        yield folder
+
+
+@contextmanager
+def _lock(file: Path, on_wait: OnWait = lambda _: None) -> Iterator[None]:
+    with file.open("a") as held:
+        try:
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            on_wait(file)
+            fcntl.flock(held, fcntl.LOCK_EX)
+        yield

@@ -1,0 +1,154 @@
+"""What servers say of a model, over TensorFlow Serving's REST interface."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+PATIENCE_WITH_ONE_ANSWER = 10.0
+"""Seconds."""
+
+
+class LoadFailed(Exception):
+    """A server has tried to load the version, and given up."""
+
+
+class NotYet(Exception):
+    """Some server did not say in time what was waited for."""
+
+
+@dataclass(frozen=True)
+class Watchers:
+    """The servers that watch a repository, as far as they are known."""
+
+    servers: Collection[str] = ()
+    """URLs of their REST interfaces, such as `http://127.0.0.1:8501`."""
+    seconds: float = 300.0
+    """For which they are waited for, all together."""
+    none: bool = False
+    """It is known that there are none."""
+
+
+def failures(watchers: Watchers, model: str, version: int) -> frozenset[str]:
+    """The servers that could not load a version: they say so until they are told to load it."""
+    return frozenset(
+        server for server in watchers.servers if _status(server, model, version).failure
+    )
+
+
+def wait_until_available(
+    watchers: Watchers, model: str, version: int, failed_before: Collection[str] = ()
+) -> None:
+    """Return when every server has loaded a version.
+
+    Args:
+        watchers: The servers.
+        model: Its name.
+        version: That they are told to load.
+        failed_before: Servers whose failure is of an earlier try, as long as they say nothing else.
+
+    Raises:
+        LoadFailed: if a server cannot load it.
+        NotYet: if one has not by the end of the time.
+    """
+    excused = set(failed_before)
+
+    def missing(server: str) -> str | None:
+        status = _status(server, model, version)
+        if not status.failure:
+            excused.discard(server)
+        elif server not in excused:
+            raise LoadFailed(f"{server}: {status.told}")
+        return None if status.available else status.told
+
+    _wait(watchers, missing)
+
+
+def wait_until_labelled(watchers: Watchers, model: str, labels: Mapping[str, int]) -> None:
+    """Return when every server answers requests for a label by the version it stands at.
+
+    The status of a label would not do: servers answer it for all versions alike.
+
+    Raises:
+        NotYet: if one does not by the end of the time.
+    """
+
+    def missing(server: str) -> str | None:
+        for label, version in labels.items():
+            path = f"/v1/models/{_quoted(model)}/labels/{_quoted(label)}/metadata"
+            status, answer = _get(server, path)
+            if status != 200:
+                return _told(status, answer)
+            found = answer.get("model_spec", {}).get("version")
+            if str(found) != str(version):
+                return f"`{label}` is version {found} there"
+        return None
+
+    _wait(watchers, missing)
+
+
+@dataclass(frozen=True)
+class _Status:
+    told: str
+    available: bool = False
+    failure: bool = False
+
+
+def _status(server: str, model: str, version: int) -> _Status:
+    status, answer = _get(server, f"/v1/models/{_quoted(model)}/versions/{version}")
+    for each in answer.get("model_version_status", ()) if status == 200 else ():
+        state, error = each.get("state"), each.get("status", {})
+        code = error.get("error_code", "OK")
+        if state == "END" and code != "OK":
+            reason = f"{code} {error.get('error_message', '')}".rstrip()
+            return _Status(f"version {version} of {model} cannot be loaded: {reason}", failure=True)
+        told = f"version {version} of {model} is in the state {state}"
+        return _Status(told, available=state == "AVAILABLE")
+    return _Status(_told(status, answer))
+
+
+def _wait(watchers: Watchers, missing: Callable[[str], str | None]) -> None:
+    end = time.monotonic() + watchers.seconds
+    for server in watchers.servers:
+        while reason := missing(server):
+            if time.monotonic() >= end:
+                raise NotYet(f"{server} has not in {watchers.seconds:g} s: {reason}")
+            _pause()
+
+
+def _pause() -> None:
+    time.sleep(0.25)
+
+
+def _get(server: str, path: str) -> tuple[int, dict[str, Any]]:
+    """The status and the JSON object of an answer; status 0 and the reason if there was none."""
+    try:
+        with urllib.request.urlopen(
+            server.rstrip("/") + path, timeout=PATIENCE_WITH_ONE_ANSWER
+        ) as response:
+            status, body = response.status, response.read()
+    except urllib.error.HTTPError as error:
+        with error:
+            status, body = error.code, error.read()
+    except (OSError, http.client.HTTPException) as error:
+        return 0, {"error": str(error)}
+    try:
+        answer = json.loads(body)
+    except ValueError:
+        return status, {"error": "no JSON"}
+    return status, answer if isinstance(answer, dict) else {"error": "no JSON object"}
+
+
+def _told(status: int, answer: Mapping[str, Any]) -> str:
+    return f"it answers {status or 'nothing'}, {answer.get('error', 'of no version')}"
+
+
+def _quoted(name: str) -> str:
+    return urllib.parse.quote(name, safe="")

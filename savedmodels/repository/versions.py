@@ -1,0 +1,178 @@
+"""Versions of a model as folders: what is in them, how one is added, and what is known of it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from savedmodels import atomic
+from savedmodels.layout import LINEAGE, PUBLICATION
+from savedmodels.repository.errors import RepositoryError
+
+SCHEMA = 1
+# When and by what an export was made, and an identifier that is drawn for each: two exports of the
+# same weights differ in these, and a server answers the same.
+_NOT_SERVED = frozenset({LINEAGE.as_posix(), "fingerprint.pb"})
+
+
+@dataclass(frozen=True)
+class Gate:
+    """What the gate decided of a model."""
+
+    passed: bool
+    reasons: tuple[str, ...] = ()
+    """What it failed for."""
+
+
+@dataclass(frozen=True)
+class About:
+    """What is known of a model beside its files."""
+
+    config: Mapping[str, Any] | None = None
+    """Of the run that made it."""
+    evaluation: Mapping[str, Any] | None = None
+    """Its scores, with features and protocol."""
+    gate: Gate | None = None
+    """None if the gate was not asked."""
+
+
+@dataclass(frozen=True)
+class Publication:
+    """The manifest of a published version."""
+
+    model: str
+    version: int
+    content_hash: str
+    """SHA-256 over names and content of the files that decide what a server answers."""
+    published: str
+    """When, ISO 8601."""
+    files: Mapping[str, str]
+    """SHA-256 of every file by its path; without this manifest."""
+    lineage: Mapping[str, Any] | None
+    """As it stands in the SavedModel."""
+    about: About = field(default_factory=About)
+
+    def to_json(self) -> str:
+        """The manifest as it is written."""
+        return json.dumps({"schema": SCHEMA, **asdict(self)}, indent=2) + "\n"
+
+
+def now() -> str:
+    """The time of day in UTC, ISO 8601."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def versions_in(folder: Path) -> dict[int, Path]:
+    """The versions that a watcher of the folder finds, ascending: folders named by a number."""
+    if not folder.is_dir():
+        return {}
+    found = {
+        int(path.name): path
+        for path in folder.iterdir()
+        if path.name.isascii() and path.name.isdecimal() and path.is_dir()
+    }
+    return dict(sorted(found.items()))
+
+
+def files_of(folder: Path) -> dict[str, str]:
+    """SHA-256 of every file by its path in the folder, ascending, without the publication's.
+
+    Raises:
+        RepositoryError: if the folder holds no SavedModel, or a link to another folder.
+        OSError: if a file cannot be read.
+    """
+    if not (folder / "saved_model.pb").is_file():
+        raise RepositoryError(
+            f"a SavedModel is a folder with a saved_model.pb. Received: {folder}, which has none"
+        )
+    paths = list(folder.rglob("*"))
+    for path in paths:
+        if path.is_symlink() and path.is_dir():  # What is behind it would be missed.
+            raise RepositoryError(
+                f"a SavedModel must hold its folders itself. Received: {path}, which is a link"
+            )
+    files = {path.relative_to(folder): path for path in paths if path.is_file()}
+    files.pop(PUBLICATION, None)
+    return {name.as_posix(): _sha256(files[name]) for name in sorted(files)}
+
+
+def content_hash(files: Mapping[str, str]) -> str:
+    """One hash for what a server answers: that of the files, but for when the export was made."""
+    lines = (f"{digest}  {name}\n" for name, digest in files.items() if name not in _NOT_SERVED)
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def add_version(source: Path, target: Path, publication: Publication) -> None:
+    """Copy a SavedModel to where a watcher finds it, whole or not at all.
+
+    Raises:
+        RepositoryError: if the source changed since its files were hashed.
+        OSError: if it cannot be copied; nothing is left behind.
+    """
+    with atomic.new_folder(target) as temporary:
+        for name in publication.files:
+            copy = temporary / name
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(source / name, copy)
+        if files_of(temporary) != publication.files:
+            raise RepositoryError(
+                f"a SavedModel must not change while it is published. Received: {source}, which did"
+            )
+        manifest = temporary / PUBLICATION
+        manifest.parent.mkdir(exist_ok=True)
+        manifest.write_text(publication.to_json())
+
+
+def lineage_of(savedmodel: Path) -> dict[str, Any] | None:
+    """What a SavedModel was made from, None if it does not say.
+
+    Raises:
+        RepositoryError: if what it says is damaged.
+    """
+    return _read_object(savedmodel / LINEAGE, "a SavedModel's lineage")
+
+
+def publication_of(version: Path) -> Publication | None:
+    """The manifest of a version, None if `growgan publish` did not write the version.
+
+    Raises:
+        RepositoryError: if it is damaged, or of another schema.
+    """
+    file = version / PUBLICATION
+    content = _read_object(file, "the manifest of a version")
+    if content is None:
+        return None
+    try:
+        if content.pop("schema") != SCHEMA:
+            raise ValueError(f"it is not of schema {SCHEMA}")
+        about = content.pop("about")
+        gate = about.pop("gate")
+        judged = gate and Gate(passed=gate["passed"], reasons=tuple(gate["reasons"]))
+        return Publication(**content, about=About(**about, gate=judged))
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise RepositoryError(
+            f"the manifest of a version must be as it was written. Received: {file}: {error}"
+        ) from error
+
+
+def _read_object(file: Path, what: str) -> dict[str, Any] | None:
+    try:
+        content = json.loads(file.read_bytes())
+    except FileNotFoundError:
+        return None
+    except ValueError as error:
+        raise RepositoryError(f"{what} must be JSON. Received: {file}: {error}") from error
+    if not isinstance(content, dict):
+        raise RepositoryError(f"{what} must be a JSON object. Received: {file}")
+    return content
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,127 @@
+"""Signatures of rows (latents, styles, images), each answered by itself, that servers may batch."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from layers.minibatch_std import MinibatchStd
+from savedmodels.exportable import EXAMPLES, Exportable
+from savedmodels.generation import FromStyles, Generation, traced_once
+from savedmodels.inputs import indices, one_hot_labels, rows, truncations
+from savedmodels.signature import Input, Outputs, Signature, required
+
+DEFAULT = "serving_default"
+
+
+def row_signatures(exportable: Exportable, generation: Generation) -> dict[str, Signature]:
+    """By name. Labels and truncation are left out where a model has none.
+
+    - `serving_default`: latents, labels, truncation → `images` float32 in [-1, 1].
+    - `styles`: latents, labels, truncation → `styles` `(rows, layers, style_size)`.
+    - `synthesize`: styles → `images`.
+    - `mix`: latents, others, cutoff, labels, truncation → `images`, of which the first `cutoff`
+      layers have the styles of latents.
+    - `discriminate`: images, in some families labels → `scores` `(rows,)`, in others `logits` too.
+
+    Those with `labels`, one-hot, have a twin `<name>_by_index` that takes `label`, int64.
+    """
+    latents = rows("latents", exportable.latent_size)
+    given = (*one_hot_labels(exportable), *truncations(exportable))
+
+    def serve(latents: Any, labels: Any = None, truncation: Any = None) -> Outputs:
+        points = generation.points(latents, labels)
+        return _clipped(generation.images(points, labels, truncation))
+
+    found = {DEFAULT: Signature(serve, (latents, *given))}
+    if isinstance(generation, FromStyles):
+        others, cutoff = rows("others", exportable.latent_size), _cutoff(generation.layers)
+        of_styles = _OfStyles(generation)
+        styles = rows("styles", generation.layers, generation.size)
+        found |= {
+            "styles": Signature(of_styles.styles, (latents, *given)),
+            "synthesize": Signature(of_styles.synthesize, (styles,)),
+            "mix": Signature(of_styles.mix, (latents, others, cutoff, *given)),
+        }
+    if exportable.discriminator is not None:
+        found["discriminate"] = _discriminate(exportable, exportable.discriminator)
+    return found | {
+        f"{name}_by_index": _by_index(signature, exportable)
+        for name, signature in found.items()
+        if any(each.name == "labels" for each in signature.inputs)
+    }
+
+
+class _OfStyles:
+    def __init__(self, generation: FromStyles) -> None:
+        self._generation = generation
+
+    def styles(self, latents: Any, truncation: Any, labels: Any = None) -> Outputs:
+        return {"styles": self._generation.truncated(self._of_layers(latents, labels), truncation)}
+
+    def synthesize(self, styles: Any) -> Outputs:
+        return _clipped(self._generation.synthesis(styles))
+
+    def mix(
+        self, latents: Any, others: Any, cutoff: Any, truncation: Any, labels: Any = None
+    ) -> Outputs:
+        layers = tf.range(self._generation.layers, dtype=tf.int64)
+        first = (layers < cutoff[:, tf.newaxis])[..., tf.newaxis]
+        ours, theirs = (self._of_layers(each, labels) for each in (latents, others))
+        mixed = tf.where(first, ours, theirs)
+        return self.synthesize(self._generation.truncated(mixed, truncation))
+
+    def _of_layers(self, latents: Any, labels: Any) -> Any:
+        return self._generation.of_layers(self._generation.points(latents, labels))
+
+
+def _cutoff(layers: int) -> Input:
+    """How many layers, the first ones, take the styles of the first latents."""
+    return Input("cutoff", np.arange(EXAMPLES) % (layers + 1), 0, layers)
+
+
+def _discriminate(exportable: Exportable, discriminator: keras.Model) -> Signature:
+    [group] = {each.group_size for each in discriminator.layers if isinstance(each, MinibatchStd)}
+    score = traced_once(discriminator)
+
+    def discriminate(images: Any, labels: Any = None) -> Outputs:
+        count = tf.shape(images)[0]
+        images = required(
+            images,
+            (count < group) | (count % group == 0),
+            f"`images` must have fewer than {group} rows, or a multiple of {group}.",
+            tf.strings.as_string(count),
+        )
+        found = score(images, labels)
+        scores, *logits = found if isinstance(found, (list, tuple)) else [found]
+        return {"scores": scores[:, 0], **({"logits": logits[0]} if logits else {})}
+
+    images = rows("images", *discriminator.inputs[0].shape[1:])
+    labels = one_hot_labels(exportable) if len(discriminator.inputs) > 1 else []
+    return Signature(discriminate, tuple(_first(group, each) for each in (images, *labels)))
+
+
+def _first(count: int, each: Input) -> Input:
+    """An input whose example has no more than so many rows."""
+    return replace(each, example=each.example[:count])
+
+
+def _by_index(signature: Signature, exportable: Exportable) -> Signature:
+    [index] = indices(exportable)
+
+    def answer(label: Any, **inputs: Any) -> Outputs:
+        return signature.function(labels=tf.one_hot(label, exportable.classes), **inputs)
+
+    inputs = (
+        _first(len(each.example), index) if each.name == "labels" else each
+        for each in signature.inputs
+    )
+    return Signature(answer, tuple(inputs))
+
+
+def _clipped(images: Any) -> Outputs:
+    return {"images": tf.clip_by_value(images, -1.0, 1.0)}

@@ -1,0 +1,113 @@
+"""Signatures of seeds, and the latents and pixels that they stand for.
+
+An image is a function of the weights, its seed, label and truncation alone, bit for bit that of
+`growgan generate`. The inputs of most are single numbers, which no server can batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import tensorflow as tf
+
+from savedmodels.exportable import Exportable
+from savedmodels.generation import Generation, in_batches
+from savedmodels.inputs import IN_TURN, for_all, indices, number, seed, seeds, truncations
+from savedmodels.signature import Outputs, Signature
+
+JPEG_QUALITY = 95
+
+
+def latents_of_seeds(seeds: Any, size: int) -> Any:
+    """Standard normal latents, each a function of its own seed: int64 `(n,)` → `(n, size)`."""
+
+    def one(seed: Any) -> Any:
+        return tf.random.stateless_normal((size,), tf.stack([seed, tf.zeros_like(seed)]))
+
+    return tf.map_fn(
+        one, tf.cast(seeds, tf.int64), fn_output_signature=tf.TensorSpec((size,), tf.float32)
+    )
+
+
+def to_uint8(images: Any) -> Any:
+    """Float images, -1 … 1 → uint8 0 … 255, same shape; what lies outside is clipped."""
+    return tf.saturate_cast(tf.round(images * 127.5 + 127.5), tf.uint8)
+
+
+def seed_signatures(exportable: Exportable, generation: Generation) -> dict[str, Signature]:
+    """By name. Label and truncation are left out where a model has none.
+
+    - `generate`: seed, count, label, truncation → `images` uint8 `(count, height, width,
+      channels)`, of which image k is that of `seed + k`. The label -1 lets the classes take turns.
+    - `generate_png`, `generate_jpeg`: the same → `image_bytes` `(count,)`, files.
+    - `generate_seeds`: a row of seeds, label, truncation for each → `images` uint8.
+    - `interpolate`: seed, to_seed, steps, label, truncation → `images` uint8 `(steps, height,
+      width, channels)`, from the image of the one to that of the other.
+    """
+    of_seeds, most = _OfSeeds(exportable, generation), exportable.limit
+    generate = (seed("seed"), number("count", most, default=1), *for_all(exportable, IN_TURN))
+    each = (seeds(), *indices(exportable), *truncations(exportable))
+    way = (seed("seed"), seed("to_seed"), number("steps", most), *for_all(exportable, 0))
+    return {
+        "generate": Signature(of_seeds.generate, generate),
+        "generate_png": Signature(of_seeds.files(tf.io.encode_png), generate),
+        "generate_jpeg": Signature(of_seeds.files(_jpeg), generate),
+        "generate_seeds": Signature(of_seeds.each, each),
+        "interpolate": Signature(of_seeds.interpolate, way),
+    }
+
+
+class _OfSeeds:
+    """What the signatures do; of label and truncation each gets those that the model has."""
+
+    def __init__(self, exportable: Exportable, generation: Generation) -> None:
+        self._generation = generation
+        self._latent_size = exportable.latent_size
+        self._classes = exportable.classes
+        self._image = tf.TensorSpec(exportable.model.output_shape[1:], tf.uint8)
+
+    def each(self, **columns: Any) -> Outputs:
+        return {"images": in_batches(self._pixels_of_seeds, columns, self._image)}
+
+    def generate(self, seed: Any, count: Any, **for_all: Any) -> Outputs:
+        places = tf.range(count)
+        columns = {name: tf.fill([count], value) for name, value in for_all.items()}
+        if "label" in columns:
+            label = columns["label"]
+            columns["label"] = tf.where(label == IN_TURN, places % self._classes, label)
+        return self.each(seeds=seed + places, **columns)
+
+    def files(self, encode: Callable[[Any], Any]) -> Callable[..., Outputs]:
+        def generate(**inputs: Any) -> Outputs:
+            images = self.generate(**inputs)["images"]
+            return {"image_bytes": tf.map_fn(encode, images, fn_output_signature=tf.string)}
+
+        return generate
+
+    def interpolate(self, seed: Any, to_seed: Any, steps: Any, **for_all: Any) -> Outputs:
+        label = {name: tf.fill([2], value) for name, value in for_all.items() if name == "label"}
+        ends = {"seeds": tf.stack([seed, to_seed]), **label}
+        point = tf.TensorSpec((self._generation.size,), tf.float32)
+        first, last = tf.unstack(in_batches(self._points, ends, point), num=2)
+        shares = tf.range(steps) / tf.maximum(steps - 1, 1)
+        points = self._generation.between(first, last, tf.cast(shares, tf.float32))
+        columns = {name: tf.fill([steps], value) for name, value in for_all.items()}
+        return {"images": in_batches(self._pixels, {"points": points, **columns}, self._image)}
+
+    def _points(self, seeds: Any, label: Any = None) -> Any:
+        latents = latents_of_seeds(seeds, self._latent_size)
+        return self._generation.points(latents, self._one_hot(label))
+
+    def _pixels(self, points: Any, label: Any = None, truncation: Any = None) -> Any:
+        return to_uint8(self._generation.images(points, self._one_hot(label), truncation))
+
+    def _pixels_of_seeds(self, seeds: Any, label: Any = None, truncation: Any = None) -> Any:
+        return self._pixels(self._points(seeds, label), label, truncation)
+
+    def _one_hot(self, label: Any) -> Any:
+        return None if label is None else tf.one_hot(label, self._classes)
+
+
+def _jpeg(image: Any) -> Any:
+    return tf.io.encode_jpeg(image, quality=JPEG_QUALITY)

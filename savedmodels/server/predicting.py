@@ -1,0 +1,95 @@
+"""A prediction, whichever way its request came: checks, batches, deadlines, and the run itself."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Hashable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from savedmodels.server.batching import BatchingParameters, BatchQueue, Tensors, timed_out
+from savedmodels.server.codes import Code, Refused
+from savedmodels.server.servable import Servable
+from savedmodels.server.signature import DEFAULT_SIGNATURE, Signature, check_inputs, outputs_of
+
+Array = np.ndarray[Any, Any]
+
+
+class Predictor:
+    """A loaded version that answers requests.
+
+    Args:
+        servable: The version.
+        batching: How samples of several requests share runs; `None` for a run a request.
+        max_samples: The most samples of a request.
+    """
+
+    def __init__(
+        self,
+        servable: Servable,
+        batching: BatchingParameters | None = None,
+        max_samples: int = 1024,
+    ) -> None:
+        self.servable = servable
+        self._max_samples = max_samples
+        self._queue = BatchQueue(self._run_batch, batching) if batching else None
+
+    def predict(
+        self,
+        signature_name: str,
+        inputs: Mapping[str, Array],
+        output_filter: Sequence[str] = (),
+        deadline: float = float("inf"),
+    ) -> dict[str, Array]:
+        """Outputs by name.
+
+        Args:
+            signature_name: Of a signature; empty for the default one.
+            inputs: Arrays by the names of the signature's inputs.
+            output_filter: The outputs that are asked for; empty for all.
+            deadline: When nobody waits any longer, by the monotonic clock in seconds.
+
+        Raises:
+            Refused: with TensorFlow Serving's code and message.
+        """
+        signature = self.signature(signature_name, Code.FAILED_PRECONDITION)
+        check_inputs(signature, inputs, self._max_samples)
+        outputs = outputs_of(signature, output_filter)
+        if time.monotonic() >= deadline:
+            raise timed_out()
+        if self._queue is None or not signature.batched or not all(a.ndim for a in inputs.values()):
+            return self.servable.run(signature, inputs, outputs)
+        waiting = self._queue.submit(_key(signature, inputs, outputs), inputs, deadline)
+        return waiting.result()
+
+    def signature(self, name: str, code: Code) -> Signature:
+        """A signature by name, the default one by an empty name.
+
+        Raises:
+            Refused: with the code given, since REST and gRPC answer differently.
+        """
+        name = name or DEFAULT_SIGNATURE
+        found = self.servable.signatures.get(name)
+        if found is None and code is Code.FAILED_PRECONDITION:
+            raise Refused(code, f'Serving signature key "{name}" not found.')
+        if found is None:
+            raise Refused(code, f'Serving signature name: "{name}" not found in signature def')
+        return found
+
+    def close(self) -> None:
+        """Free the version; no request may be under way."""
+        if self._queue is not None:
+            self._queue.close()
+        self.servable.close()
+
+    def _run_batch(self, key: Hashable, inputs: Tensors) -> dict[str, Array]:
+        assert isinstance(key, tuple)
+        name, outputs, *_ = key
+        return self.servable.run(self.servable.signatures[name], inputs, outputs)
+
+
+def _key(signature: Signature, inputs: Mapping[str, Array], outputs: frozenset[str]) -> Hashable:
+    """What requests must have in common to share a run."""
+    kinds = [(name, array.dtype.str, array.shape[1:]) for name, array in sorted(inputs.items())]
+    return signature.name, outputs, *kinds

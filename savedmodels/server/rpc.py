@@ -1,0 +1,149 @@
+"""The gRPC API: TensorFlow Serving's PredictionService and ModelService."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import grpc
+from tensorflow_serving.apis import (
+    model_management_pb2,
+    model_service_pb2_grpc,
+    predict_pb2,
+    prediction_service_pb2_grpc,
+)
+
+from savedmodels.server.codes import invalid
+from savedmodels.server.model_config import models_of
+from savedmodels.server.rest import bears, unauthenticated
+from savedmodels.server.servable import refusal_of
+from savedmodels.server.servables import ModelSpec
+from savedmodels.server.service import SIGNATURE_DEF, Service
+from savedmodels.server.signature import DEFAULT_SIGNATURE
+from savedmodels.server.tensor_protos import arrays_of, proto_of
+
+_STATUS = {status.value[0]: status for status in grpc.StatusCode}
+
+
+def server_for(service: Service, repository: Path, token: str | None = None) -> grpc.Server:
+    """A gRPC server that answers by a service, without a port yet.
+
+    Args:
+        service: What answers.
+        repository: Where base paths of a new configuration are looked for that are not there.
+        token: What a request must bear, if anything.
+    """
+    limits = service.limits
+    server = grpc.server(
+        # Requests beyond the limit must reach gRPC's own check, and not wait in the pool.
+        ThreadPoolExecutor(limits.requests, "grpc"),
+        maximum_concurrent_rpcs=limits.requests,
+        interceptors=[] if token is None else [_Guard(token)],
+        options=[
+            ("grpc.max_receive_message_length", limits.request_bytes),
+            ("grpc.max_send_message_length", -1),
+            ("grpc.so_reuseport", 0),  # A port that another process has is refused.
+        ],
+    )
+    prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(
+        _PredictionService(service), server
+    )
+    model_service_pb2_grpc.add_ModelServiceServicer_to_server(
+        _ModelService(service, repository), server
+    )
+    return server
+
+
+class _PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
+    def __init__(self, service: Service) -> None:
+        self._service = service
+
+    def Predict(self, request: Any, context: grpc.ServicerContext) -> Any:
+        name = request.model_spec.name
+        with _refusals(context), self._service.measured(name, "Predict", "GRPC"):
+            spec = _spec(request)
+            inputs = arrays_of(request.inputs, self._service.limits.request_bytes)
+            signature = request.model_spec.signature_name
+            remaining = context.time_remaining()
+            deadline = float("inf") if remaining is None else time.monotonic() + remaining
+            version, outputs = self._service.predict(
+                spec, signature, inputs, request.output_filter, deadline
+            )
+            response = predict_pb2.PredictResponse()
+            response.model_spec.name = name
+            response.model_spec.version.value = version
+            response.model_spec.signature_name = signature or DEFAULT_SIGNATURE
+            for output, array in outputs.items():
+                response.outputs[output].CopyFrom(proto_of(array))
+            return response
+
+    def GetModelMetadata(self, request: Any, context: grpc.ServicerContext) -> Any:
+        with _refusals(context):
+            spec = _spec(request)
+            if not request.metadata_field:
+                raise invalid("GetModelMetadataRequest must specify at least one metadata_field")
+            for field in request.metadata_field:
+                if field != SIGNATURE_DEF:
+                    raise invalid(f"Metadata field {field} is not supported")
+            return self._service.metadata(spec)[0]
+
+
+class _ModelService(model_service_pb2_grpc.ModelServiceServicer):
+    def __init__(self, service: Service, repository: Path) -> None:
+        self._service = service
+        self._repository = repository
+
+    def GetModelStatus(self, request: Any, context: grpc.ServicerContext) -> Any:
+        with _refusals(context):
+            return self._service.status(_spec(request))
+
+    def HandleReloadConfigRequest(self, request: Any, context: grpc.ServicerContext) -> Any:
+        with _refusals(context):
+            self._service.servables.reload(models_of(request.config, self._repository))
+            return model_management_pb2.ReloadConfigResponse(status={"error_code": 0})
+
+
+class _Guard(grpc.ServerInterceptor):
+    """Lets through what bears the token."""
+
+    def __init__(self, token: str) -> None:
+        self._token = token
+
+    def intercept_service(self, continuation: Callable[[Any], Any], details: Any) -> Any:
+        header = dict(details.invocation_metadata).get("authorization", "")
+        if bears(header.encode() if isinstance(header, str) else header, self._token):
+            return continuation(details)
+        refused = unauthenticated()
+
+        def refuse(_: Any, context: grpc.ServicerContext) -> Any:
+            context.abort(_STATUS[refused.code], refused.message)
+
+        return grpc.unary_unary_rpc_method_handler(refuse)
+
+
+@contextmanager
+def _refusals(context: grpc.ServicerContext) -> Iterator[None]:
+    """A block whose refusals go to the client."""
+    try:
+        yield
+    except Exception as error:
+        refused = refusal_of(error)
+    else:
+        return
+    context.abort(_STATUS[refused.code], refused.message)
+
+
+def _spec(request: Any) -> ModelSpec:
+    if not request.HasField("model_spec"):
+        raise invalid("Missing ModelSpec")
+    given = request.model_spec
+    choice = given.WhichOneof("version_choice")
+    return ModelSpec(
+        given.name,
+        given.version.value if choice == "version" else None,
+        given.version_label if choice == "version_label" else None,
+    )

@@ -1,0 +1,149 @@
+"""A version of a model in memory: its signatures, and a session that runs them."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from google.protobuf.message import DecodeError
+from tensorflow.core.framework import types_pb2
+from tensorflow.core.protobuf import config_pb2, saved_model_pb2
+
+from savedmodels.server.codes import Code, Refused
+from savedmodels.server.signature import Signature, TensorInfo
+
+Array = np.ndarray[Any, Any]
+_TAGS = {"serve"}
+
+
+class Servable:
+    """A loaded SavedModel.
+
+    It runs in a session on the graph, as in TensorFlow Serving, so errors of the graph carry the
+    same codes and messages.
+
+    Args:
+        folder: A SavedModel.
+        seconds: After which a run is ended.
+
+    Raises:
+        Refused: with the code of what went wrong.
+    """
+
+    def __init__(self, folder: Path, seconds: float) -> None:
+        self._run_options = config_pb2.RunOptions(timeout_in_ms=round(seconds * 1000))
+        meta_graph = _meta_graph(folder)
+        self.signature_defs: Mapping[str, Any] = dict(meta_graph.signature_def)
+        self.signatures = {
+            name: Signature(name, _infos(signature.inputs), _infos(signature.outputs))
+            for name, signature in self.signature_defs.items()
+        }
+        self._callables: dict[tuple[str, frozenset[str]], Any] = {}
+        self._lock = threading.Lock()
+        graph = tf.Graph()
+        self._session = tf.compat.v1.Session(graph=graph)
+        try:
+            with graph.as_default():
+                tf.compat.v1.saved_model.load(self._session, sorted(_TAGS), str(folder))
+        except Exception as error:
+            self._session.close()
+            raise refusal_of(error) from error
+
+    def run(
+        self, signature: Signature, inputs: Mapping[str, Array], outputs: Collection[str]
+    ) -> dict[str, Array]:
+        """Compute outputs of a signature; safe to call from many threads at once.
+
+        Args:
+            signature: One of `signatures`.
+            inputs: An array for each input of the signature.
+            outputs: Names of outputs.
+
+        Raises:
+            Refused: with the code that the graph raises.
+        """
+        names = sorted(outputs)
+        arguments = [inputs[name] for name in sorted(signature.inputs)]
+        try:
+            results = self._callable(signature, names)(*arguments)
+        except Exception as error:
+            raise refusal_of(error) from error
+        return dict(zip(names, map(_array, results), strict=True))
+
+    def close(self) -> None:
+        """Free what it holds; nothing may run on it any longer."""
+        self._callables.clear()
+        self._session.close()
+
+    def _callable(self, signature: Signature, outputs: list[str]) -> Any:
+        key = signature.name, frozenset(outputs)
+        with self._lock:
+            if key not in self._callables:
+                options = config_pb2.CallableOptions(
+                    feed=[info.tensor for _, info in sorted(signature.inputs.items())],
+                    fetch=[signature.outputs[name].tensor for name in outputs],
+                    run_options=self._run_options,
+                )
+                # `Session.run` and the public `make_callable` check and convert what they are fed
+                # in Python: with other messages than the graph's, and slower.
+                self._callables[key] = self._session._make_callable_from_options(options)
+            return self._callables[key]
+
+
+def _array(result: Any) -> Array:
+    """What a session gives as an array; a single string comes as bare bytes."""
+    return np.array(result, object) if isinstance(result, bytes) else np.asarray(result)
+
+
+def refusal_of(error: Exception) -> Refused:
+    """An exception of TensorFlow's as what a client is told."""
+    if isinstance(error, Refused):
+        return error
+    if isinstance(error, tf.errors.OpError):
+        return Refused(Code(error.error_code), error.message)
+    if isinstance(error, MemoryError):
+        return Refused(Code.RESOURCE_EXHAUSTED, "Out of memory")
+    if isinstance(error, (TypeError, ValueError)):
+        return Refused(Code.INVALID_ARGUMENT, str(error))
+    return Refused(Code.INTERNAL, f"{type(error).__name__}: {error}")
+
+
+def _meta_graph(folder: Path) -> Any:
+    try:
+        saved_model = saved_model_pb2.SavedModel.FromString(
+            (folder / "saved_model.pb").read_bytes()
+        )
+    except OSError:
+        raise Refused(
+            Code.NOT_FOUND,
+            f"Could not find SavedModel .pb or .pbtxt at supplied export directory path: {folder}",
+        ) from None
+    except DecodeError:
+        raise Refused(Code.DATA_LOSS, f"Can't parse {folder / 'saved_model.pb'}") from None
+    for meta_graph in saved_model.meta_graphs:
+        if set(meta_graph.meta_info_def.tags) == _TAGS:
+            return meta_graph
+    raise Refused(
+        Code.NOT_FOUND,
+        f"Could not find meta graph def matching supplied tags: {{ {' '.join(_TAGS)} }}",
+    )
+
+
+def _infos(tensors: Mapping[str, Any]) -> dict[str, TensorInfo]:
+    return {name: _info(tensor) for name, tensor in sorted(tensors.items())}
+
+
+def _info(tensor: Any) -> TensorInfo:
+    shape = None
+    if not tensor.tensor_shape.unknown_rank:
+        shape = tuple(None if d.size < 0 else d.size for d in tensor.tensor_shape.dim)
+    return TensorInfo(tensor.name, _type_name(tensor.dtype), shape)
+
+
+def _type_name(dtype: int) -> str:
+    name: str = types_pb2.DataType.Name(dtype)
+    return name.removeprefix("DT_").lower()

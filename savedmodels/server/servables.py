@@ -1,0 +1,307 @@
+"""The versions that are served: loading, labels, leases to requests, and swaps that drop none."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Generic, Protocol, TypeVar
+
+from savedmodels.server.codes import Code, Refused, invalid
+from savedmodels.server.versions import NEWEST, Policy, State, aspired, found_in, plan
+
+log = logging.getLogger(__name__)
+
+
+class Closable(Protocol):
+    """What is loaded, and closed when no request needs it any longer."""
+
+    def close(self) -> None:
+        """Free it."""
+
+
+Loaded = TypeVar("Loaded", bound=Closable)
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model to serve.
+
+    Attributes:
+        name: As requests call it.
+        base: The folder of its versions.
+        policy: Which of these are served.
+        labels: Names for versions.
+    """
+
+    name: str
+    base: Path
+    policy: Policy = NEWEST
+    labels: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """The version that a request is for: a number, a label, or else the highest."""
+
+    name: str
+    version: int | None = None
+    label: str | None = None
+
+
+@dataclass(frozen=True)
+class Health:
+    """Where a version stands, and what went wrong with it."""
+
+    version: int
+    state: State
+    code: Code = Code.OK
+    message: str = ""
+
+
+@dataclass(eq=False)
+class _Version(Generic[Loaded]):
+    state: State = State.START
+    loaded: Loaded | None = None
+    leases: int = 0
+    error: Refused | None = None
+    failures: int = 0
+    retry_at: float = 0.0
+
+
+class Servables(Generic[Loaded]):
+    """A table of models and their versions, safe to use from many threads.
+
+    A version answers from the moment that it is loaded and warm. One that is no longer wanted gets
+    no new requests, and is closed when the last that has it is done.
+
+    Args:
+        load: Loads a version, and warms it up; what it raises is the version's error.
+        retries: How often a version that could not be loaded is tried again.
+        retry_seconds: The time in between.
+        labels_may_wait: Whether a label may name a version that is not available yet.
+    """
+
+    def __init__(
+        self,
+        load: Callable[[str, Path], Loaded],
+        *,
+        retries: int = 5,
+        retry_seconds: float = 60.0,
+        labels_may_wait: bool = False,
+    ) -> None:
+        self._load_from = load
+        self._retries = retries
+        self._retry_seconds = retry_seconds
+        self._labels_may_wait = labels_may_wait
+        self._models: dict[str, Model] = {}
+        self._configured = False
+        self._versions: dict[str, dict[int, _Version[Loaded]]] = {}
+        self._lock = threading.Lock()
+        self._changing = threading.RLock()
+
+    @contextmanager
+    def lease(self, spec: ModelSpec) -> Iterator[tuple[int, Loaded]]:
+        """A version, and its number, which stays loaded for as long as the block lasts.
+
+        Raises:
+            Refused: NOT_FOUND, or INVALID_ARGUMENT for an unknown label.
+        """
+        if not spec.name:
+            raise invalid("ModelSpec has no name specified.")
+        with self._lock:
+            version = spec.version
+            if spec.label is not None:
+                version = self._labelled(spec.name, spec.label)
+            number, entry = self._available(spec.name, version)
+            entry.leases += 1
+        try:
+            assert entry.loaded is not None
+            yield number, entry.loaded
+        finally:
+            with self._lock:
+                entry.leases -= 1
+            self._close_if_idle(entry)
+
+    def health(self, name: str, version: int | None = None) -> list[Health]:
+        """Where a version, or every version of a model, stands; the highest comes first.
+
+        Raises:
+            Refused: NOT_FOUND.
+        """
+        with self._lock:
+            versions = self._versions.get(name, {})
+            if version is not None and version not in versions:
+                raise Refused(Code.NOT_FOUND, f"Could not find version {version} of model {name}")
+            if not versions:
+                raise Refused(Code.NOT_FOUND, f"Could not find any versions of model {name}")
+            numbers = [version] if version is not None else sorted(versions, reverse=True)
+            return [_health(number, versions[number]) for number in numbers]
+
+    def unready(self) -> list[str]:
+        """The models of which no version is available."""
+        with self._lock:
+            return [name for name in self._models if not self._numbers_available(name)]
+
+    def knows(self, name: str) -> bool:
+        """Whether a name is that of a model."""
+        return name in self._models
+
+    def reload(self, models: Collection[Model]) -> None:
+        """Serve these models and no others, as soon as all of them can be.
+
+        Raises:
+            Refused: INVALID_ARGUMENT if a name comes twice or a folder is missing; UNKNOWN if a new
+                model does not load; FAILED_PRECONDITION if a label is for a version that is not
+                available. Then labels are as they were.
+        """
+        names = [model.name for model in models]
+        for name in names:
+            if names.count(name) > 1:
+                raise invalid(f"Illegal to list model {name} multiple times in config list")
+        for model in models:
+            if not model.base.is_dir():
+                raise invalid(f"Could not find base path {model.base} for servable {model.name}")
+        with self._changing:
+            new = set(names) - set(self._models)
+            labels_before = {name: model.labels for name, model in self._models.items()}
+            self._replace(
+                Model(m.name, m.base, m.policy, labels_before.get(m.name, {})) for m in models
+            )
+            self.poll()
+            if failed := sorted(new & set(self.unready())):
+                names_of_failed = "".join(f"{{name: {name}}}, " for name in failed)
+                raise Refused(
+                    Code.UNKNOWN, f"Some models did not become available: {{{names_of_failed}}}"
+                )
+            for model in models:
+                self._check_labels(model)
+            self._replace(models)
+            self._configured = True
+
+    def follow(self, models: Collection[Model]) -> None:
+        """Serve these models, each as soon as it can be, unless a configuration said which."""
+        with self._changing:
+            if not self._configured:
+                self._replace(models)
+            self.poll()
+
+    def poll(self) -> None:
+        """Look for versions that came or went, and load or unload them."""
+        with self._changing:
+            for name in [name for name in self._versions if name not in self._models]:
+                self._bring_to(name, {}, frozenset())
+            for model in list(self._models.values()):
+                found = found_in(model.base)
+                if found is None:
+                    # It may be away for a moment only; what is loaded goes on serving.
+                    log.warning("the folder of model %s is not there: %s", model.name, model.base)
+                    continue
+                self._bring_to(model.name, found, aspired(found, model.policy))
+
+    def close(self) -> None:
+        """Unload everything."""
+        with self._changing:
+            self._replace([])
+            self.poll()
+
+    def _replace(self, models: Iterable[Model]) -> None:
+        with self._lock:
+            self._models = {model.name: model for model in models}
+
+    def _bring_to(self, name: str, found: Mapping[int, Path], wanted: frozenset[int]) -> None:
+        with self._lock:
+            versions = self._versions.setdefault(name, {})
+            for number in versions.keys() - wanted:
+                versions[number].failures = 0
+        for number in plan(self._states(name), wanted).load:
+            self._load(name, number, found[number])
+        for number in plan(self._states(name), wanted).unload:
+            self._unload(name, number)
+
+    def _states(self, name: str) -> dict[int, State]:
+        """States as a plan sees them: a version that has failed is not tried again at once."""
+        now = time.monotonic()
+        with self._lock:
+            return {
+                number: State.LOADING
+                if entry.failures > self._retries or (entry.failures and now < entry.retry_at)
+                else entry.state
+                for number, entry in self._versions[name].items()
+            }
+
+    def _load(self, name: str, number: int, folder: Path) -> None:
+        with self._lock:
+            entry = self._versions[name].setdefault(number, _Version())
+            if entry.loaded is not None:  # It is still being unloaded.
+                return
+            entry.state = State.LOADING
+        try:
+            loaded = self._load_from(name, folder)
+        except Exception as error:
+            refused = error if isinstance(error, Refused) else Refused(Code.INTERNAL, str(error))
+            log.error("version %d of model %s does not load: %s", number, name, refused)
+            with self._lock:
+                entry.state, entry.error = State.END, refused
+                entry.failures += 1
+                entry.retry_at = time.monotonic() + self._retry_seconds
+            return
+        with self._lock:
+            entry.loaded, entry.state, entry.error = loaded, State.AVAILABLE, None
+            entry.failures = 0
+        log.info("version %d of model %s is available", number, name)
+
+    def _unload(self, name: str, number: int) -> None:
+        with self._lock:
+            entry = self._versions[name][number]
+            entry.state = State.UNLOADING
+        log.info("version %d of model %s is unloaded", number, name)
+        self._close_if_idle(entry)
+
+    def _close_if_idle(self, entry: _Version[Loaded]) -> None:
+        with self._lock:
+            if entry.state is not State.UNLOADING or entry.leases or entry.loaded is None:
+                return
+            loaded, entry.loaded = entry.loaded, None
+        loaded.close()
+        with self._lock:
+            entry.state = State.END
+
+    def _available(self, name: str, version: int | None) -> tuple[int, _Version[Loaded]]:
+        numbers = self._numbers_available(name)
+        number = max(numbers, default=None) if version is None else version
+        if number not in numbers:
+            wanted = f"Latest({name})" if version is None else f"Specific({name}, {version})"
+            raise Refused(Code.NOT_FOUND, f"Servable not found for request: {wanted}")
+        return number, self._versions[name][number]
+
+    def _numbers_available(self, name: str) -> list[int]:
+        versions = self._versions.get(name, {})
+        return [n for n, entry in versions.items() if entry.state is State.AVAILABLE]
+
+    def _labelled(self, name: str, label: str) -> int:
+        model = self._models.get(name)
+        if model is None or label not in model.labels:
+            raise invalid(f"Unrecognized servable version label: {label}")
+        return model.labels[label]
+
+    def _check_labels(self, model: Model) -> None:
+        with self._lock:
+            available = self._numbers_available(model.name)
+        for version in model.labels.values():
+            if version not in available and not self._labels_may_wait:
+                raise Refused(
+                    Code.FAILED_PRECONDITION,
+                    f"Request to assign label to version {version} of model {model.name}, "
+                    "which is not currently available for inference",
+                )
+
+
+def _health(number: int, entry: _Version[Loaded]) -> Health:
+    if entry.error is None:
+        return Health(number, entry.state)
+    return Health(number, entry.state, entry.error.code, entry.error.message)

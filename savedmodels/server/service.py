@@ -1,0 +1,196 @@
+"""What the server does for a request, apart from how the request travels."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tensorflow_serving.apis import get_model_metadata_pb2, get_model_status_pb2
+
+from savedmodels.server import json_tensors
+from savedmodels.server.batching import BatchingParameters
+from savedmodels.server.codes import Code, invalid
+from savedmodels.server.metrics import Metrics
+from savedmodels.server.predicting import Predictor
+from savedmodels.server.servable import Servable, refusal_of
+from savedmodels.server.servables import ModelSpec, Servables
+from savedmodels.server.warm_up import warm_up
+
+log = logging.getLogger(__name__)
+Array = np.ndarray[Any, Any]
+SIGNATURE_DEF = "signature_def"
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a request may ask for.
+
+    Attributes:
+        request_bytes: Of its body.
+        samples: In the first dimension of an input.
+        requests: That are under way at once, over REST and over gRPC each.
+        seconds: Until a REST request is given up, and any run of a model is ended.
+    """
+
+    request_bytes: int = 16 * 2**20
+    samples: int = 1024
+    requests: int = 64
+    seconds: float = 30.0
+
+
+class Service:
+    """Answers of all kinds, from the models that are served.
+
+    Args:
+        limits: What a request may ask for.
+        batching: How samples of several requests share runs; `None` for a run a request.
+        retries: How often a version that could not be loaded is tried again.
+        retry_seconds: The time in between.
+        labels_may_wait: Whether a label may name a version that is not available yet.
+    """
+
+    def __init__(
+        self,
+        limits: Limits,
+        batching: BatchingParameters | None = None,
+        *,
+        retries: int = 5,
+        retry_seconds: float = 60.0,
+        labels_may_wait: bool = False,
+    ) -> None:
+        self.limits = limits
+        self.metrics = Metrics()
+        self._batching = batching
+        self.servables = Servables(
+            self._load,
+            retries=retries,
+            retry_seconds=retry_seconds,
+            labels_may_wait=labels_may_wait,
+        )
+
+    def predict(
+        self,
+        spec: ModelSpec,
+        signature_name: str,
+        inputs: Mapping[str, Array],
+        output_filter: Sequence[str],
+        deadline: float,
+    ) -> tuple[int, dict[str, Array]]:
+        """The version that answered, and its outputs.
+
+        Raises:
+            Refused: with TensorFlow Serving's code and message.
+        """
+        with self.servables.lease(spec) as (version, predictor):
+            return version, self._run(
+                predictor, spec, signature_name, inputs, output_filter, deadline
+            )
+
+    def predict_json(self, spec: ModelSpec, body: bytes, deadline: float) -> bytes:
+        """The body that answers the body of a REST request.
+
+        Raises:
+            Refused: with TensorFlow Serving's code and message.
+        """
+        document = json_tensors.document(body)
+        name = document.get("signature_name", "")
+        with self.servables.lease(spec) as (_, predictor):
+            signature = predictor.signature(name, Code.INVALID_ARGUMENT)
+            if not signature.inputs:
+                raise invalid(f"Failed to get input map for signature: {name or 'DEFAULT'}")
+            form, inputs = json_tensors.tensors_of(document, signature.inputs)
+            outputs = self._run(predictor, spec, name, inputs, (), deadline)
+            return json_tensors.answer(outputs, form)
+
+    def status(self, spec: ModelSpec) -> Any:
+        """A `GetModelStatusResponse`.
+
+        Raises:
+            Refused: NOT_FOUND, or INVALID_ARGUMENT where no model is named.
+        """
+        response = get_model_status_pb2.GetModelStatusResponse()
+        for health in self.servables.health(spec.name, spec.version):
+            response.model_version_status.add(
+                version=health.version,
+                state=int(health.state),
+                status={"error_code": int(health.code), "error_message": health.message},
+            )
+        return response
+
+    def metadata(self, spec: ModelSpec) -> tuple[Any, Any]:
+        """A `GetModelMetadataResponse`, and the `SignatureDefMap` that is packed in it.
+
+        Raises:
+            Refused: NOT_FOUND, or INVALID_ARGUMENT.
+        """
+        response = get_model_metadata_pb2.GetModelMetadataResponse()
+        signatures = get_model_metadata_pb2.SignatureDefMap()
+        with self.servables.lease(spec) as (version, predictor):
+            for name, signature in predictor.servable.signature_defs.items():
+                signatures.signature_def[name].CopyFrom(signature)
+        response.model_spec.name = spec.name
+        response.model_spec.version.value = version
+        response.metadata[SIGNATURE_DEF].Pack(signatures)
+        return response, signatures
+
+    @contextmanager
+    def measured(self, model: str, api: str, entrypoint: str) -> Iterator[None]:
+        """A block that answers a prediction: it is counted, and timed where it succeeds.
+
+        Raises:
+            Refused: for whatever goes wrong in it.
+        """
+        # Made up names must not fill the memory.
+        model = model if self.servables.knows(model) else ""
+        start = time.monotonic()
+        try:
+            yield
+        except Exception as error:
+            refused = refusal_of(error)
+            if refused.code is Code.INTERNAL:
+                log.exception("a request for model %s has failed", model)
+            self.metrics.count_request(model, refused.code.name)
+            raise refused from error
+        self.metrics.count_request(model, Code.OK.name)
+        seconds = time.monotonic() - start
+        self.metrics.add_latency("request_latency", (model, api, entrypoint), seconds)
+
+    def _run(
+        self,
+        predictor: Predictor,
+        spec: ModelSpec,
+        signature_name: str,
+        inputs: Mapping[str, Array],
+        output_filter: Sequence[str],
+        deadline: float,
+    ) -> dict[str, Array]:
+        start = time.monotonic()
+        outputs = predictor.predict(signature_name, inputs, output_filter, deadline)
+        seconds = time.monotonic() - start
+        self.metrics.add_latency("runtime_latency", (spec.name, "Predict", "TF1"), seconds)
+        return outputs
+
+    def _load(self, name: str, folder: Path) -> Predictor:
+        predictor = Predictor(
+            Servable(folder, self.limits.seconds), self._batching, self.limits.samples
+        )
+        start = time.monotonic()
+        status = Code.OK.name
+        count = 0
+        try:
+            count = warm_up(predictor, folder, self.limits.request_bytes)
+        except Exception as error:
+            status = refusal_of(error).code.name
+            predictor.close()
+            raise
+        finally:
+            if count or status != Code.OK.name:
+                seconds = time.monotonic() - start
+                self.metrics.add_latency("model_warmup_latency", (str(folder), status), seconds)
+        return predictor

@@ -1,0 +1,216 @@
+"""A server from start to stop: both APIs, and the watch over the repository."""
+
+from __future__ import annotations
+
+import logging
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import grpc
+import uvicorn
+
+from savedmodels.server.batching import BatchingParameters
+from savedmodels.server.codes import Code, Refused
+from savedmodels.server.model_config import models_in, read
+from savedmodels.server.predicting import Predictor
+from savedmodels.server.rest import RestApi
+from savedmodels.server.rpc import server_for
+from savedmodels.server.servables import Servables
+from savedmodels.server.service import Limits, Service
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """Files in PEM form for TLS."""
+
+    certificate: Path
+    key: Path
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to serve.
+
+    Attributes:
+        host: The address to listen at.
+        grpc_port: 0 for any free one.
+        rest_port: 0 for any free one.
+        config: A `models.config`; without it every model of the repository is served.
+        poll_seconds: Between two looks at the repository.
+        grace_seconds: What requests that are under way may still take when the server stops.
+        limits: What a request may ask for.
+        batching: How samples of several requests share runs; `None` for a run a request.
+        retries: How often a version that could not be loaded is tried again.
+        retry_seconds: The time in between.
+        labels_may_wait: Whether a label may name a version that is not available yet.
+        token: What a request must bear, if anything.
+        tls: What to prove the server's name with; without it nothing is encrypted.
+    """
+
+    host: str = "127.0.0.1"
+    grpc_port: int = 8500
+    rest_port: int = 8501
+    config: Path | None = None
+    poll_seconds: float = 1.0
+    grace_seconds: float = 30.0
+    limits: Limits = field(default_factory=Limits)
+    batching: BatchingParameters | None = None
+    retries: int = 5
+    retry_seconds: float = 60.0
+    labels_may_wait: bool = False
+    token: str | None = None
+    tls: Certificate | None = None
+
+
+@dataclass(frozen=True)
+class Ports:
+    """Where a server listens."""
+
+    grpc: int
+    rest: int
+
+
+@contextmanager
+def serving(repository: Path, options: Options) -> Iterator[Ports]:
+    """Serve a repository for as long as the block lasts.
+
+    What is there is loaded before the block begins. When it ends new requests are refused, and
+    those that are under way are finished.
+
+    Raises:
+        Refused: if the configuration cannot be read or served, or a port cannot be used.
+        OSError: if a file cannot be read.
+    """
+    service = Service(
+        options.limits,
+        options.batching,
+        retries=options.retries,
+        retry_seconds=options.retry_seconds,
+        labels_may_wait=options.labels_may_wait,
+    )
+    watch = _Watch(service.servables, repository, options.config)
+    with _listening(options.host, options.rest_port) as rest_socket:
+        rest_api = RestApi(service, options.token)
+        rest = _rest_server(rest_api, options)
+        rpc = server_for(service, repository, options.token)
+        grpc_port = _bind(rpc, options)
+        try:
+            watch.look()
+            threads = [
+                threading.Thread(target=rest.run, args=([rest_socket],), name="rest"),
+                threading.Thread(target=watch.run, args=(options.poll_seconds,), name="watch"),
+            ]
+            for thread in threads:
+                thread.start()
+            rpc.start()
+            try:
+                yield Ports(grpc_port, rest_socket.getsockname()[1])
+            finally:
+                rest.should_exit = True
+                watch.stop()
+                rpc.stop(options.grace_seconds).wait()
+                for thread in threads:
+                    thread.join()
+                rest_api.close()
+        finally:
+            rpc.stop(None).wait()
+            service.servables.close()
+
+
+class _Watch:
+    """Keeps what is served in step with the files."""
+
+    def __init__(
+        self, servables: Servables[Predictor], repository: Path, config: Path | None
+    ) -> None:
+        self._servables = servables
+        self._repository = repository
+        self._config = config
+        self._text: str | None = None
+        self._stopped = threading.Event()
+
+    def look(self) -> None:
+        """Load and unload what the files say, once.
+
+        Raises:
+            Refused: if the configuration cannot be read or served.
+            OSError: if a file or folder cannot be read.
+        """
+        if self._config is None:
+            self._servables.follow(models_in(self._repository))
+            return
+        text = self._config.read_text()
+        if text == self._text:
+            self._servables.poll()
+        else:
+            self._servables.reload(read(text, self._repository))
+            self._text = text
+
+    def run(self, seconds: float) -> None:
+        """Look again and again, until stopped."""
+        said = ""
+        while not self._stopped.wait(seconds):
+            try:
+                self.look()
+                said = ""
+            except Exception as error:
+                if str(error) != said:
+                    said = str(error)
+                    log.error("the repository cannot be followed: %s", said)
+
+    def stop(self) -> None:
+        """End `run` after what it is at."""
+        self._stopped.set()
+
+
+@contextmanager
+def _listening(host: str, port: int) -> Iterator[socket.socket]:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        listening = socket.create_server((host, port), family=family, backlog=1024)
+    except OSError as error:
+        raise _unusable(host, port, str(error)) from None
+    with listening:
+        yield listening
+
+
+def _bind(server: grpc.Server, options: Options) -> int:
+    host = f"[{options.host}]" if ":" in options.host else options.host
+    address = f"{host}:{options.grpc_port}"
+    try:
+        if options.tls is None:
+            return int(server.add_insecure_port(address))
+        pair = options.tls.key.read_bytes(), options.tls.certificate.read_bytes()
+        return int(server.add_secure_port(address, grpc.ssl_server_credentials([pair])))
+    except RuntimeError as error:
+        raise _unusable(options.host, options.grpc_port, str(error)) from None
+
+
+def _unusable(host: str, port: int, error: str) -> Refused:
+    return Refused(
+        Code.UNAVAILABLE, f"a port must be free to listen at. Received: {host}:{port} ({error})"
+    )
+
+
+def _rest_server(api: RestApi, options: Options) -> uvicorn.Server:
+    tls = options.tls
+    config = uvicorn.Config(
+        api,
+        lifespan="off",
+        ws="none",
+        interface="asgi3",
+        access_log=False,
+        log_level="error",
+        server_header=False,
+        timeout_graceful_shutdown=max(1, round(options.grace_seconds)),
+        ssl_certfile=tls.certificate if tls else None,
+        ssl_keyfile=tls.key if tls else None,
+    )
+    config.load()  # Certificates that cannot be read are found here, and not in a thread.
+    return uvicorn.Server(config)

@@ -1,0 +1,46 @@
+"""Tensors as they travel over gRPC and lie in warm-up files, and as arrays."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from savedmodels.server.codes import invalid
+
+Array = np.ndarray[Any, Any]
+
+
+def arrays_of(protos: Mapping[str, Any], most_bytes: int) -> dict[str, Array]:
+    """Arrays by name.
+
+    Args:
+        protos: A `TensorProto` for each name.
+        most_bytes: Of an array. A few bytes of a message can claim a tensor of any size, since a
+            single value stands for all elements.
+
+    Raises:
+        Refused: INVALID_ARGUMENT, if one cannot be read.
+    """
+    return {name: _array_of(name, proto, most_bytes) for name, proto in protos.items()}
+
+
+def proto_of(array: Array) -> Any:
+    """An array as a `TensorProto`."""
+    return tf.make_tensor_proto(array)
+
+
+def _array_of(name: str, proto: Any, most_bytes: int) -> Array:
+    sizes = [dimension.size for dimension in proto.tensor_shape.dim]
+    try:
+        item = np.dtype(tf.dtypes.as_dtype(proto.dtype).as_numpy_dtype).itemsize
+        if proto.tensor_shape.unknown_rank or any(size < 0 for size in sizes):
+            raise ValueError
+        if math.prod(sizes) * item > most_bytes:
+            raise invalid(f"tensor {name} must have at most {most_bytes} bytes")
+        return np.asarray(tf.make_ndarray(proto))
+    except (TypeError, ValueError, KeyError, IndexError, AttributeError):
+        raise invalid(f"tensor parsing error: {name}") from None

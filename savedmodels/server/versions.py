@@ -1,0 +1,93 @@
+"""Which versions of a model to serve, and what to load and unload for that: pure functions."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+_LARGEST = 2**63 - 1
+
+
+class State(enum.IntEnum):
+    """The life of a version, numbered as in TensorFlow Serving's `ModelVersionStatus`."""
+
+    START = 10
+    LOADING = 20
+    AVAILABLE = 30
+    UNLOADING = 40
+    END = 50
+
+
+@dataclass(frozen=True)
+class Latest:
+    """Serve the highest versions, as many as `count`."""
+
+    count: int = 1
+
+
+@dataclass(frozen=True)
+class Specific:
+    """Serve these versions."""
+
+    versions: frozenset[int]
+
+
+@dataclass(frozen=True)
+class All:
+    """Serve every version."""
+
+
+Policy = Latest | Specific | All
+NEWEST = Latest()
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Versions to load, the newest first, and versions to unload once these are loaded."""
+
+    load: tuple[int, ...]
+    unload: tuple[int, ...]
+
+
+def found_in(base: Path) -> dict[int, Path] | None:
+    """The versions in the folder of a model, or `None` where the folder is not to be found.
+
+    A version is a folder whose name is a number, as TensorFlow Serving reads one.
+    """
+    try:
+        folders = sorted(base.iterdir())
+    except OSError:
+        return None
+    return {
+        int(folder.name): folder
+        for folder in folders
+        if folder.name.isascii() and folder.name.isdigit() and int(folder.name) <= _LARGEST
+    }
+
+
+def aspired(found: Collection[int], policy: Policy) -> frozenset[int]:
+    """Those of the versions found that a policy wants."""
+    match policy:
+        case Latest(count):
+            return frozenset(sorted(found)[-max(count, 1) :])
+        case Specific(versions):
+            return versions & frozenset(found)
+        case All():
+            return frozenset(found)
+
+
+def plan(states: Mapping[int, State], wanted: Collection[int]) -> Plan:
+    """What to do so that the wanted versions are served, and some version at any time.
+
+    A version that is no longer wanted stays for as long as another is wanted and none of these
+    is available, which is TensorFlow Serving's policy that preserves availability.
+    """
+    absent = (State.START, State.END)
+    load = sorted((v for v in wanted if states.get(v, State.START) in absent), reverse=True)
+    covered = not wanted or any(states.get(v) is State.AVAILABLE for v in wanted)
+    superfluous = sorted(
+        v for v, state in states.items() if state is State.AVAILABLE and v not in wanted
+    )
+    return Plan(tuple(load), tuple(superfluous) if covered else ())

@@ -1,0 +1,62 @@
+"""Requests that a version answers before it becomes available, from the file beside it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import tensorflow as tf
+from google.protobuf.message import DecodeError
+from tensorflow_serving.apis import prediction_log_pb2
+
+from savedmodels.layout import WARM_UP
+from savedmodels.server.codes import Code, Refused, invalid
+from savedmodels.server.predicting import Predictor
+from savedmodels.server.tensor_protos import arrays_of
+from savedmodels.warmup import MOST_RECORDS
+
+
+def warm_up(predictor: Predictor, folder: Path, most_bytes: int) -> int:
+    """Answer each request of a SavedModel's warm-up file, and return how many there were.
+
+    Args:
+        predictor: The version.
+        folder: Where it lies; a file of warm-up requests is optional.
+        most_bytes: Of a tensor.
+
+    Raises:
+        Refused: if a request cannot be read, or is not answered.
+    """
+    path = folder / WARM_UP
+    if not path.exists():
+        return 0
+    count = 0
+    try:
+        for record in tf.data.TFRecordDataset(str(path)).as_numpy_iterator():
+            count += 1
+            if count > MOST_RECORDS:
+                raise invalid(
+                    f"Number of warmup records exceeds the maximum ({MOST_RECORDS}) at {path}"
+                )
+            _answer(predictor, record, path, most_bytes)
+    except tf.errors.DataLossError as error:
+        raise Refused(
+            Code.DATA_LOSS,
+            f"{error.message}. Please verify your warmup data is in TFRecord format.",
+        ) from None
+    return count
+
+
+def _answer(predictor: Predictor, record: bytes, path: Path, most_bytes: int) -> None:
+    try:
+        entry = prediction_log_pb2.PredictionLog.FromString(record)
+    except DecodeError:
+        raise invalid(f"Failed to parse warmup record from {path}") from None
+    kind = entry.WhichOneof("log_type")
+    if kind != "predict_log":
+        raise Refused(Code.UNIMPLEMENTED, f"Unsupported log_type for warmup: {kind}")
+    request = entry.predict_log.request
+    predictor.predict(
+        request.model_spec.signature_name,
+        arrays_of(request.inputs, most_bytes),
+        request.output_filter,
+    )

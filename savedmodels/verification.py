@@ -1,0 +1,118 @@
+"""What was found of a SavedModel, for people and machines."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """An input or output.
+
+    Args:
+        dtype: As TensorFlow names it.
+        shape: None for an axis of any size; None in all for any number of axes.
+    """
+
+    dtype: str
+    shape: tuple[int | None, ...] | None
+
+    def __str__(self) -> str:
+        axes = ["…"] if self.shape is None else ["?" if n is None else str(n) for n in self.shape]
+        return f"{self.dtype} ({', '.join(axes)})"
+
+
+@dataclass(frozen=True)
+class Signature:
+    """What is given and what is answered, by name."""
+
+    inputs: dict[str, Tensor]
+    outputs: dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Why a SavedModel fails.
+
+    Args:
+        text: One line.
+        loader: By which it was found, or nothing.
+        signature: That it is about, or nothing.
+        output: Of the signature, or nothing.
+    """
+
+    text: str
+    loader: str = ""
+    signature: str = ""
+    output: str = ""
+
+    def __str__(self) -> str:
+        subject = "/".join(filter(None, (self.signature, self.output)))
+        return f"{subject}: {self.text}" if subject else self.text
+
+
+@dataclass(frozen=True)
+class Latency:
+    """How long a signature takes for its golden request.
+
+    Args:
+        median_seconds: Of all runs.
+        p99_seconds: Of a hundred runs one takes longer; of few runs it is nearly the longest.
+        runs: How many there were, after a first one.
+    """
+
+    median_seconds: float
+    p99_seconds: float
+    runs: int
+
+
+@dataclass(frozen=True)
+class Loading:
+    """What a loader took.
+
+    Args:
+        loader: Its name.
+        seconds: To load, without the start of TensorFlow.
+        resident_bytes: Memory of its process, after all answers.
+    """
+
+    loader: str
+    seconds: float
+    resident_bytes: int
+
+
+@dataclass(frozen=True)
+class Verification:
+    """What was found of a SavedModel.
+
+    Args:
+        savedmodel: Its folder.
+        tensorflow: The version that wrote it.
+        size_bytes: Of all files in the folder.
+        operations: How often each is in the graph and its functions.
+        signatures: By name.
+        compared: Whether there were golden requests to compare with.
+        loadings: By loaders that loaded it; there are none if operations were refused.
+        latencies: By signature, through the C API.
+        problems: Why it fails.
+    """
+
+    savedmodel: str
+    tensorflow: str
+    size_bytes: int
+    operations: dict[str, int]
+    signatures: dict[str, Signature]
+    compared: bool
+    loadings: tuple[Loading, ...]
+    latencies: dict[str, Latency]
+    problems: tuple[Problem, ...]
+
+    @property
+    def passed(self) -> bool:
+        """Whether nothing speaks against it."""
+        return not self.problems
+
+    def as_json(self) -> str:
+        """All of it, and whether it passed."""
+        return json.dumps({"schema": 1, "passed": self.passed, **asdict(self)}, indent=2)

@@ -1,0 +1,252 @@
+"""Whether a SavedModel stands alone, and answers by every loader as it did at its export."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from google.protobuf.message import DecodeError
+from tensorflow.core.protobuf import saved_model_pb2
+
+from savedmodels import golden, loaders, probe
+from savedmodels.layout import GOLDEN
+from savedmodels.operations import INIT_OP, operations_of, refusals_of
+from savedmodels.verification import Latency, Loading, Problem, Signature, Tensor, Verification
+
+_ROOT = Path(__file__).parents[1]
+_LONGEST = 500
+"""Characters of a message that TensorFlow gives."""
+
+
+class Unverifiable(Exception):
+    """There is no whole SavedModel with golden requests; the message is one line."""
+
+
+def verify(
+    folder: Path, *, runs: int = 30, without_golden: bool = False, timeout: float = 600.0
+) -> Verification:
+    """Load a SavedModel in clean processes, and hold its answers to those of its export.
+
+    Each of three loaders has a process of its own, in which neither this project nor Keras can be
+    imported: `tf.saved_model.load`, the session loader of TensorFlow 1, and the C API of the
+    wheel's own library, which is the code that TensorFlow Serving loads by. Answers must be the
+    recorded ones bit for bit. Nothing is loaded where operations are refused.
+
+    Args:
+        folder: Of the SavedModel.
+        runs: How often each signature is asked to measure its latency.
+        without_golden: Whether a model without golden requests is only loaded, never asked.
+        timeout: Seconds that each loader has for everything.
+
+    Raises:
+        Unverifiable: if there is no whole SavedModel with golden requests.
+        OSError: if a file cannot be read.
+    """
+    graph = _graph_in(folder)
+    problems = [Problem(str(refusal)) for refusal in refusals_of(graph)]
+    refused = bool(problems)
+    recorded = {} if refused else _golden_in(folder, without_golden)
+    names = _names_of(graph)
+    problems += _uncovered(names, recorded) if recorded else []
+    asked = {
+        name: request
+        for name, request in recorded.items()
+        if name in names and request.inputs.keys() == names[name].inputs.keys()
+    }
+    loadings: list[Loading] = []
+    latencies: dict[str, Latency] = {}
+    for loader in () if refused else loaders.LOADERS:
+        # One loader is enough for figures: that which a server has.
+        repeats = runs if loader == loaders.C_API else 0
+        findings, answers = _ask(folder, loader, names, asked, repeats, timeout)
+        found = [*_failures(findings), *_differences(asked, answers)]
+        problems += [replace(problem, loader=loader) for problem in found]
+        if not findings.error:
+            loadings.append(Loading(loader, findings.load_seconds, findings.resident_bytes))
+        latencies |= {name: _latency(seconds) for name, seconds in findings.seconds.items()}
+    return Verification(
+        savedmodel=str(folder),
+        tensorflow=graph.meta_info_def.tensorflow_version,
+        size_bytes=sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()),
+        operations=dict(operations_of(graph).most_common()),
+        signatures=_signatures_of(graph),
+        compared=bool(recorded),
+        loadings=tuple(loadings),
+        latencies=latencies,
+        problems=tuple(problems),
+    )
+
+
+def _graph_in(folder: Path) -> Any:
+    """The `MetaGraphDef` that a server takes, of a folder that has all that belongs to it."""
+    file = folder / "saved_model.pb"
+    if not file.is_file():
+        versions = [each.name for each in folder.glob("[0-9]*") if (each / file.name).is_file()]
+        hint = f", but for versions {', '.join(sorted(versions, key=int))}" if versions else ""
+        raise Unverifiable(
+            f"a SavedModel must be a folder with saved_model.pb. Received: {folder}, without{hint}"
+        )
+    try:
+        content = saved_model_pb2.SavedModel.FromString(file.read_bytes())
+    except DecodeError as error:
+        raise Unverifiable(f"{file} is damaged: {_line(str(error))}") from error
+    graphs = [each for each in content.meta_graphs if set(each.meta_info_def.tags) == {"serve"}]
+    if not graphs:
+        raise Unverifiable(f"{file} is damaged, or for no server: it has no graph tagged `serve`")
+    if not _served(graphs[0]):
+        raise Unverifiable(f"{file} has no signature, so it answers nothing")
+    index = folder / "variables" / "variables.index"
+    # TensorFlow loads such a model without complaint, and its variables have no values.
+    if graphs[0].saver_def.restore_op_name and not index.is_file():
+        raise Unverifiable(f"{folder} is damaged: {index} is missing")
+    return graphs[0]
+
+
+def _golden_in(folder: Path, optional: bool) -> dict[str, golden.Request]:
+    file = folder / GOLDEN
+    if not file.exists():
+        if optional:
+            return {}
+        raise Unverifiable(
+            f"{folder} has no golden requests ({GOLDEN}): export it anew, or give "
+            "--without-golden to load it without comparing answers"
+        )
+    try:
+        return golden.read(file)
+    except ValueError as error:
+        raise Unverifiable(_line(str(error))) from error
+
+
+def _served(graph: Any) -> dict[str, Any]:
+    """Signatures that a client can name."""
+    return {name: each for name, each in graph.signature_def.items() if name != INIT_OP}
+
+
+def _signatures_of(graph: Any) -> dict[str, Signature]:
+    return {
+        name: Signature(
+            {key: _tensor(info) for key, info in sorted(each.inputs.items())},
+            {key: _tensor(info) for key, info in sorted(each.outputs.items())},
+        )
+        for name, each in sorted(_served(graph).items())
+    }
+
+
+def _tensor(info: Any) -> Tensor:
+    shape = info.tensor_shape
+    axes = tuple(None if axis.size < 0 else int(axis.size) for axis in shape.dim)
+    return Tensor(tf.as_dtype(info.dtype).name, None if shape.unknown_rank else axes)
+
+
+def _names_of(graph: Any) -> dict[str, loaders.Names]:
+    return {
+        name: loaders.Names(
+            {key: info.name for key, info in each.inputs.items()},
+            {key: info.name for key, info in each.outputs.items()},
+        )
+        for name, each in _served(graph).items()
+    }
+
+
+def _uncovered(
+    names: dict[str, loaders.Names], recorded: dict[str, golden.Request]
+) -> Iterator[Problem]:
+    """Signatures that the golden requests do not cover, and requests for what is not there."""
+    for name in sorted(names.keys() | recorded.keys()):
+        if name not in recorded:
+            yield Problem("no golden request was recorded for it", signature=name)
+        elif name not in names:
+            yield Problem("it has a golden request, and the model lacks it", signature=name)
+        elif recorded[name].inputs.keys() != names[name].inputs.keys():
+            given, taken = (sorted(each.inputs) for each in (recorded[name], names[name]))
+            yield Problem(f"its golden request has inputs {given} for {taken}", signature=name)
+
+
+def _ask(
+    folder: Path,
+    loader: str,
+    names: dict[str, loaders.Names],
+    asked: dict[str, golden.Request],
+    repeats: int,
+    timeout: float,
+) -> tuple[probe.Findings, dict[str, golden.Request]]:
+    """What a loader finds in a process of its own, and what it answers."""
+    with tempfile.TemporaryDirectory(prefix="growgan-") as place:
+        requests, answers, task, findings = (
+            Path(place, name) for name in ("requests.npz", "answers.npz", "task.json", "found.json")
+        )
+        golden.write(requests, {name: each._replace(outputs={}) for name, each in asked.items()})
+        content = probe.Task(
+            str(folder.resolve()), loader, str(requests), repeats, str(answers), names
+        )
+        task.write_text(json.dumps(asdict(content)))
+        try:
+            ended = subprocess.run(
+                [sys.executable, "-m", probe.__name__, task, findings],
+                cwd=_ROOT,
+                env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+                timeout=timeout,
+                check=False,
+            )
+        except subprocess.TimeoutExpired:
+            return probe.Findings(error=f"did not end within {timeout:g} s"), {}
+        if ended.returncode:
+            return probe.Findings(error=_end(ended.returncode, ended.stderr)), {}
+        found = probe.Findings(**json.loads(findings.read_text()))
+        if found.damaged:
+            raise Unverifiable(_line(found.damaged))
+        return found, golden.read(answers) if answers.exists() else {}
+
+
+def _end(status: int, stderr: bytes) -> str:
+    """How a process ended that did not get to its end."""
+    lines = stderr.decode(errors="replace").strip().splitlines()
+    how = f"status {status}" if status > 0 else signal.Signals(-status).name
+    return f"its process ended with {how}" + (f": {lines[-1]}" if lines else "")
+
+
+def _failures(findings: probe.Findings) -> Iterator[Problem]:
+    if findings.error:
+        yield Problem(f"it cannot be loaded: {_line(findings.error)}")
+    for name, message in sorted(findings.refusals.items()):
+        yield Problem(f"no answer: {_line(message)}", signature=name)
+    for name in sorted(findings.unstable):
+        yield Problem("asked again, it answers otherwise", signature=name)
+
+
+def _differences(
+    asked: dict[str, golden.Request], answers: dict[str, golden.Request]
+) -> Iterator[Problem]:
+    for name, answer in sorted(answers.items()):
+        expected = asked[name].outputs
+        for output in sorted(expected.keys() | answer.outputs.keys()):
+            if output not in answer.outputs:
+                text = "it was recorded, and is not answered"
+            elif output not in expected:
+                text = "it is answered, and was not recorded"
+            else:
+                text = golden.difference(expected[output], answer.outputs[output])
+            if text:
+                yield Problem(text, signature=name, output=output)
+
+
+def _latency(seconds: list[float]) -> Latency:
+    median, p99 = np.percentile(seconds, [50, 99])
+    return Latency(float(median), float(p99), len(seconds))
+
+
+def _line(message: str) -> str:
+    line = " ".join(message.split())
+    return line if len(line) <= _LONGEST else f"{line[:_LONGEST]} …"

@@ -1,0 +1,79 @@
+"""Requests that TensorFlow Serving runs before a version becomes available."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy.typing as npt
+
+from savedmodels import atomic
+from savedmodels.layout import WARM_UP
+
+MOST_RECORDS = 1000
+"""TensorFlow Serving refuses a model that has more."""
+
+# Numbers of fields in tensorflow_serving/apis: prediction_log, predict and model.proto. The wheel
+# of TensorFlow has none of them; the package that does is no need of an export.
+_PREDICT_LOG = 6
+_REQUEST = 1
+_MODEL_SPEC, _INPUTS = 1, 2
+_SIGNATURE_NAME = 3
+_KEY, _VALUE = 1, 2
+
+
+def write(folder: Path, requests: Mapping[str, Mapping[str, npt.NDArray[Any]]]) -> None:
+    """Write a `PredictionLog` for each request into the SavedModel in a folder.
+
+    Args:
+        folder: Of the SavedModel.
+        requests: Arrays by signature and input. Those that a model refuses would keep TensorFlow
+            Serving from loading it.
+
+    Raises:
+        ValueError: if there are more than TensorFlow Serving takes.
+        OSError: if it cannot be written.
+    """
+    import tensorflow as tf
+
+    if len(requests) > MOST_RECORDS:
+        raise ValueError(
+            f"`requests` must be at most {MOST_RECORDS}. Received: {len(requests)} requests"
+        )
+    with tempfile.NamedTemporaryFile() as file:
+        with tf.io.TFRecordWriter(file.name) as writer:
+            for signature, inputs in requests.items():
+                protos = {name: tf.make_tensor_proto(value) for name, value in inputs.items()}
+                serialised = {name: proto.SerializeToString() for name, proto in protos.items()}
+                writer.write(prediction_log(signature, serialised))
+        atomic.write_file(folder / WARM_UP, Path(file.name).read_bytes())
+
+
+def prediction_log(signature: str, inputs: Mapping[str, bytes]) -> bytes:
+    """A serialised `PredictionLog`, of a request for Predict.
+
+    It names no model: TensorFlow Serving runs it on the one it lies in, under any name.
+
+    Args:
+        signature: Name of the signature.
+        inputs: Serialised `TensorProto` by input.
+    """
+    spec = _field(_SIGNATURE_NAME, signature.encode())
+    entries = (
+        _field(_KEY, name.encode()) + _field(_VALUE, tensor) for name, tensor in inputs.items()
+    )
+    request = _field(_MODEL_SPEC, spec) + b"".join(_field(_INPUTS, entry) for entry in entries)
+    return _field(_PREDICT_LOG, _field(_REQUEST, request))
+
+
+def _field(number: int, content: bytes) -> bytes:
+    """A field of a protobuf message that holds a string or a message."""
+    return _varint(number << 3 | 2) + _varint(len(content)) + content
+
+
+def _varint(number: int) -> bytes:
+    if number < 0x80:
+        return bytes([number])
+    return bytes([number & 0x7F | 0x80]) + _varint(number >> 7)

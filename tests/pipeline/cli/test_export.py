@@ -1,0 +1,73 @@
+"""`growgan export` as a person uses it."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.pipeline.cli.commands import Growgan
+
+
+def test_export_writes_a_version_and_keeps_it(
+    growgan: Growgan, workspace: Path, tmp_path: Path
+) -> None:
+    result = growgan("export", workspace / "run", "--out", tmp_path / "model")
+    assert result.status == 0
+    assert f"SavedModel: {tmp_path / 'model' / '256'}" in result.out
+    before = (tmp_path / "model" / "256" / "saved_model.pb").stat().st_mtime_ns
+    assert growgan("export", workspace / "run", "--out", tmp_path / "model").status == 0
+    assert (tmp_path / "model" / "256" / "saved_model.pb").stat().st_mtime_ns == before
+
+
+def test_export_takes_a_checkpoint_signatures_and_the_discriminator(
+    growgan: Growgan, workspace: Path, tmp_path: Path
+) -> None:
+    run, out = workspace / "run", tmp_path / "model"
+    few = ("--checkpoint", 192, "--signatures", "generate,discriminate", "--discriminator")
+    assert growgan("export", run, "--out", out, *few).status == 0
+    manifest = json.loads((out / "192" / "assets.extra" / "manifest.json").read_text())
+    assert manifest["images_seen"] == 192
+    assert manifest["signatures"] == ["discriminate", "generate", "serving_default"]
+    again = growgan("export", run, "--out", out, "--checkpoint", 192)
+    assert again.status == 2
+    assert again.err.startswith("growgan: `--out` must be a folder without this version")
+    assert f"{out}/192, with discriminate, generate, serving_default" in again.err
+
+
+def test_export_writes_a_file_with_its_lineage(growgan: Growgan, workspace: Path) -> None:
+    run = workspace / "run"
+    result = growgan("export", run, "--format", "keras")
+    assert (result.status, result.out.strip()) == (0, f"keras: {run}/exports/8x8-256.keras")
+    assert (run / "exports" / "8x8-256.keras").is_file()
+    lineage = json.loads((run / "exports" / "8x8-256.keras.json").read_text())
+    assert lineage["images_seen"] == 256
+
+
+@pytest.mark.parametrize(
+    ("options", "line"),
+    [
+        (["--signatures", "mix"], "growgan: `--signatures` must be signatures of the model: serv"),
+        (["--format", "onnx", "--discriminator"], "need `--format savedmodel`. Received: --format"),
+        (["--format", "onnx", "--out", "a.tflite"], "growgan: `--out` must end in .onnx with `--f"),
+        (["--checkpoint", "7"], "growgan: a checkpoint of the run must be one after "),
+    ],
+)
+def test_an_export_that_cannot_be_made_is_one_line(
+    growgan: Growgan, workspace: Path, options: list[str], line: str
+) -> None:
+    result = growgan("export", workspace / "run", *options)
+    assert (result.status, result.out) == (2, "")
+    assert line in result.err
+    assert result.err.count("\n") == 1
+
+
+def test_a_missing_package_is_named(
+    growgan: Growgan, workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "tf2onnx", None)
+    result = growgan("export", workspace / "run", "--format", "onnx")
+    assert result.status == 2
+    assert "`--format onnx` needs the package tf2onnx: pip install 'growgan[onnx]'" in result.err

@@ -1,0 +1,259 @@
+"""`growgan publish` as a person, or a schedule, uses it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from pipeline import cli
+from pipeline.cli.gate import GATE_STATUS
+from pipeline.cli.interruption import TIME_LIMIT_STATUS
+from pipeline.evaluation.gate import judge, write_verdict
+from pipeline.evaluation.publication import evaluation_in
+from pipeline.evaluation.scores import Evaluation, evaluation_of, folder_of
+from pipeline.run_folder import RunFolder
+from savedmodels.repository import servers
+from savedmodels.repository.repository import Repository
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a command did."""
+
+    status: int
+    out: str
+    err: str
+
+
+Publish = Callable[..., Result]
+
+
+@pytest.fixture
+def publish(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Publish:
+    """Run `growgan publish` in this process."""
+    monkeypatch.setattr(servers, "_pause", lambda: None)
+
+    def run(*words: object) -> Result:
+        monkeypatch.setattr(sys, "argv", ["growgan", "publish", *map(str, words)])
+        capfd.readouterr()
+        with pytest.raises(SystemExit) as caught:
+            cli.main()
+        return Result(int(caught.value.code or 0), *capfd.readouterr())
+
+    return run
+
+
+@pytest.fixture
+def run_of(run_with, savedmodel, evaluated) -> Callable[..., RunFolder]:
+    """A run with an export and an evaluation of the same checkpoint, which the gate has judged."""
+
+    def make(path: Path, fid: float = 2.0, rule: str = "gate.max_fid=3") -> RunFolder:
+        evaluation: Evaluation = evaluated(500, scores={"fid": (fid, fid - 0.1, fid + 0.1)})
+        run: RunFolder = run_with(path, evaluation, overrides=(rule,))
+        write_verdict(folder_of(run, evaluation), judge(evaluation, run.config().gate))
+        for size, images in ((4, 100), (8, 500)):
+            lineage = {"images_seen": images, "data": {"hash": "da7a" * 16}}
+            export = run.savedmodels / f"{size}x{size}" / str(images)
+            savedmodel(export, f"{path.name} {images}", **lineage)
+        return run
+
+    return make
+
+
+def test_runs_follow_each_other_on_a_server(
+    publish: Publish, run_of, watching: ModuleType, tmp_path: Path
+) -> None:
+    base = tmp_path / "models"
+    server = watching.WatchingServer(base / "models.config")
+    with server.listening() as url:
+        words = ("--model", "faces", "--label", "stable", "--server", url)
+        for number, name in enumerate(("one", "two"), 1):
+            result = publish(run_of(tmp_path / name).path, base, *words, "--keep", 2)
+            assert (result.status, result.err) == (0, "")
+            assert result.out.splitlines() == [
+                f"published: {base}/faces/{number}",
+                f"stable: stands at version {number}",
+                f"servers read: {base}/models.config",
+            ]
+        again = publish(tmp_path / "two", base, *words)
+        assert again.out.startswith(f"there already, with the same content: {base}/faces/2\n")
+        back = publish(base, "--model", "faces", "--rollback", "--server", url)
+        assert (back.status, back.err) == (0, "")
+        assert back.out.startswith("stable: stands at version 1\n")
+        there = publish(base, *words, "--version", 2)
+        assert there.out.startswith("stable: stands at version 2\n")
+    assert server.problems == []
+    assert server.labels == {"faces": {"stable": 2}}
+
+
+def test_a_version_tells_what_it_is_of(publish: Publish, run_of, tmp_path: Path) -> None:
+    run = run_of(tmp_path / "run")
+    publish(run.path, tmp_path / "models", "--model", "faces")
+    found = Repository(tmp_path / "models").publication("faces", 1)
+    assert found.lineage == {"images_seen": 500, "data": {"hash": "da7a" * 16}}
+    assert found.about.config == run.config().model_dump(mode="json")
+    assert found.about.gate is not None
+    assert found.about.gate.passed
+    assert evaluation_in(found) == evaluation_of(run)
+    # Of an export that was not measured the scores of another are not told.
+    export = run.savedmodels / "4x4" / "100"
+    publish(export, tmp_path / "models", "--model", "faces")
+    stage = Repository(tmp_path / "models").publication("faces", 2)
+    assert stage.lineage == {"images_seen": 100, "data": {"hash": "da7a" * 16}}
+    assert stage.about.config == found.about.config
+    assert (evaluation_in(stage), stage.about.gate) == (None, None)
+
+
+def test_what_the_gate_has_failed_does_not_become_stable(
+    publish: Publish, run_of, tmp_path: Path
+) -> None:
+    bad, base = run_of(tmp_path / "bad", fid=9.0).path, tmp_path / "models"
+    words = ("--model", "faces", "--unwatched")
+    refused = publish(bad, base, *words, "--label", "stable")
+    assert refused.status == GATE_STATUS
+    assert refused.err.count("\n") == 1
+    assert "max_fid: `fid` must be at most 3. Received: 9 (8.9 to 9.1)" in refused.err
+    assert not base.exists()
+    assert publish(bad, base, *words, "--label", "canary").status == 0
+    # The verdict went with the version.
+    refused = publish(base, *words, "--label", "stable", "--version", 1)
+    assert refused.status == GATE_STATUS
+    assert Repository(base).standing("faces").labels == {"canary": 1}
+    forced = publish(bad, base, *words, "--label", "stable", "--force")
+    assert forced.status == 0
+    last = (base / "faces" / "promotions.jsonl").read_text().splitlines()[-1]
+    assert json.loads(last)["forced"] is True
+    # The gate was asked again, by another policy.
+    policy = RunFolder(bad).config(["gate.max_fid=10"]).gate
+    evaluation = json.loads((next(bad.rglob("scores.json"))).read_text())
+    judged = Evaluation.model_validate(evaluation)
+    write_verdict(folder_of(RunFolder(bad), judged), judge(judged, policy))
+    publish(base, *words, "--rollback", "--label", "canary")
+    assert publish(bad, base, *words, "--label", "stable").status == 0
+
+
+def test_a_verdict_on_other_scores_is_none(
+    publish: Publish, run_of, evaluated, tmp_path: Path
+) -> None:
+    from pipeline.evaluation.scores import write_scores
+
+    run = run_of(tmp_path / "run", fid=9.0)
+    newer = evaluated(500, scores={"fid": (2.0, 1.9, 2.1)})
+    write_scores(run, newer.model_copy(update={"created": newer.created.replace(year=2027)}))
+    result = publish(
+        run.path, tmp_path / "models", "--model", "a", "--label", "stable", "--unwatched"
+    )
+    assert result.status == 0
+    assert "note: the gate was not asked" in result.out
+    assert Repository(tmp_path / "models").publication("a", 1).about.gate is None
+
+
+def test_a_label_waits_for_servers(publish: Publish, run_of, tmp_path: Path) -> None:
+    run, base = run_of(tmp_path / "run").path, tmp_path / "models"
+    words = ("--model", "faces", "--label", "stable")
+    first = publish(run, base, *words)
+    assert (first.status, first.err) == (TIME_LIMIT_STATUS, "")
+    assert "stable: waits for version 1; " in first.out
+    assert "by `--server`" in first.out
+    late = publish(run, base, *words, "--server", "http://127.0.0.1:9", "--wait", 0)
+    assert late.status == TIME_LIMIT_STATUS
+    assert "waits for version 1; http://127.0.0.1:9 has not in 0 s: it answers nothing" in late.out
+    withdrawn = publish(base, "--model", "faces", "--rollback")
+    assert withdrawn.out.startswith("stable: stands at no version\n")
+    assert publish(run, base, *words, "--unwatched").status == 0
+
+
+def test_versions_are_listed_and_compared(publish: Publish, run_of, tmp_path: Path) -> None:
+    base = tmp_path / "models"
+    one, two = run_of(tmp_path / "one"), run_of(tmp_path / "two", 2.5, "gate.max_fid=4")
+    publish(one.path, base, "--model", "faces", "--label", "stable", "--unwatched")
+    publish(two.path, base, "--model", "faces", "--label", "stable")
+    publish(two.path, base, "--model", "cats", "--served-at", "/models")
+    (base / "faces" / "7").mkdir()
+    before = sorted(base.rglob("*"))
+    listed = publish(base, "--list")
+    assert (listed.status, listed.err) == (0, "")
+    cats, _, faces, *versions = (line.split() for line in listed.out.splitlines())
+    assert (cats[0], faces[0]) == ("cats", "faces")
+    assert [line[0] for line in versions] == ["7", "2", "1"]
+    assert versions[0][1:] == ["not", "by", "growgan", "publish"]
+    assert versions[1][1:4] == ["stable", "(waits)", "yes"]
+    assert [versions[n][-4:] for n in (1, 2)] == [
+        ["da7ada7ada7a", "500", "passed", "2.5"],
+        ["da7ada7ada7a", "500", "passed", "2"],
+    ]
+    assert publish(base, "--list", "--model", "faces").out in listed.out
+    compared = publish(base, "--model", "faces", "--diff", 1, 2)
+    lines = [line.split() for line in compared.out.splitlines()]
+    assert ["gate.max_fid", "3", "4"] in lines
+    assert ["scores.fid.value", "2", "2.5"] in lines
+    assert [line[0] for line in lines if line[0].startswith("variables/")] == [
+        "variables/variables.data-00000-of-00001"
+    ]
+    assert lines[-1] == ["the", "same:", "lineage,", "gate"]
+    assert sorted(base.rglob("*")) == before
+    manifest = base / "faces" / "1" / "assets.extra" / "publication.json"
+    manifest.write_text(manifest.read_text().replace('"name": "fid"', '"name": "FID"'))
+    damaged = publish(base, "--list")
+    assert damaged.status == 2
+    assert "scores in a manifest must be of schema 1. Received: version 1 of faces" in damaged.err
+
+
+def test_mistakes_are_one_line(publish: Publish, run_of, savedmodel, tmp_path: Path) -> None:
+    base, run = tmp_path / "models", run_of(tmp_path / "run").path
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    no_export = run_of(tmp_path / "bare")
+    shutil.rmtree(no_export.savedmodels)
+    model = ("--model", "faces")
+    for words, message in (
+        ((run, base), "`--model` must name the model. Received: none"),
+        ((base, *model), "there must be something to do"),
+        ((run, base, base, *model), "there must be one source and one repository"),
+        ((empty, base, *model), "a SavedModel is a folder with a saved_model.pb"),
+        ((no_export.path, base, *model), "a run must have a SavedModel first"),
+        ((base, *model, "--rollback"), "something of the model must have been published"),
+        ((base, *model, "--label", "stable"), "something of the model must have been published"),
+        ((base, *model, "--diff", 1, 2), "a version of faces must be one of none. Received: 1"),
+        ((base, *model, "--version", 2), "`--version` goes with `--label`"),
+        ((run, base, *model, "--label", "stable", "--version", 2), "`--version` goes with"),
+        ((run, base, *model, "--list"), "each stand without"),
+        ((base, *model, "--rollback", "--list"), "each stand without"),
+        ((run, base, "--model", "a/b"), "the name of a model must be"),
+        ((run, base, *model, "--server", "localhost:8501"), "must be an http:// or https:// URL"),
+        ((run, base, *model, "--server", "http://a", "--unwatched"), "without `--server`"),
+        ((run, base, *model, "--label", "best"), "'best' is not one of"),
+        ((run, base, *model, "--keep", 0), "--keep"),
+    ):
+        result = publish(*words)
+        assert (result.status, result.out) == (2, ""), result
+        assert result.err.startswith("growgan: ")
+        assert result.err.count("\n") == 1
+        assert message in result.err
+    assert not list(base.rglob("[0-9]*"))
+    assert publish(run, base, *model, "--served-at", "models").status == 2
+
+
+def test_it_starts_no_tensorflow(run_of, tmp_path: Path) -> None:
+    """It is asked in schedules, where seconds count."""
+    run = run_of(tmp_path / "run").path
+    words = ["growgan", "publish", str(run), str(tmp_path / "models"), "--model", "faces"]
+    code = (
+        f"import sys; sys.argv = {words!r}\n"
+        "from pipeline.cli import main\n"
+        "try: main()\n"
+        "except SystemExit as end: status = end.code or 0\n"
+        'sys.exit(f\'{status} {set(sys.modules) & {"tensorflow", "keras"}}\')'
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False
+    )
+    assert result.stderr == "0 set()\n"

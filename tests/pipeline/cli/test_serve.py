@@ -1,0 +1,83 @@
+"""`growgan serve`: what it refuses before it serves, in one line and with status 2."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pipeline import cli
+
+# A process of its own: a server's modules, threads and log are not for one that tests share.
+COMMAND = """
+import sys
+sys.modules.update(dict.fromkeys({missing}))
+from pipeline import cli
+cli.main()
+"""
+
+
+def assert_refused(said: str, *given: object, missing: tuple[str, ...] = ()) -> None:
+    command = [sys.executable, "-c", COMMAND.format(missing=list(missing)), "serve", "--port", "0"]
+    result = subprocess.run(
+        [*command, *map(str, given)], capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 2
+    assert result.stderr.count("\n") == 1
+    assert said in result.stderr
+
+
+def test_what_is_no_folder_or_no_pair(tmp_path: Path) -> None:
+    none = tmp_path / "none"
+    assert_refused(f"`REPOSITORY` must be a folder. Received: {none}", none)
+    pair = "`--tls-certificate` and `--tls-key` must be given together"
+    assert_refused(pair, tmp_path, "--tls-key", tmp_path / "key")
+
+
+def test_a_missing_extra_is_named(tmp_path: Path) -> None:
+    said = "`growgan serve` needs the extra `serve`. Missing:"
+    assert_refused(said, tmp_path, missing=("uvicorn", "tensorflow_serving"))
+
+
+@pytest.fixture(name="extra")
+def _extra() -> None:
+    pytest.importorskip("uvicorn", reason="needs the extra `serve`")
+    pytest.importorskip("tensorflow_serving", reason="needs the extra `serve`")
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("extra")
+def test_ports_tokens_and_configurations(tmp_path: Path) -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        used = f"a port must be free to listen at. Received: 127.0.0.1:{port} ("
+        assert_refused(used, tmp_path, "--rest-api-port", port)
+        assert_refused(used, tmp_path, "--rest-api-port", 0, "--port", port)
+    free = ("--rest-api-port", 0)
+    token = tmp_path / "token"
+    token.write_text("\n")
+    empty = f"the API token must not be empty. Received: {token}"
+    assert_refused(empty, tmp_path, *free, "--token-file", token)
+    pair = ("--tls-key", token, "--tls-certificate", token)
+    assert_refused("a file could not be read", tmp_path, *free, *pair)
+    config = tmp_path / "models.config"
+    config.write_text("x")
+    said = "models.config must be a ModelServerConfig. Received: 1:"
+    assert_refused(said, tmp_path, *free)
+    config.write_text(
+        'model_config_list { config { name: "a" base_path: "/none" model_platform: "tensorflow" } }'
+    )
+    said = "Could not find base path /none for servable a"
+    assert_refused(said, tmp_path, *free)
+
+
+def test_help_says_what_production_is(capfd, monkeypatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["growgan", "serve", "--help"])
+    with pytest.raises(SystemExit):
+        cli.main()
+    assert "Production is TensorFlow Serving itself" in " ".join(capfd.readouterr().out.split())

@@ -1,0 +1,176 @@
+"""`growgan verify` as a person, or a pipeline, uses it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from pipeline import cli
+from pipeline.cli.verify import VERIFY_STATUS
+from savedmodels.layout import GOLDEN
+
+Verify = Callable[..., SimpleNamespace]
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A generator with labels, exported as a run does it."""
+    from pipeline.config import NetworkConfig
+    from pipeline.networks.progan import Generator
+    from savedmodels.export import export
+    from savedmodels.exportable import Exportable
+
+    maker = Generator(NetworkConfig(fmap_max=8, latent_size=6), channels=3, label_size=3)
+    model = maker.model(8, fading=False)
+    base = tmp_path_factory.mktemp("exported")
+    return export(Exportable(model), base, 7, lineage={}, names=["generate"])
+
+
+@pytest.fixture
+def verify(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Verify:
+    """Run `growgan verify` in this process."""
+    monkeypatch.setattr("pipeline.cli.verify.Interruption", lambda: None)
+
+    def run(*arguments: object) -> SimpleNamespace:
+        monkeypatch.setattr(sys, "argv", ["growgan", "verify", *map(str, arguments)])
+        capfd.readouterr()
+        with pytest.raises(SystemExit) as caught:
+            cli.main()
+        out, err = capfd.readouterr()
+        return SimpleNamespace(status=int(caught.value.code or 0), out=out, err=err)
+
+    return run
+
+
+@pytest.fixture
+def _only_c_api(monkeypatch: pytest.MonkeyPatch) -> None:
+    from savedmodels import loaders
+
+    only = {loaders.C_API: loaders.LOADERS[loaders.C_API]}
+    monkeypatch.setattr(loaders, "LOADERS", only)
+
+
+@pytest.mark.usefixtures("_only_c_api")
+def test_an_export_passes(verify: Verify, exported: Path) -> None:
+    result = verify(exported, "--runs", 2)
+    assert (result.status, result.err) == (0, "")
+    size, operations, generate, default, loaded, *latencies, verdict = result.out.splitlines()
+    assert size.startswith("size: 0.")
+    assert "RestoreV2 1" in operations
+    assert generate.endswith(" → images uint8 (?, 8, 8, 3)")
+    assert default == (
+        "serving_default: labels float32 (?, 3), latents float32 (?, 6) → images "
+        "float32 (?, 8, 8, 3)"
+    )
+    assert loaded.startswith("C API: loaded in ")
+    told = sorted(line.split(": median ")[0] for line in latencies)
+    assert told == ["generate", "serving_default"]
+    assert all(line.endswith(" in 2 runs") for line in latencies)
+    assert verdict == (
+        f"verify: {exported} passed: every answer is that of the export, bit for bit"
+    )
+
+
+@pytest.mark.usefixtures("_only_c_api")
+def test_a_failure_has_a_status_of_its_own(verify: Verify, exported: Path, tmp_path: Path) -> None:
+    import shutil
+
+    from savedmodels import golden
+
+    folder = Path(shutil.copytree(exported, tmp_path / "7"))
+    requests = golden.read(folder / GOLDEN)
+    requests["serving_default"].outputs["images"][0, 0, 0, 0] += 0.25
+    golden.write(folder / GOLDEN, requests)
+    result = verify(folder, "--runs", 1)
+    assert (result.status, result.err) == (VERIFY_STATUS, "")
+    assert VERIFY_STATUS not in (0, 1, 2, 3, 4, 69, 75, 130, 143)
+    [failure] = [line for line in result.out.splitlines() if line.startswith("FAIL")]
+    text = "1 of 576 values differ, by 0.25 at most"
+    assert failure == f"FAIL  serving_default/images: {text} (C API)"
+    assert result.out.splitlines()[-1] == f"verify: {folder} failed"
+    result = verify(folder, "--runs", 1, "--json")
+    assert (result.status, result.err) == (VERIFY_STATUS, "")
+    content = json.loads(result.out)
+    assert content["passed"] is False
+    assert content["problems"] == [
+        {"text": text, "loader": "C API", "signature": "serving_default", "output": "images"}
+    ]
+    assert content["loadings"][0]["loader"] == "C API"
+    assert content["latencies"]["generate"]["runs"] == 1
+
+
+@pytest.mark.parametrize(
+    ("make", "text"),
+    [
+        (lambda folder: None, "a SavedModel must be a folder with saved_model.pb"),
+        (lambda folder: folder.mkdir(), "a SavedModel must be a folder with saved_model.pb"),
+        (lambda folder: folder.write_text("x"), "a SavedModel must be a folder with saved_model"),
+    ],
+)
+def test_what_is_no_savedmodel_is_one_line(
+    verify: Verify, tmp_path: Path, make: Callable[[Path], Any], text: str
+) -> None:
+    make(tmp_path / "it")
+    result = verify(tmp_path / "it")
+    assert (result.status, result.out) == (2, "")
+    [line] = result.err.splitlines()
+    assert line.startswith(f"growgan: {text}")
+
+
+@pytest.mark.slow
+def test_verified_in_a_process_of_its_own(exported: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "pipeline.cli", "verify", os.path.relpath(exported, tmp_path)]
+    root = Path(cli.__file__).parents[2]
+    environment = {**os.environ, "PYTHONPATH": str(root)}
+    ended = subprocess.run(
+        [*command, "--runs", "2", "--json"],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert ended.stderr == ""
+    content = json.loads(ended.stdout)
+    assert content["passed"] is True
+    assert [each["loader"] for each in content["loadings"]] == [
+        "saved_model.load",
+        "session loader",
+        "C API",
+    ]
+
+
+@pytest.mark.slow
+def test_saved_model_cli_shows_and_runs_it(exported: Path, tmp_path: Path) -> None:
+    from savedmodels import golden
+
+    def saved_model_cli(*words: object) -> str:
+        command = [
+            sys.executable,
+            "-m",
+            "tensorflow.python.tools.saved_model_cli",
+            *map(str, words),
+        ]
+        return subprocess.run(
+            command, cwd=tmp_path, capture_output=True, text=True, check=True
+        ).stdout
+
+    shown = saved_model_cli("show", "--dir", exported, "--all")
+    assert "signature_def['serving_default']" in shown
+    assert "signature_def['generate']" in shown
+    assert "shape: (-1, 8, 8, 3)" in shown
+    request = golden.read(exported / GOLDEN)["serving_default"]
+    np.savez(tmp_path / "inputs.npz", **request.inputs)
+    given = ";".join(f"{name}=inputs.npz[{name}]" for name in request.inputs)
+    words = ["--signature_def", "serving_default", "--inputs", given, "--outdir", "out"]
+    saved_model_cli("run", "--dir", exported, "--tag_set", "serve", *words)
+    np.testing.assert_array_equal(np.load(tmp_path / "out/images.npy"), request.outputs["images"])

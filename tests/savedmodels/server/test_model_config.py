@@ -1,0 +1,79 @@
+"""Which models a repository or a configuration names."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from savedmodels.server.codes import Refused
+from savedmodels.server.servables import Model
+from savedmodels.server.versions import All, Latest, Specific
+
+pytest.importorskip("tensorflow_serving")
+
+from savedmodels.server.model_config import models_in, read
+
+
+def test_a_repository_names_its_folders_with_versions(tmp_path: Path) -> None:
+    for folder in ("b/1", "a/20", "a/3", "empty", "notes/x"):
+        (tmp_path / folder).mkdir(parents=True)
+    assert models_in(tmp_path) == [Model("a", tmp_path / "a"), Model("b", tmp_path / "b")]
+    assert models_in(tmp_path / "a") == [Model("a", tmp_path / "a")]
+    assert models_in(tmp_path / "empty") == []
+
+
+CONFIG = """
+model_config_list {{
+  config {{
+    name: "a" base_path: "{a}" model_platform: "tensorflow"
+    model_version_policy {{ specific {{ versions: 3 versions: 20 }} }}
+    version_labels {{ key: "stable" value: 3 }}
+    version_labels {{ key: "canary" value: 20 }}
+  }}
+  config {{
+    name: "b" base_path: "/models/b" model_platform: "tensorflow"
+    model_version_policy {{ all {{}} }}
+  }}
+  config {{
+    name: "c" base_path: "/models/c" model_platform: "tensorflow"
+    model_version_policy {{ latest {{ num_versions: 2 }} }}
+  }}
+  config {{ name: "d" base_path: "/models/d" model_platform: "tensorflow" }}
+}}
+"""
+
+
+def test_a_configuration_says_policies_and_labels(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    a, b, c, d = read(CONFIG.format(a=tmp_path / "a"), tmp_path)
+    labels = {"stable": 3, "canary": 20}
+    assert a == Model("a", tmp_path / "a", Specific(frozenset({3, 20})), labels)
+    # Written for a container; here the repository lies elsewhere.
+    assert b == Model("b", tmp_path / "b", All())
+    assert c == Model("c", Path("/models/c"), Latest(2))
+    assert Latest(d.policy.count if isinstance(d.policy, Latest) else 9) == Latest(0)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("model_config_list { config { nome: 1 } }", "must be a ModelServerConfig. Received: 1:"),
+        ("", "ServerModelConfig type not supported"),
+        ('model_config_list { config { name: "a" base_path: "/a" } }', "Illegal setting neither"),
+        (
+            'model_config_list { config { name: "a" base_path: "/a" model_platform: "x" } }',
+            "Model a requests unsupported platform x",
+        ),
+        (
+            'model_config_list { config { name: "a" base_path: "a"'
+            ' model_platform: "tensorflow" } }',
+            "Expected model a to have an absolute path or URI; got base_path()=a",
+        ),
+    ],
+)
+def test_what_cannot_be_served(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(Refused) as caught:
+        read(text, tmp_path)
+    assert message in caught.value.message

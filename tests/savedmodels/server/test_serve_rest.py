@@ -1,0 +1,193 @@
+"""The REST API of a real server: answers, and TensorFlow Serving's statuses and messages."""
+
+from __future__ import annotations
+
+import base64
+import json
+from typing import Any
+
+import pytest
+
+
+def test_predictions_by_rows_and_by_columns(server: Any) -> None:
+    answer = server.predict("toy", {"instances": [[1, 2], [3, 4.5]]})
+    assert answer.status == 200
+    assert answer.headers["content-type"] == "application/json"
+    assert answer.json == {"predictions": [[14.0, 16.0], [18.0, 21.0]]}
+    assert server.predict("toy", {"inputs": [[1, 2]]}).json == {"outputs": [[14.0, 16.0]]}
+    named = {"signature_name": "named", "instances": [{"x": [1, 2], "n": 3}, {"x": [0, 0], "n": 1}]}
+    assert server.predict("toy", named).json == {
+        "predictions": [{"n": 3, "sum": 6.0}, {"n": 1, "sum": 1.0}]
+    }
+    columns = {"signature_name": "named", "inputs": {"x": [[1, 2]], "n": [3]}}
+    assert server.predict("toy", columns).json == {"outputs": {"n": [3], "sum": [6.0]}}
+    scalar = {"signature_name": "scalar", "inputs": 41}
+    assert server.predict("toy", scalar).json == {"outputs": {"text": "41", "value": 42}}
+
+
+def test_versions_and_labels(server: Any) -> None:
+    for where, expected in (
+        ("", 12.0),
+        ("/versions/3", 3.0),
+        ("/versions/12", 12.0),
+        ("/labels/stable", 3.0),
+        ("/labels/canary", 12.0),
+    ):
+        assert server.predict(f"toy{where}", {"inputs": [[0, 0]]}).json["outputs"] == [
+            [expected, expected]
+        ]
+
+
+def test_bytes_go_both_ways_as_base64(server: Any) -> None:
+    raw = b"\x00\xfe"
+    request = {"signature_name": "text", "instances": [{"b64": base64.b64encode(raw).decode()}]}
+    coded = base64.b64encode(b"\xff" + raw).decode()
+    assert server.predict("toy", request).json == {
+        "predictions": [{"image_bytes": {"b64": coded}, "size": 2}]
+    }
+
+
+def test_numbers_that_are_none_go_both_ways(server: Any) -> None:
+    answer = server.predict("toy", b'{"inputs": [[NaN, -Infinity]]}')
+    assert b"[[NaN, -Infinity]]" in answer.body
+
+
+PARSE = "JSON Parse error: "
+SLICE = 'JSON Value: {\n    "instances": '
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "status", "message"),
+    [
+        ("nope", {"instances": [1]}, 404, "Servable not found for request: Latest(nope)"),
+        (
+            "toy/versions/99",
+            {"instances": [1]},
+            404,
+            "Servable not found for request: Specific(toy, 99)",
+        ),
+        ("toy/labels/x", {"instances": [1]}, 400, "Unrecognized servable version label: x"),
+        (
+            "toy",
+            {"signature_name": "x", "instances": [1]},
+            400,
+            'Serving signature name: "x" not found in signature def',
+        ),
+        (
+            "toy",
+            {"signature_name": "__saved_model_init_op", "instances": [1]},
+            400,
+            "Failed to get input map for signature: __saved_model_init_op",
+        ),
+        ("toy", b"", 400, PARSE + "The document is empty"),
+        ("toy", b"instances = [1]", 400, PARSE + "Invalid value. at offset: 0"),
+        # A body is read before a model is looked for.
+        ("nope", b"[1", 400, PARSE + "Missing a comma or ']' after an array element. at offset: 2"),
+        ("toy", [1], 400, "JSON Value: [\n    1\n] Is not object"),
+        ("toy", {}, 400, "Missing 'inputs' or 'instances' key"),
+        (
+            "toy",
+            {"instances": 1},
+            400,
+            SLICE + "1\n} Excepting 'instances' to be an list/array",
+        ),
+        ("toy", {"instances": []}, 400, SLICE + "[]\n} No values in 'instances' array"),
+        (
+            "toy",
+            {"instances": [], "inputs": []},
+            400,
+            SLICE + '[],\n    "inputs": []\n} Not formatted correctly expecting only one of '
+            "'inputs' or 'instances' keys to exist ",
+        ),
+        (
+            "toy",
+            {"instances": [["a", "b"]]},
+            400,
+            "Failed to process element: 0 of 'instances' list. Error: INVALID_ARGUMENT: "
+            'JSON Value: "a" Type: String is not of expected type: float',
+        ),
+        (
+            "toy",
+            {"signature_name": "named", "inputs": {"x": [[1, 2]]}},
+            400,
+            "Missing named input: n in 'inputs' object.",
+        ),
+    ],
+)
+def test_errors(server: Any, path: str, body: Any, status: int, message: str) -> None:
+    answer = server.predict(path, body)
+    assert (answer.status, answer.error) == (status, message)
+
+
+def test_errors_of_the_graph_keep_their_code(server: Any) -> None:
+    negative = {"signature_name": "named", "inputs": {"x": [[1, 2]], "n": [-1]}}
+    answer = server.predict("toy", negative)
+    assert answer.status == 400
+    assert "`n` must not be negative" in answer.error
+    unequal = {"signature_name": "named", "inputs": {"x": [[1, 2], [3, 4]], "n": [1, 2, 3]}}
+    answer = server.predict("toy", unequal)
+    assert answer.status == 400
+    assert "Incompatible shapes: [3] vs. [2]" in answer.error
+
+
+@pytest.mark.parametrize(
+    ("verb", "path", "status", "message"),
+    [
+        ("GET", "/v1/models/nope", 404, "Could not find any versions of model nope"),
+        ("GET", "/v1/models/toy/versions/9", 404, "Could not find version 9 of model toy"),
+        ("GET", "/v1/models/nope/metadata", 404, "Servable not found for request: Latest(nope)"),
+        ("GET", "/v1/models", 400, "Missing model name in request."),
+        ("GET", "/v1/foo", 400, "Malformed request: GET /v1/foo"),
+        ("PUT", "/v1/models/toy:predict", 400, "Malformed request: PUT /v1/models/toy:predict"),
+        ("GET", "/", 404, "Not Found"),
+        ("POST", "/v1/models/toy:classify", 501, "This server does not classify; it does predict"),
+    ],
+)
+def test_errors_of_paths(server: Any, verb: str, path: str, status: int, message: str) -> None:
+    answer = server.ask(verb, path)
+    assert (answer.status, answer.error) == (status, message)
+
+
+def test_status(server: Any) -> None:
+    fine = {"error_code": "OK", "error_message": ""}
+    newest = {"version": "12", "state": "AVAILABLE", "status": fine}
+    older = {"version": "3", "state": "AVAILABLE", "status": fine}
+    for path, expected in (
+        ("/v1/models/toy", [newest, older]),
+        ("/V1/Models/toy", [newest, older]),
+        ("/v1/models/toy/versions/3", [older]),
+        # TensorFlow Serving does not look at the label either.
+        ("/v1/models/toy/labels/stable", [newest, older]),
+    ):
+        assert server.ask("GET", path).json == {"model_version_status": expected}
+
+
+def test_metadata(server: Any) -> None:
+    found = server.ask("GET", "/v1/models/toy/labels/stable/metadata").json
+    assert found["model_spec"] == {"name": "toy", "signature_name": "", "version": "3"}
+    signatures = found["metadata"]["signature_def"]["signature_def"]
+    assert {"serving_default", "named", "text"} <= set(signatures)
+    x = signatures["serving_default"]["inputs"]["x"]
+    assert x["dtype"] == "DT_FLOAT"
+    assert [size["size"] for size in x["tensor_shape"]["dim"]] == ["-1", "2"]
+    assert signatures["serving_default"]["method_name"] == "tensorflow/serving/predict"
+
+
+def test_health_and_metrics(server: Any) -> None:
+    assert server.ask("GET", "/health").json == {"status": "OK"}
+    before = server.ask("GET", "/monitoring/prometheus/metrics")
+    assert before.headers["content-type"] == "text/plain"
+    server.predict("made-up", {"instances": [1]})
+    page = server.ask("GET", "/monitoring/prometheus/metrics").body.decode()
+    assert ':tensorflow:serving:request_count{model_name="",status="NOT_FOUND"}' in page
+    assert "made-up" not in page
+
+
+def test_a_connection_is_kept(server: Any) -> None:
+    import http.client
+
+    connection = http.client.HTTPConnection("127.0.0.1", server.rest_port)
+    for _ in range(3):
+        connection.request("POST", "/v1/models/toy:predict", json.dumps({"inputs": [[0, 0]]}))
+        assert json.loads(connection.getresponse().read()) == {"outputs": [[12.0, 12.0]]}
+    connection.close()

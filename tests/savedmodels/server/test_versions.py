@@ -1,0 +1,62 @@
+"""Which versions are served, and in which order they come and go."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from savedmodels.server.versions import All, Latest, Plan, Specific, State, aspired, found_in, plan
+
+
+def test_only_folders_with_numbers_for_names_are_versions(tmp_path: Path) -> None:
+    for name in ("1", "007", "20", "-3", "1.5", "x", ".8.0123abcd.tmp", "٣", str(2**63)):
+        (tmp_path / name).mkdir()
+    found = found_in(tmp_path)
+    assert found is not None
+    assert sorted(found) == [1, 7, 20]
+    assert found[7] == tmp_path / "007"
+    assert found_in(tmp_path / "none") is None
+
+
+@pytest.mark.parametrize(
+    ("policy", "expected"),
+    [
+        (Latest(), {9}),
+        (Latest(0), {9}),
+        (Latest(2), {5, 9}),
+        (Latest(9), {1, 5, 9}),
+        (All(), {1, 5, 9}),
+        (Specific(frozenset({1, 7})), {1}),
+    ],
+)
+def test_policies(policy: Latest | All | Specific, expected: set[int]) -> None:
+    assert aspired([5, 9, 1], policy) == expected
+    assert aspired([], policy) == set()
+
+
+def test_a_version_stays_until_another_that_is_wanted_is_available() -> None:
+    assert plan({1: State.AVAILABLE}, {2}) == Plan((2,), ())
+    assert plan({1: State.AVAILABLE, 2: State.LOADING}, {2}) == Plan((), ())
+    assert plan({1: State.AVAILABLE, 2: State.AVAILABLE}, {2}) == Plan((), (1,))
+    assert plan({1: State.AVAILABLE}, set()) == Plan((), (1,))
+    assert plan({1: State.END}, {1}) == Plan((1,), ())
+    assert plan({1: State.UNLOADING}, {1}) == Plan((), ())
+
+
+VERSIONS = st.integers(0, 6)
+
+
+@given(st.dictionaries(VERSIONS, st.sampled_from(State)), st.frozensets(VERSIONS))
+def test_a_plan_never_ends_availability_while_something_is_wanted(
+    states: dict[int, State], wanted: frozenset[int]
+) -> None:
+    made = plan(states, wanted)
+    available = {version for version, state in states.items() if state is State.AVAILABLE}
+    assert not set(made.load) & available
+    assert set(made.load) <= wanted
+    assert set(made.unload) <= available - wanted
+    if wanted and available:
+        assert available - set(made.unload)
