@@ -33,7 +33,8 @@ def make(choice: str, resolution: int, width: int) -> Step:
     """A step in float32 computed in one of the ways."""
     import tensorflow as tf
 
-    from pipeline.training import updates
+    from pipeline.training import passes
+    from pipeline.training.scoring import judged
 
     if choice != "all threads in an operation":
         tf.config.threading.set_intra_op_parallelism_threads(1)
@@ -44,7 +45,10 @@ def make(choice: str, resolution: int, width: int) -> Step:
         "XLA": {"run": {"jit_compile": True}},
     }
     if choice == "two passes of the discriminator":
-        updates.score_apart = lambda critic, reals, fakes, _: (critic(reals), critic(fakes))
+        passes.judged_apart = lambda critic, reals, fakes, labels, _: (
+            judged(critic, reals, labels),
+            judged(critic, fakes, labels),
+        )
     precision = choice if choice.startswith("mixed") else "float32"
     return step_of(config_of(precision, resolution, width, **changes.get(choice, {})))
 

@@ -111,7 +111,7 @@ def before_and_after(name: str, folder: Path, images: int) -> tuple[float, float
     from pipeline.training.listeners import Listener, Moment
     from pipeline.training.state import TrainingState
     from pipeline.training.trainer import Trainer
-    from savedmodels.signatures import latents_of_seeds, to_uint8
+    from savedmodels.seeds import latents_of_seeds, to_uint8
 
     config = config_of(name, folder / "records", images)
     schedule = config.schedule.build()

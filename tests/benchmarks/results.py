@@ -16,6 +16,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -65,10 +66,11 @@ def rows_of(options: argparse.Namespace) -> Iterator[Row]:
     yield Row("quickstart", "digits", "digits", digits, 10_000)
     if options.mnist:
         grey = ("--channels", "1", "--crop", "pad")
-        yield Row("progan-mnist32", "MNIST", str(options.mnist), grey, 100_000)
+        for preset in ("progan-mnist32", "stylegan2-mnist32"):
+            yield Row(preset, "MNIST", str(options.mnist), grey, 100_000)
     if options.eurosat:
         colour = ("--channels", "3", "--resolution", "64")
-        yield Row("progan-eurosat64", "EuroSAT", str(options.eurosat), colour, 100_000)
+        yield Row("stylegan-eurosat64", "EuroSAT", str(options.eurosat), colour, 100_000)
 
 
 def growgan(*arguments: str | Path) -> None:
@@ -80,7 +82,7 @@ def growgan(*arguments: str | Path) -> None:
 
 def lines_of(row: Row, out: Path) -> Iterator[str]:
     """Train, evaluate, draw: the lines of a preset."""
-    classifier, run = out / "features" / row.preset, out / "runs" / row.preset
+    classifier, run = out / "features" / row.data, out / "runs" / row.preset
     records = out / "records"
     if not classifier.exists():
         growgan("features", "train", "--data", row.source, *row.classifier,
@@ -95,7 +97,6 @@ def lines_of(row: Row, out: Path) -> Iterator[str]:
                     "--checkpoint", str(images_seen))  # fmt: skip
         yield line_of(row, evaluated(folder, network)[images_seen])
     growgan("generate", run, "--seeds", SEEDS, "--out", out / f"{row.preset}.png")
-    yield halves_of(row, folder, network)
 
 
 def evaluated(run: RunFolder, network: FeatureNetwork) -> dict[int, Evaluation]:
@@ -136,9 +137,10 @@ def thousandths(value: float) -> str:
     return f"{value * 1e3:,.0f}" if abs(value) >= 0.1 else f"{value * 1e3:.3g}"
 
 
-def halves_of(row: Row, run: RunFolder, network: FeatureNetwork) -> str:
+def halves_of(row: Row, out: Path) -> str:
     """What every second real image scores against the others."""
-    config = run.config()
+    network = open_features(f"classifier:{out / 'features' / row.data}")
+    config = RunFolder(out / "runs" / row.preset).config()
     records = records_for(config.data, config.schedule.build().resolutions)
     resolution = config.schedule.resolution
     references = references_for(records, resolution, network, records.folder.parent / REFERENCES)
@@ -170,8 +172,10 @@ def main() -> None:
     parser.add_argument("--docs", type=Path, help="folder whose results.md gets the table")
     options = parser.parse_args()
     table = HEADER
-    for row in rows_of(options):
-        table += "".join(lines_of(row, options.out))
+    for _, rows in groupby(rows_of(options), key=lambda row: row.data):
+        for row in rows:
+            table += "".join(lines_of(row, options.out))
+        table += halves_of(row, options.out)
     table += f"\n{processor()}\n"
     (options.out / "results.md").write_text(table)
     if options.docs:
