@@ -120,8 +120,9 @@ def _spread(images: Any, factor: int) -> Any:
         return images
     batch, height, width, channels = ops.shape(images)
     zeros = (0, factor - 1)
-    images = ops.reshape(images, (batch, height, 1, width, 1, channels))
-    images = ops.pad(images, ((0, 0), (0, 0), zeros, (0, 0), zeros, (0, 0)))
+    # Samples and rows share an axis, as TFLite pads no more than five.
+    images = ops.reshape(images, (-1, 1, width, 1, channels))
+    images = ops.pad(images, ((0, 0), zeros, (0, 0), zeros, (0, 0)))
     return ops.reshape(images, (batch, height * factor, width * factor, channels))
 
 

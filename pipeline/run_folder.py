@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from pipeline.data.records import RecordSet
     from pipeline.schedule import Phase
     from pipeline.training.checkpoints import Checkpoint, RollBack
+    from savedmodels.exportable import Exportable
 
 Resume: TypeAlias = Literal["never", "auto", "must"]
 """Whether a run that is there goes on: not at all, yes, or yes and it has to be there."""
@@ -76,6 +77,11 @@ class RunFolder:
         return self.path / "savedmodels"
 
     @property
+    def exports(self) -> Path:
+        """Files for other frameworks: `<resolution>x<resolution>-<images seen>.<format>`."""
+        return self.path / "exports"
+
+    @property
     def metrics(self) -> Path:
         """One JSON object a line."""
         return self.path / "metrics.jsonl"
@@ -93,6 +99,25 @@ class RunFolder:
         """Images seen at the checkpoints of which something was measured, ascending."""
         names = (re.fullmatch(r"images-(\d+)", path.name) for path in self.evaluations.glob("*"))
         return sorted(int(name[1]) for name in names if name)
+
+    def newest_export(self) -> Path:
+        """The SavedModel after the most images, of the highest resolution.
+
+        Raises:
+            UserError: if there is no run here, or nothing was exported yet.
+        """
+        self._require_run()
+        found = [
+            (int(path.name), int(path.parent.name.partition("x")[0]), path)
+            for path in self.savedmodels.glob("[0-9]*x[0-9]*/[0-9]*")
+            if path.name.isdecimal()
+        ]
+        if not found:
+            raise UserError(
+                "a run must have a SavedModel first, by `growgan export`. "
+                f"Received: {self.path}, with none"
+            )
+        return max(found)[-1]
 
     @property
     def _config_file(self) -> Path:
@@ -330,10 +355,29 @@ class RunFolder:
         """
         return self._restored("discriminator", "discriminator", checkpoint).model
 
+    def exportable(self, checkpoint: Checkpoint, *, discriminator: bool = False) -> Exportable:
+        """What a SavedModel of the generator's average is made of, as a checkpoint has it.
+
+        Args:
+            checkpoint: Of the run.
+            discriminator: Whether it is exported too.
+        """
+        from pipeline.networks.exportable import exportable_of
+
+        network, model, phase = self.restored_average(checkpoint)
+        return exportable_of(
+            network,
+            model,
+            resolution=phase.resolution,
+            fading=phase.fading,
+            discriminator=self.discriminator(checkpoint) if discriminator else None,
+        )
+
     def _restored(
         self, network: Literal["generator", "discriminator"], name: str, checkpoint: Checkpoint
     ) -> Restored:
         from pipeline.networks.families import family_of
+        from pipeline.training.state import weights_of
 
         config = self.config()
         phase = config.schedule.build().phases[checkpoint.position.phase]
@@ -346,13 +390,7 @@ class RunFolder:
             name=name,
         )
         model = made.model(phase.resolution, fading=phase.fading)
-        checkpoint.restore(
-            {
-                f"{layer.name}/{weight.name}": weight.value
-                for layer in model.layers
-                for weight in layer.weights
-            }
-        )
+        checkpoint.restore({name: weight.value for name, weight in weights_of(model).items()})
         return Restored(made, model, phase)
 
     def export_lineage(self, images_seen: int, roll_backs: Sequence[RollBack]) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from pipeline.errors import UserError
 from pipeline.run_folder import RunFolder
 from pipeline.training import checkpoints
 from pipeline.training.checkpoints import Position
-from pipeline.training.state import TrainingState, variables_of
+from pipeline.training.state import TrainingState, variables_of, weights_of
 
 
 def origin_of(source: RunFolder, config: Config) -> dict[str, Any]:
@@ -59,28 +59,22 @@ def write_first_checkpoint(run: RunFolder, label_size: int) -> None:
         return
     source = RunFolder(Path(origin["run"]))
     checkpoint = source.checkpoint(origin["images_seen"])
-    given = {
-        f"{layer.name}/{weight.name}": weight.numpy()
-        for model in (
-            source.generator(checkpoint),
-            source.discriminator(checkpoint),
-            source.average(checkpoint),
-        )
-        for layer in model.layers
-        for weight in layer.weights
-    }
+    sources = (
+        source.generator(checkpoint),
+        source.discriminator(checkpoint),
+        source.average(checkpoint),
+    )
+    given = {name: weight.numpy() for name, weight in weights_of(*sources).items()}
     config = run.config()
     state = TrainingState(config, label_size=label_size, strategy=tf.distribute.get_strategy())
     models = state.models_for(config.schedule.build().phases[0])
     anew = []
-    for model in (models.generator, models.discriminator, models.average):
-        for layer in model.layers:
-            for weight in layer.weights:
-                name = f"{layer.name}/{weight.name}"
-                if name in given and given[name].shape == tuple(weight.shape):
-                    weight.assign(given[name])
-                else:
-                    anew.append(name)
+    weights = weights_of(models.generator, models.discriminator, models.average)
+    for name, weight in weights.items():
+        if name in given and given[name].shape == tuple(weight.shape):
+            weight.assign(given[name])
+        else:
+            anew.append(name)
     classes = len(source.manifest()["data"]["classes"]) if source.config().data.labels else 0
     if anew and classes == label_size:
         raise UserError(

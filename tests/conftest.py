@@ -1,8 +1,12 @@
 """What every test stands on: quiet frameworks, a fixed seed, and the folder of shared material."""
 
+import importlib.util
+import json
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -41,3 +45,36 @@ def shared_folder() -> Path:
     if not folder.is_dir():
         pytest.skip("shared/ is not beside the project, and GROWGAN_SHARED names no folder")
     return folder
+
+
+@pytest.fixture(scope="session")
+def watching() -> ModuleType:
+    """The module of a server that watches a model repository."""
+    spec = importlib.util.spec_from_file_location(
+        "watching_server", Path(__file__).with_name("watching_server.py")
+    )
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="session")
+def savedmodel() -> Callable[..., Path]:
+    """Make a folder like that of a SavedModel, which TensorFlow could not load."""
+
+    def make(path: Path, weights: str = "w", **lineage: object) -> Path:
+        for name, content in (
+            ("saved_model.pb", "graph"),
+            ("fingerprint.pb", str(path)),
+            ("variables/variables.index", "index"),
+            ("variables/variables.data-00000-of-00001", weights),
+            ("assets.extra/tf_serving_warmup_requests", "requests"),
+            ("assets.extra/manifest.json", json.dumps(lineage)),
+        ):
+            (path / name).parent.mkdir(parents=True, exist_ok=True)
+            (path / name).write_text(content)
+        return path
+
+    return make

@@ -69,7 +69,10 @@ def test_every_file_beside_the_modules_is_shipped(declared):
 
 def test_every_import_is_a_declared_dependency(declared):
     extras = declared["extras_require"]
-    declared_here = [*declared["install_requires"], *extras["beam"], *extras["video"]]
+    declared_here = [
+        *declared["install_requires"],
+        *(each for name in ("beam", "video", "onnx", "serve") for each in extras[name]),
+    ]
     requirements = {canonicalize_name(Requirement(r).name) for r in declared_here}
     providers = packages_distributions()
     for name in set().union(*map(third_party_imports, FLOORS)):

@@ -22,7 +22,10 @@ from pipeline.cli import (
     gate,
     generate,
     import_weights,
+    publish,
+    serve,
     train,
+    verify,
 )
 from pipeline.cli.interruption import ALARM_STATUS, WORKER_GONE_STATUS
 
@@ -39,9 +42,12 @@ for commands in (
     import_weights,
     generate,
     export,
+    verify,
     evaluate,
     gate,
+    publish,
     compare,
+    serve,
     configurations,
 ):
     app.add_typer(commands.app)

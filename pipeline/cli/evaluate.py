@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -48,6 +48,13 @@ def evaluate(
     num_images: Annotated[
         int | None, typer.Option(help="Images to generate. (default: 10,000)")
     ] = None,
+    noise: Annotated[
+        Literal["constant", "random"] | None,
+        typer.Option(
+            help="Noise of generators with styles: as exported, the same for all images, or by "
+            "seed, as published scores have it. (default: constant)"
+        ),
+    ] = None,
     overrides: Overrides = None,
 ) -> None:
     """Measure a checkpoint of a run, and write its scores, pictures and report.
@@ -59,7 +66,7 @@ def evaluate(
     from pipeline.loading import differences
     from pipeline.run_folder import RunFolder
 
-    given = {"features": features, "metrics": metrics, "images": num_images}
+    given = {"features": features, "metrics": metrics, "images": num_images, "noise": noise}
     if metrics is not None:
         given["metrics"] = f"[{metrics}]"
     folder = RunFolder(run)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from typing import Literal
 
 from pipeline.config import EvaluationConfig
 from pipeline.data.dataset import labels_of
@@ -57,6 +58,7 @@ class Plan:
         network: That gives features, None if nothing needs any.
         images: Generated ones.
         seed: Of random choices: labels, subsets, patches.
+        noise: Of a generator with styles.
     """
 
     checkpoint: Checkpoint
@@ -66,6 +68,7 @@ class Plan:
     network: FeatureNetwork | None
     images: int
     seed: int
+    noise: Literal["constant", "random"]
 
 
 def plan_of(
@@ -85,8 +88,15 @@ def plan_of(
 
     Raises:
         UserError: if there is no such checkpoint, the records are not what the run was trained on,
-            features cannot be had, or a measure that was named lacks something.
+            features cannot be had, a measure that was named lacks something, or noise is asked for
+            that the run's family has not.
     """
+    of_run = run.config().network
+    if settings.noise == "random" and not of_run.has_styles:
+        raise UserError(
+            "`evaluation.noise=random` needs a run of a family with styles. "
+            f"Received: {of_run.family}"
+        )
     trained_on = run.manifest()["data"]["hash"]
     if trained_on is None:  # Others trained it, on what is not known.
         run.require_classes(records)
@@ -114,6 +124,7 @@ def plan_of(
         network,
         settings.images,
         settings.seed,
+        settings.noise,
     )
 
 
@@ -173,11 +184,16 @@ def _material(run: RunFolder, plan: Plan, stage: Stage) -> Material:
         labels = labels_like(labels_of(plan.records), plan.images, seed=plan.seed)
     styled = run.config().network.has_styles
     material = Material(
-        Fakes(generator, plan.images, labels),
+        Fakes(
+            generator,
+            plan.images,
+            labels,
+            painter=painter_of(run, plan.checkpoint) if styled else None,
+            noise=plan.noise,
+        ),
         plan.records,
         resolution,
         plan.seed,
-        painter=painter_of(run, plan.checkpoint) if styled else None,
     )
     if plan.network is None:
         return material

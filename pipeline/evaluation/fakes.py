@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import keras
 import numpy as np
@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from pipeline.evaluation.features.network import Images
 from pipeline.generating.images import images_of_seeds
+from pipeline.generating.styles import Painter
 
 Labels = npt.NDArray[np.int64]
 
@@ -24,11 +25,15 @@ class Fakes:
         generator: An average.
         count: How many there are.
         labels: `(count,)`, the number of each one's class; None for a generator without labels.
+        painter: Of a generator with styles, else None.
+        noise: The generator's own, or, for one with styles, drawn by seed.
     """
 
     generator: keras.Model
     count: int
     labels: Labels | None = None
+    painter: Painter | None = None
+    noise: Literal["constant", "random"] = "constant"
 
     def batches(self, count: int | None = None) -> Iterator[Images]:
         """The first ones, or all, in order: uint8 `(n, height, width, channels)` each."""
@@ -49,7 +54,10 @@ class Fakes:
 
     def _of(self, numbers: Sequence[int]) -> Iterator[Images]:
         labels = () if self.labels is None else self.labels[list(numbers)].tolist()
-        return images_of_seeds(self.generator, numbers, labels)
+        if self.noise == "constant":
+            return images_of_seeds(self.generator, numbers, labels)
+        assert self.painter is not None
+        return self.painter.batches(self.painter.styles(numbers, labels), numbers, self.noise)
 
 
 def labels_like(reals: Labels, count: int, *, seed: int) -> Labels:

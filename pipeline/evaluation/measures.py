@@ -29,7 +29,6 @@ from pipeline.evaluation.statistics.paths import (
     path_length,
     slerp,
 )
-from pipeline.generating.styles import Painter
 
 LEAST_HELD_OUT = round(1 / neighbours.HELD_OUT_QUANTILE)
 PIXELS_IN_MEMORY = 2**30
@@ -45,7 +44,6 @@ class Material:
         records: What the generator was trained on.
         resolution: Of the images, in pixels.
         seed: Of every random choice.
-        painter: Of a generator with styles, else None.
         network: What gave the features, None if no measure needs any.
         features: Of the fakes.
         references: Of the images that were trained on.
@@ -56,7 +54,6 @@ class Material:
     records: RecordSet
     resolution: int
     seed: int
-    painter: Painter | None = None
     network: FeatureNetwork | None = None
     features: Features | None = None
     references: References | None = None
@@ -132,7 +129,7 @@ def swd(material: Material) -> Iterator[Score]:
     sides = (material.fakes.batches(count), material.reals(count))
     of_fakes, of_reals = (sliced.descriptors(side, seed=material.seed) for side in sides)
     by_level = sliced.sliced_wasserstein(of_fakes, of_reals, seed=material.seed)
-    protocol: Protocol = {"images": count, "references": count, "seed": material.seed}
+    protocol = {**_of_fakes(material), "images": count, "references": count}
     yield _score("swd", Estimate(float(np.mean(list(by_level.values())))), protocol)
     for side, distance in by_level.items():
         yield _score(f"swd_{side}", Estimate(distance), protocol)
@@ -146,13 +143,13 @@ def ms_ssim(material: Material) -> Iterator[Score]:
     labels = None if material.fakes.labels is None else material.fakes.labels[:count]
     pairs = min(PAIRS, count // 2)
     estimate = similarity_of_pairs(images, labels, seed=material.seed, pairs=pairs)
-    protocol: Protocol = {"images": count, "pairs": pairs, "seed": material.seed}
+    protocol = {**_of_fakes(material), "images": count, "pairs": pairs}
     yield _score("ms_ssim", estimate, protocol)
 
 
 def path_lengths(material: Material) -> Iterator[Score]:
     """The perceptual path lengths in z and w, along the full way and at its ends."""
-    fakes, network, painter = material.fakes, material.network, material.painter
+    fakes, network, painter = material.fakes, material.network, material.fakes.painter
     assert network is not None
     size = fakes.generator.inputs[0].shape[-1]
     draw = np.random.default_rng(material.seed)
@@ -278,7 +275,10 @@ def _score(name: str, estimate: Estimate, protocol: Protocol) -> Score:
 
 
 def _of_fakes(material: Material, **more: float | str | None) -> Protocol:
-    return {"images": material.fakes.count, "seed": material.seed, **more}
+    fakes = material.fakes
+    # Without a word of it, noise is constant: scores from before it was a choice still compare.
+    noise = None if fakes.noise == "constant" else fakes.noise
+    return {"images": fakes.count, "seed": material.seed, "noise": noise, **more}
 
 
 def _of_both(material: Material, **more: float | str | None) -> Protocol:

@@ -37,8 +37,8 @@ def pictures_of(material: Material, discriminator: keras.Model) -> Iterator[tupl
     """
     fakes = material.fakes
     yield "samples", tile(fakes.at(range(min(SAMPLES, fakes.count))), columns=COLUMNS)
-    if material.painter is not None:
-        yield "truncated", tile(_truncated(material.painter, fakes), columns=COLUMNS)
+    if fakes.painter is not None:
+        yield "truncated", tile(_truncated(fakes.painter, fakes), columns=COLUMNS)
     scores = _scores(discriminator, fakes, min(SCORED, fakes.count))
     ranks = np.argsort(scores, kind="stable").tolist()
     yield "best", tile(fakes.at(ranks[::-1][:CHOSEN]), columns=COLUMNS)
@@ -51,7 +51,8 @@ def _truncated(painter: Painter, fakes: Fakes) -> Images:
     """The first fakes, drawn towards the mean of styles."""
     seeds = range(min(SAMPLES, fakes.count))
     labels = () if fakes.labels is None else fakes.labels[: len(seeds)].tolist()
-    return painter.images(painter.truncated(painter.styles(seeds, labels), PSI), seeds)
+    styles = painter.truncated(painter.styles(seeds, labels), PSI)
+    return painter.images(styles, seeds, fakes.noise)
 
 
 def _scores(discriminator: keras.Model, fakes: Fakes, count: int) -> Any:

@@ -14,8 +14,6 @@ from pipeline.run_folder import RunFolder
 if TYPE_CHECKING:
     import keras
 
-BATCH = 16
-
 
 def labels_of_run(run: RunFolder, count: int, label: str | None) -> list[int]:
     """The numbers of so many images' classes: all of one, or in turn; none for a run without.
@@ -51,18 +49,30 @@ def images_of_seeds(
     """
     import tensorflow as tf
 
-    from savedmodels.signatures import latents_of_seeds, to_uint8
-
-    sizes = [tensor.shape[-1] for tensor in generator.inputs]
+    from savedmodels.seeds import to_uint8
 
     @tf.function(autograph=False)
     def images(seeds: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
-        inputs = latents_of_seeds(seeds, sizes[0])
-        if len(sizes) > 1:
-            inputs = [inputs, tf.one_hot(labels, sizes[1])]
-        return to_uint8(generator(inputs, training=False))
+        return to_uint8(generator(inputs_of(generator, seeds, labels), training=False))
 
     yield from in_batches(images, np.asarray(seeds, np.int64), np.asarray(labels, np.int64))
+
+
+def inputs_of(model: keras.Model, seeds: Any, labels: Any) -> Any:
+    """What a model takes: the latents of seeds, and of a labelled one their labels, one-hot.
+
+    Args:
+        model: Takes latents, or latents and labels.
+        seeds: int64 `(n,)`.
+        labels: The number of each seed's class, likewise, for a labelled model.
+    """
+    import tensorflow as tf
+
+    from savedmodels.seeds import latents_of_seeds
+
+    size, *classes = (tensor.shape[-1] for tensor in model.inputs)
+    latents = latents_of_seeds(seeds, size)
+    return [latents, tf.one_hot(labels, *classes)] if classes else latents
 
 
 def in_batches(function: Callable[..., Any], *columns: NDArray[Any]) -> Iterator[NDArray[Any]]:
@@ -75,6 +85,8 @@ def in_batches(function: Callable[..., Any], *columns: NDArray[Any]) -> Iterator
         columns: Each with a row a sample, or without any rows.
     """
     import tensorflow as tf
+
+    from savedmodels.generation import BATCH
 
     for start in range(0, len(columns[0]), BATCH):
         parts = [column[start : start + BATCH] for column in columns]

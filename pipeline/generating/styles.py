@@ -10,10 +10,10 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from pipeline.errors import UserError
-from pipeline.generating.images import in_batches
+from pipeline.generating.images import in_batches, inputs_of
 from pipeline.run_folder import Restored, RunFolder
 from pipeline.training.checkpoints import Checkpoint
-from savedmodels.signatures import latents_of_seeds, to_uint8
+from savedmodels.seeds import to_uint8
 
 NoiseMode = Literal["constant", "random", "none"]
 Styles = NDArray[np.float32]
@@ -48,18 +48,16 @@ class Painter:
             seeds: Not negative, at least one.
             labels: The number of each seed's class, for a labelled network.
         """
-        sizes = [tensor.shape[-1] for tensor in self._mapping.inputs]
 
         @tf.function(autograph=False)
         def styles(seeds: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
-            inputs = latents_of_seeds(seeds, sizes[0])
-            if len(sizes) > 1:
-                inputs = [inputs, tf.one_hot(labels, sizes[1])]
-            return self._mapping(inputs, training=False)
+            return self._mapping(inputs_of(self._mapping, seeds, labels), training=False)
 
         columns = (np.asarray(column, np.int64) for column in (seeds, labels))
         found = np.concatenate(list(in_batches(styles, *columns)))
-        return found[:, np.newaxis].repeat(self.layers, axis=1)
+        # A view: many seeds of a large network would fill the memory with equal numbers.
+        shape = (len(found), self.layers, found.shape[-1])
+        return np.broadcast_to(found[:, np.newaxis], shape)
 
     def truncated(self, styles: Styles, psi: float, cutoff: int | None = None) -> Styles:
         """Styles drawn towards their mean, which they are at psi = 0.
@@ -81,7 +79,13 @@ class Painter:
             seeds: Of each image's noise.
             noise: `constant`, the same maps for all; `random`, by seed; or `none`.
         """
-        return np.concatenate(list(self._painted(styles, seeds, noise, to_uint8)))
+        return np.concatenate(list(self.batches(styles, seeds, noise)))
+
+    def batches(
+        self, styles: Styles, seeds: Sequence[int], noise: NoiseMode = "constant"
+    ) -> Iterator[NDArray[np.uint8]]:
+        """Those images, 16 at a time."""
+        yield from self._painted(styles, seeds, noise, to_uint8)
 
     def floats(self, styles: Styles) -> NDArray[np.float32]:
         """The same under constant noise, not rounded or clipped: about 0 … 255."""

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
 import tensorflow as tf
 
 from pipeline.config import Config
+from pipeline.data.records import checksum
 from pipeline.errors import UserError
 from pipeline.interop.official import read_snapshot
 from pipeline.interop.snapshot import Snapshot, assign, require_weights
@@ -67,7 +67,7 @@ def import_weights(
             RunFolder(folder).start_imported(
                 settings,
                 [str(number) for number in range(snapshot.label_size)],
-                {"file": file.name, "sha256": _sha256(file)},
+                {"file": file.name, "sha256": checksum(file)},
             )
     except OSError as error:
         raise UserError(f"`--out` must be writable. Received: {error}") from error
@@ -127,8 +127,3 @@ def position_of(snapshot: Snapshot, schedule: Schedule) -> Position:
         f"`schedule` must have a phase that {doing} {snapshot.resolution} px, where the weights "
         "come from. Received: none"
     )
-
-
-def _sha256(file: Path) -> str:
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -13,6 +13,7 @@ from pipeline.config import NetworkConfig
 from pipeline.errors import UserError
 from pipeline.interop.pickles import Array
 from pipeline.networks.families import family_of
+from pipeline.training.state import weights_of
 
 Weights: TypeAlias = Mapping[str, Array]
 """By `<layer>/<weight>`, as in a checkpoint."""
@@ -80,17 +81,14 @@ def assign(models: Iterable[keras.Model], weights: Weights) -> None:
     Raises:
         UserError: if one has none, or one that does not fit.
     """
-    for model in models:
-        for layer in model.layers:
-            for weight in layer.weights:
-                name = f"{layer.name}/{weight.name}"
-                value = weights.get(name)
-                if value is None or value.shape != tuple(weight.shape):
-                    received = "none" if value is None else list(value.shape)
-                    raise UserError(
-                        f"the weight {name} must have the shape that the file's settings ask for: "
-                        f"{list(weight.shape)}. Received: {received}"
-                    )
-                if not np.isfinite(value).all():
-                    raise UserError(f"official weights must be finite. Received: {name}, not so")
-                weight.assign(value)
+    for name, weight in weights_of(*models).items():
+        value = weights.get(name)
+        if value is None or value.shape != tuple(weight.shape):
+            received = "none" if value is None else list(value.shape)
+            raise UserError(
+                f"the weight {name} must have the shape that the file's settings ask for: "
+                f"{list(weight.shape)}. Received: {received}"
+            )
+        if not np.isfinite(value).all():
+            raise UserError(f"official weights must be finite. Received: {name}, not so")
+        weight.assign(value)

@@ -1,1 +1,1 @@
-"""Networks: one file a family, which makes blocks once per resolution and assembles them."""
+"""Networks: one file a family, on `network`, `growing` and `styled`, which several share."""

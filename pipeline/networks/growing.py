@@ -40,6 +40,12 @@ def rgb_size(
     return size
 
 
+def enlarging_size(inputs: int, outputs: int, side: int) -> Size:
+    """Of the two convolutions of a generator's block that gives maps of that side."""
+    # The resampling convolution has 16 taps at the lower resolution.
+    return conv_size(inputs, outputs, side, taps=16 / 4) + conv_size(outputs, outputs, side)
+
+
 def critic_size(
     config: NetworkConfig, resolution: int, *, channels: int, outputs: int, fading: bool
 ) -> Size:
@@ -68,15 +74,20 @@ class GrowingGenerator(Network):
 
     def _to_rgb(self, size: int) -> keras.layers.Layer:
         key = f"{size}x{size}_to_rgb"
-        if key not in self._blocks:
-            # In float32, as the last bits of a pixel are lost in anything shorter.
-            rgb = self._conv(key, self.channels, kernel_size=1, gain=1.0, dtype="float32")
-            self._blocks[key] = (rgb,)
-        return self._blocks[key][0]
+        # In float32, as the last bits of a pixel are lost in anything shorter.
+        [to_rgb] = self._made(
+            key, lambda: (self._conv(key, self.channels, 1, gain=1.0, dtype="float32"),)
+        )
+        return to_rgb
 
 
 class GrowingDiscriminator(Network, ABC):
     """A discriminator whose newest resolution fades in; a family says how it is halved."""
+
+    def __init__(
+        self, config: NetworkConfig, *, name: str = "discriminator", **kwargs: Any
+    ) -> None:
+        super().__init__(config, name=name, **kwargs)
 
     def _outputs(self, images: Any, *, count: int, fading: bool) -> Any:
         """The last dense layer's, `(batch, count)`, of images of any resolution."""
@@ -91,27 +102,29 @@ class GrowingDiscriminator(Network, ABC):
         return chain(self._last_block(count), x)
 
     def _from_rgb(self, size: int) -> Block:
-        key = f"{size}x{size}_from_rgb"
-        if key not in self._blocks:
-            conv = self._conv(key, self._filters(stage_of(size)), kernel_size=1)
-            self._blocks[key] = (conv, self._leaky(f"{key}_act"))
-        return self._blocks[key]
+        key, maps = f"{size}x{size}_from_rgb", self._filters(stage_of(size))
+        return self._made(key, lambda: (self._conv(key, maps, 1), self._leaky(f"{key}_act")))
 
     def _block(self, size: int) -> Block:
         key = f"{size}x{size}"
-        if key not in self._blocks:
-            narrow, wide = self._filters(stage_of(size)), self._filters(stage_of(size) - 1)
-            conv0 = (self._conv(f"{key}_conv0", narrow), self._leaky(f"{key}_conv0_act"))
-            self._blocks[key] = (*conv0, *self._down(key, wide))
-        return self._blocks[key]
+        narrow, wide = self._filters(stage_of(size)), self._filters(stage_of(size) - 1)
+        return self._made(
+            key,
+            lambda: (
+                self._conv(f"{key}_conv0", narrow),
+                self._leaky(f"{key}_conv0_act"),
+                *self._down(key, wide),
+            ),
+        )
 
     @abstractmethod
     def _down(self, key: str, filters: int) -> Block:
         """The half of a block that halves the resolution, with its activation."""
 
     def _last_block(self, outputs: int) -> Block:
-        if "4x4" not in self._blocks:
-            self._blocks["4x4"] = (
+        return self._made(
+            "4x4",
+            lambda: (
                 MinibatchStd(
                     self.config.stddev_group, name=self._name("4x4_std"), dtype=self._policy
                 ),
@@ -122,5 +135,5 @@ class GrowingDiscriminator(Network, ABC):
                 self._leaky("4x4_dense0_act"),
                 # In float32: a critic's scores differ by less than half precision resolves.
                 self._dense("4x4_dense1", outputs, gain=1.0, dtype="float32"),
-            )
-        return self._blocks["4x4"]
+            ),
+        )

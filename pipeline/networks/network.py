@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -120,6 +120,12 @@ class Network:
         # a restart starts the same, and so does the same part of a generator and of its average.
         seed = zlib.crc32(f"{self._seed}/{type(self).__name__}/{part}".encode()) & 0x7FFFFFFF
         return {"name": self._name(part), "seed": seed, "dtype": self._policy}
+
+    def _made(self, key: str, make: Callable[[], Block]) -> Block:
+        """The block of that key, made if it is not there yet."""
+        if key not in self._blocks:
+            self._blocks[key] = make()
+        return self._blocks[key]
 
     def _inputs(self) -> list[Any]:
         """Latents, and labels where there are any: what a generator takes."""

@@ -19,6 +19,7 @@ from pipeline.networks.growing import (
     GrowingDiscriminator,
     GrowingGenerator,
     critic_size,
+    enlarging_size,
     rgb_size,
 )
 from pipeline.networks.network import (
@@ -44,8 +45,7 @@ def generator_size(
     size += conv_size(maps, maps, START_RESOLUTION)
     for side in sides(resolution):
         before, maps = maps, filters(config, stage_of(side))
-        # The resampling convolution has 16 taps at the lower resolution.
-        size += conv_size(before, maps, side, taps=16 / 4) + conv_size(maps, maps, side)
+        size += enlarging_size(before, maps, side)
     return size + rgb_size(config, resolution, channels=channels, fading=fading, to_rgb=True)
 
 
@@ -83,13 +83,10 @@ class Generator(GrowingGenerator):
         `(batch, resolution, resolution, channels)`, float32, about [-1, 1], not clipped. While
         fading, the new block weighs `self.fade.alpha`.
         """
-        latents = keras.Input((self.config.latent_size,), name="latents")
-        inputs = [latents]
-        x = latents
+        inputs = self._inputs()
+        x = inputs[0]
         if self.label_size:
-            labels = keras.Input((self.label_size,), name="labels")
-            inputs.append(labels)
-            x = keras.layers.Concatenate(name=self._name("condition"))([latents, labels])
+            x = keras.layers.Concatenate(name=self._name("condition"))(inputs)
         x = PixelNorm(name=self._name("normalise_latents"))(x)
         x = chain(self._first_block(), x)
         size, before = START_RESOLUTION, x
@@ -104,26 +101,29 @@ class Generator(GrowingGenerator):
         return (layer, self._leaky(f"{part}_act"), norm)
 
     def _first_block(self) -> Block:
-        if "4x4" not in self._blocks:
+        def make() -> Block:
             filters = self._filters(1)
             shape = (START_RESOLUTION, START_RESOLUTION, filters)
             dense = self._dense("4x4_dense", shape, gain=FIRST_DENSE_GAIN)
-            self._blocks["4x4"] = (
+            return (
                 *self._normalised("4x4_dense", dense),
                 *self._normalised("4x4_conv", self._conv("4x4_conv", filters)),
             )
-        return self._blocks["4x4"]
+
+        return self._made("4x4", make)
 
     def _block(self, size: int) -> Block:
         key = f"{size}x{size}"
-        if key not in self._blocks:
+
+        def make() -> Block:
             filters = self._filters(stage_of(size))
             up = self._conv(f"{key}_conv0", filters, resample="up", fused=self.config.fused)
-            self._blocks[key] = (
+            return (
                 *self._normalised(f"{key}_conv0", up),
                 *self._normalised(f"{key}_conv1", self._conv(f"{key}_conv1", filters)),
             )
-        return self._blocks[key]
+
+        return self._made(key, make)
 
 
 class Discriminator(GrowingDiscriminator):
@@ -142,11 +142,6 @@ class Discriminator(GrowingDiscriminator):
         >>> discriminator.model(8, fading=True).output_shape
         (None, 1)
     """
-
-    def __init__(
-        self, config: NetworkConfig, *, name: str = "discriminator", **kwargs: Any
-    ) -> None:
-        super().__init__(config, name=name, **kwargs)
 
     def model(self, resolution: int, *, fading: bool) -> keras.Model:
         """The model that scores images of `resolution` pixels.

@@ -21,17 +21,16 @@ from keras import ops
 from layers.adain import AdaIN
 from layers.bias import Bias
 from layers.blur import Blur
-from layers.fixed_noise import FixedNoise
 from layers.learned_constant import LearnedConstant
 from layers.noise import Noise
 from layers.pixel_norm import PixelNorm
-from layers.truncation import Truncation
 from pipeline.config import NetworkConfig
 from pipeline.networks.growing import (
     FIRST_DENSE_GAIN,
     GrowingDiscriminator,
     GrowingGenerator,
     critic_size,
+    enlarging_size,
     rgb_size,
 )
 from pipeline.networks.network import (
@@ -47,13 +46,10 @@ from pipeline.networks.network import (
     sides,
     stage_of,
 )
+from pipeline.networks.styled import StyleGenerator, mapping_size, noise_name
 
 LAYERS = 2
 """Of the synthesis at each resolution."""
-
-
-def _noise_name(side: int, index: int) -> str:
-    return f"noise_{side}x{side}_{index}"
 
 
 def generator_size(
@@ -63,8 +59,8 @@ def generator_size(
     embedding = label_size * config.latent_size
     size = Size(embedding, embedding, config.latent_size if label_size else 0)
     inputs = config.latent_size * (2 if label_size else 1)
-    for _ in range(config.mapping_layers):
-        size += dense_size(inputs, config.style_size)
+    size += mapping_size(config, inputs, config.style_size)
+    if config.mapping_layers:
         inputs = config.style_size
     maps = filters(config, 1)
     if config.constant_input:
@@ -75,8 +71,7 @@ def generator_size(
     size += _epilogues_size(config, maps, inputs)
     for side in sides(resolution):
         before, maps = maps, filters(config, stage_of(side))
-        # The resampling convolution has 16 taps at the lower resolution.
-        size += conv_size(before, maps, side, taps=16 / 4) + conv_size(maps, maps, side)
+        size += enlarging_size(before, maps, side)
         size += _blur_size(config, maps, side) + _epilogues_size(config, maps, inputs)
     return size + rgb_size(config, resolution, channels=channels, fading=fading, to_rgb=True)
 
@@ -114,7 +109,7 @@ class _Blurring(Network):
         return (Blur(name=self._name(f"{part}_blur"), dtype=self._policy),)
 
 
-class Generator(_Blurring, GrowingGenerator):
+class Generator(_Blurring, GrowingGenerator, StyleGenerator):
     """Latents to styles to images.
 
     Args:
@@ -138,109 +133,33 @@ class Generator(_Blurring, GrowingGenerator):
 
     def __init__(self, config: NetworkConfig, *, name: str = "generator", **kwargs: Any) -> None:
         super().__init__(config, name=name, **kwargs)
-        self.style_size = config.style_size
         if not config.mapping_layers:  # Styles are the latents, with labels their embedding too.
             self.style_size = config.latent_size * (2 if self.label_size else 1)
-        self.truncation = Truncation(name=self._name("truncation"), dtype="float32")
 
     def layers(self, resolution: int) -> int:
         """Number of styles that an image of `resolution` pixels takes; 1 without styles."""
         return LAYERS * stage_of(resolution) if self.config.styles else 1
 
-    def noise_shapes(self, resolution: int) -> dict[str, int]:
-        """Names of the noise maps in the order of `synthesis`, and their sides in pixels."""
-        if not self.config.noise:
-            return {}
-        return {
-            _noise_name(side, index): side
-            for side in (START_RESOLUTION, *sides(resolution))
-            for index in range(LAYERS)
-        }
-
-    def mapping(self) -> keras.Model:
-        """The model that makes a style of each latent vector.
-
-        Call: `(batch, latent_size)`, with labels `[latents, (batch, label_size) one-hot]`, →
-        `(batch, style_size)`.
-        """
-        inputs = self._inputs()
-        return keras.Model(one_or_list(inputs), self._map(*inputs), name=self._name("mapping"))
-
-    def synthesis(self, resolution: int, *, fading: bool) -> keras.Model:
-        """The model that makes images of `resolution` pixels of styles and noise.
-
-        Call: `[(batch, layers, style_size), noise maps…]`, a style for each layer and a map
-        `(batch or 1, side, side, 1)` for each name of `noise_shapes`, → `(batch, resolution,
-        resolution, channels)`, float32, about [-1, 1], not clipped. While fading, the new block
-        weighs `self.fade.alpha`.
-        """
-        styles = keras.Input((self.layers(resolution), self.style_size), name="styles")
-        noise = {
-            name: keras.Input((side, side, 1), name=name)
-            for name, side in self.noise_shapes(resolution).items()
-        }
-        images = self._synthesise(styles, noise, resolution, fading=fading)
-        name = self._name(f"synthesis_{resolution}x{resolution}")
-        return keras.Model(one_or_list([styles, *noise.values()]), images, name=name)
-
-    def model(self, resolution: int, *, fading: bool) -> keras.Model:
-        """The model that makes images of `resolution` pixels of latents alone.
-
-        Each layer takes the same style, and its own fixed noise; nothing is truncated. The model
-        holds every variable of the generator, the fixed noise and the mean of styles too.
-
-        Call: as `mapping` → as `synthesis`.
-        """
-        inputs = self._inputs()
-        repeat = keras.layers.RepeatVector(
-            self.layers(resolution), name=self._name("repeat_styles"), dtype="float32"
-        )
-        styles = self.truncation(repeat(self._map(*inputs)))
-        noise = {
-            name: self._fixed_noise(name, side)(inputs[0])
-            for name, side in self.noise_shapes(resolution).items()
-        }
-        images = self._synthesise(styles, noise, resolution, fading=fading)
-        name = self._name(f"{resolution}x{resolution}")
-        return keras.Model(one_or_list(inputs), images, name=name)
+    def _parts(self, side: int) -> tuple[str, ...]:
+        if side > START_RESOLUTION:
+            return ("conv0", "conv1")
+        return ("constant" if self.config.constant_input else "dense", "conv")
 
     def _map(self, latents: Any, labels: Any = None) -> Any:
-        # In float32 under every policy: it takes next to no time, and all images depend on it.
         x = latents
         if labels is not None:
             embedded = chain(self._embedding(), labels)
             condition = keras.layers.Concatenate(name=self._name("condition"), dtype="float32")
             x = condition([latents, embedded])
         x = PixelNorm(name=self._name("normalise_latents"), dtype="float32")(x)
-        return chain(self._mapping_layers(), x)
+        return chain(self._mapping(self.config.style_size), x)
 
     def _embedding(self) -> Block:
-        key = "label_embedding"
-        if key not in self._blocks:
-            # The gain undoes the scale: the official embedding is no equalized layer.
-            gain = math.sqrt(self.label_size)
-            settings = {"gain": gain, "use_bias": False, "dtype": "float32"}
-            self._blocks[key] = (self._dense(key, self.config.latent_size, **settings),)
-        return self._blocks[key]
-
-    def _mapping_layers(self) -> Block:
-        key = "mapping"
-        if key not in self._blocks:
-            settings = {"lr_multiplier": self.config.mapping_rate, "dtype": "float32"}
-            self._blocks[key] = tuple(
-                layer
-                for part in (f"{key}_dense{k}" for k in range(self.config.mapping_layers))
-                for layer in (
-                    self._dense(part, self.config.style_size, **settings),
-                    self._leaky(f"{part}_act", dtype="float32"),
-                )
-            )
-        return self._blocks[key]
-
-    def _fixed_noise(self, name: str, side: int) -> keras.layers.Layer:
-        if name not in self._blocks:
-            self._blocks[name] = (FixedNoise(side, **self._weighted(name)),)
-        return self._blocks[name][0]
+        key, units = "label_embedding", self.config.latent_size
+        # The gain undoes the scale: the official embedding is no equalized layer.
+        gain = math.sqrt(self.label_size)
+        settings = {"gain": gain, "use_bias": False, "dtype": "float32"}
+        return self._made(key, lambda: (self._dense(key, units, **settings),))
 
     def _synthesise(
         self, styles: Any, noise: Mapping[str, Any], resolution: int, *, fading: bool
@@ -251,18 +170,13 @@ class Generator(_Blurring, GrowingGenerator):
             before = x
             for index in range(LAYERS):
                 style = styles[:, LAYERS * block + index] if self.config.styles else None
-                x = _apply(self._layer(side, index), x, noise.get(_noise_name(side, index)), style)
+                x = _apply(self._layer(side, index), x, noise.get(noise_name(side, index)), style)
         return self._images(resolution, x, before, fading=fading)
 
     def _layer(self, side: int, index: int) -> Block:
         """A layer of the synthesis, from what makes its features to its style."""
-        names = ("conv0", "conv1")
-        if side == START_RESOLUTION:
-            names = ("constant" if self.config.constant_input else "dense", "conv")
-        part = f"{side}x{side}_{names[index]}"
-        if part not in self._blocks:
-            self._blocks[part] = (*self._features(part, side, index), *self._epilogue(part))
-        return self._blocks[part]
+        part = f"{side}x{side}_{self._parts(side)[index]}"
+        return self._made(part, lambda: (*self._features(part, side, index), *self._epilogue(part)))
 
     def _features(self, part: str, side: int, index: int) -> Block:
         maps = self._filters(stage_of(side))
@@ -304,11 +218,6 @@ class Discriminator(_Blurring, GrowingDiscriminator):
         >>> Discriminator(config, channels=3, label_size=2).model(8, fading=True).output_shape
         (None, 1)
     """
-
-    def __init__(
-        self, config: NetworkConfig, *, name: str = "discriminator", **kwargs: Any
-    ) -> None:
-        super().__init__(config, name=name, **kwargs)
 
     def model(self, resolution: int, *, fading: bool) -> keras.Model:
         """The model that scores images of `resolution` pixels.

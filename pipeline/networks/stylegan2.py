@@ -9,25 +9,21 @@ ours has the gain in the kernel, bias and noise before it: `g · lrelu(y) = lrel
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Mapping
 from typing import Any
 
 import keras
 
-from layers.fixed_noise import FixedNoise
 from layers.learned_constant import LearnedConstant
 from layers.minibatch_std import MinibatchStd
 from layers.modulated import ModulatedConv2D
 from layers.noise import Noise
 from layers.pixel_norm import PixelNorm
-from layers.truncation import Truncation
 from layers.upfirdn import BILINEAR, FIRDown2D, FIRUp2D
 from pipeline.config import NetworkConfig
 from pipeline.networks.network import (
-    LEAK,
     START_RESOLUTION,
     Block,
-    Network,
     Size,
     chain,
     conv_size,
@@ -37,6 +33,7 @@ from pipeline.networks.network import (
     sides,
     stage_of,
 )
+from pipeline.networks.styled import StyleGenerator, WithMapping, mapping_size, noise_name
 
 GAIN = math.sqrt(2)
 """Of a leaky ReLU, which keeps the spread of what goes in."""
@@ -91,14 +88,10 @@ def discriminator_size(
 
 
 def _mapping_size(config: NetworkConfig, inputs: int, units: int, label_size: int) -> Size:
-    size = Size(0, 0, 0)
-    if label_size:
-        size += dense_size(label_size, units)
-        inputs += units
-    for _ in range(config.mapping_layers):
-        size += dense_size(inputs, units)
-        inputs = units
-    return size
+    """With the embedding of labels."""
+    if not label_size:
+        return mapping_size(config, inputs, units)
+    return dense_size(label_size, units) + mapping_size(config, inputs + units, units)
 
 
 def _styled_size(config: NetworkConfig, inputs: int, convolution: Size) -> Size:
@@ -117,29 +110,14 @@ def _refuse_fading(fading: bool) -> None:
         raise ValueError("`fading` must be false: `stylegan2` does not grow. Received: fading=True")
 
 
-class _StyleNetwork(Network):
-    """What both networks share: a mapping network, and parts that are made once."""
-
-    def _made(self, part: str, make: Callable[[], Block]) -> Block:
-        if part not in self._blocks:
-            self._blocks[part] = make()
-        return self._blocks[part]
+class _Network(WithMapping):
+    """What both networks share: filters, a mapping, and an embedding of labels."""
 
     def _filter(self, part: str, kind: type[FIRUp2D] | type[FIRDown2D], **kwargs: Any) -> Any:
         return kind(name=self._name(part), **{"dtype": self._policy, **kwargs})
 
-    def _mapping(self, units: int) -> Block:
-        # In float32, as the rest is scaled by what comes out, and the layers learn slowly.
-        def layer(part: str) -> Block:
-            rate = self.config.mapping_rate
-            gain = {"gain": GAIN, "bias_gain": GAIN, "lr_multiplier": rate}
-            return (
-                self._dense(part, units, dtype="float32", **gain),
-                keras.layers.LeakyReLU(LEAK, name=self._name(f"{part}_act"), dtype="float32"),
-            )
-
-        parts = [f"mapping_dense{index}" for index in range(self.config.mapping_layers)]
-        return self._made("mapping", lambda: [x for part in parts for x in layer(part)])
+    def _mapped(self, units: int, x: Any) -> Any:
+        return chain(self._mapping(units, gain=GAIN, bias_gain=GAIN), x)
 
     def _embedding(self, units: int) -> Block:
         return self._made(
@@ -154,7 +132,7 @@ class _StyleNetwork(Network):
         return PixelNorm(name=self._name(part), dtype="float32")
 
 
-class Generator(_StyleNetwork):
+class Generator(_Network, StyleGenerator):
     """Latents to styles, and styles to images.
 
     Args:
@@ -175,9 +153,7 @@ class Generator(_StyleNetwork):
         (None, 8, 8, 3)
     """
 
-    def __init__(self, config: NetworkConfig, *, name: str = "generator", **kwargs: Any) -> None:
-        super().__init__(config, name=name, **kwargs)
-        self.truncation = Truncation(name=self._name("truncation"), dtype="float32")
+    _repeat_name = "repeat"
 
     def layers(self, resolution: int) -> int:
         """The number of styles that an image is made of: one a convolution, and one at the end.
@@ -186,84 +162,29 @@ class Generator(_StyleNetwork):
         """
         return 2 * stage_of(resolution)
 
-    def noise_shapes(self, resolution: int) -> dict[str, int]:
-        """The sides of the noise maps, by their names, in the order in which they are added."""
-        if not self.config.noise:
-            return {}
-        return {
-            f"noise_{side}x{side}_{number}": side
-            for side in (START_RESOLUTION, *sides(resolution))
-            for number in range(1 if side == START_RESOLUTION else 2)
-        }
+    def _parts(self, side: int) -> tuple[str, ...]:
+        # Nothing is enlarged to the first resolution.
+        return ("conv1",) if side == START_RESOLUTION else ("conv0", "conv1")
 
-    def mapping(self) -> keras.Model:
-        """The model that makes styles.
-
-        Call: `(batch, latent_size)`, with labels `[latents, (batch, label_size)]`, → w, float32
-        `(batch, style_size)`, not truncated.
-        """
-        inputs = self._inputs()
-        return keras.Model(one_or_list(inputs), self._styles(*inputs), name=self._name("mapping"))
-
-    def synthesis(self, resolution: int, *, fading: bool) -> keras.Model:
-        """The model that makes images of styles.
-
-        Call: `[styles, noise maps…]`, that is `(batch, layers, style_size)` and for each name of
-        `noise_shapes` `(batch or 1, side, side, 1)`, → `(batch, resolution, resolution, channels)`,
-        float32, about [-1, 1], not clipped.
-
-        Raises:
-            ValueError: if `fading` is true.
-        """
-        _refuse_fading(fading)
-        styles = keras.Input((self.layers(resolution), self.config.style_size), name="styles")
-        shapes = self.noise_shapes(resolution)
-        noise = {name: keras.Input((side, side, 1), name=name) for name, side in shapes.items()}
-        return keras.Model(
-            one_or_list([styles, *noise.values()]),
-            self._images(resolution, styles, noise),
-            name=self._name(f"synthesis_{resolution}x{resolution}"),
-        )
-
-    def model(self, resolution: int, *, fading: bool) -> keras.Model:
-        """The model that makes images of latents, with fixed noise maps and no truncation.
-
-        Call: `(batch, latent_size)`, with labels `[latents, (batch, label_size)]`, →
-        `(batch, resolution, resolution, channels)`, float32, about [-1, 1], not clipped.
-
-        Raises:
-            ValueError: if `fading` is true.
-        """
-        _refuse_fading(fading)
-        inputs = self._inputs()
-        styles = self._styles(*inputs)
-        layers = self.layers(resolution)
-        repeat = keras.layers.RepeatVector(layers, name=self._name("repeat"), dtype="float32")
-        noise = {
-            name: chain(self._fixed_noise(name, side), styles)
-            for name, side in self.noise_shapes(resolution).items()
-        }
-        images = self._images(resolution, self.truncation(repeat(styles)), noise)
-        name = f"{self.name}_{resolution}x{resolution}"
-        return keras.Model(one_or_list(inputs), images, name=name)
-
-    def _styles(self, latents: Any, labels: Any = None) -> Any:
+    def _map(self, latents: Any, labels: Any = None) -> Any:
         units = self.config.style_size
         x = self._normalise("normalise_latents")(latents)
         if labels is not None:
             condition = keras.layers.Concatenate(name=self._name("condition"), dtype="float32")
             x = condition([x, chain(self._embedding(units), labels)])
-        return chain(self._mapping(units), x)
+        return self._mapped(units, x)
 
-    def _images(self, resolution: int, styles: Any, noise: dict[str, Any]) -> Any:
+    def _synthesise(
+        self, styles: Any, noise: Mapping[str, Any], resolution: int, *, fading: bool
+    ) -> Any:
+        _refuse_fading(fading)
         x = chain(self._constant(), styles)
         images, index = None, 0
-        for size in (START_RESOLUTION, *sides(resolution)):
-            key = f"{size}x{size}"
-            # Nothing is enlarged to the first resolution.
-            for number, conv in enumerate(("conv1",) if images is None else ("conv0", "conv1")):
-                maps = noise.get(f"noise_{key}_{number}")
-                x = self._styled(f"{key}_{conv}", size, x, styles[:, index], maps)
+        for side in (START_RESOLUTION, *sides(resolution)):
+            key = f"{side}x{side}"
+            for number, part in enumerate(self._parts(side)):
+                maps = noise.get(noise_name(side, number))
+                x = self._styled(f"{key}_{part}", side, x, styles[:, index], maps)
                 index += 1
             images = self._with_rgb(key, x, styles[:, index], images)
         return images
@@ -276,9 +197,6 @@ class Generator(_StyleNetwork):
             return (LearnedConstant(shape, unit, **weighted),)
 
         return self._made("4x4_constant", make)
-
-    def _fixed_noise(self, name: str, side: int) -> Block:
-        return self._made(name, lambda: (FixedNoise(side, **self._weighted(name)),))
 
     def _styled(self, part: str, size: int, x: Any, style: Any, noise: Any | None) -> Any:
         """A convolution under a style, with noise and activation, that gives maps of `size`."""
@@ -328,7 +246,7 @@ class Generator(_StyleNetwork):
         return self._dense(f"{part}_affine", units, gain=1.0, dtype="float32")
 
 
-class Discriminator(_StyleNetwork):
+class Discriminator(_Network):
     """Images to scores; with labels, how well an image fits its label.
 
     Args:
@@ -371,7 +289,7 @@ class Discriminator(_StyleNetwork):
             labels = keras.Input((self.label_size,), name="labels")
             inputs.append(labels)
             units = self._filters(1)
-            x = chain(self._mapping(units), chain(self._embedding(units), labels))
+            x = self._mapped(units, chain(self._embedding(units), labels))
             project = keras.layers.Dot(axes=1, name=self._name("projection"), dtype="float32")
             scores = project([scores, x])
         name = f"{self.name}_{resolution}x{resolution}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 import os
@@ -15,6 +14,7 @@ from typing import Any, Literal
 import tensorflow as tf
 
 from pipeline.config import RunConfig
+from pipeline.data.records import checksum
 from pipeline.errors import UserError
 from pipeline.training.alarms.streaks import Streak
 from savedmodels import atomic
@@ -284,11 +284,7 @@ def _read(folder: Path, *, verify: bool = False) -> Checkpoint | Damaged:
 
 
 def _described(file: Path) -> dict[str, int | str]:
-    with file.open("rb") as stream:
-        return {
-            "bytes": file.stat().st_size,
-            "sha256": hashlib.file_digest(stream, "sha256").hexdigest(),
-        }
+    return {"bytes": file.stat().st_size, "sha256": checksum(file)}
 
 
 def _reason(error: Exception) -> str:

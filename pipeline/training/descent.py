@@ -81,7 +81,7 @@ class Descender:
             return (
                 number + 1,
                 [one + other for one, other in zip(total, descent.gradients, strict=True)],
-                means.write(number, tf.concat([tf.reshape(v, [-1]) for v in values], axis=0)),
+                means.write(number, tf.concat(values, axis=0)),
             )
 
         start = (

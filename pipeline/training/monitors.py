@@ -24,7 +24,7 @@ from pipeline.training.checkpoints import Damaged, RollBack
 from pipeline.training.listeners import Listener, Moment
 from savedmodels import atomic
 from savedmodels.export import export
-from savedmodels.signatures import latents_of_seeds, to_uint8
+from savedmodels.seeds import latents_of_seeds, to_uint8
 
 SAMPLES = 64
 COLUMNS = 8
@@ -262,8 +262,8 @@ class StageExports(Listener):
         """Export the average."""
         size = moment.progress.phase.resolution
         base = self._folder / f"{size}x{size}"
-        average = moment.models.average
-        self._exported(export(average, base, moment.images_seen, lineage=self._lineage(moment)))
+        models, lineage = moment.models.exportable, self._lineage(moment)
+        self._exported(export(models, base, moment.images_seen, lineage=lineage))
 
     def rolled_back(self, roll_back: RollBack) -> None:
         """Remove the exports of what will not be the same."""

@@ -9,6 +9,7 @@ import keras
 from pipeline.training.augmenting import Augmentation
 from pipeline.training.generation import Generation
 from pipeline.training.loss_scale import LossScale
+from savedmodels.exportable import Exportable
 
 
 @dataclass(frozen=True)
@@ -19,6 +20,7 @@ class PhaseModels:
         generator: Latents to images.
         discriminator: Images to scores.
         average: The moving average of the generator.
+        exportable: What a SavedModel of the average is made of.
         generator_optimizer: Fresh.
         discriminator_optimizer: Fresh.
         generation: How images are made while the generator is trained.
@@ -33,6 +35,7 @@ class PhaseModels:
     generator: keras.Model
     discriminator: keras.Model
     average: keras.Model
+    exportable: Exportable
     generator_optimizer: keras.optimizers.Optimizer
     discriminator_optimizer: keras.optimizers.Optimizer
     generation: Generation

@@ -40,7 +40,6 @@ def make_strategy(config: Config) -> tf.distribute.Strategy:
             replica's share by the group of the minibatch standard deviation; if the environment
             names no workers, or no TPU answers.
         WorkerGone: if the other workers do not come within an hour.
-        WorkerGone: if the other workers do not come within an hour.
     """
     strategy: tf.distribute.Strategy
     match config.run.strategy:

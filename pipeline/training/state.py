@@ -9,6 +9,7 @@ import keras
 import tensorflow as tf
 
 from pipeline.config import Config
+from pipeline.networks.exportable import exportable_of
 from pipeline.networks.families import family_of
 from pipeline.schedule import Phase
 from pipeline.training.augmenting import Augmentation
@@ -81,6 +82,9 @@ class TrainingState:
                 generator=generator,
                 discriminator=discriminator,
                 average=average,
+                exportable=exportable_of(
+                    self._average, average, resolution=phase.resolution, fading=phase.fading
+                ),
                 generator_optimizer=self._optimizer(
                     "generator_optimizer",
                     generator,
@@ -133,18 +137,24 @@ def _freeze(discriminator: keras.Model, resolution: int) -> None:
             layer.trainable = False
 
 
-def variables_of(models: PhaseModels) -> dict[str, Any]:
-    """Every variable that a restart of this phase needs, by a stable name.
-
-    Weights are `<layer>/<weight>`, where the layer's name carries network and resolution; optimizer
-    variables are `<optimizer>/<variable>`. No name depends on the final size or order of creation.
-    """
-    variables = {
-        f"{layer.name}/{weight.name}": weight.value
-        for model in (models.generator, models.discriminator, models.average)
+def weights_of(*models: keras.Model) -> dict[str, keras.Variable]:
+    """The weights of models, by their names in a checkpoint, `<layer>/<weight>`."""
+    return {
+        f"{layer.name}/{weight.name}": weight
+        for model in models
         for layer in model.layers
         for weight in layer.weights
     }
+
+
+def variables_of(models: PhaseModels) -> dict[str, Any]:
+    """Every variable that a restart of this phase needs, by a stable name.
+
+    Weights are as in `weights_of`, where a layer's name carries network and resolution; optimizer
+    variables are `<optimizer>/<variable>`. No name depends on the final size or order of creation.
+    """
+    networks = (models.generator, models.discriminator, models.average)
+    variables = {name: weight.value for name, weight in weights_of(*networks).items()}
     for optimizer in (models.generator_optimizer, models.discriminator_optimizer):
         variables |= {
             f"{optimizer.name}/{variable.path.partition('/')[2]}": variable.value

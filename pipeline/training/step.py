@@ -3,49 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import keras
 import tensorflow as tf
 
-from layers.resample import box_down, nearest_up
-from pipeline.augmentation.draws import Draws as Augmentations
 from pipeline.config import Config
 from pipeline.schedule import Phase
 from pipeline.training.alarms.non_finite import Check, NonFinite, first_non_finite, levels
 from pipeline.training.alarms.separation import with_separation
 from pipeline.training.average import decay_per_step, move_style_means, update_average
-from pipeline.training.batches import CriticBatch, GeneratorBatch, PathBatch
 from pipeline.training.descent import Metrics
-from pipeline.training.generation import Draws
 from pipeline.training.lazy import is_due
 from pipeline.training.ordering import keep_order
 from pipeline.training.phase_models import PhaseModels
-from pipeline.training.randomness import Purpose, key
-from pipeline.training.replicas import place_of, readers_of, share_of
+from pipeline.training.replica_batches import ReplicaBatches
 from pipeline.training.updates import Updates
-
-
-class CriticPurposes(NamedTuple):
-    """What the draws for an update of the discriminator are for."""
-
-    latents: Purpose
-    mix: Purpose
-    reals_seen: Purpose
-    fakes_seen: Purpose
-
-
-CRITIC = CriticPurposes(
-    Purpose.CRITIC_LATENTS,
-    Purpose.PENALTY_MIX,
-    Purpose.CRITIC_REALS_SEEN,
-    Purpose.CRITIC_FAKES_SEEN,
-)
-LAZY = CriticPurposes(
-    Purpose.LAZY_FAKES, Purpose.LAZY_MIX, Purpose.LAZY_REALS_SEEN, Purpose.LAZY_FAKES_SEEN
-)
-PATH_SHARE = 2
-"""Path lengths are measured on a batch so many times smaller, as in the official StyleGAN2."""
 
 
 class Step:
@@ -79,17 +52,14 @@ class Step:
         roll_backs: int = 0,
     ) -> None:
         keep_order()
-        replicas = strategy.num_replicas_in_sync
         self._config = config
         self._phase = phase
         self._models = models
         self._strategy = strategy
-        self._readers = readers_of(strategy)
-        self._updates = Updates(config, phase, models, replicas)
-        self._batch = phase.batch_size // replicas
+        self._updates = Updates(config, phase, models, strategy.num_replicas_in_sync)
+        self._batches = ReplicaBatches(config, phase, models, strategy, roll_backs)
         self._images = phase.batch_size * config.objective.critic_steps
         self._metrics: Metrics = dict(known or {})
-        self._roll_backs = roll_backs
         self._gradients = {
             "critic_gradients": _weights(models.discriminator),
             "generator_gradients": _weights(models.generator),
@@ -122,7 +92,7 @@ class Step:
             float32 scalars, averages over the global batch; of a lazy regulariser that which was
             last paid.
         """
-        objective, updates = self._config.objective, self._updates
+        settings, objective = self._config.objective, self._updates.objective
         weight = tf.constant(alpha, tf.float32)
         self._earlier_checks, self._checks = self._checks, []
 
@@ -135,16 +105,16 @@ class Step:
         for number, batch in enumerate(batches):
             seen = images_seen + number * self._phase.batch_size
             clock = tf.constant(seen, tf.int64)
-            if updates.lazy_penalties and is_due(
-                seen // self._phase.batch_size, objective.penalty_every
+            if objective.lazy_penalties and is_due(
+                seen // self._phase.batch_size, settings.penalty_every
             ):
                 take(self._penalties, batch, clock)
             if number + 1 < len(batches):
                 take(self._critic, batch, clock)
-        if updates.lazy_path_length:
-            first = images_seen // self._images * objective.generator_steps
+        if objective.lazy_path_length:
+            first = images_seen // self._images * settings.generator_steps
             for repeat, path_length in self._path_length.items():
-                if is_due(first + repeat, objective.path_length_every):
+                if is_due(first + repeat, settings.path_length_every):
                     take(path_length, batch, clock)
         take(self.finish, batch, clock)
         return dict(self._metrics)
@@ -195,149 +165,29 @@ class Step:
         return metrics
 
     def _update_critic(self, batch: Any, images_seen: Any, alpha: Any) -> Metrics:
-        critic_batch = self._critic_batch(batch, images_seen, alpha, CRITIC)
+        critic_batch = self._batches.for_critic(batch, images_seen, alpha)
         return {"reals": levels(critic_batch.reals)} | self._updates.update_critic(critic_batch)
 
     def _pay_penalties(self, batch: Any, images_seen: Any, alpha: Any) -> Metrics:
-        critic_batch = self._critic_batch(
-            batch,
-            images_seen,
-            alpha,
-            LAZY,
-            fakes=any(penalty.needs_fakes for penalty in self._updates.penalties),
-        )
+        fakes = any(penalty.needs_fakes for penalty in self._updates.objective.penalties)
+        critic_batch = self._batches.for_penalties(batch, images_seen, alpha, fakes=fakes)
         return {"reals": levels(critic_batch.reals)} | self._updates.pay_penalties(critic_batch)
 
     def _update_generator(self, batch: Any, images_seen: Any, alpha: Any, repeat: int) -> Metrics:
-        updates, path_batch = self._updates, None
-        if self._config.objective.path_length and not updates.lazy_path_length:
-            path_batch = self._path_batch(batch, images_seen, repeat)
-        return updates.update_generator(
-            GeneratorBatch(
-                draws=self._draws(Purpose.GENERATOR_LATENTS, images_seen, repeat),
-                labels=batch["labels"],
-                reals=self._reals(batch, alpha),
-                real_augmentation=self._augmentation(
-                    Purpose.GENERATOR_REALS_SEEN, images_seen, repeat
-                ),
-                fake_augmentation=self._augmentation(
-                    Purpose.GENERATOR_FAKES_SEEN, images_seen, repeat
-                ),
-            ),
-            path_batch,
-        )
+        path_batch = None
+        if self._config.objective.path_length and not self._updates.objective.lazy_path_length:
+            path_batch = self._batches.for_path_length(batch, images_seen, repeat)
+        generator_batch = self._batches.for_generator(batch, images_seen, alpha, repeat)
+        return self._updates.update_generator(generator_batch, path_batch)
 
     def _path_length_of(self, repeat: int) -> Callable[[Any, Any, Any], Metrics]:
         def pay(batch: Any, images_seen: Any, _: Any) -> Metrics:
-            return self._updates.pay_path_length(self._path_batch(batch, images_seen, repeat))
+            path_batch = self._batches.for_path_length(batch, images_seen, repeat)
+            return self._updates.pay_path_length(path_batch)
 
         return pay
-
-    def _critic_batch(
-        self,
-        batch: Any,
-        images_seen: Any,
-        alpha: Any,
-        purposes: CriticPurposes,
-        *,
-        fakes: bool = True,
-    ) -> CriticBatch:
-        uniform = tf.random.stateless_uniform
-        return CriticBatch(
-            reals=self._reals(batch, alpha),
-            draws=self._draws(purposes.latents, images_seen) if fakes else None,
-            labels=batch["labels"],
-            mix_weights=self._draw(purposes.mix, uniform, (self._batch, 1, 1, 1), images_seen),
-            moves=self._draw(Purpose.CONSISTENCY, uniform, (self._batch, 3), images_seen),
-            real_augmentation=self._augmentation(purposes.reals_seen, images_seen),
-            fake_augmentation=self._augmentation(purposes.fakes_seen, images_seen),
-        )
-
-    def _path_batch(self, batch: Any, images_seen: Any, repeat: int) -> PathBatch:
-        count = max(1, self._batch // PATH_SHARE)
-        size = self._phase.resolution
-        shape = (count, size, size, self._config.data.channels)
-        normal = tf.random.stateless_normal
-        return PathBatch(
-            draws=self._draws(Purpose.PATH_LATENTS, images_seen, repeat, count),
-            labels=batch["labels"][:count],
-            noise=self._draw(Purpose.PATH_NOISE, normal, shape, images_seen, repeat),
-        )
-
-    def _reals(self, batch: Any, alpha: Any) -> Any:
-        reals = scaled(batch["images"])
-        return fade_reals(reals, alpha) if self._phase.fading else reals
-
-    def _draws(
-        self, purpose: Purpose, images_seen: Any, repeat: int = 0, count: int | None = None
-    ) -> Draws:
-        """What a replica's images, as many as it has reals, are made of."""
-        samples = count or self._batch
-
-        def draw(
-            sampler: Callable[..., Any],
-            shape: tuple[int, ...],
-            *,
-            part: int = 0,
-            for_all: bool = False,
-        ) -> Any:
-            if for_all:
-                same = sampler(shape, self._key(purpose, images_seen, repeat, part))
-                return tf.repeat(same[tf.newaxis], samples, axis=0)
-            return self._draw(purpose, sampler, (samples, *shape), images_seen, repeat, part)
-
-        return self._models.generation.draws(draw)
-
-    def _augmentation(self, purpose: Purpose, images_seen: Any, repeat: int = 0) -> Augmentations:
-        """This replica's share of what the images of a batch are augmented with."""
-        size = self._phase.resolution
-        shape = (self._phase.batch_size, size, size, self._config.data.channels)
-        pair = self._key(purpose, images_seen, repeat, part=0)
-        everyone = self._models.augmentation.draws(pair, shape)
-        return Augmentations(*(None if each is None else self._share(each) for each in everyone))
-
-    def _draw(
-        self,
-        purpose: Purpose,
-        sampler: Callable[..., Any],
-        shape: tuple[int, ...],
-        images_seen: Any,
-        repeat: int = 0,
-        part: int = 0,
-    ) -> Any:
-        """This replica's share, of that shape, of what is drawn for all of them."""
-        replicas = self._strategy.num_replicas_in_sync
-        pair = self._key(purpose, images_seen, repeat, part)
-        return self._share(sampler((shape[0] * replicas, *shape[1:]), pair))
-
-    def _share(self, everyone: Any) -> Any:
-        """This replica's rows of what was drawn for all."""
-        replicas = self._strategy.num_replicas_in_sync
-        replica = tf.distribute.get_replica_context().replica_id_in_sync_group
-        return share_of(everyone, place_of(replica, replicas, self._readers), replicas)
-
-    def _key(self, purpose: Purpose, images_seen: Any, repeat: int, part: int) -> Any:
-        return key(
-            self._config.run.seed,
-            purpose,
-            images_seen,
-            repeat=repeat,
-            part=part,
-            roll_backs=self._roll_backs,
-        )
 
 
 def _weights(model: keras.Model) -> list[str]:
     """Names of the trained weights."""
     return [weight.path for weight in model.trainable_variables]
-
-
-def scaled(images: Any) -> Any:
-    """uint8 0 … 255 → float32 -1 … 1, same shape."""
-    return tf.cast(images, tf.float32) / 127.5 - 1.0
-
-
-def fade_reals(images: Any, alpha: Any) -> Any:
-    """Real images as coarse as the faded-in network's: blended with their half-size selves."""
-    coarse = nearest_up(box_down(images, 2), 2)
-    return coarse + (images - coarse) * alpha

@@ -15,7 +15,7 @@ from pipeline.config import Config
 from pipeline.data.records import RecordSet
 from pipeline.errors import UserError
 from pipeline.loading import WHERE
-from pipeline.schedule import Phase, Progress, Schedule
+from pipeline.schedule import Phase, Schedule
 from pipeline.training import checkpoints
 from pipeline.training.alarms.diversity import Diversity
 from pipeline.training.alarms.non_finite import NonFinite
@@ -30,6 +30,7 @@ from pipeline.training.phase_models import PhaseModels
 from pipeline.training.replicas import make_strategy
 from pipeline.training.state import TrainingState, variables_of
 from pipeline.training.step import Step
+from pipeline.training.stretch import Stretch
 from pipeline.training.workers import Workers
 
 
@@ -166,7 +167,7 @@ class Trainer:
         )
         repeats = self._config.objective.critic_steps
         images_per_step = phase.batch_size * repeats
-        stretch = _Stretch(models, position, clock, watch, self._schedule.at(position.images_seen))
+        stretch = Stretch(models, position, clock, watch, self._schedule.at(position.images_seen))
         self._tell("phase_started", stretch.moment())
         while True:
             with self._watchdog.waiting(), clock.waiting():
@@ -205,7 +206,7 @@ class Trainer:
             saving=crossed(run.checkpoint_images) or leaving,
         )
 
-    def _look_after(self, stretch: _Stretch, step: Step, due: _Due, *, stage_ended: bool) -> None:
+    def _look_after(self, stretch: Stretch, step: Step, due: _Due, *, stage_ended: bool) -> None:
         """What comes between two steps: alarms, then what listeners write, then a checkpoint."""
         phase, roll_backs = stretch.progress.phase, stretch.position.roll_backs
         found = step.non_finite(wait=due.anything)
@@ -300,55 +301,3 @@ class _Due:
     @property
     def anything(self) -> bool:
         return self.logging or self.sampling or self.scoring or self.saving
-
-
-class _Stretch:
-    """How far a phase has come, between a start and the next stop.
-
-    Args:
-        models: Of the phase.
-        position: As the last checkpoint has it.
-        clock: Of the run.
-        watch: Its alarms.
-        progress: Of the next step; of the last one, once that is done.
-    """
-
-    def __init__(
-        self,
-        models: PhaseModels,
-        position: Position,
-        clock: Clock,
-        watch: Watch,
-        progress: Progress,
-    ) -> None:
-        self.models = models
-        self.position = position
-        self.clock = clock
-        self.watch = watch
-        self.progress = progress
-        self.images_seen = position.images_seen
-        self.measured: Metrics = {}
-        """Kept from one sampling to the next, beside the metrics of each step."""
-        self._of_step: Metrics = {}
-
-    @property
-    def metrics(self) -> Metrics:
-        return self._of_step | self.measured
-
-    def stepped(self, images: int, metrics: Metrics) -> None:
-        self.images_seen += images
-        self._of_step = metrics
-        self.clock.tick(images)
-
-    def moment(self) -> Moment:
-        return Moment(
-            self.images_seen,
-            self.progress,
-            self.models,
-            {name: float(value) for name, value in self.metrics.items()},
-            self.clock.rate(),
-            self.clock.data_wait(),
-            self.clock.seconds(),
-            self.watch.standing,
-            self.position.roll_backs,
-        )

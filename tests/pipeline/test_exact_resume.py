@@ -17,6 +17,7 @@ import pytest
 import tensorflow as tf
 
 from pipeline.training import checkpoints
+from tests.pipeline.training.runs import assert_same, values_of
 
 LIVES = Path(__file__).with_name("lives.py")
 ROOT = Path(__file__).parents[2]
@@ -132,11 +133,6 @@ def kill(seconds: float = 0.0, worker: int = 0, **after: Any) -> dict[str, Any]:
     return {"signal": signal.SIGKILL, "worker": worker, "after": after, "seconds": seconds}
 
 
-def variables_of(run: Path) -> dict[str, Any]:
-    reader = tf.train.load_checkpoint(str(checkpoints.all_in(run)[-1].folder / "variables"))
-    return {name: reader.get_tensor(name) for name in reader.get_variable_to_dtype_map()}
-
-
 def entries_of(run: Path) -> list[dict[str, Any]]:
     lines = (run / "metrics.jsonl").read_text().splitlines()
     return [
@@ -169,16 +165,9 @@ def answers_of(savedmodel: Path) -> Any:
     return signature(**latents)["images"].numpy()
 
 
-def assert_same_variables(one: Path, other: Path) -> None:
-    ours, theirs = variables_of(one), variables_of(other)
-    assert ours.keys() == theirs.keys()
-    for name in ours:
-        np.testing.assert_array_equal(ours[name], theirs[name], err_msg=name)
-
-
 def assert_same_run(one: Path, other: Path) -> None:
     """All that both have left is equal, but for times."""
-    assert_same_variables(one, other)
+    assert_same(one, other)
     assert entries_of(one) == entries_of(other)
     assert points_of(one) == points_of(other)
     for folder, pattern in (("samples", "*"), ("savedmodels", "*/*")):
@@ -334,7 +323,7 @@ def test_workers_roll_back_together(house: House) -> None:
 
 
 def assert_nearly_same_weights(run: Path, other: Path) -> None:
-    values, expected = variables_of(run), variables_of(other)
+    values, expected = values_of(run), values_of(other)
     assert values.keys() == expected.keys()
     change = {
         name: np.abs(values[name] - expected[name]).max() / np.abs(expected[name]).max()

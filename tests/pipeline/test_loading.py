@@ -92,7 +92,7 @@ def test_what_is_no_mapping_is_refused(text: str) -> None:
 
 
 def test_an_unknown_preset_names_the_known_and_the_nearest() -> None:
-    with pytest.raises(UserError, match=r"1024. Received: quikstart; did you mean quickstart\?"):
+    with pytest.raises(UserError, match=r"mnist32. Received: quikstart; did you mean quickstart\?"):
         load("quikstart")
 
 
@@ -117,17 +117,6 @@ def test_what_decides_a_result_is_told_by_its_keys() -> None:
     assert not {"run.log_images", "data.records", "alarms.patience", "gate.max_fid"} & set(decides)
 
 
-@pytest.mark.parametrize("alarm", ["throughput", "starvation"])
-def test_what_depends_on_the_machine_is_not_rolled_back(alarm: str) -> None:
-    with pytest.raises(UserError, match=rf"`alarms.{alarm}` must be .*Received: roll_back$"):
-        load("quickstart", [f"alarms.{alarm}=roll_back"])
-
-
-def test_what_is_not_finite_cannot_be_ignored() -> None:
-    with pytest.raises(UserError, match=r"`alarms.non_finite` must be .*Received: ignore$"):
-        load("quickstart", ["alarms.non_finite=ignore"])
-
-
 def test_differences_name_only_what_changes_the_result() -> None:
     before = config_from(MINIMAL, origin="a")
     after = config_from(
@@ -137,97 +126,3 @@ def test_differences_name_only_what_changes_the_result() -> None:
     )
     assert differences(before, before) == []
     assert differences(before, after) == ["network.fmap_max: 512 → 8", "run.seed: 0 → 1"]
-
-
-@pytest.mark.parametrize(
-    ("overrides", "message"),
-    [
-        (["loss=ns"], "`objective.loss` must be 'wasserstein', 'logistic'.*Received: ns"),
-        (
-            ["loss=hinge", "penalty=none", "weight_clip=1"],
-            "`objective.loss=wasserstein` alone.*hin",
-        ),
-        (["weight_clip=1"], "takes the place of `objective.penalty`.*two_sided"),
-        (["weight_clip=0"], "`objective.weight_clip` must be greater than 0. Received: 0"),
-        (["penalty=none"], "`objective.loss=wasserstein` must be bounded by.*Received: none"),
-        (["penalty_weight=0"], "must be bounded by"),
-        (
-            ["loss=hinge", "penalty=none", "penalty_every=16"],
-            "`objective.penalty_every` above 1 needs.*Received: 16 without any",
-        ),
-        (["critic_steps=0"], "`objective.critic_steps` must be greater than or equal to 1"),
-        (["path_length_decay=0"], "`objective.path_length_decay` must be greater than 0"),
-        (["r1=-1"], "`objective.r1` must be greater than or equal to 0. Received: -1"),
-        (["gradient_penalty=1"], "is no known key"),
-    ],
-)
-def test_objectives_that_contradict_themselves_are_refused(
-    overrides: list[str], message: str
-) -> None:
-    with pytest.raises(UserError, match=message) as caught:
-        config_from(MINIMAL, [f"objective.{override}" for override in overrides], origin="test")
-    assert "\n" not in str(caught.value)
-
-
-@pytest.mark.parametrize(
-    "overrides",
-    [
-        ["penalty=none", "weight_clip=1"],
-        ["penalty=none", "r1=1"],
-        ["loss=hinge", "penalty=two_sided"],
-        ["loss=logistic", "penalty=none", "r1=10", "penalty_every=16"],
-    ],
-)
-def test_objectives_that_do_not_are_taken(overrides: list[str]) -> None:
-    config_from(MINIMAL, [f"objective.{override}" for override in overrides], origin="test")
-
-
-def test_micro_batches_of_less_than_a_group_are_refused() -> None:
-    with pytest.raises(UserError, match=r"at least `network.stddev_group`.*Received: 2 and 4"):
-        config_from(MINIMAL, ["run.micro_batch=2"], origin="test")
-    config_from(MINIMAL, ["run.micro_batch=2", "network.stddev_group=2"], origin="test")
-
-
-@pytest.mark.parametrize(
-    ("overrides", "message"),
-    [
-        (
-            ["noise=false"],
-            "`network.noise` must be left at True with `network.family=progan`, which has no such "
-            "key. Received: False",
-        ),
-        (["mapping_layers=2"], "left at 8 with `network.family=progan`.*Received: 2"),
-        (["family=stylegan2", "blur=false"], "left at True with `network.family=stylegan2`"),
-        (
-            ["family=stylegan", "styles=false", "mixing=0"],
-            "`network.constant_input` must be false without `network.styles`.*Received: true",
-        ),
-        (
-            ["family=stylegan", "styles=false", "constant_input=false"],
-            "`network.mixing` must be 0 without `network.styles`.*Received: 0.9",
-        ),
-        (["family=stylegan", "mapping_layers=-1"], "greater than or equal to 0. Received: -1"),
-        (["family=stylegan", "mixing=1.5"], "less than or equal to 1. Received: 1.5"),
-        (["family=stylegan3"], "`network.family` must be 'progan', 'stylegan' or 'stylegan2'"),
-    ],
-)
-def test_networks_that_a_family_does_not_have_are_refused(
-    overrides: list[str], message: str
-) -> None:
-    with pytest.raises(UserError, match=message) as caught:
-        config_from(MINIMAL, [f"network.{override}" for override in overrides], origin="test")
-    assert "\n" not in str(caught.value)
-
-
-@pytest.mark.parametrize(
-    "overrides",
-    [
-        ["family=progan", "noise=true", "style_size=512"],
-        ["family=stylegan", "noise=false", "constant_input=false", "mixing=0"],
-        ["family=stylegan", "styles=false", "constant_input=false", "mixing=0", "mapping_layers=0"],
-        ["family=stylegan2", "noise=false", "mapping_layers=2", "mixing=0"],
-    ],
-)
-def test_networks_that_a_family_has_are_taken(overrides: list[str]) -> None:
-    one_size = "schedule: {resolution: 8, start_resolution: 8}"  # as `stylegan2` needs it
-    config_from(one_size, [f"network.{override}" for override in overrides], origin="test")

@@ -71,3 +71,14 @@ def test_evaluations_are_found_by_number(tmp_path: Path) -> None:
     (run.evaluations / ".images-000000007.0123abcd.tmp").mkdir()
     assert run.evaluated() == [5, 40, 1_234_567_890]
     assert run.evaluation(5).name == "images-000000005"
+
+
+def test_the_newest_export_has_seen_the_most_images(run_with, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"a run folder holds a config\.yaml"):
+        RunFolder(tmp_path).newest_export()
+    run = run_with(tmp_path / "run")
+    with pytest.raises(UserError, match="a run must have a SavedModel first"):
+        run.newest_export()
+    for name in ("4x4/900", "8x8/1000", "16x16/1000", "16x16/.2000.0123abcd.tmp", "other/3000"):
+        (run.savedmodels / name).mkdir(parents=True)
+    assert run.newest_export() == run.savedmodels / "16x16" / "1000"

@@ -13,8 +13,8 @@ from pipeline.data.records import RecordSet
 from pipeline.scales import scale_weights, window_of
 from pipeline.schedule import Progress
 from pipeline.training.phase_models import PhaseModels
-from pipeline.training.step import fade_reals, scaled
-from savedmodels.signatures import latents_of_seeds
+from pipeline.training.reals import fade_reals, scaled
+from savedmodels.seeds import latents_of_seeds
 
 IMAGES = 64
 SHIFTS = (1, 2, 3, 4)

@@ -7,9 +7,10 @@ import pytest
 import tensorflow as tf
 
 from pipeline.config import NetworkConfig
-from pipeline.generating.images import BATCH, images_of_seeds
+from pipeline.generating.images import images_of_seeds
 from pipeline.networks.progan import Generator
-from savedmodels.signatures import latents_of_seeds, to_uint8
+from savedmodels.generation import BATCH
+from savedmodels.seeds import latents_of_seeds, to_uint8
 
 SIZES = NetworkConfig(fmap_max=8, latent_size=8)
 

@@ -65,16 +65,31 @@ def test_the_paper_discriminator_at_1024_has_23_08_million_weights() -> None:
     assert round(expected / 1e6, 2) == 23.08
 
 
-@pytest.mark.parametrize("fading", [False, True])
-@pytest.mark.parametrize("resolution", SIZES)
-def test_every_resolution_has_models(resolution: int, fading: bool) -> None:
-    if fading and resolution == 4:
-        pytest.skip("nothing fades into the first size")
+@pytest.fixture(scope="module")
+def growing() -> tuple[Generator, Discriminator]:
     config = NetworkConfig(fmap_base=1024, fmap_max=4, latent_size=3)
-    generator = Generator(config, channels=5, label_size=2).model(resolution, fading=fading)
-    discriminator = Discriminator(config, channels=5, label_size=2)
+    generator = Generator(config, channels=5, label_size=2)
+    return generator, Discriminator(config, channels=5, label_size=2)
+
+
+QUICK = [(4, False), (8, True), (8, False), (1024, True)]
+
+
+@pytest.mark.parametrize(
+    ("resolution", "fading"),
+    [
+        pytest.param(side, fading, marks=[] if (side, fading) in QUICK else pytest.mark.slow)
+        for side in SIZES
+        for fading in ((True, False) if side > SIZES[0] else (False,))
+    ],
+)
+def test_every_resolution_has_models(
+    growing: tuple[Generator, Discriminator], resolution: int, fading: bool
+) -> None:
+    generator, discriminator = growing
+    model = generator.model(resolution, fading=fading)
     critic = discriminator.model(resolution, fading=fading)
-    assert generator.output_shape == (None, resolution, resolution, 5)
+    assert model.output_shape == (None, resolution, resolution, 5)
     assert [output.shape for output in critic.outputs] == [(None, 1), (None, 2)]
 
 

@@ -1,8 +1,7 @@
-"""StyleGAN: the paper's parameter counts and table 1, every shape, growth, and what styles do."""
+"""StyleGAN: every shape, growth, and what styles, noise and labels do."""
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -13,124 +12,17 @@ import tensorflow as tf
 
 from layers.resample import box_down, nearest_up
 from pipeline.config import NetworkConfig
-from pipeline.networks.families import family_of
-from pipeline.networks.network import Size
-from pipeline.networks.stylegan import (
-    Discriminator,
-    Generator,
-    discriminator_size,
-    generator_size,
+from pipeline.networks.stylegan import Discriminator, Generator
+from tests.pipeline.networks.stylegan_cases import (
+    CONFIG,
+    SIZES,
+    named,
+    normal,
+    relative,
+    with_normal_weights,
 )
 
-SMALL: dict[str, Any] = {"fmap_base": 64, "fmap_max": 8, "latent_size": 6}
-STYLES = {"style_size": 5, "mapping_layers": 2, "mapping_rate": 1.0}
-CONFIG = NetworkConfig(family="stylegan", **SMALL, **STYLES)
 LABELS = np.eye(2, dtype=np.float32)[[0, 1, 1, 0]]
-
-# Table 1 of the paper, by what differs from its last row.
-TABLE: dict[str, dict[str, Any]] = {
-    "B": {
-        "styles": False,
-        "mapping_layers": 0,
-        "constant_input": False,
-        "noise": False,
-        "mixing": 0.0,
-    },
-    "C": {"constant_input": False, "noise": False, "mixing": 0.0},
-    "D": {"noise": False, "mixing": 0.0},
-    "E": {"mixing": 0.0},
-    "F": {},
-}
-TABLE_1 = {"A": NetworkConfig(**SMALL)} | {
-    row: NetworkConfig(family="stylegan", **SMALL, **(STYLES | keys)) for row, keys in TABLE.items()
-}
-
-
-def maps(resolution: int) -> int:
-    """Feature maps of the paper at a resolution."""
-    return min(8192 // (resolution // 2), 512)
-
-
-def conv(inputs: int, outputs: int, side: int = 3) -> int:
-    return side * side * inputs * outputs + outputs
-
-
-SIZES = [4 * 2**i for i in range(9)]  # 4 … 1024
-KINDS = ("kernel", "bias")
-PAIRS = list(itertools.pairwise(SIZES))
-
-
-def normal(*shape: int) -> np.ndarray:
-    return np.random.default_rng(len(shape)).normal(size=shape).astype(np.float32)
-
-
-def with_normal_weights(model: keras.Model) -> keras.Model:
-    """The same model: as it starts, strengths and biases are 0 and the constant has no variance."""
-    rng = np.random.default_rng(0)
-    for weight in model.trainable_weights:
-        weight.assign(rng.normal(size=weight.shape))
-    return model
-
-
-def named(model: keras.Model) -> dict[str, keras.Variable]:
-    """Weights as checkpoints name them, without the name of the network."""
-    return {
-        f"{layer.name}/{weight.name}".partition("_")[2]: weight
-        for layer in model.layers
-        for weight in layer.weights
-    }
-
-
-def relative(ours: Any, exact: Any) -> float:
-    return float(np.abs(ours - exact).max() / np.abs(exact).max())
-
-
-def test_the_paper_generator_at_1024_has_26_2_million_weights() -> None:
-    layers = [(512, 512), *((small, large) for pair in PAIRS for small, large in [map(maps, pair)])]
-    expected = (
-        8 * (512 * 512 + 512)
-        + 4 * 4 * 512
-        - (conv(512, 512) - 512)  # the first layer has no convolution
-        + sum(
-            conv(inputs, outputs)
-            + conv(outputs, outputs)
-            + 2 * (outputs + 512 * 2 * outputs + 2 * outputs)  # noise, style
-            for inputs, outputs in layers
-        )
-        + conv(16, 3, side=1)
-    )
-    config = NetworkConfig(family="stylegan")
-    size = generator_size(config, 1024, channels=3, label_size=0, fading=False)
-    assert size.parameters == expected
-    assert round(expected / 1e6, 1) == 26.2
-
-
-def test_the_paper_discriminator_at_1024_has_23_1_million_weights() -> None:
-    expected = (
-        conv(3, 16, side=1)
-        + sum(
-            conv(maps(large), maps(large)) + conv(maps(large), maps(small))
-            for small, large in PAIRS
-        )
-        + conv(513, 512)
-        + conv(512, 512, side=4)  # 4×4 pixels to features
-        + conv(512, 1, side=1)
-    )
-    config = NetworkConfig(family="stylegan")
-    size = discriminator_size(config, 1024, channels=3, label_size=0, fading=False)
-    assert size.parameters == expected
-    assert round(expected / 1e6, 1) == 23.1
-
-
-@pytest.mark.slow
-def test_the_papers_networks_at_1024_are_of_their_sizes(
-    counted: Callable[[keras.Model], Size],
-) -> None:
-    config = NetworkConfig(family="stylegan")
-    sizes: dict[str, Any] = {"channels": 3, "label_size": 0}
-    for make, size in ((Generator, generator_size), (Discriminator, discriminator_size)):
-        model = make(config, **sizes).model(1024, fading=True)
-        assert size(config, 1024, fading=True, **sizes) == counted(model)
 
 
 @pytest.fixture(scope="module")
@@ -142,16 +34,20 @@ def growing() -> tuple[Generator, Discriminator]:
     return generator, Discriminator(config, channels=5, label_size=2)
 
 
-@pytest.mark.parametrize("fading", [True, False])
+QUICK = [(4, False), (8, True), (8, False), (1024, True)]
+
+
 @pytest.mark.parametrize(
-    "resolution",
-    [pytest.param(side, marks=[] if side in (4, 8, 1024) else pytest.mark.slow) for side in SIZES],
+    ("resolution", "fading"),
+    [
+        pytest.param(side, fading, marks=[] if (side, fading) in QUICK else pytest.mark.slow)
+        for side in SIZES
+        for fading in ((True, False) if side > SIZES[0] else (False,))
+    ],
 )
 def test_every_resolution_has_models(
     growing: tuple[Generator, Discriminator], resolution: int, fading: bool
 ) -> None:
-    if fading and resolution == 4:
-        pytest.skip("nothing fades into the first size")
     generator, discriminator = growing
     model = generator.model(resolution, fading=fading)
     synthesis = generator.synthesis(resolution, fading=fading)
@@ -178,147 +74,6 @@ def test_blocks_are_shared_by_the_models_of_all_phases() -> None:
         old = {name for name in small if "to_rgb" in name or "from_rgb" in name}
         assert small.keys() - common == {name for name in old if name.startswith("4x4")}
         assert all(small[name] is large[name] for name in common)
-
-
-@pytest.mark.parametrize(
-    ("row", "resolution", "fading", "label_size"),
-    [
-        *((row, 8, True, 3) for row in TABLE),
-        ("F", 4, False, 0),
-        ("F", 16, False, 0),
-    ],
-)
-def test_sizes_are_those_of_the_models(
-    counted: Callable[[keras.Model], Size],
-    row: str,
-    resolution: int,
-    fading: bool,
-    label_size: int,
-) -> None:
-    config = NetworkConfig(
-        family="stylegan",
-        fmap_base=144,
-        fmap_max=18,
-        latent_size=5,
-        **{"style_size": 7, "mapping_layers": 3} | TABLE[row],
-    )
-    sizes: dict[str, Any] = {"channels": 3, "label_size": label_size}
-    generator = Generator(config, **sizes).model(resolution, fading=fading)
-    assert generator_size(config, resolution, fading=fading, **sizes) == counted(generator)
-    critic = Discriminator(config, **sizes).model(resolution, fading=fading)
-    assert discriminator_size(config, resolution, fading=fading, **sizes) == counted(critic)
-
-
-def test_sizes_without_blur_are_those_of_the_models(
-    counted: Callable[[keras.Model], Size],
-) -> None:
-    config = CONFIG.model_copy(update={"blur": False})
-    sizes: dict[str, Any] = {"channels": 1, "label_size": 0}
-    for make, size in ((Generator, generator_size), (Discriminator, discriminator_size)):
-        model = make(config, **sizes).model(16, fading=False)
-        assert size(config, 16, fading=False, **sizes) == counted(model)
-
-
-def test_each_row_of_table_1_adds_its_own_weights() -> None:
-    weights = {
-        row: named(family_of(config).generator(config, channels=3).model(8, fading=False))
-        for row, config in TABLE_1.items()
-    }
-    layers = ("4x4_{}", "4x4_conv", "8x8_conv0", "8x8_conv1")
-    shapes = {
-        row: {name.replace("_bias/bias", "/bias"): tuple(w.shape) for name, w in found.items()}
-        for row, found in weights.items()
-    }
-    assert shapes["B"] == shapes["A"] | {"truncation/mean": (SMALL["latent_size"],)}
-    assert weights["B"].keys() <= weights["C"].keys()
-    assert weights["C"].keys() - weights["B"].keys() == {
-        *(f"mapping_dense{k}/{kind}" for k in (0, 1) for kind in KINDS),
-        *(f"{layer}_style/{kind}".format("dense") for layer in layers for kind in KINDS),
-    }
-    first = ("_bias/bias", "_style/kernel", "_style/bias")
-    assert weights["D"].keys() - weights["C"].keys() == {
-        "4x4_constant/constant",
-        *(f"4x4_constant{name}" for name in first),
-    }
-    assert weights["C"].keys() - weights["D"].keys() == {
-        "4x4_dense/kernel",
-        *(f"4x4_dense{name}" for name in first),
-    }
-    assert weights["E"].keys() - weights["D"].keys() == {
-        *(f"{layer}_noise/strength".format("constant") for layer in layers),
-        *(f"noise_{side}x{side}_{k}/map" for side in (4, 8) for k in (0, 1)),
-    }
-    assert weights["D"].keys() <= weights["E"].keys() == weights["F"].keys()
-    assert (TABLE_1["E"].mixing, TABLE_1["F"].mixing) == (0.0, 0.9)
-
-
-@pytest.mark.parametrize(
-    ("row", "label_size", "styles", "noise"),
-    [
-        ("B", 0, (None, 1, 6), []),
-        ("B", 2, (None, 1, 12), []),  # latents, and as much for their labels
-        ("C", 2, (None, 4, 5), []),
-        ("D", 0, (None, 4, 5), []),
-        ("E", 0, (None, 4, 5), [4, 4, 8, 8]),
-        ("F", 2, (None, 4, 5), [4, 4, 8, 8]),
-    ],
-)
-def test_each_row_of_table_1_takes_the_styles_and_the_noise_that_it_has(
-    row: str, label_size: int, styles: tuple[int | None, ...], noise: list[int]
-) -> None:
-    generator = Generator(TABLE_1[row], channels=3, label_size=label_size)
-    inputs = generator.synthesis(8, fading=True).inputs
-    assert [tuple(tensor.shape) for tensor in inputs] == [
-        styles,
-        *((None, side, side, 1) for side in noise),
-    ]
-    assert generator.mapping().output_shape == (None, styles[-1])
-    assert generator.model(8, fading=True).output_shape == (None, 8, 8, 3)
-
-
-def test_row_b_of_table_1_is_progan_with_a_blur() -> None:
-    latents = normal(4, 6)
-    baseline = with_normal_weights(
-        family_of(TABLE_1["A"]).generator(TABLE_1["A"], channels=3).model(16, fading=False)
-    )
-    images = {}
-    for blur in (False, True):
-        config = TABLE_1["B"].model_copy(update={"blur": blur})
-        model = Generator(config, channels=3).model(16, fading=False)
-        weights = named(baseline)
-        for name, weight in named(model).items():
-            if name != "truncation/mean":
-                weight.assign(weights[name.replace("_bias/bias", "/bias")])
-        images[blur] = model(latents)
-    expected = baseline(latents)
-    assert relative(images[False], expected) < 1e-5
-    assert relative(images[True], expected) > 0.1
-
-
-@pytest.mark.parametrize("row", TABLE_1)
-def test_each_row_of_table_1_trains_every_weight(row: str) -> None:
-    config = TABLE_1[row]
-    family = family_of(config)
-    generator, critic = (
-        with_normal_weights(make(config, channels=3).model(8, fading=True))
-        for make in (family.generator, family.discriminator)
-    )
-    for model in (generator, critic):
-        model.get_layer(f"{model.name.partition('_')[0]}_fade").alpha.assign(0.5)
-    latents, reals = normal(8, 6), tf.constant(normal(8, 8, 8, 3))
-    with tf.GradientTape() as tape:
-        loss = tf.reduce_mean(tf.nn.softplus(-critic(generator(latents))))
-    of_generator = tape.gradient(loss, [w.value for w in generator.trainable_weights])
-    with tf.GradientTape() as tape:
-        with tf.GradientTape() as inner:
-            inner.watch(reals)
-            scores = critic(reals)
-        r1 = tf.reduce_sum(inner.gradient(scores, reals) ** 2)
-        loss = tf.reduce_mean(tf.nn.softplus(-scores)) + r1 / 2
-    of_critic = tape.gradient(loss, [w.value for w in critic.trainable_weights])
-    for gradient in (*of_generator, *of_critic):
-        assert np.isfinite(gradient).all()
-        assert np.any(gradient)
 
 
 def test_each_style_and_each_noise_map_changes_the_images() -> None:

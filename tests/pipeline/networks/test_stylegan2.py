@@ -13,12 +13,7 @@ import tensorflow as tf
 from pipeline.config import Config, NetworkConfig
 from pipeline.networks.families import family_of
 from pipeline.networks.network import Size
-from pipeline.networks.stylegan2 import (
-    Discriminator,
-    Generator,
-    discriminator_size,
-    generator_size,
-)
+from pipeline.networks.stylegan2 import Discriminator, Generator, discriminator_size, generator_size
 from pipeline.objectives.path_length import path_lengths
 from pipeline.objectives.penalties import squared_gradient
 

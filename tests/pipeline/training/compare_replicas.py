@@ -71,9 +71,9 @@ def after_updates(config: Config, strategy: tf.distribute.Strategy) -> tuple[Any
         batch = CriticBatch(reals, Draws(of_fakes), labels, weights, moves)
         path_batch = PathBatch(Draws(paths), labels, noise)
         metrics = {}
-        if updates.lazy_penalties:
+        if updates.objective.lazy_penalties:
             metrics |= updates.pay_penalties(batch)
-        if updates.lazy_path_length:
+        if updates.objective.lazy_path_length:
             metrics |= updates.pay_path_length(path_batch)
         metrics |= updates.update_critic(batch)
         return metrics | updates.update_generator(

@@ -15,7 +15,8 @@ import tensorflow as tf
 
 from pipeline.config import Config
 from pipeline.objectives.adversarial import Adversarial
-from pipeline.training import loss_scale, updates
+from pipeline.training import loss_scale
+from pipeline.training import objective as training_objective
 from pipeline.training.batches import CriticBatch, GeneratorBatch, PathBatch
 from pipeline.training.generation import Draws
 from pipeline.training.loss_scale import LARGEST, SMALLEST, START, adjusted
@@ -122,7 +123,7 @@ def test_gradients_are_those_of_float32_whatever_the_size_of_the_loss(
     start: float,
 ) -> None:
     loss = Adversarial(lambda r, f: magnitude * (f - r), lambda _, f: -magnitude * f)
-    monkeypatch.setattr(updates, "LOSSES", {"wasserstein": loss})
+    monkeypatch.setattr(training_objective, "LOSSES", {"wasserstein": loss})
 
     def gradients(precision: str, first: float) -> dict[str, np.ndarray]:
         monkeypatch.setattr(loss_scale, "START", first)

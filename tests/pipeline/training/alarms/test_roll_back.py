@@ -21,6 +21,7 @@ from pipeline.training.listeners import Listener, Moment
 from pipeline.training.monitors import JsonLines, SampleImages, SampleSheets, StageExports
 from pipeline.training.randomness import Purpose, key
 from pipeline.training.trainer import Trainer
+from tests.pipeline.training.runs import assert_same, values_of
 
 SECTIONS: dict[str, dict[str, Any]] = {
     "schedule": {"resolution": 4, "hold_images": 112},
@@ -57,11 +58,6 @@ def entries_of(run: Path) -> list[dict[str, Any]]:
         }
         for line in (run / "metrics.jsonl").read_text().splitlines()
     ]
-
-
-def values_of(run: Path) -> dict[str, Any]:
-    reader = tf.train.load_checkpoint(str(checkpoints.all_in(run)[-1].folder / "variables"))
-    return {name: reader.get_tensor(name) for name in reader.get_variable_to_dtype_map()}
 
 
 @pytest.fixture(scope="module")
@@ -103,10 +99,7 @@ def test_it_resumes_bit_for_bit(
     for steps in (*stops, None):
         train(tiny(**SECTIONS), tmp_path, stop_after=steps)
     assert entries_of(tmp_path) == entries_of(rolled_back)
-    ours, theirs = values_of(tmp_path), values_of(rolled_back)
-    assert ours.keys() == theirs.keys()
-    for name in ours:
-        np.testing.assert_array_equal(ours[name], theirs[name], err_msg=name)
+    assert_same(tmp_path, rolled_back)
     assert checkpoints.all_in(tmp_path)[-1].position.roll_backs == (BACK,)
 
 

@@ -6,42 +6,27 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from pipeline import cli
 from pipeline.cli.gate import GATE_STATUS
+from tests.pipeline.cli.commands import Growgan, Result
 
 GOOD = {"fid": (8.0, 7.5, 8.5), "recall": (0.45, 0.43, 0.47), "memorisation": (0.01, 0.0, 0.02)}
 LENET = "lenet-1a2b1a2b1a2b"
 RULES = ("gate.max_fid=10", "gate.min_recall=0.3", "gate.max_memorisation=0.05")
 
 
-@dataclass(frozen=True)
-class Result:
-    """What a command did."""
-
-    status: int
-    out: str
-    err: str
-
-
 Gate = Callable[..., Result]
 
 
 @pytest.fixture
-def gate(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Gate:
+def gate(growgan: Growgan) -> Gate:
     """Run `growgan gate` in this process."""
 
     def run(*arguments: object, rules: tuple[str, ...] = ()) -> Result:
-        words = [*map(str, arguments), *(word for rule in rules for word in ("--set", rule))]
-        monkeypatch.setattr(sys, "argv", ["growgan", "gate", *words])
-        capfd.readouterr()
-        with pytest.raises(SystemExit) as caught:
-            cli.main()
-        return Result(int(caught.value.code or 0), *capfd.readouterr())
+        return growgan("gate", *arguments, *(word for rule in rules for word in ("--set", rule)))
 
     return run
 

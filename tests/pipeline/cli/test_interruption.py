@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -12,6 +13,9 @@ import pytest
 
 from pipeline.cli.interruption import Interruption, seconds_of
 from pipeline.errors import UserError
+from pipeline.training.listeners import Moment
+from pipeline.training.monitors import JsonLines
+from tests.pipeline.cli.commands import TINY, Growgan
 
 
 @pytest.mark.parametrize(
@@ -73,7 +77,9 @@ def test_a_signal_ends_the_process_until_it_is_only_noted(number: int, status: i
         assert signal.getsignal(each) == signal.SIG_DFL
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    "number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)]
+)
 def test_a_signal_while_images_are_prepared_leaves_no_run_and_whole_shards(
     tmp_path: Path, number: signal.Signals
 ) -> None:
@@ -94,3 +100,48 @@ def test_a_signal_while_images_are_prepared_leaves_no_run_and_whole_shards(
     assert not (tmp_path / "run").exists()
     [partial] = (tmp_path / "records").iterdir()
     assert partial.name.endswith(".partial")
+
+
+def test_a_signal_while_a_run_trains_saves_it(
+    growgan: Growgan, workspace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(_: JsonLines, moment: Moment) -> None:
+        assert moment.images_seen == 16, "a second signal would end this process"
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    run = tmp_path / "run"
+    command = ["train", *TINY, "--set", f"data.records={workspace / 'records'}", "--out", run]
+    monkeypatch.setattr(JsonLines, "logged", interrupt)
+    result = growgan(*command)
+    assert (result.status, result.err) == (128 + signal.SIGTERM, "")
+    assert "Stopped after 24 of 256 images; they are saved." in result.out
+    assert "--resume" in result.out
+    assert [path.name for path in (run / "checkpoints").iterdir()] == ["images-000000024"]
+    assert json.loads((run / "manifest.json").read_text())["images_seen"] == 24
+
+
+@pytest.mark.slow
+def test_sigterm_saves_and_resume_goes_on_to_the_same_end(workspace: Path) -> None:
+    run = workspace / "interrupted"
+    command = [sys.executable, "-u", "-m", "pipeline.cli", "train", *TINY, "--out", str(run)]
+    command += ["--set", f"data.records={workspace / 'records'}", "--resume", "auto"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if "32/256 images" in line:
+                process.send_signal(signal.SIGTERM)
+                break
+        rest = process.stdout.read()
+    assert process.returncode == 128 + signal.SIGTERM
+    assert "Stopped after" in rest
+    assert "--resume" in rest
+    assert any((run / "checkpoints").glob("images-*"))
+    assert not (run / "savedmodels" / "8x8").exists()
+
+    finished = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert finished.returncode == 0, finished.stderr
+    first, second = (
+        (folder / "samples" / "images-000000256.png").read_bytes()
+        for folder in (workspace / "run", run)
+    )
+    assert first == second

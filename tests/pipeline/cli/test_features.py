@@ -8,21 +8,15 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
+
+from tests.pipeline.cli.commands import Growgan
 
 LITTLE = ["--resolution", "8", "--channels", "1"]
-
-
-@pytest.fixture
-def handlers() -> Iterator[None]:
-    """The signals' handlers are put back."""
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    yield
-    for number, handler in before.items():
-        signal.signal(number, handler)
 
 
 def command(tmp_path: Path, *more: str) -> list[str]:
@@ -64,7 +58,6 @@ def test_a_signal_leaves_nothing(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["records"]
 
 
-@pytest.mark.usefixtures("handlers")
 @pytest.mark.parametrize(
     ("more", "rule"),
     [
@@ -81,30 +74,21 @@ def test_a_signal_leaves_nothing(tmp_path: Path) -> None:
     ],
 )
 def test_bad_input_is_one_line_and_status_2(
-    tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch, more: list[str], rule: str
+    growgan: Growgan, tmp_path: Path, more: list[str], rule: str
 ) -> None:
-    import numpy as np
-    import PIL.Image
-
-    from pipeline.cli import main
-
     pictures = tmp_path / "pictures"
     pictures.mkdir()
     for number in range(3):
-        PIL.Image.fromarray(np.full((8, 8), number, np.uint8)).save(pictures / f"{number}.png")
+        Image.fromarray(np.full((8, 8), number, np.uint8)).save(pictures / f"{number}.png")
     broken = tmp_path / "broken"
     for name in ("a", "b"):
         shutil.copytree(pictures, broken / name)
     (broken / "a" / "0.png").write_bytes(b"no picture")
     known = {"UNLABELLED": str(pictures), "EXISTS": str(pictures), "BROKEN": str(broken)}
-    arguments = command(tmp_path, *(known.get(word, word) for word in more))
-    monkeypatch.setattr(sys, "argv", ["growgan", *arguments])
-    with pytest.raises(SystemExit) as caught:
-        main()
-    error = capfd.readouterr().err
-    assert caught.value.code == 2
-    assert error.count("\n") == 1
-    assert rule in error
+    result = growgan(*command(tmp_path, *(known.get(word, word) for word in more)))
+    assert result.status == 2
+    assert result.err.count("\n") == 1
+    assert rule in result.err
     assert not (tmp_path / "classifier").exists()
 
 

@@ -17,7 +17,7 @@ import pytest
 from pipeline.cli.worker_processes import free_addresses
 from pipeline.training.cluster import Cluster
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 LONGEST_END = 20.0
 """Seconds from the death of a worker to that of the others."""
 PARENT = """

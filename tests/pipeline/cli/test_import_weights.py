@@ -12,15 +12,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline import cli
 from pipeline.run_folder import RunFolder
+from tests.pipeline.cli.commands import Growgan
 
 GOLDEN = "progan_16_lod0.4"
 SHORT = ("--set", "schedule.hold_images=64", "--set", "schedule.fade_images=64")
 
 
 def test_a_file_that_would_run_code_is_refused_in_one_line(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    growgan: Growgan, tmp_path: Path
 ) -> None:
     class Harm:
         def __reduce__(self) -> object:
@@ -28,14 +28,9 @@ def test_a_file_that_would_run_code_is_refused_in_one_line(
 
     file = tmp_path / "a.pkl"
     file.write_bytes(pickle.dumps((Harm(), 1, 2)))
-    command = ["growgan", "import", str(file), "--out", str(tmp_path / "run")]
-    monkeypatch.setattr(sys, "argv", command)
-    with pytest.raises(SystemExit) as caught:
-        cli.main()
-    out, err = capfd.readouterr()
-    assert caught.value.code == 2
-    assert out == ""
-    [line] = err.splitlines()
+    result = growgan("import", file, "--out", tmp_path / "run")
+    assert (result.status, result.out) == (2, "")
+    [line] = result.err.splitlines()
     assert line.startswith("growgan: official weights must be a pickle of the networks G, D and Gs")
     assert line.endswith("(it names builtins.print)")
     assert not (tmp_path / "run").exists()

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-import sys
-from collections.abc import Callable
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -14,36 +12,16 @@ from PIL import Image
 from rich.console import Console
 from rich.text import Text
 
-from pipeline import cli
 from pipeline.cli.score_tables import show_comparison, show_scores
 from pipeline.evaluation.comparison import compare as compare_runs
 from pipeline.evaluation.comparison import entrants_of
-
-
-@dataclass(frozen=True)
-class Result:
-    """What a command did."""
-
-    status: int
-    out: str
-    err: str
-
-
-Compare = Callable[..., Result]
+from tests.pipeline.cli.commands import Growgan
 
 
 @pytest.fixture
-def compare(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Compare:
+def compare(growgan: Growgan) -> Growgan:
     """Run `growgan compare` in this process."""
-
-    def run(*arguments: object) -> Result:
-        monkeypatch.setattr(sys, "argv", ["growgan", "compare", *map(str, arguments)])
-        capfd.readouterr()
-        with pytest.raises(SystemExit) as caught:
-            cli.main()
-        return Result(int(caught.value.code or 0), *capfd.readouterr())
-
-    return run
+    return partial(growgan, "compare")
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +37,7 @@ def runs(evaluated, run_with, tmp_path_factory: pytest.TempPathFactory) -> list[
     ]
 
 
-def test_a_table_has_a_column_for_each_run(compare: Compare, runs, tmp_path: Path) -> None:
+def test_a_table_has_a_column_for_each_run(compare: Growgan, runs, tmp_path: Path) -> None:
     out = tmp_path / "new" / "curves.png"
     result = compare(*runs, "--out", out)
     assert (result.status, result.err) == (0, "")
@@ -85,7 +63,7 @@ def test_a_table_has_a_column_for_each_run(compare: Compare, runs, tmp_path: Pat
         assert image.format == "PNG"
 
 
-def test_json_is_all_that_is_printed(compare: Compare, runs, tmp_path: Path) -> None:
+def test_json_is_all_that_is_printed(compare: Growgan, runs, tmp_path: Path) -> None:
     out = tmp_path / "curves.png"
     result = compare(*runs[:2], "--json", "--out", out)
     assert (result.status, result.err) == (0, "")
@@ -96,7 +74,7 @@ def test_json_is_all_that_is_printed(compare: Compare, runs, tmp_path: Path) -> 
 
 
 def test_without_an_fid_no_picture_is_written(
-    compare: Compare, evaluated, run_with, tmp_path: Path
+    compare: Growgan, evaluated, run_with, tmp_path: Path
 ) -> None:
     run = run_with(tmp_path / "run", evaluated(scores={"recall": 0.5}))
     result = compare(run.path, "--out", tmp_path / "curves.png")
@@ -106,7 +84,7 @@ def test_without_an_fid_no_picture_is_written(
 
 
 def test_mistakes_are_one_line_and_status_2(
-    compare: Compare, runs, run_with, tmp_path: Path
+    compare: Growgan, runs, run_with, tmp_path: Path
 ) -> None:
     unscored = run_with(tmp_path / "unscored").path
     (tmp_path / "file").touch()

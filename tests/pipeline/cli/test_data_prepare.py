@@ -7,9 +7,12 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
+
+from tests.pipeline.cli.commands import Growgan
 
 # Small shards and workers even for a small set, so that a kill comes in the middle.
 CODE = """
@@ -92,30 +95,17 @@ def test_prepare_says_what_came_of_it_and_verify_finds_damage(tmp_path: Path) ->
     assert "64x64/train-00000-of-00001.tfrecords" in found.stderr
 
 
-def test_a_broken_contract_writes_nothing(
-    tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch
-) -> None:
-    from pipeline.cli import main
-
+def test_a_broken_contract_writes_nothing(growgan: Growgan, tmp_path: Path) -> None:
+    data = partial(growgan, "data")
     contract, out = tmp_path / "digits.yaml", tmp_path / "set"
-
-    def status(*arguments: str) -> int:
-        monkeypatch.setattr(sys, "argv", ["growgan", "data", *arguments])
-        try:
-            main()
-        except SystemExit as end:
-            return int(end.code or 0)
-        return 0
-
-    checked = ["check", "digits", "--out", str(tmp_path / "check")]
-    assert status(*checked, "--write-contract", str(contract)) == 0
-    assert status(*prepare_arguments(out, "--contract", str(contract))) == 0
-    glyphs = ["prepare", "glyphs:32x200", str(tmp_path / "other"), "--resolution", "8"]
-    capfd.readouterr()
-    assert status(*glyphs, "--contract", str(contract)) == 2
-    error = capfd.readouterr().err
-    assert error.count("\n") == 1
-    assert "glyphs:32x200 breaks" in error
+    checked = ["check", "digits", "--out", tmp_path / "check"]
+    assert data(*checked, "--write-contract", contract).status == 0
+    assert data(*prepare_arguments(out, "--contract", str(contract))).status == 0
+    glyphs = ["prepare", "glyphs:32x200", tmp_path / "other", "--resolution", "8"]
+    result = data(*glyphs, "--contract", contract)
+    assert result.status == 2
+    assert result.err.count("\n") == 1
+    assert "glyphs:32x200 breaks" in result.err
     assert not list(tmp_path.glob("*other*"))
 
 
@@ -131,16 +121,10 @@ def test_a_broken_contract_writes_nothing(
     ],
 )
 def test_bad_input_is_one_line_and_status_2(
-    tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch, more: list[str], rule: str
+    growgan: Growgan, tmp_path: Path, more: list[str], rule: str
 ) -> None:
-    from pipeline.cli import main
-
-    arguments = prepare_arguments(tmp_path / "set", *more)
-    monkeypatch.setattr(sys, "argv", ["growgan", "data", *arguments])
-    with pytest.raises(SystemExit) as caught:
-        main()
-    error = capfd.readouterr().err
-    assert caught.value.code == 2
-    assert error.count("\n") == 1
-    assert rule in error
+    result = growgan("data", *prepare_arguments(tmp_path / "set", *more))
+    assert result.status == 2
+    assert result.err.count("\n") == 1
+    assert rule in result.err
     assert list(tmp_path.iterdir()) == []

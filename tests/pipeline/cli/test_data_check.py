@@ -6,8 +6,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -16,37 +15,17 @@ from PIL import Image
 from rich.console import Console
 from rich.text import Text
 
-from pipeline import cli
 from pipeline.cli import check_summary
 from pipeline.data.checking.report import read_report
 from pipeline.data.checking.survey import survey
-
-
-@dataclass(frozen=True)
-class Result:
-    """What a command did."""
-
-    status: int
-    out: str
-    err: str
-
-
-Check = Callable[..., Result]
+from tests.pipeline.cli.commands import Growgan
 
 
 @pytest.fixture
-def check(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], tmp_path) -> Check:
+def check(growgan: Growgan, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Growgan:
     """Run `growgan data check` in this process, in a folder of its own."""
     monkeypatch.chdir(tmp_path)
-
-    def run(*arguments: object) -> Result:
-        monkeypatch.setattr(sys, "argv", ["growgan", "data", "check", *map(str, arguments)])
-        capfd.readouterr()
-        with pytest.raises(SystemExit) as caught:
-            cli.main()
-        return Result(int(caught.value.code or 0), *capfd.readouterr())
-
-    return run
+    return partial(growgan, "data", "check")
 
 
 @pytest.fixture
@@ -64,7 +43,7 @@ def photos(tmp_path: Path) -> Path:
     return folder
 
 
-def test_a_check_says_what_it_found_and_where_it_is(check: Check, photos: Path) -> None:
+def test_a_check_says_what_it_found_and_where_it_is(check: Growgan, photos: Path) -> None:
     result = check(photos)
     assert result.status == 0
     assert result.err == ""
@@ -91,14 +70,14 @@ def test_a_check_says_what_it_found_and_where_it_is(check: Check, photos: Path) 
     assert len(list(Path("checks/photos").iterdir())) == 2
 
 
-def test_a_check_is_repeated_in_place(check: Check, photos: Path) -> None:
+def test_a_check_is_repeated_in_place(check: Growgan, photos: Path) -> None:
     assert check(photos, "--out", "here", "--workers", 1).status == 0
     before = {file.name: file.read_bytes() for file in Path("here").iterdir()}
     assert check(photos, "--out", "here", "--workers", 2).status == 0
     assert {file.name: file.read_bytes() for file in Path("here").iterdir()} == before
 
 
-def test_a_contract_is_written_kept_and_broken(check: Check, photos: Path) -> None:
+def test_a_contract_is_written_kept_and_broken(check: Growgan, photos: Path) -> None:
     written = check(photos, "--write-contract", "photos.yaml")
     assert written.status == 0
     assert "contract: photos.yaml" in written.out
@@ -124,7 +103,7 @@ def test_a_contract_is_written_kept_and_broken(check: Check, photos: Path) -> No
     assert "growgan train" not in result.out
 
 
-def test_a_shift_is_measured_against_a_report_or_pictures(check: Check, photos: Path) -> None:
+def test_a_shift_is_measured_against_a_report_or_pictures(check: Growgan, photos: Path) -> None:
     check(photos)
     (photos / "dog").rename(photos / "wolf")
     pixels = np.random.default_rng(7).integers(0, 256, (20, 24, 3), np.uint8)
@@ -142,7 +121,7 @@ def test_a_shift_is_measured_against_a_report_or_pictures(check: Check, photos: 
     assert "features: 0.000 spreads apart" in same.out
 
 
-def test_nothing_readable_is_told_and_reported(check: Check, tmp_path: Path) -> None:
+def test_nothing_readable_is_told_and_reported(check: Growgan, tmp_path: Path) -> None:
     folder = tmp_path / "broken"
     folder.mkdir()
     for number in range(7):
@@ -167,7 +146,7 @@ def test_nothing_readable_is_told_and_reported(check: Check, tmp_path: Path) -> 
         (["digits", "--workers", "0"], "--workers"),
     ],
 )
-def test_mistakes_show_before_the_work(check: Check, arguments: list[str], message: str) -> None:
+def test_mistakes_show_before_the_work(check: Growgan, arguments: list[str], message: str) -> None:
     result = check(*arguments)
     assert result.status == 2
     assert message in result.err
@@ -175,7 +154,7 @@ def test_mistakes_show_before_the_work(check: Check, arguments: list[str], messa
     assert not Path("checks").exists()
 
 
-def test_a_place_that_cannot_be_written(check: Check, photos: Path) -> None:
+def test_a_place_that_cannot_be_written(check: Growgan, photos: Path) -> None:
     Path("file").touch()
     result = check(photos, "--out", "file/inside")
     assert result.status == 2
@@ -203,7 +182,7 @@ def test_checking_starts_no_tensorflow(tmp_path: Path) -> None:
         "except SystemExit: pass\n"
         "sys.exit('tensorflow' in sys.modules)"
     )
-    root = str(Path(__file__).parents[2])
+    root = str(Path(__file__).parents[3])
     result = subprocess.run(
         [sys.executable, "-c", code], cwd=tmp_path, env={**os.environ, "PYTHONPATH": root},
         capture_output=True, text=True, check=False,

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import cli
+from tests.pipeline.cli.commands import Growgan
 
 
 def address() -> str:
@@ -23,16 +23,12 @@ def address() -> str:
 
 
 @pytest.mark.parametrize("wrong", ["a", "a:0", "a:65535", "a:99999", "grpc://b:1"])
-def test_a_wrong_address_is_one_line_and_status_2(
-    capfd: pytest.CaptureFixture[str], monkeypatch, wrong: str
-) -> None:
-    assert_refused(capfd, monkeypatch, wrong, f"like `host:5001`. Received: {wrong!r}")
+def test_a_wrong_address_is_one_line_and_status_2(growgan: Growgan, wrong: str) -> None:
+    assert_refused(growgan, wrong, f"like `host:5001`. Received: {wrong!r}")
 
 
 @pytest.mark.parametrize("offset", [0, 1])
-def test_a_port_in_use_is_refused(
-    capfd: pytest.CaptureFixture[str], monkeypatch, offset: int
-) -> None:
+def test_a_port_in_use_is_refused(growgan: Growgan, offset: int) -> None:
     with socket.socket() as other:
         # As gRPC does, which would share the port without a word.
         other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
@@ -40,17 +36,14 @@ def test_a_port_in_use_is_refused(
         other.listen()
         port = other.getsockname()[1]
         rule = f"must be free. Received: {port}"
-        assert_refused(capfd, monkeypatch, f"localhost:{port - offset}", rule)
+        assert_refused(growgan, f"localhost:{port - offset}", rule)
 
 
-def assert_refused(capfd: pytest.CaptureFixture[str], monkeypatch, given: str, rule: str) -> None:
-    monkeypatch.setattr(sys, "argv", ["growgan", "data", "serve", "--address", given])
-    with pytest.raises(SystemExit) as caught:
-        cli.main()
-    error = capfd.readouterr().err
-    assert caught.value.code == 2
-    assert error.count("\n") == 1
-    assert rule in error
+def assert_refused(growgan: Growgan, given: str, rule: str) -> None:
+    result = growgan("data", "serve", "--address", given)
+    assert result.status == 2
+    assert result.err.count("\n") == 1
+    assert rule in result.err
 
 
 @contextmanager

@@ -1,0 +1,117 @@
+"""The configuration of a run: frozen, checked, and refusing keys that it does not know."""
+
+from __future__ import annotations
+
+from pydantic import model_validator
+
+from pipeline.config.alarms import AlarmsConfig
+from pipeline.config.augmentation import (
+    COLOR,
+    GEOM,
+    PIPELINES,
+    AugmentationConfig,
+    PipelineName,
+    Transform,
+)
+from pipeline.config.data import DataConfig
+from pipeline.config.evaluation import EvaluationConfig
+from pipeline.config.gate import GateConfig
+from pipeline.config.network import NetworkConfig
+from pipeline.config.objective import SIGNED_LOSSES, LossName, ObjectiveConfig, PenaltyName
+from pipeline.config.optimizer import OptimizerConfig
+from pipeline.config.run import RunConfig
+from pipeline.config.schedule import ScheduleConfig
+from pipeline.config.section import LARGEST_RESOLUTION, Rate, Resolution, Section, Share
+
+__all__ = [
+    "COLOR",
+    "GEOM",
+    "LARGEST_RESOLUTION",
+    "PIPELINES",
+    "AlarmsConfig",
+    "AugmentationConfig",
+    "Config",
+    "DataConfig",
+    "EvaluationConfig",
+    "GateConfig",
+    "LossName",
+    "NetworkConfig",
+    "ObjectiveConfig",
+    "OptimizerConfig",
+    "PenaltyName",
+    "PipelineName",
+    "Rate",
+    "Resolution",
+    "RunConfig",
+    "Section",
+    "Share",
+    "Transform",
+]
+
+
+class Config(Section):
+    """Everything that defines a run."""
+
+    data: DataConfig = DataConfig()
+    network: NetworkConfig = NetworkConfig()
+    objective: ObjectiveConfig = ObjectiveConfig()
+    augmentation: AugmentationConfig = AugmentationConfig()
+    schedule: ScheduleConfig
+    optimizer: OptimizerConfig = OptimizerConfig()
+    run: RunConfig = RunConfig()
+    alarms: AlarmsConfig = AlarmsConfig()
+    evaluation: EvaluationConfig = EvaluationConfig()
+    gate: GateConfig = GateConfig()
+
+    @model_validator(mode="after")
+    def _signs_mean_something(self) -> Config:
+        if self.augmentation.steered and self.objective.loss not in SIGNED_LOSSES:
+            raise ValueError(
+                "`augmentation.kind=ada` steers p by the sign of scores, which tells reals from "
+                f"fakes with `objective.loss` {', '.join(SIGNED_LOSSES)}; with others fix "
+                f"`augmentation.probability`. Received: {self.objective.loss}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _stylegan2_does_not_grow(self) -> Config:
+        first, last = self.schedule.start_resolution, self.schedule.resolution
+        if self.network.family == "stylegan2" and first != last:
+            raise ValueError(
+                "`network.family=stylegan2` does not grow: `schedule.start_resolution` must be "
+                f"`schedule.resolution`. Received: {first} and {last}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _frozen_blocks_are_given(self) -> Config:
+        frozen, schedule = self.optimizer.frozen_from, self.schedule
+        if frozen is not None and not (schedule.start_resolution == schedule.resolution >= frozen):
+            raise ValueError(
+                "`optimizer.frozen_from` must be at most `schedule.resolution`, in a run of one "
+                "size: others begin with blocks that were never trained. Received: "
+                f"{frozen}, and from {schedule.start_resolution} to {schedule.resolution} px"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _groups_divide(self) -> Config:
+        if self.network.fmap_base < self.schedule.resolution // 2:
+            raise ValueError(
+                "`network.fmap_base` must leave a feature map at the last resolution: at least "
+                f"{self.schedule.resolution // 2}. Received: {self.network.fmap_base}"
+            )
+        if self.run.micro_batch is not None and self.run.micro_batch < self.network.stddev_group:
+            raise ValueError(
+                "`run.micro_batch` must be at least `network.stddev_group`: in less, the minibatch "
+                "deviation would be that of smaller groups. "
+                f"Received: {self.run.micro_batch} and {self.network.stddev_group}"
+            )
+        for phase in self.schedule.build().phases:
+            group = min(self.network.stddev_group, phase.batch_size)
+            if phase.batch_size % group:
+                raise ValueError(
+                    "`schedule.batch_size` must be a multiple of `network.stddev_group`. "
+                    f"Received: {phase.batch_size} at {phase.resolution} px and {group}"
+                )
+        return self

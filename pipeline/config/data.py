@@ -1,0 +1,57 @@
+"""Which pictures a run learns from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from pipeline.config.section import Count, Section
+
+
+class DataConfig(Section):
+    """Which pictures, and how they become square images of one kind.
+
+    For a source that is a prepared set, what decides its pixels was chosen when it was prepared:
+    of those keys only `channels` is looked at, which must agree.
+    """
+
+    source: str | None = None
+    """`digits`, `glyphs[:SIZE[xCOUNT]]`, `tfds:NAME[/CONFIG][:VERSION][:SPLIT]`,
+    `tfds:folder=PATH[:SPLIT]`, or the path of: a folder or zip of pictures (class sub-folders,
+    `labels.csv`, `labels.json` or StyleGAN's `dataset.json` are labels), MNIST idx files, CIFAR
+    batches, official TFRecords, an `.npy` or `.npz` file, a video (`clip.mp4:10` takes every tenth
+    frame), or a set that `growgan data prepare` wrote."""
+    channels: Literal[1, 3] = 3
+    """1 for grey, 3 for RGB."""
+    crop: Literal["center", "pad", "stretch", "none"] = "center"
+    """`center`: the largest centred square, resized. `pad`: centred on black, reduced if too large
+    and never enlarged. `stretch`: resized whole. `none`: pictures must have the size already."""
+    filter: Literal["lanczos", "box", "area"] = "lanczos"
+    """What a picture is resized with."""
+    classes: tuple[str, ...] | None = None
+    """The classes to take, or all."""
+    max_images: Count | None = None
+    """Most pictures to take, a random choice, or all."""
+    val: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Share of the pictures, a random choice, that is set apart and never trained on."""
+    mirrored_copies: bool = False
+    """Whether each picture to train on is stored a second time, mirrored left to right."""
+    format: Literal["png", "jpeg", "raw"] = "png"
+    """How records hold pixels. `jpeg` is small and loses a little, `raw` is large and quick."""
+    labels: bool = False
+    """Whether networks are conditioned on the class labels."""
+    mirror: bool = False
+    """Whether each image is shown mirrored left to right half of the time."""
+    cache: bool = False
+    """Whether the encoded images of a phase are kept in memory after they were read once."""
+    servers: tuple[str, ...] = ()
+    """Machines that make the batches in turn, such as `cpu1:5001`, where `growgan data serve` runs;
+    none for this one."""
+    on_corrupt: Literal["fail", "skip"] = "fail"
+    """What a file that is no readable picture does: stop, or be named, counted and left out."""
+    workers: Count | None = None
+    """Processes that convert pictures, None for one a core."""
+    records: Path = Path("records")
+    """Folder in which prepared sets are kept, one sub-folder for each content and preparation."""

@@ -1,0 +1,30 @@
+"""What every section is, and the numbers that its keys hold."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic.functional_validators import AfterValidator
+
+LARGEST_RESOLUTION = 1024
+
+
+def _power_of_two(resolution: int) -> int:
+    if not 4 <= resolution <= LARGEST_RESOLUTION or resolution & (resolution - 1):
+        raise ValueError(f"must be a power of two from 4 to {LARGEST_RESOLUTION}")
+    return resolution
+
+
+Resolution = Annotated[int, AfterValidator(_power_of_two)]
+Count = Annotated[int, Field(ge=1)]
+Images = Annotated[int, Field(ge=0)]
+Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class Section(BaseModel):
+    """Part of a configuration."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)

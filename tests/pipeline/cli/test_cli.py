@@ -1,0 +1,115 @@
+"""The command line as a whole: help, and one line for every mistake."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.pipeline.cli.commands import DEFAULT_THREADS, TINY, Growgan
+
+WITH_EXAMPLES = (
+    "train", "generate", "export", "verify", "publish", "serve", "config", "evaluate", "gate",
+    "compare",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["train", "--config", "quikstart"], "did you mean quickstart?"),
+        (["train", "--config", "quickstart", "--set", "schedule.resolution=24"],
+         "`schedule.resolution` must be a power of two from 4 to 1024. Received: 24"),
+        (["train", "--config", "quickstart", "--set", "schedule.batch_size=10"],
+         "must be a multiple of `network.stddev_group`"),
+        (["train", "--config", "progan-mnist32"], "must be named with --data"),
+        (["train", "--config", "quickstart", "--time-limit", "soon"],
+         "`--time-limit` must be a time such as 90s, 30m, 1h30m, or 1:30:00 as in Slurm."),
+        (["train", "--config", "quickstart", "--profile", "20,10"],
+         "`--profile` must be the first and the last step to trace, counted from 1, such as 10,20."
+         " Received: 20,10"),
+        (["train", "--config", "quickstart", "--set", "run.memory_gib=0.1"],
+         "every phase must fit in the 0.1 GiB that are free, or that `run.memory_gib` grants. "
+         "Received: fade_16x16, which takes 0.9 GiB with 16 images at once"),
+        (["train", "--config", "progan-mnist32", "--dry-run", "--set", "data.labels=true"],
+         "must be named with --data"),
+        (["train", "--config", "quickstart", "--set", "run.replicas=2"],
+         "`run.replicas` needs `run.strategy=mirrored`. Received: 2 and one_device"),
+        (["train", "--config", "quickstart", "--set", "run.tpu=local"],
+         "`run.tpu` needs `run.strategy=tpu`. Received: local and one_device"),
+        (["train", "--config", "quickstart", "--set", "run.strategy=tpu"],
+         "`run.strategy=tpu` needs a TPU, at `run.tpu` or the environment's TPU_NAME. "
+         "Received: no address (Please provide a TPU Name to connect to.)"),
+        (["train", "--config", "quickstart", "--set", "run.strategy=tpu", "--set", "run.tpu=local"],
+         "Received: local (TPUs not found in the cluster."),
+        (["train", "--config", "quickstart", "--set", "run.strategy=tpu",
+          "--set", "run.tpu=grpc://localhost:9"],
+         "Received: grpc://localhost:9 ([Errno 111] Connection refused)"),
+        (["train", "--config", "quickstart", "--set", "run.strategy=multi_worker"],
+         "needs workers: `--workers 2` starts some here"),
+        (["train", "--config", "quickstart", "--workers", "2", "--set", "run.log_images=0"],
+         "`run.log_images` must be greater than or equal to 1. Received: 0"),
+        (["train", "--config", "quickstart", "--data", "/no/such/folder"],
+         "'/no/such/folder', which does not exist"),
+        (["generate", "/no/such/run"], "a run folder holds a config.yaml. Received: /no/such/run"),
+        (["export", "/no/such/run"], "a run folder holds a config.yaml. Received: /no/such/run"),
+        (["config", "none.yaml"], "must be a readable file"),
+    ],
+)  # fmt: skip
+def test_bad_input_is_one_line_and_status_2(
+    growgan: Growgan, tmp_path: Path, arguments: list[str], message: str
+) -> None:
+    if arguments[0] == "train":
+        arguments = [*arguments, "--out", str(tmp_path / "run"), *DEFAULT_THREADS]
+    result = growgan(*arguments)
+    assert result.status == 2
+    assert message in result.err
+    assert result.err.startswith("growgan: ")
+    assert result.err.count("\n") == 1
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_place_that_cannot_be_written_is_refused(
+    growgan: Growgan, workspace: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("x")
+    records = f"data.records={workspace / 'records'}"
+    result = growgan("train", *TINY, "--set", records, "--out", tmp_path / "file" / "run")
+    assert result.status == 2
+    assert "`--out` must be writable" in result.err
+    result = growgan("generate", workspace / "run", "--out", tmp_path / "file" / "grid.png")
+    assert result.status == 2
+    assert result.err.count("\n") == 1
+
+
+def test_wrong_options_are_refused_with_status_2(growgan: Growgan, workspace: Path) -> None:
+    assert growgan("train", "--no-such-option").status == 2
+    assert growgan("generate", workspace / "run", "--seeds", "9-3").status == 2
+    assert growgan("generate", workspace / "run", "--label", "cat").status == 2
+
+
+@pytest.mark.parametrize("command", ["", *WITH_EXAMPLES])
+def test_help_has_an_example(growgan: Growgan, command: str) -> None:
+    result = growgan(*command.split(), "--help")
+    assert result.status == 0
+    assert "Example" in result.out
+
+
+def test_help_loads_nothing_heavy() -> None:
+    """Half a second is the aim; what is imported decides, and that can be tested."""
+    code = (
+        "import sys; sys.argv = ['growgan', '--help']\n"
+        "from pipeline.cli import main\n"
+        "try: main()\n"
+        "except SystemExit: pass\n"
+        "heavy = {'tensorflow', 'keras', 'numpy', 'pydantic', 'PIL'} & set(sys.modules)\n"
+        "sys.exit(str(heavy) if heavy else 0)"
+    )
+    environment = {**os.environ, "COLUMNS": "100"}
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=False
+    )
+    assert result.returncode == 0, result.stderr
