@@ -23,7 +23,7 @@ from savedmodels.repository.history import read_history
 from savedmodels.repository.publisher import Promotion, Published, publisher_of
 from savedmodels.repository.repository import Repository
 from savedmodels.repository.servers import Watchers
-from savedmodels.repository.versions import About, Gate, publication_of
+from savedmodels.repository.versions import About, Gate, files_of, publication_of
 
 ROOT = Path(__file__).parents[3]
 KILLED = Path(__file__).with_name("killed_publishers.py")
@@ -328,9 +328,10 @@ def test_models_share_a_config_with_the_path_that_servers_see(
     assert [each["base_path"] for each in models] == ["/models/cats", "/models/faces"]
     with (
         pytest.raises(RepositoryError, match=r"must be absolute\. Received: models"),
-        publisher_of(repository, "faces", served_at="models"),
+        publisher_of(repository, "cars", served_at="models"),
     ):
         pass
+    assert not (repository.path / "cars").exists()
 
 
 def test_who_reads_models_config_has_a_whole_one(
@@ -379,6 +380,20 @@ def test_what_is_damaged_is_named_and_nothing_changes(
         with pytest.raises(RepositoryError, match="the manifest of a version must be"):
             publication_of(repository.path / "faces" / "1")
     assert [each.name for each in (repository.path / "faces").glob("[0-9]*")] == ["1"]
+
+
+def test_a_source_that_changed_since_it_was_verified_is_not_published(
+    repository: Repository, savedmodel: Make, tmp_path: Path
+) -> None:
+    source = savedmodel(tmp_path / "1")
+    files = files_of(source)
+    (source / "saved_model.pb").write_text("another graph")
+    with (
+        publisher_of(repository, "faces") as publisher,
+        pytest.raises(RepositoryError, match="must not change while it is published"),
+    ):
+        publisher.publish(source, About(), files)
+    assert not list(repository.path.glob("*/[0-9]*"))
 
 
 def test_a_source_that_changes_meanwhile_is_not_published(
