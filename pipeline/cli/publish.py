@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -10,6 +11,7 @@ import typer
 from pipeline.cli.gate import GATE_STATUS
 from pipeline.cli.interruption import TIME_LIMIT_STATUS
 from pipeline.cli.options import terminal
+from pipeline.cli.verify import VERIFY_STATUS, verified
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -53,6 +55,10 @@ def publish(
             "--rollback", help="Move the label (default: stable) back to where it stood before."
         ),
     ] = False,
+    no_verify: Annotated[
+        bool,
+        typer.Option("--no-verify", help="Publish what `growgan verify` has passed already."),
+    ] = False,
     keep: Annotated[
         int | None,
         typer.Option(
@@ -95,10 +101,11 @@ def publish(
 ) -> None:
     """Publish a SavedModel as the next version of a model, and move labels to versions.
 
-    A version appears whole or not at all; content that is there already is not published twice.
-    A label moves when every --server has loaded the version; until then all that serves goes on
-    serving. Exit status 4 if the gate has failed what `stable` was to move to, 75 if a label waits
-    for servers: the same command goes on.
+    What is new is verified first, as by `growgan verify`. A version appears whole or not at all;
+    content that is there already is not published twice. A label moves when every --server has
+    loaded the version; until then all that serves goes on serving. Exit status 4 if the gate has
+    failed what `stable` was to move to, 5 if the SavedModel fails its verification, 75 if a label
+    waits for servers: the same command goes on.
     """
     from pipeline.errors import UserError
     from savedmodels.repository.errors import GateRefused, RepositoryError
@@ -118,6 +125,8 @@ def publish(
             "`--version` goes with `--label` and without a source. Received: "
             + (f"the source {source}" if source else "no label")
         )
+    if no_verify and source is None:
+        raise UserError("`--no-verify` goes with a source. Received: none")
     if unwatched and server:
         raise UserError("`--unwatched` goes without `--server`. Received: both")
     for url in server or []:
@@ -145,6 +154,7 @@ def publish(
             model,
             source,
             label=label or ("stable" if rollback else None),
+            verify=not no_verify,
             version=version,
             rollback=rollback,
             keep=keep,
@@ -194,6 +204,7 @@ def _change(
     source: Path | None,
     *,
     label: Literal["stable", "canary"] | None,
+    verify: bool,
     version: int | None,
     rollback: bool,
     keep: int | None,
@@ -205,7 +216,8 @@ def _change(
     from pipeline.errors import UserError
     from pipeline.evaluation.publication import to_publish
     from savedmodels.repository.publisher import publisher_of, require_gate
-    from savedmodels.repository.versions import About, versions_in
+    from savedmodels.repository.repository import require_absolute
+    from savedmodels.repository.versions import About, files_of, versions_in
 
     savedmodel, known = (None, About()) if source is None else to_publish(source)
     gate = known.gate
@@ -216,6 +228,12 @@ def _change(
             f"something of the model must have been published. Received: {model} in "
             f"{repository.path}"
         )
+    require_absolute(served_at)
+    files: Mapping[str, str] | None = None
+    if savedmodel is not None:
+        files = files_of(savedmodel)
+        if verify and repository.version_of(model, files) is None:
+            _require_verified(console, savedmodel)
     promotion = None
     with publisher_of(
         repository,
@@ -224,7 +242,7 @@ def _change(
         on_wait=lambda lock: say(console, f"waiting for another publisher, which holds {lock}"),
     ) as publisher:
         if savedmodel is not None:
-            published = publisher.publish(savedmodel, known)
+            published = publisher.publish(savedmodel, known, files)
             version = published.version
             done = "published" if published.new else "there already, with the same content"
             say(console, f"{done}: {publisher.folder / str(version)}")
@@ -242,6 +260,27 @@ def _change(
                 say(console, f"removed: {publisher.folder / str(removed)}")
     say(console, f"servers read: {repository.models_config}")
     return promotion
+
+
+def _require_verified(console: Console, savedmodel: Path) -> None:
+    from pipeline.cli.tables import say
+
+    # Latencies are not told here, so each signature is asked only once more.
+    verification = verified(
+        console, savedmodel, runs=1, otherwise="--no-verify to publish it as it is"
+    )
+    if verification.passed:
+        say(console, "verified: every answer is that of the export, bit for bit")
+        return
+    first, *others = dict.fromkeys(map(str, verification.problems))
+    more = f", and {len(others)} more" if others else ""
+    typer.echo(
+        "growgan: a SavedModel must pass `growgan verify` before it is published. "
+        f"Received: {savedmodel}, which fails: {first}{more}; "
+        f"to see all of it: growgan verify {savedmodel}",
+        err=True,
+    )
+    raise typer.Exit(VERIFY_STATUS)
 
 
 def _tell(console: Console, promotion: Promotion) -> None:
