@@ -177,9 +177,8 @@ class Service:
         return outputs
 
     def _load(self, name: str, folder: Path) -> Predictor:
-        predictor = Predictor(
-            Servable(folder, self.limits.seconds), self._batching, self.limits.samples
-        )
+        servable = Servable(folder, self.limits.seconds, self.limits.request_bytes)
+        predictor = Predictor(servable, self._batching, self.limits.samples)
         start = time.monotonic()
         status = Code.OK.name
         count = 0
