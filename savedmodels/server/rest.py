@@ -17,7 +17,7 @@ from typing import Any
 
 from google.protobuf.json_format import MessageToJson
 
-from savedmodels.server import json_tensors, metrics
+from savedmodels.server import json_answers, metrics
 from savedmodels.server.batching import timed_out
 from savedmodels.server.codes import HTTP_STATUS, Code, Refused, invalid
 from savedmodels.server.routes import Route, is_ours, route
@@ -84,7 +84,7 @@ class RestApi:
         if path == metrics.PATH:
             return 200, "text/plain", self._service.metrics.page()
         if not is_ours(path):
-            return 404, "application/json", json_tensors.error("Not Found")
+            return 404, "application/json", json_answers.error("Not Found")
         asked = route(verb, path)
         if self._running >= self._service.limits.requests:
             raise Refused(Code.RESOURCE_EXHAUSTED, "Too many requests are under way")
@@ -192,4 +192,4 @@ def unauthenticated() -> Refused:
 
 def _of_refusal(refused: Refused) -> tuple[int, bytes]:
     status = 413 if isinstance(refused, TooLarge) else HTTP_STATUS[refused.code]
-    return status, json_tensors.error(refused.message)
+    return status, json_answers.error(refused.message)
