@@ -152,7 +152,10 @@ def _batching(file: Path | None) -> BatchingParameters:
 def _token(file: Path | None) -> str | None:
     from pipeline.errors import UserError
 
-    token = file.read_text().strip() if file else os.environ.get(TOKEN)
+    try:
+        token = file.read_text().strip() if file else os.environ.get(TOKEN)
+    except UnicodeDecodeError:
+        raise UserError(f"the API token must be text. Received: {file}") from None
     if token is not None and not token:
         raise UserError(f"the API token must not be empty. Received: {file or f'${TOKEN}'}")
     return token

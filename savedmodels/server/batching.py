@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import threading
 import time
@@ -159,8 +158,8 @@ class BatchQueue:
         """
         outputs = self.submit(key, inputs, deadline)
         try:
-            remaining = deadline - time.monotonic()
-            return outputs.result(None if math.isinf(remaining) else max(remaining, 0.0))
+            remaining = max(deadline - time.monotonic(), 0.0)
+            return outputs.result(min(remaining, threading.TIMEOUT_MAX))
         except TimeoutError:
             outputs.cancel()  # What is not running yet is not computed.
             raise timed_out() from None
