@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -172,6 +173,13 @@ def toy(tmp_path_factory: pytest.TempPathFactory, save: Callable[[Path, int], No
     for version in (3, 12):
         save(repository / "toy", version)
     return repository
+
+
+@pytest.fixture
+def repository(tmp_path: Path, toy: Path) -> Path:
+    """A repository with version 3 of the model `toy`."""
+    shutil.copytree(toy / "toy" / "3", tmp_path / "repository" / "toy" / "3")
+    return tmp_path / "repository"
 
 
 @pytest.fixture(scope="session")
