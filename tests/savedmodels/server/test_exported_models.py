@@ -93,4 +93,4 @@ def test_an_exported_generator_answers_as_it_does_without_a_server(
     np.testing.assert_array_equal(over_grpc, expected)
     np.testing.assert_array_equal(np.array(over_rest, np.float32), expected)
     assert answer.status == 400
-    assert "incompatible" in answer.error.lower()
+    assert "`latents` must have the shape (rows, 6). Received: the shape [1 3]" in answer.error
