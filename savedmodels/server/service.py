@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from tensorflow_serving.apis import get_model_metadata_pb2, get_model_status_pb2
 
-from savedmodels.server import json_tensors
+from savedmodels.server import json_answers, json_tensors
 from savedmodels.server.batching import BatchingParameters
 from savedmodels.server.codes import Code, invalid
 from savedmodels.server.metrics import Metrics
@@ -106,7 +106,7 @@ class Service:
                 raise invalid(f"Failed to get input map for signature: {name or 'DEFAULT'}")
             form, inputs = json_tensors.tensors_of(document, signature.inputs)
             outputs = self._run(predictor, spec, name, inputs, (), deadline)
-            return json_tensors.answer(outputs, form)
+            return json_answers.answer(outputs, form)
 
     def status(self, spec: ModelSpec) -> Any:
         """A `GetModelStatusResponse`.
@@ -177,9 +177,8 @@ class Service:
         return outputs
 
     def _load(self, name: str, folder: Path) -> Predictor:
-        predictor = Predictor(
-            Servable(folder, self.limits.seconds), self._batching, self.limits.samples
-        )
+        servable = Servable(folder, self.limits.seconds, self.limits.request_bytes)
+        predictor = Predictor(servable, self._batching, self.limits.samples)
         start = time.monotonic()
         status = Code.OK.name
         count = 0

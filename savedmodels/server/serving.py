@@ -145,7 +145,7 @@ class _Watch:
         if self._config is None:
             self._servables.follow(models_in(self._repository))
             return
-        text = self._config.read_text()
+        text = self._config.read_text(errors="replace")  # The parser tells of what is no text.
         if text == self._text:
             self._servables.poll()
         else:
@@ -202,6 +202,10 @@ def _rest_server(api: RestApi, options: Options) -> uvicorn.Server:
     tls = options.tls
     config = uvicorn.Config(
         api,
+        # Named, since uvicorn takes httptools and uvloop wherever another package has brought them,
+        # and what is said of limits and errors was tried with these.
+        http="h11",
+        loop="asyncio",
         lifespan="off",
         ws="none",
         interface="asgi3",
