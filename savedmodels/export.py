@@ -27,8 +27,8 @@ def export(
 ) -> Path:
     """Write `base/version`, whole or not at all, and return it; an existing version is kept.
 
-    A request to each signature is recorded with its answer, for `growgan verify`; those of rows
-    warm TensorFlow Serving up.
+    A request to each signature is recorded with its answer, for `growgan verify`, and warms
+    TensorFlow Serving up.
 
     Args:
         exportable: Models, whose values, such as the fade's alpha, are baked in as they stand.

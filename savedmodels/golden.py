@@ -29,8 +29,8 @@ class Request(NamedTuple):
 def record(folder: Path, requests: Mapping[str, Mapping[str, Any]]) -> None:
     """Ask the SavedModel in a folder, as loaded anew, and write both sides into its `assets.extra`.
 
-    `golden.npz` has what `growgan verify` compares with, and `tf_serving_warmup_requests` those of
-    the requests that TensorFlow Serving may run before a version becomes available.
+    `golden.npz` has what `growgan verify` compares with, and `tf_serving_warmup_requests` the same
+    requests for TensorFlow Serving, which runs them before a version becomes available.
 
     Args:
         folder: Of the SavedModel.

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 
 from savedmodels import atomic
@@ -28,9 +27,6 @@ _KEY, _VALUE = 1, 2
 def write(folder: Path, requests: Mapping[str, Mapping[str, npt.NDArray[Any]]]) -> None:
     """Write a `PredictionLog` for each request into the SavedModel in a folder.
 
-    Requests with single numbers are left out: a server that batches refuses them, and would not
-    load the model.
-
     Args:
         folder: Of the SavedModel.
         requests: Arrays by signature and input. Those that a model refuses would keep TensorFlow
@@ -49,8 +45,6 @@ def write(folder: Path, requests: Mapping[str, Mapping[str, npt.NDArray[Any]]]) 
     with tempfile.NamedTemporaryFile() as file:
         with tf.io.TFRecordWriter(file.name) as writer:
             for signature, inputs in requests.items():
-                if not all(np.ndim(value) for value in inputs.values()):
-                    continue
                 protos = {name: tf.make_tensor_proto(value) for name, value in inputs.items()}
                 serialised = {name: proto.SerializeToString() for name, proto in protos.items()}
                 writer.write(prediction_log(signature, serialised))

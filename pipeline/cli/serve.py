@@ -53,6 +53,10 @@ def serve(
             " --enable-batching. (default: TensorFlow Serving's values)"
         ),
     ] = None,
+    enable_model_warmup: Annotated[
+        bool,
+        typer.Option(help="A version answers its warm-up requests before it becomes available."),
+    ] = True,
     max_samples: Annotated[int, typer.Option(min=1, help="Samples of a request.")] = 1024,
     max_request_bytes: Annotated[int, typer.Option(min=1, help="Of a request.")] = 16 * 2**20,
     max_requests: Annotated[
@@ -102,7 +106,6 @@ def serve(
         from savedmodels.server.serving import Certificate, Options, serving
     except ModuleNotFoundError as error:
         raise UserError(f"`growgan serve` needs the extra `serve`. Missing: {error.name}") from None
-    beside = repository / "models.config"
     try:
         batching = _batching(batching_parameters_file) if enable_batching else None
     except Refused as refused:
@@ -111,12 +114,13 @@ def serve(
         host=host,
         grpc_port=port,
         rest_port=rest_api_port,
-        config=config or (beside if beside.exists() else None),
+        config=config,
         poll_seconds=poll_seconds,
         grace_seconds=grace_seconds,
         limits=Limits(max_request_bytes, max_samples, max_requests, rest_api_timeout_in_ms / 1000),
         batching=batching,
         labels_may_wait=allow_version_labels_for_unavailable_models,
+        warming=enable_model_warmup,
         token=_token(token_file),
         tls=Certificate(tls_certificate, tls_key) if tls_certificate and tls_key else None,
     )

@@ -53,6 +53,7 @@ class Service:
         retries: How often a version that could not be loaded is tried again.
         retry_seconds: The time in between.
         labels_may_wait: Whether a label may name a version that is not available yet.
+        warming: Whether a version answers the requests of its warm-up file first.
     """
 
     def __init__(
@@ -63,10 +64,12 @@ class Service:
         retries: int = 5,
         retry_seconds: float = 60.0,
         labels_may_wait: bool = False,
+        warming: bool = True,
     ) -> None:
         self.limits = limits
         self.metrics = Metrics()
         self._batching = batching
+        self._warming = warming
         self.servables = Servables(
             self._load,
             retries=retries,
@@ -179,6 +182,8 @@ class Service:
     def _load(self, name: str, folder: Path) -> Predictor:
         servable = Servable(folder, self.limits.seconds, self.limits.request_bytes)
         predictor = Predictor(servable, self._batching, self.limits.samples)
+        if not self._warming:
+            return predictor
         start = time.monotonic()
         status = Code.OK.name
         count = 0

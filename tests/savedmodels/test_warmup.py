@@ -12,7 +12,7 @@ from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from tensorflow.core.framework import tensor_pb2
 
 from savedmodels import golden, warmup
-from savedmodels.layout import WARM_UP
+from savedmodels.layout import GOLDEN, WARM_UP
 
 
 def prediction_log() -> Any:
@@ -44,24 +44,12 @@ def records(folder: Path) -> list[bytes]:
     return list(tf.data.TFRecordDataset(str(folder / WARM_UP)).as_numpy_iterator())
 
 
-REQUESTS: dict[str, dict[str, Any]] = {
-    "scale": {"numbers": np.float32([[0.5, -1.0], [0.0, 3.0]]), "offsets": np.array([2, -2])},
-    "files": {"suffixes": np.array([b"\0end\0\0", b""], dtype=object)},
-}
-
-
-@pytest.fixture(name="written")
-def _written(tmp_path: Path) -> Path:
-    (tmp_path / WARM_UP).parent.mkdir()
-    warmup.write(tmp_path, REQUESTS | {"one": {"numbers": np.zeros((2, 3)), "seed": np.array(7)}})
-    return tmp_path
-
-
-def test_there_is_a_record_of_each_request_of_rows(written: Path) -> None:
-    logs = [prediction_log().FromString(record) for record in records(written)]
+def test_there_is_a_record_of_each_golden_request(scaling: Path) -> None:
+    recorded = golden.read(scaling / GOLDEN)
+    logs = [prediction_log().FromString(record) for record in records(scaling)]
     requests = {log.predict_log.request.model_spec.signature_name: log for log in logs}
-    assert len(logs) == len(REQUESTS)
-    assert set(requests) == set(REQUESTS)  # A server that batches would refuse the single number.
+    assert len(logs) == len(recorded)
+    assert set(requests) == set(recorded)
     for name, log in requests.items():
         assert not log.predict_log.HasField("response")
         request = log.predict_log.request
@@ -70,26 +58,27 @@ def test_there_is_a_record_of_each_request_of_rows(written: Path) -> None:
             each.key: tf.make_ndarray(tensor_pb2.TensorProto.FromString(each.value))
             for each in request.inputs
         }
-        assert inputs.keys() == REQUESTS[name].keys()
+        assert inputs.keys() == recorded[name].inputs.keys()
         for key, value in inputs.items():
-            assert golden.difference(REQUESTS[name][key], value) == ""
+            assert golden.difference(recorded[name].inputs[key], value) == ""
 
 
-def test_the_official_protos_read_the_records(written: Path) -> None:
+def test_the_official_protos_read_the_records(scaling: Path) -> None:
     apis = pytest.importorskip(
         "tensorflow_serving.apis.prediction_log_pb2", reason="needs tensorflow-serving-api"
     )
+    recorded = golden.read(scaling / GOLDEN)
     names = []
-    for record in records(written):
+    for record in records(scaling):
         log = apis.PredictionLog.FromString(record)
         assert log.WhichOneof("log_type") == "predict_log"
         request = log.predict_log.request
         names.append(request.model_spec.signature_name)
-        expected = REQUESTS[names[-1]]
+        expected = recorded[names[-1]].inputs
         assert set(request.inputs) == set(expected)
         for key, value in request.inputs.items():
             assert golden.difference(expected[key], tf.make_ndarray(value)) == ""
-    assert sorted(names) == sorted(REQUESTS)
+    assert sorted(names) == sorted(recorded)
 
 
 def test_lengths_of_more_than_a_byte(tmp_path: Path) -> None:

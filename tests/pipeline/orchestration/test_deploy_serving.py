@@ -129,6 +129,7 @@ def test_servers_get_the_same_flags_everywhere(plain: str, batching: str) -> Non
     assert flags(batching) == [
         *flags(plain),
         "--enable_batching=true",
+        "--enable_model_warmup=false",
         "--batching_parameters_file=/config/batching.config",
     ]
 

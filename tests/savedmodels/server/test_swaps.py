@@ -114,6 +114,8 @@ def test_a_version_is_available_once_it_is_warm(
             until(lambda w=wanted: states().get(w, {}).get("state") == "END")  # type: ignore[misc]
             assert states()[wanted]["status"]["error_code"] == code
         assert server.predict("toy", {"inputs": [[0, 0]]}).json == {"outputs": [[3.0, 3.0]]}
+    with start(repository, "--no-enable-model-warmup") as server:
+        assert server.predict("toy", {"inputs": [[0, 0]]}).json == {"outputs": [[12.0, 12.0]]}
 
 
 def test_a_configuration_is_followed(repository: Path, toy: Path, start: Any) -> None:
@@ -132,9 +134,10 @@ def test_a_configuration_is_followed(repository: Path, toy: Path, start: Any) ->
     def stable() -> Any:
         return server.predict("t/labels/stable", {"inputs": [[0, 0]]}).json.get("outputs")
 
-    write("all {}", 3)
     with start(repository) as server:
-        assert stable() == [[3.0, 3.0]]
+        assert server.predict("toy", {"inputs": [[0, 0]]}).json == {"outputs": [[12.0, 12.0]]}
+        write("all {}", 3)  # As a first version is published.
+        until(lambda: stable() == [[3.0, 3.0]])
         write("all {}", 12)
         until(lambda: stable() == [[12.0, 12.0]])
         write("specific { versions: 12 }", 12)
