@@ -87,6 +87,7 @@ setup(
         "pipeline.interop",
         "pipeline.networks",
         "pipeline.objectives",
+        "pipeline.orchestration",
         "pipeline.training",
         "pipeline.training.alarms",
     ],
