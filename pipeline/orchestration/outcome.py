@@ -28,7 +28,8 @@ Ending: TypeAlias = Literal[
 did not pass its test, and the one before serves again."""
 
 
-def _one_line(text: str) -> str:
+def one_line(text: str) -> str:
+    """The text with a space for whatever would break the line, or that a terminal would obey."""
     return " ".join("".join(each if each.isprintable() else " " for each in text).split())
 
 
@@ -39,7 +40,7 @@ def _inside(path: str) -> str:
     return path
 
 
-Line = Annotated[str, AfterValidator(_one_line)]
+Line = Annotated[str, AfterValidator(one_line)]
 """Text for a person; what would break the line is a space."""
 ProjectPath = Annotated[str, AfterValidator(_inside)]
 """A path relative to the project's folder, with `/`."""
