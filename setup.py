@@ -96,7 +96,7 @@ setup(
             "presets/*.yaml",
             "orchestration/deploy/*.*",
             "orchestration/deploy/serving/*",
-            "evaluation/report.css",
+            "evaluation/page.css",
         ],
     },
     install_requires=RUNTIME,
