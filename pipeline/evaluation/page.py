@@ -42,11 +42,23 @@ def element(tag: str, *children: Content, **attributes: str) -> Element:
     return made
 
 
-def table(titles: Sequence[str], rows: Sequence[Sequence[Content]]) -> Element:
-    """A table, which scrolls by itself where it is too wide; cells that are no `td` become one."""
+def table(
+    titles: Sequence[str], rows: Sequence[Sequence[Content]], *, cards: bool = False
+) -> Element:
+    """A table, which scrolls by itself where it is too wide.
+
+    Args:
+        titles: Of the columns; none for a table without a head.
+        rows: Of cells; what is no `td` becomes one.
+        cards: Whether each row becomes a card where the page is narrow; for rows with sentences.
+    """
     head = [element("tr", *(element("th", title) for title in titles))] if titles else []
     body = [element("tr", *map(_cell, row)) for row in rows]
-    return element("div", element("table", *head, *body), class_="wide")
+    if cards:
+        for row in body:
+            for title, cell in zip(titles, row, strict=True):
+                cell.set("data-title", title)
+    return element("div", element("table", *head, *body), class_="wide cards" if cards else "wide")
 
 
 def number(text: str) -> Element:

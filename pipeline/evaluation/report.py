@@ -119,6 +119,7 @@ def gate_section(gate: Verdict | None) -> Iterator[Element]:
     yield table(
         ("Rule", "", "Reason"),
         [(rule.rule, _passed(rule.passed), rule.reason) for rule in gate.rules],
+        cards=True,
     )
 
 

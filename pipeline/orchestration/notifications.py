@@ -25,7 +25,7 @@ from pydantic.functional_validators import AfterValidator
 
 from pipeline.config import Rate, Section
 from pipeline.evaluation.scores import title_of
-from pipeline.orchestration.outcome import Ending, Outcome, one_line
+from pipeline.orchestration.outcome import Ending, Outcome, consequence_of, one_line
 
 ATTEMPTS = 3
 FIRST_PAUSE = 1.0
@@ -123,6 +123,7 @@ def text_of(outcome: Outcome) -> str:
     """What happened, as plain text."""
     lines = [
         subject_of(outcome),
+        consequence_of(outcome),
         "",
         f"run: {outcome.run}, started by: {outcome.trigger}",
         f"time: {outcome.started:%Y-%m-%d %H:%M} to {outcome.ended:%Y-%m-%d %H:%M} UTC",

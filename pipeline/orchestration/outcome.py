@@ -132,6 +132,28 @@ class Outcome(Record):
         return max(0.0, (self.ended - self.started).total_seconds())
 
 
+def consequence_of(outcome: Outcome) -> str:
+    """What serves now and why, as a sentence without its full stop."""
+    new = "The new model" if outcome.version is None else f"Version {outcome.version}"
+    before = outcome.previous_version and f"version {outcome.previous_version}"
+    goes_on = f"{before} goes on serving" if before else "nothing serves yet"
+    match outcome.verdict:
+        case "promoted":
+            return f"{new} serves, {f'in place of {before}' if before else 'as the first'}"
+        case "unchanged":
+            return f"There was nothing to do; {goes_on}"
+        case "gate failed":
+            return f"{new} was refused by the gate; {goes_on}"
+        case "alarm":
+            return f"Training has stopped itself; {goes_on}"
+        case "rolled back":
+            return f"{new} did not pass its test; {f'{before} serves again' if before else goes_on}"
+        case "failed":
+            return f"A step has failed; {goes_on}"
+        case "interrupted":
+            return f"The run was interrupted, and goes on when it is started again; {goes_on}"
+
+
 def history_folder(project: Path, run: str) -> Path:
     """Where what is kept of a run of the pipeline lies: `history/<run>`."""
     return project / HISTORY / run
