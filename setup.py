@@ -96,6 +96,7 @@ setup(
             "presets/*.yaml",
             "orchestration/deploy/*.*",
             "orchestration/deploy/serving/*",
+            "orchestration/templates/*.yaml",
             "evaluation/page.css",
         ],
     },
