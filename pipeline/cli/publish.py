@@ -7,16 +7,12 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from pipeline.cli.gate import GATE_STATUS
-from pipeline.cli.interruption import TIME_LIMIT_STATUS
 from pipeline.cli.options import terminal
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from savedmodels.repository.publisher import Promotion
     from savedmodels.repository.repository import Repository
-    from savedmodels.repository.servers import Watchers
 
 app = typer.Typer()
 
@@ -100,8 +96,8 @@ def publish(
     serving. Exit status 4 if the gate has failed what `stable` was to move to, 75 if a label waits
     for servers: the same command goes on.
     """
+    from pipeline.cli.publishing import change, refusals
     from pipeline.errors import UserError
-    from savedmodels.repository.errors import GateRefused, RepositoryError
     from savedmodels.repository.repository import Repository
     from savedmodels.repository.servers import Watchers
 
@@ -125,7 +121,7 @@ def publish(
             raise UserError(f"`--server` must be an http:// or https:// URL. Received: {url}")
     console, place = terminal(), Repository(repository)
     watchers = Watchers(tuple(server or ()), wait, unwatched)
-    try:
+    with refusals():
         if listing:
             _list(console, place, model)
             return
@@ -139,7 +135,7 @@ def publish(
                 "there must be something to do: a source, `--label`, `--rollback`, `--keep`, "
                 "`--served-at`, `--list` or `--diff`. Received: none"
             )
-        promotion = _change(
+        change(
             console,
             place,
             model,
@@ -152,13 +148,6 @@ def publish(
             force=force,
             served_at=served_at,
         )
-    except GateRefused as error:
-        typer.echo(f"growgan: {error}", err=True)
-        raise typer.Exit(GATE_STATUS) from error
-    except RepositoryError as error:
-        raise UserError(str(error)) from error
-    if promotion is not None and not promotion.moved:
-        raise typer.Exit(TIME_LIMIT_STATUS)
 
 
 def _split(paths: list[Path]) -> tuple[Path | None, Path]:
@@ -185,72 +174,3 @@ def _diff(console: Console, repository: Repository, model: str, diff: tuple[int,
 
     one, other = (repository.publication(model, version) for version in diff)
     show_differences(console, diff, differences(one, other))
-
-
-def _change(
-    console: Console,
-    repository: Repository,
-    model: str,
-    source: Path | None,
-    *,
-    label: Literal["stable", "canary"] | None,
-    version: int | None,
-    rollback: bool,
-    keep: int | None,
-    watchers: Watchers,
-    force: bool,
-    served_at: str | None,
-) -> Promotion | None:
-    from pipeline.cli.tables import say
-    from pipeline.errors import UserError
-    from pipeline.evaluation.publication import to_publish
-    from savedmodels.repository.publisher import publisher_of, require_gate
-    from savedmodels.repository.versions import About, versions_in
-
-    savedmodel, known = (None, About()) if source is None else to_publish(source)
-    gate = known.gate
-    if label is not None and not rollback:
-        require_gate(label, gate, force=force)
-    if savedmodel is None and model not in repository.models():
-        raise UserError(
-            f"something of the model must have been published. Received: {model} in "
-            f"{repository.path}"
-        )
-    promotion = None
-    with publisher_of(
-        repository,
-        model,
-        served_at=served_at,
-        on_wait=lambda lock: say(console, f"waiting for another publisher, which holds {lock}"),
-    ) as publisher:
-        if savedmodel is not None:
-            published = publisher.publish(savedmodel, known)
-            version = published.version
-            done = "published" if published.new else "there already, with the same content"
-            say(console, f"{done}: {publisher.folder / str(version)}")
-        if label is not None:
-            if rollback:
-                promotion = publisher.roll_back(label, watchers)
-            else:
-                version = version or max(versions_in(publisher.folder))
-                promotion = publisher.promote(label, version, watchers, gate=gate, force=force)
-            _tell(console, promotion)
-            if label == "stable" and savedmodel is not None and gate is None:
-                say(console, "note: the gate was not asked about these scores, by `growgan gate`")
-        if keep is not None:
-            for removed in publisher.retain(keep):
-                say(console, f"removed: {publisher.folder / str(removed)}")
-    say(console, f"servers read: {repository.models_config}")
-    return promotion
-
-
-def _tell(console: Console, promotion: Promotion) -> None:
-    from pipeline.cli.tables import say
-
-    where = "no version" if promotion.version is None else f"version {promotion.version}"
-    if promotion.moved:
-        say(console, f"{promotion.label}: stands at {where}")
-        if promotion.reason:
-            say(console, f"note: {promotion.reason}")
-    else:
-        say(console, f"{promotion.label}: waits for {where}; {promotion.reason}")

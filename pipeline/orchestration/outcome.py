@@ -11,7 +11,7 @@ from pydantic.functional_validators import AfterValidator
 
 from pipeline.errors import UserError
 from pipeline.evaluation.gate import Verdict
-from pipeline.evaluation.scores import Evaluation, Record, fault_of
+from pipeline.evaluation.scores import Evaluation, Record, fault_of, title_of
 from savedmodels.atomic import write_file
 
 HISTORY = "history"
@@ -152,6 +152,21 @@ def consequence_of(outcome: Outcome) -> str:
             return f"A step has failed; {goes_on}"
         case "interrupted":
             return f"The run was interrupted, and goes on when it is started again; {goes_on}"
+
+
+def told_score(evaluation: Evaluation) -> str | None:
+    """The first score as people are told it, None if there is none."""
+    first = next(iter(evaluation.scores), None)
+    return None if first is None else f"{title_of(first.name)} {first}"
+
+
+def told_duration(seconds: float) -> str:
+    """A time as people are told it."""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    if seconds < 3600:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds // 3600:.0f} h {seconds % 3600 // 60:02.0f} min"
 
 
 def history_folder(project: Path, run: str) -> Path:

@@ -31,6 +31,8 @@ from pipeline.orchestration.outcome import (
     consequence_of,
     history_folder,
     history_of,
+    told_duration,
+    told_score,
 )
 from savedmodels.atomic import write_file
 
@@ -134,7 +136,7 @@ def _summary(outcome: Outcome) -> Iterator[Element]:
     yield element(
         "p",
         f"Run {outcome.run}, started by: {outcome.trigger}. {_day(outcome)} UTC, "
-        f"{_duration(outcome.seconds)}.",
+        f"{told_duration(outcome.seconds)}.",
         class_="quiet",
     )
     yield element(
@@ -169,7 +171,7 @@ def _chain(outcome: Outcome) -> Iterator[tuple[str, str | None, str | None]]:
         yield "Code", f"growgan {made.growgan}", outcome.code or made.code
         yield "Checkpoint", f"{evaluation.images_seen:,} images seen", made.checkpoint_hash
         features = evaluation.features.identity if evaluation.features else None
-        yield "Scores", _first_score(evaluation), features
+        yield "Scores", told_score(evaluation), features
     yield "Version", f"{version}" if version else None, outcome.content_hash
 
 
@@ -277,7 +279,7 @@ def _steps(steps: Sequence[Step]) -> Iterator[Element]:
             (
                 step.name,
                 _word(step.state),
-                number(_duration(step.seconds) if step.seconds else ""),
+                number(told_duration(step.seconds) if step.seconds else ""),
                 element("div", class_="bar", style=f"width: {6 * step.seconds / longest:.2f}rem"),
                 element("td", step.reason, class_="told"),
             )
@@ -302,7 +304,7 @@ def _hashes(outcome: Outcome) -> Iterator[Element]:
 
 def _row(outcome: Outcome) -> tuple[Element | str, ...]:
     snapshot, evaluation = outcome.snapshot, outcome.evaluation
-    score = evaluation and _first_score(evaluation)
+    score = evaluation and told_score(evaluation)
     return (
         element("a", _day(outcome), href=f"{outcome.run}/{PAGE}", class_="whole"),
         _word(outcome.verdict),
@@ -310,7 +312,7 @@ def _row(outcome: Outcome) -> tuple[Element | str, ...]:
         element("td", outcome.trigger, class_="whole"),
         number(f"{snapshot.images:,}" if snapshot else ""),
         element("td", score or "", class_="whole"),
-        number(_duration(outcome.seconds)),
+        number(told_duration(outcome.seconds)),
         element("td", outcome.reason, class_="told"),
     )
 
@@ -330,11 +332,6 @@ def _over_time(history: Sequence[Outcome]) -> Iterator[Chart]:
             yield Chart(title_of(score.name), "days since the first run", {score.name: curve})
 
 
-def _first_score(evaluation: Evaluation) -> str | None:
-    first = next(iter(evaluation.scores), None)
-    return None if first is None else f"{title_of(first.name)} {first}"
-
-
 def _swatch(colour: str) -> Element:
     return element("span", class_="swatch", style=f"background: {colour}")
 
@@ -345,11 +342,3 @@ def _word(word: Ending | StepState) -> Element:
 
 def _day(outcome: Outcome) -> str:
     return f"{outcome.started:%Y-%m-%d %H:%M}"
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    if seconds < 3600:
-        return f"{seconds / 60:.0f} min"
-    return f"{seconds // 3600:.0f} h {seconds % 3600 // 60:02.0f} min"
