@@ -177,6 +177,9 @@ def _asset_of(
             done = course.perform(name, lambda: work(course, say))
         except StepFailed as failure:
             raise Failure(failure.reason, allow_retries=failure.may_pass) from failure
+        except BaseException as stop:
+            # Dagster would try a step again that was told to stop.
+            raise Failure("stopped", allow_retries=False) from stop
         told = ", ".join(f"{fact} {value}" for fact, value in done.facts.items())
         say(f"{'done' if done.new else 'found done'}: {told}")
         if name == "smoke_test":

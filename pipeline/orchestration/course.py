@@ -7,13 +7,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.evaluation.scores import Record, folder_of
+from pipeline.evaluation.scores import folder_of
+from pipeline.orchestration.begun import COURSE, Begun, names_of, read_begun, write_begun
 from pipeline.orchestration.failure import StepFailed, failure_of
 from pipeline.orchestration.notifications import notify
 from pipeline.orchestration.outcome import (
     HISTORY,
     Ending,
-    Moment,
     Outcome,
     Step,
     StepState,
@@ -28,23 +28,6 @@ from pipeline.orchestration.project import Project
 from pipeline.orchestration.run_page import write_pages
 from pipeline.orchestration.snapshots import SHORT, SNAPSHOT, Snapshot, snapshot_of
 from pipeline.orchestration.steps import LABEL, Done, scores_of, scores_of_version, verdict_of
-from savedmodels import atomic
-
-COURSE = "course.json"
-BEFORE = ("source_snapshot", "checked_data", "records")
-AFTER = (*("trained_model", "evaluation", "gate", "savedmodel", "published_version", "smoke_test"),)
-
-
-class _Begun(Record):
-    """What is known of a run from its beginning on, and what came of its steps."""
-
-    started: Moment
-    trigger: Trigger
-    snapshot: str
-    former: int | None
-    new: int
-    steps: tuple[Step, ...] = ()
-    failure: tuple[str, Ending, int, bool] | None = None
 
 
 @dataclass(frozen=True)
@@ -99,7 +82,7 @@ class Course:
         except BaseException as error:
             failure = failure_of(error)
             note("failed", failure.reason)
-            self.end(failure)
+            self._fail(failure)
             raise
         note("done" if done.new else "unchanged")
         return done
@@ -142,11 +125,11 @@ class Course:
         reason, ending, status, may_pass = failure
         return StepFailed(reason, ending=ending, status=status, may_pass=may_pass)
 
-    def _read(self) -> _Begun:
-        return _Begun.model_validate_json((self.folder / COURSE).read_bytes())
+    def _read(self) -> Begun:
+        return read_begun(self.folder)
 
-    def _write(self, begun: _Begun) -> None:
-        atomic.write_file(self.folder / COURSE, begun.model_dump_json(indent=2) + "\n")
+    def _write(self, begun: Begun) -> None:
+        write_begun(self.folder, begun)
 
     def _note(self, step: Step) -> None:
         begun = self._read()
@@ -212,11 +195,6 @@ class Course:
         return path.relative_to(self.plan.project.path).as_posix()
 
 
-def names_of(resolutions: Sequence[int]) -> tuple[str, ...]:
-    """The names of all steps, in order."""
-    return (*BEFORE, *(f"stage_{size}x{size}" for size in resolutions), *AFTER)
-
-
 def course_of(project: Project, run: str, *, snapshot: str, trigger: Trigger) -> Course:
     """The course of a run: that which it has begun, or a new one.
 
@@ -235,17 +213,17 @@ def course_of(project: Project, run: str, *, snapshot: str, trigger: Trigger) ->
     started = now()
     folder = project.path / HISTORY / f"{started:%Y%m%d-%H%M%S}-{run}"
     folder.mkdir(parents=True)
-    course = Course(plan, folder)
-    course._write(
-        _Begun(
+    write_begun(
+        folder,
+        Begun(
             started=started,
             trigger=trigger,
             snapshot=snapshot,
             former=project.repository.standing(project.config.model).labels.get(LABEL),
             new=plan.snapshot.new_since(last_snapshot(project)),
-        )
+        ),
     )
-    return course
+    return Course(plan, folder)
 
 
 def last_snapshot(project: Project) -> Snapshot | None:
