@@ -77,7 +77,7 @@ def run(folder: Folder) -> None:
     _show_progress(console)
     if project.config.schedule.when_busy == "skip":
         try:
-            with held(project.path / ".run.lock", wait=False):
+            with held(project.run_lock, wait=False):
                 pass
         except Busy:
             raise UserError(
@@ -126,7 +126,7 @@ def up(
         signal.signal(number, lambda *_: stopped.set())
     at = project.config.port if port is None else port
     try:
-        with held(project.path / ".up.lock", wait=False):
+        with held(project.up_lock, wait=False):
             with instance_of(project) as instance:
                 for lost in give_up_lost_runs(project, instance):
                     _say(console, f"run {lost} was lost, and is tried again")

@@ -110,7 +110,7 @@ def alone_in(project: Project) -> ResourceDefinition:
             if context.log is not None:
                 context.log.info("waiting for another run of this project")
 
-        with held(project.path / ".run.lock", on_wait=tell):
+        with held(project.run_lock, on_wait=tell):
             yield
 
     return alone

@@ -24,10 +24,10 @@ from pipeline.orchestration.outcome import (
 )
 from pipeline.orchestration.outcome import Snapshot as SnapshotTold
 from pipeline.orchestration.plan import Plan, plan_of
-from pipeline.orchestration.project import Project
+from pipeline.orchestration.project import LABEL, Project
 from pipeline.orchestration.run_page import write_pages
 from pipeline.orchestration.snapshots import SHORT, SNAPSHOT, Snapshot, snapshot_of
-from pipeline.orchestration.steps import LABEL, Done, scores_of, scores_of_version, verdict_of
+from pipeline.orchestration.steps import Done, scores_of, scores_of_version, verdict_of
 
 
 @dataclass(frozen=True)

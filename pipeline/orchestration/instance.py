@@ -39,7 +39,7 @@ def give_up_lost_runs(project: Project, instance: DagsterInstance) -> list[str]:
     Dagster's own daemon looks after processes that end while it lives. It then starts such runs
     again, from the step that was under way. Nothing is given up while any run holds the lock.
     """
-    if is_held(project.path / ".run.lock"):
+    if is_held(project.run_lock):
         return []
     lost = instance.get_runs(RunsFilter(statuses=LOST))
     for run in lost:

@@ -40,9 +40,12 @@ def held(
 
 
 def is_held(file: Path) -> bool:
-    """Whether a process holds a lock at this moment."""
+    """Whether a process holds a lock at this moment; nothing is written."""
     try:
-        with held(file, wait=False):
-            return False
-    except Busy:
+        with file.open() as lock:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
         return True
+    return False

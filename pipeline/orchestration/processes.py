@@ -56,7 +56,7 @@ class Processes:
         if trainings:
             psutil.wait_procs(trainings, TO_SAVE)
             # The run has its ending written before its processes go.
-            _wait(lambda: not is_held(self.project.path / ".run.lock"), TO_END)
+            _wait(lambda: not is_held(self.project.run_lock), TO_END)
         below += _below(self.children.values())
         for process in self.children.values():
             process.terminate()

@@ -16,9 +16,13 @@ from pipeline.errors import UserError
 from pipeline.loading import load, validated
 from pipeline.orchestration.notifications import NotificationsConfig
 from savedmodels.repository.errors import RepositoryError
+from savedmodels.repository.publisher import Label
 from savedmodels.repository.repository import Repository
+from savedmodels.repository.servers import Watchers
 
 PIPELINE = "pipeline.yaml"
+LABEL: Label = "stable"
+"""That runs move, and clients ask for."""
 Port = Annotated[int, Field(ge=0, le=65535)]
 
 
@@ -184,6 +188,22 @@ class Project:
     def repository(self) -> Repository:
         """Where versions are published."""
         return Repository(self.path / self.config.repository.path)
+
+    @property
+    def run_lock(self) -> Path:
+        """Held while a run goes."""
+        return self.path / ".run.lock"
+
+    @property
+    def up_lock(self) -> Path:
+        """Held by `growgan pipeline up`."""
+        return self.path / ".up.lock"
+
+    @property
+    def watchers(self) -> Watchers:
+        """The servers that watch the repository."""
+        given = self.config.repository
+        return Watchers(given.servers, given.wait_seconds, none=not given.servers)
 
     def source(self) -> str | tuple[Path, ...]:
         """The folders in which pictures arrive, or the one source of another kind."""

@@ -33,13 +33,11 @@ from pipeline.orchestration import smoke
 from pipeline.orchestration.commands import Say, growgan
 from pipeline.orchestration.failure import AGAIN, GATE, StepFailed
 from pipeline.orchestration.plan import Plan
-from pipeline.orchestration.project import yaml_text
+from pipeline.orchestration.project import LABEL, yaml_text
 from savedmodels import atomic
 from savedmodels.repository.errors import RepositoryError
 from savedmodels.repository.publisher import publisher_of
-from savedmodels.repository.servers import Watchers
 
-LABEL = "stable"
 REGRESSION = 0.05
 """Share of a score by which another model's may be worse before it is told of."""
 SHEET = "contact-sheet.png"
@@ -320,7 +318,9 @@ def published_version(plan: Plan, say: Say) -> Done:
     known = about(plan.run, lineage["images_seen"])
     with _publisher(plan, say) as publisher:
         published = publisher.publish(folder, known)
-        promotion = publisher.promote(LABEL, published.version, watchers(plan), gate=known.gate)
+        promotion = publisher.promote(
+            LABEL, published.version, plan.project.watchers, gate=known.gate
+        )
         if promotion.moved and project.config.repository.keep is not None:
             publisher.retain(project.config.repository.keep)
     if not promotion.moved:
@@ -371,12 +371,6 @@ def smoke_test(plan: Plan, say: Say) -> Done:
         raise StepFailed(f"{fault}; {_rolled_back(plan, say)}", ending="rolled back", status=AGAIN)
     plan.note("tested", version=version)
     return Done({"version": version, "servers": ", ".join(servers) or "one of our own"}, new=True)
-
-
-def watchers(plan: Plan) -> Watchers:
-    """The servers of a project."""
-    given = plan.project.config.repository
-    return Watchers(given.servers, given.wait_seconds, none=not given.servers)
 
 
 def scores_of(plan: Plan) -> Evaluation:
@@ -518,7 +512,7 @@ def _rolled_back(plan: Plan, say: Say) -> str:
     """Move `stable` back; what became of it."""
     try:
         with _publisher(plan, say) as publisher:
-            promotion = publisher.roll_back(LABEL, watchers(plan))
+            promotion = publisher.roll_back(LABEL, plan.project.watchers)
     except RepositoryError as error:
         return f"`{LABEL}` stays: {error}"
     if promotion.moved:
