@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -22,7 +22,14 @@ Say = Callable[[str], None]
 """Shows a line of progress."""
 
 
-def growgan(arguments: Sequence[str], *, folder: Path, log: Path, say: Say) -> str:
+def growgan(
+    arguments: Sequence[str],
+    *,
+    folder: Path,
+    log: Path,
+    say: Say,
+    environment: Mapping[str, str] | None = None,
+) -> str:
     """Run `growgan …` to its end; what it wrote.
 
     TensorFlow and the memory it takes stay in that process, and it ends with this one: a step
@@ -33,6 +40,7 @@ def growgan(arguments: Sequence[str], *, folder: Path, log: Path, say: Say) -> s
         folder: Where it runs.
         log: File to which all it says is added.
         say: Shows each of its lines.
+        environment: Variables beside those of this process.
 
     Raises:
         StepFailed: if it ends with another status than 0.
@@ -41,7 +49,13 @@ def growgan(arguments: Sequence[str], *, folder: Path, log: Path, say: Say) -> s
     written: list[str] = []
     with log.open("a") as kept, TemporaryFile("w+") as complaints:
         print(f"$ growgan {' '.join(arguments)}", file=kept, flush=True)
-        with child(arguments, folder, stdout=subprocess.PIPE, stderr=complaints) as process:
+        with child(
+            arguments,
+            folder,
+            stdout=subprocess.PIPE,
+            stderr=complaints,
+            environment=environment,
+        ) as process:
             assert process.stdout is not None
             for line in process.stdout:
                 kept.write(line)
@@ -59,7 +73,12 @@ def growgan(arguments: Sequence[str], *, folder: Path, log: Path, say: Say) -> s
 
 @contextmanager
 def child(
-    arguments: Sequence[str], folder: Path, *, stdout: int | None = None, stderr: object = None
+    arguments: Sequence[str],
+    folder: Path,
+    *,
+    stdout: int | None = None,
+    stderr: object = None,
+    environment: Mapping[str, str] | None = None,
 ) -> Iterator[subprocess.Popen[str]]:
     """A process of `growgan …` that ends with the block, and with this process, however it ends."""
     libc = ctypes.CDLL(None)
@@ -74,7 +93,7 @@ def child(
         stdout=stdout,
         stderr=stderr,  # type: ignore[call-overload]
         text=True,
-        env={**os.environ, "PYTHONUNBUFFERED": "1"},
+        env={**os.environ, "PYTHONUNBUFFERED": "1", **(environment or {})},
         # Ctrl-C in a terminal is for this process, which passes it on.
         process_group=0,
         preexec_fn=end_with_parent,
