@@ -68,9 +68,8 @@ def test_an_error_says_what_follows(error: BaseException, ending: str, may_pass:
 
 def test_a_command_is_run_and_its_lines_are_told(tmp_path: Path) -> None:
     lines: list[str] = []
-    written = growgan(
-        ["presets"], folder=tmp_path, log=tmp_path / "logs" / "a.log", say=lines.append
-    )
+    log = tmp_path / "logs" / "a.log"
+    written = growgan(["presets"], folder=tmp_path, log=log, say=lines.append)
     assert "quickstart" in written
     assert written.splitlines() == lines
     assert log.read_text() == "$ growgan presets\n" + written
