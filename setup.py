@@ -32,16 +32,20 @@ TEST = [
     "jax>=0.10.2,<0.11",  # the layers are held to the same numbers on a second backend
     "kubeflow-trainer-api>=2.3,<3",  # models of a JobSet and all in it, for the shipped manifests
     "onnxruntime>=1.31.1,<2",  # runs exported ONNX models
+    "ovmsclient==2023.1",  # a client of the server's APIs that no one here wrote
     "packaging>=26.0",
     "prometheus-client>=0.26,<0.27",  # reads the page of the local server's metrics
     "pytest>=9.2,<10",
     "pytest-timeout>=2.4,<3",  # ends a test that hangs, with its process
     "pytest-xdist>=3.8,<4",  # two processes for tests: many wait for others that start TensorFlow
+    "schemathesis>=4.32.5,<5",  # makes requests of its own for the server's REST API
     "setuptools>=84.2",  # reads this file for tests/test_packaging.py, and builds
 ]
 BEAM = ["apache-beam>=2.77,<2.78"]
 VIDEO = ["av>=18.1,<20"]
 ONNX = ["tf2onnx>=1.17,<1.18", "onnx>=1.23.2,<1.24"]
+# Dagster releases its packages together; each needs its own version of the others.
+SCHEDULE = ["dagster==1.13.27", "dagster-webserver==1.13.27"]
 SERVE = [
     "grpcio>=1.85.1,<2",
     "tensorflow-serving-api>=2.21,<2.22",  # the protos and stubs of the API that is served
@@ -52,6 +56,7 @@ DEV = [
     *BEAM,
     *VIDEO,
     *ONNX,
+    *SCHEDULE,
     *SERVE,
     "import-linter>=2.16,<3",
     "mypy>=2.4,<2.5",
@@ -96,6 +101,7 @@ setup(
             "presets/*.yaml",
             "orchestration/deploy/*.*",
             "orchestration/deploy/serving/*",
+            "orchestration/templates/*.yaml",
             "evaluation/page.css",
         ],
     },
@@ -104,6 +110,7 @@ setup(
         "beam": BEAM,
         "video": VIDEO,
         "onnx": ONNX,
+        "schedule": SCHEDULE,
         "serve": SERVE,
         "test": TEST,
         "dev": DEV,
