@@ -22,6 +22,8 @@ from pipeline.cli import (
     gate,
     generate,
     import_weights,
+    pipeline_history,
+    pipeline_labels,
     pipeline_project,
     publish,
     serve,
@@ -62,7 +64,7 @@ app.add_typer(features.app, name="features")
 scheduled = typer.Typer(
     help="From new pictures to a promoted version, unattended.", no_args_is_help=True
 )
-for commands in (pipeline_project,):
+for commands in (pipeline_project, pipeline_history, pipeline_labels):
     scheduled.add_typer(commands.app)
 app.add_typer(scheduled, name="pipeline")
 

@@ -32,6 +32,8 @@ FIRST_PAUSE = 1.0
 """Seconds before the second attempt; twice as long before each further one."""
 LONGEST = 200
 """Characters of a subject."""
+LONGEST_PROBLEM = 300
+"""Characters of a line that says what failed: part of it is what a server said."""
 
 
 def _is_loopback(host: str | None) -> bool:
@@ -108,7 +110,8 @@ def notify(config: NotificationsConfig, outcome: Outcome) -> tuple[str, ...]:
     for name, send in _sendings(config, outcome):
         problem = _failure_of(send)
         if problem:
-            problems.append(one_line(f"no notification to {name}: {problem}"))
+            line = one_line(f"no notification to {name}: {problem}")
+            problems.append(line[:LONGEST_PROBLEM])
     return tuple(problems)
 
 

@@ -192,13 +192,13 @@ def _scores(outcome: Outcome) -> Iterator[Element]:
         return
     yield element("h2", "Scores")
     former = f"Version {outcome.previous_version}" if outcome.previous_version else "Before"
-    against = () if old is None else (former, "95 % interval", "")
+    against = () if old is None else (former, "")
     yield table(
-        ("Score", "New", "95 % interval", *against, "Better"),
+        ("Score", "New, 95 % interval", *against, "Better"),
         [
             (
                 title_of(score.name),
-                *_value(score),
+                number(str(score)),
                 *(() if old is None else _against(score, new, old)),
                 better_of(score.name),
             )
@@ -224,18 +224,12 @@ def _to_report(outcome: Outcome) -> Iterator[Element | str]:
         yield " has their protocol."
 
 
-def _value(score: Score | None) -> tuple[Element, Element]:
-    if score is None:
-        return number(""), number("")
-    interval = "" if score.low is None else f"{score.low:.4g} to {score.high:.4g}"
-    return number(f"{score.value:.4g}"), number(interval)
-
-
 def _against(score: Score, new: Evaluation, old: Evaluation) -> tuple[Element | str, ...]:
     former = old.score(score.name)
-    if former is None or obstacles(score.name, new, old):
-        return (*_value(former), "≠" if former else "")
-    return (*_value(former), _strip(score, former))
+    if former is None:
+        return "", ""
+    drawn = "≠" if obstacles(score.name, new, old) else _strip(score, former)
+    return number(str(former)), drawn
 
 
 def _not_comparable(new: Evaluation, old: Evaluation) -> dict[str, list[str]]:

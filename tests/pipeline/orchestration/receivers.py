@@ -28,7 +28,9 @@ class WebReceiver:
 
 
 @contextmanager
-def receiving_posts(*statuses: int, seconds: float = 0) -> Iterator[WebReceiver]:
+def receiving_posts(
+    *statuses: int, seconds: float = 0, tls: ssl.SSLContext | None = None
+) -> Iterator[WebReceiver]:
     """A web server that takes JSON."""
     receiver = WebReceiver(list(statuses or (200,)), seconds)
 
@@ -60,6 +62,11 @@ def receiving_posts(*statuses: int, seconds: float = 0) -> Iterator[WebReceiver]
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         receiver.url = f"http://127.0.0.1:{server.server_address[1]}"
+        if tls is not None:
+            server.socket = tls.wrap_socket(
+                server.socket, server_side=True, do_handshake_on_connect=False
+            )
+            receiver.url = f"https://localhost:{server.server_address[1]}"
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
         thread.start()
         try:

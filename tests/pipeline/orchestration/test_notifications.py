@@ -49,7 +49,7 @@ def _closed_port() -> Iterator[int]:
 
 @pytest.fixture(name="certificate", scope="session")
 def _certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A file with a certificate for `localhost` and its key."""
+    """A file with a certificate for `localhost` and its key; `certificate.pem` is beside it."""
     if not shutil.which("openssl"):
         pytest.skip("needs openssl to make a certificate")
     file = tmp_path_factory.mktemp("tls") / "both.pem"
@@ -61,6 +61,13 @@ def _certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )  # fmt: skip
     file.write_text(file.read_text() + file.with_name("certificate.pem").read_text())
     return file
+
+
+@pytest.fixture(name="tls")
+def _tls(certificate: Path) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    return context
 
 
 def mail_to(port: int, **changes: object) -> NotificationsConfig:
@@ -130,6 +137,12 @@ def test_a_server_that_stays_in_trouble_is_told_of(outcome_of) -> None:
     )
 
 
+def test_what_failed_is_a_short_line(outcome_of) -> None:
+    with receiving_mail({"MAIL": ["550 " + "no " * 150]}) as server:
+        [problem] = notify(mail_to(server.port), outcome_of())
+    assert len(problem) == 300
+
+
 def test_a_refusal_is_not_asked_again_nor_a_redirect_followed(outcome_of) -> None:
     for status in (400, 302, 307):
         with receiving_posts(status) as web:
@@ -149,6 +162,19 @@ def test_a_server_that_is_down_or_silent_fails_nothing(
         config = NotificationsConfig(webhooks=(web.url,), seconds=0.1)
         [problem] = notify(config, outcome_of())
     assert "timed out, after 3 of 3 attempts" in problem
+
+
+def test_certificates_of_the_web_are_checked(
+    outcome_of, certificate: Path, tls: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with receiving_posts(tls=tls) as web:
+        config = NotificationsConfig(webhooks=(web.url,))
+        [problem] = notify(config, outcome_of())
+        assert "certificate verify failed" in problem
+        assert web.received == []
+        monkeypatch.setenv("SSL_CERT_FILE", str(certificate.with_name("certificate.pem")))
+        assert notify(config, outcome_of()) == ()
+    assert len(web.received) == 1
 
 
 def test_what_is_for_this_machine_goes_through_no_proxy(
@@ -202,12 +228,14 @@ def test_an_e_mail_is_a_subject_and_plain_text(outcome_of, evaluated) -> None:
 
 @pytest.mark.parametrize("from_start", [False, True])
 def test_a_password_goes_over_tls_alone(
-    outcome_of, certificate: Path, monkeypatch: pytest.MonkeyPatch, from_start: bool
+    outcome_of,
+    certificate: Path,
+    tls: ssl.SSLContext,
+    monkeypatch: pytest.MonkeyPatch,
+    from_start: bool,
 ) -> None:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate)
     monkeypatch.setenv("PASSWORD", "opensesame")
-    with receiving_mail(tls=context, from_start=from_start) as server:
+    with receiving_mail(tls=tls, from_start=from_start) as server:
         config = mail_to(
             server.port,
             security="tls" if from_start else "starttls",

@@ -63,10 +63,10 @@ def test_its_lineage_goes_from_the_source_to_the_version(full) -> None:
 
 def test_scores_stand_beside_those_of_the_version_before(full) -> None:
     page = Page(run_html(full, {}, Curves()))
-    assert "Score New 95 % interval Version 1 95 % interval Better" in page.text
-    assert "FID 3 2.5 to 3.5 4 3.5 to 4.5 less" in page.text
+    assert "Score New, 95 % interval Version 1 Better" in page.text
+    assert "FID 3 (2.5 to 3.5) 4 (3.5 to 4.5) less" in page.text
     assert "SWD at 8 px 1.5 2 less" in page.text
-    assert "KID 0.1 0 to 0.2 less" in page.text
+    assert "KID 0.1 (0 to 0.2) less" in page.text
     # Only what compares is drawn, the new one above; both on one scale.
     strips = [each for each in page.of("svg") if "new one above" in each["aria-label"]]
     assert [each["aria-label"].partition(":")[0] for each in strips] == ["FID", "SWD at 8 px"]
@@ -83,10 +83,10 @@ def test_scores_that_do_not_compare_are_marked_and_not_drawn(full, evaluated) ->
     other = full.model_copy(update={"promoted": evaluated(1000, data_hash="beef" * 16)})
     page = Page(run_html(other, {}, Curves()))
     assert "≠ FID: other data, da7ada7ada7a instead of beefbeefbeef." in page.text
-    assert "FID 3 2.5 to 3.5 3 2.5 to 3.5 ≠ less" in page.text
+    assert "FID 3 (2.5 to 3.5) 3 (2.5 to 3.5) ≠ less" in page.text
     assert not page.of("line")
     alone = Page(run_html(full.model_copy(update={"promoted": None}), {}, Curves()))
-    assert "Score New 95 % interval Better" in alone.text
+    assert "Score New, 95 % interval Better" in alone.text
 
 
 def test_scores_without_bounds_are_not_drawn(outcome_of, evaluated) -> None:
