@@ -74,7 +74,7 @@ def assets_of(project: Project) -> list[AssetsDefinition]:
     add("trained_model", lambda course, say: steps.trained_model(course.plan, say), "alarms")
     add(
         "evaluation",
-        lambda course, say: steps.evaluation(course.plan, say, _promoted(course)),
+        lambda course, say: steps.evaluation(course.plan, say, course.former),
         "score_regression",
         also=("records",),
     )

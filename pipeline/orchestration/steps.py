@@ -34,6 +34,7 @@ from pipeline.orchestration.commands import Say, growgan
 from pipeline.orchestration.failure import AGAIN, GATE, StepFailed
 from pipeline.orchestration.plan import Plan
 from pipeline.orchestration.project import LABEL, yaml_text
+from pipeline.run_folder import RunFolder
 from savedmodels import atomic
 from savedmodels.repository.errors import RepositoryError
 from savedmodels.repository.publisher import publisher_of
@@ -239,26 +240,25 @@ def trained_model(plan: Plan, say: Say) -> Done:
     )
 
 
-def evaluation(plan: Plan, say: Say, promoted: Evaluation | None) -> Done:
-    """The scores and their report.
+def evaluation(plan: Plan, say: Say, former: int | None) -> Done:
+    """The scores and their report; and where the gate compares, those of the promoted model.
 
     Args:
         plan: Of the model.
         say: Shows progress.
-        promoted: The scores of the version that `stable` stands at.
+        former: The version that `stable` stood at when the run began.
 
     Raises:
         StepFailed: if it cannot be measured.
     """
     new = plan.mark("evaluated") is None
     if new:
-        settings = plan.config.evaluation.model_dump(mode="json").items()
-        words = [w for key, value in settings for w in _set(f"evaluation.{key}", value)]
-        _growgan(plan, say, "evaluate", str(plan.run.path), *words)
+        _evaluate(plan, say, plan.run)
         scores = evaluation_of(plan.run)
         folder = folder_of(plan.run, scores)
         plan.note("evaluated", folder=str(folder.relative_to(plan.project.path)))
-    scores = scores_of(plan)
+    _measure_promoted(plan, say, former)
+    scores, promoted = scores_of(plan), scores_of_version(plan, former)
     folder = folder_of(plan.run, scores)
     return Done(
         {score.name: str(score) for score in scores.scores},
@@ -408,9 +408,12 @@ def verdict_of(plan: Plan, promoted: Evaluation | None) -> Verdict:
 
 
 def scores_of_version(plan: Plan, version: int | None) -> Evaluation | None:
-    """The scores of a version, None if there are none."""
+    """The scores of a version on the pictures of the plan, or else as published; None without."""
     if version is None:
         return None
+    here = _promoted_here(plan, version)
+    if here.exists():
+        return read_scores(here)
     publication = plan.project.repository.publication(plan.project.config.model, version)
     return evaluation_in(publication)
 
@@ -473,15 +476,42 @@ def _regression(scores: Evaluation, promoted: Evaluation | None) -> Check:
     )
 
 
+def _measure_promoted(plan: Plan, say: Say, version: int | None) -> None:
+    """Measure the promoted model on the new pictures: on others scores do not compare."""
+    run = None if version is None else _run_of(plan, version)
+    if run is None or version is None or plan.config.gate.max_fid_increase_over_promoted is None:
+        return
+    file, config = _promoted_here(plan, version), plan.config
+    if not file.exists() and run.config().schedule.resolution == config.schedule.resolution:
+        _evaluate(plan, say, run, "--elsewhere", str(file), *_set("data.source", str(plan.records)))
+
+
+def _promoted_here(plan: Plan, version: int) -> Path:
+    return plan.folder / f"version-{version}.json"
+
+
+def _evaluate(plan: Plan, say: Say, run: RunFolder, *options: str) -> None:
+    settings = plan.config.evaluation.model_dump(mode="json").items()
+    words = [word for key, value in settings for word in _set(f"evaluation.{key}", value)]
+    _growgan(plan, say, "evaluate", str(run.path), *words, *options)
+
+
+def _run_of(plan: Plan, version: int) -> RunFolder | None:
+    """The training behind a version, None if it is gone or not of this project."""
+    for file in sorted(plan.project.plans.glob("*/published.json")):
+        noted = json.loads(file.read_text())
+        run = RunFolder(plan.project.path / noted["run"])
+        if noted["version"] == version and run.exists():
+            return run
+    return None
+
+
 def _first_weights(plan: Plan, promoted: int | None) -> list[str]:
     """The run behind the promoted version, if it is to be started from."""
     if promoted is None or not plan.project.config.training.warm_start:
         return []
-    for file in sorted(plan.project.plans.glob("*/published.json")):
-        noted = json.loads(file.read_text())
-        if noted["version"] == promoted:
-            return ["--from", str(plan.project.path / noted["run"])]
-    return []
+    run = _run_of(plan, promoted)
+    return [] if run is None else ["--from", str(run.path)]
 
 
 def _checkpoints(plan: Plan) -> list[Path]:
