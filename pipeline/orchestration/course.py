@@ -27,7 +27,7 @@ from pipeline.orchestration.plan import Plan, plan_of
 from pipeline.orchestration.project import LABEL, Project
 from pipeline.orchestration.run_page import write_pages
 from pipeline.orchestration.snapshots import SHORT, SNAPSHOT, Snapshot, snapshot_of
-from pipeline.orchestration.steps import Done, scores_of, scores_of_version, verdict_of
+from pipeline.orchestration.steps import Done, scores_of, scores_of_version, sheets_of, verdict_of
 
 
 @dataclass(frozen=True)
@@ -160,7 +160,6 @@ class Course:
             verdict = "unchanged"
             reason = f"run {before.run} has promoted version {version} already"
         report = folder_of(plan.run, scores) / "report.html" if scores else None
-        sheets = sorted(plan.run.samples.glob("*.png"))
         return Outcome(
             run=name,
             model=project.config.model,
@@ -187,7 +186,7 @@ class Course:
             promoted=promoted,
             gate=verdict_of(plan, promoted) if gated else None,
             report=self._inside(report) if report and report.exists() else None,
-            pictures=tuple(map(self._inside, sheets[-1:])),
+            pictures=tuple(map(self._inside, sheets_of(plan))),
             curves=self._inside(plan.run.metrics) if plan.run.metrics.exists() else None,
         )
 
