@@ -84,7 +84,10 @@ def assets_of(project: Project) -> list[AssetsDefinition]:
         lambda course, say: steps.savedmodel(course.plan, say),
         also=("trained_model",),
     )
-    add("published_version", lambda course, say: steps.published_version(course.plan, say))
+    add(
+        "published_version",
+        lambda course, say: steps.published_version(course.plan, say, course.former),
+    )
     add("smoke_test", lambda course, say: steps.smoke_test(course.plan, say))
     return made
 

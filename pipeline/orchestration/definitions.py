@@ -9,7 +9,6 @@ from pipeline.orchestration.assets import (
     alone_in,
     assets_of,
     ending_of,
-    partitions,
 )
 from pipeline.orchestration.project import Project
 from pipeline.orchestration.triggers import endings_of, schedule_of, sensor_of
@@ -29,7 +28,6 @@ def definitions_of(project: Project) -> Definitions:
         description=f"From new pictures to a promoted version of {project.config.model}.",
         tags={MODEL_TAG: project.config.model},
         executor_def=in_process_executor,
-        partitions_def=partitions(),
         hooks={ending_of(project)},
     )
     schedule, sensor = schedule_of(project, job), sensor_of(project, job)

@@ -306,11 +306,17 @@ def savedmodel(plan: Plan, say: Say) -> Done:
     return Done({"loaders": "all answer as at the export"}, new, files={"SavedModel": folder})
 
 
-def published_version(plan: Plan, say: Say) -> Done:
+def published_version(plan: Plan, say: Say, former: int | None) -> Done:
     """The version in the repository, at which `stable` stands.
 
+    Args:
+        plan: Of the model.
+        say: Shows progress.
+        former: Where `stable` stood when the run began: what the gate compared with.
+
     Raises:
-        StepFailed: if servers do not load it; the label then stays where it was.
+        StepFailed: if servers do not load it, or another version was promoted meanwhile; the label
+            then stays where it is.
     """
     project, repository = plan.project, plan.project.repository
     noted, before = plan.mark("published"), plan.ended()
@@ -322,6 +328,13 @@ def published_version(plan: Plan, say: Say) -> Done:
     known = about(plan.run, lineage["images_seen"])
     with _publisher(plan, say) as publisher:
         published = publisher.publish(folder, known)
+        stands = publisher.standing().labels.get(LABEL)
+        if stands not in (former, published.version):
+            raise StepFailed(
+                f"`{LABEL}` must stand where it did when the run began, at version {former}, or a "
+                f"later choice would be lost; version {published.version} is published. Received: "
+                f"version {stands}"
+            )
         promotion = publisher.promote(
             LABEL, published.version, plan.project.watchers, gate=known.gate
         )
