@@ -150,10 +150,12 @@ class Course:
         scores = scores_of(plan) if evaluated else None
         promoted = scores_of_version(plan, begun.former)
         gated = evaluated and project.config.gate is not None
+        gate = verdict_of(plan, promoted) if gated else None
         verdict: Ending = "promoted"
         name = self.folder.name
         version = published.get("version")
-        reason = f"`{LABEL}` stands at version {version}"
+        kept = "all rules of the gate are kept" if gate else "no gate is asked for"
+        reason = f"{kept}, and servers answer with version {version}"
         if begun.failure is not None:
             reason, verdict = begun.failure[:2]
         elif before is not None and before.verdict == "promoted" and before.run != name:
@@ -184,7 +186,7 @@ class Course:
             previous_version=begun.former,
             evaluation=scores,
             promoted=promoted,
-            gate=verdict_of(plan, promoted) if gated else None,
+            gate=gate,
             report=self._inside(report) if report and report.exists() else None,
             pictures=tuple(map(self._inside, sheets_of(plan))),
             curves=self._inside(plan.run.metrics) if plan.run.metrics.exists() else None,
