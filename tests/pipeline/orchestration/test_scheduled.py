@@ -163,7 +163,7 @@ def test_new_pictures_become_versions_unattended(tmp_path: Path) -> None:
             "evaluation.metrics=[fid]",
             f"evaluation.features=classifier:{features}",
         ),
-        gate={"max_fid": 100.0, "min_images": 64, "without_interval": ["fid"]},
+        gate={"max_fid": 25.0, "min_images": 64, "without_interval": ["fid"]},
     )
     up = Up(project)
     try:
