@@ -38,7 +38,8 @@ def show_standing(console: Console, standing: ProjectStanding) -> None:
     else:
         at = now.step or "the end"
         since = f"{now.begun.started:%Y-%m-%d %H:%M} UTC"
-        say(console, f"now: {now.run}, by {now.begun.trigger}, since {since}, at {at}")
+        by = now.begun.trigger
+        say(console, f"now: {now.run}, at {at}; started by: {by}, {since}")
     if last is None:
         say(console, "last: no run has ended yet")
     else:

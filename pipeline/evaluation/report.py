@@ -32,6 +32,7 @@ PICTURES = {
         "Nearest neighbours",
         "Generated images, each beside the training images that are nearest to it in features.",
     ),
+    "contact-sheet": ("Pictures of the source", "At random and, row by row, of each class."),
 }
 """Title and caption of the pictures that are known; others have their name."""
 TOGETHER = (
@@ -184,12 +185,13 @@ def _classes(evaluation: Evaluation) -> Iterator[Element]:
 
 def pictures_section(pictures: Mapping[str, bytes]) -> Iterator[Element]:
     """PNG files by name: those that are known first, then the others."""
-    if pictures:
-        yield element("h2", "Pictures")
+    if not pictures:
+        return
     known = [name for name in PICTURES if name in pictures]
-    for name in (*known, *sorted(pictures.keys() - PICTURES.keys())):
-        title, caption = PICTURES.get(name, (name, ""))
-        yield figure(pictures[name], title, caption)
+    names = (*known, *sorted(pictures.keys() - PICTURES.keys()))
+    figures = (figure(pictures[name], *PICTURES.get(name, (name, ""))) for name in names)
+    yield element("h2", "Pictures")
+    yield element("div", *figures, class_="figures")
 
 
 def curves_section(curves: Curves) -> Iterator[Element]:

@@ -27,7 +27,7 @@ from pipeline.orchestration.plan import Plan, plan_of
 from pipeline.orchestration.project import LABEL, Project
 from pipeline.orchestration.run_page import write_pages
 from pipeline.orchestration.snapshots import SHORT, SNAPSHOT, Snapshot, snapshot_of
-from pipeline.orchestration.steps import Done, scores_of, scores_of_version, verdict_of
+from pipeline.orchestration.steps import Done, scores_of, scores_of_version, sheets_of, verdict_of
 
 
 @dataclass(frozen=True)
@@ -150,17 +150,18 @@ class Course:
         scores = scores_of(plan) if evaluated else None
         promoted = scores_of_version(plan, begun.former)
         gated = evaluated and project.config.gate is not None
+        gate = verdict_of(plan, promoted) if gated else None
         verdict: Ending = "promoted"
         name = self.folder.name
         version = published.get("version")
-        reason = f"`{LABEL}` stands at version {version}"
+        kept = "all rules of the gate are kept" if gate else "no gate is asked for"
+        reason = f"{kept}, and servers answer with version {version}"
         if begun.failure is not None:
             reason, verdict = begun.failure[:2]
         elif before is not None and before.verdict == "promoted" and before.run != name:
             verdict = "unchanged"
             reason = f"run {before.run} has promoted version {version} already"
         report = folder_of(plan.run, scores) / "report.html" if scores else None
-        sheets = sorted(plan.run.samples.glob("*.png"))
         return Outcome(
             run=name,
             model=project.config.model,
@@ -185,9 +186,9 @@ class Course:
             previous_version=begun.former,
             evaluation=scores,
             promoted=promoted,
-            gate=verdict_of(plan, promoted) if gated else None,
+            gate=gate,
             report=self._inside(report) if report and report.exists() else None,
-            pictures=tuple(map(self._inside, sheets[-1:])),
+            pictures=tuple(map(self._inside, sheets_of(plan))),
             curves=self._inside(plan.run.metrics) if plan.run.metrics.exists() else None,
         )
 

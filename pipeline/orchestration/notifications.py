@@ -25,7 +25,7 @@ from pydantic.functional_validators import AfterValidator
 
 from pipeline.config import Rate, Section
 from pipeline.evaluation.scores import title_of
-from pipeline.orchestration.outcome import Ending, Outcome, consequence_of, one_line
+from pipeline.orchestration.outcome import HISTORY, PAGE, Ending, Outcome, consequence_of, one_line
 
 ATTEMPTS = 3
 FIRST_PAUSE = 1.0
@@ -144,6 +144,7 @@ def text_of(outcome: Outcome) -> str:
     for step in outcome.steps:
         if step.state == "failed":
             lines.append(f"failed step {step.name}: {step.reason}")
+    lines.append(f"page: {HISTORY}/{outcome.run}/{PAGE}")
     if outcome.report:
         lines.append(f"report: {outcome.report}")
     return "\n".join(lines) + "\n"

@@ -16,6 +16,7 @@ from savedmodels.atomic import write_file
 
 HISTORY = "history"
 OUTCOME = "outcome.json"
+PAGE = "index.html"
 
 Trigger: TypeAlias = Literal["schedule", "new data", "manual", "back-fill"]
 """What a run was started by."""

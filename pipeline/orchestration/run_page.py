@@ -24,6 +24,7 @@ from pipeline.evaluation.scores import (
 )
 from pipeline.orchestration.outcome import (
     HISTORY,
+    PAGE,
     Ending,
     Outcome,
     Step,
@@ -36,7 +37,6 @@ from pipeline.orchestration.outcome import (
 )
 from savedmodels.atomic import write_file
 
-PAGE = "index.html"
 NEW, OLD, *_ = COLOURS
 """Of scores that are drawn beside each other."""
 STRIP = 120

@@ -398,6 +398,16 @@ def scores_of(plan: Plan) -> Evaluation:
     return read_scores(plan.project.path / noted["folder"])
 
 
+def sheets_of(plan: Plan) -> list[Path]:
+    """Sheets of what the model makes, the newest there are, and of the pictures that came."""
+    if plan.mark("evaluated") is not None:
+        made = sorted(folder_of(plan.run, scores_of(plan)).glob("*.png"))
+    else:
+        made = sorted(plan.run.samples.glob("*.png"))[-1:]
+    report = _report_of(plan)
+    return made if report is None else [*made, report.with_name(SHEET)]
+
+
 def verdict_of(plan: Plan, promoted: Evaluation | None) -> Verdict:
     """What the gate says; the rule that asks for a promoted one is left out where there is none."""
     policy = plan.config.gate

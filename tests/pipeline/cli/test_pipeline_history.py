@@ -108,7 +108,7 @@ def test_status_tells_what_runs_what_ended_and_what_is_served(
     assert result.out.splitlines() == [
         f"model: faces, in {project / 'models'}",
         "up: yes",
-        "now: 20260506-now, by new data, since 2026-05-06 02:00 UTC, at records",
+        "now: 20260506-now, at records; started by: new data, 2026-05-06 02:00 UTC",
         "last: 20260505-020000-a, promoted, 2026-05-05 03:11 UTC: `stable` stands at version 2",
         "      Version 2 serves, in place of version 1",
         "stable: serves version 1, waits for version 2",

@@ -220,6 +220,7 @@ def test_an_e_mail_is_a_subject_and_plain_text(outcome_of, evaluated) -> None:
         "Recall: 0.5 (0.45 to 0.55)",
         "gate, max_fid: `fid` must be at most 3.2. Received: 3 (2.5 to 3.5)",
         "failed step gate: a rule is broken",
+        "page: history/run-0/index.html",
         "report: runs/a/report.html",
     ):
         assert line in text.splitlines()
