@@ -163,7 +163,12 @@ def test_new_pictures_become_versions_unattended(tmp_path: Path) -> None:
             "evaluation.metrics=[fid]",
             f"evaluation.features=classifier:{features}",
         ),
-        gate={"max_fid": 25.0, "min_images": 64, "without_interval": ["fid"]},
+        gate={
+            "max_fid": 25.0,
+            "max_fid_increase_over_promoted": 3.0,
+            "min_images": 64,
+            "without_interval": ["fid"],
+        },
     )
     up = Up(project)
     try:
@@ -178,6 +183,10 @@ def test_new_pictures_become_versions_unattended(tmp_path: Path) -> None:
             assert (second.verdict, second.version) == ("promoted", 2), second
             assert second.snapshot is not None
             assert second.snapshot.new == 100
+            # Both were measured on the new pictures.
+            assert second.evaluation is not None
+            assert second.promoted is not None
+            assert second.promoted.lineage.data_hash == second.evaluation.lineage.data_hash
 
             for number in range(600):
                 blank = PIL.Image.new("L", (8, 8), 255 if number % 2 else 40)
@@ -209,6 +218,9 @@ def test_new_pictures_become_versions_unattended(tmp_path: Path) -> None:
             fourth = outcome(project, 4)
             assert (fourth.verdict, fourth.version) == ("promoted", 3), fourth
             assert fourth.run_folder == run.relative_to(project.path).as_posix()
+            lines = (run / "metrics.jsonl").read_text().splitlines()
+            seen = [entry["images_seen"] for entry in map(json.loads, lines) if "phase" in entry]
+            assert sorted(set(seen)) == list(range(16, 1601, 16))
             wait(lambda: versions[-1:] == [3], "version 3 for clients")
             assert failures == []
             assert versions == sorted(versions)
