@@ -6,8 +6,10 @@ import logging
 import signal
 import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -67,7 +69,7 @@ def run(folder: Folder) -> None:
     from pipeline.orchestration.project import open_project
 
     project = open_project(folder)
-    with _needs_dagster():
+    with _dagster():
         from pipeline.orchestration.locks import Busy, held
         from pipeline.orchestration.plan import Ended
         from pipeline.orchestration.running import run_once
@@ -114,7 +116,7 @@ def up(
     from pipeline.orchestration.project import open_project
 
     project = open_project(folder)
-    with _needs_dagster():
+    with _dagster():
         from pipeline.orchestration.instance import give_up_lost_runs, instance_of
         from pipeline.orchestration.locks import Busy, held
         from pipeline.orchestration.processes import HOST, started
@@ -146,23 +148,17 @@ def up(
         ) from None
 
 
-class _needs_dagster:
+@contextmanager
+def _dagster() -> Iterator[None]:
     """A block of imports: one line says so if Dagster is missing."""
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, ModuleNotFoundError):
-            _missing(error)
-
-
-def _missing(error: ModuleNotFoundError) -> NoReturn:
     from pipeline.errors import UserError
 
-    raise UserError(
-        f"`growgan pipeline` needs the extra `schedule`. Missing: {error.name}"
-    ) from None
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise UserError(
+            f"`growgan pipeline` needs the extra `schedule`. Missing: {error.name}"
+        ) from None
 
 
 def _show_progress(console: Console) -> None:

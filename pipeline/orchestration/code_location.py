@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from pipeline.orchestration.definitions import definitions_of
+from pipeline.orchestration.instance import FOLDER
 from pipeline.orchestration.project import open_project
 
-PROJECT = "GROWGAN_PIPELINE"
-defs = definitions_of(open_project(Path(os.environ[PROJECT])))
+defs = definitions_of(open_project(Path(os.environ[FOLDER])))

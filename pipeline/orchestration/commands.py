@@ -128,7 +128,10 @@ def _failed(command: str, status: int, complaint: str) -> StepFailed:
             return StepFailed(f"growgan {command} has failed", status=VERIFY)
         case 130 | 143:
             return StepFailed(
-                f"growgan {command} was told to stop", ending="interrupted", status=AGAIN
+                f"growgan {command} was told to stop",
+                ending="interrupted",
+                status=AGAIN,
+                may_pass=True,
             )
         case _ if status < 0:
             name = signal.Signals(-status).name

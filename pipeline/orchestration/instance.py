@@ -9,6 +9,8 @@ from dagster import DagsterInstance, DagsterRunStatus, RunsFilter
 from pipeline.orchestration.locks import is_held
 from pipeline.orchestration.project import Project
 
+FOLDER = "GROWGAN_PIPELINE"
+"""Environment variable by which Dagster's processes find the project."""
 LOST = [DagsterRunStatus.STARTING, DagsterRunStatus.STARTED, DagsterRunStatus.CANCELING]
 
 
@@ -16,7 +18,7 @@ def environment_of(project: Project) -> dict[str, str]:
     """What Dagster's processes need to know of a project."""
     return {
         "DAGSTER_HOME": str(project.dagster_home),
-        "GROWGAN_PIPELINE": str(project.path),
+        FOLDER: str(project.path),
         # A trigger reads and copies what is new: that may take longer than a minute.
         "DAGSTER_SENSOR_GRPC_TIMEOUT_SECONDS": "86400",
         "DAGSTER_SCHEDULE_GRPC_TIMEOUT_SECONDS": "86400",

@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
@@ -17,7 +17,6 @@ import psutil
 
 from pipeline.errors import UserError
 from pipeline.orchestration.instance import environment_of
-from pipeline.orchestration.locks import is_held
 from pipeline.orchestration.project import Project
 
 HOST = "127.0.0.1"
@@ -27,7 +26,6 @@ TO_END = 20.0
 """Seconds that Dagster's processes have to end by themselves."""
 _LOCATION = "pipeline.orchestration.code_location"
 _PR_SET_PDEATHSIG = 1
-_POLL = 0.2
 
 
 @dataclass(frozen=True)
@@ -45,18 +43,16 @@ class Processes:
         return None
 
     def stop(self) -> None:
-        """End all: a training first saves its checkpoint, and goes on when they are started again.
+        """End all: a training first saves its checkpoint.
 
-        What still lives then is killed; runs whose processes are killed are tried again later.
+        What still lives then is killed. A run whose processes are killed goes on when they are
+        started again.
         """
         below = _below(self.children.values())
         trainings = [each for each in below if _trains(each)]
         for each in trainings:
             _signal(each, signal.SIGTERM)
-        if trainings:
-            psutil.wait_procs(trainings, TO_SAVE)
-            # The run has its ending written before its processes go.
-            _wait(lambda: not is_held(self.project.run_lock), TO_END)
+        psutil.wait_procs(trainings, TO_SAVE)
         below += _below(self.children.values())
         for process in self.children.values():
             process.terminate()
@@ -135,12 +131,6 @@ def _trains(process: psutil.Process) -> bool:
 def _signal(process: psutil.Process, number: signal.Signals) -> None:
     with suppress(psutil.NoSuchProcess):
         process.send_signal(number)
-
-
-def _wait(done: Callable[[], bool], seconds: float) -> None:
-    end = time.monotonic() + seconds
-    while not done() and time.monotonic() < end:
-        time.sleep(_POLL)
 
 
 def _require_free(port: int) -> None:

@@ -98,7 +98,7 @@ def sensor_of(project: Project, job: Any) -> SensorDefinition | None:
         if 0 < new < rules.least:
             return skip(f"{new} pictures are new, not {rules.least}")
         ended = plan.ended()
-        if ended is not None and ended.verdict != "interrupted":
+        if ended is not None:
             # What may pass is left to the clock: here it would come again with every look.
             return skip(f"nothing new: run {ended.run} ended with {ended.verdict}")
         asked = request_for(plan, context.instance)

@@ -37,7 +37,7 @@ ROOT = Path(__file__).parents[3]
         (5, "", "growgan train has failed", "failed", 5, False),
         (69, "growgan: a worker is gone", "a worker is gone", "failed", 75, True),
         (75, "", "status 75", "failed", 75, True),
-        (143, "", "told to stop", "interrupted", 75, False),
+        (143, "", "told to stop", "interrupted", 75, True),
         (-9, "", "ended by SIGKILL", "failed", 75, True),
         (1, "Traceback\nValueError: so", "ValueError: so", "failed", 75, True),
     ],

@@ -92,14 +92,12 @@ def test_new_pictures_ask_for_a_run_once(
     assert "of the same pictures is under way" in again.skip_reason.skip_message
     [run] = instance.get_runs()
     instance.delete_run(run.run_id)
-    # Done: nothing is asked for any more, but after a run that was interrupted.
+    # Ended, however it was: nothing is asked for any more.
     plan = Plan(project, take(project))
-    noted: dict[str, Any] = {"run": "r", "reason": "so", "final": True}
-    plan.note("ended", verdict="gate failed", **noted)
-    done = ask(definitions, instance, first.cursor)
-    assert "ended with gate failed" in done.skip_reason.skip_message
-    plan.note("ended", verdict="interrupted", **{**noted, "final": False})
-    assert ask(definitions, instance, first.cursor).run_requests
+    for verdict, final in (("gate failed", True), ("failed", False)):
+        plan.note("ended", run="r", verdict=verdict, reason="so", final=final)
+        done = ask(definitions, instance, first.cursor)
+        assert f"ended with {verdict}" in done.skip_reason.skip_message
 
 
 def test_pictures_are_waited_for_until_nothing_changes(

@@ -229,3 +229,29 @@ def test_new_pictures_become_versions_unattended(tmp_path: Path) -> None:
     finally:
         up.stop()
     assert not list(project.repository.path.rglob(".*.tmp"))
+
+
+@pytest.mark.slow
+def test_a_training_that_ends_with_up_goes_on_with_the_next(tmp_path: Path) -> None:
+    put_digits(tmp_path / "incoming", 0, 100)
+    long = tuple(each for each in TINY if "hold" not in each and "checkpoint" not in each)
+    project = make_project(tmp_path, overrides=(*long, "schedule.hold_images=4800"))
+    up = Up(project)
+    try:
+        entries = wait(lambda: list(project.runs.glob("*/metrics.jsonl")), "a training")
+        assert up.stop() == 0
+        [run] = project.runs.iterdir()
+        # Not at one of the 10,000 images: it was told to save.
+        saved = [int(path.name[7:]) for path in (run / "checkpoints").glob("images-*")]
+        assert len(entries) == len(saved) == 1
+        assert 0 < saved[0] < 4800
+        assert history_of(project.path) == []
+        up = Up(project)
+        ended = outcome(project, 1)
+        assert (ended.verdict, ended.version) == ("promoted", 1), ended
+        assert ended.run_folder == run.relative_to(project.path).as_posix()
+        assert "run" in up.log.read_text().partition("was lost, and is tried again")[0]
+        assert len(list((project.path / "history").glob("*/course.json"))) == 1
+        assert up.stop() == 0
+    finally:
+        up.stop()
