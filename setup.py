@@ -48,6 +48,7 @@ ONNX = ["tf2onnx>=1.17,<1.18", "onnx>=1.23.2,<1.24"]
 SCHEDULE = ["dagster==1.13.27", "dagster-webserver==1.13.27"]
 SERVE = [
     "grpcio>=1.85.1,<2",
+    "h11>=0.16,<0.17",  # by which uvicorn is told to read HTTP
     "tensorflow-serving-api>=2.21,<2.22",  # the protos and stubs of the API that is served
     "uvicorn>=0.54,<0.55",
 ]

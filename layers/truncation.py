@@ -51,3 +51,7 @@ class Truncation(keras.layers.Layer):
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         return input_shape
+
+    def get_config(self) -> dict[str, Any]:
+        # Keras makes a configuration up by itself, but not where `dtype` is a policy object.
+        return super().get_config()

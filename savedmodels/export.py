@@ -55,7 +55,7 @@ def export(
     for name, signature in signatures.items():
         endpoint = signature.endpoint(exportable.limit)
         archive.add_endpoint(name, endpoint, input_signature=signature.specs)
-    manifest = {**lineage, "signatures": sorted(signatures), "limit": exportable.limit}
+    manifest = manifest_of(exportable, signatures, lineage)
     with atomic.new_folder(folder) as temporary:
         with contextlib.redirect_stdout(io.StringIO()):  # Keras prints a description of endpoints.
             archive.write_out(str(temporary), verbose=False)
@@ -64,10 +64,17 @@ def export(
     return folder
 
 
-def signatures_in(folder: Path) -> list[str]:
-    """Names of a version's signatures by its manifest, none if that does not tell."""
+def manifest_of(
+    exportable: Exportable, signatures: Iterable[str], lineage: Mapping[str, Any]
+) -> dict[str, Any]:
+    """What is written beside a version: the lineage, the names of signatures and the limit."""
+    return {**lineage, "signatures": sorted(signatures), "limit": exportable.limit}
+
+
+def manifest_in(folder: Path) -> dict[str, Any]:
+    """What was written beside a version, nothing if it cannot be read."""
     try:
-        names: list[str] = json.loads((folder / LINEAGE).read_text())["signatures"]
-    except (OSError, ValueError, KeyError):
-        return []
-    return names
+        content = json.loads((folder / LINEAGE).read_text())
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}

@@ -11,6 +11,8 @@ from layers.truncation import Truncation
 MOST_IMAGES = 256
 EXAMPLES = 3
 """Rows of the example that each signature has."""
+LARGEST_LIMIT = 1_000_000
+"""So many images of 32 pixels a side are beyond the 2 GiB that an answer may have."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,7 @@ class Exportable:
         limit: Most images, or rows, of one request.
 
     Raises:
-        ValueError: if `limit` is less than an example has.
+        ValueError: if `limit` is less than an example has, or too much for an answer.
     """
 
     model: keras.Model
@@ -51,8 +53,10 @@ class Exportable:
     limit: int = MOST_IMAGES
 
     def __post_init__(self) -> None:
-        if self.limit < EXAMPLES:
-            raise ValueError(f"`limit` must be at least {EXAMPLES}. Received: limit={self.limit}")
+        if not EXAMPLES <= self.limit <= LARGEST_LIMIT:
+            raise ValueError(
+                f"`limit` must be {EXAMPLES} to {LARGEST_LIMIT}. Received: limit={self.limit}"
+            )
 
     @property
     def latent_size(self) -> int:

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -32,8 +32,17 @@ class Unverifiable(Exception):
     """There is no whole SavedModel with golden requests; the message is one line."""
 
 
+class NothingRecorded(Unverifiable):
+    """The SavedModel has no golden requests."""
+
+
 def verify(
-    folder: Path, *, runs: int = 30, without_golden: bool = False, timeout: float = 600.0
+    folder: Path,
+    *,
+    runs: int = 30,
+    without_golden: bool = False,
+    timeout: float = 600.0,
+    on_loader: Callable[[int, int], None] = lambda done, total: None,
 ) -> Verification:
     """Load a SavedModel in clean processes, and hold its answers to those of its export.
 
@@ -47,15 +56,19 @@ def verify(
         runs: How often each signature is asked to measure its latency.
         without_golden: Whether a model without golden requests is only loaded, never asked.
         timeout: Seconds that each loader has for everything.
+        on_loader: Called with how many loaders have ended, and how many there are.
 
     Raises:
-        Unverifiable: if there is no whole SavedModel with golden requests.
+        NothingRecorded: if the SavedModel has no golden requests, unless it may be without.
+        Unverifiable: if there is no whole SavedModel.
         OSError: if a file cannot be read.
     """
     graph = _graph_in(folder)
     problems = [Problem(str(refusal)) for refusal in refusals_of(graph)]
     refused = bool(problems)
-    recorded = {} if refused else _golden_in(folder, without_golden)
+    recorded = {} if refused else _golden_in(folder)
+    if not (recorded or refused or without_golden):
+        raise NothingRecorded(f"{folder} has no golden requests ({GOLDEN})")
     names = _names_of(graph)
     problems += _uncovered(names, recorded) if recorded else []
     asked = {
@@ -65,7 +78,8 @@ def verify(
     }
     loadings: list[Loading] = []
     latencies: dict[str, Latency] = {}
-    for loader in () if refused else loaders.LOADERS:
+    for done, loader in enumerate(() if refused else loaders.LOADERS):
+        on_loader(done, len(loaders.LOADERS))
         # One loader is enough for figures: that which a server has.
         repeats = runs if loader == loaders.C_API else 0
         findings, answers = _ask(folder, loader, names, asked, repeats, timeout)
@@ -74,6 +88,7 @@ def verify(
         if not findings.error:
             loadings.append(Loading(loader, findings.load_seconds, findings.resident_bytes))
         latencies |= {name: _latency(seconds) for name, seconds in findings.seconds.items()}
+        on_loader(done + 1, len(loaders.LOADERS))
     return Verification(
         savedmodel=str(folder),
         tensorflow=graph.meta_info_def.tensorflow_version,
@@ -112,17 +127,11 @@ def _graph_in(folder: Path) -> Any:
     return graphs[0]
 
 
-def _golden_in(folder: Path, optional: bool) -> dict[str, golden.Request]:
-    file = folder / GOLDEN
-    if not file.exists():
-        if optional:
-            return {}
-        raise Unverifiable(
-            f"{folder} has no golden requests ({GOLDEN}): export it anew, or give "
-            "--without-golden to load it without comparing answers"
-        )
+def _golden_in(folder: Path) -> dict[str, golden.Request]:
     try:
-        return golden.read(file)
+        return golden.read(folder / GOLDEN)
+    except FileNotFoundError:
+        return {}
     except ValueError as error:
         raise Unverifiable(_line(str(error))) from error
 

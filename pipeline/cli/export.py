@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -44,14 +46,18 @@ def export(
     discriminator: Annotated[
         bool, typer.Option("--discriminator", help="Add the signature discriminate.")
     ] = False,
+    limit: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="Most rows, or images, of a request. (default: 256)"),
+    ] = None,
 ) -> None:
     """Write the average weights of a run as a SavedModel; an existing version is kept.
 
     Or as one file that other frameworks read, with its lineage beside it.
     """
-    if form != "savedmodel" and (signatures is not None or discriminator):
+    if form != "savedmodel" and (signatures is not None or discriminator or limit is not None):
         raise UserError(
-            "`--signatures` and `--discriminator` need `--format savedmodel`. "
+            "`--signatures`, `--discriminator` and `--limit` need `--format savedmodel`. "
             f"Received: --format {form}"
         )
     load_tensorflow()
@@ -66,7 +72,8 @@ def export(
     size, version = f"{height}x{width}", position.images_seen
     if form == "savedmodel":
         names = None if signatures is None else signatures.split(",")
-        written = _savedmodel(models, out or folder.savedmodels / size, version, lineage, names)
+        limited = models if limit is None else _limited(models, limit)
+        written = _savedmodel(limited, out or folder.savedmodels / size, version, lineage, names)
         terminal().print(f"SavedModel: {written}", highlight=False, soft_wrap=True)
     else:
         path = out or folder.exports / f"{size}-{version}.{form}"
@@ -74,22 +81,36 @@ def export(
         terminal().print(f"{form}: {path}", highlight=False, soft_wrap=True)
 
 
+def _limited(models: Exportable, limit: int) -> Exportable:
+    try:
+        return replace(models, limit=limit)
+    except ValueError as error:
+        raise UserError(str(error).replace("`limit`", "`--limit`")) from error
+
+
 def _savedmodel(
     models: Exportable, base: Path, version: int, lineage: dict[str, Any], names: list[str] | None
 ) -> Path:
     from savedmodels.export import export as export_model
-    from savedmodels.export import signatures_in
+    from savedmodels.export import manifest_in, manifest_of
     from savedmodels.signatures import signatures_of
 
     try:
-        wanted = set(signatures_of(models, names))
+        wanted = manifest_of(models, signatures_of(models, names), lineage)
     except ValueError as error:
         raise UserError(str(error).replace("`names`", "`--signatures`")) from error
     written = export_model(models, base, version, lineage=lineage, names=names)
-    if (found := set(signatures_in(written))) != wanted:
+    found = manifest_in(written)
+    # As JSON, in which tuples are lists.
+    differing = [
+        name
+        for name, value in json.loads(json.dumps(wanted)).items()
+        if name != "exported" and found.get(name) != value
+    ]
+    if differing:
         raise UserError(
             "`--out` must be a folder without this version, as a version is never changed. "
-            f"Received: {written}, with {', '.join(sorted(found))}"
+            f"Received: {written}, whose manifest differs in {', '.join(differing)}"
         )
     return written
 

@@ -49,6 +49,10 @@ def publish(
             "--rollback", help="Move the label (default: stable) back to where it stood before."
         ),
     ] = False,
+    no_verify: Annotated[
+        bool,
+        typer.Option("--no-verify", help="Publish what `growgan verify` has passed already."),
+    ] = False,
     keep: Annotated[
         int | None,
         typer.Option(
@@ -91,10 +95,11 @@ def publish(
 ) -> None:
     """Publish a SavedModel as the next version of a model, and move labels to versions.
 
-    A version appears whole or not at all; content that is there already is not published twice.
-    A label moves when every --server has loaded the version; until then all that serves goes on
-    serving. Exit status 4 if the gate has failed what `stable` was to move to, 75 if a label waits
-    for servers: the same command goes on.
+    What is new is verified first, as by `growgan verify`. A version appears whole or not at all;
+    content that is there already is not published twice. A label moves when every --server has
+    loaded the version; until then all that serves goes on serving. Exit status 4 if the gate has
+    failed what `stable` was to move to, 5 if the SavedModel fails its verification, 75 if a label
+    waits for servers: the same command goes on.
     """
     from pipeline.cli.publishing import change, refusals
     from pipeline.errors import UserError
@@ -114,6 +119,8 @@ def publish(
             "`--version` goes with `--label` and without a source. Received: "
             + (f"the source {source}" if source else "no label")
         )
+    if no_verify and source is None:
+        raise UserError("`--no-verify` goes with a source. Received: none")
     if unwatched and server:
         raise UserError("`--unwatched` goes without `--server`. Received: both")
     for url in server or []:
@@ -141,6 +148,7 @@ def publish(
             model,
             source,
             label=label or ("stable" if rollback else None),
+            verify=not no_verify,
             version=version,
             rollback=rollback,
             keep=keep,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -12,13 +12,14 @@ from rich.console import Console
 from pipeline.cli.gate import GATE_STATUS
 from pipeline.cli.interruption import TIME_LIMIT_STATUS
 from pipeline.cli.tables import say
+from pipeline.cli.verify import VERIFY_STATUS, verified
 from pipeline.errors import UserError
 from pipeline.evaluation.publication import to_publish
 from savedmodels.repository.errors import GateRefused, RepositoryError
 from savedmodels.repository.publisher import Label, Promotion, publisher_of, require_gate
-from savedmodels.repository.repository import Repository
+from savedmodels.repository.repository import Repository, require_absolute
 from savedmodels.repository.servers import Watchers
-from savedmodels.repository.versions import About, versions_in
+from savedmodels.repository.versions import About, files_of, versions_in
 
 
 @contextmanager
@@ -40,6 +41,7 @@ def change(
     source: Path | None = None,
     *,
     label: Label | None,
+    verify: bool = True,
     version: int | None = None,
     rollback: bool = False,
     keep: int | None = None,
@@ -55,6 +57,7 @@ def change(
         model: Its name.
         source: A run or a SavedModel to publish.
         label: To move.
+        verify: Whether what is new has to pass its verification first.
         version: To which, None for the one that is published, or else the newest.
         rollback: Whether the label moves back instead.
         keep: Newest versions that are kept, None for all.
@@ -65,7 +68,7 @@ def change(
     Raises:
         UserError: if nothing of the model was published, or the source cannot be.
         RepositoryError: if the repository refuses.
-        Exit: if the label waits for servers.
+        Exit: if what is new fails its verification, or the label waits for servers.
     """
     savedmodel, known = (None, About()) if source is None else to_publish(source)
     gate = known.gate
@@ -76,6 +79,12 @@ def change(
             f"something of the model must have been published. Received: {model} in "
             f"{repository.path}"
         )
+    require_absolute(served_at)
+    files: Mapping[str, str] | None = None
+    if savedmodel is not None:
+        files = files_of(savedmodel)
+        if verify and repository.version_of(model, files) is None:
+            _require_verified(console, savedmodel)
     promotion = None
     with publisher_of(
         repository,
@@ -84,7 +93,7 @@ def change(
         on_wait=lambda lock: say(console, f"waiting for another publisher, which holds {lock}"),
     ) as publisher:
         if savedmodel is not None:
-            published = publisher.publish(savedmodel, known)
+            published = publisher.publish(savedmodel, known, files)
             version = published.version
             done = "published" if published.new else "there already, with the same content"
             say(console, f"{done}: {publisher.folder / str(version)}")
@@ -103,6 +112,25 @@ def change(
     say(console, f"servers read: {repository.models_config}")
     if promotion is not None and not promotion.moved:
         raise typer.Exit(TIME_LIMIT_STATUS)
+
+
+def _require_verified(console: Console, savedmodel: Path) -> None:
+    # Latencies are not told here, so each signature is asked only once more.
+    verification = verified(
+        console, savedmodel, runs=1, otherwise="--no-verify to publish it as it is"
+    )
+    if verification.passed:
+        say(console, "verified: every answer is that of the export, bit for bit")
+        return
+    first, *others = dict.fromkeys(map(str, verification.problems))
+    more = f", and {len(others)} more" if others else ""
+    typer.echo(
+        "growgan: a SavedModel must pass `growgan verify` before it is published. "
+        f"Received: {savedmodel}, which fails: {first}{more}; "
+        f"to see all of it: growgan verify {savedmodel}",
+        err=True,
+    )
+    raise typer.Exit(VERIFY_STATUS)
 
 
 def _tell(console: Console, promotion: Promotion) -> None:

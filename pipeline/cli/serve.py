@@ -8,11 +8,14 @@ import signal
 import sys
 import threading
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from pipeline.cli.options import load_tensorflow, terminal
+
+if TYPE_CHECKING:
+    from savedmodels.server.batching import BatchingParameters
 
 app = typer.Typer()
 TOKEN = "GROWGAN_SERVE_TOKEN"
@@ -43,14 +46,17 @@ def serve(
     enable_batching: Annotated[
         bool, typer.Option("--enable-batching", help="Samples of several requests share runs.")
     ] = False,
-    max_batch_size: Annotated[int, typer.Option(min=1, help="Samples of a run.")] = 32,
-    batch_timeout_micros: Annotated[
-        int, typer.Option(min=0, help="How long a request may wait for others.")
-    ] = 0,
-    max_enqueued_batches: Annotated[
-        int, typer.Option(min=1, help="Batches that may wait; what is beyond them is refused.")
-    ] = 10,
-    num_batch_threads: Annotated[int, typer.Option(min=1, help="Runs at once.")] = 1,
+    batching_parameters_file: Annotated[
+        Path | None,
+        typer.Option(
+            help="TensorFlow Serving's own file of that name: sizes, times, threads. Needs"
+            " --enable-batching. (default: TensorFlow Serving's values)"
+        ),
+    ] = None,
+    enable_model_warmup: Annotated[
+        bool,
+        typer.Option(help="A version answers its warm-up requests before it becomes available."),
+    ] = True,
     max_samples: Annotated[int, typer.Option(min=1, help="Samples of a request.")] = 1024,
     max_request_bytes: Annotated[int, typer.Option(min=1, help="Of a request.")] = 16 * 2**20,
     max_requests: Annotated[
@@ -89,31 +95,32 @@ def serve(
         raise UserError(f"`REPOSITORY` must be a folder. Received: {repository}")
     if (tls_certificate is None) != (tls_key is None):
         raise UserError("`--tls-certificate` and `--tls-key` must be given together")
+    if batching_parameters_file is not None and not enable_batching:
+        raise UserError("`--batching-parameters-file` must come with `--enable-batching`")
     load_tensorflow()
     # Of what it cannot do it would write lines of its own, beside ours.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     try:
-        from savedmodels.server.batching import BatchingParameters
         from savedmodels.server.codes import Refused
         from savedmodels.server.service import Limits
         from savedmodels.server.serving import Certificate, Options, serving
     except ModuleNotFoundError as error:
         raise UserError(f"`growgan serve` needs the extra `serve`. Missing: {error.name}") from None
-    beside = repository / "models.config"
+    try:
+        batching = _batching(batching_parameters_file) if enable_batching else None
+    except Refused as refused:
+        raise UserError(refused.message) from None
     options = Options(
         host=host,
         grpc_port=port,
         rest_port=rest_api_port,
-        config=config or (beside if beside.exists() else None),
+        config=config,
         poll_seconds=poll_seconds,
         grace_seconds=grace_seconds,
         limits=Limits(max_request_bytes, max_samples, max_requests, rest_api_timeout_in_ms / 1000),
-        batching=BatchingParameters(
-            max_batch_size, batch_timeout_micros, max_enqueued_batches, num_batch_threads
-        )
-        if enable_batching
-        else None,
+        batching=batching,
         labels_may_wait=allow_version_labels_for_unavailable_models,
+        warming=enable_model_warmup,
         token=_token(token_file),
         tls=Certificate(tls_certificate, tls_key) if tls_certificate and tls_key else None,
     )
@@ -139,10 +146,20 @@ def serve(
     os._exit(0)
 
 
+def _batching(file: Path | None) -> BatchingParameters:
+    from savedmodels.server import batching_file
+
+    # What is no text is told by the place at which it stops being parameters.
+    return batching_file.read(file.read_text(errors="replace") if file else "")
+
+
 def _token(file: Path | None) -> str | None:
     from pipeline.errors import UserError
 
-    token = file.read_text().strip() if file else os.environ.get(TOKEN)
+    try:
+        token = file.read_text().strip() if file else os.environ.get(TOKEN)
+    except UnicodeDecodeError:
+        raise UserError(f"the API token must be text. Received: {file}") from None
     if token is not None and not token:
         raise UserError(f"the API token must not be empty. Received: {file or f'${TOKEN}'}")
     return token

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -51,24 +51,51 @@ def verify(
     TensorFlow Serving loads. Exit status 0 if it passes, 2 if there is no whole SavedModel with
     golden requests, 5 if it fails.
     """
-    Interruption()
-    load_tensorflow()
-    from pipeline.errors import UserError
-    from savedmodels.verify import Unverifiable
-    from savedmodels.verify import verify as verify_model
-
-    try:
-        verification = verify_model(
-            savedmodel, runs=runs, without_golden=without_golden, timeout=timeout
-        )
-    except Unverifiable as error:
-        raise UserError(str(error)) from error
+    console = terminal(quiet=json)
+    verification = verified(
+        console,
+        savedmodel,
+        runs=runs,
+        without_golden=without_golden,
+        timeout=timeout,
+        otherwise="--without-golden to load it without comparing answers",
+    )
     if json:
         typer.echo(verification.as_json())
     else:
-        _show(terminal(), verification)
+        _show(console, verification)
     if not verification.passed:
         raise typer.Exit(VERIFY_STATUS)
+
+
+def verified(console: Console, savedmodel: Path, *, otherwise: str, **options: Any) -> Verification:
+    """Verify a SavedModel, and show how far that is.
+
+    Args:
+        console: Where to.
+        savedmodel: The folder.
+        otherwise: What may be given where there are no golden requests.
+        options: Of `savedmodels.verify.verify`.
+
+    Raises:
+        UserError: if there is no whole SavedModel with golden requests.
+    """
+    from pipeline.cli.progress import reporter
+    from pipeline.errors import UserError
+
+    Interruption()  # Else SIGTERM would leave the process of a loader behind.
+    load_tensorflow()
+    from savedmodels.verify import NothingRecorded, Unverifiable
+    from savedmodels.verify import verify as verify_model
+
+    progress, report = reporter(console, f"verifying {savedmodel}")
+    try:
+        with progress:
+            return verify_model(savedmodel, on_loader=report, **options)
+    except NothingRecorded as error:
+        raise UserError(f"{error}: export it anew, or give {otherwise}") from error
+    except Unverifiable as error:
+        raise UserError(str(error)) from error
 
 
 def _show(console: Console, verification: Verification) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +19,7 @@ from savedmodels.repository.history import (
     read_history,
     standing_after,
 )
-from savedmodels.repository.repository import OnWait, Repository, alone
+from savedmodels.repository.repository import OnWait, Repository, alone, require_absolute
 from savedmodels.repository.servers import (
     LoadFailed,
     NotYet,
@@ -97,9 +97,11 @@ def publisher_of(
         on_wait: Called, with the lock file, before others are waited for.
 
     Raises:
-        RepositoryError: if the model has no possible name, or its history is damaged.
+        RepositoryError: if the model has no possible name, its history is damaged, or `served_at`
+            is not absolute.
         OSError: if the repository cannot be written.
     """
+    require_absolute(served_at)
     with alone(repository, model, on_wait) as folder:
         publisher = Publisher(repository, model, folder, served_at)
         publisher.catch_up()
@@ -138,28 +140,30 @@ class Publisher:
         if self.standing().published:
             self.repository.tell_servers(self.served_at)
 
-    def publish(self, source: Path, about: About) -> Published:
+    def publish(
+        self, source: Path, about: About, files: Mapping[str, str] | None = None
+    ) -> Published:
         """Add a SavedModel as the next version, unless its content is there already.
 
         Args:
             source: Folder of the SavedModel.
             about: What is known of it beside its files.
+            files: Of it, as `files_of` told them before they were verified; None as they are now.
 
         Raises:
-            RepositoryError: if it is no SavedModel, or changes meanwhile.
+            RepositoryError: if it is no SavedModel, or changed since its files were told.
             OSError: if it cannot be copied; nothing is left behind.
         """
-        files = files_of(source)
-        content, there = content_hash(files), versions_in(self.folder)
-        for version, folder in there.items():
-            known = publication_of(folder)
-            if known is not None and known.content_hash == content:
-                return Published(version, new=False)
-        version = max(self.standing().published | there.keys(), default=0) + 1
+        files = files_of(source) if files is None else files
+        found = self.repository.version_of(self.model, files)
+        if found is not None:
+            return Published(found, new=False)
+        numbers = self.standing().published | versions_in(self.folder).keys()
+        version = max(numbers, default=0) + 1
         publication = Publication(
             model=self.model,
             version=version,
-            content_hash=content,
+            content_hash=content_hash(files),
             published=now(),
             files=files,
             lineage=lineage_of(source),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +15,12 @@ from savedmodels import atomic
 from savedmodels.repository.errors import RepositoryError
 from savedmodels.repository.history import PROMOTIONS, Standing, read_history, standing_after
 from savedmodels.repository.models_config import MODELS_CONFIG, ServedModel, text_of
-from savedmodels.repository.versions import Publication, publication_of, versions_in
+from savedmodels.repository.versions import (
+    Publication,
+    content_hash,
+    publication_of,
+    versions_in,
+)
 
 SETTINGS = "repository.json"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
@@ -96,6 +101,23 @@ class Repository:
             for version, folder in there.items()
         ]
 
+    def version_of(self, model: str, files: Mapping[str, str]) -> int | None:
+        """The version with the content of a SavedModel, None if there is none.
+
+        Args:
+            model: Its name.
+            files: Of the SavedModel, as `files_of` tells them.
+
+        Raises:
+            RepositoryError: if a manifest is damaged.
+        """
+        content = content_hash(files)
+        for version, folder in versions_in(self.folder_of(model)).items():
+            known = publication_of(folder)
+            if known is not None and known.content_hash == content:
+                return version
+        return None
+
     def publication(self, model: str, version: int) -> Publication:
         """The manifest of a version.
 
@@ -124,7 +146,7 @@ class Repository:
                 which it has here.
 
         Raises:
-            RepositoryError: if a history is damaged, or `served_at` is not absolute.
+            RepositoryError: if a history is damaged.
             OSError: if it cannot be written.
         """
         self.path.mkdir(parents=True, exist_ok=True)
@@ -140,11 +162,6 @@ class Repository:
     def _served_at(self, given: str | None) -> str:
         file = self.path / SETTINGS
         if given is not None:
-            if not given.startswith("/") and "://" not in given:
-                raise RepositoryError(
-                    "the path of the repository as servers see it must be absolute. "
-                    f"Received: {given}"
-                )
             atomic.write_file(file, json.dumps({"served_at": given.rstrip("/")}) + "\n")
         if not file.exists():
             return str(self.path.resolve())
@@ -164,6 +181,18 @@ class Repository:
             base_path=f"{base}/{model}",
             versions=[version for version in standing.loaded if version in there],
             labels={name: at for name, at in standing.labels.items() if at in there},
+        )
+
+
+def require_absolute(served_at: str | None) -> None:
+    """Refuse a path of the repository as servers see it that is there and not absolute.
+
+    Raises:
+        RepositoryError: if it is.
+    """
+    if served_at is not None and not served_at.startswith("/") and "://" not in served_at:
+        raise RepositoryError(
+            f"the path of the repository as servers see it must be absolute. Received: {served_at}"
         )
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
@@ -17,21 +19,28 @@ Array = np.ndarray[Any, Any]
 Tensors = Mapping[str, Array]
 
 
+def _processors() -> int:
+    return len(os.sched_getaffinity(0))
+
+
 @dataclass(frozen=True)
 class BatchingParameters:
-    """How samples are brought together; names and meaning are TensorFlow Serving's.
+    """How samples are brought together; names, meaning and defaults are TensorFlow Serving's.
 
     Attributes:
         max_batch_size: Samples of a run.
         batch_timeout_micros: How long the first request of a batch may wait for others.
         max_enqueued_batches: Batches that may wait; a request beyond them is refused.
-        num_batch_threads: Batches that run at once.
+        num_batch_threads: Batches that run at once; by default as many as there are processors.
+        allowed_batch_sizes: In increasing order. A batch is filled up to the next of them with
+            copies of a sample; the last is `max_batch_size`. None for batches of any size.
     """
 
-    max_batch_size: int = 32
+    max_batch_size: int = 1000
     batch_timeout_micros: int = 0
     max_enqueued_batches: int = 10
-    num_batch_threads: int = 1
+    num_batch_threads: int = field(default_factory=_processors)
+    allowed_batch_sizes: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,18 +64,17 @@ class Task:
     outputs: Future[dict[str, Array]] = field(default_factory=Future)
 
 
-def next_batch(waiting: Sequence[Task], limit: int) -> list[Task]:
-    """The first task, and those after it that share its key while they fit together."""
-    batch: list[Task] = []
-    room = limit
+def next_batches(waiting: Sequence[Task], limit: int) -> list[list[Task]]:
+    """For each key the first tasks that fit together, that of the oldest task first."""
+    by_key: dict[Hashable, list[Task]] = {}
     for task in waiting:
-        if task.key != waiting[0].key:
-            continue
-        if task.size > room:
-            break
-        batch.append(task)
-        room -= task.size
-    return batch
+        by_key.setdefault(task.key, []).append(task)
+    return [_fitting(tasks, limit) for tasks in by_key.values()]
+
+
+def _fitting(tasks: Sequence[Task], limit: int) -> list[Task]:
+    ends = accumulate(task.size for task in tasks)
+    return [task for task, end in zip(tasks, ends, strict=True) if end <= limit]
 
 
 def is_due(batch: Sequence[Task], now: float, parameters: BatchingParameters) -> bool:
@@ -74,6 +82,20 @@ def is_due(batch: Sequence[Task], now: float, parameters: BatchingParameters) ->
     size = sum(task.size for task in batch)
     waited = now - batch[0].arrival
     return size >= parameters.max_batch_size or waited >= parameters.batch_timeout_micros / 1e6
+
+
+def padding(batch: Sequence[Task], allowed_sizes: Sequence[int]) -> list[Tensors]:
+    """What fills a batch up to the next allowed size, if anything: copies of a sample of its last.
+
+    Which sample it is does not matter to the others; that one is surely valid.
+    """
+    size = sum(task.size for task in batch)
+    missing = next((allowed for allowed in allowed_sizes if allowed >= size), size) - size
+    with_samples = [task for task in batch if task.size]
+    if not missing or not with_samples:
+        return []
+    last = with_samples[-1].inputs
+    return [{name: np.repeat(array[:1], missing, axis=0) for name, array in last.items()}]
 
 
 def join(parts: Sequence[Tensors]) -> dict[str, Array]:
@@ -85,12 +107,16 @@ def split(whole: Tensors, sizes: Sequence[int]) -> list[dict[str, Array]]:
     """The parts of tensors that have been joined.
 
     Raises:
-        Refused: INTERNAL, if an output has not as many samples as the inputs.
+        Refused: FAILED_PRECONDITION, if an output has not as many samples as the inputs.
     """
-    for name, array in whole.items():
-        if not array.ndim or len(array) != sum(sizes):
+    for array in whole.values():
+        if not array.ndim:
+            raise Refused(Code.FAILED_PRECONDITION, "Batched output tensor has 0 dimensions")
+        if len(array) != sum(sizes):
             raise Refused(
-                Code.INTERNAL, f"Batched output tensor {name} has not one element for each sample"
+                Code.FAILED_PRECONDITION,
+                "Batched output tensor's 0th dimension does not equal the sum of the 0th dimension "
+                "sizes of the input tensors",
             )
     ends = np.cumsum(sizes).tolist()
     return [
@@ -124,16 +150,34 @@ class BatchQueue:
         for thread in self._threads:
             thread.start()
 
+    def answer(self, key: Hashable, inputs: Tensors, deadline: float) -> dict[str, Array]:
+        """Wait until a batch has answered a request, but no longer than its deadline.
+
+        Raises:
+            Refused: as `submit`; DEADLINE_EXCEEDED; and what the run raises.
+        """
+        outputs = self.submit(key, inputs, deadline)
+        try:
+            remaining = max(deadline - time.monotonic(), 0.0)
+            return outputs.result(min(remaining, threading.TIMEOUT_MAX))
+        except TimeoutError:
+            outputs.cancel()  # What is not running yet is not computed.
+            raise timed_out() from None
+
     def submit(self, key: Hashable, inputs: Tensors, deadline: float) -> Future[dict[str, Array]]:
         """Let a request wait for its batch.
 
         Raises:
             Refused: RESOURCE_EXHAUSTED, if too many wait; INVALID_ARGUMENT, if it has more samples
-                than a batch, or inputs with different numbers of samples.
+                than a batch, inputs with different numbers of samples, or one without any.
         """
+        if not inputs:
+            raise invalid("Batching Run() must have at least one input tensor")
+        if not all(array.ndim for array in inputs.values()):
+            raise invalid("Batching Run() input tensors must have at least one dimension")
         sizes = {len(array) for array in inputs.values()}
         if len(sizes) != 1:
-            raise invalid("Batching session Run() input tensors must have equal 0th-dimension size")
+            raise invalid("Batching Run() input tensors must have equal 0th-dimension size")
         size = sizes.pop()
         most = self._parameters.max_batch_size
         if size > most:
@@ -160,10 +204,11 @@ class BatchQueue:
 
     def _serve(self) -> None:
         while batch := self._take():
-            late = [task for task in batch if task.deadline <= time.monotonic()]
+            wanted = [task for task in batch if task.outputs.set_running_or_notify_cancel()]
+            late = [task for task in wanted if task.deadline <= time.monotonic()]
             for task in late:
                 task.outputs.set_exception(timed_out())
-            if punctual := [task for task in batch if task not in late]:
+            if punctual := [task for task in wanted if task not in late]:
                 self._answer(punctual)
 
     def _take(self) -> list[Task]:
@@ -175,18 +220,22 @@ class BatchQueue:
                         return []
                     self._changed.wait()
                     continue
-                batch = next_batch(self._waiting, self._parameters.max_batch_size)
                 now = time.monotonic()
-                if self._closed or is_due(batch, now, self._parameters):
-                    self._waiting = [task for task in self._waiting if task not in batch]
-                    return batch
-                due = batch[0].arrival + self._parameters.batch_timeout_micros / 1e6
+                for batch in next_batches(self._waiting, self._parameters.max_batch_size):
+                    if self._closed or is_due(batch, now, self._parameters):
+                        self._waiting = [task for task in self._waiting if task not in batch]
+                        return batch
+                due = self._waiting[0].arrival + self._parameters.batch_timeout_micros / 1e6
                 self._changed.wait(due - now)
 
     def _answer(self, batch: Sequence[Task]) -> None:
         try:
-            outputs = self._run(batch[0].key, join([task.inputs for task in batch]))
-            for task, part in zip(batch, split(outputs, [t.size for t in batch]), strict=True):
+            filling = padding(batch, self._parameters.allowed_batch_sizes)
+            parts = [*(task.inputs for task in batch), *filling]
+            outputs = self._run(batch[0].key, join(parts))
+            sizes = [len(next(iter(part.values()))) for part in parts]
+            # The answer to what fills the batch up comes last, and goes nowhere.
+            for task, part in zip(batch, split(outputs, sizes), strict=False):
                 task.outputs.set_result(part)
         except Exception as error:
             for task in batch:

@@ -11,7 +11,7 @@ import numpy as np
 from savedmodels.server.batching import BatchingParameters, BatchQueue, Tensors, timed_out
 from savedmodels.server.codes import Code, Refused
 from savedmodels.server.servable import Servable
-from savedmodels.server.signature import DEFAULT_SIGNATURE, Signature, check_inputs, outputs_of
+from savedmodels.server.signature import DEFAULT_SIGNATURE, Signature, inputs_of, outputs_of
 
 Array = np.ndarray[Any, Any]
 
@@ -46,7 +46,8 @@ class Predictor:
 
         Args:
             signature_name: Of a signature; empty for the default one.
-            inputs: Arrays by the names of the signature's inputs.
+            inputs: Arrays by the names of the signature's inputs; those with a default may be
+                left out.
             output_filter: The outputs that are asked for; empty for all.
             deadline: When nobody waits any longer, by the monotonic clock in seconds.
 
@@ -54,14 +55,14 @@ class Predictor:
             Refused: with TensorFlow Serving's code and message.
         """
         signature = self.signature(signature_name, Code.FAILED_PRECONDITION)
-        check_inputs(signature, inputs, self._max_samples)
+        inputs = inputs_of(signature, inputs, self._max_samples)
         outputs = outputs_of(signature, output_filter)
         if time.monotonic() >= deadline:
             raise timed_out()
-        if self._queue is None or not signature.batched or not all(a.ndim for a in inputs.values()):
+        # TensorFlow Serving too batches only requests for every output of a signature.
+        if self._queue is None or outputs != signature.outputs.keys():
             return self.servable.run(signature, inputs, outputs)
-        waiting = self._queue.submit(_key(signature, inputs, outputs), inputs, deadline)
-        return waiting.result()
+        return self._queue.answer(_key(signature, inputs), inputs, deadline)
 
     def signature(self, name: str, code: Code) -> Signature:
         """A signature by name, the default one by an empty name.
@@ -85,11 +86,12 @@ class Predictor:
 
     def _run_batch(self, key: Hashable, inputs: Tensors) -> dict[str, Array]:
         assert isinstance(key, tuple)
-        name, outputs, *_ = key
-        return self.servable.run(self.servable.signatures[name], inputs, outputs)
+        name, *_ = key
+        signature = self.servable.signatures[name]
+        return self.servable.run(signature, inputs, signature.outputs)
 
 
-def _key(signature: Signature, inputs: Mapping[str, Array], outputs: frozenset[str]) -> Hashable:
+def _key(signature: Signature, inputs: Mapping[str, Array]) -> Hashable:
     """What requests must have in common to share a run."""
     kinds = [(name, array.dtype.str, array.shape[1:]) for name, array in sorted(inputs.items())]
-    return signature.name, outputs, *kinds
+    return signature.name, *kinds

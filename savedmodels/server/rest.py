@@ -10,19 +10,22 @@ from __future__ import annotations
 import asyncio
 import hmac
 import time
+import zlib
 from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from google.protobuf.json_format import MessageToJson
 
-from savedmodels.server import json_tensors, metrics
+from savedmodels.server import json_answers, metrics
 from savedmodels.server.batching import timed_out
 from savedmodels.server.codes import HTTP_STATUS, Code, Refused, invalid
 from savedmodels.server.routes import Route, is_ours, route
+from savedmodels.server.servable import refusal_of
 from savedmodels.server.service import Service
 
 HEALTH = "/health"
+_GZIP_FORMAT = 16 + zlib.MAX_WBITS
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 
@@ -59,8 +62,8 @@ class RestApi:
             )
         except TimeoutError:
             status, body = _of_refusal(timed_out())
-        except Refused as refused:
-            status, body = _of_refusal(refused)
+        except Exception as error:
+            status, body = _of_refusal(refusal_of(error))
         headers = [(b"content-type", kind.encode()), (b"content-length", str(len(body)).encode())]
         if status == HTTP_STATUS[Code.UNAUTHENTICATED]:
             headers.append((b"www-authenticate", b"Bearer"))
@@ -76,11 +79,12 @@ class RestApi:
         verb, path = scope["method"], scope["raw_path"].decode("latin-1")
         if path == HEALTH:
             return self._health()
-        self._check_token(dict(scope["headers"]).get(b"authorization", b""))
+        headers = dict(scope["headers"])
+        self._check_token(headers.get(b"authorization", b""))
         if path == metrics.PATH:
             return 200, "text/plain", self._service.metrics.page()
         if not is_ours(path):
-            return 404, "application/json", json_tensors.error("Not Found")
+            return 404, "application/json", json_answers.error("Not Found")
         asked = route(verb, path)
         if self._running >= self._service.limits.requests:
             raise Refused(Code.RESOURCE_EXHAUSTED, "Too many requests are under way")
@@ -90,7 +94,8 @@ class RestApi:
         except BaseException:
             self._running -= 1
             raise
-        work = asyncio.wrap_future(self._threads.submit(self._do, asked, body, deadline))
+        packed = b"gzip" in headers.get(b"content-encoding", b"")
+        work = asyncio.wrap_future(self._threads.submit(self._do, asked, body, packed, deadline))
         work.add_done_callback(self._end)
         # A request that is given up has its thread until it is done.
         return 200, "application/json", await asyncio.shield(work)
@@ -113,7 +118,7 @@ class RestApi:
             if not event.get("more_body", False):
                 return bytes(body)
 
-    def _do(self, asked: Route, body: bytes, deadline: float) -> bytes:
+    def _do(self, asked: Route, body: bytes, packed: bool, deadline: float) -> bytes:
         spec = asked.spec
         if asked.method == "status":
             return MessageToJson(
@@ -126,6 +131,8 @@ class RestApi:
                 raise Refused(
                     Code.UNIMPLEMENTED, f"This server does not {asked.method}; it does predict"
                 )
+            if packed:
+                body = unpacked(body, self._service.limits.request_bytes)
             try:
                 return self._service.predict_json(spec, body, deadline)
             except RecursionError:
@@ -157,6 +164,22 @@ class RestApi:
             raise unauthenticated()
 
 
+def unpacked(body: bytes, limit: int) -> bytes:
+    """What a body in gzip's format holds, and nothing if it is damaged, as in TensorFlow Serving.
+
+    Raises:
+        TooLarge: if it holds more than `limit` bytes. What is beyond them is not unpacked.
+    """
+    stream = zlib.decompressobj(_GZIP_FORMAT)
+    try:
+        content = stream.decompress(body, limit + 1)
+    except zlib.error:
+        return b""
+    if len(content) > limit:
+        raise TooLarge(limit)
+    return content if stream.eof and not stream.unused_data else b""
+
+
 def bears(header: bytes, token: str) -> bool:
     """Whether the value of an `authorization` header bears a token."""
     return hmac.compare_digest(header, b"Bearer " + token.encode())
@@ -169,4 +192,4 @@ def unauthenticated() -> Refused:
 
 def _of_refusal(refused: Refused) -> tuple[int, bytes]:
     status = 413 if isinstance(refused, TooLarge) else HTTP_STATUS[refused.code]
-    return status, json_tensors.error(refused.message)
+    return status, json_answers.error(refused.message)

@@ -15,6 +15,7 @@ from tensorflow.core.protobuf import config_pb2, saved_model_pb2
 
 from savedmodels.server.codes import Code, Refused
 from savedmodels.server.signature import Signature, TensorInfo
+from savedmodels.server.tensor_protos import arrays_of
 
 Array = np.ndarray[Any, Any]
 _TAGS = {"serve"}
@@ -29,17 +30,23 @@ class Servable:
     Args:
         folder: A SavedModel.
         seconds: After which a run is ended.
+        most_bytes: Of the default of an input.
 
     Raises:
         Refused: with the code of what went wrong.
     """
 
-    def __init__(self, folder: Path, seconds: float) -> None:
+    def __init__(self, folder: Path, seconds: float, most_bytes: int) -> None:
         self._run_options = config_pb2.RunOptions(timeout_in_ms=round(seconds * 1000))
         meta_graph = _meta_graph(folder)
         self.signature_defs: Mapping[str, Any] = dict(meta_graph.signature_def)
         self.signatures = {
-            name: Signature(name, _infos(signature.inputs), _infos(signature.outputs))
+            name: Signature(
+                name,
+                _infos(signature.inputs),
+                _infos(signature.outputs),
+                arrays_of(signature.defaults, most_bytes),
+            )
             for name, signature in self.signature_defs.items()
         }
         self._callables: dict[tuple[str, frozenset[str]], Any] = {}

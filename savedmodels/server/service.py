@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from tensorflow_serving.apis import get_model_metadata_pb2, get_model_status_pb2
 
-from savedmodels.server import json_tensors
+from savedmodels.server import json_answers, json_tensors
 from savedmodels.server.batching import BatchingParameters
 from savedmodels.server.codes import Code, invalid
 from savedmodels.server.metrics import Metrics
@@ -53,6 +53,7 @@ class Service:
         retries: How often a version that could not be loaded is tried again.
         retry_seconds: The time in between.
         labels_may_wait: Whether a label may name a version that is not available yet.
+        warming: Whether a version answers the requests of its warm-up file first.
     """
 
     def __init__(
@@ -63,10 +64,12 @@ class Service:
         retries: int = 5,
         retry_seconds: float = 60.0,
         labels_may_wait: bool = False,
+        warming: bool = True,
     ) -> None:
         self.limits = limits
         self.metrics = Metrics()
         self._batching = batching
+        self._warming = warming
         self.servables = Servables(
             self._load,
             retries=retries,
@@ -106,7 +109,7 @@ class Service:
                 raise invalid(f"Failed to get input map for signature: {name or 'DEFAULT'}")
             form, inputs = json_tensors.tensors_of(document, signature.inputs)
             outputs = self._run(predictor, spec, name, inputs, (), deadline)
-            return json_tensors.answer(outputs, form)
+            return json_answers.answer(outputs, form)
 
     def status(self, spec: ModelSpec) -> Any:
         """A `GetModelStatusResponse`.
@@ -177,9 +180,10 @@ class Service:
         return outputs
 
     def _load(self, name: str, folder: Path) -> Predictor:
-        predictor = Predictor(
-            Servable(folder, self.limits.seconds), self._batching, self.limits.samples
-        )
+        servable = Servable(folder, self.limits.seconds, self.limits.request_bytes)
+        predictor = Predictor(servable, self._batching, self.limits.samples)
+        if not self._warming:
+            return predictor
         start = time.monotonic()
         status = Code.OK.name
         count = 0

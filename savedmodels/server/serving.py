@@ -41,7 +41,8 @@ class Options:
         host: The address to listen at.
         grpc_port: 0 for any free one.
         rest_port: 0 for any free one.
-        config: A `models.config`; without it every model of the repository is served.
+        config: A `models.config`; without it that in the repository, from when it is there, and
+            until then every model.
         poll_seconds: Between two looks at the repository.
         grace_seconds: What requests that are under way may still take when the server stops.
         limits: What a request may ask for.
@@ -49,6 +50,7 @@ class Options:
         retries: How often a version that could not be loaded is tried again.
         retry_seconds: The time in between.
         labels_may_wait: Whether a label may name a version that is not available yet.
+        warming: Whether a version answers the requests of its warm-up file first.
         token: What a request must bear, if anything.
         tls: What to prove the server's name with; without it nothing is encrypted.
     """
@@ -64,6 +66,7 @@ class Options:
     retries: int = 5
     retry_seconds: float = 60.0
     labels_may_wait: bool = False
+    warming: bool = True
     token: str | None = None
     tls: Certificate | None = None
 
@@ -93,6 +96,7 @@ def serving(repository: Path, options: Options) -> Iterator[Ports]:
         retries=options.retries,
         retry_seconds=options.retry_seconds,
         labels_may_wait=options.labels_may_wait,
+        warming=options.warming,
     )
     watch = _Watch(service.servables, repository, options.config)
     with _listening(options.host, options.rest_port) as rest_socket:
@@ -132,6 +136,7 @@ class _Watch:
         self._servables = servables
         self._repository = repository
         self._config = config
+        self._beside = repository / "models.config"
         self._text: str | None = None
         self._stopped = threading.Event()
 
@@ -142,10 +147,11 @@ class _Watch:
             Refused: if the configuration cannot be read or served.
             OSError: if a file or folder cannot be read.
         """
-        if self._config is None:
+        config = self._config or self._beside
+        if self._config is self._text is None and not config.exists():
             self._servables.follow(models_in(self._repository))
             return
-        text = self._config.read_text()
+        text = config.read_text(errors="replace")  # The parser tells of what is no text.
         if text == self._text:
             self._servables.poll()
         else:
@@ -202,6 +208,10 @@ def _rest_server(api: RestApi, options: Options) -> uvicorn.Server:
     tls = options.tls
     config = uvicorn.Config(
         api,
+        # Named, since uvicorn takes httptools and uvloop wherever another package has brought them,
+        # and what is said of limits and errors was tried with these.
+        http="h11",
+        loop="asyncio",
         lifespan="off",
         ws="none",
         interface="asgi3",

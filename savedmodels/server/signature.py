@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -57,38 +57,51 @@ class TensorInfo:
 
 @dataclass(frozen=True)
 class Signature:
-    """What a name of a SavedModel takes and answers, by the names of its tensors."""
+    """What a name of a SavedModel takes and answers, by the names of its tensors.
+
+    Attributes:
+        name: Of the signature.
+        inputs: What it takes.
+        outputs: What it answers.
+        defaults: Values of inputs that a request may leave out.
+    """
 
     name: str
     inputs: Mapping[str, TensorInfo]
     outputs: Mapping[str, TensorInfo]
-
-    @property
-    def batched(self) -> bool:
-        """Whether samples of several requests may run together."""
-        tensors = (*self.inputs.values(), *self.outputs.values())
-        return bool(self.inputs) and all(tensor.batched for tensor in tensors)
+    defaults: Mapping[str, Array] = field(default_factory=dict)
 
 
-def check_inputs(signature: Signature, inputs: Mapping[str, Array], max_samples: int) -> None:
-    """Hold a request to the names and types of a signature, and to the limit on samples.
+def inputs_of(
+    signature: Signature, sent: Mapping[str, Array], max_samples: int
+) -> dict[str, Array]:
+    """What a request sends, and the defaults of what it leaves out.
+
+    Holds it to the names and types of the signature, and to the limit on samples.
 
     Raises:
         Refused: INVALID_ARGUMENT.
     """
-    sent, known = inputs.keys(), signature.inputs.keys()
-    if len(sent) != len(known):
+    names, known = sent.keys(), signature.inputs.keys()
+    if len(names) > len(known) or (len(names) < len(known) and not signature.defaults):
         raise invalid(
-            f"input size does not match signature: {len(sent)}!={len(known)} "
-            f"len({_set(sent)}) != len({_set(known)}). Sent extra: {_set(sent - known)}. "
-            f"Missing but required: {_set(known - sent)}."
+            f"input size does not match signature: {len(names)}!={len(known)} "
+            f"len({_set(names)}) != len({_set(known)}). Sent extra: {_set(names - known)}. "
+            f"Missing but required: {_set(known - names)}."
         )
-    for name, array in inputs.items():
-        if name not in known:
-            raise invalid(
-                f"input tensor alias not found in signature: {name}. "
-                f"Inputs expected to be in the set {_set(known)}."
-            )
+    found = {name: each for name, each in {**signature.defaults, **sent}.items() if name in known}
+    for name in sorted(known - found.keys()):
+        raise invalid(
+            f"Signature input alias: {name}(feed name: {signature.inputs[name].tensor}) not found "
+            "in request and no default value provided. Inputs expected to be in the request "
+            f"{_set(names)}, or default input alias set: {_listed(signature.defaults)}"
+        )
+    if names - known:
+        raise invalid(
+            f"Inputs contains invalid name. Used request inputs: {_listed(names & known)}, "
+            f"request input: {_listed(names)}"
+        )
+    for name, array in sent.items():
         expected, sent_type = signature.inputs[name].dtype, _type_name(array)
         if expected in NUMPY_TYPES and sent_type != expected:
             index = sorted(known).index(name)
@@ -97,6 +110,7 @@ def check_inputs(signature: Signature, inputs: Mapping[str, Array], max_samples:
             raise invalid(
                 f"A request must have at most {max_samples} samples. Received: {len(array)}"
             )
+    return found
 
 
 def outputs_of(signature: Signature, output_filter: Sequence[str]) -> frozenset[str]:
@@ -122,4 +136,8 @@ def _type_name(array: Array) -> str:
 
 
 def _set(names: Collection[str]) -> str:
-    return f"{{{','.join(sorted(names))}}}"
+    return f"{{{_listed(names)}}}"
+
+
+def _listed(names: Collection[str]) -> str:
+    return ",".join(sorted(names))

@@ -52,6 +52,8 @@ def _answer(predictor: Predictor, record: bytes, path: Path, most_bytes: int) ->
     except DecodeError:
         raise invalid(f"Failed to parse warmup record from {path}") from None
     kind = entry.WhichOneof("log_type")
+    if kind is None:
+        return
     if kind != "predict_log":
         raise Refused(Code.UNIMPLEMENTED, f"Unsupported log_type for warmup: {kind}")
     request = entry.predict_log.request

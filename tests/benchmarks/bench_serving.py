@@ -35,10 +35,8 @@ from taking_turns import Process, processor, serve
 LATENT_SIZE = 64
 LARGE = 32
 TRANSPORTS = ("gRPC", "REST")
-SERVERS: dict[str, tuple[str, ...]] = {
-    "plain": (),
-    "batching": ("--enable-batching", "--max-batch-size", str(LARGE)),
-}
+SERVERS = ("plain", "batching")
+BATCHING = f"max_batch_size {{ value: {LARGE} }} num_batch_threads {{ value: 1 }}"
 Ask = Callable[[], Any]
 
 
@@ -51,6 +49,15 @@ def export_into(repository: Path) -> Path:
     config = NetworkConfig(latent_size=LATENT_SIZE, fmap_base=1024, fmap_max=128)
     model = Generator(config, channels=3, label_size=0).model(32, fading=False)
     return export(model, repository / "model", 1, lineage={})
+
+
+def options_of(name: str, repository: Path) -> tuple[str, ...]:
+    """What a server is started with."""
+    if name == "plain":
+        return ()
+    parameters = repository / "batching.config"
+    parameters.write_text(BATCHING)
+    return ("--enable-batching", "--batching-parameters-file", str(parameters))
 
 
 def latents_of(samples: int) -> np.ndarray:
@@ -151,7 +158,8 @@ def main() -> None:
         loaded = Process(__file__, str(folder))
         stack.callback(loaded.close)
         ports = {
-            name: stack.enter_context(server(repository, flags)) for name, flags in SERVERS.items()
+            name: stack.enter_context(server(repository, options_of(name, repository)))
+            for name in SERVERS
         }
         print(f"{processor()}; medians of {options.turns} turns of {options.seconds} s")
         print("server    over  clients  samples      p50      p99   × direct  samples/s  of direct")

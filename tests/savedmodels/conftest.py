@@ -77,15 +77,19 @@ class Served:
             meta = tf.compat.v1.saved_model.load(self._session, ["serve"], str(folder))
         self.signatures = dict(meta.signature_def)
         del self.signatures["__saved_model_init_op"]
+        self._callable = cache(self._make_callable)  # To make one optimises the graph anew.
 
     def __call__(self, signature: str, **inputs: Any) -> dict[str, Any]:
         """Outputs by name."""
+        values = self._callable(signature, *inputs)(*inputs.values())
+        return dict(zip(self.signatures[signature].outputs, values, strict=True))
+
+    def _make_callable(self, signature: str, *inputs: str) -> Callable[..., Any]:
         definition = self.signatures[signature]
         options = config_pb2.CallableOptions()
         options.feed.extend(definition.inputs[name].name for name in inputs)
         options.fetch.extend(each.name for each in definition.outputs.values())
-        values = self._session._make_callable_from_options(options)(*inputs.values())
-        return dict(zip(definition.outputs, values, strict=True))
+        return self._session._make_callable_from_options(options)
 
 
 @pytest.fixture(scope="session")

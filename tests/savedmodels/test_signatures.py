@@ -272,8 +272,8 @@ def test_another_dtype_is_refused(served: Make, name: str, value: Any) -> None:
         served("stylegan2", CLASSES)("generate", **{**SEEDS, name: value})
 
 
-def test_signatures_are_chosen_by_name(served: Make) -> None:
-    exportable = served("progan").exportable
+def test_signatures_are_chosen_by_name(restored: Make) -> None:
+    exportable = Exportable(restored("progan", 0, 8).model)
     assert set(signatures_of(exportable, ["interpolate"])) == {"serving_default", "interpolate"}
     with pytest.raises(ValueError, match=r"of the model: serving_default, .*\. Received: mix, x$"):
         signatures_of(exportable, ["x", "mix", "generate"])
@@ -287,5 +287,6 @@ def test_examples_are_as_small_as_groups_and_limits_ask(restored: Make) -> None:
     assert {len(value) for value in requests["discriminate"].values()} == {2}
     assert {len(value) for value in requests["discriminate_by_index"].values()} == {2}
     assert requests["generate"]["count"] == 3
-    with pytest.raises(ValueError, match=r"`limit` must be at least 3\. Received: limit=2"):
-        Exportable(model, limit=2)
+    for limit in (2, 10**6 + 1):
+        with pytest.raises(ValueError, match=rf"`limit` must be 3 to 1000000\. .* limit={limit}$"):
+            Exportable(model, limit=limit)

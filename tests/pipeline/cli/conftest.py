@@ -31,6 +31,29 @@ def growgan(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) 
 
 
 @pytest.fixture(scope="session")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A generator with labels, exported as a run does it."""
+    from pipeline.config import NetworkConfig
+    from pipeline.networks.progan import Generator
+    from savedmodels.export import export
+    from savedmodels.exportable import Exportable
+
+    maker = Generator(NetworkConfig(fmap_max=8, latent_size=6), channels=3, label_size=3)
+    model = maker.model(8, fading=False)
+    base = tmp_path_factory.mktemp("exported")
+    return export(Exportable(model), base, 7, lineage={}, names=["generate"])
+
+
+@pytest.fixture
+def only_c_api(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Verify by one loader: the others start TensorFlow twice more."""
+    from savedmodels import loaders
+
+    only = {loaders.C_API: loaders.LOADERS[loaders.C_API]}
+    monkeypatch.setattr(loaders, "LOADERS", only)
+
+
+@pytest.fixture(scope="session")
 def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a finished tiny run in `run` and its records in `records`."""
     folder = tmp_path_factory.mktemp("workspace")

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from savedmodels.layout import LINEAGE
 from tests.pipeline.cli.commands import Growgan
 
 
@@ -28,13 +29,38 @@ def test_export_takes_a_checkpoint_signatures_and_the_discriminator(
     run, out = workspace / "run", tmp_path / "model"
     few = ("--checkpoint", 192, "--signatures", "generate,discriminate", "--discriminator")
     assert growgan("export", run, "--out", out, *few).status == 0
-    manifest = json.loads((out / "192" / "assets.extra" / "manifest.json").read_text())
-    assert manifest["images_seen"] == 192
+    manifest = json.loads((out / "192" / LINEAGE).read_text())
+    assert (manifest["images_seen"], manifest["limit"]) == (192, 256)
     assert manifest["signatures"] == ["discriminate", "generate", "serving_default"]
-    again = growgan("export", run, "--out", out, "--checkpoint", 192)
-    assert again.status == 2
+    again = growgan("export", run, "--out", out, "--checkpoint", 192, "--limit", 20)
+    assert (again.status, again.err.count("\n")) == (2, 1)
     assert again.err.startswith("growgan: `--out` must be a folder without this version")
-    assert f"{out}/192, with discriminate, generate, serving_default" in again.err
+    assert f"{out}/192, whose manifest differs in signatures, limit" in again.err
+
+
+def test_export_keeps_apart_what_was_made_of_other_weights(
+    growgan: Growgan, workspace: Path, tmp_path: Path
+) -> None:
+    words = ("export", workspace / "run", "--signatures", "generate", "--out", tmp_path)
+    assert growgan(*words).status == 0
+    manifest = tmp_path / "256" / LINEAGE
+    manifest.write_text(manifest.read_text().replace('"config_hash": "', '"config_hash": "0'))
+    other = growgan(*words)
+    assert other.status == 2
+    assert f"{tmp_path}/256, whose manifest differs in config_hash" in other.err
+
+
+def test_export_limits_requests(growgan: Growgan, workspace: Path, tmp_path: Path) -> None:
+    words = ("--signatures", "generate", "--limit", 5)
+    assert growgan("export", workspace / "run", "--out", tmp_path, *words).status == 0
+    assert json.loads((tmp_path / "256" / LINEAGE).read_text())["limit"] == 5
+    import tensorflow as tf
+
+    generate = tf.saved_model.load(tmp_path / "256").signatures["generate"]
+    seed = tf.constant(7, tf.int64)
+    assert len(generate(seed=seed, count=tf.constant(5, tf.int64))["images"]) == 5
+    with pytest.raises(tf.errors.InvalidArgumentError, match=r"`count` must be 1 to 5\."):
+        generate(seed=seed, count=tf.constant(6, tf.int64))
 
 
 def test_export_writes_a_file_with_its_lineage(growgan: Growgan, workspace: Path) -> None:
@@ -50,6 +76,8 @@ def test_export_writes_a_file_with_its_lineage(growgan: Growgan, workspace: Path
     ("options", "line"),
     [
         (["--signatures", "mix"], "growgan: `--signatures` must be signatures of the model: serv"),
+        (["--limit", "2"], "growgan: `--limit` must be 3 to 1000000. Received: limit=2"),
+        (["--format", "keras", "--limit", "9"], "need `--format savedmodel`. Received: --format"),
         (["--format", "onnx", "--discriminator"], "need `--format savedmodel`. Received: --format"),
         (["--format", "onnx", "--out", "a.tflite"], "growgan: `--out` must end in .onnx with `--f"),
         (["--checkpoint", "7"], "growgan: a checkpoint of the run must be one after "),

@@ -7,48 +7,46 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
+from typing import Any
 
 import pytest
 
-from pipeline import cli
 from pipeline.cli.gate import GATE_STATUS
 from pipeline.cli.interruption import TIME_LIMIT_STATUS
+from pipeline.cli.verify import VERIFY_STATUS
 from pipeline.evaluation.gate import judge, write_verdict
 from pipeline.evaluation.publication import evaluation_in
 from pipeline.evaluation.scores import Evaluation, evaluation_of, folder_of
 from pipeline.run_folder import RunFolder
 from savedmodels.repository import servers
 from savedmodels.repository.repository import Repository
-
-
-@dataclass(frozen=True)
-class Result:
-    """What a command did."""
-
-    status: int
-    out: str
-    err: str
-
-
-Publish = Callable[..., Result]
+from tests.pipeline.cli.commands import Growgan
 
 
 @pytest.fixture
-def publish(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Publish:
+def publish(growgan: Growgan, monkeypatch: pytest.MonkeyPatch) -> Growgan:
     """Run `growgan publish` in this process."""
     monkeypatch.setattr(servers, "_pause", lambda: None)
+    return partial(growgan, "publish")
 
-    def run(*words: object) -> Result:
-        monkeypatch.setattr(sys, "argv", ["growgan", "publish", *map(str, words)])
-        capfd.readouterr()
-        with pytest.raises(SystemExit) as caught:
-            cli.main()
-        return Result(int(caught.value.code or 0), *capfd.readouterr())
 
-    return run
+@pytest.fixture
+def passing(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """Let every SavedModel pass its verification, and note which were verified."""
+    asked: list[Path] = []
+
+    def verified(_: Any, savedmodel: Path, **__: Any) -> SimpleNamespace:
+        asked.append(savedmodel)
+        return SimpleNamespace(passed=True)
+
+    monkeypatch.setattr("pipeline.cli.publishing.verified", verified)
+    return asked
+
+
+by_passing = pytest.mark.usefixtures("passing")
 
 
 @pytest.fixture
@@ -69,7 +67,7 @@ def run_of(run_with, savedmodel, evaluated) -> Callable[..., RunFolder]:
 
 
 def test_runs_follow_each_other_on_a_server(
-    publish: Publish, run_of, watching: ModuleType, tmp_path: Path
+    publish: Growgan, passing: list[Path], run_of, watching: ModuleType, tmp_path: Path
 ) -> None:
     base = tmp_path / "models"
     server = watching.WatchingServer(base / "models.config")
@@ -79,6 +77,7 @@ def test_runs_follow_each_other_on_a_server(
             result = publish(run_of(tmp_path / name).path, base, *words, "--keep", 2)
             assert (result.status, result.err) == (0, "")
             assert result.out.splitlines() == [
+                "verified: every answer is that of the export, bit for bit",
                 f"published: {base}/faces/{number}",
                 f"stable: stands at version {number}",
                 f"servers read: {base}/models.config",
@@ -92,9 +91,12 @@ def test_runs_follow_each_other_on_a_server(
         assert there.out.startswith("stable: stands at version 2\n")
     assert server.problems == []
     assert server.labels == {"faces": {"stable": 2}}
+    # Only what is new: neither what is there already, nor where a label moves.
+    assert passing == [RunFolder(tmp_path / name).newest_export() for name in ("one", "two")]
 
 
-def test_a_version_tells_what_it_is_of(publish: Publish, run_of, tmp_path: Path) -> None:
+@by_passing
+def test_a_version_tells_what_it_is_of(publish: Growgan, run_of, tmp_path: Path) -> None:
     run = run_of(tmp_path / "run")
     publish(run.path, tmp_path / "models", "--model", "faces")
     found = Repository(tmp_path / "models").publication("faces", 1)
@@ -113,7 +115,7 @@ def test_a_version_tells_what_it_is_of(publish: Publish, run_of, tmp_path: Path)
 
 
 def test_what_the_gate_has_failed_does_not_become_stable(
-    publish: Publish, run_of, tmp_path: Path
+    publish: Growgan, passing: list[Path], run_of, tmp_path: Path
 ) -> None:
     bad, base = run_of(tmp_path / "bad", fid=9.0).path, tmp_path / "models"
     words = ("--model", "faces", "--unwatched")
@@ -122,6 +124,7 @@ def test_what_the_gate_has_failed_does_not_become_stable(
     assert refused.err.count("\n") == 1
     assert "max_fid: `fid` must be at most 3. Received: 9 (8.9 to 9.1)" in refused.err
     assert not base.exists()
+    assert passing == []
     assert publish(bad, base, *words, "--label", "canary").status == 0
     # The verdict went with the version.
     refused = publish(base, *words, "--label", "stable", "--version", 1)
@@ -140,8 +143,9 @@ def test_what_the_gate_has_failed_does_not_become_stable(
     assert publish(bad, base, *words, "--label", "stable").status == 0
 
 
+@by_passing
 def test_a_verdict_on_other_scores_is_none(
-    publish: Publish, run_of, evaluated, tmp_path: Path
+    publish: Growgan, run_of, evaluated, tmp_path: Path
 ) -> None:
     from pipeline.evaluation.scores import write_scores
 
@@ -156,7 +160,8 @@ def test_a_verdict_on_other_scores_is_none(
     assert Repository(tmp_path / "models").publication("a", 1).about.gate is None
 
 
-def test_a_label_waits_for_servers(publish: Publish, run_of, tmp_path: Path) -> None:
+@by_passing
+def test_a_label_waits_for_servers(publish: Growgan, run_of, tmp_path: Path) -> None:
     run, base = run_of(tmp_path / "run").path, tmp_path / "models"
     words = ("--model", "faces", "--label", "stable")
     first = publish(run, base, *words)
@@ -171,7 +176,8 @@ def test_a_label_waits_for_servers(publish: Publish, run_of, tmp_path: Path) -> 
     assert publish(run, base, *words, "--unwatched").status == 0
 
 
-def test_versions_are_listed_and_compared(publish: Publish, run_of, tmp_path: Path) -> None:
+@by_passing
+def test_versions_are_listed_and_compared(publish: Growgan, run_of, tmp_path: Path) -> None:
     base = tmp_path / "models"
     one, two = run_of(tmp_path / "one"), run_of(tmp_path / "two", 2.5, "gate.max_fid=4")
     publish(one.path, base, "--model", "faces", "--label", "stable", "--unwatched")
@@ -207,7 +213,9 @@ def test_versions_are_listed_and_compared(publish: Publish, run_of, tmp_path: Pa
     assert "scores in a manifest must be of schema 1. Received: version 1 of faces" in damaged.err
 
 
-def test_mistakes_are_one_line(publish: Publish, run_of, savedmodel, tmp_path: Path) -> None:
+def test_mistakes_are_one_line(
+    publish: Growgan, passing: list[Path], run_of, tmp_path: Path
+) -> None:
     base, run = tmp_path / "models", run_of(tmp_path / "run").path
     empty = tmp_path / "empty"
     empty.mkdir()
@@ -232,20 +240,74 @@ def test_mistakes_are_one_line(publish: Publish, run_of, savedmodel, tmp_path: P
         ((run, base, *model, "--server", "http://a", "--unwatched"), "without `--server`"),
         ((run, base, *model, "--label", "best"), "'best' is not one of"),
         ((run, base, *model, "--keep", 0), "--keep"),
+        ((run, base, *model, "--served-at", "models"), "must be absolute. Received: models"),
+        ((base, *model, "--label", "stable", "--no-verify"), "`--no-verify` goes with a source"),
     ):
         result = publish(*words)
         assert (result.status, result.out) == (2, ""), result
         assert result.err.startswith("growgan: ")
         assert result.err.count("\n") == 1
         assert message in result.err
-    assert not list(base.rglob("[0-9]*"))
-    assert publish(run, base, *model, "--served-at", "models").status == 2
+    assert not base.exists()
+    assert passing == []
 
 
-def test_it_starts_no_tensorflow(run_of, tmp_path: Path) -> None:
+def contents(folder: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.usefixtures("only_c_api")
+def test_what_fails_its_verification_is_not_published(
+    publish: Growgan, exported: Path, tmp_path: Path
+) -> None:
+    from savedmodels import golden
+    from savedmodels.layout import GOLDEN
+
+    base = tmp_path / "models"
+    words = (base, "--model", "faces", "--label", "stable", "--unwatched")
+    good = publish(exported, *words)
+    assert (good.status, good.err) == (0, "")
+    assert good.out.splitlines()[:4] == [
+        f"verifying {exported}: 0/1",
+        f"verifying {exported}: 1/1",
+        "verified: every answer is that of the export, bit for bit",
+        f"published: {base}/faces/1",
+    ]
+    before = contents(base)
+
+    folder = Path(shutil.copytree(exported, tmp_path / "8"))
+    requests = golden.read(folder / GOLDEN)
+    requests["serving_default"].outputs["images"][0, 0, 0, 0] += 0.25
+    requests["other"] = requests["serving_default"]
+    golden.write(folder / GOLDEN, requests)
+    bad = publish(folder, *words)
+    assert bad.status == VERIFY_STATUS
+    [line] = bad.err.splitlines()
+    assert line == (
+        "growgan: a SavedModel must pass `growgan verify` before it is published. Received: "
+        f"{folder}, which fails: other: it has a golden request, and the model lacks it, and 1 "
+        f"more; to see all of it: growgan verify {folder}"
+    )
+    assert contents(base) == before
+
+    (folder / GOLDEN).unlink()
+    unknown = publish(folder, *words)
+    assert (unknown.status, unknown.out) == (2, "")
+    assert unknown.err == (
+        f"growgan: {folder} has no golden requests (assets.extra/golden.npz): export it anew, or "
+        "give --no-verify to publish it as it is\n"
+    )
+    assert contents(base) == before
+    anyway = publish(folder, *words, "--no-verify")
+    assert (anyway.status, anyway.err) == (0, "")
+    assert anyway.out.startswith(f"published: {base}/faces/2\n")
+
+
+def test_it_starts_no_tensorflow_but_to_verify(publish: Growgan, run_of, tmp_path: Path) -> None:
     """It is asked in schedules, where seconds count."""
-    run = run_of(tmp_path / "run").path
-    words = ["growgan", "publish", str(run), str(tmp_path / "models"), "--model", "faces"]
+    words = [str(run_of(tmp_path / "run").path), str(tmp_path / "models"), "--model", "faces"]
+    assert publish(*words, "--no-verify").status == 0
+    words = ["growgan", "publish", *words]
     code = (
         f"import sys; sys.argv = {words!r}\n"
         "from pipeline.cli import main\n"

@@ -35,6 +35,9 @@ def test_what_is_no_folder_or_no_pair(tmp_path: Path) -> None:
     assert_refused(f"`REPOSITORY` must be a folder. Received: {none}", none)
     pair = "`--tls-certificate` and `--tls-key` must be given together"
     assert_refused(pair, tmp_path, "--tls-key", tmp_path / "key")
+    file = ("--batching-parameters-file", tmp_path / "batching.config")
+    said = "`--batching-parameters-file` must come with `--enable-batching`"
+    assert_refused(said, tmp_path, *file)
 
 
 def test_a_missing_extra_is_named(tmp_path: Path) -> None:
@@ -50,7 +53,7 @@ def _extra() -> None:
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("extra")
-def test_ports_tokens_and_configurations(tmp_path: Path) -> None:
+def test_ports_tokens_and_files(tmp_path: Path) -> None:
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
         other.listen()
@@ -63,9 +66,22 @@ def test_ports_tokens_and_configurations(tmp_path: Path) -> None:
     token.write_text("\n")
     empty = f"the API token must not be empty. Received: {token}"
     assert_refused(empty, tmp_path, *free, "--token-file", token)
+    token.write_bytes(b"\xff")
+    no_text = f"the API token must be text. Received: {token}"
+    assert_refused(no_text, tmp_path, *free, "--token-file", token)
+    batching = ("--enable-batching", "--batching-parameters-file", tmp_path / "batching.config")
+    assert_refused("a file could not be read", tmp_path, *free, *batching)
+    for content, said in (
+        (b"max_batch_size { value: 0 }", "`max_batch_size` must be at least 1. Received: 0"),
+        (b"\xff", "a batching parameters file must be BatchingParameters. Received: 1:1"),
+    ):
+        (tmp_path / "batching.config").write_bytes(content)
+        assert_refused(said, tmp_path, *free, *batching)
     pair = ("--tls-key", token, "--tls-certificate", token)
     assert_refused("a file could not be read", tmp_path, *free, *pair)
     config = tmp_path / "models.config"
+    config.write_bytes(b"\xff")
+    assert_refused("models.config must be a ModelServerConfig. Received: 1:1", tmp_path, *free)
     config.write_text("x")
     said = "models.config must be a ModelServerConfig. Received: 1:"
     assert_refused(said, tmp_path, *free)

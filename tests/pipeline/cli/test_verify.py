@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -17,53 +18,23 @@ import pytest
 from pipeline import cli
 from pipeline.cli.verify import VERIFY_STATUS
 from savedmodels.layout import GOLDEN
-
-Verify = Callable[..., SimpleNamespace]
-
-
-@pytest.fixture(scope="module")
-def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A generator with labels, exported as a run does it."""
-    from pipeline.config import NetworkConfig
-    from pipeline.networks.progan import Generator
-    from savedmodels.export import export
-    from savedmodels.exportable import Exportable
-
-    maker = Generator(NetworkConfig(fmap_max=8, latent_size=6), channels=3, label_size=3)
-    model = maker.model(8, fading=False)
-    base = tmp_path_factory.mktemp("exported")
-    return export(Exportable(model), base, 7, lineage={}, names=["generate"])
+from tests.pipeline.cli.commands import Growgan
 
 
 @pytest.fixture
-def verify(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Verify:
+def verify(growgan: Growgan) -> Growgan:
     """Run `growgan verify` in this process."""
-    monkeypatch.setattr("pipeline.cli.verify.Interruption", lambda: None)
-
-    def run(*arguments: object) -> SimpleNamespace:
-        monkeypatch.setattr(sys, "argv", ["growgan", "verify", *map(str, arguments)])
-        capfd.readouterr()
-        with pytest.raises(SystemExit) as caught:
-            cli.main()
-        out, err = capfd.readouterr()
-        return SimpleNamespace(status=int(caught.value.code or 0), out=out, err=err)
-
-    return run
+    return partial(growgan, "verify")
 
 
-@pytest.fixture
-def _only_c_api(monkeypatch: pytest.MonkeyPatch) -> None:
-    from savedmodels import loaders
-
-    only = {loaders.C_API: loaders.LOADERS[loaders.C_API]}
-    monkeypatch.setattr(loaders, "LOADERS", only)
-
-
-@pytest.mark.usefixtures("_only_c_api")
-def test_an_export_passes(verify: Verify, exported: Path) -> None:
+@pytest.mark.usefixtures("only_c_api")
+def test_an_export_passes(verify: Growgan, exported: Path) -> None:
     result = verify(exported, "--runs", 2)
     assert (result.status, result.err) == (0, "")
-    size, operations, generate, default, loaded, *latencies, verdict = result.out.splitlines()
+    begun, ended, size, operations, generate, default, loaded, *latencies, verdict = (
+        result.out.splitlines()
+    )
+    assert (begun, ended) == (f"verifying {exported}: 0/1", f"verifying {exported}: 1/1")
     assert size.startswith("size: 0.")
     assert "RestoreV2 1" in operations
     assert generate.endswith(" → images uint8 (?, 8, 8, 3)")
@@ -80,10 +51,8 @@ def test_an_export_passes(verify: Verify, exported: Path) -> None:
     )
 
 
-@pytest.mark.usefixtures("_only_c_api")
-def test_a_failure_has_a_status_of_its_own(verify: Verify, exported: Path, tmp_path: Path) -> None:
-    import shutil
-
+@pytest.mark.usefixtures("only_c_api")
+def test_a_failure_has_a_status_of_its_own(verify: Growgan, exported: Path, tmp_path: Path) -> None:
     from savedmodels import golden
 
     folder = Path(shutil.copytree(exported, tmp_path / "7"))
@@ -117,13 +86,30 @@ def test_a_failure_has_a_status_of_its_own(verify: Verify, exported: Path, tmp_p
     ],
 )
 def test_what_is_no_savedmodel_is_one_line(
-    verify: Verify, tmp_path: Path, make: Callable[[Path], Any], text: str
+    verify: Growgan, tmp_path: Path, make: Callable[[Path], Any], text: str
 ) -> None:
     make(tmp_path / "it")
     result = verify(tmp_path / "it")
     assert (result.status, result.out) == (2, "")
     [line] = result.err.splitlines()
     assert line.startswith(f"growgan: {text}")
+
+
+@pytest.mark.usefixtures("only_c_api")
+def test_a_model_without_golden_requests_is_only_loaded(
+    verify: Growgan, exported: Path, tmp_path: Path
+) -> None:
+    folder = Path(shutil.copytree(exported, tmp_path / "7"))
+    (folder / GOLDEN).unlink()
+    result = verify(folder)
+    assert (result.status, result.out) == (2, "")
+    assert result.err == (
+        f"growgan: {folder} has no golden requests ({GOLDEN}): export it anew, or give "
+        "--without-golden to load it without comparing answers\n"
+    )
+    result = verify(folder, "--without-golden")
+    assert (result.status, result.err) == (0, "")
+    assert result.out.splitlines()[-1].endswith("there was nothing to compare its answers with")
 
 
 @pytest.mark.slow

@@ -12,7 +12,6 @@ from pipeline.config import NetworkConfig
 SMALL: dict[str, Any] = {"fmap_base": 64, "fmap_max": 8, "latent_size": 6}
 STYLES = {"style_size": 5, "mapping_layers": 2, "mapping_rate": 1.0}
 CONFIG = NetworkConfig(family="stylegan", **SMALL, **STYLES)
-SIZES = [4 * 2**i for i in range(9)]  # 4 … 1024
 
 # Table 1 of the paper, by what differs from its last row.
 TABLE: dict[str, dict[str, Any]] = {

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -19,19 +18,7 @@ from pipeline.networks.progan import (
     discriminator_size,
     generator_size,
 )
-
-
-def maps(resolution: int) -> int:
-    """Feature maps of the paper at a resolution."""
-    return min(8192 // (resolution // 2), 512)
-
-
-def conv(inputs: int, outputs: int, side: int = 3) -> int:
-    return side * side * inputs * outputs + outputs
-
-
-SIZES = [4 * 2**i for i in range(9)]  # 4 … 1024
-PAIRS = list(itertools.pairwise(SIZES))
+from tests.pipeline.networks.paper_sizes import PAIRS, conv, every_resolution, maps
 
 
 def test_the_paper_generator_at_1024_has_23_07_million_weights() -> None:
@@ -72,17 +59,7 @@ def growing() -> tuple[Generator, Discriminator]:
     return generator, Discriminator(config, channels=5, label_size=2)
 
 
-QUICK = [(4, False), (8, True), (8, False), (1024, True)]
-
-
-@pytest.mark.parametrize(
-    ("resolution", "fading"),
-    [
-        pytest.param(side, fading, marks=[] if (side, fading) in QUICK else pytest.mark.slow)
-        for side in SIZES
-        for fading in ((True, False) if side > SIZES[0] else (False,))
-    ],
-)
+@every_resolution
 def test_every_resolution_has_models(
     growing: tuple[Generator, Discriminator], resolution: int, fading: bool
 ) -> None:

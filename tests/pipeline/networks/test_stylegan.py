@@ -13,9 +13,9 @@ import tensorflow as tf
 from layers.resample import box_down, nearest_up
 from pipeline.config import NetworkConfig
 from pipeline.networks.stylegan import Discriminator, Generator
+from tests.pipeline.networks.paper_sizes import SIZES, every_resolution
 from tests.pipeline.networks.stylegan_cases import (
     CONFIG,
-    SIZES,
     named,
     normal,
     relative,
@@ -34,17 +34,7 @@ def growing() -> tuple[Generator, Discriminator]:
     return generator, Discriminator(config, channels=5, label_size=2)
 
 
-QUICK = [(4, False), (8, True), (8, False), (1024, True)]
-
-
-@pytest.mark.parametrize(
-    ("resolution", "fading"),
-    [
-        pytest.param(side, fading, marks=[] if (side, fading) in QUICK else pytest.mark.slow)
-        for side in SIZES
-        for fading in ((True, False) if side > SIZES[0] else (False,))
-    ],
-)
+@every_resolution
 def test_every_resolution_has_models(
     growing: tuple[Generator, Discriminator], resolution: int, fading: bool
 ) -> None:

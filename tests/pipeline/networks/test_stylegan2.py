@@ -16,6 +16,7 @@ from pipeline.networks.network import Size
 from pipeline.networks.stylegan2 import Discriminator, Generator, discriminator_size, generator_size
 from pipeline.objectives.path_length import path_lengths
 from pipeline.objectives.penalties import squared_gradient
+from tests.pipeline.networks.paper_sizes import SIZES, conv
 
 SMALL: dict[str, Any] = {
     "family": "stylegan2",
@@ -39,13 +40,6 @@ def one_hot(batch: int, classes: int) -> np.ndarray:
 def maps(resolution: int) -> int:
     """Feature maps of configuration F at a resolution."""
     return min(32768 // resolution, 512)
-
-
-def conv(inputs: int, outputs: int, side: int = 3) -> int:
-    return side * side * inputs * outputs + outputs
-
-
-SIZES = [4 * 2**i for i in range(9)]  # 4 … 1024
 
 
 def test_the_paper_generator_at_1024_has_30_37_million_weights() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -12,18 +11,8 @@ import pytest
 from pipeline.config import NetworkConfig
 from pipeline.networks.network import Size
 from pipeline.networks.stylegan import Discriminator, Generator, discriminator_size, generator_size
-from tests.pipeline.networks.stylegan_cases import CONFIG, SIZES, TABLE
-
-PAIRS = list(itertools.pairwise(SIZES))
-
-
-def maps(resolution: int) -> int:
-    """Feature maps of the paper at a resolution."""
-    return min(8192 // (resolution // 2), 512)
-
-
-def conv(inputs: int, outputs: int, side: int = 3) -> int:
-    return side * side * inputs * outputs + outputs
+from tests.pipeline.networks.paper_sizes import PAIRS, conv, maps
+from tests.pipeline.networks.stylegan_cases import CONFIG, TABLE
 
 
 def test_the_paper_generator_at_1024_has_26_2_million_weights() -> None:

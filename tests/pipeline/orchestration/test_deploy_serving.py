@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Iterator
 from importlib import resources
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
@@ -17,6 +17,8 @@ import yaml
 
 from pipeline import cli
 from savedmodels.repository.repository import Repository
+from savedmodels.server import batching_file
+from savedmodels.server.batching import BatchingParameters
 
 SERVING = resources.files("pipeline") / "orchestration" / "deploy" / "serving"
 PORTS = {"grpc": 8500, "rest": 8501}
@@ -59,38 +61,31 @@ def schema_of(name: str) -> Any:
     return getattr(models, f"IoK8sApiCoreV1{name}")
 
 
-def message_of(fields: dict[str, tuple[str, ...]]) -> Any:
-    """A protobuf message with such fields: `name: (kind, ...)`."""
-    from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, wrappers_pb2
+def monitoring_config() -> Any:
+    """A `MonitoringConfig`, which the package of clients does not hold."""
+    from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
-    file = descriptor_pb2.FileDescriptorProto(
-        name=f"{'-'.join(fields)}.proto", package="tests", syntax="proto3"
+    file = descriptor_pb2.FileDescriptorProto(name="m.proto", package="tests", syntax="proto3")
+    outer = file.message_type.add(name="MonitoringConfig")
+    inner = outer.nested_type.add(name="PrometheusConfig")
+    outer.field.add(
+        name="prometheus_config",
+        number=1,
+        label=1,
+        type=11,
+        type_name=".tests.MonitoringConfig.PrometheusConfig",
     )
-    file.dependency.append(wrappers_pb2.DESCRIPTOR.name)
-    outer = file.message_type.add(name="".join(fields))
-    for number, (name, (kind, *inner)) in enumerate(fields.items(), 1):
-        field = outer.field.add(name=name, number=number, label=3 if kind == "int64s" else 1)
-        if kind in ("Int64Value", "StringValue"):
-            field.type, field.type_name = 11, f".google.protobuf.{kind}"
-        elif kind == "message":
-            part = outer.nested_type.add(name=name.title())
-            field.type, field.type_name = 11, f".tests.{outer.name}.{part.name}"
-            for inner_number, entry in enumerate(inner, 1):
-                inner_name, inner_kind = entry.split(":")
-                part.field.add(name=inner_name, number=inner_number, label=1, type=int(inner_kind))
-        else:
-            field.type = {"int64s": 3, "bool": 8}[kind]
-    pool = descriptor_pool.Default()
+    inner.field.add(name="enable", number=1, label=1, type=8)
+    inner.field.add(name="path", number=2, label=1, type=9)
+    pool = descriptor_pool.DescriptorPool()
     pool.Add(file)
-    return message_factory.GetMessageClass(pool.FindMessageTypeByName(f"tests.{outer.name}"))()
+    return message_factory.GetMessageClass(pool.FindMessageTypeByName("tests.MonitoringConfig"))()
 
 
 def test_monitoring_is_where_prometheus_reads_it() -> None:
     from google.protobuf import text_format
 
-    # MonitoringConfig, which the package of clients does not hold.
-    message = message_of({"prometheus_config": ("message", "enable:8", "path:9")})
-    config = text_format.Parse(text("monitoring.config"), message).prometheus_config
+    config = text_format.Parse(text("monitoring.config"), monitoring_config()).prometheus_config
     assert config.enable
     [scraped] = document("prometheus.yaml")["scrape_configs"]
     assert scraped["metrics_path"] == config.path
@@ -103,27 +98,10 @@ def test_monitoring_is_where_prometheus_reads_it() -> None:
 
 
 def test_batching_has_what_the_server_demands() -> None:
-    from google.protobuf import text_format
-
-    # BatchingParameters, likewise.
-    message = message_of(
-        {
-            "max_batch_size": ("Int64Value",),
-            "batch_timeout_micros": ("Int64Value",),
-            "max_enqueued_batches": ("Int64Value",),
-            "num_batch_threads": ("Int64Value",),
-            "thread_pool_name": ("StringValue",),
-            "allowed_batch_sizes": ("int64s",),
-            "pad_variable_length_inputs": ("bool",),
-        }
+    parameters = batching_file.read(text("batching.config"))
+    assert parameters == BatchingParameters(
+        32, 2000, max_enqueued_batches=64, num_batch_threads=2, allowed_batch_sizes=(1, 4, 16, 32)
     )
-    config = text_format.Parse(text("batching.config"), message)
-    sizes = list(config.allowed_batch_sizes)
-    assert sizes == sorted(set(sizes))
-    assert sizes[-1] == config.max_batch_size.value
-    assert config.num_batch_threads.value >= 1
-    with pytest.raises(text_format.ParseError):
-        text_format.Parse("max_batchsize { value: 1 }", message)
 
 
 @pytest.mark.parametrize(
@@ -151,6 +129,7 @@ def test_servers_get_the_same_flags_everywhere(plain: str, batching: str) -> Non
     assert flags(batching) == [
         *flags(plain),
         "--enable_batching=true",
+        "--enable_model_warmup=false",
         "--batching_parameters_file=/config/batching.config",
     ]
 
@@ -290,6 +269,9 @@ def test_the_commands_in_the_comments_work(
     commands = [shlex.split(line) for line in lines if line.startswith("growgan ")]
     assert len(commands) == 2
     monkeypatch.chdir(tmp_path)
+    # What is published here are no SavedModels.
+    passed = SimpleNamespace(passed=True)
+    monkeypatch.setattr("pipeline.cli.publishing.verified", lambda *_, **__: passed)
     # The server sees the folder elsewhere, and starts when there is a label already.
     server = watching.WatchingServer(tmp_path / "models" / "models.config")
     server.elsewhere = {"/models": str(tmp_path / "models")}

@@ -42,6 +42,19 @@ class Recorder(Listener):
         self.rates.append(moment.images_per_second)
 
 
+class Idle:
+    """A step that trains nothing, for what does not depend on weights."""
+
+    def __init__(self, *_: Any) -> None:
+        pass
+
+    def __call__(self, batches: list[Any], images_seen: int, alpha: float) -> dict[str, Any]:
+        return {"critic_loss": 0.0, "generator_loss": abs(images_seen - 100.0)}
+
+    def non_finite(self, *, wait: bool) -> None:
+        pass
+
+
 def train(
     config: Config, run: Path, *listeners: Listener, stop_after: int | None = None
 ) -> Position:

@@ -12,10 +12,10 @@ import pytest
 
 from pipeline.config import Config
 from pipeline.data.prepare import records_for
-from pipeline.training import checkpoints
+from pipeline.training import checkpoints, trainer
 from pipeline.training.monitors import JsonLines, SampleImages, SampleSheets, TensorBoard
 from pipeline.training.trainer import Trainer
-from tests.pipeline.training.runs import entries_of, train
+from tests.pipeline.training.runs import Idle, entries_of, train
 
 
 @pytest.mark.parametrize("labels", [False, True])
@@ -76,10 +76,11 @@ def test_lines_that_a_restart_writes_again_are_removed(
 
 
 def test_points_that_a_restart_writes_again_are_removed(
-    tiny: Callable[..., Config], tmp_path: Path
+    tiny: Callable[..., Config], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+    monkeypatch.setattr(trainer, "Step", Idle)
     config = tiny()
     records = records_for(config.data, config.schedule.build().resolutions)
     folder = tmp_path / "tensorboard"

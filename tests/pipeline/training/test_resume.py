@@ -14,7 +14,7 @@ import pytest
 from pipeline.config import Config
 from pipeline.training import checkpoints, loss_scale, trainer
 from pipeline.training.monitors import JsonLines
-from tests.pipeline.training.runs import Recorder, assert_same, train, values_of
+from tests.pipeline.training.runs import Idle, Recorder, assert_same, train, values_of
 from tests.pipeline.training.steps import LAZY
 
 
@@ -25,7 +25,9 @@ def uninterrupted(tiny: Callable[..., Config], tmp_path_factory: pytest.TempPath
     return run
 
 
-@pytest.mark.parametrize("steps", [9, pytest.param(15, marks=pytest.mark.slow), 29])
+@pytest.mark.parametrize(
+    "steps", [9, *(pytest.param(steps, marks=pytest.mark.slow) for steps in (15, 29))]
+)
 def test_a_resumed_run_equals_an_uninterrupted_one_bit_for_bit(
     tiny: Callable[..., Config], uninterrupted: Path, tmp_path: Path, steps: int
 ) -> None:
@@ -38,6 +40,7 @@ def test_a_resumed_run_equals_an_uninterrupted_one_bit_for_bit(
     assert_same(tmp_path, uninterrupted)
 
 
+@pytest.mark.slow
 def test_a_run_stopped_again_and_again_is_still_the_same(
     tiny: Callable[..., Config], uninterrupted: Path, tmp_path: Path
 ) -> None:
@@ -73,18 +76,12 @@ def test_every_batch_and_clock_after_a_restart_is_that_of_an_uninterrupted_run(
     """Order, flips and labels; draws follow from the clock, which is looked at here."""
     seen: list[tuple[Any, ...]] = []
 
-    class Recording:
-        def __init__(self, *_: Any) -> None:
-            pass
-
+    class Recording(Idle):
         def __call__(self, batches: list[Any], images_seen: int, alpha: float) -> dict[str, Any]:
             [batch] = batches
             content = batch["images"].numpy().tobytes(), batch["labels"].numpy().tobytes()
             seen.append((*content, images_seen, alpha))
-            return {"loss": 0.0}
-
-        def non_finite(self, *, wait: bool) -> None:
-            pass
+            return super().__call__(batches, images_seen, alpha)
 
     monkeypatch.setattr(trainer, "Step", Recording)
     config = tiny(data={"labels": labels, "mirror": True})
@@ -96,11 +93,10 @@ def test_every_batch_and_clock_after_a_restart_is_that_of_an_uninterrupted_run(
     assert len({images for images, *_ in whole}) == 32
 
 
-def test_another_seed_gives_another_run(
-    tiny: Callable[..., Config], uninterrupted: Path, tmp_path: Path
-) -> None:
-    train(tiny(run={"seed": 1}), tmp_path)
-    ours, theirs = values_of(tmp_path), values_of(uninterrupted)
+def test_another_seed_gives_another_run(tiny: Callable[..., Config], tmp_path: Path) -> None:
+    for seed in (0, 1):
+        train(tiny(run={"seed": seed}), tmp_path / str(seed), stop_after=1)
+    ours, theirs = (values_of(tmp_path / str(seed)) for seed in (0, 1))
     name = next(name for name in ours if "generator_4x4_conv" in name and "kernel" in name)
     assert (ours[name] != theirs[name]).any()
 
@@ -178,6 +174,7 @@ def assert_resumes(config: Config, folder: Path, *stops: int) -> None:
     assert whole_metrics == parts_metrics
 
 
+@pytest.mark.slow
 def test_a_resumed_run_with_lazy_regularisers_equals_an_uninterrupted_one(
     tiny: Callable[..., Config], tmp_path: Path
 ) -> None:

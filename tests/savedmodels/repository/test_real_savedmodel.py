@@ -28,7 +28,7 @@ def test_a_published_version_answers_as_its_source_does(tmp_path: Path) -> None:
         assert publisher.publish(source, About()) == Published(1, new=True)
         assert publisher.publish(source, About()) == Published(1, new=False)
     version = repository.path / "faces" / "1"
-    assert repository.publication("faces", 1).lineage == {"images_seen": 7}
+    assert repository.publication("faces", 1).lineage["images_seen"] == 7
     latents = tf.random.stateless_normal((3, 6), (1, 2))
     answers = [
         tf.saved_model.load(folder).signatures["serving_default"](latents=latents)["images"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -138,6 +139,11 @@ def save() -> Callable[[Path, int], None]:
             _, sums = tf.while_loop(lambda i, _: i < turns, turn, zero)
             return {"y": sums}
 
+        twice = tf.constant(2.0)
+
+        def optional(x: Any, bias: Any, scale: Any = twice) -> dict[str, Any]:
+            return {"y": x * scale + bias}
+
         spec = tf.TensorSpec
         int32 = tf.int32
         signatures = {
@@ -146,11 +152,14 @@ def save() -> Callable[[Path, int], None]:
             "text": tf.function(text, input_signature=[spec((None,), tf.string, "text")]),
             "scalar": tf.function(scalar, input_signature=[spec((), tf.int64, "seed")]),
             "slow": tf.function(slow, input_signature=[rows, spec((), int32, "turns")]),
+            "optional": tf.function(
+                optional,
+                input_signature=[rows, spec((None, 1), tf.float32, "bias"), spec((), name="scale")],
+            ),
         }
-        concrete = {name: each.get_concrete_function() for name, each in signatures.items()}
         module.functions = list(signatures.values())
         temporary = folder / f".{version}"
-        tf.saved_model.save(module, str(temporary), concrete)
+        tf.saved_model.save(module, str(temporary), signatures)
         temporary.rename(folder / str(version))
 
     return write
@@ -164,6 +173,13 @@ def toy(tmp_path_factory: pytest.TempPathFactory, save: Callable[[Path, int], No
     for version in (3, 12):
         save(repository / "toy", version)
     return repository
+
+
+@pytest.fixture
+def repository(tmp_path: Path, toy: Path) -> Path:
+    """A repository with version 3 of the model `toy`."""
+    shutil.copytree(toy / "toy" / "3", tmp_path / "repository" / "toy" / "3")
+    return tmp_path / "repository"
 
 
 @pytest.fixture(scope="session")

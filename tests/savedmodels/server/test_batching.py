@@ -18,7 +18,8 @@ from savedmodels.server.batching import (
     Tensors,
     is_due,
     join,
-    next_batch,
+    next_batches,
+    padding,
     split,
 )
 from savedmodels.server.codes import Code, Refused
@@ -38,13 +39,14 @@ def test_a_batch_is_the_longest_run_of_a_key_that_fits(
     asked: list[tuple[str, int]], limit: int
 ) -> None:
     waiting = [task(key, size) for key, size in asked]
-    batch = next_batch(waiting, limit)
-    same = [one for one in waiting if one.key == waiting[0].key]
-    assert batch == same[: len(batch)]
-    assert batch
-    assert sum(one.size for one in batch) <= limit
-    if len(batch) < len(same):
-        assert sum(one.size for one in same[: len(batch) + 1]) > limit
+    batches = next_batches(waiting, limit)
+    assert [batch[0].key for batch in batches] == list(dict.fromkeys(key for key, _ in asked))
+    for batch in batches:
+        same = [one for one in waiting if one.key == batch[0].key]
+        assert batch == same[: len(batch)]
+        assert sum(one.size for one in batch) <= limit
+        if len(batch) < len(same):
+            assert sum(one.size for one in same[: len(batch) + 1]) > limit
 
 
 def test_a_batch_is_due_when_it_is_full_or_has_waited() -> None:
@@ -65,7 +67,23 @@ def test_what_is_joined_comes_apart_again(sizes: list[int]) -> None:
 def test_outputs_that_do_not_come_apart(output: np.ndarray) -> None:
     with pytest.raises(Refused) as caught:
         split({"y": np.asarray(output)}, [2, 2])
-    assert caught.value.code is Code.INTERNAL
+    assert caught.value.code is Code.FAILED_PRECONDITION
+
+
+@given(st.lists(st.integers(0, 3), min_size=1, max_size=5))
+def test_a_batch_is_filled_up_to_the_next_allowed_size(sizes: list[int]) -> None:
+    batch = [
+        Task("a", {"x": np.full((size, 2), index), "n": np.full(size, index)}, size, 0.0, NEVER)
+        for index, size in enumerate(sizes)
+    ]
+    filling = padding(batch, [2, 7, 15])
+    whole = join([*(one.inputs for one in batch), *filling])
+    assert len(whole["x"]) == len(whole["n"])
+    assert len(whole["x"]) == next(n for n in (0, 2, 7, 15) if n >= sum(sizes))
+    last = [index for index, size in enumerate(sizes) if size][-1:]
+    for part in filling:
+        assert set(part["x"].ravel()) | set(part["n"]) == set(last)
+    assert padding(batch, []) == []
 
 
 class Model:
@@ -85,7 +103,7 @@ class Model:
 
 def test_those_who_wait_share_a_run() -> None:
     model = Model()
-    queue = BatchQueue(model.run, BatchingParameters(max_batch_size=8))
+    queue = BatchQueue(model.run, BatchingParameters(max_batch_size=8, num_batch_threads=1))
     first = queue.submit("a", {"x": np.arange(2.0)}, NEVER)
     while queue._waiting:  # Until the thread has it.
         time.sleep(0.001)
@@ -103,7 +121,9 @@ def test_those_who_wait_share_a_run() -> None:
 
 def test_a_full_queue_and_wrong_sizes_are_refused() -> None:
     model = Model()
-    queue = BatchQueue(model.run, BatchingParameters(max_batch_size=4, max_enqueued_batches=2))
+    queue = BatchQueue(
+        model.run, BatchingParameters(4, max_enqueued_batches=2, num_batch_threads=1)
+    )
     accepted = [queue.submit("a", {"x": np.zeros(4)}, NEVER)]
     while queue._waiting:
         time.sleep(0.001)
@@ -115,6 +135,10 @@ def test_a_full_queue_and_wrong_sizes_are_refused() -> None:
         queue.submit("a", {"x": np.zeros(5)}, NEVER)
     with pytest.raises(Refused, match="must have equal 0th-dimension size"):
         queue.submit("a", {"x": np.zeros(1), "z": np.zeros(2)}, NEVER)
+    with pytest.raises(Refused, match="must have at least one dimension"):
+        queue.submit("a", {"x": np.zeros(1), "z": np.zeros(())}, NEVER)
+    with pytest.raises(Refused, match="must have at least one input tensor"):
+        queue.submit("a", {}, NEVER)
     model.may_run.set()
     queue.close()  # What waits is run first.
     assert all(len(one.result()["y"]) == 4 for one in accepted)
@@ -122,7 +146,7 @@ def test_a_full_queue_and_wrong_sizes_are_refused() -> None:
 
 def test_who_has_gone_is_not_computed_for() -> None:
     model = Model()
-    queue = BatchQueue(model.run, BatchingParameters())
+    queue = BatchQueue(model.run, BatchingParameters(num_batch_threads=1))
     queue.submit("a", {"x": np.zeros(1)}, NEVER)
     late = queue.submit("a", {"x": np.zeros(1)}, time.monotonic() - 1)
     model.may_run.set()
@@ -131,6 +155,44 @@ def test_who_has_gone_is_not_computed_for() -> None:
     assert caught.value.code is Code.DEADLINE_EXCEEDED
     queue.close()
     assert model.sizes == [1]
+
+
+def test_who_waits_too_long_is_told_and_the_others_are_answered() -> None:
+    model = Model()
+    queue = BatchQueue(model.run, BatchingParameters(num_batch_threads=1))
+    first = queue.submit("a", {"x": np.zeros(1)}, NEVER)
+    while queue._waiting:
+        time.sleep(0.001)
+    with pytest.raises(Refused) as caught:
+        queue.answer("a", {"x": np.zeros(2)}, time.monotonic() + 0.01)
+    assert caught.value.code is Code.DEADLINE_EXCEEDED
+    other = queue.submit("a", {"x": np.zeros(3)}, NEVER)
+    model.may_run.set()
+    assert len(first.result()["y"]) == 1
+    assert len(other.result()["y"]) == 3
+    queue.close()
+    assert model.sizes == [1, 3]
+
+
+def test_a_full_batch_does_not_wait_behind_another_signature() -> None:
+    model = Model()
+    model.may_run.set()
+    queue = BatchQueue(model.run, BatchingParameters(4, batch_timeout_micros=600_000_000))
+    alone = queue.submit("a", {"x": np.zeros(1)}, NEVER)
+    assert len(queue.submit("b", {"x": np.zeros(4)}, NEVER).result(60)["y"]) == 4
+    assert not alone.done()
+    queue.close()
+    assert len(alone.result()["y"]) == 1
+
+
+def test_what_fills_a_batch_up_is_in_nobodys_answer() -> None:
+    model = Model()
+    model.may_run.set()
+    queue = BatchQueue(model.run, BatchingParameters(8, allowed_batch_sizes=(4, 8)))
+    assert queue.answer("a", {"x": np.arange(3.0)}, NEVER)["y"].tolist() == [0, 2, 4]
+    assert queue.answer("a", {"x": np.arange(6.0)}, NEVER)["y"].tolist() == [0, 2, 4, 6, 8, 10]
+    queue.close()
+    assert model.sizes == [4, 8]
 
 
 def test_everyone_gets_their_own_from_many_threads() -> None:

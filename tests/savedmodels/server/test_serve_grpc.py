@@ -22,6 +22,7 @@ from tensorflow_serving.apis import (  # noqa: E402
 )
 
 X = {"x": np.array([[1, 2]], np.float32)}
+BIASED = X | {"bias": np.array([[10]], np.float32)}
 
 
 @pytest.fixture(name="channel", scope="module")
@@ -73,6 +74,9 @@ def test_predictions(predict: Any) -> None:
     named = X | {"n": np.array([3], np.int32)}
     assert arrays(predict(named, "named")) == {"n": [3], "sum": [6.0]}
     assert arrays(predict(named, "named", ("sum",))) == {"sum": [6.0]}
+    assert arrays(predict(BIASED, "optional")) == {"y": [[12.0, 14.0]]}
+    given = BIASED | {"scale": np.float32(3)}
+    assert arrays(predict(given, "optional")) == {"y": [[13.0, 16.0]]}
     assert arrays(predict({"text": [b"\x00"]}, "text")) == {
         "image_bytes": [b"\xff\x00"],
         "size": [1],
@@ -112,8 +116,21 @@ def test_predictions(predict: Any) -> None:
         (
             {"inputs": {"z": 1.0}},
             "INVALID_ARGUMENT",
-            "input tensor alias not found in signature: z. "
-            "Inputs expected to be in the set {x}.",
+            "Signature input alias: x(feed name: serving_default_x:0) not found in request and no "
+            "default value provided. Inputs expected to be in the request {z}, or default input "
+            "alias set: ",
+        ),
+        (
+            {"inputs": X, "signature": "optional"},
+            "INVALID_ARGUMENT",
+            "Signature input alias: bias(feed name: optional_bias:0) not found in request and no "
+            "default value provided. Inputs expected to be in the request {x}, or default input "
+            "alias set: scale",
+        ),
+        (
+            {"inputs": BIASED | {"q": 1.0}, "signature": "optional"},
+            "INVALID_ARGUMENT",
+            "Inputs contains invalid name. Used request inputs: bias,x, request input: bias,q,x",
         ),
         (
             {"inputs": X, "outputs": ("q",)},

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import base64
+import gzip
 import json
 from typing import Any
 
+import psutil
 import pytest
+
+PARSE = "JSON Parse error: "
 
 
 def test_predictions_by_rows_and_by_columns(server: Any) -> None:
@@ -47,12 +51,35 @@ def test_bytes_go_both_ways_as_base64(server: Any) -> None:
     }
 
 
+def test_bodies_may_come_packed_and_answers_do_not(server: Any) -> None:
+    path, packed = "/v1/models/toy:predict", {"Content-Encoding": "gzip"}
+    body = gzip.compress(b'{"inputs": [[1, 2]]}')
+    answer = server.ask("POST", path, body, packed | {"Accept-Encoding": "gzip"})
+    assert answer.json == {"outputs": [[14.0, 16.0]]}
+    assert "content-encoding" not in answer.headers
+    # TensorFlow Serving takes what it cannot unpack for nothing.
+    for damaged in (b"{}", body[:-1], body[:-5] + b"\0" + body[-4:], body + body, body + b"x", b""):
+        answer = server.ask("POST", path, damaged, packed)
+        assert (answer.status, answer.error) == (400, PARSE + "The document is empty")
+    answer = server.ask("POST", path, body, {"Content-Encoding": "deflate"})
+    assert (answer.status, answer.error) == (400, PARSE + "Invalid value. at offset: 0")
+
+
+def test_a_body_is_unpacked_up_to_the_limit_alone(server: Any) -> None:
+    process = psutil.Process(server.process.pid)
+    before = process.memory_info().rss
+    bomb = gzip.compress(bytes(500 * 2**20), 1)
+    answer = server.ask("POST", "/v1/models/toy:predict", bomb, {"Content-Encoding": "gzip"})
+    assert answer.status == 413
+    assert answer.error == "The body of a request must have at most 16777216 bytes"
+    assert process.memory_info().rss - before < 200 * 2**20
+
+
 def test_numbers_that_are_none_go_both_ways(server: Any) -> None:
     answer = server.predict("toy", b'{"inputs": [[NaN, -Infinity]]}')
     assert b"[[NaN, -Infinity]]" in answer.body
 
 
-PARSE = "JSON Parse error: "
 SLICE = 'JSON Value: {\n    "instances": '
 
 
@@ -111,6 +138,21 @@ SLICE = 'JSON Value: {\n    "instances": '
             {"signature_name": "named", "inputs": {"x": [[1, 2]]}},
             400,
             "Missing named input: n in 'inputs' object.",
+        ),
+        # JSON has to name every input, also those with a default.
+        (
+            "toy",
+            {"signature_name": "optional", "inputs": {"x": [[1, 2]], "bias": [[0]]}},
+            400,
+            "Missing named input: scale in 'inputs' object.",
+        ),
+        (
+            "toy",
+            {"signature_name": "optional", "instances": [{"x": [1, 2], "bias": [0]}]},
+            400,
+            "Failed to process element: 0 of 'instances' list. JSON object: {\n"
+            '    "x": [\n        1,\n        2\n    ],\n    "bias": [\n        0\n    ]\n'
+            "} keys must be equal to: bias,scale,x",
         ),
     ],
 )

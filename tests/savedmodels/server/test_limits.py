@@ -1,0 +1,127 @@
+"""Limits of a real server: samples, bytes, requests, time, and batches that wait."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import grpc
+import numpy as np
+import psutil
+import pytest
+import tensorflow as tf
+
+from tests.savedmodels.server.clients import ENDLESS, SLOW, request_of, stub, until
+
+pytestmark = pytest.mark.slow
+
+
+def test_limits_and_deadlines(repository: Path, start: Any) -> None:
+    options = (
+        "--max-requests", "2", "--max-request-bytes", "1000", "--max-samples", "3",
+        "--rest-api-timeout-in-ms", "4000",
+    )  # fmt: skip
+    with start(repository, *options) as server, ThreadPoolExecutor(4) as clients:
+
+        def ask_slowly() -> Any:
+            # The request that looks whether both are under way may have taken the place of one.
+            while (answer := server.predict("toy", SLOW)).status == 429:
+                pass
+            return answer
+
+        assert server.predict("toy", {"inputs": [[0, 0]] * 3}).status == 200
+        answer = server.predict("toy", {"inputs": [[0, 0]] * 4})
+        assert answer.error == "A request must have at most 3 samples. Received: 4"
+        answer = server.predict("toy", b" " * 1001)
+        assert answer.status == 413
+        assert answer.error == "The body of a request must have at most 1000 bytes"
+        with stub(server) as client:
+            with pytest.raises(grpc.RpcError) as caught:
+                client.Predict(request_of(x=np.zeros((1000, 2), np.float32)))
+            assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        late = [clients.submit(ask_slowly) for _ in range(2)]
+        until(lambda: server.predict("toy", {"inputs": [[0, 0]]}).status == 429 or late[0].done())
+        for one in late:
+            assert one.result().status == 504
+            assert one.result().error == "Timed out waiting for notification"
+        # Their threads are free again once their runs have been ended.
+        until(lambda: server.predict("toy", {"inputs": [[0, 0]]}).status == 200)
+
+
+def test_batches_answer_each_its_own_and_a_full_queue_refuses(
+    repository: Path, start: Any, tmp_path: Path
+) -> None:
+    parameters = tmp_path / "batching.config"
+    parameters.write_text(
+        "max_batch_size { value: 8 } max_enqueued_batches { value: 2 }"
+        "num_batch_threads { value: 1 } allowed_batch_sizes: [3, 8]"
+    )
+    options = ("--enable-batching", "--batching-parameters-file", str(parameters))
+    with start(repository, *options) as server, stub(server) as client:
+
+        def ask(number: int) -> bool:
+            x = np.full((1 + number % 3, 2), number, np.float32)
+            response = client.Predict(request_of(x=x))
+            return np.array_equal(tf.make_ndarray(response.outputs["y"]), 2 * x + 3)
+
+        with ThreadPoolExecutor(4) as clients:
+            assert all(clients.map(ask, range(200)))
+        codes: list[str] = []
+
+        def flood(_: int) -> None:
+            for _ in range(30):
+                try:
+                    client.Predict(request_of(x=np.zeros((8, 2), np.float32)))
+                    codes.append("OK")
+                except grpc.RpcError as error:
+                    codes.append(error.code().name)
+
+        with ThreadPoolExecutor(24) as clients:
+            list(clients.map(flood, range(24)))
+        assert set(codes) == {"OK", "RESOURCE_EXHAUSTED"}
+        answer = server.predict("toy", {"instances": [[0, 0]] * 9})
+        assert answer.error == "Task size 9 is larger than maximum input batch size 8"
+        answer = server.predict("toy", {"signature_name": "scalar", "inputs": 1})
+        scalar = "Batching Run() input tensors must have at least one dimension"
+        assert (answer.status, answer.error) == (400, scalar)
+        with pytest.raises(grpc.RpcError) as caught:  # Its scalar is a default.
+            client.Predict(request_of("optional", x=[[1.0, 2.0]], bias=[[0.0]]))
+        assert caught.value.details() == scalar
+
+
+def test_clients_that_go_away_hold_nothing_for_longer_than_the_limit(
+    repository: Path, start: Any
+) -> None:
+    options = ("--max-requests", "2", "--rest-api-timeout-in-ms", "4000")
+    rows = np.zeros((1, 2), np.float32)
+    with start(repository, *options) as server, stub(server) as client:
+        for _ in range(3):
+            slow = request_of("slow", x=rows, turns=np.int32(ENDLESS))
+            gone = [client.Predict.future(slow) for _ in range(2)]
+            until(lambda: code_of(client, rows) == "RESOURCE_EXHAUSTED")
+            for one in gone:
+                one.cancel()
+            until(lambda: code_of(client, rows) == "OK")
+
+
+def code_of(client: Any, rows: np.ndarray) -> str:
+    try:
+        client.Predict(request_of(x=rows))
+    except grpc.RpcError as error:
+        return str(error.code().name)
+    return "OK"
+
+
+def test_a_packed_message_over_grpc_is_unpacked_up_to_the_limit(
+    repository: Path, start: Any
+) -> None:
+    with start(repository, "--max-request-bytes", "1000") as server, stub(server) as client:
+        small = request_of(x=np.zeros((1, 2), np.float32))
+        assert client.Predict(small, compression=grpc.Compression.Gzip)
+        bomb = request_of(x=np.zeros((10_000_000, 2), np.float32))
+        before = psutil.Process(server.process.pid).memory_info().rss
+        with pytest.raises(grpc.RpcError) as caught:
+            client.Predict(bomb, compression=grpc.Compression.Gzip)
+        assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        assert psutil.Process(server.process.pid).memory_info().rss - before < 40 * 2**20
