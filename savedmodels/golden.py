@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import io
+import os
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,6 +18,9 @@ from savedmodels import atomic, warmup
 from savedmodels.layout import GOLDEN
 
 Arrays = Mapping[str, npt.NDArray[Any]]
+THREADS_VARIABLE = "TF_NUM_INTRAOP_THREADS"
+"""By this environment variable TensorFlow is told, before it starts, how many threads it has."""
+_THREADS = "intra_op_threads"
 _END = b"."
 
 
@@ -63,7 +68,11 @@ def record(folder: Path, requests: Mapping[str, Mapping[str, Any]]) -> None:
         outputs = signatures[name](**inputs)
         recorded[name] = Request(arrays_of(inputs), arrays_of(outputs))
     (folder / GOLDEN).parent.mkdir(exist_ok=True)
-    write(folder / GOLDEN, recorded)
+    # With another number a sum may be taken in another order, and differ in its last bits.
+    threads = tf.config.threading.get_intra_op_parallelism_threads() or int(
+        os.environ.get(THREADS_VARIABLE) or len(os.sched_getaffinity(0))
+    )
+    write(folder / GOLDEN, recorded, threads)
     warmup.write(folder, {name: request.inputs for name, request in recorded.items()})
 
 
@@ -105,8 +114,13 @@ def _bits(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
     return np.ascontiguousarray(array).reshape(-1).view(f"V{array.itemsize}")
 
 
-def write(path: Path, requests: Mapping[str, Request]) -> None:
+def write(path: Path, requests: Mapping[str, Request], threads: int | None = None) -> None:
     """Write requests as an npz file, in which `SIGNATURE/inputs/NAME` is an array, without pickles.
+
+    Args:
+        path: Of the file.
+        requests: By signature.
+        threads: How many an operation had when they were answered, if they were.
 
     Raises:
         ValueError: if an array holds neither numbers nor strings.
@@ -119,6 +133,8 @@ def write(path: Path, requests: Mapping[str, Request]) -> None:
         for side, named in request._asdict().items()
         for name, array in named.items()
     }
+    if threads is not None:
+        arrays[_THREADS] = threads
     np.savez(content, **arrays)
     atomic.write_file(path, content.getvalue())
 
@@ -131,17 +147,35 @@ def read(path: Path) -> dict[str, Request]:
         ValueError: if it is damaged, or something else.
     """
     requests: dict[str, Request] = {}
-    try:
-        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as content:
-            for key in content.files:
+    with _opened(path) as content:
+        for key in content.files:
+            if key != _THREADS:
                 signature, side, name = key.rsplit("/", 2)
                 named = requests.setdefault(signature, Request({}, {}))._asdict()[side]
                 named[name] = _unpacked(content[key])
+    return requests
+
+
+def threads_in(path: Path) -> int | None:
+    """How many threads an operation had when requests were answered, if that was written.
+
+    Raises:
+        OSError: if it cannot be read.
+        ValueError: if it is damaged, or something else.
+    """
+    with _opened(path) as content:
+        return int(content[_THREADS]) if _THREADS in content.files else None
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    try:
+        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as content:
+            yield content
     except (ValueError, EOFError, KeyError, TypeError, MemoryError) as error:
         raise ValueError(f"{path} is damaged: {error}") from error
     except (zipfile.BadZipFile, zlib.error) as error:
         raise ValueError(f"{path} is damaged: {error}") from error
-    return requests
 
 
 def _packed(array: npt.NDArray[Any]) -> npt.NDArray[Any]:

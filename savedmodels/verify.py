@@ -199,11 +199,13 @@ def _ask(
             str(folder.resolve()), loader, str(requests), repeats, str(answers), names
         )
         task.write_text(json.dumps(asdict(content)))
+        count = golden.threads_in(folder / GOLDEN) if asked else None
+        threads = {} if count is None else {golden.THREADS_VARIABLE: str(count)}
         try:
             ended = subprocess.run(
                 [sys.executable, "-m", probe.__name__, task, findings],
                 cwd=_ROOT,
-                env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
+                env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", **threads},
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.PIPE,
                 timeout=timeout,

@@ -37,12 +37,21 @@ def test_arrays_lie_under_their_names_and_nothing_is_pickled(scaling: Path) -> N
             "files/inputs/suffix",
             "files/outputs/image_bytes",
             "files/outputs/names",
+            "intra_op_threads",
             "scale/inputs/numbers",
             "scale/inputs/offset",
             "scale/outputs/bytes",
             "scale/outputs/scaled",
         ]
         assert all(content[name].dtype != object for name in content.files)
+
+
+def test_the_threads_of_the_answers_are_told(scaling: Path, tmp_path: Path) -> None:
+    alone = golden.threads_in(scaling / GOLDEN)
+    assert alone is not None
+    assert alone >= 1
+    golden.write(tmp_path / "older.npz", golden.read(scaling / GOLDEN))
+    assert golden.threads_in(tmp_path / "older.npz") is None
 
 
 def test_a_request_is_needed_for_every_signature_and_input(scaling: Path) -> None:

@@ -278,6 +278,44 @@ def test_a_loader_that_crashes_or_hangs_is_told(
     assert verification.loadings == ()
 
 
+def test_loaders_have_as_many_threads_as_the_export_had(
+    scaling: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    golden.write(scaling / GOLDEN, golden.read(scaling / GOLDEN), threads=5)
+    given = []
+
+    def run(*_: Any, env: dict[str, str], **__: Any) -> None:
+        given.append(env[golden.THREADS_VARIABLE])
+        raise subprocess.TimeoutExpired("", 1)
+
+    monkeypatch.setattr(subprocess, "run", run)
+    assert not verify(scaling).passed
+    assert given == ["5"] * 3
+
+
+EXPORT = """
+import sys
+from pathlib import Path
+import tensorflow as tf
+from pipeline.config import NetworkConfig
+from pipeline.networks.progan import Generator
+from savedmodels.export import export
+from savedmodels.exportable import Exportable
+tf.config.threading.set_intra_op_parallelism_threads(1)
+config = NetworkConfig(latent_size=8, fmap_max=8)
+model = Generator(config, channels=1, label_size=0).model(8, fading=False)
+export(Exportable(model), Path(sys.argv[1]), 1, lineage={}, names=["serving_default"])
+"""
+
+
+@pytest.mark.slow
+def test_an_export_of_a_process_with_one_thread_passes(tmp_path: Path) -> None:
+    """Of so few maps that another number of threads gives other last bits."""
+    subprocess.run([sys.executable, "-c", EXPORT, str(tmp_path)], cwd=ROOT, check=True)
+    assert golden.threads_in(tmp_path / "1" / GOLDEN) == 1
+    assert texts(verify(tmp_path / "1", runs=2)) == []
+
+
 def test_answers_that_change_are_told(
     scaling: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
