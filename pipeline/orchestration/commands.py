@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -28,7 +28,6 @@ def growgan(
     folder: Path,
     log: Path,
     say: Say,
-    environment: Mapping[str, str] | None = None,
 ) -> str:
     """Run `growgan …` to its end; what it wrote.
 
@@ -40,7 +39,6 @@ def growgan(
         folder: Where it runs.
         log: File to which all it says is added.
         say: Shows each of its lines.
-        environment: Variables beside those of this process.
 
     Raises:
         StepFailed: if it ends with another status than 0.
@@ -54,7 +52,6 @@ def growgan(
             folder,
             stdout=subprocess.PIPE,
             stderr=complaints,
-            environment=environment,
         ) as process:
             assert process.stdout is not None
             for line in process.stdout:
@@ -78,7 +75,6 @@ def child(
     *,
     stdout: int | None = None,
     stderr: object = None,
-    environment: Mapping[str, str] | None = None,
 ) -> Iterator[subprocess.Popen[str]]:
     """A process of `growgan …` that ends with the block, and with this process, however it ends."""
     libc = ctypes.CDLL(None)
@@ -93,7 +89,7 @@ def child(
         stdout=stdout,
         stderr=stderr,  # type: ignore[call-overload]
         text=True,
-        env={**os.environ, "PYTHONUNBUFFERED": "1", **(environment or {})},
+        env={**os.environ, "PYTHONUNBUFFERED": "1"},
         # Ctrl-C in a terminal is for this process, which passes it on.
         process_group=0,
         preexec_fn=end_with_parent,
