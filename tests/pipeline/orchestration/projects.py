@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,8 @@ import yaml
 from pipeline.orchestration.project import PIPELINE, Project, open_project
 from pipeline.orchestration.template import write_project
 
+LONGEST = 900.0
+"""Seconds that something may take to come, on a machine that is busy with other tests."""
 TINY = (
     "data.channels=1",
     "schedule.start_resolution=8",
@@ -56,3 +60,12 @@ def make_project(folder: Path, *, overrides: tuple[str, ...] = TINY, **changes: 
     file = path / PIPELINE
     file.write_text(yaml.safe_dump({**yaml.safe_load(file.read_text()), **QUICK, **changes}))
     return open_project(path)
+
+
+def wait(until: Callable[[], Any], what: str) -> Any:
+    """What a condition gives, once it gives something."""
+    end = time.monotonic() + LONGEST
+    while not (found := until()):
+        assert time.monotonic() < end, f"{what} did not come"
+        time.sleep(0.1)
+    return found

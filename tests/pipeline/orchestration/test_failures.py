@@ -16,7 +16,7 @@ import pytest
 from pipeline.orchestration.begun import newest_in, read_begun
 from pipeline.orchestration.outcome import history_of
 from pipeline.orchestration.project import Project
-from tests.pipeline.orchestration.projects import make_project, put_pictures
+from tests.pipeline.orchestration.projects import make_project, put_pictures, wait
 
 ROOT = Path(__file__).parents[3]
 COMMANDS = ("check", "prepare", "train", "evaluate", "verify", "serve")
@@ -73,11 +73,11 @@ def test_a_run_that_is_killed_goes_on_and_corrupt_pictures_end_one(tmp_path: Pat
     put_pictures(tmp_path / "incoming", 0, 40)
     project = make_project(tmp_path)
     run = start(project)
-    end = time.monotonic() + 300
-    while not list(project.runs.glob("*/checkpoints/images-*")):
-        assert run.poll() is None
-        assert time.monotonic() < end
-        time.sleep(0.02)
+    try:
+        wait(lambda: list(project.runs.glob("*/checkpoints/images-*")), "a checkpoint")
+    except AssertionError:
+        run.kill()
+        raise
     children = psutil.Process(run.pid).children(recursive=True)
     run.send_signal(signal.SIGKILL)
     run.communicate()

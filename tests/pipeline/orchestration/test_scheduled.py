@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -24,11 +24,9 @@ import yaml
 from pipeline.cli.worker_processes import free_addresses
 from pipeline.orchestration.outcome import Outcome, history_of
 from pipeline.orchestration.project import PIPELINE, Project
-from tests.pipeline.orchestration.projects import TINY, make_project
+from tests.pipeline.orchestration.projects import TINY, make_project, wait
 
 ROOT = Path(__file__).parents[3]
-LONGEST = 900.0
-"""Seconds that something may take to come, on a machine that is busy with other tests."""
 
 
 def put_digits(folder: Path, start: int, end: int) -> None:
@@ -36,14 +34,6 @@ def put_digits(folder: Path, start: int, end: int) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for number, image in enumerate(sklearn.datasets.load_digits().images[start:end], start):
         PIL.Image.fromarray((image * 15).astype("uint8")).save(folder / f"{number:05d}.png")
-
-
-def wait(until: Callable[[], Any], what: str, seconds: float = LONGEST) -> Any:
-    end = time.monotonic() + seconds
-    while not (found := until()):
-        assert time.monotonic() < end, f"{what} did not come"
-        time.sleep(0.1)
-    return found
 
 
 def command(*words: object) -> list[str]:
