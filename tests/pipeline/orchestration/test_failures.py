@@ -101,7 +101,9 @@ def test_a_run_that_is_killed_goes_on_and_corrupt_pictures_end_one(tmp_path: Pat
     assert err.count("\n") == 1
     assert "every picture must be usable" in err
     assert "new.png" in err
-    assert "records: preparing" not in out.partition("new.png")[2]
+    logs = [log.read_text() for log in project.logs.glob("*.log")]
+    [tried] = [text for text in logs if "new.png" in text]
+    assert tried.count("$ growgan data prepare") == 1
     failed = history_of(project.path)[-1]
     assert (failed.verdict, failed.previous_version) == ("failed", 1)
     assert "every picture must be usable" in failed.reason
