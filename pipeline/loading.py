@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 import yaml
 from pydantic import ValidationError
@@ -102,7 +102,7 @@ def config_from(text: str, overrides: Sequence[str] = (), *, origin: str) -> Con
         raise UserError(f"a configuration must be a mapping of sections. Received: {origin}")
     for override in overrides:
         _override(values, override)
-    return _validated(Config, values)
+    return validated(Config, values)
 
 
 def data_config(values: Mapping[str, Any]) -> DataConfig:
@@ -111,7 +111,7 @@ def data_config(values: Mapping[str, Any]) -> DataConfig:
     Raises:
         UserError: as `load`.
     """
-    return _validated(DataConfig, values, "data")
+    return validated(DataConfig, values, "data", root=Config)
 
 
 def decisive(config: Config) -> dict[str, Any]:
@@ -133,7 +133,20 @@ def differences(before: Config, after: Config) -> list[str]:
     return [f"{key}: {first[key]} → {second[key]}" for key in first if first[key] != second[key]]
 
 
-def _validated(model: type[Checked], values: Any, *section: str) -> Checked:
+def validated(
+    model: type[Checked], values: Any, *section: str, root: type[Section] | None = None
+) -> Checked:
+    """A section of values from outside.
+
+    Args:
+        model: The section.
+        values: Of its keys.
+        section: The keys of `root` that lead to it, none if it is the root itself.
+        root: What its keys are told as parts of.
+
+    Raises:
+        UserError: if anything is unknown, missing, of a wrong type or outside its range.
+    """
     try:
         return model.model_validate(values)
     except ValidationError as error:
@@ -143,7 +156,7 @@ def _validated(model: type[Checked], values: Any, *section: str) -> Checked:
         details.sort(key=lambda detail: isinstance(detail["input"], Mapping))
         explained: dict[str, str] = {}
         for detail in details:
-            explained.setdefault(_key(detail), _explain(detail))
+            explained.setdefault(_key(detail), _explain(detail, root or model))
         raise UserError("; ".join(explained.values())) from error
 
 
@@ -174,11 +187,11 @@ def _key(detail: Any) -> str:
     return ".".join(_location(detail)[:2])
 
 
-def _explain(detail: Any) -> str:
+def _explain(detail: Any, root: type[Section]) -> str:
     """One line for one of pydantic's complaints: the rule and what came."""
     location, key = _location(detail), _key(detail)
     if detail["type"] == "extra_forbidden":
-        known = sorted(_known_keys(location[:-1]))
+        known = sorted(_known_keys(root, location[:-1]))
         close = difflib.get_close_matches(location[-1], known, n=1)
         hint = f" (did you mean {close[0]}?)" if close else ""
         return f"`{key}` is no known key{hint}. Known here: {', '.join(known)}"
@@ -192,9 +205,14 @@ def _explain(detail: Any) -> str:
     return f"`{key}` {rule}. Received: {detail['input']}"
 
 
-def _known_keys(path: Sequence[str]) -> list[str]:
-    fields = Config.model_fields
+def _known_keys(root: type[Section], path: Sequence[str]) -> list[str]:
+    fields = root.model_fields
     for name in path:
-        section = fields[name].annotation
-        fields = section.model_fields if section is not None else {}
+        annotation = fields[name].annotation
+        sections = [
+            each
+            for each in (annotation, *get_args(annotation))
+            if isinstance(each, type) and issubclass(each, Section)
+        ]
+        fields = sections[0].model_fields if sections else {}
     return list(fields)

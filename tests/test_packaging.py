@@ -71,7 +71,7 @@ def test_every_import_is_a_declared_dependency(declared):
     extras = declared["extras_require"]
     declared_here = [
         *declared["install_requires"],
-        *(each for name in ("beam", "video", "onnx", "serve") for each in extras[name]),
+        *(each for name in ("beam", "video", "onnx", "serve", "schedule") for each in extras[name]),
     ]
     requirements = {canonicalize_name(Requirement(r).name) for r in declared_here}
     providers = packages_distributions()

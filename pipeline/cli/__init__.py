@@ -22,6 +22,9 @@ from pipeline.cli import (
     gate,
     generate,
     import_weights,
+    pipeline_history,
+    pipeline_labels,
+    pipeline_project,
     publish,
     serve,
     train,
@@ -57,6 +60,13 @@ for commands in (data_check, data_prepare, data_service):
     data.add_typer(commands.app)
 app.add_typer(data, name="data")
 app.add_typer(features.app, name="features")
+
+scheduled = typer.Typer(
+    help="From new pictures to a promoted version, unattended.", no_args_is_help=True
+)
+for commands in (pipeline_project, pipeline_history, pipeline_labels):
+    scheduled.add_typer(commands.app)
+app.add_typer(scheduled, name="pipeline")
 
 
 def main() -> None:

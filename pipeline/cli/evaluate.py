@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
@@ -55,6 +56,14 @@ def evaluate(
             "seed, as published scores have it. (default: constant)"
         ),
     ] = None,
+    elsewhere: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Measure on the pictures of `--set data.source=…`, whatever the run was trained "
+            "on; write the scores to this file, and nothing into the run.",
+        ),
+    ] = None,
     overrides: Overrides = None,
 ) -> None:
     """Measure a checkpoint of a run, and write its scores, pictures and report.
@@ -85,11 +94,11 @@ def evaluate(
     load_tensorflow()
     from pipeline.cli.score_tables import show_scores
     from pipeline.data.prepare import records_for
-    from pipeline.evaluation.evaluate import evaluate as measure
-    from pipeline.evaluation.evaluate import plan_of
+    from pipeline.evaluation.evaluate import evaluate as evaluate_run
+    from pipeline.evaluation.evaluate import measure, plan_of
     from pipeline.evaluation.events import write_events
     from pipeline.evaluation.report import write_report
-    from pipeline.evaluation.scores import history_of
+    from pipeline.evaluation.scores import history_of, write_evaluation
 
     with _stage("preparing images") as report:
         records = records_for(
@@ -97,10 +106,22 @@ def evaluate(
             settings.schedule.build().resolutions,
             report,
         )
-    plan = plan_of(folder, records, settings.evaluation, images_seen=checkpoint)
+    plan = plan_of(
+        folder,
+        records,
+        settings.evaluation,
+        images_seen=checkpoint,
+        elsewhere=elsewhere is not None,
+    )
     console = terminal()
-    with folder.alone("evaluated"):
+    if elsewhere is not None:
         evaluation = measure(folder, plan, _stage)
+        show_scores(console, evaluation)
+        write_evaluation(elsewhere, evaluation)
+        console.print(f"written: {elsewhere}", markup=False, highlight=False, soft_wrap=True)
+        return
+    with folder.alone("evaluated"):
+        evaluation = evaluate_run(folder, plan, _stage)
         show_scores(console, evaluation)
         for name, lacks in plan.left_out.items():
             console.print(f"not measured: {name} needs {lacks}", markup=False, soft_wrap=True)

@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from pipeline.cli.gate import GATE_STATUS
-from pipeline.cli.interruption import TIME_LIMIT_STATUS
 from pipeline.cli.options import terminal
-from pipeline.cli.verify import VERIFY_STATUS, verified
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from savedmodels.repository.publisher import Promotion
     from savedmodels.repository.repository import Repository
-    from savedmodels.repository.servers import Watchers
 
 app = typer.Typer()
 
@@ -107,8 +101,8 @@ def publish(
     failed what `stable` was to move to, 5 if the SavedModel fails its verification, 75 if a label
     waits for servers: the same command goes on.
     """
+    from pipeline.cli.publishing import change, refusals
     from pipeline.errors import UserError
-    from savedmodels.repository.errors import GateRefused, RepositoryError
     from savedmodels.repository.repository import Repository
     from savedmodels.repository.servers import Watchers
 
@@ -134,7 +128,7 @@ def publish(
             raise UserError(f"`--server` must be an http:// or https:// URL. Received: {url}")
     console, place = terminal(), Repository(repository)
     watchers = Watchers(tuple(server or ()), wait, unwatched)
-    try:
+    with refusals():
         if listing:
             _list(console, place, model)
             return
@@ -148,7 +142,7 @@ def publish(
                 "there must be something to do: a source, `--label`, `--rollback`, `--keep`, "
                 "`--served-at`, `--list` or `--diff`. Received: none"
             )
-        promotion = _change(
+        change(
             console,
             place,
             model,
@@ -162,13 +156,6 @@ def publish(
             force=force,
             served_at=served_at,
         )
-    except GateRefused as error:
-        typer.echo(f"growgan: {error}", err=True)
-        raise typer.Exit(GATE_STATUS) from error
-    except RepositoryError as error:
-        raise UserError(str(error)) from error
-    if promotion is not None and not promotion.moved:
-        raise typer.Exit(TIME_LIMIT_STATUS)
 
 
 def _split(paths: list[Path]) -> tuple[Path | None, Path]:
@@ -195,101 +182,3 @@ def _diff(console: Console, repository: Repository, model: str, diff: tuple[int,
 
     one, other = (repository.publication(model, version) for version in diff)
     show_differences(console, diff, differences(one, other))
-
-
-def _change(
-    console: Console,
-    repository: Repository,
-    model: str,
-    source: Path | None,
-    *,
-    label: Literal["stable", "canary"] | None,
-    verify: bool,
-    version: int | None,
-    rollback: bool,
-    keep: int | None,
-    watchers: Watchers,
-    force: bool,
-    served_at: str | None,
-) -> Promotion | None:
-    from pipeline.cli.tables import say
-    from pipeline.errors import UserError
-    from pipeline.evaluation.publication import to_publish
-    from savedmodels.repository.publisher import publisher_of, require_gate
-    from savedmodels.repository.repository import require_absolute
-    from savedmodels.repository.versions import About, files_of, versions_in
-
-    savedmodel, known = (None, About()) if source is None else to_publish(source)
-    gate = known.gate
-    if label is not None and not rollback:
-        require_gate(label, gate, force=force)
-    if savedmodel is None and model not in repository.models():
-        raise UserError(
-            f"something of the model must have been published. Received: {model} in "
-            f"{repository.path}"
-        )
-    require_absolute(served_at)
-    files: Mapping[str, str] | None = None
-    if savedmodel is not None:
-        files = files_of(savedmodel)
-        if verify and repository.version_of(model, files) is None:
-            _require_verified(console, savedmodel)
-    promotion = None
-    with publisher_of(
-        repository,
-        model,
-        served_at=served_at,
-        on_wait=lambda lock: say(console, f"waiting for another publisher, which holds {lock}"),
-    ) as publisher:
-        if savedmodel is not None:
-            published = publisher.publish(savedmodel, known, files)
-            version = published.version
-            done = "published" if published.new else "there already, with the same content"
-            say(console, f"{done}: {publisher.folder / str(version)}")
-        if label is not None:
-            if rollback:
-                promotion = publisher.roll_back(label, watchers)
-            else:
-                version = version or max(versions_in(publisher.folder))
-                promotion = publisher.promote(label, version, watchers, gate=gate, force=force)
-            _tell(console, promotion)
-            if label == "stable" and savedmodel is not None and gate is None:
-                say(console, "note: the gate was not asked about these scores, by `growgan gate`")
-        if keep is not None:
-            for removed in publisher.retain(keep):
-                say(console, f"removed: {publisher.folder / str(removed)}")
-    say(console, f"servers read: {repository.models_config}")
-    return promotion
-
-
-def _require_verified(console: Console, savedmodel: Path) -> None:
-    from pipeline.cli.tables import say
-
-    # Latencies are not told here, so each signature is asked only once more.
-    verification = verified(
-        console, savedmodel, runs=1, otherwise="--no-verify to publish it as it is"
-    )
-    if verification.passed:
-        say(console, "verified: every answer is that of the export, bit for bit")
-        return
-    first, *others = dict.fromkeys(map(str, verification.problems))
-    more = f", and {len(others)} more" if others else ""
-    typer.echo(
-        "growgan: a SavedModel must pass `growgan verify` before it is published. "
-        f"Received: {savedmodel}, which fails: {first}{more}; "
-        f"to see all of it: growgan verify {savedmodel}",
-        err=True,
-    )
-    raise typer.Exit(VERIFY_STATUS)
-
-
-def _tell(console: Console, promotion: Promotion) -> None:
-    from pipeline.cli.tables import say
-
-    where = "no version" if promotion.version is None else f"version {promotion.version}"
-    if promotion.moved:
-        say(console, f"{promotion.label}: stands at {where}")
-        if promotion.reason:
-            say(console, f"note: {promotion.reason}")
-    else:
-        say(console, f"{promotion.label}: waits for {where}; {promotion.reason}")

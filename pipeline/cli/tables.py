@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -10,11 +12,12 @@ WIDEST = 10_000
 """Columns of a table that is not shown in a terminal: none of its lines is broken."""
 
 
-def new_table(*titles: str) -> Table:
-    """A table without lines; its first column is of words, the others of numbers."""
+def new_table(*titles: str, words: Collection[str] = ()) -> Table:
+    """A table without lines; its first column and those in `words` are of words, not numbers."""
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for number, title in enumerate(titles):
-        table.add_column(escape(title), justify="right" if number else "left", overflow="fold")
+        left = number == 0 or title in words
+        table.add_column(escape(title), justify="left" if left else "right", overflow="fold")
     return table
 
 

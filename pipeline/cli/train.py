@@ -27,9 +27,13 @@ if TYPE_CHECKING:
     from pipeline.training.deadline import Deadline
     from pipeline.training.listeners import Listener
     from pipeline.training.profiling import Profile
+    from pipeline.training.stage_end import StageEnd
     from pipeline.training.workers import Workers
 
 app = typer.Typer()
+
+STAGE_END = 1
+"""What workers tell each other where `--until-resolution` ends; other reasons to stop are more."""
 
 
 @app.command(
@@ -63,6 +67,15 @@ def train(
             metavar="TIME",
             help="Save and exit with status 75 before this time has passed: 90s, 30m, 1h30m, "
             "1:30:00. (default: none)",
+        ),
+    ] = None,
+    until: Annotated[
+        int | None,
+        typer.Option(
+            "--until-resolution",
+            metavar="PIXELS",
+            help="Stop, with status 0, at the end of this resolution's stage. (default: at the "
+            "end of the last)",
         ),
     ] = None,
     workers: Annotated[
@@ -115,10 +128,12 @@ def train(
         from pipeline.training.deadline import Deadline
         from pipeline.training.profiling import Profile, Steps
         from pipeline.training.replicas import make_logical_devices, make_strategy
+        from pipeline.training.stage_end import StageEnd
         from pipeline.training.workers import Workers
         from pipeline.transfer import origin_of, write_first_checkpoint
 
         steps = None if profile is None else Steps.parse(profile)
+        stage_end = None if until is None else StageEnd(until, settings.schedule.build())
         own, sharing = settings, 1
         if several:
             count, sharing = _workers_in_all_and_here(workers)
@@ -137,7 +152,7 @@ def train(
     if together.chief:  # It does what takes long beside steps.
         deadline = None if seconds is None else Deadline(seconds, started=began)
         traced = None if steps is None else Profile(run.profile, steps)
-    stop = _Stop(together, interruption, deadline)
+    stop = _Stop(together, interruption, deadline, stage_end if together.chief else None)
     with together.unless_one_ends():
         with together.chief_first():
             records = _prepare(console, settings)
@@ -147,7 +162,7 @@ def train(
             write_first_checkpoint(run, len(records.classes) if settings.data.labels else 0)
         interruption.only_note()
         if together.chief:
-            watchers: list[Listener] = [watcher for watcher in (deadline, traced) if watcher]
+            watchers: list[Listener] = [each for each in (deadline, traced, stage_end) if each]
             with run.alone("trained"), traced or nullcontext():
                 images_seen = _train(console, run, settings, records, strategy, watchers, stop)
         else:
@@ -155,6 +170,9 @@ def train(
     if traced:
         _say(console, _about(traced, run))
     total = settings.schedule.build().total_images
+    if images_seen < total and stop.status == STAGE_END:
+        _say(console, f"The stage of {until} px is finished: {images_seen} of {total} images.")
+        return
     if images_seen < total:
         _say(console, f"Stopped after {images_seen} of {total} images; they are saved.")
         _say(console, f"To go on, repeat the command with --resume auto (--out {out}).")
@@ -168,17 +186,24 @@ class _Stop:
     """Whether any of the workers is to stop; then all do, with the same exit status."""
 
     def __init__(
-        self, together: Workers, interruption: Interruption, deadline: Deadline | None
+        self,
+        together: Workers,
+        interruption: Interruption,
+        deadline: Deadline | None,
+        stage_end: StageEnd | None,
     ) -> None:
         self._together = together
         self._interruption = interruption
         self._deadline = deadline
+        self._stage_end = stage_end
         self.status = 0
 
     def __call__(self) -> bool:
         mine = self._interruption.status if self._interruption() else 0
         if not mine and self._deadline is not None and self._deadline():
             mine = TIME_LIMIT_STATUS
+        if not mine and self._stage_end is not None and self._stage_end():
+            mine = STAGE_END
         self.status = max(self._together.numbers(mine))
         return bool(self.status)
 

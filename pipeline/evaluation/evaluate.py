@@ -77,6 +77,7 @@ def plan_of(
     settings: EvaluationConfig,
     *,
     images_seen: int | None = None,
+    elsewhere: bool = False,
 ) -> Plan:
     """What is to be measured, once it is known that it can be.
 
@@ -85,6 +86,7 @@ def plan_of(
         records: That it was trained on, as `data.prepare.records_for` gives them.
         settings: What is wanted.
         images_seen: At the checkpoint, None for the newest.
+        elsewhere: Whether records may be others, for `measure`, than what it was trained on.
 
     Raises:
         UserError: if there is no such checkpoint, the records are not what the run was trained on,
@@ -98,7 +100,7 @@ def plan_of(
             f"Received: {of_run.family}"
         )
     trained_on = run.manifest()["data"]["hash"]
-    if trained_on is None:  # Others trained it, on what is not known.
+    if trained_on is None or elsewhere:  # Or others trained it, on what is not known.
         run.require_classes(records)
     elif records.data_hash != trained_on:
         raise UserError(
@@ -142,6 +144,24 @@ def evaluate(run: RunFolder, plan: Plan, stage: Stage) -> Evaluation:
         UserError: if an image does not suit the features, or there are too few for a measure.
         OSError: if something cannot be written.
     """
+    evaluation, material = _measured(run, plan, stage)
+    folder = folder_of(run, evaluation)
+    for name, sheet in pictures_of(material, run.discriminator(plan.checkpoint)):
+        write_png(folder / f"{name}.png", sheet)
+    write_scores(run, evaluation)
+    return evaluation
+
+
+def measure(run: RunFolder, plan: Plan, stage: Stage) -> Evaluation:
+    """As `evaluate`, on whatever records, with nothing written into the run.
+
+    Raises:
+        UserError: as `evaluate`.
+    """
+    return _measured(run, plan, stage)[0]
+
+
+def _measured(run: RunFolder, plan: Plan, stage: Stage) -> tuple[Evaluation, Material]:
     material = _material(run, plan, stage)
     scores: list[Score] = []
     with stage("measuring") as report:
@@ -169,11 +189,7 @@ def evaluate(run: RunFolder, plan: Plan, stage: Stage) -> Evaluation:
         scores=tuple(scores),
         classes=by_class(material) if material.fakes.labels is not None and network else (),
     )
-    folder = folder_of(run, evaluation)
-    for name, sheet in pictures_of(material, run.discriminator(plan.checkpoint)):
-        write_png(folder / f"{name}.png", sheet)
-    write_scores(run, evaluation)
-    return evaluation
+    return evaluation, material
 
 
 def _material(run: RunFolder, plan: Plan, stage: Stage) -> Material:

@@ -1,18 +1,15 @@
-"""The report of an evaluation: one HTML file that stands alone, to be looked at or printed."""
+"""The report of an evaluation: a page of its scores, pictures and curves."""
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Iterator, Mapping, Sequence
-from importlib import resources
 from pathlib import Path
-from typing import Any
-from xml.etree import ElementTree
 from xml.etree.ElementTree import Element
 
 from pipeline.evaluation.charts import Chart, as_svg
 from pipeline.evaluation.curves import Curve, Curves, read_curves, score_curve
 from pipeline.evaluation.gate import Verdict, is_of, read_verdict
+from pipeline.evaluation.page import element, figure, flat, number, page, quiet, table
 from pipeline.evaluation.scores import (
     Evaluation,
     Protocol,
@@ -35,6 +32,7 @@ PICTURES = {
         "Nearest neighbours",
         "Generated images, each beside the training images that are nearest to it in features.",
     ),
+    "contact-sheet": ("Pictures of the source", "At random and, row by row, of each class."),
 }
 """Title and caption of the pictures that are known; others have their name."""
 TOGETHER = (
@@ -45,7 +43,6 @@ TOGETHER = (
 """Metrics that share a chart."""
 NOT_DRAWN = ("alpha", "resolution", "seconds")
 """Metrics that say where a run stands, not how it goes."""
-_POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 
 
 def write_report(run: RunFolder, evaluation: Evaluation) -> Path:
@@ -87,78 +84,75 @@ def report_html(
         pictures: PNG files by name, of `PICTURES` or others.
         gate: What the gate decided, None if it was not asked.
     """
-    name = f"{evaluation.run}, {evaluation.images_seen:,} images"
-    head = _e(
-        "head",
-        _e("meta", charset="utf-8"),
-        _e("meta", http_equiv="Content-Security-Policy", content=_POLICY),
-        _e("meta", name="viewport", content="width=device-width, initial-scale=1"),
-        _e("title", name),
-        _e("style", (resources.files("pipeline.evaluation") / "report.css").read_text()),
+    return page(
+        f"{evaluation.run}, {evaluation.images_seen:,} images",
+        [
+            *_summary(evaluation, gate),
+            *_scores(evaluation, history),
+            *_classes(evaluation),
+            *pictures_section(pictures),
+            *curves_section(curves),
+            *_origin(evaluation),
+        ],
     )
-    body = _e(
-        "body",
-        *_summary(evaluation, gate),
-        *_scores(evaluation, history),
-        *_classes(evaluation),
-        *_pictures(pictures),
-        *_curves(curves),
-        *_origin(evaluation),
-    )
-    html = ElementTree.tostring(_e("html", head, body, lang="en"), "unicode", method="html")
-    return f"<!doctype html>\n{html}\n"
 
 
 def _summary(evaluation: Evaluation, gate: Verdict | None) -> Iterator[Element]:
-    yield _e("h1", evaluation.run)
-    yield _e(
+    yield element("h1", evaluation.run)
+    yield element(
         "p",
         f"{evaluation.checkpoint}, {evaluation.images_seen:,} images seen in "
         f"{evaluation.seconds / 60:,.1f} minutes of training; measured "
         f"{evaluation.created:%Y-%m-%d %H:%M %Z}",
         class_="quiet",
     )
-    yield _e("h2", "Gate")
+    yield from gate_section(gate)
+
+
+def gate_section(gate: Verdict | None) -> Iterator[Element]:
+    """What the gate decided, with a reason for each rule."""
+    yield element("h2", "Gate")
     if gate is None:
-        yield _e("p", "Not asked.")
+        yield element("p", "Not asked.")
         return
     against = f", against {gate.promoted.run} ({gate.promoted.checkpoint})" if gate.promoted else ""
-    yield _e("p", _passed(gate.passed), against)
-    yield _table(
+    yield element("p", _passed(gate.passed), against)
+    yield table(
         ("Rule", "", "Reason"),
         [(rule.rule, _passed(rule.passed), rule.reason) for rule in gate.rules],
+        cards=True,
     )
 
 
 def _passed(passed: bool) -> Element:
     word = "passed" if passed else "failed"
-    return _e("span", word, class_=word)
+    return element("span", word, class_=word)
 
 
 def _scores(evaluation: Evaluation, history: Sequence[Evaluation]) -> Iterator[Element]:
-    yield _e("h2", "Scores")
-    yield _table(
+    yield element("h2", "Scores")
+    yield table(
         ("Score", "Value", "95 % interval", "Better", "Protocol"),
         [
             (
                 title_of(score.name),
-                _number(f"{score.value:.4g}"),
-                _number("" if score.low is None else f"{score.low:.4g} to {score.high:.4g}"),
+                number(f"{score.value:.4g}"),
+                number("" if score.low is None else f"{score.low:.4g} to {score.high:.4g}"),
                 better_of(score.name),
                 _protocol(score.protocol),
             )
             for score in evaluation.scores
         ],
     )
-    yield _e("p", f"Features: {evaluation.features or 'none'}", class_="quiet")
+    yield element("p", f"Features: {evaluation.features or 'none'}", class_="quiet")
     charts = [
-        as_svg(Chart(title_of(name), "images seen", {name: curve}), f"h{number}")
-        for number, (name, curve) in enumerate(_histories(evaluation, history))
+        as_svg(Chart(title_of(name), "images seen", {name: curve}), f"h{key}")
+        for key, (name, curve) in enumerate(_histories(evaluation, history))
     ]
     if charts:
-        yield _e("h2", "Scores over images seen")
-        yield _e("p", "Of evaluations that compare with this one.", class_="quiet")
-        yield _e("div", *charts, class_="charts")
+        yield element("h2", "Scores over images seen")
+        yield element("p", "Of evaluations that compare with this one.", class_="quiet")
+        yield element("div", *charts, class_="charts")
 
 
 def _histories(
@@ -175,35 +169,33 @@ def _classes(evaluation: Evaluation) -> Iterator[Element]:
     if not evaluation.classes:
         return
     names = dict.fromkeys(name for each in evaluation.classes for name in each.values)
-    yield _e("h2", "Classes")
-    yield _table(
+    yield element("h2", "Classes")
+    yield table(
         ("Class", "Images", *map(title_of, names)),
         [
             (
                 each.name,
-                _number(f"{each.images:,}"),
-                *(_number(f"{each.values[n]:.4g}" if n in each.values else "") for n in names),
+                number(f"{each.images:,}"),
+                *(number(f"{each.values[n]:.4g}" if n in each.values else "") for n in names),
             )
             for each in evaluation.classes
         ],
     )
 
 
-def _pictures(pictures: Mapping[str, bytes]) -> Iterator[Element]:
-    if pictures:
-        yield _e("h2", "Pictures")
+def pictures_section(pictures: Mapping[str, bytes]) -> Iterator[Element]:
+    """PNG files by name: those that are known first, then the others."""
+    if not pictures:
+        return
     known = [name for name in PICTURES if name in pictures]
-    for name in (*known, *sorted(pictures.keys() - PICTURES.keys())):
-        title, caption = PICTURES.get(name, (name, ""))
-        source = "data:image/png;base64," + base64.b64encode(pictures[name]).decode()
-        yield _e(
-            "figure",
-            _e("figcaption", _e("strong", title), f" {caption}"),
-            _e("img", src=source, alt=title),
-        )
+    names = (*known, *sorted(pictures.keys() - PICTURES.keys()))
+    figures = (figure(pictures[name], *PICTURES.get(name, (name, ""))) for name in names)
+    yield element("h2", "Pictures")
+    yield element("div", *figures, class_="figures")
 
 
-def _curves(curves: Curves) -> Iterator[Element]:
+def curves_section(curves: Curves) -> Iterator[Element]:
+    """A chart for each kind of what was logged, and the alarms."""
     if not curves.metrics:
         return
     together = {name for _, names in TOGETHER for name in names}
@@ -215,68 +207,29 @@ def _curves(curves: Curves) -> Iterator[Element]:
         for title, wanted in (*TOGETHER, *alone)
         if (names := [name for name in wanted if name in curves.metrics])
     ]
-    yield _e("h2", "Curves of the run")
-    yield _e(
+    yield element("h2", "Curves of the run")
+    yield element(
         "p",
         "Means of neighbouring entries and their range; a line where the networks grew.",
         class_="quiet",
     )
-    drawn = [as_svg(chart, f"c{number}") for number, chart in enumerate(charts)]
-    yield _e("div", *drawn, class_="charts")
+    drawn = [as_svg(chart, f"c{key}") for key, chart in enumerate(charts)]
+    yield element("div", *drawn, class_="charts")
     if curves.alarms:
-        yield _e("h2", "Alarms")
-        yield _table(
+        yield element("h2", "Alarms")
+        yield table(
             ("Images seen", "Alarm"),
-            [(_number(f"{images:,}"), text) for images, text in curves.alarms],
+            [(number(f"{images:,}"), text) for images, text in curves.alarms],
         )
 
 
 def _origin(evaluation: Evaluation) -> Iterator[Element]:
     if evaluation.features is not None:
-        yield _e("h2", "Features")
-        yield _table((), list(_flat(evaluation.features.model_dump())))
-    yield _e("h2", "Lineage")
-    yield _table((), list(_flat(evaluation.lineage.model_dump())))
-
-
-def _flat(values: Mapping[str, Any], inside: str = "") -> Iterator[tuple[str, str]]:
-    for name, value in values.items():
-        if isinstance(value, Mapping):
-            yield from _flat(value, f"{inside}{name}.")
-        elif value is not None:
-            yield f"{inside}{name}", str(value)
+        yield element("h2", "Features")
+        yield table((), list(flat(evaluation.features.model_dump())))
+    yield element("h2", "Lineage")
+    yield table((), list(flat(evaluation.lineage.model_dump())))
 
 
 def _protocol(protocol: Protocol) -> Element:
-    text = ", ".join(f"{name} {value}" for name, value in protocol.items())
-    return _e("span", text, class_="quiet")
-
-
-def _number(text: str) -> Element:
-    return _e("td", text, class_="number")
-
-
-def _table(titles: Sequence[str], rows: Sequence[Sequence[Element | str]]) -> Element:
-    head = [_e("tr", *(_e("th", title) for title in titles))] if titles else []
-    body = [_e("tr", *map(_cell, row)) for row in rows]
-    return _e("div", _e("table", *head, *body), class_="wide")
-
-
-def _cell(content: Element | str) -> Element:
-    if isinstance(content, Element) and content.tag == "td":
-        return content
-    return _e("td", content)
-
-
-def _e(tag: str, *children: Element | str, **attributes: str) -> Element:
-    """An element; whatever a text holds, it is text in the page."""
-    named = {name.rstrip("_").replace("_", "-"): value for name, value in attributes.items()}
-    element = Element(tag, named)
-    for child in children:
-        if isinstance(child, Element):
-            element.append(child)
-        elif len(element):
-            element[-1].tail = (element[-1].tail or "") + child
-        else:
-            element.text = (element.text or "") + child
-    return element
+    return quiet(", ".join(f"{name} {value}" for name, value in protocol.items()))

@@ -220,10 +220,18 @@ def write_scores(run: RunFolder, evaluation: Evaluation) -> Path:
     Raises:
         OSError: if it cannot be written.
     """
-    folder = folder_of(run, evaluation)
-    folder.mkdir(parents=True, exist_ok=True)
-    write_file(folder / SCORES, evaluation.model_dump_json(indent=2) + "\n")
-    return folder / SCORES
+    return write_evaluation(folder_of(run, evaluation) / SCORES, evaluation)
+
+
+def write_evaluation(file: Path, evaluation: Evaluation) -> Path:
+    """Write scores to a file, whole or not at all; its path.
+
+    Raises:
+        OSError: if it cannot be written.
+    """
+    file.parent.mkdir(parents=True, exist_ok=True)
+    write_file(file, evaluation.model_dump_json(indent=2) + "\n")
+    return file
 
 
 def read_scores(path: Path) -> Evaluation:

@@ -365,6 +365,24 @@ def test_sigterm_and_the_time_limit_have_their_status_and_lose_nothing(house: Ho
 
 
 @pytest.mark.slow
+def test_a_run_that_stops_at_the_end_of_each_stage_ends_as_one_that_does_not(house: House) -> None:
+    whole = house.plan("whole", SMALL)
+    for until in ("4", "4", "8"):
+        staged = house.plan(
+            "staged", SMALL, arguments=("--resume", "auto", "--until-resolution", until)
+        )
+    told = house.live()
+    assert statuses(told) == [0, 0, 0, 0]
+    first, again, last = (life["log"] for life in told[1:])
+    assert "The stage of 4 px is finished: 24 of 96 images." in first
+    assert "The stage of 4 px is finished: 24 of 96 images." in again
+    assert "images on" not in again
+    assert "fade_8x8: from 24 images on" in last
+    assert "The run is finished: 96 images." in last
+    assert_same_run(staged, whole)
+
+
+@pytest.mark.slow
 def test_a_run_goes_back_to_the_checkpoint_before_a_damaged_one_and_says_so(house: House) -> None:
     whole = house.plan("whole", SMALL)
     house.plan("harmed", SMALL, kill(images=88))

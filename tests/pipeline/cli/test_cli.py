@@ -26,6 +26,8 @@ WITH_EXAMPLES = (
         (["train", "--config", "quickstart", "--set", "schedule.batch_size=10"],
          "must be a multiple of `network.stddev_group`"),
         (["train", "--config", "progan-mnist32"], "must be named with --data"),
+        (["train", "--config", "quickstart", "--until-resolution", "32"],
+         "`--until-resolution` must be one that the schedule trains, 4, 8, 16. Received: 32"),
         (["train", "--config", "quickstart", "--time-limit", "soon"],
          "`--time-limit` must be a time such as 90s, 30m, 1h30m, or 1:30:00 as in Slurm."),
         (["train", "--config", "quickstart", "--profile", "20,10"],

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.evaluation.scores import read_scores
 from pipeline.run_folder import RunFolder
 from tests.pipeline.cli.commands import Growgan
 
@@ -47,3 +48,21 @@ def test_evaluate_refuses_what_it_cannot_do(
     assert result.status == 2
     assert result.err.startswith(line)
     assert result.err.count("\n") == 1
+
+
+def test_a_run_is_measured_on_other_pictures_without_a_trace_in_it(
+    growgan: Growgan, workspace: Path, tmp_path: Path
+) -> None:
+    run, file = workspace / "run", tmp_path / "scores.json"
+    other = ("--set", "data.source=glyphs:8x40", "--metrics", "swd", "--num-images", 32)
+    refused = growgan("evaluate", run, *other)
+    assert refused.status == 2
+    assert "a run must be measured on the data that it was trained on" in refused.err
+    before = {path: path.stat().st_mtime_ns for path in run.rglob("*")}
+    result = growgan("evaluate", run, *other, "--elsewhere", file)
+    assert (result.status, result.err) == (0, "")
+    assert result.out.endswith(f"written: {file}\n")
+    assert {path: path.stat().st_mtime_ns for path in run.rglob("*")} == before
+    scores = read_scores(file)
+    assert [score.name for score in scores.scores] == ["swd", "swd_8"]
+    assert scores.lineage.data_hash != RunFolder(run).manifest()["data"]["hash"]

@@ -42,7 +42,7 @@ def passing(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
         asked.append(savedmodel)
         return SimpleNamespace(passed=True)
 
-    monkeypatch.setattr("pipeline.cli.publish.verified", verified)
+    monkeypatch.setattr("pipeline.cli.publishing.verified", verified)
     return asked
 
 

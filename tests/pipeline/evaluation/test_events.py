@@ -3,8 +3,16 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import tensorflow as tf
+from tensorboard.backend.event_processing.data_provider import MultiplexerDataProvider
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.backend.event_processing.plugin_event_multiplexer import EventMultiplexer
+from tensorboard.context import RequestContext
+from tensorboard.plugins.base_plugin import TBContext
 from tensorboard.plugins.hparams import metadata
+from tensorboard.plugins.hparams.api_pb2 import STATUS_UNKNOWN, ListSessionGroupsRequest
+from tensorboard.plugins.hparams.backend_context import Context
+from tensorboard.plugins.hparams.list_session_groups import Handler
 from tensorboard.util.tensor_util import make_ndarray
 
 from pipeline.evaluation.events import write_events
@@ -42,3 +50,40 @@ def test_scores_and_hyperparameters_can_be_read_again(
     session = metadata.parse_session_start_info_plugin_data(content)
     assert session.hparams["run.seed"].number_value == 7
     assert session.hparams["objective.loss"].string_value == "wasserstein"
+
+
+def test_runs_under_one_root_compare(
+    tmp_path: Path, evaluated: Callable[..., Evaluation], run_with: Callable[..., RunFolder]
+) -> None:
+    """As `tensorboard --logdir` of the folder that runs lie in shows them."""
+    for name, seed, fid in (("first", 1, 3.0), ("second", 2, 2.0)):
+        scores = evaluated(1000, scores={"fid": (fid, fid - 0.5, fid + 0.5)})
+        run = run_with(tmp_path / name, scores, overrides=(f"run.seed={seed}",))
+        with tf.summary.create_file_writer(str(run.tensorboard)).as_default():
+            tf.summary.scalar("critic_loss", fid, step=500)
+        write_events(run, history_of(run))
+    shown = EventMultiplexer().AddRunsFromDirectory(str(tmp_path))
+    shown.Reload()
+    root = MultiplexerDataProvider(shown, str(tmp_path))
+    context = RequestContext()
+    scalars = root.list_scalars(context, experiment_id="", plugin_name="scalars")
+    assert {run: set(tags) for run, tags in scalars.items()} == {
+        f"{name}/tensorboard{folder}": tags
+        for name in ("first", "second")
+        for folder, tags in (
+            ("", {"critic_loss"}),
+            ("/evaluations", {"lenet/fid", "lenet/fid_low", "lenet/fid_high"}),
+        )
+    }
+    request = ListSessionGroupsRequest(allowed_statuses=[STATUS_UNKNOWN], slice_size=9)
+    dashboard = Handler(context, Context(TBContext(data_provider=root)), "", request).run()
+    assert {
+        group.name: (
+            group.hparams["run.seed"].number_value,
+            {metric.name.tag: metric.value for metric in group.metric_values},
+        )
+        for group in dashboard.session_groups
+    } == {
+        "first": (1, {"lenet/fid": 3.0, "lenet/fid_low": 2.5, "lenet/fid_high": 3.5}),
+        "second": (2, {"lenet/fid": 2.0, "lenet/fid_low": 1.5, "lenet/fid_high": 2.5}),
+    }

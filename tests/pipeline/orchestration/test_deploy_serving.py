@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Iterator
 from importlib import resources
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
@@ -269,6 +269,9 @@ def test_the_commands_in_the_comments_work(
     commands = [shlex.split(line) for line in lines if line.startswith("growgan ")]
     assert len(commands) == 2
     monkeypatch.chdir(tmp_path)
+    # What is published here are no SavedModels.
+    passed = SimpleNamespace(passed=True)
+    monkeypatch.setattr("pipeline.cli.publishing.verified", lambda *_, **__: passed)
     # The server sees the folder elsewhere, and starts when there is a label already.
     server = watching.WatchingServer(tmp_path / "models" / "models.config")
     server.elsewhere = {"/models": str(tmp_path / "models")}

@@ -1,0 +1,84 @@
+"""Runs of the pipeline, and how a project stands, in lines and tables for people."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.markup import escape
+
+from pipeline.cli.tables import new_table, print_table, say
+from pipeline.orchestration.outcome import (
+    Ending,
+    Outcome,
+    consequence_of,
+    told_duration,
+    told_score,
+)
+from pipeline.orchestration.standing import LabelStanding, ProjectStanding
+
+COLOURS: dict[Ending, str] = {
+    "promoted": "green",
+    "unchanged": "dim",
+    "gate failed": "red",
+    "alarm": "red",
+    "rolled back": "red",
+    "failed": "red",
+    "interrupted": "yellow",
+}
+
+
+def show_standing(console: Console, standing: ProjectStanding) -> None:
+    """A line for each of what runs, how the last run ended, and what is served."""
+    say(console, f"model: {standing.model}, in {standing.repository}")
+    say(console, f"up: {'yes' if standing.up else 'no, so nothing starts by itself'}")
+    now, last = standing.now, standing.last
+    if now is None:
+        say(console, "now: nothing runs")
+    else:
+        at = now.step or "the end"
+        since = f"{now.begun.started:%Y-%m-%d %H:%M} UTC"
+        by = now.begun.trigger
+        say(console, f"now: {now.run}, at {at}; started by: {by}, {since}")
+    if last is None:
+        say(console, "last: no run has ended yet")
+    else:
+        ended = f"{last.ended:%Y-%m-%d %H:%M} UTC"
+        say(console, f"last: {last.run}, {last.verdict}, {ended}: {last.reason}")
+        say(console, f"      {consequence_of(last)}")
+    for label in standing.labels:
+        say(console, _told(label))
+    if not standing.labels:
+        say(console, "stable: serves nothing yet")
+
+
+def show_history(console: Console, outcomes: Sequence[Outcome]) -> None:
+    """A line for each run, in the order given."""
+    if not outcomes:
+        say(console, "no run has ended yet")
+        return
+    table = new_table(
+        "began, UTC", "verdict", "version", "trigger", "pictures", "new", "score", "time", "reason",
+        words=("verdict", "trigger", "score", "reason"),
+    )  # fmt: skip
+    for each in outcomes:
+        snapshot, evaluation = each.snapshot, each.evaluation
+        colour = COLOURS[each.verdict]
+        table.add_row(
+            f"{each.started:%Y-%m-%d %H:%M}",
+            f"[{colour}]{each.verdict}[/]",
+            str(each.version or ""),
+            each.trigger,
+            f"{snapshot.images:,}" if snapshot else "",
+            f"{snapshot.new:,}" if snapshot else "",
+            escape((evaluation and told_score(evaluation)) or ""),
+            told_duration(each.seconds),
+            escape(each.reason),
+        )
+    print_table(console, table)
+
+
+def _told(standing: LabelStanding) -> str:
+    serves = f"version {standing.version}" if standing.version else "nothing yet"
+    waits = f", waits for version {standing.waits_for}" if standing.waits_for else ""
+    return f"{standing.label}: serves {serves}{waits}"

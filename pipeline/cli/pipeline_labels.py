@@ -1,0 +1,59 @@
+"""`growgan pipeline promote` and `rollback`: which version of a project's model serves."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pipeline.cli.options import terminal
+from pipeline.cli.pipeline_project import Folder
+
+app = typer.Typer()
+
+
+@app.command(epilog="Example: growgan pipeline promote faces 3")
+def promote(
+    folder: Folder,
+    version: Annotated[int, typer.Argument(min=1, help="A version in the repository.")],
+    force: Annotated[
+        bool, typer.Option("--force", help="Whatever the gate decided of it.")
+    ] = False,
+) -> None:
+    """Move `stable` to a version, once the project's servers have loaded it.
+
+    Exit status 4 if the gate has failed the version, 75 if the label waits for servers: the same
+    command goes on.
+    """
+    _move(folder, version=version, force=force)
+
+
+@app.command(epilog="Example: growgan pipeline rollback faces")
+def rollback(folder: Folder) -> None:
+    """Move `stable` back to where it stood before, once the project's servers have loaded that.
+
+    Exit status 75 if the label waits for servers: the same command goes on.
+    """
+    _move(folder, rollback=True)
+
+
+def _move(
+    folder: Path, *, version: int | None = None, rollback: bool = False, force: bool = False
+) -> None:
+    from pipeline.cli.publishing import change, refusals
+    from pipeline.orchestration.project import LABEL, open_project
+
+    project = open_project(folder)
+    with refusals():
+        change(
+            terminal(),
+            project.repository,
+            project.config.model,
+            label=LABEL,
+            version=version,
+            rollback=rollback,
+            force=force,
+            watchers=project.watchers,
+            served_at=project.config.repository.served_at,
+        )

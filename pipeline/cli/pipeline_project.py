@@ -1,0 +1,179 @@
+"""`growgan pipeline init`, `run` and `up`: the pipeline on a schedule."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from pipeline.cli.options import Overrides, terminal
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+app = typer.Typer()
+
+Folder = Annotated[Path, typer.Argument(metavar="DIR", help="Folder of the project.")]
+
+
+@app.command(
+    epilog="Example: growgan pipeline init faces --source /srv/incoming --preset progan-mnist32"
+)
+def init(
+    folder: Folder,
+    source: Annotated[
+        list[str],
+        typer.Option(help="Where pictures arrive: a folder, which may be given several times, …"),
+    ],
+    preset: Annotated[str, typer.Option(help="A preset, or a YAML file.")] = "quickstart",
+    model: Annotated[
+        str | None, typer.Option(help="Name of the model. (default: that of the folder)")
+    ] = None,
+    overrides: Overrides = None,
+) -> None:
+    """Write the folder of a project: pipeline.yaml, and dagster/dagster.yaml."""
+    from pipeline.orchestration.template import write_project
+
+    # What is relative on the command line is so to where it was given.
+    sources = [str(Path(each).resolve()) if Path(each).exists() else each for each in source]
+    if preset.endswith((".yaml", ".yml")):
+        preset = str(Path(preset).resolve())
+    project = write_project(
+        folder,
+        model=model or folder.resolve().name,
+        sources=sources,
+        preset=preset,
+        overrides=overrides or [],
+    )
+    console = terminal()
+    _say(console, f"written: {project.path / 'pipeline.yaml'}")
+    _say(console, f"next: growgan pipeline run {folder}  |  growgan pipeline up {folder}")
+
+
+@app.command(epilog="Example: growgan pipeline run faces")
+def run(folder: Folder) -> None:
+    """Run the pipeline once, here, over what lies in the sources now.
+
+    Steps that are done already for the same content are not done again. Exit status 0 if a version
+    was promoted, or has been already; otherwise that of the command that failed: 2 for bad input, 3
+    for an alarm, 4 for the gate, 5 for verify, 75 for what may pass. Ctrl-C saves a checkpoint; the
+    same command goes on.
+    """
+    from pipeline.orchestration.project import open_project
+
+    project = open_project(folder)
+    with _dagster():
+        from pipeline.orchestration.locks import Busy, held
+        from pipeline.orchestration.plan import Ended
+        from pipeline.orchestration.running import run_once
+    from pipeline.errors import UserError
+
+    console = terminal()
+    _show_progress(console)
+    if project.config.schedule.when_busy == "skip":
+        try:
+            with held(project.run_lock, wait=False):
+                pass
+        except Busy:
+            raise UserError(
+                "one run of a project goes at a time, and `schedule.when_busy` is skip. Received: "
+                f"{folder}, where one is under way"
+            ) from None
+    course = run_once(project)
+    if isinstance(course, Ended):
+        _say(console, f"nothing to do: run {course.run} has promoted this already")
+        return
+    failure = course.failed()
+    if failure is not None:
+        print(f"growgan: {failure.reason}", file=sys.stderr)
+        raise typer.Exit(failure.status)
+    version = (course.plan.mark("published") or {})["version"]
+    _say(console, f"promoted: version {version} of {project.config.model}")
+    _say(console, f"page: {course.folder / 'index.html'}")
+
+
+@app.command(epilog="Example: growgan pipeline up faces")
+def up(
+    folder: Folder,
+    port: Annotated[
+        int | None,
+        typer.Option(min=1, max=65535, help="Of the user interface. (default: that of the file)"),
+    ] = None,
+) -> None:
+    """Start the user interface and the daemon on this machine, until Ctrl-C or SIGTERM.
+
+    Runs then start by the clock and by new pictures, as pipeline.yaml says. A training that is
+    under way at the end saves its checkpoint, and goes on when this is started again; so does one
+    whose processes were killed.
+    """
+    from pipeline.orchestration.project import open_project
+
+    project = open_project(folder)
+    with _dagster():
+        from pipeline.orchestration.instance import give_up_lost_runs, instance_of
+        from pipeline.orchestration.locks import Busy, held
+        from pipeline.orchestration.processes import HOST, started
+    from pipeline.errors import UserError
+
+    console = terminal()
+    stopped = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stopped.set())
+    at = project.config.port if port is None else port
+    try:
+        with held(project.up_lock, wait=False):
+            with instance_of(project) as instance:
+                for lost in give_up_lost_runs(project, instance):
+                    _say(console, f"run {lost} was lost, and is tried again")
+            with started(project, at) as processes:
+                _say(console, f"user interface: http://{HOST}:{at}, logs: {project.logs}")
+                while not stopped.wait(0.5):
+                    ended = processes.ended()
+                    if ended is not None:
+                        raise UserError(
+                            "the user interface and the daemon must both live. Received: the end "
+                            f"of the {ended}; see {project.logs / ended}.log"
+                        )
+                _say(console, "stopping; a training saves its checkpoint first")
+    except Busy:
+        raise UserError(
+            f"a project is up once at a time. Received: {folder}, which is up already"
+        ) from None
+
+
+@contextmanager
+def _dagster() -> Iterator[None]:
+    """A block of imports: one line says so if Dagster is missing."""
+    from pipeline.errors import UserError
+
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise UserError(
+            f"`growgan pipeline` needs the extra `schedule`. Missing: {error.name}"
+        ) from None
+
+
+def _show_progress(console: Console) -> None:
+    """Show the lines of steps."""
+    from pipeline.orchestration.assets import PROGRESS
+
+    class Lines(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            _say(console, record.getMessage())
+
+    logger = logging.getLogger(PROGRESS)
+    logger.setLevel(logging.INFO)
+    logger.propagate = False
+    logger.addHandler(Lines())
+
+
+def _say(console: Console, text: str) -> None:
+    console.print(text, markup=False, highlight=False, soft_wrap=True)

@@ -1,0 +1,1 @@
+"""Runs of the whole pipeline on a schedule: from a source of pictures to a version that serves."""

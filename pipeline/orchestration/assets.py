@@ -1,0 +1,233 @@
+"""The steps as Dagster's assets: what depends on what, what its pages show, what is tried again."""
+
+# Dagster looks at annotations as they are: they must not be put off.
+import base64
+import logging
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from dagster import (
+    AssetCheckResult,
+    AssetCheckSeverity,
+    AssetCheckSpec,
+    AssetExecutionContext,
+    AssetsDefinition,
+    Backoff,
+    DynamicPartitionsDefinition,
+    Failure,
+    HookContext,
+    HookDefinition,
+    InitResourceContext,
+    MaterializeResult,
+    MetadataValue,
+    ResourceDefinition,
+    RetryPolicy,
+    asset,
+    failure_hook,
+    resource,
+)
+
+from pipeline.evaluation.scores import Evaluation
+from pipeline.orchestration import steps
+from pipeline.orchestration.commands import Say
+from pipeline.orchestration.course import Course, course_of
+from pipeline.orchestration.failure import StepFailed
+from pipeline.orchestration.locks import held
+from pipeline.orchestration.outcome import Trigger
+from pipeline.orchestration.project import Project, open_project
+from pipeline.orchestration.steps import Done
+
+PARTITIONS = "snapshots"
+PROGRESS = "growgan.pipeline"
+"""Logger of the lines that steps say."""
+GROUP = "pipeline"
+MODEL_TAG = "growgan/model"
+LARGEST_PICTURE = 2**20
+"""Bytes; larger ones are told by their path, as Dagster keeps what it shows in its database."""
+
+Work = Callable[[Course, Say], Done]
+
+
+def partitions() -> DynamicPartitionsDefinition:
+    """One partition for each snapshot."""
+    return DynamicPartitionsDefinition(name=PARTITIONS)
+
+
+def assets_of(project: Project) -> list[AssetsDefinition]:
+    """A project's assets; its stages follow from its configuration."""
+    made: list[AssetsDefinition] = []
+
+    def add(name: str, work: Work, check: str | None = None, *, also: Sequence[str] = ()) -> None:
+        deps = [*([made[-1].key.to_user_string()] if made else []), *also]
+        made.append(_asset_of(project, name, work, deps, check))
+
+    add("source_snapshot", lambda course, say: steps.source_snapshot(course.plan, say))
+    add(
+        "checked_data",
+        lambda course, say: steps.checked_data(course.plan, say, course.against),
+        "data_shift",
+    )
+    add("records", lambda course, say: steps.records(course.plan, say))
+    for size in project.training_config().schedule.build().resolutions:
+        add(f"stage_{size}x{size}", _stage(size))
+    add("trained_model", lambda course, say: steps.trained_model(course.plan, say), "alarms")
+    add(
+        "evaluation",
+        lambda course, say: steps.evaluation(course.plan, say, course.former),
+        "score_regression",
+        also=("records",),
+    )
+    add("gate", lambda course, say: steps.gate(course.plan, say, _promoted(course)))
+    add(
+        "savedmodel",
+        lambda course, say: steps.savedmodel(course.plan, say),
+        also=("trained_model",),
+    )
+    add(
+        "published_version",
+        lambda course, say: steps.published_version(course.plan, say, course.former),
+    )
+    add("smoke_test", lambda course, say: steps.smoke_test(course.plan, say))
+    return made
+
+
+def ending_of(project: Project) -> HookDefinition:
+    """Writes down how a run ended that has failed."""
+
+    @failure_hook(name="write_outcome", required_resource_keys={"alone"})
+    def write_outcome(context: HookContext) -> None:
+        run = context.instance.get_run_by_id(context.run_id)
+        assert run is not None
+        course_of_run(open_project(project.path), run).end()
+
+    return write_outcome
+
+
+def alone_in(project: Project) -> ResourceDefinition:
+    """Keeps a second run of a project waiting, whoever started it."""
+
+    @resource
+    def alone(context: InitResourceContext) -> Any:
+        def tell() -> None:
+            if context.log is not None:
+                context.log.info("waiting for another run of this project")
+
+        with held(project.run_lock, on_wait=tell):
+            yield
+
+    return alone
+
+
+def course_of_run(project: Project, run: Any) -> Course:
+    """The course of one of Dagster's runs; one that is repeated goes on with the first one's."""
+    return course_of(
+        project,
+        (run.root_run_id or run.run_id)[:8],
+        snapshot=run.tags["dagster/partition"],
+        trigger=trigger_of(run.tags),
+    )
+
+
+def trigger_of(tags: Mapping[str, str]) -> Trigger:
+    """What a run was started by."""
+    for tag, trigger in _TRIGGERS.items():
+        if tag in tags:
+            return trigger
+    return "manual"
+
+
+_TRIGGERS: dict[str, Trigger] = {
+    "dagster/schedule_name": "schedule",
+    "dagster/sensor_name": "new data",
+    "dagster/backfill": "back-fill",
+}
+
+
+def _stage(size: int) -> Work:
+    return lambda course, say: steps.stage(course.plan, size, say, course.former)
+
+
+def _promoted(course: Course) -> Evaluation | None:
+    return steps.scores_of_version(course.plan, course.former)
+
+
+def _asset_of(
+    project: Project, name: str, work: Work, deps: Sequence[str], check: str | None
+) -> AssetsDefinition:
+    retries = project.config.retries
+
+    @asset(
+        name=name,
+        deps=list(deps),
+        group_name=GROUP,
+        partitions_def=partitions(),
+        required_resource_keys={"alone"},
+        check_specs=[AssetCheckSpec(check, asset=name)] if check else None,
+        retry_policy=RetryPolicy(
+            max_retries=retries.most, delay=retries.first_seconds, backoff=Backoff.EXPONENTIAL
+        ),
+        description=_title_of(name),
+    )
+    def made(context: AssetExecutionContext) -> MaterializeResult:  # type: ignore[type-arg]
+        course = course_of_run(open_project(project.path), context.run)
+
+        def say(line: str) -> None:
+            logging.getLogger(PROGRESS).info("%s: %s", name, line)
+            context.log.info(line)
+
+        try:
+            done = course.perform(name, lambda: work(course, say))
+        except StepFailed as failure:
+            raise Failure(failure.reason, allow_retries=failure.may_pass) from failure
+        except BaseException as stop:
+            # Dagster would try a step again that was told to stop.
+            raise Failure("stopped", allow_retries=False) from stop
+        told = ", ".join(f"{fact} {value}" for fact, value in done.facts.items())
+        say(f"{'done' if done.new else 'found done'}: {told}")
+        if name == "smoke_test":
+            course.end()
+        found = done.checks.get(check) if check else None
+        return MaterializeResult(
+            metadata=metadata_of(done),
+            check_results=[
+                AssetCheckResult(
+                    check_name=check,
+                    passed=found.passed,
+                    severity=AssetCheckSeverity.WARN,
+                    description=found.reason,
+                )
+            ]
+            if check and found
+            else [],
+        )
+
+    return made
+
+
+def metadata_of(done: Done) -> dict[str, Any]:
+    """What Dagster's pages show of a step."""
+    shown: dict[str, Any] = {
+        name: str(value) if isinstance(value, float) and not math.isfinite(value) else value
+        for name, value in done.facts.items()
+    }
+    shown["found done"] = not done.new
+    for name, path in done.files.items():
+        shown[name] = MetadataValue.path(str(path))
+    for picture in done.pictures:
+        if picture.exists():
+            shown[picture.stem] = (
+                MetadataValue.md(_embedded(picture.read_bytes()))
+                if picture.stat().st_size <= LARGEST_PICTURE
+                else MetadataValue.path(str(picture))
+            )
+    return shown
+
+
+def _embedded(png: bytes) -> str:
+    return f"![](data:image/png;base64,{base64.b64encode(png).decode()})"
+
+
+def _title_of(name: str) -> str:
+    work = getattr(steps, "stage" if name.startswith("stage_") else name)
+    return str(work.__doc__).splitlines()[0]

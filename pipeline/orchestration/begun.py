@@ -1,0 +1,58 @@
+"""What a run that has begun has done so far: the file that says so, in the order of its steps."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from pipeline.evaluation.scores import Record
+from pipeline.orchestration.outcome import HISTORY, Ending, Moment, Step, Trigger
+from savedmodels import atomic
+
+COURSE = "course.json"
+BEFORE = ("source_snapshot", "checked_data", "records")
+AFTER = (*("trained_model", "evaluation", "gate", "savedmodel", "published_version", "smoke_test"),)
+
+
+class Begun(Record):
+    """What is known of a run from its beginning on, and what came of its steps."""
+
+    started: Moment
+    """When it began."""
+    trigger: Trigger
+    """What it was started by."""
+    snapshot: str
+    """Key of the pictures."""
+    former: int | None
+    """The version that `stable` stood at."""
+    new: int
+    """How many pictures the run before did not have."""
+    steps: tuple[Step, ...] = ()
+    """What came of steps so far, in the order of time."""
+    failure: tuple[str, Ending, int, bool] | None = None
+    """Reason, ending and exit status of what failed, and whether it may pass."""
+
+
+def names_of(resolutions: Sequence[int]) -> tuple[str, ...]:
+    """The names of all steps, in order."""
+    return (*BEFORE, *(f"stage_{size}x{size}" for size in resolutions), *AFTER)
+
+
+def read_begun(folder: Path) -> Begun:
+    """What a run has done so far, from its folder in the history."""
+    return Begun.model_validate_json((folder / COURSE).read_bytes())
+
+
+def write_begun(folder: Path, begun: Begun) -> None:
+    """Write it, whole or not at all."""
+    atomic.write_file(folder / COURSE, begun.model_dump_json(indent=2) + "\n")
+
+
+def newest_in(project: Path) -> Path | None:
+    """The folder of the run that has gone on last, None if none has begun."""
+    files = (project / HISTORY).glob(f"*/{COURSE}")
+    return max((file.parent for file in files), key=_changed, default=None)
+
+
+def _changed(folder: Path) -> int:
+    return (folder / COURSE).stat().st_mtime_ns

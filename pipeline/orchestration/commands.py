@@ -1,0 +1,139 @@
+"""Commands of `growgan` in processes of their own: what they say, and what their end means."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryFile
+
+from pipeline.orchestration.failure import AGAIN, ALARM, GATE, USER, VERIFY, StepFailed
+
+GRACE = 60.0
+"""Seconds that a command has to save what it did when it is told to stop."""
+_PR_SET_PDEATHSIG = 1
+
+Say = Callable[[str], None]
+"""Shows a line of progress."""
+
+
+def growgan(
+    arguments: Sequence[str],
+    *,
+    folder: Path,
+    log: Path,
+    say: Say,
+) -> str:
+    """Run `growgan …` to its end; what it wrote.
+
+    TensorFlow and the memory it takes stay in that process, and it ends with this one: a step
+    whose process is killed leaves nobody behind who still writes.
+
+    Args:
+        arguments: Of the command line.
+        folder: Where it runs.
+        log: File to which all it says is added.
+        say: Shows each of its lines.
+
+    Raises:
+        StepFailed: if it ends with another status than 0.
+    """
+    log.parent.mkdir(parents=True, exist_ok=True)
+    written: list[str] = []
+    with log.open("a") as kept, TemporaryFile("w+") as complaints:
+        print(f"$ growgan {' '.join(arguments)}", file=kept, flush=True)
+        with child(
+            arguments,
+            folder,
+            stdout=subprocess.PIPE,
+            stderr=complaints,
+        ) as process:
+            assert process.stdout is not None
+            for line in process.stdout:
+                kept.write(line)
+                kept.flush()
+                written.append(line)
+                say(line.rstrip())
+            status = process.wait()
+        complaints.seek(0)
+        complaint = complaints.read()
+        kept.write(complaint)
+    if status:
+        raise _failed(arguments[0], status, complaint)
+    return "".join(written)
+
+
+@contextmanager
+def child(
+    arguments: Sequence[str],
+    folder: Path,
+    *,
+    stdout: int | None = None,
+    stderr: object = None,
+) -> Iterator[subprocess.Popen[str]]:
+    """A process of `growgan …` that ends with the block, and with this process, however it ends."""
+    libc = ctypes.CDLL(None)
+
+    def end_with_parent() -> None:
+        libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+    process = subprocess.Popen(
+        [sys.executable, "-m", "pipeline.cli", *arguments],
+        cwd=folder,
+        stdin=subprocess.DEVNULL,
+        stdout=stdout,
+        stderr=stderr,  # type: ignore[call-overload]
+        text=True,
+        env={**os.environ, "PYTHONUNBUFFERED": "1"},
+        # Ctrl-C in a terminal is for this process, which passes it on.
+        process_group=0,
+        preexec_fn=end_with_parent,
+    )
+    try:
+        yield process
+    finally:
+        if process.poll() is None:
+            process.terminate()
+            try:
+                process.wait(GRACE)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+        if process.stdout is not None:
+            process.stdout.close()
+
+
+def _failed(command: str, status: int, complaint: str) -> StepFailed:
+    lines = [line for line in complaint.splitlines() if line.strip()]
+    told = [line.removeprefix("growgan: ") for line in lines if line.startswith("growgan: ")]
+    reason = told[-1] if told else (lines[-1] if lines else "it said nothing")
+    match status:
+        case 2:
+            # The command line says of a full disk too that it could not write: that may pass.
+            return StepFailed(reason, status=USER, may_pass="No space left on device" in reason)
+        case 3:
+            return StepFailed(reason, ending="alarm", status=ALARM)
+        case 4:
+            return StepFailed(reason, ending="gate failed", status=GATE)
+        case 5:
+            return StepFailed(f"growgan {command} has failed", status=VERIFY)
+        case 130 | 143:
+            return StepFailed(
+                f"growgan {command} was told to stop",
+                ending="interrupted",
+                status=AGAIN,
+                may_pass=True,
+            )
+        case _ if status < 0:
+            name = signal.Signals(-status).name
+            return StepFailed(f"growgan {command} was ended by {name}", status=AGAIN, may_pass=True)
+    return StepFailed(
+        f"growgan {command} ended with status {status}: {reason}",
+        status=AGAIN,
+        may_pass=True,
+    )

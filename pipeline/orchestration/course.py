@@ -1,0 +1,242 @@
+"""How a run goes: what came of each step so far, over restarts, and in the end of all of it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipeline.evaluation.scores import folder_of
+from pipeline.orchestration.begun import COURSE, Begun, names_of, read_begun, write_begun
+from pipeline.orchestration.failure import StepFailed, failure_of
+from pipeline.orchestration.notifications import notify
+from pipeline.orchestration.outcome import (
+    HISTORY,
+    Ending,
+    Outcome,
+    Step,
+    StepState,
+    Trigger,
+    history_of,
+    now,
+    write_outcome,
+)
+from pipeline.orchestration.outcome import Snapshot as SnapshotTold
+from pipeline.orchestration.plan import Plan, plan_of
+from pipeline.orchestration.project import LABEL, Project
+from pipeline.orchestration.run_page import write_pages
+from pipeline.orchestration.snapshots import SHORT, SNAPSHOT, Snapshot, snapshot_of
+from pipeline.orchestration.steps import Done, scores_of, scores_of_version, sheets_of, verdict_of
+
+
+@dataclass(frozen=True)
+class Course:
+    """A run of the pipeline that has begun; a run that is repeated after a kill goes on with it.
+
+    Args:
+        plan: What it does.
+        folder: In the history.
+    """
+
+    plan: Plan
+    folder: Path
+
+    @property
+    def former(self) -> int | None:
+        """The version that `stable` stood at when the run began."""
+        return self._read().former
+
+    @property
+    def against(self) -> Plan | None:
+        """The plan behind that version."""
+        if self.former is None:
+            return None
+        for outcome in reversed(history_of(self.plan.project.path)):
+            if outcome.version == self.former and outcome.snapshot is not None:
+                key = outcome.snapshot.content_hash[:SHORT]
+                if (self.plan.project.snapshots / key / SNAPSHOT).exists():
+                    return plan_of(self.plan.project, key)
+        return None
+
+    def perform(self, name: str, work: Callable[[], Done]) -> Done:
+        """Do a step, and note what came of it.
+
+        Raises:
+            StepFailed: if it failed.
+            BaseException: what told the process to stop.
+        """
+        began = time.monotonic()
+
+        def note(state: StepState, reason: str = "") -> None:
+            seconds = round(time.monotonic() - began, 1)
+            self._note(Step(name=name, state=state, seconds=seconds, reason=reason))
+
+        try:
+            done = work()
+        except Exception as error:
+            failure = failure_of(error)
+            note("failed", failure.reason)
+            self._fail(failure)
+            raise failure from error
+        except BaseException as error:
+            failure = failure_of(error)
+            note("failed", failure.reason)
+            self._fail(failure)
+            raise
+        note("done" if done.new else "unchanged")
+        return done
+
+    def end(self, failure: StepFailed | None = None) -> Outcome:
+        """Write down how the run ended, tell those who are to be told, and give the outcome.
+
+        Args:
+            failure: What it ended with, None for what the last failed step said, or for success.
+        """
+        if failure is not None:
+            self._fail(failure)
+        outcome = self._outcome()
+        project = self.plan.project
+        write_outcome(project.path, outcome)
+        failed = self._read().failure
+        final = failed is None or not failed[3]
+        ended = self.plan.ended()
+        if outcome.verdict != "unchanged" or ended is None:
+            self.plan.note(
+                "ended",
+                run=outcome.run,
+                verdict=outcome.verdict,
+                reason=outcome.reason,
+                final=final,
+            )
+        problems = notify(project.config.notifications, outcome)
+        write_pages(project.path, outcome)
+        if problems:
+            project.logs.mkdir(exist_ok=True)
+            with (project.logs / "notifications.log").open("a") as log:
+                log.writelines(f"{outcome.run}: {problem}\n" for problem in problems)
+        return outcome
+
+    def failed(self) -> StepFailed | None:
+        """What the run ended with."""
+        failure = self._read().failure
+        if failure is None:
+            return None
+        reason, ending, status, may_pass = failure
+        return StepFailed(reason, ending=ending, status=status, may_pass=may_pass)
+
+    def _read(self) -> Begun:
+        return read_begun(self.folder)
+
+    def _write(self, begun: Begun) -> None:
+        write_begun(self.folder, begun)
+
+    def _note(self, step: Step) -> None:
+        begun = self._read()
+        others = tuple(each for each in begun.steps if each.name != step.name)
+        failure = begun.failure if step.state == "failed" else None
+        self._write(begun.model_copy(update={"steps": (*others, step), "failure": failure}))
+
+    def _fail(self, failure: StepFailed) -> None:
+        told = (failure.reason, failure.ending, failure.status, failure.may_pass)
+        self._write(self._read().model_copy(update={"failure": told}))
+
+    def _outcome(self) -> Outcome:
+        begun, plan, project = self._read(), self.plan, self.plan.project
+        published = plan.mark("published") or {}
+        evaluated = plan.mark("evaluated") is not None
+        manifest = plan.run.manifest() if plan.run.exists() else {}
+        before = plan.ended()
+        scores = scores_of(plan) if evaluated else None
+        promoted = scores_of_version(plan, begun.former)
+        gated = evaluated and project.config.gate is not None
+        gate = verdict_of(plan, promoted) if gated else None
+        verdict: Ending = "promoted"
+        name = self.folder.name
+        version = published.get("version")
+        kept = "all rules of the gate are kept" if gate else "no gate is asked for"
+        reason = f"{kept}, and servers answer with version {version}"
+        if begun.failure is not None:
+            reason, verdict = begun.failure[:2]
+        elif before is not None and before.verdict == "promoted" and before.run != name:
+            verdict = "unchanged"
+            reason = f"run {before.run} has promoted version {version} already"
+        report = folder_of(plan.run, scores) / "report.html" if scores else None
+        return Outcome(
+            run=name,
+            model=project.config.model,
+            trigger=begun.trigger,
+            started=begun.started,
+            ended=now(),
+            verdict=verdict,
+            reason=reason,
+            steps=_in_order(begun.steps, names_of(plan.config.schedule.build().resolutions)),
+            source=", ".join(project.config.sources),
+            snapshot=SnapshotTold(
+                content_hash=plan.snapshot.content_hash,
+                images=plan.snapshot.images,
+                new=begun.new,
+            ),
+            data_hash=manifest.get("data", {}).get("hash"),
+            config_hash=manifest.get("config_hash"),
+            code=manifest.get("code") or manifest.get("growgan"),
+            run_folder=self._inside(plan.run.path) if manifest else None,
+            version=version,
+            content_hash=published.get("content_hash"),
+            previous_version=begun.former,
+            evaluation=scores,
+            promoted=promoted,
+            gate=gate,
+            report=self._inside(report) if report and report.exists() else None,
+            pictures=tuple(map(self._inside, sheets_of(plan))),
+            curves=self._inside(plan.run.metrics) if plan.run.metrics.exists() else None,
+        )
+
+    def _inside(self, path: Path) -> str:
+        return path.relative_to(self.plan.project.path).as_posix()
+
+
+def course_of(project: Project, run: str, *, snapshot: str, trigger: Trigger) -> Course:
+    """The course of a run: that which it has begun, or a new one.
+
+    Args:
+        project: Whose run it is.
+        run: What stays the same when it is repeated after a kill.
+        snapshot: Key of the pictures.
+        trigger: What it was started by.
+
+    Raises:
+        UserError: if the snapshot is not there.
+    """
+    plan = plan_of(project, snapshot)
+    for file in (project.path / HISTORY).glob(f"*-{run}/{COURSE}"):
+        return Course(plan, file.parent)
+    started = now()
+    folder = project.path / HISTORY / f"{started:%Y%m%d-%H%M%S}-{run}"
+    folder.mkdir(parents=True)
+    write_begun(
+        folder,
+        Begun(
+            started=started,
+            trigger=trigger,
+            snapshot=snapshot,
+            former=project.repository.standing(project.config.model).labels.get(LABEL),
+            new=plan.snapshot.new_since(last_snapshot(project)),
+        ),
+    )
+    return Course(plan, folder)
+
+
+def last_snapshot(project: Project) -> Snapshot | None:
+    """The pictures that the last run had, None if there was none or they are gone."""
+    for outcome in reversed(history_of(project.path)):
+        if outcome.snapshot is not None:
+            key = outcome.snapshot.content_hash[:SHORT]
+            if (project.snapshots / key / SNAPSHOT).exists():
+                return snapshot_of(project, key)
+    return None
+
+
+def _in_order(steps: Sequence[Step], names: Sequence[str]) -> tuple[Step, ...]:
+    known = {step.name: step for step in steps}
+    return tuple(known.get(name, Step(name=name, state="skipped")) for name in names)

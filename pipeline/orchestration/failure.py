@@ -1,0 +1,62 @@
+"""Why a step failed, and what follows from it."""
+
+from __future__ import annotations
+
+from pipeline.errors import AlarmError, UserError, WorkerGone
+from pipeline.orchestration.outcome import Ending, one_line
+from savedmodels.repository.errors import GateRefused, RepositoryError
+
+USER, ALARM, GATE, VERIFY, AGAIN = 2, 3, 4, 5, 75
+"""Exit statuses, as `growgan` has them elsewhere."""
+
+
+class StepFailed(Exception):
+    """A step has failed.
+
+    Args:
+        reason: In one line.
+        ending: Of the run, if it ends with this.
+        status: Of the command that ran it.
+        may_pass: Whether another attempt may succeed with nothing changed.
+    """
+
+    def __init__(
+        self,
+        reason: str,
+        *,
+        ending: Ending = "failed",
+        status: int = USER,
+        may_pass: bool = False,
+    ) -> None:
+        super().__init__(one_line(reason))
+        self.reason = one_line(reason)
+        self.ending = ending
+        self.status = status
+        self.may_pass = may_pass
+
+
+def failure_of(error: BaseException) -> StepFailed:
+    """What follows from an error of any kind.
+
+    A mistake of input stays one; a full disk, a lost worker and what nobody foresaw may pass.
+    """
+    match error:
+        case StepFailed():
+            return error
+        case UserError() | RepositoryError() if not isinstance(error, GateRefused):
+            return StepFailed(str(error))
+        case GateRefused():
+            return StepFailed(str(error), ending="gate failed", status=GATE)
+        case AlarmError():
+            return StepFailed(str(error), ending="alarm", status=ALARM)
+        case WorkerGone():
+            return StepFailed(str(error), status=AGAIN, may_pass=True)
+        case OSError():
+            reason = f"a file could not be read or written: {error}"
+            return StepFailed(reason, status=AGAIN, may_pass=True)
+        case Exception():
+            reason = f"{type(error).__name__}: {error}"
+            return StepFailed(reason, status=AGAIN, may_pass=True)
+        case _:  # Told to stop.
+            reason = f"stopped: {str(error) or type(error).__name__}"
+            return StepFailed(reason, ending="interrupted", status=AGAIN)

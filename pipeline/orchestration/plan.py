@@ -1,0 +1,126 @@
+"""What a run has to make of a snapshot, each thing named by all that decides it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+from pipeline.config import Config
+from pipeline.evaluation.scores import Record
+from pipeline.loading import decisive
+from pipeline.orchestration.outcome import Ending
+from pipeline.orchestration.project import Project
+from pipeline.orchestration.snapshots import SHORT, Snapshot, snapshot_of
+from pipeline.run_folder import RunFolder
+from savedmodels import atomic
+
+_RECORDS = (
+    *("channels", "crop", "filter", "classes", "max_images", "val", "mirrored_copies"),
+    "format",
+)
+Mark = Literal["evaluated", "verified", "published", "tested", "ended"]
+
+
+class Ended(Record):
+    """How the last run of a plan ended."""
+
+    run: str
+    """Its name in the history."""
+    verdict: Ending
+    """How."""
+    reason: str
+    """Why, in one line."""
+    final: bool
+    """Whether it would end so again: nothing starts it by itself any more."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A snapshot and a configuration: from them follow the names of all that a run makes.
+
+    What is there under such a name is whole, and is not made again. A changed `gate` leads to
+    another plan with the same training, a changed schedule to another training of the same
+    records.
+
+    Args:
+        project: Whose configuration holds.
+        snapshot: The pictures.
+    """
+
+    project: Project
+    snapshot: Snapshot
+
+    @cached_property
+    def config(self) -> Config:
+        """With which the run is trained and measured."""
+        return self.project.training_config(self.records)
+
+    @cached_property
+    def records(self) -> Path:
+        """The prepared set."""
+        config = self.project.training_config()
+        decides = {name: getattr(config.data, name) for name in _RECORDS}
+        decides["resolution"] = config.schedule.resolution
+        return self.project.records / _digest(self.snapshot.content_hash, decides)
+
+    @cached_property
+    def run(self) -> RunFolder:
+        """The training."""
+        warm = self.project.config.training.warm_start
+        return RunFolder(
+            self.project.runs / _digest(self.records.name, decisive(self.config), warm)
+        )
+
+    @cached_property
+    def key(self) -> str:
+        """Names the plan."""
+        watched = {
+            "evaluation": self.config.evaluation.model_dump(mode="json"),
+            "gate": None if self.project.config.gate is None else self.config.gate.model_dump(),
+        }
+        return _digest(self.run.path.name, watched)
+
+    @property
+    def folder(self) -> Path:
+        """What is known of the steps of this plan."""
+        return self.project.plans / self.key
+
+    def checked(self, contract: str) -> Path:
+        """The report on the pictures, by the rules that they were held to."""
+        return self.project.checks / _digest(self.snapshot.content_hash, contract)
+
+    def mark(self, name: Mark) -> dict[str, Any] | None:
+        """What was noted of a step, None if nothing was."""
+        try:
+            noted: dict[str, Any] = json.loads((self.folder / f"{name}.json").read_text())
+        except (FileNotFoundError, ValueError):
+            return None
+        return noted
+
+    def note(self, name: Mark, **facts: Any) -> None:
+        """Note of a step that it is done; it is on the disk when this returns."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        atomic.write_file(self.folder / f"{name}.json", json.dumps(facts, indent=2) + "\n")
+
+    def ended(self) -> Ended | None:
+        """How the last run of this plan ended, None if none has."""
+        noted = self.mark("ended")
+        return None if noted is None else Ended(**noted)
+
+
+def plan_of(project: Project, key: str) -> Plan:
+    """The plan for a snapshot that was taken.
+
+    Raises:
+        UserError: if there is no such snapshot.
+    """
+    return Plan(project, snapshot_of(project, key))
+
+
+def _digest(*parts: Any) -> str:
+    text = json.dumps(parts, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:SHORT]

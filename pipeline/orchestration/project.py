@@ -1,0 +1,269 @@
+"""The folder of a scheduled pipeline: what `pipeline.yaml` says, and where everything lies."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import yaml
+from pydantic import Field, model_validator
+from pydantic.functional_validators import AfterValidator
+
+from pipeline.config import Config, GateConfig, Section
+from pipeline.config.section import Count, Images, Rate
+from pipeline.errors import UserError
+from pipeline.loading import load, validated
+from pipeline.orchestration.notifications import NotificationsConfig
+from savedmodels.repository.errors import RepositoryError
+from savedmodels.repository.publisher import Label
+from savedmodels.repository.repository import Repository
+from savedmodels.repository.servers import Watchers
+
+PIPELINE = "pipeline.yaml"
+LABEL: Label = "stable"
+"""That runs move, and clients ask for."""
+Port = Annotated[int, Field(ge=0, le=65535)]
+
+
+def _cron(text: str) -> str:
+    if len(text.split()) != 5:
+        raise ValueError("must have five fields, such as `0 2 * * *` for every night at two")
+    return text
+
+
+class NewDataConfig(Section):
+    """When pictures that arrive start a run."""
+
+    least: Count = 1
+    """Fewest pictures that the last run did not have."""
+    quiet_seconds: Annotated[float, Field(ge=0)] = 300.0
+    """For so long nothing may have changed in the sources: what is still being copied is not
+    taken."""
+    every_seconds: Count = 30
+    """Between two looks at the sources."""
+
+
+class TriggersConfig(Section):
+    """What starts a run by itself; both may be left out."""
+
+    cron: Annotated[str, AfterValidator(_cron)] | None = None
+    """Minute, hour, day of the month, month, day of the week, as in cron; None for never."""
+    timezone: str = "UTC"
+    """Of `cron`."""
+    new_data: NewDataConfig | None = NewDataConfig()
+    """Pictures that arrive, None if they start nothing."""
+    when_busy: Literal["wait", "skip"] = "wait"
+    """What becomes of a run that is to start while another of this project is under way: it waits
+    for its turn, or is left out; what is new then starts one later."""
+
+
+class TrainingConfig(Section):
+    """How the heavy steps are carried out; nothing here changes what comes of them."""
+
+    workers: Count | None = None
+    """Processes that train together on this machine, None for what `run.strategy` says."""
+    warm_start: bool = False
+    """Whether a run starts from the weights of the version that `stable` stands at; its schedule
+    has to begin at the resolution of that version."""
+    beam: str | None = None
+    """Options of an Apache Beam pipeline that writes the records, None for processes here."""
+
+
+class RepositoryConfig(Section):
+    """Where versions are published, and who serves them."""
+
+    path: Path = Path("models")
+    """Folder of the model repository."""
+    served_at: str | None = None
+    """Its path as servers see it, None for the same."""
+    servers: tuple[str, ...] = ()
+    """REST interfaces of all servers that watch it, such as `http://127.0.0.1:8501`; none if no
+    server watches yet: labels then move without waiting."""
+    wait_seconds: Rate = 300.0
+    """How long servers may take to load a version."""
+    keep: Count | None = None
+    """Newest versions that are kept, None for all."""
+
+
+class RetriesConfig(Section):
+    """What is done about failures that may pass, such as a worker that was lost."""
+
+    most: Images = 3
+    """Attempts of a step after its first."""
+    first_seconds: Rate = 30.0
+    """Before the second attempt; twice as long before each further one."""
+
+
+class ProjectConfig(Section):
+    """What `pipeline.yaml` says."""
+
+    model: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
+    """Name of the model in the repository."""
+    sources: tuple[str, ...] = Field(min_length=1)
+    """Folders in which pictures arrive, taken together; or one source of another kind, as
+    `growgan train --data` takes it."""
+    preset: str
+    """A preset, or the path of a YAML file, as `growgan train --config` takes it."""
+    overrides: tuple[str, ...] = ()
+    """`section.key=value`, as `growgan train --set` takes it."""
+    contract: Path | None = Path("contract.yaml")
+    """Rules that pictures must keep. Where there is no such file, the first run writes it from its
+    pictures. None if nothing is enforced."""
+    gate: GateConfig | None = None
+    """What a model must score to be promoted, None if scores decide nothing."""
+    training: TrainingConfig = TrainingConfig()
+    repository: RepositoryConfig = RepositoryConfig()
+    schedule: TriggersConfig = TriggersConfig()
+    retries: RetriesConfig = RetriesConfig()
+    notifications: NotificationsConfig = NotificationsConfig()
+    port: Port = 3000
+    """Of the user interface, on this machine alone."""
+
+    @model_validator(mode="after")
+    def _gate_is_said_once(self) -> ProjectConfig:
+        for override in self.overrides:
+            if override.startswith(("gate.", "data.source=", "data.records=")):
+                raise ValueError(
+                    "`overrides` must leave `gate`, `data.source` and `data.records` to the keys "
+                    f"`gate` and `sources`. Received: {override}"
+                )
+        return self
+
+
+@dataclass(frozen=True)
+class Project:
+    """A project as it is read; paths in its file are relative to its folder.
+
+    Args:
+        path: Its folder, absolute.
+        config: What its file says.
+    """
+
+    path: Path
+    config: ProjectConfig
+
+    @property
+    def dagster_home(self) -> Path:
+        """What Dagster keeps, and `dagster.yaml`."""
+        return self.path / "dagster"
+
+    @property
+    def snapshots(self) -> Path:
+        """The pictures of the sources as runs took them."""
+        return self.path / "snapshots"
+
+    @property
+    def checks(self) -> Path:
+        """Reports on snapshots."""
+        return self.path / "checks"
+
+    @property
+    def records(self) -> Path:
+        """Prepared sets."""
+        return self.path / "records"
+
+    @property
+    def runs(self) -> Path:
+        """Trained runs; TensorBoard compares them with this as its root."""
+        return self.path / "runs"
+
+    @property
+    def plans(self) -> Path:
+        """What is to be done with a snapshot, and what was."""
+        return self.path / "plans"
+
+    @property
+    def logs(self) -> Path:
+        """What processes wrote."""
+        return self.path / "logs"
+
+    @property
+    def contract(self) -> Path | None:
+        """The rules for pictures."""
+        given = self.config.contract
+        return None if given is None else self.path / given
+
+    @property
+    def repository(self) -> Repository:
+        """Where versions are published."""
+        return Repository(self.path / self.config.repository.path)
+
+    @property
+    def run_lock(self) -> Path:
+        """Held while a run goes."""
+        return self.path / ".run.lock"
+
+    @property
+    def up_lock(self) -> Path:
+        """Held by `growgan pipeline up`."""
+        return self.path / ".up.lock"
+
+    @property
+    def watchers(self) -> Watchers:
+        """The servers that watch the repository."""
+        given = self.config.repository
+        return Watchers(given.servers, given.wait_seconds, none=not given.servers)
+
+    def source(self) -> str | tuple[Path, ...]:
+        """The folders in which pictures arrive, or the one source of another kind."""
+        paths = [self.path / Path(each).expanduser() for each in self.config.sources]
+        if all(path.is_dir() for path in paths):
+            return tuple(paths)
+        if len(paths) > 1:
+            missing = next(path for path in paths if not path.is_dir())
+            raise UserError(
+                f"several `sources` must all be folders. Received: {missing}, which is none"
+            )
+        return str(paths[0]) if paths[0].exists() else self.config.sources[0]
+
+    def training_config(self, data: Path | None = None) -> Config:
+        """The configuration that runs are trained and measured with.
+
+        Args:
+            data: The prepared set, None where it is not known yet.
+
+        Raises:
+            UserError: if anything in it is wrong.
+        """
+        given = self.config
+        overrides = [*given.overrides, f"data.records={yaml_text(str(self.records))}"]
+        for key, value in (given.gate or GateConfig()).model_dump(mode="json").items():
+            overrides.append(f"gate.{key}={yaml_text(value)}")
+        preset = given.preset
+        if preset.endswith((".yaml", ".yml")):
+            preset = str(self.path / preset)
+        return load(preset, overrides, data=None if data is None else str(data))
+
+
+def yaml_text(value: object) -> str:
+    """A value on one line of YAML."""
+    text = yaml.safe_dump(value, default_flow_style=True, width=float("inf"))
+    return text.removesuffix("\n...\n").removesuffix("\n")
+
+
+def open_project(folder: Path) -> Project:
+    """The project in a folder.
+
+    Raises:
+        UserError: if there is none, or anything in its file is wrong.
+    """
+    path = folder.resolve()
+    file = path / PIPELINE
+    try:
+        values = yaml.safe_load(file.read_text())
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        reason = " ".join(str(error).split())
+        raise UserError(
+            f"a project must have a readable {PIPELINE}, which `growgan pipeline init` writes. "
+            f"Received: {reason}"
+        ) from error
+    if not isinstance(values, dict):
+        raise UserError(f"a {PIPELINE} must be a mapping of keys. Received: {file}")
+    project = Project(path, validated(ProjectConfig, values))
+    project.training_config()
+    try:
+        project.repository.folder_of(project.config.model)
+    except RepositoryError as error:
+        raise UserError(str(error)) from error
+    return project

@@ -1,0 +1,92 @@
+"""How a project stands: what runs now, how the last run ended, and what each label serves."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from pipeline.evaluation.scores import Record
+from pipeline.orchestration.begun import Begun, names_of, newest_in, read_begun
+from pipeline.orchestration.locks import is_held
+from pipeline.orchestration.outcome import Outcome, history_of
+from pipeline.orchestration.project import Project
+
+
+class UnderWay(Record):
+    """A run that has begun and not ended."""
+
+    run: str
+    """Its name in the history."""
+    begun: Begun
+    """What it has done so far."""
+    step: str | None
+    """What it does now, None between steps."""
+
+
+class LabelStanding(Record):
+    """Where a label stands."""
+
+    label: str
+    """Such as `stable`."""
+    version: int | None
+    """That it serves, None if it serves nothing yet."""
+    waits_for: int | None
+    """The version that it moves to as soon as servers have loaded it."""
+
+
+class ProjectStanding(Record):
+    """How a project stands."""
+
+    model: str
+    """Name of the model."""
+    repository: str
+    """Folder of the model repository."""
+    up: bool
+    """Whether what starts runs by itself is running, on this machine."""
+    now: UnderWay | None
+    """What runs now."""
+    last: Outcome | None
+    """How the last run that has ended did."""
+    labels: tuple[LabelStanding, ...]
+    """What is served."""
+
+
+def standing_of(project: Project) -> ProjectStanding:
+    """How a project stands at this moment.
+
+    Raises:
+        UserError: if an outcome is damaged.
+        RepositoryError: if the history of the model is damaged.
+    """
+    history = history_of(project.path)
+    return ProjectStanding(
+        model=project.config.model,
+        repository=str(project.repository.path),
+        up=is_held(project.up_lock),
+        now=_now(project),
+        last=history[-1] if history else None,
+        labels=tuple(_labels(project)),
+    )
+
+
+def _now(project: Project) -> UnderWay | None:
+    if not is_held(project.run_lock):
+        return None
+    folder = newest_in(project.path)
+    if folder is None:
+        return None
+    begun = read_begun(folder)
+    done = {step.name for step in begun.steps if step.state in ("done", "unchanged")}
+    names = names_of(project.training_config().schedule.build().resolutions)
+    step = next((name for name in names if name not in done), None)
+    return UnderWay(run=folder.name, begun=begun, step=step)
+
+
+def _labels(project: Project) -> Iterator[LabelStanding]:
+    standing = project.repository.standing(project.config.model)
+    for label in sorted(standing.labels.keys() | standing.pending.keys(), reverse=True):
+        pending = standing.pending.get(label)
+        yield LabelStanding(
+            label=label,
+            version=standing.labels.get(label),
+            waits_for=pending and pending.version,
+        )

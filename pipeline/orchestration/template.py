@@ -1,0 +1,56 @@
+"""A new project: its files, with what each key means beside it."""
+
+from __future__ import annotations
+
+from importlib import resources
+from pathlib import Path
+
+from pipeline.errors import UserError
+from pipeline.orchestration.project import PIPELINE, Project, open_project, yaml_text
+from savedmodels import atomic
+
+_TEMPLATES = resources.files("pipeline") / "orchestration" / "templates"
+
+
+def write_project(
+    folder: Path, *, model: str, sources: list[str], preset: str, overrides: list[str]
+) -> Project:
+    """Write the files of a project, and read them.
+
+    Args:
+        folder: New or empty.
+        model: Its name.
+        sources: Where pictures arrive.
+        preset: To train with.
+        overrides: Of the preset.
+
+    Raises:
+        UserError: if something is there already, or a value is wrong; nothing is left then.
+        OSError: if it cannot be written.
+    """
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise UserError(f"`DIR` must be a new or empty folder. Received: {folder}")
+    given = {
+        "MODEL": yaml_text(model),
+        "SOURCES": yaml_text(sources),
+        "PRESET": yaml_text(preset),
+        "OVERRIDES": yaml_text(overrides),
+    }
+    text = (_TEMPLATES / "pipeline.yaml").read_text()
+    for name, value in given.items():
+        text = text.replace(f"{{{name}}}", value)
+    there = folder.exists()
+    (folder / "dagster").mkdir(parents=True)
+    atomic.write_file(
+        folder / "dagster" / "dagster.yaml", (_TEMPLATES / "dagster.yaml").read_text()
+    )
+    atomic.write_file(folder / PIPELINE, text)
+    try:
+        return open_project(folder)
+    except UserError:
+        for path in (folder / PIPELINE, folder / "dagster" / "dagster.yaml"):
+            path.unlink()
+        (folder / "dagster").rmdir()
+        if not there:
+            folder.rmdir()
+        raise

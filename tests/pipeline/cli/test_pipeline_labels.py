@@ -1,0 +1,98 @@
+"""`growgan pipeline promote` and `rollback`: a label moves as the project's file says."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from pipeline.cli.gate import GATE_STATUS
+from pipeline.cli.interruption import TIME_LIMIT_STATUS
+from savedmodels.repository import servers
+from savedmodels.repository.publisher import publisher_of
+from savedmodels.repository.repository import Repository
+from savedmodels.repository.servers import Watchers
+from savedmodels.repository.versions import About, Gate
+from tests.pipeline.cli.commands import Growgan
+
+Make = Callable[..., Path]
+
+
+@pytest.fixture(name="project")
+def _project(tmp_path: Path, savedmodel, monkeypatch: pytest.MonkeyPatch) -> Make:
+    """Make a project with three versions, of which `stable` has stood at the first."""
+    monkeypatch.setattr(servers, "_pause", lambda: None)
+
+    def make(servers: str = "[]") -> Path:
+        folder = tmp_path / "project"
+        (folder / "incoming").mkdir(parents=True)
+        (folder / "pipeline.yaml").write_text(
+            "{model: faces, sources: [incoming], preset: quickstart,\n"
+            f" repository: {{path: ../models, servers: {servers}, wait_seconds: 1}}}}\n"
+        )
+        refused = Gate(passed=False, reasons=("max_fid: too high",))
+        with publisher_of(Repository(tmp_path / "models"), "faces") as publisher:
+            for weights, gate in (("one", None), ("two", Gate(passed=True)), ("three", refused)):
+                publisher.publish(savedmodel(tmp_path / weights, weights), About(gate=gate))
+            publisher.promote("stable", 1, Watchers(none=True))
+        return folder
+
+    return make
+
+
+def test_a_label_moves_there_and_back(growgan: Growgan, project: Make, tmp_path: Path) -> None:
+    folder = project()
+    there = growgan("pipeline", "promote", folder, 2)
+    assert (there.status, there.err) == (0, "")
+    assert there.out.splitlines() == [
+        "stable: stands at version 2",
+        f"servers read: {folder}/../models/models.config",
+    ]
+    back = growgan("pipeline", "rollback", folder)
+    assert (back.status, back.err) == (0, "")
+    assert back.out.startswith("stable: stands at version 1\n")
+    assert Repository(tmp_path / "models").standing("faces").labels == {"stable": 1}
+
+
+def test_the_gate_is_respected_but_by_force(growgan: Growgan, project: Make) -> None:
+    folder = project()
+    refused = growgan("pipeline", "promote", folder, 3)
+    assert (refused.status, refused.out) == (GATE_STATUS, "")
+    assert refused.err == (
+        "growgan: `stable` moves only to what the gate has not failed, but by `--force`. "
+        "Received: max_fid: too high\n"
+    )
+    assert growgan("pipeline", "promote", folder, 3, "--force").status == 0
+
+
+def test_the_projects_servers_have_to_load_it(
+    growgan: Growgan, project: Make, watching: ModuleType, tmp_path: Path
+) -> None:
+    server = watching.WatchingServer(tmp_path / "models" / "models.config")
+    with server.listening() as url:
+        folder = project(servers=f"['{url}']")
+        there = growgan("pipeline", "promote", folder, 2)
+        assert (there.status, there.err) == (0, "")
+        assert server.labels == {"faces": {"stable": 2}}
+    waits = growgan("pipeline", "promote", folder, 1)
+    assert (waits.status, waits.err) == (TIME_LIMIT_STATUS, "")
+    assert waits.out.startswith("stable: waits for version 1; ")
+    assert Repository(tmp_path / "models").standing("faces").labels == {"stable": 2}
+
+
+def test_mistakes_are_one_line(growgan: Growgan, project: Make, tmp_path: Path) -> None:
+    folder = project()
+    for words, message in (
+        (("promote", tmp_path, 2), "a project must have a readable pipeline.yaml"),
+        (("promote", folder, 7), "a version of faces must be one of 1, 2, 3. Received: 7"),
+        (("promote", folder, 0), "'version': Input should be greater"),
+        (("promote", folder), "version"),
+        (("rollback", folder), "`stable` goes back to a version at which it stood before"),
+    ):
+        result = growgan("pipeline", *words)
+        assert (result.status, result.out) == (2, ""), result
+        assert result.err.startswith("growgan: ")
+        assert result.err.count("\n") == 1
+        assert message in result.err

@@ -1,0 +1,71 @@
+"""Projects for tests, and pictures that arrive in them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import PIL.Image
+import yaml
+
+from pipeline.orchestration.project import PIPELINE, Project, open_project
+from pipeline.orchestration.template import write_project
+
+LONGEST = 900.0
+"""Seconds that something may take to come, on a machine that is busy with other tests."""
+TINY = (
+    "data.channels=1",
+    "schedule.start_resolution=8",
+    "schedule.resolution=8",
+    "schedule.hold_images=64",
+    "schedule.batch_size=8",
+    "network.fmap_max=8",
+    "network.latent_size=8",
+    "run.log_images=16",
+    "run.checkpoint_images=32",
+    "evaluation.images=64",
+    "evaluation.metrics=[swd]",
+)
+"""One stage of 8 px that is over in a moment."""
+QUICK = {
+    "contract": None,
+    "schedule": {"new_data": {"least": 1, "quiet_seconds": 2, "every_seconds": 2}},
+    "retries": {"most": 1, "first_seconds": 1},
+}
+
+
+def put_pictures(folder: Path, start: int, end: int) -> None:
+    """Pictures of 8 px with these numbers, each a function of its own."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for number in range(start, end):
+        levels = np.random.default_rng(number).integers(0, 256, (8, 8), np.uint8)
+        PIL.Image.fromarray(levels).save(folder / f"{number:05d}.png")
+
+
+def make_project(folder: Path, *, overrides: tuple[str, ...] = TINY, **changes: Any) -> Project:
+    """A project in `project`, whose pictures arrive in `incoming` beside it."""
+    incoming = folder / "incoming"
+    incoming.mkdir(exist_ok=True)
+    path = folder / "project"
+    write_project(
+        path,
+        model="digits",
+        sources=[str(incoming)],
+        preset="quickstart",
+        overrides=list(overrides),
+    )
+    file = path / PIPELINE
+    file.write_text(yaml.safe_dump({**yaml.safe_load(file.read_text()), **QUICK, **changes}))
+    return open_project(path)
+
+
+def wait(until: Callable[[], Any], what: str) -> Any:
+    """What a condition gives, once it gives something."""
+    end = time.monotonic() + LONGEST
+    while not (found := until()):
+        assert time.monotonic() < end, f"{what} did not come"
+        time.sleep(0.1)
+    return found

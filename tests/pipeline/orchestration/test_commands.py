@@ -1,0 +1,103 @@
+"""Commands in processes of their own: what their ends mean, and that none outlives its parent."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from pipeline.errors import AlarmError, UserError
+from pipeline.orchestration import commands
+from pipeline.orchestration.commands import growgan
+from pipeline.orchestration.failure import StepFailed, failure_of
+
+ROOT = Path(__file__).parents[3]
+
+
+@pytest.mark.parametrize(
+    ("status", "complaint", "reason", "ending", "left", "may_pass"),
+    [
+        (
+            2,
+            "growgan: `x` must be y. Received: z",
+            "`x` must be y. Received: z",
+            "failed",
+            2,
+            False,
+        ),
+        (2, "growgan: [Errno 28] No space left on device", "No space left", "failed", 2, True),
+        (3, "growgan: alarm collapse", "alarm collapse", "alarm", 3, False),
+        (4, "", "said nothing", "gate failed", 4, False),
+        (5, "", "growgan train has failed", "failed", 5, False),
+        (69, "growgan: a worker is gone", "a worker is gone", "failed", 75, True),
+        (75, "", "status 75", "failed", 75, True),
+        (143, "", "told to stop", "interrupted", 75, True),
+        (-9, "", "ended by SIGKILL", "failed", 75, True),
+        (1, "Traceback\nValueError: so", "ValueError: so", "failed", 75, True),
+    ],
+)
+def test_an_end_says_what_follows(
+    status: int, complaint: str, reason: str, ending: str, left: int, may_pass: bool
+) -> None:
+    failed = commands._failed("train", status, complaint)
+    assert reason in failed.reason
+    assert (failed.ending, failed.status, failed.may_pass) == (ending, left, may_pass)
+
+
+@pytest.mark.parametrize(
+    ("error", "ending", "may_pass"),
+    [
+        (UserError("no"), "failed", False),
+        (AlarmError("no"), "alarm", False),
+        (OSError(28, "No space left on device"), "failed", True),
+        (ValueError("what\nnobody foresaw"), "failed", True),
+        (KeyboardInterrupt(), "interrupted", False),
+    ],
+)
+def test_an_error_says_what_follows(error: BaseException, ending: str, may_pass: bool) -> None:
+    failed = failure_of(error)
+    assert (failed.ending, failed.may_pass) == (ending, may_pass)
+    assert "\n" not in failed.reason
+
+
+def test_a_command_is_run_and_its_lines_are_told(tmp_path: Path) -> None:
+    lines: list[str] = []
+    log = tmp_path / "logs" / "a.log"
+    written = growgan(["presets"], folder=tmp_path, log=log, say=lines.append)
+    assert "quickstart" in written
+    assert written.splitlines() == lines
+    assert log.read_text() == "$ growgan presets\n" + written
+    with pytest.raises(StepFailed, match="did you mean quickstart"):
+        growgan(["config", "quikstart"], folder=tmp_path, log=log, say=lines.append)
+
+
+WAITS = """
+from pathlib import Path
+import sys
+from pipeline.orchestration.commands import child
+with child(("serve", sys.argv[1], "--port", "0", "--rest-api-port", "0"), Path(sys.argv[1])) as p:
+    print(p.pid, flush=True)
+    p.wait()
+"""
+
+
+def test_a_command_ends_with_the_process_that_runs_it(tmp_path: Path) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", WAITS, str(tmp_path)],
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    ) as parent:
+        assert parent.stdout is not None
+        command = psutil.Process(int(parent.stdout.readline()))
+        parent.send_signal(signal.SIGKILL)
+    end = time.monotonic() + 30
+    while command.is_running() and command.status() != psutil.STATUS_ZOMBIE:
+        assert time.monotonic() < end
+        time.sleep(0.05)

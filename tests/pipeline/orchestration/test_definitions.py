@@ -1,0 +1,193 @@
+"""A project as Dagster sees it: steps in order, and what starts a run, once for a content."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from dagster import (
+    DagsterInstance,
+    DagsterRunStatus,
+    Definitions,
+    RunRequest,
+    SkipReason,
+    build_schedule_context,
+    build_sensor_context,
+)
+
+from pipeline.orchestration import steps
+from pipeline.orchestration.assets import metadata_of, trigger_of
+from pipeline.orchestration.begun import names_of
+from pipeline.orchestration.definitions import JOB, definitions_of
+from pipeline.orchestration.instance import environment_of, give_up_lost_runs, instance_of
+from pipeline.orchestration.locks import held
+from pipeline.orchestration.plan import Plan
+from pipeline.orchestration.project import Project
+from pipeline.orchestration.snapshots import take
+from tests.pipeline.orchestration.projects import make_project, put_pictures
+
+GROWING = ("schedule.resolution=16", "data.channels=1")
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    put_pictures(tmp_path / "incoming", 0, 4)
+    return make_project(
+        tmp_path,
+        schedule={
+            "cron": "0 2 * * *",
+            "new_data": {"least": 2, "quiet_seconds": 0, "every_seconds": 1},
+        },
+    )
+
+
+@pytest.fixture
+def instance(tmp_path: Path) -> Iterator[DagsterInstance]:
+    (tmp_path / "dagster").mkdir()
+    with DagsterInstance.local_temp(str(tmp_path / "dagster")) as made:
+        yield made
+
+
+def test_steps_follow_each_other_and_stages_the_schedule(tmp_path: Path) -> None:
+    project = make_project(tmp_path, overrides=GROWING)
+    definitions = definitions_of(project)
+    graph = definitions.resolve_asset_graph()
+    expected = names_of((4, 8, 16))
+    assert [key.to_user_string() for key in graph.toposorted_asset_keys] == list(expected)
+    for before, after in itertools.pairwise(expected):
+        parents = graph.get(next(k for k in graph.get_all_asset_keys() if k.path[-1] == after))
+        assert before in {key.path[-1] for key in parents.parent_keys}
+    checks = {key.name for key in graph.asset_check_keys}
+    assert checks == {"data_shift", "alarms", "score_regression"}
+
+
+def ask(definitions: Definitions, instance: DagsterInstance, cursor: str | None) -> Any:
+    sensor = definitions.resolve_sensor_def("by_new_data")
+    context = build_sensor_context(instance=instance, cursor=cursor)
+    return sensor(context)
+
+
+def test_new_pictures_ask_for_a_run_once(
+    project: Project, instance: DagsterInstance, tmp_path: Path
+) -> None:
+    definitions = definitions_of(project)
+    first = ask(definitions, instance, None)
+    [request] = first.run_requests
+    key = take(project).key
+    assert request.partition_key == key
+    assert request.tags["growgan/model"] == "digits"
+    assert instance.get_dynamic_partitions("snapshots") == [key]
+    # Under way: nothing more is asked for.
+    with_tags = {"dagster/partition": key}
+    instance.create_run_for_job(
+        definitions.resolve_job_def(JOB), tags=with_tags, status=DagsterRunStatus.STARTED
+    )
+    again = ask(definitions, instance, first.cursor)
+    assert not again.run_requests
+    assert "of the same pictures is under way" in again.skip_reason.skip_message
+    [run] = instance.get_runs()
+    instance.delete_run(run.run_id)
+    # Ended, however it was: nothing is asked for any more.
+    plan = Plan(project, take(project))
+    for verdict, final in (("gate failed", True), ("failed", False)):
+        plan.note("ended", run="r", verdict=verdict, reason="so", final=final)
+        done = ask(definitions, instance, first.cursor)
+        assert f"ended with {verdict}" in done.skip_reason.skip_message
+
+
+def test_pictures_are_waited_for_until_nothing_changes(
+    tmp_path: Path, instance: DagsterInstance
+) -> None:
+    put_pictures(tmp_path / "incoming", 0, 1)
+    rules = {"new_data": {"least": 1, "quiet_seconds": 100, "every_seconds": 1}}
+    definitions = definitions_of(make_project(tmp_path, schedule=rules))
+    first = ask(definitions, instance, None)
+    assert "the sources changed" in first.skip_reason.skip_message
+    known = json.loads(first.cursor)
+    quiet = json.dumps({**known, "since": known["since"] - 101})
+    put_pictures(tmp_path / "incoming", 1, 2)
+    later = ask(definitions, instance, quiet)
+    assert "the sources changed" in later.skip_reason.skip_message
+    known = json.loads(later.cursor)
+    assert time.time() - known["since"] < 50
+    assert ask(definitions, instance, json.dumps({**known, "since": 0})).run_requests
+
+
+def test_the_clock_asks_for_a_run_only_where_something_is_new(
+    project: Project, instance: DagsterInstance
+) -> None:
+    schedule = definitions_of(project).resolve_schedule_def("by_clock")
+    context = build_schedule_context(instance=instance)
+    assert isinstance(schedule(context), RunRequest)
+    noted: dict[str, Any] = {"run": "r", "verdict": "failed", "reason": "no room"}
+    plan = Plan(project, take(project))
+    plan.note("ended", final=False, **noted)
+    assert isinstance(schedule(context), RunRequest)
+    plan.note("ended", final=True, **noted)
+    skipped = schedule(context)
+    assert isinstance(skipped, SkipReason)
+    assert "ended with failed" in str(skipped.skip_message)
+
+
+def test_what_is_to_be_skipped_when_busy_is_skipped(
+    tmp_path: Path, instance: DagsterInstance
+) -> None:
+    put_pictures(tmp_path / "incoming", 0, 1)
+    rules = {"cron": "0 2 * * *", "when_busy": "skip", "new_data": None}
+    definitions = definitions_of(make_project(tmp_path, schedule=rules))
+    tags = {"growgan/model": "digits"}
+    instance.create_run_for_job(
+        definitions.resolve_job_def(JOB), tags=tags, status=DagsterRunStatus.STARTED
+    )
+    schedule = definitions.resolve_schedule_def("by_clock")
+    skipped = schedule(build_schedule_context(instance=instance))
+    assert "1 other run of digits is under way" in str(skipped.skip_message)
+
+
+def test_runs_whose_processes_are_gone_are_given_up(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in environment_of(project):
+        monkeypatch.setenv(name, "")
+    job = definitions_of(project).resolve_job_def(JOB)
+    with instance_of(project) as instance:
+        for status in (DagsterRunStatus.STARTED, DagsterRunStatus.NOT_STARTED):
+            instance.create_run_for_job(job, status=status)
+        with held(project.run_lock):
+            assert give_up_lost_runs(project, instance) == []
+        [lost] = give_up_lost_runs(project, instance)
+        states = {run.run_id[:8] == lost: run.status for run in instance.get_runs()}
+    assert states == {True: DagsterRunStatus.FAILURE, False: DagsterRunStatus.NOT_STARTED}
+
+
+@pytest.mark.parametrize(
+    ("tags", "trigger"),
+    [
+        ({}, "manual"),
+        ({"dagster/schedule_name": "by_clock"}, "schedule"),
+        ({"dagster/sensor_name": "by_new_data"}, "new data"),
+        ({"dagster/backfill": "abc"}, "back-fill"),
+    ],
+)
+def test_a_run_knows_what_it_was_started_by(tags: dict[str, str], trigger: str) -> None:
+    assert trigger_of(tags) == trigger
+
+
+def test_pictures_are_shown_as_pictures(tmp_path: Path) -> None:
+    put_pictures(tmp_path, 0, 1)
+    done = steps.Done(
+        {"images seen": 3, "speed": float("nan")},
+        new=True,
+        pictures=(tmp_path / "00000.png", tmp_path / "gone.png"),
+        files={"report": tmp_path / "report.html"},
+    )
+    shown = metadata_of(done)
+    assert shown["00000"].md_str.startswith("![](data:image/png;base64,iVBOR")
+    assert shown["report"].path == str(tmp_path / "report.html")
+    assert (shown["images seen"], shown["speed"], shown["found done"]) == (3, "nan", False)
+    assert "gone" not in shown

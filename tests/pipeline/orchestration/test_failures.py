@@ -1,0 +1,110 @@
+"""Steps that are killed, runs that are killed, pictures that are corrupt: what is left, and why."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from pipeline.orchestration.begun import newest_in, read_begun
+from pipeline.orchestration.outcome import history_of
+from pipeline.orchestration.project import Project
+from tests.pipeline.orchestration.projects import make_project, put_pictures, wait
+
+ROOT = Path(__file__).parents[3]
+COMMANDS = ("check", "prepare", "train", "evaluate", "verify", "serve")
+
+
+def start(project: Project) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "pipeline.cli", "pipeline", "run", str(project.path)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+
+
+def kill_each_once(run: subprocess.Popen[str], killed: set[str]) -> None:
+    """Kill the first process of each command, as soon as it is there."""
+    top = psutil.Process(run.pid)
+    while run.poll() is None and len(killed) < len(COMMANDS):
+        try:
+            for each in top.children():
+                words = each.cmdline()
+                for name in {*COMMANDS} - killed:
+                    if "pipeline.cli" in words and name in words:
+                        each.kill()
+                        killed.add(name)
+        except psutil.Error:
+            continue
+        time.sleep(0.05)
+
+
+@pytest.mark.slow
+def test_a_run_whose_commands_are_each_killed_once_promotes_one_version(tmp_path: Path) -> None:
+    put_pictures(tmp_path / "incoming", 0, 40)
+    project = make_project(tmp_path, retries={"most": 2, "first_seconds": 0.1})
+    run = start(project)
+    killed: set[str] = set()
+    killer = threading.Thread(target=kill_each_once, args=(run, killed))
+    killer.start()
+    out, err = run.communicate()
+    killer.join()
+    assert (run.returncode, err) == (0, "")
+    assert killed == {*COMMANDS}
+    assert out.count("promoted: version 1 of digits\n") == 1
+    [outcome] = history_of(project.path)
+    assert (outcome.verdict, outcome.version) == ("promoted", 1)
+    assert {step.state for step in outcome.steps} <= {"done", "unchanged"}
+    assert [v.version for v in project.repository.versions("digits")] == [1]
+    assert not [path for path in project.path.rglob(".*.tmp")]
+
+
+@pytest.mark.slow
+def test_a_run_that_is_killed_goes_on_and_corrupt_pictures_end_one(tmp_path: Path) -> None:
+    put_pictures(tmp_path / "incoming", 0, 40)
+    project = make_project(tmp_path)
+    run = start(project)
+    try:
+        wait(lambda: list(project.runs.glob("*/checkpoints/images-*")), "a checkpoint")
+    except AssertionError:
+        run.kill()
+        raise
+    children = psutil.Process(run.pid).children(recursive=True)
+    run.send_signal(signal.SIGKILL)
+    run.communicate()
+    psutil.wait_procs(children, 30)
+    assert not any(child.is_running() for child in children)
+    assert history_of(project.path) == []
+    newest = newest_in(project.path)
+    assert newest is not None
+    assert [step.name for step in read_begun(newest).steps][-1] == "records"
+
+    again = start(project)
+    out, err = again.communicate()
+    assert (again.returncode, err) == (0, "")
+    assert "records: found done" in out
+    assert "promoted: version 1 of digits" in out
+
+    (tmp_path / "incoming" / "new.png").write_bytes(b"no picture")
+    corrupt = start(project)
+    out, err = corrupt.communicate()
+    assert corrupt.returncode == 2
+    assert err.count("\n") == 1
+    assert "every picture must be usable" in err
+    assert "new.png" in err
+    logs = [log.read_text() for log in project.logs.glob("*.log")]
+    [tried] = [text for text in logs if "new.png" in text]
+    assert tried.count("$ growgan data prepare") == 1
+    failed = history_of(project.path)[-1]
+    assert (failed.verdict, failed.previous_version) == ("failed", 1)
+    assert "every picture must be usable" in failed.reason
+    assert project.repository.standing("digits").labels == {"stable": 1}

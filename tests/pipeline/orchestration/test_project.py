@@ -1,0 +1,83 @@
+"""What `pipeline.yaml` may say, and the one line that refuses the rest."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from pipeline.errors import UserError
+from pipeline.orchestration.project import PIPELINE, open_project, yaml_text
+from pipeline.orchestration.template import write_project
+from tests.pipeline.orchestration.projects import make_project
+
+
+def test_a_new_project_is_read_as_it_was_asked_for(tmp_path: Path) -> None:
+    project = make_project(tmp_path)
+    assert project.config.model == "digits"
+    assert project.source() == (tmp_path / "incoming",)
+    config = project.training_config()
+    assert config.schedule.build().resolutions == (8,)
+    assert config.data.records == project.records
+    assert (project.dagster_home / "dagster.yaml").exists()
+
+
+@pytest.mark.parametrize(
+    ("changes", "line"),
+    [
+        ({"modle": "x"}, "`modle` is no known key (did you mean model?). Known here: contract, "),
+        ({"schedule": {"cron": "daily"}}, "`schedule.cron` must have five fields"),
+        ({"schedule": {"new_data": {"lest": 3}}}, "`schedule.new_data` is no known key"),
+        ({"sources": []}, "`sources` "),
+        ({"model": "a/b"}, "`model` "),
+        ({"overrides": ["gate.max_fid=3"]}, "`overrides` must leave `gate`"),
+        ({"overrides": ["schedule.resolution=9"]}, "`schedule.resolution` must be a power of two"),
+        ({"preset": "quikstart"}, "did you mean quickstart?"),
+        ({"gate": {"max_fdi": 3}}, "`gate.max_fdi` is no known key (did you mean max_fid?)"),
+    ],
+)
+def test_a_mistake_is_one_line(tmp_path: Path, changes: dict[str, Any], line: str) -> None:
+    with pytest.raises(UserError) as caught:
+        make_project(tmp_path, **changes)
+    assert line in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_folder_without_a_project_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="which `growgan pipeline init` writes"):
+        open_project(tmp_path)
+    (tmp_path / PIPELINE).write_text("- 1")
+    with pytest.raises(UserError, match="must be a mapping of keys"):
+        open_project(tmp_path)
+
+
+def test_a_project_that_would_be_wrong_leaves_nothing(tmp_path: Path) -> None:
+    given = {"model": "m", "sources": ["in"], "overrides": []}
+    with pytest.raises(UserError, match="quikstart"):
+        write_project(tmp_path / "new", preset="quikstart", **given)
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "file").touch()
+    with pytest.raises(UserError, match="`DIR` must be a new or empty folder"):
+        write_project(tmp_path / "full", preset="quickstart", **given)
+
+
+def test_several_sources_must_be_folders(tmp_path: Path) -> None:
+    project = make_project(tmp_path, sources=[str(tmp_path / "incoming"), "digits"])
+    with pytest.raises(UserError, match="several `sources` must all be folders"):
+        project.source()
+    assert make_one(tmp_path / "one").source() == "digits"
+
+
+def make_one(folder: Path) -> Any:
+    folder.mkdir()
+    return make_project(folder, sources=["digits"])
+
+
+@pytest.mark.parametrize("value", ["a: b", "", None, 3, [1, "x"], {4: 64}, "it's # so", 1e-3])
+def test_values_stay_what_they_are_on_one_line(value: Any) -> None:
+    text = yaml_text(value)
+    assert "\n" not in text
+    assert yaml.safe_load(text) == value

@@ -1,0 +1,247 @@
+"""The pipeline as an operator leaves it: a daemon, a server and its clients, and no hand on it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import PIL.Image
+import psutil
+import pytest
+import sklearn.datasets
+import yaml
+
+from pipeline.cli.worker_processes import free_addresses
+from pipeline.orchestration.outcome import Outcome, history_of
+from pipeline.orchestration.project import PIPELINE, Project
+from tests.pipeline.orchestration.projects import TINY, make_project, wait
+
+ROOT = Path(__file__).parents[3]
+
+
+def put_digits(folder: Path, start: int, end: int) -> None:
+    """Some of the handwritten digits, 8 px."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for number, image in enumerate(sklearn.datasets.load_digits().images[start:end], start):
+        PIL.Image.fromarray((image * 15).astype("uint8")).save(folder / f"{number:05d}.png")
+
+
+def command(*words: object) -> list[str]:
+    return [sys.executable, "-m", "pipeline.cli", *map(str, words)]
+
+
+class Up:
+    """`growgan pipeline up` as a process.
+
+    Args:
+        project: What is up.
+    """
+
+    def __init__(self, project: Project) -> None:
+        self.log = project.path / "up.log"
+        port = free_addresses(1)[0].rpartition(":")[2]
+        with self.log.open("a") as log:
+            self.process = subprocess.Popen(
+                command("pipeline", "up", project.path, "--port", port),
+                stdout=log,
+                stderr=log,
+                env={**os.environ, "PYTHONPATH": str(ROOT)},
+            )
+
+    def kill_all(self) -> None:
+        """What a power cut does: nobody gets to say a word."""
+        top = psutil.Process(self.process.pid)
+        processes = [top, *top.children(recursive=True)]
+        for each in processes:
+            each.suspend()  # So that none sees another end.
+        for each in {*processes, *top.children(recursive=True)}:
+            each.kill()
+        psutil.wait_procs(processes, 30)
+        self.process.wait()
+
+    def stop(self) -> int:
+        """Ask it to end; its status."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(180)
+
+
+@contextmanager
+def clients(repository: Path) -> Iterator[tuple[str, list[int], list[str]]]:
+    """A server, and a client that never stops asking: its URL, the versions seen, the failures."""
+    versions: list[int] = []
+    failures: list[str] = []
+    done = threading.Event()
+    with subprocess.Popen(
+        command("serve", repository, "--port", "0", "--rest-api-port", "0"),
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"},
+    ) as server:
+        assert server.stdout is not None
+        address = server.stdout.readline().partition("REST at ")[2].partition(",")[0]
+        place = f"http://{address}/v1/models/digits/labels/stable"
+        body = json.dumps({"signature_name": "generate_seeds", "inputs": {"seeds": [1]}}).encode()
+
+        def ask() -> None:
+            while not done.wait(0.2):
+                try:
+                    with urllib.request.urlopen(f"{place}:predict", body, timeout=120) as answer:
+                        assert len(json.load(answer)["outputs"][0]) == 8
+                    with urllib.request.urlopen(f"{place}/metadata", timeout=120) as answer:
+                        versions.append(int(json.load(answer)["model_spec"]["version"]))
+                except Exception as error:
+                    failures.append(f"{type(error).__name__}: {error}")
+
+        asking = threading.Thread(target=ask)
+        try:
+            wait(lambda: _answers(place), "the server")
+            asking.start()
+            yield f"http://{address}", versions, failures
+        finally:
+            done.set()
+            asking.join()
+            server.terminate()
+
+
+def _answers(place: str) -> bool:
+    try:
+        urllib.request.urlopen(f"{place}/metadata", timeout=120).close()
+    except OSError:
+        return False
+    return True
+
+
+def change(project: Project, **changes: Any) -> None:
+    file = project.path / PIPELINE
+    file.write_text(yaml.safe_dump({**yaml.safe_load(file.read_text()), **changes}))
+
+
+def outcome(project: Project, number: int) -> Outcome:
+    """The outcome of the run of this number, once it has ended."""
+
+    def ended() -> list[Outcome]:
+        return history_of(project.path)[number - 1 : number]
+
+    [found] = wait(ended, f"the end of run {number}")
+    return found
+
+
+@pytest.mark.slow
+def test_new_pictures_become_versions_unattended(tmp_path: Path) -> None:
+    incoming = tmp_path / "incoming"
+    put_digits(incoming, 0, 200)
+    features = tmp_path / "features"
+    trained = command("features", "train", "--data", "digits", "--resolution", 8)
+    trained += ["--channels", "1", "--epochs", "1", "--out", str(features)]
+    subprocess.run([*trained, "--records", str(tmp_path / "records")], check=True)
+    project = make_project(
+        tmp_path,
+        overrides=(
+            *(each for each in TINY if "metrics" not in each and "hold" not in each),
+            "schedule.hold_images=1600",
+            "evaluation.metrics=[fid]",
+            f"evaluation.features=classifier:{features}",
+        ),
+        gate={
+            "max_fid": 25.0,
+            "max_fid_increase_over_promoted": 3.0,
+            "min_images": 64,
+            "without_interval": ["fid"],
+        },
+    )
+    up = Up(project)
+    try:
+        first = outcome(project, 1)
+        assert (first.verdict, first.version, first.trigger) == ("promoted", 1, "new data"), first
+        time.sleep(15)  # Several looks at sources in which nothing has changed.
+        assert len(history_of(project.path)) == 1
+        with clients(project.repository.path) as (server, versions, failures):
+            change(project, repository={"servers": [server]})
+            put_digits(incoming, 200, 300)
+            second = outcome(project, 2)
+            assert (second.verdict, second.version) == ("promoted", 2), second
+            assert second.snapshot is not None
+            assert second.snapshot.new == 100
+            # Both were measured on the new pictures.
+            assert second.evaluation is not None
+            assert second.promoted is not None
+            assert second.promoted.lineage.data_hash == second.evaluation.lineage.data_hash
+
+            for number in range(600):
+                blank = PIL.Image.new("L", (8, 8), 255 if number % 2 else 40)
+                blank.save(incoming / f"poison-{number}.png")
+            third = outcome(project, 3)
+            assert third.verdict == "gate failed", third
+            assert "`fid` must be at most" in third.reason
+            wait(lambda: versions[-1:] == [2], "version 2 for clients")
+
+            for poison in incoming.glob("poison-*.png"):
+                poison.unlink()
+            put_digits(incoming, 300, 400)
+            before = set(project.runs.iterdir())
+
+            def in_mid_stage() -> bool:
+                saved = [
+                    path
+                    for run in project.runs.iterdir()
+                    if run not in before
+                    for path in (run / "checkpoints").glob("images-*")
+                ]
+                return bool(saved)
+
+            wait(in_mid_stage, "a checkpoint")
+            up.kill_all()
+            [run] = set(project.runs.iterdir()) - before
+            assert not list((run / "savedmodels").glob("*/*")), "the kill came too late"
+            up = Up(project)
+            fourth = outcome(project, 4)
+            assert (fourth.verdict, fourth.version) == ("promoted", 3), fourth
+            assert fourth.run_folder == run.relative_to(project.path).as_posix()
+            lines = (run / "metrics.jsonl").read_text().splitlines()
+            seen = [entry["images_seen"] for entry in map(json.loads, lines) if "phase" in entry]
+            assert sorted(set(seen)) == list(range(16, 1601, 16))
+            wait(lambda: versions[-1:] == [3], "version 3 for clients")
+            assert failures == []
+            assert versions == sorted(versions)
+            assert set(versions) == {1, 2, 3}
+        assert up.stop() == 0
+    finally:
+        up.stop()
+    assert not list(project.repository.path.rglob(".*.tmp"))
+
+
+@pytest.mark.slow
+def test_a_training_that_ends_with_up_goes_on_with_the_next(tmp_path: Path) -> None:
+    put_digits(tmp_path / "incoming", 0, 100)
+    long = tuple(each for each in TINY if "hold" not in each and "checkpoint" not in each)
+    project = make_project(tmp_path, overrides=(*long, "schedule.hold_images=4800"))
+    up = Up(project)
+    try:
+        entries = wait(lambda: list(project.runs.glob("*/metrics.jsonl")), "a training")
+        assert up.stop() == 0
+        [run] = project.runs.iterdir()
+        # Not at one of the 10,000 images: it was told to save.
+        saved = [int(path.name[7:]) for path in (run / "checkpoints").glob("images-*")]
+        assert len(entries) == len(saved) == 1
+        assert 0 < saved[0] < 4800
+        assert history_of(project.path) == []
+        up = Up(project)
+        ended = outcome(project, 1)
+        assert (ended.verdict, ended.version) == ("promoted", 1), ended
+        assert ended.run_folder == run.relative_to(project.path).as_posix()
+        assert "run" in up.log.read_text().partition("was lost, and is tried again")[0]
+        assert len(list((project.path / "history").glob("*/course.json"))) == 1
+        assert up.stop() == 0
+    finally:
+        up.stop()

@@ -1,0 +1,50 @@
+"""How a project stands, at the edges of a run."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+from pipeline.orchestration.begun import Begun, names_of, write_begun
+from pipeline.orchestration.locks import held
+from pipeline.orchestration.outcome import Step, history_folder
+from pipeline.orchestration.project import Project
+from pipeline.orchestration.standing import standing_of
+from tests.pipeline.orchestration.projects import make_project
+
+
+def begin(project: Project, *done: str) -> None:
+    folder = history_folder(project.path, "now")
+    folder.mkdir(parents=True, exist_ok=True)
+    steps = tuple(Step(name=name, state="done") for name in done)
+    started = datetime(2026, 5, 4, 2, tzinfo=UTC)
+    begun = Begun(started=started, trigger="manual", snapshot="5", former=None, new=3, steps=steps)
+    write_begun(folder, begun)
+
+
+def test_a_run_is_under_way_while_its_process_lives(tmp_path: Path) -> None:
+    project = make_project(tmp_path)
+    names = names_of((8,))
+    with held(project.run_lock):
+        assert standing_of(project).now is None  # It is about to begin.
+        for number in range(len(names)):
+            begin(project, *names[:number])
+            now = standing_of(project).now
+            assert now is not None
+            assert (now.run, now.step) == ("now", names[number])
+        begin(project, *names)
+        now = standing_of(project).now
+        assert now is not None
+        assert now.step is None
+    assert standing_of(project).now is None
+
+
+def test_looking_keeps_nobody_from_starting(tmp_path: Path) -> None:
+    project = make_project(tmp_path)
+    assert not standing_of(project).up
+    assert not project.up_lock.exists()
+    with held(project.up_lock, wait=False):
+        assert standing_of(project).up
+    assert not standing_of(project).up
+    with held(project.up_lock, wait=False):
+        pass

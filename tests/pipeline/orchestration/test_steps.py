@@ -1,0 +1,162 @@
+"""Steps of a run, without what they start."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from pipeline.evaluation.scores import folder_of, write_evaluation, write_scores
+from pipeline.orchestration import steps
+from pipeline.orchestration.failure import StepFailed
+from pipeline.orchestration.plan import Plan
+from pipeline.orchestration.snapshots import take
+from pipeline.orchestration.steps import scores_of_version, sheets_of
+from savedmodels.repository.publisher import publisher_of
+from savedmodels.repository.versions import About
+from tests.pipeline.orchestration.projects import TINY, make_project, put_pictures
+
+
+def test_sheets_are_the_newest_there_are(tmp_path: Path, evaluated) -> None:
+    put_pictures(tmp_path / "incoming", 0, 3)
+    project = make_project(tmp_path)
+    plan = Plan(project, take(project))
+    assert sheets_of(plan) == []
+    plan.run.samples.mkdir(parents=True)
+    for name in ("images-000000032.png", "images-000000064.png", "images-000000064.txt"):
+        (plan.run.samples / name).touch()
+    assert sheets_of(plan) == [plan.run.samples / "images-000000064.png"]
+    checked = plan.checked("")
+    checked.mkdir(parents=True)
+    (checked / "report.json").touch()
+    assert sheets_of(plan)[1:] == [checked / "contact-sheet.png"]
+    scores = evaluated(64)
+    write_scores(plan.run, scores)
+    folder = folder_of(plan.run, scores)
+    for name in ("worst.png", "samples.png", "report.html"):
+        (folder / name).touch()
+    assert len(sheets_of(plan)) == 2
+    plan.note("evaluated", folder=str(folder.relative_to(project.path)))
+    assert sheets_of(plan) == [
+        folder / "samples.png", folder / "worst.png", checked / "contact-sheet.png",
+    ]  # fmt: skip
+
+
+def promoted_plan(tmp_path: Path, run_with: Any, evaluated: Any, **changes: Any) -> Plan:
+    """A plan of new pictures, and version 1 that an earlier one has published."""
+    put_pictures(tmp_path / "incoming", 0, 3)
+    project = make_project(tmp_path, **changes)
+    earlier = Plan(project, take(project))
+    run_with(earlier.run.path, evaluated(64), overrides=TINY)
+    earlier.note("published", version=1, run=str(earlier.run.path.relative_to(project.path)))
+    put_pictures(tmp_path / "incoming", 3, 5)
+    return Plan(project, take(project))
+
+
+class Commands:
+    """Takes the place of commands: it notes them, and does what a test says."""
+
+    def __init__(self, then: Callable[[list[str]], None] = lambda words: None) -> None:
+        self.asked: list[list[str]] = []
+        self._then = then
+
+    def __call__(self, words: Sequence[str], **_: Any) -> str:
+        self.asked.append(list(words))
+        self._then(list(words))
+        return ""
+
+
+def test_the_promoted_model_is_measured_on_the_new_pictures_where_the_gate_compares(
+    tmp_path: Path, run_with: Any, evaluated: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate = {"max_fid_increase_over_promoted": 0.1}
+    plan = promoted_plan(tmp_path, run_with, evaluated, gate=gate)
+    here = evaluated(64, run="as measured here")
+
+    def write(words: list[str]) -> None:
+        if "--elsewhere" in words:
+            write_evaluation(Path(words[words.index("--elsewhere") + 1]), here)
+        else:
+            write_scores(plan.run, evaluated(64))
+
+    commands = Commands(write)
+    monkeypatch.setattr(steps, "growgan", commands)
+    for _ in range(2):
+        steps.evaluation(plan, lambda _: None, 1)
+    own, promoted = commands.asked
+    assert own[:2] == ["evaluate", str(plan.run.path)]
+    assert promoted[0] == "evaluate"
+    assert promoted[1] != own[1]
+    assert f"data.source={plan.records}" in promoted
+    assert scores_of_version(plan, 1) == here
+
+
+def test_without_such_a_rule_nothing_more_is_measured(
+    tmp_path: Path, run_with: Any, evaluated: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = promoted_plan(tmp_path, run_with, evaluated)
+    write_scores(plan.run, evaluated(64))
+    commands = Commands()
+    monkeypatch.setattr(steps, "growgan", commands)
+    monkeypatch.setattr(steps, "scores_of_version", lambda plan, version: None)
+    steps.evaluation(plan, lambda _: None, 1)
+    assert [words[:2] for words in commands.asked] == [["evaluate", str(plan.run.path)]]
+
+
+def test_a_label_that_has_moved_meanwhile_is_left_alone(
+    tmp_path: Path, savedmodel: Callable[..., Path]
+) -> None:
+    put_pictures(tmp_path / "incoming", 0, 3)
+    project = make_project(tmp_path)
+    plan = Plan(project, take(project))
+    plan.run.path.mkdir(parents=True)
+    settings = plan.config.model_dump(mode="json")
+    (plan.run.path / "config.yaml").write_text(yaml.safe_dump(settings))
+    others = [savedmodel(tmp_path / name, weights=name) for name in ("one", "two")]
+    with publisher_of(project.repository, "digits") as publisher:
+        for other in others:
+            version = publisher.publish(other, About()).version
+            publisher.promote("stable", version, project.watchers)
+    savedmodel(plan.run.savedmodels / "8x8" / "64", weights="new", images_seen=64)
+    with pytest.raises(StepFailed, match="Received: version 2") as caught:
+        steps.published_version(plan, lambda _: None, 1)
+    assert not caught.value.may_pass
+    assert project.repository.standing("digits").labels == {"stable": 2}
+    done = steps.published_version(plan, lambda _: None, 2)
+    assert done.facts["version"] == 3
+    assert project.repository.standing("digits").labels == {"stable": 3}
+    # Repeated after a kill, it is done; once the run has ended, a later choice stays.
+    assert steps.published_version(plan, lambda _: None, 2).facts["version"] == 3
+    plan.note("ended", run="r", verdict="promoted", reason="so", final=True)
+    with publisher_of(project.repository, "digits") as publisher:
+        publisher.roll_back("stable", project.watchers)
+    assert not steps.published_version(plan, lambda _: None, 2).new
+    assert project.repository.standing("digits").labels == {"stable": 2}
+
+
+def test_a_version_that_does_not_answer_is_rolled_back(
+    tmp_path: Path, savedmodel: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put_pictures(tmp_path / "incoming", 0, 3)
+    project = make_project(tmp_path)
+    plan = Plan(project, take(project))
+    with publisher_of(project.repository, "digits") as publisher:
+        for name in ("one", "two"):
+            version = publisher.publish(savedmodel(tmp_path / name, weights=name), About()).version
+            publisher.promote("stable", version, project.watchers)
+    plan.note("published", version=2, content_hash="c", run="runs/r")
+
+    @contextmanager
+    def server(repository: Path, log: Path) -> Iterator[str]:
+        yield "http://127.0.0.1:9"
+
+    monkeypatch.setattr(steps.smoke, "own_server", server)
+    monkeypatch.setattr(steps.smoke, "faults", lambda *_: "it answers 500")
+    with pytest.raises(StepFailed, match="it answers 500; `stable` is back at version 1") as caught:
+        steps.smoke_test(plan, lambda _: None)
+    assert (caught.value.ending, caught.value.may_pass) == ("rolled back", False)
+    assert project.repository.standing("digits").labels == {"stable": 1}
