@@ -193,6 +193,7 @@ def statuses(told: list[dict[str, Any]]) -> list[int]:
     return [life["statuses"][0] for life in told]
 
 
+@pytest.mark.slow
 def test_a_run_killed_in_a_checkpoint_and_in_a_fade_ends_as_one_that_was_not(house: House) -> None:
     whole = house.plan("whole", SHORT)
     # In the checkpoint at the end of the first phase, and between or in two steps of the fade.

@@ -56,6 +56,7 @@ def test_a_run_stopped_again_and_again_is_still_the_same(
     assert entries == expected
 
 
+@pytest.mark.slow
 def test_a_damaged_newest_checkpoint_is_passed_over_and_the_end_is_the_same(
     tiny: Callable[..., Config], uninterrupted: Path, tmp_path: Path
 ) -> None:
