@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryFile
+from typing import IO
 
 from pipeline.orchestration.failure import AGAIN, ALARM, GATE, USER, VERIFY, StepFailed
 
@@ -74,7 +75,7 @@ def child(
     folder: Path,
     *,
     stdout: int | None = None,
-    stderr: object = None,
+    stderr: IO[str] | int | None = None,
 ) -> Iterator[subprocess.Popen[str]]:
     """A process of `growgan …` that ends with the block, and with this process, however it ends."""
     libc = ctypes.CDLL(None)
@@ -87,7 +88,7 @@ def child(
         cwd=folder,
         stdin=subprocess.DEVNULL,
         stdout=stdout,
-        stderr=stderr,  # type: ignore[call-overload]
+        stderr=stderr,
         text=True,
         env={**os.environ, "PYTHONUNBUFFERED": "1"},
         # Ctrl-C in a terminal is for this process, which passes it on.
