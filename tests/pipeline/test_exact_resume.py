@@ -57,6 +57,8 @@ ROLLING_BACK = {
 """From 8 px on it learns much too quickly, and reasonably once it has rolled back."""
 MIRRORED = {"run.strategy": "mirrored", "run.replicas": 2}
 WORKERS = {"run.strategy": "multi_worker"}
+BFLOAT16 = {"run.precision": "mixed_bfloat16", "run.intra_op_threads": "null"}
+THOROUGH = pytest.mark.thorough
 LONGEST_END = 20.0
 """Seconds from the death of a worker to that of the others."""
 
@@ -209,9 +211,9 @@ def test_a_run_killed_in_a_checkpoint_and_in_a_fade_ends_as_one_that_was_not(hou
     ("name", "extra"),
     [
         ("one_device", {}),
-        ("two_replicas", MIRRORED),
-        pytest.param("two_workers", WORKERS, marks=pytest.mark.undisturbed),
-        ("bfloat16", {"run.precision": "mixed_bfloat16", "run.intra_op_threads": "null"}),
+        pytest.param("two_replicas", MIRRORED, marks=THOROUGH),
+        pytest.param("two_workers", WORKERS, marks=[THOROUGH, pytest.mark.undisturbed]),
+        pytest.param("bfloat16", BFLOAT16, marks=THOROUGH),
     ],
 )
 def test_a_run_killed_at_random_through_growth_ends_as_one_that_was_not(
@@ -245,6 +247,7 @@ def test_a_run_killed_at_random_through_growth_ends_as_one_that_was_not(
 
 
 @pytest.mark.slow
+@THOROUGH
 def test_a_run_that_rolls_back_and_is_killed_ends_as_one_that_was_not_killed(house: House) -> None:
     whole = house.plan("whole", ROLLING_BACK)
     chance = random.Random("roll back")
@@ -273,6 +276,7 @@ def test_a_run_that_rolls_back_and_is_killed_ends_as_one_that_was_not_killed(hou
 
 
 @pytest.mark.slow
+@THOROUGH
 @pytest.mark.parametrize("extra", [MIRRORED, WORKERS], ids=["replicas", "workers"])
 def test_a_run_goes_on_with_another_number_of_replicas(house: House, extra: dict[str, Any]) -> None:
     """The same global batch and draws: what differs is the order in which sums are taken."""
@@ -313,6 +317,7 @@ def test_workers_train_as_one_device_where_samples_meet(house: House) -> None:
 
 
 @pytest.mark.slow
+@THOROUGH
 def test_workers_roll_back_together(house: House) -> None:
     one = house.plan("one", ROLLING_BACK)
     two = house.plan("two", {**ROLLING_BACK, **WORKERS})
@@ -384,6 +389,7 @@ def test_a_run_that_stops_at_the_end_of_each_stage_ends_as_one_that_does_not(hou
 
 
 @pytest.mark.slow
+@THOROUGH
 def test_a_run_goes_back_to_the_checkpoint_before_a_damaged_one_and_says_so(house: House) -> None:
     whole = house.plan("whole", SMALL)
     house.plan("harmed", SMALL, kill(images=88))

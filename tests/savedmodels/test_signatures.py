@@ -24,11 +24,20 @@ OF_STYLES = {"styles", "synthesize", "mix"}
 CLASSES = 3
 SEED = 10**17
 ALL = [(family, classes) for family in ("progan", "stylegan", "stylegan2") for classes in (0, 3)]
-FEW = [("stylegan2", CLASSES)]
-REST = [pytest.param(each, marks=pytest.mark.slow) for each in ALL if each not in FEW]
+MARKS = {
+    ("stylegan2", CLASSES): (),
+    ("stylegan", CLASSES): pytest.mark.slow,
+    ("progan", 0): pytest.mark.slow,
+}
+THOROUGH = (pytest.mark.slow, pytest.mark.thorough)
 
 
-@pytest.fixture(name="asked", scope="module", params=[*FEW, *REST], ids=str)
+@pytest.fixture(
+    name="asked",
+    scope="module",
+    params=[pytest.param(each, marks=MARKS.get(each, THOROUGH)) for each in ALL],
+    ids=str,
+)
 def _asked(request: pytest.FixtureRequest, served: Make) -> Any:
     """A SavedModel of each family, labelled and not."""
     return served(*request.param)

@@ -105,8 +105,14 @@ def test_micro_batches_update_as_the_batch_does(tiny: Callable[..., Config]) -> 
     assert_the_same(tiny, "relativistic_logistic", micro_batch=8, intra_op_threads=1)
 
 
+ALWAYS = ("relativistic_hinge", "lazy", "everything")
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=() if name in ALWAYS else pytest.mark.thorough) for name in CASES],
+)
 def test_so_they_do_under_every_objective(tiny: Callable[..., Config], name: str) -> None:
     assert_the_same(tiny, name)
 

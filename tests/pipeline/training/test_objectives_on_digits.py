@@ -11,10 +11,15 @@ import pytest
 
 ROOT = Path(__file__).parents[3]
 SCRIPT = ROOT / "tests" / "benchmarks" / "fid_digits.py"
+RECIPES = runpy.run_path(str(SCRIPT))["RECIPES"]
+ALWAYS = ("wasserstein, two-sided", "logistic, R1 every 16", "relativistic hinge, R1")
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", runpy.run_path(str(SCRIPT))["RECIPES"])
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=() if name in ALWAYS else pytest.mark.thorough) for name in RECIPES],
+)
 def test_a_short_run_improves_the_distance_to_the_digits(name: str, tmp_path: Path) -> None:
     command = [sys.executable, str(SCRIPT), name, "--images", "4000", "--out", str(tmp_path)]
     environment = {"PYTHONPATH": str(ROOT), "CUDA_VISIBLE_DEVICES": "-1"}

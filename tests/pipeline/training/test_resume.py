@@ -133,7 +133,9 @@ def test_a_run_with_lazy_regularisers_resumes_bit_for_bit(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("family", ["stylegan", "stylegan2"])
+@pytest.mark.parametrize(
+    "family", [pytest.param("stylegan", marks=pytest.mark.thorough), "stylegan2"]
+)
 def test_a_run_with_styles_and_steered_augmentation_resumes_bit_for_bit(
     tiny: Callable[..., Config], tmp_path: Path, family: str
 ) -> None:
@@ -226,7 +228,13 @@ Trainer(config, records, Path(sys.argv[2]), []).train(lambda: next(calls) >= sto
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("more", [{}, {"precision": "mixed_float16", "micro_batch": 4}])
+@pytest.mark.parametrize(
+    "more",
+    [
+        {},
+        pytest.param({"precision": "mixed_float16", "micro_batch": 4}, marks=pytest.mark.thorough),
+    ],
+)
 def test_two_replicas_resume_with_lazy_regularisers(
     tiny: Callable[..., Config], tmp_path: Path, more: dict[str, Any]
 ) -> None:

@@ -50,6 +50,7 @@ def test_two_devices_update_as_one_does_under_every_objective(tmp_path: Path) ->
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_so_do_two_devices_that_divide_their_shares(tmp_path: Path) -> None:
     chosen = ("relativistic_hinge", "clip_norm", "lazy", "everything")
     assert_replicas_agree(tmp_path, {name: CASES[name] for name in chosen}, "4")

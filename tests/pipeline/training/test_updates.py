@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -54,8 +55,15 @@ def test_a_step_moves_every_weight_and_logs_every_regulariser(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", CASES)
-@pytest.mark.parametrize("precision", ["float32", "mixed_bfloat16", "mixed_float16"])
+@pytest.mark.parametrize(
+    ("name", "precision"),
+    [
+        # Each objective in one precision, and in the others where there is time.
+        pytest.param(name, precision, marks=() if always == chosen else pytest.mark.thorough)
+        for (name, always) in zip(CASES, itertools.cycle(range(3)), strict=False)
+        for chosen, precision in enumerate(["mixed_float16", "mixed_bfloat16", "float32"])
+    ],
+)
 def test_every_objective_trains_in_every_precision(
     tiny: Callable[..., Config], name: str, precision: str
 ) -> None:

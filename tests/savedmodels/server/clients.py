@@ -34,7 +34,10 @@ def stub(server: Any) -> Iterator[Any]:
 
 
 def until(holds: Callable[[], bool]) -> None:
+    """Wait for it; far longer than it can take, a test fails rather than hang."""
+    end = time.monotonic() + 120
     while not holds():
+        assert time.monotonic() < end
         time.sleep(0.05)
 
 

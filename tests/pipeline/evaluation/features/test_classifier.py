@@ -233,6 +233,7 @@ def test_it_knows_the_digits_and_sees_what_was_done_to_images(
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_it_knows_mnist(shared_folder: Path, tmp_path: Path) -> None:
     source = str(shared_folder / "data/mnist")
     data = DataConfig(source=source, channels=1, crop="pad", records=tmp_path / "records")

@@ -31,8 +31,6 @@ FROZEN_GENERATOR = {"learning_rate": 1e-8}
 TRAINED_DISCRIMINATOR = {"discriminator_rate_factor": 3e5}
 
 FAULTS: dict[str, dict[str, dict[str, Any]]] = {
-    # Adam throws the weights to where all latents give one image.
-    "collapse": {"schedule": {"learning_rate": 0.3, "hold_images": 1600}},
     "saturation": {
         "objective": {"loss": "least_squares", "penalty": "none", "drift": 0.0},
         "schedule": {
@@ -88,6 +86,25 @@ def test_a_run_with_a_fault_raises_its_alarm(
     told = train(faulty(tiny, fault), tmp_path)
     assert (fault, "begun") in told.alarms
     assert told.standing[fault]
+
+
+@pytest.mark.slow
+def test_a_generator_that_forgets_its_latents_is_a_collapse(
+    tiny: Callable[..., Config], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Forgetting(Step):
+        def __call__(self, batches: Any, images_seen: int, alpha: float) -> Any:
+            metrics = super().__call__(batches, images_seen, alpha)
+            if images_seen >= 320:
+                first, *_ = self._models.generator.trainable_weights
+                assert first.path.endswith("kernel")
+                first.assign(tf.zeros_like(first))
+            return metrics
+
+    monkeypatch.setattr(trainer, "Step", Forgetting)
+    told = train(faulty(tiny, None, schedule={"hold_images": 576}), tmp_path)
+    assert told.alarms == [("collapse", "begun")]
+    assert told.standing["collapse"]
 
 
 @pytest.mark.slow
