@@ -47,8 +47,10 @@ ONNX = ["tf2onnx>=1.17,<1.18", "onnx>=1.23.2,<1.24"]
 # Dagster releases its packages together; each needs its own version of the others.
 SCHEDULE = ["dagster==1.13.27", "dagster-webserver==1.13.27"]
 SERVE = [
+    "fastapi>=0.165,<0.166",
     "grpcio>=1.85.1,<2",
     "h11>=0.16,<0.17",  # by which uvicorn is told to read HTTP
+    "starlette>=1.10,<1.11",  # on which fastapi stands, and whose errors it raises
     "tensorflow-serving-api>=2.21,<2.22",  # the protos and stubs of the API that is served
     "uvicorn>=0.54,<0.55",
 ]

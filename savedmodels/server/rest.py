@@ -1,8 +1,8 @@
-"""The REST API, as an ASGI application.
+"""The REST API, as a FastAPI application.
 
-No web framework stands in between: paths match without regard to case, bodies are read by rules
-of their own, and every error has a fixed form, so that its routing, validation and error pages
-would all have to be switched off.
+FastAPI routes, describes the API and shapes what goes wrong. What a path and a body mean is read
+here by TensorFlow Serving's rules: words of a path match without regard to case, the path is taken
+as it was sent, and JSON has rules of its own.
 """
 
 from __future__ import annotations
@@ -11,23 +11,27 @@ import asyncio
 import hmac
 import time
 import zlib
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from contextlib import asynccontextmanager
 
+from fastapi import Depends, FastAPI, Request, Response
+from fastapi.responses import PlainTextResponse
 from google.protobuf.json_format import MessageToJson
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from savedmodels.server import json_answers, metrics
 from savedmodels.server.batching import timed_out
 from savedmodels.server.codes import HTTP_STATUS, Code, Refused, invalid
-from savedmodels.server.routes import Route, is_ours, route
+from savedmodels.server.description import OPERATIONS
+from savedmodels.server.routes import Route, is_ours, malformed, route
 from savedmodels.server.servable import refusal_of
 from savedmodels.server.service import Service
 
 HEALTH = "/health"
+_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
 _GZIP_FORMAT = 16 + zlib.MAX_WBITS
-Receive = Callable[[], Awaitable[dict[str, Any]]]
-Send = Callable[[dict[str, Any]], Awaitable[None]]
 
 
 class TooLarge(Refused):
@@ -39,84 +43,132 @@ class TooLarge(Refused):
         )
 
 
-class RestApi:
-    """Answers HTTP requests.
+def rest_api(service: Service, token: str | None = None) -> FastAPI:
+    """An application that answers HTTP requests, and describes itself at `/openapi.json`.
 
     Args:
         service: What answers them.
-        token: What a request must bear, if anything.
+        token: What a request must bear, if anything; all but the health and the description ask
+            for it.
     """
+    models = _Models(service)
 
-    def __init__(self, service: Service, token: str | None = None) -> None:
+    @asynccontextmanager
+    async def life(_: FastAPI) -> AsyncIterator[None]:
+        yield
+        models.close()
+
+    async def check_token(request: Request) -> None:
+        header = request.headers.get("authorization", "").encode("latin-1")
+        if token is not None and not bears(header, token):
+            raise unauthenticated()
+
+    app = FastAPI(
+        title="GrowGAN",
+        summary="The REST API of TensorFlow Serving.",
+        docs_url=None,  # Their pages load scripts from elsewhere.
+        redoc_url=None,
+        redirect_slashes=False,
+        lifespan=life,
+    )
+    app.add_exception_handler(Refused, _refused)
+    app.add_exception_handler(HTTPException, _unrouted)
+
+    @app.get(HEALTH)
+    async def health() -> Response:
+        """Whether a version of every model is available."""
+        if unready := service.servables.unready():
+            raise Refused(
+                Code.UNAVAILABLE, f"No version is available of: {', '.join(sorted(unready))}"
+            )
+        return _json(b'{\n    "status": "OK"\n}\n')
+
+    behind_token = [Depends(check_token)]
+
+    @app.get(metrics.PATH, dependencies=behind_token, response_class=PlainTextResponse)
+    async def page_of_metrics() -> Response:
+        """Counters and latencies, as Prometheus reads them."""
+        return Response(service.metrics.page(), headers={"content-type": "text/plain"})
+
+    async def answer(request: Request) -> Response:
+        if not is_ours(_path_of(request)):
+            raise HTTPException(404)
+        try:
+            return _json(await asyncio.wait_for(models.answer(request), service.limits.seconds))
+        except TimeoutError:
+            raise timed_out() from None
+        except Exception as error:
+            raise refusal_of(error) from error
+
+    for operation in OPERATIONS:
+        app.add_api_route(
+            operation.path,
+            answer,
+            methods=[operation.verb],
+            summary=operation.summary,
+            openapi_extra=operation.extra,
+            dependencies=behind_token,
+        )
+    app.add_api_route(
+        "/{path:path}",  # What those do not match may be of other case, and has errors of its own.
+        answer,
+        methods=[*_METHODS],
+        include_in_schema=False,
+        dependencies=behind_token,
+    )
+    return app
+
+
+class _Models:
+    """What is asked of models, in threads of its own."""
+
+    def __init__(self, service: Service) -> None:
         self._service = service
-        self._token = token
         self._running = 0
         self._threads = ThreadPoolExecutor(service.limits.requests, "rest")
 
-    async def __call__(self, scope: Mapping[str, Any], receive: Receive, send: Send) -> None:
-        """Answer a request, by the protocol ASGI."""
-        kind = "application/json"
-        try:
-            status, kind, body = await asyncio.wait_for(
-                self._answer(scope, receive), self._service.limits.seconds
-            )
-        except TimeoutError:
-            status, body = _of_refusal(timed_out())
-        except Exception as error:
-            status, body = _of_refusal(refusal_of(error))
-        headers = [(b"content-type", kind.encode()), (b"content-length", str(len(body)).encode())]
-        if status == HTTP_STATUS[Code.UNAUTHENTICATED]:
-            headers.append((b"www-authenticate", b"Bearer"))
-        await send({"type": "http.response.start", "status": status, "headers": headers})
-        await send({"type": "http.response.body", "body": body})
+    async def answer(self, request: Request) -> bytes:
+        """The body of an answer.
 
-    def close(self) -> None:
-        """End the threads, without waiting for what was given up."""
-        self._threads.shutdown(wait=False, cancel_futures=True)
-
-    async def _answer(self, scope: Mapping[str, Any], receive: Receive) -> tuple[int, str, bytes]:
+        Raises:
+            Refused: if there is none.
+        """
         deadline = time.monotonic() + self._service.limits.seconds
-        verb, path = scope["method"], scope["raw_path"].decode("latin-1")
-        if path == HEALTH:
-            return self._health()
-        headers = dict(scope["headers"])
-        self._check_token(headers.get(b"authorization", b""))
-        if path == metrics.PATH:
-            return 200, "text/plain", self._service.metrics.page()
-        if not is_ours(path):
-            return 404, "application/json", json_answers.error("Not Found")
-        asked = route(verb, path)
+        asked = route(request.method, _path_of(request))
         if self._running >= self._service.limits.requests:
             raise Refused(Code.RESOURCE_EXHAUSTED, "Too many requests are under way")
         self._running += 1
         try:
-            body = await self._body(receive)
+            body = await self._body(request)
         except BaseException:
             self._running -= 1
             raise
-        packed = b"gzip" in headers.get(b"content-encoding", b"")
+        packed = "gzip" in request.headers.get("content-encoding", "")
         work = asyncio.wrap_future(self._threads.submit(self._do, asked, body, packed, deadline))
         work.add_done_callback(self._end)
         # A request that is given up has its thread until it is done.
-        return 200, "application/json", await asyncio.shield(work)
+        return await asyncio.shield(work)
+
+    def close(self) -> None:
+        """End the threads, without waiting for what was given up."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
 
     def _end(self, work: asyncio.Future[bytes]) -> None:
         self._running -= 1
         if not work.cancelled():
             work.exception()  # Taken, since nobody may be waiting any longer.
 
-    async def _body(self, receive: Receive) -> bytes:
+    async def _body(self, request: Request) -> bytes:
         limit = self._service.limits.request_bytes
         body = bytearray()
-        while True:
-            event = await receive()
-            if event["type"] == "http.disconnect":
-                raise Refused(Code.CANCELLED, "The client has gone")
-            body += event.get("body", b"")
-            if len(body) > limit:
-                raise TooLarge(limit)
-            if not event.get("more_body", False):
-                return bytes(body)
+        try:
+            async for part in request.stream():
+                body += part
+                if len(body) > limit:
+                    raise TooLarge(limit)
+        except ClientDisconnect:
+            raise Refused(Code.CANCELLED, "The client has gone") from None
+        return bytes(body)
 
     def _do(self, asked: Route, body: bytes, packed: bool, deadline: float) -> bytes:
         spec = asked.spec
@@ -152,17 +204,6 @@ class RestApi:
             f'{{\n"model_spec":{texts[0]},\n"metadata": {{"signature_def": {texts[1]}}}\n}}\n'
         ).encode()
 
-    def _health(self) -> tuple[int, str, bytes]:
-        if unready := self._service.servables.unready():
-            raise Refused(
-                Code.UNAVAILABLE, f"No version is available of: {', '.join(sorted(unready))}"
-            )
-        return 200, "application/json", b'{\n    "status": "OK"\n}\n'
-
-    def _check_token(self, header: bytes) -> None:
-        if self._token is not None and not bears(header, self._token):
-            raise unauthenticated()
-
 
 def unpacked(body: bytes, limit: int) -> bytes:
     """What a body in gzip's format holds, and nothing if it is damaged, as in TensorFlow Serving.
@@ -190,6 +231,28 @@ def unauthenticated() -> Refused:
     return Refused(Code.UNAUTHENTICATED, "A request must bear the API token")
 
 
-def _of_refusal(refused: Refused) -> tuple[int, bytes]:
+def _path_of(request: Request) -> str:
+    """As it was sent."""
+    path: bytes = request.scope["raw_path"]
+    return path.decode("latin-1")
+
+
+def _json(body: bytes, status: int = 200) -> Response:
+    return Response(body, status, media_type="application/json")
+
+
+def _refused(_: Request, refused: Exception) -> Response:
+    assert isinstance(refused, Refused)
     status = 413 if isinstance(refused, TooLarge) else HTTP_STATUS[refused.code]
-    return status, json_answers.error(refused.message)
+    response = _json(json_answers.error(refused.message), status)
+    if refused.code is Code.UNAUTHENTICATED:
+        response.headers["www-authenticate"] = "Bearer"
+    return response
+
+
+def _unrouted(request: Request, error: Exception) -> Response:
+    """To a path that is none of the API's, or a word for what to do that HTTP does not know."""
+    path = _path_of(request)
+    if is_ours(path):
+        return _refused(request, malformed(request.method, path))
+    return _json(json_answers.error("Not Found"), 404)

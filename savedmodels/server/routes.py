@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from urllib.parse import unquote
 
-from savedmodels.server.codes import invalid
+from savedmodels.server.codes import Refused, invalid
 from savedmodels.server.servables import ModelSpec
 
 _VERSION = r"(?:/versions/(?P<version>[0-9]+)|/labels/(?P<label>[^/:]+))?"
@@ -39,16 +39,21 @@ def route(verb: str, path: str) -> Route:
     pattern = {"POST": _POST, "GET": _GET}.get(verb)
     match = pattern.fullmatch(path) if pattern else None
     if match is None:
-        raise invalid(f"Malformed request: {verb} {path}")
+        raise malformed(verb, path)
     version = match["version"]
     if version and (len(version) > 19 or int(version) > _LARGEST):
         raise invalid(f"Failed to convert version: {version} to numeric.")
     # Only the words before it are matched without regard to case, in TensorFlow Serving too.
     method = match["method"] or "status"
     if verb == "POST" and not method.islower():
-        raise invalid(f"Malformed request: {verb} {path}")
+        raise malformed(verb, path)
     if not match["name"]:
         raise invalid("Missing model name in request.")
     label = unquote(match["label"]) if match["label"] else None
     spec = ModelSpec(unquote(match["name"]), int(version) if version else None, label)
     return Route(spec, method if method.islower() else "status")
+
+
+def malformed(verb: str, path: str) -> Refused:
+    """The refusal of a path that asks for nothing."""
+    return invalid(f"Malformed request: {verb} {path}")

@@ -12,12 +12,13 @@ from pathlib import Path
 
 import grpc
 import uvicorn
+from fastapi import FastAPI
 
 from savedmodels.server.batching import BatchingParameters
 from savedmodels.server.codes import Code, Refused
 from savedmodels.server.model_config import models_in, read
 from savedmodels.server.predicting import Predictor
-from savedmodels.server.rest import RestApi
+from savedmodels.server.rest import rest_api
 from savedmodels.server.rpc import server_for
 from savedmodels.server.servables import Servables
 from savedmodels.server.service import Limits, Service
@@ -100,8 +101,7 @@ def serving(repository: Path, options: Options) -> Iterator[Ports]:
     )
     watch = _Watch(service.servables, repository, options.config)
     with _listening(options.host, options.rest_port) as rest_socket:
-        rest_api = RestApi(service, options.token)
-        rest = _rest_server(rest_api, options)
+        rest = _rest_server(rest_api(service, options.token), options)
         rpc = server_for(service, repository, options.token)
         grpc_port = _bind(rpc, options)
         try:
@@ -121,7 +121,6 @@ def serving(repository: Path, options: Options) -> Iterator[Ports]:
                 rpc.stop(options.grace_seconds).wait()
                 for thread in threads:
                     thread.join()
-                rest_api.close()
         finally:
             rpc.stop(None).wait()
             service.servables.close()
@@ -207,7 +206,7 @@ def _unusable(host: str, port: int, error: str) -> Refused:
     )
 
 
-def _rest_server(api: RestApi, options: Options) -> uvicorn.Server:
+def _rest_server(api: FastAPI, options: Options) -> uvicorn.Server:
     tls = options.tls
     config = uvicorn.Config(
         api,
@@ -215,7 +214,7 @@ def _rest_server(api: RestApi, options: Options) -> uvicorn.Server:
         # and what is said of limits and errors was tried with these.
         http="h11",
         loop="asyncio",
-        lifespan="off",
+        lifespan="on",
         ws="none",
         interface="asgi3",
         access_log=False,

@@ -1,0 +1,71 @@
+"""The REST API in OpenAPI's words: what can be asked for, and how it is answered."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+_TEXT = {"type": "string", "minLength": 1}
+_PLACES: dict[str, dict[str, Any]] = {
+    "": {},
+    "/versions/{version}": {"version": {"type": "integer", "minimum": 0}},
+    "/labels/{label}": {"label": _TEXT},
+}
+_BODY = {
+    "type": "object",
+    "properties": {
+        "signature_name": {"type": "string"},
+        "instances": {"type": "array", "description": "Inputs by rows, one for each sample"},
+        "inputs": {"description": "Inputs by columns, each with all samples"},
+    },
+}
+
+
+@dataclass(frozen=True)
+class Operation:
+    """What can be asked of models.
+
+    Attributes:
+        verb: Of HTTP.
+        path: With names of parameters in braces.
+        summary: For people.
+        extra: Of its OpenAPI object.
+    """
+
+    verb: str
+    path: str
+    summary: str
+    extra: dict[str, Any] = field(repr=False)
+
+
+def _content(schema: dict[str, Any]) -> dict[str, Any]:
+    return {"content": {"application/json": {"schema": schema}}}
+
+
+def _answers(*refusals: str) -> dict[str, Any]:
+    error = {"type": "object", "required": ["error"], "properties": {"error": _TEXT}}
+    refused = {"description": "The canonical code and message of TensorFlow", **_content(error)}
+    done = {"description": "The answer", **_content({"type": "object"})}
+    return {"200": done, **dict.fromkeys(refusals, refused)}
+
+
+def _operations() -> Iterator[Operation]:
+    for place, schemas in _PLACES.items():
+        path = f"/v1/models/{{model}}{place}"
+        parameters = [
+            {"in": "path", "name": name, "required": True, "schema": schema}
+            for name, schema in {"model": _TEXT, **schemas}.items()
+        ]
+        look = {"parameters": parameters, "responses": _answers("400", "404")}
+        yield Operation("GET", path, "The states of versions", look)
+        yield Operation("GET", f"{path}/metadata", "The signatures of a version", look)
+        for method in ("predict", "classify", "regress"):
+            refusals = _answers("400", "404", "413", "429", "501", "503", "504")
+            ask = {**look, "requestBody": _content(_BODY), "responses": refusals}
+            summary = "Call a signature" if method == "predict" else "Not done by this server"
+            yield Operation("POST", f"{path}:{method}", summary, ask)
+
+
+OPERATIONS = tuple(_operations())
+"""All of them."""
