@@ -50,7 +50,7 @@ def worked(spec: str, source: Source, work: Work[Result], workers: int | None) -
     workers = workers or os.cpu_count() or 1
     seconds = 0.0
     for start in range(0, len(source), RUN):
-        if workers > 1 and start and seconds / start * (len(source) - start) > WORTH_SHARING:
+        if workers > 1 and worth_sharing(seconds, start, len(source)):
             once = uuid.uuid4().hex
             calls = ((once, spec, start, work) for start in range(start, len(source), RUN))
             yield from shared(_work_from, calls, workers)
@@ -59,6 +59,16 @@ def worked(spec: str, source: Source, work: Work[Result], workers: int | None) -
         result = work(_run_of(source, start))
         seconds += time.monotonic() - begun
         yield result
+
+
+def worth_sharing(seconds: float, done: int, total: int) -> bool:
+    """Whether what is left promises to take long, as what was done took so many seconds.
+
+    Example:
+        >>> worth_sharing(1.0, done=100, total=1000)
+        True
+    """
+    return done > 0 and seconds / done * (total - done) > WORTH_SHARING
 
 
 def shared(

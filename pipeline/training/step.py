@@ -68,8 +68,12 @@ class Step:
         self._earlier_checks: list[Check] = []
 
         def compiled(replica_function: Callable[..., Metrics], *, last: bool = False) -> Any:
+            # AutoGraph rewrites the source of all that is called, which takes longer than to trace
+            # it, and no `if` or loop of a step goes by a tensor.
             return tf.function(
-                self._on_replicas(replica_function, last=last), jit_compile=config.run.jit_compile
+                self._on_replicas(replica_function, last=last),
+                autograph=False,
+                jit_compile=config.run.jit_compile,
             )
 
         self.finish = compiled(self._finish, last=True)

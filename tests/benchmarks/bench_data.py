@@ -24,7 +24,6 @@ from bench_step import our_step
 from taking_turns import processor
 
 from pipeline.config import DataConfig
-from pipeline.data.conversion import SMALL_SET
 from pipeline.data.dataset import dataset_for, images_of
 from pipeline.data.prepare import prepare, resolutions_to
 from pipeline.data.records import RecordSet
@@ -120,8 +119,6 @@ def main() -> None:
                 start = time.perf_counter()
                 records = prepare(data, resolutions_to(resolution), out)
                 rates.append(records.count / (time.perf_counter() - start))
-            if records.count <= SMALL_SET:
-                print(f"{records.count} pictures are too few to start processes for")
             print(f"{resolution:>4}{rates[0]:>12.0f}{rates[1]:>11.0f}{rates[0] / cores:>10.0f}")
         names = ("decode", "batches", "cached", "fade on device", "fade in pipeline")
         print(f"{'px':>4}" + "".join(f"{name:>18}" for name in names) + f"{'training':>10}{'×':>7}")

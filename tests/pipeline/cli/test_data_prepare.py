@@ -14,10 +14,10 @@ import pytest
 
 from tests.pipeline.cli.commands import Growgan
 
-# Small shards and workers even for a small set, so that a kill comes in the middle.
+# Small shards and workers even for little work, so that a kill comes in the middle.
 CODE = """
-import pipeline.data.shards as shards, pipeline.data.conversion as conversion
-shards.PICTURES, conversion.SMALL_SET = 100, 100
+import pipeline.data.shards as shards, pipeline.data.workers as workers
+shards.PICTURES, workers.WORTH_SHARING = 100, -1
 from pipeline.cli import main
 main()
 """
@@ -80,19 +80,22 @@ def test_a_killed_preparation_goes_on_and_ends_in_the_same_bytes(tmp_path: Path)
     assert "1797 images" in run("verify", str(out)).stdout
 
 
-def test_prepare_says_what_came_of_it_and_verify_finds_damage(tmp_path: Path) -> None:
-    done = run(*prepare_arguments(tmp_path / "set", "--max-images", "90", "--val", "0.1"))
-    assert done.returncode == 0, done.stderr
-    assert f"81 images, 9 set apart, 0 skipped, in {tmp_path / 'set'}" in done.stdout
+def test_prepare_says_what_came_of_it_and_verify_finds_damage(
+    growgan: Growgan, tmp_path: Path
+) -> None:
+    few = ["--max-images", "90", "--val", "0.1"]
+    done = growgan("data", *prepare_arguments(tmp_path / "set", *few))
+    assert done.status == 0, done.err
+    assert f"81 images, 9 set apart, 0 skipped, in {tmp_path / 'set'}" in done.out
     assert [path.name for path in tmp_path.iterdir()] == ["set"]
     [file, *_] = sorted((tmp_path / "set/64x64").iterdir())
     content = bytearray(file.read_bytes())
     content[-1] ^= 1
     file.write_bytes(content)
-    found = run("verify", str(tmp_path / "set"))
-    assert found.returncode == 2
-    assert found.stderr.count("\n") == 1
-    assert "64x64/train-00000-of-00001.tfrecords" in found.stderr
+    found = growgan("data", "verify", tmp_path / "set")
+    assert found.status == 2
+    assert found.err.count("\n") == 1
+    assert "64x64/train-00000-of-00001.tfrecords" in found.err
 
 
 def test_a_broken_contract_writes_nothing(growgan: Growgan, tmp_path: Path) -> None:
@@ -100,7 +103,8 @@ def test_a_broken_contract_writes_nothing(growgan: Growgan, tmp_path: Path) -> N
     contract, out = tmp_path / "digits.yaml", tmp_path / "set"
     checked = ["check", "digits", "--out", tmp_path / "check"]
     assert data(*checked, "--write-contract", contract).status == 0
-    assert data(*prepare_arguments(out, "--contract", str(contract))).status == 0
+    kept = ["--contract", str(contract), "--resolution", "8"]
+    assert data(*prepare_arguments(out, *kept)).status == 0
     glyphs = ["prepare", "glyphs:32x200", tmp_path / "other", "--resolution", "8"]
     result = data(*glyphs, "--contract", contract)
     assert result.status == 2

@@ -13,9 +13,11 @@ import pytest
 
 from pipeline.cli.interruption import Interruption, seconds_of
 from pipeline.errors import UserError
+from pipeline.training import trainer
 from pipeline.training.listeners import Moment
 from pipeline.training.monitors import JsonLines
 from tests.pipeline.cli.commands import TINY, Growgan
+from tests.pipeline.training.runs import Idle
 
 
 @pytest.mark.parametrize(
@@ -77,14 +79,23 @@ def test_a_signal_ends_the_process_until_it_is_only_noted(number: int, status: i
         assert signal.getsignal(each) == signal.SIG_DFL
 
 
+# Workers and lines of progress even for little work, so that a signal comes in the middle.
+PREPARING = """
+import pipeline.cli.progress as progress, pipeline.data.workers as workers
+progress.LINE_EVERY, workers.WORTH_SHARING = 100, -1
+from pipeline.cli import main
+main()
+"""
+
+
 @pytest.mark.parametrize(
     "number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)]
 )
 def test_a_signal_while_images_are_prepared_leaves_no_run_and_whole_shards(
     tmp_path: Path, number: signal.Signals
 ) -> None:
-    command = [sys.executable, "-u", "-m", "pipeline.cli", "train", "--config", "quickstart"]
-    command += ["--data", "glyphs:32x30000", "--set", "schedule.resolution=32"]
+    command = [sys.executable, "-u", "-c", PREPARING, "train", "--config", "quickstart"]
+    command += ["--data", "glyphs:32x6000", "--set", "schedule.resolution=32"]
     command += ["--set", f"data.records={tmp_path / 'records'}", "--out", str(tmp_path / "run")]
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True
@@ -112,6 +123,7 @@ def test_a_signal_while_a_run_trains_saves_it(
     run = tmp_path / "run"
     command = ["train", *TINY, "--set", f"data.records={workspace / 'records'}", "--out", run]
     monkeypatch.setattr(JsonLines, "logged", interrupt)
+    monkeypatch.setattr(trainer, "Step", Idle)
     result = growgan(*command)
     assert (result.status, result.err) == (128 + signal.SIGTERM, "")
     assert "Stopped after 24 of 256 images; they are saved." in result.out

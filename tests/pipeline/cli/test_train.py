@@ -8,10 +8,13 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pytest
 from PIL import Image
 
 from pipeline.run_folder import RunFolder
+from pipeline.training import trainer
 from tests.pipeline.cli.commands import TINY, Growgan
+from tests.pipeline.training.runs import Idle
 
 
 def test_training_says_where_everything_is(workspace: Path) -> None:
@@ -134,7 +137,10 @@ def test_an_empty_folder_is_refused(growgan: Growgan, tmp_path: Path) -> None:
     assert result.err.count("\n") == 1
 
 
-def test_a_corrupt_picture_is_named_and_fatal_or_skipped(growgan: Growgan, tmp_path: Path) -> None:
+def test_a_corrupt_picture_is_named_and_fatal_or_skipped(
+    growgan: Growgan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trainer, "Step", Idle)
     folder = _folder_with(tmp_path, *(f"{i}.png" for i in range(9)), "bad.jpg")
     command = ["train", *TINY, "--data", folder, "--set", f"data.records={tmp_path / 'records'}"]
     refused = growgan(*command, "--out", tmp_path / "run")
@@ -143,8 +149,8 @@ def test_a_corrupt_picture_is_named_and_fatal_or_skipped(growgan: Growgan, tmp_p
     assert "1 of 10" in refused.err
     assert not (tmp_path / "run").exists()
     skipped = growgan(
-        *command, "--set", "data.on_corrupt=skip", "--set", "schedule.hold_images=16",
-        "--set", "schedule.fade_images=16", "--out", tmp_path / "run",
+        *command, "--set", "data.on_corrupt=skip", "--set", "schedule.resolution=4",
+        "--set", "schedule.hold_images=8", "--out", tmp_path / "run",
     )  # fmt: skip
     assert skipped.status == 0
     assert "1 skipped as unreadable: bad.jpg" in skipped.out
@@ -162,8 +168,9 @@ def test_a_folder_with_other_files_is_no_place_for_a_run(
 
 
 def test_a_start_that_was_killed_can_be_repeated(
-    growgan: Growgan, workspace: Path, tmp_path: Path
+    growgan: Growgan, workspace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(trainer, "Step", Idle)
     (tmp_path / "manifest.json").write_text("{}")
     (tmp_path / ".config.yaml.0123abcd.tmp").write_text("half")
     records = f"data.records={workspace / 'records'}"

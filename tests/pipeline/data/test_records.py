@@ -296,7 +296,7 @@ def test_processes_take_turns_and_the_second_finds_the_set(labelled_folder, tmp_
 
 def test_workers_and_interruptions_change_no_byte(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setattr("pipeline.data.shards.PICTURES", 300)
-    monkeypatch.setattr("pipeline.data.conversion.SMALL_SET", 100)
+    monkeypatch.setattr("pipeline.data.workers.WORTH_SHARING", -1)
     options = {"channels": 1, "val": 0.1, "mirrored_copies": True, "max_images": 1000}
     folders = []
     for workers in (2, 1):
@@ -328,6 +328,12 @@ def test_workers_and_interruptions_change_no_byte(tmp_path: Path, monkeypatch) -
     assert len(contents[0]) == 1 + 2 * (3 + 1)
     assert all(content == contents[0] for content in contents)
     assert {path.name for path in tmp_path.iterdir()} == {folder.name for folder in folders}
+
+
+def test_little_work_starts_no_process(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr("pipeline.data.conversion.shared", None)
+    data = config("digits", tmp_path, channels=1, workers=2, max_images=100)
+    assert prepare(data, (4,), tmp_path / "set").count == 100
 
 
 def test_splits_share_no_picture_and_hold_all(tmp_path: Path) -> None:

@@ -24,7 +24,9 @@ from pipeline.evaluation.report import write_report
 from pipeline.evaluation.scores import Evaluation, folder_of, read_scores
 from pipeline.networks.progan import Generator
 from pipeline.run_folder import RunFolder
+from pipeline.training import trainer
 from pipeline.training.trainer import Trainer
+from tests.pipeline.training.runs import Scattered
 
 SIDE = 8
 PICTURES = ("best", "nearest", "samples", "worst")
@@ -91,7 +93,9 @@ def records(config: Config) -> RecordSet:
 def run(config: Config, records: RecordSet, tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
     folder = RunFolder(tmp_path_factory.mktemp("runs") / "digits")
     folder.start(config, records, resume="never")
-    Trainer(config, records, folder.path, []).train()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(trainer, "Step", Scattered)
+        Trainer(config, records, folder.path, []).train()
     return folder
 
 

@@ -19,7 +19,9 @@ from pipeline.generating.drawing import Drawing, images_of
 from pipeline.generating.styles import painter_of
 from pipeline.loading import config_from
 from pipeline.run_folder import RunFolder
+from pipeline.training import trainer
 from pipeline.training.trainer import Trainer
+from tests.pipeline.training.runs import Scattered
 
 TINY = """
 data: {source: digits, channels: 1}
@@ -42,7 +44,9 @@ def trained(folder: RunFolder, *overrides: str) -> RecordSet:
     config = config_from(TINY, [f"data.records={sets}", *overrides], origin="tiny")
     records = records_for(config.data, config.schedule.build().resolutions)
     folder.start(config, records, resume="never")
-    Trainer(config, records, folder.path, []).train()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(trainer, "Step", Scattered)
+        Trainer(config, records, folder.path, []).train()
     return records
 
 

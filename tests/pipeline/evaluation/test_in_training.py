@@ -17,10 +17,11 @@ from pipeline.evaluation.features import FeatureNetwork
 from pipeline.evaluation.in_training import Evaluations, FidInTraining
 from pipeline.evaluation.scores import Evaluation
 from pipeline.run_folder import RunFolder
-from pipeline.training import checkpoints
+from pipeline.training import checkpoints, trainer
 from pipeline.training.checkpoints import RollBack
 from pipeline.training.monitors import JsonLines
 from pipeline.training.trainer import Trainer
+from tests.pipeline.training.runs import Idle
 
 
 def config_of(records: Path, **run: Any) -> Config:
@@ -65,11 +66,12 @@ def test_an_unknown_metric_is_still_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, projection: FeatureNetwork
 ) -> None:
     monkeypatch.setattr(in_training, "open_features", lambda spec: projection)
+    monkeypatch.setattr(trainer, "Step", Idle)
     config = config_of(tmp_path / "records", keep_best="fit")
     records = records_for(config.data, config.schedule.build().resolutions)
-    trainer = Trainer(config, records, tmp_path / "run", [], None, FidInTraining(config, records))
+    score = FidInTraining(config, records)
     with pytest.raises(UserError, match=r"one of .*, fid, .* Received: fit"):
-        trainer.train()
+        Trainer(config, records, tmp_path / "run", [], None, score).train()
 
 
 def test_it_needs_features() -> None:

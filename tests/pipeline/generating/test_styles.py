@@ -22,7 +22,9 @@ from pipeline.loading import config_from
 from pipeline.networks.stylegan2 import Generator
 from pipeline.run_folder import Restored, RunFolder
 from pipeline.schedule import Phase
+from pipeline.training import trainer
 from pipeline.training.trainer import Trainer
+from tests.pipeline.training.runs import Scattered
 
 SIDE = 8
 TINY = """
@@ -170,7 +172,9 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], RunFolder]
             records = records_for(config.data, config.schedule.build().resolutions)
             made[family] = RunFolder(folder / family)
             made[family].start(config, records, resume="never")
-            Trainer(config, records, made[family].path, []).train()
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(trainer, "Step", Scattered)
+                Trainer(config, records, made[family].path, []).train()
         return made[family]
 
     return make

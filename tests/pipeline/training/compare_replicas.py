@@ -67,7 +67,7 @@ def after_updates(config: Config, strategy: tf.distribute.Strategy) -> tuple[Any
     def replica(
         reals: Any, of_fakes: Any, weights: Any, moves: Any, latents: Any, noise: Any, paths: Any
     ) -> dict[str, Any]:
-        labels = tf.zeros((len(reals), 0))
+        labels = tf.zeros((reals.shape[0], 0))
         batch = CriticBatch(reals, Draws(of_fakes), labels, weights, moves)
         path_batch = PathBatch(Draws(paths), labels, noise)
         metrics = {}
@@ -93,7 +93,7 @@ def after_updates(config: Config, strategy: tf.distribute.Strategy) -> tuple[Any
         )
     )
 
-    @tf.function
+    @tf.function(autograph=False)
     def step() -> dict[str, Any]:
         means = {
             name: strategy.reduce("MEAN", value, axis=None)

@@ -12,9 +12,11 @@ import tensorflow as tf
 
 from pipeline.config import Config
 from pipeline.data.prepare import records_for
+from pipeline.schedule import Phase
 from pipeline.training import checkpoints
 from pipeline.training.checkpoints import Damaged, Position
 from pipeline.training.listeners import Listener, Moment
+from pipeline.training.phase_models import PhaseModels
 from pipeline.training.trainer import Trainer
 
 
@@ -53,6 +55,16 @@ class Idle:
 
     def non_finite(self, *, wait: bool) -> None:
         pass
+
+
+class Scattered(Idle):
+    """Gives what starts at 0 random values, as training does, for what is made of a run later."""
+
+    def __init__(self, _config: Config, _phase: Phase, models: PhaseModels, *_: Any) -> None:
+        draw = np.random.default_rng(0)
+        for weight in (*models.generator.weights, *models.average.weights):
+            if not weight.numpy().any():
+                weight.assign(draw.normal(size=weight.shape))
 
 
 def train(

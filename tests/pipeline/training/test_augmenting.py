@@ -56,8 +56,7 @@ def test_a_probability_can_be_fixed() -> None:
     assert not augmentation.steered
 
 
-@pytest.mark.parametrize("kind", ["ada", "diffaugment"])
-@pytest.mark.parametrize("micro_batch", [None, 4])
+@pytest.mark.parametrize(("kind", "micro_batch"), [("ada", 4), ("diffaugment", None)])
 def test_a_step_trains_on_augmented_images(
     tiny: Callable[..., Config], kind: str, micro_batch: int | None
 ) -> None:

@@ -18,15 +18,14 @@ from pipeline.training.trainer import Trainer
 from tests.pipeline.training.runs import Idle, entries_of, train
 
 
-@pytest.mark.parametrize("labels", [False, True])
 def test_a_run_leaves_metrics_samples_and_event_files(
-    tiny: Callable[..., Config], tmp_path: Path, labels: bool
+    tiny: Callable[..., Config], tmp_path: Path
 ) -> None:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    config = tiny(data={"labels": labels})
+    config = tiny(data={"labels": True}, schedule={"resolution": 4, "hold_images": 96})
     records = records_for(config.data, config.schedule.build().resolutions)
-    samples = SampleImages(config, 10 if labels else 0)
+    samples = SampleImages(config, 10)
     log = tmp_path / "metrics.jsonl"
     listeners = [
         JsonLines(log),
@@ -52,10 +51,9 @@ def test_a_run_leaves_metrics_samples_and_event_files(
         "images_per_second",
         "phase",
     } <= set(entries[-1])
-    assert (tmp_path / "samples" / "images-000000256.png").is_file()
+    assert (tmp_path / "samples" / "images-000000096.png").is_file()
 
     events = EventAccumulator(str(tmp_path / "tensorboard"), size_guidance={"tensors": 0}).Reload()
-    assert {"config/text_summary"} <= set(events.Tags()["tensors"]) | {"config/text_summary"}
     tags = set(events.Tags()["tensors"])
     assert {"critic_loss", "alpha", "samples", "reals", "config"} <= tags
     assert [event.step for event in events.Tensors("critic_loss")] == [

@@ -60,11 +60,12 @@ def optimised(function: Callable[[], Any]) -> list[list[Any]]:
 
 
 @pytest.mark.parametrize(
-    ("objective", "compiled"),
+    ("phase", "objective", "compiled"),
     [
-        ({}, 1),
+        (1, {}, 1),
         # Everything at once: updates of their own for the critic, its penalties and path lengths.
         (
+            1,
             {
                 **{"loss": "relativistic_logistic", "penalty": "none", "r1": 10.0, "r2": 1.0},
                 **{"penalty_every": 2, "path_length": 2.0, "path_length_every": 2},
@@ -73,10 +74,9 @@ def optimised(function: Callable[[], Any]) -> list[list[Any]]:
             },
             4,
         ),
-        ({"penalty": "none", "weight_clip": 0.1}, 1),
+        (0, {"penalty": "none", "weight_clip": 0.1}, 1),
     ],
 )
-@pytest.mark.parametrize("phase", [0, 1])
 def test_no_read_and_write_of_a_variable_come_in_any_order(
     tiny: Callable[..., Config], phase: int, objective: dict[str, Any], compiled: int
 ) -> None:

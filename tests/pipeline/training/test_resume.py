@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -21,13 +22,27 @@ from tests.pipeline.training.steps import LAZY
 @pytest.fixture(scope="module")
 def uninterrupted(tiny: Callable[..., Config], tmp_path_factory: pytest.TempPathFactory) -> Path:
     run = tmp_path_factory.mktemp("uninterrupted")
-    train(tiny(), run, JsonLines(run / "metrics.jsonl"))
+    train(tiny(run={"keep_checkpoints": 9}), run, JsonLines(run / "metrics.jsonl"))
     return run
 
 
-@pytest.mark.parametrize(
-    "steps", [9, *(pytest.param(steps, marks=pytest.mark.slow) for steps in (15, 29))]
-)
+def test_a_run_that_goes_on_in_a_fade_equals_an_uninterrupted_one_bit_for_bit(
+    tiny: Callable[..., Config], uninterrupted: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(uninterrupted, run)
+    for saved in checkpoints.all_in(run):
+        if saved.position.images_seen > 128:
+            shutil.rmtree(saved.folder)
+    recorder = Recorder()
+    train(tiny(), run, recorder)
+    assert recorder.starts == [(128, [])]
+    assert recorder.phases == [("fade_8x8", 128), ("hold_8x8", 160)]
+    assert_same(run, uninterrupted)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("steps", [9, 29])
 def test_a_resumed_run_equals_an_uninterrupted_one_bit_for_bit(
     tiny: Callable[..., Config], uninterrupted: Path, tmp_path: Path, steps: int
 ) -> None:
@@ -70,9 +85,8 @@ def test_a_damaged_newest_checkpoint_is_passed_over_and_the_end_is_the_same(
     assert_same(tmp_path, uninterrupted)
 
 
-@pytest.mark.parametrize("labels", [False, True])
 def test_every_batch_and_clock_after_a_restart_is_that_of_an_uninterrupted_run(
-    tiny: Callable[..., Config], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, labels: bool
+    tiny: Callable[..., Config], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Order, flips and labels; draws follow from the clock, which is looked at here."""
     seen: list[tuple[Any, ...]] = []
@@ -85,7 +99,7 @@ def test_every_batch_and_clock_after_a_restart_is_that_of_an_uninterrupted_run(
             return super().__call__(batches, images_seen, alpha)
 
     monkeypatch.setattr(trainer, "Step", Recording)
-    config = tiny(data={"labels": labels, "mirror": True})
+    config = tiny(data={"labels": True, "mirror": True}, alarms={"collapse": "ignore"})
     train(config, tmp_path / "whole")
     whole, seen[:] = list(seen), []
     for steps in (1, 7, 2, 0, 5, None):
@@ -94,7 +108,10 @@ def test_every_batch_and_clock_after_a_restart_is_that_of_an_uninterrupted_run(
     assert len({images for images, *_ in whole}) == 32
 
 
-def test_another_seed_gives_another_run(tiny: Callable[..., Config], tmp_path: Path) -> None:
+def test_another_seed_gives_another_run(
+    tiny: Callable[..., Config], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trainer, "Step", Idle)  # The networks that are begun with are others.
     for seed in (0, 1):
         train(tiny(run={"seed": seed}), tmp_path / str(seed), stop_after=1)
     ours, theirs = (values_of(tmp_path / str(seed)) for seed in (0, 1))

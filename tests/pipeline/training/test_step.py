@@ -13,8 +13,7 @@ from pipeline.training.state import TrainingState
 from pipeline.training.step import Step
 
 
-@pytest.mark.parametrize("precision", ["float32", "mixed_bfloat16"])
-@pytest.mark.parametrize("labels", [False, True])
+@pytest.mark.parametrize(("precision", "labels"), [("float32", False), ("mixed_bfloat16", True)])
 def test_a_phase_traces_once_and_moves_every_weight(
     tiny: Callable[..., Config], precision: str, labels: bool
 ) -> None:

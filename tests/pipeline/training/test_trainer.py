@@ -21,8 +21,9 @@ from tests.pipeline.training.runs import Idle, Recorder, entries_of, train, valu
 
 
 def test_a_run_goes_through_its_phases_and_ends(
-    tiny: Callable[..., Config], tmp_path: Path
+    tiny: Callable[..., Config], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(trainer, "Step", Idle)
     recorder = Recorder()
     position = train(tiny(), tmp_path, recorder)
     # A phase goes on to the first step that does not belong to it.
@@ -38,8 +39,9 @@ def test_a_run_goes_through_its_phases_and_ends(
 
 
 def test_a_run_without_a_whole_checkpoint_does_not_start_over(
-    tiny: Callable[..., Config], tmp_path: Path
+    tiny: Callable[..., Config], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(trainer, "Step", Idle)
     train(tiny(), tmp_path, stop_after=1)
     [only] = checkpoints.all_in(tmp_path)
     (only.folder / "state.json").write_text("{}")
@@ -92,8 +94,9 @@ def test_the_best_checkpoint_is_kept(
 
 
 def test_an_unknown_metric_to_keep_the_best_by_is_named(
-    tiny: Callable[..., Config], tmp_path: Path
+    tiny: Callable[..., Config], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(trainer, "Step", Idle)
     with pytest.raises(UserError, match=r"`run.keep_best` must be one of critic_.*eived: fid$"):
         train(tiny(run={"keep_best": "fid"}), tmp_path / "other")
     train(tiny(), tmp_path / "other", stop_after=1)
@@ -102,8 +105,9 @@ def test_an_unknown_metric_to_keep_the_best_by_is_named(
 
 
 def test_a_damaged_record_stops_a_run_in_one_line(
-    tiny: Callable[..., Config], tmp_path: Path
+    tiny: Callable[..., Config], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(trainer, "Step", Idle)
     config = tiny(data={"records": tmp_path / "records"})
     records = records_for(config.data, config.schedule.build().resolutions)
     [file] = records.files(4)
