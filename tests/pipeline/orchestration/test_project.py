@@ -29,7 +29,7 @@ def test_a_new_project_is_read_as_it_was_asked_for(tmp_path: Path) -> None:
     [
         ({"modle": "x"}, "`modle` is no known key (did you mean model?). Known here: contract, "),
         ({"schedule": {"cron": "daily"}}, "`schedule.cron` must have five fields"),
-        ({"schedule": {"new_data": {"lest": 3}}}, "`schedule.new_data` is no known key"),
+        ({"schedule": {"new_data": {"lest": 3}}}, "`schedule.new_data.lest` is no known key"),
         ({"sources": []}, "`sources` "),
         ({"model": "a/b"}, "`model` "),
         ({"overrides": ["gate.max_fid=3"]}, "`overrides` must leave `gate`"),
