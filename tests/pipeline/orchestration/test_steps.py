@@ -1,7 +1,8 @@
-"""Steps of a run, without what they start."""
+"""Steps of a run, without what they start but for one test."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,11 +14,14 @@ import yaml
 from pipeline.evaluation.scores import folder_of, write_evaluation, write_scores
 from pipeline.orchestration import steps
 from pipeline.orchestration.failure import StepFailed
+from pipeline.orchestration.job import name_of
 from pipeline.orchestration.plan import Plan
+from pipeline.orchestration.project import PIPELINE, open_project
 from pipeline.orchestration.snapshots import take
 from pipeline.orchestration.steps import scores_of_version, sheets_of
 from savedmodels.repository.publisher import publisher_of
 from savedmodels.repository.versions import About
+from tests.pipeline.orchestration.clusters import Cluster
 from tests.pipeline.orchestration.projects import TINY, make_project, put_pictures
 
 
@@ -160,3 +164,73 @@ def test_a_version_that_does_not_answer_is_rolled_back(
         steps.smoke_test(plan, lambda _: None)
     assert (caught.value.ending, caught.value.may_pass) == ("rolled back", False)
     assert project.repository.standing("digits").labels == {"stable": 1}
+
+
+@pytest.mark.parametrize(
+    ("training", "before", "after"),
+    [
+        ({}, [], []),
+        ({"workers": 2}, [], ["--workers", "2"]),
+        (
+            {"workers": 2, "kubernetes": {"image": "i", "mount_path": "/"}},
+            ["pipeline", "job", "{project}", "{job}", "--"],
+            [],
+        ),
+    ],
+    ids=["one process", "processes", "pods"],
+)
+def test_the_same_training_is_started_here_or_on_a_cluster(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    training: dict[str, Any],
+    before: list[str],
+    after: list[str],
+) -> None:
+    put_pictures(tmp_path / "incoming", 0, 3)
+    project = make_project(tmp_path, training=training)
+    plan = Plan(project, take(project))
+    commands = Commands()
+    monkeypatch.setattr(steps, "growgan", commands)
+    with pytest.raises(StepFailed, match="must leave a checkpoint"):
+        steps.stage(plan, 8, lambda _: None, None)
+    places = {"project": project.path, "job": name_of(plan.run.path)}
+    config, run = plan.folder / "config.yaml", plan.run.path
+    assert commands.asked == [
+        [
+            *(word.format(**places) for word in before),
+            *("train", "--config", str(config), "--out", str(run), "--resume", "auto"),
+            *("--until-resolution", "8"),
+            *after,
+        ]
+    ]
+
+
+@pytest.mark.slow
+def test_beam_workers_and_pods_carry_one_run(tmp_path: Path) -> None:
+    put_pictures(tmp_path / "incoming", 0, 20)
+    schedule = {"start_resolution": 4, "hold_images": 32, "fade_images": 32}
+    overrides = (*TINY, *(f"schedule.{key}={value}" for key, value in schedule.items()))
+    training: dict[str, Any] = {"workers": 2, "beam": "--runner=DirectRunner"}
+    project = make_project(tmp_path, overrides=overrides, training=training)
+    here = Plan(project, take(project))
+    lines: list[str] = []
+    assert steps.records(here, lines.append).new
+    assert steps.stage(here, 4, lines.append, None).new
+    log = (project.logs / f"{here.key}.log").read_text()
+    assert "--beam --runner=DirectRunner" in log
+    assert "--workers 2" in log
+    with Cluster(tmp_path / "cluster") as cluster:
+        training["kubernetes"] = cluster.settings(cluster.growgan())
+        file = project.path / PIPELINE
+        file.write_text(yaml.safe_dump({**yaml.safe_load(file.read_text()), "training": training}))
+        there = Plan(open_project(project.path), here.snapshot)
+        assert there.run == here.run  # What trains it decides nothing.
+        done = steps.stage(there, 8, lines.append, None)
+        assert cluster.jobs() == []
+    total = there.config.schedule.build().total_images
+    assert (done.new, done.facts["images seen"]) == (True, total)
+    assert done.files["SavedModel"].is_dir()
+    assert f"Job {name_of(there.run.path)} is made, of 2 pods" in lines
+    entries = map(json.loads, there.run.metrics.read_text().splitlines())
+    seen = [entry["images_seen"] for entry in entries if "phase" in entry]
+    assert seen == list(range(16, total + 1, 16))
