@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from pipeline.orchestration import following
-from pipeline.orchestration.project import Project
+from pipeline.orchestration.job import job_of
+from pipeline.orchestration.kubectl import Kubectl
 from tests.pipeline.cli.commands import Growgan
 from tests.pipeline.orchestration.clusters import ROOT, Cluster
 from tests.pipeline.orchestration.projects import make_project
@@ -22,17 +23,6 @@ trap 'sleep 0.3; touch saved-$INDEX; exit 143' TERM
 echo "worker $INDEX: $*"
 sleep 600 & wait
 """
-
-
-def start(project: Project) -> subprocess.Popen[str]:
-    words = ["pipeline", "job", str(project.path), NAME, "--", "train", "--out", "a"]
-    return subprocess.Popen(
-        [sys.executable, "-m", "pipeline.cli", *words],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"},
-    )
 
 
 def told(process: subprocess.Popen[str], last: str) -> list[str]:
@@ -46,24 +36,29 @@ def told(process: subprocess.Popen[str], last: str) -> list[str]:
     raise AssertionError(lines)
 
 
-def test_a_job_outlives_the_command_that_is_killed_and_not_one_that_is_stopped(
-    tmp_path: Path,
-) -> None:
+def test_a_job_that_was_left_behind_is_taken_over_and_removed_on_a_stop(tmp_path: Path) -> None:
     with Cluster(tmp_path / "cluster") as cluster:
         training = {"workers": 2, "kubernetes": cluster.settings(cluster.program("image", TRAINS))}
         project = make_project(tmp_path, training=training)
-        trains = "worker 0: train --out a --set run.strategy=multi_worker"
-        with start(project) as first:
-            assert told(first, trains)[0] == f"Job {NAME} is made, of 2 pods"
-            first.kill()
-        assert cluster.jobs() == [NAME]
-        with start(project) as second:
-            assert told(second, trains)[0] == f"Job {NAME} is there already, and is taken over"
-            second.send_signal(signal.SIGTERM)
-            assert second.communicate() == ("", "")
-        assert second.returncode == 143
+        config = project.config.training.kubernetes
+        assert config is not None
+        job = job_of(config, NAME, ["train", "--out", "a"], project.path, 2)
+        # All that a process has done that was killed at the worst moment.
+        Kubectl(config)("create", "--filename=-", "--output=json", given=job)
+        words = ["pipeline", "job", str(project.path), NAME, "--", "train", "--out", "a"]
+        with subprocess.Popen(
+            [sys.executable, "-m", "pipeline.cli", *words],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"},
+        ) as process:
+            last = "worker 0: train --out a --set run.strategy=multi_worker"
+            assert told(process, last)[0] == f"Job {NAME} is there already, and is taken over"
+            process.send_signal(signal.SIGTERM)
+            assert process.communicate() == ("", "")
+        assert process.returncode == 143
         assert cluster.jobs() == []
-        assert len([call for call in cluster.calls() if call.startswith("create")]) == 1
         assert [(project.path / f"saved-{index}").exists() for index in (0, 1)] == [True, True]
 
 
