@@ -156,7 +156,7 @@ def validated(
         details.sort(key=lambda detail: isinstance(detail["input"], Mapping))
         explained: dict[str, str] = {}
         for detail in details:
-            explained.setdefault(_key(detail), _explain(detail, root or model))
+            explained.setdefault(_key(detail, root or model), _explain(detail, root or model))
         raise UserError("; ".join(explained.values())) from error
 
 
@@ -183,13 +183,18 @@ def _location(detail: Any) -> list[str]:
     return [part for part in detail["loc"] if isinstance(part, str) and "[" not in part]
 
 
-def _key(detail: Any) -> str:
-    return ".".join(_location(detail)[:2])
+def _key(detail: Any, root: type[Section]) -> str:
+    """The key whose value it is about, wherever in that value."""
+    location = _location(detail)
+    depth = 1
+    while depth < len(location) and _known_keys(root, location[:depth]):
+        depth += 1
+    return ".".join(location[:depth])
 
 
 def _explain(detail: Any, root: type[Section]) -> str:
     """One line for one of pydantic's complaints: the rule and what came."""
-    location, key = _location(detail), _key(detail)
+    location, key = _location(detail), _key(detail, root)
     if detail["type"] == "extra_forbidden":
         known = sorted(_known_keys(root, location[:-1]))
         close = difflib.get_close_matches(location[-1], known, n=1)
@@ -208,7 +213,7 @@ def _explain(detail: Any, root: type[Section]) -> str:
 def _known_keys(root: type[Section], path: Sequence[str]) -> list[str]:
     fields = root.model_fields
     for name in path:
-        annotation = fields[name].annotation
+        annotation = fields[name].annotation if name in fields else None
         sections = [
             each
             for each in (annotation, *get_args(annotation))

@@ -23,6 +23,7 @@ from pipeline.cli import (
     generate,
     import_weights,
     pipeline_history,
+    pipeline_job,
     pipeline_labels,
     pipeline_project,
     publish,
@@ -64,7 +65,7 @@ app.add_typer(features.app, name="features")
 scheduled = typer.Typer(
     help="From new pictures to a promoted version, unattended.", no_args_is_help=True
 )
-for commands in (pipeline_project, pipeline_history, pipeline_labels):
+for commands in (pipeline_project, pipeline_history, pipeline_labels, pipeline_job):
     scheduled.add_typer(commands.app)
 app.add_typer(scheduled, name="pipeline")
 

@@ -14,6 +14,7 @@ from pipeline.config import Config, GateConfig, Section
 from pipeline.config.section import Count, Images, Rate
 from pipeline.errors import UserError
 from pipeline.loading import load, validated
+from pipeline.orchestration.job import KubernetesConfig
 from pipeline.orchestration.notifications import NotificationsConfig
 from savedmodels.repository.errors import RepositoryError
 from savedmodels.repository.publisher import Label
@@ -62,12 +63,15 @@ class TrainingConfig(Section):
     """How the heavy steps are carried out; nothing here changes what comes of them."""
 
     workers: Count | None = None
-    """Processes that train together on this machine, None for what `run.strategy` says."""
+    """Processes that train together, on this machine or each in a pod of `kubernetes`; None for
+    one, by the strategy that `run.strategy` says."""
     warm_start: bool = False
     """Whether a run starts from the weights of the version that `stable` stands at; its schedule
     has to begin at the resolution of that version."""
     beam: str | None = None
     """Options of an Apache Beam pipeline that writes the records, None for processes here."""
+    kubernetes: KubernetesConfig | None = None
+    """Where trainings run as Jobs, None for this machine."""
 
 
 class RepositoryConfig(Section):
@@ -261,9 +265,20 @@ def open_project(folder: Path) -> Project:
     if not isinstance(values, dict):
         raise UserError(f"a {PIPELINE} must be a mapping of keys. Received: {file}")
     project = Project(path, validated(ProjectConfig, values))
+    _require_volume(project)
     project.training_config()
     try:
         project.repository.folder_of(project.config.model)
     except RepositoryError as error:
         raise UserError(str(error)) from error
     return project
+
+
+def _require_volume(project: Project) -> None:
+    kubernetes = project.config.training.kubernetes
+    if kubernetes is not None and not project.path.is_relative_to(kubernetes.mount_path):
+        raise UserError(
+            "a project that trains on Kubernetes must lie on the volume of its pods, below "
+            f"`training.kubernetes.mount_path`. Received: {project.path} and "
+            f"{kubernetes.mount_path}"
+        )

@@ -32,6 +32,7 @@ from pipeline.evaluation.scores import (
 from pipeline.orchestration import smoke
 from pipeline.orchestration.commands import Say, growgan
 from pipeline.orchestration.failure import AGAIN, GATE, StepFailed
+from pipeline.orchestration.job import name_of
 from pipeline.orchestration.plan import Plan
 from pipeline.orchestration.project import LABEL, yaml_text
 from pipeline.run_folder import RunFolder
@@ -191,12 +192,10 @@ def stage(plan: Plan, resolution: int, say: Say, promoted: int | None) -> Done:
         settings = plan.config.model_dump(mode="json")
         atomic.write_file(config, yaml.safe_dump(settings, sort_keys=False))
         words = ["--config", str(config), "--out", str(plan.run.path), "--resume", "auto"]
-        workers = plan.project.config.training.workers
-        if workers is not None:
-            words += ["--workers", str(workers)]
         if not plan.run.exists():
             words += _first_weights(plan, promoted)
-        _growgan(plan, say, "train", *words, "--until-resolution", str(resolution))
+        words += ["--until-resolution", str(resolution)]
+        _growgan(plan, say, *_training(plan, words))
     end = _stage_end(plan, resolution)
     if end is None:
         raise StepFailed(
@@ -516,6 +515,16 @@ def _first_weights(plan: Plan, promoted: int | None) -> list[str]:
         return []
     run = _run_of(plan, promoted)
     return [] if run is None else ["--from", str(run.path)]
+
+
+def _training(plan: Plan, words: list[str]) -> list[str]:
+    """The command that trains: here, in processes or as a Job that another command follows."""
+    given = plan.project.config.training
+    if given.kubernetes is not None:
+        job = ["pipeline", "job", str(plan.project.path), name_of(plan.run.path)]
+        return [*job, "--", "train", *words]
+    workers = [] if given.workers is None else ["--workers", str(given.workers)]
+    return ["train", *words, *workers]
 
 
 def _checkpoints(plan: Plan) -> list[Path]:

@@ -14,6 +14,7 @@ import pytest
 import yaml
 
 from pipeline.cli import interruption
+from pipeline.orchestration import job as jobs
 from pipeline.training.cluster import Cluster, cluster_of
 
 DEPLOY = resources.files("pipeline") / "orchestration" / "deploy"
@@ -23,6 +24,7 @@ KINDS = {
     "jobset.yaml": "JobsetV1alpha2JobSet",
     "volume.yaml": "IoK8sApiCoreV1PersistentVolumeClaim",
 }
+SERVICE = "IoK8sApiCoreV1Service"
 VERSIONS = {"Job": "batch/v1", "JobSet": "jobset.x-k8s.io/v1alpha2", "PersistentVolumeClaim": "v1"}
 GO_ON = {
     interruption.WORKER_GONE_STATUS,
@@ -38,10 +40,10 @@ def manifest(name: str) -> dict[str, Any]:
     return loaded
 
 
-def schema_of(name: str) -> Any:
+def schema_of(kind: str) -> Any:
     from kubeflow_trainer_api import models  # takes a second or more
 
-    return getattr(models, KINDS[name])
+    return getattr(models, kind)
 
 
 def job_of(name: str) -> dict[str, Any]:
@@ -63,10 +65,20 @@ def pod_of(name: str) -> tuple[dict[str, Any], dict[str, Any]]:
 @pytest.mark.parametrize("name", KINDS)
 def test_manifests_have_the_fields_of_their_kind_and_no_others(name: str) -> None:
     loaded = manifest(name)
-    parsed = schema_of(name).from_dict(loaded)
+    parsed = schema_of(KINDS[name]).from_dict(loaded)
     # What the model does not know would be missing.
     assert parsed.to_dict() == loaded
     assert loaded["apiVersion"] == VERSIONS[loaded["kind"]]
+
+
+@pytest.mark.parametrize("pods", [1, 2])
+def test_so_have_those_that_the_pipeline_makes_of_them(pods: int) -> None:
+    further = {"resources": {"cpu": 4}, "pod": {"nodeSelector": {"gpu": "yes"}}}
+    config = jobs.KubernetesConfig.model_validate({"image": "i", "mount_path": "/data", **further})
+    job = jobs.job_of(config, "growgan-1", ["train"], Path("/data/faces"), pods)
+    service = jobs.service_of(job, "u")
+    assert schema_of(KINDS["job.yaml"]).from_dict(job).to_dict() == job
+    assert schema_of(SERVICE).from_dict(service).to_dict() == service
 
 
 @pytest.mark.parametrize(
@@ -82,7 +94,7 @@ def test_the_schema_finds_mistakes(harm: Callable[[dict[str, Any]], object]) -> 
     loaded = manifest("jobset.yaml")
     harm(loaded["spec"]["replicatedJobs"][0]["template"]["spec"])
     try:
-        parsed = schema_of("jobset.yaml").from_dict(loaded)
+        parsed = schema_of(KINDS["jobset.yaml"]).from_dict(loaded)
     except ValueError:
         return
     assert parsed.to_dict() != loaded

@@ -29,15 +29,26 @@ def test_a_new_project_is_read_as_it_was_asked_for(tmp_path: Path) -> None:
     [
         ({"modle": "x"}, "`modle` is no known key (did you mean model?). Known here: contract, "),
         ({"schedule": {"cron": "daily"}}, "`schedule.cron` must have five fields"),
-        ({"schedule": {"new_data": {"lest": 3}}}, "`schedule.new_data` is no known key"),
+        ({"schedule": {"new_data": {"lest": 3}}}, "`schedule.new_data.lest` is no known key"),
         ({"sources": []}, "`sources` "),
         ({"model": "a/b"}, "`model` "),
         ({"overrides": ["gate.max_fid=3"]}, "`overrides` must leave `gate`"),
         ({"overrides": ["schedule.resolution=9"]}, "`schedule.resolution` must be a power of two"),
         ({"preset": "quikstart"}, "did you mean quickstart?"),
+        ({"training": {"kubernetes": {"image": "i"}}},
+         "`training.kubernetes.mount_path` must be set"),
+        ({"training": {"kubernetes": {"image": "i", "mount_path": "work"}}},
+         "`training.kubernetes.mount_path` must be an absolute path. Received: work"),
+        ({"training": {"kubernetes": {"image": "i", "mount_path": "/elsewhere"}}},
+         "must lie on the volume of its pods, below `training.kubernetes.mount_path`"),
+        ({"training": {"kubernetes": {"image": "i", "mount_path": "/", "pod": {"volumes": []}}}},
+         "`training.kubernetes.pod` must leave volumes to the manifests of growgan"),
+        ({"training": {"kubernetes": {"image": "i", "mount_path": "/",
+                                      "resources": {"memory": "8 GB"}}}},
+         "`training.kubernetes.resources` must have quantities such as 4, 500m or 8Gi"),
         ({"gate": {"max_fdi": 3}}, "`gate.max_fdi` is no known key (did you mean max_fid?)"),
     ],
-)
+)  # fmt: skip
 def test_a_mistake_is_one_line(tmp_path: Path, changes: dict[str, Any], line: str) -> None:
     with pytest.raises(UserError) as caught:
         make_project(tmp_path, **changes)

@@ -1,4 +1,4 @@
-"""Steps of a run, without what they start."""
+"""Steps of a run, without what they start but for one test."""
 
 from __future__ import annotations
 
@@ -13,11 +13,13 @@ import yaml
 from pipeline.evaluation.scores import folder_of, write_evaluation, write_scores
 from pipeline.orchestration import steps
 from pipeline.orchestration.failure import StepFailed
+from pipeline.orchestration.job import name_of
 from pipeline.orchestration.plan import Plan
 from pipeline.orchestration.snapshots import take
 from pipeline.orchestration.steps import scores_of_version, sheets_of
 from savedmodels.repository.publisher import publisher_of
 from savedmodels.repository.versions import About
+from tests.pipeline.orchestration.clusters import Cluster
 from tests.pipeline.orchestration.projects import TINY, make_project, put_pictures
 
 
@@ -160,3 +162,67 @@ def test_a_version_that_does_not_answer_is_rolled_back(
         steps.smoke_test(plan, lambda _: None)
     assert (caught.value.ending, caught.value.may_pass) == ("rolled back", False)
     assert project.repository.standing("digits").labels == {"stable": 1}
+
+
+@pytest.mark.parametrize(
+    ("training", "before", "after"),
+    [
+        ({}, [], []),
+        ({"workers": 2}, [], ["--workers", "2"]),
+        (
+            {"workers": 2, "kubernetes": {"image": "i", "mount_path": "/"}},
+            ["pipeline", "job", "{project}", "{job}", "--"],
+            [],
+        ),
+    ],
+    ids=["one process", "processes", "pods"],
+)
+def test_the_same_training_is_started_here_or_on_a_cluster(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    training: dict[str, Any],
+    before: list[str],
+    after: list[str],
+) -> None:
+    put_pictures(tmp_path / "incoming", 0, 3)
+    project = make_project(tmp_path, training=training)
+    plan = Plan(project, take(project))
+    commands = Commands()
+    monkeypatch.setattr(steps, "growgan", commands)
+    with pytest.raises(StepFailed, match="must leave a checkpoint"):
+        steps.stage(plan, 8, lambda _: None, None)
+    places = {"project": project.path, "job": name_of(plan.run.path)}
+    config, run = plan.folder / "config.yaml", plan.run.path
+    assert commands.asked == [
+        [
+            *(word.format(**places) for word in before),
+            *("train", "--config", str(config), "--out", str(run), "--resume", "auto"),
+            *("--until-resolution", "8"),
+            *after,
+        ]
+    ]
+
+
+@pytest.mark.slow
+def test_beam_writes_records_and_pods_train_on_them(tmp_path: Path) -> None:
+    """The same command as by `training.workers`, for which `growgan train` has tests of its own."""
+    put_pictures(tmp_path / "incoming", 0, 20)
+    lines: list[str] = []
+    with Cluster(tmp_path / "cluster") as cluster:
+        training = {
+            "workers": 2,
+            "beam": "--runner=DirectRunner",
+            "kubernetes": cluster.settings(cluster.growgan()),
+        }
+        overrides = (*TINY, "schedule.hold_images=32")
+        project = make_project(tmp_path, overrides=overrides, training=training)
+        plan = Plan(project, take(project))
+        assert steps.records(plan, lines.append).new
+        done = steps.stage(plan, 8, lines.append, None)
+        assert cluster.jobs() == []
+    log = (project.logs / f"{plan.key}.log").read_text()
+    assert "--beam --runner=DirectRunner" in log
+    assert f"Job {name_of(plan.run.path)} is made, of 2 pods" in lines
+    assert (done.new, done.facts["images seen"]) == (True, 32)
+    assert done.files["SavedModel"].is_dir()
+    assert [line for line in lines if "hold_8x8: 32/32 images" in line]

@@ -1,0 +1,50 @@
+"""`growgan pipeline job`: how a step runs a command on Kubernetes."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pipeline.cli.interruption import Interruption
+from pipeline.cli.options import terminal
+
+app = typer.Typer()
+
+
+@app.command(hidden=True)
+def job(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of the project.")],
+    name: Annotated[str, typer.Argument(help="Of the Job.")],
+    command: Annotated[list[str], typer.Argument(help="Words after `growgan`.")],
+) -> None:
+    """Run `growgan COMMAND` as a Job, by `training.kubernetes` of a project, to its end.
+
+    The exit status is that of the pod that ended it, or 75 if that may be different another time.
+    Ctrl-C or SIGTERM removes the Job, whose pods save a checkpoint first.
+    """
+    Interruption()
+    from pipeline.errors import UserError
+    from pipeline.orchestration.following import run_job
+    from pipeline.orchestration.job import job_of
+    from pipeline.orchestration.kubectl import Kubectl
+    from pipeline.orchestration.project import open_project
+
+    project = open_project(folder)
+    given = project.config.training
+    if given.kubernetes is None:
+        raise UserError(
+            f"`growgan pipeline job` needs `training.kubernetes`. Received: {folder}, without it"
+        )
+    console = terminal()
+    end = run_job(
+        Kubectl(given.kubernetes),
+        job_of(given.kubernetes, name, command, project.path, given.workers or 1),
+        lambda line: console.print(line, markup=False, highlight=False, soft_wrap=True),
+        given.kubernetes.wait_seconds,
+    )
+    if end.complaint:
+        print(end.complaint, file=sys.stderr)
+    raise typer.Exit(end.status)

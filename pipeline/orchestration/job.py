@@ -1,0 +1,183 @@
+"""A command as a Kubernetes Job: what `training.kubernetes` says of it, and its manifest.
+
+The manifest is made of the shipped ones, `job.yaml` for one pod and `jobset.yaml` for several, so
+what these say of pods holds here too. Of the JobSet only its Job is taken, with a Service by which
+pods have names: no controller needs to be installed for it. Nothing in it starts a pod again, as
+the pipeline tries a step again by rules of its own.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from collections.abc import Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any, TypeAlias
+
+import yaml
+from pydantic import Field
+from pydantic.functional_validators import AfterValidator
+
+from pipeline.config import Section
+from pipeline.config.section import Rate
+
+Manifest: TypeAlias = dict[str, Any]
+
+LABEL = "app.kubernetes.io/instance"
+"""Of a Job and of all that belongs to it: the name of the Job."""
+CONTENT = "growgan/content"
+"""Annotation of a Job: the hash of its manifest."""
+KEPT = 24 * 60 * 60
+"""Seconds after which Kubernetes removes a Job that has ended and that nobody came back for."""
+_DEPLOY = resources.files("pipeline") / "orchestration" / "deploy"
+_OURS = ("containers", "restartPolicy", "subdomain", "volumes")
+
+
+def _absolute(path: Path) -> Path:
+    if not path.is_absolute():
+        raise ValueError("must be an absolute path")
+    return path
+
+
+def _quantity(text: str) -> str:
+    if re.fullmatch(r"[0-9]+(\.[0-9]+)?(m|[kMGTP]|[KMGTP]i)?", text) is None:
+        raise ValueError("must have quantities such as 4, 500m or 8Gi")
+    return text
+
+
+def _further(pod: dict[str, Any]) -> dict[str, Any]:
+    taken = sorted(pod.keys() & {*_OURS})
+    if taken:
+        raise ValueError(f"must leave {', '.join(taken)} to the manifests of growgan")
+    return pod
+
+
+Name = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$")]
+Quantity = Annotated[str, AfterValidator(_quantity)]
+
+
+class KubernetesConfig(Section, coerce_numbers_to_str=True):
+    """Where trainings run as Jobs of Kubernetes."""
+
+    image: Annotated[str, Field(pattern=r"^\S+$")]
+    """With growgan, of the version that is installed here."""
+    mount_path: Annotated[Path, AfterValidator(_absolute)]
+    """Where the volume with this project lies, here and in pods."""
+    claim: Name = "growgan"
+    """PersistentVolumeClaim of that volume."""
+    resources: dict[str, Quantity] | None = None
+    """What each pod asks for, such as `{cpu: 4, memory: 8Gi, nvidia.com/gpu: 1}`; all but `cpu` is
+    its limit too. None for what the shipped manifests say."""
+    pod: Annotated[dict[str, Any], AfterValidator(_further), Field(default_factory=dict)]
+    """Further fields of the pods' specification, such as `nodeSelector`, `tolerations` or
+    `imagePullSecrets`."""
+    namespace: Name | None = None
+    """None for that of the context."""
+    context: str | None = None
+    """Of kubectl's configuration, None for the current one."""
+    kubectl: str = "kubectl"
+    """The program."""
+    wait_seconds: Rate = 1800.0
+    """How long pods may take to start, with a place on a node and their image."""
+
+
+def name_of(run: Path) -> str:
+    """The name of the Job that trains a run: a run is trained by one at a time.
+
+    Args:
+        run: Its folder, which the hash of all that decides it names in its project.
+    """
+    return f"growgan-{hashlib.sha256(str(run).encode()).hexdigest()[:12]}"
+
+
+def job_of(
+    config: KubernetesConfig, name: str, arguments: Sequence[str], folder: Path, pods: int
+) -> Manifest:
+    """The Job that runs `growgan …` in so many pods together.
+
+    Args:
+        config: Where.
+        name: Of the Job.
+        arguments: Of the command line.
+        folder: Where it runs, on the volume.
+        pods: Workers of one training.
+    """
+    spec = _shipped(pods)
+    spec.pop("podFailurePolicy")  # What follows from a status is for the pipeline to say.
+    spec |= {
+        "completionMode": "Indexed",
+        "completions": pods,
+        "parallelism": pods,
+        "backoffLimit": 0,
+        "ttlSecondsAfterFinished": KEPT,
+    }
+    spec["template"]["metadata"] = {"labels": {LABEL: name}}
+    pod = spec["template"]["spec"]
+    # What pods write on the volume is later added to from here.
+    pod["securityContext"] = {"runAsUser": os.getuid(), "runAsGroup": os.getgid()}
+    pod |= config.pod
+    pod["volumes"][0]["persistentVolumeClaim"]["claimName"] = config.claim
+    [container] = pod["containers"]
+    container |= {
+        "image": config.image,
+        "workingDir": str(folder),
+        "command": ["growgan", *arguments],
+    }
+    container["volumeMounts"][0]["mountPath"] = str(config.mount_path)
+    if config.resources is not None:
+        limits = {name: much for name, much in config.resources.items() if name != "cpu"}
+        container["resources"] = {"requests": dict(config.resources), "limits": limits}
+    if pods > 1:
+        pod["subdomain"] = name
+        [port] = container["ports"]
+        hosts = [f"{name}-{index}.{name}:{port['containerPort']}" for index in range(pods)]
+        number, cluster = container["env"]
+        # Kubernetes puts in the pod's number; it stands there as a number and not as a text.
+        here = f"$({number['name']})"
+        told = {"cluster": {"worker": hosts}, "task": {"type": "worker", "index": here}}
+        cluster["value"] = json.dumps(told).replace(f'"{here}"', here)
+    # So that logs tell of a line as soon as it is written.
+    unbuffered = {"name": "PYTHONUNBUFFERED", "value": "1"}
+    container["env"] = [*container.get("env", []), unbuffered]
+    content = hashlib.sha256(json.dumps(spec, sort_keys=True).encode()).hexdigest()
+    return {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": {"name": name, "labels": {LABEL: name}, "annotations": {CONTENT: content}},
+        "spec": spec,
+    }
+
+
+def service_of(job: Manifest, uid: str) -> Manifest:
+    """The Service by which the pods of a Job know each other; it is removed with the Job.
+
+    Args:
+        job: Its manifest.
+        uid: Of the Job in the cluster.
+    """
+    name = job["metadata"]["name"]
+    owner = {"apiVersion": job["apiVersion"], "kind": job["kind"], "name": name, "uid": uid}
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": name, "labels": {LABEL: name}, "ownerReferences": [owner]},
+        "spec": {
+            "clusterIP": "None",
+            "selector": {LABEL: name},
+            # Workers wait for each other before any of them is ready.
+            "publishNotReadyAddresses": True,
+        },
+    }
+
+
+def _shipped(pods: int) -> Manifest:
+    if pods == 1:
+        job: Manifest = yaml.safe_load((_DEPLOY / "job.yaml").read_text())["spec"]
+        return job
+    jobset = yaml.safe_load((_DEPLOY / "jobset.yaml").read_text())["spec"]
+    [workers] = jobset["replicatedJobs"]
+    spec: Manifest = workers["template"]["spec"]
+    return spec
