@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,6 +21,7 @@ from dagster import (
     build_sensor_context,
 )
 
+from pipeline.errors import UserError
 from pipeline.orchestration import steps
 from pipeline.orchestration.assets import metadata_of, trigger_of
 from pipeline.orchestration.begun import names_of
@@ -132,6 +134,15 @@ def test_the_clock_asks_for_a_run_only_where_something_is_new(
     skipped = schedule(context)
     assert isinstance(skipped, SkipReason)
     assert "ended with failed" in str(skipped.skip_message)
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"cron": "99 2 * * *"}, {"cron": "0 2 * * *", "timezone": "Europe/Berlinn"}]
+)
+def test_times_that_there_are_not_are_one_line(tmp_path: Path, wrong: dict[str, str]) -> None:
+    with pytest.raises(UserError, match=f"Received: {re.escape(wrong['cron'])} and ") as caught:
+        definitions_of(make_project(tmp_path, schedule=wrong))
+    assert "\n" not in str(caught.value)
 
 
 def test_what_is_to_be_skipped_when_busy_is_skipped(
