@@ -77,12 +77,16 @@ class Up:
         )
         state = found["sensorOrError"]["sensorState"]["id"]
         if on:
-            self._ask(
+            started = self._ask(
                 "mutation($s: SensorSelector!) {startSensor(sensorSelector: $s) {__typename}}",
                 s=selector,
             )
+            assert started["startSensor"]["__typename"] == "Sensor", started
         else:
-            self._ask("mutation($id: String!) {stopSensor(id: $id) {__typename}}", id=state)
+            stopped = self._ask(
+                "mutation($id: String!) {stopSensor(id: $id) {__typename}}", id=state
+            )
+            assert stopped["stopSensor"]["__typename"] == "StopSensorMutationResult", stopped
 
     def _ask(self, query: str, **variables: Any) -> Any:
         """Ask the user interface, once it answers."""
