@@ -117,6 +117,7 @@ def fill(disk: Path, left: int) -> Path:
 
 def assert_no_room(failure: StepFailed) -> None:
     assert "No space left on device" in failure.reason
+    assert "ended with status" not in failure.reason  # Not by a traceback.
     assert failure.may_pass
     assert failure.ending == "failed"
 
