@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import tensorflow as tf
 
 from savedmodels import atomic, golden
 from savedmodels.exportable import Exportable
@@ -58,10 +59,17 @@ def export(
     manifest = manifest_of(exportable, signatures, lineage)
     with atomic.new_folder(folder) as temporary:
         with contextlib.redirect_stdout(io.StringIO()):  # Keras prints a description of endpoints.
-            archive.write_out(str(temporary), verbose=False)
+            _write_out(archive, temporary)
         golden.record(temporary, requests_of(signatures))
         (temporary / LINEAGE).write_text(json.dumps(manifest, indent=2) + "\n")
     return folder
+
+
+def _write_out(archive: keras.export.ExportArchive, folder: Path) -> None:
+    try:
+        archive.write_out(str(folder), verbose=False)
+    except tf.errors.OpError as error:  # As on a full disk: the last words say so.
+        raise OSError(f"{folder}: {error.message.rpartition('; ')[2]}") from error
 
 
 def manifest_of(

@@ -113,6 +113,23 @@ class Verification:
         """Whether nothing speaks against it."""
         return not self.problems
 
+    @property
+    def failures(self) -> tuple[str, ...]:
+        """Why it fails, each reason once, with the loaders that found it."""
+        found: dict[str, list[str]] = {}
+        for problem in self.problems:
+            found.setdefault(str(problem), []).append(problem.loader)
+        return tuple(
+            f"{text} ({', '.join(loaders)})" if any(loaders) else text
+            for text, loaders in found.items()
+        )
+
+    @property
+    def reason(self) -> str:
+        """The first of these, and how many more there are."""
+        first, *others = self.failures
+        return f"{first}, and {len(others)} more" if others else first
+
     def as_json(self) -> str:
         """All of it, and whether it passed."""
         return json.dumps({"schema": 1, "passed": self.passed, **asdict(self)}, indent=2)

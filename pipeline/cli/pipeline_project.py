@@ -117,11 +117,13 @@ def up(
 
     project = open_project(folder)
     with _dagster():
+        from pipeline.orchestration.definitions import definitions_of
         from pipeline.orchestration.instance import give_up_lost_runs, instance_of
         from pipeline.orchestration.locks import Busy, held
         from pipeline.orchestration.processes import HOST, started
     from pipeline.errors import UserError
 
+    definitions_of(project)  # What is wrong would be found where nobody looks.
     console = terminal()
     stopped = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):

@@ -122,11 +122,9 @@ def _require_verified(console: Console, savedmodel: Path) -> None:
     if verification.passed:
         say(console, "verified: every answer is that of the export, bit for bit")
         return
-    first, *others = dict.fromkeys(map(str, verification.problems))
-    more = f", and {len(others)} more" if others else ""
     typer.echo(
         "growgan: a SavedModel must pass `growgan verify` before it is published. "
-        f"Received: {savedmodel}, which fails: {first}{more}; "
+        f"Received: {savedmodel}, which fails: {verification.reason}; "
         f"to see all of it: growgan verify {savedmodel}",
         err=True,
     )

@@ -98,7 +98,7 @@ def dataset_for(
             images = tf.where(flip, tf.reverse(images, axis=[2]), images)
         return {"images": images, "labels": tf.one_hot(batch["label"], classes)}
 
-    options = tf.data.Options()
+    options = _untuned()
     options.deterministic = True
     options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
     files = [str(file) for file in records.files(phase.resolution)]
@@ -149,7 +149,8 @@ def images_of(
 
     files = [str(file) for file in records.files(resolution, split)]
     batches = tf.data.TFRecordDataset(files).batch(DECODED_AT_A_TIME)
-    return batches.map(decoded, num_parallel_calls=tf.data.AUTOTUNE).unbatch()
+    images = batches.map(decoded, num_parallel_calls=tf.data.AUTOTUNE).unbatch()
+    return images.with_options(_untuned())
 
 
 def labels_of(records: RecordSet, split: Split = "train") -> npt.NDArray[np.int64]:
@@ -182,6 +183,17 @@ def decoded_images(encoded: tf.Tensor, records: RecordSet, resolution: int) -> t
     if records.manifest.format == "raw":
         return tf.reshape(tf.io.decode_raw(encoded, tf.uint8), (-1, *shape))
     return tf.map_fn(decoded, encoded, fn_output_signature=tf.TensorSpec(shape, tf.uint8))
+
+
+def _untuned() -> tf.data.Options:
+    """Options without the thread that tunes a pipeline: as many calls at a time as cores, up to 16.
+
+    That thread may miss that its iterator ends, and the iterator waits for it: the longer it was
+    in use, the longer, up to a minute.
+    """
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    return options
 
 
 def _window_size(shards: tuple[ShardFile, ...]) -> int:

@@ -32,7 +32,7 @@ from pipeline.evaluation.scores import Evaluation
 from pipeline.orchestration import steps
 from pipeline.orchestration.commands import Say
 from pipeline.orchestration.course import Course, course_of
-from pipeline.orchestration.failure import StepFailed
+from pipeline.orchestration.failure import failure_of
 from pipeline.orchestration.locks import held
 from pipeline.orchestration.outcome import Trigger
 from pipeline.orchestration.project import Project, open_project
@@ -170,16 +170,16 @@ def _asset_of(
         description=_title_of(name),
     )
     def made(context: AssetExecutionContext) -> MaterializeResult:  # type: ignore[type-arg]
-        course = course_of_run(open_project(project.path), context.run)
-
         def say(line: str) -> None:
             logging.getLogger(PROGRESS).info("%s: %s", name, line)
             context.log.info(line)
 
         try:
+            course = course_of_run(open_project(project.path), context.run)
             done = course.perform(name, lambda: work(course, say))
-        except StepFailed as failure:
-            raise Failure(failure.reason, allow_retries=failure.may_pass) from failure
+        except Exception as error:  # A full disk may keep even that from being written down.
+            failure = failure_of(error)
+            raise Failure(failure.reason, allow_retries=failure.may_pass) from error
         except BaseException as stop:
             # Dagster would try a step again that was told to stop.
             raise Failure("stopped", allow_retries=False) from stop

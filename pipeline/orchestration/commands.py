@@ -122,7 +122,7 @@ def _failed(command: str, status: int, complaint: str) -> StepFailed:
         case 4:
             return StepFailed(reason, ending="gate failed", status=GATE)
         case 5:
-            return StepFailed(f"growgan {command} has failed", status=VERIFY)
+            return StepFailed(reason, status=VERIFY)
         case 130 | 143:
             return StepFailed(
                 f"growgan {command} was told to stop",

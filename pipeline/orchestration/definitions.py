@@ -21,6 +21,9 @@ def definitions_of(project: Project) -> Definitions:
 
     Steps share one process: what is heavy has processes of its own already, and a lock that is
     held for a whole run has to be held by one.
+
+    Raises:
+        UserError: if the times of the schedule are none.
     """
     job = define_asset_job(
         JOB,

@@ -16,6 +16,7 @@ from pipeline.errors import UserError
 from pipeline.loading import load, validated
 from pipeline.orchestration.job import KubernetesConfig
 from pipeline.orchestration.notifications import NotificationsConfig
+from pipeline.orchestration.outcome import one_line
 from savedmodels.repository.errors import RepositoryError
 from savedmodels.repository.publisher import Label
 from savedmodels.repository.repository import Repository
@@ -256,11 +257,18 @@ def open_project(folder: Path) -> Project:
     file = path / PIPELINE
     try:
         values = yaml.safe_load(file.read_text())
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        reason = " ".join(str(error).split())
+    except FileNotFoundError as error:
         raise UserError(
-            f"a project must have a readable {PIPELINE}, which `growgan pipeline init` writes. "
-            f"Received: {reason}"
+            f"a project must have a {PIPELINE}, which `growgan pipeline init` writes. "
+            f"Received: {path}, without one"
+        ) from error
+    except OSError as error:
+        raise UserError(
+            f"a {PIPELINE} must be readable. Received: {file}: {error.strerror}"
+        ) from error
+    except (UnicodeDecodeError, yaml.YAMLError) as error:
+        raise UserError(
+            f"a {PIPELINE} must be YAML. Received: {file}: {one_line(str(error))}"
         ) from error
     if not isinstance(values, dict):
         raise UserError(f"a {PIPELINE} must be a mapping of keys. Received: {file}")

@@ -8,6 +8,7 @@ from typing import Any
 
 from dagster import (
     DagsterInstance,
+    DagsterInvalidDefinitionError,
     DagsterRunStatus,
     DefaultScheduleStatus,
     DefaultSensorStatus,
@@ -25,6 +26,7 @@ from dagster import (
     sensor,
 )
 
+from pipeline.errors import UserError
 from pipeline.orchestration.assets import MODEL_TAG, course_of_run, partitions
 from pipeline.orchestration.course import last_snapshot
 from pipeline.orchestration.failure import AGAIN, StepFailed
@@ -42,25 +44,34 @@ UNDER_WAY = [
 
 
 def schedule_of(project: Project, job: Any) -> ScheduleDefinition | None:
-    """Starts runs at the times of `cron`, if there is something to do."""
+    """Starts runs at the times of `cron`, if there is something to do.
+
+    Raises:
+        UserError: if there are no such times.
+    """
     given = project.config.schedule
     if given.cron is None:
         return None
 
-    @schedule(
-        name="by_clock",
-        job=job,
-        cron_schedule=given.cron,
-        execution_timezone=given.timezone,
-        default_status=DefaultScheduleStatus.RUNNING,
-    )
     def by_clock(context: ScheduleEvaluationContext) -> Any:
         now = open_project(project.path)
         if reason := busy(now, context.instance):
             return SkipReason(reason)
         return request_for(Plan(now, take(now)), context.instance)
 
-    return by_clock
+    try:
+        return schedule(
+            name="by_clock",
+            job=job,
+            cron_schedule=given.cron,
+            execution_timezone=given.timezone,
+            default_status=DefaultScheduleStatus.RUNNING,
+        )(by_clock)
+    except DagsterInvalidDefinitionError as error:
+        raise UserError(
+            "`schedule.cron` and `schedule.timezone` must be such as `0 2 * * *` and "
+            f"Europe/Berlin. Received: {given.cron} and {given.timezone}"
+        ) from error
 
 
 def sensor_of(project: Project, job: Any) -> SensorDefinition | None:

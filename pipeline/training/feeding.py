@@ -61,7 +61,11 @@ def batches_of(
         return batches.apply(endless)
 
     try:
-        yield from strategy.distribute_datasets_from_function(of_reader)
+        if _on_one_cpu(strategy):
+            # Nothing is sent to a device, and no second iterator with a tuning thread of its own.
+            yield from of_reader(tf.distribute.InputContext())
+        else:
+            yield from strategy.distribute_datasets_from_function(of_reader)
     except tf.errors.DataLossError as error:
         raise UserError(
             "records must be whole; `growgan data verify` names the files that are not. "
@@ -75,3 +79,8 @@ def batches_of(
             f"--resume auto. Received: {', '.join(data.servers)} "
             f"({error.message.splitlines()[0]})"
         ) from error
+
+
+def _on_one_cpu(strategy: tf.distribute.Strategy) -> bool:
+    one = isinstance(strategy, tf.distribute.OneDeviceStrategy)
+    return one and "CPU" in strategy.extended.worker_devices[0]

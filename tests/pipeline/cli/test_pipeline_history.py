@@ -155,8 +155,8 @@ def test_history_is_the_newest_first(growgan: Growgan, project: Path, evaluated)
 def test_mistakes_are_one_line(growgan: Growgan, project: Path, tmp_path: Path) -> None:
     write_outcome(project, outcome(4)).write_text("{}")
     for words, message in (
-        (("status", tmp_path), "a project must have a readable pipeline.yaml"),
-        (("history", tmp_path), "a project must have a readable pipeline.yaml"),
+        (("status", tmp_path), "a project must have a pipeline.yaml, which"),
+        (("history", tmp_path), "a project must have a pipeline.yaml, which"),
         (("status", project), "an outcome must be an `outcome.json` of schema 1"),
         (("history", project), "an outcome must be an `outcome.json` of schema 1"),
         (("history", project, "--last", 0), "--last"),

@@ -85,7 +85,7 @@ def test_the_projects_servers_have_to_load_it(
 def test_mistakes_are_one_line(growgan: Growgan, project: Make, tmp_path: Path) -> None:
     folder = project()
     for words, message in (
-        (("promote", tmp_path, 2), "a project must have a readable pipeline.yaml"),
+        (("promote", tmp_path, 2), "a project must have a pipeline.yaml, which"),
         (("promote", folder, 7), "a version of faces must be one of 1, 2, 3. Received: 7"),
         (("promote", folder, 0), "'version': Input should be greater"),
         (("promote", folder), "version"),

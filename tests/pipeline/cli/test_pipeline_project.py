@@ -43,8 +43,10 @@ def test_init_writes_a_project(growgan: Growgan, tmp_path: Path) -> None:
 def test_no_project_is_one_line(growgan: Growgan, tmp_path: Path, command: str) -> None:
     result = growgan("pipeline", command, tmp_path)
     assert result.status == 2
-    assert "a project must have a readable pipeline.yaml" in result.err
-    assert result.err.count("\n") == 1
+    assert result.err == (
+        "growgan: a project must have a pipeline.yaml, which `growgan pipeline init` writes. "
+        f"Received: {tmp_path}, without one\n"
+    )
 
 
 @pytest.mark.parametrize("command", ["run", "up"])

@@ -60,14 +60,19 @@ def test_a_failure_has_a_status_of_its_own(verify: Growgan, exported: Path, tmp_
     requests["serving_default"].outputs["images"][0, 0, 0, 0] += 0.25
     golden.write(folder / GOLDEN, requests)
     result = verify(folder, "--runs", 1)
-    assert (result.status, result.err) == (VERIFY_STATUS, "")
+    assert result.status == VERIFY_STATUS
     assert VERIFY_STATUS not in (0, 1, 2, 3, 4, 69, 75, 130, 143)
     [failure] = [line for line in result.out.splitlines() if line.startswith("FAIL")]
     text = "1 of 576 values differ, by 0.25 at most"
     assert failure == f"FAIL  serving_default/images: {text} (C API)"
+    said = (
+        "growgan: a SavedModel must answer as at its export, by every loader. Received: "
+        f"{folder}, which fails: serving_default/images: {text} (C API)\n"
+    )
+    assert result.err == said
     assert result.out.splitlines()[-1] == f"verify: {folder} failed"
     result = verify(folder, "--runs", 1, "--json")
-    assert (result.status, result.err) == (VERIFY_STATUS, "")
+    assert (result.status, result.err) == (VERIFY_STATUS, said)
     content = json.loads(result.out)
     assert content["passed"] is False
     assert content["problems"] == [

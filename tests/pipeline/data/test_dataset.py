@@ -69,6 +69,13 @@ def test_element(records: RecordSet) -> None:
     assert batches(records, 1)[0]["labels"].shape == (4, 0)
 
 
+def test_no_iterator_waits_for_a_thread_that_tunes_it(records: RecordSet) -> None:
+    stream = dataset_for(records, PHASE, images_seen=0, seed=0, mirror=False, labels=False)
+    for each in (stream, images_of(records, 4)):
+        assert each.options().autotune.enabled is False
+    assert stream.options().deterministic
+
+
 @pytest.mark.usefixtures("window")
 def test_each_epoch_shows_each_picture_once_in_another_order(records: RecordSet) -> None:
     shown = np.reshape(numbers(batches(records, 10)), (4, COUNT))

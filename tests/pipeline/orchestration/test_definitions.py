@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import itertools
 import json
+import os
+import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,17 +23,22 @@ from dagster import (
     build_sensor_context,
 )
 
-from pipeline.orchestration import steps
+from pipeline.errors import UserError
+from pipeline.orchestration import course, steps
 from pipeline.orchestration.assets import metadata_of, trigger_of
-from pipeline.orchestration.begun import names_of
+from pipeline.orchestration.begun import AFTER, BEFORE, Begun, names_of, write_begun
 from pipeline.orchestration.definitions import JOB, definitions_of
 from pipeline.orchestration.instance import environment_of, give_up_lost_runs, instance_of
 from pipeline.orchestration.locks import held
+from pipeline.orchestration.outcome import history_of
 from pipeline.orchestration.plan import Plan
 from pipeline.orchestration.project import Project
+from pipeline.orchestration.running import SILENT
 from pipeline.orchestration.snapshots import take
 from tests.pipeline.orchestration.projects import make_project, put_pictures
 
+CHECKS = ("data_shift", "alarms", "score_regression")
+DONE = steps.Done({}, new=True, checks=dict.fromkeys(CHECKS, steps.Check(True, "so")))
 GROWING = ("schedule.resolution=16", "data.channels=1")
 
 
@@ -49,7 +57,8 @@ def project(tmp_path: Path) -> Project:
 @pytest.fixture
 def instance(tmp_path: Path) -> Iterator[DagsterInstance]:
     (tmp_path / "dagster").mkdir()
-    with DagsterInstance.local_temp(str(tmp_path / "dagster")) as made:
+    silent = {"telemetry": {"enabled": False}}
+    with DagsterInstance.local_temp(str(tmp_path / "dagster"), overrides=silent) as made:
         yield made
 
 
@@ -63,7 +72,7 @@ def test_steps_follow_each_other_and_stages_the_schedule(tmp_path: Path) -> None
         parents = graph.get(next(k for k in graph.get_all_asset_keys() if k.path[-1] == after))
         assert before in {key.path[-1] for key in parents.parent_keys}
     checks = {key.name for key in graph.asset_check_keys}
-    assert checks == {"data_shift", "alarms", "score_regression"}
+    assert checks == {*CHECKS}
 
 
 def ask(definitions: Definitions, instance: DagsterInstance, cursor: str | None) -> Any:
@@ -134,6 +143,15 @@ def test_the_clock_asks_for_a_run_only_where_something_is_new(
     assert "ended with failed" in str(skipped.skip_message)
 
 
+@pytest.mark.parametrize(
+    "wrong", [{"cron": "99 2 * * *"}, {"cron": "0 2 * * *", "timezone": "Europe/Berlinn"}]
+)
+def test_times_that_there_are_not_are_one_line(tmp_path: Path, wrong: dict[str, str]) -> None:
+    with pytest.raises(UserError, match=f"Received: {re.escape(wrong['cron'])} and ") as caught:
+        definitions_of(make_project(tmp_path, schedule=wrong))
+    assert "\n" not in str(caught.value)
+
+
 def test_what_is_to_be_skipped_when_busy_is_skipped(
     tmp_path: Path, instance: DagsterInstance
 ) -> None:
@@ -147,6 +165,47 @@ def test_what_is_to_be_skipped_when_busy_is_skipped(
     schedule = definitions.resolve_schedule_def("by_clock")
     skipped = schedule(build_schedule_context(instance=instance))
     assert "1 other run of digits is under way" in str(skipped.skip_message)
+
+
+def test_a_back_fill_does_each_snapshot_and_a_step_again_for_which_there_was_no_room(
+    tmp_path: Path, instance: DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put_pictures(tmp_path / "incoming", 0, 2)
+    project = make_project(tmp_path, retries={"most": 1, "first_seconds": 0.1})
+    keys = [take(project).key]
+    put_pictures(tmp_path / "incoming", 2, 5)
+    keys.append(take(project).key)
+    instance.add_dynamic_partitions("snapshots", keys)
+    job = definitions_of(project).resolve_job_def(JOB)
+    no_room = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    full = [True]
+
+    def records(*_: Any) -> steps.Done:
+        if full:
+            raise no_room
+        return DONE
+
+    def write(folder: Path, begun: Begun) -> None:
+        if begun.steps and begun.steps[-1].state == "failed":
+            full.clear()  # From now on there is room; this could not be written down.
+            raise no_room
+        write_begun(folder, begun)
+
+    for name in (*BEFORE, *AFTER, "stage"):
+        monkeypatch.setattr(steps, name, lambda *_: DONE)
+    monkeypatch.setattr(steps, "records", records)
+    monkeypatch.setattr(course, "write_begun", write)
+    for key in keys:
+        tags = {"dagster/backfill": "b"}
+        assert job.execute_in_process(
+            instance=instance, partition_key=key, tags=tags, run_config=SILENT
+        ).success
+    assert not full
+    found = history_of(project.path)
+    assert [(each.trigger, each.snapshot and each.snapshot.new) for each in found] == [
+        ("back-fill", 2),
+        ("back-fill", 3),
+    ]
 
 
 def test_runs_whose_processes_are_gone_are_given_up(

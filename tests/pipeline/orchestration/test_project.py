@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -56,12 +57,34 @@ def test_a_mistake_is_one_line(tmp_path: Path, changes: dict[str, Any], line: st
     assert "\n" not in str(caught.value)
 
 
-def test_a_folder_without_a_project_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="which `growgan pipeline init` writes"):
+@pytest.mark.parametrize(
+    ("make", "line"),
+    [
+        (
+            lambda file: None,
+            "which `growgan pipeline init` writes. Received: {folder}, without one",
+        ),
+        (Path.mkdir, "must be readable. Received: {folder}/pipeline.yaml: Is a directory"),
+        (
+            lambda file: file.write_bytes(b"\xff"),
+            "must be YAML. Received: {folder}/pipeline.yaml: ",
+        ),
+        (
+            lambda file: file.write_text("a: [\n"),
+            "must be YAML. Received: {folder}/pipeline.yaml: ",
+        ),
+        (lambda file: file.write_text("- 1"), "must be a mapping of keys"),
+    ],
+    ids=["none", "unreadable", "bytes", "malformed", "list"],
+)
+def test_what_is_no_project_is_one_line(
+    tmp_path: Path, make: Callable[[Path], Any], line: str
+) -> None:
+    make(tmp_path / PIPELINE)
+    with pytest.raises(UserError) as caught:
         open_project(tmp_path)
-    (tmp_path / PIPELINE).write_text("- 1")
-    with pytest.raises(UserError, match="must be a mapping of keys"):
-        open_project(tmp_path)
+    assert line.format(folder=tmp_path) in str(caught.value)
+    assert "\n" not in str(caught.value)
 
 
 def test_a_project_that_would_be_wrong_leaves_nothing(tmp_path: Path) -> None:

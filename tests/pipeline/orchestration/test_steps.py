@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,11 @@ import pytest
 import yaml
 
 from pipeline.evaluation.scores import folder_of, write_evaluation, write_scores
-from pipeline.orchestration import steps
+from pipeline.orchestration import commands, steps
 from pipeline.orchestration.failure import StepFailed
 from pipeline.orchestration.job import name_of
 from pipeline.orchestration.plan import Plan
+from pipeline.orchestration.project import TrainingConfig
 from pipeline.orchestration.snapshots import take
 from pipeline.orchestration.steps import scores_of_version, sheets_of
 from savedmodels.repository.publisher import publisher_of
@@ -85,11 +87,11 @@ def test_the_promoted_model_is_measured_on_the_new_pictures_where_the_gate_compa
         else:
             write_scores(plan.run, evaluated(64))
 
-    commands = Commands(write)
-    monkeypatch.setattr(steps, "growgan", commands)
+    asked = Commands(write)
+    monkeypatch.setattr(steps, "growgan", asked)
     for _ in range(2):
         steps.evaluation(plan, lambda _: None, 1)
-    own, promoted = commands.asked
+    own, promoted = asked.asked
     assert own[:2] == ["evaluate", str(plan.run.path)]
     assert promoted[0] == "evaluate"
     assert promoted[1] != own[1]
@@ -102,11 +104,11 @@ def test_without_such_a_rule_nothing_more_is_measured(
 ) -> None:
     plan = promoted_plan(tmp_path, run_with, evaluated)
     write_scores(plan.run, evaluated(64))
-    commands = Commands()
-    monkeypatch.setattr(steps, "growgan", commands)
+    asked = Commands()
+    monkeypatch.setattr(steps, "growgan", asked)
     monkeypatch.setattr(steps, "scores_of_version", lambda plan, version: None)
     steps.evaluation(plan, lambda _: None, 1)
-    assert [words[:2] for words in commands.asked] == [["evaluate", str(plan.run.path)]]
+    assert [words[:2] for words in asked.asked] == [["evaluate", str(plan.run.path)]]
 
 
 def test_a_label_that_has_moved_meanwhile_is_left_alone(
@@ -226,3 +228,46 @@ def test_beam_writes_records_and_pods_train_on_them(tmp_path: Path) -> None:
     assert (done.new, done.facts["images seen"]) == (True, 32)
     assert done.files["SavedModel"].is_dir()
     assert [line for line in lines if "hold_8x8: 32/32 images" in line]
+
+
+def words_of_stage(plan: Plan, promoted: int | None, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """How a training is started; it fails as it does when a worker is lost."""
+    reason = "a run ends with any of its workers. Received: SIGKILL in worker 1 of 2"
+
+    def lose_a_worker(words: list[str]) -> None:
+        raise commands._failed(words[0], 69, f"growgan: {reason}\n")
+
+    asked = Commands(lose_a_worker)
+    monkeypatch.setattr(steps, "growgan", asked)
+    with pytest.raises(StepFailed) as caught:
+        steps.stage(plan, 8, lambda _: None, promoted)
+    assert caught.value.reason == f"growgan train ended with status 69: {reason}"
+    assert caught.value.may_pass
+    [words] = asked.asked
+    return words
+
+
+def test_a_stage_that_loses_a_worker_is_tried_again_and_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put_pictures(tmp_path / "incoming", 0, 3)
+    project = make_project(tmp_path, training={"workers": 2})
+    plan = Plan(project, take(project))
+    first = words_of_stage(plan, None, monkeypatch)
+    assert first[first.index("--workers") :][:2] == ["--workers", "2"]
+    assert first[first.index("--resume") :][:2] == ["--resume", "auto"]
+    assert words_of_stage(plan, None, monkeypatch) == first
+
+
+def test_a_run_starts_from_the_promoted_weights_where_it_is_asked_to(
+    tmp_path: Path, run_with: Any, evaluated: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = promoted_plan(tmp_path, run_with, evaluated, training={"warm_start": True})
+    [promoted] = plan.project.runs.iterdir()
+    words = words_of_stage(plan, 1, monkeypatch)
+    assert words[words.index("--from") + 1] == str(promoted)
+    assert "--from" not in words_of_stage(plan, None, monkeypatch)
+    assert "--from" not in words_of_stage(plan, 7, monkeypatch)  # Not of this project.
+    cold = plan.project.config.model_copy(update={"training": TrainingConfig()})
+    cold_plan = replace(plan, project=replace(plan.project, config=cold))
+    assert "--from" not in words_of_stage(cold_plan, 1, monkeypatch)

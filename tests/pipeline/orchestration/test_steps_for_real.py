@@ -1,0 +1,166 @@
+"""Steps with the commands that they start: a warm start, and a disk that is full."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from pipeline.data.records import open_records
+from pipeline.orchestration import steps
+from pipeline.orchestration.course import course_of
+from pipeline.orchestration.failure import StepFailed
+from pipeline.orchestration.plan import Plan
+from pipeline.orchestration.snapshots import take
+from pipeline.run_folder import RunFolder
+from pipeline.training import checkpoints
+from pipeline.training.checkpoints import Position
+from pipeline.training.state import TrainingState, variables_of
+from savedmodels.layout import GOLDEN
+from tests.pipeline.orchestration.projects import TINY, make_project, put_pictures
+
+pytestmark = pytest.mark.slow
+SMALL_DISK = 4
+"""MiB."""
+
+
+def failure_of(work: Callable[[], Any]) -> StepFailed:
+    with pytest.raises(StepFailed) as caught:
+        work()
+    assert "\n" not in caught.value.reason
+    return caught.value
+
+
+def trained(plan: Plan) -> RunFolder:
+    """The run of a plan with a checkpoint, as if it had been trained."""
+    config, run = plan.config, plan.run
+    steps.records(plan, print)
+    run.start(config, open_records(plan.records), resume="never")
+    state = TrainingState(config, label_size=0, strategy=tf.distribute.get_strategy())
+    phases = config.schedule.build().phases
+    models = state.models_for(phases[-1])
+    checkpoints.save(run.path, variables_of(models), Position(64, len(phases) - 1, 1.0), {})
+    return run
+
+
+def generator_of(run: RunFolder, images_seen: int) -> dict[str, np.ndarray]:
+    model = run.average(run.checkpoint(images_seen))
+    return {weight.path: weight.numpy() for weight in model.weights}
+
+
+def test_a_warm_start_has_the_promoted_weights_and_is_refused_at_another_resolution(
+    tmp_path: Path,
+) -> None:
+    put_pictures(tmp_path / "incoming", 0, 20)
+    overrides = (*TINY, "run.keep_checkpoints=9", "schedule.hold_images=16")
+    project = make_project(tmp_path, overrides=overrides, training={"warm_start": True})
+    earlier = Plan(project, take(project))
+    source = trained(earlier)
+    earlier.note("published", version=1, run=str(source.path.relative_to(project.path)))
+
+    put_pictures(tmp_path / "incoming", 20, 24)
+    plan = Plan(project, take(project))
+    steps.records(plan, print)
+    growing = (*overrides, "schedule.start_resolution=4")
+    changed = project.config.model_copy(update={"overrides": growing})
+    other = replace(project, config=changed)
+    grows = Plan(other, take(other))
+    refused = failure_of(lambda: steps.stage(grows, 4, print, 1))
+    assert (refused.status, refused.may_pass) == (2, False)
+    assert (
+        "`schedule.start_resolution` must be that of the weights of `--from`, 8. Received: 4"
+        in (refused.reason)
+    )
+    assert not list(grows.run.path.glob("*"))
+
+    steps.stage(plan, 8, print, 1)
+    lineage = plan.run.manifest()["first_weights"]
+    assert (lineage["run"], lineage["images_seen"]) == (str(source.path), 64)
+    assert lineage["made_anew"] == []
+    first, promoted = generator_of(plan.run, 0), generator_of(source, 64)
+    assert first.keys() == promoted.keys()
+    for name, weights in promoted.items():
+        np.testing.assert_array_equal(first[name], weights)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A folder on a disk of its own, of 4 MiB."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    size = f"size={SMALL_DISK}m"
+    command = ["mount", "-t", "tmpfs", "-o", size, "tmpfs", str(folder)]
+    mounted = subprocess.run(command, capture_output=True, text=True, check=False)
+    if mounted.returncode:
+        pytest.skip(f"a small disk cannot be mounted here: {mounted.stderr.strip()}")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+def fill(disk: Path, left: int) -> Path:
+    """A file that leaves so many bytes of a disk."""
+    filler = disk / "filler"
+    free = os.statvfs(disk).f_bavail * os.statvfs(disk).f_frsize
+    with filler.open("wb") as file:
+        file.write(bytes(max(0, free - left)))
+    return filler
+
+
+def assert_no_room(failure: StepFailed) -> None:
+    assert "No space left on device" in failure.reason
+    assert "ended with status" not in failure.reason  # Not by a traceback.
+    assert failure.may_pass
+    assert failure.ending == "failed"
+
+
+def test_what_a_full_disk_stops_is_not_half_written_and_goes_on_with_room(
+    tmp_path: Path, small_disk: Path
+) -> None:
+    put_pictures(tmp_path / "incoming", 0, 20)
+    project = make_project(tmp_path, overrides=(*TINY, "schedule.hold_images=32"))
+    # All but the records of this project, the runs and the models has room.
+    for folder in (project.records, project.runs, project.repository.path):
+        (small_disk / folder.name).mkdir()
+        folder.symlink_to(small_disk / folder.name)
+    plan = Plan(project, take(project))
+    course = course_of(project, "r", snapshot=plan.snapshot.key, trigger="manual")
+
+    filler = fill(small_disk, 0)
+    assert_no_room(
+        failure_of(lambda: course.perform("records", lambda: steps.records(plan, print)))
+    )
+    assert not plan.records.exists()
+    filler.unlink()
+    assert course.perform("records", lambda: steps.records(plan, print)).new
+
+    def stage() -> steps.Done:
+        return course.perform("stage_8x8", lambda: steps.stage(plan, 8, print, None))
+
+    filler = fill(small_disk, 40_000)
+    assert_no_room(failure_of(stage))
+    assert not list((plan.run.path / "savedmodels").glob("*/*"))
+    filler.unlink()
+    assert stage().new
+
+    def publish() -> steps.Done:
+        return course.perform(
+            "published_version", lambda: steps.published_version(plan, print, None)
+        )
+
+    filler = fill(small_disk, 20_000)
+    assert_no_room(failure_of(publish))
+    assert project.repository.versions("digits") == []
+    filler.unlink()
+    assert publish().facts["version"] == 1
+    assert project.repository.standing("digits").labels == {"stable": 1}
+    assert (project.repository.path / "digits" / "1" / GOLDEN).exists()
+    assert [path for path in small_disk.rglob(".*.tmp")] == []
