@@ -244,26 +244,18 @@ def test_new_pictures_become_versions_unattended(tmp_path: Path) -> None:
             wait(lambda: 1 < time.time() % 60 < 45, "some time before a full minute")
             change(project, repository={"servers": [server]})
             put_digits(incoming, 200, 300)
-            before = set(project.runs.iterdir())
-            run = wait(lambda: next(iter({*project.runs.iterdir()} - before), None), "a run")
-            wait(lambda: list((run / "checkpoints").glob("images-*")), "a checkpoint")
-            up.kill_all()
-            assert not list((run / "savedmodels").glob("*/*")), "the kill came too late"
-            change(project, schedule=QUICK["schedule"])
-            up = Up(project)
             second = outcome(project, 2)
             assert (second.verdict, second.version) == ("promoted", 2), second
             assert second.trigger == "schedule"
-            assert second.run_folder == run.relative_to(project.path).as_posix()
             assert second.snapshot is not None
             assert second.snapshot.new == 100
             # Both were measured on the new pictures.
             assert second.evaluation is not None
             assert second.promoted is not None
             assert second.promoted.lineage.data_hash == second.evaluation.lineage.data_hash
-            lines = (run / "metrics.jsonl").read_text().splitlines()
-            seen = [entry["images_seen"] for entry in map(json.loads, lines) if "phase" in entry]
-            assert sorted(set(seen)) == list(range(16, IMAGES + 1, 16))
+            assert up.stop() == 0
+            change(project, schedule=QUICK["schedule"])
+            up = Up(project)
 
             for number in range(600):
                 blank = PIL.Image.new("L", (8, 8), 255 if number % 2 else 40)
@@ -274,9 +266,26 @@ def test_new_pictures_become_versions_unattended(tmp_path: Path) -> None:
             assert third.trigger == "new data"
             assert "`fid` must be at most" in third.reason
             wait(lambda: versions[-1:] == [2], "version 2 for clients")
+
+            for poison in incoming.glob("poison-*.png"):
+                poison.unlink()
+            before = set(project.runs.iterdir())
+            put_digits(incoming, 300, 400)
+            run = wait(lambda: next(iter({*project.runs.iterdir()} - before), None), "a run")
+            wait(lambda: list((run / "checkpoints").glob("images-*")), "a checkpoint")
+            up.kill_all()
+            assert not list((run / "savedmodels").glob("*/*")), "the kill came too late"
+            up = Up(project)
+            fourth = outcome(project, 4)
+            assert (fourth.verdict, fourth.version) == ("promoted", 3), fourth
+            assert fourth.run_folder == run.relative_to(project.path).as_posix()
+            lines = (run / "metrics.jsonl").read_text().splitlines()
+            seen = [entry["images_seen"] for entry in map(json.loads, lines) if "phase" in entry]
+            assert sorted(set(seen)) == list(range(16, IMAGES + 1, 16))
+            wait(lambda: versions[-1:] == [3], "version 3 for clients")
             assert failures == []
             assert versions == sorted(versions)
-            assert set(versions) == {1, 2}
+            assert set(versions) == {1, 2, 3}
         assert up.stop() == 0
     finally:
         up.stop()
