@@ -164,6 +164,7 @@ def labels_of(records: RecordSet, split: Split = "train") -> npt.NDArray[np.int6
         tf.data.TFRecordDataset(files)
         .batch(DECODED_AT_A_TIME)
         .map(lambda serialized: tf.io.parse_example(serialized, _LABEL)["label"])
+        .with_options(_untuned())
     )
     return np.concatenate(list(labels.as_numpy_iterator()))
 

@@ -30,7 +30,7 @@ def _project(tmp_path: Path, savedmodel, monkeypatch: pytest.MonkeyPatch) -> Mak
         (folder / "incoming").mkdir(parents=True)
         (folder / "pipeline.yaml").write_text(
             "{model: faces, sources: [incoming], preset: quickstart,\n"
-            f" repository: {{path: ../models, servers: {servers}, wait_seconds: 1}}}}\n"
+            f" repository: {{path: ../models, servers: {servers}, wait_seconds: 100}}}}\n"
         )
         refused = Gate(passed=False, reasons=("max_fid: too high",))
         with publisher_of(Repository(tmp_path / "models"), "faces") as publisher:
@@ -76,6 +76,8 @@ def test_the_projects_servers_have_to_load_it(
         there = growgan("pipeline", "promote", folder, 2)
         assert (there.status, there.err) == (0, "")
         assert server.labels == {"faces": {"stable": 2}}
+    file = folder / "pipeline.yaml"
+    file.write_text(file.read_text().replace("wait_seconds: 100", "wait_seconds: 1"))
     waits = growgan("pipeline", "promote", folder, 1)
     assert (waits.status, waits.err) == (TIME_LIMIT_STATUS, "")
     assert waits.out.startswith("stable: waits for version 1; ")
