@@ -65,7 +65,9 @@ def growgan(
         complaint = complaints.read()
         kept.write(complaint)
     if status:
-        raise _failed(arguments[0], status, complaint)
+        # A command that runs another one names it after two dashes.
+        name = arguments[arguments.index("--") + 1] if "--" in arguments else arguments[0]
+        raise _failed(name, status, complaint)
     return "".join(written)
 
 
