@@ -57,6 +57,12 @@ def serve(
         bool,
         typer.Option(help="A version answers its warm-up requests before it becomes available."),
     ] = True,
+    tensorflow_intra_op_parallelism: Annotated[
+        int, typer.Option(min=0, help="Threads that share an operation; 0 for every processor.")
+    ] = 0,
+    tensorflow_inter_op_parallelism: Annotated[
+        int, typer.Option(min=0, help="Operations that run at once; 0 for every processor.")
+    ] = 0,
     max_samples: Annotated[int, typer.Option(min=1, help="Samples of a request.")] = 1024,
     max_request_bytes: Annotated[int, typer.Option(min=1, help="Of a request.")] = 16 * 2**20,
     max_requests: Annotated[
@@ -121,6 +127,8 @@ def serve(
         batching=batching,
         labels_may_wait=allow_version_labels_for_unavailable_models,
         warming=enable_model_warmup,
+        intra_op_threads=tensorflow_intra_op_parallelism,
+        inter_op_threads=tensorflow_inter_op_parallelism,
         token=_token(token_file),
         tls=Certificate(tls_certificate, tls_key) if tls_certificate and tls_key else None,
     )

@@ -31,12 +31,22 @@ class Servable:
         folder: A SavedModel.
         seconds: After which a run is ended.
         most_bytes: Of the default of an input.
+        intra_op_threads: That share an operation; 0 leaves it to TensorFlow. A process has one
+            pool of threads, made by its first session.
+        inter_op_threads: For operations that run at once, likewise.
 
     Raises:
         Refused: with the code of what went wrong.
     """
 
-    def __init__(self, folder: Path, seconds: float, most_bytes: int) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        seconds: float,
+        most_bytes: int,
+        intra_op_threads: int = 0,
+        inter_op_threads: int = 0,
+    ) -> None:
         self._run_options = config_pb2.RunOptions(timeout_in_ms=round(seconds * 1000))
         meta_graph = _meta_graph(folder)
         self.signature_defs: Mapping[str, Any] = dict(meta_graph.signature_def)
@@ -52,7 +62,11 @@ class Servable:
         self._callables: dict[tuple[str, frozenset[str]], Any] = {}
         self._lock = threading.Lock()
         graph = tf.Graph()
-        self._session = tf.compat.v1.Session(graph=graph)
+        config = config_pb2.ConfigProto(
+            intra_op_parallelism_threads=intra_op_threads,
+            inter_op_parallelism_threads=inter_op_threads,
+        )
+        self._session = tf.compat.v1.Session(graph=graph, config=config)
         try:
             with graph.as_default():
                 tf.compat.v1.saved_model.load(self._session, sorted(_TAGS), str(folder))

@@ -54,6 +54,8 @@ class Service:
         retry_seconds: The time in between.
         labels_may_wait: Whether a label may name a version that is not available yet.
         warming: Whether a version answers the requests of its warm-up file first.
+        intra_op_threads: That share an operation of a model; 0 leaves it to TensorFlow.
+        inter_op_threads: For operations that run at once; 0 leaves it to TensorFlow.
     """
 
     def __init__(
@@ -65,11 +67,14 @@ class Service:
         retry_seconds: float = 60.0,
         labels_may_wait: bool = False,
         warming: bool = True,
+        intra_op_threads: int = 0,
+        inter_op_threads: int = 0,
     ) -> None:
         self.limits = limits
         self.metrics = Metrics()
         self._batching = batching
         self._warming = warming
+        self._threads = intra_op_threads, inter_op_threads
         self.servables = Servables(
             self._load,
             retries=retries,
@@ -180,15 +185,16 @@ class Service:
         return outputs
 
     def _load(self, name: str, folder: Path) -> Predictor:
-        servable = Servable(folder, self.limits.seconds, self.limits.request_bytes)
-        predictor = Predictor(servable, self._batching, self.limits.samples)
+        limits = self.limits
+        servable = Servable(folder, limits.seconds, limits.request_bytes, *self._threads)
+        predictor = Predictor(servable, self._batching, limits.samples)
         if not self._warming:
             return predictor
         start = time.monotonic()
         status = Code.OK.name
         count = 0
         try:
-            count = warm_up(predictor, folder, self.limits.request_bytes)
+            count = warm_up(predictor, folder, limits.request_bytes)
         except Exception as error:
             status = refusal_of(error).code.name
             predictor.close()

@@ -52,6 +52,8 @@ class Options:
         retry_seconds: The time in between.
         labels_may_wait: Whether a label may name a version that is not available yet.
         warming: Whether a version answers the requests of its warm-up file first.
+        intra_op_threads: That share an operation of a model; 0 leaves it to TensorFlow.
+        inter_op_threads: For operations that run at once; 0 leaves it to TensorFlow.
         token: What a request must bear, if anything.
         tls: What to prove the server's name with; without it nothing is encrypted.
     """
@@ -68,6 +70,8 @@ class Options:
     retry_seconds: float = 60.0
     labels_may_wait: bool = False
     warming: bool = True
+    intra_op_threads: int = 0
+    inter_op_threads: int = 0
     token: str | None = None
     tls: Certificate | None = None
 
@@ -98,6 +102,8 @@ def serving(repository: Path, options: Options) -> Iterator[Ports]:
         retry_seconds=options.retry_seconds,
         labels_may_wait=options.labels_may_wait,
         warming=options.warming,
+        intra_op_threads=options.intra_op_threads,
+        inter_op_threads=options.inter_op_threads,
     )
     watch = _Watch(service.servables, repository, options.config)
     with _listening(options.host, options.rest_port) as rest_socket:

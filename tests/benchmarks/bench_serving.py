@@ -38,9 +38,11 @@ TRANSPORTS = ("gRPC", "REST")
 SERVERS = ("plain", "batching")
 BATCHING = (
     # Half of 32 clients take their answers and ask again while those of the others are computed.
-    f"max_batch_size {{ value: {LARGE // 2} }} num_batch_threads {{ value: 1 }}"
+    f"max_batch_size {{ value: {LARGE // 2} }} num_batch_threads {{ value: {os.cpu_count()} }}"
     " batch_timeout_micros { value: 3000 }"  # Else the first to ask has a batch to itself.
 )
+# A batch beside another leaves nothing to gain by threads that share its operations.
+THREADS = ("--tensorflow-intra-op-parallelism", "1")
 Ask = Callable[[], Any]
 
 
@@ -64,7 +66,7 @@ def options_of(name: str, repository: Path) -> tuple[str, ...]:
         return ()
     parameters = repository / "batching.config"
     parameters.write_text(BATCHING)
-    return ("--enable-batching", "--batching-parameters-file", str(parameters))
+    return ("--enable-batching", "--batching-parameters-file", str(parameters), *THREADS)
 
 
 def latents_of(samples: int) -> np.ndarray:

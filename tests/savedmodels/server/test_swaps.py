@@ -114,8 +114,11 @@ def test_a_version_is_available_once_it_is_warm(
             until(lambda w=wanted: states().get(w, {}).get("state") == "END")  # type: ignore[misc]
             assert states()[wanted]["status"]["error_code"] == code
         assert server.predict("toy", {"inputs": [[0, 0]]}).json == {"outputs": [[3.0, 3.0]]}
-    with start(repository, "--no-enable-model-warmup") as server:
+    threads = ("--tensorflow-intra-op-parallelism", "150", "--tensorflow-inter-op-parallelism=150")
+    with start(repository, "--no-enable-model-warmup", *threads) as server:
         assert server.predict("toy", {"inputs": [[0, 0]]}).json == {"outputs": [[12.0, 12.0]]}
+        tasks = Path(f"/proc/{server.process.pid}/task")
+        assert not tasks.exists() or len(list(tasks.iterdir())) > 300
 
 
 def test_a_configuration_is_followed(repository: Path, toy: Path, start: Any) -> None:
