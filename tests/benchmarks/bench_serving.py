@@ -4,9 +4,9 @@
 
 A generator of ProGAN at 32 px with random weights is exported, and answers latents: loaded in a
 process of its own (`direct`), and behind `growgan serve` with and without batching, over gRPC and
-REST. In every turn each has its time after the others. Of requests: the median and 99th percentile
-of milliseconds, and how many times the median is that of a direct call of as many samples; of all
-clients together: samples a second, as a share of direct calls of 32 samples.
+REST. In every turn each has its time after direct calls. Of requests: the median and 99th
+percentile of milliseconds, and how many times the median is that of a direct call of as many
+samples; of all clients together: samples a second, as a share of direct calls of 32 samples.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import statistics
 import subprocess
 import sys
@@ -160,6 +161,7 @@ def main() -> None:
     if options.worker:
         serve(partial(direct, options.worker))
         return
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # So that no server is left behind.
     make = {"gRPC": over_grpc, "REST": over_rest}
     with ExitStack() as stack:
         repository = Path(stack.enter_context(tempfile.TemporaryDirectory()))
@@ -176,10 +178,10 @@ def main() -> None:
             for clients in options.clients:
                 rows: dict[tuple[str, str], list[list[float]]] = {}
                 for _ in range(options.turns):
-                    alone = loaded.seconds(samples)
-                    large = LARGE / loaded.seconds(LARGE)
                     for name in SERVERS:
                         for transport in TRANSPORTS:
+                            alone = loaded.seconds(samples)
+                            large = LARGE / loaded.seconds(LARGE)
                             ask = partial(make[transport], ports[name][transport], samples)
                             times = times_of(ask, clients, options.seconds)
                             p50, p99 = np.quantile(times, [0.5, 0.99])

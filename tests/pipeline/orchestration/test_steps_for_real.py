@@ -1,10 +1,12 @@
-"""Steps with the commands that they start: a warm start, and a disk that is full."""
+"""Steps with the commands that they start: a warm start, a lost worker, and a disk that is full."""
 
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,7 +26,7 @@ from pipeline.training import checkpoints
 from pipeline.training.checkpoints import Position
 from pipeline.training.state import TrainingState, variables_of
 from savedmodels.layout import GOLDEN
-from tests.pipeline.orchestration.projects import TINY, make_project, put_pictures
+from tests.pipeline.orchestration.projects import TINY, make_project, put_pictures, wait
 
 pytestmark = pytest.mark.slow
 SMALL_DISK = 4
@@ -88,6 +90,50 @@ def test_a_warm_start_has_the_promoted_weights_and_is_refused_at_another_resolut
     assert first.keys() == promoted.keys()
     for name, weights in promoted.items():
         np.testing.assert_array_equal(first[name], weights)
+
+
+def worker_of(run: RunFolder, index: int) -> int:
+    """The process of a worker that trains a run."""
+    told = f'"index": {index}'
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            command = (folder / "cmdline").read_text()
+            environment = (folder / "environ").read_text()
+        except OSError:
+            continue  # It has ended, or is another user's.
+        if str(run.path) in command and told in environment:
+            return int(folder.name)
+    return 0
+
+
+def test_a_lost_worker_is_told_in_a_line_and_the_next_attempt_goes_on(tmp_path: Path) -> None:
+    put_pictures(tmp_path / "incoming", 0, 20)
+    overrides = (*TINY, "schedule.hold_images=640", "run.checkpoint_images=160")
+    project = make_project(tmp_path, overrides=overrides, training={"workers": 2})
+    plan = Plan(project, take(project))
+    steps.records(plan, print)
+    course = course_of(project, "r", snapshot=plan.snapshot.key, trigger="manual")
+
+    said: list[str] = []
+
+    def stage() -> steps.Done:
+        return course.perform("stage_8x8", lambda: steps.stage(plan, 8, said.append, None))
+
+    def saved() -> list[Path]:
+        return sorted((plan.run.path / "checkpoints").glob("images-*"))
+
+    with ThreadPoolExecutor(1) as threads:
+        attempt = threads.submit(failure_of, stage)
+        wait(saved, "a checkpoint")
+        os.kill(worker_of(plan.run, 1), signal.SIGKILL)
+        failure = attempt.result()
+    assert (failure.status, failure.ending, failure.may_pass) == (75, "failed", True)
+    assert failure.reason.startswith("growgan train ended with status 69: ")
+    assert "worker 1 of 2" in failure.reason
+    newest = int(saved()[-1].name.removeprefix("images-"))
+    said.clear()
+    assert stage().facts["images seen"] == 640
+    assert f"hold_8x8: from {newest} images on" in said
 
 
 @pytest.fixture
