@@ -44,8 +44,6 @@ TEST = [
 BEAM = ["apache-beam>=2.77,<2.78"]
 VIDEO = ["av>=18.1,<20"]
 ONNX = ["tf2onnx>=1.17,<1.18", "onnx>=1.23.2,<1.24"]
-# Dagster releases its packages together; each needs its own version of the others.
-SCHEDULE = ["dagster==1.13.27", "dagster-webserver==1.13.27"]
 SERVE = [
     "fastapi>=0.165,<0.166",
     "grpcio>=1.85.1,<2",
@@ -54,13 +52,18 @@ SERVE = [
     "tensorflow-serving-api>=2.21,<2.22",  # the protos and stubs of the API that is served
     "uvicorn>=0.54,<0.55",
 ]
+SCHEDULE = [
+    *SERVE,  # a new version answers a server before it is left alone
+    # Dagster releases its packages together; each needs its own version of the others.
+    "dagster==1.13.27",
+    "dagster-webserver==1.13.27",
+]
 DEV = [
     *TEST,
     *BEAM,
     *VIDEO,
     *ONNX,
     *SCHEDULE,
-    *SERVE,
     "import-linter>=2.16,<3",
     "mypy>=2.4,<2.5",
     "pre-commit>=4.7,<5",

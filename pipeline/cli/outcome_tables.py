@@ -32,6 +32,8 @@ def show_standing(console: Console, standing: ProjectStanding) -> None:
     """A line for each of what runs, how the last run ended, and what is served."""
     say(console, f"model: {standing.model}, in {standing.repository}")
     say(console, f"up: {'yes' if standing.up else 'no, so nothing starts by itself'}")
+    for trigger, reason in standing.complaints.items():
+        say(console, f"{trigger}: starts nothing: {reason}")
     now, last = standing.now, standing.last
     if now is None:
         say(console, "now: nothing runs")

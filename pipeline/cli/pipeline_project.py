@@ -6,6 +6,7 @@ import logging
 import signal
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 app = typer.Typer()
+LOOK = 10.0
+"""Seconds between two looks for runs by hand that were killed."""
 
 Folder = Annotated[Path, typer.Argument(metavar="DIR", help="Folder of the project.")]
 
@@ -118,8 +121,9 @@ def up(
     project = open_project(folder)
     with _dagster():
         from pipeline.orchestration.definitions import definitions_of
-        from pipeline.orchestration.instance import give_up_lost_runs, instance_of
+        from pipeline.orchestration.instance import instance_of
         from pipeline.orchestration.locks import Busy, held
+        from pipeline.orchestration.lost import give_up_foreground_runs, give_up_lost_runs
         from pipeline.orchestration.processes import HOST, started
     from pipeline.errors import UserError
 
@@ -130,13 +134,16 @@ def up(
         signal.signal(number, lambda *_: stopped.set())
     at = project.config.port if port is None else port
     try:
-        with held(project.up_lock, wait=False):
-            with instance_of(project) as instance:
-                for lost in give_up_lost_runs(project, instance):
-                    _say(console, f"run {lost} was lost, and is tried again")
+        with held(project.up_lock, wait=False), instance_of(project) as instance:
+            for lost in give_up_lost_runs(project, instance):
+                _say(console, f"run {lost} was lost, and is tried again")
             with started(project, at) as processes:
                 _say(console, f"user interface: http://{HOST}:{at}, logs: {project.logs}")
+                look = time.monotonic()
                 while not stopped.wait(0.5):
+                    if time.monotonic() >= look:
+                        give_up_foreground_runs(project, instance)
+                        look = time.monotonic() + LOOK
                     ended = processes.ended()
                     if ended is not None:
                         raise UserError(

@@ -5,6 +5,7 @@ import base64
 import logging
 import math
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from dagster import (
@@ -31,7 +32,7 @@ from dagster import (
 from pipeline.evaluation.scores import Evaluation
 from pipeline.orchestration import steps
 from pipeline.orchestration.commands import Say
-from pipeline.orchestration.course import Course, course_of
+from pipeline.orchestration.course import Course, begun_course, course_of
 from pipeline.orchestration.failure import failure_of
 from pipeline.orchestration.locks import held
 from pipeline.orchestration.outcome import Trigger
@@ -99,7 +100,7 @@ def ending_of(project: Project) -> HookDefinition:
     def write_outcome(context: HookContext) -> None:
         run = context.instance.get_run_by_id(context.run_id)
         assert run is not None
-        course_of_run(open_project(project.path), run).end()
+        course_of_run(project.path, run).end()
 
     return write_outcome
 
@@ -119,14 +120,25 @@ def alone_in(project: Project) -> ResourceDefinition:
     return alone
 
 
-def course_of_run(project: Project, run: Any) -> Course:
-    """The course of one of Dagster's runs; one that is repeated goes on with the first one's."""
-    return course_of(
-        project,
-        (run.root_run_id or run.run_id)[:8],
+def course_of_run(project: Path, run: Any) -> Course:
+    """The course of one of Dagster's runs; one that is repeated goes on with the first one's.
+
+    Args:
+        project: Folder of the project. Its configuration is read when the course begins.
+        run: Of Dagster.
+    """
+    name = name_of_run(run)
+    return begun_course(project, name) or course_of(
+        open_project(project),
+        name,
         snapshot=run.tags["dagster/partition"],
         trigger=trigger_of(run.tags),
     )
+
+
+def name_of_run(run: Any) -> str:
+    """What stays the same when one of Dagster's runs is repeated."""
+    return str(run.root_run_id or run.run_id)[:8]
 
 
 def trigger_of(tags: Mapping[str, str]) -> Trigger:
@@ -175,7 +187,7 @@ def _asset_of(
             context.log.info(line)
 
         try:
-            course = course_of_run(open_project(project.path), context.run)
+            course = course_of_run(project.path, context.run)
             done = course.perform(name, lambda: work(course, say))
         except Exception as error:  # A full disk may keep even that from being written down.
             failure = failure_of(error)

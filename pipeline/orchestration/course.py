@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pipeline.evaluation.scores import folder_of
 from pipeline.orchestration.begun import COURSE, Begun, names_of, read_begun, write_begun
-from pipeline.orchestration.failure import StepFailed, failure_of
+from pipeline.orchestration.failure import AGAIN, StepFailed, failure_of
 from pipeline.orchestration.notifications import notify
 from pipeline.orchestration.outcome import (
     HISTORY,
@@ -24,10 +24,18 @@ from pipeline.orchestration.outcome import (
 )
 from pipeline.orchestration.outcome import Snapshot as SnapshotTold
 from pipeline.orchestration.plan import Plan, plan_of
-from pipeline.orchestration.project import LABEL, Project
+from pipeline.orchestration.project import (
+    LABEL,
+    PIPELINE,
+    Project,
+    keep_settings,
+    open_project,
+)
 from pipeline.orchestration.run_page import write_pages
 from pipeline.orchestration.snapshots import SHORT, SNAPSHOT, Snapshot, snapshot_of
 from pipeline.orchestration.steps import Done, scores_of, scores_of_version, sheets_of, verdict_of
+
+_UNTOLD = "a step could not tell why it failed; its page in the user interface and logs/ may"
 
 
 @dataclass(frozen=True)
@@ -52,11 +60,13 @@ class Course:
         """The plan behind that version."""
         if self.former is None:
             return None
-        for outcome in reversed(history_of(self.plan.project.path)):
-            if outcome.version == self.former and outcome.snapshot is not None:
+        project = self.plan.project
+        for outcome in reversed(history_of(project.path)):
+            same = (outcome.model, outcome.version) == (project.config.model, self.former)
+            if same and outcome.snapshot is not None:
                 key = outcome.snapshot.content_hash[:SHORT]
-                if (self.plan.project.snapshots / key / SNAPSHOT).exists():
-                    return plan_of(self.plan.project, key)
+                if (project.snapshots / key / SNAPSHOT).exists():
+                    return plan_of(project, key)
         return None
 
     def perform(self, name: str, work: Callable[[], Done]) -> Done:
@@ -93,6 +103,8 @@ class Course:
         Args:
             failure: What it ended with, None for what the last failed step said, or for success.
         """
+        if failure is None and self.failed() is None and self.plan.mark("tested") is None:
+            failure = StepFailed(_UNTOLD, status=AGAIN, may_pass=True)
         if failure is not None:
             self._fail(failure)
         outcome = self._outcome()
@@ -184,6 +196,7 @@ class Course:
             version=version,
             content_hash=published.get("content_hash"),
             previous_version=begun.former,
+            serving=_stable(project),
             evaluation=scores,
             promoted=promoted,
             gate=gate,
@@ -196,11 +209,27 @@ class Course:
         return path.relative_to(self.plan.project.path).as_posix()
 
 
+def begun_course(project: Path, run: str) -> Course | None:
+    """The course that a run has begun, by the configuration that it began with; None if none.
+
+    Args:
+        project: Folder of the project.
+        run: What stays the same when it is repeated after a kill.
+
+    Raises:
+        UserError: if the snapshot or the configuration is no longer there.
+    """
+    for file in (project / HISTORY).glob(f"*-{run}/{COURSE}"):
+        kept = open_project(project, file.with_name(PIPELINE))
+        return Course(plan_of(kept, read_begun(file.parent).snapshot), file.parent)
+    return None
+
+
 def course_of(project: Project, run: str, *, snapshot: str, trigger: Trigger) -> Course:
     """The course of a run: that which it has begun, or a new one.
 
     Args:
-        project: Whose run it is.
+        project: Whose run it is; its configuration holds for all of the run.
         run: What stays the same when it is repeated after a kill.
         snapshot: Key of the pictures.
         trigger: What it was started by.
@@ -208,19 +237,20 @@ def course_of(project: Project, run: str, *, snapshot: str, trigger: Trigger) ->
     Raises:
         UserError: if the snapshot is not there.
     """
+    if begun := begun_course(project.path, run):
+        return begun
     plan = plan_of(project, snapshot)
-    for file in (project.path / HISTORY).glob(f"*-{run}/{COURSE}"):
-        return Course(plan, file.parent)
     started = now()
     folder = project.path / HISTORY / f"{started:%Y%m%d-%H%M%S}-{run}"
     folder.mkdir(parents=True)
+    keep_settings(project, folder)
     write_begun(
         folder,
         Begun(
             started=started,
             trigger=trigger,
             snapshot=snapshot,
-            former=project.repository.standing(project.config.model).labels.get(LABEL),
+            former=_stable(project),
             new=plan.snapshot.new_since(last_snapshot(project)),
         ),
     )
@@ -235,6 +265,10 @@ def last_snapshot(project: Project) -> Snapshot | None:
             if (project.snapshots / key / SNAPSHOT).exists():
                 return snapshot_of(project, key)
     return None
+
+
+def _stable(project: Project) -> int | None:
+    return project.repository.standing(project.config.model).labels.get(LABEL)
 
 
 def _in_order(steps: Sequence[Step], names: Sequence[str]) -> tuple[Step, ...]:

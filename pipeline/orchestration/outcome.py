@@ -114,6 +114,8 @@ class Outcome(Record):
     """Content of that version."""
     previous_version: int | None = Field(default=None, ge=1)
     """What the label stood at when the run began."""
+    serving: int | None = Field(default=None, ge=1)
+    """What it stands at when the run has ended."""
     evaluation: Evaluation | None = None
     """Scores of the new model."""
     promoted: Evaluation | None = None
@@ -137,7 +139,9 @@ def consequence_of(outcome: Outcome) -> str:
     """What serves now and why, as a sentence without its full stop."""
     new = "The new model" if outcome.version is None else f"Version {outcome.version}"
     before = outcome.previous_version and f"version {outcome.previous_version}"
-    goes_on = f"{before} goes on serving" if before else "nothing serves yet"
+    stays = outcome.serving == outcome.previous_version
+    serves = f"version {outcome.serving} {'goes on serving' if stays else 'serves'}"
+    goes_on = serves if outcome.serving else "nothing serves yet"
     match outcome.verdict:
         case "promoted":
             return f"{new} serves, {f'in place of {before}' if before else 'as the first'}"
@@ -148,7 +152,8 @@ def consequence_of(outcome: Outcome) -> str:
         case "alarm":
             return f"Training has stopped itself; {goes_on}"
         case "rolled back":
-            return f"{new} did not pass its test; {f'{before} serves again' if before else goes_on}"
+            again = f"{before} serves again" if before and stays else goes_on
+            return f"{new} did not pass its test; {again}"
         case "failed":
             return f"A step has failed; {goes_on}"
         case "interrupted":

@@ -42,9 +42,9 @@ class Ended(Record):
 class Plan:
     """A snapshot and a configuration: from them follow the names of all that a run makes.
 
-    What is there under such a name is whole, and is not made again. A changed `gate` leads to
-    another plan with the same training, a changed schedule to another training of the same
-    records.
+    What is there under such a name is whole, and is not made again. A changed `gate` or another
+    repository leads to another plan with the same training and scores, a changed schedule to
+    another training of the same records.
 
     Args:
         project: Whose configuration holds.
@@ -78,16 +78,25 @@ class Plan:
     @cached_property
     def key(self) -> str:
         """Names the plan."""
-        watched = {
-            "evaluation": self.config.evaluation.model_dump(mode="json"),
-            "gate": None if self.project.config.gate is None else self.config.gate.model_dump(),
-        }
-        return _digest(self.run.path.name, watched)
+        gate = None if self.project.config.gate is None else self.config.gate.model_dump()
+        return _digest(self.measured.name, gate, self.destination)
 
     @property
     def folder(self) -> Path:
         """What is known of the steps of this plan."""
         return self.project.plans / self.key
+
+    @cached_property
+    def measured(self) -> Path:
+        """What is known of scores, whatever a gate asks of them and wherever the model goes."""
+        evaluation = self.config.evaluation.model_dump(mode="json")
+        return self.project.plans / _digest(self.run.path.name, evaluation)
+
+    @property
+    def destination(self) -> str:
+        """Names the model in its repository, in which versions have their numbers."""
+        config = self.project.config
+        return _digest(config.model, str(config.repository.path))
 
     def checked(self, contract: str) -> Path:
         """The report on the pictures, by the rules that they were held to."""
@@ -96,20 +105,29 @@ class Plan:
     def mark(self, name: Mark) -> dict[str, Any] | None:
         """What was noted of a step, None if nothing was."""
         try:
-            noted: dict[str, Any] = json.loads((self.folder / f"{name}.json").read_text())
+            noted: dict[str, Any] = json.loads(self._marked(name).read_text())
         except (FileNotFoundError, ValueError):
             return None
         return noted
 
     def note(self, name: Mark, **facts: Any) -> None:
         """Note of a step that it is done; it is on the disk when this returns."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        atomic.write_file(self.folder / f"{name}.json", json.dumps(facts, indent=2) + "\n")
+        file = self._marked(name)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        atomic.write_file(file, json.dumps(facts, indent=2) + "\n")
 
     def ended(self) -> Ended | None:
         """How the last run of this plan ended, None if none has."""
         noted = self.mark("ended")
         return None if noted is None else Ended(**noted)
+
+    def _marked(self, name: Mark) -> Path:
+        """Where a mark lies: under all that decides what it says, and nothing else."""
+        folders = {
+            "evaluated": self.measured,
+            "verified": self.project.plans / self.run.path.name,
+        }
+        return folders.get(name, self.folder) / f"{name}.json"
 
 
 def plan_of(project: Project, key: str) -> Plan:

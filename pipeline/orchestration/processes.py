@@ -46,13 +46,21 @@ class Processes:
         """End all: a training first saves its checkpoint.
 
         What still lives then is killed. A run whose processes are killed goes on when they are
-        started again.
+        started again. So the process of a run must not see its training end: for it that would be
+        a step that has failed.
         """
         below = _below(self.children.values())
         trainings = [each for each in below if _trains(each)]
         for each in trainings:
+            with suppress(psutil.NoSuchProcess):
+                parent = each.parent()
+                if parent is not None and parent not in trainings:
+                    parent.suspend()
+        for each in trainings:
             _signal(each, signal.SIGTERM)
-        psutil.wait_procs(trainings, TO_SAVE)
+        end = time.monotonic() + TO_SAVE
+        while any(map(_lives, trainings)) and time.monotonic() < end:
+            time.sleep(0.1)
         below += _below(self.children.values())
         for process in self.children.values():
             process.terminate()
@@ -126,6 +134,13 @@ def _trains(process: psutil.Process) -> bool:
     except psutil.Error:
         return False
     return "pipeline.cli" in words and "train" in words
+
+
+def _lives(process: psutil.Process) -> bool:
+    try:
+        return bool(process.status() != psutil.STATUS_ZOMBIE)  # Which its parent has not asked of.
+    except psutil.NoSuchProcess:
+        return False
 
 
 def _signal(process: psutil.Process, number: signal.Signals) -> None:

@@ -17,6 +17,7 @@ from pipeline.loading import load, validated
 from pipeline.orchestration.job import KubernetesConfig
 from pipeline.orchestration.notifications import NotificationsConfig
 from pipeline.orchestration.outcome import one_line
+from savedmodels import atomic
 from savedmodels.repository.errors import RepositoryError
 from savedmodels.repository.publisher import Label
 from savedmodels.repository.repository import Repository
@@ -184,6 +185,11 @@ class Project:
         return self.path / "logs"
 
     @property
+    def complaints(self) -> Path:
+        """Why triggers could not look at the sources."""
+        return self.logs / "complaints"
+
+    @property
     def contract(self) -> Path | None:
         """The rules for pictures."""
         given = self.config.contract
@@ -220,7 +226,10 @@ class Project:
             raise UserError(
                 f"several `sources` must all be folders. Received: {missing}, which is none"
             )
-        return str(paths[0]) if paths[0].exists() else self.config.sources[0]
+        [given] = self.config.sources
+        if given.startswith(("/", "./", "../", "~")) and not paths[0].exists():
+            raise UserError(f"`sources` must be there. Received: {given}")
+        return str(paths[0]) if paths[0].exists() else given
 
     def training_config(self, data: Path | None = None) -> Config:
         """The configuration that runs are trained and measured with.
@@ -247,14 +256,18 @@ def yaml_text(value: object) -> str:
     return text.removesuffix("\n...\n").removesuffix("\n")
 
 
-def open_project(folder: Path) -> Project:
+def open_project(folder: Path, file: Path | None = None) -> Project:
     """The project in a folder.
+
+    Args:
+        folder: Of the project.
+        file: What `keep_settings` has kept, None for its own `pipeline.yaml` as it is now.
 
     Raises:
         UserError: if there is none, or anything in its file is wrong.
     """
     path = folder.resolve()
-    file = path / PIPELINE
+    file = file or path / PIPELINE
     try:
         values = yaml.safe_load(file.read_text())
     except FileNotFoundError as error:
@@ -280,6 +293,17 @@ def open_project(folder: Path) -> Project:
     except RepositoryError as error:
         raise UserError(str(error)) from error
     return project
+
+
+def keep_settings(project: Project, folder: Path) -> None:
+    """Write the configuration into a folder of the project, where later changes do not reach it."""
+    config = project.config
+    if config.preset.endswith((".yaml", ".yml")):
+        kept = folder / "preset.yaml"
+        atomic.write_file(kept, (project.path / config.preset).read_bytes())
+        config = config.model_copy(update={"preset": str(kept.relative_to(project.path))})
+    text = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
+    atomic.write_file(folder / PIPELINE, text)
 
 
 def _require_volume(project: Project) -> None:

@@ -12,6 +12,7 @@ from pipeline.orchestration.assets import (
 from pipeline.orchestration.course import Course
 from pipeline.orchestration.definitions import JOB, definitions_of
 from pipeline.orchestration.instance import instance_of
+from pipeline.orchestration.lost import PROCESS_TAG, give_up_foreground_runs, this_process
 from pipeline.orchestration.plan import Ended, Plan
 from pipeline.orchestration.project import Project
 from pipeline.orchestration.snapshots import take
@@ -35,14 +36,15 @@ def run_once(project: Project) -> Course | Ended:
     if ended is not None and ended.verdict == "promoted":
         return ended
     with instance_of(project) as instance:
+        give_up_foreground_runs(project, instance)
         instance.add_dynamic_partitions(PARTITIONS, [plan.snapshot.key])
         job = definitions_of(project).resolve_job_def(JOB)
         result = job.execute_in_process(
             instance=instance,
             partition_key=plan.snapshot.key,
-            tags={MODEL_TAG: project.config.model},
+            tags={MODEL_TAG: project.config.model, PROCESS_TAG: this_process()},
             run_config=SILENT,
             raise_on_error=False,
         )
         [run] = instance.get_runs(RunsFilter(run_ids=[result.run_id]))
-        return course_of_run(project, run)
+        return course_of_run(project.path, run)

@@ -193,6 +193,7 @@ def _kept(project: Project, files: Mapping[str, Found]) -> dict[str, str]:
                 hashes[name] = _copied(found.path, store)
             states[name] = [*found.state, hashes[name]]
     finally:  # What was hashed before something failed is not hashed again.
+        atomic.sync(store)
         atomic.write_file(known_file, json.dumps({**known, **states} if states else known))
     return hashes
 
@@ -204,6 +205,7 @@ def _copied(path: Path, store: Path) -> str:
         shutil.copyfile(path, temporary)
         with temporary.open("rb") as copied:
             sha = hashlib.file_digest(copied, "sha256").hexdigest()
+        atomic.sync(temporary)  # Its name will vouch for it.
         os.replace(temporary, store / sha)
     finally:
         temporary.unlink(missing_ok=True)

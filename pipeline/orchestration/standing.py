@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from pipeline.evaluation.scores import Record
 from pipeline.orchestration.begun import Begun, names_of, newest_in, read_begun
+from pipeline.orchestration.complaints import read_complaints
 from pipeline.orchestration.locks import is_held
 from pipeline.orchestration.outcome import Outcome, history_of
 from pipeline.orchestration.project import Project
@@ -48,6 +49,8 @@ class ProjectStanding(Record):
     """How the last run that has ended did."""
     labels: tuple[LabelStanding, ...]
     """What is served."""
+    complaints: dict[str, str]
+    """Why a trigger could not look at the sources, by its name."""
 
 
 def standing_of(project: Project) -> ProjectStanding:
@@ -65,6 +68,7 @@ def standing_of(project: Project) -> ProjectStanding:
         now=_now(project),
         last=history[-1] if history else None,
         labels=tuple(_labels(project)),
+        complaints=read_complaints(project),
     )
 
 

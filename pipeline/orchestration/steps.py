@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,7 @@ from pipeline.evaluation.scores import (
 )
 from pipeline.orchestration import smoke
 from pipeline.orchestration.commands import Say, growgan
-from pipeline.orchestration.failure import AGAIN, GATE, StepFailed
+from pipeline.orchestration.failure import AGAIN, GATE, StepFailed, failure_of
 from pipeline.orchestration.job import name_of
 from pipeline.orchestration.plan import Plan
 from pipeline.orchestration.project import LABEL, yaml_text
@@ -224,11 +224,17 @@ def trained_model(plan: Plan, say: Say) -> Done:
         StepFailed: if it is not finished.
     """
     total = plan.config.schedule.build().total_images
+    seen = max(map(_images_of, _checkpoints(plan)), default=0)
+    if seen != total:
+        raise StepFailed(
+            f"a model must be trained to its end, {total} images. Received: {plan.run.path}, with "
+            f"a checkpoint at {seen}"
+        )
     alarms = dict.fromkeys(entry["alarm"] for entry in _entries(plan) if "alarm" in entry)
     told = ", ".join(alarms) or "none"
     return Done(
         {
-            "images seen": max(map(_images_of, _checkpoints(plan))),
+            "images seen": seen,
             "of": total,
             "seconds": round(float(_manifest(plan).get("seconds", math.nan)), 1),
             "alarms": told,
@@ -347,6 +353,7 @@ def published_version(plan: Plan, say: Say, former: int | None) -> Done:
         version=published.version,
         content_hash=content,
         run=str(plan.run.path.relative_to(project.path)),
+        destination=plan.destination,
     )
     return Done(
         {"version": published.version, "content hash": content},
@@ -359,30 +366,27 @@ def smoke_test(plan: Plan, say: Say) -> Done:
     """Servers answer for `stable` with the new version; else it is rolled back.
 
     Raises:
-        StepFailed: if one does not.
+        StepFailed: if one does not, or cannot be asked; or if `stable` stands elsewhere, by a
+            choice that was made meanwhile, which stays.
     """
     noted = plan.mark("published")
     assert noted is not None
     version: int = noted["version"]
     if plan.mark("tested") is not None:
         return Done({"version": version}, new=False)
-    model, repository = plan.project.config.model, plan.project.repository
-    folder = repository.folder_of(model) / str(version)
-    servers = plan.project.config.repository.servers
-    for server in servers:
-        fault = smoke.faults(server, model, LABEL, version, folder)
-        if fault is not None:
-            break
-    else:
-        fault = None
-        if not servers:
-            log = plan.project.logs / f"{plan.key}-serve.log"
-            with smoke.own_server(repository.path, log) as server:
-                fault = smoke.faults(server, model, LABEL, version, folder)
+    stands = plan.project.repository.standing(plan.project.config.model).labels.get(LABEL)
+    if stands != version:
+        raise StepFailed(
+            f"`{LABEL}` must stand at version {version} to be tested; a choice that was made "
+            f"meanwhile stays. Received: version {stands}"
+        )
+    fault = _fault_of(plan, version)
     if fault is not None:
-        raise StepFailed(f"{fault}; {_rolled_back(plan, say)}", ending="rolled back", status=AGAIN)
+        reason = f"{fault}; {_rolled_back(plan, version, say)}"
+        raise StepFailed(reason, ending="rolled back", status=AGAIN)
     plan.note("tested", version=version)
-    return Done({"version": version, "servers": ", ".join(servers) or "one of our own"}, new=True)
+    servers = ", ".join(plan.project.config.repository.servers)
+    return Done({"version": version, "servers": servers or "one of our own"}, new=True)
 
 
 def scores_of(plan: Plan) -> Evaluation:
@@ -490,7 +494,7 @@ def _measure_promoted(plan: Plan, say: Say, version: int | None) -> None:
 
 
 def _promoted_here(plan: Plan, version: int) -> Path:
-    return plan.folder / f"version-{version}.json"
+    return plan.measured / f"{plan.destination}-{version}.json"
 
 
 def _evaluate(plan: Plan, say: Say, run: RunFolder, *options: str) -> None:
@@ -504,7 +508,8 @@ def _run_of(plan: Plan, version: int) -> RunFolder | None:
     for file in sorted(plan.project.plans.glob("*/published.json")):
         noted = json.loads(file.read_text())
         run = RunFolder(plan.project.path / noted["run"])
-        if noted["version"] == version and run.exists():
+        same = (noted.get("destination"), noted["version"]) == (plan.destination, version)
+        if same and run.exists():
             return run
     return None
 
@@ -570,10 +575,33 @@ def _publisher(plan: Plan, say: Say) -> Any:
     )
 
 
-def _rolled_back(plan: Plan, say: Say) -> str:
-    """Move `stable` back; what became of it."""
+def _fault_of(plan: Plan, version: int) -> str | None:
+    """What is wrong with what servers answer for `stable`, None if nothing is."""
+    project = plan.project
+    model, repository, given = project.config.model, project.repository, project.config.repository
+    folder = repository.folder_of(model) / str(version)
+
+    def ask(servers: Iterable[str]) -> str | None:
+        found = (smoke.faults(server, model, LABEL, version, folder) for server in servers)
+        return next((fault for fault in found if fault is not None), None)
+
+    try:
+        if given.servers:
+            return ask(given.servers)
+        log = project.logs / f"{plan.key}-serve.log"
+        with smoke.own_server(repository.path, log) as server:
+            return ask([server])
+    except Exception as error:  # What cannot be tested must not serve.
+        return failure_of(error).reason
+
+
+def _rolled_back(plan: Plan, version: int, say: Say) -> str:
+    """Move `stable` back from a version; what became of it."""
     try:
         with _publisher(plan, say) as publisher:
+            stands = publisher.standing().labels.get(LABEL)
+            if stands != version:
+                return f"`{LABEL}` was moved to version {stands} meanwhile, and stays"
             promotion = publisher.roll_back(LABEL, plan.project.watchers)
     except RepositoryError as error:
         return f"`{LABEL}` stays: {error}"

@@ -3,12 +3,13 @@
 # Dagster looks at annotations as they are: they must not be put off.
 import json
 import time
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
 
 from dagster import (
     DagsterInstance,
     DagsterInvalidDefinitionError,
+    DagsterRun,
     DagsterRunStatus,
     DefaultScheduleStatus,
     DefaultSensorStatus,
@@ -27,13 +28,20 @@ from dagster import (
 )
 
 from pipeline.errors import UserError
-from pipeline.orchestration.assets import MODEL_TAG, course_of_run, partitions
+from pipeline.orchestration.assets import MODEL_TAG, course_of_run, name_of_run, partitions
+from pipeline.orchestration.complaints import write_complaint
 from pipeline.orchestration.course import last_snapshot
-from pipeline.orchestration.failure import AGAIN, StepFailed
+from pipeline.orchestration.failure import AGAIN, StepFailed, failure_of
+from pipeline.orchestration.lost import REASON
+from pipeline.orchestration.outcome import HISTORY, OUTCOME
 from pipeline.orchestration.plan import Plan, plan_of
 from pipeline.orchestration.project import Project, open_project
-from pipeline.orchestration.snapshots import fingerprint, found_in, take
+from pipeline.orchestration.snapshots import Snapshot, fingerprint, found_in, take
+from savedmodels.repository.errors import RepositoryError
 
+Answer = TypeVar("Answer")
+TO_TELL = 120.0
+"""Seconds that a run may have ended before it is written down how."""
 UNDER_WAY = [
     DagsterRunStatus.QUEUED,
     DagsterRunStatus.NOT_STARTED,
@@ -54,10 +62,13 @@ def schedule_of(project: Project, job: Any) -> ScheduleDefinition | None:
         return None
 
     def by_clock(context: ScheduleEvaluationContext) -> Any:
-        now = open_project(project.path)
-        if reason := busy(now, context.instance):
-            return SkipReason(reason)
-        return request_for(Plan(now, take(now)), context.instance)
+        def look() -> Any:
+            now = open_project(project.path)
+            if reason := busy(now, context.instance):
+                return SkipReason(reason)
+            return request_for(Plan(now, take(now)), context.instance)
+
+        return looked(project, "by_clock", look, SkipReason)
 
     try:
         return schedule(
@@ -87,37 +98,64 @@ def sensor_of(project: Project, job: Any) -> SensorDefinition | None:
         default_status=DefaultSensorStatus.RUNNING,
     )
     def by_new_data(context: SensorEvaluationContext) -> SensorResult:
-        now = open_project(project.path)
-        rules = now.config.schedule.new_data or given
-        found = fingerprint(found_in(now))
         known = json.loads(context.cursor) if context.cursor else {}
-        if known.get("found") != found:
-            known = {"found": found, "since": time.time()}
 
         def skip(reason: str) -> SensorResult:
             return SensorResult(skip_reason=reason, cursor=json.dumps(known))
 
-        quiet = time.time() - known["since"]
-        if quiet < rules.quiet_seconds:
-            return skip(f"the sources changed {quiet:.0f} s ago, not {rules.quiet_seconds:g} s")
-        if reason := busy(now, context.instance):
-            return skip(reason)
-        if "snapshot" not in known:
-            known["snapshot"] = take(now).key
-        plan = plan_of(now, known["snapshot"])
-        new = plan.snapshot.new_since(last_snapshot(now))
-        if 0 < new < rules.least:
-            return skip(f"{new} pictures are new, not {rules.least}")
-        ended = plan.ended()
-        if ended is not None:
-            # What may pass is left to the clock: here it would come again with every look.
-            return skip(f"nothing new: run {ended.run} ended with {ended.verdict}")
-        asked = request_for(plan, context.instance)
-        if isinstance(asked, SkipReason):
-            return skip(str(asked.skip_message))
-        return SensorResult(run_requests=[asked], cursor=json.dumps(known))
+        def look() -> SensorResult:
+            now = open_project(project.path)
+            rules = now.config.schedule.new_data or given
+            found = fingerprint(found_in(now))
+            if known.get("found") != found:
+                known.clear()
+                known.update(found=found, since=time.time())
+            quiet = time.time() - known["since"]
+            if quiet < rules.quiet_seconds:
+                return skip(f"the sources changed {quiet:.0f} s ago, not {rules.quiet_seconds:g} s")
+            if reason := busy(now, context.instance):
+                return skip(reason)
+            if "snapshot" not in known:
+                known["snapshot"] = take(now).key
+            plan = plan_of(now, known["snapshot"])
+            if few := too_few(plan.snapshot, last_snapshot(now), rules.least):
+                return skip(few)
+            ended = plan.ended()
+            if ended is not None:
+                # What may pass is left to the clock: here it would come again with every look.
+                return skip(f"nothing new: run {ended.run} ended with {ended.verdict}")
+            asked = request_for(plan, context.instance)
+            if isinstance(asked, SkipReason):
+                return skip(str(asked.skip_message))
+            return SensorResult(run_requests=[asked], cursor=json.dumps(known))
+
+        return looked(project, "by_new_data", look, skip)
 
     return by_new_data
+
+
+def too_few(snapshot: Snapshot, former: Snapshot | None, least: int) -> str | None:
+    """Why pictures do not start a run, None if they do.
+
+    The same pictures may: where the configuration has changed.
+    """
+    new = snapshot.new_since(former)
+    same = former is not None and former.content_hash == snapshot.content_hash
+    return None if same or new >= least else f"{new} pictures are new, not {least}"
+
+
+def looked(
+    project: Project, trigger: str, look: Callable[[], Answer], skip: Callable[[str], Answer]
+) -> Answer:
+    """What a look at the sources gives; why none was possible is kept for `pipeline status`."""
+    try:
+        answer = look()
+    except (UserError, RepositoryError, OSError) as error:
+        reason = failure_of(error).reason
+        write_complaint(project, trigger, reason)
+        return skip(reason)
+    write_complaint(project, trigger, None)
+    return answer
 
 
 def endings_of(job: Any, project: Project) -> SensorDefinition:
@@ -131,12 +169,12 @@ def endings_of(job: Any, project: Project) -> SensorDefinition:
     )
     def endings(context: RunFailureSensorContext) -> Any:
         run = context.dagster_run
-        again = run.tags.get("dagster/will_retry") == "true"
-        course = course_of_run(open_project(project.path), run)
-        if again or (course.folder / "outcome.json").exists():
+        if run.tags.get("dagster/will_retry") == "true" or told(project, run):
             return SkipReason("it is told already, or tried again")
-        reason = context.failure_event.message or "the process of the run was ended"
-        course.end(StepFailed(reason, status=AGAIN, may_pass=True))
+        said = context.failure_event.message or ""
+        # Of a process that is gone Dagster says only that it was not itself who ended the run.
+        reason = REASON if not said or "outside the execution context" in said else said
+        course_of_run(project.path, run).end(StepFailed(reason, status=AGAIN, may_pass=True))
         return None
 
     return endings
@@ -165,12 +203,24 @@ def request_for(plan: Plan, instance: DagsterInstance) -> RunRequest | SkipReaso
 
 def _asked_for(plan: Plan, instance: DagsterInstance) -> Iterator[str]:
     tags = {"dagster/partition": plan.snapshot.key}
-    for run in instance.get_runs(RunsFilter(tags=tags)):
+    for record in instance.get_run_records(RunsFilter(tags=tags)):
+        run = record.dagster_run
+        failed = run.status is DagsterRunStatus.FAILURE and run.remote_job_origin is not None
         retried = (
-            run.status is DagsterRunStatus.FAILURE
-            and run.remote_job_origin is not None
+            failed
             and run.tags.get("dagster/will_retry") == "true"
             and "dagster/auto_retry_run_id" not in run.tags
         )
-        if run.status in UNDER_WAY or retried:
+        # Its end is about to be told by the sensor of endings.
+        untold = (
+            failed
+            and time.time() - (record.end_time or 0.0) < TO_TELL
+            and not told(plan.project, run)
+        )
+        if run.status in UNDER_WAY or retried or untold:
             yield run.run_id[:8]
+
+
+def told(project: Project, run: DagsterRun) -> bool:
+    """Whether it is written down how one of Dagster's runs ended, or the last that repeated it."""
+    return any((project.path / HISTORY).glob(f"*-{name_of_run(run)}/{OUTCOME}"))

@@ -7,6 +7,9 @@ import itertools
 import json
 import os
 import re
+import subprocess
+import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,27 +17,40 @@ from typing import Any
 
 import pytest
 from dagster import (
+    DagsterEventType,
     DagsterInstance,
+    DagsterRun,
     DagsterRunStatus,
     Definitions,
     RunRequest,
     SkipReason,
+    build_resources,
+    build_run_status_sensor_context,
     build_schedule_context,
     build_sensor_context,
 )
 
 from pipeline.errors import UserError
 from pipeline.orchestration import course, steps
-from pipeline.orchestration.assets import metadata_of, trigger_of
+from pipeline.orchestration.assets import alone_in, metadata_of, trigger_of
 from pipeline.orchestration.begun import AFTER, BEFORE, Begun, names_of, write_begun
 from pipeline.orchestration.definitions import JOB, definitions_of
-from pipeline.orchestration.instance import environment_of, give_up_lost_runs, instance_of
+from pipeline.orchestration.instance import environment_of, instance_of
 from pipeline.orchestration.locks import held
+from pipeline.orchestration.lost import (
+    PROCESS_TAG,
+    REASON,
+    give_up_foreground_runs,
+    give_up_lost_runs,
+    this_process,
+)
 from pipeline.orchestration.outcome import history_of
 from pipeline.orchestration.plan import Plan
 from pipeline.orchestration.project import Project
 from pipeline.orchestration.running import SILENT
-from pipeline.orchestration.snapshots import take
+from pipeline.orchestration.snapshots import Snapshot, take
+from pipeline.orchestration.standing import standing_of
+from pipeline.orchestration.triggers import endings_of, request_for, too_few
 from tests.pipeline.orchestration.projects import make_project, put_pictures
 
 CHECKS = ("data_shift", "alarms", "score_regression")
@@ -215,13 +231,134 @@ def test_runs_whose_processes_are_gone_are_given_up(
         monkeypatch.setenv(name, "")
     job = definitions_of(project).resolve_job_def(JOB)
     with instance_of(project) as instance:
+        tags = {"dagster/partition": take(project).key}
         for status in (DagsterRunStatus.STARTED, DagsterRunStatus.NOT_STARTED):
-            instance.create_run_for_job(job, status=status)
+            instance.create_run_for_job(job, status=status, tags=tags)
         with held(project.run_lock):
             assert give_up_lost_runs(project, instance) == []
-        [lost] = give_up_lost_runs(project, instance)
-        states = {run.run_id[:8] == lost: run.status for run in instance.get_runs()}
-    assert states == {True: DagsterRunStatus.FAILURE, False: DagsterRunStatus.NOT_STARTED}
+            assert history_of(project.path) == []
+        # Only runs of the daemon are started again.
+        assert give_up_lost_runs(project, instance) == []
+        states = {run.status for run in instance.get_runs()}
+        [outcome] = history_of(project.path)
+    assert states == {DagsterRunStatus.FAILURE, DagsterRunStatus.NOT_STARTED}
+    assert (outcome.verdict, outcome.reason) == ("failed", REASON)
+
+
+def test_nobody_waits_for_a_run_by_hand_that_was_killed(
+    project: Project, instance: DagsterInstance
+) -> None:
+    definitions = definitions_of(project)
+    job = definitions.resolve_job_def(JOB)
+    tags = {"dagster/partition": take(project).key, "growgan/model": "digits"}
+    ran = subprocess.run(
+        [sys.executable, "-c", "from pipeline.orchestration.lost import *; print(this_process())"],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    gone, other_machine = ran.stdout.strip(), f"elsewhere {ran.stdout.split(maxsplit=1)[1].strip()}"
+    runs = {
+        process: instance.create_run_for_job(
+            job, status=DagsterRunStatus.STARTED, tags={**tags, PROCESS_TAG: process}
+        ).run_id
+        for process in (gone, other_machine, this_process())
+    }
+    give_up_foreground_runs(project, instance)
+    failed = {run.run_id for run in instance.get_runs() if run.status is DagsterRunStatus.FAILURE}
+    assert failed == {runs[gone]}
+    [outcome] = history_of(project.path)
+    assert outcome.run.endswith(runs[gone][:8])
+    ended = Plan(project, take(project)).ended()
+    assert ended is not None
+    assert not ended.final  # The clock may start it again.
+
+
+def test_why_nothing_can_be_looked_at_is_kept_until_it_can(
+    project: Project, instance: DagsterInstance, tmp_path: Path
+) -> None:
+    definitions = definitions_of(project)
+    clock = definitions.resolve_schedule_def("by_clock")
+    incoming = tmp_path / "incoming"
+    incoming.rename(tmp_path / "away")
+    said = f"`sources` must be there. Received: {incoming}"
+    first = ask(definitions, instance, None)
+    assert first.skip_reason.skip_message == said
+    assert str(clock(build_schedule_context(instance=instance)).skip_message) == said
+    assert standing_of(project).complaints == {"by_clock": said, "by_new_data": said}
+    incoming.mkdir()
+    empty = ask(definitions, instance, first.cursor)
+    assert empty.skip_reason.skip_message.startswith("`sources` must hold pictures (")
+    incoming.rmdir()
+    (tmp_path / "away").rename(incoming)
+    assert ask(definitions, instance, empty.cursor).run_requests
+    assert standing_of(project).complaints.keys() == {"by_clock"}
+
+
+@pytest.mark.parametrize(
+    ("former", "now", "few"),
+    [
+        (None, 1, "1 pictures are new, not 2"),
+        (None, 2, None),
+        (4, 5, "1 pictures are new, not 2"),
+        (4, 6, None),
+        (4, 3, "0 pictures are new, not 2"),
+        (4, 4, None),  # The configuration may have changed.
+    ],
+)
+def test_so_many_pictures_have_to_be_new(
+    tmp_path: Path, former: int | None, now: int, few: str | None
+) -> None:
+    project = make_project(tmp_path)
+
+    def of(count: int) -> Snapshot:
+        for picture in (tmp_path / "incoming").iterdir():
+            picture.unlink()
+        put_pictures(tmp_path / "incoming", 0, count)
+        return take(project)
+
+    before = None if former is None else of(former)
+    assert too_few(of(now), before, 2) == few
+
+
+def test_a_second_run_waits_for_its_turn(project: Project) -> None:
+    entered = threading.Event()
+
+    def run() -> None:
+        with build_resources({"alone": alone_in(project)}):
+            entered.set()
+
+    with held(project.run_lock):
+        second = threading.Thread(target=run)
+        second.start()
+        assert not entered.wait(0.5)
+    second.join()
+    assert entered.is_set()
+
+
+def test_the_end_of_a_killed_run_is_told_before_another_is_asked_for(
+    project: Project, instance: DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    definitions = definitions_of(project)
+    job = definitions.resolve_job_def(JOB)
+    plan = Plan(project, take(project))
+    run = instance.create_run_for_job(
+        job, status=DagsterRunStatus.STARTED, tags={"dagster/partition": plan.snapshot.key}
+    )
+    instance.report_run_failed(run)
+    killed = instance.get_run_by_id(run.run_id)
+    assert killed is not None
+    # As of a run that the daemon has started.
+    monkeypatch.setattr(DagsterRun, "remote_job_origin", "a daemon", raising=False)
+    waits = request_for(plan, instance)
+    assert isinstance(waits, SkipReason)
+    event = instance.all_logs(run.run_id, of_type=DagsterEventType.RUN_FAILURE)[-1].dagster_event
+    assert event is not None
+    context = build_run_status_sensor_context(
+        "endings", event, instance, killed
+    ).for_run_failure()  # fmt: skip
+    endings_of(job, project)(context)
+    [outcome] = history_of(project.path)
+    assert (outcome.verdict, outcome.reason) == ("failed", REASON)
+    assert isinstance(request_for(plan, instance), RunRequest)
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,8 @@ def names(of: Plan) -> tuple[str, str, str]:
         ({"overrides": ("run.log_images=8",)}, 3),
         ({"retries": {"most": 7}}, 3),
         ({"gate": {"max_fid": 3.0}}, 2),
+        ({"model": "other"}, 2),
+        ({"repository": {"path": "elsewhere"}}, 2),
         ({"overrides": ("evaluation.seed=1",)}, 2),
         ({"overrides": ("schedule.hold_images=72",)}, 1),
         ({"overrides": ("run.seed=1",)}, 1),
@@ -44,6 +47,21 @@ def test_a_change_leads_to_the_first_step_that_it_decides(
     before, after = names(plan(tmp_path / "a")), names(plan(tmp_path / "b", **changes))
     assert before[:same] == after[:same]
     assert not set(before[same:]) & set(after[same:])
+
+
+def test_another_gate_or_repository_measures_and_verifies_nothing_again(tmp_path: Path) -> None:
+    one = plan(tmp_path / "a", gate={"max_fid": 3.0})
+    one.note("evaluated", folder="f")
+    one.note("verified", savedmodel="s")
+    one.note("tested", version=1)
+    for number, changes in enumerate(
+        ({"gate": {"max_fid": 4.0}}, {"model": "other"}, {"repository": {"path": "elsewhere"}})
+    ):
+        other = plan(tmp_path / str(number), **changes)
+        shutil.copytree(one.project.plans, other.project.plans)
+        assert other.mark("evaluated") == {"folder": "f"}
+        assert other.mark("verified") == {"savedmodel": "s"}
+        assert other.mark("tested") is None
 
 
 def test_what_was_noted_is_found(tmp_path: Path) -> None:

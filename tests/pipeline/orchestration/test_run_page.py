@@ -97,20 +97,29 @@ def test_scores_without_bounds_are_not_drawn(outcome_of, evaluated) -> None:
 
 
 @pytest.mark.parametrize(
-    ("verdict", "version", "before", "told"),
+    ("verdict", "version", "before", "serving", "told"),
     [
-        ("promoted", 1, None, "Version 1 serves, as the first."),
-        ("unchanged", None, 1, "There was nothing to do; version 1 goes on serving."),
-        ("gate failed", 2, 1, "Version 2 was refused by the gate; version 1 goes on serving."),
-        ("gate failed", None, None, "The new model was refused by the gate; nothing serves yet."),
-        ("alarm", None, 1, "Training has stopped itself; version 1 goes on serving."),
-        ("rolled back", 2, 1, "Version 2 did not pass its test; version 1 serves again."),
-        ("failed", None, None, "A step has failed; nothing serves yet."),
-        ("interrupted", None, 1, "goes on when it is started again; version 1 goes on serving."),
+        ("promoted", 1, None, 1, "Version 1 serves, as the first."),
+        ("unchanged", None, 1, 1, "There was nothing to do; version 1 goes on serving."),
+        ("gate failed", 2, 1, 1, "Version 2 was refused by the gate; version 1 goes on serving."),
+        (
+            "gate failed",
+            None,
+            None,
+            None,
+            "The new model was refused by the gate; nothing serves yet.",
+        ),
+        ("alarm", None, 1, 1, "Training has stopped itself; version 1 goes on serving."),
+        ("rolled back", 2, 1, 1, "Version 2 did not pass its test; version 1 serves again."),
+        ("rolled back", 1, None, 1, "Version 1 did not pass its test; version 1 serves."),
+        ("rolled back", 3, 2, 1, "Version 3 did not pass its test; version 1 serves."),
+        ("failed", None, None, None, "A step has failed; nothing serves yet."),
+        ("failed", 2, 1, 2, "A step has failed; version 2 serves."),
+        ("interrupted", None, 1, 1, "goes on when it is started again; version 1 goes on serving."),
     ],
 )
-def test_each_verdict_says_what_serves(outcome_of, verdict, version, before, told) -> None:
-    outcome = outcome_of(verdict=verdict, version=version, previous_version=before)
+def test_each_verdict_says_what_serves(outcome_of, verdict, version, before, serving, told) -> None:
+    outcome = outcome_of(verdict=verdict, version=version, previous_version=before, serving=serving)
     assert told in Page(run_html(outcome, {}, Curves())).text
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -56,7 +57,8 @@ def promoted_plan(tmp_path: Path, run_with: Any, evaluated: Any, **changes: Any)
     project = make_project(tmp_path, **changes)
     earlier = Plan(project, take(project))
     run_with(earlier.run.path, evaluated(64), overrides=TINY)
-    earlier.note("published", version=1, run=str(earlier.run.path.relative_to(project.path)))
+    published = {"version": 1, "destination": earlier.destination}
+    earlier.note("published", **published, run=str(earlier.run.path.relative_to(project.path)))
     put_pictures(tmp_path / "incoming", 3, 5)
     return Plan(project, take(project))
 
@@ -142,9 +144,9 @@ def test_a_label_that_has_moved_meanwhile_is_left_alone(
     assert project.repository.standing("digits").labels == {"stable": 2}
 
 
-def test_a_version_that_does_not_answer_is_rolled_back(
-    tmp_path: Path, savedmodel: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def promoted(tmp_path: Path, savedmodel: Callable[..., Path]) -> Plan:
+    """A plan whose version 2 was promoted after version 1, and is to be tested."""
     put_pictures(tmp_path / "incoming", 0, 3)
     project = make_project(tmp_path)
     plan = Plan(project, take(project))
@@ -153,6 +155,13 @@ def test_a_version_that_does_not_answer_is_rolled_back(
             version = publisher.publish(savedmodel(tmp_path / name, weights=name), About()).version
             publisher.promote("stable", version, project.watchers)
     plan.note("published", version=2, content_hash="c", run="runs/r")
+    return plan
+
+
+def test_a_version_that_does_not_answer_is_rolled_back(
+    promoted: Plan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan, project = promoted, promoted.project
 
     @contextmanager
     def server(repository: Path, log: Path) -> Iterator[str]:
@@ -164,6 +173,95 @@ def test_a_version_that_does_not_answer_is_rolled_back(
         steps.smoke_test(plan, lambda _: None)
     assert (caught.value.ending, caught.value.may_pass) == ("rolled back", False)
     assert project.repository.standing("digits").labels == {"stable": 1}
+
+
+@pytest.mark.parametrize(
+    "error", [StepFailed("a server must serve"), OSError("broken"), RuntimeError("unforeseen")]
+)
+def test_a_version_that_cannot_be_tested_is_rolled_back(
+    promoted: Plan, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    @contextmanager
+    def server(repository: Path, log: Path) -> Iterator[str]:
+        raise error
+        yield
+
+    monkeypatch.setattr(steps.smoke, "own_server", server)
+    with pytest.raises(StepFailed, match="; `stable` is back at version 1") as caught:
+        steps.smoke_test(promoted, lambda _: None)
+    assert str(error) in caught.value.reason
+    assert caught.value.ending == "rolled back"
+    assert promoted.project.repository.standing("digits").labels == {"stable": 1}
+
+
+@pytest.mark.parametrize("when", ["before", "meanwhile"])
+def test_a_test_does_not_undo_a_choice_that_was_made_meanwhile(
+    promoted: Plan, monkeypatch: pytest.MonkeyPatch, when: str
+) -> None:
+    project = promoted.project
+
+    def choose(*_: Any) -> str:
+        with publisher_of(project.repository, "digits") as publisher:
+            publisher.roll_back("stable", project.watchers)
+        return "it answers 500"
+
+    @contextmanager
+    def server(repository: Path, log: Path) -> Iterator[str]:
+        yield "http://127.0.0.1:9"
+
+    monkeypatch.setattr(steps.smoke, "own_server", server)
+    monkeypatch.setattr(steps.smoke, "faults", choose)
+    if when == "before":
+        choose()
+    with pytest.raises(StepFailed) as caught:
+        steps.smoke_test(promoted, lambda _: None)
+    assert (
+        caught.value.reason
+        == {
+            "before": "`stable` must stand at version 2 to be tested; a choice that was made "
+            "meanwhile stays. Received: version 1",
+            "meanwhile": "it answers 500; `stable` was moved to version 1 meanwhile, and stays",
+        }[when]
+    )
+    assert project.repository.standing("digits").labels == {"stable": 1}
+    assert promoted.mark("tested") is None
+
+
+def test_checks_tell_of_shifts_and_of_scores_that_are_worse(evaluated: Any) -> None:
+    def survey(moved: Any) -> Any:
+        return SimpleNamespace(shift=moved)
+
+    usual = SimpleNamespace(
+        features=0.1, features_by_chance=0.1, largest_colour=0.0, class_shares=0.0
+    )
+    assert steps._shift_of(survey(None)).passed
+    assert steps._shift_of(survey(usual)).passed
+    for name in ("features", "largest_colour", "class_shares"):
+        moved = SimpleNamespace(**{**vars(usual), name: 50.0})
+        check = steps._shift_of(survey(moved))
+        assert not check.passed
+        assert "50" in check.reason
+    before = evaluated(64, scores={"fid": 10.0, "recall": 0.5})
+    assert steps._regression(before, None).passed
+    for fid, recall, passed in ((10.4, 0.48, True), (10.6, 0.5, False), (10.0, 0.47, False)):
+        check = steps._regression(evaluated(64, scores={"fid": fid, "recall": recall}), before)
+        assert check.passed is passed
+        assert check.reason.endswith("of 2 scores that compare")
+
+
+def test_a_model_is_trained_to_its_end_and_alarms_are_told(tmp_path: Path) -> None:
+    put_pictures(tmp_path / "incoming", 0, 3)
+    project = make_project(tmp_path)
+    plan = Plan(project, take(project))
+    checkpoints = plan.run.path / "checkpoints"
+    (checkpoints / "images-000000032").mkdir(parents=True)
+    with pytest.raises(StepFailed, match=r"64 images\. Received: .*, with a checkpoint at 32"):
+        steps.trained_model(plan, print)
+    (checkpoints / "images-000000064").mkdir()
+    assert steps.trained_model(plan, print).checks["alarms"].passed
+    plan.run.metrics.write_text('{"alarm": "collapse"}\n{"alarm": "collapse"}\n')
+    check = steps.trained_model(plan, print).checks["alarms"]
+    assert (check.passed, check.reason) == (False, "alarms while it trained: collapse")
 
 
 @pytest.mark.parametrize(

@@ -65,7 +65,8 @@ def test_a_warm_start_has_the_promoted_weights_and_is_refused_at_another_resolut
     project = make_project(tmp_path, overrides=overrides, training={"warm_start": True})
     earlier = Plan(project, take(project))
     source = trained(earlier)
-    earlier.note("published", version=1, run=str(source.path.relative_to(project.path)))
+    published = {"version": 1, "destination": earlier.destination}
+    earlier.note("published", **published, run=str(source.path.relative_to(project.path)))
 
     put_pictures(tmp_path / "incoming", 20, 24)
     plan = Plan(project, take(project))

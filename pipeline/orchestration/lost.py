@@ -1,0 +1,70 @@
+"""Runs whose processes are gone: noted as failed, so that nothing waits for them any longer."""
+
+from __future__ import annotations
+
+import os
+import socket
+from typing import Any
+
+import psutil
+from dagster import DagsterInstance, DagsterRunStatus, RunsFilter
+
+from pipeline.orchestration.assets import course_of_run
+from pipeline.orchestration.failure import AGAIN, StepFailed
+from pipeline.orchestration.locks import is_held
+from pipeline.orchestration.project import Project
+
+PROCESS_TAG = "growgan/process"
+"""Machine, number and time of birth of the process that a run in the foreground lives in."""
+REASON = "the process of the run was ended, or the machine"
+_LIVING = [DagsterRunStatus.STARTING, DagsterRunStatus.STARTED, DagsterRunStatus.CANCELING]
+
+
+def this_process() -> str:
+    """What tells this process from every other, of other machines too."""
+    return f"{socket.gethostname()} {os.getpid()} {psutil.Process().create_time()}"
+
+
+def give_up_lost_runs(project: Project, instance: DagsterInstance) -> list[str]:
+    """Note that runs have failed whose processes are gone, as after a restart of the machine.
+
+    Dagster's own daemon looks after the processes that it has started while it lives. It then
+    starts such runs again, from the step that was under way. Nothing is given up while any run
+    holds the lock.
+
+    Returns:
+        The names of those that Dagster will start again.
+    """
+    if is_held(project.run_lock):
+        return []
+    lost = instance.get_runs(RunsFilter(statuses=_LIVING))
+    for run in lost:
+        _give_up(project, instance, run)
+    return [run.run_id[:8] for run in lost if run.remote_job_origin is not None]
+
+
+def give_up_foreground_runs(project: Project, instance: DagsterInstance) -> None:
+    """Note that runs have failed that were started by hand on this machine, and then killed.
+
+    Nobody else looks after their processes, and other runs would wait for them for ever.
+    """
+    for run in instance.get_runs(RunsFilter(statuses=_LIVING)):
+        process = run.tags.get(PROCESS_TAG)
+        if process is not None and _is_gone(process):
+            _give_up(project, instance, run)
+
+
+def _give_up(project: Project, instance: DagsterInstance, run: Any) -> None:
+    instance.report_run_failed(run, REASON)
+    if run.remote_job_origin is None:  # No sensor of Dagster's is told of these.
+        course_of_run(project.path, run).end(StepFailed(REASON, status=AGAIN, may_pass=True))
+
+
+def _is_gone(process: str) -> bool:
+    host, number, born = process.split()
+    if host != socket.gethostname():
+        return False
+    try:
+        return psutil.Process(int(number)).create_time() != float(born)
+    except psutil.NoSuchProcess:
+        return True

@@ -1,0 +1,86 @@
+"""A course from its beginning to its end: what holds for all of it, and what is told."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from pipeline.orchestration import course as module
+from pipeline.orchestration.course import Course, begun_course, course_of
+from pipeline.orchestration.failure import StepFailed
+from pipeline.orchestration.outcome import Outcome
+from pipeline.orchestration.project import PIPELINE, Project, open_project
+from pipeline.orchestration.snapshots import take
+from tests.pipeline.orchestration.projects import make_project, put_pictures
+
+
+@pytest.fixture(name="project")
+def _project(tmp_path: Path) -> Project:
+    put_pictures(tmp_path / "incoming", 0, 3)
+    return make_project(tmp_path)
+
+
+def begin(project: Project) -> Course:
+    return course_of(project, "r", snapshot=take(project).key, trigger="manual")
+
+
+def change(project: Project, **changes: Any) -> Project:
+    file = project.path / PIPELINE
+    file.write_text(yaml.safe_dump({**yaml.safe_load(file.read_text()), **changes}))
+    return open_project(project.path)
+
+
+def test_the_configuration_holds_from_the_beginning_to_the_end(project: Project) -> None:
+    preset = project.path / "own.yaml"
+    preset.write_text("schedule: {resolution: 8, hold_images: 640}\n")
+    project = change(
+        project,
+        preset="own.yaml",
+        gate={"max_fid": 3.0},
+        training={"workers": 2, "beam": "--runner=DirectRunner"},
+        repository={"path": "elsewhere", "servers": ["http://127.0.0.1:9"], "keep": 3},
+        notifications={"webhooks": ["https://example.org/hook"], "verdicts": ["failed"]},
+    )
+    course = begin(project)
+    key, settings = course.plan.key, course.plan.config
+    change(project, gate={"max_fid": 4.0}, overrides=["schedule.resolution=16"])
+    preset.write_text("schedule: {hold_images: 8}\n")
+    (project.path / PIPELINE).write_text("model: [half writ")
+    again = begun_course(project.path, "r")
+    assert again is not None
+    assert again.folder == course.folder
+    assert (again.plan.key, again.plan.config) == (key, settings)
+    kept = again.plan.project.config
+    assert kept.model_copy(update={"preset": "own.yaml"}) == project.config
+
+
+def test_what_was_not_tested_was_not_promoted(project: Project) -> None:
+    course = begin(project)
+    course.plan.note("published", version=1, content_hash="c" * 64, run="runs/r")
+    outcome = course.end()
+    assert outcome.verdict == "failed"
+    assert "could not tell why it failed" in outcome.reason
+    ended = course.plan.ended()
+    assert ended is not None
+    assert not ended.final
+
+
+def test_ends_are_notified_and_problems_of_that_are_kept(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[Outcome] = []
+
+    def notify(config: Any, outcome: Outcome) -> list[str]:
+        told.append(outcome)
+        return ["nobody listens"]
+
+    monkeypatch.setattr(module, "notify", notify)
+    course = begin(project)
+    outcome = course.end(StepFailed("no room"))
+    assert told == [outcome]
+    assert (outcome.verdict, outcome.reason) == ("failed", "no room")
+    kept = (project.logs / "notifications.log").read_text()
+    assert kept == f"{course.folder.name}: nobody listens\n"

@@ -1,0 +1,40 @@
+"""Processes that end in order."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+from pipeline.orchestration.processes import Processes
+from tests.pipeline.orchestration.projects import make_project, wait
+
+TRAINING = """
+import signal, sys, time
+def save(*_):
+    time.sleep(0.3)
+    open("saved", "w").close()
+    sys.exit(143)
+signal.signal(signal.SIGTERM, save)
+open("trains", "w").close()
+time.sleep(600)
+"""
+RUN = """
+import subprocess, sys
+subprocess.run([sys.executable, "-c", sys.argv[1], "pipeline.cli", "train"])
+open("failed", "w").close()
+"""
+DAEMON = """
+import subprocess, sys
+subprocess.run([sys.executable, "-c", sys.argv[1], sys.argv[2]])
+"""
+
+
+def test_a_training_saves_and_its_run_does_not_see_it_end(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", DAEMON, RUN, TRAINING]
+    daemon = subprocess.Popen(command, cwd=tmp_path, process_group=0)
+    wait((tmp_path / "trains").exists, "a training")
+    Processes(make_project(tmp_path), {"daemon": daemon}).stop()
+    assert (tmp_path / "saved").exists()
+    assert not (tmp_path / "failed").exists()
+    assert daemon.returncode is not None
