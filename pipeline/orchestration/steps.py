@@ -43,6 +43,8 @@ from savedmodels.repository.publisher import publisher_of
 REGRESSION = 0.05
 """Share of a score by which another model's may be worse before it is told of."""
 SHEET = "contact-sheet.png"
+OWN_SERVERS = 3
+"""Servers of our own that are started, as one may be killed, before a version fails its test."""
 
 
 @dataclass(frozen=True)
@@ -585,14 +587,20 @@ def _fault_of(plan: Plan, version: int) -> str | None:
         found = (smoke.faults(server, model, LABEL, version, folder) for server in servers)
         return next((fault for fault in found if fault is not None), None)
 
-    try:
-        if given.servers:
-            return ask(given.servers)
+    def ask_own() -> str | None:
         log = project.logs / f"{plan.key}-serve.log"
         with smoke.own_server(repository.path, log) as server:
             return ask([server])
-    except Exception as error:  # What cannot be tested must not serve.
-        return failure_of(error).reason
+
+    fault: str | None = None
+    for _ in range(1 if given.servers else OWN_SERVERS):
+        try:
+            fault = ask(given.servers) if given.servers else ask_own()
+        except Exception as error:  # What cannot be tested must not serve.
+            fault = failure_of(error).reason
+        if fault is None:
+            break
+    return fault
 
 
 def _rolled_back(plan: Plan, version: int, say: Say) -> str:

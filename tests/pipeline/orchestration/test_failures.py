@@ -10,12 +10,15 @@ import threading
 import time
 from pathlib import Path
 
+import PIL.Image
 import psutil
 import pytest
+import yaml
 
 from pipeline.orchestration.begun import newest_in, read_begun
+from pipeline.orchestration.lost import REASON
 from pipeline.orchestration.outcome import history_of
-from pipeline.orchestration.project import Project
+from pipeline.orchestration.project import PIPELINE, Project
 from tests.pipeline.orchestration.projects import make_project, put_pictures, wait
 
 ROOT = Path(__file__).parents[3]
@@ -71,7 +74,7 @@ def test_a_run_whose_commands_are_each_killed_once_promotes_one_version(tmp_path
 @pytest.mark.slow
 def test_a_run_that_is_killed_goes_on_and_corrupt_pictures_end_one(tmp_path: Path) -> None:
     put_pictures(tmp_path / "incoming", 0, 40)
-    project = make_project(tmp_path)
+    project = make_project(tmp_path, contract="contract.yaml")
     run = start(project)
     try:
         wait(lambda: list(project.runs.glob("*/checkpoints/images-*")), "a checkpoint")
@@ -93,7 +96,23 @@ def test_a_run_that_is_killed_goes_on_and_corrupt_pictures_end_one(tmp_path: Pat
     assert (again.returncode, err) == (0, "")
     assert "records: found done" in out
     assert "promoted: version 1 of digits" in out
+    killed, promoted = history_of(project.path)
+    assert (killed.verdict, killed.reason) == ("failed", REASON)
+    assert promoted.verdict == "promoted"
 
+    # The rules are those that the first run has written.
+    PIL.Image.new("L", (16, 16)).save(tmp_path / "incoming" / "large.png")
+    broken = start(project)
+    out, err = broken.communicate()
+    assert broken.returncode == 2
+    assert err.count("\n") == 1
+    assert "contract.yaml: `most_side` must be at most 8" in err
+    assert history_of(project.path)[-1].steps[1].state == "failed"
+    assert project.repository.standing("digits").labels == {"stable": 1}
+    (tmp_path / "incoming" / "large.png").unlink()
+
+    file = project.path / PIPELINE
+    file.write_text(yaml.safe_dump({**yaml.safe_load(file.read_text()), "contract": None}))
     (tmp_path / "incoming" / "new.png").write_bytes(b"no picture")
     corrupt = start(project)
     out, err = corrupt.communicate()

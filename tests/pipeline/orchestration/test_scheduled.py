@@ -105,6 +105,13 @@ class Up:
         assert "errors" not in answered, answered
         return answered["data"]
 
+    def kill_run(self) -> None:
+        """Kill the process that a run lives in: the parent of the command that trains."""
+        below = psutil.Process(self.process.pid).children(recursive=True)
+        [run] = {each.parent() for each in below if {"pipeline.cli", "train"} <= {*each.cmdline()}}
+        assert run is not None
+        run.kill()
+
     def kill_all(self) -> None:
         """What a power cut does: nobody gets to say a word."""
         top = psutil.Process(self.process.pid)
@@ -243,7 +250,11 @@ def test_new_pictures_become_versions_unattended(tmp_path: Path) -> None:
             up.switch_sensor(on=False)
             wait(lambda: 1 < time.time() % 60 < 45, "some time before a full minute")
             change(project, repository={"servers": [server]})
+            before = set(project.runs.iterdir())
             put_digits(incoming, 200, 300)
+            wait(lambda: {*project.runs.iterdir()} - before, "a training")
+            # Dagster starts a run again whose process is killed.
+            up.kill_run()
             second = outcome(project, 2)
             assert (second.verdict, second.version) == ("promoted", 2), second
             assert second.trigger == "schedule"
@@ -274,6 +285,7 @@ def test_new_pictures_become_versions_unattended(tmp_path: Path) -> None:
             run = wait(lambda: next(iter({*project.runs.iterdir()} - before), None), "a run")
             wait(lambda: list((run / "checkpoints").glob("images-*")), "a checkpoint")
             up.kill_all()
+            saved = max((run / "checkpoints").glob("images-*")).name.removeprefix("images-")
             assert not list((run / "savedmodels").glob("*/*")), "the kill came too late"
             up = Up(project)
             fourth = outcome(project, 4)
@@ -282,6 +294,8 @@ def test_new_pictures_become_versions_unattended(tmp_path: Path) -> None:
             lines = (run / "metrics.jsonl").read_text().splitlines()
             seen = [entry["images_seen"] for entry in map(json.loads, lines) if "phase" in entry]
             assert sorted(set(seen)) == list(range(16, IMAGES + 1, 16))
+            logs = [log.read_text() for log in project.logs.glob("*.log")]
+            assert any(f"hold_8x8: from {int(saved)} images on" in log for log in logs)
             wait(lambda: versions[-1:] == [3], "version 3 for clients")
             assert failures == []
             assert versions == sorted(versions)
