@@ -38,10 +38,19 @@ def serve(
         ),
     ] = None,
     host: Annotated[str, typer.Option(help="Address to listen at.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="Of gRPC; 0 takes a free one.")] = 8500,
-    rest_api_port: Annotated[int, typer.Option(help="Of REST; 0 takes a free one.")] = 8501,
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, help="Of gRPC; 0 takes a free one.")
+    ] = 8500,
+    rest_api_port: Annotated[
+        int, typer.Option(min=0, max=65535, help="Of REST; 0 takes a free one.")
+    ] = 8501,
     poll_seconds: Annotated[
-        float, typer.Option("--file-system-poll-wait-seconds", help="Between looks for versions.")
+        float,
+        typer.Option(
+            "--file-system-poll-wait-seconds",
+            min=0,
+            help="Between looks for versions; 0 for one look, at the start.",
+        ),
     ] = 1.0,
     enable_batching: Annotated[
         bool, typer.Option("--enable-batching", help="Samples of several requests share runs.")
@@ -78,7 +87,7 @@ def serve(
         bool,
         typer.Option(
             "--allow-version-labels-for-unavailable-models",
-            help="A label may name a version that is not loaded yet.",
+            help="A label that is new may name a version that is not loaded yet.",
         ),
     ] = False,
     token_file: Annotated[

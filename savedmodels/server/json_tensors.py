@@ -24,6 +24,7 @@ _MOST_DIMENSIONS = 64
 _SHOWN = 1000
 _SIGNIFICANT_BITS = {"float": 24, "double": 53}
 _INTEGERS = {dtype: (int(np.iinfo(dtype).min), int(np.iinfo(dtype).max)) for dtype in INTEGERS}
+_TYPES = frozenset([*_SIGNIFICANT_BITS, *_INTEGERS, "bool", "string"])
 _BASE64 = re.compile(r"[A-Za-z0-9+/]*={0,2}")
 _KINDS = {
     type(None): "Null",
@@ -146,7 +147,7 @@ def _array(value: Any, dtype: str) -> Array | None:
         if any(type(leaf) is not list or len(leaf) != size for leaf in leaves):
             return None
         leaves = list(chain.from_iterable(leaves))
-    if len(shape) > _MOST_DIMENSIONS or not _all_fit(leaves, dtype):
+    if len(shape) > _MOST_DIMENSIONS or dtype not in _TYPES or not _all_fit(leaves, dtype):
         return None
     if dtype == "string":
         array = np.empty(len(leaves), object)
@@ -212,10 +213,14 @@ def _leaf_fault(leaf: Any, dtype: str) -> Refused | None:
     elif dtype == "bool":
         fits = type(leaf) is bool
     elif not isinstance(leaf, dict):
-        return Refused(
-            Code.UNIMPLEMENTED, f"Conversion of JSON Value: {_shown(leaf)} to type: {dtype}"
-        )
+        return _unknown_type(leaf, dtype)
     return None if fits else _type_fault(leaf, dtype)
+
+
+def _unknown_type(value: Any, dtype: str) -> Refused:
+    return Refused(
+        Code.UNIMPLEMENTED, f"Conversion of JSON Value: {_shown(value)} to type: {dtype}"
+    )
 
 
 def _type_fault(leaf: Any, dtype: str) -> Refused:
@@ -267,7 +272,9 @@ def _fault(value: Any, dtype: str) -> Refused | None:
             )
         return next(filter(None, (find(element, level + 1) for element in value)), None)
 
-    return find(value, 0)
+    if fault := find(value, 0):
+        return fault
+    return None if dtype in _TYPES else _unknown_type(value, dtype)
 
 
 class _Instances:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,8 @@ from tensorflow_serving.config import model_server_config_pb2
 from savedmodels.server.codes import invalid
 from savedmodels.server.servables import Model
 from savedmodels.server.versions import All, Latest, Policy, Specific, found_in
+
+_URI = re.compile(r"[a-z][a-z0-9.]*://", re.I)
 
 
 def models_in(repository: Path) -> list[Model]:
@@ -27,8 +30,8 @@ def models_in(repository: Path) -> list[Model]:
 def read(text: str, repository: Path) -> list[Model]:
     """The models of a file `models.config`.
 
-    A base path that is not there is looked for in the repository by its last name, since the file
-    may have been written for a container where the repository lies elsewhere.
+    A base path that is not there, or is no path of this machine, is looked for in the repository by
+    its last name, since the file may have been written for where the repository lies elsewhere.
 
     Raises:
         Refused: INVALID_ARGUMENT, if it cannot be read or served.
@@ -64,12 +67,13 @@ def _model(config: Any, repository: Path) -> Model:
     if config.model_platform != "tensorflow":
         raise invalid(f"Model {config.name} requests unsupported platform {config.model_platform}")
     base = Path(config.base_path)
-    if not base.is_absolute():
+    is_uri = _URI.match(config.base_path)
+    if not base.is_absolute() and not is_uri:
         raise invalid(
             f"Expected model {config.name} to have an absolute path or URI; "
             f"got base_path()={config.base_path}"
         )
-    if not base.is_dir() and (repository / base.name).is_dir():
+    if is_uri or (not base.is_dir() and (repository / base.name).is_dir()):
         base = repository / base.name
     policy = _policy(config.model_version_policy)
     return Model(config.name, base, policy, dict(config.version_labels))

@@ -22,17 +22,10 @@ class Predictor:
     Args:
         servable: The version.
         batching: How samples of several requests share runs; `None` for a run a request.
-        max_samples: The most samples of a request.
     """
 
-    def __init__(
-        self,
-        servable: Servable,
-        batching: BatchingParameters | None = None,
-        max_samples: int = 1024,
-    ) -> None:
+    def __init__(self, servable: Servable, batching: BatchingParameters | None = None) -> None:
         self.servable = servable
-        self._max_samples = max_samples
         self._queue = BatchQueue(self._run_batch, batching) if batching else None
 
     def predict(
@@ -41,6 +34,7 @@ class Predictor:
         inputs: Mapping[str, Array],
         output_filter: Sequence[str] = (),
         deadline: float = float("inf"),
+        most_samples: float = float("inf"),
     ) -> dict[str, Array]:
         """Outputs by name.
 
@@ -50,12 +44,13 @@ class Predictor:
                 left out.
             output_filter: The outputs that are asked for; empty for all.
             deadline: When nobody waits any longer, by the monotonic clock in seconds.
+            most_samples: Of the request.
 
         Raises:
             Refused: with TensorFlow Serving's code and message.
         """
         signature = self.signature(signature_name, Code.FAILED_PRECONDITION)
-        inputs = inputs_of(signature, inputs, self._max_samples)
+        inputs = inputs_of(signature, inputs, most_samples)
         outputs = outputs_of(signature, output_filter)
         if time.monotonic() >= deadline:
             raise timed_out()

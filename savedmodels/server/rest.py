@@ -27,7 +27,7 @@ from savedmodels.server.codes import HTTP_STATUS, Code, Refused, invalid
 from savedmodels.server.description import OPERATIONS
 from savedmodels.server.routes import Route, is_ours, malformed, route
 from savedmodels.server.servable import refusal_of
-from savedmodels.server.service import Service
+from savedmodels.server.service import Service, unable_to
 
 HEALTH = "/health"
 _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
@@ -180,9 +180,7 @@ class _Models:
             return self._metadata(asked)
         with self._service.measured(spec.name, asked.method, "REST"):
             if asked.method != "predict":
-                raise Refused(
-                    Code.UNIMPLEMENTED, f"This server does not {asked.method}; it does predict"
-                )
+                raise unable_to(asked.method)
             if packed:
                 body = unpacked(body, self._service.limits.request_bytes)
             try:

@@ -11,6 +11,7 @@ from typing import Any
 
 import grpc
 from tensorflow_serving.apis import (
+    inference_pb2,
     model_management_pb2,
     model_service_pb2_grpc,
     predict_pb2,
@@ -22,7 +23,7 @@ from savedmodels.server.model_config import models_of
 from savedmodels.server.rest import bears, unauthenticated
 from savedmodels.server.servable import refusal_of
 from savedmodels.server.servables import ModelSpec
-from savedmodels.server.service import SIGNATURE_DEF, Service
+from savedmodels.server.service import SIGNATURE_DEF, Service, unable_to
 from savedmodels.server.signature import DEFAULT_SIGNATURE
 from savedmodels.server.tensor_protos import arrays_of, proto_of
 
@@ -81,6 +82,16 @@ class _PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
                 response.outputs[output].CopyFrom(proto_of(array))
             return response
 
+    def Classify(self, request: Any, context: grpc.ServicerContext) -> None:
+        self._refuse(request, "Classify", "classify", context)
+
+    def Regress(self, request: Any, context: grpc.ServicerContext) -> None:
+        self._refuse(request, "Regress", "regress", context)
+
+    def MultiInference(self, request: Any, context: grpc.ServicerContext) -> None:
+        first = next(iter(request.tasks), inference_pb2.InferenceTask())
+        self._refuse(first, "MultiInference", "do several tasks at once", context)
+
     def GetModelMetadata(self, request: Any, context: grpc.ServicerContext) -> Any:
         with _refusals(context):
             spec = _spec(request)
@@ -90,6 +101,10 @@ class _PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
                 if field != SIGNATURE_DEF:
                     raise invalid(f"Metadata field {field} is not supported")
             return self._service.metadata(spec)[0]
+
+    def _refuse(self, asked: Any, api: str, do: str, context: grpc.ServicerContext) -> None:
+        with _refusals(context), self._service.measured(asked.model_spec.name, api, "GRPC"):
+            raise unable_to(do)
 
 
 class _ModelService(model_service_pb2_grpc.ModelServiceServicer):

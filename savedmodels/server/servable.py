@@ -30,7 +30,6 @@ class Servable:
     Args:
         folder: A SavedModel.
         seconds: After which a run is ended.
-        most_bytes: Of the default of an input.
         intra_op_threads: That share an operation; 0 leaves it to TensorFlow. A process has one
             pool of threads, made by its first session.
         inter_op_threads: For operations that run at once, likewise.
@@ -43,7 +42,6 @@ class Servable:
         self,
         folder: Path,
         seconds: float,
-        most_bytes: int,
         intra_op_threads: int = 0,
         inter_op_threads: int = 0,
     ) -> None:
@@ -55,7 +53,7 @@ class Servable:
                 name,
                 _infos(signature.inputs),
                 _infos(signature.outputs),
-                arrays_of(signature.defaults, most_bytes),
+                arrays_of(signature.defaults),
             )
             for name, signature in self.signature_defs.items()
         }

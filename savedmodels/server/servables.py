@@ -83,7 +83,7 @@ class Servables(Generic[Loaded]):
         load: Loads a version, and warms it up; what it raises is the version's error.
         retries: How often a version that could not be loaded is tried again.
         retry_seconds: The time in between.
-        labels_may_wait: Whether a label may name a version that is not available yet.
+        labels_may_wait: Whether a label that is new may name a version that is not available yet.
     """
 
     def __init__(
@@ -152,12 +152,16 @@ class Servables(Generic[Loaded]):
         return name in self._models
 
     def reload(self, models: Collection[Model]) -> None:
-        """Serve these models and no others, as soon as all of them can be.
+        """Serve these models and no others, or leave everything as it is.
+
+        Labels are checked before any version is touched, so one moves in two configurations: one
+        that loads the version, and then one that moves the label.
 
         Raises:
-            Refused: INVALID_ARGUMENT if a name comes twice or a folder is missing; UNKNOWN if a new
-                model does not load; FAILED_PRECONDITION if a label is for a version that is not
-                available. Then labels are as they were.
+            Refused: INVALID_ARGUMENT if a name comes twice or a folder is missing;
+                FAILED_PRECONDITION if a label is for a version that is not available, or by a first
+                configuration for one that this does not load. Then nothing has changed. UNKNOWN
+                if a new model does not load; the others are served then.
         """
         names = [model.name for model in models]
         for name in names:
@@ -167,21 +171,17 @@ class Servables(Generic[Loaded]):
             if not model.base.is_dir():
                 raise invalid(f"Could not find base path {model.base} for servable {model.name}")
         with self._changing:
+            for model in models:
+                self._check_labels(model)
             new = set(names) - set(self._models)
-            labels_before = {name: model.labels for name, model in self._models.items()}
-            self._replace(
-                Model(m.name, m.base, m.policy, labels_before.get(m.name, {})) for m in models
-            )
+            self._configured = True
+            self._replace(models)
             self.poll()
             if failed := sorted(new & set(self.unready())):
                 names_of_failed = "".join(f"{{name: {name}}}, " for name in failed)
                 raise Refused(
                     Code.UNKNOWN, f"Some models did not become available: {{{names_of_failed}}}"
                 )
-            for model in models:
-                self._check_labels(model)
-            self._replace(models)
-            self._configured = True
 
     def follow(self, models: Collection[Model]) -> None:
         """Serve these models, each as soon as it can be, unless a configuration said which."""
@@ -290,10 +290,15 @@ class Servables(Generic[Loaded]):
         return model.labels[label]
 
     def _check_labels(self, model: Model) -> None:
+        before = self._models[model.name].labels if model.name in self._models else {}
         with self._lock:
-            available = self._numbers_available(model.name)
-        for version in model.labels.values():
-            if version not in available and not self._labels_may_wait:
+            available = set(self._numbers_available(model.name))
+        if not self._configured:
+            # So that what a publisher left behind can be served from the start.
+            available |= aspired(found_in(model.base) or {}, model.policy)
+        for label, version in model.labels.items():
+            stays_or_is_new = before.get(label, version) == version
+            if version not in available and not (self._labels_may_wait and stays_or_is_new):
                 raise Refused(
                     Code.FAILED_PRECONDITION,
                     f"Request to assign label to version {version} of model {model.name}, "

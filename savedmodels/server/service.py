@@ -15,7 +15,7 @@ from tensorflow_serving.apis import get_model_metadata_pb2, get_model_status_pb2
 
 from savedmodels.server import json_answers, json_tensors
 from savedmodels.server.batching import BatchingParameters
-from savedmodels.server.codes import Code, invalid
+from savedmodels.server.codes import Code, Refused, invalid
 from savedmodels.server.metrics import Metrics
 from savedmodels.server.predicting import Predictor
 from savedmodels.server.servable import Servable, refusal_of
@@ -44,6 +44,11 @@ class Limits:
     seconds: float = 30.0
 
 
+def unable_to(do: str) -> Refused:
+    """The refusal of a kind of request that TensorFlow Serving has, and this server has not."""
+    return Refused(Code.UNIMPLEMENTED, f"This server does not {do}; it does predict")
+
+
 class Service:
     """Answers of all kinds, from the models that are served.
 
@@ -52,7 +57,7 @@ class Service:
         batching: How samples of several requests share runs; `None` for a run a request.
         retries: How often a version that could not be loaded is tried again.
         retry_seconds: The time in between.
-        labels_may_wait: Whether a label may name a version that is not available yet.
+        labels_may_wait: Whether a label that is new may name a version that is not available yet.
         warming: Whether a version answers the requests of its warm-up file first.
         intra_op_threads: That share an operation of a model; 0 leaves it to TensorFlow.
         inter_op_threads: For operations that run at once; 0 leaves it to TensorFlow.
@@ -179,22 +184,23 @@ class Service:
         deadline: float,
     ) -> dict[str, Array]:
         start = time.monotonic()
-        outputs = predictor.predict(signature_name, inputs, output_filter, deadline)
+        outputs = predictor.predict(
+            signature_name, inputs, output_filter, deadline, self.limits.samples
+        )
         seconds = time.monotonic() - start
         self.metrics.add_latency("runtime_latency", (spec.name, "Predict", "TF1"), seconds)
         return outputs
 
     def _load(self, name: str, folder: Path) -> Predictor:
-        limits = self.limits
-        servable = Servable(folder, limits.seconds, limits.request_bytes, *self._threads)
-        predictor = Predictor(servable, self._batching, limits.samples)
+        servable = Servable(folder, self.limits.seconds, *self._threads)
+        predictor = Predictor(servable, self._batching)
         if not self._warming:
             return predictor
         start = time.monotonic()
         status = Code.OK.name
         count = 0
         try:
-            count = warm_up(predictor, folder, limits.request_bytes)
+            count = warm_up(predictor, folder)
         except Exception as error:
             status = refusal_of(error).code.name
             predictor.close()

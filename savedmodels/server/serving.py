@@ -44,13 +44,13 @@ class Options:
         rest_port: 0 for any free one.
         config: A `models.config`; without it that in the repository, from when it is there, and
             until then every model.
-        poll_seconds: Between two looks at the repository.
+        poll_seconds: Between two looks at the repository; 0 for one look, at the start.
         grace_seconds: What requests that are under way may still take when the server stops.
         limits: What a request may ask for.
         batching: How samples of several requests share runs; `None` for a run a request.
         retries: How often a version that could not be loaded is tried again.
         retry_seconds: The time in between.
-        labels_may_wait: Whether a label may name a version that is not available yet.
+        labels_may_wait: Whether a label that is new may name a version that is not available yet.
         warming: Whether a version answers the requests of its warm-up file first.
         intra_op_threads: That share an operation of a model; 0 leaves it to TensorFlow.
         inter_op_threads: For operations that run at once; 0 leaves it to TensorFlow.
@@ -156,17 +156,18 @@ class _Watch:
         if self._config is None and self._text is None and not config.exists():
             self._servables.follow(models_in(self._repository))
             return
-        text = config.read_text(errors="replace")  # The parser tells of what is no text.
-        if text == self._text:
+        try:
+            text = config.read_text(errors="replace")  # The parser tells of what is no text.
+            if text != self._text:
+                self._take(text)
+        finally:
+            # What a refused configuration waits for may come by the one that is served still.
             self._servables.poll()
-        else:
-            self._servables.reload(read(text, self._repository))
-            self._text = text
 
     def run(self, seconds: float) -> None:
-        """Look again and again, until stopped."""
+        """Look again and again, until stopped; with 0 seconds in between never."""
         said = ""
-        while not self._stopped.wait(seconds):
+        while seconds and not self._stopped.wait(seconds):
             try:
                 self.look()
                 said = ""
@@ -178,6 +179,15 @@ class _Watch:
     def stop(self) -> None:
         """End `run` after what it is at."""
         self._stopped.set()
+
+    def _take(self, text: str) -> None:
+        try:
+            self._servables.reload(read(text, self._repository))
+        except Refused as refused:
+            if refused.code is Code.UNKNOWN:  # It is in force all the same.
+                self._text = text
+            raise
+        self._text = text
 
 
 @contextmanager

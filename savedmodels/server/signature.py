@@ -73,7 +73,7 @@ class Signature:
 
 
 def inputs_of(
-    signature: Signature, sent: Mapping[str, Array], max_samples: int
+    signature: Signature, sent: Mapping[str, Array], most_samples: float
 ) -> dict[str, Array]:
     """What a request sends, and the defaults of what it leaves out.
 
@@ -106,9 +106,9 @@ def inputs_of(
         if expected in NUMPY_TYPES and sent_type != expected:
             index = sorted(known).index(name)
             raise invalid(f"Expects arg[{index}] to be {expected} but {sent_type} is provided")
-        if signature.inputs[name].batched and array.ndim and len(array) > max_samples:
+        if signature.inputs[name].batched and array.ndim and len(array) > most_samples:
             raise invalid(
-                f"A request must have at most {max_samples} samples. Received: {len(array)}"
+                f"A request must have at most {most_samples} samples. Received: {len(array)}"
             )
     return found
 

@@ -12,15 +12,19 @@ import tensorflow as tf
 from savedmodels.server.codes import invalid
 
 Array = np.ndarray[Any, Any]
+_MOST_REPEATED = 256 * 2**20
+_BYTES_FOR_A_BYTE = 8
+"""An element in full takes a byte at least, such as a small int64 that takes 8 in memory."""
 
 
-def arrays_of(protos: Mapping[str, Any], most_bytes: int) -> dict[str, Array]:
+def arrays_of(protos: Mapping[str, Any], most_bytes: int | None = None) -> dict[str, Array]:
     """Arrays by name.
 
     Args:
         protos: A `TensorProto` for each name.
         most_bytes: Of an array. A few bytes of a message can claim a tensor of any size, since a
-            single value stands for all elements.
+            single value stands for all elements. `None` is for files of a model: what they write
+            out in full is taken, and more only up to 256 MiB.
 
     Raises:
         Refused: INVALID_ARGUMENT, if one cannot be read.
@@ -33,7 +37,9 @@ def proto_of(array: Array) -> Any:
     return tf.make_tensor_proto(array)
 
 
-def _array_of(name: str, proto: Any, most_bytes: int) -> Array:
+def _array_of(name: str, proto: Any, most_bytes: int | None) -> Array:
+    if most_bytes is None:
+        most_bytes = max(_MOST_REPEATED, _BYTES_FOR_A_BYTE * proto.ByteSize())
     sizes = [dimension.size for dimension in proto.tensor_shape.dim]
     try:
         item = np.dtype(tf.dtypes.as_dtype(proto.dtype).as_numpy_dtype).itemsize

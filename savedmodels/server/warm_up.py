@@ -15,13 +15,14 @@ from savedmodels.server.tensor_protos import arrays_of
 from savedmodels.warmup import MOST_RECORDS
 
 
-def warm_up(predictor: Predictor, folder: Path, most_bytes: int) -> int:
+def warm_up(predictor: Predictor, folder: Path) -> int:
     """Answer each request of a SavedModel's warm-up file, and return how many there were.
+
+    They are the model's own, and not held to what clients may ask for.
 
     Args:
         predictor: The version.
         folder: Where it lies; a file of warm-up requests is optional.
-        most_bytes: Of a tensor.
 
     Raises:
         Refused: if a request cannot be read, or is not answered.
@@ -37,7 +38,7 @@ def warm_up(predictor: Predictor, folder: Path, most_bytes: int) -> int:
                 raise invalid(
                     f"Number of warmup records exceeds the maximum ({MOST_RECORDS}) at {path}"
                 )
-            _answer(predictor, record, path, most_bytes)
+            _answer(predictor, record, path)
     except tf.errors.DataLossError as error:
         raise Refused(
             Code.DATA_LOSS,
@@ -46,7 +47,7 @@ def warm_up(predictor: Predictor, folder: Path, most_bytes: int) -> int:
     return count
 
 
-def _answer(predictor: Predictor, record: bytes, path: Path, most_bytes: int) -> None:
+def _answer(predictor: Predictor, record: bytes, path: Path) -> None:
     try:
         entry = prediction_log_pb2.PredictionLog.FromString(record)
     except DecodeError:
@@ -59,6 +60,6 @@ def _answer(predictor: Predictor, record: bytes, path: Path, most_bytes: int) ->
     request = entry.predict_log.request
     predictor.predict(
         request.model_spec.signature_name,
-        arrays_of(request.inputs, most_bytes),
+        arrays_of(request.inputs),
         request.output_filter,
     )

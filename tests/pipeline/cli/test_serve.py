@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+import ipaddress
 import socket
 import subprocess
 import sys
@@ -10,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from pipeline import cli
+from pipeline.cli.serve import serve
 
 # A process of its own: a server's modules, threads and log are not for one that tests share.
 COMMAND = """
@@ -38,6 +41,30 @@ def test_what_is_no_folder_or_no_pair(tmp_path: Path) -> None:
     file = ("--batching-parameters-file", tmp_path / "batching.config")
     said = "`--batching-parameters-file` must come with `--enable-batching`"
     assert_refused(said, tmp_path, *file)
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "rule"),
+    [
+        ("--port", "65536", "less than or equal to 65535"),
+        ("--port", "-1", "greater than or equal to 0"),
+        ("--rest-api-port", "65536", "less than or equal to 65535"),
+        ("--rest-api-port", "-1", "greater than or equal to 0"),
+        ("--file-system-poll-wait-seconds", "-0.5", "greater than or equal to 0"),
+    ],
+)
+def test_numbers_out_of_range(capfd, monkeypatch, tmp_path, option, value, rule) -> None:
+    monkeypatch.setattr(sys, "argv", ["growgan", "serve", str(tmp_path), option, value])
+    with pytest.raises(SystemExit) as caught:
+        cli.main()
+    assert caught.value.code == 2
+    said = f"growgan: Invalid value for '{option}': Input should be {rule}\n"
+    assert capfd.readouterr().err == said
+
+
+def test_only_this_machine_is_listened_to_unless_another_address_is_given() -> None:
+    default = inspect.signature(serve).parameters["host"].default
+    assert ipaddress.ip_address(default).is_loopback
 
 
 def test_a_missing_extra_is_named(tmp_path: Path) -> None:

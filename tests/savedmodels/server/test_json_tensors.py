@@ -224,11 +224,13 @@ def test_faults_of_requests(text: str, known: dict[str, TensorInfo], message: st
     assert caught.value.message == message
 
 
-def test_types_that_json_cannot_hold() -> None:
+@pytest.mark.parametrize("dtype", ["half", "bfloat16", "complex64"])
+@pytest.mark.parametrize(("sent", "shown"), [("[1]", "1"), ("[]", "[]"), ('{"x": []}', "[]")])
+def test_types_that_json_cannot_hold(dtype: str, sent: str, shown: str) -> None:
     with pytest.raises(Refused) as caught:
-        read('{"inputs": [1]}', inputs(x="half"))
+        read(f'{{"inputs": {sent}}}', inputs(x=dtype))
     assert caught.value.code is Code.UNIMPLEMENTED
-    assert caught.value.message == "Conversion of JSON Value: 1 to type: half"
+    assert caught.value.message == f"Conversion of JSON Value: {shown} to type: {dtype}"
 
 
 def test_long_values_are_cut_in_messages() -> None:
@@ -250,7 +252,7 @@ LEAVES = (
 TREES = st.recursive(LEAVES, lambda inner: st.lists(inner, max_size=3), max_leaves=8)
 
 
-@given(TREES, st.sampled_from([*NUMPY_TYPES]))
+@given(TREES, st.sampled_from([*NUMPY_TYPES, "bfloat16", "complex64"]))
 def test_a_value_is_a_tensor_or_has_a_fault_and_never_both(value: Any, dtype: str) -> None:
     array = json_tensors._array(value, dtype)
     fault = json_tensors._fault(value, dtype)

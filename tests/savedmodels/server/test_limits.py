@@ -81,6 +81,15 @@ def test_batches_answer_each_its_own_and_a_full_queue_refuses(
         with ThreadPoolExecutor(24) as clients:
             list(clients.map(flood, range(24)))
         assert set(codes) == {"OK", "RESOURCE_EXHAUSTED"}
+
+        def flood_over_rest(_: int) -> set[tuple[int, str]]:
+            answers = [server.predict("toy", {"instances": [[0, 0]] * 8}) for _ in range(30)]
+            return {(a.status, "" if a.status == 200 else a.error) for a in answers}
+
+        with ThreadPoolExecutor(24) as clients:
+            answered = set().union(*clients.map(flood_over_rest, range(24)))
+        full = "The batch scheduling queue to which this task was submitted is full"
+        assert answered == {(200, ""), (429, full)}
         answer = server.predict("toy", {"instances": [[0, 0]] * 9})
         assert answer.error == "Task size 9 is larger than maximum input batch size 8"
         answer = server.predict("toy", {"signature_name": "scalar", "inputs": 1})

@@ -56,6 +56,18 @@ def test_a_configuration_says_policies_and_labels(tmp_path: Path) -> None:
     assert Latest(d.policy.count if isinstance(d.policy, Latest) else 9) == Latest(0)
 
 
+def test_a_base_path_of_another_machine_is_looked_for_in_the_repository(tmp_path: Path) -> None:
+    (tmp_path / "faces").mkdir()
+    text = (
+        'model_config_list { config { name: "f" base_path: "s3://bucket/models/faces"'
+        ' model_platform: "tensorflow" } }'
+    )
+    [faces] = read(text, tmp_path)
+    assert faces.base == tmp_path / "faces"
+    [none] = read(text.replace("faces", "none"), tmp_path)
+    assert none.base == tmp_path / "none"  # Which a server tells that is not there.
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

@@ -95,35 +95,79 @@ def test_status_of_what_never_was(tmp_path: Path) -> None:
         servables.health("m", 3)
 
 
+def label(servables: Servables[Loaded], name: str) -> int:
+    with servables.lease(ModelSpec("m", None, name)) as (version, _):
+        return version
+
+
+def assert_label_is_refused(servables: Servables[Loaded], model: Model, version: int) -> None:
+    with pytest.raises(Refused) as caught:
+        servables.reload([model])
+    assert caught.value.code is Code.FAILED_PRECONDITION
+    assert caught.value.message == (
+        f"Request to assign label to version {version} of model m, "
+        "which is not currently available for inference"
+    )
+
+
 def test_labels_move_only_to_what_is_available(tmp_path: Path) -> None:
     servables = table()
     add(tmp_path, 1, 2)
     servables.reload([Model("m", tmp_path, All(), {"stable": 1})])
-    with pytest.raises(Refused) as caught:
-        servables.reload([Model("m", tmp_path, All(), {"stable": 3})])
-    assert caught.value.code is Code.FAILED_PRECONDITION
-    assert caught.value.message == (
-        "Request to assign label to version 3 of model m, "
-        "which is not currently available for inference"
-    )
-    with servables.lease(ModelSpec("m", None, "stable")) as (version, _):
-        assert version == 1
+    moved = Model("m", tmp_path, All(), {"stable": 3})
+    assert_label_is_refused(servables, moved, 3)
     add(tmp_path, 3)
-    servables.reload([Model("m", tmp_path, All(), {"stable": 3})])
-    with servables.lease(ModelSpec("m", None, "stable")) as (version, _):
-        assert version == 3
+    assert_label_is_refused(servables, moved, 3)
+    assert label(servables, "stable") == 1
+    servables.poll()  # By the configuration that is still in force.
+    servables.reload([moved])
+    assert label(servables, "stable") == 3
 
 
-def test_labels_may_wait_where_that_is_allowed(tmp_path: Path) -> None:
+@pytest.mark.parametrize("may_wait", [False, True])
+def test_a_configuration_whose_labels_are_refused_touches_no_version(
+    tmp_path: Path, may_wait: bool
+) -> None:
+    servables = table(labels_may_wait=may_wait)
+    add(tmp_path, 3, 4)
+
+    def of(*versions: int, stable: int) -> Model:
+        return Model("m", tmp_path, Specific(frozenset(versions)), {"stable": stable})
+
+    servables.reload([of(3, stable=3)])
+    for version in (4, 5):  # What it would load itself is not available before.
+        assert_label_is_refused(servables, of(4, stable=version), version)
+        servables.poll()
+        assert states(servables) == {3: State.AVAILABLE}
+        assert label(servables, "stable") == 3
+    servables.reload([of(3, 4, stable=3)])
+    servables.reload([of(3, 4, stable=4)])
+    servables.reload([of(4, stable=4)])
+    assert states(servables) == {4: State.AVAILABLE, 3: State.END}
+    assert label(servables, "stable") == 4
+
+
+def test_a_first_configuration_may_label_what_it_loads_itself(tmp_path: Path) -> None:
+    servables = table()
+    add(tmp_path, 1, 2)
+    servables.follow([Model("m", tmp_path)])
+    assert_label_is_refused(servables, Model("m", tmp_path, Latest(), {"stable": 1}), 1)
+    assert states(servables) == {2: State.AVAILABLE}
+    servables.reload([Model("m", tmp_path, All(), {"stable": 1})])
+    assert label(servables, "stable") == 1
+
+
+def test_new_labels_may_wait_where_that_is_allowed(tmp_path: Path) -> None:
     servables = table(labels_may_wait=True)
     add(tmp_path, 1)
-    servables.reload([Model("m", tmp_path, All(), {"canary": 2})])
+    for labels in ({"stable": 1}, {"stable": 1, "canary": 2}, {"stable": 1, "canary": 2}):
+        servables.reload([Model("m", tmp_path, All(), labels)])
     wanted = ModelSpec("m", None, "canary")
     assert refusal(servables, wanted).message == "Servable not found for request: Specific(m, 2)"
+    assert_label_is_refused(servables, Model("m", tmp_path, All(), {"canary": 3}), 3)
     add(tmp_path, 2)
     servables.poll()
-    with servables.lease(wanted) as (version, _):
-        assert version == 2
+    assert label(servables, "canary") == 2
 
 
 def test_a_version_that_does_not_load_leaves_the_one_before(tmp_path: Path) -> None:
@@ -191,6 +235,8 @@ def test_a_configuration_says_all_there_is(tmp_path: Path) -> None:
     with pytest.raises(Refused) as caught:
         servables.reload([b, Model("c", tmp_path / "c")])
     assert caught.value.code is Code.UNKNOWN
+    assert servables.unready() == ["c"]  # It is waited for, and what loads is served.
+    assert states(servables, "b") == {1: State.AVAILABLE}
     servables.close()
     assert states(servables, "b") == {1: State.END}
 

@@ -13,12 +13,15 @@ pytest.importorskip("tensorflow_serving", reason="needs the extra `serve`")
 
 import tensorflow as tf  # noqa: E402
 from tensorflow_serving.apis import (  # noqa: E402
+    classification_pb2,
     get_model_metadata_pb2,
     get_model_status_pb2,
+    inference_pb2,
     model_management_pb2,
     model_service_pb2_grpc,
     predict_pb2,
     prediction_service_pb2_grpc,
+    regression_pb2,
 )
 
 X = {"x": np.array([[1, 2]], np.float32)}
@@ -216,6 +219,25 @@ def test_status_and_metadata(channel: Any) -> None:
         with pytest.raises(grpc.RpcError) as caught:
             stub.GetModelMetadata(asked)
         assert caught.value.details() == message
+
+
+@pytest.mark.parametrize(
+    ("method", "request_of", "said"),
+    [
+        ("Classify", classification_pb2.ClassificationRequest, "classify"),
+        ("Regress", regression_pb2.RegressionRequest, "regress"),
+        ("MultiInference", inference_pb2.MultiInferenceRequest, "do several tasks at once"),
+    ],
+)
+def test_what_this_server_does_not(
+    channel: Any, server: Any, method: str, request_of: Any, said: str
+) -> None:
+    stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
+    with pytest.raises(grpc.RpcError) as caught:
+        getattr(stub, method)(request_of())
+    assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED
+    assert caught.value.details() == f"This server does not {said}; it does predict"
+    assert "Traceback" not in server.log.read_text()
 
 
 def test_configurations_are_replaced_or_refused(channel: Any, toy: Any) -> None:

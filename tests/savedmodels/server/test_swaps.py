@@ -123,6 +123,7 @@ def test_a_version_is_available_once_it_is_warm(
 
 def test_a_configuration_is_followed(repository: Path, toy: Path, start: Any) -> None:
     add(repository, toy / "toy" / "12", 12)
+    (repository / "toy").rename(repository.parent / "toy")
     config = repository / "models.config"
 
     def write(policy: str, label: int) -> None:
@@ -137,15 +138,29 @@ def test_a_configuration_is_followed(repository: Path, toy: Path, start: Any) ->
     def stable() -> Any:
         return server.predict("t/labels/stable", {"inputs": [[0, 0]]}).json.get("outputs")
 
+    def health() -> Any:
+        answer = server.ask("GET", "/health")
+        return answer.status, answer.json
+
     with start(repository) as server:
-        assert server.predict("toy", {"inputs": [[0, 0]]}).json == {"outputs": [[12.0, 12.0]]}
+        assert health() == (200, {"status": "OK"})  # No model is missing.
+        (repository.parent / "toy").rename(repository / "toy")
+        answer = {"outputs": [[12.0, 12.0]]}
+        until(lambda: server.predict("toy", {"inputs": [[0, 0]]}).json == answer)
+        (repository / "broken" / "1").mkdir(parents=True)
+        until(lambda: health() == (503, {"error": "No version is available of: broken"}))
         write("all {}", 3)  # As a first version is published.
         until(lambda: stable() == [[3.0, 3.0]])
+        assert health() == (200, {"status": "OK"})
         write("all {}", 12)
         until(lambda: stable() == [[12.0, 12.0]])
         write("specific { versions: 12 }", 12)
         until(lambda: server.ask("GET", "/v1/models/t/versions/3").json["model_version_status"][0]
               ["state"] == "END")  # fmt: skip
+        write("specific { versions: 3 }", 3)
+        said = "Request to assign label to version 3 of model t"
+        until(lambda: said in server.log.read_text())
+        assert stable() == [[12.0, 12.0]]
         config.write_text("model_config_list { what")
         said = "models.config must be a ModelServerConfig"
         until(lambda: said in server.log.read_text())
