@@ -49,7 +49,7 @@ def new_folder(path: Path) -> Iterator[Path]:
     """
     if path.exists():
         raise FileExistsError(f"{path} exists already")
-    _make_parents(path)
+    make_folder(path.parent)
     temporary = _temporary_beside(path)
     temporary.mkdir()
     try:
@@ -64,6 +64,18 @@ def new_folder(path: Path) -> Iterator[Path]:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
     sync(path.parent)
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder, and those above it; each new one's name is on the disk before this returns.
+
+    Raises:
+        OSError: if one cannot be made.
+    """
+    missing = [folder for folder in (path, *path.parents) if not folder.exists()]
+    path.mkdir(parents=True, exist_ok=True)
+    for folder in missing:
+        sync(folder.parent)
 
 
 def remove_folder(path: Path) -> None:
@@ -99,14 +111,6 @@ def remove_remains(
 def is_remains(path: Path) -> bool:
     """Whether the name is one that a file or folder bears before it is whole."""
     return bool(_REMAINS.fullmatch(path.name))
-
-
-def _make_parents(path: Path) -> None:
-    """Make the folders above a path; each new one's name is on the disk before this returns."""
-    missing = [parent for parent in path.parents if not parent.exists()]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    for parent in missing:
-        sync(parent.parent)
 
 
 def _temporary_beside(path: Path) -> Path:

@@ -55,7 +55,10 @@ def export(
         archive.track(exportable.discriminator)
     for name, signature in signatures.items():
         endpoint = signature.endpoint(exportable.limit)
-        archive.add_endpoint(name, endpoint, input_signature=signature.specs)
+        function = archive.add_endpoint(name, endpoint, input_signature=signature.specs)
+        # TensorFlow has them in a set, in the order of their addresses, and would save them so.
+        graph = function.get_concrete_function().graph
+        graph.variables = sorted(graph.variables, key=lambda variable: variable.name)
     manifest = manifest_of(exportable, signatures, lineage)
     with atomic.new_folder(folder) as temporary:
         with contextlib.redirect_stdout(io.StringIO()):  # Keras prints a description of endpoints.

@@ -21,10 +21,10 @@ OPSET = 18
 def write_model(model: keras.Model, path: Path, *, lineage: Mapping[str, Any]) -> None:
     """Write a model, and beside it `<name>.json` with its lineage; files that are there go.
 
-    `.keras` holds the model as it is and loads where `layers` can be imported. `.onnx` and
-    `.tflite` hold nothing of the project: latents, with labels one-hot labels too, of any number
-    of rows → `images` in [-1, 1], equal to those of the model up to rounding. Truncation, seeds and
-    mixing are of SavedModels alone.
+    `.keras` holds the model as it is, and loads after `import layers`. `.onnx` and `.tflite` hold
+    nothing of the project: latents, with labels one-hot labels too, of any number of rows →
+    `images` in [-1, 1], equal to those of the model up to rounding. Truncation, seeds and mixing
+    are of SavedModels alone.
 
     Args:
         model: Latents, with labels `[latents, labels]`, to images.

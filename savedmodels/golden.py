@@ -169,12 +169,15 @@ def threads_in(path: Path) -> int | None:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[Any]:
+    # In memory a place before the begin is no error of the disk, but of what names it.
+    whole = io.BytesIO(path.read_bytes())
     try:
-        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as content:
+        with np.load(whole, allow_pickle=False) as content:
             yield content
-    except (ValueError, EOFError, KeyError, TypeError, MemoryError) as error:
+    except (ValueError, EOFError, KeyError, TypeError, MemoryError, OverflowError) as error:
         raise ValueError(f"{path} is damaged: {error}") from error
-    except (zipfile.BadZipFile, zlib.error) as error:
+    # `zipfile` raises RuntimeError for what a flipped bit calls encrypted, or packed otherwise.
+    except (zipfile.BadZipFile, zlib.error, RuntimeError) as error:
         raise ValueError(f"{path} is damaged: {error}") from error
 
 

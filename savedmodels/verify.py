@@ -21,6 +21,7 @@ from tensorflow.core.protobuf import saved_model_pb2
 from savedmodels import golden, loaders, probe
 from savedmodels.layout import GOLDEN
 from savedmodels.operations import INIT_OP, operations_of, refusals_of
+from savedmodels.repository.versions import versions_in
 from savedmodels.verification import Latency, Loading, Problem, Signature, Tensor, Verification
 
 _ROOT = Path(__file__).parents[1]
@@ -66,7 +67,7 @@ def verify(
     graph = _graph_in(folder)
     problems = [Problem(str(refusal)) for refusal in refusals_of(graph)]
     refused = bool(problems)
-    recorded = {} if refused else _golden_in(folder)
+    recorded, threads = ({}, None) if refused else _golden_in(folder)
     if not (recorded or refused or without_golden):
         raise NothingRecorded(f"{folder} has no golden requests ({GOLDEN})")
     names = _names_of(graph)
@@ -82,7 +83,7 @@ def verify(
         on_loader(done, len(loaders.LOADERS))
         # One loader is enough for figures: that which a server has.
         repeats = runs if loader == loaders.C_API else 0
-        findings, answers = _ask(folder, loader, names, asked, repeats, timeout)
+        findings, answers = _ask(folder, loader, names, asked, threads, repeats, timeout)
         found = [*_failures(findings), *_differences(asked, answers)]
         problems += [replace(problem, loader=loader) for problem in found]
         if not findings.error:
@@ -106,8 +107,9 @@ def _graph_in(folder: Path) -> Any:
     """The `MetaGraphDef` that a server takes, of a folder that has all that belongs to it."""
     file = folder / "saved_model.pb"
     if not file.is_file():
-        versions = [each.name for each in folder.glob("[0-9]*") if (each / file.name).is_file()]
-        hint = f", but for versions {', '.join(sorted(versions, key=int))}" if versions else ""
+        there = versions_in(folder).items()
+        versions = [str(number) for number, each in there if (each / file.name).is_file()]
+        hint = f", but for versions {', '.join(versions)}" if versions else ""
         raise Unverifiable(
             f"a SavedModel must be a folder with saved_model.pb. Received: {folder}, without{hint}"
         )
@@ -127,11 +129,12 @@ def _graph_in(folder: Path) -> Any:
     return graphs[0]
 
 
-def _golden_in(folder: Path) -> dict[str, golden.Request]:
+def _golden_in(folder: Path) -> tuple[dict[str, golden.Request], int | None]:
+    """The requests, and how many threads answered them, if that was written."""
     try:
-        return golden.read(folder / GOLDEN)
+        return golden.read(folder / GOLDEN), golden.threads_in(folder / GOLDEN)
     except FileNotFoundError:
-        return {}
+        return {}, None
     except ValueError as error:
         raise Unverifiable(_line(str(error))) from error
 
@@ -186,6 +189,7 @@ def _ask(
     loader: str,
     names: dict[str, loaders.Names],
     asked: dict[str, golden.Request],
+    threads: int | None,
     repeats: int,
     timeout: float,
 ) -> tuple[probe.Findings, dict[str, golden.Request]]:
@@ -199,13 +203,12 @@ def _ask(
             str(folder.resolve()), loader, str(requests), repeats, str(answers), names
         )
         task.write_text(json.dumps(asdict(content)))
-        count = golden.threads_in(folder / GOLDEN) if asked else None
-        threads = {} if count is None else {golden.THREADS_VARIABLE: str(count)}
+        given = {} if threads is None else {golden.THREADS_VARIABLE: str(threads)}
         try:
             ended = subprocess.run(
                 [sys.executable, "-m", probe.__name__, task, findings],
                 cwd=_ROOT,
-                env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", **threads},
+                env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", **given},
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.PIPE,
                 timeout=timeout,

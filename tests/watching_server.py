@@ -89,6 +89,8 @@ class WatchingServer:
         self.states: dict[str, dict[int, str]] = {}
         self.failed: set[tuple[str, int]] = set()
         self.labels: dict[str, dict[str, int]] = {}
+        self.token: str | None = None
+        """That requests must bear, if any."""
         self.problems: list[str] = []
         """What a server must never see."""
         self._lock = threading.RLock()
@@ -156,7 +158,11 @@ class WatchingServer:
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
-                status, content = server.answer(self.path)
+                borne = self.headers.get("Authorization", "").encode("latin-1")
+                if server.token is None or borne == f"Bearer {server.token}".encode():
+                    status, content = server.answer(self.path)
+                else:
+                    status, content = 401, {"error": "A request must bear the API token"}
                 body = json.dumps(content).encode()
                 self.send_response(status)
                 self.send_header("Content-Length", str(len(body)))

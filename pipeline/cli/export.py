@@ -33,7 +33,11 @@ def export(
     ] = None,
     form: Annotated[
         Literal["savedmodel", "keras", "onnx", "tflite"],
-        typer.Option("--format", help="A SavedModel answers requests, a file only makes images."),
+        typer.Option(
+            "--format",
+            help="A SavedModel answers requests, a file only makes images; that of Keras loads "
+            "after `import layers`.",
+        ),
     ] = "savedmodel",
     checkpoint: Annotated[
         int | None,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from pipeline.cli.options import terminal
+from savedmodels.access import TOKEN_VARIABLE
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -65,7 +66,8 @@ def publish(
         list[str] | None,
         typer.Option(
             metavar="URL",
-            help="REST interface of a server that watches the repository; name each of them.",
+            help="REST interface of a server that watches the repository; name each of them. What "
+            f"asks for an API token is given that of ${TOKEN_VARIABLE}.",
         ),
     ] = None,
     wait: Annotated[
@@ -103,8 +105,9 @@ def publish(
     """
     from pipeline.cli.publishing import change, refusals
     from pipeline.errors import UserError
+    from savedmodels.access import authorization
     from savedmodels.repository.repository import Repository
-    from savedmodels.repository.servers import Watchers
+    from savedmodels.repository.servers import Watchers, server_url
 
     source, repository = _split(paths)
     asked = {"--list": listing, "--diff": diff is not None, "--rollback": rollback}
@@ -124,8 +127,15 @@ def publish(
     if unwatched and server:
         raise UserError("`--unwatched` goes without `--server`. Received: both")
     for url in server or []:
-        if not url.startswith(("http://", "https://")):
-            raise UserError(f"`--server` must be an http:// or https:// URL. Received: {url}")
+        try:
+            server_url(url)
+        except ValueError as error:
+            raise UserError(f"`--server` {error}. Received: {url}") from error
+    if server:
+        try:
+            authorization()
+        except ValueError as error:
+            raise UserError(str(error)) from error
     console, place = terminal(), Repository(repository)
     watchers = Watchers(tuple(server or ()), wait, unwatched)
     with refusals():
@@ -171,7 +181,12 @@ def _split(paths: list[Path]) -> tuple[Path | None, Path]:
 
 def _list(console: Console, repository: Repository, model: str | None) -> None:
     from pipeline.cli.version_tables import show_versions
+    from pipeline.errors import UserError
 
+    folder = repository.path if model is None else repository.folder_of(model)
+    if not folder.is_dir():
+        what = "repository" if model is None else "model"
+        raise UserError(f"the {what} must be there. Received: {folder}, which is not")
     for name in repository.models() if model is None else [model]:
         show_versions(console, name, repository.versions(name))
 

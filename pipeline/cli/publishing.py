@@ -16,7 +16,13 @@ from pipeline.cli.verify import VERIFY_STATUS, verified
 from pipeline.errors import UserError
 from pipeline.evaluation.publication import to_publish
 from savedmodels.repository.errors import GateRefused, RepositoryError
-from savedmodels.repository.publisher import Label, Promotion, publisher_of, require_gate
+from savedmodels.repository.publisher import (
+    Label,
+    Promotion,
+    Publisher,
+    publisher_of,
+    require_gate,
+)
 from savedmodels.repository.repository import Repository, require_absolute
 from savedmodels.repository.servers import Watchers
 from savedmodels.repository.versions import About, files_of, versions_in
@@ -101,7 +107,7 @@ def change(
             if rollback:
                 promotion = publisher.roll_back(label, watchers)
             else:
-                version = version or max(versions_in(publisher.folder))
+                version = version or _newest(publisher)
                 promotion = publisher.promote(label, version, watchers, gate=gate, force=force)
             _tell(console, promotion)
             if label == "stable" and savedmodel is not None and gate is None:
@@ -112,6 +118,16 @@ def change(
     say(console, f"servers read: {repository.models_config}")
     if promotion is not None and not promotion.moved:
         raise typer.Exit(TIME_LIMIT_STATUS)
+
+
+def _newest(publisher: Publisher) -> int:
+    there = versions_in(publisher.folder)
+    if not there:
+        raise RepositoryError(
+            "a label moves to a version that is there. "
+            f"Received: {publisher.folder}, which has none"
+        )
+    return max(there)
 
 
 def _require_verified(console: Console, savedmodel: Path) -> None:

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pipeline.cli.options import load_tensorflow, terminal
+from savedmodels.access import TOKEN_VARIABLE
 
 if TYPE_CHECKING:
     from savedmodels.server.batching import BatchingParameters
 
 app = typer.Typer()
-TOKEN = "GROWGAN_SERVE_TOKEN"
 
 
 @app.command(
@@ -93,7 +93,7 @@ def serve(
     token_file: Annotated[
         Path | None,
         typer.Option(
-            help=f"File with a token that requests must bear. (default: ${TOKEN}, or none)"
+            help=f"File with a token that requests must bear. (default: ${TOKEN_VARIABLE}, or none)"
         ),
     ] = None,
     tls_certificate: Annotated[Path | None, typer.Option(help="PEM file; needs a key.")] = None,
@@ -174,9 +174,11 @@ def _token(file: Path | None) -> str | None:
     from pipeline.errors import UserError
 
     try:
-        token = file.read_text().strip() if file else os.environ.get(TOKEN)
+        token = file.read_text() if file else os.environ.get(TOKEN_VARIABLE)
     except UnicodeDecodeError:
         raise UserError(f"the API token must be text. Received: {file}") from None
+    token = token and token.strip()
     if token is not None and not token:
-        raise UserError(f"the API token must not be empty. Received: {file or f'${TOKEN}'}")
+        given = file or f"${TOKEN_VARIABLE}"
+        raise UserError(f"the API token must not be empty. Received: {given}")
     return token

@@ -21,7 +21,7 @@ from savedmodels import atomic
 from savedmodels.repository.errors import RepositoryError
 from savedmodels.repository.publisher import Label
 from savedmodels.repository.repository import Repository
-from savedmodels.repository.servers import Watchers
+from savedmodels.repository.servers import Watchers, server_url
 
 PIPELINE = "pipeline.yaml"
 LABEL: Label = "stable"
@@ -83,9 +83,10 @@ class RepositoryConfig(Section):
     """Folder of the model repository."""
     served_at: str | None = None
     """Its path as servers see it, None for the same."""
-    servers: tuple[str, ...] = ()
+    servers: tuple[Annotated[str, AfterValidator(server_url)], ...] = ()
     """REST interfaces of all servers that watch it, such as `http://127.0.0.1:8501`; none if no
-    server watches yet: labels then move without waiting."""
+    server watches yet: labels then move without waiting. What asks for an API token is given that
+    of the environment variable `GROWGAN_SERVE_TOKEN`."""
     wait_seconds: Rate = 300.0
     """How long servers may take to load a version."""
     keep: Count | None = None

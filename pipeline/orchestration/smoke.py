@@ -20,6 +20,7 @@ from pipeline.orchestration.commands import child
 from pipeline.orchestration.failure import AGAIN, StepFailed
 from savedmodels import golden
 from savedmodels.layout import GOLDEN
+from savedmodels.repository.servers import request_to
 
 SIGNATURE = "serving_default"
 SECONDS = 60.0
@@ -41,15 +42,15 @@ def faults(server: str, model: str, label: str, version: int, savedmodel: Path) 
         version: At which it must stand.
         savedmodel: The version, whose golden request is sent.
     """
-    place = f"{server.rstrip('/')}/v1/models/{_quoted(model)}/labels/{_quoted(label)}"
+    place = f"/v1/models/{_quoted(model)}/labels/{_quoted(label)}"
     request = golden.read(savedmodel / GOLDEN)[SIGNATURE]
     try:
-        told = _answer(f"{place}/metadata", None)["model_spec"]["version"]
+        told = _answer(request_to(server, f"{place}/metadata"))["model_spec"]["version"]
         if str(told) != str(version):
             return f"{server}: `{label}` must be version {version} there. Received: {told}"
         inputs = {name: array.tolist() for name, array in request.inputs.items()}
         asked = {"signature_name": SIGNATURE, "inputs": inputs}
-        answered = _answer(f"{place}:predict", asked)["outputs"]
+        answered = _answer(request_to(server, f"{place}:predict", asked))["outputs"]
     except urllib.error.HTTPError as error:
         with error:
             return f"{server} answers {error.code}: {error.read(500).decode(errors='replace')}"
@@ -106,9 +107,7 @@ def own_server(repository: Path, log: Path) -> Iterator[str]:
         yield f"http://{found[1]}"
 
 
-def _answer(url: str, content: Any) -> Any:
-    body = None if content is None else json.dumps(content).encode()
-    request = urllib.request.Request(url, body, {"Content-Type": "application/json"})
+def _answer(request: urllib.request.Request) -> Any:
     with urllib.request.urlopen(request, timeout=SECONDS) as response:
         return json.loads(response.read())
 

@@ -149,7 +149,7 @@ class Repository:
             RepositoryError: if a history is damaged.
             OSError: if it cannot be written.
         """
-        self.path.mkdir(parents=True, exist_ok=True)
+        atomic.make_folder(self.path)
         with _lock(self.path / f".{MODELS_CONFIG}.lock"):
             atomic.remove_remains(self.path, deep=False)
             base = self._served_at(served_at)
@@ -207,7 +207,7 @@ def alone(repository: Repository, model: str, on_wait: OnWait = lambda _: None) 
         OSError: if the folder cannot be written, or its file system knows no locks.
     """
     folder = repository.folder_of(model)
-    folder.mkdir(parents=True, exist_ok=True)
+    atomic.make_folder(folder)
     with _lock(folder / ".publish.lock", on_wait):
         # A living publisher would hold the lock.
         atomic.remove_remains(folder, deep=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http
 import http.client
 import json
 import time
@@ -11,6 +12,8 @@ import urllib.request
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
+
+from savedmodels.access import TOKEN_VARIABLE, authorization
 
 PATIENCE_WITH_ONE_ANSWER = 10.0
 """Seconds."""
@@ -29,11 +32,48 @@ class Watchers:
     """The servers that watch a repository, as far as they are known."""
 
     servers: Collection[str] = ()
-    """URLs of their REST interfaces, such as `http://127.0.0.1:8501`."""
+    """URLs of their REST interfaces, such as `http://127.0.0.1:8501`; see `server_url`."""
     seconds: float = 300.0
     """For which they are waited for, all together."""
     none: bool = False
     """It is known that there are none."""
+
+
+def server_url(url: str) -> str:
+    """The URL of a server as it is given.
+
+    Raises:
+        ValueError: if it cannot be one; the message is what it must be.
+    """
+    plain = url.isascii() and url.isprintable() and " " not in url
+    try:
+        parts = urllib.parse.urlsplit(url if plain else "")
+        # The name is resolved in this form, which bounds the length of its parts.
+        host, port = (parts.hostname or "").encode("idna"), parts.port
+    except ValueError:
+        host, port = b"", None
+    if not host or port == 0 or parts.scheme not in ("http", "https") or "@" in parts.netloc:
+        raise ValueError("must be an http:// or https:// URL of a host, without a user")
+    if parts.query or parts.fragment:
+        raise ValueError("must be a URL that ends before `?` and `#`")
+    return url
+
+
+def request_to(server: str, path: str, content: Any = None) -> urllib.request.Request:
+    """A request to a server: to read a path, or to post JSON there.
+
+    It bears the API token, if the variable has one, and does not take it along where a redirect
+    leads.
+
+    Raises:
+        ValueError: if the URL or the token is none.
+    """
+    body = None if content is None else json.dumps(content).encode()
+    headers = {} if body is None else {"Content-Type": "application/json"}
+    request = urllib.request.Request(server.rstrip("/") + path, body, headers)
+    if borne := authorization():
+        request.add_unredirected_header("Authorization", borne)
+    return request
 
 
 def failures(watchers: Watchers, model: str, version: int) -> frozenset[str]:
@@ -130,14 +170,14 @@ def _pause() -> None:
 def _get(server: str, path: str) -> tuple[int, dict[str, Any]]:
     """The status and the JSON object of an answer; status 0 and the reason if there was none."""
     try:
-        with urllib.request.urlopen(
-            server.rstrip("/") + path, timeout=PATIENCE_WITH_ONE_ANSWER
-        ) as response:
+        request = request_to(server, path)
+        with urllib.request.urlopen(request, timeout=PATIENCE_WITH_ONE_ANSWER) as response:
             status, body = response.status, response.read()
     except urllib.error.HTTPError as error:
         with error:
             status, body = error.code, error.read()
-    except (OSError, http.client.HTTPException) as error:
+    # A redirect may lead to what is no URL.
+    except (OSError, ValueError, http.client.HTTPException) as error:
         return 0, {"error": str(error)}
     try:
         answer = json.loads(body)
@@ -147,6 +187,8 @@ def _get(server: str, path: str) -> tuple[int, dict[str, Any]]:
 
 
 def _told(status: int, answer: Mapping[str, Any]) -> str:
+    if status == http.HTTPStatus.UNAUTHORIZED:
+        return f"it answers 401: it asks for the API token, which ${TOKEN_VARIABLE} must hold"
     return f"it answers {status or 'nothing'}, {answer.get('error', 'of no version')}"
 
 

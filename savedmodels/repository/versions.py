@@ -16,8 +16,9 @@ from savedmodels.layout import LINEAGE, PUBLICATION
 from savedmodels.repository.errors import RepositoryError
 
 SCHEMA = 1
-# When and by what an export was made, and an identifier that is drawn for each: two exports of the
-# same weights differ in these, and a server answers the same.
+# When and by what an export was made, and an identifier that is drawn for each. A graph has names
+# that count what its process had made before, so only exports of equal processes differ in nothing
+# else.
 _NOT_SERVED = frozenset({LINEAGE.as_posix(), "fingerprint.pb"})
 
 

@@ -84,6 +84,18 @@ def test_all_of_a_new_folder_is_on_the_disk_before_it_has_its_name(
     assert synced[-1] == path.parent
 
 
+def test_the_names_of_new_folders_are_on_the_disk_when_they_are_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[Path] = []
+    monkeypatch.setattr(atomic, "sync", synced.append)
+    atomic.make_folder(tmp_path / "very" / "deep")
+    assert (tmp_path / "very" / "deep").is_dir()
+    assert set(synced) == {tmp_path, tmp_path / "very"}
+    atomic.make_folder(tmp_path / "very" / "deep")
+    assert len(synced) == 2
+
+
 def test_a_removed_folder_never_stands_there_in_part(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -3,23 +3,38 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
 import pytest
 
 from savedmodels.formats import FORMATS, write_model
 
+LOAD = """
+import sys
+import keras
+import numpy as np
+import layers
+path, given, made = sys.argv[1:]
+values = list(np.load(given).values())
+model = keras.saving.load_model(path)
+np.save(made, model(values if len(values) > 1 else values[0]).numpy())
+assert not {"pipeline", "savedmodels"} & sys.modules.keys()
+"""
 Run = Callable[[Path, dict[str, np.ndarray]], np.ndarray]
 
 
 def on_keras(path: Path, inputs: dict[str, np.ndarray]) -> np.ndarray:
-    values = list(inputs.values())
-    model = keras.saving.load_model(path)
-    return model(values if len(values) > 1 else values[0]).numpy().clip(-1, 1)
+    """In a process of its own, which imports what docs/serving.md says and nothing else of ours."""
+    given, made = path.with_name("inputs.npz"), path.with_name("images.npy")
+    np.savez(given, **inputs)
+    subprocess.run([sys.executable, "-c", LOAD, path, given, made], check=True)
+    images: np.ndarray = np.load(made)
+    return images.clip(-1, 1)
 
 
 def on_onnx(path: Path, inputs: dict[str, np.ndarray]) -> np.ndarray:
@@ -39,7 +54,7 @@ def on_tflite(path: Path, inputs: dict[str, np.ndarray]) -> np.ndarray:
 
 
 RUNTIMES: dict[str, Run] = {".keras": on_keras, ".onnx": on_onnx, ".tflite": on_tflite}
-FEW = [("stylegan2", 3, ".tflite"), ("progan", 3, ".onnx"), ("progan", 3, ".keras")]
+FEW = [("stylegan2", 3, ".tflite"), ("progan", 3, ".onnx")]
 ALL = [
     (family, classes, suffix)
     for family in ("progan", "stylegan", "stylegan2")

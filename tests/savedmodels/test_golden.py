@@ -109,6 +109,21 @@ def test_a_damaged_file_is_said_to_be(scaling: Path, content: bytes | str) -> No
         golden.read(path)
 
 
+def test_any_flipped_bit_is_damage_or_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "x.npz"
+    golden.write(path, {"f": golden.Request({"x": np.zeros(1)}, {})}, 2)
+    whole, told = path.read_bytes(), []
+    for place in range(len(whole)):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
+        for ask in (golden.read, golden.threads_in):
+            try:
+                ask(path)
+            except ValueError as error:
+                told.append(str(error))
+    assert told
+    assert all(f"{path} is damaged: " in each for each in told)
+
+
 @pytest.mark.parametrize("key", ["x", "f/inputs", "f/neither/x"])
 def test_a_foreign_file_is_said_to_be(tmp_path: Path, key: str) -> None:
     np.savez(tmp_path / "x.npz", **{key: np.zeros(1)})

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
 from savedmodels.layout import LINEAGE
+from savedmodels.repository.versions import content_hash, files_of
 from tests.pipeline.cli.commands import Growgan
 
 
@@ -99,3 +101,19 @@ def test_a_missing_package_is_named(
     result = growgan("export", workspace / "run", "--format", "onnx")
     assert result.status == 2
     assert "`--format onnx` needs the package tf2onnx: pip install 'growgan[onnx]'" in result.err
+
+
+@pytest.mark.slow
+def test_exports_of_one_checkpoint_are_one_content(workspace: Path, tmp_path: Path) -> None:
+    """In processes of their own: within one, objects keep their addresses."""
+    for name in ("one", "two"):
+        words = ["export", workspace / "run", "--out", tmp_path / name]
+        subprocess.run(
+            [sys.executable, "-m", "pipeline.cli", *words], capture_output=True, check=True
+        )
+    one, two = (files_of(tmp_path / name / "256") for name in ("one", "two"))
+    assert {name for name in one if one[name] != two[name]} <= {
+        "fingerprint.pb",
+        LINEAGE.as_posix(),
+    }
+    assert content_hash(one) == content_hash(two)

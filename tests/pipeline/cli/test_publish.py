@@ -21,6 +21,7 @@ from pipeline.evaluation.gate import judge, write_verdict
 from pipeline.evaluation.publication import evaluation_in
 from pipeline.evaluation.scores import Evaluation, evaluation_of, folder_of
 from pipeline.run_folder import RunFolder
+from savedmodels.access import TOKEN_VARIABLE
 from savedmodels.repository import servers
 from savedmodels.repository.repository import Repository
 from tests.pipeline.cli.commands import Growgan
@@ -237,7 +238,11 @@ def test_mistakes_are_one_line(
         ((base, *model, "--rollback", "--list"), "each stand without"),
         ((run, base, "--model", "a/b"), "the name of a model must be"),
         ((run, base, *model, "--server", "localhost:8501"), "must be an http:// or https:// URL"),
+        ((run, base, *model, "--server", "http://a..b:8501"), "must be an http:// or https:// URL"),
+        ((run, base, *model, "--server", "http://[::1"), "must be an http:// or https:// URL"),
         ((run, base, *model, "--server", "http://a", "--unwatched"), "without `--server`"),
+        ((base, "--list"), f"the repository must be there. Received: {base}, which is not"),
+        ((base, *model, "--list"), f"the model must be there. Received: {base}/faces, which is"),
         ((run, base, *model, "--label", "best"), "'best' is not one of"),
         ((run, base, *model, "--keep", 0), "--keep"),
         ((run, base, *model, "--served-at", "models"), "must be absolute. Received: models"),
@@ -250,6 +255,52 @@ def test_mistakes_are_one_line(
         assert message in result.err
     assert not base.exists()
     assert passing == []
+
+
+@by_passing
+def test_a_label_needs_a_version_that_is_there(publish: Growgan, run_of, tmp_path: Path) -> None:
+    base, words = tmp_path / "models", ("--model", "faces")
+    publish(run_of(tmp_path / "run").path, base, *words)
+    shutil.rmtree(base / "faces" / "1")
+    result = publish(base, *words, "--label", "stable", "--unwatched")
+    assert (result.status, result.out) == (2, "")
+    assert result.err == (
+        "growgan: a label moves to a version that is there. Received: "
+        f"{base}/faces, which has none\n"
+    )
+
+
+@by_passing
+def test_a_server_that_asks_for_a_token_has_it_of_the_environment(
+    publish: Growgan,
+    run_of,
+    watching: ModuleType,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    run, base = run_of(tmp_path / "run").path, tmp_path / "models"
+    words = ("--model", "faces", "--label", "stable", "--wait")
+    server = watching.WatchingServer(base / "models.config")
+    server.token = "secret"
+    with server.listening() as url:
+        monkeypatch.setenv(TOKEN_VARIABLE, "sec\nret")
+        broken = publish(run, base, *words, 0, "--server", url)
+        assert broken.status == 2
+        assert "the API token must be one line" in broken.err
+        assert "sec" not in broken.err
+        assert not base.exists()
+        monkeypatch.delenv(TOKEN_VARIABLE)
+        refused = publish(run, base, *words, 0, "--server", url)
+        assert refused.status == TIME_LIMIT_STATUS
+        [line] = [line for line in refused.out.splitlines() if line.startswith("stable: ")]
+        assert line.endswith(
+            "it answers 401: it asks for the API token, which $GROWGAN_SERVE_TOKEN must hold"
+        )
+        monkeypatch.setenv(TOKEN_VARIABLE, "secret")
+        moved = publish(run, base, *words, 60, "--server", url)
+    assert (moved.status, moved.err) == (0, "")
+    assert "stable: stands at version 1" in moved.out
+    assert "secret" not in moved.out
 
 
 def contents(folder: Path) -> dict[Path, bytes]:

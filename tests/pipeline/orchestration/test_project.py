@@ -47,6 +47,9 @@ def test_a_new_project_is_read_as_it_was_asked_for(tmp_path: Path) -> None:
         ({"training": {"kubernetes": {"image": "i", "mount_path": "/",
                                       "resources": {"memory": "8 GB"}}}},
          "`training.kubernetes.resources` must have quantities such as 4, 500m or 8Gi"),
+        ({"repository": {"servers": ["http://a", "http://a..b:8501"]}},
+         "`repository.servers` must be an http:// or https:// URL of a host"),
+        ({"repository": {"servers": ["http://[::1"]}}, "must be an http:// or https:// URL of a"),
         ({"gate": {"max_fdi": 3}}, "`gate.max_fdi` is no known key (did you mean max_fid?)"),
     ],
 )  # fmt: skip

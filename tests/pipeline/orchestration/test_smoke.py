@@ -23,6 +23,7 @@ from pipeline.orchestration.project import Project
 from pipeline.orchestration.smoke import faults
 from pipeline.orchestration.snapshots import take
 from savedmodels import golden
+from savedmodels.access import TOKEN_VARIABLE
 from savedmodels.layout import GOLDEN
 from savedmodels.repository.publisher import publisher_of
 from savedmodels.repository.versions import About
@@ -34,11 +35,14 @@ ZEROS = np.zeros((1, 2, 2, 1), np.float32)
 
 
 @contextmanager
-def answering(answers: Mapping[str, tuple[int, str]]) -> Iterator[str]:
-    """A server with an answer for each path; its URL."""
+def answering(answers: Mapping[str, tuple[int, str]], token: str | None = None) -> Iterator[str]:
+    """A server with an answer for each path, to who bears the token; its URL."""
 
     class Handler(BaseHTTPRequestHandler):
         def _answer(self) -> None:
+            if token is not None and self.headers["Authorization"] != f"Bearer {token}":
+                self.send_error(401)
+                return
             self.rfile.read(int(self.headers["Content-Length"] or 0))
             status, text = answers[self.path]
             self.send_response(status)
@@ -103,6 +107,17 @@ def test_what_a_server_answers_is_held_to_the_export(
         assert found is not None
         assert fault in found
         assert server in found
+
+
+def test_a_server_that_asks_for_a_token(version: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    answers = {f"{PLACE}/metadata": METADATA, f"{PLACE}:predict": outputs(ZEROS.tolist())}
+    with answering(answers, token="secret") as server:
+        monkeypatch.delenv(TOKEN_VARIABLE, raising=False)
+        refused = faults(server, "digits", "stable", 2, version)
+        assert refused is not None
+        assert refused.startswith(f"{server} answers 401: ")
+        monkeypatch.setenv(TOKEN_VARIABLE, "secret")
+        assert faults(server, "digits", "stable", 2, version) is None
 
 
 def test_a_server_that_is_not_there_is_a_fault(version: Path) -> None:

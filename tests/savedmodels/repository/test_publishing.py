@@ -9,6 +9,7 @@ from types import ModuleType
 
 import pytest
 
+from savedmodels import atomic
 from savedmodels.repository.errors import RepositoryError
 from savedmodels.repository.publisher import Promotion, Published, publisher_of
 from savedmodels.repository.repository import Repository
@@ -40,6 +41,25 @@ def test_versions_grow_and_hold_all_of_their_source(
     [served] = watching.parsed(repository.models_config.read_text())
     base = str(repository.path.resolve() / "faces")
     assert served == {"name": "faces", "base_path": base, "versions": None, "labels": {}}
+
+
+def test_a_new_repository_is_on_the_disk_before_anything_is_told_of_it(
+    repository: Repository, savedmodel: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[Path] = []
+    folder, sync = repository.path / "faces", atomic.sync
+
+    def note(path: Path) -> None:
+        sync(path)
+        if path in (tmp_path, repository.path):
+            assert not (folder / "1").exists() or path in synced
+            synced.append(path)
+
+    monkeypatch.setattr(atomic, "sync", note)
+    source = savedmodel(tmp_path / "source")
+    with publisher_of(repository, "faces") as publisher:
+        assert set(synced) == {tmp_path, repository.path}
+        publisher.publish(source, About())
 
 
 def test_the_same_content_is_not_published_twice(

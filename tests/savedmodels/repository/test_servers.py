@@ -8,12 +8,15 @@ from typing import Any
 
 import pytest
 
+from savedmodels.access import TOKEN_VARIABLE
 from savedmodels.repository import servers
 from savedmodels.repository.servers import (
     LoadFailed,
     NotYet,
     Watchers,
     failures,
+    request_to,
+    server_url,
     wait_until_available,
     wait_until_labelled,
 )
@@ -22,6 +25,7 @@ from savedmodels.repository.servers import (
 @pytest.fixture(autouse=True)
 def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(servers, "_pause", lambda: None)
+    monkeypatch.delenv(TOKEN_VARIABLE, raising=False)
 
 
 class Scripted:
@@ -134,3 +138,58 @@ def test_a_label_is_where_requests_for_it_are_answered(watching: ModuleType) -> 
         pytest.raises(NotYet, match="`stable` is version 1 there"),
     ):
         wait_until_labelled(Watchers((url,), seconds=0), "m", {"stable": 2})
+
+
+@pytest.mark.parametrize("token", ["secret", "pässe"])
+def test_a_server_is_given_the_token_that_it_asks_for(
+    watching: ModuleType, monkeypatch: pytest.MonkeyPatch, token: str
+) -> None:
+    script = Scripted(watching, status("AVAILABLE"))
+    script.server.token = token
+    with script.server.listening(polling=False) as url:
+        for given in (None, "", f"other {token}"):
+            if given is not None:
+                monkeypatch.setenv(TOKEN_VARIABLE, given)
+            with pytest.raises(NotYet) as caught:
+                wait_until_available(Watchers((url,), seconds=0), "m", 2)
+            assert str(caught.value) == (
+                f"{url} has not in 0 s: it answers 401: it asks for the API token, which "
+                "$GROWGAN_SERVE_TOKEN must hold"
+            )
+        assert script.asked == []
+        monkeypatch.setenv(TOKEN_VARIABLE, f"{token}\n")
+        wait_until_available(Watchers((url,), seconds=0), "m", 2)
+
+
+def test_a_token_does_not_go_where_a_redirect_leads(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(TOKEN_VARIABLE, "secret")
+    request = request_to("http://a:8501/", "/v1/models/m")
+    assert request.full_url == "http://a:8501/v1/models/m"
+    assert dict(request.header_items()) == {"Authorization": "Bearer secret"}
+    assert request.headers == {}  # Those that a redirect would take along.
+
+
+def test_a_token_that_cannot_be_borne_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(TOKEN_VARIABLE, "sec\nret")
+    with pytest.raises(NotYet, match=r"must be one line .* Received: \$GROWGAN_SERVE_TOKEN$"):
+        wait_until_available(Watchers(("http://127.0.0.1:9",), seconds=0), "m", 2)
+
+
+@pytest.mark.parametrize(
+    "url", ["http://a", "https://a.b:1/models/", "http://[::1]:8501", "http://localhost.:8501"]
+)
+def test_what_names_a_server(url: str) -> None:
+    assert server_url(url) == url
+
+
+WRONG = [
+    "", "localhost:8501", "ftp://a", "http://", "http://[::1", "http://a..b:8501",
+    f"http://{'a' * 64}", "http://a:port", "http://a:70000", "http://a:0", "http://a b",
+    "http://a\n", "http://me:word@a", "http://a?b", "http://a#b", "http://ä",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("url", WRONG)
+def test_what_names_none(url: str) -> None:
+    with pytest.raises(ValueError, match="must be a"):
+        server_url(url)
