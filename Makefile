@@ -38,11 +38,12 @@ test-all: $(STAMP) ## Run every test, all cases of the slow ones too
 	@$(RUN) $(PYTEST) -m "not undisturbed" $(PYTEST_FLAGS)
 	@$(RUN) pytest -m undisturbed $(PYTEST_FLAGS)
 
-lint: $(STAMP) ## Check style, format, types and the direction of imports
+lint: $(STAMP) ## Check style, format, types, the direction of imports, and that packages agree
 	@$(RUN) ruff check
 	@$(RUN) ruff format --check
 	@$(RUN) mypy
 	@$(BIN)/lint-imports
+	@$(RUN) pip check
 
 format: $(STAMP) ## Mend what ruff can mend
 	@$(RUN) ruff check --fix
