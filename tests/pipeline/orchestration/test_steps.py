@@ -202,7 +202,7 @@ def test_a_test_does_not_undo_a_choice_that_was_made_meanwhile(
 
     def choose(*_: Any) -> str:
         with publisher_of(project.repository, "digits") as publisher:
-            publisher.roll_back("stable", project.watchers)
+            publisher.promote("stable", 1, project.watchers)
         return "it answers 500"
 
     @contextmanager
