@@ -115,7 +115,8 @@ def dataset_for(
         .map(lambda batch: {name: values[worker::workers] for name, values in batch.items()})
     )
     if servers:
-        batches = served(servers, batches, finished)
+        # Servers have no other options than those that come to them.
+        batches = served(servers, batches.with_options(_untuned()), finished)
     else:
         batches = batches.map(finished, num_parallel_calls=tf.data.AUTOTUNE)
     return batches.prefetch(tf.data.AUTOTUNE).with_options(options)
