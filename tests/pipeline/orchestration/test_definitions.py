@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from dagster import (
     DagsterEventType,
@@ -251,11 +252,12 @@ def test_nobody_waits_for_a_run_by_hand_that_was_killed(
     definitions = definitions_of(project)
     job = definitions.resolve_job_def(JOB)
     tags = {"dagster/partition": take(project).key, "growgan/model": "digits"}
-    ran = subprocess.run(
-        [sys.executable, "-c", "from pipeline.orchestration.lost import *; print(this_process())"],
-        capture_output=True, text=True, check=True,
-    )  # fmt: skip
-    gone, other_machine = ran.stdout.strip(), f"elsewhere {ran.stdout.split(maxsplit=1)[1].strip()}"
+    with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"]) as process:
+        born = psutil.Process(process.pid).create_time()
+        process.kill()
+    host, *_ = this_process().split()
+    gone = f"{host} {process.pid} {born}"
+    other_machine = f"not-{gone}"
     runs = {
         process: instance.create_run_for_job(
             job, status=DagsterRunStatus.STARTED, tags={**tags, PROCESS_TAG: process}
