@@ -142,8 +142,11 @@ def up(
                 look = time.monotonic()
                 while not stopped.wait(0.5):
                     if time.monotonic() >= look:
-                        give_up_foreground_runs(project, instance)
                         look = time.monotonic() + LOOK
+                        try:
+                            give_up_foreground_runs(project, instance)
+                        except Exception as error:  # As of a full disk: the next look may do it.
+                            _say(console, f"a run that was killed cannot be noted yet: {error}")
                     ended = processes.ended()
                     if ended is not None:
                         raise UserError(

@@ -55,9 +55,9 @@ def give_up_foreground_runs(project: Project, instance: DagsterInstance) -> None
 
 
 def _give_up(project: Project, instance: DagsterInstance, run: Any) -> None:
-    instance.report_run_failed(run, REASON)
     if run.remote_job_origin is None:  # No sensor of Dagster's is told of these.
         course_of_run(project.path, run).end(StepFailed(REASON, status=AGAIN, may_pass=True))
+    instance.report_run_failed(run, REASON)
 
 
 def _is_gone(process: str) -> bool:
