@@ -25,18 +25,20 @@ def _project(tmp_path: Path, savedmodel, monkeypatch: pytest.MonkeyPatch) -> Mak
     """Make a project with three versions, of which `stable` has stood at the first."""
     monkeypatch.setattr(servers, "_pause", lambda: None)
 
-    def make(servers: str = "[]") -> Path:
+    def make(*urls: str) -> Path:
         folder = tmp_path / "project"
         (folder / "incoming").mkdir(parents=True)
         (folder / "pipeline.yaml").write_text(
             "{model: faces, sources: [incoming], preset: quickstart,\n"
-            f" repository: {{path: ../models, servers: {servers}, wait_seconds: 100}}}}\n"
+            f" repository: {{path: ../models, servers: {list(urls)}, wait_seconds: 100}}}}\n"
         )
+        # A server that watches has to load the version before the label is in the configuration.
+        watchers = Watchers(urls, seconds=100, none=not urls)
         refused = Gate(passed=False, reasons=("max_fid: too high",))
         with publisher_of(Repository(tmp_path / "models"), "faces") as publisher:
             for weights, gate in (("one", None), ("two", Gate(passed=True)), ("three", refused)):
                 publisher.publish(savedmodel(tmp_path / weights, weights), About(gate=gate))
-            publisher.promote("stable", 1, Watchers(none=True))
+            publisher.promote("stable", 1, watchers)
         return folder
 
     return make
@@ -72,7 +74,7 @@ def test_the_projects_servers_have_to_load_it(
 ) -> None:
     server = watching.WatchingServer(tmp_path / "models" / "models.config")
     with server.listening() as url:
-        folder = project(servers=f"['{url}']")
+        folder = project(url)
         there = growgan("pipeline", "promote", folder, 2)
         assert (there.status, there.err) == (0, "")
         assert server.labels == {"faces": {"stable": 2}}
