@@ -38,6 +38,7 @@ from pipeline.orchestration.locks import held
 from pipeline.orchestration.outcome import Trigger
 from pipeline.orchestration.project import Project, open_project
 from pipeline.orchestration.steps import Done
+from pipeline.orchestration.steps.judging import scores_of_version
 
 PARTITIONS = "snapshots"
 PROGRESS = "growgan.pipeline"
@@ -161,7 +162,7 @@ def _stage(size: int) -> Work:
 
 
 def _promoted(course: Course) -> Evaluation | None:
-    return steps.scores_of_version(course.plan, course.former)
+    return scores_of_version(course.plan, course.former)
 
 
 def _asset_of(

@@ -33,7 +33,13 @@ from pipeline.orchestration.project import (
 )
 from pipeline.orchestration.run_page import write_pages
 from pipeline.orchestration.snapshots import SHORT, SNAPSHOT, Snapshot, snapshot_of
-from pipeline.orchestration.steps import Done, scores_of, scores_of_version, sheets_of, verdict_of
+from pipeline.orchestration.steps import Done
+from pipeline.orchestration.steps.judging import (
+    scores_of,
+    scores_of_version,
+    sheets_of,
+    verdict_of,
+)
 
 _UNTOLD = "a step could not tell why it failed; its page in the user interface and logs/ may"
 

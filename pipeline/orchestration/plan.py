@@ -139,6 +139,17 @@ def plan_of(project: Project, key: str) -> Plan:
     return Plan(project, snapshot_of(project, key))
 
 
+def run_behind(plan: Plan, version: int) -> RunFolder | None:
+    """The training behind a version, None if it is gone or not of this project."""
+    for file in sorted(plan.project.plans.glob("*/published.json")):
+        noted = json.loads(file.read_text())
+        run = RunFolder(plan.project.path / noted["run"])
+        same = (noted.get("destination"), noted["version"]) == (plan.destination, version)
+        if same and run.exists():
+            return run
+    return None
+
+
 def _digest(*parts: Any) -> str:
     text = json.dumps(parts, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:SHORT]

@@ -13,13 +13,14 @@ import pytest
 import yaml
 
 from pipeline.evaluation.scores import folder_of, write_evaluation, write_scores
-from pipeline.orchestration import commands, steps
+from pipeline.orchestration import commands, smoke, steps
 from pipeline.orchestration.failure import StepFailed
 from pipeline.orchestration.job import name_of
 from pipeline.orchestration.plan import Plan
 from pipeline.orchestration.project import TrainingConfig
 from pipeline.orchestration.snapshots import take
-from pipeline.orchestration.steps import scores_of_version, sheets_of
+from pipeline.orchestration.steps import data, judging, step
+from pipeline.orchestration.steps.judging import scores_of_version, sheets_of
 from savedmodels.repository.publisher import publisher_of
 from savedmodels.repository.versions import About
 from tests.pipeline.orchestration.clusters import Cluster
@@ -90,7 +91,7 @@ def test_the_promoted_model_is_measured_on_the_new_pictures_where_the_gate_compa
             write_scores(plan.run, evaluated(64))
 
     asked = Commands(write)
-    monkeypatch.setattr(steps, "growgan", asked)
+    monkeypatch.setattr(step, "growgan", asked)
     for _ in range(2):
         steps.evaluation(plan, lambda _: None, 1)
     own, promoted = asked.asked
@@ -107,8 +108,8 @@ def test_without_such_a_rule_nothing_more_is_measured(
     plan = promoted_plan(tmp_path, run_with, evaluated)
     write_scores(plan.run, evaluated(64))
     asked = Commands()
-    monkeypatch.setattr(steps, "growgan", asked)
-    monkeypatch.setattr(steps, "scores_of_version", lambda plan, version: None)
+    monkeypatch.setattr(step, "growgan", asked)
+    monkeypatch.setattr(judging, "scores_of_version", lambda plan, version: None)
     steps.evaluation(plan, lambda _: None, 1)
     assert [words[:2] for words in asked.asked] == [["evaluate", str(plan.run.path)]]
 
@@ -167,8 +168,8 @@ def test_a_version_that_does_not_answer_is_rolled_back(
     def server(repository: Path, log: Path) -> Iterator[str]:
         yield "http://127.0.0.1:9"
 
-    monkeypatch.setattr(steps.smoke, "own_server", server)
-    monkeypatch.setattr(steps.smoke, "faults", lambda *_: "it answers 500")
+    monkeypatch.setattr(smoke, "own_server", server)
+    monkeypatch.setattr(smoke, "faults", lambda *_: "it answers 500")
     with pytest.raises(StepFailed, match="it answers 500; `stable` is back at version 1") as caught:
         steps.smoke_test(plan, lambda _: None)
     assert (caught.value.ending, caught.value.may_pass) == ("rolled back", False)
@@ -186,7 +187,7 @@ def test_a_version_that_cannot_be_tested_is_rolled_back(
         raise error
         yield
 
-    monkeypatch.setattr(steps.smoke, "own_server", server)
+    monkeypatch.setattr(smoke, "own_server", server)
     with pytest.raises(StepFailed, match="; `stable` is back at version 1") as caught:
         steps.smoke_test(promoted, lambda _: None)
     assert str(error) in caught.value.reason
@@ -209,8 +210,8 @@ def test_a_test_does_not_undo_a_choice_that_was_made_meanwhile(
     def server(repository: Path, log: Path) -> Iterator[str]:
         yield "http://127.0.0.1:9"
 
-    monkeypatch.setattr(steps.smoke, "own_server", server)
-    monkeypatch.setattr(steps.smoke, "faults", choose)
+    monkeypatch.setattr(smoke, "own_server", server)
+    monkeypatch.setattr(smoke, "faults", choose)
     if when == "before":
         choose()
     with pytest.raises(StepFailed) as caught:
@@ -234,17 +235,17 @@ def test_checks_tell_of_shifts_and_of_scores_that_are_worse(evaluated: Any) -> N
     usual = SimpleNamespace(
         features=0.1, features_by_chance=0.1, largest_colour=0.0, class_shares=0.0
     )
-    assert steps._shift_of(survey(None)).passed
-    assert steps._shift_of(survey(usual)).passed
+    assert data._shift_of(survey(None)).passed
+    assert data._shift_of(survey(usual)).passed
     for name in ("features", "largest_colour", "class_shares"):
         moved = SimpleNamespace(**{**vars(usual), name: 50.0})
-        check = steps._shift_of(survey(moved))
+        check = data._shift_of(survey(moved))
         assert not check.passed
         assert "50" in check.reason
     before = evaluated(64, scores={"fid": 10.0, "recall": 0.5})
-    assert steps._regression(before, None).passed
+    assert judging._regression(before, None).passed
     for fid, recall, passed in ((10.4, 0.48, True), (10.6, 0.5, False), (10.0, 0.47, False)):
-        check = steps._regression(evaluated(64, scores={"fid": fid, "recall": recall}), before)
+        check = judging._regression(evaluated(64, scores={"fid": fid, "recall": recall}), before)
         assert check.passed is passed
         assert check.reason.endswith("of 2 scores that compare")
 
@@ -288,7 +289,7 @@ def test_the_same_training_is_started_here_or_on_a_cluster(
     project = make_project(tmp_path, training=training)
     plan = Plan(project, take(project))
     commands = Commands()
-    monkeypatch.setattr(steps, "growgan", commands)
+    monkeypatch.setattr(step, "growgan", commands)
     with pytest.raises(StepFailed, match="must leave a checkpoint"):
         steps.stage(plan, 8, lambda _: None, None)
     places = {"project": project.path, "job": name_of(plan.run.path)}
@@ -336,7 +337,7 @@ def words_of_stage(plan: Plan, promoted: int | None, monkeypatch: pytest.MonkeyP
         raise commands._failed(words[0], 69, f"growgan: {reason}\n")
 
     asked = Commands(lose_a_worker)
-    monkeypatch.setattr(steps, "growgan", asked)
+    monkeypatch.setattr(step, "growgan", asked)
     with pytest.raises(StepFailed) as caught:
         steps.stage(plan, 8, lambda _: None, promoted)
     assert caught.value.reason == f"growgan train ended with status 69: {reason}"

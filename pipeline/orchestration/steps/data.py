@@ -1,0 +1,147 @@
+"""From the sources to records: what came, whether it may be used, and what is read of it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from pipeline.data.checking.contract import CLASS_SHARES, COLOUR, FEATURES
+from pipeline.data.checking.report import REPORT, Survey, read_report
+from pipeline.errors import UserError
+from pipeline.orchestration.commands import Say
+from pipeline.orchestration.failure import StepFailed
+from pipeline.orchestration.plan import Plan
+from pipeline.orchestration.steps.step import Check, Done, run_growgan
+
+SHEET = "contact-sheet.png"
+
+
+def source_snapshot(plan: Plan, say: Say) -> Done:
+    """What lay in the sources; it was taken when the run was planned.
+
+    Raises:
+        UserError: if the configuration is wrong, or a picture was taken out of the snapshot.
+    """
+    snapshot, folder = plan.snapshot, plan.project.snapshots / plan.snapshot.key
+    if snapshot.files and not Path(snapshot.source).exists():
+        raise UserError(f"a snapshot must hold its pictures. Received: {folder}, without them")
+    return Done(
+        {
+            "content hash": snapshot.content_hash,
+            "pictures": snapshot.images,
+            "configuration": plan.project.config.preset,
+        },
+        new=False,
+        files={"snapshot": folder},
+    )
+
+
+def checked_data(plan: Plan, say: Say, against: Plan | None) -> Done:
+    """The report on the pictures, which keep the contract.
+
+    Args:
+        plan: Of the pictures.
+        say: Shows progress.
+        against: Whose pictures a shift is measured from, None for none.
+
+    Raises:
+        StepFailed: if they break a rule, or none can be read.
+    """
+    contract = plan.project.contract
+    rules = contract.read_text() if contract is not None and contract.exists() else ""
+    folder = plan.checked(rules)
+    new = not (folder / REPORT).exists() or not (folder / SHEET).exists()
+    if new:
+        former = None if against is None else report_of(against)
+        options = ["--contract", str(contract)] if rules else []
+        if contract is not None and not rules:
+            options += ["--write-contract", str(contract)]
+        if former is not None:
+            options += ["--against", str(former)]
+        run_growgan(
+            plan, say, "data", "check", plan.snapshot.source, "--out", str(folder), *options
+        )
+        if contract is not None and not rules:
+            # By the rules that follow from them they need not be held to them again.
+            written = plan.checked(contract.read_text())
+            if not written.exists():
+                folder.rename(written)
+            folder = written
+    survey = read_report(folder)
+    if survey.broken_rules:
+        raise StepFailed(f"the pictures break {contract}: {'; '.join(survey.broken_rules)}")
+    return Done(
+        {
+            "readable": survey.readable,
+            "corrupt": len(survey.corrupt),
+            "classes": len(survey.classes),
+        },
+        new,
+        pictures=(folder / SHEET,),
+        files={"report": folder / REPORT},
+        checks={"data_shift": _shift_of(survey)},
+    )
+
+
+def records(plan: Plan, say: Say) -> Done:
+    """The prepared set.
+
+    Raises:
+        StepFailed: if a picture is corrupt and `data.on_corrupt` is `fail`, or there is no room.
+    """
+    new = not plan.records.exists()
+    if new:
+        data = plan.config.data
+        given = {
+            "--resolution": plan.config.schedule.resolution,
+            "--channels": data.channels,
+            "--crop": data.crop,
+            "--filter": data.filter,
+            "--classes": ",".join(data.classes) if data.classes else None,
+            "--max-images": data.max_images,
+            "--val": data.val,
+            "--format": data.format,
+            "--on-corrupt": data.on_corrupt,
+            "--workers": data.workers,
+            "--beam": plan.project.config.training.beam,
+        }
+        words = [str(w) for pair in given.items() if pair[1] is not None for w in pair]
+        if data.mirrored_copies:
+            words.append("--mirror")
+        run_growgan(plan, say, "data", "prepare", plan.snapshot.source, str(plan.records), *words)
+    manifest = json.loads((plan.records / "manifest.json").read_text())
+    return Done(
+        {
+            "data hash": manifest["data_hash"],
+            "skipped": len(manifest["skipped"]),
+            "resolutions": ", ".join(map(str, manifest["resolutions"])),
+        },
+        new,
+        files={"records": plan.records},
+    )
+
+
+def report_of(plan: Plan) -> Path | None:
+    """The report on the pictures of a plan, None if they were not checked yet."""
+    contract = plan.project.contract
+    rules = contract.read_text() if contract is not None and contract.exists() else ""
+    report = plan.checked(rules) / REPORT
+    return report if report.exists() else None
+
+
+def _shift_of(survey: Survey) -> Check:
+    moved = survey.shift
+    if moved is None:
+        return Check(True, "there are no earlier pictures to compare with")
+    bound = FEATURES + 2 * moved.features_by_chance
+    passed = (
+        moved.features <= bound
+        and moved.largest_colour <= COLOUR
+        and moved.class_shares <= CLASS_SHARES
+    )
+    return Check(
+        passed,
+        f"features moved by {moved.features:.3g} spreads, colours by {moved.largest_colour:.3g} "
+        f"deviations, classes by {moved.class_shares:.3g}; at most {bound:.3g}, {COLOUR:g} and "
+        f"{CLASS_SHARES:g} are usual",
+    )

@@ -1,0 +1,160 @@
+"""What the model is worth: its scores, beside those of the promoted one, and the gate."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from pipeline.errors import UserError
+from pipeline.evaluation.gate import Verdict, judge, write_verdict
+from pipeline.evaluation.publication import evaluation_in
+from pipeline.evaluation.scores import (
+    Evaluation,
+    better_of,
+    evaluation_of,
+    folder_of,
+    obstacles,
+    read_scores,
+)
+from pipeline.orchestration.commands import Say
+from pipeline.orchestration.failure import GATE, StepFailed
+from pipeline.orchestration.plan import Plan, run_behind
+from pipeline.orchestration.project import yaml_text
+from pipeline.orchestration.steps.data import SHEET, report_of
+from pipeline.orchestration.steps.step import Check, Done, run_growgan
+from pipeline.run_folder import RunFolder
+
+REGRESSION = 0.05
+"""Share of a score by which another model's may be worse before it is told of."""
+
+
+def evaluation(plan: Plan, say: Say, former: int | None) -> Done:
+    """The scores and their report; and where the gate compares, those of the promoted model.
+
+    Args:
+        plan: Of the model.
+        say: Shows progress.
+        former: The version that `stable` stood at when the run began.
+
+    Raises:
+        StepFailed: if it cannot be measured.
+    """
+    new = plan.mark("evaluated") is None
+    if new:
+        _evaluate(plan, say, plan.run)
+        scores = evaluation_of(plan.run)
+        folder = folder_of(plan.run, scores)
+        plan.note("evaluated", folder=str(folder.relative_to(plan.project.path)))
+    _measure_promoted(plan, say, former)
+    scores, promoted = scores_of(plan), scores_of_version(plan, former)
+    folder = folder_of(plan.run, scores)
+    return Done(
+        {score.name: str(score) for score in scores.scores},
+        new,
+        pictures=tuple(folder / f"{name}.png" for name in ("samples", "best", "worst")),
+        files={"report": folder / "report.html", "scores": folder},
+        checks={"score_regression": _regression(scores, promoted)},
+    )
+
+
+def gate(plan: Plan, say: Say, promoted: Evaluation | None) -> Done:
+    """The verdict of the gate, which passes.
+
+    Raises:
+        StepFailed: if it does not.
+    """
+    if plan.project.config.gate is None:
+        return Done({"verdict": "no gate is asked for"}, new=False)
+    verdict = verdict_of(plan, promoted)
+    folder = folder_of(plan.run, scores_of(plan))
+    write_verdict(folder, verdict)
+    failed = [f"{rule.rule}: {rule.reason}" for rule in verdict.rules if not rule.passed]
+    if failed:
+        raise StepFailed("; ".join(failed), ending="gate failed", status=GATE)
+    return Done(
+        {rule.rule: rule.reason for rule in verdict.rules}, new=True, files={"verdict": folder}
+    )
+
+
+def scores_of(plan: Plan) -> Evaluation:
+    """The scores of a plan that was evaluated."""
+    noted = plan.mark("evaluated")
+    if noted is None:
+        raise UserError(f"a run must be evaluated first. Received: {plan.run.path}")
+    return read_scores(plan.project.path / noted["folder"])
+
+
+def sheets_of(plan: Plan) -> list[Path]:
+    """Sheets of what the model makes, the newest there are, and of the pictures that came."""
+    if plan.mark("evaluated") is not None:
+        made = sorted(folder_of(plan.run, scores_of(plan)).glob("*.png"))
+    else:
+        made = sorted(plan.run.samples.glob("*.png"))[-1:]
+    report = report_of(plan)
+    return made if report is None else [*made, report.with_name(SHEET)]
+
+
+def verdict_of(plan: Plan, promoted: Evaluation | None) -> Verdict:
+    """What the gate says; the rule that asks for a promoted one is left out where there is none."""
+    policy = plan.config.gate
+    if promoted is None or policy.max_fid_increase_over_promoted is None:
+        promoted = None
+        policy = policy.model_copy(update={"max_fid_increase_over_promoted": None})
+    return judge(scores_of(plan), policy, promoted)
+
+
+def scores_of_version(plan: Plan, version: int | None) -> Evaluation | None:
+    """The scores of a version on the pictures of the plan, or else as published; None without."""
+    if version is None:
+        return None
+    here = _promoted_here(plan, version)
+    if here.exists():
+        return read_scores(here)
+    publication = plan.project.repository.publication(plan.project.config.model, version)
+    return evaluation_in(publication)
+
+
+def _regression(scores: Evaluation, promoted: Evaluation | None) -> Check:
+    if promoted is None:
+        return Check(True, "nothing is promoted yet")
+    worse, compared = [], 0
+    for score in scores.scores:
+        former, better = promoted.score(score.name), better_of(score.name)
+        against = obstacles(score.name, scores, promoted)
+        # New pictures are why there is a new model: that alone is no reason not to look.
+        if former is None or not better or any(not r.startswith("other data") for r in against):
+            continue
+        compared += 1
+        sign = 1 if better == "less" else -1
+        if sign * (score.value - former.value) > REGRESSION * abs(former.value):
+            worse.append(f"{score.name} is {score} after {former}")
+    same = scores.lineage.data_hash == promoted.lineage.data_hash
+    return Check(
+        not worse,
+        f"{'; '.join(worse) or 'none is worse'}, of {compared} scores that compare"
+        + ("" if same else ", each on its own data"),
+    )
+
+
+def _measure_promoted(plan: Plan, say: Say, version: int | None) -> None:
+    """Measure the promoted model on the new pictures: on others scores do not compare."""
+    run = None if version is None else run_behind(plan, version)
+    if run is None or version is None or plan.config.gate.max_fid_increase_over_promoted is None:
+        return
+    file, config = _promoted_here(plan, version), plan.config
+    if not file.exists() and run.config().schedule.resolution == config.schedule.resolution:
+        _evaluate(plan, say, run, "--elsewhere", str(file), *_set("data.source", str(plan.records)))
+
+
+def _promoted_here(plan: Plan, version: int) -> Path:
+    return plan.measured / f"{plan.destination}-{version}.json"
+
+
+def _evaluate(plan: Plan, say: Say, run: RunFolder, *options: str) -> None:
+    settings = plan.config.evaluation.model_dump(mode="json").items()
+    words = [word for key, value in settings for word in _set(f"evaluation.{key}", value)]
+    run_growgan(plan, say, "evaluate", str(run.path), *words, *options)
+
+
+def _set(key: str, value: Any) -> tuple[str, str]:
+    return "--set", f"{key}={yaml_text(value)}"

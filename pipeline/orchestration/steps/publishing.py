@@ -1,0 +1,167 @@
+"""From the trained run to a version that serves: proved, published, promoted and tested."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from typing import Any
+
+from pipeline.evaluation.publication import about
+from pipeline.orchestration import smoke
+from pipeline.orchestration.commands import Say
+from pipeline.orchestration.failure import AGAIN, StepFailed, failure_of
+from pipeline.orchestration.plan import Plan
+from pipeline.orchestration.project import LABEL
+from pipeline.orchestration.steps.step import Done, run_growgan
+from savedmodels.repository.errors import RepositoryError
+from savedmodels.repository.publisher import publisher_of
+
+OWN_SERVERS = 3
+"""Servers of our own that are started, as one may be killed, before a version fails its test."""
+
+
+def savedmodel(plan: Plan, say: Say) -> Done:
+    """The SavedModel of the last stage, which answers in clean processes as at its export.
+
+    Raises:
+        StepFailed: if it does not.
+    """
+    folder = plan.run.newest_export()
+    new = plan.mark("verified") is None
+    if new:
+        run_growgan(plan, say, "verify", str(folder), "--runs", "5")
+        plan.note("verified", savedmodel=str(folder.relative_to(plan.project.path)))
+    return Done({"loaders": "all answer as at the export"}, new, files={"SavedModel": folder})
+
+
+def published_version(plan: Plan, say: Say, former: int | None) -> Done:
+    """The version in the repository, at which `stable` stands.
+
+    Args:
+        plan: Of the model.
+        say: Shows progress.
+        former: Where `stable` stood when the run began: what the gate compared with.
+
+    Raises:
+        StepFailed: if servers do not load it, or another version was promoted meanwhile; the label
+            then stays where it is.
+    """
+    project, repository = plan.project, plan.project.repository
+    noted, before = plan.mark("published"), plan.ended()
+    if noted is not None and before is not None and before.verdict == "promoted":
+        # Where `stable` stands by now is for others to say.
+        return Done({"version": noted["version"]}, new=False)
+    folder = plan.run.newest_export()
+    lineage = json.loads((folder / "assets.extra" / "manifest.json").read_text())
+    known = about(plan.run, lineage["images_seen"])
+    with _publisher(plan, say) as publisher:
+        published = publisher.publish(folder, known)
+        stands = publisher.standing().labels.get(LABEL)
+        if stands not in (former, published.version):
+            raise StepFailed(
+                f"`{LABEL}` must stand where it did when the run began, at version {former}, or a "
+                f"later choice would be lost; version {published.version} is published. Received: "
+                f"version {stands}"
+            )
+        promotion = publisher.promote(
+            LABEL, published.version, plan.project.watchers, gate=known.gate
+        )
+        if promotion.moved and project.config.repository.keep is not None:
+            publisher.retain(project.config.repository.keep)
+    if not promotion.moved:
+        raise StepFailed(
+            f"`{LABEL}` waits for version {published.version}: {promotion.reason}",
+            status=AGAIN,
+            may_pass=True,
+        )
+    content = repository.publication(project.config.model, published.version).content_hash
+    plan.note(
+        "published",
+        version=published.version,
+        content_hash=content,
+        run=str(plan.run.path.relative_to(project.path)),
+        destination=plan.destination,
+    )
+    return Done(
+        {"version": published.version, "content hash": content},
+        new=published.new,
+        files={"version": repository.folder_of(project.config.model) / str(published.version)},
+    )
+
+
+def smoke_test(plan: Plan, say: Say) -> Done:
+    """Servers answer for `stable` with the new version; else it is rolled back.
+
+    Raises:
+        StepFailed: if one does not, or cannot be asked; or if `stable` stands elsewhere, by a
+            choice that was made meanwhile, which stays.
+    """
+    noted = plan.mark("published")
+    assert noted is not None
+    version: int = noted["version"]
+    if plan.mark("tested") is not None:
+        return Done({"version": version}, new=False)
+    stands = plan.project.repository.standing(plan.project.config.model).labels.get(LABEL)
+    if stands != version:
+        raise StepFailed(
+            f"`{LABEL}` must stand at version {version} to be tested; a choice that was made "
+            f"meanwhile stays. Received: version {stands}"
+        )
+    fault = _fault_of(plan, version)
+    if fault is not None:
+        reason = f"{fault}; {_rolled_back(plan, version, say)}"
+        raise StepFailed(reason, ending="rolled back", status=AGAIN)
+    plan.note("tested", version=version)
+    servers = ", ".join(plan.project.config.repository.servers)
+    return Done({"version": version, "servers": servers or "one of our own"}, new=True)
+
+
+def _publisher(plan: Plan, say: Say) -> Any:
+    given = plan.project.config
+    return publisher_of(
+        plan.project.repository,
+        given.model,
+        served_at=given.repository.served_at,
+        on_wait=lambda lock: say(f"waiting for another publisher, which holds {lock}"),
+    )
+
+
+def _fault_of(plan: Plan, version: int) -> str | None:
+    """What is wrong with what servers answer for `stable`, None if nothing is."""
+    project = plan.project
+    model, repository, given = project.config.model, project.repository, project.config.repository
+    folder = repository.folder_of(model) / str(version)
+
+    def ask(servers: Iterable[str]) -> str | None:
+        found = (smoke.faults(server, model, LABEL, version, folder) for server in servers)
+        return next((fault for fault in found if fault is not None), None)
+
+    def ask_own() -> str | None:
+        log = project.logs / f"{plan.key}-serve.log"
+        with smoke.own_server(repository.path, log) as server:
+            return ask([server])
+
+    fault: str | None = None
+    for _ in range(1 if given.servers else OWN_SERVERS):
+        try:
+            fault = ask(given.servers) if given.servers else ask_own()
+        except Exception as error:  # What cannot be tested must not serve.
+            fault = failure_of(error).reason
+        if fault is None:
+            break
+    return fault
+
+
+def _rolled_back(plan: Plan, version: int, say: Say) -> str:
+    """Move `stable` back from a version; what became of it."""
+    try:
+        with _publisher(plan, say) as publisher:
+            stands = publisher.standing().labels.get(LABEL)
+            if stands != version:
+                return f"`{LABEL}` was moved to version {stands} meanwhile, and stays"
+            promotion = publisher.roll_back(LABEL, plan.project.watchers)
+    except RepositoryError as error:
+        return f"`{LABEL}` stays: {error}"
+    if promotion.moved:
+        return f"`{LABEL}` is back at version {promotion.version}"
+    return f"`{LABEL}` goes back to version {promotion.version}: {promotion.reason}"

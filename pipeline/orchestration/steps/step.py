@@ -1,0 +1,41 @@
+"""What a step is given, does and leaves."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pipeline.orchestration.commands import Say, growgan
+from pipeline.orchestration.plan import Plan
+
+
+@dataclass(frozen=True)
+class Check:
+    """Something that is looked at beside a step, and decides nothing."""
+
+    passed: bool
+    reason: str
+    """What was found, in one line."""
+
+
+@dataclass(frozen=True)
+class Done:
+    """What there is after a step."""
+
+    facts: Mapping[str, str | int | float]
+    """By name, for people."""
+    new: bool
+    """False if all of it was there already."""
+    pictures: tuple[Path, ...] = ()
+    """PNG files."""
+    files: Mapping[str, Path] = field(default_factory=dict)
+    """Reports, models and folders by name."""
+    checks: Mapping[str, Check] = field(default_factory=dict)
+    """By name."""
+
+
+def run_growgan(plan: Plan, say: Say, *words: str) -> str:
+    """Run `growgan` as a process for a step; what it wrote to its standard output."""
+    log = plan.project.logs / f"{plan.key}.log"
+    return growgan(words, folder=plan.project.path, log=log, say=say)
