@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import fcntl
 import os
 import re
 import shutil
@@ -28,14 +31,10 @@ def write_file(path: Path, content: bytes | str) -> None:
     Raises:
         OSError: if it cannot be written; no temporary file is left behind.
     """
-    temporary = _temporary_beside(path)
-    try:
+    with _temporary(path, Path.touch) as temporary:
         temporary.write_bytes(content.encode() if isinstance(content, str) else content)
         sync(temporary)
         os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
     sync(path.parent)
 
 
@@ -50,19 +49,19 @@ def new_folder(path: Path) -> Iterator[Path]:
     if path.exists():
         raise FileExistsError(f"{path} exists already")
     make_folder(path.parent)
-    temporary = _temporary_beside(path)
-    temporary.mkdir()
-    try:
+    with _temporary(path, Path.mkdir) as temporary:
         yield temporary
         for file in temporary.rglob("*"):
             sync(file)
         sync(temporary)
         if path.exists():
             raise FileExistsError(f"{path} exists already")
-        os.rename(temporary, path)
-    except BaseException:
-        shutil.rmtree(temporary, ignore_errors=True)
-        raise
+        try:
+            os.rename(temporary, path)
+        except OSError as error:
+            if error.errno == errno.ENOTEMPTY:  # Another process was quicker by a moment.
+                raise FileExistsError(f"{path} exists already") from None
+            raise
     sync(path.parent)
 
 
@@ -84,7 +83,7 @@ def remove_folder(path: Path) -> None:
     Raises:
         OSError: if it cannot be removed; a part may stay under a temporary name.
     """
-    temporary = _temporary_beside(path)
+    temporary = _name_beside(path)
     os.rename(path, temporary)
     sync(path.parent)
     shutil.rmtree(temporary)
@@ -95,17 +94,18 @@ def remove_remains(
 ) -> None:
     """Remove the temporary files and folders that killed processes left behind.
 
+    What a living process is writing stays, but where the file system knows no locks.
+
     Args:
         folder: Where to look.
-        which: Those that no living process may be writing, by path.
+        which: Those that no living process may be writing on such a file system, by path.
         deep: At any depth, or in the folder itself alone.
     """
     for path in list(folder.rglob(".*.tmp") if deep else folder.glob(".*.tmp")):
         if is_remains(path) and which(path):
-            if path.is_dir():
-                shutil.rmtree(path, ignore_errors=True)
-            else:
-                path.unlink(missing_ok=True)
+            # Within another that was removed, or made by another user: nothing to do.
+            with contextlib.suppress(OSError):
+                _remove_abandoned(path)
 
 
 def is_remains(path: Path) -> bool:
@@ -113,6 +113,58 @@ def is_remains(path: Path) -> bool:
     return bool(_REMAINS.fullmatch(path.name))
 
 
-def _temporary_beside(path: Path) -> Path:
+@contextmanager
+def _temporary(path: Path, make: Callable[[Path], None]) -> Iterator[Path]:
+    """What `make` makes beside a path, with a lock on it as long as its maker lives."""
+    descriptor = None
+    while descriptor is None:
+        temporary = _name_beside(path)
+        make(temporary)
+        descriptor = _locked(temporary)
+    try:
+        yield temporary
+    except BaseException:
+        _remove(temporary)
+        raise
+    finally:
+        os.close(descriptor)
+
+
+def _locked(temporary: Path) -> int | None:
+    """A descriptor that holds a lock, None if it was taken for remains before it had one."""
+    try:
+        descriptor = os.open(temporary, os.O_RDONLY)
+    except FileNotFoundError:
+        return None
+    with contextlib.suppress(OSError):  # Some network file systems know no locks.
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+    if temporary.exists():
+        return descriptor
+    os.close(descriptor)
+    return None
+
+
+def _remove_abandoned(temporary: Path) -> None:
+    descriptor = os.open(temporary, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return
+        except OSError:  # As above.
+            pass
+        _remove(temporary)
+    finally:
+        os.close(descriptor)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _name_beside(path: Path) -> Path:
     # A leading dot, and no bare number: no watcher of versions takes it for a finished one.
     return path.parent / f".{path.name}.{uuid.uuid4().hex[:8]}.tmp"

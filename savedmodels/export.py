@@ -60,11 +60,17 @@ def export(
         graph = function.get_concrete_function().graph
         graph.variables = sorted(graph.variables, key=lambda variable: variable.name)
     manifest = manifest_of(exportable, signatures, lineage)
-    with atomic.new_folder(folder) as temporary:
-        with contextlib.redirect_stdout(io.StringIO()):  # Keras prints a description of endpoints.
-            _write_out(archive, temporary)
-        golden.record(temporary, requests_of(signatures))
-        (temporary / LINEAGE).write_text(json.dumps(manifest, indent=2) + "\n")
+    atomic.remove_remains(base, deep=False)
+    try:
+        with atomic.new_folder(folder) as temporary:
+            with contextlib.redirect_stdout(io.StringIO()):  # Keras prints the endpoints.
+                _write_out(archive, temporary)
+            golden.record(temporary, requests_of(signatures))
+            (temporary / LINEAGE).write_text(json.dumps(manifest, indent=2) + "\n")
+    except FileExistsError:
+        if not folder.exists():
+            raise
+        # Another process has exported the same version meanwhile.
     return folder
 
 

@@ -39,9 +39,12 @@ def write_model(model: keras.Model, path: Path, *, lineage: Mapping[str, Any]) -
     if path.suffix not in FORMATS:
         raise ValueError(f"`path` must end in {', '.join(FORMATS)}. Received: {path}")
     content = FORMATS[path.suffix](model)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    atomic.make_folder(path.parent)
+    told = path.with_name(f"{path.name}.json")
+    told.unlink(missing_ok=True)  # It must never stand beside another model.
+    atomic.sync(path.parent)
     atomic.write_file(path, content)
-    atomic.write_file(path.with_name(f"{path.name}.json"), json.dumps(lineage, indent=2) + "\n")
+    atomic.write_file(told, json.dumps(lineage, indent=2) + "\n")
 
 
 def _keras(model: keras.Model) -> bytes:

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from pipeline.cli.options import load_tensorflow, terminal
+from pipeline.cli.tables import say
 
 app = typer.Typer()
 
@@ -29,7 +30,7 @@ def serve(
     from pipeline.data.service import serving
 
     with serving(address):
-        terminal().print(f"serving on {address}", highlight=False)
+        say(terminal(), f"serving on {address}")
         # Ctrl-C ends it at once: it holds nothing, and stopping in good order takes a while.
         signal.signal(signal.SIGINT, signal.SIG_DFL)
         signal.pause()

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from pipeline.cli.interruption import Interruption
 from pipeline.cli.options import Run, load_tensorflow, terminal
+from pipeline.cli.tables import say
 from pipeline.errors import UserError
 
 if TYPE_CHECKING:
@@ -64,6 +66,7 @@ def export(
             "`--signatures`, `--discriminator` and `--limit` need `--format savedmodel`. "
             f"Received: --format {form}"
         )
+    Interruption()  # Else SIGTERM would leave half an export behind.
     load_tensorflow()
     from pipeline.run_folder import RunFolder
 
@@ -78,11 +81,11 @@ def export(
         names = None if signatures is None else signatures.split(",")
         limited = models if limit is None else _limited(models, limit)
         written = _savedmodel(limited, out or folder.savedmodels / size, version, lineage, names)
-        terminal().print(f"SavedModel: {written}", highlight=False, soft_wrap=True)
+        say(terminal(), f"SavedModel: {written}")
     else:
         path = out or folder.exports / f"{size}-{version}.{form}"
         _file(models, path, form, lineage)
-        terminal().print(f"{form}: {path}", highlight=False, soft_wrap=True)
+        say(terminal(), f"{form}: {path}")
 
 
 def _limited(models: Exportable, limit: int) -> Exportable:

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from pipeline.cli.options import Run, load_tensorflow, terminal
+from pipeline.cli.tables import say
 
 app = typer.Typer()
 
@@ -81,4 +82,4 @@ def generate(
             for image in images:
                 write_png(files / f"seed-{next(numbers):08d}.png", image)
     count = len(drawing.seeds)
-    terminal().print(f"{count} images in {files or out}", highlight=False, soft_wrap=True)
+    say(terminal(), f"{count} images in {files or out}")

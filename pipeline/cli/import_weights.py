@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from pipeline.cli.options import DataSource, Overrides, load_tensorflow, terminal
+from pipeline.cli.tables import say
 
 app = typer.Typer()
 
@@ -53,4 +54,4 @@ def import_(
         "next": f"growgan generate {run.path} --seeds 0-15 --out grid.png",
     }
     for name, value in lines.items():
-        terminal().print(f"{name:>5}: {value}", markup=False, highlight=False, soft_wrap=True)
+        say(terminal(), f"{name:>5}: {value}")

@@ -8,11 +8,13 @@ import signal
 import sys
 import threading
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from pipeline.cli.interruption import SIGNALS
 from pipeline.cli.options import load_tensorflow, terminal
+from pipeline.cli.tables import say
 from savedmodels.access import TOKEN_VARIABLE
 
 if TYPE_CHECKING:
@@ -143,16 +145,21 @@ def serve(
     )
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    stopped = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stopped.set())
+    serves, stopped = threading.Event(), threading.Event()
+
+    def stop(number: int, _: Any) -> None:
+        # Before it serves nothing has to end well, and who asks twice does not want to wait.
+        if stopped.is_set() or not serves.is_set():
+            os._exit(128 + number)
+        stopped.set()
+
+    for number in SIGNALS:
+        signal.signal(number, stop)
     try:
         with serving(repository, options) as ports:
-            terminal().print(
-                f"serving {repository}: REST at {host}:{ports.rest}, gRPC at {host}:{ports.grpc}",
-                highlight=False,
-                soft_wrap=True,
-            )
+            serves.set()
+            where = f"REST at {host}:{ports.rest}, gRPC at {host}:{ports.grpc}"
+            say(terminal(), f"serving {repository}: {where}")
             # A wait without end would keep Python from seeing the signal.
             while not stopped.wait(0.5):
                 pass

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
@@ -49,5 +50,6 @@ def _lines(model: ServedModel) -> Iterator[str]:
 
 def _quoted(text: str) -> str:
     """A string literal: bytes that are not plain are octal numbers of three digits."""
-    plain = (chr(b) if 32 <= b < 127 and b not in b"\"\\'" else f"\\{b:03o}" for b in text.encode())
+    content = os.fsencode(text)  # Paths may hold bytes that are no text.
+    plain = (chr(b) if 32 <= b < 127 and b not in b"\"\\'" else f"\\{b:03o}" for b in content)
     return f'"{"".join(plain)}"'

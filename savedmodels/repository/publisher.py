@@ -229,7 +229,8 @@ class Publisher:
         """Remove old versions, and say which.
 
         What a label stands at, moves to, or would go back to stays, as do versions that servers
-        were not seen to unload, and those that were not published.
+        were not seen to unload, and those that were not published. Without labels the newest two
+        stay: servers go from one to the other by themselves, unseen.
 
         Args:
             keep: How many of the newest stay, at least 1.
@@ -243,7 +244,8 @@ class Publisher:
         standing, there = self.standing(), versions_in(self.folder)
         back = {standing.before(label, there) for label in standing.trails}
         ours = [version for version, folder in there.items() if publication_of(folder) is not None]
-        spared = {*ours[-keep:], *standing.loaded, *back}
+        newest = max(keep, 1 if standing.wanted else 2)
+        spared = {*ours[-newest:], *standing.loaded, *back}
         removed = [version for version in ours if version not in spared]
         for version in removed:
             atomic.remove_folder(there[version])
@@ -294,14 +296,16 @@ class Publisher:
 
     def _settle(self, watchers: Watchers) -> str | None:
         """Unload what served before, once servers have moved every label; why not, if not."""
-        standing = self.standing()
+        standing, there = self.standing(), versions_in(self.folder)
         unneeded = sorted(standing.retiring - standing.wanted)
         stays = f"version {', '.join(map(str, unneeded))} stays loaded: " if unneeded else ""
         if not watchers.none:
             if not watchers.servers:
                 return f"{stays}no `--server` was asked where its labels stand" if stays else None
             try:
-                wait_until_labelled(watchers, self.model, standing.labels)
+                # Of a version that was removed by hand servers are told nothing.
+                labels = {name: at for name, at in standing.labels.items() if at in there}
+                wait_until_labelled(watchers, self.model, labels)
             except NotYet as error:
                 return f"{stays}{error}"
         for version in unneeded:

@@ -69,8 +69,12 @@ class Repository:
         return self.path / model
 
     def models(self) -> list[str]:
-        """The names of models that something was published of."""
-        return sorted(file.parent.name for file in self.path.glob(f"*/{PROMOTIONS}"))
+        """The names of models that something was published of.
+
+        A folder that cannot be one's, such as a copy under another name, is none.
+        """
+        names = (file.parent.name for file in self.path.glob(f"*/{PROMOTIONS}"))
+        return sorted(name for name in names if _NAME.fullmatch(name))
 
     def standing(self, model: str) -> Standing:
         """Where the labels of a model stand, and which versions servers are to load.
@@ -156,7 +160,7 @@ class Repository:
             # A server waits without end for a new model of which there is no version.
             models = (self._served(model, base) for model in self.models())
             text = text_of(model for model in models if model is not None)
-            if not self.models_config.exists() or self.models_config.read_text() != text:
+            if not self.models_config.exists() or self.models_config.read_bytes() != text.encode():
                 atomic.write_file(self.models_config, text)
 
     def _served_at(self, given: str | None) -> str:

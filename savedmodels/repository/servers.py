@@ -126,7 +126,7 @@ def wait_until_labelled(watchers: Watchers, model: str, labels: Mapping[str, int
             status, answer = _get(server, path)
             if status != 200:
                 return _told(status, answer)
-            found = answer.get("model_spec", {}).get("version")
+            found = _object(answer.get("model_spec")).get("version")
             if str(found) != str(version):
                 return f"`{label}` is version {found} there"
         return None
@@ -143,8 +143,10 @@ class _Status:
 
 def _status(server: str, model: str, version: int) -> _Status:
     status, answer = _get(server, f"/v1/models/{_quoted(model)}/versions/{version}")
-    for each in answer.get("model_version_status", ()) if status == 200 else ():
-        state, error = each.get("state"), each.get("status", {})
+    entries = answer.get("model_version_status") if status == 200 else None
+    for each in entries if isinstance(entries, list) else ():
+        entry = _object(each)
+        state, error = entry.get("state"), _object(entry.get("status"))
         code = error.get("error_code", "OK")
         if state == "END" and code != "OK":
             reason = f"{code} {error.get('error_message', '')}".rstrip()
@@ -170,12 +172,8 @@ def _pause() -> None:
 def _get(server: str, path: str) -> tuple[int, dict[str, Any]]:
     """The status and the JSON object of an answer; status 0 and the reason if there was none."""
     try:
-        request = request_to(server, path)
-        with urllib.request.urlopen(request, timeout=PATIENCE_WITH_ONE_ANSWER) as response:
+        with _opened(request_to(server, path)) as response:
             status, body = response.status, response.read()
-    except urllib.error.HTTPError as error:
-        with error:
-            status, body = error.code, error.read()
     # A redirect may lead to what is no URL.
     except (OSError, ValueError, http.client.HTTPException) as error:
         return 0, {"error": str(error)}
@@ -184,6 +182,18 @@ def _get(server: str, path: str) -> tuple[int, dict[str, Any]]:
     except ValueError:
         return status, {"error": "no JSON"}
     return status, answer if isinstance(answer, dict) else {"error": "no JSON object"}
+
+
+def _object(value: Any) -> dict[str, Any]:
+    """The object that a server ought to have sent, or an empty one."""
+    return value if isinstance(value, dict) else {}
+
+
+def _opened(request: urllib.request.Request) -> Any:
+    try:
+        return urllib.request.urlopen(request, timeout=PATIENCE_WITH_ONE_ANSWER)
+    except urllib.error.HTTPError as error:  # An answer as well.
+        return error
 
 
 def _told(status: int, answer: Mapping[str, Any]) -> str:

@@ -11,9 +11,9 @@ import asyncio
 import hmac
 import time
 import zlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 
 from fastapi import Depends, FastAPI, Request, Response
 from fastapi.responses import PlainTextResponse
@@ -135,14 +135,15 @@ class _Models:
         """
         deadline = time.monotonic() + self._service.limits.seconds
         asked = route(request.method, _path_of(request))
-        if self._running >= self._service.limits.requests:
-            raise Refused(Code.RESOURCE_EXHAUSTED, "Too many requests are under way")
-        self._running += 1
-        try:
-            body = await self._body(request)
-        except BaseException:
-            self._running -= 1
-            raise
+        with self._counting_refusals(asked):
+            if self._running >= self._service.limits.requests:
+                raise Refused(Code.RESOURCE_EXHAUSTED, "Too many requests are under way")
+            self._running += 1
+            try:
+                body = await self._body(request)
+            except BaseException:
+                self._running -= 1
+                raise
         packed = "gzip" in request.headers.get("content-encoding", "")
         work = asyncio.wrap_future(self._threads.submit(self._do, asked, body, packed, deadline))
         work.add_done_callback(self._end)
@@ -152,6 +153,17 @@ class _Models:
     def close(self) -> None:
         """End the threads, without waiting for what was given up."""
         self._threads.shutdown(wait=False, cancel_futures=True)
+
+    @contextmanager
+    def _counting_refusals(self, asked: Route) -> Iterator[None]:
+        """A block that goes before the thread of a request, which counts what becomes of it."""
+        try:
+            yield
+        except (Refused, asyncio.CancelledError) as error:
+            if asked.method not in ("status", "metadata"):
+                refused = error if isinstance(error, Refused) else timed_out()
+                self._service.count_refusal(asked.spec.name, refused.code)
+            raise
 
     def _end(self, work: asyncio.Future[bytes]) -> None:
         self._running -= 1

@@ -68,7 +68,9 @@ class _Version(Generic[Loaded]):
     state: State = State.START
     loaded: Loaded | None = None
     leases: int = 0
-    error: Refused | None = None
+    code: Code = Code.OK
+    message: str = ""
+    """What went wrong; not the exception, which would keep alive all that it went through."""
     failures: int = 0
     retry_at: float = 0.0
 
@@ -101,6 +103,8 @@ class Servables(Generic[Loaded]):
         self._models: dict[str, Model] = {}
         self._configured = False
         self._versions: dict[str, dict[int, _Version[Loaded]]] = {}
+        self._away: set[str] = set()
+        self._closing = False
         self._lock = threading.Lock()
         self._changing = threading.RLock()
 
@@ -140,7 +144,8 @@ class Servables(Generic[Loaded]):
             if not versions:
                 raise Refused(Code.NOT_FOUND, f"Could not find any versions of model {name}")
             numbers = [version] if version is not None else sorted(versions, reverse=True)
-            return [_health(number, versions[number]) for number in numbers]
+            found = [(number, versions[number]) for number in numbers]
+            return [Health(number, each.state, each.code, each.message) for number, each in found]
 
     def unready(self) -> list[str]:
         """The models of which no version is available."""
@@ -199,15 +204,35 @@ class Servables(Generic[Loaded]):
                 found = found_in(model.base)
                 if found is None:
                     # It may be away for a moment only; what is loaded goes on serving.
-                    log.warning("the folder of model %s is not there: %s", model.name, model.base)
+                    if model.name not in self._away:
+                        log.warning(
+                            "the folder of model %s is not there: %s", model.name, model.base
+                        )
+                    self._away.add(model.name)
                     continue
+                self._away.discard(model.name)
                 self._bring_to(model.name, found, aspired(found, model.policy))
 
-    def close(self) -> None:
-        """Unload everything."""
-        with self._changing:
+    def load_no_more(self) -> None:
+        """From now on no load begins."""
+        self._closing = True
+
+    def close(self, seconds: float | None = None) -> None:
+        """Unload everything.
+
+        Args:
+            seconds: For which a load that is under way is waited for, None for as long as it takes.
+                One that takes longer is left as it is.
+        """
+        self.load_no_more()
+        if not self._changing.acquire(timeout=-1 if seconds is None else seconds):
+            log.warning("a version is still being loaded, and is left")
+            return
+        try:
             self._replace([])
             self.poll()
+        finally:
+            self._changing.release()
 
     def _replace(self, models: Iterable[Model]) -> None:
         with self._lock:
@@ -219,6 +244,8 @@ class Servables(Generic[Loaded]):
             for number in versions.keys() - wanted:
                 versions[number].failures = 0
         for number in plan(self._states(name), wanted).load:
+            if self._closing:
+                return
             self._load(name, number, found[number])
         for number in plan(self._states(name), wanted).unload:
             self._unload(name, number)
@@ -240,19 +267,20 @@ class Servables(Generic[Loaded]):
             if entry.loaded is not None:  # It is still being unloaded.
                 return
             entry.state = State.LOADING
+        log.info("version %d of model %s is being loaded", number, name)
         try:
             loaded = self._load_from(name, folder)
         except Exception as error:
             refused = error if isinstance(error, Refused) else Refused(Code.INTERNAL, str(error))
-            log.error("version %d of model %s does not load: %s", number, name, refused)
+            log.error("version %d of model %s does not load: %s", number, name, str(refused))
             with self._lock:
-                entry.state, entry.error = State.END, refused
+                entry.state, entry.code, entry.message = State.END, refused.code, refused.message
                 entry.failures += 1
                 entry.retry_at = time.monotonic() + self._retry_seconds
             return
         with self._lock:
-            entry.loaded, entry.state, entry.error = loaded, State.AVAILABLE, None
-            entry.failures = 0
+            entry.loaded, entry.state = loaded, State.AVAILABLE
+            entry.code, entry.message, entry.failures = Code.OK, "", 0
         log.info("version %d of model %s is available", number, name)
 
     def _unload(self, name: str, number: int) -> None:
@@ -304,9 +332,3 @@ class Servables(Generic[Loaded]):
                     f"Request to assign label to version {version} of model {model.name}, "
                     "which is not currently available for inference",
                 )
-
-
-def _health(number: int, entry: _Version[Loaded]) -> Health:
-    if entry.error is None:
-        return Health(number, entry.state)
-    return Health(number, entry.state, entry.error.code, entry.error.message)

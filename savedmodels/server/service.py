@@ -159,8 +159,7 @@ class Service:
         Raises:
             Refused: for whatever goes wrong in it.
         """
-        # Made up names must not fill the memory.
-        model = model if self.servables.knows(model) else ""
+        model = self._known(model)
         start = time.monotonic()
         try:
             yield
@@ -173,6 +172,14 @@ class Service:
         self.metrics.count_request(model, Code.OK.name)
         seconds = time.monotonic() - start
         self.metrics.add_latency("request_latency", (model, api, entrypoint), seconds)
+
+    def count_refusal(self, model: str, code: Code) -> None:
+        """Count a prediction that was refused before its block began."""
+        self.metrics.count_request(self._known(model), code.name)
+
+    def _known(self, model: str) -> str:
+        """The name, none for one that is made up: such must not fill the memory."""
+        return model if self.servables.knows(model) else ""
 
     def _run(
         self,

@@ -5,7 +5,9 @@ from __future__ import annotations
 import logging
 import socket
 import threading
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +18,7 @@ from fastapi import FastAPI
 
 from savedmodels.server.batching import BatchingParameters
 from savedmodels.server.codes import Code, Refused
+from savedmodels.server.connections import Connection
 from savedmodels.server.model_config import models_in, read
 from savedmodels.server.predicting import Predictor
 from savedmodels.server.rest import rest_api
@@ -24,6 +27,9 @@ from savedmodels.server.servables import Servables
 from savedmodels.server.service import Limits, Service
 
 log = logging.getLogger(__name__)
+
+_LAST_SECONDS = 5.0
+"""For what follows on the grace."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +95,8 @@ def serving(repository: Path, options: Options) -> Iterator[Ports]:
     """Serve a repository for as long as the block lasts.
 
     What is there is loaded before the block begins. When it ends new requests are refused, and
-    those that are under way are finished.
+    those that are under way are finished, as far as the grace lasts. A load that is under way is
+    waited for as long, and no other begins.
 
     Raises:
         Refused: if the configuration cannot be read or served, or a port cannot be used.
@@ -111,7 +118,7 @@ def serving(repository: Path, options: Options) -> Iterator[Ports]:
         rpc = server_for(service, repository, options.token)
         grpc_port = _bind(rpc, options)
         try:
-            watch.look()
+            _load_first(watch)
             threads = [
                 threading.Thread(target=rest.run, args=([rest_socket],), name="rest"),
                 threading.Thread(target=watch.run, args=(options.poll_seconds,), name="watch"),
@@ -122,14 +129,16 @@ def serving(repository: Path, options: Options) -> Iterator[Ports]:
             try:
                 yield Ports(grpc_port, rest_socket.getsockname()[1])
             finally:
+                end = time.monotonic() + options.grace_seconds + _LAST_SECONDS
                 rest.should_exit = True
                 watch.stop()
+                service.servables.load_no_more()
                 rpc.stop(options.grace_seconds).wait()
                 for thread in threads:
-                    thread.join()
+                    thread.join(max(0.0, end - time.monotonic()))
         finally:
             rpc.stop(None).wait()
-            service.servables.close()
+            service.servables.close(_LAST_SECONDS)
 
 
 class _Watch:
@@ -190,6 +199,15 @@ class _Watch:
         self._text = text
 
 
+def _load_first(watch: _Watch) -> None:
+    with ThreadPoolExecutor(1, "load") as loader:
+        loading = loader.submit(watch.look)
+        # Python hears signals between two waits, but not within TensorFlow.
+        while wait([loading], 0.5).not_done:
+            pass
+        loading.result()
+
+
 @contextmanager
 def _listening(host: str, port: int) -> Iterator[socket.socket]:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
@@ -228,7 +246,7 @@ def _rest_server(api: FastAPI, options: Options) -> uvicorn.Server:
         api,
         # Named, since uvicorn takes httptools and uvloop wherever another package has brought them,
         # and what is said of limits and errors was tried with these.
-        http="h11",
+        http=Connection,  # Of h11.
         loop="asyncio",
         lifespan="on",
         ws="none",

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -125,3 +128,69 @@ def test_only_remains_are_removed(tmp_path: Path) -> None:
     (deep / ".b.png.0123abcd.tmp").write_text("x")
     atomic.remove_remains(tmp_path)
     assert sorted(tmp_path.rglob("*")) == sorted([*kept, deep])
+
+
+def test_what_a_living_process_writes_is_no_remains(tmp_path: Path) -> None:
+    path = tmp_path / "1"
+    with atomic.new_folder(path) as temporary:
+        (temporary / "file").write_text("x")
+        atomic.remove_remains(tmp_path)
+    assert (path / "file").read_text() == "x"
+
+
+def test_a_file_that_is_being_written_is_no_remains(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patched:
+        patched.setattr(atomic, "sync", lambda _: atomic.remove_remains(tmp_path))
+        atomic.write_file(tmp_path / "file", "one")
+    assert (tmp_path / "file").read_text() == "one"
+
+
+def test_what_was_taken_for_remains_before_it_had_its_lock_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lock, taken = fcntl.flock, []
+
+    def late(descriptor: int, how: int) -> None:
+        if not taken:
+            taken.extend(tmp_path.iterdir())
+            shutil.rmtree(taken[0])
+        lock(descriptor, how)
+
+    monkeypatch.setattr(fcntl, "flock", late)
+    with atomic.new_folder(tmp_path / "1") as temporary:
+        (temporary / "file").write_text("x")
+    assert [path.name for path in taken] != ["1"]
+    assert (tmp_path / "1" / "file").read_text() == "x"
+
+
+def test_a_folder_that_appears_in_the_last_moment_is_not_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, rename = tmp_path / "1", os.rename
+
+    def other_first(old: Path, new: Path) -> None:
+        new.mkdir()
+        (new / "file").write_text("theirs")
+        rename(old, new)
+
+    monkeypatch.setattr(os, "rename", other_first)
+    with pytest.raises(FileExistsError, match="exists already"), atomic.new_folder(path):
+        (path.parent / "x").touch()
+    assert (path / "file").read_text() == "theirs"
+    assert sorted(tmp_path.iterdir()) == [path, tmp_path / "x"]
+
+
+def test_where_no_locks_are_known_all_is_as_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unknown(*_: object) -> None:
+        raise OSError(38, "Function not implemented")
+
+    monkeypatch.setattr(fcntl, "flock", unknown)
+    (tmp_path / ".a.0123abcd.tmp").mkdir()
+    atomic.remove_remains(tmp_path)
+    with atomic.new_folder(tmp_path / "1") as temporary:
+        (temporary / "file").write_text("x")
+    assert list(tmp_path.iterdir()) == [tmp_path / "1"]

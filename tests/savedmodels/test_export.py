@@ -113,6 +113,21 @@ def test_an_existing_version_is_kept(small: Exportable, tmp_path: Path) -> None:
     assert list((tmp_path / "1").iterdir()) == []
 
 
+def test_a_version_that_another_process_exports_meanwhile_is_kept(
+    small: Exportable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record = golden.record
+
+    def other_first(folder: Path, requests: Any) -> None:
+        (tmp_path / "1").mkdir()
+        record(folder, requests)
+
+    (tmp_path / ".1.0123abcd.tmp").mkdir()  # Of one that was killed.
+    monkeypatch.setattr(golden, "record", other_first)
+    assert export(small, tmp_path, 1, lineage={}, names=[]) == tmp_path / "1"
+    assert [*tmp_path.rglob("*")] == [tmp_path / "1"]
+
+
 @pytest.mark.parametrize("content", [None, "{", "[]"])
 def test_what_is_no_manifest_tells_nothing(tmp_path: Path, content: str | None) -> None:
     if content is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -125,3 +126,20 @@ def test_a_damaged_line_is_named(tmp_path: Path, line: str) -> None:
     (tmp_path / PROMOTIONS).write_text(line + "\n")
     with pytest.raises(RepositoryError, match=r"promotions\.jsonl"):
         read_history(tmp_path)
+
+
+def test_a_line_is_on_the_disk_when_it_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[tuple[str, bytes]] = []
+
+    def note(descriptor: int) -> None:
+        path = Path(os.readlink(f"/proc/self/fd/{descriptor}"))
+        synced.append((path.name, path.read_bytes() if path.is_file() else b""))
+
+    monkeypatch.setattr(os, "fsync", note)
+    append_event(tmp_path, Event("published", 1, "now"))
+    [(name, content), folder] = synced
+    assert (name, content) == (PROMOTIONS, (tmp_path / PROMOTIONS).read_bytes())
+    assert content.endswith(b"\n")
+    assert folder == (tmp_path.name, b"")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from types import ModuleType
 from typing import Any
 
@@ -76,3 +77,8 @@ def test_the_parser_of_the_tests_reads_it_likewise(
     watching: ModuleType, models: list[ServedModel]
 ) -> None:
     assert watching.parsed(text_of(models)) == plain(models)
+
+
+def test_a_path_may_hold_bytes_that_are_no_text() -> None:
+    path = os.fsdecode(b"/models/\xe9")
+    assert '  base_path: "/models/\\351"\n' in text_of([ServedModel("faces", path, [], {})])

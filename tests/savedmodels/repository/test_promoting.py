@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -74,6 +75,26 @@ def test_a_label_moves_while_a_server_watches(
         *("loading", "moved"),
         *("loading", "rolled_back"),
     ]
+
+
+def test_a_labelled_version_that_was_removed_by_hand_is_not_waited_for(
+    repository: Repository,
+    grow: Grow,
+    promote: Promote,
+    watching: ModuleType,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    server = watching.WatchingServer(repository.models_config)
+    monkeypatch.setattr(servers, "_pause", server.poll)
+    with server.listening(polling=False) as url:
+        watchers = Watchers((url,), seconds=30)
+        grow(3)
+        promote(1, watchers, "canary")
+        promote(2, watchers)
+        shutil.rmtree(repository.path / "faces" / "1")
+        assert promote(3, watchers) == Promotion("stable", 3, moved=True)
+    server.poll()
+    assert server.states["faces"].keys() == {3}
 
 
 def test_without_a_server_the_label_stays_and_the_same_call_goes_on(

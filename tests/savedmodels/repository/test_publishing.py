@@ -80,12 +80,12 @@ def test_the_same_content_is_not_published_twice(
 
 
 def test_a_number_is_never_used_again(repository: Repository, grow: Grow, tmp_path: Path) -> None:
-    grow(3)
+    grow(4)
     with publisher_of(repository, "faces") as publisher:
         assert publisher.retain(1) == [1, 2]
-        (repository.path / "faces" / "3").rename(tmp_path / "taken away")
+        (repository.path / "faces" / "4").rename(tmp_path / "taken away")
     with publisher_of(repository, "faces") as publisher:
-        assert publisher.publish(tmp_path / "1", About()) == Published(4, new=True)
+        assert publisher.publish(tmp_path / "1", About()) == Published(5, new=True)
     (repository.path / "faces" / "0017").mkdir()  # A watcher would read it as 17.
     with publisher_of(repository, "faces") as publisher:
         assert publisher.publish(tmp_path / "2", About()) == Published(18, new=True)

@@ -16,6 +16,13 @@ Grow = Callable[..., None]
 Promote = Callable[..., Promotion]
 
 
+def test_without_labels_servers_have_one_to_come_from(repository: Repository, grow: Grow) -> None:
+    grow(4)
+    with publisher_of(repository, "faces") as publisher:
+        assert publisher.retain(1) == [1, 2]
+        assert publisher.retain(1) == []
+
+
 def test_only_what_no_label_needs_is_removed(
     repository: Repository, grow: Grow, promote: Promote, watching: ModuleType
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import socket
 from types import ModuleType
 from typing import Any
@@ -68,6 +69,9 @@ def test_a_version_is_waited_for_until_it_is_available(watching: ModuleType) -> 
         (status("END"), "version 2 of m is in the state END"),
         ((200, {}), "it answers 200, of no version"),
         ((500, "no object"), "it answers 500, no JSON object"),
+        ((200, {"model_version_status": None}), "it answers 200, of no version"),
+        ((200, {"model_version_status": ["a"]}), "version 2 of m is in the state None"),
+        ((200, {"model_version_status": [{"status": 1}]}), "version 2 of m is in the state None"),
     ],
 )
 def test_a_server_that_is_not_ready_in_time_is_named(
@@ -81,6 +85,23 @@ def test_a_server_that_is_not_ready_in_time_is_named(
     ):
         wait_until_available(Watchers((first, second), seconds=0.05), "m", 2)
     assert str(caught.value) == f"{second} has not in 0.05 s: {told}"
+
+
+def test_an_answer_that_breaks_off_is_asked_for_again(
+    watching: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script = Scripted(watching, (503, {}), status("AVAILABLE"))
+    read = http.client.HTTPResponse.read
+
+    def broken_off(response: http.client.HTTPResponse, *size: int) -> bytes:
+        if response.status == 503:
+            raise http.client.IncompleteRead(b"{")
+        return read(response, *size)
+
+    monkeypatch.setattr(http.client.HTTPResponse, "read", broken_off)
+    with script.server.listening(polling=False) as url:
+        wait_until_available(Watchers((url,)), "m", 2)
+    assert len(script.asked) == 2
 
 
 def test_a_server_that_gives_up_is_not_waited_for(watching: ModuleType) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -36,6 +37,18 @@ def test_models_share_a_config_with_the_path_that_servers_see(
     ):
         pass
     assert not (repository.path / "cars").exists()
+
+
+def test_what_others_put_there_is_in_nobodys_way(
+    repository: Repository, grow: Grow, promote: Promote, watching: ModuleType
+) -> None:
+    grow()
+    shutil.copytree(repository.path / "faces", repository.path / "faces (old)")
+    repository.models_config.write_bytes("# von Hand geändert".encode("latin-1"))
+    assert promote(1).moved
+    assert repository.models() == ["faces"]
+    [told] = watching.parsed(repository.models_config.read_text())
+    assert told["labels"] == {"stable": 1}
 
 
 def test_who_reads_models_config_has_a_whole_one(

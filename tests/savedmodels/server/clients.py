@@ -11,7 +11,11 @@ from typing import Any
 
 import grpc
 import tensorflow as tf
-from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
+from tensorflow_serving.apis import (
+    predict_pb2,
+    prediction_log_pb2,
+    prediction_service_pb2_grpc,
+)
 
 ENDLESS = 2**31 - 1
 SLOW = {"signature_name": "slow", "inputs": {"x": [[0, 0]], "turns": ENDLESS}}
@@ -39,6 +43,21 @@ def until(holds: Callable[[], bool]) -> None:
     while not holds():
         assert time.monotonic() < end
         time.sleep(0.05)
+
+
+def record_of(request: Any) -> bytes:
+    """A record of a warm-up file."""
+    entry = prediction_log_pb2.PredictionLog()
+    entry.predict_log.request.CopyFrom(request)
+    return bytes(entry.SerializeToString())
+
+
+def write_warm_up(version: Path, *records: bytes) -> None:
+    """Give a version requests to answer before it is available."""
+    (version / "assets.extra").mkdir(exist_ok=True)
+    with tf.io.TFRecordWriter(str(version / "assets.extra/tf_serving_warmup_requests")) as file:
+        for record in records:
+            file.write(record)
 
 
 def add(repository: Path, source: Path, version: int) -> None:

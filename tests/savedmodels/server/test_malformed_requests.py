@@ -14,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.savedmodels.server.clients import request_of
+from tests.savedmodels.server.clients import request_of, until
 
 pytestmark = pytest.mark.slow
 
@@ -44,13 +44,15 @@ def test_a_thousand_malformed_requests(server: Any) -> None:
     paths = ["toy", "toy/versions/3", "toy/labels/canary", "toy/labels/%ff", "no", "toy/versions/0"]
     process = psutil.Process(server.process.pid)
     statuses: dict[int, int] = {}
-    memory = 0
+    memory = threads = 0
+    assert server.predict("toy", good).status == 200
+    files = process.num_fds() + 1  # That of one request.
     for turn in range(1000):
         body = odd[turn // 2 % len(odd)] if turn % 2 else damaged()
         status = server.predict(chance.choice(paths), body).status
         statuses[status] = statuses.get(status, 0) + 1
         if turn == 300:
-            memory = process.memory_info().rss
+            memory, threads = process.memory_info().rss, process.num_threads()
     assert set(statuses) <= {200, 400, 404}
     assert statuses[400] > 600
     # What is not HTTP at all.
@@ -58,7 +60,9 @@ def test_a_thousand_malformed_requests(server: Any) -> None:
         with socket.create_connection(("127.0.0.1", server.rest_port)) as raw:
             raw.sendall(chance.randbytes(chance.randint(1, 200)) + b"\r\n\r\n" * (turn % 2))
     assert server.predict("toy", good).status == 200
-    assert process.memory_info().rss - memory < 100 * 2**20
+    assert process.memory_info().rss - memory < 20 * 2**20
+    assert process.num_threads() - threads <= 8
+    until(lambda: process.num_fds() <= files)
 
 
 VALUES = st.recursive(

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import gc
+import logging
 import threading
+import weakref
 from pathlib import Path
 
 import pytest
@@ -272,3 +275,66 @@ def test_no_request_meets_a_closed_version_while_versions_are_swapped(tmp_path: 
         thread.join()
     assert faults == []
     assert len(served) > 1
+
+
+def test_what_does_not_load_leaves_nothing_behind(tmp_path: Path) -> None:
+    made: list[weakref.ref[Loaded]] = []
+
+    def load(_: str, folder: Path) -> Loaded:
+        loaded = Loaded(folder)
+        made.append(weakref.ref(loaded))
+        try:
+            raise OSError("it cannot be warmed up")
+        except OSError as error:
+            raise Refused(Code.INTERNAL, "not warm") from error
+
+    servables = Servables(load)
+    add(tmp_path, 1)
+    servables.follow([Model("m", tmp_path)])
+    [health] = servables.health("m")
+    assert (health.state, health.code, health.message) == (State.END, Code.INTERNAL, "not warm")
+    gc.collect()
+    assert [one() for one in made] == [None]
+
+
+def test_a_folder_that_is_away_is_told_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    servables = table()
+    add(tmp_path / "m", 1)
+    servables.follow([Model("m", tmp_path / "m")])
+    for _ in range(2):
+        (tmp_path / "m").rename(tmp_path / "away")
+        with caplog.at_level(logging.WARNING):
+            for _ in range(3):
+                servables.poll()
+        (tmp_path / "away").rename(tmp_path / "m")
+        servables.poll()
+    assert [record.getMessage() for record in caplog.records] == [
+        f"the folder of model m is not there: {tmp_path / 'm'}"
+    ] * 2
+    assert states(servables) == {1: State.AVAILABLE}
+
+
+def test_an_end_does_not_wait_for_a_load_for_ever_and_begins_none(tmp_path: Path) -> None:
+    begun, goes_on = threading.Event(), threading.Event()
+    loads: list[str] = []
+
+    def load(_: str, folder: Path) -> Loaded:
+        loads.append(folder.name)
+        begun.set()
+        assert goes_on.wait(60)
+        return Loaded(folder)
+
+    servables = Servables(load)
+    add(tmp_path, 1, 2)
+    model = Model("m", tmp_path, policy=All())
+    loading = threading.Thread(target=servables.follow, args=([model],))
+    loading.start()
+    assert begun.wait(60)
+    servables.close(0.01)
+    goes_on.set()
+    loading.join()
+    assert loads == ["2"]
+    servables.close()
+    assert states(servables)[2] is State.END

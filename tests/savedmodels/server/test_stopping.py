@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import signal
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -17,7 +19,15 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.savedmodels.server.clients import SLOW, request_of, stub, until
+from tests.savedmodels.server.clients import (
+    ENDLESS,
+    SLOW,
+    record_of,
+    request_of,
+    stub,
+    until,
+    write_warm_up,
+)
 
 pytestmark = pytest.mark.slow
 
@@ -51,12 +61,36 @@ def test_a_signal_lets_requests_finish_and_takes_no_new_ones(repository: Path, s
 
 
 def test_a_run_without_end_does_not_keep_the_server(repository: Path, start: Any) -> None:
-    with start(repository, "--grace-seconds", "1") as server:
-        threading.Thread(target=_ignore, args=(server.predict, "toy", SLOW), daemon=True).start()
-        until(lambda: server.ask("GET", "/health").status == 200)
-        time.sleep(1)
+    options = "--grace-seconds", "1", "--max-requests", "1", "--rest-api-timeout-in-ms", "600000"
+    with start(repository, *options) as server:
+
+        def ask_slowly() -> None:
+            # The request that looks whether it is under way may have taken its place.
+            while server.predict("toy", SLOW).status == 429:
+                pass
+
+        threading.Thread(target=_ignore, args=(ask_slowly,), daemon=True).start()
+        until(lambda: server.predict("toy", {"inputs": [[0, 0]]}).status == 429)
         server.process.send_signal(signal.SIGINT)
-        assert server.process.wait(60) == 0
+        assert server.process.wait(120) == 0
+
+
+def test_a_signal_ends_it_while_a_version_is_loaded(repository: Path, tmp_path: Path) -> None:
+    slow = request_of("slow", x=np.zeros((1, 2), np.float32), turns=np.int32(ENDLESS))
+    write_warm_up(repository / "toy" / "3", record_of(slow))
+    log, command = tmp_path / "log", [sys.executable, "-m", "pipeline.cli", "serve", repository]
+    options = ["--port", "0", "--rest-api-port", "0", "--rest-api-timeout-in-ms", "600000"]
+    with (
+        log.open("w") as errors,
+        subprocess.Popen([*command, *options], stdout=errors, stderr=errors) as process,
+    ):
+        try:
+            until(lambda: "version 3 of model toy is being loaded" in log.read_text())
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(120) == 128 + signal.SIGTERM
+            assert "serving " not in log.read_text()
+        finally:
+            process.kill()
 
 
 def _ignore(call: Callable[..., Any], *arguments: Any) -> None:

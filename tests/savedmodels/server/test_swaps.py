@@ -11,10 +11,16 @@ from typing import Any
 import grpc
 import numpy as np
 import pytest
-import tensorflow as tf
 from tensorflow_serving.apis import prediction_log_pb2
 
-from tests.savedmodels.server.clients import add, request_of, stub, until
+from tests.savedmodels.server.clients import (
+    add,
+    record_of,
+    request_of,
+    stub,
+    until,
+    write_warm_up,
+)
 
 pytestmark = pytest.mark.slow
 
@@ -65,19 +71,10 @@ def test_no_request_fails_while_versions_are_swapped(
     assert [v["version"] for v in states if v["state"] == "AVAILABLE"] == ["27"]
 
 
-def write_warm_up(version: Path, *records: bytes) -> None:
-    (version / "assets.extra").mkdir(exist_ok=True)
-    with tf.io.TFRecordWriter(str(version / "assets.extra/tf_serving_warmup_requests")) as file:
-        for record in records:
-            file.write(record)
-
-
 def test_a_version_is_available_once_it_is_warm(
     repository: Path, toy: Path, start: Any, tmp_path: Path
 ) -> None:
-    entry = prediction_log_pb2.PredictionLog()
-    entry.predict_log.request.CopyFrom(request_of(x=np.zeros((1, 2), np.float32)))
-    record = entry.SerializeToString()
+    record = record_of(request_of(x=np.zeros((1, 2), np.float32)))
     write_warm_up(repository / "toy" / "3", record, record)
     bad = {
         13: [b"no message"],
