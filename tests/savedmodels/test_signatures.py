@@ -8,13 +8,17 @@ from typing import Any
 import numpy as np
 import pytest
 import tensorflow as tf
+from tensorflow.core.protobuf import saved_model_pb2
 
 from pipeline.config import NetworkConfig
 from pipeline.generating.images import images_of_seeds
 from pipeline.generating.styles import Painter
 from pipeline.networks.stylegan import Discriminator
+from savedmodels import golden
+from savedmodels.export import manifest_in
 from savedmodels.exportable import Exportable
 from savedmodels.generation import FromLatents
+from savedmodels.layout import GOLDEN, WARM_UP
 from savedmodels.signatures import requests_of, signatures_of
 
 Make = Callable[..., Any]
@@ -299,3 +303,24 @@ def test_examples_are_as_small_as_groups_and_limits_ask(restored: Make) -> None:
     for limit in (2, 10**6 + 1):
         with pytest.raises(ValueError, match=rf"`limit` must be 3 to 1000000\. .* limit={limit}$"):
             Exportable(model, limit=limit)
+
+
+def test_nothing_in_a_graph_is_python_or_made_by_us(served: Make) -> None:
+    model = saved_model_pb2.SavedModel()
+    model.ParseFromString((served("stylegan2", CLASSES).folder / "saved_model.pb").read_bytes())
+    [graph] = [each.graph_def for each in model.meta_graphs]
+    nodes = [*graph.node, *(node for each in graph.library.function for node in each.node_def)]
+    functions = {each.signature.name for each in graph.library.function}
+    operations = {node.op for node in nodes} - functions
+    assert len(operations) > 50
+    assert {name for name in operations if not hasattr(tf.raw_ops, name) or "Py" in name} == set()
+
+
+def test_a_request_to_each_signature_is_recorded(served: Make) -> None:
+    one = served("stylegan2", CLASSES)
+    recorded = golden.read(one.folder / GOLDEN)
+    assert sorted(recorded) == manifest_in(one.folder)["signatures"]
+    for name, request in recorded.items():
+        for output, value in one(name, **request.inputs).items():
+            np.testing.assert_array_equal(value, request.outputs[output])
+    assert (one.folder / WARM_UP).stat().st_size > 0

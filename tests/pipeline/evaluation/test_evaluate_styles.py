@@ -56,6 +56,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[RunFolder, RecordSet]
     return folder, trained(folder)
 
 
+@pytest.mark.slow
 def test_noise_is_part_of_the_protocol(run: tuple[RunFolder, RecordSet]) -> None:
     folder, records = run
     found = [
@@ -72,6 +73,7 @@ def test_noise_is_part_of_the_protocol(run: tuple[RunFolder, RecordSet]) -> None
         assert "noise" in obstacles(name, *found)[0]
 
 
+@pytest.mark.slow
 def test_images_are_those_that_generate_draws(run: tuple[RunFolder, RecordSet]) -> None:
     folder, _ = run
     checkpoint = folder.newest_checkpoint()

@@ -180,7 +180,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], RunFolder]
     return make
 
 
-@pytest.mark.parametrize("family", ["stylegan", "stylegan2"])
+@pytest.mark.parametrize("family", [pytest.param("stylegan", marks=pytest.mark.slow), "stylegan2"])
 def test_what_is_asked_of_a_run_is_drawn(
     runs: Callable[[str], RunFolder], family: str, tmp_path: Path
 ) -> None:

@@ -117,7 +117,7 @@ def test_the_mean_of_styles_moves_by_a_share() -> None:
         np.testing.assert_allclose(mean.mean.numpy(), 0.995 + 0.005 * style, rtol=1e-6)
 
 
-@pytest.mark.parametrize("family", ["stylegan", "stylegan2"])
+@pytest.mark.parametrize("family", [pytest.param("stylegan", marks=pytest.mark.slow), "stylegan2"])
 def test_a_step_trains_styles_and_keeps_their_mean(
     tiny: Callable[..., Config], family: str
 ) -> None:

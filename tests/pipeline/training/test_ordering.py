@@ -64,7 +64,7 @@ def optimised(function: Callable[[], Any]) -> list[list[Any]]:
     [
         (1, {}, 1),
         # Everything at once: updates of their own for the critic, its penalties and path lengths.
-        (
+        pytest.param(
             1,
             {
                 **{"loss": "relativistic_logistic", "penalty": "none", "r1": 10.0, "r2": 1.0},
@@ -73,6 +73,7 @@ def optimised(function: Callable[[], Any]) -> list[list[Any]]:
                 **{"critic_steps": 2, "generator_steps": 2, "consistency": 10.0},
             },
             4,
+            marks=pytest.mark.slow,
         ),
         (0, {"penalty": "none", "weight_clip": 0.1}, 1),
     ],

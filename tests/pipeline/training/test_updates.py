@@ -21,7 +21,12 @@ from tests.pipeline.training.steps import CASES, PLAIN, after_steps, batches, mo
 
 
 @pytest.mark.parametrize(
-    ("name", "labels"), [("weight_clip", False), ("lazy", False), ("everything", True)]
+    ("name", "labels"),
+    [
+        pytest.param("weight_clip", False, marks=pytest.mark.slow),
+        pytest.param("lazy", False, marks=pytest.mark.slow),
+        ("everything", True),
+    ],
 )
 def test_a_step_moves_every_weight_and_logs_every_regulariser(
     tiny: Callable[..., Config], name: str, labels: bool

@@ -44,7 +44,14 @@ def environment() -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": str(ROOT)}
 
 
-@pytest.mark.parametrize("action", ["first", "publish", "roll_back"])
+@pytest.mark.parametrize(
+    "action",
+    [
+        pytest.param("first", marks=pytest.mark.slow),
+        pytest.param("publish", marks=pytest.mark.slow),
+        "roll_back",
+    ],
+)
 def test_a_publisher_may_be_killed_at_any_step(action: str, tmp_path: Path) -> None:
     result = subprocess.run(
         [sys.executable, str(KILLED), str(tmp_path), action],
