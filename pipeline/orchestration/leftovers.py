@@ -9,11 +9,14 @@ from datetime import UTC, datetime, timedelta
 from dagster import DagsterInstance, DagsterRunStatus, RunsFilter
 
 from pipeline.orchestration.assets import course_of_run
+from pipeline.orchestration.failure import AGAIN, StepFailed
 from pipeline.orchestration.locks import is_held
 from pipeline.orchestration.lost import give_up_foreground_runs
 from pipeline.orchestration.project import Project
 from pipeline.orchestration.steps.publishing import finish_roll_back
 from pipeline.orchestration.triggers import TO_TELL, told
+
+_UNKNOWN = "why it ended could not be written down; its page in the user interface may tell"
 
 
 def look_after(project: Project, instance: DagsterInstance) -> Iterator[str]:
@@ -53,7 +56,9 @@ def tell_what_was_not_told(project: Project, instance: DagsterInstance) -> None:
         again = run.remote_job_origin is not None and run.tags.get("dagster/will_retry") == "true"
         if late and not again and not told(project, run):
             try:
-                course_of_run(project.path, run).end()
+                course = course_of_run(project.path, run)
+                unknown = StepFailed(_UNKNOWN, status=AGAIN, may_pass=True)
+                course.end(course.failed() or unknown)
             except Exception as error:
                 problems.append(error)
     if problems:
