@@ -195,10 +195,10 @@ def change(project: Project, **changes: Any) -> None:
     file.write_text(yaml.safe_dump({**yaml.safe_load(file.read_text()), **changes}))
 
 
-def saved_in(run: Path) -> int:
-    """Images seen at the only checkpoint of a run."""
-    [checkpoint] = (run / "checkpoints").glob("images-*")
-    return int(checkpoint.name.removeprefix("images-"))
+def saved_in(run: Path) -> list[int]:
+    """Images seen at each checkpoint of a run."""
+    names = (checkpoint.name for checkpoint in (run / "checkpoints").glob("images-*"))
+    return sorted(int(name.removeprefix("images-")) for name in names)
 
 
 def outcome(project: Project, number: int) -> Outcome:
@@ -241,7 +241,7 @@ def test_new_pictures_become_versions_unattended(tmp_path: Path) -> None:
         wait(lambda: list(project.runs.glob("*/metrics.jsonl")), "a training")
         assert up.stop() == 0
         [run] = project.runs.iterdir()
-        before = saved_in(run)
+        [before] = saved_in(run)
         assert 0 < before < IMAGES
         assert history_of(project.path) == []
         again = "was lost, and is tried again"
@@ -251,7 +251,7 @@ def test_new_pictures_become_versions_unattended(tmp_path: Path) -> None:
         lines = len((run / "metrics.jsonl").read_text().splitlines())
         wait(lambda: len((run / "metrics.jsonl").read_text().splitlines()) > lines, "a training")
         assert up.stop_all() == 0
-        assert before < saved_in(run) < IMAGES
+        assert before < saved_in(run)[-1] < IMAGES
         assert history_of(project.path) == []
         change(
             project,
