@@ -7,7 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Never
 
@@ -42,6 +42,8 @@ from tests.pipeline.orchestration.projects import make_project, put_pictures
 CHECKS = ("data_shift", "alarms", "score_regression")
 DONE = steps.Done({}, new=True, checks=dict.fromkeys(CHECKS, steps.Check(True, "so")))
 
+Begin = Callable[..., DagsterRun]
+
 
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
@@ -63,11 +65,17 @@ def plan(project: Project) -> Plan:
     return Plan(project, take(project))
 
 
-def begin(instance: DagsterInstance, plan: Plan, tags: dict[str, str], **given: Any) -> DagsterRun:
+@pytest.fixture
+def begin(instance: DagsterInstance, plan: Plan) -> Begin:
+    """Make a run with these tags, which has started."""
     job = definitions_of(plan.project).resolve_job_def(JOB)
-    tags = {"dagster/partition": plan.snapshot.key, **tags}
-    given = {"status": DagsterRunStatus.STARTED, **given}
-    return instance.create_run_for_job(job, tags=tags, **given)
+
+    def make(tags: dict[str, str], **given: Any) -> DagsterRun:
+        tags = {"dagster/partition": plan.snapshot.key, **tags}
+        given = {"status": DagsterRunStatus.STARTED, **given}
+        return instance.create_run_for_job(job, tags=tags, **given)
+
+    return make
 
 
 def as_of_the_daemon(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -91,13 +99,13 @@ def statuses(instance: DagsterInstance) -> list[DagsterRunStatus]:
 
 
 def test_a_run_is_started_again_after_any_number_of_restarts(
-    project: Project, instance: DagsterInstance, plan: Plan, monkeypatch: pytest.MonkeyPatch
+    project: Project, instance: DagsterInstance, begin: Begin, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def repeat(run: DagsterRun) -> DagsterRun:
         """As Dagster does."""
         family = {"root_run_id": first.run_id, "parent_run_id": run.run_id}
         tags = {f"dagster/{name}": value for name, value in family.items()}
-        return begin(instance, plan, {**tags_of(run, "dagster/max_retries"), **tags}, **family)
+        return begin({**tags_of(run, "dagster/max_retries"), **tags}, **family)
 
     def tags_of(run: DagsterRun, *names: str) -> dict[str, str]:
         found = instance.get_run_by_id(run.run_id)
@@ -105,8 +113,8 @@ def test_a_run_is_started_again_after_any_number_of_restarts(
         return {name: found.tags[name] for name in names}
 
     as_of_the_daemon(monkeypatch)
-    first = before = begin(instance, plan, {})
-    for _ in range(6):
+    first = before = begin({})
+    for _ in range(5):
         assert give_up_lost_runs(project, instance) == [before.run_id[:8]]
         before = repeat(before)
     # Where its process alone is killed, it is again three times.
@@ -117,22 +125,22 @@ def test_a_run_is_started_again_after_any_number_of_restarts(
 
 
 def test_where_dagster_starts_nothing_again_none_is_promised(
-    project: Project, instance: DagsterInstance, plan: Plan, monkeypatch: pytest.MonkeyPatch
+    project: Project, instance: DagsterInstance, begin: Begin, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     as_of_the_daemon(monkeypatch)
     monkeypatch.setattr(type(instance), "run_retries_max_retries", 0)
-    begin(instance, plan, {})
+    begin({})
     assert give_up_lost_runs(project, instance) == []
     assert statuses(instance) == [DagsterRunStatus.FAILURE]
 
 
 def test_a_run_by_hand_that_was_killed_before_it_began_is_given_up(
-    project: Project, instance: DagsterInstance, plan: Plan, gone: str
+    project: Project, instance: DagsterInstance, begin: Begin, gone: str
 ) -> None:
     created = {"status": DagsterRunStatus.NOT_STARTED}
-    begin(instance, plan, {PROCESS_TAG: gone}, **created)
-    begin(instance, plan, {PROCESS_TAG: this_process()}, **created)
-    begin(instance, plan, {}, **created)  # Of the daemon, which is about to start it.
+    begin({PROCESS_TAG: gone}, **created)
+    begin({PROCESS_TAG: this_process()}, **created)
+    begin({}, **created)  # Of the daemon, which is about to start it.
     give_up_foreground_runs(project, instance)
     failed = RunsFilter(statuses=[DagsterRunStatus.FAILURE])
     assert [run.tags[PROCESS_TAG] for run in instance.get_runs(failed)] == [gone]
@@ -140,10 +148,10 @@ def test_a_run_by_hand_that_was_killed_before_it_began_is_given_up(
 
 
 def test_a_lost_run_that_cannot_be_written_down_keeps_nothing_waiting(
-    project: Project, instance: DagsterInstance, plan: Plan, gone: str
+    project: Project, instance: DagsterInstance, begin: Begin, gone: str
 ) -> None:
-    begin(instance, plan, {PROCESS_TAG: gone})
-    begin(instance, plan, {})
+    begin({PROCESS_TAG: gone})
+    begin({})
     shutil.rmtree(project.snapshots)
     give_up_foreground_runs(project, instance)
     assert {*statuses(instance)} == {DagsterRunStatus.FAILURE, DagsterRunStatus.STARTED}
@@ -219,9 +227,13 @@ def test_a_run_of_the_daemon_that_nobody_has_stopped_ends_as_if_killed(
 
 
 def test_an_end_that_could_not_be_written_down_is_later(
-    project: Project, instance: DagsterInstance, plan: Plan, monkeypatch: pytest.MonkeyPatch
+    project: Project,
+    instance: DagsterInstance,
+    plan: Plan,
+    begin: Begin,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    lost, retried = (begin(instance, plan, {}) for _ in range(2))
+    lost, retried = (begin({}) for _ in range(2))
     as_of_the_daemon(monkeypatch)
     instance.report_run_failed(lost)
     start_again(instance, retried)
