@@ -31,7 +31,16 @@ from pipeline.cli import (
     train,
     verify,
 )
-from pipeline.cli.interruption import ALARM_STATUS, WORKER_GONE_STATUS
+from pipeline.cli.interruption import ALARM_STATUS, FILE_STATUS, WORKER_GONE_STATUS
+
+_MISTAKES = (
+    FileExistsError,
+    FileNotFoundError,
+    IsADirectoryError,
+    NotADirectoryError,
+    PermissionError,
+)
+"""Errors of the system that do not pass by themselves."""
 
 app = typer.Typer(
     name="growgan",
@@ -74,7 +83,7 @@ def main() -> None:
     """Run the command line.
 
     A user's mistake is one line on stderr and exit status 2; an alarm that stops a run is one and
-    exit status 3.
+    exit status 3; a file that cannot be read or written now, as the disk is full, one and 74.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
@@ -93,6 +102,9 @@ def main() -> None:
         message, status = str(error), ALARM_STATUS
     except OSError as error:  # A full disk, or a place that cannot be read or written.
         message = f"a file could not be read or written: {error}"
+        # Those without a number are of libraries, which say so of files that they cannot read.
+        if error.errno is not None and not isinstance(error, _MISTAKES):
+            status = FILE_STATUS
     except WorkerGone as error:
         message, status = str(error), WORKER_GONE_STATUS
     print(f"growgan: {message}", file=sys.stderr)

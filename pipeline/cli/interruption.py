@@ -12,6 +12,8 @@ from pipeline.errors import UserError
 
 ALARM_STATUS = 3
 """An alarm has stopped the run."""
+FILE_STATUS = 74
+"""`EX_IOERR` of sysexits.h: a file cannot be read or written now."""
 TIME_LIMIT_STATUS = 75
 """`EX_TEMPFAIL` of sysexits.h: come again."""
 WORKER_GONE_STATUS = 69
@@ -25,7 +27,8 @@ class Interruption:
     """True once Ctrl-C or SIGTERM has come.
 
     The first signal ends the process, cleanly, until `only_note` is called; from then on it is
-    noted. A second one always has its usual effect.
+    noted. Ctrl-C as the second always has its usual effect. SIGTERM as the second has none: who
+    stops a service tells all of its processes, and each of them tells those that it has started.
     """
 
     def __init__(self) -> None:
@@ -66,14 +69,18 @@ class Interruption:
 
     def _receive(self, number: int, _: Any) -> None:
         self.signal = number
-        for each in SIGNALS:
-            signal.signal(each, signal.SIG_DFL)
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        signal.signal(signal.SIGTERM, _heed_no_more)
         if not self._only_note:
             raise SystemExit(self.status)
 
     def __call__(self) -> bool:
         """Whether a signal has come."""
         return bool(self.signal)
+
+
+def _heed_no_more(*_: Any) -> None:
+    """A handler, as programs that are started from now on would ignore what is only ignored."""
 
 
 def seconds_of(limit: str) -> float:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer()
 LOOK = 10.0
-"""Seconds between two looks for runs by hand that were killed."""
+"""Seconds between two looks for what runs have left behind."""
 
 Folder = Annotated[Path, typer.Argument(metavar="DIR", help="Folder of the project.")]
 
@@ -122,8 +122,9 @@ def up(
     with _dagster():
         from pipeline.orchestration.definitions import definitions_of
         from pipeline.orchestration.instance import instance_of
+        from pipeline.orchestration.leftovers import look_after
         from pipeline.orchestration.locks import Busy, held
-        from pipeline.orchestration.lost import give_up_foreground_runs, give_up_lost_runs
+        from pipeline.orchestration.lost import give_up_lost_runs
         from pipeline.orchestration.processes import HOST, started
     from pipeline.errors import UserError
 
@@ -139,14 +140,15 @@ def up(
                 _say(console, f"run {lost} was lost, and is tried again")
             with started(project, at) as processes:
                 _say(console, f"user interface: http://{HOST}:{at}, logs: {project.logs}")
-                look = time.monotonic()
+                look, told = time.monotonic(), set[str]()
                 while not stopped.wait(0.5):
                     if time.monotonic() >= look:
                         look = time.monotonic() + LOOK
-                        try:
-                            give_up_foreground_runs(project, instance)
-                        except Exception as error:  # As of a full disk: the next look may do it.
-                            _say(console, f"a run that was killed cannot be noted yet: {error}")
+                        lines = [*look_after(project, instance)]
+                        for line in lines:
+                            if line not in told:
+                                _say(console, line)
+                        told = {*lines}
                     ended = processes.ended()
                     if ended is not None:
                         raise UserError(

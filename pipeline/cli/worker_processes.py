@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import signal
 import socket
@@ -15,12 +14,12 @@ from contextlib import ExitStack
 from typing import IO
 
 from pipeline.cli.interruption import SIGNALS, WORKER_GONE_STATUS
+from pipeline.parent_process import end_with_parent
 from pipeline.training.cluster import Cluster
 
 GRACE = 10.0
 """Seconds in which workers end by themselves once one has failed; then they are killed."""
 _POLL = 0.05
-_PR_SET_PDEATHSIG = 1
 
 
 def run_workers(command: Sequence[str], count: int) -> int:
@@ -28,14 +27,10 @@ def run_workers(command: Sequence[str], count: int) -> int:
 
     Each finds the cluster in TF_CONFIG. The chief writes to this process's output; what workers
     write to their standard error is shown when all have ended, without the complaints of those that
-    only found another gone. SIGINT and SIGTERM are passed on, and a second one ends them all at
-    once. Workers do not outlive this process.
+    only found another gone. SIGINT and SIGTERM are passed on, and Ctrl-C as the second ends them
+    all at once. Workers do not outlive this process.
     """
     addresses = free_addresses(count)
-    libc = ctypes.CDLL(None)
-
-    def die_with_parent() -> None:
-        libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
     signals: list[int] = []
     for number in SIGNALS:
@@ -51,7 +46,7 @@ def run_workers(command: Sequence[str], count: int) -> int:
                 stderr=error,
                 # Ctrl-C in a terminal reaches a whole group: workers would get it twice.
                 process_group=0,
-                preexec_fn=die_with_parent,
+                preexec_fn=end_with_parent(signal.SIGKILL),
             )
             for index, error in enumerate(errors)
         ]
@@ -71,7 +66,8 @@ def free_addresses(count: int) -> tuple[str, ...]:
 def _statuses(workers: Sequence[subprocess.Popen[bytes]], signals: Sequence[int]) -> dict[int, int]:
     """The exit status of every worker, in the order in which they ended.
 
-    The first signal that comes in the meantime is passed on; a second one ends them at once.
+    The first signal that comes in the meantime is passed on; Ctrl-C as the second ends them at
+    once, SIGTERM tells nothing new.
     """
     statuses: dict[int, int] = {}
     failed: float | None = None
@@ -79,6 +75,8 @@ def _statuses(workers: Sequence[subprocess.Popen[bytes]], signals: Sequence[int]
     while len(statuses) < len(workers):
         for number in signals[passed_on:]:
             passed_on += 1
+            if passed_on > 1 and number == signal.SIGTERM:
+                continue
             for worker in workers:
                 worker.send_signal(number if passed_on == 1 else signal.SIGKILL)
         for index, worker in enumerate(workers):

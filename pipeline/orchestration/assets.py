@@ -4,6 +4,8 @@
 import base64
 import logging
 import math
+import os
+import signal
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,8 @@ from dagster import (
     AssetExecutionContext,
     AssetsDefinition,
     Backoff,
+    DagsterRun,
+    DagsterRunStatus,
     DynamicPartitionsDefinition,
     Failure,
     HookContext,
@@ -33,7 +37,8 @@ from pipeline.evaluation.scores import Evaluation
 from pipeline.orchestration import steps
 from pipeline.orchestration.commands import Say
 from pipeline.orchestration.course import Course, begun_course, course_of
-from pipeline.orchestration.failure import failure_of
+from pipeline.orchestration.failure import StepFailed, failure_of
+from pipeline.orchestration.instance import start_again
 from pipeline.orchestration.locks import held
 from pipeline.orchestration.outcome import Trigger
 from pipeline.orchestration.project import Project, open_project
@@ -101,7 +106,13 @@ def ending_of(project: Project) -> HookDefinition:
     def write_outcome(context: HookContext) -> None:
         run = context.instance.get_run_by_id(context.run_id)
         assert run is not None
-        course_of_run(project.path, run).end()
+        course = course_of_run(project.path, run)
+        failure = course.failed()
+        if failure and failure.ending == "interrupted" and _is_to_stop(run):
+            failure = StepFailed(failure.reason, ending="interrupted", status=failure.status)
+            course.end(failure)  # Somebody wanted that, so nothing starts it by itself.
+        else:
+            course.end()
 
     return write_outcome
 
@@ -157,6 +168,11 @@ _TRIGGERS: dict[str, Trigger] = {
 }
 
 
+def _is_to_stop(run: DagsterRun) -> bool:
+    """Whether somebody has asked Dagster to end a run."""
+    return run.status in (DagsterRunStatus.CANCELING, DagsterRunStatus.CANCELED)
+
+
 def _stage(size: int) -> Work:
     return lambda course, say: steps.stage(course.plan, size, say, course.former)
 
@@ -194,6 +210,12 @@ def _asset_of(
             failure = failure_of(error)
             raise Failure(failure.reason, allow_retries=failure.may_pass) from error
         except BaseException as stop:
+            run = context.instance.get_run_by_id(context.run.run_id)
+            if run is not None and run.remote_job_origin is not None and not _is_to_stop(run):
+                # All processes are told to stop, as before a restart of the machine. The run is to
+                # go on after it: to Dagster this is a kill, after which it starts runs again.
+                start_again(context.instance, run)
+                os._exit(128 + signal.SIGTERM)
             # Dagster would try a step again that was told to stop.
             raise Failure("stopped", allow_retries=False) from stop
         told = ", ".join(f"{fact} {value}" for fact, value in done.facts.items())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import signal
 import subprocess
@@ -14,10 +13,10 @@ from tempfile import TemporaryFile
 from typing import IO
 
 from pipeline.orchestration.failure import AGAIN, ALARM, GATE, USER, VERIFY, StepFailed
+from pipeline.parent_process import end_with_parent
 
 GRACE = 60.0
 """Seconds that a command has to save what it did when it is told to stop."""
-_PR_SET_PDEATHSIG = 1
 
 Say = Callable[[str], None]
 """Shows a line of progress."""
@@ -46,7 +45,7 @@ def growgan(
     """
     log.parent.mkdir(parents=True, exist_ok=True)
     written: list[str] = []
-    with log.open("a") as kept, TemporaryFile("w+") as complaints:
+    with log.open("a") as kept, TemporaryFile("w+", errors="replace") as complaints:
         print(f"$ growgan {' '.join(arguments)}", file=kept, flush=True)
         with child(
             arguments,
@@ -80,11 +79,6 @@ def child(
     stderr: IO[str] | int | None = None,
 ) -> Iterator[subprocess.Popen[str]]:
     """A process of `growgan …` that ends with the block, and with this process, however it ends."""
-    libc = ctypes.CDLL(None)
-
-    def end_with_parent() -> None:
-        libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-
     process = subprocess.Popen(
         [sys.executable, "-m", "pipeline.cli", *arguments],
         cwd=folder,
@@ -92,10 +86,11 @@ def child(
         stdout=stdout,
         stderr=stderr,
         text=True,
+        errors="replace",  # A byte that is no text must not end the command.
         env={**os.environ, "PYTHONUNBUFFERED": "1"},
         # Ctrl-C in a terminal is for this process, which passes it on.
         process_group=0,
-        preexec_fn=end_with_parent,
+        preexec_fn=end_with_parent(signal.SIGKILL),
     )
     try:
         yield process
@@ -117,7 +112,7 @@ def _failed(command: str, status: int, complaint: str) -> StepFailed:
     reason = told[-1] if told else (lines[-1] if lines else "it said nothing")
     match status:
         case 2:
-            # The command line says of a full disk too that it could not write: that may pass.
+            # A full disk may pass, also where a command tells it as a mistake of its own.
             return StepFailed(reason, status=USER, may_pass="No space left on device" in reason)
         case 3:
             return StepFailed(reason, ending="alarm", status=ALARM)
@@ -125,6 +120,8 @@ def _failed(command: str, status: int, complaint: str) -> StepFailed:
             return StepFailed(reason, ending="gate failed", status=GATE)
         case 5:
             return StepFailed(reason, status=VERIFY)
+        case 74:
+            return StepFailed(reason, status=AGAIN, may_pass=True)
         case 130 | 143:
             return StepFailed(
                 f"growgan {command} was told to stop",

@@ -59,4 +59,4 @@ def failure_of(error: BaseException) -> StepFailed:
             return StepFailed(reason, status=AGAIN, may_pass=True)
         case _:  # Told to stop.
             reason = f"stopped: {str(error) or type(error).__name__}"
-            return StepFailed(reason, ending="interrupted", status=AGAIN)
+            return StepFailed(reason, ending="interrupted", status=AGAIN, may_pass=True)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 
-from dagster import DagsterInstance
+from dagster import DagsterInstance, DagsterRun
+from dagster._core.errors import DagsterRunNotFoundError
 
 from pipeline.orchestration.project import Project
 
@@ -31,3 +33,18 @@ def instance_of(project: Project) -> DagsterInstance:
     project.dagster_home.mkdir(exist_ok=True)
     os.environ.update(environment_of(project))
     return DagsterInstance.from_config(str(project.dagster_home))
+
+
+def start_again(instance: DagsterInstance, run: DagsterRun) -> None:
+    """Let Dagster start a run again once it has failed, however often it has done so before.
+
+    `run_retries` in dagster.yaml bounds the starts of a run whose process was killed. What ends
+    every process, such as a restart of the machine, tells nothing of the run, and does not count.
+    """
+    most = instance.run_retries_max_retries
+    if most == 0:
+        return
+    with suppress(DagsterRunNotFoundError):  # The first of them was removed by hand.
+        group = instance.get_run_group(run.run_id)
+        starts = 1 if group is None else len(list(group[1]))
+        instance.add_run_tags(run.run_id, {"dagster/max_retries": str(starts + most)})

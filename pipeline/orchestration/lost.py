@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import socket
-from typing import Any
 
 import psutil
-from dagster import DagsterInstance, DagsterRunStatus, RunsFilter
+from dagster import DagsterInstance, DagsterRun, DagsterRunStatus, RunsFilter
 
 from pipeline.orchestration.assets import course_of_run
-from pipeline.orchestration.failure import AGAIN, StepFailed
+from pipeline.orchestration.failure import AGAIN, StepFailed, failure_of
+from pipeline.orchestration.instance import start_again
 from pipeline.orchestration.locks import is_held
 from pipeline.orchestration.project import Project
 
@@ -37,10 +37,13 @@ def give_up_lost_runs(project: Project, instance: DagsterInstance) -> list[str]:
     """
     if is_held(project.run_lock):
         return []
-    lost = instance.get_runs(RunsFilter(statuses=_LIVING))
-    for run in lost:
-        _give_up(project, instance, run)
-    return [run.run_id[:8] for run in lost if run.remote_job_origin is not None]
+    again: list[str] = []
+    for run in instance.get_runs(RunsFilter(statuses=_LIVING)):
+        if run.remote_job_origin is not None:
+            start_again(instance, run)
+        if _give_up(project, instance, run) and run.remote_job_origin is not None:
+            again.append(run.run_id[:8])
+    return again
 
 
 def give_up_foreground_runs(project: Project, instance: DagsterInstance) -> None:
@@ -48,16 +51,24 @@ def give_up_foreground_runs(project: Project, instance: DagsterInstance) -> None
 
     Nobody else looks after their processes, and other runs would wait for them for ever.
     """
-    for run in instance.get_runs(RunsFilter(statuses=_LIVING)):
+    statuses = [DagsterRunStatus.NOT_STARTED, *_LIVING]
+    for run in instance.get_runs(RunsFilter(statuses=statuses)):
         process = run.tags.get(PROCESS_TAG)
         if process is not None and _is_gone(process):
             _give_up(project, instance, run)
 
 
-def _give_up(project: Project, instance: DagsterInstance, run: Any) -> None:
+def _give_up(project: Project, instance: DagsterInstance, run: DagsterRun) -> bool:
+    """Note that a run has failed; whether Dagster starts it again."""
+    reason = REASON
     if run.remote_job_origin is None:  # No sensor of Dagster's is told of these.
-        course_of_run(project.path, run).end(StepFailed(REASON, status=AGAIN, may_pass=True))
-    instance.report_run_failed(run, REASON)
+        try:
+            course_of_run(project.path, run).end(StepFailed(REASON, status=AGAIN, may_pass=True))
+        except Exception as error:  # Whatever it is, others would wait for this run for ever.
+            reason += f", which cannot be written down: {failure_of(error).reason}"
+    instance.report_run_failed(run, reason)
+    noted = instance.get_run_by_id(run.run_id)
+    return noted is not None and noted.tags.get("dagster/will_retry") == "true"
 
 
 def _is_gone(process: str) -> bool:

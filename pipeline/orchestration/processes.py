@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import signal
 import socket
@@ -18,6 +17,7 @@ import psutil
 from pipeline.errors import UserError
 from pipeline.orchestration.instance import environment_of
 from pipeline.orchestration.project import Project
+from pipeline.parent_process import end_with_parent
 
 HOST = "127.0.0.1"
 TO_SAVE = 60.0
@@ -25,7 +25,6 @@ TO_SAVE = 60.0
 TO_END = 20.0
 """Seconds that Dagster's processes have to end by themselves."""
 _LOCATION = "pipeline.orchestration.code_location"
-_PR_SET_PDEATHSIG = 1
 
 
 @dataclass(frozen=True)
@@ -92,11 +91,6 @@ def started(project: Project, port: int) -> Iterator[Processes]:
         "webserver": ["dagster_webserver", "-h", HOST, "-p", str(port), "-m", _LOCATION],
         "daemon": ["dagster._daemon", "run", "-m", _LOCATION],
     }
-    libc = ctypes.CDLL(None)
-
-    def end_with_parent() -> None:
-        libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-
     children: dict[str, subprocess.Popen[bytes]] = {}
     processes = Processes(project, children)
     try:
@@ -111,7 +105,7 @@ def started(project: Project, port: int) -> Iterator[Processes]:
                     stderr=log,
                     # Ctrl-C in a terminal is for this process, which ends them in order.
                     process_group=0,
-                    preexec_fn=end_with_parent,
+                    preexec_fn=end_with_parent(signal.SIGTERM),
                 )
         yield processes
     finally:

@@ -83,7 +83,7 @@ def own_server(repository: Path, log: Path) -> Iterator[str]:
     log.parent.mkdir(parents=True, exist_ok=True)
     ports = ("--port", "0", "--rest-api-port", "0")
     with (
-        log.open("a+") as written,
+        log.open("a+", errors="replace") as written,
         child(
             ("serve", str(repository), *ports), repository, stdout=subprocess.PIPE, stderr=written
         ) as process,

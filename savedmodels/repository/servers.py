@@ -10,7 +10,7 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from savedmodels.access import TOKEN_VARIABLE, authorization
@@ -74,6 +74,13 @@ def request_to(server: str, path: str, content: Any = None) -> urllib.request.Re
     if borne := authorization():
         request.add_unredirected_header("Authorization", borne)
     return request
+
+
+def that_answer(watchers: Watchers, model: str) -> Watchers:
+    """The same without the servers that do not answer, whatever it is."""
+    path = f"/v1/models/{_quoted(model)}"
+    answering = tuple(server for server in watchers.servers if _get(server, path)[0])
+    return replace(watchers, servers=answering)
 
 
 def failures(watchers: Watchers, model: str, version: int) -> frozenset[str]:

@@ -4,20 +4,27 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from pipeline.evaluation.publication import about
 from pipeline.orchestration import smoke
 from pipeline.orchestration.commands import Say
 from pipeline.orchestration.failure import AGAIN, StepFailed, failure_of
+from pipeline.orchestration.locks import Busy
 from pipeline.orchestration.plan import Plan
-from pipeline.orchestration.project import LABEL
+from pipeline.orchestration.project import LABEL, Project
 from pipeline.orchestration.steps.step import Done, run_growgan
 from savedmodels.repository.errors import RepositoryError
 from savedmodels.repository.publisher import publisher_of
+from savedmodels.repository.servers import that_answer
 
 OWN_SERVERS = 3
 """Servers of our own that are started, as one may be killed, before a version fails its test."""
+TO_FINISH = 5.0
+"""Seconds for which servers are waited for by who looks again soon."""
 
 
 def savedmodel(plan: Plan, say: Say) -> Done:
@@ -101,19 +108,48 @@ def smoke_test(plan: Plan, say: Say) -> Done:
     version: int = noted["version"]
     if plan.mark("tested") is not None:
         return Done({"version": version}, new=False)
+    known: str | None = noted.get("fault")
     stands = plan.project.repository.standing(plan.project.config.model).labels.get(LABEL)
+    if stands != version and known is not None:  # A kill came between the roll back and its end.
+        reason = f"{known}; `{LABEL}` stands at version {stands}"
+        raise StepFailed(reason, ending="rolled back", status=AGAIN)
     if stands != version:
         raise StepFailed(
             f"`{LABEL}` must stand at version {version} to be tested; a choice that was made "
             f"meanwhile stays. Received: version {stands}"
         )
-    fault = _fault_of(plan, version)
+    fault = known or _fault_of(plan, version)
     if fault is not None:
-        reason = f"{fault}; {_rolled_back(plan, version, say)}"
-        raise StepFailed(reason, ending="rolled back", status=AGAIN)
+        plan.note("published", **{**noted, "fault": fault})
+        raise _rolled_back(plan, version, fault, say)
     plan.note("tested", version=version)
     servers = ", ".join(plan.project.config.repository.servers)
     return Done({"version": version, "servers": servers or "one of our own"}, new=True)
+
+
+def finish_roll_back(project: Project) -> int | None:
+    """Go on with a roll back that has to wait for servers, once one of them answers.
+
+    Returns:
+        The version at which `stable` is back by this; None if there was nothing to do, or it still
+        waits, or somebody is publishing just now.
+    """
+    model, repository = project.config.model, project.repository
+    pending = repository.standing(model).pending.get(LABEL)
+    if pending is None or not pending.back:
+        return None
+    answering = replace(that_answer(project.watchers, model), seconds=TO_FINISH)
+    if not answering.servers:
+        return None
+
+    def leave(lock: Path) -> None:
+        raise Busy(str(lock))
+
+    with suppress(Busy), publisher_of(repository, model, on_wait=leave) as publisher:
+        if publisher.standing().pending.get(LABEL) == pending:
+            promotion = publisher.roll_back(LABEL, answering)
+            return promotion.version if promotion.moved else None
+    return None
 
 
 def _publisher(plan: Plan, say: Say) -> Any:
@@ -152,16 +188,27 @@ def _fault_of(plan: Plan, version: int) -> str | None:
     return fault
 
 
-def _rolled_back(plan: Plan, version: int, say: Say) -> str:
-    """Move `stable` back from a version; what became of it."""
+def _rolled_back(plan: Plan, version: int, fault: str, say: Say) -> StepFailed:
+    """Move `stable` back from a version, and say what became of it.
+
+    Servers that do not answer, which may be why there is a fault, are not waited for as long as
+    another one does: it would go on serving the version.
+    """
+    project = plan.project
+    answering = that_answer(project.watchers, project.config.model)
+    watchers = answering if answering.servers else project.watchers
     try:
         with _publisher(plan, say) as publisher:
             stands = publisher.standing().labels.get(LABEL)
             if stands != version:
-                return f"`{LABEL}` was moved to version {stands} meanwhile, and stays"
-            promotion = publisher.roll_back(LABEL, plan.project.watchers)
+                told = f"`{LABEL}` was moved to version {stands} meanwhile, and stays"
+                return StepFailed(f"{fault}; {told}", ending="rolled back", status=AGAIN)
+            promotion = publisher.roll_back(LABEL, watchers)
     except RepositoryError as error:
-        return f"`{LABEL}` stays: {error}"
-    if promotion.moved:
-        return f"`{LABEL}` is back at version {promotion.version}"
-    return f"`{LABEL}` goes back to version {promotion.version}: {promotion.reason}"
+        told = f"`{LABEL}` stays: {error}"
+        return StepFailed(f"{fault}; {told}", ending="rolled back", status=AGAIN)
+    if not promotion.moved:
+        told = f"`{LABEL}` goes back to version {promotion.version} later: {promotion.reason}"
+        return StepFailed(f"{fault}; {told}", status=AGAIN, may_pass=True)
+    told = f"`{LABEL}` is back at version {promotion.version}"
+    return StepFailed(f"{fault}; {told}", ending="rolled back", status=AGAIN)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
 from pathlib import Path
+from unittest import mock
 
 import pytest
 
+from pipeline import cli
 from tests.pipeline.cli.commands import DEFAULT_THREADS, TINY, Growgan
 
 WITH_EXAMPLES = (
@@ -85,6 +88,26 @@ def test_a_place_that_cannot_be_written_is_refused(
     result = growgan("generate", workspace / "run", "--out", tmp_path / "file" / "grid.png")
     assert result.status == 2
     assert result.err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), 74),
+        (OSError(errno.EDQUOT, "Disk quota exceeded"), 74),
+        (OSError(errno.ESTALE, "Stale file handle"), 74),
+        (FileNotFoundError(errno.ENOENT, "No such file"), 2),
+        (PermissionError(errno.EACCES, "Permission denied"), 2),
+        (OSError("cannot identify this image file"), 2),
+    ],
+)
+def test_a_file_that_cannot_be_read_now_has_a_status_of_its_own(
+    growgan: Growgan, monkeypatch: pytest.MonkeyPatch, error: OSError, status: int
+) -> None:
+    monkeypatch.setattr(cli, "app", mock.Mock(side_effect=error))
+    result = growgan("train")
+    told = f"growgan: a file could not be read or written: {error}\n"
+    assert (result.status, result.err) == (status, told)
 
 
 def test_wrong_options_are_refused_with_status_2(growgan: Growgan, workspace: Path) -> None:

@@ -136,15 +136,16 @@ def test_a_worker_that_a_passed_on_signal_ends_has_its_status() -> None:
         assert process.wait(60) == 143
 
 
-def test_a_second_signal_ends_workers_that_do_not_heed_the_first() -> None:
+def test_ctrl_c_as_the_second_signal_ends_workers_that_do_not_heed_the_first() -> None:
     with started(f"signal.signal(15, signal.SIG_IGN); {READY}") as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"
         time.sleep(0.5)
-        process.send_signal(signal.SIGTERM)
-        with pytest.raises(subprocess.TimeoutExpired):
-            process.wait(1)
-        process.send_signal(signal.SIGTERM)
+        for _ in range(2):  # They may be saving what they did.
+            process.send_signal(signal.SIGTERM)
+            with pytest.raises(subprocess.TimeoutExpired):
+                process.wait(1)
+        process.send_signal(signal.SIGINT)
         assert process.wait(60) == 143
 
 

@@ -36,6 +36,7 @@ ROOT = Path(__file__).parents[3]
         (4, "", "said nothing", "gate failed", 4, False),
         (5, "growgan: images: 1 of 64 values differ", "images: 1 of 64", "failed", 5, False),
         (69, "growgan: a worker is gone", "a worker is gone", "failed", 75, True),
+        (74, "growgan: [Errno 122] Quota exceeded", "Quota exceeded", "failed", 75, True),
         (75, "", "status 75", "failed", 75, True),
         (143, "", "told to stop", "interrupted", 75, True),
         (-9, "", "ended by SIGKILL", "failed", 75, True),
@@ -57,7 +58,7 @@ def test_an_end_says_what_follows(
         (AlarmError("no"), "alarm", False),
         (OSError(28, "No space left on device"), "failed", True),
         (ValueError("what\nnobody foresaw"), "failed", True),
-        (KeyboardInterrupt(), "interrupted", False),
+        (KeyboardInterrupt(), "interrupted", True),
     ],
 )
 def test_an_error_says_what_follows(error: BaseException, ending: str, may_pass: bool) -> None:
@@ -75,6 +76,20 @@ def test_a_command_is_run_and_its_lines_are_told(tmp_path: Path) -> None:
     assert log.read_text() == "$ growgan presets\n" + written
     with pytest.raises(StepFailed, match="did you mean quickstart"):
         growgan(["config", "quikstart"], folder=tmp_path, log=log, say=lines.append)
+
+
+def test_a_byte_that_is_no_text_ends_nothing_and_hides_no_reason(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = tmp_path / "command"
+    command.write_text("#!/bin/sh\nprintf 'is\\377so\\n'; printf 'growgan: no\\377\\n' >&2; exit 2")
+    command.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(command))
+    lines: list[str] = []
+    with pytest.raises(StepFailed) as caught:
+        growgan(["train"], folder=tmp_path, log=tmp_path / "log", say=lines.append)
+    assert caught.value.reason == "no\N{REPLACEMENT CHARACTER}"
+    assert lines == ["is\N{REPLACEMENT CHARACTER}so"]
 
 
 WAITS = """

@@ -11,7 +11,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,7 @@ from dagster import (
 )
 
 from pipeline.errors import UserError
-from pipeline.orchestration import course, steps
+from pipeline.orchestration import assets, course, steps
 from pipeline.orchestration.assets import alone_in, metadata_of, trigger_of
 from pipeline.orchestration.begun import AFTER, BEFORE, Begun, names_of, write_begun
 from pipeline.orchestration.definitions import JOB, definitions_of
@@ -52,7 +53,7 @@ from pipeline.orchestration.running import SILENT
 from pipeline.orchestration.snapshots import Snapshot, take
 from pipeline.orchestration.standing import standing_of
 from pipeline.orchestration.triggers import endings_of, request_for, too_few
-from tests.pipeline.orchestration.projects import make_project, put_pictures
+from tests.pipeline.orchestration.projects import LONGEST, make_project, put_pictures
 
 CHECKS = ("data_shift", "alarms", "score_regression")
 DONE = steps.Done({}, new=True, checks=dict.fromkeys(CHECKS, steps.Check(True, "so")))
@@ -321,16 +322,25 @@ def test_so_many_pictures_have_to_be_new(
     assert too_few(of(now), before, 2) == few
 
 
-def test_a_second_run_waits_for_its_turn(project: Project) -> None:
-    entered = threading.Event()
+def test_a_second_run_waits_for_its_turn(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    waits, entered = threading.Event(), threading.Event()
+
+    def lock(file: Path, *, on_wait: Callable[[], None]) -> AbstractContextManager[None]:
+        def tell() -> None:
+            on_wait()
+            waits.set()
+
+        return held(file, on_wait=tell)
 
     def run() -> None:
         with build_resources({"alone": alone_in(project)}):
             entered.set()
 
+    monkeypatch.setattr(assets, "held", lock)
     with held(project.run_lock):
         second = threading.Thread(target=run)
         second.start()
+        assert waits.wait(LONGEST)
         assert not entered.wait(0.5)
     second.join()
     assert entered.is_set()

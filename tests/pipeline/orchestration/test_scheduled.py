@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -12,7 +13,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,6 @@ import pytest
 import sklearn.datasets
 import yaml
 
-from pipeline.cli.worker_processes import free_addresses
 from pipeline.orchestration.outcome import Outcome, history_of
 from pipeline.orchestration.project import PIPELINE, Project
 from tests.pipeline.orchestration.projects import QUICK, TINY, make_project, wait
@@ -53,8 +53,12 @@ class Up:
 
     def __init__(self, project: Project) -> None:
         self.log = project.path / "up.log"
-        self._address = free_addresses(1)[0]
-        port = self._address.rpartition(":")[2]
+        # Held, so that nobody else is given the port before `up` listens there.
+        self._port = socket.socket()
+        self._port.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self._port.bind(("127.0.0.1", 0))
+        port = self._port.getsockname()[1]
+        self._address = f"127.0.0.1:{port}"
         with self.log.open("a") as log:
             self.process = subprocess.Popen(
                 command("pipeline", "up", project.path, "--port", port),
@@ -122,11 +126,21 @@ class Up:
             each.kill()
         psutil.wait_procs(processes, 30)
         self.process.wait()
+        self._port.close()
+
+    def stop_all(self) -> int:
+        """Ask every process to end, as a service manager may; the status of `up`."""
+        top = psutil.Process(self.process.pid)
+        for each in [top, *top.children(recursive=True)]:
+            with suppress(psutil.NoSuchProcess):
+                each.terminate()
+        return self.stop()
 
     def stop(self) -> int:
         """Ask it to end; its status."""
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
+        self._port.close()
         return self.process.wait(180)
 
 
@@ -181,10 +195,10 @@ def change(project: Project, **changes: Any) -> None:
     file.write_text(yaml.safe_dump({**yaml.safe_load(file.read_text()), **changes}))
 
 
-def saved_in(run: Path) -> int:
-    """Images seen at the only checkpoint of a run."""
-    [checkpoint] = (run / "checkpoints").glob("images-*")
-    return int(checkpoint.name.removeprefix("images-"))
+def saved_in(run: Path) -> list[int]:
+    """Images seen at each checkpoint of a run."""
+    names = (checkpoint.name for checkpoint in (run / "checkpoints").glob("images-*"))
+    return sorted(int(name.removeprefix("images-")) for name in names)
 
 
 def outcome(project: Project, number: int) -> Outcome:
@@ -227,7 +241,17 @@ def test_new_pictures_become_versions_unattended(tmp_path: Path) -> None:
         wait(lambda: list(project.runs.glob("*/metrics.jsonl")), "a training")
         assert up.stop() == 0
         [run] = project.runs.iterdir()
-        assert 0 < saved_in(run) < IMAGES
+        [before] = saved_in(run)
+        assert 0 < before < IMAGES
+        assert history_of(project.path) == []
+        again = "was lost, and is tried again"
+        up = Up(project)
+        wait(lambda: up.log.read_text().count(again) == 1, "what became of the run")
+        # So does one where all processes are told to end.
+        lines = len((run / "metrics.jsonl").read_text().splitlines())
+        wait(lambda: len((run / "metrics.jsonl").read_text().splitlines()) > lines, "a training")
+        assert up.stop_all() == 0
+        assert before < saved_in(run)[-1] < IMAGES
         assert history_of(project.path) == []
         change(
             project,
@@ -238,7 +262,6 @@ def test_new_pictures_become_versions_unattended(tmp_path: Path) -> None:
         first = outcome(project, 1)
         assert (first.verdict, first.version, first.trigger) == ("promoted", 1, "new data"), first
         assert first.run_folder == run.relative_to(project.path).as_posix()
-        assert up.log.read_text().count("was lost, and is tried again") == 1
         assert len(list((project.path / "history").glob("*/course.json"))) == 1
 
         with clients(project.repository.path) as (server, versions, failures):
