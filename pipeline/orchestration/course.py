@@ -32,7 +32,7 @@ from pipeline.orchestration.project import (
     open_project,
 )
 from pipeline.orchestration.run_page import write_pages
-from pipeline.orchestration.snapshots import SHORT, SNAPSHOT, Snapshot, snapshot_of
+from pipeline.orchestration.snapshots import SHORT, Snapshot, is_kept, snapshot_of
 from pipeline.orchestration.steps import Done
 from pipeline.orchestration.steps.judging import (
     scores_of,
@@ -71,7 +71,7 @@ class Course:
             same = (outcome.model, outcome.version) == (project.config.model, self.former)
             if same and outcome.snapshot is not None:
                 key = outcome.snapshot.content_hash[:SHORT]
-                if (project.snapshots / key / SNAPSHOT).exists():
+                if is_kept(project, key):
                     return plan_of(project, key)
         return None
 
@@ -126,6 +126,7 @@ class Course:
                 verdict=outcome.verdict,
                 reason=outcome.reason,
                 final=final,
+                settings=self.plan.settings,
             )
         problems = notify(project.config.notifications, outcome)
         write_pages(project.path, outcome)
@@ -268,7 +269,7 @@ def last_snapshot(project: Project) -> Snapshot | None:
     for outcome in reversed(history_of(project.path)):
         if outcome.snapshot is not None:
             key = outcome.snapshot.content_hash[:SHORT]
-            if (project.snapshots / key / SNAPSHOT).exists():
+            if is_kept(project, key):
                 return snapshot_of(project, key)
     return None
 

@@ -197,6 +197,12 @@ class Project:
         return None if given is None else self.path / given
 
     @property
+    def rules(self) -> str:
+        """The text of the contract as it is now; empty without one."""
+        file = self.contract
+        return file.read_text() if file is not None and file.exists() else ""
+
+    @property
     def repository(self) -> Repository:
         """Where versions are published."""
         return Repository(self.path / self.config.repository.path)

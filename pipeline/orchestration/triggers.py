@@ -3,7 +3,7 @@
 # Dagster looks at annotations as they are: they must not be put off.
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 from dagster import (
@@ -36,7 +36,15 @@ from pipeline.orchestration.lost import REASON
 from pipeline.orchestration.outcome import HISTORY, OUTCOME
 from pipeline.orchestration.plan import Plan, plan_of
 from pipeline.orchestration.project import Project, open_project
-from pipeline.orchestration.snapshots import Snapshot, fingerprint, found_in, take
+from pipeline.orchestration.snapshots import (
+    Found,
+    Snapshot,
+    fingerprint,
+    found_in,
+    is_kept,
+    most_new,
+    take,
+)
 from savedmodels.repository.errors import RepositoryError
 
 Answer = TypeVar("Answer")
@@ -63,7 +71,7 @@ def schedule_of(project: Project, job: Any) -> ScheduleDefinition | None:
 
     def by_clock(context: ScheduleEvaluationContext) -> Any:
         def look() -> Any:
-            now = open_project(project.path)
+            now = opened_anew(project)
             if reason := busy(now, context.instance):
                 return SkipReason(reason)
             return request_for(Plan(now, take(now)), context.instance)
@@ -104,10 +112,12 @@ def sensor_of(project: Project, job: Any) -> SensorDefinition | None:
             return SensorResult(skip_reason=reason, cursor=json.dumps(known))
 
         def look() -> SensorResult:
-            now = open_project(project.path)
+            now = opened_anew(project)
             rules = now.config.schedule.new_data or given
-            found = fingerprint(found_in(now))
-            if known.get("found") != found:
+            files = found_in(now)
+            found = fingerprint(now, files)
+            # A clock that was set back would keep them changing until it has caught up.
+            if known.get("found") != found or known["since"] > time.time():
                 known.clear()
                 known.update(found=found, since=time.time())
             quiet = time.time() - known["since"]
@@ -115,12 +125,15 @@ def sensor_of(project: Project, job: Any) -> SensorDefinition | None:
                 return skip(f"the sources changed {quiet:.0f} s ago, not {rules.quiet_seconds:g} s")
             if reason := busy(now, context.instance):
                 return skip(reason)
-            if "snapshot" not in known:
+            former = last_snapshot(now)
+            if "snapshot" not in known or not is_kept(now, known["snapshot"]):
+                if few := too_few_found(now, files, former, rules.least):
+                    return skip(few)
                 known["snapshot"] = take(now).key
             plan = plan_of(now, known["snapshot"])
-            if few := too_few(plan.snapshot, last_snapshot(now), rules.least):
+            if few := too_few(plan.snapshot, former, rules.least):
                 return skip(few)
-            ended = plan.ended()
+            ended = plan.ended_so()
             if ended is not None:
                 # What may pass is left to the clock: here it would come again with every look.
                 return skip(f"nothing new: run {ended.run} ended with {ended.verdict}")
@@ -142,6 +155,38 @@ def too_few(snapshot: Snapshot, former: Snapshot | None, least: int) -> str | No
     new = snapshot.new_since(former)
     same = former is not None and former.content_hash == snapshot.content_hash
     return None if same or new >= least else f"{new} pictures are new, not {least}"
+
+
+def too_few_found(
+    project: Project, files: Mapping[str, Found], former: Snapshot | None, least: int
+) -> str | None:
+    """Why files that were found start no run, None if they may.
+
+    Nothing is opened: while pictures trickle in, no snapshot is taken each time they rest.
+    """
+    names = {} if former is None else former.files
+    if isinstance(project.source(), str) or files.keys() == names.keys():
+        return None
+    new = most_new(project, files, former)
+    return None if new >= least else f"at most {new} pictures are new, not {least}"
+
+
+def opened_anew(project: Project) -> Project:
+    """The project as its file is now.
+
+    Raises:
+        UserError: if Dagster has loaded other stages.
+    """
+    now = open_project(project.path)
+    loaded, stages = (
+        each.training_config().schedule.build().resolutions for each in (project, now)
+    )
+    if loaded != stages:
+        raise UserError(
+            f"the stages of the schedule must be those that `growgan pipeline up` has started "
+            f"with, {_listed(loaded)}: start it again. Received: {_listed(stages)}"
+        )
+    return now
 
 
 def looked(
@@ -191,7 +236,7 @@ def busy(project: Project, instance: DagsterInstance) -> str | None:
 
 def request_for(plan: Plan, instance: DagsterInstance) -> RunRequest | SkipReason:
     """Ask for a run of a plan, unless it was done, or was asked for already."""
-    ended = plan.ended()
+    ended = plan.ended_so()
     if ended is not None and ended.final:
         return SkipReason(f"nothing new: run {ended.run} ended with {ended.verdict}")
     key = plan.snapshot.key
@@ -224,3 +269,7 @@ def _asked_for(plan: Plan, instance: DagsterInstance) -> Iterator[str]:
 def told(project: Project, run: DagsterRun) -> bool:
     """Whether it is written down how one of Dagster's runs ended, or the last that repeated it."""
     return any((project.path / HISTORY).glob(f"*-{name_of_run(run)}/{OUTCOME}"))
+
+
+def _listed(sizes: Sequence[int]) -> str:
+    return ", ".join(map(str, sizes))

@@ -6,15 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from pipeline.orchestration import course as module
 from pipeline.orchestration.course import Course, begun_course, course_of
 from pipeline.orchestration.failure import StepFailed
 from pipeline.orchestration.outcome import Outcome
-from pipeline.orchestration.project import PIPELINE, Project, open_project
+from pipeline.orchestration.project import PIPELINE, Project
 from pipeline.orchestration.snapshots import take
-from tests.pipeline.orchestration.projects import make_project, put_pictures
+from tests.pipeline.orchestration.projects import change, make_project, put_pictures
 
 
 @pytest.fixture(name="project")
@@ -25,12 +24,6 @@ def _project(tmp_path: Path) -> Project:
 
 def begin(project: Project) -> Course:
     return course_of(project, "r", snapshot=take(project).key, trigger="manual")
-
-
-def change(project: Project, **changes: Any) -> Project:
-    file = project.path / PIPELINE
-    file.write_text(yaml.safe_dump({**yaml.safe_load(file.read_text()), **changes}))
-    return open_project(project.path)
 
 
 def test_the_configuration_holds_from_the_beginning_to_the_end(project: Project) -> None:

@@ -7,6 +7,7 @@ import itertools
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import threading
@@ -36,6 +37,7 @@ from pipeline.orchestration import course, steps
 from pipeline.orchestration.assets import alone_in, metadata_of, trigger_of
 from pipeline.orchestration.begun import AFTER, BEFORE, Begun, names_of, write_begun
 from pipeline.orchestration.definitions import JOB, definitions_of
+from pipeline.orchestration.failure import StepFailed
 from pipeline.orchestration.instance import environment_of, instance_of
 from pipeline.orchestration.locks import held
 from pipeline.orchestration.lost import (
@@ -47,12 +49,12 @@ from pipeline.orchestration.lost import (
 )
 from pipeline.orchestration.outcome import history_of
 from pipeline.orchestration.plan import Plan
-from pipeline.orchestration.project import Project
+from pipeline.orchestration.project import Project, open_project
 from pipeline.orchestration.running import SILENT
 from pipeline.orchestration.snapshots import Snapshot, take
 from pipeline.orchestration.standing import standing_of
 from pipeline.orchestration.triggers import endings_of, request_for, too_few
-from tests.pipeline.orchestration.projects import make_project, put_pictures
+from tests.pipeline.orchestration.projects import TINY, change, make_project, put_pictures
 
 CHECKS = ("data_shift", "alarms", "score_regression")
 DONE = steps.Done({}, new=True, checks=dict.fromkeys(CHECKS, steps.Check(True, "so")))
@@ -158,6 +160,122 @@ def test_the_clock_asks_for_a_run_only_where_something_is_new(
     skipped = schedule(context)
     assert isinstance(skipped, SkipReason)
     assert "ended with failed" in str(skipped.skip_message)
+
+
+def ended_with_failure(project: Project) -> None:
+    plan = Plan(project, take(project))
+    noted: dict[str, Any] = {"run": "r", "verdict": "failed", "reason": "so", "final": True}
+    plan.note("ended", settings=plan.settings, **noted)
+
+
+@pytest.mark.parametrize(
+    "mended",
+    [
+        {"contract": "other.yaml"},
+        {"repository": {"servers": ["http://127.0.0.1:8501"]}},
+        {"overrides": [*TINY, "run.memory_gib=8"]},
+        {"overrides": [*TINY, "alarms.collapse=stop"]},
+        {"training": {"beam": "--runner=DirectRunner"}},
+        {},
+    ],
+    ids=["contract", "servers", "memory", "alarms", "beam", "rules"],
+)
+def test_a_run_that_failed_is_asked_for_again_once_its_cause_may_be_mended(
+    project: Project, instance: DagsterInstance, mended: dict[str, Any]
+) -> None:
+    change(project, contract="contract.yaml")
+    (project.path / "contract.yaml").write_text("most_side: 4\n")
+    definitions = definitions_of(open_project(project.path))
+    clock = definitions.resolve_schedule_def("by_clock")
+    ended_with_failure(open_project(project.path))
+    assert ask(definitions, instance, None).skip_reason is not None
+    assert isinstance(clock(build_schedule_context(instance=instance)), SkipReason)
+    # What tells of runs and starts them decides nothing about how they end.
+    change(project, port=3001, retries={"most": 2}, notifications={"seconds": 3})
+    assert ask(definitions, instance, None).skip_reason is not None
+    if mended:
+        change(project, **mended)
+    else:
+        (project.path / "contract.yaml").write_text("most_side: 8\n")
+    assert ask(definitions, instance, None).run_requests
+    assert isinstance(clock(build_schedule_context(instance=instance)), RunRequest)
+
+
+def test_a_version_that_was_promoted_stays_so_whatever_serves_it(
+    project: Project, instance: DagsterInstance
+) -> None:
+    definitions = definitions_of(project)
+    plan = Plan(project, take(project))
+    noted: dict[str, Any] = {"run": "r", "verdict": "promoted", "reason": "so", "final": True}
+    plan.note("ended", settings=plan.settings, **noted)
+    change(project, repository={"servers": ["http://127.0.0.1:8501"]})
+    assert "ended with promoted" in ask(definitions, instance, None).skip_reason.skip_message
+
+
+def test_other_stages_than_dagster_has_loaded_wait_for_a_restart(
+    project: Project, instance: DagsterInstance
+) -> None:
+    definitions = definitions_of(project)
+    change(project, overrides=[*TINY, "schedule.resolution=16"])
+    said = (
+        "the stages of the schedule must be those that `growgan pipeline up` has started with, 8: "
+        "start it again. Received: 8, 16"
+    )
+    clock = definitions.resolve_schedule_def("by_clock")
+    assert ask(definitions, instance, None).skip_reason.skip_message == said
+    assert str(clock(build_schedule_context(instance=instance)).skip_message) == said
+    assert standing_of(project).complaints == {"by_clock": said, "by_new_data": said}
+    assert ask(definitions_of(open_project(project.path)), instance, None).run_requests
+
+
+def test_a_clock_that_is_set_back_keeps_nothing_waiting(
+    project: Project, instance: DagsterInstance
+) -> None:
+    definitions = definitions_of(project)
+    known = json.loads(ask(definitions, instance, None).cursor)
+    ahead = json.dumps({**known, "since": time.time() + 3600})
+    later = json.loads(ask(definitions, instance, ahead).cursor)
+    assert later["since"] <= time.time()
+
+
+def test_a_source_of_another_name_is_another_and_a_snapshot_may_be_removed(
+    project: Project, instance: DagsterInstance
+) -> None:
+    definitions = definitions_of(project)
+    change(project, sources=["digits"])
+    first = ask(definitions, instance, None)
+    change(project, sources=["glyphs:8x20"])
+    second = ask(definitions, instance, first.cursor)
+    keys = [answer.run_requests[0].partition_key for answer in (first, second)]
+    assert keys[0] != keys[1] == take(open_project(project.path)).key
+    shutil.rmtree(project.snapshots / keys[1])
+    assert ask(definitions, instance, second.cursor).run_requests
+
+
+def test_pictures_that_are_too_few_are_not_taken(
+    project: Project, instance: DagsterInstance, tmp_path: Path
+) -> None:
+    rules = {"least": 3, "quiet_seconds": 0, "every_seconds": 1}
+    change(project, schedule={"new_data": rules})
+    definitions = definitions_of(open_project(project.path))
+    incoming = tmp_path / "incoming"
+    for path in sorted(incoming.iterdir())[2:]:
+        path.unlink()
+    few = ask(definitions, instance, None)
+    assert few.skip_reason.skip_message == "at most 2 pictures are new, not 3"
+    assert not project.snapshots.exists()
+    put_pictures(incoming, 2, 4)
+    first = ask(definitions, instance, few.cursor)
+    assert first.run_requests
+    course.course_of(
+        project, "r", snapshot=first.run_requests[0].partition_key, trigger="manual"
+    ).end(StepFailed("so"))
+    put_pictures(incoming, 4, 6)
+    few = ask(definitions, instance, first.cursor)
+    assert few.skip_reason.skip_message == "at most 2 pictures are new, not 3"
+    put_pictures(incoming, 6, 7)
+    assert ask(definitions, instance, few.cursor).run_requests
+    assert len(list(project.snapshots.glob("*/snapshot.json"))) == 2
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -24,7 +25,7 @@ from pipeline.orchestration.steps.judging import scores_of_version, sheets_of
 from savedmodels.repository.publisher import publisher_of
 from savedmodels.repository.versions import About
 from tests.pipeline.orchestration.clusters import Cluster
-from tests.pipeline.orchestration.projects import TINY, make_project, put_pictures
+from tests.pipeline.orchestration.projects import TINY, change, make_project, put_pictures
 
 
 def test_sheets_are_the_newest_there_are(tmp_path: Path, evaluated) -> None:
@@ -263,6 +264,26 @@ def test_a_model_is_trained_to_its_end_and_alarms_are_told(tmp_path: Path) -> No
     plan.run.metrics.write_text('{"alarm": "collapse"}\n{"alarm": "collapse"}\n')
     check = steps.trained_model(plan, print).checks["alarms"]
     assert (check.passed, check.reason) == (False, "alarms while it trained: collapse")
+
+
+def test_what_was_prepared_without_corrupt_pictures_is_refused_where_there_may_be_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put_pictures(tmp_path / "incoming", 0, 3)
+    project = make_project(tmp_path, overrides=(*TINY, "data.on_corrupt=skip"))
+    plan = Plan(project, take(project))
+    plan.records.mkdir(parents=True)
+    manifest = {"data_hash": "d", "skipped": ["corrupt.png"], "resolutions": [4, 8]}
+    (plan.records / "manifest.json").write_text(json.dumps(manifest))
+    refuse = Commands()
+    monkeypatch.setattr(step, "growgan", refuse)
+    steps.records(plan, lambda _: None)
+    assert refuse.asked == []
+    strict = Plan(change(project, overrides=[*TINY]), plan.snapshot)
+    steps.records(strict, lambda _: None)
+    [words] = refuse.asked
+    assert words[:4] == ["data", "prepare", plan.snapshot.source, str(plan.records)]
+    assert words[words.index("--on-corrupt") + 1] == "fail"
 
 
 @pytest.mark.parametrize(
