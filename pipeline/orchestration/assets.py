@@ -5,6 +5,7 @@ import base64
 import logging
 import math
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,20 +18,18 @@ from dagster import (
     Backoff,
     DynamicPartitionsDefinition,
     Failure,
-    HookContext,
-    HookDefinition,
     InitResourceContext,
     MaterializeResult,
     MetadataValue,
     ResourceDefinition,
     RetryPolicy,
     asset,
-    failure_hook,
     resource,
 )
 
 from pipeline.evaluation.scores import Evaluation
 from pipeline.orchestration import steps
+from pipeline.orchestration.begun import AFTER
 from pipeline.orchestration.commands import Say
 from pipeline.orchestration.course import Course, begun_course, course_of
 from pipeline.orchestration.failure import failure_of
@@ -94,18 +93,6 @@ def assets_of(project: Project) -> list[AssetsDefinition]:
     return made
 
 
-def ending_of(project: Project) -> HookDefinition:
-    """Writes down how a run ended that has failed."""
-
-    @failure_hook(name="write_outcome", required_resource_keys={"alone"})
-    def write_outcome(context: HookContext) -> None:
-        run = context.instance.get_run_by_id(context.run_id)
-        assert run is not None
-        course_of_run(project.path, run).end()
-
-    return write_outcome
-
-
 def alone_in(project: Project) -> ResourceDefinition:
     """Keeps a second run of a project waiting, whoever started it."""
 
@@ -116,6 +103,9 @@ def alone_in(project: Project) -> ResourceDefinition:
                 context.log.info("waiting for another run of this project")
 
         with held(project.run_lock, on_wait=tell):
+            if context.run is not None:
+                with suppress(OSError):  # On a full disk `status` lacks it, and that is all.
+                    project.run_lock.write_text(name_of_run(context.run))
             yield
 
     return alone
@@ -187,19 +177,30 @@ def _asset_of(
             logging.getLogger(PROGRESS).info("%s: %s", name, line)
             context.log.info(line)
 
+        def end() -> None:
+            # By no hook of a job: asset pages start runs of a job that Dagster makes itself.
+            try:
+                if course := begun_course(project.path, name_of_run(context.run)):
+                    course.end()
+            except Exception as error:  # As of a full disk: `endings` may do it later.
+                context.log.error(f"the end could not be written down: {error}")
+
         try:
             course = course_of_run(project.path, context.run)
             done = course.perform(name, lambda: work(course, say))
+            if name == AFTER[-1]:
+                course.end()
         except Exception as error:  # A full disk may keep even that from being written down.
             failure = failure_of(error)
+            if not failure.may_pass or context.retry_number >= retries.most:
+                end()
             raise Failure(failure.reason, allow_retries=failure.may_pass) from error
         except BaseException as stop:
+            end()
             # Dagster would try a step again that was told to stop.
             raise Failure("stopped", allow_retries=False) from stop
         told = ", ".join(f"{fact} {value}" for fact, value in done.facts.items())
         say(f"{'done' if done.new else 'found done'}: {told}")
-        if name == "smoke_test":
-            course.end()
         found = done.checks.get(check) if check else None
         return MaterializeResult(
             metadata=metadata_of(done),

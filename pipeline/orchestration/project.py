@@ -145,10 +145,12 @@ class Project:
     Args:
         path: Its folder, absolute.
         config: What its file says.
+        kept: The file, if it is not its own but what `keep_settings` wrote.
     """
 
     path: Path
     config: ProjectConfig
+    kept: Path | None = None
 
     @property
     def dagster_home(self) -> Path:
@@ -209,7 +211,7 @@ class Project:
 
     @property
     def run_lock(self) -> Path:
-        """Held while a run goes."""
+        """Held while a run goes, whose name it bears."""
         return self.path / ".run.lock"
 
     @property
@@ -263,18 +265,18 @@ def yaml_text(value: object) -> str:
     return text.removesuffix("\n...\n").removesuffix("\n")
 
 
-def open_project(folder: Path, file: Path | None = None) -> Project:
+def open_project(folder: Path, kept: Path | None = None) -> Project:
     """The project in a folder.
 
     Args:
         folder: Of the project.
-        file: What `keep_settings` has kept, None for its own `pipeline.yaml` as it is now.
+        kept: What `keep_settings` has kept, None for its own `pipeline.yaml` as it is now.
 
     Raises:
         UserError: if there is none, or anything in its file is wrong.
     """
     path = folder.resolve()
-    file = file or path / PIPELINE
+    file = kept or path / PIPELINE
     try:
         values = yaml.safe_load(file.read_text())
     except FileNotFoundError as error:
@@ -292,7 +294,7 @@ def open_project(folder: Path, file: Path | None = None) -> Project:
         ) from error
     if not isinstance(values, dict):
         raise UserError(f"a {PIPELINE} must be a mapping of keys. Received: {file}")
-    project = Project(path, validated(ProjectConfig, values))
+    project = Project(path, validated(ProjectConfig, values), kept)
     _require_volume(project)
     project.training_config()
     try:

@@ -203,12 +203,11 @@ def looked(
     return answer
 
 
-def endings_of(job: Any, project: Project) -> SensorDefinition:
-    """Writes down how a run ended whose process could not, as it was killed."""
+def endings_of(project: Project) -> SensorDefinition:
+    """Writes down how a run of any job ended whose process could not, as it was killed."""
 
     @run_failure_sensor(
         name="endings",
-        monitored_jobs=[job],
         minimum_interval_seconds=10,
         default_status=DefaultSensorStatus.RUNNING,
     )
@@ -229,8 +228,7 @@ def busy(project: Project, instance: DagsterInstance) -> str | None:
     """Why no run is to be asked for now, None if one may be."""
     if project.config.schedule.when_busy == "wait":
         return None
-    tags = {MODEL_TAG: project.config.model}
-    count = instance.get_runs_count(RunsFilter(tags=tags, statuses=UNDER_WAY))
+    count = instance.get_runs_count(RunsFilter(statuses=UNDER_WAY))
     return f"{count} other run of {project.config.model} is under way" if count else None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,7 @@ def test_the_configuration_holds_from_the_beginning_to_the_end(project: Project)
     assert again is not None
     assert again.folder == course.folder
     assert (again.plan.key, again.plan.config) == (key, settings)
+    assert again.plan.project == course.plan.project
     kept = again.plan.project.config
     assert kept.model_copy(update={"preset": "own.yaml"}) == project.config
 
@@ -59,6 +61,22 @@ def test_what_was_not_tested_was_not_promoted(project: Project) -> None:
     ended = course.plan.ended()
     assert ended is not None
     assert not ended.final
+
+
+def test_a_page_that_cannot_be_written_changes_nothing_about_the_end(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(module, "write_pages", full)
+    course = begin(project)
+    assert course.end(StepFailed("so")).verdict == "failed"
+    said = f"{course.folder.name}: a file could not be read or written: [Errno 28] No space left"
+    assert (project.logs / "pages.log").read_text().startswith(said)
+    shutil.rmtree(project.logs)
+    project.logs.touch()
+    assert course.end(StepFailed("so")).verdict == "failed"
 
 
 def test_ends_are_notified_and_problems_of_that_are_kept(

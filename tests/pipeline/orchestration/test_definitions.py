@@ -47,13 +47,13 @@ from pipeline.orchestration.lost import (
     give_up_lost_runs,
     this_process,
 )
-from pipeline.orchestration.outcome import history_of
+from pipeline.orchestration.outcome import Outcome, history_of
 from pipeline.orchestration.plan import Plan
 from pipeline.orchestration.project import Project, open_project
 from pipeline.orchestration.running import SILENT
 from pipeline.orchestration.snapshots import Snapshot, take
-from pipeline.orchestration.standing import standing_of
-from pipeline.orchestration.triggers import endings_of, request_for, too_few
+from pipeline.orchestration.standing import UnderWay, standing_of
+from pipeline.orchestration.triggers import busy, endings_of, request_for, too_few
 from tests.pipeline.orchestration.projects import TINY, change, make_project, put_pictures
 
 CHECKS = ("data_shift", "alarms", "score_regression")
@@ -343,6 +343,51 @@ def test_a_back_fill_does_each_snapshot_and_a_step_again_for_which_there_was_no_
     ]
 
 
+@pytest.mark.parametrize("wrong", [StepFailed("so"), KeyboardInterrupt()])
+def test_a_run_that_asset_pages_start_ends_as_any(
+    project: Project,
+    instance: DagsterInstance,
+    monkeypatch: pytest.MonkeyPatch,
+    wrong: BaseException,
+) -> None:
+    shown: list[UnderWay | None] = []
+
+    def records(*_: Any) -> steps.Done:
+        shown.append(standing_of(project).now)
+        raise wrong
+
+    told: list[Outcome] = []
+    monkeypatch.setattr(course, "notify", lambda _, outcome: told.append(outcome) or [])
+    for name in (*BEFORE, *AFTER, "stage"):
+        monkeypatch.setattr(steps, name, lambda *_: DONE)
+    monkeypatch.setattr(steps, "records", records)
+    key = take(project).key
+    instance.add_dynamic_partitions("snapshots", [key])
+    definitions = definitions_of(project)
+    job = definitions.resolve_implicit_global_asset_job_def()
+    assert job.name != JOB
+    assert not job.execute_in_process(
+        instance=instance, partition_key=key, run_config=SILENT, raise_on_error=False
+    ).success
+    [outcome] = history_of(project.path)
+    ending = "failed" if isinstance(wrong, StepFailed) else "interrupted"
+    assert (outcome.verdict, outcome.trigger) == (ending, "manual")
+    assert [now and (now.run, now.step) for now in shown] == [(outcome.run, "records")]
+    assert told == [outcome]
+    assert Plan(project, take(project)).ended() is not None
+
+    # And where its process was killed.
+    run = instance.create_run_for_job(
+        job, status=DagsterRunStatus.STARTED, tags={"dagster/partition": key}
+    )
+    assert busy(change(project, schedule={"when_busy": "skip"}), instance) is not None
+    endings = definitions.resolve_sensor_def("endings")
+    cursor = endings.evaluate_tick(build_sensor_context(instance=instance)).cursor
+    instance.report_run_failed(run)
+    endings.evaluate_tick(build_sensor_context(instance=instance, cursor=cursor))
+    assert [each.reason for each in told[1:]] == [REASON]
+
+
 def test_runs_whose_processes_are_gone_are_given_up(
     project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -475,7 +520,7 @@ def test_the_end_of_a_killed_run_is_told_before_another_is_asked_for(
     context = build_run_status_sensor_context(
         "endings", event, instance, killed
     ).for_run_failure()  # fmt: skip
-    endings_of(job, project)(context)
+    endings_of(project)(context)
     [outcome] = history_of(project.path)
     assert (outcome.verdict, outcome.reason) == ("failed", REASON)
     assert isinstance(request_for(plan, instance), RunRequest)
