@@ -12,6 +12,7 @@ from pipeline.orchestration import course as module
 from pipeline.orchestration.course import Course, begun_course, course_of
 from pipeline.orchestration.failure import StepFailed
 from pipeline.orchestration.outcome import Outcome
+from pipeline.orchestration.plan import Plan
 from pipeline.orchestration.project import PIPELINE, Project
 from pipeline.orchestration.snapshots import take
 from tests.pipeline.orchestration.projects import change, make_project, put_pictures
@@ -40,6 +41,7 @@ def test_the_configuration_holds_from_the_beginning_to_the_end(project: Project)
     )
     course = begin(project)
     key, settings = course.plan.key, course.plan.config
+    assert course.plan.settings == Plan(project, course.plan.snapshot).settings
     change(project, gate={"max_fid": 4.0}, overrides=["schedule.resolution=16"])
     preset.write_text("schedule: {hold_images: 8}\n")
     (project.path / PIPELINE).write_text("model: [half writ")
