@@ -70,7 +70,7 @@ def assets_of(project: Project) -> list[AssetsDefinition]:
         "data_shift",
     )
     add("records", lambda course, say: steps.records(course.plan, say))
-    for size in project.training_config().schedule.build().resolutions:
+    for size in project.stages():
         add(f"stage_{size}x{size}", _stage(size))
     add("trained_model", lambda course, say: steps.trained_model(course.plan, say), "alarms")
     add(

@@ -202,7 +202,8 @@ class Project:
     def rules(self) -> str:
         """The text of the contract as it is now; empty without one."""
         file = self.contract
-        return file.read_text() if file is not None and file.exists() else ""
+        # What is no text is for the check of the pictures to refuse.
+        return file.read_text(errors="replace") if file is not None and file.exists() else ""
 
     @property
     def repository(self) -> Repository:
@@ -239,6 +240,14 @@ class Project:
         if given.startswith(("/", "./", "../", "~")) and not paths[0].exists():
             raise UserError(f"`sources` must be there. Received: {given}")
         return str(paths[0]) if paths[0].exists() else given
+
+    def stages(self) -> tuple[int, ...]:
+        """The resolutions of the schedule.
+
+        Raises:
+            UserError: if the configuration of trainings is wrong.
+        """
+        return self.training_config().schedule.build().resolutions
 
     def training_config(self, data: Path | None = None) -> Config:
         """The configuration that runs are trained and measured with.

@@ -51,10 +51,10 @@ class Snapshot(Record):
         """How many of its pictures another one has not, by their content."""
         if former is None:
             return self.images
-        if not any(map(_is_picture, self.files)):  # One file of another kind, such as a zip.
+        if not any(map(is_picture, self.files)):  # One file of another kind, such as a zip.
             return self.images if self.content_hash != former.content_hash else 0
         had = set(former.files.values())
-        return sum(sha not in had for name, sha in self.files.items() if _is_picture(name))
+        return sum(sha not in had for name, sha in self.files.items() if is_picture(name))
 
 
 @dataclass(frozen=True)
@@ -114,7 +114,7 @@ def most_new(project: Project, files: Mapping[str, Found], former: Snapshot | No
     return sum(
         _hash_known(known, name, found) not in had
         for name, found in files.items()
-        if _is_picture(name)
+        if is_picture(name)
     )
 
 
@@ -143,7 +143,7 @@ def _taken(project: Project) -> Snapshot:
     if isinstance(source, str) and not Path(source).is_file():
         return _named(project, source)
     files = _kept(project, found_in(project))
-    images = sum(map(_is_picture, files))
+    images = sum(map(is_picture, files))
     if not images and not isinstance(source, str):
         raise UserError(
             f"`sources` must hold pictures ({' '.join(EXTENSIONS)}). "
@@ -271,5 +271,6 @@ def _found(path: Path) -> Found:
     return Found(path, stat.st_size, stat.st_mtime_ns)
 
 
-def _is_picture(name: str) -> bool:
+def is_picture(name: str) -> bool:
+    """Whether a file counts as a picture, by its name."""
     return name.lower().endswith(EXTENSIONS)

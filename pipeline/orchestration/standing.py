@@ -81,7 +81,7 @@ def _now(project: Project) -> UnderWay | None:
     begun = read_begun(folder)
     done = {step.name for step in begun.steps if step.state in ("done", "unchanged")}
     kept = open_project(project.path, folder / PIPELINE)
-    names = names_of(kept.training_config().schedule.build().resolutions)
+    names = names_of(kept.stages())
     step = next((name for name in names if name not in done), None)
     return UnderWay(run=folder.name, begun=begun, step=step)
 

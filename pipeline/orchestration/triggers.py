@@ -42,6 +42,7 @@ from pipeline.orchestration.snapshots import (
     fingerprint,
     found_in,
     is_kept,
+    is_picture,
     most_new,
     take,
 )
@@ -65,13 +66,13 @@ def schedule_of(project: Project, job: Any) -> ScheduleDefinition | None:
     Raises:
         UserError: if there are no such times.
     """
-    given = project.config.schedule
+    given, stages = project.config.schedule, project.stages()
     if given.cron is None:
         return None
 
     def by_clock(context: ScheduleEvaluationContext) -> Any:
         def look() -> Any:
-            now = opened_anew(project)
+            now = opened_anew(project, stages)
             if reason := busy(now, context.instance):
                 return SkipReason(reason)
             return request_for(Plan(now, take(now)), context.instance)
@@ -95,7 +96,7 @@ def schedule_of(project: Project, job: Any) -> ScheduleDefinition | None:
 
 def sensor_of(project: Project, job: Any) -> SensorDefinition | None:
     """Starts a run when enough pictures have arrived and nothing has changed for a while."""
-    given = project.config.schedule.new_data
+    given, stages = project.config.schedule.new_data, project.stages()
     if given is None:
         return None
 
@@ -112,7 +113,7 @@ def sensor_of(project: Project, job: Any) -> SensorDefinition | None:
             return SensorResult(skip_reason=reason, cursor=json.dumps(known))
 
         def look() -> SensorResult:
-            now = opened_anew(project)
+            now = opened_anew(project, stages)
             rules = now.config.schedule.new_data or given
             files = found_in(now)
             found = fingerprint(now, files)
@@ -165,23 +166,26 @@ def too_few_found(
     Nothing is opened: while pictures trickle in, no snapshot is taken each time they rest.
     """
     names = {} if former is None else former.files
-    if isinstance(project.source(), str) or files.keys() == names.keys():
+    folders = not isinstance(project.source(), str)
+    if not folders or not any(map(is_picture, files)) or files.keys() == names.keys():
         return None
     new = most_new(project, files, former)
     return None if new >= least else f"at most {new} pictures are new, not {least}"
 
 
-def opened_anew(project: Project) -> Project:
+def opened_anew(project: Project, loaded: tuple[int, ...]) -> Project:
     """The project as its file is now.
 
+    Args:
+        project: As it was.
+        loaded: The stages that Dagster knows.
+
     Raises:
-        UserError: if Dagster has loaded other stages.
+        UserError: if the project has others now, or anything in its file is wrong.
     """
     now = open_project(project.path)
-    loaded, stages = (
-        each.training_config().schedule.build().resolutions for each in (project, now)
-    )
-    if loaded != stages:
+    stages = now.stages()
+    if stages != loaded:
         raise UserError(
             f"the stages of the schedule must be those that `growgan pipeline up` has started "
             f"with, {_listed(loaded)}: start it again. Received: {_listed(stages)}"

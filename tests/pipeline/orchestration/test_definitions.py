@@ -228,6 +228,17 @@ def test_other_stages_than_dagster_has_loaded_wait_for_a_restart(
     assert ask(definitions_of(open_project(project.path)), instance, None).run_requests
 
 
+def test_stages_in_a_file_of_the_project_are_those_that_dagster_has_loaded(
+    project: Project, instance: DagsterInstance
+) -> None:
+    preset = project.path / "own.yaml"
+    preset.write_text("schedule: {resolution: 8, hold_images: 64}\ndata: {channels: 1}\n")
+    definitions = definitions_of(change(project, preset="own.yaml", overrides=[]))
+    preset.write_text("schedule: {resolution: 16, hold_images: 64}\ndata: {channels: 1}\n")
+    said = ask(definitions, instance, None).skip_reason.skip_message
+    assert said.endswith("has started with, 4, 8: start it again. Received: 4, 8, 16")
+
+
 def test_a_clock_that_is_set_back_keeps_nothing_waiting(
     project: Project, instance: DagsterInstance
 ) -> None:
@@ -276,6 +287,11 @@ def test_pictures_that_are_too_few_are_not_taken(
     put_pictures(incoming, 6, 7)
     assert ask(definitions, instance, few.cursor).run_requests
     assert len(list(project.snapshots.glob("*/snapshot.json"))) == 2
+    # None at all is no matter of how many.
+    for path in incoming.iterdir():
+        path.unlink()
+    none = ask(definitions, instance, first.cursor)
+    assert none.skip_reason.skip_message.startswith("`sources` must hold pictures (")
 
 
 @pytest.mark.parametrize(
