@@ -99,6 +99,7 @@ setup(
         "pipeline.networks",
         "pipeline.objectives",
         "pipeline.orchestration",
+        "pipeline.orchestration.steps",
         "pipeline.training",
         "pipeline.training.alarms",
     ],

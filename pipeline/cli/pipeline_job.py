@@ -19,6 +19,9 @@ def job(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of the project.")],
     name: Annotated[str, typer.Argument(help="Of the Job.")],
     command: Annotated[list[str], typer.Argument(help="Words after `growgan`.")],
+    settings: Annotated[
+        Path | None, typer.Option(help="What a run has kept. (default: pipeline.yaml as it is)")
+    ] = None,
 ) -> None:
     """Run `growgan COMMAND` as a Job, by `training.kubernetes` of a project, to its end.
 
@@ -32,7 +35,7 @@ def job(
     from pipeline.orchestration.kubectl import Kubectl
     from pipeline.orchestration.project import open_project
 
-    project = open_project(folder)
+    project = open_project(folder, settings and settings.resolve())
     given = project.config.training
     if given.kubernetes is None:
         raise UserError(

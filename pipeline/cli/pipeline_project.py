@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
@@ -18,6 +18,8 @@ from pipeline.cli.options import Overrides, terminal
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+    from pipeline.orchestration.failure import StepFailed
 
 app = typer.Typer()
 LOOK = 10.0
@@ -73,6 +75,7 @@ def run(folder: Folder) -> None:
 
     project = open_project(folder)
     with _dagster():
+        from pipeline.orchestration.failure import StepFailed
         from pipeline.orchestration.locks import Busy, held
         from pipeline.orchestration.plan import Ended
         from pipeline.orchestration.running import run_once
@@ -93,10 +96,10 @@ def run(folder: Folder) -> None:
     if isinstance(course, Ended):
         _say(console, f"nothing to do: run {course.run} has promoted this already")
         return
-    failure = course.failed()
-    if failure is not None:
-        print(f"growgan: {failure.reason}", file=sys.stderr)
-        raise typer.Exit(failure.status)
+    if isinstance(course, StepFailed):
+        _end_with(course)
+    if failure := course.failed():
+        _end_with(failure)
     version = (course.plan.mark("published") or {})["version"]
     _say(console, f"promoted: version {version} of {project.config.model}")
     _say(console, f"page: {course.folder / 'index.html'}")
@@ -160,6 +163,11 @@ def up(
         raise UserError(
             f"a project is up once at a time. Received: {folder}, which is up already"
         ) from None
+
+
+def _end_with(failure: StepFailed) -> NoReturn:
+    print(f"growgan: {failure.reason}", file=sys.stderr)
+    raise typer.Exit(failure.status)
 
 
 @contextmanager

@@ -7,6 +7,7 @@ import math
 import os
 import signal
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,20 +22,18 @@ from dagster import (
     DagsterRunStatus,
     DynamicPartitionsDefinition,
     Failure,
-    HookContext,
-    HookDefinition,
     InitResourceContext,
     MaterializeResult,
     MetadataValue,
     ResourceDefinition,
     RetryPolicy,
     asset,
-    failure_hook,
     resource,
 )
 
 from pipeline.evaluation.scores import Evaluation
 from pipeline.orchestration import steps
+from pipeline.orchestration.begun import AFTER
 from pipeline.orchestration.commands import Say
 from pipeline.orchestration.course import Course, begun_course, course_of
 from pipeline.orchestration.failure import StepFailed, failure_of
@@ -76,7 +75,7 @@ def assets_of(project: Project) -> list[AssetsDefinition]:
         "data_shift",
     )
     add("records", lambda course, say: steps.records(course.plan, say))
-    for size in project.training_config().schedule.build().resolutions:
+    for size in project.stages():
         add(f"stage_{size}x{size}", _stage(size))
     add("trained_model", lambda course, say: steps.trained_model(course.plan, say), "alarms")
     add(
@@ -99,24 +98,6 @@ def assets_of(project: Project) -> list[AssetsDefinition]:
     return made
 
 
-def ending_of(project: Project) -> HookDefinition:
-    """Writes down how a run ended that has failed."""
-
-    @failure_hook(name="write_outcome", required_resource_keys={"alone"})
-    def write_outcome(context: HookContext) -> None:
-        run = context.instance.get_run_by_id(context.run_id)
-        assert run is not None
-        course = course_of_run(project.path, run)
-        failure = course.failed()
-        if failure and failure.ending == "interrupted" and _is_to_stop(run):
-            failure = StepFailed(failure.reason, ending="interrupted", status=failure.status)
-            course.end(failure)  # Somebody wanted that, so nothing starts it by itself.
-        else:
-            course.end()
-
-    return write_outcome
-
-
 def alone_in(project: Project) -> ResourceDefinition:
     """Keeps a second run of a project waiting, whoever started it."""
 
@@ -127,6 +108,9 @@ def alone_in(project: Project) -> ResourceDefinition:
                 context.log.info("waiting for another run of this project")
 
         with held(project.run_lock, on_wait=tell):
+            if context.run is not None:
+                with suppress(OSError):  # On a full disk `status` lacks it, and that is all.
+                    project.run_lock.write_text(name_of_run(context.run))
             yield
 
     return alone
@@ -168,6 +152,14 @@ _TRIGGERS: dict[str, Trigger] = {
 }
 
 
+def _stopped_by_hand(course: Course, context: AssetExecutionContext) -> StepFailed | None:
+    """What a run has ended with that somebody asked Dagster to end: nothing starts it by itself."""
+    failure, run = course.failed(), context.instance.get_run_by_id(context.run.run_id)
+    if failure is None or failure.ending != "interrupted" or run is None or not _is_to_stop(run):
+        return None
+    return StepFailed(failure.reason, ending=failure.ending, status=failure.status)
+
+
 def _is_to_stop(run: DagsterRun) -> bool:
     """Whether somebody has asked Dagster to end a run."""
     return run.status in (DagsterRunStatus.CANCELING, DagsterRunStatus.CANCELED)
@@ -203,11 +195,23 @@ def _asset_of(
             logging.getLogger(PROGRESS).info("%s: %s", name, line)
             context.log.info(line)
 
+        def end() -> None:
+            # By no hook of a job: asset pages start runs of a job that Dagster makes itself.
+            try:
+                if course := begun_course(project.path, name_of_run(context.run)):
+                    course.end(_stopped_by_hand(course, context))
+            except Exception as error:  # As of a full disk: `endings` may do it later.
+                context.log.error(f"the end could not be written down: {error}")
+
         try:
             course = course_of_run(project.path, context.run)
             done = course.perform(name, lambda: work(course, say))
+            if name == AFTER[-1]:
+                course.end()
         except Exception as error:  # A full disk may keep even that from being written down.
             failure = failure_of(error)
+            if not failure.may_pass or context.retry_number >= retries.most:
+                end()
             raise Failure(failure.reason, allow_retries=failure.may_pass) from error
         except BaseException as stop:
             run = context.instance.get_run_by_id(context.run.run_id)
@@ -216,12 +220,11 @@ def _asset_of(
                 # go on after it: to Dagster this is a kill, after which it starts runs again.
                 start_again(context.instance, run)
                 os._exit(128 + signal.SIGTERM)
+            end()
             # Dagster would try a step again that was told to stop.
             raise Failure("stopped", allow_retries=False) from stop
         told = ", ".join(f"{fact} {value}" for fact, value in done.facts.items())
         say(f"{'done' if done.new else 'found done'}: {told}")
-        if name == "smoke_test":
-            course.end()
         found = done.checks.get(check) if check else None
         return MaterializeResult(
             metadata=metadata_of(done),

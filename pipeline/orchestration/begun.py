@@ -48,11 +48,12 @@ def write_begun(folder: Path, begun: Begun) -> None:
     atomic.write_file(folder / COURSE, begun.model_dump_json(indent=2) + "\n")
 
 
-def newest_in(project: Path) -> Path | None:
-    """The folder of the run that has gone on last, None if none has begun."""
-    files = (project / HISTORY).glob(f"*/{COURSE}")
-    return max((file.parent for file in files), key=_changed, default=None)
+def folder_begun(project: Path, run: str) -> Path | None:
+    """The folder in the history of a run that has begun, None if it has not.
 
-
-def _changed(folder: Path) -> int:
-    return (folder / COURSE).stat().st_mtime_ns
+    Args:
+        project: Folder of the project.
+        run: What stays the same when it is repeated after a kill.
+    """
+    files = (project / HISTORY).glob(f"*-{run}/{COURSE}")
+    return next((file.parent for file in files), None)

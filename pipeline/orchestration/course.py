@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.evaluation.scores import folder_of
-from pipeline.orchestration.begun import COURSE, Begun, names_of, read_begun, write_begun
+from pipeline.orchestration.begun import (
+    Begun,
+    folder_begun,
+    names_of,
+    read_begun,
+    write_begun,
+)
 from pipeline.orchestration.failure import AGAIN, StepFailed, failure_of
 from pipeline.orchestration.notifications import notify
 from pipeline.orchestration.outcome import (
@@ -32,7 +39,7 @@ from pipeline.orchestration.project import (
     open_project,
 )
 from pipeline.orchestration.run_page import write_pages
-from pipeline.orchestration.snapshots import SHORT, SNAPSHOT, Snapshot, snapshot_of
+from pipeline.orchestration.snapshots import SHORT, Snapshot, is_kept, snapshot_of
 from pipeline.orchestration.steps import Done
 from pipeline.orchestration.steps.judging import (
     scores_of,
@@ -40,6 +47,7 @@ from pipeline.orchestration.steps.judging import (
     sheets_of,
     verdict_of,
 )
+from savedmodels import atomic
 
 _UNTOLD = "a step could not tell why it failed; its page in the user interface and logs/ may"
 
@@ -71,7 +79,7 @@ class Course:
             same = (outcome.model, outcome.version) == (project.config.model, self.former)
             if same and outcome.snapshot is not None:
                 key = outcome.snapshot.content_hash[:SHORT]
-                if (project.snapshots / key / SNAPSHOT).exists():
+                if is_kept(project, key):
                     return plan_of(project, key)
         return None
 
@@ -126,13 +134,14 @@ class Course:
                 verdict=outcome.verdict,
                 reason=outcome.reason,
                 final=final,
+                settings=self.plan.settings,
             )
-        problems = notify(project.config.notifications, outcome)
-        write_pages(project.path, outcome)
-        if problems:
-            project.logs.mkdir(exist_ok=True)
-            with (project.logs / "notifications.log").open("a") as log:
-                log.writelines(f"{outcome.run}: {problem}\n" for problem in problems)
+        # It is told once: what fails from here on must not lead to another attempt.
+        self._keep("notifications", notify(project.config.notifications, outcome))
+        try:
+            write_pages(project.path, outcome)
+        except Exception as error:
+            self._keep("pages", [failure_of(error).reason])
         return outcome
 
     def failed(self) -> StepFailed | None:
@@ -142,6 +151,15 @@ class Course:
             return None
         reason, ending, status, may_pass = failure
         return StepFailed(reason, ending=ending, status=status, may_pass=may_pass)
+
+    def _keep(self, log: str, problems: Iterable[str]) -> None:
+        logs = self.plan.project.logs
+        lines = [f"{self.folder.name}: {problem}\n" for problem in problems]
+        if lines:
+            with suppress(OSError):  # The disk may be full.
+                logs.mkdir(exist_ok=True)
+                with (logs / f"{log}.log").open("a") as file:
+                    file.writelines(lines)
 
     def _read(self) -> Begun:
         return read_begun(self.folder)
@@ -225,10 +243,11 @@ def begun_course(project: Path, run: str) -> Course | None:
     Raises:
         UserError: if the snapshot or the configuration is no longer there.
     """
-    for file in (project / HISTORY).glob(f"*-{run}/{COURSE}"):
-        kept = open_project(project, file.with_name(PIPELINE))
-        return Course(plan_of(kept, read_begun(file.parent).snapshot), file.parent)
-    return None
+    folder = folder_begun(project, run)
+    if folder is None:
+        return None
+    kept = open_project(project, folder / PIPELINE)
+    return Course(plan_of(kept, read_begun(folder).snapshot), folder)
 
 
 def course_of(project: Project, run: str, *, snapshot: str, trigger: Trigger) -> Course:
@@ -248,7 +267,7 @@ def course_of(project: Project, run: str, *, snapshot: str, trigger: Trigger) ->
     plan = plan_of(project, snapshot)
     started = now()
     folder = project.path / HISTORY / f"{started:%Y%m%d-%H%M%S}-{run}"
-    folder.mkdir(parents=True)
+    atomic.make_folder(folder)
     keep_settings(project, folder)
     write_begun(
         folder,
@@ -260,7 +279,7 @@ def course_of(project: Project, run: str, *, snapshot: str, trigger: Trigger) ->
             new=plan.snapshot.new_since(last_snapshot(project)),
         ),
     )
-    return Course(plan, folder)
+    return Course(plan_of(open_project(project.path, folder / PIPELINE), snapshot), folder)
 
 
 def last_snapshot(project: Project) -> Snapshot | None:
@@ -268,7 +287,7 @@ def last_snapshot(project: Project) -> Snapshot | None:
     for outcome in reversed(history_of(project.path)):
         if outcome.snapshot is not None:
             key = outcome.snapshot.content_hash[:SHORT]
-            if (project.snapshots / key / SNAPSHOT).exists():
+            if is_kept(project, key):
                 return snapshot_of(project, key)
     return None
 

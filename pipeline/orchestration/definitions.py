@@ -4,12 +4,7 @@ from __future__ import annotations
 
 from dagster import AssetSelection, Definitions, define_asset_job, in_process_executor
 
-from pipeline.orchestration.assets import (
-    MODEL_TAG,
-    alone_in,
-    assets_of,
-    ending_of,
-)
+from pipeline.orchestration.assets import MODEL_TAG, alone_in, assets_of
 from pipeline.orchestration.project import Project
 from pipeline.orchestration.triggers import endings_of, schedule_of, sensor_of
 
@@ -31,14 +26,13 @@ def definitions_of(project: Project) -> Definitions:
         description=f"From new pictures to a promoted version of {project.config.model}.",
         tags={MODEL_TAG: project.config.model},
         executor_def=in_process_executor,
-        hooks={ending_of(project)},
     )
     schedule, sensor = schedule_of(project, job), sensor_of(project, job)
     return Definitions(
         assets=assets_of(project),
         jobs=[job],
         schedules=[schedule] if schedule else [],
-        sensors=[endings_of(job, project), *([sensor] if sensor else [])],
+        sensors=[endings_of(project), *([sensor] if sensor else [])],
         resources={"alone": alone_in(project)},
         executor=in_process_executor,
     )

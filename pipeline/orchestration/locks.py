@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import fcntl
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
+
+GLANCE = 1.0
+"""Seconds within which a lock is free again that `is_held` has only looked at."""
 
 
 class Busy(Exception):
@@ -29,11 +34,9 @@ def held(
     """
     file.parent.mkdir(parents=True, exist_ok=True)
     with file.open("a") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not _is_taken_soon(lock):
             if not wait:
-                raise Busy(str(file)) from None
+                raise Busy(str(file))
             on_wait()
             fcntl.flock(lock, fcntl.LOCK_EX)
         yield
@@ -49,3 +52,15 @@ def is_held(file: Path) -> bool:
     except BlockingIOError:
         return True
     return False
+
+
+def _is_taken_soon(lock: IO[str]) -> bool:
+    end = time.monotonic() + GLANCE
+    while True:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        except BlockingIOError:
+            if time.monotonic() >= end:
+                return False
+            time.sleep(0.02)

@@ -12,7 +12,7 @@ from pydantic.functional_validators import AfterValidator
 from pipeline.errors import UserError
 from pipeline.evaluation.gate import Verdict
 from pipeline.evaluation.scores import Evaluation, Record, fault_of, title_of
-from savedmodels.atomic import write_file
+from savedmodels.atomic import make_folder, write_file
 
 HISTORY = "history"
 OUTCOME = "outcome.json"
@@ -192,7 +192,7 @@ def write_outcome(project: Path, outcome: Outcome) -> Path:
         OSError: if it cannot be written.
     """
     file = history_folder(project, outcome.run) / OUTCOME
-    file.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(file.parent)
     write_file(file, outcome.model_dump_json(indent=2) + "\n")
     return file
 

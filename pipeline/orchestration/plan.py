@@ -35,7 +35,9 @@ class Ended(Record):
     reason: str
     """Why, in one line."""
     final: bool
-    """Whether it would end so again: nothing starts it by itself any more."""
+    """Whether it would end so again: nothing starts it by itself, until its settings change."""
+    settings: str | None = None
+    """Of its plan then, None where an earlier version of growgan did not note them."""
 
 
 @dataclass(frozen=True)
@@ -82,6 +84,18 @@ class Plan:
         return _digest(self.measured.name, gate, self.destination)
 
     @property
+    def settings(self) -> str:
+        """Changes with all that may decide how a run of the plan ends.
+
+        More than `key`: bounds, servers and machines change nothing that a run makes, but may be
+        what it has failed for.
+        """
+        given = self.project.config.model_dump(
+            mode="json", include={"contract", "training", "repository"}
+        )
+        return _digest(given, self.config.model_dump(mode="json"), self.project.rules)
+
+    @property
     def folder(self) -> Path:
         """What is known of the steps of this plan."""
         return self.project.plans / self.key
@@ -113,13 +127,23 @@ class Plan:
     def note(self, name: Mark, **facts: Any) -> None:
         """Note of a step that it is done; it is on the disk when this returns."""
         file = self._marked(name)
-        file.parent.mkdir(parents=True, exist_ok=True)
+        atomic.make_folder(file.parent)
         atomic.write_file(file, json.dumps(facts, indent=2) + "\n")
 
     def ended(self) -> Ended | None:
         """How the last run of this plan ended, None if none has."""
         noted = self.mark("ended")
         return None if noted is None else Ended(**noted)
+
+    def ended_so(self) -> Ended | None:
+        """How the last run of this plan ended, None if none has with the present settings.
+
+        What is promoted stays so whatever they are.
+        """
+        ended = self.ended()
+        if ended is None or ended.verdict == "promoted":
+            return ended
+        return ended if ended.settings in (None, self.settings) else None
 
     def _marked(self, name: Mark) -> Path:
         """Where a mark lies: under all that decides what it says, and nothing else."""

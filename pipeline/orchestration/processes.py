@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 
 import psutil
 
@@ -24,6 +25,8 @@ TO_SAVE = 60.0
 """Seconds that a training has for its checkpoint."""
 TO_END = 20.0
 """Seconds that Dagster's processes have to end by themselves."""
+LARGEST_LOG = 16 * 2**20
+"""Bytes of a log to which more is written."""
 _LOCATION = "pipeline.orchestration.code_location"
 
 
@@ -95,7 +98,7 @@ def started(project: Project, port: int) -> Iterator[Processes]:
     processes = Processes(project, children)
     try:
         for name, words in commands.items():
-            with (project.logs / f"{name}.log").open("ab") as log:
+            with log_of(project, name).open("ab") as log:
                 children[name] = subprocess.Popen(
                     [sys.executable, "-m", *words],
                     cwd=project.path,
@@ -110,6 +113,14 @@ def started(project: Project, port: int) -> Iterator[Processes]:
         yield processes
     finally:
         processes.stop()
+
+
+def log_of(project: Project, name: str) -> Path:
+    """Where one of them writes; a log that has grown large is set aside, in place of the former."""
+    log = project.logs / f"{name}.log"
+    if log.exists() and log.stat().st_size > LARGEST_LOG:
+        log.replace(project.logs / f"{name}.log.1")
+    return log
 
 
 def _below(processes: Iterable[subprocess.Popen[bytes]]) -> list[psutil.Process]:

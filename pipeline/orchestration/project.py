@@ -145,10 +145,12 @@ class Project:
     Args:
         path: Its folder, absolute.
         config: What its file says.
+        kept: The file, if it is not its own but what `keep_settings` wrote.
     """
 
     path: Path
     config: ProjectConfig
+    kept: Path | None = None
 
     @property
     def dagster_home(self) -> Path:
@@ -197,13 +199,20 @@ class Project:
         return None if given is None else self.path / given
 
     @property
+    def rules(self) -> str:
+        """The text of the contract as it is now; empty without one."""
+        file = self.contract
+        # What is no text is for the check of the pictures to refuse.
+        return file.read_text(errors="replace") if file is not None and file.exists() else ""
+
+    @property
     def repository(self) -> Repository:
         """Where versions are published."""
         return Repository(self.path / self.config.repository.path)
 
     @property
     def run_lock(self) -> Path:
-        """Held while a run goes."""
+        """Held while a run goes, whose name it bears."""
         return self.path / ".run.lock"
 
     @property
@@ -232,6 +241,14 @@ class Project:
             raise UserError(f"`sources` must be there. Received: {given}")
         return str(paths[0]) if paths[0].exists() else given
 
+    def stages(self) -> tuple[int, ...]:
+        """The resolutions of the schedule.
+
+        Raises:
+            UserError: if the configuration of trainings is wrong.
+        """
+        return self.training_config().schedule.build().resolutions
+
     def training_config(self, data: Path | None = None) -> Config:
         """The configuration that runs are trained and measured with.
 
@@ -257,18 +274,18 @@ def yaml_text(value: object) -> str:
     return text.removesuffix("\n...\n").removesuffix("\n")
 
 
-def open_project(folder: Path, file: Path | None = None) -> Project:
+def open_project(folder: Path, kept: Path | None = None) -> Project:
     """The project in a folder.
 
     Args:
         folder: Of the project.
-        file: What `keep_settings` has kept, None for its own `pipeline.yaml` as it is now.
+        kept: What `keep_settings` has kept, None for its own `pipeline.yaml` as it is now.
 
     Raises:
         UserError: if there is none, or anything in its file is wrong.
     """
     path = folder.resolve()
-    file = file or path / PIPELINE
+    file = kept or path / PIPELINE
     try:
         values = yaml.safe_load(file.read_text())
     except FileNotFoundError as error:
@@ -286,7 +303,7 @@ def open_project(folder: Path, file: Path | None = None) -> Project:
         ) from error
     if not isinstance(values, dict):
         raise UserError(f"a {PIPELINE} must be a mapping of keys. Received: {file}")
-    project = Project(path, validated(ProjectConfig, values))
+    project = Project(path, validated(ProjectConfig, values), kept)
     _require_volume(project)
     project.training_config()
     try:

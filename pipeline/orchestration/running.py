@@ -11,6 +11,7 @@ from pipeline.orchestration.assets import (
 )
 from pipeline.orchestration.course import Course
 from pipeline.orchestration.definitions import JOB, definitions_of
+from pipeline.orchestration.failure import StepFailed, failure_of
 from pipeline.orchestration.instance import instance_of
 from pipeline.orchestration.lost import PROCESS_TAG, give_up_foreground_runs, this_process
 from pipeline.orchestration.plan import Ended, Plan
@@ -20,18 +21,20 @@ from pipeline.orchestration.snapshots import take
 SILENT = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
 
-def run_once(project: Project) -> Course | Ended:
+def run_once(project: Project) -> Course | Ended | StepFailed:
     """Take what lies in the sources, and run the pipeline over it to the end.
 
     Returns:
         The course of the run; or how an earlier one ended that has promoted the same already, and
-        then nothing was done.
+        then nothing was done; or why the pictures could not be read or kept, so that none began.
 
     Raises:
         UserError: if the sources hold no pictures.
-        OSError: if there is no room for them.
     """
-    plan = Plan(project, take(project))
+    try:
+        plan = Plan(project, take(project))
+    except OSError as error:
+        return failure_of(error)
     ended = plan.ended()
     if ended is not None and ended.verdict == "promoted":
         return ended

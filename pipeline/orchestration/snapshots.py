@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -50,10 +51,10 @@ class Snapshot(Record):
         """How many of its pictures another one has not, by their content."""
         if former is None:
             return self.images
-        if not self.files:
+        if not any(map(is_picture, self.files)):  # One file of another kind, such as a zip.
             return self.images if self.content_hash != former.content_hash else 0
         had = set(former.files.values())
-        return sum(sha not in had for name, sha in self.files.items() if _is_picture(name))
+        return sum(sha not in had for name, sha in self.files.items() if is_picture(name))
 
 
 @dataclass(frozen=True)
@@ -100,10 +101,21 @@ def found_in(project: Project) -> dict[str, Found]:
     return dict(sorted(files.items()))
 
 
-def fingerprint(files: Mapping[str, Found]) -> str:
-    """Changes whenever a file comes, goes or changes."""
-    text = json.dumps([[name, *found.state] for name, found in files.items()])
+def fingerprint(project: Project, files: Mapping[str, Found]) -> str:
+    """Changes whenever a file comes, goes or changes, and with the sources themselves."""
+    states = [[name, *found.state] for name, found in files.items()]
+    text = json.dumps([project.config.sources, states])
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def most_new(project: Project, files: Mapping[str, Found], former: Snapshot | None) -> int:
+    """How many of the pictures that were found another snapshot may lack; nothing is opened."""
+    known, had = _known(project), set() if former is None else set(former.files.values())
+    return sum(
+        _hash_known(known, name, found) not in had
+        for name, found in files.items()
+        if is_picture(name)
+    )
 
 
 def take(project: Project) -> Snapshot:
@@ -117,7 +129,13 @@ def take(project: Project) -> Snapshot:
         OSError: if one cannot be read, or there is no room; no part of a snapshot is left.
     """
     with held(project.snapshots / ".lock"):
+        atomic.remove_remains(project.snapshots, deep=False)
         return _taken(project)
+
+
+def is_kept(project: Project, key: str) -> bool:
+    """Whether a snapshot of that name is there."""
+    return (project.snapshots / key / SNAPSHOT).is_file()
 
 
 def _taken(project: Project) -> Snapshot:
@@ -125,7 +143,7 @@ def _taken(project: Project) -> Snapshot:
     if isinstance(source, str) and not Path(source).is_file():
         return _named(project, source)
     files = _kept(project, found_in(project))
-    images = sum(map(_is_picture, files))
+    images = sum(map(is_picture, files))
     if not images and not isinstance(source, str):
         raise UserError(
             f"`sources` must hold pictures ({' '.join(EXTENSIONS)}). "
@@ -133,14 +151,14 @@ def _taken(project: Project) -> Snapshot:
         )
     content = hashlib.sha256(json.dumps(files).encode()).hexdigest()
     folder = project.snapshots / content[:SHORT]
-    if not (folder / SNAPSHOT).is_file():
+    if not is_kept(project, folder.name):
         if folder.exists():
             shutil.rmtree(folder)
         with atomic.new_folder(folder) as temporary:
             for name, sha in files.items():
                 link = temporary / PICTURES / name
                 link.parent.mkdir(parents=True, exist_ok=True)
-                os.link(project.snapshots / STORE / sha, link)
+                _link(project.snapshots / STORE / sha, link)
             taken = str(folder / PICTURES)
             if isinstance(source, str):
                 taken = str(folder / PICTURES / Path(source).name)
@@ -169,33 +187,56 @@ def _named(project: Project, source: str) -> Snapshot:
     """Of a source that is known by its name alone, such as `digits`: it never changes."""
     content = hashlib.sha256(json.dumps(["name", source]).encode()).hexdigest()
     folder = project.snapshots / content[:SHORT]
-    if not (folder / SNAPSHOT).is_file():
+    if not is_kept(project, folder.name):
         snapshot = Snapshot(content_hash=content, source=source, images=len(open_source(source)))
-        folder.mkdir(parents=True, exist_ok=True)
+        atomic.make_folder(folder)
         atomic.write_file(folder / SNAPSHOT, snapshot.model_dump_json(indent=2) + "\n")
     return snapshot_of(project, content[:SHORT])
 
 
 def _kept(project: Project, files: Mapping[str, Found]) -> dict[str, str]:
     """SHA-256 of every file by name, once each is in the store."""
-    store, known_file = project.snapshots / STORE, project.snapshots / KNOWN
-    store.mkdir(parents=True, exist_ok=True)
+    store, known = project.snapshots / STORE, _known(project)
+    atomic.make_folder(store)
     atomic.remove_remains(store, deep=False)
-    known: dict[str, Any] = json.loads(known_file.read_text()) if known_file.exists() else {}
     hashes: dict[str, str] = {}
     states: dict[str, Any] = {}
     try:
         for name, found in files.items():
-            before = known.get(name)
-            if before and before[:-1] == found.state and (store / before[-1]).exists():
-                hashes[name] = before[-1]
-            else:
-                hashes[name] = _copied(found.path, store)
+            sha = _hash_known(known, name, found)
+            if sha is None or not (store / sha).exists():
+                sha = _copied(found.path, store)
+            hashes[name] = sha
             states[name] = [*found.state, hashes[name]]
+        known = {}  # What is gone from the sources is forgotten, once all that is there was seen.
     finally:  # What was hashed before something failed is not hashed again.
         atomic.sync(store)
-        atomic.write_file(known_file, json.dumps({**known, **states} if states else known))
+        atomic.write_file(project.snapshots / KNOWN, json.dumps({**known, **states}))
     return hashes
+
+
+def _known(project: Project) -> dict[str, list[Any]]:
+    """What files were when they were hashed, and their hash, by name."""
+    file = project.snapshots / KNOWN
+    known: dict[str, list[Any]] = json.loads(file.read_text()) if file.exists() else {}
+    return known
+
+
+def _hash_known(known: Mapping[str, list[Any]], name: str, found: Found) -> str | None:
+    """The hash of a file that is as it was when it was hashed, None of another."""
+    *state, sha = known.get(name, [None])
+    return sha if state == found.state else None
+
+
+def _link(stored: Path, link: Path) -> None:
+    try:
+        os.link(stored, link)
+    except OSError as error:
+        if error.errno != errno.EMLINK:
+            raise
+        # A file has so many names at most, 65,000 on ext4: further ones are those of a fresh copy.
+        _copied(stored, stored.parent)
+        os.link(stored, link)
 
 
 def _copied(path: Path, store: Path) -> str:
@@ -213,11 +254,16 @@ def _copied(path: Path, store: Path) -> str:
 
 
 def _files_below(folder: Path) -> Iterator[Path]:
-    for above, folders, names in os.walk(folder):
+    for above, folders, names in os.walk(folder, onerror=_raise):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(names):
             if not name.startswith("."):
                 yield Path(above) / name
+
+
+def _raise(error: OSError) -> None:
+    # By itself `os.walk` takes a folder that cannot be read for an empty one.
+    raise error
 
 
 def _found(path: Path) -> Found:
@@ -225,5 +271,6 @@ def _found(path: Path) -> Found:
     return Found(path, stat.st_size, stat.st_mtime_ns)
 
 
-def _is_picture(name: str) -> bool:
+def is_picture(name: str) -> bool:
+    """Whether a file counts as a picture, by its name."""
     return name.lower().endswith(EXTENSIONS)

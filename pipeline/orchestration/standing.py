@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from pipeline.evaluation.scores import Record
-from pipeline.orchestration.begun import Begun, names_of, newest_in, read_begun
+from pipeline.orchestration.begun import Begun, folder_begun, names_of, read_begun
 from pipeline.orchestration.complaints import read_complaints
 from pipeline.orchestration.locks import is_held
 from pipeline.orchestration.outcome import Outcome, history_of
-from pipeline.orchestration.project import Project
+from pipeline.orchestration.project import PIPELINE, Project, open_project
 
 
 class UnderWay(Record):
@@ -75,12 +75,13 @@ def standing_of(project: Project) -> ProjectStanding:
 def _now(project: Project) -> UnderWay | None:
     if not is_held(project.run_lock):
         return None
-    folder = newest_in(project.path)
-    if folder is None:
+    folder = folder_begun(project.path, project.run_lock.read_text())
+    if folder is None:  # It is about to begin.
         return None
     begun = read_begun(folder)
     done = {step.name for step in begun.steps if step.state in ("done", "unchanged")}
-    names = names_of(project.training_config().schedule.build().resolutions)
+    kept = open_project(project.path, folder / PIPELINE)
+    names = names_of(kept.stages())
     step = next((name for name in names if name not in done), None)
     return UnderWay(run=folder.name, begun=begun, step=step)
 

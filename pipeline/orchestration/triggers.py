@@ -3,7 +3,7 @@
 # Dagster looks at annotations as they are: they must not be put off.
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 from dagster import (
@@ -36,7 +36,16 @@ from pipeline.orchestration.lost import REASON
 from pipeline.orchestration.outcome import HISTORY, OUTCOME
 from pipeline.orchestration.plan import Plan, plan_of
 from pipeline.orchestration.project import Project, open_project
-from pipeline.orchestration.snapshots import Snapshot, fingerprint, found_in, take
+from pipeline.orchestration.snapshots import (
+    Found,
+    Snapshot,
+    fingerprint,
+    found_in,
+    is_kept,
+    is_picture,
+    most_new,
+    take,
+)
 from savedmodels.repository.errors import RepositoryError
 
 Answer = TypeVar("Answer")
@@ -57,13 +66,13 @@ def schedule_of(project: Project, job: Any) -> ScheduleDefinition | None:
     Raises:
         UserError: if there are no such times.
     """
-    given = project.config.schedule
+    given, stages = project.config.schedule, project.stages()
     if given.cron is None:
         return None
 
     def by_clock(context: ScheduleEvaluationContext) -> Any:
         def look() -> Any:
-            now = open_project(project.path)
+            now = opened_anew(project, stages)
             if reason := busy(now, context.instance):
                 return SkipReason(reason)
             return request_for(Plan(now, take(now)), context.instance)
@@ -87,7 +96,7 @@ def schedule_of(project: Project, job: Any) -> ScheduleDefinition | None:
 
 def sensor_of(project: Project, job: Any) -> SensorDefinition | None:
     """Starts a run when enough pictures have arrived and nothing has changed for a while."""
-    given = project.config.schedule.new_data
+    given, stages = project.config.schedule.new_data, project.stages()
     if given is None:
         return None
 
@@ -104,10 +113,12 @@ def sensor_of(project: Project, job: Any) -> SensorDefinition | None:
             return SensorResult(skip_reason=reason, cursor=json.dumps(known))
 
         def look() -> SensorResult:
-            now = open_project(project.path)
+            now = opened_anew(project, stages)
             rules = now.config.schedule.new_data or given
-            found = fingerprint(found_in(now))
-            if known.get("found") != found:
+            files = found_in(now)
+            found = fingerprint(now, files)
+            # A clock that was set back would keep them changing until it has caught up.
+            if known.get("found") != found or known["since"] > time.time():
                 known.clear()
                 known.update(found=found, since=time.time())
             quiet = time.time() - known["since"]
@@ -115,12 +126,15 @@ def sensor_of(project: Project, job: Any) -> SensorDefinition | None:
                 return skip(f"the sources changed {quiet:.0f} s ago, not {rules.quiet_seconds:g} s")
             if reason := busy(now, context.instance):
                 return skip(reason)
-            if "snapshot" not in known:
+            former = last_snapshot(now)
+            if "snapshot" not in known or not is_kept(now, known["snapshot"]):
+                if few := too_few_found(now, files, former, rules.least):
+                    return skip(few)
                 known["snapshot"] = take(now).key
             plan = plan_of(now, known["snapshot"])
-            if few := too_few(plan.snapshot, last_snapshot(now), rules.least):
+            if few := too_few(plan.snapshot, former, rules.least):
                 return skip(few)
-            ended = plan.ended()
+            ended = plan.ended_so()
             if ended is not None:
                 # What may pass is left to the clock: here it would come again with every look.
                 return skip(f"nothing new: run {ended.run} ended with {ended.verdict}")
@@ -144,6 +158,41 @@ def too_few(snapshot: Snapshot, former: Snapshot | None, least: int) -> str | No
     return None if same or new >= least else f"{new} pictures are new, not {least}"
 
 
+def too_few_found(
+    project: Project, files: Mapping[str, Found], former: Snapshot | None, least: int
+) -> str | None:
+    """Why files that were found start no run, None if they may.
+
+    Nothing is opened: while pictures trickle in, no snapshot is taken each time they rest.
+    """
+    names = {} if former is None else former.files
+    folders = not isinstance(project.source(), str)
+    if not folders or not any(map(is_picture, files)) or files.keys() == names.keys():
+        return None
+    new = most_new(project, files, former)
+    return None if new >= least else f"at most {new} pictures are new, not {least}"
+
+
+def opened_anew(project: Project, loaded: tuple[int, ...]) -> Project:
+    """The project as its file is now.
+
+    Args:
+        project: As it was.
+        loaded: The stages that Dagster knows.
+
+    Raises:
+        UserError: if the project has others now, or anything in its file is wrong.
+    """
+    now = open_project(project.path)
+    stages = now.stages()
+    if stages != loaded:
+        raise UserError(
+            f"the stages of the schedule must be those that `growgan pipeline up` has started "
+            f"with, {_listed(loaded)}: start it again. Received: {_listed(stages)}"
+        )
+    return now
+
+
 def looked(
     project: Project, trigger: str, look: Callable[[], Answer], skip: Callable[[str], Answer]
 ) -> Answer:
@@ -158,12 +207,11 @@ def looked(
     return answer
 
 
-def endings_of(job: Any, project: Project) -> SensorDefinition:
-    """Writes down how a run ended whose process could not, as it was killed."""
+def endings_of(project: Project) -> SensorDefinition:
+    """Writes down how a run of any job ended whose process could not, as it was killed."""
 
     @run_failure_sensor(
         name="endings",
-        monitored_jobs=[job],
         minimum_interval_seconds=10,
         default_status=DefaultSensorStatus.RUNNING,
     )
@@ -184,14 +232,13 @@ def busy(project: Project, instance: DagsterInstance) -> str | None:
     """Why no run is to be asked for now, None if one may be."""
     if project.config.schedule.when_busy == "wait":
         return None
-    tags = {MODEL_TAG: project.config.model}
-    count = instance.get_runs_count(RunsFilter(tags=tags, statuses=UNDER_WAY))
+    count = instance.get_runs_count(RunsFilter(statuses=UNDER_WAY))
     return f"{count} other run of {project.config.model} is under way" if count else None
 
 
 def request_for(plan: Plan, instance: DagsterInstance) -> RunRequest | SkipReason:
     """Ask for a run of a plan, unless it was done, or was asked for already."""
-    ended = plan.ended()
+    ended = plan.ended_so()
     if ended is not None and ended.final:
         return SkipReason(f"nothing new: run {ended.run} ended with {ended.verdict}")
     key = plan.snapshot.key
@@ -224,3 +271,7 @@ def _asked_for(plan: Plan, instance: DagsterInstance) -> Iterator[str]:
 def told(project: Project, run: DagsterRun) -> bool:
     """Whether it is written down how one of Dagster's runs ended, or the last that repeated it."""
     return any((project.path / HISTORY).glob(f"*-{name_of_run(run)}/{OUTCOME}"))
+
+
+def _listed(sizes: Sequence[int]) -> str:
+    return ", ".join(map(str, sizes))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 from pipeline.data.checking.contract import CLASS_SHARES, COLOUR, FEATURES
 from pipeline.data.checking.report import REPORT, Survey, read_report
@@ -12,6 +13,7 @@ from pipeline.orchestration.commands import Say
 from pipeline.orchestration.failure import StepFailed
 from pipeline.orchestration.plan import Plan
 from pipeline.orchestration.steps.step import Check, Done, run_growgan
+from savedmodels import atomic
 
 SHEET = "contact-sheet.png"
 
@@ -47,8 +49,7 @@ def checked_data(plan: Plan, say: Say, against: Plan | None) -> Done:
     Raises:
         StepFailed: if they break a rule, or none can be read.
     """
-    contract = plan.project.contract
-    rules = contract.read_text() if contract is not None and contract.exists() else ""
+    contract, rules = plan.project.contract, plan.project.rules
     folder = plan.checked(rules)
     new = not (folder / REPORT).exists() or not (folder / SHEET).exists()
     if new:
@@ -63,9 +64,10 @@ def checked_data(plan: Plan, say: Say, against: Plan | None) -> Done:
         )
         if contract is not None and not rules:
             # By the rules that follow from them they need not be held to them again.
-            written = plan.checked(contract.read_text())
+            written = plan.checked(plan.project.rules)
             if not written.exists():
                 folder.rename(written)
+                atomic.sync(written.parent)
             folder = written
     survey = read_report(folder)
     if survey.broken_rules:
@@ -89,9 +91,9 @@ def records(plan: Plan, say: Say) -> Done:
     Raises:
         StepFailed: if a picture is corrupt and `data.on_corrupt` is `fail`, or there is no room.
     """
-    new = not plan.records.exists()
-    if new:
-        data = plan.config.data
+    new, data = not plan.records.exists(), plan.config.data
+    # What was prepared with `skip` is the same set, and with `fail` the command refuses it.
+    if new or (data.on_corrupt == "fail" and _manifest(plan)["skipped"]):
         given = {
             "--resolution": plan.config.schedule.resolution,
             "--channels": data.channels,
@@ -109,7 +111,7 @@ def records(plan: Plan, say: Say) -> Done:
         if data.mirrored_copies:
             words.append("--mirror")
         run_growgan(plan, say, "data", "prepare", plan.snapshot.source, str(plan.records), *words)
-    manifest = json.loads((plan.records / "manifest.json").read_text())
+    manifest = _manifest(plan)
     return Done(
         {
             "data hash": manifest["data_hash"],
@@ -123,10 +125,13 @@ def records(plan: Plan, say: Say) -> Done:
 
 def report_of(plan: Plan) -> Path | None:
     """The report on the pictures of a plan, None if they were not checked yet."""
-    contract = plan.project.contract
-    rules = contract.read_text() if contract is not None and contract.exists() else ""
-    report = plan.checked(rules) / REPORT
+    report = plan.checked(plan.project.rules) / REPORT
     return report if report.exists() else None
+
+
+def _manifest(plan: Plan) -> dict[str, Any]:
+    manifest: dict[str, Any] = json.loads((plan.records / "manifest.json").read_text())
+    return manifest
 
 
 def _shift_of(survey: Survey) -> Check:

@@ -34,12 +34,12 @@ def stage(plan: Plan, resolution: int, say: Say, promoted: int | None) -> Done:
     new = _stage_end(plan, resolution) is None
     if new:
         config = plan.folder / "config.yaml"
-        config.parent.mkdir(parents=True, exist_ok=True)
+        atomic.make_folder(config.parent)
         settings = plan.config.model_dump(mode="json")
         atomic.write_file(config, yaml.safe_dump(settings, sort_keys=False))
         words = ["--config", str(config), "--out", str(plan.run.path), "--resume", "auto"]
         if not plan.run.exists():
-            words += _first_weights(plan, promoted)
+            words += _first_weights(plan, promoted, say)
         words += ["--until-resolution", str(resolution)]
         run_growgan(plan, say, *_training(plan, words))
     end = _stage_end(plan, resolution)
@@ -91,20 +91,25 @@ def trained_model(plan: Plan, say: Say) -> Done:
     )
 
 
-def _first_weights(plan: Plan, promoted: int | None) -> list[str]:
+def _first_weights(plan: Plan, promoted: int | None, say: Say) -> list[str]:
     """The run behind the promoted version, if it is to be started from."""
     if promoted is None or not plan.project.config.training.warm_start:
         return []
     run = run_behind(plan, promoted)
-    return [] if run is None else ["--from", str(run.path)]
+    if run is None:
+        say(f"the run behind version {promoted} is not in this project: no weights to start from")
+        return []
+    return ["--from", str(run.path)]
 
 
 def _training(plan: Plan, words: list[str]) -> list[str]:
     """The command that trains: here, in processes or as a Job that another command follows."""
     given = plan.project.config.training
     if given.kubernetes is not None:
-        job = ["pipeline", "job", str(plan.project.path), name_of(plan.run.path)]
-        return [*job, "--", "train", *words]
+        kept = plan.project.kept
+        settings = [] if kept is None else ["--settings", str(kept)]
+        job = [*settings, str(plan.project.path), name_of(plan.run.path)]
+        return ["pipeline", "job", *job, "--", "train", *words]
     workers = [] if given.workers is None else ["--workers", str(given.workers)]
     return ["train", *words, *workers]
 

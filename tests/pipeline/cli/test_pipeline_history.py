@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import json
-import os
+import shutil
 import subprocess
 import sys
 from datetime import UTC, datetime
@@ -14,6 +14,7 @@ import pytest
 
 from pipeline.orchestration.begun import Begun, write_begun
 from pipeline.orchestration.outcome import Outcome, Snapshot, Step, history_folder, write_outcome
+from pipeline.orchestration.project import PIPELINE
 from savedmodels.repository.publisher import publisher_of
 from savedmodels.repository.repository import Repository
 from savedmodels.repository.servers import Watchers
@@ -92,16 +93,18 @@ def test_status_tells_what_runs_what_ended_and_what_is_served(
             )
         ),
     )
-    for n, run in enumerate(("20260503-killed", "20260506-now")):
+    for run in ("20260503-killed", "20260506-now"):
         folder = history_folder(project, run)
         folder.mkdir()
         write_begun(folder, begun)
-        os.utime(folder / "course.json", (n, n))
+        shutil.copy(project / PIPELINE, folder)
     asleep = growgan("pipeline", "status", project)
     assert "now: nothing runs" in asleep.out.splitlines()
     with (project / ".run.lock").open("a") as run, (project / ".up.lock").open("a") as up:
         for file in (run, up):
             fcntl.flock(file, fcntl.LOCK_EX)
+        run.write("now")
+        run.flush()
         result = growgan("pipeline", "status", project)
         machine = json.loads(growgan("pipeline", "status", project, "--json").out)
     assert (result.status, result.err) == (0, "")

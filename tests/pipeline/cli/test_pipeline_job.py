@@ -13,6 +13,7 @@ import pytest
 from pipeline.orchestration import following
 from pipeline.orchestration.job import job_of
 from pipeline.orchestration.kubectl import Kubectl
+from pipeline.orchestration.project import PIPELINE, keep_settings
 from tests.pipeline.cli.commands import Growgan
 from tests.pipeline.orchestration.clusters import ROOT, Cluster
 from tests.pipeline.orchestration.projects import make_project
@@ -70,7 +71,10 @@ def test_the_status_and_the_complaint_are_those_of_the_pod(
         fails = r"printf 'caf\351\n'; echo 'growgan: `x` must be y. Received: z'; exit 2"
         training = {"kubernetes": cluster.settings(cluster.program("image", fails))}
         project = make_project(tmp_path, training=training)
-        result = growgan("pipeline", "job", project.path, NAME, "--", "train")
+        keep_settings(project, tmp_path)
+        (project.path / PIPELINE).write_text("model: [half writ")
+        kept = ("--settings", tmp_path / PIPELINE)
+        result = growgan("pipeline", "job", *kept, project.path, NAME, "--", "train")
         assert cluster.jobs() == []
     assert result.status == 2
     assert result.out.splitlines()[1:] == ["caf�", "growgan: `x` must be y. Received: z"]

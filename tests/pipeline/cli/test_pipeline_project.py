@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import socket
 import sys
 from pathlib import Path
@@ -9,10 +11,11 @@ from pathlib import Path
 import pytest
 import yaml
 
+from pipeline.orchestration import running
 from pipeline.orchestration.locks import held
 from pipeline.orchestration.plan import Plan
-from pipeline.orchestration.project import open_project
-from pipeline.orchestration.snapshots import take
+from pipeline.orchestration.project import Project, open_project
+from pipeline.orchestration.snapshots import Snapshot, take
 from tests.pipeline.cli.commands import Growgan
 from tests.pipeline.orchestration.projects import make_project, put_pictures
 
@@ -32,6 +35,8 @@ def test_init_writes_a_project(growgan: Growgan, tmp_path: Path) -> None:
     told = yaml.safe_load((project.dagster_home / "dagster.yaml").read_text())
     assert told["telemetry"] == {"enabled": False}
     assert told["run_monitoring"]["enabled"]
+    assert told["concurrency"]["runs"] == {"max_concurrent_runs": 1}
+    assert told["retention"].keys() == {"schedule", "sensor"}
     again = growgan("pipeline", "init", tmp_path / "faces", "--source", "digits")
     assert again.status == 2
     assert again.err == (
@@ -74,6 +79,21 @@ def test_what_was_promoted_is_not_run_again(growgan: Growgan, tmp_path: Path) ->
     assert (result.status, result.err) == (0, "")
     assert result.out == "nothing to do: run earlier has promoted this already\n"
     assert not (project.path / "history").exists()
+
+
+def test_pictures_for_which_there_is_no_room_may_pass(
+    growgan: Growgan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def take(_: Project) -> Snapshot:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    project = make_project(tmp_path)
+    monkeypatch.setattr(running, "take", take)
+    result = growgan("pipeline", "run", project.path)
+    assert (result.status, result.out) == (75, "")
+    assert result.err == (
+        "growgan: a file could not be read or written: [Errno 28] No space left on device\n"
+    )
 
 
 def test_a_run_beside_another_is_left_out_if_so_asked(growgan: Growgan, tmp_path: Path) -> None:

@@ -62,6 +62,13 @@ def make_project(folder: Path, *, overrides: tuple[str, ...] = TINY, **changes: 
     return open_project(path)
 
 
+def change(project: Project, **changes: Any) -> Project:
+    """The project with other keys in its file."""
+    file = project.path / PIPELINE
+    file.write_text(yaml.safe_dump({**yaml.safe_load(file.read_text()), **changes}))
+    return open_project(project.path)
+
+
 def wait(until: Callable[[], Any], what: str) -> Any:
     """What a condition gives, once it gives something."""
     end = time.monotonic() + LONGEST

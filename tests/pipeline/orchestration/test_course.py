@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from pipeline.orchestration import course as module
 from pipeline.orchestration.course import Course, begun_course, course_of
 from pipeline.orchestration.failure import StepFailed
 from pipeline.orchestration.outcome import Outcome
-from pipeline.orchestration.project import PIPELINE, Project, open_project
+from pipeline.orchestration.plan import Plan
+from pipeline.orchestration.project import PIPELINE, Project
 from pipeline.orchestration.snapshots import take
-from tests.pipeline.orchestration.projects import make_project, put_pictures
+from tests.pipeline.orchestration.projects import change, make_project, put_pictures
 
 
 @pytest.fixture(name="project")
@@ -25,12 +26,6 @@ def _project(tmp_path: Path) -> Project:
 
 def begin(project: Project) -> Course:
     return course_of(project, "r", snapshot=take(project).key, trigger="manual")
-
-
-def change(project: Project, **changes: Any) -> Project:
-    file = project.path / PIPELINE
-    file.write_text(yaml.safe_dump({**yaml.safe_load(file.read_text()), **changes}))
-    return open_project(project.path)
 
 
 def test_the_configuration_holds_from_the_beginning_to_the_end(project: Project) -> None:
@@ -46,6 +41,7 @@ def test_the_configuration_holds_from_the_beginning_to_the_end(project: Project)
     )
     course = begin(project)
     key, settings = course.plan.key, course.plan.config
+    assert course.plan.settings == Plan(project, course.plan.snapshot).settings
     change(project, gate={"max_fid": 4.0}, overrides=["schedule.resolution=16"])
     preset.write_text("schedule: {hold_images: 8}\n")
     (project.path / PIPELINE).write_text("model: [half writ")
@@ -53,6 +49,7 @@ def test_the_configuration_holds_from_the_beginning_to_the_end(project: Project)
     assert again is not None
     assert again.folder == course.folder
     assert (again.plan.key, again.plan.config) == (key, settings)
+    assert again.plan.project == course.plan.project
     kept = again.plan.project.config
     assert kept.model_copy(update={"preset": "own.yaml"}) == project.config
 
@@ -66,6 +63,22 @@ def test_what_was_not_tested_was_not_promoted(project: Project) -> None:
     ended = course.plan.ended()
     assert ended is not None
     assert not ended.final
+
+
+def test_a_page_that_cannot_be_written_changes_nothing_about_the_end(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(module, "write_pages", full)
+    course = begin(project)
+    assert course.end(StepFailed("so")).verdict == "failed"
+    said = f"{course.folder.name}: a file could not be read or written: [Errno 28] No space left"
+    assert (project.logs / "pages.log").read_text().startswith(said)
+    shutil.rmtree(project.logs)
+    project.logs.touch()
+    assert course.end(StepFailed("so")).verdict == "failed"
 
 
 def test_ends_are_notified_and_problems_of_that_are_kept(

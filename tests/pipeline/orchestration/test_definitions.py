@@ -7,6 +7,7 @@ import itertools
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import threading
@@ -37,6 +38,7 @@ from pipeline.orchestration import assets, course, steps
 from pipeline.orchestration.assets import alone_in, metadata_of, trigger_of
 from pipeline.orchestration.begun import AFTER, BEFORE, Begun, names_of, write_begun
 from pipeline.orchestration.definitions import JOB, definitions_of
+from pipeline.orchestration.failure import StepFailed
 from pipeline.orchestration.instance import environment_of, instance_of
 from pipeline.orchestration.locks import held
 from pipeline.orchestration.lost import (
@@ -46,14 +48,14 @@ from pipeline.orchestration.lost import (
     give_up_lost_runs,
     this_process,
 )
-from pipeline.orchestration.outcome import history_of
+from pipeline.orchestration.outcome import Outcome, history_of
 from pipeline.orchestration.plan import Plan
-from pipeline.orchestration.project import Project
+from pipeline.orchestration.project import Project, open_project
 from pipeline.orchestration.running import SILENT
 from pipeline.orchestration.snapshots import Snapshot, take
-from pipeline.orchestration.standing import standing_of
-from pipeline.orchestration.triggers import endings_of, request_for, too_few
-from tests.pipeline.orchestration.projects import LONGEST, make_project, put_pictures
+from pipeline.orchestration.standing import UnderWay, standing_of
+from pipeline.orchestration.triggers import busy, endings_of, request_for, too_few
+from tests.pipeline.orchestration.projects import LONGEST, TINY, change, make_project, put_pictures
 
 CHECKS = ("data_shift", "alarms", "score_regression")
 DONE = steps.Done({}, new=True, checks=dict.fromkeys(CHECKS, steps.Check(True, "so")))
@@ -161,6 +163,138 @@ def test_the_clock_asks_for_a_run_only_where_something_is_new(
     assert "ended with failed" in str(skipped.skip_message)
 
 
+def ended_with_failure(project: Project) -> None:
+    plan = Plan(project, take(project))
+    noted: dict[str, Any] = {"run": "r", "verdict": "failed", "reason": "so", "final": True}
+    plan.note("ended", settings=plan.settings, **noted)
+
+
+@pytest.mark.parametrize(
+    "mended",
+    [
+        {"contract": "other.yaml"},
+        {"repository": {"servers": ["http://127.0.0.1:8501"]}},
+        {"overrides": [*TINY, "run.memory_gib=8"]},
+        {"overrides": [*TINY, "alarms.collapse=stop"]},
+        {"training": {"beam": "--runner=DirectRunner"}},
+        {},
+    ],
+    ids=["contract", "servers", "memory", "alarms", "beam", "rules"],
+)
+def test_a_run_that_failed_is_asked_for_again_once_its_cause_may_be_mended(
+    project: Project, instance: DagsterInstance, mended: dict[str, Any]
+) -> None:
+    change(project, contract="contract.yaml")
+    (project.path / "contract.yaml").write_text("most_side: 4\n")
+    definitions = definitions_of(open_project(project.path))
+    clock = definitions.resolve_schedule_def("by_clock")
+    ended_with_failure(open_project(project.path))
+    assert ask(definitions, instance, None).skip_reason is not None
+    assert isinstance(clock(build_schedule_context(instance=instance)), SkipReason)
+    # What tells of runs and starts them decides nothing about how they end.
+    change(project, port=3001, retries={"most": 2}, notifications={"seconds": 3})
+    assert ask(definitions, instance, None).skip_reason is not None
+    if mended:
+        change(project, **mended)
+    else:
+        (project.path / "contract.yaml").write_text("most_side: 8\n")
+    assert ask(definitions, instance, None).run_requests
+    assert isinstance(clock(build_schedule_context(instance=instance)), RunRequest)
+
+
+def test_a_version_that_was_promoted_stays_so_whatever_serves_it(
+    project: Project, instance: DagsterInstance
+) -> None:
+    definitions = definitions_of(project)
+    plan = Plan(project, take(project))
+    noted: dict[str, Any] = {"run": "r", "verdict": "promoted", "reason": "so", "final": True}
+    plan.note("ended", settings=plan.settings, **noted)
+    change(project, repository={"servers": ["http://127.0.0.1:8501"]})
+    assert "ended with promoted" in ask(definitions, instance, None).skip_reason.skip_message
+
+
+def test_other_stages_than_dagster_has_loaded_wait_for_a_restart(
+    project: Project, instance: DagsterInstance
+) -> None:
+    definitions = definitions_of(project)
+    change(project, overrides=[*TINY, "schedule.resolution=16"])
+    said = (
+        "the stages of the schedule must be those that `growgan pipeline up` has started with, 8: "
+        "start it again. Received: 8, 16"
+    )
+    clock = definitions.resolve_schedule_def("by_clock")
+    assert ask(definitions, instance, None).skip_reason.skip_message == said
+    assert str(clock(build_schedule_context(instance=instance)).skip_message) == said
+    assert standing_of(project).complaints == {"by_clock": said, "by_new_data": said}
+    assert ask(definitions_of(open_project(project.path)), instance, None).run_requests
+
+
+def test_stages_in_a_file_of_the_project_are_those_that_dagster_has_loaded(
+    project: Project, instance: DagsterInstance
+) -> None:
+    preset = project.path / "own.yaml"
+    preset.write_text("schedule: {resolution: 8, hold_images: 64}\ndata: {channels: 1}\n")
+    definitions = definitions_of(change(project, preset="own.yaml", overrides=[]))
+    preset.write_text("schedule: {resolution: 16, hold_images: 64}\ndata: {channels: 1}\n")
+    said = ask(definitions, instance, None).skip_reason.skip_message
+    assert said.endswith("has started with, 4, 8: start it again. Received: 4, 8, 16")
+
+
+def test_a_clock_that_is_set_back_keeps_nothing_waiting(
+    project: Project, instance: DagsterInstance
+) -> None:
+    definitions = definitions_of(project)
+    known = json.loads(ask(definitions, instance, None).cursor)
+    ahead = json.dumps({**known, "since": time.time() + 3600})
+    later = json.loads(ask(definitions, instance, ahead).cursor)
+    assert later["since"] <= time.time()
+
+
+def test_a_source_of_another_name_is_another_and_a_snapshot_may_be_removed(
+    project: Project, instance: DagsterInstance
+) -> None:
+    definitions = definitions_of(project)
+    change(project, sources=["digits"])
+    first = ask(definitions, instance, None)
+    change(project, sources=["glyphs:8x20"])
+    second = ask(definitions, instance, first.cursor)
+    keys = [answer.run_requests[0].partition_key for answer in (first, second)]
+    assert keys[0] != keys[1] == take(open_project(project.path)).key
+    shutil.rmtree(project.snapshots / keys[1])
+    assert ask(definitions, instance, second.cursor).run_requests
+
+
+def test_pictures_that_are_too_few_are_not_taken(
+    project: Project, instance: DagsterInstance, tmp_path: Path
+) -> None:
+    rules = {"least": 3, "quiet_seconds": 0, "every_seconds": 1}
+    change(project, schedule={"new_data": rules})
+    definitions = definitions_of(open_project(project.path))
+    incoming = tmp_path / "incoming"
+    for path in sorted(incoming.iterdir())[2:]:
+        path.unlink()
+    few = ask(definitions, instance, None)
+    assert few.skip_reason.skip_message == "at most 2 pictures are new, not 3"
+    assert not project.snapshots.exists()
+    put_pictures(incoming, 2, 4)
+    first = ask(definitions, instance, few.cursor)
+    assert first.run_requests
+    course.course_of(
+        project, "r", snapshot=first.run_requests[0].partition_key, trigger="manual"
+    ).end(StepFailed("so"))
+    put_pictures(incoming, 4, 6)
+    few = ask(definitions, instance, first.cursor)
+    assert few.skip_reason.skip_message == "at most 2 pictures are new, not 3"
+    put_pictures(incoming, 6, 7)
+    assert ask(definitions, instance, few.cursor).run_requests
+    assert len(list(project.snapshots.glob("*/snapshot.json"))) == 2
+    # None at all is no matter of how many.
+    for path in incoming.iterdir():
+        path.unlink()
+    none = ask(definitions, instance, first.cursor)
+    assert none.skip_reason.skip_message.startswith("`sources` must hold pictures (")
+
+
 @pytest.mark.parametrize(
     "wrong", [{"cron": "99 2 * * *"}, {"cron": "0 2 * * *", "timezone": "Europe/Berlinn"}]
 )
@@ -224,6 +358,51 @@ def test_a_back_fill_does_each_snapshot_and_a_step_again_for_which_there_was_no_
         ("back-fill", 2),
         ("back-fill", 3),
     ]
+
+
+@pytest.mark.parametrize("wrong", [StepFailed("so"), KeyboardInterrupt()])
+def test_a_run_that_asset_pages_start_ends_as_any(
+    project: Project,
+    instance: DagsterInstance,
+    monkeypatch: pytest.MonkeyPatch,
+    wrong: BaseException,
+) -> None:
+    shown: list[UnderWay | None] = []
+
+    def records(*_: Any) -> steps.Done:
+        shown.append(standing_of(project).now)
+        raise wrong
+
+    told: list[Outcome] = []
+    monkeypatch.setattr(course, "notify", lambda _, outcome: told.append(outcome) or [])
+    for name in (*BEFORE, *AFTER, "stage"):
+        monkeypatch.setattr(steps, name, lambda *_: DONE)
+    monkeypatch.setattr(steps, "records", records)
+    key = take(project).key
+    instance.add_dynamic_partitions("snapshots", [key])
+    definitions = definitions_of(project)
+    job = definitions.resolve_implicit_global_asset_job_def()
+    assert job.name != JOB
+    assert not job.execute_in_process(
+        instance=instance, partition_key=key, run_config=SILENT, raise_on_error=False
+    ).success
+    [outcome] = history_of(project.path)
+    ending = "failed" if isinstance(wrong, StepFailed) else "interrupted"
+    assert (outcome.verdict, outcome.trigger) == (ending, "manual")
+    assert [now and (now.run, now.step) for now in shown] == [(outcome.run, "records")]
+    assert told == [outcome]
+    assert Plan(project, take(project)).ended() is not None
+
+    # And where its process was killed.
+    run = instance.create_run_for_job(
+        job, status=DagsterRunStatus.STARTED, tags={"dagster/partition": key}
+    )
+    assert busy(change(project, schedule={"when_busy": "skip"}), instance) is not None
+    endings = definitions.resolve_sensor_def("endings")
+    cursor = endings.evaluate_tick(build_sensor_context(instance=instance)).cursor
+    instance.report_run_failed(run)
+    endings.evaluate_tick(build_sensor_context(instance=instance, cursor=cursor))
+    assert [each.reason for each in told[1:]] == [REASON]
 
 
 def test_runs_whose_processes_are_gone_are_given_up(
@@ -367,7 +546,7 @@ def test_the_end_of_a_killed_run_is_told_before_another_is_asked_for(
     context = build_run_status_sensor_context(
         "endings", event, instance, killed
     ).for_run_failure()  # fmt: skip
-    endings_of(job, project)(context)
+    endings_of(project)(context)
     [outcome] = history_of(project.path)
     assert (outcome.verdict, outcome.reason) == ("failed", REASON)
     assert isinstance(request_for(plan, instance), RunRequest)

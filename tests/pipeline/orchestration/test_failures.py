@@ -15,9 +15,9 @@ import psutil
 import pytest
 import yaml
 
-from pipeline.orchestration.begun import newest_in, read_begun
+from pipeline.orchestration.begun import read_begun
 from pipeline.orchestration.lost import REASON
-from pipeline.orchestration.outcome import history_of
+from pipeline.orchestration.outcome import HISTORY, history_of
 from pipeline.orchestration.project import PIPELINE, Project
 from tests.pipeline.orchestration.projects import make_project, put_pictures, wait
 
@@ -87,9 +87,8 @@ def test_a_run_that_is_killed_goes_on_and_corrupt_pictures_end_one(tmp_path: Pat
     psutil.wait_procs(children, 30)
     assert not any(child.is_running() for child in children)
     assert history_of(project.path) == []
-    newest = newest_in(project.path)
-    assert newest is not None
-    assert [step.name for step in read_begun(newest).steps][-1] == "records"
+    [begun] = (project.path / HISTORY).iterdir()
+    assert [step.name for step in read_begun(begun).steps][-1] == "records"
 
     again = start(project)
     out, err = again.communicate()

@@ -6,7 +6,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-from pipeline.orchestration.processes import Processes
+import pytest
+
+from pipeline.orchestration import processes
+from pipeline.orchestration.processes import Processes, log_of
 from tests.pipeline.orchestration.projects import make_project, wait
 
 TRAINING = """
@@ -38,3 +41,15 @@ def test_a_training_saves_and_its_run_does_not_see_it_end(tmp_path: Path) -> Non
     assert (tmp_path / "saved").exists()
     assert not (tmp_path / "failed").exists()
     assert daemon.returncode is not None
+
+
+def test_a_log_that_has_grown_large_is_set_aside(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(processes, "LARGEST_LOG", 3)
+    project = make_project(tmp_path)
+    project.logs.mkdir()
+    for text, kept in (("abc", {"abc"}), ("abcd", {"abcd"}), ("efgh", {"abcd", "efgh"})):
+        log_of(project, "daemon").write_text(text)
+        assert {log.read_text() for log in project.logs.iterdir()} == kept
+    assert (project.logs / "daemon.log.1").read_text() == "abcd"

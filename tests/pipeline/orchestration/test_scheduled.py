@@ -21,11 +21,10 @@ import PIL.Image
 import psutil
 import pytest
 import sklearn.datasets
-import yaml
 
 from pipeline.orchestration.outcome import Outcome, history_of
-from pipeline.orchestration.project import PIPELINE, Project
-from tests.pipeline.orchestration.projects import QUICK, TINY, make_project, wait
+from pipeline.orchestration.project import Project
+from tests.pipeline.orchestration.projects import QUICK, TINY, change, make_project, wait
 
 ROOT = Path(__file__).parents[3]
 LOCATION = "pipeline.orchestration.code_location"
@@ -188,11 +187,6 @@ def _answers(place: str) -> bool:
     except OSError:
         return False
     return True
-
-
-def change(project: Project, **changes: Any) -> None:
-    file = project.path / PIPELINE
-    file.write_text(yaml.safe_dump({**yaml.safe_load(file.read_text()), **changes}))
 
 
 def saved_in(run: Path) -> list[int]:

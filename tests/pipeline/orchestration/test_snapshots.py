@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import errno
+import json
 import os
 import shutil
+import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,7 +16,7 @@ from pipeline.errors import UserError
 from pipeline.orchestration import snapshots
 from pipeline.orchestration.project import Project
 from pipeline.orchestration.snapshots import fingerprint, found_in, snapshot_of, take
-from tests.pipeline.orchestration.projects import make_project, put_pictures
+from tests.pipeline.orchestration.projects import change, make_project, put_pictures
 
 
 @pytest.fixture
@@ -58,15 +62,18 @@ def test_hidden_files_and_what_is_no_picture_do_not_count(project: Project, tmp_
 
 
 def test_a_fingerprint_changes_with_every_change(project: Project, tmp_path: Path) -> None:
-    known = {fingerprint(found_in(project))}
+    known = {fingerprint(project, found_in(project))}
     put_pictures(tmp_path / "incoming", 4, 5)
-    known.add(fingerprint(found_in(project)))
+    known.add(fingerprint(project, found_in(project)))
     os.utime(tmp_path / "incoming" / "00000.png", ns=(1, 1))
-    known.add(fingerprint(found_in(project)))
+    known.add(fingerprint(project, found_in(project)))
     shutil.rmtree(tmp_path / "incoming")
     (tmp_path / "incoming").mkdir()
-    known.add(fingerprint(found_in(project)))
+    known.add(fingerprint(project, found_in(project)))
     assert len(known) == 4
+    # Sources that are known by name alone hold no files to tell them by.
+    named = [change(project, sources=[name]) for name in ("digits", "glyphs")]
+    assert len({fingerprint(each, found_in(each)) for each in named}) == 2
 
 
 def test_no_pictures_are_refused(project: Project, tmp_path: Path) -> None:
@@ -94,6 +101,72 @@ def test_a_full_disk_leaves_no_part_of_a_snapshot(
     assert not list(project.snapshots.rglob(".*.tmp"))
     monkeypatch.undo()
     assert take(project).images == 4
+
+
+def test_a_folder_that_cannot_be_read_is_not_an_empty_one(
+    project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put_pictures(tmp_path / "incoming" / "private", 4, 6)
+    scanned = os.scandir
+
+    def scandir(path: str) -> Iterator[os.DirEntry[str]]:
+        if Path(path).name == "private":
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
+        return scanned(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    with pytest.raises(PermissionError):
+        found_in(project)
+    monkeypatch.undo()
+    assert take(project).images == 6
+
+
+def test_a_file_may_have_more_names_than_a_file_system_allows(
+    project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    linked = os.link
+
+    def link(stored: Path, name: Path) -> None:
+        if Path(stored).stat().st_nlink > 2:
+            raise OSError(errno.EMLINK, os.strerror(errno.EMLINK))
+        linked(stored, name)
+
+    monkeypatch.setattr(os, "link", link)
+    for number in range(5):
+        shutil.copy(tmp_path / "incoming" / "00000.png", tmp_path / "incoming" / f"{number}-a.png")
+    pictures = Path(take(project).source)
+    alike = [pictures / name for name in ("00000.png", *(f"{each}-a.png" for each in range(5)))]
+    assert len({path.read_bytes() for path in alike}) == 1
+    assert len({path.stat().st_ino for path in alike}) == 3
+
+
+def test_what_was_left_behind_and_what_is_gone_is_forgotten(
+    project: Project, tmp_path: Path
+) -> None:
+    take(project)
+    half = project.snapshots / ".0123456789ab.89abcdef.tmp"
+    half.mkdir()
+    (tmp_path / "incoming" / "00000.png").unlink()
+    take(project)
+    assert not half.exists()
+    known = json.loads((project.snapshots / snapshots.KNOWN).read_text())
+    assert [*known] == ["00001.png", "00002.png", "00003.png"]
+
+
+def test_a_zip_that_changed_is_new(tmp_path: Path) -> None:
+    put_pictures(tmp_path / "pictures", 0, 3)
+    given = tmp_path / "pictures.zip"
+    project = make_project(tmp_path, sources=[str(given)])
+
+    def zipped(count: int) -> snapshots.Snapshot:
+        with zipfile.ZipFile(given, "w") as archive:
+            for path in sorted((tmp_path / "pictures").iterdir())[:count]:
+                archive.write(path, path.name)
+        return take(project)
+
+    first, second = zipped(2), zipped(3)
+    assert (first.images, first.new_since(None), first.new_since(first)) == (2, 2, 0)
+    assert (second.images, second.new_since(first)) == (3, 3)
 
 
 def test_a_source_of_another_kind_is_a_snapshot_too(tmp_path: Path) -> None:

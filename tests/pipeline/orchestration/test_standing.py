@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import fcntl
+import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 
 from pipeline.orchestration.begun import Begun, names_of, write_begun
 from pipeline.orchestration.locks import held
 from pipeline.orchestration.outcome import Step, history_folder
-from pipeline.orchestration.project import Project
+from pipeline.orchestration.project import Project, keep_settings
 from pipeline.orchestration.standing import standing_of
-from tests.pipeline.orchestration.projects import make_project
+from tests.pipeline.orchestration.projects import TINY, change, make_project
 
 
 def begin(project: Project, *done: str) -> None:
-    folder = history_folder(project.path, "now")
+    folder = history_folder(project.path, "20260504-now")
     folder.mkdir(parents=True, exist_ok=True)
+    keep_settings(project, folder)
     steps = tuple(Step(name=name, state="done") for name in done)
     started = datetime(2026, 5, 4, 2, tzinfo=UTC)
     begun = Begun(started=started, trigger="manual", snapshot="5", former=None, new=3, steps=steps)
@@ -27,11 +31,22 @@ def test_a_run_is_under_way_while_its_process_lives(tmp_path: Path) -> None:
     names = names_of((8,))
     with held(project.run_lock):
         assert standing_of(project).now is None  # It is about to begin.
+        project.run_lock.write_text("now")
+        assert standing_of(project).now is None
         for number in range(len(names)):
             begin(project, *names[:number])
             now = standing_of(project).now
             assert now is not None
-            assert (now.run, now.step) == ("now", names[number])
+            assert (now.run, now.step) == ("20260504-now", names[number])
+        begin(project, *names[:3])
+        # Its stages are those that it began with.
+        now = standing_of(change(project, overrides=[*TINY, "schedule.resolution=16"])).now
+        assert now is not None
+        assert now.step == "stage_8x8"
+        # Another one holds the lock, and is about to begin.
+        project.run_lock.write_text("next")
+        assert standing_of(project).now is None
+        project.run_lock.write_text("now")
         begin(project, *names)
         now = standing_of(project).now
         assert now is not None
@@ -48,3 +63,9 @@ def test_looking_keeps_nobody_from_starting(tmp_path: Path) -> None:
     assert not standing_of(project).up
     with held(project.up_lock, wait=False):
         pass
+    # Not even in the moment in which it happens.
+    with project.up_lock.open() as looked_at, ThreadPoolExecutor() as other:
+        fcntl.flock(looked_at, fcntl.LOCK_SH)
+        other.submit(lambda: (time.sleep(0.2), fcntl.flock(looked_at, fcntl.LOCK_UN)))
+        with held(project.up_lock, wait=False):
+            pass

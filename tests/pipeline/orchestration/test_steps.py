@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -14,10 +15,12 @@ import yaml
 
 from pipeline.evaluation.scores import folder_of, write_evaluation, write_scores
 from pipeline.orchestration import commands, smoke, steps
+from pipeline.orchestration.commands import Say
+from pipeline.orchestration.course import course_of
 from pipeline.orchestration.failure import StepFailed
 from pipeline.orchestration.job import name_of
 from pipeline.orchestration.plan import Plan
-from pipeline.orchestration.project import TrainingConfig
+from pipeline.orchestration.project import PIPELINE, TrainingConfig
 from pipeline.orchestration.snapshots import take
 from pipeline.orchestration.steps import data, judging, publishing, step
 from pipeline.orchestration.steps.judging import scores_of_version, sheets_of
@@ -27,7 +30,7 @@ from savedmodels.repository.publisher import publisher_of
 from savedmodels.repository.servers import Watchers
 from savedmodels.repository.versions import About
 from tests.pipeline.orchestration.clusters import Cluster
-from tests.pipeline.orchestration.projects import TINY, make_project, put_pictures
+from tests.pipeline.orchestration.projects import TINY, change, make_project, put_pictures
 
 
 def test_sheets_are_the_newest_there_are(tmp_path: Path, evaluated) -> None:
@@ -352,6 +355,26 @@ def test_a_model_is_trained_to_its_end_and_alarms_are_told(tmp_path: Path) -> No
     assert (check.passed, check.reason) == (False, "alarms while it trained: collapse")
 
 
+def test_what_was_prepared_without_corrupt_pictures_is_refused_where_there_may_be_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put_pictures(tmp_path / "incoming", 0, 3)
+    project = make_project(tmp_path, overrides=(*TINY, "data.on_corrupt=skip"))
+    plan = Plan(project, take(project))
+    plan.records.mkdir(parents=True)
+    manifest = {"data_hash": "d", "skipped": ["corrupt.png"], "resolutions": [4, 8]}
+    (plan.records / "manifest.json").write_text(json.dumps(manifest))
+    refuse = Commands()
+    monkeypatch.setattr(step, "growgan", refuse)
+    steps.records(plan, lambda _: None)
+    assert refuse.asked == []
+    strict = Plan(change(project, overrides=[*TINY]), plan.snapshot)
+    steps.records(strict, lambda _: None)
+    [words] = refuse.asked
+    assert words[:4] == ["data", "prepare", plan.snapshot.source, str(plan.records)]
+    assert words[words.index("--on-corrupt") + 1] == "fail"
+
+
 @pytest.mark.parametrize(
     ("training", "before", "after"),
     [
@@ -391,6 +414,22 @@ def test_the_same_training_is_started_here_or_on_a_cluster(
     ]
 
 
+def test_a_job_is_made_of_the_settings_that_its_run_began_with(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put_pictures(tmp_path / "incoming", 0, 3)
+    training = {"kubernetes": {"image": "i", "mount_path": "/"}}
+    project = make_project(tmp_path, training=training)
+    key = take(project).key
+    course = course_of(project, "r", snapshot=key, trigger="manual")
+    commands = Commands()
+    monkeypatch.setattr(step, "growgan", commands)
+    with pytest.raises(StepFailed, match="must leave a checkpoint"):
+        steps.stage(course.plan, 8, lambda _: None, None)
+    kept = str(course.folder / PIPELINE)
+    assert commands.asked[0][:5] == ["pipeline", "job", "--settings", kept, str(project.path)]
+
+
 @pytest.mark.slow
 def test_beam_writes_records_and_pods_train_on_them(tmp_path: Path) -> None:
     """The same command as by `training.workers`, for which `growgan train` has tests of its own."""
@@ -416,7 +455,9 @@ def test_beam_writes_records_and_pods_train_on_them(tmp_path: Path) -> None:
     assert [line for line in lines if "hold_8x8: 32/32 images" in line]
 
 
-def words_of_stage(plan: Plan, promoted: int | None, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+def words_of_stage(
+    plan: Plan, promoted: int | None, monkeypatch: pytest.MonkeyPatch, say: Say = lambda _: None
+) -> list[str]:
     """How a training is started; it fails as it does when a worker is lost."""
     reason = "a run ends with any of its workers. Received: SIGKILL in worker 1 of 2"
 
@@ -426,7 +467,7 @@ def words_of_stage(plan: Plan, promoted: int | None, monkeypatch: pytest.MonkeyP
     asked = Commands(lose_a_worker)
     monkeypatch.setattr(step, "growgan", asked)
     with pytest.raises(StepFailed) as caught:
-        steps.stage(plan, 8, lambda _: None, promoted)
+        steps.stage(plan, 8, say, promoted)
     assert caught.value.reason == f"growgan train ended with status 69: {reason}"
     assert caught.value.may_pass
     [words] = asked.asked
@@ -453,7 +494,9 @@ def test_a_run_starts_from_the_promoted_weights_where_it_is_asked_to(
     words = words_of_stage(plan, 1, monkeypatch)
     assert words[words.index("--from") + 1] == str(promoted)
     assert "--from" not in words_of_stage(plan, None, monkeypatch)
-    assert "--from" not in words_of_stage(plan, 7, monkeypatch)  # Not of this project.
+    said: list[str] = []
+    assert "--from" not in words_of_stage(plan, 7, monkeypatch, said.append)
+    assert said == ["the run behind version 7 is not in this project: no weights to start from"]
     cold = plan.project.config.model_copy(update={"training": TrainingConfig()})
     cold_plan = replace(plan, project=replace(plan.project, config=cold))
     assert "--from" not in words_of_stage(cold_plan, 1, monkeypatch)
