@@ -5,6 +5,7 @@ Heavy packages are imported inside the commands, so that help answers at once.
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 
@@ -33,14 +34,13 @@ from pipeline.cli import (
 )
 from pipeline.cli.interruption import ALARM_STATUS, FILE_STATUS, WORKER_GONE_STATUS
 
-_MISTAKES = (
-    FileExistsError,
-    FileNotFoundError,
-    IsADirectoryError,
-    NotADirectoryError,
-    PermissionError,
+_MAY_PASS = frozenset(
+    {
+        *(errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.ESTALE, errno.ETIMEDOUT),
+        *(errno.EMFILE, errno.ENFILE, errno.ENOMEM),
+    }
 )
-"""Errors of the system that do not pass by themselves."""
+"""Errors of a disk, volume or machine as it is now, and not of what is asked."""
 
 app = typer.Typer(
     name="growgan",
@@ -102,8 +102,8 @@ def main() -> None:
         message, status = str(error), ALARM_STATUS
     except OSError as error:  # A full disk, or a place that cannot be read or written.
         message = f"a file could not be read or written: {error}"
-        # Those without a number are of libraries, which say so of files that they cannot read.
-        if error.errno is not None and not isinstance(error, _MISTAKES):
+        # Libraries have kinds of their own, with other numbers, as for certificates.
+        if type(error) in (OSError, TimeoutError) and error.errno in _MAY_PASS:
             status = FILE_STATUS
     except WorkerGone as error:
         message, status = str(error), WORKER_GONE_STATUS

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import ssl
 import subprocess
 import sys
 from pathlib import Path
@@ -99,6 +100,8 @@ def test_a_place_that_cannot_be_written_is_refused(
         (FileNotFoundError(errno.ENOENT, "No such file"), 2),
         (PermissionError(errno.EACCES, "Permission denied"), 2),
         (OSError("cannot identify this image file"), 2),
+        (OSError(errno.ENAMETOOLONG, "File name too long"), 2),
+        (ssl.SSLError(ssl.SSL_ERROR_SYSCALL, "of the number of EIO"), 2),
     ],
 )
 def test_a_file_that_cannot_be_read_now_has_a_status_of_its_own(
