@@ -18,6 +18,7 @@ class Connection(H11Protocol):
 
     _timer: asyncio.TimerHandle | None = None
 
+    # asyncio promises less of a transport than uvicorn, whose own method needs the same excuse.
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Wait for the first head."""
         super().connection_made(transport)

@@ -205,8 +205,7 @@ def _rolled_back(plan: Plan, version: int, fault: str, say: Say) -> StepFailed:
                 return StepFailed(f"{fault}; {told}", ending="rolled back", status=AGAIN)
             promotion = publisher.roll_back(LABEL, watchers)
     except RepositoryError as error:
-        told = f"`{LABEL}` stays: {error}"
-        return StepFailed(f"{fault}; {told}", ending="rolled back", status=AGAIN)
+        return StepFailed(f"{fault}; `{LABEL}` stays: {error}", status=AGAIN)
     if not promotion.moved:
         told = f"`{LABEL}` goes back to version {promotion.version} later: {promotion.reason}"
         return StepFailed(f"{fault}; {told}", status=AGAIN, may_pass=True)

@@ -11,9 +11,13 @@ import numpy as np
 import PIL.Image
 import yaml
 
+from pipeline.orchestration import steps
 from pipeline.orchestration.project import PIPELINE, Project, open_project
 from pipeline.orchestration.template import write_project
 
+CHECKS = ("data_shift", "alarms", "score_regression")
+DONE = steps.Done({}, new=True, checks=dict.fromkeys(CHECKS, steps.Check(True, "so")))
+"""What a step leaves that takes the place of any other."""
 LONGEST = 900.0
 """Seconds that something may take to come, on a machine that is busy with other tests."""
 TINY = (

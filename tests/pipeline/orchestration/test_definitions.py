@@ -55,10 +55,16 @@ from pipeline.orchestration.running import SILENT
 from pipeline.orchestration.snapshots import Snapshot, take
 from pipeline.orchestration.standing import UnderWay, standing_of
 from pipeline.orchestration.triggers import busy, endings_of, request_for, too_few
-from tests.pipeline.orchestration.projects import LONGEST, TINY, change, make_project, put_pictures
+from tests.pipeline.orchestration.projects import (
+    CHECKS,
+    DONE,
+    LONGEST,
+    TINY,
+    change,
+    make_project,
+    put_pictures,
+)
 
-CHECKS = ("data_shift", "alarms", "score_regression")
-DONE = steps.Done({}, new=True, checks=dict.fromkeys(CHECKS, steps.Check(True, "so")))
 GROWING = ("schedule.resolution=16", "data.channels=1")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -180,6 +181,17 @@ def test_a_version_that_does_not_answer_is_rolled_back(
         steps.smoke_test(plan, lambda _: None)
     assert (caught.value.ending, caught.value.may_pass) == ("rolled back", False)
     assert project.repository.standing("digits").labels == {"stable": 1}
+
+
+def test_what_cannot_go_back_is_not_told_as_rolled_back(
+    promoted: Plan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.rmtree(promoted.project.repository.path / "digits" / "1")
+    monkeypatch.setattr(publishing, "_fault_of", lambda *_: "it answers 500")
+    with pytest.raises(StepFailed, match="it answers 500; `stable` stays: ") as caught:
+        steps.smoke_test(promoted, lambda _: None)
+    assert (caught.value.ending, caught.value.may_pass) == ("failed", False)
+    assert promoted.project.repository.standing("digits").labels == {"stable": 2}
 
 
 @pytest.mark.parametrize(
