@@ -7,8 +7,8 @@ RUN := $(BIN)/python -m
 STAMP := $(VENV)/.set-up
 PYTHON ?=
 PYTEST_FLAGS ?=
-# Each process begins with one half, in order: tests of a file share what it has prepared.
-PYTEST := pytest --numprocesses 2 --dist worksteal
+# Tests that share what is dear to make go to one process: tests/conftest.py groups them.
+PYTEST := pytest --numprocesses 2 --dist loadgroup
 SLOW := slow and not thorough and not gpu
 
 # Run, not looked up: a version manager's shim may stand on the PATH and start nothing.

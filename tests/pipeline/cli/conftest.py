@@ -12,6 +12,8 @@ import pytest
 from pipeline import cli
 from tests.pipeline.cli.commands import TINY, Growgan, Result
 
+SHARED_FIXTURES = ("workspace",)
+
 
 @pytest.fixture
 def growgan(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Growgan:
@@ -54,10 +56,10 @@ def only_c_api(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="session")
-def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def workspace(tmp_path_factory: pytest.TempPathFactory, python: str) -> Path:
     """A folder with a finished tiny run in `run` and its records in `records`."""
     folder = tmp_path_factory.mktemp("workspace")
-    command = [sys.executable, "-m", "pipeline.cli", "train", *TINY, "--profile", "2,3"]
+    command = [python, "-m", "pipeline.cli", "train", *TINY, "--profile", "2,3"]
     command += ["--set", f"data.records={folder / 'records'}", "--out", str(folder / "run")]
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr

@@ -126,6 +126,7 @@ def test_help_has_an_example(growgan: Growgan, command: str) -> None:
     assert "Example" in result.out
 
 
+@pytest.mark.new_interpreter
 def test_help_loads_nothing_heavy() -> None:
     """Half a second is the aim; what is imported decides, and that can be tested."""
     code = (
