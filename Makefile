@@ -18,25 +18,25 @@ export TF_CPP_MIN_LOG_LEVEL ?= 3
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow test-all lint format bench lock setup clean
+.PHONY: help demo test test-slow test-thorough test-all lint format bench lock setup clean
 .DELETE_ON_ERROR:
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' Makefile
 
 demo: $(STAMP) ## Train a small model on built-in digits into runs/demo, or carry on with it
 	@$(BIN)/growgan train --config quickstart --out runs/demo --resume auto
 
-test: $(STAMP) ## Run the tests, without the slow ones and those that need a GPU
+test: $(STAMP) ## Run the quick tests: five minutes on two cores at most
 	@$(RUN) $(PYTEST) -m "not slow and not gpu" $(PYTEST_FLAGS)
 
-test-slow: $(STAMP) ## Run the slow tests, one or two cases of each
-	@$(RUN) $(PYTEST) -m "$(SLOW) and not undisturbed" $(PYTEST_FLAGS) || [ $$? -eq 5 ] # 5: there are none
-	@$(RUN) pytest -m "$(SLOW) and undisturbed" $(PYTEST_FLAGS) || [ $$? -eq 5 ]
+test-slow: $(STAMP) ## Run the slow tests, one or two cases of each sentence
+	@$(RUN) $(PYTEST) -m "$(SLOW)" $(PYTEST_FLAGS) || [ $$? -eq 5 ] # 5: there are none
 
-test-all: $(STAMP) ## Run every test, all cases of the slow ones too
-	@$(RUN) $(PYTEST) -m "not undisturbed" $(PYTEST_FLAGS)
-	@$(RUN) pytest -m undisturbed $(PYTEST_FLAGS)
+test-thorough: $(STAMP) ## Run the further cases of slow tests, and those that wait for the clock
+	@$(RUN) $(PYTEST) -m "thorough and not gpu" $(PYTEST_FLAGS)
+
+test-all: test test-slow test-thorough ## Run every test; hours
 
 lint: $(STAMP) ## Check style, format, types, the direction of imports, and that packages agree
 	@$(RUN) ruff check
