@@ -70,7 +70,8 @@ def count_traces() -> None:
             try:
                 return traced(*arguments)
             finally:
-                counts.traces.append(function.__name__)
+                if not getattr(self, "reused", False):
+                    counts.traces.append(function.__name__)
                 counts.trace_seconds += time.perf_counter() - begun
 
         return trace

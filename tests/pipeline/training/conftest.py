@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from pipeline.config import Config
+from tests.pipeline.training.reuse import REUSE
 
 TINY: dict[str, Any] = {
     "data": {"source": "digits", "channels": 1},
@@ -38,3 +39,10 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Config]:
         return Config.model_validate({**merged, **extra})
 
     return make
+
+
+@pytest.fixture(autouse=True)
+def reused() -> Iterator[None]:
+    """Let trainers use networks and traced steps again, with all variables as if new."""
+    with REUSE.patched():
+        yield

@@ -8,9 +8,10 @@ import numpy as np
 import tensorflow as tf
 
 from pipeline.config import Config, LossName
-from pipeline.training.state import TrainingState
 from pipeline.training.step import Step
+from tests.pipeline.training.reuse import REUSE
 
+models_and_step = REUSE.models_and_step
 Objective = dict[str, Any]
 
 PLAIN: Objective = {"loss": "logistic", "penalty": "none", "drift": 0.0}
@@ -55,14 +56,6 @@ def batches(config: Config, size: int, count: int = 1) -> list[dict[str, Any]]:
         }
         for _ in range(count)
     ]
-
-
-def models_and_step(config: Config, index: int = 0) -> tuple[Any, Step]:
-    phase = config.schedule.build().phases[index]
-    strategy = tf.distribute.get_strategy()
-    state = TrainingState(config, label_size=10 if config.data.labels else 0, strategy=strategy)
-    models = state.models_for(phase)
-    return models, Step(config, phase, models, strategy)
 
 
 def after_steps(step: Step, config: Config, count: int) -> dict[str, float]:

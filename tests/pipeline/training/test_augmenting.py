@@ -56,7 +56,9 @@ def test_a_probability_can_be_fixed() -> None:
     assert not augmentation.steered
 
 
-@pytest.mark.parametrize(("kind", "micro_batch"), [("ada", 4), ("diffaugment", None)])
+@pytest.mark.parametrize(
+    ("kind", "micro_batch"), [pytest.param("ada", 4, marks=pytest.mark.slow), ("diffaugment", None)]
+)
 def test_a_step_trains_on_augmented_images(
     tiny: Callable[..., Config], kind: str, micro_batch: int | None
 ) -> None:

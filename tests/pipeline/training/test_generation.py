@@ -14,9 +14,8 @@ from pipeline.networks.stylegan2 import Generator
 from pipeline.training.average import move_style_means
 from pipeline.training.generation import Draws, FromStyles
 from pipeline.training.randomness import Purpose, key
-from pipeline.training.state import TrainingState, variables_of
-from pipeline.training.step import Step
-from tests.pipeline.training.steps import after_steps
+from pipeline.training.state import variables_of
+from tests.pipeline.training.steps import after_steps, models_and_step
 
 SIZES: dict[str, Any] = {"fmap_max": 8, "latent_size": 6, "style_size": 5, "mapping_layers": 2}
 STYLES: dict[str, Any] = {"family": "stylegan2", **SIZES}
@@ -128,13 +127,10 @@ def test_a_step_trains_styles_and_keeps_their_mean(
         schedule=resolution,
         data={"labels": True},
     )
-    phase = config.schedule.build().phases[-1]
-    strategy = tf.distribute.get_strategy()
-    state = TrainingState(config, label_size=10, strategy=strategy)
-    models = state.models_for(phase)
+    models, step = models_and_step(config, -1)
     assert len(models.style_means) == 2
     before = {name: value.numpy() for name, value in variables_of(models).items()}
-    metrics = after_steps(Step(config, phase, models, strategy), config, 3)
+    metrics = after_steps(step, config, 3)
     assert all(np.isfinite(value) for value in metrics.values())
     assert "mean_style" not in metrics
     after = variables_of(models)

@@ -100,6 +100,7 @@ def test_the_tangent_of_a_loss_in_which_samples_meet_is_a_sum_over_samples(parts
         np.testing.assert_allclose(one, other, rtol=1e-10)
 
 
+@pytest.mark.slow
 def test_micro_batches_update_as_the_batch_does(tiny: Callable[..., Config]) -> None:
     # The generator's step makes two halves of each.
     assert_the_same(tiny, "relativistic_logistic", micro_batch=8, intra_op_threads=1)

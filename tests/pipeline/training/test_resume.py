@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,14 +14,18 @@ import pytest
 from pipeline.config import Config
 from pipeline.training import checkpoints, loss_scale, trainer
 from pipeline.training.monitors import JsonLines
+from tests.pipeline.training.reuse import REUSE, Reuse
 from tests.pipeline.training.runs import Idle, Recorder, assert_same, train, values_of
 from tests.pipeline.training.steps import LAZY
+
+ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture(scope="module")
 def uninterrupted(tiny: Callable[..., Config], tmp_path_factory: pytest.TempPathFactory) -> Path:
     run = tmp_path_factory.mktemp("uninterrupted")
-    train(tiny(run={"keep_checkpoints": 9}), run, JsonLines(run / "metrics.jsonl"))
+    with REUSE.patched():
+        train(tiny(run={"keep_checkpoints": 9}), run, JsonLines(run / "metrics.jsonl"))
     return run
 
 
@@ -214,7 +217,8 @@ def test_so_does_one_whose_losses_are_scaled_and_whose_batches_are_divided(
         schedule={"hold_images": 64, "fade_images": 64},
         run={"precision": "mixed_float16", "micro_batch": 4},
     )
-    assert_resumes(config, tmp_path, 2, 5)
+    with Reuse().patched():  # Others have other factors.
+        assert_resumes(config, tmp_path, 2, 5)
     variables = values_of(tmp_path / "whole")
     for network in ("generator", "critic"):
         [name] = [name for name in variables if f"{network}_loss_scale" in name]
@@ -234,13 +238,18 @@ import sys
 from pathlib import Path
 from pipeline.config import Config
 from pipeline.data.prepare import records_for
-from pipeline.training.replicas import make_logical_devices
+from pipeline.training.replicas import make_logical_devices, make_strategy
 from pipeline.training.trainer import Trainer
-config = Config.model_validate_json(sys.argv[1])
+from tests.pipeline.training.reuse import REUSE
+config, folder = Config.model_validate_json(sys.argv[1]), Path(sys.argv[2])
 make_logical_devices(config.run)
 records = records_for(config.data, config.schedule.build().resolutions)
-stop_after, calls = int(sys.argv[3]), iter(range(2000))
-Trainer(config, records, Path(sys.argv[2]), []).train(lambda: next(calls) >= stop_after)
+strategy = make_strategy(config)
+for name, stop_after in (("whole", 1000), ("parts", 3), ("parts", 1000)):
+    calls = iter(range(2000))
+    with REUSE.patched():
+        trainer = Trainer(config, records, folder / name, [], strategy)
+        trainer.train(lambda: next(calls) >= stop_after)
 """
 
 
@@ -253,14 +262,12 @@ Trainer(config, records, Path(sys.argv[2]), []).train(lambda: next(calls) >= sto
     ],
 )
 def test_two_replicas_resume_with_lazy_regularisers(
-    tiny: Callable[..., Config], tmp_path: Path, more: dict[str, Any]
+    python: str, tiny: Callable[..., Config], tmp_path: Path, more: dict[str, Any]
 ) -> None:
     schedule = {"hold_images": 64, "fade_images": 64, "batch_size": 16}
     run = {"strategy": "mirrored", "replicas": 2, **more}
     config = tiny(objective=LAZY, schedule=schedule, run=run)
-    # Each in a process of its own: two strategies in one mix up their collectives.
-    for run, stop_after in (("whole", 1000), ("parts", 3), ("parts", 1000)):
-        arguments = [config.model_dump_json(), str(tmp_path / run), str(stop_after)]
-        command = [sys.executable, "-c", MIRRORED, *arguments]
-        subprocess.run(command, capture_output=True, check=True)
+    # In a process with one strategy: two in one mix up their collectives.
+    command = [python, "-c", MIRRORED, config.model_dump_json(), str(tmp_path)]
+    subprocess.run(command, capture_output=True, check=True, cwd=ROOT)
     assert_same(tmp_path / "parts", tmp_path / "whole")

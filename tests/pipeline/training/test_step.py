@@ -9,8 +9,7 @@ import pytest
 import tensorflow as tf
 
 from pipeline.config import Config
-from pipeline.training.state import TrainingState
-from pipeline.training.step import Step
+from tests.pipeline.training.steps import models_and_step
 
 
 @pytest.mark.parametrize(("precision", "labels"), [("float32", False), ("mixed_bfloat16", True)])
@@ -18,13 +17,9 @@ def test_a_phase_traces_once_and_moves_every_weight(
     tiny: Callable[..., Config], precision: str, labels: bool
 ) -> None:
     config = tiny(data={"labels": labels}, run={"precision": precision})
-    phase = config.schedule.build().phases[1]
-    strategy = tf.distribute.get_strategy()
-    state = TrainingState(config, label_size=10 if labels else 0, strategy=strategy)
-    models = state.models_for(phase)
+    models, step = models_and_step(config, 1)
     before = [w.numpy() for w in models.generator.trainable_variables]
     critic_before = [w.numpy() for w in models.discriminator.trainable_variables]
-    step = Step(config, phase, models, strategy)
     batch = {
         "images": tf.random.stateless_uniform((8, 8, 8, 1), (0, 0), maxval=256, dtype=tf.int32),
         "labels": tf.one_hot(tf.range(8), 10 if labels else 0),

@@ -16,6 +16,7 @@ from pipeline.errors import AlarmError, UserError
 from pipeline.training import checkpoints, trainer
 from pipeline.training.monitors import JsonLines
 from pipeline.training.replicas import make_strategy
+from pipeline.training.step import Step
 from pipeline.training.trainer import Trainer
 from tests.pipeline.training.runs import Idle, Recorder, entries_of, train, values_of
 
@@ -124,7 +125,7 @@ def test_each_critic_step_takes_the_next_batch_and_counts_its_images(
 ) -> None:
     seen: dict[int, list[tuple[int, bytes]]] = {}
 
-    class Recording(trainer.Step):
+    class Recording(Step):
         def __call__(self, taken: Any, images_seen: int, alpha: float) -> Any:
             images = [bytes(batch["images"].numpy()) for batch in taken]
             first = range(images_seen, images_seen + 8 * len(taken), 8)

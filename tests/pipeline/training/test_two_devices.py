@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,21 +14,23 @@ from tests.pipeline.training.steps import CASES
 
 
 def differences_of_replicas(
-    folder: Path, cases: list[Any], *arguments: str
+    python: str, folder: Path, cases: list[Any], *arguments: str
 ) -> list[dict[str, Any]]:
     script = Path(__file__).with_name("compare_replicas.py")
     given, found = folder / "cases.json", folder / "found.json"
     given.write_text(json.dumps(cases))
     root = Path(__file__).parents[3]
-    command = [sys.executable, str(script), str(given), str(found), *arguments]
+    command = [python, str(script), str(given), str(found), *arguments]
     environment = {"PYTHONPATH": str(root), "CUDA_VISIBLE_DEVICES": "-1"}
     subprocess.run(command, check=True, capture_output=True, cwd=root, env=environment)
     results: list[dict[str, Any]] = json.loads(found.read_text())
     return results
 
 
-def assert_replicas_agree(folder: Path, cases: Mapping[str, Any], *arguments: str) -> None:
-    results = differences_of_replicas(folder, list(cases.values()), *arguments)
+def assert_replicas_agree(
+    python: str, folder: Path, cases: Mapping[str, Any], *arguments: str
+) -> None:
+    results = differences_of_replicas(python, folder, list(cases.values()), *arguments)
     for name, result in zip(cases, results, strict=True):
         assert result["apart"] < 1e-3 * result["moved"], (name, result)
         one, two = result["metrics"]
@@ -39,18 +40,20 @@ def assert_replicas_agree(folder: Path, cases: Mapping[str, Any], *arguments: st
                 assert one[metric] == pytest.approx(two[metric], rel=1e-4, abs=1e-5), (name, metric)
 
 
-def test_two_devices_update_as_one_does(tmp_path: Path) -> None:
+def test_two_devices_update_as_one_does(python: str, tmp_path: Path) -> None:
     objective = {"loss": "relativistic_logistic", "penalty": "none"}
-    assert_replicas_agree(tmp_path, {"relativistic, clipped": (objective, {"clip_norm": 0.1})})
+    assert_replicas_agree(
+        python, tmp_path, {"relativistic, clipped": (objective, {"clip_norm": 0.1})}
+    )
 
 
 @pytest.mark.slow
-def test_two_devices_update_as_one_does_under_every_objective(tmp_path: Path) -> None:
-    assert_replicas_agree(tmp_path, CASES)
+def test_two_devices_update_as_one_does_under_every_objective(python: str, tmp_path: Path) -> None:
+    assert_replicas_agree(python, tmp_path, CASES)
 
 
 @pytest.mark.slow
 @pytest.mark.thorough
-def test_so_do_two_devices_that_divide_their_shares(tmp_path: Path) -> None:
+def test_so_do_two_devices_that_divide_their_shares(python: str, tmp_path: Path) -> None:
     chosen = ("relativistic_hinge", "clip_norm", "lazy", "everything")
-    assert_replicas_agree(tmp_path, {name: CASES[name] for name in chosen}, "4")
+    assert_replicas_agree(python, tmp_path, {name: CASES[name] for name in chosen}, "4")

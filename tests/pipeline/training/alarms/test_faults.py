@@ -24,6 +24,7 @@ from pipeline.training.listeners import Listener, Moment
 from pipeline.training.monitors import JsonLines, SampleImages, TensorBoard
 from pipeline.training.step import Step
 from pipeline.training.trainer import Trainer
+from tests.pipeline.training.runs import Idle
 
 PACE = {"log_images": 96, "sample_images": 192, "checkpoint_images": 192}
 SHORT = {"resolution": 4, "hold_images": 960, "batch_size": 16}
@@ -166,7 +167,7 @@ def test_an_alarm_is_told_everywhere_and_stops_a_run_that_is_to_stop(
 def test_a_slowed_step_is_a_loss_of_throughput(
     tiny: Callable[..., Config], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    class Slowed(Step):
+    class Slowed(Idle):
         def __call__(self, batches: Any, images_seen: int, alpha: float) -> Any:
             if images_seen >= 640:
                 time.sleep(0.3)
@@ -206,6 +207,7 @@ def test_a_slowed_dataset_is_starvation_and_one_that_stands_still_is_told_at_onc
         return quick(*arguments, **options).enumerate().map(wait)
 
     monkeypatch.setattr(feeding, "dataset_for", slowed)
+    monkeypatch.setattr(trainer, "Step", Idle)
     alarms = {"starvation": "warn", "starvation_seconds": 0.4}
     config = faulty(
         tiny, None, schedule={"hold_images": 256}, run={"log_images": 32}, alarms=alarms

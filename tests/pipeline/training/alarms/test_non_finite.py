@@ -11,8 +11,8 @@ import tensorflow as tf
 
 from pipeline.config import Config
 from pipeline.training.alarms.non_finite import Check, NonFinite, first_non_finite, squares
-from pipeline.training.state import TrainingState
 from pipeline.training.step import Step
+from tests.pipeline.training.steps import models_and_step
 
 NAN, INFINITE = float("nan"), float("inf")
 WEIGHTS = {"gradients": ["first/kernel", "last/kernel", "last/bias"]}
@@ -43,13 +43,6 @@ def test_squares_are_those_of_each_gradient_from_the_last_back() -> None:
     np.testing.assert_allclose(squares(list(map(tf.constant, gradients))), [2.0, NAN, 12.5])
 
 
-def step_of(config: Config) -> tuple[Any, Step]:
-    phase = config.schedule.build().phases[0]
-    strategy = tf.distribute.get_strategy()
-    models = TrainingState(config, label_size=0, strategy=strategy).models_for(phase)
-    return models, Step(config, phase, models, strategy)
-
-
 def take(step: Step, images_seen: int, images: Any) -> None:
     labels = tf.zeros((8, 0))
     step([{"images": images, "labels": labels}], images_seen, 1.0)
@@ -59,7 +52,7 @@ GREY = tf.fill((8, 4, 4, 1), tf.constant(77, tf.uint8))
 
 
 def test_what_a_step_broke_is_known_at_once_or_a_step_later(tiny: Callable[..., Config]) -> None:
-    models, step = step_of(tiny())
+    models, step = models_and_step(tiny())
     take(step, 0, GREY)
     assert step.non_finite(wait=True) is None
     kernel = models.discriminator.get_layer("discriminator_4x4_dense0").kernel
@@ -83,7 +76,7 @@ def test_what_a_step_broke_is_known_at_once_or_a_step_later(tiny: Callable[..., 
 def test_the_first_is_where_the_fault_is(
     tiny: Callable[..., Config], objective: dict[str, Any], layer: str | None, name: str
 ) -> None:
-    models, step = step_of(tiny(objective=objective))
+    models, step = models_and_step(tiny(objective=objective))
     if layer is not None:
         weight = models.generator.get_layer(layer).weights[0]
         weight.assign(np.full(weight.shape, INFINITE))

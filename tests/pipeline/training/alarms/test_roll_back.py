@@ -21,6 +21,7 @@ from pipeline.training.listeners import Listener, Moment
 from pipeline.training.monitors import JsonLines, SampleImages, SampleSheets, StageExports
 from pipeline.training.randomness import Purpose, key
 from pipeline.training.trainer import Trainer
+from tests.pipeline.training.reuse import REUSE
 from tests.pipeline.training.runs import assert_same, values_of
 
 SECTIONS: dict[str, dict[str, Any]] = {
@@ -64,7 +65,8 @@ def entries_of(run: Path) -> list[dict[str, Any]]:
 def rolled_back(tiny: Callable[..., Config], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run that was never stopped."""
     run = tmp_path_factory.mktemp("rolled_back")
-    position = train(tiny(**SECTIONS), run)
+    with REUSE.patched():
+        position = train(tiny(**SECTIONS), run)
     assert position.images_seen == 112
     assert position.roll_backs == (BACK,)
     return run
