@@ -2,8 +2,8 @@
 
     python tests/pipeline/lives.py LIVES.json
 
-TensorFlow takes seconds to import: it is imported here once, and each life is a fork of this
-process from before TensorFlow first computes. A life is an object with
+Each life is a fork of this process, which has imported TensorFlow and not yet computed. A life is
+an object with
 
     arguments  of the command line
     log        file for what it writes; worker 1 of several writes to `log` with .1 added

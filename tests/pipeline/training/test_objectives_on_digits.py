@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import runpy
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -20,8 +19,10 @@ ALWAYS = ("wasserstein, two-sided", "logistic, R1 every 16", "relativistic hinge
     "name",
     [pytest.param(name, marks=() if name in ALWAYS else pytest.mark.thorough) for name in RECIPES],
 )
-def test_a_short_run_improves_the_distance_to_the_digits(name: str, tmp_path: Path) -> None:
-    command = [sys.executable, str(SCRIPT), name, "--images", "4000", "--out", str(tmp_path)]
+def test_a_short_run_improves_the_distance_to_the_digits(
+    python: str, name: str, tmp_path: Path
+) -> None:
+    command = [python, str(SCRIPT), name, "--images", "4000", "--out", str(tmp_path)]
     environment = {"PYTHONPATH": str(ROOT), "CUDA_VISIBLE_DEVICES": "-1"}
     result = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
     before, after = map(float, result.stdout.splitlines()[-1].removeprefix(name).split())
