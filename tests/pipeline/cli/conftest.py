@@ -15,6 +15,13 @@ from tests.pipeline.cli.commands import TINY, Growgan, Result
 SHARED_FIXTURES = ("workspace",)
 
 
+@pytest.fixture(autouse=True)
+def _forked(request: pytest.FixtureRequest) -> None:
+    """Fork what tests and commands start, but where only new interpreters prove the sentence."""
+    if request.node.get_closest_marker("new_interpreter") is None:
+        request.getfixturevalue("forked")
+
+
 @pytest.fixture
 def growgan(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Growgan:
     """Run a command in this process."""

@@ -67,6 +67,8 @@ def test_only_this_machine_is_listened_to_unless_another_address_is_given() -> N
     assert ipaddress.ip_address(default).is_loopback
 
 
+@pytest.mark.slow
+@pytest.mark.new_interpreter
 def test_a_missing_extra_is_named(tmp_path: Path) -> None:
     said = "`growgan serve` needs the extra `serve`. Missing:"
     assert_refused(said, tmp_path, missing=("uvicorn", "tensorflow_serving"))

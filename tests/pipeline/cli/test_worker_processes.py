@@ -19,7 +19,7 @@ from pipeline.training.cluster import Cluster
 
 ROOT = Path(__file__).parents[3]
 LONGEST_END = 20.0
-"""Seconds from the death of a worker to that of the others."""
+"""Seconds from the death of a worker to that of the others, on a machine that does little else."""
 PARENT = """
 import sys
 from pipeline.cli.worker_processes import run_workers
@@ -199,6 +199,14 @@ def training(tmp_path: Path) -> Iterator[Training]:
         process.wait()
 
 
+def longest_end_after(start: float) -> float:
+    """Seconds that workers have to end, where they took so long to start and come to 160 images.
+
+    On two idle cores that takes less than `LONGEST_END`; beside other tests both take longer.
+    """
+    return max(LONGEST_END, start)
+
+
 def workers_of(process: subprocess.Popen[bytes]) -> list[int]:
     children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
     return [int(number) for number in children.read_text().split()]
@@ -211,19 +219,21 @@ def wait_for_images(process: subprocess.Popen[bytes], folder: Path, images: int)
         time.sleep(0.05)
 
 
+@pytest.mark.new_interpreter
 @pytest.mark.slow
-@pytest.mark.undisturbed
 def test_a_command_trains_in_two_workers_and_leaves_none_behind(
     training: Training, tmp_path: Path
 ) -> None:
+    started_at = time.monotonic()
     process = training()
     wait_for_images(process, tmp_path, 160)
+    longest_end = longest_end_after(time.monotonic() - started_at)
     workers = workers_of(process)
     assert len(workers) == 2
     os.kill(workers[1], signal.SIGKILL)
     begun = time.monotonic()
-    assert process.wait(60) == 69
-    assert time.monotonic() - begun < LONGEST_END
+    assert process.wait(max(60, longest_end)) == 69
+    assert time.monotonic() - begun < longest_end
     for worker in workers:
         wait_for_end(worker)
     assert (tmp_path / "log.txt").read_text().endswith("worker 1 of 2, counted from 0\n")
@@ -235,6 +245,7 @@ def test_a_command_trains_in_two_workers_and_leaves_none_behind(
     assert "they are saved" in (tmp_path / "log.txt").read_text()
 
 
+@pytest.mark.new_interpreter
 @pytest.mark.slow
 def test_a_signal_that_comes_while_workers_come_together_is_not_lost(
     training: Training, tmp_path: Path
@@ -260,23 +271,26 @@ def test_a_signal_that_comes_while_workers_come_together_is_not_lost(
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.new_interpreter
 @pytest.mark.slow
-@pytest.mark.undisturbed
 def test_a_worker_that_hangs_is_missed(training: Training, tmp_path: Path) -> None:
     """As it is where a machine has vanished: no connection tells of it."""
     addresses = free_addresses(2)
+    started_at = time.monotonic()
     chief, hung = (training(TF_CONFIG=Cluster(addresses, index).tf_config()) for index in range(2))
     wait_for_images(chief, tmp_path, 160)
+    longest_end = longest_end_after(time.monotonic() - started_at)
     hung.send_signal(signal.SIGSTOP)
     begun = time.monotonic()
-    assert chief.wait(60) == 69
+    assert chief.wait(max(60, longest_end)) == 69
     print("missed after", time.monotonic() - begun)
-    assert time.monotonic() - begun < LONGEST_END
+    assert time.monotonic() - begun < longest_end
     assert "growgan: a run ends with any of its workers" in (tmp_path / "log.txt").read_text()
     hung.send_signal(signal.SIGCONT)
     assert hung.wait(60) == 69
 
 
+@pytest.mark.new_interpreter
 @pytest.mark.slow
 def test_workers_of_other_configurations_are_refused_by_all(
     training: Training, tmp_path: Path
