@@ -15,7 +15,7 @@ from pipeline.training.batches import CriticBatch
 from pipeline.training.generation import Draws
 from pipeline.training.state import variables_of
 from pipeline.training.updates import Updates
-from tests.pipeline.training.steps import after_steps, models_and_step
+from tests.pipeline.training.steps import PLAIN, after_steps, models_and_step
 
 LOGISTIC = {"loss": "logistic", "penalty": "none", "r1": 1.0, "drift": 0.0}
 
@@ -65,7 +65,7 @@ def test_a_step_trains_on_augmented_images(
     # So that one adjustment is seen.
     keys = {"rise_images": 8, "adjust_every": 2, "target": 0.0} if kind == "ada" else {}
     config = tiny(
-        objective={**LOGISTIC, "penalty_every": 2},
+        objective={**LOGISTIC, "penalty_every": 2} if kind == "ada" else PLAIN,
         augmentation={"kind": kind, **keys},
         run={"micro_batch": micro_batch},
     )

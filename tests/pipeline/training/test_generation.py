@@ -33,7 +33,7 @@ def from_styles(mixing: float = 0.9, resolution: int = 8) -> FromStyles:
     return FromStyles(maker.mapping(), synthesis, mixing)
 
 
-def drawn(generation: FromStyles, clock: int = 0) -> Draws:
+def drawn(generation: FromStyles, clock: Any = 0) -> Draws:
     """Draw for a batch, as `Step` does."""
 
     def draw(sampler: Any, shape: tuple[int, ...], *, part: int = 0, for_all: bool = False) -> Any:
@@ -67,7 +67,9 @@ def test_a_batch_has_one_cut_and_the_share_of_mixed_batches_is_as_configured(mix
     if not mixing:
         assert drawn(generation).cuts is None
         return
-    batches = [drawn(generation, clock).cuts.numpy() for clock in range(300)]
+    cuts_at = tf.function(lambda clock: drawn(generation, clock).cuts, autograph=False)
+    clocks = tf.range(300, dtype=tf.int64)
+    batches = [cuts_at(clock).numpy() for clock in clocks]
     assert all((cuts == cuts[0]).all() for cuts in batches)
     counts = np.bincount([cuts[0] for cuts in batches], minlength=generation.layers + 1)
     assert counts[0] == 0

@@ -102,7 +102,7 @@ def test_every_batch_and_clock_after_a_restart_is_that_of_an_uninterrupted_run(
             return super().__call__(batches, images_seen, alpha)
 
     monkeypatch.setattr(trainer, "Step", Recording)
-    config = tiny(data={"labels": True, "mirror": True}, alarms={"collapse": "ignore"})
+    config = tiny(data={"labels": True, "mirror": True})
     train(config, tmp_path / "whole")
     whole, seen[:] = list(seen), []
     for steps in (1, 7, 2, 0, 5, None):

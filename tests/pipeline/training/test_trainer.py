@@ -16,9 +16,9 @@ from pipeline.errors import AlarmError, UserError
 from pipeline.training import checkpoints, trainer
 from pipeline.training.monitors import JsonLines
 from pipeline.training.replicas import make_strategy
-from pipeline.training.step import Step
 from pipeline.training.trainer import Trainer
 from tests.pipeline.training.runs import Idle, Recorder, entries_of, train, values_of
+from tests.pipeline.training.steps import PLAIN
 
 
 def test_a_run_goes_through_its_phases_and_ends(
@@ -53,7 +53,7 @@ def test_a_run_without_a_whole_checkpoint_does_not_start_over(
 def test_what_is_not_finite_stops_the_run_and_keeps_the_last_good_checkpoint(
     tiny: Callable[..., Config], tmp_path: Path
 ) -> None:
-    config = tiny(schedule={"learning_rate": {4: 0.001, 8: 1e30}})
+    config = tiny(objective=PLAIN, schedule={"learning_rate": {4: 0.001, 8: 1e30}})
     with pytest.raises(
         AlarmError, match=r"every tensor must be finite. Received: `generator_loss`"
     ) as caught:
@@ -125,7 +125,7 @@ def test_each_critic_step_takes_the_next_batch_and_counts_its_images(
 ) -> None:
     seen: dict[int, list[tuple[int, bytes]]] = {}
 
-    class Recording(Step):
+    class Recording(Idle):
         def __call__(self, taken: Any, images_seen: int, alpha: float) -> Any:
             images = [bytes(batch["images"].numpy()) for batch in taken]
             first = range(images_seen, images_seen + 8 * len(taken), 8)

@@ -17,6 +17,7 @@ from pipeline.training.generation import Draws
 from pipeline.training.phase_models import PhaseModels
 from pipeline.training.state import TrainingState, variables_of
 from pipeline.training.updates import Updates
+from tests.pipeline.training.reuse import Reuse
 from tests.pipeline.training.steps import CASES, PLAIN, after_steps, batches, models_and_step
 
 
@@ -39,6 +40,7 @@ def test_a_step_moves_every_weight_and_logs_every_regulariser(
     metrics = after_steps(step, config, 3)
     assert step.finish.experimental_get_tracing_count() == 1
     assert all(np.isfinite(value) for value in metrics.values())
+    assert float(models.alphas[0].value) == 0.5
     expected = {
         "weight_clip": {"drift"},
         "lazy": {"r1", "r2", "path_length"},
@@ -92,7 +94,8 @@ def test_what_has_no_weight_is_not_computed(
         for name in names:
             monkeypatch.setattr(module, name, refuse)
     config = tiny(objective=PLAIN)
-    models, step = models_and_step(config)
+    # Not one that was traced before: what is refused is refused when it is traced.
+    models, step = Reuse().models_and_step(config)
     metrics = step(batches(config, 4), 0, 1.0)
     assert "penalty" not in metrics
     assert models.path_length_mean is None
@@ -152,8 +155,15 @@ def test_a_lazy_penalty_weighs_as_much_as_the_updates_it_stands_for(
         np.testing.assert_allclose(eight / root(8), 4 * two / root(2), rtol=2e-2, atol=1e-9)
 
 
-@pytest.mark.parametrize("labels", [False, True])
-@pytest.mark.parametrize("batch", [2, 8, 12])
+@pytest.mark.parametrize(
+    ("batch", "labels"),
+    [
+        (2, True),
+        (12, False),
+        *(pytest.param(*case, marks=pytest.mark.slow) for case in ((2, False), (12, True))),
+        *(pytest.param(8, labels, marks=pytest.mark.slow) for labels in (False, True)),
+    ],
+)
 def test_the_generator_learns_the_same_from_two_halves(
     tiny: Callable[..., Config], labels: bool, batch: int
 ) -> None:

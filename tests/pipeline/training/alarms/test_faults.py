@@ -66,6 +66,7 @@ class Told(Listener):
 
 def faulty(tiny: Callable[..., Config], fault: str | None, **sections: dict[str, Any]) -> Config:
     merged: dict[str, dict[str, Any]] = {"schedule": SHORT, "run": PACE}
+    merged["alarms"] = {"collapse": "warn"}
     for more in (FAULTS[fault] if fault else {}, sections):
         for name, keys in more.items():
             merged[name] = {**merged.get(name, {}), **keys}
@@ -118,11 +119,17 @@ def test_a_healthy_run_raises_none(tiny: Callable[..., Config], tmp_path: Path) 
 
 
 def test_an_alarm_is_told_everywhere_and_stops_a_run_that_is_to_stop(
-    tiny: Callable[..., Config], tmp_path: Path
+    tiny: Callable[..., Config], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    config = faulty(tiny, "exploding_gradients", alarms={"exploding_gradients": "stop"})
+    class Exploding(Idle):
+        def __call__(self, batches: Any, images_seen: int, alpha: float) -> Any:
+            metrics = super().__call__(batches, images_seen, alpha)
+            return {**metrics, "critic_gradient_norm": 2000.0 + images_seen}
+
+    monkeypatch.setattr(trainer, "Step", Exploding)
+    config = faulty(tiny, None, alarms={"exploding_gradients": "stop"})
     records = records_for(config.data, config.schedule.build().resolutions)
     text = io.StringIO()
     with TrainingDisplay(Console(file=text, width=200), config) as display:
@@ -170,7 +177,7 @@ def test_a_slowed_step_is_a_loss_of_throughput(
     class Slowed(Idle):
         def __call__(self, batches: Any, images_seen: int, alpha: float) -> Any:
             if images_seen >= 640:
-                time.sleep(0.3)
+                time.sleep(0.15)
             return super().__call__(batches, images_seen, alpha)
 
     monkeypatch.setattr(trainer, "Step", Slowed)
@@ -195,7 +202,7 @@ def test_a_slowed_dataset_is_starvation_and_one_that_stands_still_is_told_at_onc
 
     def dawdle(number: Any) -> Any:
         with one_by_one:
-            time.sleep(1.2 if number == 12 else 0.1)
+            time.sleep(1.2 if number == 12 else 0.05)
         return number
 
     def slowed(*arguments: Any, **options: Any) -> tf.data.Dataset:

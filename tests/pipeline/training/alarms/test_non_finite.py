@@ -12,7 +12,7 @@ import tensorflow as tf
 from pipeline.config import Config
 from pipeline.training.alarms.non_finite import Check, NonFinite, first_non_finite, squares
 from pipeline.training.step import Step
-from tests.pipeline.training.steps import models_and_step
+from tests.pipeline.training.steps import PLAIN, models_and_step
 
 NAN, INFINITE = float("nan"), float("inf")
 WEIGHTS = {"gradients": ["first/kernel", "last/kernel", "last/bias"]}
@@ -52,7 +52,7 @@ GREY = tf.fill((8, 4, 4, 1), tf.constant(77, tf.uint8))
 
 
 def test_what_a_step_broke_is_known_at_once_or_a_step_later(tiny: Callable[..., Config]) -> None:
-    models, step = models_and_step(tiny())
+    models, step = models_and_step(tiny(objective=PLAIN))
     take(step, 0, GREY)
     assert step.non_finite(wait=True) is None
     kernel = models.discriminator.get_layer("discriminator_4x4_dense0").kernel

@@ -23,8 +23,10 @@ from pipeline.training.randomness import Purpose, key
 from pipeline.training.trainer import Trainer
 from tests.pipeline.training.reuse import REUSE
 from tests.pipeline.training.runs import assert_same, values_of
+from tests.pipeline.training.steps import PLAIN
 
 SECTIONS: dict[str, dict[str, Any]] = {
+    "objective": PLAIN,
     "schedule": {"resolution": 4, "hold_images": 112},
     "run": {"log_images": 16, "sample_images": 48, "checkpoint_images": 24},
     "alarms": {"non_finite": "roll_back"},
