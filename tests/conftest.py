@@ -17,7 +17,12 @@ os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
 
 ROOT = Path(__file__).parents[1]
-pytest_plugins = ["tests.costs", "tests.guard", "tests.forking.fixtures"]
+pytest_plugins = [
+    "tests.costs",
+    "tests.guard",
+    "tests.forking.fixtures",
+    "tests.jax_process.fixtures",
+]
 
 
 @pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import json
 import math
-import os
-import subprocess
-import sys
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -24,7 +22,6 @@ Shapes = Sequence[tuple[int, ...]]
 Arrays = list[np.ndarray]
 Reference = Callable[..., np.ndarray]
 
-ROOT = Path(__file__).parents[2]
 MIXED = {"mixed_bfloat16": ml_dtypes.bfloat16, "mixed_float16": np.float16}
 
 
@@ -88,66 +85,72 @@ def gradients(layer: keras.layers.Layer, inputs: Arrays, penalty: bool = True) -
     )
 
 
-@pytest.fixture(name="gradients")
+@pytest.fixture(name="gradients", scope="session")
 def _gradients() -> Callable[..., Gradients]:
     return gradients
 
 
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Prove the contract of each case in two tests: up to gradients, and of the second order."""
+    if "order" in metafunc.fixturenames:
+        second = pytest.param(2, id="second order", marks=pytest.mark.slow)
+        metafunc.parametrize("order", [pytest.param(1, id="first order"), second])
+
+
 @pytest.fixture(scope="session")
 def on_jax(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Callable[[str, str], Arrays]:
-    """What one JAX process computed for each collected contract test, by the id of its node.
-
-    The backend of Keras is fixed when it is imported: hence a process, and one for all.
-    """
-    folder = tmp_path_factory.mktemp("jax")
-    nodes = [
+    request: pytest.FixtureRequest,
+    jax_process: Callable[[str, Path], None],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Callable[[pytest.Function, str], Arrays]:
+    """Results on JAX for each collected contract test. All of one order are computed at once."""
+    items = [
         item
         for item in request.session.items
         if "run_layer_contract" in getattr(item, "fixturenames", ())
     ]
-    layers, arrays = [], {}
-    for index, node in enumerate(nodes):
-        case = _case_of(node)
-        layer = case.layer("float32")
-        layers.append(keras.saving.serialize_keras_object(layer))
-        inputs = case.inputs()
-        outputs = _call(layer, inputs)
-        given = {"input": inputs, "weight": layer.get_weights(), "slope": [slopes(outputs.shape)]}
-        for kind, values in given.items():
-            arrays |= {f"{index}/{kind}/{k}": value for k, value in enumerate(values)}
-    (folder / "layers.json").write_text(json.dumps(layers))
-    np.savez(folder / "given.npz", **arrays)
-    environment = {
-        "KERAS_BACKEND": "jax",
-        "JAX_PLATFORMS": "cpu",
-        "PYTHONPATH": str(ROOT),
-        "XLA_FLAGS": "--xla_backend_optimization_level=0",  # Nearly all of the time is compiling.
-    }
-    process = subprocess.run(
-        [sys.executable, "-W", "error", Path(__file__).with_name("evaluate_on_jax.py"), folder],
-        env=os.environ | environment,
-        capture_output=True,
-        text=True,
-    )
-    assert process.returncode == 0, process.stderr
-    found = dict(np.load(folder / "found.npz"))
-    indices = {node.nodeid: index for index, node in enumerate(nodes)}
 
-    def results(node_id: str, kind: str) -> Arrays:
-        prefix = f"{indices[node_id]}/{kind}/"
-        count = sum(key.startswith(prefix) for key in found)
-        return [found[f"{prefix}{k}"] for k in range(count)]
+    @functools.cache
+    def computed(order: int) -> dict[str, dict[str, Arrays]]:
+        folder = tmp_path_factory.mktemp("layers")
+        nodes = [node for node in items if node.callspec.params["order"] == order]
+        layers, arrays = [], {}
+        for index, node in enumerate(nodes):
+            case = _case_of(node)
+            layer = case.layer("float32")
+            layers.append(keras.saving.serialize_keras_object(layer))
+            inputs = case.inputs()
+            outputs = _call(layer, inputs)
+            given = {
+                "input": inputs,
+                "weight": layer.get_weights(),
+                "slope": [slopes(outputs.shape)],
+            }
+            for kind, values in given.items():
+                arrays |= {f"{index}/{kind}/{k}": value for k, value in enumerate(values)}
+        (folder / "layers.json").write_text(json.dumps({"order": order, "layers": layers}))
+        np.savez(folder / "given.npz", **arrays)
+        jax_process("tests.layers.evaluate_on_jax", folder)
+        found: dict[str, dict[str, Arrays]] = {node.nodeid: {} for node in nodes}
+        for key, value in np.load(folder / "found.npz").items():
+            index, kind, _ = key.split("/")
+            found[nodes[int(index)].nodeid].setdefault(kind, []).append(value)
+        return found
+
+    def results(node: pytest.Function, kind: str) -> Arrays:
+        return computed(node.callspec.params["order"])[node.nodeid].get(kind, [])
 
     return results
 
 
 @pytest.fixture
 def run_layer_contract(
-    request: pytest.FixtureRequest, on_jax: Callable[[str, str], Arrays], tmp_path: Path
+    request: pytest.FixtureRequest,
+    on_jax: Callable[[pytest.Function, str], Arrays],
+    order: int,
+    tmp_path: Path,
 ) -> Callable[..., None]:
-    """Prove the whole contract for the parameter `(layer_class, config, shapes)` of the test.
+    """Prove the contract for the parameter `(layer_class, config, shapes)` of the test.
 
     `reference(inputs, weights, **config)` is the layer's formula in float64 NumPy, with the weights
     by their names. `statistics` says that the layer takes statistics, which must be in float32.
@@ -155,16 +158,20 @@ def run_layer_contract(
     case = _case_of(request.node)
 
     def run(reference: Reference, statistics: bool = False) -> None:
-        _agrees_with_its_formula(case, reference)
-        _serialises(case)
-        _survives_a_file(case, tmp_path / "model.keras")
-        _knows_its_shape(case)
-        _takes_any_batch(case)
-        _has_right_gradients(case, reference)
-        _keeps_mixed_precision(case)
-        if statistics:
-            _takes_statistics_in_float32(case)
-        _is_the_same_on_jax(case, lambda kind: on_jax(request.node.nodeid, kind))
+        if order == 2:
+            _has_right_gradients_of_its_penalty(case)
+            _keeps_mixed_precision(case, penalty=True)
+        else:
+            _agrees_with_its_formula(case, reference)
+            _serialises(case)
+            _survives_a_file(case, tmp_path / "model.keras")
+            _knows_its_shape(case)
+            _takes_any_batch(case)
+            _has_right_gradients(case, reference)
+            _keeps_mixed_precision(case, penalty=False)
+            if statistics:
+                _takes_statistics_in_float32(case)
+        _is_the_same_on_jax(case, order, lambda kind: on_jax(request.node, kind))
 
     return run
 
@@ -242,35 +249,48 @@ def _has_right_gradients(case: Case, reference: Reference) -> None:
     layer = case.layer("float64")
     inputs, weights = case.inputs(), _by_name(layer)
     trainable = [_name(weight) for weight in layer.trainable_weights]
-    found = gradients(layer, inputs)
-    rng = np.random.default_rng(3)
 
     def formula(inputs: Arrays, changed: Arrays) -> float:
         named = weights | dict(zip(trainable, changed, strict=True))
         outputs = reference(inputs, named, **case.config)
         return float(np.sum(slopes(outputs.shape) * outputs + outputs**2 / 2))
 
+    found = gradients(layer, inputs, penalty=False).first
+    _assert_slopes(formula, found, inputs, [weights[name] for name in trainable])
+
+
+def _has_right_gradients_of_its_penalty(case: Case) -> None:
+    layer = case.layer("float64")
+
     def penalty(inputs: Arrays, changed: Arrays) -> float:
         for weight, value in zip(layer.trainable_weights, changed, strict=True):
             weight.assign(value)
         return gradients(layer, inputs, penalty=False).penalty
 
-    point = [*inputs, *(weights[name] for name in trainable)]
-    for function, gradient in ((formula, found.first), (penalty, found.second)):
-        for k in range(len(point)):
-            direction = rng.normal(size=point[k].shape)
-            step = 1e-5 / max(1.0, float(np.abs(direction).max()))
-            ends = []
-            for sign in (1, -1):
-                moved = [*point]
-                moved[k] = point[k] + sign * step * direction
-                ends.append(function(moved[: len(inputs)], moved[len(inputs) :]))
-            slope = (ends[0] - ends[1]) / (2 * step)
-            size = max(1.0, float(np.linalg.norm(gradient[k]) * np.linalg.norm(direction)))
-            assert np.vdot(gradient[k], direction) == pytest.approx(slope, rel=0, abs=1e-6 * size)
+    weights = [weight.numpy() for weight in layer.trainable_weights]
+    _assert_slopes(penalty, gradients(layer, case.inputs()).second, case.inputs(), weights)
 
 
-def _keeps_mixed_precision(case: Case) -> None:
+def _assert_slopes(
+    function: Callable[[Arrays, Arrays], float], gradient: Arrays, inputs: Arrays, weights: Arrays
+) -> None:
+    """Compare a gradient with central differences of its function, along a random direction."""
+    rng = np.random.default_rng(3)
+    point = [*inputs, *weights]
+    for k in range(len(point)):
+        direction = rng.normal(size=point[k].shape)
+        step = 1e-5 / max(1.0, float(np.abs(direction).max()))
+        ends = []
+        for sign in (1, -1):
+            moved = [*point]
+            moved[k] = point[k] + sign * step * direction
+            ends.append(function(moved[: len(inputs)], moved[len(inputs) :]))
+        slope = (ends[0] - ends[1]) / (2 * step)
+        size = max(1.0, float(np.linalg.norm(gradient[k]) * np.linalg.norm(direction)))
+        assert np.vdot(gradient[k], direction) == pytest.approx(slope, rel=0, abs=1e-6 * size)
+
+
+def _keeps_mixed_precision(case: Case, penalty: bool) -> None:
     single = case.layer("float32")
     expected = _call(single, case.inputs())
     for policy, dtype in MIXED.items():
@@ -279,7 +299,7 @@ def _keeps_mixed_precision(case: Case) -> None:
         assert outputs.dtype == dtype
         assert all(weight.dtype == "float32" for weight in layer.weights)
         _assert_close(outputs, expected, 8 * float(ml_dtypes.finfo(dtype).eps))
-        found = gradients(layer, case.inputs())
+        found = gradients(layer, case.inputs(), penalty)
         assert all(np.isfinite(g).all() for g in (*found.first, *found.second))
 
 
@@ -292,16 +312,15 @@ def _takes_statistics_in_float32(case: Case) -> None:
     _assert_close(outputs, expected, 8 * float(np.finfo("float16").eps))
 
 
-def _is_the_same_on_jax(case: Case, results: Callable[[str], Arrays]) -> None:
+def _is_the_same_on_jax(case: Case, order: int, results: Callable[[str], Arrays]) -> None:
     layer = case.layer("float32")
-    expected = gradients(layer, case.inputs())
+    expected = gradients(layer, case.inputs(), penalty=order == 2)
     outputs = _call(layer, case.inputs())
-    pairs = {
-        "eager": [outputs],
-        "jit": [outputs],
-        "first": expected.first,
-        "second": expected.second,
-    }
+    pairs = (
+        {"jit": [outputs], "first": expected.first}
+        if order == 1
+        else {"eager": [outputs], "second": expected.second}
+    )
     for kind, arrays in pairs.items():
         found = results(kind)
         assert len(found) == len(arrays), kind

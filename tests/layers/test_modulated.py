@@ -67,17 +67,55 @@ def test_contract(run_layer_contract):
     run_layer_contract(formula)
 
 
-@pytest.mark.parametrize(("resample", "demodulate"), [("up", True), ("down", False)])
-def test_both_modulations_agree_to_the_second_order_in_a_compiled_step(resample, demodulate):
-    rng = np.random.default_rng(0)
-    x, styles = tf.constant(rng.normal(size=(3, 4, 4, 5))), tf.constant(rng.normal(size=(3, 5)))
+def modulated(modulation, fused, resample, demodulate):
+    layer = ModulatedConv2D(
+        6,
+        demodulate=demodulate,
+        modulation=modulation,
+        resample=resample,
+        taps=TAPS,
+        fused=fused,
+        dtype="float64",
+    )
+    layer.build([(3, 4, 4, 5), (3, 5)])
+    layer.set_weights([np.random.default_rng(1).normal(size=w.shape) for w in layer.weights])
+    return layer
 
-    def results(**config):
-        layer = ModulatedConv2D(
-            6, demodulate=demodulate, resample=resample, taps=TAPS, dtype="float64", **config
-        )
-        layer.build([x.shape, styles.shape])
-        layer.set_weights([np.random.default_rng(1).normal(size=w.shape) for w in layer.weights])
+
+def features_and_styles():
+    rng = np.random.default_rng(0)
+    return [rng.normal(size=(3, 4, 4, 5)), rng.normal(size=(3, 5))]
+
+
+def assert_all_close(results, expected):
+    for ours, theirs in zip(results, expected, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-12 * np.abs(theirs).max())
+
+
+UNFUSED = ("features", False)
+OTHERS = [("features", True), ("kernels", True)]
+both_ways = pytest.mark.parametrize(("resample", "demodulate"), [("up", True), ("down", False)])
+
+
+@both_ways
+def test_both_modulations_agree_to_the_second_order(gradients, resample, demodulate):
+    def results(modulation, fused):
+        layer, inputs = modulated(modulation, fused, resample, demodulate), features_and_styles()
+        found = gradients(layer, inputs)
+        return [layer(inputs), *found.first, *found.second]
+
+    expected = results(*UNFUSED)
+    for other in OTHERS:
+        assert_all_close(results(*other), expected)
+
+
+@pytest.mark.slow
+@both_ways
+def test_both_modulations_agree_to_the_second_order_in_a_compiled_step(resample, demodulate):
+    x, styles = map(tf.constant, features_and_styles())
+
+    def results(modulation, fused):
+        layer = modulated(modulation, fused, resample, demodulate)
         weights = [weight.value for weight in layer.trainable_weights]
 
         @tf.function
@@ -96,11 +134,9 @@ def test_both_modulations_agree_to_the_second_order_in_a_compiled_step(resample,
 
         return of(x, styles)
 
-    expected = results(fused=False)
-    for config in ({}, {"modulation": "kernels"}):
-        for ours, theirs in zip(results(**config), expected, strict=True):
-            scale = np.abs(theirs).max()
-            np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-12 * scale)
+    expected = results(*UNFUSED)
+    for other in OTHERS:
+        assert_all_close(results(*other), expected)
 
 
 @pytest.mark.parametrize("modulation", ["features", "kernels"])

@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from hypothesis import given, settings, strategies
 from scipy import signal
 
 from layers.upfirdn import FIRDown2D, FIRUp2D, fir_up, upfirdn2d
@@ -63,14 +64,57 @@ def test_down_contract(run_layer_contract):
     run_layer_contract(down_formula)
 
 
-@pytest.mark.parametrize("padding", [(0, 0), (2, 1), (-1, 2), (3, -2), (-1, -1)])
-@pytest.mark.parametrize("taps", [(1,), (1, 2), (1, 2, 1), (1, 3, 3, 1), LOPSIDED])
-@pytest.mark.parametrize(("up", "down"), [(1, 1), (2, 1), (1, 2), (3, 2), (2, 3)])
-def test_the_function_is_its_formula(up, down, taps, padding):
+def assert_it_is_its_formula(up, down, taps, padding):
     x = np.random.default_rng(0).normal(size=(2, 7, 8, 3))
-    settings = {"up": up, "down": down, "padding": padding, "gain": 1.7}
-    found = upfirdn2d(keras.ops.convert_to_tensor(x), taps, **settings)
-    np.testing.assert_allclose(found, formula(x, taps, **settings), rtol=0, atol=1e-12)
+    options = {"up": up, "down": down, "padding": padding, "gain": 1.7}
+    found = upfirdn2d(keras.ops.convert_to_tensor(x), taps, **options)
+    np.testing.assert_allclose(found, formula(x, taps, **options), rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize(  # Every pair of rates, taps and padding.
+    ("up", "down", "taps", "padding"),
+    [
+        (1, 1, (1,), (0, 0)),
+        (1, 1, (1, 2), (2, 1)),
+        (1, 1, (1, 2, 1), (-1, 2)),
+        (1, 1, (1, 3, 3, 1), (3, -2)),
+        (1, 1, LOPSIDED, (-1, -1)),
+        (2, 1, (1,), (2, 1)),
+        (2, 1, (1, 2), (-1, 2)),
+        (2, 1, (1, 2, 1), (3, -2)),
+        (2, 1, (1, 3, 3, 1), (-1, -1)),
+        (2, 1, LOPSIDED, (0, 0)),
+        (1, 2, (1,), (-1, 2)),
+        (1, 2, (1, 2), (3, -2)),
+        (1, 2, (1, 2, 1), (-1, -1)),
+        (1, 2, (1, 3, 3, 1), (0, 0)),
+        (1, 2, LOPSIDED, (2, 1)),
+        (3, 2, (1,), (3, -2)),
+        (3, 2, (1, 2), (-1, -1)),
+        (3, 2, (1, 2, 1), (0, 0)),
+        (3, 2, (1, 3, 3, 1), (2, 1)),
+        (3, 2, LOPSIDED, (-1, 2)),
+        (2, 3, (1,), (-1, -1)),
+        (2, 3, (1, 2), (0, 0)),
+        (2, 3, (1, 2, 1), (2, 1)),
+        (2, 3, (1, 3, 3, 1), (-1, 2)),
+        (2, 3, LOPSIDED, (3, -2)),
+    ],
+)
+def test_the_function_is_its_formula(up, down, taps, padding):
+    assert_it_is_its_formula(up, down, taps, padding)
+
+
+@pytest.mark.slow
+@settings(derandomize=True, deadline=None, max_examples=150)
+@given(
+    up=strategies.integers(1, 3),
+    down=strategies.integers(1, 3),
+    taps=strategies.lists(strategies.integers(1, 5), min_size=1, max_size=5),
+    padding=strategies.tuples(strategies.integers(-1, 4), strategies.integers(-1, 4)),
+)
+def test_the_function_is_its_formula_whatever_the_settings(up, down, taps, padding):
+    assert_it_is_its_formula(up, down, taps, padding)
 
 
 @pytest.mark.parametrize(("up", "down"), [(2, 1), (3, 2)])

@@ -294,6 +294,7 @@ def test_processes_take_turns_and_the_second_finds_the_set(labelled_folder, tmp_
     assert len(list((tmp_path / "records").iterdir())) == 1
 
 
+@pytest.mark.usefixtures("forked")
 def test_workers_and_interruptions_change_no_byte(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setattr("pipeline.data.shards.PICTURES", 300)
     monkeypatch.setattr("pipeline.data.workers.WORTH_SHARING", -1)

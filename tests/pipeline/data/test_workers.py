@@ -12,6 +12,8 @@ from pipeline.data.sources import Picture, open_source
 from pipeline.data.workers import RUN, worked
 from pipeline.errors import UserError
 
+pytestmark = pytest.mark.usefixtures("forked")
+
 
 def names(pictures: list[Picture]) -> tuple[int, list[str]]:
     time.sleep(0.02)  # so that no process does everything before the next has started

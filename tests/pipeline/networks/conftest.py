@@ -1,12 +1,9 @@
-"""What tests of every family stand on: the size of a model that was built, and a process of JAX."""
+"""Sizes of models that were built, and what their networks compute on JAX."""
 
 from __future__ import annotations
 
 import json
 import math
-import os
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -21,8 +18,6 @@ from layers.modulated import ModulatedConv2D
 from layers.upfirdn import FIRDown2D, FIRUp2D
 from pipeline.config import NetworkConfig
 from pipeline.networks.network import Size
-
-ROOT = Path(__file__).parents[3]
 
 
 def counted(model: keras.Model) -> Size:
@@ -70,11 +65,13 @@ def _counted() -> Callable[[keras.Model], Size]:
 
 
 @pytest.fixture
-def on_jax(tmp_path: Path) -> Callable[..., dict[str, np.ndarray]]:
-    """What networks of a family give on JAX, with the weights of models that are given.
+def on_jax(
+    jax_process: Callable[[str, Path], None], tmp_path: Path
+) -> Callable[..., dict[str, np.ndarray]]:
+    """Outputs of a family's networks on JAX, with the weights of models that are given.
 
     `sizes` are those of the networks, with the `resolution` of the models and whether it is
-    `fading`. The backend of Keras is fixed when it is imported: hence a process.
+    `fading`.
     """
 
     def evaluate(
@@ -91,20 +88,7 @@ def on_jax(tmp_path: Path) -> Callable[..., dict[str, np.ndarray]]:
         np.savez(tmp_path / "given.npz", **arrays)
         asked = {"config": config.model_dump(), "sizes": sizes, "networks": [*given]}
         (tmp_path / "asked.json").write_text(json.dumps(asked))
-        environment = {
-            "KERAS_BACKEND": "jax",
-            "JAX_PLATFORMS": "cpu",
-            "PYTHONPATH": str(ROOT),
-            "XLA_FLAGS": "--xla_backend_optimization_level=0",  # Nearly all time is compiling.
-        }
-        script = Path(__file__).with_name("evaluate_on_jax.py")
-        process = subprocess.run(
-            [sys.executable, "-W", "error", script, tmp_path],
-            env=os.environ | environment,
-            capture_output=True,
-            text=True,
-        )
-        assert process.returncode == 0, process.stderr
+        jax_process("tests.pipeline.networks.evaluate_on_jax", tmp_path)
         return dict(np.load(tmp_path / "found.npz"))
 
     return evaluate

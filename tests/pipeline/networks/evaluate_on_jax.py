@@ -1,16 +1,14 @@
-"""A process of its own: build networks on JAX, with given weights, and compute what they give.
+"""Build networks with given weights and compute outputs, in the process that computes on JAX.
 
-`python evaluate_on_jax.py FOLDER` reads `asked.json` and `given.npz` there and writes `found.npz`.
+`main` reads `asked.json` and `given.npz` in a folder and writes `found.npz` there.
 """
 
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 
 import jax
-import keras
 import numpy as np
 
 from pipeline.config import NetworkConfig
@@ -18,7 +16,6 @@ from pipeline.networks.families import family_of
 
 
 def main(folder: Path) -> None:
-    assert keras.backend.backend() == "jax"
     asked = json.loads((folder / "asked.json").read_text())
     given = np.load(folder / "given.npz")
 
@@ -43,7 +40,3 @@ def main(folder: Path) -> None:
         )
         found[network] = np.asarray(outputs)
     np.savez(folder / "found.npz", **found)
-
-
-if __name__ == "__main__":
-    main(Path(sys.argv[1]))

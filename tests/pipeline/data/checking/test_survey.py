@@ -103,6 +103,7 @@ def test_features_are_those_of_all_pictures() -> None:
     assert 0.4 < coins.mean() < 0.6
 
 
+@pytest.mark.usefixtures("forked")
 def test_nothing_depends_on_the_workers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     images = np.random.default_rng(0).integers(0, 256, (500, 9, 7, 3), np.uint8)
     np.savez(tmp_path / "noise.npz", images=images, labels=np.arange(500) % 7)
@@ -151,10 +152,12 @@ def test_a_source_that_does_not_exist(tmp_path: Path) -> None:
     [
         ("digits", 8, "center", 1, False),
         ("glyphs:32x1500", 32, "center", 3, False),
-        ("mnist/t10k-images-idx3-ubyte.gz", 32, "pad", 1, False),
+        pytest.param(
+            "mnist/t10k-images-idx3-ubyte.gz", 32, "pad", 1, False, marks=pytest.mark.slow
+        ),
         ("flowers256_500.zip", 256, "center", 3, True),
-        ("cifar10_jpeg_20k.zip/test", 32, "center", 3, True),
-        ("eurosat64_5k.zip", 64, "center", 3, True),
+        pytest.param("cifar10_jpeg_20k.zip/test", 32, "center", 3, True, marks=pytest.mark.slow),
+        pytest.param("eurosat64_5k.zip", 64, "center", 3, True, marks=pytest.mark.slow),
     ],
 )
 def test_suggestions_for_real_sets(

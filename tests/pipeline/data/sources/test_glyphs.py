@@ -41,6 +41,7 @@ def test_glyphs_out_of_range_are_refused(spec: str, refusal) -> None:
     assert f"Received: 'glyphs:{spec}'" in refusal(f"glyphs:{spec}")
 
 
+@pytest.mark.new_interpreter
 def test_glyphs_depend_on_their_number_alone(pytestconfig: pytest.Config) -> None:
     first = [picture.read().tobytes() for picture in open_source("glyphs:16x80")]
     assert len(set(first)) == 80

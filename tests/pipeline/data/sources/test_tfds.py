@@ -205,6 +205,7 @@ def test_damaged_tfds_is_refused(
     assert "stored as riegeli" in refusal("tfds:pets")
 
 
+@pytest.mark.new_interpreter
 def test_tfds_needs_no_tensorflow(prepared: Path, pytestconfig: pytest.Config) -> None:
     code = (
         "import sys; from pipeline.data.sources import open_source; "

@@ -38,6 +38,7 @@ def network(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
     return SimpleNamespace(model=model, home=folder, mine=folder / "mine.weights.h5")
 
 
+@pytest.mark.slow
 def test_features_are_those_of_keras(
     network: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
