@@ -179,7 +179,10 @@ class WatchingServer:
                 self.poll()
 
         http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        threads = [threading.Thread(target=http.serve_forever), threading.Thread(target=poll)]
+        threads = [
+            threading.Thread(target=http.serve_forever, args=(0.01,)),
+            threading.Thread(target=poll),
+        ]
         for thread in threads:
             thread.start()
         try:

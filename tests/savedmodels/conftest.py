@@ -23,6 +23,8 @@ from savedmodels import golden
 from savedmodels.export import export
 from savedmodels.exportable import Exportable
 
+SHARED_FIXTURES = ("served",)
+
 
 @cache
 def make_restored(family: str, classes: int, side: int) -> Restored:

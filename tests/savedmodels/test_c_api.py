@@ -70,6 +70,7 @@ def test_strings(echo: Callable[..., Any], strings: Any) -> None:
         assert golden.difference(array, echo(array)) == ""
 
 
+@pytest.mark.new_interpreter
 def test_tensorflow_python_is_not_started(scaling: Path) -> None:
     program = (
         "import sys; from pathlib import Path; from savedmodels.c_api import Session;"

@@ -26,8 +26,8 @@ ROOT = Path(probe.__file__).parents[1]
 
 
 @pytest.fixture
-def _only_c_api(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Leave the loaders to the slow tests that wait for TensorFlow to start twice more."""
+def _only_c_api(forked: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave the other loaders, and new interpreters, to the slow tests."""
     only = {loaders.C_API: loaders.LOADERS[loaders.C_API]}
     monkeypatch.setattr(loaders, "LOADERS", only)
 
@@ -47,6 +47,7 @@ def rewrite(folder: Path, change: Callable[[dict[str, golden.Request]], None]) -
 
 @pytest.mark.slow
 def test_every_loader_answers_as_recorded(scaling: Path) -> None:
+    """In new processes, which have no other modules than a user's."""
     verification = verify(scaling, runs=4)
     assert verification.problems == ()
     assert verification.passed
@@ -71,6 +72,7 @@ def test_every_loader_answers_as_recorded(scaling: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("forked")
 @pytest.mark.parametrize("tampered", ["weights", "golden"])
 def test_other_answers_are_told_by_every_loader(
     scaling: Path, reweighted: Callable[[Path], None], tampered: str
@@ -230,6 +232,7 @@ def test_the_folder_of_versions_is_not_a_version(scaling: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("forked")
 @pytest.mark.parametrize("how", ["truncated", "flipped", "no data", "index"])
 def test_damaged_variables(scaling: Path, how: str) -> None:
     index = scaling / "variables" / "variables.index"
@@ -280,7 +283,7 @@ def test_golden_requests_that_are_there_are_not_passed_over(
 def test_a_loader_that_crashes_or_hangs_is_told(
     scaling: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str, text: str
 ) -> None:
-    program = tmp_path / "python"
+    program = tmp_path / "interpreter"
     program.write_text(f"#!/bin/sh\n{script}\n")
     program.chmod(0o755)
     monkeypatch.setattr(sys, "executable", str(program))
@@ -322,6 +325,7 @@ export(Exportable(model), Path(sys.argv[1]), 1, lineage={}, names=["serving_defa
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("forked")
 def test_an_export_of_a_process_with_one_thread_passes(tmp_path: Path) -> None:
     """Of so few maps that another number of threads gives other last bits."""
     subprocess.run([sys.executable, "-c", EXPORT, str(tmp_path)], cwd=ROOT, check=True)
@@ -345,6 +349,7 @@ def test_answers_that_change_are_told(
     assert len(findings.seconds["a"]) == 3
 
 
+@pytest.mark.new_interpreter
 def test_nothing_of_the_project_can_be_imported_where_a_model_is_loaded() -> None:
     program = """
 import sys

@@ -44,6 +44,7 @@ def environment() -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": str(ROOT)}
 
 
+@pytest.mark.new_interpreter  # Small, since it forks twice for each step.
 @pytest.mark.parametrize(
     "action",
     [
@@ -67,13 +68,13 @@ def test_a_publisher_may_be_killed_at_any_step(action: str, tmp_path: Path) -> N
 
 
 def test_what_a_living_publisher_writes_is_left_alone_and_waited_for(
-    repository: Repository, savedmodel: Make, tmp_path: Path
+    repository: Repository, savedmodel: Make, tmp_path: Path, python: str
 ) -> None:
     one, two = savedmodel(tmp_path / "1", "a"), savedmodel(tmp_path / "2", "b")
     ready, go = tmp_path / "ready", tmp_path / "go"
     words = [repository.path, one, ready, go, "os.rename"]
     other = subprocess.Popen(
-        [sys.executable, "-c", PUBLISH, *map(str, words)],
+        [python, "-c", PUBLISH, *map(str, words)],
         env=environment(),
         stdout=subprocess.PIPE,
         text=True,
@@ -94,7 +95,7 @@ def test_what_a_living_publisher_writes_is_left_alone_and_waited_for(
 
 
 def test_publishers_at_the_same_time_get_versions_of_their_own(
-    repository: Repository, savedmodel: Make, watching: ModuleType, tmp_path: Path
+    repository: Repository, savedmodel: Make, watching: ModuleType, tmp_path: Path, python: str
 ) -> None:
     sources = [savedmodel(tmp_path / str(n), str(n % 4)) for n in range(6)]
     go, broken, ended = tmp_path / "go", [], threading.Event()
@@ -113,7 +114,7 @@ def test_publishers_at_the_same_time_get_versions_of_their_own(
         words = [repository.path, source, ready, go, "fcntl.flock"]
         processes.append(
             subprocess.Popen(
-                [sys.executable, "-c", PUBLISH.replace('"/models/" in str(arguments[0])', "True"),
+                [python, "-c", PUBLISH.replace('"/models/" in str(arguments[0])', "True"),
                  *map(str, words)],
                 env=environment(),
                 stdout=subprocess.PIPE,

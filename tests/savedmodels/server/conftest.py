@@ -12,10 +12,14 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
+
+SHARED_FIXTURES = ("server",)
 
 
 @dataclass(frozen=True)
@@ -46,6 +50,16 @@ class Server:
     grpc_port: int
     log: Path
 
+    @property
+    def program(self) -> psutil.Process:
+        """The process that listens; `process` may be a stand-in for it."""
+        [found] = {
+            each.pid
+            for each in psutil.net_connections("tcp")
+            if each.status == psutil.CONN_LISTEN and each.laddr.port == self.rest_port
+        }
+        return psutil.Process(found)
+
     def ask(
         self, verb: str, path: str, body: Any = None, headers: dict[str, str] | None = None
     ) -> Answer:
@@ -68,12 +82,12 @@ class Server:
 
 
 @contextmanager
-def run_server(repository: Path, *options: str) -> Iterator[Server]:
+def run_server(repository: Path, *options: str, python: str = sys.executable) -> Iterator[Server]:
     """`growgan serve` on free ports, which is ready when the block begins."""
     pytest.importorskip("uvicorn", reason="needs the extra `serve`")
     pytest.importorskip("tensorflow_serving", reason="needs the extra `serve`")
     log = repository.parent / f"{repository.name}-{os.urandom(4).hex()}.log"
-    command = [sys.executable, "-m", "pipeline.cli", "serve", str(repository)]
+    command = [python, "-m", "pipeline.cli", "serve", str(repository)]
     ports = ["--port", "0", "--rest-api-port", "0"]
     with (
         log.open("w") as errors,
@@ -100,9 +114,9 @@ def run_server(repository: Path, *options: str) -> Iterator[Server]:
 
 
 @pytest.fixture(scope="session")
-def start() -> Callable[..., Any]:
-    """Starts a server on a repository, with options of the command line."""
-    return run_server
+def start(python: str) -> Callable[..., Any]:
+    """Start a server on a repository, with options of the command line."""
+    return partial(run_server, python=python)
 
 
 @pytest.fixture(scope="session")
@@ -183,7 +197,7 @@ def repository(tmp_path: Path, toy: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def server(toy: Path) -> Iterator[Server]:
+def server(toy: Path, python: str) -> Iterator[Server]:
     """A server of the model `toy` with both of its versions, and labels for them."""
     config = toy / "models.config"
     config.write_text(
@@ -193,5 +207,5 @@ def server(toy: Path) -> Iterator[Server]:
         '  version_labels { key: "stable" value: 3 } version_labels { key: "canary" value: 12 }'
         "} }"
     )
-    with run_server(toy) as running:
+    with run_server(toy, python=python) as running:
         yield running

@@ -87,13 +87,15 @@ def test_a_batch_is_filled_up_to_the_next_allowed_size(sizes: list[int]) -> None
 
 
 class Model:
-    """Doubles what it gets, when it may; and remembers the sizes of its runs."""
+    """Double what it gets, when it may, and remember the sizes of its runs."""
 
     def __init__(self) -> None:
         self.sizes: list[int] = []
+        self.has_begun = threading.Event()
         self.may_run = threading.Event()
 
     def run(self, key: Hashable, inputs: Tensors) -> dict[str, np.ndarray]:
+        self.has_begun.set()
         self.may_run.wait()
         self.sizes.append(len(inputs["x"]))
         if key == "broken":
@@ -105,8 +107,7 @@ def test_those_who_wait_share_a_run() -> None:
     model = Model()
     queue = BatchQueue(model.run, BatchingParameters(max_batch_size=8, num_batch_threads=1))
     first = queue.submit("a", {"x": np.arange(2.0)}, NEVER)
-    while queue._waiting:  # Until the thread has it.
-        time.sleep(0.001)
+    assert model.has_begun.wait(60)
     others = [queue.submit("a", {"x": np.arange(3.0) + n}, NEVER) for n in range(3)]
     broken = queue.submit("broken", {"x": np.arange(1.0)}, NEVER)
     model.may_run.set()
@@ -125,8 +126,7 @@ def test_a_full_queue_and_wrong_sizes_are_refused() -> None:
         model.run, BatchingParameters(4, max_enqueued_batches=2, num_batch_threads=1)
     )
     accepted = [queue.submit("a", {"x": np.zeros(4)}, NEVER)]
-    while queue._waiting:
-        time.sleep(0.001)
+    assert model.has_begun.wait(60)
     accepted += [queue.submit("a", {"x": np.zeros(4)}, NEVER) for _ in range(2)]
     with pytest.raises(Refused) as caught:
         queue.submit("a", {"x": np.zeros(1)}, NEVER)
@@ -161,8 +161,7 @@ def test_who_waits_too_long_is_told_and_the_others_are_answered() -> None:
     model = Model()
     queue = BatchQueue(model.run, BatchingParameters(num_batch_threads=1))
     first = queue.submit("a", {"x": np.zeros(1)}, NEVER)
-    while queue._waiting:
-        time.sleep(0.001)
+    assert model.has_begun.wait(60)
     with pytest.raises(Refused) as caught:
         queue.answer("a", {"x": np.zeros(2)}, time.monotonic() + 0.01)
     assert caught.value.code is Code.DEADLINE_EXCEEDED

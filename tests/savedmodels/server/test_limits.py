@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -9,7 +11,6 @@ from typing import Any
 
 import grpc
 import numpy as np
-import psutil
 import pytest
 import tensorflow as tf
 
@@ -18,12 +19,22 @@ from tests.savedmodels.server.clients import ENDLESS, SLOW, request_of, stub, un
 pytestmark = pytest.mark.slow
 
 
-def test_limits_and_deadlines(repository: Path, start: Any) -> None:
+@pytest.fixture(name="limited", scope="module")
+def _limited(start: Any, toy: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """A server of version 3 with narrow limits."""
+    repository = tmp_path_factory.mktemp("limited") / "repository"
+    shutil.copytree(toy / "toy" / "3", repository / "toy" / "3")
     options = (
         "--max-requests", "2", "--max-request-bytes", "1000", "--max-samples", "3",
-        "--rest-api-timeout-in-ms", "4000",
+        "--rest-api-timeout-in-ms", "2000",
     )  # fmt: skip
-    with start(repository, *options) as server, ThreadPoolExecutor(4) as clients:
+    with start(repository, *options) as server:
+        yield server
+
+
+def test_limits_and_deadlines(limited: Any) -> None:
+    server = limited
+    with ThreadPoolExecutor(4) as clients:
 
         def ask_slowly() -> Any:
             # The request that looks whether both are under way may have taken the place of one.
@@ -105,12 +116,9 @@ def test_batches_answer_each_its_own_and_a_full_queue_refuses(
         assert caught.value.details() == scalar
 
 
-def test_clients_that_go_away_hold_nothing_for_longer_than_the_limit(
-    repository: Path, start: Any
-) -> None:
-    options = ("--max-requests", "2", "--rest-api-timeout-in-ms", "4000")
+def test_clients_that_go_away_hold_nothing_for_longer_than_the_limit(limited: Any) -> None:
     rows = np.zeros((1, 2), np.float32)
-    with start(repository, *options) as server, stub(server) as client:
+    with stub(limited) as client:
         slow = partial(client.Predict.future, request_of("slow", x=rows, turns=np.int32(ENDLESS)))
         gone: list[Any] = [slow(), slow()]
 
@@ -134,15 +142,14 @@ def code_of(client: Any, rows: np.ndarray) -> str:
     return "OK"
 
 
-def test_a_packed_message_over_grpc_is_unpacked_up_to_the_limit(
-    repository: Path, start: Any
-) -> None:
-    with start(repository, "--max-request-bytes", "1000") as server, stub(server) as client:
+def test_a_packed_message_over_grpc_is_unpacked_up_to_the_limit(limited: Any) -> None:
+    program = limited.program
+    with stub(limited) as client:
         small = request_of(x=np.zeros((1, 2), np.float32))
         assert client.Predict(small, compression=grpc.Compression.Gzip)
         bomb = request_of(x=np.zeros((10_000_000, 2), np.float32))
-        before = psutil.Process(server.process.pid).memory_info().rss
+        before = program.memory_info().rss
         with pytest.raises(grpc.RpcError) as caught:
             client.Predict(bomb, compression=grpc.Compression.Gzip)
         assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
-        assert psutil.Process(server.process.pid).memory_info().rss - before < 40 * 2**20
+        assert program.memory_info().rss - before < 40 * 2**20

@@ -9,7 +9,6 @@ from typing import Any
 
 import grpc
 import numpy as np
-import psutil
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -42,7 +41,7 @@ def test_a_thousand_malformed_requests(server: Any) -> None:
         b'"' + b"\\ud800" * 1000 + b'"',
     ]
     paths = ["toy", "toy/versions/3", "toy/labels/canary", "toy/labels/%ff", "no", "toy/versions/0"]
-    process = psutil.Process(server.process.pid)
+    process = server.program
     statuses: dict[int, int] = {}
     memory = threads = 0
     assert server.predict("toy", good).status == 200

@@ -6,7 +6,6 @@ import contextlib
 import signal
 import socket
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -28,13 +27,19 @@ from tests.savedmodels.server.clients import (
     until,
     write_warm_up,
 )
+from tests.savedmodels.server.conftest import run_server
 
 pytestmark = pytest.mark.slow
 
 
-def test_a_signal_lets_requests_finish_and_takes_no_new_ones(repository: Path, start: Any) -> None:
+def test_a_signal_lets_requests_finish_and_takes_no_new_ones(repository: Path) -> None:
+    """With a real interpreter, which proves that `python -m pipeline.cli serve` does."""
     body = {"signature_name": "slow", "inputs": {"x": [[0, 0]], "turns": 200_000}}
-    with start(repository) as server, ThreadPoolExecutor(4) as clients, stub(server) as client:
+    with (
+        run_server(repository) as server,
+        ThreadPoolExecutor(4) as clients,
+        stub(server) as client,
+    ):
         assert client.Predict(request_of(x=np.zeros((1, 2), np.float32)))
         rest = clients.submit(server.predict, "toy", body)
         rpc = client.Predict.future(
@@ -75,10 +80,12 @@ def test_a_run_without_end_does_not_keep_the_server(repository: Path, start: Any
         assert server.process.wait(120) == 0
 
 
-def test_a_signal_ends_it_while_a_version_is_loaded(repository: Path, tmp_path: Path) -> None:
+def test_a_signal_ends_it_while_a_version_is_loaded(
+    repository: Path, tmp_path: Path, python: str
+) -> None:
     slow = request_of("slow", x=np.zeros((1, 2), np.float32), turns=np.int32(ENDLESS))
     write_warm_up(repository / "toy" / "3", record_of(slow))
-    log, command = tmp_path / "log", [sys.executable, "-m", "pipeline.cli", "serve", repository]
+    log, command = tmp_path / "log", [python, "-m", "pipeline.cli", "serve", repository]
     options = ["--port", "0", "--rest-api-port", "0", "--rest-api-timeout-in-ms", "600000"]
     with (
         log.open("w") as errors,

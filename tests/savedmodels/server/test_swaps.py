@@ -114,7 +114,7 @@ def test_a_version_is_available_once_it_is_warm(
     threads = ("--tensorflow-intra-op-parallelism", "150", "--tensorflow-inter-op-parallelism=150")
     with start(repository, "--no-enable-model-warmup", *threads) as server:
         assert server.predict("toy", {"inputs": [[0, 0]]}).json == {"outputs": [[12.0, 12.0]]}
-        tasks = Path(f"/proc/{server.process.pid}/task")
+        tasks = Path(f"/proc/{server.program.pid}/task")
         assert not tasks.exists() or len(list(tasks.iterdir())) > 300
 
 
