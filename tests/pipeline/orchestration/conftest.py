@@ -1,12 +1,15 @@
-"""Outcomes of runs of the pipeline."""
+"""Outcomes of runs of the pipeline, and databases of Dagster."""
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
+from dagster import DagsterInstance
 
 from pipeline.orchestration.outcome import Outcome, Snapshot, Step
 
@@ -40,3 +43,20 @@ def outcome_of() -> Callable[..., Outcome]:
         return Outcome.model_validate({**content, **changes})
 
     return make
+
+
+@pytest.fixture(scope="session")
+def new_databases(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], None]:
+    """Give a folder the empty databases of a Dagster instance.
+
+    To make them takes three times as long as to copy them.
+    """
+    made = tmp_path_factory.mktemp("dagster")
+    silent = {"telemetry": {"enabled": False}}
+    with DagsterInstance.local_temp(str(made), overrides=silent) as instance:
+        assert not instance.get_runs()
+
+    def copy(folder: Path) -> None:
+        shutil.copytree(made, folder, dirs_exist_ok=True)
+
+    return copy

@@ -18,6 +18,11 @@ from pipeline.orchestration.template import write_project
 CHECKS = ("data_shift", "alarms", "score_regression")
 DONE = steps.Done({}, new=True, checks=dict.fromkeys(CHECKS, steps.Check(True, "so")))
 """What a step leaves that takes the place of any other."""
+NO_COMPUTE_LOGS = {
+    "module": "dagster._core.storage.noop_compute_log_manager",
+    "class": "NoOpComputeLogManager",
+}
+"""For an instance of Dagster that starts no processes to keep what steps print."""
 LONGEST = 900.0
 """Seconds that something may take to come, on a machine that is busy with other tests."""
 TINY = (
@@ -78,5 +83,5 @@ def wait(until: Callable[[], Any], what: str) -> Any:
     end = time.monotonic() + LONGEST
     while not (found := until()):
         assert time.monotonic() < end, f"{what} did not come"
-        time.sleep(0.1)
+        time.sleep(0.05)
     return found
