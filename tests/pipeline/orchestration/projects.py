@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import PIL.Image
+import psutil
 import yaml
 
 from pipeline.orchestration import steps
@@ -76,6 +78,16 @@ def change(project: Project, **changes: Any) -> Project:
     file = project.path / PIPELINE
     file.write_text(yaml.safe_dump({**yaml.safe_load(file.read_text()), **changes}))
     return open_project(project.path)
+
+
+def processes_in(project: Project) -> list[psutil.Process]:
+    """Processes that work in the folder of a project, as all commands of its steps do."""
+    found = []
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            if Path(process.cwd()).is_relative_to(project.path):
+                found.append(process)
+    return found
 
 
 def wait(until: Callable[[], Any], what: str) -> Any:
