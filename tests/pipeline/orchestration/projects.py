@@ -24,7 +24,8 @@ NO_COMPUTE_LOGS = {
     "module": "dagster._core.storage.noop_compute_log_manager",
     "class": "NoOpComputeLogManager",
 }
-"""For an instance of Dagster that starts no processes to keep what steps print."""
+"""For an instance of Dagster that starts no processes to keep what steps print, as that is no part
+of what is tested. They watch their parents, which a fork of another process cannot."""
 LONGEST = 900.0
 """Seconds that something may take to come, on a machine that is busy with other tests."""
 TINY = (
@@ -78,6 +79,14 @@ def change(project: Project, **changes: Any) -> Project:
     file = project.path / PIPELINE
     file.write_text(yaml.safe_dump({**yaml.safe_load(file.read_text()), **changes}))
     return open_project(project.path)
+
+
+def without_compute_logs(project: Project) -> Project:
+    """The project, where Dagster keeps nothing of what steps print."""
+    file = project.dagster_home / "dagster.yaml"
+    settings = {**yaml.safe_load(file.read_text()), "compute_logs": NO_COMPUTE_LOGS}
+    file.write_text(yaml.safe_dump(settings))
+    return project
 
 
 def processes_in(project: Project) -> list[psutil.Process]:

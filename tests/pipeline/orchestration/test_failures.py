@@ -20,7 +20,13 @@ from pipeline.orchestration.begun import read_begun
 from pipeline.orchestration.lost import REASON
 from pipeline.orchestration.outcome import HISTORY, history_of
 from pipeline.orchestration.project import PIPELINE, Project
-from tests.pipeline.orchestration.projects import make_project, processes_in, put_pictures, wait
+from tests.pipeline.orchestration.projects import (
+    make_project,
+    processes_in,
+    put_pictures,
+    wait,
+    without_compute_logs,
+)
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("forked")]
 ROOT = Path(__file__).parents[3]
@@ -52,7 +58,8 @@ def kill_each_once(project: Project, run: subprocess.Popen[str], killed: set[str
 
 def test_a_run_whose_commands_are_each_killed_once_promotes_one_version(tmp_path: Path) -> None:
     put_pictures(tmp_path / "incoming", 0, 40)
-    project = make_project(tmp_path, retries={"most": 2, "first_seconds": 0.1})
+    made = make_project(tmp_path, retries={"most": 2, "first_seconds": 0.1})
+    project = without_compute_logs(made)
     run = start(project)
     killed: set[str] = set()
     killer = threading.Thread(target=kill_each_once, args=(project, run, killed))
@@ -71,7 +78,7 @@ def test_a_run_whose_commands_are_each_killed_once_promotes_one_version(tmp_path
 
 def test_a_run_that_is_killed_goes_on_and_corrupt_pictures_end_one(tmp_path: Path) -> None:
     put_pictures(tmp_path / "incoming", 0, 40)
-    project = make_project(tmp_path, contract="contract.yaml")
+    project = without_compute_logs(make_project(tmp_path, contract="contract.yaml"))
     run = start(project)
     try:
         wait(lambda: list(project.runs.glob("*/checkpoints/images-*")), "a checkpoint")

@@ -13,7 +13,6 @@ from typing import Any, Never
 
 import psutil
 import pytest
-import yaml
 from dagster import DagsterInstance, DagsterRun, DagsterRunStatus, RunsFilter
 from dagster._core.remote_origin import (
     RegisteredCodeLocationOrigin,
@@ -40,9 +39,9 @@ from pipeline.orchestration.running import SILENT
 from pipeline.orchestration.snapshots import take
 from tests.pipeline.orchestration.projects import (
     DONE,
-    NO_COMPUTE_LOGS,
     make_project,
     put_pictures,
+    without_compute_logs,
 )
 
 Begin = Callable[..., DagsterRun]
@@ -60,10 +59,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
 @pytest.fixture
 def instance(project: Project, new_databases: Callable[[Path], None]) -> Iterator[DagsterInstance]:
     new_databases(project.dagster_home)
-    file = project.dagster_home / "dagster.yaml"
-    settings = {**yaml.safe_load(file.read_text()), "compute_logs": NO_COMPUTE_LOGS}
-    file.write_text(yaml.safe_dump(settings))
-    with instance_of(project) as made:
+    with instance_of(without_compute_logs(project)) as made:
         yield made
 
 
