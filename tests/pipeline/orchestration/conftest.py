@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+import sqlite3
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from dagster import DagsterInstance
+from sqlalchemy import event
+from sqlalchemy.engine import Engine
 
 from pipeline.orchestration.outcome import Outcome, Snapshot, Step
 
@@ -43,6 +46,19 @@ def outcome_of() -> Callable[..., Outcome]:
         return Outcome.model_validate({**content, **changes})
 
     return make
+
+
+def _do_not_sync(connection: Any, _: Any) -> None:
+    if isinstance(connection, sqlite3.Connection):
+        connection.execute("PRAGMA synchronous=OFF")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _unsynced() -> Iterator[None]:
+    """Let databases of this process not wait for the disk: no test cuts the power."""
+    event.listen(Engine, "connect", _do_not_sync)
+    yield
+    event.remove(Engine, "connect", _do_not_sync)
 
 
 @pytest.fixture(scope="session")
