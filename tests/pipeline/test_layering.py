@@ -8,6 +8,7 @@ import sys
 import pytest
 
 
+@pytest.mark.new_interpreter
 @pytest.mark.parametrize("module", ["pipeline.cli", "pipeline.loading", "pipeline.schedule"])
 def test_importing_it_does_not_import_tensorflow_or_keras(module: str) -> None:
     code = f"import sys, {module}; sys.exit('tensorflow' in sys.modules or 'keras' in sys.modules)"

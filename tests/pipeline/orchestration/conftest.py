@@ -1,12 +1,18 @@
-"""Outcomes of runs of the pipeline."""
+"""Outcomes of runs of the pipeline, and databases of Dagster."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import shutil
+import sqlite3
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
+from dagster import DagsterInstance
+from sqlalchemy import event
+from sqlalchemy.engine import Engine
 
 from pipeline.orchestration.outcome import Outcome, Snapshot, Step
 
@@ -40,3 +46,33 @@ def outcome_of() -> Callable[..., Outcome]:
         return Outcome.model_validate({**content, **changes})
 
     return make
+
+
+def _do_not_sync(connection: Any, _: Any) -> None:
+    if isinstance(connection, sqlite3.Connection):
+        connection.execute("PRAGMA synchronous=OFF")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _unsynced() -> Iterator[None]:
+    """Let databases of this process not wait for the disk: no test cuts the power."""
+    event.listen(Engine, "connect", _do_not_sync)
+    yield
+    event.remove(Engine, "connect", _do_not_sync)
+
+
+@pytest.fixture(scope="session")
+def new_databases(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], None]:
+    """Give a folder the empty databases of a Dagster instance.
+
+    To make them takes three times as long as to copy them.
+    """
+    made = tmp_path_factory.mktemp("dagster")
+    silent = {"telemetry": {"enabled": False}}
+    with DagsterInstance.local_temp(str(made), overrides=silent) as instance:
+        assert not instance.get_runs()
+
+    def copy(folder: Path) -> None:
+        shutil.copytree(made, folder, dirs_exist_ok=True)
+
+    return copy

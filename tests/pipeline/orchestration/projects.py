@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import PIL.Image
+import psutil
 import yaml
 
 from pipeline.orchestration import steps
@@ -18,6 +20,12 @@ from pipeline.orchestration.template import write_project
 CHECKS = ("data_shift", "alarms", "score_regression")
 DONE = steps.Done({}, new=True, checks=dict.fromkeys(CHECKS, steps.Check(True, "so")))
 """What a step leaves that takes the place of any other."""
+NO_COMPUTE_LOGS = {
+    "module": "dagster._core.storage.noop_compute_log_manager",
+    "class": "NoOpComputeLogManager",
+}
+"""For an instance of Dagster that starts no processes to keep what steps print, as that is no part
+of what is tested. They watch their parents, which a fork of another process cannot."""
 LONGEST = 900.0
 """Seconds that something may take to come, on a machine that is busy with other tests."""
 TINY = (
@@ -73,10 +81,28 @@ def change(project: Project, **changes: Any) -> Project:
     return open_project(project.path)
 
 
+def without_compute_logs(project: Project) -> Project:
+    """The project, where Dagster keeps nothing of what steps print."""
+    file = project.dagster_home / "dagster.yaml"
+    settings = {**yaml.safe_load(file.read_text()), "compute_logs": NO_COMPUTE_LOGS}
+    file.write_text(yaml.safe_dump(settings))
+    return project
+
+
+def processes_in(project: Project) -> list[psutil.Process]:
+    """Processes that work in the folder of a project, as all commands of its steps do."""
+    found = []
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            if Path(process.cwd()).is_relative_to(project.path):
+                found.append(process)
+    return found
+
+
 def wait(until: Callable[[], Any], what: str) -> Any:
     """What a condition gives, once it gives something."""
     end = time.monotonic() + LONGEST
     while not (found := until()):
         assert time.monotonic() < end, f"{what} did not come"
-        time.sleep(0.1)
+        time.sleep(0.05)
     return found

@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import psutil
@@ -16,6 +15,7 @@ from pipeline.errors import AlarmError, UserError
 from pipeline.orchestration import commands
 from pipeline.orchestration.commands import growgan
 from pipeline.orchestration.failure import StepFailed, failure_of
+from tests.pipeline.orchestration.projects import wait
 
 ROOT = Path(__file__).parents[3]
 
@@ -67,6 +67,7 @@ def test_an_error_says_what_follows(error: BaseException, ending: str, may_pass:
     assert "\n" not in failed.reason
 
 
+@pytest.mark.usefixtures("forked")
 def test_a_command_is_run_and_its_lines_are_told(tmp_path: Path) -> None:
     lines: list[str] = []
     log = tmp_path / "logs" / "a.log"
@@ -92,6 +93,13 @@ def test_a_byte_that_is_no_text_ends_nothing_and_hides_no_reason(
     assert lines == ["is\N{REPLACEMENT CHARACTER}so"]
 
 
+def has_ended(process: psutil.Process) -> bool:
+    try:
+        return process.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
+
+
 WAITS = """
 from pathlib import Path
 import sys
@@ -102,6 +110,7 @@ with child(("serve", sys.argv[1], "--port", "0", "--rest-api-port", "0"), Path(s
 """
 
 
+@pytest.mark.usefixtures("forked")
 def test_a_command_ends_with_the_process_that_runs_it(tmp_path: Path) -> None:
     with subprocess.Popen(
         [sys.executable, "-c", WAITS, str(tmp_path)],
@@ -112,7 +121,4 @@ def test_a_command_ends_with_the_process_that_runs_it(tmp_path: Path) -> None:
         assert parent.stdout is not None
         command = psutil.Process(int(parent.stdout.readline()))
         parent.send_signal(signal.SIGKILL)
-    end = time.monotonic() + 30
-    while command.is_running() and command.status() != psutil.STATUS_ZOMBIE:
-        assert time.monotonic() < end
-        time.sleep(0.05)
+    wait(lambda: has_ended(command), "the end of the command")

@@ -59,6 +59,7 @@ from tests.pipeline.orchestration.projects import (
     CHECKS,
     DONE,
     LONGEST,
+    NO_COMPUTE_LOGS,
     TINY,
     change,
     make_project,
@@ -81,10 +82,11 @@ def project(tmp_path: Path) -> Project:
 
 
 @pytest.fixture
-def instance(tmp_path: Path) -> Iterator[DagsterInstance]:
-    (tmp_path / "dagster").mkdir()
-    silent = {"telemetry": {"enabled": False}}
-    with DagsterInstance.local_temp(str(tmp_path / "dagster"), overrides=silent) as made:
+def instance(tmp_path: Path, new_databases: Callable[[Path], None]) -> Iterator[DagsterInstance]:
+    folder = tmp_path / "dagster"
+    new_databases(folder)
+    settings = {"telemetry": {"enabled": False}, "compute_logs": NO_COMPUTE_LOGS}
+    with DagsterInstance.local_temp(str(folder), overrides=settings) as made:
         yield made
 
 
@@ -412,8 +414,9 @@ def test_a_run_that_asset_pages_start_ends_as_any(
 
 
 def test_runs_whose_processes_are_gone_are_given_up(
-    project: Project, monkeypatch: pytest.MonkeyPatch
+    project: Project, monkeypatch: pytest.MonkeyPatch, new_databases: Callable[[Path], None]
 ) -> None:
+    new_databases(project.dagster_home)
     for name in environment_of(project):
         monkeypatch.setenv(name, "")
     job = definitions_of(project).resolve_job_def(JOB)

@@ -163,6 +163,7 @@ def commands() -> Iterator[Any]:
     yield pytest.param(line.split()[1:], id="train.sbatch")
 
 
+@pytest.mark.usefixtures("forked")
 @pytest.mark.parametrize("command", list(commands()))
 def test_commands_are_those_of_growgan(command: list[str], tmp_path: Path) -> None:
     """The command line takes them: what it complains of is only the missing configuration."""

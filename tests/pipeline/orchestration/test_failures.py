@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import PIL.Image
@@ -19,8 +20,15 @@ from pipeline.orchestration.begun import read_begun
 from pipeline.orchestration.lost import REASON
 from pipeline.orchestration.outcome import HISTORY, history_of
 from pipeline.orchestration.project import PIPELINE, Project
-from tests.pipeline.orchestration.projects import make_project, put_pictures, wait
+from tests.pipeline.orchestration.projects import (
+    make_project,
+    processes_in,
+    put_pictures,
+    wait,
+    without_compute_logs,
+)
 
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("forked")]
 ROOT = Path(__file__).parents[3]
 COMMANDS = ("check", "prepare", "train", "evaluate", "verify", "serve")
 
@@ -35,29 +43,26 @@ def start(project: Project) -> subprocess.Popen[str]:
     )
 
 
-def kill_each_once(run: subprocess.Popen[str], killed: set[str]) -> None:
+def kill_each_once(project: Project, run: subprocess.Popen[str], killed: set[str]) -> None:
     """Kill the first process of each command, as soon as it is there."""
-    top = psutil.Process(run.pid)
     while run.poll() is None and len(killed) < len(COMMANDS):
-        try:
-            for each in top.children():
+        for each in processes_in(project):
+            with suppress(psutil.Error):
                 words = each.cmdline()
                 for name in {*COMMANDS} - killed:
                     if "pipeline.cli" in words and name in words:
                         each.kill()
                         killed.add(name)
-        except psutil.Error:
-            continue
-        time.sleep(0.05)
+        time.sleep(0.01)
 
 
-@pytest.mark.slow
 def test_a_run_whose_commands_are_each_killed_once_promotes_one_version(tmp_path: Path) -> None:
     put_pictures(tmp_path / "incoming", 0, 40)
-    project = make_project(tmp_path, retries={"most": 2, "first_seconds": 0.1})
+    made = make_project(tmp_path, retries={"most": 2, "first_seconds": 0.1})
+    project = without_compute_logs(made)
     run = start(project)
     killed: set[str] = set()
-    killer = threading.Thread(target=kill_each_once, args=(run, killed))
+    killer = threading.Thread(target=kill_each_once, args=(project, run, killed))
     killer.start()
     out, err = run.communicate()
     killer.join()
@@ -71,21 +76,19 @@ def test_a_run_whose_commands_are_each_killed_once_promotes_one_version(tmp_path
     assert not [path for path in project.path.rglob(".*.tmp")]
 
 
-@pytest.mark.slow
 def test_a_run_that_is_killed_goes_on_and_corrupt_pictures_end_one(tmp_path: Path) -> None:
     put_pictures(tmp_path / "incoming", 0, 40)
-    project = make_project(tmp_path, contract="contract.yaml")
+    project = without_compute_logs(make_project(tmp_path, contract="contract.yaml"))
     run = start(project)
     try:
         wait(lambda: list(project.runs.glob("*/checkpoints/images-*")), "a checkpoint")
     except AssertionError:
         run.kill()
         raise
-    children = psutil.Process(run.pid).children(recursive=True)
+    assert processes_in(project)
     run.send_signal(signal.SIGKILL)
     run.communicate()
-    psutil.wait_procs(children, 30)
-    assert not any(child.is_running() for child in children)
+    wait(lambda: not processes_in(project), "the end of its commands")
     assert history_of(project.path) == []
     [begun] = (project.path / HISTORY).iterdir()
     assert [step.name for step in read_begun(begun).steps][-1] == "records"

@@ -37,7 +37,12 @@ from pipeline.orchestration.plan import Ended, Plan
 from pipeline.orchestration.project import Project
 from pipeline.orchestration.running import SILENT
 from pipeline.orchestration.snapshots import take
-from tests.pipeline.orchestration.projects import DONE, make_project, put_pictures
+from tests.pipeline.orchestration.projects import (
+    DONE,
+    make_project,
+    put_pictures,
+    without_compute_logs,
+)
 
 Begin = Callable[..., DagsterRun]
 
@@ -52,8 +57,9 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
 
 
 @pytest.fixture
-def instance(project: Project) -> Iterator[DagsterInstance]:
-    with instance_of(project) as made:
+def instance(project: Project, new_databases: Callable[[Path], None]) -> Iterator[DagsterInstance]:
+    new_databases(project.dagster_home)
+    with instance_of(without_compute_logs(project)) as made:
         yield made
 
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
+import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -33,9 +36,35 @@ subprocess.run([sys.executable, "-c", sys.argv[1], sys.argv[2]])
 """
 
 
+SUBREAPER = 36
+"""What `prctl` sets so that a process becomes the parent of orphans below it."""
+
+
+@pytest.fixture
+def reaping() -> Iterator[None]:
+    """Make this process the parent of orphans below it, so that their ends can be waited for.
+
+    In a container nobody else may do so, and they would stay as zombies.
+    """
+    libc = ctypes.CDLL(None)
+    assert libc.prctl(SUBREAPER, 1) == 0
+    try:
+        yield
+    finally:
+        libc.prctl(SUBREAPER, 0)
+
+
+@pytest.mark.new_interpreter
+@pytest.mark.usefixtures("reaping")
 def test_a_training_saves_and_its_run_does_not_see_it_end(tmp_path: Path) -> None:
     command = [sys.executable, "-c", DAEMON, RUN, TRAINING]
-    daemon = subprocess.Popen(command, cwd=tmp_path, process_group=0)
+    daemon = subprocess.Popen(
+        command,
+        cwd=tmp_path,
+        process_group=0,
+        # Under nohup hangups are ignored, and the kernel wakes a suspended run with one.
+        preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),
+    )
     wait((tmp_path / "trains").exists, "a training")
     Processes(make_project(tmp_path), {"daemon": daemon}).stop()
     assert (tmp_path / "saved").exists()

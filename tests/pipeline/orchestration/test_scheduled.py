@@ -12,7 +12,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -21,15 +21,37 @@ import PIL.Image
 import psutil
 import pytest
 import sklearn.datasets
+from dagster import (
+    DagsterInstance,
+    RunRequest,
+    SensorResult,
+    build_schedule_context,
+    build_sensor_context,
+)
 
+from pipeline.orchestration.begun import read_begun
+from pipeline.orchestration.definitions import JOB, definitions_of
+from pipeline.orchestration.instance import environment_of, instance_of
 from pipeline.orchestration.outcome import Outcome, history_of
-from pipeline.orchestration.project import Project
-from tests.pipeline.orchestration.projects import QUICK, TINY, change, make_project, wait
+from pipeline.orchestration.project import Project, open_project
+from pipeline.orchestration.running import SILENT
+from tests.pipeline.orchestration.projects import (
+    QUICK,
+    TINY,
+    change,
+    make_project,
+    wait,
+    without_compute_logs,
+)
 
 ROOT = Path(__file__).parents[3]
 LOCATION = "pipeline.orchestration.code_location"
 IMAGES = 3200
 """Of a training, which has to last until a signal comes."""
+LONG = (
+    *(each for each in TINY if not any(key in each for key in ("metrics", "hold", "checkp"))),
+    f"schedule.hold_images={IMAGES}",
+)
 
 
 def put_digits(folder: Path, start: int, end: int) -> None:
@@ -37,6 +59,13 @@ def put_digits(folder: Path, start: int, end: int) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for number, image in enumerate(sklearn.datasets.load_digits().images[start:end], start):
         PIL.Image.fromarray((image * 15).astype("uint8")).save(folder / f"{number:05d}.png")
+
+
+def put_poison(folder: Path) -> None:
+    """So many pictures that are no digits that a model of them fails the gate."""
+    for number in range(600):
+        blank = PIL.Image.new("L", (8, 8), 255 if number % 2 else 40)
+        blank.save(folder / f"poison-{number}.png")
 
 
 def command(*words: object) -> list[str]:
@@ -205,23 +234,21 @@ def outcome(project: Project, number: int) -> Outcome:
     return found
 
 
-@pytest.mark.slow
-def test_new_pictures_become_versions_unattended(tmp_path: Path) -> None:
-    incoming = tmp_path / "incoming"
-    put_digits(incoming, 0, 200)
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    """A project with a gate, and 200 digits."""
+    put_digits(tmp_path / "incoming", 0, 200)
     features = tmp_path / "features"
     trained = command("features", "train", "--data", "digits", "--resolution", 8)
     trained += ["--channels", "1", "--epochs", "1", "--out", str(features)]
     subprocess.run([*trained, "--records", str(tmp_path / "records")], check=True)
-    overrides = (
-        *(each for each in TINY if not any(key in each for key in ("metrics", "hold", "checkp"))),
-        f"schedule.hold_images={IMAGES}",
-        "evaluation.metrics=[fid]",
-        f"evaluation.features=classifier:{features}",
-    )
-    project = make_project(
+    return make_project(
         tmp_path,
-        overrides=overrides,
+        overrides=(
+            *LONG,
+            "evaluation.metrics=[fid]",
+            f"evaluation.features=classifier:{features}",
+        ),
         gate={
             "max_fid": 25.0,
             "max_fid_increase_over_promoted": 3.0,
@@ -229,12 +256,141 @@ def test_new_pictures_become_versions_unattended(tmp_path: Path) -> None:
             "without_interval": ["fid"],
         },
     )
+
+
+def trained_by(up: Up, project: Project) -> Path:
+    """The folder of the run that trains, once it does."""
+    wait(lambda: list(project.runs.glob("*/metrics.jsonl")), "a training")
+    [run] = project.runs.iterdir()
+    return run
+
+
+@pytest.mark.slow
+def test_a_training_ends_with_the_pipeline_and_goes_on_with_it(tmp_path: Path) -> None:
+    put_digits(tmp_path / "incoming", 0, 40)
+    project = make_project(tmp_path, overrides=(*LONG, "evaluation.metrics=[swd]"))
+    up = Up(project)
+    try:
+        run = trained_by(up, project)
+        assert up.stop() == 0
+        [saved] = saved_in(run)
+        assert 0 < saved < IMAGES
+        assert history_of(project.path) == []
+        up = Up(project)
+        wait(lambda: "was lost, and is tried again" in up.log.read_text(), "what became of the run")
+        goes_on = f"hold_8x8: from {saved} images on"
+        wait(lambda: any(goes_on in log.read_text() for log in project.logs.glob("*.log")), goes_on)
+        assert up.stop() == 0
+    finally:
+        up.stop()
+    assert list(project.runs.iterdir()) == [run]
+    [begun] = (project.path / "history").glob("*/course.json")
+    assert read_begun(begun.parent).trigger == "new data"
+
+
+@pytest.fixture
+def instance(
+    project: Project, new_databases: Callable[[Path], None], monkeypatch: pytest.MonkeyPatch
+) -> Iterator[DagsterInstance]:
+    for name in environment_of(project):
+        monkeypatch.setenv(name, "")
+    new_databases(project.dagster_home)
+    with instance_of(without_compute_logs(project)) as made:
+        yield made
+
+
+class Triggers:
+    """The schedule and the sensor of a project, asked without waiting for their times.
+
+    Args:
+        project: Whose.
+        instance: Of Dagster.
+    """
+
+    def __init__(self, project: Project, instance: DagsterInstance) -> None:
+        self._definitions = definitions_of(project)
+        self._instance = instance
+        self._cursor: str | None = None
+
+    def by_clock(self) -> None:
+        """Do the run that the schedule asks for."""
+        schedule = self._definitions.resolve_schedule_def("by_clock")
+        request = schedule(build_schedule_context(instance=self._instance))
+        assert isinstance(request, RunRequest), request
+        self._run(request, {"dagster/schedule_name": "by_clock"})
+
+    def by_new_data(self) -> str | None:
+        """Do the run that the sensor asks for; why it asks for none."""
+        sensor = self._definitions.resolve_sensor_def("by_new_data")
+        answer = sensor(build_sensor_context(instance=self._instance, cursor=self._cursor))
+        assert isinstance(answer, SensorResult), answer
+        self._cursor = answer.cursor
+        for request in answer.run_requests or ():
+            self._run(request, {"dagster/sensor_name": "by_new_data"})
+        return answer.skip_reason and answer.skip_reason.skip_message
+
+    def _run(self, request: RunRequest, tags: dict[str, str]) -> None:
+        """Do a run as the daemon does, with its tags."""
+        self._definitions.resolve_job_def(JOB).execute_in_process(
+            instance=self._instance,
+            partition_key=request.partition_key,
+            tags={**request.tags, **tags},
+            run_config=SILENT,
+            raise_on_error=False,
+        )
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("forked")
+def test_new_pictures_become_versions_and_bad_ones_do_not(
+    project: Project, instance: DagsterInstance, tmp_path: Path
+) -> None:
+    incoming = tmp_path / "incoming"
+    at_once = {"least": 1, "quiet_seconds": 0, "every_seconds": 1}
+    change(project, schedule={"new_data": at_once, "cron": "* * * * *"})
+    triggers = Triggers(open_project(project.path), instance)
+    assert triggers.by_new_data() is None
+    [first] = history_of(project.path)
+    assert (first.verdict, first.version, first.trigger) == ("promoted", 1, "new data"), first
+    assert (triggers.by_new_data() or "").startswith("nothing new: run")
+
+    with clients(project.repository.path) as (server, versions, failures):
+        change(project, repository={"servers": [server]})
+        put_digits(incoming, 200, 300)
+        triggers.by_clock()
+        _, second = history_of(project.path)
+        assert (second.verdict, second.version) == ("promoted", 2), second
+        assert second.trigger == "schedule"
+        assert second.snapshot is not None
+        assert second.snapshot.new == 100
+        # Both were measured on the new pictures.
+        assert second.evaluation is not None
+        assert second.promoted is not None
+        assert second.promoted.lineage.data_hash == second.evaluation.lineage.data_hash
+
+        put_poison(incoming)
+        assert triggers.by_new_data() is None
+        third = history_of(project.path)[-1]
+        assert (third.verdict, third.trigger) == ("gate failed", "new data"), third
+        assert "`fid` must be at most" in third.reason
+        wait(lambda: versions[-1:] == [2], "version 2 for clients")
+    assert project.repository.standing("digits").labels == {"stable": 2}
+    assert failures == []
+    assert versions == sorted(versions)
+    assert set(versions) == {1, 2}
+    assert not list(project.repository.path.rglob(".*.tmp"))
+
+
+@pytest.mark.slow
+@pytest.mark.thorough
+def test_new_pictures_become_versions_unattended(project: Project, tmp_path: Path) -> None:
+    """The daemon's own times, which are full minutes, and kills of what it has started."""
+    incoming = tmp_path / "incoming"
     up = Up(project)
     try:
         # A training that ends with `up` is saved, though no checkpoint is due, and goes on.
-        wait(lambda: list(project.runs.glob("*/metrics.jsonl")), "a training")
+        run = trained_by(up, project)
         assert up.stop() == 0
-        [run] = project.runs.iterdir()
         [before] = saved_in(run)
         assert 0 < before < IMAGES
         assert history_of(project.path) == []
@@ -249,7 +405,7 @@ def test_new_pictures_become_versions_unattended(tmp_path: Path) -> None:
         assert history_of(project.path) == []
         change(
             project,
-            overrides=[*overrides, f"run.checkpoint_images={IMAGES // 4}"],
+            overrides=[*project.config.overrides, f"run.checkpoint_images={IMAGES // 4}"],
             schedule={**QUICK["schedule"], "cron": "* * * * *"},
         )
         up = Up(project)
@@ -285,9 +441,7 @@ def test_new_pictures_become_versions_unattended(tmp_path: Path) -> None:
             change(project, schedule=QUICK["schedule"])
             up = Up(project)
 
-            for number in range(600):
-                blank = PIL.Image.new("L", (8, 8), 255 if number % 2 else 40)
-                blank.save(incoming / f"poison-{number}.png")
+            put_poison(incoming)
             up.switch_sensor(on=True)
             third = outcome(project, 3)
             assert third.verdict == "gate failed", third

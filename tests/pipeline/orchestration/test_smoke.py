@@ -161,6 +161,7 @@ def finished(course: Course, name: str, work: Callable[[], steps.Done]) -> StepF
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("forked")
 def test_a_version_that_answers_otherwise_is_rolled_back_on_a_real_server(
     tmp_path: Path,
 ) -> None:

@@ -443,6 +443,7 @@ def test_a_job_is_made_of_the_settings_that_its_run_began_with(
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("forked")
 def test_beam_writes_records_and_pods_train_on_them(tmp_path: Path) -> None:
     """The same command as by `training.workers`, for which `growgan train` has tests of its own."""
     put_pictures(tmp_path / "incoming", 0, 20)

@@ -28,7 +28,7 @@ from pipeline.training.state import TrainingState, variables_of
 from savedmodels.layout import GOLDEN
 from tests.pipeline.orchestration.projects import TINY, make_project, put_pictures, wait
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("forked")]
 SMALL_DISK = 4
 """MiB."""
 
