@@ -54,8 +54,8 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def only_c_api(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Verify by one loader: the others start TensorFlow twice more."""
+def only_c_api(forked: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Verify by one loader, in a fork."""
     from savedmodels import loaders
 
     only = {loaders.C_API: loaders.LOADERS[loaders.C_API]}

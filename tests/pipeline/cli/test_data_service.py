@@ -7,19 +7,23 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
 
-from tests.pipeline.cli.commands import Growgan
+from tests.pipeline.cli.commands import TINY, Growgan
 
 
 def address() -> str:
-    """Of which the port is free, and most likely the next one too."""
-    with socket.socket() as free:
-        free.bind(("", 0))
-        return f"localhost:{free.getsockname()[1]}"
+    """Of which the port is free, and the next one too."""
+    while True:
+        with socket.socket() as free, socket.socket() as following:
+            free.bind(("", 0))
+            port = free.getsockname()[1]
+            with suppress(OSError):
+                following.bind(("", port + 1))
+                return f"localhost:{port}"
 
 
 @pytest.mark.parametrize("wrong", ["a", "a:0", "a:65535", "a:99999", "grpc://b:1"])
@@ -32,9 +36,9 @@ def test_a_port_in_use_is_refused(growgan: Growgan, offset: int) -> None:
     with socket.socket() as other:
         # As gRPC does, which would share the port without a word.
         other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        other.bind(("", 0))
+        port = int(address().rpartition(":")[2]) + 1
+        other.bind(("", port))
         other.listen()
-        port = other.getsockname()[1]
         rule = f"must be free. Received: {port}"
         assert_refused(growgan, f"localhost:{port - offset}", rule)
 
@@ -58,14 +62,10 @@ def serve(address: str, signal_at_end: signal.Signals) -> Iterator[None]:
         assert server.wait(20) == -signal_at_end
 
 
-def train(out: Path, *more: str) -> subprocess.Popen[str]:
+def train(workspace: Path, out: Path, *more: str) -> subprocess.Popen[str]:
+    records = ("--set", f"data.records={workspace / 'records'}")
     command = (
-        sys.executable, "-m", "pipeline.cli", "train", "--config", "quickstart",
-        "--set", "schedule.resolution=8", "--set", "schedule.hold_images=64",
-        "--set", "schedule.fade_images=64", "--set", "schedule.batch_size=8",
-        "--set", "network.fmap_max=8", "--set", "network.latent_size=8",
-        "--set", "run.log_images=16", "--set", f"data.records={out.parent / 'records'}",
-        *more, "--out", str(out),
+        sys.executable, "-m", "pipeline.cli", "train", *TINY, *records, *more, "--out", str(out)
     )  # fmt: skip
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
@@ -77,49 +77,56 @@ def metrics(run: Path) -> list[str]:
 
 
 @pytest.mark.slow
-def test_a_run_that_is_served_is_the_same_run(tmp_path: Path) -> None:
+@pytest.mark.usefixtures("forked")
+def test_a_run_that_is_served_is_the_same_run(workspace: Path, tmp_path: Path) -> None:
     addresses = [address(), address()]
     with serve(addresses[0], signal.SIGINT), serve(addresses[1], signal.SIGTERM):
-        for name, chosen in (("here", []), ("served", addresses)):
-            with train(tmp_path / name, "--set", f"data.servers=[{','.join(chosen)}]") as run:
-                assert run.communicate()[1] == ""
-    assert metrics(tmp_path / "served") == metrics(tmp_path / "here")
-    assert len(metrics(tmp_path / "here")) >= 12
+        servers = f"data.servers=[{','.join(addresses)}]"
+        with train(workspace, tmp_path / "served", "--set", servers) as run:
+            assert run.communicate()[1] == ""
+    assert metrics(tmp_path / "served") == metrics(workspace / "run")
+    assert len(metrics(workspace / "run")) >= 12
 
 
 @pytest.mark.slow
-def test_a_server_that_begins_anew_is_told_and_so_is_one_that_is_not_there(tmp_path: Path) -> None:
+@pytest.mark.usefixtures("forked")
+def test_a_server_that_begins_anew_is_told_and_so_is_one_that_is_not_there(
+    workspace: Path, tmp_path: Path
+) -> None:
     where = address()
     options = (
-        "--set", f"data.servers=[{where}]", "--set", "schedule.hold_images={4: 64, 8: 40000}",
+        "--set", f"data.servers=[{where}]", "--set", "schedule.resolution=4",
+        "--set", "schedule.hold_images=40000",
     )  # fmt: skip
     with serve(where, signal.SIGKILL):
-        run = train(tmp_path / "run", *options)
+        run = train(workspace, tmp_path / "run", *options)
         assert run.stdout is not None
-        while not run.stdout.readline().startswith("hold_8x8: 256/"):
+        while not run.stdout.readline().startswith("hold_4x4: 256/"):
             assert run.poll() is None
     with serve(where, signal.SIGTERM), run:
         said = run.communicate()[1]
     assert run.returncode == 2
     assert "start them again, and the run with --resume auto. Received: localhost:" in said
     assert said.count("\n") == 1
-    with train(tmp_path / "run", *options, "--resume", "auto") as refused:
+    with train(workspace, tmp_path / "run", *options, "--resume", "auto") as refused:
         assert "each of `data.servers` must be running" in refused.communicate()[1]
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("forked")
 def test_a_server_that_stays_away_is_an_alarm_and_ends_a_run_that_is_to_stop(
-    tmp_path: Path,
+    workspace: Path, tmp_path: Path
 ) -> None:
     where = address()
     options = (
-        "--set", f"data.servers=[{where}]", "--set", "schedule.hold_images={4: 64, 8: 40000}",
+        "--set", f"data.servers=[{where}]", "--set", "schedule.resolution=4",
+        "--set", "schedule.hold_images=40000",
         "--set", "alarms.starvation=stop", "--set", "alarms.starvation_seconds=3",
     )  # fmt: skip
     with serve(where, signal.SIGKILL):
-        run = train(tmp_path / "run", *options)
+        run = train(workspace, tmp_path / "run", *options)
         assert run.stdout is not None
-        while not run.stdout.readline().startswith("hold_8x8: 256/"):
+        while not run.stdout.readline().startswith("hold_4x4: 256/"):
             assert run.poll() is None
     with run:
         said = run.communicate(timeout=120)[1]
@@ -128,9 +135,9 @@ def test_a_server_that_stays_away_is_an_alarm_and_ends_a_run_that_is_to_stop(
     assert line.startswith("growgan: alarm starvation: no batch has come for ")
     assert line.endswith("The run is stopped; its last good checkpoint is kept")
     with serve(where, signal.SIGTERM):
-        going_on = train(tmp_path / "run", *options, "--resume", "auto")
+        going_on = train(workspace, tmp_path / "run", *options, "--resume", "auto")
         assert going_on.stdout is not None
-        while not going_on.stdout.readline().startswith("hold_8x8: 320/"):
+        while not going_on.stdout.readline().startswith("hold_4x4: 320/"):
             assert going_on.poll() is None
         with going_on:
             going_on.terminate()

@@ -41,10 +41,10 @@ def test_it_trains_and_says_how_good_it_is(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_signal_leaves_nothing(tmp_path: Path) -> None:
+def test_a_signal_leaves_nothing(python: str, tmp_path: Path) -> None:
     given = command(tmp_path, "--data", "digits", *LITTLE, "--epochs", "1000")
     with subprocess.Popen(
-        [sys.executable, "-u", "-m", "pipeline.cli", *given],
+        [python, "-u", "-m", "pipeline.cli", *given],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     ) as process:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import pickle
 import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -38,7 +37,7 @@ def test_a_file_that_would_run_code_is_refused_in_one_line(
 
 @pytest.mark.slow
 def test_an_imported_run_generates_is_exported_measured_and_trained(
-    shared_folder: Path, tmp_path: Path
+    python: str, shared_folder: Path, tmp_path: Path
 ) -> None:
     run, picture = tmp_path / "run", tmp_path / "grid.png"
     file = shared_folder / "golden" / f"{GOLDEN}.pkl"
@@ -46,7 +45,7 @@ def test_an_imported_run_generates_is_exported_measured_and_trained(
     np.save(tmp_path / "pictures.npy", pictures)
 
     def growgan(*arguments: object) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "pipeline.cli", *map(str, arguments)]
+        command = [python, "-m", "pipeline.cli", *map(str, arguments)]
         return subprocess.run(command, capture_output=True, text=True, check=False)
 
     def do(*arguments: object) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -37,7 +36,9 @@ def told(process: subprocess.Popen[str], last: str) -> list[str]:
     raise AssertionError(lines)
 
 
-def test_a_job_that_was_left_behind_is_taken_over_and_removed_on_a_stop(tmp_path: Path) -> None:
+def test_a_job_that_was_left_behind_is_taken_over_and_removed_on_a_stop(
+    python: str, tmp_path: Path
+) -> None:
     with Cluster(tmp_path / "cluster") as cluster:
         training = {"workers": 2, "kubernetes": cluster.settings(cluster.program("image", TRAINS))}
         project = make_project(tmp_path, training=training)
@@ -48,7 +49,7 @@ def test_a_job_that_was_left_behind_is_taken_over_and_removed_on_a_stop(tmp_path
         Kubectl(config)("create", "--filename=-", "--output=json", given=job)
         words = ["pipeline", "job", str(project.path), NAME, "--", "train", "--out", "a"]
         with subprocess.Popen(
-            [sys.executable, "-m", "pipeline.cli", *words],
+            [python, "-m", "pipeline.cli", *words],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

@@ -17,10 +17,15 @@ from pipeline.cli.serve import serve
 # A process of its own: a server's modules, threads and log are not for one that tests share.
 COMMAND = """
 import sys
-sys.modules.update(dict.fromkeys({missing}))
+missing = {missing}
+sys.modules.update(dict.fromkeys(missing))
+for name in list(sys.modules):
+    if missing and name.startswith("savedmodels.server"):
+        del sys.modules[name]
 from pipeline import cli
 cli.main()
 """
+pytestmark = pytest.mark.usefixtures("forked")
 
 
 def assert_refused(said: str, *given: object, missing: tuple[str, ...] = ()) -> None:

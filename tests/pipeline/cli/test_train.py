@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -115,10 +114,10 @@ def _folder_with(tmp_path: Path, *names: str) -> Path:
     return folder
 
 
-def test_replicas_that_cannot_share_a_batch_leave_no_run(tmp_path: Path) -> None:
+def test_replicas_that_cannot_share_a_batch_leave_no_run(python: str, tmp_path: Path) -> None:
     """In a process of its own, which divides the CPU into three devices."""
     command = (
-        sys.executable, "-m", "pipeline.cli", "train", "--config", "quickstart",
+        python, "-m", "pipeline.cli", "train", "--config", "quickstart",
         "--set", "run.strategy=mirrored", "--set", "run.replicas=3",
     )  # fmt: skip
     result = subprocess.run(

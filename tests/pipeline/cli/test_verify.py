@@ -141,16 +141,11 @@ def test_verified_in_a_process_of_its_own(exported: Path, tmp_path: Path) -> Non
 
 
 @pytest.mark.slow
-def test_saved_model_cli_shows_and_runs_it(exported: Path, tmp_path: Path) -> None:
+def test_saved_model_cli_shows_and_runs_it(python: str, exported: Path, tmp_path: Path) -> None:
     from savedmodels import golden
 
     def saved_model_cli(*words: object) -> str:
-        command = [
-            sys.executable,
-            "-m",
-            "tensorflow.python.tools.saved_model_cli",
-            *map(str, words),
-        ]
+        command = [python, "-m", "tensorflow.python.tools.saved_model_cli", *map(str, words)]
         return subprocess.run(
             command, cwd=tmp_path, capture_output=True, text=True, check=True
         ).stdout
