@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -11,6 +12,7 @@ from typing import Any
 import numpy as np
 import PIL.Image
 import psutil
+import pytest
 import yaml
 
 from pipeline.orchestration import steps
@@ -87,6 +89,14 @@ def without_compute_logs(project: Project) -> Project:
     settings = {**yaml.safe_load(file.read_text()), "compute_logs": NO_COMPUTE_LOGS}
     file.write_text(yaml.safe_dump(settings))
     return project
+
+
+def let_commands(monkeypatch: pytest.MonkeyPatch, folder: Path, script: str) -> None:
+    """Let each command that a step starts run a shell script instead."""
+    command = folder / "command"
+    command.write_text(f"#!/bin/sh\n{script}\n")
+    command.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(command))
 
 
 def processes_in(project: Project) -> list[psutil.Process]:

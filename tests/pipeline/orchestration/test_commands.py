@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -12,10 +13,9 @@ import psutil
 import pytest
 
 from pipeline.errors import AlarmError, UserError
-from pipeline.orchestration import commands
 from pipeline.orchestration.commands import growgan
 from pipeline.orchestration.failure import StepFailed, failure_of
-from tests.pipeline.orchestration.projects import wait
+from tests.pipeline.orchestration.projects import let_commands, wait
 
 ROOT = Path(__file__).parents[3]
 
@@ -44,9 +44,20 @@ ROOT = Path(__file__).parents[3]
     ],
 )
 def test_an_end_says_what_follows(
-    status: int, complaint: str, reason: str, ending: str, left: int, may_pass: bool
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    status: int,
+    complaint: str,
+    reason: str,
+    ending: str,
+    left: int,
+    may_pass: bool,
 ) -> None:
-    failed = commands._failed("train", status, complaint)
+    end = f"exit {status}" if status > 0 else f"kill {status} $$"
+    let_commands(monkeypatch, tmp_path, f"printf %s {shlex.quote(complaint)} >&2; {end}")
+    with pytest.raises(StepFailed) as caught:
+        growgan(["train"], folder=tmp_path, log=tmp_path / "log", say=print)
+    failed = caught.value
     assert reason in failed.reason
     assert (failed.ending, failed.status, failed.may_pass) == (ending, left, may_pass)
 
@@ -82,10 +93,8 @@ def test_a_command_is_run_and_its_lines_are_told(tmp_path: Path) -> None:
 def test_a_byte_that_is_no_text_ends_nothing_and_hides_no_reason(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    command = tmp_path / "command"
-    command.write_text("#!/bin/sh\nprintf 'is\\377so\\n'; printf 'growgan: no\\377\\n' >&2; exit 2")
-    command.chmod(0o755)
-    monkeypatch.setattr(sys, "executable", str(command))
+    script = "printf 'is\\377so\\n'; printf 'growgan: no\\377\\n' >&2; exit 2"
+    let_commands(monkeypatch, tmp_path, script)
     lines: list[str] = []
     with pytest.raises(StepFailed) as caught:
         growgan(["train"], folder=tmp_path, log=tmp_path / "log", say=lines.append)

@@ -9,13 +9,13 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, Never
 
 import pytest
 import yaml
 
 from pipeline.evaluation.scores import folder_of, write_evaluation, write_scores
-from pipeline.orchestration import commands, smoke, steps
+from pipeline.orchestration import smoke, steps
 from pipeline.orchestration.commands import Say
 from pipeline.orchestration.course import course_of
 from pipeline.orchestration.failure import StepFailed
@@ -23,15 +23,21 @@ from pipeline.orchestration.job import name_of
 from pipeline.orchestration.plan import Plan
 from pipeline.orchestration.project import PIPELINE, TrainingConfig
 from pipeline.orchestration.snapshots import take
-from pipeline.orchestration.steps import data, judging, publishing, step
+from pipeline.orchestration.steps import data, judging, step
 from pipeline.orchestration.steps.judging import scores_of_version, sheets_of
 from pipeline.orchestration.steps.publishing import finish_roll_back
 from savedmodels.repository import servers
-from savedmodels.repository.publisher import publisher_of
+from savedmodels.repository.publisher import Publisher, publisher_of
 from savedmodels.repository.servers import Watchers
 from savedmodels.repository.versions import About
 from tests.pipeline.orchestration.clusters import Cluster
-from tests.pipeline.orchestration.projects import TINY, change, make_project, put_pictures
+from tests.pipeline.orchestration.projects import (
+    TINY,
+    change,
+    let_commands,
+    make_project,
+    put_pictures,
+)
 
 
 def test_sheets_are_the_newest_there_are(tmp_path: Path, evaluated) -> None:
@@ -166,17 +172,22 @@ def promoted(tmp_path: Path, savedmodel: Callable[..., Path]) -> Plan:
     return plan
 
 
-def test_a_version_that_does_not_answer_is_rolled_back(
-    promoted: Plan, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    plan, project = promoted, promoted.project
+def let_own_server_answer(monkeypatch: pytest.MonkeyPatch, faults: Callable[..., str]) -> None:
+    """Take a server for one that has these faults, without one."""
 
     @contextmanager
     def server(repository: Path, log: Path) -> Iterator[str]:
         yield "http://127.0.0.1:9"
 
     monkeypatch.setattr(smoke, "own_server", server)
-    monkeypatch.setattr(smoke, "faults", lambda *_: "it answers 500")
+    monkeypatch.setattr(smoke, "faults", faults)
+
+
+def test_a_version_that_does_not_answer_is_rolled_back(
+    promoted: Plan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan, project = promoted, promoted.project
+    let_own_server_answer(monkeypatch, lambda *_: "it answers 500")
     with pytest.raises(StepFailed, match="it answers 500; `stable` is back at version 1") as caught:
         steps.smoke_test(plan, lambda _: None)
     assert (caught.value.ending, caught.value.may_pass) == ("rolled back", False)
@@ -187,7 +198,7 @@ def test_what_cannot_go_back_is_not_told_as_rolled_back(
     promoted: Plan, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shutil.rmtree(promoted.project.repository.path / "digits" / "1")
-    monkeypatch.setattr(publishing, "_fault_of", lambda *_: "it answers 500")
+    let_own_server_answer(monkeypatch, lambda *_: "it answers 500")
     with pytest.raises(StepFailed, match="it answers 500; `stable` stays: ") as caught:
         steps.smoke_test(promoted, lambda _: None)
     assert (caught.value.ending, caught.value.may_pass) == ("failed", False)
@@ -224,12 +235,7 @@ def test_a_test_does_not_undo_a_choice_that_was_made_meanwhile(
             publisher.promote("stable", 1, project.watchers)
         return "it answers 500"
 
-    @contextmanager
-    def server(repository: Path, log: Path) -> Iterator[str]:
-        yield "http://127.0.0.1:9"
-
-    monkeypatch.setattr(smoke, "own_server", server)
-    monkeypatch.setattr(smoke, "faults", choose)
+    let_own_server_answer(monkeypatch, choose)
     if when == "before":
         choose()
     with pytest.raises(StepFailed) as caught:
@@ -318,12 +324,17 @@ def test_a_kill_after_the_roll_back_hides_nothing(
 ) -> None:
     plan = watched_by(promoted, "http://one", "http://two")
     Servers(plan, monkeypatch).away.add("http://two")
-    with monkeypatch.context() as killed:
-        killed.setattr(publishing, "_rolled_back", lambda *_: KeyboardInterrupt())
+    roll_back = Publisher.roll_back
+
+    def killed(publisher: Publisher, label: str, watchers: Watchers) -> Never:
+        roll_back(publisher, label, watchers)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as until_killed:
+        until_killed.setattr(Publisher, "roll_back", killed)
         with pytest.raises(KeyboardInterrupt):
             steps.smoke_test(plan, print)
-    with publisher_of(plan.project.repository, "digits") as publisher:
-        publisher.roll_back("stable", Watchers(none=True))
+    assert plan.project.repository.standing("digits").labels == {"stable": 1}
     with pytest.raises(StepFailed) as caught:
         steps.smoke_test(plan, print)
     assert caught.value.ending == "rolled back"
@@ -473,17 +484,15 @@ def words_of_stage(
 ) -> list[str]:
     """How a training is started; it fails as it does when a worker is lost."""
     reason = "a run ends with any of its workers. Received: SIGKILL in worker 1 of 2"
-
-    def lose_a_worker(words: list[str]) -> None:
-        raise commands._failed(words[0], 69, f"growgan: {reason}\n")
-
-    asked = Commands(lose_a_worker)
-    monkeypatch.setattr(step, "growgan", asked)
+    folder = plan.project.path
+    script = f"""printf '%s\\n' "$@" > words; echo 'growgan: {reason}' >&2; exit 69"""
+    let_commands(monkeypatch, folder, script)
     with pytest.raises(StepFailed) as caught:
         steps.stage(plan, 8, say, promoted)
     assert caught.value.reason == f"growgan train ended with status 69: {reason}"
     assert caught.value.may_pass
-    [words] = asked.asked
+    module, name, *words = (folder / "words").read_text().splitlines()
+    assert (module, name) == ("-m", "pipeline.cli")
     return words
 
 
