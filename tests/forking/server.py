@@ -74,8 +74,13 @@ def serve(listener: socket.socket) -> Request:
             if key.fileobj is listener:
                 client, _ = listener.accept()
                 content, files, *_ = socket.recv_fds(client, 2**20, 3)
-                while not content.endswith(b"\n"):
-                    content += client.recv(2**20)
+                while not content.endswith(b"\n") and (more := client.recv(2**20)):
+                    content += more
+                if not content.endswith(b"\n"):  # The asking process was killed.
+                    for file in files:
+                        os.close(file)
+                    client.close()
+                    continue
                 child = os.fork()
                 if not child:
                     selector.close()
@@ -87,13 +92,16 @@ def serve(listener: socket.socket) -> Request:
                     return Request(**json.loads(content))
                 for file in files:
                     os.close(file)
-                client.sendall(b"%d\n" % child)
+                with suppress(OSError):  # Killed in the meantime: its end is seen below.
+                    client.sendall(b"%d\n" % child)
                 end = os.pidfd_open(child)
                 clients[end] = client, child
                 selector.register(end, selectors.EVENT_READ, ("ended", end))
                 selector.register(client, selectors.EVENT_READ, ("asked", end))
                 continue
             what, end = key.data
+            if key.fd not in selector.get_map() or selector.get_key(key.fd) != key:
+                continue  # An event before this one has ended it.
             client, child = clients[end]
             if what == "asked":
                 try:

@@ -202,7 +202,7 @@ def test_servers_give_the_same_stream(
 
 
 @pytest.mark.slow
-@settings(derandomize=True, deadline=None, max_examples=40)
+@settings(derandomize=True, deadline=None, max_examples=20)
 @given(
     seen=strategies.integers(0, 15),
     window=strategies.sampled_from([3, 4, 100]),

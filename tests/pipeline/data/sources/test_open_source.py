@@ -16,6 +16,7 @@ def test_what_is_no_source_is_refused(tmp_path: Path, refusal) -> None:
     assert "another kind of file" in refusal(tmp_path / "notes.txt")
 
 
+@pytest.mark.new_interpreter
 def test_import_is_light(pytestconfig: pytest.Config) -> None:
     code = (
         "import sys, pipeline.data.sources, pipeline.data.pictures; "
