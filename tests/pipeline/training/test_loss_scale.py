@@ -106,11 +106,13 @@ def error_of(found: dict[str, np.ndarray], expected: dict[str, np.ndarray]) -> f
     ("resolution", "magnitude", "start"),
     [
         (4, 1e6, 1.0),
-        pytest.param(4, 1e-7, LARGEST, marks=pytest.mark.slow),
         *(
-            pytest.param(resolution, magnitude, start, marks=pytest.mark.slow)
-            for resolution in (8, 16)
-            for magnitude, start in ((1e-7, LARGEST), (1.0, START), (1e6, 1.0))
+            pytest.param(*case, marks=pytest.mark.slow)
+            for case in ((4, 1e-7, LARGEST), (8, 1.0, START), (16, 1e-7, LARGEST))
+        ),
+        *(
+            pytest.param(*case, marks=[pytest.mark.slow, pytest.mark.thorough])
+            for case in ((8, 1e-7, LARGEST), (8, 1e6, 1.0), (16, 1.0, START), (16, 1e6, 1.0))
         ),
     ],
 )
@@ -252,7 +254,9 @@ def test_replicas_skip_together_whichever_of_them_overflows(python: str) -> None
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["wasserstein", "lazy", "everything"])
+@pytest.mark.parametrize(
+    "name", [pytest.param("wasserstein", marks=pytest.mark.thorough), "lazy", "everything"]
+)
 def test_micro_batches_and_float16_go_together(tiny: Callable[..., Config], name: str) -> None:
     objective, optimizer = CASES[name]
     found = []

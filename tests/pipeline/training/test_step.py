@@ -12,7 +12,10 @@ from pipeline.config import Config
 from tests.pipeline.training.steps import models_and_step
 
 
-@pytest.mark.parametrize(("precision", "labels"), [("float32", False), ("mixed_bfloat16", True)])
+@pytest.mark.parametrize(
+    ("precision", "labels"),
+    [pytest.param("float32", False, marks=pytest.mark.slow), ("mixed_bfloat16", True)],
+)
 def test_a_phase_traces_once_and_moves_every_weight(
     tiny: Callable[..., Config], precision: str, labels: bool
 ) -> None:

@@ -12,6 +12,10 @@ import pytest
 
 from tests.pipeline.training.steps import CASES
 
+CHOSEN = ("relativistic_hinge", "clip_norm", "lazy", "everything")
+"""Objectives in which samples of two devices meet, each in another way."""
+OTHERS = tuple(name for name in CASES if name not in CHOSEN)
+
 
 def differences_of_replicas(
     python: str, folder: Path, cases: list[Any], *arguments: str
@@ -48,12 +52,14 @@ def test_two_devices_update_as_one_does(python: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_two_devices_update_as_one_does_under_every_objective(python: str, tmp_path: Path) -> None:
-    assert_replicas_agree(python, tmp_path, CASES)
+@pytest.mark.parametrize("names", [CHOSEN, pytest.param(OTHERS, marks=pytest.mark.thorough)])
+def test_two_devices_update_as_one_does_under_every_objective(
+    python: str, tmp_path: Path, names: tuple[str, ...]
+) -> None:
+    assert_replicas_agree(python, tmp_path, {name: CASES[name] for name in names})
 
 
 @pytest.mark.slow
 @pytest.mark.thorough
 def test_so_do_two_devices_that_divide_their_shares(python: str, tmp_path: Path) -> None:
-    chosen = ("relativistic_hinge", "clip_norm", "lazy", "everything")
-    assert_replicas_agree(python, tmp_path, {name: CASES[name] for name in chosen}, "4")
+    assert_replicas_agree(python, tmp_path, {name: CASES[name] for name in CHOSEN}, "4")

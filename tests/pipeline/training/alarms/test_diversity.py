@@ -53,8 +53,16 @@ def images(count: int, side: int, channels: int = 1, seed: int = 0) -> Any:
     return np.clip(fine + random.normal(0, 0.1, fine.shape), -1, 1).astype(np.float32)
 
 
-@pytest.mark.parametrize(("side", "scales"), [(4, 1), (8, 1), (16, 1), (32, 2), (64, 3)])
-@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize(
+    ("side", "scales", "channels"),
+    [
+        *((4, 1, 3), (8, 1, 1), (16, 1, 3), (32, 2, 3), (64, 3, 1)),
+        *(
+            pytest.param(*case, marks=pytest.mark.slow)
+            for case in ((4, 1, 1), (8, 1, 3), (16, 1, 1), (32, 2, 1), (64, 3, 3))
+        ),
+    ],
+)
 def test_diversity_is_one_minus_the_mean_of_an_independent_ms_ssim(
     side: int, scales: int, channels: int
 ) -> None:
@@ -69,7 +77,9 @@ def test_diversity_is_one_minus_the_mean_of_an_independent_ms_ssim(
     assert diversity(tf.constant(sample)) == pytest.approx(1 - np.mean(similar), abs=2e-4)
 
 
-@pytest.mark.parametrize("side", [4, 8, 16, 32, 64, 128])
+@pytest.mark.parametrize(
+    "side", [4, 8, 16, 32, *(pytest.param(side, marks=pytest.mark.slow) for side in (64, 128))]
+)
 def test_diversity_falls_with_the_number_of_modes(side: int) -> None:
     """Of k equally frequent images a pair is equal with probability 1/k."""
     different = images(64, side)

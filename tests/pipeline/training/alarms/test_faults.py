@@ -110,9 +110,15 @@ def test_a_generator_that_forgets_its_latents_is_a_collapse(
 
 
 @pytest.mark.slow
-def test_a_healthy_run_raises_none(tiny: Callable[..., Config], tmp_path: Path) -> None:
-    whole = {"resolution": 16, "hold_images": 1600, "fade_images": 1600, "batch_size": 16}
-    told = train(faulty(tiny, None, schedule=whole, network={"fmap_max": 32}), tmp_path)
+@pytest.mark.parametrize(
+    ("resolution", "maps"), [(8, 16), pytest.param(16, 32, marks=pytest.mark.thorough)]
+)
+def test_a_healthy_run_raises_none(
+    tiny: Callable[..., Config], tmp_path: Path, resolution: int, maps: int
+) -> None:
+    schedule = {"hold_images": 1600, "fade_images": 1600, "batch_size": 16}
+    whole = {"resolution": resolution, **schedule}
+    told = train(faulty(tiny, None, schedule=whole, network={"fmap_max": maps}), tmp_path)
     assert told.alarms == []
     assert not any(told.standing.values())
     assert len(told.standing) == 5
