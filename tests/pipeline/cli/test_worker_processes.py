@@ -287,7 +287,7 @@ def test_a_worker_that_hangs_is_missed(training: Training, tmp_path: Path) -> No
     assert time.monotonic() - begun < longest_end
     assert "growgan: a run ends with any of its workers" in (tmp_path / "log.txt").read_text()
     hung.send_signal(signal.SIGCONT)
-    assert hung.wait(60) == 69
+    assert hung.wait(3 * longest_end) == 69
 
 
 @pytest.mark.new_interpreter
