@@ -179,7 +179,8 @@ class WatchingServer:
                 self.poll()
 
         http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        threads = [threading.Thread(target=http.serve_forever), threading.Thread(target=poll)]
+        serve = threading.Thread(target=http.serve_forever, kwargs={"poll_interval": 0.01})
+        threads = [serve, threading.Thread(target=poll)]
         for thread in threads:
             thread.start()
         try:

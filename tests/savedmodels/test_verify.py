@@ -33,6 +33,7 @@ def _only_c_api(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 quick = pytest.mark.usefixtures("_only_c_api")
+forked = pytest.mark.usefixtures("forked")
 
 
 def texts(verification: Verification) -> list[str]:
@@ -70,6 +71,7 @@ def test_every_loader_answers_as_recorded(scaling: Path) -> None:
     }
 
 
+@forked
 @pytest.mark.slow
 @pytest.mark.parametrize("tampered", ["weights", "golden"])
 def test_other_answers_are_told_by_every_loader(
@@ -229,6 +231,7 @@ def test_the_folder_of_versions_is_not_a_version(scaling: Path) -> None:
         verify(scaling.parent)
 
 
+@forked
 @pytest.mark.slow
 @pytest.mark.parametrize("how", ["truncated", "flipped", "no data", "index"])
 def test_damaged_variables(scaling: Path, how: str) -> None:
@@ -321,6 +324,7 @@ export(Exportable(model), Path(sys.argv[1]), 1, lineage={}, names=["serving_defa
 """
 
 
+@forked
 @pytest.mark.slow
 def test_an_export_of_a_process_with_one_thread_passes(tmp_path: Path) -> None:
     """Of so few maps that another number of threads gives other last bits."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -52,9 +51,9 @@ def environment() -> dict[str, str]:
         "roll_back",
     ],
 )
-def test_a_publisher_may_be_killed_at_any_step(action: str, tmp_path: Path) -> None:
+def test_a_publisher_may_be_killed_at_any_step(action: str, tmp_path: Path, python: str) -> None:
     result = subprocess.run(
-        [sys.executable, str(KILLED), str(tmp_path), action],
+        [python, str(KILLED), str(tmp_path), action],
         env=environment(),
         capture_output=True,
         text=True,
@@ -67,13 +66,13 @@ def test_a_publisher_may_be_killed_at_any_step(action: str, tmp_path: Path) -> N
 
 
 def test_what_a_living_publisher_writes_is_left_alone_and_waited_for(
-    repository: Repository, savedmodel: Make, tmp_path: Path
+    repository: Repository, savedmodel: Make, tmp_path: Path, python: str
 ) -> None:
     one, two = savedmodel(tmp_path / "1", "a"), savedmodel(tmp_path / "2", "b")
     ready, go = tmp_path / "ready", tmp_path / "go"
     words = [repository.path, one, ready, go, "os.rename"]
     other = subprocess.Popen(
-        [sys.executable, "-c", PUBLISH, *map(str, words)],
+        [python, "-c", PUBLISH, *map(str, words)],
         env=environment(),
         stdout=subprocess.PIPE,
         text=True,
@@ -94,7 +93,7 @@ def test_what_a_living_publisher_writes_is_left_alone_and_waited_for(
 
 
 def test_publishers_at_the_same_time_get_versions_of_their_own(
-    repository: Repository, savedmodel: Make, watching: ModuleType, tmp_path: Path
+    repository: Repository, savedmodel: Make, watching: ModuleType, tmp_path: Path, python: str
 ) -> None:
     sources = [savedmodel(tmp_path / str(n), str(n % 4)) for n in range(6)]
     go, broken, ended = tmp_path / "go", [], threading.Event()
@@ -113,7 +112,7 @@ def test_publishers_at_the_same_time_get_versions_of_their_own(
         words = [repository.path, source, ready, go, "fcntl.flock"]
         processes.append(
             subprocess.Popen(
-                [sys.executable, "-c", PUBLISH.replace('"/models/" in str(arguments[0])', "True"),
+                [python, "-c", PUBLISH.replace('"/models/" in str(arguments[0])', "True"),
                  *map(str, words)],
                 env=environment(),
                 stdout=subprocess.PIPE,

@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -68,12 +69,12 @@ class Server:
 
 
 @contextmanager
-def run_server(repository: Path, *options: str) -> Iterator[Server]:
+def run_server(repository: Path, *options: str, python: str = sys.executable) -> Iterator[Server]:
     """`growgan serve` on free ports, which is ready when the block begins."""
     pytest.importorskip("uvicorn", reason="needs the extra `serve`")
     pytest.importorskip("tensorflow_serving", reason="needs the extra `serve`")
     log = repository.parent / f"{repository.name}-{os.urandom(4).hex()}.log"
-    command = [sys.executable, "-m", "pipeline.cli", "serve", str(repository)]
+    command = [python, "-m", "pipeline.cli", "serve", str(repository)]
     ports = ["--port", "0", "--rest-api-port", "0"]
     with (
         log.open("w") as errors,
@@ -100,8 +101,14 @@ def run_server(repository: Path, *options: str) -> Iterator[Server]:
 
 
 @pytest.fixture(scope="session")
-def start() -> Callable[..., Any]:
-    """Starts a server on a repository, with options of the command line."""
+def start(python: str) -> Callable[..., Any]:
+    """Start a server on a repository, with options of the command line, as a fork."""
+    return partial(run_server, python=python)
+
+
+@pytest.fixture(scope="session")
+def start_anew() -> Callable[..., Any]:
+    """Start a server in a new interpreter, whose process is the server itself."""
     return run_server
 
 
@@ -183,7 +190,7 @@ def repository(tmp_path: Path, toy: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def server(toy: Path) -> Iterator[Server]:
+def server(toy: Path, start: Callable[..., Any]) -> Iterator[Server]:
     """A server of the model `toy` with both of its versions, and labels for them."""
     config = toy / "models.config"
     config.write_text(
@@ -193,5 +200,5 @@ def server(toy: Path) -> Iterator[Server]:
         '  version_labels { key: "stable" value: 3 } version_labels { key: "canary" value: 12 }'
         "} }"
     )
-    with run_server(toy) as running:
+    with start(toy) as running:
         yield running

@@ -135,9 +135,9 @@ def code_of(client: Any, rows: np.ndarray) -> str:
 
 
 def test_a_packed_message_over_grpc_is_unpacked_up_to_the_limit(
-    repository: Path, start: Any
+    repository: Path, start_anew: Any
 ) -> None:
-    with start(repository, "--max-request-bytes", "1000") as server, stub(server) as client:
+    with start_anew(repository, "--max-request-bytes", "1000") as server, stub(server) as client:
         small = request_of(x=np.zeros((1, 2), np.float32))
         assert client.Predict(small, compression=grpc.Compression.Gzip)
         bomb = request_of(x=np.zeros((10_000_000, 2), np.float32))

@@ -6,7 +6,6 @@ import contextlib
 import signal
 import socket
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -75,10 +74,12 @@ def test_a_run_without_end_does_not_keep_the_server(repository: Path, start: Any
         assert server.process.wait(120) == 0
 
 
-def test_a_signal_ends_it_while_a_version_is_loaded(repository: Path, tmp_path: Path) -> None:
+def test_a_signal_ends_it_while_a_version_is_loaded(
+    repository: Path, tmp_path: Path, python: str
+) -> None:
     slow = request_of("slow", x=np.zeros((1, 2), np.float32), turns=np.int32(ENDLESS))
     write_warm_up(repository / "toy" / "3", record_of(slow))
-    log, command = tmp_path / "log", [sys.executable, "-m", "pipeline.cli", "serve", repository]
+    log, command = tmp_path / "log", [python, "-m", "pipeline.cli", "serve", repository]
     options = ["--port", "0", "--rest-api-port", "0", "--rest-api-timeout-in-ms", "600000"]
     with (
         log.open("w") as errors,
