@@ -115,8 +115,14 @@ def run_server(repository: Path, *options: str, python: str = sys.executable) ->
 
 @pytest.fixture(scope="session")
 def start(python: str) -> Callable[..., Any]:
-    """Start a server on a repository, with options of the command line."""
+    """Start a server on a repository, with options of the command line, as a fork."""
     return partial(run_server, python=python)
+
+
+@pytest.fixture(scope="session")
+def start_anew() -> Callable[..., Any]:
+    """Start a server in a new interpreter, whose process is the server itself."""
+    return run_server
 
 
 @pytest.fixture(scope="session")

@@ -72,7 +72,7 @@ def test_no_request_fails_while_versions_are_swapped(
 
 
 def test_a_version_is_available_once_it_is_warm(
-    repository: Path, toy: Path, start: Any, tmp_path: Path
+    repository: Path, toy: Path, start: Any, start_anew: Any, tmp_path: Path
 ) -> None:
     record = record_of(request_of(x=np.zeros((1, 2), np.float32)))
     write_warm_up(repository / "toy" / "3", record, record)
@@ -112,7 +112,7 @@ def test_a_version_is_available_once_it_is_warm(
             assert states()[wanted]["status"]["error_code"] == code
         assert server.predict("toy", {"inputs": [[0, 0]]}).json == {"outputs": [[3.0, 3.0]]}
     threads = ("--tensorflow-intra-op-parallelism", "150", "--tensorflow-inter-op-parallelism=150")
-    with start(repository, "--no-enable-model-warmup", *threads) as server:
+    with start_anew(repository, "--no-enable-model-warmup", *threads) as server:
         assert server.predict("toy", {"inputs": [[0, 0]]}).json == {"outputs": [[12.0, 12.0]]}
         tasks = Path(f"/proc/{server.program.pid}/task")
         assert not tasks.exists() or len(list(tasks.iterdir())) > 300
