@@ -174,6 +174,7 @@ def test_a_terminal_gets_tables(photos: Path) -> None:
     assert max(map(len, text.splitlines())) <= 70
 
 
+@pytest.mark.new_interpreter
 def test_checking_starts_no_tensorflow(tmp_path: Path) -> None:
     code = (
         "import sys; sys.argv = ['growgan', 'data', 'check', 'digits']\n"

@@ -23,15 +23,6 @@ main()
 """
 
 
-def command(*arguments: str) -> list[str]:
-    return [sys.executable, "-c", CODE, "data", *arguments]
-
-
-def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-    plain = [sys.executable, "-m", "pipeline.cli", "data", *arguments]
-    return subprocess.run(plain, capture_output=True, text=True, check=False)
-
-
 def prepare_arguments(out: Path, *more: str) -> list[str]:
     return ["prepare", "digits", str(out), "--resolution", "64", "--channels", "1", *more]
 
@@ -56,10 +47,15 @@ def contents(folder: Path) -> dict[Path, bytes]:
 
 
 @pytest.mark.slow
-def test_a_killed_preparation_goes_on_and_ends_in_the_same_bytes(tmp_path: Path) -> None:
+def test_a_killed_preparation_goes_on_and_ends_in_the_same_bytes(
+    growgan: Growgan, python: str, tmp_path: Path
+) -> None:
     out = tmp_path / "killed"
+    command = ["-c", CODE, "data"]
+    # A real one: of a fork, nobody here is the parent, and its workers could not be listed.
     process = subprocess.Popen(
-        command(*prepare_arguments(out, "--workers", "2")), stdout=subprocess.DEVNULL
+        [sys.executable, *command, *prepare_arguments(out, "--workers", "2")],
+        stdout=subprocess.DEVNULL,
     )
     deadline = time.monotonic() + 120
     while len(list(tmp_path.glob(".killed.*.partial/journal/*.json"))) < 3:
@@ -75,9 +71,10 @@ def test_a_killed_preparation_goes_on_and_ends_in_the_same_bytes(tmp_path: Path)
         time.sleep(0.05)
 
     for folder, count in ((out, "2"), (tmp_path / "whole", "1")):
-        subprocess.run(command(*prepare_arguments(folder, "--workers", count)), check=True)
+        arguments = prepare_arguments(folder, "--workers", count)
+        subprocess.run([python, *command, *arguments], check=True)
     assert contents(out) == contents(tmp_path / "whole")
-    assert "1797 images" in run("verify", str(out)).stdout
+    assert "1797 images" in growgan("data", "verify", out).out
 
 
 def test_prepare_says_what_came_of_it_and_verify_finds_damage(

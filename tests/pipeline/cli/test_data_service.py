@@ -77,6 +77,7 @@ def metrics(run: Path) -> list[str]:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("forked")
 def test_a_run_that_is_served_is_the_same_run(tmp_path: Path) -> None:
     addresses = [address(), address()]
     with serve(addresses[0], signal.SIGINT), serve(addresses[1], signal.SIGTERM):
@@ -88,6 +89,7 @@ def test_a_run_that_is_served_is_the_same_run(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("forked")
 def test_a_server_that_begins_anew_is_told_and_so_is_one_that_is_not_there(tmp_path: Path) -> None:
     where = address()
     options = (
@@ -108,6 +110,7 @@ def test_a_server_that_begins_anew_is_told_and_so_is_one_that_is_not_there(tmp_p
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("forked")
 def test_a_server_that_stays_away_is_an_alarm_and_ends_a_run_that_is_to_stop(
     tmp_path: Path,
 ) -> None:

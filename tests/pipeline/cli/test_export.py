@@ -104,6 +104,7 @@ def test_a_missing_package_is_named(
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("forked")
 def test_exports_of_one_checkpoint_are_one_content(workspace: Path, tmp_path: Path) -> None:
     """In processes of their own: within one, objects keep their addresses."""
     for name in ("one", "two"):

@@ -41,6 +41,7 @@ def test_it_trains_and_says_how_good_it_is(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("forked")
 def test_a_signal_leaves_nothing(tmp_path: Path) -> None:
     given = command(tmp_path, "--data", "digits", *LITTLE, "--epochs", "1000")
     with subprocess.Popen(

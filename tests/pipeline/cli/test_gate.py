@@ -158,6 +158,7 @@ def test_mistakes_are_one_line_and_status_2(
     assert not (run / "evaluations" / "images-000001000" / "gate.json").exists()
 
 
+@pytest.mark.new_interpreter
 def test_it_starts_no_tensorflow(evaluated, run_with, tmp_path: Path) -> None:
     """It is asked in schedules, where seconds count."""
     run = run_with(tmp_path / "run", evaluated(scores=GOOD), overrides=RULES)

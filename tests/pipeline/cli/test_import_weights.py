@@ -37,6 +37,7 @@ def test_a_file_that_would_run_code_is_refused_in_one_line(
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("forked")
 def test_an_imported_run_generates_is_exported_measured_and_trained(
     shared_folder: Path, tmp_path: Path
 ) -> None:

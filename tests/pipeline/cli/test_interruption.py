@@ -82,13 +82,16 @@ def test_a_signal_ends_the_process_until_it_is_only_noted(number: int, status: i
 
 # Workers and lines of progress even for little work, so that a signal comes in the middle.
 PREPARING = """
+import os
 import pipeline.cli.progress as progress, pipeline.data.workers as workers
 progress.LINE_EVERY, workers.WORTH_SHARING = 100, -1
 from pipeline.cli import main
+print("pid", os.getpid())
 main()
 """
 
 
+@pytest.mark.usefixtures("forked")
 @pytest.mark.parametrize(
     "number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)]
 )
@@ -98,13 +101,12 @@ def test_a_signal_while_images_are_prepared_leaves_no_run_and_whole_shards(
     command = [sys.executable, "-u", "-c", PREPARING, "train", "--config", "quickstart"]
     command += ["--data", "glyphs:32x6000", "--set", "schedule.resolution=32"]
     command += ["--set", f"data.records={tmp_path / 'records'}", "--out", str(tmp_path / "run")]
-    with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True
-    ) as process:
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         assert process.stdout is not None
+        group = int(process.stdout.readline().split()[1])  # a fork leads a group of its own
         for line in process.stdout:
             if b"preparing images: " in line:
-                os.killpg(process.pid, number)  # as a terminal does, to the workers as well
+                os.killpg(group, number)  # as a terminal does, to the workers as well
                 break
         _, errors = process.communicate(timeout=60)
     assert process.returncode == 128 + number
@@ -135,8 +137,9 @@ def test_a_signal_while_a_run_trains_saves_it(
 
 
 @pytest.mark.slow
-def test_sigterm_saves_and_resume_goes_on_to_the_same_end(workspace: Path) -> None:
-    run = workspace / "interrupted"
+@pytest.mark.usefixtures("forked")
+def test_sigterm_saves_and_resume_goes_on_to_the_same_end(workspace: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
     command = [sys.executable, "-u", "-m", "pipeline.cli", "train", *TINY, "--out", str(run)]
     command += ["--set", f"data.records={workspace / 'records'}", "--resume", "auto"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:

@@ -179,6 +179,7 @@ def test_a_damaged_repository_is_one_line(growgan: Growgan, project: Path) -> No
     assert result.err.startswith("growgan: every line of a history must be as it was written")
 
 
+@pytest.mark.new_interpreter
 def test_they_start_neither_tensorflow_nor_dagster(project: Path) -> None:
     words = ["growgan", "pipeline", "status", str(project)]
     code = (

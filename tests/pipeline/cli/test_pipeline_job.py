@@ -37,6 +37,7 @@ def told(process: subprocess.Popen[str], last: str) -> list[str]:
     raise AssertionError(lines)
 
 
+@pytest.mark.usefixtures("forked")
 def test_a_job_that_was_left_behind_is_taken_over_and_removed_on_a_stop(tmp_path: Path) -> None:
     with Cluster(tmp_path / "cluster") as cluster:
         training = {"workers": 2, "kubernetes": cluster.settings(cluster.program("image", TRAINS))}

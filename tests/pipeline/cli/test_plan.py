@@ -11,6 +11,7 @@ from pipeline.cli import plan
 from tests.pipeline.cli.commands import TINY, Growgan
 
 
+@pytest.mark.usefixtures("forked")
 def test_a_dry_run_tells_what_every_phase_takes_and_writes_nothing(
     growgan: Growgan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

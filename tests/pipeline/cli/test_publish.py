@@ -307,7 +307,7 @@ def contents(folder: Path) -> dict[Path, bytes]:
     return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-@pytest.mark.usefixtures("only_c_api")
+@pytest.mark.usefixtures("forked", "only_c_api")
 def test_what_fails_its_verification_is_not_published(
     publish: Growgan, exported: Path, tmp_path: Path
 ) -> None:
@@ -354,6 +354,7 @@ def test_what_fails_its_verification_is_not_published(
     assert anyway.out.startswith(f"published: {base}/faces/2\n")
 
 
+@pytest.mark.new_interpreter
 def test_it_starts_no_tensorflow_but_to_verify(publish: Growgan, run_of, tmp_path: Path) -> None:
     """It is asked in schedules, where seconds count."""
     words = [str(run_of(tmp_path / "run").path), str(tmp_path / "models"), "--model", "faces"]

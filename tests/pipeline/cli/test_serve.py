@@ -14,10 +14,16 @@ import pytest
 from pipeline import cli
 from pipeline.cli.serve import serve
 
+pytestmark = pytest.mark.usefixtures("forked")
+
 # A process of its own: a server's modules, threads and log are not for one that tests share.
 COMMAND = """
 import sys
-sys.modules.update(dict.fromkeys({missing}))
+missing = {missing}
+if missing:  # A fork has imported the server already.
+    for name in [each for each in sys.modules if each.startswith("savedmodels.server")]:
+        del sys.modules[name]
+sys.modules.update(dict.fromkeys(missing))
 from pipeline import cli
 cli.main()
 """

@@ -115,8 +115,9 @@ def _folder_with(tmp_path: Path, *names: str) -> Path:
     return folder
 
 
+@pytest.mark.usefixtures("forked")
 def test_replicas_that_cannot_share_a_batch_leave_no_run(tmp_path: Path) -> None:
-    """In a process of its own, which divides the CPU into three devices."""
+    """In its own process, which divides the CPU into three devices."""
     command = (
         sys.executable, "-m", "pipeline.cli", "train", "--config", "quickstart",
         "--set", "run.strategy=mirrored", "--set", "run.replicas=3",

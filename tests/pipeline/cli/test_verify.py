@@ -27,7 +27,7 @@ def verify(growgan: Growgan) -> Growgan:
     return partial(growgan, "verify")
 
 
-@pytest.mark.usefixtures("only_c_api")
+@pytest.mark.usefixtures("forked", "only_c_api")
 def test_an_export_passes(verify: Growgan, exported: Path) -> None:
     result = verify(exported, "--runs", 2)
     assert (result.status, result.err) == (0, "")
@@ -51,7 +51,7 @@ def test_an_export_passes(verify: Growgan, exported: Path) -> None:
     )
 
 
-@pytest.mark.usefixtures("only_c_api")
+@pytest.mark.usefixtures("forked", "only_c_api")
 def test_a_failure_has_a_status_of_its_own(verify: Growgan, exported: Path, tmp_path: Path) -> None:
     from savedmodels import golden
 
@@ -100,7 +100,7 @@ def test_what_is_no_savedmodel_is_one_line(
     assert line.startswith(f"growgan: {text}")
 
 
-@pytest.mark.usefixtures("only_c_api")
+@pytest.mark.usefixtures("forked", "only_c_api")
 def test_a_model_without_golden_requests_is_only_loaded(
     verify: Growgan, exported: Path, tmp_path: Path
 ) -> None:
@@ -141,6 +141,7 @@ def test_verified_in_a_process_of_its_own(exported: Path, tmp_path: Path) -> Non
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("forked")
 def test_saved_model_cli_shows_and_runs_it(exported: Path, tmp_path: Path) -> None:
     from savedmodels import golden
 

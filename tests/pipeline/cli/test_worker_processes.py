@@ -19,7 +19,7 @@ from pipeline.training.cluster import Cluster
 
 ROOT = Path(__file__).parents[3]
 LONGEST_END = 20.0
-"""Seconds from the death of a worker to that of the others."""
+"""Seconds from the death of a worker to that of the others, where two start within as many."""
 PARENT = """
 import sys
 from pipeline.cli.worker_processes import run_workers
@@ -52,6 +52,7 @@ def ended(worker: str, count: int = 2) -> tuple[int, str, str]:
     return process.returncode, out, err
 
 
+@pytest.mark.new_interpreter
 def test_workers_know_of_each_other_and_the_chief_is_heard() -> None:
     status, out, err = ended("print(json.dumps(task)); end(0)", 3)
     assert (status, err) == (0, "")
@@ -62,6 +63,7 @@ def test_workers_know_of_each_other_and_the_chief_is_heard() -> None:
     assert all(address.startswith("127.0.0.1:") for address in addresses)
 
 
+@pytest.mark.new_interpreter
 @pytest.mark.parametrize(
     ("worker", "status", "err"),
     [
@@ -87,6 +89,7 @@ def test_the_status_is_that_of_the_worker_that_ended_the_run(
     assert ended(worker) == (status, "", err)
 
 
+@pytest.mark.new_interpreter
 def test_workers_that_do_not_end_by_themselves_are_killed(monkeypatch: pytest.MonkeyPatch) -> None:
     begun = time.monotonic()
     hung = "import pipeline.cli.worker_processes as p; p.GRACE = 0.5\n" + PARENT
@@ -117,6 +120,7 @@ print('ready', os.getpid(), flush=True); time.sleep(60)
 """
 
 
+@pytest.mark.new_interpreter
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_signals_are_passed_on(number: int) -> None:
     with started(NOTES) as process:
@@ -128,6 +132,7 @@ def test_signals_are_passed_on(number: int) -> None:
     assert (process.returncode, out, err) == (128 + number, f"0 {number}\n", "")
 
 
+@pytest.mark.new_interpreter
 def test_a_worker_that_a_passed_on_signal_ends_has_its_status() -> None:
     with started(READY) as process:
         assert process.stdout is not None
@@ -136,6 +141,7 @@ def test_a_worker_that_a_passed_on_signal_ends_has_its_status() -> None:
         assert process.wait(60) == 143
 
 
+@pytest.mark.new_interpreter
 def test_ctrl_c_as_the_second_signal_ends_workers_that_do_not_heed_the_first() -> None:
     with started(f"signal.signal(15, signal.SIG_IGN); {READY}") as process:
         assert process.stdout is not None
@@ -149,6 +155,7 @@ def test_ctrl_c_as_the_second_signal_ends_workers_that_do_not_heed_the_first() -
         assert process.wait(60) == 143
 
 
+@pytest.mark.new_interpreter
 def test_workers_do_not_outlive_their_parent() -> None:
     with started(NOTES) as process:
         assert process.stdout is not None
@@ -199,6 +206,14 @@ def training(tmp_path: Path) -> Iterator[Training]:
         process.wait()
 
 
+def longest_end(start: float) -> float:
+    """Bound on the end of a run whose workers took `start` seconds to come to their first images.
+
+    A busy machine makes both longer.
+    """
+    return max(LONGEST_END, start)
+
+
 def workers_of(process: subprocess.Popen[bytes]) -> list[int]:
     children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
     return [int(number) for number in children.read_text().split()]
@@ -212,18 +227,17 @@ def wait_for_images(process: subprocess.Popen[bytes], folder: Path, images: int)
 
 
 @pytest.mark.slow
-@pytest.mark.undisturbed
 def test_a_command_trains_in_two_workers_and_leaves_none_behind(
     training: Training, tmp_path: Path
 ) -> None:
+    begun = time.monotonic()
     process = training()
     wait_for_images(process, tmp_path, 160)
+    bound = longest_end(time.monotonic() - begun)
     workers = workers_of(process)
     assert len(workers) == 2
     os.kill(workers[1], signal.SIGKILL)
-    begun = time.monotonic()
-    assert process.wait(60) == 69
-    assert time.monotonic() - begun < LONGEST_END
+    assert process.wait(bound) == 69
     for worker in workers:
         wait_for_end(worker)
     assert (tmp_path / "log.txt").read_text().endswith("worker 1 of 2, counted from 0\n")
@@ -236,6 +250,7 @@ def test_a_command_trains_in_two_workers_and_leaves_none_behind(
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("forked")
 def test_a_signal_that_comes_while_workers_come_together_is_not_lost(
     training: Training, tmp_path: Path
 ) -> None:
@@ -261,23 +276,22 @@ def test_a_signal_that_comes_while_workers_come_together_is_not_lost(
 
 
 @pytest.mark.slow
-@pytest.mark.undisturbed
 def test_a_worker_that_hangs_is_missed(training: Training, tmp_path: Path) -> None:
     """As it is where a machine has vanished: no connection tells of it."""
     addresses = free_addresses(2)
+    begun = time.monotonic()
     chief, hung = (training(TF_CONFIG=Cluster(addresses, index).tf_config()) for index in range(2))
     wait_for_images(chief, tmp_path, 160)
+    bound = longest_end(time.monotonic() - begun)
     hung.send_signal(signal.SIGSTOP)
-    begun = time.monotonic()
-    assert chief.wait(60) == 69
-    print("missed after", time.monotonic() - begun)
-    assert time.monotonic() - begun < LONGEST_END
+    assert chief.wait(bound) == 69
     assert "growgan: a run ends with any of its workers" in (tmp_path / "log.txt").read_text()
     hung.send_signal(signal.SIGCONT)
     assert hung.wait(60) == 69
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("forked")
 def test_workers_of_other_configurations_are_refused_by_all(
     training: Training, tmp_path: Path
 ) -> None:
