@@ -104,14 +104,13 @@ def test_a_missing_package_is_named(
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("forked")
-def test_exports_of_one_checkpoint_are_one_content(workspace: Path, tmp_path: Path) -> None:
-    """In processes of their own: within one, objects keep their addresses."""
-    for name in ("one", "two"):
+def test_exports_of_one_checkpoint_are_one_content(
+    workspace: Path, tmp_path: Path, python: str
+) -> None:
+    """In a fork and a new interpreter: within one, and its forks, objects keep their addresses."""
+    for name, interpreter in (("one", python), ("two", sys.executable)):
         words = ["export", workspace / "run", "--out", tmp_path / name]
-        subprocess.run(
-            [sys.executable, "-m", "pipeline.cli", *words], capture_output=True, check=True
-        )
+        subprocess.run([interpreter, "-m", "pipeline.cli", *words], capture_output=True, check=True)
     one, two = (files_of(tmp_path / name / "256") for name in ("one", "two"))
     assert {name for name in one if one[name] != two[name]} <= {
         "fingerprint.pb",
