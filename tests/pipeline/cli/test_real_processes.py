@@ -94,14 +94,14 @@ def test_of_a_run(workspace: Path, tmp_path: Path, line: str, words: tuple[str, 
 
 def test_import(shared_folder: Path, tmp_path: Path) -> None:
     file = shared_folder / "golden" / "progan_16_lod0.4.pkl"
-    says("fade_16x16 at 230 images", "import", file, "--out", tmp_path / "run")
+    says("fade_16x16 at 2160000 images", "import", file, "--out", tmp_path / "run")
 
 
 def test_gate_and_compare(evaluated, run_with, tmp_path: Path) -> None:
     path = run_with(tmp_path / "run", evaluated(500, scores={"fid": (8.0, 7.5, 8.5)}),
                     overrides=RULES).path  # fmt: skip
     says("gate: runs/a, images-000000500 passed", "gate", path)
-    says(f"curves: {tmp_path}/curves.png", "compare", path, path, "--out", tmp_path / "curves.png")
+    says(f"curves: {tmp_path}/curves.png", "compare", path, "--out", tmp_path / "curves.png")
 
 
 def test_publish(savedmodel: Callable[..., Path], tmp_path: Path) -> None:
