@@ -121,7 +121,7 @@ def test_data_check_prepare_and_verify(tmp_path: Path) -> None:
     ("line", "words"),
     [
         ("nothing to do: run earlier has promoted this already", ("run",)),
-        ("model: faces, in ", ("status",)),
+        ("model: digits, in ", ("status",)),
         ("no run has ended yet", ("history",)),
         ("stable: stands at version 1", ("promote", "1")),
         ("stable: stands at version 1", ("rollback",)),
