@@ -25,7 +25,7 @@ from tests.savedmodels.server.conftest import Server, run_server
 grpc = pytest.importorskip("grpc", reason="needs the extra `serve`")
 pytest.importorskip("tensorflow_serving", reason="needs the extra `serve`")
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("forked")]
 STABLE = "faces/labels/stable"
 PAUSE = 0.02
 """Seconds between the requests of a client, so that other processes have some of the processor."""

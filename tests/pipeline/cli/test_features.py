@@ -25,6 +25,7 @@ def command(tmp_path: Path, *more: str) -> list[str]:
 
 
 @pytest.mark.slow
+@pytest.mark.new_interpreter
 def test_it_trains_and_says_how_good_it_is(tmp_path: Path) -> None:
     given = command(tmp_path, "--data", "digits", *LITTLE, "--epochs", "3")
     done = subprocess.run(

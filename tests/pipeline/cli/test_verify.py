@@ -118,6 +118,7 @@ def test_a_model_without_golden_requests_is_only_loaded(
 
 
 @pytest.mark.slow
+@pytest.mark.new_interpreter
 def test_verified_in_a_process_of_its_own(exported: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "pipeline.cli", "verify", os.path.relpath(exported, tmp_path)]
     root = Path(cli.__file__).parents[2]
