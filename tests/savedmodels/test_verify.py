@@ -32,7 +32,7 @@ def _only_c_api(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(loaders, "LOADERS", only)
 
 
-quick = pytest.mark.usefixtures("_only_c_api")
+quick = pytest.mark.usefixtures("_only_c_api", "forked")
 forked = pytest.mark.usefixtures("forked")
 
 
@@ -283,7 +283,7 @@ def test_golden_requests_that_are_there_are_not_passed_over(
 def test_a_loader_that_crashes_or_hangs_is_told(
     scaling: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str, text: str
 ) -> None:
-    program = tmp_path / "python"
+    program = tmp_path / "loader"
     program.write_text(f"#!/bin/sh\n{script}\n")
     program.chmod(0o755)
     monkeypatch.setattr(sys, "executable", str(program))
@@ -349,6 +349,7 @@ def test_answers_that_change_are_told(
     assert len(findings.seconds["a"]) == 3
 
 
+@pytest.mark.new_interpreter
 def test_nothing_of_the_project_can_be_imported_where_a_model_is_loaded() -> None:
     program = """
 import sys
