@@ -20,26 +20,14 @@ ROOT = Path(__file__).parents[1]
 pytest_plugins = [
     "tests.costs",
     "tests.guard",
+    "tests.scheduling",
     "tests.forking.fixtures",
     "tests.jax_process.fixtures",
 ]
 
 
-@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Group tests that share what is dear to make, and skip those that need a GPU without one.
-
-    A group runs in one of the processes, so its session and module fixtures are made once. Tests
-    that use a fixture which a conftest names in `SHARED_FIXTURES` are a group, over all files;
-    else a file is one.
-    """
-    plugins = config.pluginmanager.get_plugins()
-    shared = sorted({name for plugin in plugins for name in getattr(plugin, "SHARED_FIXTURES", ())})
-    for item in items:
-        used = [name for name in shared if name in getattr(item, "fixturenames", ())]
-        group = used[0] if used else item.nodeid.partition("::")[0].replace("@", "_")
-        if item.get_closest_marker("xdist_group") is None:
-            item.add_marker(pytest.mark.xdist_group(group))
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip, with a reason, what needs a GPU where none is visible."""
     if os.environ["CUDA_VISIBLE_DEVICES"] in ("", "-1"):
         hidden = pytest.mark.skip(reason="needs a GPU: set CUDA_VISIBLE_DEVICES to one")
         for item in items:

@@ -1,7 +1,7 @@
 """Measure what tests cost, by folder, file, test and fixture.
 
     pytest --costs=FOLDER ...
-    python tests/costs.py FOLDER [ROWS]
+    python -m tests.costs FOLDER [ROWS]
 
 The first writes one JSON line to FOLDER for every test and every fixture; the second sums them into
 tables. CONTRIBUTING.md has the one by folder.
