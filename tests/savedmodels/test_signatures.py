@@ -28,6 +28,10 @@ OF_STYLES = {"styles", "synthesize", "mix"}
 CLASSES = 3
 SEED = 10**17
 THOROUGH = (pytest.mark.slow, pytest.mark.thorough)
+as_a_server_too = pytest.mark.parametrize(
+    "optimized", [False, pytest.param(True, marks=pytest.mark.slow)]
+)
+"""With graphs as they are, and in the slow set optimised as a server has them."""
 
 
 @pytest.fixture(
@@ -187,8 +191,9 @@ def test_scores_are_those_of_the_discriminator(asked: Any) -> None:
     assert found == {}
 
 
-def test_styles_are_truncated_mixed_and_synthesized(served: Make) -> None:
-    asked = served("stylegan2", CLASSES)
+@as_a_server_too
+def test_styles_are_truncated_mixed_and_synthesized(served: Make, optimized: bool) -> None:
+    asked = served("stylegan2", CLASSES, optimized=optimized)
     z, others = latents(4), latents(4, seed=1)
     index = {"label": np.array([0, 1, 2, 0])}
     psi = np.float32([1, 0.5, 0, -1])
@@ -209,9 +214,10 @@ def test_styles_are_truncated_mixed_and_synthesized(served: Make) -> None:
     np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
-def test_what_has_a_default_may_be_left_out(served: Make) -> None:
+@as_a_server_too
+def test_what_has_a_default_may_be_left_out(served: Make, optimized: bool) -> None:
     """TensorFlow Serving itself puts in the defaults of a SignatureDef; here the graph does."""
-    asked = served("stylegan2", CLASSES)
+    asked = served("stylegan2", CLASSES, optimized=optimized)
     definition = asked.signatures["generate"]
     defaults = {name: tf.make_ndarray(each) for name, each in definition.defaults.items()}
     assert defaults == {"count": 1, "label": -1, "truncation": 1}
@@ -269,7 +275,7 @@ SEEDS = {
         ("serving_default_by_index", {"label": np.array([3])}, "`label` must be 0 to 2. Received"),
     ],
 )
-@pytest.mark.parametrize("optimized", [False, pytest.param(True, marks=pytest.mark.slow)])
+@as_a_server_too
 def test_what_breaks_a_rule_is_refused_by_the_graph(
     served: Make, signature: str, changed: dict[str, Any], rule: str, optimized: bool
 ) -> None:
@@ -285,9 +291,11 @@ def test_what_breaks_a_rule_is_refused_by_the_graph(
 @pytest.mark.parametrize(
     ("name", "value"), [("count", np.float32(1)), ("seed", np.int32(1)), ("truncation", 1.0)]
 )
-def test_another_dtype_is_refused(served: Make, name: str, value: Any) -> None:
+@as_a_server_too
+def test_another_dtype_is_refused(served: Make, name: str, value: Any, optimized: bool) -> None:
+    asked = served("stylegan2", CLASSES, optimized=optimized)
     with pytest.raises(tf.errors.InvalidArgumentError):
-        served("stylegan2", CLASSES)("generate", **{**SEEDS, name: value})
+        asked("generate", **{**SEEDS, name: value})
 
 
 def test_signatures_are_chosen_by_name(restored: Make) -> None:
@@ -321,8 +329,9 @@ def test_nothing_in_a_graph_is_python_or_made_by_us(served: Make) -> None:
     assert {name for name in operations if not hasattr(tf.raw_ops, name) or "Py" in name} == set()
 
 
-def test_a_request_to_each_signature_is_recorded(served: Make) -> None:
-    one = served("stylegan2", CLASSES)
+@as_a_server_too
+def test_a_request_to_each_signature_is_recorded(served: Make, optimized: bool) -> None:
+    one = served("stylegan2", CLASSES, optimized=optimized)
     recorded = golden.read(one.folder / GOLDEN)
     assert sorted(recorded) == manifest_in(one.folder)["signatures"]
     for name, request in recorded.items():
