@@ -104,15 +104,17 @@ def test_a_missing_package_is_named(
 
 
 @pytest.mark.slow
-def test_exports_of_one_checkpoint_are_one_content(workspace: Path, tmp_path: Path) -> None:
-    """By a new interpreter: within one, and in its forks, objects keep their addresses."""
-    words = ["export", workspace / "run", "--out", tmp_path]
-    ended = subprocess.run(
-        [sys.executable, "-m", "pipeline.cli", *words], capture_output=True, text=True, check=True
-    )
-    assert ended.stdout.splitlines()[-1] == f"SavedModel: {tmp_path / '256'}"
-    of_training = workspace / "run" / "savedmodels" / "8x8"
-    one, two = (files_of(folder / "256") for folder in (of_training, tmp_path))
+def test_exports_of_one_checkpoint_are_one_content(
+    python: str, workspace: Path, tmp_path: Path
+) -> None:
+    """One by a new interpreter: within one, and in its forks, objects keep their addresses."""
+    for interpreter, name in ((sys.executable, "one"), (python, "two")):
+        command = [interpreter, "-m", "pipeline.cli", "export", workspace / "run"]
+        ended = subprocess.run(
+            [*command, "--out", tmp_path / name], capture_output=True, text=True, check=True
+        )
+        assert ended.stdout.splitlines() == [f"SavedModel: {tmp_path / name / '256'}"]
+    one, two = (files_of(tmp_path / name / "256") for name in ("one", "two"))
     assert {name for name in one if one[name] != two[name]} <= {
         "fingerprint.pb",
         LINEAGE.as_posix(),
