@@ -25,11 +25,10 @@ for name in list(sys.modules):
 from pipeline import cli
 cli.main()
 """
-pytestmark = pytest.mark.usefixtures("forked")
 
 
-def assert_refused(said: str, *given: object, missing: tuple[str, ...] = ()) -> None:
-    command = [sys.executable, "-c", COMMAND.format(missing=list(missing)), "serve", "--port", "0"]
+def assert_refused(python: str, said: str, *given: object, missing: tuple[str, ...] = ()) -> None:
+    command = [python, "-c", COMMAND.format(missing=list(missing)), "serve", "--port", "0"]
     result = subprocess.run(
         [*command, *map(str, given)], capture_output=True, text=True, check=False
     )
@@ -38,14 +37,14 @@ def assert_refused(said: str, *given: object, missing: tuple[str, ...] = ()) -> 
     assert said in result.stderr
 
 
-def test_what_is_no_folder_or_no_pair(tmp_path: Path) -> None:
+def test_what_is_no_folder_or_no_pair(python: str, tmp_path: Path) -> None:
     none = tmp_path / "none"
-    assert_refused(f"`REPOSITORY` must be a folder. Received: {none}", none)
+    assert_refused(python, f"`REPOSITORY` must be a folder. Received: {none}", none)
     pair = "`--tls-certificate` and `--tls-key` must be given together"
-    assert_refused(pair, tmp_path, "--tls-key", tmp_path / "key")
+    assert_refused(python, pair, tmp_path, "--tls-key", tmp_path / "key")
     file = ("--batching-parameters-file", tmp_path / "batching.config")
     said = "`--batching-parameters-file` must come with `--enable-batching`"
-    assert_refused(said, tmp_path, *file)
+    assert_refused(python, said, tmp_path, *file)
 
 
 @pytest.mark.parametrize(
@@ -72,11 +71,9 @@ def test_only_this_machine_is_listened_to_unless_another_address_is_given() -> N
     assert ipaddress.ip_address(default).is_loopback
 
 
-@pytest.mark.slow
-@pytest.mark.new_interpreter
-def test_a_missing_extra_is_named(tmp_path: Path) -> None:
+def test_a_missing_extra_is_named(python: str, tmp_path: Path) -> None:
     said = "`growgan serve` needs the extra `serve`. Missing:"
-    assert_refused(said, tmp_path, missing=("uvicorn", "tensorflow_serving"))
+    assert_refused(python, said, tmp_path, missing=("uvicorn", "tensorflow_serving"))
 
 
 @pytest.fixture(name="extra")
@@ -87,43 +84,57 @@ def _extra() -> None:
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("extra")
-def test_ports_tokens_and_files(tmp_path: Path) -> None:
+def test_ports_tokens_and_files(python: str, tmp_path: Path) -> None:
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
         other.listen()
         port = other.getsockname()[1]
         used = f"a port must be free to listen at. Received: 127.0.0.1:{port} ("
-        assert_refused(used, tmp_path, "--rest-api-port", port)
-        assert_refused(used, tmp_path, "--rest-api-port", 0, "--port", port)
+        assert_refused(python, used, tmp_path, "--rest-api-port", port)
     free = ("--rest-api-port", 0)
     token = tmp_path / "token"
     token.write_text("\n")
     empty = f"the API token must not be empty. Received: {token}"
-    assert_refused(empty, tmp_path, *free, "--token-file", token)
+    assert_refused(python, empty, tmp_path, *free, "--token-file", token)
     token.write_bytes(b"\xff")
     no_text = f"the API token must be text. Received: {token}"
-    assert_refused(no_text, tmp_path, *free, "--token-file", token)
+    assert_refused(python, no_text, tmp_path, *free, "--token-file", token)
     batching = ("--enable-batching", "--batching-parameters-file", tmp_path / "batching.config")
-    assert_refused("a file could not be read", tmp_path, *free, *batching)
+    assert_refused(python, "a file could not be read", tmp_path, *free, *batching)
     for content, said in (
         (b"max_batch_size { value: 0 }", "`max_batch_size` must be at least 1. Received: 0"),
         (b"\xff", "a batching parameters file must be BatchingParameters. Received: 1:1"),
     ):
         (tmp_path / "batching.config").write_bytes(content)
-        assert_refused(said, tmp_path, *free, *batching)
+        assert_refused(python, said, tmp_path, *free, *batching)
     pair = ("--tls-key", token, "--tls-certificate", token)
-    assert_refused("a file could not be read", tmp_path, *free, *pair)
+    assert_refused(python, "a file could not be read", tmp_path, *free, *pair)
     config = tmp_path / "models.config"
     config.write_bytes(b"\xff")
-    assert_refused("models.config must be a ModelServerConfig. Received: 1:1", tmp_path, *free)
+    assert_refused(
+        python, "models.config must be a ModelServerConfig. Received: 1:1", tmp_path, *free
+    )
     config.write_text("x")
     said = "models.config must be a ModelServerConfig. Received: 1:"
-    assert_refused(said, tmp_path, *free)
+    assert_refused(python, said, tmp_path, *free)
     config.write_text(
         'model_config_list { config { name: "a" base_path: "/none" model_platform: "tensorflow" } }'
     )
     said = "Could not find base path /none for servable a"
-    assert_refused(said, tmp_path, *free)
+    assert_refused(python, said, tmp_path, *free)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("extra")
+@pytest.mark.new_interpreter
+def test_a_port_in_use_is_one_line(tmp_path: Path) -> None:
+    """By a new interpreter: gRPC decides when it is imported what it says beside ours."""
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        used = f"a port must be free to listen at. Received: 127.0.0.1:{port} ("
+        assert_refused(sys.executable, used, tmp_path, "--rest-api-port", 0, "--port", port)
 
 
 def test_help_says_what_production_is(capfd, monkeypatch) -> None:

@@ -19,7 +19,6 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from tests.pipeline.cli.commands import TINY
 from tests.savedmodels.server.conftest import Server, run_server
 
 grpc = pytest.importorskip("grpc", reason="needs the extra `serve`")
@@ -106,10 +105,8 @@ def asking(server: Server, latents: NDArray[np.float32]) -> Iterator[Clients]:
             each.result()
 
 
-def test_a_run_is_served_replaced_and_brought_back(tmp_path: Path) -> None:
-    run, second, repository = tmp_path / "run", tmp_path / "second", tmp_path / "models"
-    records = f"data.records={tmp_path / 'records'}"
-    growgan("train", *TINY, "--set", records, "--out", run)
+def test_a_run_is_served_replaced_and_brought_back(workspace: Path, tmp_path: Path) -> None:
+    run, second, repository = workspace / "run", tmp_path / "second", tmp_path / "models"
     # What training has exported already is kept.
     newest = run / "savedmodels" / "8x8" / "256"
     assert growgan("export", run) == [f"SavedModel: {newest}"]
