@@ -16,7 +16,7 @@ WORDS = ("pipeline", "savedmodels", "layers", "growgan", "tensorflow", "keras", 
 
 @dataclass
 class Counts:
-    """What this test process has started and traced so far."""
+    """Processes started and steps traced by this test process so far."""
 
     processes: list[str] = field(default_factory=list)
     traces: list[str] = field(default_factory=list)

@@ -2,7 +2,8 @@
 
 A new interpreter imports TensorFlow for five to ten seconds, and to trace a training step takes one
 to eight. Quick tests have both from session fixtures, which make them once: programs are forks
-(`forked`), and traced steps are used again (`steps`). A test of what a new interpreter imports
+(`forked`), and traced steps are used again (`models_and_step` and `Trainer` in the tests of
+training). A test of what a new interpreter imports
 is marked `new_interpreter`.
 """
 
@@ -20,8 +21,8 @@ PROCESS = (
     "command in this process, or mark the test slow. Started: {}"
 )
 TRACE = (
-    "a quick test traces no training step of its own: use the fixture `steps`, or mark the test "
-    "slow. Traced: {}"
+    "a quick test traces no training step of its own: use `models_and_step` of "
+    "tests/pipeline/training/steps.py, or mark the test slow. Traced: {}"
 )
 
 

@@ -16,7 +16,7 @@ from tests.pipeline.cli.commands import TINY, Growgan
 
 
 def address() -> str:
-    """Of which the port is free, and the next one too."""
+    """Address whose port and the next one are free."""
     while True:
         with socket.socket() as free, socket.socket() as following:
             free.bind(("", 0))

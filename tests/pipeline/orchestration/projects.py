@@ -21,7 +21,7 @@ from pipeline.orchestration.template import write_project
 
 CHECKS = ("data_shift", "alarms", "score_regression")
 DONE = steps.Done({}, new=True, checks=dict.fromkeys(CHECKS, steps.Check(True, "so")))
-"""What a step leaves that takes the place of any other."""
+"""Result of a stand-in for any step."""
 NO_COMPUTE_LOGS = {
     "module": "dagster._core.storage.noop_compute_log_manager",
     "class": "NoOpComputeLogManager",

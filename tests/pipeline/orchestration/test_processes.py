@@ -37,7 +37,7 @@ subprocess.run([sys.executable, "-c", sys.argv[1], sys.argv[2]])
 
 
 SUBREAPER = 36
-"""What `prctl` sets so that a process becomes the parent of orphans below it."""
+"""Option of `prctl` that makes a process the parent of orphans below it."""
 
 
 @pytest.fixture

@@ -340,6 +340,17 @@ class Triggers:
         )
 
 
+def assert_promoted_by_the_clock(second: Outcome) -> None:
+    """The second version: of 100 new pictures, on which both models were measured."""
+    assert (second.verdict, second.version) == ("promoted", 2), second
+    assert second.trigger == "schedule"
+    assert second.snapshot is not None
+    assert second.snapshot.new == 100
+    assert second.evaluation is not None
+    assert second.promoted is not None
+    assert second.promoted.lineage.data_hash == second.evaluation.lineage.data_hash
+
+
 @pytest.mark.slow
 @pytest.mark.usefixtures("forked")
 def test_new_pictures_become_versions_and_bad_ones_do_not(
@@ -359,14 +370,7 @@ def test_new_pictures_become_versions_and_bad_ones_do_not(
         put_digits(incoming, 200, 300)
         triggers.by_clock()
         _, second = history_of(project.path)
-        assert (second.verdict, second.version) == ("promoted", 2), second
-        assert second.trigger == "schedule"
-        assert second.snapshot is not None
-        assert second.snapshot.new == 100
-        # Both were measured on the new pictures.
-        assert second.evaluation is not None
-        assert second.promoted is not None
-        assert second.promoted.lineage.data_hash == second.evaluation.lineage.data_hash
+        assert_promoted_by_the_clock(second)
 
         put_poison(incoming)
         assert triggers.by_new_data() is None
@@ -429,14 +433,7 @@ def test_new_pictures_become_versions_unattended(project: Project, tmp_path: Pat
             # Dagster starts a run again whose process is killed.
             up.kill_run()
             second = outcome(project, 2)
-            assert (second.verdict, second.version) == ("promoted", 2), second
-            assert second.trigger == "schedule"
-            assert second.snapshot is not None
-            assert second.snapshot.new == 100
-            # Both were measured on the new pictures.
-            assert second.evaluation is not None
-            assert second.promoted is not None
-            assert second.promoted.lineage.data_hash == second.evaluation.lineage.data_hash
+            assert_promoted_by_the_clock(second)
             assert up.stop() == 0
             change(project, schedule=QUICK["schedule"])
             up = Up(project)

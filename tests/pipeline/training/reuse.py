@@ -89,7 +89,7 @@ class ReusedState:
             optimizers.restore()
 
     def models_for(self, phase: Phase) -> PhaseModels:
-        """As `TrainingState.models_for`: blocks as they are, with fresh optimizers."""
+        """Give the models of a phase, with blocks as they are and fresh optimizers."""
         if phase not in self._models:
             optimizers, blocks = Kept(), self._kept
             original = self._state._optimizer
@@ -175,4 +175,4 @@ class Reuse:
 
 
 REUSE = Reuse()
-"""Of this process of the test session."""
+"""States and steps of this test process."""
