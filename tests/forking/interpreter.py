@@ -1,7 +1,8 @@
 """Ask `server.py` for a program and end as it does: a stand-in for the Python interpreter.
 
-It passes on arguments, environment, folder, open files and signals, and has the exit status of the
-program, or ends by the same signal. What only a new interpreter can do goes to a real one.
+It passes on arguments, environment, folder, open files, which signals are blocked or ignored, and
+signals themselves, and has the exit status of the program, or ends by the same signal. What only a
+new interpreter can do goes to a real one.
 """
 
 import json
@@ -30,7 +31,7 @@ def main(path: str) -> None:
     executable, *arguments = sys.argv
     if needs_a_new_one(arguments):
         os.execv(sys.executable, [sys.executable, *arguments])
-    signal.pthread_sigmask(signal.SIG_BLOCK, FORWARDED)
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, FORWARDED)
     server = socket.socket(socket.AF_UNIX)
     server.connect(path)
     request = {
@@ -38,6 +39,8 @@ def main(path: str) -> None:
         "environment": dict(os.environ),
         "folder": os.getcwd(),
         "executable": executable,
+        "blocked": [int(each) for each in blocked],
+        "ignored": [int(each) for each in FORWARDED if signal.getsignal(each) == signal.SIG_IGN],
     }
     content = json.dumps(request).encode() + b"\n"
     sent = socket.send_fds(server, [content], [0, 1, 2])
@@ -55,7 +58,7 @@ def main(path: str) -> None:
 
     for number in FORWARDED:
         signal.signal(number, forward)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, FORWARDED)
+    signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
     status = int(answers.readline() or -signal.SIGKILL)
     if status < 0:
         if status != -signal.SIGKILL:

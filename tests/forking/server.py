@@ -47,12 +47,16 @@ class Request:
         environment: All environment variables.
         folder: Current directory.
         executable: The stand-in that asked, for programs that this one starts.
+        blocked: Numbers of the signals that were blocked when that was started.
+        ignored: Numbers of those that were ignored.
     """
 
     arguments: list[str]
     environment: dict[str, str]
     folder: str
     executable: str
+    blocked: list[int]
+    ignored: list[int]
 
 
 def preload() -> None:
@@ -129,13 +133,17 @@ def take_over(request: Request) -> None:
     """Make the surroundings of the asking process those of this one."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     os.setpgid(0, 0)
+    for number in request.ignored:
+        signal.signal(number, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_SETMASK, request.blocked)
     os.chdir(request.folder)
     os.environ.clear()
     os.environ.update(request.environment)
     random.seed()
     unbuffered = "-u" in request.arguments[:1] or bool(os.environ.get("PYTHONUNBUFFERED"))
     sys.stdin = open(0)  # noqa: SIM115
-    out, err = open(1, "wb"), open(2, "wb", buffering=0)  # noqa: SIM115
+    out = open(1, "wb", buffering=0 if unbuffered else -1)  # noqa: SIM115
+    err = open(2, "wb", buffering=0)  # noqa: SIM115
     sys.stdout = io.TextIOWrapper(out, write_through=unbuffered)
     sys.stderr = io.TextIOWrapper(err, errors="backslashreplace", write_through=True)
     sys.executable = request.executable
