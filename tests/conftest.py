@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import os
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +16,10 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 # The CPU gives the same numbers everywhere. To test a GPU: CUDA_VISIBLE_DEVICES=0 pytest -m gpu
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
+
+# A script has what it starts by `&` ignore SIGINT; tests and the programs they start do not.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 ROOT = Path(__file__).parents[1]
 pytest_plugins = [

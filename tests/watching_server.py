@@ -91,6 +91,8 @@ class WatchingServer:
         self.labels: dict[str, dict[str, int]] = {}
         self.token: str | None = None
         """That requests must bear, if any."""
+        self.away = False
+        """Whether it ends connections without an answer."""
         self.problems: list[str] = []
         """What a server must never see."""
         self._lock = threading.RLock()
@@ -158,6 +160,8 @@ class WatchingServer:
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
+                if server.away:
+                    return
                 borne = self.headers.get("Authorization", "").encode("latin-1")
                 if server.token is None or borne == f"Bearer {server.token}".encode():
                     status, content = server.answer(self.path)

@@ -81,7 +81,7 @@ def train(
 
     console = terminal()
     how = {"crop": crop, "on_corrupt": on_corrupt, "records": records}
-    prepared, side = _prepared(console, data, resolution, channels, how)
+    prepared, side = prepared_set(console, data, resolution, channels, how)
     lessons = lessons_of(prepared, side)
     console.print(
         f"{len(prepared.classes)} classes, {len(lessons.training.labels)} images of {side} px to "
@@ -113,7 +113,7 @@ def train(
     )
 
 
-def _prepared(
+def prepared_set(
     console: Console,
     data: str,
     resolution: int | None,

@@ -141,7 +141,7 @@ def _followed(kubectl: Ask, job: Manifest, say: Say, wait_seconds: float) -> End
             continue
         for line in log.news(pods):
             say(line)
-        end = _end_of(there, pods)
+        end = end_of(there, pods)
         if end is not None:
             return log.with_last_lines(*end)
         waits = [f"pod {pod.name} waits: {pod.waits}" for pod in pods if pod.waits]
@@ -160,7 +160,7 @@ def _followed(kubectl: Ask, job: Manifest, say: Say, wait_seconds: float) -> End
         time.sleep(EVERY)
 
 
-def _end_of(there: Manifest | None, pods: Sequence[Pod]) -> tuple[End, Pod | None] | None:
+def end_of(there: Manifest | None, pods: Sequence[Pod]) -> tuple[End, Pod | None] | None:
     """How a Job has ended, and by which pod; None if it is under way."""
     if there is None:
         return End(AGAIN, "growgan: somebody has removed the Job"), None
@@ -226,11 +226,12 @@ def _look(kubectl: Ask, job: Manifest) -> tuple[Manifest | None, list[Pod]]:
     selector = f"--selector={LABEL}={job['metadata']['name']}"
     found = json.loads(kubectl("get", "jobs,pods", selector, "--output=json"))["items"]
     jobs = (each for each in found if each["kind"] == "Job")
-    pods = [_pod_of(each, _container_of(job)) for each in found if each["kind"] == "Pod"]
+    pods = [pod_of(each, _container_of(job)) for each in found if each["kind"] == "Pod"]
     return next(jobs, None), pods
 
 
-def _pod_of(told: Manifest, container: str) -> Pod:
+def pod_of(told: Manifest, container: str) -> Pod:
+    """What a cluster tells of a pod: what it waits for, how its container has ended and why."""
     metadata, status = told["metadata"], told.get("status", {})
     states = {each["name"]: each["state"] for each in status.get("containerStatuses", [])}
     state: Mapping[str, Any] = states.get(container, {})

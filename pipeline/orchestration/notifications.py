@@ -174,7 +174,7 @@ def _failure_of(send: Callable[[], None]) -> str | None:
                 return f"{error or type(error).__name__}, after {attempt} of {ATTEMPTS} attempts"
         else:
             return None
-        _pause(FIRST_PAUSE * 2 ** (attempt - 1))
+        time.sleep(FIRST_PAUSE * 2 ** (attempt - 1))
     return None
 
 
@@ -189,10 +189,6 @@ def _may_pass(error: Exception) -> bool:
             return any(code < 500 for code, _ in error.recipients.values())
         case _:
             return isinstance(error, OSError | http.client.HTTPException)
-
-
-def _pause(seconds: float) -> None:
-    time.sleep(seconds)
 
 
 def _secret(variable: str) -> str:

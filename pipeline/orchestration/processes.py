@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +25,10 @@ TO_SAVE = 60.0
 """Seconds that a training has for its checkpoint."""
 TO_END = 20.0
 """Seconds that Dagster's processes have to end by themselves."""
+NOT_IGNORED = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)
+"""Signals that Dagster's processes heed, although nohup ignores SIGHUP, and a script the SIGINT of
+what it starts by `&`: Dagster takes SIGTERM as SIGINT is taken, and when the parent of a suspended
+run ends, the kernel sends the run SIGHUP and wakes it."""
 LARGEST_LOG = 16 * 2**20
 """Bytes of a log to which more is written."""
 _LOCATION = "pipeline.orchestration.code_location"
@@ -60,9 +64,7 @@ class Processes:
                     parent.suspend()
         for each in trainings:
             _signal(each, signal.SIGTERM)
-        end = time.monotonic() + TO_SAVE
-        while any(map(_lives, trainings)) and time.monotonic() < end:
-            time.sleep(0.1)
+        _wait_for(trainings, TO_SAVE)
         below += _below(self.children.values())
         for process in self.children.values():
             process.terminate()
@@ -75,7 +77,7 @@ class Processes:
                 process.wait()
         for each in below:
             _signal(each, signal.SIGKILL)
-        psutil.wait_procs(below, TO_END)
+        _wait_for(below, TO_END)
 
 
 @contextmanager
@@ -96,6 +98,13 @@ def started(project: Project, port: int) -> Iterator[Processes]:
     }
     children: dict[str, subprocess.Popen[bytes]] = {}
     processes = Processes(project, children)
+    ask_to_end = end_with_parent(signal.SIGTERM)
+
+    def heeding() -> None:
+        ask_to_end()
+        for number in NOT_IGNORED:
+            signal.signal(number, signal.SIG_DFL)
+
     try:
         for name, words in commands.items():
             with log_of(project, name).open("ab") as log:
@@ -108,7 +117,7 @@ def started(project: Project, port: int) -> Iterator[Processes]:
                     stderr=log,
                     # Ctrl-C in a terminal is for this process, which ends them in order.
                     process_group=0,
-                    preexec_fn=end_with_parent(signal.SIGTERM),
+                    preexec_fn=heeding,
                 )
         yield processes
     finally:
@@ -146,6 +155,13 @@ def _lives(process: psutil.Process) -> bool:
         return bool(process.status() != psutil.STATUS_ZOMBIE)  # Which its parent has not asked of.
     except psutil.NoSuchProcess:
         return False
+
+
+def _wait_for(processes: Sequence[psutil.Process], seconds: float) -> None:
+    """Return when all have ended, or after so many seconds."""
+    end = time.monotonic() + seconds
+    while any(map(_lives, processes)) and time.monotonic() < end:
+        time.sleep(0.1)
 
 
 def _signal(process: psutil.Process, number: signal.Signals) -> None:

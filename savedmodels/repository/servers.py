@@ -17,6 +17,8 @@ from savedmodels.access import TOKEN_VARIABLE, authorization
 
 PATIENCE_WITH_ONE_ANSWER = 10.0
 """Seconds."""
+BETWEEN_QUESTIONS = 0.25
+"""Seconds until a server that is not there yet is asked again."""
 
 
 class LoadFailed(Exception):
@@ -169,11 +171,7 @@ def _wait(watchers: Watchers, missing: Callable[[str], str | None]) -> None:
         while reason := missing(server):
             if time.monotonic() >= end:
                 raise NotYet(f"{server} has not in {watchers.seconds:g} s: {reason}")
-            _pause()
-
-
-def _pause() -> None:
-    time.sleep(0.25)
+            time.sleep(BETWEEN_QUESTIONS)
 
 
 def _get(server: str, path: str) -> tuple[int, dict[str, Any]]:

@@ -142,7 +142,7 @@ def draw(size: int, number: int) -> PIL.Image.Image:
 
 def _glyph(style: Style, em: int) -> PIL.Image.Image:
     """The character in white on black, upright, with a pixel around it."""
-    font = _font(style.font, em)
+    font = font_of(style.font, em)
     stroke = style.stroke * em
     left, top, right, bottom = font.getbbox(style.character, stroke_width=stroke, anchor="ls")
     box = math.floor(left) - 1, math.floor(top) - 1, math.ceil(right) + 1, math.ceil(bottom) + 1
@@ -154,7 +154,8 @@ def _glyph(style: Style, em: int) -> PIL.Image.Image:
 
 
 @lru_cache(len(FONTS))
-def _font(name: str, em: int) -> PIL.ImageFont.FreeTypeFont:
+def font_of(name: str, em: int) -> PIL.ImageFont.FreeTypeFont:
+    """One of `FONTS`, `em` pixels high."""
     file = Path(matplotlib.get_data_path(), "fonts", "ttf", f"{name}.ttf")
     # Another layout engine would place characters by other rules.
     return PIL.ImageFont.truetype(file, em, layout_engine=PIL.ImageFont.Layout.BASIC)

@@ -43,7 +43,7 @@ def similarity_of_pairs(
     images = checked_images(images, "images")
     if labels is None:
         labels = np.zeros(len(images), np.int64)
-    chosen, apart = _pairs(checked_labels(labels, "labels", len(images)), pairs, seed)
+    chosen, apart = pairs_of_one_class(checked_labels(labels, "labels", len(images)), pairs, seed)
     at_once = max(1, PIXELS_AT_ONCE // int(np.prod(images.shape[1:])))
     values = np.concatenate(
         [
@@ -112,7 +112,7 @@ def _halved(images: Array) -> Array:
     return images.reshape(count, side // 2, 2, side // 2, 2, channels).mean((2, 4))
 
 
-def _pairs(labels: Array, count: int, seed: int) -> tuple[Array, int]:
+def pairs_of_one_class(labels: Array, count: int, seed: int) -> tuple[Array, int]:
     """Indices `(count, 2)` of images of one class, and how many of the pairs share no image."""
     random = np.random.default_rng(seed)
     found: list[Array] = []

@@ -81,7 +81,7 @@ def checked_data(plan: Plan, say: Say, against: Plan | None) -> Done:
         new,
         pictures=(folder / SHEET,),
         files={"report": folder / REPORT},
-        checks={"data_shift": _shift_of(survey)},
+        checks={"data_shift": shift_check(survey)},
     )
 
 
@@ -134,7 +134,8 @@ def _manifest(plan: Plan) -> dict[str, Any]:
     return manifest
 
 
-def _shift_of(survey: Survey) -> Check:
+def shift_check(survey: Survey) -> Check:
+    """Whether new pictures differ from earlier ones by no more than is usual."""
     moved = survey.shift
     if moved is None:
         return Check(True, "there are no earlier pictures to compare with")

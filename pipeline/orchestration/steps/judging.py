@@ -53,7 +53,7 @@ def evaluation(plan: Plan, say: Say, former: int | None) -> Done:
         new,
         pictures=tuple(folder / f"{name}.png" for name in ("samples", "best", "worst")),
         files={"report": folder / "report.html", "scores": folder},
-        checks={"score_regression": _regression(scores, promoted)},
+        checks={"score_regression": regression_check(scores, promoted)},
     )
 
 
@@ -114,7 +114,8 @@ def scores_of_version(plan: Plan, version: int | None) -> Evaluation | None:
     return evaluation_in(publication)
 
 
-def _regression(scores: Evaluation, promoted: Evaluation | None) -> Check:
+def regression_check(scores: Evaluation, promoted: Evaluation | None) -> Check:
+    """Whether no score is worse than the promoted model's by more than `REGRESSION` of it."""
     if promoted is None:
         return Check(True, "nothing is promoted yet")
     worse, compared = [], 0

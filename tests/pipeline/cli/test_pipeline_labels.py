@@ -23,7 +23,7 @@ Make = Callable[..., Path]
 @pytest.fixture(name="project")
 def _project(tmp_path: Path, savedmodel, monkeypatch: pytest.MonkeyPatch) -> Make:
     """Make a project with three versions, of which `stable` has stood at the first."""
-    monkeypatch.setattr(servers, "_pause", lambda: None)
+    monkeypatch.setattr(servers, "BETWEEN_QUESTIONS", 0)
 
     def make(*urls: str) -> Path:
         folder = tmp_path / "project"

@@ -30,7 +30,7 @@ from tests.pipeline.cli.commands import Growgan
 @pytest.fixture
 def publish(growgan: Growgan, monkeypatch: pytest.MonkeyPatch) -> Growgan:
     """Run `growgan publish` in this process."""
-    monkeypatch.setattr(servers, "_pause", lambda: None)
+    monkeypatch.setattr(servers, "BETWEEN_QUESTIONS", 0)
     return partial(growgan, "publish")
 
 

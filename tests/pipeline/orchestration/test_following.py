@@ -203,7 +203,7 @@ def test_the_cause_is_found_among_those_that_only_followed(
     ],
 )  # fmt: skip
 def test_it_is_told_what_a_pod_waits_for(status: dict[str, Any], waits: str | None) -> None:
-    assert following._pod_of(pod(**status), "growgan").waits == waits
+    assert following.pod_of(pod(**status), "growgan").waits == waits
 
 
 @pytest.mark.parametrize(
@@ -218,7 +218,7 @@ def test_it_is_told_what_a_pod_waits_for(status: dict[str, Any], waits: str | No
     ],
 )  # fmt: skip
 def test_it_is_told_how_a_pod_ended(status: dict[str, Any], code: int | None, fault: str) -> None:
-    found = following._pod_of(pod(1, phase="Failed", **status), "growgan")
+    found = following.pod_of(pod(1, phase="Failed", **status), "growgan")
     assert (found.status, found.fault, found.index) == (code, fault, 1)
 
 
@@ -227,9 +227,9 @@ def test_a_job_that_fails_without_a_status_may_pass() -> None:
     failed = {"status": {"conditions": [{"type": "Failed", "status": "True", **reason}]}}
     evicted = following.Pod("p", 0, None, None, "", "Evicted: low on memory")
     for pods, told in (([evicted], "Evicted: low on memory"), ([], ": ".join(reason.values()))):
-        found = following._end_of(failed, pods)
+        found = following.end_of(failed, pods)
         assert found == (End(75, f"growgan: the Job has failed: {told}"), None)
-    assert following._end_of(None, []) == (
+    assert following.end_of(None, []) == (
         End(75, "growgan: somebody has removed the Job"), None,
     )  # fmt: skip
 

@@ -8,6 +8,7 @@ import shutil
 import socket
 import ssl
 import subprocess
+import time
 from collections.abc import Iterator
 from email.message import EmailMessage
 from email.policy import default
@@ -19,7 +20,6 @@ from pydantic import ValidationError
 
 from pipeline.config import GateConfig
 from pipeline.evaluation.gate import judge
-from pipeline.orchestration import notifications
 from pipeline.orchestration.notifications import (
     EmailConfig,
     NotificationsConfig,
@@ -35,7 +35,7 @@ NOBODY = {"sender": "growgan@example.com", "recipients": ("one@example.com", "tw
 @pytest.fixture(name="pauses", autouse=True)
 def _pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     pauses: list[float] = []
-    monkeypatch.setattr(notifications, "_pause", pauses.append)
+    monkeypatch.setattr(time, "sleep", pauses.append)
     return pauses
 
 

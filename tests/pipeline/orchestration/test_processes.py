@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.orchestration import processes
-from pipeline.orchestration.processes import Processes, log_of
+from pipeline.orchestration.processes import Processes, log_of, started
 from tests.pipeline.orchestration.projects import make_project, wait
 
 TRAINING = """
@@ -36,6 +36,7 @@ subprocess.run([sys.executable, "-c", sys.argv[1], sys.argv[2]])
 """
 
 
+IGNORED = (signal.SIGHUP, signal.SIGINT)
 SUBREAPER = 36
 """Option of `prctl` that makes a process the parent of orphans below it."""
 
@@ -62,14 +63,39 @@ def test_a_training_saves_and_its_run_does_not_see_it_end(tmp_path: Path) -> Non
         command,
         cwd=tmp_path,
         process_group=0,
-        # Under nohup hangups are ignored, and the kernel wakes a suspended run with one.
-        preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),
+        preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),  # as `started` does
     )
     wait((tmp_path / "trains").exists, "a training")
     Processes(make_project(tmp_path), {"daemon": daemon}).stop()
     assert (tmp_path / "saved").exists()
     assert not (tmp_path / "failed").exists()
     assert daemon.returncode is not None
+
+
+def test_signals_are_heeded_that_nohup_or_a_script_ignores(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = tmp_path / "program"
+    program.write_text(
+        '#!/bin/sh\ncat /proc/$$/status > "$2.new"; mv "$2.new" "$2"; exec sleep 600\n'
+    )
+    program.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(program))
+    project = make_project(tmp_path)
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in IGNORED}
+    try:
+        with started(project, 0) as running:
+            files = [project.path / name for name in ("dagster_webserver", "dagster._daemon")]
+            wait(lambda: all(file.exists() for file in files), "both")
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    for file in files:
+        status = dict(line.split(":\t") for line in file.read_text().splitlines())
+        ignored = int(status["SigIgn"], 16)
+        assert not any(ignored >> (number - 1) & 1 for number in IGNORED)
+    ends = {process.returncode for process in running.children.values()}
+    assert ends == {-signal.SIGTERM}
 
 
 def test_a_log_that_has_grown_large_is_set_aside(

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 from typing import Any, Never
 
 import pytest
@@ -26,7 +26,6 @@ from pipeline.orchestration.snapshots import take
 from pipeline.orchestration.steps import data, judging, step
 from pipeline.orchestration.steps.judging import scores_of_version, sheets_of
 from pipeline.orchestration.steps.publishing import finish_roll_back
-from savedmodels.repository import servers
 from savedmodels.repository.publisher import Publisher, publisher_of
 from savedmodels.repository.servers import Watchers
 from savedmodels.repository.versions import About
@@ -252,22 +251,35 @@ def test_a_test_does_not_undo_a_choice_that_was_made_meanwhile(
     assert promoted.mark("tested") is None
 
 
-class Servers:
-    """Servers of which some do not answer; the others have loaded what the configuration says."""
+class Watched:
+    """A plan whose promoted version two servers have loaded; one may be away."""
 
-    def __init__(self, plan: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.away: set[str] = set()
-        self._repository = plan.project.repository
-        monkeypatch.setattr(servers, "_get", self._get)
+    def __init__(
+        self, plan: Plan, urls: Sequence[str], servers: Sequence[Any], monkeypatch: Any
+    ) -> None:
+        config = plan.project.config
+        repository = config.repository.model_copy(
+            update={"servers": tuple(urls), "wait_seconds": 0.1}
+        )
+        config = config.model_copy(update={"repository": repository})
+        self.plan = Plan(replace(plan.project, config=config), plan.snapshot)
+        self.project = self.plan.project
+        self.urls, self._servers = urls, servers
+        for server in servers:
+            server.answer = self._answer
         monkeypatch.setattr(smoke, "faults", self._faults)
 
-    def _faults(self, server: str, *_: Any) -> str | None:
-        return f"{server} must answer" if server in self.away else None
+    def away(self, *numbers: int) -> None:
+        for number, server in enumerate(self._servers):
+            server.away = number in numbers
 
-    def _get(self, server: str, path: str) -> tuple[int, dict[str, Any]]:
-        if server in self.away:
-            return 0, {"error": "refused"}
-        standing = self._repository.standing("digits")
+    def _faults(self, url: str, *_: Any) -> str | None:
+        away = self._servers[self.urls.index(url)].away
+        return f"{url} must answer" if away else None
+
+    def _answer(self, path: str) -> tuple[int, dict[str, Any]]:
+        """As of a server that has done at once what the configuration says."""
+        standing = self.project.repository.standing("digits")
         if "/versions/" in path:
             loaded = int(path.rpartition("/")[2]) in standing.loaded
             state = "AVAILABLE" if loaded else "END"
@@ -275,42 +287,37 @@ class Servers:
         return 200, {"model_spec": {"version": str(standing.labels["stable"])}}
 
 
-def watched_by(plan: Plan, *urls: str) -> Plan:
-    config = plan.project.config
-    watched = config.repository.model_copy(update={"servers": urls, "wait_seconds": 0.1})
-    config = config.model_copy(update={"repository": watched})
-    return Plan(replace(plan.project, config=config), plan.snapshot)
+@pytest.fixture
+def watched(
+    promoted: Plan, watching: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Watched]:
+    both = [watching.WatchingServer(promoted.project.repository.models_config) for _ in range(2)]
+    one, two = (server.listening(polling=False) for server in both)
+    with one as first, two as second:
+        yield Watched(promoted, (first, second), both, monkeypatch)
 
 
-def test_a_server_that_is_away_keeps_no_other_on_a_version_that_failed(
-    promoted: Plan, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    plan = watched_by(promoted, "http://one", "http://two")
-    Servers(plan, monkeypatch).away.add("http://two")
-    with pytest.raises(
-        StepFailed, match="two must answer; `stable` is back at version 1"
-    ) as caught:
-        steps.smoke_test(plan, print)
+def test_a_server_that_is_away_keeps_no_other_on_a_version_that_failed(watched: Watched) -> None:
+    watched.away(1)
+    with pytest.raises(StepFailed) as caught:
+        steps.smoke_test(watched.plan, print)
+    assert caught.value.reason == f"{watched.urls[1]} must answer; `stable` is back at version 1"
     assert (caught.value.ending, caught.value.may_pass) == ("rolled back", False)
-    standing = plan.project.repository.standing("digits")
+    standing = watched.project.repository.standing("digits")
     assert (standing.labels, standing.pending) == ({"stable": 1}, {})
 
 
-def test_a_roll_back_that_no_server_can_follow_is_finished_later(
-    promoted: Plan, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    plan = watched_by(promoted, "http://one", "http://two")
-    project = plan.project
-    there = Servers(plan, monkeypatch)
+def test_a_roll_back_that_no_server_can_follow_is_finished_later(watched: Watched) -> None:
+    plan, project = watched.plan, watched.project
     assert finish_roll_back(project) is None
-    there.away |= {"http://one", "http://two"}
+    watched.away(0, 1)
     for _ in range(2):  # Tried again, it is not tested anew.
         with pytest.raises(StepFailed, match="`stable` goes back to version 1 later") as caught:
             steps.smoke_test(plan, print)
         assert (caught.value.ending, caught.value.may_pass) == ("failed", True)
         assert finish_roll_back(project) is None
         assert project.repository.standing("digits").labels == {"stable": 2}
-    there.away.remove("http://one")
+    watched.away(1)
     with publisher_of(project.repository, "digits"):
         assert finish_roll_back(project) is None  # Nor does it wait for another publisher.
     assert finish_roll_back(project) == 1
@@ -320,10 +327,10 @@ def test_a_roll_back_that_no_server_can_follow_is_finished_later(
 
 
 def test_a_kill_after_the_roll_back_hides_nothing(
-    promoted: Plan, monkeypatch: pytest.MonkeyPatch
+    watched: Watched, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    plan = watched_by(promoted, "http://one", "http://two")
-    Servers(plan, monkeypatch).away.add("http://two")
+    plan = watched.plan
+    watched.away(1)
     roll_back = Publisher.roll_back
 
     def killed(publisher: Publisher, label: str, watchers: Watchers) -> Never:
@@ -338,7 +345,7 @@ def test_a_kill_after_the_roll_back_hides_nothing(
     with pytest.raises(StepFailed) as caught:
         steps.smoke_test(plan, print)
     assert caught.value.ending == "rolled back"
-    assert caught.value.reason == "http://two must answer; `stable` stands at version 1"
+    assert caught.value.reason == f"{watched.urls[1]} must answer; `stable` stands at version 1"
 
 
 def test_checks_tell_of_shifts_and_of_scores_that_are_worse(evaluated: Any) -> None:
@@ -348,17 +355,18 @@ def test_checks_tell_of_shifts_and_of_scores_that_are_worse(evaluated: Any) -> N
     usual = SimpleNamespace(
         features=0.1, features_by_chance=0.1, largest_colour=0.0, class_shares=0.0
     )
-    assert data._shift_of(survey(None)).passed
-    assert data._shift_of(survey(usual)).passed
+    assert data.shift_check(survey(None)).passed
+    assert data.shift_check(survey(usual)).passed
     for name in ("features", "largest_colour", "class_shares"):
         moved = SimpleNamespace(**{**vars(usual), name: 50.0})
-        check = data._shift_of(survey(moved))
+        check = data.shift_check(survey(moved))
         assert not check.passed
         assert "50" in check.reason
     before = evaluated(64, scores={"fid": 10.0, "recall": 0.5})
-    assert judging._regression(before, None).passed
+    assert judging.regression_check(before, None).passed
     for fid, recall, passed in ((10.4, 0.48, True), (10.6, 0.5, False), (10.0, 0.47, False)):
-        check = judging._regression(evaluated(64, scores={"fid": fid, "recall": recall}), before)
+        now = evaluated(64, scores={"fid": fid, "recall": recall})
+        check = judging.regression_check(now, before)
         assert check.passed is passed
         assert check.reason.endswith("of 2 scores that compare")
 

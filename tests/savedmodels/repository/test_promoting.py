@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import time
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -11,7 +12,6 @@ from typing import Any
 import pytest
 
 from savedmodels import atomic
-from savedmodels.repository import servers
 from savedmodels.repository.errors import GateRefused, RepositoryError
 from savedmodels.repository.history import read_history
 from savedmodels.repository.publisher import Promotion, publisher_of
@@ -40,7 +40,7 @@ def test_a_label_moves_while_a_server_watches(
 
     monkeypatch.setattr(atomic, "write_file", note)
     server = watching.WatchingServer(repository.models_config)
-    monkeypatch.setattr(servers, "_pause", server.poll)
+    monkeypatch.setattr(time, "sleep", lambda _: server.poll())
     with server.listening(polling=False) as url:
         watchers = Watchers((url, url))
         for n in (1, 2, 3):
@@ -85,7 +85,7 @@ def test_a_labelled_version_that_was_removed_by_hand_is_not_waited_for(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     server = watching.WatchingServer(repository.models_config)
-    monkeypatch.setattr(servers, "_pause", server.poll)
+    monkeypatch.setattr(time, "sleep", lambda _: server.poll())
     with server.listening(polling=False) as url:
         watchers = Watchers((url,), seconds=30)
         grow(3)
@@ -117,7 +117,7 @@ def test_without_a_server_the_label_stays_and_the_same_call_goes_on(
 
     server = watching.WatchingServer(repository.models_config)
     server.states = {"faces": {1: "AVAILABLE", 2: "LOADING"}}
-    monkeypatch.setattr(servers, "_pause", server.poll)
+    monkeypatch.setattr(time, "sleep", lambda _: server.poll())
     with server.listening(polling=False) as url:
         late = promote(2, Watchers((url,), seconds=0))
         assert not late.moved
@@ -146,7 +146,7 @@ def test_what_a_server_cannot_load_is_taken_back(
     server = watching.WatchingServer(repository.models_config, failing=(2,))
     for _ in range(3):
         server.poll()  # It tries the newest already, as there is no label.
-    monkeypatch.setattr(servers, "_pause", server.poll)
+    monkeypatch.setattr(time, "sleep", lambda _: server.poll())
     with server.listening(polling=False) as url:
         with pytest.raises(RepositoryError, match="version 2 of faces cannot be loaded: DATA"):
             promote(2, Watchers((url,)))

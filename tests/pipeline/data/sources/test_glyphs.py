@@ -68,10 +68,10 @@ def test_glyphs_of_two_sizes_show_the_same() -> None:
 
 
 def test_every_font_holds_every_character() -> None:
-    from pipeline.data.sources.glyphs import CHARACTERS, FONTS, _font
+    from pipeline.data.sources.glyphs import CHARACTERS, FONTS, font_of
 
     for name in FONTS:
-        font = _font(name, 40)
+        font = font_of(name, 40)
         missing = font.getmask("\uffff")
         masks = {character: font.getmask(character) for character in CHARACTERS}
         assert all(bytes(mask) != bytes(missing) for mask in masks.values())

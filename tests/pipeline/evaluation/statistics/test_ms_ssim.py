@@ -8,7 +8,7 @@ import tensorflow as tf
 from scipy.signal import correlate2d
 
 from pipeline.errors import UserError
-from pipeline.evaluation.statistics.ms_ssim import _pairs, ms_ssim, similarity_of_pairs
+from pipeline.evaluation.statistics.ms_ssim import ms_ssim, pairs_of_one_class, similarity_of_pairs
 from pipeline.scales import scale_weights, window_of
 from pipeline.training.alarms.diversity import SHIFTS, diversity
 
@@ -77,17 +77,17 @@ def test_equal_images_are_alike_and_different_ones_are_not() -> None:
 
 def test_pairs_are_of_one_class_and_share_no_image_while_there_are_some() -> None:
     labels = np.array([0] * 7 + [1] * 5 + [2] * 1)
-    pairs, apart = _pairs(labels, 40, seed=0)
+    pairs, apart = pairs_of_one_class(labels, 40, seed=0)
     assert pairs.shape == (40, 2)
     assert apart == 5
     assert (labels[pairs[:, 0]] == labels[pairs[:, 1]]).all()
     assert (pairs[:, 0] != pairs[:, 1]).all()
     assert len(set(pairs[:5].ravel().tolist())) == 10
-    assert set(labels[_pairs(labels, 4, seed=0)[0]].ravel().tolist()) == {0, 1}
-    np.testing.assert_array_equal(pairs, _pairs(labels, 40, seed=0)[0])
+    assert set(labels[pairs_of_one_class(labels, 4, seed=0)[0]].ravel().tolist()) == {0, 1}
+    np.testing.assert_array_equal(pairs, pairs_of_one_class(labels, 40, seed=0)[0])
     # Fewer pairs than there could be are of all classes, not of the first.
     many = np.arange(10).repeat(20)
-    assert len(set(many[_pairs(many, 30, seed=0)[0]].ravel().tolist())) > 7
+    assert len(set(many[pairs_of_one_class(many, 30, seed=0)[0]].ravel().tolist())) > 7
 
 
 def test_a_class_of_equal_images_is_seen_where_all_images_together_look_diverse() -> None:
