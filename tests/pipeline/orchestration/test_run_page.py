@@ -71,8 +71,9 @@ def test_scores_stand_beside_those_of_the_version_before(full) -> None:
     strips = [each for each in page.of("svg") if "new one above" in each["aria-label"]]
     assert [each["aria-label"].partition(":")[0] for each in strips] == ["FID", "SWD at 8 px"]
     new, old, *_ = page.of("line")
-    assert (float(new["x1"]), float(old["x2"])) == (4.0, 116.0)
-    assert float(new["x2"]) == float(old["x1"]) == 60.0
+    low, middle, also_middle, high = (float(line[x]) for line in (new, old) for x in ("x1", "x2"))
+    assert low < middle == also_middle < high
+    assert middle - low == high - middle
     assert int(new["y1"]) < int(old["y1"])
     assert [each["href"] for each in page.of("a")] == [
         "../index.html", "../../runs/a%20b/evaluations/report.html",
