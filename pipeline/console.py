@@ -103,7 +103,7 @@ class TrainingDisplay(Listener):
         )
 
     def _say(self, text: str) -> None:
-        self._console.print(text, highlight=False, soft_wrap=True)
+        self._console.print(text, markup=False, highlight=False, soft_wrap=True)
 
     def _speed(self, moment: Moment) -> str:
         if not moment.images_per_second:  # Of a single step, which was compiled first.

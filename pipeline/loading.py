@@ -15,6 +15,9 @@ from pipeline.config import Config, DataConfig, Section
 from pipeline.errors import UserError
 
 Checked = TypeVar("Checked", bound=Section)
+Override = str | tuple[str, Any]
+"""What a person writes, `section.key=value` with a value in YAML; or `section.key` and a value as
+it is, since a path or a name that became YAML could be read as something else."""
 
 HOW = (
     "strategy",
@@ -67,12 +70,12 @@ def preset_text(name: str) -> str:
     return (_PRESETS / f"{name}.yaml").read_text()
 
 
-def load(name: str, overrides: Sequence[str] = (), *, data: str | None = None) -> Config:
-    """The configuration of a preset or YAML file, with `section.key=value` overrides.
+def load(name: str, overrides: Sequence[Override] = (), *, data: str | None = None) -> Config:
+    """The configuration of a preset or YAML file, with overrides.
 
     Args:
         name: A preset, or the path of a YAML file.
-        overrides: `section.key=value`, the value in YAML; later ones win.
+        overrides: Later ones win.
         data: In place of `data.source`.
 
     Raises:
@@ -87,11 +90,11 @@ def load(name: str, overrides: Sequence[str] = (), *, data: str | None = None) -
     else:
         text = preset_text(name)
     if data is not None:
-        overrides = [*overrides, f"data.source={yaml.safe_dump(data).splitlines()[0]}"]
+        overrides = [*overrides, ("data.source", data)]
     return config_from(text, overrides, origin=name)
 
 
-def config_from(text: str, overrides: Sequence[str] = (), *, origin: str) -> Config:
+def config_from(text: str, overrides: Sequence[Override] = (), *, origin: str) -> Config:
     """The configuration in a YAML text, with overrides.
 
     Raises:
@@ -168,15 +171,20 @@ def _parse(text: str, origin: str) -> Any:
         raise UserError(f"a configuration must be YAML. Received: {origin}: {reason}") from error
 
 
-def _override(values: dict[str, Any], override: str) -> None:
+def _override(values: dict[str, Any], override: Override) -> None:
+    key, value = _parsed(override) if isinstance(override, str) else override
+    section, _, name = key.partition(".")
+    keys = values.setdefault(section, {})
+    if not isinstance(keys, dict):
+        raise UserError(f"`{section}` must be a section of keys. Received: {keys}")
+    keys[name] = value
+
+
+def _parsed(override: str) -> tuple[str, Any]:
     key, separator, text = override.partition("=")
-    path = key.strip().split(".")
-    if not separator or len(path) != 2:
+    if not separator or key.count(".") != 1:
         raise UserError(f"`--set` must be section.key=value. Received: {override}")
-    section = values.setdefault(path[0], {})
-    if not isinstance(section, dict):
-        raise UserError(f"`{path[0]}` must be a section of keys. Received: {section}")
-    section[path[1]] = _parse(text, override)
+    return key.strip(), _parse(text, override)
 
 
 def _location(detail: Any) -> list[str]:

@@ -19,7 +19,7 @@ import yaml
 
 from pipeline.config import Config
 from pipeline.errors import UserError
-from pipeline.loading import HOW, WATCHING, config_from, differences
+from pipeline.loading import HOW, WATCHING, Override, config_from, differences
 from savedmodels import atomic
 
 if TYPE_CHECKING:
@@ -263,8 +263,8 @@ class RunFolder:
             atomic.remove_remains(self.path, ours)
             yield
 
-    def config(self, overrides: Sequence[str] = ()) -> Config:
-        """The configuration that the run was started with, with `section.key=value` overrides.
+    def config(self, overrides: Sequence[Override] = ()) -> Config:
+        """The configuration that the run was started with, with overrides.
 
         Raises:
             UserError: if there is no run here, or its configuration or an override is wrong.

@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from savedmodels import atomic, warmup
 from savedmodels.layout import GOLDEN
+from savedmodels.literal_path import literal
 
 Arrays = Mapping[str, npt.NDArray[Any]]
 THREADS_VARIABLE = "TF_NUM_INTRAOP_THREADS"
@@ -50,7 +51,9 @@ def record(folder: Path, requests: Mapping[str, Mapping[str, Any]]) -> None:
     # Not above: the process that loads by the C API imports this file, and no second TensorFlow.
     import tensorflow as tf
 
-    signatures = tf.saved_model.load(str(folder)).signatures
+    with literal(folder) as path:
+        model = tf.saved_model.load(str(path))
+    signatures = model.signatures
     if set(requests) != set(signatures):
         raise ValueError(
             "`requests` must be for the signatures of the model, which are "

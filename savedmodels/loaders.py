@@ -8,6 +8,7 @@ from pathlib import Path
 
 from savedmodels import c_api
 from savedmodels.golden import Arrays, array_of, arrays_of
+from savedmodels.literal_path import literal
 
 Answer = Callable[[str, Arrays], Arrays]
 """Of a signature's name and its inputs."""
@@ -36,7 +37,8 @@ def _saved_model(folder: Path) -> Load:
     _check_variables(folder)
 
     def load(names: Mapping[str, Names]) -> Answer:
-        model = tf.saved_model.load(str(folder))
+        with literal(folder) as path:
+            model = tf.saved_model.load(str(path))
 
         def answer(name: str, inputs: Arrays) -> Arrays:
             given = {key: tf.constant(value) for key, value in inputs.items()}
@@ -55,9 +57,10 @@ def _check_variables(folder: Path) -> None:
     if not prefix.with_suffix(".index").exists():
         return
     try:
-        reader = tf.train.load_checkpoint(str(prefix))
-        for name in reader.get_variable_to_shape_map():
-            reader.get_tensor(name)
+        with literal(prefix.parent) as path:
+            reader = tf.train.load_checkpoint(str(path / prefix.name))
+            for name in reader.get_variable_to_shape_map():
+                reader.get_tensor(name)
     except Exception as error:  # TensorFlow's own, or Python's such as IndexError, by the code.
         raise Damaged(f"{prefix.parent} is damaged: {error}") from error
 
@@ -68,8 +71,8 @@ def _session(folder: Path) -> Load:
 
     def load(names: Mapping[str, Names]) -> Answer:
         session = v1.Session(graph=v1.Graph())
-        with session.graph.as_default():
-            v1.saved_model.load(session, ["serve"], str(folder))
+        with session.graph.as_default(), literal(folder) as path:
+            v1.saved_model.load(session, ["serve"], str(path))
 
         def answer(name: str, inputs: Arrays) -> Arrays:
             feeds = {names[name].inputs[key]: value for key, value in inputs.items()}
@@ -86,7 +89,8 @@ def _c_api(folder: Path) -> Load:
     c_api.library()
 
     def load(names: Mapping[str, Names]) -> Answer:
-        session = c_api.Session(folder)
+        with literal(folder) as path:
+            session = c_api.Session(path)
 
         def answer(name: str, inputs: Arrays) -> Arrays:
             feeds = {names[name].inputs[key]: value for key, value in inputs.items()}

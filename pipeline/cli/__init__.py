@@ -5,7 +5,6 @@ Heavy packages are imported inside the commands, so that help answers at once.
 
 from __future__ import annotations
 
-import errno
 import os
 import sys
 
@@ -33,14 +32,6 @@ from pipeline.cli import (
     verify,
 )
 from pipeline.cli.interruption import ALARM_STATUS, FILE_STATUS, WORKER_GONE_STATUS
-
-_MAY_PASS = frozenset(
-    {
-        *(errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.ESTALE, errno.ETIMEDOUT),
-        *(errno.EMFILE, errno.ENFILE, errno.ENOMEM),
-    }
-)
-"""Errors of a disk, volume or machine as it is now, and not of what is asked."""
 
 app = typer.Typer(
     name="growgan",
@@ -88,6 +79,8 @@ def main() -> None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
     from pipeline.errors import AlarmError, UserError, WorkerGone
+    from pipeline.shown import shown
+    from pipeline.system_errors import may_pass
 
     status = 2
     try:
@@ -98,14 +91,17 @@ def main() -> None:
             sys.exit(2)
     except UserError as error:
         message = str(error)
+        status = FILE_STATUS if may_pass(error) else 2
     except AlarmError as error:
         message, status = str(error), ALARM_STATUS
     except OSError as error:  # A full disk, or a place that cannot be read or written.
         message = f"a file could not be read or written: {error}"
-        # Libraries have kinds of their own, with other numbers, as for certificates.
-        if type(error) in (OSError, TimeoutError) and error.errno in _MAY_PASS:
-            status = FILE_STATUS
+        status = FILE_STATUS if may_pass(error) else 2
     except WorkerGone as error:
         message, status = str(error), WORKER_GONE_STATUS
-    print(f"growgan: {message}", file=sys.stderr)
+    except Exception as error:  # Of TensorFlow, which has errors of its own for files.
+        if not may_pass(error):
+            raise
+        message, status = f"a file could not be read or written: {error}", FILE_STATUS
+    print(f"growgan: {shown(message)}", file=sys.stderr)
     sys.exit(status)

@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
+from pipeline.cli.tables import LISTED, counted, listed, say
 from pipeline.data.checking.report import Shift, Sizes, Spread, Survey
 from pipeline.data.checking.suggestions import percent
 
-LISTED = 5
-"""Names and classes that are spelled out; the report has all."""
 LISTED_OF_GROUP = 3
 SUSPICIOUS = 0.1
 """Share of near duplicates from which on they tell more about the pictures than about copies."""
@@ -32,26 +30,28 @@ def show(console: Console, survey: Survey, source: str) -> None:
 def show_lines(console: Console, title: str, lines: Lines) -> None:
     """A titled table in a terminal, and lines elsewhere."""
     if console.is_terminal:
-        table = Table(title=escape(title), title_justify="left", show_header=False, box=None)
+        table = Table(title=title, title_justify="left", show_header=False, box=None)
         table.add_column(style="bold", justify="right", no_wrap=True)
         table.add_column(overflow="fold")
         for name, text in lines.items():
-            table.add_row(name, escape(text))
+            table.add_row(name, text)
         console.print(table)
         return
     width = max(map(len, lines))
     for line in (f"{title}:", *(f"{name:>{width + 2}}: {text}" for name, text in lines.items())):
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
+        say(console, line)
 
 
 def _findings(survey: Survey) -> Iterator[tuple[str, str]]:
     yield "pictures", f"{survey.readable} readable, {len(survey.corrupt)} corrupt"
     if survey.corrupt:
-        yield "corrupt", _listed([f"{name} ({reason})" for name, reason in survey.corrupt])
+        yield "corrupt", listed([f"{name} ({reason})" for name, reason in survey.corrupt])
+    if survey.left_out:
+        yield "left out", f"{counted(survey.left_out)}, which are not read"
     if not survey.readable:
         return
     yield "sizes", _sizes(survey.sizes)
-    yield "stored as", f"{_counted(survey.formats)}; {_counted(survey.modes)}"
+    yield "stored as", f"{counted(survey.formats)}; {counted(survey.modes)}"
     yield "classes", _classes(survey)
     colours = survey.colours
     yield (
@@ -60,7 +60,7 @@ def _findings(survey: Survey) -> Iterator[tuple[str, str]]:
         f"{percent(colours.grey_share)} grey",
     )
     if survey.blank:
-        yield "blank", f"{len(survey.blank)}: {_listed(survey.blank)}"
+        yield "blank", f"{len(survey.blank)}: {listed(survey.blank)}"
     conflicts = survey.label_conflicts
     in_several = f"; {conflicts} of the groups in several classes" if conflicts else ""
     yield "copies", _groups(survey.exact_duplicates) + in_several
@@ -86,7 +86,7 @@ def _moved(shift: Shift) -> Lines:
     classes = [f"{percent(shift.class_shares)} of the pictures changed class"]
     for title, names in (("new", shift.new_classes), ("gone", shift.vanished_classes)):
         if names:
-            classes.append(f"{title}: {_listed(names)}")
+            classes.append(f"{title}: {listed(names)}")
     return {
         "mean colour": f"red {red:+.2f}, green {green:+.2f}, blue {blue:+.2f} deviations",
         "class shares": "; ".join(classes),
@@ -103,7 +103,7 @@ def _sizes(sizes: Sizes) -> str:
     return (
         f"width {_spread(sizes.width)}, height {_spread(sizes.height)}, "
         f"width/height {ratio.least:.3g} to {ratio.most:.3g}; "
-        f"shortest sides from {_counted(sizes.shortest_sides)}"
+        f"shortest sides from {counted(sizes.shortest_sides)}"
     )
 
 
@@ -113,18 +113,14 @@ def _spread(spread: Spread) -> str:
     return f"{spread.least:.0f} to {spread.most:.0f} (median {spread.median:.0f})"
 
 
-def _counted(counts: dict[str, int] | dict[int, int]) -> str:
-    return _listed([f"{name} ({count})" for name, count in counts.items()])
-
-
 def _classes(survey: Survey) -> str:
     if not survey.classes:
         return "none"
     by_size = sorted(survey.classes.items(), key=lambda item: -item[1])
-    text = f"{len(by_size)}: {_counted(dict(by_size))}"
+    text = f"{len(by_size)}: {counted(dict(by_size))}"
     name, smallest = by_size[-1]
     if by_size[0][1] == smallest:
-        text = f"{len(by_size)} of {smallest} pictures: {_listed(list(survey.classes))}"
+        text = f"{len(by_size)} of {smallest} pictures: {listed(list(survey.classes))}"
     elif len(by_size) > LISTED:
         text += f", the smallest {name} ({smallest})"
     return text + (f"; {survey.unlabelled} without" if survey.unlabelled else "")
@@ -138,17 +134,12 @@ def _groups(groups: tuple[tuple[str, ...], ...]) -> str:
     if not groups:
         return "none"
     pictures = sum(map(len, groups))
-    first = _listed(groups[0], LISTED_OF_GROUP, " = ")
+    first = listed(groups[0], LISTED_OF_GROUP, " = ")
     return f"{pictures} pictures in {_number(len(groups), 'group')}, such as {first}"
 
 
 def _number(count: int, thing: str) -> str:
     return f"{count} {thing}{'' if count == 1 else 's'}"
-
-
-def _listed(names: Sequence[str], most: int = LISTED, joint: str = ", ") -> str:
-    more = len(names) - most
-    return joint.join(names[:most]) + (f" and {more} more" if more > 0 else "")
 
 
 def _plain(value: object) -> str:

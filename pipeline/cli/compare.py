@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from pipeline.cli.options import terminal
+from pipeline.cli.tables import say
 
 app = typer.Typer()
 
@@ -42,8 +43,8 @@ def compare(
     console = terminal()
     show_comparison(console, comparison)
     written = f"curves: {out}" if charts else "curves: none, as no run has an FID"
-    console.print(written, markup=False, highlight=False, soft_wrap=True)
+    say(console, written)
     for run in comparison.runs:
         if charts and run.drawn < run.evaluations:
             text = f"{run.run}: {run.drawn} of {run.evaluations} evaluations compare and are drawn"
-            console.print(text, markup=False, highlight=False, soft_wrap=True)
+            say(console, text)

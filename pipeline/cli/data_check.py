@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from pipeline.cli.next_commands import training
 from pipeline.cli.options import terminal
 
 if TYPE_CHECKING:
@@ -122,12 +123,10 @@ def _next(source: str, survey: Survey) -> dict[str, str]:
         prepare += ["--crop", suggested.crop.value]
     if survey.corrupt:
         prepare += ["--on-corrupt", "skip"]
-    train = ["growgan", "train", "--config", "PRESET", "--data", out]
-    train += ["--set", f"schedule.resolution={resolution}"]
-    for key, advice in (("mirror", suggested.mirror), ("labels", suggested.labels)):
-        if advice.value:
-            train += ["--set", f"data.{key}=true"]
-    return {"prepare": shlex.join(prepare), "train": shlex.join(train)}
+    advice = {"data.mirror": suggested.mirror, "data.labels": suggested.labels}
+    true = [key for key, advised in advice.items() if advised.value]
+    train = training(out, resolution, suggested.channels.value, *true)
+    return {"prepare": shlex.join(prepare), "train": train}
 
 
 def _file_name(name: str) -> str:

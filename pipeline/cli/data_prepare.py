@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from pipeline.cli.next_commands import training
 from pipeline.cli.options import load_tensorflow, terminal
+from pipeline.cli.tables import counted, say
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -104,12 +106,10 @@ def prepare(
     with progress:
         records = prepare_set(data, resolutions_to(resolution), out, report, write)
     held_out = f", {records.size('val')} set apart" if val else ""
-    console.print(
-        f"{records.count} images{held_out}, {len(records.skipped)} skipped, in {out}",
-        highlight=False,
-        soft_wrap=True,
-    )
-    console.print(f"next: growgan train --config PRESET --data {out}", highlight=False)
+    say(console, f"{records.count} images{held_out}, {len(records.skipped)} skipped, in {out}")
+    if records.left_out:
+        say(console, f"left out, as they are not read: {counted(records.left_out)}")
+    say(console, f"next: {training(out, max(records.resolutions), records.channels)}")
 
 
 def _enforce(console: Console, contract: Path, source: str, workers: int | None) -> None:
@@ -155,4 +155,4 @@ def verify(folder: Annotated[Path, typer.Argument(help="Folder of a prepared set
     records = open_records(folder)
     with progress:
         verify_set(records, report)
-    console.print(f"{folder} is whole: {records.count} images", highlight=False, soft_wrap=True)
+    say(console, f"{folder} is whole: {records.count} images")

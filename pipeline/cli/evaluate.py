@@ -11,6 +11,7 @@ import typer
 
 from pipeline.cli.interruption import Interruption
 from pipeline.cli.options import Overrides, Run, load_tensorflow, terminal
+from pipeline.cli.tables import say
 
 app = typer.Typer()
 
@@ -75,14 +76,19 @@ def evaluate(
     from pipeline.loading import differences
     from pipeline.run_folder import RunFolder
 
-    given = {"features": features, "metrics": metrics, "images": num_images, "noise": noise}
-    if metrics is not None:
-        given["metrics"] = f"[{metrics}]"
+    given = {
+        "features": features,
+        "metrics": None
+        if metrics is None
+        else [name.strip() for name in metrics.split(",") if name.strip()],
+        "images": num_images,
+        "noise": noise,
+    }
     folder = RunFolder(run)
     settings = folder.config(
         [
             *(overrides or []),
-            *(f"evaluation.{key}={value}" for key, value in given.items() if value is not None),
+            *((f"evaluation.{key}", value) for key, value in given.items() if value is not None),
         ]
     )
     changed = differences(folder.config(), settings)
@@ -118,16 +124,16 @@ def evaluate(
         evaluation = measure(folder, plan, _stage)
         show_scores(console, evaluation)
         write_evaluation(elsewhere, evaluation)
-        console.print(f"written: {elsewhere}", markup=False, highlight=False, soft_wrap=True)
+        say(console, f"written: {elsewhere}")
         return
     with folder.alone("evaluated"):
         evaluation = evaluate_run(folder, plan, _stage)
         show_scores(console, evaluation)
         for name, lacks in plan.left_out.items():
-            console.print(f"not measured: {name} needs {lacks}", markup=False, soft_wrap=True)
+            say(console, f"not measured: {name} needs {lacks}")
         written = write_report(folder, evaluation)
         write_events(folder, history_of(folder))
-    console.print(f"written: {written}", markup=False, highlight=False, soft_wrap=True)
+    say(console, f"written: {written}")
 
 
 @contextmanager

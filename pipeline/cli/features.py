@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from pipeline.cli.interruption import Interruption
 from pipeline.cli.options import load_tensorflow, terminal
+from pipeline.cli.tables import say
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -83,16 +85,15 @@ def train(
     how = {"crop": crop, "on_corrupt": on_corrupt, "records": records}
     prepared, side = prepared_set(console, data, resolution, channels, how)
     lessons = lessons_of(prepared, side)
-    console.print(
+    say(
+        console,
         f"{len(prepared.classes)} classes, {len(lessons.training.labels)} images of {side} px to "
         f"train on and {len(lessons.held_out.labels)} held out",
-        highlight=False,
-        soft_wrap=True,
     )
     progress, report = reporter(console, "training")
 
     def epoch_done(done: int, total: int, accuracy: float) -> None:
-        console.print(f"epoch {done}/{total}: accuracy {accuracy:.4f}", highlight=False)
+        say(console, f"epoch {done}/{total}: accuracy {accuracy:.4f}")
 
     tf.config.experimental.enable_op_determinism()  # A GPU is not by itself.
     with progress:
@@ -105,11 +106,10 @@ def train(
             report=report if console.is_terminal else None,
             epoch_done=epoch_done,
         )
-    console.print(
+    say(
+        console,
         f"accuracy {manifest.accuracy:.4f} on {manifest.held_out} held-out images; its features "
-        f"are named classifier:{out}",
-        highlight=False,
-        soft_wrap=True,
+        f"are named {quote(f'classifier:{out}')}",
     )
 
 

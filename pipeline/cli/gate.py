@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from pipeline.cli.options import Overrides, Run, terminal
+from pipeline.cli.tables import say
 
 GATE_STATUS = 4
 """The gate has refused."""
@@ -67,6 +68,6 @@ def gate(
     report = write_report(folder, scores)
     console = terminal()
     show_verdict(console, verdict)
-    console.print(f"written: {written}, {report}", markup=False, highlight=False, soft_wrap=True)
+    say(console, f"written: {written}, {report}")
     if not verdict.passed:
         raise typer.Exit(GATE_STATUS)

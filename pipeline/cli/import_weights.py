@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from pipeline.cli.next_commands import generation
 from pipeline.cli.options import DataSource, Overrides, load_tensorflow, terminal
 from pipeline.cli.tables import say
 
@@ -51,7 +52,7 @@ def import_(
     phase = run.config().schedule.build().phases[position.phase]
     lines = {
         "run": f"{run.path}, {phase.name} at {position.images_seen} images",
-        "next": f"growgan generate {run.path} --seeds 0-15 --out grid.png",
+        "next": generation(run.path),
     }
     for name, value in lines.items():
         say(terminal(), f"{name:>5}: {value}")

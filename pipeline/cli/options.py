@@ -40,7 +40,8 @@ def load_tensorflow(intra_op_threads: int | None = None) -> None:
 
 
 def terminal(*, quiet: bool = False) -> Console:
-    """Where progress and results are written, or nothing is."""
+    """Where progress and results are written, as they are, or nothing is."""
     from rich.console import Console
 
-    return Console(quiet=quiet)
+    # Names of files and texts of users hold brackets, which are no markup.
+    return Console(quiet=quiet, markup=False, highlight=False)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from rich.console import Console
-from rich.markup import escape
+from rich.text import Text
 
 from pipeline.cli.tables import new_table, print_table, say
 from pipeline.orchestration.outcome import (
@@ -65,17 +65,16 @@ def show_history(console: Console, outcomes: Sequence[Outcome]) -> None:
     )  # fmt: skip
     for each in outcomes:
         snapshot, evaluation = each.snapshot, each.evaluation
-        colour = COLOURS[each.verdict]
         table.add_row(
             f"{each.started:%Y-%m-%d %H:%M}",
-            f"[{colour}]{each.verdict}[/]",
+            Text(each.verdict, COLOURS[each.verdict]),
             str(each.version or ""),
             each.trigger,
             f"{snapshot.images:,}" if snapshot else "",
             f"{snapshot.new:,}" if snapshot else "",
-            escape((evaluation and told_score(evaluation)) or ""),
+            (evaluation and told_score(evaluation)) or "",
             told_duration(each.seconds),
-            escape(each.reason),
+            each.reason,
         )
     print_table(console, table)
 

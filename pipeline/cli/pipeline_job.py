@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -10,6 +11,7 @@ import typer
 
 from pipeline.cli.interruption import Interruption
 from pipeline.cli.options import terminal
+from pipeline.cli.tables import say
 
 app = typer.Typer()
 
@@ -45,7 +47,7 @@ def job(
     end = run_job(
         Kubectl(given.kubernetes),
         job_of(given.kubernetes, name, command, project.path, given.workers or 1),
-        lambda line: console.print(line, markup=False, highlight=False, soft_wrap=True),
+        partial(say, console),
         given.kubernetes.wait_seconds,
     )
     if end.complaint:

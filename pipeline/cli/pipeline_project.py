@@ -10,11 +10,13 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
 from pipeline.cli.options import Overrides, terminal
+from pipeline.cli.tables import say
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -58,8 +60,9 @@ def init(
         overrides=overrides or [],
     )
     console = terminal()
-    _say(console, f"written: {project.path / 'pipeline.yaml'}")
-    _say(console, f"next: growgan pipeline run {folder}  |  growgan pipeline up {folder}")
+    say(console, f"written: {project.path / 'pipeline.yaml'}")
+    shown = quote(str(folder))
+    say(console, f"next: growgan pipeline run {shown}, or growgan pipeline up {shown}")
 
 
 @app.command(epilog="Example: growgan pipeline run faces")
@@ -94,15 +97,15 @@ def run(folder: Folder) -> None:
             ) from None
     course = run_once(project)
     if isinstance(course, Ended):
-        _say(console, f"nothing to do: run {course.run} has promoted this already")
+        say(console, f"nothing to do: run {course.run} has promoted this already")
         return
     if isinstance(course, StepFailed):
         _end_with(course)
     if failure := course.failed():
         _end_with(failure)
     version = (course.plan.mark("published") or {})["version"]
-    _say(console, f"promoted: version {version} of {project.config.model}")
-    _say(console, f"page: {course.folder / 'index.html'}")
+    say(console, f"promoted: version {version} of {project.config.model}")
+    say(console, f"page: {course.folder / 'index.html'}")
 
 
 @app.command(epilog="Example: growgan pipeline up faces")
@@ -140,9 +143,9 @@ def up(
     try:
         with held(project.up_lock, wait=False), instance_of(project) as instance:
             for lost in give_up_lost_runs(project, instance):
-                _say(console, f"run {lost} was lost, and is tried again")
+                say(console, f"run {lost} was lost, and is tried again")
             with started(project, at) as processes:
-                _say(console, f"user interface: http://{HOST}:{at}, logs: {project.logs}")
+                say(console, f"user interface: http://{HOST}:{at}, logs: {project.logs}")
                 look, told = time.monotonic(), set[str]()
                 while not stopped.wait(0.5):
                     if time.monotonic() >= look:
@@ -150,7 +153,7 @@ def up(
                         lines = [*look_after(project, instance)]
                         for line in lines:
                             if line not in told:
-                                _say(console, line)
+                                say(console, line)
                         told = {*lines}
                     ended = processes.ended()
                     if ended is not None:
@@ -158,7 +161,7 @@ def up(
                             "the user interface and the daemon must both live. Received: the end "
                             f"of the {ended}; see {project.logs / ended}.log"
                         )
-                _say(console, "stopping; a training saves its checkpoint first")
+                say(console, "stopping; a training saves its checkpoint first")
     except Busy:
         raise UserError(
             f"a project is up once at a time. Received: {folder}, which is up already"
@@ -189,13 +192,9 @@ def _show_progress(console: Console) -> None:
 
     class Lines(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
-            _say(console, record.getMessage())
+            say(console, record.getMessage())
 
     logger = logging.getLogger(PROGRESS)
     logger.setLevel(logging.INFO)
     logger.propagate = False
     logger.addHandler(Lines())
-
-
-def _say(console: Console, text: str) -> None:
-    console.print(text, markup=False, highlight=False, soft_wrap=True)

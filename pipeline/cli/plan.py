@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from pipeline.cli.options import load_tensorflow
+from pipeline.cli.tables import say
 from pipeline.config import Config
 from pipeline.data.prepare import classes_of
 from pipeline.training.free_memory import free_memory
@@ -50,20 +51,20 @@ def dry_run(console: Console, config: Config, sharing: int) -> None:
     if config.run.strategy == "tpu":
         plan = _plan(config, free)
     else:
-        _say(console, "making real steps of the largest phase")
+        say(console, "making real steps of the largest phase")
         plan = _plan(config, free, seconds=SECONDS)
     _show(console, plan)
     if plan.measured is not None:
         name = plan.largest.phase.name
         [guess] = [e for e in estimates(config, _label_size(config)) if e.phase.name == name]
-        _say(
+        say(
             console,
             f"measured: {name}, {plan.largest.memory / GIB:.2f} GiB (estimated "
             f"{guess.memory / GIB:.2f}), {plan.measured.step_seconds:.3g} s a step, "
             f"{plan.measured.first_seconds:.1f} s to its first; the rest is in proportion",
         )
     if free < math.inf:
-        _say(console, f"free: {free / GIB:.1f} GiB")
+        say(console, f"free: {free / GIB:.1f} GiB")
     require_fit(config, _label_size(config), plan, free)
 
 
@@ -82,10 +83,6 @@ def _free(config: Config, sharing: int) -> float:
 
 def _label_size(config: Config) -> int:
     return len(classes_of(config.data)) if config.data.labels else 0
-
-
-def _say(console: Console, text: str) -> None:
-    console.print(text, highlight=False, soft_wrap=True)
 
 
 def _show(console: Console, plan: Plan) -> None:

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+from pipeline.cli.tables import say
+
 LINE_EVERY = 10_000
 """Steps from one plain line to the next."""
 
@@ -14,7 +16,7 @@ LINE_EVERY = 10_000
 def reporter(console: Console, title: str) -> tuple[Progress, Callable[[int, int], None]]:
     """A bar for counted work, and the function that moves it: `(done, total)`."""
     progress = Progress(
-        TextColumn(title, markup=False),  # it may hold the name of a file
+        TextColumn("{task.description}", markup=False),  # it may hold the name of a file
         BarColumn(),
         TextColumn("{task.completed}/{task.total}"),
         TimeRemainingColumn(),
@@ -26,6 +28,6 @@ def reporter(console: Console, title: str) -> tuple[Progress, Callable[[int, int
     def report(done: int, total: int) -> None:
         progress.update(task, completed=done, total=total, visible=True)
         if not console.is_terminal and (done == total or done % LINE_EVERY == 0):
-            console.print(f"{title}: {done}/{total}", markup=False, highlight=False, soft_wrap=True)
+            say(console, f"{title}: {done}/{total}")
 
     return progress, report

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from shlex import quote
 
 import typer
 from rich.console import Console
@@ -23,7 +24,7 @@ from savedmodels.repository.publisher import (
     publisher_of,
     require_gate,
 )
-from savedmodels.repository.repository import Repository, require_absolute
+from savedmodels.repository.repository import Repository
 from savedmodels.repository.servers import Watchers
 from savedmodels.repository.versions import About, files_of, versions_in
 
@@ -85,7 +86,8 @@ def change(
             f"something of the model must have been published. Received: {model} in "
             f"{repository.path}"
         )
-    require_absolute(served_at)
+    if savedmodel is not None or served_at is not None:
+        repository.require_servable(served_at)
     files: Mapping[str, str] | None = None
     if savedmodel is not None:
         files = files_of(savedmodel)
@@ -141,7 +143,7 @@ def _require_verified(console: Console, savedmodel: Path) -> None:
     typer.echo(
         "growgan: a SavedModel must pass `growgan verify` before it is published. "
         f"Received: {savedmodel}, which fails: {verification.reason}; "
-        f"to see all of it: growgan verify {savedmodel}",
+        f"to see all of it: growgan verify {quote(str(savedmodel))}",
         err=True,
     )
     raise typer.Exit(VERIFY_STATUS)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from rich.console import Console
-from rich.markup import escape
 
 from pipeline.cli.tables import new_table, print_table, say
 from pipeline.evaluation.comparison import ComparedScore, Comparison
@@ -18,7 +17,7 @@ def show_scores(console: Console, evaluation: Evaluation) -> None:
         interval = "" if score.low is None else f"{score.low:.4g} to {score.high:.4g}"
         images = score.protocol.get("images")
         table.add_row(
-            escape(title_of(score.name)),
+            title_of(score.name),
             f"{score.value:.4g}",
             interval,
             "" if images is None else str(images),
@@ -44,11 +43,11 @@ def show_comparison(console: Console, comparison: Comparison) -> None:
     table.add_row("images seen", *(f"{run.images_seen:,}" for run in runs))
     table.add_row("minutes of training", *(f"{run.seconds / 60:,.1f}" for run in runs))
     table.add_row("data", *(run.data_hash[:FINGERPRINT] for run in runs))
-    table.add_row("features", *(escape(str(run.features or "none")) for run in runs))
+    table.add_row("features", *(str(run.features or "none") for run in runs))
     for name in dict.fromkeys(score.name for run in runs for score in run.scores):
-        table.add_row(escape(title_of(name)), *(_told(run.score(name)) for run in runs))
+        table.add_row(title_of(name), *(_told(run.score(name)) for run in runs))
     for key, values in comparison.config.items():
-        table.add_row(escape(key), *(escape(str(value)) for value in values))
+        table.add_row(key, *map(str, values))
     print_table(console, table)
     for run in runs:
         reasons: dict[str, list[str]] = {}

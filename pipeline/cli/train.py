@@ -8,12 +8,15 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from pipeline.cli.interruption import TIME_LIMIT_STATUS, Interruption, seconds_of
+from pipeline.cli.next_commands import generation
 from pipeline.cli.options import DataSource, Overrides, Preset, load_tensorflow, terminal
+from pipeline.cli.tables import counted, say
 from pipeline.cli.worker_processes import run_workers
 from pipeline.training.cluster import cluster_of, share_of_worker
 
@@ -168,16 +171,16 @@ def train(
         else:
             images_seen = _assist(run, settings, records, strategy, stop)
     if traced:
-        _say(console, _about(traced, run))
+        say(console, _about(traced, run))
     total = settings.schedule.build().total_images
     if images_seen < total and stop.status == STAGE_END:
-        _say(console, f"The stage of {until} px is finished: {images_seen} of {total} images.")
+        say(console, f"The stage of {until} px is finished: {images_seen} of {total} images.")
         return
     if images_seen < total:
-        _say(console, f"Stopped after {images_seen} of {total} images; they are saved.")
-        _say(console, f"To go on, repeat the command with --resume auto (--out {out}).")
+        say(console, f"Stopped after {images_seen} of {total} images; they are saved.")
+        say(console, f"To go on, repeat the command with --resume auto (--out {quote(str(out))}).")
         raise typer.Exit(stop.status)
-    _say(console, f"The run is finished: {images_seen} images.")
+    say(console, f"The run is finished: {images_seen} images.")
     if together.chief:
         _print_results(console, run)
 
@@ -215,10 +218,6 @@ def _workers_in_all_and_here(started: int | None) -> tuple[int, int]:
     return len(cluster.addresses), cluster.here
 
 
-def _say(console: Console, text: str) -> None:
-    console.print(text, highlight=False, soft_wrap=True)
-
-
 def _prepare(console: Console, settings: Config) -> RecordSet:
     from pipeline.cli.progress import reporter
     from pipeline.data.prepare import records_for
@@ -226,10 +225,12 @@ def _prepare(console: Console, settings: Config) -> RecordSet:
     progress, report = reporter(console, "preparing images")
     with progress:
         records = records_for(settings.data, settings.schedule.build().resolutions, report)
-    console.print(f"{records.count} images in {records.folder}", highlight=False, soft_wrap=True)
+    say(console, f"{records.count} images in {records.folder}")
+    if records.left_out:
+        say(console, f"left out, as they are not read: {counted(records.left_out)}")
     if records.skipped:
         names = ", ".join(skipped.name for skipped in records.skipped[:5])
-        console.print(f"{len(records.skipped)} skipped as unreadable: {names}", highlight=False)
+        say(console, f"{len(records.skipped)} skipped as unreadable: {names}")
     return records
 
 
@@ -306,7 +307,8 @@ def _assist(
 def _about(traced: Profile, run: RunFolder) -> str:
     if not traced.written:
         return "No step was traced: there were fewer than `--profile` asks for."
-    return f"A trace is in {run.profile}: tensorboard --logdir {run.path}, with its profile plugin."
+    shown = quote(str(run.path))
+    return f"A trace is in {run.profile}: tensorboard --logdir {shown}, with its profile plugin."
 
 
 def _print_results(console: Console, run: RunFolder) -> None:
@@ -316,7 +318,7 @@ def _print_results(console: Console, run: RunFolder) -> None:
         "picture grid": sheets[-1] if sheets else run.samples,
         "SavedModel": newest,
         "TensorBoard": run.tensorboard,
-        "next": f"growgan generate {run.path} --seeds 0-15 --out grid.png",
+        "next": generation(run.path),
     }
     for name, value in lines.items():
-        console.print(f"{name:>12}: {value}", highlight=False, soft_wrap=True)
+        say(console, f"{name:>12}: {value}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -9,6 +10,7 @@ import typer
 
 from pipeline.cli.interruption import Interruption
 from pipeline.cli.options import load_tensorflow, terminal
+from pipeline.cli.tables import say
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -104,9 +106,7 @@ def verified(console: Console, savedmodel: Path, *, otherwise: str, **options: A
 
 
 def _show(console: Console, verification: Verification) -> None:
-    def line(text: str) -> None:
-        console.print(text, markup=False, highlight=False, soft_wrap=True)
-
+    line = partial(say, console)
     size = verification.size_bytes / 2**20
     line(f"size: {size:.2f} MiB on disk, written by TensorFlow {verification.tensorflow}")
     operations = verification.operations

@@ -7,7 +7,6 @@ from dataclasses import fields
 from typing import Any
 
 from rich.console import Console
-from rich.markup import escape
 
 from pipeline.cli.tables import new_table, print_table, say
 from pipeline.evaluation.publication import evaluation_in
@@ -29,9 +28,9 @@ def show_versions(console: Console, model: str, versions: Sequence[VersionStandi
         labels = [*each.labels, *(f"{label} (waits)" for label in each.pending)]
         table.add_row(
             str(each.version),
-            escape(", ".join(labels)),
+            ", ".join(labels),
             "yes" if each.loaded else "",
-            *(escape(cell) for cell in _about(each.publication)),
+            *_about(each.publication),
         )
     print_table(console, table)
 
@@ -47,7 +46,7 @@ def show_differences(console: Console, versions: tuple[int, int], found: Differe
         table = new_table(kind, *map(str, versions))
         for name, values in pairs.items():
             short = FINGERPRINT if kind == "files" else None
-            table.add_row(escape(name), *(escape(_told(value)[:short]) for value in values))
+            table.add_row(name, *(_told(value)[:short] for value in values))
         print_table(console, table)
     if same:
         say(console, f"the same: {', '.join(same)}")

@@ -6,11 +6,25 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
+import PIL.ExifTags
 import PIL.Image
-import PIL.ImageOps
+from PIL.Image import Transpose
 
 SIXTEEN_BIT_TO_EIGHT = 257
 """65535 / 255."""
+_PHOTOMETRIC = 262
+"""Tag of TIFF."""
+_WHITE_IS_ZERO = 0
+_TURNS = {
+    2: Transpose.FLIP_LEFT_RIGHT,
+    3: Transpose.ROTATE_180,
+    4: Transpose.FLIP_TOP_BOTTOM,
+    5: Transpose.TRANSPOSE,
+    6: Transpose.ROTATE_270,
+    7: Transpose.TRANSVERSE,
+    8: Transpose.ROTATE_90,
+}
+"""What brings pixels upright, by EXIF's orientation."""
 
 
 def upright_eight_bit(picture: PIL.Image.Image, channels: Literal[1, 3]) -> PIL.Image.Image:
@@ -19,9 +33,10 @@ def upright_eight_bit(picture: PIL.Image.Image, channels: Literal[1, 3]) -> PIL.
     In this order:
 
     1. Of an animation or several pages the first is taken; colour profiles are ignored.
-    2. The orientation that EXIF states is applied.
-    3. Whole numbers beyond 8 bits are taken as 16-bit grey, divided by 257 and rounded half up. Of
-       16-bit colour, and of 16-bit grey with alpha, Pillow decodes the high byte.
+    2. The orientation that EXIF states is applied; if EXIF is damaged, there is none.
+    3. Whole numbers beyond 8 bits are taken as 16-bit grey, divided by 257 and rounded half up, and
+       turned round where a TIFF says that 0 is white. Of 16-bit colour, and of 16-bit grey with
+       alpha, Pillow decodes the high byte.
     4. A palette gives its colours, 1-bit pixels give 0 and 255. CMYK becomes
        `R = (255 - C) (255 - K) / 255` and so on, whatever inks a profile names; the inverted values
        of JPEG are turned round. YCbCr and HSV become their RGB.
@@ -44,8 +59,9 @@ def upright_eight_bit(picture: PIL.Image.Image, channels: Literal[1, 3]) -> PIL.
         >>> upright_eight_bit(PIL.Image.new("RGBA", (2, 1), (9, 9, 9, 0)), 1).getpixel((0, 0))
         255
     """
-    upright = PIL.ImageOps.exif_transpose(picture)
-    return _opaque(upright).convert("L" if channels == 1 else "RGB")
+    picture.load()  # What is wrong with pixels is told here, not taken for damaged EXIF.
+    grey = _grey_of_sixteen_bits(picture) if picture.mode.startswith("I") else picture
+    return _opaque(_upright(grey, picture)).convert("L" if channels == 1 else "RGB")
 
 
 def eight_bit(values: npt.NDArray[np.integer]) -> npt.NDArray[np.uint8]:
@@ -60,13 +76,29 @@ def eight_bit(values: npt.NDArray[np.integer]) -> npt.NDArray[np.uint8]:
     return ((wide + SIXTEEN_BIT_TO_EIGHT // 2) // SIXTEEN_BIT_TO_EIGHT).astype(np.uint8)
 
 
+def _grey_of_sixteen_bits(picture: PIL.Image.Image) -> PIL.Image.Image:
+    values = np.asarray(picture)
+    # Pillow turns 8-bit pixels round itself.
+    if getattr(picture, "tag_v2", {}).get(_PHOTOMETRIC) == _WHITE_IS_ZERO:
+        values = np.iinfo(np.uint16).max - values
+    return PIL.Image.fromarray(eight_bit(values))
+
+
+def _upright(pixels: PIL.Image.Image, picture: PIL.Image.Image) -> PIL.Image.Image:
+    """Pixels turned as a picture's EXIF says."""
+    try:
+        turn = _TURNS.get(picture.getexif().get(PIL.ExifTags.Base.Orientation, 1))
+    # Of damaged EXIF Pillow raises SyntaxError, ValueError, struct.error and more.
+    except Exception:
+        turn = None
+    return pixels if turn is None else pixels.transpose(turn)
+
+
 def _opaque(picture: PIL.Image.Image) -> PIL.Image.Image:
     if picture.mode == "F":
         raise ValueError("floating-point pixels have no stated range")
     if picture.mode in ("LAB", "La"):
         raise ValueError(f"pixels of mode {picture.mode} have no stated conversion")
-    if picture.mode.startswith("I"):
-        return PIL.Image.fromarray(eight_bit(np.asarray(picture)))
     if picture.has_transparency_data:
         layer = picture.convert("RGBA")
         white = PIL.Image.new("RGBA", layer.size, "white")

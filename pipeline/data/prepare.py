@@ -340,6 +340,7 @@ def _manifest(
         preparation={name: identity[name] for name in PIXELS if name not in ("channels", "format")},
         format=data.format,
         skipped=_skipped(written),
+        left_out=dict(source.left_out),
         shards=shards,
     )
 

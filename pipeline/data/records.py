@@ -58,6 +58,8 @@ class Manifest(BaseModel):
     """How records hold pixels."""
     skipped: tuple[Skipped, ...]
     """Pictures left out."""
+    left_out: dict[str, int] = {}
+    """How many other files there were, by the ends of their names."""
     shards: dict[Split, dict[int, tuple[ShardFile, ...]]]
     """The files of each split and resolution, in order."""
 
@@ -103,6 +105,11 @@ class RecordSet:
     def skipped(self) -> tuple[Skipped, ...]:
         """Pictures that could not be read and were left out."""
         return self.manifest.skipped
+
+    @property
+    def left_out(self) -> dict[str, int]:
+        """How many files beside the pictures there were, by the ends of their names."""
+        return self.manifest.left_out
 
     def size(self, split: Split) -> int:
         """Images of a split, at each resolution."""

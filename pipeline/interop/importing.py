@@ -94,10 +94,10 @@ def config_of(
         "data.labels": bool(snapshot.label_size),
         "schedule.resolution": snapshot.final,
     }
-    first = [f"{key}={value}" for key, value in decided.items()]
+    first = decided.copy()
     if snapshot.network.family == "stylegan2":  # It does not grow.
-        first.append(f"schedule.start_resolution={snapshot.final}")
-    config = load(name, [*first, *overrides], data=data)
+        first["schedule.start_resolution"] = snapshot.final
+    config = load(name, [*first.items(), *overrides], data=data)
     for key, value in decided.items():
         section, _, field = key.partition(".")
         chosen = getattr(getattr(config, section), field)

@@ -112,8 +112,7 @@ def _failed(command: str, status: int, complaint: str) -> StepFailed:
     reason = told[-1] if told else (lines[-1] if lines else "it said nothing")
     match status:
         case 2:
-            # A full disk may pass, also where a command tells it as a mistake of its own.
-            return StepFailed(reason, status=USER, may_pass="No space left on device" in reason)
+            return StepFailed(reason, status=USER)
         case 3:
             return StepFailed(reason, ending="alarm", status=ALARM)
         case 4:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pipeline.errors import AlarmError, UserError, WorkerGone
 from pipeline.orchestration.outcome import Ending, one_line
+from pipeline.system_errors import may_pass
 from savedmodels.repository.errors import GateRefused, RepositoryError
 
 USER, ALARM, GATE, VERIFY, AGAIN = 2, 3, 4, 5, 75
@@ -44,7 +45,8 @@ def failure_of(error: BaseException) -> StepFailed:
         case StepFailed():
             return error
         case UserError() | RepositoryError() if not isinstance(error, GateRefused):
-            return StepFailed(str(error))
+            passes = may_pass(error)
+            return StepFailed(str(error), status=AGAIN if passes else USER, may_pass=passes)
         case GateRefused():
             return StepFailed(str(error), ending="gate failed", status=GATE)
         case AlarmError():

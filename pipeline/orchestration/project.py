@@ -12,8 +12,9 @@ from pydantic.functional_validators import AfterValidator
 
 from pipeline.config import Config, GateConfig, Section
 from pipeline.config.section import Count, Images, Rate
+from pipeline.data.sources.place import Place, place_of
 from pipeline.errors import UserError
-from pipeline.loading import load, validated
+from pipeline.loading import Override, load, validated
 from pipeline.orchestration.job import KubernetesConfig
 from pipeline.orchestration.notifications import NotificationsConfig
 from pipeline.orchestration.outcome import one_line
@@ -226,20 +227,25 @@ class Project:
         given = self.config.repository
         return Watchers(given.servers, given.wait_seconds, none=not given.servers)
 
-    def source(self) -> str | tuple[Path, ...]:
-        """The folders in which pictures arrive, or the one source of another kind."""
-        paths = [self.path / Path(each).expanduser() for each in self.config.sources]
-        if all(path.is_dir() for path in paths):
-            return tuple(paths)
-        if len(paths) > 1:
-            missing = next(path for path in paths if not path.is_dir())
-            raise UserError(
-                f"several `sources` must all be folders. Received: {missing}, which is none"
-            )
-        [given] = self.config.sources
-        if given.startswith(("/", "./", "../", "~")) and not paths[0].exists():
-            raise UserError(f"`sources` must be there. Received: {given}")
-        return str(paths[0]) if paths[0].exists() else given
+    def places(self) -> tuple[Place, ...]:
+        """The folders in which pictures arrive, or the one file; none of a source without a place.
+
+        Raises:
+            UserError: if one is not there, or several are not all folders.
+        """
+        found = []
+        for given in self.config.sources:
+            place = place_of(given, self.path)
+            folder = place is not None and not place.before and place.path.is_dir()
+            if len(self.config.sources) > 1 and not folder:
+                raise UserError(
+                    f"several `sources` must all be folders. Received: {given}, which is none"
+                )
+            if place is not None and not place.path.exists():
+                raise UserError(f"`sources` must be there. Received: {given}")
+            if place is not None:
+                found.append(place)
+        return tuple(found)
 
     def stages(self) -> tuple[int, ...]:
         """The resolutions of the schedule.
@@ -259,9 +265,9 @@ class Project:
             UserError: if anything in it is wrong.
         """
         given = self.config
-        overrides = [*given.overrides, f"data.records={yaml_text(str(self.records))}"]
-        for key, value in (given.gate or GateConfig()).model_dump(mode="json").items():
-            overrides.append(f"gate.{key}={yaml_text(value)}")
+        gate = (given.gate or GateConfig()).model_dump(mode="json")
+        overrides: list[Override] = [*given.overrides, ("data.records", str(self.records))]
+        overrides += [(f"gate.{key}", value) for key, value in gate.items()]
         preset = given.preset
         if preset.endswith((".yaml", ".yml")):
             preset = str(self.path / preset)
@@ -308,6 +314,7 @@ def open_project(folder: Path, kept: Path | None = None) -> Project:
     project.training_config()
     try:
         project.repository.folder_of(project.config.model)
+        project.repository.require_servable(project.config.repository.served_at)
     except RepositoryError as error:
         raise UserError(str(error)) from error
     return project

@@ -15,7 +15,8 @@ from typing import Any
 from pydantic import Field, ValidationError
 
 from pipeline.data.sources import open_source
-from pipeline.data.sources.files import EXTENSIONS
+from pipeline.data.sources.files import EXTENSIONS, is_hidden, is_picture
+from pipeline.data.sources.folder import walk
 from pipeline.errors import UserError
 from pipeline.evaluation.scores import Record, fault_of
 from pipeline.orchestration.locks import held
@@ -73,22 +74,17 @@ class Found:
 
 
 def found_in(project: Project) -> dict[str, Found]:
-    """What lies in the sources, by name; hidden files do not count, nor do links to folders.
+    """What lies in the sources, by name, by the rules of `growgan train --data`.
 
     Nothing is opened, so it is quick however large the pictures are.
 
     Raises:
-        UserError: if two folders hold something of the same name.
+        UserError: if two folders hold something of the same name, or a link leads nowhere.
         OSError: if a folder cannot be read.
     """
-    source = project.source()
-    if isinstance(source, str):
-        path = Path(source)
-        return {path.name: _found(path)} if path.is_file() else {}
     files: dict[str, Found] = {}
-    for folder in source:
-        for path in _files_below(folder):
-            name = path.relative_to(folder).as_posix()
+    for place in project.places():
+        for name, path in _files_at(place.path):
             if name in files:
                 raise UserError(
                     "several `sources` must not hold files of the same name. "
@@ -96,8 +92,12 @@ def found_in(project: Project) -> dict[str, Found]:
                 )
             try:
                 files[name] = _found(path)
-            except FileNotFoundError:  # Taken away in the meantime.
-                continue
+            except FileNotFoundError:
+                if path.is_symlink():
+                    raise UserError(
+                        f"a link in `sources` must lead to something. Received: {path}"
+                    ) from None
+                continue  # Taken away in the meantime.
     return dict(sorted(files.items()))
 
 
@@ -139,17 +139,21 @@ def is_kept(project: Project, key: str) -> bool:
 
 
 def _taken(project: Project) -> Snapshot:
-    source = project.source()
-    if isinstance(source, str) and not Path(source).is_file():
-        return _named(project, source)
+    places = project.places()
+    if not places:
+        return _named(project, *project.config.sources)
     files = _kept(project, found_in(project))
+    first, *more = places
     images = sum(map(is_picture, files))
-    if not images and not isinstance(source, str):
+    # Another kind of set: one file, or a folder of idx files or splits.
+    other = not images or bool(first.before)
+    if not files or (more and other):
         raise UserError(
             f"`sources` must hold pictures ({' '.join(EXTENSIONS)}). "
-            f"Received: {', '.join(map(str, source))}, with none"
+            f"Received: {', '.join(str(place.path) for place in places)}, with none"
         )
-    content = hashlib.sha256(json.dumps(files).encode()).hexdigest()
+    part = [first.before, first.after] if first.before or first.after else []
+    content = hashlib.sha256(json.dumps([*part, files] if part else files).encode()).hexdigest()
     folder = project.snapshots / content[:SHORT]
     if not is_kept(project, folder.name):
         if folder.exists():
@@ -159,11 +163,11 @@ def _taken(project: Project) -> Snapshot:
                 link = temporary / PICTURES / name
                 link.parent.mkdir(parents=True, exist_ok=True)
                 _link(project.snapshots / STORE / sha, link)
-            taken = str(folder / PICTURES)
-            if isinstance(source, str):
-                taken = str(folder / PICTURES / Path(source).name)
-                images = len(open_source(str(temporary / PICTURES / Path(source).name)))
-            snapshot = Snapshot(content_hash=content, source=taken, images=images, files=files)
+            inside = Path(PICTURES) / (first.path.name if first.path.is_file() else "")
+            if other:
+                images = len(open_source(first.at(temporary / inside)))
+            source = first.at(folder / inside)
+            snapshot = Snapshot(content_hash=content, source=source, images=images, files=files)
             (temporary / SNAPSHOT).write_text(snapshot.model_dump_json(indent=2) + "\n")
     return snapshot_of(project, content[:SHORT])
 
@@ -253,24 +257,16 @@ def _copied(path: Path, store: Path) -> str:
     return sha
 
 
-def _files_below(folder: Path) -> Iterator[Path]:
-    for above, folders, names in os.walk(folder, onerror=_raise):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in sorted(names):
-            if not name.startswith("."):
-                yield Path(above) / name
-
-
-def _raise(error: OSError) -> None:
-    # By itself `os.walk` takes a folder that cannot be read for an empty one.
-    raise error
+def _files_at(path: Path) -> Iterator[tuple[str, Path]]:
+    """The file, or those below the folder, by their names in it."""
+    if path.is_file():
+        yield path.name, path
+        return
+    for name in sorted(walk(path)):
+        if not is_hidden(name):
+            yield name, path / name
 
 
 def _found(path: Path) -> Found:
     stat = path.stat()
     return Found(path, stat.st_size, stat.st_mtime_ns)
-
-
-def is_picture(name: str) -> bool:
-    """Whether a file counts as a picture, by its name."""
-    return name.lower().endswith(EXTENSIONS)

@@ -27,6 +27,7 @@ from dagster import (
     sensor,
 )
 
+from pipeline.data.sources.files import is_picture
 from pipeline.errors import UserError
 from pipeline.orchestration.assets import MODEL_TAG, course_of_run, name_of_run, partitions
 from pipeline.orchestration.complaints import write_complaint
@@ -42,7 +43,6 @@ from pipeline.orchestration.snapshots import (
     fingerprint,
     found_in,
     is_kept,
-    is_picture,
     most_new,
     take,
 )
@@ -166,8 +166,7 @@ def too_few_found(
     Nothing is opened: while pictures trickle in, no snapshot is taken each time they rest.
     """
     names = {} if former is None else former.files
-    folders = not isinstance(project.source(), str)
-    if not folders or not any(map(is_picture, files)) or files.keys() == names.keys():
+    if not any(map(is_picture, files)) or files.keys() == names.keys():
         return None
     new = most_new(project, files, former)
     return None if new >= least else f"at most {new} pictures are new, not {least}"

@@ -18,6 +18,7 @@ from pipeline.data.records import checksum
 from pipeline.errors import UserError
 from pipeline.training.alarms.streaks import Streak
 from savedmodels import atomic
+from savedmodels.literal_path import literal
 
 FOLDER = "checkpoints"
 _PREFIX = "images-"
@@ -69,6 +70,17 @@ class Position:
         return cls(**{**state, "roll_backs": roll_backs, "alarms": alarms})
 
 
+_UNRESTORABLE = (
+    OSError,
+    tf.errors.OpError,
+    AssertionError,
+    LookupError,
+    RuntimeError,
+    ValueError,
+)
+"""What TensorFlow raises for damaged or missing files and for other shapes."""
+
+
 @dataclass(frozen=True)
 class Checkpoint:
     """A finished checkpoint on disk.
@@ -91,10 +103,10 @@ class Checkpoint:
         """
         holder = tf.train.Checkpoint(variables=dict(variables))
         try:
-            status = holder.read(str(self.folder / _VARIABLES))
-            status.assert_existing_objects_matched().expect_partial()
-        # TensorFlow raises any of these for damaged or missing files and for other shapes.
-        except (tf.errors.OpError, AssertionError, LookupError, RuntimeError, ValueError) as error:
+            with literal(self.folder) as folder:
+                status = holder.read(str(folder / _VARIABLES))
+                status.assert_existing_objects_matched().expect_partial()
+        except _UNRESTORABLE as error:
             raise UserError(
                 f"checkpoint {self.folder} cannot be restored: {_reason(error)}"
             ) from error

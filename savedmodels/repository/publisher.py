@@ -19,7 +19,7 @@ from savedmodels.repository.history import (
     read_history,
     standing_after,
 )
-from savedmodels.repository.repository import OnWait, Repository, alone, require_absolute
+from savedmodels.repository.repository import OnWait, Repository, alone
 from savedmodels.repository.servers import (
     LoadFailed,
     NotYet,
@@ -97,11 +97,12 @@ def publisher_of(
         on_wait: Called, with the lock file, before others are waited for.
 
     Raises:
-        RepositoryError: if the model has no possible name, its history is damaged, or `served_at`
-            is not absolute.
+        RepositoryError: if the model has no possible name, its history is damaged, or servers
+            could not load models from the path that they see.
         OSError: if the repository cannot be written.
     """
-    require_absolute(served_at)
+    if served_at is not None:
+        repository.require_servable(served_at)
     with alone(repository, model, on_wait) as folder:
         publisher = Publisher(repository, model, folder, served_at)
         publisher.catch_up()
@@ -151,9 +152,11 @@ class Publisher:
             files: Of it, as `files_of` told them before they were verified; None as they are now.
 
         Raises:
-            RepositoryError: if it is no SavedModel, or changed since its files were told.
+            RepositoryError: if it is no SavedModel, or changed since its files were told; or if
+                servers could not load it from the path that they see.
             OSError: if it cannot be copied; nothing is left behind.
         """
+        self.repository.require_servable(self.served_at)
         files = files_of(source) if files is None else files
         found = self.repository.version_of(self.model, files)
         if found is not None:

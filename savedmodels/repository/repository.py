@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from savedmodels import atomic
+from savedmodels.literal_path import is_literal
 from savedmodels.repository.errors import RepositoryError
 from savedmodels.repository.history import PROMOTIONS, Standing, read_history, standing_after
 from savedmodels.repository.models_config import MODELS_CONFIG, ServedModel, text_of
@@ -156,17 +157,42 @@ class Repository:
         atomic.make_folder(self.path)
         with _lock(self.path / f".{MODELS_CONFIG}.lock"):
             atomic.remove_remains(self.path, deep=False)
-            base = self._served_at(served_at)
+            base = self._seen(served_at)
+            if served_at is not None:
+                atomic.write_file(self.path / SETTINGS, json.dumps({"served_at": base}) + "\n")
             # A server waits without end for a new model of which there is no version.
             models = (self._served(model, base) for model in self.models())
             text = text_of(model for model in models if model is not None)
             if not self.models_config.exists() or self.models_config.read_bytes() != text.encode():
                 atomic.write_file(self.models_config, text)
 
-    def _served_at(self, given: str | None) -> str:
+    def require_servable(self, served_at: str | None) -> None:
+        """Refuse a path that servers cannot load models from.
+
+        Args:
+            served_at: The repository's path as servers are to see it from now on, if given.
+
+        Raises:
+            RepositoryError: if that is not absolute, the path that they see holds what TensorFlow
+                Serving takes for a pattern, or the settings are damaged.
+        """
+        if served_at is not None and not served_at.startswith("/") and "://" not in served_at:
+            raise RepositoryError(
+                "the path of the repository as servers see it must be absolute. "
+                f"Received: {served_at}"
+            )
+        seen = self._seen(served_at)
+        if not is_literal(seen):
+            raise RepositoryError(
+                "the path of the repository as servers see it must be without `[` and `\\`, which "
+                f"TensorFlow Serving takes for a pattern. Received: {seen}"
+            )
+
+    def _seen(self, served_at: str | None) -> str:
+        """The path of the repository as servers see it."""
         file = self.path / SETTINGS
-        if given is not None:
-            atomic.write_file(file, json.dumps({"served_at": given.rstrip("/")}) + "\n")
+        if served_at is not None:
+            return served_at.rstrip("/")
         if not file.exists():
             return str(self.path.resolve())
         try:
@@ -185,18 +211,6 @@ class Repository:
             base_path=f"{base}/{model}",
             versions=[version for version in standing.loaded if version in there],
             labels={name: at for name, at in standing.labels.items() if at in there},
-        )
-
-
-def require_absolute(served_at: str | None) -> None:
-    """Refuse a path of the repository as servers see it that is there and not absolute.
-
-    Raises:
-        RepositoryError: if it is.
-    """
-    if served_at is not None and not served_at.startswith("/") and "://" not in served_at:
-        raise RepositoryError(
-            f"the path of the repository as servers see it must be absolute. Received: {served_at}"
         )
 
 

@@ -13,6 +13,7 @@ from google.protobuf.message import DecodeError
 from tensorflow.core.framework import types_pb2
 from tensorflow.core.protobuf import config_pb2, saved_model_pb2
 
+from savedmodels.literal_path import literal
 from savedmodels.server.codes import Code, Refused
 from savedmodels.server.signature import Signature, TensorInfo
 from savedmodels.server.tensor_protos import arrays_of
@@ -66,8 +67,8 @@ class Servable:
         )
         self._session = tf.compat.v1.Session(graph=graph, config=config)
         try:
-            with graph.as_default():
-                tf.compat.v1.saved_model.load(self._session, sorted(_TAGS), str(folder))
+            with graph.as_default(), literal(folder) as path:
+                tf.compat.v1.saved_model.load(self._session, sorted(_TAGS), str(path))
         except Exception as error:
             self._session.close()
             raise refusal_of(error) from error

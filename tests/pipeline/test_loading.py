@@ -39,6 +39,20 @@ def test_overrides_win_and_data_wins_over_them() -> None:
 
 
 @pytest.mark.parametrize(
+    "value",
+    [
+        *("My Drive/" + "pictures of old houses " * 9, "feat/set #2", "a: b", "[x]", "{x: y}"),
+        *("yes", "null", "1e3", "010", "'quoted'", "- x", "a\nb", "&x", "!x", "ünter", "\x1b[1m"),
+    ],
+)
+def test_a_value_that_is_given_as_it_is_stays_as_it_is(value: str) -> None:
+    assert load("quickstart", data=value).data.source == value
+    config = load("quickstart", [("evaluation.features", value), ("data.records", value)])
+    assert config.evaluation.features == value
+    assert config.data.records == Path(value)
+
+
+@pytest.mark.parametrize(
     ("overrides", "message"),
     [
         (

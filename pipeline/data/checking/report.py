@@ -178,6 +178,8 @@ class Survey(Facts):
     """Pictures that could be read; all that follows is of these."""
     corrupt: tuple[Skipped, ...]
     """Pictures that could not be read, and why."""
+    left_out: dict[str, int] = {}
+    """How many files beside the pictures there are, by the ends of their names."""
     sizes: Sizes
     """Sizes in pixels."""
     formats: dict[str, int]

@@ -158,6 +158,7 @@ class _Tally:
             pictures=self.done,
             readable=readable,
             corrupt=tuple(self.corrupt),
+            left_out=dict(source.left_out),
             sizes=sizes,
             formats=_by_count(self._formats),
             modes=_by_count(self._modes),

@@ -10,6 +10,7 @@ from pipeline.data.sources.folder import open_folder
 from pipeline.data.sources.idx import idx_images_in, open_idx
 from pipeline.data.sources.image_folder import open_image_folder
 from pipeline.data.sources.numpy_files import open_numpy
+from pipeline.data.sources.place import Place, place_of
 from pipeline.data.sources.source import Picture, Source
 from pipeline.data.sources.tfrecords import is_level, largest_level_in, open_tfrecords
 from pipeline.data.sources.video import EXTENSIONS as VIDEOS
@@ -55,20 +56,20 @@ def open_source(spec: str) -> Source:
         from pipeline.data.sources.glyphs import open_glyphs
 
         return open_glyphs(rest)
-    if spec.startswith("tfds:folder="):
-        return open_image_folder(spec.removeprefix("tfds:folder="))
-    if kind == "tfds":
+    place = place_of(spec)
+    if place is None:
         from pipeline.data.sources.tfds import open_tfds
 
         return open_tfds(rest)
-    path = Path(spec).expanduser()
-    source = _of_folder(path) if path.is_dir() else _of_file(path)
+    if place.before:
+        return open_image_folder(place.path, place.after.removeprefix(":") or "train")
+    source = _of_folder(place.path) if place.path.is_dir() else _of_file(place)
     if source is None:
         raise UserError(
             "`data.source` must be `digits`, `glyphs`, `tfds:` and a name, or the path of a folder "
             "or zip of pictures, of idx files, CIFAR batches or official TFRecords, of an .npy or "
             f".npz file, or of a video ({' '.join(VIDEOS)}). Received: {spec!r}, "
-            f"{'another kind of file' if path.exists() else 'which does not exist'}"
+            f"{'another kind of file' if place.path.exists() else 'which does not exist'}"
         )
     return source
 
@@ -82,16 +83,14 @@ def _of_folder(path: Path) -> Source:
     return open_folder(path) if batches is None else batches
 
 
-def _of_file(path: Path) -> Source | None:
-    for archive in (path, *path.parents):
-        if archive.suffix.lower() == ".zip" and archive.is_file():
-            inner = path.relative_to(archive).as_posix()
-            return open_archive(archive, "" if inner == "." else inner)
-    name, _, every = path.name.partition(":")
-    if name.lower().endswith(VIDEOS) and path.with_name(name).is_file():
-        return open_video(path.with_name(name), every)
+def _of_file(place: Place) -> Source | None:
+    path = place.path
     if not path.is_file():
         return None
+    if path.suffix.lower() == ".zip":
+        return open_archive(path, place.after.removeprefix("/"))
+    if path.name.lower().endswith(VIDEOS):
+        return open_video(path, place.after.removeprefix(":"))
     if "images-idx3-ubyte" in path.name:
         return open_idx(path)
     if path.suffix.lower() in (".npy", ".npz"):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import posixpath
 import stat
+import struct
 import zipfile
 import zlib
 from functools import partial
@@ -12,6 +14,8 @@ from pipeline.data.sources.files import Files, files_source
 from pipeline.data.sources.reason import reason_of
 from pipeline.errors import UserError
 
+_UNREADABLE = (OSError, zipfile.BadZipFile, NotImplementedError, ValueError, struct.error, EOFError)
+"""What `zipfile` raises for what is no zip, damaged, or of a newer version."""
 LARGEST_ENTRY = 256 * 2**20
 """Most bytes a picture may unpack to; a larger one counts as corrupt."""
 
@@ -31,7 +35,7 @@ def open_archive(path: Path, inner: str = "") -> Files:
     """
     try:
         archive = zipfile.ZipFile(path)
-    except (OSError, zipfile.BadZipFile) as error:
+    except _UNREADABLE as error:
         raise UserError(f"a zip must be readable. Received: {path} ({reason_of(error)})") from error
     root = f"{inner}/" if inner else ""
     entries = {}
@@ -46,7 +50,9 @@ def open_archive(path: Path, inner: str = "") -> Files:
             raise UserError(
                 f"a zip must not hold symbolic links. Received: {info.filename!r} in {path}"
             )
-        if name.startswith(root):
+        # `tar -a` on Windows and macOS writes `./a.png`.
+        name = posixpath.normpath(name)
+        if name.startswith(root) and not info.is_dir():
             entries[name.removeprefix(root)] = info
     name = "-".join([path.stem, *inner.split("/")]) if inner else path.stem
     place = f"{path}/{inner}" if inner else str(path)

@@ -5,25 +5,30 @@ from __future__ import annotations
 import io
 import posixpath
 import warnings
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property, partial
 
 import PIL.Image
 
-from pipeline.data.sources.labels import class_names, labels_in
+from pipeline.data.sources.labels import LABELS_FILES, class_names, labels_in
 from pipeline.data.sources.source import Picture
 from pipeline.errors import UserError
+from pipeline.shown import shown
 
 # `decoded` refuses what Pillow would only warn of. For the whole process, as changing filters for
 # a moment is not safe among threads.
 warnings.filterwarnings("ignore", category=PIL.Image.DecompressionBombWarning)
+# Of damaged EXIF and the like, which do no harm to pixels.
+warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
 
 EXTENSIONS = (
-    ".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp",
+    ".apng", ".avif", ".bmp", ".dib", ".gif", ".j2k", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg",
+    ".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tga", ".tif", ".tiff", ".webp",
 )  # fmt: skip
 # Whatever the extension says; others of Pillow's decoders, such as EPS, run outside programs.
-FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
+FORMATS = ("AVIF", "BMP", "DIB", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
 SPLITS = {"train", "test", "val", "valid", "validation", "eval"}
 
 
@@ -36,12 +41,14 @@ class Files:
         classes: Names of the classes, or empty.
         labels: File name to index into `classes`, or to None, in the order of the source.
         content: Reads the bytes of a file. Raises OSError.
+        left_out: How many other files there are, by the ends of their names.
     """
 
     name: str
     classes: tuple[str, ...]
     labels: Mapping[str, int | None]
     content: Callable[[str], bytes]
+    left_out: Mapping[str, int] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -49,7 +56,9 @@ class Files:
     def __getitem__(self, number: int) -> Picture:
         file = self._names[number]
         content = partial(self.content, file)
-        return Picture(file, self.labels[file], content, partial(decoded, content))
+        formats = (*FORMATS, "TGA") if file.lower().endswith(".tga") else FORMATS
+        read = partial(decoded, content, formats)
+        return Picture(shown(file), self.labels[file], content, read)
 
     def __iter__(self) -> Iterator[Picture]:
         return map(self.__getitem__, range(len(self)))
@@ -81,10 +90,34 @@ def files_source(
     named = labels_in(place, files, pictures, content)
     if named is None:
         named = class_of_each(place, pictures)
+    named = {file: None if value is None else shown(value) for file, value in named.items()}
     classes = class_names(value for value in named.values() if value is not None)
     index = {value: number for number, value in enumerate(classes)}
     labels = {file: None if value is None else index[value] for file, value in named.items()}
-    return Files(name, classes, labels, content)
+    return Files(shown(name), classes, labels, content, left_out_of(files))
+
+
+def left_out_of(files: Iterable[str]) -> dict[str, int]:
+    """How many files are no pictures, nor hidden, nor what labels pictures, by their names' ends.
+
+    Args:
+        files: Names, parts separated by `/`.
+
+    Example:
+        >>> left_out_of(["a.png", "b.HEIC", "c/d.heic", "labels.csv", "notes"])
+        {'.heic': 2, 'notes': 1}
+    """
+    names = (
+        posixpath.basename(file)
+        for file in files
+        if not is_hidden(file) and not file.lower().endswith(EXTENSIONS)
+    )
+    ends = Counter(
+        shown(posixpath.splitext(name.lower())[1] or name)
+        for name in names
+        if name not in LABELS_FILES
+    )
+    return dict(ends.most_common())
 
 
 def pictures_among(place: str, files: Iterable[str]) -> list[str]:
@@ -97,7 +130,7 @@ def pictures_among(place: str, files: Iterable[str]) -> list[str]:
     Raises:
         UserError: if there are none.
     """
-    pictures = sorted(file for file in files if _is_picture(file))
+    pictures = sorted(file for file in files if is_picture(file))
     if not pictures:
         raise UserError(
             f"a source must hold pictures ({' '.join(EXTENSIONS)}). Received: {place}, with none"
@@ -135,22 +168,29 @@ def class_of_each(place: str, files: list[str]) -> dict[str, str | None]:
     return classes
 
 
-def _is_picture(file: str) -> bool:
-    hidden = any(part.startswith(".") or part == "__MACOSX" for part in file.split("/"))
-    return not hidden and file.lower().endswith(EXTENSIONS)
+def is_picture(file: str) -> bool:
+    """Whether a file counts as a picture, by its name relative to the root."""
+    return not is_hidden(file) and file.lower().endswith(EXTENSIONS)
 
 
-def decoded(content: Callable[[], bytes]) -> PIL.Image.Image:
+def is_hidden(file: str) -> bool:
+    """Whether a file is passed over, by its name relative to the root."""
+    return any(part.startswith(".") or part == "__MACOSX" for part in file.split("/"))
+
+
+def decoded(content: Callable[[], bytes], formats: Sequence[str] = FORMATS) -> PIL.Image.Image:
     """The picture that encoded bytes hold.
 
     Args:
         content: Reads the bytes.
+        formats: Of Pillow that it may have, tried in order. TGA has no mark at its begin, so it is
+            among them only where the name says so.
 
     Raises:
         OSError: if it has more pixels than Pillow holds for safe, and whatever `content` raises.
         Exception: whatever the decoder raises.
     """
-    image = PIL.Image.open(io.BytesIO(content()), formats=FORMATS)
+    image = PIL.Image.open(io.BytesIO(content()), formats=tuple(formats))
     # Pillow itself refuses twice as many; of fewer it only warns.
     if PIL.Image.MAX_IMAGE_PIXELS and image.width * image.height > PIL.Image.MAX_IMAGE_PIXELS:
         raise OSError(

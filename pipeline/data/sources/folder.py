@@ -33,14 +33,24 @@ def files_below(folder: Path) -> list[str]:
         UserError: if a folder cannot be listed.
     """
     try:
-        return list(_walk(folder, "", frozenset()))
+        return list(walk(folder))
     except OSError as error:
         raise UserError(
             f"a source must be readable. Received: {error.filename} ({reason_of(error)})"
         ) from error
 
 
-def _walk(root: Path, inside: str, above: frozenset[str]) -> Iterator[str]:
+def walk(root: Path, inside: str = "", above: frozenset[str] = frozenset()) -> Iterator[str]:
+    """Every file below a folder, as `files_below` tells them.
+
+    Args:
+        root: The folder.
+        inside: The folder in it to begin with, by its name relative to it.
+        above: Real paths of the folders that lead there.
+
+    Raises:
+        OSError: if a folder cannot be listed.
+    """
     real = os.path.realpath(root / inside)
     # A link to a folder that it lies in would be followed for ever.
     if real in above:
@@ -49,7 +59,7 @@ def _walk(root: Path, inside: str, above: frozenset[str]) -> Iterator[str]:
         for entry in entries:
             name = posixpath.join(inside, entry.name)
             if entry.is_dir():
-                yield from _walk(root, name, above | {real})
+                yield from walk(root, name, above | {real})
             # A link that leads nowhere is to be named; a pipe or a device is never to be read.
             elif entry.is_file() or not os.path.exists(entry.path):
                 yield name

@@ -4,32 +4,29 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pipeline.data.sources.files import Files, pictures_among
+from pipeline.data.sources.files import Files, left_out_of, pictures_among
 from pipeline.data.sources.folder import files_below
 from pipeline.errors import UserError
+from pipeline.shown import shown
 
 
-def open_image_folder(spec: str) -> Files:
+def open_image_folder(root: Path, split: str) -> Files:
     """The pictures of one split, sorted by name; the classes are those of all splits.
 
     Args:
-        spec: `PATH[:SPLIT]`, where the pictures are `PATH/SPLIT/CLASS/picture.png`, and the split
-            is `train` if left out.
+        root: Where the pictures are `SPLIT/CLASS/picture.png`.
+        split: One of them.
 
     Raises:
         UserError: if there is no such split or it holds no picture.
 
     Source: `tensorflow_datasets.ImageFolder`. Ours has more formats, and keeps the order of names.
     """
-    path, split = spec, "train"
-    if ":" in spec and not Path(spec).expanduser().is_dir():
-        path, _, split = spec.rpartition(":")
-    root = Path(path).expanduser()
     splits = _folders_in(root)
     if split not in splits:
         raise UserError(
             "`tfds:folder=PATH:SPLIT` must name a folder of splits, and one of them. "
-            f"Received: {spec!r}, with {', '.join(splits) or 'none'}"
+            f"Received: {root}:{split}, with {', '.join(splits) or 'none'}"
         )
     classes = tuple(sorted({name for each in splits for name in _folders_in(root / each)}))
     index = {name: number for number, name in enumerate(classes)}
@@ -37,7 +34,13 @@ def open_image_folder(spec: str) -> Files:
     in_classes = [file for file in files_below(folder) if "/" in file]
     labels = {file: index[file.split("/")[0]] for file in pictures_among(str(folder), in_classes)}
     name = f"{root.resolve().name}-{split}"
-    return Files(name, classes, labels, lambda file: (folder / file).read_bytes())
+    return Files(
+        shown(name),
+        tuple(map(shown, classes)),
+        labels,
+        lambda file: (folder / file).read_bytes(),
+        left_out_of(in_classes),
+    )
 
 
 def _folders_in(path: Path) -> list[str]:

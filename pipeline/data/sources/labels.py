@@ -7,6 +7,7 @@ import io
 import json
 import posixpath
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
 
@@ -127,6 +128,7 @@ _PARSERS: dict[str, Callable[[str], Entries | None]] = {
     "labels.json": _json,
     "dataset.json": _stylegan,
 }
+LABELS_FILES = frozenset(_PARSERS)
 _RULES = {
     "labels.csv": "`labels.csv` must begin with the line `file,label`",
     "labels.json": '`labels.json` must be an object such as {"a.png": "cat"}',
@@ -134,11 +136,30 @@ _RULES = {
 }
 
 
+def _pictures_meant(names: Sequence[str], pictures: Sequence[str]) -> list[str]:
+    r"""The pictures that names stand for; of one that stands for none, the name itself.
+
+    `a\b.png` is `a/b.png` where there is no such file, and an accent may be a character of its own
+    (NFD, as macOS stores it) or one with its letter (NFC).
+    """
+    known = set(pictures)
+    composed = {unicodedata.normalize("NFC", picture): picture for picture in pictures}
+
+    def meant(name: str) -> str:
+        plain = posixpath.normpath(name)
+        if plain in known:
+            return plain
+        slashed = posixpath.normpath(name.replace("\\", "/"))
+        return composed.get(unicodedata.normalize("NFC", slashed), plain)
+
+    return [meant(name) for name in names]
+
+
 def _one_each(entries: Entries, folder: str, pictures: Sequence[str]) -> dict[str, str | None]:
     """The label of each picture; without entries, none."""
     if not entries:
         return dict.fromkeys(pictures)
-    names = [posixpath.normpath(posixpath.join(folder, file)) for file, _ in entries]
+    names = _pictures_meant([posixpath.join(folder, file) for file, _ in entries], pictures)
     for files, what in (
         ({file for file, count in Counter(names).items() if count > 1}, "named more than once"),
         (set(names) - set(pictures), "named that are no pictures here"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 
@@ -33,6 +33,11 @@ class Numbered:
     read: Callable[[int], PIL.Image.Image]
     classes: tuple[str, ...] = ()
     labels: npt.NDArray[np.int64] | None = None
+
+    @property
+    def left_out(self) -> Mapping[str, int]:
+        """There are no other files, or they belong to the set."""
+        return {}
 
     def __len__(self) -> int:
         return self.count

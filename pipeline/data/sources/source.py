@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -37,6 +37,10 @@ class Source(Protocol):
     @property
     def classes(self) -> tuple[str, ...]:
         """Names of the classes, by index; empty when the pictures are not labelled."""
+
+    @property
+    def left_out(self) -> Mapping[str, int]:
+        """How many files beside the pictures there are, by the ends of their names: `.heic`."""
 
     def __len__(self) -> int:
         """Number of pictures, unreadable ones included."""

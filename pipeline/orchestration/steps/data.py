@@ -12,6 +12,7 @@ from pipeline.errors import UserError
 from pipeline.orchestration.commands import Say
 from pipeline.orchestration.failure import StepFailed
 from pipeline.orchestration.plan import Plan
+from pipeline.orchestration.snapshots import PICTURES
 from pipeline.orchestration.steps.step import Check, Done, run_growgan
 from savedmodels import atomic
 
@@ -25,7 +26,7 @@ def source_snapshot(plan: Plan, say: Say) -> Done:
         UserError: if the configuration is wrong, or a picture was taken out of the snapshot.
     """
     snapshot, folder = plan.snapshot, plan.project.snapshots / plan.snapshot.key
-    if snapshot.files and not Path(snapshot.source).exists():
+    if snapshot.files and not (folder / PICTURES).exists():
         raise UserError(f"a snapshot must hold its pictures. Received: {folder}, without them")
     return Done(
         {

@@ -163,7 +163,7 @@ def test_a_place_that_cannot_be_written(check: Growgan, photos: Path) -> None:
 
 
 def test_a_terminal_gets_tables(photos: Path) -> None:
-    console = Console(force_terminal=True, width=70, no_color=True)
+    console = Console(force_terminal=True, width=70, no_color=True, markup=False)
     found = survey(str(photos))
     with console.capture() as capture:
         check_summary.show(console, found, "[photos]")

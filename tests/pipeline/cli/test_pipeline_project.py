@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from pipeline.data.sources.place import Place
 from pipeline.orchestration import running
 from pipeline.orchestration.locks import held
 from pipeline.orchestration.plan import Plan
@@ -30,7 +31,7 @@ def test_init_writes_a_project(growgan: Growgan, tmp_path: Path) -> None:
     assert f"written: {tmp_path}/faces/pipeline.yaml" in result.out
     project = open_project(tmp_path / "faces")
     assert project.config.model == "faces"
-    assert project.source() == (tmp_path / "incoming",)
+    assert project.places() == (Place(tmp_path / "incoming"),)
     assert project.config.overrides == ("data.channels=1", "schedule.hold_images={4: 64}")
     told = yaml.safe_load((project.dagster_home / "dagster.yaml").read_text())
     assert told["telemetry"] == {"enabled": False}

@@ -51,6 +51,9 @@ RGB = np.random.default_rng(1).integers(0, 256, (9, 7, 3), np.uint8)
         ("TIFF", {}),
         ("TIFF", {"compression": "tiff_lzw"}),
         ("TIFF", {"compression": "tiff_adobe_deflate"}),
+        ("TGA", {}),
+        ("DIB", {}),
+        ("JPEG2000", {"irreversible": False}),
     ],
 )
 def test_formats_without_loss_give_the_pixels_of_the_source(kind: str, options: dict) -> None:
@@ -191,6 +194,46 @@ def test_exif_orientation_is_applied(kind: str, mode: str, orientation: int) -> 
     exif[0x0112] = orientation
     turned = stored(picture if mode == "I;16" else picture.convert(mode), kind, exif=exif)
     assert (pixels(turned, 1) == shown).all()
+
+
+CUT_OFF = (b"\0\x08\0\x02\x01\x12\0\x03",)
+RAW_PROFILE = b"Raw profile type exif\0\nexif\n      12\nzzzz\n"
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning:PIL")
+@pytest.mark.parametrize(
+    "exif", [b"\0\x08\0\x02\x01\x12\0\x03", b"", b"MM\0*", b"II*\0\xff\xff\xff\xff"]
+)
+@pytest.mark.parametrize("kind", ["PNG", "WEBP", "JPEG"])
+def test_damaged_exif_does_no_harm_to_pixels(kind: str, exif: bytes) -> None:
+    options: dict = {"lossless": True} if kind == "WEBP" else {"quality": 95}
+    plain = PIL.Image.new("RGB", (16, 8), (200, 100, 50))
+    picture = stored(plain, kind, exif=b"Exif\0\0" + exif, **options)
+    assert abs(pixels(picture).astype(int) - pixels(plain)).max() <= 3
+
+
+def test_a_damaged_profile_in_a_png_does_no_harm_to_pixels() -> None:
+    for chunk in ((b"eXIf", *CUT_OFF), (b"tEXt", RAW_PROFILE)):
+        assert pixels(png(8, 0, bytes([7, 200]), chunk), 1).tolist() == [[7, 200]]
+
+
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_of_16_bits_as_of_8_zero_is_white_where_a_tiff_says_so(orientation: int) -> None:
+    values = np.array([[0, 257, 65535]], np.uint16)
+    for array, kind in ((values, "I;16"), ((values // 257).astype(np.uint8), "L")):
+        buffer = io.BytesIO()
+        exif = PIL.Image.Exif()
+        exif[0x0112] = orientation
+        PIL.Image.fromarray(array).save(buffer, "TIFF", exif=exif)
+        content = bytearray(buffer.getvalue())
+        [at] = struct.unpack_from("<I", content, 4)
+        [count] = struct.unpack_from("<H", content, at)
+        for entry in range(at + 2, at + 2 + 12 * count, 12):
+            if struct.unpack_from("<H", content, entry) == (262,):  # PhotometricInterpretation
+                struct.pack_into("<H", content, entry + 8, 0)
+        negative = PIL.Image.open(io.BytesIO(content))
+        assert negative.mode == kind
+        assert pixels(negative, 1).ravel().tolist() == [255, 254, 0]
 
 
 def test_grey_becomes_rgb_and_rgb_luma() -> None:

@@ -140,6 +140,7 @@ def test_manifest_states_the_preparation(labelled_folder: Path, tmp_path: Path) 
         },
         "format": "png",
         "skipped": [],
+        "left_out": {".txt": 1},
         "shards": {
             "train": {
                 "4": [

@@ -31,7 +31,7 @@ ROOT = Path(__file__).parents[3]
             2,
             False,
         ),
-        (2, "growgan: [Errno 28] No space left on device", "No space left", "failed", 2, True),
+        (2, "growgan: [Errno 28] No space left on device", "No space left", "failed", 2, False),
         (3, "growgan: alarm collapse", "alarm collapse", "alarm", 3, False),
         (4, "", "said nothing", "gate failed", 4, False),
         (5, "growgan: images: 1 of 64 values differ", "images: 1 of 64", "failed", 5, False),
@@ -62,10 +62,17 @@ def test_an_end_says_what_follows(
     assert (failed.ending, failed.status, failed.may_pass) == (ending, left, may_pass)
 
 
+def caused_by(error: Exception, cause: Exception) -> Exception:
+    error.__cause__ = cause
+    return error
+
+
 @pytest.mark.parametrize(
     ("error", "ending", "may_pass"),
     [
         (UserError("no"), "failed", False),
+        (caused_by(UserError("no"), OSError(122, "Quota exceeded")), "failed", True),
+        (caused_by(UserError("no"), FileNotFoundError(2, "None there")), "failed", False),
         (AlarmError("no"), "alarm", False),
         (OSError(28, "No space left on device"), "failed", True),
         (ValueError("what\nnobody foresaw"), "failed", True),

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
+from pipeline.data.sources.place import Place
 from pipeline.errors import UserError
 from pipeline.orchestration.project import PIPELINE, open_project, yaml_text
 from pipeline.orchestration.template import write_project
@@ -18,7 +19,7 @@ from tests.pipeline.orchestration.projects import make_project
 def test_a_new_project_is_read_as_it_was_asked_for(tmp_path: Path) -> None:
     project = make_project(tmp_path)
     assert project.config.model == "digits"
-    assert project.source() == (tmp_path / "incoming",)
+    assert project.places() == (Place(tmp_path / "incoming"),)
     config = project.training_config()
     assert config.schedule.build().resolutions == (8,)
     assert config.data.records == project.records
@@ -104,8 +105,8 @@ def test_a_project_that_would_be_wrong_leaves_nothing(tmp_path: Path) -> None:
 def test_several_sources_must_be_folders(tmp_path: Path) -> None:
     project = make_project(tmp_path, sources=[str(tmp_path / "incoming"), "digits"])
     with pytest.raises(UserError, match="several `sources` must all be folders"):
-        project.source()
-    assert make_one(tmp_path / "one").source() == "digits"
+        project.places()
+    assert make_one(tmp_path / "one").places() == ()
 
 
 def make_one(folder: Path) -> Any:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.data.sources import open_source
 from pipeline.errors import UserError
 from pipeline.orchestration import snapshots
 from pipeline.orchestration.project import Project
@@ -174,6 +175,53 @@ def test_a_source_of_another_kind_is_a_snapshot_too(tmp_path: Path) -> None:
     snapshot = take(project)
     assert (snapshot.source, snapshot.images) == ("digits", 1797)
     assert take(project) == snapshot
+
+
+@pytest.mark.parametrize(
+    ("given", "pictures"),
+    [("set.zip/train", 2), ("./set.zip/test", 1), ("idx", 5), ("tfds:folder=tf", 1)],
+)
+def test_what_train_takes_is_taken_relative_to_the_project(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: str, pictures: int
+) -> None:
+    project = make_project(tmp_path, sources=[given])
+    monkeypatch.chdir("/")
+    put_pictures(tmp_path / "some", 0, 3)
+    with zipfile.ZipFile(project.path / "set.zip", "w") as archive:
+        names = ("train/0.png", "train/1.png", "test/2.png")
+        for name, path in zip(names, sorted((tmp_path / "some").iterdir()), strict=True):
+            archive.write(path, name)
+    (project.path / "idx").mkdir()
+    header = bytes((0, 0, 8, 3)) + b"".join(n.to_bytes(4, "big") for n in (5, 4, 4))
+    (project.path / "idx" / "train-images-idx3-ubyte").write_bytes(header + bytes(80))
+    put_pictures(project.path / "tf" / "train" / "cat", 0, 1)
+    put_pictures(project.path / "tf" / "test" / "dog", 1, 2)
+    snapshot = take(project)
+    assert (snapshot.images, len(open_source(snapshot.source))) == (pictures, pictures)
+    assert str(project.snapshots / snapshot.key) in snapshot.source
+    if given == "tfds:folder=tf":
+        put_pictures(project.path / "tf" / "train" / "dog", 2, 3)
+        later = take(project)
+        assert (later.images, later.key != snapshot.key, later.new_since(snapshot)) == (2, True, 1)
+
+
+def test_links_are_followed_as_train_follows_them(tmp_path: Path) -> None:
+    project = make_project(tmp_path)
+    incoming = tmp_path / "incoming"
+    put_pictures(incoming / "cat", 0, 2)
+    put_pictures(tmp_path / "elsewhere", 2, 4)
+    (incoming / "dog").symlink_to(tmp_path / "elsewhere")
+    (incoming / "dog" / "again").symlink_to(incoming)
+    snapshot = take(project)
+    source = open_source(snapshot.source)
+    assert (snapshot.images, source.classes, len(source)) == (4, ("cat", "dog"), 4)
+    (incoming / "cat" / "gone.png").symlink_to(tmp_path / "nowhere")
+    with pytest.raises(UserError, match=r"a link .* must lead to something. Received: .*gone.png"):
+        take(project)
+    (incoming / "cat" / "gone.png").unlink()
+    (incoming / "cat" / "self.png").symlink_to("self.png")
+    with pytest.raises((UserError, OSError), match=r"self\.png"):
+        take(project)
 
 
 def test_folders_with_files_of_one_name_are_refused(tmp_path: Path) -> None:

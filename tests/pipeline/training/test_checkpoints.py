@@ -43,9 +43,10 @@ def largest_file(size: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
-def test_what_was_saved_is_restored(tmp_path: Path) -> None:
-    saved = save(tmp_path, 16, value=2.5)
-    assert checkpoints.all_in(tmp_path) == [saved]
+@pytest.mark.parametrize("name", ["run", "faces [v2]", r"back\slash", "*"])
+def test_what_was_saved_is_restored(tmp_path: Path, name: str) -> None:
+    saved = save(tmp_path / name, 16, value=2.5)
+    assert checkpoints.all_in(tmp_path / name) == [saved]
     assert saved.position == Position(16, 0, 1.5)
     fresh = variables(0.0)
     saved.restore(fresh)

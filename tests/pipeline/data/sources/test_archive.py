@@ -26,6 +26,29 @@ def test_folder_in_a_zip(labelled_folder: Path, tmp_path: Path, refusal, zipped)
     assert "with none" in refusal(f"{path}/set/other")
 
 
+@pytest.mark.parametrize("before", ["./", "set//", ".//./", "a/./"])
+def test_names_are_read_as_paths(tmp_path: Path, draw, before: str) -> None:
+    draw().save(tmp_path / "a.png")
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as file:
+        file.writestr("./", b"")
+        for name in ("x/0.png", "x//1.png", "y/2.png"):
+            file.writestr(f"{before}{name}", (tmp_path / "a.png").read_bytes())
+    source = open_source(str(tmp_path / "a.zip"))
+    assert source.classes == ("x", "y")
+    assert [source.classes[picture.label] for picture in source] == ["x", "x", "y"]
+    assert all(picture.read().size == (12, 10) for picture in source)
+
+
+def test_a_zip_of_a_newer_version_is_one_line(labelled_folder: Path, refusal, zipped) -> None:
+    path = zipped(labelled_folder, labelled_folder.parent / "a.zip")
+    content, at = bytearray(path.read_bytes()), 0
+    while (at := content.find(b"PK\x01\x02", at)) >= 0:
+        content[at + 6] = 90
+        at += 4
+    path.write_bytes(content)
+    assert "a zip must be readable. Received" in refusal(path)
+
+
 @pytest.mark.parametrize("name", ["../evil.png", "/evil.png", "a/../../evil.png", "..\\evil.png"])
 def test_zip_that_points_outside_is_refused(tmp_path: Path, name: str, refusal) -> None:
     with zipfile.ZipFile(tmp_path / "evil.zip", "w") as file:

@@ -34,6 +34,48 @@ def test_only_formats_that_are_harmless_are_decoded(tmp_path: Path, draw) -> Non
     assert jpeg.read().size == (12, 10)
 
 
+@pytest.mark.parametrize(
+    ("extension", "kind"),
+    [
+        *((name, "JPEG") for name in (".jpg", ".jfif", ".jpe", ".JPEG", ".tga", ".avif")),
+        *((".tga", "TGA"), (".dib", "DIB"), (".jp2", "JPEG2000"), (".j2k", "JPEG2000")),
+        *((".avif", "AVIF"), (".apng", "PNG"), (".pbm", "PPM"), (".pnm", "PPM")),
+    ],
+)
+def test_what_pillow_reads_counts(tmp_path: Path, draw, extension: str, kind: str) -> None:
+    draw().save(tmp_path / f"a{extension}", kind)
+    [picture] = open_source(str(tmp_path))
+    assert picture.read().size == (12, 10)
+
+
+def test_tga_has_no_mark_so_its_name_must_say_it(tmp_path: Path, draw) -> None:
+    draw().save(tmp_path / "a.png", "TGA")
+    [picture] = open_source(str(tmp_path))
+    with pytest.raises(PIL.UnidentifiedImageError):
+        picture.read()
+
+
+def test_other_files_are_counted_by_kind(labelled_folder: Path, tmp_path: Path, zipped) -> None:
+    for name in ("a.heic", "cat/b.HEIC", "notes.txt", "README", ".hidden.raw", ".x/c.raw"):
+        (labelled_folder / name).parent.mkdir(exist_ok=True)
+        (labelled_folder / name).touch()
+    packed = zipped(labelled_folder, tmp_path / "a.zip")
+    for source in map(open_source, (str(labelled_folder), str(packed))):
+        assert source.left_out == {".heic": 2, ".txt": 2, "README": 1}
+
+
+def test_names_that_are_no_text_are_told_escaped(tmp_path: Path, draw) -> None:
+    for folder in ("caf\udce9", "do\x1b]0;g\a", "\u200bthird\n"):
+        (tmp_path / folder).mkdir()
+        draw().save(tmp_path / folder / "x\udcff[y].png")
+    source = open_source(str(tmp_path))
+    assert source.classes == (r"\u200bthird\n", r"caf\xe9", r"do\x1b]0;g\x07")
+    names = [picture.name for picture in source]
+    assert r"caf\xe9/x\xff[y].png" in names
+    assert all(picture.read().size == (12, 10) for picture in source)
+    "".join((*names, *source.classes, source.name)).encode()
+
+
 def test_lone_folder_is_no_class(labelled_folder: Path) -> None:
     source = open_source(str(labelled_folder / "cat"))
     assert source.classes == ()

@@ -142,6 +142,19 @@ def test_two_labels_files_are_refused(pictures: Path) -> None:
         open_source(str(pictures))
 
 
+def test_names_in_it_may_be_of_windows_or_of_macos(tmp_path: Path, draw) -> None:
+    for name in ("a/café.png", "a/cafe\u0301.jpg", "b/x.png", "b/y\\z.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        draw().save(tmp_path / name)
+    names = ("a\\cafe\u0301.png", "a/café.jpg", ".\\b\\x.png", "b/y\\z.png")
+    rows = [f"{name},{number}" for number, name in enumerate(names)]
+    (tmp_path / "labels.csv").write_text("\n".join(["file,label", *rows]))
+    labels = named(open_source(str(tmp_path)))
+    assert labels == {
+        "a/café.png": "0", "a/cafe\u0301.jpg": "1", "b/x.png": "2", "b/y\\z.png": "3",
+    }  # fmt: skip
+
+
 def test_class_names() -> None:
     assert class_names(["b", "a", "b"]) == ("a", "b")
     assert class_names(["10", "-1", "9"]) == ("-1", "9", "10")

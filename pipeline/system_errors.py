@@ -1,0 +1,39 @@
+"""Failures of a disk, volume or machine as it is now: which they are, and which may pass."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+from collections.abc import Iterator
+
+MAY_PASS = frozenset(
+    {
+        *(errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.ESTALE, errno.ETIMEDOUT),
+        *(errno.EMFILE, errno.ENFILE, errno.ENOMEM),
+    }
+)
+"""Numbers of what somebody mends without changing what was asked, as by making room."""
+
+
+def may_pass(error: BaseException) -> bool:
+    """Whether an error, or one that caused it, may pass with nothing changed in what was asked."""
+    return any(number in MAY_PASS for number in _numbers(error))
+
+
+def _numbers(error: BaseException | None) -> Iterator[int]:
+    while error is not None:
+        # Libraries have kinds of their own, with other numbers, as for certificates.
+        if type(error) in (OSError, TimeoutError) and error.errno is not None:  # type: ignore[attr-defined]
+            yield error.errno  # type: ignore[attr-defined]
+        elif type(error).__module__.startswith("tensorflow."):
+            yield from _numbers_of_tensorflow(getattr(error, "message", None) or "")
+        error = error.__cause__
+
+
+def _numbers_of_tensorflow(message: str) -> Iterator[int]:
+    """TensorFlow tells no number, but ends with the system's words for it, and the operation."""
+    words = re.sub(r" \[Op:\w+\].*", "", message, flags=re.DOTALL)
+    for number in MAY_PASS:
+        if words.endswith(os.strerror(number)):
+            yield number

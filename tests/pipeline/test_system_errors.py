@@ -1,0 +1,47 @@
+"""Which errors may pass, whoever raised them."""
+
+from __future__ import annotations
+
+import errno
+import os
+import ssl
+
+import pytest
+import tensorflow as tf
+
+from pipeline.errors import UserError
+from pipeline.system_errors import MAY_PASS, may_pass
+
+
+@pytest.mark.parametrize("number", sorted(MAY_PASS))
+def test_a_number_of_the_system_decides_through_all_that_was_made_of_it(number: int) -> None:
+    first = OSError(number, os.strerror(number), "file")
+    assert may_pass(first)
+    second, third = OSError("of a library"), UserError("what a person reads")
+    second.__cause__, third.__cause__ = first, second
+    assert may_pass(third)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        UserError("No space left on device"),
+        OSError("No space left on device"),
+        FileNotFoundError(errno.ENOENT, "No such file"),
+        PermissionError(errno.EACCES, "Permission denied"),
+        ssl.SSLError(ssl.SSL_ERROR_SYSCALL, "of the number of EIO"),
+        tf.errors.NotFoundError(None, None, "file; No such file or directory"),
+        tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor"),
+    ],
+)
+def test_other_errors_do_not(error: Exception) -> None:
+    assert not may_pass(error)
+
+
+def test_a_full_disk_of_tensorflow_does() -> None:
+    with pytest.raises(tf.errors.OpError) as caught:
+        tf.io.write_file("/dev/full", "more")
+    assert may_pass(caught.value)
+    with pytest.raises(tf.errors.OpError) as caught:
+        tf.io.write_file("/dev/null/file", "more")
+    assert not may_pass(caught.value)
