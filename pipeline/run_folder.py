@@ -286,7 +286,8 @@ class RunFolder:
 
     def _require_run(self) -> None:
         if not self.exists():
-            raise UserError(f"a run folder holds a config.yaml. Received: {self.path}")
+            lacks = "without one" if self.path.is_dir() else "which is no folder"
+            raise UserError(f"a run folder holds a config.yaml. Received: {self.path}, {lacks}")
 
     def add_to_manifest(self, **entries: Any) -> None:
         """Set top-level entries of the lineage."""

@@ -21,7 +21,7 @@ def presets() -> None:
 
 
 @app.command(
-    epilog="Examples: growgan config quickstart  |  "
+    epilog="Examples:\n\ngrowgan config quickstart\n\n"
     "growgan config mine.yaml --set schedule.resolution=64"
 )
 def config(

@@ -23,8 +23,8 @@ SHEET = "contact-sheet.png"
 
 
 @app.command(
-    epilog="Examples: growgan data check photos/  |  "
-    "growgan data check photos.zip --write-contract photos.yaml  |  "
+    epilog="Examples:\n\ngrowgan data check photos/\n\n"
+    "growgan data check photos.zip --write-contract photos.yaml\n\n"
     "growgan data check new-photos/ --contract photos.yaml --against checks/photos"
 )
 def check(

@@ -20,8 +20,8 @@ app = typer.Typer()
 
 
 @app.command(
-    epilog="Examples: growgan data prepare photos/ sets/photos --resolution 64  |  "
-    "growgan data prepare mnist/ sets/mnist --resolution 32 --channels 1 --crop pad  |  "
+    epilog="Examples:\n\ngrowgan data prepare photos/ sets/photos --resolution 64\n\n"
+    "growgan data prepare mnist/ sets/mnist --resolution 32 --channels 1 --crop pad\n\n"
     "growgan data prepare cifar10.zip sets/cats --resolution 32 --classes cat,dog --val 0.1"
 )
 def prepare(

@@ -14,7 +14,7 @@ app = typer.Typer()
 
 
 @app.command(
-    epilog="Example: growgan data serve --address cpu1:5001  |  "
+    epilog="Examples:\n\ngrowgan data serve --address cpu1:5001\n\n"
     "growgan train … --set data.servers=[cpu1:5001,cpu2:5001]"
 )
 def serve(

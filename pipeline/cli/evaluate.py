@@ -17,9 +17,9 @@ app = typer.Typer()
 
 
 @app.command(
-    epilog="Examples: growgan evaluate runs/mnist --features classifier:features/mnist  |  "
+    epilog="Examples:\n\ngrowgan evaluate runs/mnist --features classifier:features/mnist\n\n"
     "growgan evaluate runs/mnist --features lenet:lenet_mnist.npz --metrics fid,kid "
-    "--num-images 50000  |  "
+    "--num-images 50000\n\n"
     "growgan evaluate runs/faces --features inception:classify_image_graph_def.pb"
 )
 def evaluate(
@@ -129,8 +129,6 @@ def evaluate(
     with folder.alone("evaluated"):
         evaluation = evaluate_run(folder, plan, _stage)
         show_scores(console, evaluation)
-        for name, lacks in plan.left_out.items():
-            say(console, f"not measured: {name} needs {lacks}")
         written = write_report(folder, evaluation)
         write_events(folder, history_of(folder))
     say(console, f"written: {written}")

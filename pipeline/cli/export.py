@@ -21,8 +21,8 @@ app = typer.Typer()
 
 
 @app.command(
-    epilog="Examples: growgan export runs/first  |  "
-    "growgan export runs/first --discriminator --out models/scored  |  "
+    epilog="Examples:\n\ngrowgan export runs/first\n\n"
+    "growgan export runs/first --discriminator --out models/scored\n\n"
     "growgan export runs/first --checkpoint 112000 --format onnx --out first.onnx"
 )
 def export(
@@ -67,10 +67,11 @@ def export(
             f"Received: --format {form}"
         )
     Interruption()  # Else SIGTERM would leave half an export behind.
-    load_tensorflow()
     from pipeline.run_folder import RunFolder
 
     folder = RunFolder(run)
+    folder.config()  # What is no run is told before TensorFlow has started.
+    load_tensorflow()
     saved = folder.newest_checkpoint() if checkpoint is None else folder.checkpoint(checkpoint)
     position = saved.position
     lineage = folder.export_lineage(position.images_seen, position.roll_backs)

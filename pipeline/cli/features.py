@@ -29,8 +29,8 @@ def features() -> None:
 
 
 @app.command(
-    epilog="Examples: growgan features train --data mnist/ --crop pad --channels 1 "
-    "--out features/mnist  |  "
+    epilog="Examples:\n\ngrowgan features train --data mnist/ --crop pad --channels 1 "
+    "--out features/mnist\n\n"
     "growgan features train --data sets/flowers --resolution 64 --out features/flowers"
 )
 def train(

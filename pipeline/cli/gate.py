@@ -17,7 +17,7 @@ app = typer.Typer()
 
 
 @app.command(
-    epilog="Examples: growgan gate runs/first --set gate.max_fid=10  |  "
+    epilog="Examples:\n\ngrowgan gate runs/first --set gate.max_fid=10\n\n"
     "growgan gate runs/new --promoted runs/first "
     "--set gate.max_fid_increase_over_promoted=0.05"
 )

@@ -14,9 +14,9 @@ app = typer.Typer()
 
 
 @app.command(
-    epilog="Examples: growgan generate runs/first --seeds 0-15 --out grid.png  |  "
-    "growgan generate runs/faces --seeds 0-999 --truncation 0.7 --files faces  |  "
-    "growgan generate runs/faces --seeds 0-5 --truncation -1,-0.5,0,0.5,1  |  "
+    epilog="Examples:\n\ngrowgan generate runs/first --seeds 0-15 --out grid.png\n\n"
+    "growgan generate runs/faces --seeds 0-999 --truncation 0.7 --files faces\n\n"
+    "growgan generate runs/faces --seeds 0-5 --truncation -1,-0.5,0,0.5,1\n\n"
     "growgan generate runs/faces --seeds 0-3 --mix 4-9 --mix-layers 0-3"
 )
 def generate(
@@ -58,28 +58,38 @@ def generate(
 
     Truncation, noise and mixing are of families with styles.
     """
-    load_tensorflow()
-    from pipeline.generating.drawing import Drawing, images_of, sheet_of
+    from pipeline.errors import UserError
     from pipeline.generating.seeds import parse_numbers, parse_shares
-    from pipeline.grids import write_png
     from pipeline.run_folder import RunFolder
 
+    if out.suffix.lower() != ".png":
+        raise UserError(f"`--out` must be a file that ends in .png. Received: {out}")
+    shares = parse_shares(truncation, "--truncation")
+    mixed = [] if mix is None else parse_numbers(mix, "--mix")
+    numbers, layers = parse_numbers(seeds), parse_numbers(mix_layers, "--mix-layers")
+    folder = RunFolder(run)
+    folder.config()  # What is no run is told before TensorFlow has started.
+    load_tensorflow()
+    from pipeline.generating.drawing import Drawing, images_of, sheet_of
+    from pipeline.grids import write_png
+
     drawing = Drawing(
-        seeds=parse_numbers(seeds),
+        seeds=numbers,
         label=label,
-        truncation=parse_shares(truncation, "--truncation"),
+        truncation=shares,
         truncated_layers=truncated_layers,
         noise=noise,
-        mixed=() if mix is None else parse_numbers(mix, "--mix"),
-        mixed_layers=parse_numbers(mix_layers, "--mix-layers"),
+        mixed=mixed,
+        mixed_layers=layers,
     )
-    folder = RunFolder(run)
+    replaced = ""
     if files is None:
-        write_png(out, sheet_of(folder, drawing))
+        sheet = sheet_of(folder, drawing)
+        replaced = ", in place of what was there" if out.exists() else ""
+        write_png(out, sheet)
     else:
-        numbers = iter(drawing.seeds)
+        left = iter(drawing.seeds)
         for images in images_of(folder, drawing):
             for image in images:
-                write_png(files / f"seed-{next(numbers):08d}.png", image)
-    count = len(drawing.seeds)
-    say(terminal(), f"{count} images in {files or out}")
+                write_png(files / f"seed-{next(left):08d}.png", image)
+    say(terminal(), f"{drawing.images} images in {files or out}{replaced}")

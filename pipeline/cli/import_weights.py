@@ -16,7 +16,8 @@ app = typer.Typer()
 
 @app.command(
     "import",
-    epilog="Examples: growgan import karras2018iclr-celebahq-1024x1024.pkl --out runs/celebahq  |  "
+    epilog="Examples:\n\n"
+    "growgan import karras2018iclr-celebahq-1024x1024.pkl --out runs/celebahq\n\n"
     "growgan import network.pkl --out runs/faces --data faces/ --set run.keep_checkpoints=5",
 )
 def import_(

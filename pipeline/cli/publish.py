@@ -19,9 +19,9 @@ app = typer.Typer()
 
 
 @app.command(
-    epilog="Examples: growgan publish runs/first models --model faces --label stable "
-    "--server http://127.0.0.1:8501  |  growgan publish models --model faces --rollback "
-    "--server http://127.0.0.1:8501  |  growgan publish models --list"
+    epilog="Examples:\n\ngrowgan publish runs/first models --model faces --label stable "
+    "--server http://127.0.0.1:8501\n\ngrowgan publish models --model faces --rollback "
+    "--server http://127.0.0.1:8501\n\ngrowgan publish models --list"
 )
 def publish(
     paths: Annotated[

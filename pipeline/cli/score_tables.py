@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rich.console import Console
 
-from pipeline.cli.tables import new_table, print_table, say
+from pipeline.cli.tables import listed, new_table, print_table, say
 from pipeline.evaluation.comparison import ComparedScore, Comparison
 from pipeline.evaluation.gate import Verdict
 from pipeline.evaluation.scores import FINGERPRINT, Evaluation, title_of
@@ -24,6 +24,10 @@ def show_scores(console: Console, evaluation: Evaluation) -> None:
         )
     print_table(console, table)
     say(console, f"features: {evaluation.features or 'none'}")
+    for advice, titles in evaluation.advice.items():
+        say(console, f"take care, {listed(titles)}: {advice}")
+    for name, why in evaluation.not_measured.items():
+        say(console, f"not measured: {name}, as {why}")
 
 
 def show_verdict(console: Console, verdict: Verdict) -> None:

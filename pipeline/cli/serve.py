@@ -24,7 +24,8 @@ app = typer.Typer()
 
 
 @app.command(
-    epilog="Example: growgan serve runs/first/savedmodels  |  curl localhost:8501/v1/models/32x32"
+    epilog="Examples:\n\ngrowgan serve runs/first/savedmodels\n\n"
+    "curl localhost:8501/v1/models/32x32"
 )
 def serve(
     repository: Annotated[
@@ -114,6 +115,16 @@ def serve(
         raise UserError("`--tls-certificate` and `--tls-key` must be given together")
     if batching_parameters_file is not None and not enable_batching:
         raise UserError("`--batching-parameters-file` must come with `--enable-batching`")
+    serves, stopped = threading.Event(), threading.Event()
+
+    def stop(number: int, _: Any) -> None:
+        # Before it serves nothing has to end well, and who asks twice does not want to wait.
+        if stopped.is_set() or not serves.is_set():
+            os._exit(128 + number)
+        stopped.set()
+
+    for number in SIGNALS:
+        signal.signal(number, stop)
     load_tensorflow()
     # Of what it cannot do it would write lines of its own, beside ours.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
@@ -145,16 +156,6 @@ def serve(
     )
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    serves, stopped = threading.Event(), threading.Event()
-
-    def stop(number: int, _: Any) -> None:
-        # Before it serves nothing has to end well, and who asks twice does not want to wait.
-        if stopped.is_set() or not serves.is_set():
-            os._exit(128 + number)
-        stopped.set()
-
-    for number in SIGNALS:
-        signal.signal(number, stop)
     try:
         with serving(repository, options) as ports:
             serves.set()

@@ -40,9 +40,9 @@ STAGE_END = 1
 
 
 @app.command(
-    epilog="Examples: growgan train --config quickstart --out runs/first  |  "
-    "growgan train --config progan-mnist32 --data mnist/ --set run.seed=1 --out runs/mnist  |  "
-    "growgan train --config quickstart --out runs/first --resume auto --time-limit 2h  |  "
+    epilog="Examples:\n\ngrowgan train --config quickstart --out runs/first\n\n"
+    "growgan train --config progan-mnist32 --data mnist/ --set run.seed=1 --out runs/mnist\n\n"
+    "growgan train --config quickstart --out runs/first --resume auto --time-limit 2h\n\n"
     "growgan train --config progan-celebahq1024 --dry-run"
 )
 def train(

@@ -164,10 +164,17 @@ def measure(run: RunFolder, plan: Plan, stage: Stage) -> Evaluation:
 def _measured(run: RunFolder, plan: Plan, stage: Stage) -> tuple[Evaluation, Material]:
     material = _material(run, plan, stage)
     scores: list[Score] = []
+    not_measured = {name: f"it needs {what}" for name, what in plan.left_out.items()}
     with stage("measuring") as report:
         for done, name in enumerate(plan.measures, start=1):
-            scores += MEASURES[name](material)
+            try:
+                scores += list(MEASURES[name](material))
+            except UserError as error:  # Too few images, or all of one class: others may do.
+                not_measured[name] = f"it needs others: {error}"
             report(done, len(plan.measures))
+    if not scores:
+        told = "; ".join(f"{name}: {why}" for name, why in not_measured.items())
+        raise UserError(f"something must be measurable. Received: {told}")
     position = plan.checkpoint.position
     manifest = run.manifest()
     network = plan.network
@@ -188,6 +195,7 @@ def _measured(run: RunFolder, plan: Plan, stage: Stage) -> tuple[Evaluation, Mat
         ),
         scores=tuple(scores),
         classes=by_class(material) if material.fakes.labels is not None and network else (),
+        not_measured=not_measured,
     )
     return evaluation, material
 

@@ -10,6 +10,7 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.data.conversion import UNLABELLED
 from pipeline.evaluation.features.network import Images
 from pipeline.generating.images import images_of_seeds
 from pipeline.generating.styles import Painter
@@ -43,12 +44,17 @@ class Fakes:
         """Some of them: uint8 `(numbers, height, width, channels)`."""
         return np.concatenate(list(self._of(numbers)))
 
-    def of_latents(self, latents: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
-        """Images of latents `(n, size)`, of label n each, not rounded: floats about 0 … 255."""
+    def of_latents(self, latents: npt.NDArray[Any], numbers: slice) -> npt.NDArray[np.float32]:
+        """Images of latents `(n, size)`, not rounded: floats about 0 … 255.
+
+        Args:
+            latents: One for each image.
+            numbers: Of the images, whose labels they have.
+        """
         inputs: Any = latents.astype(np.float32)
         if self.labels is not None:
             classes = self.generator.inputs[1].shape[-1]
-            inputs = [inputs, np.eye(classes, dtype=np.float32)[self.labels[: len(latents)]]]
+            inputs = [inputs, np.eye(classes, dtype=np.float32)[self.labels[numbers]]]
         images = self.generator.predict_on_batch(inputs)
         return np.asarray(images * 127.5 + 127.5, np.float32)
 
@@ -61,12 +67,13 @@ class Fakes:
 
 
 def labels_like(reals: Labels, count: int, *, seed: int) -> Labels:
-    """Labels drawn from those of real images, with their frequencies: `(count,)`.
+    """Labels drawn from those of real images that have one, with their frequencies: `(count,)`.
 
     Args:
         reals: Of every real image.
         count: How many; the first ones do not depend on it.
         seed: Of the draws.
     """
+    reals = reals[reals != UNLABELLED]
     places = np.random.default_rng(seed).integers(len(reals), size=count)
     return reals[places]

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
+from pipeline.data.conversion import UNLABELLED
 from pipeline.data.dataset import images_of
 from pipeline.data.records import RecordSet
 from pipeline.evaluation.fakes import Fakes
@@ -86,9 +88,9 @@ def fid(material: Material) -> Iterator[Score]:
     draws = frechet.draws_of(fakes, seed=material.seed)
     assert material.references is not None
     found = frechet.frechet_estimates(draws, moments_of(material.references))
-    protocol = _of_both(material, draws=len(draws), advice=found.advice)
-    yield _score("fid", found.fid, protocol)
-    yield _score("fid_infinity", found.infinity, protocol)
+    protocol = _of_both(material, draws=len(draws))
+    yield _score("fid", found.fid, protocol, found.advice)
+    yield _score("fid_infinity", found.infinity, protocol, found.advice)
 
 
 def kid(material: Material) -> Iterator[Score]:
@@ -116,7 +118,7 @@ def precision_recall(material: Material) -> Iterator[Score]:
         f"radii of {sizes[0]} and {sizes[1]} neighbours",
         lambda vectors: {"radii": neighbours.radii_of(vectors, *sizes)},
     )
-    found = neighbours.neighbourhood_scores(fakes, reals, radii=known["radii"])
+    found = neighbours.neighbourhood_scores(fakes, reals, radii=known["radii"], seed=material.seed)
     for name, estimate in found._asdict().items():
         manifold = name in ("precision", "recall")
         k = neighbours.MANIFOLD_NEIGHBOURS if manifold else neighbours.DENSITY_NEIGHBOURS
@@ -154,21 +156,23 @@ def path_lengths(material: Material) -> Iterator[Score]:
     size = fakes.generator.inputs[0].shape[-1]
     draw = np.random.default_rng(material.seed)
     of_latents = draw.standard_normal((2, fakes.count, size))
-    spaces: list[tuple[str, Generate, Array, Interpolate]] = [
-        ("z", fakes.of_latents, of_latents, slerp)
+    # Scores of labelled runs from when every batch had the labels of the first do not compare.
+    of_z = _of_fakes(material, labels=None if fakes.labels is None else "of each pair")
+    spaces: list[tuple[str, Generate, Array, Interpolate, Protocol]] = [
+        ("z", fakes.of_latents, of_latents, slerp, of_z)
     ]
     if painter is not None:
         labels = () if fakes.labels is None else fakes.labels.tolist()
         of_styles = [
             painter.styles(range(first, first + fakes.count), labels) for first in (0, fakes.count)
         ]
-        spaces.append(("w", painter.floats, np.stack(of_styles), lerp))
+        floats = partial(_without_numbers, painter.floats)
+        spaces.append(("w", floats, np.stack(of_styles), lerp, _of_fakes(material)))
 
     def distance(here: Images, there: Images) -> np.ndarray:
         return feature_distance(network(here).vectors, network(there).vectors)
 
-    protocol = _of_fakes(material, step=STEP, trimmed="1 to 99 %")
-    for space, generate, (starts, ends), interpolate in spaces:
+    for space, generate, (starts, ends), interpolate, protocol in spaces:
         for suffix, full in (("", True), ("_end", False)):
             estimate = path_length(
                 generate,
@@ -180,7 +184,12 @@ def path_lengths(material: Material) -> Iterator[Score]:
                 full=full,
                 batch=network.batch,
             )
+            protocol = {**protocol, "step": STEP, "trimmed": "1 to 99 %"}
             yield _score(f"path_length_{space}{suffix}", estimate, protocol)
+
+
+def _without_numbers(floats: Callable[[Array], Images], styles: Array, _: slice) -> Images:
+    return floats(styles)
 
 
 def distance_of_pairs(material: Material) -> Iterator[Score]:
@@ -204,8 +213,12 @@ def accuracy_from_fakes(material: Material) -> Iterator[Score]:
     assert material.references is not None
     (fakes, _), (fake_labels, _) = material.vectors, material.labels
     reals = material.held_out or material.references
-    estimate = classification_accuracy(fakes, fake_labels, reals.features.vectors, reals.labels)
-    protocol = _of_fakes(material, references=len(reals.labels), held_out=reals.protocol["split"])
+    told = reals.labels != UNLABELLED
+    real_labels = reals.labels[told]
+    estimate = classification_accuracy(
+        fakes, fake_labels, reals.features.vectors[told], real_labels
+    )
+    protocol = _of_fakes(material, references=len(real_labels), held_out=reals.protocol["split"])
     yield _score("classification_accuracy", estimate, protocol)
 
 
@@ -219,9 +232,10 @@ def by_class(material: Material) -> tuple[ClassScores, ...]:
             images=each.images,
             references=each.references,
             fid=each.fid,
+            advice=each.advice,
         )
         for label, each in found.items()
-        if each.fid is not None
+        if label != UNLABELLED and each.fid is not None
     )
 
 
@@ -264,13 +278,14 @@ def images_set_apart(records: RecordSet) -> int:
     return records.size("val") if "val" in records.manifest.shards else 0
 
 
-def _score(name: str, estimate: Estimate, protocol: Protocol) -> Score:
+def _score(name: str, estimate: Estimate, protocol: Protocol, advice: str | None = None) -> Score:
     return Score(
         name=name,
         value=estimate.value,
         low=estimate.low,
         high=estimate.high,
         protocol={key: value for key, value in protocol.items() if value is not None},
+        advice=advice,
     )
 
 

@@ -145,6 +145,10 @@ def _scores(evaluation: Evaluation, history: Sequence[Evaluation]) -> Iterator[E
         ],
     )
     yield element("p", f"Features: {evaluation.features or 'none'}", class_="quiet")
+    for advice, titles in evaluation.advice.items():
+        yield element("p", f"Take care, {', '.join(titles)}: {advice}")
+    for name, why in evaluation.not_measured.items():
+        yield element("p", f"Not measured: {name}, as {why}")
     charts = [
         as_svg(Chart(title_of(name), "images seen", {name: curve}), f"h{key}")
         for key, (name, curve) in enumerate(_histories(evaluation, history))

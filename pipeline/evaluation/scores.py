@@ -30,7 +30,7 @@ _KINDS: dict[str, tuple[str, Literal["less", "more", ""]]] = {
     "density": ("Density", "more"),
     "coverage": ("Coverage", "more"),
     "swd": ("SWD", "less"),
-    "ms_ssim": ("MS-SSIM", "less"),
+    "ms_ssim": ("MS-SSIM", ""),
     "path_length_z": ("Path length in z", "less"),
     "path_length_z_end": ("Path length in z, at the ends", "less"),
     "path_length_w": ("Path length in w", "less"),
@@ -87,6 +87,17 @@ class Score(Record):
     """High end of the interval."""
     protocol: Protocol = {}
     """How it was made; `images` is the number of generated ones."""
+    advice: str | None = None
+    """Why it should not be trusted, None if nothing speaks against it."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _advice_is_no_protocol(cls, values: Any) -> Any:
+        """Take advice out of protocols of files that were written when it was part of them."""
+        if not isinstance(values, dict) or "advice" not in values.get("protocol", {}):
+            return values
+        protocol = dict(values["protocol"])
+        return {**values, "advice": protocol.pop("advice"), "protocol": protocol}
 
     @model_validator(mode="after")
     def _both_ends(self) -> Score:
@@ -108,6 +119,8 @@ class ClassScores(Record, extra="allow"):
     """The class."""
     images: int
     """Generated images of it."""
+    advice: str | None = None
+    """Why its scores should not be trusted, None if nothing speaks against them."""
     __pydantic_extra__: dict[str, float] = Field(init=False)
 
     @property
@@ -154,6 +167,19 @@ class Evaluation(Record):
     """All that were measured."""
     classes: tuple[ClassScores, ...] = ()
     """Scores by class, of a labelled run."""
+    not_measured: dict[str, str] = {}
+    """What could not be measured, and why not."""
+
+    @property
+    def advice(self) -> dict[str, list[str]]:
+        """Why scores should not be trusted, and of which that is said, as people call them."""
+        found: dict[str, list[str]] = {}
+        of_scores = [(title_of(score.name), score.advice) for score in self.scores]
+        of_classes = [(f"FID of {each.name}", each.advice) for each in self.classes]
+        for title, advice in (*of_scores, *of_classes):
+            if advice is not None:
+                found.setdefault(advice, []).append(title)
+        return found
 
     @model_validator(mode="after")
     def _each_once(self) -> Evaluation:

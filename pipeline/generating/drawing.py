@@ -41,6 +41,11 @@ class Drawing:
     mixed_layers: Sequence[int] = ()
 
     @property
+    def images(self) -> int:
+        """How many images are drawn: one a seed, or a row of them."""
+        return len(self.seeds) * (len(self.mixed) or len(self.truncation))
+
+    @property
     def is_plain(self) -> bool:
         """Whether it asks nothing of styles: any family can draw it."""
         return tuple(self.truncation) == (1.0,) and self.noise == "constant" and not self.mixed

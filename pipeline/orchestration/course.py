@@ -136,12 +136,12 @@ class Course:
                 final=final,
                 settings=self.plan.settings,
             )
-        # It is told once: what fails from here on must not lead to another attempt.
-        self._keep("notifications", notify(project.config.notifications, outcome))
         try:
             write_pages(project.path, outcome)
         except Exception as error:
             self._keep("pages", [failure_of(error).reason])
+        # Last, as others may be slow. It is told once: what fails leads to no other attempt.
+        self._keep("notifications", notify(project.config.notifications, outcome))
         return outcome
 
     def failed(self) -> StepFailed | None:

@@ -9,6 +9,7 @@ import os
 import smtplib
 import ssl
 import textwrap
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -99,7 +100,7 @@ class NotificationsConfig(Section):
     verdicts: tuple[Ending, ...] = ("promoted", "gate failed", "alarm", "rolled back", "failed")
     """The endings that are told of."""
     seconds: Rate = 10.0
-    """How long a server may take for one answer."""
+    """How long a server may take for one whole answer."""
 
 
 def notify(config: NotificationsConfig, outcome: Outcome) -> tuple[str, ...]:
@@ -156,9 +157,11 @@ def _sendings(
     """What is to be done, each with a name that tells no secret."""
     for url in config.webhooks:
         parts = urlsplit(url)
-        yield f"{parts.scheme}://{parts.netloc}", partial(_post, url, outcome, config.seconds)
+        post = partial(_post, url, outcome, config.seconds)
+        yield f"{parts.scheme}://{parts.netloc}", partial(_within, config.seconds, post)
     for variable in config.webhook_variables:
-        yield f"the address in {variable}", partial(_post_to, variable, outcome, config.seconds)
+        post = partial(_post_to, variable, outcome, config.seconds)
+        yield f"the address in {variable}", partial(_within, config.seconds, post)
     if config.email is not None:
         message = _message(config.email, outcome)  # One: a repeated one is known by its ID.
         yield config.email.host, partial(_mail, config.email, message, config.seconds)
@@ -176,6 +179,27 @@ def _failure_of(send: Callable[[], None]) -> str | None:
             return None
         time.sleep(FIRST_PAUSE * 2 ** (attempt - 1))
     return None
+
+
+def _within(seconds: float, send: Callable[[], None]) -> None:
+    """Give up after so many seconds: limits of sockets begin anew with every byte that comes."""
+    results: list[Exception | None] = []
+
+    def attempt() -> None:
+        try:
+            send()
+        except Exception as error:
+            results.append(error)
+        else:
+            results.append(None)
+
+    thread = threading.Thread(target=attempt, daemon=True)
+    thread.start()
+    thread.join(seconds)
+    if not results:
+        raise TimeoutError(f"timed out, without a whole answer in {seconds:g} s")
+    if results[0] is not None:
+        raise results[0]
 
 
 def _may_pass(error: Exception) -> bool:

@@ -150,19 +150,22 @@ def save(
     return Checkpoint(folder, position, metrics)
 
 
-def prune(run: Path, settings: RunConfig, faults: Collection[str] = ()) -> None:
+def prune(
+    run: Path, settings: RunConfig, faults: Collection[str] = (), fading: Collection[int] = ()
+) -> None:
     """Remove the checkpoints that the configuration does not keep.
 
     Args:
         run: Its folder.
         settings: What is kept.
         faults: Alarms for which the run may roll back.
+        fading: Numbers of the phases in which a resolution fades in.
 
     Raises:
         UserError: if one cannot be removed.
     """
     saved = all_in(run)
-    kept = {checkpoint.folder for checkpoint in kept_of(saved, settings, faults)}
+    kept = {checkpoint.folder for checkpoint in kept_of(saved, settings, faults, fading)}
     for checkpoint in saved:
         if checkpoint.folder not in kept:
             try:
@@ -174,13 +177,16 @@ def prune(run: Path, settings: RunConfig, faults: Collection[str] = ()) -> None:
 
 
 def kept_of(
-    saved: Sequence[Checkpoint], settings: RunConfig, faults: Collection[str] = ()
+    saved: Sequence[Checkpoint],
+    settings: RunConfig,
+    faults: Collection[str] = (),
+    fading: Collection[int] = (),
 ) -> list[Checkpoint]:
     """The checkpoints that are kept, of some in ascending order.
 
     They are the newest `keep_checkpoints`; the newest that a roll back may go to; the first of
-    every `keep_every_images`; and the one whose metric `keep_best` is the least, or the greatest,
-    the older of two that are equal.
+    every `keep_every_images`; and, of the largest resolution that was held, the one whose metric
+    `keep_best` is the least, or the greatest, the older of two that are equal.
     """
     kept = [*saved[-settings.keep_checkpoints :], *_quiet(saved, faults)[-1:]]
     if settings.keep_every_images is not None:
@@ -192,18 +198,28 @@ def kept_of(
         firsts.pop(0, None)
         kept += firsts.values()
     if settings.keep_best is not None:
-        best = best_of(saved, settings.keep_best, settings.keep_best_mode)
+        best = best_of(saved, settings.keep_best, settings.keep_best_mode, fading)
         kept += [best] if best else []
     return [checkpoint for checkpoint in saved if checkpoint in kept]
 
 
 def best_of(
-    saved: Sequence[Checkpoint], metric: str, mode: Literal["min", "max"]
+    saved: Sequence[Checkpoint],
+    metric: str,
+    mode: Literal["min", "max"],
+    fading: Collection[int] = (),
 ) -> Checkpoint | None:
-    """The first checkpoint at which a metric was least, or greatest; None if none has it."""
+    """The first checkpoint at which a metric was least, or greatest; None if none has it.
+
+    Those of the last phase that holds its resolution are looked at, or of the last phase at all:
+    the FID of 4 px, or of images that are half faded in, is another quantity than that of 64 px.
+    """
     sign = 1 if mode == "min" else -1
     known = [c for c in saved if math.isfinite(c.metrics.get(metric, math.nan))]
-    return min(known, key=lambda checkpoint: sign * checkpoint.metrics[metric], default=None)
+    phases = {c.position.phase for c in known}
+    last = max(phases.difference(fading) or phases, default=None)
+    compared = [c for c in known if c.position.phase == last]
+    return min(compared, key=lambda checkpoint: sign * checkpoint.metrics[metric], default=None)
 
 
 def all_in(run: Path) -> list[Checkpoint]:

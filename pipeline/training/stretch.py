@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from pipeline.schedule import Progress
 from pipeline.training.alarms.watch import Watch
 from pipeline.training.checkpoints import Position
@@ -36,20 +38,35 @@ class Stretch:
         self.watch = watch
         self.progress = progress
         self.images_seen = position.images_seen
-        self.measured: Metrics = {}
+        self._measured: Metrics = {}
         """Kept from one sampling to the next, beside the metrics of each step."""
+        self._former: Metrics = {}
+        """What of it was measured on other weights."""
         self._of_step: Metrics = {}
 
     @property
     def metrics(self) -> Metrics:
-        """Of the last step, and what was measured."""
-        return self._of_step | self.measured
+        """Of the last step, and what was measured then or before."""
+        return self._of_step | self._measured
+
+    def measure(self, found: Metrics) -> None:
+        """Add what was measured after this step."""
+        self._measured |= found
+        for name in found:
+            self._former.pop(name, None)
 
     def stepped(self, images: int, metrics: Metrics) -> None:
         """Count a step."""
         self.images_seen += images
         self._of_step = metrics
+        self._former = dict(self._measured)
         self.clock.tick(images)
+
+    def moment_of_these_weights(self) -> Moment:
+        """As a checkpoint tells it: without what was measured on weights before."""
+        moment = self.moment()
+        kept = {name: value for name, value in moment.metrics.items() if name not in self._former}
+        return replace(moment, metrics=kept)
 
     def moment(self) -> Moment:
         """As listeners are told of it."""

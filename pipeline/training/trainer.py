@@ -198,12 +198,16 @@ class Trainer:
         """Not all of it where a run is stopped: it leaves the entries of one that never was."""
         run = self._config.run
         crossed = partial(_crossed, images_seen - images_per_step, images_seen)
+        scoring = self._score is not None and (
+            phase_ended or crossed(self._config.evaluation.fid_every_images or 1)
+        )
+        # The weights whose score is the best are to be there.
+        wanted = scoring and self._score is not None and run.keep_best in self._score.names
         return _Due(
             logging=crossed(run.log_images) or phase_ended,
             sampling=crossed(run.sample_images) or phase_ended,
-            scoring=self._score is not None
-            and (phase_ended or crossed(self._config.evaluation.fid_every_images or 1)),
-            saving=crossed(run.checkpoint_images) or leaving,
+            scoring=scoring,
+            saving=crossed(run.checkpoint_images) or leaving or wanted,
         )
 
     def _look_after(self, stretch: Stretch, step: Step, due: _Due, *, stage_ended: bool) -> None:
@@ -215,10 +219,10 @@ class Trainer:
         news: list[Alarm] = []
         if due.sampling and self._diversity is not None:
             diversity = self._diversity(stretch.models, stretch.progress)
-            stretch.measured["diversity"] = diversity
+            stretch.measure({"diversity": diversity})
             news += stretch.watch.measured(diversity)
         if due.scoring and self._score is not None:
-            stretch.measured |= self._score(stretch.models, phase.resolution)
+            stretch.measure(self._score(stretch.models, phase.resolution))
         if due.logging:
             moment = stretch.moment()
             times = moment.images_per_second, moment.data_wait, stretch.clock.longest_wait()
@@ -240,7 +244,7 @@ class Trainer:
                 seconds=stretch.clock.seconds(),
                 alarms=stretch.watch.streaks,
             )
-            self._save(stretch.models, stretch.position, stretch.moment())
+            self._save(stretch.models, stretch.position, stretch.moment_of_these_weights())
 
     def _require_known(self, metric: str | None, metrics: Metrics) -> None:
         """Once: a lazy regulariser may have no value yet at the beginning of a later phase."""
@@ -261,7 +265,9 @@ class Trainer:
         with self._workers.chief_first():
             if self._workers.chief:
                 checkpoint = checkpoints.save(self._run, variables, position, moment.metrics)
-                checkpoints.prune(self._run, self._config.run, faults_of(self._config.alarms))
+                faults = faults_of(self._config.alarms)
+                fading = [n for n, phase in enumerate(self._schedule.phases) if phase.fading]
+                checkpoints.prune(self._run, self._config.run, faults, fading)
                 self._tell("saved", moment, checkpoint.folder)
 
     def _fail(self, found: NonFinite, phase: Phase, roll_backs: Sequence[RollBack]) -> None:

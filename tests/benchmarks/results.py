@@ -149,7 +149,7 @@ def halves_of(row: Row, out: Path) -> str:
     one, other = (vectors[order[start::2]] for start in (0, 1))
     fid = frechet_distance(moments([one]), moments([other]))
     kid = kernel_distance(one, other, seed=0).value
-    near = neighbourhood_scores(one, other)
+    near = neighbourhood_scores(one, other, seed=0)
     cells = (
         "halves",
         row.data,

@@ -20,7 +20,7 @@ STEP = 1e-4
 TRIMMED = (1.0, 99.0)
 """Percentiles between which lengths are kept."""
 
-Generate = Callable[[Array], Any]
+Generate = Callable[[Array, slice], Any]
 Distance = Callable[[Any, Any], Array]
 Interpolate = Callable[[Array, Array, Array], Array]
 
@@ -46,8 +46,8 @@ def path_length(
     The step is small: images must come as floats, for one level of 255 is more than they change by.
 
     Args:
-        generate: Latents `(n, …)` to images, each a function of its own latents. Noise inputs must
-            be the same in every call.
+        generate: Latents `(n, …)`, and which of the pairs they are of, to images, each a function
+            of its own. Noise inputs must be the same in every call.
         distance: Of images, pair by pair: `(n,)`. It must grow with the square of small changes, as
             `feature_distance` does.
         starts: z `(n, size)`, or w `(n, size)` or `(n, layers, size)`.
@@ -77,7 +77,7 @@ def path_length(
     for first in range(0, len(starts), batch):
         some = slice(first, first + batch)
         here, there = (
-            generate(interpolate(starts[some], ends[some], places[some] + ahead))
+            generate(interpolate(starts[some], ends[some], places[some] + ahead), some)
             for ahead in (0.0, step)
         )
         lengths.append(np.asarray(distance(here, there), np.float64) / step**2)

@@ -10,6 +10,7 @@ from pipeline.evaluation.gate import Verdict, judge, write_verdict
 from pipeline.evaluation.publication import evaluation_in
 from pipeline.evaluation.scores import (
     Evaluation,
+    Score,
     better_of,
     evaluation_of,
     folder_of,
@@ -127,7 +128,8 @@ def regression_check(scores: Evaluation, promoted: Evaluation | None) -> Check:
             continue
         compared += 1
         sign = 1 if better == "less" else -1
-        if sign * (score.value - former.value) > REGRESSION * abs(former.value):
+        rise = sign * (score.value - former.value)
+        if rise > REGRESSION * abs(former.value) and _are_apart(score, former):
             worse.append(f"{score.name} is {score} after {former}")
     same = scores.lineage.data_hash == promoted.lineage.data_hash
     return Check(
@@ -135,6 +137,15 @@ def regression_check(scores: Evaluation, promoted: Evaluation | None) -> Check:
         f"{'; '.join(worse) or 'none is worse'}, of {compared} scores that compare"
         + ("" if same else ", each on its own data"),
     )
+
+
+def _are_apart(one: Score, other: Score) -> bool:
+    """Whether intervals do not meet: near 0 chance alone moves a score by any share of itself."""
+    ends = (one.low, one.high, other.low, other.high)
+    if None in ends:
+        return True
+    low, high, other_low, other_high = (float(end) for end in ends if end is not None)
+    return high < other_low or other_high < low
 
 
 def _measure_promoted(plan: Plan, say: Say, version: int | None) -> None:

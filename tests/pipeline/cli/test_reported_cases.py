@@ -32,6 +32,10 @@ RIGHT = {
     ],
     "data-path-cut-finds-other-folder": ["6 images in ", "rc=0"],
     "data-path-long-with-spaces": ["6 images in records/my-pictures-of-old-houses-", "rc=0"],
+    "evaluate-labelled-run-of-one-class": [
+        "not measured: classification_accuracy, as it needs others: ",
+        "rc=0",
+    ],
     "exif-damaged-in-png": ["3 readable, 0 corrupt", "rc=0"],
     "export-to-folder-with-brackets": ["models [x]/m/", "rc=0"],
     "features-path-with-hash": ["'classifier:feat/set #2'", "rc=0"],

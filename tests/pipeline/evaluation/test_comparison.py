@@ -68,7 +68,7 @@ def test_it_is_plain_json_for_machines(evaluated) -> None:
     [fid] = [each for each in content["runs"][0]["scores"] if each["name"] == "fid"]
     assert fid == {
         "name": "fid", "value": 3.0, "low": 2.5, "high": 3.5,
-        "protocol": {"images": 10_000, "references": 60_000}, "obstacles": [],
+        "protocol": {"images": 10_000, "references": 60_000}, "advice": None, "obstacles": [],
     }  # fmt: skip
     assert (content["runs"][0]["evaluations"], content["runs"][0]["drawn"]) == (2, 2)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import keras
@@ -17,11 +18,11 @@ from pipeline.data.prepare import records_for
 from pipeline.data.records import RecordSet
 from pipeline.errors import UserError
 from pipeline.evaluation import evaluate as module
-from pipeline.evaluation.evaluate import Plan, evaluate, plan_of
+from pipeline.evaluation.evaluate import Plan, evaluate, measure, plan_of
 from pipeline.evaluation.features import FeatureNetwork
 from pipeline.evaluation.gate import judge
 from pipeline.evaluation.report import write_report
-from pipeline.evaluation.scores import Evaluation, folder_of, read_scores
+from pipeline.evaluation.scores import Evaluation, Score, folder_of, read_scores
 from pipeline.networks.progan import Generator
 from pipeline.run_folder import RunFolder
 from pipeline.training import trainer
@@ -128,6 +129,32 @@ def test_everything_is_measured_and_written(run: RunFolder, records: RecordSet) 
     assert sum(each.images for each in found.classes) == 200
     assert found.lineage.data_hash == records.data_hash
     assert "digits" in write_report(run, found).read_text()
+
+
+def test_what_cannot_be_measured_says_why_and_the_rest_is_given(
+    run: RunFolder, records: RecordSet
+) -> None:
+    found = evaluate(run, replace(plan(run, records), images=3), silent)
+    names = {score.name for score in found.scores}
+    assert {"kid", "swd"} <= names
+    assert {"fid", "precision_recall"} <= found.not_measured.keys()
+    assert "Received: 3" in found.not_measured["precision_recall"]
+    report = write_report(run, found).read_text()
+    assert all(f"Not measured: {name}, as it needs others: " in report for name in ("fid",))
+    with pytest.raises(UserError, match=r"something must be measurable\. Received: fid: it needs"):
+        measure(run, replace(plan(run, records, metrics=["fid"]), images=3), silent)
+
+
+def test_advice_is_told_and_decides_nothing(run: RunFolder, records: RecordSet) -> None:
+    found = measure(run, plan(run, records, images=60, metrics=["fid"]), silent)
+    fid = found.score("fid")
+    assert fid is not None
+    assert fid.advice is not None
+    assert "advice" not in fid.protocol
+    assert "FID" in found.advice[fid.advice]
+    former = fid.model_dump()
+    former["protocol"] |= {"advice": former.pop("advice")}
+    assert Score.model_validate(former) == fid
 
 
 @pytest.mark.slow

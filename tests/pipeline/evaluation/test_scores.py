@@ -36,12 +36,12 @@ def test_what_is_written_is_read(evaluated, tmp_path: Path) -> None:
 
 
 def test_the_file_has_the_keys_that_machines_expect(evaluated, tmp_path: Path) -> None:
-    rows = [{"class": "cat", "images": 500, "fid": 4.5}]
+    rows = [{"class": "cat", "images": 500, "advice": None, "fid": 4.5}]
     path = write_scores(RunFolder(tmp_path), evaluated(classes=rows))
     content = json.loads(path.read_text())
     assert list(content) == [
         "schema", "run", "checkpoint", "images_seen", "created", "seconds", "lineage", "features",
-        "scores", "classes",
+        "scores", "classes", "not_measured",
     ]  # fmt: skip
     assert content["schema"] == 1
     assert content["scores"][0] == {
@@ -50,6 +50,7 @@ def test_the_file_has_the_keys_that_machines_expect(evaluated, tmp_path: Path) -
         "low": 2.5,
         "high": 3.5,
         "protocol": {"images": 10_000, "references": 60_000},
+        "advice": None,
     }
     assert content["classes"] == rows
     assert content["lineage"]["packages"] == {"numpy": "2.4.6"}

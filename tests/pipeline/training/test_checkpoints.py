@@ -233,3 +233,17 @@ def test_damaged_files_are_named(tmp_path: Path) -> None:
     data.write_bytes(data.read_bytes()[:100])
     with pytest.raises(UserError, match="cannot be restored"):
         saved.restore(variables(0.0))
+
+
+def test_the_best_is_of_the_last_size_that_was_held(tmp_path: Path) -> None:
+    """The FID of 4 px is another quantity, and small; so is that of a fade."""
+    for images, phase, fid in ((8, 0, 0.3), (16, 0, 0.2), (24, 1, 0.1), (32, 2, 3.0), (40, 2, 2.0)):
+        checkpoints.save(tmp_path, variables(0.0), Position(images, phase, 0.0), {"fid": fid})
+    saved = checkpoints.all_in(tmp_path)
+
+    def best(until: int) -> int:
+        found = checkpoints.best_of(saved[:until], "fid", "min", fading=(1, 3))
+        assert found is not None
+        return found.position.images_seen
+
+    assert [best(until) for until in range(1, 6)] == [8, 16, 16, 32, 40]

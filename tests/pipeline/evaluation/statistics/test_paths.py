@@ -23,7 +23,7 @@ def test_length_of_straight_ways_through_a_linear_generator(full: bool) -> None:
     matrix = latents(12, 5)
     starts, ends = latents(30, 5), latents(30, 5, seed=1)
     found = path_length(
-        lambda w: w @ matrix.T,
+        lambda w, _: w @ matrix.T,
         squared,
         starts,
         ends,
@@ -41,7 +41,9 @@ def test_length_of_straight_ways_through_a_linear_generator(full: bool) -> None:
 
 def test_length_of_great_circles_is_radius_times_angle() -> None:
     starts, ends = latents(30, 8), 3 * latents(30, 8, seed=1)
-    found = path_length(lambda z: z, squared, starts, ends, interpolate=slerp, seed=0, trimmed=None)
+    found = path_length(
+        lambda z, _: z, squared, starts, ends, interpolate=slerp, seed=0, trimmed=None
+    )
     cosine = (starts * ends).sum(1)
     cosine /= np.linalg.norm(starts, axis=1) * np.linalg.norm(ends, axis=1)
     assert found.value == pytest.approx((8 * np.arccos(cosine) ** 2).mean(), rel=1e-6)
@@ -82,7 +84,14 @@ def test_full_ways_are_sampled_all_along_and_ends_at_their_start() -> None:
     starts, ends = np.zeros((4000, 1)), np.ones((4000, 1))
     lengths = {
         full: path_length(
-            lambda w: w**2, squared, starts, ends, interpolate=lerp, seed=0, full=full, trimmed=None
+            lambda w, _: w**2,
+            squared,
+            starts,
+            ends,
+            interpolate=lerp,
+            seed=0,
+            full=full,
+            trimmed=None,
         ).value
         for full in (True, False)
     }
@@ -92,20 +101,38 @@ def test_full_ways_are_sampled_all_along_and_ends_at_their_start() -> None:
 
 def test_extreme_lengths_are_left_out() -> None:
     steps = np.concatenate([np.full(198, 1.0), [1e-3, 1e3]])[:, None]
-    found = path_length(lambda w: w, squared, np.zeros_like(steps), steps, interpolate=lerp, seed=0)
+    found = path_length(
+        lambda w, _: w, squared, np.zeros_like(steps), steps, interpolate=lerp, seed=0
+    )
     assert found.value == pytest.approx(1, rel=1e-6)
     # The 1st percentile of 1 … 200 taken as the lower neighbour is 2, the 99th as the upper 199.
     steps = np.sqrt(np.arange(1, 201.0))[:, None]
     found = path_length(
-        lambda w: w, squared, np.zeros_like(steps), steps, interpolate=lerp, seed=0, full=False
+        lambda w, _: w, squared, np.zeros_like(steps), steps, interpolate=lerp, seed=0, full=False
     )
     assert found.value == pytest.approx(np.mean(np.arange(2, 200)), rel=1e-6)
+
+
+def test_a_generator_is_told_which_pairs_latents_are_of() -> None:
+    """So that each image has the label of its number, in every batch."""
+    starts, ends = latents(10, 4), latents(10, 4, seed=1)
+    labels = np.arange(10.0)[:, None]
+    asked: list[slice] = []
+
+    def generate(w: np.ndarray, numbers: slice) -> np.ndarray:
+        asked.append(numbers)
+        return w * labels[numbers]
+
+    path_length(generate, squared, starts, ends, interpolate=lerp, seed=0, batch=4)
+    assert asked == [slice(a, a + 4) for a in (0, 0, 4, 4, 8, 8)]
 
 
 def test_lengths_do_not_depend_on_the_batches() -> None:
     starts, ends = latents(23, 5), latents(23, 5, seed=1)
     values = [
-        path_length(np.tanh, squared, starts, ends, interpolate=slerp, seed=3, batch=batch)
+        path_length(
+            lambda z, _: np.tanh(z), squared, starts, ends, interpolate=slerp, seed=3, batch=batch
+        )
         for batch in (1, 7, 64)
     ]
     assert values[0].value == pytest.approx(values[1].value, rel=1e-12)
@@ -123,4 +150,6 @@ def test_feature_distance_is_that_of_directions() -> None:
 
 def test_latents_of_two_shapes_are_refused() -> None:
     with pytest.raises(UserError, match=r"one shape\. Received: \(3, 4\) and \(2, 4\)"):
-        path_length(lambda z: z, squared, latents(3, 4), latents(2, 4), interpolate=slerp, seed=0)
+        path_length(
+            lambda z, _: z, squared, latents(3, 4), latents(2, 4), interpolate=slerp, seed=0
+        )
