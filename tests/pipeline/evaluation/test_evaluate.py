@@ -138,7 +138,7 @@ def test_what_cannot_be_measured_says_why_and_the_rest_is_given(
     names = {score.name for score in found.scores}
     assert {"kid", "swd"} <= names
     assert {"fid", "precision_recall"} <= found.not_measured.keys()
-    assert "Received: 3" in found.not_measured["precision_recall"]
+    assert "at least 6 features" in found.not_measured["precision_recall"]
     report = write_report(run, found).read_text()
     assert all(f"Not measured: {name}, as it needs others: " in report for name in ("fid",))
     with pytest.raises(UserError, match=r"something must be measurable\. Received: fid: it needs"):
