@@ -94,6 +94,20 @@ def load(name: str, overrides: Sequence[Override] = (), *, data: str | None = No
     return config_from(text, overrides, origin=name)
 
 
+def is_chosen(name: str, overrides: Sequence[Override], key: str) -> bool:
+    """Whether a person has chosen a key's value, by an override or a file, and not a preset.
+
+    Args:
+        name: A preset, or the path of a YAML file.
+        overrides: As `load` takes them.
+        key: `section.key`.
+    """
+    given = (
+        each.partition("=")[0].strip() if isinstance(each, str) else each[0] for each in overrides
+    )
+    return Path(name).suffix in (".yaml", ".yml") or key in given
+
+
 def config_from(text: str, overrides: Sequence[Override] = (), *, origin: str) -> Config:
     """The configuration in a YAML text, with overrides.
 

@@ -19,7 +19,8 @@ from google.protobuf.message import DecodeError
 from tensorflow.core.protobuf import saved_model_pb2
 
 from savedmodels import golden, loaders, probe
-from savedmodels.layout import GOLDEN
+from savedmodels.layout import GOLDEN, LINEAGE, WARM_UP
+from savedmodels.links import link_out_of
 from savedmodels.operations import INIT_OP, operations_of, refusals_of
 from savedmodels.repository.versions import versions_in
 from savedmodels.verification import Latency, Loading, Problem, Signature, Tensor, Verification
@@ -65,6 +66,7 @@ def verify(
         OSError: if a file cannot be read.
     """
     graph = _graph_in(folder)
+    _require_what_servers_and_publishers_read(folder)
     problems = [Problem(str(refusal)) for refusal in refusals_of(graph)]
     refused = bool(problems)
     recorded, threads = ({}, None) if refused else _golden_in(folder)
@@ -127,6 +129,28 @@ def _graph_in(folder: Path) -> Any:
     if graphs[0].saver_def.restore_op_name and not index.is_file():
         raise Unverifiable(f"{folder} is damaged: {index} is missing")
     return graphs[0]
+
+
+def _require_what_servers_and_publishers_read(folder: Path) -> None:
+    """Refuse links out of the folder, a damaged lineage, and damaged warm-up requests."""
+    if link := link_out_of(folder):
+        raise Unverifiable(
+            f"a SavedModel must hold its files itself. Received: {link}, which is a link"
+        )
+    lineage = folder / LINEAGE
+    try:
+        if lineage.exists() and not isinstance(json.loads(lineage.read_bytes()), dict):
+            raise Unverifiable(f"{lineage} is damaged: it is no JSON object")
+    except ValueError as error:
+        raise Unverifiable(f"{lineage} is damaged: {_line(str(error))}") from error
+    warm_up = folder / WARM_UP
+    if not warm_up.exists():
+        return
+    try:
+        for _ in tf.data.TFRecordDataset(str(warm_up)):
+            pass
+    except tf.errors.OpError as error:
+        raise Unverifiable(f"{warm_up} is damaged: {_line(error.message)}") from error
 
 
 def _golden_in(folder: Path) -> tuple[dict[str, golden.Request], int | None]:

@@ -42,7 +42,7 @@ def prepare(
         bool, typer.Option("--mirror", help="Store each picture a second time, mirrored.")
     ] = False,
     classes: Annotated[
-        str | None, typer.Option(help="The classes to take, separated by commas. (default: all)")
+        str | None, typer.Option(help='The classes to take, as cat,dog,"a, or b". (default: all)')
     ] = None,
     max_images: Annotated[
         int | None, typer.Option(help="Most pictures to take, a random choice. (default: all)")
@@ -79,6 +79,7 @@ def prepare(
     """
     load_tensorflow()
     from pipeline.cli.progress import reporter
+    from pipeline.data.class_list import parse_classes
     from pipeline.data.prepare import prepare as prepare_set
     from pipeline.data.prepare import resolutions_to
     from pipeline.loading import data_config
@@ -90,7 +91,7 @@ def prepare(
             "crop": crop,
             "filter": filter,
             "mirrored_copies": mirror,
-            "classes": None if classes is None else [name.strip() for name in classes.split(",")],
+            "classes": None if classes is None else parse_classes(classes),
             "max_images": max_images,
             "val": val,
             "format": format,

@@ -8,6 +8,7 @@ import signal
 import sys
 import threading
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -185,6 +186,8 @@ def _token(file: Path | None) -> str | None:
         token = file.read_text() if file else os.environ.get(TOKEN_VARIABLE)
     except UnicodeDecodeError:
         raise UserError(f"the API token must be text. Received: {file}") from None
+    if file and file.stat().st_mode & 0o077:
+        typer.echo(f"others can read the API token: chmod 600 {quote(str(file))}", err=True)
     token = token and token.strip()
     if token is not None and not token:
         given = file or f"${TOKEN_VARIABLE}"

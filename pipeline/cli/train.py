@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import tensorflow as tf
     from rich.console import Console
 
-    from pipeline.config import Config
+    from pipeline.config import Config, DataConfig
     from pipeline.data.records import RecordSet
     from pipeline.run_folder import RunFolder
     from pipeline.training.deadline import Deadline
@@ -114,12 +114,14 @@ def train(
     """
     began = time.monotonic()
     interruption = Interruption()
-    from pipeline.loading import load
+    from pipeline.loading import is_chosen, load
     from pipeline.run_folder import RunFolder
 
     if workers is not None:
         overrides = [*(overrides or []), "run.strategy=multi_worker"]
     settings = load(config, overrides or [], data=data)
+    if not (is_chosen(config, overrides or [], "data.channels") or RunFolder(out).exists()):
+        _require_grey_pictures(config, settings.data)
     seconds = None if time_limit is None else seconds_of(time_limit)
     if workers is not None and not (dry_run or os.environ.get("TF_CONFIG")):
         command = [sys.executable, "-m", "pipeline.cli", *sys.argv[1:]]
@@ -209,6 +211,23 @@ class _Stop:
             mine = STAGE_END
         self.status = max(self._together.numbers(mine))
         return bool(self.status)
+
+
+def _require_grey_pictures(preset: str, data: DataConfig) -> None:
+    """Refuse to turn pictures grey that are in colour, only because a preset is for grey ones."""
+    from pipeline.data.checking.measurement import is_in_colour
+    from pipeline.data.records import is_prepared
+    from pipeline.data.sources import open_source
+    from pipeline.errors import UserError
+
+    if data.channels == 3 or data.source is None or is_prepared(Path(data.source).expanduser()):
+        return
+    if is_in_colour(open_source(data.source)):
+        raise UserError(
+            "a preset for grey pictures must be told what to do with others, by "
+            "`--set data.channels=3`, or `--set data.channels=1` to have them grey. "
+            f"Received: {preset}, with {data.source}, which is in colour"
+        )
 
 
 def _workers_in_all_and_here(started: int | None) -> tuple[int, int]:

@@ -5,9 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from pipeline.config.section import Count, Section
+
+ClassName = Annotated[str, BeforeValidator(lambda name: str(name) if type(name) is int else name)]
+"""In YAML `[3, 5]` are numbers, and in a source names."""
 
 
 class DataConfig(Section):
@@ -30,8 +33,8 @@ class DataConfig(Section):
     and never enlarged. `stretch`: resized whole. `none`: pictures must have the size already."""
     filter: Literal["lanczos", "box", "area"] = "lanczos"
     """What a picture is resized with."""
-    classes: tuple[str, ...] | None = None
-    """The classes to take, or all."""
+    classes: tuple[ClassName, ...] | None = None
+    """The classes to take, or all; a number is the name that it is written as."""
     max_images: Count | None = None
     """Most pictures to take, a random choice, or all."""
     val: Annotated[float, Field(ge=0, lt=1)] = 0.0

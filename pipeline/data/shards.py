@@ -6,6 +6,7 @@ in any order, by any process or machine, and a shard that is there need not be w
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -153,7 +154,11 @@ def write_shard(
 
 def classes_taken(classes: Sequence[str], data: DataConfig) -> tuple[str, ...]:
     """The classes of a source that `data` takes, in the source's order."""
-    return tuple(name for name in classes if data.classes is None or name in data.classes)
+    if data.classes is None:
+        return tuple(classes)
+    # An accent may be one character with its letter in one place, and two in the other.
+    wanted = {unicodedata.normalize("NFC", name) for name in data.classes}
+    return tuple(name for name in classes if unicodedata.normalize("NFC", name) in wanted)
 
 
 def label_numbers(classes: Sequence[str], data: DataConfig) -> list[int]:

@@ -13,6 +13,7 @@ from typing import Any
 
 from savedmodels import atomic
 from savedmodels.layout import LINEAGE, PUBLICATION
+from savedmodels.links import link_out_of
 from savedmodels.repository.errors import RepositoryError
 
 SCHEMA = 1
@@ -85,7 +86,7 @@ def files_of(folder: Path) -> dict[str, str]:
     """SHA-256 of every file by its path in the folder, ascending, without the publication's.
 
     Raises:
-        RepositoryError: if the folder holds no SavedModel, or a link to another folder.
+        RepositoryError: if the folder holds no SavedModel, or a link to another folder or outside.
         OSError: if a file cannot be read.
     """
     if not (folder / "saved_model.pb").is_file():
@@ -93,11 +94,10 @@ def files_of(folder: Path) -> dict[str, str]:
             f"a SavedModel is a folder with a saved_model.pb. Received: {folder}, which has none"
         )
     paths = list(folder.rglob("*"))
-    for path in paths:
-        if path.is_symlink() and path.is_dir():  # What is behind it would be missed.
-            raise RepositoryError(
-                f"a SavedModel must hold its folders itself. Received: {path}, which is a link"
-            )
+    if link := link_out_of(folder):
+        raise RepositoryError(
+            f"a SavedModel must hold its files itself. Received: {link}, which is a link"
+        )
     files = {path.relative_to(folder): path for path in paths if path.is_file()}
     files.pop(PUBLICATION, None)
     return {name.as_posix(): _sha256(files[name]) for name in sorted(files)}

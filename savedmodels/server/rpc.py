@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -27,6 +28,10 @@ from savedmodels.server.service import SIGNATURE_DEF, Service, unable_to
 from savedmodels.server.signature import DEFAULT_SIGNATURE
 from savedmodels.server.tensor_protos import arrays_of, proto_of
 
+MESSAGE_SECONDS = 20.0
+"""In which the whole message of a request has to be there, from its head on."""
+FEWEST_STREAMS = 8
+"""Requests that one connection may have under way, if the server has places for them."""
 _STATUS = {status.value[0]: status for status in grpc.StatusCode}
 
 
@@ -43,8 +48,10 @@ def server_for(service: Service, repository: Path, token: str | None = None) -> 
         # Requests beyond the limit must reach gRPC's own check, and not wait in the pool.
         ThreadPoolExecutor(limits.requests, "grpc"),
         maximum_concurrent_rpcs=limits.requests,
-        interceptors=[] if token is None else [_Guard(token)],
+        interceptors=[_Hurry(), *([] if token is None else [_Guard(token)])],
         options=[
+            # Of many places one connection takes half at most: further requests wait in the client.
+            ("grpc.max_concurrent_streams", max(FEWEST_STREAMS, limits.requests // 2)),
             ("grpc.max_receive_message_length", limits.request_bytes),
             ("grpc.max_send_message_length", -1),
             ("grpc.so_reuseport", 0),  # A port that another process has is refused.
@@ -137,7 +144,37 @@ class _Guard(grpc.ServerInterceptor):
         def refuse(_: Any, context: grpc.ServicerContext) -> Any:
             context.abort(_STATUS[refused.code], refused.message)
 
-        return grpc.unary_unary_rpc_method_handler(refuse)
+        # As of a stream, it is called before any message has come.
+        return grpc.stream_unary_rpc_method_handler(refuse)
+
+
+class _Hurry(grpc.ServerInterceptor):
+    """Ends requests whose message does not come: each holds one of the places for requests.
+
+    A method that takes a stream is called once the head of a request is there, one that takes a
+    message only with it. Clients see no difference.
+    """
+
+    def intercept_service(self, continuation: Callable[[Any], Any], details: Any) -> Any:
+        handler = continuation(details)
+        if handler is None or handler.unary_unary is None:
+            return handler
+
+        def answer(requests: Iterator[Any], context: grpc.ServicerContext) -> Any:
+            timer = threading.Timer(MESSAGE_SECONDS, context.cancel)
+            timer.daemon = True
+            timer.start()
+            try:
+                request = next(requests, None)
+            finally:
+                timer.cancel()
+            if request is None:
+                context.abort(grpc.StatusCode.INVALID_ARGUMENT, "A request must have a message")
+            return handler.unary_unary(request, context)
+
+        return grpc.stream_unary_rpc_method_handler(
+            answer, handler.request_deserializer, handler.response_serializer
+        )
 
 
 @contextmanager

@@ -64,6 +64,7 @@ def found_in(base: Path) -> dict[int, Path] | None:
         int(folder.name): folder
         for folder in folders
         if folder.name.isascii() and folder.name.isdigit() and int(folder.name) <= _LARGEST
+        if folder.is_dir()
     }
 
 

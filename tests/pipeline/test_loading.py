@@ -7,7 +7,15 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import UserError
-from pipeline.loading import config_from, decisive, differences, load, preset_names, preset_text
+from pipeline.loading import (
+    config_from,
+    decisive,
+    differences,
+    is_chosen,
+    load,
+    preset_names,
+    preset_text,
+)
 
 MINIMAL = "schedule: {resolution: 8}"
 
@@ -36,6 +44,13 @@ def test_overrides_win_and_data_wins_over_them() -> None:
     assert config.run.seed == 3
     assert config.schedule.batch_size == {4: 32, 16: 8}
     assert config.data.source == "b: c"
+
+
+def test_what_a_person_has_chosen_is_told_from_what_a_preset_says() -> None:
+    for overrides in (["data.channels=1"], [" data.channels =1"], [("data.channels", 1)]):
+        assert is_chosen("quickstart", overrides, "data.channels")
+    assert not is_chosen("quickstart", ["data.mirror=true"], "data.channels")
+    assert is_chosen("mine.yaml", [], "data.channels")
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ import pytest
 import tensorflow as tf
 
 from savedmodels import golden, loaders, probe
-from savedmodels.layout import GOLDEN
+from savedmodels.layout import GOLDEN, LINEAGE, WARM_UP
 from savedmodels.verification import Problem, Verification
 from savedmodels.verify import Unverifiable, verify
 
@@ -180,6 +180,13 @@ def flip_threads(file: Path) -> None:
     file.write_bytes(content)
 
 
+def flip(file: Path, at: int) -> None:
+    """Change one bit of a byte."""
+    content = bytearray(file.read_bytes())
+    content[at] ^= 1
+    file.write_bytes(content)
+
+
 @pytest.mark.parametrize(
     ("damage", "rule"),
     [
@@ -196,6 +203,12 @@ def flip_threads(file: Path) -> None:
         (lambda folder: golden.write(folder / GOLDEN, {}), "has no golden requests"),
         (lambda folder: os.truncate(folder / GOLDEN, 1000), "golden.npz is damaged"),
         (lambda folder: flip_threads(folder / GOLDEN), "golden.npz is damaged"),
+        # What servers or publishers would refuse.
+        (lambda folder: flip(folder / WARM_UP, 20), "tf_serving_warmup_requests is damaged"),
+        (lambda folder: os.truncate(folder / WARM_UP, 50), "warmup_requests is damaged"),
+        (lambda folder: (folder / LINEAGE).write_text("{"), "manifest.json is damaged"),
+        (lambda folder: (folder / LINEAGE).write_text("[]"), "manifest.json is damaged"),
+        (lambda folder: (folder / "assets" / "link").symlink_to("/etc/hostname"), "is a link"),
     ],
 )  # fmt: skip
 def test_what_is_no_whole_savedmodel(

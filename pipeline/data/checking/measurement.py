@@ -15,7 +15,7 @@ import PIL.ImageChops
 
 from pipeline.data.conversion import Skipped
 from pipeline.data.formats import upright_eight_bit
-from pipeline.data.sources import Picture
+from pipeline.data.sources import Picture, Source
 from pipeline.data.sources.reason import reason_of
 
 THUMB = 32
@@ -32,6 +32,8 @@ REC_601 = np.array([0.299, 0.587, 0.114])
 HASHED = 8
 """Frequencies along each axis that a perceptual hash looks at."""
 UNLABELLED = -1
+LOOKED_AT = 32
+"""Pictures by which it is told whether a source is in colour."""
 
 Bytes = npt.NDArray[np.uint8]
 Array = npt.NDArray[np.float64]
@@ -196,6 +198,13 @@ def _read(picture: Picture) -> _Read | Skipped:
         thumb=np.asarray(thumb),
         small=np.asarray(colour.convert("L").resize(size, PIL.Image.Resampling.LANCZOS)),
     )
+
+
+def is_in_colour(source: Source) -> bool:
+    """Whether most of some pictures of a source, spread over it, have a colour."""
+    step = max(1, len(source) // LOOKED_AT)
+    grey = measure(source[number] for number in range(0, len(source), step)).grey
+    return len(grey) > 0 and float(grey.mean()) < 0.5
 
 
 def _is_grey(colour: PIL.Image.Image, thumb: PIL.Image.Image) -> bool:

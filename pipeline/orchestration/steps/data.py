@@ -8,7 +8,9 @@ from typing import Any
 
 from pipeline.data.checking.contract import CLASS_SHARES, COLOUR, FEATURES
 from pipeline.data.checking.report import REPORT, Survey, read_report
+from pipeline.data.class_list import text_of_classes
 from pipeline.errors import UserError
+from pipeline.loading import is_chosen
 from pipeline.orchestration.commands import Say
 from pipeline.orchestration.failure import StepFailed
 from pipeline.orchestration.plan import Plan
@@ -71,6 +73,13 @@ def checked_data(plan: Plan, say: Say, against: Plan | None) -> Done:
                 atomic.sync(written.parent)
             folder = written
     survey = read_report(folder)
+    given = plan.project.config
+    chosen = is_chosen(given.preset, given.overrides, "data.channels")
+    if plan.config.data.channels == 1 and survey.colours.grey_share < 0.5 and not chosen:
+        raise StepFailed(
+            f"the pictures are in colour, and {given.preset} is for grey ones: add "
+            "`data.channels=3` to `overrides`, or `data.channels=1` to have them grey"
+        )
     if survey.broken_rules:
         raise StepFailed(f"the pictures break {contract}: {'; '.join(survey.broken_rules)}")
     return Done(
@@ -100,7 +109,7 @@ def records(plan: Plan, say: Say) -> Done:
             "--channels": data.channels,
             "--crop": data.crop,
             "--filter": data.filter,
-            "--classes": ",".join(data.classes) if data.classes else None,
+            "--classes": text_of_classes(data.classes) if data.classes else None,
             "--max-images": data.max_images,
             "--val": data.val,
             "--format": data.format,

@@ -98,6 +98,7 @@ def test_a_signal_while_images_are_prepared_leaves_no_run_and_whole_shards(
 ) -> None:
     command = [python, "-u", "-c", PREPARING, "train", "--config", "quickstart"]
     command += ["--data", "glyphs:32x6000", "--set", "schedule.resolution=32"]
+    command += ["--set", "data.channels=1"]
     command += ["--set", f"data.records={tmp_path / 'records'}", "--out", str(tmp_path / "run")]
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True

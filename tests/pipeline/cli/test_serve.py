@@ -94,6 +94,7 @@ def test_ports_tokens_and_files(python: str, tmp_path: Path) -> None:
     free = ("--rest-api-port", 0)
     token = tmp_path / "token"
     token.write_text("\n")
+    token.chmod(0o600)
     empty = f"the API token must not be empty. Received: {token}"
     assert_refused(python, empty, tmp_path, *free, "--token-file", token)
     token.write_bytes(b"\xff")

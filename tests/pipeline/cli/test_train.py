@@ -128,6 +128,21 @@ def test_replicas_that_cannot_share_a_batch_leave_no_run(python: str, tmp_path: 
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("more", [(), ("--dry-run",), ("--config", "progan-mnist32")])
+def test_colour_is_not_turned_grey_because_a_preset_is_for_grey_pictures(
+    growgan: Growgan, tmp_path: Path, more: tuple[str, ...]
+) -> None:
+    for number, colour in enumerate(("red", "green", "blue", "white")):
+        (tmp_path / "photos").mkdir(exist_ok=True)
+        Image.new("RGB", (8, 8), colour).save(tmp_path / "photos" / f"{number}.png")
+    options = ("--data", tmp_path / "photos", "--out", tmp_path / "run", *more)
+    result = growgan("train", "--config", "quickstart", *options)
+    assert result.status == 2
+    assert result.err.count("\n") == 1
+    assert "by `--set data.channels=3`, or `--set data.channels=1` to have" in result.err
+    assert not (tmp_path / "run").exists()
+
+
 def test_an_empty_folder_is_refused(growgan: Growgan, tmp_path: Path) -> None:
     empty = _folder_with(tmp_path)
     result = growgan("train", *TINY, "--data", empty, "--out", tmp_path / "run")

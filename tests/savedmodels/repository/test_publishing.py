@@ -111,10 +111,12 @@ def test_what_is_damaged_is_named_and_nothing_changes(
         with pytest.raises(RepositoryError, match=r"a folder with a saved_model\.pb"):
             publisher.publish(tmp_path / "nothing", About())
         (tmp_path / "elsewhere").mkdir()
-        (source / "assets").symlink_to(tmp_path / "elsewhere")
-        with pytest.raises(RepositoryError, match="must hold its folders itself"):
-            publisher.publish(source, About())
-        (source / "assets").unlink()
+        (tmp_path / "secret").touch()
+        for elsewhere in ("elsewhere", "secret"):
+            (source / "assets").symlink_to(tmp_path / elsewhere)
+            with pytest.raises(RepositoryError, match="must hold its files itself"):
+                publisher.publish(source, About())
+            (source / "assets").unlink()
         (source / "assets.extra" / "manifest.json").write_text("[]")
         (source / "saved_model.pb").write_text("changed")
         with pytest.raises(RepositoryError, match="lineage must be a JSON object"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -132,6 +133,44 @@ def test_clients_that_go_away_hold_nothing_for_longer_than_the_limit(limited: An
             for one in gone:
                 one.cancel()
             until(lambda: code_of(client, rows) == "OK")
+
+
+def test_requests_whose_message_does_not_come_give_their_places_back(limited: Any) -> None:
+    rows, ended = np.zeros((1, 2), np.float32), threading.Event()
+
+    def never() -> Iterator[bytes]:
+        ended.wait()
+        yield from ()
+
+    with grpc.insecure_channel(limited.grpc) as channel, stub(limited) as client:
+        method = channel.stream_unary("/tensorflow.serving.PredictionService/Predict")
+        idle = [method.future(never()) for _ in range(2)]
+        until(lambda: code_of(client, rows) == "RESOURCE_EXHAUSTED")
+        until(lambda: code_of(client, rows) == "OK")
+        assert {call.code().name for call in idle} == {"CANCELLED"}
+        ended.set()
+
+
+def test_who_bears_no_token_holds_no_place(repository: Path, start: Any, tmp_path: Path) -> None:
+    token, ended = tmp_path / "token", threading.Event()
+    token.write_text("opensesame")
+    token.chmod(0o600)
+
+    def never() -> Iterator[bytes]:
+        ended.wait()
+        yield from ()
+
+    with (
+        start(repository, "--token-file", str(token), "--max-requests", "2") as server,
+        grpc.insecure_channel(server.grpc) as channel,
+        stub(server) as client,
+    ):
+        method = channel.stream_unary("/tensorflow.serving.PredictionService/Predict")
+        idle = [method.future(never()) for _ in range(8)]
+        assert {call.code().name for call in idle} == {"UNAUTHENTICATED"}
+        bearing = [("authorization", "Bearer opensesame")]
+        assert client.Predict(request_of(x=np.zeros((1, 2), np.float32)), metadata=bearing)
+        ended.set()
 
 
 def code_of(client: Any, rows: np.ndarray) -> str:

@@ -14,6 +14,7 @@ from savedmodels.server.versions import All, Latest, Plan, Specific, State, aspi
 def test_only_folders_with_numbers_for_names_are_versions(tmp_path: Path) -> None:
     for name in ("1", "007", "20", "-3", "1.5", "x", ".8.0123abcd.tmp", "٣", str(2**63)):
         (tmp_path / name).mkdir()
+    (tmp_path / "99").touch()
     found = found_in(tmp_path)
     assert found is not None
     assert sorted(found) == [1, 7, 20]

@@ -1,6 +1,7 @@
 import hashlib
 import io
 from collections.abc import Callable
+from pathlib import Path
 
 import imagehash
 import numpy as np
@@ -10,10 +11,11 @@ import pytest
 from pipeline.data.checking.measurement import (
     GREY_SPREAD,
     features_of,
+    is_in_colour,
     measure,
     perceptual_hashes,
 )
-from pipeline.data.sources import Picture
+from pipeline.data.sources import Picture, Source, open_source
 
 Draw = Callable[..., PIL.Image.Image]
 
@@ -150,3 +152,17 @@ def test_nothing_measures_as_nothing() -> None:
     assert nothing.hashes.shape == nothing.dark_borders.shape == (0,)
     assert nothing.features.shape == (0, 64)
     assert nothing.small.shape == (0, 32, 32)
+
+
+def test_a_source_is_in_colour_if_most_pictures_are(tmp_path: Path) -> None:
+    def source(*colours: str) -> Source:
+        folder = tmp_path / "-".join(colours)
+        folder.mkdir()
+        for number, colour in enumerate(colours):
+            PIL.Image.new("RGB", (8, 8), colour).save(folder / f"{number}.png")
+        return open_source(str(folder))
+
+    assert is_in_colour(source("red", "white", "blue"))
+    assert not is_in_colour(source("red", "white", "black"))
+    assert not is_in_colour(open_source("digits"))
+    assert is_in_colour(open_source("glyphs:32x100"))

@@ -122,7 +122,13 @@ def test_every_score_lies_within_its_interval() -> None:
     assert found.precision.high <= 1
 
 
-@pytest.mark.parametrize(("fakes", "reals"), [(200, 1500), (500, 500), (500, 120)])
+@pytest.mark.parametrize(
+    ("fakes", "reals"),
+    [
+        (500, 120),
+        *(pytest.param(*sizes, marks=pytest.mark.slow) for sizes in ((200, 1500), (500, 500))),
+    ],
+)
 def test_recall_and_coverage_vary_as_their_intervals_say_when_fakes_are_drawn_anew(
     fakes: int, reals: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
