@@ -6,7 +6,7 @@ import json
 import math
 import os
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -89,11 +89,13 @@ class Checkpoint:
         folder: With the variables, `state.json`, and `manifest.json`: size and SHA-256 of both.
         position: Where the run stood.
         metrics: Of the step before it.
+        former: Names of those that were measured on the weights of an earlier step.
     """
 
     folder: Path
     position: Position
     metrics: Mapping[str, float]
+    former: tuple[str, ...] = ()
 
     def restore(self, variables: Mapping[str, Any]) -> None:
         """Assign saved values to these variables; more may be saved than are asked for.
@@ -126,7 +128,11 @@ class Damaged:
 
 
 def save(
-    run: Path, variables: Mapping[str, Any], position: Position, metrics: Mapping[str, float]
+    run: Path,
+    variables: Mapping[str, Any],
+    position: Position,
+    metrics: Mapping[str, float],
+    former: Iterable[str] = (),
 ) -> Checkpoint:
     """Write a checkpoint under `run`; when this returns it is on the disk.
 
@@ -134,7 +140,8 @@ def save(
         UserError: if it cannot be written, as on a full disk; earlier checkpoints stay.
     """
     folder = run / FOLDER / f"{_PREFIX}{position.images_seen:09d}"
-    state = {**asdict(position), "metrics": dict(metrics)}
+    former = tuple(sorted(former))
+    state = {**asdict(position), "metrics": dict(metrics), "former": former}
     try:
         with atomic.new_folder(folder) as temporary:
             holder = tf.train.Checkpoint(variables=dict(variables))
@@ -147,7 +154,7 @@ def save(
         raise UserError(
             f"checkpoint {folder} cannot be written: {_reason(error)}. Earlier ones are kept"
         ) from error
-    return Checkpoint(folder, position, metrics)
+    return Checkpoint(folder, position, metrics, former)
 
 
 def prune(
@@ -213,9 +220,14 @@ def best_of(
 
     Those of the last phase that holds its resolution are looked at, or of the last phase at all:
     the FID of 4 px, or of images that are half faded in, is another quantity than that of 64 px.
+    What was measured on earlier weights does not count.
     """
     sign = 1 if mode == "min" else -1
-    known = [c for c in saved if math.isfinite(c.metrics.get(metric, math.nan))]
+    known = [
+        each
+        for each in saved
+        if metric not in each.former and math.isfinite(each.metrics.get(metric, math.nan))
+    ]
     phases = {c.position.phase for c in known}
     last = max(phases.difference(fading) or phases, default=None)
     compared = [c for c in known if c.position.phase == last]
@@ -303,8 +315,8 @@ def _read(folder: Path, *, verify: bool = False) -> Checkpoint | Damaged:
                 if _described(folder / name) != files[name]:
                     return Damaged(folder, f"{name} is not what was written")
         state = json.loads((folder / _STATE).read_text())
-        metrics = state.pop("metrics")
-        return Checkpoint(folder, Position.of_state(state), metrics)
+        metrics, former = state.pop("metrics"), tuple(state.pop("former", ()))
+        return Checkpoint(folder, Position.of_state(state), metrics, former)
     except OSError as error:
         return Damaged(folder, f"{Path(error.filename or folder).name}: {error.strerror}")
     except (ValueError, LookupError, TypeError, AttributeError):

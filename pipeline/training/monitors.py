@@ -162,21 +162,26 @@ class TensorBoard(Listener):
         self._samples = samples
         self._writer: Any = None
         self._new_phase: Moment | None = None
+        self._starts = config.schedule.build().starts
+        self._told: list[int] = []
+        """Steps at which reals are there from before a restart."""
 
     def started(self, images_seen: int, damaged: Sequence[Damaged]) -> None:
         """Cut off the points that will be written again, and begin a file."""
         if self._writer is not None:
             self._writer.close()
-        for file in self._folder.glob("*tfevents*"):
-            _cut_events(file, images_seen)
+        files = self._folder.glob("*tfevents*")
+        self._told = [step for file in files for step in _cut_events(file, images_seen)]
         self._writer = tf.summary.create_file_writer(str(self._folder))
 
     def phase_started(self, moment: Moment) -> None:
         """Write the configuration and real images of the new size with the next entry.
 
         At this moment they would bear the step of a checkpoint, and stay when it is gone back to.
+        A restart within the phase does not write them again.
         """
-        self._new_phase = moment
+        start = self._starts[moment.progress.index]
+        self._new_phase = None if any(step > start for step in self._told) else moment
 
     def _write_phase(self, start: Moment) -> None:
         batch = next(
@@ -222,18 +227,24 @@ class TensorBoard(Listener):
         self._writer.flush()
 
 
-def _cut_events(file: Path, images_seen: int) -> None:
+def _cut_events(file: Path, images_seen: int) -> list[int]:
     """End a file of events, which are in the order of their steps, before those that come later.
 
     TensorBoard's own mark of a restart is no help: `EventAccumulator` obeys it for none of the
     events that TensorFlow 2 writes.
+
+    Returns:
+        The steps at which reals are left.
     """
-    end = 0
-    for event in RawEventFileLoader(str(file)).Load():
-        if Event.FromString(event).step > images_seen:
+    end, reals = 0, []
+    for content in RawEventFileLoader(str(file)).Load():
+        event = Event.FromString(content)
+        if event.step > images_seen:
             break
-        end += len(event) + _RECORD_FRAME
+        end += len(content) + _RECORD_FRAME
+        reals += [event.step for value in event.summary.value if value.tag == "reals"]
     os.truncate(file, end)
+    return reals
 
 
 class StageExports(Listener):

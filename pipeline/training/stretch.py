@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from pipeline.schedule import Progress
 from pipeline.training.alarms.watch import Watch
 from pipeline.training.checkpoints import Position
@@ -22,6 +20,7 @@ class Stretch:
         clock: Of the run.
         watch: Its alarms.
         progress: Of the next step; of the last one, once that is done.
+        measured: What was measured before the last checkpoint.
     """
 
     def __init__(
@@ -31,6 +30,7 @@ class Stretch:
         clock: Clock,
         watch: Watch,
         progress: Progress,
+        measured: Metrics,
     ) -> None:
         self.models = models
         self.position = position
@@ -38,10 +38,10 @@ class Stretch:
         self.watch = watch
         self.progress = progress
         self.images_seen = position.images_seen
-        self._measured: Metrics = {}
+        self._measured = dict(measured)
         """Kept from one sampling to the next, beside the metrics of each step."""
-        self._former: Metrics = {}
-        """What of it was measured on other weights."""
+        self.former = set(measured)
+        """Names of what of it was measured on the weights of an earlier step."""
         self._of_step: Metrics = {}
 
     @property
@@ -52,21 +52,14 @@ class Stretch:
     def measure(self, found: Metrics) -> None:
         """Add what was measured after this step."""
         self._measured |= found
-        for name in found:
-            self._former.pop(name, None)
+        self.former -= found.keys()
 
     def stepped(self, images: int, metrics: Metrics) -> None:
         """Count a step."""
         self.images_seen += images
         self._of_step = metrics
-        self._former = dict(self._measured)
+        self.former = set(self._measured)
         self.clock.tick(images)
-
-    def moment_of_these_weights(self) -> Moment:
-        """As a checkpoint tells it: without what was measured on weights before."""
-        moment = self.moment()
-        kept = {name: value for name, value in moment.metrics.items() if name not in self._former}
-        return replace(moment, metrics=kept)
 
     def moment(self) -> Moment:
         """As listeners are told of it."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -167,7 +167,10 @@ class Trainer:
         )
         repeats = self._config.objective.critic_steps
         images_per_step = phase.batch_size * repeats
-        stretch = Stretch(models, position, clock, watch, self._schedule.at(position.images_seen))
+        names = {"diversity", *(self._score.names if self._score else ())}
+        measured = {name: value for name, value in known.items() if name in names}
+        progress = self._schedule.at(position.images_seen)
+        stretch = Stretch(models, position, clock, watch, progress, measured)
         self._tell("phase_started", stretch.moment())
         while True:
             with self._watchdog.waiting(), clock.waiting():
@@ -244,7 +247,7 @@ class Trainer:
                 seconds=stretch.clock.seconds(),
                 alarms=stretch.watch.streaks,
             )
-            self._save(stretch.models, stretch.position, stretch.moment_of_these_weights())
+            self._save(stretch.models, stretch.position, stretch.moment(), stretch.former)
 
     def _require_known(self, metric: str | None, metrics: Metrics) -> None:
         """Once: a lazy regulariser may have no value yet at the beginning of a later phase."""
@@ -256,7 +259,9 @@ class Trainer:
             )
         self._knows_metrics = True
 
-    def _save(self, models: PhaseModels, position: Position, moment: Moment) -> None:
+    def _save(
+        self, models: PhaseModels, position: Position, moment: Moment, former: Set[str]
+    ) -> None:
         variables = variables_of(models)
         for name, value in variables.items():
             if value.dtype.is_floating and not bool(tf.reduce_all(tf.math.is_finite(value))):
@@ -264,7 +269,9 @@ class Trainer:
                 self._fail(found, moment.progress.phase, position.roll_backs)
         with self._workers.chief_first():
             if self._workers.chief:
-                checkpoint = checkpoints.save(self._run, variables, position, moment.metrics)
+                checkpoint = checkpoints.save(
+                    self._run, variables, position, moment.metrics, former
+                )
                 faults = faults_of(self._config.alarms)
                 fading = [n for n, phase in enumerate(self._schedule.phases) if phase.fading]
                 checkpoints.prune(self._run, self._config.run, faults, fading)

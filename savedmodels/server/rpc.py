@@ -30,8 +30,6 @@ from savedmodels.server.tensor_protos import arrays_of, proto_of
 
 MESSAGE_SECONDS = 20.0
 """In which the whole message of a request has to be there, from its head on."""
-FEWEST_STREAMS = 8
-"""Requests that one connection may have under way, if the server has places for them."""
 _STATUS = {status.value[0]: status for status in grpc.StatusCode}
 
 
@@ -50,8 +48,6 @@ def server_for(service: Service, repository: Path, token: str | None = None) -> 
         maximum_concurrent_rpcs=limits.requests,
         interceptors=[_Hurry(), *([] if token is None else [_Guard(token)])],
         options=[
-            # Of many places one connection takes half at most: further requests wait in the client.
-            ("grpc.max_concurrent_streams", max(FEWEST_STREAMS, limits.requests // 2)),
             ("grpc.max_receive_message_length", limits.request_bytes),
             ("grpc.max_send_message_length", -1),
             ("grpc.so_reuseport", 0),  # A port that another process has is refused.

@@ -28,6 +28,7 @@ SERVICE = "IoK8sApiCoreV1Service"
 VERSIONS = {"Job": "batch/v1", "JobSet": "jobset.x-k8s.io/v1alpha2", "PersistentVolumeClaim": "v1"}
 GO_ON = {
     interruption.WORKER_GONE_STATUS,
+    interruption.FILE_STATUS,
     interruption.TIME_LIMIT_STATUS,
     *(128 + number for number in interruption.SIGNALS),
     128 + 9,

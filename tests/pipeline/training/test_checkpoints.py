@@ -247,3 +247,11 @@ def test_the_best_is_of_the_last_size_that_was_held(tmp_path: Path) -> None:
         return found.position.images_seen
 
     assert [best(until) for until in range(1, 6)] == [8, 16, 16, 32, 40]
+
+
+def test_what_was_measured_on_earlier_weights_is_kept_and_not_the_best(tmp_path: Path) -> None:
+    for images, fid, former in ((8, 2.0, ()), (16, 1.0, ()), (24, 0.5, ("fid",))):
+        checkpoints.save(tmp_path, variables(0.0), Position(images, 0, 0.0), {"fid": fid}, former)
+    saved = checkpoints.all_in(tmp_path)
+    assert [each.metrics["fid"] for each in saved] == [2.0, 1.0, 0.5]
+    assert checkpoints.best_of(saved, "fid", "min") == saved[1]

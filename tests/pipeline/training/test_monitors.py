@@ -83,9 +83,9 @@ def test_points_that_a_restart_writes_again_are_removed(
     records = records_for(config.data, config.schedule.build().resolutions)
     folder = tmp_path / "tensorboard"
 
-    def points() -> list[int]:
+    def points(tag: str = "critic_loss") -> list[int]:
         events = EventAccumulator(str(folder), size_guidance={"tensors": 0}).Reload()
-        return [event.step for event in events.Tensors("critic_loss")]
+        return [event.step for event in events.Tensors(tag)]
 
     def writer() -> TensorBoard:
         return TensorBoard(folder, config, records, SampleImages(config, 0))
@@ -103,3 +103,5 @@ def test_points_that_a_restart_writes_again_are_removed(
     train(config, tmp_path, writer())
     # Each once, and those of a run that was never stopped.
     assert points() == [*before, 176, 192, 208, 224, 240, 256]
+    # One of each size, and of a fade, whatever the restarts.
+    assert points("reals") == points("config") == [16, 80, 176]

@@ -1,10 +1,12 @@
-"""A connection without a whole head ends; one whose answer takes long does not."""
+"""A connection without a whole head or a reader ends; one whose answer takes long does not."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from typing import Any
@@ -14,13 +16,22 @@ import uvicorn
 
 from savedmodels.server import connections
 
+LARGE = bytes(20 * 2**20)
+"""More than the system takes from a server for a client that does not read."""
+
 
 @pytest.fixture(name="address")
 def _address(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, int]]:
-    """Of a server that answers after some time."""
+    """Of a server that answers after some time, or at once with much."""
     monkeypatch.setattr(connections, "HEAD_SECONDS", 0.2)
+    monkeypatch.setattr(connections, "UNREAD_SECONDS", 0.3)
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
+        if scope["path"] == "/large":
+            size = [(b"content-length", b"%d" % len(LARGE))]
+            await send({"type": "http.response.start", "status": 200, "headers": size})
+            await send({"type": "http.response.body", "body": LARGE})
+            return
         await asyncio.sleep(1)
         await send({"type": "http.response.start", "status": 204, "headers": []})
         await send({"type": "http.response.body"})
@@ -54,3 +65,24 @@ def test_an_answer_may_take_longer_and_the_next_head_is_waited_for(
                 client.sendall(b"GET /next")
         assert answer.startswith(b"HTTP/1.1 204 ")
         assert answer.count(b"HTTP/1.1") == 1
+
+
+@pytest.mark.parametrize("reads", [True, False])
+def test_an_answer_is_let_go_of_if_nothing_of_it_is_read(
+    address: tuple[str, int], reads: bool
+) -> None:
+    with closing(socket.socket()) as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        client.connect(address)
+        client.settimeout(60)
+        client.sendall(b"GET /large HTTP/1.1\r\nHost: a\r\n\r\n")
+        received = len(client.recv(1))
+        if not reads:
+            time.sleep(1.5)
+        with contextlib.suppress(ConnectionResetError):
+            begun = time.monotonic()
+            while part := client.recv(2**16):
+                received += len(part)
+                if time.monotonic() - begun < 1.5:
+                    time.sleep(0.05)
+    assert (received > len(LARGE)) is reads
