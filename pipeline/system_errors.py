@@ -24,8 +24,8 @@ def may_pass(error: BaseException) -> bool:
 def _numbers(error: BaseException | None) -> Iterator[int]:
     while error is not None:
         # Libraries have kinds of their own, with other numbers, as for certificates.
-        if type(error) in (OSError, TimeoutError) and error.errno is not None:  # type: ignore[attr-defined]
-            yield error.errno  # type: ignore[attr-defined]
+        if isinstance(error, OSError) and type(error) in (OSError, TimeoutError):
+            yield from () if error.errno is None else (error.errno,)
         elif type(error).__module__.startswith("tensorflow."):
             yield from _numbers_of_tensorflow(getattr(error, "message", None) or "")
         error = error.__cause__

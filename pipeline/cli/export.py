@@ -70,7 +70,7 @@ def export(
     from pipeline.run_folder import RunFolder
 
     folder = RunFolder(run)
-    folder.config()  # What is no run is told before TensorFlow has started.
+    folder.config()  # A wrong folder is refused before TensorFlow starts, which takes seconds.
     load_tensorflow()
     saved = folder.newest_checkpoint() if checkpoint is None else folder.checkpoint(checkpoint)
     position = saved.position

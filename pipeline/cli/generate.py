@@ -68,7 +68,7 @@ def generate(
     mixed = [] if mix is None else parse_numbers(mix, "--mix")
     numbers, layers = parse_numbers(seeds), parse_numbers(mix_layers, "--mix-layers")
     folder = RunFolder(run)
-    folder.config()  # What is no run is told before TensorFlow has started.
+    folder.config()  # A wrong folder is refused before TensorFlow starts, which takes seconds.
     load_tensorflow()
     from pipeline.generating.drawing import Drawing, images_of, sheet_of
     from pipeline.grids import write_png

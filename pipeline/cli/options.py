@@ -40,7 +40,7 @@ def load_tensorflow(intra_op_threads: int | None = None) -> None:
 
 
 def terminal(*, quiet: bool = False) -> Console:
-    """Where progress and results are written, as they are, or nothing is."""
+    """The console for progress and results; it takes no text for markup."""
     from rich.console import Console
 
     # Names of files and texts of users hold brackets, which are no markup.

@@ -24,7 +24,7 @@ _TURNS = {
     7: Transpose.TRANSVERSE,
     8: Transpose.ROTATE_90,
 }
-"""What brings pixels upright, by EXIF's orientation."""
+"""The turn or reflection for each value of EXIF's orientation."""
 
 
 def upright_eight_bit(picture: PIL.Image.Image, channels: Literal[1, 3]) -> PIL.Image.Image:
@@ -59,7 +59,7 @@ def upright_eight_bit(picture: PIL.Image.Image, channels: Literal[1, 3]) -> PIL.
         >>> upright_eight_bit(PIL.Image.new("RGBA", (2, 1), (9, 9, 9, 0)), 1).getpixel((0, 0))
         255
     """
-    picture.load()  # What is wrong with pixels is told here, not taken for damaged EXIF.
+    picture.load()  # Damaged pixels raise here, so that below only EXIF can be damaged.
     grey = _grey_of_sixteen_bits(picture) if picture.mode.startswith("I") else picture
     return _opaque(_upright(grey, picture)).convert("L" if channels == 1 else "RGB")
 

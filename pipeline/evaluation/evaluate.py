@@ -170,7 +170,7 @@ def _measured(run: RunFolder, plan: Plan, stage: Stage) -> tuple[Evaluation, Mat
             try:
                 scores += list(MEASURES[name](material))
             except UserError as error:  # Too few images, or all of one class: others may do.
-                not_measured[name] = f"it needs others: {error}"
+                not_measured[name] = str(error)
             report(done, len(plan.measures))
     if not scores:
         told = "; ".join(f"{name}: {why}" for name, why in not_measured.items())

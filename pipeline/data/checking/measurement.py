@@ -13,7 +13,7 @@ import numpy.typing as npt
 import PIL.Image
 import PIL.ImageChops
 
-from pipeline.data.conversion import Skipped
+from pipeline.data.conversion import UNLABELLED, Skipped
 from pipeline.data.formats import upright_eight_bit
 from pipeline.data.sources import Picture, Source
 from pipeline.data.sources.reason import reason_of
@@ -31,9 +31,8 @@ DARK_BORDER = 8
 REC_601 = np.array([0.299, 0.587, 0.114])
 HASHED = 8
 """Frequencies along each axis that a perceptual hash looks at."""
-UNLABELLED = -1
 LOOKED_AT = 32
-"""Pictures by which it is told whether a source is in colour."""
+"""How many pictures are read to find out whether a source is in colour."""
 
 Bytes = npt.NDArray[np.uint8]
 Array = npt.NDArray[np.float64]
@@ -201,7 +200,7 @@ def _read(picture: Picture) -> _Read | Skipped:
 
 
 def is_in_colour(source: Source) -> bool:
-    """Whether most of some pictures of a source, spread over it, have a colour."""
+    """Whether most of a sample of its pictures, taken at equal distances, are in colour."""
     step = max(1, len(source) // LOOKED_AT)
     grey = measure(source[number] for number in range(0, len(source), step)).grey
     return len(grey) > 0 and float(grey.mean()) < 0.5

@@ -179,7 +179,7 @@ class Survey(Facts):
     corrupt: tuple[Skipped, ...]
     """Pictures that could not be read, and why."""
     left_out: dict[str, int] = {}
-    """How many files beside the pictures there are, by the ends of their names."""
+    """How many other files there are, by extension."""
     sizes: Sizes
     """Sizes in pixels."""
     formats: dict[str, int]

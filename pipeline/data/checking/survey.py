@@ -11,7 +11,6 @@ import numpy.typing as npt
 from pipeline.data.checking.measurement import (
     FEATURES,
     THUMB,
-    UNLABELLED,
     Measurements,
     measure,
 )
@@ -28,7 +27,7 @@ from pipeline.data.checking.report import (
 )
 from pipeline.data.checking.suggestions import suggestions
 from pipeline.data.checking.symmetry import nearer_share
-from pipeline.data.conversion import Skipped
+from pipeline.data.conversion import UNLABELLED, Skipped
 from pipeline.data.sources import Source, open_source
 from pipeline.data.workers import worked
 from pipeline.moments import frechet_distance, merged, moments_of

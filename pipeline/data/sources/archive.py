@@ -15,7 +15,7 @@ from pipeline.data.sources.reason import reason_of
 from pipeline.errors import UserError
 
 _UNREADABLE = (OSError, zipfile.BadZipFile, NotImplementedError, ValueError, struct.error, EOFError)
-"""What `zipfile` raises for what is no zip, damaged, or of a newer version."""
+"""Raised by `zipfile` for a file that is not a zip, is damaged, or has a newer version."""
 LARGEST_ENTRY = 256 * 2**20
 """Most bytes a picture may unpack to; a larger one counts as corrupt."""
 

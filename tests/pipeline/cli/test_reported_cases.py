@@ -33,7 +33,7 @@ RIGHT = {
     "data-path-cut-finds-other-folder": ["6 images in ", "rc=0"],
     "data-path-long-with-spaces": ["6 images in records/my-pictures-of-old-houses-", "rc=0"],
     "evaluate-labelled-run-of-one-class": [
-        "not measured: classification_accuracy, as it needs others: ",
+        "not measured: classification_accuracy, as `fake_labels` must name two classes or more",
         "rc=0",
     ],
     "exif-damaged-in-png": ["3 readable, 0 corrupt", "rc=0"],
