@@ -120,14 +120,14 @@ def train(
     if workers is not None:
         overrides = [*(overrides or []), "run.strategy=multi_worker"]
     settings = load(config, overrides or [], data=data)
-    if not (is_chosen(config, overrides or [], "data.channels") or RunFolder(out).exists()):
-        _require_grey_pictures(config, settings.data)
     seconds = None if time_limit is None else seconds_of(time_limit)
     if workers is not None and not (dry_run or os.environ.get("TF_CONFIG")):
         command = [sys.executable, "-m", "pipeline.cli", *sys.argv[1:]]
         raise typer.Exit(run_workers(command, workers))
     several = settings.run.strategy == "multi_worker"
     with interruption.held() if several else nullcontext():
+        if not (is_chosen(config, overrides or [], "data.channels") or RunFolder(out).exists()):
+            _require_grey_pictures(config, settings.data)  # NumPy starts threads too.
         load_tensorflow(settings.run.intra_op_threads)
         from pipeline.cli import plan
         from pipeline.training.deadline import Deadline
