@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,11 +19,13 @@ import numpy.typing as npt
 from savedmodels import atomic, warmup
 from savedmodels.layout import GOLDEN
 from savedmodels.literal_path import literal
+from savedmodels.machine import Machine, this_machine
 
 Arrays = Mapping[str, npt.NDArray[Any]]
 THREADS_VARIABLE = "TF_NUM_INTRAOP_THREADS"
 """By this environment variable TensorFlow is told, before it starts, how many threads it has."""
 _THREADS = "intra_op_threads"
+_MACHINE = "machine"
 _END = b"."
 
 
@@ -30,6 +34,21 @@ class Request(NamedTuple):
 
     inputs: Arrays
     outputs: Arrays
+
+
+class Origin(NamedTuple):
+    """Of what process answers are; None in both where nobody wrote it down.
+
+    Args:
+        threads: How many an operation had.
+        machine: It ran on.
+    """
+
+    threads: int | None = None
+    machine: Machine | None = None
+
+
+NOWHERE = Origin()
 
 
 def record(folder: Path, requests: Mapping[str, Mapping[str, Any]]) -> None:
@@ -75,7 +94,7 @@ def record(folder: Path, requests: Mapping[str, Mapping[str, Any]]) -> None:
     threads = tf.config.threading.get_intra_op_parallelism_threads() or int(
         os.environ.get(THREADS_VARIABLE) or len(os.sched_getaffinity(0))
     )
-    write(folder / GOLDEN, recorded, threads)
+    write(folder / GOLDEN, recorded, Origin(threads, this_machine()))
     warmup.write(folder, {name: request.inputs for name, request in recorded.items()})
 
 
@@ -117,13 +136,13 @@ def _bits(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
     return np.ascontiguousarray(array).reshape(-1).view(f"V{array.itemsize}")
 
 
-def write(path: Path, requests: Mapping[str, Request], threads: int | None = None) -> None:
+def write(path: Path, requests: Mapping[str, Request], origin: Origin = NOWHERE) -> None:
     """Write requests as an npz file, in which `SIGNATURE/inputs/NAME` is an array, without pickles.
 
     Args:
         path: Of the file.
         requests: By signature.
-        threads: How many an operation had when they were answered, if they were.
+        origin: Of the answers, if there are any.
 
     Raises:
         ValueError: if an array holds neither numbers nor strings.
@@ -136,8 +155,10 @@ def write(path: Path, requests: Mapping[str, Request], threads: int | None = Non
         for side, named in request._asdict().items()
         for name, array in named.items()
     }
-    if threads is not None:
-        arrays[_THREADS] = threads
+    if origin.threads is not None:
+        arrays[_THREADS] = origin.threads
+    if origin.machine is not None:
+        arrays[_MACHINE] = json.dumps(asdict(origin.machine))
     np.savez(content, **arrays)
     atomic.write_file(path, content.getvalue())
 
@@ -152,22 +173,26 @@ def read(path: Path) -> dict[str, Request]:
     requests: dict[str, Request] = {}
     with _opened(path) as content:
         for key in content.files:
-            if key != _THREADS:
+            if key not in (_THREADS, _MACHINE):
                 signature, side, name = key.rsplit("/", 2)
                 named = requests.setdefault(signature, Request({}, {}))._asdict()[side]
                 named[name] = _unpacked(content[key])
     return requests
 
 
-def threads_in(path: Path) -> int | None:
-    """How many threads an operation had when requests were answered, if that was written.
+def origin_in(path: Path) -> Origin:
+    """Of what process the answers are.
 
     Raises:
         OSError: if it cannot be read.
         ValueError: if it is damaged, or something else.
     """
     with _opened(path) as content:
-        return int(content[_THREADS]) if _THREADS in content.files else None
+        threads = int(content[_THREADS]) if _THREADS in content.files else None
+        if _MACHINE not in content.files:
+            return Origin(threads)
+        told = dict(json.loads(str(content[_MACHINE])))
+        return Origin(threads, Machine(**{name: str(value) for name, value in told.items()}))
 
 
 @contextmanager

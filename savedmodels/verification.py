@@ -83,6 +83,21 @@ class Loading:
 
 
 @dataclass(frozen=True)
+class Bounds:
+    """What answers are held to where another kind of machine gave the recorded ones.
+
+    Args:
+        bound: In units of values from -1 to 1, see `savedmodels.bounds`.
+        largest: Distance of an answer that was found.
+        reason: Why they are not held to the recorded bits, in words.
+    """
+
+    bound: float
+    largest: float
+    reason: str
+
+
+@dataclass(frozen=True)
 class Verification:
     """What was found of a SavedModel.
 
@@ -93,6 +108,7 @@ class Verification:
         operations: How often each is in the graph and its functions.
         signatures: By name.
         compared: Whether there were golden requests to compare with.
+        bounds: That answers were held to; None if they were held to the recorded bits.
         loadings: By loaders that loaded it; there are none if operations were refused.
         latencies: By signature, through the C API.
         problems: Why it fails.
@@ -104,6 +120,7 @@ class Verification:
     operations: dict[str, int]
     signatures: dict[str, Signature]
     compared: bool
+    bounds: Bounds | None
     loadings: tuple[Loading, ...]
     latencies: dict[str, Latency]
     problems: tuple[Problem, ...]
@@ -129,6 +146,21 @@ class Verification:
         """The first of these, and how many more there are."""
         first, *others = self.failures
         return f"{first}, and {len(others)} more" if others else first
+
+    @property
+    def verdict(self) -> str:
+        """What it passed by, or that it did not."""
+        if not self.passed:
+            return "failed"
+        if not self.compared:
+            return "passed: it can be loaded; there was nothing to compare its answers with"
+        if self.bounds is None:
+            return "passed: every answer is that of the export, bit for bit"
+        held = self.bounds
+        return (
+            f"passed: every answer is that of the export within {held.bound:g} of values from -1 "
+            f"to 1, and {held.largest:.2g} at most; not by bits, as {held.reason}"
+        )
 
     def as_json(self) -> str:
         """All of it, and whether it passed."""

@@ -16,14 +16,25 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 from google.protobuf.message import DecodeError
+from numpy.typing import NDArray
 from tensorflow.core.protobuf import saved_model_pb2
 
 from savedmodels import golden, loaders, probe
+from savedmodels.bounds import bound_of, distance
 from savedmodels.layout import GOLDEN, LINEAGE, WARM_UP
 from savedmodels.links import link_out_of
+from savedmodels.machine import Machine, this_machine
 from savedmodels.operations import INIT_OP, operations_of, refusals_of
 from savedmodels.repository.versions import versions_in
-from savedmodels.verification import Latency, Loading, Problem, Signature, Tensor, Verification
+from savedmodels.verification import (
+    Bounds,
+    Latency,
+    Loading,
+    Problem,
+    Signature,
+    Tensor,
+    Verification,
+)
 
 _ROOT = Path(__file__).parents[1]
 _LONGEST = 500
@@ -51,7 +62,8 @@ def verify(
     Each of three loaders has a process of its own, in which neither this project nor Keras can be
     imported: `tf.saved_model.load`, the session loader of TensorFlow 1, and the C API of the
     wheel's own library, which is the code that TensorFlow Serving loads by. Answers must be the
-    recorded ones bit for bit. Nothing is loaded where operations are refused.
+    recorded ones bit for bit, or within stated bounds if those were given by another kind of
+    machine. Nothing is loaded where operations are refused.
 
     Args:
         folder: Of the SavedModel.
@@ -69,7 +81,7 @@ def verify(
     _require_what_servers_and_publishers_read(folder)
     problems = [Problem(str(refusal)) for refusal in refusals_of(graph)]
     refused = bool(problems)
-    recorded, threads = ({}, None) if refused else _golden_in(folder)
+    recorded, origin = ({}, golden.NOWHERE) if refused else _golden_in(folder)
     if not (recorded or refused or without_golden):
         raise NothingRecorded(f"{folder} has no golden requests ({GOLDEN})")
     names = _names_of(graph)
@@ -79,14 +91,15 @@ def verify(
         for name, request in recorded.items()
         if name in names and request.inputs.keys() == names[name].inputs.keys()
     }
+    held = _Comparison(origin.machine, this_machine())
     loadings: list[Loading] = []
     latencies: dict[str, Latency] = {}
     for done, loader in enumerate(() if refused else loaders.LOADERS):
         on_loader(done, len(loaders.LOADERS))
         # One loader is enough for figures: that which a server has.
         repeats = runs if loader == loaders.C_API else 0
-        findings, answers = _ask(folder, loader, names, asked, threads, repeats, timeout)
-        found = [*_failures(findings), *_differences(asked, answers)]
+        findings, answers = _ask(folder, loader, names, asked, origin.threads, repeats, timeout)
+        found = [*_failures(findings), *held.differences(asked, answers)]
         problems += [replace(problem, loader=loader) for problem in found]
         if not findings.error:
             loadings.append(Loading(loader, findings.load_seconds, findings.resident_bytes))
@@ -99,6 +112,7 @@ def verify(
         operations=dict(operations_of(graph).most_common()),
         signatures=_signatures_of(graph),
         compared=bool(recorded),
+        bounds=held.bounds if recorded else None,
         loadings=tuple(loadings),
         latencies=latencies,
         problems=tuple(problems),
@@ -153,12 +167,12 @@ def _require_what_servers_and_publishers_read(folder: Path) -> None:
         raise Unverifiable(f"{warm_up} is damaged: {_line(error.message)}") from error
 
 
-def _golden_in(folder: Path) -> tuple[dict[str, golden.Request], int | None]:
-    """The requests, and how many threads answered them, if that was written."""
+def _golden_in(folder: Path) -> tuple[dict[str, golden.Request], golden.Origin]:
+    """The requests, and of what process their answers are."""
     try:
-        return golden.read(folder / GOLDEN), golden.threads_in(folder / GOLDEN)
+        return golden.read(folder / GOLDEN), golden.origin_in(folder / GOLDEN)
     except FileNotFoundError:
-        return {}, None
+        return {}, golden.NOWHERE
     except ValueError as error:
         raise Unverifiable(_line(str(error))) from error
 
@@ -264,20 +278,54 @@ def _failures(findings: probe.Findings) -> Iterator[Problem]:
         yield Problem("asked again, it answers otherwise", signature=name)
 
 
-def _differences(
-    asked: dict[str, golden.Request], answers: dict[str, golden.Request]
-) -> Iterator[Problem]:
-    for name, answer in sorted(answers.items()):
-        expected = asked[name].outputs
-        for output in sorted(expected.keys() | answer.outputs.keys()):
-            if output not in answer.outputs:
-                text = "it was recorded, and is not answered"
-            elif output not in expected:
-                text = "it is answered, and was not recorded"
-            else:
-                text = golden.difference(expected[output], answer.outputs[output])
-            if text:
-                yield Problem(text, signature=name, output=output)
+class _Comparison:
+    """Of answers with recorded ones: by bits on the same kind of machine, else by bounds.
+
+    Args:
+        machine: That gave the recorded ones, None if that is not known.
+        here: This machine.
+    """
+
+    def __init__(self, machine: Machine | None, here: Machine) -> None:
+        if machine is None:
+            self._reason = "on which machine it was exported is not recorded"
+        elif machine != here:
+            self._reason = f"it was exported on another machine: {here.differences(machine)}"
+        else:  # The algorithms of a GPU are chosen anew in each process.
+            self._reason = f"a GPU answers: {here.gpus}" if here.gpus else ""
+        self._bound = bound_of(here.gpus, "" if machine is None else machine.gpus)
+        self._largest = 0.0
+
+    @property
+    def bounds(self) -> Bounds | None:
+        """That answers were held to, None if to bits."""
+        return Bounds(self._bound, self._largest, self._reason) if self._reason else None
+
+    def differences(
+        self, asked: dict[str, golden.Request], answers: dict[str, golden.Request]
+    ) -> Iterator[Problem]:
+        """What is otherwise than recorded."""
+        for name, answer in sorted(answers.items()):
+            expected = asked[name].outputs
+            for output in sorted(expected.keys() | answer.outputs.keys()):
+                if output not in answer.outputs:
+                    text = "it was recorded, and is not answered"
+                elif output not in expected:
+                    text = "it is answered, and was not recorded"
+                else:
+                    text = self._difference(expected[output], answer.outputs[output])
+                if text:
+                    yield Problem(text, signature=name, output=output)
+
+    def _difference(self, recorded: NDArray[Any], answered: NDArray[Any]) -> str:
+        text = golden.difference(recorded, answered)
+        if not (text and self._reason):
+            return text
+        far = distance(recorded, answered)
+        if far <= self._bound:
+            self._largest = max(self._largest, far)
+            return ""
+        return f"{text}, where {self._bound:g} is allowed, as {self._reason}"
 
 
 def _latency(seconds: list[float]) -> Latency:

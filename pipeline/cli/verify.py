@@ -122,13 +122,7 @@ def _show(console: Console, verification: Verification) -> None:
         line(f"{name}: median {median:.2f} ms, p99 {p99:.2f} ms in {latency.runs} runs")
     for failure in verification.failures:
         line(f"FAIL  {failure}")
-    if not verification.passed:
-        verdict = "failed"
-    elif verification.compared:
-        verdict = "passed: every answer is that of the export, bit for bit"
-    else:
-        verdict = "passed: it can be loaded; there was nothing to compare its answers with"
-    line(f"verify: {verification.savedmodel} {verdict}")
+    line(f"verify: {verification.savedmodel} {verification.verdict}")
 
 
 def _described(signature: Signature) -> str:

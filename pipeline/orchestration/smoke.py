@@ -19,6 +19,7 @@ import numpy as np
 from pipeline.orchestration.commands import child
 from pipeline.orchestration.failure import AGAIN, StepFailed
 from savedmodels import golden
+from savedmodels.bounds import GPU_BOUND, distance
 from savedmodels.layout import GOLDEN
 from savedmodels.repository.servers import request_to
 
@@ -27,9 +28,6 @@ SECONDS = 60.0
 """For one answer; the first of a version may be slow."""
 TO_START = 600.0
 """Seconds that a server of our own has until it serves; large models warm up for long."""
-TOLERANCE = 1e-2
-"""Of values from -1 to 1: another machine or version adds in another order. A level of 255 is
-0.008."""
 
 
 def faults(server: str, model: str, label: str, version: int, savedmodel: Path) -> str | None:
@@ -64,11 +62,12 @@ def faults(server: str, model: str, label: str, version: int, savedmodel: Path) 
                 f"{server}: `{name}` must have the shape {expected.shape}. "
                 f"Received: {received.shape}"
             )
-        distance = float(np.max(np.abs(received - expected), initial=0.0))
-        if not distance <= TOLERANCE:
+        # What the server runs on is not told.
+        far = distance(expected, received.astype(expected.dtype))
+        if not far <= GPU_BOUND:
             return (
-                f"{server}: `{name}` must be what it was at the export, within {TOLERANCE:g}. "
-                f"Received: {distance:.3g} away"
+                f"{server}: `{name}` must be what it was at the export, within {GPU_BOUND:g}. "
+                f"Received: {far:.3g} away"
             )
     return None
 

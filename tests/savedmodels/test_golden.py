@@ -9,6 +9,7 @@ import pytest
 
 from savedmodels import golden
 from savedmodels.layout import GOLDEN
+from savedmodels.machine import this_machine
 
 FACTORS = np.float32([1.5, -2.0, 0.25])
 
@@ -38,6 +39,7 @@ def test_arrays_lie_under_their_names_and_nothing_is_pickled(scaling: Path) -> N
             "files/outputs/image_bytes",
             "files/outputs/names",
             "intra_op_threads",
+            "machine",
             "scale/inputs/numbers",
             "scale/inputs/offset",
             "scale/outputs/bytes",
@@ -46,12 +48,13 @@ def test_arrays_lie_under_their_names_and_nothing_is_pickled(scaling: Path) -> N
         assert all(content[name].dtype != object for name in content.files)
 
 
-def test_the_threads_of_the_answers_are_told(scaling: Path, tmp_path: Path) -> None:
-    alone = golden.threads_in(scaling / GOLDEN)
-    assert alone is not None
-    assert alone >= 1
+def test_the_threads_and_the_machine_of_the_answers_are_told(scaling: Path, tmp_path: Path) -> None:
+    threads, machine = golden.origin_in(scaling / GOLDEN)
+    assert threads is not None
+    assert threads >= 1
+    assert machine == this_machine()
     golden.write(tmp_path / "older.npz", golden.read(scaling / GOLDEN))
-    assert golden.threads_in(tmp_path / "older.npz") is None
+    assert golden.origin_in(tmp_path / "older.npz") == (None, None)
 
 
 def test_a_request_is_needed_for_every_signature_and_input(scaling: Path) -> None:
@@ -110,12 +113,12 @@ def test_a_damaged_file_is_said_to_be(scaling: Path, content: bytes | str) -> No
 
 
 def test_any_flipped_bit_is_damage_or_nothing(tmp_path: Path) -> None:
-    path = tmp_path / "x.npz"
-    golden.write(path, {"f": golden.Request({"x": np.zeros(1)}, {})}, 2)
+    path, origin = tmp_path / "x.npz", golden.Origin(2, this_machine())
+    golden.write(path, {"f": golden.Request({"x": np.zeros(1)}, {})}, origin)
     whole, told = path.read_bytes(), []
     for place in range(len(whole)):
         path.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
-        for ask in (golden.read, golden.threads_in):
+        for ask in (golden.read, golden.origin_in):
             try:
                 ask(path)
             except ValueError as error:

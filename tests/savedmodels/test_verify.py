@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -42,7 +43,15 @@ def texts(verification: Verification) -> list[str]:
 def rewrite(folder: Path, change: Callable[[dict[str, golden.Request]], None]) -> None:
     requests = golden.read(folder / GOLDEN)
     change(requests)
-    golden.write(folder / GOLDEN, requests)
+    golden.write(folder / GOLDEN, requests, golden.origin_in(folder / GOLDEN))
+
+
+def move(folder: Path, **machine: str) -> None:
+    """Have the golden requests answered by a machine that differs in this."""
+    origin = golden.origin_in(folder / GOLDEN)
+    assert origin.machine is not None
+    there = dataclasses.replace(origin.machine, **machine)
+    golden.write(folder / GOLDEN, golden.read(folder / GOLDEN), origin._replace(machine=there))
 
 
 @pytest.mark.slow
@@ -310,7 +319,7 @@ def test_a_loader_that_crashes_or_hangs_is_told(
 def test_loaders_have_as_many_threads_as_the_export_had(
     scaling: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    golden.write(scaling / GOLDEN, golden.read(scaling / GOLDEN), threads=5)
+    golden.write(scaling / GOLDEN, golden.read(scaling / GOLDEN), golden.Origin(threads=5))
     given = []
 
     def run(*_: Any, env: dict[str, str], **__: Any) -> None:
@@ -320,6 +329,58 @@ def test_loaders_have_as_many_threads_as_the_export_had(
     monkeypatch.setattr(subprocess, "run", run)
     assert not verify(scaling).passed
     assert given == ["5"] * 3
+
+
+@quick
+def test_another_machine_is_held_to_bounds(scaling: Path) -> None:
+    move(scaling, processor="of another kind", settings="ONEDNN_MAX_CPU_ISA=AVX2")
+    nearly = 2**-20 * np.float32([[0, 0, 0], [0, 4, 0]])
+    rewrite(scaling, lambda requests: requests["scale"].outputs["scaled"].__isub__(nearly))
+    verification = verify(scaling, runs=1)
+    assert verification.passed
+    assert verification.bounds is not None
+    assert verification.bounds.largest == pytest.approx(2**-18 / 4, rel=1e-3)
+    assert re.fullmatch(
+        r"passed: every answer is that of the export within 0\.001 of values from -1 to 1, and "
+        r"9\.5e-07 at most; not by bits, as it was exported on another machine: processor .* in "
+        r"place of of another kind, settings .* in place of ONEDNN_MAX_CPU_ISA=AVX2",
+        verification.verdict,
+    )
+
+
+@quick
+def test_files_and_levels_of_another_machine_may_differ_by_rounding(scaling: Path) -> None:
+    def change(requests: dict[str, golden.Request]) -> None:
+        requests["scale"].outputs["bytes"][0, 0] ^= 1
+        files = requests["files"].outputs["image_bytes"]
+        pixels = tf.io.decode_png(files[0]).numpy()
+        files[0] = tf.io.encode_png(pixels ^ np.uint8(1)).numpy()
+
+    rewrite(scaling, change)
+    assert len(texts(verify(scaling, runs=1))) == 2
+    move(scaling, caches="")
+    assert verify(scaling, runs=1).passed
+
+
+@quick
+def test_other_weights_fail_on_any_machine(
+    scaling: Path, reweighted: Callable[[Path], None]
+) -> None:
+    move(scaling, gpus="Some GPU")
+    reweighted(scaling)
+    told = texts(verify(scaling, runs=1))
+    assert [text.partition(": ")[0] for text in told] == ["scale/bytes", "scale/scaled"]
+    assert "2 of 6 values differ, by 1.5 at most, where 0.01 is allowed, as it was" in told[1]
+
+
+@quick
+def test_answers_of_nobody_knows_what_machine_are_held_to_bounds(scaling: Path) -> None:
+    golden.write(scaling / GOLDEN, golden.read(scaling / GOLDEN))
+    verification = verify(scaling, runs=1)
+    assert verification.passed
+    assert verification.verdict.endswith(
+        "0 at most; not by bits, as on which machine it was exported is not recorded"
+    )
 
 
 EXPORT = """
@@ -339,11 +400,26 @@ export(Exportable(model), Path(sys.argv[1]), 1, lineage={}, names=["serving_defa
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("forked")
+def test_an_export_by_other_instructions_passes_within_bounds(tmp_path: Path) -> None:
+    """As by another processor."""
+    fewer = {**os.environ, "ONEDNN_MAX_CPU_ISA": "AVX2"}
+    subprocess.run([sys.executable, "-c", EXPORT, str(tmp_path)], cwd=ROOT, env=fewer, check=True)
+    verification = verify(tmp_path / "1", runs=2)
+    assert texts(verification) == []
+    assert verification.bounds is not None
+    assert verification.bounds.largest < 1e-5
+    assert "settings none in place of ONEDNN_MAX_CPU_ISA=AVX2" in verification.verdict
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("forked")
 def test_an_export_of_a_process_with_one_thread_passes(tmp_path: Path) -> None:
     """Of so few maps that another number of threads gives other last bits."""
     subprocess.run([sys.executable, "-c", EXPORT, str(tmp_path)], cwd=ROOT, check=True)
-    assert golden.threads_in(tmp_path / "1" / GOLDEN) == 1
-    assert texts(verify(tmp_path / "1", runs=2)) == []
+    assert golden.origin_in(tmp_path / "1" / GOLDEN).threads == 1
+    verification = verify(tmp_path / "1", runs=2)
+    assert texts(verification) == []
+    assert verification.bounds is None  # But by bits.
 
 
 def test_answers_that_change_are_told(

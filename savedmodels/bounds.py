@@ -1,0 +1,77 @@
+"""How far answers may lie from recorded ones where another kind of machine gives them."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+CPU_BOUND = 1e-3
+"""Between processors, which take sums in other orders: measured were 2e-6 at most."""
+GPU_BOUND = 1e-2
+"""Where a GPU may have answered, by factors with 10 bits after the point (TensorFloat-32)."""
+_HALF = 127.5
+"""Levels of 8 bits to a unit of values from -1 to 1."""
+_PNG, _JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"
+
+
+def bound_of(*gpus: str) -> float:
+    """What holds between machines with these GPUs, named or not at all."""
+    return GPU_BOUND if any(gpus) else CPU_BOUND
+
+
+def distance(recorded: npt.NDArray[Any], answered: npt.NDArray[Any]) -> float:
+    """How far an answer lies from the recorded one, in units of values from -1 to 1.
+
+    Of real numbers it is the largest difference, over the largest of the recorded ones if that is
+    above 1; of 8 bits, and pixels of PNG files, it is the largest in levels, but for one, by which
+    rounding may differ, over 127.5; of JPEG files the mean of these. Everything else must be the
+    same. Infinite where it cannot be told.
+    """
+    if recorded.shape != answered.shape or recorded.dtype != answered.dtype:
+        return math.inf
+    if recorded.dtype == object:
+        pairs = zip(recorded.flat, answered.flat, strict=True)
+        return max((_of_strings(*pair) for pair in pairs), default=0.0)
+    if recorded.dtype == np.uint8:
+        return _of_levels(float(np.max(_apart(recorded, answered), initial=0.0)))
+    if recorded.dtype.kind != "f":
+        return 0.0 if np.array_equal(recorded, answered) else math.inf
+    finite = np.isfinite(recorded)
+    if not np.array_equal(recorded[~finite], answered[~finite], equal_nan=True):
+        return math.inf
+    if not np.isfinite(answered[finite]).all():
+        return math.inf
+    largest = np.max(_apart(recorded[finite], answered[finite]), initial=0.0)
+    return float(largest / np.max(np.abs(recorded[finite]), initial=1.0))
+
+
+def _of_strings(recorded: bytes, answered: bytes) -> float:
+    if recorded == answered:
+        return 0.0
+    for begin, summary in ((_PNG, np.max), (_JPEG, np.mean)):
+        if recorded.startswith(begin) and answered.startswith(begin):
+            apart = _pixels_apart(recorded, answered)
+            return math.inf if apart is None else _of_levels(float(summary(apart)))
+    return math.inf
+
+
+def _pixels_apart(*files: bytes) -> npt.NDArray[np.float64] | None:
+    # Not above: what reads golden requests must not start TensorFlow.
+    import tensorflow as tf
+
+    try:
+        decoded = [tf.io.decode_image(file).numpy() for file in files]
+    except tf.errors.InvalidArgumentError:
+        return None
+    return _apart(*decoded) if decoded[0].shape == decoded[1].shape else None
+
+
+def _apart(first: npt.NDArray[Any], second: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+    return np.abs(first.astype(np.float64) - second.astype(np.float64))
+
+
+def _of_levels(levels: float) -> float:
+    return max(levels - 1, 0.0) / _HALF
