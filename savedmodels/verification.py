@@ -149,17 +149,20 @@ class Verification:
 
     @property
     def verdict(self) -> str:
-        """What it passed by, or that it did not."""
-        if not self.passed:
-            return "failed"
+        """Whether it passed, and by what."""
+        return f"passed: {self.held_to}" if self.passed else "failed"
+
+    @property
+    def held_to(self) -> str:
+        """What was compared, of one that passed."""
         if not self.compared:
-            return "passed: it can be loaded; there was nothing to compare its answers with"
+            return "it can be loaded; there was nothing to compare its answers with"
         if self.bounds is None:
-            return "passed: every answer is that of the export, bit for bit"
+            return "every answer is that of the export, bit for bit"
         held = self.bounds
         return (
-            f"passed: every answer is that of the export within {held.bound:g} of values from -1 "
-            f"to 1, and {held.largest:.2g} at most; not by bits, as {held.reason}"
+            f"every answer is that of the export within {held.bound:g} of values from -1 to 1, and "
+            f"{held.largest:.2g} at most; not by bits, as {held.reason}"
         )
 
     def as_json(self) -> str:

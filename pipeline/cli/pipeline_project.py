@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from pipeline.orchestration.failure import StepFailed
+    from pipeline.orchestration.project import Project
 
 app = typer.Typer()
 LOOK = 10.0
@@ -61,6 +62,7 @@ def init(
     )
     console = terminal()
     say(console, f"written: {project.path / 'pipeline.yaml'}")
+    _tell_of_no_gate(console, project)
     shown = quote(str(folder))
     say(console, f"next: growgan pipeline run {shown}, or growgan pipeline up {shown}")
 
@@ -105,6 +107,7 @@ def run(folder: Folder) -> None:
         _end_with(failure)
     version = (course.plan.mark("published") or {})["version"]
     say(console, f"promoted: version {version} of {project.config.model}")
+    _tell_of_no_gate(console, project)
     say(console, f"page: {course.folder / 'index.html'}")
 
 
@@ -166,6 +169,13 @@ def up(
         raise UserError(
             f"a project is up once at a time. Received: {folder}, which is up already"
         ) from None
+
+
+def _tell_of_no_gate(console: Console, project: Project) -> None:
+    from pipeline.orchestration.steps.judging import why_not_judged
+
+    if project.config.gate is None:
+        say(console, f"note: {why_not_judged(project)}")
 
 
 def _end_with(failure: StepFailed) -> NoReturn:

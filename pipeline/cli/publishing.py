@@ -138,7 +138,7 @@ def _require_verified(console: Console, savedmodel: Path) -> None:
         console, savedmodel, runs=1, otherwise="--no-verify to publish it as it is"
     )
     if verification.passed:
-        say(console, f"verification {verification.verdict}")
+        say(console, f"verified: {verification.held_to}")
         return
     typer.echo(
         "growgan: a SavedModel must pass `growgan verify` before it is published. "

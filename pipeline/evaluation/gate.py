@@ -97,7 +97,7 @@ def judge(
     Raises:
         UserError: if the policy has no rule for a score, or none that looks at `promoted`.
     """
-    asked = {rule: score for rule, score in SCORE_OF.items() if getattr(policy, rule) is not None}
+    asked = {rule: SCORE_OF[rule] for rule in rules_of(policy)}
     if not asked:
         raise UserError(
             f"`gate` must have a rule: {', '.join(f'`gate.{rule}`' for rule in SCORE_OF)}. "
@@ -125,6 +125,11 @@ def judge(
         policy=policy,
         rules=rules,
     )
+
+
+def rules_of(policy: GateConfig) -> tuple[str, ...]:
+    """The rules of a policy that ask for a score."""
+    return tuple(rule for rule in SCORE_OF if getattr(policy, rule) is not None)
 
 
 def is_of(verdict: Verdict, evaluation: Evaluation) -> bool:

@@ -39,14 +39,16 @@ from pipeline.orchestration.project import (
     open_project,
 )
 from pipeline.orchestration.run_page import write_pages
-from pipeline.orchestration.snapshots import SHORT, Snapshot, is_kept, snapshot_of
+from pipeline.orchestration.snapshots import SHORT, is_kept
 from pipeline.orchestration.steps import Done
 from pipeline.orchestration.steps.judging import (
     scores_of,
     scores_of_version,
     sheets_of,
     verdict_of,
+    why_not_judged,
 )
+from pipeline.orchestration.waiting import former_pictures
 from savedmodels import atomic
 
 _UNTOLD = "a step could not tell why it failed; its page in the user interface and logs/ may"
@@ -108,7 +110,7 @@ class Course:
             note("failed", failure.reason)
             self._fail(failure)
             raise
-        note("done" if done.new else "unchanged")
+        note("done" if done.new else "unchanged", done.note)
         return done
 
     def end(self, failure: StepFailed | None = None) -> Outcome:
@@ -185,12 +187,11 @@ class Course:
         before = plan.ended()
         scores = scores_of(plan) if evaluated else None
         promoted = scores_of_version(plan, begun.former)
-        gated = evaluated and project.config.gate is not None
-        gate = verdict_of(plan, promoted) if gated else None
+        gate = verdict_of(plan, promoted) if evaluated else None
         verdict: Ending = "promoted"
         name = self.folder.name
         version = published.get("version")
-        kept = "all rules of the gate are kept" if gate else "no gate is asked for"
+        kept = "all rules of the gate are kept" if gate else why_not_judged(project)
         reason = f"{kept}, and servers answer with version {version}"
         if begun.failure is not None:
             reason, verdict = begun.failure[:2]
@@ -276,20 +277,10 @@ def course_of(project: Project, run: str, *, snapshot: str, trigger: Trigger) ->
             trigger=trigger,
             snapshot=snapshot,
             former=_stable(project),
-            new=plan.snapshot.new_since(last_snapshot(project)),
+            new=former_pictures(project).new_in(plan.snapshot),
         ),
     )
     return Course(plan_of(open_project(project.path, folder / PIPELINE), snapshot), folder)
-
-
-def last_snapshot(project: Project) -> Snapshot | None:
-    """The pictures that the last run had, None if there was none or they are gone."""
-    for outcome in reversed(history_of(project.path)):
-        if outcome.snapshot is not None:
-            key = outcome.snapshot.content_hash[:SHORT]
-            if is_kept(project, key):
-                return snapshot_of(project, key)
-    return None
 
 
 def _stable(project: Project) -> int | None:

@@ -14,6 +14,7 @@ from pipeline.config import Config, GateConfig, Section
 from pipeline.config.section import Count, Images, Rate
 from pipeline.data.sources.place import Place, place_of
 from pipeline.errors import UserError
+from pipeline.evaluation.gate import SCORE_OF, rules_of
 from pipeline.loading import Override, load, validated
 from pipeline.orchestration.job import KubernetesConfig
 from pipeline.orchestration.notifications import NotificationsConfig
@@ -311,6 +312,8 @@ def open_project(folder: Path, kept: Path | None = None) -> Project:
         raise UserError(f"a {PIPELINE} must be a mapping of keys. Received: {file}")
     project = Project(path, validated(ProjectConfig, values), kept)
     _require_volume(project)
+    if project.config.gate is not None and not rules_of(project.config.gate):
+        raise UserError(f"`gate` must have a rule: {', '.join(SCORE_OF)}. Received: none")
     project.training_config()
     try:
         project.repository.folder_of(project.config.model)

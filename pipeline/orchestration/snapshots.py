@@ -118,6 +118,14 @@ def most_new(project: Project, files: Mapping[str, Found], former: Snapshot | No
     )
 
 
+def all_known(project: Project, files: Mapping[str, Found], former: Snapshot) -> bool:
+    """Whether all that another snapshot holds is among the files, unchanged; nothing is opened."""
+    known, there = _known(project), files.items()
+    return former.files.items() <= {
+        (name, _hash_known(known, name, found)) for name, found in there
+    }
+
+
 def take(project: Project) -> Snapshot:
     """Keep what lies in the sources now; a snapshot of the same content is not kept twice.
 

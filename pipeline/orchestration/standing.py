@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from pipeline.errors import UserError
 from pipeline.evaluation.scores import Record
 from pipeline.orchestration.begun import Begun, folder_begun, names_of, read_begun
 from pipeline.orchestration.complaints import read_complaints
 from pipeline.orchestration.locks import is_held
 from pipeline.orchestration.outcome import Outcome, history_of
 from pipeline.orchestration.project import PIPELINE, Project, open_project
+from pipeline.orchestration.snapshots import found_in
+from pipeline.orchestration.steps.judging import why_not_judged
+from pipeline.orchestration.waiting import former_pictures
 
 
 class UnderWay(Record):
@@ -51,6 +55,12 @@ class ProjectStanding(Record):
     """What is served."""
     complaints: dict[str, str]
     """Why a trigger could not look at the sources, by its name."""
+    new: int | None
+    """How many pictures have come since the runs before, at most; None if that cannot be told."""
+    least: int | None
+    """How many start a run, None if they start none."""
+    not_judged: str | None
+    """Why no score decides what is promoted, None if some do."""
 
 
 def standing_of(project: Project) -> ProjectStanding:
@@ -61,6 +71,7 @@ def standing_of(project: Project) -> ProjectStanding:
         RepositoryError: if the history of the model is damaged.
     """
     history = history_of(project.path)
+    by_new_data = project.config.schedule.new_data
     return ProjectStanding(
         model=project.config.model,
         repository=str(project.repository.path),
@@ -69,6 +80,9 @@ def standing_of(project: Project) -> ProjectStanding:
         last=history[-1] if history else None,
         labels=tuple(_labels(project)),
         complaints=read_complaints(project),
+        new=_new(project),
+        least=by_new_data and by_new_data.least,
+        not_judged=None if project.config.gate else why_not_judged(project),
     )
 
 
@@ -84,6 +98,13 @@ def _now(project: Project) -> UnderWay | None:
     names = names_of(kept.stages())
     step = next((name for name in names if name not in done), None)
     return UnderWay(run=folder.name, begun=begun, step=step)
+
+
+def _new(project: Project) -> int | None:
+    try:
+        return former_pictures(project).at_most_new(project, found_in(project))
+    except (UserError, OSError):  # What triggers find so is told by them.
+        return None
 
 
 def _labels(project: Project) -> Iterator[LabelStanding]:

@@ -3,7 +3,7 @@
 # Dagster looks at annotations as they are: they must not be put off.
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
 from dagster import (
@@ -27,25 +27,16 @@ from dagster import (
     sensor,
 )
 
-from pipeline.data.sources.files import is_picture
 from pipeline.errors import UserError
 from pipeline.orchestration.assets import MODEL_TAG, course_of_run, name_of_run, partitions
 from pipeline.orchestration.complaints import write_complaint
-from pipeline.orchestration.course import last_snapshot
 from pipeline.orchestration.failure import AGAIN, StepFailed, failure_of
 from pipeline.orchestration.lost import REASON
 from pipeline.orchestration.outcome import HISTORY, OUTCOME
 from pipeline.orchestration.plan import Plan, plan_of
 from pipeline.orchestration.project import Project, open_project
-from pipeline.orchestration.snapshots import (
-    Found,
-    Snapshot,
-    fingerprint,
-    found_in,
-    is_kept,
-    most_new,
-    take,
-)
+from pipeline.orchestration.snapshots import fingerprint, found_in, is_kept, take
+from pipeline.orchestration.waiting import former_pictures
 from savedmodels.repository.errors import RepositoryError
 
 Answer = TypeVar("Answer")
@@ -126,13 +117,13 @@ def sensor_of(project: Project, job: Any) -> SensorDefinition | None:
                 return skip(f"the sources changed {quiet:.0f} s ago, not {rules.quiet_seconds:g} s")
             if reason := busy(now, context.instance):
                 return skip(reason)
-            former = last_snapshot(now)
+            former = former_pictures(now)
             if "snapshot" not in known or not is_kept(now, known["snapshot"]):
-                if few := too_few_found(now, files, former, rules.least):
+                if few := former.too_few_found(now, files, rules.least):
                     return skip(few)
                 known["snapshot"] = take(now).key
             plan = plan_of(now, known["snapshot"])
-            if few := too_few(plan.snapshot, former, rules.least):
+            if few := former.too_few(plan.snapshot, rules.least):
                 return skip(few)
             ended = plan.ended_so()
             if ended is not None:
@@ -146,30 +137,6 @@ def sensor_of(project: Project, job: Any) -> SensorDefinition | None:
         return looked(project, "by_new_data", look, skip)
 
     return by_new_data
-
-
-def too_few(snapshot: Snapshot, former: Snapshot | None, least: int) -> str | None:
-    """Why pictures do not start a run, None if they do.
-
-    The same pictures may: where the configuration has changed.
-    """
-    new = snapshot.new_since(former)
-    same = former is not None and former.content_hash == snapshot.content_hash
-    return None if same or new >= least else f"{new} pictures are new, not {least}"
-
-
-def too_few_found(
-    project: Project, files: Mapping[str, Found], former: Snapshot | None, least: int
-) -> str | None:
-    """Why files that were found start no run, None if they may.
-
-    Nothing is opened: while pictures trickle in, no snapshot is taken each time they rest.
-    """
-    names = {} if former is None else former.files
-    if not any(map(is_picture, files)) or files.keys() == names.keys():
-        return None
-    new = most_new(project, files, former)
-    return None if new >= least else f"at most {new} pictures are new, not {least}"
 
 
 def opened_anew(project: Project, loaded: tuple[int, ...]) -> Project:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pipeline.data.checking.report import Channels, Survey, read_report, report_text
 from pipeline.data.checking.shift import shift
 from pipeline.errors import UserError
+from pipeline.shown import shown
 from savedmodels.atomic import write_file
 
 Count = Annotated[int, Field(ge=0)]
@@ -35,7 +36,7 @@ FEATURES = 0.25
 """Spreads by which features may move, on top of twice what chance does."""
 COMMENT_WIDTH = 96
 LISTED = 5
-"""Names of classes that a reason spells out."""
+"""Names of classes, or of pictures, that a reason spells out."""
 
 
 class _Rules(BaseModel):
@@ -204,10 +205,12 @@ def _of_kind(contract: Contract, survey: Survey) -> Iterator[str]:
     if contract.channels not in (None, channels):
         yield _reason("channels", contract.channels, f"{channels}, with {share:.3g} of them grey")
     if contract.modes is not None and (others := sorted(survey.modes.keys() - contract.modes)):
-        named = ", ".join(f"{mode} ({survey.modes[mode]})" for mode in others)
-        yield _reason("modes", f"some of {', '.join(contract.modes)}", named)
+        counts = ", ".join(f"{mode} ({survey.modes[mode]})" for mode in others)
+        such = [name for mode in others for name in survey.named.of_modes.get(mode, ())]
+        yield _reason("modes", f"some of {', '.join(contract.modes)}", counts + _as_in(such))
     if contract.labelled not in (None, _labelled(survey)):
-        yield _reason("labelled", contract.labelled, f"{survey.unlabelled} without a class")
+        without = f"{survey.unlabelled} without a class{_as_in(survey.named.unlabelled)}"
+        yield _reason("labelled", contract.labelled, without)
     if contract.classes is not None and set(contract.classes) != survey.classes.keys():
         new = [name for name in survey.classes if name not in contract.classes]
         missing = [name for name in contract.classes if name not in survey.classes]
@@ -218,16 +221,22 @@ def _of_kind(contract: Contract, survey: Survey) -> Iterator[str]:
 
 
 def _of_numbers(contract: Contract, survey: Survey) -> Iterator[str]:
-    sizes = survey.sizes
+    sizes, named = survey.sizes, survey.named
     yield from _at_least("least_pictures", contract.least_pictures, survey.readable)
-    yield from _at_least("least_side", contract.least_side, sizes.shortest_side.least)
-    yield from _at_most("most_side", contract.most_side, sizes.longest_side.most)
     yield from _at_least(
-        "least_aspect_ratio", contract.least_aspect_ratio, sizes.aspect_ratio.least
+        "least_side", contract.least_side, sizes.shortest_side.least, named.smallest
     )
-    yield from _at_most("most_aspect_ratio", contract.most_aspect_ratio, sizes.aspect_ratio.most)
-    yield from _at_most("most_corrupt", contract.most_corrupt, _corrupt_share(survey))
-    yield from _at_most("most_duplicates", contract.most_duplicates, _duplicate_share(survey))
+    yield from _at_most("most_side", contract.most_side, sizes.longest_side.most, named.largest)
+    yield from _at_least(
+        "least_aspect_ratio", contract.least_aspect_ratio, sizes.aspect_ratio.least, named.narrowest
+    )
+    yield from _at_most(
+        "most_aspect_ratio", contract.most_aspect_ratio, sizes.aspect_ratio.most, named.widest
+    )
+    for reason in _at_most("most_corrupt", contract.most_corrupt, _corrupt_share(survey)):
+        yield reason + _as_in([name for name, _ in survey.corrupt])
+    for reason in _at_most("most_duplicates", contract.most_duplicates, _duplicate_share(survey)):
+        yield reason + _as_in([name for group in survey.exact_duplicates for name in group[1:]])
     for name, (least, most) in (contract.class_shares or {}).items():
         share = survey.classes.get(name, 0) / max(1, survey.readable)
         yield from _at_least(f"class_shares.{name}", least, share)
@@ -247,15 +256,26 @@ def _of_shift(rules: ShiftRules, survey: Survey, reference: Survey) -> Iterator[
     yield from _at_most("shift.most_features", rules.most_features, moved.features)
 
 
-def _at_least(rule: str, bound: float | None, value: float) -> Iterator[str]:
+Outermost = Sequence[tuple[str, float]]
+"""Pictures with their values, the outermost first."""
+
+
+def _at_least(rule: str, bound: float | None, value: float, of: Outermost = ()) -> Iterator[str]:
     # A bound is written with a few digits, and what it was derived from has to keep it.
     if bound is not None and _short(value) < bound:
-        yield _reason(rule, f"at least {bound:g}", f"{value:.4g}")
+        beyond = [name for name, each in of if _short(each) < bound]
+        yield _reason(rule, f"at least {bound:g}", f"{value:.4g}{_as_in(beyond)}")
 
 
-def _at_most(rule: str, bound: float | None, value: float) -> Iterator[str]:
+def _at_most(rule: str, bound: float | None, value: float, of: Outermost = ()) -> Iterator[str]:
     if bound is not None and _short(value) > bound:
-        yield _reason(rule, f"at most {bound:g}", f"{value:.4g}")
+        beyond = [name for name, each in of if _short(each) > bound]
+        yield _reason(rule, f"at most {bound:g}", f"{value:.4g}{_as_in(beyond)}")
+
+
+def _as_in(names: Sequence[str]) -> str:
+    """The first of the pictures that a rule is broken by."""
+    return f", as in {', '.join(map(shown, names[:LISTED]))}" if names else ""
 
 
 def _reason(rule: str, bound: object, received: str) -> str:

@@ -16,6 +16,7 @@ from savedmodels.atomic import write_file
 
 FORMAT_VERSION = 1
 REPORT = "report.json"
+NAMED = 5
 DIGITS = 9
 """Decimals of a number in a report: of levels and shares far more than are measured."""
 
@@ -55,6 +56,23 @@ class Sizes(Facts):
     """Width divided by height."""
     shortest_sides: dict[int, int]
     """Pictures by shortest side: those under `64` have 64 to 127 pixels."""
+
+
+class Named(Facts):
+    """Pictures that stand out, by name, at most `NAMED` of a kind: those to look at first."""
+
+    smallest: tuple[tuple[str, float], ...] = ()
+    """With the lesser of width and height, the smallest first."""
+    largest: tuple[tuple[str, float], ...] = ()
+    """With the greater of width and height, the largest first."""
+    narrowest: tuple[tuple[str, float], ...] = ()
+    """With width divided by height, the smallest first."""
+    widest: tuple[tuple[str, float], ...] = ()
+    """With width divided by height, the largest first."""
+    of_modes: dict[str, tuple[str, ...]] = {}
+    """By the kind of their stored pixels."""
+    unlabelled: tuple[str, ...] = ()
+    """Without a class."""
 
 
 class Colours(Facts):
@@ -212,6 +230,8 @@ class Survey(Facts):
     content_sample: tuple[int, ...]
     """The smallest of the pictures' content hashes, ascending, each the first 48 bits of a SHA-256:
     all of a small set, and of a large one the same random choice whatever else it holds."""
+    named: Named = Named()
+    """Pictures that stand out."""
     shift: Shift | None = None
     """How far the pictures have moved from those of another report, if they were compared."""
     broken_rules: tuple[str, ...] = ()

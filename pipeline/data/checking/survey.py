@@ -17,8 +17,10 @@ from pipeline.data.checking.measurement import (
 from pipeline.data.checking.near_duplicates import Groups, groups_within, same
 from pipeline.data.checking.report import (
     FORMAT_VERSION,
+    NAMED,
     Colours,
     Features,
+    Named,
     Sizes,
     Spread,
     Survey,
@@ -94,6 +96,7 @@ class _Tally:
         self.corrupt: list[Skipped] = []
         self._formats: Counter[str] = Counter()
         self._modes: Counter[str] = Counter()
+        self._of_modes: dict[str, list[str]] = {}
         self._labels: list[npt.NDArray[np.int64]] = []
         self._sizes: list[npt.NDArray[np.int32]] = []
         self._hashes: list[npt.NDArray[np.uint64]] = []
@@ -115,6 +118,9 @@ class _Tally:
         self.names += new.names
         self._formats.update(new.formats)
         self._modes.update(new.modes)
+        for name, mode in zip(new.names, new.modes, strict=True):
+            of_mode = self._of_modes.setdefault(mode, [])
+            of_mode += [name] if len(of_mode) < NAMED else []
         self._labels.append(new.labels)
         self._sizes.append(new.sizes.astype(np.int32))
         self._hashes.append(new.hashes)
@@ -148,7 +154,8 @@ class _Tally:
         distinct = np.sort(first)
         distinct = distinct[~blank[distinct]]
         alike = groups_within(np.concatenate(self._hashes)[distinct], NEAR_BITS)
-        sizes = _sizes(np.concatenate(self._sizes))
+        pixels = np.concatenate(self._sizes)
+        sizes = _sizes(pixels)
         colours = self._colours(readable)
         symmetry = self._sample.symmetry()
         return Survey(
@@ -173,6 +180,23 @@ class _Tally:
             suggestions=suggestions(readable, sizes, colours, symmetry, classes, unlabelled),
             features=Features.of(merged(*self._halves), frechet_distance(*self._halves)),
             content_sample=tuple(self._sample.keys.tolist()),
+            named=self._standing_out(pixels, labels),
+        )
+
+    def _standing_out(self, pixels: npt.NDArray[np.int32], labels: npt.NDArray[np.int64]) -> Named:
+        def first(values: npt.NDArray[np.number], sign: int) -> tuple[tuple[str, float], ...]:
+            order = np.argsort(sign * values, kind="stable")[:NAMED]
+            return tuple((self.names[index], float(values[index])) for index in order)
+
+        aspect = pixels[:, 0] / pixels[:, 1]
+        without = np.flatnonzero(labels == UNLABELLED)[:NAMED]
+        return Named(
+            smallest=first(pixels.min(1), 1),
+            largest=first(pixels.max(1), -1),
+            narrowest=first(aspect, 1),
+            widest=first(aspect, -1),
+            of_modes={mode: tuple(names) for mode, names in self._of_modes.items()},
+            unlabelled=tuple(self.names[index] for index in without),
         )
 
     def _colours(self, readable: int) -> Colours:

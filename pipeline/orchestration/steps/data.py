@@ -13,6 +13,7 @@ from pipeline.errors import UserError
 from pipeline.loading import is_chosen
 from pipeline.orchestration.commands import Say
 from pipeline.orchestration.failure import StepFailed
+from pipeline.orchestration.outcome import history_of
 from pipeline.orchestration.plan import Plan
 from pipeline.orchestration.snapshots import PICTURES
 from pipeline.orchestration.steps.step import Check, Done, run_growgan
@@ -36,7 +37,10 @@ def source_snapshot(plan: Plan, say: Say) -> Done:
             "pictures": snapshot.images,
             "configuration": plan.project.config.preset,
         },
-        new=False,
+        new=all(
+            outcome.snapshot is None or outcome.snapshot.content_hash != snapshot.content_hash
+            for outcome in history_of(plan.project.path)
+        ),
         files={"snapshot": folder},
     )
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.errors import UserError
-from pipeline.evaluation.gate import Verdict, judge, write_verdict
+from pipeline.evaluation.gate import OVER_PROMOTED, Verdict, judge, rules_of, write_verdict
 from pipeline.evaluation.publication import evaluation_in
 from pipeline.evaluation.scores import (
     Evaluation,
@@ -20,7 +20,7 @@ from pipeline.evaluation.scores import (
 from pipeline.orchestration.commands import Say
 from pipeline.orchestration.failure import GATE, StepFailed
 from pipeline.orchestration.plan import Plan, run_behind
-from pipeline.orchestration.project import yaml_text
+from pipeline.orchestration.project import PIPELINE, Project, yaml_text
 from pipeline.orchestration.steps.data import SHEET, report_of
 from pipeline.orchestration.steps.step import Check, Done, run_growgan
 from pipeline.run_folder import RunFolder
@@ -64,9 +64,10 @@ def gate(plan: Plan, say: Say, promoted: Evaluation | None) -> Done:
     Raises:
         StepFailed: if it does not.
     """
-    if plan.project.config.gate is None:
-        return Done({"verdict": "no gate is asked for"}, new=False)
     verdict = verdict_of(plan, promoted)
+    if verdict is None:
+        reason = why_not_judged(plan.project)
+        return Done({"verdict": reason}, new=True, note=reason)
     folder = folder_of(plan.run, scores_of(plan))
     write_verdict(folder, verdict)
     failed = [f"{rule.rule}: {rule.reason}" for rule in verdict.rules if not rule.passed]
@@ -95,13 +96,23 @@ def sheets_of(plan: Plan) -> list[Path]:
     return made if report is None else [*made, report.with_name(SHEET)]
 
 
-def verdict_of(plan: Plan, promoted: Evaluation | None) -> Verdict:
-    """What the gate says; the rule that asks for a promoted one is left out where there is none."""
+def verdict_of(plan: Plan, promoted: Evaluation | None) -> Verdict | None:
+    """What the gate says, None if it has no rule.
+
+    The rule that asks for a promoted model is left out where there is none.
+    """
     policy = plan.config.gate
     if promoted is None or policy.max_fid_increase_over_promoted is None:
         promoted = None
-        policy = policy.model_copy(update={"max_fid_increase_over_promoted": None})
-    return judge(scores_of(plan), policy, promoted)
+        policy = policy.model_copy(update={OVER_PROMOTED: None})
+    return judge(scores_of(plan), policy, promoted) if rules_of(policy) else None
+
+
+def why_not_judged(project: Project) -> str:
+    """Why no score decides whether a model is promoted, in a line."""
+    if project.config.gate is None:
+        return f"{PIPELINE} has no `gate`: a model is promoted whatever its scores are"
+    return f"nothing is promoted yet, and `gate` has no rule but {OVER_PROMOTED}"
 
 
 def scores_of_version(plan: Plan, version: int | None) -> Evaluation | None:

@@ -33,6 +33,8 @@ class Done:
     """Reports, models and folders by name."""
     checks: Mapping[str, Check] = field(default_factory=dict)
     """By name."""
+    note: str = ""
+    """What a person should know of it, in one line."""
 
 
 def run_growgan(plan: Plan, say: Say, *words: str) -> str:

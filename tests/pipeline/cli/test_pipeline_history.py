@@ -59,6 +59,7 @@ def test_a_new_project_has_done_nothing(growgan: Growgan, project: Path) -> None
         "up: no, so nothing starts by itself",
         "now: nothing runs",
         "last: no run has ended yet",
+        "gate: pipeline.yaml has no `gate`: a model is promoted whatever its scores are",
         "stable: serves nothing yet",
     ]
     assert growgan("pipeline", "history", project).out == "no run has ended yet\n"
@@ -114,6 +115,7 @@ def test_status_tells_what_runs_what_ended_and_what_is_served(
         "now: 20260506-now, at records; started by: new data, 2026-05-06 02:00 UTC",
         "last: 20260505-020000-a, promoted, 2026-05-05 03:11 UTC: `stable` stands at version 2",
         "      Version 2 serves, in place of version 1",
+        "gate: pipeline.yaml has no `gate`: a model is promoted whatever its scores are",
         "stable: serves version 1, waits for version 2",
         "canary: serves version 3",
     ]

@@ -52,9 +52,9 @@ from pipeline.orchestration.outcome import Outcome, history_of
 from pipeline.orchestration.plan import Plan
 from pipeline.orchestration.project import Project, open_project
 from pipeline.orchestration.running import SILENT
-from pipeline.orchestration.snapshots import Snapshot, take
+from pipeline.orchestration.snapshots import take
 from pipeline.orchestration.standing import UnderWay, standing_of
-from pipeline.orchestration.triggers import busy, endings_of, request_for, too_few
+from pipeline.orchestration.triggers import busy, endings_of, request_for
 from tests.pipeline.orchestration.projects import (
     CHECKS,
     DONE,
@@ -272,6 +272,20 @@ def test_a_source_of_another_name_is_another_and_a_snapshot_may_be_removed(
     assert ask(definitions, instance, second.cursor).run_requests
 
 
+def test_a_run_starts_once_what_the_last_one_failed_for_is_gone(
+    project: Project, instance: DagsterInstance, tmp_path: Path
+) -> None:
+    definitions = definitions_of(project)
+    first = ask(definitions, instance, None)
+    key = first.run_requests[0].partition_key
+    course.course_of(project, "r", snapshot=key, trigger="new data").end(StepFailed("so"))
+    same = ask(definitions, instance, first.cursor)
+    assert same.skip_reason.skip_message.startswith("nothing new: run ")
+    (tmp_path / "incoming" / "00003.png").unlink()
+    [request] = ask(definitions, instance, same.cursor).run_requests
+    assert request.partition_key != key
+
+
 def test_pictures_that_are_too_few_are_not_taken(
     project: Project, instance: DagsterInstance, tmp_path: Path
 ) -> None:
@@ -482,32 +496,6 @@ def test_why_nothing_can_be_looked_at_is_kept_until_it_can(
     (tmp_path / "away").rename(incoming)
     assert ask(definitions, instance, empty.cursor).run_requests
     assert standing_of(project).complaints.keys() == {"by_clock"}
-
-
-@pytest.mark.parametrize(
-    ("former", "now", "few"),
-    [
-        (None, 1, "1 pictures are new, not 2"),
-        (None, 2, None),
-        (4, 5, "1 pictures are new, not 2"),
-        (4, 6, None),
-        (4, 3, "0 pictures are new, not 2"),
-        (4, 4, None),  # The configuration may have changed.
-    ],
-)
-def test_so_many_pictures_have_to_be_new(
-    tmp_path: Path, former: int | None, now: int, few: str | None
-) -> None:
-    project = make_project(tmp_path)
-
-    def of(count: int) -> Snapshot:
-        for picture in (tmp_path / "incoming").iterdir():
-            picture.unlink()
-        put_pictures(tmp_path / "incoming", 0, count)
-        return take(project)
-
-    before = None if former is None else of(former)
-    assert too_few(of(now), before, 2) == few
 
 
 def test_a_second_run_waits_for_its_turn(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -51,6 +51,8 @@ def test_a_new_project_is_read_as_it_was_asked_for(tmp_path: Path) -> None:
         ({"repository": {"servers": ["http://a", "http://a..b:8501"]}},
          "`repository.servers` must be an http:// or https:// URL of a host"),
         ({"repository": {"servers": ["http://[::1"]}}, "must be an http:// or https:// URL of a"),
+        ({"gate": {}}, "`gate` must have a rule: max_fid, max_fid_increase_over_promoted, max_kid"),
+        ({"gate": {"min_images": 9}}, "`gate` must have a rule: "),
         ({"gate": {"max_fdi": 3}}, "`gate.max_fdi` is no known key (did you mean max_fid?)"),
     ],
 )  # fmt: skip

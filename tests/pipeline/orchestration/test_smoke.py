@@ -85,7 +85,7 @@ def outputs(value: Any) -> tuple[int, str]:
     [
         (METADATA, outputs((ZEROS + 0.009).tolist()), None),
         (METADATA, outputs((ZEROS + 0.011).tolist()), "within 0.01. Received: 0.011 away"),
-        (METADATA, (200, '{"outputs": [[[[NaN], [0]], [[0], [0]]]]}'), "Received: nan away"),
+        (METADATA, (200, '{"outputs": [[[[NaN], [0]], [[0], [0]]]]}'), "Received: inf away"),
         (METADATA, outputs(ZEROS[0].tolist()), "must have the shape (1, 2, 2, 1)"),
         (METADATA, outputs(["a"]), "must have the shape (1, 2, 2, 1)"),
         (METADATA, (500, '{"error": "no memory"}'), 'answers 500: {"error": "no memory"}'),

@@ -126,6 +126,32 @@ def test_without_such_a_rule_nothing_more_is_measured(
     assert [words[:2] for words in asked.asked] == [["evaluate", str(plan.run.path)]]
 
 
+def test_a_model_that_no_rule_judges_passes_and_it_is_said_why(
+    tmp_path: Path, run_with: Any, evaluated: Any
+) -> None:
+    done = steps.gate(promoted_plan(tmp_path, run_with, evaluated), lambda _: None, None)
+    said = "pipeline.yaml has no `gate`: a model is promoted whatever its scores are"
+    assert (done.note, done.facts["verdict"], done.new) == (said, said, True)
+
+
+def test_a_first_model_has_nothing_to_be_compared_with(
+    tmp_path: Path, run_with: Any, evaluated: Any
+) -> None:
+    gate = {"max_fid_increase_over_promoted": 0.1}
+    plan = promoted_plan(tmp_path, run_with, evaluated, gate=gate)
+    done = steps.gate(plan, lambda _: None, None)
+    assert done.note.startswith("nothing is promoted yet, and `gate` has no rule but max_fid_inc")
+
+
+def test_the_first_snapshot_of_its_content_is_new(tmp_path: Path) -> None:
+    put_pictures(tmp_path / "incoming", 0, 3)
+    project = make_project(tmp_path)
+    plan = Plan(project, take(project))
+    assert steps.source_snapshot(plan, lambda _: None).new
+    course_of(project, "r", snapshot=plan.snapshot.key, trigger="manual").end(StepFailed("so"))
+    assert not steps.source_snapshot(plan, lambda _: None).new
+
+
 def test_a_label_that_has_moved_meanwhile_is_left_alone(
     tmp_path: Path, savedmodel: Callable[..., Path]
 ) -> None:

@@ -1,7 +1,9 @@
+import shutil
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+import PIL.Image
 import pytest
 import yaml
 from hypothesis import given, settings
@@ -69,6 +71,39 @@ RULES = [
 def test_a_broken_rule_is_named_with_what_came(digits, rules, parts, reason) -> None:
     [found] = broken(Contract(**rules), changed(digits, **parts))
     assert reason in found
+
+
+@pytest.mark.parametrize(
+    ("rules", "told"),
+    [
+        ({"least_side": 10}, "Received: 4, as in tiny.png"),
+        ({"most_side": 32}, "Received: 64, as in wide.png"),
+        ({"least_aspect_ratio": 1}, "Received: 0.75, as in tall.png"),
+        ({"most_aspect_ratio": 2}, "Received: 4, as in wide.png"),
+        ({"modes": ("L",)}, "Received: RGB (1), as in wide.png"),
+        ({"most_duplicates": 0}, "as in usual.png"),
+        ({"most_corrupt": 0}, "as in torn.png"),
+        ({"labelled": True}, "Received: 5 without a class, as in copy.png, tall.png, tiny.png"),
+    ],
+)
+def test_pictures_that_break_a_rule_are_named(
+    odd: Survey, rules: dict[str, Any], told: str
+) -> None:
+    [reason] = broken(Contract(**rules), odd)
+    assert told in reason
+
+
+@pytest.fixture(scope="module")
+def odd(tmp_path_factory: pytest.TempPathFactory) -> Survey:
+    """Of pictures that each stand out, and one that cannot be read."""
+    folder = tmp_path_factory.mktemp("odd")
+    sizes = {"usual": (16, 16), "tiny": (4, 4), "wide": (64, 16), "tall": (12, 16)}
+    for name, size in sizes.items():
+        mode = "RGB" if name == "wide" else "L"
+        PIL.Image.effect_noise(size, 64).convert(mode).save(folder / f"{name}.png")
+    shutil.copy(folder / "usual.png", folder / "copy.png")
+    (folder / "torn.png").write_bytes((folder / "usual.png").read_bytes()[:60])
+    return survey(str(folder), workers=1)
 
 
 def test_no_rules_are_never_broken(digits: Survey) -> None:

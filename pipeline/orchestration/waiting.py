@@ -1,0 +1,97 @@
+"""Which pictures wait for a run: those that came since the runs before."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from pipeline.data.sources.files import is_picture
+from pipeline.orchestration.outcome import Outcome, history_of
+from pipeline.orchestration.project import Project
+from pipeline.orchestration.snapshots import (
+    SHORT,
+    Found,
+    Snapshot,
+    all_known,
+    is_kept,
+    most_new,
+    snapshot_of,
+)
+
+
+@dataclass(frozen=True)
+class Former:
+    """The pictures that runs had before.
+
+    Args:
+        last: Of the last run, None if there was none or they are gone.
+        promoted: Of the last run that was promoted, or had nothing to do.
+        failed: Whether the last run ended otherwise.
+    """
+
+    last: Snapshot | None = None
+    promoted: Snapshot | None = None
+    failed: bool = False
+
+    def new_in(self, snapshot: Snapshot) -> int:
+        """How many pictures of a snapshot are new.
+
+        None is twice, unless a run failed and some of its pictures are gone since: then the
+        others may never have been trained on, and they count anew.
+        """
+        gone = self.last is not None and bool(
+            set(self.last.files.values()) - set(snapshot.files.values())
+        )
+        return snapshot.new_since(self._basis(gone))
+
+    def at_most_new(self, project: Project, files: Mapping[str, Found]) -> int:
+        """How many of the pictures that were found are new at most; nothing is opened."""
+        gone = self.last is not None and not all_known(project, files, self.last)
+        return most_new(project, files, self._basis(gone))
+
+    def too_few(self, snapshot: Snapshot, least: int) -> str | None:
+        """Why pictures do not start a run, None if they do.
+
+        The same pictures may: where the configuration has changed.
+        """
+        new = self.new_in(snapshot)
+        same = self.last is not None and self.last.content_hash == snapshot.content_hash
+        return None if same or new >= least else f"{new} pictures are new, not {least}"
+
+    def too_few_found(self, project: Project, files: Mapping[str, Found], least: int) -> str | None:
+        """Why files that were found start no run, None if they may.
+
+        Nothing is opened: while pictures trickle in, no snapshot is taken each time they rest.
+        """
+        names = {} if self.last is None else self.last.files
+        if not any(map(is_picture, files)) or files.keys() == names.keys():
+            return None
+        new = self.at_most_new(project, files)
+        return None if new >= least else f"at most {new} pictures are new, not {least}"
+
+    def _basis(self, gone: bool) -> Snapshot | None:
+        return self.promoted if self.failed and gone else self.last
+
+
+def former_pictures(project: Project) -> Former:
+    """The pictures that the runs of a project had.
+
+    Raises:
+        UserError: if an outcome or a snapshot is damaged.
+    """
+    runs = [outcome for outcome in reversed(history_of(project.path)) if outcome.snapshot]
+    well = [outcome for outcome in runs if outcome.verdict in ("promoted", "unchanged")]
+    return Former(
+        last=_newest_kept(project, runs),
+        promoted=_newest_kept(project, well),
+        failed=bool(runs) and runs[0] not in well,
+    )
+
+
+def _newest_kept(project: Project, outcomes: list[Outcome]) -> Snapshot | None:
+    for outcome in outcomes:
+        assert outcome.snapshot is not None
+        key = outcome.snapshot.content_hash[:SHORT]
+        if is_kept(project, key):
+            return snapshot_of(project, key)
+    return None
