@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from savedmodels.server.codes import Code, Refused, invalid
+from savedmodels.server.time_left import timed_out
 
 Array = np.ndarray[Any, Any]
 Tensors = Mapping[str, Array]
@@ -241,8 +242,3 @@ class BatchQueue:
             for task in batch:
                 if not task.outputs.done():
                     task.outputs.set_exception(error)
-
-
-def timed_out() -> Refused:
-    """What a request is answered with whose time has run out."""
-    return Refused(Code.DEADLINE_EXCEEDED, "Timed out waiting for notification")

@@ -17,6 +17,7 @@ from savedmodels.server.codes import Code, Refused, invalid
 from savedmodels.server.json_answers import INTEGERS, Form, decimals
 from savedmodels.server.json_text import parse
 from savedmodels.server.signature import NUMPY_TYPES, TensorInfo
+from savedmodels.server.time_left import while_time
 
 Array = np.ndarray[Any, Any]
 # NumPy's own limit.
@@ -100,7 +101,7 @@ def _of_rows(rows: list[Any], inputs: Mapping[str, TensorInfo]) -> dict[str, Arr
         if array is None:
             _raise_fault_of_values(rows, info.dtype)
         return {name: array}
-    if not all(_is_named(row) and row.keys() == inputs.keys() for row in rows):
+    if not all(_is_named(row) and row.keys() == inputs.keys() for row in while_time(rows)):
         _raise_fault_of_objects(rows, inputs)
     arrays = {
         name: _array([row[name] for row in rows], info.dtype) for name, info in inputs.items()
@@ -151,7 +152,7 @@ def _array(value: Any, dtype: str) -> Array | None:
         return None
     if dtype == "string":
         array = np.empty(len(leaves), object)
-        array[:] = [_bytes(leaf) for leaf in leaves]
+        array[:] = [_bytes(leaf) for leaf in while_time(leaves)]
     else:
         array = np.array(leaves, NUMPY_TYPES[dtype])
     return array.reshape(shape)
@@ -177,7 +178,7 @@ def _all_fit(leaves: list[Any], dtype: str) -> bool:
     if dtype in _INTEGERS and kinds == {int}:
         low, high = _INTEGERS[dtype]
         return low <= min(leaves) and max(leaves) <= high
-    return all(_leaf_fault(leaf, dtype) is None for leaf in leaves)
+    return all(_leaf_fault(leaf, dtype) is None for leaf in while_time(leaves))
 
 
 def _largest(dtype: str) -> float:
@@ -270,7 +271,7 @@ def _fault(value: Any, dtype: str) -> Refused | None:
                 f"Encountered list at unexpected size: {len(value)} at level: {level} "
                 f"expected size: {shape[level]}"
             )
-        return next(filter(None, (find(element, level + 1) for element in value)), None)
+        return next(filter(None, (find(element, level + 1) for element in while_time(value))), None)
 
     if fault := find(value, 0):
         return fault
@@ -303,7 +304,7 @@ class _Instances:
 def _raise_fault_of_values(rows: list[Any], dtype: str) -> NoReturn:
     """Raise the first fault of instances that are tensors of the only input."""
     instances = _Instances({"": TensorInfo("", dtype, None)})
-    for index, row in enumerate(rows):
+    for index, row in enumerate(while_time(rows)):
         if _is_named(row):
             raise invalid(f"Expecting value/list but got object at item {index} of input list")
         if fault := instances.fault("", row):
@@ -317,7 +318,7 @@ def _raise_fault_of_values(rows: list[Any], dtype: str) -> NoReturn:
 def _raise_fault_of_objects(rows: list[Any], inputs: Mapping[str, TensorInfo]) -> NoReturn:
     """Raise the first fault of instances that are objects of named tensors."""
     instances = _Instances(inputs)
-    for index, row in enumerate(rows):
+    for index, row in enumerate(while_time(rows)):
         if not _is_named(row):
             raise invalid(f"Expecting object but got list at item {index} of input list")
         for name, value in row.items():

@@ -11,7 +11,7 @@ import asyncio
 import hmac
 import time
 import zlib
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
 
@@ -22,14 +22,19 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from savedmodels.server import json_answers, metrics
-from savedmodels.server.batching import timed_out
+from savedmodels.server.arrivals import Arrivals
 from savedmodels.server.codes import HTTP_STATUS, Code, Refused, invalid
 from savedmodels.server.description import OPERATIONS
 from savedmodels.server.routes import Route, is_ours, malformed, route
 from savedmodels.server.servable import refusal_of
 from savedmodels.server.service import Service, unable_to
+from savedmodels.server.time_left import timed_out
 
 HEALTH = "/health"
+MOST_COMING = 256
+"""Bodies that may be coming at once."""
+MOST_WHOLE = 16
+"""Bodies of the greatest size that fit into what all that are coming may hold."""
 _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
 _GZIP_FORMAT = 16 + zlib.MAX_WBITS
 
@@ -126,6 +131,7 @@ class _Models:
         self._service = service
         self._running = 0
         self._threads = ThreadPoolExecutor(service.limits.requests, "rest")
+        self._arrivals = Arrivals(MOST_COMING, MOST_WHOLE * service.limits.request_bytes)
 
     async def answer(self, request: Request) -> bytes:
         """The body of an answer.
@@ -136,14 +142,10 @@ class _Models:
         deadline = time.monotonic() + self._service.limits.seconds
         asked = route(request.method, _path_of(request))
         with self._counting_refusals(asked):
-            if self._running >= self._service.limits.requests:
-                raise Refused(Code.RESOURCE_EXHAUSTED, "Too many requests are under way")
+            self._require_place()  # Else nobody need send what cannot be answered.
+            body = await self._body(request)
+            self._require_place()
             self._running += 1
-            try:
-                body = await self._body(request)
-            except BaseException:
-                self._running -= 1
-                raise
         packed = "gzip" in request.headers.get("content-encoding", "")
         work = asyncio.wrap_future(self._threads.submit(self._do, asked, body, packed, deadline))
         work.add_done_callback(self._end)
@@ -170,12 +172,30 @@ class _Models:
         if not work.cancelled():
             work.exception()  # Taken, since nobody may be waiting any longer.
 
+    def _require_place(self) -> None:
+        if self._running >= self._service.limits.requests:
+            raise Refused(Code.RESOURCE_EXHAUSTED, "Too many requests are under way")
+
     async def _body(self, request: Request) -> bytes:
+        with self._arrivals.coming(lambda: reading.cancel()) as came:
+            reading = asyncio.ensure_future(self._read(request, came))
+            try:
+                return await reading
+            except asyncio.CancelledError:
+                task = asyncio.current_task()
+                if task is not None and task.cancelling():  # Its time has run out.
+                    raise
+                raise Refused(
+                    Code.RESOURCE_EXHAUSTED, "Too many bodies are coming, of which this was slow"
+                ) from None
+
+    async def _read(self, request: Request, came: Callable[[int], None]) -> bytes:
         limit = self._service.limits.request_bytes
         body = bytearray()
         try:
             async for part in request.stream():
                 body += part
+                came(len(part))
                 if len(body) > limit:
                     raise TooLarge(limit)
         except ClientDisconnect:

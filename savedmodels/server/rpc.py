@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import grpc
+from google.protobuf.message import DecodeError
 from tensorflow_serving.apis import (
     inference_pb2,
     model_management_pb2,
@@ -19,12 +20,13 @@ from tensorflow_serving.apis import (
     prediction_service_pb2_grpc,
 )
 
+from savedmodels.server.arrivals import Arrivals
 from savedmodels.server.codes import invalid
 from savedmodels.server.model_config import models_of
 from savedmodels.server.rest import bears, unauthenticated
 from savedmodels.server.servable import refusal_of
 from savedmodels.server.servables import ModelSpec
-from savedmodels.server.service import SIGNATURE_DEF, Service, unable_to
+from savedmodels.server.service import SIGNATURE_DEF, Limits, Service, unable_to
 from savedmodels.server.signature import DEFAULT_SIGNATURE
 from savedmodels.server.tensor_protos import arrays_of, proto_of
 
@@ -42,11 +44,12 @@ def server_for(service: Service, repository: Path, token: str | None = None) -> 
         token: What a request must bear, if anything.
     """
     limits = service.limits
+    # Of those that wait for a message the oldest make way before gRPC itself refuses new ones.
+    threads = 2 * limits.requests + 1
     server = grpc.server(
-        # Requests beyond the limit must reach gRPC's own check, and not wait in the pool.
-        ThreadPoolExecutor(limits.requests, "grpc"),
-        maximum_concurrent_rpcs=limits.requests,
-        interceptors=[_Hurry(), *([] if token is None else [_Guard(token)])],
+        ThreadPoolExecutor(threads, "grpc"),
+        maximum_concurrent_rpcs=threads,
+        interceptors=[_Places(limits), *([] if token is None else [_Guard(token)])],
         options=[
             ("grpc.max_receive_message_length", limits.request_bytes),
             ("grpc.max_send_message_length", -1),
@@ -144,33 +147,52 @@ class _Guard(grpc.ServerInterceptor):
         return grpc.stream_unary_rpc_method_handler(refuse)
 
 
-class _Hurry(grpc.ServerInterceptor):
-    """Ends requests whose message does not come: each holds one of the places for requests.
+class _Places(grpc.ServerInterceptor):
+    """Gives a place to a request whose message is there, and ends those whose does not come.
 
     A method that takes a stream is called once the head of a request is there, one that takes a
     message only with it. Clients see no difference.
     """
+
+    def __init__(self, limits: Limits) -> None:
+        self._places = threading.Semaphore(limits.requests)
+        # gRPC keeps messages until they are whole, and does not tell how much of them is there.
+        self._arrivals = Arrivals(limits.requests)
 
     def intercept_service(self, continuation: Callable[[Any], Any], details: Any) -> Any:
         handler = continuation(details)
         if handler is None or handler.unary_unary is None:
             return handler
 
-        def answer(requests: Iterator[Any], context: grpc.ServicerContext) -> Any:
-            timer = threading.Timer(MESSAGE_SECONDS, context.cancel)
-            timer.daemon = True
-            timer.start()
+        def answer(messages: Iterator[bytes], context: grpc.ServicerContext) -> Any:
+            message = self._message(messages, context)
             try:
-                request = next(requests, None)
+                request = handler.request_deserializer(message)
+            except DecodeError:
+                context.abort(grpc.StatusCode.INTERNAL, "Exception deserializing request!")
+            if not self._places.acquire(blocking=False):
+                context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "Too many requests are under way")
+            try:
+                return handler.unary_unary(request, context)
             finally:
-                timer.cancel()
-            if request is None:
-                context.abort(grpc.StatusCode.INVALID_ARGUMENT, "A request must have a message")
-            return handler.unary_unary(request, context)
+                self._places.release()
 
+        # Read here, as gRPC itself logs a traceback for what cannot be read.
         return grpc.stream_unary_rpc_method_handler(
-            answer, handler.request_deserializer, handler.response_serializer
+            answer, response_serializer=handler.response_serializer
         )
+
+    def _message(self, messages: Iterator[bytes], context: grpc.ServicerContext) -> bytes:
+        timer = threading.Timer(MESSAGE_SECONDS, context.cancel)
+        timer.daemon = True
+        with self._arrivals.coming(context.cancel):
+            timer.start()
+            message = next(messages, None)
+            timer.cancel()
+        if message is None:
+            context.abort(grpc.StatusCode.INVALID_ARGUMENT, "A request must have a message")
+        assert message is not None  # `abort` raises.
+        return message
 
 
 @contextmanager

@@ -20,6 +20,7 @@ from savedmodels.server.metrics import Metrics
 from savedmodels.server.predicting import Predictor
 from savedmodels.server.servable import Servable, refusal_of
 from savedmodels.server.servables import ModelSpec, Servables
+from savedmodels.server.time_left import until
 from savedmodels.server.warm_up import warm_up
 
 log = logging.getLogger(__name__)
@@ -111,6 +112,10 @@ class Service:
         Raises:
             Refused: with TensorFlow Serving's code and message.
         """
+        with until(deadline):
+            return self._predicted(spec, body, deadline)
+
+    def _predicted(self, spec: ModelSpec, body: bytes, deadline: float) -> bytes:
         document = json_tensors.document(body)
         name = document.get("signature_name", "")
         with self.servables.lease(spec) as (_, predictor):

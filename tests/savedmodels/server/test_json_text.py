@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import time
 from collections.abc import Callable
 
 import pytest
@@ -12,8 +13,9 @@ from hypothesis import strategies as st
 
 from savedmodels.server import json_text
 from savedmodels.server.codes import Refused
+from savedmodels.server.time_left import until
 
-PAIR = b'"\\ud83d\\ude00"'
+LARGE = b"1e100"
 """A text with this is read with more care, and more slowly."""
 
 VALUES = st.recursive(
@@ -31,7 +33,7 @@ VALUES = st.recursive(
 def test_reads_what_any_writer_writes(value: object, ascii_only: bool) -> None:
     body = json.dumps(value, ensure_ascii=ascii_only).encode()
     assert json_text.parse(body) == value
-    assert json_text.parse(b"[" + body + b", " + PAIR + b"]") == [value, "😀"]
+    assert json_text.parse(b"[" + body + b", " + LARGE + b"]") == [value, 1e100]
 
 
 @given(st.binary(max_size=40))
@@ -41,18 +43,41 @@ def test_any_bytes_are_a_value_or_a_fault_inside_them(body: bytes) -> None:
         assert 0 <= int(message.rpartition("offset: ")[2]) <= len(body)
 
 
+@given(st.lists(st.sampled_from(["\\ud83d", "\\ude00", "\\u0041", "\\\\", "ud83d", "ude00"])))
+def test_surrogates_are_a_pair_or_a_fault_for_both_readers(parts: list[str]) -> None:
+    body = f'["{"".join(parts)}"'.encode()
+    quick, careful = (outcome(json_text.parse, body + end) for end in (b"]", b", 1e100]"))
+    assert quick.removesuffix("]") == careful.removesuffix(", 1e+100]")
+
+
+@given(st.lists(st.integers(-(10**17), 10**17) | st.floats(allow_nan=False)), st.booleans())
+def test_numbers_are_the_same_for_both_readers(numbers: list[float], dense: bool) -> None:
+    body = json.dumps(numbers, separators=(",", ":") if dense else None).encode()[:-1]
+    end = b"1e100]" if body == b"[" else b",1e100]"
+    assert repr(json_text.parse(body + end)) == repr([*numbers, 1e100])
+
+
+@pytest.mark.parametrize("value", [b"1", b"[1]", b'{"a":1}'])
+def test_what_nobody_waits_for_is_read_no_further(value: bytes) -> None:
+    body = b"[" + b",".join([value] * 10**6) + b"1e100]"
+    begun = time.thread_time()
+    with until(time.monotonic() - 1), pytest.raises(Refused, match="Timed out waiting"):
+        json_text.parse(body)
+    assert time.thread_time() - begun < 1
+
+
 @given(VALUES, st.data())
-def test_damage_is_told_alike_beside_a_surrogate_pair(value: object, data: st.DataObject) -> None:
+def test_damage_is_told_alike_by_both_readers(value: object, data: st.DataObject) -> None:
     body = json.dumps(value).encode()
     at = data.draw(st.integers(0, len(body) - 1))
     damaged = body[:at] + data.draw(st.binary(max_size=2)) + body[at + 1 :]
-    bodies = [b"[" + damaged + b", " + last + b"]" for last in (b'""', PAIR)]
+    bodies = [b"[" + damaged + b", " + last + b"]" for last in (b'""', LARGE)]
     told = [outcome(json_text.parse, body) for body in bodies]
     if any(told_inside(each, len(damaged)) for each in told):
         assert told[0] == told[1]
     elif not any(each.startswith("JSON Parse error") for each in told):
         first, other = map(json_text.parse, bodies)
-        assert (repr(first[:-1]), first[-1], other[-1]) == (repr(other[:-1]), "", "😀")
+        assert (repr(first[:-1]), first[-1], other[-1]) == (repr(other[:-1]), "", 1e100)
 
 
 def told_inside(message: str, end: int) -> bool:

@@ -113,3 +113,4 @@ def test_malformed_messages_over_grpc(server: Any) -> None:
         }  # fmt: skip
         assert call(good)
     assert server.process.poll() is None
+    assert "Traceback" not in server.log.read_text()
