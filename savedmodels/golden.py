@@ -200,6 +200,10 @@ def _opened(path: Path) -> Iterator[Any]:
     # In memory a place before the begin is no error of the disk, but of what names it.
     whole = io.BytesIO(path.read_bytes())
     try:
+        with zipfile.ZipFile(whole) as archive:
+            if any(info.compress_type != zipfile.ZIP_STORED for info in archive.infolist()):
+                raise ValueError("it is packed, by which a small file might fill the memory")
+        whole.seek(0)
         with np.load(whole, allow_pickle=False) as content:
             yield content
     except (ValueError, EOFError, KeyError, TypeError, MemoryError, OverflowError) as error:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-import zipfile
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
 
+from pipeline.data.sources.npz_heads import heads_in
 from pipeline.errors import UserError
 from pipeline.interop.pickles import Array
 from pipeline.interop.reading import LARGEST_FILE, content_of, refusals
@@ -21,6 +22,7 @@ StateDict: TypeAlias = Mapping[str, Array]
 GENERATOR, DISCRIMINATOR, AVERAGE = "G", "D", "G_ema"
 """What the official code calls the networks."""
 
+_NAME = re.compile(rf"(?:var/)?({GENERATOR}|{DISCRIMINATOR}|{AVERAGE})[/.](.*)")
 _KINDS = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2"}
 _LARGEST_HEADER = 2**26
 
@@ -43,10 +45,8 @@ def networks_in(arrays: StateDict) -> dict[str, StateDict]:
     """
     networks: dict[str, dict[str, Array]] = {}
     for name, value in arrays.items():
-        bare = name.removeprefix("var/")
-        for network in (GENERATOR, DISCRIMINATOR, AVERAGE):
-            if bare.startswith((f"{network}/", f"{network}.")):
-                networks.setdefault(network, {})[bare[len(network) + 1 :]] = value
+        if match := _NAME.fullmatch(name):
+            networks.setdefault(match[1], {})[match[2]] = value
     if DISCRIMINATOR not in networks or not {GENERATOR, AVERAGE} & networks.keys():
         raise UserError(
             "a dump of weights must have names such as G_ema/synthesis.b4.const, of D and of G or "
@@ -56,12 +56,15 @@ def networks_in(arrays: StateDict) -> dict[str, StateDict]:
 
 
 def _of_npz(path: Path) -> StateDict:
-    with zipfile.ZipFile(path) as archive:
-        if sum(member.file_size for member in archive.infolist()) > LARGEST_FILE:
+    with path.open("rb") as file:
+        heads = heads_in(file)
+        # What is no weight of a network is never unpacked.
+        names = [n for n, head in heads.items() if head.dtype.kind == "f" and _NAME.fullmatch(n)]
+        if sum(heads[name].bytes for name in names) > LARGEST_FILE:
             raise Refused(f"it unpacks to more than {LARGEST_FILE} bytes")
-    with np.load(path, allow_pickle=False) as found:
-        arrays = {name: found[name] for name in found.files}
-    return {name: array for name, array in arrays.items() if array.dtype.kind == "f"}
+        file.seek(0)
+        with np.load(file, allow_pickle=False) as found:
+            return {name: found[name] for name in names}
 
 
 def _of_safetensors(content: bytes) -> StateDict:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import zipfile
 import zlib
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import numpy as np
-import numpy.typing as npt
 
-from pipeline.data.sources.arrays import Images, arrays_source
+from pipeline.data.sources.arrays import arrays_source
+from pipeline.data.sources.npz_heads import Head, heads_in
 from pipeline.data.sources.numbered import Numbered
 from pipeline.data.sources.reason import reason_of
 from pipeline.errors import UserError
@@ -46,54 +47,57 @@ def open_numpy(path: Path) -> Numbered:
         raise UserError(
             f"a NumPy file must be whole and hold no objects. Received: {path} ({reason_of(error)})"
         ) from error
-    return arrays_source(path.stem, _pictures(path, images), None)
+    _require_pictures(path, Head(images.dtype, images.shape))
+    return arrays_source(path.stem, images, None)
 
 
 def _opened_npz(path: Path, file: BinaryIO) -> Numbered:
-    for info in zipfile.ZipFile(file).infolist():
-        if info.file_size > LARGEST_ARRAY:
+    heads = heads_in(file)
+    name = _images_in(path, heads)
+    _require_pictures(path, heads[name])
+    labels = next((each for each in LABELS if each in heads), None)
+    if labels is not None:
+        _require_labels(path, heads[labels], heads[name].shape[0])
+    for each in filter(None, (name, labels)):
+        if heads[each].bytes > LARGEST_ARRAY:
             raise UserError(
                 f"an array in an .npz must unpack to at most {LARGEST_ARRAY} bytes; an .npy may be "
-                f"larger. Received: {path}, with {info.filename} of {info.file_size}"
+                f"larger. Received: {path}, with {each} of {heads[each].bytes}"
             )
     file.seek(0)
     with np.load(file, allow_pickle=False) as archive:
-        images = _pictures(path, _images_in(path, archive))
-        values = next((archive[name] for name in LABELS if name in archive), None)
-    labels = None if values is None else _labels(path, values, len(images))
-    return arrays_source(path.stem, images, labels)
+        values = None if labels is None else archive[labels].reshape(-1)
+        return arrays_source(path.stem, archive[name], values)
 
 
-def _images_in(path: Path, archive: np.lib.npyio.NpzFile) -> npt.NDArray[Any]:
+def _images_in(path: Path, heads: Mapping[str, Head]) -> str:
     for name in IMAGES:
-        if name in archive:
-            return archive[name]
-    found = [array for name in archive.files if np.ndim(array := archive[name]) in (3, 4)]
+        if name in heads:
+            return name
+    found = [name for name, head in heads.items() if len(head.shape) in (3, 4)]
     if len(found) != 1:
         raise UserError(
             f"an .npz must hold pictures as {' or '.join(IMAGES)}, or one array of 3 or 4 "
-            f"dimensions. Received: {path}, with {', '.join(archive.files) or 'nothing'}"
+            f"dimensions. Received: {path}, with {', '.join(heads) or 'nothing'}"
         )
     return found[0]
 
 
-def _pictures(path: Path, images: npt.NDArray[Any]) -> Images:
-    shape = images.shape
+def _require_pictures(path: Path, head: Head) -> None:
+    dtype, shape = head
     fits = len(shape) == 3 or (len(shape) == 4 and shape[3] in (1, 3, 4))
-    if not fits or images.dtype.kind != "u" or images.dtype.itemsize > 2 or not images.size:
+    if not fits or dtype.kind != "u" or dtype.itemsize > 2 or 0 in shape:
         raise UserError(
             "pictures in a NumPy file must be uint8 or uint16, (count, height, width) or (count, "
-            f"height, width, 1, 3 or 4). Received: {path}, with {images.dtype} {shape}"
+            f"height, width, 1, 3 or 4). Received: {path}, with {dtype} {shape}"
         )
-    return images
 
 
-def _labels(path: Path, values: npt.NDArray[Any], count: int) -> npt.NDArray[Any]:
+def _require_labels(path: Path, head: Head, count: int) -> None:
+    dtype, shape = head
     # Keras keeps the labels of CIFAR as one column.
-    flat = values[:, 0] if values.shape[1:] == (1,) else values
-    if flat.shape != (count,) or flat.dtype.kind not in "iuU":
+    if shape not in ((count,), (count, 1)) or dtype.kind not in "iuU":
         raise UserError(
             "labels in a NumPy file must be whole numbers or text, one for each picture. "
-            f"Received: {path}, with {values.dtype} {values.shape} for {count} pictures"
+            f"Received: {path}, with {dtype} {shape} for {count} pictures"
         )
-    return flat

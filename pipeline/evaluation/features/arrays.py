@@ -13,6 +13,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.data.sources.npz_heads import heads_in
+
+LARGEST = 2**26
+"""Most bytes that the arrays of a file may unpack to; those of networks here have under 2 MiB."""
 Arrays = Mapping[str, npt.NDArray[Any]]
 
 
@@ -21,12 +25,17 @@ def arrays_in(file: Path) -> dict[str, npt.NDArray[Any]]:
 
     Raises:
         OSError: if it cannot be read.
-        ValueError: if it is no npz file, is damaged, or holds Python objects.
+        ValueError: if it is no npz file, is damaged, holds Python objects, or unpacks to more than
+            weights of small networks do.
     """
     try:
-        with file.open("rb") as opened, np.load(opened, allow_pickle=False) as content:
-            return {name: content[name] for name in content.files}
-    except (zipfile.BadZipFile, zlib.error, EOFError, TypeError) as error:
+        with file.open("rb") as opened:
+            if sum(head.bytes for head in heads_in(opened).values()) > LARGEST:
+                raise ValueError(f"it unpacks to more than {LARGEST} bytes")
+            opened.seek(0)
+            with np.load(opened, allow_pickle=False) as content:
+                return {name: content[name] for name in content.files}
+    except (zipfile.BadZipFile, zlib.error, EOFError, TypeError, RuntimeError) as error:
         raise ValueError(f"no npz file: {error}") from error
 
 

@@ -121,6 +121,18 @@ def test_npz_without_one_array_of_pictures_is_refused(tmp_path: Path, refusal) -
         assert f"with {labels.dtype} {labels.shape} for 3" in refusal(tmp_path / "a.npz")
 
 
+@pytest.mark.parametrize("kind", [np.float32, np.uint8])
+def test_what_is_refused_is_not_unpacked(tmp_path: Path, kind: type, refusal) -> None:
+    """A small file may claim to hold as much as the machine has."""
+    np.savez_compressed(tmp_path / "a.npz", x_train=np.zeros((2**25, 1, 1, 2), kind))
+    assert (tmp_path / "a.npz").stat().st_size < 2**20
+    tracemalloc.start()
+    assert "Received: " in refusal(tmp_path / "a.npz")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 2**20
+
+
 class Harmful:
     """Writes a file where it is unpickled."""
 

@@ -1,3 +1,4 @@
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -39,3 +40,13 @@ def test_other_files_are_refused(tmp_path: Path) -> None:
             arrays_in(tmp_path / name)
     with pytest.raises(OSError, match="absent"):
         arrays_in(tmp_path / "absent.npz")
+
+
+def test_what_unpacks_to_much_is_refused_before_it_is_unpacked(tmp_path: Path) -> None:
+    np.savez_compressed(tmp_path / "small.npz", a=np.zeros(2**23 + 1))
+    tracemalloc.start()
+    with pytest.raises(ValueError, match="it unpacks to more than 67108864 bytes"):
+        arrays_in(tmp_path / "small.npz")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 2**20
