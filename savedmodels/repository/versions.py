@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import shutil
@@ -121,13 +122,23 @@ def add_version(source: Path, target: Path, publication: Publication) -> None:
             copy = temporary / name
             copy.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(source / name, copy)
-        if files_of(temporary) != publication.files:
+        if not _holds(temporary, publication.files):
+            if _holds(source, publication.files):
+                reason = "the repository does not hold what was copied into it"
+                raise OSError(errno.EIO, reason, str(target.parent))
             raise RepositoryError(
                 f"a SavedModel must not change while it is published. Received: {source}, which did"
             )
         manifest = temporary / PUBLICATION
         manifest.parent.mkdir(exist_ok=True)
         manifest.write_text(publication.to_json())
+
+
+def _holds(folder: Path, files: Mapping[str, str]) -> bool:
+    try:
+        return files_of(folder) == files
+    except (RepositoryError, OSError):  # It vanished, or is another one.
+        return False
 
 
 def lineage_of(savedmodel: Path) -> dict[str, Any] | None:

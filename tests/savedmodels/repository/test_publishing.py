@@ -9,6 +9,7 @@ from types import ModuleType
 
 import pytest
 
+from pipeline.system_errors import may_pass
 from savedmodels import atomic
 from savedmodels.repository.errors import RepositoryError
 from savedmodels.repository.publisher import Promotion, Published, publisher_of
@@ -151,8 +152,8 @@ def test_a_source_that_changes_meanwhile_is_not_published(
     copy = shutil.copyfile
 
     def late(one: Path, other: Path) -> None:
+        one.write_text("other")
         copy(one, other)
-        other.write_text("other")
 
     monkeypatch.setattr("shutil.copyfile", late)
     with (
@@ -162,3 +163,24 @@ def test_a_source_that_changes_meanwhile_is_not_published(
         publisher.publish(source, About())
     assert not list(repository.path.glob("*/[0-9]*"))
     assert not list(repository.path.rglob(".*.tmp"))
+
+
+def test_a_repository_that_vanishes_meanwhile_is_told_of_and_not_the_source(
+    repository: Repository, savedmodel: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a volume that is unmounted; it may be back at the next try."""
+    copy, place = shutil.copyfile, repository.path / "faces"
+
+    def late(one: Path, other: Path) -> None:
+        copy(one, other)
+        if one.name == "saved_model.pb":
+            other.unlink()
+
+    monkeypatch.setattr("shutil.copyfile", late)
+    with (
+        publisher_of(repository, "faces") as publisher,
+        pytest.raises(OSError, match="does not hold what was copied") as caught,
+    ):
+        publisher.publish(savedmodel(tmp_path / "1"), About())
+    assert caught.value.filename == str(place)
+    assert may_pass(caught.value)
