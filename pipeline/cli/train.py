@@ -132,7 +132,7 @@ def train(
         from pipeline.cli import plan
         from pipeline.training.deadline import Deadline
         from pipeline.training.profiling import Profile, Steps
-        from pipeline.training.replicas import make_logical_devices, make_strategy
+        from pipeline.training.replicas import gpus_here, make_logical_devices, make_strategy
         from pipeline.training.stage_end import StageEnd
         from pipeline.training.workers import Workers
         from pipeline.transfer import origin_of, write_first_checkpoint
@@ -142,7 +142,7 @@ def train(
         own, sharing = settings, 1
         if several:
             count, sharing = _workers_in_all_and_here(workers)
-            own = share_of_worker(settings, count)
+            own = share_of_worker(settings, count, gpus_here())
         if dry_run:
             plan.dry_run(terminal(), own, sharing)
             return

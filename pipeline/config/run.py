@@ -34,7 +34,8 @@ class RunConfig(Section):
     """Threads within one operation, None for one a core. On few cores 1 is fastest: operations that
     do not depend on each other run side by side, and the generator's step is made two such."""
     jit_compile: bool = False
-    """Whether steps are compiled by XLA: slower on CPU."""
+    """Whether steps are compiled by XLA: slower on CPU, and impossible where several devices
+    exchange gradients within them."""
     memory_gib: Rate | None = None
     """Memory that training may take, None for what is free: in more a run is refused before it
     starts."""
@@ -62,4 +63,9 @@ class RunConfig(Section):
                     f"`run.{name}` needs `run.strategy={strategy}`. "
                     f"Received: {value} and {self.strategy}"
                 )
+        if self.jit_compile and self.strategy in ("mirrored", "multi_worker"):
+            raise ValueError(
+                "`run.jit_compile` needs `run.strategy=one_device`, or a TPU, where it changes "
+                f"nothing. Received: {self.strategy}"
+            )
         return self

@@ -64,15 +64,15 @@ def cluster_of(environment: Mapping[str, str]) -> Cluster:
     )
 
 
-def share_of_worker(config: Config, workers: int) -> Config:
-    """What one of so many workers does, as a run of its own on one device."""
+def share_of_worker(config: Config, workers: int, gpus: int = 0) -> Config:
+    """What one of so many workers does, as a run of its own on its GPUs, or on one device."""
     shares = {
         name: _divided(getattr(config.schedule, name), workers)
         for name in ("batch_size", "hold_images", "fade_images")
     }
     return config.model_copy(
         update={
-            "run": config.run.model_copy(update={"strategy": "one_device"}),
+            "run": config.run.model_copy(update={"strategy": "mirrored" if gpus else "one_device"}),
             "schedule": config.schedule.model_copy(update=shares),
         }
     )

@@ -6,13 +6,12 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-import tensorflow as tf
-
 from pipeline.config import Config
 from pipeline.errors import UserError
 from pipeline.schedule import Phase
 from pipeline.training.costs import memory, sizes_of, step_seconds
 from pipeline.training.descent import micro_batches
+from pipeline.training.replicas import gpus_here
 from pipeline.training.trial import Trial, trial
 
 GIB = 2**30
@@ -120,14 +119,13 @@ def at_once(config: Config, phase: Phase) -> int:
     """Images that are together in the networks of a process, or of each GPU if it has some."""
     share = _share(config, phase)
     parts = micro_batches(share, config.run.micro_batch, config.network.stddev_group)
-    gpus = tf.config.list_physical_devices("GPU")
-    return share // parts * (1 if gpus else phase.batch_size // share)
+    return share // parts * (1 if gpus_here() else phase.batch_size // share)
 
 
 def _share(config: Config, phase: Phase) -> int:
     """Images of a batch that a replica takes."""
-    gpus = len(tf.config.list_physical_devices("GPU"))
-    replicas = 1 if config.run.strategy == "one_device" else config.run.replicas or max(gpus, 1)
+    one = config.run.strategy == "one_device"
+    replicas = 1 if one else config.run.replicas or max(gpus_here(), 1)
     return phase.batch_size // replicas
 
 

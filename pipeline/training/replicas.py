@@ -18,6 +18,11 @@ ANSWER_SECONDS = 10
 """In which a TPU must answer."""
 
 
+def gpus_here() -> int:
+    """How many GPUs this process has."""
+    return len(tf.config.list_physical_devices("GPU"))
+
+
 def make_logical_devices(run: RunConfig) -> None:
     """Divide the CPU into `run.replicas` devices where there is no GPU.
 
@@ -80,7 +85,7 @@ def _multi_worker_strategy() -> tf.distribute.Strategy:
         tf.train.ClusterSpec({"worker": list(cluster.addresses)}),
         task_type="worker",
         task_id=cluster.index,
-        num_accelerators={"GPU": len(tf.config.list_physical_devices("GPU"))},
+        num_accelerators={"GPU": gpus_here()},
         rpc_layer="grpc",
     )
     try:

@@ -46,6 +46,10 @@ WITH_EXAMPLES = (
          "`run.replicas` needs `run.strategy=mirrored`. Received: 2 and one_device"),
         (["train", "--config", "quickstart", "--set", "run.tpu=local"],
          "`run.tpu` needs `run.strategy=tpu`. Received: local and one_device"),
+        (["train", "--config", "quickstart", "--set", "run.strategy=mirrored",
+          "--set", "run.jit_compile=true"],
+         "`run.jit_compile` needs `run.strategy=one_device`, or a TPU, where it changes nothing. "
+         "Received: mirrored"),
         (["train", "--config", "quickstart", "--set", "run.strategy=tpu"],
          "`run.strategy=tpu` needs a TPU, at `run.tpu` or the environment's TPU_NAME. "
          "Received: no address (Please provide a TPU Name to connect to.)"),

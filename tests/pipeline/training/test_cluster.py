@@ -112,6 +112,7 @@ def test_the_share_of_a_worker_is_a_run_of_as_many_steps(tiny: Callable[..., Con
     )
     share = share_of_worker(config, 2)
     assert share.run.strategy == "one_device"
+    assert share_of_worker(config, 2, gpus=8).run.strategy == "mirrored"
     whole, own = (each.schedule.build() for each in (config, share))
     assert own.steps(1) == whole.steps(1)
     assert [each.batch_size for each in own.phases] == [

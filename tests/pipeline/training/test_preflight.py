@@ -14,6 +14,7 @@ import pytest
 from pipeline.config import Config
 from pipeline.errors import UserError
 from pipeline.training import preflight
+from pipeline.training.cluster import share_of_worker
 from pipeline.training.costs import passes_of
 from pipeline.training.preflight import GIB, at_once, estimates, plan_of, require_fit
 from pipeline.training.trial import Trial, trial
@@ -140,6 +141,16 @@ def test_images_at_once_are_those_of_all_replicas_of_a_cpu(tiny: Callable[..., C
     assert together(micro_batch=8) == 8
     assert together(strategy="mirrored", replicas=2) == 48
     assert together(strategy="mirrored", replicas=2, micro_batch=8) == 16
+
+
+def test_a_worker_divides_its_share_among_its_gpus(
+    tiny: Callable[..., Config], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of 32 images two workers have 16 each, and each of their eight GPUs has 2."""
+    monkeypatch.setattr(preflight, "gpus_here", lambda: 8)
+    config = tiny(schedule={"batch_size": 32}, run={"strategy": "multi_worker"})
+    own = share_of_worker(config, 2, 8)
+    assert at_once(own, own.schedule.build().phases[0]) == 2
 
 
 def test_a_trial_that_dies_is_no_fit(

@@ -1,0 +1,48 @@
+"""What an npz file from anywhere claims to hold, known before any of it is unpacked."""
+
+from __future__ import annotations
+
+import math
+import zipfile
+from typing import Any, BinaryIO, NamedTuple
+
+import numpy as np
+
+_READERS = {
+    (1, 0): np.lib.format.read_array_header_1_0,
+    (2, 0): np.lib.format.read_array_header_2_0,
+}
+
+
+class Head(NamedTuple):
+    """Of an array."""
+
+    dtype: np.dtype[Any]
+    shape: tuple[int, ...]
+
+    @property
+    def bytes(self) -> int:
+        """That it takes in memory."""
+        return self.dtype.itemsize * math.prod(self.shape)
+
+
+def heads_in(file: BinaryIO) -> dict[str, Head]:
+    """The heads of the arrays in an npz file, by name.
+
+    Raises:
+        OSError: if it cannot be read.
+        ValueError: if one is no array, or of objects.
+        zipfile.BadZipFile: if it is damaged; or what else `zipfile` raises.
+    """
+    with zipfile.ZipFile(file) as archive:
+        heads = {}
+        for info in archive.infolist():
+            with archive.open(info) as member:
+                version = np.lib.format.read_magic(member)
+                if version not in _READERS:
+                    raise ValueError(f"{info.filename} has a head of version {version}")
+                shape, _, dtype = _READERS[version](member)
+                if dtype.hasobject:
+                    raise ValueError(f"{info.filename} holds objects")
+                heads[info.filename.removesuffix(".npy")] = Head(dtype, shape)
+        return heads
