@@ -224,6 +224,12 @@ def _material(run: RunFolder, plan: Plan, stage: Stage) -> Material:
     kept = plan.records.folder.parent / REFERENCES
     with stage("features of real images") as report:
         references = references_for(plan.records, resolution, plan.network, kept, report=report)
+    mirrored = None
+    if "memorisation" in plan.measures and _shows_mirrored(run, plan.records):
+        with stage("features of real images, mirrored") as report:
+            mirrored = references_for(
+                plan.records, resolution, plan.network, kept, mirrored=True, report=report
+            )
     held_out = None
     if images_set_apart(plan.records):
         with stage("features of held-out images") as report:
@@ -237,5 +243,11 @@ def _material(run: RunFolder, plan: Plan, stage: Stage) -> Material:
         network=plan.network,
         features=features,
         references=references,
+        mirrored=mirrored,
         held_out=held_out,
     )
+
+
+def _shows_mirrored(run: RunFolder, records: RecordSet) -> bool:
+    """Whether a run is shown mirrored images too."""
+    return run.config().data.mirror or bool(records.manifest.preparation.get("mirrored_copies"))

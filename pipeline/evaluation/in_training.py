@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from pipeline.config import Config
 from pipeline.data.dataset import labels_of
 from pipeline.data.records import RecordSet
@@ -9,7 +11,7 @@ from pipeline.evaluation.extraction import extract
 from pipeline.evaluation.fakes import Fakes, labels_like
 from pipeline.evaluation.features import open_features
 from pipeline.evaluation.references import REFERENCES, moments_of, references_for
-from pipeline.evaluation.statistics.frechet import frechet_distance, moments
+from pipeline.evaluation.statistics.frechet import advice, frechet_distance, moments
 from pipeline.run_folder import RunFolder
 from pipeline.training.checkpoints import RollBack
 from pipeline.training.listeners import Listener
@@ -26,6 +28,7 @@ class FidInTraining:
     Args:
         config: With `evaluation.features`.
         records: What the run is trained on.
+        advise: Called once with what is to be said of the figures, if anything.
 
     Raises:
         UserError: if features cannot be had.
@@ -33,11 +36,14 @@ class FidInTraining:
 
     names = ("fid",)
 
-    def __init__(self, config: Config, records: RecordSet) -> None:
+    def __init__(
+        self, config: Config, records: RecordSet, advise: Callable[[str], None] = lambda _: None
+    ) -> None:
         settings = config.evaluation
         assert settings.features is not None
         self._records = records
         self._count = settings.fid_images
+        self._advise: Callable[[str], None] | None = advise
         self._network = open_features(settings.features)
         self._labels = None
         if config.data.labels:
@@ -48,9 +54,13 @@ class FidInTraining:
         kept = self._records.folder.parent / REFERENCES
         reals = references_for(self._records, resolution, self._network, kept)
         fakes = Fakes(models.average, self._count, self._labels)
-        found = extract(self._network, fakes.batches())
-        distance = frechet_distance(moments([found.vectors]), moments_of(reals))
-        return {"fid": distance}
+        of_fakes = moments([extract(self._network, fakes.batches()).vectors])
+        of_reals = moments_of(reals)
+        said = advice(min(of_fakes.count, of_reals.count), len(of_reals.mean))
+        if said is not None and self._advise is not None:
+            self._advise(f"FID while training: {said}")
+            self._advise = None
+        return {"fid": frechet_distance(of_fakes, of_reals)}
 
 
 class Evaluations(Listener):

@@ -49,6 +49,7 @@ class Material:
         network: What gave the features, None if no measure needs any.
         features: Of the fakes.
         references: Of the images that were trained on.
+        mirrored: Of the same, mirrored, if the generator was shown them so too.
         held_out: Of those that were set apart, None if there are none.
     """
 
@@ -59,6 +60,7 @@ class Material:
     network: FeatureNetwork | None = None
     features: Features | None = None
     references: References | None = None
+    mirrored: References | None = None
     held_out: References | None = None
 
     @property
@@ -67,6 +69,14 @@ class Material:
         assert self.features is not None
         assert self.references is not None
         return self.features.vectors, self.references.features.vectors
+
+    @property
+    def shown(self) -> np.ndarray:
+        """The features of all that the generator was shown: reals, and then the same mirrored."""
+        _, reals = self.vectors
+        if self.mirrored is None:
+            return reals
+        return np.concatenate([reals, self.mirrored.features.vectors])
 
     @property
     def labels(self) -> tuple[np.ndarray, np.ndarray]:
@@ -204,8 +214,12 @@ def memorisation(material: Material) -> Iterator[Score]:
     """The share of fakes that are too near to a training image."""
     assert material.held_out is not None
     held_out = material.held_out.features.vectors
-    estimate = neighbours.memorisation(*material.vectors, held_out)
-    yield _score("memorisation", estimate, _of_both(material, held_out=len(held_out)))
+    fakes, _ = material.vectors
+    estimate = neighbours.memorisation(fakes, material.shown, held_out)
+    # Scores of mirrored runs from when only images as they are were compared do not compare.
+    mirrored = None if material.mirrored is None else "too"
+    protocol = _of_both(material, held_out=len(held_out), mirrored=mirrored)
+    yield _score("memorisation", estimate, protocol)
 
 
 def accuracy_from_fakes(material: Material) -> Iterator[Score]:

@@ -74,16 +74,22 @@ def _scores(discriminator: keras.Model, fakes: Fakes, count: int) -> Any:
 
 
 def _neighbours(material: Material) -> Any:
-    """A row for each of the first fakes: itself, then the training images that are nearest."""
+    """A row for each of the first fakes: itself, then what is nearest of all that was shown."""
     fakes, reals = material.vectors
-    neighbours = min(NEIGHBOURS, len(reals))
-    found = nearest(fakes[:QUERIES], reals, neighbours=neighbours).indices
-    wanted = np.unique(found).tolist()
+    shown = material.shown
+    neighbours = min(NEIGHBOURS, len(shown))
+    found = nearest(fakes[:QUERIES], shown, neighbours=neighbours).indices
+    wanted = np.unique(found % len(reals)).tolist()
     images = dict(zip(wanted, _reals(material, wanted), strict=True))
+
+    def image_of(number: int) -> Any:
+        image = images[number % len(reals)]
+        return image if number < len(reals) else image[:, ::-1]
+
     rows = [
         image
         for fake, numbers in zip(material.fakes.at(range(len(found))), found, strict=True)
-        for image in (fake, *(images[number] for number in numbers.tolist()))
+        for image in (fake, *map(image_of, numbers.tolist()))
     ]
     return tile(np.stack(rows), columns=1 + neighbours)
 

@@ -80,9 +80,10 @@ def references_for(
     folder: Path,
     *,
     split: Split = "train",
+    mirrored: bool = False,
     report: Callable[[int, int], None] | None = None,
 ) -> References:
-    """The features of every image of a split, as it is: not mirrored, and no mirrored copies.
+    """The features of every image of a split, as it is or mirrored, and of no mirrored copies.
 
     They are kept in `folder / <key>`, where the key is a hash of the data, the network and all else
     that decides them. What is kept and is not as it was written is computed anew.
@@ -93,6 +94,7 @@ def references_for(
         network: What gives the features.
         folder: Where references are kept, made if need be.
         split: `train`, or `val` for what a run never sees.
+        mirrored: Whether each image is mirrored left to right.
         report: Called with the images done and their total while features are computed.
 
     Raises:
@@ -105,10 +107,14 @@ def references_for(
         "data_hash": records.data_hash,
         "split": split,
         "resolution": resolution,
-        "mirrored": "none",
+        "mirrored": "all" if mirrored else "none",
         "features": network.identity,
     }
-    arrays = _kept(folder, protocol, lambda: _computed(records, resolution, network, split, report))
+
+    def compute() -> Arrays:
+        return _computed(records, resolution, network, split, mirrored, report)
+
+    arrays = _kept(folder, protocol, compute)
     features = Features(arrays[VECTORS], arrays.get(PROBABILITIES))
     return References(features, arrays[LABELS], protocol, folder)
 
@@ -129,6 +135,7 @@ def _computed(
     resolution: int,
     network: FeatureNetwork,
     split: Split,
+    mirrored: bool,
     report: Callable[[int, int], None] | None,
 ) -> Arrays:
     samples = images_of(records, resolution, split, copies=False).batch(READ_AT_A_TIME)
@@ -137,7 +144,7 @@ def _computed(
     def images() -> Iterator[Images]:
         for batch in samples.as_numpy_iterator():
             labels.append(batch["label"])
-            yield batch["image"]
+            yield batch["image"][:, :, ::-1] if mirrored else batch["image"]
 
     features = extract(network, images(), total=records.originals(split), report=report)
     arrays: Arrays = {VECTORS: features.vectors, LABELS: np.concatenate(labels)}

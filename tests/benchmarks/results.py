@@ -4,8 +4,8 @@
 
 Everything is done by the commands that a user would give, which are printed. What is done already
 in OUT is not done again, so an interrupted table goes on. Each preset is scored on the features of
-a classifier that is trained here on the same pictures; `halves` is what half of the real images
-score against the other half. Without a data set its rows are left out.
+a classifier that is trained here on the same pictures; `perfect` is what a perfect generator would
+score, by the halves of the real images. Without a data set its rows are left out.
 """
 
 from __future__ import annotations
@@ -137,8 +137,16 @@ def thousandths(value: float) -> str:
     return f"{value * 1e3:,.0f}" if abs(value) >= 0.1 else f"{value * 1e3:.3g}"
 
 
-def halves_of(row: Row, out: Path) -> str:
-    """What every second real image scores against the others."""
+def perfect_fid(of_halves: float, reals: int, fakes: int) -> float:
+    """FID of so many fresh draws to all reals, from that of a half of the reals to the other half.
+
+    Of draws from one distribution it is `c (1/n + 1/m)` for n against m: the bias of their moments.
+    """
+    return of_halves * reals / 4 * (1 / fakes + 1 / reals)
+
+
+def perfect_of(row: Row, out: Path) -> str:
+    """What a perfect generator would score, by every second real image against the others."""
     network = open_features(f"classifier:{out / 'features' / row.data}")
     config = RunFolder(out / "runs" / row.preset).config()
     records = records_for(config.data, config.schedule.build().resolutions)
@@ -147,11 +155,12 @@ def halves_of(row: Row, out: Path) -> str:
     vectors = references.features.vectors
     order = np.random.default_rng(0).permutation(len(vectors))
     one, other = (vectors[order[start::2]] for start in (0, 1))
-    fid = frechet_distance(moments([one]), moments([other]))
+    of_halves = frechet_distance(moments([one]), moments([other]))
+    fid = perfect_fid(of_halves, len(vectors), config.evaluation.images)
     kid = kernel_distance(one, other, seed=0).value
     near = neighbourhood_scores(one, other, seed=0)
     cells = (
-        "halves",
+        "perfect",
         row.data,
         "",
         "",
@@ -175,7 +184,7 @@ def main() -> None:
     for _, rows in groupby(rows_of(options), key=lambda row: row.data):
         for row in rows:
             table += "".join(lines_of(row, options.out))
-        table += halves_of(row, options.out)
+        table += perfect_of(row, options.out)
     table += f"\n{processor()}\n"
     (options.out / "results.md").write_text(table)
     if options.docs:

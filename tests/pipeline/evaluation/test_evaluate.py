@@ -221,6 +221,8 @@ def generator(kind: str, records: RecordSet) -> keras.Model:
     split = "val" if kind == "good" else "train"
     samples = images_of(records, SIDE, split).as_numpy_iterator()
     images = np.stack([sample["image"] for sample in samples])
+    if kind == "mirroring":
+        images = images[:, :, ::-1]
     labels = labels_of(records, split)
     if kind == "collapsed":  # One image a class.
         images = images[[np.flatnonzero(labels == label)[0] for label in range(10)]]
@@ -259,6 +261,22 @@ def test_the_gate_passes_a_good_model_alone(
     verdict = judge(scores(kind), POLICY)
     assert {rule.rule for rule in verdict.rules if not rule.passed} == broken
     assert verdict.passed == (not broken)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mirror", [True, False])
+def test_copies_of_mirrored_images_are_copies_where_they_were_shown(
+    run: RunFolder, records: RecordSet, monkeypatch: pytest.MonkeyPatch, mirror: bool
+) -> None:
+    config = run.config()
+    data = config.data.model_copy(update={"mirror": mirror})
+    config = config.model_copy(update={"data": data})
+    monkeypatch.setattr(RunFolder, "config", lambda _: config)
+    monkeypatch.setattr(RunFolder, "average", lambda *_: generator("mirroring", records))
+    found = evaluate(run, plan(run, records, metrics=["memorisation"]), silent)
+    [score] = found.scores
+    assert (score.value > 0.9) is mirror
+    assert ("mirrored" in score.protocol) is mirror
 
 
 @pytest.mark.slow

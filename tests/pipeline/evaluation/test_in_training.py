@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import tensorflow as tf
 
 from pipeline.config import Config
 from pipeline.data.prepare import records_for
@@ -20,6 +21,7 @@ from pipeline.run_folder import RunFolder
 from pipeline.training import checkpoints, trainer
 from pipeline.training.checkpoints import RollBack
 from pipeline.training.monitors import JsonLines
+from pipeline.training.state import TrainingState
 from pipeline.training.trainer import Trainer
 from tests.pipeline.training.runs import Idle
 
@@ -63,6 +65,25 @@ def test_it_is_a_metric_like_others_and_keeps_the_best(
     assert best is not None
     assert best.metrics["fid"] == min(found[96], found[128])
     assert "fid" not in best.former
+
+
+def test_few_images_for_the_features_are_told_of_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, projection: FeatureNetwork
+) -> None:
+    monkeypatch.setattr(in_training, "open_features", lambda spec: projection)
+    config = config_of(tmp_path / "records")
+    evaluation = config.evaluation.model_copy(update={"fid_images": 8})
+    config = config.model_copy(update={"evaluation": evaluation})
+    records = records_for(config.data, config.schedule.build().resolutions)
+    told: list[str] = []
+    score = FidInTraining(config, records, told.append)
+    phase = config.schedule.build().phases[-1]
+    state = TrainingState(config, label_size=0, strategy=tf.distribute.get_strategy())
+    models = state.models_for(phase)
+    for _ in range(2):
+        assert score(models, phase.resolution)["fid"] > 0
+    [line] = told
+    assert line.startswith("FID while training: 8 images give a covariance of ")
 
 
 def test_an_unknown_metric_is_still_refused(

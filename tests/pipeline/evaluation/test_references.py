@@ -66,6 +66,18 @@ def test_features_are_those_of_every_image_as_it_is(
     assert means.seen == 90
 
 
+def test_features_of_mirrored_images_are_kept_beside(
+    records: RecordSet, means: Means, tmp_path: Path
+) -> None:
+    plain = references_for(records, 8, means.network(), tmp_path)
+    mirrored = references_for(records, 8, means.network(), tmp_path, mirrored=True)
+    every = [sample["image"][:, ::-1] for sample in images_of(records, 8).as_numpy_iterator()]
+    expected = np.stack(every[::2]).mean(axis=(2, 3))
+    np.testing.assert_allclose(mirrored.features.vectors, expected, rtol=1e-6)
+    assert mirrored.labels.tolist() == plain.labels.tolist()
+    assert same(references_for(records, 8, means.network(), tmp_path), plain)
+
+
 @pytest.mark.parametrize("classes", [True, False])
 def test_they_are_computed_once(
     records: RecordSet, means: Means, tmp_path: Path, classes: bool
