@@ -17,8 +17,8 @@ from pipeline.data.sources.source import Picture
 from pipeline.errors import UserError
 from pipeline.shown import shown
 
-# `decoded` refuses what Pillow would only warn of. For the whole process, as changing filters for
-# a moment is not safe among threads.
+# Pillow refuses pictures of more than 179 megapixels, and warns of half as many, which cameras
+# have. For the whole process, as changing filters for a moment is not safe among threads.
 warnings.filterwarnings("ignore", category=PIL.Image.DecompressionBombWarning)
 # Of damaged EXIF and the like, which do no harm to pixels.
 warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
@@ -187,14 +187,12 @@ def decoded(content: Callable[[], bytes], formats: Sequence[str] = FORMATS) -> P
             among them only where the name says so.
 
     Raises:
-        OSError: if it has more pixels than Pillow holds for safe, and whatever `content` raises.
+        OSError: if it has more than 179 megapixels, and whatever `content` raises.
         Exception: whatever the decoder raises.
     """
-    image = PIL.Image.open(io.BytesIO(content()), formats=tuple(formats))
-    # Pillow itself refuses twice as many; of fewer it only warns.
-    if PIL.Image.MAX_IMAGE_PIXELS and image.width * image.height > PIL.Image.MAX_IMAGE_PIXELS:
-        raise OSError(
-            f"unpacks to {image.width} x {image.height} pixels: could be a decompression bomb"
-        )
+    try:
+        image = PIL.Image.open(io.BytesIO(content()), formats=tuple(formats))
+    except PIL.Image.DecompressionBombError as error:
+        raise OSError(f"{str(error).rstrip('.')}: store it smaller") from error
     image.load()
     return image

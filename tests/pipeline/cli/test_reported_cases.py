@@ -45,6 +45,7 @@ RIGHT = {
     "jfif-and-jpe-left-out-silently": ["8 readable, 0 corrupt", ".heic (1)", "8 images"],
     "labels-file-with-backslashes-or-nfd": ["4 readable, 0 corrupt"],
     "names-not-utf8": [r"\x", "rc=0"],
+    "pictures-of-100-megapixels": ["2 readable, 0 corrupt"],
     "pipeline-source-tfds-folder-never-new": [" 6\n", " 7\n"],
     "pipeline-source-with-linked-class": ["8 readable", "8 ['cat/", "'dog/"],
     "run-in-folder-with-brackets": ["runs/faces [v2]/savedmodels/", "rc=0"],
