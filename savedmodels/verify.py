@@ -25,7 +25,6 @@ from savedmodels.layout import GOLDEN, LINEAGE, WARM_UP
 from savedmodels.links import link_out_of
 from savedmodels.machine import Machine, this_machine
 from savedmodels.operations import INIT_OP, operations_of, refusals_of
-from savedmodels.repository.versions import versions_in
 from savedmodels.verification import (
     Bounds,
     Latency,
@@ -35,14 +34,11 @@ from savedmodels.verification import (
     Tensor,
     Verification,
 )
+from savedmodels.whole import Unverifiable, graph_in
 
 _ROOT = Path(__file__).parents[1]
 _LONGEST = 500
 """Characters of a message that TensorFlow gives."""
-
-
-class Unverifiable(Exception):
-    """There is no whole SavedModel with golden requests; the message is one line."""
 
 
 class NothingRecorded(Unverifiable):
@@ -121,14 +117,7 @@ def verify(
 
 def _graph_in(folder: Path) -> Any:
     """The `MetaGraphDef` that a server takes, of a folder that has all that belongs to it."""
-    file = folder / "saved_model.pb"
-    if not file.is_file():
-        there = versions_in(folder).items()
-        versions = [str(number) for number, each in there if (each / file.name).is_file()]
-        hint = f", but for versions {', '.join(versions)}" if versions else ""
-        raise Unverifiable(
-            f"a SavedModel must be a folder with saved_model.pb. Received: {folder}, without{hint}"
-        )
+    file = graph_in(folder)
     try:
         content = saved_model_pb2.SavedModel.FromString(file.read_bytes())
     except DecodeError as error:

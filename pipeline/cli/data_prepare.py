@@ -77,11 +77,10 @@ def prepare(
     A preparation that is stopped goes on where it was when the command is repeated. The set is
     what `growgan train --data` takes.
     """
-    load_tensorflow()
     from pipeline.cli.progress import reporter
     from pipeline.data.class_list import parse_classes
     from pipeline.data.prepare import prepare as prepare_set
-    from pipeline.data.prepare import resolutions_to
+    from pipeline.data.prepare import require_preparable, resolutions_to
     from pipeline.loading import data_config
 
     data = data_config(
@@ -99,13 +98,16 @@ def prepare(
             "workers": workers,
         },
     )
+    sizes = resolutions_to(resolution)
+    require_preparable(data)
     console = terminal()
     if contract is not None:
         _enforce(console, contract, source, workers)
+    load_tensorflow()
     progress, report = reporter(console, "preparing images")
     write = None if beam is None else _beam_writer(beam)
     with progress:
-        records = prepare_set(data, resolutions_to(resolution), out, report, write)
+        records = prepare_set(data, sizes, out, report, write)
     held_out = f", {records.size('val')} set apart" if val else ""
     say(console, f"{records.count} images{held_out}, {len(records.skipped)} skipped, in {out}")
     if records.left_out:
@@ -146,7 +148,6 @@ def _beam_writer(options: str) -> Writer:
 @app.command(epilog="Example: growgan data verify sets/photos")
 def verify(folder: Annotated[Path, typer.Argument(help="Folder of a prepared set.")]) -> None:
     """Read every file of a prepared set and compare its checksum."""
-    load_tensorflow()
     from pipeline.cli.progress import reporter
     from pipeline.data.records import open_records
     from pipeline.data.records import verify as verify_set

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from pipeline.cli.interruption import Interruption
-from pipeline.cli.options import load_tensorflow, terminal
+from pipeline.cli.options import load_tensorflow, require_new, terminal
 from pipeline.cli.tables import say
 
 if TYPE_CHECKING:
@@ -71,19 +71,15 @@ def train(
     on one machine.
     """
     Interruption()
-    from pipeline.errors import UserError
-
-    if out.exists():
-        raise UserError(f"`--out` must be a new folder. Received: {out}, which exists")
-    load_tensorflow()
+    require_new(out)
+    console = terminal()
+    how = {"crop": crop, "on_corrupt": on_corrupt, "records": records}
+    prepared, side = prepared_set(console, data, resolution, channels, how)
     import tensorflow as tf
 
     from pipeline.cli.progress import reporter
     from pipeline.evaluation.features.classifier_training import lessons_of, train_classifier
 
-    console = terminal()
-    how = {"crop": crop, "on_corrupt": on_corrupt, "records": records}
-    prepared, side = prepared_set(console, data, resolution, channels, how)
     lessons = lessons_of(prepared, side)
     say(
         console,
@@ -122,7 +118,7 @@ def prepared_set(
 ) -> tuple[RecordSet, int]:
     """The prepared set to learn from, and at which of its resolutions."""
     from pipeline.cli.progress import reporter
-    from pipeline.data.prepare import records_for, resolutions_to
+    from pipeline.data.prepare import records_for, require_preparable, resolutions_to
     from pipeline.data.records import is_prepared, open_records
     from pipeline.loading import data_config
 
@@ -136,6 +132,8 @@ def prepared_set(
     else:
         wanted = resolutions_to(resolution or DEFAULT_RESOLUTION)
     settings = data_config({"source": data, "channels": channels or 3, **how})
+    require_preparable(settings)
+    load_tensorflow()
     progress, report = reporter(console, "preparing images")
     with progress:
         return records_for(settings, wanted, report), wanted[-1]

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from pipeline.cli.next_commands import generation
-from pipeline.cli.options import DataSource, Overrides, load_tensorflow, terminal
+from pipeline.cli.options import DataSource, Overrides, load_tensorflow, require_new, terminal
 from pipeline.cli.tables import say
 
 app = typer.Typer()
@@ -45,6 +45,11 @@ def import_(
     It generates, is exported and is measured like any run, and trains on, with fresh optimizers,
     from the resolution and fade that the weights come from.
     """
+    from pipeline.errors import UserError
+
+    if not file.is_file():
+        raise UserError(f"`FILE` must be a file of published weights. Received: {file}, no file")
+    require_new(out)
     load_tensorflow()
     from pipeline.interop.importing import import_weights
 

@@ -39,6 +39,18 @@ def load_tensorflow(intra_op_threads: int | None = None) -> None:
         tf.config.threading.set_intra_op_parallelism_threads(intra_op_threads)
 
 
+def require_new(out: Path) -> None:
+    """Refuse a folder to be written that is there.
+
+    Raises:
+        UserError: if it is.
+    """
+    from pipeline.errors import UserError
+
+    if out.exists():
+        raise UserError(f"`--out` must be a new folder. Received: {out}, which exists")
+
+
 def terminal(*, quiet: bool = False) -> Console:
     """The console for progress and results; it takes no text for markup."""
     from rich.console import Console

@@ -89,10 +89,15 @@ def verified(console: Console, savedmodel: Path, *, otherwise: str, **options: A
     """
     from pipeline.cli.progress import reporter
     from pipeline.errors import UserError
+    from savedmodels.whole import Unverifiable, graph_in
 
+    try:
+        graph_in(savedmodel)
+    except Unverifiable as error:
+        raise UserError(str(error)) from error
     Interruption()  # Else SIGTERM would leave the process of a loader behind.
     load_tensorflow()
-    from savedmodels.verify import NothingRecorded, Unverifiable
+    from savedmodels.verify import NothingRecorded
     from savedmodels.verify import verify as verify_model
 
     progress, report = reporter(console, f"verifying {savedmodel}")

@@ -15,8 +15,6 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
-import tensorflow as tf
-
 from pipeline.config import DataConfig
 from pipeline.data.conversion import Result, Skipped, conversions
 from pipeline.data.records import (
@@ -122,6 +120,17 @@ def _named(data: DataConfig) -> str:
     return data.source
 
 
+def require_preparable(data: DataConfig) -> None:
+    """Refuse what cannot be prepared, as far as that is known before any picture is read.
+
+    Raises:
+        UserError: if the source is wrong, or lacks a class that is to be taken.
+    """
+    spec = _named(data)
+    if not is_prepared(Path(spec).expanduser()):
+        shards_of(open_source(spec), data)
+
+
 def prepare(
     data: DataConfig,
     resolutions: Sequence[int],
@@ -206,7 +215,7 @@ def _prepared(
                 sync(partial)
                 partial.rename(folder)
                 sync(folder.parent)
-    except (OSError, tf.errors.OpError) as error:
+    except OSError as error:
         raise UserError(
             "prepared sets need a folder that can be written. "
             f"Received: {folder.parent} ({reason_of(error)})"

@@ -13,13 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import tensorflow as tf
 from pydantic import BaseModel, ConfigDict
 
 from pipeline.config import DataConfig
 from pipeline.data.conversion import UNLABELLED, Converted, Result, Skipped
 from pipeline.data.records import ShardFile, Split, checksum
 from pipeline.data.sources import Source
+from pipeline.data.sources.reason import reason_of
 from pipeline.errors import UserError
 from savedmodels.atomic import sync, write_file
 
@@ -113,8 +113,26 @@ def write_shard(
         labels: The label that records have for each class of the source.
 
     Raises:
-        OSError, tf.errors.OpError: if they cannot be written; nothing but temporary files is left.
+        OSError: if they cannot be written; nothing but temporary files is left.
     """
+    # Not above: mistakes are told without a wait for TensorFlow.
+    import tensorflow as tf
+
+    try:
+        return _write_shard(folder, shard, results, sizes, labels)
+    except tf.errors.OpError as error:
+        raise OSError(reason_of(error)) from error
+
+
+def _write_shard(
+    folder: Path,
+    shard: Shard,
+    results: Iterable[Result],
+    sizes: Sequence[int],
+    labels: Sequence[int],
+) -> Written:
+    import tensorflow as tf
+
     finals = {size: folder / f"{size}x{size}" / f"{shard.name}.tfrecords" for size in sizes}
     temporary = {size: final.with_suffix(".tmp") for size, final in finals.items()}
     skipped: dict[int, Skipped] = {}
@@ -190,6 +208,8 @@ def _stretches(split: Split, pictures: np.ndarray, *, mirrored: bool) -> list[Sh
 
 
 def _example(image: bytes, label: int, index: int, mirrored: int) -> bytes:
+    import tensorflow as tf
+
     def integer(value: int) -> tf.train.Feature:
         return tf.train.Feature(int64_list=tf.train.Int64List(value=[value]))
 

@@ -21,7 +21,8 @@ import tensorflow as tf
 from savedmodels import golden, loaders, probe
 from savedmodels.layout import GOLDEN, LINEAGE, WARM_UP
 from savedmodels.verification import Problem, Verification
-from savedmodels.verify import Unverifiable, verify
+from savedmodels.verify import verify
+from savedmodels.whole import Unverifiable
 
 ROOT = Path(probe.__file__).parents[1]
 

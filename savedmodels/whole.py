@@ -1,0 +1,30 @@
+"""Whether a folder is a SavedModel at all, as far as its files tell without TensorFlow."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from savedmodels.repository.versions import versions_in
+
+GRAPH = "saved_model.pb"
+
+
+class Unverifiable(Exception):
+    """There is no whole SavedModel with golden requests; the message is one line."""
+
+
+def graph_in(folder: Path) -> Path:
+    """The file with the graph of a SavedModel.
+
+    Raises:
+        Unverifiable: if there is none.
+    """
+    file = folder / GRAPH
+    if file.is_file():
+        return file
+    there = versions_in(folder).items()
+    versions = [str(number) for number, each in there if (each / GRAPH).is_file()]
+    hint = f", but for versions {', '.join(versions)}" if versions else ""
+    raise Unverifiable(
+        f"a SavedModel must be a folder with {GRAPH}. Received: {folder}, without{hint}"
+    )
