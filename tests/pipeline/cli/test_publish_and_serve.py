@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import base64
 import io
+import os
+import shutil
+import socket
 import subprocess
 import sys
 import threading
@@ -172,3 +175,25 @@ def test_a_run_is_served_replaced_and_brought_back(workspace: Path, tmp_path: Pa
         version, images = over_grpc(channel, "serving_default", latents=latents)
         assert version == 1
         np.testing.assert_array_equal(images, of_first)
+
+
+def test_the_first_picture_of_the_docs(workspace: Path, tmp_path: Path) -> None:
+    page = (Path(__file__).parents[3] / "docs" / "serving.md").read_text()
+    commands = page.partition("## A first picture")[2].split("```")[1]
+    assert commands.count("8501") == 2
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = str(free.getsockname()[1])
+    commands = commands.replace("8501", port)
+    commands = commands.replace("serve ", f"serve --port 0 --rest-api-port {port} ")
+    served = tmp_path / "runs" / "demo" / "savedmodels" / "16x16"
+    shutil.copytree(workspace / "run" / "savedmodels" / "8x8", served)
+    path = f"{Path(sys.prefix) / 'bin'}:{os.environ['PATH']}"
+    subprocess.run(
+        ["bash", "-e", "-c", commands],
+        cwd=tmp_path,
+        env={**os.environ, "PATH": path},
+        check=True,
+        timeout=120,
+    )
+    with Image.open(tmp_path / "seven.png") as image:
+        assert (image.format, image.size) == ("PNG", (8, 8))
