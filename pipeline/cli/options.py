@@ -25,8 +25,26 @@ DataSource = Annotated[
 Run = Annotated[Path, typer.Argument(help="Folder of a run.", show_default=False)]
 
 
+LEAST_ADDRESSES = 2**32
+"""Bytes of addresses that TensorFlow's libraries and threads take, before it computes anything."""
+
+
 def load_tensorflow(intra_op_threads: int | None = None) -> None:
-    """Import TensorFlow without the lines that it writes before any log setting counts."""
+    """Import TensorFlow without the lines that it writes before any log setting counts.
+
+    Raises:
+        UserError: if the process may have too few addresses: TensorFlow would end it by a signal.
+    """
+    import resource
+
+    from pipeline.errors import UserError
+
+    limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+    if 0 <= limit < LEAST_ADDRESSES:
+        raise UserError(
+            f"the limit of addresses (`ulimit -v`) must be at least {LEAST_ADDRESSES // 1024} KiB "
+            f"for TensorFlow. Received: {limit // 1024}"
+        )
     standard_error, nothing = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     os.dup2(nothing, 2)
     try:

@@ -3,18 +3,30 @@
 from __future__ import annotations
 
 import os
+import resource
 import subprocess
 from pathlib import Path
 
 import psutil
 import tensorflow as tf
 
+ADDRESSES_OF_THREADS = 2**29
+
 
 def free_memory() -> int | None:
     """Bytes free for training, of the GPU that has least if there are GPUs; None if unknown."""
     if tf.config.list_physical_devices("GPU"):
         return _free_on_gpus()
-    return min(psutil.virtual_memory().available, *free_in_groups())
+    return min(psutil.virtual_memory().available, *free_in_groups(), *free_addresses())
+
+
+def free_addresses() -> list[int]:
+    """What the limit of this process' addresses leaves (`ulimit -v`), if there is one."""
+    limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+    if limit == resource.RLIM_INFINITY:
+        return []
+    # Threads that are still to be started take addresses for their stacks and heaps.
+    return [max(0, limit - psutil.Process().memory_info().vms - ADDRESSES_OF_THREADS)]
 
 
 def free_in_groups(

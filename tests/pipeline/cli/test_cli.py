@@ -189,3 +189,26 @@ def test_mistakes_are_told_before_tensorflow_is_loaded(tmp_path: Path) -> None:
     )
     assert result.returncode == 0, result.stderr
     assert len(result.stderr.splitlines()) == len(MISTAKES)
+
+
+@pytest.mark.new_interpreter
+@pytest.mark.slow
+def test_too_few_addresses_for_tensorflow_are_refused(tmp_path: Path) -> None:
+    """It would end the process by a signal."""
+    command = f"ulimit -v 3000000; exec {sys.executable} -m pipeline.cli evaluate none"
+    folder = tmp_path / "none"
+    folder.mkdir()
+    (folder / "config.yaml").write_text("schedule: {resolution: 8}\n")
+    result = subprocess.run(
+        ["bash", "-c", command],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (result.returncode, result.stderr) == (
+        2,
+        "growgan: the limit of addresses (`ulimit -v`) must be at least 4194304 KiB for "
+        "TensorFlow. Received: 3000000\n",
+    )

@@ -11,9 +11,13 @@ from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any, Never
 
+import numpy as np
+import PIL.Image
 import pytest
 import yaml
 
+from pipeline.data.checking.report import write_report
+from pipeline.data.checking.survey import survey
 from pipeline.evaluation.scores import folder_of, write_evaluation, write_scores
 from pipeline.orchestration import smoke, steps
 from pipeline.orchestration.commands import Say
@@ -141,6 +145,27 @@ def test_a_first_model_has_nothing_to_be_compared_with(
     plan = promoted_plan(tmp_path, run_with, evaluated, gate=gate)
     done = steps.gate(plan, lambda _: None, None)
     assert done.note.startswith("nothing is promoted yet, and `gate` has no rule but max_fid_inc")
+
+
+@pytest.mark.parametrize(("channels", "refused"), [(None, True), (1, False), (3, False)])
+def test_colour_does_not_turn_grey_because_a_preset_is_grey(
+    tmp_path: Path, channels: int | None, refused: bool
+) -> None:
+    others = tuple(each for each in TINY if not each.startswith("data.channels"))
+    chosen = () if channels is None else (f"data.channels={channels}",)
+    project = make_project(tmp_path, overrides=(*others, *chosen))
+    for number in range(3):
+        levels = np.random.default_rng(number).integers(0, 256, (8, 8, 3), np.uint8)
+        PIL.Image.fromarray(levels).save(tmp_path / "incoming" / f"{number}.png")
+    plan = Plan(project, take(project))
+    checked = plan.checked("")
+    write_report(checked, survey(plan.snapshot.source, workers=1))
+    (checked / data.SHEET).touch()
+    if refused:
+        with pytest.raises(StepFailed, match="are in colour, and quickstart is for grey ones: add"):
+            steps.checked_data(plan, lambda _: None, None)
+    else:
+        assert not steps.checked_data(plan, lambda _: None, None).new
 
 
 def test_the_first_snapshot_of_its_content_is_new(tmp_path: Path) -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import resource
 from pathlib import Path
 
 import psutil
 import pytest
 
-from pipeline.training.free_memory import free_in_groups, free_memory
+from pipeline.training.free_memory import free_addresses, free_in_groups, free_memory
 
 
 def group(folder: Path, files: dict[str, object]) -> None:
@@ -65,3 +66,15 @@ def test_free_memory_is_no_more_than_the_machine_has() -> None:
     free = free_memory()
     assert free is not None
     assert 0 < free <= psutil.virtual_memory().total
+
+
+def test_a_limit_of_addresses_leaves_what_is_not_taken_yet(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As by `ulimit -v`; beyond it TensorFlow ends a process by a signal."""
+    taken = psutil.Process().memory_info().vms + 2**29
+    for limit, free in ((taken + 1000 * 2**20, 1000 * 2**20), (1, 0)):
+        monkeypatch.setattr(resource, "getrlimit", lambda _, limit=limit: (limit, limit))
+        [found] = free_addresses()
+        assert abs(found - free) < 100 * 2**20
+        assert (free_memory() or 0) <= found
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (resource.RLIM_INFINITY,) * 2)
+    assert free_addresses() == []
