@@ -32,9 +32,19 @@ def test_contract(run_layer_contract):
     run_layer_contract(formula)
 
 
-@pytest.mark.parametrize("cutoff", [None, 0, 1, 3, 4, 9])
-@pytest.mark.parametrize("psi", [0.7, 0, -0.5, 1.5])
-@pytest.mark.parametrize("kind", [float, tf.constant])
+@pytest.mark.parametrize(
+    ("cutoff", "psi", "kind"),
+    [
+        (None, 0.7, float),
+        (None, -0.5, tf.constant),
+        (0, 0.0, tf.constant),
+        (1, 0.7, tf.constant),
+        (1, 0.0, float),
+        (3, 1.5, float),
+        (4, -0.5, float),
+        (9, 1.5, tf.constant),
+    ],
+)
 def test_styles_of_the_first_layers_are_drawn_to_the_mean(truncation, psi, cutoff, kind):
     expected = STYLES.copy()
     for layer in range(4 if cutoff is None else min(cutoff, 4)):

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from pipeline.evaluation.extraction import extract, made_ahead
 from pipeline.evaluation.features import FeatureNetwork
@@ -39,8 +41,7 @@ def test_features_keep_their_order_however_the_stream_is_cut(sizes: list[int]) -
     assert found.probabilities is None
 
 
-@pytest.mark.parametrize("sizes", CUTS)
-@pytest.mark.parametrize("total", [1, 4, 8, 22, 23, 50])
+@given(st.sampled_from(CUTS), st.integers(1, 50))
 def test_no_more_images_are_taken_than_wanted(sizes: list[int], total: int) -> None:
     found = extract(network(), cut(sizes), total=total)
     np.testing.assert_array_equal(found.vectors, IMAGES[:total].reshape(-1, 4))

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from pipeline.training.deadline import TO_LEAVE, Deadline
 
@@ -22,10 +23,7 @@ class Clock:
         return self.now
 
 
-@pytest.mark.parametrize("limit", [60.0, 600.0, 7200.0])
-@pytest.mark.parametrize("step", [0.01, 1.0, 7.0])
-@pytest.mark.parametrize("compiling", [0.0, 15.0])
-@pytest.mark.parametrize("save", [0.1, 5.0])
+@given(st.floats(60, 7200), st.floats(0.1, 7), st.floats(0, 15), st.floats(0.1, 5))
 def test_the_last_checkpoint_is_written_in_time_and_the_time_is_used(
     limit: float, step: float, compiling: float, save: float
 ) -> None:

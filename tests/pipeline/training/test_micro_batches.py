@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 import tensorflow as tf
+from hypothesis import given
+from hypothesis import strategies as st
 
 from pipeline.config import Config
 from pipeline.objectives.adversarial import LOSSES
@@ -58,8 +60,10 @@ def assert_the_same(
         assert parts[1][metric] == pytest.approx(value, rel=1e-5, abs=1e-6), metric
 
 
-@pytest.mark.parametrize("samples", [2, 4, 12, 16, 28, 48])
-@pytest.mark.parametrize("most", [None, 4, 6, 8, 16])
+@given(
+    st.integers(1, 3) | st.integers(1, 16).map(lambda groups: 4 * groups),
+    st.none() | st.integers(4, 64),
+)
 def test_micro_batches_are_the_fewest_equal_ones_of_whole_groups(
     samples: int, most: int | None
 ) -> None:
