@@ -132,17 +132,25 @@ def train(
         from pipeline.cli import plan
         from pipeline.training.deadline import Deadline
         from pipeline.training.profiling import Profile, Steps
-        from pipeline.training.replicas import gpus_here, make_logical_devices, make_strategy
+        from pipeline.training.replicas import (
+            gpus_here,
+            make_logical_devices,
+            make_strategy,
+            replicas_here,
+            require_shares,
+        )
         from pipeline.training.stage_end import StageEnd
         from pipeline.training.workers import Workers
         from pipeline.transfer import origin_of, write_first_checkpoint
 
         steps = None if profile is None else Steps.parse(profile)
         stage_end = None if until is None else StageEnd(until, settings.schedule.build())
-        own, sharing = settings, 1
+        own, sharing, count = settings, 1, 1
         if several:
             count, sharing = _workers_in_all_and_here(workers)
             own = share_of_worker(settings, count, gpus_here())
+        if settings.run.strategy != "tpu":  # Whose number is not known yet.
+            require_shares(settings, count * replicas_here(settings.run))
         if dry_run:
             plan.dry_run(terminal(), own, sharing)
             return

@@ -11,7 +11,7 @@ from pipeline.errors import UserError
 from pipeline.schedule import Phase
 from pipeline.training.costs import memory, sizes_of, step_seconds
 from pipeline.training.descent import micro_batches
-from pipeline.training.replicas import gpus_here
+from pipeline.training.replicas import gpus_here, replicas_here
 from pipeline.training.trial import Trial, trial
 
 GIB = 2**30
@@ -124,9 +124,7 @@ def at_once(config: Config, phase: Phase) -> int:
 
 def _share(config: Config, phase: Phase) -> int:
     """Images of a batch that a replica takes."""
-    one = config.run.strategy == "one_device"
-    replicas = 1 if one else config.run.replicas or max(gpus_here(), 1)
-    return phase.batch_size // replicas
+    return phase.batch_size // replicas_here(config.run)
 
 
 def require_fit(config: Config, label_size: int, plan: Plan, free: float) -> None:

@@ -57,7 +57,22 @@ def make_strategy(config: Config) -> tf.distribute.Strategy:
             strategy = _multi_worker_strategy()
         case "tpu":
             strategy = _tpu_strategy(config.run.tpu)
-    replicas = strategy.num_replicas_in_sync
+    require_shares(config, strategy.num_replicas_in_sync)
+    return strategy
+
+
+def replicas_here(run: RunConfig) -> int:
+    """How many replicas a process of a run will have, as far as its strategy tells beforehand."""
+    return 1 if run.strategy == "one_device" else run.replicas or max(gpus_here(), 1)
+
+
+def require_shares(config: Config, replicas: int) -> None:
+    """Refuse batches that replicas cannot share.
+
+    Raises:
+        UserError: if a batch does not divide by them, or a replica's share by the group of the
+            minibatch standard deviation.
+    """
     for phase in config.schedule.build().phases:
         share, rest = divmod(phase.batch_size, replicas)
         if rest or share % min(config.network.stddev_group, max(share, 1)):
@@ -66,7 +81,6 @@ def make_strategy(config: Config) -> tf.distribute.Strategy:
                 f"`network.stddev_group`. Received: {phase.batch_size} at {phase.resolution} px, "
                 f"{replicas} replicas, group {config.network.stddev_group}"
             )
-    return strategy
 
 
 def _devices(wanted: int | None) -> list[str]:

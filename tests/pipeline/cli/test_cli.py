@@ -47,6 +47,11 @@ WITH_EXAMPLES = (
         (["train", "--config", "quickstart", "--set", "run.tpu=local"],
          "`run.tpu` needs `run.strategy=tpu`. Received: local and one_device"),
         (["train", "--config", "quickstart", "--set", "run.strategy=mirrored",
+          "--set", "run.replicas=2", "--set", "schedule.batch_size=12",
+          "--set", "run.micro_batch=4"],
+         "`schedule.batch_size` must divide by the replicas, and each replica's share by "
+         "`network.stddev_group`. Received: 12 at 4 px, 2 replicas, group 4"),
+        (["train", "--config", "quickstart", "--set", "run.strategy=mirrored",
           "--set", "run.jit_compile=true"],
          "`run.jit_compile` needs `run.strategy=one_device`, or a TPU, where it changes nothing. "
          "Received: mirrored"),

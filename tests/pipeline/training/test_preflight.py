@@ -10,6 +10,7 @@ from functools import partial
 from typing import Any
 
 import pytest
+import tensorflow as tf
 
 from pipeline.config import Config
 from pipeline.errors import UserError
@@ -147,7 +148,7 @@ def test_a_worker_divides_its_share_among_its_gpus(
     tiny: Callable[..., Config], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Of 32 images two workers have 16 each, and each of their eight GPUs has 2."""
-    monkeypatch.setattr(preflight, "gpus_here", lambda: 8)
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: [kind] * 8)
     config = tiny(schedule={"batch_size": 32}, run={"strategy": "multi_worker"})
     own = share_of_worker(config, 2, 8)
     assert at_once(own, own.schedule.build().phases[0]) == 2
