@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing.util
 import os
 import sys
 import time
@@ -29,6 +30,13 @@ counts = Counts()
 def listen() -> None:
     """Count every process that this one starts from now on."""
     sys.addaudithook(_hear)
+    spawn = multiprocessing.util.spawnv_passfds  # Which no hook hears of.
+
+    def spawned(path: bytes | str, words: list[bytes | str], descriptors: Any) -> int:
+        counts.processes.append(" ".join(map(os.fsdecode, words))[:200])
+        return spawn(path, words, descriptors)
+
+    multiprocessing.util.spawnv_passfds = spawned
 
 
 def _hear(event: str, arguments: tuple[Any, ...]) -> None:

@@ -4,7 +4,7 @@ A new interpreter imports TensorFlow for five to ten seconds, and to trace a tra
 to eight. Quick tests have both from session fixtures, which make them once: programs are forks
 (`forked`), and traced steps are used again (`models_and_step` and `Trainer` in the tests of
 training). A test of what a new interpreter imports
-is marked `new_interpreter`.
+is marked `new_interpreter`, and one that has to look at a trace as it is made, `new_trace`.
 """
 
 from __future__ import annotations
@@ -52,16 +52,16 @@ class Guard:
     def pytest_runtest_call(self, item: pytest.Item) -> Generator[None, Any, Any]:
         result = yield
         if item.get_closest_marker("slow") is None:
-            light = item.get_closest_marker("new_interpreter") is not None
-            for rule, made, excused, first in zip(
+            for rule, marker, made, excused, first in zip(
                 (PROCESS, TRACE),
+                ("new_interpreter", "new_trace"),
                 (counts.processes, counts.traces),
                 self._excused,
                 self._begin,
                 strict=True,
             ):
                 own = [each for k, each in enumerate(made) if k >= first and k not in excused]
-                if own and not (light and rule is PROCESS):
+                if own and item.get_closest_marker(marker) is None:
                     pytest.fail(rule.format("; ".join(own)), pytrace=False)
         return result
 

@@ -61,9 +61,9 @@ class Kept:
 
 
 class ReusedStep(Step):
-    """A step whose traces the guard of quick tests does not count."""
+    """A step whose traces the guard of quick tests does not count where the session shares it."""
 
-    reused = True
+    reused = False
 
 
 class ReusedState:
@@ -71,11 +71,13 @@ class ReusedState:
 
     Args:
         owners: Where it notes which models are its own, by their identity.
+        shared: Whether all tests of the session use it.
         given: What `TrainingState` takes.
     """
 
-    def __init__(self, owners: dict[int, ReusedState], **given: Any) -> None:
+    def __init__(self, owners: dict[int, ReusedState], shared: bool, **given: Any) -> None:
         self._owners = owners
+        self._shared = shared
         self._kept = Kept()
         with self._kept.recording():
             self._state = TrainingState(**given)
@@ -115,6 +117,7 @@ class ReusedState:
         roll_backs = named.get("roll_backs", more[2] if len(more) > 2 else 0)
         with self._kept.recording():
             step = ReusedStep(config, phase, models, *more, **named)
+        step.reused = self._shared
         traced = self._steps.setdefault((phase, roll_backs), step)
         for name in ("finish", "_critic", "_penalties", "_path_length"):
             setattr(step, name, getattr(traced, name))
@@ -122,9 +125,14 @@ class ReusedState:
 
 
 class Reuse:
-    """All states of a test session, by what they depend on."""
+    """States by what they depend on.
 
-    def __init__(self) -> None:
+    Args:
+        shared: Whether they are for all tests of the session.
+    """
+
+    def __init__(self, *, shared: bool = False) -> None:
+        self._shared = shared
         self._states: dict[str, ReusedState] = {}
         self._of_models: dict[int, ReusedState] = {}
 
@@ -134,7 +142,11 @@ class Reuse:
         key = f"{config.model_dump_json(exclude=NOT_TRAINED)} {others}"
         if key not in self._states:
             self._states[key] = ReusedState(
-                self._of_models, config=config, label_size=label_size, strategy=strategy
+                self._of_models,
+                self._shared,
+                config=config,
+                label_size=label_size,
+                strategy=strategy,
             )
         self._states[key].restore()
         return self._states[key]
@@ -174,5 +186,5 @@ class Reuse:
         return models, self.step(config, phase, models, strategy)
 
 
-REUSE = Reuse()
+REUSE = Reuse(shared=True)
 """States and steps of this test process."""

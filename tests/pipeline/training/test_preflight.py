@@ -164,6 +164,7 @@ def test_a_trial_that_dies_is_no_fit(
         require_fit(config, 0, plan_of(config, 0, free=free), free)
 
 
+@pytest.mark.slow
 def test_a_process_that_is_killed_is_no_trial(tiny: Callable[..., Config]) -> None:
     config = tiny()
     phase = config.schedule.build().phases[0]

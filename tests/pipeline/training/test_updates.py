@@ -81,6 +81,7 @@ def test_every_objective_trains_in_every_precision(
     assert all(np.isfinite(value) for value in metrics.values())
 
 
+@pytest.mark.new_trace
 def test_what_has_no_weight_is_not_computed(
     tiny: Callable[..., Config], monkeypatch: pytest.MonkeyPatch
 ) -> None:
