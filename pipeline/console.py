@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
+from pipeline.shown import shown
 from pipeline.training.costs import step_seconds
 from pipeline.training.listeners import Listener
 
@@ -103,7 +104,7 @@ class TrainingDisplay(Listener):
         )
 
     def _say(self, text: str) -> None:
-        self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+        self._console.print(shown(text), markup=False, highlight=False, soft_wrap=True)
 
     def _speed(self, moment: Moment) -> str:
         if not moment.images_per_second:  # Of a single step, which was compiled first.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import re
+import sqlite3
 from collections.abc import Iterator
 
 MAY_PASS = frozenset(
@@ -14,6 +15,13 @@ MAY_PASS = frozenset(
     }
 )
 """Numbers of what somebody mends without changing what was asked, as by making room."""
+
+
+_OF_SQLITE = {
+    sqlite3.SQLITE_FULL: (errno.ENOSPC,),
+    sqlite3.SQLITE_IOERR: (errno.EIO,),
+    sqlite3.SQLITE_READONLY: (errno.EROFS,),
+}
 
 
 def may_pass(error: BaseException) -> bool:
@@ -26,14 +34,16 @@ def _numbers(error: BaseException | None) -> Iterator[int]:
         # Libraries have kinds of their own, with other numbers, as for certificates.
         if isinstance(error, OSError) and type(error) in (OSError, TimeoutError):
             yield from () if error.errno is None else (error.errno,)
+        elif isinstance(error, sqlite3.OperationalError):  # Of Dagster's databases.
+            yield from _OF_SQLITE.get(error.sqlite_errorcode & 0xFF, ())
         elif type(error).__module__.startswith("tensorflow."):
             yield from _numbers_of_tensorflow(getattr(error, "message", None) or "")
-        error = error.__cause__
+        error = error.__cause__ or getattr(error, "orig", None)  # SQLAlchemy's own word for it.
 
 
 def _numbers_of_tensorflow(message: str) -> Iterator[int]:
     """TensorFlow tells no number, but ends with the system's words for it, and the operation."""
     words = re.sub(r" \[Op:\w+\].*", "", message, flags=re.DOTALL)
     for number in MAY_PASS:
-        if words.endswith(os.strerror(number)):
+        if any(line.endswith(os.strerror(number)) for line in words.splitlines()):
             yield number

@@ -7,6 +7,10 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import Any
 
 import typer
 
@@ -32,6 +36,7 @@ from pipeline.cli import (
     verify,
 )
 from pipeline.cli.interruption import ALARM_STATUS, FILE_STATUS, WORKER_GONE_STATUS
+from pipeline.cli.options import require_text
 
 app = typer.Typer(
     name="growgan",
@@ -68,6 +73,34 @@ scheduled = typer.Typer(
 for commands in (pipeline_project, pipeline_history, pipeline_labels, pipeline_job):
     scheduled.add_typer(commands.app)
 app.add_typer(scheduled, name="pipeline")
+
+
+def _require_text_of_paths(commands: typer.Typer) -> None:
+    """Let every command refuse paths of runs, models and outputs that TensorFlow cannot take.
+
+    Sources of pictures are read by this program itself, and are no `Path` in signatures.
+    """
+    for group in commands.registered_groups:
+        if group.typer_instance is not None:
+            _require_text_of_paths(group.typer_instance)
+    for command in commands.registered_commands:
+        assert command.callback is not None
+        command.callback = _with_text_in_paths(command.callback)
+
+
+def _with_text_in_paths(callback: Callable[..., Any]) -> Callable[..., Any]:
+    @wraps(callback)
+    def command(**given: Any) -> Any:
+        for value in given.values():
+            for each in value if isinstance(value, list) else (value,):
+                if isinstance(each, Path):
+                    require_text(each)
+        return callback(**given)
+
+    return command
+
+
+_require_text_of_paths(app)
 
 
 def main() -> None:

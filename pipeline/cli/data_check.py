@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import re
-import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipeline.cli.next_commands import training
-from pipeline.cli.options import terminal
+from pipeline.cli.next_commands import joined, training
+from pipeline.cli.options import require_outside, terminal
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -61,6 +60,7 @@ def check(
     from pipeline.grids import write_png
 
     console = terminal()
+    require_outside(out, source)
     # Read before the work, so that a mistake shows at once; and a report may be overwritten.
     rules = None if contract is None else read_contract(contract)
     previous = None if against is None else _previous(console, against, workers)
@@ -126,7 +126,7 @@ def _next(source: str, survey: Survey) -> dict[str, str]:
     advice = {"data.mirror": suggested.mirror, "data.labels": suggested.labels}
     true = [key for key, advised in advice.items() if advised.value]
     train = training(out, resolution, suggested.channels.value, *true)
-    return {"prepare": shlex.join(prepare), "train": train}
+    return {"prepare": joined(prepare), "train": train}
 
 
 def _file_name(name: str) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from pipeline.cli.next_commands import training
-from pipeline.cli.options import load_tensorflow, terminal
+from pipeline.cli.options import load_tensorflow, require_outside, terminal
 from pipeline.cli.tables import counted, say
 
 if TYPE_CHECKING:
@@ -98,6 +98,7 @@ def prepare(
             "workers": workers,
         },
     )
+    require_outside(out, source)
     sizes = resolutions_to(resolution)
     require_preparable(data)
     console = terminal()
@@ -142,7 +143,12 @@ def _beam_writer(options: str) -> Writer:
             f"`--beam` needs the package {error.name}: pip install 'growgan[beam]'. "
             "Received: none installed"
         ) from error
-    return writer(shlex.split(options))
+    words = shlex.split(options)
+    if not words or not words[0].startswith("--"):  # Beam passes over what it does not know.
+        raise UserError(
+            f"`--beam` must be options such as --runner=DirectRunner. Received: {options}"
+        )
+    return writer(words)
 
 
 @app.command(epilog="Example: growgan data verify sets/photos")

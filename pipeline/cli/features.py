@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from shlex import quote
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from pipeline.cli.interruption import Interruption
+from pipeline.cli.next_commands import quoted
 from pipeline.cli.options import load_tensorflow, require_new, terminal
 from pipeline.cli.tables import say
 
@@ -63,7 +63,9 @@ def train(
         int | None,
         typer.Option(min=1, help="Passes over the pictures. (default: 4 to 40, by their number)"),
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="From which the weights follow.")] = 0,
+    seed: Annotated[
+        int, typer.Option(min=0, max=2**31 - 1, help="From which the weights follow.")
+    ] = 0,
 ) -> None:
     """Train a small classifier on labelled pictures, for scores where there is no network.
 
@@ -105,7 +107,7 @@ def train(
     say(
         console,
         f"accuracy {manifest.accuracy:.4f} on {manifest.held_out} held-out images; its features "
-        f"are named {quote(f'classifier:{out}')}",
+        f"are named {quoted(f'classifier:{out}')}",
     )
 
 

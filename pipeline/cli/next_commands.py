@@ -3,7 +3,28 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Iterable
 from pathlib import Path
+
+from pipeline.shown import shown
+
+
+def quoted(word: str) -> str:
+    r"""A word as bash takes it, on one line and without what a terminal would obey.
+
+    Example:
+        >>> quoted("two words"), quoted("a\nb")
+        ("'two words'", "$'a\\nb'")
+    """
+    if word.isprintable():
+        return shlex.quote(word)
+    plain = {"\\": "\\\\", "'": "\\'"}
+    return "$'" + "".join(plain.get(each) or shown(each) for each in word) + "'"
+
+
+def joined(words: Iterable[str]) -> str:
+    """A command of these words, as bash takes it."""
+    return " ".join(map(quoted, words))
 
 
 def training(data: str | Path, resolution: int, channels: int, *true: str) -> str:
@@ -19,9 +40,9 @@ def training(data: str | Path, resolution: int, channels: int, *true: str) -> st
     words = ["growgan", "train", "--config", "PRESET", "--data", str(data)]
     for key, value in (*settings.items(), *((key, "true") for key in true)):
         words += ["--set", f"{key}={value}"]
-    return shlex.join(words)
+    return joined(words)
 
 
 def generation(run: Path) -> str:
     """The command that draws a grid of images of a run."""
-    return shlex.join(["growgan", "generate", str(run), "--seeds", "0-15", "--out", "grid.png"])
+    return joined(["growgan", "generate", str(run), "--seeds", "0-15", "--out", "grid.png"])

@@ -57,6 +57,36 @@ def load_tensorflow(intra_op_threads: int | None = None) -> None:
         tf.config.threading.set_intra_op_parallelism_threads(intra_op_threads)
 
 
+def require_text(path: Path) -> None:
+    """Refuse a path that TensorFlow cannot take.
+
+    Raises:
+        UserError: if it is no text in UTF-8.
+    """
+    from pipeline.errors import UserError
+    from pipeline.shown import shown
+
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        raise UserError(f"a path must be text in UTF-8. Received: {shown(str(path))}") from None
+
+
+def require_outside(out: Path | None, source: str) -> None:
+    """Refuse to write into a folder of pictures: what is written would be taken for some of them.
+
+    Raises:
+        UserError: if `out` is that folder, or lies in it.
+    """
+    from pipeline.errors import UserError
+
+    pictures = Path(source).expanduser().resolve()
+    if out is not None and pictures.is_dir() and out.resolve().is_relative_to(pictures):
+        raise UserError(
+            f"nothing may be written among the pictures. Received: {out}, which lies in {source}"
+        )
+
+
 def require_new(out: Path) -> None:
     """Refuse a folder to be written that is there.
 

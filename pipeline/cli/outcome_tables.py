@@ -48,7 +48,9 @@ def show_standing(console: Console, standing: ProjectStanding) -> None:
         ended = f"{last.ended:%Y-%m-%d %H:%M} UTC"
         say(console, f"last: {last.run}, {last.verdict}, {ended}: {last.reason}")
         say(console, f"      {consequence_of(last)}")
-    if standing.new:
+    if standing.as_promoted:
+        say(console, "pictures: those of the run that was promoted last")
+    elif standing.new:
         start = f"{standing.least} start a run" if standing.least else "none starts a run by itself"
         say(console, f"pictures: {standing.new} at most are new; {start}")
     if standing.not_judged:

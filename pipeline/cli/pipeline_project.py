@@ -10,11 +10,11 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from shlex import quote
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
+from pipeline.cli.next_commands import quoted
 from pipeline.cli.options import Overrides, terminal
 from pipeline.cli.tables import say
 
@@ -63,7 +63,7 @@ def init(
     console = terminal()
     say(console, f"written: {project.path / 'pipeline.yaml'}")
     _tell_of_no_gate(console, project)
-    shown = quote(str(folder))
+    shown = quoted(str(folder))
     say(console, f"next: growgan pipeline run {shown}, or growgan pipeline up {shown}")
 
 
@@ -80,11 +80,12 @@ def run(folder: Folder) -> None:
 
     project = open_project(folder)
     with _dagster():
-        from pipeline.orchestration.failure import StepFailed
+        from pipeline.orchestration.failure import AGAIN, StepFailed
         from pipeline.orchestration.locks import Busy, held
         from pipeline.orchestration.plan import Ended
         from pipeline.orchestration.running import run_once
     from pipeline.errors import UserError
+    from pipeline.system_errors import may_pass
 
     console = terminal()
     _show_progress(console)
@@ -97,7 +98,13 @@ def run(folder: Folder) -> None:
                 "one run of a project goes at a time, and `schedule.when_busy` is skip. Received: "
                 f"{folder}, where one is under way"
             ) from None
-    course = run_once(project)
+    try:
+        course = run_once(project)
+    except Exception as error:  # Of Dagster's databases, when they cannot be written.
+        if not may_pass(error):
+            raise
+        reason = str(error).splitlines()[0]
+        _end_with(StepFailed(f"Dagster's files must be writable: {reason}", status=AGAIN))
     if isinstance(course, Ended):
         say(console, f"nothing to do: run {course.run} has promoted this already")
         return
@@ -105,8 +112,11 @@ def run(folder: Folder) -> None:
         _end_with(course)
     if failure := course.failed():
         _end_with(failure)
-    version = (course.plan.mark("published") or {})["version"]
-    say(console, f"promoted: version {version} of {project.config.model}")
+    published = course.plan.mark("published")
+    if published is None:
+        untold = f"how a step ended could not be written down in {course.folder}"
+        _end_with(StepFailed(untold, status=AGAIN))
+    say(console, f"promoted: version {published['version']} of {project.config.model}")
     _tell_of_no_gate(console, project)
     say(console, f"page: {course.folder / 'index.html'}")
 

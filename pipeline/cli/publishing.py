@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from shlex import quote
 
 import typer
 from rich.console import Console
 
 from pipeline.cli.gate import GATE_STATUS
 from pipeline.cli.interruption import TIME_LIMIT_STATUS
+from pipeline.cli.next_commands import quoted
 from pipeline.cli.tables import say
 from pipeline.cli.verify import VERIFY_STATUS, verified
 from pipeline.errors import UserError
@@ -77,6 +77,10 @@ def change(
         RepositoryError: if the repository refuses.
         Exit: if what is new fails its verification, or the label waits for servers.
     """
+    if repository.path.is_file() or (repository.path / "config.yaml").is_file():
+        raise UserError(
+            f"`REPOSITORY` must be a folder that is no run's. Received: {repository.path}"
+        )
     savedmodel, known = (None, About()) if source is None else to_publish(source)
     gate = known.gate
     if label is not None and not rollback:
@@ -143,7 +147,7 @@ def _require_verified(console: Console, savedmodel: Path) -> None:
     typer.echo(
         "growgan: a SavedModel must pass `growgan verify` before it is published. "
         f"Received: {savedmodel}, which fails: {verification.reason}; "
-        f"to see all of it: growgan verify {quote(str(savedmodel))}",
+        f"to see all of it: growgan verify {quoted(str(savedmodel))}",
         err=True,
     )
     raise typer.Exit(VERIFY_STATUS)

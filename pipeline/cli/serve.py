@@ -8,12 +8,12 @@ import signal
 import sys
 import threading
 from pathlib import Path
-from shlex import quote
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from pipeline.cli.interruption import SIGNALS
+from pipeline.cli.next_commands import quoted
 from pipeline.cli.options import load_tensorflow, terminal
 from pipeline.cli.tables import say
 from savedmodels.access import TOKEN_VARIABLE
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from savedmodels.server.batching import BatchingParameters
 
 app = typer.Typer()
+LONGEST = 86_400
+"""Seconds of any time limit."""
+MOST_THREADS = 4096
 
 
 @app.command(
@@ -53,6 +56,7 @@ def serve(
         typer.Option(
             "--file-system-poll-wait-seconds",
             min=0,
+            max=LONGEST,
             help="Between looks for versions; 0 for one look, at the start.",
         ),
     ] = 1.0,
@@ -71,10 +75,16 @@ def serve(
         typer.Option(help="A version answers its warm-up requests before it becomes available."),
     ] = True,
     tensorflow_intra_op_parallelism: Annotated[
-        int, typer.Option(min=0, help="Threads that share an operation; 0 for every processor.")
+        int,
+        typer.Option(
+            min=0, max=MOST_THREADS, help="Threads that share an operation; 0 for every processor."
+        ),
     ] = 0,
     tensorflow_inter_op_parallelism: Annotated[
-        int, typer.Option(min=0, help="Operations that run at once; 0 for every processor.")
+        int,
+        typer.Option(
+            min=0, max=MOST_THREADS, help="Operations that run at once; 0 for every processor."
+        ),
     ] = 0,
     max_samples: Annotated[int, typer.Option(min=1, help="Samples of a request.")] = 1024,
     max_request_bytes: Annotated[int, typer.Option(min=1, help="Of a request.")] = 16 * 2**20,
@@ -82,10 +92,13 @@ def serve(
         int, typer.Option(min=1, help="Under way at once, over REST and gRPC each.")
     ] = 64,
     rest_api_timeout_in_ms: Annotated[
-        int, typer.Option(min=1, help="Until a REST request is given up, or a run ended.")
+        int,
+        typer.Option(
+            min=1, max=1000 * LONGEST, help="Until a REST request is given up, or a run ended."
+        ),
     ] = 30_000,
     grace_seconds: Annotated[
-        float, typer.Option(min=0, help="For requests that are under way at SIGTERM.")
+        float, typer.Option(min=0, max=LONGEST, help="For requests that are under way at SIGTERM.")
     ] = 30.0,
     allow_version_labels_for_unavailable_models: Annotated[
         bool,
@@ -187,7 +200,7 @@ def _token(file: Path | None) -> str | None:
     except UnicodeDecodeError:
         raise UserError(f"the API token must be text. Received: {file}") from None
     if file and file.stat().st_mode & 0o077:
-        typer.echo(f"others can read the API token: chmod 600 {quote(str(file))}", err=True)
+        typer.echo(f"others can read the API token: chmod 600 {quoted(str(file))}", err=True)
     token = token and token.strip()
     if token is not None and not token:
         given = file or f"${TOKEN_VARIABLE}"

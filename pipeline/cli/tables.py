@@ -34,9 +34,8 @@ def print_table(console: Console, table: Table) -> None:
 
 
 def say(console: Console, text: str) -> None:
-    """Print a line, or several, in which no name moves the cursor or ends a line."""
-    text = "\n".join(map(shown, text.split("\n")))
-    console.print(text, markup=False, highlight=False, soft_wrap=True)
+    """Print a line, in which no name moves the cursor or ends the line."""
+    console.print(shown(text), markup=False, highlight=False, soft_wrap=True)
 
 
 def listed(names: Sequence[str], most: int = LISTED, joint: str = ", ") -> str:

@@ -8,17 +8,16 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from pathlib import Path
-from shlex import quote
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from pipeline.cli.interruption import TIME_LIMIT_STATUS, Interruption, seconds_of
-from pipeline.cli.next_commands import generation
+from pipeline.cli.next_commands import generation, quoted
 from pipeline.cli.options import DataSource, Overrides, Preset, load_tensorflow, terminal
 from pipeline.cli.tables import counted, say
 from pipeline.cli.worker_processes import run_workers
-from pipeline.training.cluster import cluster_of, share_of_worker
+from pipeline.training.cluster import cluster_of, require_shares, share_of_worker
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -122,6 +121,7 @@ def train(
     settings = load(config, overrides or [], data=data)
     seconds = None if time_limit is None else seconds_of(time_limit)
     if workers is not None and not (dry_run or os.environ.get("TF_CONFIG")):
+        require_shares(settings, workers)  # As each of them would, when all have been started.
         command = [sys.executable, "-m", "pipeline.cli", *sys.argv[1:]]
         raise typer.Exit(run_workers(command, workers))
     several = settings.run.strategy == "multi_worker"
@@ -137,7 +137,6 @@ def train(
             make_logical_devices,
             make_strategy,
             replicas_here,
-            require_shares,
         )
         from pipeline.training.stage_end import StageEnd
         from pipeline.training.workers import Workers
@@ -188,7 +187,7 @@ def train(
         return
     if images_seen < total:
         say(console, f"Stopped after {images_seen} of {total} images; they are saved.")
-        say(console, f"To go on, repeat the command with --resume auto (--out {quote(str(out))}).")
+        say(console, f"To go on, repeat the command with --resume auto (--out {quoted(str(out))}).")
         raise typer.Exit(stop.status)
     say(console, f"The run is finished: {images_seen} images.")
     if together.chief:
@@ -336,7 +335,7 @@ def _assist(
 def _about(traced: Profile, run: RunFolder) -> str:
     if not traced.written:
         return "No step was traced: there were fewer than `--profile` asks for."
-    shown = quote(str(run.path))
+    shown = quoted(str(run.path))
     return f"A trace is in {run.profile}: tensorboard --logdir {shown}, with its profile plugin."
 
 

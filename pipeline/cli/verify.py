@@ -41,7 +41,9 @@ def verify(
     ] = False,
     timeout: Annotated[
         float,
-        typer.Option(min=1, metavar="SECONDS", help="What each loader has for everything."),
+        typer.Option(
+            min=1, max=86_400, metavar="SECONDS", help="What each loader has for everything."
+        ),
     ] = 600.0,
     json: Annotated[
         bool, typer.Option("--json", help="Print JSON for machines in place of the lines.")

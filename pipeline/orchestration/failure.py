@@ -53,6 +53,8 @@ def failure_of(error: BaseException) -> StepFailed:
             return StepFailed(str(error), ending="alarm", status=ALARM)
         case WorkerGone():
             return StepFailed(str(error), status=AGAIN, may_pass=True)
+        case PermissionError():
+            return StepFailed(f"a file must be readable and writable. Received: {error}")
         case OSError():
             reason = f"a file could not be read or written: {error}"
             return StepFailed(reason, status=AGAIN, may_pass=True)

@@ -16,7 +16,7 @@ from pipeline.orchestration.project import Project
 
 PROCESS_TAG = "growgan/process"
 """Machine, number and time of birth of the process that a run in the foreground lives in."""
-REASON = "the process of the run was ended, or the machine"
+REASON = "the process of the run was ended, or the machine, or its end could not be written down"
 _LIVING = [DagsterRunStatus.STARTING, DagsterRunStatus.STARTED, DagsterRunStatus.CANCELING]
 
 

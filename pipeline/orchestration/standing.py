@@ -11,7 +11,7 @@ from pipeline.orchestration.complaints import read_complaints
 from pipeline.orchestration.locks import is_held
 from pipeline.orchestration.outcome import Outcome, history_of
 from pipeline.orchestration.project import PIPELINE, Project, open_project
-from pipeline.orchestration.snapshots import found_in
+from pipeline.orchestration.snapshots import all_known, found_in
 from pipeline.orchestration.steps.judging import why_not_judged
 from pipeline.orchestration.waiting import former_pictures
 
@@ -57,6 +57,8 @@ class ProjectStanding(Record):
     """Why a trigger could not look at the sources, by its name."""
     new: int | None
     """How many pictures have come since the runs before, at most; None if that cannot be told."""
+    as_promoted: bool
+    """Whether the sources hold just what the last promoted run had."""
     least: int | None
     """How many start a run, None if they start none."""
     not_judged: str | None
@@ -81,6 +83,7 @@ def standing_of(project: Project) -> ProjectStanding:
         labels=tuple(_labels(project)),
         complaints=read_complaints(project),
         new=_new(project),
+        as_promoted=_as_promoted(project),
         least=by_new_data and by_new_data.least,
         not_judged=None if project.config.gate else why_not_judged(project),
     )
@@ -105,6 +108,19 @@ def _new(project: Project) -> int | None:
         return former_pictures(project).at_most_new(project, found_in(project))
     except (UserError, OSError):  # What triggers find so is told by them.
         return None
+
+
+def _as_promoted(project: Project) -> bool:
+    promoted = former_pictures(project).promoted
+    try:
+        files = found_in(project)
+    except (UserError, OSError):
+        return False
+    return (
+        promoted is not None
+        and files.keys() == promoted.files.keys()
+        and all_known(project, files, promoted)
+    )
 
 
 def _labels(project: Project) -> Iterator[LabelStanding]:

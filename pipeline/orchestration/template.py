@@ -46,7 +46,9 @@ def write_project(
     )
     atomic.write_file(folder / PIPELINE, text)
     try:
-        return open_project(folder)
+        project = open_project(folder)
+        project.places()
+        return project
     except UserError:
         for path in (folder / PIPELINE, folder / "dagster" / "dagster.yaml"):
             path.unlink()

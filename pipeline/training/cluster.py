@@ -64,6 +64,23 @@ def cluster_of(environment: Mapping[str, str]) -> Cluster:
     )
 
 
+def require_shares(config: Config, replicas: int) -> None:
+    """Refuse batches that replicas cannot share.
+
+    Raises:
+        UserError: if a batch does not divide by them, or a replica's share by the group of the
+            minibatch standard deviation.
+    """
+    for phase in config.schedule.build().phases:
+        share, rest = divmod(phase.batch_size, replicas)
+        if rest or share % min(config.network.stddev_group, max(share, 1)):
+            raise UserError(
+                "`schedule.batch_size` must divide by the replicas, and each replica's share by "
+                f"`network.stddev_group`. Received: {phase.batch_size} at {phase.resolution} px, "
+                f"{replicas} replicas, group {config.network.stddev_group}"
+            )
+
+
 def share_of_worker(config: Config, workers: int, gpus: int = 0) -> Config:
     """What one of so many workers does, as a run of its own on its GPUs, or on one device."""
     shares = {

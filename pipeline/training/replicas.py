@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from pipeline.config import Config, RunConfig
 from pipeline.errors import UserError, WorkerGone
-from pipeline.training.cluster import cluster_of
+from pipeline.training.cluster import cluster_of, require_shares
 
 ANSWER_SECONDS = 10
 """In which a TPU must answer."""
@@ -64,23 +64,6 @@ def make_strategy(config: Config) -> tf.distribute.Strategy:
 def replicas_here(run: RunConfig) -> int:
     """How many replicas a process of a run will have, as far as its strategy tells beforehand."""
     return 1 if run.strategy == "one_device" else run.replicas or max(gpus_here(), 1)
-
-
-def require_shares(config: Config, replicas: int) -> None:
-    """Refuse batches that replicas cannot share.
-
-    Raises:
-        UserError: if a batch does not divide by them, or a replica's share by the group of the
-            minibatch standard deviation.
-    """
-    for phase in config.schedule.build().phases:
-        share, rest = divmod(phase.batch_size, replicas)
-        if rest or share % min(config.network.stddev_group, max(share, 1)):
-            raise UserError(
-                "`schedule.batch_size` must divide by the replicas, and each replica's share by "
-                f"`network.stddev_group`. Received: {phase.batch_size} at {phase.resolution} px, "
-                f"{replicas} replicas, group {config.network.stddev_group}"
-            )
 
 
 def _devices(wanted: int | None) -> list[str]:

@@ -20,6 +20,8 @@ from pipeline.orchestration.steps.step import Check, Done, run_growgan
 from savedmodels import atomic
 
 SHEET = "contact-sheet.png"
+LISTED = 5
+"""Corrupt pictures that a reason names."""
 
 
 def source_snapshot(plan: Plan, say: Say) -> Done:
@@ -85,7 +87,9 @@ def checked_data(plan: Plan, say: Say, against: Plan | None) -> Done:
             "`data.channels=3` to `overrides`, or `data.channels=1` to have them grey"
         )
     if survey.broken_rules:
-        raise StepFailed(f"the pictures break {contract}: {'; '.join(survey.broken_rules)}")
+        corrupt = [f"{name} ({reason})" for name, reason in survey.corrupt[:LISTED]]
+        also = f"; corrupt are {', '.join(corrupt)}" if corrupt else ""
+        raise StepFailed(f"the pictures break {contract}: {'; '.join(survey.broken_rules)}{also}")
     return Done(
         {
             "readable": survey.readable,
