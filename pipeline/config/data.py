@@ -6,20 +6,9 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field
-from pydantic.functional_validators import AfterValidator
 
 from pipeline.config.section import Count, Section
 
-
-def _text(path: Path) -> Path:
-    try:
-        str(path).encode()
-    except UnicodeEncodeError:
-        raise ValueError("must be text in UTF-8") from None
-    return path
-
-
-TextPath = Annotated[Path, AfterValidator(_text)]
 ClassName = Annotated[str, BeforeValidator(lambda name: str(name) if type(name) is int else name)]
 """In YAML `[3, 5]` are numbers, and in a source names."""
 
@@ -67,5 +56,5 @@ class DataConfig(Section):
     """What a file that is no readable picture does: stop, or be named, counted and left out."""
     workers: Count | None = None
     """Processes that convert pictures, None for one a core."""
-    records: TextPath = Path("records")
+    records: Path = Path("records")
     """Folder in which prepared sets are kept, one sub-folder for each content and preparation."""

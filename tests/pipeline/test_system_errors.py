@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import sqlite3
 import ssl
 
 import pytest
@@ -20,6 +21,27 @@ def test_a_number_of_the_system_decides_through_all_that_was_made_of_it(number: 
     second, third = OSError("of a library"), UserError("what a person reads")
     second.__cause__, third.__cause__ = first, second
     assert may_pass(third)
+
+
+def test_tensorflow_may_say_more_after_the_words_of_the_system() -> None:
+    message = "events; No space left on device\n\tFailed to flush 11 events\n\tCould not [Op:X]"
+    assert may_pass(tf.errors.ResourceExhaustedError(None, None, message))
+
+
+@pytest.mark.parametrize(
+    ("code", "passes"),
+    [
+        (sqlite3.SQLITE_FULL, True),
+        (sqlite3.SQLITE_IOERR_WRITE, True),
+        (sqlite3.SQLITE_READONLY, True),
+        (sqlite3.SQLITE_ERROR, False),
+    ],
+)
+def test_a_database_on_a_full_disk_may_pass(code: int, passes: bool) -> None:
+    error, wrapped = sqlite3.OperationalError("so"), RuntimeError("as SQLAlchemy wraps it")
+    error.sqlite_errorcode = code
+    wrapped.orig = error  # type: ignore[attr-defined]
+    assert may_pass(error) == may_pass(wrapped) == passes
 
 
 @pytest.mark.parametrize(

@@ -190,3 +190,19 @@ def test_checking_starts_no_tensorflow(tmp_path: Path) -> None:
     )  # fmt: skip
     assert result.returncode == 0, result.stderr
     assert result.stderr == ""
+
+
+@pytest.mark.parametrize("out", ["", "report"])
+def test_nothing_is_written_among_the_pictures(growgan: Growgan, tmp_path: Path, out: str) -> None:
+    """A report would be taken for a picture that lies beside the classes."""
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    Image.new("L", (8, 8)).save(folder / "a.png")
+    for words in (
+        ("data", "check", folder, "--out", folder / out),
+        ("data", "prepare", folder, folder / out, "--resolution", 8),
+    ):
+        result = growgan(*words)
+        assert result.status == 2
+        assert result.err.startswith("growgan: nothing may be written among the pictures. Received")
+    assert [path.name for path in folder.iterdir()] == ["a.png"]

@@ -373,3 +373,13 @@ def test_it_starts_no_tensorflow_but_to_verify(publish: Growgan, run_of, tmp_pat
         [sys.executable, "-c", code], capture_output=True, text=True, check=False
     )
     assert result.stderr == "0 set()\n"
+
+
+def test_a_run_or_a_file_is_no_repository(publish: Growgan, run_of, tmp_path: Path) -> None:
+    run = run_of(tmp_path / "one").path
+    (tmp_path / "file").touch()
+    for place in (run, tmp_path / "file"):
+        result = publish(run, place, "--model", "faces")
+        assert result.status == 2
+        assert result.err.startswith("growgan: `REPOSITORY` must be a folder that is no run's.")
+    assert not (run / "models.config").exists()

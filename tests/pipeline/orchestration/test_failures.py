@@ -43,6 +43,30 @@ def start(project: Project) -> subprocess.Popen[str]:
     )
 
 
+@pytest.mark.parametrize("size", ["1100k", "1700k", "2300k"])
+def test_a_disk_that_is_full_ends_a_run_in_a_line_and_it_goes_on(tmp_path: Path, size: str) -> None:
+    """Whatever fills it: Dagster's databases, a snapshot, a report, or a run of the pipeline."""
+    volume = tmp_path / "volume"
+    volume.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(volume)]
+    if subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("needs the right to mount a tmpfs")
+    try:
+        put_pictures(volume / "incoming", 0, 40)
+        project = make_project(volume)
+        with start(project) as run:
+            _, errors = run.communicate()
+        assert run.returncode == 75
+        assert errors.splitlines()[-1].startswith("growgan: ")
+        assert "Traceback" not in errors
+        subprocess.run(["mount", "-o", "remount,size=64m", str(volume)], check=True)
+        with start(project) as run:
+            _, errors = run.communicate()
+        assert run.returncode == 0, errors
+    finally:
+        subprocess.run(["umount", "--lazy", str(volume)], check=True)
+
+
 def kill_each_once(project: Project, run: subprocess.Popen[str], killed: set[str]) -> None:
     """Kill the first process of each command, as soon as it is there."""
     while run.poll() is None and len(killed) < len(COMMANDS):

@@ -168,6 +168,20 @@ def test_colour_does_not_turn_grey_because_a_preset_is_grey(
         assert not steps.checked_data(plan, lambda _: None, None).new
 
 
+def test_a_broken_contract_keeps_no_word_of_corrupt_pictures_back(tmp_path: Path) -> None:
+    put_pictures(tmp_path / "incoming", 0, 3)
+    (tmp_path / "incoming" / "torn.png").write_bytes(b"no picture")
+    project = make_project(tmp_path, contract="contract.yaml")
+    (project.path / "contract.yaml").write_text("least_pictures: 9\n")
+    plan = Plan(project, take(project))
+    checked = plan.checked(project.rules)
+    found = survey(plan.snapshot.source, workers=1)
+    write_report(checked, found.model_copy(update={"broken_rules": ("so few",)}))
+    (checked / data.SHEET).touch()
+    with pytest.raises(StepFailed, match=r"contract\.yaml: so few; corrupt are torn\.png \("):
+        steps.checked_data(plan, lambda _: None, None)
+
+
 def test_the_first_snapshot_of_its_content_is_new(tmp_path: Path) -> None:
     put_pictures(tmp_path / "incoming", 0, 3)
     project = make_project(tmp_path)

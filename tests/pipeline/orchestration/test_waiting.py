@@ -11,6 +11,7 @@ from pipeline.orchestration.outcome import Ending, Outcome, write_outcome
 from pipeline.orchestration.outcome import Snapshot as Told
 from pipeline.orchestration.project import Project
 from pipeline.orchestration.snapshots import Snapshot, found_in, take
+from pipeline.orchestration.standing import standing_of
 from pipeline.orchestration.waiting import Former, former_pictures
 from tests.pipeline.orchestration.projects import make_project, put_pictures
 
@@ -82,6 +83,16 @@ def test_the_good_ones_count_anew_once_the_bad_one_of_a_failed_run_is_gone(
     assert new_now(project, 0, 1, 2, 3) == (2, 2)
     ended(project, taken(project, 0, 1, 2, 3), "promoted", 2)
     assert new_now(project, 0, 1, 2, 3) == (0, 0)
+
+
+def test_sources_that_hold_what_is_promoted_are_said_to(project: Project) -> None:
+    assert not standing_of(project).as_promoted
+    ended(project, taken(project, 0, 1), "promoted", 0)
+    assert standing_of(project).as_promoted
+    ended(project, taken(project, 0, 1, 99), "failed", 1)
+    assert not standing_of(project).as_promoted
+    taken(project, 0, 1)
+    assert standing_of(project).as_promoted
 
 
 def test_the_bad_one_of_a_failed_run_may_be_replaced(project: Project) -> None:
