@@ -151,12 +151,8 @@ class RunFolder:
             UserError: if a run is here and `resume` is `never`, or none and it is `must`; if it was
                 started with another configuration or data; or if the folder cannot be written.
         """
+        self.require_startable(resume)
         if self.exists():
-            if resume == "never":
-                raise UserError(
-                    "`--out` must be a new folder, or a run's with `--resume auto`. "
-                    f"Received: {self.path}, which holds a run"
-                )
             changed = differences(self.config(), config)
             if changed:
                 raise UserError(
@@ -172,14 +168,6 @@ class RunFolder:
                     f"Received: content {records.data_hash[:12]}, not {before[:12]}"
                 )
             return
-        if resume == "must":
-            raise UserError(
-                f"`--resume must` needs a run in `--out`. Received: {self.path}, which holds none"
-            )
-        if self.path.exists() and not self._is_free():
-            raise UserError(
-                f"`--out` must be a new or empty folder. Received: {self.path}, which is neither"
-            )
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             lineage = _lineage(config, _data_of(config, records))
@@ -188,6 +176,29 @@ class RunFolder:
             self._write_start(config, lineage)
         except OSError as error:
             raise UserError(f"`--out` must be writable. Received: {error}") from error
+
+    def require_startable(self, resume: Resume) -> None:
+        """Refuse a folder in which no run can begin or go on, whatever its configuration.
+
+        Raises:
+            UserError: if a run is here and `resume` is `never`, or none and it is `must`; or if
+                something else is here.
+        """
+        if self.exists():
+            if resume == "never":
+                raise UserError(
+                    "`--out` must be a new folder, or a run's with `--resume auto`. "
+                    f"Received: {self.path}, which holds a run"
+                )
+            return
+        if resume == "must":
+            raise UserError(
+                f"`--resume must` needs a run in `--out`. Received: {self.path}, which holds none"
+            )
+        if self.path.exists() and not self._is_free():
+            raise UserError(
+                f"`--out` must be a new or empty folder. Received: {self.path}, which is neither"
+            )
 
     def start_imported(
         self, config: Config, classes: Sequence[str], origin: Mapping[str, Any]

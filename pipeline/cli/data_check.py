@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pipeline.cli.next_commands import joined, training
-from pipeline.cli.options import require_outside, terminal
+from pipeline.cli.options import require_folder, require_outside, terminal
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -60,6 +60,7 @@ def check(
     from pipeline.grids import write_png
 
     console = terminal()
+    require_folder("--out", out)
     require_outside(out, source)
     # Read before the work, so that a mistake shows at once; and a report may be overwritten.
     rules = None if contract is None else read_contract(contract)

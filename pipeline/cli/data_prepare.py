@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from pipeline.cli.next_commands import training
-from pipeline.cli.options import load_tensorflow, require_outside, terminal
+from pipeline.cli.options import load_tensorflow, require_folder, require_outside, terminal
 from pipeline.cli.tables import counted, say
 
 if TYPE_CHECKING:
@@ -98,6 +98,7 @@ def prepare(
             "workers": workers,
         },
     )
+    require_folder("OUT", out)
     require_outside(out, source)
     sizes = resolutions_to(resolution)
     require_preparable(data)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from pipeline.cli.interruption import Interruption
-from pipeline.cli.options import Run, load_tensorflow, terminal
+from pipeline.cli.options import Run, load_tensorflow, require_folder, terminal
 from pipeline.cli.tables import say
 from pipeline.errors import UserError
 
@@ -66,6 +66,7 @@ def export(
             "`--signatures`, `--discriminator` and `--limit` need `--format savedmodel`. "
             f"Received: --format {form}"
         )
+    require_folder("--out", out if out is None or form == "savedmodel" else out.parent)
     Interruption()  # Else SIGTERM would leave half an export behind.
     from pipeline.run_folder import RunFolder
 

@@ -10,7 +10,7 @@ import typer
 
 from pipeline.cli.interruption import Interruption
 from pipeline.cli.next_commands import quoted
-from pipeline.cli.options import load_tensorflow, require_new, terminal
+from pipeline.cli.options import load_tensorflow, require_folder, require_new, terminal
 from pipeline.cli.tables import say
 
 if TYPE_CHECKING:
@@ -74,6 +74,7 @@ def train(
     """
     Interruption()
     require_new(out)
+    require_folder("--out", out)
     console = terminal()
     how = {"crop": crop, "on_corrupt": on_corrupt, "records": records}
     prepared, side = prepared_set(console, data, resolution, channels, how)

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from pipeline.cli.options import Run, load_tensorflow, terminal
+from pipeline.cli.options import Run, load_tensorflow, require_folder, terminal
 from pipeline.cli.tables import say
 
 app = typer.Typer()
@@ -64,6 +64,7 @@ def generate(
 
     if out.suffix.lower() != ".png":
         raise UserError(f"`--out` must be a file that ends in .png. Received: {out}")
+    require_folder("--files" if files else "--out", files or out.parent)
     shares = parse_shares(truncation, "--truncation")
     mixed = [] if mix is None else parse_numbers(mix, "--mix")
     numbers, layers = parse_numbers(seeds), parse_numbers(mix_layers, "--mix-layers")

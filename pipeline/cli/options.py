@@ -72,6 +72,21 @@ def require_text(path: Path) -> None:
         raise UserError(f"a path must be text in UTF-8. Received: {shown(str(path))}") from None
 
 
+def require_folder(option: str, folder: Path | None) -> None:
+    """Refuse a place for a folder where a file is, or below one.
+
+    Raises:
+        UserError: if it is so.
+    """
+    from pipeline.errors import UserError
+
+    for each in () if folder is None else (folder, *folder.parents):
+        if each.is_file():
+            raise UserError(
+                f"`{option}` must be a folder. Received: {folder}, and {each} is a file"
+            )
+
+
 def require_outside(out: Path | None, source: str) -> None:
     """Refuse to write into a folder of pictures: what is written would be taken for some of them.
 

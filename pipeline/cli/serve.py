@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import ssl
 import sys
 import threading
 from pathlib import Path
@@ -40,6 +41,7 @@ def serve(
         Path | None,
         typer.Option(
             "--model-config-file",
+            exists=True,
             help="A models.config: models, version policies, labels. Followed when it changes."
             " (default: models.config in REPOSITORY, or else the latest version of every model)",
         ),
@@ -66,8 +68,9 @@ def serve(
     batching_parameters_file: Annotated[
         Path | None,
         typer.Option(
+            exists=True,
             help="TensorFlow Serving's own file of that name: sizes, times, threads. Needs"
-            " --enable-batching. (default: TensorFlow Serving's values)"
+            " --enable-batching. (default: TensorFlow Serving's values)",
         ),
     ] = None,
     enable_model_warmup: Annotated[
@@ -113,8 +116,12 @@ def serve(
             help=f"File with a token that requests must bear. (default: ${TOKEN_VARIABLE}, or none)"
         ),
     ] = None,
-    tls_certificate: Annotated[Path | None, typer.Option(help="PEM file; needs a key.")] = None,
-    tls_key: Annotated[Path | None, typer.Option(help="PEM file; needs a certificate.")] = None,
+    tls_certificate: Annotated[
+        Path | None, typer.Option(exists=True, help="PEM file; needs a key.")
+    ] = None,
+    tls_key: Annotated[
+        Path | None, typer.Option(exists=True, help="PEM file; needs a certificate.")
+    ] = None,
 ) -> None:
     """Serve SavedModels on this machine, over REST and gRPC, as TensorFlow Serving would.
 
@@ -127,6 +134,8 @@ def serve(
         raise UserError(f"`REPOSITORY` must be a folder. Received: {repository}")
     if (tls_certificate is None) != (tls_key is None):
         raise UserError("`--tls-certificate` and `--tls-key` must be given together")
+    if tls_certificate is not None and tls_key is not None:
+        _require_pair(tls_certificate, tls_key)
     if batching_parameters_file is not None and not enable_batching:
         raise UserError("`--batching-parameters-file` must come with `--enable-batching`")
     serves, stopped = threading.Event(), threading.Event()
@@ -190,6 +199,18 @@ def _batching(file: Path | None) -> BatchingParameters:
 
     # What is no text is told by the place at which it stops being parameters.
     return batching_file.read(file.read_text(errors="replace") if file else "")
+
+
+def _require_pair(certificate: Path, key: Path) -> None:
+    from pipeline.errors import UserError
+
+    try:
+        ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(certificate, key)
+    except ssl.SSLError as error:
+        raise UserError(
+            "`--tls-certificate` and `--tls-key` must be a certificate and its key as PEM files. "
+            f"Received: {certificate} and {key} ({error.reason or error})"
+        ) from error
 
 
 def _token(file: Path | None) -> str | None:

@@ -14,7 +14,14 @@ import typer
 
 from pipeline.cli.interruption import TIME_LIMIT_STATUS, Interruption, seconds_of
 from pipeline.cli.next_commands import generation, quoted
-from pipeline.cli.options import DataSource, Overrides, Preset, load_tensorflow, terminal
+from pipeline.cli.options import (
+    DataSource,
+    Overrides,
+    Preset,
+    load_tensorflow,
+    require_folder,
+    terminal,
+)
 from pipeline.cli.tables import counted, say
 from pipeline.cli.worker_processes import run_workers
 from pipeline.training.cluster import cluster_of, require_shares, share_of_worker
@@ -120,6 +127,9 @@ def train(
         overrides = [*(overrides or []), "run.strategy=multi_worker"]
     settings = load(config, overrides or [], data=data)
     seconds = None if time_limit is None else seconds_of(time_limit)
+    if not dry_run:
+        require_folder("--out", out)
+        RunFolder(out).require_startable(resume)
     if workers is not None and not (dry_run or os.environ.get("TF_CONFIG")):
         require_shares(settings, workers)  # As each of them would, when all have been started.
         command = [sys.executable, "-m", "pipeline.cli", *sys.argv[1:]]

@@ -77,6 +77,10 @@ WITH_EXAMPLES = (
          "`--beam` must be options such as --runner=DirectRunner. Received: foo"),
         (["pipeline", "init", "out", "--source", "nowhere"],
          "`sources` must be there. Received: nowhere"),
+        (["data", "check", "digits", "--out", f"{__file__}/x"],
+         f"`--out` must be a folder. Received: {__file__}/x, and {__file__} is a file"),
+        (["train", "--config", "quickstart", "--resume", "must"],
+         "`--resume must` needs a run in `--out`."),
         (["verify", "/tmp", "--timeout", "inf"], "Invalid value for '--timeout'"),
         (["serve", "/tmp", "--grace-seconds", "inf"], "Invalid value for '--grace-seconds'"),
         (["generate", "/no/such/run"], "a run folder holds a config.yaml. Received: /no/such/run"),
@@ -178,6 +182,9 @@ MISTAKES = (
     "serve none",
     "train --config none --out out",
     "train --config quickstart --data none --out out",
+    "train --config quickstart --out out --resume must",
+    "train --config quickstart --out out --workers 100",
+    "generate . --files none/x --out x.jpg",
     "verify none",
 )
 

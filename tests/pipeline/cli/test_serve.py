@@ -40,9 +40,17 @@ def assert_refused(python: str, said: str, *given: object, missing: tuple[str, .
 def test_what_is_no_folder_or_no_pair(python: str, tmp_path: Path) -> None:
     none = tmp_path / "none"
     assert_refused(python, f"`REPOSITORY` must be a folder. Received: {none}", none)
+    missing = f"Invalid value for '--tls-key': Path '{none}' does not exist"
+    assert_refused(python, missing, tmp_path, "--tls-key", none)
+    key, batching = tmp_path / "key", tmp_path / "batching.config"
+    key.touch()
+    batching.touch()
     pair = "`--tls-certificate` and `--tls-key` must be given together"
-    assert_refused(python, pair, tmp_path, "--tls-key", tmp_path / "key")
-    file = ("--batching-parameters-file", tmp_path / "batching.config")
+    assert_refused(python, pair, tmp_path, "--tls-key", key)
+    damaged = "must be a certificate and its key as PEM files. Received: "
+    both = ("--tls-key", key, "--tls-certificate", key)
+    assert_refused(python, damaged, tmp_path, *both)
+    file = ("--batching-parameters-file", batching)
     said = "`--batching-parameters-file` must come with `--enable-batching`"
     assert_refused(python, said, tmp_path, *file)
 
@@ -101,15 +109,12 @@ def test_ports_tokens_and_files(python: str, tmp_path: Path) -> None:
     no_text = f"the API token must be text. Received: {token}"
     assert_refused(python, no_text, tmp_path, *free, "--token-file", token)
     batching = ("--enable-batching", "--batching-parameters-file", tmp_path / "batching.config")
-    assert_refused(python, "a file could not be read", tmp_path, *free, *batching)
     for content, said in (
         (b"max_batch_size { value: 0 }", "`max_batch_size` must be at least 1. Received: 0"),
         (b"\xff", "a batching parameters file must be BatchingParameters. Received: 1:1"),
     ):
         (tmp_path / "batching.config").write_bytes(content)
         assert_refused(python, said, tmp_path, *free, *batching)
-    pair = ("--tls-key", token, "--tls-certificate", token)
-    assert_refused(python, "a file could not be read", tmp_path, *free, *pair)
     config = tmp_path / "models.config"
     config.write_bytes(b"\xff")
     assert_refused(
