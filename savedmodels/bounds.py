@@ -1,4 +1,4 @@
-"""How far answers may lie from recorded ones where another kind of machine gives them."""
+"""Tolerances for answers that another kind of machine recorded."""
 
 from __future__ import annotations
 
@@ -9,26 +9,26 @@ import numpy as np
 import numpy.typing as npt
 
 CPU_BOUND = 1e-3
-"""Between processors, which take sums in other orders: measured were 2e-6 at most."""
+"""Tolerance between CPUs, which sum in different orders; the largest difference seen is 2e-6."""
 GPU_BOUND = 1e-2
-"""Where a GPU may have answered, by factors with 10 bits after the point (TensorFloat-32)."""
+"""Tolerance if a GPU may have answered: TensorFloat-32 has 10 bits of mantissa."""
 _HALF = 127.5
-"""Levels of 8 bits to a unit of values from -1 to 1."""
+"""8-bit levels per unit of the range -1 to 1."""
 _PNG, _JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"
 
 
 def bound_of(*gpus: str) -> float:
-    """What holds between machines with these GPUs, named or not at all."""
+    """Choose the tolerance for two machines by the names of their GPUs, empty for none."""
     return GPU_BOUND if any(gpus) else CPU_BOUND
 
 
 def distance(recorded: npt.NDArray[Any], answered: npt.NDArray[Any]) -> float:
-    """How far an answer lies from the recorded one, in units of values from -1 to 1.
+    """Measure how far an answer is from the recorded one, on a scale where images span -1 to 1.
 
-    Of real numbers it is the largest difference, over the largest of the recorded ones if that is
-    above 1; of 8 bits, and pixels of PNG files, it is the largest in levels, but for one, by which
-    rounding may differ, over 127.5; of JPEG files the mean of these. Everything else must be the
-    same. Infinite where it cannot be told.
+    Floats: largest difference, divided by the largest recorded magnitude if that exceeds 1.
+    uint8 and pixels of PNG files: (largest difference - 1) / 127.5, as rounding may differ by one
+    level. JPEG files: the same with the mean difference. All else must be equal. Infinite if the
+    two cannot be compared.
     """
     if recorded.shape != answered.shape or recorded.dtype != answered.dtype:
         return math.inf
@@ -59,7 +59,7 @@ def _of_strings(recorded: bytes, answered: bytes) -> float:
 
 
 def _pixels_apart(*files: bytes) -> npt.NDArray[np.float64] | None:
-    # Not above: what reads golden requests must not start TensorFlow.
+    # Imported here, so that reading golden requests does not start TensorFlow.
     import tensorflow as tf
 
     try:

@@ -37,11 +37,11 @@ class Request(NamedTuple):
 
 
 class Origin(NamedTuple):
-    """Of what process answers are; None in both where nobody wrote it down.
+    """Process that recorded the answers; fields are None if an older version did not note them.
 
     Args:
-        threads: How many an operation had.
-        machine: It ran on.
+        threads: Threads per operation.
+        machine: Machine it ran on.
     """
 
     threads: int | None = None
@@ -181,7 +181,7 @@ def read(path: Path) -> dict[str, Request]:
 
 
 def origin_in(path: Path) -> Origin:
-    """Of what process the answers are.
+    """Read which process recorded the answers.
 
     Raises:
         OSError: if it cannot be read.

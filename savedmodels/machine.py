@@ -1,4 +1,4 @@
-"""What decides the last bits of an answer: the machine, and how its processor is used."""
+"""Kind of machine that computes an answer: it decides the last bits of floating-point results."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _MODEL = (
     "vendor_id", "cpu family", "model", "CPU implementer", "CPU variant", "CPU part"
 )  # fmt: skip
 _VECTORS = re.compile(r"sse|ssse|avx|fma|f16c|amx|asimd|neon|sve|bf16|fphp|i8mm|dotprod")
-"""Begins of the names of instructions that kernels are chosen by."""
+"""Prefixes of the CPU flags by which TensorFlow chooses kernels."""
 _SETTINGS = (
     "ONEDNN_",
     "DNNL_",
@@ -25,23 +25,23 @@ _SETTINGS = (
     "XLA_",
     "NVIDIA_TF32",
 )
-"""Begins of environment variables that choose kernels."""
+"""Prefixes of environment variables that choose kernels."""
 
 
 @dataclass(frozen=True)
 class Machine:
-    """A kind of machine: two that are equal give the same bits, with as many threads.
+    """Facts that decide the last bits: equal machines with equal thread counts agree bit for bit.
 
-    Sums are taken in the order that suits the vector instructions and the caches.
+    Kernels sum in an order that suits the vector instructions and the cache sizes.
 
     Args:
-        tensorflow: Version.
-        processor: Vendor, family and model, or what the platform tells.
-        instructions: For vectors.
-        caches: Sizes by level.
-        c_library: Which has the functions of numbers.
+        tensorflow: Version of TensorFlow.
+        processor: Vendor, family and model, or the platform's own description.
+        instructions: Vector instruction sets.
+        caches: Cache sizes by level.
+        c_library: C library, whose math functions some kernels call.
         settings: Environment variables that choose kernels.
-        gpus: By name; their algorithms are chosen anew in each process.
+        gpus: GPU names; their algorithms are chosen anew in each process.
     """
 
     tensorflow: str
@@ -53,7 +53,7 @@ class Machine:
     gpus: str
 
     def differences(self, other: Machine) -> str:
-        """What the other has otherwise, in words; nothing if they are equal."""
+        """Describe the fields that differ from `other`; empty if none does."""
         there = asdict(other)
         return ", ".join(
             f"{name.replace('_', ' ')} {_told(value, there[name])}"
@@ -63,8 +63,8 @@ class Machine:
 
 
 def this_machine() -> Machine:
-    """The machine that this process runs on, as TensorFlow would use it here."""
-    # Not above: what reads golden requests must not start TensorFlow.
+    """Describe the machine that this process runs on."""
+    # Imported here, so that reading golden requests does not start TensorFlow.
     import tensorflow as tf
 
     gpus = tf.config.list_physical_devices("GPU")
@@ -83,7 +83,7 @@ def this_machine() -> Machine:
 
 
 def _facts_of(processors: str) -> dict[str, str]:
-    """The first processor's, by name, of the text of `/proc/cpuinfo`."""
+    """Parse the first processor of `/proc/cpuinfo` into a dictionary."""
     first = processors.partition("\n\n")[0].splitlines()
     pairs = (line.partition(":") for line in first)
     return {name.strip(): value.strip() for name, _, value in pairs}
@@ -101,7 +101,7 @@ def _settings(environment: Mapping[str, str]) -> Iterator[str]:
 
 
 def _told(value: str, other: str) -> str:
-    """One in place of the other, without the words that they share."""
+    """Name the words that only one of two values has."""
     mine, theirs = value.split(), other.split()
     only = [[word for word in some if word not in more] for some, more in
             ((mine, theirs), (theirs, mine))]  # fmt: skip

@@ -84,12 +84,12 @@ class Loading:
 
 @dataclass(frozen=True)
 class Bounds:
-    """What answers are held to where another kind of machine gave the recorded ones.
+    """Tolerance that answers were held to, if another kind of machine recorded them.
 
     Args:
-        bound: In units of values from -1 to 1, see `savedmodels.bounds`.
-        largest: Distance of an answer that was found.
-        reason: Why they are not held to the recorded bits, in words.
+        bound: Largest distance allowed, see `savedmodels.bounds.distance`.
+        largest: Largest distance found.
+        reason: Reason for not comparing bits.
     """
 
     bound: float

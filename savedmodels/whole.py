@@ -1,4 +1,4 @@
-"""Whether a folder is a SavedModel at all, as far as its files tell without TensorFlow."""
+"""Quick check that a folder holds a SavedModel, without TensorFlow."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class Unverifiable(Exception):
 
 
 def graph_in(folder: Path) -> Path:
-    """The file with the graph of a SavedModel.
+    """Find the graph file of a SavedModel.
 
     Raises:
         Unverifiable: if there is none.

@@ -1,4 +1,4 @@
-"""Which pictures wait for a run: those that came since the runs before."""
+"""Count of new pictures since earlier runs, which decides whether a run starts."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from pipeline.orchestration.snapshots import (
 
 @dataclass(frozen=True)
 class Former:
-    """The pictures that runs had before.
+    """Snapshots of earlier runs.
 
     Args:
-        last: Of the last run, None if there was none or they are gone.
-        promoted: Of the last run that was promoted, or had nothing to do.
-        failed: Whether the last run ended otherwise.
+        last: Snapshot of the last run, None if there is none or it was removed.
+        promoted: Snapshot of the last run that promoted a version, or had nothing to do.
+        failed: Whether the last run ended in any other way.
     """
 
     last: Snapshot | None = None
@@ -34,10 +34,10 @@ class Former:
     failed: bool = False
 
     def new_in(self, snapshot: Snapshot) -> int:
-        """How many pictures of a snapshot are new.
+        """Count the pictures of a snapshot that are new.
 
-        None is twice, unless a run failed and some of its pictures are gone since: then the
-        others may never have been trained on, and they count anew.
+        Pictures of the last run are not new. But if that run failed and some of its pictures were
+        removed since, the others may never have been trained on: count from the promoted run.
         """
         gone = self.last is not None and bool(
             set(self.last.files.values()) - set(snapshot.files.values())
@@ -45,23 +45,23 @@ class Former:
         return snapshot.new_since(self._basis(gone))
 
     def at_most_new(self, project: Project, files: Mapping[str, Found]) -> int:
-        """How many of the pictures that were found are new at most; nothing is opened."""
+        """Bound the number of new pictures from above, without opening any file."""
         gone = self.last is not None and not all_known(project, files, self.last)
         return most_new(project, files, self._basis(gone))
 
     def too_few(self, snapshot: Snapshot, least: int) -> str | None:
-        """Why pictures do not start a run, None if they do.
+        """Say why a snapshot starts no run, None if it does.
 
-        The same pictures may: where the configuration has changed.
+        Unchanged pictures may start one, as the configuration may have changed.
         """
         new = self.new_in(snapshot)
         same = self.last is not None and self.last.content_hash == snapshot.content_hash
         return None if same or new >= least else f"{new} pictures are new, not {least}"
 
     def too_few_found(self, project: Project, files: Mapping[str, Found], least: int) -> str | None:
-        """Why files that were found start no run, None if they may.
+        """Say why files start no run, None if they may, without opening them.
 
-        Nothing is opened: while pictures trickle in, no snapshot is taken each time they rest.
+        So no snapshot is taken each time that arriving pictures pause.
         """
         names = {} if self.last is None else self.last.files
         if not any(map(is_picture, files)) or files.keys() == names.keys():
@@ -74,7 +74,7 @@ class Former:
 
 
 def former_pictures(project: Project) -> Former:
-    """The pictures that the runs of a project had.
+    """Find the snapshots of a project's earlier runs.
 
     Raises:
         UserError: if an outcome or a snapshot is damaged.

@@ -1,4 +1,4 @@
-"""Requests whose message is still coming: they hold no place, and make way for each other."""
+"""Limit on requests whose message is still arriving; the oldest is dropped for a new one."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from contextlib import contextmanager
 
 
 class Arrivals:
-    """Of those that wait too many or hold too much, the oldest is given up for a new one.
+    """Registry of arriving messages that drops the oldest when there are too many or too much.
 
-    Who sends what it has is there in a moment; who holds places by sending nothing, or by drops,
-    soon is the oldest.
+    An honest client sends its message within moments. A client that sends nothing, or drips, is
+    soon the oldest.
 
     Args:
-        most: That may wait at once.
-        most_bytes: That all may hold together.
+        most: Most requests that may wait for their message at once.
+        most_bytes: Most bytes that all arriving messages may hold together.
     """
 
     def __init__(self, most: int, most_bytes: float = float("inf")) -> None:
@@ -28,10 +28,10 @@ class Arrivals:
 
     @contextmanager
     def coming(self, give_up: Callable[[], object]) -> Iterator[Callable[[int], None]]:
-        """A block in which a message comes; it is given how many more bytes have.
+        """Register a request while its message arrives; report bytes by the yielded function.
 
         Args:
-            give_up: Ends the block, if this is to make way for another; it may be called late.
+            give_up: Called to drop the request; may be called after the block has ended.
         """
         key = object()
         with self._lock:

@@ -1,4 +1,4 @@
-"""How long a request may still be worked on, for loops that an input can make long."""
+"""Deadline of the current request, checked in loops whose length the input decides."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from savedmodels.server.codes import Code, Refused
 
 Value = TypeVar("Value")
 EVERY = 1024
-"""Values between two looks at the clock."""
+"""Values between two checks of the deadline."""
 _deadline = ContextVar("deadline", default=float("inf"))
 
 
 def timed_out() -> Refused:
-    """What a request is answered with whose time has run out."""
+    """Refusal for a request whose deadline has passed."""
     return Refused(Code.DEADLINE_EXCEEDED, "Timed out waiting for notification")
 
 
 @contextmanager
 def until(deadline: float) -> Iterator[None]:
-    """A block for a request that nobody waits for any longer, by the monotonic clock in seconds."""
+    """Set the deadline, in seconds of the monotonic clock, for the work in this block."""
     token = _deadline.set(deadline)
     try:
         yield
@@ -32,7 +32,7 @@ def until(deadline: float) -> Iterator[None]:
 
 
 def require_time() -> None:
-    """Refuse to go on with a request that nobody waits for.
+    """Stop if the deadline has passed.
 
     Raises:
         Refused: DEADLINE_EXCEEDED.
@@ -42,7 +42,7 @@ def require_time() -> None:
 
 
 def while_time(values: Iterable[Value]) -> Iterator[Value]:
-    """The values, as long as there is time.
+    """Yield values until the deadline passes.
 
     Raises:
         Refused: DEADLINE_EXCEEDED.

@@ -1,4 +1,4 @@
-"""What an npz file from anywhere claims to hold, known before any of it is unpacked."""
+"""Array headers of an untrusted npz file, read before anything is unpacked."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ _READERS = {
 
 
 class Head(NamedTuple):
-    """Of an array."""
+    """Type and shape of one array."""
 
     dtype: np.dtype[Any]
     shape: tuple[int, ...]
 
     @property
     def bytes(self) -> int:
-        """That it takes in memory."""
+        """Size in memory."""
         return self.dtype.itemsize * math.prod(self.shape)
 
 
 def heads_in(file: BinaryIO) -> dict[str, Head]:
-    """The heads of the arrays in an npz file, by name.
+    """Read the headers of all arrays in an npz file, by name.
 
     Raises:
         OSError: if it cannot be read.
