@@ -108,9 +108,10 @@ def test_a_place_that_cannot_be_written_is_refused(
     records = f"data.records={workspace / 'records'}"
     result = growgan("train", *TINY, "--set", records, "--out", tmp_path / "file" / "run")
     assert result.status == 2
-    assert "`--out` must be writable" in result.err
+    assert "`--out` must be a folder. Received: " in result.err
     result = growgan("generate", workspace / "run", "--out", tmp_path / "file" / "grid.png")
     assert result.status == 2
+    assert "`--out` must be a folder. Received: " in result.err
     assert result.err.count("\n") == 1
 
 

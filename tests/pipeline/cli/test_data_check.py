@@ -158,7 +158,7 @@ def test_a_place_that_cannot_be_written(check: Growgan, photos: Path) -> None:
     Path("file").touch()
     result = check(photos, "--out", "file/inside")
     assert result.status == 2
-    assert "could not be read or written" in result.err
+    assert "`--out` must be a folder. Received: file/inside, and file is a file" in result.err
     assert result.err.count("\n") == 1
 
 

@@ -40,7 +40,7 @@ def assert_refused(python: str, said: str, *given: object, missing: tuple[str, .
 def test_what_is_no_folder_or_no_pair(python: str, tmp_path: Path) -> None:
     none = tmp_path / "none"
     assert_refused(python, f"`REPOSITORY` must be a folder. Received: {none}", none)
-    missing = f"Invalid value for '--tls-key': Path '{none}' does not exist"
+    missing = f"Invalid value for '--tls-key': path '{none}' does not exist"
     assert_refused(python, missing, tmp_path, "--tls-key", none)
     key, batching = tmp_path / "key", tmp_path / "batching.config"
     key.touch()
