@@ -34,8 +34,8 @@ class RunConfig(Section):
     """Threads within one operation, None for one a core. On few cores 1 is fastest: operations that
     do not depend on each other run side by side, and the generator's step is made two such."""
     jit_compile: bool = False
-    """Whether steps are compiled by XLA: slower on CPU, and impossible where several devices
-    exchange gradients within them."""
+    """Compile steps by XLA: slower on CPU, and impossible with several devices, which exchange
+    gradients within a step."""
     memory_gib: Rate | None = None
     """Memory that training may take, None for what is free: in more a run is refused before it
     starts."""

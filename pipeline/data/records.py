@@ -59,7 +59,7 @@ class Manifest(BaseModel):
     skipped: tuple[Skipped, ...]
     """Pictures left out."""
     left_out: dict[str, int] = {}
-    """How many other files the source had, by extension."""
+    """Number of files that were not read, by extension."""
     shards: dict[Split, dict[int, tuple[ShardFile, ...]]]
     """The files of each split and resolution, in order."""
 
@@ -108,7 +108,7 @@ class RecordSet:
 
     @property
     def left_out(self) -> dict[str, int]:
-        """How many other files the source had, by extension."""
+        """Number of files that were not read, by extension."""
         return self.manifest.left_out
 
     def size(self, split: Split) -> int:

@@ -7,8 +7,8 @@ in any order, by any process or machine, and a shard that is there need not be w
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterable, Sequence
-from contextlib import ExitStack
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -115,29 +115,14 @@ def write_shard(
     Raises:
         OSError: if they cannot be written; nothing but temporary files is left.
     """
-    # Not above: mistakes are told without a wait for TensorFlow.
-    import tensorflow as tf
-
-    try:
-        return _write_shard(folder, shard, results, sizes, labels)
-    except tf.errors.OpError as error:
-        raise OSError(reason_of(error)) from error
-
-
-def _write_shard(
-    folder: Path,
-    shard: Shard,
-    results: Iterable[Result],
-    sizes: Sequence[int],
-    labels: Sequence[int],
-) -> Written:
+    # Imported here, so that mistakes are reported without waiting for TensorFlow.
     import tensorflow as tf
 
     finals = {size: folder / f"{size}x{size}" / f"{shard.name}.tfrecords" for size in sizes}
     temporary = {size: final.with_suffix(".tmp") for size, final in finals.items()}
     skipped: dict[int, Skipped] = {}
     records = 0
-    with ExitStack() as stack:
+    with _system_errors(), ExitStack() as stack:
         writers = []
         for size in reversed(sizes):
             finals[size].parent.mkdir(exist_ok=True)
@@ -205,6 +190,17 @@ def _stretches(split: Split, pictures: np.ndarray, *, mirrored: bool) -> list[Sh
         Shard(split, number, of, tuple(int(index) for index in part), mirrored)
         for number, part in enumerate(parts)
     ]
+
+
+@contextmanager
+def _system_errors() -> Iterator[None]:
+    """Raise OSError in place of TensorFlow's own errors, with the same words."""
+    import tensorflow as tf
+
+    try:
+        yield
+    except tf.errors.OpError as error:
+        raise OSError(reason_of(error)) from error
 
 
 def _example(image: bytes, label: int, index: int, mirrored: int) -> bytes:

@@ -249,5 +249,5 @@ def _material(run: RunFolder, plan: Plan, stage: Stage) -> Material:
 
 
 def _shows_mirrored(run: RunFolder, records: RecordSet) -> bool:
-    """Whether a run is shown mirrored images too."""
+    """Check whether training shows mirrored images too."""
     return run.config().data.mirror or bool(records.manifest.preparation.get("mirrored_copies"))

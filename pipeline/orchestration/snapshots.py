@@ -119,7 +119,7 @@ def most_new(project: Project, files: Mapping[str, Found], former: Snapshot | No
 
 
 def all_known(project: Project, files: Mapping[str, Found], former: Snapshot) -> bool:
-    """Whether all that another snapshot holds is among the files, unchanged; nothing is opened."""
+    """Check that every file of a snapshot is still there, unchanged, without opening any."""
     known, there = _known(project), files.items()
     return former.files.items() <= {
         (name, _hash_known(known, name, found)) for name, found in there

@@ -56,11 +56,11 @@ class ProjectStanding(Record):
     complaints: dict[str, str]
     """Why a trigger could not look at the sources, by its name."""
     new: int | None
-    """How many pictures have come since the runs before, at most; None if that cannot be told."""
+    """Upper bound of the new pictures, None if the sources cannot be read."""
     as_promoted: bool
-    """Whether the sources hold just what the last promoted run had."""
+    """True if the sources hold exactly the pictures of the last promoted run."""
     least: int | None
-    """How many start a run, None if they start none."""
+    """New pictures needed to start a run, None if new pictures start none."""
     not_judged: str | None
     """Why no score decides what is promoted, None if some do."""
 
@@ -74,6 +74,7 @@ def standing_of(project: Project) -> ProjectStanding:
     """
     history = history_of(project.path)
     by_new_data = project.config.schedule.new_data
+    new, as_promoted = _in_sources(project)
     return ProjectStanding(
         model=project.config.model,
         repository=str(project.repository.path),
@@ -82,8 +83,8 @@ def standing_of(project: Project) -> ProjectStanding:
         last=history[-1] if history else None,
         labels=tuple(_labels(project)),
         complaints=read_complaints(project),
-        new=_new(project),
-        as_promoted=_as_promoted(project),
+        new=new,
+        as_promoted=as_promoted,
         least=by_new_data and by_new_data.least,
         not_judged=None if project.config.gate else why_not_judged(project),
     )
@@ -103,24 +104,19 @@ def _now(project: Project) -> UnderWay | None:
     return UnderWay(run=folder.name, begun=begun, step=step)
 
 
-def _new(project: Project) -> int | None:
+def _in_sources(project: Project) -> tuple[int | None, bool]:
+    """Count new pictures, and compare the sources with the promoted snapshot."""
     try:
-        return former_pictures(project).at_most_new(project, found_in(project))
-    except (UserError, OSError):  # What triggers find so is told by them.
-        return None
-
-
-def _as_promoted(project: Project) -> bool:
-    promoted = former_pictures(project).promoted
-    try:
-        files = found_in(project)
-    except (UserError, OSError):
-        return False
-    return (
-        promoted is not None
-        and files.keys() == promoted.files.keys()
-        and all_known(project, files, promoted)
-    )
+        former, files = former_pictures(project), found_in(project)
+        promoted = former.promoted
+        same = (
+            promoted is not None
+            and files.keys() == promoted.files.keys()
+            and all_known(project, files, promoted)
+        )
+        return former.at_most_new(project, files), same
+    except (UserError, OSError):  # The triggers report it.
+        return None, False
 
 
 def _labels(project: Project) -> Iterator[LabelStanding]:

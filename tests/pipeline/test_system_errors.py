@@ -28,6 +28,10 @@ def test_tensorflow_may_say_more_after_the_words_of_the_system() -> None:
     assert may_pass(tf.errors.ResourceExhaustedError(None, None, message))
 
 
+class AsSqlalchemyWrapsIt(RuntimeError):
+    orig: Exception
+
+
 @pytest.mark.parametrize(
     ("code", "passes"),
     [
@@ -38,9 +42,10 @@ def test_tensorflow_may_say_more_after_the_words_of_the_system() -> None:
     ],
 )
 def test_a_database_on_a_full_disk_may_pass(code: int, passes: bool) -> None:
-    error, wrapped = sqlite3.OperationalError("so"), RuntimeError("as SQLAlchemy wraps it")
+    error = sqlite3.OperationalError("so")
     error.sqlite_errorcode = code
-    wrapped.orig = error  # type: ignore[attr-defined]
+    wrapped = AsSqlalchemyWrapsIt()
+    wrapped.orig = error
     assert may_pass(error) == may_pass(wrapped) == passes
 
 

@@ -32,7 +32,7 @@ REC_601 = np.array([0.299, 0.587, 0.114])
 HASHED = 8
 """Frequencies along each axis that a perceptual hash looks at."""
 LOOKED_AT = 32
-"""How many pictures are read to find out whether a source is in colour."""
+"""Number of pictures to sample when deciding whether a source is in colour."""
 
 Bytes = npt.NDArray[np.uint8]
 Array = npt.NDArray[np.float64]
@@ -198,7 +198,7 @@ def _read(picture: Picture) -> _Read | Skipped:
 
 
 def is_in_colour(source: Source) -> bool:
-    """Whether most of a sample of its pictures, taken at equal distances, are in colour."""
+    """Check whether most of an evenly spaced sample of the pictures is in colour."""
     step = max(1, len(source) // LOOKED_AT)
     grey = measure(source[number] for number in range(0, len(source), step)).grey
     return len(grey) > 0 and float(grey.mean()) < 0.5

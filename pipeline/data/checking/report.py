@@ -197,7 +197,7 @@ class Survey(Facts):
     corrupt: tuple[Skipped, ...]
     """Pictures that could not be read, and why."""
     left_out: dict[str, int] = {}
-    """How many other files there are, by extension."""
+    """Number of files that were not read, by extension."""
     sizes: Sizes
     """Sizes in pixels."""
     formats: dict[str, int]

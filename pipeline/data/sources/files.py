@@ -98,7 +98,7 @@ def files_source(
 
 
 def left_out_of(files: Iterable[str]) -> dict[str, int]:
-    """How many files are not read, by extension; hidden files and labels files do not count.
+    """Count files that are not read, by extension, without hidden files and labels files.
 
     Args:
         files: Names, parts separated by `/`.
@@ -169,7 +169,7 @@ def class_of_each(place: str, files: list[str]) -> dict[str, str | None]:
 
 
 def is_picture(file: str) -> bool:
-    """Whether a file is read as a picture: by its extension, and as it is not hidden."""
+    """Check that a file has the extension of a picture and is not hidden."""
     return not is_hidden(file) and file.lower().endswith(EXTENSIONS)
 
 

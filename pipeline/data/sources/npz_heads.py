@@ -31,7 +31,7 @@ def heads_in(file: BinaryIO) -> dict[str, Head]:
 
     Raises:
         OSError: if it cannot be read.
-        ValueError: if one is no array, or of objects.
+        ValueError: if one is no array, has no possible shape, or holds objects.
         zipfile.BadZipFile: if it is damaged; or what else `zipfile` raises.
     """
     with zipfile.ZipFile(file) as archive:
@@ -42,6 +42,8 @@ def heads_in(file: BinaryIO) -> dict[str, Head]:
                 if version not in _READERS:
                     raise ValueError(f"{info.filename} has a head of version {version}")
                 shape, _, dtype = _READERS[version](member)
+                if any(size < 0 for size in shape):
+                    raise ValueError(f"{info.filename} claims the shape {shape}")
                 if dtype.hasobject:
                     raise ValueError(f"{info.filename} holds objects")
                 heads[info.filename.removesuffix(".npy")] = Head(dtype, shape)

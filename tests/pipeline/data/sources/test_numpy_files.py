@@ -2,6 +2,7 @@
 
 import pickle
 import tracemalloc
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -131,6 +132,14 @@ def test_what_is_refused_is_not_unpacked(tmp_path: Path, kind: type, refusal) ->
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 2**20
+
+
+def test_a_shape_below_zero_is_refused(tmp_path: Path, refusal) -> None:
+    """Its size would be taken off what the other arrays claim."""
+    header = b"{'descr': '|u1', 'fortran_order': False, 'shape': (-3, 4, 4)}\n"
+    with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
+        archive.writestr("images.npy", b"\x93NUMPY\x01\x00" + bytes([len(header), 0]) + header)
+    assert "must be whole" in refusal(tmp_path / "a.npz")
 
 
 class Harmful:
