@@ -5,14 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import tensorflow as tf
-
 from pipeline.config import Config
 from pipeline.errors import UserError
 from pipeline.run_folder import RunFolder
 from pipeline.training import checkpoints
 from pipeline.training.checkpoints import Position
-from pipeline.training.state import TrainingState, variables_of, weights_of
 
 
 def origin_of(source: RunFolder, config: Config) -> dict[str, Any]:
@@ -54,6 +51,10 @@ def write_first_checkpoint(run: RunFolder, label_size: int) -> None:
     Raises:
         UserError: if the networks are of other sizes, or the source is gone or damaged.
     """
+    import tensorflow as tf  # Takes seconds, which `origin_of` needs not.
+
+    from pipeline.training.state import TrainingState, variables_of, weights_of
+
     origin = run.manifest().get("first_weights")
     if origin is None or checkpoints.all_in(run.path):
         return

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import keras
+if TYPE_CHECKING:
+    import keras
 
-from layers.truncation import Truncation
+    from layers.truncation import Truncation
 
 MOST_IMAGES = 256
 EXAMPLES = 3

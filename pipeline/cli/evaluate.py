@@ -73,6 +73,7 @@ def evaluate(
     """
     Interruption()
     from pipeline.errors import UserError
+    from pipeline.evaluation.features import require_kind
     from pipeline.loading import differences
     from pipeline.run_folder import RunFolder
 
@@ -97,7 +98,10 @@ def evaluate(
             "`--set` must leave alone here what decides a run's result. "
             f"Received: {'; '.join(changed)}"
         )
-    load_tensorflow()
+    if settings.evaluation.features is not None:
+        require_kind(settings.evaluation.features)
+    saved = folder.newest_checkpoint() if checkpoint is None else folder.checkpoint(checkpoint)
+    load_tensorflow()  # Takes seconds, and so comes after what can be refused without it.
     from pipeline.cli.score_tables import show_scores
     from pipeline.data.prepare import records_for
     from pipeline.evaluation.evaluate import evaluate as evaluate_run
@@ -116,7 +120,7 @@ def evaluate(
         folder,
         records,
         settings.evaluation,
-        images_seen=checkpoint,
+        images_seen=saved.position.images_seen,
         elsewhere=elsewhere is not None,
     )
     console = terminal()

@@ -13,6 +13,7 @@ from pipeline.cli.interruption import Interruption
 from pipeline.cli.options import Run, load_tensorflow, require_folder, terminal
 from pipeline.cli.tables import say
 from pipeline.errors import UserError
+from savedmodels.exportable import EXAMPLES, LARGEST_LIMIT, MOST_IMAGES
 
 if TYPE_CHECKING:
     from savedmodels.exportable import Exportable
@@ -54,7 +55,11 @@ def export(
     ] = False,
     limit: Annotated[
         int | None,
-        typer.Option(metavar="N", help="Most rows, or images, of a request. (default: 256)"),
+        typer.Option(
+            min=EXAMPLES,
+            max=LARGEST_LIMIT,
+            help=f"Most rows, or images, of a request. (default: {MOST_IMAGES})",
+        ),
     ] = None,
 ) -> None:
     """Write the average weights of a run as a SavedModel; an existing version is kept.
@@ -71,9 +76,10 @@ def export(
     from pipeline.run_folder import RunFolder
 
     folder = RunFolder(run)
-    folder.config()  # A wrong folder is refused before TensorFlow starts, which takes seconds.
-    load_tensorflow()
     saved = folder.newest_checkpoint() if checkpoint is None else folder.checkpoint(checkpoint)
+    if form != "savedmodel" and out is not None and out.suffix != f".{form}":
+        raise UserError(f"`--out` must end in .{form} with `--format {form}`. Received: {out}")
+    load_tensorflow()  # Takes seconds, and so comes after what can be refused without it.
     position = saved.position
     lineage = folder.export_lineage(position.images_seen, position.roll_backs)
     models = folder.exportable(saved, discriminator=discriminator)
@@ -81,20 +87,13 @@ def export(
     size, version = f"{height}x{width}", position.images_seen
     if form == "savedmodel":
         names = None if signatures is None else signatures.split(",")
-        limited = models if limit is None else _limited(models, limit)
+        limited = models if limit is None else replace(models, limit=limit)
         written = _savedmodel(limited, out or folder.savedmodels / size, version, lineage, names)
         say(terminal(), f"SavedModel: {written}")
     else:
         path = out or folder.exports / f"{size}-{version}.{form}"
         _file(models, path, form, lineage)
         say(terminal(), f"{form}: {path}")
-
-
-def _limited(models: Exportable, limit: int) -> Exportable:
-    try:
-        return replace(models, limit=limit)
-    except ValueError as error:
-        raise UserError(str(error).replace("`limit`", "`--limit`")) from error
 
 
 def _savedmodel(
@@ -127,8 +126,6 @@ def _savedmodel(
 def _file(models: Exportable, path: Path, form: str, lineage: dict[str, Any]) -> None:
     from savedmodels.formats import write_model
 
-    if path.suffix != f".{form}":
-        raise UserError(f"`--out` must end in .{form} with `--format {form}`. Received: {path}")
     try:
         write_model(models.model, path, lineage=lineage)
     except ModuleNotFoundError as error:

@@ -22,7 +22,9 @@ app = typer.Typer()
 def generate(
     run: Run,
     seeds: Annotated[str, typer.Option(help="Such as 3, 0-15 or 0-7,20.")] = "0-15",
-    out: Annotated[Path, typer.Option(help="PNG file to write, a sheet.")] = Path("grid.png"),
+    out: Annotated[
+        Path | None, typer.Option(help="PNG file to write, a sheet. (default: grid.png)")
+    ] = None,
     files: Annotated[
         Path | None,
         typer.Option(metavar="FOLDER", help="Write FOLDER/seed-00000003.png and so on instead."),
@@ -52,28 +54,38 @@ def generate(
             "--seeds take in --mix-layers.",
         ),
     ] = None,
-    mix_layers: Annotated[str, typer.Option(help="Such as 0-3, the coarsest.")] = "0-3",
+    mix_layers: Annotated[
+        str | None,
+        typer.Option(help="For --mix, such as 0-3, the coarsest. (default: 0-3)"),
+    ] = None,
 ) -> None:
     """Draw images, one a seed, with the newest average weights of a run.
 
     Truncation, noise and mixing are of families with styles.
     """
     from pipeline.errors import UserError
+    from pipeline.generating.drawing import Drawing, images_of, require_drawable, sheet_of
     from pipeline.generating.seeds import parse_numbers, parse_shares
     from pipeline.run_folder import RunFolder
 
+    if files is not None and out is not None:
+        raise UserError(f"`--files` must come without `--out`. Received: {files} and {out}")
+    if mix is None and mix_layers is not None:
+        raise UserError(f"`--mix-layers` must come with `--mix`. Received: {mix_layers} alone")
+    out = out or Path("grid.png")
     if out.suffix.lower() != ".png":
         raise UserError(f"`--out` must be a file that ends in .png. Received: {out}")
     require_folder("--files" if files else "--out", files or out.parent)
     shares = parse_shares(truncation, "--truncation")
     mixed = [] if mix is None else parse_numbers(mix, "--mix")
-    numbers, layers = parse_numbers(seeds), parse_numbers(mix_layers, "--mix-layers")
+    if truncated_layers is not None and shares == [1.0]:
+        raise UserError(
+            "`--truncated-layers` must come with `--truncation`. "
+            f"Received: {truncated_layers}, with nothing truncated"
+        )
+    numbers = parse_numbers(seeds)
+    layers = parse_numbers(mix_layers or "0-3", "--mix-layers")
     folder = RunFolder(run)
-    folder.config()  # A wrong folder is refused before TensorFlow starts, which takes seconds.
-    load_tensorflow()
-    from pipeline.generating.drawing import Drawing, images_of, sheet_of
-    from pipeline.grids import write_png
-
     drawing = Drawing(
         seeds=numbers,
         label=label,
@@ -83,6 +95,11 @@ def generate(
         mixed=mixed,
         mixed_layers=layers,
     )
+    require_drawable(folder, drawing, single=files is not None)
+    folder.newest_checkpoint()
+    load_tensorflow()  # Takes seconds, and so comes after what can be refused without it.
+    from pipeline.grids import write_png
+
     replaced = ""
     if files is None:
         sheet = sheet_of(folder, drawing)

@@ -8,6 +8,8 @@ import signal
 import ssl
 import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -18,6 +20,8 @@ from pipeline.cli.next_commands import quoted
 from pipeline.cli.options import load_tensorflow, terminal
 from pipeline.cli.tables import say
 from savedmodels.access import TOKEN_VARIABLE
+from savedmodels.server.codes import Refused
+from savedmodels.server.ports import require_free
 
 if TYPE_CHECKING:
     from savedmodels.server.batching import BatchingParameters
@@ -148,19 +152,19 @@ def serve(
 
     for number in SIGNALS:
         signal.signal(number, stop)
-    load_tensorflow()
+    token = _token(token_file)
+    with _refusals_as_user_errors():
+        require_free(host, port, rest_api_port)
+    load_tensorflow()  # Takes seconds, and so comes after what can be refused without it.
     # Of what it cannot do it would write lines of its own, beside ours.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     try:
-        from savedmodels.server.codes import Refused
         from savedmodels.server.service import Limits
         from savedmodels.server.serving import Certificate, Options, serving
     except ModuleNotFoundError as error:
         raise UserError(f"`growgan serve` needs the extra `serve`. Missing: {error.name}") from None
-    try:
+    with _refusals_as_user_errors():
         batching = _batching(batching_parameters_file) if enable_batching else None
-    except Refused as refused:
-        raise UserError(refused.message) from None
     options = Options(
         host=host,
         grpc_port=port,
@@ -174,24 +178,31 @@ def serve(
         warming=enable_model_warmup,
         intra_op_threads=tensorflow_intra_op_parallelism,
         inter_op_threads=tensorflow_inter_op_parallelism,
-        token=_token(token_file),
+        token=token,
         tls=Certificate(tls_certificate, tls_key) if tls_certificate and tls_key else None,
     )
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    try:
-        with serving(repository, options) as ports:
-            serves.set()
-            where = f"REST at {host}:{ports.rest}, gRPC at {host}:{ports.grpc}"
-            say(terminal(), f"serving {repository}: {where}")
-            # A wait without end would keep Python from seeing the signal.
-            while not stopped.wait(0.5):
-                pass
-    except Refused as refused:
-        raise UserError(refused.message) from None
+    with _refusals_as_user_errors(), serving(repository, options) as ports:
+        serves.set()
+        where = f"REST at {host}:{ports.rest}, gRPC at {host}:{ports.grpc}"
+        say(terminal(), f"serving {repository}: {where}")
+        # A wait without end would keep Python from seeing the signal.
+        while not stopped.wait(0.5):
+            pass
     # A run that has not ended within the grace holds a thread, which Python would wait for.
     sys.stdout.flush()
     os._exit(0)
+
+
+@contextmanager
+def _refusals_as_user_errors() -> Iterator[None]:
+    from pipeline.errors import UserError
+
+    try:
+        yield
+    except Refused as refused:
+        raise UserError(refused.message) from None
 
 
 def _batching(file: Path | None) -> BatchingParameters:

@@ -122,11 +122,17 @@ def train(
     interruption = Interruption()
     from pipeline.loading import is_chosen, load
     from pipeline.run_folder import RunFolder
+    from pipeline.training.profiling import Profile, Steps
+    from pipeline.training.stage_end import StageEnd
+    from pipeline.transfer import origin_of
 
     if workers is not None:
         overrides = [*(overrides or []), "run.strategy=multi_worker"]
     settings = load(config, overrides or [], data=data)
     seconds = None if time_limit is None else seconds_of(time_limit)
+    steps = None if profile is None else Steps.parse(profile)
+    stage_end = None if until is None else StageEnd(until, settings.schedule.build())
+    first_weights = None if source is None else origin_of(RunFolder(source), settings)
     if not dry_run:
         require_folder("--out", out)
         RunFolder(out).require_startable(resume)
@@ -141,19 +147,15 @@ def train(
         load_tensorflow(settings.run.intra_op_threads)
         from pipeline.cli import plan
         from pipeline.training.deadline import Deadline
-        from pipeline.training.profiling import Profile, Steps
         from pipeline.training.replicas import (
             gpus_here,
             make_logical_devices,
             make_strategy,
             replicas_here,
         )
-        from pipeline.training.stage_end import StageEnd
         from pipeline.training.workers import Workers
-        from pipeline.transfer import origin_of, write_first_checkpoint
+        from pipeline.transfer import write_first_checkpoint
 
-        steps = None if profile is None else Steps.parse(profile)
-        stage_end = None if until is None else StageEnd(until, settings.schedule.build())
         own, sharing, count = settings, 1, 1
         if several:
             count, sharing = _workers_in_all_and_here(workers)
@@ -179,7 +181,6 @@ def train(
         with together.chief_first():
             records = _prepare(console, settings)
         if together.chief:
-            first_weights = None if source is None else origin_of(RunFolder(source), settings)
             run.start(settings, records, resume=resume, first_weights=first_weights)
             write_first_checkpoint(run, len(records.classes) if settings.data.labels else 0)
         interruption.only_note()

@@ -30,7 +30,7 @@ class EvaluationConfig(Section):
     `classifier:FOLDER` or `lenet:FILE`. Without any, only SWD and MS-SSIM can be measured."""
     metrics: tuple[Metric, ...] | None = None
     """Measures, None for all that can be made, but `path_length`."""
-    images: Annotated[int, Field(ge=20)] = 10_000
+    images: Annotated[int, Field(ge=20, le=10_000_000)] = 10_000
     """Images that are generated."""
     seed: Images = 0
     """Of labels, subsets, patches and pairs. Images are those of the seeds from 0 on."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from pipeline.data.conversion import Skipped
 from pipeline.errors import UserError
+from savedmodels.checksum import checksum
 
 FORMAT_VERSION = 2
 MANIFEST = "manifest.json"
@@ -201,16 +201,6 @@ def verify(records: RecordSet, report: Callable[[int, int], None] | None = None)
             f"Received: {records.folder}, with {len(damaged)} of {len(shards)} damaged: "
             f"{', '.join(damaged)}"
         )
-
-
-def checksum(file: Path) -> str:
-    """SHA-256 of a file, in hex.
-
-    Raises:
-        OSError: if it cannot be read.
-    """
-    with file.open("rb") as content:
-        return hashlib.file_digest(content, "sha256").hexdigest()
 
 
 def _every_shard(records: RecordSet) -> list[ShardFile]:

@@ -17,11 +17,12 @@ from pydantic import BaseModel, ConfigDict
 
 from pipeline.config import DataConfig
 from pipeline.data.conversion import UNLABELLED, Converted, Result, Skipped
-from pipeline.data.records import ShardFile, Split, checksum
+from pipeline.data.records import ShardFile, Split
 from pipeline.data.sources import Source
 from pipeline.data.sources.reason import reason_of
 from pipeline.errors import UserError
 from savedmodels.atomic import sync, write_file
+from savedmodels.checksum import checksum
 
 PICTURES = 2048
 """Most pictures of a shard: what a killed preparation has to do again at most."""

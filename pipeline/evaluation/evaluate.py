@@ -10,7 +10,7 @@ from typing import Literal
 
 from pipeline.config import EvaluationConfig
 from pipeline.data.dataset import labels_of
-from pipeline.data.records import RecordSet, checksum
+from pipeline.data.records import RecordSet
 from pipeline.errors import UserError
 from pipeline.evaluation.extraction import extract
 from pipeline.evaluation.fakes import Fakes, labels_like
@@ -37,6 +37,7 @@ from pipeline.generating.styles import painter_of
 from pipeline.grids import write_png
 from pipeline.run_folder import RunFolder
 from pipeline.training.checkpoints import Checkpoint
+from savedmodels.checksum import checksum
 
 USUAL = MEASURES.keys() - {"path_length"}
 """What is measured if nothing is named: path length takes longer than all else together."""

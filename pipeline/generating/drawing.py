@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.errors import UserError
-from pipeline.generating.images import images_of_seeds, labels_of_run
-from pipeline.generating.sheets import mixing_sheet, truncation_sheet
-from pipeline.generating.styles import NoiseMode, painter_of
+from pipeline.generating.images import images_of_seeds, labels_of_run, require_styles
 from pipeline.grids import tile
 from pipeline.run_folder import RunFolder
 
 AT_A_TIME = 256
+NoiseMode: TypeAlias = Literal["constant", "random", "none"]
 
 
 @dataclass(frozen=True)
@@ -48,25 +48,52 @@ class Drawing:
     @property
     def is_plain(self) -> bool:
         """Whether it asks nothing of styles: any family can draw it."""
-        return tuple(self.truncation) == (1.0,) and self.noise == "constant" and not self.mixed
+        return (
+            tuple(self.truncation) == (1.0,)
+            and self.truncated_layers is None
+            and self.noise == "constant"
+            and not self.mixed
+        )
+
+
+def require_drawable(run: RunFolder, drawing: Drawing, *, single: bool) -> None:
+    """Refuse what cannot be drawn, as far as it is known without the network: in no time.
+
+    Args:
+        run: With a checkpoint.
+        drawing: Of it.
+        single: Whether single images are asked for, and no sheet.
+
+    Raises:
+        UserError: if there is no run, the label is no class, the family has no styles to truncate
+            or mix, several truncations are to be mixed, or single images would be a sheet.
+    """
+    labels_of_run(run, 1, drawing.label)
+    several = len(drawing.truncation) > 1
+    if single and (several or drawing.mixed):
+        raise UserError(
+            "single images must have one `--truncation` and no `--mix`. Received: a sheet of styles"
+        )
+    if several and drawing.mixed:
+        raise UserError("`--mix` must have one `--truncation`. Received: several")
+    if not drawing.is_plain:
+        require_styles(run)
 
 
 def images_of(run: RunFolder, drawing: Drawing) -> Iterator[NDArray[np.uint8]]:
     """The images of the seeds, some at a time: uint8 `(n, height, width, channels)`.
 
     Raises:
-        UserError: if there is no checkpoint, the label is no class, the family has no styles to
-            truncate, or the drawing is a sheet.
+        UserError: if there is no checkpoint, or as `require_drawable`.
     """
-    if len(drawing.truncation) > 1 or drawing.mixed:
-        raise UserError(
-            "single images must have one `--truncation` and no `--mix`. Received: a sheet of styles"
-        )
+    require_drawable(run, drawing, single=True)
     checkpoint = run.newest_checkpoint()
     labels = labels_of_run(run, len(drawing.seeds), drawing.label)
     if drawing.is_plain:
         yield from images_of_seeds(run.average(checkpoint), drawing.seeds, labels)
         return
+    from pipeline.generating.styles import painter_of
+
     painter = painter_of(run, checkpoint)
     [psi] = drawing.truncation
     for first in range(0, len(drawing.seeds), AT_A_TIME):
@@ -82,14 +109,15 @@ def sheet_of(run: RunFolder, drawing: Drawing) -> NDArray[np.uint8]:
     """A grid of the seeds, or a row for each with a column for each truncation or seed mixed in.
 
     Raises:
-        UserError: as `images_of`; or if several truncations are to be mixed, or a layer is none of
-            the network's.
+        UserError: as `images_of`, or if a layer is none of the network's.
     """
-    if drawing.mixed and len(drawing.truncation) > 1:
-        raise UserError("`--mix` must have one `--truncation`. Received: several")
+    require_drawable(run, drawing, single=False)
     if not drawing.mixed and len(drawing.truncation) == 1:
         grid: NDArray[np.uint8] = tile(np.concatenate(list(images_of(run, drawing))))
         return grid
+    from pipeline.generating.sheets import mixing_sheet, truncation_sheet
+    from pipeline.generating.styles import painter_of
+
     painter = painter_of(run, run.newest_checkpoint())
 
     def styles(seeds: Sequence[int]) -> NDArray[np.float32]:

@@ -35,6 +35,17 @@ def labels_of_run(run: RunFolder, count: int, label: str | None) -> list[int]:
     return [place % len(classes) for place in range(count)] if classes else []
 
 
+def require_styles(run: RunFolder) -> None:
+    """Refuse a run whose generator has no styles.
+
+    Raises:
+        UserError: if it is so, or there is no run.
+    """
+    network = run.config().network
+    if not network.has_styles:
+        raise UserError(f"styles need a run of a family that has them. Received: {network.family}")
+
+
 def images_of_seeds(
     generator: keras.Model, seeds: Sequence[int], labels: Sequence[int] = ()
 ) -> Iterator[NDArray[np.uint8]]:

@@ -8,7 +8,8 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.generating.styles import NoiseMode, Painter, Styles
+from pipeline.generating.drawing import NoiseMode
+from pipeline.generating.styles import Painter, Styles
 from pipeline.grids import tile
 
 Number = TypeVar("Number", bound=np.generic)

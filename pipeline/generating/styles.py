@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from pipeline.errors import UserError
-from pipeline.generating.images import in_batches, inputs_of
+from pipeline.generating.drawing import NoiseMode
+from pipeline.generating.images import in_batches, inputs_of, require_styles
 from pipeline.run_folder import Restored, RunFolder
 from pipeline.training.checkpoints import Checkpoint
 from savedmodels.seeds import to_uint8
 
-NoiseMode = Literal["constant", "random", "none"]
 Styles = NDArray[np.float32]
 """`(images, layers, style_size)`."""
 
@@ -127,7 +126,5 @@ def painter_of(run: RunFolder, checkpoint: Checkpoint) -> Painter:
     Raises:
         UserError: if the run's family has no styles.
     """
-    family = run.config().network.family
-    if not run.config().network.has_styles:
-        raise UserError(f"styles need a run of a family that has them. Received: {family}")
+    require_styles(run)
     return Painter(run.restored_average(checkpoint))

@@ -8,7 +8,6 @@ from pathlib import Path
 import tensorflow as tf
 
 from pipeline.config import Config
-from pipeline.data.records import checksum
 from pipeline.errors import UserError
 from pipeline.interop.official import read_snapshot
 from pipeline.interop.snapshot import Snapshot, assign, require_weights
@@ -19,6 +18,7 @@ from pipeline.training import checkpoints
 from pipeline.training.checkpoints import Position
 from pipeline.training.state import TrainingState, variables_of
 from savedmodels import atomic
+from savedmodels.checksum import checksum
 
 PRESETS = {
     "progan": "progan-celebahq1024",

@@ -11,13 +11,11 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-import tensorflow as tf
-
 from pipeline.config import RunConfig
-from pipeline.data.records import checksum
 from pipeline.errors import UserError
 from pipeline.training.alarms.streaks import Streak
 from savedmodels import atomic
+from savedmodels.checksum import checksum
 from savedmodels.literal_path import literal
 
 FOLDER = "checkpoints"
@@ -70,17 +68,6 @@ class Position:
         return cls(**{**state, "roll_backs": roll_backs, "alarms": alarms})
 
 
-_UNRESTORABLE = (
-    OSError,
-    tf.errors.OpError,
-    AssertionError,
-    LookupError,
-    RuntimeError,
-    ValueError,
-)
-"""What TensorFlow raises for damaged or missing files and for other shapes."""
-
-
 @dataclass(frozen=True)
 class Checkpoint:
     """A finished checkpoint on disk.
@@ -103,12 +90,23 @@ class Checkpoint:
         Raises:
             UserError: if the files are damaged, or a variable is missing or of another shape.
         """
+        import tensorflow as tf  # Takes seconds, and to find a checkpoint needs none of it.
+
+        # What it raises for damaged or missing files and for other shapes.
+        unrestorable = (
+            OSError,
+            tf.errors.OpError,
+            AssertionError,
+            LookupError,
+            RuntimeError,
+            ValueError,
+        )
         holder = tf.train.Checkpoint(variables=dict(variables))
         try:
             with literal(self.folder) as folder:
                 status = holder.read(str(folder / _VARIABLES))
                 status.assert_existing_objects_matched().expect_partial()
-        except _UNRESTORABLE as error:
+        except unrestorable as error:
             raise UserError(
                 f"checkpoint {self.folder} cannot be restored: {_reason(error)}"
             ) from error
@@ -139,6 +137,8 @@ def save(
     Raises:
         UserError: if it cannot be written, as on a full disk; earlier checkpoints stay.
     """
+    import tensorflow as tf
+
     folder = run / FOLDER / f"{_PREFIX}{position.images_seen:09d}"
     former = tuple(sorted(former))
     state = {**asdict(position), "metrics": dict(metrics), "former": former}

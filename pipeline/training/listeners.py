@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pipeline.schedule import Phase, Progress
 from pipeline.training.alarms.watch import Alarm
 from pipeline.training.checkpoints import Damaged, RollBack
-from pipeline.training.phase_models import PhaseModels
+
+if TYPE_CHECKING:
+    from pipeline.training.phase_models import PhaseModels
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import tensorflow as tf
-
 from pipeline.errors import UserError
 from pipeline.training.checkpoints import Damaged
 from pipeline.training.listeners import Listener
@@ -77,6 +75,8 @@ class Profile(Listener):
     def _begin_step(self) -> None:
         number = self._done + 1
         if self._steps.first <= number <= self._steps.last:
+            import tensorflow as tf  # Takes seconds, which to read `Steps` needs not.
+
             if number == self._steps.first:
                 tf.profiler.experimental.start(str(self._folder))
             self._step = tf.profiler.experimental.Trace("train", step_num=number, _r=1)
@@ -87,5 +87,7 @@ class Profile(Listener):
             self._step.__exit__(None, None, None)
             self._step = None
             if last:
+                import tensorflow as tf
+
                 tf.profiler.experimental.stop()
                 self.written = True

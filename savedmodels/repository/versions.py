@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from savedmodels import atomic
+from savedmodels.checksum import checksum
 from savedmodels.layout import LINEAGE, PUBLICATION
 from savedmodels.links import link_out_of
 from savedmodels.repository.errors import RepositoryError
@@ -101,7 +102,7 @@ def files_of(folder: Path) -> dict[str, str]:
         )
     files = {path.relative_to(folder): path for path in paths if path.is_file()}
     files.pop(PUBLICATION, None)
-    return {name.as_posix(): _sha256(files[name]) for name in sorted(files)}
+    return {name.as_posix(): checksum(files[name]) for name in sorted(files)}
 
 
 def content_hash(files: Mapping[str, str]) -> str:
@@ -183,8 +184,3 @@ def _read_object(file: Path, what: str) -> dict[str, Any] | None:
     if not isinstance(content, dict):
         raise RepositoryError(f"{what} must be a JSON object. Received: {file}")
     return content
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

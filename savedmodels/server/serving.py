@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -20,6 +19,7 @@ from savedmodels.server.batching import BatchingParameters
 from savedmodels.server.codes import Code, Refused
 from savedmodels.server.connections import Connection
 from savedmodels.server.model_config import models_in, read
+from savedmodels.server.ports import listening, unusable
 from savedmodels.server.predicting import Predictor
 from savedmodels.server.rest import rest_api
 from savedmodels.server.rpc import server_for
@@ -113,7 +113,7 @@ def serving(repository: Path, options: Options) -> Iterator[Ports]:
         inter_op_threads=options.inter_op_threads,
     )
     watch = _Watch(service.servables, repository, options.config)
-    with _listening(options.host, options.rest_port) as rest_socket:
+    with listening(options.host, options.rest_port) as rest_socket:
         rest = _rest_server(rest_api(service, options.token), options)
         rpc = server_for(service, repository, options.token)
         grpc_port = _bind(rpc, options)
@@ -208,20 +208,6 @@ def _load_first(watch: _Watch) -> None:
         loading.result()
 
 
-@contextmanager
-def _listening(host: str, port: int) -> Iterator[socket.socket]:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    try:
-        listening = socket.create_server((host, port), family=family, backlog=1024)
-    except OSError as error:
-        raise _unusable(host, port, str(error)) from None
-    with listening:
-        # Connections inherit it. asyncio sets it only for sockets that name their protocol, which
-        # these do not; without it the body of an answer waits 40 ms behind its head.
-        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        yield listening
-
-
 def _bind(server: grpc.Server, options: Options) -> int:
     host = f"[{options.host}]" if ":" in options.host else options.host
     address = f"{host}:{options.grpc_port}"
@@ -231,13 +217,7 @@ def _bind(server: grpc.Server, options: Options) -> int:
         pair = options.tls.key.read_bytes(), options.tls.certificate.read_bytes()
         return int(server.add_secure_port(address, grpc.ssl_server_credentials([pair])))
     except RuntimeError as error:
-        raise _unusable(options.host, options.grpc_port, str(error)) from None
-
-
-def _unusable(host: str, port: int, error: str) -> Refused:
-    return Refused(
-        Code.UNAVAILABLE, f"a port must be free to listen at. Received: {host}:{port} ({error})"
-    )
+        raise unusable(options.host, options.grpc_port, str(error)) from None
 
 
 def _rest_server(api: FastAPI, options: Options) -> uvicorn.Server:

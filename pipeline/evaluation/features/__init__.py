@@ -10,6 +10,16 @@ __all__ = ["FeatureNetwork", "Features", "Images", "open_features"]
 KINDS = ("inception:FILE", "keras:NAME[:WEIGHTS]", "classifier:FOLDER", "lenet:FILE")
 
 
+def require_kind(spec: str) -> None:
+    """Refuse a name that means no feature network, whether or not its weights are there.
+
+    Raises:
+        UserError: if it is not one of `KINDS`.
+    """
+    if spec.partition(":")[0] not in {kind.partition(":")[0] for kind in KINDS}:
+        raise UserError(f"features must be one of {', '.join(KINDS)}. Received: {spec}")
+
+
 def open_features(spec: str) -> FeatureNetwork:
     """The feature network that a name means.
 
@@ -29,6 +39,7 @@ def open_features(spec: str) -> FeatureNetwork:
         >>> network(np.zeros((3, 16, 16, 1), np.uint8)).vectors.shape
         (3, 128)
     """
+    require_kind(spec)
     kind, _, rest = spec.partition(":")
     # Each imports what takes a while.
     if kind == "inception":
@@ -43,8 +54,6 @@ def open_features(spec: str) -> FeatureNetwork:
         from pipeline.evaluation.features.classifier import open_classifier
 
         return open_classifier(rest)
-    if kind == "lenet":
-        from pipeline.evaluation.features.lenet import open_lenet
+    from pipeline.evaluation.features.lenet import open_lenet
 
-        return open_lenet(rest)
-    raise UserError(f"features must be one of {', '.join(KINDS)}. Received: {spec}")
+    return open_lenet(rest)

@@ -11,10 +11,10 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from pipeline.data.records import checksum
 from pipeline.errors import UserError
 from pipeline.evaluation.features.network import FeatureNetwork, Images, with_channels
 from pipeline.evaluation.features.resizing import antialiased_bicubic
+from savedmodels.checksum import checksum
 
 BATCH = 32
 PUBLISHED = "https://storage.googleapis.com/tensorflow/keras-applications"

@@ -8,10 +8,10 @@ from typing import Any
 import tensorflow as tf
 from tensorflow.python.framework import op_def_registry
 
-from pipeline.data.records import checksum
 from pipeline.errors import UserError
 from pipeline.evaluation.features.network import FeatureNetwork, Images, with_channels
 from pipeline.evaluation.features.resizing import antialiased_bicubic, tensorflow1_bilinear
+from savedmodels.checksum import checksum
 
 ARCHIVE = "http://download.tensorflow.org/models/image/imagenet/inception-2015-12-05.tgz"
 FILE = "classify_image_graph_def.pb"

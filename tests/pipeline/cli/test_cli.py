@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import ssl
 import subprocess
 import sys
+from hashlib import sha256
 from pathlib import Path
 from unittest import mock
 
@@ -175,7 +177,6 @@ MISTAKES = (
     "data check none",
     "data verify none",
     "evaluate none",
-    "export none",
     "features train --data none --out out",
     "generate none --out x.png",
     "import none.pkl --out out",
@@ -188,11 +189,46 @@ MISTAKES = (
     "generate . --files none/x --out x.jpg",
     "verify none",
 )
+OF_A_RUN = {
+    "train --config quickstart --out out --profile 20,10": "the first and the last step to trace",
+    "train --config quickstart --out out --until-resolution 7": "4, 8, 16. Received: 7",
+    "train --config quickstart --out out --from none": "Received: none, which is no folder",
+    "train --config quickstart --out out --workers 2 --from none": "none, which is no folder",
+    "train --config quickstart --out out --from run": "that of the weights of `--from`, 8. Rec",
+    "generate run --label 7": "none, as the run has no labels. Received: 7",
+    "generate run --truncation 0.5": "of a family that has them. Received: progan",
+    "generate run --mix 3": "of a family that has them. Received: progan",
+    "generate run --mix-layers 3": "`--mix-layers` must come with `--mix`. Received: 3 alone",
+    "generate run --truncated-layers 2": "must come with `--truncation`. Received: 2, with noth",
+    "generate run --files a --out b.png": "must come without `--out`. Received: a and b.png",
+    "export none": "Received: none, which is no folder",
+    "export run --checkpoint 7": "one after 16 images. Received: 7",
+    "export run --limit 2": "'--limit': Input should be greater than or equal to 3",
+    "export run --format onnx --out a.x": "must end in .onnx with `--format onnx`. Received: a.x",
+    "evaluate run --features foo": "classifier:FOLDER, lenet:FILE. Received: foo",
+    "evaluate run --checkpoint 7": "one after 16 images. Received: 7",
+    "evaluate run --num-images 99999999": "less than or equal to 10000000. Received: 99999999",
+    "serve . --host none.invalid": "Received: none.invalid:8500 (",
+    "serve . --port 17321 --rest-api-port 17321": "Received: 127.0.0.1:17321 (",
+}
+
+
+def make_run(folder: Path) -> None:
+    """A run as far as it is known without TensorFlow: its checkpoint has no variables."""
+    checkpoint = folder / "checkpoints" / "images-000000016"
+    checkpoint.mkdir(parents=True)
+    (folder / "config.yaml").write_text("schedule: {resolution: 8, start_resolution: 8}\n")
+    (folder / "manifest.json").write_text('{"data": {"classes": []}}')
+    state = '{"images_seen": 16, "phase": 0, "seconds": 1.0, "metrics": {}}'
+    (checkpoint / "state.json").write_text(state)
+    files = {"state.json": {"bytes": len(state), "sha256": sha256(state.encode()).hexdigest()}}
+    (checkpoint / "manifest.json").write_text(json.dumps({"files": files}))
 
 
 @pytest.mark.new_interpreter
 def test_mistakes_are_told_before_tensorflow_is_loaded(tmp_path: Path) -> None:
     """Its start takes from 4 to 18 seconds."""
+    make_run(tmp_path / "run")
     code = (
         "import sys\n"
         "from pipeline.cli import main\n"
@@ -203,7 +239,7 @@ def test_mistakes_are_told_before_tensorflow_is_loaded(tmp_path: Path) -> None:
         "    assert 'tensorflow' not in sys.modules, words\n"
     )
     result = subprocess.run(
-        [sys.executable, "-c", code, *MISTAKES],
+        [sys.executable, "-c", code, *MISTAKES, *OF_A_RUN],
         cwd=tmp_path,
         env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])},
         capture_output=True,
@@ -211,7 +247,10 @@ def test_mistakes_are_told_before_tensorflow_is_loaded(tmp_path: Path) -> None:
         check=False,
     )
     assert result.returncode == 0, result.stderr
-    assert len(result.stderr.splitlines()) == len(MISTAKES)
+    lines = result.stderr.splitlines()
+    assert len(lines) == len(MISTAKES) + len(OF_A_RUN)
+    for line, (words, told) in zip(lines[len(MISTAKES) :], OF_A_RUN.items(), strict=True):
+        assert told in line, words
 
 
 @pytest.mark.new_interpreter

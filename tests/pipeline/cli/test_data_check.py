@@ -61,7 +61,7 @@ def test_a_check_says_what_it_found_and_where_it_is(check: Growgan, photos: Path
         "report: checks/photos/report.json",
         "pictures: checks/photos/contact-sheet.png, at random and, row by row, of cat, dog",
         f"growgan data prepare {photos} sets/photos --resolution 16 --on-corrupt skip",
-        "growgan train --config PRESET --data sets/photos --set schedule.resolution=16",
+        "growgan train --config stylegan-eurosat64 --data sets/photos --set schedule.resolution=16",
     ):
         assert text in result.out
     assert read_report(Path("checks/photos")) == survey(str(photos))

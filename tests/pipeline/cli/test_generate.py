@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +11,6 @@ from PIL import Image
 
 from pipeline.generating.seeds import parse_numbers
 from tests.pipeline.cli.commands import Growgan
-from tests.pipeline.orchestration.clusters import ROOT
 
 
 def test_generate_draws_one_image_a_seed(growgan: Growgan, workspace: Path, tmp_path: Path) -> None:
@@ -76,21 +73,3 @@ def test_other_files_than_png_are_refused(growgan: Growgan, workspace: Path) -> 
     assert (result.status, result.err) == (
         2, "growgan: `--out` must be a file that ends in .png. Received: grid.jpg\n",
     )  # fmt: skip
-
-
-@pytest.mark.new_interpreter
-@pytest.mark.parametrize("command", ["generate", "export"])
-def test_what_is_no_run_is_told_before_tensorflow_starts(tmp_path: Path, command: str) -> None:
-    code = (
-        f"import sys; sys.argv = ['growgan', '{command}', 'none']\n"
-        "from pipeline.cli import main\n"
-        "try: main()\n"
-        "except SystemExit: pass\n"
-        "sys.exit('tensorflow' in sys.modules)"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
-    )
-    assert done.stderr == (
-        "growgan: a run folder holds a config.yaml. Received: none, which is no folder\n"
-    )

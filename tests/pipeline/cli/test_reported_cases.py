@@ -21,7 +21,7 @@ pytestmark = pytest.mark.slow
 
 RIGHT = {
     "advice-of-data-check-is-refused": [
-        "growgan train --config PRESET --data sets/c --set schedule.resolution=32 "
+        "growgan train --config stylegan-eurosat64 --data sets/c --set schedule.resolution=32 "
         "--set data.channels=3",
         "rc=2",  # The reporter's own command names no channels.
     ],

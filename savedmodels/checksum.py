@@ -1,0 +1,16 @@
+"""The checksum by which a file is known again."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+
+def checksum(file: Path) -> str:
+    """SHA-256 of a file, in hex.
+
+    Raises:
+        OSError: if it cannot be read.
+    """
+    with file.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()
