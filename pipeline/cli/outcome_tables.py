@@ -15,6 +15,7 @@ from pipeline.orchestration.outcome import (
     told_duration,
     told_score,
 )
+from pipeline.orchestration.project import LABEL
 from pipeline.orchestration.standing import LabelStanding, ProjectStanding
 
 COLOURS: dict[Ending, str] = {
@@ -47,7 +48,9 @@ def show_standing(console: Console, standing: ProjectStanding) -> None:
     else:
         ended = f"{last.ended:%Y-%m-%d %H:%M} UTC"
         say(console, f"last: {last.run}, {last.verdict}, {ended}: {last.reason}")
-        say(console, f"      {consequence_of(last)}")
+        stands = {label.label: label.version for label in standing.labels}.get(LABEL)
+        moved = f"`{LABEL}` was moved since then" if stands != last.serving else None
+        say(console, f"      {moved or consequence_of(last)}")
     if standing.as_promoted:
         say(console, "pictures: those of the run that was promoted last")
     elif standing.new:

@@ -42,10 +42,18 @@ def _move(
     folder: Path, *, version: int | None = None, rollback: bool = False, force: bool = False
 ) -> None:
     from pipeline.cli.publishing import change, refusals
+    from pipeline.evaluation.publication import about
+    from pipeline.orchestration.plan import run_behind
     from pipeline.orchestration.project import LABEL, open_project
+    from savedmodels.repository.versions import lineage_of
 
     project = open_project(folder)
     with refusals():
+        gate = None
+        run = None if version is None else run_behind(project, version)
+        if run is not None:  # The gate may have been asked again since the version was published.
+            saved = project.repository.folder_of(project.config.model) / str(version)
+            gate = about(run, (lineage_of(saved) or {}).get("images_seen")).gate
         change(
             terminal(),
             project.repository,
@@ -53,6 +61,7 @@ def _move(
             label=LABEL,
             version=version,
             rollback=rollback,
+            gate=gate,
             force=force,
             watchers=project.watchers,
             served_at=project.config.repository.served_at,

@@ -26,7 +26,7 @@ from savedmodels.repository.publisher import (
 )
 from savedmodels.repository.repository import Repository
 from savedmodels.repository.servers import Watchers
-from savedmodels.repository.versions import About, files_of, versions_in
+from savedmodels.repository.versions import About, Gate, files_of, versions_in
 
 
 @contextmanager
@@ -53,6 +53,7 @@ def change(
     rollback: bool = False,
     keep: int | None = None,
     watchers: Watchers,
+    gate: Gate | None = None,
     force: bool = False,
     served_at: str | None = None,
 ) -> None:
@@ -69,6 +70,8 @@ def change(
         rollback: Whether the label moves back instead.
         keep: Newest versions that are kept, None for all.
         watchers: The servers that have to load the version.
+        gate: What it decided lately of the version that a label moves to; None for what was noted
+            when that was published.
         force: Whatever the gate decided.
         served_at: The repository's path as servers see it, from now on.
 
@@ -82,7 +85,7 @@ def change(
             f"`REPOSITORY` must be a folder that is no run's. Received: {repository.path}"
         )
     savedmodel, known = (None, About()) if source is None else to_publish(source)
-    gate = known.gate
+    gate = gate or known.gate
     if label is not None and not rollback:
         require_gate(label, gate, force=force)
     if savedmodel is None and model not in repository.models():

@@ -10,7 +10,7 @@ from typing import Literal
 
 from pydantic import Field, ValidationError
 
-from pipeline.config import GateConfig
+from pipeline.config import EvaluationConfig, GateConfig
 from pipeline.errors import UserError
 from pipeline.evaluation.scores import Evaluation, Record, Score, fault_of, obstacles
 from savedmodels.atomic import write_file
@@ -26,6 +26,8 @@ SCORE_OF = {
     "max_memorisation": "memorisation",
 }
 """The score that each rule asks for; the others are about how scores were made."""
+_MEASURE_OF = {"precision": "precision_recall", "recall": "precision_recall"}
+"""What measures a score, where it has another name."""
 
 
 class Ruling(Record):
@@ -132,6 +134,36 @@ def rules_of(policy: GateConfig) -> tuple[str, ...]:
     return tuple(rule for rule in SCORE_OF if getattr(policy, rule) is not None)
 
 
+def require_answerable(policy: GateConfig, settings: EvaluationConfig) -> None:
+    """Refuse a policy that no scores measured so can keep, before anything is trained for them.
+
+    Args:
+        policy: With rules.
+        settings: How scores are measured.
+
+    Raises:
+        UserError: if a score that is asked for is not measured, or of too few images.
+    """
+    rules = rules_of(policy)
+    if rules and settings.features is None:
+        raise UserError(
+            f"`gate.{rules[0]}` needs `evaluation.features`, which its score is measured with. "
+            "Received: none"
+        )
+    for rule in rules:
+        measure = _MEASURE_OF.get(SCORE_OF[rule], SCORE_OF[rule])
+        if settings.metrics is not None and measure not in settings.metrics:
+            raise UserError(
+                f"`gate.{rule}` needs {measure} among `evaluation.metrics`. "
+                f"Received: {', '.join(settings.metrics)}"
+            )
+    if rules and settings.images < policy.min_images:
+        raise UserError(
+            "`gate.min_images` must be at most `evaluation.images`, the images that are measured. "
+            f"Received: {policy.min_images} and {settings.images}"
+        )
+
+
 def is_of(verdict: Verdict, evaluation: Evaluation) -> bool:
     """Whether these are the scores that were judged."""
     return verdict.candidate == _judged(evaluation)
@@ -146,6 +178,15 @@ def write_verdict(folder: Path, verdict: Verdict) -> Path:
     path = folder / VERDICT
     write_file(path, verdict.model_dump_json(indent=2) + "\n")
     return path
+
+
+def remove_verdict(folder: Path) -> None:
+    """Remove what a gate that is asked no longer decided of the evaluation in a folder.
+
+    Raises:
+        OSError: if it cannot be removed.
+    """
+    (folder / VERDICT).unlink(missing_ok=True)
 
 
 def read_verdict(folder: Path) -> Verdict | None:

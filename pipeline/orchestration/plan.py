@@ -109,8 +109,7 @@ class Plan:
     @property
     def destination(self) -> str:
         """Names the model in its repository, in which versions have their numbers."""
-        config = self.project.config
-        return _digest(config.model, str(config.repository.path))
+        return destination_of(self.project)
 
     def checked(self, contract: str) -> Path:
         """The report on the pictures, by the rules that they were held to."""
@@ -163,12 +162,18 @@ def plan_of(project: Project, key: str) -> Plan:
     return Plan(project, snapshot_of(project, key))
 
 
-def run_behind(plan: Plan, version: int) -> RunFolder | None:
+def destination_of(project: Project) -> str:
+    """Names a project's model in its repository."""
+    return _digest(project.config.model, str(project.config.repository.path))
+
+
+def run_behind(project: Project, version: int) -> RunFolder | None:
     """The training behind a version, None if it is gone or not of this project."""
-    for file in sorted(plan.project.plans.glob("*/published.json")):
+    destination = destination_of(project)
+    for file in sorted(project.plans.glob("*/published.json")):
         noted = json.loads(file.read_text())
-        run = RunFolder(plan.project.path / noted["run"])
-        same = (noted.get("destination"), noted["version"]) == (plan.destination, version)
+        run = RunFolder(project.path / noted["run"])
+        same = (noted.get("destination"), noted["version"]) == (destination, version)
         if same and run.exists():
             return run
     return None

@@ -14,7 +14,7 @@ from pipeline.config import Config, GateConfig, Section
 from pipeline.config.section import Count, Images, Rate
 from pipeline.data.sources.place import Place, place_of
 from pipeline.errors import UserError
-from pipeline.evaluation.gate import SCORE_OF, rules_of
+from pipeline.evaluation.gate import SCORE_OF, require_answerable, rules_of
 from pipeline.loading import Override, load, validated
 from pipeline.orchestration.job import KubernetesConfig
 from pipeline.orchestration.notifications import NotificationsConfig
@@ -311,10 +311,11 @@ def open_project(folder: Path, kept: Path | None = None) -> Project:
     if not isinstance(values, dict):
         raise UserError(f"a {PIPELINE} must be a mapping of keys. Received: {file}")
     project = Project(path, validated(ProjectConfig, values), kept)
+    config = project.training_config()
     _require_volume(project)
     if project.config.gate is not None and not rules_of(project.config.gate):
         raise UserError(f"`gate` must have a rule: {', '.join(SCORE_OF)}. Received: none")
-    project.training_config()
+    require_answerable(config.gate, config.evaluation)
     try:
         project.repository.folder_of(project.config.model)
         project.repository.require_servable(project.config.repository.served_at)

@@ -6,7 +6,14 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.errors import UserError
-from pipeline.evaluation.gate import OVER_PROMOTED, Verdict, judge, rules_of, write_verdict
+from pipeline.evaluation.gate import (
+    OVER_PROMOTED,
+    Verdict,
+    judge,
+    remove_verdict,
+    rules_of,
+    write_verdict,
+)
 from pipeline.evaluation.publication import evaluation_in
 from pipeline.evaluation.scores import (
     Evaluation,
@@ -65,10 +72,11 @@ def gate(plan: Plan, say: Say, promoted: Evaluation | None) -> Done:
         StepFailed: if it does not.
     """
     verdict = verdict_of(plan, promoted)
+    folder = folder_of(plan.run, scores_of(plan))
     if verdict is None:
+        remove_verdict(folder)  # Of a gate that the file had once: it would hold up the promotion.
         reason = why_not_judged(plan.project)
         return Done({"verdict": reason}, new=True, note=reason)
-    folder = folder_of(plan.run, scores_of(plan))
     write_verdict(folder, verdict)
     failed = [f"{rule.rule}: {rule.reason}" for rule in verdict.rules if not rule.passed]
     if failed:
@@ -112,12 +120,15 @@ def why_not_judged(project: Project) -> str:
     """Why no score decides whether a model is promoted, in a line."""
     if project.config.gate is None:
         return f"{PIPELINE} has no `gate`: a model is promoted whatever its scores are"
-    return f"nothing is promoted yet, and `gate` has no rule but {OVER_PROMOTED}"
+    return f"nothing else is promoted yet, and `gate` has no rule but {OVER_PROMOTED}"
 
 
 def scores_of_version(plan: Plan, version: int | None) -> Evaluation | None:
-    """The scores of a version on the pictures of the plan, or else as published; None without."""
-    if version is None:
+    """The scores of a version on the pictures of the plan, or else as published.
+
+    None without any; and for the plan's own model, which is not compared with itself.
+    """
+    if version is None or _is_own(plan, version):
         return None
     here = _promoted_here(plan, version)
     if here.exists():
@@ -159,10 +170,17 @@ def _are_apart(one: Score, other: Score) -> bool:
     return high < other_low or other_high < low
 
 
+def _is_own(plan: Plan, version: int) -> bool:
+    run = run_behind(plan.project, version)
+    return run is not None and run.path == plan.run.path
+
+
 def _measure_promoted(plan: Plan, say: Say, version: int | None) -> None:
     """Measure the promoted model on the new pictures: on others scores do not compare."""
-    run = None if version is None else run_behind(plan, version)
-    if run is None or version is None or plan.config.gate.max_fid_increase_over_promoted is None:
+    if version is None or plan.config.gate.max_fid_increase_over_promoted is None:
+        return
+    run = run_behind(plan.project, version)
+    if run is None or run.path == plan.run.path:
         return
     file, config = _promoted_here(plan, version), plan.config
     if not file.exists() and run.config().schedule.resolution == config.schedule.resolution:

@@ -95,7 +95,7 @@ def _first_weights(plan: Plan, promoted: int | None, say: Say) -> list[str]:
     """The run behind the promoted version, if it is to be started from."""
     if promoted is None or not plan.project.config.training.warm_start:
         return []
-    run = run_behind(plan, promoted)
+    run = run_behind(plan.project, promoted)
     if run is None:
         say(f"the run behind version {promoted} is not in this project: no weights to start from")
         return []

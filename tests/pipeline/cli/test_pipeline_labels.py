@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -10,6 +11,9 @@ import pytest
 
 from pipeline.cli.gate import GATE_STATUS
 from pipeline.cli.interruption import TIME_LIMIT_STATUS
+from pipeline.evaluation import publication
+from pipeline.orchestration.plan import destination_of
+from pipeline.orchestration.project import open_project
 from savedmodels.repository import servers
 from savedmodels.repository.publisher import publisher_of
 from savedmodels.repository.repository import Repository
@@ -67,6 +71,24 @@ def test_the_gate_is_respected_but_by_force(growgan: Growgan, project: Make) -> 
         "Received: max_fid: too high\n"
     )
     assert growgan("pipeline", "promote", folder, 3, "--force").status == 0
+
+
+def test_what_the_gate_decided_after_the_publication_counts(
+    growgan: Growgan, project: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = project()
+    of_project = open_project(folder)
+    note = {"version": 2, "destination": destination_of(of_project), "run": "runs/r"}
+    (folder / "plans" / "p").mkdir(parents=True)
+    (folder / "plans" / "p" / "published.json").write_text(json.dumps(note))
+    (folder / "runs" / "r").mkdir(parents=True)
+    (folder / "runs" / "r" / "config.yaml").touch()
+    later = About(gate=Gate(passed=False, reasons=("max_fid: too high by now",)))
+    monkeypatch.setattr(publication, "about", lambda run, images_seen: later)
+    refused = growgan("pipeline", "promote", folder, 2)
+    assert refused.status == GATE_STATUS
+    assert refused.err.endswith("Received: max_fid: too high by now\n")
+    assert growgan("pipeline", "promote", folder, 2, "--force").status == 0
 
 
 def test_the_projects_servers_have_to_load_it(

@@ -44,6 +44,11 @@ TINY = (
     "evaluation.metrics=[swd]",
 )
 """One stage of 8 px that is over in a moment."""
+GATED = (
+    *TINY[:-2],
+    "evaluation.features=lenet:lenet.npz",
+)
+"""The same, measured by what a gate may ask for; there are no such weights."""
 QUICK = {
     "contract": None,
     "schedule": {"new_data": {"least": 1, "quiet_seconds": 2, "every_seconds": 2}},

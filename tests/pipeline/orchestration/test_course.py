@@ -15,7 +15,7 @@ from pipeline.orchestration.outcome import Outcome
 from pipeline.orchestration.plan import Plan
 from pipeline.orchestration.project import PIPELINE, Project
 from pipeline.orchestration.snapshots import take
-from tests.pipeline.orchestration.projects import change, make_project, put_pictures
+from tests.pipeline.orchestration.projects import GATED, change, make_project, put_pictures
 
 
 @pytest.fixture(name="project")
@@ -34,6 +34,7 @@ def test_the_configuration_holds_from_the_beginning_to_the_end(project: Project)
     project = change(
         project,
         preset="own.yaml",
+        overrides=[*GATED],
         gate={"max_fid": 3.0},
         training={"workers": 2, "beam": "--runner=DirectRunner"},
         repository={"path": "elsewhere", "servers": ["http://127.0.0.1:9"], "keep": 3},
@@ -42,7 +43,7 @@ def test_the_configuration_holds_from_the_beginning_to_the_end(project: Project)
     course = begin(project)
     key, settings = course.plan.key, course.plan.config
     assert course.plan.settings == Plan(project, course.plan.snapshot).settings
-    change(project, gate={"max_fid": 4.0}, overrides=["schedule.resolution=16"])
+    change(project, gate=None, overrides=["schedule.resolution=16"])
     preset.write_text("schedule: {hold_images: 8}\n")
     (project.path / PIPELINE).write_text("model: [half writ")
     again = begun_course(project.path, "r")

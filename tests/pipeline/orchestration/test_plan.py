@@ -10,13 +10,13 @@ import pytest
 
 from pipeline.orchestration.plan import Plan
 from pipeline.orchestration.snapshots import take
-from tests.pipeline.orchestration.projects import TINY, make_project, put_pictures
+from tests.pipeline.orchestration.projects import GATED, make_project, put_pictures
 
 
 def plan(folder: Path, pictures: int = 3, overrides: tuple[str, ...] = (), **changes: Any) -> Plan:
     folder.mkdir()
     put_pictures(folder / "incoming", 0, pictures)
-    project = make_project(folder, overrides=(*TINY, *overrides), **changes)
+    project = make_project(folder, overrides=(*GATED, *overrides), **changes)
     return Plan(project, take(project))
 
 
@@ -55,7 +55,12 @@ def test_another_gate_or_repository_measures_and_verifies_nothing_again(tmp_path
     one.note("verified", savedmodel="s")
     one.note("tested", version=1)
     for number, changes in enumerate(
-        ({"gate": {"max_fid": 4.0}}, {"model": "other"}, {"repository": {"path": "elsewhere"}})
+        (
+            {"gate": {"max_fid": 4.0}},
+            {"gate": None},
+            {"model": "other"},
+            {"repository": {"path": "elsewhere"}},
+        )
     ):
         other = plan(tmp_path / str(number), **changes)
         shutil.copytree(one.project.plans, other.project.plans)

@@ -53,6 +53,15 @@ def test_a_new_project_is_read_as_it_was_asked_for(tmp_path: Path) -> None:
         ({"repository": {"servers": ["http://[::1"]}}, "must be an http:// or https:// URL of a"),
         ({"gate": {}}, "`gate` must have a rule: max_fid, max_fid_increase_over_promoted, max_kid"),
         ({"gate": {"min_images": 9}}, "`gate` must have a rule: "),
+        ({"gate": {"max_fid": 3}},
+         "`gate.max_fid` needs `evaluation.features`, which its score is measured with. Received:"),
+        ({"gate": {"min_recall": 0.1},
+          "overrides": ["evaluation.features=lenet:x", "evaluation.metrics=[fid,swd]"]},
+         "`gate.min_recall` needs precision_recall among `evaluation.metrics`. Received: fid, swd"),
+        ({"gate": {"max_fid": 3},
+          "overrides": ["evaluation.features=lenet:x", "evaluation.images=9999"]},
+         "`gate.min_images` must be at most `evaluation.images`, the images that are measured. "
+         "Received: 10000 and 9999"),
         ({"gate": {"max_fdi": 3}}, "`gate.max_fdi` is no known key (did you mean max_fid?)"),
     ],
 )  # fmt: skip

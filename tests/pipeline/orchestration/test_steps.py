@@ -18,7 +18,8 @@ import yaml
 
 from pipeline.data.checking.report import write_report
 from pipeline.data.checking.survey import survey
-from pipeline.evaluation.scores import folder_of, write_evaluation, write_scores
+from pipeline.evaluation.publication import about
+from pipeline.evaluation.scores import Evaluation, folder_of, write_evaluation, write_scores
 from pipeline.orchestration import smoke, steps
 from pipeline.orchestration.commands import Say
 from pipeline.orchestration.course import course_of
@@ -35,6 +36,7 @@ from savedmodels.repository.servers import Watchers
 from savedmodels.repository.versions import About
 from tests.pipeline.orchestration.clusters import Cluster
 from tests.pipeline.orchestration.projects import (
+    GATED,
     TINY,
     change,
     let_commands,
@@ -80,6 +82,14 @@ def promoted_plan(tmp_path: Path, run_with: Any, evaluated: Any, **changes: Any)
     return Plan(project, take(project))
 
 
+def measured(plan: Plan, run_with: Any, scores: Evaluation) -> Plan:
+    """The plan, of which the run has these scores."""
+    run_with(plan.run.path, scores, overrides=TINY)
+    folder = folder_of(plan.run, scores)
+    plan.note("evaluated", folder=str(folder.relative_to(plan.project.path)))
+    return plan
+
+
 class Commands:
     """Takes the place of commands: it notes them, and does what a test says."""
 
@@ -97,7 +107,7 @@ def test_the_promoted_model_is_measured_on_the_new_pictures_where_the_gate_compa
     tmp_path: Path, run_with: Any, evaluated: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     gate = {"max_fid_increase_over_promoted": 0.1}
-    plan = promoted_plan(tmp_path, run_with, evaluated, gate=gate)
+    plan = promoted_plan(tmp_path, run_with, evaluated, overrides=GATED, gate=gate)
     here = evaluated(64, run="as measured here")
 
     def write(words: list[str]) -> None:
@@ -133,18 +143,55 @@ def test_without_such_a_rule_nothing_more_is_measured(
 def test_a_model_that_no_rule_judges_passes_and_it_is_said_why(
     tmp_path: Path, run_with: Any, evaluated: Any
 ) -> None:
-    done = steps.gate(promoted_plan(tmp_path, run_with, evaluated), lambda _: None, None)
+    plan = measured(promoted_plan(tmp_path, run_with, evaluated), run_with, evaluated(64))
+    done = steps.gate(plan, lambda _: None, None)
     said = "pipeline.yaml has no `gate`: a model is promoted whatever its scores are"
     assert (done.note, done.facts["verdict"], done.new) == (said, said, True)
+
+
+def test_a_gate_that_was_removed_holds_up_nothing(
+    tmp_path: Path, run_with: Any, evaluated: Any
+) -> None:
+    plan = promoted_plan(tmp_path, run_with, evaluated, overrides=GATED, gate={"max_fid": 0.1})
+    measured(plan, run_with, evaluated(64))
+    with pytest.raises(StepFailed):
+        steps.gate(plan, lambda _: None, None)
+    refused = about(plan.run, 64).gate
+    assert refused is not None
+    assert not refused.passed
+
+    without = Plan(change(plan.project, gate=None), plan.snapshot)
+    assert steps.gate(without, lambda _: None, None).note
+    assert about(plan.run, 64).gate is None
+
+
+def test_a_promoted_model_is_not_compared_with_itself(
+    tmp_path: Path, run_with: Any, evaluated: Any
+) -> None:
+    gate = {"max_fid_increase_over_promoted": 0.0}
+    plan = promoted_plan(tmp_path, run_with, evaluated, overrides=GATED, gate=gate)
+    run_with(plan.run.path, evaluated(64), overrides=TINY)
+    for version, run in (
+        (1, "runs/another"),
+        (2, str(plan.run.path.relative_to(plan.project.path))),
+    ):
+        plan.note("published", version=version, destination=plan.destination, run=run)
+    write_evaluation(plan.measured / f"{plan.destination}-1.json", evaluated(64))
+    write_evaluation(plan.measured / f"{plan.destination}-2.json", evaluated(64))
+    assert scores_of_version(plan, 1) is not None
+    assert scores_of_version(plan, 2) is None
 
 
 def test_a_first_model_has_nothing_to_be_compared_with(
     tmp_path: Path, run_with: Any, evaluated: Any
 ) -> None:
     gate = {"max_fid_increase_over_promoted": 0.1}
-    plan = promoted_plan(tmp_path, run_with, evaluated, gate=gate)
+    plan = promoted_plan(tmp_path, run_with, evaluated, overrides=GATED, gate=gate)
+    measured(plan, run_with, evaluated(64))
     done = steps.gate(plan, lambda _: None, None)
-    assert done.note.startswith("nothing is promoted yet, and `gate` has no rule but max_fid_inc")
+    assert done.note.startswith(
+        "nothing else is promoted yet, and `gate` has no rule but max_fid_inc"
+    )
 
 
 @pytest.mark.parametrize(("channels", "refused"), [(None, True), (1, False), (3, False)])
