@@ -17,8 +17,9 @@ if TYPE_CHECKING:
     from pipeline.config import Config
     from pipeline.schedule import Phase
     from pipeline.training.alarms.watch import Alarm
-    from pipeline.training.checkpoints import Damaged, RollBack
+    from pipeline.training.checkpoints import Damaged
     from pipeline.training.listeners import Moment
+    from pipeline.training.position import RollBack
 
 
 class TrainingDisplay(Listener):

@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 
     from pipeline.data.records import RecordSet
     from pipeline.schedule import Phase
-    from pipeline.training.checkpoints import Checkpoint, RollBack
+    from pipeline.training.checkpoints import Checkpoint
+    from pipeline.training.position import RollBack
     from savedmodels.exportable import Exportable
 
 Resume: TypeAlias = Literal["never", "auto", "must"]

@@ -9,7 +9,7 @@ from pipeline.config import Config
 from pipeline.errors import UserError
 from pipeline.run_folder import RunFolder
 from pipeline.training import checkpoints
-from pipeline.training.checkpoints import Position
+from pipeline.training.position import Position
 
 
 def origin_of(source: RunFolder, config: Config) -> dict[str, Any]:
@@ -82,5 +82,5 @@ def write_first_checkpoint(run: RunFolder, label_size: int) -> None:
             "`--from` needs networks of the same family and sizes. Received: another shape of "
             f"{anew[0]}"
         )
-    checkpoints.save(run.path, variables_of(models), Position(0, 0, 0.0), metrics={})
+    checkpoints.save(run.path, variables_of(models), Position(0, 0), metrics={})
     run.add_to_manifest(first_weights={**origin, "made_anew": anew})

@@ -323,8 +323,9 @@ def _train(
         score = None
         if settings.evaluation.fid_every_images:
             score = FidInTraining(settings, records, lambda line: say(console, f"note: {line}"))
-        position = Trainer(settings, records, run.path, listeners, strategy, score).train(stop)
-    run.add_to_manifest(images_seen=position.images_seen, seconds=round(position.seconds, 1))
+        trainer = Trainer(settings, records, run.path, listeners, strategy, score)
+        position = trainer.train(stop)
+    run.add_to_manifest(images_seen=position.images_seen, seconds=round(trainer.seconds, 1))
     return position.images_seen
 
 

@@ -184,7 +184,7 @@ def _measured(run: RunFolder, plan: Plan, stage: Stage) -> tuple[Evaluation, Mat
         checkpoint=plan.checkpoint.folder.name,
         images_seen=position.images_seen,
         created=datetime.now(UTC).replace(microsecond=0),
-        seconds=position.seconds,
+        seconds=plan.checkpoint.seconds,
         lineage=Lineage(
             data_hash=plan.records.data_hash,
             checkpoint_hash=checksum(plan.checkpoint.folder / "manifest.json"),

@@ -13,9 +13,9 @@ from pipeline.evaluation.features import open_features
 from pipeline.evaluation.references import REFERENCES, moments_of, references_for
 from pipeline.evaluation.statistics.frechet import advice, frechet_distance, moments
 from pipeline.run_folder import RunFolder
-from pipeline.training.checkpoints import RollBack
 from pipeline.training.listeners import Listener
 from pipeline.training.phase_models import PhaseModels
+from pipeline.training.position import RollBack
 from savedmodels import atomic
 
 

@@ -15,7 +15,7 @@ from pipeline.loading import load
 from pipeline.run_folder import RunFolder
 from pipeline.schedule import Schedule
 from pipeline.training import checkpoints
-from pipeline.training.checkpoints import Position
+from pipeline.training.position import Position
 from pipeline.training.state import TrainingState, variables_of
 from savedmodels import atomic
 from savedmodels.checksum import checksum
@@ -121,7 +121,7 @@ def position_of(snapshot: Snapshot, schedule: Schedule) -> Position:
                 share = float(snapshot.weights["generator_fade/alpha"])
                 seen += min(max(round(share * phase.images), 1), phase.images - 1)
             if schedule.at(seen).index == index:
-                return Position(seen, index, 0.0)
+                return Position(seen, index)
     doing = "fades in" if snapshot.fading else "holds"
     raise UserError(
         f"`schedule` must have a phase that {doing} {snapshot.resolution} px, where the weights "

@@ -9,11 +9,13 @@ import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal
 
 from pipeline.config import RunConfig
 from pipeline.errors import UserError
 from pipeline.training.alarms.streaks import Streak
+from pipeline.training.position import Position
 from savedmodels import atomic
 from savedmodels.checksum import checksum
 from savedmodels.literal_path import literal
@@ -28,61 +30,24 @@ _VARIABLES = "variables"
 
 
 @dataclass(frozen=True)
-class RollBack:
-    """A return to an earlier checkpoint, after which a run goes on differently.
-
-    Args:
-        alarm: For which.
-        at: Images seen when it was raised.
-        to: Images seen at the checkpoint, 0 for the start.
-    """
-
-    alarm: str
-    at: int
-    to: int
-
-
-@dataclass(frozen=True)
-class Position:
-    """Where a run stands.
-
-    Args:
-        images_seen: The run's clock.
-        phase: Index of the phase whose variables are saved.
-        seconds: Time spent training so far, over all restarts.
-        roll_backs: All before, in order: draws and learning rates follow from their number.
-        alarms: Those that stand or may be about to.
-    """
-
-    images_seen: int
-    phase: int
-    seconds: float
-    roll_backs: tuple[RollBack, ...] = ()
-    alarms: Mapping[str, Streak] = field(default_factory=dict)
-
-    @classmethod
-    def of_state(cls, state: Mapping[str, Any]) -> Position:
-        """The position that `dataclasses.asdict` made this of."""
-        roll_backs = tuple(RollBack(**each) for each in state.get("roll_backs", ()))
-        alarms = {name: Streak(**each) for name, each in state.get("alarms", {}).items()}
-        return cls(**{**state, "roll_backs": roll_backs, "alarms": alarms})
-
-
-@dataclass(frozen=True)
 class Checkpoint:
     """A finished checkpoint on disk.
 
     Args:
         folder: With the variables, `state.json`, and `manifest.json`: size and SHA-256 of both.
         position: Where the run stood.
-        metrics: Of the step before it.
-        former: Names of those that were measured on the weights of an earlier step.
+        metrics: Metrics of the last step before it.
+        former: Names of the metrics that were measured on the weights of an earlier step.
+        seconds: Time spent training so far, over all restarts.
+        alarms: Alarms that are raised, or may be about to be, by name.
     """
 
     folder: Path
     position: Position
     metrics: Mapping[str, float]
     former: tuple[str, ...] = ()
+    seconds: float = 0.0
+    alarms: Mapping[str, Streak] = field(default_factory=dict)
 
     def restore(self, variables: Mapping[str, Any]) -> None:
         """Assign saved values to these variables; more may be saved than are asked for.
@@ -131,8 +96,20 @@ def save(
     position: Position,
     metrics: Mapping[str, float],
     former: Iterable[str] = (),
+    *,
+    seconds: float = 0.0,
+    alarms: Mapping[str, Streak] = MappingProxyType({}),
 ) -> Checkpoint:
     """Write a checkpoint under `run`; when this returns it is on the disk.
+
+    Args:
+        run: Folder of the run.
+        variables: Everything that changes while a run trains, by a stable name.
+        position: As of `Checkpoint`, and so are the others.
+        metrics: As of `Checkpoint`.
+        former: As of `Checkpoint`.
+        seconds: As of `Checkpoint`.
+        alarms: As of `Checkpoint`.
 
     Raises:
         UserError: if it cannot be written, as on a full disk; earlier checkpoints stay.
@@ -140,13 +117,14 @@ def save(
     import tensorflow as tf
 
     folder = run / FOLDER / f"{_PREFIX}{position.images_seen:09d}"
-    former = tuple(sorted(former))
-    state = {**asdict(position), "metrics": dict(metrics), "former": former}
+    saved = Checkpoint(
+        folder, position, dict(metrics), tuple(sorted(former)), seconds, dict(alarms)
+    )
     try:
         with atomic.new_folder(folder) as temporary:
             holder = tf.train.Checkpoint(variables=dict(variables))
             holder.write(str(temporary / _VARIABLES))
-            (temporary / _STATE).write_text(json.dumps(state, indent=2) + "\n")
+            (temporary / _STATE).write_text(json.dumps(_state_of(saved), indent=2) + "\n")
             files = {file.name: _described(file) for file in sorted(temporary.iterdir())}
             # No newline at the end: cut anywhere, it can be told.
             (temporary / _MANIFEST).write_text(json.dumps({"files": files}, indent=2))
@@ -154,7 +132,7 @@ def save(
         raise UserError(
             f"checkpoint {folder} cannot be written: {_reason(error)}. Earlier ones are kept"
         ) from error
-    return Checkpoint(folder, position, metrics, former)
+    return saved
 
 
 def prune(
@@ -285,7 +263,7 @@ def roll_back(run: Path, faults: Collection[str]) -> int:
 
 
 def _quiet(saved: Sequence[Checkpoint], faults: Collection[str]) -> list[Checkpoint]:
-    return [each for each in saved if not each.position.alarms.keys() & set(faults)]
+    return [each for each in saved if not each.alarms.keys() & set(faults)]
 
 
 def _rename(folder: Path, prefix: str) -> None:
@@ -314,13 +292,28 @@ def _read(folder: Path, *, verify: bool = False) -> Checkpoint | Damaged:
             for name in sorted({_STATE, *files}):
                 if _described(folder / name) != files[name]:
                     return Damaged(folder, f"{name} is not what was written")
-        state = json.loads((folder / _STATE).read_text())
-        metrics, former = state.pop("metrics"), tuple(state.pop("former", ()))
-        return Checkpoint(folder, Position.of_state(state), metrics, former)
+        return _of_state(folder, json.loads((folder / _STATE).read_text()))
     except OSError as error:
         return Damaged(folder, f"{Path(error.filename or folder).name}: {error.strerror}")
     except (ValueError, LookupError, TypeError, AttributeError):
         return Damaged(folder, f"{_MANIFEST} or {_STATE} is not what was written")
+
+
+def _state_of(saved: Checkpoint) -> dict[str, Any]:
+    state = asdict(saved)
+    del state["folder"]
+    return {**state.pop("position"), **state}
+
+
+def _of_state(folder: Path, state: Mapping[str, Any]) -> Checkpoint:
+    return Checkpoint(
+        folder,
+        Position.of_state(state),
+        dict(state["metrics"]),
+        tuple(state.get("former", ())),
+        float(state["seconds"]),
+        {name: Streak(**each) for name, each in state.get("alarms", {}).items()},
+    )
 
 
 def _described(file: Path) -> dict[str, int | str]:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from pipeline.schedule import Phase, Progress
 from pipeline.training.alarms.watch import Alarm
-from pipeline.training.checkpoints import Damaged, RollBack
+from pipeline.training.checkpoints import Damaged
+from pipeline.training.position import Position, RollBack
 
 if TYPE_CHECKING:
     from pipeline.training.phase_models import PhaseModels
@@ -20,18 +21,17 @@ class Moment:
     """What listeners are told of a run.
 
     Args:
-        images_seen: The run's clock.
-        progress: Phase and alpha of the step just done.
+        position: Position after the step just done.
+        progress: Phase and alpha of that step.
         models: Of that phase.
         metrics: Of the last step; empty before the first.
         images_per_second: Since the last entry, without the time that listeners took.
         data_wait: Share of that time that was spent waiting for batches.
         seconds: Spent training so far, over all restarts.
         alarms: Whether each alarm that is watched stands.
-        roll_backs: How the run went back, in order.
     """
 
-    images_seen: int
+    position: Position
     progress: Progress
     models: PhaseModels
     metrics: dict[str, float]
@@ -39,7 +39,16 @@ class Moment:
     data_wait: float
     seconds: float
     alarms: Mapping[str, bool]
-    roll_backs: Sequence[RollBack]
+
+    @property
+    def images_seen(self) -> int:
+        """Return the run's clock."""
+        return self.position.images_seen
+
+    @property
+    def roll_backs(self) -> Sequence[RollBack]:
+        """Return how the run went back, oldest first."""
+        return self.position.roll_backs
 
 
 class Listener:

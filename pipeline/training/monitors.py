@@ -20,8 +20,9 @@ from pipeline.data.records import RecordSet
 from pipeline.grids import tile, write_png
 from pipeline.schedule import Phase
 from pipeline.training.alarms.watch import Alarm
-from pipeline.training.checkpoints import Damaged, RollBack
+from pipeline.training.checkpoints import Damaged
 from pipeline.training.listeners import Listener, Moment
+from pipeline.training.position import RollBack
 from savedmodels import atomic
 from savedmodels.export import export
 from savedmodels.seeds import latents_of_seeds, to_uint8

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Collection, Mapping, Sequence, Set
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
@@ -19,18 +19,20 @@ from pipeline.schedule import Phase, Schedule
 from pipeline.training import checkpoints
 from pipeline.training.alarms.diversity import Diversity
 from pipeline.training.alarms.non_finite import NonFinite
+from pipeline.training.alarms.streaks import Streak
 from pipeline.training.alarms.watch import Alarm, RollBackError, Watch, act, faults_of, non_finite
 from pipeline.training.alarms.watchdog import Watchdog
-from pipeline.training.checkpoints import Damaged, Position, RollBack
-from pipeline.training.clock import Clock
+from pipeline.training.checkpoints import Damaged
 from pipeline.training.descent import Metrics
 from pipeline.training.feeding import batches_of
-from pipeline.training.listeners import Listener, Moment
+from pipeline.training.listeners import Listener
 from pipeline.training.phase_models import PhaseModels
+from pipeline.training.phase_progress import PhaseProgress
+from pipeline.training.position import Position, RollBack
 from pipeline.training.replicas import make_strategy
 from pipeline.training.state import TrainingState, variables_of
 from pipeline.training.step import Step
-from pipeline.training.stretch import Stretch
+from pipeline.training.stopwatch import Stopwatch
 from pipeline.training.workers import Workers
 
 
@@ -86,6 +88,12 @@ class Trainer:
         if config.alarms.collapse != "ignore":
             self._diversity = Diversity(config, records)
         self._watchdog = Watchdog(config.alarms, partial(self._tell, "starved"))
+        self._stopwatch = Stopwatch(0.0)
+
+    @property
+    def seconds(self) -> float:
+        """Return the time spent training so far, over all restarts."""
+        return self._stopwatch.seconds()
 
     def _new_state(self) -> TrainingState:
         labels = len(self._records.classes) if self._config.data.labels else 0
@@ -117,16 +125,16 @@ class Trainer:
 
     def _train(self, start: _Start, stop: Callable[[], bool]) -> Position:
         position, models, metrics = start.position, start.models, start.metrics
-        clock = Clock(position.seconds)
-        watch = Watch(self._config, position.alarms)
+        self._stopwatch = Stopwatch(start.seconds)
+        watch = Watch(self._config, start.alarms)
         if position.images_seen < self._schedule.total_images:
             self._tell("started", position.images_seen, start.damaged)
         while position.images_seen < self._schedule.total_images and not stop():
             progress = self._schedule.at(position.images_seen)
             if models is None or progress.index != position.phase:
                 models = self._state.models_for(progress.phase)
-                position, metrics = replace(position, phase=progress.index), {}
-            position = self._train_phase(models, position, metrics, clock, watch, stop)
+                position, metrics = position.in_phase(progress.index), {}
+            position = self._train_phase(models, position, metrics, watch, stop)
         return position
 
     def _resume(self, roll_backs: tuple[RollBack, ...]) -> _Start:
@@ -136,7 +144,7 @@ class Trainer:
             for each in damaged:
                 checkpoints.put_aside(each)
         self._workers.require_same("run folder", "" if saved is None else saved.folder.name)
-        position = saved.position if saved else Position(0, 0, 0.0)
+        position = saved.position if saved else Position(0, 0)
         position = replace(position, roll_backs=roll_backs or position.roll_backs)
         factor = self._config.alarms.roll_back_rate ** len(position.roll_backs)
         self._schedule = self._config.schedule.build().with_rate(factor)
@@ -146,19 +154,19 @@ class Trainer:
         variables = variables_of(models)
         # Learning rates follow from the schedule and the roll backs.
         saved.restore({n: v for n, v in variables.items() if not n.endswith("/learning_rate")})
-        return _Start(position, models, saved.metrics, damaged)
+        return _Start(position, models, saved.metrics, damaged, saved.seconds, saved.alarms)
 
     def _train_phase(
         self,
         models: PhaseModels,
         position: Position,
         known: Mapping[str, float],
-        clock: Clock,
         watch: Watch,
         stop: Callable[[], bool],
     ) -> Position:
         phase = self._schedule.phases[position.phase]
-        clock.stop_rate()
+        stopwatch = self._stopwatch
+        stopwatch.stop_rate()
         watch.phase_started()
         roll_backs = len(position.roll_backs)
         step = Step(self._config, phase, models, self._strategy, known, roll_backs)
@@ -170,30 +178,31 @@ class Trainer:
         names = {"diversity", *(self._score.names if self._score else ())}
         measured = {name: value for name, value in known.items() if name in names}
         progress = self._schedule.at(position.images_seen)
-        stretch = Stretch(models, position, clock, watch, progress, measured)
-        self._tell("phase_started", stretch.moment())
+        trained = PhaseProgress(models, position, stopwatch, watch, progress, measured)
+        self._tell("phase_started", trained.moment())
         while True:
-            with self._watchdog.waiting(), clock.waiting():
+            with self._watchdog.waiting(), stopwatch.waiting():
                 taken = list(itertools.islice(batches, repeats))
-            metrics = step(taken, stretch.images_seen, stretch.progress.alpha)
-            stretch.stepped(images_per_step, metrics)
+            metrics = step(taken, trained.position.images_seen, trained.progress.alpha)
+            trained.stepped(images_per_step, metrics)
             if not self._knows_metrics:
-                self._require_known(self._config.run.keep_best, stretch.metrics)
+                self._require_known(self._config.run.keep_best, trained.metrics)
             self._tell("stepped")
-            done = stretch.images_seen >= self._schedule.total_images
-            following = self._schedule.at(stretch.images_seen)
+            images_seen = trained.position.images_seen
+            done = images_seen >= self._schedule.total_images
+            following = self._schedule.at(images_seen)
             phase_ended = done or following.index != position.phase
             leaving = phase_ended or stop()
-            with clock.paused():
+            with stopwatch.paused():
                 self._look_after(
-                    stretch,
+                    trained,
                     step,
-                    self._due(stretch.images_seen, images_per_step, phase_ended, leaving),
+                    self._due(images_seen, images_per_step, phase_ended, leaving),
                     stage_ended=done or following.phase.resolution != phase.resolution,
                 )
             if leaving:
-                return stretch.position
-            stretch.progress = following
+                return trained.position
+            trained.progress = following
 
     def _due(
         self, images_seen: int, images_per_step: int, phase_ended: bool, leaving: bool
@@ -213,41 +222,37 @@ class Trainer:
             saving=crossed(run.checkpoint_images) or leaving or wanted,
         )
 
-    def _look_after(self, stretch: Stretch, step: Step, due: _Due, *, stage_ended: bool) -> None:
+    def _look_after(
+        self, trained: PhaseProgress, step: Step, due: _Due, *, stage_ended: bool
+    ) -> None:
         """What comes between two steps: alarms, then what listeners write, then a checkpoint."""
-        phase, roll_backs = stretch.progress.phase, stretch.position.roll_backs
+        phase, position = trained.progress.phase, trained.position
         found = step.non_finite(wait=due.anything)
         if found is not None:
-            self._fail(found, phase, roll_backs)
+            self._fail(found, phase, position.roll_backs)
         news: list[Alarm] = []
         if due.sampling and self._diversity is not None:
-            diversity = self._diversity(stretch.models, stretch.progress)
-            stretch.measure({"diversity": diversity})
-            news += stretch.watch.measured(diversity)
+            diversity = self._diversity(trained.models, trained.progress)
+            trained.measure({"diversity": diversity})
+            news += trained.watch.measured(diversity)
         if due.scoring and self._score is not None:
-            stretch.measure(self._score(stretch.models, phase.resolution))
+            trained.measure(self._score(trained.models, phase.resolution))
         if due.logging:
-            moment = stretch.moment()
-            times = moment.images_per_second, moment.data_wait, stretch.clock.longest_wait()
-            news += stretch.watch.logged(moment.metrics, *times)
-            self._tell("logged", stretch.moment())
-            stretch.clock.restart_rate()
+            moment = trained.moment()
+            times = moment.images_per_second, moment.data_wait, trained.stopwatch.longest_wait()
+            news += trained.watch.logged(moment.metrics, *times)
+            self._tell("logged", trained.moment())
+            trained.stopwatch.restart_rate()
         for alarm in news:
-            self._tell("alarmed", alarm, stretch.images_seen, phase)
+            self._tell("alarmed", alarm, position.images_seen, phase)
         most = self._config.alarms.most_roll_backs
-        act(stretch.watch.bad, stretch.images_seen, roll_backs, most)
+        act(trained.watch.bad, position.images_seen, position.roll_backs, most)
         if due.sampling:
-            self._tell("sampled", stretch.moment())
+            self._tell("sampled", trained.moment())
         if stage_ended:
-            self._tell("stage_ended", stretch.moment())
+            self._tell("stage_ended", trained.moment())
         if due.saving:
-            stretch.position = replace(
-                stretch.position,
-                images_seen=stretch.images_seen,
-                seconds=stretch.clock.seconds(),
-                alarms=stretch.watch.streaks,
-            )
-            self._save(stretch.models, stretch.position, stretch.moment(), stretch.former)
+            self._save(trained)
 
     def _require_known(self, metric: str | None, metrics: Metrics) -> None:
         """Once: a lazy regulariser may have no value yet at the beginning of a later phase."""
@@ -259,10 +264,9 @@ class Trainer:
             )
         self._knows_metrics = True
 
-    def _save(
-        self, models: PhaseModels, position: Position, moment: Moment, former: Set[str]
-    ) -> None:
-        variables = variables_of(models)
+    def _save(self, trained: PhaseProgress) -> None:
+        position, moment = trained.position, trained.moment()
+        variables = variables_of(trained.models)
         for name, value in variables.items():
             if value.dtype.is_floating and not bool(tf.reduce_all(tf.math.is_finite(value))):
                 found = NonFinite(name, position.images_seen)
@@ -270,7 +274,13 @@ class Trainer:
         with self._workers.chief_first():
             if self._workers.chief:
                 checkpoint = checkpoints.save(
-                    self._run, variables, position, moment.metrics, former
+                    self._run,
+                    variables,
+                    position,
+                    moment.metrics,
+                    trained.former,
+                    seconds=moment.seconds,
+                    alarms=trained.watch.streaks,
                 )
                 faults = faults_of(self._config.alarms)
                 fading = [n for n, phase in enumerate(self._schedule.phases) if phase.fading]
@@ -300,6 +310,8 @@ class _Start:
     models: PhaseModels | None
     metrics: Mapping[str, float]
     damaged: Sequence[Damaged]
+    seconds: float = 0.0
+    alarms: Mapping[str, Streak] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

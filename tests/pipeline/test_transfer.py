@@ -15,7 +15,7 @@ from pipeline.errors import UserError
 from pipeline.loading import load
 from pipeline.run_folder import RunFolder
 from pipeline.training import checkpoints
-from pipeline.training.checkpoints import Position
+from pipeline.training.position import Position
 from pipeline.training.state import TrainingState, variables_of
 from pipeline.transfer import origin_of, write_first_checkpoint
 
@@ -55,7 +55,7 @@ def trained(path: Path, *overrides: str, classes: int = 0) -> tuple[RunFolder, A
     phases = config.schedule.build().phases
     state = TrainingState(config, label_size=classes, strategy=tf.distribute.get_strategy())
     models = state.models_for(phases[-1])
-    checkpoints.save(path, variables_of(models), Position(99, len(phases) - 1, 1.0), {})
+    checkpoints.save(path, variables_of(models), Position(99, len(phases) - 1), {})
     return run, weights_of(models)
 
 
@@ -68,7 +68,7 @@ def started(path: Path, source: RunFolder, config: Config, classes: int = 0) -> 
 
 def restored(run: RunFolder) -> dict[str, np.ndarray]:
     checkpoint = run.newest_checkpoint()
-    assert checkpoint.position == Position(0, 0, 0.0)
+    assert checkpoint.position == Position(0, 0)
     models = SimpleNamespace(
         generator=run.generator(checkpoint),
         discriminator=run.discriminator(checkpoint),

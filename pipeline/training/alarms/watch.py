@@ -10,7 +10,7 @@ from pipeline.config import AlarmsConfig, Config
 from pipeline.errors import AlarmError
 from pipeline.training.alarms.readings import Reading, of_diversity, of_entry, of_times
 from pipeline.training.alarms.streaks import Streak
-from pipeline.training.checkpoints import RollBack
+from pipeline.training.position import RollBack
 
 REPEATABLE = (
     "collapse",

@@ -19,8 +19,8 @@ from pipeline.evaluation.in_training import Evaluations, FidInTraining
 from pipeline.evaluation.scores import Evaluation
 from pipeline.run_folder import RunFolder
 from pipeline.training import checkpoints, trainer
-from pipeline.training.checkpoints import RollBack
 from pipeline.training.monitors import JsonLines
+from pipeline.training.position import RollBack
 from pipeline.training.state import TrainingState
 from pipeline.training.trainer import Trainer
 from tests.pipeline.training.runs import Idle

@@ -14,9 +14,10 @@ from pipeline.config import Config
 from pipeline.data.prepare import records_for
 from pipeline.schedule import Phase
 from pipeline.training import checkpoints
-from pipeline.training.checkpoints import Damaged, Position
+from pipeline.training.checkpoints import Damaged
 from pipeline.training.listeners import Listener, Moment
 from pipeline.training.phase_models import PhaseModels
+from pipeline.training.position import Position
 from pipeline.training.trainer import Trainer
 
 

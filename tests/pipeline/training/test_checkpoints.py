@@ -17,7 +17,7 @@ import tensorflow as tf
 from pipeline.config import RunConfig
 from pipeline.errors import UserError
 from pipeline.training import checkpoints
-from pipeline.training.checkpoints import Position
+from pipeline.training.position import Position
 
 
 def variables(value: float, size: int = 1000) -> dict[str, tf.Variable]:
@@ -25,7 +25,7 @@ def variables(value: float, size: int = 1000) -> dict[str, tf.Variable]:
 
 
 def save(run: Path, images: int, value: float = 0.0, **metrics: float) -> checkpoints.Checkpoint:
-    return checkpoints.save(run, variables(value), Position(images, 0, 1.5), metrics)
+    return checkpoints.save(run, variables(value), Position(images, 0), metrics, seconds=1.5)
 
 
 def images_of(saved: Sequence[checkpoints.Checkpoint]) -> list[int]:
@@ -47,7 +47,7 @@ def largest_file(size: int) -> Iterator[None]:
 def test_what_was_saved_is_restored(tmp_path: Path, name: str) -> None:
     saved = save(tmp_path / name, 16, value=2.5)
     assert checkpoints.all_in(tmp_path / name) == [saved]
-    assert saved.position == Position(16, 0, 1.5)
+    assert (saved.position, saved.seconds) == (Position(16, 0), 1.5)
     fresh = variables(0.0)
     saved.restore(fresh)
     np.testing.assert_array_equal(fresh["layer/kernel"], np.full(1000, 2.5, np.float32))
@@ -238,7 +238,7 @@ def test_damaged_files_are_named(tmp_path: Path) -> None:
 def test_the_best_is_of_the_last_size_that_was_held(tmp_path: Path) -> None:
     """The FID of 4 px is another quantity, and small; so is that of a fade."""
     for images, phase, fid in ((8, 0, 0.3), (16, 0, 0.2), (24, 1, 0.1), (32, 2, 3.0), (40, 2, 2.0)):
-        checkpoints.save(tmp_path, variables(0.0), Position(images, phase, 0.0), {"fid": fid})
+        checkpoints.save(tmp_path, variables(0.0), Position(images, phase), {"fid": fid})
     saved = checkpoints.all_in(tmp_path)
 
     def best(until: int) -> int:
@@ -251,7 +251,7 @@ def test_the_best_is_of_the_last_size_that_was_held(tmp_path: Path) -> None:
 
 def test_what_was_measured_on_earlier_weights_is_kept_and_not_the_best(tmp_path: Path) -> None:
     for images, fid, former in ((8, 2.0, ()), (16, 1.0, ()), (24, 0.5, ("fid",))):
-        checkpoints.save(tmp_path, variables(0.0), Position(images, 0, 0.0), {"fid": fid}, former)
+        checkpoints.save(tmp_path, variables(0.0), Position(images, 0), {"fid": fid}, former)
     saved = checkpoints.all_in(tmp_path)
     assert [each.metrics["fid"] for each in saved] == [2.0, 1.0, 0.5]
     assert checkpoints.best_of(saved, "fid", "min") == saved[1]

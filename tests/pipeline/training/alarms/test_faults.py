@@ -165,7 +165,7 @@ def test_an_alarm_is_told_everywhere_and_stops_a_run_that_is_to_stop(
     [saved] = checkpoints.all_in(tmp_path)
     assert saved.position.images_seen == 192
     # Two readings are against it already: a resumed run needs one more.
-    assert saved.position.alarms["exploding_gradients"].against == 2
+    assert saved.alarms["exploding_gradients"].against == 2
     events = EventAccumulator(str(tmp_path / "events"), size_guidance={"tensors": 0}).Reload()
     standing = events.Tensors("alarms/exploding_gradients")
     assert [(e.step, tf.make_ndarray(e.tensor_proto)) for e in standing] == [

@@ -16,9 +16,9 @@ from pipeline.data.prepare import records_for
 from pipeline.errors import AlarmError
 from pipeline.training import checkpoints
 from pipeline.training.alarms.streaks import Streak
-from pipeline.training.checkpoints import Position, RollBack
 from pipeline.training.listeners import Listener, Moment
 from pipeline.training.monitors import JsonLines, SampleImages, SampleSheets, StageExports
+from pipeline.training.position import Position, RollBack
 from pipeline.training.randomness import Purpose, key
 from pipeline.training.trainer import Trainer
 from tests.pipeline.training.reuse import REUSE
@@ -122,11 +122,8 @@ def test_what_does_not_mend_goes_back_so_often_and_then_stops(
     # Each time the checkpoint at 8 images had a bad reading: the run began anew.
     [last] = checkpoints.all_in(tmp_path)
     again = RollBack("exploding_gradients", at=16, to=0)
-    assert last.position == Position(
-        *(8, 0, last.position.seconds),
-        roll_backs=(again, again),
-        alarms={"exploding_gradients": Streak(standing=False, against=1)},
-    )
+    assert last.position == Position(8, 0, roll_backs=(again, again))
+    assert last.alarms == {"exploding_gradients": Streak(standing=False, against=1)}
     aside = [path.name for path in (tmp_path / "checkpoints").glob("rolled-back-*")]
     assert aside == ["rolled-back-images-000000008"]
     norms = [e["critic_gradient_norm"] for e in entries_of(tmp_path) if "roll_backs" in e]
@@ -143,8 +140,7 @@ def test_draws_after_a_roll_back_are_others_than_all_before() -> None:
 
 
 def save(run: Path, images: int, alarms: dict[str, Streak]) -> None:
-    position = Position(images, 0, 1.0, alarms=alarms)
-    checkpoints.save(run, {"w": tf.Variable(0.0)}, position, {})
+    checkpoints.save(run, {"w": tf.Variable(0.0)}, Position(images, 0), {}, alarms=alarms)
 
 
 BREWING = {"collapse": Streak(standing=False, against=1)}
@@ -162,7 +158,7 @@ def test_the_newest_checkpoint_from_before_the_fault_is_kept_and_gone_back_to(
         save(tmp_path, images, alarms)
         checkpoints.prune(tmp_path, RunConfig(keep_checkpoints=2), ["collapse"])
     saved = checkpoints.all_in(tmp_path)
-    assert [dict(each.position.alarms) for each in saved] == [{}, STANDING, STANDING]
+    assert [dict(each.alarms) for each in saved] == [{}, STANDING, STANDING]
     assert images_of(tmp_path) == [16, 32, 40]
     assert checkpoints.roll_back(tmp_path, ["collapse", "saturation"]) == 16
     assert images_of(tmp_path) == [16]

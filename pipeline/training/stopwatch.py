@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 
-class Clock:
-    """Times a run.
+class Stopwatch:
+    """Measures wall time; nothing that is trained follows from it.
 
     Args:
-        seconds: It has been trained for already.
+        seconds: Time spent training before this start.
     """
 
     def __init__(self, seconds: float) -> None:

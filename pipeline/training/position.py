@@ -1,0 +1,52 @@
+"""Position of a run: the only clock that training knows, and how often the run went back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+
+@dataclass(frozen=True)
+class RollBack:
+    """Return to an earlier checkpoint, after which a run continues with other draws.
+
+    Args:
+        alarm: Name of the alarm that caused it.
+        at: Images seen when the alarm was raised.
+        to: Images seen at the checkpoint, 0 for the start of the run.
+    """
+
+    alarm: str
+    at: int
+    to: int
+
+
+@dataclass(frozen=True)
+class Position:
+    """Everything besides variables that decides the next step.
+
+    Args:
+        images_seen: Real images that the run has trained on.
+        phase: Index of the phase whose models are trained. After the last step of a phase it is
+            still that phase's, although `images_seen` belongs to the next one already.
+        roll_backs: All so far, oldest first: draws and learning rates follow from their number.
+    """
+
+    images_seen: int
+    phase: int
+    roll_backs: tuple[RollBack, ...] = ()
+
+    @classmethod
+    def of_state(cls, state: Mapping[str, Any]) -> Position:
+        """Read the position from the JSON object of a checkpoint."""
+        roll_backs = tuple(RollBack(**each) for each in state.get("roll_backs", ()))
+        return cls(state["images_seen"], state["phase"], roll_backs)
+
+    def advanced(self, images: int) -> Position:
+        """Return the position after a step on so many images."""
+        return replace(self, images_seen=self.images_seen + images)
+
+    def in_phase(self, phase: int) -> Position:
+        """Return the position with the models of another phase."""
+        return replace(self, phase=phase)
