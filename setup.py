@@ -102,6 +102,11 @@ setup(
         "pipeline.orchestration.steps",
         "pipeline.training",
         "pipeline.training.alarms",
+        "pipeline.training.distributed",
+        "pipeline.training.loop",
+        "pipeline.training.optimization",
+        "pipeline.training.preflight",
+        "pipeline.training.synthesis",
     ],
     package_data={
         "pipeline": [

@@ -10,15 +10,15 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from pipeline.shown import shown
-from pipeline.training.costs import step_seconds
-from pipeline.training.listeners import Listener
+from pipeline.training.loop.listeners import Listener
+from pipeline.training.preflight.costs import step_seconds
 
 if TYPE_CHECKING:
     from pipeline.config import Config
     from pipeline.schedule import Phase
     from pipeline.training.alarms.watch import Alarm
-    from pipeline.training.checkpoints import Damaged
-    from pipeline.training.listeners import Moment
+    from pipeline.training.loop.checkpoints import Damaged
+    from pipeline.training.loop.listeners import Moment
     from pipeline.training.position import RollBack
 
 
@@ -71,11 +71,13 @@ class TrainingDisplay(Listener):
 
     def logged(self, moment: Moment) -> None:
         """Show the numbers."""
-        numbers = (
-            f"{self._speed(moment)}"
-            f"alpha {moment.progress.alpha:.2f}, critic {moment.metrics['critic_loss']:.3f}, "
-            f"generator {moment.metrics['generator_loss']:.3f}"
-        )
+        losses = [
+            f"{name.removesuffix('_loss')} {value:.3f}"
+            for name, value in moment.metrics.items()
+            if name.endswith("_loss")
+        ]
+        alpha = f"alpha {moment.progress.alpha:.2f}"
+        numbers = self._speed(moment) + ", ".join([alpha, *losses])
         self._progress.update(self._task, completed=moment.images_seen, numbers=numbers)
         if not self._console.is_terminal:
             self._say(

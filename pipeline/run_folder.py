@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from pipeline.data.records import RecordSet
     from pipeline.schedule import Phase
-    from pipeline.training.checkpoints import Checkpoint
+    from pipeline.training.loop.checkpoints import Checkpoint
     from pipeline.training.position import RollBack
     from savedmodels.exportable import Exportable
 
@@ -314,7 +314,7 @@ class RunFolder:
         Raises:
             UserError: if there is no run here, no checkpoint yet, or the newest is damaged.
         """
-        from pipeline.training.checkpoints import newest
+        from pipeline.training.loop.checkpoints import newest
 
         self._require_run()
         saved, damaged = newest(self.path)
@@ -333,7 +333,7 @@ class RunFolder:
         Raises:
             UserError: if there is no run here, or no such checkpoint.
         """
-        from pipeline.training.checkpoints import all_in
+        from pipeline.training.loop.checkpoints import all_in
 
         self._require_run()
         saved = {each.position.images_seen: each for each in all_in(self.path)}
@@ -390,7 +390,7 @@ class RunFolder:
         self, network: Literal["generator", "discriminator"], name: str, checkpoint: Checkpoint
     ) -> Restored:
         from pipeline.networks.families import family_of
-        from pipeline.training.state import weights_of
+        from pipeline.training.synthesis.state import weights_of
 
         config = self.config()
         phase = config.schedule.build().phases[checkpoint.position.phase]

@@ -8,7 +8,7 @@ from typing import Any
 from pipeline.config import Config
 from pipeline.errors import UserError
 from pipeline.run_folder import RunFolder
-from pipeline.training import checkpoints
+from pipeline.training.loop import checkpoints
 from pipeline.training.position import Position
 
 
@@ -53,7 +53,7 @@ def write_first_checkpoint(run: RunFolder, label_size: int) -> None:
     """
     import tensorflow as tf  # Takes seconds, which `origin_of` needs not.
 
-    from pipeline.training.state import TrainingState, variables_of, weights_of
+    from pipeline.training.synthesis.state import TrainingState, variables_of, weights_of
 
     origin = run.manifest().get("first_weights")
     if origin is None or checkpoints.all_in(run.path):

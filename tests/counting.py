@@ -65,7 +65,7 @@ def starts_this_project(program: str, arguments: list[str]) -> bool:
 
 def count_traces() -> None:
     """Count each trace of a part of the training step, as soon as its module is imported."""
-    module = sys.modules.get("pipeline.training.step")
+    module = sys.modules.get("pipeline.training.synthesis.step")
     if not hasattr(module, "Step") or hasattr(module.Step, "counted"):
         return
     original = module.Step._on_replicas

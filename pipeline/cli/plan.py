@@ -12,8 +12,8 @@ from pipeline.cli.options import load_tensorflow
 from pipeline.cli.tables import say
 from pipeline.config import Config
 from pipeline.data.prepare import classes_of
-from pipeline.training.free_memory import free_memory
-from pipeline.training.preflight import GIB, Plan, estimates, plan_of, require_fit
+from pipeline.training.preflight.estimate import GIB, Plan, estimates, plan_of, require_fit
+from pipeline.training.preflight.free_memory import free_memory
 
 SECONDS = 3.0
 """Of real steps in a dry run."""

@@ -6,7 +6,7 @@ import os
 import sys
 
 from pipeline.cli.interruption import ALARM_STATUS
-from pipeline.training.listeners import Listener
+from pipeline.training.loop.listeners import Listener
 
 
 class LeavesIfStarved(Listener):

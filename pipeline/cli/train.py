@@ -24,7 +24,7 @@ from pipeline.cli.options import (
 )
 from pipeline.cli.tables import counted, say
 from pipeline.cli.worker_processes import run_workers
-from pipeline.training.cluster import cluster_of, require_shares, share_of_worker
+from pipeline.training.distributed.cluster import cluster_of, require_shares, share_of_worker
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -33,11 +33,10 @@ if TYPE_CHECKING:
     from pipeline.config import Config, DataConfig
     from pipeline.data.records import RecordSet
     from pipeline.run_folder import RunFolder
-    from pipeline.training.deadline import Deadline
-    from pipeline.training.listeners import Listener
-    from pipeline.training.profiling import Profile
-    from pipeline.training.stage_end import StageEnd
-    from pipeline.training.workers import Workers
+    from pipeline.training.distributed.workers import Workers
+    from pipeline.training.loop.listeners import Listener
+    from pipeline.training.loop.profiling import Profile
+    from pipeline.training.loop.stopping import Deadline, StageEnd
 
 app = typer.Typer()
 
@@ -122,8 +121,8 @@ def train(
     interruption = Interruption()
     from pipeline.loading import is_chosen, load
     from pipeline.run_folder import RunFolder
-    from pipeline.training.profiling import Profile, Steps
-    from pipeline.training.stage_end import StageEnd
+    from pipeline.training.loop.profiling import Profile, Steps
+    from pipeline.training.loop.stopping import StageEnd
     from pipeline.transfer import origin_of
 
     if workers is not None:
@@ -146,14 +145,14 @@ def train(
             _require_grey_pictures(config, settings.data)  # NumPy starts threads too.
         load_tensorflow(settings.run.intra_op_threads)
         from pipeline.cli import plan
-        from pipeline.training.deadline import Deadline
-        from pipeline.training.replicas import (
+        from pipeline.training.distributed.replicas import (
             gpus_here,
             make_logical_devices,
             make_strategy,
             replicas_here,
         )
-        from pipeline.training.workers import Workers
+        from pipeline.training.distributed.workers import Workers
+        from pipeline.training.loop.stopping import Deadline
         from pipeline.transfer import write_first_checkpoint
 
         own, sharing, count = settings, 1, 1
@@ -284,16 +283,14 @@ def _train(
     from pipeline.cli.starvation import LeavesIfStarved
     from pipeline.console import TrainingDisplay
     from pipeline.evaluation.in_training import Evaluations, FidInTraining
-    from pipeline.training.monitors import (
+    from pipeline.training.loop.recorders import (
         JsonLines,
-        SampleImages,
         SampleSheets,
         StageExports,
         TensorBoard,
     )
-    from pipeline.training.trainer import Trainer
-
-    samples = SampleImages(settings, len(records.classes) if settings.data.labels else 0)
+    from pipeline.training.loop.trainer import Trainer
+    from pipeline.training.synthesis.task import Synthesis
 
     def exported(folder: Path) -> None:
         exports = run.manifest()["exports"]
@@ -308,8 +305,8 @@ def _train(
         listeners = [
             display,
             JsonLines(run.metrics),
-            SampleSheets(run.samples, samples),
-            TensorBoard(run.tensorboard, settings, records, samples),
+            SampleSheets(run.samples, settings.schedule.resolution),
+            TensorBoard(run.tensorboard, settings),
             StageExports(
                 run.savedmodels,
                 lambda moment: run.export_lineage(moment.images_seen, moment.roll_backs),
@@ -323,7 +320,8 @@ def _train(
         score = None
         if settings.evaluation.fid_every_images:
             score = FidInTraining(settings, records, lambda line: say(console, f"note: {line}"))
-        trainer = Trainer(settings, records, run.path, listeners, strategy, score)
+        task = Synthesis(settings, records, strategy)
+        trainer = Trainer(settings, task, run.path, listeners, strategy, score)
         position = trainer.train(stop)
     run.add_to_manifest(images_seen=position.images_seen, seconds=round(trainer.seconds, 1))
     return position.images_seen
@@ -338,9 +336,11 @@ def _assist(
 ) -> int:
     """Do a worker's share of what `_train` does, and leave nothing behind; the images seen."""
     from pipeline.cli.starvation import LeavesIfStarved
-    from pipeline.training.trainer import Trainer
+    from pipeline.training.loop.trainer import Trainer
+    from pipeline.training.synthesis.task import Synthesis
 
-    trainer = Trainer(settings, records, run.path, [LeavesIfStarved()], strategy)
+    task = Synthesis(settings, records, strategy)
+    trainer = Trainer(settings, task, run.path, [LeavesIfStarved()], strategy)
     return trainer.train(stop).images_seen
 
 

@@ -15,7 +15,7 @@ from typing import IO
 
 from pipeline.cli.interruption import SIGNALS, WORKER_GONE_STATUS
 from pipeline.parent_process import end_with_parent
-from pipeline.training.cluster import Cluster
+from pipeline.training.distributed.cluster import Cluster
 
 GRACE = 10.0
 """Seconds in which workers end by themselves once one has failed; then they are killed."""

@@ -36,7 +36,7 @@ from pipeline.evaluation.scores import (
 from pipeline.generating.styles import painter_of
 from pipeline.grids import write_png
 from pipeline.run_folder import RunFolder
-from pipeline.training.checkpoints import Checkpoint
+from pipeline.training.loop.checkpoints import Checkpoint
 from savedmodels.checksum import checksum
 
 USUAL = MEASURES.keys() - {"path_length"}

@@ -13,8 +13,8 @@ from pipeline.evaluation.features import open_features
 from pipeline.evaluation.references import REFERENCES, moments_of, references_for
 from pipeline.evaluation.statistics.frechet import advice, frechet_distance, moments
 from pipeline.run_folder import RunFolder
-from pipeline.training.listeners import Listener
-from pipeline.training.phase_models import PhaseModels
+from pipeline.training.loop.listeners import Listener
+from pipeline.training.loop.task import PhaseTask
 from pipeline.training.position import RollBack
 from savedmodels import atomic
 
@@ -49,11 +49,11 @@ class FidInTraining:
         if config.data.labels:
             self._labels = labels_like(labels_of(records), self._count, seed=settings.seed)
 
-    def __call__(self, models: PhaseModels, resolution: int) -> dict[str, float]:
+    def __call__(self, task: PhaseTask, resolution: int) -> dict[str, float]:
         """`{"fid": …}` of images of this many pixels."""
         kept = self._records.folder.parent / REFERENCES
         reals = references_for(self._records, resolution, self._network, kept)
-        fakes = Fakes(models.average, self._count, self._labels)
+        fakes = Fakes(task.exportable.model, self._count, self._labels)
         of_fakes = moments([extract(self._network, fakes.batches()).vectors])
         of_reals = moments_of(reals)
         said = advice(min(of_fakes.count, of_reals.count), len(of_reals.mean))

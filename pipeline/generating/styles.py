@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pipeline.generating.drawing import NoiseMode
 from pipeline.generating.images import in_batches, inputs_of, require_styles
 from pipeline.run_folder import Restored, RunFolder
-from pipeline.training.checkpoints import Checkpoint
+from pipeline.training.loop.checkpoints import Checkpoint
 from savedmodels.seeds import to_uint8
 
 Styles = NDArray[np.float32]

@@ -14,9 +14,9 @@ from pipeline.interop.snapshot import Snapshot, assign, require_weights
 from pipeline.loading import load
 from pipeline.run_folder import RunFolder
 from pipeline.schedule import Schedule
-from pipeline.training import checkpoints
+from pipeline.training.loop import checkpoints
 from pipeline.training.position import Position
-from pipeline.training.state import TrainingState, variables_of
+from pipeline.training.synthesis.state import TrainingState, variables_of
 from savedmodels import atomic
 from savedmodels.checksum import checksum
 

@@ -13,7 +13,7 @@ from pipeline.config import NetworkConfig
 from pipeline.errors import UserError
 from pipeline.interop.pickles import Array
 from pipeline.networks.families import family_of
-from pipeline.training.state import weights_of
+from pipeline.training.synthesis.state import weights_of
 
 Weights: TypeAlias = Mapping[str, Array]
 """By `<layer>/<weight>`, as in a checkpoint."""

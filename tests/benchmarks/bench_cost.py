@@ -3,8 +3,8 @@
     python tests/benchmarks/bench_cost.py [--precisions float32 mixed_bfloat16] [--beyond]
 
 Each row is a process of its own, as `growgan train --dry-run` makes one. The coefficients of
-`pipeline/training/costs.py` are fitted to the rows up to 256 px and printed, with their errors.
-With `--beyond`, 512 and 1024 px of the official widths are measured too, and predicted.
+`pipeline/training/preflight/costs.py` are fitted to the rows up to 256 px and printed, with their
+errors. With `--beyond`, 512 and 1024 px of the official widths are measured too, and predicted.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from taking_turns import processor
 
 from pipeline.cli.options import load_tensorflow
 from pipeline.config import Config
-from pipeline.training.costs import Work, work_of
+from pipeline.training.preflight.costs import Work, work_of
 
 SECONDS_A_ROW = 2.0
 OFFICIAL = {"fmap_base": 8192, "fmap_max": 512, "latent_size": 512}
@@ -80,7 +80,7 @@ def rows(precision: str, *, beyond: bool) -> list[Row]:
 
 def measured(each: Row) -> tuple[float, float, int]:
     """Seconds of the first step, of the others, and bytes."""
-    from pipeline.training.trial import trial
+    from pipeline.training.preflight.trial import trial
 
     found = trial(
         each.config,

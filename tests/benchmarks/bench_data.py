@@ -28,7 +28,7 @@ from pipeline.data.dataset import dataset_for, images_of
 from pipeline.data.prepare import prepare, resolutions_to
 from pipeline.data.records import RecordSet
 from pipeline.schedule import Phase
-from pipeline.training.reals import fade_reals, scaled
+from pipeline.training.synthesis.inputs import fade_reals, scaled
 
 BATCH = 16
 TURNS = 3

@@ -56,19 +56,20 @@ def config_of(folder: Path, width: int, precision: str) -> Any:
 
 def timeline(folder: Path, config: Any) -> tuple[list[tuple[str, str, float]], float]:
     """Events of a run, before its listeners heard of each and after; and the last `data_wait`."""
+    import tensorflow as tf
     from rich.console import Console
 
     from pipeline.console import TrainingDisplay
     from pipeline.data.prepare import records_for
-    from pipeline.training.listeners import Listener
-    from pipeline.training.monitors import (
+    from pipeline.training.loop.listeners import Listener
+    from pipeline.training.loop.recorders import (
         JsonLines,
-        SampleImages,
         SampleSheets,
         StageExports,
         TensorBoard,
     )
-    from pipeline.training.trainer import Trainer
+    from pipeline.training.loop.trainer import Trainer
+    from pipeline.training.synthesis.task import Synthesis
 
     events: list[tuple[str, str, float]] = []
     waits: list[float] = []
@@ -86,15 +87,16 @@ def timeline(folder: Path, config: Any) -> tuple[list[tuple[str, str, float]], f
         return listener
 
     records = records_for(config.data, config.schedule.build().resolutions)
-    samples = SampleImages(config, 0)
     listeners = [
         TrainingDisplay(Console(file=sys.stderr, quiet=True), config),
         JsonLines(folder / "metrics.jsonl"),
-        SampleSheets(folder / "samples", samples),
-        TensorBoard(folder / "tensorboard", config, records, samples),
+        SampleSheets(folder / "samples", config.schedule.resolution),
+        TensorBoard(folder / "tensorboard", config),
         StageExports(folder / "savedmodels", lambda _: {}, lambda _: None, lambda _: None),
     ]
-    Trainer(config, records, folder, [mark("before"), *listeners, mark("after"), Waits()]).train()
+    marked = [mark("before"), *listeners, mark("after"), Waits()]
+    strategy = tf.distribute.get_strategy()
+    Trainer(config, Synthesis(config, records, strategy), folder, marked, strategy).train()
     return events, statistics.median(waits)
 
 

@@ -45,8 +45,8 @@ def compiled_step(config: Any) -> tuple[Any, dict[str, Any]]:
     import numpy as np
     import tensorflow as tf
 
-    from pipeline.training.state import TrainingState
-    from pipeline.training.step import Step
+    from pipeline.training.synthesis.state import TrainingState
+    from pipeline.training.synthesis.step import Step
 
     phase = config.schedule.build().phases[-1]
     strategy = tf.distribute.get_strategy()
@@ -86,7 +86,7 @@ def peak_step(precision: str) -> Callable[[], Any]:
 
 def gflop_of_step(resolution: int, width: int) -> float:
     """Multiplications and additions that one step cannot do without."""
-    from pipeline.training.costs import work_of
+    from pipeline.training.preflight.costs import work_of
 
     config = config_of("float32", resolution, width)
     phase = config.schedule.build().phases[-1]

@@ -108,9 +108,10 @@ def before_and_after(name: str, folder: Path, images: int) -> tuple[float, float
 
     from pipeline.data.dataset import images_of
     from pipeline.data.prepare import records_for
-    from pipeline.training.listeners import Listener, Moment
-    from pipeline.training.state import TrainingState
-    from pipeline.training.trainer import Trainer
+    from pipeline.training.loop.listeners import Listener, Moment
+    from pipeline.training.loop.trainer import Trainer
+    from pipeline.training.synthesis.state import TrainingState
+    from pipeline.training.synthesis.task import Synthesis
     from savedmodels.seeds import latents_of_seeds, to_uint8
 
     config = config_of(name, folder / "records", images)
@@ -129,13 +130,14 @@ def before_and_after(name: str, folder: Path, images: int) -> tuple[float, float
 
         def sampled(self, moment: Moment) -> None:
             if moment.images_seen >= schedule.total_images:
-                self.score = score(moment.models.average)
+                self.score = score(moment.task.models.average)
 
-    state = TrainingState(config, label_size=0, strategy=tf.distribute.get_strategy())
+    strategy = tf.distribute.get_strategy()
+    state = TrainingState(config, label_size=0, strategy=strategy)
     before = score(state.models_for(schedule.phases[-1]).average)
     last = Last()
     with tempfile.TemporaryDirectory(dir=folder) as run:
-        Trainer(config, records, Path(run), [last]).train()
+        Trainer(config, Synthesis(config, records, strategy), Path(run), [last], strategy).train()
     return before, last.score
 
 

@@ -44,8 +44,8 @@ def measure(
     tf.config.threading.set_intra_op_parallelism_threads(1)
 
     from pipeline.config import Config
-    from pipeline.training.state import TrainingState
-    from pipeline.training.step import Step
+    from pipeline.training.synthesis.state import TrainingState
+    from pipeline.training.synthesis.step import Step
 
     config = Config.model_validate(
         {

@@ -42,7 +42,7 @@ class Fault:
 
 FAULTS = {
     "resume draws": Fault(
-        "pipeline/training/trainer.py",
+        "pipeline/training/loop/trainer.py",
         "self._config, self._records, phase, position.images_seen, self._strategy",
         "self._config, self._records, phase, 0, self._strategy",
         ("pipeline/training/test_resume.py",),

@@ -32,7 +32,7 @@ from pipeline.evaluation.statistics.frechet import frechet_distance, moments
 from pipeline.evaluation.statistics.kernel import kernel_distance
 from pipeline.evaluation.statistics.neighbours import neighbourhood_scores
 from pipeline.run_folder import RunFolder
-from pipeline.training.checkpoints import all_in
+from pipeline.training.loop.checkpoints import all_in
 
 HEADER = """| Preset | Data | Images seen | Time | FID | KID · 10³ | Precision | Recall |
 | --- | --- | --- | --- | --- | --- | --- | --- |

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -52,6 +52,14 @@ def make_evaluation(
         ],
     }
     return Evaluation.model_validate({**content, **changes})
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_process() -> Iterator[None]:
+    """Read pictures in this process; on a busy machine a few would seem worth several."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("pipeline.data.workers.WORTH_SHARING", float("inf"))
+        yield
 
 
 @pytest.fixture(scope="session")

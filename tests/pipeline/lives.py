@@ -29,7 +29,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.cli.worker_processes import free_addresses
-from pipeline.training.cluster import Cluster
+from pipeline.training.distributed.cluster import Cluster
 
 LONGEST = 300.0
 POLL = 0.001
@@ -151,11 +151,6 @@ def lead_life(arguments: list[str], log: Path) -> None:
 
 if __name__ == "__main__":
     # All that a life imports, so that none has to.
-    import pipeline.console
-    import pipeline.generating
-    import pipeline.training.deadline
-    import pipeline.training.monitors
-    import pipeline.training.replicas  # noqa: F401
 
     lives = json.loads(Path(sys.argv[1]).read_text())
     print(json.dumps([live(life) for life in lives]))

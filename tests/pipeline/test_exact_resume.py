@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from pipeline.training import checkpoints
+from pipeline.training.loop import checkpoints
 from tests.pipeline.training.runs import assert_same, values_of
 
 LIVES = Path(__file__).with_name("lives.py")

@@ -27,7 +27,7 @@ from pipeline.evaluation.features.classifier import (
     write_classifier,
 )
 from pipeline.evaluation.features.network import FeatureNetwork, Images
-from pipeline.training.ordering import keep_order
+from pipeline.training.loop.ordering import keep_order
 
 MOST_IMAGES = 100_000
 """Images in memory at a time, at most: so many of the set, which is in random order."""

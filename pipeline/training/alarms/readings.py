@@ -6,14 +6,13 @@ A reading is there only if its numbers are: a penalty that is not paid has no no
 from __future__ import annotations
 
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pipeline.config import AlarmsConfig, PenaltyName
+from pipeline.config import AlarmsConfig
 
 EARLIER_RATES = 5
 """Entries that a phase must have before one is slow among them."""
-_GRADIENTS = ("critic_gradient_norm", "generator_gradient_norm")
 
 
 @dataclass(frozen=True)
@@ -45,58 +44,6 @@ class Reading:
         """The rule and what came."""
         limit = "least" if self.at_least else "most"
         return f"`{self.quantity}` must be at {limit} {self.bound:.4g}. Received: {self.value:.4g}"
-
-
-def of_entry(
-    metrics: Mapping[str, float], settings: AlarmsConfig, penalty: PenaltyName
-) -> list[Reading]:
-    """What the metrics of a step say of gradients and scores.
-
-    Args:
-        metrics: As `pipeline.training.step.Step` gives them.
-        settings: The bounds.
-        penalty: What the gradient at mixed images is asked for.
-    """
-    norms = {name: metrics[name] for name in _GRADIENTS if name in metrics}
-    readings = []
-    if norms:
-        longest, shortest = max(norms, key=norms.__getitem__), min(norms, key=norms.__getitem__)
-        readings += [
-            Reading("exploding_gradients", longest, norms[longest], settings.exploding_norm),
-            Reading(
-                "vanishing_gradients",
-                shortest,
-                norms[shortest],
-                settings.vanishing_norm,
-                at_least=True,
-            ),
-        ]
-    if "separation" in metrics:
-        apart = metrics["separation"]
-        readings.append(Reading("saturation", "separation", apart, settings.saturation_separation))
-    if "penalty_norm" in metrics and penalty in ("one_sided", "two_sided"):
-        above = metrics["penalty_norm"] - 1.0
-        readings.append(
-            Reading(
-                "penalty_norm",
-                "distance of penalty_norm from 1",
-                abs(above) if penalty == "two_sided" else max(above, 0.0),
-                settings.penalty_norm_distance,
-            )
-        )
-    return readings
-
-
-def of_diversity(diversity: float, settings: AlarmsConfig) -> Reading:
-    """What the diversity of fakes, as a share of that of reals, says of a collapse."""
-    return Reading(
-        "collapse",
-        "diversity",
-        diversity,
-        settings.collapse_diversity,
-        at_least=True,
-        at_once=True,
-    )
 
 
 def of_times(

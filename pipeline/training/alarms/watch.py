@@ -6,9 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from pipeline.config import AlarmsConfig, Config
+from pipeline.config import AlarmsConfig
 from pipeline.errors import AlarmError
-from pipeline.training.alarms.readings import Reading, of_diversity, of_entry, of_times
+from pipeline.training.alarms.readings import Reading, of_times
 from pipeline.training.alarms.streaks import Streak
 from pipeline.training.position import RollBack
 
@@ -76,13 +76,12 @@ class Watch:
     """Follows the readings of a run.
 
     Args:
-        config: Of the run.
+        settings: Bounds and actions.
         streaks: Those of the checkpoint that the run goes on from.
     """
 
-    def __init__(self, config: Config, streaks: Mapping[str, Streak]) -> None:
-        self._settings = config.alarms
-        self._penalty = config.objective.penalty
+    def __init__(self, settings: AlarmsConfig, streaks: Mapping[str, Streak]) -> None:
+        self._settings = settings
         self._streaks = dict(streaks)
         self._bad: dict[str, Alarm] = {}
         self._rates: list[float] = []
@@ -109,17 +108,13 @@ class Watch:
         """Forget how quick the phase before was."""
         self._rates = []
 
-    def measured(self, diversity: float) -> list[Alarm]:
-        """Alarms that begin or end with a measurement of diversity."""
-        return self._follow([of_diversity(diversity, self._settings)])
-
     def logged(
-        self, metrics: Mapping[str, float], rate: float, data_wait: float, longest_wait: float
+        self, readings: Sequence[Reading], rate: float, data_wait: float, longest_wait: float
     ) -> list[Alarm]:
-        """Alarms that begin or end with an entry in the log.
+        """Return the alarms that begin or end with an entry in the log.
 
         Args:
-            metrics: Of its step.
+            readings: Readings of the metrics of its step.
             rate: Images per second since the entry before, 0 if it is not known.
             data_wait: Share of that time that was spent waiting for batches.
             longest_wait: For one batch, in seconds.
@@ -128,7 +123,7 @@ class Watch:
         timed = of_times(rate, self._rates, data_wait, longest_wait, settings)
         if rate:
             self._rates.append(rate)
-        return self._follow([*of_entry(metrics, settings, self._penalty), *timed])
+        return self.follow([*readings, *timed])
 
     @property
     def bad(self) -> list[Alarm]:
@@ -139,8 +134,8 @@ class Watch:
         action: str = getattr(self._settings, name)
         return action
 
-    def _follow(self, readings: Iterable[Reading]) -> list[Alarm]:
-        """Alarms that begin or end with these readings."""
+    def follow(self, readings: Iterable[Reading]) -> list[Alarm]:
+        """Return the alarms that begin or end with these readings."""
         news = []
         for reading in readings:
             name, action = reading.alarm, self._action(reading.alarm)

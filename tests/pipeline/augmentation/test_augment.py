@@ -11,7 +11,7 @@ import tensorflow as tf
 from pipeline.augmentation.augment import augment
 from pipeline.augmentation.draws import Draws
 from pipeline.config import PIPELINES, AugmentationConfig, Transform
-from pipeline.training.replicas import share_of
+from pipeline.training.distributed.replicas import share_of
 from tests.pipeline.augmentation.alone import Array, alone, augmented, draws_of, normals
 
 EVERYTHING = AugmentationConfig(kind="ada", pipeline="bgcfnc")

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.cli.worker_processes import free_addresses
-from pipeline.training.cluster import Cluster
+from pipeline.training.distributed.cluster import Cluster
 
 ROOT = Path(__file__).parents[3]
 LONGEST_END = 20.0

@@ -25,9 +25,8 @@ from pipeline.evaluation.report import write_report
 from pipeline.evaluation.scores import Evaluation, Score, folder_of, read_scores
 from pipeline.networks.progan import Generator
 from pipeline.run_folder import RunFolder
-from pipeline.training import trainer
-from pipeline.training.trainer import Trainer
-from tests.pipeline.training.runs import Scattered
+from pipeline.training.synthesis import task
+from tests.pipeline.training.runs import Scattered, trainer_of
 
 SIDE = 8
 PICTURES = ("best", "nearest", "samples", "worst")
@@ -95,8 +94,8 @@ def run(config: Config, records: RecordSet, tmp_path_factory: pytest.TempPathFac
     folder = RunFolder(tmp_path_factory.mktemp("runs") / "digits")
     folder.start(config, records, resume="never")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(trainer, "Step", Scattered)
-        Trainer(config, records, folder.path, []).train()
+        patch.setattr(task, "Step", Scattered)
+        trainer_of(config, records, folder.path, []).train()
     return folder
 
 

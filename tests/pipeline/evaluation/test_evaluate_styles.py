@@ -19,9 +19,8 @@ from pipeline.generating.drawing import Drawing, images_of
 from pipeline.generating.styles import painter_of
 from pipeline.loading import config_from
 from pipeline.run_folder import RunFolder
-from pipeline.training import trainer
-from pipeline.training.trainer import Trainer
-from tests.pipeline.training.runs import Scattered
+from pipeline.training.synthesis import task
+from tests.pipeline.training.runs import Scattered, trainer_of
 
 TINY = """
 data: {source: digits, channels: 1}
@@ -45,8 +44,8 @@ def trained(folder: RunFolder, *overrides: str) -> RecordSet:
     records = records_for(config.data, config.schedule.build().resolutions)
     folder.start(config, records, resume="never")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(trainer, "Step", Scattered)
-        Trainer(config, records, folder.path, []).train()
+        patch.setattr(task, "Step", Scattered)
+        trainer_of(config, records, folder.path, []).train()
     return records
 
 

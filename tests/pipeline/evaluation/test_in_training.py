@@ -18,12 +18,12 @@ from pipeline.evaluation.features import FeatureNetwork
 from pipeline.evaluation.in_training import Evaluations, FidInTraining
 from pipeline.evaluation.scores import Evaluation
 from pipeline.run_folder import RunFolder
-from pipeline.training import checkpoints, trainer
-from pipeline.training.monitors import JsonLines
+from pipeline.training.loop import checkpoints
+from pipeline.training.loop.recorders import JsonLines
 from pipeline.training.position import RollBack
-from pipeline.training.state import TrainingState
-from pipeline.training.trainer import Trainer
-from tests.pipeline.training.runs import Idle
+from pipeline.training.synthesis import task
+from pipeline.training.synthesis.state import TrainingState
+from tests.pipeline.training.runs import Idle, trainer_of
 
 
 def config_of(records: Path, **run: Any) -> Config:
@@ -52,7 +52,7 @@ def test_it_is_a_metric_like_others_and_keeps_the_best(
     records = records_for(config.data, config.schedule.build().resolutions)
     score = FidInTraining(config, records)
     log = tmp_path / "metrics.jsonl"
-    Trainer(config, records, tmp_path / "run", [JsonLines(log)], None, score).train()
+    trainer_of(config, records, tmp_path / "run", [JsonLines(log)], score=score).train()
     lines = [json.loads(line) for line in log.read_text().splitlines()]
     found = {line["images_seen"]: line["fid"] for line in lines if "fid" in line}
     # Phases end at 48, 64 and 128. It stays until it is measured again, or a phase begins.
@@ -90,12 +90,12 @@ def test_an_unknown_metric_is_still_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, projection: FeatureNetwork
 ) -> None:
     monkeypatch.setattr(in_training, "open_features", lambda spec: projection)
-    monkeypatch.setattr(trainer, "Step", Idle)
+    monkeypatch.setattr(task, "Step", Idle)
     config = config_of(tmp_path / "records", keep_best="fit")
     records = records_for(config.data, config.schedule.build().resolutions)
     score = FidInTraining(config, records)
     with pytest.raises(UserError, match=r"one of .*, fid, .* Received: fit"):
-        Trainer(config, records, tmp_path / "run", [], None, score).train()
+        trainer_of(config, records, tmp_path / "run", [], score=score).train()
 
 
 def test_it_needs_features() -> None:

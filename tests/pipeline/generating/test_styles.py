@@ -22,9 +22,8 @@ from pipeline.loading import config_from
 from pipeline.networks.stylegan2 import Generator
 from pipeline.run_folder import Restored, RunFolder
 from pipeline.schedule import Phase
-from pipeline.training import trainer
-from pipeline.training.trainer import Trainer
-from tests.pipeline.training.runs import Scattered
+from pipeline.training.synthesis import task
+from tests.pipeline.training.runs import Scattered, trainer_of
 
 SIDE = 8
 TINY = """
@@ -173,8 +172,8 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], RunFolder]
             made[family] = RunFolder(folder / family)
             made[family].start(config, records, resume="never")
             with pytest.MonkeyPatch.context() as patch:
-                patch.setattr(trainer, "Step", Scattered)
-                Trainer(config, records, made[family].path, []).train()
+                patch.setattr(task, "Step", Scattered)
+                trainer_of(config, records, made[family].path, []).train()
         return made[family]
 
     return make

@@ -15,7 +15,7 @@ import yaml
 
 from pipeline.cli import interruption
 from pipeline.orchestration import job as jobs
-from pipeline.training.cluster import Cluster, cluster_of
+from pipeline.training.distributed.cluster import Cluster, cluster_of
 
 DEPLOY = resources.files("pipeline") / "orchestration" / "deploy"
 ROOT = Path(__file__).parents[3]

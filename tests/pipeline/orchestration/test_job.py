@@ -18,7 +18,7 @@ from pipeline.orchestration.job import (
     name_of,
     service_of,
 )
-from pipeline.training.cluster import Cluster, cluster_of
+from pipeline.training.distributed.cluster import Cluster, cluster_of
 
 DEPLOY = resources.files("pipeline") / "orchestration" / "deploy"
 WORDS = ("train", "--out", "/data/faces/runs/r")

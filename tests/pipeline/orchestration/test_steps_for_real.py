@@ -22,9 +22,9 @@ from pipeline.orchestration.failure import StepFailed
 from pipeline.orchestration.plan import Plan
 from pipeline.orchestration.snapshots import take
 from pipeline.run_folder import RunFolder
-from pipeline.training import checkpoints
+from pipeline.training.loop import checkpoints
 from pipeline.training.position import Position
-from pipeline.training.state import TrainingState, variables_of
+from pipeline.training.synthesis.state import TrainingState, variables_of
 from savedmodels.layout import GOLDEN
 from tests.pipeline.orchestration.projects import TINY, make_project, put_pictures, wait
 

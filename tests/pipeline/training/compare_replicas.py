@@ -22,11 +22,11 @@ CPU = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(CPU, [tf.config.LogicalDeviceConfiguration()] * 2)
 
 from pipeline.config import Config  # noqa: E402
-from pipeline.training.batches import CriticBatch, GeneratorBatch, PathBatch  # noqa: E402
-from pipeline.training.generation import Draws  # noqa: E402
-from pipeline.training.replicas import share_of  # noqa: E402
-from pipeline.training.state import TrainingState  # noqa: E402
-from pipeline.training.updates import Updates  # noqa: E402
+from pipeline.training.distributed.replicas import share_of  # noqa: E402
+from pipeline.training.synthesis.generation import Draws  # noqa: E402
+from pipeline.training.synthesis.inputs import CriticBatch, GeneratorBatch, PathBatch  # noqa: E402
+from pipeline.training.synthesis.state import TrainingState  # noqa: E402
+from pipeline.training.synthesis.updates import Updates  # noqa: E402
 
 BATCH, SIZE, GROUP, LATENTS = 16, 4, 4, 8
 UPDATES = 2

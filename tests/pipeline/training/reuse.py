@@ -12,10 +12,10 @@ import tensorflow as tf
 
 from pipeline.config import Config
 from pipeline.schedule import Phase
-from pipeline.training import trainer
-from pipeline.training.phase_models import PhaseModels
-from pipeline.training.state import TrainingState
-from pipeline.training.step import Step
+from pipeline.training.synthesis import task
+from pipeline.training.synthesis.phase_models import PhaseModels
+from pipeline.training.synthesis.state import TrainingState
+from pipeline.training.synthesis.step import Step
 
 NOT_TRAINED = {
     **dict.fromkeys(("data", "alarms", "evaluation", "gate", "schedule"), True),
@@ -168,8 +168,8 @@ class Reuse:
     def patched(self) -> Iterator[None]:
         """Let trainers take their states and steps from here."""
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(trainer, "TrainingState", self.state)
-            patch.setattr(trainer, "Step", self.step)
+            patch.setattr(task, "TrainingState", self.state)
+            patch.setattr(task, "Step", self.step)
             yield
 
     def models_and_step(self, config: Config, index: int = 0) -> tuple[PhaseModels, Step]:

@@ -12,13 +12,16 @@ import tensorflow as tf
 
 from pipeline.config import Config
 from pipeline.data.prepare import records_for
+from pipeline.data.records import RecordSet
 from pipeline.schedule import Phase
-from pipeline.training import checkpoints
-from pipeline.training.checkpoints import Damaged
-from pipeline.training.listeners import Listener, Moment
-from pipeline.training.phase_models import PhaseModels
+from pipeline.training.distributed.replicas import make_strategy
+from pipeline.training.loop import checkpoints
+from pipeline.training.loop.checkpoints import Damaged
+from pipeline.training.loop.listeners import Listener, Moment
+from pipeline.training.loop.trainer import InTraining, Trainer
 from pipeline.training.position import Position
-from pipeline.training.trainer import Trainer
+from pipeline.training.synthesis.phase_models import PhaseModels
+from pipeline.training.synthesis.task import Synthesis
 
 
 class Recorder(Listener):
@@ -68,6 +71,20 @@ class Scattered(Idle):
                 weight.assign(draw.normal(size=weight.shape))
 
 
+def trainer_of(
+    config: Config,
+    records: RecordSet,
+    run: Path,
+    listeners: Sequence[Listener],
+    strategy: tf.distribute.Strategy | None = None,
+    score: InTraining | None = None,
+) -> Trainer:
+    """A trainer of synthesis."""
+    strategy = strategy or make_strategy(config)
+    task = Synthesis(config, records, strategy)
+    return Trainer(config, task, run, listeners, strategy, score)
+
+
 def train(
     config: Config, run: Path, *listeners: Listener, stop_after: int | None = None
 ) -> Position:
@@ -80,7 +97,7 @@ def train(
         calls += 1
         return stop_after is not None and calls > stop_after
 
-    return Trainer(config, records, run, listeners).train(stop)
+    return trainer_of(config, records, run, listeners).train(stop)
 
 
 def values_of(run: Path) -> dict[str, np.ndarray]:

@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from pipeline.config import Config, LossName
-from pipeline.training.step import Step
+from pipeline.training.synthesis.step import Step
 from tests.pipeline.training.reuse import REUSE
 
 models_and_step = REUSE.models_and_step

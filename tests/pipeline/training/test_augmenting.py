@@ -10,11 +10,11 @@ import pytest
 import tensorflow as tf
 
 from pipeline.config import AugmentationConfig, Config
-from pipeline.training.augmenting import Augmentation
-from pipeline.training.batches import CriticBatch
-from pipeline.training.generation import Draws
-from pipeline.training.state import variables_of
-from pipeline.training.updates import Updates
+from pipeline.training.synthesis.discriminator_augmentation import Augmentation
+from pipeline.training.synthesis.generation import Draws
+from pipeline.training.synthesis.inputs import CriticBatch
+from pipeline.training.synthesis.state import variables_of
+from pipeline.training.synthesis.updates import Updates
 from tests.pipeline.training.steps import PLAIN, after_steps, models_and_step
 
 LOGISTIC = {"loss": "logistic", "penalty": "none", "r1": 1.0, "drift": 0.0}

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from pipeline.config import NetworkConfig, OptimizerConfig
 from pipeline.networks.progan import Generator
-from pipeline.training.average import decay_per_step, update_average
+from pipeline.training.optimization.ema import decay_per_step, update_average
 
 
 def test_average_is_an_exponential_one_with_the_half_life_in_images() -> None:

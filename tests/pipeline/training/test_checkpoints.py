@@ -16,7 +16,7 @@ import tensorflow as tf
 
 from pipeline.config import RunConfig
 from pipeline.errors import UserError
-from pipeline.training import checkpoints
+from pipeline.training.loop import checkpoints
 from pipeline.training.position import Position
 
 

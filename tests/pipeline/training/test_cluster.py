@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from pipeline.config import Config
 from pipeline.errors import UserError
-from pipeline.training.cluster import Cluster, cluster_of, share_of_worker
+from pipeline.training.distributed.cluster import Cluster, cluster_of, share_of_worker
 
 
 def tf_config(cluster: object, task: object) -> dict[str, str]:

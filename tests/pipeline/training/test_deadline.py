@@ -8,7 +8,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.training.deadline import TO_LEAVE, Deadline
+from pipeline.training.loop.stopping import TO_LEAVE, Deadline
 
 NOTHING: Any = None
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from pipeline.training.free_memory import free_addresses, free_in_groups, free_memory
+from pipeline.training.preflight.free_memory import free_addresses, free_in_groups, free_memory
 
 
 def group(folder: Path, files: dict[str, object]) -> None:

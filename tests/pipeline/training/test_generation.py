@@ -11,10 +11,10 @@ import tensorflow as tf
 
 from pipeline.config import Config, NetworkConfig
 from pipeline.networks.stylegan2 import Generator
-from pipeline.training.average import move_style_means
-from pipeline.training.generation import Draws, FromStyles
-from pipeline.training.randomness import Purpose, key
-from pipeline.training.state import variables_of
+from pipeline.training.loop.randomness import Purpose, key
+from pipeline.training.optimization.ema import move_style_means
+from pipeline.training.synthesis.generation import Draws, FromStyles
+from pipeline.training.synthesis.state import variables_of
 from tests.pipeline.training.steps import after_steps, models_and_step
 
 SIZES: dict[str, Any] = {"fmap_max": 8, "latent_size": 6, "style_size": 5, "mapping_layers": 2}

@@ -8,8 +8,8 @@ import pytest
 import tensorflow as tf
 
 from pipeline.config import Config
-from pipeline.training.lazy import adam_constants, is_due
-from pipeline.training.state import TrainingState
+from pipeline.training.optimization.lazy_regularization import adam_constants, is_due
+from pipeline.training.synthesis.state import TrainingState
 
 
 def test_constants_are_stylegan2s() -> None:

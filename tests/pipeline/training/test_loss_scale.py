@@ -14,14 +14,14 @@ import tensorflow as tf
 
 from pipeline.config import Config
 from pipeline.objectives.adversarial import Adversarial
-from pipeline.training import loss_scale
-from pipeline.training import objective as training_objective
-from pipeline.training.batches import CriticBatch, GeneratorBatch, PathBatch
-from pipeline.training.generation import Draws
-from pipeline.training.loss_scale import LARGEST, SMALLEST, START, adjusted
-from pipeline.training.phase_models import PhaseModels
-from pipeline.training.state import TrainingState, variables_of
-from pipeline.training.updates import Updates
+from pipeline.training.optimization import loss_scale
+from pipeline.training.optimization.loss_scale import LARGEST, SMALLEST, START, adjusted
+from pipeline.training.synthesis import objective as training_objective
+from pipeline.training.synthesis.generation import Draws
+from pipeline.training.synthesis.inputs import CriticBatch, GeneratorBatch, PathBatch
+from pipeline.training.synthesis.phase_models import PhaseModels
+from pipeline.training.synthesis.state import TrainingState, variables_of
+from pipeline.training.synthesis.updates import Updates
 from tests.pipeline.training.steps import CASES, after_steps, models_and_step
 
 BATCH = 8
@@ -209,7 +209,7 @@ import keras
 import tensorflow as tf
 cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
-from pipeline.training.loss_scale import LossScale
+from pipeline.training.optimization.loss_scale import LossScale
 strategy = tf.distribute.MirroredStrategy(["/cpu:0", "/cpu:1"])
 with strategy.scope():
     weight = keras.Variable(np.ones(3, np.float32))

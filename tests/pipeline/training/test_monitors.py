@@ -12,10 +12,10 @@ import pytest
 
 from pipeline.config import Config
 from pipeline.data.prepare import records_for
-from pipeline.training import checkpoints, trainer
-from pipeline.training.monitors import JsonLines, SampleImages, SampleSheets, TensorBoard
-from pipeline.training.trainer import Trainer
-from tests.pipeline.training.runs import Idle, entries_of, train
+from pipeline.training.loop import checkpoints
+from pipeline.training.loop.recorders import JsonLines, SampleSheets, TensorBoard
+from pipeline.training.synthesis import task
+from tests.pipeline.training.runs import Idle, entries_of, train, trainer_of
 
 
 def test_a_run_leaves_metrics_samples_and_event_files(
@@ -25,14 +25,13 @@ def test_a_run_leaves_metrics_samples_and_event_files(
 
     config = tiny(data={"labels": True}, schedule={"resolution": 4, "hold_images": 96})
     records = records_for(config.data, config.schedule.build().resolutions)
-    samples = SampleImages(config, 10)
     log = tmp_path / "metrics.jsonl"
     listeners = [
         JsonLines(log),
-        SampleSheets(tmp_path / "samples", samples),
-        TensorBoard(tmp_path / "tensorboard", config, records, samples),
+        SampleSheets(tmp_path / "samples", config.schedule.resolution),
+        TensorBoard(tmp_path / "tensorboard", config),
     ]
-    Trainer(config, records, tmp_path, listeners).train()
+    trainer_of(config, records, tmp_path, listeners).train()
 
     entries = entries_of(log)
     assert [entry["images_seen"] for entry in entries] == sorted(
@@ -78,9 +77,8 @@ def test_points_that_a_restart_writes_again_are_removed(
 ) -> None:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    monkeypatch.setattr(trainer, "Step", Idle)
+    monkeypatch.setattr(task, "Step", Idle)
     config = tiny()
-    records = records_for(config.data, config.schedule.build().resolutions)
     folder = tmp_path / "tensorboard"
 
     def points(tag: str = "critic_loss") -> list[int]:
@@ -88,7 +86,7 @@ def test_points_that_a_restart_writes_again_are_removed(
         return [event.step for event in events.Tensors(tag)]
 
     def writer() -> TensorBoard:
-        return TensorBoard(folder, config, records, SampleImages(config, 0))
+        return TensorBoard(folder, config)
 
     train(config, tmp_path, writer(), stop_after=20)
     before = points()

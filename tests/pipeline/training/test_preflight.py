@@ -14,11 +14,11 @@ import tensorflow as tf
 
 from pipeline.config import Config
 from pipeline.errors import UserError
-from pipeline.training import preflight
-from pipeline.training.cluster import share_of_worker
-from pipeline.training.costs import passes_of
-from pipeline.training.preflight import GIB, at_once, estimates, plan_of, require_fit
-from pipeline.training.trial import Trial, trial
+from pipeline.training.distributed.cluster import share_of_worker
+from pipeline.training.preflight import estimate
+from pipeline.training.preflight.costs import passes_of
+from pipeline.training.preflight.estimate import GIB, at_once, estimates, plan_of, require_fit
+from pipeline.training.preflight.trial import Trial, trial
 
 Trials = list[tuple[str, float]]
 
@@ -32,7 +32,7 @@ def trials(monkeypatch: pytest.MonkeyPatch) -> Trials:
         tried.append((phase.name, seconds))
         return Trial(first_seconds=5.0, step_seconds=2.0, memory=3 * GIB)
 
-    monkeypatch.setattr(preflight, "trial", measured)
+    monkeypatch.setattr(estimate, "trial", measured)
     return tried
 
 
@@ -158,7 +158,7 @@ def test_a_trial_that_dies_is_no_fit(
     tiny: Callable[..., Config], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = tiny()
-    monkeypatch.setattr(preflight, "trial", lambda *_, **__: None)
+    monkeypatch.setattr(estimate, "trial", lambda *_, **__: None)
     free = 1.1 * max(each.memory for each in estimates(config, 0))
     with pytest.raises(UserError, match="fade_8x8, which takes more with 8 images at once"):
         require_fit(config, 0, plan_of(config, 0, free=free), free)

@@ -9,7 +9,7 @@ import tensorflow as tf
 from tensorflow.tsl.profiler.protobuf import xplane_pb2
 
 from pipeline.errors import UserError
-from pipeline.training.profiling import Profile, Steps
+from pipeline.training.loop.profiling import Profile, Steps
 
 
 def events(folder: Path) -> dict[str, int]:

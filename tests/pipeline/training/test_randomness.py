@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-from pipeline.training.randomness import Purpose, key
+from pipeline.training.loop.randomness import Purpose, key
 
 
 def test_draws_are_functions_of_seed_purpose_and_clock() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import tensorflow as tf
 
-from pipeline.training.reals import fade_reals, scaled
+from pipeline.training.synthesis.inputs import fade_reals, scaled
 
 
 def test_reals_fade_with_the_networks() -> None:

@@ -12,8 +12,13 @@ import tensorflow as tf
 from layers.minibatch_std import MinibatchStd
 from pipeline.config import Config
 from pipeline.errors import UserError
-from pipeline.training.randomness import Purpose, key
-from pipeline.training.replicas import in_order_of_replicas, make_strategy, place_of, share_of
+from pipeline.training.distributed.replicas import (
+    in_order_of_replicas,
+    make_strategy,
+    place_of,
+    share_of,
+)
+from pipeline.training.loop.randomness import Purpose, key
 
 
 @pytest.mark.parametrize(("batch", "replicas"), [(8, 1), (8, 2), (16, 4), (12, 3)])

@@ -12,8 +12,10 @@ from typing import Any
 import pytest
 
 from pipeline.config import Config
-from pipeline.training import checkpoints, loss_scale, trainer
-from pipeline.training.monitors import JsonLines
+from pipeline.training.loop import checkpoints
+from pipeline.training.loop.recorders import JsonLines
+from pipeline.training.optimization import loss_scale
+from pipeline.training.synthesis import task
 from tests.pipeline.training.reuse import REUSE, Reuse
 from tests.pipeline.training.runs import Idle, Recorder, assert_same, train, values_of
 from tests.pipeline.training.steps import LAZY
@@ -101,7 +103,7 @@ def test_every_batch_and_clock_after_a_restart_is_that_of_an_uninterrupted_run(
             seen.append((*content, images_seen, alpha))
             return super().__call__(batches, images_seen, alpha)
 
-    monkeypatch.setattr(trainer, "Step", Recording)
+    monkeypatch.setattr(task, "Step", Recording)
     config = tiny(data={"labels": True, "mirror": True})
     train(config, tmp_path / "whole")
     whole, seen[:] = list(seen), []
@@ -114,7 +116,7 @@ def test_every_batch_and_clock_after_a_restart_is_that_of_an_uninterrupted_run(
 def test_another_seed_gives_another_run(
     tiny: Callable[..., Config], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(trainer, "Step", Idle)  # The networks that are begun with are others.
+    monkeypatch.setattr(task, "Step", Idle)  # The networks that are begun with are others.
     for seed in (0, 1):
         train(tiny(run={"seed": seed}), tmp_path / str(seed), stop_after=1)
     ours, theirs = (values_of(tmp_path / str(seed)) for seed in (0, 1))
@@ -232,8 +234,8 @@ import sys
 from pathlib import Path
 from pipeline.config import Config
 from pipeline.data.prepare import records_for
-from pipeline.training.replicas import make_logical_devices, make_strategy
-from pipeline.training.trainer import Trainer
+from pipeline.training.distributed.replicas import make_logical_devices, make_strategy
+from tests.pipeline.training.runs import trainer_of
 from tests.pipeline.training.reuse import REUSE
 config, folder = Config.model_validate_json(sys.argv[1]), Path(sys.argv[2])
 make_logical_devices(config.run)
@@ -242,7 +244,7 @@ strategy = make_strategy(config)
 for name, stop_after in (("whole", 1000), ("parts", 3), ("parts", 1000)):
     calls = iter(range(2000))
     with REUSE.patched():
-        trainer = Trainer(config, records, folder / name, [], strategy)
+        trainer = trainer_of(config, records, folder / name, [], strategy)
         trainer.train(lambda: next(calls) >= stop_after)
 """
 

@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from pipeline.config import NetworkConfig
 from pipeline.networks.progan import Discriminator
-from pipeline.training.scoring import judged_apart
+from pipeline.training.synthesis.forward import judged_apart
 
 
 def normals(*shape: int, seed: int = 0) -> Any:

@@ -11,12 +11,12 @@ import pytest
 import tensorflow as tf
 
 from pipeline.config import Config
-from pipeline.training import objective, passes
-from pipeline.training.batches import CriticBatch, GeneratorBatch
-from pipeline.training.generation import Draws
-from pipeline.training.phase_models import PhaseModels
-from pipeline.training.state import TrainingState, variables_of
-from pipeline.training.updates import Updates
+from pipeline.training.synthesis import forward, objective
+from pipeline.training.synthesis.generation import Draws
+from pipeline.training.synthesis.inputs import CriticBatch, GeneratorBatch
+from pipeline.training.synthesis.phase_models import PhaseModels
+from pipeline.training.synthesis.state import TrainingState, variables_of
+from pipeline.training.synthesis.updates import Updates
 from tests.pipeline.training.reuse import Reuse
 from tests.pipeline.training.steps import CASES, PLAIN, after_steps, batches, models_and_step
 
@@ -89,7 +89,7 @@ def test_what_has_no_weight_is_not_computed(
         raise AssertionError
 
     for module, names in (
-        (passes, ("squared_gradient", "path_lengths")),
+        (forward, ("squared_gradient", "path_lengths")),
         (objective, ("moved", "total_overlap", "label_loss")),
     ):
         for name in names:

@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 from scipy.signal import correlate2d
 
-from pipeline.training.alarms.diversity import SHIFTS, diversity
+from pipeline.training.synthesis.diversity import SHIFTS, diversity
 
 WEIGHTS = np.array([0.0448, 0.2856, 0.3001, 0.2363, 0.1333])
 

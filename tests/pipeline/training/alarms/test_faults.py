@@ -18,13 +18,14 @@ from pipeline.config import Config
 from pipeline.console import TrainingDisplay
 from pipeline.data.prepare import records_for
 from pipeline.errors import AlarmError
-from pipeline.training import checkpoints, feeding, trainer
 from pipeline.training.alarms.watch import Alarm
-from pipeline.training.listeners import Listener, Moment
-from pipeline.training.monitors import JsonLines, SampleImages, TensorBoard
-from pipeline.training.step import Step
-from pipeline.training.trainer import Trainer
-from tests.pipeline.training.runs import Idle
+from pipeline.training.distributed import batches
+from pipeline.training.loop import checkpoints
+from pipeline.training.loop.listeners import Listener, Moment
+from pipeline.training.loop.recorders import JsonLines, TensorBoard
+from pipeline.training.synthesis import task
+from pipeline.training.synthesis.step import Step
+from tests.pipeline.training.runs import Idle, trainer_of
 
 PACE = {"log_images": 96, "sample_images": 192, "checkpoint_images": 192}
 SHORT = {"resolution": 4, "hold_images": 960, "batch_size": 16}
@@ -76,7 +77,7 @@ def faulty(tiny: Callable[..., Config], fault: str | None, **sections: dict[str,
 def train(config: Config, run: Path, *listeners: Listener) -> Told:
     told = Told()
     records = records_for(config.data, config.schedule.build().resolutions)
-    Trainer(config, records, run, [*listeners, told]).train()
+    trainer_of(config, records, run, [*listeners, told]).train()
     return told
 
 
@@ -103,7 +104,7 @@ def test_a_generator_that_forgets_its_latents_is_a_collapse(
                 first.assign(tf.zeros_like(first))
             return metrics
 
-    monkeypatch.setattr(trainer, "Step", Forgetting)
+    monkeypatch.setattr(task, "Step", Forgetting)
     told = train(faulty(tiny, None, schedule={"hold_images": 576}), tmp_path)
     assert told.alarms == [("collapse", "begun")]
     assert told.standing["collapse"]
@@ -134,15 +135,14 @@ def test_an_alarm_is_told_everywhere_and_stops_a_run_that_is_to_stop(
             metrics = super().__call__(batches, images_seen, alpha)
             return {**metrics, "critic_gradient_norm": 2000.0 + images_seen}
 
-    monkeypatch.setattr(trainer, "Step", Exploding)
+    monkeypatch.setattr(task, "Step", Exploding)
     config = faulty(tiny, None, alarms={"exploding_gradients": "stop"})
-    records = records_for(config.data, config.schedule.build().resolutions)
     text = io.StringIO()
     with TrainingDisplay(Console(file=text, width=200), config) as display:
         listeners = [
             display,
             JsonLines(tmp_path / "metrics.jsonl"),
-            TensorBoard(tmp_path / "events", config, records, SampleImages(config, 0)),
+            TensorBoard(tmp_path / "events", config),
         ]
         with pytest.raises(AlarmError) as caught:
             train(config, tmp_path, *listeners)
@@ -186,7 +186,7 @@ def test_a_slowed_step_is_a_loss_of_throughput(
                 time.sleep(0.15)
             return super().__call__(batches, images_seen, alpha)
 
-    monkeypatch.setattr(trainer, "Step", Slowed)
+    monkeypatch.setattr(task, "Step", Slowed)
     config = faulty(
         tiny,
         None,
@@ -202,7 +202,7 @@ def test_a_slowed_step_is_a_loss_of_throughput(
 def test_a_slowed_dataset_is_starvation_and_one_that_stands_still_is_told_at_once(
     tiny: Callable[..., Config], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    quick = feeding.dataset_for
+    quick = batches.dataset_for
 
     one_by_one = threading.Lock()  # tf.data would do several at a time
 
@@ -219,8 +219,8 @@ def test_a_slowed_dataset_is_starvation_and_one_that_stands_still_is_told_at_onc
 
         return quick(*arguments, **options).enumerate().map(wait)
 
-    monkeypatch.setattr(feeding, "dataset_for", slowed)
-    monkeypatch.setattr(trainer, "Step", Idle)
+    monkeypatch.setattr(batches, "dataset_for", slowed)
+    monkeypatch.setattr(task, "Step", Idle)
     alarms = {"starvation": "warn", "starvation_seconds": 0.4}
     config = faulty(
         tiny, None, schedule={"hold_images": 256}, run={"log_images": 32}, alarms=alarms

@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from pipeline.config import Config
 from pipeline.training.alarms.non_finite import Check, NonFinite, first_non_finite, squares
-from pipeline.training.step import Step
+from pipeline.training.synthesis.step import Step
 from tests.pipeline.training.steps import PLAIN, models_and_step
 
 NAN, INFINITE = float("nan"), float("inf")

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from pipeline.config import AlarmsConfig
-from pipeline.training.alarms.readings import Reading, of_diversity, of_entry, of_times
+from pipeline.training.alarms.readings import Reading, of_times
+from pipeline.training.synthesis.readings import readings_of
 
 SETTINGS = AlarmsConfig()
 HEALTHY = {
@@ -39,25 +40,25 @@ def bad(readings: list[Reading]) -> list[str]:
     ],
 )
 def test_an_entry_is_bad_beyond_its_bounds(changed: dict[str, float], alarms: list[str]) -> None:
-    assert bad(of_entry({**HEALTHY, **changed}, SETTINGS, "two_sided")) == alarms
+    assert bad(readings_of({**HEALTHY, **changed}, SETTINGS, "two_sided")) == alarms
 
 
 def test_a_one_sided_penalty_asks_for_no_least_norm_and_others_for_none() -> None:
     short, long = ({**HEALTHY, "penalty_norm": norm} for norm in (0.0, 9.0))
-    assert bad(of_entry(short, SETTINGS, "one_sided")) == []
-    assert bad(of_entry(long, SETTINGS, "one_sided")) == ["penalty_norm"]
+    assert bad(readings_of(short, SETTINGS, "one_sided")) == []
+    assert bad(readings_of(long, SETTINGS, "one_sided")) == ["penalty_norm"]
     for penalty in ("zero_centred", "none"):
-        assert bad(of_entry(long, SETTINGS, penalty)) == []
+        assert bad(readings_of(long, SETTINGS, penalty)) == []
 
 
 def test_what_was_not_measured_says_nothing() -> None:
-    assert of_entry({}, SETTINGS, "two_sided") == []
+    assert readings_of({}, SETTINGS, "two_sided") == []
     assert of_times(0.0, [100.0] * 9, 0.0, 0.0, SETTINGS) == []
 
 
 def test_fakes_are_to_be_a_share_as_diverse_as_reals() -> None:
-    assert of_diversity(0.39, SETTINGS).bad
-    assert not of_diversity(0.41, SETTINGS).bad
+    assert bad(readings_of({"diversity": 0.39}, SETTINGS, "none")) == ["collapse"]
+    assert bad(readings_of({"diversity": 0.41}, SETTINGS, "none")) == []
 
 
 @pytest.mark.parametrize(
@@ -79,6 +80,5 @@ def test_the_clock_is_held_to_the_median_and_to_the_waits(
 
 
 def test_a_reading_states_the_rule_and_what_came() -> None:
-    assert str(of_diversity(0.031234, SETTINGS)) == (
-        "`diversity` must be at least 0.4. Received: 0.03123"
-    )
+    [reading] = readings_of({"diversity": 0.031234}, SETTINGS, "none")
+    assert str(reading) == ("`diversity` must be at least 0.4. Received: 0.03123")

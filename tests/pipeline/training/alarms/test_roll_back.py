@@ -14,15 +14,14 @@ import tensorflow as tf
 from pipeline.config import Config, RunConfig
 from pipeline.data.prepare import records_for
 from pipeline.errors import AlarmError
-from pipeline.training import checkpoints
 from pipeline.training.alarms.streaks import Streak
-from pipeline.training.listeners import Listener, Moment
-from pipeline.training.monitors import JsonLines, SampleImages, SampleSheets, StageExports
+from pipeline.training.loop import checkpoints
+from pipeline.training.loop.listeners import Listener, Moment
+from pipeline.training.loop.randomness import Purpose, key
+from pipeline.training.loop.recorders import JsonLines, SampleSheets, StageExports
 from pipeline.training.position import Position, RollBack
-from pipeline.training.randomness import Purpose, key
-from pipeline.training.trainer import Trainer
 from tests.pipeline.training.reuse import REUSE
-from tests.pipeline.training.runs import assert_same, values_of
+from tests.pipeline.training.runs import assert_same, trainer_of, values_of
 from tests.pipeline.training.steps import PLAIN
 
 SECTIONS: dict[str, dict[str, Any]] = {
@@ -39,7 +38,7 @@ class CosmicRay(Listener):
 
     def logged(self, moment: Moment) -> None:
         if moment.images_seen == 64 and not moment.roll_backs:
-            kernel = moment.models.discriminator.get_layer("discriminator_4x4_conv").kernel
+            kernel = moment.task.models.discriminator.get_layer("discriminator_4x4_conv").kernel
             kernel.assign(np.full(kernel.shape, np.nan))
 
 
@@ -47,7 +46,7 @@ def train(config: Config, run: Path, stop_after: int | None = None) -> Position:
     records = records_for(config.data, config.schedule.build().resolutions)
     calls = iter(range(1, 10**6))
     listeners = (JsonLines(run / "metrics.jsonl"), CosmicRay())
-    return Trainer(config, records, run, listeners).train(
+    return trainer_of(config, records, run, listeners).train(
         lambda: stop_after is not None and next(calls) > stop_after
     )
 
@@ -207,7 +206,7 @@ def test_exports_and_sheets_of_what_is_taken_back_are_removed(
     withdrawn: list[Path] = []
     for listener in (
         StageExports(exports, lambda _: {}, print, withdrawn.append),
-        SampleSheets(samples, SampleImages(tiny(), 0)),
+        SampleSheets(samples, 32),
     ):
         listener.rolled_back(RollBack("collapse", at=168, to=64))
     assert sorted(withdrawn) == [exports / "4x4/72", exports / "8x8/160"]

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from pipeline.training.alarms.separation import with_separation
+from pipeline.training.synthesis.separation import with_separation
 
 
 def of_scores(reals: Any, fakes: Any) -> float:

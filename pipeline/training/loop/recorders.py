@@ -15,19 +15,15 @@ from tensorboard.backend.event_processing.event_file_loader import RawEventFileL
 from tensorboard.compat.proto.event_pb2 import Event
 
 from pipeline.config import Config
-from pipeline.data.dataset import dataset_for
-from pipeline.data.records import RecordSet
 from pipeline.grids import tile, write_png
 from pipeline.schedule import Phase
 from pipeline.training.alarms.watch import Alarm
-from pipeline.training.checkpoints import Damaged
-from pipeline.training.listeners import Listener, Moment
+from pipeline.training.loop.checkpoints import Damaged
+from pipeline.training.loop.listeners import Listener, Moment
 from pipeline.training.position import RollBack
 from savedmodels import atomic
 from savedmodels.export import export
-from savedmodels.seeds import latents_of_seeds, to_uint8
 
-SAMPLES = 64
 COLUMNS = 8
 _RECORD_FRAME = 16
 """Bytes of a TFRecord beside its content: its length and two checksums."""
@@ -93,49 +89,27 @@ def _images_of(line: str) -> float:
         return float("inf")
 
 
-class SampleImages:
-    """The same latents, and labels in turn, through the average generator of the moment.
-
-    Args:
-        config: Of the run.
-        classes: Number of classes, 0 without labels.
-    """
-
-    def __init__(self, config: Config, classes: int) -> None:
-        self._latents = latents_of_seeds(range(SAMPLES), config.network.latent_size)
-        self._labels = tf.one_hot(tf.range(SAMPLES) % max(classes, 1), classes)
-        self._labelled = bool(classes)
-        self._tile_size = config.schedule.resolution
-
-    def sheet(self, moment: Moment) -> Any:
-        """Images of seeds 0 to 63, eight a row, each enlarged to the final size."""
-        # A row at a time: all of them at once would take more memory than a step at a large size.
-        rows = zip(
-            tf.split(self._latents, SAMPLES // COLUMNS),
-            tf.split(self._labels, SAMPLES // COLUMNS),
-            strict=True,
-        )
-        images = tf.concat(
-            [
-                to_uint8(moment.models.average([latents, labels] if self._labelled else latents))
-                for latents, labels in rows
-            ],
-            axis=0,
-        )
-        return tile(images, columns=COLUMNS, size=max(self._tile_size, 32))
+def sheet_of(moment: Moment, size: int) -> Any:
+    """Tile the samples of a moment, eight a row, each enlarged to the final size in pixels."""
+    return tile(moment.samples, columns=COLUMNS, size=max(size, 32))
 
 
 class SampleSheets(Listener):
-    """`samples/images-….png`: a grid of fixed latents every so many images."""
+    """Writer of `samples/images-….png`: generated images, of the same inputs each time.
 
-    def __init__(self, folder: Path, samples: SampleImages) -> None:
+    Args:
+        folder: Folder of the sheets.
+        size: Side in pixels to which each image is enlarged, that of the last stage.
+    """
+
+    def __init__(self, folder: Path, size: int) -> None:
         self._folder = folder
-        self._samples = samples
+        self._size = size
 
     def sampled(self, moment: Moment) -> None:
         """Write a sheet."""
         path = self._folder / f"images-{moment.images_seen:09d}.png"
-        write_png(path, self._samples.sheet(moment))
+        write_png(path, sheet_of(moment, self._size))
 
     def rolled_back(self, roll_back: RollBack) -> None:
         """Remove the sheets of images that will not be the same."""
@@ -148,19 +122,14 @@ class TensorBoard(Listener):
     """Event files: every number, grids of fixed latents and of reals, the configuration as text.
 
     Args:
-        folder: Of the event files.
-        config: Of the run.
-        records: From which the reals come.
-        samples: Fixed latents.
+        folder: Folder of the event files.
+        config: Configuration of the run.
     """
 
-    def __init__(
-        self, folder: Path, config: Config, records: RecordSet, samples: SampleImages
-    ) -> None:
+    def __init__(self, folder: Path, config: Config) -> None:
         self._folder = folder
         self._config = config
-        self._records = records
-        self._samples = samples
+        self._size = config.schedule.resolution
         self._writer: Any = None
         self._new_phase: Moment | None = None
         self._starts = config.schedule.build().starts
@@ -185,19 +154,7 @@ class TensorBoard(Listener):
         self._new_phase = None if any(step > start for step in self._told) else moment
 
     def _write_phase(self, start: Moment) -> None:
-        batch = next(
-            iter(
-                dataset_for(
-                    self._records,
-                    start.progress.phase,
-                    images_seen=start.images_seen,
-                    seed=self._config.run.seed,
-                    mirror=self._config.data.mirror,
-                    labels=False,
-                )
-            )
-        )
-        reals = tile(batch["images"][:SAMPLES], columns=COLUMNS)
+        reals = tile(start.task.examples(start.images_seen), columns=COLUMNS)
         text = json.dumps(self._config.model_dump(mode="json"), indent=2)
         tf.summary.text("config", f"```\n{text}\n```")
         tf.summary.image("reals", reals[np.newaxis])
@@ -224,7 +181,7 @@ class TensorBoard(Listener):
     def sampled(self, moment: Moment) -> None:
         """Write a sheet of fixed latents."""
         with self._writer.as_default(step=moment.images_seen):
-            tf.summary.image("samples", self._samples.sheet(moment)[np.newaxis])
+            tf.summary.image("samples", sheet_of(moment, self._size)[np.newaxis])
         self._writer.flush()
 
 
@@ -274,7 +231,7 @@ class StageExports(Listener):
         """Export the average."""
         size = moment.progress.phase.resolution
         base = self._folder / f"{size}x{size}"
-        models, lineage = moment.models.exportable, self._lineage(moment)
+        models, lineage = moment.task.exportable, self._lineage(moment)
         self._exported(export(models, base, moment.images_seen, lineage=lineage))
 
     def rolled_back(self, roll_back: RollBack) -> None:

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.errors import UserError
-from pipeline.training.checkpoints import Damaged
-from pipeline.training.listeners import Listener
+from pipeline.training.loop.checkpoints import Damaged
+from pipeline.training.loop.listeners import Listener
 
 
 @dataclass(frozen=True)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from pipeline.training.listeners import Listener, Moment
+from pipeline.errors import UserError
+from pipeline.schedule import Schedule
+from pipeline.training.loop.checkpoints import Damaged
+from pipeline.training.loop.listeners import Listener, Moment
 
 ROOM = 1.5
 """The next step, and the next checkpoint, may take so many times as long as the longest so far."""
@@ -52,3 +55,40 @@ class Deadline(Listener):
         """Note how long it took."""
         if self._asked is not None:
             self._longest_save = max(self._longest_save or 0.0, self._clock() - self._asked)
+
+
+class StageEnd(Listener):
+    """True once every phase of a resolution, and of those below it, is over; asked between steps.
+
+    It is to be among the listeners of the trainer that asks it. Where a stage ends a checkpoint is
+    written in any case, so a run that stops there and goes on is the run that does not stop.
+
+    Args:
+        resolution: Of the stage.
+        schedule: Of the run.
+
+    Raises:
+        UserError: if the schedule has no such resolution.
+    """
+
+    def __init__(self, resolution: int, schedule: Schedule) -> None:
+        if resolution not in schedule.resolutions:
+            raise UserError(
+                "`--until-resolution` must be one that the schedule trains, "
+                f"{', '.join(map(str, schedule.resolutions))}. Received: {resolution}"
+            )
+        self._resolution = resolution
+        self._schedule = schedule
+        self._reached = False
+
+    def __call__(self) -> bool:
+        """Whether the stage is over."""
+        return self._reached
+
+    def started(self, images_seen: int, damaged: Sequence[Damaged]) -> None:
+        """Note where the run stands; it may have gone back."""
+        self._reached = self._schedule.at(images_seen).phase.resolution > self._resolution
+
+    def stage_ended(self, moment: Moment) -> None:
+        """Note which stage it was."""
+        self._reached = moment.progress.phase.resolution >= self._resolution

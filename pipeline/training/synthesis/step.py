@@ -11,14 +11,14 @@ import tensorflow as tf
 from pipeline.config import Config
 from pipeline.schedule import Phase
 from pipeline.training.alarms.non_finite import Check, NonFinite, first_non_finite, levels
-from pipeline.training.alarms.separation import with_separation
-from pipeline.training.average import decay_per_step, move_style_means, update_average
-from pipeline.training.descent import Metrics
-from pipeline.training.lazy import is_due
-from pipeline.training.ordering import keep_order
-from pipeline.training.phase_models import PhaseModels
-from pipeline.training.replica_batches import ReplicaBatches
-from pipeline.training.updates import Updates
+from pipeline.training.loop.ordering import keep_order
+from pipeline.training.optimization.ema import decay_per_step, move_style_means, update_average
+from pipeline.training.optimization.gradients import Metrics
+from pipeline.training.optimization.lazy_regularization import is_due
+from pipeline.training.synthesis.inputs import ReplicaBatches
+from pipeline.training.synthesis.phase_models import PhaseModels
+from pipeline.training.synthesis.separation import with_separation
+from pipeline.training.synthesis.updates import Updates
 
 
 class Step:

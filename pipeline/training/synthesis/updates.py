@@ -14,11 +14,18 @@ import keras
 
 from pipeline.config import Config
 from pipeline.schedule import Phase
-from pipeline.training.batches import CriticBatch, GeneratorBatch, PathBatch
-from pipeline.training.descent import Descender, Descent, Losses, Metrics, micro_batches, sum_of
-from pipeline.training.learner import Learner
-from pipeline.training.objective import Objective, Term, with_terms
-from pipeline.training.phase_models import PhaseModels
+from pipeline.training.optimization.gradients import (
+    Descender,
+    Descent,
+    Learner,
+    Losses,
+    Metrics,
+    micro_batches,
+    sum_of,
+)
+from pipeline.training.synthesis.inputs import CriticBatch, GeneratorBatch, PathBatch
+from pipeline.training.synthesis.objective import Objective, Term, with_terms
+from pipeline.training.synthesis.phase_models import PhaseModels
 
 
 @dataclass(frozen=True)

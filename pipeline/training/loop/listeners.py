@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.schedule import Phase, Progress
 from pipeline.training.alarms.watch import Alarm
-from pipeline.training.checkpoints import Damaged
+from pipeline.training.loop.checkpoints import Damaged
 from pipeline.training.position import Position, RollBack
 
 if TYPE_CHECKING:
-    from pipeline.training.phase_models import PhaseModels
+    from pipeline.training.loop.task import PhaseTask, Pictures
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,7 @@ class Moment:
     Args:
         position: Position after the step just done.
         progress: Phase and alpha of that step.
-        models: Of that phase.
+        task: What that phase trains.
         metrics: Of the last step; empty before the first.
         images_per_second: Since the last entry, without the time that listeners took.
         data_wait: Share of that time that was spent waiting for batches.
@@ -33,12 +34,17 @@ class Moment:
 
     position: Position
     progress: Progress
-    models: PhaseModels
+    task: PhaseTask
     metrics: dict[str, float]
     images_per_second: float
     data_wait: float
     seconds: float
     alarms: Mapping[str, bool]
+
+    @cached_property
+    def samples(self) -> Pictures:
+        """Return the samples of the task, computed once for all who ask."""
+        return self.task.samples()
 
     @property
     def images_seen(self) -> int:

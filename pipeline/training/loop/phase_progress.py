@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from pipeline.schedule import Progress
 from pipeline.training.alarms.watch import Watch
-from pipeline.training.descent import Metrics
-from pipeline.training.listeners import Moment
-from pipeline.training.phase_models import PhaseModels
+from pipeline.training.loop.listeners import Moment
+from pipeline.training.loop.stopwatch import Stopwatch
+from pipeline.training.loop.task import PhaseTask
+from pipeline.training.optimization.gradients import Metrics
 from pipeline.training.position import Position
-from pipeline.training.stopwatch import Stopwatch
 
 
 class PhaseProgress:
     """Progress of one phase: the only holder of a run's position while it trains.
 
     Args:
-        models: Models of the phase.
+        task: What the phase trains.
         position: Position after the last step; every step advances it.
         stopwatch: Times the run.
         watch: Alarms of the run.
@@ -25,14 +25,14 @@ class PhaseProgress:
 
     def __init__(
         self,
-        models: PhaseModels,
+        task: PhaseTask,
         position: Position,
         stopwatch: Stopwatch,
         watch: Watch,
         progress: Progress,
         measured: Metrics,
     ) -> None:
-        self.models = models
+        self.task = task
         self.position = position
         self.stopwatch = stopwatch
         self.watch = watch
@@ -41,12 +41,13 @@ class PhaseProgress:
         self._measured = dict(measured)
         self.former = set(measured)
         """Names of measured metrics that belong to the weights of an earlier step."""
-        self._of_step: Metrics = {}
+        self.of_step: Metrics = {}
+        """Metrics of the last step alone."""
 
     @property
     def metrics(self) -> Metrics:
         """Metrics of the last step, and what was measured at it or earlier."""
-        return self._of_step | self._measured
+        return self.of_step | self._measured
 
     def measure(self, found: Metrics) -> None:
         """Add what was measured after the last step."""
@@ -56,7 +57,7 @@ class PhaseProgress:
     def stepped(self, images: int, metrics: Metrics) -> None:
         """Count a step on so many images."""
         self.position = self.position.advanced(images)
-        self._of_step = metrics
+        self.of_step = metrics
         self.former = set(self._measured)
         self.stopwatch.tick(images)
 
@@ -65,7 +66,7 @@ class PhaseProgress:
         return Moment(
             self.position,
             self.progress,
-            self.models,
+            self.task,
             {name: float(value) for name, value in self.metrics.items()},
             self.stopwatch.rate(),
             self.stopwatch.data_wait(),

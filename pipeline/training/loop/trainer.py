@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -12,28 +11,22 @@ from typing import Any, Protocol
 import tensorflow as tf
 
 from pipeline.config import Config
-from pipeline.data.records import RecordSet
 from pipeline.errors import UserError
 from pipeline.loading import WHERE
 from pipeline.schedule import Phase, Schedule
-from pipeline.training import checkpoints
-from pipeline.training.alarms.diversity import Diversity
 from pipeline.training.alarms.non_finite import NonFinite
 from pipeline.training.alarms.streaks import Streak
 from pipeline.training.alarms.watch import Alarm, RollBackError, Watch, act, faults_of, non_finite
 from pipeline.training.alarms.watchdog import Watchdog
-from pipeline.training.checkpoints import Damaged
-from pipeline.training.descent import Metrics
-from pipeline.training.feeding import batches_of
-from pipeline.training.listeners import Listener
-from pipeline.training.phase_models import PhaseModels
-from pipeline.training.phase_progress import PhaseProgress
+from pipeline.training.distributed.workers import Workers
+from pipeline.training.loop import checkpoints
+from pipeline.training.loop.checkpoints import Damaged
+from pipeline.training.loop.listeners import Listener
+from pipeline.training.loop.phase_progress import PhaseProgress
+from pipeline.training.loop.stopwatch import Stopwatch
+from pipeline.training.loop.task import PhaseTask, Step, Task
+from pipeline.training.optimization.gradients import Metrics
 from pipeline.training.position import Position, RollBack
-from pipeline.training.replicas import make_strategy
-from pipeline.training.state import TrainingState, variables_of
-from pipeline.training.step import Step
-from pipeline.training.stopwatch import Stopwatch
-from pipeline.training.workers import Workers
 
 
 class InTraining(Protocol):
@@ -43,7 +36,7 @@ class InTraining(Protocol):
     def names(self) -> Collection[str]:
         """Of the metrics that it gives."""
 
-    def __call__(self, models: PhaseModels, resolution: int) -> Metrics:
+    def __call__(self, task: PhaseTask, resolution: int) -> Metrics:
         """The metrics."""
 
 
@@ -51,12 +44,12 @@ class Trainer:
     """Trains a run from its newest checkpoint, or from the start, to the end of its schedule.
 
     Args:
-        config: Of the run.
-        records: Prepared images at every resolution of the schedule.
+        config: Configuration of the run.
+        task: What is trained.
         run: Folder for checkpoints.
         listeners: Told of what happens, in order. They write, so that of several workers only the
             chief has any.
-        strategy: That of the configuration, if it is made already.
+        strategy: Strategy of the task.
         score: Measures the models every `evaluation.fid_every_images` and at the end of a phase;
             what it finds is among the metrics from then on.
     """
@@ -64,29 +57,24 @@ class Trainer:
     def __init__(
         self,
         config: Config,
-        records: RecordSet,
+        task: Task,
         run: Path,
         listeners: Sequence[Listener],
-        strategy: tf.distribute.Strategy | None = None,
+        strategy: tf.distribute.Strategy,
         score: InTraining | None = None,
     ) -> None:
         self._config = config
         self._score = score
-        self._records = records
+        self._task = task
         self._run = run
         self._listeners = listeners
         self._knows_metrics = False
         self._schedule: Schedule = config.schedule.build()
-        self._strategy = strategy or make_strategy(config)
-        self._workers = Workers(self._strategy)
+        self._workers = Workers(strategy)
         self._workers.require_same(
             "configuration and data",
-            config.model_dump_json(exclude={"data": set(WHERE)}) + records.data_hash,
+            config.model_dump_json(exclude={"data": set(WHERE)}) + task.data_hash,
         )
-        self._state = self._new_state()
-        self._diversity = None
-        if config.alarms.collapse != "ignore":
-            self._diversity = Diversity(config, records)
         self._watchdog = Watchdog(config.alarms, partial(self._tell, "starved"))
         self._stopwatch = Stopwatch(0.0)
 
@@ -94,10 +82,6 @@ class Trainer:
     def seconds(self) -> float:
         """Return the time spent training so far, over all restarts."""
         return self._stopwatch.seconds()
-
-    def _new_state(self) -> TrainingState:
-        labels = len(self._records.classes) if self._config.data.labels else 0
-        return TrainingState(self._config, label_size=labels, strategy=self._strategy)
 
     def train(self, stop: Callable[[], bool] = lambda: False) -> Position:
         """Train until the schedule ends or `stop()` is true after a step; then save.
@@ -121,20 +105,20 @@ class Trainer:
                     to = checkpoints.roll_back(self._run, faults_of(self._config.alarms))
                 roll_backs = (*before, RollBack(alarm.name, at=images_seen, to=to))
                 self._tell("rolled_back", roll_backs[-1])
-                self._state = self._new_state()
+                self._task.reset()
 
     def _train(self, start: _Start, stop: Callable[[], bool]) -> Position:
-        position, models, metrics = start.position, start.models, start.metrics
+        position, task, metrics = start.position, start.task, start.metrics
         self._stopwatch = Stopwatch(start.seconds)
-        watch = Watch(self._config, start.alarms)
+        watch = Watch(self._config.alarms, start.alarms)
         if position.images_seen < self._schedule.total_images:
             self._tell("started", position.images_seen, start.damaged)
         while position.images_seen < self._schedule.total_images and not stop():
             progress = self._schedule.at(position.images_seen)
-            if models is None or progress.index != position.phase:
-                models = self._state.models_for(progress.phase)
+            if task is None or progress.index != position.phase:
+                task = self._task.phase(progress.phase)
                 position, metrics = position.in_phase(progress.index), {}
-            position = self._train_phase(models, position, metrics, watch, stop)
+            position = self._train_phase(task, position, metrics, watch, stop)
         return position
 
     def _resume(self, roll_backs: tuple[RollBack, ...]) -> _Start:
@@ -150,15 +134,15 @@ class Trainer:
         self._schedule = self._config.schedule.build().with_rate(factor)
         if saved is None:
             return _Start(position, None, {}, damaged)
-        models = self._state.models_for(self._schedule.phases[position.phase])
-        variables = variables_of(models)
+        task = self._task.phase(self._schedule.phases[position.phase])
         # Learning rates follow from the schedule and the roll backs.
-        saved.restore({n: v for n, v in variables.items() if not n.endswith("/learning_rate")})
-        return _Start(position, models, saved.metrics, damaged, saved.seconds, saved.alarms)
+        wanted = {n: v for n, v in task.variables.items() if not n.endswith("/learning_rate")}
+        saved.restore(wanted)
+        return _Start(position, task, saved.metrics, damaged, saved.seconds, saved.alarms)
 
     def _train_phase(
         self,
-        models: PhaseModels,
+        task: PhaseTask,
         position: Position,
         known: Mapping[str, float],
         watch: Watch,
@@ -168,23 +152,18 @@ class Trainer:
         stopwatch = self._stopwatch
         stopwatch.stop_rate()
         watch.phase_started()
-        roll_backs = len(position.roll_backs)
-        step = Step(self._config, phase, models, self._strategy, known, roll_backs)
-        batches = batches_of(
-            self._config, self._records, phase, position.images_seen, self._strategy
-        )
-        repeats = self._config.objective.critic_steps
-        images_per_step = phase.batch_size * repeats
-        names = {"diversity", *(self._score.names if self._score else ())}
+        step = task.compiled_step(known, len(position.roll_backs))
+        batches = task.batches(position.images_seen)
+        names = {*self._task.measured, *(self._score.names if self._score else ())}
         measured = {name: value for name, value in known.items() if name in names}
         progress = self._schedule.at(position.images_seen)
-        trained = PhaseProgress(models, position, stopwatch, watch, progress, measured)
+        trained = PhaseProgress(task, position, stopwatch, watch, progress, measured)
         self._tell("phase_started", trained.moment())
         while True:
             with self._watchdog.waiting(), stopwatch.waiting():
-                taken = list(itertools.islice(batches, repeats))
+                taken = next(batches)
             metrics = step(taken, trained.position.images_seen, trained.progress.alpha)
-            trained.stepped(images_per_step, metrics)
+            trained.stepped(task.images_per_step, metrics)
             if not self._knows_metrics:
                 self._require_known(self._config.run.keep_best, trained.metrics)
             self._tell("stepped")
@@ -197,7 +176,7 @@ class Trainer:
                 self._look_after(
                     trained,
                     step,
-                    self._due(images_seen, images_per_step, phase_ended, leaving),
+                    self._due(images_seen, task.images_per_step, phase_ended, leaving),
                     stage_ended=done or following.phase.resolution != phase.resolution,
                 )
             if leaving:
@@ -227,20 +206,21 @@ class Trainer:
     ) -> None:
         """What comes between two steps: alarms, then what listeners write, then a checkpoint."""
         phase, position = trained.progress.phase, trained.position
-        found = step.non_finite(wait=due.anything)
-        if found is not None:
-            self._fail(found, phase, position.roll_backs)
+        bad = step.non_finite(wait=due.anything)
+        if bad is not None:
+            self._fail(bad, phase, position.roll_backs)
         news: list[Alarm] = []
-        if due.sampling and self._diversity is not None:
-            diversity = self._diversity(trained.models, trained.progress)
-            trained.measure({"diversity": diversity})
-            news += trained.watch.measured(diversity)
+        if due.sampling:
+            found = trained.task.measure(trained.progress)
+            trained.measure(found)
+            news += trained.watch.follow(self._task.readings(found))
         if due.scoring and self._score is not None:
-            trained.measure(self._score(trained.models, phase.resolution))
+            trained.measure(self._score(trained.task, phase.resolution))
         if due.logging:
             moment = trained.moment()
             times = moment.images_per_second, moment.data_wait, trained.stopwatch.longest_wait()
-            news += trained.watch.logged(moment.metrics, *times)
+            of_step = {name: moment.metrics[name] for name in trained.of_step}
+            news += trained.watch.logged(self._task.readings(of_step), *times)
             self._tell("logged", trained.moment())
             trained.stopwatch.restart_rate()
         for alarm in news:
@@ -266,7 +246,7 @@ class Trainer:
 
     def _save(self, trained: PhaseProgress) -> None:
         position, moment = trained.position, trained.moment()
-        variables = variables_of(trained.models)
+        variables = trained.task.variables
         for name, value in variables.items():
             if value.dtype.is_floating and not bool(tf.reduce_all(tf.math.is_finite(value))):
                 found = NonFinite(name, position.images_seen)
@@ -304,10 +284,10 @@ def _crossed(before: int, after: int, every: int) -> bool:
 
 @dataclass(frozen=True)
 class _Start:
-    """From where a run goes on: its models are None at the beginning."""
+    """Where a run starts: `task` is None at the very beginning, with nothing restored."""
 
     position: Position
-    models: PhaseModels | None
+    task: PhaseTask | None
     metrics: Mapping[str, float]
     damaged: Sequence[Damaged]
     seconds: float = 0.0

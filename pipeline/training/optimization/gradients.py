@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, NamedTuple, TypeAlias, TypeVar
 
+import keras
 import tensorflow as tf
 
-from pipeline.training.loss_scale import LossScale
-from pipeline.training.replicas import share_of
+from pipeline.training.alarms.non_finite import squares
+from pipeline.training.distributed.replicas import share_of
+from pipeline.training.optimization.loss_scale import LossScale
 
 Metrics: TypeAlias = dict[str, Any]
 """What came of an update, in the order in which it is computed: scalars, which are logged, and
@@ -163,3 +166,109 @@ def values_in_turn(
     return tuple(
         tf.reshape(tf.transpose(tf.reshape(values, (parts, -1))), (-1, 1)) for values in stacked
     )
+
+
+@dataclass(frozen=True)
+class Learner:
+    """A network that learns, on each of several replicas.
+
+    Args:
+        name: Of the network, in metrics.
+        variables: What it learns.
+        optimizer: Of those.
+        scale: By which its losses are multiplied under float16.
+        replicas: Over which gradients are summed.
+        clip_norm: Largest norm of the whole gradient.
+        weight_clip: Largest absolute value of a variable.
+    """
+
+    name: str
+    variables: Sequence[Any]
+    optimizer: keras.optimizers.Optimizer
+    scale: LossScale | None
+    replicas: int
+    clip_norm: float | None = None
+    weight_clip: float | None = None
+
+    @cached_property
+    def descender(self) -> Descender:
+        """Takes its gradients."""
+        return Descender(self.variables, self.replicas, self.scale)
+
+    def follow(self, descent: Descent, metrics: Metrics) -> Metrics:
+        """Update with gradients that sum to the whole over replicas; metrics with their norm."""
+        metrics = self._update(descent.gradients, metrics)
+        if self.weight_clip is not None:
+            clip_weights(self.variables, self.weight_clip)
+        return metrics
+
+    def _update(self, gradients: list[Any], metrics: Metrics) -> Metrics:
+        factor = None if self.scale is None else self.scale.factor
+        if factor is not None:
+            gradients = [gradient / factor for gradient in gradients]
+        metrics = metrics | {f"{self.name}_gradients": squares(gradients)}
+        gradients, norm = self._clipped(gradients)
+        metrics |= {f"{self.name}_gradient_norm": norm}
+        if self.scale is None:
+            self.optimizer.apply(gradients)
+            return metrics
+        metrics = self.scale.apply(self.optimizer, gradients, norm, metrics)
+        return metrics | {f"{self.name}_loss_scale": factor}
+
+    def _clipped(self, gradients: list[Any]) -> tuple[list[Any], Any]:
+        """The gradients, shortened where they must be, and the norm that they had.
+
+        Keras' own clipping looks at each replica's gradients before they are summed.
+        """
+        most = self.clip_norm
+        if most is None:
+            return gradients, tf.linalg.global_norm(gradients) * self.replicas
+        whole = tf.distribute.get_replica_context().all_reduce(
+            tf.distribute.ReduceOp.SUM, gradients
+        )
+        norm = tf.linalg.global_norm(whole)
+        return [gradient * (most / tf.maximum(norm, most)) for gradient in gradients], norm
+
+
+def clip_weights(variables: Iterable[Any], bound: float) -> None:
+    """`w ← min(max(w, -bound), bound)`, called in a replica. Source: arXiv:1701.07875."""
+
+    def clip(strategy: tf.distribute.Strategy) -> None:
+        for variable in variables:
+            strategy.extended.update(
+                variable, lambda w: w.assign(tf.clip_by_value(w, -bound, bound)), group=False
+            )
+
+    tf.distribute.get_replica_context().merge_call(clip)
+
+
+class Tangent(NamedTuple):
+    """`loss + Σ slope · (value - point)`, a sample.
+
+    Args:
+        losses: At the points, `(batch, 1)`.
+        points: Scores or other values `(batch, 1)`, in the order of the loss's arguments.
+        slopes: The derivative of the loss summed over all samples of all replicas, by each point.
+    """
+
+    losses: Any
+    points: tuple[Any, ...]
+    slopes: tuple[Any, ...]
+
+    def __call__(self, *values: Any) -> Any:
+        """The loss at values that are the points; what matters is that gradients flow through."""
+        pairs = zip(self.slopes, values, self.points, strict=True)
+        return self.losses + tf.add_n([slope * (value - point) for slope, value, point in pairs])
+
+
+def tangent_at(loss: Callable[..., Any], *points: Any) -> Tangent:
+    """The tangent of a loss `(batch, 1), … → (batch, 1)`. To be called in a replica.
+
+    Example:
+        >>> float(tangent_at(tf.square, tf.constant([[3.0]]))(tf.constant([[4.0]])))
+        15.0
+    """
+    with tf.GradientTape(watch_accessed_variables=False) as tape:
+        tape.watch(points)
+        losses = loss(*points)
+    return Tangent(losses, points, tuple(tape.gradient(losses, points)))

@@ -12,11 +12,11 @@ from pipeline.config import Config
 from pipeline.networks.exportable import exportable_of
 from pipeline.networks.families import family_of
 from pipeline.schedule import Phase
-from pipeline.training.augmenting import Augmentation
-from pipeline.training.generation import FromLatents, FromStyles, Generation
-from pipeline.training.lazy import adam_constants
-from pipeline.training.loss_scale import LossScale
-from pipeline.training.phase_models import PhaseModels
+from pipeline.training.optimization.lazy_regularization import adam_constants
+from pipeline.training.optimization.loss_scale import LossScale
+from pipeline.training.synthesis.discriminator_augmentation import Augmentation
+from pipeline.training.synthesis.generation import FromLatents, FromStyles, Generation
+from pipeline.training.synthesis.phase_models import PhaseModels
 
 
 class TrainingState:

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import keras
 
-from pipeline.training.augmenting import Augmentation
-from pipeline.training.generation import Generation
-from pipeline.training.loss_scale import LossScale
+from pipeline.training.optimization.loss_scale import LossScale
+from pipeline.training.synthesis.discriminator_augmentation import Augmentation
+from pipeline.training.synthesis.generation import Generation
 from savedmodels.exportable import Exportable
 
 

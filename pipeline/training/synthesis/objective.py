@@ -20,11 +20,16 @@ from pipeline.objectives.path_length import moved_mean, path_length_penalty
 from pipeline.objectives.penalties import GradientPenalty, norm_of, penalties_of
 from pipeline.schedule import Phase
 from pipeline.training.alarms.non_finite import levels
-from pipeline.training.batches import CriticBatch, GeneratorBatch, PathBatch
-from pipeline.training.descent import Losses, Metrics, values_in_turn
-from pipeline.training.passes import Passes
-from pipeline.training.phase_models import PhaseModels
-from pipeline.training.tangent import Tangent, tangent_at
+from pipeline.training.optimization.gradients import (
+    Losses,
+    Metrics,
+    Tangent,
+    tangent_at,
+    values_in_turn,
+)
+from pipeline.training.synthesis.forward import Passes
+from pipeline.training.synthesis.inputs import CriticBatch, GeneratorBatch, PathBatch
+from pipeline.training.synthesis.phase_models import PhaseModels
 
 
 class Term(NamedTuple):

@@ -12,7 +12,7 @@ from pipeline.data.dataset import dataset_for
 from pipeline.data.records import RecordSet
 from pipeline.errors import UserError
 from pipeline.schedule import Phase
-from pipeline.training.replicas import in_order_of_replicas
+from pipeline.training.distributed.replicas import in_order_of_replicas
 
 
 def batches_of(

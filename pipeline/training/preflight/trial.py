@@ -17,9 +17,9 @@ import tensorflow as tf
 
 from pipeline.config import Config
 from pipeline.schedule import Phase
-from pipeline.training.replicas import make_logical_devices, make_strategy
-from pipeline.training.state import TrainingState
-from pipeline.training.step import Step
+from pipeline.training.distributed.replicas import make_logical_devices, make_strategy
+from pipeline.training.synthesis.state import TrainingState
+from pipeline.training.synthesis.step import Step
 
 
 @dataclass(frozen=True)

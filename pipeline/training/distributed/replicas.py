@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from pipeline.config import Config, RunConfig
 from pipeline.errors import UserError, WorkerGone
-from pipeline.training.cluster import cluster_of, require_shares
+from pipeline.training.distributed.cluster import cluster_of, require_shares
 
 ANSWER_SECONDS = 10
 """In which a TPU must answer."""

@@ -12,8 +12,8 @@ from pipeline.data.dataset import images_of
 from pipeline.data.records import RecordSet
 from pipeline.scales import scale_weights, window_of
 from pipeline.schedule import Progress
-from pipeline.training.phase_models import PhaseModels
-from pipeline.training.reals import fade_reals, scaled
+from pipeline.training.synthesis.inputs import fade_reals, scaled
+from pipeline.training.synthesis.phase_models import PhaseModels
 from savedmodels.seeds import latents_of_seeds
 
 IMAGES = 64

@@ -9,10 +9,10 @@ from dataclasses import dataclass, replace
 from pipeline.config import Config
 from pipeline.errors import UserError
 from pipeline.schedule import Phase
-from pipeline.training.costs import memory, sizes_of, step_seconds
-from pipeline.training.descent import micro_batches
-from pipeline.training.replicas import gpus_here, replicas_here
-from pipeline.training.trial import Trial, trial
+from pipeline.training.distributed.replicas import gpus_here, replicas_here
+from pipeline.training.optimization.gradients import micro_batches
+from pipeline.training.preflight.costs import memory, sizes_of, step_seconds
+from pipeline.training.preflight.trial import Trial, trial
 
 GIB = 2**30
 SURE = 0.6

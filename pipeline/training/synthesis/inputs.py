@@ -1,4 +1,4 @@
-"""A replica's batches: its reals as they fade in, and its share of what is drawn by the clock."""
+"""What one update is made on: tensors with a row for each sample, divisible into micro-batches."""
 
 from __future__ import annotations
 
@@ -7,15 +7,76 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
+from layers.resample import box_down, nearest_up
 from pipeline.augmentation.draws import Draws as Augmentations
 from pipeline.config import Config
 from pipeline.schedule import Phase
-from pipeline.training.batches import CriticBatch, GeneratorBatch, PathBatch
-from pipeline.training.generation import Draws
-from pipeline.training.phase_models import PhaseModels
-from pipeline.training.randomness import Purpose, key
-from pipeline.training.reals import fade_reals, scaled
-from pipeline.training.replicas import place_of, readers_of, share_of
+from pipeline.training.distributed.replicas import place_of, readers_of, share_of
+from pipeline.training.loop.randomness import Purpose, key
+from pipeline.training.optimization.gradients import Tangent
+from pipeline.training.synthesis.generation import Draws
+from pipeline.training.synthesis.phase_models import PhaseModels
+
+
+class CriticBatch(NamedTuple):
+    """What one update of the discriminator is made on.
+
+    Args:
+        reals: `(batch, resolution, resolution, channels)`.
+        draws: Of which the fakes are made, or None where no regulariser looks at them.
+        labels: One-hot `(batch, classes)`, of reals and fakes.
+        mix_weights: Uniform `(batch, 1, 1, 1)`, between reals and fakes.
+        moves: Uniform `(batch, 3)`, by which the reals are moved.
+        real_augmentation: With which the reals are seen.
+        fake_augmentation: With which the fakes are seen.
+        tangent: In place of the adversarial loss, where this is a part of a batch whose samples
+            meet in it.
+    """
+
+    reals: Any
+    draws: Draws | None
+    labels: Any
+    mix_weights: Any
+    moves: Any
+    real_augmentation: Augmentations = Augmentations()
+    fake_augmentation: Augmentations = Augmentations()
+    tangent: Tangent | None = None
+
+
+class GeneratorBatch(NamedTuple):
+    """What one update of the generator is made on.
+
+    Args:
+        draws: Of which the fakes are made.
+        labels: One-hot `(batch, classes)`.
+        reals: For losses that compare with them.
+        real_augmentation: With which the reals are seen.
+        fake_augmentation: With which the fakes are seen.
+        tangent: As of `CriticBatch`.
+    """
+
+    draws: Draws
+    labels: Any
+    reals: Any
+    real_augmentation: Augmentations = Augmentations()
+    fake_augmentation: Augmentations = Augmentations()
+    tangent: Tangent | None = None
+
+
+class PathBatch(NamedTuple):
+    """What the path length is measured on.
+
+    Args:
+        draws: Of which images are made.
+        labels: One-hot `(batch, classes)`.
+        noise: Normal, of the images' shape.
+        tangent: In place of the penalty, where this is a part of a batch.
+    """
+
+    draws: Draws
+    labels: Any
+    noise: Any
+    tangent: Tangent | None = None
 
 
 class CriticPurposes(NamedTuple):
@@ -182,3 +243,14 @@ class ReplicaBatches:
             part=part,
             roll_backs=self._roll_backs,
         )
+
+
+def scaled(images: Any) -> Any:
+    """uint8 0 … 255 → float32 -1 … 1, same shape."""
+    return tf.cast(images, tf.float32) / 127.5 - 1.0
+
+
+def fade_reals(images: Any, alpha: Any) -> Any:
+    """Real images as coarse as the faded-in network's: blended with their half-size selves."""
+    coarse = nearest_up(box_down(images, 2), 2)
+    return coarse + (images - coarse) * alpha

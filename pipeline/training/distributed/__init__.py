@@ -1,0 +1,1 @@
+"""Replicas and workers: strategies, their clusters, and each one's share of a batch."""

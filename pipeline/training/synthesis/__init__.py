@@ -1,0 +1,1 @@
+"""The task of synthesis: latents → images, trained against a discriminator."""

@@ -1,0 +1,64 @@
+"""Readings of the metrics of synthesis for alarms: gradients, scores, penalty and diversity.
+
+A reading is there only if its metric is: a penalty that is not computed has no norm.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from pipeline.config import AlarmsConfig, PenaltyName
+from pipeline.training.alarms.readings import Reading
+
+_GRADIENTS = ("critic_gradient_norm", "generator_gradient_norm")
+
+
+def readings_of(
+    metrics: Mapping[str, float], settings: AlarmsConfig, penalty: PenaltyName
+) -> list[Reading]:
+    """What the metrics of a step say of gradients and scores.
+
+    Args:
+        metrics: As `pipeline.training.step.Step` gives them.
+        settings: The bounds.
+        penalty: What the gradient at mixed images is asked for.
+    """
+    norms = {name: metrics[name] for name in _GRADIENTS if name in metrics}
+    readings = []
+    if norms:
+        longest, shortest = max(norms, key=norms.__getitem__), min(norms, key=norms.__getitem__)
+        readings += [
+            Reading("exploding_gradients", longest, norms[longest], settings.exploding_norm),
+            Reading(
+                "vanishing_gradients",
+                shortest,
+                norms[shortest],
+                settings.vanishing_norm,
+                at_least=True,
+            ),
+        ]
+    if "separation" in metrics:
+        apart = metrics["separation"]
+        readings.append(Reading("saturation", "separation", apart, settings.saturation_separation))
+    if "penalty_norm" in metrics and penalty in ("one_sided", "two_sided"):
+        above = metrics["penalty_norm"] - 1.0
+        readings.append(
+            Reading(
+                "penalty_norm",
+                "distance of penalty_norm from 1",
+                abs(above) if penalty == "two_sided" else max(above, 0.0),
+                settings.penalty_norm_distance,
+            )
+        )
+    if "diversity" in metrics:
+        readings.append(
+            Reading(
+                "collapse",
+                "diversity",
+                metrics["diversity"],
+                settings.collapse_diversity,
+                at_least=True,
+                at_once=True,
+            )
+        )
+    return readings

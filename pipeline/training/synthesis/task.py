@@ -1,0 +1,159 @@
+"""The task of synthesis, as the loop knows it: batches, step, samples and readings."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import tensorflow as tf
+
+from pipeline.config import Config
+from pipeline.data.dataset import dataset_for
+from pipeline.data.records import RecordSet
+from pipeline.schedule import Phase, Progress
+from pipeline.training.alarms.readings import Reading
+from pipeline.training.distributed.batches import batches_of
+from pipeline.training.loop.task import Pictures
+from pipeline.training.optimization.gradients import Metrics
+from pipeline.training.synthesis.diversity import Diversity
+from pipeline.training.synthesis.phase_models import PhaseModels
+from pipeline.training.synthesis.readings import readings_of
+from pipeline.training.synthesis.state import TrainingState, variables_of
+from pipeline.training.synthesis.step import Step
+from savedmodels.exportable import Exportable
+from savedmodels.seeds import latents_of_seeds, to_uint8
+
+SAMPLES = 64
+AT_ONCE = 8
+"""Samples computed at a time: all at once would take more memory than a step at a large size."""
+
+
+class Synthesis:
+    """Training of a generator (latents → images) against a discriminator.
+
+    Args:
+        config: Configuration of the run.
+        records: Prepared images at every resolution of the schedule.
+        strategy: Strategy under which variables are made and steps run.
+    """
+
+    measured = ("diversity",)
+
+    def __init__(
+        self, config: Config, records: RecordSet, strategy: tf.distribute.Strategy
+    ) -> None:
+        self._config = config
+        self._records = records
+        self._strategy = strategy
+        self._classes = len(records.classes) if config.data.labels else 0
+        self.data_hash = records.data_hash
+        self._state = self._new_state()
+        self._diversity = Diversity(config, records) if config.alarms.collapse != "ignore" else None
+
+    def _new_state(self) -> TrainingState:
+        return TrainingState(self._config, label_size=self._classes, strategy=self._strategy)
+
+    def reset(self) -> None:
+        """Make all networks anew, from the seed of the run."""
+        self._state = self._new_state()
+
+    def phase(self, phase: Phase) -> SynthesisPhase:
+        """Build the models of a phase on the blocks of earlier ones, with fresh optimizers."""
+        return SynthesisPhase(
+            self._config,
+            self._records,
+            self._strategy,
+            phase,
+            self._state.models_for(phase),
+            self._classes,
+            self._diversity,
+        )
+
+    def readings(self, metrics: Mapping[str, float]) -> list[Reading]:
+        """Read gradients, scores, penalty and diversity, as far as the metrics have them."""
+        return readings_of(metrics, self._config.alarms, self._config.objective.penalty)
+
+
+@dataclass(frozen=True)
+class SynthesisPhase:
+    """One phase of synthesis.
+
+    Args:
+        config: Configuration of the run.
+        records: Prepared images.
+        strategy: Strategy under which the models were made.
+        phase: Phase of the schedule.
+        models: Models of that phase.
+        classes: Number of classes, 0 without labels.
+        diversity: Measures the diversity of fakes, None where no alarm asks for it.
+    """
+
+    config: Config
+    records: RecordSet
+    strategy: tf.distribute.Strategy
+    phase: Phase
+    models: PhaseModels
+    classes: int
+    diversity: Diversity | None
+
+    @property
+    def images_per_step(self) -> int:
+        """Real images of all updates of the discriminator in a step."""
+        return self.phase.batch_size * self.config.objective.critic_steps
+
+    @property
+    def variables(self) -> Mapping[str, Any]:
+        """Variables of networks, optimizers and what is steered."""
+        return variables_of(self.models)
+
+    @property
+    def exportable(self) -> Exportable:
+        """Average of the generator, as SavedModels are made of it."""
+        return self.models.exportable
+
+    def batches(self, images_seen: int) -> Iterator[Any]:
+        """Yield a batch for each update of the discriminator in a step, as a list."""
+        batches = batches_of(self.config, self.records, self.phase, images_seen, self.strategy)
+        while True:
+            yield list(itertools.islice(batches, self.config.objective.critic_steps))
+
+    def compiled_step(self, known: Mapping[str, float], roll_backs: int) -> Step:
+        """Return the step; lazy regularisers are not computed each time."""
+        return Step(self.config, self.phase, self.models, self.strategy, known, roll_backs)
+
+    def measure(self, progress: Progress) -> Metrics:
+        """Measure the diversity of fakes."""
+        if self.diversity is None:
+            return {}
+        return {"diversity": self.diversity(self.models, progress)}
+
+    def samples(self) -> Pictures:
+        """Draw seeds 0 to 63 by the average generator, with labels in turn."""
+        latents, labels = self._sample_inputs
+        parts = SAMPLES // AT_ONCE
+        images = [
+            to_uint8(self.models.average([some, theirs] if self.classes else some))
+            for some, theirs in zip(tf.split(latents, parts), tf.split(labels, parts), strict=True)
+        ]
+        return tf.concat(images, axis=0).numpy()
+
+    def examples(self, images_seen: int) -> Pictures:
+        """Return the first real images of a batch."""
+        data = self.config.data
+        batches = dataset_for(
+            self.records,
+            self.phase,
+            images_seen=images_seen,
+            seed=self.config.run.seed,
+            mirror=data.mirror,
+            labels=False,
+        )
+        return next(iter(batches))["images"][:SAMPLES].numpy()
+
+    @cached_property
+    def _sample_inputs(self) -> tuple[Any, Any]:
+        latents = latents_of_seeds(range(SAMPLES), self.config.network.latent_size)
+        return latents, tf.one_hot(tf.range(SAMPLES) % max(self.classes, 1), self.classes)
