@@ -5,6 +5,7 @@ Heavy packages are imported inside the commands, so that help answers at once.
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from collections.abc import Callable
@@ -111,6 +112,8 @@ def main() -> None:
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+    # Where the home folder cannot be written it tells of its own folders, beside our lines.
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)
     from pipeline.errors import AlarmError, UserError, WorkerGone
     from pipeline.shown import shown
     from pipeline.system_errors import may_pass
@@ -133,8 +136,11 @@ def main() -> None:
     except WorkerGone as error:
         message, status = str(error), WORKER_GONE_STATUS
     except Exception as error:  # Of TensorFlow, which has errors of its own for files.
-        if not may_pass(error):
+        if may_pass(error):
+            message, status = f"a file could not be read or written: {error}", FILE_STATUS
+        elif isinstance(error, RuntimeError) and str(error).startswith("Symlink loop"):
+            message = f"a path must lead somewhere. Received: {str(error).replace('S', 's', 1)}"
+        else:
             raise
-        message, status = f"a file could not be read or written: {error}", FILE_STATUS
     print(f"growgan: {shown(message)}", file=sys.stderr)
     sys.exit(status)

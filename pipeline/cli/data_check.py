@@ -60,7 +60,7 @@ def check(
     from pipeline.grids import write_png
 
     console = terminal()
-    require_folder("--out", out)
+    require_folder("--out", out or Path("checks"))
     require_outside(out, source)
     # Read before the work, so that a mistake shows at once; and a report may be overwritten.
     rules = None if contract is None else read_contract(contract)

@@ -131,6 +131,7 @@ def evaluate(
         say(console, f"written: {elsewhere}")
         return
     with folder.alone("evaluated"):
+        history_of(folder)  # Refuse damaged scores of earlier measurements before a long one.
         evaluation = evaluate_run(folder, plan, _stage)
         show_scores(console, evaluation)
         written = write_report(folder, evaluation)

@@ -73,18 +73,28 @@ def require_text(path: Path) -> None:
 
 
 def require_folder(option: str, folder: Path | None) -> None:
-    """Refuse a place for a folder where a file is, or below one.
+    """Refuse a place where no folder can be made or written.
 
     Raises:
-        UserError: if it is so.
+        UserError: if a file or a link to nothing is there or above it, or if this user may not
+            write there.
     """
     from pipeline.errors import UserError
 
-    for each in () if folder is None else (folder, *folder.parents):
+    if folder is None:
+        return
+    for each in (folder, *folder.parents):
+        fault = None
         if each.is_file():
-            raise UserError(
-                f"`{option}` must be a folder. Received: {folder}, and {each} is a file"
-            )
+            fault = "is a file"
+        elif each.is_symlink() and not each.exists():
+            fault = "is a link to what is not there"
+        elif each.is_dir() and not os.access(each, os.W_OK | os.X_OK):
+            fault = "cannot be written by this user"
+        if fault is not None:
+            raise UserError(f"`{option}` must be a folder. Received: {folder}, and {each} {fault}")
+        if each.is_dir():
+            return
 
 
 def require_outside(out: Path | None, source: str) -> None:

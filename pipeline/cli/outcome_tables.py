@@ -59,7 +59,7 @@ def show_standing(console: Console, standing: ProjectStanding) -> None:
     if standing.not_judged:
         say(console, f"gate: {standing.not_judged}")
     for label in standing.labels:
-        say(console, _told(label))
+        say(console, label_line(label))
     if not standing.labels:
         say(console, "stable: serves nothing yet")
 
@@ -89,7 +89,10 @@ def show_history(console: Console, outcomes: Sequence[Outcome]) -> None:
     print_table(console, table)
 
 
-def _told(standing: LabelStanding) -> str:
+def label_line(standing: LabelStanding) -> str:
+    """Return where a label stands, in a line."""
     serves = f"version {standing.version}" if standing.version else "nothing yet"
+    if not standing.there:
+        serves += ", whose folder is gone from the repository: publish it again, or roll back"
     waits = f", waits for version {standing.waits_for}" if standing.waits_for else ""
     return f"{standing.label}: serves {serves}{waits}"

@@ -76,7 +76,8 @@ def run(folder: Folder) -> None:
     for an alarm, 4 for the gate, 5 for verify, 75 for what may pass. Ctrl-C saves a checkpoint; the
     same command goes on.
     """
-    from pipeline.orchestration.project import LABEL, open_project
+    from pipeline.cli.outcome_tables import label_line
+    from pipeline.orchestration.project import open_project
 
     project = open_project(folder)
     with _dagster():
@@ -84,6 +85,7 @@ def run(folder: Folder) -> None:
         from pipeline.orchestration.locks import Busy, held
         from pipeline.orchestration.plan import Ended
         from pipeline.orchestration.running import run_once
+        from pipeline.orchestration.standing import labels_of
     from pipeline.errors import UserError
     from pipeline.system_errors import may_pass
 
@@ -106,9 +108,9 @@ def run(folder: Folder) -> None:
         reason = str(error).splitlines()[0]
         _end_with(StepFailed(f"Dagster's files must be writable: {reason}", status=AGAIN))
     if isinstance(course, Ended):
-        stands = project.repository.standing(project.config.model).labels.get(LABEL)
         say(console, f"nothing to do: run {course.run} has promoted this already")
-        say(console, f"{LABEL}: serves {f'version {stands}' if stands else 'nothing'}")
+        for label in labels_of(project):
+            say(console, label_line(label))
         return
     if isinstance(course, StepFailed):
         _end_with(course)

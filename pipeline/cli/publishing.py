@@ -120,13 +120,22 @@ def change(
                 promotion = publisher.promote(label, version, watchers, gate=gate, force=force)
             _tell(console, promotion)
             if label == "stable" and savedmodel is not None and gate is None:
-                say(console, "note: the gate was not asked about these scores, by `growgan gate`")
+                say(console, f"note: {_why_not_judged(savedmodel, known)}")
         if keep is not None:
             for removed in publisher.retain(keep):
                 say(console, f"removed: {publisher.folder / str(removed)}")
     say(console, f"servers read: {repository.models_config}")
     if promotion is not None and not promotion.moved:
         raise typer.Exit(TIME_LIMIT_STATUS)
+
+
+def _why_not_judged(savedmodel: Path, known: About) -> str:
+    if known.config is None:
+        return (
+            f"{savedmodel} does not lie in a run: nothing is known of its scores, or of what the "
+            "gate decided of them"
+        )
+    return "the gate was not asked about these scores, by `growgan gate`"
 
 
 def _newest(publisher: Publisher) -> int:

@@ -66,8 +66,8 @@ class FeaturesUsed(Record):
     """How images were brought to it: resize, layer, …"""
 
     def are(self, which: str | None) -> bool:
-        """Whether that is their name or identity."""
-        return which in (self.name, self.identity)
+        """Return whether that is their name, identity, or the digits of it that are shown."""
+        return which in (self.name, self.identity, self.identity[:FINGERPRINT])
 
     def __str__(self) -> str:
         """Name and fingerprint."""

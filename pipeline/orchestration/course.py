@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from pipeline.evaluation.scores import folder_of
@@ -266,7 +267,7 @@ def course_of(project: Project, run: str, *, snapshot: str, trigger: Trigger) ->
     if begun := begun_course(project.path, run):
         return begun
     plan = plan_of(project, snapshot)
-    started = now()
+    started = _start_of_next(project)
     folder = project.path / HISTORY / f"{started:%Y%m%d-%H%M%S}-{run}"
     atomic.make_folder(folder)
     keep_settings(project, folder)
@@ -281,6 +282,15 @@ def course_of(project: Project, run: str, *, snapshot: str, trigger: Trigger) ->
         ),
     )
     return Course(plan_of(open_project(project.path, folder / PIPELINE), snapshot), folder)
+
+
+def _start_of_next(project: Project) -> datetime:
+    """Return the time of day, or a second after the last start: the clock may have been set back.
+
+    Runs are in the order of their starts, in the history and where new pictures are counted.
+    """
+    history = history_of(project.path)
+    return max([now(), *(history[-1].started + timedelta(seconds=1) for _ in history[-1:])])
 
 
 def _stable(project: Project) -> int | None:

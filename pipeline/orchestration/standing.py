@@ -14,6 +14,7 @@ from pipeline.orchestration.project import PIPELINE, Project, open_project
 from pipeline.orchestration.snapshots import all_known, found_in
 from pipeline.orchestration.steps.judging import why_not_judged
 from pipeline.orchestration.waiting import former_pictures
+from savedmodels.repository.versions import versions_in
 
 
 class UnderWay(Record):
@@ -34,6 +35,8 @@ class LabelStanding(Record):
     """Such as `stable`."""
     version: int | None
     """That it serves, None if it serves nothing yet."""
+    there: bool = True
+    """False if the folder of that version is gone."""
     waits_for: int | None
     """The version that it moves to as soon as servers have loaded it."""
 
@@ -81,7 +84,7 @@ def standing_of(project: Project) -> ProjectStanding:
         up=is_held(project.up_lock),
         now=_now(project),
         last=history[-1] if history else None,
-        labels=tuple(_labels(project)),
+        labels=tuple(labels_of(project)),
         complaints=read_complaints(project),
         new=new,
         as_promoted=as_promoted,
@@ -119,12 +122,19 @@ def _in_sources(project: Project) -> tuple[int | None, bool]:
         return None, False
 
 
-def _labels(project: Project) -> Iterator[LabelStanding]:
+def labels_of(project: Project) -> Iterator[LabelStanding]:
+    """Yield where each label of the project's model stands.
+
+    Raises:
+        RepositoryError: if the history of the model is damaged.
+    """
     standing = project.repository.standing(project.config.model)
+    there = versions_in(project.repository.folder_of(project.config.model))
     for label in sorted(standing.labels.keys() | standing.pending.keys(), reverse=True):
-        pending = standing.pending.get(label)
+        pending, version = standing.pending.get(label), standing.labels.get(label)
         yield LabelStanding(
             label=label,
-            version=standing.labels.get(label),
+            version=version,
+            there=version is None or version in there,
             waits_for=pending and pending.version,
         )

@@ -79,6 +79,11 @@ def gate(plan: Plan, say: Say, promoted: Evaluation | None) -> Done:
         return Done({"verdict": reason}, new=True, note=reason)
     write_verdict(folder, verdict)
     failed = [f"{rule.rule}: {rule.reason}" for rule in verdict.rules if not rule.passed]
+    if failed and promoted is not None and not _is_measured_here(plan, promoted):
+        failed.append(
+            "the promoted model could not be measured on the new pictures, as its run is gone from "
+            f"{plan.project.runs} or has another resolution"
+        )
     if failed:
         raise StepFailed("; ".join(failed), ending="gate failed", status=GATE)
     return Done(
@@ -168,6 +173,11 @@ def _are_apart(one: Score, other: Score) -> bool:
         return True
     low, high, other_low, other_high = (float(end) for end in ends if end is not None)
     return high < other_low or other_high < low
+
+
+def _is_measured_here(plan: Plan, promoted: Evaluation) -> bool:
+    """Return whether the scores of the promoted model are not only those of its publication."""
+    return promoted.lineage.data_hash == scores_of(plan).lineage.data_hash
 
 
 def _is_own(plan: Plan, version: int) -> bool:

@@ -208,6 +208,9 @@ OF_A_RUN = {
     "evaluate run --features foo": "classifier:FOLDER, lenet:FILE. Received: foo",
     "evaluate run --checkpoint 7": "one after 16 images. Received: 7",
     "evaluate run --num-images 99999999": "less than or equal to 10000000. Received: 99999999",
+    "publish loop none --model x": "a path must lead somewhere. Received: symlink loop from",
+    "train --config quickstart --out dead": "Received: dead, and dead is a link to what is not",
+    "data check digits --out file/x": "Received: file/x, and file is a file",
     "serve . --host none.invalid": "Received: none.invalid:8500 (",
     "serve . --port 17321 --rest-api-port 17321": "Received: 127.0.0.1:17321 (",
 }
@@ -229,6 +232,9 @@ def make_run(folder: Path) -> None:
 def test_mistakes_are_told_before_tensorflow_is_loaded(tmp_path: Path) -> None:
     """Its start takes from 4 to 18 seconds."""
     make_run(tmp_path / "run")
+    (tmp_path / "loop").symlink_to("loop")
+    (tmp_path / "dead").symlink_to("nowhere")
+    (tmp_path / "file").touch()
     code = (
         "import sys\n"
         "from pipeline.cli import main\n"

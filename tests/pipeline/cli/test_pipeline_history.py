@@ -71,7 +71,7 @@ def test_status_tells_what_runs_what_ended_and_what_is_served(
     growgan: Growgan, project: Path, savedmodel, tmp_path: Path
 ) -> None:
     write_outcome(project, outcome(4, verdict="failed", reason="earlier"))
-    write_outcome(project, outcome(5))
+    write_outcome(project, outcome(5, serving=1))
     nobody, repository = Watchers(none=True), Repository(project / "models")
     with publisher_of(repository, "faces") as publisher:
         for weights in ("one", "two", "three"):
@@ -123,11 +123,26 @@ def test_status_tells_what_runs_what_ended_and_what_is_served(
     assert machine["now"]["run"] == "20260506-now"
     assert machine["now"]["step"] == "records"
     assert machine["now"]["begun"]["steps"][1]["state"] == "unchanged"
-    assert machine["last"] == json.loads(outcome(5).model_dump_json())
+    assert machine["last"] == json.loads(outcome(5, serving=1).model_dump_json())
     assert machine["labels"] == [
-        {"label": "stable", "version": 1, "waits_for": 2},
-        {"label": "canary", "version": 3, "waits_for": None},
+        {"label": "stable", "version": 1, "there": True, "waits_for": 2},
+        {"label": "canary", "version": 3, "there": True, "waits_for": None},
     ]
+
+
+def test_status_tells_what_was_changed_by_hand(
+    growgan: Growgan, project: Path, savedmodel, tmp_path: Path
+) -> None:
+    write_outcome(project, outcome(5, serving=1))
+    repository = Repository(project / "models")
+    with publisher_of(repository, "faces") as publisher:
+        for weights in ("one", "two"):
+            publisher.publish(savedmodel(tmp_path / weights, weights), About())
+        publisher.promote("stable", 2, Watchers(none=True))
+    assert "      `stable` was moved since then\n" in growgan("pipeline", "status", project).out
+    shutil.rmtree(project / "models" / "faces" / "2")
+    gone = "stable: serves version 2, whose folder is gone from the repository: publish it again"
+    assert gone in growgan("pipeline", "status", project).out
 
 
 def test_history_is_the_newest_first(growgan: Growgan, project: Path, evaluated) -> None:

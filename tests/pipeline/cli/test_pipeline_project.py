@@ -78,7 +78,7 @@ def test_what_was_promoted_is_not_run_again(growgan: Growgan, tmp_path: Path) ->
     plan.note("ended", run="earlier", verdict="promoted", reason="so", final=True)
     result = growgan("pipeline", "run", project.path)
     assert (result.status, result.err) == (0, "")
-    told = "nothing to do: run earlier has promoted this already\nstable: serves nothing\n"
+    told = "nothing to do: run earlier has promoted this already\n"
     assert result.out == told
     assert not (project.path / "history").exists()
 

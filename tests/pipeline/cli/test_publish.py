@@ -164,6 +164,16 @@ def test_a_verdict_on_other_scores_is_none(
 
 
 @by_passing
+def test_of_a_savedmodel_outside_its_run_nothing_is_known(
+    publish: Growgan, savedmodel, tmp_path: Path
+) -> None:
+    alone = savedmodel(tmp_path / "alone")
+    result = publish(alone, tmp_path / "models", "--model", "a", "--label", "stable", "--unwatched")
+    assert result.status == 0
+    assert f"note: {alone} does not lie in a run: nothing is known of its scores" in result.out
+
+
+@by_passing
 def test_a_label_waits_for_servers(publish: Growgan, run_of, tmp_path: Path) -> None:
     run, base = run_of(tmp_path / "run").path, tmp_path / "models"
     words = ("--model", "faces", "--label", "stable")

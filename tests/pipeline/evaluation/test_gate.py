@@ -161,7 +161,13 @@ def test_only_scores_that_a_rule_asks_for_need_the_images(evaluated) -> None:
 
 @pytest.mark.parametrize(
     ("wanted", "passes"),
-    [("lenet", True), ("1a2b" * 16, True), ("inception", False), ("1a2b", False)],
+    [
+        ("lenet", True),
+        ("1a2b" * 16, True),
+        ("1a2b" * 3, True),  # As lines show it.
+        ("inception", False),
+        ("1a2b", False),
+    ],
 )
 def test_features_may_be_asked_for(evaluated, wanted: str, passes: bool) -> None:
     policy = GateConfig(max_fid=10, features=wanted)

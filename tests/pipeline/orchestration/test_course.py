@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 from pipeline.orchestration import course as module
 from pipeline.orchestration.course import Course, begun_course, course_of
 from pipeline.orchestration.failure import StepFailed
-from pipeline.orchestration.outcome import Outcome
+from pipeline.orchestration.outcome import Outcome, history_of
 from pipeline.orchestration.plan import Plan
 from pipeline.orchestration.project import PIPELINE, Project
 from pipeline.orchestration.snapshots import take
@@ -53,6 +54,17 @@ def test_the_configuration_holds_from_the_beginning_to_the_end(project: Project)
     assert again.plan.project == course.plan.project
     kept = again.plan.project.config
     assert kept.model_copy(update={"preset": "own.yaml"}) == project.config
+
+
+def test_a_run_begins_after_the_one_before_it_whatever_the_clock_says(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begin(project).end()
+    [first] = history_of(project.path)
+    monkeypatch.setattr(module, "now", lambda: first.started - timedelta(days=3))
+    course_of(project, "s", snapshot=take(project).key, trigger="manual").end()
+    runs = [outcome.run for outcome in history_of(project.path)]
+    assert [run.rpartition("-")[2] for run in runs] == ["r", "s"]
 
 
 def test_what_was_not_tested_was_not_promoted(project: Project) -> None:

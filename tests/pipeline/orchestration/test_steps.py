@@ -165,6 +165,17 @@ def test_a_gate_that_was_removed_holds_up_nothing(
     assert about(plan.run, 64).gate is None
 
 
+def test_a_promoted_model_that_cannot_be_measured_again_is_named(
+    tmp_path: Path, run_with: Any, evaluated: Any
+) -> None:
+    gate = {"max_fid_increase_over_promoted": 0.0}
+    plan = promoted_plan(tmp_path, run_with, evaluated, overrides=GATED, gate=gate)
+    measured(plan, run_with, evaluated(64))
+    with pytest.raises(StepFailed, match="as its run is gone from") as caught:
+        steps.gate(plan, lambda _: None, evaluated(64, data_hash="0ld1" * 16))
+    assert "Received: other data" in str(caught.value.reason)
+
+
 def test_a_promoted_model_is_not_compared_with_itself(
     tmp_path: Path, run_with: Any, evaluated: Any
 ) -> None:
