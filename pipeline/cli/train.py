@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from pipeline.training.distributed.workers import Workers
     from pipeline.training.loop.listeners import Listener
     from pipeline.training.loop.profiling import Profile
-    from pipeline.training.loop.stopping import Deadline, StageEnd
+    from pipeline.training.loop.stopping import StopAfterStage, TimeLimit
 
 app = typer.Typer()
 
@@ -122,7 +122,7 @@ def train(
     from pipeline.loading import is_chosen, load
     from pipeline.run_folder import RunFolder
     from pipeline.training.loop.profiling import Profile, Steps
-    from pipeline.training.loop.stopping import StageEnd
+    from pipeline.training.loop.stopping import StopAfterStage
     from pipeline.transfer import origin_of
 
     if workers is not None:
@@ -130,7 +130,7 @@ def train(
     settings = load(config, overrides or [], data=data)
     seconds = None if time_limit is None else seconds_of(time_limit)
     steps = None if profile is None else Steps.parse(profile)
-    stage_end = None if until is None else StageEnd(until, settings.schedule.build())
+    stage_end = None if until is None else StopAfterStage(until, settings.schedule.build())
     first_weights = None if source is None else origin_of(RunFolder(source), settings)
     if not dry_run:
         require_folder("--out", out)
@@ -152,7 +152,7 @@ def train(
             replicas_here,
         )
         from pipeline.training.distributed.workers import Workers
-        from pipeline.training.loop.stopping import Deadline
+        from pipeline.training.loop.stopping import TimeLimit
         from pipeline.transfer import write_first_checkpoint
 
         own, sharing, count = settings, 1, 1
@@ -173,7 +173,7 @@ def train(
     run = RunFolder(out)
     deadline, traced = None, None
     if together.chief:  # It does what takes long beside steps.
-        deadline = None if seconds is None else Deadline(seconds, started=began)
+        deadline = None if seconds is None else TimeLimit(seconds, started=began)
         traced = None if steps is None else Profile(run.profile, steps)
     stop = _Stop(together, interruption, deadline, stage_end if together.chief else None)
     with together.unless_one_ends():
@@ -211,8 +211,8 @@ class _Stop:
         self,
         together: Workers,
         interruption: Interruption,
-        deadline: Deadline | None,
-        stage_end: StageEnd | None,
+        deadline: TimeLimit | None,
+        stage_end: StopAfterStage | None,
     ) -> None:
         self._together = together
         self._interruption = interruption

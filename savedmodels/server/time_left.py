@@ -1,4 +1,4 @@
-"""Deadline of the current request, checked in loops whose length the input decides."""
+"""TimeLimit of the current request, checked in loops whose length the input decides."""
 
 from __future__ import annotations
 

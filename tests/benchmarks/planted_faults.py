@@ -45,7 +45,7 @@ FAULTS = {
         "pipeline/training/loop/trainer.py",
         "self._config, self._records, phase, position.images_seen, self._strategy",
         "self._config, self._records, phase, 0, self._strategy",
-        ("pipeline/training/test_resume.py",),
+        ("pipeline/training/loop/test_resume.py",),
     ),
     "a layer's gain": Fault(
         "layers/equalized.py",

@@ -12,6 +12,6 @@ def keep_order() -> None:
     dependency optimiser removes that order where it sees no use of it: the critic's update of the
     bias of `4x4_dense0`, whose gradient does not depend on the penalty, could then come before the
     penalty read it. On a busy machine it did, about once in 50,000 steps, and two runs were no
-    longer the same. `tests/pipeline/training/test_ordering.py` looks at the optimised graphs.
+    longer the same. `tests/pipeline/training/loop/test_ordering.py` looks at the optimised graphs.
     """
     tf.config.optimizer.set_experimental_options({"dependency_optimization": False})

@@ -1,4 +1,4 @@
-"""A time limit that a run keeps: it stops early enough to write its checkpoint."""
+"""Reasons to stop a run between steps: a time limit, and the end of a stage."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ TO_LEAVE = 2.0
 """Seconds for a process to end."""
 
 
-class Deadline(Listener):
+class TimeLimit(Listener):
     """True once one more step might leave too little time to save; asked between steps.
 
     It is to be among the listeners of the trainer that asks it. It counts the longest time from
@@ -57,7 +57,7 @@ class Deadline(Listener):
             self._longest_save = max(self._longest_save or 0.0, self._clock() - self._asked)
 
 
-class StageEnd(Listener):
+class StopAfterStage(Listener):
     """True once every phase of a resolution, and of those below it, is over; asked between steps.
 
     It is to be among the listeners of the trainer that asks it. Where a stage ends a checkpoint is

@@ -8,7 +8,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.training.loop.stopping import TO_LEAVE, Deadline
+from pipeline.training.loop.stopping import TO_LEAVE, TimeLimit
 
 NOTHING: Any = None
 
@@ -28,7 +28,7 @@ def test_the_last_checkpoint_is_written_in_time_and_the_time_is_used(
     limit: float, step: float, compiling: float, save: float
 ) -> None:
     clock = Clock()
-    deadline = Deadline(limit, started=clock.now, clock=clock)
+    deadline = TimeLimit(limit, started=clock.now, clock=clock)
     clock.now += 10.0  # before training
     steps = 0
     while not deadline():
@@ -48,7 +48,7 @@ def test_the_last_checkpoint_is_written_in_time_and_the_time_is_used(
 
 def test_a_slow_checkpoint_is_reckoned_with() -> None:
     clock = Clock()
-    deadline = Deadline(1000.0, started=clock.now, clock=clock)
+    deadline = TimeLimit(1000.0, started=clock.now, clock=clock)
     assert not deadline()
     clock.now += 1.0
     assert not deadline()
@@ -60,5 +60,5 @@ def test_a_slow_checkpoint_is_reckoned_with() -> None:
 
 def test_a_limit_that_has_passed_already_leaves_time_for_nothing() -> None:
     clock = Clock()
-    deadline = Deadline(5.0, started=clock.now - 10, clock=clock)
+    deadline = TimeLimit(5.0, started=clock.now - 10, clock=clock)
     assert deadline()

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[4]
 SCRIPT = ROOT / "tests" / "benchmarks" / "fid_digits.py"
 RECIPES = runpy.run_path(str(SCRIPT))["RECIPES"]
 ALWAYS = ("wasserstein, two-sided", "relativistic hinge, R1")

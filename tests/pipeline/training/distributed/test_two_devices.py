@@ -23,7 +23,7 @@ def differences_of_replicas(
     script = Path(__file__).with_name("compare_replicas.py")
     given, found = folder / "cases.json", folder / "found.json"
     given.write_text(json.dumps(cases))
-    root = Path(__file__).parents[3]
+    root = Path(__file__).parents[4]
     command = [python, str(script), str(given), str(found), *arguments]
     environment = {"PYTHONPATH": str(root), "CUDA_VISIBLE_DEVICES": "-1"}
     subprocess.run(command, check=True, capture_output=True, cwd=root, env=environment)

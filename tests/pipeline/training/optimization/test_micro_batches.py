@@ -19,7 +19,7 @@ from pipeline.training.optimization.gradients import micro_batches, part_of, tan
 from tests.pipeline.training.steps import CASES, after_steps, models_and_step
 
 STEPS = 4
-MEMORY = Path(__file__).parents[2] / "benchmarks" / "memory_of_micro_batches.py"
+MEMORY = Path(__file__).parents[3] / "benchmarks" / "memory_of_micro_batches.py"
 
 
 def moves_and_metrics(config: Config) -> tuple[list[np.ndarray], dict[str, float]]:

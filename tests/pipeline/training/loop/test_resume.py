@@ -20,7 +20,7 @@ from tests.pipeline.training.reuse import REUSE, Reuse
 from tests.pipeline.training.runs import Idle, Recorder, assert_same, train, values_of
 from tests.pipeline.training.steps import LAZY
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[4]
 
 
 @pytest.fixture(scope="module")

@@ -239,7 +239,7 @@ print(json.dumps([seen(0), seen(1), seen(2)]))
 
 
 def test_replicas_skip_together_whichever_of_them_overflows(python: str) -> None:
-    root = Path(__file__).parents[3]
+    root = Path(__file__).parents[4]
     environment = {"PYTHONPATH": str(root), "CUDA_VISIBLE_DEVICES": "-1"}
     command = [python, "-c", ONE_OVERFLOWS]
     result = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
