@@ -104,8 +104,10 @@ def alone_in(project: Project) -> ResourceDefinition:
     @resource
     def alone(context: InitResourceContext) -> Any:
         def tell() -> None:
+            line = "waiting for another run of this project to end"
+            logging.getLogger(PROGRESS).info(line)  # For a terminal; the next for Dagster's page.
             if context.log is not None:
-                context.log.info("waiting for another run of this project")
+                context.log.info(line)
 
         with held(project.run_lock, on_wait=tell):
             if context.run is not None:
