@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any, TypeVar, get_args
 
 import yaml
-from pydantic import ValidationError
+from pydantic import Tag, ValidationError
 
 from pipeline.config import Config, DataConfig, Section
 from pipeline.errors import UserError
+from pipeline.families.config import FORMER
 
 Checked = TypeVar("Checked", bound=Section)
 Override = str | tuple[str, Any]
@@ -135,9 +136,11 @@ def decisive(config: Config) -> dict[str, Any]:
     """What changes the result of a run, as `section.key` and value."""
     free = {f"run.{name}" for name in HOW}
     free |= {f"data.{name}" for name in WHERE}
+    sections = config.model_dump()
+    sections["network"] = {**FORMER, **sections["network"]}
     return {
         f"{section}.{key}": value
-        for section, values in config.model_dump().items()
+        for section, values in sections.items()
         if section not in WATCHING
         for key, value in values.items()
         if f"{section}.{key}" not in free
@@ -147,7 +150,11 @@ def decisive(config: Config) -> dict[str, Any]:
 def differences(before: Config, after: Config) -> list[str]:
     """What differs between two configurations and changes the result, as `key: before → after`."""
     first, second = decisive(before), decisive(after)
-    return [f"{key}: {first[key]} → {second[key]}" for key in first if first[key] != second[key]]
+    return [
+        f"{key}: {first.get(key)} → {second.get(key)}"
+        for key in {**first, **second}
+        if first.get(key) != second.get(key)
+    ]
 
 
 def validated(
@@ -173,7 +180,8 @@ def validated(
         details.sort(key=lambda detail: isinstance(detail["input"], Mapping))
         explained: dict[str, str] = {}
         for detail in details:
-            explained.setdefault(_key(detail, root or model), _explain(detail, root or model))
+            key = ".".join(_location(detail, root or model)[0])
+            explained.setdefault(key, _explain(detail, root or model))
         raise UserError("; ".join(explained.values())) from error
 
 
@@ -201,27 +209,49 @@ def _parsed(override: str) -> tuple[str, Any]:
     return key.strip(), _parse(text, override)
 
 
-def _location(detail: Any) -> list[str]:
-    return [part for part in detail["loc"] if isinstance(part, str) and "[" not in part]
+def _location(detail: Any, root: type[Section]) -> tuple[list[str], list[str]]:
+    """Return the keys that lead to a fault, and the keys that are known where the last one is.
+
+    Where a key holds one of several sections, pydantic puts the name of the chosen one after it.
+    """
+    parts = [part for part in detail["loc"] if isinstance(part, str) and "[" not in part]
+    path, rest, fields = parts[:1], parts[1:], root.model_fields
+    while rest and path[-1] in fields:
+        sections = _sections(fields[path[-1]].annotation)
+        if not sections:
+            break
+        chosen = sections.get(rest[0])
+        if chosen is not None:
+            rest = rest[1:]
+        fields = (chosen or next(iter(sections.values()))).model_fields
+        path += rest[:1]
+        rest = rest[1:]
+    return path, list(fields)
 
 
-def _key(detail: Any, root: type[Section]) -> str:
-    """The key whose value it is about, wherever in that value."""
-    location = _location(detail)
-    depth = 1
-    while depth < len(location) and _known_keys(root, location[:depth]):
-        depth += 1
-    return ".".join(location[:depth])
+def _sections(annotation: Any, name: str = "") -> dict[str, type[Section]]:
+    """Return the sections that a key may hold, by the names that pydantic gives them."""
+    if isinstance(annotation, type) and issubclass(annotation, Section):
+        return {name or annotation.__name__: annotation}
+    tags = [each.tag for each in get_args(annotation) if isinstance(each, Tag)]
+    return {
+        key: section
+        for each in get_args(annotation)
+        for key, section in _sections(each, *tags).items()
+    }
 
 
 def _explain(detail: Any, root: type[Section]) -> str:
     """One line for one of pydantic's complaints: the rule and what came."""
-    location, key = _location(detail), _key(detail, root)
+    location, known = _location(detail, root)
+    key = ".".join(location)
     if detail["type"] == "extra_forbidden":
-        known = sorted(_known_keys(root, location[:-1]))
-        close = difflib.get_close_matches(location[-1], known, n=1)
+        close = difflib.get_close_matches(location[-1], sorted(known), n=1)
         hint = f" (did you mean {close[0]}?)" if close else ""
-        return f"`{key}` is no known key{hint}. Known here: {', '.join(known)}"
+        return f"`{key}` is no known key{hint}. Known here: {', '.join(sorted(known))}"
+    if detail["type"] == "union_tag_invalid":
+        expected, received = detail["ctx"]["expected_tags"], detail["ctx"]["tag"]
+        return f"`{key}.family` must be one of {expected}. Received: {received}"
     if detail["type"] == "missing":
         return f"`{key}` must be set. Received: nothing"
     rule = detail["msg"].removeprefix("Value error, ")
@@ -230,16 +260,3 @@ def _explain(detail: Any, root: type[Section]) -> str:
     rule = rule[0].lower() + rule[1:]
     rule = rule.replace("input should be", "must be").replace("input should", "must")
     return f"`{key}` {rule}. Received: {detail['input']}"
-
-
-def _known_keys(root: type[Section], path: Sequence[str]) -> list[str]:
-    fields = root.model_fields
-    for name in path:
-        annotation = fields[name].annotation if name in fields else None
-        sections = [
-            each
-            for each in (annotation, *get_args(annotation))
-            if isinstance(each, type) and issubclass(each, Section)
-        ]
-        fields = sections[0].model_fields if sections else {}
-    return list(fields)

@@ -375,7 +375,7 @@ class RunFolder:
             checkpoint: Of the run.
             discriminator: Whether it is exported too.
         """
-        from pipeline.networks.exportable import exportable_of
+        from pipeline.families.exportable import exportable_of
 
         network, model, phase = self.restored_average(checkpoint)
         return exportable_of(
@@ -389,7 +389,7 @@ class RunFolder:
     def _restored(
         self, network: Literal["generator", "discriminator"], name: str, checkpoint: Checkpoint
     ) -> Restored:
-        from pipeline.networks.families import family_of
+        from pipeline.families.family import family_of
         from pipeline.training.synthesis.state import weights_of
 
         config = self.config()

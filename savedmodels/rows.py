@@ -85,7 +85,8 @@ def _cutoff(layers: int) -> Input:
 
 
 def _discriminate(exportable: Exportable, discriminator: keras.Model) -> Signature:
-    [group] = {each.group_size for each in discriminator.layers if isinstance(each, MinibatchStd)}
+    sizes = [each.group_size for each in discriminator.layers if isinstance(each, MinibatchStd)]
+    group = max(sizes, default=1)  # Where no samples meet any number of rows will do.
     score = traced_once(discriminator)
 
     def discriminate(images: Any, labels: Any = None) -> Outputs:

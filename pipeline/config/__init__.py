@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from pydantic import model_validator
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+from pydantic import Discriminator, Tag, model_validator
 
 from pipeline.config.alarms import AlarmsConfig
 from pipeline.config.augmentation import (
@@ -16,12 +19,15 @@ from pipeline.config.augmentation import (
 from pipeline.config.data import DataConfig
 from pipeline.config.evaluation import EvaluationConfig
 from pipeline.config.gate import GateConfig
-from pipeline.config.network import NetworkConfig
 from pipeline.config.objective import SIGNED_LOSSES, LossName, ObjectiveConfig, PenaltyName
 from pipeline.config.optimizer import OptimizerConfig
 from pipeline.config.run import RunConfig
 from pipeline.config.schedule import ScheduleConfig
-from pipeline.config.section import LARGEST_RESOLUTION, Rate, Resolution, Section, Share
+from pipeline.families.config import NetworkConfig
+from pipeline.families.progan.config import ProGANConfig
+from pipeline.families.stylegan.config import StyleGANConfig
+from pipeline.families.stylegan2.config import StyleGAN2Config
+from pipeline.section import LARGEST_RESOLUTION, Rate, Resolution, Section, Share
 
 __all__ = [
     "COLOR",
@@ -49,11 +55,24 @@ __all__ = [
 ]
 
 
+def _family_of(network: Any) -> str:
+    """Return which section `network` is: that of ProGAN where none is named."""
+    if isinstance(network, Mapping):
+        return str(network.get("family", "progan"))
+    return str(getattr(network, "family", "progan"))
+
+
 class Config(Section):
     """Everything that defines a run."""
 
     data: DataConfig = DataConfig()
-    network: NetworkConfig = NetworkConfig()
+    network: Annotated[
+        Annotated[ProGANConfig, Tag("progan")]
+        | Annotated[StyleGANConfig, Tag("stylegan")]
+        | Annotated[StyleGAN2Config, Tag("stylegan2")],
+        Discriminator(_family_of),
+    ] = ProGANConfig()
+    """Section of the family that `network.family` names."""
     objective: ObjectiveConfig = ObjectiveConfig()
     augmentation: AugmentationConfig = AugmentationConfig()
     schedule: ScheduleConfig
@@ -74,12 +93,13 @@ class Config(Section):
         return self
 
     @model_validator(mode="after")
-    def _stylegan2_does_not_grow(self) -> Config:
+    def _only_what_grows_begins_smaller(self) -> Config:
         first, last = self.schedule.start_resolution, self.schedule.resolution
-        if self.network.family == "stylegan2" and first != last:
+        if not self.network.grows and first != last:
             raise ValueError(
-                "`network.family=stylegan2` does not grow: `schedule.start_resolution` must be "
-                f"`schedule.resolution`. Received: {first} and {last}"
+                f"`network.family={self.network.family}` does not grow: "
+                "`schedule.start_resolution` must be `schedule.resolution`. "
+                f"Received: {first} and {last}"
             )
         return self
 

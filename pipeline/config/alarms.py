@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from pipeline.config.section import Count, Images, Rate, Section
+from pipeline.section import Count, Images, Rate, Section
 
 Action = Literal["ignore", "warn", "stop", "roll_back"]
 TimedAction = Literal["ignore", "warn", "stop"]

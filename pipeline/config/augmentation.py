@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from pipeline.config.section import Count, Section, Share
+from pipeline.section import Count, Section, Share
 
 Transform = Literal[
     "xflip",

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field
 
-from pipeline.config.section import Count, Section
+from pipeline.section import Count, Section
 
 ClassName = Annotated[str, BeforeValidator(lambda name: str(name) if type(name) is int else name)]
 """In YAML `[3, 5]` are numbers, and in a source names."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pipeline.config.section import Count, Section, Share, Weight
+from pipeline.section import Count, Section, Share, Weight
 
 GatedScore = Literal["fid", "kid", "precision", "recall", "memorisation"]
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from pipeline.config.section import Rate, Resolution, Section
+from pipeline.section import Rate, Resolution, Section
 
 
 class OptimizerConfig(Section):

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from pipeline.config.section import Count, Rate, Section
+from pipeline.section import Count, Rate, Section
 
 
 class RunConfig(Section):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pydantic import model_validator
 
-from pipeline.config.section import Count, Images, Rate, Resolution, Section
 from pipeline.schedule import Schedule, at_resolution, progressive
+from pipeline.section import Count, Images, Rate, Resolution, Section
 
 
 class ScheduleConfig(Section):

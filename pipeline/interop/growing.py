@@ -11,10 +11,10 @@ import numpy as np
 
 from pipeline.config import NetworkConfig
 from pipeline.errors import UserError
+from pipeline.families.network import START_RESOLUTION
 from pipeline.interop.pickles import Array, Networks, OfficialNetwork
 from pipeline.interop.settings import Settings
 from pipeline.interop.snapshot import NETWORKS, Snapshot
-from pipeline.networks.network import START_RESOLUTION
 from pipeline.pickles import shown
 
 WeightOf: TypeAlias = Callable[[str, Array], tuple[str, Array] | None]

@@ -20,13 +20,6 @@ from pipeline.training.synthesis.state import TrainingState, variables_of
 from savedmodels import atomic
 from savedmodels.checksum import checksum
 
-PRESETS = {
-    "progan": "progan-celebahq1024",
-    "stylegan": "stylegan-ffhq1024",
-    "stylegan2": "stylegan2-ffhq1024",
-}
-"""By family, how training goes on if nothing else is said: as the official code would."""
-
 
 def import_weights(
     file: Path,
@@ -53,7 +46,7 @@ def import_weights(
     if out.exists():
         raise UserError(f"`--out` must be a new folder. Received: {out}, which exists")
     snapshot = read_snapshot(file)
-    settings = config_of(snapshot, config or PRESETS[snapshot.network.family], overrides, data=data)
+    settings = config_of(snapshot, config or snapshot.network.official_preset, overrides, data=data)
     position = position_of(snapshot, settings.schedule.build())
     require_weights(snapshot)
     state = TrainingState(
@@ -95,7 +88,7 @@ def config_of(
         "schedule.resolution": snapshot.final,
     }
     first = decided.copy()
-    if snapshot.network.family == "stylegan2":  # It does not grow.
+    if not snapshot.network.grows:
         first["schedule.start_resolution"] = snapshot.final
     config = load(name, [*first.items(), *overrides], data=data)
     for key, value in decided.items():

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from pipeline.families.network import START_RESOLUTION
 from pipeline.interop.pickles import Array
-from pipeline.networks.network import START_RESOLUTION
 
 _AREA = (START_RESOLUTION, START_RESOLUTION)
 

@@ -8,11 +8,11 @@ from pathlib import Path
 import keras
 
 from pipeline.errors import UserError
+from pipeline.families.family import family_of
 from pipeline.interop import progan, stylegan, stylegan2
 from pipeline.interop.pickles import read_networks
 from pipeline.interop.snapshot import Snapshot, assign, require_weights
 from pipeline.interop.state_dicts import read_arrays
-from pipeline.networks.families import family_of
 from pipeline.pickles import shown
 
 DUMPS = (".npz", ".safetensors")

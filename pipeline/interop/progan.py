@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from pipeline.config import NetworkConfig
+from pipeline.families.progan.config import ProGANConfig
 from pipeline.interop import growing
 from pipeline.interop.layouts import from_pixels, mirrored, to_pixels
 from pipeline.interop.pickles import Array, Networks
@@ -48,7 +48,7 @@ def snapshot_of(networks: Networks) -> Snapshot:
     """
     settings = [settings_of(ProganSettings, each.settings) for each in networks]
     generator, critic, _ = settings
-    config = NetworkConfig(
+    config = ProGANConfig(
         latent_size=generator.latent_size or min(generator.fmap_base, generator.fmap_max),
         fmap_base=generator.fmap_base,
         fmap_max=generator.fmap_max,

@@ -11,8 +11,8 @@ import numpy as np
 
 from pipeline.config import NetworkConfig
 from pipeline.errors import UserError
+from pipeline.families.family import family_of
 from pipeline.interop.pickles import Array
-from pipeline.networks.families import family_of
 from pipeline.training.synthesis.state import weights_of
 
 Weights: TypeAlias = Mapping[str, Array]

@@ -11,15 +11,16 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from pipeline.config import NetworkConfig, Rate, Share
+from pipeline.config import Rate, Share
 from pipeline.errors import UserError
+from pipeline.families.network import START_RESOLUTION
+from pipeline.families.stylegan.config import StyleGANConfig
 from pipeline.interop import growing
 from pipeline.interop.layouts import from_pixels, mirrored, to_pixels
 from pipeline.interop.pickles import Array, Networks, OfficialNetwork
 from pipeline.interop.progan import WEIGHTS, rgb_of
 from pipeline.interop.settings import Settings, Size, settings_of
 from pipeline.interop.snapshot import Snapshot
-from pipeline.networks.network import START_RESOLUTION
 
 FUNCTIONS = ("G_style", "D_basic", "G_style")
 """That make G, D and Gs."""
@@ -102,8 +103,7 @@ def snapshot_of(networks: Networks) -> Snapshot:
     for network, whole in ((networks[0], generator), (networks[2], average)):
         _require_parts(network, whole)
     styles = generator.use_styles
-    config = NetworkConfig(
-        family="stylegan",
+    config = StyleGANConfig(
         latent_size=generator.latent_size,
         fmap_base=generator.fmap_base,
         fmap_max=generator.fmap_max,

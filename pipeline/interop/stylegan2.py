@@ -13,13 +13,13 @@ import re
 
 import numpy as np
 
-from pipeline.config import NetworkConfig
 from pipeline.errors import UserError
+from pipeline.families.network import START_RESOLUTION, filters, sides, stage_of
+from pipeline.families.stylegan2.config import StyleGAN2Config
 from pipeline.interop.layouts import from_pixels, mirrored
 from pipeline.interop.pickles import Array
 from pipeline.interop.snapshot import NETWORKS, Snapshot
 from pipeline.interop.state_dicts import AVERAGE, DISCRIMINATOR, GENERATOR, StateDict, networks_in
-from pipeline.networks.network import START_RESOLUTION, filters, sides, stage_of
 from pipeline.pickles import shown
 
 NOT_SHOWN = frozenset({"mixing", "mapping_rate", "stddev_group", "fused"})
@@ -83,7 +83,7 @@ def snapshot_of(arrays: StateDict) -> Snapshot:
     )
 
 
-def _sizes(generator: StateDict) -> tuple[NetworkConfig, int, int, int]:
+def _sizes(generator: StateDict) -> tuple[StyleGAN2Config, int, int, int]:
     """Configuration, resolution, channels and number of classes, from the shapes of a generator."""
     found = (re.fullmatch(r"synthesis\.b(\d{1,4})\.conv1\.weight", name) for name in generator)
     final = max(int(each[1]) for each in found if each)
@@ -92,8 +92,7 @@ def _sizes(generator: StateDict) -> tuple[NetworkConfig, int, int, int]:
         for side in (START_RESOLUTION, *sides(final))
     }
     embedded, label_size = generator.get("mapping.embed.weight", np.empty((0, 0))).shape
-    config = NetworkConfig(
-        family="stylegan2",
+    config = StyleGAN2Config(
         latent_size=generator["mapping.fc0.weight"].shape[1] - embedded,
         fmap_base=maps[final] << stage_of(final),
         fmap_max=max(maps.values()),

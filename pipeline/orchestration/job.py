@@ -22,7 +22,7 @@ from pydantic import Field
 from pydantic.functional_validators import AfterValidator
 
 from pipeline.config import Section
-from pipeline.config.section import Rate
+from pipeline.section import Rate
 
 Manifest: TypeAlias = dict[str, Any]
 

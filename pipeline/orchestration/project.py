@@ -11,7 +11,6 @@ from pydantic import Field, model_validator
 from pydantic.functional_validators import AfterValidator
 
 from pipeline.config import Config, GateConfig, Section
-from pipeline.config.section import Count, Images, Rate
 from pipeline.data.sources.place import Place, place_of
 from pipeline.errors import UserError
 from pipeline.evaluation.gate import SCORE_OF, require_answerable, rules_of
@@ -19,6 +18,7 @@ from pipeline.loading import Override, load, validated
 from pipeline.orchestration.job import KubernetesConfig
 from pipeline.orchestration.notifications import NotificationsConfig
 from pipeline.orchestration.outcome import one_line
+from pipeline.section import Count, Images, Rate
 from savedmodels import atomic
 from savedmodels.repository.errors import RepositoryError
 from savedmodels.repository.publisher import Label

@@ -51,13 +51,13 @@ def network_of(name: str) -> Any:
 
 def make(system: str, name: str, images: int) -> Callable[[], Any]:
     """What is timed."""
-    from pipeline.config import NetworkConfig
     from pipeline.evaluation.extraction import extract
     from pipeline.evaluation.fakes import Fakes
-    from pipeline.networks.progan import Generator
+    from pipeline.families.progan.config import ProGANConfig
+    from pipeline.families.progan.networks import Generator
 
     side = SIDES[name]
-    config = NetworkConfig(latent_size=64, fmap_base=32 * side, fmap_max=128)
+    config = ProGANConfig(latent_size=64, fmap_base=32 * side, fmap_max=128)
     generator = Generator(config, channels=3).model(side, fading=False)
     network, fakes = network_of(name), Fakes(generator, images)
     batches = list(fakes.batches())

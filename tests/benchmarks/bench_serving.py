@@ -49,12 +49,12 @@ Ask = Callable[[], Any]
 
 def export_into(repository: Path) -> Path:
     """Write the model."""
-    from pipeline.config import NetworkConfig
-    from pipeline.networks.progan import Generator
+    from pipeline.families.progan.config import ProGANConfig
+    from pipeline.families.progan.networks import Generator
     from savedmodels.export import export
     from savedmodels.exportable import Exportable
 
-    config = NetworkConfig(latent_size=LATENT_SIZE, fmap_base=1024, fmap_max=128)
+    config = ProGANConfig(latent_size=LATENT_SIZE, fmap_base=1024, fmap_max=128)
     model = Generator(config, channels=3, label_size=0).model(32, fading=False)
     # The only signature, as others have single numbers in their warm-up, which batching refuses.
     only = ["serving_default"]

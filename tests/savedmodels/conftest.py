@@ -14,14 +14,14 @@ import pytest
 import tensorflow as tf
 from tensorflow.core.protobuf import config_pb2, saved_model_pb2
 
-from pipeline.config import NetworkConfig
-from pipeline.networks.exportable import exportable_of
-from pipeline.networks.families import family_of
+from pipeline.families.exportable import exportable_of
+from pipeline.families.family import family_of
 from pipeline.run_folder import Restored
 from pipeline.schedule import Phase
 from savedmodels import golden
 from savedmodels.export import export
 from savedmodels.exportable import Exportable
+from tests.pipeline.families.sections import section_of
 
 SHARED_FIXTURES = ("served",)
 
@@ -30,7 +30,7 @@ SHARED_FIXTURES = ("served",)
 def make_restored(family: str, classes: int, side: int) -> Restored:
     """A generator with random weights, among them what usually starts at 0; fading if it can."""
     of_styles = {} if family == "progan" else {"style_size": 5, "mapping_layers": 2}
-    config = NetworkConfig(family=family, fmap_max=8, latent_size=6, **of_styles)
+    config = section_of(family=family, fmap_max=8, latent_size=6, **of_styles)
     network = family_of(config).generator(config, channels=3, label_size=classes, name="average")
     phase = Phase(side, family != "stylegan2", images=32, batch_size=8, learning_rate=0.001)
     model = network.model(side, fading=phase.fading)
@@ -43,7 +43,7 @@ def make_restored(family: str, classes: int, side: int) -> Restored:
 @cache
 def discriminator(family: str, classes: int, side: int) -> keras.Model:
     """The discriminator that goes with it."""
-    config = NetworkConfig(family=family, fmap_max=8)
+    config = section_of(family=family, fmap_max=8)
     network = family_of(config).discriminator(config, channels=3, label_size=classes)
     model = network.model(side, fading=family != "stylegan2")
     randomise(model)

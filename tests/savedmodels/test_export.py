@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from pipeline.config import NetworkConfig
-from pipeline.networks.progan import Generator
+from pipeline.families.progan.config import ProGANConfig
+from pipeline.families.progan.networks import Generator
 from savedmodels import golden
 from savedmodels.export import export, manifest_in
 from savedmodels.exportable import Exportable
@@ -37,7 +37,7 @@ for folder in sys.argv[1:]:
 
 
 def generator(label_size: int = 0, fading: bool = False) -> keras.Model:
-    maker = Generator(NetworkConfig(fmap_max=8, latent_size=6), channels=3, label_size=label_size)
+    maker = Generator(ProGANConfig(fmap_max=8, latent_size=6), channels=3, label_size=label_size)
     maker.fade.build([])
     maker.fade.alpha.assign(0.3)
     return maker.model(8, fading=fading)

@@ -10,10 +10,10 @@ import pytest
 import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 
-from pipeline.config import NetworkConfig
+from pipeline.families.stylegan.config import StyleGANConfig
+from pipeline.families.stylegan.networks import Discriminator
 from pipeline.generating.images import images_of_seeds
 from pipeline.generating.styles import Painter
-from pipeline.networks.stylegan import Discriminator
 from savedmodels import golden
 from savedmodels.export import manifest_in
 from savedmodels.exportable import Exportable
@@ -306,7 +306,7 @@ def test_signatures_are_chosen_by_name(restored: Make) -> None:
 
 
 def test_examples_are_as_small_as_groups_and_limits_ask(restored: Make) -> None:
-    config = NetworkConfig(family="stylegan", fmap_max=4, stddev_group=2)
+    config = StyleGANConfig(fmap_max=4, stddev_group=2)
     pairs = Discriminator(config, channels=3, label_size=2).model(4, fading=False)
     model = restored("progan", CLASSES, 4).model
     requests = requests_of(signatures_of(Exportable(model, discriminator=pairs, limit=3)))

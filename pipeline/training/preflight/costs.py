@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from pipeline.config import Config, ObjectiveConfig
-from pipeline.networks.families import family_of
-from pipeline.networks.network import START_RESOLUTION, Size
+from pipeline.families.family import family_of
+from pipeline.families.network import START_RESOLUTION, Size
 from pipeline.objectives.adversarial import LOSSES
 from pipeline.objectives.penalties import penalties_of
 from pipeline.schedule import Phase

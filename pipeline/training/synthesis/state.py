@@ -9,8 +9,9 @@ import keras
 import tensorflow as tf
 
 from pipeline.config import Config
-from pipeline.networks.exportable import exportable_of
-from pipeline.networks.families import family_of
+from pipeline.families.config import StyledConfig
+from pipeline.families.exportable import exportable_of
+from pipeline.families.family import family_of
 from pipeline.schedule import Phase
 from pipeline.training.optimization.lazy_regularization import adam_constants
 from pipeline.training.optimization.loss_scale import LossScale
@@ -112,7 +113,7 @@ class TrainingState:
 
     def _generation(self, model: keras.Model, phase: Phase) -> Generation:
         network = self._config.network
-        if not network.has_styles:
+        if not isinstance(network, StyledConfig):
             return FromLatents(model)
         synthesis = self._generator.synthesis(phase.resolution, fading=phase.fading)
         return FromStyles(self._generator.mapping(), synthesis, network.mixing)
@@ -138,13 +139,20 @@ def _freeze(discriminator: keras.Model, resolution: int) -> None:
 
 
 def weights_of(*models: keras.Model) -> dict[str, keras.Variable]:
-    """The weights of models, by their names in a checkpoint, `<layer>/<weight>`."""
-    return {
-        f"{layer.name}/{weight.name}": weight
-        for model in models
-        for layer in model.layers
-        for weight in layer.weights
-    }
+    """Return the weights of models by their names in a checkpoint, `<layer>/<weight>`.
+
+    Raises:
+        ValueError: if two weights have one name, as those of layers within layers may: a checkpoint
+            would keep one of them.
+    """
+    found: dict[str, keras.Variable] = {}
+    for model in models:
+        for layer in model.layers:
+            for weight in layer.weights:
+                name = f"{layer.name}/{weight.name}"
+                if found.setdefault(name, weight) is not weight:
+                    raise ValueError(f"names of weights must be unique. Received: {name}, twice")
+    return found
 
 
 def variables_of(models: PhaseModels) -> dict[str, Any]:

@@ -42,12 +42,12 @@ def growgan(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) 
 @pytest.fixture(scope="session")
 def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A generator with labels, exported as a run does it."""
-    from pipeline.config import NetworkConfig
-    from pipeline.networks.progan import Generator
+    from pipeline.families.progan.config import ProGANConfig
+    from pipeline.families.progan.networks import Generator
     from savedmodels.export import export
     from savedmodels.exportable import Exportable
 
-    maker = Generator(NetworkConfig(fmap_max=8, latent_size=6), channels=3, label_size=3)
+    maker = Generator(ProGANConfig(fmap_max=8, latent_size=6), channels=3, label_size=3)
     model = maker.model(8, fading=False)
     base = tmp_path_factory.mktemp("exported")
     return export(Exportable(model), base, 7, lineage={}, names=["generate"])

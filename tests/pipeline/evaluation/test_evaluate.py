@@ -23,7 +23,7 @@ from pipeline.evaluation.features import FeatureNetwork
 from pipeline.evaluation.gate import judge
 from pipeline.evaluation.report import write_report
 from pipeline.evaluation.scores import Evaluation, Score, folder_of, read_scores
-from pipeline.networks.progan import Generator
+from pipeline.families.progan.networks import Generator
 from pipeline.run_folder import RunFolder
 from pipeline.training.synthesis import task
 from tests.pipeline.training.runs import Scattered, trainer_of

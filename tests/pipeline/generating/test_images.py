@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from pipeline.config import NetworkConfig
+from pipeline.families.progan.config import ProGANConfig
+from pipeline.families.progan.networks import Generator
 from pipeline.generating.images import images_of_seeds
-from pipeline.networks.progan import Generator
 from savedmodels.generation import BATCH
 from savedmodels.seeds import latents_of_seeds, to_uint8
 
-SIZES = NetworkConfig(fmap_max=8, latent_size=8)
+SIZES = ProGANConfig(fmap_max=8, latent_size=8)
 
 
 @pytest.mark.parametrize("classes", [0, 3])

@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipeline.config import NetworkConfig
 from pipeline.data.prepare import records_for
 from pipeline.errors import UserError
+from pipeline.families.stylegan2.config import StyleGAN2Config
+from pipeline.families.stylegan2.networks import Generator
 from pipeline.generating.drawing import Drawing, images_of, sheet_of
 from pipeline.generating.images import images_of_seeds
 from pipeline.generating.seeds import parse_shares
@@ -19,7 +20,6 @@ from pipeline.generating.sheets import mixing_sheet, truncation_sheet
 from pipeline.generating.styles import Painter
 from pipeline.grids import GAP
 from pipeline.loading import config_from
-from pipeline.networks.stylegan2 import Generator
 from pipeline.run_folder import Restored, RunFolder
 from pipeline.schedule import Phase
 from pipeline.training.synthesis import task
@@ -37,9 +37,7 @@ run: {checkpoint_images: 32, sample_images: 32}
 
 def average(label_size: int = 0) -> Restored:
     """A generator with random weights, among them what usually starts at 0."""
-    config = NetworkConfig(
-        family="stylegan2", fmap_max=8, latent_size=6, style_size=5, mapping_layers=2
-    )
+    config = StyleGAN2Config(fmap_max=8, latent_size=6, style_size=5, mapping_layers=2)
     network = Generator(config, channels=3, label_size=label_size, name="average")
     model = network.model(SIDE, fading=False)
     draw = np.random.default_rng(0)

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from pipeline.config import NetworkConfig, OptimizerConfig
-from pipeline.networks.progan import Generator
+from pipeline.config import OptimizerConfig
+from pipeline.families.progan.config import ProGANConfig
+from pipeline.families.progan.networks import Generator
 from pipeline.training.optimization.ema import decay_per_step, update_average
 
 
@@ -16,7 +17,7 @@ def test_average_is_an_exponential_one_with_the_half_life_in_images() -> None:
         pytest.approx(0.5)
     )
     assert decay_per_step(OptimizerConfig(average_decay=0.999), 16) == 0.999
-    config = NetworkConfig(fmap_max=8, latent_size=8)
+    config = ProGANConfig(fmap_max=8, latent_size=8)
     generator, average = (Generator(config, channels=3).model(4, fading=False) for _ in range(2))
     before = average.get_weights()
     generator.set_weights([w + 1.0 for w in before])

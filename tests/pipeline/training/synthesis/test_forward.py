@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from pipeline.config import NetworkConfig
-from pipeline.networks.progan import Discriminator
+from pipeline.families.progan.config import ProGANConfig
+from pipeline.families.progan.networks import Discriminator
 from pipeline.training.synthesis.forward import judged_apart
 
 
@@ -20,7 +20,7 @@ def normals(*shape: int, seed: int = 0) -> Any:
 @pytest.mark.parametrize("label_size", [0, 3])
 @pytest.mark.parametrize("batch", [2, 4, 8, 16])
 def test_one_pass_scores_reals_and_fakes_as_two_passes_do(batch: int, label_size: int) -> None:
-    config = NetworkConfig(fmap_max=8, latent_size=8)
+    config = ProGANConfig(fmap_max=8, latent_size=8)
     model = Discriminator(config, channels=3, label_size=label_size).model(8, fading=False)
     reals, fakes = (
         tf.constant(normals(batch, 8, 8, 3)),

@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from pipeline.config import Config, NetworkConfig
-from pipeline.networks.stylegan2 import Generator
+from pipeline.config import Config
+from pipeline.families.stylegan2.networks import Generator
 from pipeline.training.loop.randomness import Purpose, key
 from pipeline.training.optimization.ema import move_style_means
 from pipeline.training.synthesis.generation import Draws, FromStyles
 from pipeline.training.synthesis.state import variables_of
+from tests.pipeline.families.sections import section_of
 from tests.pipeline.training.steps import after_steps, models_and_step
 
 SIZES: dict[str, Any] = {"fmap_max": 8, "latent_size": 6, "style_size": 5, "mapping_layers": 2}
@@ -24,7 +25,7 @@ BATCH = 3
 
 def from_styles(mixing: float = 0.9, resolution: int = 8) -> FromStyles:
     """Make images with networks of random weights, among them what usually starts at 0."""
-    maker = Generator(NetworkConfig(**STYLES), channels=1)
+    maker = Generator(section_of(**STYLES), channels=1)
     synthesis = maker.synthesis(resolution, fading=False)
     draw = np.random.default_rng(0)
     for weight in synthesis.weights:
@@ -109,7 +110,7 @@ def test_the_mean_of_styles_moves_by_a_share() -> None:
     draws = drawn(generation)
     style = generation.mean_style(draws, tf.zeros((BATCH, 0))).numpy()
     np.testing.assert_allclose(style, generation.mapping(draws.latents).numpy().mean(0), rtol=1e-5)
-    means = [Generator(NetworkConfig(**STYLES), channels=1).truncation for _ in range(2)]
+    means = [Generator(section_of(**STYLES), channels=1).truncation for _ in range(2)]
     for mean in means:
         mean.build((None, 4, SIZES["style_size"]))
         mean.mean.assign(np.ones(SIZES["style_size"]))

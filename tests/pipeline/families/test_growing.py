@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.config import NetworkConfig
-from pipeline.networks.progan import Discriminator, Generator
+from pipeline.families.progan.config import ProGANConfig
+from pipeline.families.progan.networks import Discriminator, Generator
 
 
 def networks() -> tuple[Generator, Discriminator]:
-    config = NetworkConfig(fmap_max=8, latent_size=8)
+    config = ProGANConfig(fmap_max=8, latent_size=8)
     return (
         Generator(config, channels=3),
         Discriminator(config, channels=3),
@@ -58,7 +58,7 @@ def test_blocks_are_made_once_and_named_by_resolution() -> None:
 
 
 def test_first_weights_follow_from_the_seed_not_from_the_order_of_creation() -> None:
-    config = NetworkConfig(fmap_max=8, latent_size=8)
+    config = ProGANConfig(fmap_max=8, latent_size=8)
     grown, direct, other = (Generator(config, channels=1, seed=seed) for seed in (5, 5, 6))
     grown.model(4, fading=False)
     grown.model(8, fading=False)

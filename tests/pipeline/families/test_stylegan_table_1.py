@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from pipeline.networks.families import family_of
-from pipeline.networks.stylegan import Generator
-from tests.pipeline.networks.stylegan_cases import (
+from pipeline.families.family import family_of
+from pipeline.families.stylegan.networks import Generator
+from tests.pipeline.families.stylegan_cases import (
     SMALL,
     TABLE_1,
     named,

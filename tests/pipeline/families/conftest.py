@@ -16,8 +16,8 @@ from layers.blur import Blur
 from layers.equalized import EqualizedConv2D, EqualizedDense
 from layers.modulated import ModulatedConv2D
 from layers.upfirdn import FIRDown2D, FIRUp2D
-from pipeline.config import NetworkConfig
-from pipeline.networks.network import Size
+from pipeline.families.config import NetworkConfig
+from pipeline.families.network import Size
 
 
 def counted(model: keras.Model) -> Size:
@@ -88,7 +88,7 @@ def on_jax(
         np.savez(tmp_path / "given.npz", **arrays)
         asked = {"config": config.model_dump(), "sizes": sizes, "networks": [*given]}
         (tmp_path / "asked.json").write_text(json.dumps(asked))
-        jax_process("tests.pipeline.networks.evaluate_on_jax", tmp_path)
+        jax_process("tests.pipeline.families.evaluate_on_jax", tmp_path)
         return dict(np.load(tmp_path / "found.npz"))
 
     return evaluate

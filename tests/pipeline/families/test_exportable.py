@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipeline.config import NetworkConfig
-from pipeline.networks.exportable import exportable_of
-from pipeline.networks.families import family_of
+from pipeline.families.exportable import exportable_of
+from pipeline.families.family import family_of
+from pipeline.families.progan.config import ProGANConfig
+from tests.pipeline.families.sections import section_of
 
 SIZES: dict[str, Any] = {"fmap_max": 4, "latent_size": 6, "style_size": 5, "mapping_layers": 1}
 
@@ -23,7 +24,7 @@ SIZES: dict[str, Any] = {"fmap_max": 4, "latent_size": 6, "style_size": 5, "mapp
     ],
 )
 def test_parts_make_the_images_of_the_whole(family: str, keys: dict[str, Any], layers: int) -> None:
-    config = NetworkConfig(family=family, **SIZES, **keys)
+    config = section_of(family=family, **SIZES, **keys)
     network = family_of(config).generator(config, channels=3, label_size=2, name="average")
     model = network.model(8, fading=False)
     draw = np.random.default_rng(0)
@@ -43,7 +44,7 @@ def test_parts_make_the_images_of_the_whole(family: str, keys: dict[str, Any], l
 
 
 def test_a_family_without_styles_has_no_parts() -> None:
-    config = NetworkConfig(fmap_max=4, latent_size=6)
+    config = ProGANConfig(fmap_max=4, latent_size=6)
     network = family_of(config).generator(config, channels=3)
     model = network.model(8, fading=True)
     exportable = exportable_of(network, model, resolution=8, fading=True, discriminator=model)

@@ -10,15 +10,15 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from pipeline.config import NetworkConfig
-from pipeline.networks.network import Size
-from pipeline.networks.progan import (
+from pipeline.families.network import Size
+from pipeline.families.progan.config import ProGANConfig
+from pipeline.families.progan.networks import (
     Discriminator,
     Generator,
     discriminator_size,
     generator_size,
 )
-from tests.pipeline.networks.paper_sizes import PAIRS, conv, every_resolution, maps
+from tests.pipeline.families.paper_sizes import PAIRS, conv, every_resolution, maps
 
 
 def test_the_paper_generator_at_1024_has_23_07_million_weights() -> None:
@@ -31,7 +31,7 @@ def test_the_paper_generator_at_1024_has_23_07_million_weights() -> None:
         )
         + conv(16, 3, side=1)
     )
-    model = Generator(NetworkConfig(), channels=3).model(1024, fading=False)
+    model = Generator(ProGANConfig(), channels=3).model(1024, fading=False)
     assert model.count_params() == expected
     assert round(expected / 1e6, 2) == 23.07
 
@@ -47,14 +47,14 @@ def test_the_paper_discriminator_at_1024_has_23_08_million_weights() -> None:
         + conv(512, 512, side=4)  # 4×4 pixels to features
         + conv(512, 1, side=1)
     )
-    model = Discriminator(NetworkConfig(), channels=3).model(1024, fading=False)
+    model = Discriminator(ProGANConfig(), channels=3).model(1024, fading=False)
     assert model.count_params() == expected
     assert round(expected / 1e6, 2) == 23.08
 
 
 @pytest.fixture(scope="module")
 def growing() -> tuple[Generator, Discriminator]:
-    config = NetworkConfig(fmap_base=1024, fmap_max=4, latent_size=3)
+    config = ProGANConfig(fmap_base=1024, fmap_max=4, latent_size=3)
     generator = Generator(config, channels=5, label_size=2)
     return generator, Discriminator(config, channels=5, label_size=2)
 
@@ -75,7 +75,7 @@ def test_every_resolution_has_models(
 def test_sizes_are_those_of_the_models(
     counted: Callable[[keras.Model], Size], resolution: int, fading: bool, label_size: int
 ) -> None:
-    config = NetworkConfig(fmap_base=144, fmap_max=18, latent_size=5)
+    config = ProGANConfig(fmap_base=144, fmap_max=18, latent_size=5)
     sizes: dict[str, Any] = {"channels": 3, "label_size": label_size}
     generator = Generator(config, **sizes).model(resolution, fading=fading)
     critic = Discriminator(config, **sizes).model(resolution, fading=fading)
@@ -86,7 +86,7 @@ def test_sizes_are_those_of_the_models(
 @pytest.mark.parametrize("channels", [1, 3, 4])
 @pytest.mark.parametrize("precision", ["float32", "mixed_bfloat16", "mixed_float16"])
 def test_images_and_scores_are_float32_under_every_precision(precision: str, channels: int) -> None:
-    config = NetworkConfig(fmap_max=8, latent_size=8)
+    config = ProGANConfig(fmap_max=8, latent_size=8)
     half, full = (
         (
             Generator(config, channels=channels, precision=p).model(8, fading=True),
@@ -109,7 +109,7 @@ def test_images_and_scores_are_float32_under_every_precision(precision: str, cha
 def test_fused_and_unfused_generators_agree() -> None:
     latents = np.random.default_rng(0).normal(size=(4, 8)).astype(np.float32)
     fused, unfused = (
-        Generator(NetworkConfig(fmap_max=8, latent_size=8, fused=f), channels=1, seed=3).model(
+        Generator(ProGANConfig(fmap_max=8, latent_size=8, fused=f), channels=1, seed=3).model(
             16, fading=False
         )(latents)
         for f in (True, False)

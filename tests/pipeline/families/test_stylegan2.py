@@ -10,13 +10,20 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from pipeline.config import Config, NetworkConfig
-from pipeline.networks.families import family_of
-from pipeline.networks.network import Size
-from pipeline.networks.stylegan2 import Discriminator, Generator, discriminator_size, generator_size
+from pipeline.config import Config
+from pipeline.families.family import family_of
+from pipeline.families.network import Size
+from pipeline.families.stylegan2.config import StyleGAN2Config
+from pipeline.families.stylegan2.networks import (
+    Discriminator,
+    Generator,
+    discriminator_size,
+    generator_size,
+)
 from pipeline.objectives.path_length import path_lengths
 from pipeline.objectives.penalties import squared_gradient
-from tests.pipeline.networks.paper_sizes import SIZES, conv
+from tests.pipeline.families.paper_sizes import SIZES, conv
+from tests.pipeline.families.sections import section_of
 
 SMALL: dict[str, Any] = {
     "family": "stylegan2",
@@ -61,7 +68,7 @@ def test_the_paper_generator_at_1024_has_30_37_million_weights() -> None:
             for side in SIZES[1:]
         )
     )
-    config = NetworkConfig(family="stylegan2", fmap_base=16384)
+    config = StyleGAN2Config(fmap_base=16384)
     size = generator_size(config, 1024, channels=3, label_size=0, fading=False)
     assert size.parameters == expected == 30_370_060
 
@@ -79,7 +86,7 @@ def test_the_paper_discriminator_at_1024_has_29_01_million_weights() -> None:
         + (4 * 4 * 512 * 512 + 512)
         + (512 + 1)
     )
-    config = NetworkConfig(family="stylegan2", fmap_base=16384)
+    config = StyleGAN2Config(fmap_base=16384)
     size = discriminator_size(config, 1024, channels=3, label_size=0, fading=False)
     assert size.parameters == expected == 29_012_513
 
@@ -90,7 +97,7 @@ def test_the_paper_discriminator_at_1024_has_29_01_million_weights() -> None:
 def test_sizes_are_those_of_the_models(
     counted: Callable[[keras.Model], Size], resolution: int, label_size: int, noise: bool
 ) -> None:
-    config = NetworkConfig(**SMALL, noise=noise)
+    config = section_of(**SMALL, noise=noise)
     sizes: dict[str, Any] = {"channels": 3, "label_size": label_size}
     generator = Generator(config, **sizes).model(resolution, fading=False)
     critic = Discriminator(config, **sizes).model(resolution, fading=False)
@@ -102,7 +109,7 @@ def test_sizes_are_those_of_the_models(
 
 @pytest.mark.parametrize("label_size", [0, 3])
 def test_the_model_is_its_mapping_and_its_synthesis(label_size: int) -> None:
-    generator = Generator(NetworkConfig(**SMALL), channels=3, label_size=label_size, seed=3)
+    generator = Generator(section_of(**SMALL), channels=3, label_size=label_size, seed=3)
     model = generator.model(16, fading=False)
     for layer in model.layers:  # Noise begins without strength.
         if layer.name.endswith("_noise"):
@@ -140,7 +147,7 @@ def test_the_model_is_its_mapping_and_its_synthesis(label_size: int) -> None:
 
 
 def test_to_rgb_reads_the_style_of_the_convolution_after_it() -> None:
-    generator = Generator(NetworkConfig(**SMALL, noise=False), channels=1)
+    generator = Generator(section_of(**SMALL, noise=False), channels=1)
     synthesis = generator.synthesis(16, fading=False)
     read = {
         layer.name.removeprefix("generator_").removesuffix("_affine"): layer.input
@@ -168,7 +175,7 @@ def test_fused_and_unfused_networks_agree_to_the_second_order_in_a_compiled_step
     images = tf.constant(normal(4, 8, 8, 2))
 
     def results(fused: bool) -> list[Any]:
-        config = NetworkConfig(**SMALL, fused=fused)
+        config = section_of(**SMALL, fused=fused)
         generator = Generator(config, channels=2, seed=3)
         synthesis = generator.synthesis(8, fading=False)
         critic = Discriminator(config, channels=2, seed=3).model(8, fading=False)
@@ -200,8 +207,8 @@ def test_images_and_scores_are_float32_under_every_precision(precision: str) -> 
     sizes: dict[str, Any] = {"channels": 3, "label_size": 2}
     half, full = (
         (
-            Generator(NetworkConfig(**SMALL), precision=p, **sizes),
-            Discriminator(NetworkConfig(**SMALL), precision=p, **sizes).model(8, fading=False),
+            Generator(section_of(**SMALL), precision=p, **sizes),
+            Discriminator(section_of(**SMALL), precision=p, **sizes).model(8, fading=False),
         )
         for p in (precision, "float32")
     )
@@ -221,7 +228,7 @@ def test_images_and_scores_are_float32_under_every_precision(precision: str) -> 
 
 
 def test_the_label_decides_the_score_through_the_projection_alone() -> None:
-    critic = Discriminator(NetworkConfig(**SMALL), channels=1, label_size=3).model(8, fading=False)
+    critic = Discriminator(section_of(**SMALL), channels=1, label_size=3).model(8, fading=False)
     images = tf.constant(np.repeat(normal(1, 8, 8, 1), 3, axis=0))
     scores = critic([images, tf.constant(one_hot(3, 3))]).numpy()[:, 0]
     assert len(set(scores.round(4))) == 3
@@ -233,7 +240,7 @@ def test_the_label_decides_the_score_through_the_projection_alone() -> None:
 
 def test_first_weights_follow_from_the_seed_and_not_from_the_name() -> None:
     models = [
-        Generator(NetworkConfig(**SMALL), channels=1, seed=seed, name=name).model(8, fading=False)
+        Generator(section_of(**SMALL), channels=1, seed=seed, name=name).model(8, fading=False)
         for seed, name in ((1, "generator"), (1, "average"), (2, "generator"))
     ]
     latents = normal(2, 6)
@@ -243,7 +250,7 @@ def test_first_weights_follow_from_the_seed_and_not_from_the_name() -> None:
 
 
 def test_it_does_not_grow() -> None:
-    config = NetworkConfig(**SMALL)
+    config = section_of(**SMALL)
     sizes: dict[str, Any] = {"channels": 1, "label_size": 0}
     message = "^`fading` must be false: `stylegan2` does not grow. Received: fading=True$"
     for call in (
@@ -260,13 +267,13 @@ def test_it_does_not_grow() -> None:
         {"network": network, "schedule": {"start_resolution": 32, "resolution": 32}}
     )
     with pytest.raises(ValueError, match=r"`network.mapping_layers` must be at least 1"):
-        NetworkConfig(family="stylegan2", mapping_layers=0)
+        StyleGAN2Config(mapping_layers=0)
     with pytest.raises(ValueError, match=r"does not grow: .* Received: 4 and 32"):
         Config.model_validate({"network": network, "schedule": {"resolution": 32}})
 
 
 def test_the_family_is_found_by_its_name() -> None:
-    family = family_of(NetworkConfig(**SMALL))
+    family = family_of(section_of(**SMALL))
     assert (family.generator, family.discriminator) == (Generator, Discriminator)
     assert (family.generator_size, family.discriminator_size) == (
         generator_size,
@@ -276,7 +283,7 @@ def test_the_family_is_found_by_its_name() -> None:
 
 @pytest.mark.slow
 def test_networks_are_the_same_on_jax(on_jax: Callable[..., dict[str, np.ndarray]]) -> None:
-    config, sizes = NetworkConfig(**SMALL), {"channels": 3, "label_size": 2}
+    config, sizes = section_of(**SMALL), {"channels": 3, "label_size": 2}
     given = {}
     for name, make, first in (
         ("generator", Generator, normal(4, 6)),

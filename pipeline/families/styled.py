@@ -10,8 +10,8 @@ import keras
 
 from layers.fixed_noise import FixedNoise
 from layers.truncation import Truncation
-from pipeline.config import NetworkConfig
-from pipeline.networks.network import (
+from pipeline.families.config import StyledConfig
+from pipeline.families.network import (
     START_RESOLUTION,
     Block,
     Network,
@@ -28,7 +28,7 @@ def noise_name(side: int, index: int) -> str:
     return f"noise_{side}x{side}_{index}"
 
 
-def mapping_size(config: NetworkConfig, inputs: int, units: int) -> Size:
+def mapping_size(config: StyledConfig, inputs: int, units: int) -> Size:
     """Of the layers of a mapping, without an embedding of labels."""
     size = Size(0, 0, 0)
     for _ in range(config.mapping_layers):
@@ -39,6 +39,8 @@ def mapping_size(config: NetworkConfig, inputs: int, units: int) -> Size:
 
 class WithMapping(Network):
     """A network with a mapping."""
+
+    config: StyledConfig
 
     def _mapping(self, units: int, **gains: float) -> Block:
         # In float32 under every policy: it takes next to no time, and all images depend on it.
@@ -69,7 +71,7 @@ class StyleGenerator(WithMapping, ABC):
     _repeat_name = "repeat_styles"
     """Of the layer that gives all layers the same style."""
 
-    def __init__(self, config: NetworkConfig, *, name: str = "generator", **kwargs: Any) -> None:
+    def __init__(self, config: StyledConfig, *, name: str = "generator", **kwargs: Any) -> None:
         super().__init__(config, name=name, **kwargs)
         self.style_size = config.style_size
         self.truncation = Truncation(name=self._name("truncation"), dtype="float32")

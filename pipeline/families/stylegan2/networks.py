@@ -20,8 +20,7 @@ from layers.modulated import ModulatedConv2D
 from layers.noise import Noise
 from layers.pixel_norm import PixelNorm
 from layers.upfirdn import BILINEAR, FIRDown2D, FIRUp2D
-from pipeline.config import NetworkConfig
-from pipeline.networks.network import (
+from pipeline.families.network import (
     START_RESOLUTION,
     Block,
     Size,
@@ -33,14 +32,15 @@ from pipeline.networks.network import (
     sides,
     stage_of,
 )
-from pipeline.networks.styled import StyleGenerator, WithMapping, mapping_size, noise_name
+from pipeline.families.styled import StyleGenerator, WithMapping, mapping_size, noise_name
+from pipeline.families.stylegan2.config import StyleGAN2Config
 
 GAIN = math.sqrt(2)
 """Of a leaky ReLU, which keeps the spread of what goes in."""
 
 
 def generator_size(
-    config: NetworkConfig, resolution: int, *, channels: int, label_size: int, fading: bool
+    config: StyleGAN2Config, resolution: int, *, channels: int, label_size: int, fading: bool
 ) -> Size:
     """The size of `Generator.model`."""
     _refuse_fading(fading)
@@ -66,7 +66,7 @@ def generator_size(
 
 
 def discriminator_size(
-    config: NetworkConfig, resolution: int, *, channels: int, label_size: int, fading: bool
+    config: StyleGAN2Config, resolution: int, *, channels: int, label_size: int, fading: bool
 ) -> Size:
     """The size of `Discriminator.model`."""
     _refuse_fading(fading)
@@ -87,14 +87,14 @@ def discriminator_size(
     return size
 
 
-def _mapping_size(config: NetworkConfig, inputs: int, units: int, label_size: int) -> Size:
+def _mapping_size(config: StyleGAN2Config, inputs: int, units: int, label_size: int) -> Size:
     """With the embedding of labels."""
     if not label_size:
         return mapping_size(config, inputs, units)
     return dense_size(label_size, units) + mapping_size(config, inputs + units, units)
 
 
-def _styled_size(config: NetworkConfig, inputs: int, convolution: Size) -> Size:
+def _styled_size(config: StyleGAN2Config, inputs: int, convolution: Size) -> Size:
     """With the dense layer that makes its styles, and the strength of its noise."""
     return dense_size(config.style_size, inputs) + convolution + Size(int(config.noise), 0, 0)
 
@@ -148,7 +148,7 @@ class Generator(_Network, StyleGenerator):
         truncation: The layer with the running mean of w. Its `call` truncates.
 
     Example:
-        >>> generator = Generator(NetworkConfig(family="stylegan2", fmap_max=8), channels=3)
+        >>> generator = Generator(StyleGAN2Config(fmap_max=8), channels=3)
         >>> generator.model(8, fading=False).output_shape
         (None, 8, 8, 3)
     """
@@ -258,13 +258,13 @@ class Discriminator(_Network):
         name: Prefix of every layer's name.
 
     Example:
-        >>> config = NetworkConfig(family="stylegan2", fmap_max=8)
+        >>> config = StyleGAN2Config(fmap_max=8)
         >>> Discriminator(config, channels=3).model(8, fading=False).output_shape
         (None, 1)
     """
 
     def __init__(
-        self, config: NetworkConfig, *, name: str = "discriminator", **kwargs: Any
+        self, config: StyleGAN2Config, *, name: str = "discriminator", **kwargs: Any
     ) -> None:
         super().__init__(config, name=name, **kwargs)
 

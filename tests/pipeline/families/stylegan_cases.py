@@ -7,11 +7,12 @@ from typing import Any
 import keras
 import numpy as np
 
-from pipeline.config import NetworkConfig
+from pipeline.families.stylegan.config import StyleGANConfig
+from tests.pipeline.families.sections import section_of
 
 SMALL: dict[str, Any] = {"fmap_base": 64, "fmap_max": 8, "latent_size": 6}
 STYLES = {"style_size": 5, "mapping_layers": 2, "mapping_rate": 1.0}
-CONFIG = NetworkConfig(family="stylegan", **SMALL, **STYLES)
+CONFIG = StyleGANConfig(**SMALL, **STYLES)
 
 # Table 1 of the paper, by what differs from its last row.
 TABLE: dict[str, dict[str, Any]] = {
@@ -27,8 +28,8 @@ TABLE: dict[str, dict[str, Any]] = {
     "E": {"mixing": 0.0},
     "F": {},
 }
-TABLE_1 = {"A": NetworkConfig(**SMALL)} | {
-    row: NetworkConfig(family="stylegan", **SMALL, **(STYLES | keys)) for row, keys in TABLE.items()
+TABLE_1 = {"A": section_of(**SMALL)} | {
+    row: StyleGANConfig(**SMALL, **(STYLES | keys)) for row, keys in TABLE.items()
 }
 
 

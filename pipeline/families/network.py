@@ -11,7 +11,7 @@ import keras
 
 from layers.equalized import EqualizedConv2D, EqualizedDense
 from layers.weighted_sum import WeightedSum
-from pipeline.config import NetworkConfig
+from pipeline.families.config import NetworkConfig
 
 START_RESOLUTION = 4
 """Every family's first block has so many pixels a side, whatever size a schedule begins with."""

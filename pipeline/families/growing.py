@@ -10,8 +10,8 @@ import keras
 
 from layers.minibatch_std import MinibatchStd
 from layers.resample import BoxDown2D, NearestUp2D
-from pipeline.config import NetworkConfig
-from pipeline.networks.network import (
+from pipeline.families.config import NetworkConfig
+from pipeline.families.network import (
     START_RESOLUTION,
     Block,
     Network,

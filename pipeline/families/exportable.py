@@ -6,7 +6,7 @@ from typing import Any
 
 import keras
 
-from pipeline.networks.network import one_or_list
+from pipeline.families.network import one_or_list
 from savedmodels.exportable import Exportable, StyleParts
 
 

@@ -24,8 +24,7 @@ from layers.blur import Blur
 from layers.learned_constant import LearnedConstant
 from layers.noise import Noise
 from layers.pixel_norm import PixelNorm
-from pipeline.config import NetworkConfig
-from pipeline.networks.growing import (
+from pipeline.families.growing import (
     FIRST_DENSE_GAIN,
     GrowingDiscriminator,
     GrowingGenerator,
@@ -33,7 +32,7 @@ from pipeline.networks.growing import (
     enlarging_size,
     rgb_size,
 )
-from pipeline.networks.network import (
+from pipeline.families.network import (
     START_RESOLUTION,
     Block,
     Network,
@@ -46,14 +45,15 @@ from pipeline.networks.network import (
     sides,
     stage_of,
 )
-from pipeline.networks.styled import StyleGenerator, mapping_size, noise_name
+from pipeline.families.styled import StyleGenerator, mapping_size, noise_name
+from pipeline.families.stylegan.config import StyleGANConfig
 
 LAYERS = 2
 """Of the synthesis at each resolution."""
 
 
 def generator_size(
-    config: NetworkConfig, resolution: int, *, channels: int, label_size: int, fading: bool
+    config: StyleGANConfig, resolution: int, *, channels: int, label_size: int, fading: bool
 ) -> Size:
     """The size of `Generator.model`."""
     embedding = label_size * config.latent_size
@@ -77,7 +77,7 @@ def generator_size(
 
 
 def discriminator_size(
-    config: NetworkConfig, resolution: int, *, channels: int, label_size: int, fading: bool
+    config: StyleGANConfig, resolution: int, *, channels: int, label_size: int, fading: bool
 ) -> Size:
     """The size of `Discriminator.model`."""
     size = critic_size(
@@ -88,12 +88,12 @@ def discriminator_size(
     return size
 
 
-def _blur_size(config: NetworkConfig, maps: int, side: int) -> Size:
+def _blur_size(config: StyleGANConfig, maps: int, side: int) -> Size:
     values = side**2 * maps if config.blur else 0
     return Size(0, 9 * values, values)
 
 
-def _epilogues_size(config: NetworkConfig, maps: int, styles: int) -> Size:
+def _epilogues_size(config: StyleGANConfig, maps: int, styles: int) -> Size:
     """Of what the layers of a resolution have beside convolutions with their biases, and blur."""
     noise = Size(maps if config.noise else 0, 0, 0)
     style = dense_size(styles, 2 * maps) if config.styles else Size(0, 0, 0)
@@ -102,6 +102,8 @@ def _epilogues_size(config: NetworkConfig, maps: int, styles: int) -> Size:
 
 class _Blurring(Network):
     """A network that filters what it resamples, if the configuration asks for that."""
+
+    config: StyleGANConfig
 
     def _blur(self, part: str) -> Block:
         if not self.config.blur:
@@ -126,12 +128,14 @@ class Generator(_Blurring, GrowingGenerator, StyleGenerator):
             towards it.
 
     Example:
-        >>> generator = Generator(NetworkConfig(family="stylegan", fmap_max=8), channels=3)
+        >>> generator = Generator(StyleGANConfig(fmap_max=8), channels=3)
         >>> [inputs.shape for inputs in generator.synthesis(4, fading=False).inputs]
         [(None, 2, 512), (None, 4, 4, 1), (None, 4, 4, 1)]
     """
 
-    def __init__(self, config: NetworkConfig, *, name: str = "generator", **kwargs: Any) -> None:
+    config: StyleGANConfig
+
+    def __init__(self, config: StyleGANConfig, *, name: str = "generator", **kwargs: Any) -> None:
         super().__init__(config, name=name, **kwargs)
         if not config.mapping_layers:  # Styles are the latents, with labels their embedding too.
             self.style_size = config.latent_size * (2 if self.label_size else 1)
@@ -214,7 +218,7 @@ class Discriminator(_Blurring, GrowingDiscriminator):
         name: Prefix of every layer's name.
 
     Example:
-        >>> config = NetworkConfig(family="stylegan", fmap_max=8)
+        >>> config = StyleGANConfig(fmap_max=8)
         >>> Discriminator(config, channels=3, label_size=2).model(8, fading=True).output_shape
         (None, 1)
     """

@@ -8,11 +8,16 @@ from typing import Any
 import keras
 import pytest
 
-from pipeline.config import NetworkConfig
-from pipeline.networks.network import Size
-from pipeline.networks.stylegan import Discriminator, Generator, discriminator_size, generator_size
-from tests.pipeline.networks.paper_sizes import PAIRS, conv, maps
-from tests.pipeline.networks.stylegan_cases import CONFIG, TABLE
+from pipeline.families.network import Size
+from pipeline.families.stylegan.config import StyleGANConfig
+from pipeline.families.stylegan.networks import (
+    Discriminator,
+    Generator,
+    discriminator_size,
+    generator_size,
+)
+from tests.pipeline.families.paper_sizes import PAIRS, conv, maps
+from tests.pipeline.families.stylegan_cases import CONFIG, TABLE
 
 
 def test_the_paper_generator_at_1024_has_26_2_million_weights() -> None:
@@ -29,7 +34,7 @@ def test_the_paper_generator_at_1024_has_26_2_million_weights() -> None:
         )
         + conv(16, 3, side=1)
     )
-    config = NetworkConfig(family="stylegan")
+    config = StyleGANConfig()
     size = generator_size(config, 1024, channels=3, label_size=0, fading=False)
     assert size.parameters == expected
     assert round(expected / 1e6, 1) == 26.2
@@ -46,7 +51,7 @@ def test_the_paper_discriminator_at_1024_has_23_1_million_weights() -> None:
         + conv(512, 512, side=4)  # 4×4 pixels to features
         + conv(512, 1, side=1)
     )
-    config = NetworkConfig(family="stylegan")
+    config = StyleGANConfig()
     size = discriminator_size(config, 1024, channels=3, label_size=0, fading=False)
     assert size.parameters == expected
     assert round(expected / 1e6, 1) == 23.1
@@ -56,7 +61,7 @@ def test_the_paper_discriminator_at_1024_has_23_1_million_weights() -> None:
 def test_the_papers_networks_at_1024_are_of_their_sizes(
     counted: Callable[[keras.Model], Size],
 ) -> None:
-    config = NetworkConfig(family="stylegan")
+    config = StyleGANConfig()
     sizes: dict[str, Any] = {"channels": 3, "label_size": 0}
     for make, size in ((Generator, generator_size), (Discriminator, discriminator_size)):
         model = make(config, **sizes).model(1024, fading=True)
@@ -78,8 +83,7 @@ def test_sizes_are_those_of_the_models(
     fading: bool,
     label_size: int,
 ) -> None:
-    config = NetworkConfig(
-        family="stylegan",
+    config = StyleGANConfig(
         fmap_base=144,
         fmap_max=18,
         latent_size=5,

@@ -13,8 +13,7 @@ import keras
 
 from layers.pixel_norm import PixelNorm
 from layers.resample import BoxDown2D
-from pipeline.config import NetworkConfig
-from pipeline.networks.growing import (
+from pipeline.families.growing import (
     FIRST_DENSE_GAIN,
     GrowingDiscriminator,
     GrowingGenerator,
@@ -22,7 +21,7 @@ from pipeline.networks.growing import (
     enlarging_size,
     rgb_size,
 )
-from pipeline.networks.network import (
+from pipeline.families.network import (
     START_RESOLUTION,
     Block,
     Size,
@@ -34,10 +33,11 @@ from pipeline.networks.network import (
     sides,
     stage_of,
 )
+from pipeline.families.progan.config import ProGANConfig
 
 
 def generator_size(
-    config: NetworkConfig, resolution: int, *, channels: int, label_size: int, fading: bool
+    config: ProGANConfig, resolution: int, *, channels: int, label_size: int, fading: bool
 ) -> Size:
     """The size of `Generator.model`."""
     maps = filters(config, 1)
@@ -50,7 +50,7 @@ def generator_size(
 
 
 def discriminator_size(
-    config: NetworkConfig, resolution: int, *, channels: int, label_size: int, fading: bool
+    config: ProGANConfig, resolution: int, *, channels: int, label_size: int, fading: bool
 ) -> Size:
     """The size of `Discriminator.model`."""
     return critic_size(config, resolution, channels=channels, outputs=1 + label_size, fading=fading)
@@ -68,12 +68,12 @@ class Generator(GrowingGenerator):
         name: Prefix of every layer's name.
 
     Example:
-        >>> generator = Generator(NetworkConfig(fmap_max=8, latent_size=8), channels=3)
+        >>> generator = Generator(ProGANConfig(fmap_max=8, latent_size=8), channels=3)
         >>> generator.model(8, fading=True).output_shape
         (None, 8, 8, 3)
     """
 
-    def __init__(self, config: NetworkConfig, *, name: str = "generator", **kwargs: Any) -> None:
+    def __init__(self, config: ProGANConfig, *, name: str = "generator", **kwargs: Any) -> None:
         super().__init__(config, name=name, **kwargs)
 
     def model(self, resolution: int, *, fading: bool) -> keras.Model:
@@ -138,7 +138,7 @@ class Discriminator(GrowingDiscriminator):
         name: Prefix of every layer's name.
 
     Example:
-        >>> discriminator = Discriminator(NetworkConfig(fmap_max=8), channels=3)
+        >>> discriminator = Discriminator(ProGANConfig(fmap_max=8), channels=3)
         >>> discriminator.model(8, fading=True).output_shape
         (None, 1)
     """

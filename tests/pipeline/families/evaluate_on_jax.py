@@ -11,8 +11,8 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from pipeline.config import NetworkConfig
-from pipeline.networks.families import family_of
+from pipeline.families.family import family_of
+from tests.pipeline.families.sections import section_of
 
 
 def main(folder: Path) -> None:
@@ -23,7 +23,7 @@ def main(folder: Path) -> None:
         count = sum(name.startswith(f"{kind}/") for name in given.files)
         return [given[f"{kind}/{index}"] for index in range(count)]
 
-    config, sizes = NetworkConfig(**asked["config"]), asked["sizes"]
+    config, sizes = section_of(**asked["config"]), asked["sizes"]
     phase = {name: sizes.pop(name) for name in ("resolution", "fading")}
     found = {}
     for network in asked["networks"]:

@@ -11,10 +11,10 @@ import pytest
 import tensorflow as tf
 
 from layers.resample import box_down, nearest_up
-from pipeline.config import NetworkConfig
-from pipeline.networks.stylegan import Discriminator, Generator
-from tests.pipeline.networks.paper_sizes import SIZES, every_resolution
-from tests.pipeline.networks.stylegan_cases import (
+from pipeline.families.stylegan.config import StyleGANConfig
+from pipeline.families.stylegan.networks import Discriminator, Generator
+from tests.pipeline.families.paper_sizes import SIZES, every_resolution
+from tests.pipeline.families.stylegan_cases import (
     CONFIG,
     named,
     normal,
@@ -27,8 +27,8 @@ LABELS = np.eye(2, dtype=np.float32)[[0, 1, 1, 0]]
 
 @pytest.fixture(scope="module")
 def growing() -> tuple[Generator, Discriminator]:
-    config = NetworkConfig(
-        family="stylegan", fmap_base=1024, fmap_max=4, latent_size=3, style_size=3, mapping_layers=1
+    config = StyleGANConfig(
+        fmap_base=1024, fmap_max=4, latent_size=3, style_size=3, mapping_layers=1
     )
     generator = Generator(config, channels=5, label_size=2)
     return generator, Discriminator(config, channels=5, label_size=2)
@@ -133,9 +133,7 @@ def test_first_weights_and_noise_follow_from_the_seed_and_the_parts_name() -> No
 
 def test_styles_start_at_unit_size_whatever_the_rate_of_the_mapping() -> None:
     for rate in (0.01, 1.0):
-        config = NetworkConfig(
-            family="stylegan", latent_size=64, style_size=64, mapping_layers=3, mapping_rate=rate
-        )
+        config = StyleGANConfig(latent_size=64, style_size=64, mapping_layers=3, mapping_rate=rate)
         mapping = Generator(config, channels=1).mapping()
         styles = mapping(normal(64, 64)).numpy()
         assert np.sqrt(np.mean(styles**2)) == pytest.approx(1.0, abs=0.2)

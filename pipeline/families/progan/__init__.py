@@ -1,0 +1,1 @@
+"""ProGAN: its section of the configuration and its networks."""

@@ -1,0 +1,1 @@
+"""StyleGAN: its section of the configuration and its networks."""

@@ -1,0 +1,1 @@
+"""StyleGAN2: its section of the configuration and its networks."""

@@ -1,1 +1,0 @@
-"""Networks: one file a family, on `network`, `growing` and `styled`, which several share."""
