@@ -5,6 +5,7 @@ Heavy packages are imported inside the commands, so that help answers at once.
 
 from __future__ import annotations
 
+import locale
 import logging
 import os
 import sys
@@ -37,6 +38,7 @@ from pipeline.cli import (
     verify,
 )
 from pipeline.cli.interruption import ALARM_STATUS, FILE_STATUS, WORKER_GONE_STATUS
+from pipeline.cli.lasting_stream import open_closed_streams
 from pipeline.cli.options import require_text
 
 app = typer.Typer(
@@ -110,6 +112,11 @@ def main() -> None:
     A user's mistake is one line on stderr and exit status 2; an alarm that stops a run is one and
     exit status 3; a file that cannot be read or written now, as the disk is full, one and 74.
     """
+    open_closed_streams()
+    if not sys.flags.utf8_mode and locale.getencoding().lower() not in ("utf-8", "utf8"):
+        # Files are UTF-8 whatever the locale is: so is this program, begun once more.
+        os.environ["PYTHONUTF8"] = "1"
+        os.execv(sys.executable, sys.orig_argv)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
     # Where the home folder cannot be written it tells of its own folders, beside our lines.

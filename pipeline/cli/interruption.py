@@ -1,4 +1,4 @@
-"""Ctrl-C, SIGTERM, the time limit, alarms: how a run is told to stop, and its exit status."""
+"""Signals, the time limit and alarms: how a run is told to stop, and its exit status."""
 
 from __future__ import annotations
 
@@ -18,23 +18,28 @@ TIME_LIMIT_STATUS = 75
 """`EX_TEMPFAIL` of sysexits.h: come again."""
 WORKER_GONE_STATUS = 69
 """`EX_UNAVAILABLE` of sysexits.h: another worker of the run has ended."""
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+"""Ctrl-C, the end of a service, and that of a terminal or connection."""
 _UNITS = re.compile(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?")
 _CLOCK = re.compile(r"(?:(\d+)-)?(?:(\d+):)?(\d+):(\d+)")
 
 
 class Interruption:
-    """True once Ctrl-C or SIGTERM has come.
+    """True once Ctrl-C, SIGTERM or SIGHUP has come; `nohup` keeps SIGHUP from coming.
 
     The first signal ends the process, cleanly, until `only_note` is called; from then on it is
-    noted. Ctrl-C as the second always has its usual effect. SIGTERM as the second has none: who
+    noted. Ctrl-C as the second always has its usual effect. Others as the second have none: who
     stops a service tells all of its processes, and each of them tells those that it has started.
     """
 
     def __init__(self) -> None:
         self.signal = 0
         self._only_note = False
-        for number in SIGNALS:
+        self._numbers = heeded_signals()
+        self._listen()
+
+    def _listen(self) -> None:
+        for number in self._numbers:
             signal.signal(number, self._receive)
 
     @property
@@ -63,20 +68,27 @@ class Interruption:
         try:
             yield
         finally:
-            for number in SIGNALS:
-                signal.signal(number, self._receive)
+            self._listen()
             signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
 
     def _receive(self, number: int, _: Any) -> None:
         self.signal = number
         signal.signal(signal.SIGINT, signal.SIG_DFL)
-        signal.signal(signal.SIGTERM, _heed_no_more)
+        for each in self._numbers:
+            if each != signal.SIGINT:
+                signal.signal(each, _heed_no_more)
         if not self._only_note:
             raise SystemExit(self.status)
 
     def __call__(self) -> bool:
         """Whether a signal has come."""
         return bool(self.signal)
+
+
+def heeded_signals() -> list[signal.Signals]:
+    """Return the signals that end a command: not SIGHUP where `nohup` has it ignored."""
+    ignored = signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    return [number for number in SIGNALS if number != signal.SIGHUP or not ignored]
 
 
 def _heed_no_more(*_: Any) -> None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import IO, TYPE_CHECKING, Annotated, cast
 
 import typer
 
@@ -128,5 +129,8 @@ def terminal(*, quiet: bool = False) -> Console:
     """The console for progress and results; it takes no text for markup."""
     from rich.console import Console
 
+    from pipeline.cli.lasting_stream import LastingStream
+
     # Names of files and texts of users hold brackets, which are no markup.
-    return Console(quiet=quiet, markup=False, highlight=False)
+    output = cast("IO[str]", LastingStream(sys.stdout))
+    return Console(file=output, quiet=quiet, markup=False, highlight=False)

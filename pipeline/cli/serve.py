@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pipeline.cli.interruption import SIGNALS
+from pipeline.cli.interruption import heeded_signals
 from pipeline.cli.next_commands import quoted
 from pipeline.cli.options import load_tensorflow, terminal
 from pipeline.cli.tables import say
@@ -150,7 +150,7 @@ def serve(
             os._exit(128 + number)
         stopped.set()
 
-    for number in SIGNALS:
+    for number in heeded_signals():
         signal.signal(number, stop)
     token = _token(token_file)
     with _refusals_as_user_errors():

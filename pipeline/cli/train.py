@@ -113,9 +113,9 @@ def train(
 ) -> None:
     """Train a run through every stage, exporting a SavedModel after each.
 
-    Ctrl-C or SIGTERM saves a checkpoint after the current step and exits with 130 or 143, and a
-    time limit with 75; the same command with --resume auto goes on from there, bit for bit. A
-    second signal exits at once, and loses no more than the steps since the last checkpoint.
+    Ctrl-C, SIGTERM or SIGHUP saves a checkpoint after the current step and exits with 130, 143 or
+    129, and a time limit with 75; the same command with --resume auto goes on from there, bit for
+    bit. A second signal exits at once, and loses no more than the steps since the last checkpoint.
     """
     began = time.monotonic()
     interruption = Interruption()

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from typing import IO
 
-from pipeline.cli.interruption import SIGNALS, WORKER_GONE_STATUS
+from pipeline.cli.interruption import WORKER_GONE_STATUS, heeded_signals
 from pipeline.parent_process import end_with_parent
 from pipeline.training.distributed.cluster import Cluster
 
@@ -27,13 +27,13 @@ def run_workers(command: Sequence[str], count: int) -> int:
 
     Each finds the cluster in TF_CONFIG. The chief writes to this process's output; what workers
     write to their standard error is shown when all have ended, without the complaints of those that
-    only found another gone. SIGINT and SIGTERM are passed on, and Ctrl-C as the second ends them
+    only found another gone. Signals are passed on, and Ctrl-C as the second ends them
     all at once. Workers do not outlive this process.
     """
     addresses = free_addresses(count)
 
     signals: list[int] = []
-    for number in SIGNALS:
+    for number in heeded_signals():
         signal.signal(number, lambda number, _: signals.append(number))
     with ExitStack() as files:
         errors = [files.enter_context(tempfile.TemporaryFile()) for _ in range(count)]
@@ -67,7 +67,7 @@ def _statuses(workers: Sequence[subprocess.Popen[bytes]], signals: Sequence[int]
     """The exit status of every worker, in the order in which they ended.
 
     The first signal that comes in the meantime is passed on; Ctrl-C as the second ends them at
-    once, SIGTERM tells nothing new.
+    once, others tell nothing new.
     """
     statuses: dict[int, int] = {}
     failed: float | None = None
@@ -75,7 +75,7 @@ def _statuses(workers: Sequence[subprocess.Popen[bytes]], signals: Sequence[int]
     while len(statuses) < len(workers):
         for number in signals[passed_on:]:
             passed_on += 1
-            if passed_on > 1 and number == signal.SIGTERM:
+            if passed_on > 1 and number != signal.SIGINT:
                 continue
             for worker in workers:
                 worker.send_signal(number if passed_on == 1 else signal.SIGKILL)

@@ -156,7 +156,8 @@ class _Process:
         start = f"import sys; sys.path[:] = {sys.path!r}; from {__name__} import serve; serve()"
         # Ctrl-C in a terminal, and the SIGTERM of some schedulers, go to the workers as well, but
         # are left to the parent: signals blocked here are blocked there from its first moment.
-        blocked = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM))
+        stopping = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+        blocked = signal.pthread_sigmask(signal.SIG_BLOCK, stopping)
         try:
             self._process = subprocess.Popen(
                 [sys.executable, "-c", start],

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.cli.interruption import Interruption, seconds_of
+from pipeline.cli.interruption import SIGNALS, Interruption, seconds_of
 from pipeline.errors import UserError
 from pipeline.training.loop.listeners import Moment
 from pipeline.training.loop.recorders import JsonLines
@@ -50,14 +50,16 @@ def test_other_time_limits_are_refused_in_one_line(text: str) -> None:
 @pytest.fixture
 def handlers() -> object:
     """The signals' handlers are put back."""
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.getsignal(number) for number in SIGNALS}
     yield
     for number, handler in before.items():
         signal.signal(number, handler)
 
 
 @pytest.mark.usefixtures("handlers")
-@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    ("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
+)
 def test_a_signal_ends_the_process_until_it_is_only_noted(number: int, status: int) -> None:
     interruption = Interruption()
     with pytest.raises(SystemExit) as caught:
@@ -77,6 +79,14 @@ def test_a_signal_ends_the_process_until_it_is_only_noted(number: int, status: i
     os.kill(os.getpid(), signal.SIGTERM)
     assert interruption.status == status
     assert signal.getsignal(signal.SIGINT) == signal.SIG_DFL
+
+
+@pytest.mark.usefixtures("handlers")
+def test_nohup_keeps_a_lost_terminal_from_ending_anything() -> None:
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    interruption = Interruption()
+    os.kill(os.getpid(), signal.SIGHUP)
+    assert not interruption()
 
 
 # Workers and lines of progress even for little work, so that a signal comes in the middle.

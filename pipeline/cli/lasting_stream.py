@@ -1,0 +1,78 @@
+"""Output that outlives its reader: a closed pipe or a lost terminal ends no work."""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+import sys
+from typing import TextIO
+
+GONE = (errno.EPIPE, errno.EIO)
+"""What writing gives once `| head` has read enough, or a terminal is lost."""
+
+
+class LastingStream(io.TextIOBase):
+    """Text stream that drops what nobody can read any more.
+
+    Args:
+        stream: Standard output, or what stands in for it.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        """Write, or drop it where the reader is gone.
+
+        Raises:
+            OSError: if it cannot be written for another reason, as on a full disk.
+        """
+        try:
+            return self._stream.write(text)
+        except OSError as error:
+            self._drop_if_gone(error)
+            return len(text)
+
+    def flush(self) -> None:
+        """Write what was buffered.
+
+        Raises:
+            OSError: as `write`.
+        """
+        try:
+            self._stream.flush()
+        except OSError as error:
+            self._drop_if_gone(error)
+
+    def fileno(self) -> int:
+        """Return the file descriptor."""
+        return self._stream.fileno()
+
+    def isatty(self) -> bool:
+        """Return whether it is a terminal."""
+        return self._stream.isatty()
+
+    @property
+    def encoding(self) -> str:  # type: ignore[override]
+        """Return how characters are written."""
+        return self._stream.encoding
+
+    def _drop_if_gone(self, error: OSError) -> None:
+        if error.errno not in GONE:
+            raise error
+        nothing = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nothing, self._stream.fileno())  # Python flushes it once more at its end.
+        os.close(nothing)
+
+
+def open_closed_streams() -> None:
+    """Open standard streams that are closed (`2>&-`): files would get their numbers, and lines."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # Takes the lowest number that is free.
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # Python found it closed; `print` would take the other.
+            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_WRONLY), "w"))
