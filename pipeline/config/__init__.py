@@ -31,6 +31,7 @@ from pipeline.section import LARGEST_RESOLUTION, Rate, Resolution, Section, Shar
 
 __all__ = [
     "COLOR",
+    "FAMILIES",
     "GEOM",
     "LARGEST_RESOLUTION",
     "PIPELINES",
@@ -53,6 +54,10 @@ __all__ = [
     "Share",
     "Transform",
 ]
+
+
+FAMILIES = (ProGANConfig, StyleGANConfig, StyleGAN2Config)
+"""Sections of every family; `Config.network` is one of them."""
 
 
 def _family_of(network: Any) -> str:

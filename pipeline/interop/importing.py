@@ -9,8 +9,8 @@ import tensorflow as tf
 
 from pipeline.config import Config
 from pipeline.errors import UserError
-from pipeline.interop.official import read_snapshot
-from pipeline.interop.snapshot import Snapshot, assign, require_weights
+from pipeline.families.official.snapshot import Snapshot
+from pipeline.interop.official import assign, read_snapshot, require_weights
 from pipeline.loading import load
 from pipeline.run_folder import RunFolder
 from pipeline.schedule import Schedule

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 
 import keras
+import numpy as np
 
+from pipeline.config import FAMILIES
 from pipeline.errors import UserError
 from pipeline.families.family import family_of
-from pipeline.interop import progan, stylegan, stylegan2
-from pipeline.interop.pickles import read_networks
-from pipeline.interop.snapshot import Snapshot, assign, require_weights
-from pipeline.interop.state_dicts import read_arrays
-from pipeline.pickles import shown
+from pipeline.families.official.pickles import Networks, read_networks
+from pipeline.families.official.snapshot import NETWORKS, Snapshot, Weights
+from pipeline.families.official.state_dicts import STATE, StateDict, read_arrays
+from pipeline.training.synthesis.state import weights_of
+from pipeline.untrusted.safe_pickle import shown
 
 DUMPS = (".npz", ".safetensors")
 """Endings of files that hold the state of PyTorch networks; all others are pickles."""
@@ -73,13 +77,17 @@ def read_snapshot(path: Path) -> Snapshot:
             "unbiased minibatch deviation that samples of other groups get. "
             f"Received: {path}"
         )
+    content: StateDict | Networks
     if path.suffix in DUMPS:
-        return stylegan2.snapshot_of(read_arrays(path))
-    networks = read_networks(path)
-    functions = tuple(each.function.rpartition(".")[2] for each in networks)
-    for family in (progan, stylegan):
+        content, functions = read_arrays(path), STATE
+    else:
+        content = read_networks(path)
+        functions = tuple(each.function.rpartition(".")[2] for each in content)
+    for section in FAMILIES:
+        family = import_module(f"{section.__module__.rpartition('.')[0]}.official_weights")
         if functions == family.FUNCTIONS:
-            return family.snapshot_of(networks)
+            snapshot: Snapshot = family.snapshot_of(content)
+            return snapshot
     raise UserError(
         "official networks must be those of ProGAN or StyleGAN. "
         f"Received: {', '.join(map(shown, functions))}"
@@ -105,3 +113,49 @@ def models_of(snapshot: Snapshot) -> OfficialModels:
     )
     assign((generator, discriminator, average), snapshot.weights)
     return OfficialModels(generator, discriminator, average)
+
+
+def require_weights(snapshot: Snapshot) -> None:
+    """Refuse settings that ask for more weights than a file holds, before memory is taken for them.
+
+    Raises:
+        UserError: if they do.
+    """
+    family = family_of(snapshot.network)
+    for name, size_of in zip(
+        NETWORKS,
+        (family.generator_size, family.discriminator_size, family.generator_size),
+        strict=True,
+    ):
+        held = sum(v.size for key, v in snapshot.weights.items() if key.startswith(f"{name}_"))
+        asked = size_of(
+            snapshot.network,
+            snapshot.resolution,
+            channels=snapshot.channels,
+            label_size=snapshot.label_size,
+            fading=snapshot.fading,
+        ).parameters
+        if asked > held:
+            raise UserError(
+                f"official weights must be as many as their settings ask for: {asked} of the "
+                f"{name}. Received: {held}"
+            )
+
+
+def assign(models: Iterable[keras.Model], weights: Weights) -> None:
+    """Give every weight of these models its value.
+
+    Raises:
+        UserError: if one has none, or one that does not fit.
+    """
+    for name, weight in weights_of(*models).items():
+        value = weights.get(name)
+        if value is None or value.shape != tuple(weight.shape):
+            received = "none" if value is None else list(value.shape)
+            raise UserError(
+                f"the weight {name} must have the shape that the file's settings ask for: "
+                f"{list(weight.shape)}. Received: {received}"
+            )
+        if not np.isfinite(value).all():
+            raise UserError(f"official weights must be finite. Received: {name}, not so")
+        weight.assign(value)

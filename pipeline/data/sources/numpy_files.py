@@ -11,10 +11,10 @@ from typing import BinaryIO
 import numpy as np
 
 from pipeline.data.sources.arrays import arrays_source
-from pipeline.data.sources.npz_heads import Head, heads_in
 from pipeline.data.sources.numbered import Numbered
 from pipeline.data.sources.reason import reason_of
 from pipeline.errors import UserError
+from pipeline.untrusted.npz_heads import Head, heads_in
 
 IMAGES = ("images", "x_train")
 LABELS = ("labels", "y_train")

@@ -6,9 +6,9 @@ import io
 from pathlib import Path
 from typing import Any
 
-from pipeline import pickles
 from pipeline.data.sources.reason import reason_of
 from pipeline.errors import UserError
+from pipeline.untrusted import safe_pickle
 
 LARGEST_PICKLE = 2**31
 """Most bytes of a file that is read."""
@@ -29,10 +29,12 @@ def load_plain_pickle(path: Path) -> dict[str, Any]:
         if path.stat().st_size > LARGEST_PICKLE:
             raise ValueError(f"larger than {LARGEST_PICKLE} bytes")
         # Python 2 wrote both texts and bytes as what Python 3 holds for texts.
-        found = pickles.load(io.BytesIO(path.read_bytes()), numbers=("u1",), text_of_python_2=bytes)
+        found = safe_pickle.load(
+            io.BytesIO(path.read_bytes()), numbers=("u1",), text_of_python_2=bytes
+        )
         if not isinstance(found, dict):
             raise ValueError("no dictionary")
-    except (OSError, ValueError, pickles.Refused) as error:
+    except (OSError, ValueError, safe_pickle.Refused) as error:
         raise UserError(
             "a pickle must be a dictionary of nothing but plain values and arrays of bytes. "
             f"Received: {path} ({reason_of(error)})"

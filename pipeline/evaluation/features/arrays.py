@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.data.sources.npz_heads import heads_in
+from pipeline.untrusted.npz_heads import heads_in
 
 LARGEST = 2**26
 """Most bytes that the arrays of a file may unpack to; those of networks here have under 2 MiB."""

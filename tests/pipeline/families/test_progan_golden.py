@@ -12,9 +12,9 @@ import pytest
 import tensorflow as tf
 
 from layers.resample import box_down, nearest_up
+from pipeline.families.official.snapshot import Snapshot
+from pipeline.families.progan.official_weights import weight_of
 from pipeline.interop.official import models_of, read_snapshot
-from pipeline.interop.progan import weight_of
-from pipeline.interop.snapshot import Snapshot
 from pipeline.objectives.penalties import mix, squared_gradient, two_sided
 
 TOLERANCE = 1e-4

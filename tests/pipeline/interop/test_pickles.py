@@ -17,10 +17,9 @@ import numpy as np
 import pytest
 
 from pipeline.errors import UserError
-from pipeline.interop.official import read_snapshot
-from pipeline.interop.pickles import read_networks
-from pipeline.interop.reading import LARGEST_FILE
-from pipeline.interop.snapshot import require_weights
+from pipeline.families.official.pickles import read_networks
+from pipeline.families.official.reading import LARGEST_FILE
+from pipeline.interop.official import read_snapshot, require_weights
 
 States = Callable[..., list[dict[str, Any]]]
 Write = Callable[..., Path]

@@ -12,10 +12,10 @@ import tensorflow as tf
 
 from layers.equalized import EqualizedConv2D
 from pipeline.errors import UserError
+from pipeline.families.official.growing import Detail
+from pipeline.families.progan.official_weights import weight_of
 from pipeline.interop import load_official
-from pipeline.interop.growing import Detail
 from pipeline.interop.official import models_of, read_snapshot
-from pipeline.interop.progan import weight_of
 
 States = Callable[..., list[dict[str, Any]]]
 Write = Callable[..., Path]
@@ -115,8 +115,8 @@ def test_both_forms_of_a_file_are_told_by_its_variables(write_progan: Write) -> 
 
 
 def test_sizes_that_settings_leave_out_are_the_published_ones(progan_states: States) -> None:
-    from pipeline.interop.progan import ProganSettings
-    from pipeline.interop.settings import settings_of
+    from pipeline.families.official.settings import settings_of
+    from pipeline.families.progan.official_weights import ProganSettings
 
     settings = settings_of(ProganSettings, {"num_channels": 3, "resolution": np.int64(16)})
     assert (settings.fmap_base, settings.fmap_max, settings.latent_size) == (8192, 512, None)

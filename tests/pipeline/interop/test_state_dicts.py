@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from pipeline.errors import UserError
-from pipeline.interop import reading, state_dicts
-from pipeline.interop.state_dicts import networks_in, read_arrays
+from pipeline.families.official import reading, state_dicts
+from pipeline.families.official.state_dicts import networks_in, read_arrays
 
 ARRAYS = {
     "G.a": np.arange(6, dtype="<f4").reshape(2, 3),

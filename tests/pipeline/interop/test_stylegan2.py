@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from pipeline.errors import UserError
+from pipeline.families.stylegan2.official_weights import snapshot_of
 from pipeline.interop import load_official
 from pipeline.interop.importing import config_of, import_weights
 from pipeline.interop.official import models_of
-from pipeline.interop.stylegan2 import snapshot_of
 
 NAMES = ["stylegan2_16", "stylegan2_16_labels"]
 

@@ -15,12 +15,21 @@ import numpy as np
 
 from pipeline.errors import UserError
 from pipeline.families.network import START_RESOLUTION, filters, sides, stage_of
+from pipeline.families.official.layouts import from_pixels, mirrored
+from pipeline.families.official.pickles import Array
+from pipeline.families.official.snapshot import NETWORKS, Snapshot
+from pipeline.families.official.state_dicts import (
+    AVERAGE,
+    DISCRIMINATOR,
+    GENERATOR,
+    STATE,
+    StateDict,
+    networks_in,
+)
 from pipeline.families.stylegan2.config import StyleGAN2Config
-from pipeline.interop.layouts import from_pixels, mirrored
-from pipeline.interop.pickles import Array
-from pipeline.interop.snapshot import NETWORKS, Snapshot
-from pipeline.interop.state_dicts import AVERAGE, DISCRIMINATOR, GENERATOR, StateDict, networks_in
-from pipeline.pickles import shown
+from pipeline.untrusted.safe_pickle import shown
+
+FUNCTIONS = STATE
 
 NOT_SHOWN = frozenset({"mixing", "mapping_rate", "stddev_group", "fused"})
 """Keys of `network` that a state does not show, and that a configuration may set."""

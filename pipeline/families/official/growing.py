@@ -3,23 +3,30 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
 import numpy as np
 
-from pipeline.config import NetworkConfig
 from pipeline.errors import UserError
+from pipeline.families.config import NetworkConfig
 from pipeline.families.network import START_RESOLUTION
-from pipeline.interop.pickles import Array, Networks, OfficialNetwork
-from pipeline.interop.settings import Settings
-from pipeline.interop.snapshot import NETWORKS, Snapshot
-from pipeline.pickles import shown
+from pipeline.families.official.pickles import Array, Networks, OfficialNetwork
+from pipeline.families.official.settings import Settings
+from pipeline.families.official.snapshot import NETWORKS, Snapshot
+from pipeline.untrusted.safe_pickle import shown
 
 WeightOf: TypeAlias = Callable[[str, Array], tuple[str, Array] | None]
 """Our name of an official variable, without the network's, and its value in our layout; None for
 one that ours do not need."""
+
+
+WEIGHTS = {"weight": "kernel", "bias": "bias"}
+"""Our names of a layer's weights, by the official ones."""
+
+_RGB = re.compile(r"(To|From)RGB_lod(\d{1,2})")
 
 
 @dataclass(frozen=True)
@@ -110,6 +117,15 @@ def snapshot_of(
         weights=weights,
         not_shown=not_shown,
     )
+
+
+def rgb_of(block: str, final: int) -> str | None:
+    """Our layer between images and features, None if this is another one."""
+    rgb = _RGB.fullmatch(block)
+    if rgb is None:
+        return None
+    side = final >> int(rgb[2])
+    return f"{side}x{side}_{rgb[1].lower()}_rgb"
 
 
 def _detail_of(network: OfficialNetwork, final: int) -> Detail:

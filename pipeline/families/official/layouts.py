@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pipeline.families.network import START_RESOLUTION
-from pipeline.interop.pickles import Array
+from pipeline.families.official.pickles import Array
 
 _AREA = (START_RESOLUTION, START_RESOLUTION)
 

@@ -10,14 +10,17 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from pipeline.data.sources.npz_heads import heads_in
 from pipeline.errors import UserError
-from pipeline.interop.pickles import Array
-from pipeline.interop.reading import LARGEST_FILE, content_of, refusals
-from pipeline.pickles import Refused
+from pipeline.families.official.pickles import Array
+from pipeline.families.official.reading import LARGEST_FILE, content_of, refusals
+from pipeline.untrusted.npz_heads import heads_in
+from pipeline.untrusted.safe_pickle import Refused
 
 StateDict: TypeAlias = Mapping[str, Array]
 """By the name of a parameter or buffer, such as `synthesis.b4.const`."""
+
+STATE: tuple[str, ...] = ("a state of PyTorch",)
+"""What a family that is published so has for `FUNCTIONS`."""
 
 GENERATOR, DISCRIMINATOR, AVERAGE = "G", "D", "G_ema"
 """What the official code calls the networks."""

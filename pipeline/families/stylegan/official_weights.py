@@ -11,16 +11,16 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from pipeline.config import Rate, Share
 from pipeline.errors import UserError
 from pipeline.families.network import START_RESOLUTION
+from pipeline.families.official import growing
+from pipeline.families.official.growing import WEIGHTS, rgb_of
+from pipeline.families.official.layouts import from_pixels, mirrored, to_pixels
+from pipeline.families.official.pickles import Array, Networks, OfficialNetwork
+from pipeline.families.official.settings import Settings, Size, settings_of
+from pipeline.families.official.snapshot import Snapshot
 from pipeline.families.stylegan.config import StyleGANConfig
-from pipeline.interop import growing
-from pipeline.interop.layouts import from_pixels, mirrored, to_pixels
-from pipeline.interop.pickles import Array, Networks, OfficialNetwork
-from pipeline.interop.progan import WEIGHTS, rgb_of
-from pipeline.interop.settings import Settings, Size, settings_of
-from pipeline.interop.snapshot import Snapshot
+from pipeline.section import Rate, Share
 
 FUNCTIONS = ("G_style", "D_basic", "G_style")
 """That make G, D and Gs."""

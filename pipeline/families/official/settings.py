@@ -8,9 +8,9 @@ from typing import Annotated, Any, Literal, TypeAlias, TypeVar
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from pipeline.config import Resolution
 from pipeline.errors import UserError
-from pipeline.pickles import shown
+from pipeline.section import Resolution
+from pipeline.untrusted.safe_pickle import shown
 
 Checked = TypeVar("Checked", bound="Settings")
 Size: TypeAlias = Annotated[int, Field(ge=1, le=2**20)]

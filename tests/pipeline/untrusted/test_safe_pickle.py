@@ -25,8 +25,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline import pickles
-from pipeline.pickles import Record, Refused, load
+from pipeline.untrusted import safe_pickle
+from pipeline.untrusted.safe_pickle import Record, Refused, load
 
 ARRAYS = {
     "matrix": np.arange(6, dtype=np.float32).reshape(2, 3),
@@ -268,14 +268,14 @@ def test_depth_and_references_to_itself_do_no_harm() -> None:
 
 
 def test_long_programs_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pickles, "MOST_OPERATIONS", 1_000)
+    monkeypatch.setattr(safe_pickle, "MOST_OPERATIONS", 1_000)
     assert read(b"\x80\x02" + b"N0" * 400 + b"N.") is None
     with pytest.raises(Refused, match="more than 1000 operations"):
         read(b"\x80\x02" + b"N0" * 600 + b"N.")
 
 
 def test_objects_of_known_classes_keep_their_state_and_no_more() -> None:
-    names = {"a.Network": lambda: Record("a.Network"), "a.Dict": pickles.Dictionary}
+    names = {"a.Network": lambda: Record("a.Network"), "a.Dict": safe_pickle.Dictionary}
     content = b"\x80\x02ca\nNetwork\n)\x81q\x00}X\x01\x00\x00\x00xK\x05sb."
     record = read(content, stand_ins=names)
     assert (record.path, dict(record.state)) == ("a.Network", {"x": 5})

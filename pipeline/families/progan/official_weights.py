@@ -11,19 +11,17 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from pipeline.families.official import growing
+from pipeline.families.official.growing import WEIGHTS, rgb_of
+from pipeline.families.official.layouts import from_pixels, mirrored, to_pixels
+from pipeline.families.official.pickles import Array, Networks
+from pipeline.families.official.settings import Settings, Size, settings_of
+from pipeline.families.official.snapshot import Snapshot
 from pipeline.families.progan.config import ProGANConfig
-from pipeline.interop import growing
-from pipeline.interop.layouts import from_pixels, mirrored, to_pixels
-from pipeline.interop.pickles import Array, Networks
-from pipeline.interop.settings import Settings, Size, settings_of
-from pipeline.interop.snapshot import Snapshot
 
 FUNCTIONS = ("G_paper", "D_paper", "G_paper")
 """That make G, D and Gs."""
 
-WEIGHTS = {"weight": "kernel", "bias": "bias"}
-
-_RGB = re.compile(r"(To|From)RGB_lod(\d{1,2})")
 _PART = re.compile(r"(\d{1,4}x\d{1,4})/(Dense|Conv)([01]?)(_up|_down)?")
 
 
@@ -96,12 +94,3 @@ def weight_of(name: str, value: Array, *, final: int) -> tuple[str, Array] | Non
                 # The fused form keeps (rows, columns, out, in), as a transposed convolution does.
                 return ours, mirrored(value).transpose(0, 1, 3, 2)
     return ours, value
-
-
-def rgb_of(block: str, final: int) -> str | None:
-    """Our layer between images and features, None if this is another one."""
-    rgb = _RGB.fullmatch(block)
-    if rgb is None:
-        return None
-    side = final >> int(rgb[2])
-    return f"{side}x{side}_{rgb[1].lower()}_rgb"

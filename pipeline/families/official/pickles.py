@@ -11,8 +11,8 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from pipeline import pickles
-from pipeline.interop.reading import content_of, refusals
+from pipeline.families.official.reading import content_of, refusals
+from pipeline.untrusted import safe_pickle
 
 Array: TypeAlias = npt.NDArray[Any]
 
@@ -51,50 +51,50 @@ def read_networks(path: Path) -> Networks:
             nothing else.
     """
     with refusals(path, "official weights must be a pickle of the networks G, D and Gs alone"):
-        found = pickles.load(io.BytesIO(content_of(path)), _stand_ins())
+        found = safe_pickle.load(io.BytesIO(content_of(path)), _stand_ins())
         if type(found) not in (tuple, list) or len(found) != 3:
-            raise pickles.Refused("it holds no three networks")
+            raise safe_pickle.Refused("it holds no three networks")
         generator, discriminator, average = map(_network, found)
     return generator, discriminator, average
 
 
 def _stand_ins() -> dict[str, Any]:
-    records = {path: lambda path=path: pickles.Record(path) for path in CLASSES}
+    records = {path: lambda path=path: safe_pickle.Record(path) for path in CLASSES}
     dictionaries = dict.fromkeys(
-        ("collections.OrderedDict", "dnnlib.util.EasyDict"), pickles.Dictionary
+        ("collections.OrderedDict", "dnnlib.util.EasyDict"), safe_pickle.Dictionary
     )
     return {**records, **dictionaries}
 
 
 def _network(record: Any, *, whole: bool = True) -> OfficialNetwork:
-    if type(record) is not pickles.Record:
-        raise pickles.Refused("it holds no three networks")
+    if type(record) is not safe_pickle.Record:
+        raise safe_pickle.Refused("it holds no three networks")
     state = record.state
     function, settings = state.get("build_func_name"), state.get("static_kwargs")
     parts = state.get("components", {}) if whole else {}
     if type(function) is not str or not isinstance(settings, dict) or not isinstance(parts, dict):
-        raise pickles.Refused("a network without function and settings")
+        raise safe_pickle.Refused("a network without function and settings")
     networks = {name: _network(part, whole=False) for name, part in parts.items()}
     variables = dict(map(_variable, _listed(state.get("variables"))))
     for name, network in networks.items():
         variables |= {f"{name}/{each}": value for each, value in network.variables.items()}
     # One that stands for many would be a small file of many weights.
     if len({id(value) for value in variables.values()}) < len(variables):
-        raise pickles.Refused("two variables that are one")
+        raise safe_pickle.Refused("two variables that are one")
     return OfficialNetwork(function, settings, variables, networks)
 
 
 def _listed(variables: Any) -> list[Any]:
     if type(variables) is not list:
-        raise pickles.Refused("a network without variables")
+        raise safe_pickle.Refused("a network without variables")
     return variables
 
 
 def _variable(pair: Any) -> tuple[str, Array]:
     if type(pair) not in (tuple, list) or len(pair) != 2 or type(pair[0]) is not str:
-        raise pickles.Refused("a variable without a name")
+        raise safe_pickle.Refused("a variable without a name")
     name, value = pair
     # TensorFlow gives those without dimensions as scalars.
     if not isinstance(value, np.ndarray | np.generic) or value.dtype.kind != "f":
-        raise pickles.Refused(f"no numbers as the variable {pickles.shown(name)}")
+        raise safe_pickle.Refused(f"no numbers as the variable {safe_pickle.shown(name)}")
     return name, np.asarray(value)

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from pipeline.errors import UserError
-from pipeline.pickles import Refused
+from pipeline.untrusted.safe_pickle import Refused
 
 LARGEST_FILE = 2**31
 """Most bytes of a file that is read, or that it may unpack to; published ones have up to 400 MB."""
