@@ -96,11 +96,15 @@ def check(
 
 def _previous(console: Console, against: str, workers: int | None) -> Survey:
     from pipeline.data.checking.report import REPORT, read_report
+    from pipeline.errors import UserError
 
     path = Path(against)
     if path.suffix == ".json" or (path / REPORT).is_file():
         return read_report(path)
-    return _survey(console, against, workers)
+    try:
+        return _survey(console, against, workers)
+    except UserError as error:
+        raise UserError(str(error).replace("`data.source`", "`--against`")) from error
 
 
 def _survey(console: Console, source: str, workers: int | None) -> Survey:

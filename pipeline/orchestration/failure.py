@@ -62,5 +62,5 @@ def failure_of(error: BaseException) -> StepFailed:
             reason = f"{type(error).__name__}: {error}"
             return StepFailed(reason, status=AGAIN, may_pass=True)
         case _:  # Told to stop.
-            reason = f"stopped: {str(error) or type(error).__name__}"
+            reason = f"stopped: {error}" if str(error) else "stopped by a signal"
             return StepFailed(reason, ending="interrupted", status=AGAIN, may_pass=True)

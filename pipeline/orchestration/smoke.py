@@ -91,8 +91,10 @@ def own_server(repository: Path, log: Path) -> Iterator[str]:
         assert process.stdout is not None
         late = threading.Timer(TO_START, process.kill)
         late.start()
-        line = process.stdout.readline()
-        late.cancel()
+        try:
+            line = process.stdout.readline()
+        finally:  # Also if a signal comes meanwhile: Python waits for its threads.
+            late.cancel()
         found = re.search(r"REST at ([^\s,]+)", line)
         if found is None:
             process.terminate()

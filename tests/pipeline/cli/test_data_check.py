@@ -142,7 +142,7 @@ def test_nothing_readable_is_told_and_reported(check: Growgan, tmp_path: Path) -
         (["none"], "'none', which does not exist"),
         (["digits", "--contract", "none.yaml"], "a contract must be a readable YAML file"),
         (["digits", "--against", "none.json"], "`report.json` of format 1"),
-        (["digits", "--against", "none"], "'none', which does not exist"),
+        (["digits", "--against", "none"], "growgan: `--against`"),
         (["digits", "--workers", "0"], "--workers"),
     ],
 )

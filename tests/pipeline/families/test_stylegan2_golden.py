@@ -11,9 +11,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from pipeline.families.official.snapshot import assign
 from pipeline.families.stylegan2.networks import Discriminator, Generator
-from pipeline.interop.official import read_snapshot
+from pipeline.interop.official import assign, read_snapshot
 from pipeline.objectives.path_length import path_lengths
 from pipeline.objectives.penalties import squared_gradient
 

@@ -10,9 +10,8 @@ import keras
 import numpy as np
 import pytest
 
-from pipeline.families.official.snapshot import assign
 from pipeline.families.stylegan.networks import Discriminator, Generator
-from pipeline.interop.official import read_snapshot
+from pipeline.interop.official import assign, read_snapshot
 
 TOLERANCE = 2e-5
 

@@ -9,13 +9,14 @@ from contextlib import contextmanager
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 import yaml
 
-from pipeline.orchestration import steps
+from pipeline.orchestration import smoke, steps
 from pipeline.orchestration.course import Course, course_of
 from pipeline.orchestration.failure import StepFailed
 from pipeline.orchestration.plan import Plan
@@ -126,6 +127,26 @@ def test_a_server_that_is_not_there_is_a_fault(version: Path) -> None:
     found = faults(server, "digits", "stable", 2, version)
     assert found is not None
     assert found.startswith(f"{server} must answer. Received: URLError")
+
+
+def test_a_signal_while_our_own_server_starts_leaves_no_thread_to_wait_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted() -> str:
+        raise KeyboardInterrupt
+
+    @contextmanager
+    def child(*_: Any, **__: Any) -> Iterator[SimpleNamespace]:
+        yield SimpleNamespace(stdout=SimpleNamespace(readline=interrupted), kill=lambda: None)
+
+    monkeypatch.setattr(smoke, "child", child)
+    before = threading.enumerate()
+    with pytest.raises(KeyboardInterrupt), smoke.own_server(tmp_path, tmp_path / "logs" / "log"):
+        pass
+    waiting = [each for each in threading.enumerate() if each not in before]
+    for each in waiting:
+        each.join(5)  # A timer that was cancelled ends at once.
+    assert not any(each.is_alive() for each in waiting)
 
 
 def export_of(scale: float, folder: Path) -> Path:
