@@ -16,7 +16,7 @@ Resample = Literal["up", "down"]
 
 
 class _Equalized(keras.layers.Layer):
-    """What both layers share: a scaled kernel, and a bias that stays outside that scale.
+    """Shared part of both layers: a scaled kernel, and a bias outside that scale.
 
     Weights are stored as `w ~ N(0, 1/lr_multiplier)` and used as
     `w * gain / sqrt(fan_in) * lr_multiplier`; the bias starts at 0 and is used times

@@ -1,4 +1,4 @@
-"""What a person sees of a run: bars in a terminal, plain lines elsewhere."""
+"""Display of a run: bars in a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class TrainingDisplay(Listener):
-    """Where a run stands: phase, alpha, speed, time left and losses.
+    """Display of a run's progress: phase, alpha, speed, time left and losses.
 
     Args:
         console: Where to; a bar if it is a terminal, else a line for each entry.

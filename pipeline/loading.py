@@ -96,7 +96,7 @@ def load(name: str, overrides: Sequence[Override] = (), *, data: str | None = No
 
 
 def is_chosen(name: str, overrides: Sequence[Override], key: str) -> bool:
-    """Whether a person has chosen a key's value, by an override or a file, and not a preset.
+    """Return whether a person has chosen a key's value, by an override or a file, and not a preset.
 
     Args:
         name: A preset, or the path of a YAML file.
@@ -133,7 +133,7 @@ def data_config(values: Mapping[str, Any]) -> DataConfig:
 
 
 def decisive(config: Config) -> dict[str, Any]:
-    """What changes the result of a run, as `section.key` and value."""
+    """Return the keys that change a run's result, as `section.key`, and their values."""
     free = {f"run.{name}" for name in HOW}
     free |= {f"data.{name}" for name in WHERE}
     sections = config.model_dump()
@@ -148,7 +148,7 @@ def decisive(config: Config) -> dict[str, Any]:
 
 
 def differences(before: Config, after: Config) -> list[str]:
-    """What differs between two configurations and changes the result, as `key: before → after`."""
+    """Return the differences that change the result, as `key: before → after`."""
     first, second = decisive(before), decisive(after)
     return [
         f"{key}: {first.get(key)} → {second.get(key)}"

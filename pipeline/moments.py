@@ -13,7 +13,7 @@ Array = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Moments:
-    """What a set of feature vectors adds up to.
+    """Moments of a set of feature vectors.
 
     Args:
         count: n, the number of vectors.

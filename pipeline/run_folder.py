@@ -53,7 +53,7 @@ class Restored(NamedTuple):
 
 @dataclass(frozen=True)
 class RunFolder:
-    """Where a run keeps what; nothing is read or written until a method is called."""
+    """Folder of a run; nothing is read or written until a method is called."""
 
     path: Path
 
@@ -93,7 +93,7 @@ class RunFolder:
         return self.path / "evaluations"
 
     def evaluation(self, images_seen: int) -> Path:
-        """Where what is measured of a checkpoint lies, in a folder for each kind of features."""
+        """Return the folder of a checkpoint's scores, which has one for each kind of features."""
         return self.evaluations / f"images-{images_seen:09d}"
 
     def evaluated(self) -> list[int]:
@@ -129,7 +129,7 @@ class RunFolder:
         return self.path / "manifest.json"
 
     def exists(self) -> bool:
-        """Whether a run was started here."""
+        """Return whether a run was started here."""
         return self._config_file.is_file()
 
     def start(
@@ -369,7 +369,7 @@ class RunFolder:
         return self._restored("discriminator", "discriminator", checkpoint).model
 
     def exportable(self, checkpoint: Checkpoint, *, discriminator: bool = False) -> Exportable:
-        """What a SavedModel of the generator's average is made of, as a checkpoint has it.
+        """Return the models of an export of the generator's average, as a checkpoint has it.
 
         Args:
             checkpoint: Of the run.
@@ -407,7 +407,7 @@ class RunFolder:
         return Restored(made, model, phase)
 
     def export_lineage(self, images_seen: int, roll_backs: Sequence[RollBack]) -> dict[str, Any]:
-        """What is written beside a SavedModel: the run's lineage and the moment of the export."""
+        """Return the lineage beside a SavedModel: the run's, and the time of the export."""
         kept = ("growgan", "code", "packages", "config_hash", "data", "imported", "first_weights")
         manifest = self.manifest()
         return {name: manifest[name] for name in kept if name in manifest} | {

@@ -16,7 +16,7 @@ def window_of(side: int) -> int:
 
 
 def scale_weights(side: int) -> tuple[float, ...]:
-    """What each scale weighs for images of a side in pixels; the sum is 1.
+    """Return the weight of each scale for images of a side in pixels; the sum is 1.
 
     Images are halved as long as the window has room: 1 scale up to 21 px, 2 up to 43 px, 3 up to
     87 px, 4 up to 175 px, 5 beyond.

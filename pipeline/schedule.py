@@ -43,7 +43,7 @@ class Phase:
 
 @dataclass(frozen=True)
 class Progress:
-    """What is trained at one moment: a phase and the weight `alpha` of its new resolution."""
+    """Phase that is trained at one moment, and the weight `alpha` of its new resolution."""
 
     phase: Phase
     index: int

@@ -1,4 +1,4 @@
-"""What every section is, and the numbers that its keys hold."""
+"""Base of every section of a configuration, and types of its keys."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from pipeline.training.position import Position
 
 
 def origin_of(source: RunFolder, config: Config) -> dict[str, Any]:
-    """What the lineage of a run says of that which it starts from.
+    """Return the lineage of a run's first weights: the run that they come from.
 
     Args:
         source: With a checkpoint.

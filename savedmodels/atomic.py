@@ -109,13 +109,13 @@ def remove_remains(
 
 
 def is_remains(path: Path) -> bool:
-    """Whether the name is one that a file or folder bears before it is whole."""
+    """Return whether the name is one that a file or folder bears before it is whole."""
     return bool(_REMAINS.fullmatch(path.name))
 
 
 @contextmanager
 def _temporary(path: Path, make: Callable[[Path], None]) -> Iterator[Path]:
-    """What `make` makes beside a path, with a lock on it as long as its maker lives."""
+    """Make a temporary file or folder beside a path, locked as long as its maker lives."""
     descriptor = None
     while descriptor is None:
         temporary = _name_beside(path)

@@ -202,7 +202,7 @@ class Session:
         return np.frombuffer(content, _DTYPES[code]).reshape(shape)
 
     def _strings(self, tensor: int | None) -> list[int]:
-        """Where the strings of a tensor lie; none in a tensor of numbers."""
+        """Return the strings of a tensor; none in a tensor of numbers."""
         if self._library.TF_TensorType(tensor) != _STRING:
             return []
         first = self._library.TF_TensorData(tensor)

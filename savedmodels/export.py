@@ -84,12 +84,12 @@ def _write_out(archive: keras.export.ExportArchive, folder: Path) -> None:
 def manifest_of(
     exportable: Exportable, signatures: Iterable[str], lineage: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """What is written beside a version: the lineage, the names of signatures and the limit."""
+    """Return what is written beside a version: lineage, names of signatures and limit."""
     return {**lineage, "signatures": sorted(signatures), "limit": exportable.limit}
 
 
 def manifest_in(folder: Path) -> dict[str, Any]:
-    """What was written beside a version, nothing if it cannot be read."""
+    """Read what was written beside a version, nothing if it cannot be read."""
     try:
         content = json.loads((folder / LINEAGE).read_text())
     except (OSError, ValueError):

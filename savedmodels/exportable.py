@@ -1,4 +1,4 @@
-"""What a SavedModel is made of: Keras models, whose weights are baked in as they stand."""
+"""Models of an export, whose weights are baked in as they are."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How images follow from latents and labels in a graph, alike with styles and without."""
+"""Generation of images in a graph, alike with styles and without."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ PARALLEL = 1e-4
 
 
 class Generation(Protocol):
-    """How a family makes images."""
+    """Image generation of one family."""
 
     @property
     def size(self) -> int:
-        """Of a point."""
+        """Length of a point."""
 
     def points(self, latents: Any, labels: Any) -> Any:
         """Between which one interpolates: latents, or styles; `(batch, size)`.
@@ -52,7 +52,7 @@ class Generation(Protocol):
 
 
 class FromLatents:
-    """Of a family without styles.
+    """Generation of a family without styles.
 
     Args:
         model: Latents, with labels `[latents, labels]`, to images.
@@ -79,12 +79,12 @@ class FromLatents:
         return weights[0] * first + weights[1] * last
 
     def images(self, points: Any, labels: Any, truncation: Any) -> Any:
-        """Of the model."""
+        """Return the model's images."""
         return self._model(points, labels)
 
 
 class FromStyles:
-    """Of a family with styles.
+    """Generation of a family with styles.
 
     Args:
         parts: Of the generator.
@@ -106,7 +106,7 @@ class FromStyles:
         return (1.0 - shares) * first + shares * last
 
     def images(self, points: Any, labels: Any, truncation: Any) -> Any:
-        """Of styles that are the same in each layer."""
+        """Return images of styles that are the same in each layer."""
         return self.synthesis(self.truncated(self.of_layers(points), truncation))
 
     def of_layers(self, points: Any) -> Any:
@@ -134,7 +134,7 @@ def traced_once(model: keras.Model) -> Callable[..., Any]:
 
 
 def in_batches(function: Callable[..., Any], columns: Mapping[str, Any], row: tf.TensorSpec) -> Any:
-    """What a function gives for rows, always `BATCH` of them, filled up.
+    """Apply a function to rows, always `BATCH` of them, filled up.
 
     One batch is in memory at a time.
 

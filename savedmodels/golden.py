@@ -104,12 +104,12 @@ def arrays_of(tensors: Mapping[str, Any]) -> Arrays:
 
 
 def array_of(value: Any) -> npt.NDArray[Any]:
-    """What TensorFlow gives for NumPy, as an array in any case."""
+    """Return an array of what TensorFlow gives for NumPy, which may be a bare scalar."""
     return np.array(value, dtype=object) if isinstance(value, bytes) else np.asarray(value)
 
 
 def difference(recorded: npt.NDArray[Any], answered: npt.NDArray[Any]) -> str:
-    """How an answer differs from the recorded one, or nothing if it is the same bit for bit.
+    """Return how an answer differs from the recorded one, None if it is the same bit for bit.
 
     A NaN is the same as itself, and 0 is not -0.
     """
@@ -164,7 +164,7 @@ def write(path: Path, requests: Mapping[str, Request], origin: Origin = NOWHERE)
 
 
 def read(path: Path) -> dict[str, Request]:
-    """What `write` has written.
+    """Read what `write` has written.
 
     Raises:
         OSError: if it cannot be read.

@@ -1,4 +1,4 @@
-"""Where in the folder of a SavedModel the files lie that TensorFlow itself does not write."""
+"""Layout of a SavedModel's folder: the files that TensorFlow itself does not write."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ and `\\` stands for nothing."""
 
 
 def is_literal(path: Path | str) -> bool:
-    """Whether a path, taken for a pattern, matches itself."""
+    """Return whether a path, taken for a pattern, matches itself."""
     return not SPECIAL & set(str(path))
 
 

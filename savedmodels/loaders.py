@@ -16,7 +16,7 @@ Answer = Callable[[str, Arrays], Arrays]
 
 @dataclass(frozen=True)
 class Names:
-    """How the graph names the tensors of a signature's inputs and outputs."""
+    """Names in the graph of a signature's inputs and outputs."""
 
     inputs: dict[str, str]
     outputs: dict[str, str]

@@ -1,4 +1,4 @@
-"""What a SavedModel computes with, and the operations that no server should run."""
+"""Operations of a SavedModel, and those that no server should run."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ class Refusal(NamedTuple):
 
 
 def operations_of(graph: Any) -> Counter[str]:
-    """How often a `MetaGraphDef` has each operation: in functions too, and without their calls."""
+    """Count each operation of a `MetaGraphDef`: in functions too, and without their calls."""
     return Counter(operation.name for operation in _operations(graph, _functions(graph)))
 
 
@@ -153,7 +153,7 @@ def _within(names: Iterable[str], functions: dict[str, Any]) -> Iterator[Operati
 
 
 def _loading(graph: Any) -> list[str]:
-    """What is run when a model is loaded, of TensorFlow 1 and 2."""
+    """Return the operations that run when a model is loaded, of TensorFlow 1 and 2."""
     init = graph.signature_def[INIT_OP].outputs if INIT_OP in graph.signature_def else {}
     legacy = (
         name
@@ -166,7 +166,7 @@ def _loading(graph: Any) -> list[str]:
 
 
 def _reached(graph: Any, functions: dict[str, Any], tensors: Iterable[str]) -> Iterator[Operation]:
-    """What some tensors of the graph are computed with."""
+    """Return the operations that some tensors of the graph depend on."""
     nodes = {node.name: node for node in graph.graph_def.node}
     calls: set[str] = set()
     for name in _closure((tensor.split(":")[0] for tensor in tensors), nodes, _sources):

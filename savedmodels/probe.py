@@ -21,7 +21,7 @@ BLOCKED = ("keras", "layers", "pipeline", "savedmodels")
 
 @dataclass(frozen=True)
 class Task:
-    """What a process shall do.
+    """Task of a process that loads a model.
 
     Args:
         savedmodel: The folder.
@@ -42,7 +42,7 @@ class Task:
 
 @dataclass
 class Findings:
-    """What a process has found.
+    """Findings of a process.
 
     Args:
         damaged: Which file of the model is not whole, and how.

@@ -80,7 +80,7 @@ class _OfStyles:
 
 
 def _cutoff(layers: int) -> Input:
-    """How many layers, the first ones, take the styles of the first latents."""
+    """Input `cutoff`: the number of first layers that take the styles of the first latents."""
     return Input("cutoff", np.arange(EXAMPLES) % (layers + 1), 0, layers)
 
 

@@ -59,7 +59,7 @@ def seed_signatures(exportable: Exportable, generation: Generation) -> dict[str,
 
 
 class _OfSeeds:
-    """What the signatures do; of label and truncation each gets those that the model has."""
+    """Functions of the signatures; each gets label and truncation if the model has them."""
 
     def __init__(self, exportable: Exportable, generation: Generation) -> None:
         self._generation = generation

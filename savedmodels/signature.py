@@ -42,7 +42,7 @@ class Input:
 
     @property
     def has_rows(self) -> bool:
-        """Whether there is a row for each answer, or one for all; else it is a single number."""
+        """Return whether there are rows, one for each answer or one for all, or a single number."""
         return self.example.ndim > 0
 
     @property
@@ -66,7 +66,7 @@ class Signature:
 
     @property
     def specs(self) -> list[tf.TensorSpec]:
-        """Of the inputs in order."""
+        """Return the specs of the inputs in order."""
         return [each.spec for each in self.inputs]
 
     def endpoint(self, limit: int) -> Callable[..., Outputs]:

@@ -1,4 +1,4 @@
-"""What was found of a SavedModel, for people and machines."""
+"""Result of a verification, for people and machines."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Tensor:
 
 @dataclass(frozen=True)
 class Signature:
-    """What is given and what is answered, by name."""
+    """Inputs and outputs of one signature, by name."""
 
     inputs: dict[str, Tensor]
     outputs: dict[str, Tensor]
@@ -54,7 +54,7 @@ class Problem:
 
 @dataclass(frozen=True)
 class Latency:
-    """How long a signature takes for its golden request.
+    """Latency of a signature for its golden request.
 
     Args:
         median_seconds: Of all runs.
@@ -69,7 +69,7 @@ class Latency:
 
 @dataclass(frozen=True)
 class Loading:
-    """What a loader took.
+    """Time and memory of one loader.
 
     Args:
         loader: Its name.
@@ -99,7 +99,7 @@ class Bounds:
 
 @dataclass(frozen=True)
 class Verification:
-    """What was found of a SavedModel.
+    """Result of verifying one SavedModel.
 
     Args:
         savedmodel: Its folder.
@@ -127,7 +127,7 @@ class Verification:
 
     @property
     def passed(self) -> bool:
-        """Whether nothing speaks against it."""
+        """Return whether nothing speaks against it."""
         return not self.problems
 
     @property
@@ -149,12 +149,12 @@ class Verification:
 
     @property
     def verdict(self) -> str:
-        """Whether it passed, and by what."""
+        """Return whether it passed, and by what."""
         return f"passed: {self.held_to}" if self.passed else "failed"
 
     @property
     def held_to(self) -> str:
-        """What was compared, of one that passed."""
+        """Return what was compared, for one that passed."""
         if not self.compared:
             return "it can be loaded; there was nothing to compare its answers with"
         if self.bounds is None:

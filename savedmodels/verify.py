@@ -1,4 +1,4 @@
-"""Whether a SavedModel stands alone, and answers by every loader as it did at its export."""
+"""Verification: a SavedModel stands alone, and every loader answers as at its export."""
 
 from __future__ import annotations
 
@@ -220,7 +220,7 @@ def _ask(
     repeats: int,
     timeout: float,
 ) -> tuple[probe.Findings, dict[str, golden.Request]]:
-    """What a loader finds in a process of its own, and what it answers."""
+    """Load a model in a process of its own, and return its findings and answers."""
     with tempfile.TemporaryDirectory(prefix="growgan-") as place:
         requests, answers, task, findings = (
             Path(place, name) for name in ("requests.npz", "answers.npz", "task.json", "found.json")
@@ -252,7 +252,7 @@ def _ask(
 
 
 def _end(status: int, stderr: bytes) -> str:
-    """How a process ended that did not get to its end."""
+    """Return how a process ended that did not finish."""
     lines = stderr.decode(errors="replace").strip().splitlines()
     how = f"status {status}" if status > 0 else signal.Signals(-status).name
     return f"its process ended with {how}" + (f": {lines[-1]}" if lines else "")
@@ -268,7 +268,7 @@ def _failures(findings: probe.Findings) -> Iterator[Problem]:
 
 
 class _Comparison:
-    """Of answers with recorded ones: by bits on the same kind of machine, else by bounds.
+    """Comparison with recorded answers: by bits on the same kind of machine, else by bounds.
 
     Args:
         machine: That gave the recorded ones, None if that is not known.
@@ -287,13 +287,13 @@ class _Comparison:
 
     @property
     def bounds(self) -> Bounds | None:
-        """That answers were held to, None if to bits."""
+        """Bounds to which answers were held, None for bits."""
         return Bounds(self._bound, self._largest, self._reason) if self._reason else None
 
     def differences(
         self, asked: dict[str, golden.Request], answers: dict[str, golden.Request]
     ) -> Iterator[Problem]:
-        """What is otherwise than recorded."""
+        """Return what differs from the recorded answers."""
         for name, answer in sorted(answers.items()):
             expected = asked[name].outputs
             for output in sorted(expected.keys() | answer.outputs.keys()):

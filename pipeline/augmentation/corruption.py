@@ -1,4 +1,4 @@
-"""What an image loses: noise is added, and a square is cut out.
+"""Corruption of images: added noise, and a square that is cut out.
 
 Source: arXiv:2006.06676, appendix B, and the official `augment.py`.
 """

@@ -34,7 +34,7 @@ class Uniform(IntEnum):
 
 
 def diffaugment_draws(key: Any, shape: Sequence[int]) -> Draws:
-    """What DiffAugment is made of.
+    """Draw the parameters of DiffAugment.
 
     Args:
         key: A seed pair, int32 `(2,)`.

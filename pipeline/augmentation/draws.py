@@ -31,7 +31,7 @@ class Draws(NamedTuple):
 
 
 class Columns(NamedTuple):
-    """How many numbers of each kind a transform takes."""
+    """Count of random numbers of each kind that a transform takes."""
 
     uniforms: int = 0
     normals: int = 0
@@ -80,7 +80,7 @@ def _folded(key: Any, number: int) -> Any:
 
 
 def ada_draws(key: Any, shape: Sequence[int], shares: Mapping[Transform, float]) -> Draws:
-    """What the transforms of ADA are made of.
+    """Draw the parameters of ADA's transforms.
 
     Args:
         key: A seed pair, int32 `(2,)`.
@@ -98,7 +98,7 @@ def ada_draws(key: Any, shape: Sequence[int], shares: Mapping[Transform, float])
 
 @dataclass(frozen=True)
 class Chances:
-    """What decides which transforms the images of a batch take, and how strongly.
+    """Random numbers that decide which transforms images take, and how strongly.
 
     Args:
         draws: Of `ada_draws`.
@@ -111,7 +111,7 @@ class Chances:
     shares: Mapping[Transform, float]
 
     def any_of(self, transforms: Sequence[Transform]) -> bool:
-        """Whether one of the transforms may be applied."""
+        """Return whether one of the transforms may be applied."""
         return any(transform in self.shares for transform in transforms)
 
     def uniforms(self, transform: Transform) -> Any:

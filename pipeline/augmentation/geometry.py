@@ -1,4 +1,4 @@
-"""Where the pixels of an image go: mirrored, turned, moved, scaled.
+"""Geometry of augmentation: images mirrored, turned, moved and scaled.
 
 Source: arXiv:2006.06676, appendix B, and the official `augment.py`. As there, all maps of an image
 are composed into one, so that it is sampled once and moves that cancel lose nothing. Turns by
@@ -68,7 +68,7 @@ def moved(images: Any, pixels: Any) -> Any:
 
 
 def inverse_maps(chances: Chances, size: int) -> tuple[Any, Any]:
-    """Where each pixel comes from: L and o of `q → L q + o`, positions as in `resampled`.
+    """Return the source of each pixel: L and o of `q → L q + o`, positions as in `resampled`.
 
     The composition of the inverses of: `xint`, `scale`, `rotate`, `aniso`, `rotate`, `xfrac`.
 
@@ -89,7 +89,7 @@ def inverse_maps(chances: Chances, size: int) -> tuple[Any, Any]:
 
 
 def _turns(chances: Chances) -> tuple[Any, Any]:
-    """Whether images are mirrored, and their turns by 90°, `(batch, 1)` each."""
+    """Return whether images are mirrored, and their turns by 90°, `(batch, 1)` each."""
     return (
         chances.applied("xflip", tf.floor(2.0 * chances.uniforms("xflip")), 0.0),
         chances.applied("rotate90", tf.floor(4.0 * chances.uniforms("rotate90")), 0.0),

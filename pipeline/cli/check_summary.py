@@ -19,7 +19,7 @@ Lines = dict[str, str]
 
 
 def show(console: Console, survey: Survey, source: str) -> None:
-    """What was measured of a source, what is suggested, and how far it has moved."""
+    """Show what was measured of a source, what is suggested, and how far it has moved."""
     show_lines(console, source, dict(_findings(survey)))
     if survey.readable:
         show_lines(console, "suggested", _suggested(survey))

@@ -81,7 +81,7 @@ class Interruption:
             raise SystemExit(self.status)
 
     def __call__(self) -> bool:
-        """Whether a signal has come."""
+        """Return whether a signal has come."""
         return bool(self.signal)
 
 

@@ -1,4 +1,4 @@
-"""What a run will take: looked at before each, and told by a dry run."""
+"""Time and memory of a run: checked before each, and shown by a dry run."""
 
 from __future__ import annotations
 

@@ -205,7 +205,7 @@ def train(
 
 
 class _Stop:
-    """Whether any of the workers is to stop; then all do, with the same exit status."""
+    """Stop condition that all workers share: if one is to stop, all do, with one exit status."""
 
     def __init__(
         self,

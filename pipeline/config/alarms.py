@@ -1,4 +1,4 @@
-"""What a run is watched for."""
+"""Section `alarms`: bounds and actions."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ TimedAction = Literal["ignore", "warn", "stop"]
 
 
 class AlarmsConfig(Section):
-    """What is watched while a run trains, where its bounds are, and what is done when it is passed.
+    """Alarms of a run: what is measured, its bounds, and the action when one is passed.
 
     Actions: `ignore`; `warn`, a line when an alarm begins and one when it ends; `stop`, the run
     ends with exit status 3; `roll_back`, it goes back to a checkpoint from before the fault and

@@ -1,4 +1,4 @@
-"""What is done to images before the discriminator sees them."""
+"""Section `augmentation`: transforms of the images that the discriminator sees."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ PIPELINES: Mapping[PipelineName, tuple[Transform, ...]] = MappingProxyType(
 
 
 class AugmentationConfig(Section):
-    """What is done to images, real and generated, before the discriminator sees them.
+    """Transforms of images, real and generated, before the discriminator sees them.
 
     It keeps the discriminator from learning few pictures by heart. docs/augmentation.md says which
     to take when.
@@ -133,7 +133,7 @@ class AugmentationConfig(Section):
 
     @property
     def steered(self) -> bool:
-        """Whether p follows the discriminator."""
+        """Return whether p follows the discriminator."""
         return self.kind == "ada" and self.probability is None
 
     def shares(self) -> dict[Transform, float]:

@@ -1,4 +1,4 @@
-"""How a model is measured."""
+"""Section `evaluation`: how scores are made."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Metric = Literal[
 
 
 class EvaluationConfig(Section):
-    """How a model is measured; docs/evaluation.md has the scores."""
+    """Measurement of a model; docs/evaluation.md has the scores."""
 
     features: str | None = None
     """What gives features: `inception:FILE[?resize=clean]`, `keras:NAME[:WEIGHTS]`,

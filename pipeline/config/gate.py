@@ -1,4 +1,4 @@
-"""What a model must score to be promoted."""
+"""Section `gate`: rules for promotion."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ GatedScore = Literal["fid", "kid", "precision", "recall", "memorisation"]
 
 
 class GateConfig(Section):
-    """What scores a model must have to be promoted; a rule that is None is not asked for.
+    """Rules that a model's scores must keep to be promoted; a rule that is None is not applied.
 
     Where a score has an interval, its worse end must keep the rule. docs/evaluation.md has the
     rest.

@@ -1,4 +1,4 @@
-"""What the networks minimise."""
+"""Section `objective`: losses and regularisers."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ PenaltyName = Literal["two_sided", "one_sided", "zero_centred", "none"]
 
 
 class ObjectiveConfig(Section):
-    """What the two networks minimise: an adversarial loss and regularisers, each with its weight.
+    """Adversarial loss and regularisers, each with its weight.
 
     A weight of 0 leaves a regulariser out, at no cost. docs/objectives.md has the formulas.
     """

@@ -1,4 +1,4 @@
-"""How weights follow gradients, and the average follows weights."""
+"""Section `optimizer`: Adam, learning rates and the moving average."""
 
 from __future__ import annotations
 

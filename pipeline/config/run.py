@@ -1,4 +1,4 @@
-"""How a run is carried out."""
+"""Section `run`: precision, devices, logging and checkpoints."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pipeline.section import Count, Rate, Section
 
 
 class RunConfig(Section):
-    """How the run is carried out; of these keys only `seed` and `precision` change its result."""
+    """Execution of a run; of these keys only `seed` and `precision` change its result."""
 
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
     """From which all randomness follows."""

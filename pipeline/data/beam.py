@@ -24,7 +24,7 @@ from pipeline.errors import UserError
 
 
 def writer(options: Sequence[str]) -> Writer:
-    """What writes shards as a Beam pipeline: the `write` of `pipeline.data.prepare.prepare`.
+    """Return a function that writes shards as a Beam pipeline, for `data.prepare.prepare`.
 
     Args:
         options: Of the pipeline, such as `--runner=DirectRunner`.

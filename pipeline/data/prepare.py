@@ -260,7 +260,7 @@ def _is_at(path: Path, descriptor: int) -> bool:
 
 
 def _partial(folder: Path, data_hash: str) -> Path:
-    """Where a set is written before it is whole; what was begun of another content is removed."""
+    """Return the folder of an unfinished set; one that was begun of other content is removed."""
     partial = folder.with_name(f".{folder.name}.{data_hash[:12]}.partial")
     for other in folder.parent.glob(f".{glob.escape(folder.name)}.*.partial"):
         if other != partial:
@@ -278,7 +278,7 @@ def _write_all(
     report: Report | None,
     write: Writer | None,
 ) -> list[tuple[Shard, Written]]:
-    """What came of every shard; those that an earlier attempt has written are not written again."""
+    """Write every shard, but those that an earlier attempt has written."""
     total = sum(len(shard.pictures) for shard in shards)
     todo = [shard for shard in shards if finished(folder, shard) is None]
     done = total - sum(len(shard.pictures) for shard in todo)

@@ -34,7 +34,7 @@ class ShardFile(BaseModel):
 
 
 class Manifest(BaseModel):
-    """What `manifest.json` says about a prepared set."""
+    """Content of a prepared set's `manifest.json`."""
 
     model_config = ConfigDict(frozen=True, use_attribute_docstrings=True)
 
@@ -147,7 +147,7 @@ class RecordSet:
 
 
 def is_prepared(folder: Path) -> bool:
-    """Whether a folder looks like a prepared set: it has a manifest and folders of resolutions."""
+    """Return whether a folder looks like a prepared set: a manifest, and folders of resolutions."""
     return (folder / MANIFEST).is_file() and any(folder.glob("*x*/*.tfrecords"))
 
 

@@ -54,7 +54,7 @@ class Shard:
 
 
 class Written(BaseModel):
-    """What came of a shard."""
+    """Result of writing one shard."""
 
     model_config = ConfigDict(frozen=True, use_attribute_docstrings=True)
 
@@ -172,7 +172,7 @@ def label_numbers(classes: Sequence[str], data: DataConfig) -> list[int]:
 
 
 def finished(folder: Path, shard: Shard) -> Written | None:
-    """What came of a shard that an earlier attempt has written, or None."""
+    """Read the result of a shard that an earlier attempt has written, or None."""
     try:
         return Written.model_validate_json(_entry(folder, shard).read_bytes())
     except FileNotFoundError:

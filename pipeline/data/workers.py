@@ -33,7 +33,7 @@ Work = Callable[[list[Picture]], Result]
 
 
 def worked(spec: str, source: Source, work: Work[Result], workers: int | None) -> Iterator[Result]:
-    """What `work` makes of the first 64 pictures of a source, of the next 64, and so on, in order.
+    """Apply `work` to the first 64 pictures of a source, to the next 64, and so on, in order.
 
     The runs do not depend on the number of workers, and so neither do the results. No more than a
     few runs a worker are in memory. Processes are started when the rest promises to take long.
@@ -62,7 +62,7 @@ def worked(spec: str, source: Source, work: Work[Result], workers: int | None) -
 
 
 def worth_sharing(seconds: float, done: int, total: int) -> bool:
-    """Whether what is left promises to take long, as what was done took so many seconds.
+    """Return whether what is left promises to take long, as what was done took so many seconds.
 
     Example:
         >>> worth_sharing(1.0, done=100, total=1000)
@@ -74,7 +74,7 @@ def worth_sharing(seconds: float, done: int, total: int) -> bool:
 def shared(
     function: Callable[..., Result], calls: Iterable[tuple[Any, ...]], workers: int
 ) -> Generator[Result]:
-    """What worker processes make of calls of a function, in order.
+    """Yield the results of calls in worker processes, in order.
 
     At most a few calls a worker are under way or waiting. When the generator is closed, the workers
     end at once, whatever they are at; they also end when this process does.
@@ -173,7 +173,7 @@ class _Process:
         self._calls, self._results = self._process.stdin, self._process.stdout
 
     def call(self, function: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
-        """What the function returns or raises there; EOFError and others if the process ended."""
+        """Call a function there; return or raise what it does, or EOFError if the process ended."""
         pickle.dump((function, arguments), self._calls)
         self._calls.flush()
         result, error = pickle.load(self._results)
@@ -190,7 +190,7 @@ class _Process:
 
 
 def serve() -> None:
-    """What a worker process does: make the calls that come by stdin until there are no more."""
+    """Serve in a worker process: make the calls that come by stdin until there are no more."""
     calls, results = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # What a library prints must not come among the results.
     with suppress(EOFError, BrokenPipeError):

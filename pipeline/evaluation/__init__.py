@@ -1,1 +1,1 @@
-"""How good a run is: features of images, statistics of them, and what is decided by them."""
+"""Evaluation of a run: features of images, statistics of them, and the gate."""

@@ -31,7 +31,7 @@ class Curve:
 
 @dataclass(frozen=True)
 class Curves:
-    """What a run has logged.
+    """Logged curves of a run.
 
     Args:
         metrics: By name: means of neighbouring entries, with the least and greatest of them.

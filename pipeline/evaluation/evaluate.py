@@ -49,7 +49,7 @@ Stage = Callable[[str], AbstractContextManager[Report]]
 
 @dataclass(frozen=True)
 class Plan:
-    """What is measured.
+    """Plan of a measurement.
 
     Args:
         checkpoint: Of the run.
@@ -80,7 +80,7 @@ def plan_of(
     images_seen: int | None = None,
     elsewhere: bool = False,
 ) -> Plan:
-    """What is to be measured, once it is known that it can be.
+    """Plan a measurement, once it is known to be possible.
 
     Args:
         run: With a checkpoint.
@@ -154,7 +154,7 @@ def evaluate(run: RunFolder, plan: Plan, stage: Stage) -> Evaluation:
 
 
 def measure(run: RunFolder, plan: Plan, stage: Stage) -> Evaluation:
-    """As `evaluate`, on whatever records, with nothing written into the run.
+    """Measure on any records, and write nothing into the run.
 
     Raises:
         UserError: as `evaluate`.

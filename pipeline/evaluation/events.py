@@ -48,7 +48,7 @@ def write_events(run: RunFolder, history: Sequence[Evaluation]) -> Path:
 
 
 def _plain(config: Config) -> dict[str, bool | int | float | str]:
-    """What decides the result, in the kinds that HParams knows."""
+    """Return what decides the result, in the types that HParams knows."""
     return {
         key: value if isinstance(value, bool | int | float) else str(value)
         for key, value in decisive(config).items()

@@ -31,7 +31,7 @@ _MEASURE_OF = {"precision": "precision_recall", "recall": "precision_recall"}
 
 
 class Ruling(Record):
-    """Whether one rule is kept."""
+    """Result of one rule."""
 
     rule: str
     """A key of the policy."""
@@ -65,7 +65,7 @@ class Judged(Record):
 
 
 class Verdict(Record):
-    """What the gate decided, and why."""
+    """Decision of the gate, with a reason for each rule."""
 
     schema_version: Literal[1] = Field(default=1, alias="schema")
     """Changes when the meaning of a field does."""
@@ -84,7 +84,7 @@ class Verdict(Record):
 def judge(
     evaluation: Evaluation, policy: GateConfig, promoted: Evaluation | None = None
 ) -> Verdict:
-    """Whether scores keep every rule of a policy.
+    """Judge whether scores keep every rule of a policy.
 
     With a score `s` and its 95 % interval `[l, h]`, `max_…` asks for `max(s, h) ≤ bound` and
     `min_…` for `min(s, l) ≥ bound`; the bound of `max_fid_increase_over_promoted = x` is
@@ -165,7 +165,7 @@ def require_answerable(policy: GateConfig, settings: EvaluationConfig) -> None:
 
 
 def is_of(verdict: Verdict, evaluation: Evaluation) -> bool:
-    """Whether these are the scores that were judged."""
+    """Return whether these are the scores that were judged."""
     return verdict.candidate == _judged(evaluation)
 
 
@@ -190,7 +190,7 @@ def remove_verdict(folder: Path) -> None:
 
 
 def read_verdict(folder: Path) -> Verdict | None:
-    """What the gate decided of the evaluation in a folder, None if it was not asked.
+    """Read the gate's decision on the evaluation in a folder, None if it was not asked.
 
     Raises:
         UserError: if it cannot be read.

@@ -1,4 +1,4 @@
-"""What evaluation does while a run trains: FID of few images, and no scores of what is undone."""
+"""Evaluation while a run trains: FID of few images, and no scores of what is rolled back."""
 
 from __future__ import annotations
 

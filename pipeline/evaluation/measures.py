@@ -1,4 +1,4 @@
-"""What can be measured of a generator, what each measure needs, and the protocol of its scores."""
+"""Measures of a generator: what each needs, and the protocol of its scores."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ READ_AT_A_TIME = 256
 
 @dataclass(frozen=True)
 class Material:
-    """What scores are made of.
+    """Inputs of all measures.
 
     Args:
         fakes: The images.
@@ -203,7 +203,7 @@ def _without_numbers(floats: Callable[[Array], Images], styles: Array, _: slice)
 
 
 def distance_of_pairs(material: Material) -> Iterator[Score]:
-    """How far apart pairs of fakes are in features."""
+    """Measure the distance of pairs of fakes in features."""
     fakes, _ = material.vectors
     pairs = len(fakes) // 2
     estimate = of_mean(feature_distance(fakes[:pairs], fakes[pairs : 2 * pairs]))
@@ -223,7 +223,7 @@ def memorisation(material: Material) -> Iterator[Score]:
 
 
 def accuracy_from_fakes(material: Material) -> Iterator[Score]:
-    """How well reals are told by what fakes taught; of the held-out reals, if there are any."""
+    """Classify reals, held-out ones if there are any, by a classifier that learned from fakes."""
     assert material.references is not None
     (fakes, _), (fake_labels, _) = material.vectors, material.labels
     reals = material.held_out or material.references
@@ -273,7 +273,7 @@ OF_PIXELS = ("swd", "ms_ssim")
 def obstacle(
     measure: str, network: FeatureNetwork | None, records: RecordSet, *, labelled: bool
 ) -> str | None:
-    """What a measure needs that is not there, as a rule; None if it has all."""
+    """Return what a measure lacks, as a rule; None if it has all."""
     if measure in OF_PIXELS:
         return None
     if network is None:
@@ -288,7 +288,7 @@ def obstacle(
 
 
 def images_set_apart(records: RecordSet) -> int:
-    """How many images a run never sees."""
+    """Return the number of images that a run never sees."""
     return records.size("val") if "val" in records.manifest.shards else 0
 
 

@@ -82,7 +82,7 @@ def figure(png: bytes, title: str, caption: str) -> Element:
 
 
 def flat(values: Mapping[str, Any], inside: str = "") -> Iterator[tuple[str, str]]:
-    """What is given, and what is given in that, as names and values; None is left out."""
+    """Flatten nested values to names and values; None is left out."""
     for name, value in values.items():
         if isinstance(value, Mapping):
             yield from flat(value, f"{inside}{name}.")

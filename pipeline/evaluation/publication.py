@@ -1,4 +1,4 @@
-"""What a model repository is told of a run: configuration, scores and the gate's verdict."""
+"""Facts of a run for a model repository: configuration, scores and the gate's verdict."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def to_publish(path: Path) -> tuple[Path, About]:
 
 
 def about(run: RunFolder, images_seen: int | None) -> About:
-    """What is known of a run's model as it was after so many images.
+    """Return what is known of a run's model as it was after so many images.
 
     The scores are those of that very checkpoint, on the features of the gate's policy where it was
     measured on several; the verdict is the one on those scores.

@@ -37,7 +37,7 @@ Arrays = dict[str, npt.NDArray[Any]]
 
 @dataclass(frozen=True)
 class References:
-    """What a network says of real images.
+    """Features of real images by one network.
 
     Args:
         features: Of n images, in the order of the records.
@@ -52,7 +52,7 @@ class References:
     kept: Path
 
     def statistic(self, name: str, compute: Callable[[Array], Arrays]) -> Arrays:
-        """What follows from the features alone, computed once and kept.
+        """Compute a statistic of the features once, and keep it.
 
         Args:
             name: Of the statistic, with all that decides it besides the features.
@@ -66,7 +66,7 @@ class References:
 
 
 class _Manifest(BaseModel):
-    """What `manifest.json` says about kept references."""
+    """Content of the references' `manifest.json`."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -121,7 +121,7 @@ def references_for(
 
 
 def moments_of(references: References) -> Moments:
-    """What FID takes of references."""
+    """Return the moments that FID takes of references."""
 
     def compute(vectors: Array) -> Arrays:
         found = moments([vectors])
@@ -155,7 +155,7 @@ def _computed(
 
 
 def _kept(folder: Path, protocol: Protocol, compute: Callable[[], Arrays]) -> Arrays:
-    """What is kept under a hash of the protocol, computed and written if nothing sound is."""
+    """Return what is kept under a hash of the protocol; compute and write it if it is not."""
     key = hashlib.sha256(json.dumps(protocol, sort_keys=True).encode()).hexdigest()[:32]
     kept = folder / key
     if (found := _read(kept, protocol)) is not None:
@@ -181,7 +181,7 @@ def _write(folder: Path, protocol: Protocol, arrays: Arrays) -> None:
 
 
 def _read(folder: Path, protocol: Protocol) -> Arrays | None:
-    """What is kept there, or None if nothing is, or something else than was written."""
+    """Read what is kept there, None if nothing is, or if it is not what was written."""
     try:
         manifest = _Manifest.model_validate_json((folder / MANIFEST).read_bytes())
         files = {path.stem for path in folder.glob("*.npy")}

@@ -110,7 +110,7 @@ def _summary(evaluation: Evaluation, gate: Verdict | None) -> Iterator[Element]:
 
 
 def gate_section(gate: Verdict | None) -> Iterator[Element]:
-    """What the gate decided, with a reason for each rule."""
+    """Section with the gate's decision, and a reason for each rule."""
     yield element("h2", "Gate")
     if gate is None:
         yield element("p", "Not asked.")

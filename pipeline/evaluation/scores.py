@@ -130,7 +130,7 @@ class ClassScores(Record, extra="allow"):
 
 
 class Lineage(Record, extra="allow"):
-    """What scores were made from; further keys may say more."""
+    """Lineage of scores; further keys may say more."""
 
     data_hash: str
     """Content of the set that was trained on, and that references come from."""
@@ -194,7 +194,7 @@ class Evaluation(Record):
 
 
 def title_of(score: str) -> str:
-    """What people call a score."""
+    """Return the title of a score."""
     level = _LEVEL.fullmatch(score)
     if level:
         return f"SWD at {level[1]} px"
@@ -202,13 +202,13 @@ def title_of(score: str) -> str:
 
 
 def better_of(score: str) -> Literal["less", "more", ""]:
-    """Whether `less` or `more` is better, or neither is."""
+    """Return whether `less` or `more` is better; None if neither is."""
     name = "swd" if _LEVEL.fullmatch(score) else score
     return _KINDS[name][1] if name in _KINDS else ""
 
 
 def needs_features(score: str) -> bool:
-    """Whether a score follows from features, or from pixels alone."""
+    """Return whether a score follows from features, or from pixels alone."""
     return not score.startswith("swd") and score != "ms_ssim"
 
 
@@ -277,7 +277,7 @@ def read_scores(path: Path) -> Evaluation:
 
 
 def fault_of(error: OSError | ValidationError) -> str:
-    """What is wrong with a file, in one line."""
+    """Return what is wrong with a file, in one line."""
     if isinstance(error, OSError):
         return f"which cannot be read: {error.strerror}"
     faults = {".".join(map(str, fault["loc"])): fault for fault in error.errors()}

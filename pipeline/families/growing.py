@@ -1,4 +1,4 @@
-"""What families that grow share: images to and from features, the fade, the discriminator."""
+"""Shared parts of families that grow: images to and from features, fade, discriminator."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ fan-in does not count the 4x4 pixels that each latent feeds."""
 def rgb_size(
     config: NetworkConfig, resolution: int, *, channels: int, fading: bool, to_rgb: bool
 ) -> Size:
-    """Of what makes images of features, or features of images: twice while fading."""
+    """Size of the layers between images and features: two of them while fading."""
     size = Size(0, 0, 0)
     for side in (resolution, resolution // 2) if fading else (resolution,):
         ends = (filters(config, stage_of(side)), channels)
@@ -41,7 +41,7 @@ def rgb_size(
 
 
 def enlarging_size(inputs: int, outputs: int, side: int) -> Size:
-    """Of the two convolutions of a generator's block that gives maps of that side."""
+    """Size of the two convolutions of a generator's block that gives maps of that side."""
     # The resampling convolution has 16 taps at the lower resolution.
     return conv_size(inputs, outputs, side, taps=16 / 4) + conv_size(outputs, outputs, side)
 
@@ -49,7 +49,7 @@ def enlarging_size(inputs: int, outputs: int, side: int) -> Size:
 def critic_size(
     config: NetworkConfig, resolution: int, *, channels: int, outputs: int, fading: bool
 ) -> Size:
-    """Of `GrowingDiscriminator._outputs` without what a family adds to a block."""
+    """Size of `GrowingDiscriminator._outputs` without what a family adds to a block."""
     maps = filters(config, 1)
     size = conv_size(maps + 1, maps, START_RESOLUTION)
     size += dense_size(START_RESOLUTION**2 * maps, filters(config, 0))
@@ -65,7 +65,7 @@ class GrowingGenerator(Network):
     """A generator whose newest resolution fades in over the one before."""
 
     def _images(self, resolution: int, features: Any, before: Any, *, fading: bool) -> Any:
-        """Of the features of a resolution, and of those of the one before it."""
+        """Return images of a resolution's features, faded over those of the one before it."""
         images = self._to_rgb(resolution)(features)
         if not fading:
             return images

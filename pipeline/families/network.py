@@ -1,4 +1,4 @@
-"""What networks of every family share: blocks by resolution, names, first weights and sizes."""
+"""Shared parts of all networks: blocks by resolution, names, initial weights and sizes."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def filters(config: NetworkConfig, stage: int) -> int:
 
 @dataclass(frozen=True)
 class Size:
-    """What a network takes at one resolution.
+    """Size of a network at one resolution.
 
     Args:
         parameters: Trained weights.
@@ -55,7 +55,7 @@ def sides(resolution: int) -> list[int]:
 def conv_size(
     inputs: int, outputs: int, side: int, *, kernel: int = 3, taps: float | None = None
 ) -> Size:
-    """Of a convolution, which multiplies so many `taps` an output pixel, `kernel²` if not told."""
+    """Size of a convolution with so many `taps` an output pixel, by default `kernel²`."""
     area = kernel**2
     pairs = inputs * outputs
     return Size(
@@ -66,7 +66,7 @@ def conv_size(
 
 
 def dense_size(inputs: int, outputs: int, *, biases: int | None = None) -> Size:
-    """Of a dense layer, with as many biases as outputs if not told."""
+    """Size of a dense layer, by default with as many biases as outputs."""
     return Size(inputs * outputs + (biases or outputs), inputs * outputs, outputs)
 
 
@@ -83,7 +83,7 @@ def chain(block: Block, x: Any) -> Any:
 
 
 def one_or_list(items: list[Any]) -> Any:
-    """What Keras takes as inputs: a single tensor is no list."""
+    """Return inputs as Keras takes them: a single tensor is no list."""
     return items[0] if len(items) == 1 else items
 
 

@@ -1,4 +1,4 @@
-"""What families with styles share: a mapping of latents, and images of styles and noise."""
+"""Shared parts of families with styles: a mapping of latents, images of styles and noise."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from pipeline.families.network import (
 
 
 def noise_name(side: int, index: int) -> str:
-    """Of the noise map of one of the layers at a resolution."""
+    """Name of the noise map of one of the layers at a resolution."""
     return f"noise_{side}x{side}_{index}"
 
 
 def mapping_size(config: StyledConfig, inputs: int, units: int) -> Size:
-    """Of the layers of a mapping, without an embedding of labels."""
+    """Size of the layers of a mapping, without an embedding of labels."""
     size = Size(0, 0, 0)
     for _ in range(config.mapping_layers):
         size += dense_size(inputs, units)

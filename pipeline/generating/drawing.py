@@ -1,4 +1,4 @@
-"""What a person asks to see of a run: a grid, single images, or a sheet of styles."""
+"""Drawings of a run: a grid, single images, or a sheet of styles."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ NoiseMode: TypeAlias = Literal["constant", "random", "none"]
 
 @dataclass(frozen=True)
 class Drawing:
-    """What is drawn, by the newest average of a run.
+    """Request for images by the newest average of a run.
 
     Args:
         seeds: Of the images, not negative.
@@ -42,12 +42,12 @@ class Drawing:
 
     @property
     def images(self) -> int:
-        """How many images are drawn: one a seed, or a row of them."""
+        """Return the number of images: one a seed, or a row of them."""
         return len(self.seeds) * (len(self.mixed) or len(self.truncation))
 
     @property
     def is_plain(self) -> bool:
-        """Whether it asks nothing of styles: any family can draw it."""
+        """Return whether it asks nothing of styles: any family can draw it."""
         return (
             tuple(self.truncation) == (1.0,)
             and self.truncated_layers is None

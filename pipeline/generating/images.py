@@ -70,7 +70,7 @@ def images_of_seeds(
 
 
 def inputs_of(model: keras.Model, seeds: Any, labels: Any) -> Any:
-    """What a model takes: the latents of seeds, and of a labelled one their labels, one-hot.
+    """Return a model's inputs: the latents of seeds, and for a labelled one their labels, one-hot.
 
     Args:
         model: Takes latents, or latents and labels.
@@ -87,7 +87,7 @@ def inputs_of(model: keras.Model, seeds: Any, labels: Any) -> Any:
 
 
 def in_batches(function: Callable[..., Any], *columns: NDArray[Any]) -> Iterator[NDArray[Any]]:
-    """What a function of TensorFlow gives for rows, 16 at a time.
+    """Apply a function of TensorFlow to rows, 16 at a time.
 
     It always gets 16, filled up, as an image's last bits may depend on the size of its batch.
 

@@ -102,7 +102,7 @@ def config_of(
 
 
 def position_of(snapshot: Snapshot, schedule: Schedule) -> Position:
-    """Where on the run's clock the networks stand: at the start of a hold, or so far into a fade.
+    """Return the networks' position on the run's clock: a hold's start, or so far into a fade.
 
     Raises:
         UserError: if the schedule has no such phase.

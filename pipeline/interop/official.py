@@ -65,7 +65,7 @@ def load_official(path: Path | str) -> OfficialModels:
 
 
 def read_snapshot(path: Path) -> Snapshot:
-    """What a file holds, in our terms.
+    """Read a file of published weights in our terms.
 
     Raises:
         UserError: as `load_official`.

@@ -20,7 +20,7 @@ from pipeline.objectives.replicas import mean_over_replicas
 
 @dataclass(frozen=True)
 class Adversarial:
-    """What the two networks minimise.
+    """Adversarial losses of the two networks.
 
     Args:
         critic: `(r, f) → (batch, 1)`, the loss of the discriminator.

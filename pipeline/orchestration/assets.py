@@ -135,12 +135,12 @@ def course_of_run(project: Path, run: Any) -> Course:
 
 
 def name_of_run(run: Any) -> str:
-    """What stays the same when one of Dagster's runs is repeated."""
+    """Return the name that one of Dagster's runs keeps when it is repeated."""
     return str(run.root_run_id or run.run_id)[:8]
 
 
 def trigger_of(tags: Mapping[str, str]) -> Trigger:
-    """What a run was started by."""
+    """Return the trigger of a run."""
     for tag, trigger in _TRIGGERS.items():
         if tag in tags:
             return trigger
@@ -155,7 +155,7 @@ _TRIGGERS: dict[str, Trigger] = {
 
 
 def _stopped_by_hand(course: Course, context: AssetExecutionContext) -> StepFailed | None:
-    """What a run has ended with that somebody asked Dagster to end: nothing starts it by itself."""
+    """Return the failure of a run that somebody ended in Dagster: nothing restarts it by itself."""
     failure, run = course.failed(), context.instance.get_run_by_id(context.run.run_id)
     if failure is None or failure.ending != "interrupted" or run is None or not _is_to_stop(run):
         return None
@@ -163,7 +163,7 @@ def _stopped_by_hand(course: Course, context: AssetExecutionContext) -> StepFail
 
 
 def _is_to_stop(run: DagsterRun) -> bool:
-    """Whether somebody has asked Dagster to end a run."""
+    """Return whether somebody has asked Dagster to end a run."""
     return run.status in (DagsterRunStatus.CANCELING, DagsterRunStatus.CANCELED)
 
 
@@ -246,7 +246,7 @@ def _asset_of(
 
 
 def metadata_of(done: Done) -> dict[str, Any]:
-    """What Dagster's pages show of a step."""
+    """Return the metadata of a step for Dagster's pages."""
     shown: dict[str, Any] = {
         name: str(value) if isinstance(value, float) and not math.isfinite(value) else value
         for name, value in done.facts.items()

@@ -1,4 +1,4 @@
-"""What a run that has begun has done so far: the file that says so, in the order of its steps."""
+"""State of a run that has begun: the file that holds it, in the order of its steps."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ AFTER = (*("trained_model", "evaluation", "gate", "savedmodel", "published_versi
 
 
 class Begun(Record):
-    """What is known of a run from its beginning on, and what came of its steps."""
+    """State of a run: its beginning, and the results of its steps."""
 
     started: Moment
     """When it began."""
@@ -39,7 +39,7 @@ def names_of(resolutions: Sequence[int]) -> tuple[str, ...]:
 
 
 def read_begun(folder: Path) -> Begun:
-    """What a run has done so far, from its folder in the history."""
+    """Read the state of a run from its folder in the history."""
     return Begun.model_validate_json((folder / COURSE).read_bytes())
 
 

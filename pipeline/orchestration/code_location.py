@@ -1,4 +1,4 @@
-"""What Dagster's processes load: the project that the environment variable names."""
+"""Definitions that Dagster's processes load: the project that the environment names."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a run goes: what came of each step so far, over restarts, and in the end of all of it."""
+"""One run: the results of its steps, over restarts, and its outcome."""
 
 from __future__ import annotations
 
@@ -148,7 +148,7 @@ class Course:
         return outcome
 
     def failed(self) -> StepFailed | None:
-        """What the run ended with."""
+        """Return the failure that the run ended with."""
         failure = self._read().failure
         if failure is None:
             return None

@@ -37,7 +37,7 @@ class StepFailed(Exception):
 
 
 def failure_of(error: BaseException) -> StepFailed:
-    """What follows from an error of any kind.
+    """Turn an error of any kind into the failure of a step.
 
     A mistake of input stays one; a full disk, a lost worker and what nobody foresaw may pass.
     """

@@ -38,7 +38,7 @@ Ask = Callable[..., str]
 
 @dataclass(frozen=True)
 class End:
-    """How a Job has ended.
+    """End of a Job.
 
     Args:
         status: The exit status of the pod that ended it; 75 if there is none, and another attempt
@@ -118,7 +118,7 @@ def _begin(kubectl: Ask, job: Manifest, say: Say) -> None:
 
 
 def _is_ours(there: Manifest, job: Manifest) -> bool:
-    """Whether a Job is what was to be made, and is under way or has succeeded."""
+    """Return whether a Job is what was to be made, and is under way or has succeeded."""
     metadata = there["metadata"]
     same = metadata.get("annotations", {}).get(CONTENT) == job["metadata"]["annotations"][CONTENT]
     return same and "deletionTimestamp" not in metadata and _condition(there, "Failed") is None
@@ -161,7 +161,7 @@ def _followed(kubectl: Ask, job: Manifest, say: Say, wait_seconds: float) -> End
 
 
 def end_of(there: Manifest | None, pods: Sequence[Pod]) -> tuple[End, Pod | None] | None:
-    """How a Job has ended, and by which pod; None if it is under way."""
+    """Return the end of a Job, and by which pod; None if it is under way."""
     if there is None:
         return End(AGAIN, "growgan: somebody has removed the Job"), None
     if _condition(there, "Complete") is not None:
@@ -183,7 +183,7 @@ def _precedence(pod: Pod) -> tuple[bool, bool, str, int]:
 
 
 class _Log:
-    """What pods write.
+    """Log of a Job's pods.
 
     Args:
         kubectl: Asks the cluster.
@@ -196,7 +196,7 @@ class _Log:
         self._last = ""
 
     def news(self, pods: Sequence[Pod]) -> list[str]:
-        """What the first one wrote since it was last asked."""
+        """Return the lines of the first pod since the last call."""
         chief = next((pod for pod in pods if pod.index == 0 and pod.waits is None), None)
         if chief is None:
             return []
@@ -231,7 +231,7 @@ def _look(kubectl: Ask, job: Manifest) -> tuple[Manifest | None, list[Pod]]:
 
 
 def pod_of(told: Manifest, container: str) -> Pod:
-    """What a cluster tells of a pod: what it waits for, how its container has ended and why."""
+    """Return a pod's state: what it waits for, how its container ended and why."""
     metadata, status = told["metadata"], told.get("status", {})
     states = {each["name"]: each["state"] for each in status.get("containerStatuses", [])}
     state: Mapping[str, Any] = states.get(container, {})

@@ -15,7 +15,7 @@ FOLDER = "GROWGAN_PIPELINE"
 
 
 def environment_of(project: Project) -> dict[str, str]:
-    """What Dagster's processes need to know of a project."""
+    """Return the environment that Dagster's processes need."""
     return {
         "DAGSTER_HOME": str(project.dagster_home),
         FOLDER: str(project.path),

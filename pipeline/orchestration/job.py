@@ -60,7 +60,7 @@ Quantity = Annotated[str, AfterValidator(_quantity)]
 
 
 class KubernetesConfig(Section, coerce_numbers_to_str=True):
-    """Where trainings run as Jobs of Kubernetes."""
+    """Settings of trainings that run as Jobs of Kubernetes."""
 
     image: Annotated[str, Field(pattern=r"^\S+$")]
     """With growgan, of the version that is installed here."""

@@ -40,7 +40,7 @@ class Kubectl:
     config: KubernetesConfig
 
     def __call__(self, *words: str, given: Manifest | None = None, seconds: float = 0) -> str:
-        """What `kubectl …` answers.
+        """Run `kubectl …` and return its output.
 
         Args:
             words: Of the command.

@@ -1,4 +1,4 @@
-"""What runs have left behind that nobody else sees to: looked after while the pipeline is up."""
+"""Housekeeping while the pipeline is up: what runs left behind that nobody else sees to."""
 
 from __future__ import annotations
 

@@ -43,7 +43,7 @@ def held(
 
 
 def is_held(file: Path) -> bool:
-    """Whether a process holds a lock at this moment; nothing is written."""
+    """Return whether a process holds a lock at this moment; nothing is written."""
     try:
         with file.open() as lock:
             fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)

@@ -21,7 +21,7 @@ _LIVING = [DagsterRunStatus.STARTING, DagsterRunStatus.STARTED, DagsterRunStatus
 
 
 def this_process() -> str:
-    """What tells this process from every other, of other machines too."""
+    """Return a name that tells this process from every other, on other machines too."""
     return f"{socket.gethostname()} {os.getpid()} {psutil.Process().create_time()}"
 
 

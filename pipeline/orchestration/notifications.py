@@ -62,7 +62,7 @@ Variable = Annotated[str, Field(pattern="^[A-Za-z_][A-Za-z0-9_]*$")]
 
 
 class EmailConfig(Section):
-    """Where e-mail goes, and through which server."""
+    """Settings of e-mail: addresses and the server."""
 
     host: Host
     """The mail server."""
@@ -117,14 +117,14 @@ def notify(config: NotificationsConfig, outcome: Outcome) -> tuple[str, ...]:
 
 
 def subject_of(outcome: Outcome) -> str:
-    """What happened, in one line."""
+    """Return the outcome in one line."""
     version = f", version {outcome.version}" if outcome.version else ""
     line = f"{outcome.model}: {outcome.verdict}{version}: {outcome.reason}"
     return textwrap.shorten(line, LONGEST, placeholder=" …")
 
 
 def text_of(outcome: Outcome) -> str:
-    """What happened, as plain text."""
+    """Return the outcome as plain text."""
     lines = [
         subject_of(outcome),
         consequence_of(outcome),
@@ -154,7 +154,7 @@ def text_of(outcome: Outcome) -> str:
 def _sendings(
     config: NotificationsConfig, outcome: Outcome
 ) -> Iterator[tuple[str, Callable[[], None]]]:
-    """What is to be done, each with a name that tells no secret."""
+    """Yield the deliveries, each with a name that shows no secret."""
     for url in config.webhooks:
         parts = urlsplit(url)
         post = partial(_post, url, outcome, config.seconds)
@@ -203,7 +203,7 @@ def _within(seconds: float, send: Callable[[], None]) -> None:
 
 
 def _may_pass(error: Exception) -> bool:
-    """Whether another attempt may succeed."""
+    """Return whether another attempt may succeed."""
     match error:
         case urllib.error.HTTPError():
             return error.code >= 500 or error.code in (408, 429)

@@ -1,4 +1,4 @@
-"""What became of one run of the pipeline: the file that says so, and the history of a project."""
+"""Outcome of one run: the file that holds it, and the history of a project."""
 
 from __future__ import annotations
 
@@ -70,13 +70,13 @@ class Step(Record):
     state: StepState
     """What became of it."""
     seconds: float = Field(default=0.0, ge=0, allow_inf_nan=False)
-    """How long it took."""
+    """Return the duration in seconds."""
     reason: Line = ""
     """Why, in one line."""
 
 
 class Outcome(Record):
-    """What became of one run of the pipeline."""
+    """Outcome of one run of the pipeline."""
 
     schema_version: Literal[1] = Field(default=1, alias="schema")
     """Changes when the meaning of a field does."""
@@ -131,12 +131,12 @@ class Outcome(Record):
 
     @property
     def seconds(self) -> float:
-        """How long it took."""
+        """Return the duration in seconds."""
         return max(0.0, (self.ended - self.started).total_seconds())
 
 
 def consequence_of(outcome: Outcome) -> str:
-    """What serves now and why, as a sentence without its full stop."""
+    """Return what serves after a run and why, as a sentence without its full stop."""
     new = "The new model" if outcome.version is None else f"Version {outcome.version}"
     before = outcome.previous_version and f"version {outcome.previous_version}"
     stays = outcome.serving == outcome.previous_version
@@ -176,7 +176,7 @@ def told_duration(seconds: float) -> str:
 
 
 def history_folder(project: Path, run: str) -> Path:
-    """Where what is kept of a run of the pipeline lies: `history/<run>`."""
+    """Return the folder of a run's record: `history/<run>`."""
     return project / HISTORY / run
 
 

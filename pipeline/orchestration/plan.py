@@ -1,4 +1,4 @@
-"""What a run has to make of a snapshot, each thing named by all that decides it."""
+"""Plan of a run: the results to make of a snapshot, each named by all that decides it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Mark = Literal["evaluated", "verified", "published", "tested", "ended"]
 
 
 class Ended(Record):
-    """How the last run of a plan ended."""
+    """End of a plan's last run."""
 
     run: str
     """Its name in the history."""
@@ -97,12 +97,12 @@ class Plan:
 
     @property
     def folder(self) -> Path:
-        """What is known of the steps of this plan."""
+        """Folder with the notes on this plan's steps."""
         return self.project.plans / self.key
 
     @cached_property
     def measured(self) -> Path:
-        """What is known of scores, whatever a gate asks of them and wherever the model goes."""
+        """Folder with the notes on scores: the same for every gate and destination."""
         evaluation = self.config.evaluation.model_dump(mode="json")
         return self.project.plans / _digest(self.run.path.name, evaluation)
 
@@ -116,7 +116,7 @@ class Plan:
         return self.project.checks / _digest(self.snapshot.content_hash, contract)
 
     def mark(self, name: Mark) -> dict[str, Any] | None:
-        """What was noted of a step, None if nothing was."""
+        """Read the note on a step, None if there is none."""
         try:
             noted: dict[str, Any] = json.loads(self._marked(name).read_text())
         except (FileNotFoundError, ValueError):
@@ -130,12 +130,12 @@ class Plan:
         atomic.write_file(file, json.dumps(facts, indent=2) + "\n")
 
     def ended(self) -> Ended | None:
-        """How the last run of this plan ended, None if none has."""
+        """Read how the last run of this plan ended, None if none has."""
         noted = self.mark("ended")
         return None if noted is None else Ended(**noted)
 
     def ended_so(self) -> Ended | None:
-        """How the last run of this plan ended, None if none has with the present settings.
+        """Read how the last run ended, None if none has with the present settings.
 
         What is promoted stays so whatever they are.
         """
@@ -145,7 +145,7 @@ class Plan:
         return ended if ended.settings in (None, self.settings) else None
 
     def _marked(self, name: Mark) -> Path:
-        """Where a mark lies: under all that decides what it says, and nothing else."""
+        """Return the file of a note: under all that decides it, and nothing else."""
         folders = {
             "evaluated": self.measured,
             "verified": self.project.plans / self.run.path.name,

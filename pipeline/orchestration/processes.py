@@ -125,7 +125,7 @@ def started(project: Project, port: int) -> Iterator[Processes]:
 
 
 def log_of(project: Project, name: str) -> Path:
-    """Where one of them writes; a log that has grown large is set aside, in place of the former."""
+    """Return the log file of one of them; one that has grown large is set aside first."""
     log = project.logs / f"{name}.log"
     if log.exists() and log.stat().st_size > LARGEST_LOG:
         log.replace(project.logs / f"{name}.log.1")

@@ -50,7 +50,7 @@ class NewDataConfig(Section):
 
 
 class TriggersConfig(Section):
-    """What starts a run by itself; both may be left out."""
+    """Triggers that start runs; both may be left out."""
 
     cron: Annotated[str, AfterValidator(_cron)] | None = None
     """Minute, hour, day of the month, month, day of the week, as in cron; None for never."""
@@ -64,7 +64,7 @@ class TriggersConfig(Section):
 
 
 class TrainingConfig(Section):
-    """How the heavy steps are carried out; nothing here changes what comes of them."""
+    """Execution of the heavy steps; nothing here changes their results."""
 
     workers: Count | None = None
     """Processes that train together, on this machine or each in a pod of `kubernetes`; None for
@@ -79,7 +79,7 @@ class TrainingConfig(Section):
 
 
 class RepositoryConfig(Section):
-    """Where versions are published, and who serves them."""
+    """Model repository, and the servers that watch it."""
 
     path: Path = Path("models")
     """Folder of the model repository."""
@@ -96,7 +96,7 @@ class RepositoryConfig(Section):
 
 
 class RetriesConfig(Section):
-    """What is done about failures that may pass, such as a worker that was lost."""
+    """Retries after failures that may pass, such as a lost worker."""
 
     most: Images = 3
     """Attempts of a step after its first."""
@@ -105,7 +105,7 @@ class RetriesConfig(Section):
 
 
 class ProjectConfig(Section):
-    """What `pipeline.yaml` says."""
+    """Content of `pipeline.yaml`."""
 
     model: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
     """Name of the model in the repository."""
@@ -156,7 +156,7 @@ class Project:
 
     @property
     def dagster_home(self) -> Path:
-        """What Dagster keeps, and `dagster.yaml`."""
+        """Folder of Dagster's files, with `dagster.yaml`."""
         return self.path / "dagster"
 
     @property
@@ -181,12 +181,12 @@ class Project:
 
     @property
     def plans(self) -> Path:
-        """What is to be done with a snapshot, and what was."""
+        """Folder with the notes on plans."""
         return self.path / "plans"
 
     @property
     def logs(self) -> Path:
-        """What processes wrote."""
+        """Folder of the logs of processes."""
         return self.path / "logs"
 
     @property
@@ -209,7 +209,7 @@ class Project:
 
     @property
     def repository(self) -> Repository:
-        """Where versions are published."""
+        """Model repository of the project."""
         return Repository(self.path / self.config.repository.path)
 
     @property

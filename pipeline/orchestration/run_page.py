@@ -153,7 +153,7 @@ def _lineage(outcome: Outcome) -> Iterator[Element]:
 
 
 def _chain(outcome: Outcome) -> Iterator[tuple[str, str | None, str | None]]:
-    """What the version was made from, in order: its name, what is told of it, and its hash."""
+    """Yield what the version was made from, in order: name, text and hash."""
     snapshot, evaluation, version = outcome.snapshot, outcome.evaluation, outcome.version
     if snapshot is None:
         yield "Source", outcome.source, None
@@ -283,7 +283,7 @@ def _steps(steps: Sequence[Step]) -> Iterator[Element]:
 
 
 def _hashes(outcome: Outcome) -> Iterator[Element]:
-    """What the chain shows the first digits of, and what scores were made from, whole."""
+    """Return the hashes in full: of the chain, and of what scores were made from."""
     kept = {
         "source", "snapshot", "data_hash", "config_hash", "code", "run_folder", "version",
         "content_hash", "previous_version",

@@ -31,7 +31,7 @@ TO_START = 600.0
 
 
 def faults(server: str, model: str, label: str, version: int, savedmodel: Path) -> str | None:
-    """What is wrong with what a server answers for a label, None if nothing is.
+    """Return what is wrong with a server's answer for a label, None if nothing is.
 
     Args:
         server: URL of its REST interface.

@@ -1,4 +1,4 @@
-"""What lies in the sources at one moment: found, known by its content, and kept."""
+"""Snapshots: the pictures in the sources at one moment, identified by content, and kept."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ SHORT = 12
 
 
 class Snapshot(Record):
-    """What lay in the sources."""
+    """Pictures in the sources at one moment."""
 
     content_hash: str
     """SHA-256 of names and content."""
@@ -49,7 +49,7 @@ class Snapshot(Record):
         return self.content_hash[:SHORT]
 
     def new_since(self, former: Snapshot | None) -> int:
-        """How many of its pictures another one has not, by their content."""
+        """Return the number of its pictures that another one lacks, by content."""
         if former is None:
             return self.images
         if not any(map(is_picture, self.files)):  # One file of another kind, such as a zip.
@@ -69,12 +69,12 @@ class Found:
 
     @property
     def state(self) -> list[Any]:
-        """What changes when the file does."""
+        """Return what changes when the file does: size, times and identity."""
         return [str(self.path), self.size, self.modified]
 
 
 def found_in(project: Project) -> dict[str, Found]:
-    """What lies in the sources, by name, by the rules of `growgan train --data`.
+    """List the files in the sources by name, by the rules of `growgan train --data`.
 
     Nothing is opened, so it is quick however large the pictures are.
 
@@ -109,7 +109,7 @@ def fingerprint(project: Project, files: Mapping[str, Found]) -> str:
 
 
 def most_new(project: Project, files: Mapping[str, Found], former: Snapshot | None) -> int:
-    """How many of the pictures that were found another snapshot may lack; nothing is opened."""
+    """Return an upper bound of the found pictures that another snapshot lacks; opens nothing."""
     known, had = _known(project), set() if former is None else set(former.files.values())
     return sum(
         _hash_known(known, name, found) not in had
@@ -142,7 +142,7 @@ def take(project: Project) -> Snapshot:
 
 
 def is_kept(project: Project, key: str) -> bool:
-    """Whether a snapshot of that name is there."""
+    """Return whether a snapshot of that name is there."""
     return (project.snapshots / key / SNAPSHOT).is_file()
 
 
@@ -196,7 +196,7 @@ def snapshot_of(project: Project, key: str) -> Snapshot:
 
 
 def _named(project: Project, source: str) -> Snapshot:
-    """Of a source that is known by its name alone, such as `digits`: it never changes."""
+    """Snapshot of a source that is known by its name alone, such as `digits`: it never changes."""
     content = hashlib.sha256(json.dumps(["name", source]).encode()).hexdigest()
     folder = project.snapshots / content[:SHORT]
     if not is_kept(project, folder.name):
@@ -228,7 +228,7 @@ def _kept(project: Project, files: Mapping[str, Found]) -> dict[str, str]:
 
 
 def _known(project: Project) -> dict[str, list[Any]]:
-    """What files were when they were hashed, and their hash, by name."""
+    """Read the states of files when they were hashed, and their hashes, by name."""
     file = project.snapshots / KNOWN
     known: dict[str, list[Any]] = json.loads(file.read_text()) if file.exists() else {}
     return known

@@ -1,4 +1,4 @@
-"""How a project stands: what runs now, how the last run ended, and what each label serves."""
+"""Status of a project: what runs now, how the last run ended, and what each label serves."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class UnderWay(Record):
 
 
 class LabelStanding(Record):
-    """Where a label stands."""
+    """Version of one label."""
 
     label: str
     """Such as `stable`."""
@@ -42,7 +42,7 @@ class LabelStanding(Record):
 
 
 class ProjectStanding(Record):
-    """How a project stands."""
+    """Status of a project."""
 
     model: str
     """Name of the model."""
@@ -69,7 +69,7 @@ class ProjectStanding(Record):
 
 
 def standing_of(project: Project) -> ProjectStanding:
-    """How a project stands at this moment.
+    """Return the status of a project.
 
     Raises:
         UserError: if an outcome is damaged.

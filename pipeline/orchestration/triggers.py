@@ -1,4 +1,4 @@
-"""What starts runs: the clock, pictures that arrived, and what is told of runs that were killed."""
+"""Triggers of runs: the time of day, new pictures, and the repeat of killed runs."""
 
 # Dagster looks at annotations as they are: they must not be put off.
 import json
@@ -162,7 +162,7 @@ def opened_anew(project: Project, loaded: tuple[int, ...]) -> Project:
 def looked(
     project: Project, trigger: str, look: Callable[[], Answer], skip: Callable[[str], Answer]
 ) -> Answer:
-    """What a look at the sources gives; why none was possible is kept for `pipeline status`."""
+    """Look at the sources; keep the reason for `pipeline status` if that fails."""
     try:
         answer = look()
     except (UserError, RepositoryError, OSError) as error:
@@ -235,7 +235,7 @@ def _asked_for(plan: Plan, instance: DagsterInstance) -> Iterator[str]:
 
 
 def told(project: Project, run: DagsterRun) -> bool:
-    """Whether it is written down how one of Dagster's runs ended, or the last that repeated it."""
+    """Return whether the end of one of Dagster's runs, or of its last repeat, is written down."""
     return any((project.path / HISTORY).glob(f"*-{name_of_run(run)}/{OUTCOME}"))
 
 

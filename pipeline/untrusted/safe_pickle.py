@@ -55,7 +55,7 @@ class Record:
 
     @property
     def state(self) -> Mapping[str, Any]:
-        """What its attributes would be."""
+        """Attributes that the object would have."""
         return MappingProxyType(self._state)
 
     def build(self, state: Any) -> None:
@@ -113,7 +113,7 @@ def shown(text: str) -> str:
 
 
 class _Named:
-    """What a pickle names; it can be asked to make a substitute, and nothing else."""
+    """Name in a pickle: it can make a substitute, and nothing else."""
 
     __slots__ = ("make",)
 

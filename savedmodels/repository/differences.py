@@ -1,4 +1,4 @@
-"""What differs between two versions: where they come from, scores, configuration and files."""
+"""Differences of two versions: lineage, scores, configuration and files."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Pairs: TypeAlias = dict[str, tuple[Any, Any]]
 
 @dataclass(frozen=True)
 class Differences:
-    """What differs between two versions; names of what is nested are joined by dots.
+    """Differences of two versions; names of nested values are joined by dots.
 
     Of a list of things that have names each stands under its own.
     """
@@ -28,7 +28,7 @@ class Differences:
 
 
 def differences(one: Publication, other: Publication) -> Differences:
-    """What differs between two manifests."""
+    """Compare two manifests."""
     gates = [asdict(each.about.gate) if each.about.gate else None for each in (one, other)]
     return Differences(
         lineage=_pairs(one.lineage, other.lineage),

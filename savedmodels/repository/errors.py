@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 class RepositoryError(Exception):
-    """What was asked for cannot be, or a file of the repository is damaged."""
+    """Request that the repository refuses, or a file of it that is damaged."""
 
 
 class GateRefused(RepositoryError):

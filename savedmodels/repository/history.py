@@ -1,4 +1,4 @@
-"""What happened to the versions and labels of a model, a line each, and what follows from it."""
+"""History of a model's versions and labels, a line each, and the state that follows."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Pending:
 
 @dataclass(frozen=True)
 class Standing:
-    """What follows from a history: where labels stand, and which versions are to be loaded."""
+    """State that follows from a history: labels, and the versions to be loaded."""
 
     published: frozenset[int] = frozenset()
     """Every version there ever was."""
@@ -63,7 +63,7 @@ class Standing:
 
     @property
     def labels(self) -> dict[str, int]:
-        """Where each label stands."""
+        """Version of each label."""
         return {label: trail[-1] for label, trail in self.trails.items()}
 
     @property
@@ -83,7 +83,7 @@ class Standing:
 
 
 def standing_after(events: Iterable[Event]) -> Standing:
-    """Where everything stands after a history."""
+    """Replay a history."""
     standing = Standing()
     for event in events:
         standing = _after(standing, event)

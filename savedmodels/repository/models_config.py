@@ -11,7 +11,7 @@ MODELS_CONFIG = "models.config"
 
 @dataclass(frozen=True)
 class ServedModel:
-    """What servers are to do with a model."""
+    """Entry of one model in models.config."""
 
     name: str
     base_path: str

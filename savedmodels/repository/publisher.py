@@ -47,7 +47,7 @@ Label: TypeAlias = Literal["stable", "canary"]
 
 @dataclass(frozen=True)
 class Published:
-    """Where a SavedModel is in the repository."""
+    """Version that a SavedModel has in the repository."""
 
     version: int
     new: bool
@@ -56,7 +56,7 @@ class Published:
 
 @dataclass(frozen=True)
 class Promotion:
-    """What became of a request to move a label."""
+    """Result of a request to move a label."""
 
     label: str
     version: int | None
@@ -123,7 +123,7 @@ class Publisher:
     served_at: str | None = None
 
     def standing(self) -> Standing:
-        """Where labels stand now."""
+        """Return the present state of labels."""
         return standing_after(read_history(self.folder))
 
     def catch_up(self) -> None:

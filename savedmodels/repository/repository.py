@@ -78,7 +78,7 @@ class Repository:
         return sorted(name for name in names if _NAME.fullmatch(name))
 
     def standing(self, model: str) -> Standing:
-        """Where the labels of a model stand, and which versions servers are to load.
+        """Return the state of a model's labels, and the versions that servers are to load.
 
         Raises:
             RepositoryError: if its history is damaged.

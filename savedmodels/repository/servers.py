@@ -1,4 +1,4 @@
-"""What servers say of a model, over TensorFlow Serving's REST interface."""
+"""State of a model on servers, over TensorFlow Serving's REST interface."""
 
 from __future__ import annotations
 

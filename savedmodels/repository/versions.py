@@ -27,7 +27,7 @@ _NOT_SERVED = frozenset({LINEAGE.as_posix(), "fingerprint.pb"})
 
 @dataclass(frozen=True)
 class Gate:
-    """What the gate decided of a model."""
+    """Decision of the gate on a model."""
 
     passed: bool
     reasons: tuple[str, ...] = ()
@@ -36,7 +36,7 @@ class Gate:
 
 @dataclass(frozen=True)
 class About:
-    """What is known of a model beside its files."""
+    """Facts of a model beside its files."""
 
     config: Mapping[str, Any] | None = None
     """Of the run that made it."""
@@ -143,7 +143,7 @@ def _holds(folder: Path, files: Mapping[str, str]) -> bool:
 
 
 def lineage_of(savedmodel: Path) -> dict[str, Any] | None:
-    """What a SavedModel was made from, None if it does not say.
+    """Read the lineage of a SavedModel, None if it has none.
 
     Raises:
         RepositoryError: if what it says is damaged.

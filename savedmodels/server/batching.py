@@ -26,7 +26,7 @@ def _processors() -> int:
 
 @dataclass(frozen=True)
 class BatchingParameters:
-    """How samples are brought together; names, meaning and defaults are TensorFlow Serving's.
+    """Batching parameters; names, meaning and defaults are TensorFlow Serving's.
 
     Attributes:
         max_batch_size: Samples of a run.
@@ -79,14 +79,14 @@ def _fitting(tasks: Sequence[Task], limit: int) -> list[Task]:
 
 
 def is_due(batch: Sequence[Task], now: float, parameters: BatchingParameters) -> bool:
-    """Whether a batch is full, or has waited for as long as it may."""
+    """Return whether a batch is full, or has waited for as long as it may."""
     size = sum(task.size for task in batch)
     waited = now - batch[0].arrival
     return size >= parameters.max_batch_size or waited >= parameters.batch_timeout_micros / 1e6
 
 
 def padding(batch: Sequence[Task], allowed_sizes: Sequence[int]) -> list[Tensors]:
-    """What fills a batch up to the next allowed size, if anything: copies of a sample of its last.
+    """Return the samples that fill a batch up to the next allowed size: copies of its last one.
 
     Which sample it is does not matter to the others; that one is surely valid.
     """

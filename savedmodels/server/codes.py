@@ -1,4 +1,4 @@
-"""What can go wrong: the canonical codes that TensorFlow and gRPC share, and HTTP statuses."""
+"""Error codes that TensorFlow and gRPC share, and their HTTP statuses."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ _BODY = {
 
 @dataclass(frozen=True)
 class Operation:
-    """What can be asked of models.
+    """One operation of the REST interface.
 
     Attributes:
         verb: Of HTTP.

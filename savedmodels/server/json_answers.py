@@ -20,7 +20,7 @@ INTEGERS = ("int8", "int16", "int32", "int64", "uint8", "uint32", "uint64")
 
 
 class Form(enum.Enum):
-    """How a request lays out its samples; the answer is laid out alike."""
+    """Layout of a request's samples; the answer is laid out alike."""
 
     ROW = "instances"
     COLUMNAR = "inputs"

@@ -132,7 +132,7 @@ def _of_columns(value: Any, inputs: Mapping[str, TensorInfo]) -> dict[str, Array
 
 
 def _is_named(value: Any) -> bool:
-    """Whether a value is an object of named tensors, and not a piece of base64."""
+    """Return whether a value is an object of named tensors, and not a piece of base64."""
     return isinstance(value, dict) and not _is_base64(value)
 
 
@@ -170,7 +170,7 @@ def _shape(value: Any) -> list[int]:
 
 
 def _all_fit(leaves: list[Any], dtype: str) -> bool:
-    """Whether `_leaf_fault` finds nothing in any of the leaves, found out faster."""
+    """Return whether `_leaf_fault` finds nothing in any of the leaves, found out faster."""
     kinds = set(map(type, leaves))
     if dtype in _SIGNIFICANT_BITS and kinds == {float}:
         largest = np.abs(np.array(leaves))
@@ -198,7 +198,7 @@ def _padded(text: str) -> str:
 
 
 def _leaf_fault(leaf: Any, dtype: str) -> Refused | None:
-    """What is wrong with a value that is no list, for a tensor of a type."""
+    """Return what is wrong with a value that is no list, for a tensor of a type."""
     if dtype == "string":
         return _string_fault(leaf)
     fits = False

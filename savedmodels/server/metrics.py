@@ -31,7 +31,7 @@ class _Histogram:
 
 
 class Metrics:
-    """What has been measured since the start; safe to use from many threads."""
+    """Metrics since the start; safe to use from many threads."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()

@@ -44,7 +44,7 @@ def require_free(host: str, *ports: int) -> None:
 
 
 def unusable(host: str, port: int, error: str) -> Refused:
-    """That a server cannot listen at a port."""
+    """Return the refusal of a port at which a server cannot listen."""
     return Refused(
         Code.UNAVAILABLE, f"a port must be free to listen at. Received: {host}:{port} ({error})"
     )

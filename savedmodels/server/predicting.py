@@ -88,6 +88,6 @@ class Predictor:
 
 
 def _key(signature: Signature, inputs: Mapping[str, Array]) -> Hashable:
-    """What requests must have in common to share a run."""
+    """Return what requests must have in common to share a run."""
     kinds = [(name, array.dtype.str, array.shape[1:]) for name, array in sorted(inputs.items())]
     return signature.name, *kinds

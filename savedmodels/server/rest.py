@@ -81,7 +81,7 @@ def rest_api(service: Service, token: str | None = None) -> FastAPI:
 
     @app.get(HEALTH)
     async def health() -> Response:
-        """Whether a version of every model is available."""
+        """Return whether a version of every model is available."""
         if unready := service.servables.unready():
             raise Refused(
                 Code.UNAVAILABLE, f"No version is available of: {', '.join(sorted(unready))}"
@@ -125,7 +125,7 @@ def rest_api(service: Service, token: str | None = None) -> FastAPI:
 
 
 class _Models:
-    """What is asked of models, in threads of its own."""
+    """Requests to models, in threads of their own."""
 
     def __init__(self, service: Service) -> None:
         self._service = service
@@ -236,7 +236,7 @@ class _Models:
 
 
 def unpacked(body: bytes, limit: int) -> bytes:
-    """What a body in gzip's format holds, and nothing if it is damaged, as in TensorFlow Serving.
+    """Unpack a body in gzip's format; nothing if it is damaged, as in TensorFlow Serving.
 
     Raises:
         TooLarge: if it holds more than `limit` bytes. What is beyond them is not unpacked.
@@ -252,17 +252,17 @@ def unpacked(body: bytes, limit: int) -> bytes:
 
 
 def bears(header: bytes, token: str) -> bool:
-    """Whether the value of an `authorization` header bears a token."""
+    """Return whether the value of an `authorization` header bears a token."""
     return hmac.compare_digest(header, b"Bearer " + token.encode())
 
 
 def unauthenticated() -> Refused:
-    """What a request is answered with that does not bear the token."""
+    """Return the answer to a request without the token."""
     return Refused(Code.UNAUTHENTICATED, "A request must bear the API token")
 
 
 def _path_of(request: Request) -> str:
-    """As it was sent."""
+    """Return the path as it was sent."""
     path: bytes = request.scope["raw_path"]
     return path.decode("latin-1")
 

@@ -1,4 +1,4 @@
-"""What the path of a REST request asks for, as TensorFlow Serving reads it."""
+"""Routes of REST requests, as TensorFlow Serving reads them."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Route:
 
 
 def is_ours(path: str) -> bool:
-    """Whether a path belongs to the API at all."""
+    """Return whether a path belongs to the API at all."""
     return path.lower().startswith("/v1/")
 
 

@@ -115,7 +115,7 @@ class Servable:
 
 
 def _array(result: Any) -> Array:
-    """What a session gives as an array; a single string comes as bare bytes."""
+    """Return a session's result as an array; a single string comes as bare bytes."""
     return np.array(result, object) if isinstance(result, bytes) else np.asarray(result)
 
 

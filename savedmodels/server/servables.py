@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 
 
 class Closable(Protocol):
-    """What is loaded, and closed when no request needs it any longer."""
+    """Object that is closed when no request needs it any longer."""
 
     def close(self) -> None:
         """Free it."""
@@ -55,7 +55,7 @@ class ModelSpec:
 
 @dataclass(frozen=True)
 class Health:
-    """Where a version stands, and what went wrong with it."""
+    """State of a version, and its last error."""
 
     version: int
     state: State
@@ -132,7 +132,7 @@ class Servables(Generic[Loaded]):
             self._close_if_idle(entry)
 
     def health(self, name: str, version: int | None = None) -> list[Health]:
-        """Where a version, or every version of a model, stands; the highest comes first.
+        """Return the state of a version, or of every version of a model, the highest first.
 
         Raises:
             Refused: NOT_FOUND.
@@ -153,7 +153,7 @@ class Servables(Generic[Loaded]):
             return [name for name in self._models if not self._numbers_available(name)]
 
     def knows(self, name: str) -> bool:
-        """Whether a name is that of a model."""
+        """Return whether a name is that of a model."""
         return name in self._models
 
     def reload(self, models: Collection[Model]) -> None:

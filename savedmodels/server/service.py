@@ -1,4 +1,4 @@
-"""What the server does for a request, apart from how the request travels."""
+"""Service behind REST and gRPC: answers to requests, however they travel."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ SIGNATURE_DEF = "signature_def"
 
 @dataclass(frozen=True)
 class Limits:
-    """What a request may ask for.
+    """Limits of one request.
 
     Attributes:
         request_bytes: Of its body.

@@ -42,7 +42,7 @@ class Certificate:
 
 @dataclass(frozen=True)
 class Options:
-    """How to serve.
+    """Options of a server.
 
     Attributes:
         host: The address to listen at.
@@ -84,7 +84,7 @@ class Options:
 
 @dataclass(frozen=True)
 class Ports:
-    """Where a server listens."""
+    """Ports at which a server listens."""
 
     grpc: int
     rest: int

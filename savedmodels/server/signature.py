@@ -51,13 +51,13 @@ class TensorInfo:
 
     @property
     def batched(self) -> bool:
-        """Whether the first dimension is free, and so may be a batch."""
+        """Return whether the first dimension is free, and so may be a batch."""
         return self.shape is not None and len(self.shape) > 0 and self.shape[0] is None
 
 
 @dataclass(frozen=True)
 class Signature:
-    """What a name of a SavedModel takes and answers, by the names of its tensors.
+    """Signature of a SavedModel: inputs and outputs, by the names of their tensors.
 
     Attributes:
         name: Of the signature.
@@ -75,7 +75,7 @@ class Signature:
 def inputs_of(
     signature: Signature, sent: Mapping[str, Array], most_samples: float
 ) -> dict[str, Array]:
-    """What a request sends, and the defaults of what it leaves out.
+    """Return a request's inputs, with the defaults of what it leaves out.
 
     Holds it to the names and types of the signature, and to the limit on samples.
 

@@ -80,7 +80,7 @@ def aspired(found: Collection[int], policy: Policy) -> frozenset[int]:
 
 
 def plan(states: Mapping[int, State], wanted: Collection[int]) -> Plan:
-    """What to do so that the wanted versions are served, and some version at any time.
+    """Plan loads and unloads so that the wanted versions are served, and some at any time.
 
     A version that is no longer wanted stays for as long as another is wanted and none of these
     is available, which is TensorFlow Serving's policy that preserves availability.

@@ -1,4 +1,4 @@
-"""What a set of pictures promises: rules that are saved, and that a later set must keep."""
+"""Data contract: rules that are saved, and that later sets of pictures must keep."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class _Rules(BaseModel):
 
 
 class ShiftRules(_Rules):
-    """How far a set may move from a reference."""
+    """Bounds of the shift of a set from a reference."""
 
     reference: str
     """Report of the set that is compared with: a file beside the contract."""

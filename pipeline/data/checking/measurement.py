@@ -1,4 +1,4 @@
-"""What is measured of a picture: its kind, hashes, colours, and a few features of a thumbnail."""
+"""Measurement of a picture: its kind, hashes, colours, and a few features of a thumbnail."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ Array = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Measurements:
-    """What was measured of some pictures: a column each, a row for each that could be read.
+    """Measurements of some pictures: a column each, a row for each readable picture.
 
     Args:
         names: As the source has them.
@@ -76,7 +76,7 @@ class Measurements:
 
 
 class _Read(NamedTuple):
-    """What is kept of a picture once it is closed."""
+    """Facts of a picture that are kept once it is closed."""
 
     name: str
     label: int
@@ -147,7 +147,7 @@ def perceptual_hashes(small: Bytes) -> npt.NDArray[np.uint64]:
 
 
 def features_of(thumbs: Bytes) -> Array:
-    """Where a thumbnail is light, coloured and busy.
+    """Return features of a thumbnail: where it is light, coloured and busy.
 
     Of each of 4x4 cells the mean of red, green and blue, and the standard deviation of luma, all
     as shares of the largest level.

@@ -1,4 +1,4 @@
-"""What a check found in a source: the report that machines read, and its file."""
+"""Report of a check, for machines, and its file."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Facts(BaseModel):
 
 
 class Spread(Facts):
-    """How something is spread over the pictures."""
+    """Distribution of a quantity over the pictures."""
 
     least: float
     """The smallest value."""
@@ -89,7 +89,7 @@ class Colours(Facts):
 
 
 class Symmetry(Facts):
-    """Whether pictures could as well be their mirror images."""
+    """Evidence on whether pictures could as well be their mirror images."""
 
     nearer_share: float
     """Share of pictures that resemble the others more than their mirror images do; 0.5 if
@@ -154,7 +154,7 @@ class Suggestions(Facts):
 
 
 class Shift(Facts):
-    """How a set differs from a previous one: all numbers are 0 for the same set again."""
+    """Shift of a set from a previous one: all numbers are 0 for the same set again."""
 
     previous: str
     """Short name of the set compared with."""

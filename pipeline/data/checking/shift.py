@@ -1,4 +1,4 @@
-"""How far a set of pictures has moved from another, by what their reports say."""
+"""Shift between two sets of pictures, by their reports."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ UNLABELLED = "unlabelled pictures"
 
 
 def shift(previous: Survey, current: Survey) -> Shift:
-    """How the pictures of one report differ from those of an earlier one.
+    """Measure the shift from an earlier report to another.
 
     With n and m pictures, and h the distance of two random halves of the previous set: distances
     between choices grow as `√(1/n + 1/m)`, so chance gives about `h √((1 + n/m) / 4)`.

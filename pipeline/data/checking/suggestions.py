@@ -38,7 +38,7 @@ def suggestions(
     classes: Mapping[str, int],
     unlabelled: int,
 ) -> Suggestions:
-    """What to set for pictures of which this was measured.
+    """Suggest settings for measured pictures.
 
     Args:
         readable: Pictures that can be used.

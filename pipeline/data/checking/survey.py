@@ -89,7 +89,7 @@ def survey(
 
 
 class _Tally:
-    """What is kept of the measurements so far."""
+    """Tally of the measurements so far."""
 
     def __init__(self) -> None:
         self.names: list[str] = []

@@ -1,4 +1,4 @@
-"""Whether a set of pictures would hold their mirror images just as well."""
+"""Test of whether a set could hold the mirror images of its pictures just as well."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def edges_of(small: Bytes) -> Array:
 
 
 def _likeness(queries: Bytes, others: Bytes) -> Array:
-    """How much each query resembles the others but that of its own number."""
+    """Return each query's likeness to all others but that of its own number."""
     products = edges_of(queries) @ edges_of(others).T
     np.fill_diagonal(products, -np.inf)
     place = len(others) - min(NEIGHBOUR, len(others) - 1)

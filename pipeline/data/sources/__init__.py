@@ -1,4 +1,4 @@
-"""Where pictures come from: one small reader for each kind of source, and the choice among them."""
+"""Sources of pictures: one small reader for each kind, and the choice among them."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ PIXELS = CHANNELS * SIDE * SIDE
 
 @dataclass(frozen=True)
 class _Edition:
-    """How one of the published archives is laid out.
+    """Layout of one of the published archives.
 
     Args:
         training: Files that make up the training set.

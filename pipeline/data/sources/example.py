@@ -65,7 +65,7 @@ def _sized(message: memoryview, wanted: int) -> Iterator[memoryview]:
 
 
 def _last(values: Iterator[memoryview]) -> memoryview:
-    """As for every field that is not repeated, the last counts, and one left out is empty."""
+    """Return the last value of a field, empty if it is left out, as for fields without repeats."""
     last = memoryview(b"")
     for value in values:
         last = value

@@ -174,7 +174,7 @@ def is_picture(file: str) -> bool:
 
 
 def is_hidden(file: str) -> bool:
-    """Whether a file is passed over, by its name relative to the root."""
+    """Return whether a file is passed over, by its name relative to the root."""
     return any(part.startswith(".") or part == "__MACOSX" for part in file.split("/"))
 
 

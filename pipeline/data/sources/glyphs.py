@@ -44,7 +44,7 @@ MARGIN = 1 / 16
 
 @dataclass(frozen=True)
 class Style:
-    """How one picture looks; lengths are shares of its side.
+    """Style of one picture; lengths are shares of its side.
 
     Args:
         character: One of `CHARACTERS`.
@@ -96,7 +96,7 @@ def open_glyphs(spec: str = "") -> Numbered:
 
 
 def style_of(number: int) -> Style:
-    """How picture `number` looks, at every size."""
+    """Return the style of picture `number`, the same at every size."""
     random = np.random.default_rng(number)
     ink, paper = _dark(*random.random(3)), _light(*random.random(3))
     if random.random() < 0.5:

@@ -36,7 +36,7 @@ def labels_in(
     pictures: Sequence[str],
     content: Callable[[str], bytes],
 ) -> dict[str, str | None] | None:
-    """What the labels file says about each picture, or None if there is no labels file.
+    """Read the label of each picture, None if there is no labels file.
 
     It lies at the root, or in a folder that holds all pictures; names in it are relative to its
     own folder. It is one of

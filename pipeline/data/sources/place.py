@@ -1,4 +1,4 @@
-"""Where on the disk a source lies that is named by a path."""
+"""Place on the disk of a source that is named by a path."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an exception of a library says, in one line of a message."""
+"""Text of a library's exception, in one line."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every source of pictures offers, whatever it is read from."""
+"""Protocol of every source of pictures."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Source(Protocol):
 
     @property
     def left_out(self) -> Mapping[str, int]:
-        """How many files beside the pictures there are, by the ends of their names: `.heic`."""
+        """Return the number of files beside the pictures, by the ends of their names: `.heic`."""
 
     def __len__(self) -> int:
         """Number of pictures, unreadable ones included."""

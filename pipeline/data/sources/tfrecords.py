@@ -28,7 +28,7 @@ LEVEL = re.compile(r"(.+)-r(\d\d)\.tfrecords")
 
 
 def is_level(file: Path) -> bool:
-    """Whether a file is called as the official tools call those of one size."""
+    """Return whether a file is called as the official tools call those of one size."""
     return LEVEL.fullmatch(file.name) is not None
 
 

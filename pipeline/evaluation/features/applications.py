@@ -36,7 +36,7 @@ class Weights:
 
     @property
     def cached(self) -> Path:
-        """Where Keras keeps it."""
+        """Return the file where Keras keeps it."""
         home = Path(os.environ.get("KERAS_HOME", "~/.keras")).expanduser()
         return home / "models" / self.address.rpartition("/")[2]
 

@@ -22,7 +22,7 @@ BATCH = 128
 
 
 class ClassifierManifest(BaseModel):
-    """What `manifest.json` says about a classifier."""
+    """Content of a classifier's `manifest.json`."""
 
     model_config = ConfigDict(frozen=True, use_attribute_docstrings=True)
 
@@ -152,7 +152,7 @@ def write_classifier(folder: Path, manifest: ClassifierManifest, weights: Arrays
 
 
 def read_manifest(folder: Path) -> ClassifierManifest:
-    """What a classifier's folder says about it.
+    """Read the manifest in a classifier's folder.
 
     Raises:
         UserError: if there is none, or it is damaged.

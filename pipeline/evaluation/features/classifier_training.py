@@ -58,7 +58,7 @@ class Labelled:
 
 @dataclass(frozen=True)
 class Lessons:
-    """What a classifier is trained on, and what it is examined with.
+    """Training and test sets of a classifier.
 
     Args:
         records: Where they are from.

@@ -65,7 +65,7 @@ def open_inception(spec: str) -> FeatureNetwork:
 
 
 def _graph_in(file: Path) -> tuple[tf.compat.v1.GraphDef, str]:
-    """What leads from the resized image to the features, and the name of the classes' weights.
+    """Return the subgraph from the resized image to the features, and the class weights' name.
 
     Between the two the graph itself has a shape that is fixed to one image.
     """

@@ -17,7 +17,7 @@ Images = npt.NDArray[Any]
 
 
 class Features(NamedTuple):
-    """What a network says of images.
+    """Features of images, and class probabilities where a network has classes.
 
     Args:
         vectors: Features `(n, d)`.

@@ -1,4 +1,4 @@
-"""How images come to the size that a network takes. The filter alone can move FID by points.
+"""Resizing to a network's input. The filter alone can move FID by points.
 
 Source: arXiv:2104.11222, which compares them.
 """

@@ -1,4 +1,4 @@
-"""What statistics take: features, labels and images, refused if they are not what they must be."""
+"""Checks of the arrays that statistics take: features, labels and images."""
 
 from __future__ import annotations
 

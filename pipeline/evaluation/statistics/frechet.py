@@ -24,7 +24,7 @@ DRAWS = 10
 
 
 class FrechetEstimates(NamedTuple):
-    """What images say of the distance.
+    """Estimates of the Fréchet distance.
 
     Args:
         fid: At the number of images given, as published ones are.
@@ -81,7 +81,7 @@ def frechet_distance(one: Moments, other: Moments) -> float:
 
 
 def advice(count: int, dimensions: int) -> str | None:
-    """What is to be said of a covariance of so many dimensions from so many features."""
+    """Return advice on a covariance of so many dimensions from so many features."""
     if count > dimensions:
         return None
     return (
@@ -144,7 +144,7 @@ def frechet_estimates(draws: Sequence[Moments], references: Moments) -> FrechetE
 
 
 def _advice_on_draws(draws: Sequence[Moments], references: Moments) -> str | None:
-    """What is to be said of all images, or else of single draws."""
+    """Return advice on all images, or else on single draws."""
     dimensions = len(references.mean)
     fewest = min(draw.count for draw in draws)
     of_all = advice(min(references.count, sum(draw.count for draw in draws)), dimensions)

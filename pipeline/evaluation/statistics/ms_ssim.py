@@ -100,7 +100,7 @@ def _gaussian(size: int) -> Array:
 
 
 def _filtered(images: Array, window: Array) -> Array:
-    """Where the window lies within the image."""
+    """Filter by the window, where it lies within the image."""
     size, side = len(window), images.shape[1]
     inside = slice(size // 2, size // 2 + side - size + 1)
     filtered = correlate1d(images, window, axis=1)[:, inside]

@@ -1,4 +1,4 @@
-"""What lies near what: precision, recall, density, coverage, and copies of training images."""
+"""Scores of nearest neighbours: precision, recall, density, coverage and memorisation."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ TIE = 1e-9
 
 
 class NeighbourhoodScores(NamedTuple):
-    """How two sets of features overlap.
+    """Overlap of two sets of features.
 
     Args:
         precision: Share of fakes within the reals' manifold.

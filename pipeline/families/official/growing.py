@@ -31,7 +31,7 @@ _RGB = re.compile(r"(To|From)RGB_lod(\d{1,2})")
 
 @dataclass(frozen=True)
 class Detail:
-    """How far networks have grown, by the official level of detail.
+    """Official level of detail: how far networks have grown.
 
     Args:
         level: 0 at the final resolution, 1 at half of it, and 0.4 where the final one is faded in
@@ -54,12 +54,12 @@ class Detail:
 
     @property
     def resolution(self) -> int:
-        """Of the images."""
+        """Resolution of the images, in pixels."""
         return self.final >> math.floor(self.level)
 
     @property
     def fading(self) -> bool:
-        """Whether that resolution is being faded in."""
+        """Return whether that resolution is being faded in."""
         return not self.level.is_integer()
 
     @property

@@ -19,7 +19,7 @@ One: TypeAlias = Annotated[float, Field(ge=1, le=1)]
 
 
 class Settings(BaseModel):
-    """What a function that makes a network may be given, each key with its published default."""
+    """Arguments of a function that makes a network, each with its published default."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -38,7 +38,7 @@ class Settings(BaseModel):
 
     @property
     def sizes(self) -> tuple[int, ...]:
-        """What generator and discriminator have in common."""
+        """Settings that generator and discriminator have in common."""
         return (
             self.num_channels,
             self.resolution,

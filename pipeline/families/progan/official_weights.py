@@ -26,7 +26,7 @@ _PART = re.compile(r"(\d{1,4}x\d{1,4})/(Dense|Conv)([01]?)(_up|_down)?")
 
 
 class ProganSettings(Settings):
-    """Of `G_paper` and `D_paper`, which ignore each other's."""
+    """Settings of `G_paper` and `D_paper`, which ignore each other's."""
 
     latent_size: Size | None = None
     normalize_latents: Literal[True] = True

@@ -94,7 +94,7 @@ def _blur_size(config: StyleGANConfig, maps: int, side: int) -> Size:
 
 
 def _epilogues_size(config: StyleGANConfig, maps: int, styles: int) -> Size:
-    """Of what the layers of a resolution have beside convolutions with their biases, and blur."""
+    """Size of a resolution's noise and style layers: all but convolutions, biases and blur."""
     noise = Size(maps if config.noise else 0, 0, 0)
     style = dense_size(styles, 2 * maps) if config.styles else Size(0, 0, 0)
     return sum([noise + style] * LAYERS, Size(0, 0, 0))

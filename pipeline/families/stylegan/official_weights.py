@@ -36,7 +36,7 @@ _PART = re.compile(
 
 
 class StyleganSettings(Settings):
-    """Of all the functions, which ignore each other's."""
+    """Settings of all the functions, which ignore each other's."""
 
     latent_size: Size = 512
     dlatent_size: Size = 512
@@ -88,7 +88,7 @@ class StyleganSettings(Settings):
         return self
 
     def fused_at(self, side: int) -> bool:
-        """Whether what gives images of that side fuses resampling."""
+        """Return whether the layer that gives images of that side fuses resampling."""
         return self.fused_scale is True or (self.fused_scale == "auto" and side >= FUSED_FROM)
 
 

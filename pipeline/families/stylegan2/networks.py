@@ -100,7 +100,7 @@ def _styled_size(config: StyleGAN2Config, inputs: int, convolution: Size) -> Siz
 
 
 def _filter_size(maps: int, side: int) -> Size:
-    """Of a filter of four by four taps that gives maps of that side."""
+    """Size of a filter of four by four taps that gives maps of that side."""
     values = side**2 * maps
     return Size(parameters=0, multiplications=len(BILINEAR) ** 2 * values, values=values)
 
@@ -111,7 +111,7 @@ def _refuse_fading(fading: bool) -> None:
 
 
 class _Network(WithMapping):
-    """What both networks share: filters, a mapping, and an embedding of labels."""
+    """Shared parts of both networks: filters, a mapping, and an embedding of labels."""
 
     def _filter(self, part: str, kind: type[FIRUp2D] | type[FIRDown2D], **kwargs: Any) -> Any:
         return kind(name=self._name(part), **{"dtype": self._policy, **kwargs})

@@ -25,7 +25,7 @@ LISTED = 5
 
 
 def source_snapshot(plan: Plan, say: Say) -> Done:
-    """What lay in the sources; it was taken when the run was planned.
+    """Report the snapshot that was taken when the run was planned.
 
     Raises:
         UserError: if the configuration is wrong, or a picture was taken out of the snapshot.
@@ -153,7 +153,7 @@ def _manifest(plan: Plan) -> dict[str, Any]:
 
 
 def shift_check(survey: Survey) -> Check:
-    """Whether new pictures differ from earlier ones by no more than is usual."""
+    """Return whether new pictures differ from earlier ones by no more than is usual."""
     moved = survey.shift
     if moved is None:
         return Check(True, "there are no earlier pictures to compare with")

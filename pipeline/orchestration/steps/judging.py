@@ -1,4 +1,4 @@
-"""What the model is worth: its scores, beside those of the promoted one, and the gate."""
+"""Steps that judge the model: its scores, beside those of the promoted one, and the gate."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ def sheets_of(plan: Plan) -> list[Path]:
 
 
 def verdict_of(plan: Plan, promoted: Evaluation | None) -> Verdict | None:
-    """What the gate says, None if it has no rule.
+    """Return the gate's verdict, None if it has no rule.
 
     The rule that asks for a promoted model is left out where there is none.
     """
@@ -143,7 +143,7 @@ def scores_of_version(plan: Plan, version: int | None) -> Evaluation | None:
 
 
 def regression_check(scores: Evaluation, promoted: Evaluation | None) -> Check:
-    """Whether no score is worse than the promoted model's by more than `REGRESSION` of it."""
+    """Check that no score is worse than the promoted model's by more than `REGRESSION` of it."""
     if promoted is None:
         return Check(True, "nothing is promoted yet")
     worse, compared = [], 0
@@ -167,7 +167,7 @@ def regression_check(scores: Evaluation, promoted: Evaluation | None) -> Check:
 
 
 def _are_apart(one: Score, other: Score) -> bool:
-    """Whether intervals do not meet: near 0 chance alone moves a score by any share of itself."""
+    """Return whether intervals do not meet: near 0 chance alone moves a score by any share."""
     ends = (one.low, one.high, other.low, other.high)
     if None in ends:
         return True

@@ -163,7 +163,7 @@ def _publisher(plan: Plan, say: Say) -> Any:
 
 
 def _fault_of(plan: Plan, version: int) -> str | None:
-    """What is wrong with what servers answer for `stable`, None if nothing is."""
+    """Return what is wrong with servers' answers for `stable`, None if nothing is."""
     project = plan.project
     model, repository, given = project.config.model, project.repository, project.config.repository
     folder = repository.folder_of(model) / str(version)

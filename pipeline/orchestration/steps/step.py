@@ -1,4 +1,4 @@
-"""What a step is given, does and leaves."""
+"""One step: its inputs, its work and its results."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Check:
 
 @dataclass(frozen=True)
 class Done:
-    """What there is after a step."""
+    """Result of a step."""
 
     facts: Mapping[str, str | int | float]
     """By name, for people."""

@@ -27,7 +27,7 @@ class NonFinite:
 
 @dataclass(frozen=True)
 class Check:
-    """What a compiled function found.
+    """Finding of one compiled function: the index of its first value that is not finite.
 
     Args:
         values: What was looked at, in the order in which it is computed: scalars and vectors.
@@ -42,7 +42,7 @@ class Check:
     images_seen: int
 
     def found(self) -> NonFinite | None:
-        """What is not finite; waits for the device."""
+        """Return the tensor that is not finite, None if all are; waits for the device."""
         index = int(self.first)
         for name, value in self.values.items():
             size = value.shape.num_elements()

@@ -1,4 +1,4 @@
-"""What each alarm measures, against its bound: numbers in, readings out.
+"""Readings for alarms: a measurement beside its bound.
 
 A reading is there only if its numbers are: a penalty that is not paid has no norm.
 """
@@ -37,7 +37,7 @@ class Reading:
 
     @property
     def bad(self) -> bool:
-        """Whether the value is beyond the bound."""
+        """Return whether the value is beyond the bound."""
         return self.value < self.bound if self.at_least else self.value > self.bound
 
     def __str__(self) -> str:
@@ -53,7 +53,7 @@ def of_times(
     longest_wait: float,
     settings: AlarmsConfig,
 ) -> list[Reading]:
-    """What the clock says.
+    """Return the readings of throughput and of waiting for data.
 
     Args:
         rate: Images per second since the last entry, 0 if it is not known.

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Streak:
-    """Whether an alarm stands, and how many readings in a row speak against that.
+    """State of one alarm: raised or not, and how many readings in a row contradict that.
 
     Args:
         standing: Whether it stands.
@@ -20,7 +20,7 @@ class Streak:
 
     @property
     def quiet(self) -> bool:
-        """Whether the alarm neither stands nor may be about to."""
+        """Return whether the alarm is neither raised nor close to it."""
         return not self.standing and not self.against
 
     def after(self, *, bad: bool, patience: int) -> Streak:

@@ -1,4 +1,4 @@
-"""From readings to alarms: what stands, what is new, and what has to be done about it."""
+"""Turn readings into alarms, and decide whether to warn, stop or roll back."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ class Watch:
 
     @property
     def streaks(self) -> dict[str, Streak]:
-        """What a checkpoint has to hold: of alarms that follow from the run alone."""
+        """Return the state that a checkpoint holds: alarms that follow from the run alone."""
         return {
             name: self._streaks[name]
             for name in REPEATABLE
@@ -97,7 +97,7 @@ class Watch:
 
     @property
     def standing(self) -> dict[str, bool]:
-        """Whether each alarm that is watched stands."""
+        """Return whether each alarm that is watched is raised."""
         return {
             name: self._streaks.get(name, Streak()).standing
             for name in (*REPEATABLE, *TIMED)

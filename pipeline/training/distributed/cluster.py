@@ -31,7 +31,7 @@ class Cluster:
 
     @property
     def here(self) -> int:
-        """How many workers are on the machine of this one."""
+        """Return the number of workers on the machine of this one."""
         hosts = [address.rpartition(":")[0] for address in self.addresses]
         return hosts.count(hosts[self.index])
 
@@ -82,7 +82,7 @@ def require_shares(config: Config, replicas: int) -> None:
 
 
 def share_of_worker(config: Config, workers: int, gpus: int = 0) -> Config:
-    """What one of so many workers does, as a run of its own on its GPUs, or on one device."""
+    """Return one worker's share as the configuration of a run on its GPUs or one device."""
     shares = {
         name: _divided(getattr(config.schedule, name), workers)
         for name in ("batch_size", "hold_images", "fade_images")

@@ -19,7 +19,7 @@ ANSWER_SECONDS = 10
 
 
 def gpus_here() -> int:
-    """How many GPUs this process has."""
+    """Return the number of GPUs of this process."""
     return len(tf.config.list_physical_devices("GPU"))
 
 
@@ -62,7 +62,7 @@ def make_strategy(config: Config) -> tf.distribute.Strategy:
 
 
 def replicas_here(run: RunConfig) -> int:
-    """How many replicas a process of a run will have, as far as its strategy tells beforehand."""
+    """Return the number of replicas of a process, as far as the strategy shows it beforehand."""
     return 1 if run.strategy == "one_device" else run.replicas or max(gpus_here(), 1)
 
 
@@ -129,7 +129,7 @@ def share_of(samples: Any, place: Any, replicas: int) -> Any:
 
 
 def place_of(replica: Any, replicas: int, readers: int) -> Any:
-    """Where in the batch a replica's samples begin, of those whose data `readers` read.
+    """Return the place in the batch of a replica's first sample, where `readers` read the data.
 
     Reader r has the samples r, r + readers, and so on, and shares them among its own replicas in
     the same way.
@@ -139,7 +139,7 @@ def place_of(replica: Any, replicas: int, readers: int) -> Any:
 
 
 def readers_of(strategy: tf.distribute.Strategy) -> int:
-    """How many processes, or hosts of TPUs, read a share of each batch."""
+    """Return the number of processes, or hosts of TPUs, that read a share of each batch."""
     if isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
         return int(strategy.cluster_resolver.cluster_spec().num_tasks("worker"))
     if isinstance(strategy, tf.distribute.TPUStrategy):

@@ -37,7 +37,7 @@ class Workers:
 
     @property
     def chief(self) -> bool:
-        """Whether this process writes what the run leaves behind."""
+        """Return whether this process writes checkpoints, logs and exports."""
         return self.index == 0
 
     def numbers(self, mine: int) -> list[int]:

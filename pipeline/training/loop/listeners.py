@@ -1,4 +1,4 @@
-"""What may watch a run, and what it is told."""
+"""Listeners of a run, and the moments that they see."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Moment:
-    """What listeners are told of a run.
+    """Snapshot of a run that listeners get.
 
     Args:
         position: Position after the step just done.

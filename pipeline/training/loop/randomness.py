@@ -9,7 +9,7 @@ import tensorflow as tf
 
 
 class Purpose(IntEnum):
-    """What a draw is for: two purposes never share numbers.
+    """Purpose of a draw: two purposes never share numbers.
 
     The values are part of a run's identity and must not change.
     """

@@ -1,4 +1,4 @@
-"""What a run leaves behind while it trains: metrics, TensorBoard, sample grids and SavedModels."""
+"""Recorders of a run: metrics, TensorBoard, sample sheets and SavedModels."""
 
 from __future__ import annotations
 

@@ -43,7 +43,7 @@ class TimeLimit(Listener):
         self._first_save = min(TO_SAVE_AT_FIRST, seconds / 10)
 
     def __call__(self) -> bool:
-        """Whether it is time to stop."""
+        """Return whether to stop now."""
         now = self._clock()
         if self._asked is not None:
             self._longest_step = max(self._longest_step, now - self._asked)
@@ -82,7 +82,7 @@ class StopAfterStage(Listener):
         self._reached = False
 
     def __call__(self) -> bool:
-        """Whether the stage is over."""
+        """Return whether the stage is over."""
         return self._reached
 
     def started(self, images_seen: int, damaged: Sequence[Damaged]) -> None:

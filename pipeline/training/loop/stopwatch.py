@@ -1,4 +1,4 @@
-"""How long a run has trained, how fast, and how much of that time it waited for data."""
+"""Stopwatch of a run: time trained, throughput, and the share of time spent waiting for data."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Stopwatch:
         self._images = 0
 
     def seconds(self) -> float:
-        """Of training so far, over all restarts."""
+        """Return the seconds of training so far, over all restarts."""
         return time.monotonic() - self._origin
 
     def tick(self, images: int) -> None:

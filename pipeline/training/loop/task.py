@@ -34,7 +34,7 @@ class Step(Protocol):
 
 
 class PhaseTask(Protocol):
-    """What a task trains in one phase, in which no shape changes."""
+    """One phase of a task, in which no shape changes."""
 
     @property
     def images_per_step(self) -> int:

@@ -34,7 +34,7 @@ class InTraining(Protocol):
 
     @property
     def names(self) -> Collection[str]:
-        """Of the metrics that it gives."""
+        """Names of the metrics that it gives."""
 
     def __call__(self, task: PhaseTask, resolution: int) -> Metrics:
         """The metrics."""
@@ -204,7 +204,7 @@ class Trainer:
     def _look_after(
         self, trained: PhaseProgress, step: Step, due: _Due, *, stage_ended: bool
     ) -> None:
-        """What comes between two steps: alarms, then what listeners write, then a checkpoint."""
+        """Do what comes between two steps: alarms, then listeners, then a checkpoint."""
         phase, position = trained.progress.phase, trained.position
         bad = step.non_finite(wait=due.anything)
         if bad is not None:
@@ -284,7 +284,7 @@ def _crossed(before: int, after: int, every: int) -> bool:
 
 @dataclass(frozen=True)
 class _Start:
-    """Where a run starts: `task` is None at the very beginning, with nothing restored."""
+    """Start of a run: `task` is None at the very beginning, with nothing restored."""
 
     position: Position
     task: PhaseTask | None
@@ -296,7 +296,7 @@ class _Start:
 
 @dataclass(frozen=True)
 class _Due:
-    """What is to be done after a step."""
+    """Duties after one step."""
 
     logging: bool
     sampling: bool

@@ -23,7 +23,7 @@ Losses: TypeAlias = tuple[Any, Metrics]
 
 
 class Descent(NamedTuple):
-    """Which way is down.
+    """Loss, gradients and metrics of one update.
 
     Args:
         loss: The mean over the samples of this replica, `()`.

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 
 def is_due(update: int, every: int) -> bool:
-    """Whether the update of this number pays: a function of the clock alone, so runs resume.
+    """Return whether a lazy regulariser is due in this update; a function of the clock alone.
 
     Args:
         update: Number of the update, counted from the start of the run as if every update before

@@ -44,17 +44,17 @@ class LossScale:
 
     @property
     def variables(self) -> tuple[keras.Variable, ...]:
-        """What a checkpoint holds."""
+        """Variables that a checkpoint holds."""
         return self._factor, self._good_updates
 
     @property
     def factor(self) -> Any:
-        """What the loss is multiplied by, and its gradients divided by, `()`."""
+        """Factor `()` by which the loss is multiplied and its gradients are divided."""
         return tf.identity(self._factor.value)
 
     @property
     def root(self) -> Any:
-        """What is multiplied by, where a loss is made of a gradient that is float16 itself, `()`.
+        """Factor `()` for losses that are made of a gradient, which is float16 itself.
 
         Half of the factor, in powers of two, then lifts the inner derivative, and the other half is
         left for the outer one.

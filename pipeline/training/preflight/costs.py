@@ -1,4 +1,4 @@
-"""What a phase will take in time and memory: a linear model of its arithmetic and its values.
+"""Linear model of a phase's time and memory, by its arithmetic and its values.
 
     seconds of a step = s₀ + s₁ · blocks + s₂ · parameters
                         + images · (s₃ · multiplications + s₄ · values)
@@ -24,7 +24,7 @@ from pipeline.schedule import Phase
 
 @dataclass(frozen=True)
 class Coefficients:
-    """Of both formulas above, for one precision.
+    """Coefficients of both formulas above, for one precision.
 
     Args:
         seconds: s₀ to s₄.
@@ -37,7 +37,7 @@ class Coefficients:
 
 @dataclass(frozen=True)
 class Work:
-    """What the formulas are linear in.
+    """Quantities in which the formulas are linear.
 
     Args:
         blocks: Resolutions that the networks have.
@@ -108,7 +108,7 @@ def passes_of(objective: ObjectiveConfig) -> tuple[float, float]:
 
 
 def work_of(config: Config, phase: Phase, label_size: int) -> Work:
-    """What a step of a phase does."""
+    """Return the arithmetic of a step of a phase."""
     sizes = sizes_of(config, phase, label_size)
     passes = passes_of(config.objective)
     return Work(

@@ -1,4 +1,4 @@
-"""Before the first image: what each phase of a run will take, and whether it fits in memory."""
+"""Check before a run: time and memory of each phase, and whether it fits."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ HOPELESS = 2.0
 
 @dataclass(frozen=True)
 class PhasePlan:
-    """What a phase will take.
+    """Time and memory of one phase.
 
     Args:
         phase: Which.
@@ -42,7 +42,7 @@ class PhasePlan:
 
 @dataclass(frozen=True)
 class Plan:
-    """What a run will take.
+    """Time and memory of a run.
 
     Args:
         phases: In order.
@@ -67,7 +67,7 @@ def plan_of(
     seconds: float | None = None,
     prepare: Callable[[], None] | None = None,
 ) -> Plan:
-    """What a run will take, as estimated or, where that leaves doubt whether it fits, as measured.
+    """Estimate time and memory of a run; measure them where it is not sure that it fits.
 
     Args:
         config: Of the run.
@@ -91,7 +91,7 @@ def plan_of(
 
 
 def estimates(config: Config, label_size: int) -> list[PhasePlan]:
-    """What `costs` says of each phase.
+    """Estimate each phase by `costs`.
 
     Args:
         config: Of the run.

@@ -21,7 +21,7 @@ def free_memory() -> int | None:
 
 
 def free_addresses() -> list[int]:
-    """What the limit of this process' addresses leaves (`ulimit -v`), if there is one."""
+    """Return the bytes that the limit of addresses leaves (`ulimit -v`), if there is one."""
     limit, _ = resource.getrlimit(resource.RLIMIT_AS)
     if limit == resource.RLIM_INFINITY:
         return []
@@ -32,7 +32,7 @@ def free_addresses() -> list[int]:
 def free_in_groups(
     groups: Path = Path("/proc/self/cgroup"), mounted: Path = Path("/sys/fs/cgroup")
 ) -> list[int]:
-    """What the limits of this process' control groups leave, as in a container; both versions.
+    """Return the bytes that limits of control groups leave, as in a container; both versions.
 
     Args:
         groups: The groups, a line each.

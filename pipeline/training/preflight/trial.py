@@ -24,7 +24,7 @@ from pipeline.training.synthesis.step import Step
 
 @dataclass(frozen=True)
 class Trial:
-    """What steps took.
+    """Time and memory that some steps took.
 
     Args:
         first_seconds: To build the phase, trace and compile its step, and make it once.

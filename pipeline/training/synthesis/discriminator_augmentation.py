@@ -1,4 +1,4 @@
-"""What the discriminator sees of images: the run's augmentation, and what steers it."""
+"""Augmentation of the images that the discriminator sees, and its steered probability."""
 
 from __future__ import annotations
 
@@ -41,17 +41,17 @@ class Augmentation:
 
     @property
     def steered(self) -> bool:
-        """Whether the probability follows the discriminator."""
+        """Return whether the probability follows the discriminator."""
         return bool(self._steering)
 
     @property
     def variables(self) -> Sequence[keras.Variable]:
-        """What a restart needs, none if nothing is steered."""
+        """Variables that a checkpoint holds, none if nothing is steered."""
         return self._steering
 
     @property
     def probability(self) -> Any:
-        """Of each transform, `()`."""
+        """Probability `()` of each transform."""
         return self._steering[0].value if self.steered else self._p
 
     def draws(self, key: Any, shape: Sequence[int]) -> Draws:

@@ -1,4 +1,4 @@
-"""How different images are from each other: that of fakes as a share of that of reals."""
+"""Diversity of fakes as a share of that of reals, by MS-SSIM."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ from pipeline.training.synthesis.phase_models import PhaseModels
 
 
 class Judgement(NamedTuple):
-    """What a discriminator says of images.
+    """Scores of images, and class logits where a family has them.
 
     Args:
         scores: `(batch, 1)`.
@@ -29,7 +29,7 @@ class Judgement(NamedTuple):
 
 
 def judged(discriminator: keras.Model, images: Any, labels: Any) -> Judgement:
-    """What a discriminator says of images, of whose labels it is told if its family asks for them.
+    """Return a discriminator's scores of images; pass labels if its family takes them.
 
     Args:
         discriminator: Images, or `[images, labels]`, to scores, or `[scores, logits]`.
@@ -44,7 +44,7 @@ def judged(discriminator: keras.Model, images: Any, labels: Any) -> Judgement:
 def judged_apart(
     discriminator: keras.Model, reals: Any, fakes: Any, labels: Any, group_size: int
 ) -> tuple[Judgement, Judgement]:
-    """What it says of reals and of fakes, with the same labels, computed in one pass of both.
+    """Return the scores of reals and of fakes with the same labels, computed in one pass.
 
     The pass is interleaved so that no group of the minibatch standard deviation, whose members are
     strided through the batch, holds both kinds: the result is that of two passes.
@@ -80,7 +80,7 @@ def halves(samples: Any, group_size: int) -> tuple[Any, ...]:
 
 @dataclass(frozen=True)
 class Passes:
-    """What losses are functions of, of a replica's batch.
+    """Forward passes that the losses need, on one replica's batch.
 
     Args:
         config: Of the run.
@@ -107,7 +107,7 @@ class Passes:
     def judged_both(
         self, batch: CriticBatch, reals_seen: Any, fakes: Any
     ) -> tuple[Judgement, Judgement]:
-        """What is said of the reals and of the fakes."""
+        """Return the scores of the reals and of the fakes."""
         fakes_seen = self.models.augmentation.seen(fakes, batch.fake_augmentation)
         group_size = self.config.network.stddev_group
         return judged_apart(
@@ -120,7 +120,7 @@ class Passes:
         return reals.scores, fakes.scores
 
     def judged_fakes(self, batch: GeneratorBatch) -> tuple[Judgement, Any]:
-        """What is said of the fakes, and their labels in the same order."""
+        """Return the scores of the fakes, and their labels in the same order."""
         images = self.models.augmentation.seen(self.fakes(batch), batch.fake_augmentation)
         labels = batch.labels
         parts = [(images, labels)]

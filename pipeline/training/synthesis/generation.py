@@ -16,7 +16,7 @@ uniform = tf.random.stateless_uniform
 
 
 class Draws(NamedTuple):
-    """What images are made of beside labels, with a row for each.
+    """Random inputs of a batch of images, beside labels.
 
     Args:
         latents: Normal `(batch, latent_size)`.
@@ -53,16 +53,16 @@ class Draw(Protocol):
 
 
 class Generation(Protocol):
-    """How a family makes images while it is trained."""
+    """Image generation of one family during training."""
 
     def draws(self, draw: Draw) -> Draws:
-        """What images are to be made of."""
+        """Draw the random inputs of a batch."""
 
     def images(self, draws: Draws, labels: Any) -> Any:
         """`(batch, resolution, resolution, channels)`, about [-1, 1]."""
 
     def points(self, draws: Draws, labels: Any) -> Any:
-        """Where path lengths are measured: normalised latents, or the styles of every layer."""
+        """Return the points at which path lengths are measured: normalised latents, or styles."""
 
     def images_at(self, points: Any, draws: Draws, labels: Any) -> Any:
         """The images of such points."""
@@ -73,7 +73,7 @@ class Generation(Protocol):
 
 @dataclass(frozen=True)
 class FromLatents:
-    """Of a family whose images follow from latents and labels alone.
+    """Generation of a family whose images follow from latents and labels alone.
 
     Args:
         model: Latents, with labels `[latents, labels]`, to images.
@@ -82,30 +82,30 @@ class FromLatents:
     model: keras.Model
 
     def draws(self, draw: Draw) -> Draws:
-        """As `Generation` has it."""
+        """Draw latents."""
         size = tf.nest.flatten(self.model.inputs)[0].shape[-1]
         return Draws(draw(normal, (size,)))
 
     def images(self, draws: Draws, labels: Any) -> Any:
-        """As `Generation` has it."""
+        """Return images of the latents."""
         return self.images_at(draws.latents, draws, labels)
 
     def points(self, draws: Draws, labels: Any) -> Any:
-        """As `Generation` has it."""
+        """Return the normalised latents."""
         return normalised(draws.latents)
 
     def images_at(self, points: Any, draws: Draws, labels: Any) -> Any:
-        """As `Generation` has it."""
+        """Return images of these latents."""
         return self.model(_asked(self.model, points, labels))
 
     def mean_style(self, draws: Draws, labels: Any) -> Any:
-        """As `Generation` has it."""
+        """Return None: there are no styles."""
         return None
 
 
 @dataclass(frozen=True)
 class FromStyles:
-    """Of a family with styles: each layer has its own, and adds noise.
+    """Generation of a family with styles: each layer has its own, and adds noise.
 
     Args:
         mapping: Latents, with labels `[latents, labels]`, to styles w.
@@ -126,7 +126,7 @@ class FromStyles:
         return int(self.synthesis.inputs[0].shape[1])
 
     def draws(self, draw: Draw) -> Draws:
-        """As `Generation` has it."""
+        """Draw latents, noise and, for mixing, other latents and a cut."""
         size = tf.nest.flatten(self.mapping.inputs)[0].shape[-1]
         latents = draw(normal, (size,))
         others = cuts = None
@@ -140,11 +140,11 @@ class FromStyles:
         return Draws(latents, others, cuts, tuple(noise))
 
     def images(self, draws: Draws, labels: Any) -> Any:
-        """As `Generation` has it."""
+        """Return images of mixed styles and noise."""
         return self.images_at(self.points(draws, labels), draws, labels)
 
     def points(self, draws: Draws, labels: Any) -> Any:
-        """As `Generation` has it."""
+        """Return the styles of every layer, mixed at the cuts."""
         styles = self._styles(draws.latents, labels)[:, tf.newaxis]
         if draws.others is None:
             return tf.repeat(styles, self.layers, axis=1)
@@ -153,11 +153,11 @@ class FromStyles:
         return tf.where(first[..., tf.newaxis], styles, others)
 
     def images_at(self, points: Any, draws: Draws, labels: Any) -> Any:
-        """As `Generation` has it."""
+        """Return images of these styles and the noise."""
         return self.synthesis([points, *draws.noise] if draws.noise else points)
 
     def mean_style(self, draws: Draws, labels: Any) -> Any:
-        """As `Generation` has it."""
+        """Return the mean of the styles w, `(size,)`."""
         return tf.reduce_mean(self._styles(draws.latents, labels), axis=0)
 
     def _styles(self, latents: Any, labels: Any) -> Any:
@@ -165,6 +165,6 @@ class FromStyles:
 
 
 def _asked(model: keras.Model, latents: Any, labels: Any) -> Any:
-    """What a model takes: latents, or latents and labels."""
+    """Return the inputs of a model: latents, or latents and labels."""
     inputs: Sequence[Any] = tf.nest.flatten(model.inputs)
     return latents if len(inputs) == 1 else [latents, labels]

@@ -1,4 +1,4 @@
-"""What one update is made on: tensors with a row for each sample, divisible into micro-batches."""
+"""Inputs of the updates: a replica's reals as they fade in, and its share of all draws."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from pipeline.training.synthesis.phase_models import PhaseModels
 
 
 class CriticBatch(NamedTuple):
-    """What one update of the discriminator is made on.
+    """Inputs of one update of the discriminator, a row a sample.
 
     Args:
         reals: `(batch, resolution, resolution, channels)`.
@@ -44,7 +44,7 @@ class CriticBatch(NamedTuple):
 
 
 class GeneratorBatch(NamedTuple):
-    """What one update of the generator is made on.
+    """Inputs of one update of the generator, a row a sample.
 
     Args:
         draws: Of which the fakes are made.
@@ -64,7 +64,7 @@ class GeneratorBatch(NamedTuple):
 
 
 class PathBatch(NamedTuple):
-    """What the path length is measured on.
+    """Inputs of one update on the path length, a row a sample.
 
     Args:
         draws: Of which images are made.
@@ -80,7 +80,7 @@ class PathBatch(NamedTuple):
 
 
 class CriticPurposes(NamedTuple):
-    """What the draws for an update of the discriminator are for."""
+    """Purposes of the draws for one update of the discriminator."""
 
     latents: Purpose
     mix: Purpose
@@ -102,7 +102,7 @@ PATH_SHARE = 2
 
 
 class ReplicaBatches:
-    """What the updates of a phase are made on, called in a replica.
+    """Maker of the inputs of a phase's updates, called in a replica.
 
     Each takes a batch of `dataset_for`, this replica's part of it, and the clock.
 
@@ -191,7 +191,7 @@ class ReplicaBatches:
     def _draws(
         self, purpose: Purpose, images_seen: Any, repeat: int = 0, count: int | None = None
     ) -> Draws:
-        """What a replica's images, as many as it has reals, are made of."""
+        """Draw the random inputs of a replica's images, as many as it has reals."""
         samples = count or self._size
 
         def draw(

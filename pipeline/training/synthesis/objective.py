@@ -1,4 +1,4 @@
-"""What the networks minimise in a phase: a loss, and a sum of regularisers, of a batch."""
+"""Objective of a phase: a loss and a sum of regularisers, for a batch."""
 
 from __future__ import annotations
 
@@ -83,12 +83,12 @@ class Objective:
 
     @property
     def lazy_penalties(self) -> bool:
-        """Whether gradient penalties take updates of their own."""
+        """Return whether gradient penalties take updates of their own."""
         return bool(self.penalties) and self.config.objective.penalty_every > 1
 
     @property
     def lazy_path_length(self) -> bool:
-        """Whether the path length takes updates of its own."""
+        """Return whether the path length takes updates of its own."""
         objective = self.config.objective
         return bool(objective.path_length) and objective.path_length_every > 1
 
@@ -184,23 +184,23 @@ class Objective:
 
     @property
     def critic_overlap(self) -> Term:
-        """Of the discriminator's filters."""
+        """Term for the overlap of the discriminator's filters."""
         weight = self.config.objective.orthogonal_discriminator
         return Term("critic_overlap", weight, lambda: _overlap(self.models.discriminator))
 
     @property
     def generator_overlap(self) -> Term:
-        """Of the generator's filters."""
+        """Term for the overlap of the generator's filters."""
         weight = self.config.objective.orthogonal_generator
         return Term("generator_overlap", weight, lambda: _overlap(self.models.generator))
 
     def critic_tangent(self, batch: CriticBatch, parts: int) -> Tangent:
-        """Of the discriminator's loss, at the scores of a batch in so many parts."""
+        """Linearise the discriminator's loss at the scores of a batch in so many parts."""
         scores = values_in_turn(self._passes.scores_of_both, batch, parts, count=2)
         return tangent_at(self.loss.critic, *scores)
 
     def generator_tangent(self, batch: GeneratorBatch, parts: int) -> Tangent:
-        """Of the generator's loss, likewise."""
+        """Linearise the generator's loss likewise."""
 
         def scores(part: GeneratorBatch) -> tuple[Any, ...]:
             judgement, _ = self._passes.judged_fakes(part)
@@ -210,7 +210,7 @@ class Objective:
         return tangent_at(lambda fakes: self.loss.generator(reals, fakes), fakes)
 
     def path_tangent(self, batch: PathBatch, parts: int) -> Tangent:
-        """Of the path penalties, at the lengths of a batch in so many parts."""
+        """Linearise the path penalties at the lengths of a batch in so many parts."""
         [lengths] = values_in_turn(
             lambda part: (self._passes.path_lengths(part),), batch, parts, count=1
         )

@@ -1,4 +1,4 @@
-"""What one phase trains: models of one resolution, their optimizers and what goes with them."""
+"""Models of one phase, their optimizers and further variables."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ _GRADIENTS = ("critic_gradient_norm", "generator_gradient_norm")
 def readings_of(
     metrics: Mapping[str, float], settings: AlarmsConfig, penalty: PenaltyName
 ) -> list[Reading]:
-    """What the metrics of a step say of gradients and scores.
+    """Return the readings of gradients, scores, penalty and diversity.
 
     Args:
         metrics: As `pipeline.training.step.Step` gives them.

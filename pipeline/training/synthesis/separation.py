@@ -1,4 +1,4 @@
-"""How far apart the discriminator's scores of reals and of fakes are, in their own deviations."""
+"""Distance between the scores of reals and of fakes, in their own standard deviations."""
 
 from __future__ import annotations
 

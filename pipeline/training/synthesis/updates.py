@@ -46,7 +46,7 @@ class Updates:
 
     @cached_property
     def objective(self) -> Objective:
-        """What is minimised."""
+        """Objective of the phase."""
         return Objective(self.config, self.phase, self.models)
 
     def update_critic(self, batch: CriticBatch) -> Metrics:

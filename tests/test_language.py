@@ -1,0 +1,22 @@
+"""Words of docstrings: each summary says what it is about by itself."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+NO_HEAD = re.compile(r"(Of|What|Whether|As|That|Where|How)\b")
+
+
+def test_no_summary_begins_without_a_verb_or_noun_of_its_own() -> None:
+    found = [
+        f"{file.relative_to(ROOT)}: {summary}"
+        for folder in ("layers", "savedmodels", "pipeline")
+        for file in (ROOT / folder).rglob("*.py")
+        for node in ast.walk(ast.parse(file.read_text()))
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
+        if NO_HEAD.match(summary := (ast.get_docstring(node) or "").partition("\n")[0])
+    ]
+    assert found == []
