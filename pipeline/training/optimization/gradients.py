@@ -1,4 +1,4 @@
-"""The gradient of a mean loss: of a replica's share at once, or in micro-batches in turn."""
+"""Gradients of a mean loss, at once or in micro-batches, and their application to a network."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Losses: TypeAlias = tuple[Any, Metrics]
 """A loss a sample, or one for all, and what is logged of it."""
 
 
-class Descent(NamedTuple):
+class LossAndGradients(NamedTuple):
     """Loss, gradients and metrics of one update.
 
     Args:
@@ -37,7 +37,7 @@ class Descent(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Descender:
+class GradientComputer:
     """Takes the gradients of one network.
 
     Args:
@@ -50,8 +50,8 @@ class Descender:
     replicas: int
     scale: LossScale | None
 
-    def of(self, losses: Callable[[], Losses]) -> Descent:
-        """The descent of the mean of the losses."""
+    def compute(self, losses: Callable[[], Losses]) -> LossAndGradients:
+        """Compute the mean of the losses and its gradients."""
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(self.variables)
             values, metrics = losses()
@@ -62,10 +62,12 @@ class Descender:
         gradients = tape.gradient(
             loss, self.variables, unconnected_gradients=tf.UnconnectedGradients.ZERO
         )
-        return Descent(tf.reduce_mean(values), gradients, metrics)
+        return LossAndGradients(tf.reduce_mean(values), gradients, metrics)
 
-    def in_turn(self, losses: Callable[[Batch], Losses], batch: Batch, parts: int) -> Descent:
-        """The same, of a batch in equal parts: only one is in memory at a time.
+    def compute_in_parts(
+        self, losses: Callable[[Batch], Losses], batch: Batch, parts: int
+    ) -> LossAndGradients:
+        """Compute the same of a batch in equal parts: only one is in memory at a time.
 
         Args:
             losses: Of a part, with no sample of another in them; calls no other replica.
@@ -75,15 +77,13 @@ class Descender:
         shapes: dict[str, Any] = {}
 
         def add(number: Any, total: list[Any], means: Any) -> tuple[Any, ...]:
-            descent = self.of(lambda: losses(part_of(batch, number, parts)))
+            found = self.compute(lambda: losses(part_of(batch, number, parts)))
             # Known once this is traced.
-            shapes.update({name: value.shape for name, value in descent.metrics.items()})
-            values = [
-                tf.reshape(value, [-1]) for value in (descent.loss, *descent.metrics.values())
-            ]
+            shapes.update({name: value.shape for name, value in found.metrics.items()})
+            values = [tf.reshape(value, [-1]) for value in (found.loss, *found.metrics.values())]
             return (
                 number + 1,
-                [one + other for one, other in zip(total, descent.gradients, strict=True)],
+                [one + other for one, other in zip(total, found.gradients, strict=True)],
                 means.write(number, tf.concat(values, axis=0)),
             )
 
@@ -97,7 +97,7 @@ class Descender:
         )
         sizes = [1, *(shape.num_elements() for shape in shapes.values())]
         loss, *metrics = tf.split(tf.reduce_mean(means.stack(), axis=0), sizes)
-        return Descent(
+        return LossAndGradients(
             tf.squeeze(loss),
             [gradient / parts for gradient in total],
             {
@@ -107,9 +107,9 @@ class Descender:
         )
 
 
-def sum_of(one: Descent, other: Descent) -> Descent:
-    """The descent of the sum of two losses."""
-    return Descent(
+def sum_of(one: LossAndGradients, other: LossAndGradients) -> LossAndGradients:
+    """Add two losses, their gradients and their metrics."""
+    return LossAndGradients(
         one.loss + other.loss,
         [mine + theirs for mine, theirs in zip(one.gradients, other.gradients, strict=True)],
         one.metrics | other.metrics,
@@ -191,13 +191,13 @@ class Learner:
     weight_clip: float | None = None
 
     @cached_property
-    def descender(self) -> Descender:
+    def computer(self) -> GradientComputer:
         """Takes its gradients."""
-        return Descender(self.variables, self.replicas, self.scale)
+        return GradientComputer(self.variables, self.replicas, self.scale)
 
-    def follow(self, descent: Descent, metrics: Metrics) -> Metrics:
+    def apply_gradients(self, found: LossAndGradients, metrics: Metrics) -> Metrics:
         """Update with gradients that sum to the whole over replicas; metrics with their norm."""
-        metrics = self._update(descent.gradients, metrics)
+        metrics = self._update(found.gradients, metrics)
         if self.weight_clip is not None:
             clip_weights(self.variables, self.weight_clip)
         return metrics

@@ -15,9 +15,9 @@ import keras
 from pipeline.config import Config
 from pipeline.schedule import Phase
 from pipeline.training.optimization.gradients import (
-    Descender,
-    Descent,
+    GradientComputer,
     Learner,
+    LossAndGradients,
     Losses,
     Metrics,
     micro_batches,
@@ -55,8 +55,8 @@ class Updates:
         if objective.loss.samples_meet and parts > 1:
             batch = batch._replace(tangent=objective.critic_tangent(batch, parts))
         terms = [objective.critic_overlap]
-        descent = self._descent(self._critic.descender, objective.of_critic, batch, terms)
-        return self._critic.follow(descent, {**descent.metrics, "critic_loss": descent.loss})
+        found = self._computed(self._critic.computer, objective.of_critic, batch, terms)
+        return self._critic.apply_gradients(found, {**found.metrics, "critic_loss": found.loss})
 
     def pay_penalties(self, batch: CriticBatch) -> Metrics:
         """One update of the discriminator on its lazy gradient penalties alone."""
@@ -64,8 +64,8 @@ class Updates:
         def losses(batch: CriticBatch, _: Sequence[Term]) -> Losses:
             return self.objective.of_penalties(batch)
 
-        descent = self._descent(self._critic.descender, losses, batch)
-        return self._critic.follow(descent, descent.metrics)
+        found = self._computed(self._critic.computer, losses, batch)
+        return self._critic.apply_gradients(found, found.metrics)
 
     def update_generator(
         self, batch: GeneratorBatch, path_batch: PathBatch | None = None
@@ -80,26 +80,26 @@ class Updates:
         # Before the weights change; a vector, so that it is not logged.
         style = self.models.generation.mean_style(batch.draws, batch.labels)
         path_length, overlap = objective.path_term(path_batch), objective.generator_overlap
-        descender = self._generator.descender
+        computer = self._generator.computer
         if parts == 1:
             terms = [path_length, overlap]
-            descent = self._descent(descender, objective.of_generator, batch, terms)
+            found = self._computed(computer, objective.of_generator, batch, terms)
         else:
             if objective.loss.samples_meet:
                 batch = batch._replace(tangent=objective.generator_tangent(batch, parts))
-            descent = self._descent(descender, objective.of_generator, batch, [overlap])
+            found = self._computed(computer, objective.of_generator, batch, [overlap])
             if path_length.weight:
-                descent = sum_of(descent, self._path_descent(path_batch, path_length.weight))
-        metrics = {**descent.metrics, "generator_loss": descent.loss}
+                found = sum_of(found, self._path_computed(path_batch, path_length.weight))
+        metrics = {**found.metrics, "generator_loss": found.loss}
         if style is not None:
             metrics["mean_style"] = style
-        return self._generator.follow(descent, metrics)
+        return self._generator.apply_gradients(found, metrics)
 
     def pay_path_length(self, batch: PathBatch) -> Metrics:
         """One update of the generator on its lazy path length alone."""
         settings = self.config.objective
-        descent = self._path_descent(batch, settings.path_length * settings.path_length_every)
-        return self._generator.follow(descent, descent.metrics)
+        found = self._path_computed(batch, settings.path_length * settings.path_length_every)
+        return self._generator.apply_gradients(found, found.metrics)
 
     @cached_property
     def _critic(self) -> Learner:
@@ -129,23 +129,23 @@ class Updates:
         group = 1 if isinstance(batch, PathBatch) else self.config.network.stddev_group
         return micro_batches(batch.labels.shape[0], self.config.run.micro_batch, group)
 
-    def _descent(
+    def _computed(
         self,
-        descender: Descender,
+        computer: GradientComputer,
         losses: Callable[[Any, Sequence[Term]], Losses],
         batch: CriticBatch | GeneratorBatch | PathBatch,
         terms: Sequence[Term] = (),
-    ) -> Descent:
-        """The descent of a batch; terms that look at none of its samples are paid once."""
+    ) -> LossAndGradients:
+        """Compute loss and gradients of a batch; terms without samples are computed once."""
         parts = self._parts(batch)
         if parts == 1:
-            return descender.of(lambda: losses(batch, terms))
-        descent = descender.in_turn(lambda part: losses(part, ()), batch, parts)
+            return computer.compute(lambda: losses(batch, terms))
+        found = computer.compute_in_parts(lambda part: losses(part, ()), batch, parts)
         if any(term.weight for term in terms):
-            descent = sum_of(descent, descender.of(lambda: with_terms(0.0, terms)))
-        return descent
+            found = sum_of(found, computer.compute(lambda: with_terms(0.0, terms)))
+        return found
 
-    def _path_descent(self, batch: PathBatch | None, weight: float) -> Descent:
+    def _path_computed(self, batch: PathBatch | None, weight: float) -> LossAndGradients:
         assert batch is not None
         parts = self._parts(batch)
         if parts > 1:
@@ -154,7 +154,7 @@ class Updates:
         def losses(batch: PathBatch, _: Sequence[Term]) -> Losses:
             return self.objective.of_path(batch, weight)
 
-        return self._descent(self._generator.descender, losses, batch)
+        return self._computed(self._generator.computer, losses, batch)
 
 
 def _trained(model: keras.Model) -> list[Any]:
