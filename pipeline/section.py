@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -28,3 +29,19 @@ class Section(BaseModel):
     """Part of a configuration."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+@dataclass(frozen=True)
+class Decides:
+    """Mark of a key, in its annotation: what its value decides.
+
+    Args:
+        what: Name of that.
+    """
+
+    what: str
+
+
+def keys_that_decide(section: type[Section], what: Decides) -> tuple[str, ...]:
+    """Return the keys of a section that bear a mark, in the order in which they are declared."""
+    return tuple(name for name, key in section.model_fields.items() if what in key.metadata)

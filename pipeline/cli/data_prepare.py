@@ -14,6 +14,7 @@ from pipeline.cli.tables import counted, say
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from pipeline.config import DataConfig
     from pipeline.data.prepare import Writer
 
 app = typer.Typer()
@@ -25,11 +26,22 @@ app = typer.Typer()
     "growgan data prepare cifar10.zip sets/cats --resolution 32 --classes cat,dog --val 0.1"
 )
 def prepare(
+    context: typer.Context,
     source: Annotated[str, typer.Argument(help="Pictures: a folder, a zip, …")],
     out: Annotated[Path, typer.Argument(help="Folder of the prepared set.", show_default=False)],
     resolution: Annotated[
-        int, typer.Option(help="Largest side in pixels, a power of two; each smaller one follows.")
-    ],
+        int | None,
+        typer.Option(help="Largest side in pixels, a power of two; each smaller one follows."),
+    ] = None,
+    config: Annotated[
+        str | None,
+        typer.Option(
+            "--config",
+            "-c",
+            help="A preset or YAML file, whose sections `data` and `schedule` stand for the other "
+            "options. (default: none)",
+        ),
+    ] = None,
     channels: Annotated[int, typer.Option(help="1 for grey, 3 for RGB.")] = 3,
     crop: Annotated[
         Literal["center", "pad", "stretch", "none"],
@@ -81,40 +93,72 @@ def prepare(
     from pipeline.data.class_list import parse_classes
     from pipeline.data.prepare import prepare as prepare_set
     from pipeline.data.prepare import require_preparable, resolutions_to
+    from pipeline.errors import UserError
     from pipeline.loading import data_config
 
-    data = data_config(
-        {
-            "source": source,
-            "channels": channels,
-            "crop": crop,
-            "filter": filter,
-            "mirrored_copies": mirror,
-            "classes": None if classes is None else parse_classes(classes),
-            "max_images": max_images,
-            "val": val,
-            "format": format,
-            "on_corrupt": on_corrupt,
-            "workers": workers,
-        },
-    )
+    if config is not None:
+        data, resolution = _configured(context, config, source)
+    else:
+        data = data_config(
+            {
+                "source": source,
+                "channels": channels,
+                "crop": crop,
+                "filter": filter,
+                "mirrored_copies": mirror,
+                "classes": None if classes is None else parse_classes(classes),
+                "max_images": max_images,
+                "val": val,
+                "format": format,
+                "on_corrupt": on_corrupt,
+                "workers": workers,
+            },
+        )
+    if resolution is None:
+        raise UserError("no largest size is given: pass --resolution, or --config FILE")
     require_folder("OUT", out)
     require_outside(out, source)
     sizes = resolutions_to(resolution)
     require_preparable(data)
     console = terminal()
     if contract is not None:
-        _enforce(console, contract, source, workers)
+        _enforce(console, contract, source, data.workers)
     load_tensorflow()
     progress, report = reporter(console, "preparing images")
     write = None if beam is None else _beam_writer(beam)
     with progress:
         records = prepare_set(data, sizes, out, report, write)
-    held_out = f", {records.size('val')} set apart" if val else ""
+    held_out = f", {records.size('val')} set apart" if data.val else ""
     say(console, f"{records.count} images{held_out}, {len(records.skipped)} skipped, in {out}")
     if records.left_out:
         say(console, f"left out, as they are not read: {counted(records.left_out)}")
     say(console, f"next: {training(out, max(records.resolutions), records.channels)}")
+
+
+def _configured(context: typer.Context, config: str, source: str) -> tuple[DataConfig, int]:
+    """Return the section `data` of a configuration, and its last resolution.
+
+    Raises:
+        UserError: if it is wrong, or options are given beside it that it stands for.
+    """
+    from pipeline.errors import UserError
+    from pipeline.loading import load
+
+    beside = {"source", "out", "config", "contract", "beam"}
+    given = [
+        f"--{name.replace('_', '-')}"
+        for name in context.params
+        if name not in beside and _is_given(context, name)
+    ]
+    if given:
+        raise UserError(f"`--config` must come without {', '.join(given)}, which it stands for")
+    settings = load(config, data=source)
+    return settings.data, settings.schedule.resolution
+
+
+def _is_given(context: typer.Context, option: str) -> bool:
+    source = context.get_parameter_source(option)
+    return source is not None and source.name == "COMMANDLINE"
 
 
 def _enforce(console: Console, contract: Path, source: str, workers: int | None) -> None:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import csv
-import io
-from collections.abc import Sequence
 
 from pipeline.errors import UserError
 
@@ -27,10 +25,3 @@ def parse_classes(text: str) -> tuple[str, ...]:
     if not names or not all(names):
         raise UserError(f"`--classes` must be names with commas between. Received: {text}")
     return names
-
-
-def text_of_classes(classes: Sequence[str]) -> str:
-    """The text that gives these names."""
-    text = io.StringIO()
-    csv.writer(text, lineterminator="").writerow(classes)
-    return text.getvalue()

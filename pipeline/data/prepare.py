@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.config import DataConfig
+from pipeline.config.data import DECIDING_RECORDS
 from pipeline.data.conversion import Result, Skipped, conversions
 from pipeline.data.records import (
     FORMAT_VERSION,
@@ -44,9 +45,6 @@ from savedmodels.atomic import sync, write_file
 
 RESOLUTIONS = {4, 8, 16, 32, 64, 128, 256, 512, 1024}
 NAMED_IN_MESSAGE = 5
-PIXELS = ("channels", "crop", "filter", "classes", "max_images", "val", "mirrored_copies", "format")
-"""The keys of `data` that decide what records hold. `on_corrupt` does not: with nothing corrupt
-both settings give the same set."""
 
 Report = Callable[[int, int], None]
 Writer = Callable[[list[Shard], DataConfig, tuple[int, ...], Path], None]
@@ -346,7 +344,9 @@ def _manifest(
         classes=classes_taken(source.classes, data),
         resolutions=sizes,
         channels=data.channels,
-        preparation={name: identity[name] for name in PIXELS if name not in ("channels", "format")},
+        preparation={
+            name: identity[name] for name in DECIDING_RECORDS if name not in ("channels", "format")
+        },
         format=data.format,
         skipped=_skipped(written),
         left_out=dict(source.left_out),
@@ -356,7 +356,7 @@ def _manifest(
 
 def _identity(source: Source, data: DataConfig, sizes: tuple[int, ...]) -> dict[str, Any]:
     """All that decides the content of the records."""
-    keys = data.model_dump(mode="json", include=set(PIXELS))
+    keys = data.model_dump(mode="json", include=set(DECIDING_RECORDS))
     return {
         "format_version": FORMAT_VERSION,
         "source_hash": content_hash(source),

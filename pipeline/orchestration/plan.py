@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pipeline.config import Config
+from pipeline.config.data import DECIDING_RECORDS
 from pipeline.evaluation.scores import Record
 from pipeline.loading import decisive
 from pipeline.orchestration.outcome import Ending
@@ -18,10 +19,6 @@ from pipeline.orchestration.snapshots import SHORT, Snapshot, snapshot_of
 from pipeline.run_folder import RunFolder
 from savedmodels import atomic
 
-_RECORDS = (
-    *("channels", "crop", "filter", "classes", "max_images", "val", "mirrored_copies"),
-    "format",
-)
 Mark = Literal["evaluated", "verified", "published", "tested", "ended"]
 
 
@@ -65,7 +62,7 @@ class Plan:
     def records(self) -> Path:
         """The prepared set."""
         config = self.project.training_config()
-        decides = {name: getattr(config.data, name) for name in _RECORDS}
+        decides = {name: getattr(config.data, name) for name in DECIDING_RECORDS}
         decides["resolution"] = config.schedule.resolution
         return self.project.records / _digest(self.snapshot.content_hash, decides)
 

@@ -8,7 +8,6 @@ from typing import Any
 
 from pipeline.data.checking.contract import CLASS_SHARES, COLOUR, FEATURES
 from pipeline.data.checking.report import REPORT, Survey, read_report
-from pipeline.data.class_list import text_of_classes
 from pipeline.errors import UserError
 from pipeline.loading import is_chosen
 from pipeline.orchestration.commands import Say
@@ -16,7 +15,7 @@ from pipeline.orchestration.failure import StepFailed
 from pipeline.orchestration.outcome import history_of
 from pipeline.orchestration.plan import Plan
 from pipeline.orchestration.snapshots import PICTURES
-from pipeline.orchestration.steps.step import Check, Done, run_growgan
+from pipeline.orchestration.steps.step import Check, Done, run_growgan, written_config
 from savedmodels import atomic
 
 SHEET = "contact-sheet.png"
@@ -112,23 +111,11 @@ def records(plan: Plan, say: Say) -> Done:
     new, data = not plan.records.exists(), plan.config.data
     # What was prepared with `skip` is the same set, and with `fail` the command refuses it.
     if new or (data.on_corrupt == "fail" and _manifest(plan)["skipped"]):
-        given = {
-            "--resolution": plan.config.schedule.resolution,
-            "--channels": data.channels,
-            "--crop": data.crop,
-            "--filter": data.filter,
-            "--classes": text_of_classes(data.classes) if data.classes else None,
-            "--max-images": data.max_images,
-            "--val": data.val,
-            "--format": data.format,
-            "--on-corrupt": data.on_corrupt,
-            "--workers": data.workers,
-            "--beam": plan.project.config.training.beam,
-        }
-        words = [str(w) for pair in given.items() if pair[1] is not None for w in pair]
-        if data.mirrored_copies:
-            words.append("--mirror")
-        run_growgan(plan, say, "data", "prepare", plan.snapshot.source, str(plan.records), *words)
+        places = (plan.snapshot.source, str(plan.records))
+        words = ["--config", str(written_config(plan))]
+        if plan.project.config.training.beam is not None:
+            words += ["--beam", plan.project.config.training.beam]
+        run_growgan(plan, say, "data", "prepare", *places, *words)
     manifest = _manifest(plan)
     return Done(
         {

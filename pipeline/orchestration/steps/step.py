@@ -6,8 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import yaml
+
 from pipeline.orchestration.commands import Say, growgan
 from pipeline.orchestration.plan import Plan
+from savedmodels import atomic
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,15 @@ class Done:
     """By name."""
     note: str = ""
     """What a person should know of it, in one line."""
+
+
+def written_config(plan: Plan) -> Path:
+    """Write the configuration of a plan as a file for `--config`, and return its path."""
+    file = plan.folder / "config.yaml"
+    atomic.make_folder(file.parent)
+    settings = plan.config.model_dump(mode="json")
+    atomic.write_file(file, yaml.safe_dump(settings, sort_keys=False))
+    return file
 
 
 def run_growgan(plan: Plan, say: Say, *words: str) -> str:

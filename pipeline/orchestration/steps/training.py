@@ -9,14 +9,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from pipeline.orchestration.commands import Say
 from pipeline.orchestration.failure import StepFailed
 from pipeline.orchestration.job import name_of
 from pipeline.orchestration.plan import Plan, run_behind
-from pipeline.orchestration.steps.step import Check, Done, run_growgan
-from savedmodels import atomic
+from pipeline.orchestration.steps.step import Check, Done, run_growgan, written_config
 
 
 def stage(plan: Plan, resolution: int, say: Say, promoted: int | None) -> Done:
@@ -33,11 +30,14 @@ def stage(plan: Plan, resolution: int, say: Say, promoted: int | None) -> Done:
     """
     new = _stage_end(plan, resolution) is None
     if new:
-        config = plan.folder / "config.yaml"
-        atomic.make_folder(config.parent)
-        settings = plan.config.model_dump(mode="json")
-        atomic.write_file(config, yaml.safe_dump(settings, sort_keys=False))
-        words = ["--config", str(config), "--out", str(plan.run.path), "--resume", "auto"]
+        words = [
+            "--config",
+            str(written_config(plan)),
+            "--out",
+            str(plan.run.path),
+            "--resume",
+            "auto",
+        ]
         if not plan.run.exists():
             words += _first_weights(plan, promoted, say)
         words += ["--until-resolution", str(resolution)]

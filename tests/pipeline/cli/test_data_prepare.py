@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -95,6 +96,26 @@ def test_prepare_says_what_came_of_it_and_verify_finds_damage(
     assert found.status == 2
     assert found.err.count("\n") == 1
     assert "64x64/train-00000-of-00001.tfrecords" in found.err
+
+
+def test_a_configuration_stands_for_the_options(growgan: Growgan, tmp_path: Path) -> None:
+    config = tmp_path / "own.yaml"
+    config.write_text("data: {channels: 1, val: 0.1}\nschedule: {resolution: 8}\n")
+    one, other = tmp_path / "one", tmp_path / "other"
+    prepare = ("data", "prepare", "glyphs:8x40")
+    assert growgan(*prepare, one, "--config", config).status == 0
+    options = ("--resolution", 8, "--channels", 1, "--val", 0.1)
+    assert growgan(*prepare, other, *options).status == 0
+    first, second = (json.loads((each / "manifest.json").read_text()) for each in (one, other))
+    assert first["data_hash"] == second["data_hash"]
+    both = growgan(*prepare, tmp_path / "third", "--config", config, "--crop", "pad")
+    assert both.err == "growgan: `--config` must come without --crop, which it stands for\n"
+    neither = growgan(*prepare, tmp_path / "third")
+    assert neither.err == (
+        "growgan: no largest size is given: pass --resolution, or --config FILE\n"
+    )
+    assert (both.status, neither.status) == (2, 2)
+    assert not (tmp_path / "third").exists()
 
 
 def test_a_broken_contract_writes_nothing(growgan: Growgan, tmp_path: Path) -> None:

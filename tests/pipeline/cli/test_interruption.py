@@ -51,6 +51,7 @@ def test_other_time_limits_are_refused_in_one_line(text: str) -> None:
 def handlers() -> object:
     """The signals' handlers are put back."""
     before = {number: signal.getsignal(number) for number in SIGNALS}
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # Tests may run under `nohup`.
     yield
     for number, handler in before.items():
         signal.signal(number, handler)

@@ -20,6 +20,7 @@ from pipeline.data.checking.report import write_report
 from pipeline.data.checking.survey import survey
 from pipeline.evaluation.publication import about
 from pipeline.evaluation.scores import Evaluation, folder_of, write_evaluation, write_scores
+from pipeline.loading import load
 from pipeline.orchestration import smoke, steps
 from pipeline.orchestration.commands import Say
 from pipeline.orchestration.course import course_of
@@ -526,7 +527,8 @@ def test_what_was_prepared_without_corrupt_pictures_is_refused_where_there_may_b
     steps.records(strict, lambda _: None)
     [words] = refuse.asked
     assert words[:4] == ["data", "prepare", plan.snapshot.source, str(plan.records)]
-    assert words[words.index("--on-corrupt") + 1] == "fail"
+    config = load(words[words.index("--config") + 1])
+    assert (config.data.on_corrupt, config) == ("fail", strict.config)
 
 
 @pytest.mark.parametrize(
