@@ -16,7 +16,7 @@ from pipeline.training.preflight.costs import step_seconds
 if TYPE_CHECKING:
     from pipeline.config import Config
     from pipeline.schedule import Phase
-    from pipeline.training.alarms.watch import Alarm
+    from pipeline.training.alarms.monitor import Alarm
     from pipeline.training.loop.checkpoints import Damaged
     from pipeline.training.loop.listeners import Moment
     from pipeline.training.position import RollBack

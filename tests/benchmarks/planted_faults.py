@@ -43,8 +43,8 @@ class Fault:
 FAULTS = {
     "resume draws": Fault(
         "pipeline/training/loop/trainer.py",
-        "self._config, self._records, phase, position.images_seen, self._strategy",
-        "self._config, self._records, phase, 0, self._strategy",
+        "task.batches(position.images_seen)",
+        "task.batches(0)",
         ("pipeline/training/loop/test_resume.py",),
     ),
     "a layer's gain": Fault(
@@ -96,7 +96,7 @@ FAULTS = {
         ("pipeline/data/checking",),
     ),
     "an alarm": Fault(
-        "pipeline/training/alarms/streaks.py",
+        "pipeline/training/alarms/thresholds.py",
         "self.against + 1 >= patience",
         "self.against + 1 > patience",
         ("pipeline/training/alarms",),

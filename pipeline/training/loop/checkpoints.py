@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from pipeline.config import RunConfig
 from pipeline.errors import UserError
-from pipeline.training.alarms.streaks import Streak
+from pipeline.training.alarms.thresholds import Streak
 from pipeline.training.position import Position
 from savedmodels import atomic
 from savedmodels.checksum import checksum

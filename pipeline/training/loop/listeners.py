@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.schedule import Phase, Progress
-from pipeline.training.alarms.watch import Alarm
+from pipeline.training.alarms.monitor import Alarm
 from pipeline.training.loop.checkpoints import Damaged
 from pipeline.training.position import Position, RollBack
 

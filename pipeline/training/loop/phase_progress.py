@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pipeline.schedule import Progress
-from pipeline.training.alarms.watch import Watch
+from pipeline.training.alarms.monitor import Monitor
 from pipeline.training.loop.listeners import Moment
 from pipeline.training.loop.stopwatch import Stopwatch
 from pipeline.training.loop.task import PhaseTask
@@ -18,7 +18,7 @@ class PhaseProgress:
         task: What the phase trains.
         position: Position after the last step; every step advances it.
         stopwatch: Times the run.
-        watch: Alarms of the run.
+        monitor: Alarms of the run.
         progress: Schedule at the next step; at the last one, once that is done.
         measured: Metrics that were measured before the last checkpoint.
     """
@@ -28,14 +28,14 @@ class PhaseProgress:
         task: PhaseTask,
         position: Position,
         stopwatch: Stopwatch,
-        watch: Watch,
+        monitor: Monitor,
         progress: Progress,
         measured: Metrics,
     ) -> None:
         self.task = task
         self.position = position
         self.stopwatch = stopwatch
-        self.watch = watch
+        self.monitor = monitor
         self.progress = progress
         # Kept from one sampling to the next, beside the metrics of each step.
         self._measured = dict(measured)
@@ -71,5 +71,5 @@ class PhaseProgress:
             self.stopwatch.rate(),
             self.stopwatch.data_wait(),
             self.stopwatch.seconds(),
-            self.watch.standing,
+            self.monitor.standing,
         )

@@ -17,7 +17,7 @@ from tensorboard.compat.proto.event_pb2 import Event
 from pipeline.config import Config
 from pipeline.grids import tile, write_png
 from pipeline.schedule import Phase
-from pipeline.training.alarms.watch import Alarm
+from pipeline.training.alarms.monitor import Alarm
 from pipeline.training.loop.checkpoints import Damaged
 from pipeline.training.loop.listeners import Listener, Moment
 from pipeline.training.position import RollBack

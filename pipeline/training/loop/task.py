@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from pipeline.schedule import Phase, Progress
 from pipeline.training.alarms.non_finite import NonFinite
-from pipeline.training.alarms.readings import Reading
+from pipeline.training.alarms.thresholds import Reading
 from pipeline.training.optimization.gradients import Metrics
 from savedmodels.exportable import Exportable
 

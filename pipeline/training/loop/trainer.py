@@ -14,9 +14,16 @@ from pipeline.config import Config
 from pipeline.errors import UserError
 from pipeline.loading import WHERE
 from pipeline.schedule import Phase, Schedule
+from pipeline.training.alarms.monitor import (
+    Alarm,
+    Monitor,
+    RollBackError,
+    act,
+    faults_of,
+    non_finite,
+)
 from pipeline.training.alarms.non_finite import NonFinite
-from pipeline.training.alarms.streaks import Streak
-from pipeline.training.alarms.watch import Alarm, RollBackError, Watch, act, faults_of, non_finite
+from pipeline.training.alarms.thresholds import Streak
 from pipeline.training.alarms.watchdog import Watchdog
 from pipeline.training.distributed.workers import Workers
 from pipeline.training.loop import checkpoints
@@ -110,7 +117,7 @@ class Trainer:
     def _train(self, start: _Start, stop: Callable[[], bool]) -> Position:
         position, task, metrics = start.position, start.task, start.metrics
         self._stopwatch = Stopwatch(start.seconds)
-        watch = Watch(self._config.alarms, start.alarms)
+        monitor = Monitor(self._config.alarms, start.alarms)
         if position.images_seen < self._schedule.total_images:
             self._tell("started", position.images_seen, start.damaged)
         while position.images_seen < self._schedule.total_images and not stop():
@@ -118,7 +125,7 @@ class Trainer:
             if task is None or progress.index != position.phase:
                 task = self._task.phase(progress.phase)
                 position, metrics = position.in_phase(progress.index), {}
-            position = self._train_phase(task, position, metrics, watch, stop)
+            position = self._train_phase(task, position, metrics, monitor, stop)
         return position
 
     def _resume(self, roll_backs: tuple[RollBack, ...]) -> _Start:
@@ -145,19 +152,19 @@ class Trainer:
         task: PhaseTask,
         position: Position,
         known: Mapping[str, float],
-        watch: Watch,
+        monitor: Monitor,
         stop: Callable[[], bool],
     ) -> Position:
         phase = self._schedule.phases[position.phase]
         stopwatch = self._stopwatch
         stopwatch.stop_rate()
-        watch.phase_started()
+        monitor.phase_started()
         step = task.compiled_step(known, len(position.roll_backs))
         batches = task.batches(position.images_seen)
         names = {*self._task.measured, *(self._score.names if self._score else ())}
         measured = {name: value for name, value in known.items() if name in names}
         progress = self._schedule.at(position.images_seen)
-        trained = PhaseProgress(task, position, stopwatch, watch, progress, measured)
+        trained = PhaseProgress(task, position, stopwatch, monitor, progress, measured)
         self._tell("phase_started", trained.moment())
         while True:
             with self._watchdog.waiting(), stopwatch.waiting():
@@ -213,20 +220,20 @@ class Trainer:
         if due.sampling:
             found = trained.task.measure(trained.progress)
             trained.measure(found)
-            news += trained.watch.follow(self._task.readings(found))
+            news += trained.monitor.follow(self._task.readings(found))
         if due.scoring and self._score is not None:
             trained.measure(self._score(trained.task, phase.resolution))
         if due.logging:
             moment = trained.moment()
             times = moment.images_per_second, moment.data_wait, trained.stopwatch.longest_wait()
             of_step = {name: moment.metrics[name] for name in trained.of_step}
-            news += trained.watch.logged(self._task.readings(of_step), *times)
+            news += trained.monitor.logged(self._task.readings(of_step), *times)
             self._tell("logged", trained.moment())
             trained.stopwatch.restart_rate()
         for alarm in news:
             self._tell("alarmed", alarm, position.images_seen, phase)
         most = self._config.alarms.most_roll_backs
-        act(trained.watch.bad, position.images_seen, position.roll_backs, most)
+        act(trained.monitor.bad, position.images_seen, position.roll_backs, most)
         if due.sampling:
             self._tell("sampled", trained.moment())
         if stage_ended:
@@ -260,7 +267,7 @@ class Trainer:
                     moment.metrics,
                     trained.former,
                     seconds=moment.seconds,
-                    alarms=trained.watch.streaks,
+                    alarms=trained.monitor.streaks,
                 )
                 faults = faults_of(self._config.alarms)
                 fading = [n for n, phase in enumerate(self._schedule.phases) if phase.fading]

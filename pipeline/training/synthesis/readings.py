@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from pipeline.config import AlarmsConfig, PenaltyName
-from pipeline.training.alarms.readings import Reading
+from pipeline.training.alarms.thresholds import Reading
 
 _GRADIENTS = ("critic_gradient_norm", "generator_gradient_norm")
 

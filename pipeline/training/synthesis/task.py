@@ -14,7 +14,7 @@ from pipeline.config import Config
 from pipeline.data.dataset import dataset_for
 from pipeline.data.records import RecordSet
 from pipeline.schedule import Phase, Progress
-from pipeline.training.alarms.readings import Reading
+from pipeline.training.alarms.thresholds import Reading
 from pipeline.training.distributed.batches import batches_of
 from pipeline.training.loop.task import Pictures
 from pipeline.training.optimization.gradients import Metrics

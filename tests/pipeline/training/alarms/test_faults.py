@@ -18,7 +18,7 @@ from pipeline.config import Config
 from pipeline.console import TrainingDisplay
 from pipeline.data.prepare import records_for
 from pipeline.errors import AlarmError
-from pipeline.training.alarms.watch import Alarm
+from pipeline.training.alarms.monitor import Alarm
 from pipeline.training.distributed import batches
 from pipeline.training.loop import checkpoints
 from pipeline.training.loop.listeners import Listener, Moment

@@ -14,7 +14,7 @@ import tensorflow as tf
 from pipeline.config import Config, RunConfig
 from pipeline.data.prepare import records_for
 from pipeline.errors import AlarmError
-from pipeline.training.alarms.streaks import Streak
+from pipeline.training.alarms.thresholds import Streak
 from pipeline.training.loop import checkpoints
 from pipeline.training.loop.listeners import Listener, Moment
 from pipeline.training.loop.randomness import Purpose, key

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.training.alarms.streaks import Streak
+from pipeline.training.alarms.thresholds import Streak
 
 
 @given(st.lists(st.booleans()), st.integers(1, 4))

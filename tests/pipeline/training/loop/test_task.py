@@ -20,7 +20,7 @@ from pipeline.errors import AlarmError
 from pipeline.loading import load
 from pipeline.schedule import Phase, Progress
 from pipeline.training.alarms.non_finite import NonFinite
-from pipeline.training.alarms.readings import Reading
+from pipeline.training.alarms.thresholds import Reading
 from pipeline.training.loop import checkpoints
 from pipeline.training.loop.listeners import Listener
 from pipeline.training.loop.recorders import JsonLines, SampleSheets, StageExports, TensorBoard

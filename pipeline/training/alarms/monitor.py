@@ -8,8 +8,7 @@ from typing import Literal
 
 from pipeline.config import AlarmsConfig
 from pipeline.errors import AlarmError
-from pipeline.training.alarms.readings import Reading, of_times
-from pipeline.training.alarms.streaks import Streak
+from pipeline.training.alarms.thresholds import Reading, Streak, of_times
 from pipeline.training.position import RollBack
 
 REPEATABLE = (
@@ -72,7 +71,7 @@ class RollBackError(Exception):
         self.roll_backs = tuple(roll_backs)
 
 
-class Watch:
+class Monitor:
     """Follows the readings of a run.
 
     Args:

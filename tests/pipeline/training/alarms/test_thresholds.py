@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pipeline.config import AlarmsConfig
-from pipeline.training.alarms.readings import Reading, of_times
+from pipeline.training.alarms.thresholds import Reading, of_times
 from pipeline.training.synthesis.readings import readings_of
 
 SETTINGS = AlarmsConfig()

@@ -1,4 +1,4 @@
-"""Readings for alarms: a measurement beside its bound.
+"""Thresholds of alarms: measurements beside their bounds, and how many in a row raise an alarm.
 
 A reading is there only if its numbers are: a penalty that is not paid has no norm.
 """
@@ -74,3 +74,30 @@ def of_times(
         least = settings.throughput_share * statistics.median(earlier)
         readings.append(Reading("throughput", "images_per_second", rate, least, at_least=True))
     return readings
+
+
+@dataclass(frozen=True)
+class Streak:
+    """State of one alarm: raised or not, and how many readings in a row contradict that.
+
+    Args:
+        standing: Whether it stands.
+        against: Newest readings in a row that are bad while it does not stand, or good while it
+            does.
+    """
+
+    standing: bool = False
+    against: int = 0
+
+    @property
+    def quiet(self) -> bool:
+        """Return whether the alarm is neither raised nor close to it."""
+        return not self.standing and not self.against
+
+    def after(self, *, bad: bool, patience: int) -> Streak:
+        """The streak after one more reading; the alarm turns after `patience` of them."""
+        if bad == self.standing:
+            return Streak(self.standing)
+        if self.against + 1 >= patience:
+            return Streak(bad)
+        return Streak(self.standing, self.against + 1)
