@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from pathlib import Path
@@ -54,6 +55,8 @@ def load_tensorflow(intra_op_threads: int | None = None) -> None:
         os.dup2(standard_error, 2)
         os.close(standard_error)
         os.close(nothing)
+    # Each phase traces a step of its own, which it takes for a mistake; errors are raised anyway.
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)
     if intra_op_threads is not None:
         tf.config.threading.set_intra_op_parallelism_threads(intra_op_threads)
 

@@ -181,7 +181,6 @@ def serve(
         token=token,
         tls=Certificate(tls_certificate, tls_key) if tls_certificate and tls_key else None,
     )
-    logging.getLogger("tensorflow").setLevel(logging.ERROR)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     with _refusals_as_user_errors(), serving(repository, options) as ports:
         serves.set()

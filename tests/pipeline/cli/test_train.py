@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import subprocess
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from pipeline.cli.options import load_tensorflow
 from pipeline.run_folder import RunFolder
 from pipeline.training.synthesis import task
 from tests.pipeline.cli.commands import TINY, Growgan
@@ -193,3 +195,8 @@ def test_a_start_that_was_killed_can_be_repeated(
     assert growgan(*command, *(word for key in short for word in ("--set", key))).status == 0
     assert json.loads((tmp_path / "manifest.json").read_text())["images_seen"] == 8
     assert not list(tmp_path.rglob(".*.tmp"))
+
+
+def test_tensorflow_writes_no_warnings_of_its_own_among_the_lines() -> None:
+    load_tensorflow()
+    assert not logging.getLogger("tensorflow").isEnabledFor(logging.WARNING)
