@@ -364,7 +364,7 @@ class RunFolder:
         """The discriminator as it stands in a checkpoint.
 
         Call: images `(batch, height, width, channels)` of the checkpoint's phase → scores
-        `(batch, 1)`, for a labelled run `[scores, (batch, classes) logits]`.
+        `(batch, 1)`, in some labelled families also `logits` `(batch, classes)`, by name.
         """
         return self._restored("discriminator", "discriminator", checkpoint).model
 

@@ -41,8 +41,8 @@ class Exportable:
         model: Latents `(batch, latent_size)`, with labels `[latents, (batch, classes) one-hot]`, to
             images `(batch, height, width, channels)`, about [-1, 1].
         styles: Parts of `model`, in a family with styles.
-        discriminator: Images, in some labelled families `[images, one-hot labels]`, to scores
-            `(batch, 1)`, in others `[scores, (batch, classes) logits]`; None leaves it out.
+        discriminator: Images, in some labelled families `[images, one-hot labels]`, to a dictionary
+            of `scores` `(batch, 1)` and, in others, `logits` `(batch, classes)`; None for none.
         limit: Most images, or rows, of one request.
 
     Raises:

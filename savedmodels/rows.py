@@ -98,8 +98,7 @@ def _discriminate(exportable: Exportable, discriminator: keras.Model) -> Signatu
             tf.strings.as_string(count),
         )
         found = score(images, labels)
-        scores, *logits = found if isinstance(found, (list, tuple)) else [found]
-        return {"scores": scores[:, 0], **({"logits": logits[0]} if logits else {})}
+        return {**found, "scores": found["scores"][:, 0]}
 
     images = rows("images", *discriminator.inputs[0].shape[1:])
     labels = one_hot_labels(exportable) if len(discriminator.inputs) > 1 else []

@@ -34,9 +34,8 @@ class OfficialModels:
     `[latents, (batch, classes)]`, → images `(batch, side, side, channels)`, float32, about [-1, 1],
     not clipped, without truncation and with the noise of the file.
 
-    Call of `discriminator`: images → scores `(batch, 1)`; labelled, ProGAN's is
-    images → `[scores, (batch, classes) logits]`, and those with styles are
-    `[images, labels]` → scores.
+    Call of `discriminator`: images → `{"scores": (batch, 1)}`; labelled, ProGAN's gives
+    `"logits": (batch, classes)` too, and those with styles take `[images, labels]`.
 
     Args:
         generator: As trained.

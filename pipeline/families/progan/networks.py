@@ -146,14 +146,15 @@ class Discriminator(GrowingDiscriminator):
     def model(self, resolution: int, *, fading: bool) -> keras.Model:
         """The model that scores images of `resolution` pixels.
 
-        Call: `(batch, resolution, resolution, channels)` → scores `(batch, 1)`, with labels
-        `[scores, (batch, label_size) logits]`, float32. While fading, the new block weighs
+        Call: `(batch, resolution, resolution, channels)` → `{"scores": (batch, 1)}`, with labels
+        also `"logits": (batch, label_size)`, float32. While fading, the new block weighs
         `self.fade.alpha`.
         """
         images = keras.Input((resolution, resolution, self.channels), name="images")
-        outputs = self._outputs(images, count=1 + self.label_size, fading=fading)
+        found = self._outputs(images, count=1 + self.label_size, fading=fading)
+        outputs = {"scores": found}
         if self.label_size:
-            outputs = [outputs[:, :1], outputs[:, 1:]]
+            outputs = {"scores": found[:, :1], "logits": found[:, 1:]}
         return keras.Model(images, outputs, name=f"{self.name}_{resolution}x{resolution}")
 
     def _down(self, key: str, filters: int) -> Block:

@@ -227,7 +227,8 @@ class Discriminator(_Blurring, GrowingDiscriminator):
         """The model that scores images of `resolution` pixels.
 
         Call: `(batch, resolution, resolution, channels)`, with labels `[images, (batch, label_size)
-        one-hot]`, → `(batch, 1)`, float32. While fading, the new block weighs `self.fade.alpha`.
+        one-hot]`, → `{"scores": (batch, 1)}`, float32. While fading, the new block weighs
+        `self.fade.alpha`.
         """
         inputs = [keras.Input((resolution, resolution, self.channels), name="images")]
         scores = self._outputs(inputs[0], count=max(self.label_size, 1), fading=fading)
@@ -235,7 +236,7 @@ class Discriminator(_Blurring, GrowingDiscriminator):
             inputs.append(keras.Input((self.label_size,), name="labels"))
             scores = ops.sum(scores * inputs[1], axis=1, keepdims=True)
         name = self._name(f"{resolution}x{resolution}")
-        return keras.Model(one_or_list(inputs), scores, name=name)
+        return keras.Model(one_or_list(inputs), {"scores": scores}, name=name)
 
     def _down(self, key: str, filters: int) -> Block:
         part = f"{key}_conv1"

@@ -272,8 +272,8 @@ class Discriminator(_Network):
         """The model that scores images of `resolution` pixels.
 
         Call: `(batch, resolution, resolution, channels)`, with labels
-        `[images, (batch, label_size)]`, → scores `(batch, 1)`, float32. With labels a score is the
-        product of the image's features and the label's, over the root of their number.
+        `[images, (batch, label_size)]`, → `{"scores": (batch, 1)}`, float32. With labels a score is
+        the product of the image's features and the label's, over the root of their number.
 
         Raises:
             ValueError: if `fading` is true.
@@ -293,7 +293,7 @@ class Discriminator(_Network):
             project = keras.layers.Dot(axes=1, name=self._name("projection"), dtype="float32")
             scores = project([scores, x])
         name = f"{self.name}_{resolution}x{resolution}"
-        return keras.Model(one_or_list(inputs), scores, name=name)
+        return keras.Model(one_or_list(inputs), {"scores": scores}, name=name)
 
     def _from_rgb(self, size: int) -> Block:
         part = f"{size}x{size}_from_rgb"

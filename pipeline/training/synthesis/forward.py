@@ -32,13 +32,12 @@ def judged(discriminator: keras.Model, images: Any, labels: Any) -> Judgement:
     """Return a discriminator's scores of images; pass labels if its family takes them.
 
     Args:
-        discriminator: Images, or `[images, labels]`, to scores, or `[scores, logits]`.
+        discriminator: Images, or `[images, labels]`, to `scores`, and in some families `logits`.
         images: `(batch, resolution, resolution, channels)`.
         labels: One-hot `(batch, classes)`.
     """
     told = len(tf.nest.flatten(discriminator.inputs)) > 1
-    outputs = discriminator([images, labels] if told else images)
-    return Judgement(*outputs) if isinstance(outputs, list | tuple) else Judgement(outputs)
+    return Judgement(**discriminator([images, labels] if told else images))
 
 
 def judged_apart(

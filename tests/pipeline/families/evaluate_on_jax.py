@@ -38,5 +38,5 @@ def main(folder: Path) -> None:
         outputs, _ = jax.jit(model.stateless_call)(
             trained, others, inputs[0] if len(inputs) == 1 else inputs
         )
-        found[network] = np.asarray(outputs)
+        [found[network]] = map(np.asarray, jax.tree.leaves(outputs))
     np.savez(folder / "found.npz", **found)

@@ -35,7 +35,9 @@ def test_a_fade_starts_at_the_old_network_and_ends_at_the_new() -> None:
         fading_generator(latents), small.repeat(2, axis=1).repeat(2, axis=2)
     )
     np.testing.assert_allclose(
-        fading_discriminator(images), discriminator.model(4, fading=False)(pooled), rtol=1e-5
+        fading_discriminator(images)["scores"],
+        discriminator.model(4, fading=False)(pooled)["scores"],
+        rtol=1e-5,
     )
     for network in (generator, discriminator):
         network.fade.alpha.assign(1.0)
@@ -43,7 +45,8 @@ def test_a_fade_starts_at_the_old_network_and_ends_at_the_new() -> None:
         fading_generator(latents), generator.model(8, fading=False)(latents)
     )
     np.testing.assert_array_equal(
-        fading_discriminator(images), discriminator.model(8, fading=False)(images)
+        fading_discriminator(images)["scores"],
+        discriminator.model(8, fading=False)(images)["scores"],
     )
 
 

@@ -67,7 +67,9 @@ def test_every_resolution_has_models(
     model = generator.model(resolution, fading=fading)
     critic = discriminator.model(resolution, fading=fading)
     assert model.output_shape == (None, resolution, resolution, 5)
-    assert [output.shape for output in critic.outputs] == [(None, 1), (None, 2)]
+    outputs = critic(keras.Input((resolution, resolution, 5)))
+    shapes = {name: output.shape for name, output in outputs.items()}
+    assert shapes == {"scores": (None, 1), "logits": (None, 2)}
 
 
 @pytest.mark.parametrize("label_size", [0, 3])
@@ -96,12 +98,12 @@ def test_images_and_scores_are_float32_under_every_precision(precision: str, cha
     )
     latents = np.random.default_rng(0).normal(size=(4, 8)).astype(np.float32)
     images = half[0](latents)
-    scores = half[1](images)
+    scores = half[1](images)["scores"]
     assert images.dtype == scores.dtype == tf.float32
     assert {weight.dtype for model in half for weight in model.weights} == {"float32"}
     # The same seed gives the same first weights, so results differ by rounding alone.
     rounding = {"float32": 1e-6, "mixed_bfloat16": 2**-8, "mixed_float16": 2**-11}[precision]
-    for ours, exact in ((images, full[0](latents)), (scores, full[1](images))):
+    for ours, exact in ((images, full[0](latents)), (scores, full[1](images)["scores"])):
         error = np.sqrt(np.mean(np.square(ours - exact))) / np.std(exact)
         assert error < 8 * rounding
 

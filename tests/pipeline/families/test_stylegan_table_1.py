@@ -108,12 +108,12 @@ def test_each_row_of_table_1_trains_every_weight(row: str) -> None:
         model.get_layer(f"{model.name.partition('_')[0]}_fade").alpha.assign(0.5)
     latents, reals = normal(8, 6), tf.constant(normal(8, 8, 8, 3))
     with tf.GradientTape() as tape:
-        loss = tf.reduce_mean(tf.nn.softplus(-critic(generator(latents))))
+        loss = tf.reduce_mean(tf.nn.softplus(-critic(generator(latents))["scores"]))
     of_generator = tape.gradient(loss, [w.value for w in generator.trainable_weights])
     with tf.GradientTape() as tape:
         with tf.GradientTape() as inner:
             inner.watch(reals)
-            scores = critic(reals)
+            scores = critic(reals)["scores"]
         r1 = tf.reduce_sum(inner.gradient(scores, reals) ** 2)
         loss = tf.reduce_mean(tf.nn.softplus(-scores)) + r1 / 2
     of_critic = tape.gradient(loss, [w.value for w in critic.trainable_weights])

@@ -65,9 +65,10 @@ def test_a_run_has_the_networks_of_its_file(
         inputs = [inputs, np.eye(4, label_size, dtype="f4")]
     images = models.average(inputs)
     np.testing.assert_array_equal(run.average(checkpoint)(inputs), images)
-    scores = [model(images) for model in (models.discriminator, run.discriminator(checkpoint))]
-    for official, ours in zip(*(s if label_size else [s] for s in scores), strict=True):
-        np.testing.assert_array_equal(ours, official)
+    official, ours = models.discriminator(images), run.discriminator(checkpoint)(images)
+    assert ours.keys() == official.keys() == {"scores", *(["logits"] if label_size else [])}
+    for name, values in official.items():
+        np.testing.assert_array_equal(ours[name], values)
 
 
 def test_the_lineage_names_the_file(write_progan: Write, tmp_path: Path) -> None:

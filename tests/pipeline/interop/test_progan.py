@@ -48,10 +48,10 @@ def test_official_files_give_official_results(name: str, shared_folder: Path) ->
     assert images.dtype == np.float32
     assert_close(images, reduced(official, factor))
     assert_close(models.average(inputs), reduced(official, factor))
-    scores = models.discriminator(reduced(arrays["in/images"].transpose(0, 2, 3, 1), factor))
+    outputs = models.discriminator(reduced(arrays["in/images"].transpose(0, 2, 3, 1), factor))
     if labels.size:
-        scores, logits = scores
-        assert_close(logits, arrays["out/labels"])
+        assert_close(outputs["logits"], arrays["out/labels"])
+    scores = outputs["scores"]
     assert scores.shape == (8, 1)
     assert_close(scores, arrays["out/scores"])
 
@@ -64,9 +64,8 @@ def test_a_file_gives_models_of_its_phase(write_progan: Write, label_size: int) 
     assert images.shape == (2, 8, 8, 3)
     assert [fade.alpha.numpy() for fade in map(fade_of, models_in(models))] == [0.75] * 3
     outputs = models.discriminator(images)
-    assert [o.shape[1] for o in (outputs if label_size else [outputs])] == [1, 3][
-        : 1 + bool(label_size)
-    ]
+    sizes = {"scores": 1, **({"logits": 3} if label_size else {})}
+    assert {name: values.shape[1] for name, values in outputs.items()} == sizes
 
 
 def models_in(models: Any) -> list[Any]:

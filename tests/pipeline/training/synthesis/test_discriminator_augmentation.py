@@ -91,7 +91,7 @@ def test_penalties_are_of_gradients_at_images_as_they_are(tiny: Callable[..., Co
     draws = models.augmentation.draws((3, 4), reals.shape)
     with tf.GradientTape() as tape:
         tape.watch(reals)
-        scores = models.discriminator(models.augmentation.seen(reals, draws))
+        scores = models.discriminator(models.augmentation.seen(reals, draws))["scores"]
     gradient = tape.gradient(scores, reals).numpy()
     expected = np.square(gradient).sum(axis=(1, 2, 3)).mean() / 2
     latents = Draws(tf.random.stateless_normal((8, 8), (1, 1)))

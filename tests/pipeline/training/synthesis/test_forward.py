@@ -29,6 +29,6 @@ def test_one_pass_scores_reals_and_fakes_as_two_passes_do(batch: int, label_size
     labels = tf.zeros((batch, label_size))
     together = judged_apart(model, reals, fakes, labels, group_size=4)
     for both, alone in zip(together, (model(reals), model(fakes)), strict=True):
-        found = [output for output in both if output is not None]
-        for one, other in zip(found, tf.nest.flatten(alone), strict=True):
-            np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-5)
+        for name, expected in alone.items():
+            np.testing.assert_allclose(getattr(both, name), expected, rtol=1e-5, atol=1e-5)
+        assert (both.logits is None) == ("logits" not in alone)
