@@ -67,8 +67,7 @@ def _scores(discriminator: keras.Model, fakes: Fakes, count: int) -> Any:
             assert fakes.labels is not None
             labels = np.resize(fakes.labels[first : first + len(batch)], SCORED_AT_ONCE)
             filled = [filled, np.eye(discriminator.inputs[1].shape[-1], dtype=np.float32)[labels]]
-        outputs = discriminator.predict_on_batch(filled)
-        found = np.ravel(outputs[0] if isinstance(outputs, list) else outputs)
+        found = np.ravel(discriminator.predict_on_batch(filled)["scores"])
         scores.append(found[: len(batch)])
     return np.concatenate(scores)
 
