@@ -19,7 +19,7 @@ class AdaIN(keras.layers.Layer):
 
     Args:
         epsilon: Added to the variance.
-        seed: Of the first weights; None draws one.
+        seed: Seed of the first weights; None draws one.
 
     Call: `[(batch, height, width, channels), (batch, styles)] → (batch, height, width, channels)`.
 

@@ -91,7 +91,7 @@ class EqualizedDense(_Equalized):
         use_bias: Whether to add a bias.
         bias_gain: Gain of the bias: that of the kernel where the gain belongs to the leaky ReLU
             that follows, as in StyleGAN2; `g · lrelu(y) = lrelu(g · y)` for every g > 0.
-        seed: Of the first weights; None draws one.
+        seed: Seed of the first weights; None draws one.
 
     Call: `(batch, inputs) → (batch, units)`, or `(batch, *units)` for a shape.
 
@@ -165,7 +165,7 @@ class EqualizedConv2D(_Equalized):
         use_bias: Whether to add a bias.
         bias_gain: Gain of the bias: that of the kernel where the gain belongs to the leaky ReLU
             that follows, as in StyleGAN2; `g · lrelu(y) = lrelu(g · y)` for every g > 0.
-        seed: Of the first weights; None draws one.
+        seed: Seed of the first weights; None draws one.
 
     Call: `(batch, height, width, channels) → (batch, height', width', filters)`, where the side is
     doubled for `"up"` and halved for `"down"`, which takes even sides only.

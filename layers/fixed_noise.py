@@ -16,8 +16,8 @@ class FixedNoise(keras.layers.Layer):
     function of their latents alone.
 
     Args:
-        side: Of the square map, in pixels.
-        seed: Of the map; None draws one.
+        side: Side of the square map, in pixels.
+        seed: Seed of the map; None draws one.
 
     Call: `(batch, anything…) → (batch, side, side, 1)`; only the batch is read.
 

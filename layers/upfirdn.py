@@ -44,7 +44,7 @@ def upfirdn2d(
     `(height·up + before + after - taps) // down + 1`.
 
     Args:
-        images: Of any float dtype, in which the result comes.
+        images: Images of any float dtype, in which the result comes.
         taps: One row of the separable filter.
         up: Factor of enlargement.
         down: Factor of reduction.

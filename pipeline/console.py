@@ -27,7 +27,7 @@ class TrainingDisplay(Listener):
 
     Args:
         console: Where to; a bar if it is a terminal, else a line for each entry.
-        config: Of the run.
+        config: Configuration of the run.
     """
 
     def __init__(self, console: Console, config: Config) -> None:

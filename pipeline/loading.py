@@ -77,7 +77,7 @@ def load(name: str, overrides: Sequence[Override] = (), *, data: str | None = No
     Args:
         name: A preset, or the path of a YAML file.
         overrides: Later ones win.
-        data: In place of `data.source`.
+        data: Data in place of `data.source`.
 
     Raises:
         UserError: if anything is unknown, of a wrong type or outside its range.
@@ -164,7 +164,7 @@ def validated(
 
     Args:
         model: The section.
-        values: Of its keys.
+        values: Values of its keys.
         section: The keys of `root` that lead to it, none if it is the root itself.
         root: What its keys are told as parts of.
 

@@ -81,8 +81,8 @@ def squared_frechet_distance(
     Args:
         mean: (dimensions,).
         covariance: (dimensions, dimensions), symmetric, without negative eigenvalues.
-        other_mean: Of the other Gaussian.
-        other_covariance: Of the other Gaussian.
+        other_mean: Mean of the other Gaussian.
+        other_covariance: Covariance of the other Gaussian.
 
     Source: Dowson and Landau, "The Fréchet distance between multivariate normal distributions",
     1982.

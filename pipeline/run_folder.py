@@ -41,9 +41,9 @@ class Restored(NamedTuple):
     """A network as it stands in a checkpoint.
 
     Args:
-        network: That makes models, all of the same variables.
-        model: Of the phase.
-        phase: Of the checkpoint.
+        network: Network that makes models, all of the same variables.
+        model: Model of the phase.
+        phase: Phase of the checkpoint.
     """
 
     network: Any
@@ -143,8 +143,8 @@ class RunFolder:
         """Write the configuration and the lineage, or check that a run can go on with them.
 
         Args:
-            config: Of the run.
-            records: That it trains on.
+            config: Configuration of the run.
+            records: Records that it trains on.
             resume: Whether it may be there, or must.
             first_weights: Where those of a new run come from, None if they are drawn.
 
@@ -209,7 +209,7 @@ class RunFolder:
         Their data is not known: the run takes what it first goes on with.
 
         Args:
-            config: Of the run.
+            config: Configuration of the run.
             classes: Names, for a labelled run.
             origin: Where the weights come from.
 
@@ -372,7 +372,7 @@ class RunFolder:
         """Return the models of an export of the generator's average, as a checkpoint has it.
 
         Args:
-            checkpoint: Of the run.
+            checkpoint: Checkpoint of the run.
             discriminator: Whether it is exported too.
         """
         from pipeline.families.exportable import exportable_of

@@ -121,7 +121,7 @@ def at_resolution(value: PerResolution[T], resolution: int) -> T:
     Args:
         value: One value for all, or a mapping whose entries each hold from their resolution up to
             the next one listed: `{4: 128, 32: 64}` means 128 at 4, 8 and 16, and 64 from 32 on.
-        resolution: In pixels.
+        resolution: Resolution in pixels.
 
     Raises:
         ValueError: if nothing is listed at or below `resolution`.

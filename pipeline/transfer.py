@@ -16,8 +16,8 @@ def origin_of(source: RunFolder, config: Config) -> dict[str, Any]:
     """Return the lineage of a run's first weights: the run that they come from.
 
     Args:
-        source: With a checkpoint.
-        config: Of the new run.
+        source: Source with a checkpoint.
+        config: Configuration of the new run.
 
     Raises:
         UserError: if the source has no checkpoint, or one of another resolution than the first of
@@ -45,7 +45,7 @@ def write_first_checkpoint(run: RunFolder, label_size: int) -> None:
     whose shapes depend on it are made anew, and named in the lineage.
 
     Args:
-        run: That is to be trained.
+        run: Run that is to be trained.
         label_size: Number of its classes, 0 without labels.
 
     Raises:

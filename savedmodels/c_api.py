@@ -100,7 +100,7 @@ class Session:
     """A SavedModel as `TF_LoadSessionFromSavedModel` loads it; it lives as long as the process.
 
     Args:
-        folder: Of the SavedModel, whose graph with the tag `serve` is taken.
+        folder: Folder of the SavedModel, whose graph with the tag `serve` is taken.
 
     Raises:
         RuntimeError: if TensorFlow refuses it, with its message.

@@ -37,7 +37,7 @@ def export(
         version: A number that grows; GrowGAN uses the images seen.
         lineage: What the models were made from, written beside them as JSON, with the signatures
             and the limit on images.
-        names: Of the signatures, None for all.
+        names: Names of the signatures, None for all.
 
     Raises:
         ValueError: if `version` is negative, or a signature is not known.

@@ -87,7 +87,7 @@ class FromStyles:
     """Generation of a family with styles.
 
     Args:
-        parts: Of the generator.
+        parts: Parts of the generator.
     """
 
     def __init__(self, parts: StyleParts) -> None:
@@ -139,7 +139,7 @@ def in_batches(function: Callable[..., Any], columns: Mapping[str, Any], row: tf
     One batch is in memory at a time.
 
     Args:
-        function: Of a batch of each column, by name.
+        function: Function of a batch of each column, by name.
         columns: Each with as many rows, at least one.
         row: Shape and dtype of what it gives for one.
     """

@@ -58,9 +58,9 @@ def record(folder: Path, requests: Mapping[str, Mapping[str, Any]]) -> None:
     requests for TensorFlow Serving, which runs them before a version becomes available.
 
     Args:
-        folder: Of the SavedModel.
-        requests: For each signature, a value for each input, in its type or one that TensorFlow
-            takes for it.
+        folder: Folder of the SavedModel.
+        requests: Requests for each signature, a value for each input, in its type or one that
+            TensorFlow takes for it.
 
     Raises:
         ValueError: if the requests are not for the signatures and inputs that the model has, or an
@@ -140,9 +140,9 @@ def write(path: Path, requests: Mapping[str, Request], origin: Origin = NOWHERE)
     """Write requests as an npz file, in which `SIGNATURE/inputs/NAME` is an array, without pickles.
 
     Args:
-        path: Of the file.
-        requests: By signature.
-        origin: Of the answers, if there are any.
+        path: Path of the file.
+        requests: Requests by signature.
+        origin: Origin of the answers, if there are any.
 
     Raises:
         ValueError: if an array holds neither numbers nor strings.

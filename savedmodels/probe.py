@@ -29,7 +29,7 @@ class Task:
         requests: An npz file with what is asked, in the form of golden requests.
         runs: How often each signature is asked once more, to measure it.
         answers: The npz file to write, in the same form.
-        names: By signature.
+        names: Names by signature.
     """
 
     savedmodel: str

@@ -26,7 +26,7 @@ class Input:
     """One named input.
 
     Args:
-        name: Of the input.
+        name: Name of the input.
         example: A valid value, whose dtype is the input's, and whose shape is, but for the number
             of rows. Whole numbers are int64, as those of JSON and Python are, others float32.
         low: Least value of a whole number.
@@ -57,7 +57,8 @@ class Signature:
     """A named function of a SavedModel.
 
     Args:
-        function: Of the inputs by name, to named outputs. Of inputs with rows each has as many.
+        function: Function of the inputs by name, to named outputs. Of inputs with rows each has as
+            many.
         inputs: What it takes. The first one with rows says how many there are.
     """
 

@@ -37,9 +37,9 @@ class Problem:
 
     Args:
         text: One line.
-        loader: By which it was found, or nothing.
-        signature: That it is about, or nothing.
-        output: Of the signature, or nothing.
+        loader: Loader by which it was found, or nothing.
+        signature: Signature that it is about, or nothing.
+        output: Output of the signature, or nothing.
     """
 
     text: str
@@ -57,8 +57,9 @@ class Latency:
     """Latency of a signature for its golden request.
 
     Args:
-        median_seconds: Of all runs.
-        p99_seconds: Of a hundred runs one takes longer; of few runs it is nearly the longest.
+        median_seconds: Median seconds of all runs.
+        p99_seconds: Of a hundred runs one takes longer; of few runs it is nearly the
+            longest.
         runs: How many there were, after a first one.
     """
 
@@ -73,7 +74,7 @@ class Loading:
 
     Args:
         loader: Its name.
-        seconds: To load, without the start of TensorFlow.
+        seconds: Seconds to load, without the start of TensorFlow.
         resident_bytes: Memory of its process, after all answers.
     """
 
@@ -104,13 +105,13 @@ class Verification:
     Args:
         savedmodel: Its folder.
         tensorflow: The version that wrote it.
-        size_bytes: Of all files in the folder.
+        size_bytes: Bytes of all files in the folder.
         operations: How often each is in the graph and its functions.
-        signatures: By name.
+        signatures: Signatures by name.
         compared: Whether there were golden requests to compare with.
-        bounds: That answers were held to; None if they were held to the recorded bits.
-        loadings: By loaders that loaded it; there are none if operations were refused.
-        latencies: By signature, through the C API.
+        bounds: Bounds that answers were held to; None if they were held to the recorded bits.
+        loadings: Loadings by loaders that loaded it; there are none if operations were refused.
+        latencies: Latencies by signature, through the C API.
         problems: Why it fails.
     """
 

@@ -62,7 +62,7 @@ def verify(
     machine. Nothing is loaded where operations are refused.
 
     Args:
-        folder: Of the SavedModel.
+        folder: Folder of the SavedModel.
         runs: How often each signature is asked to measure its latency.
         without_golden: Whether a model without golden requests is only loaded, never asked.
         timeout: Seconds that each loader has for everything.
@@ -271,7 +271,7 @@ class _Comparison:
     """Comparison with recorded answers: by bits on the same kind of machine, else by bounds.
 
     Args:
-        machine: That gave the recorded ones, None if that is not known.
+        machine: Machine that gave the recorded ones, None if that is not known.
         here: This machine.
     """
 

@@ -28,7 +28,7 @@ def write(folder: Path, requests: Mapping[str, Mapping[str, npt.NDArray[Any]]]) 
     """Write a `PredictionLog` for each request into the SavedModel in a folder.
 
     Args:
-        folder: Of the SavedModel.
+        folder: Folder of the SavedModel.
         requests: Arrays by signature and input. Those that a model refuses would keep TensorFlow
             Serving from loading it.
 

@@ -23,7 +23,7 @@ def draws(key: Any, shape: Sequence[int], settings: AugmentationConfig) -> Draws
 
     Args:
         key: A seed pair, int32 `(2,)`.
-        shape: Of the images, `(batch, size, size, channels)`.
+        shape: Shape of the images, `(batch, size, size, channels)`.
         settings: Which transforms they are for.
     """
     if settings.kind == "ada":
@@ -41,7 +41,7 @@ def augment(images: Any, draws: Draws, p: Any, settings: AugmentationConfig) -> 
 
     Args:
         images: Float32, about -1 to 1, `(batch, size, size, 1 or 3)`.
-        draws: Of the same batch.
+        draws: Draws of the same batch.
         p: Probability of each transform of ADA, `()`; DiffAugment has none.
         settings: As for `draws`.
 

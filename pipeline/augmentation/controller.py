@@ -29,7 +29,7 @@ def adjusted(p: Any, mean_sign: Any, images: Any, settings: AugmentationConfig) 
         p: So far, float32 `()`.
         mean_sign: r, over all scores since the last adjustment.
         images: Reals shown since then: those of `adjust_every` steps.
-        settings: With `target` and `rise_images`.
+        settings: Settings with `target` and `rise_images`.
     """
     if not settings.steered:
         return p

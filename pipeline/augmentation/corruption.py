@@ -33,9 +33,9 @@ def _outside(centres: Any, sides: Any, size: int) -> Any:
     """1 outside of squares and 0 inside, `(batch, size, size, 1)`.
 
     Args:
-        centres: To the right and down, as shares of the image's side, `(batch, 2)`.
+        centres: Centres to the right and down, as shares of the image's side, `(batch, 2)`.
         sides: As such shares, `(batch, 1)`.
-        size: Of the image, in pixels.
+        size: Size of the image, in pixels.
     """
     pixels = (tf.range(size, dtype=tf.float32) + 0.5) / size
     inside = tf.abs(pixels - centres[..., tf.newaxis]) < sides[..., tf.newaxis] / 2

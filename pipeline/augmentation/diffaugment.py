@@ -38,7 +38,7 @@ def diffaugment_draws(key: Any, shape: Sequence[int]) -> Draws:
 
     Args:
         key: A seed pair, int32 `(2,)`.
-        shape: Of the images.
+        shape: Shape of the images.
     """
     return Draws(uniforms=uniforms_of(key, 0, (shape[0], len(Uniform))))
 

@@ -18,7 +18,7 @@ class Draws(NamedTuple):
     A replica takes its rows of the draws for the global batch, as of latents.
 
     Args:
-        uniforms: From 0 to 1, `(batch, columns)`.
+        uniforms: Uniforms from 0 to 1, `(batch, columns)`.
         normals: `(batch, columns)`.
         gates: Uniform `(batch, columns)`: below its probability, a transform is applied.
         noise: Normal, of the images' shape.
@@ -84,8 +84,8 @@ def ada_draws(key: Any, shape: Sequence[int], shares: Mapping[Transform, float])
 
     Args:
         key: A seed pair, int32 `(2,)`.
-        shape: Of the images.
-        shares: Of the transforms that are applied, as in `Chances`.
+        shape: Shape of the images.
+        shares: Shares of the transforms that are applied, as in `Chances`.
     """
     batch = shape[0]
     return Draws(
@@ -101,8 +101,8 @@ class Chances:
     """Random numbers that decide which transforms images take, and how strongly.
 
     Args:
-        draws: Of `ada_draws`.
-        p: From 0 to 1, `()`.
+        draws: Parameters that `ada_draws` gave.
+        p: Probability from 0 to 1, `()`.
         shares: The probability of each transform over p; those that are missing are not applied.
     """
 
@@ -126,7 +126,7 @@ class Chances:
         """The value where the transform is applied.
 
         Args:
-            transform: Whose gates decide.
+            transform: Transform whose gates decide.
             value: `(batch, columns)`, as many as there are gates, or for a single gate.
             otherwise: What changes nothing.
             times: Number of gates of which at least one is to open with the probability.

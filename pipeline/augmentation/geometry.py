@@ -59,7 +59,7 @@ def moved(images: Any, pixels: Any) -> Any:
 
     Args:
         images: `(batch, size, size, channels)`.
-        pixels: To the right and down, `(batch, 2)`.
+        pixels: Pixels to the right and down, `(batch, 2)`.
     """
     size = images.shape[1]
     sources = tf.range(size) - tf.cast(pixels, tf.int32)[..., tf.newaxis]

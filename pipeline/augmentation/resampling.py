@@ -82,7 +82,7 @@ def _bilinear(pixels: Any, right: Any, down: Any, period: int) -> Any:
         pixels: `(batch, period · period, channels)`.
         right: `(batch, height, width)`.
         down: As `right`.
-        period: Of both sides.
+        period: Period of both sides.
 
     Returns:
         `(batch, height, width, channels)`.

@@ -18,7 +18,7 @@ def along_sides(images: Any, down: Any, right: Any) -> Any:
     """`(batch, height, width, channels) → (batch, new height, new width, channels)`.
 
     Args:
-        images: To map.
+        images: Images to map.
         down: What becomes of a column of pixels: `(new height, height)`, or one a sample.
         right: What becomes of a row: `(new width, width)`, or one a sample.
     """
@@ -45,8 +45,8 @@ def reflecting(sources: Any, weights: Any, size: int) -> Array:
 
     Args:
         sources: Positions of the pixels, `(outputs, taps)`.
-        weights: Of the pixels, of the same shape, or to be repeated to it.
-        size: Of the side.
+        weights: Weights of the pixels, of the same shape, or to be repeated to it.
+        size: Size of the side.
     """
     matrix = np.zeros((len(sources), size))
     outputs = np.arange(len(sources))[:, np.newaxis]

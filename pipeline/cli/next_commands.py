@@ -31,9 +31,9 @@ def training(data: str | Path, resolution: int, channels: int, *true: str) -> st
     """The command that trains on a prepared set.
 
     Args:
-        data: Of `--data`.
-        resolution: That it is prepared for, in pixels.
-        channels: Of its pictures.
+        data: Value of `--data`.
+        resolution: Resolution that it is prepared for, in pixels.
+        channels: Channels of its pictures.
         true: Keys that are to be true.
     """
     # Two that grow on two processors, at any resolution; the first starts at 8 px.

@@ -24,7 +24,7 @@ def check_memory(config: Config, sharing: int) -> None:
     """Refuse a run of which a phase does not fit.
 
     Args:
-        config: Of the run, or of a worker's share of it.
+        config: Configuration of the run, or of a worker's share of it.
         sharing: Processes that share the memory that is free.
 
     Raises:
@@ -41,7 +41,7 @@ def dry_run(console: Console, config: Config, sharing: int) -> None:
 
     Args:
         console: Where to.
-        config: Of the run, or of a worker's share of it.
+        config: Configuration of the run, or of a worker's share of it.
         sharing: Processes that share the memory that is free.
 
     Raises:

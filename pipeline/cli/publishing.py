@@ -61,12 +61,12 @@ def change(
 
     Args:
         console: Where to.
-        repository: That is changed.
+        repository: Repository that is changed.
         model: Its name.
         source: A run or a SavedModel to publish.
-        label: To move.
+        label: Label to move.
         verify: Whether what is new has to pass its verification first.
-        version: To which, None for the one that is published, or else the newest.
+        version: Version to move it to, None for the published one, or else the newest.
         rollback: Whether the label moves back instead.
         keep: Newest versions that are kept, None for all.
         watchers: The servers that have to load the version.

@@ -84,7 +84,7 @@ def verified(console: Console, savedmodel: Path, *, otherwise: str, **options: A
         console: Where to.
         savedmodel: The folder.
         otherwise: What may be given where there are no golden requests.
-        options: Of `savedmodels.verify.verify`.
+        options: Options of `savedmodels.verify.verify`.
 
     Raises:
         UserError: if there is no whole SavedModel with golden requests.

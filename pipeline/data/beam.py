@@ -27,7 +27,7 @@ def writer(options: Sequence[str]) -> Writer:
     """Return a function that writes shards as a Beam pipeline, for `data.prepare.prepare`.
 
     Args:
-        options: Of the pipeline, such as `--runner=DirectRunner`.
+        options: Options of the pipeline, such as `--runner=DirectRunner`.
 
     What is written raises OSError, or UserError with whatever else Beam or a worker of it raised.
     """

@@ -53,7 +53,7 @@ def convert(picture: Picture, data: DataConfig, sizes: Sequence[int], *, mirrore
     """A picture as records hold it, or why it cannot be read.
 
     Args:
-        picture: Of any size and kind.
+        picture: Picture of any size and kind.
         data: How it becomes square and is encoded.
         sizes: Sides in pixels, ascending.
         mirrored: Whether a mirrored copy is wanted too.

@@ -45,7 +45,7 @@ def upright_eight_bit(picture: PIL.Image.Image, channels: Literal[1, 3]) -> PIL.
     6. Grey becomes RGB by repetition, RGB grey by Rec. 601 luma, 0.299 R + 0.587 G + 0.114 B.
 
     Args:
-        picture: Of any size, and of any of Pillow's modes but F, LAB and La.
+        picture: Picture of any size, and of any of Pillow's modes but F, LAB and La.
         channels: 1 for grey, 3 for RGB.
 
     Returns:

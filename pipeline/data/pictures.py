@@ -21,7 +21,7 @@ def to_square(picture: PIL.Image.Image, data: DataConfig, resolution: int) -> Sq
     and the bottom.
 
     Args:
-        picture: Of any size.
+        picture: Picture of any size.
         data: Its `channels`, `crop` and `filter` count.
         resolution: Side of the result in pixels.
 
@@ -58,7 +58,7 @@ def resized(picture: PIL.Image.Image, size: tuple[int, int], filter: str) -> npt
     than another.
 
     Args:
-        picture: Of mode L or RGB.
+        picture: Picture of mode L or RGB.
         size: Width and height in pixels.
         filter: `lanczos`, `box` or `area`.
 

@@ -32,7 +32,7 @@ def serving(address: str) -> Any:
     It listens on two ports, that of the address and the next one.
 
     Args:
-        address: Of this machine as runs know it, `host:port`.
+        address: Address of this machine as runs know it, `host:port`.
 
     Raises:
         UserError: if the address is none, or a port is not free.
@@ -67,7 +67,7 @@ def served(
 
     Args:
         servers: Addresses as given to `serving`.
-        batches: Of a fixed size, without end. Every server goes through them.
+        batches: Batches of a fixed size, without end. Every server goes through them.
         finish: The costly part, done by one of the servers for each batch.
 
     Raises:

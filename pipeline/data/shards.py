@@ -35,7 +35,7 @@ class Shard:
 
     Args:
         split: `train` or `val`.
-        number: Of the shard within its split, from 0.
+        number: Number of the shard within its split, from 0.
         of: Shards in the split.
         pictures: Numbers of the pictures in the source.
         mirrored: Whether each is followed by its mirrored copy.
@@ -107,9 +107,9 @@ def write_shard(
     """Write the files of a shard and then its entry in the journal.
 
     Args:
-        folder: Of the preparation.
+        folder: Folder of the preparation.
         shard: Which.
-        results: Of its pictures, in order.
+        results: Results of its pictures, in order.
         sizes: Sides in pixels, ascending.
         labels: The label that records have for each class of the source.
 

@@ -14,7 +14,7 @@ def rebatched(batches: Iterable[Array], size: int) -> Iterator[Array]:
 
     Args:
         batches: `(n, …)` each.
-        size: Of the new batches.
+        size: Size of the new batches.
     """
     held: list[Array] = []
     for batch in batches:

@@ -58,7 +58,7 @@ class Chart:
     Args:
         title: What they show.
         x: What the clock counts.
-        curves: By name; one alone is not named.
+        curves: Curves by name; one alone is not named.
         marks: Moments that get a line and a word.
     """
 
@@ -84,7 +84,7 @@ def as_svg(chart: Chart, key: str) -> ElementTree.Element:
 
     Args:
         chart: What to draw.
-        key: Of letters and digits; no other chart of the page has it.
+        key: Key of letters and digits; no other chart of the page has it.
     """
     with _drawing():
         figure = Figure((WIDTH, HEIGHT), layout="constrained")

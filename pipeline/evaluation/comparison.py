@@ -35,8 +35,8 @@ class Entrant:
     """A run that is compared.
 
     Args:
-        name: By which it is told from the others.
-        config: Of the run.
+        name: Name by which it is told from the others.
+        config: Configuration of the run.
         newest: The evaluation whose scores stand beside the others'.
         history: All its evaluations, ascending in images seen.
     """

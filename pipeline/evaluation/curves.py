@@ -34,7 +34,8 @@ class Curves:
     """Logged curves of a run.
 
     Args:
-        metrics: By name: means of neighbouring entries, with the least and greatest of them.
+        metrics: Metrics by name: means of neighbouring entries, with the least and greatest of
+            them.
         sizes: Images seen at the first entry of each resolution, by resolution.
         alarms: What was told of alarms, each with the images seen.
     """
@@ -82,8 +83,8 @@ def score_curve(name: str, evaluations: Sequence[Evaluation], clock: Sequence[fl
     """A score and its interval, over a clock.
 
     Args:
-        name: Of a score that each evaluation has.
-        evaluations: In the order of the clock.
+        name: Name of a score that each evaluation has.
+        evaluations: Evaluations in the order of the clock.
         clock: A moment for each.
     """
     scores = [score for each in evaluations if (score := each.score(name))]

@@ -52,14 +52,14 @@ class Plan:
     """Plan of a measurement.
 
     Args:
-        checkpoint: Of the run.
-        records: That it was trained on.
+        checkpoint: Checkpoint of the run.
+        records: Records that it was trained on.
         measures: Names, in the order of `MEASURES`.
         left_out: What cannot be measured, and what it would need.
-        network: That gives features, None if nothing needs any.
+        network: Network that gives features, None if nothing needs any.
         images: Generated ones.
-        seed: Of random choices: labels, subsets, patches.
-        noise: Of a generator with styles.
+        seed: Seed of random choices: labels, subsets, patches.
+        noise: Noise of a generator with styles.
     """
 
     checkpoint: Checkpoint
@@ -83,8 +83,8 @@ def plan_of(
     """Plan a measurement, once it is known to be possible.
 
     Args:
-        run: With a checkpoint.
-        records: That it was trained on, as `data.prepare.records_for` gives them.
+        run: Run with a checkpoint.
+        records: Records that it was trained on, as `data.prepare.records_for` gives them.
         settings: What is wanted.
         images_seen: At the checkpoint, None for the newest.
         elsewhere: Whether records may be others, for `measure`, than what it was trained on.
@@ -137,7 +137,7 @@ def evaluate(run: RunFolder, plan: Plan, stage: Stage) -> Evaluation:
     Scores are a function of the checkpoint, the data and the plan: repeated, they are the same.
 
     Args:
-        run: Whose plan it is.
+        run: Run whose plan it is.
         plan: What is measured.
         stage: Shows progress.
 

@@ -26,7 +26,7 @@ class Fakes:
         generator: An average.
         count: How many there are.
         labels: `(count,)`, the number of each one's class; None for a generator without labels.
-        painter: Of a generator with styles, else None.
+        painter: Painter of a generator with styles, else None.
         noise: The generator's own, or, for one with styles, drawn by seed.
     """
 
@@ -49,7 +49,7 @@ class Fakes:
 
         Args:
             latents: One for each image.
-            numbers: Of the images, whose labels they have.
+            numbers: Numbers of the images, whose labels they have.
         """
         inputs: Any = latents.astype(np.float32)
         if self.labels is not None:
@@ -70,9 +70,9 @@ def labels_like(reals: Labels, count: int, *, seed: int) -> Labels:
     """Labels drawn from those of real images that have one, with their frequencies: `(count,)`.
 
     Args:
-        reals: Of every real image.
+        reals: Labels of every real image.
         count: How many; the first ones do not depend on it.
-        seed: Of the draws.
+        seed: Seed of the draws.
     """
     reals = reals[reals != UNLABELLED]
     places = np.random.default_rng(seed).integers(len(reals), size=count)

@@ -92,8 +92,8 @@ def judge(
     policy allows that), or not comparable with the promoted, fails.
 
     Args:
-        evaluation: To be judged.
-        policy: With at least one rule for a score.
+        evaluation: Evaluation to be judged.
+        policy: Policy with at least one rule for a score.
         promoted: The scores of what is promoted now.
 
     Raises:
@@ -138,7 +138,7 @@ def require_answerable(policy: GateConfig, settings: EvaluationConfig) -> None:
     """Refuse a policy that no scores measured so can keep, before anything is trained for them.
 
     Args:
-        policy: With rules.
+        policy: Policy with rules.
         settings: How scores are measured.
 
     Raises:

@@ -26,7 +26,7 @@ class FidInTraining:
     the higher it is: it compares with itself alone.
 
     Args:
-        config: With `evaluation.features`.
+        config: Configuration with `evaluation.features`.
         records: What the run is trained on.
         advise: Called once with what is to be said of the figures, if anything.
 
@@ -67,7 +67,7 @@ class Evaluations(Listener):
     """Those of a run, which belong to its checkpoints.
 
     Args:
-        run: Whose they are.
+        run: Run that they belong to.
     """
 
     def __init__(self, run: RunFolder) -> None:

@@ -44,13 +44,13 @@ class Material:
     Args:
         fakes: The images.
         records: What the generator was trained on.
-        resolution: Of the images, in pixels.
-        seed: Of every random choice.
+        resolution: Resolution of the images, in pixels.
+        seed: Seed of every random choice.
         network: What gave the features, None if no measure needs any.
-        features: Of the fakes.
-        references: Of the images that were trained on.
-        mirrored: Of the same, mirrored, if the generator was shown them so too.
-        held_out: Of those that were set apart, None if there are none.
+        features: Features of the fakes.
+        references: Features of the images that were trained on.
+        mirrored: Features of the same images, mirrored, if the generator was shown them so too.
+        held_out: Features of the images that were set apart, None if there are none.
     """
 
     fakes: Fakes

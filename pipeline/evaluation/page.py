@@ -48,8 +48,8 @@ def table(
     """A table, which scrolls by itself where it is too wide.
 
     Args:
-        titles: Of the columns; none for a table without a head.
-        rows: Of cells; what is no `td` becomes one.
+        titles: Titles of the columns; none for a table without a head.
+        rows: Rows of cells; what is no `td` becomes one.
         cards: Whether each row becomes a card where the page is narrow; for rows with sentences.
     """
     head = [element("tr", *(element("th", title) for title in titles))] if titles else []

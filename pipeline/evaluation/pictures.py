@@ -33,7 +33,7 @@ def pictures_of(material: Material, discriminator: keras.Model) -> Iterator[tupl
 
     Args:
         material: The fakes, and features for neighbours, if there are any.
-        discriminator: Of the same checkpoint.
+        discriminator: Discriminator of the same checkpoint.
     """
     fakes = material.fakes
     yield "samples", tile(fakes.at(range(min(SAMPLES, fakes.count))), columns=COLUMNS)

@@ -40,7 +40,7 @@ class References:
     """Features of real images by one network.
 
     Args:
-        features: Of n images, in the order of the records.
+        features: Features of n images, in the order of the records.
         labels: `(n,)`, the class of each, or -1 of unlabelled ones.
         protocol: Which images of which set at which resolution, and the identity of the network.
         kept: The folder in which they, and statistics of them, are kept.
@@ -55,7 +55,7 @@ class References:
         """Compute a statistic of the features once, and keep it.
 
         Args:
-            name: Of the statistic, with all that decides it besides the features.
+            name: Name of the statistic, with all that decides it besides the features.
             compute: Features to arrays by name; called if nothing is kept.
 
         Raises:

@@ -305,8 +305,8 @@ def evaluation_of(
     """An evaluation of a run: that after so many images, or the newest.
 
     Args:
-        run: That was evaluated.
-        images_seen: Of its checkpoint, None for the most.
+        run: Run that was evaluated.
+        images_seen: Images seen of its checkpoint, None for the most.
         features: Name or identity of those to prefer where a checkpoint was measured on several;
             else it is the last that was made.
 

@@ -21,11 +21,11 @@ def exportable_of(
     """The models of an export, on the layers of `model`.
 
     Args:
-        network: That made the model.
+        network: Network that made the model.
         model: Latents to images.
-        resolution: Of the images, in pixels.
+        resolution: Resolution of the images, in pixels.
         fading: Whether it is being faded in.
-        discriminator: That is to be exported with it.
+        discriminator: Discriminator that is to be exported with it.
     """
     if not network.config.has_styles:
         return Exportable(model, discriminator=discriminator)

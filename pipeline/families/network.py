@@ -31,8 +31,9 @@ class Size:
 
     Args:
         parameters: Trained weights.
-        multiplications: For one image, in convolutions fused with resampling and in dense layers.
-        values: In one image's feature maps, of which there is one for each convolution.
+        multiplications: Multiplications for one image, in convolutions fused with resampling and in
+            dense layers.
+        values: Values in one image's feature maps, of which there is one for each convolution.
     """
 
     parameters: int

@@ -23,13 +23,13 @@ class Drawing:
     """Request for images by the newest average of a run.
 
     Args:
-        seeds: Of the images, not negative.
+        seeds: Seeds of the images, not negative.
         label: Class of all of them in a labelled run; None lets the classes take turns.
         truncation: What is left of a style's distance to the mean; several make a sheet.
         truncated_layers: How many layers that is done to, None for all.
-        noise: Of which kind.
+        noise: Kind of noise.
         mixed: Seeds whose styles are mixed into those of `seeds`, which makes a sheet.
-        mixed_layers: In these layers.
+        mixed_layers: Layers that take the mixed styles.
     """
 
     seeds: Sequence[int]
@@ -60,8 +60,8 @@ def require_drawable(run: RunFolder, drawing: Drawing, *, single: bool) -> None:
     """Refuse what cannot be drawn, as far as it is known without the network: in no time.
 
     Args:
-        run: With a checkpoint.
-        drawing: Of it.
+        run: Run with a checkpoint.
+        drawing: Images to draw of it.
         single: Whether single images are asked for, and no sheet.
 
     Raises:

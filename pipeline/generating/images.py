@@ -19,8 +19,8 @@ def labels_of_run(run: RunFolder, count: int, label: str | None) -> list[int]:
     """The numbers of so many images' classes: all of one, or in turn; none for a run without.
 
     Args:
-        run: With a manifest.
-        count: Of images.
+        run: Run with a manifest.
+        count: Number of images.
         label: Name of a class.
 
     Raises:
@@ -92,7 +92,7 @@ def in_batches(function: Callable[..., Any], *columns: NDArray[Any]) -> Iterator
     It always gets 16, filled up, as an image's last bits may depend on the size of its batch.
 
     Args:
-        function: Of a batch of each column.
+        function: Function of a batch of each column.
         columns: Each with a row a sample, or without any rows.
     """
     import tensorflow as tf

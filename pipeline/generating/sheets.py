@@ -27,12 +27,12 @@ def truncation_sheet(
     """A row for each image, a column for each psi.
 
     Args:
-        painter: Of the images.
-        styles: Of each image.
-        seeds: Of its noise.
+        painter: Painter of the images.
+        styles: Styles of each image.
+        seeds: Seeds of its noise.
         psis: What is left of a style's distance to the mean; negative beyond it.
         cutoff: How many layers are truncated, None for all.
-        noise: Of which kind.
+        noise: Kind of noise.
     """
     drawn = np.stack([painter.truncated(styles, psi, cutoff) for psi in psis], axis=1)
     images = painter.images(_flat(drawn), np.repeat(seeds, len(psis)).tolist(), noise)
@@ -51,11 +51,11 @@ def mixing_sheet(
     """Images of rows that take some layers' styles from those of columns, both beside them.
 
     Args:
-        painter: Of the images.
+        painter: Painter of the images.
         rows: Styles and seeds.
         columns: Styles and seeds of what is mixed into them.
         layers: Those whose style is the column's.
-        noise: Of which kind; where it is random, that of the row.
+        noise: Kind of noise; where it is random, that of the row.
     """
     (of_rows, row_seeds), (of_columns, column_seeds) = rows, columns
     mixed = np.repeat(of_rows[:, np.newaxis], len(of_columns), axis=1)

@@ -62,7 +62,7 @@ class Painter:
         """Styles drawn towards their mean, which they are at psi = 0.
 
         Args:
-            styles: To draw.
+            styles: Styles to draw.
             psi: What is left of their distance to the mean.
             cutoff: How many layers this is done to, the first ones; None for all.
         """
@@ -75,7 +75,7 @@ class Painter:
 
         Args:
             styles: At least one.
-            seeds: Of each image's noise.
+            seeds: Seeds of each image's noise.
             noise: `constant`, the same maps for all; `random`, by seed; or `none`.
         """
         return np.concatenate(list(self.batches(styles, seeds, noise)))

@@ -37,7 +37,7 @@ def import_weights(
         config: A preset or YAML file that says how training goes on, None for the family's. What
             the file decides is taken from the file.
         overrides: `section.key=value` of the configuration.
-        data: In place of `data.source`.
+        data: Data in place of `data.source`.
 
     Raises:
         UserError: as `load_official`; if the configuration contradicts the file or has no phase for
@@ -76,7 +76,7 @@ def config_of(
         snapshot: What the file holds.
         name: A preset or YAML file.
         overrides: `section.key=value`, which may not contradict the file.
-        data: In place of `data.source`.
+        data: Data in place of `data.source`.
 
     Raises:
         UserError: if they do, or if the configuration is wrong.

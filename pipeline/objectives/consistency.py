@@ -40,7 +40,7 @@ def shifted(images: Any, down: Any, right: Any) -> Any:
     """Each image moved by so many whole pixels, its edge reflected, `(batch, h, w, c)` → same.
 
     Args:
-        images: To move.
+        images: Images to move.
         down: int32 `(batch,)`, smaller than the height.
         right: int32 `(batch,)`, smaller than the width.
     """

@@ -75,8 +75,8 @@ class GradientPenalty:
     """One penalty of an objective.
 
     Args:
-        name: Under which it is logged.
-        weight: Of its value in the discriminator's loss.
+        name: Name under which it is logged.
+        weight: Weight of its value in the discriminator's loss.
         points: `(reals, fakes, mix weights) → images` at which the gradient is taken.
         measure: `(‖∇D(x)‖², scale) → penalty`.
         needs_fakes: Whether `points` looks at fakes; else they may be None.

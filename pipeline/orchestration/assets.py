@@ -123,7 +123,7 @@ def course_of_run(project: Path, run: Any) -> Course:
 
     Args:
         project: Folder of the project. Its configuration is read when the course begins.
-        run: Of Dagster.
+        run: Run of Dagster.
     """
     name = name_of_run(run)
     return begun_course(project, name) or course_of(

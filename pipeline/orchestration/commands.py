@@ -35,7 +35,7 @@ def growgan(
     whose process is killed leaves nobody behind who still writes.
 
     Args:
-        arguments: Of the command line.
+        arguments: Arguments of the command line.
         folder: Where it runs.
         log: File to which all it says is added.
         say: Shows each of its lines.

@@ -61,7 +61,7 @@ class Course:
 
     Args:
         plan: What it does.
-        folder: In the history.
+        folder: Folder in the history.
     """
 
     plan: Plan
@@ -256,7 +256,7 @@ def course_of(project: Project, run: str, *, snapshot: str, trigger: Trigger) ->
     """The course of a run: that which it has begun, or a new one.
 
     Args:
-        project: Whose run it is; its configuration holds for all of the run.
+        project: Project whose run it is; its configuration holds for all of the run.
         run: What stays the same when it is repeated after a kill.
         snapshot: Key of the pictures.
         trigger: What it was started by.

@@ -15,9 +15,9 @@ class StepFailed(Exception):
     """A step has failed.
 
     Args:
-        reason: In one line.
-        ending: Of the run, if it ends with this.
-        status: Of the command that ran it.
+        reason: Reason in one line.
+        ending: Ending of the run, if it ends with this.
+        status: Status of the command that ran it.
         may_pass: Whether another attempt may succeed with nothing changed.
     """
 

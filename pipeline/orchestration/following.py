@@ -55,9 +55,9 @@ class Pod:
     """A pod, as the cluster tells of it.
 
     Args:
-        name: In the cluster.
+        name: Name in the cluster.
         index: Among the workers; the first is the chief.
-        waits: For what, None once it runs or has ended.
+        waits: Reason why it waits, None once it runs or has ended.
         status: Its exit status, None unless it has ended with one.
         ended: When that was; texts compare as times do.
         fault: Why it ended, if not by itself.
@@ -83,7 +83,7 @@ def run_job(kubectl: Ask, job: Manifest, say: Say, wait_seconds: float) -> End:
         kubectl: Asks the cluster.
         job: Its manifest.
         say: Shows a line of progress: of the first pod, and what pods wait for.
-        wait_seconds: For which pods may take to start.
+        wait_seconds: Seconds that pods may take to start.
 
     Raises:
         UserError: if the cluster refuses.

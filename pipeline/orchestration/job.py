@@ -100,8 +100,8 @@ def job_of(
 
     Args:
         config: Where.
-        name: Of the Job.
-        arguments: Of the command line.
+        name: Name of the Job.
+        arguments: Arguments of the command line.
         folder: Where it runs, on the volume.
         pods: Workers of one training.
     """
@@ -156,7 +156,7 @@ def service_of(job: Manifest, uid: str) -> Manifest:
 
     Args:
         job: Its manifest.
-        uid: Of the Job in the cluster.
+        uid: UID of the Job in the cluster.
     """
     name = job["metadata"]["name"]
     owner = {"apiVersion": job["apiVersion"], "kind": job["kind"], "name": name, "uid": uid}

@@ -34,7 +34,7 @@ class Kubectl:
     """Calls of kubectl.
 
     Args:
-        config: Of what cluster, and where in it.
+        config: Cluster, and the place in it.
     """
 
     config: KubernetesConfig
@@ -43,9 +43,9 @@ class Kubectl:
         """Run `kubectl …` and return its output.
 
         Args:
-            words: Of the command.
+            words: Words of the command.
             given: A manifest on its standard input.
-            seconds: That it may take beyond those of a usual answer.
+            seconds: Seconds that it may take beyond those of a usual answer.
 
         Raises:
             UserError: if there is no such program, or the cluster refuses.

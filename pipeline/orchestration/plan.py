@@ -46,7 +46,7 @@ class Plan:
     another training of the same records.
 
     Args:
-        project: Whose configuration holds.
+        project: Project whose configuration holds.
         snapshot: The pictures.
     """
 

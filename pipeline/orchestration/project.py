@@ -285,7 +285,7 @@ def open_project(folder: Path, kept: Path | None = None) -> Project:
     """The project in a folder.
 
     Args:
-        folder: Of the project.
+        folder: Folder of the project.
         kept: What `keep_settings` has kept, None for its own `pipeline.yaml` as it is now.
 
     Raises:

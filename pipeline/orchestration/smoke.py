@@ -36,8 +36,8 @@ def faults(server: str, model: str, label: str, version: int, savedmodel: Path) 
     Args:
         server: URL of its REST interface.
         model: Its name.
-        label: That is asked for.
-        version: At which it must stand.
+        label: Label that is asked for.
+        version: Version at which it must stand.
         savedmodel: The version, whose golden request is sent.
     """
     place = f"/v1/models/{_quoted(model)}/labels/{_quoted(label)}"

@@ -21,8 +21,8 @@ def write_project(
         folder: New or empty.
         model: Its name.
         sources: Where pictures arrive.
-        preset: To train with.
-        overrides: Of the preset.
+        preset: Preset to train with.
+        overrides: Overrides of the preset.
 
     Raises:
         UserError: if something is there already, or a value is wrong; nothing is left then.

@@ -44,7 +44,7 @@ class Record:
     """An object of a class that a pickle names: its path and its state, and nothing of the class.
 
     Args:
-        path: Of the class.
+        path: Path of the class.
     """
 
     __slots__ = ("_state", "path")
@@ -88,8 +88,8 @@ def load(
 
     Args:
         stream: Is read to the end of the pickle.
-        stand_ins: By the path of what a pickle may name, what makes a harmless substitute of the
-            arguments.
+        stand_ins: By the path of what a pickle may name, a function that makes a harmless
+            substitute of the arguments.
         numbers: Codes of the kinds of arrays that are allowed.
         text_of_python_2: What becomes of its strings, which are bytes to Python 3.
         persistent: Gives objects outside the pickle; without it there are none.

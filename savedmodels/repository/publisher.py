@@ -149,7 +149,8 @@ class Publisher:
         Args:
             source: Folder of the SavedModel.
             about: What is known of it beside its files.
-            files: Of it, as `files_of` told them before they were verified; None as they are now.
+            files: Files of it, as `files_of` told them before they were verified; None as they are
+                now.
 
         Raises:
             RepositoryError: if it is no SavedModel, or changed since its files were told; or if
@@ -191,8 +192,8 @@ class Publisher:
         stays, what serves goes on serving, and the same call goes on later.
 
         Args:
-            label: To move.
-            version: To which.
+            label: Label to move.
+            version: Version to move it to.
             watchers: The servers that have to load it.
             gate: What the gate decided of it lately; otherwise that which its manifest has.
             force: Whatever the gate decided.

@@ -111,7 +111,7 @@ class Repository:
 
         Args:
             model: Its name.
-            files: Of the SavedModel, as `files_of` tells them.
+            files: Files of the SavedModel, as `files_of` tells them.
 
         Raises:
             RepositoryError: if a manifest is damaged.

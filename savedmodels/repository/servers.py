@@ -100,7 +100,7 @@ def wait_until_available(
     Args:
         watchers: The servers.
         model: Its name.
-        version: That they are told to load.
+        version: Version that they are told to load.
         failed_before: Servers whose failure is of an earlier try, as long as they say nothing else.
 
     Raises:

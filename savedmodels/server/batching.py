@@ -33,8 +33,9 @@ class BatchingParameters:
         batch_timeout_micros: How long the first request of a batch may wait for others.
         max_enqueued_batches: Batches that may wait; a request beyond them is refused.
         num_batch_threads: Batches that run at once; by default as many as there are processors.
-        allowed_batch_sizes: In increasing order. A batch is filled up to the next of them with
-            copies of a sample; the last is `max_batch_size`. None for batches of any size.
+        allowed_batch_sizes: Allowed batch sizes in increasing order. A batch is filled up to the
+            next of them with copies of a sample; the last is `max_batch_size`. None for batches of
+            any size.
     """
 
     max_batch_size: int = 1000

@@ -27,10 +27,10 @@ class Operation:
     """One operation of the REST interface.
 
     Attributes:
-        verb: Of HTTP.
-        path: With names of parameters in braces.
-        summary: For people.
-        extra: Of its OpenAPI object.
+        verb: Verb of HTTP.
+        path: Path with names of parameters in braces.
+        summary: Summary for people.
+        extra: Further keys of its OpenAPI object.
     """
 
     verb: str

@@ -40,12 +40,12 @@ class Predictor:
         """Outputs by name.
 
         Args:
-            signature_name: Of a signature; empty for the default one.
+            signature_name: Name of a signature; empty for the default one.
             inputs: Arrays by the names of the signature's inputs; those with a default may be
                 left out.
             output_filter: The outputs that are asked for; empty for all.
             deadline: When nobody waits any longer, by the monotonic clock in seconds.
-            most_samples: Of the request.
+            most_samples: Largest number of samples of the request.
 
         Raises:
             Refused: with TensorFlow Serving's code and message.

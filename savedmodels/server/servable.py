@@ -31,9 +31,9 @@ class Servable:
     Args:
         folder: A SavedModel.
         seconds: After which a run is ended.
-        intra_op_threads: That share an operation; 0 leaves it to TensorFlow. A process has one
-            pool of threads, made by its first session.
-        inter_op_threads: For operations that run at once, likewise.
+        intra_op_threads: Threads that share an operation; 0 leaves it to TensorFlow. A
+            process has one pool of threads, made by its first session.
+        inter_op_threads: Threads for operations that run at once, likewise.
 
     Raises:
         Refused: with the code of what went wrong.

@@ -221,8 +221,8 @@ class Servables(Generic[Loaded]):
         """Unload everything.
 
         Args:
-            seconds: For which a load that is under way is waited for, None for as long as it takes.
-                One that takes longer is left as it is.
+            seconds: Seconds for which a load that is under way is waited for, None for as long as
+                it takes. One that takes longer is left as it is.
         """
         self.load_no_more()
         if not self._changing.acquire(timeout=-1 if seconds is None else seconds):

@@ -33,9 +33,9 @@ class Limits:
     """Limits of one request.
 
     Attributes:
-        request_bytes: Of its body.
-        samples: In the first dimension of an input.
-        requests: That are under way at once, over REST and over gRPC each.
+        request_bytes: Most bytes of its body.
+        samples: Most samples in the first dimension of an input.
+        requests: Most requests under way at once, over REST and over gRPC each.
         seconds: Until a REST request is given up, and any run of a model is ended.
     """
 
@@ -60,8 +60,10 @@ class Service:
         retry_seconds: The time in between.
         labels_may_wait: Whether a label that is new may name a version that is not available yet.
         warming: Whether a version answers the requests of its warm-up file first.
-        intra_op_threads: That share an operation of a model; 0 leaves it to TensorFlow.
-        inter_op_threads: For operations that run at once; 0 leaves it to TensorFlow.
+        intra_op_threads: Threads that share an operation of a model; 0 leaves it to
+            TensorFlow.
+        inter_op_threads: Threads for operations that run at once; 0 leaves it to
+            TensorFlow.
     """
 
     def __init__(

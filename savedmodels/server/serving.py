@@ -58,8 +58,10 @@ class Options:
         retry_seconds: The time in between.
         labels_may_wait: Whether a label that is new may name a version that is not available yet.
         warming: Whether a version answers the requests of its warm-up file first.
-        intra_op_threads: That share an operation of a model; 0 leaves it to TensorFlow.
-        inter_op_threads: For operations that run at once; 0 leaves it to TensorFlow.
+        intra_op_threads: Threads that share an operation of a model; 0 leaves it to
+            TensorFlow.
+        inter_op_threads: Threads for operations that run at once; 0 leaves it to
+            TensorFlow.
         token: What a request must bear, if anything.
         tls: What to prove the server's name with; without it nothing is encrypted.
     """

@@ -60,7 +60,7 @@ class Signature:
     """Signature of a SavedModel: inputs and outputs, by the names of their tensors.
 
     Attributes:
-        name: Of the signature.
+        name: Name of the signature.
         inputs: What it takes.
         outputs: What it answers.
         defaults: Values of inputs that a request may leave out.

@@ -22,9 +22,9 @@ def arrays_of(protos: Mapping[str, Any], most_bytes: int | None = None) -> dict[
 
     Args:
         protos: A `TensorProto` for each name.
-        most_bytes: Of an array. A few bytes of a message can claim a tensor of any size, since a
-            single value stands for all elements. `None` is for files of a model: what they write
-            out in full is taken, and more only up to 256 MiB.
+        most_bytes: Largest size of an array. A few bytes of a message can claim a tensor of any
+            size, since a single value stands for all elements. `None` is for files of a model: what
+            they write out in full is taken, and more only up to 256 MiB.
 
     Raises:
         Refused: INVALID_ARGUMENT, if one cannot be read.

@@ -45,9 +45,9 @@ def contact_sheet(source: Source, unreadable: Container[str] = (), *, seed: int 
     Pictures are shown whole, the right way up, reduced by Lanczos or enlarged by whole pixels.
 
     Args:
-        source: With at least one readable picture.
+        source: Source with at least one readable picture.
         unreadable: Names of pictures to leave out.
-        seed: Of the choice.
+        seed: Seed of the choice.
 
     Returns:
         (height, width, 3).

@@ -104,7 +104,7 @@ def derived(survey: Survey, reference: str) -> Contract:
     shift as much, a tenth of the classes, and a quarter of the spread of features.
 
     Args:
-        survey: Of the set.
+        survey: Survey of the set.
         reference: How the contract names the set's report.
     """
     sizes, colours, count = survey.sizes, survey.colours, max(1, survey.readable)
@@ -149,8 +149,9 @@ def broken(contract: Contract, survey: Survey, reference: Survey | None = None) 
 
     Args:
         contract: The rules.
-        survey: Of the set that came.
-        reference: Of the set that its shift is measured from, if the contract bounds that.
+        survey: Survey of the set that came.
+        reference: Report of the set that its shift is measured from, if the contract bounds
+            that.
     """
     reasons = [*_of_kind(contract, survey), *_of_numbers(contract, survey)]
     if contract.shift is not None and reference is not None:

@@ -46,7 +46,7 @@ class Measurements:
         names: As the source has them.
         labels: Indices into the source's classes, or -1; (count,).
         formats: Such as PNG, or `pixels` where there was nothing to decode.
-        modes: Of the stored pixels, as Pillow calls them.
+        modes: Modes of the stored pixels, as Pillow calls them.
         sizes: Widths and heights in pixels, the right way up; (count, 2).
         contents: SHA-256 of the stored bytes.
         hashes: Perceptual hashes; (count,).

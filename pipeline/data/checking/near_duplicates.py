@@ -26,7 +26,7 @@ def groups_within(hashes: Hashes, distance: int) -> Groups:
 
     Args:
         hashes: (count,).
-        distance: From 0 to 62.
+        distance: Distance from 0 to 62.
 
     Returns:
         The indices of each group, ascending; groups in the order of their first index.

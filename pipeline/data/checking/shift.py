@@ -22,8 +22,8 @@ def shift(previous: Survey, current: Survey) -> Shift:
     between choices grow as `√(1/n + 1/m)`, so chance gives about `h √((1 + n/m) / 4)`.
 
     Args:
-        previous: Of the set to compare with.
-        current: Of the set that came.
+        previous: Report of the set to compare with.
+        current: Report of the set that came.
     """
     before = previous.features.moments(previous.readable)
     spread = max(float(np.sqrt(np.trace(before.covariance))), ONE_LEVEL / 255)

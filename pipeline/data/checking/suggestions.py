@@ -42,9 +42,9 @@ def suggestions(
 
     Args:
         readable: Pictures that can be used.
-        sizes: In pixels.
+        sizes: Sizes in pixels.
         colours: As 8-bit RGB.
-        symmetry: Of a random choice.
+        symmetry: Symmetry of a random choice of the pictures.
         classes: Pictures of each class.
         unlabelled: Pictures without a class.
     """

@@ -183,8 +183,8 @@ def decoded(content: Callable[[], bytes], formats: Sequence[str] = FORMATS) -> P
 
     Args:
         content: Reads the bytes.
-        formats: Of Pillow that it may have, tried in order. TGA has no mark at its begin, so it is
-            among them only where the name says so.
+        formats: Formats of Pillow that it may have, tried in order. TGA has no mark at its begin,
+            so it is among them only where the name says so.
 
     Raises:
         OSError: if it has more than 179 megapixels, and whatever `content` raises.

@@ -15,7 +15,7 @@ class Place:
     """A folder or file, and how a source there is named.
 
     Args:
-        path: Of the folder or file, whether it is there or not.
+        path: Path of the folder or file, whether it is there or not.
         before: What stands before the path.
         after: What stands after it: a folder in a zip, a split, which frames of a video.
     """

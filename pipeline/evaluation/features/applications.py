@@ -27,7 +27,7 @@ class Weights:
     Args:
         address: Where Keras takes it from.
         hash: Its MD5 or SHA-256, in hex, or None where Keras states none.
-        side: Of the network's images in pixels.
+        side: Side of the network's images in pixels.
     """
 
     address: str

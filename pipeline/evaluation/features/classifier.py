@@ -68,7 +68,7 @@ def classifier_model(resolution: int, channels: int, classes: int, *, seed: int 
         resolution: A power of two, 8 at least.
         channels: 1 for grey, 3 for RGB.
         classes: Their number.
-        seed: From which the first weights follow.
+        seed: Seed from which the first weights follow.
     """
     initial = iter(range(100 * seed, 100 * seed + 100))
 

@@ -62,7 +62,7 @@ class Lessons:
 
     Args:
         records: Where they are from.
-        training: To train on.
+        training: Images and labels to train on.
         held_out: Never trained on.
     """
 

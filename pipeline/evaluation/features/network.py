@@ -21,7 +21,8 @@ class Features(NamedTuple):
 
     Args:
         vectors: Features `(n, d)`.
-        probabilities: Of the classes `(n, classes)`, or None where the network has none.
+        probabilities: Probabilities of the classes `(n, classes)`, or None where the network has
+            none.
     """
 
     vectors: npt.NDArray[np.float32]

@@ -27,7 +27,7 @@ def tensorflow1_bilinear(images: Images, side: int) -> Floats:
 
     Args:
         images: `(n, height, width, channels)`.
-        side: Of the result in pixels.
+        side: Side of the result in pixels.
 
     Returns:
         `(n, side, side, channels)`, 0 … 255, not rounded.
@@ -46,7 +46,7 @@ def antialiased_bicubic(images: Images, side: int) -> Floats:
 
     Args:
         images: `(n, height, width, channels)`.
-        side: Of the result in pixels.
+        side: Side of the result in pixels.
 
     Returns:
         `(n, side, side, channels)`, 0 … 255.
@@ -65,7 +65,7 @@ def box_or_nearest(images: Any, side: int) -> Any:
 
     Args:
         images: Float `(n, before, before, channels)`, where one side is a multiple of the other.
-        side: Of the result in pixels.
+        side: Side of the result in pixels.
 
     Returns:
         Float `(n, side, side, channels)`.

@@ -19,7 +19,7 @@ def checked_features(
 
     Args:
         features: Any array of numbers.
-        name: Of the argument, for the message.
+        name: Name of the argument, for the message.
         least: How many there must be.
         like: Features that they are compared with.
 

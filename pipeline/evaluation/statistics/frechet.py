@@ -28,7 +28,7 @@ class FrechetEstimates(NamedTuple):
 
     Args:
         fid: At the number of images given, as published ones are.
-        infinity: With infinitely many, where the bias of the number of images is gone.
+        infinity: Distance with infinitely many, where the bias of the number of images is gone.
         advice: Why the numbers should not be trusted, or None.
     """
 
@@ -96,7 +96,7 @@ def draws_of(features: Array, *, seed: int, draws: int = DRAWS) -> list[Moments]
 
     Args:
         features: `(n, dimensions)`.
-        seed: Of the order in which they are dealt out.
+        seed: Seed of the order in which they are dealt out.
         draws: How many shares.
 
     Raises:
@@ -118,8 +118,8 @@ def frechet_estimates(draws: Sequence[Moments], references: Moments) -> FrechetE
     given.
 
     Args:
-        draws: Of generated images, as `draws_of` makes them, or each of images of its own.
-        references: Of real images.
+        draws: Draws of generated images, as `draws_of` makes them, or each of images of its own.
+        references: Moments of real images.
 
     Source: arXiv:1911.07023. There, 15 random subsets of 5,000 to 50,000 images overlap.
     """

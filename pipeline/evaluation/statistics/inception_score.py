@@ -23,7 +23,8 @@ def inception_score(probabilities: Array, *, seed: int, splits: int = SPLITS) ->
 
     Args:
         probabilities: `(n, classes)`, each row a distribution.
-        seed: Of the order in which images are dealt out to splits; labelled ones may come sorted.
+        seed: Seed of the order in which images are dealt out to splits; labelled ones may come
+            sorted.
         splits: How many.
 
     Raises:

@@ -44,7 +44,7 @@ def of_share(hits: int, count: int, *, confidence: float = CONFIDENCE) -> Estima
     Args:
         hits: Trials that succeeded.
         count: All trials.
-        confidence: Of the interval.
+        confidence: Confidence of the interval.
 
     Source: Wilson, "Probable inference, the law of succession, and statistical inference", 1927.
     """
@@ -63,8 +63,8 @@ def bootstrap(
 
     Args:
         values: (n, …): one a sample.
-        statistic: Of as many values, drawn with replacement.
-        seed: Of the draws.
+        statistic: Statistic of as many values, drawn with replacement.
+        seed: Seed of the draws.
         resamples: How often is drawn.
 
     Source: Efron, "Bootstrap methods: another look at the jackknife", 1979.

@@ -30,9 +30,9 @@ def kernel_distance(
     Args:
         fakes: Features `(n, dimensions)`.
         reals: Features `(m, dimensions)`.
-        seed: Of the subsets.
+        seed: Seed of the subsets.
         subsets: How many.
-        size: Of each, on either side.
+        size: Size of each, on either side.
 
     Raises:
         UserError: If a side has fewer than two features, or dimensions differ.

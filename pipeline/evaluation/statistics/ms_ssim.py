@@ -32,7 +32,7 @@ def similarity_of_pairs(
     Args:
         images: uint8 `(n, side, side, channels)`.
         labels: Whole numbers `(n,)`, or None if all are of one class.
-        seed: Of the pairs.
+        seed: Seed of the pairs.
         pairs: How many.
 
     Raises:
@@ -64,7 +64,7 @@ def ms_ssim(one: Array, other: Array) -> Array:
     to a sum of 1. A mean below 0 counts as 0.
 
     Args:
-        one: From 0 to 255.
+        one: Images, 0 to 255.
         other: As many.
 
     Source: Wang et al. 2003. There, all five scales are used.

@@ -85,7 +85,7 @@ def neighbourhood_scores(
         reals: Features `(m, dimensions)`.
         radii: `radii_of` the reals for both k, if they are known: most of the work where reals are
             many.
-        seed: Of the parts.
+        seed: Seed of the parts.
         manifold_neighbours: k of precision and recall.
         density_neighbours: k of density and coverage.
 

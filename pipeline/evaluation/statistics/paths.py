@@ -48,12 +48,12 @@ def path_length(
     Args:
         generate: Latents `(n, …)`, and which of the pairs they are of, to images, each a function
             of its own. Noise inputs must be the same in every call.
-        distance: Of images, pair by pair: `(n,)`. It must grow with the square of small changes, as
-            `feature_distance` does.
+        distance: Distance of images, pair by pair: `(n,)`. It must grow with the square of small
+            changes, as `feature_distance` does.
         starts: z `(n, size)`, or w `(n, size)` or `(n, layers, size)`.
         ends: As many.
         interpolate: `slerp` for z, `lerp` for w.
-        seed: Of the places t, and of the bootstrap.
+        seed: Seed of the places t, and of the bootstrap.
         full: Along the full way, or only at the starts.
         step: ε.
         trimmed: Percentiles between which lengths are kept, or None to keep all.

@@ -44,8 +44,8 @@ def descriptors(batches: Iterable[Array], *, seed: int, patches: int = PATCHES) 
 
     Args:
         batches: Images `(any, side, side, channels)` of any range, all of one size.
-        seed: Of the positions.
-        patches: Of an image at a level.
+        seed: Seed of the positions.
+        patches: Patches of an image at a level.
 
     Raises:
         UserError: If there are no images, or they differ in size.
@@ -80,9 +80,9 @@ def sliced_wasserstein(fakes: Descriptors, reals: Descriptors, *, seed: int) -> 
     is the mean over levels.
 
     Args:
-        fakes: Of generated images.
-        reals: Of as many real images of the same size.
-        seed: Of the directions.
+        fakes: Pixels of generated images.
+        reals: Pixels of as many real images of the same size.
+        seed: Seed of the directions.
 
     Raises:
         UserError: If levels, or the numbers of patches, differ.

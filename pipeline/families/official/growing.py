@@ -80,8 +80,8 @@ def snapshot_of(
 
     Args:
         networks: G, D and Gs.
-        settings: Of each.
-        config: Of networks that are equal to them.
+        settings: Settings of each.
+        config: Configuration of networks that are equal to them.
         weight_of: Where a variable goes.
         not_shown: As of a `Snapshot`.
 

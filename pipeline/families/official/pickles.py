@@ -25,8 +25,8 @@ class OfficialNetwork:
     """A network as its file describes it.
 
     Args:
-        function: That made it, such as `G_paper`.
-        settings: That the function was given.
+        function: Function that made it, such as `G_paper`.
+        settings: Settings that the function was given.
         variables: Every variable under its official name, those of a part as `<part>/<name>`.
         parts: Networks that this one is made of.
     """

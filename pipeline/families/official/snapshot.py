@@ -22,13 +22,13 @@ class Snapshot:
 
     Args:
         network: The networks that the weights are for.
-        channels: Of the images.
+        channels: Channels of the images.
         label_size: Number of classes, 0 without labels.
         final: The last resolution that the networks were to grow to.
-        resolution: That they had come to.
+        resolution: Resolution that they had come to.
         fading: Whether that resolution was being faded in.
-        weights: Of the generator, the discriminator and the average, their `alpha` among them;
-            those of other resolutions may be there too.
+        weights: Weights of the generator, the discriminator and the average, their `alpha` among
+            them; those of other resolutions may be there too.
         not_shown: Keys of `network` that do not follow from the file, or change no result.
     """
 

@@ -61,10 +61,10 @@ class Generator(GrowingGenerator):
 
     Args:
         config: Sizes.
-        channels: Of the images.
+        channels: Channels of the images.
         label_size: Number of classes, 0 without labels.
         precision: Name of a Keras dtype policy; images come out in float32 under each.
-        seed: From which the first weights follow, each layer's by its part's name.
+        seed: Seed from which the first weights follow, each layer's by its part's name.
         name: Prefix of every layer's name.
 
     Example:
@@ -131,10 +131,10 @@ class Discriminator(GrowingDiscriminator):
 
     Args:
         config: Sizes.
-        channels: Of the images.
+        channels: Channels of the images.
         label_size: Number of classes, 0 without labels.
         precision: Name of a Keras dtype policy; scores come out in float32 under each.
-        seed: From which the first weights follow, each layer's by its part's name.
+        seed: Seed from which the first weights follow, each layer's by its part's name.
         name: Prefix of every layer's name.
 
     Example:

@@ -63,7 +63,7 @@ def weight_of(name: str, value: Array, *, final: int) -> tuple[str, Array] | Non
 
     Args:
         name: Such as `16x16/Conv0_up/weight`.
-        value: Of the variable, or of a gradient at it.
+        value: Value of the variable, or of a gradient at it.
         final: The resolution at level of detail 0.
 
     Returns:

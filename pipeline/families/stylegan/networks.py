@@ -116,10 +116,10 @@ class Generator(_Blurring, GrowingGenerator, StyleGenerator):
 
     Args:
         config: Sizes, and which parts there are.
-        channels: Of the images.
+        channels: Channels of the images.
         label_size: Number of classes, 0 without labels.
         precision: Name of a Keras dtype policy; styles and images are in float32 under each.
-        seed: From which the first weights and the fixed noise follow, each by its part's name.
+        seed: Seed from which the first weights and the fixed noise follow, each by its part's name.
         name: Prefix of every layer's name.
 
     Attributes:
@@ -211,10 +211,10 @@ class Discriminator(_Blurring, GrowingDiscriminator):
 
     Args:
         config: Sizes, and whether there is a blur.
-        channels: Of the images.
+        channels: Channels of the images.
         label_size: Number of classes, 0 without labels.
         precision: Name of a Keras dtype policy; scores come out in float32 under each.
-        seed: From which the first weights follow, each layer's by its part's name.
+        seed: Seed from which the first weights follow, each layer's by its part's name.
         name: Prefix of every layer's name.
 
     Example:

@@ -143,8 +143,8 @@ def weight_of(name: str, value: Array, *, settings: StyleganSettings) -> tuple[s
 
     Args:
         name: Such as `synthesis/16x16/Conv0_up/weight`.
-        value: Of the variable.
-        settings: Of the generator.
+        value: Value of the variable.
+        settings: Settings of the generator.
 
     Returns:
         None for a variable that is no weight.

@@ -137,10 +137,10 @@ class Generator(_Network, StyleGenerator):
 
     Args:
         config: Sizes.
-        channels: Of the images.
+        channels: Channels of the images.
         label_size: Number of classes, 0 without labels.
         precision: Name of a Keras dtype policy; styles and images are float32 under each.
-        seed: From which the first weights and the fixed noise maps follow, each layer's by its
+        seed: Seed from which the first weights and the fixed noise maps follow, each layer's by its
             part's name.
         name: Prefix of every layer's name.
 
@@ -251,10 +251,10 @@ class Discriminator(_Network):
 
     Args:
         config: Sizes.
-        channels: Of the images.
+        channels: Channels of the images.
         label_size: Number of classes, 0 without labels.
         precision: Name of a Keras dtype policy; scores come out in float32 under each.
-        seed: From which the first weights follow, each layer's by its part's name.
+        seed: Seed from which the first weights follow, each layer's by its part's name.
         name: Prefix of every layer's name.
 
     Example:

@@ -146,7 +146,7 @@ def weight_of(name: str, value: Array) -> tuple[str, Array]:
 
     Args:
         name: Such as `synthesis.b16.conv0.weight`.
-        value: Of it.
+        value: Value of it.
 
     Raises:
         ValueError: if it has another shape than there.

@@ -50,9 +50,9 @@ def checked_data(plan: Plan, say: Say, against: Plan | None) -> Done:
     """The report on the pictures, which keep the contract.
 
     Args:
-        plan: Of the pictures.
+        plan: Plan of the pictures.
         say: Shows progress.
-        against: Whose pictures a shift is measured from, None for none.
+        against: Plan whose pictures a shift is measured from, None for none.
 
     Raises:
         StepFailed: if they break a rule, or none can be read.

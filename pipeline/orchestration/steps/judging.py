@@ -40,7 +40,7 @@ def evaluation(plan: Plan, say: Say, former: int | None) -> Done:
     """The scores and their report; and where the gate compares, those of the promoted model.
 
     Args:
-        plan: Of the model.
+        plan: Plan of the model.
         say: Shows progress.
         former: The version that `stable` stood at when the run began.
 

@@ -45,7 +45,7 @@ def published_version(plan: Plan, say: Say, former: int | None) -> Done:
     """The version in the repository, at which `stable` stands.
 
     Args:
-        plan: Of the model.
+        plan: Plan of the model.
         say: Shows progress.
         former: Where `stable` stood when the run began: what the gate compared with.
 

@@ -20,8 +20,8 @@ def stage(plan: Plan, resolution: int, say: Say, promoted: int | None) -> Done:
     """The training up to the end of a resolution, and the SavedModel that it leaves.
 
     Args:
-        plan: Of the training.
-        resolution: In pixels.
+        plan: Plan of the training.
+        resolution: Resolution in pixels.
         say: Shows progress.
         promoted: The version whose weights it may start from.
 

@@ -37,8 +37,8 @@ class Alarm:
         state: Which of the two.
         action: What the configuration asks for.
         quantity: What was measured, or the tensor that is not finite.
-        value: Of it, None for a tensor.
-        bound: For the value, None for a tensor.
+        value: Value of it, None for a tensor.
+        bound: Bound for the value, None for a tensor.
         text: The rule and what came.
     """
 
@@ -116,7 +116,7 @@ class Monitor:
             readings: Readings of the metrics of its step.
             rate: Images per second since the entry before, 0 if it is not known.
             data_wait: Share of that time that was spent waiting for batches.
-            longest_wait: For one batch, in seconds.
+            longest_wait: Longest wait for one batch, in seconds.
         """
         settings = self._settings
         timed = of_times(rate, self._rates, data_wait, longest_wait, settings)

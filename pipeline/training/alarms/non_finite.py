@@ -31,7 +31,7 @@ class Check:
 
     Args:
         values: What was looked at, in the order in which it is computed: scalars and vectors.
-        weights: Of values that are `squares` of gradients, the names of the weights.
+        weights: Names of the weights, for values that are `squares` of gradients.
         first: `first_non_finite(values)`.
         images_seen: The clock after the step.
     """

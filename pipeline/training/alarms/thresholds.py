@@ -20,10 +20,10 @@ class Reading:
     """One measurement.
 
     Args:
-        alarm: That it may raise: the name of its action in the section `alarms`.
+        alarm: Alarm that it may raise: the name of its action in the section `alarms`.
         quantity: What was measured.
-        value: Of it.
-        bound: For the value.
+        value: Value of it.
+        bound: Bound for the value.
         at_least: Whether the bound is a least value, not a greatest.
         at_once: Whether one reading is enough for the alarm to begin or end.
     """
@@ -59,7 +59,7 @@ def of_times(
         rate: Images per second since the last entry, 0 if it is not known.
         earlier: The same of earlier entries of the phase.
         data_wait: Share of that time that was spent waiting for batches.
-        longest_wait: For one batch, in seconds.
+        longest_wait: Longest wait for one batch, in seconds.
         settings: The bounds.
     """
     readings = []

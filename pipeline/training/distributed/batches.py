@@ -25,11 +25,11 @@ def batches_of(
     """Batches of a phase without end, each distributed over the replicas of a strategy.
 
     Args:
-        config: Of the run.
+        config: Configuration of the run.
         records: The images.
         phase: It has the resolution and the batch size, that of all replicas together.
         images_seen: Where the run's clock stands before the first batch.
-        strategy: That the steps run under.
+        strategy: Strategy that the steps run under.
 
     Raises:
         UserError: when records are damaged, or a server of the data service ends.

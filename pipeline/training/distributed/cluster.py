@@ -22,8 +22,8 @@ class Cluster:
     """The workers of a run. The first is the chief.
 
     Args:
-        addresses: Of every worker as the others know it, `host:port`.
-        index: Of this process among them.
+        addresses: Addresses of every worker as the others know it, `host:port`.
+        index: Index of this process among them.
     """
 
     addresses: tuple[str, ...]

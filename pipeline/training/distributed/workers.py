@@ -19,7 +19,7 @@ class Workers:
     every operation over replicas it waits for the others.
 
     Args:
-        strategy: Of the run.
+        strategy: Strategy of the run.
     """
 
     def __init__(self, strategy: tf.distribute.Strategy) -> None:

@@ -34,7 +34,8 @@ class Checkpoint:
     """A finished checkpoint on disk.
 
     Args:
-        folder: With the variables, `state.json`, and `manifest.json`: size and SHA-256 of both.
+        folder: Folder with the variables, `state.json`, and `manifest.json`: size and SHA-256 of
+            both.
         position: Where the run stood.
         metrics: Metrics of the last step before it.
         former: Names of the metrics that were measured on the weights of an earlier step.

@@ -25,7 +25,7 @@ class Moment:
         position: Position after the step just done.
         progress: Phase and alpha of that step.
         task: What that phase trains.
-        metrics: Of the last step; empty before the first.
+        metrics: Metrics of the last step; empty before the first.
         images_per_second: Since the last entry, without the time that listeners took.
         data_wait: Share of that time that was spent waiting for batches.
         seconds: Spent training so far, over all restarts.

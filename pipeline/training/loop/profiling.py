@@ -44,7 +44,7 @@ class Profile(Listener):
     from the end of the one before: waiting for its batch is in it, and so is what listeners do.
 
     Args:
-        folder: Of the traces.
+        folder: Folder of the traces.
         steps: Which.
     """
 

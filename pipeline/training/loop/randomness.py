@@ -49,7 +49,7 @@ def key(
     its share, `pipeline.training.replicas.share_of`.
 
     Args:
-        seed: Of the run.
+        seed: Seed of the run.
         purpose: What the draw is for.
         images_seen: The clock.
         repeat: Which of several such draws at that clock. The first keeps the key that it has

@@ -47,7 +47,7 @@ class JsonLines(Listener):
     """`metrics.jsonl`: one JSON object a line, ascending in `images_seen`.
 
     Args:
-        path: Of the file.
+        path: Path of the file.
     """
 
     def __init__(self, path: Path) -> None:

@@ -64,8 +64,8 @@ class StopAfterStage(Listener):
     written in any case, so a run that stops there and goes on is the run that does not stop.
 
     Args:
-        resolution: Of the stage.
-        schedule: Of the run.
+        resolution: Resolution of the stage.
+        schedule: Schedule of the run.
 
     Raises:
         UserError: if the schedule has no such resolution.

@@ -26,7 +26,7 @@ def move_style_means(means: Sequence[keras.Variable], style: Any) -> None:
     """`mean ← style + (mean - style) · 0.995`, across replicas.
 
     Args:
-        means: Of the generator and of its average, which truncate by it.
+        means: Means of the generator and of its average, which truncate by it.
         style: The mean style of a step's images.
 
     Source: arXiv:1812.04948, appendix B, and the official code.

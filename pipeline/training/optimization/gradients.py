@@ -27,7 +27,7 @@ class LossAndGradients(NamedTuple):
 
     Args:
         loss: The mean over the samples of this replica, `()`.
-        gradients: Of the loss over the number of replicas, times the loss scale.
+        gradients: Gradients of the loss over the number of replicas, times the loss scale.
         metrics: Means over the samples of this replica.
     """
 
@@ -42,8 +42,8 @@ class GradientComputer:
 
     Args:
         variables: What the network learns.
-        replicas: Over which gradients will be summed.
-        scale: By which the loss is multiplied under float16.
+        replicas: Replicas over which gradients will be summed.
+        scale: Scale by which the loss is multiplied under float16.
     """
 
     variables: Sequence[Any]
@@ -70,8 +70,8 @@ class GradientComputer:
         """Compute the same of a batch in equal parts: only one is in memory at a time.
 
         Args:
-            losses: Of a part, with no sample of another in them; calls no other replica.
-            batch: Of this replica.
+            losses: Losses of a part, with no sample of another in them; calls no other replica.
+            batch: Batch of this replica.
             parts: Number of micro-batches.
         """
         shapes: dict[str, Any] = {}
@@ -150,9 +150,9 @@ def values_in_turn(
 
     Args:
         values_of: `count` such values of a part.
-        batch: To divide.
+        batch: Batch to divide.
         parts: Number of micro-batches.
-        count: Of values.
+        count: Number of values.
 
     Returns:
         Each `(batch, 1)`, in the order of the batch.
@@ -173,11 +173,11 @@ class Learner:
     """A network that learns, on each of several replicas.
 
     Args:
-        name: Of the network, in metrics.
+        name: Name of the network, in metrics.
         variables: What it learns.
-        optimizer: Of those.
-        scale: By which its losses are multiplied under float16.
-        replicas: Over which gradients are summed.
+        optimizer: Optimizer of those variables.
+        scale: Scale by which its losses are multiplied under float16.
+        replicas: Replicas over which gradients are summed.
         clip_norm: Largest norm of the whole gradient.
         weight_clip: Largest absolute value of a variable.
     """

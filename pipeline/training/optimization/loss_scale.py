@@ -25,7 +25,7 @@ class LossScale:
     To be made in a strategy's scope. All replicas decide alike.
 
     Args:
-        name: Of the network.
+        name: Name of the network.
     """
 
     def __init__(self, name: str) -> None:
@@ -73,10 +73,10 @@ class LossScale:
         An update that is skipped changes neither weights nor optimizer.
 
         Args:
-            optimizer: Of the network.
-            gradients: That sum to the whole over replicas.
+            optimizer: Optimizer of the network.
+            gradients: Gradients that sum to the whole over replicas.
             norm: Theirs, on this replica.
-            metrics: Of this update.
+            metrics: Metrics of this update.
 
         Returns:
             The metrics. Of a skipped update they have 0 for what is not finite: its gradient's

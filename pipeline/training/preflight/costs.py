@@ -42,7 +42,7 @@ class Work:
     Args:
         blocks: Resolutions that the networks have.
         parameters: Trained weights of both networks.
-        multiplications: Of all passes of a step, per image of its last batch.
+        multiplications: Multiplications of all passes of a step, per image of its last batch.
         pass_values: Values of feature maps in all passes of a step, per such image.
         values: Values of one image's feature maps in both networks.
     """
@@ -71,7 +71,7 @@ def sizes_of(config: Config, phase: Phase, label_size: int) -> tuple[Size, Size]
     """The generator and the discriminator of a phase.
 
     Args:
-        config: Of the run.
+        config: Configuration of the run.
         phase: One of its phases.
         label_size: Number of classes, 0 without labels.
     """
@@ -135,7 +135,7 @@ def memory(config: Config, phase: Phase, label_size: int, *, at_once: int) -> fl
     """Bytes of a process that trains a phase.
 
     Args:
-        config: Of the run.
+        config: Configuration of the run.
         phase: One of its phases.
         label_size: Number of classes, 0 without labels.
         at_once: Images that are in the networks together.

@@ -27,10 +27,10 @@ class PhasePlan:
 
     Args:
         phase: Which.
-        steps: In it.
+        steps: Number of its steps.
         parameters: Trained weights of the generator and of the discriminator.
         memory: Most bytes held at a time; infinite if a trial of it died for want of them.
-        seconds: Of all its steps, and of preparing the first.
+        seconds: Time for all its steps, and for preparing the first.
     """
 
     phase: Phase
@@ -45,8 +45,8 @@ class Plan:
     """Time and memory of a run.
 
     Args:
-        phases: In order.
-        measured: Of the largest phase, in proportion to which the others are told; None if
+        phases: Phases in order.
+        measured: Trial of the largest phase, in proportion to which others are estimated; None if
             everything is an estimate.
     """
 
@@ -70,7 +70,7 @@ def plan_of(
     """Estimate time and memory of a run; measure them where it is not sure that it fits.
 
     Args:
-        config: Of the run.
+        config: Configuration of the run.
         label_size: Number of classes, 0 without labels.
         free: Bytes that there are.
         seconds: Measure in any case that may fit, for so long.
@@ -94,7 +94,7 @@ def estimates(config: Config, label_size: int) -> list[PhasePlan]:
     """Estimate each phase by `costs`.
 
     Args:
-        config: Of the run.
+        config: Configuration of the run.
         label_size: Number of classes, 0 without labels.
     """
     schedule = config.schedule.build()
@@ -131,7 +131,7 @@ def require_fit(config: Config, label_size: int, plan: Plan, free: float) -> Non
     """Refuse a run of which a phase does not fit.
 
     Args:
-        config: Of the run.
+        config: Configuration of the run.
         label_size: Number of classes, 0 without labels.
         plan: Its plan.
         free: Bytes that there are.

@@ -27,7 +27,8 @@ class Trial:
     """Time and memory that some steps took.
 
     Args:
-        first_seconds: To build the phase, trace and compile its step, and make it once.
+        first_seconds: Seconds to build the phase, trace and compile its step, and make it
+            once.
         step_seconds: The median of the steps after that.
         memory: Most bytes that the process, or the busiest GPU, held.
     """
@@ -48,7 +49,7 @@ def trial(
     """Make a step of a phase, on random images, and more of them while `seconds` last.
 
     Args:
-        config: Of the run.
+        config: Configuration of the run.
         phase: One of its phases.
         label_size: Number of classes, 0 without labels.
         seconds: Time for steps after the first two.

@@ -20,7 +20,7 @@ class Augmentation:
     Scores of reals are counted from one adjustment to the next, also over the end of a phase.
 
     Args:
-        settings: Of the run.
+        settings: Settings of the run.
     """
 
     def __init__(self, settings: AugmentationConfig) -> None:
@@ -66,8 +66,8 @@ class Augmentation:
         """Take note of the scores of reals, across replicas.
 
         Args:
-            mean_sign: Of the scores of a whole batch, as `controller.mean_sign` has it.
-            images: In the batch.
+            mean_sign: Mean sign of the scores of a whole batch, as `controller.mean_sign` has it.
+            images: Images in the batch.
         """
         _, signs, counted = self._steering
         signs.assign(signs.value + mean_sign * images)

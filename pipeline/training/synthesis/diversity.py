@@ -58,8 +58,8 @@ class Diversity:
     Both follow from weights and data alone, so a run that goes on measures what it would have.
 
     Args:
-        config: Of the run.
-        records: Whose first images are compared with: they are in random order.
+        config: Configuration of the run.
+        records: Records whose first images are compared with: they are in random order.
     """
 
     def __init__(self, config: Config, records: RecordSet) -> None:

@@ -21,7 +21,8 @@ class Judgement(NamedTuple):
 
     Args:
         scores: `(batch, 1)`.
-        logits: Of the classes `(batch, classes)`, or None from a family that does not name them.
+        logits: Logits of the classes `(batch, classes)`, or None from a family that does not name
+            them.
     """
 
     scores: Any
@@ -82,8 +83,8 @@ class Passes:
     """Forward passes that the losses need, on one replica's batch.
 
     Args:
-        config: Of the run.
-        models: Of the phase.
+        config: Configuration of the run.
+        models: Models of the phase.
     """
 
     config: Config

@@ -45,8 +45,8 @@ class Draw(Protocol):
         """Numbers of that shape for each sample, or `for_all` of a batch the same.
 
         Args:
-            sampler: Of TensorFlow's stateless ones.
-            shape: Of one sample's.
+            sampler: One of TensorFlow's stateless samplers.
+            shape: Shape of the draw for one sample.
             part: Which of several draws of one batch this is.
             for_all: Whether samples share the numbers.
         """

@@ -23,14 +23,14 @@ class CriticBatch(NamedTuple):
 
     Args:
         reals: `(batch, resolution, resolution, channels)`.
-        draws: Of which the fakes are made, or None where no regulariser looks at them.
+        draws: Draws of which the fakes are made, or None where no regulariser looks at them.
         labels: One-hot `(batch, classes)`, of reals and fakes.
         mix_weights: Uniform `(batch, 1, 1, 1)`, between reals and fakes.
         moves: Uniform `(batch, 3)`, by which the reals are moved.
-        real_augmentation: With which the reals are seen.
-        fake_augmentation: With which the fakes are seen.
-        tangent: In place of the adversarial loss, where this is a part of a batch whose samples
-            meet in it.
+        real_augmentation: Augmentation with which the reals are seen.
+        fake_augmentation: Augmentation with which the fakes are seen.
+        tangent: Tangent in place of the adversarial loss, where this is a part of a batch whose
+            samples meet in it.
     """
 
     reals: Any
@@ -47,11 +47,11 @@ class GeneratorBatch(NamedTuple):
     """Inputs of one update of the generator, a row a sample.
 
     Args:
-        draws: Of which the fakes are made.
+        draws: Draws of which the fakes are made.
         labels: One-hot `(batch, classes)`.
-        reals: For losses that compare with them.
-        real_augmentation: With which the reals are seen.
-        fake_augmentation: With which the fakes are seen.
+        reals: Reals for losses that compare with them.
+        real_augmentation: Augmentation with which the reals are seen.
+        fake_augmentation: Augmentation with which the fakes are seen.
         tangent: As of `CriticBatch`.
     """
 
@@ -67,10 +67,10 @@ class PathBatch(NamedTuple):
     """Inputs of one update on the path length, a row a sample.
 
     Args:
-        draws: Of which images are made.
+        draws: Draws of which images are made.
         labels: One-hot `(batch, classes)`.
         noise: Normal, of the images' shape.
-        tangent: In place of the penalty, where this is a part of a batch.
+        tangent: Tangent in place of the penalty, where this is a part of a batch.
     """
 
     draws: Draws
@@ -107,10 +107,10 @@ class ReplicaBatches:
     Each takes a batch of `dataset_for`, this replica's part of it, and the clock.
 
     Args:
-        config: Of the run.
+        config: Configuration of the run.
         phase: What is trained.
-        models: Of the phase.
-        strategy: Under which they were made.
+        models: Models of the phase.
+        strategy: Strategy under which they were made.
         roll_backs: How often the run went back.
     """
 

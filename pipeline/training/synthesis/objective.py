@@ -36,7 +36,7 @@ class Term(NamedTuple):
     """A regulariser.
 
     Args:
-        name: Under which it is logged.
+        name: Name under which it is logged.
         weight: 0 to leave it out.
         value: One a sample, or one for all.
     """
@@ -62,9 +62,9 @@ class Objective:
     """The losses of both networks.
 
     Args:
-        config: Of the run.
+        config: Configuration of the run.
         phase: What is trained.
-        models: Of the phase.
+        models: Models of the phase.
     """
 
     config: Config
@@ -100,8 +100,8 @@ class Objective:
         """The discriminator's loss with all regularisers that are not lazy.
 
         Args:
-            batch: To learn from.
-            terms: That look at none of its samples.
+            batch: Batch to learn from.
+            terms: Terms that look at none of its samples.
         """
         objective = self.config.objective
         images = self._passes.fakes(batch)

@@ -28,8 +28,8 @@ class PhaseModels:
         alphas: The fade-in weights, none while no size is faded in.
         style_means: Running means of styles, none in a family without any.
         path_length_mean: Moving mean of path lengths, None without that regulariser.
-        generator_loss_scale: Of float16, else None.
-        discriminator_loss_scale: Of float16, else None.
+        generator_loss_scale: Loss scale of float16, else None.
+        discriminator_loss_scale: Loss scale of float16, else None.
     """
 
     generator: keras.Model

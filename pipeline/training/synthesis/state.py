@@ -27,9 +27,9 @@ class TrainingState:
     resets Adam at both ends of a fade.
 
     Args:
-        config: Of the run.
+        config: Configuration of the run.
         label_size: Number of classes, 0 without labels.
-        strategy: Under whose scope variables are made.
+        strategy: Strategy under whose scope variables are made.
     """
 
     def __init__(

@@ -34,10 +34,10 @@ class Step:
     first due: growing stays quick, whatever the objective.
 
     Args:
-        config: Of the run.
+        config: Configuration of the run.
         phase: What is trained.
-        models: Of the phase.
-        strategy: Under which they were made.
+        models: Models of the phase.
+        strategy: Strategy under which they were made.
         known: Metrics of the step before, when a phase goes on.
         roll_backs: How often the run went back.
     """

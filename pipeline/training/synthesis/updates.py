@@ -33,10 +33,10 @@ class Updates:
     """The updates of both networks in one phase.
 
     Args:
-        config: Of the run.
+        config: Configuration of the run.
         phase: What is trained.
-        models: Of the phase.
-        replicas: Among which each batch is shared.
+        models: Models of the phase.
+        replicas: Replicas among which each batch is shared.
     """
 
     config: Config
@@ -73,8 +73,8 @@ class Updates:
         """One update of the generator; takes no gradient of the discriminator's weights.
 
         Args:
-            batch: To learn from.
-            path_batch: For the path length, where that is not lazy.
+            batch: Batch to learn from.
+            path_batch: Batch for the path length, where that is not lazy.
         """
         objective, parts = self.objective, self._parts(batch)
         # Before the weights change; a vector, so that it is not logged.
