@@ -32,9 +32,9 @@ class ModulatedConv2D(EqualizedConv2D):
         filters: Number of output channels.
         kernel_size: Side of the kernel, odd, in pixels.
         demodulate: Whether outputs are scaled back; not for to-RGB.
-        modulation: What styles scale: `"features"` or `"kernels"`.
+        modulation: Scaling of the styles: `"features"` or `"kernels"`.
         epsilon: Added to the sum of squares.
-        **kwargs: As for `EqualizedConv2D`. Demodulation undoes every scale of the kernel, but for
+        **kwargs: Arguments of `EqualizedConv2D`. Demodulation undoes every scale of the kernel, but for
             `gain`.
 
     Call: `[(batch, height, width, channels), (batch, channels)] → (batch, height', width',

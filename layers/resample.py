@@ -69,7 +69,7 @@ class NearestUp2D(_Resample2D):
     """Enlarge by a whole factor, repeating every pixel.
 
     Args:
-        factor: How many times larger each side becomes.
+        factor: Factor by which each side grows.
 
     Call: `(batch, height, width, channels) → (batch, height·factor, width·factor, channels)`.
 
@@ -95,7 +95,7 @@ class BoxDown2D(_Resample2D):
     """Reduce by a whole factor, averaging each square of pixels.
 
     Args:
-        factor: How many times smaller each side becomes.
+        factor: Factor by which each side shrinks.
 
     Call: `(batch, height, width, channels) → (batch, height/factor, width/factor, channels)`.
 

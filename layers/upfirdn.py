@@ -151,7 +151,7 @@ class FIRUp2D(_FIR2D):
     """Enlarge by a whole factor with a FIR filter, as `fir_up` does.
 
     Args:
-        factor: How many times larger each side becomes.
+        factor: Factor by which each side grows.
         taps: One row of the separable filter.
 
     Call: `(batch, height, width, channels) → (batch, height·factor, width·factor, channels)`.
@@ -178,7 +178,7 @@ class FIRDown2D(_FIR2D):
     """Reduce by a whole factor with a FIR filter, as `fir_down` does.
 
     Args:
-        factor: How many times smaller each side becomes.
+        factor: Factor by which each side shrinks.
         taps: One row of the separable filter.
 
     Call: `(batch, height, width, channels) → (batch, height/factor, width/factor, channels)`.

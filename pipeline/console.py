@@ -26,7 +26,7 @@ class TrainingDisplay(Listener):
     """Display of a run's progress: phase, alpha, speed, time left and losses.
 
     Args:
-        console: Where to; a bar if it is a terminal, else a line for each entry.
+        console: Console to write to; a bar if it is a terminal, else a line for each entry.
         config: Configuration of the run.
     """
 

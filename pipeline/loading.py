@@ -100,7 +100,7 @@ def is_chosen(name: str, overrides: Sequence[Override], key: str) -> bool:
 
     Args:
         name: A preset, or the path of a YAML file.
-        overrides: As `load` takes them.
+        overrides: Overrides as `load` takes them.
         key: `section.key`.
     """
     given = (
@@ -166,7 +166,7 @@ def validated(
         model: The section.
         values: Values of its keys.
         section: The keys of `root` that lead to it, none if it is the root itself.
-        root: What its keys are told as parts of.
+        root: Section that names its keys in messages.
 
     Raises:
         UserError: if anything is unknown, missing, of a wrong type or outside its range.

@@ -146,7 +146,7 @@ class RunFolder:
             config: Configuration of the run.
             records: Records that it trains on.
             resume: Whether it may be there, or must.
-            first_weights: Where those of a new run come from, None if they are drawn.
+            first_weights: Origin of a new run's weights, None if they are drawn.
 
         Raises:
             UserError: if a run is here and `resume` is `never`, or none and it is `must`; if it was
@@ -211,7 +211,7 @@ class RunFolder:
         Args:
             config: Configuration of the run.
             classes: Names, for a labelled run.
-            origin: Where the weights come from.
+            origin: Origin of the weights.
 
         Raises:
             OSError: if they cannot be written.

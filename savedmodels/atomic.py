@@ -97,7 +97,7 @@ def remove_remains(
     What a living process is writing stays, but where the file system knows no locks.
 
     Args:
-        folder: Where to look.
+        folder: Folder to look in.
         which: Those that no living process may be writing on such a file system, by path.
         deep: At any depth, or in the folder itself alone.
     """

@@ -35,7 +35,7 @@ def export(
         exportable: Models, whose values, such as the fade's alpha, are baked in as they stand.
         base: Folder of the model, which TensorFlow Serving watches.
         version: A number that grows; GrowGAN uses the images seen.
-        lineage: What the models were made from, written beside them as JSON, with the signatures
+        lineage: Lineage of the models, written beside them as JSON, with the signatures
             and the limit on images.
         names: Names of the signatures, None for all.
 

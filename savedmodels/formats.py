@@ -29,7 +29,7 @@ def write_model(model: keras.Model, path: Path, *, lineage: Mapping[str, Any]) -
     Args:
         model: Latents, with labels `[latents, labels]`, to images.
         path: Ends in `.keras`, `.onnx` or `.tflite`.
-        lineage: What the model was made from.
+        lineage: Lineage of the model.
 
     Raises:
         ValueError: if the path ends in something else.

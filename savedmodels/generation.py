@@ -45,9 +45,9 @@ class Generation(Protocol):
 
         Args:
             points: `(batch, size)`.
-            labels: As for `points`.
-            truncation: What is left of a style's distance to the mean, `(batch,)`; None without
-                styles.
+            labels: Labels as for `points`.
+            truncation: Share of a style's distance to the mean that is left, `(batch,)`; None
+                without styles.
         """
 
 

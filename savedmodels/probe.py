@@ -27,7 +27,7 @@ class Task:
         savedmodel: The folder.
         loader: A key of `loaders.LOADERS`.
         requests: An npz file with what is asked, in the form of golden requests.
-        runs: How often each signature is asked once more, to measure it.
+        runs: Number of further requests to each signature, to measure it.
         answers: The npz file to write, in the same form.
         names: Names by signature.
     """
@@ -51,7 +51,7 @@ class Findings:
         unstable: Signatures that answered otherwise when they were asked again.
         load_seconds: Without the start of TensorFlow.
         resident_bytes: Memory of the process, after all answers.
-        seconds: How long each run took, by signature.
+        seconds: Time of each run, by signature.
     """
 
     damaged: str = ""

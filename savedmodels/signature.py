@@ -31,7 +31,7 @@ class Input:
             of rows. Whole numbers are int64, as those of JSON and Python are, others float32.
         low: Least value of a whole number.
         high: Largest value of a whole number.
-        default: What gRPC clients of TensorFlow Serving may leave out, None for nothing.
+        default: Value if gRPC clients of TensorFlow Serving leave it out, None if they may not.
     """
 
     name: str
@@ -59,7 +59,7 @@ class Signature:
     Args:
         function: Function of the inputs by name, to named outputs. Of inputs with rows each has as
             many.
-        inputs: What it takes. The first one with rows says how many there are.
+        inputs: Inputs of the function. The first one with rows gives their number.
     """
 
     function: Callable[..., Outputs]
@@ -102,7 +102,7 @@ def required(value: Any, fulfilled: Any, rule: str, received: Any) -> Any:
         value: Any tensor.
         fulfilled: Whether the rule is.
         rule: A sentence.
-        received: What came, a string tensor.
+        received: Received value, a string tensor.
 
     Raises:
         tf.errors.InvalidArgumentError: when the graph runs, if it is not.

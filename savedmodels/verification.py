@@ -11,7 +11,7 @@ class Tensor:
     """An input or output.
 
     Args:
-        dtype: As TensorFlow names it.
+        dtype: Type as TensorFlow names it.
         shape: None for an axis of any size; None in all for any number of axes.
     """
 
@@ -58,9 +58,9 @@ class Latency:
 
     Args:
         median_seconds: Median seconds of all runs.
-        p99_seconds: Of a hundred runs one takes longer; of few runs it is nearly the
+        p99_seconds: Time that one of a hundred runs exceeds; of few runs nearly the
             longest.
-        runs: How many there were, after a first one.
+        runs: Number of runs, after a first one.
     """
 
     median_seconds: float
@@ -106,7 +106,7 @@ class Verification:
         savedmodel: Its folder.
         tensorflow: The version that wrote it.
         size_bytes: Bytes of all files in the folder.
-        operations: How often each is in the graph and its functions.
+        operations: Number of each operation in the graph and its functions.
         signatures: Signatures by name.
         compared: Whether there were golden requests to compare with.
         bounds: Bounds that answers were held to; None if they were held to the recorded bits.

@@ -63,7 +63,7 @@ def verify(
 
     Args:
         folder: Folder of the SavedModel.
-        runs: How often each signature is asked to measure its latency.
+        runs: Number of requests to each signature to measure its latency.
         without_golden: Whether a model without golden requests is only loaded, never asked.
         timeout: Seconds that each loader has for everything.
         on_loader: Called with how many loaders have ended, and how many there are.

@@ -20,3 +20,15 @@ def test_no_summary_begins_without_a_verb_or_noun_of_its_own() -> None:
         if NO_HEAD.match(summary := (ast.get_docstring(node) or "").partition("\n")[0])
     ]
     assert found == []
+
+
+def test_lines_of_arguments_repeat_their_noun() -> None:
+    begins = re.compile(r"^ {4,16}\*{0,2}\w+: (Of|That|What|As|How|Where|By|Whose|To|From|In|For) ")
+    found = [
+        f"{file.relative_to(ROOT)}: {line.strip()}"
+        for folder in ("layers", "savedmodels", "pipeline")
+        for file in (ROOT / folder).rglob("*.py")
+        for line in file.read_text().splitlines()
+        if begins.match(line)
+    ]
+    assert found == []

@@ -43,7 +43,7 @@ def augment(images: Any, draws: Draws, p: Any, settings: AugmentationConfig) -> 
         images: Float32, about -1 to 1, `(batch, size, size, 1 or 3)`.
         draws: Draws of the same batch.
         p: Probability of each transform of ADA, `()`; DiffAugment has none.
-        settings: As for `draws`.
+        settings: Settings as for `draws`.
 
     Returns:
         Of the same shape, not clipped.

@@ -34,7 +34,7 @@ def _outside(centres: Any, sides: Any, size: int) -> Any:
 
     Args:
         centres: Centres to the right and down, as shares of the image's side, `(batch, 2)`.
-        sides: As such shares, `(batch, 1)`.
+        sides: Sides as such shares, `(batch, 1)`.
         size: Size of the image, in pixels.
     """
     pixels = (tf.range(size, dtype=tf.float32) + 0.5) / size

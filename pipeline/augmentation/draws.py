@@ -128,7 +128,7 @@ class Chances:
         Args:
             transform: Transform whose gates decide.
             value: `(batch, columns)`, as many as there are gates, or for a single gate.
-            otherwise: What changes nothing.
+            otherwise: Value that changes nothing.
             times: Number of gates of which at least one is to open with the probability.
         """
         probability = self.p * self.shares.get(transform, 0.0)

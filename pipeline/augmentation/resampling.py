@@ -81,7 +81,7 @@ def _bilinear(pixels: Any, right: Any, down: Any, period: int) -> Any:
     Args:
         pixels: `(batch, period · period, channels)`.
         right: `(batch, height, width)`.
-        down: As `right`.
+        down: Pixels downwards, as `right`.
         period: Period of both sides.
 
     Returns:

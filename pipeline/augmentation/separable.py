@@ -19,8 +19,8 @@ def along_sides(images: Any, down: Any, right: Any) -> Any:
 
     Args:
         images: Images to map.
-        down: What becomes of a column of pixels: `(new height, height)`, or one a sample.
-        right: What becomes of a row: `(new width, width)`, or one a sample.
+        down: Matrix for columns of pixels: `(new height, height)`, or one a sample.
+        right: Matrix for rows: `(new width, width)`, or one a sample.
     """
     return _along_other_side(_along_other_side(images, right), down)
 

@@ -40,7 +40,7 @@ def dry_run(console: Console, config: Config, sharing: int) -> None:
     Of a TPU it tells estimates alone: its steps would be this machine's.
 
     Args:
-        console: Where to.
+        console: Console to write to.
         config: Configuration of the run, or of a worker's share of it.
         sharing: Processes that share the memory that is free.
 

@@ -60,7 +60,7 @@ def change(
     """Publish, move a label and remove old versions, each if it is asked for, and say so.
 
     Args:
-        console: Where to.
+        console: Console to write to.
         repository: Repository that is changed.
         model: Its name.
         source: A run or a SavedModel to publish.
@@ -70,7 +70,7 @@ def change(
         rollback: Whether the label moves back instead.
         keep: Newest versions that are kept, None for all.
         watchers: The servers that have to load the version.
-        gate: What it decided lately of the version that a label moves to; None for what was noted
+        gate: Latest decision on the version that a label moves to; None for what was noted
             when that was published.
         force: Whatever the gate decided.
         served_at: The repository's path as servers see it, from now on.

@@ -81,9 +81,9 @@ def verified(console: Console, savedmodel: Path, *, otherwise: str, **options: A
     """Verify a SavedModel, and show how far that is.
 
     Args:
-        console: Where to.
+        console: Console to write to.
         savedmodel: The folder.
-        otherwise: What may be given where there are no golden requests.
+        otherwise: Option for models without golden requests.
         options: Options of `savedmodels.verify.verify`.
 
     Raises:

@@ -54,7 +54,7 @@ def convert(picture: Picture, data: DataConfig, sizes: Sequence[int], *, mirrore
 
     Args:
         picture: Picture of any size and kind.
-        data: How it becomes square and is encoded.
+        data: Settings of crop, resizing and encoding.
         sizes: Sides in pixels, ascending.
         mirrored: Whether a mirrored copy is wanted too.
     """
@@ -81,8 +81,8 @@ def conversions(
     Processes are started when the rest promises to take long.
 
     Args:
-        source: What `data.source` names; worker processes open it anew.
-        data: How pictures are converted, and by how many workers.
+        source: Spec in `data.source`; worker processes open it anew.
+        data: Settings of the conversion, and of its workers.
         sizes: Sides in pixels, ascending.
         wanted: Each picture's number in the source, and whether its mirrored copy is wanted.
 

@@ -69,8 +69,8 @@ class RecordSet:
     """A prepared set, ready to be read.
 
     Args:
-        folder: Where it is.
-        manifest: What it holds.
+        folder: Folder of the set.
+        manifest: Content of the set.
     """
 
     folder: Path

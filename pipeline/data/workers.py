@@ -39,7 +39,7 @@ def worked(spec: str, source: Source, work: Work[Result], workers: int | None) -
     few runs a worker are in memory. Processes are started when the rest promises to take long.
 
     Args:
-        spec: What `open_source` takes; each worker process opens the source anew.
+        spec: Spec as `open_source` takes it; each worker process opens the source anew.
         source: The same, opened.
         work: A function of pictures at the top of a module, so that another process can find it.
         workers: Processes, or None for one a core.
@@ -128,7 +128,7 @@ def opened(once: str, spec: str) -> Source:
 
     Args:
         once: Another text each time that the source may have changed.
-        spec: What `open_source` takes.
+        spec: Spec as `open_source` takes it.
     """
     return open_source(spec)
 

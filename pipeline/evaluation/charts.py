@@ -56,8 +56,8 @@ class Chart:
     """Curves over one clock.
 
     Args:
-        title: What they show.
-        x: What the clock counts.
+        title: Title of the chart.
+        x: Name of the horizontal axis.
         curves: Curves by name; one alone is not named.
         marks: Moments that get a line and a word.
     """
@@ -83,7 +83,7 @@ def as_svg(chart: Chart, key: str) -> ElementTree.Element:
     """A chart as an element of an HTML page, whose text colour it takes.
 
     Args:
-        chart: What to draw.
+        chart: Chart to draw.
         key: Key of letters and digits; no other chart of the page has it.
     """
     with _drawing():

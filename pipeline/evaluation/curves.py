@@ -37,7 +37,7 @@ class Curves:
         metrics: Metrics by name: means of neighbouring entries, with the least and greatest of
             them.
         sizes: Images seen at the first entry of each resolution, by resolution.
-        alarms: What was told of alarms, each with the images seen.
+        alarms: Lines about alarms, each with the images seen.
     """
 
     metrics: dict[str, Curve] = field(default_factory=dict)

@@ -55,7 +55,7 @@ class Plan:
         checkpoint: Checkpoint of the run.
         records: Records that it was trained on.
         measures: Names, in the order of `MEASURES`.
-        left_out: What cannot be measured, and what it would need.
+        left_out: Measures that are left out, and what each lacks.
         network: Network that gives features, None if nothing needs any.
         images: Generated ones.
         seed: Seed of random choices: labels, subsets, patches.
@@ -85,7 +85,7 @@ def plan_of(
     Args:
         run: Run with a checkpoint.
         records: Records that it was trained on, as `data.prepare.records_for` gives them.
-        settings: What is wanted.
+        settings: Settings of the measurement.
         images_seen: At the checkpoint, None for the newest.
         elsewhere: Whether records may be others, for `measure`, than what it was trained on.
 
@@ -138,7 +138,7 @@ def evaluate(run: RunFolder, plan: Plan, stage: Stage) -> Evaluation:
 
     Args:
         run: Run whose plan it is.
-        plan: What is measured.
+        plan: Plan of the measurement.
         stage: Shows progress.
 
     Raises:

@@ -32,7 +32,7 @@ def extract(
     into batches does not matter to the result: the network gets the same batches in any case.
 
     Args:
-        network: What gives the features.
+        network: Network that gives the features.
         batches: uint8 `(n, height, width, channels)` each, of one size; n may differ.
         total: Images to take at most, or None for all.
         report: Called with the images done and `total`, or as many as are done where that is None.

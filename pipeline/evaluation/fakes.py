@@ -24,7 +24,7 @@ class Fakes:
 
     Args:
         generator: An average.
-        count: How many there are.
+        count: Number of images.
         labels: `(count,)`, the number of each one's class; None for a generator without labels.
         painter: Painter of a generator with styles, else None.
         noise: The generator's own, or, for one with styles, drawn by seed.
@@ -71,7 +71,7 @@ def labels_like(reals: Labels, count: int, *, seed: int) -> Labels:
 
     Args:
         reals: Labels of every real image.
-        count: How many; the first ones do not depend on it.
+        count: Number of labels; the first ones do not depend on it.
         seed: Seed of the draws.
     """
     reals = reals[reals != UNLABELLED]

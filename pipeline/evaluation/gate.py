@@ -139,7 +139,7 @@ def require_answerable(policy: GateConfig, settings: EvaluationConfig) -> None:
 
     Args:
         policy: Policy with rules.
-        settings: How scores are measured.
+        settings: Settings of the measurement.
 
     Raises:
         UserError: if a score that is asked for is not measured, or of too few images.

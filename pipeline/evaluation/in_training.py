@@ -27,7 +27,7 @@ class FidInTraining:
 
     Args:
         config: Configuration with `evaluation.features`.
-        records: What the run is trained on.
+        records: Images that the run is trained on.
         advise: Called once with what is to be said of the figures, if anything.
 
     Raises:

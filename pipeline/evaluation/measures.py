@@ -43,10 +43,10 @@ class Material:
 
     Args:
         fakes: The images.
-        records: What the generator was trained on.
+        records: Images that the generator was trained on.
         resolution: Resolution of the images, in pixels.
         seed: Seed of every random choice.
-        network: What gave the features, None if no measure needs any.
+        network: Network that gave the features, None if no measure needs any.
         features: Features of the fakes.
         references: Features of the images that were trained on.
         mirrored: Features of the same images, mirrored, if the generator was shown them so too.

@@ -92,8 +92,8 @@ def references_for(
     Args:
         records: The prepared set.
         resolution: One of its own, in pixels.
-        network: What gives the features.
-        folder: Where references are kept, made if need be.
+        network: Network that gives the features.
+        folder: Folder of kept references, made if need be.
         split: `train`, or `val` for what a run never sees.
         mirrored: Whether each image is mirrored left to right.
         report: Called with the images done and their total while features are computed.

@@ -78,11 +78,11 @@ def report_html(
     """A report as HTML: no script, no reference to anything outside it.
 
     Args:
-        evaluation: What it is of.
+        evaluation: Evaluation to report.
         history: Evaluations of the run, ascending in images seen, with or without this one.
-        curves: What the run has logged.
+        curves: Logged curves of the run.
         pictures: PNG files by name, of `PICTURES` or others.
-        gate: What the gate decided, None if it was not asked.
+        gate: Decision of the gate, None if it was not asked.
     """
     return page(
         f"{evaluation.run}, {evaluation.images_seen:,} images",

@@ -25,8 +25,8 @@ class Drawing:
     Args:
         seeds: Seeds of the images, not negative.
         label: Class of all of them in a labelled run; None lets the classes take turns.
-        truncation: What is left of a style's distance to the mean; several make a sheet.
-        truncated_layers: How many layers that is done to, None for all.
+        truncation: Share of a style's distance to the mean that is left; several make a sheet.
+        truncated_layers: Number of layers to truncate, None for all.
         noise: Kind of noise.
         mixed: Seeds whose styles are mixed into those of `seeds`, which makes a sheet.
         mixed_layers: Layers that take the mixed styles.

@@ -30,8 +30,8 @@ def truncation_sheet(
         painter: Painter of the images.
         styles: Styles of each image.
         seeds: Seeds of its noise.
-        psis: What is left of a style's distance to the mean; negative beyond it.
-        cutoff: How many layers are truncated, None for all.
+        psis: Shares of a style's distance to the mean that are left; negative beyond it.
+        cutoff: Number of layers to truncate, None for all.
         noise: Kind of noise.
     """
     drawn = np.stack([painter.truncated(styles, psi, cutoff) for psi in psis], axis=1)

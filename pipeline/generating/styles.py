@@ -63,8 +63,8 @@ class Painter:
 
         Args:
             styles: Styles to draw.
-            psi: What is left of their distance to the mean.
-            cutoff: How many layers this is done to, the first ones; None for all.
+            psi: Share of their distance to the mean that is left.
+            cutoff: Number of layers to truncate, the first ones; None for all.
         """
         return np.asarray(self._truncation(styles, psi=psi, cutoff=cutoff), np.float32)
 

@@ -32,7 +32,7 @@ def import_weights(
     """Make a run of a file of published weights, whole or not at all; nothing in it is executed.
 
     Args:
-        file: As `load_official` takes it.
+        file: Path as `load_official` takes it.
         out: A new folder.
         config: A preset or YAML file that says how training goes on, None for the family's. What
             the file decides is taken from the file.
@@ -73,7 +73,7 @@ def config_of(
     """The configuration of a run: what the file decides, and for the rest another one.
 
     Args:
-        snapshot: What the file holds.
+        snapshot: Content of the file.
         name: A preset or YAML file.
         overrides: `section.key=value`, which may not contradict the file.
         data: Data in place of `data.source`.

@@ -38,8 +38,8 @@ class OfficialModels:
     `"logits": (batch, classes)` too, and those with styles take `[images, labels]`.
 
     Args:
-        generator: As trained.
-        discriminator: As trained.
+        generator: Generator as trained.
+        discriminator: Discriminator as trained.
         average: The moving average of the generator, which makes the better images.
     """
 

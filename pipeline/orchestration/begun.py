@@ -53,7 +53,7 @@ def folder_begun(project: Path, run: str) -> Path | None:
 
     Args:
         project: Folder of the project.
-        run: What stays the same when it is repeated after a kill.
+        run: Name that the run keeps when it is repeated after a kill.
     """
     files = (project / HISTORY).glob(f"*-{run}/{COURSE}")
     return next((file.parent for file in files), None)

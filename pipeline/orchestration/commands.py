@@ -36,7 +36,7 @@ def growgan(
 
     Args:
         arguments: Arguments of the command line.
-        folder: Where it runs.
+        folder: Working folder.
         log: File to which all it says is added.
         say: Shows each of its lines.
 

@@ -60,7 +60,7 @@ class Course:
     """A run of the pipeline that has begun; a run that is repeated after a kill goes on with it.
 
     Args:
-        plan: What it does.
+        plan: Plan of the run.
         folder: Folder in the history.
     """
 
@@ -118,7 +118,7 @@ class Course:
         """Write down how the run ended, tell those who are to be told, and give the outcome.
 
         Args:
-            failure: What it ended with, None for what the last failed step said, or for success.
+            failure: Failure of the run, None for that of the last failed step, or for success.
         """
         if failure is None and self.failed() is None and self.plan.mark("tested") is None:
             failure = StepFailed(_UNTOLD, status=AGAIN, may_pass=True)
@@ -240,7 +240,7 @@ def begun_course(project: Path, run: str) -> Course | None:
 
     Args:
         project: Folder of the project.
-        run: What stays the same when it is repeated after a kill.
+        run: Name that the run keeps when it is repeated after a kill.
 
     Raises:
         UserError: if the snapshot or the configuration is no longer there.
@@ -257,9 +257,9 @@ def course_of(project: Project, run: str, *, snapshot: str, trigger: Trigger) ->
 
     Args:
         project: Project whose run it is; its configuration holds for all of the run.
-        run: What stays the same when it is repeated after a kill.
+        run: Name that the run keeps when it is repeated after a kill.
         snapshot: Key of the pictures.
-        trigger: What it was started by.
+        trigger: Trigger that started it.
 
     Raises:
         UserError: if the snapshot is not there.

@@ -99,10 +99,10 @@ def job_of(
     """The Job that runs `growgan …` in so many pods together.
 
     Args:
-        config: Where.
+        config: Cluster, and the place in it.
         name: Name of the Job.
         arguments: Arguments of the command line.
-        folder: Where it runs, on the volume.
+        folder: Working folder, on the volume.
         pods: Workers of one training.
     """
     spec = _shipped(pods)

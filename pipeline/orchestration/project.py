@@ -146,7 +146,7 @@ class Project:
 
     Args:
         path: Its folder, absolute.
-        config: What its file says.
+        config: Content of its file.
         kept: The file, if it is not its own but what `keep_settings` wrote.
     """
 
@@ -286,7 +286,7 @@ def open_project(folder: Path, kept: Path | None = None) -> Project:
 
     Args:
         folder: Folder of the project.
-        kept: What `keep_settings` has kept, None for its own `pipeline.yaml` as it is now.
+        kept: File that `keep_settings` wrote, None for its own `pipeline.yaml` as it is now.
 
     Raises:
         UserError: if there is none, or anything in its file is wrong.

@@ -82,9 +82,9 @@ def run_html(outcome: Outcome, pictures: Mapping[str, bytes], curves: Curves) ->
     """The page of a run as HTML.
 
     Args:
-        outcome: What became of it.
+        outcome: Outcome of the run.
         pictures: PNG files by name.
-        curves: What training has logged.
+        curves: Logged curves of the training.
     """
     return page(
         f"{outcome.model}, {_day(outcome)}: {outcome.verdict}",

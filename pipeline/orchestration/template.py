@@ -20,7 +20,7 @@ def write_project(
     Args:
         folder: New or empty.
         model: Its name.
-        sources: Where pictures arrive.
+        sources: Folders in which pictures arrive.
         preset: Preset to train with.
         overrides: Overrides of the preset.
 

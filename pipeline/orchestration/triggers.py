@@ -143,7 +143,7 @@ def opened_anew(project: Project, loaded: tuple[int, ...]) -> Project:
     """The project as its file is now.
 
     Args:
-        project: As it was.
+        project: Project as it was.
         loaded: The stages that Dagster knows.
 
     Raises:

@@ -88,10 +88,10 @@ def load(
 
     Args:
         stream: Is read to the end of the pickle.
-        stand_ins: By the path of what a pickle may name, a function that makes a harmless
-            substitute of the arguments.
+        stand_ins: Functions that make harmless substitutes of the arguments, by the path of what
+            a pickle may name.
         numbers: Codes of the kinds of arrays that are allowed.
-        text_of_python_2: What becomes of its strings, which are bytes to Python 3.
+        text_of_python_2: Type for its strings, which are bytes to Python 3.
         persistent: Gives objects outside the pickle; without it there are none.
 
     Raises:

@@ -148,7 +148,7 @@ class Publisher:
 
         Args:
             source: Folder of the SavedModel.
-            about: What is known of it beside its files.
+            about: Facts beside its files.
             files: Files of it, as `files_of` told them before they were verified; None as they are
                 now.
 
@@ -195,7 +195,7 @@ class Publisher:
             label: Label to move.
             version: Version to move it to.
             watchers: The servers that have to load it.
-            gate: What the gate decided of it lately; otherwise that which its manifest has.
+            gate: Latest decision of the gate on it; otherwise that in its manifest.
             force: Whatever the gate decided.
 
         Raises:
@@ -237,7 +237,7 @@ class Publisher:
         stay: servers go from one to the other by themselves, unseen.
 
         Args:
-            keep: How many of the newest stay, at least 1.
+            keep: Number of the newest that stay, at least 1.
 
         Raises:
             RepositoryError: if `keep` is less than 1.

@@ -30,7 +30,7 @@ class BatchingParameters:
 
     Attributes:
         max_batch_size: Samples of a run.
-        batch_timeout_micros: How long the first request of a batch may wait for others.
+        batch_timeout_micros: Time that the first request of a batch may wait for others.
         max_enqueued_batches: Batches that may wait; a request beyond them is refused.
         num_batch_threads: Batches that run at once; by default as many as there are processors.
         allowed_batch_sizes: Allowed batch sizes in increasing order. A batch is filled up to the
@@ -55,7 +55,7 @@ class Task:
         size: Its samples.
         arrival: When it came, by the monotonic clock in seconds.
         deadline: When nobody waits for it any longer, by the same clock.
-        outputs: What it is answered with.
+        outputs: Outputs of the run.
     """
 
     key: Hashable

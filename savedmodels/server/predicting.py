@@ -22,7 +22,7 @@ class Predictor:
 
     Args:
         servable: The version.
-        batching: How samples of several requests share runs; `None` for a run a request.
+        batching: Parameters by which requests share runs; `None` for a run a request.
     """
 
     def __init__(self, servable: Servable, batching: BatchingParameters | None = None) -> None:

@@ -52,8 +52,8 @@ def rest_api(service: Service, token: str | None = None) -> FastAPI:
     """An application that answers HTTP requests, and describes itself at `/openapi.json`.
 
     Args:
-        service: What answers them.
-        token: What a request must bear, if anything; all but the health and the description ask
+        service: Service that answers them.
+        token: Token that a request must bear, if any; all but the health and the description ask
             for it.
     """
     models = _Models(service)

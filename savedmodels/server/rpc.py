@@ -39,9 +39,9 @@ def server_for(service: Service, repository: Path, token: str | None = None) -> 
     """A gRPC server that answers by a service, without a port yet.
 
     Args:
-        service: What answers.
-        repository: Where base paths of a new configuration are looked for that are not there.
-        token: What a request must bear, if anything.
+        service: Service that answers.
+        repository: Folder in which missing base paths of a new configuration are looked for.
+        token: Token that a request must bear, if any.
     """
     limits = service.limits
     # Of those that wait for a message the oldest make way before gRPC itself refuses new ones.

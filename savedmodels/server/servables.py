@@ -32,7 +32,7 @@ class Model:
     """A model to serve.
 
     Attributes:
-        name: As requests call it.
+        name: Name in requests.
         base: The folder of its versions.
         policy: Which of these are served.
         labels: Names for versions.
@@ -83,7 +83,7 @@ class Servables(Generic[Loaded]):
 
     Args:
         load: Loads a version, and warms it up; what it raises is the version's error.
-        retries: How often a version that could not be loaded is tried again.
+        retries: Further attempts to load a version that could not be loaded.
         retry_seconds: The time in between.
         labels_may_wait: Whether a label that is new may name a version that is not available yet.
     """

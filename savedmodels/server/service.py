@@ -54,9 +54,9 @@ class Service:
     """Answers of all kinds, from the models that are served.
 
     Args:
-        limits: What a request may ask for.
-        batching: How samples of several requests share runs; `None` for a run a request.
-        retries: How often a version that could not be loaded is tried again.
+        limits: Limits of a request.
+        batching: Parameters by which requests share runs; `None` for a run a request.
+        retries: Further attempts to load a version that could not be loaded.
         retry_seconds: The time in between.
         labels_may_wait: Whether a label that is new may name a version that is not available yet.
         warming: Whether a version answers the requests of its warm-up file first.

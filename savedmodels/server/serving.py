@@ -51,10 +51,10 @@ class Options:
         config: A `models.config`; without it that in the repository, from when it is there, and
             until then every model.
         poll_seconds: Between two looks at the repository; 0 for one look, at the start.
-        grace_seconds: What requests that are under way may still take when the server stops.
-        limits: What a request may ask for.
-        batching: How samples of several requests share runs; `None` for a run a request.
-        retries: How often a version that could not be loaded is tried again.
+        grace_seconds: Time for requests that are under way when the server stops.
+        limits: Limits of a request.
+        batching: Parameters by which requests share runs; `None` for a run a request.
+        retries: Further attempts to load a version that could not be loaded.
         retry_seconds: The time in between.
         labels_may_wait: Whether a label that is new may name a version that is not available yet.
         warming: Whether a version answers the requests of its warm-up file first.
@@ -62,8 +62,8 @@ class Options:
             TensorFlow.
         inter_op_threads: Threads for operations that run at once; 0 leaves it to
             TensorFlow.
-        token: What a request must bear, if anything.
-        tls: What to prove the server's name with; without it nothing is encrypted.
+        token: Token that a request must bear, if any.
+        tls: Certificate of the server; without it nothing is encrypted.
     """
 
     host: str = "127.0.0.1"

@@ -61,8 +61,8 @@ class Signature:
 
     Attributes:
         name: Name of the signature.
-        inputs: What it takes.
-        outputs: What it answers.
+        inputs: Inputs by name.
+        outputs: Outputs by name.
         defaults: Values of inputs that a request may leave out.
     """
 

@@ -22,7 +22,7 @@ def warm_up(predictor: Predictor, folder: Path) -> int:
 
     Args:
         predictor: The version.
-        folder: Where it lies; a file of warm-up requests is optional.
+        folder: Folder of the model; a file of warm-up requests is optional.
 
     Raises:
         Refused: if a request cannot be read, or is not answered.

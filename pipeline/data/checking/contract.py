@@ -105,7 +105,7 @@ def derived(survey: Survey, reference: str) -> Contract:
 
     Args:
         survey: Survey of the set.
-        reference: How the contract names the set's report.
+        reference: Name of the set's report in the contract.
     """
     sizes, colours, count = survey.sizes, survey.colours, max(1, survey.readable)
     same_side = sizes.shortest_side.least == sizes.longest_side.most

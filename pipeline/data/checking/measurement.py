@@ -43,7 +43,7 @@ class Measurements:
     """Measurements of some pictures: a column each, a row for each readable picture.
 
     Args:
-        names: As the source has them.
+        names: Names as the source has them.
         labels: Indices into the source's classes, or -1; (count,).
         formats: Such as PNG, or `pixels` where there was nothing to decode.
         modes: Modes of the stored pixels, as Pillow calls them.
@@ -54,7 +54,7 @@ class Measurements:
         squares: Mean squared level of each channel of RGB; (count, 3).
         grey: Whether nothing in it has a colour; (count,).
         dark_borders: Whether the border is black; (count,).
-        features: As `features_of` gives them; (count, 64).
+        features: Features as `features_of` gives them; (count, 64).
         small: Grey thumbnails, as `perceptual_hashes` takes them; (count, 32, 32).
         unreadable: Pictures that could not be read.
     """

@@ -43,7 +43,7 @@ def suggestions(
     Args:
         readable: Pictures that can be used.
         sizes: Sizes in pixels.
-        colours: As 8-bit RGB.
+        colours: Colours as 8-bit RGB.
         symmetry: Symmetry of a random choice of the pictures.
         classes: Pictures of each class.
         unlabelled: Pictures without a class.

@@ -65,7 +65,7 @@ def survey(
     are its name and some 100 bytes.
 
     Args:
-        spec: What `open_source` takes.
+        spec: Spec as `open_source` takes it.
         workers: Processes that read pictures, None for one a core.
         report: Called with the pictures done and their total.
 

@@ -30,7 +30,7 @@ class _Edition:
     Args:
         training: Files that make up the training set.
         test: File of the test set.
-        names_file: Where class names stand.
+        names_file: File with the class names.
         label_bytes: Bytes before the pixels of a binary record, the last of which is the label;
             0 for Python batches.
         label_key: Key of the labels in a Python batch.

@@ -41,7 +41,7 @@ class Files:
         classes: Names of the classes, or empty.
         labels: File name to index into `classes`, or to None, in the order of the source.
         content: Reads the bytes of a file. Raises OSError.
-        left_out: How many other files there are, by the ends of their names.
+        left_out: Number of other files, by the ends of their names.
     """
 
     name: str
@@ -78,7 +78,7 @@ def files_source(
 
     Args:
         name: A short name.
-        place: Where the files are, for messages.
+        place: Place of the files, for messages.
         files: Names relative to the root, parts separated by `/`.
         content: Reads the bytes of a file. Raises OSError.
 
@@ -124,7 +124,7 @@ def pictures_among(place: str, files: Iterable[str]) -> list[str]:
     """Those files that are pictures by their extension and not hidden, sorted by name.
 
     Args:
-        place: Where the files are, for messages.
+        place: Place of the files, for messages.
         files: Names relative to the root, parts separated by `/`.
 
     Raises:

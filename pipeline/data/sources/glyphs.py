@@ -52,7 +52,7 @@ class Style:
         em: Type size, made smaller where the character would not fit.
         stroke: Width by which the character is thickened all around, as a share of the type size.
         angle: Angle in degrees, anticlockwise.
-        across: Where it stands between the left, 0, and the right end, 1, of its freedom.
+        across: Position between the left end, 0, and the right end, 1, of its freedom.
         down: The same from the top to the bottom.
         ink: Colour of the character.
         paper: Colour of the background.

@@ -14,7 +14,7 @@ def open_image_folder(root: Path, split: str) -> Files:
     """The pictures of one split, sorted by name; the classes are those of all splits.
 
     Args:
-        root: Where the pictures are `SPLIT/CLASS/picture.png`.
+        root: Folder in which pictures are `SPLIT/CLASS/picture.png`.
         split: One of them.
 
     Raises:

@@ -47,7 +47,7 @@ def labels_in(
       for pictures without labels, whatever folders they are in.
 
     Args:
-        place: Where the files are, for messages.
+        place: Place of the files, for messages.
         files: All names relative to the root, parts separated by `/`.
         pictures: Those that are pictures.
         content: Reads the bytes of a file. Raises OSError.

@@ -16,8 +16,8 @@ class Place:
 
     Args:
         path: Path of the folder or file, whether it is there or not.
-        before: What stands before the path.
-        after: What stands after it: a folder in a zip, a split, which frames of a video.
+        before: Text before the path.
+        after: Text after it: a folder in a zip, a split, which frames of a video.
     """
 
     path: Path
@@ -33,8 +33,8 @@ def place_of(spec: str, base: Path = Path()) -> Place | None:
     """The place of a source, None of one that is known by its name alone, such as `digits`.
 
     Args:
-        spec: What `open_source` takes.
-        base: What a relative path is relative to.
+        spec: Spec as `open_source` takes it.
+        base: Folder that a relative path is relative to.
     """
     if spec.startswith(IMAGE_FOLDER):
         return _with_split(spec.removeprefix(IMAGE_FOLDER), base)

@@ -14,7 +14,7 @@ class Picture:
     """One picture of a source, not read yet.
 
     Args:
-        name: How messages call it: a path inside the source, or a file and a number.
+        name: Name in messages: a path inside the source, or a file and a number.
         label: Index into the source's `classes`, or None.
         content: Reads the stored bytes, undecoded; they identify the picture. Raises OSError if
             they cannot be read.

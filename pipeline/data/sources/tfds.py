@@ -101,7 +101,7 @@ class _Examples:
     """Serialized examples.
 
     Args:
-        count: How many.
+        count: Number of them.
         read: One of them. Raises OSError.
         scan: Iterates over them in order, without verifying checksums.
     """

@@ -25,7 +25,7 @@ class Weights:
     """Keras's file of a network's ImageNet weights without the classes.
 
     Args:
-        address: Where Keras takes it from.
+        address: URL from which Keras takes it.
         hash: Its MD5 or SHA-256, in hex, or None where Keras states none.
         side: Side of the network's images in pixels.
     """

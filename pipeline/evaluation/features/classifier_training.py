@@ -61,7 +61,7 @@ class Lessons:
     """Training and test sets of a classifier.
 
     Args:
-        records: Where they are from.
+        records: Images to learn from.
         training: Images and labels to train on.
         held_out: Never trained on.
     """
@@ -134,7 +134,7 @@ def train_classifier(
     seed: on one machine two trainings give the same weights, bit for bit.
 
     Args:
-        lessons: What to learn.
+        lessons: Training and test sets.
         folder: New.
         seed: Not negative.
         epochs: Passes over the images; 4 to 40 by their number if not given.

@@ -41,7 +41,7 @@ class FeatureNetwork:
     Args:
         name: Short, such as `inception`.
         weights: SHA-256, in hex, of the weights.
-        protocol: What is done to images before the network, and what is taken from it.
+        protocol: Preparation of images for the network, and the layer that is taken.
         forward: uint8 `(batch, height, width, channels)` → features `(batch, d)` and probabilities
             `(batch, classes)` or None.
         classes: Names of the classes, where they have any.

@@ -20,7 +20,7 @@ def checked_features(
     Args:
         features: Any array of numbers.
         name: Name of the argument, for the message.
-        least: How many there must be.
+        least: Smallest number of them.
         like: Features that they are compared with.
 
     Raises:

@@ -97,7 +97,7 @@ def draws_of(features: Array, *, seed: int, draws: int = DRAWS) -> list[Moments]
     Args:
         features: `(n, dimensions)`.
         seed: Seed of the order in which they are dealt out.
-        draws: How many shares.
+        draws: Number of draws.
 
     Raises:
         UserError: If a share would have fewer than two features.

@@ -25,7 +25,7 @@ def inception_score(probabilities: Array, *, seed: int, splits: int = SPLITS) ->
         probabilities: `(n, classes)`, each row a distribution.
         seed: Seed of the order in which images are dealt out to splits; labelled ones may come
             sorted.
-        splits: How many.
+        splits: Number of splits.
 
     Raises:
         UserError: If a row is no distribution, or a split would have no image.

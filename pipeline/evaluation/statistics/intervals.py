@@ -21,7 +21,7 @@ def around(value: float, error: float, independent: int) -> Estimate:
     Args:
         value: The estimate.
         error: Its standard error.
-        independent: How many independent numbers the error was found from; below 2 there is no
+        independent: Number of independent values behind the error; below 2 there is no
             interval.
     """
     if independent < 2:
@@ -65,7 +65,7 @@ def bootstrap(
         values: (n, …): one a sample.
         statistic: Statistic of as many values, drawn with replacement.
         seed: Seed of the draws.
-        resamples: How often is drawn.
+        resamples: Number of resamples.
 
     Source: Efron, "Bootstrap methods: another look at the jackknife", 1979.
     """

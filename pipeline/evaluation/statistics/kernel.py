@@ -31,7 +31,7 @@ def kernel_distance(
         fakes: Features `(n, dimensions)`.
         reals: Features `(m, dimensions)`.
         seed: Seed of the subsets.
-        subsets: How many.
+        subsets: Number of subsets.
         size: Size of each, on either side.
 
     Raises:

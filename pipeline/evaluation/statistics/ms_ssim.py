@@ -33,7 +33,7 @@ def similarity_of_pairs(
         images: uint8 `(n, side, side, channels)`.
         labels: Whole numbers `(n,)`, or None if all are of one class.
         seed: Seed of the pairs.
-        pairs: How many.
+        pairs: Number of pairs.
 
     Raises:
         UserError: If no two images are of one class.
@@ -65,7 +65,7 @@ def ms_ssim(one: Array, other: Array) -> Array:
 
     Args:
         one: Images, 0 to 255.
-        other: As many.
+        other: Other images, as many.
 
     Source: Wang et al. 2003. There, all five scales are used.
     """

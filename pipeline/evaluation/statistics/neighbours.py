@@ -175,7 +175,7 @@ def nearest(queries: Array, references: Array, *, neighbours: int = 1) -> Neighb
     Args:
         queries: Features `(n, dimensions)`, for example of generated images.
         references: Features `(m, dimensions)`, for example of training images.
-        neighbours: How many of each.
+        neighbours: Number of neighbours of each.
 
     Raises:
         UserError: If there are fewer references, or dimensions differ.

@@ -51,7 +51,7 @@ def path_length(
         distance: Distance of images, pair by pair: `(n,)`. It must grow with the square of small
             changes, as `feature_distance` does.
         starts: z `(n, size)`, or w `(n, size)` or `(n, layers, size)`.
-        ends: As many.
+        ends: Images at the other ends, as many.
         interpolate: `slerp` for z, `lerp` for w.
         seed: Seed of the places t, and of the bootstrap.
         full: Along the full way, or only at the starts.

@@ -82,8 +82,8 @@ def snapshot_of(
         networks: G, D and Gs.
         settings: Settings of each.
         config: Configuration of networks that are equal to them.
-        weight_of: Where a variable goes.
-        not_shown: As of a `Snapshot`.
+        weight_of: Function that maps a variable to one of ours.
+        not_shown: Keys as in a `Snapshot`.
 
     Raises:
         UserError: if they do not belong together, or have variables that ours have not.

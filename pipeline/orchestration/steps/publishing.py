@@ -47,7 +47,7 @@ def published_version(plan: Plan, say: Say, former: int | None) -> Done:
     Args:
         plan: Plan of the model.
         say: Shows progress.
-        former: Where `stable` stood when the run began: what the gate compared with.
+        former: Version of `stable` when the run began: what the gate compared with.
 
     Raises:
         StepFailed: if servers do not load it, or another version was promoted meanwhile; the label

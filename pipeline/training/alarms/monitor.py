@@ -33,10 +33,10 @@ class Alarm:
     """An alarm that has begun or ended.
 
     Args:
-        name: As in the section `alarms`.
+        name: Name as in the section `alarms`.
         state: Which of the two.
-        action: What the configuration asks for.
-        quantity: What was measured, or the tensor that is not finite.
+        action: Action that the configuration asks for.
+        quantity: Measured quantity, or the tensor that is not finite.
         value: Value of it, None for a tensor.
         bound: Bound for the value, None for a tensor.
         text: The rule and what came.

@@ -30,7 +30,7 @@ class Check:
     """Finding of one compiled function: the index of its first value that is not finite.
 
     Args:
-        values: What was looked at, in the order in which it is computed: scalars and vectors.
+        values: Checked values in the order in which they are computed: scalars and vectors.
         weights: Names of the weights, for values that are `squares` of gradients.
         first: `first_non_finite(values)`.
         images_seen: The clock after the step.

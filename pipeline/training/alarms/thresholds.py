@@ -21,7 +21,7 @@ class Reading:
 
     Args:
         alarm: Alarm that it may raise: the name of its action in the section `alarms`.
-        quantity: What was measured.
+        quantity: Measured quantity.
         value: Value of it.
         bound: Bound for the value.
         at_least: Whether the bound is a least value, not a greatest.

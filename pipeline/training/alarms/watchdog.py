@@ -21,7 +21,7 @@ class Watchdog:
     The loop cannot do so itself: it waits inside TensorFlow, where no signal reaches it.
 
     Args:
-        settings: How long, and whether the run is to end then.
+        settings: Longest wait, and whether the run is to end then.
         bark: Called on the thread with the seconds waited and `stop=`.
     """
 

@@ -28,7 +28,7 @@ def batches_of(
         config: Configuration of the run.
         records: The images.
         phase: It has the resolution and the batch size, that of all replicas together.
-        images_seen: Where the run's clock stands before the first batch.
+        images_seen: Position of the run before the first batch.
         strategy: Strategy that the steps run under.
 
     Raises:

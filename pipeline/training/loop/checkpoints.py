@@ -36,7 +36,7 @@ class Checkpoint:
     Args:
         folder: Folder with the variables, `state.json`, and `manifest.json`: size and SHA-256 of
             both.
-        position: Where the run stood.
+        position: Position of the run.
         metrics: Metrics of the last step before it.
         former: Names of the metrics that were measured on the weights of an earlier step.
         seconds: Time spent training so far, over all restarts.
@@ -83,8 +83,8 @@ class Damaged:
     """A checkpoint that is not as it was written.
 
     Args:
-        folder: Where it was.
-        reason: What is wrong with it.
+        folder: Folder where it was.
+        reason: Reason why it does not count.
     """
 
     folder: Path
@@ -106,11 +106,11 @@ def save(
     Args:
         run: Folder of the run.
         variables: Everything that changes while a run trains, by a stable name.
-        position: As of `Checkpoint`, and so are the others.
-        metrics: As of `Checkpoint`.
-        former: As of `Checkpoint`.
-        seconds: As of `Checkpoint`.
-        alarms: As of `Checkpoint`.
+        position: Position of the run.
+        metrics: Metrics of the last step.
+        former: Names of metrics that were measured on earlier weights.
+        seconds: Time spent training so far.
+        alarms: Alarms that are raised, or may be about to be.
 
     Raises:
         UserError: if it cannot be written, as on a full disk; earlier checkpoints stay.
@@ -143,7 +143,7 @@ def prune(
 
     Args:
         run: Its folder.
-        settings: What is kept.
+        settings: Numbers of checkpoints to keep.
         faults: Alarms for which the run may roll back.
         fading: Numbers of the phases in which a resolution fades in.
 

@@ -24,7 +24,7 @@ class Moment:
     Args:
         position: Position after the step just done.
         progress: Phase and alpha of that step.
-        task: What that phase trains.
+        task: Task in that phase.
         metrics: Metrics of the last step; empty before the first.
         images_per_second: Since the last entry, without the time that listeners took.
         data_wait: Share of that time that was spent waiting for batches.

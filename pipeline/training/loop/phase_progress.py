@@ -15,7 +15,7 @@ class PhaseProgress:
     """Progress of one phase: the only holder of a run's position while it trains.
 
     Args:
-        task: What the phase trains.
+        task: Task in this phase.
         position: Position after the last step; every step advances it.
         stopwatch: Times the run.
         monitor: Alarms of the run.

@@ -50,12 +50,12 @@ def key(
 
     Args:
         seed: Seed of the run.
-        purpose: What the draw is for.
+        purpose: Purpose of the draw.
         images_seen: The clock.
         repeat: Which of several such draws at that clock. The first keeps the key that it has
             alone.
         part: Which of several things are drawn for it. The first keeps the key likewise.
-        roll_backs: How often the run went back: then it draws other numbers than before.
+        roll_backs: Number of roll backs so far: each leads to other draws.
     """
     fold = tf.random.experimental.stateless_fold_in
     pair = tf.constant([seed, int(purpose)], tf.int32)

@@ -52,7 +52,7 @@ class Trainer:
 
     Args:
         config: Configuration of the run.
-        task: What is trained.
+        task: Task to train.
         run: Folder for checkpoints.
         listeners: Told of what happens, in order. They write, so that of several workers only the
             chief has any.

@@ -41,7 +41,7 @@ class GradientComputer:
     """Takes the gradients of one network.
 
     Args:
-        variables: What the network learns.
+        variables: Trained variables of the network.
         replicas: Replicas over which gradients will be summed.
         scale: Scale by which the loss is multiplied under float16.
     """
@@ -174,7 +174,7 @@ class Learner:
 
     Args:
         name: Name of the network, in metrics.
-        variables: What it learns.
+        variables: Trained variables of the network.
         optimizer: Optimizer of those variables.
         scale: Scale by which its losses are multiplied under float16.
         replicas: Replicas over which gradients are summed.

@@ -74,7 +74,7 @@ def plan_of(
         label_size: Number of classes, 0 without labels.
         free: Bytes that there are.
         seconds: Measure in any case that may fit, for so long.
-        prepare: As for `trial`.
+        prepare: Function as for `trial`.
     """
     plan = Plan(estimates(config, label_size))
     largest = plan.largest

@@ -36,7 +36,7 @@ def free_in_groups(
 
     Args:
         groups: The groups, a line each.
-        mounted: Where their files are.
+        mounted: Folder of their files.
     """
     try:
         lines = groups.read_text().splitlines()

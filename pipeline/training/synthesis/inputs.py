@@ -52,7 +52,7 @@ class GeneratorBatch(NamedTuple):
         reals: Reals for losses that compare with them.
         real_augmentation: Augmentation with which the reals are seen.
         fake_augmentation: Augmentation with which the fakes are seen.
-        tangent: As of `CriticBatch`.
+        tangent: Tangent as in `CriticBatch`.
     """
 
     draws: Draws
@@ -108,10 +108,10 @@ class ReplicaBatches:
 
     Args:
         config: Configuration of the run.
-        phase: What is trained.
+        phase: Phase that is trained.
         models: Models of the phase.
         strategy: Strategy under which they were made.
-        roll_backs: How often the run went back.
+        roll_backs: Number of roll backs so far.
     """
 
     def __init__(

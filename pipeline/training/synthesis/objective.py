@@ -63,7 +63,7 @@ class Objective:
 
     Args:
         config: Configuration of the run.
-        phase: What is trained.
+        phase: Phase that is trained.
         models: Models of the phase.
     """
 

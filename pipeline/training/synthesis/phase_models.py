@@ -20,11 +20,11 @@ class PhaseModels:
         generator: Latents to images.
         discriminator: Images to scores.
         average: The moving average of the generator.
-        exportable: What a SavedModel of the average is made of.
+        exportable: Models for a SavedModel of the average.
         generator_optimizer: Fresh.
         discriminator_optimizer: Fresh.
-        generation: How images are made while the generator is trained.
-        augmentation: How the discriminator sees images.
+        generation: Generation of images while the generator is trained.
+        augmentation: Augmentation of what the discriminator sees.
         alphas: The fade-in weights, none while no size is faded in.
         style_means: Running means of styles, none in a family without any.
         path_length_mean: Moving mean of path lengths, None without that regulariser.

@@ -19,9 +19,9 @@ def readings_of(
     """Return the readings of gradients, scores, penalty and diversity.
 
     Args:
-        metrics: As `pipeline.training.step.Step` gives them.
+        metrics: Metrics of `Step` or of `Diversity`, or some of them.
         settings: The bounds.
-        penalty: What the gradient at mixed images is asked for.
+        penalty: Kind of the gradient penalty at mixed images.
     """
     norms = {name: metrics[name] for name in _GRADIENTS if name in metrics}
     readings = []

@@ -35,11 +35,11 @@ class Step:
 
     Args:
         config: Configuration of the run.
-        phase: What is trained.
+        phase: Phase that is trained.
         models: Models of the phase.
         strategy: Strategy under which they were made.
         known: Metrics of the step before, when a phase goes on.
-        roll_backs: How often the run went back.
+        roll_backs: Number of roll backs so far.
     """
 
     def __init__(

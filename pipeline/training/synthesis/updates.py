@@ -34,7 +34,7 @@ class Updates:
 
     Args:
         config: Configuration of the run.
-        phase: What is trained.
+        phase: Phase that is trained.
         models: Models of the phase.
         replicas: Replicas among which each batch is shared.
     """
