@@ -34,8 +34,8 @@ class ModulatedConv2D(EqualizedConv2D):
         demodulate: Whether outputs are scaled back; not for to-RGB.
         modulation: Scaling of the styles: `"features"` or `"kernels"`.
         epsilon: Added to the sum of squares.
-        **kwargs: Arguments of `EqualizedConv2D`. Demodulation undoes every scale of the kernel, but for
-            `gain`.
+        **kwargs: Arguments of `EqualizedConv2D`. Demodulation undoes every scale of the kernel, but
+            for `gain`.
 
     Call: `[(batch, height, width, channels), (batch, channels)] → (batch, height', width',
     filters)`. The second are the styles s, where 0 leaves the kernel as it is.
