@@ -16,11 +16,15 @@ class LastingStream(io.TextIOBase):
     """Text stream that drops what nobody can read any more.
 
     Args:
-        stream: Standard output, or what stands in for it.
+        stream: Stream to write to, None for what is standard output at the time.
     """
 
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
+    def __init__(self, stream: TextIO | None = None) -> None:
+        self._given = stream
+
+    @property
+    def _stream(self) -> TextIO:
+        return self._given or sys.stdout
 
     def write(self, text: str) -> int:
         """Write, or drop it where the reader is gone.

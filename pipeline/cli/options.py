@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import sys
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Annotated, cast
 
@@ -135,5 +134,5 @@ def terminal(*, quiet: bool = False) -> Console:
     from pipeline.cli.lasting_stream import LastingStream
 
     # Names of files and texts of users hold brackets, which are no markup.
-    output = cast("IO[str]", LastingStream(sys.stdout))
+    output = cast("IO[str]", LastingStream())
     return Console(file=output, quiet=quiet, markup=False, highlight=False)

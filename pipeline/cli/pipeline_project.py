@@ -76,7 +76,6 @@ def run(folder: Folder) -> None:
     for an alarm, 4 for the gate, 5 for verify, 75 for what may pass. Ctrl-C saves a checkpoint; the
     same command goes on.
     """
-    from pipeline.cli.outcome_tables import label_line
     from pipeline.orchestration.project import open_project
 
     project = open_project(folder)
@@ -85,7 +84,6 @@ def run(folder: Folder) -> None:
         from pipeline.orchestration.locks import Busy, held
         from pipeline.orchestration.plan import Ended
         from pipeline.orchestration.running import run_once
-        from pipeline.orchestration.standing import labels_of
     from pipeline.errors import UserError
     from pipeline.system_errors import may_pass
 
@@ -109,8 +107,7 @@ def run(folder: Folder) -> None:
         _end_with(StepFailed(f"Dagster's files must be writable: {reason}", status=AGAIN))
     if isinstance(course, Ended):
         say(console, f"nothing to do: run {course.run} has promoted this already")
-        for label in labels_of(project):
-            say(console, label_line(label))
+        _tell_of_labels(console, project)
         return
     if isinstance(course, StepFailed):
         _end_with(course)
@@ -183,6 +180,14 @@ def up(
         raise UserError(
             f"a project is up once at a time. Received: {folder}, which is up already"
         ) from None
+
+
+def _tell_of_labels(console: Console, project: Project) -> None:
+    from pipeline.cli.outcome_tables import label_line
+    from pipeline.orchestration.standing import labels_of
+
+    for label in labels_of(project):
+        say(console, label_line(label))
 
 
 def _tell_of_no_gate(console: Console, project: Project) -> None:
