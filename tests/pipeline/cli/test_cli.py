@@ -264,9 +264,7 @@ def test_mistakes_are_told_before_tensorflow_is_loaded(tmp_path: Path) -> None:
 def test_too_few_addresses_for_tensorflow_are_refused(tmp_path: Path) -> None:
     """It would end the process by a signal."""
     command = f"ulimit -v 3000000; exec {sys.executable} -m pipeline.cli evaluate none"
-    folder = tmp_path / "none"
-    folder.mkdir()
-    (folder / "config.yaml").write_text("schedule: {resolution: 8}\n")
+    make_run(tmp_path / "none")
     result = subprocess.run(
         ["bash", "-c", command],
         cwd=tmp_path,
