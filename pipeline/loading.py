@@ -87,7 +87,10 @@ def load(name: str, overrides: Sequence[Override] = (), *, data: str | None = No
         try:
             text = path.read_text()
         except (OSError, UnicodeDecodeError) as error:
-            raise UserError(f"`--config` must be a readable file. Received: {error}") from error
+            reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
+            raise UserError(
+                f"`--config` must be a readable file. Received: {name} ({reason})"
+            ) from error
     else:
         text = preset_text(name)
     if data is not None:

@@ -1,4 +1,4 @@
-"""Signals, the time limit and alarms: how a run is told to stop, and its exit status."""
+"""Signals, the time limit and alarms that stop a run, and the exit status of each."""
 
 from __future__ import annotations
 

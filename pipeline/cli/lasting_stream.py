@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import errno
-import io
 import os
 import sys
 from typing import TextIO
 
 GONE = (errno.EPIPE, errno.EIO)
-"""What writing gives once `| head` has read enough, or a terminal is lost."""
+"""Error numbers of a write after `| head` has closed the pipe, or the terminal is lost."""
 
 
-class LastingStream(io.TextIOBase):
+class LastingStream:
     """Text stream that drops what nobody can read any more.
 
     Args:
-        stream: Stream to write to, None for what is standard output at the time.
+        stream: Stream to write to, or None for `sys.stdout`, looked up at each write.
     """
 
     def __init__(self, stream: TextIO | None = None) -> None:
@@ -58,8 +57,8 @@ class LastingStream(io.TextIOBase):
         return self._stream.isatty()
 
     @property
-    def encoding(self) -> str:  # type: ignore[override]
-        """Return how characters are written."""
+    def encoding(self) -> str:
+        """Return the name of the encoding, such as `utf-8`."""
         return self._stream.encoding
 
     def _drop_if_gone(self, error: OSError) -> None:

@@ -12,8 +12,8 @@ from pipeline.orchestration.outcome import (
     Ending,
     Outcome,
     consequence_of,
-    told_duration,
-    told_score,
+    duration_text,
+    score_text,
 )
 from pipeline.orchestration.project import LABEL
 from pipeline.orchestration.standing import LabelStanding, ProjectStanding
@@ -82,8 +82,8 @@ def show_history(console: Console, outcomes: Sequence[Outcome]) -> None:
             each.trigger,
             f"{snapshot.images:,}" if snapshot else "",
             f"{snapshot.new:,}" if snapshot else "",
-            (evaluation and told_score(evaluation)) or "",
-            told_duration(each.seconds),
+            (evaluation and score_text(evaluation)) or "",
+            duration_text(each.seconds),
             each.reason,
         )
     print_table(console, table)

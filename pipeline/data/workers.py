@@ -62,7 +62,12 @@ def worked(spec: str, source: Source, work: Work[Result], workers: int | None) -
 
 
 def worth_sharing(seconds: float, done: int, total: int) -> bool:
-    """Return whether what is left promises to take long, as what was done took so many seconds.
+    """Return whether the items that are left will probably take longer than `WORTH_SHARING`.
+
+    Args:
+        seconds: Time that the items so far took, in seconds.
+        done: Number of items so far.
+        total: Number of all items.
 
     Example:
         >>> worth_sharing(1.0, done=100, total=1000)

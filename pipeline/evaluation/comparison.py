@@ -35,9 +35,9 @@ class Entrant:
     """A run that is compared.
 
     Args:
-        name: Name by which it is told from the others.
+        name: Name that no other run in the comparison has.
         config: Configuration of the run.
-        newest: The evaluation whose scores stand beside the others'.
+        newest: Evaluation whose scores are compared.
         history: All its evaluations, ascending in images seen.
     """
 

@@ -27,7 +27,7 @@ SCORE_OF = {
 }
 """The score that each rule asks for; the others are about how scores were made."""
 _MEASURE_OF = {"precision": "precision_recall", "recall": "precision_recall"}
-"""What measures a score, where it has another name."""
+"""Metric that computes a score, for the scores that have not the name of their metric."""
 
 
 class Ruling(Record):

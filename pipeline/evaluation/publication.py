@@ -43,9 +43,9 @@ def to_publish(path: Path) -> tuple[Path, About]:
 
 
 def about(run: RunFolder, images_seen: int | None) -> About:
-    """Return what is known of a run's model as it was after so many images.
+    """Return the scores and the verdict of the checkpoint of a run at `images_seen`.
 
-    The scores are those of that very checkpoint, on the features of the gate's policy where it was
+    The scores are those of that checkpoint alone, on the features of the gate's policy where it was
     measured on several; the verdict is the one on those scores.
 
     Raises:

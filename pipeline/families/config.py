@@ -24,9 +24,9 @@ class NetworkConfig(Section):
     """The generator and the discriminator. docs/networks.md has the families."""
 
     has_styles: ClassVar[bool]
-    """Whether a mapping makes styles of latents."""
+    """Whether a mapping network computes styles from latents."""
     grows: ClassVar[bool]
-    """Whether a run may begin at a resolution below its last one."""
+    """Whether training may start at a lower resolution and grow."""
     official_preset: ClassVar[str]
     """Preset that continues training from official weights."""
 
@@ -41,7 +41,7 @@ class NetworkConfig(Section):
     stddev_group: Count = 4
     """Samples per group of the minibatch standard deviation."""
     fused: bool = True
-    """Whether resampling is done inside the convolutions: the same result, less arithmetic."""
+    """Whether convolutions resample too: the same result with less arithmetic."""
 
     @model_validator(mode="before")
     @classmethod
@@ -73,4 +73,4 @@ class StyledConfig(NetworkConfig):
     mixing: Share = 0.9
     """Share of the batches whose images take the styles of two latents, cut at one layer."""
     noise: bool = True
-    """Whether every layer adds noise, with a strength that it learns."""
+    """Whether each layer adds noise, scaled by a learned strength."""

@@ -25,8 +25,8 @@ from pipeline.families.network import (
 )
 
 FIRST_DENSE_GAIN = math.sqrt(2) / 4
-"""Of the dense layer that makes the first pixels of latents: four times smaller than others, as its
-fan-in does not count the 4x4 pixels that each latent feeds."""
+"""Gain of the dense layer from latents to the first pixels: a quarter of the others', as its fan-in
+does not count the 4x4 pixels that each latent feeds."""
 
 
 def rgb_size(

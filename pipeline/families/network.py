@@ -56,7 +56,15 @@ def sides(resolution: int) -> list[int]:
 def conv_size(
     inputs: int, outputs: int, side: int, *, kernel: int = 3, taps: float | None = None
 ) -> Size:
-    """Size of a convolution with so many `taps` an output pixel, by default `kernel²`."""
+    """Return the size of a convolution with bias.
+
+    Args:
+        inputs: Number of input channels.
+        outputs: Number of output channels.
+        side: Height and width of the output, in pixels.
+        kernel: Height and width of the kernel.
+        taps: Multiplications for each output pixel and pair of channels, `kernel²` by default.
+    """
     area = kernel**2
     pairs = inputs * outputs
     return Size(

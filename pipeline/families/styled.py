@@ -69,7 +69,7 @@ class StyleGenerator(WithMapping, ABC):
     """
 
     _repeat_name = "repeat_styles"
-    """Of the layer that gives all layers the same style."""
+    """Name of the layer that gives all layers the same style."""
 
     def __init__(self, config: StyledConfig, *, name: str = "generator", **kwargs: Any) -> None:
         super().__init__(config, name=name, **kwargs)

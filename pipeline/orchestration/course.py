@@ -290,7 +290,9 @@ def _start_of_next(project: Project) -> datetime:
     Runs are in the order of their starts, in the history and where new pictures are counted.
     """
     history = history_of(project.path)
-    return max([now(), *(history[-1].started + timedelta(seconds=1) for _ in history[-1:])])
+    if not history:
+        return now()
+    return max(now(), history[-1].started + timedelta(seconds=1))
 
 
 def _stable(project: Project) -> int | None:

@@ -14,7 +14,7 @@ from pipeline.orchestration.locks import is_held
 from pipeline.orchestration.lost import give_up_foreground_runs
 from pipeline.orchestration.project import Project
 from pipeline.orchestration.steps.publishing import finish_roll_back
-from pipeline.orchestration.triggers import TO_TELL, told
+from pipeline.orchestration.triggers import TO_TELL, has_outcome
 
 _UNKNOWN = "why it ended could not be written down; its page in the user interface may tell"
 
@@ -54,7 +54,7 @@ def tell_what_was_not_told(project: Project, instance: DagsterInstance) -> None:
         late = time.time() - (record.end_time or 0.0) > TO_TELL
         # Dagster starts again only what it has started.
         again = run.remote_job_origin is not None and run.tags.get("dagster/will_retry") == "true"
-        if late and not again and not told(project, run):
+        if late and not again and not has_outcome(project, run):
             try:
                 course = course_of_run(project.path, run)
                 unknown = StepFailed(_UNKNOWN, status=AGAIN, may_pass=True)

@@ -160,14 +160,18 @@ def consequence_of(outcome: Outcome) -> str:
             return f"The run was interrupted, and goes on when it is started again; {goes_on}"
 
 
-def told_score(evaluation: Evaluation) -> str | None:
-    """The first score as people are told it, None if there is none."""
+def score_text(evaluation: Evaluation) -> str | None:
+    """Return the first score with its title, as text for people, or None if there is none."""
     first = next(iter(evaluation.scores), None)
     return None if first is None else f"{title_of(first.name)} {first}"
 
 
-def told_duration(seconds: float) -> str:
-    """A time as people are told it."""
+def duration_text(seconds: float) -> str:
+    """Return a time as text for people, such as `1 h 02 min`.
+
+    Args:
+        seconds: The time, in seconds.
+    """
     if seconds < 60:
         return f"{seconds:.1f} s"
     if seconds < 3600:

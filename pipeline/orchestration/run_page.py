@@ -30,10 +30,10 @@ from pipeline.orchestration.outcome import (
     Step,
     StepState,
     consequence_of,
+    duration_text,
     history_folder,
     history_of,
-    told_duration,
-    told_score,
+    score_text,
 )
 from savedmodels.atomic import write_file
 
@@ -136,7 +136,7 @@ def _summary(outcome: Outcome) -> Iterator[Element]:
     yield element(
         "p",
         f"Run {outcome.run}, started by: {outcome.trigger}. {_day(outcome)} UTC, "
-        f"{told_duration(outcome.seconds)}.",
+        f"{duration_text(outcome.seconds)}.",
         class_="quiet",
     )
     yield element(
@@ -171,7 +171,7 @@ def _chain(outcome: Outcome) -> Iterator[tuple[str, str | None, str | None]]:
         yield "Code", f"growgan {made.growgan}", outcome.code or made.code
         yield "Checkpoint", f"{evaluation.images_seen:,} images seen", made.checkpoint_hash
         features = evaluation.features.identity if evaluation.features else None
-        yield "Scores", told_score(evaluation), features
+        yield "Scores", score_text(evaluation), features
     yield "Version", f"{version}" if version else None, outcome.content_hash
 
 
@@ -273,7 +273,7 @@ def _steps(steps: Sequence[Step]) -> Iterator[Element]:
             (
                 step.name,
                 _word(step.state),
-                number(told_duration(step.seconds) if step.seconds else ""),
+                number(duration_text(step.seconds) if step.seconds else ""),
                 element("div", class_="bar", style=f"width: {6 * step.seconds / longest:.2f}rem"),
                 element("td", step.reason, class_="told"),
             )
@@ -298,7 +298,7 @@ def _hashes(outcome: Outcome) -> Iterator[Element]:
 
 def _row(outcome: Outcome) -> tuple[Element | str, ...]:
     snapshot, evaluation = outcome.snapshot, outcome.evaluation
-    score = evaluation and told_score(evaluation)
+    score = evaluation and score_text(evaluation)
     return (
         element("a", _day(outcome), href=f"{outcome.run}/{PAGE}", class_="whole"),
         _word(outcome.verdict),
@@ -306,7 +306,7 @@ def _row(outcome: Outcome) -> tuple[Element | str, ...]:
         element("td", outcome.trigger, class_="whole"),
         number(f"{snapshot.images:,}" if snapshot else ""),
         element("td", score or "", class_="whole"),
-        number(told_duration(outcome.seconds)),
+        number(duration_text(outcome.seconds)),
         element("td", outcome.reason, class_="told"),
     )
 

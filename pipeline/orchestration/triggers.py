@@ -183,8 +183,8 @@ def endings_of(project: Project) -> SensorDefinition:
     )
     def endings(context: RunFailureSensorContext) -> Any:
         run = context.dagster_run
-        if run.tags.get("dagster/will_retry") == "true" or told(project, run):
-            return SkipReason("it is told already, or tried again")
+        if run.tags.get("dagster/will_retry") == "true" or has_outcome(project, run):
+            return SkipReason("its end is recorded already, or it is tried again")
         said = context.failure_event.message or ""
         # Of a process that is gone Dagster says only that it was not itself who ended the run.
         reason = REASON if not said or "outside the execution context" in said else said
@@ -224,18 +224,18 @@ def _asked_for(plan: Plan, instance: DagsterInstance) -> Iterator[str]:
             and run.tags.get("dagster/will_retry") == "true"
             and "dagster/auto_retry_run_id" not in run.tags
         )
-        # Its end is about to be told by the sensor of endings.
-        untold = (
+        # The sensor of endings is about to record its end.
+        unrecorded = (
             failed
             and time.time() - (record.end_time or 0.0) < TO_TELL
-            and not told(plan.project, run)
+            and not has_outcome(plan.project, run)
         )
-        if run.status in UNDER_WAY or retried or untold:
+        if run.status in UNDER_WAY or retried or unrecorded:
             yield run.run_id[:8]
 
 
-def told(project: Project, run: DagsterRun) -> bool:
-    """Return whether the end of one of Dagster's runs, or of its last repeat, is written down."""
+def has_outcome(project: Project, run: DagsterRun) -> bool:
+    """Return whether the outcome of one of Dagster's runs, or of its last repeat, is written."""
     return any((project.path / HISTORY).glob(f"*-{name_of_run(run)}/{OUTCOME}"))
 
 

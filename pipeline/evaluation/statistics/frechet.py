@@ -81,7 +81,12 @@ def frechet_distance(one: Moments, other: Moments) -> float:
 
 
 def advice(count: int, dimensions: int) -> str | None:
-    """Return advice on a covariance of so many dimensions from so many features."""
+    """Return a warning if the covariance has no full rank, else None.
+
+    Args:
+        count: Number of images whose features were measured.
+        dimensions: Length of a feature vector.
+    """
     if count > dimensions:
         return None
     return (

@@ -17,7 +17,7 @@ from pipeline.untrusted import safe_pickle
 Array: TypeAlias = npt.NDArray[Any]
 
 CLASSES = ("tfutil.Network", "dnnlib.tflib.network.Network")
-"""What ProGAN's code calls a network, and what that of StyleGAN does."""
+"""Class of a network in the pickles of ProGAN, and in those of StyleGAN."""
 
 
 @dataclass(frozen=True)

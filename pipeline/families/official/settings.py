@@ -15,7 +15,7 @@ from pipeline.untrusted.safe_pickle import shown
 Checked = TypeVar("Checked", bound="Settings")
 Size: TypeAlias = Annotated[int, Field(ge=1, le=2**20)]
 One: TypeAlias = Annotated[float, Field(ge=1, le=1)]
-"""Of settings that are floats, of which `Literal` knows none."""
+"""Type of a float that must be 1, as `Literal` takes no floats."""
 
 
 class Settings(BaseModel):
@@ -31,9 +31,9 @@ class Settings(BaseModel):
     fmap_decay: One = 1.0
     use_wscale: Literal[True] = True
     dtype: Any = None
-    """Of the computation: weights are float32 under each."""
+    """Type that the network computes in; its weights are float32 with each."""
     structure: Any = None
-    """How the graph is made, for the same result."""
+    """How the official code builds its graph; the result is the same with each."""
     is_template_graph: Any = None
 
     @property

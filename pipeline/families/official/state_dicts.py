@@ -20,7 +20,7 @@ StateDict: TypeAlias = Mapping[str, Array]
 """By the name of a parameter or buffer, such as `synthesis.b4.const`."""
 
 STATE: tuple[str, ...] = ("a state of PyTorch",)
-"""What a family that is published so has for `FUNCTIONS`."""
+"""Value of `FUNCTIONS` for a family whose official weights are a state dict of PyTorch."""
 
 GENERATOR, DISCRIMINATOR, AVERAGE = "G", "D", "G_ema"
 """What the official code calls the networks."""

@@ -20,7 +20,7 @@ from pipeline.families.official.snapshot import Snapshot
 from pipeline.families.progan.config import ProGANConfig
 
 FUNCTIONS = ("G_paper", "D_paper", "G_paper")
-"""That make G, D and Gs."""
+"""Names of the official functions that build G, D and Gs."""
 
 _PART = re.compile(r"(\d{1,4}x\d{1,4})/(Dense|Conv)([01]?)(_up|_down)?")
 

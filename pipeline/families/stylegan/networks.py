@@ -49,7 +49,7 @@ from pipeline.families.styled import StyleGenerator, mapping_size, noise_name
 from pipeline.families.stylegan.config import StyleGANConfig
 
 LAYERS = 2
-"""Of the synthesis at each resolution."""
+"""Number of layers that the synthesis has at each resolution."""
 
 
 def generator_size(

@@ -23,7 +23,7 @@ from pipeline.families.stylegan.config import StyleGANConfig
 from pipeline.section import Rate, Share
 
 FUNCTIONS = ("G_style", "D_basic", "G_style")
-"""That make G, D and Gs."""
+"""Names of the official functions that build G, D and Gs."""
 
 PARTS = {"mapping": "G_mapping", "synthesis": "G_synthesis"}
 

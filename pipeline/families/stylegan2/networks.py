@@ -36,7 +36,7 @@ from pipeline.families.styled import StyleGenerator, WithMapping, mapping_size, 
 from pipeline.families.stylegan2.config import StyleGAN2Config
 
 GAIN = math.sqrt(2)
-"""Of a leaky ReLU, which keeps the spread of what goes in."""
+"""Gain of a leaky ReLU that keeps the standard deviation of its input."""
 
 
 def generator_size(
