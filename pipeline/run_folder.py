@@ -328,7 +328,7 @@ class RunFolder:
         return saved
 
     def checkpoint(self, images_seen: int) -> Checkpoint:
-        """The checkpoint after so many images.
+        """Return the checkpoint at a number of images seen.
 
         Raises:
             UserError: if there is no run here, or no such checkpoint.

@@ -5,7 +5,7 @@ from __future__ import annotations
 WINDOW = 11
 """Side of the Gaussian window, in pixels."""
 DEVIATION = 1.5
-"""Of the window, in pixels."""
+"""Standard deviation of the window, in pixels."""
 WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
 """Wang's, of the finest scale first."""
 

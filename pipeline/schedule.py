@@ -1,4 +1,4 @@
-"""The progressive schedule: which resolution is trained, how far faded in, after so many images.
+"""The progressive schedule: the resolution and the fade-in at each number of images seen.
 
 Source: arXiv:1710.10196, appendix A; the official `TrainingSchedule`, whose level of detail counts
 down from the final size. Ours counts pixels, and a run's only clock is `images_seen`.

@@ -15,7 +15,7 @@ import tensorflow as tf
 from savedmodels import atomic
 
 OPSET = 18
-"""Of ONNX: the first with every operation that generators have; newer runtimes take it too."""
+"""Operator set of ONNX: the first with every operation of the generators."""
 
 
 def write_model(model: keras.Model, path: Path, *, lineage: Mapping[str, Any]) -> None:

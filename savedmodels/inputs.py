@@ -8,7 +8,7 @@ from savedmodels.exportable import EXAMPLES, Exportable
 from savedmodels.signature import Input
 
 LARGEST_SEED = 10**18 - 1
-"""As for `growgan generate`: as many more as one request may ask for still fit into int64."""
+"""Largest seed, as in `growgan generate`: it plus the images of one request fits into int64."""
 IN_TURN = -1
 """The label of images whose classes take turns."""
 

@@ -11,7 +11,7 @@ from savedmodels.golden import Arrays, array_of, arrays_of
 from savedmodels.literal_path import literal
 
 Answer = Callable[[str, Arrays], Arrays]
-"""Of a signature's name and its inputs."""
+"""Outputs, by the name of a signature and its inputs."""
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Names:
 
 
 Load = Callable[[Mapping[str, Names]], Answer]
-"""Of the names by signature."""
+"""Function that loads a SavedModel, given the names of inputs and outputs by signature."""
 
 
 class Damaged(Exception):

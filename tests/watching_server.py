@@ -90,7 +90,7 @@ class WatchingServer:
         self.failed: set[tuple[str, int]] = set()
         self.labels: dict[str, dict[str, int]] = {}
         self.token: str | None = None
-        """That requests must bear, if any."""
+        """Token that requests must bear, if any."""
         self.away = False
         """Whether it ends connections without an answer."""
         self.problems: list[str] = []

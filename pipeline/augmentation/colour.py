@@ -15,11 +15,11 @@ from pipeline.augmentation.draws import Chances
 from pipeline.config import COLOR
 
 BRIGHTNESS_DEVIATION = 0.2
-"""Of what `brightness` adds to values from -1 to 1."""
+"""Standard deviation of what `brightness` adds to values from -1 to 1."""
 CONTRAST_DEVIATION = 0.5
-"""Of the binary logarithm of `contrast`."""
+"""Standard deviation of the binary logarithm of `contrast`."""
 SATURATION_DEVIATION = 1.0
-"""Of the binary logarithm of `saturation`."""
+"""Standard deviation of the binary logarithm of `saturation`."""
 
 _LUMA = np.full((3, 3), 1 / 3, np.float32)
 """P: onto the axis of greys, v = (1, 1, 1) / √3."""

@@ -12,7 +12,7 @@ import tensorflow as tf
 from pipeline.augmentation.draws import Chances
 
 NOISE_DEVIATION = 0.1
-"""Of the deviation of the noise, which is half normal, for values from -1 to 1."""
+"""Scale of the noise's deviation, which is half normal, for values from -1 to 1."""
 CUT_SIZE = 0.5
 """Side of the square over that of the image."""
 

@@ -16,7 +16,7 @@ from pipeline.augmentation.draws import Chances
 from pipeline.augmentation.separable import Array, along_sides, reflecting
 
 DEVIATION = 1.0
-"""Of the binary logarithm of a band's factor."""
+"""Standard deviation of the binary logarithm of a band's factor."""
 POWER = np.array([10, 1, 1, 1], np.float32) / 13
 """What is expected in each band, the lowest first, where power falls as 1/f."""
 

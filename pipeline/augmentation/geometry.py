@@ -21,11 +21,11 @@ from pipeline.config import GEOM
 MOST_MOVED = 0.125
 """Share of the side by which `xint` moves at most."""
 SCALE_DEVIATION = 0.2
-"""Of the binary logarithm of `scale`."""
+"""Standard deviation of the binary logarithm of `scale`."""
 ANISO_DEVIATION = 0.2
-"""Of the binary logarithm of `aniso`."""
+"""Standard deviation of the binary logarithm of `aniso`."""
 MOVE_DEVIATION = 0.125
-"""Of `xfrac`, as a share of the side."""
+"""Standard deviation of `xfrac`, as a share of the side."""
 
 
 def warped(images: Any, chances: Chances) -> Any:

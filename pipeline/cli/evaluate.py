@@ -29,7 +29,7 @@ def evaluate(
         typer.Option(
             min=0,
             metavar="IMAGES_SEEN",
-            help="Measure the checkpoint after so many images. (default: the newest)",
+            help="Measure the checkpoint at this number of images seen. (default: the newest)",
         ),
     ] = None,
     features: Annotated[

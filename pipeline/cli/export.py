@@ -44,7 +44,7 @@ def export(
     ] = "savedmodel",
     checkpoint: Annotated[
         int | None,
-        typer.Option(metavar="IMAGES", help="That after so many images. (default: the newest)"),
+        typer.Option(metavar="IMAGES", help="Export this checkpoint. (default: the newest)"),
     ] = None,
     signatures: Annotated[
         str | None,

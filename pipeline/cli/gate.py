@@ -28,7 +28,7 @@ def gate(
         typer.Option(
             min=0,
             metavar="IMAGES_SEEN",
-            help="Judge the evaluation after so many images. (default: the newest)",
+            help="Judge the evaluation at this number of images seen. (default: the newest)",
         ),
     ] = None,
     promoted: Annotated[

@@ -40,7 +40,8 @@ def generate(
         ),
     ] = "1",
     truncated_layers: Annotated[
-        int | None, typer.Option(min=1, help="Truncate so many layers, the first. (default: all)")
+        int | None,
+        typer.Option(min=1, help="Truncate this many layers, from the first. (default: all)"),
     ] = None,
     noise: Annotated[
         Literal["constant", "random", "none"],

@@ -16,7 +16,7 @@ from pipeline.training.preflight.estimate import GIB, Plan, estimates, plan_of, 
 from pipeline.training.preflight.free_memory import free_memory
 
 SECONDS = 3.0
-"""Of real steps in a dry run."""
+"""Time for which a dry run trains real steps, in seconds."""
 COLUMNS = ("phase", "images", "steps", "G weights", "D weights", "memory", "time")
 
 

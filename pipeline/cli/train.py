@@ -90,7 +90,7 @@ def train(
         int | None,
         typer.Option(
             min=1,
-            help="Train in so many processes together: started here, unless TF_CONFIG names them "
+            help="Train in this many processes together: started here, unless TF_CONFIG names them "
             "already. (default: as `run.strategy` says)",
         ),
     ] = None,

@@ -33,7 +33,7 @@ class EvaluationConfig(Section):
     images: Annotated[int, Field(ge=20, le=10_000_000)] = 10_000
     """Images that are generated."""
     seed: Images = 0
-    """Of labels, subsets, patches and pairs. Images are those of the seeds from 0 on."""
+    """Seed of labels, subsets, patches and pairs. Images are those of the seeds from 0 on."""
     noise: Literal["constant", "random"] = "constant"
     """Noise of generators with styles: the maps that are exported with them, which are the same for
     every image, or others by seed, as published scores have it."""

@@ -30,7 +30,7 @@ class ShardFile(BaseModel):
     bytes: int
     """Its size."""
     sha256: str
-    """Of its content, in hex."""
+    """SHA-256 of the content, in hex."""
 
 
 class Manifest(BaseModel):

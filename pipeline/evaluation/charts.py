@@ -20,7 +20,7 @@ from matplotlib.ticker import EngFormatter, FuncFormatter, NullFormatter
 from pipeline.evaluation.curves import Curve
 
 WIDTH, HEIGHT = 4.6, 2.4
-"""Of a chart, in inches."""
+"""Width and height of a chart, in inches."""
 DOTS = 150
 """Per inch of a PNG."""
 COLOURS = ("#3b82f6", "#e8590c", "#2f9e44", "#ae3ec9", "#b08900", "#0c8599")

@@ -58,7 +58,7 @@ class ComparedRun(Record):
     """A run by its newest evaluation."""
 
     run: str
-    """As it was named."""
+    """Name of the run, as the user gave it."""
     images_seen: int
     """The run's clock at the evaluation."""
     seconds: float

@@ -16,7 +16,7 @@ from pipeline.errors import UserError
 from pipeline.evaluation.scores import Evaluation
 
 POINTS = 200
-"""Of a curve at most: a chart shows no more."""
+"""Largest number of points of a curve: a chart shows no more."""
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from pipeline.grids import tile
 
 SAMPLES = 64
 PSI = 0.7
-"""Of the truncated samples: what is left of a style's distance to the mean."""
+"""Truncation of the truncated samples: the share of a style's distance to the mean that is left."""
 SCORED = 2_048
 """Fakes that the discriminator chooses from."""
 CHOSEN = 32

@@ -302,7 +302,7 @@ def history_of(run: RunFolder) -> list[Evaluation]:
 def evaluation_of(
     run: RunFolder, images_seen: int | None = None, *, features: str | None = None
 ) -> Evaluation:
-    """An evaluation of a run: that after so many images, or the newest.
+    """Return the evaluation of a run at a number of images seen, or the newest.
 
     Args:
         run: Run that was evaluated.

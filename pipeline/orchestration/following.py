@@ -25,9 +25,9 @@ PATIENCE = 120.0
 BEYOND_GRACE = 60.0
 """Seconds that a removal may take beyond those that pods have to save what they did."""
 MOST_LINES = 1000
-"""Of its log that are shown of a Job that is taken over."""
+"""Largest number of lines of its log that are shown when a Job is taken over."""
 LAST_LINES = 20
-"""Of the log of a pod that has failed."""
+"""Number of lines that are shown of the log of a failed pod."""
 _STOPPED = (130, 143)
 _WORKER_GONE = 69
 _STARTING = ("ContainerCreating", "PodInitializing")

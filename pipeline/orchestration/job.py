@@ -27,7 +27,7 @@ from pipeline.section import Rate
 Manifest: TypeAlias = dict[str, Any]
 
 LABEL = "app.kubernetes.io/instance"
-"""Of a Job and of all that belongs to it: the name of the Job."""
+"""Key of the label of a Job and its objects, whose value is the name of the Job."""
 CONTENT = "growgan/content"
 """Annotation of a Job: the hash of its manifest."""
 KEPT = 24 * 60 * 60
@@ -77,7 +77,7 @@ class KubernetesConfig(Section, coerce_numbers_to_str=True):
     namespace: Name | None = None
     """None for that of the context."""
     context: str | None = None
-    """Of kubectl's configuration, None for the current one."""
+    """Context in kubectl's configuration, or None for the current one."""
     kubectl: str = "kubectl"
     """The program."""
     wait_seconds: Rate = 1800.0

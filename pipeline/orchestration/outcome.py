@@ -55,7 +55,7 @@ class Snapshot(Record):
     """The pictures of the source as they were when the run began."""
 
     content_hash: Line
-    """Of names and content."""
+    """Hash of the names and content of the pictures."""
     images: Count
     """How many there are."""
     new: Count
@@ -99,7 +99,7 @@ class Outcome(Record):
     source: Line | None = None
     """Where the pictures come from."""
     snapshot: Snapshot | None = None
-    """Of the source, None if it could not be read."""
+    """Snapshot of the source, or None if it could not be read."""
     data_hash: Line | None = None
     """Content of the records."""
     config_hash: Line | None = None
@@ -107,7 +107,7 @@ class Outcome(Record):
     code: Line | None = None
     """Commit or version of growgan."""
     run_folder: ProjectPath | None = None
-    """Of the training."""
+    """Run folder of the training."""
     version: int | None = Field(default=None, ge=1)
     """The version of this run in the repository."""
     content_hash: Line | None = None
@@ -123,7 +123,7 @@ class Outcome(Record):
     gate: Verdict | None = None
     """What the gate decided, with a reason for each rule."""
     report: ProjectPath | None = None
-    """Of the evaluation."""
+    """Report of the evaluation."""
     pictures: tuple[ProjectPath, ...] = ()
     """PNG sheets."""
     curves: ProjectPath | None = None

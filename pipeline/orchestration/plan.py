@@ -34,7 +34,7 @@ class Ended(Record):
     final: bool
     """Whether it would end so again: nothing starts it by itself, until its settings change."""
     settings: str | None = None
-    """Of its plan then, None where an earlier version of growgan did not note them."""
+    """Settings of its plan then, or None if an earlier version of growgan did not record them."""
 
 
 @dataclass(frozen=True)

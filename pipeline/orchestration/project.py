@@ -27,7 +27,7 @@ from savedmodels.repository.servers import Watchers, server_url
 
 PIPELINE = "pipeline.yaml"
 LABEL: Label = "stable"
-"""That runs move, and clients ask for."""
+"""Label that runs move, and that clients ask for."""
 Port = Annotated[int, Field(ge=0, le=65535)]
 
 
@@ -55,7 +55,7 @@ class TriggersConfig(Section):
     cron: Annotated[str, AfterValidator(_cron)] | None = None
     """Minute, hour, day of the month, month, day of the week, as in cron; None for never."""
     timezone: str = "UTC"
-    """Of `cron`."""
+    """Time zone of `cron`."""
     new_data: NewDataConfig | None = NewDataConfig()
     """Pictures that arrive, None if they start nothing."""
     when_busy: Literal["wait", "skip"] = "wait"
@@ -127,7 +127,7 @@ class ProjectConfig(Section):
     retries: RetriesConfig = RetriesConfig()
     notifications: NotificationsConfig = NotificationsConfig()
     port: Port = 3000
-    """Of the user interface, on this machine alone."""
+    """Port of the user interface, which only this machine can reach."""
 
     @model_validator(mode="after")
     def _gate_is_said_once(self) -> ProjectConfig:

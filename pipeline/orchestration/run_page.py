@@ -38,7 +38,7 @@ from pipeline.orchestration.outcome import (
 from savedmodels.atomic import write_file
 
 NEW, OLD, *_ = COLOURS
-"""Of scores that are drawn beside each other."""
+"""Colours of a new score and of the old one that is drawn beside it."""
 STRIP = 120
 """Width of the drawing of two intervals, in pixels."""
 SHADES: dict[Ending | StepState, str] = {

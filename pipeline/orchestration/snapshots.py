@@ -37,7 +37,7 @@ class Snapshot(Record):
     content_hash: str
     """SHA-256 of names and content."""
     source: str
-    """As `growgan train --data` takes it; a folder or file is one inside the project."""
+    """Source as `growgan train --data` takes it; a folder or file is inside the project."""
     images: int
     """How many pictures there are."""
     files: dict[str, str] = Field(default_factory=dict)

@@ -34,7 +34,7 @@ class LabelStanding(Record):
     label: str
     """Such as `stable`."""
     version: int | None
-    """That it serves, None if it serves nothing yet."""
+    """Version that it serves, or None if it serves nothing yet."""
     there: bool = True
     """False if the folder of that version is gone."""
     waits_for: int | None

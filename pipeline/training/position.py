@@ -44,7 +44,7 @@ class Position:
         return cls(state["images_seen"], state["phase"], roll_backs)
 
     def advanced(self, images: int) -> Position:
-        """Return the position after a step on so many images."""
+        """Return the position after a step on a number of images."""
         return replace(self, images_seen=self.images_seen + images)
 
     def in_phase(self, phase: int) -> Position:

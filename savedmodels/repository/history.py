@@ -29,7 +29,7 @@ class Event:
     at: str
     """When, ISO 8601."""
     label: str | None = None
-    """That is to move, or has moved."""
+    """Label that is to move, or has moved."""
     former: int | None = None
     """What served before: where the label stood, or without labels the newest version."""
     back: bool = False
@@ -37,7 +37,7 @@ class Event:
     forced: bool = False
     """The gate has failed the version."""
     reason: str | None = None
-    """Of a withdrawal."""
+    """Reason of a withdrawal."""
 
 
 @dataclass(frozen=True)

@@ -38,11 +38,11 @@ class VersionStanding:
     publication: Publication | None
     """None if it was not published, but put there by other means."""
     labels: tuple[str, ...]
-    """That stand at it."""
+    """Labels of the version."""
     pending: tuple[str, ...]
-    """That move to it as soon as servers have loaded it."""
+    """Labels that move to the version as soon as servers have loaded it."""
     loaded: bool
-    """Servers are told to load it."""
+    """Whether the configuration of the servers lists it."""
 
 
 @dataclass(frozen=True)

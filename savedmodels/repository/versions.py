@@ -39,7 +39,7 @@ class About:
     """Facts of a model beside its files."""
 
     config: Mapping[str, Any] | None = None
-    """Of the run that made it."""
+    """Configuration of the run that made the version."""
     evaluation: Mapping[str, Any] | None = None
     """Its scores, with features and protocol."""
     gate: Gate | None = None
@@ -59,7 +59,7 @@ class Publication:
     files: Mapping[str, str]
     """SHA-256 of every file by its path; without this manifest."""
     lineage: Mapping[str, Any] | None
-    """As it stands in the SavedModel."""
+    """Lineage in the SavedModel."""
     about: About = field(default_factory=About)
 
     def to_json(self) -> str:

@@ -49,7 +49,7 @@ HTTP_STATUS = {
 """TensorFlow Serving's own table, `ToHTTPStatusCode`."""
 
 LONGEST = 2000
-"""Of a message, in characters. A gRPC error travels in a header, and headers end at 8 KiB."""
+"""Longest message, in characters. A gRPC error travels in a header, and headers end at 8 KiB."""
 
 
 class Refused(Exception):

@@ -23,7 +23,7 @@ _DOUBTFUL = re.compile(
 _NUMBERS = re.compile(
     r"(?:-?(?:0|[1-9][0-9]{0,15})(?:\.[0-9]{1,20})?[ \n\r\t]*,[ \n\r\t]*){1,10000}"
 )
-"""Of an array, as most bodies are made of: Python's reader takes many at once."""
+"""Characters of an array, of which most bodies consist: Python's reader takes many at once."""
 
 
 def parse(body: bytes) -> Any:

@@ -24,7 +24,7 @@ SYSTEMS = ("torch", "float32", "mixed_bfloat16")
 
 
 def config_of(precision: str, resolution: int, width: int, **sections: dict[str, Any]) -> Any:
-    """Of a single phase: grey images, and so many feature maps at every resolution."""
+    """Return a configuration of a single phase: grey images, `width` maps at every resolution."""
     from pipeline.config import Config
 
     network = {"fmap_base": 2**20, "fmap_max": width, "latent_size": width}

@@ -63,7 +63,7 @@ def pairs(images: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
 
 
 def rows(images: np.ndarray) -> Iterator[list[tuple[str, np.ndarray]]]:
-    """Of the sheet: labels, and the tiles under each."""
+    """Yield the rows of the sheet: labels, and the tiles under each."""
     found = list(pairs(images[[1, 5]]))
     for first in range(0, len(found), PAIRS):
         yield found[first : first + PAIRS]

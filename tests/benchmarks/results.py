@@ -109,7 +109,7 @@ def evaluated(run: RunFolder, network: FeatureNetwork) -> dict[int, Evaluation]:
 
 
 def images_at_checkpoints(run: RunFolder, kept: int) -> list[int]:
-    """Of those kept for ever, and of the last."""
+    """Return the images seen at the checkpoints that are kept for ever, and at the last one."""
     saved = [checkpoint.position.images_seen for checkpoint in all_in(run.path)]
     firsts = {n // kept: n for n in sorted(saved, reverse=True) if n >= kept}
     return sorted({*firsts.values(), max(saved)})

@@ -49,7 +49,7 @@ class Case:
 
 @dataclass(frozen=True)
 class Gradients:
-    """Of `f = sum(slope·y + y²/2)`: its gradient, and that of its penalty `p = sum((df/dinputs)²)`.
+    """Gradient of `f = sum(slope·y + y²/2)`, and that of its penalty `p = sum((df/dinputs)²)`.
 
     Both run over the inputs, then over the trainable weights.
     """

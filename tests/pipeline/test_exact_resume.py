@@ -201,7 +201,7 @@ def assert_same_run(one: Path, other: Path) -> None:
 
 
 def statuses(told: list[dict[str, Any]]) -> list[int]:
-    """Of the chiefs."""
+    """Return the exit statuses of the chiefs."""
     return [life["statuses"][0] for life in told]
 
 

@@ -102,7 +102,7 @@ class Features(Facts):
     """Moments of thumbnail features, by which two sets are compared."""
 
     mean: tuple[float, ...]
-    """Of the 64 features of `pipeline.data.checking.measurement.features_of`."""
+    """Mean of each of the 64 features of `pipeline.data.checking.measurement.features_of`."""
     covariance: tuple[float, ...]
     """Rows of its lower triangle, one after the other, the diagonal included."""
     halves_distance: float

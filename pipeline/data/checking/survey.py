@@ -43,10 +43,10 @@ SAMPLE = 4096
 COMPARED = 2048
 """Pictures compared with their mirror images: right to 1.1 %, in under a second."""
 KEY_BYTES = 6
-"""Of a content hash that a report keeps: exact as a number in JSON, and among a billion pictures
-strangers share one in 300,000."""
+"""Bytes of a content hash that a report keeps: exact as a number in JSON, and of a billion pictures
+one in 300,000 shares its key with another by chance."""
 DIGEST_WORDS = 4
-"""A SHA-256 is so many numbers of 64 bits."""
+"""Number of 64-bit words in a SHA-256."""
 BLANK_STD = 0.5
 """Standard deviation of levels below which a picture is of a single colour."""
 

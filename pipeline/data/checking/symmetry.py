@@ -13,7 +13,7 @@ NEIGHBOUR = 5
 scene, the first wins in 65 %, the fifth in 55 %; in satellite tiles, where north is always up, the
 first wins in 55 %, the fifth in 59 %, the tenth in 61 %."""
 DECIMALS = 9
-"""Of a likeness: what differs by less is rounding, as in pictures that are their mirror images."""
+"""Decimals of a likeness: smaller differences are rounding, as in pictures with exact symmetry."""
 
 Array = npt.NDArray[np.float64]
 Bytes = npt.NDArray[np.uint8]

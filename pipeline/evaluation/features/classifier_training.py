@@ -114,7 +114,7 @@ def lessons_of(records: RecordSet, resolution: int) -> Lessons:
 
 
 def default_epochs(images: int) -> int:
-    """Passes over so many images, 4 to 40."""
+    """Return the number of passes over a set of images, 4 to 40."""
     return min(MOST_EPOCHS, max(FEWEST_EPOCHS, round(IMAGES_SEEN / images)))
 
 

@@ -20,7 +20,7 @@ from pipeline.moments import Moments, merged, moments_of, squared_frechet_distan
 
 CHUNK = 8192
 DRAWS = 10
-"""Of the images at hand: a tenth of 50,000 is the least that arXiv:1911.07023 extrapolates from."""
+"""Number of equal shares of the images: arXiv:1911.07023 extrapolates from 5,000 of 50,000 on."""
 
 
 class FrechetEstimates(NamedTuple):

@@ -16,7 +16,7 @@ from pipeline.evaluation.statistics.arrays import Array, checked_images
 
 IMAGES = 16_384
 PATCHES = 128
-"""Of each image at each level."""
+"""Number of patches of each image at each level."""
 PATCH = 7
 """Side in pixels."""
 COARSEST = 16

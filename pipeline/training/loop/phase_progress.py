@@ -55,7 +55,7 @@ class PhaseProgress:
         self.former -= found.keys()
 
     def stepped(self, images: int, metrics: Metrics) -> None:
-        """Count a step on so many images."""
+        """Count a step on a number of images."""
         self.position = self.position.advanced(images)
         self.of_step = metrics
         self.former = set(self._measured)

@@ -28,7 +28,7 @@ class Stopwatch:
         return time.monotonic() - self._origin
 
     def tick(self, images: int) -> None:
-        """A step of so many images is done."""
+        """Count a step on a number of images."""
         if self._started is None:
             self.restart_rate()
         else:

@@ -7,7 +7,7 @@ from typing import Any
 import tensorflow as tf
 
 LEAST_SPREAD = 1e-3
-"""Of the scores' size: a float32 mean of squares tells no smaller one."""
+"""Smallest spread, as a share of the scores' size: a float32 mean of squares resolves no less."""
 
 
 def with_separation(metrics: dict[str, Any]) -> dict[str, Any]:

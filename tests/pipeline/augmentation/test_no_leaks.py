@@ -38,7 +38,7 @@ def orientation_of(images: Array) -> Array:
 
 
 def probabilities(p: float) -> Array:
-    """Of each of the moves."""
+    """Return the probability of each of the moves."""
     mirror, turn = np.array([1 - p / 2, p / 2]), np.array([1 - 3 * p / 4, *[p / 4] * 3])
     return np.outer(mirror, turn).ravel()
 

@@ -47,7 +47,7 @@ from tests.pipeline.orchestration.projects import (
 ROOT = Path(__file__).parents[3]
 LOCATION = "pipeline.orchestration.code_location"
 IMAGES = 3200
-"""Of a training, which has to last until a signal comes."""
+"""Images of a training, which has to last until a signal comes."""
 LONG = (
     *(each for each in TINY if not any(key in each for key in ("metrics", "hold", "checkp"))),
     f"schedule.hold_images={IMAGES}",

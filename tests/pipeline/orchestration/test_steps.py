@@ -402,7 +402,7 @@ class Watched:
         return f"{url} must answer" if away else None
 
     def _answer(self, path: str) -> tuple[int, dict[str, Any]]:
-        """As of a server that has done at once what the configuration says."""
+        """Answer as a server that has loaded at once what the configuration lists."""
         standing = self.project.repository.standing("digits")
         if "/versions/" in path:
             loaded = int(path.rpartition("/")[2]) in standing.loaded

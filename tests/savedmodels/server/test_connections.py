@@ -22,7 +22,7 @@ LARGE = bytes(20 * 2**20)
 
 @pytest.fixture(name="address")
 def _address(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, int]]:
-    """Of a server that answers after some time, or at once with much."""
+    """Yield the address of a server that answers after some time, or at once with much."""
     monkeypatch.setattr(connections, "HEAD_SECONDS", 0.2)
     monkeypatch.setattr(connections, "UNREAD_SECONDS", 0.3)
 

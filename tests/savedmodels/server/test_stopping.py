@@ -33,7 +33,7 @@ pytestmark = pytest.mark.slow
 TRIED = 50_000
 """Turns that tell how fast the machine is."""
 SECONDS = 4.0
-"""That a slow request takes alone; two of them are asked for at once."""
+"""Time that a slow request takes alone; two of them are asked for at once."""
 
 
 def test_a_signal_lets_requests_finish_and_takes_no_new_ones(repository: Path) -> None:

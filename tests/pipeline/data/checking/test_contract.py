@@ -95,7 +95,7 @@ def test_pictures_that_break_a_rule_are_named(
 
 @pytest.fixture(scope="module")
 def odd(tmp_path_factory: pytest.TempPathFactory) -> Survey:
-    """Of pictures that each stand out, and one that cannot be read."""
+    """Return the survey of pictures that are all outliers, and of one that cannot be read."""
     folder = tmp_path_factory.mktemp("odd")
     sizes = {"usual": (16, 16), "tiny": (4, 4), "wide": (64, 16), "tall": (12, 16)}
     for name, size in sizes.items():

@@ -22,7 +22,7 @@ def images(count: int, side: int, channels: int = 1, seed: int = 0) -> np.ndarra
 
 
 def by_planes(x: np.ndarray, y: np.ndarray) -> float:
-    """Of two planes, with the window in one piece."""
+    """Return MS-SSIM of two planes, with the window in one piece."""
     weights = scale_weights(len(x))
     size = window_of(len(x))
     distance = np.arange(size) - (size - 1) / 2

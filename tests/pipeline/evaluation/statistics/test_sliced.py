@@ -24,7 +24,7 @@ def images(count: int, side: int = 32, channels: int = 3, seed: int = 0) -> np.n
 
 
 def pyramid_of_one(plane: np.ndarray) -> list[np.ndarray]:
-    """Of one channel, with the 5 × 5 kernel in one piece."""
+    """Return the pyramid of one channel, with the 5 × 5 kernel in one piece."""
     line = np.array([1, 4, 6, 4, 1])
     kernel = np.outer(line, line) / 256
     levels = []

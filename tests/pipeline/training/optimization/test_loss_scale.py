@@ -82,7 +82,7 @@ def update_all(config: Config, made: Updates) -> dict[str, float]:
 
 
 def gradients_in(models: PhaseModels) -> dict[str, np.ndarray]:
-    """Of the last updates: without decay they are Adam's first moments."""
+    """Return the gradients of the last updates: without decay they are Adam's first moments."""
     return {
         name: value.numpy() for name, value in variables_of(models).items() if "momentum" in name
     }
