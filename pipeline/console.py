@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,7 +11,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from pipeline.shown import shown
 from pipeline.training.loop.listeners import Listener
-from pipeline.training.preflight.costs import step_seconds
+from pipeline.training.preflight.costs import step_seconds, works_of
 
 if TYPE_CHECKING:
     from pipeline.config import Config
@@ -33,6 +33,7 @@ class TrainingDisplay(Listener):
     def __init__(self, console: Console, config: Config) -> None:
         self._console = console
         self._config = config
+        self._image_seconds = _image_seconds(config)
         self._total = config.schedule.build().total_images
         self._progress = Progress(
             TextColumn("{task.description}"),
@@ -112,23 +113,33 @@ class TrainingDisplay(Listener):
     def _speed(self, moment: Moment) -> str:
         if not moment.images_per_second:  # Of a single step, which was compiled first.
             return ""
-        seconds = seconds_left(self._config, moment)
+        seconds = seconds_left(self._config, self._image_seconds, moment)
         left = f"{seconds / 60:.0f} min" if seconds >= 90 else f"{seconds:.0f} s"
         return f"{moment.images_per_second:.0f} img/s, {left} left, "
 
 
-def seconds_left(config: Config, moment: Moment) -> float:
-    """Estimated seconds to the end, by the present speed and the cost of each phase's steps.
+def seconds_left(config: Config, image_seconds: Mapping[Phase, float], moment: Moment) -> float:
+    """Estimated seconds to the end, by the present speed and the cost of each phase's images.
 
     The speed must be known: more than 0 images per second.
+
+    Args:
+        config: Configuration of the run.
+        image_seconds: Cost of an image in each phase, in seconds of any machine.
+        moment: Present state of the run.
     """
-
-    def cost(phase: Phase) -> float:
-        return step_seconds(config, phase) / phase.batch_size
-
     schedule = config.schedule.build()
-    work = sum(
-        cost(phase) * max(0, start + phase.images - max(start, moment.images_seen))
+    left = sum(
+        image_seconds[phase] * max(0, start + phase.images - max(start, moment.images_seen))
         for start, phase in zip(schedule.starts, schedule.phases, strict=True)
     )
-    return work / cost(moment.progress.phase) / moment.images_per_second
+    return left / image_seconds[moment.progress.phase] / moment.images_per_second
+
+
+def _image_seconds(config: Config) -> dict[Phase, float]:
+    phases = config.schedule.build().phases
+    works = works_of(config, phases, label_size=0)  # Labels change next to nothing.
+    return {
+        phase: step_seconds(config, phase, work) / phase.batch_size
+        for phase, work in zip(phases, works, strict=True)
+    }

@@ -31,7 +31,7 @@ def check_memory(config: Config, sharing: int) -> None:
         UserError: if one does not fit.
     """
     free = _free(config, sharing)
-    require_fit(config, _label_size(config), _plan(config, free), free)
+    require_fit(config, _plan(config, free), free)
 
 
 def dry_run(console: Console, config: Config, sharing: int) -> None:
@@ -65,7 +65,7 @@ def dry_run(console: Console, config: Config, sharing: int) -> None:
         )
     if free < math.inf:
         say(console, f"free: {free / GIB:.1f} GiB")
-    require_fit(config, _label_size(config), plan, free)
+    require_fit(config, plan, free)
 
 
 def _plan(config: Config, free: float, seconds: float | None = None) -> Plan:
@@ -95,7 +95,7 @@ def _show(console: Console, plan: Plan) -> None:
             each.phase.name,
             f"{each.phase.images:,}",
             f"{each.steps:,}",
-            *map(_count, each.parameters),
+            *map(_count, each.work.parameters),
             f"{each.memory / GIB:.2f} GiB",
             _duration(each.seconds),
         )

@@ -15,50 +15,13 @@ from pipeline.families.network import (
     START_RESOLUTION,
     Block,
     Network,
-    Size,
     chain,
-    conv_size,
-    dense_size,
-    filters,
-    sides,
     stage_of,
 )
 
 FIRST_DENSE_GAIN = math.sqrt(2) / 4
 """Gain of the dense layer from latents to the first pixels: a quarter of the others', as its fan-in
 does not count the 4x4 pixels that each latent feeds."""
-
-
-def rgb_size(
-    config: NetworkConfig, resolution: int, *, channels: int, fading: bool, to_rgb: bool
-) -> Size:
-    """Size of the layers between images and features: two of them while fading."""
-    size = Size(0, 0, 0)
-    for side in (resolution, resolution // 2) if fading else (resolution,):
-        ends = (filters(config, stage_of(side)), channels)
-        size += conv_size(*(ends if to_rgb else ends[::-1]), side, kernel=1)
-    return size
-
-
-def enlarging_size(inputs: int, outputs: int, side: int) -> Size:
-    """Size of the two convolutions of a generator's block that gives maps of that side."""
-    # The resampling convolution has 16 taps at the lower resolution.
-    return conv_size(inputs, outputs, side, taps=16 / 4) + conv_size(outputs, outputs, side)
-
-
-def critic_size(
-    config: NetworkConfig, resolution: int, *, channels: int, outputs: int, fading: bool
-) -> Size:
-    """Size of `GrowingDiscriminator._outputs` without what a family adds to a block."""
-    maps = filters(config, 1)
-    size = conv_size(maps + 1, maps, START_RESOLUTION)
-    size += dense_size(START_RESOLUTION**2 * maps, filters(config, 0))
-    size += dense_size(filters(config, 0), outputs)
-    for side in sides(resolution):
-        before, maps = maps, filters(config, stage_of(side))
-        # The resampling convolution has 16 taps.
-        size += conv_size(maps, before, side // 2, taps=16) + conv_size(maps, maps, side)
-    return size + rgb_size(config, resolution, channels=channels, fading=fading, to_rgb=False)
 
 
 class GrowingGenerator(Network):

@@ -1,10 +1,9 @@
-"""Shared parts of all networks: blocks by resolution, names, initial weights and sizes."""
+"""Shared parts of all networks: blocks by resolution, names and initial weights."""
 
 from __future__ import annotations
 
 import zlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import keras
@@ -25,58 +24,9 @@ def filters(config: NetworkConfig, stage: int) -> int:
     return min(config.fmap_base // 2**stage, config.fmap_max)
 
 
-@dataclass(frozen=True)
-class Size:
-    """Size of a network at one resolution.
-
-    Args:
-        parameters: Trained weights.
-        multiplications: Multiplications for one image, in convolutions fused with resampling and in
-            dense layers.
-        values: Values in one image's feature maps, of which there is one for each convolution.
-    """
-
-    parameters: int
-    multiplications: int
-    values: int
-
-    def __add__(self, other: Size) -> Size:
-        return Size(
-            self.parameters + other.parameters,
-            self.multiplications + other.multiplications,
-            self.values + other.values,
-        )
-
-
 def sides(resolution: int) -> list[int]:
     """Every resolution after the first."""
     return [2**n for n in range(START_RESOLUTION.bit_length(), resolution.bit_length())]
-
-
-def conv_size(
-    inputs: int, outputs: int, side: int, *, kernel: int = 3, taps: float | None = None
-) -> Size:
-    """Return the size of a convolution with bias.
-
-    Args:
-        inputs: Number of input channels.
-        outputs: Number of output channels.
-        side: Height and width of the output, in pixels.
-        kernel: Height and width of the kernel.
-        taps: Multiplications for each output pixel and pair of channels, `kernel²` by default.
-    """
-    area = kernel**2
-    pairs = inputs * outputs
-    return Size(
-        parameters=area * pairs + outputs,
-        multiplications=round(side**2 * pairs * (taps or area)),
-        values=side**2 * outputs,
-    )
-
-
-def dense_size(inputs: int, outputs: int, *, biases: int | None = None) -> Size:
-    """Size of a dense layer, by default with as many biases as outputs."""
-    return Size(inputs * outputs + (biases or outputs), inputs * outputs, outputs)
 
 
 def stage_of(resolution: int) -> int:

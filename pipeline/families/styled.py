@@ -15,9 +15,7 @@ from pipeline.families.network import (
     START_RESOLUTION,
     Block,
     Network,
-    Size,
     chain,
-    dense_size,
     one_or_list,
     sides,
 )
@@ -26,15 +24,6 @@ from pipeline.families.network import (
 def noise_name(side: int, index: int) -> str:
     """Name of the noise map of one of the layers at a resolution."""
     return f"noise_{side}x{side}_{index}"
-
-
-def mapping_size(config: StyledConfig, inputs: int, units: int) -> Size:
-    """Size of the layers of a mapping, without an embedding of labels."""
-    size = Size(0, 0, 0)
-    for _ in range(config.mapping_layers):
-        size += dense_size(inputs, units)
-        inputs = units
-    return size
 
 
 class WithMapping(Network):

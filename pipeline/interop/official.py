@@ -16,6 +16,7 @@ from pipeline.families.family import family_of
 from pipeline.families.official.pickles import Networks, read_networks
 from pipeline.families.official.snapshot import NETWORKS, Snapshot, Weights
 from pipeline.families.official.state_dicts import STATE, StateDict, read_arrays
+from pipeline.families.size import sizes_of
 from pipeline.training.synthesis.state import weights_of
 from pipeline.untrusted.safe_pickle import shown
 
@@ -120,24 +121,18 @@ def require_weights(snapshot: Snapshot) -> None:
     Raises:
         UserError: if they do.
     """
-    family = family_of(snapshot.network)
-    for name, size_of in zip(
-        NETWORKS,
-        (family.generator_size, family.discriminator_size, family.generator_size),
-        strict=True,
-    ):
+    [(generator, discriminator)] = sizes_of(
+        snapshot.network,
+        [(snapshot.resolution, snapshot.fading)],
+        channels=snapshot.channels,
+        label_size=snapshot.label_size,
+    )
+    for name, size in zip(NETWORKS, (generator, discriminator, generator), strict=True):
         held = sum(v.size for key, v in snapshot.weights.items() if key.startswith(f"{name}_"))
-        asked = size_of(
-            snapshot.network,
-            snapshot.resolution,
-            channels=snapshot.channels,
-            label_size=snapshot.label_size,
-            fading=snapshot.fading,
-        ).parameters
-        if asked > held:
+        if size.parameters > held:
             raise UserError(
-                f"official weights must be as many as their settings ask for: {asked} of the "
-                f"{name}. Received: {held}"
+                "official weights must be as many as their settings ask for: "
+                f"{size.parameters} of the {name}. Received: {held}"
             )
 
 

@@ -25,7 +25,7 @@ from taking_turns import processor
 
 from pipeline.cli.options import load_tensorflow
 from pipeline.config import Config
-from pipeline.training.preflight.costs import Work, work_of
+from pipeline.training.preflight.costs import Work, works_of
 
 SECONDS_A_ROW = 2.0
 OFFICIAL = {"fmap_base": 8192, "fmap_max": 512, "latent_size": 512}
@@ -48,7 +48,8 @@ class Row:
 
     @property
     def work(self) -> Work:
-        return work_of(self.config, self.config.schedule.build().phases[-1], 0)
+        [work] = works_of(self.config, self.config.schedule.build().phases[-1:], 0)
+        return work
 
 
 def row(widths: str, network: dict[str, int], size: int, batch: int, precision: str) -> Row:
@@ -96,12 +97,12 @@ def measured(each: Row) -> tuple[float, float, int]:
 def seconds_terms(each: Row) -> list[float]:
     work = each.work
     per_image = (work.multiplications, work.pass_values)
-    return [1.0, work.blocks, work.parameters, *(each.batch * term for term in per_image)]
+    return [1.0, work.blocks, sum(work.parameters), *(each.batch * term for term in per_image)]
 
 
 def memory_terms(each: Row) -> list[float]:
     work = each.work
-    return [1.0, work.blocks, work.parameters, each.batch * work.values]
+    return [1.0, work.blocks, sum(work.parameters), each.batch * work.values]
 
 
 def fitted(terms: Sequence[Sequence[float]], values: Sequence[float]) -> list[float]:

@@ -86,11 +86,12 @@ def peak_step(precision: str) -> Callable[[], Any]:
 
 def gflop_of_step(resolution: int, width: int) -> float:
     """Multiplications and additions that one step cannot do without."""
-    from pipeline.training.preflight.costs import work_of
+    from pipeline.training.preflight.costs import works_of
 
     config = config_of("float32", resolution, width)
     phase = config.schedule.build().phases[-1]
-    return 2e-9 * BATCH * work_of(config, phase, label_size=0).multiplications
+    [work] = works_of(config, [phase], label_size=0)
+    return 2e-9 * BATCH * work.multiplications
 
 
 def make(system: str, resolution: int, width: int) -> Callable[[], Any]:

@@ -17,43 +17,15 @@ from pipeline.families.growing import (
     FIRST_DENSE_GAIN,
     GrowingDiscriminator,
     GrowingGenerator,
-    critic_size,
-    enlarging_size,
-    rgb_size,
 )
 from pipeline.families.network import (
     START_RESOLUTION,
     Block,
-    Size,
     chain,
-    conv_size,
-    dense_size,
-    filters,
     one_or_list,
-    sides,
     stage_of,
 )
 from pipeline.families.progan.config import ProGANConfig
-
-
-def generator_size(
-    config: ProGANConfig, resolution: int, *, channels: int, label_size: int, fading: bool
-) -> Size:
-    """The size of `Generator.model`."""
-    maps = filters(config, 1)
-    size = dense_size(config.latent_size + label_size, START_RESOLUTION**2 * maps, biases=maps)
-    size += conv_size(maps, maps, START_RESOLUTION)
-    for side in sides(resolution):
-        before, maps = maps, filters(config, stage_of(side))
-        size += enlarging_size(before, maps, side)
-    return size + rgb_size(config, resolution, channels=channels, fading=fading, to_rgb=True)
-
-
-def discriminator_size(
-    config: ProGANConfig, resolution: int, *, channels: int, label_size: int, fading: bool
-) -> Size:
-    """The size of `Discriminator.model`."""
-    return critic_size(config, resolution, channels=channels, outputs=1 + label_size, fading=fading)
 
 
 class Generator(GrowingGenerator):

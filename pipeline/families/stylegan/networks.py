@@ -28,76 +28,21 @@ from pipeline.families.growing import (
     FIRST_DENSE_GAIN,
     GrowingDiscriminator,
     GrowingGenerator,
-    critic_size,
-    enlarging_size,
-    rgb_size,
 )
 from pipeline.families.network import (
     START_RESOLUTION,
     Block,
     Network,
-    Size,
     chain,
-    conv_size,
-    dense_size,
-    filters,
     one_or_list,
     sides,
     stage_of,
 )
-from pipeline.families.styled import StyleGenerator, mapping_size, noise_name
+from pipeline.families.styled import StyleGenerator, noise_name
 from pipeline.families.stylegan.config import StyleGANConfig
 
 LAYERS = 2
 """Number of layers that the synthesis has at each resolution."""
-
-
-def generator_size(
-    config: StyleGANConfig, resolution: int, *, channels: int, label_size: int, fading: bool
-) -> Size:
-    """The size of `Generator.model`."""
-    embedding = label_size * config.latent_size
-    size = Size(embedding, embedding, config.latent_size if label_size else 0)
-    inputs = config.latent_size * (2 if label_size else 1)
-    size += mapping_size(config, inputs, config.style_size)
-    if config.mapping_layers:
-        inputs = config.style_size
-    maps = filters(config, 1)
-    if config.constant_input:
-        size += Size((START_RESOLUTION**2 + 1) * maps, 0, 0)
-    else:
-        size += dense_size(inputs, START_RESOLUTION**2 * maps, biases=maps)
-    size += conv_size(maps, maps, START_RESOLUTION)
-    size += _epilogues_size(config, maps, inputs)
-    for side in sides(resolution):
-        before, maps = maps, filters(config, stage_of(side))
-        size += enlarging_size(before, maps, side)
-        size += _blur_size(config, maps, side) + _epilogues_size(config, maps, inputs)
-    return size + rgb_size(config, resolution, channels=channels, fading=fading, to_rgb=True)
-
-
-def discriminator_size(
-    config: StyleGANConfig, resolution: int, *, channels: int, label_size: int, fading: bool
-) -> Size:
-    """The size of `Discriminator.model`."""
-    size = critic_size(
-        config, resolution, channels=channels, outputs=max(label_size, 1), fading=fading
-    )
-    for side in sides(resolution):
-        size += _blur_size(config, filters(config, stage_of(side)), side)
-    return size
-
-
-def _blur_size(config: StyleGANConfig, maps: int, side: int) -> Size:
-    values = side**2 * maps if config.blur else 0
-    return Size(0, 9 * values, values)
-
-
-def _epilogues_size(config: StyleGANConfig, maps: int, styles: int) -> Size:
-    """Size of a resolution's noise and style layers: all but convolutions, biases and blur."""
-    noise = Size(maps if config.noise else 0, 0, 0)
-    style = dense_size(styles, 2 * maps) if config.styles else Size(0, 0, 0)
-    return sum([noise + style] * LAYERS, Size(0, 0, 0))
 
 
 class _Blurring(Network):

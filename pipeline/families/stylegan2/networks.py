@@ -23,86 +23,16 @@ from layers.upfirdn import BILINEAR, FIRDown2D, FIRUp2D
 from pipeline.families.network import (
     START_RESOLUTION,
     Block,
-    Size,
     chain,
-    conv_size,
-    dense_size,
-    filters,
     one_or_list,
     sides,
     stage_of,
 )
-from pipeline.families.styled import StyleGenerator, WithMapping, mapping_size, noise_name
+from pipeline.families.styled import StyleGenerator, WithMapping, noise_name
 from pipeline.families.stylegan2.config import StyleGAN2Config
 
 GAIN = math.sqrt(2)
 """Gain of a leaky ReLU that keeps the standard deviation of its input."""
-
-
-def generator_size(
-    config: StyleGAN2Config, resolution: int, *, channels: int, label_size: int, fading: bool
-) -> Size:
-    """The size of `Generator.model`."""
-    _refuse_fading(fading)
-    styles = config.style_size
-    size = _mapping_size(config, config.latent_size, styles, label_size)
-    maps = filters(config, 1)
-    size += Size(START_RESOLUTION**2 * maps, 0, 0)
-    size += _styled_size(config, maps, conv_size(maps, maps, START_RESOLUTION))
-    size += dense_size(styles, maps) + conv_size(maps, channels, START_RESOLUTION, kernel=1)
-    for side in sides(resolution):
-        before, maps = maps, filters(config, stage_of(side))
-        # A transposed convolution, whose result has a row and a column more than it is filtered to.
-        up = Size(
-            parameters=9 * before * maps + maps,
-            multiplications=(side // 2) ** 2 * 9 * before * maps,
-            values=(side + 1) ** 2 * maps,
-        )
-        size += _styled_size(config, before, up + _filter_size(maps, side))
-        size += _styled_size(config, maps, conv_size(maps, maps, side))
-        size += dense_size(styles, maps) + conv_size(maps, channels, side, kernel=1)
-        size += _filter_size(channels, side)
-    return size
-
-
-def discriminator_size(
-    config: StyleGAN2Config, resolution: int, *, channels: int, label_size: int, fading: bool
-) -> Size:
-    """The size of `Discriminator.model`."""
-    _refuse_fading(fading)
-    last = filters(config, 1)
-    size = conv_size(last + 1, last, START_RESOLUTION)
-    size += dense_size(START_RESOLUTION**2 * last, last)
-    size += dense_size(last, last if label_size else 1)
-    if label_size:
-        size += _mapping_size(config, 0, last, label_size)
-    size += conv_size(channels, filters(config, stage_of(resolution)), resolution, kernel=1)
-    maps = last
-    for side in sides(resolution):
-        after, maps = maps, filters(config, stage_of(side))
-        skip = conv_size(maps, after, side // 2, kernel=1)
-        size += _filter_size(maps, side // 2) + skip + Size(-after, 0, 0)  # It has no bias.
-        size += conv_size(maps, maps, side)
-        size += _filter_size(maps, side + 1) + conv_size(maps, after, side // 2)
-    return size
-
-
-def _mapping_size(config: StyleGAN2Config, inputs: int, units: int, label_size: int) -> Size:
-    """With the embedding of labels."""
-    if not label_size:
-        return mapping_size(config, inputs, units)
-    return dense_size(label_size, units) + mapping_size(config, inputs + units, units)
-
-
-def _styled_size(config: StyleGAN2Config, inputs: int, convolution: Size) -> Size:
-    """With the dense layer that makes its styles, and the strength of its noise."""
-    return dense_size(config.style_size, inputs) + convolution + Size(int(config.noise), 0, 0)
-
-
-def _filter_size(maps: int, side: int) -> Size:
-    """Size of a filter of four by four taps that gives maps of that side."""
-    values = side**2 * maps
-    return Size(parameters=0, multiplications=len(BILINEAR) ** 2 * values, values=values)
 
 
 def _refuse_fading(fading: bool) -> None:

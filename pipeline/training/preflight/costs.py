@@ -10,13 +10,13 @@ two CPU cores. Elsewhere seconds are told in proportion to a step that was measu
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
 from pipeline.config import Config, ObjectiveConfig
-from pipeline.families.family import family_of
-from pipeline.families.network import START_RESOLUTION, Size
+from pipeline.families.network import START_RESOLUTION
+from pipeline.families.size import sizes_of
 from pipeline.objectives.adversarial import LOSSES
 from pipeline.objectives.penalties import penalties_of
 from pipeline.schedule import Phase
@@ -41,14 +41,14 @@ class Work:
 
     Args:
         blocks: Resolutions that the networks have.
-        parameters: Trained weights of both networks.
+        parameters: Trained weights of the generator and of the discriminator.
         multiplications: Multiplications of all passes of a step, per image of its last batch.
         pass_values: Values of feature maps in all passes of a step, per such image.
         values: Values of one image's feature maps in both networks.
     """
 
     blocks: int
-    parameters: int
+    parameters: tuple[int, int]
     multiplications: float
     pass_values: float
     values: int
@@ -65,28 +65,6 @@ COEFFICIENTS: Mapping[str, Coefficients] = MappingProxyType(
     }
 )
 """By `run.precision`. No processor at hand multiplies float16 fast: it is told as bfloat16."""
-
-
-def sizes_of(config: Config, phase: Phase, label_size: int) -> tuple[Size, Size]:
-    """The generator and the discriminator of a phase.
-
-    Args:
-        config: Configuration of the run.
-        phase: One of its phases.
-        label_size: Number of classes, 0 without labels.
-    """
-    family = family_of(config.network)
-    generator, discriminator = (
-        size_of(
-            config.network,
-            phase.resolution,
-            channels=config.data.channels,
-            label_size=label_size,
-            fading=phase.fading,
-        )
-        for size_of in (family.generator_size, family.discriminator_size)
-    )
-    return generator, discriminator
 
 
 def passes_of(objective: ObjectiveConfig) -> tuple[float, float]:
@@ -107,40 +85,50 @@ def passes_of(objective: ObjectiveConfig) -> tuple[float, float]:
     )
 
 
-def work_of(config: Config, phase: Phase, label_size: int) -> Work:
-    """Return the arithmetic of a step of a phase."""
-    sizes = sizes_of(config, phase, label_size)
-    passes = passes_of(config.objective)
-    return Work(
-        blocks=(phase.resolution // START_RESOLUTION).bit_length(),
-        parameters=sum(size.parameters for size in sizes),
-        multiplications=sum(
-            count * size.multiplications for count, size in zip(passes, sizes, strict=True)
-        ),
-        pass_values=sum(count * size.values for count, size in zip(passes, sizes, strict=True)),
-        values=sum(size.values for size in sizes),
+def works_of(config: Config, phases: Sequence[Phase], label_size: int) -> list[Work]:
+    """Return the arithmetic of a step of each phase.
+
+    Args:
+        config: Configuration of the run.
+        phases: Phases of its schedule.
+        label_size: Number of classes, 0 without labels.
+    """
+    sizes = sizes_of(
+        config.network,
+        [(phase.resolution, phase.fading) for phase in phases],
+        channels=config.data.channels,
+        label_size=label_size,
     )
+    passes = passes_of(config.objective)
+    return [
+        Work(
+            blocks=(phase.resolution // START_RESOLUTION).bit_length(),
+            parameters=(generator.parameters, discriminator.parameters),
+            multiplications=passes[0] * generator.multiplications
+            + passes[1] * discriminator.multiplications,
+            pass_values=passes[0] * generator.values + passes[1] * discriminator.values,
+            values=generator.values + discriminator.values,
+        )
+        for phase, (generator, discriminator) in zip(phases, sizes, strict=True)
+    ]
 
 
-def step_seconds(config: Config, phase: Phase, label_size: int = 0) -> float:
+def step_seconds(config: Config, phase: Phase, work: Work) -> float:
     """Seconds of a step, as long as they would be on the machine that was fitted."""
-    work = work_of(config, phase, label_size)
     fixed, block, parameter, multiplication, value = COEFFICIENTS[config.run.precision].seconds
     image = multiplication * work.multiplications + value * work.pass_values
-    updates = fixed + block * work.blocks + parameter * work.parameters
+    updates = fixed + block * work.blocks + parameter * sum(work.parameters)
     return updates + phase.batch_size * image
 
 
-def memory(config: Config, phase: Phase, label_size: int, *, at_once: int) -> float:
+def memory(config: Config, work: Work, *, at_once: int) -> float:
     """Bytes of a process that trains a phase.
 
     Args:
         config: Configuration of the run.
-        phase: One of its phases.
-        label_size: Number of classes, 0 without labels.
+        work: Arithmetic of a step of the phase.
         at_once: Images that are in the networks together.
     """
-    work = work_of(config, phase, label_size)
     fixed, block, parameter, value = COEFFICIENTS[config.run.precision].memory
-    weights = fixed + block * work.blocks + parameter * work.parameters
+    weights = fixed + block * work.blocks + parameter * sum(work.parameters)
     return weights + at_once * value * work.values

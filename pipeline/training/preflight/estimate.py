@@ -11,7 +11,7 @@ from pipeline.errors import UserError
 from pipeline.schedule import Phase
 from pipeline.training.distributed.replicas import gpus_here, replicas_here
 from pipeline.training.optimization.gradients import micro_batches
-from pipeline.training.preflight.costs import memory, sizes_of, step_seconds
+from pipeline.training.preflight.costs import Work, memory, step_seconds, works_of
 from pipeline.training.preflight.trial import Trial, trial
 
 GIB = 2**30
@@ -28,14 +28,14 @@ class PhasePlan:
     Args:
         phase: Which.
         steps: Number of its steps.
-        parameters: Trained weights of the generator and of the discriminator.
+        work: Arithmetic of a step.
         memory: Most bytes held at a time; infinite if a trial of it died for want of them.
         seconds: Time for all its steps, and for preparing the first.
     """
 
     phase: Phase
     steps: int
-    parameters: tuple[int, int]
+    work: Work
     memory: float
     seconds: float
 
@@ -98,21 +98,18 @@ def estimates(config: Config, label_size: int) -> list[PhasePlan]:
         label_size: Number of classes, 0 without labels.
     """
     schedule = config.schedule.build()
-    found = []
-    for phase, steps in zip(
-        schedule.phases, schedule.steps(config.objective.critic_steps), strict=True
-    ):
-        generator, discriminator = sizes_of(config, phase, label_size)
-        found.append(
-            PhasePlan(
-                phase,
-                steps,
-                (generator.parameters, discriminator.parameters),
-                memory(config, phase, label_size, at_once=at_once(config, phase)),
-                steps * step_seconds(config, phase, label_size),
-            )
+    works = works_of(config, schedule.phases, label_size)
+    numbers = schedule.steps(config.objective.critic_steps)
+    return [
+        PhasePlan(
+            phase,
+            steps,
+            work,
+            memory(config, work, at_once=at_once(config, phase)),
+            steps * step_seconds(config, phase, work),
         )
-    return found
+        for phase, steps, work in zip(schedule.phases, numbers, works, strict=True)
+    ]
 
 
 def at_once(config: Config, phase: Phase) -> int:
@@ -127,12 +124,11 @@ def _share(config: Config, phase: Phase) -> int:
     return phase.batch_size // replicas_here(config.run)
 
 
-def require_fit(config: Config, label_size: int, plan: Plan, free: float) -> None:
+def require_fit(config: Config, plan: Plan, free: float) -> None:
     """Refuse a run of which a phase does not fit.
 
     Args:
         config: Configuration of the run.
-        label_size: Number of classes, 0 without labels.
         plan: Its plan.
         free: Bytes that there are.
 
@@ -143,7 +139,7 @@ def require_fit(config: Config, label_size: int, plan: Plan, free: float) -> Non
     if largest.memory <= free:
         return
     taken = f"{largest.memory / GIB:.1f} GiB" if largest.memory < math.inf else "more"
-    fitting = _fitting_micro_batch(config, label_size, largest, free)
+    fitting = _fitting_micro_batch(config, largest, free)
     way = f"`run.micro_batch={fitting}` would fit" if fitting else "no `run.micro_batch` would fit"
     raise UserError(
         f"every phase must fit in the {free / GIB:.1f} GiB that are free, or that "
@@ -152,14 +148,11 @@ def require_fit(config: Config, label_size: int, plan: Plan, free: float) -> Non
     )
 
 
-def _fitting_micro_batch(
-    config: Config, label_size: int, largest: PhasePlan, free: float
-) -> int | None:
+def _fitting_micro_batch(config: Config, largest: PhasePlan, free: float) -> int | None:
     """The largest that would, in proportion to what the phase takes as it is."""
 
     def taken(config: Config) -> float:
-        phase = largest.phase
-        return memory(config, phase, label_size, at_once=at_once(config, phase))
+        return memory(config, largest.work, at_once=at_once(config, largest.phase))
 
     known = largest.memory < math.inf
     scale = largest.memory / taken(config) if known else max(1.0, free / taken(config))

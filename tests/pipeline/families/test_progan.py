@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from pipeline.families.network import Size
 from pipeline.families.progan.config import ProGANConfig
 from pipeline.families.progan.networks import (
     Discriminator,
     Generator,
-    discriminator_size,
-    generator_size,
 )
 from tests.pipeline.families.paper_sizes import PAIRS, conv, every_resolution, maps
 
@@ -70,19 +64,6 @@ def test_every_resolution_has_models(
     outputs = critic(keras.Input((resolution, resolution, 5)))
     shapes = {name: output.shape for name, output in outputs.items()}
     assert shapes == {"scores": (None, 1), "logits": (None, 2)}
-
-
-@pytest.mark.parametrize("label_size", [0, 3])
-@pytest.mark.parametrize(("resolution", "fading"), [(4, False), (8, True), (16, False), (32, True)])
-def test_sizes_are_those_of_the_models(
-    counted: Callable[[keras.Model], Size], resolution: int, fading: bool, label_size: int
-) -> None:
-    config = ProGANConfig(fmap_base=144, fmap_max=18, latent_size=5)
-    sizes: dict[str, Any] = {"channels": 3, "label_size": label_size}
-    generator = Generator(config, **sizes).model(resolution, fading=fading)
-    critic = Discriminator(config, **sizes).model(resolution, fading=fading)
-    assert generator_size(config, resolution, fading=fading, **sizes) == counted(generator)
-    assert discriminator_size(config, resolution, fading=fading, **sizes) == counted(critic)
 
 
 @pytest.mark.parametrize("channels", [1, 3, 4])

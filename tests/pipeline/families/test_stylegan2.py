@@ -12,13 +12,11 @@ import tensorflow as tf
 
 from pipeline.config import Config
 from pipeline.families.family import family_of
-from pipeline.families.network import Size
+from pipeline.families.size import sizes_of
 from pipeline.families.stylegan2.config import StyleGAN2Config
 from pipeline.families.stylegan2.networks import (
     Discriminator,
     Generator,
-    discriminator_size,
-    generator_size,
 )
 from pipeline.objectives.path_length import path_lengths
 from pipeline.objectives.penalties import squared_gradient
@@ -69,7 +67,7 @@ def test_the_paper_generator_at_1024_has_30_37_million_weights() -> None:
         )
     )
     config = StyleGAN2Config(fmap_base=16384)
-    size = generator_size(config, 1024, channels=3, label_size=0, fading=False)
+    [(size, _)] = sizes_of(config, [(1024, False)], channels=3, label_size=0)
     assert size.parameters == expected == 30_370_060
 
 
@@ -87,24 +85,8 @@ def test_the_paper_discriminator_at_1024_has_29_01_million_weights() -> None:
         + (512 + 1)
     )
     config = StyleGAN2Config(fmap_base=16384)
-    size = discriminator_size(config, 1024, channels=3, label_size=0, fading=False)
+    [(_, size)] = sizes_of(config, [(1024, False)], channels=3, label_size=0)
     assert size.parameters == expected == 29_012_513
-
-
-@pytest.mark.parametrize("noise", [True, False])
-@pytest.mark.parametrize("label_size", [0, 3])
-@pytest.mark.parametrize("resolution", [4, 8, 32])
-def test_sizes_are_those_of_the_models(
-    counted: Callable[[keras.Model], Size], resolution: int, label_size: int, noise: bool
-) -> None:
-    config = section_of(**SMALL, noise=noise)
-    sizes: dict[str, Any] = {"channels": 3, "label_size": label_size}
-    generator = Generator(config, **sizes).model(resolution, fading=False)
-    critic = Discriminator(config, **sizes).model(resolution, fading=False)
-    assert generator.output_shape == (None, resolution, resolution, 3)
-    assert critic.output_shape == (None, 1)
-    assert generator_size(config, resolution, fading=False, **sizes) == counted(generator)
-    assert discriminator_size(config, resolution, fading=False, **sizes) == counted(critic)
 
 
 @pytest.mark.parametrize("label_size", [0, 3])
@@ -251,14 +233,14 @@ def test_first_weights_follow_from_the_seed_and_not_from_the_name() -> None:
 
 def test_it_does_not_grow() -> None:
     config = section_of(**SMALL)
-    sizes: dict[str, Any] = {"channels": 1, "label_size": 0}
     message = "^`fading` must be false: `stylegan2` does not grow. Received: fading=True$"
     for call in (
         Generator(config, channels=1).model,
         Generator(config, channels=1).synthesis,
         Discriminator(config, channels=1).model,
-        lambda resolution, fading: generator_size(config, resolution, fading=fading, **sizes),
-        lambda resolution, fading: discriminator_size(config, resolution, fading=fading, **sizes),
+        lambda resolution, fading: sizes_of(
+            config, [(resolution, fading)], channels=1, label_size=0
+        ),
     ):
         with pytest.raises(ValueError, match=message):
             call(8, fading=True)
@@ -275,10 +257,6 @@ def test_it_does_not_grow() -> None:
 def test_the_family_is_found_by_its_name() -> None:
     family = family_of(section_of(**SMALL))
     assert (family.generator, family.discriminator) == (Generator, Discriminator)
-    assert (family.generator_size, family.discriminator_size) == (
-        generator_size,
-        discriminator_size,
-    )
 
 
 @pytest.mark.slow

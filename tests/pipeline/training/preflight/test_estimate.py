@@ -43,7 +43,7 @@ def test_phases_are_estimated_in_order(tiny: Callable[..., Config]) -> None:
     assert [each.steps for each in found] == [9, 11, 12]
     # The second size has two more convolutions of 8 maps in each network.
     convolutions = 2 * (9 * 8 * 8 + 8)
-    old, fading, held = (each.parameters for each in found)
+    old, fading, held = (each.work.parameters for each in found)
     assert fading[0] - old[0] == convolutions + 8 + 1
     assert held[0] - old[0] == held[1] - old[1] == convolutions
     assert all(each.memory > 0 and each.seconds > 0 for each in found)
@@ -108,13 +108,13 @@ def test_what_does_not_fit_is_refused_in_one_line(
 ) -> None:
     config = tiny()
     plan = plan_of(config, 0, free=math.inf, seconds=1.0)
-    require_fit(config, 0, plan, 3 * GIB)
+    require_fit(config, plan, 3 * GIB)
     with pytest.raises(
         UserError,
         match=r"fit in the 2\.0 GiB .* fade_8x8, .* 3\.0 GiB with 8 images at once; "
         r"no `run\.micro_batch` would fit$",
     ):
-        require_fit(config, 0, plan, 2 * GIB)
+        require_fit(config, plan, 2 * GIB)
 
 
 @pytest.mark.parametrize(
@@ -127,7 +127,7 @@ def test_the_largest_micro_batch_that_would_fit_is_told(
     config = tiny(schedule={"batch_size": 48, "resolution": 64}, network={"fmap_max": 128})
     plan = plan_of(config, 0, free=math.inf, seconds=1.0)
     with pytest.raises(UserError) as caught:
-        require_fit(config, 0, plan, gib * GIB)
+        require_fit(config, plan, gib * GIB)
     way = f"`run.micro_batch={fitting}` would fit" if fitting else "no `run.micro_batch` would fit"
     assert str(caught.value).endswith(way)
 
@@ -161,7 +161,7 @@ def test_a_trial_that_dies_is_no_fit(
     monkeypatch.setattr(estimate, "trial", lambda *_, **__: None)
     free = 1.1 * max(each.memory for each in estimates(config, 0))
     with pytest.raises(UserError, match="fade_8x8, which takes more with 8 images at once"):
-        require_fit(config, 0, plan_of(config, 0, free=free), free)
+        require_fit(config, plan_of(config, 0, free=free), free)
 
 
 @pytest.mark.slow

@@ -1,0 +1,119 @@
+"""Sizes of networks: parameters, multiplications and values of feature maps."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import keras
+
+from layers.adain import AdaIN
+from layers.blur import Blur
+from layers.equalized import EqualizedConv2D, EqualizedDense
+from layers.modulated import ModulatedConv2D
+from layers.upfirdn import FIRDown2D, FIRUp2D
+from pipeline.families.config import NetworkConfig
+from pipeline.families.family import family_of
+
+
+@dataclass(frozen=True)
+class Size:
+    """Size of a network at one resolution.
+
+    Args:
+        parameters: Trained weights.
+        multiplications: Multiplications for one image, in convolutions fused with resampling and in
+            dense layers.
+        values: Values in one image's feature maps, of which there is one for each convolution.
+    """
+
+    parameters: int
+    multiplications: int
+    values: int
+
+
+def sizes_of(
+    config: NetworkConfig,
+    models: Sequence[tuple[int, bool]],
+    *,
+    channels: int,
+    label_size: int,
+) -> list[tuple[Size, Size]]:
+    """Sizes of the generator and the discriminator of each model, without memory for weights.
+
+    Args:
+        config: Section of the networks.
+        models: Resolution in pixels of each model, and whether it is being faded in.
+        channels: Channels of the images.
+        label_size: Number of classes, 0 without labels.
+    """
+
+    def sizes() -> list[tuple[Size, Size]]:
+        family = family_of(config)
+        settings = {"channels": channels, "label_size": label_size}
+        # In this scope variables have a shape and no value: neither memory is taken nor
+        # TensorFlow started, which would be too early to divide the CPU into devices.
+        with keras.StatelessScope(initialize_variables=False):
+            generator = family.generator(config, **settings)
+            discriminator = family.discriminator(config, **settings)
+            return [
+                (
+                    size_of(generator.model(resolution, fading=fading)),
+                    size_of(discriminator.model(resolution, fading=fading)),
+                )
+                for resolution, fading in models
+            ]
+
+    # Keras keeps a list, for each thread, of variables that still need a value, and gives them
+    # one in its next scope there. This list ends with its thread.
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(sizes).result()
+
+
+def size_of(model: keras.Model) -> Size:
+    """Return the size of a model, from its kernels and the shapes of their inputs and outputs.
+
+    Models of several resolutions may share layers, as each layer has one side in all of them.
+    """
+    counts = [_count(layer) for layer in model.layers]
+    return Size(
+        parameters=sum(math.prod(weight.shape) for weight in model.trainable_weights),
+        multiplications=sum(multiplications for multiplications, _ in counts),
+        values=sum(values for _, values in counts),
+    )
+
+
+def _count(layer: keras.layers.Layer) -> tuple[int, int]:
+    """Multiplications and values of a layer; none where it only shifts or scales its input."""
+    match layer:
+        case AdaIN():
+            return math.prod(layer.affine.kernel.shape), layer.affine.kernel.shape[-1]
+        case Blur() | FIRUp2D() | FIRDown2D():
+            values = math.prod(layer.output.shape[1:])
+            return len(layer.taps) ** 2 * values, values
+        case EqualizedConv2D():
+            return _count_convolution(layer)
+        case EqualizedDense():
+            return math.prod(layer.kernel.shape), math.prod(layer.output.shape[1:])
+    return 0, 0
+
+
+def _count_convolution(layer: EqualizedConv2D) -> tuple[int, int]:
+    features = layer.input[0] if isinstance(layer, ModulatedConv2D) else layer.input
+    before, after = features.shape[1:], layer.output.shape[1:]
+    # A resampling convolution goes over the pixels of the smaller side.
+    multiplications = math.prod(layer.kernel.shape) * math.prod(min(before[:2], after[:2]))
+    values = math.prod(after)
+    if layer.resample is None:
+        return multiplications, values
+    if layer.taps is None:
+        # Its kernel is one pixel wider and higher, as resampling is part of it.
+        area = layer.kernel_size**2
+        return multiplications * (layer.kernel_size + 1) ** 2 // area, values
+    # The maps between convolution and filter have one row and one column more.
+    height, width, maps = after if layer.resample == "up" else before
+    between = (height + 1) * (width + 1) * maps
+    filtered = values if layer.resample == "up" else between
+    return multiplications + len(layer.taps) ** 2 * filtered, values + between
