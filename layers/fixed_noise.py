@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -16,10 +17,10 @@ class FixedNoise(keras.layers.Layer):
     function of their latents alone.
 
     Args:
-        side: Side of the square map, in pixels.
+        side: Side of the square map in pixels, or its height and width.
         seed: Seed of the map; None draws one.
 
-    Call: `(batch, anything…) → (batch, side, side, 1)`; only the batch is read.
+    Call: `(batch, anything…) → (batch, height, width, 1)`; only the batch is read.
 
     Raises:
         ValueError: if `side` is not positive.
@@ -31,16 +32,16 @@ class FixedNoise(keras.layers.Layer):
     Source: the official StyleGAN `G_synthesis`, which keeps such maps for evaluation.
     """
 
-    def __init__(self, side: int, seed: int | None = None, **kwargs: Any) -> None:
+    def __init__(self, side: int | Sequence[int], seed: int | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        if side < 1:
+        self.height, self.width = (side, side) if isinstance(side, int) else side
+        if min(self.height, self.width) < 1:
             raise ValueError(f"`side` must be at least 1. Received: side={side}")
-        self.side = side
         self.seed = seed
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         self.map = self.add_weight(
-            shape=(self.side, self.side, 1),
+            shape=(self.height, self.width, 1),
             initializer=keras.initializers.RandomNormal(stddev=1.0, seed=self.seed),
             trainable=False,
             name="map",
@@ -50,7 +51,9 @@ class FixedNoise(keras.layers.Layer):
         return ops.broadcast_to(self.map[None], (ops.shape(inputs)[0], *self.map.shape))
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
-        return (input_shape[0], self.side, self.side, 1)
+        return (input_shape[0], self.height, self.width, 1)
 
     def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "side": self.side, "seed": self.seed}
+        square = self.height == self.width
+        side = self.height if square else (self.height, self.width)
+        return {**super().get_config(), "side": side, "seed": self.seed}

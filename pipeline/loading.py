@@ -141,6 +141,8 @@ def decisive(config: Config) -> dict[str, Any]:
     free |= {f"data.{name}" for name in WHERE}
     sections = config.model_dump()
     sections["network"] = {**FORMER, **sections["network"]}
+    if sections["schedule"]["width"] is None:  # Digests of before do not count it.
+        del sections["schedule"]["width"]
     return {
         f"{section}.{key}": value
         for section, values in sections.items()

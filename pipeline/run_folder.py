@@ -74,12 +74,12 @@ class RunFolder:
 
     @property
     def savedmodels(self) -> Path:
-        """Exports: `<resolution>x<resolution>/<images seen>`."""
+        """Exports: `<height>x<width>/<images seen>`."""
         return self.path / "savedmodels"
 
     @property
     def exports(self) -> Path:
-        """Files for other frameworks: `<resolution>x<resolution>-<images seen>.<format>`."""
+        """Files for other frameworks: `<height>x<width>-<images seen>.<format>`."""
         return self.path / "exports"
 
     @property
@@ -390,6 +390,7 @@ class RunFolder:
         self, network: Literal["generator", "discriminator"], name: str, checkpoint: Checkpoint
     ) -> Restored:
         from pipeline.families.family import family_of
+        from pipeline.shape import start_shape
         from pipeline.training.synthesis.state import weights_of
 
         config = self.config()
@@ -400,6 +401,7 @@ class RunFolder:
             config.network,
             channels=config.data.channels,
             label_size=len(self.manifest()["data"]["classes"]) if config.data.labels else 0,
+            start=start_shape(config.schedule.shape),
             name=name,
         )
         model = made.model(phase.resolution, fading=phase.fading)

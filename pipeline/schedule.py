@@ -13,6 +13,8 @@ from functools import cached_property
 from itertools import accumulate
 from typing import TypeAlias, TypeVar
 
+from pipeline.shape import Shape, shape_name
+
 T = TypeVar("T")
 PerResolution: TypeAlias = T | Mapping[int, T]
 
@@ -22,11 +24,12 @@ class Phase:
     """A stretch of training in which every tensor shape is constant.
 
     Args:
-        resolution: Side of the images in pixels.
+        resolution: Side of the images in pixels; the height of images that are no squares.
         fading: Whether this resolution is being faded in (alpha rises from 0 to 1).
         images: Length of the phase in images.
         batch_size: Images per step over all replicas.
         learning_rate: Adam's step size.
+        width: Width of the images in pixels; None for squares.
     """
 
     resolution: int
@@ -34,11 +37,17 @@ class Phase:
     images: int
     batch_size: int
     learning_rate: float
+    width: int | None = None
+
+    @property
+    def shape(self) -> Shape:
+        """Height and width of the images."""
+        return self.resolution, self.width or self.resolution
 
     @property
     def name(self) -> str:
         """`fade_16x16` or `hold_16x16`."""
-        return f"{'fade' if self.fading else 'hold'}_{self.resolution}x{self.resolution}"
+        return f"{'fade' if self.fading else 'hold'}_{shape_name(self.shape)}"
 
 
 @dataclass(frozen=True)
@@ -70,6 +79,11 @@ class Schedule:
     def resolutions(self) -> tuple[int, ...]:
         """Every resolution trained, ascending."""
         return tuple(sorted({phase.resolution for phase in self.phases}))
+
+    @cached_property
+    def stages(self) -> tuple[Shape, ...]:
+        """Height and width of the images at every resolution, ascending."""
+        return tuple(sorted({phase.shape for phase in self.phases}))
 
     def with_rate(self, factor: float) -> Schedule:
         """The same phases, with so many times their learning rate."""
@@ -145,8 +159,11 @@ def progressive(
     fade_images: PerResolution[int] = 600_000,
     batch_size: PerResolution[int] = 16,
     learning_rate: PerResolution[float] = 0.001,
+    width: int | None = None,
 ) -> Schedule:
     """Hold the first size, then fade in and hold each double of it up to the last.
+
+    Images of a given `width` have one size only, and `resolution` is their height.
 
     Example:
         >>> [phase.name for phase in progressive(resolution=8).phases]
@@ -162,6 +179,7 @@ def progressive(
             images=at_resolution(fade_images if fading else hold_images, size),
             batch_size=at_resolution(batch_size, size),
             learning_rate=at_resolution(learning_rate, size),
+            width=width,
         )
 
     phases = [phase(start_resolution, fading=False)]

@@ -8,16 +8,19 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.functional_validators import AfterValidator
 
-LARGEST_RESOLUTION = 1024
+from pipeline.shape import LARGEST_SIDE, SMALLEST_SIDE, is_power_of_two
 
 
 def _power_of_two(resolution: int) -> int:
-    if not 4 <= resolution <= LARGEST_RESOLUTION or resolution & (resolution - 1):
-        raise ValueError(f"must be a power of two from 4 to {LARGEST_RESOLUTION}")
+    if not is_power_of_two(resolution):
+        raise ValueError(f"must be a power of two from {SMALLEST_SIDE} to {LARGEST_SIDE}")
     return resolution
 
 
 Resolution = Annotated[int, AfterValidator(_power_of_two)]
+"""Side of images that may grow, in pixels."""
+Side = Annotated[int, Field(ge=SMALLEST_SIDE, le=LARGEST_SIDE)]
+"""Height or width of images, in pixels."""
 Count = Annotated[int, Field(ge=1)]
 Images = Annotated[int, Field(ge=0)]
 Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]

@@ -8,6 +8,7 @@ from typing import Any
 from pipeline.config import Config
 from pipeline.errors import UserError
 from pipeline.run_folder import RunFolder
+from pipeline.shape import shape_text
 from pipeline.training.loop import checkpoints
 from pipeline.training.position import Position
 
@@ -25,10 +26,11 @@ def origin_of(source: RunFolder, config: Config) -> dict[str, Any]:
     """
     checkpoint = source.newest_checkpoint()
     phase = source.config().schedule.build().phases[checkpoint.position.phase]
-    if config.schedule.build().phases[0].resolution != phase.resolution:
+    first = config.schedule.build().phases[0]
+    if first.shape != phase.shape:
         raise UserError(
             "`schedule.start_resolution` must be that of the weights of `--from`, "
-            f"{phase.resolution}. Received: {config.schedule.start_resolution}"
+            f"{shape_text(phase.shape)}. Received: {shape_text(first.shape)}"
         )
     imported = source.manifest().get("imported")
     return {

@@ -23,7 +23,7 @@ def draws(key: Any, shape: Sequence[int], settings: AugmentationConfig) -> Draws
 
     Args:
         key: A seed pair, int32 `(2,)`.
-        shape: Shape of the images, `(batch, size, size, channels)`.
+        shape: Shape of the images, `(batch, height, width, channels)`.
         settings: Which transforms they are for.
     """
     if settings.kind == "ada":
@@ -40,7 +40,7 @@ def augment(images: Any, draws: Draws, p: Any, settings: AugmentationConfig) -> 
     draws: neither of the others, nor of their number.
 
     Args:
-        images: Float32, about -1 to 1, `(batch, size, size, 1 or 3)`.
+        images: Float32, about -1 to 1, `(batch, height, width, 1 or 3)`.
         draws: Draws of the same batch.
         p: Probability of each transform of ADA, `()`; DiffAugment has none.
         settings: Settings as for `draws`.

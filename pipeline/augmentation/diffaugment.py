@@ -18,7 +18,7 @@ from pipeline.config import AugmentationConfig
 MOST_MOVED = 1 / 8
 """Share of the side by which `translation` moves at most, rounded down to pixels."""
 CUT_SIZE = 1 / 2
-"""Side of the square that `cutout` takes, over that of the image, rounded down to pixels."""
+"""Sides of what `cutout` takes, over those of the image, rounded down to pixels."""
 
 
 class Uniform(IntEnum):
@@ -44,8 +44,8 @@ def diffaugment_draws(key: Any, shape: Sequence[int]) -> Draws:
 
 
 def diffaugmented(images: Any, draws: Draws, settings: AugmentationConfig) -> Any:
-    """Images `(batch, size, size, channels)` → same: `color`, `translation`, then `cutout`."""
-    size = images.shape[1]
+    """Images `(batch, height, width, channels)` → same: `color`, `translation`, then `cutout`."""
+    _, height, width, _ = images.shape
 
     def uniform(column: Uniform) -> Any:
         return draws.uniforms[:, column]
@@ -59,14 +59,12 @@ def diffaugmented(images: Any, draws: Draws, settings: AugmentationConfig) -> An
         images = _spread(images, 2.0 * saturation, over=[3])
         images = _spread(images, contrast + 0.5, over=[1, 2, 3])
     if "translation" in settings.policy:
-        down, right = (
-            _moves(uniform(column), size) for column in (Uniform.MOVE_DOWN, Uniform.MOVE_RIGHT)
-        )
+        down = _moves(uniform(Uniform.MOVE_DOWN), height)
+        right = _moves(uniform(Uniform.MOVE_RIGHT), width)
         images = along_sides(images, down, right)
     if "cutout" in settings.policy:
-        down, right = (
-            _covered(uniform(column), size) for column in (Uniform.CUT_DOWN, Uniform.CUT_RIGHT)
-        )
+        down = _covered(uniform(Uniform.CUT_DOWN), height)
+        right = _covered(uniform(Uniform.CUT_RIGHT), width)
         images *= 1.0 - (down[:, :, tf.newaxis] * right[:, tf.newaxis, :])[..., tf.newaxis]
     return images
 

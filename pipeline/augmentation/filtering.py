@@ -27,7 +27,7 @@ _HIGH = np.array([1, 0, -9, 16, -9, 0, 1]) / 32
 
 
 def filtered(images: Any, chances: Chances) -> Any:
-    """`(batch, size, size, channels)` → same: every channel filtered down and to the right.
+    """`(batch, height, width, channels)` → same: every channel filtered down and to the right.
 
     The gains of the bands are the product over bands i of `t / √(Σ power · t²)`, where t has the
     factor of band i there and 1 elsewhere: what amplifies a band takes power from all.
@@ -37,8 +37,10 @@ def filtered(images: Any, chances: Chances) -> Any:
     factors = chances.applied("imgfilter", 2.0 ** (DEVIATION * chances.normals("imgfilter")), 1.0)
     powers = 1.0 + POWER * (factors**2 - 1.0)
     gains = factors / tf.sqrt(tf.reduce_prod(powers, axis=1, keepdims=True))
-    matrices = tf.einsum("bk,kij->bij", gains, _band_matrices(images.shape[1]))
-    return along_sides(images, matrices, matrices)
+    down, right = (
+        tf.einsum("bk,kij->bij", gains, _band_matrices(side)) for side in images.shape[1:3]
+    )
+    return along_sides(images, down, right)
 
 
 @cache

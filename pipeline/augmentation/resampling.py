@@ -51,46 +51,50 @@ def resampled(images: Any, linear: Any, offset: Any) -> Any:
     """`y(q) = x(L q + o)`, with positions in pixels from the image's centre, x to the right.
 
     Args:
-        images: x, float32 `(batch, size, size, channels)`.
+        images: x, float32 `(batch, height, width, channels)`.
         linear: L, `(batch, 2, 2)`.
         offset: o, `(batch, 2)`: to the right and down.
 
     Returns:
         y, of the images' shape.
     """
-    size = images.shape[1]
-    enlargement, reduction = _enlargement(size), _reduction(size)
-    period, fine_size = len(enlargement), reduction.shape[1]
-    fine = along_sides(images, enlargement, enlargement)
-    steps = np.arange(fine_size, dtype=np.float32) - np.float32((fine_size - 1) / 2 + _SKEW)
-    # The centre of the image, in fine pixels from the first of the period.
-    centre = size - 0.5 + _SKEW
+    _, height, width, _ = images.shape
+    fine = along_sides(images, _enlargement(height), _enlargement(width))
+    steps_right, steps_down = _steps(width), _steps(height)[:, np.newaxis]
     right, down = (
-        linear[:, row, 0, tf.newaxis, tf.newaxis] * steps
-        + linear[:, row, 1, tf.newaxis, tf.newaxis] * steps[:, np.newaxis]
-        + (2 * offset[:, row, tf.newaxis, tf.newaxis] + centre)
-        for row in (0, 1)
+        linear[:, row, 0, tf.newaxis, tf.newaxis] * steps_right
+        + linear[:, row, 1, tf.newaxis, tf.newaxis] * steps_down
+        # The centre of the image, in fine pixels from the first of the period.
+        + (2 * offset[:, row, tf.newaxis, tf.newaxis] + (side - 0.5 + _SKEW))
+        for row, side in enumerate((width, height))
     )
-    sampled = _bilinear(tf.reshape(fine, (-1, period**2, images.shape[-1])), right, down, period)
-    return along_sides(sampled, reduction, reduction)
+    sampled = _bilinear(fine, right, down)
+    return along_sides(sampled, _reduction(height), _reduction(width))
 
 
-def _bilinear(pixels: Any, right: Any, down: Any, period: int) -> Any:
+def _steps(side: int) -> Array:
+    """Positions of the fine pixels from their centre."""
+    count = 2 * (side + _MARGIN)
+    return np.arange(count, dtype=np.float32) - np.float32((count - 1) / 2 + _SKEW)
+
+
+def _bilinear(fine: Any, right: Any, down: Any) -> Any:
     """Samples of periodic images at positions in their pixels.
 
     Args:
-        pixels: `(batch, period · period, channels)`.
-        right: `(batch, height, width)`.
+        fine: Their periods, `(batch, rows, columns, channels)`.
+        right: Pixels to the right, `(batch, height, width)`.
         down: Pixels downwards, as `right`.
-        period: Period of both sides.
 
     Returns:
         `(batch, height, width, channels)`.
     """
-    columns, rows = (_neighbours(positions, period) for positions in (right, down))
+    _, height, width, channels = fine.shape
+    pixels = tf.reshape(fine, (-1, height * width, channels))
+    columns, rows = _neighbours(right, width), _neighbours(down, height)
     return tf.add_n(
         [
-            tf.gather(pixels, row * period + column, batch_dims=1)
+            tf.gather(pixels, row * width + column, batch_dims=1)
             * (row_share * column_share)[..., tf.newaxis]
             for row, row_share in rows
             for column, column_share in columns

@@ -130,7 +130,7 @@ def _next(source: str, survey: Survey) -> dict[str, str]:
         prepare += ["--on-corrupt", "skip"]
     advice = {"data.mirror": suggested.mirror, "data.labels": suggested.labels}
     true = [key for key, advised in advice.items() if advised.value]
-    train = training(out, resolution, suggested.channels.value, *true)
+    train = training(out, (resolution, resolution), suggested.channels.value, *true)
     return {"prepare": joined(prepare), "train": train}
 
 

@@ -31,7 +31,17 @@ def prepare(
     out: Annotated[Path, typer.Argument(help="Folder of the prepared set.", show_default=False)],
     resolution: Annotated[
         int | None,
-        typer.Option(help="Largest side in pixels, a power of two; each smaller one follows."),
+        typer.Option(
+            help="Largest side in pixels; of a power of two each smaller one follows. With --width "
+            "the height."
+        ),
+    ] = None,
+    width: Annotated[
+        int | None,
+        typer.Option(
+            help="Width in pixels of rectangular images, which networks that do not grow can make. "
+            "(default: squares)"
+        ),
     ] = None,
     config: Annotated[
         str | None,
@@ -45,7 +55,7 @@ def prepare(
     channels: Annotated[int, typer.Option(help="1 for grey, 3 for RGB.")] = 3,
     crop: Annotated[
         Literal["center", "pad", "stretch", "none"],
-        typer.Option(help="How pictures become square."),
+        typer.Option(help="How pictures become square, or rectangles of --width."),
     ] = "center",
     filter: Annotated[
         Literal["lanczos", "box", "area"], typer.Option(help="What they are resized with.")
@@ -97,7 +107,7 @@ def prepare(
     from pipeline.loading import data_config
 
     if config is not None:
-        data, resolution = _configured(context, config, source)
+        data, resolution, width = _configured(context, config, source)
     else:
         data = data_config(
             {
@@ -118,7 +128,7 @@ def prepare(
         raise UserError("no largest size is given: pass --resolution, or --config FILE")
     require_folder("OUT", out)
     require_outside(out, source)
-    sizes = resolutions_to(resolution)
+    sizes = resolutions_to(resolution, width)
     require_preparable(data)
     console = terminal()
     if contract is not None:
@@ -127,16 +137,19 @@ def prepare(
     progress, report = reporter(console, "preparing images")
     write = None if beam is None else _beam_writer(beam)
     with progress:
-        records = prepare_set(data, sizes, out, report, write)
+        records = prepare_set(data, sizes, out, report, write, width=width)
     held_out = f", {records.size('val')} set apart" if data.val else ""
     say(console, f"{records.count} images{held_out}, {len(records.skipped)} skipped, in {out}")
     if records.left_out:
         say(console, f"left out, as they are not read: {counted(records.left_out)}")
-    say(console, f"next: {training(out, max(records.resolutions), records.channels)}")
+    shape = records.shape(max(records.resolutions))
+    say(console, f"next: {training(out, shape, records.channels)}")
 
 
-def _configured(context: typer.Context, config: str, source: str) -> tuple[DataConfig, int]:
-    """Return the section `data` of a configuration, and its last resolution.
+def _configured(
+    context: typer.Context, config: str, source: str
+) -> tuple[DataConfig, int, int | None]:
+    """Return the section `data` of a configuration, its last resolution and its width.
 
     Raises:
         UserError: if it is wrong, or options are given beside it that it stands for.
@@ -153,7 +166,7 @@ def _configured(context: typer.Context, config: str, source: str) -> tuple[DataC
     if given:
         raise UserError(f"`--config` must come without {', '.join(given)}, which it stands for")
     settings = load(config, data=source)
-    return settings.data, settings.schedule.resolution
+    return settings.data, settings.schedule.resolution, settings.schedule.width
 
 
 def _is_given(context: typer.Context, option: str) -> bool:

@@ -115,6 +115,7 @@ def evaluate(
             settings.data,
             settings.schedule.build().resolutions,
             report,
+            width=settings.schedule.width,
         )
     plan = plan_of(
         folder,

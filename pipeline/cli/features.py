@@ -123,8 +123,15 @@ def prepared_set(
     from pipeline.cli.progress import reporter
     from pipeline.data.prepare import records_for, require_preparable, resolutions_to
     from pipeline.data.records import is_prepared, open_records
+    from pipeline.errors import UserError
     from pipeline.loading import data_config
+    from pipeline.shape import is_power_of_two
 
+    if resolution is not None and not is_power_of_two(resolution):
+        raise UserError(
+            "`--resolution` of a classifier must be a power of two from 4 to 1024. "
+            f"Received: {resolution}"
+        )
     folder = Path(data).expanduser()
     if is_prepared(folder):
         opened = open_records(folder)

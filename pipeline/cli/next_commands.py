@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Iterable
 from pathlib import Path
 
+from pipeline.shape import Shape, is_power_of_two
 from pipeline.shown import shown
 
 
@@ -27,18 +28,27 @@ def joined(words: Iterable[str]) -> str:
     return " ".join(map(quoted, words))
 
 
-def training(data: str | Path, resolution: int, channels: int, *true: str) -> str:
+def training(data: str | Path, shape: Shape, channels: int, *true: str) -> str:
     """The command that trains on a prepared set.
 
     Args:
         data: Value of `--data`.
-        resolution: Resolution that it is prepared for, in pixels.
+        shape: Height and width of the images that it is prepared for.
         channels: Channels of its pictures.
         true: Keys that are to be true.
     """
-    # Two that grow on two processors, at any resolution; the first starts at 8 px.
-    preset = "stylegan-eurosat64" if channels == 3 and resolution >= 8 else "progan-mnist32"
-    settings = {"schedule.resolution": resolution, "data.channels": channels}
+    resolution, width = shape
+    settings: dict[str, int | str] = {"schedule.resolution": resolution, "data.channels": channels}
+    if resolution == width and is_power_of_two(resolution):
+        # Two that grow on two processors, at any resolution; the first starts at 8 px.
+        preset = "stylegan-eurosat64" if channels == 3 and resolution >= 8 else "progan-mnist32"
+    else:
+        preset = "stylegan2-mnist32"  # Its family does not grow, and so can make other shapes.
+        settings["schedule.start_resolution"] = resolution
+        if resolution != width:
+            settings["schedule.width"] = width
+        if "data.labels" not in true:
+            settings["data.labels"] = "false"
     words = ["growgan", "train", "--config", preset, "--data", str(data)]
     for key, value in (*settings.items(), *((key, "true") for key in true)):
         words += ["--set", f"{key}={value}"]

@@ -260,7 +260,12 @@ def _prepare(console: Console, settings: Config) -> RecordSet:
 
     progress, report = reporter(console, "preparing images")
     with progress:
-        records = records_for(settings.data, settings.schedule.build().resolutions, report)
+        records = records_for(
+            settings.data,
+            settings.schedule.build().resolutions,
+            report,
+            width=settings.schedule.width,
+        )
     say(console, f"{records.count} images in {records.folder}")
     if records.left_out:
         say(console, f"left out, as they are not read: {counted(records.left_out)}")

@@ -27,13 +27,13 @@ from pipeline.families.config import NetworkConfig
 from pipeline.families.progan.config import ProGANConfig
 from pipeline.families.stylegan.config import StyleGANConfig
 from pipeline.families.stylegan2.config import StyleGAN2Config
-from pipeline.section import LARGEST_RESOLUTION, Rate, Resolution, Section, Share
+from pipeline.section import Rate, Resolution, Section, Share
+from pipeline.shape import is_power_of_two, start_shape
 
 __all__ = [
     "COLOR",
     "FAMILIES",
     "GEOM",
-    "LARGEST_RESOLUTION",
     "PIPELINES",
     "AlarmsConfig",
     "AugmentationConfig",
@@ -106,6 +106,13 @@ class Config(Section):
                 "`schedule.start_resolution` must be `schedule.resolution`. "
                 f"Received: {first} and {last}"
             )
+        height, width = self.schedule.shape
+        if self.network.grows and not (height == width and is_power_of_two(height)):
+            raise ValueError(
+                f"`network.family={self.network.family}` grows from 4 px and needs squares: "
+                "`schedule.resolution` must be a power of two, and `schedule.width` null. "
+                f"Received: {height} and {self.schedule.width or 'null'}"
+            )
         return self
 
     @model_validator(mode="after")
@@ -121,10 +128,11 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _groups_divide(self) -> Config:
-        if self.network.fmap_base < self.schedule.resolution // 2:
+        stages = (self.schedule.resolution // start_shape(self.schedule.shape)[0]).bit_length()
+        if self.network.fmap_base < 2**stages:
             raise ValueError(
                 "`network.fmap_base` must leave a feature map at the last resolution: at least "
-                f"{self.schedule.resolution // 2}. Received: {self.network.fmap_base}"
+                f"{2**stages}. Received: {self.network.fmap_base}"
             )
         if self.run.micro_batch is not None and self.run.micro_batch < self.network.stddev_group:
             raise ValueError(

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from pipeline.section import Rate, Resolution, Section
+from pipeline.section import Rate, Section, Side
 
 
 class OptimizerConfig(Section):
@@ -20,7 +20,7 @@ class OptimizerConfig(Section):
     """Added to the root of Adam's second moment."""
     discriminator_rate_factor: Rate = 1.0
     """The discriminator's step size over the generator's, which is `schedule.learning_rate`."""
-    frozen_from: Annotated[Resolution, Field(ge=8)] | None = None
+    frozen_from: Annotated[Side, Field(ge=8)] | None = None
     """Blocks of the discriminator from this resolution on are not trained, None for all are: for a
     run of one size that starts from another's weights (FreezeD)."""
     clip_norm: Rate | None = None

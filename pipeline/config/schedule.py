@@ -5,7 +5,8 @@ from __future__ import annotations
 from pydantic import model_validator
 
 from pipeline.schedule import Schedule, at_resolution, progressive
-from pipeline.section import Count, Images, Rate, Resolution, Section
+from pipeline.section import Count, Images, Rate, Section, Side
+from pipeline.shape import SHAPE_RULE, Shape, is_power_of_two, is_usable
 
 
 class ScheduleConfig(Section):
@@ -15,21 +16,46 @@ class ScheduleConfig(Section):
     from 32 px on.
     """
 
-    resolution: Resolution
-    """Final side of the images in pixels."""
-    start_resolution: Resolution = 4
-    """First side of the images in pixels."""
-    hold_images: Images | dict[Resolution, Images] = 600_000
+    resolution: Side
+    """Final side of the images in pixels, a power of two from 4 to 1024. In families that do not
+    grow it may be another one, such as 28, 48, 96 or 112, or the height of rectangles."""
+    width: Side | None = None
+    """Width of rectangular images in pixels, in families that do not grow; null for squares."""
+    start_resolution: Side = 4
+    """First side of the images in pixels; `resolution` in families that do not grow."""
+    hold_images: Images | dict[Side, Images] = 600_000
     """Images for which a size is trained after its fade."""
-    fade_images: Images | dict[Resolution, Images] = 600_000
+    fade_images: Images | dict[Side, Images] = 600_000
     """Images over which a size is faded in."""
-    batch_size: Count | dict[Resolution, Count] = 16
+    batch_size: Count | dict[Side, Count] = 16
     """Images per update of the discriminator over all replicas."""
-    learning_rate: Rate | dict[Resolution, Rate] = 0.001
+    learning_rate: Rate | dict[Side, Rate] = 0.001
     """Adam's step size."""
+
+    @property
+    def shape(self) -> Shape:
+        """Height and width of the final images."""
+        return self.resolution, self.width or self.resolution
 
     @model_validator(mode="after")
     def _consistent(self) -> ScheduleConfig:
+        sides = (self.start_resolution, self.resolution)
+        if sides[0] != sides[1] and not all(map(is_power_of_two, sides)):
+            raise ValueError(
+                "`schedule.start_resolution` and `schedule.resolution` must be powers of two from "
+                "4 to 1024, or the same if images do not grow. "
+                f"Received: {sides[0]} and {sides[1]}"
+            )
+        if self.width is not None and sides[0] != sides[1]:
+            raise ValueError(
+                "`schedule.width` needs images that do not grow: `schedule.start_resolution` must "
+                f"be `schedule.resolution`. Received: {sides[0]} and {sides[1]}"
+            )
+        if not is_usable(self.shape):
+            raise ValueError(
+                f"`schedule.resolution` and `schedule.width`: {SHAPE_RULE}. "
+                f"Received: {self.shape[0]} and {self.shape[1]}"
+            )
         if self.start_resolution > self.resolution:
             raise ValueError(
                 "`schedule.start_resolution` must not exceed `schedule.resolution`. "

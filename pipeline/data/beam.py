@@ -21,6 +21,7 @@ from pipeline.data.shards import Shard, label_numbers, write_shard
 from pipeline.data.sources.reason import reason_of
 from pipeline.data.workers import opened
 from pipeline.errors import UserError
+from pipeline.shape import Shape
 
 
 def writer(options: Sequence[str]) -> Writer:
@@ -32,17 +33,19 @@ def writer(options: Sequence[str]) -> Writer:
     What is written raises OSError, or UserError with whatever else Beam or a worker of it raised.
     """
 
-    def write(shards: list[Shard], data: DataConfig, sizes: tuple[int, ...], folder: Path) -> None:
+    def write(
+        shards: list[Shard], data: DataConfig, shapes: tuple[Shape, ...], folder: Path
+    ) -> None:
         once = uuid.uuid4().hex
 
         def write_one(shard: Shard) -> None:
             assert data.source is not None
             source = opened(once, data.source)
             results = (
-                convert(source[index], data, sizes, mirrored=shard.mirrored)
+                convert(source[index], data, shapes, mirrored=shard.mirrored)
                 for index in shard.pictures
             )
-            write_shard(folder, shard, results, sizes, label_numbers(source.classes, data))
+            write_shard(folder, shard, results, shapes, label_numbers(source.classes, data))
 
         try:
             with beam.Pipeline(options=PipelineOptions(list(options))) as pipeline:

@@ -16,10 +16,11 @@ from typing import NamedTuple
 import PIL.Image
 
 from pipeline.config import DataConfig
-from pipeline.data.pictures import Square, reduced, to_square
+from pipeline.data.pictures import Pixels, reduced, to_pixels
 from pipeline.data.sources import Picture, Source
 from pipeline.data.sources.reason import reason_of
 from pipeline.data.workers import opened, shared, worth_sharing
+from pipeline.shape import Shape
 
 UNLABELLED = -1
 CHUNK = 32
@@ -49,17 +50,19 @@ class Converted(NamedTuple):
 Result = Converted | Skipped
 
 
-def convert(picture: Picture, data: DataConfig, sizes: Sequence[int], *, mirrored: bool) -> Result:
+def convert(
+    picture: Picture, data: DataConfig, shapes: Sequence[Shape], *, mirrored: bool
+) -> Result:
     """A picture as records hold it, or why it cannot be read.
 
     Args:
         picture: Picture of any size and kind.
         data: Settings of crop, resizing and encoding.
-        sizes: Sides in pixels, ascending.
+        shapes: Heights and widths of the images, ascending.
         mirrored: Whether a mirrored copy is wanted too.
     """
     try:
-        largest = to_square(picture.read(), data, sizes[-1])
+        largest = to_pixels(picture.read(), data, shapes[-1])
     # Pillow's decoders raise a dozen kinds of errors on damaged files, `SyntaxError` among them.
     except Exception as error:
         return Skipped(picture.name, reason_of(error))
@@ -67,14 +70,14 @@ def convert(picture: Picture, data: DataConfig, sizes: Sequence[int], *, mirrore
     return Converted(
         UNLABELLED if picture.label is None else picture.label,
         tuple(
-            tuple(_encoded(reduced(copy, size), data.format) for size in reversed(sizes))
+            tuple(_encoded(reduced(copy, shape), data.format) for shape in reversed(shapes))
             for copy in copies
         ),
     )
 
 
 def conversions(
-    source: Source, data: DataConfig, sizes: Sequence[int], wanted: Sequence[tuple[int, bool]]
+    source: Source, data: DataConfig, shapes: Sequence[Shape], wanted: Sequence[tuple[int, bool]]
 ) -> Generator[Result]:
     """The results for some pictures of a source, in the order wanted.
 
@@ -83,7 +86,7 @@ def conversions(
     Args:
         source: Spec in `data.source`; worker processes open it anew.
         data: Settings of the conversion, and of its workers.
-        sizes: Sides in pixels, ascending.
+        shapes: Heights and widths of the images, ascending.
         wanted: Each picture's number in the source, and whether its mirrored copy is wanted.
 
     Raises:
@@ -93,26 +96,26 @@ def conversions(
     seconds = 0.0
     for start in range(0, len(wanted), CHUNK):
         if workers > 1 and worth_sharing(seconds, start, len(wanted)):
-            yield from _shared_conversions(data, sizes, wanted[start:], workers)
+            yield from _shared_conversions(data, shapes, wanted[start:], workers)
             return
         begun = time.monotonic()
-        results = _conversions_here(source, data, sizes, wanted[start : start + CHUNK])
+        results = _conversions_here(source, data, shapes, wanted[start : start + CHUNK])
         seconds += time.monotonic() - begun
         yield from results
 
 
 def _conversions_here(
-    source: Source, data: DataConfig, sizes: Sequence[int], wanted: Sequence[tuple[int, bool]]
+    source: Source, data: DataConfig, shapes: Sequence[Shape], wanted: Sequence[tuple[int, bool]]
 ) -> list[Result]:
-    return [convert(source[index], data, sizes, mirrored=mirrored) for index, mirrored in wanted]
+    return [convert(source[index], data, shapes, mirrored=mirrored) for index, mirrored in wanted]
 
 
 def _shared_conversions(
-    data: DataConfig, sizes: Sequence[int], wanted: Sequence[tuple[int, bool]], workers: int
+    data: DataConfig, shapes: Sequence[Shape], wanted: Sequence[tuple[int, bool]], workers: int
 ) -> Generator[Result]:
     once = uuid.uuid4().hex
     calls = (
-        (once, data, tuple(sizes), wanted[start : start + CHUNK])
+        (once, data, tuple(shapes), wanted[start : start + CHUNK])
         for start in range(0, len(wanted), CHUNK)
     )
     with closing(shared(_convert_chunk, calls, workers)) as chunks:
@@ -121,18 +124,18 @@ def _shared_conversions(
 
 
 def _convert_chunk(
-    once: str, data: DataConfig, sizes: Sequence[int], wanted: Sequence[tuple[int, bool]]
+    once: str, data: DataConfig, shapes: Sequence[Shape], wanted: Sequence[tuple[int, bool]]
 ) -> list[Result]:
     assert data.source is not None
-    return _conversions_here(opened(once, data.source), data, sizes, wanted)
+    return _conversions_here(opened(once, data.source), data, shapes, wanted)
 
 
-def _encoded(square: Square, format: str) -> bytes:
+def _encoded(pixels: Pixels, format: str) -> bytes:
     if format == "raw":
-        return square.tobytes()
+        return pixels.tobytes()
     buffer = io.BytesIO()
     # Pillow knows grey only without an axis of channels.
-    image = PIL.Image.fromarray(square[:, :, 0] if square.shape[2] == 1 else square)
+    image = PIL.Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)
     if format == "jpeg":
         # Full colour resolution: a 4 px image has no pixels to spare.
         image.save(buffer, "JPEG", quality=JPEG_QUALITY, subsampling=0)

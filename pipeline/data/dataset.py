@@ -59,7 +59,7 @@ def dataset_for(
         workers: Number of workers that share each batch.
 
     Returns:
-        A dataset of `{"images": uint8 (batch, resolution, resolution, channels),
+        A dataset of `{"images": uint8 (batch, height, width, channels),
         "labels": float32 (batch, classes)}`, where batch is that of the worker, the labels are
         one-hot, and their width is 0 without labels.
 
@@ -134,7 +134,7 @@ def images_of(
         copies: Whether mirrored copies, where the set has them, are among the images.
 
     Returns:
-        A dataset of `{"image": uint8 (resolution, resolution, channels), "label": int64 ()}`, where
+        A dataset of `{"image": uint8 (height, width, channels), "label": int64 ()}`, where
         the label is -1 for unlabelled pictures.
 
     Raises:
@@ -171,9 +171,9 @@ def labels_of(records: RecordSet, split: Split = "train") -> npt.NDArray[np.int6
 
 
 def decoded_images(encoded: tf.Tensor, records: RecordSet, resolution: int) -> tf.Tensor:
-    """The pixels that records hold: strings (n,) → uint8 (n, resolution, resolution, channels)."""
+    """The pixels that records hold: strings (n,) → uint8 (n, height, width, channels)."""
     channels = records.channels
-    shape = (resolution, resolution, channels)
+    shape = (*records.shape(resolution), channels)
 
     def decoded(one: tf.Tensor) -> tf.Tensor:
         if records.manifest.format == "jpeg":

@@ -1,4 +1,4 @@
-"""From a picture of any size and kind to a square array of bytes, and to smaller squares."""
+"""From a picture of any size and kind to an array of bytes of one shape, and to smaller ones."""
 
 from __future__ import annotations
 
@@ -8,14 +8,15 @@ import PIL.Image
 
 from pipeline.config import DataConfig
 from pipeline.data.formats import upright_eight_bit
+from pipeline.shape import Shape
 
-Square = npt.NDArray[np.uint8]
+Pixels = npt.NDArray[np.uint8]
 
 _PILLOW = {"lanczos": PIL.Image.Resampling.LANCZOS, "box": PIL.Image.Resampling.BOX}
 
 
-def to_square(picture: PIL.Image.Image, data: DataConfig, resolution: int) -> Square:
-    """A picture as a square of grey or RGB bytes, cropped and resized as `data` says.
+def to_pixels(picture: PIL.Image.Image, data: DataConfig, shape: Shape) -> Pixels:
+    """A picture as grey or RGB bytes of one shape, cropped and resized as `data` says.
 
     How modes become grey or RGB is said in `pipeline.data.formats`. An odd pixel goes to the right
     and the bottom.
@@ -23,31 +24,29 @@ def to_square(picture: PIL.Image.Image, data: DataConfig, resolution: int) -> Sq
     Args:
         picture: Picture of any size.
         data: Its `channels`, `crop` and `filter` count.
-        resolution: Side of the result in pixels.
+        shape: Height and width of the result.
 
     Returns:
-        (resolution, resolution, channels).
+        (height, width, channels).
 
     Raises:
         ValueError: if its pixels have no stated range, or `crop` is none and it has another size.
     """
     plain = upright_eight_bit(picture, data.channels)
     width, height = plain.size
-    target = (resolution, resolution)
+    target = (shape[1], shape[0])  # As Pillow has sizes: the width first.
     if data.crop == "none" and plain.size != target:
         raise ValueError(
-            f"without cropping a picture must have {resolution}x{resolution} pixels, "
-            f"not {width}x{height}"
+            f"without cropping a picture must be {target[0]} pixels wide and {target[1]} high, "
+            f"not {width} and {height}"
         )
     if data.crop == "center":
-        side = min(plain.size)
-        left, top = (width - side) // 2, (height - side) // 2
-        plain = plain.crop((left, top, left + side, top + side))
+        plain = plain.crop(_centred(plain.size, target))
     if data.crop == "pad":
-        pixels = _padded(plain, resolution, data.filter)
+        pixels = _padded(plain, target, data.filter)
     else:
         pixels = resized(plain, target, data.filter)
-    return pixels.reshape(resolution, resolution, data.channels)
+    return pixels.reshape(*shape, data.channels)
 
 
 def resized(picture: PIL.Image.Image, size: tuple[int, int], filter: str) -> npt.NDArray[np.uint8]:
@@ -75,23 +74,23 @@ def resized(picture: PIL.Image.Image, size: tuple[int, int], filter: str) -> npt
     return rounded
 
 
-def reduced(square: Square, resolution: int) -> Square:
-    """A smaller square: the mean of each block of pixels, rounded to the nearest, halves to even.
+def reduced(pixels: Pixels, shape: Shape) -> Pixels:
+    """A smaller image: the mean of each block of pixels, rounded to the nearest, halves to even.
 
     This is what halving by a 2x2 box as often as needed gives when only the end is rounded, as the
     official ProGAN tool does.
 
     Args:
-        square: (side, side, channels).
-        resolution: Side of the result in pixels; divides `side`.
+        pixels: (height, width, channels).
+        shape: Height and width of the result, which divide those before by the same power of two.
 
     Returns:
-        (resolution, resolution, channels).
+        (height, width, channels).
     """
-    factor = square.shape[0] // resolution
-    blocks = square.reshape(resolution, factor, resolution, factor, -1)
+    factor = pixels.shape[0] // shape[0]
+    blocks = pixels.reshape(shape[0], factor, shape[1], factor, -1)
     # The sum is whole and the area a power of two: nothing is rounded before `rint`.
-    means: Square = np.rint(blocks.sum(axis=(1, 3)) / factor**2).astype(np.uint8)
+    means: Pixels = np.rint(blocks.sum(axis=(1, 3)) / factor**2).astype(np.uint8)
     return means
 
 
@@ -104,13 +103,24 @@ def _coverage(before: int, after: int) -> npt.NDArray[np.float64]:
     return covered
 
 
-def _padded(picture: PIL.Image.Image, resolution: int, filter: str) -> npt.NDArray[np.uint8]:
-    longest = max(picture.size)
+def _centred(size: tuple[int, int], target: tuple[int, int]) -> tuple[int, int, int, int]:
+    """Left, top, right and bottom of the largest centred part with the proportions of `target`."""
+    width = min(size[0], max(1, size[1] * target[0] // target[1]))
+    height = min(size[1], max(1, size[0] * target[1] // target[0]))
+    left, top = (size[0] - width) // 2, (size[1] - height) // 2
+    return left, top, left + width, top + height
+
+
+def _padded(
+    picture: PIL.Image.Image, target: tuple[int, int], filter: str
+) -> npt.NDArray[np.uint8]:
+    # The side that is the longer one beside the target's.
+    after, before = min(zip(target, picture.size, strict=True), key=lambda pair: pair[0] / pair[1])
     width, height = picture.size
-    if longest > resolution:
-        width, height = (max(1, round(side * resolution / longest)) for side in picture.size)
+    if before > after:
+        width, height = (max(1, round(side * after / before)) for side in picture.size)
     pixels = resized(picture, (width, height), filter)
-    canvas = np.zeros((resolution, resolution, *pixels.shape[2:]), np.uint8)
-    top, left = (resolution - height) // 2, (resolution - width) // 2
+    canvas = np.zeros((target[1], target[0], *pixels.shape[2:]), np.uint8)
+    top, left = (target[1] - height) // 2, (target[0] - width) // 2
     canvas[top : top + height, left : left + width] = pixels
     return canvas

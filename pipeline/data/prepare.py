@@ -41,17 +41,28 @@ from pipeline.data.shards import (
 from pipeline.data.sources import Source, open_source
 from pipeline.data.sources.reason import reason_of
 from pipeline.errors import UserError
+from pipeline.shape import (
+    SHAPE_RULE,
+    SMALLEST_SIDE,
+    Shape,
+    is_power_of_two,
+    is_usable,
+    shape_text,
+)
 from savedmodels.atomic import sync, write_file
 
-RESOLUTIONS = {4, 8, 16, 32, 64, 128, 256, 512, 1024}
 NAMED_IN_MESSAGE = 5
 
 Report = Callable[[int, int], None]
-Writer = Callable[[list[Shard], DataConfig, tuple[int, ...], Path], None]
+Writer = Callable[[list[Shard], DataConfig, tuple[Shape, ...], Path], None]
 
 
 def records_for(
-    data: DataConfig, resolutions: Sequence[int], report: Report | None = None
+    data: DataConfig,
+    resolutions: Sequence[int],
+    report: Report | None = None,
+    *,
+    width: int | None = None,
 ) -> RecordSet:
     """The prepared set to train on: what `data.source` names, prepared now if it was not before.
 
@@ -59,38 +70,40 @@ def records_for(
     of the source and all that decides the pixels.
 
     Args:
-        data: Which pictures, and how they become square.
-        resolutions: Sides in pixels, powers of two from 4 to 1024, in any order.
+        data: Which pictures, and how they get their shape.
+        resolutions: Sides in pixels, powers of two from 4 to 1024, in any order; or a single one of
+            any shape that networks can make.
         report: Called with the pictures done and their total while records are written.
+        width: Width in pixels of images that are no squares, whose height is the one resolution.
 
     Raises:
         UserError: as `prepare`; or if the source is a prepared set that lacks a resolution or has
             other channels; or if labels are wanted of unlabelled pictures.
-        ValueError: if a resolution is none.
+        ValueError: if no images can have these sides.
 
     Example:
         >>> records = records_for(DataConfig(source="digits", channels=1), [4, 8, 16])
         >>> records.count, records.resolutions
         (1797, (4, 8, 16))
     """
-    sizes = _checked(resolutions)
+    shapes = _checked(resolutions, width)
     spec = _named(data)
     given = Path(spec).expanduser()
     if is_prepared(given):
         records = open_records(given)
-        missing = sorted(set(sizes) - set(records.resolutions))
-        if missing or records.channels != data.channels:
+        held = [records.shape(resolution) for resolution in records.resolutions]
+        if not set(shapes) <= set(held) or records.channels != data.channels:
             raise UserError(
                 f"a prepared set must have the run's resolutions and `data.channels`, "
-                f"{list(sizes)} and {data.channels}. "
-                f"Received: {given}, with {list(records.resolutions)} and {records.channels}"
+                f"{', '.join(map(shape_text, shapes))} and {data.channels}. "
+                f"Received: {given}, with {', '.join(map(shape_text, held))} and {records.channels}"
             )
     else:
         source = open_source(spec)
-        identity = _identity(source, data, sizes)
+        identity = _identity(source, data, shapes)
         readable = re.sub(r"[^A-Za-z0-9_-]+", "-", source.name).strip("-")[:40]
-        folder = data.records / f"{readable}-{sizes[-1]}px-{_hash(identity)[:12]}"
-        records = _prepared(source, identity, data, sizes, folder, report)
+        folder = data.records / f"{readable}-{shape_text(shapes[-1])}px-{_hash(identity)[:12]}"
+        records = _prepared(source, identity, data, shapes, folder, report)
     if data.labels and not records.classes:
         raise UserError(
             "`data.labels` needs a source with class folders or a labels file. "
@@ -135,6 +148,8 @@ def prepare(
     folder: Path,
     report: Report | None = None,
     write: Writer | None = None,
+    *,
+    width: int | None = None,
 ) -> RecordSet:
     """Write the prepared set of a source to a folder, or find it there.
 
@@ -143,36 +158,44 @@ def prepare(
     made from the picture and each smaller one from the pixels of the largest.
 
     Args:
-        data: Which pictures, and how they become square.
-        resolutions: Sides in pixels, powers of two from 4 to 1024, in any order.
+        data: Which pictures, and how they get their shape.
+        resolutions: Sides in pixels, as for `records_for`.
         folder: New, or a set prepared of the same pictures in the same way.
         report: Called with the pictures done and their total while records are written.
         write: Writes shards in another way than processes on this machine, as `beam.writer` does.
+        width: Width in pixels of images that are no squares.
 
     Raises:
         UserError: if the source is wrong or holds nothing readable, pictures are corrupt and
             `data.on_corrupt` is `fail`, the folder holds something else, the set found is damaged,
             a worker was killed, or records cannot be written.
-        ValueError: if a resolution is none.
+        ValueError: if no images can have these sides.
     """
-    sizes = _checked(resolutions)
+    shapes = _checked(resolutions, width)
     assert data.source is not None
     source = open_source(data.source)
-    return _prepared(source, _identity(source, data, sizes), data, sizes, folder, report, write)
+    identity = _identity(source, data, shapes)
+    return _prepared(source, identity, data, shapes, folder, report, write)
 
 
-def resolutions_to(largest: int) -> tuple[int, ...]:
-    """Every resolution from 4 to the largest.
+def resolutions_to(largest: int, width: int | None = None) -> tuple[int, ...]:
+    """Every resolution from 4 to the largest, or the largest alone where images cannot grow to it.
+
+    Args:
+        largest: Largest side in pixels, or the height of images that are no squares.
+        width: Width in pixels of images that are no squares.
 
     Raises:
-        UserError: if it is no power of two from 4 to 1024.
+        UserError: if no images can have these sides.
     """
-    if largest not in RESOLUTIONS:
+    shape = (largest, width or largest)
+    if not is_usable(shape):
         raise UserError(
-            "the resolution of a prepared set must be a power of two from 4 to 1024. "
-            f"Received: {largest}"
+            f"the images of a prepared set: {SHAPE_RULE}. Received: {shape[0]} and {shape[1]}"
         )
-    return tuple(size for size in sorted(RESOLUTIONS) if size <= largest)
+    if shape[0] != shape[1] or not is_power_of_two(largest):
+        return (largest,)
+    return tuple(2**n for n in range(SMALLEST_SIDE.bit_length() - 1, largest.bit_length()))
 
 
 def content_hash(source: Source) -> str:
@@ -194,7 +217,7 @@ def _prepared(
     source: Source,
     identity: dict[str, Any],
     data: DataConfig,
-    sizes: tuple[int, ...],
+    shapes: tuple[Shape, ...],
     folder: Path,
     report: Report | None,
     write: Writer | None = None,
@@ -206,8 +229,8 @@ def _prepared(
         with _alone(folder):
             if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
                 partial = _partial(folder, data_hash)
-                written = _write_all(source, shards, data, sizes, partial, report, write)
-                manifest = _manifest(source, identity, data, sizes, written)
+                written = _write_all(source, shards, data, shapes, partial, report, write)
+                manifest = _manifest(source, identity, data, shapes, written)
                 write_file(partial / MANIFEST, manifest.model_dump_json(indent=2) + "\n")
                 shutil.rmtree(partial / JOURNAL)
                 sync(partial)
@@ -271,7 +294,7 @@ def _write_all(
     source: Source,
     shards: list[Shard],
     data: DataConfig,
-    sizes: tuple[int, ...],
+    shapes: tuple[Shape, ...],
     folder: Path,
     report: Report | None,
     write: Writer | None,
@@ -281,10 +304,10 @@ def _write_all(
     todo = [shard for shard in shards if finished(folder, shard) is None]
     done = total - sum(len(shard.pictures) for shard in todo)
     if write is not None:
-        write(todo, data, sizes, folder)
+        write(todo, data, shapes, folder)
     else:
         _write_here(
-            source, todo, data, sizes, folder, report and (lambda n: report(done + n, total))
+            source, todo, data, shapes, folder, report and (lambda n: report(done + n, total))
         )
     written = [(shard, known) for shard in shards if (known := finished(folder, shard))]
     if len(written) < len(shards):
@@ -303,7 +326,7 @@ def _write_here(
     source: Source,
     shards: list[Shard],
     data: DataConfig,
-    sizes: tuple[int, ...],
+    shapes: tuple[Shape, ...],
     folder: Path,
     report: Callable[[int], None] | None,
 ) -> None:
@@ -311,11 +334,11 @@ def _write_here(
     wanted = [(index, shard.mirrored) for shard in shards for index in shard.pictures]
     labels = label_numbers(source.classes, data)
     # Closed at once when a shard cannot be written, so that no worker outlives the error.
-    with closing(conversions(source, data, sizes, wanted)) as results:
+    with closing(conversions(source, data, shapes, wanted)) as results:
         counted = _counted(results, report)
         for shard in shards:
             stretch = itertools.islice(counted, len(shard.pictures))
-            write_shard(folder, shard, stretch, sizes, labels)
+            write_shard(folder, shard, stretch, shapes, labels)
 
 
 def _counted(results: Iterable[Result], report: Callable[[int], None] | None) -> Iterator[Result]:
@@ -329,20 +352,21 @@ def _manifest(
     source: Source,
     identity: dict[str, Any],
     data: DataConfig,
-    sizes: tuple[int, ...],
+    shapes: tuple[Shape, ...],
     written: list[tuple[Shard, Written]],
 ) -> Manifest:
     shards: dict[Split, dict[int, tuple[ShardFile, ...]]] = {}
     for split in dict.fromkeys(shard.split for shard, _ in written):
         mine = [files for shard, files in written if shard.split == split]
-        shards[split] = {size: tuple(each.files[size] for each in mine) for size in sizes}
+        shards[split] = {side: tuple(each.files[side] for each in mine) for side, _ in shapes}
     return Manifest(
         format_version=FORMAT_VERSION,
         data_hash=_hash(identity),
         source=source.name,
         source_hash=identity["source_hash"],
         classes=classes_taken(source.classes, data),
-        resolutions=sizes,
+        resolutions=tuple(side for side, _ in shapes),
+        width=identity.get("width"),
         channels=data.channels,
         preparation={
             name: identity[name] for name in DECIDING_RECORDS if name not in ("channels", "format")
@@ -354,13 +378,15 @@ def _manifest(
     )
 
 
-def _identity(source: Source, data: DataConfig, sizes: tuple[int, ...]) -> dict[str, Any]:
+def _identity(source: Source, data: DataConfig, shapes: tuple[Shape, ...]) -> dict[str, Any]:
     """All that decides the content of the records."""
+    height, width = shapes[-1]
     keys = data.model_dump(mode="json", include=set(DECIDING_RECORDS))
     return {
         "format_version": FORMAT_VERSION,
         "source_hash": content_hash(source),
-        "resolutions": sizes,
+        "resolutions": tuple(side for side, _ in shapes),
+        **({} if height == width else {"width": width}),
         **keys,
     }
 
@@ -375,13 +401,15 @@ def _skipped(written: list[tuple[Shard, Written]]) -> tuple[Skipped, ...]:
     return tuple(by_index[index] for index in sorted(by_index))
 
 
-def _checked(resolutions: Sequence[int]) -> tuple[int, ...]:
-    sizes = tuple(sorted(set(resolutions)))
-    if not sizes or not RESOLUTIONS.issuperset(sizes):
+def _checked(resolutions: Sequence[int], width: int | None) -> tuple[Shape, ...]:
+    shapes = tuple((side, width or side) for side in sorted(set(resolutions)))
+    growing = width is None and all(is_power_of_two(side) for side, _ in shapes)
+    if not shapes or not (growing or (len(shapes) == 1 and is_usable(shapes[0]))):
         raise ValueError(
-            f"`resolutions` must be some of {sorted(RESOLUTIONS)}. Received: {list(resolutions)}"
+            "`resolutions` must be powers of two from 4 to 1024, or a single one that networks can "
+            f"make. Received: {list(resolutions)} and width={width}"
         )
-    return sizes
+    return shapes
 
 
 def _corrupt(source: str | None, skipped: tuple[Skipped, ...], total: int) -> UserError:

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from pipeline.data.conversion import Skipped
 from pipeline.errors import UserError
+from pipeline.shape import Shape
 from savedmodels.checksum import checksum
 
 FORMAT_VERSION = 2
@@ -49,7 +50,9 @@ class Manifest(BaseModel):
     classes: tuple[str, ...]
     """Names of the classes, or none."""
     resolutions: tuple[int, ...]
-    """Sides in pixels, ascending."""
+    """Sides in pixels, ascending; the height of images that are no squares."""
+    width: int | None = None
+    """Width in pixels of images that are no squares; such a set has one size."""
     channels: Literal[1, 3]
     """1 for grey, 3 for RGB."""
     preparation: dict[str, object]
@@ -93,8 +96,13 @@ class RecordSet:
 
     @property
     def resolutions(self) -> tuple[int, ...]:
-        """Sides in pixels, ascending."""
+        """Sides in pixels, ascending; heights of images that are no squares."""
         return self.manifest.resolutions
+
+    @property
+    def width(self) -> int | None:
+        """Width in pixels of images that are no squares."""
+        return self.manifest.width
 
     @property
     def data_hash(self) -> str:
@@ -115,6 +123,10 @@ class RecordSet:
         """Images of a split, at each resolution."""
         by_resolution = self.manifest.shards.get(split, {})
         return sum(shard.records for shard in by_resolution.get(self.resolutions[0], ()))
+
+    def shape(self, resolution: int) -> Shape:
+        """Height and width of the images of a resolution."""
+        return resolution, self.width or resolution
 
     def originals(self, split: Split = "train") -> int:
         """Images of a split that are no mirrored copies of others."""

@@ -21,6 +21,7 @@ from pipeline.data.records import ShardFile, Split
 from pipeline.data.sources import Source
 from pipeline.data.sources.reason import reason_of
 from pipeline.errors import UserError
+from pipeline.shape import Shape, shape_name
 from savedmodels.atomic import sync, write_file
 from savedmodels.checksum import checksum
 
@@ -101,7 +102,7 @@ def write_shard(
     folder: Path,
     shard: Shard,
     results: Iterable[Result],
-    sizes: Sequence[int],
+    shapes: Sequence[Shape],
     labels: Sequence[int],
 ) -> Written:
     """Write the files of a shard and then its entry in the journal.
@@ -110,7 +111,7 @@ def write_shard(
         folder: Folder of the preparation.
         shard: Which.
         results: Results of its pictures, in order.
-        sizes: Sides in pixels, ascending.
+        shapes: Heights and widths of the images, ascending.
         labels: The label that records have for each class of the source.
 
     Raises:
@@ -119,13 +120,13 @@ def write_shard(
     # Imported here, so that mistakes are reported without waiting for TensorFlow.
     import tensorflow as tf
 
-    finals = {size: folder / f"{size}x{size}" / f"{shard.name}.tfrecords" for size in sizes}
+    finals = {shape[0]: folder / shape_name(shape) / f"{shard.name}.tfrecords" for shape in shapes}
     temporary = {size: final.with_suffix(".tmp") for size, final in finals.items()}
     skipped: dict[int, Skipped] = {}
     records = 0
     with _system_errors(), ExitStack() as stack:
         writers = []
-        for size in reversed(sizes):
+        for size in reversed(finals):
             finals[size].parent.mkdir(exist_ok=True)
             writers.append(stack.enter_context(tf.io.TFRecordWriter(str(temporary[size]))))
         for index, result in zip(shard.pictures, results, strict=True):

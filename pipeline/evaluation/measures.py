@@ -149,7 +149,8 @@ def swd(material: Material) -> Iterator[Score]:
 
 def ms_ssim(material: Material) -> Iterator[Score]:
     """The similarity of pairs of fakes."""
-    of_image = material.resolution**2 * material.records.channels
+    shape = material.records.shape(material.resolution)
+    of_image = shape[0] * shape[1] * material.records.channels
     count = min(material.fakes.count, 2 * PAIRS, PIXELS_IN_MEMORY // of_image)
     images = np.concatenate(list(material.fakes.batches(count)))
     labels = None if material.fakes.labels is None else material.fakes.labels[:count]

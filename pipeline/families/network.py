@@ -11,9 +11,10 @@ import keras
 from layers.equalized import EqualizedConv2D, EqualizedDense
 from layers.weighted_sum import WeightedSum
 from pipeline.families.config import NetworkConfig
+from pipeline.shape import Shape
 
 START_RESOLUTION = 4
-"""Every family's first block has so many pixels a side, whatever size a schedule begins with."""
+"""Side of the first block of families that grow, whatever size a schedule begins with."""
 LEAK = 0.2
 
 Block = Sequence[keras.layers.Layer]
@@ -57,8 +58,10 @@ class Network:
         label_size: int = 0,
         precision: str = "float32",
         seed: int = 0,
+        start: Shape = (START_RESOLUTION, START_RESOLUTION),
         name: str,
     ) -> None:
+        self.start = start
         self.config = config
         self.channels = channels
         self.label_size = label_size
@@ -67,6 +70,12 @@ class Network:
         self._seed = seed
         self._blocks: dict[str, Block] = {}
         self.fade = WeightedSum(name=f"{name}_fade", dtype="float32")
+
+    def shapes(self, resolution: int) -> list[Shape]:
+        """Shapes of the blocks' features, from the first to those of images of a height."""
+        height, width = self.start
+        doublings = (resolution // height).bit_length()
+        return [(height << n, width << n) for n in range(doublings)]
 
     def _filters(self, stage: int) -> int:
         return filters(self.config, stage)

@@ -16,6 +16,8 @@ from layers.modulated import ModulatedConv2D
 from layers.upfirdn import FIRDown2D, FIRUp2D
 from pipeline.families.config import NetworkConfig
 from pipeline.families.family import family_of
+from pipeline.families.network import START_RESOLUTION
+from pipeline.shape import Shape
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,7 @@ def sizes_of(
     *,
     channels: int,
     label_size: int,
+    start: Shape = (START_RESOLUTION, START_RESOLUTION),
 ) -> list[tuple[Size, Size]]:
     """Sizes of the generator and the discriminator of each model, without memory for weights.
 
@@ -48,11 +51,12 @@ def sizes_of(
         models: Resolution in pixels of each model, and whether it is being faded in.
         channels: Channels of the images.
         label_size: Number of classes, 0 without labels.
+        start: Height and width of the generator's first feature maps.
     """
 
     def sizes() -> list[tuple[Size, Size]]:
         family = family_of(config)
-        settings = {"channels": channels, "label_size": label_size}
+        settings = {"channels": channels, "label_size": label_size, "start": start}
         # In this scope variables have a shape and no value: neither memory is taken nor
         # TensorFlow started, which would be too early to divide the CPU into devices.
         with keras.StatelessScope(initialize_variables=False):

@@ -11,19 +11,13 @@ import keras
 from layers.fixed_noise import FixedNoise
 from layers.truncation import Truncation
 from pipeline.families.config import StyledConfig
-from pipeline.families.network import (
-    START_RESOLUTION,
-    Block,
-    Network,
-    chain,
-    one_or_list,
-    sides,
-)
+from pipeline.families.network import Block, Network, chain, one_or_list
+from pipeline.shape import Shape, shape_name
 
 
-def noise_name(side: int, index: int) -> str:
-    """Name of the noise map of one of the layers at a resolution."""
-    return f"noise_{side}x{side}_{index}"
+def noise_name(shape: Shape, index: int) -> str:
+    """Name of the noise map of one of the layers whose features have a shape."""
+    return f"noise_{shape_name(shape)}_{index}"
 
 
 class WithMapping(Network):
@@ -70,8 +64,8 @@ class StyleGenerator(WithMapping, ABC):
         """Number of styles that an image of `resolution` pixels takes."""
 
     @abstractmethod
-    def _parts(self, side: int) -> tuple[str, ...]:
-        """Names of the layers at a resolution, each of which adds noise."""
+    def _parts(self, shape: Shape) -> tuple[str, ...]:
+        """Names of the layers whose features have a shape, each of which adds noise."""
 
     @abstractmethod
     def _map(self, latents: Any, labels: Any = None) -> Any:
@@ -83,14 +77,14 @@ class StyleGenerator(WithMapping, ABC):
     ) -> Any:
         """Images of a style for each layer, `(batch, layers, style_size)`, and of noise maps."""
 
-    def noise_shapes(self, resolution: int) -> dict[str, int]:
-        """Names of the noise maps in the order of `synthesis`, and their sides in pixels."""
+    def noise_shapes(self, resolution: int) -> dict[str, Shape]:
+        """Names of the noise maps in the order of `synthesis`, and their heights and widths."""
         if not self.config.noise:
             return {}
         return {
-            noise_name(side, index): side
-            for side in (START_RESOLUTION, *sides(resolution))
-            for index in range(len(self._parts(side)))
+            noise_name(shape, index): shape
+            for shape in self.shapes(resolution)
+            for index in range(len(self._parts(shape)))
         }
 
     def mapping(self) -> keras.Model:
@@ -106,20 +100,20 @@ class StyleGenerator(WithMapping, ABC):
         """The model that makes images of `resolution` pixels of styles and noise.
 
         Call: `[(batch, layers, style_size), noise maps…]`, a style for each layer and a map
-        `(batch or 1, side, side, 1)` for each name of `noise_shapes`, → `(batch, resolution,
-        resolution, channels)`, float32, about [-1, 1], not clipped. While fading, the new block
-        weighs `self.fade.alpha`.
+        `(batch or 1, height, width, 1)` for each name of `noise_shapes`, → `(batch, resolution,
+        width, channels)`, float32, about [-1, 1], not clipped. While fading, the new block weighs
+        `self.fade.alpha`.
 
         Raises:
             ValueError: if `fading` is true, of a family that does not grow.
         """
         styles = keras.Input((self.layers(resolution), self.style_size), name="styles")
         noise = {
-            name: keras.Input((side, side, 1), name=name)
-            for name, side in self.noise_shapes(resolution).items()
+            name: keras.Input((*shape, 1), name=name)
+            for name, shape in self.noise_shapes(resolution).items()
         }
         images = self._synthesise(styles, noise, resolution, fading=fading)
-        name = self._name(f"synthesis_{resolution}x{resolution}")
+        name = self._name(f"synthesis_{shape_name(self.shapes(resolution)[-1])}")
         return keras.Model(one_or_list([styles, *noise.values()]), images, name=name)
 
     def model(self, resolution: int, *, fading: bool) -> keras.Model:
@@ -139,12 +133,12 @@ class StyleGenerator(WithMapping, ABC):
         )
         styles = self.truncation(repeat(self._map(*inputs)))
         noise = {
-            name: chain(self._fixed_noise(name, side), inputs[0])
-            for name, side in self.noise_shapes(resolution).items()
+            name: chain(self._fixed_noise(name, shape), inputs[0])
+            for name, shape in self.noise_shapes(resolution).items()
         }
         images = self._synthesise(styles, noise, resolution, fading=fading)
-        name = self._name(f"{resolution}x{resolution}")
+        name = self._name(shape_name(self.shapes(resolution)[-1]))
         return keras.Model(one_or_list(inputs), images, name=name)
 
-    def _fixed_noise(self, name: str, side: int) -> Block:
-        return self._made(name, lambda: (FixedNoise(side, **self._weighted(name)),))
+    def _fixed_noise(self, name: str, shape: Shape) -> Block:
+        return self._made(name, lambda: (FixedNoise(shape, **self._weighted(name)),))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 LARGEST_SHIFT = 1 / 8
@@ -22,12 +23,12 @@ def moved(images: Any, moves: Any, *, mirror: bool) -> Any:
     """T(x): each image shifted, and mirrored left to right half of the time.
 
     Args:
-        images: `(batch, size, size, channels)`.
+        images: `(batch, height, width, channels)`.
         moves: Uniform draws from 0 to 1 `(batch, 3)`: how far down and to the right, and whether
             mirrored.
         mirror: Whether images are mirrored.
     """
-    most = max(1, int(images.shape[1] * LARGEST_SHIFT))
+    most = np.array([max(1, int(side * LARGEST_SHIFT)) for side in images.shape[1:3]], np.int32)
     shifts = tf.cast(tf.floor(moves[:, :2] * (2 * most + 1)), tf.int32) - most
     images = shifted(images, shifts[:, 0], shifts[:, 1])
     if mirror:

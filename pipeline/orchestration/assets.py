@@ -43,6 +43,7 @@ from pipeline.orchestration.outcome import Trigger
 from pipeline.orchestration.project import Project, open_project
 from pipeline.orchestration.steps import Done
 from pipeline.orchestration.steps.judging import scores_of_version
+from pipeline.shape import Shape, shape_name
 
 PARTITIONS = "snapshots"
 PROGRESS = "growgan.pipeline"
@@ -75,8 +76,8 @@ def assets_of(project: Project) -> list[AssetsDefinition]:
         "data_shift",
     )
     add("records", lambda course, say: steps.records(course.plan, say))
-    for size in project.stages():
-        add(f"stage_{size}x{size}", _stage(size))
+    for shape in project.stages():
+        add(f"stage_{shape_name(shape)}", _stage(shape))
     add("trained_model", lambda course, say: steps.trained_model(course.plan, say), "alarms")
     add(
         "evaluation",
@@ -167,8 +168,8 @@ def _is_to_stop(run: DagsterRun) -> bool:
     return run.status in (DagsterRunStatus.CANCELING, DagsterRunStatus.CANCELED)
 
 
-def _stage(size: int) -> Work:
-    return lambda course, say: steps.stage(course.plan, size, say, course.former)
+def _stage(shape: Shape) -> Work:
+    return lambda course, say: steps.stage(course.plan, shape, say, course.former)
 
 
 def _promoted(course: Course) -> Evaluation | None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from pipeline.evaluation.scores import Record
 from pipeline.orchestration.outcome import HISTORY, Ending, Moment, Step, Trigger
+from pipeline.shape import Shape, shape_name
 from savedmodels import atomic
 
 COURSE = "course.json"
@@ -33,9 +34,13 @@ class Begun(Record):
     """Reason, ending and exit status of what failed, and whether it may pass."""
 
 
-def names_of(resolutions: Sequence[int]) -> tuple[str, ...]:
-    """The names of all steps, in order."""
-    return (*BEFORE, *(f"stage_{size}x{size}" for size in resolutions), *AFTER)
+def names_of(stages: Sequence[Shape]) -> tuple[str, ...]:
+    """The names of all steps, in order.
+
+    Args:
+        stages: Height and width of the images of each stage.
+    """
+    return (*BEFORE, *(f"stage_{shape_name(shape)}" for shape in stages), *AFTER)
 
 
 def read_begun(folder: Path) -> Begun:

@@ -208,7 +208,7 @@ class Course:
             ended=now(),
             verdict=verdict,
             reason=reason,
-            steps=_in_order(begun.steps, names_of(plan.config.schedule.build().resolutions)),
+            steps=_in_order(begun.steps, names_of(plan.config.schedule.build().stages)),
             source=", ".join(project.config.sources),
             snapshot=SnapshotTold(
                 content_hash=plan.snapshot.content_hash,

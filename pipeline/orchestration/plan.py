@@ -64,6 +64,8 @@ class Plan:
         config = self.project.training_config()
         decides = {name: getattr(config.data, name) for name in DECIDING_RECORDS}
         decides["resolution"] = config.schedule.resolution
+        if config.schedule.width is not None:
+            decides["width"] = config.schedule.width
         return self.project.records / _digest(self.snapshot.content_hash, decides)
 
     @cached_property

@@ -19,6 +19,7 @@ from pipeline.orchestration.job import KubernetesConfig
 from pipeline.orchestration.notifications import NotificationsConfig
 from pipeline.orchestration.outcome import one_line
 from pipeline.section import Count, Images, Rate
+from pipeline.shape import Shape
 from savedmodels import atomic
 from savedmodels.repository.errors import RepositoryError
 from savedmodels.repository.publisher import Label
@@ -248,13 +249,13 @@ class Project:
                 found.append(place)
         return tuple(found)
 
-    def stages(self) -> tuple[int, ...]:
-        """The resolutions of the schedule.
+    def stages(self) -> tuple[Shape, ...]:
+        """Heights and widths of the images of each stage of the schedule.
 
         Raises:
             UserError: if the configuration of trainings is wrong.
         """
-        return self.training_config().schedule.build().resolutions
+        return self.training_config().schedule.build().stages
 
     def training_config(self, data: Path | None = None) -> Config:
         """The configuration that runs are trained and measured with.

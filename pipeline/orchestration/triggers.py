@@ -37,6 +37,7 @@ from pipeline.orchestration.plan import Plan, plan_of
 from pipeline.orchestration.project import Project, open_project
 from pipeline.orchestration.snapshots import fingerprint, found_in, is_kept, take
 from pipeline.orchestration.waiting import former_pictures
+from pipeline.shape import Shape, shape_text
 from savedmodels.repository.errors import RepositoryError
 
 Answer = TypeVar("Answer")
@@ -139,7 +140,7 @@ def sensor_of(project: Project, job: Any) -> SensorDefinition | None:
     return by_new_data
 
 
-def opened_anew(project: Project, loaded: tuple[int, ...]) -> Project:
+def opened_anew(project: Project, loaded: tuple[Shape, ...]) -> Project:
     """The project as its file is now.
 
     Args:
@@ -239,5 +240,5 @@ def has_outcome(project: Project, run: DagsterRun) -> bool:
     return any((project.path / HISTORY).glob(f"*-{name_of_run(run)}/{OUTCOME}"))
 
 
-def _listed(sizes: Sequence[int]) -> str:
-    return ", ".join(map(str, sizes))
+def _listed(stages: Sequence[Shape]) -> str:
+    return ", ".join(map(shape_text, stages))

@@ -20,7 +20,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from pipeline.config import PIPELINES, AugmentationConfig, DataConfig
-from pipeline.data.pictures import to_square
+from pipeline.data.pictures import to_pixels
 from pipeline.data.sources import open_source
 
 PAIRS, WIDTH = 4, 8
@@ -35,7 +35,7 @@ def pictures(source: str, numbers: list[int] | None, size: int) -> np.ndarray:
     spread = np.linspace(0, len(found) - 1, WIDTH).astype(int).tolist()
     chosen = [found[number] for number in numbers or spread]
     print(*(picture.name for picture in chosen), sep="\n")
-    squares = [to_square(picture.read(), DataConfig(), size) for picture in chosen]
+    squares = [to_pixels(picture.read(), DataConfig(), (size, size)) for picture in chosen]
     return np.stack(squares).astype(np.float32) / 127.5 - 1
 
 

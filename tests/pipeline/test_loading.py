@@ -71,10 +71,30 @@ def test_a_value_that_is_given_as_it_is_stays_as_it_is(value: str) -> None:
     ("overrides", "message"),
     [
         (
-            ["schedule.resolution=48"],
-            "`schedule.resolution` must be a power of two from 4 to 1024. Received: 48",
+            ["schedule.resolution=46", "schedule.start_resolution=46"],
+            "such as 28x28 or 48x64. Received: 46 and 46",
         ),
-        (["schedule.resolution=2048"], "power of two from 4 to 1024. Received: 2048"),
+        (
+            ["schedule.resolution=48", "schedule.start_resolution=48"],
+            "`network.family=progan` grows from 4 px and needs squares: .* Received: 48 and null",
+        ),
+        (
+            ["schedule.start_resolution=16", "schedule.resolution=16", "schedule.width=32"],
+            "grows from 4 px and needs squares: .* Received: 16 and 32",
+        ),
+        (
+            ["schedule.resolution=16", "schedule.width=32"],
+            "`schedule.width` needs images that do not grow: .* Received: 4 and 16",
+        ),
+        (
+            ["schedule.resolution=48"],
+            "must be powers of two from 4 to 1024, or the same if images do not grow. "
+            "Received: 4 and 48",
+        ),
+        (
+            ["schedule.resolution=2048"],
+            "must be less than or equal to 1024. Received: 2048",
+        ),
         (["schedule.resolution=big"], "`schedule.resolution` must be a valid integer.*big"),
         (
             ["schedule.resoluton=8"],

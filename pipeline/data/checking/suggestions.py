@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from pipeline.config import LARGEST_RESOLUTION
 from pipeline.data.checking.report import Advice, Colours, Sizes, Suggestions, Symmetry
+from pipeline.shape import LARGEST_SIDE, SMALLEST_SIDE
 
-SMALLEST_RESOLUTION = 4
 NEARLY_ALL = 0.95
 """Share of the pictures that a suggestion has to suit."""
 MOST_PADDING = 0.25
@@ -71,16 +70,16 @@ def percent(share: float) -> str:
 def _shape(readable: int, sizes: Sizes, colours: Colours) -> tuple[Advice[int], Advice[str]]:
     reached = {
         resolution: sum(n for side, n in sizes.shortest_sides.items() if side >= resolution)
-        for resolution in _powers_of_two(SMALLEST_RESOLUTION, LARGEST_RESOLUTION)
+        for resolution in _powers_of_two(SMALLEST_SIDE, LARGEST_SIDE)
     }
     suited = [side for side, n in reached.items() if n >= NEARLY_ALL * readable]
-    largest = max(suited, default=SMALLEST_RESOLUTION)
+    largest = max(suited, default=SMALLEST_SIDE)
     shortest, longest = int(sizes.shortest_side.least), int(sizes.longest_side.most)
     sides = str(shortest) if shortest == longest else f"{shortest} to {longest}"
     larger = 2 * largest
     if (
         colours.dark_border_share >= NEARLY_ALL
-        and longest <= larger <= LARGEST_RESOLUTION
+        and longest <= larger <= LARGEST_SIDE
         and larger * (1 - MOST_PADDING) <= shortest < larger
     ):
         return (

@@ -122,11 +122,11 @@ def network_of(model: keras.Model, classes: tuple[str, ...]) -> FeatureNetwork:
         return features, tf.nn.softmax(logits)
 
     def forward(images: Images) -> Any:
-        side = images.shape[1]
-        if max(side, resolution) % min(side, resolution):
+        side, width = images.shape[1:3]
+        if side != width or max(side, resolution) % min(side, resolution):
             raise UserError(
                 f"images for a classifier of {resolution} px must have a whole part or multiple "
-                f"of that. Received: {side} px"
+                f"of that on both sides. Received: {side} by {width} px"
             )
         return compiled(with_channels(images, channels, "a classifier of grey images"))
 

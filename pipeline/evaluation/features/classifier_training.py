@@ -27,6 +27,7 @@ from pipeline.evaluation.features.classifier import (
     write_classifier,
 )
 from pipeline.evaluation.features.network import FeatureNetwork, Images
+from pipeline.shape import is_power_of_two
 from pipeline.training.loop.ordering import keep_order
 
 MOST_IMAGES = 100_000
@@ -81,8 +82,9 @@ def lessons_of(records: RecordSet, resolution: int) -> Lessons:
         UserError: if there are no labels, fewer than two classes or twenty images, or no such
             resolution.
     """
-    if resolution not in records.resolutions or resolution < SMALLEST:
-        usable = [size for size in records.resolutions if size >= SMALLEST]
+    squares = [] if records.width else records.resolutions
+    usable = [size for size in squares if size >= SMALLEST and is_power_of_two(size)]
+    if resolution not in usable:
         raise UserError(
             f"the resolution of a classifier must be one of the set's from {SMALLEST} px on, "
             f"{usable}. Received: {resolution}"

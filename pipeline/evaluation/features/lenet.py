@@ -55,10 +55,11 @@ def open_lenet(path: str) -> FeatureNetwork:
     compiled = _compiled(weights)
 
     def forward(images: Images) -> Any:
-        side = images.shape[1]
-        if side not in (DIGIT_SIDE, PADDED_SIDE):
+        side, width = images.shape[1:3]
+        if side != width or side not in (DIGIT_SIDE, PADDED_SIDE):
             raise UserError(
-                f"images for lenet must have {DIGIT_SIDE} or {PADDED_SIDE} px. Received: {side} px"
+                f"images for lenet must have {DIGIT_SIDE} or {PADDED_SIDE} px on both sides. "
+                f"Received: {side} by {width} px"
             )
         border = (side - DIGIT_SIDE) // 2
         digits = images[:, border : side - border, border : side - border]

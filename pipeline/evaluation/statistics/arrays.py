@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.errors import UserError
+from pipeline.shape import SMALLEST_SIDE
 
 Array = npt.NDArray[Any]
 
@@ -44,17 +45,16 @@ def checked_features(
 
 
 def checked_images(images: Any, name: str) -> Array:
-    """Images `(n, side, side, channels)`, as they came; the side is a power of two from 4 px.
+    """Images `(n, height, width, channels)`, as they came; sides are at least 4 px.
 
     Raises:
         UserError: If the shape is another.
     """
     array = np.asarray(images)
-    side = array.shape[1] if array.ndim == 4 else 0
-    if side < 4 or array.shape[2] != side or side & (side - 1) or not len(array):
+    if array.ndim != 4 or min(array.shape[1:3]) < SMALLEST_SIDE or not len(array):
         raise UserError(
-            f"`{name}` must have the shape (images, side, side, channels), its side a power of two "
-            f"from 4. Received: shape={array.shape}"
+            f"`{name}` must have the shape (images, height, width, channels), its sides at least "
+            f"{SMALLEST_SIDE}. Received: shape={array.shape}"
         )
     return array
 

@@ -30,7 +30,7 @@ def similarity_of_pairs(
     as do not.
 
     Args:
-        images: uint8 `(n, side, side, channels)`.
+        images: uint8 `(n, height, width, channels)`.
         labels: Whole numbers `(n,)`, or None if all are of one class.
         seed: Seed of the pairs.
         pairs: Number of pairs.
@@ -56,7 +56,7 @@ def similarity_of_pairs(
 
 
 def ms_ssim(one: Array, other: Array) -> Array:
-    """`Π csᵢ^wᵢ · ssim^w` over scales, mean over channels, `(n, side, side, channels)` → `(n,)`.
+    """`Π csᵢ^wᵢ · ssim^w` over scales, mean over channels, `(n, height, width, channels)` → `(n,)`.
 
     With a Gaussian window of 11 pixels (deviation 1.5), or the whole image if that is smaller, the
     constants `(0.01 · 255)²` and `(0.03 · 255)²`, and Wang's weights of as many of the five scales
@@ -70,7 +70,7 @@ def ms_ssim(one: Array, other: Array) -> Array:
     Source: Wang et al. 2003. There, all five scales are used.
     """
     one, other = one.astype(np.float64), other.astype(np.float64)
-    weights = scale_weights(one.shape[1])
+    weights = scale_weights(min(one.shape[1:3]))
     product = np.ones((len(one), one.shape[3]))
     for number, weight in enumerate(weights):
         if number:
@@ -83,7 +83,7 @@ def ms_ssim(one: Array, other: Array) -> Array:
 
 def _structures(one: Array, other: Array) -> tuple[Array, Array]:
     """Mean SSIM, and its part of contrast and structure, `(n, channels)` each."""
-    window = _gaussian(window_of(one.shape[1]))
+    window = _gaussian(window_of(min(one.shape[1:3])))
     mean, other_mean = _filtered(one, window), _filtered(other, window)
     product, squares = mean * other_mean, mean**2 + other_mean**2
     covariance = _filtered(one * other, window) - product
@@ -101,15 +101,18 @@ def _gaussian(size: int) -> Array:
 
 def _filtered(images: Array, window: Array) -> Array:
     """Filter by the window, where it lies within the image."""
-    size, side = len(window), images.shape[1]
-    inside = slice(size // 2, size // 2 + side - size + 1)
-    filtered = correlate1d(images, window, axis=1)[:, inside]
-    return correlate1d(filtered, window, axis=2)[:, :, inside]
+    size = len(window)
+    down, right = (slice(size // 2, size // 2 + side - size + 1) for side in images.shape[1:3])
+    filtered = correlate1d(images, window, axis=1)[:, down]
+    return correlate1d(filtered, window, axis=2)[:, :, right]
 
 
 def _halved(images: Array) -> Array:
-    count, side, _, channels = images.shape
-    return images.reshape(count, side // 2, 2, side // 2, 2, channels).mean((2, 4))
+    count, height, width, channels = images.shape
+    if height % 2 or width % 2:  # As TensorFlow does, the last row or column is repeated.
+        images = np.pad(images, ((0, 0), (0, height % 2), (0, width % 2), (0, 0)), mode="edge")
+        count, height, width, channels = images.shape
+    return images.reshape(count, height // 2, 2, width // 2, 2, channels).mean((2, 4))
 
 
 def pairs_of_one_class(labels: Array, count: int, seed: int) -> tuple[Array, int]:

@@ -29,21 +29,22 @@ ROWS = 2**16
 BINOMIAL = np.array([1.0, 4.0, 6.0, 4.0, 1.0]) / 16
 
 Descriptors = dict[int, Array]
-"""By the pixels of a level, finest first: float32 `(patches, channels, patch side²)`."""
+"""By the height of a level in pixels, finest first: float32 `(patches, channels, patch side²)`."""
 
 
 def descriptors(batches: Iterable[Array], *, seed: int, patches: int = PATCHES) -> Descriptors:
     """Random patches of every level of the images' Laplacian pyramids.
 
     A level of r pixels is the image of r pixels less its blurred half, down to one of 16 pixels,
-    which is left as it is. Images of 16 pixels and smaller are their own only level. A patch has 7
-    pixels a side, or at 4 pixels the whole image: then there is one patch an image.
+    which is left as it is. Images of 16 pixels and smaller are their own only level. Of other
+    shapes the last level is the first whose shorter side is at most 16 pixels, or a side odd. A
+    patch has 7 pixels a side, or at 4 pixels the whole image: then there is one patch an image.
 
     Positions of image i, in the order of the stream, are a function of (seed, i): batches may be
     cut anywhere.
 
     Args:
-        batches: Images `(any, side, side, channels)` of any range, all of one size.
+        batches: Images `(any, height, width, channels)` of any range, all of one size.
         seed: Seed of the positions.
         patches: Patches of an image at a level.
 
@@ -103,9 +104,9 @@ def sliced_wasserstein(fakes: Descriptors, reals: Descriptors, *, seed: int) -> 
 
 
 def laplacian_pyramid(images: Array) -> list[Array]:
-    """Images `(n, side, side, channels)` as what each halving loses, and the last half."""
+    """Images `(n, height, width, channels)` as what each halving loses, and the last half."""
     levels = [images]
-    while levels[-1].shape[1] > COARSEST:
+    while min(levels[-1].shape[1:3]) > COARSEST and not any(s % 2 for s in levels[-1].shape[1:3]):
         half = _blurred(levels[-1], BINOMIAL)[:, ::2, ::2]
         levels[-1] = levels[-1] - _doubled(half)
         levels.append(half)
@@ -127,11 +128,12 @@ def _blurred(images: Array, weights: Array) -> Array:
 
 def _patches(level: Array, draws: list[np.random.Generator], patches: int) -> Array:
     """Patches of each image, one image's after another's: `(patches, channels, patch side²)`."""
-    count, side, _, channels = level.shape
-    patch = min(PATCH, side)
-    if patch == side:
+    count, height, width, channels = level.shape
+    patch = min(PATCH, height, width)
+    if patch == height == width:
         patches = 1
-    places = np.stack([draw.integers(side - patch + 1, size=(2, patches)) for draw in draws], 1)
+    ends = [[height - patch + 1], [width - patch + 1]]
+    places = np.stack([draw.integers(ends, size=(2, patches)) for draw in draws], 1)
     windows = sliding_window_view(level, (patch, patch), axis=(1, 2))
     chosen = windows[np.arange(count)[:, None], places[0], places[1]]
     return chosen.reshape(count * patches, channels, patch * patch).astype(np.float32)

@@ -35,11 +35,11 @@ from pipeline.families.network import (
     Network,
     chain,
     one_or_list,
-    sides,
     stage_of,
 )
 from pipeline.families.styled import StyleGenerator, noise_name
 from pipeline.families.stylegan.config import StyleGANConfig
+from pipeline.shape import Shape, shape_name
 
 LAYERS = 2
 """Number of layers that the synthesis has at each resolution."""
@@ -89,8 +89,8 @@ class Generator(_Blurring, GrowingGenerator, StyleGenerator):
         """Number of styles that an image of `resolution` pixels takes; 1 without styles."""
         return LAYERS * stage_of(resolution) if self.config.styles else 1
 
-    def _parts(self, side: int) -> tuple[str, ...]:
-        if side > START_RESOLUTION:
+    def _parts(self, shape: Shape) -> tuple[str, ...]:
+        if shape[0] > START_RESOLUTION:
             return ("conv0", "conv1")
         return ("constant" if self.config.constant_input else "dense", "conv")
 
@@ -115,29 +115,31 @@ class Generator(_Blurring, GrowingGenerator, StyleGenerator):
     ) -> Any:
         # The first layer takes a style for its features too: a constant reads only how many.
         x = styles[:, 0]
-        for block, side in enumerate((START_RESOLUTION, *sides(resolution))):
+        for block, shape in enumerate(self.shapes(resolution)):
             before = x
             for index in range(LAYERS):
                 style = styles[:, LAYERS * block + index] if self.config.styles else None
-                x = _apply(self._layer(side, index), x, noise.get(noise_name(side, index)), style)
+                x = _apply(self._layer(shape, index), x, noise.get(noise_name(shape, index)), style)
         return self._images(resolution, x, before, fading=fading)
 
-    def _layer(self, side: int, index: int) -> Block:
+    def _layer(self, shape: Shape, index: int) -> Block:
         """A layer of the synthesis, from what makes its features to its style."""
-        part = f"{side}x{side}_{self._parts(side)[index]}"
-        return self._made(part, lambda: (*self._features(part, side, index), *self._epilogue(part)))
+        part = f"{shape_name(shape)}_{self._parts(shape)[index]}"
+        return self._made(
+            part, lambda: (*self._features(part, shape, index), *self._epilogue(part))
+        )
 
-    def _features(self, part: str, side: int, index: int) -> Block:
-        maps = self._filters(stage_of(side))
+    def _features(self, part: str, shape: Shape, index: int) -> Block:
+        maps = self._filters(stage_of(shape[0]))
         if index:
             return (self._conv(part, maps, use_bias=False),)
-        if side > START_RESOLUTION:
+        if shape[0] > START_RESOLUTION:
             up = self._conv(part, maps, resample="up", fused=self.config.fused, use_bias=False)
             return (up, *self._blur(part))
         if self.config.constant_input:
             name = self._name(part)
-            return (LearnedConstant((side, side, maps), name=name, dtype=self._policy),)
-        return (self._dense(part, (side, side, maps), gain=FIRST_DENSE_GAIN, use_bias=False),)
+            return (LearnedConstant((*shape, maps), name=name, dtype=self._policy),)
+        return (self._dense(part, (*shape, maps), gain=FIRST_DENSE_GAIN, use_bias=False),)
 
     def _epilogue(self, part: str) -> Block:
         """Noise, bias, leaky ReLU, normalisation and style."""

@@ -21,15 +21,13 @@ from layers.noise import Noise
 from layers.pixel_norm import PixelNorm
 from layers.upfirdn import BILINEAR, FIRDown2D, FIRUp2D
 from pipeline.families.network import (
-    START_RESOLUTION,
     Block,
     chain,
     one_or_list,
-    sides,
-    stage_of,
 )
 from pipeline.families.styled import StyleGenerator, WithMapping, noise_name
 from pipeline.families.stylegan2.config import StyleGAN2Config
+from pipeline.shape import Shape, shape_name
 
 GAIN = math.sqrt(2)
 """Gain of a leaky ReLU that keeps the standard deviation of its input."""
@@ -70,6 +68,7 @@ class Generator(_Network, StyleGenerator):
         channels: Channels of the images.
         label_size: Number of classes, 0 without labels.
         precision: Name of a Keras dtype policy; styles and images are float32 under each.
+        start: Height and width of the first feature maps, which each block doubles.
         seed: Seed from which the first weights and the fixed noise maps follow, each layer's by its
             part's name.
         name: Prefix of every layer's name.
@@ -90,11 +89,11 @@ class Generator(_Network, StyleGenerator):
 
         To-RGB has the style of the convolution that follows it.
         """
-        return 2 * stage_of(resolution)
+        return 2 * len(self.shapes(resolution))
 
-    def _parts(self, side: int) -> tuple[str, ...]:
+    def _parts(self, shape: Shape) -> tuple[str, ...]:
         # Nothing is enlarged to the first resolution.
-        return ("conv1",) if side == START_RESOLUTION else ("conv0", "conv1")
+        return ("conv1",) if shape == self.start else ("conv0", "conv1")
 
     def _map(self, latents: Any, labels: Any = None) -> Any:
         units = self.config.style_size
@@ -110,31 +109,35 @@ class Generator(_Network, StyleGenerator):
         _refuse_fading(fading)
         x = chain(self._constant(), styles)
         images, index = None, 0
-        for side in (START_RESOLUTION, *sides(resolution)):
-            key = f"{side}x{side}"
-            for number, part in enumerate(self._parts(side)):
-                maps = noise.get(noise_name(side, number))
-                x = self._styled(f"{key}_{part}", side, x, styles[:, index], maps)
+        for stage, shape in enumerate(self.shapes(resolution), start=1):
+            key = shape_name(shape)
+            for number, part in enumerate(self._parts(shape)):
+                maps = noise.get(noise_name(shape, number))
+                up = part == "conv0"
+                x = self._styled(f"{key}_{part}", stage, x, styles[:, index], maps, up=up)
                 index += 1
             images = self._with_rgb(key, x, styles[:, index], images)
         return images
 
     def _constant(self) -> Block:
+        part = f"{shape_name(self.start)}_constant"
+
         def make() -> Block:
-            weighted = self._weighted("4x4_constant")
+            weighted = self._weighted(part)
             unit = keras.initializers.RandomNormal(stddev=1.0, seed=weighted.pop("seed"))
-            shape = (START_RESOLUTION, START_RESOLUTION, self._filters(1))
-            return (LearnedConstant(shape, unit, **weighted),)
+            return (LearnedConstant((*self.start, self._filters(1)), unit, **weighted),)
 
-        return self._made("4x4_constant", make)
+        return self._made(part, make)
 
-    def _styled(self, part: str, size: int, x: Any, style: Any, noise: Any | None) -> Any:
-        """A convolution under a style, with noise and activation, that gives maps of `size`."""
+    def _styled(
+        self, part: str, stage: int, x: Any, style: Any, noise: Any | None, *, up: bool
+    ) -> Any:
+        """A convolution under a style that gives a stage's maps, with noise and activation."""
 
         def make() -> Block:
             convolution = ModulatedConv2D(
-                self._filters(stage_of(size)),
-                resample="up" if x.shape[1] < size else None,
+                self._filters(stage),
+                resample="up" if up else None,
                 fused=self.config.fused,
                 taps=BILINEAR,
                 bias_gain=GAIN,
@@ -184,6 +187,7 @@ class Discriminator(_Network):
         channels: Channels of the images.
         label_size: Number of classes, 0 without labels.
         precision: Name of a Keras dtype policy; scores come out in float32 under each.
+        start: Height and width of the last feature maps, which the blocks halve to.
         seed: Seed from which the first weights follow, each layer's by its part's name.
         name: Prefix of every layer's name.
 
@@ -201,7 +205,7 @@ class Discriminator(_Network):
     def model(self, resolution: int, *, fading: bool) -> keras.Model:
         """The model that scores images of `resolution` pixels.
 
-        Call: `(batch, resolution, resolution, channels)`, with labels
+        Call: `(batch, resolution, width, channels)`, with labels
         `[images, (batch, label_size)]`, → `{"scores": (batch, 1)}`, float32. With labels a score is
         the product of the image's features and the label's, over the root of their number.
 
@@ -209,11 +213,12 @@ class Discriminator(_Network):
             ValueError: if `fading` is true.
         """
         _refuse_fading(fading)
-        images = keras.Input((resolution, resolution, self.channels), name="images")
+        shapes = self.shapes(resolution)
+        images = keras.Input((*shapes[-1], self.channels), name="images")
         inputs = [images]
-        x = chain(self._from_rgb(resolution), images)
-        for size in reversed(sides(resolution)):
-            x = self._residual(size, x)
+        x = chain(self._from_rgb(shapes[-1], len(shapes)), images)
+        for stage in range(len(shapes), 1, -1):
+            x = self._residual(shapes[stage - 1], stage, x)
         scores = chain(self._last_block(), x)
         if self.label_size:
             labels = keras.Input((self.label_size,), name="labels")
@@ -222,21 +227,21 @@ class Discriminator(_Network):
             x = self._mapped(units, chain(self._embedding(units), labels))
             project = keras.layers.Dot(axes=1, name=self._name("projection"), dtype="float32")
             scores = project([scores, x])
-        name = f"{self.name}_{resolution}x{resolution}"
+        name = self._name(shape_name(shapes[-1]))
         return keras.Model(one_or_list(inputs), {"scores": scores}, name=name)
 
-    def _from_rgb(self, size: int) -> Block:
-        part = f"{size}x{size}_from_rgb"
-        return self._made(part, lambda: self._activated(part, self._filters(stage_of(size)), 1))
+    def _from_rgb(self, shape: Shape, stage: int) -> Block:
+        part = f"{shape_name(shape)}_from_rgb"
+        return self._made(part, lambda: self._activated(part, self._filters(stage), 1))
 
     def _activated(self, part: str, filters: int, kernel_size: int = 3, **kwargs: Any) -> Block:
         gains = {"gain": GAIN, "bias_gain": GAIN, **kwargs}
         return (self._conv(part, filters, kernel_size, **gains), self._leaky(f"{part}_act"))
 
-    def _residual(self, size: int, x: Any) -> Any:
+    def _residual(self, shape: Shape, stage: int, x: Any) -> Any:
         """Two convolutions, and beside them one of a pixel, over the root of two."""
-        key = f"{size}x{size}"
-        narrow, wide = self._filters(stage_of(size)), self._filters(stage_of(size) - 1)
+        key = shape_name(shape)
+        narrow, wide = self._filters(stage), self._filters(stage - 1)
         reducing: dict[str, Any] = {
             "resample": "down",
             "taps": BILINEAR,
@@ -268,16 +273,17 @@ class Discriminator(_Network):
         # in the gains.
         outputs = units if self.label_size else 1
         gain = 1 / math.sqrt(outputs)
+        key = shape_name(self.start)
         return self._made(
-            "4x4",
+            key,
             lambda: (
                 MinibatchStd(
-                    self.config.stddev_group, name=self._name("4x4_std"), dtype=self._policy
+                    self.config.stddev_group, name=self._name(f"{key}_std"), dtype=self._policy
                 ),
-                *self._activated("4x4_conv", units),
-                keras.layers.Flatten(name=self._name("4x4_flatten"), dtype=self._policy),
-                self._dense("4x4_dense0", units, gain=GAIN, bias_gain=GAIN),
-                self._leaky("4x4_dense0_act"),
-                self._dense("4x4_dense1", outputs, gain=gain, bias_gain=gain, dtype="float32"),
+                *self._activated(f"{key}_conv", units),
+                keras.layers.Flatten(name=self._name(f"{key}_flatten"), dtype=self._policy),
+                self._dense(f"{key}_dense0", units, gain=GAIN, bias_gain=GAIN),
+                self._leaky(f"{key}_dense0_act"),
+                self._dense(f"{key}_dense1", outputs, gain=gain, bias_gain=gain, dtype="float32"),
             ),
         )

@@ -193,7 +193,7 @@ def _measure_promoted(plan: Plan, say: Say, version: int | None) -> None:
     if run is None or run.path == plan.run.path:
         return
     file, config = _promoted_here(plan, version), plan.config
-    if not file.exists() and run.config().schedule.resolution == config.schedule.resolution:
+    if not file.exists() and run.config().schedule.shape == config.schedule.shape:
         _evaluate(plan, say, run, "--elsewhere", str(file), *_set("data.source", str(plan.records)))
 
 

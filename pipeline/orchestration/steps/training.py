@@ -14,21 +14,22 @@ from pipeline.orchestration.failure import StepFailed
 from pipeline.orchestration.job import name_of
 from pipeline.orchestration.plan import Plan, run_behind
 from pipeline.orchestration.steps.step import Check, Done, run_growgan, written_config
+from pipeline.shape import Shape, shape_name
 
 
-def stage(plan: Plan, resolution: int, say: Say, promoted: int | None) -> Done:
+def stage(plan: Plan, shape: Shape, say: Say, promoted: int | None) -> Done:
     """The training up to the end of a resolution, and the SavedModel that it leaves.
 
     Args:
         plan: Plan of the training.
-        resolution: Resolution in pixels.
+        shape: Height and width of its images.
         say: Shows progress.
         promoted: The version whose weights it may start from.
 
     Raises:
         StepFailed: if it was ended, or an alarm has stopped it.
     """
-    new = _stage_end(plan, resolution) is None
+    new = _stage_end(plan, shape) is None
     if new:
         words = [
             "--config",
@@ -40,16 +41,16 @@ def stage(plan: Plan, resolution: int, say: Say, promoted: int | None) -> Done:
         ]
         if not plan.run.exists():
             words += _first_weights(plan, promoted, say)
-        words += ["--until-resolution", str(resolution)]
+        words += ["--until-resolution", str(shape[0])]
         run_growgan(plan, say, *_training(plan, words))
-    end = _stage_end(plan, resolution)
+    end = _stage_end(plan, shape)
     if end is None:
         raise StepFailed(
-            f"a stage must leave a checkpoint and a SavedModel. Received: none of {resolution} px "
+            f"a stage must leave a checkpoint and a SavedModel. Received: none of {shape[0]} px "
             f"in {plan.run.path}",
             may_pass=True,
         )
-    entries = [e for e in _entries(plan) if e.get("resolution") == resolution]
+    entries = [e for e in _entries(plan) if e.get("resolution") == shape[0]]
     sheets = [s for s in sorted(plan.run.samples.glob("*.png")) if _images_of(s) <= end]
     speeds = [e["images_per_second"] for e in entries if e["images_per_second"]]
     return Done(
@@ -59,7 +60,7 @@ def stage(plan: Plan, resolution: int, say: Say, promoted: int | None) -> Done:
         },
         new,
         pictures=tuple(sheets[-1:]),
-        files={"SavedModel": plan.run.savedmodels / f"{resolution}x{resolution}" / str(end)},
+        files={"SavedModel": plan.run.savedmodels / shape_name(shape) / str(end)},
     )
 
 
@@ -118,14 +119,13 @@ def _checkpoints(plan: Plan) -> list[Path]:
     return sorted((plan.run.path / "checkpoints").glob("images-*"))
 
 
-def _stage_end(plan: Plan, resolution: int) -> int | None:
+def _stage_end(plan: Plan, shape: Shape) -> int | None:
     """Images seen at the end of a stage, None if it has not come to it.
 
     The checkpoint comes after the SavedModel.
     """
     exported = [
-        int(path.name)
-        for path in (plan.run.savedmodels / f"{resolution}x{resolution}").glob("[0-9]*")
+        int(path.name) for path in (plan.run.savedmodels / shape_name(shape)).glob("[0-9]*")
     ]
     saved = max(map(_images_of, _checkpoints(plan)), default=-1)
     ends = [images for images in exported if images <= saved]

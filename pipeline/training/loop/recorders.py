@@ -17,6 +17,7 @@ from tensorboard.compat.proto.event_pb2 import Event
 from pipeline.config import Config
 from pipeline.grids import tile, write_png
 from pipeline.schedule import Phase
+from pipeline.shape import shape_name
 from pipeline.training.alarms.monitor import Alarm
 from pipeline.training.loop.checkpoints import Damaged
 from pipeline.training.loop.listeners import Listener, Moment
@@ -209,7 +210,7 @@ class StageExports(Listener):
     """A SavedModel of the average generator at the end of every stage.
 
     Args:
-        folder: Gets `<resolution>x<resolution>/<images seen>`.
+        folder: Gets `<height>x<width>/<images seen>`.
         lineage: Called at each export for what to write beside it.
         exported: Called with each finished folder.
         withdrawn: Called with each folder that is removed.
@@ -229,8 +230,7 @@ class StageExports(Listener):
 
     def stage_ended(self, moment: Moment) -> None:
         """Export the average."""
-        size = moment.progress.phase.resolution
-        base = self._folder / f"{size}x{size}"
+        base = self._folder / shape_name(moment.progress.phase.shape)
         models, lineage = moment.task.exportable, self._lineage(moment)
         self._exported(export(models, base, moment.images_seen, lineage=lineage))
 

@@ -15,11 +15,11 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from pipeline.config import Config, ObjectiveConfig
-from pipeline.families.network import START_RESOLUTION
 from pipeline.families.size import sizes_of
 from pipeline.objectives.adversarial import LOSSES
 from pipeline.objectives.penalties import penalties_of
 from pipeline.schedule import Phase
+from pipeline.shape import start_shape
 
 
 @dataclass(frozen=True)
@@ -98,11 +98,12 @@ def works_of(config: Config, phases: Sequence[Phase], label_size: int) -> list[W
         [(phase.resolution, phase.fading) for phase in phases],
         channels=config.data.channels,
         label_size=label_size,
+        start=start_shape(config.schedule.shape),
     )
     passes = passes_of(config.objective)
     return [
         Work(
-            blocks=(phase.resolution // START_RESOLUTION).bit_length(),
+            blocks=(phase.resolution // start_shape(phase.shape)[0]).bit_length(),
             parameters=(generator.parameters, discriminator.parameters),
             multiplications=passes[0] * generator.multiplications
             + passes[1] * discriminator.multiplications,

@@ -90,7 +90,7 @@ def _steps(config: Config, phase: Phase, label_size: int, seconds: float) -> Tri
 
 
 def _noise(config: Config, phase: Phase, label_size: int) -> tf.data.Dataset:
-    shape = (phase.batch_size, phase.resolution, phase.resolution, config.data.channels)
+    shape = (phase.batch_size, *phase.shape, config.data.channels)
     images = tf.random.stateless_uniform(shape, (0, 0), 0, 256, tf.int32)
     labels = tf.one_hot(tf.range(phase.batch_size) % max(label_size, 1), label_size)
     batch: dict[str, Any] = {"images": tf.cast(images, tf.uint8), "labels": labels}

@@ -12,6 +12,7 @@ from pipeline.data.dataset import images_of
 from pipeline.data.records import RecordSet
 from pipeline.scales import scale_weights, window_of
 from pipeline.schedule import Progress
+from pipeline.shape import Shape
 from pipeline.training.synthesis.inputs import fade_reals, scaled
 from pipeline.training.synthesis.phase_models import PhaseModels
 from savedmodels.seeds import latents_of_seeds
@@ -20,7 +21,8 @@ IMAGES = 64
 SHIFTS = (1, 2, 3, 4)
 """Image i is compared with the images i + s, around the circle: 256 pairs."""
 LARGEST = 64
-"""Pixels; larger images are averaged down to it: a collapse is seen at any size."""
+"""Pixels of the shorter side to which larger images are averaged down, or a little below: a
+collapse is seen at any size."""
 
 
 def diversity(images: Any) -> float:
@@ -30,15 +32,16 @@ def diversity(images: Any) -> float:
     many of its five scales as leave room for the window; their weights are scaled to a sum of 1.
 
     Args:
-        images: `(n, side, side, channels)`, about [-1, 1]; what lies outside is clipped.
+        images: `(n, height, width, channels)`, about [-1, 1]; what lies outside is clipped.
 
     Source: MS-SSIM, Wang et al. 2003; as a measure of diversity, arXiv:1610.09585, section 4.2,
     which takes pairs of one class. Ours takes pairs of all.
     """
     images = tf.clip_by_value((images + 1.0) / 2.0, 0.0, 1.0)
-    side = images.shape[1]
-    if side > LARGEST:
-        images, side = box_down(images, side // LARGEST), LARGEST
+    _, height, width, _ = images.shape
+    if factor := _reducing_factor((height, width)):
+        images = box_down(images, factor)
+    side = min(images.shape[1:3])
     similar = [
         tf.image.ssim_multiscale(
             images,
@@ -50,6 +53,15 @@ def diversity(images: Any) -> float:
         for shift in SHIFTS
     ]
     return float(1.0 - tf.reduce_mean(similar))
+
+
+def _reducing_factor(shape: Shape) -> int | None:
+    """Return by how much images are averaged down: the least factor of both sides that suffices."""
+    factors = range(2, min(shape) + 1)
+    whole = (factor for factor in factors if not (shape[0] % factor or shape[1] % factor))
+    if min(shape) <= LARGEST:
+        return None
+    return next((factor for factor in whole if min(shape) // factor <= LARGEST), None)
 
 
 class Diversity:

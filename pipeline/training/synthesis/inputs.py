@@ -22,7 +22,7 @@ class CriticBatch(NamedTuple):
     """Inputs of one update of the discriminator, a row a sample.
 
     Args:
-        reals: `(batch, resolution, resolution, channels)`.
+        reals: `(batch, height, width, channels)`.
         draws: Draws of which the fakes are made, or None where no regulariser looks at them.
         labels: One-hot `(batch, classes)`, of reals and fakes.
         mix_weights: Uniform `(batch, 1, 1, 1)`, between reals and fakes.
@@ -155,8 +155,7 @@ class ReplicaBatches:
     def for_path_length(self, batch: Any, images_seen: Any, repeat: int) -> PathBatch:
         """For one of several updates on the path length."""
         count = max(1, self._size // PATH_SHARE)
-        size = self._phase.resolution
-        shape = (count, size, size, self._config.data.channels)
+        shape = (count, *self._phase.shape, self._config.data.channels)
         normal = tf.random.stateless_normal
         return PathBatch(
             draws=self._draws(Purpose.PATH_LATENTS, images_seen, repeat, count),
@@ -210,8 +209,7 @@ class ReplicaBatches:
 
     def _augmentation(self, purpose: Purpose, images_seen: Any, repeat: int = 0) -> Augmentations:
         """This replica's share of what the images of a batch are augmented with."""
-        size = self._phase.resolution
-        shape = (self._phase.batch_size, size, size, self._config.data.channels)
+        shape = (self._phase.batch_size, *self._phase.shape, self._config.data.channels)
         pair = self._key(purpose, images_seen, repeat, part=0)
         everyone = self._models.augmentation.draws(pair, shape)
         return Augmentations(*(None if each is None else self._share(each) for each in everyone))

@@ -13,6 +13,7 @@ from pipeline.families.config import StyledConfig
 from pipeline.families.exportable import exportable_of
 from pipeline.families.family import family_of
 from pipeline.schedule import Phase
+from pipeline.shape import start_shape
 from pipeline.training.optimization.lazy_regularization import adam_constants
 from pipeline.training.optimization.loss_scale import LossScale
 from pipeline.training.synthesis.discriminator_augmentation import Augmentation
@@ -41,6 +42,7 @@ class TrainingState:
             "channels": config.data.channels,
             "label_size": label_size,
             "seed": config.run.seed,
+            "start": start_shape(config.schedule.shape),
         }
         family = family_of(config.network)
         with strategy.scope():
@@ -133,8 +135,8 @@ class TrainingState:
 def _freeze(discriminator: keras.Model, resolution: int) -> None:
     """Leave out of training what a discriminator does from a resolution on (arXiv:2002.10964)."""
     for layer in discriminator.layers:
-        side = re.search(r"_(\d+)x\1(?:_|$)", layer.name)
-        if side and int(side[1]) >= resolution:
+        height = re.search(r"_(\d+)x\d+(?:_|$)", layer.name)
+        if height and int(height[1]) >= resolution:
             layer.trainable = False
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from tests.pipeline.augmentation.alone import alone, augmented, draws_of, normals, numbers_of
 
@@ -22,17 +23,18 @@ def test_noise_is_half_normal_and_differs_between_channels() -> None:
     assert np.corrcoef(draws.noise.numpy().reshape(-1, 3).T)[0, 1:].max() < 0.05
 
 
-def test_cuts_are_half_of_the_side_around_any_point() -> None:
-    size, images = 8, np.ones((64, 8, 8, 2), np.float32)
+@pytest.mark.parametrize("shape", [(8, 8), (8, 12)])
+def test_cuts_are_half_of_the_side_around_any_point(shape: tuple[int, int]) -> None:
+    (height, width), images = shape, np.ones((64, *shape, 2), np.float32)
     found = augmented(images, P, "cutout")
     uniforms, _, gates = numbers_of(draws_of(alone("cutout"), images), "cutout")
     for one, (right, down), [gate] in zip(found, uniforms, gates, strict=True):
-        expected = np.ones((size, size, 2))
-        for y in range(size):
-            for x in range(size):
-                near = max(abs((x + 0.5) / size - right), abs((y + 0.5) / size - down)) < 0.25
+        expected = np.ones((height, width, 2))
+        for y in range(height):
+            for x in range(width):
+                near = max(abs((x + 0.5) / width - right), abs((y + 0.5) / height - down)) < 0.25
                 expected[y, x] = 0 if near and gate < P else 1
         np.testing.assert_array_equal(one, expected)
     areas = (1 - found[..., 0]).sum((1, 2))
-    assert areas.max() == 16
+    assert areas.max() == height * width / 4
     assert areas[gates[:, 0] < P].min() >= 4  # a quarter of the cut at least

@@ -32,39 +32,45 @@ def test_colours(channels: int) -> None:
         np.testing.assert_allclose(one, expected, atol=1e-5)
 
 
-@pytest.mark.parametrize(("size", "most"), [(4, 0), (8, 1), (16, 2), (32, 4)])
-def test_images_move_by_up_to_an_eighth_with_zeros_behind_them(size: int, most: int) -> None:
-    images = normals(200, size, size, 1)
+@pytest.mark.parametrize(
+    ("shape", "most"),
+    [((4, 4), (0, 0)), ((8, 8), (1, 1)), ((16, 16), (2, 2)), ((32, 32), (4, 4)), ((8, 24), (1, 3))],
+)
+def test_images_move_by_up_to_an_eighth_with_zeros_behind_them(
+    shape: tuple[int, int], most: tuple[int, int]
+) -> None:
+    images = normals(200, *shape, 1)
     found, uniforms = run(images, "translation")
     moves = set()
     for image, one, u in zip(images, found, uniforms, strict=True):
         down, right = (
-            int(u[column] * (2 * most + 1)) - most
-            for column in (Uniform.MOVE_DOWN, Uniform.MOVE_RIGHT)
+            int(u[column] * (2 * limit + 1)) - limit
+            for column, limit in zip((Uniform.MOVE_DOWN, Uniform.MOVE_RIGHT), most, strict=True)
         )
-        padded = np.pad(image, ((most, most), (most, most), (0, 0)))
-        np.testing.assert_array_equal(one, padded[most - down :, most - right :][:size, :size])
+        padded = np.pad(image, ((most[0], most[0]), (most[1], most[1]), (0, 0)))
+        cut = padded[most[0] - down :, most[1] - right :][: shape[0], : shape[1]]
+        np.testing.assert_array_equal(one, cut)
         moves |= {down, right}
-    assert moves == set(range(-most, most + 1))
+    assert moves == set(range(-max(most), max(most) + 1))
 
 
-@pytest.mark.parametrize("size", [4, 8, 10])
-def test_cuts_are_half_of_the_side_and_may_pass_the_edge(size: int) -> None:
-    images = np.ones((300, size, size, 1), np.float32)
+@pytest.mark.parametrize("shape", [(4, 4), (8, 8), (10, 10), (6, 8)])
+def test_cuts_are_half_of_the_side_and_may_pass_the_edge(shape: tuple[int, int]) -> None:
+    images = np.ones((300, *shape, 1), np.float32)
     found, uniforms = run(images, "cutout")
-    cut = size // 2
-    middles = set()
+    cuts = [side // 2 for side in shape]
+    places = [side + 1 - cut % 2 for side, cut in zip(shape, cuts, strict=True)]
+    middles: list[set[int]] = [set(), set()]
     for one, u in zip(found, uniforms, strict=True):
-        expected = np.ones((size, size, 1))
-        down, right = (
-            int(u[column] * (size + 1 - cut % 2))
-            for column in (Uniform.CUT_DOWN, Uniform.CUT_RIGHT)
-        )
-        top, left = down - cut // 2, right - cut // 2
-        expected[max(top, 0) : top + cut, max(left, 0) : left + cut] = 0
+        expected = np.ones((*shape, 1))
+        columns = (Uniform.CUT_DOWN, Uniform.CUT_RIGHT)
+        found_at = [int(u[c] * count) for c, count in zip(columns, places, strict=True)]
+        top, left = (at - cut // 2 for at, cut in zip(found_at, cuts, strict=True))
+        expected[max(top, 0) : top + cuts[0], max(left, 0) : left + cuts[1]] = 0
         np.testing.assert_array_equal(one, expected)
-        middles |= {down, right}
-    assert middles == set(range(size + 1 - cut % 2))
+        for middle, at in zip(middles, found_at, strict=True):
+            middle.add(at)
+    assert middles == [set(range(count)) for count in places]
 
 
 def test_transforms_follow_each_other() -> None:

@@ -36,9 +36,9 @@ def test_bands_are_those_of_the_wavelet_and_add_up_to_the_image() -> None:
     np.testing.assert_allclose(band_filters().sum(0), np.eye(43)[21], atol=1e-15)
 
 
-@pytest.mark.parametrize("size", [4, 16, 32])
-def test_images_are_convolved_with_the_amplified_bands(size: int) -> None:
-    p, images = 0.5, normals(8, size, size, 2)
+@pytest.mark.parametrize("shape", [(4, 4), (16, 16), (32, 32), (12, 20)])
+def test_images_are_convolved_with_the_amplified_bands(shape: tuple[int, int]) -> None:
+    p, images = 0.5, normals(8, *shape, 2)
     found = augmented(images, p, "imgfilter")
     _, deviates, gates = numbers_of(draws_of(alone("imgfilter"), images), "imgfilter")
     power = np.array([10, 1, 1, 1]) / 13

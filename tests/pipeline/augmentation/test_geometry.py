@@ -32,13 +32,25 @@ def test_turns_are_those_of_numpy(mirrored: int, quarters: int) -> None:
         np.testing.assert_array_equal(one, expected)
 
 
-def test_moves_are_exact_and_reflect_the_edges() -> None:
-    images = normals(4, 6, 6, 2)
+def test_rectangles_make_half_turns() -> None:
+    images = normals(64, 6, 10, 1)
+    found = augmented(images, 1.0, "rotate90")
+    uniforms, _, _ = numbers_of(draws_of(alone("rotate90"), images), "rotate90")
+    half = np.floor(2 * uniforms[:, 0])
+    assert set(half) == {0, 1}
+    for image, one, turn in zip(images, found, half, strict=True):
+        np.testing.assert_array_equal(one, np.rot90(image, 2) if turn else image)
+
+
+@pytest.mark.parametrize("shape", [(6, 6), (6, 9)])
+def test_moves_are_exact_and_reflect_the_edges(shape: tuple[int, int]) -> None:
+    images = normals(4, *shape, 2)
     pixels = np.array([[0, 0], [1, -2], [-5, 5], [3, 0]])
     found = moved(tf.constant(images), tf.constant(pixels, tf.float32)).numpy()
     for image, one, (right, down) in zip(images, found, pixels, strict=True):
         padded = np.pad(image, ((5, 5), (5, 5), (0, 0)), mode="reflect")
-        np.testing.assert_array_equal(one, padded[5 - down :, 5 - right :][:6, :6])
+        cut = padded[5 - down :, 5 - right :][: shape[0], : shape[1]]
+        np.testing.assert_array_equal(one, cut)
 
 
 def test_blits_are_drawn_as_published() -> None:
@@ -62,7 +74,9 @@ def test_blits_are_drawn_as_published() -> None:
         np.testing.assert_array_equal(one, padded[2 - down :, 2 - right :][:SIZE, :SIZE])
 
 
-def inverse_by_hand(number: int, draws: dict[str, tuple[Array, Array, Array]]) -> Array:
+def inverse_by_hand(
+    number: int, draws: dict[str, tuple[Array, Array, Array]], shape: tuple[int, int]
+) -> Array:
     """The inverse of the published transform of one image, as a product of 3×3 matrices."""
 
     def turn(angle: float) -> Array:
@@ -72,6 +86,7 @@ def inverse_by_hand(number: int, draws: dict[str, tuple[Array, Array, Array]]) -
     def move(right: float, down: float) -> Array:
         return np.array([[1, 0, right], [0, 1, down], [0, 0, 1]])
 
+    sides = np.array([shape[1], shape[0]])  # To the right, and down.
     inverse = np.eye(3)
     for name, p in (
         ("xint", P),
@@ -91,7 +106,7 @@ def inverse_by_hand(number: int, draws: dict[str, tuple[Array, Array, Array]]) -
             continue
         match name:
             case "xint":
-                inverse = inverse @ move(*-np.round((2 * uniforms - 1) * 0.125 * SIZE))
+                inverse = inverse @ move(*-np.round((2 * uniforms - 1) * 0.125 * sides))
             case "scale":
                 inverse = inverse @ np.diag([2 ** -(0.2 * deviates[0])] * 2 + [1])
             case "rotate":
@@ -100,7 +115,7 @@ def inverse_by_hand(number: int, draws: dict[str, tuple[Array, Array, Array]]) -
                 factor = 2 ** (0.2 * deviates[0])
                 inverse = inverse @ np.diag([1 / factor, factor, 1])
             case "xfrac":
-                inverse = inverse @ move(*(-0.125 * SIZE * deviates))
+                inverse = inverse @ move(*(-0.125 * sides * deviates))
     return inverse
 
 
@@ -113,15 +128,16 @@ TRANSFORMS: tuple[tuple[Transform, ...], ...] = (
 )
 
 
+@pytest.mark.parametrize("shape", [(SIZE, SIZE), (12, 20)])
 @pytest.mark.parametrize("transforms", TRANSFORMS, ids="-".join)
 def test_maps_and_images_are_those_of_the_published_matrices(
-    transforms: tuple[Transform, ...],
+    transforms: tuple[Transform, ...], shape: tuple[int, int]
 ) -> None:
-    images = normals(BATCH, SIZE, SIZE, 1)
+    images = normals(BATCH, *shape, 1)
     draws = draws_of(alone(*transforms), images)
     numbers = {name: numbers_of(draws, name) for name in transforms}
-    inverses = np.stack([inverse_by_hand(number, numbers) for number in range(BATCH)])
-    linear, offset = inverse_maps(chances_of(draws, P, *transforms), SIZE)
+    inverses = np.stack([inverse_by_hand(number, numbers, shape) for number in range(BATCH)])
+    linear, offset = inverse_maps(chances_of(draws, P, *transforms), shape)
     np.testing.assert_allclose(linear, inverses[:, :2, :2], atol=1e-6)
     np.testing.assert_allclose(offset, inverses[:, :2, 2], atol=1e-5)
     assert (inverses != np.eye(3)).any((1, 2)).sum() > 2
@@ -145,6 +161,6 @@ def test_moves_that_cancel_lose_nothing_of_the_picture() -> None:
     changed = draws._replace(
         uniforms=tf.constant(uniforms), normals=tf.constant(deviates), gates=tf.constant(gates)
     )
-    linear, offset = inverse_maps(chances_of(changed, 1.0, "xint", "xfrac"), SIZE)
+    linear, offset = inverse_maps(chances_of(changed, 1.0, "xint", "xfrac"), (SIZE, SIZE))
     np.testing.assert_array_equal(linear[0], np.eye(2))
     np.testing.assert_allclose(offset, 0, atol=1e-6)

@@ -22,18 +22,21 @@ MAPS = {
 
 def resampled_by_hand(image: Array, linear: Array, offset: Array) -> Array:
     """Reflect, enlarge by upfirdn, interpolate, filter and take every other pixel."""
-    size = len(image)
-    pad = 12 * size
+    height, width = image.shape[:2]
+    pad = 12 * max(height, width)
     padded = np.pad(image.astype(np.float64), ((pad, pad), (pad, pad), (0, 0)), mode="reflect")
     fine = padded
     for axis in (0, 1):
         fine = scipy.signal.upfirdn(2 * TAPS, fine, up=2, axis=axis)
     # upfirdn delays: pixel i lies where the filter has its centre of mass, from 2i on.
     delay = np.round(np.average(np.arange(12), weights=TAPS) * 32) / 32
-    positions = (np.arange(2 * size + 10) - delay) / 2 - (size - 1) / 2
-    x, y = np.meshgrid(positions, positions)
-    inputs = [row[0] * x + row[1] * y + o for row, o in zip(linear, offset, strict=True)]
-    right, down = (2 * (each + (size - 1) / 2 + pad) + delay for each in inputs)
+    x, y = np.meshgrid(
+        *((np.arange(2 * side + 10) - delay) / 2 - (side - 1) / 2 for side in (width, height))
+    )
+    right, down = (
+        2 * (row[0] * x + row[1] * y + o + (side - 1) / 2 + pad) + delay
+        for row, o, side in zip(linear, offset, (width, height), strict=True)
+    )
     sampled = np.stack(
         [
             scipy.ndimage.map_coordinates(channel, [down, right], order=1)
@@ -54,9 +57,9 @@ def run(images: Array, linear: Array, offset: Array) -> Array:
     ).numpy()
 
 
-@pytest.mark.parametrize("size", [4, 8, 16])
-def test_it_is_what_scipy_computes(size: int) -> None:
-    images = normals(len(MAPS), size, size, 2)
+@pytest.mark.parametrize("shape", [(4, 4), (8, 8), (16, 16), (6, 10), (14, 7)])
+def test_it_is_what_scipy_computes(shape: tuple[int, int]) -> None:
+    images = normals(len(MAPS), *shape, 2)
     linear, offset = (np.stack(parts) for parts in zip(*MAPS.values(), strict=True))
     found = run(images, linear, offset)
     for image, one, matrix, shift in zip(images, found, linear, offset, strict=True):

@@ -136,7 +136,8 @@ def test_a_broken_contract_writes_nothing(growgan: Growgan, tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("more", "rule"),
     [
-        (["--resolution", "48"], "power of two from 4 to 1024. Received: 48"),
+        (["--resolution", "46"], "such as 28x28 or 48x64. Received: 46 and 46"),
+        (["--resolution", "48", "--width", "50"], "28x28 or 48x64. Received: 48 and 50"),
         (["--channels", "2"], "`data.channels`"),
         (["--val", "1.5"], "`data.val`"),
         (["--val", "0.0001"], "`data.val` must leave pictures on both sides"),

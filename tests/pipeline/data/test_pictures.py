@@ -5,11 +5,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.config import DataConfig
-from pipeline.data.pictures import reduced, resized, to_square
+from pipeline.data.pictures import reduced, resized, to_pixels
 
 
 def square(picture: PIL.Image.Image, resolution: int, **options: object) -> np.ndarray:
-    return to_square(picture, DataConfig(**options), resolution)
+    return to_pixels(picture, DataConfig(**options), (resolution, resolution))
 
 
 def crop(picture: PIL.Image.Image, resolution: int = 4, channels: int = 3) -> np.ndarray:
@@ -39,8 +39,31 @@ def test_any_picture_becomes_a_square(width, height, mode, channels, crop, filte
 def test_without_cropping_pictures_are_kept_or_refused() -> None:
     values = np.random.default_rng(0).integers(0, 256, (8, 8, 3), np.uint8)
     assert (square(PIL.Image.fromarray(values), 8, crop="none") == values).all()
-    with pytest.raises(ValueError, match="8x8 pixels, not 8x7"):
+    with pytest.raises(ValueError, match="8 pixels wide and 8 high, not 8 and 7"):
         square(PIL.Image.fromarray(values[:7]), 8, crop="none")
+
+
+@pytest.mark.parametrize(
+    ("size", "box"),
+    [((150, 90), (15, 0, 135, 90)), ((60, 90), (0, 22, 60, 67)), ((64, 48), (0, 0, 64, 48))],
+)
+def test_a_rectangle_is_the_largest_centred_part_of_its_proportions(size, box) -> None:
+    values = np.random.default_rng(0).integers(0, 256, (size[1], size[0], 3), np.uint8)
+    picture = PIL.Image.fromarray(values)
+    expected = resized(picture.crop(box), (64, 48), "lanczos")
+    assert (to_pixels(picture, DataConfig(), (48, 64)) == expected).all()
+
+
+@pytest.mark.parametrize(
+    ("size", "inside"), [((40, 20), (40, 20)), ((128, 48), (64, 24)), ((64, 96), (32, 48))]
+)
+def test_a_rectangle_is_padded_on_its_free_sides(size, inside) -> None:
+    picture = PIL.Image.new("L", size, 255)
+    made = to_pixels(picture, DataConfig(channels=1, crop="pad"), (48, 64))[..., 0]
+    top, left = (48 - inside[1]) // 2, (64 - inside[0]) // 2
+    assert made.shape == (48, 64)
+    assert (made[top : top + inside[1], left : left + inside[0]] == 255).all()
+    assert (made == 255).sum() == inside[0] * inside[1]
 
 
 def test_stretch_takes_the_whole_picture() -> None:
@@ -65,7 +88,7 @@ def test_area_weighs_every_pixel_by_its_share(width, height, new_width, new_heig
 def test_filters_agree_with_halving(filter: str) -> None:
     values = np.random.default_rng(0).integers(0, 256, (32, 32, 3), np.uint8)
     made = square(PIL.Image.fromarray(values), 8, filter=filter).astype(int)
-    assert abs(made - reduced(values, 8)).max() <= (1 if filter == "box" else 0)
+    assert abs(made - reduced(values, (8, 8))).max() <= (1 if filter == "box" else 0)
 
 
 def test_crop_takes_the_centre() -> None:
@@ -105,18 +128,18 @@ def test_reduced_is_the_mean_rounded_to_even(channels: int) -> None:
             for column in range(factor):
                 expected += square[row::factor, column::factor]
         expected = np.rint(expected / factor**2)
-        assert (reduced(square, resolution) == expected).all()
+        assert (reduced(square, (resolution, resolution)) == expected).all()
 
 
 def test_reduced_rounds_once_and_does_not_overflow() -> None:
     halves = np.tile(np.array([[0, 1], [1, 0]], np.uint8), (2, 2))[..., None]
-    assert (reduced(halves, 2) == 0).all()
-    assert (reduced(halves + 1, 2) == 2).all()
+    assert (reduced(halves, (2, 2)) == 0).all()
+    assert (reduced(halves + 1, (2, 2)) == 2).all()
     # Rounding after each halving would give 1 here.
     lone = np.zeros((4, 4, 1), np.uint8)
     lone[0, :2] = lone[2, 0] = lone[0, 2] = lone[1, 2] = lone[2, 2] = lone[3, 2] = 1
-    assert reduced(lone, 1) == 0
-    assert reduced(np.full((1024, 1024, 1), 255, np.uint8), 4).min() == 255
+    assert reduced(lone, (1, 1)) == 0
+    assert reduced(np.full((1024, 1024, 1), 255, np.uint8), (4, 4)).min() == 255
 
 
 def test_mnist_gets_two_pixels_of_border(shared_folder) -> None:

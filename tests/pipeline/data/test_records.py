@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from pipeline.config import DataConfig
 from pipeline.data.dataset import decoded_images
-from pipeline.data.pictures import reduced, to_square
+from pipeline.data.pictures import reduced, to_pixels
 from pipeline.data.prepare import prepare, records_for
 from pipeline.data.records import MANIFEST, RecordSet, open_records, verify
 from pipeline.data.sources import open_source
@@ -71,10 +71,10 @@ def test_every_resolution_holds_every_picture(labelled_folder, tmp_path, channel
         found = stored(records, resolution)
         assert sorted(found) == [0, 1, 2, 3, 4]
         for index, picture in enumerate(open_source(str(labelled_folder))):
-            largest = to_square(picture.read(), data, 16)
+            largest = to_pixels(picture.read(), data, (16, 16))
             image, label = found[index]
             assert label == picture.label
-            assert (image == reduced(largest, resolution)).all()
+            assert (image == reduced(largest, (resolution, resolution))).all()
     # All files are in the same order, which is not that of the source.
     orders = [list(stored(records, resolution)) for resolution in records.resolutions]
     assert orders[0] == orders[1] == orders[2] != sorted(orders[0])
@@ -84,7 +84,7 @@ def test_prepared_once(labelled_folder: Path, tmp_path: Path, monkeypatch) -> No
     data = config(labelled_folder, tmp_path / "records")
     first = records_for(data, (4, 8))
     stamp = first.files(8)[0].stat().st_mtime_ns
-    monkeypatch.setattr("pipeline.data.conversion.to_square", None)
+    monkeypatch.setattr("pipeline.data.conversion.to_pixels", None)
     assert records_for(data, (8, 4, 4)) == first == open_records(first.folder)
     assert first.files(8)[0].stat().st_mtime_ns == stamp
     assert [path.name for path in (tmp_path / "records").iterdir()] == [first.folder.name]
@@ -117,6 +117,23 @@ def test_a_zip_has_the_hash_of_its_folder(labelled_folder: Path, tmp_path: Path)
     assert records_for(config(path, tmp_path / "records"), (4,)) == of_folder
 
 
+def test_rectangles_have_one_size_and_squares_their_former_identity(tmp_path: Path) -> None:
+    data = config("digits", tmp_path / "records", channels=1, max_images=20)
+    wide = records_for(data, (8,), width=12)
+    assert wide.folder.name.startswith("digits-8x12px-")
+    assert (wide.resolutions, wide.width, wide.shape(8)) == ((8,), 12, (8, 12))
+    assert {image.shape for image, _ in stored(wide, 8).values()} == {(8, 12, 1)}
+    assert records_for(data, (8,), width=12) == wide
+    assert records_for(data.model_copy(update={"source": str(wide.folder)}), (8,), width=12) == wide
+    message = refusal(data.model_copy(update={"source": str(wide.folder)}))
+    assert "8 and 1. Received: " in message
+    assert message.endswith("with 8x12 and 1")
+    square = records_for(data, (8,))
+    assert square.folder.name == "digits-8px-e44aca22426f"
+    with pytest.raises(ValueError, match="width=12"):
+        records_for(data, (8, 16), width=12)
+
+
 def test_manifest_states_the_preparation(labelled_folder: Path, tmp_path: Path) -> None:
     records = records_for(config(labelled_folder, tmp_path, channels=1), (4,))
     manifest = json.loads((records.folder / MANIFEST).read_text())
@@ -128,6 +145,7 @@ def test_manifest_states_the_preparation(labelled_folder: Path, tmp_path: Path) 
         "source": "pets",
         "classes": ["cat", "dog"],
         "resolutions": [4],
+        "width": None,
         "channels": 1,
         "preparation": {
             "crop": "center",
@@ -226,9 +244,9 @@ def test_source_that_is_missing(tmp_path: Path) -> None:
     assert "`data.source`" in refusal(DataConfig(records=tmp_path))
 
 
-@pytest.mark.parametrize("resolutions", [(), (2,), (48,), (4, 2048), (0,), (-4,)])
-def test_resolutions_are_powers_of_two(tmp_path: Path, resolutions) -> None:
-    with pytest.raises(ValueError, match="`resolutions` must be some of"):
+@pytest.mark.parametrize("resolutions", [(), (2,), (46,), (24, 48), (4, 2048), (0,), (-4,)])
+def test_resolutions_are_powers_of_two_or_a_single_one(tmp_path: Path, resolutions) -> None:
+    with pytest.raises(ValueError, match="`resolutions` must be powers of two"):
         records_for(config("digits", tmp_path), resolutions)
 
 
@@ -366,7 +384,7 @@ def test_formats_hold_the_pixels(labelled_folder, tmp_path, format, error, chann
     data = config(labelled_folder, tmp_path / "records", format=format, channels=channels)
     found = stored(records_for(data, (4, 16)), 16)
     for index, picture in enumerate(open_source(str(labelled_folder))):
-        difference = found[index][0].astype(int) - to_square(picture.read(), data, 16)
+        difference = found[index][0].astype(int) - to_pixels(picture.read(), data, (16, 16))
         if not error or "x.gif" in picture.name:
             assert abs(difference).max() <= error
 
@@ -374,8 +392,8 @@ def test_formats_hold_the_pixels(labelled_folder, tmp_path, format, error, chann
 def test_a_prepared_set_is_a_source(labelled_folder: Path, tmp_path: Path) -> None:
     records = prepare(config(labelled_folder, tmp_path), (4, 8, 16), tmp_path / "set")
     assert records_for(config(tmp_path / "set", tmp_path, labels=True), (4, 8)) == records
-    assert "[4, 32] and 3" in refusal(config(tmp_path / "set", tmp_path), (4, 32))
-    assert "[4, 8, 16] and 3" in refusal(config(tmp_path / "set", tmp_path, channels=1), (4, 8))
+    assert "4, 32 and 3. Received: " in refusal(config(tmp_path / "set", tmp_path), (4, 32))
+    assert "with 4, 8, 16 and 3" in refusal(config(tmp_path / "set", tmp_path, channels=1), (4, 8))
 
 
 def test_another_set_or_folder_is_not_overwritten(labelled_folder: Path, tmp_path: Path) -> None:

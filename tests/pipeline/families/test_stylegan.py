@@ -49,7 +49,7 @@ def test_every_resolution_has_models(
     assert [tensor.name for tensor in synthesis.inputs[1:]] == [
         f"noise_{side}x{side}_{layer}" for side in SIZES[: layers // 2] for layer in (0, 1)
     ]
-    assert [shape[1] for shape in synthesis.input_shape[1:]] == [
+    assert [shape[1:3] for shape in synthesis.input_shape[1:]] == [
         *generator.noise_shapes(resolution).values()
     ]
     assert model.output_shape == synthesis.output_shape == (None, resolution, resolution, 5)
@@ -71,7 +71,7 @@ def test_each_style_and_each_noise_map_changes_the_images() -> None:
     synthesis = with_normal_weights(generator.synthesis(16, fading=False))
     inputs = [
         normal(3, generator.layers(16), generator.style_size),
-        *(normal(3, side, side, 1) for side in generator.noise_shapes(16).values()),
+        *(normal(3, *shape, 1) for shape in generator.noise_shapes(16).values()),
     ]
     tensors = [tf.constant(values) for values in inputs]
     with tf.GradientTape() as tape:

@@ -20,6 +20,7 @@ from pipeline.families.stylegan2.networks import (
 )
 from pipeline.objectives.path_length import path_lengths
 from pipeline.objectives.penalties import squared_gradient
+from pipeline.shape import start_shape
 from tests.pipeline.families.paper_sizes import SIZES, conv
 from tests.pipeline.families.sections import section_of
 
@@ -102,14 +103,14 @@ def test_the_model_is_its_mapping_and_its_synthesis(label_size: int) -> None:
     assert w.shape == (4, 8)
     shapes = generator.noise_shapes(16)
     assert shapes == {
-        "noise_4x4_0": 4,
-        "noise_8x8_0": 8,
-        "noise_8x8_1": 8,
-        "noise_16x16_0": 16,
-        "noise_16x16_1": 16,
+        "noise_4x4_0": (4, 4),
+        "noise_8x8_0": (8, 8),
+        "noise_8x8_1": (8, 8),
+        "noise_16x16_0": (16, 16),
+        "noise_16x16_1": (16, 16),
     }
     fixed = [model.get_layer(f"generator_{name}").map[None] for name in shapes]
-    assert [noise.shape[1] for noise in fixed] == list(shapes.values())
+    assert [tuple(noise.shape[1:3]) for noise in fixed] == list(shapes.values())
     assert generator.layers(16) == 6
     synthesis = generator.synthesis(16, fading=False)
     assert [given.name for given in synthesis.inputs] == ["styles", *shapes]
@@ -161,7 +162,7 @@ def test_fused_and_unfused_networks_agree_to_the_second_order_in_a_compiled_step
         generator = Generator(config, channels=2, seed=3)
         synthesis = generator.synthesis(8, fading=False)
         critic = Discriminator(config, channels=2, seed=3).model(8, fading=False)
-        silence = [tf.zeros((1, side, side, 1)) for side in generator.noise_shapes(8).values()]
+        silence = [tf.zeros((1, *shape, 1)) for shape in generator.noise_shapes(8).values()]
 
         def gradients(total: Any, tape: tf.GradientTape, model: keras.Model) -> list[Any]:
             weights = [weight.value for weight in model.trainable_weights]
@@ -229,6 +230,32 @@ def test_first_weights_follow_from_the_seed_and_not_from_the_name() -> None:
     same, again, other = (model(latents).numpy() for model in models)
     np.testing.assert_array_equal(same, again)
     assert np.abs(same - other).max() > 0.1
+
+
+@pytest.mark.parametrize("shape", [(28, 28), (24, 32), (36, 64)])
+def test_other_shapes_double_their_first_maps(shape: tuple[int, int]) -> None:
+    start = start_shape(shape)
+    sizes: dict[str, Any] = {"channels": 3, "label_size": 2, "start": start}
+    generator = Generator(section_of(**SMALL), **sizes)
+    critic = Discriminator(section_of(**SMALL), **sizes)
+    model, judge = (each.model(shape[0], fading=False) for each in (generator, critic))
+    assert model.output_shape == (None, *shape, 3)
+    assert judge.input_shape == [(None, *shape, 3), (None, 2)]
+    shapes = generator.shapes(shape[0])
+    assert (shapes[0], shapes[-1]) == (start, shape)
+    assert generator.layers(shape[0]) == 2 * len(shapes)
+    first = f"{start[0]}x{start[1]}"
+    assert {f"generator_{first}_conv1", f"generator_noise_{first}_0"} <= {
+        layer.name for layer in model.layers
+    }
+    # Blocks of a stage have the maps that they have of powers of two.
+    assert [len(shapes), 12] == [
+        int(np.log2(shape[0] // start[0])) + 1,
+        model.get_layer(f"generator_{first}_conv1").filters,
+    ]
+    labels = tf.constant(one_hot(3, 2))
+    images = model([tf.constant(normal(3, 6)), labels], training=False)
+    assert np.isfinite(judge([images, labels])["scores"]).all()
 
 
 def test_it_does_not_grow() -> None:

@@ -9,43 +9,47 @@ import tensorflow as tf
 from pipeline.objectives.consistency import inconsistency, moved, shifted
 
 
-def images(size: int, count: int = 6) -> np.ndarray:
-    return np.random.default_rng(0).normal(size=(count, size, size, 2)).astype(np.float32)
+def images(height: int, width: int, count: int = 6) -> np.ndarray:
+    return np.random.default_rng(0).normal(size=(count, height, width, 2)).astype(np.float32)
 
 
 def moved_by_hand(image: np.ndarray, down: int, right: int, most: int) -> np.ndarray:
     padded = np.pad(image, ((most, most), (most, most), (0, 0)), mode="reflect")
-    size = len(image)
-    return padded[most - down :, most - right :][:size, :size]
+    height, width = image.shape[:2]
+    return padded[most - down :, most - right :][:height, :width]
 
 
 def test_images_are_shifted_with_their_edges_reflected() -> None:
-    batch = images(8)
+    batch = images(8, 8)
     down, right = [0, 1, -2, 3, -3, 2], [0, -1, 2, 3, 1, -3]
     found = shifted(tf.constant(batch), tf.constant(down), tf.constant(right)).numpy()
     for image, one, dy, dx in zip(batch, found, down, right, strict=True):
         np.testing.assert_array_equal(one, moved_by_hand(image, dy, dx, 3))
 
 
-@pytest.mark.parametrize(("size", "most"), [(4, 1), (8, 1), (16, 2)])
+@pytest.mark.parametrize(
+    ("shape", "most"), [((4, 4), (1, 1)), ((8, 8), (1, 1)), ((16, 16), (2, 2)), ((8, 16), (1, 2))]
+)
 @pytest.mark.parametrize("mirror", [False, True])
-def test_moves_are_within_an_eighth(size: int, most: int, mirror: bool) -> None:
-    batch = images(size, 64)
+def test_moves_are_within_an_eighth(
+    shape: tuple[int, int], most: tuple[int, int], mirror: bool
+) -> None:
+    batch = images(*shape, 64)
     moves = tf.random.stateless_uniform((64, 3), [1, 2])
     found = moved(tf.constant(batch), moves, mirror=mirror).numpy()
     shifts, mirrored = set(), 0
     for image, one in zip(batch, found, strict=True):
         fitting = [
             (down, right, flip)
-            for down in range(-most, most + 1)
-            for right in range(-most, most + 1)
+            for down in range(-most[0], most[0] + 1)
+            for right in range(-most[1], most[1] + 1)
             for flip in (False, True)
-            if (one[:, :: -1 if flip else 1] == moved_by_hand(image, down, right, most)).all()
+            if (one[:, :: -1 if flip else 1] == moved_by_hand(image, down, right, max(most))).all()
         ]
         [(down, right, flip)] = fitting
         shifts.add((down, right))
         mirrored += flip
-    assert len(shifts) > (2 * most + 1) ** 2 / 2
+    assert len(shifts) > (2 * most[0] + 1) * (2 * most[1] + 1) / 2
     assert 16 < mirrored < 48 if mirror else mirrored == 0
 
 

@@ -94,7 +94,7 @@ def test_steps_follow_each_other_and_stages_the_schedule(tmp_path: Path) -> None
     project = make_project(tmp_path, overrides=GROWING)
     definitions = definitions_of(project)
     graph = definitions.resolve_asset_graph()
-    expected = names_of((4, 8, 16))
+    expected = names_of(((4, 4), (8, 8), (16, 16)))
     assert [key.to_user_string() for key in graph.toposorted_asset_keys] == list(expected)
     for before, after in itertools.pairwise(expected):
         parents = graph.get(next(k for k in graph.get_all_asset_keys() if k.path[-1] == after))

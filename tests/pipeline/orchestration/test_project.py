@@ -35,7 +35,7 @@ def test_a_new_project_is_read_as_it_was_asked_for(tmp_path: Path) -> None:
         ({"sources": []}, "`sources` "),
         ({"model": "a/b"}, "`model` "),
         ({"overrides": ["gate.max_fid=3"]}, "`overrides` must leave `gate`"),
-        ({"overrides": ["schedule.resolution=9"]}, "`schedule.resolution` must be a power of two"),
+        ({"overrides": ["schedule.resolution=9"]}, "`schedule.resolution` must be powers of two"),
         ({"preset": "quikstart"}, "did you mean quickstart?"),
         ({"training": {"kubernetes": {"image": "i"}}},
          "`training.kubernetes.mount_path` must be set"),

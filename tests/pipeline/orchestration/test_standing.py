@@ -28,7 +28,7 @@ def begin(project: Project, *done: str) -> None:
 
 def test_a_run_is_under_way_while_its_process_lives(tmp_path: Path) -> None:
     project = make_project(tmp_path)
-    names = names_of((8,))
+    names = names_of(((8, 8),))
     with held(project.run_lock):
         assert standing_of(project).now is None  # It is about to begin.
         project.run_lock.write_text("now")

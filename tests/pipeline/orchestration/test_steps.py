@@ -557,7 +557,7 @@ def test_the_same_training_is_started_here_or_on_a_cluster(
     commands = Commands()
     monkeypatch.setattr(step, "growgan", commands)
     with pytest.raises(StepFailed, match="must leave a checkpoint"):
-        steps.stage(plan, 8, lambda _: None, None)
+        steps.stage(plan, (8, 8), lambda _: None, None)
     places = {"project": project.path, "job": name_of(plan.run.path)}
     config, run = plan.folder / "config.yaml", plan.run.path
     assert commands.asked == [
@@ -581,7 +581,7 @@ def test_a_job_is_made_of_the_settings_that_its_run_began_with(
     commands = Commands()
     monkeypatch.setattr(step, "growgan", commands)
     with pytest.raises(StepFailed, match="must leave a checkpoint"):
-        steps.stage(course.plan, 8, lambda _: None, None)
+        steps.stage(course.plan, (8, 8), lambda _: None, None)
     kept = str(course.folder / PIPELINE)
     assert commands.asked[0][:5] == ["pipeline", "job", "--settings", kept, str(project.path)]
 
@@ -602,7 +602,7 @@ def test_beam_writes_records_and_pods_train_on_them(tmp_path: Path) -> None:
         project = make_project(tmp_path, overrides=overrides, training=training)
         plan = Plan(project, take(project))
         assert steps.records(plan, lines.append).new
-        done = steps.stage(plan, 8, lines.append, None)
+        done = steps.stage(plan, (8, 8), lines.append, None)
         assert cluster.jobs() == []
     log = (project.logs / f"{plan.key}.log").read_text()
     assert "--beam --runner=DirectRunner" in log
@@ -621,7 +621,7 @@ def words_of_stage(
     script = f"""printf '%s\\n' "$@" > words; echo 'growgan: {reason}' >&2; exit 69"""
     let_commands(monkeypatch, folder, script)
     with pytest.raises(StepFailed) as caught:
-        steps.stage(plan, 8, say, promoted)
+        steps.stage(plan, (8, 8), say, promoted)
     assert caught.value.reason == f"growgan train ended with status 69: {reason}"
     assert caught.value.may_pass
     module, name, *words = (folder / "words").read_text().splitlines()

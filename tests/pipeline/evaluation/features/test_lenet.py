@@ -80,7 +80,7 @@ def test_of_32_px_the_padding_is_cropped(file: Path) -> None:
 
 def test_other_images_and_files_are_refused_in_one_line(file: Path, tmp_path: Path) -> None:
     network = open_features(f"lenet:{file}")
-    with pytest.raises(UserError, match=r"28 or 32 px\. Received: 16 px"):
+    with pytest.raises(UserError, match=r"28 or 32 px on both sides\. Received: 16 by 16 px"):
         network(digits(16))
     with pytest.raises(UserError, match="must be grey"):
         network(np.repeat(digits(), 3, axis=-1))

@@ -68,6 +68,18 @@ def test_score_and_alarm_measure_the_same(side: int) -> None:
     assert alarm == pytest.approx(1 - np.mean(similar), abs=2e-4)
 
 
+@pytest.mark.parametrize("shape", [(48, 64), (28, 28), (100, 92), (44, 120)])
+def test_other_shapes_are_measured_as_tensorflow_does(shape: tuple[int, int]) -> None:
+    """By its five scales as far as they have room; odd sides repeat their last row or column."""
+    random = np.random.default_rng(0)
+    one = random.integers(0, 256, (2, *shape, 3), np.uint8)
+    other = np.clip(one + random.normal(0, 40, one.shape), 0, 255).astype(np.uint8)
+    expected = tf.image.ssim_multiscale(
+        one, other, max_val=255, power_factors=scale_weights(min(shape)), filter_size=11
+    )
+    np.testing.assert_allclose(ms_ssim(one, other), expected, atol=2e-4)
+
+
 def test_equal_images_are_alike_and_different_ones_are_not() -> None:
     one = images(1, 32).repeat(20, axis=0)
     found = similarity_of_pairs(one, seed=0, pairs=10)

@@ -136,11 +136,28 @@ def test_images_without_contrast_have_a_distance() -> None:
     assert sliced_wasserstein(still, descriptors([images(3, 16, 1)], seed=0), seed=0)[16] > 100
 
 
+def test_rectangles_are_measured_level_by_level_down_to_the_last_whole_one() -> None:
+    random = np.random.default_rng(0)
+    batch = random.integers(0, 256, (3, 36, 60, 1), np.uint8)
+    found = descriptors([batch], seed=0, patches=200)
+    assert {side: level.shape for side, level in found.items()} == {
+        side: (600, 1, 49) for side in (36, 18, 9)
+    }
+    # Patches of the last level are those of the image itself, twice blurred and halved.
+    coarse = laplacian_pyramid(batch.astype(np.float64))[-1]
+    assert coarse.shape == (3, 9, 15, 1)
+    windows = np.lib.stride_tricks.sliding_window_view(coarse[0], (7, 7), axis=(0, 1))
+    places = {tuple(np.float32(w).ravel()) for w in windows.reshape(-1, 49)}
+    drawn = {tuple(patch.ravel()) for patch in found[9][:200]}
+    assert drawn == places
+    assert set(sliced_wasserstein(found, found, seed=0).values()) == {0.0}
+
+
 def test_what_is_refused() -> None:
     with pytest.raises(UserError, match=r"`batches` must hold images\. Received: none"):
         descriptors([], seed=0)
-    with pytest.raises(UserError, match=r"side a power of two from 4\. Received: shape=\(2, 24"):
-        descriptors([images(2, 24)], seed=0)
+    with pytest.raises(UserError, match=r"sides at least 4\. Received: shape=\(2, 3, 3"):
+        descriptors([images(2, 3)], seed=0)
     with pytest.raises(UserError, match=r"one size\. Received: \(32, 32, 3\) and then \(16, 16, 3"):
         descriptors([images(2), images(2, 16)], seed=0)
     with pytest.raises(UserError, match="SWD must have equally many images"):

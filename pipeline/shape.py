@@ -1,0 +1,57 @@
+"""Shapes of images: squares, which networks may grow to, and rectangles of families that do not."""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+SMALLEST_SIDE = 4
+LARGEST_SIDE = 1024
+LARGEST_START = 15
+"""Largest shorter side of a network's first feature maps, in pixels: a dense layer joins all of
+their pixels, so its weights grow with the square of each side."""
+MOST_ELONGATED = 4
+"""Most times that the longer side has the length of the shorter one."""
+SHAPE_RULE = (
+    f"height and width must be from {SMALLEST_SIDE} to {LARGEST_SIDE} px and multiples of one "
+    f"power of two, the shorter side {SMALLEST_SIDE} to {LARGEST_START} times it and the longer "
+    f"side at most {MOST_ELONGATED} times as long, such as 28x28 or 48x64"
+)
+
+Shape: TypeAlias = tuple[int, int]
+"""Height and width in pixels."""
+
+
+def is_power_of_two(side: int) -> bool:
+    """Return whether progressive growing, which doubles 4 px, comes to a side."""
+    return SMALLEST_SIDE <= side <= LARGEST_SIDE and not side & (side - 1)
+
+
+def start_shape(shape: Shape) -> Shape:
+    """Return the shape of a network's first feature maps, of which each block doubles the sides.
+
+    Example:
+        >>> start_shape((28, 28)), start_shape((96, 128)), start_shape((64, 64))
+        ((7, 7), (6, 8), (4, 4))
+    """
+    height, width = shape
+    while not (height % 2 or width % 2) and min(height, width) >= 2 * SMALLEST_SIDE:
+        height, width = height // 2, width // 2
+    return height, width
+
+
+def is_usable(shape: Shape) -> bool:
+    """Return whether networks can make images of a shape; `SHAPE_RULE` says of which they can."""
+    if not (min(shape) >= SMALLEST_SIDE and max(shape) <= LARGEST_SIDE):
+        return False
+    shorter, longer = sorted(start_shape(shape))
+    return shorter <= LARGEST_START and longer <= MOST_ELONGATED * shorter
+
+
+def shape_name(shape: Shape) -> str:
+    """Return a shape as it is in names of files, layers and phases: `48x64`, the height first."""
+    return "x".join(map(str, shape))
+
+
+def shape_text(shape: Shape) -> str:
+    """Return a shape for people: a square by its side, `64`, others as `48x64`."""
+    return str(shape[0]) if shape[0] == shape[1] else shape_name(shape)
