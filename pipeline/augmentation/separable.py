@@ -1,6 +1,7 @@
 """Images under linear maps of their sides: `M · X · Nᵀ` of each channel X.
 
-Written as matrix products, whose gradients of every order are matrix products.
+Written as matrix products, whose gradients of every order are matrix products; those of gathers
+are sums by index.
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ from pipeline.data.sources import Picture, Source, open_source
 from pipeline.errors import UserError
 
 RUN = 64
-"""Pictures that a worker takes at a time."""
+"""Pictures that a worker takes at a time; fixed, so that no sum depends on the worker count."""
 CALLS_AHEAD = 3
 """Calls a worker, begun or waiting: enough to keep it busy, few enough to hold in memory."""
 WORTH_SHARING = 8.0
