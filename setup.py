@@ -8,6 +8,7 @@ from setuptools import setup
 RUNTIME = [
     "google-crc32c>=1.9,<2",  # checksums of TFRecords without starting TensorFlow
     "importlib_resources>=6.5,<8",  # tensorflow-datasets imports it without saying so
+    "jinja2>=3.1.6,<3.2",
     "keras>=3.15.1,<3.16",
     "matplotlib>=3.11,<4",  # brings the fonts of the built-in glyphs
     "numpy>=2.4.6,<2.5",
@@ -118,8 +119,8 @@ setup(
             "presets/*.yaml",
             "orchestration/deploy/*.*",
             "orchestration/deploy/serving/*",
-            "orchestration/templates/*.yaml",
-            "evaluation/page.css",
+            "orchestration/templates/*",
+            "evaluation/templates/*",
         ],
     },
     install_requires=RUNTIME,

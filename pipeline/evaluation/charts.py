@@ -79,8 +79,8 @@ def as_png(charts: Sequence[Chart]) -> bytes:
     return file.getvalue()
 
 
-def as_svg(chart: Chart, key: str) -> ElementTree.Element:
-    """A chart as an element of an HTML page, whose text colour it takes.
+def as_svg(chart: Chart, key: str) -> str:
+    """Draw a chart as SVG inside an HTML page, whose text colour it takes; names are escaped.
 
     Args:
         chart: Chart to draw.
@@ -98,7 +98,7 @@ def as_svg(chart: Chart, key: str) -> ElementTree.Element:
     svg = ElementTree.fromstring(text.replace(_INK, "currentColor"))
     _make_html(svg)
     svg.attrib = {"viewBox": svg.attrib["viewBox"], "role": "img", "aria-label": chart.title}
-    return svg
+    return ElementTree.tostring(svg, "unicode")
 
 
 @contextmanager
@@ -124,7 +124,7 @@ def _draw(axes: Axes, chart: Chart) -> None:
         axes.set_yscale("log")
         axes.yaxis.set_minor_formatter(NullFormatter())
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    axes.xaxis.set_major_formatter(EngFormatter(sep=""))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: _in_thousands(value)))
     axes.set_title(chart.title)
     axes.set_xlabel(chart.x)
     axes.grid(alpha=0.25, linewidth=0.5)
@@ -133,6 +133,11 @@ def _draw(axes: Axes, chart: Chart) -> None:
         axes.text(x, 1, f" {word}", fontsize=6, va="top", transform=axes.get_xaxis_transform())
     if len(chart.curves) > 1:
         axes.legend(axes.lines[: len(chart.curves)], list(chart.curves))
+
+
+def _in_thousands(value: float) -> str:
+    """Return `1.5k` for 1500; half a day is `0.5`, not `500m`."""
+    return f"{value:g}" if abs(value) < 1 else EngFormatter(sep="")(value)
 
 
 def _spans_magnitudes(chart: Chart) -> bool:

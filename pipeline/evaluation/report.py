@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from xml.etree.ElementTree import Element
+from typing import NamedTuple
 
 from pipeline.evaluation.charts import Chart, as_svg
-from pipeline.evaluation.curves import Curve, Curves, read_curves, score_curve
+from pipeline.evaluation.curves import Curves, read_curves, score_curve
 from pipeline.evaluation.gate import Verdict, is_of, read_verdict
-from pipeline.evaluation.page import element, figure, flat, number, page, quiet, table
+from pipeline.evaluation.page import render
 from pipeline.evaluation.scores import (
     Evaluation,
-    Protocol,
     better_of,
     folder_of,
     history_of,
@@ -43,6 +42,14 @@ TOGETHER = (
 """Metrics that share a chart."""
 NOT_DRAWN = ("alpha", "resolution", "seconds")
 """Metrics that say where a run stands, not how it goes."""
+
+
+class Figure(NamedTuple):
+    """Picture with a title and a caption."""
+
+    title: str
+    caption: str
+    png: bytes
 
 
 def write_report(run: RunFolder, evaluation: Evaluation) -> Path:
@@ -84,124 +91,32 @@ def report_html(
         pictures: PNG files by name, of `PICTURES` or others.
         gate: Decision of the gate, None if it was not asked.
     """
-    return page(
-        f"{evaluation.run}, {evaluation.images_seen:,} images",
-        [
-            *_summary(evaluation, gate),
-            *_scores(evaluation, history),
-            *_classes(evaluation),
-            *pictures_section(pictures),
-            *curves_section(curves),
-            *_origin(evaluation),
-        ],
+    compared = enumerate(_histories(evaluation, history))
+    return render(
+        "evaluation/templates/report.html",
+        {
+            "evaluation": evaluation,
+            "gate": gate,
+            "history_charts": [as_svg(chart, f"h{key}") for key, chart in compared],
+            "class_scores": dict.fromkeys(n for each in evaluation.classes for n in each.values),
+            "figures": figures_of(pictures),
+            "curves": curves,
+            "curve_charts": charts_of(curves),
+            "title_of": title_of,
+            "better_of": better_of,
+        },
     )
 
 
-def _summary(evaluation: Evaluation, gate: Verdict | None) -> Iterator[Element]:
-    yield element("h1", evaluation.run)
-    yield element(
-        "p",
-        f"{evaluation.checkpoint}, {evaluation.images_seen:,} images seen in "
-        f"{evaluation.seconds / 60:,.1f} minutes of training; measured "
-        f"{evaluation.created:%Y-%m-%d %H:%M %Z}",
-        class_="quiet",
-    )
-    yield from gate_section(gate)
-
-
-def gate_section(gate: Verdict | None) -> Iterator[Element]:
-    """Section with the gate's decision, and a reason for each rule."""
-    yield element("h2", "Gate")
-    if gate is None:
-        yield element("p", "Not asked.")
-        return
-    against = f", against {gate.promoted.run} ({gate.promoted.checkpoint})" if gate.promoted else ""
-    yield element("p", _passed(gate.passed), against)
-    yield table(
-        ("Rule", "", "Reason"),
-        [(rule.rule, _passed(rule.passed), rule.reason) for rule in gate.rules],
-        cards=True,
-    )
-
-
-def _passed(passed: bool) -> Element:
-    word = "passed" if passed else "failed"
-    return element("span", word, class_=word)
-
-
-def _scores(evaluation: Evaluation, history: Sequence[Evaluation]) -> Iterator[Element]:
-    yield element("h2", "Scores")
-    yield table(
-        ("Score", "Value", "95 % interval", "Better", "Protocol"),
-        [
-            (
-                title_of(score.name),
-                number(f"{score.value:.4g}"),
-                number("" if score.low is None else f"{score.low:.4g} to {score.high:.4g}"),
-                better_of(score.name),
-                _protocol(score.protocol),
-            )
-            for score in evaluation.scores
-        ],
-    )
-    yield element("p", f"Features: {evaluation.features or 'none'}", class_="quiet")
-    for advice, titles in evaluation.advice.items():
-        yield element("p", f"Take care, {', '.join(titles)}: {advice}")
-    for name, why in evaluation.not_measured.items():
-        yield element("p", f"Not measured: {name}, as {why}")
-    charts = [
-        as_svg(Chart(title_of(name), "images seen", {name: curve}), f"h{key}")
-        for key, (name, curve) in enumerate(_histories(evaluation, history))
-    ]
-    if charts:
-        yield element("h2", "Scores over images seen")
-        yield element("p", "Of evaluations that compare with this one.", class_="quiet")
-        yield element("div", *charts, class_="charts")
-
-
-def _histories(
-    evaluation: Evaluation, history: Sequence[Evaluation]
-) -> Iterator[tuple[str, Curve]]:
-    """Each score of which there are several that compare."""
-    for name in (score.name for score in evaluation.scores):
-        alike = [each for each in history if not obstacles(name, each, evaluation)]
-        if len(alike) > 1:
-            yield name, score_curve(name, alike, [each.images_seen for each in alike])
-
-
-def _classes(evaluation: Evaluation) -> Iterator[Element]:
-    if not evaluation.classes:
-        return
-    names = dict.fromkeys(name for each in evaluation.classes for name in each.values)
-    yield element("h2", "Classes")
-    yield table(
-        ("Class", "Images", *map(title_of, names)),
-        [
-            (
-                each.name,
-                number(f"{each.images:,}"),
-                *(number(f"{each.values[n]:.4g}" if n in each.values else "") for n in names),
-            )
-            for each in evaluation.classes
-        ],
-    )
-
-
-def pictures_section(pictures: Mapping[str, bytes]) -> Iterator[Element]:
-    """PNG files by name: those that are known first, then the others."""
-    if not pictures:
-        return
+def figures_of(pictures: Mapping[str, bytes]) -> list[Figure]:
+    """Return PNG files with what to say about them: those that are known first."""
     known = [name for name in PICTURES if name in pictures]
     names = (*known, *sorted(pictures.keys() - PICTURES.keys()))
-    figures = (figure(pictures[name], *PICTURES.get(name, (name, ""))) for name in names)
-    yield element("h2", "Pictures")
-    yield element("div", *figures, class_="figures")
+    return [Figure(*PICTURES.get(name, (name, "")), pictures[name]) for name in names]
 
 
-def curves_section(curves: Curves) -> Iterator[Element]:
-    """A chart for each kind of what was logged, and the alarms."""
-    if not curves.metrics:
-        return
+def charts_of(curves: Curves) -> list[str]:
+    """Draw a chart as SVG for each kind of metric that was logged."""
     together = {name for _, names in TOGETHER for name in names}
     alone = [(n, (n,)) for n in curves.metrics if n not in together and n not in NOT_DRAWN]
     grown = list(curves.sizes.items())[1:]
@@ -211,29 +126,13 @@ def curves_section(curves: Curves) -> Iterator[Element]:
         for title, wanted in (*TOGETHER, *alone)
         if (names := [name for name in wanted if name in curves.metrics])
     ]
-    yield element("h2", "Curves of the run")
-    yield element(
-        "p",
-        "Means of neighbouring entries and their range; a line where the networks grew.",
-        class_="quiet",
-    )
-    drawn = [as_svg(chart, f"c{key}") for key, chart in enumerate(charts)]
-    yield element("div", *drawn, class_="charts")
-    if curves.alarms:
-        yield element("h2", "Alarms")
-        yield table(
-            ("Images seen", "Alarm"),
-            [(number(f"{images:,}"), text) for images, text in curves.alarms],
-        )
+    return [as_svg(chart, f"c{key}") for key, chart in enumerate(charts)]
 
 
-def _origin(evaluation: Evaluation) -> Iterator[Element]:
-    if evaluation.features is not None:
-        yield element("h2", "Features")
-        yield table((), list(flat(evaluation.features.model_dump())))
-    yield element("h2", "Lineage")
-    yield table((), list(flat(evaluation.lineage.model_dump())))
-
-
-def _protocol(protocol: Protocol) -> Element:
-    return quiet(", ".join(f"{name} {value}" for name, value in protocol.items()))
+def _histories(evaluation: Evaluation, history: Sequence[Evaluation]) -> Iterator[Chart]:
+    """Yield a chart of each score of which there are several that compare."""
+    for name in (score.name for score in evaluation.scores):
+        alike = [each for each in history if not obstacles(name, each, evaluation)]
+        if len(alike) > 1:
+            curve = score_curve(name, alike, [each.images_seen for each in alike])
+            yield Chart(title_of(name), "images seen", {name: curve})

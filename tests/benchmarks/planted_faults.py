@@ -109,8 +109,8 @@ FAULTS = {
     ),
     "a page's escape": Fault(
         "pipeline/evaluation/page.py",
-        "{ElementTree.tostring(root, 'unicode', method='html')}",
-        "{__import__('html').unescape(ElementTree.tostring(root, 'unicode', method='html'))}",
+        "autoescape=True",
+        "autoescape=False",
         ("pipeline/evaluation/test_report.py", "pipeline/orchestration/test_run_page.py"),
     ),
 }

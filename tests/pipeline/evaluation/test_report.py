@@ -74,6 +74,19 @@ def test_it_tells_scores_with_intervals_protocol_lineage_and_classes(page: Page)
         assert text in page.text
 
 
+def test_nested_values_are_named_by_the_way_to_them_and_none_is_left_out(evaluated) -> None:
+    lineage = evaluated().lineage.model_dump() | {"a": {"b": {"c": 2.5}, "d": None}, EVIL: {"e": 1}}
+    html = report_html(evaluated(lineage=lineage), [], Curves(), {}, None)
+    told = Page(html).text.partition("Lineage ")[2]
+    assert told.endswith(f"growgan 0.1.0 packages.numpy 2.4.6 a.b.c 2.5 {EVIL}.e 1")
+
+
+def test_rules_of_the_gate_become_cards_where_the_page_is_narrow(page: Page) -> None:
+    assert [each["class"] for each in page.of("div")].count("wide cards") == 1
+    titles = [each["data-title"] for each in page.of("td") if "data-title" in each]
+    assert titles == ["Rule", "", "Reason"] * 3
+
+
 def test_it_tells_what_the_gate_decided(page: Page) -> None:
     assert "Gate failed" in page.text
     assert "max_fid failed `fid` must be at most 6.7. Received: 6.5 (6.25 to 6.75)" in page.text

@@ -91,9 +91,10 @@ def test_scores_that_do_not_compare_are_marked_and_not_drawn(full, evaluated) ->
 
 
 def test_scores_without_bounds_are_not_drawn(outcome_of, evaluated) -> None:
-    for value in (float("inf"), float("nan"), 3.0):
-        same = evaluated(scores={"fid": value})
-        page = Page(run_html(outcome_of(evaluation=same, promoted=same), {}, Curves()))
+    new = evaluated(scores={"fid": 3.0})
+    for value in (float("inf"), float("nan"), (float("nan"), 2.0, 4.0), 3.0):
+        old = evaluated(scores={"fid": value})
+        page = Page(run_html(outcome_of(evaluation=new, promoted=old), {}, Curves()))
         assert not page.of("line")
 
 
