@@ -105,6 +105,7 @@ setup(
         "pipeline.objectives",
         "pipeline.orchestration",
         "pipeline.orchestration.steps",
+        "pipeline.sampling",
         "pipeline.training",
         "pipeline.untrusted",
         "pipeline.training.alarms",

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     import keras
 
     from pipeline.data.records import RecordSet
+    from pipeline.sampling.sampler import AnySampler
     from pipeline.schedule import Phase
     from pipeline.training.loop.checkpoints import Checkpoint
     from pipeline.training.position import RollBack
@@ -354,11 +355,14 @@ class RunFolder:
         Call: latents `(batch, latent_size)`, with labels `[latents, (batch, classes)]`, →
         float32 images of the checkpoint's phase.
         """
-        return self.restored_average(checkpoint).model
+        return self._restored("generator", "average", checkpoint).model
 
-    def restored_average(self, checkpoint: Checkpoint) -> Restored:
-        """The generator's average with the network that makes its models."""
-        return self._restored("generator", "average", checkpoint)
+    def sampler(self, checkpoint: Checkpoint) -> AnySampler:
+        """The sampler of the generator's average as it stands in a checkpoint."""
+        from pipeline.sampling.sampler import sampler_of
+
+        network, model, phase = self._restored("generator", "average", checkpoint)
+        return sampler_of(network, model, phase.resolution, fading=phase.fading)
 
     def discriminator(self, checkpoint: Checkpoint) -> keras.Model:
         """The discriminator as it stands in a checkpoint.
@@ -375,14 +379,10 @@ class RunFolder:
             checkpoint: Checkpoint of the run.
             discriminator: Whether it is exported too.
         """
-        from pipeline.families.exportable import exportable_of
+        from savedmodels.exportable import Exportable
 
-        network, model, phase = self.restored_average(checkpoint)
-        return exportable_of(
-            network,
-            model,
-            resolution=phase.resolution,
-            fading=phase.fading,
+        return Exportable(
+            self.sampler(checkpoint),
             discriminator=self.discriminator(checkpoint) if discriminator else None,
         )
 

@@ -50,7 +50,7 @@ def export(
         return folder
     signatures = signatures_of(exportable, names)
     archive = keras.export.ExportArchive()
-    archive.track(exportable.model)
+    archive.track(exportable.sampler.model)
     if exportable.discriminator is not None:
         archive.track(exportable.discriminator)
     for name, signature in signatures.items():

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import keras
 
-    from layers.truncation import Truncation
+    from savedmodels.sampler import Sampler, StyleSampler
 
 MOST_IMAGES = 256
 EXAMPLES = 3
@@ -18,29 +18,11 @@ LARGEST_LIMIT = 1_000_000
 
 
 @dataclass(frozen=True)
-class StyleParts:
-    """A generator taken apart where its styles are.
-
-    Args:
-        mapping: Latents, with labels `[latents, labels]`, to styles `(batch, style_size)`.
-        synthesis: Styles of each layer `(batch, layers, style_size)` to images, under noise that
-            is always the same.
-        truncation: Draws styles towards their mean.
-    """
-
-    mapping: keras.Model
-    synthesis: keras.Model
-    truncation: Truncation
-
-
-@dataclass(frozen=True)
 class Exportable:
     """The models that signatures are made of.
 
     Args:
-        model: Latents `(batch, latent_size)`, with labels `[latents, (batch, classes) one-hot]`, to
-            images `(batch, height, width, channels)`, about [-1, 1].
-        styles: Parts of `model`, in a family with styles.
+        sampler: Images of seeds, latents and styles by the generator.
         discriminator: Images, in some labelled families `[images, one-hot labels]`, to a dictionary
             of `scores` `(batch, 1)` and, in others, `logits` `(batch, classes)`; None for none.
         limit: Most images, or rows, of one request.
@@ -49,8 +31,7 @@ class Exportable:
         ValueError: if `limit` is less than an example has, or too much for an answer.
     """
 
-    model: keras.Model
-    styles: StyleParts | None = None
+    sampler: Sampler
     discriminator: keras.Model | None = None
     limit: int = MOST_IMAGES
 
@@ -63,9 +44,17 @@ class Exportable:
     @property
     def latent_size(self) -> int:
         """Length of a latent vector."""
-        return int(self.model.inputs[0].shape[-1])
+        return int(self.sampler.model.inputs[0].shape[-1])
 
     @property
     def classes(self) -> int:
         """Number of classes, 0 without labels."""
-        return int(self.model.inputs[1].shape[-1]) if len(self.model.inputs) > 1 else 0
+        _, *labels = self.sampler.model.inputs
+        return int(labels[0].shape[-1]) if labels else 0
+
+    @property
+    def style_sampler(self) -> StyleSampler | None:
+        """The sampler, if it has styles."""
+        from savedmodels.sampler import StyleSampler
+
+        return self.sampler if isinstance(self.sampler, StyleSampler) else None

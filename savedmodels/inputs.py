@@ -35,7 +35,7 @@ def for_all(exportable: Exportable, label: int) -> list[Input]:
     if exportable.classes:
         most = exportable.classes - 1
         inputs.append(Input("label", np.array(most), label, most, np.array(label)))
-    if exportable.styles is not None:
+    if exportable.style_sampler:
         psi, one = np.array(0.7, np.float32), np.array(1.0, np.float32)
         inputs.append(Input("truncation", psi, default=one))
     return inputs
@@ -62,4 +62,4 @@ def indices(exportable: Exportable) -> list[Input]:
 def truncations(exportable: Exportable) -> list[Input]:
     """A truncation a row, where there are styles."""
     psi, one = np.full(EXAMPLES, 0.7, np.float32), np.ones(1, np.float32)
-    return [] if exportable.styles is None else [Input("truncation", psi, default=one)]
+    return [Input("truncation", psi, default=one)] if exportable.style_sampler else []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import keras
@@ -11,14 +12,14 @@ import tensorflow as tf
 
 from layers.minibatch_std import MinibatchStd
 from savedmodels.exportable import EXAMPLES, Exportable
-from savedmodels.generation import FromStyles, Generation, traced_once
 from savedmodels.inputs import indices, one_hot_labels, rows, truncations
+from savedmodels.sampler import StyleSampler, called, traced_once
 from savedmodels.signature import Input, Outputs, Signature, required
 
 DEFAULT = "serving_default"
 
 
-def row_signatures(exportable: Exportable, generation: Generation) -> dict[str, Signature]:
+def row_signatures(exportable: Exportable) -> dict[str, Signature]:
     """By name. Labels and truncation are left out where a model has none.
 
     - `serving_default`: latents, labels, truncation → `images` float32 in [-1, 1].
@@ -30,18 +31,19 @@ def row_signatures(exportable: Exportable, generation: Generation) -> dict[str, 
 
     Those with `labels`, one-hot, have a twin `<name>_by_index` that takes `label`, int64.
     """
+    sampler, style_sampler = exportable.sampler, exportable.style_sampler
     latents = rows("latents", exportable.latent_size)
     given = (*one_hot_labels(exportable), *truncations(exportable))
 
     def serve(latents: Any, labels: Any = None, truncation: Any = None) -> Outputs:
-        points = generation.points(latents, labels)
-        return _clipped(generation.images(points, labels, truncation))
+        points = sampler.points(latents, labels)
+        return _clipped(sampler.images(points, labels, truncation))
 
     found = {DEFAULT: Signature(serve, (latents, *given))}
-    if isinstance(generation, FromStyles):
-        others, cutoff = rows("others", exportable.latent_size), _cutoff(generation.layers)
-        of_styles = _OfStyles(generation)
-        styles = rows("styles", generation.layers, generation.size)
+    if style_sampler:
+        others, cutoff = rows("others", exportable.latent_size), _cutoff(style_sampler.layers)
+        of_styles = _OfStyles(style_sampler)
+        styles = rows("styles", style_sampler.layers, style_sampler.size)
         found |= {
             "styles": Signature(of_styles.styles, (latents, *given)),
             "synthesize": Signature(of_styles.synthesize, (styles,)),
@@ -57,26 +59,26 @@ def row_signatures(exportable: Exportable, generation: Generation) -> dict[str, 
 
 
 class _OfStyles:
-    def __init__(self, generation: FromStyles) -> None:
-        self._generation = generation
+    def __init__(self, sampler: StyleSampler) -> None:
+        self._sampler = sampler
 
     def styles(self, latents: Any, truncation: Any, labels: Any = None) -> Outputs:
-        return {"styles": self._generation.truncated(self._of_layers(latents, labels), truncation)}
+        return {"styles": self._sampler.truncated(self._of_layers(latents, labels), truncation)}
 
     def synthesize(self, styles: Any) -> Outputs:
-        return _clipped(self._generation.synthesis(styles))
+        return _clipped(self._sampler.synthesise(styles))
 
     def mix(
         self, latents: Any, others: Any, cutoff: Any, truncation: Any, labels: Any = None
     ) -> Outputs:
-        layers = tf.range(self._generation.layers, dtype=tf.int64)
+        layers = tf.range(self._sampler.layers, dtype=tf.int64)
         first = (layers < cutoff[:, tf.newaxis])[..., tf.newaxis]
         ours, theirs = (self._of_layers(each, labels) for each in (latents, others))
         mixed = tf.where(first, ours, theirs)
-        return self.synthesize(self._generation.truncated(mixed, truncation))
+        return self.synthesize(self._sampler.truncated(mixed, truncation))
 
     def _of_layers(self, latents: Any, labels: Any) -> Any:
-        return self._generation.of_layers(self._generation.points(latents, labels))
+        return self._sampler.of_layers(self._sampler.points(latents, labels))
 
 
 def _cutoff(layers: int) -> Input:
@@ -87,7 +89,7 @@ def _cutoff(layers: int) -> Input:
 def _discriminate(exportable: Exportable, discriminator: keras.Model) -> Signature:
     sizes = [each.group_size for each in discriminator.layers if isinstance(each, MinibatchStd)]
     group = max(sizes, default=1)  # Where no samples meet any number of rows will do.
-    score = traced_once(discriminator)
+    score = traced_once(partial(called, discriminator))
 
     def discriminate(images: Any, labels: Any = None) -> Outputs:
         count = tf.shape(images)[0]

@@ -1,4 +1,4 @@
-"""Signatures of seeds, and the latents and pixels that they stand for.
+"""Signatures of seeds, and the pixels of images.
 
 An image is a function of the weights, its seed, label and truncation alone, bit for bit that of
 `growgan generate`. The inputs of most are single numbers, which no server can batch.
@@ -11,23 +11,12 @@ from typing import Any
 
 import tensorflow as tf
 
+from savedmodels.batches import in_batches
 from savedmodels.exportable import Exportable
-from savedmodels.generation import Generation, in_batches
 from savedmodels.inputs import IN_TURN, for_all, indices, number, seed, seeds, truncations
 from savedmodels.signature import Outputs, Signature
 
 JPEG_QUALITY = 95
-
-
-def latents_of_seeds(seeds: Any, size: int) -> Any:
-    """Standard normal latents, each a function of its own seed: int64 `(n,)` → `(n, size)`."""
-
-    def one(seed: Any) -> Any:
-        return tf.random.stateless_normal((size,), tf.stack([seed, tf.zeros_like(seed)]))
-
-    return tf.map_fn(
-        one, tf.cast(seeds, tf.int64), fn_output_signature=tf.TensorSpec((size,), tf.float32)
-    )
 
 
 def to_uint8(images: Any) -> Any:
@@ -35,7 +24,7 @@ def to_uint8(images: Any) -> Any:
     return tf.saturate_cast(tf.round(images * 127.5 + 127.5), tf.uint8)
 
 
-def seed_signatures(exportable: Exportable, generation: Generation) -> dict[str, Signature]:
+def seed_signatures(exportable: Exportable) -> dict[str, Signature]:
     """By name. Label and truncation are left out where a model has none.
 
     - `generate`: seed, count, label, truncation → `images` uint8 `(count, height, width,
@@ -45,7 +34,7 @@ def seed_signatures(exportable: Exportable, generation: Generation) -> dict[str,
     - `interpolate`: seed, to_seed, steps, label, truncation → `images` uint8 `(steps, height,
       width, channels)`, from the image of the one to that of the other.
     """
-    of_seeds, most = _OfSeeds(exportable, generation), exportable.limit
+    of_seeds, most = _OfSeeds(exportable), exportable.limit
     generate = (seed("seed"), number("count", most, default=1), *for_all(exportable, IN_TURN))
     each = (seeds(), *indices(exportable), *truncations(exportable))
     way = (seed("seed"), seed("to_seed"), number("steps", most), *for_all(exportable, 0))
@@ -61,11 +50,10 @@ def seed_signatures(exportable: Exportable, generation: Generation) -> dict[str,
 class _OfSeeds:
     """Functions of the signatures; each gets label and truncation if the model has them."""
 
-    def __init__(self, exportable: Exportable, generation: Generation) -> None:
-        self._generation = generation
-        self._latent_size = exportable.latent_size
+    def __init__(self, exportable: Exportable) -> None:
+        self._sampler = exportable.sampler
         self._classes = exportable.classes
-        self._image = tf.TensorSpec(exportable.model.output_shape[1:], tf.uint8)
+        self._image = tf.TensorSpec(self._sampler.model.output_shape[1:], tf.uint8)
 
     def each(self, **columns: Any) -> Outputs:
         return {"images": in_batches(self._pixels_of_seeds, columns, self._image)}
@@ -88,19 +76,18 @@ class _OfSeeds:
     def interpolate(self, seed: Any, to_seed: Any, steps: Any, **for_all: Any) -> Outputs:
         label = {name: tf.fill([2], value) for name, value in for_all.items() if name == "label"}
         ends = {"seeds": tf.stack([seed, to_seed]), **label}
-        point = tf.TensorSpec((self._generation.size,), tf.float32)
+        point = tf.TensorSpec((self._sampler.size,), tf.float32)
         first, last = tf.unstack(in_batches(self._points, ends, point), num=2)
         shares = tf.range(steps) / tf.maximum(steps - 1, 1)
-        points = self._generation.between(first, last, tf.cast(shares, tf.float32))
+        points = self._sampler.between(first, last, tf.cast(shares, tf.float32))
         columns = {name: tf.fill([steps], value) for name, value in for_all.items()}
         return {"images": in_batches(self._pixels, {"points": points, **columns}, self._image)}
 
     def _points(self, seeds: Any, label: Any = None) -> Any:
-        latents = latents_of_seeds(seeds, self._latent_size)
-        return self._generation.points(latents, self._one_hot(label))
+        return self._sampler.points(self._sampler.latents(seeds), self._one_hot(label))
 
     def _pixels(self, points: Any, label: Any = None, truncation: Any = None) -> Any:
-        return to_uint8(self._generation.images(points, self._one_hot(label), truncation))
+        return to_uint8(self._sampler.images(points, self._one_hot(label), truncation))
 
     def _pixels_of_seeds(self, seeds: Any, label: Any = None, truncation: Any = None) -> Any:
         return self._pixels(self._points(seeds, label), label, truncation)

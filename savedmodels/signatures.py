@@ -6,12 +6,12 @@ docs/serving.md has a table of inputs and outputs.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from numpy.typing import NDArray
 
 from savedmodels.exportable import Exportable
-from savedmodels.generation import FromLatents, FromStyles, Generation
 from savedmodels.rows import DEFAULT, row_signatures
 from savedmodels.seeds import seed_signatures
 from savedmodels.signature import Signature
@@ -25,9 +25,8 @@ def signatures_of(
     Raises:
         ValueError: if a name is none of them.
     """
-    styles = exportable.styles
-    generation: Generation = FromLatents(exportable.model) if styles is None else FromStyles(styles)
-    found = row_signatures(exportable, generation) | seed_signatures(exportable, generation)
+    traced = replace(exportable, sampler=exportable.sampler.traced())
+    found = row_signatures(traced) | seed_signatures(traced)
     wanted = found.keys() if names is None else {DEFAULT, *names}
     if unknown := sorted(wanted - found.keys()):
         raise ValueError(

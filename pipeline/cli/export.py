@@ -83,7 +83,7 @@ def export(
     position = saved.position
     lineage = folder.export_lineage(position.images_seen, position.roll_backs)
     models = folder.exportable(saved, discriminator=discriminator)
-    _, height, width, _ = models.model.output_shape
+    _, height, width, _ = models.sampler.model.output_shape
     size, version = f"{height}x{width}", position.images_seen
     if form == "savedmodel":
         names = None if signatures is None else signatures.split(",")
@@ -127,7 +127,7 @@ def _file(models: Exportable, path: Path, form: str, lineage: dict[str, Any]) ->
     from savedmodels.formats import write_model
 
     try:
-        write_model(models.model, path, lineage=lineage)
+        write_model(models.sampler.model, path, lineage=lineage)
     except ModuleNotFoundError as error:
         raise UserError(
             f"`--format {form}` needs the package {error.name}: pip install 'growgan[{form}]'. "

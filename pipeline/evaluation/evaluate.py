@@ -33,9 +33,9 @@ from pipeline.evaluation.scores import (
     folder_of,
     write_scores,
 )
-from pipeline.generating.styles import painter_of
 from pipeline.grids import write_png
 from pipeline.run_folder import RunFolder
+from pipeline.sampling.painter import Painter
 from pipeline.training.loop.checkpoints import Checkpoint
 from savedmodels.checksum import checksum
 
@@ -202,20 +202,13 @@ def _measured(run: RunFolder, plan: Plan, stage: Stage) -> tuple[Evaluation, Mat
 
 
 def _material(run: RunFolder, plan: Plan, stage: Stage) -> Material:
-    generator = run.average(plan.checkpoint)
-    resolution = generator.output_shape[1]
+    painter = Painter(run.sampler(plan.checkpoint))
+    resolution = painter.sampler.model.output_shape[1]
     labels = None
     if run.config().data.labels:
         labels = labels_like(labels_of(plan.records), plan.images, seed=plan.seed)
-    styled = run.config().network.has_styles
     material = Material(
-        Fakes(
-            generator,
-            plan.images,
-            labels,
-            painter=painter_of(run, plan.checkpoint) if styled else None,
-            noise=plan.noise,
-        ),
+        Fakes(painter, plan.images, labels, plan.noise),
         plan.records,
         resolution,
         plan.seed,

@@ -6,14 +6,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import keras
 import numpy as np
 import numpy.typing as npt
 
 from pipeline.data.conversion import UNLABELLED
 from pipeline.evaluation.features.network import Images
-from pipeline.generating.images import images_of_seeds
-from pipeline.generating.styles import Painter
+from pipeline.sampling.painter import Painter
 
 Labels = npt.NDArray[np.int64]
 
@@ -23,17 +21,15 @@ class Fakes:
     """Image n is that of seed n, and of label n for a labelled generator.
 
     Args:
-        generator: An average.
+        painter: Painter of an average generator.
         count: Number of images.
         labels: `(count,)`, the number of each one's class; None for a generator without labels.
-        painter: Painter of a generator with styles, else None.
         noise: The generator's own, or, for one with styles, drawn by seed.
     """
 
-    generator: keras.Model
+    painter: Painter
     count: int
     labels: Labels | None = None
-    painter: Painter | None = None
     noise: Literal["constant", "random"] = "constant"
 
     def batches(self, count: int | None = None) -> Iterator[Images]:
@@ -52,18 +48,16 @@ class Fakes:
             numbers: Numbers of the images, whose labels they have.
         """
         inputs: Any = latents.astype(np.float32)
+        generator = self.painter.sampler.model
         if self.labels is not None:
-            classes = self.generator.inputs[1].shape[-1]
+            classes = generator.inputs[1].shape[-1]
             inputs = [inputs, np.eye(classes, dtype=np.float32)[self.labels[numbers]]]
-        images = self.generator.predict_on_batch(inputs)
+        images = generator.predict_on_batch(inputs)
         return np.asarray(images * 127.5 + 127.5, np.float32)
 
     def _of(self, numbers: Sequence[int]) -> Iterator[Images]:
         labels = () if self.labels is None else self.labels[list(numbers)].tolist()
-        if self.noise == "constant":
-            return images_of_seeds(self.generator, numbers, labels)
-        assert self.painter is not None
-        return self.painter.batches(self.painter.styles(numbers, labels), numbers, self.noise)
+        return self.painter.of_seeds(numbers, labels, self.noise)
 
 
 def labels_like(reals: Labels, count: int, *, seed: int) -> Labels:

@@ -13,6 +13,7 @@ from pipeline.evaluation.features import open_features
 from pipeline.evaluation.references import REFERENCES, moments_of, references_for
 from pipeline.evaluation.statistics.frechet import advice, frechet_distance, moments
 from pipeline.run_folder import RunFolder
+from pipeline.sampling.painter import Painter
 from pipeline.training.loop.listeners import Listener
 from pipeline.training.loop.task import PhaseTask
 from pipeline.training.position import RollBack
@@ -53,7 +54,7 @@ class FidInTraining:
         """`{"fid": …}` of images of this many pixels."""
         kept = self._records.folder.parent / REFERENCES
         reals = references_for(self._records, resolution, self._network, kept)
-        fakes = Fakes(task.exportable.model, self._count, self._labels)
+        fakes = Fakes(Painter(task.exportable.sampler), self._count, self._labels)
         of_fakes = moments([extract(self._network, fakes.batches()).vectors])
         of_reals = moments_of(reals)
         said = advice(min(of_fakes.count, of_reals.count), len(of_reals.mean))

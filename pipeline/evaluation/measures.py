@@ -162,9 +162,10 @@ def ms_ssim(material: Material) -> Iterator[Score]:
 
 def path_lengths(material: Material) -> Iterator[Score]:
     """The perceptual path lengths in z and w, along the full way and at its ends."""
-    fakes, network, painter = material.fakes, material.network, material.fakes.painter
+    fakes, network = material.fakes, material.network
+    painter = fakes.painter
     assert network is not None
-    size = fakes.generator.inputs[0].shape[-1]
+    size = painter.sampler.model.inputs[0].shape[-1]
     draw = np.random.default_rng(material.seed)
     of_latents = draw.standard_normal((2, fakes.count, size))
     # Scores of labelled runs from when every batch had the labels of the first do not compare.
@@ -172,7 +173,7 @@ def path_lengths(material: Material) -> Iterator[Score]:
     spaces: list[tuple[str, Generate, Array, Interpolate, Protocol]] = [
         ("z", fakes.of_latents, of_latents, slerp, of_z)
     ]
-    if painter is not None:
+    if painter.has_styles:
         labels = () if fakes.labels is None else fakes.labels.tolist()
         of_styles = [
             painter.styles(range(first, first + fakes.count), labels) for first in (0, fakes.count)

@@ -14,8 +14,8 @@ from pipeline.evaluation.fakes import Fakes
 from pipeline.evaluation.features.network import Images
 from pipeline.evaluation.measures import Material
 from pipeline.evaluation.statistics.neighbours import nearest
-from pipeline.generating.styles import Painter
 from pipeline.grids import tile
+from pipeline.sampling.painter import Painter
 
 SAMPLES = 64
 PSI = 0.7
@@ -37,7 +37,7 @@ def pictures_of(material: Material, discriminator: keras.Model) -> Iterator[tupl
     """
     fakes = material.fakes
     yield "samples", tile(fakes.at(range(min(SAMPLES, fakes.count))), columns=COLUMNS)
-    if fakes.painter is not None:
+    if fakes.painter.has_styles:
         yield "truncated", tile(_truncated(fakes.painter, fakes), columns=COLUMNS)
     scores = _scores(discriminator, fakes, min(SCORED, fakes.count))
     ranks = np.argsort(scores, kind="stable").tolist()

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.errors import UserError
-from pipeline.generating.images import images_of_seeds, labels_of_run, require_styles
+from pipeline.generating.labels import labels_of_run, require_styles
 from pipeline.grids import tile
 from pipeline.run_folder import RunFolder
 
+if TYPE_CHECKING:
+    from pipeline.sampling.painter import Painter
+    from pipeline.sampling.sampler import NoiseMode
+
 AT_A_TIME = 256
-NoiseMode: TypeAlias = Literal["constant", "random", "none"]
 
 
 @dataclass(frozen=True)
@@ -87,14 +90,11 @@ def images_of(run: RunFolder, drawing: Drawing) -> Iterator[NDArray[np.uint8]]:
         UserError: if there is no checkpoint, or as `require_drawable`.
     """
     require_drawable(run, drawing, single=True)
-    checkpoint = run.newest_checkpoint()
     labels = labels_of_run(run, len(drawing.seeds), drawing.label)
+    painter = _painter_of(run)
     if drawing.is_plain:
-        yield from images_of_seeds(run.average(checkpoint), drawing.seeds, labels)
+        yield from painter.of_seeds(drawing.seeds, labels)
         return
-    from pipeline.generating.styles import painter_of
-
-    painter = painter_of(run, checkpoint)
     [psi] = drawing.truncation
     for first in range(0, len(drawing.seeds), AT_A_TIME):
         some = slice(first, first + AT_A_TIME)
@@ -116,9 +116,8 @@ def sheet_of(run: RunFolder, drawing: Drawing) -> NDArray[np.uint8]:
         grid: NDArray[np.uint8] = tile(np.concatenate(list(images_of(run, drawing))))
         return grid
     from pipeline.generating.sheets import mixing_sheet, truncation_sheet
-    from pipeline.generating.styles import painter_of
 
-    painter = painter_of(run, run.newest_checkpoint())
+    painter = _painter_of(run)
 
     def styles(seeds: Sequence[int]) -> NDArray[np.float32]:
         return painter.styles(seeds, labels_of_run(run, len(seeds), drawing.label))
@@ -142,3 +141,9 @@ def sheet_of(run: RunFolder, drawing: Drawing) -> NDArray[np.uint8]:
         for seeds in (drawing.seeds, drawing.mixed)
     )
     return mixing_sheet(painter, rows, columns, drawing.mixed_layers, noise=drawing.noise)
+
+
+def _painter_of(run: RunFolder) -> Painter:
+    from pipeline.sampling.painter import Painter
+
+    return Painter(run.sampler(run.newest_checkpoint()))

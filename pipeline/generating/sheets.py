@@ -8,9 +8,9 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.generating.drawing import NoiseMode
-from pipeline.generating.styles import Painter, Styles
 from pipeline.grids import tile
+from pipeline.sampling.painter import Painter, Styles
+from pipeline.sampling.sampler import NoiseMode
 
 Number = TypeVar("Number", bound=np.generic)
 

@@ -55,11 +55,13 @@ def make(system: str, name: str, images: int) -> Callable[[], Any]:
     from pipeline.evaluation.fakes import Fakes
     from pipeline.families.progan.config import ProGANConfig
     from pipeline.families.progan.networks import Generator
+    from pipeline.sampling.painter import Painter
+    from pipeline.sampling.sampler import latent_sampler
 
     side = SIDES[name]
     config = ProGANConfig(latent_size=64, fmap_base=32 * side, fmap_max=128)
     generator = Generator(config, channels=3).model(side, fading=False)
-    network, fakes = network_of(name), Fakes(generator, images)
+    network, fakes = network_of(name), Fakes(Painter(latent_sampler(generator)), images)
     batches = list(fakes.batches())
     return {
         TOGETHER: lambda: extract(network, fakes.batches()),

@@ -51,6 +51,7 @@ def export_into(repository: Path) -> Path:
     """Write the model."""
     from pipeline.families.progan.config import ProGANConfig
     from pipeline.families.progan.networks import Generator
+    from pipeline.sampling.sampler import latent_sampler
     from savedmodels.export import export
     from savedmodels.exportable import Exportable
 
@@ -58,7 +59,9 @@ def export_into(repository: Path) -> Path:
     model = Generator(config, channels=3, label_size=0).model(32, fading=False)
     # The only signature, as others have single numbers in their warm-up, which batching refuses.
     only = ["serving_default"]
-    return export(Exportable(model), repository / "model", 1, lineage={}, names=only)
+    return export(
+        Exportable(latent_sampler(model)), repository / "model", 1, lineage={}, names=only
+    )
 
 
 def options_of(name: str, repository: Path) -> tuple[str, ...]:

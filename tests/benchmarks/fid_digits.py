@@ -108,11 +108,12 @@ def before_and_after(name: str, folder: Path, images: int) -> tuple[float, float
 
     from pipeline.data.dataset import images_of
     from pipeline.data.prepare import records_for
+    from pipeline.sampling.latents import latents_of_seeds
     from pipeline.training.loop.listeners import Listener, Moment
     from pipeline.training.loop.trainer import Trainer
     from pipeline.training.synthesis.state import TrainingState
     from pipeline.training.synthesis.task import Synthesis
-    from savedmodels.seeds import latents_of_seeds, to_uint8
+    from savedmodels.seeds import to_uint8
 
     config = config_of(name, folder / "records", images)
     schedule = config.schedule.build()

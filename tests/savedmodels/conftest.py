@@ -14,9 +14,9 @@ import pytest
 import tensorflow as tf
 from tensorflow.core.protobuf import config_pb2, saved_model_pb2
 
-from pipeline.families.exportable import exportable_of
 from pipeline.families.family import family_of
 from pipeline.run_folder import Restored
+from pipeline.sampling.sampler import sampler_of
 from pipeline.schedule import Phase
 from savedmodels import golden
 from savedmodels.export import export
@@ -110,11 +110,9 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Served]:
     @cache
     def exported(family: str, classes: int, side: int) -> tuple[Exportable, Restored, Path]:
         generator = make_restored(family, classes, side)
-        exportable = exportable_of(
-            generator.network,
-            generator.model,
-            resolution=side,
-            fading=generator.phase.fading,
+        network, model, phase = generator
+        exportable = Exportable(
+            sampler_of(network, model, side, fading=phase.fading),
             discriminator=discriminator(family, classes, side),
         )
         base = folder / f"{family}-{classes}-{side}"

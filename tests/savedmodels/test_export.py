@@ -14,11 +14,12 @@ import tensorflow as tf
 
 from pipeline.families.progan.config import ProGANConfig
 from pipeline.families.progan.networks import Generator
+from pipeline.sampling.sampler import latent_sampler
 from savedmodels import golden
 from savedmodels.export import export, manifest_in
 from savedmodels.exportable import Exportable
 from savedmodels.layout import LINEAGE
-from savedmodels.seeds import latents_of_seeds, to_uint8
+from savedmodels.seeds import to_uint8
 
 # Runs far from the project, where none of it can be imported.
 CLEAN_LOADER = """
@@ -45,7 +46,7 @@ def generator(label_size: int = 0, fading: bool = False) -> keras.Model:
 
 @pytest.fixture(name="small", scope="module")
 def _small() -> Exportable:
-    return Exportable(generator(), limit=20)
+    return Exportable(latent_sampler(generator()), limit=20)
 
 
 @pytest.mark.slow
@@ -54,7 +55,7 @@ def test_answers_in_a_clean_process_as_the_models_do(tmp_path: Path) -> None:
     for label_size in (0, 3):
         model = generator(label_size, fading=True)
         base = tmp_path / str(label_size)
-        folder = export(Exportable(model), base, 7, lineage={}, names=["generate"])
+        folder = export(Exportable(latent_sampler(model)), base, 7, lineage={}, names=["generate"])
         assert folder == base / "7"
         inputs = {"latents": 2 * np.random.default_rng(0).normal(size=(5, 6)).astype(np.float32)}
         if label_size:
@@ -118,16 +119,6 @@ def test_a_failed_export_leaves_nothing(small: Exportable, tmp_path: Path) -> No
 def test_versions_are_not_negative(small: Exportable, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="Received: version=-1"):
         export(small, tmp_path, -1, lineage={})
-
-
-def test_latents_are_a_function_of_their_own_seed() -> None:
-    together = latents_of_seeds([3, 4, 5], 6).numpy()
-    alone = np.concatenate([latents_of_seeds([seed], 6).numpy() for seed in (3, 4, 5)])
-    np.testing.assert_array_equal(together, alone)
-    # As a graph, since a loop of single operations takes seconds.
-    many = tf.function(latents_of_seeds)(tf.range(2000, dtype=tf.int64), 6).numpy()
-    assert abs(many.mean()) < 0.05
-    assert abs(many.std() - 1) < 0.05
 
 
 def test_pixels_round_and_clip() -> None:

@@ -12,12 +12,11 @@ from tensorflow.core.protobuf import saved_model_pb2
 
 from pipeline.families.stylegan.config import StyleGANConfig
 from pipeline.families.stylegan.networks import Discriminator
-from pipeline.generating.images import images_of_seeds
-from pipeline.generating.styles import Painter
+from pipeline.sampling.painter import Painter
+from pipeline.sampling.sampler import latent_sampler
 from savedmodels import golden
 from savedmodels.export import manifest_in
 from savedmodels.exportable import Exportable
-from savedmodels.generation import FromLatents
 from savedmodels.layout import GOLDEN, WARM_UP
 from savedmodels.signatures import requests_of, signatures_of
 
@@ -61,12 +60,12 @@ def latents(rows: int, seed: int = 0) -> np.ndarray:
 def given(asked: Any, **inputs: Any) -> dict[str, Any]:
     """Those of the inputs that the model has."""
     has = {"label": asked.exportable.classes, "labels": asked.exportable.classes}
-    has["truncation"] = asked.exportable.styles is not None
+    has["truncation"] = asked.exportable.style_sampler is not None
     return {name: np.asarray(value) for name, value in inputs.items() if has.get(name, True)}
 
 
 def test_each_signature_has_its_name_inputs_and_outputs(asked: Any) -> None:
-    styled, labelled = asked.exportable.styles is not None, asked.exportable.classes > 0
+    styled, labelled = asked.exportable.style_sampler is not None, asked.exportable.classes > 0
     names = {"serving_default", "discriminate"} | OF_SEEDS | (OF_STYLES if styled else set())
     if labelled:
         names |= {f"{name}_by_index" for name in ("serving_default", "styles", "mix")} & {
@@ -96,17 +95,16 @@ def test_each_signature_has_its_name_inputs_and_outputs(asked: Any) -> None:
 
 def test_images_of_seeds_are_those_of_growgan_generate_bit_for_bit(asked: Any) -> None:
     classes = asked.exportable.classes
-    model, seeds = asked.generator.model, range(SEED, SEED + 19)
+    painter, seeds = Painter(asked.exportable.sampler), range(SEED, SEED + 19)
     turns = [place % classes for place in range(19)] if classes else []
-    expected = np.concatenate(list(images_of_seeds(model, seeds, turns)))
+    expected = np.concatenate(list(painter.of_seeds(seeds, turns)))
     inputs = given(asked, seed=SEED, count=19, label=-1, truncation=np.float32(1))
     np.testing.assert_array_equal(asked("generate", **inputs)["images"], expected)
     if classes:
-        [expected] = images_of_seeds(model, seeds[:3], [2, 2, 2])
+        [expected] = painter.of_seeds(seeds[:3], [2, 2, 2])
         inputs |= {"count": np.array(3), "label": np.array(2)}
         np.testing.assert_array_equal(asked("generate", **inputs)["images"], expected)
-    if asked.exportable.styles is not None:
-        painter = Painter(asked.generator)
+    if asked.exportable.style_sampler is not None:
         styles = painter.truncated(painter.styles(seeds, turns), 0.7)
         inputs = given(asked, seed=SEED, count=19, label=-1, truncation=np.float32(0.7))
         found = asked("generate", **inputs)["images"]
@@ -149,7 +147,8 @@ def _rows(for_all: dict[str, Any]) -> dict[str, Any]:
 def test_latents_are_interpolated_on_an_arc() -> None:
     import keras
 
-    between = FromLatents(keras.Sequential([keras.Input((4,)), keras.layers.Identity()])).between
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Identity()])
+    between = latent_sampler(model).between
     first, last = np.float32([2, 0, 0, 0]), np.float32([0, 4, 0, 0])
     shares = np.float32([0, 1 / 3, 0.5, 1])
     angles = shares * np.pi / 2
@@ -164,7 +163,7 @@ def test_latents_are_interpolated_on_an_arc() -> None:
 
 
 def test_rows_are_images_of_the_model(asked: Any) -> None:
-    model, classes = asked.exportable.model, asked.exportable.classes
+    model, classes = asked.exportable.sampler.model, asked.exportable.classes
     labels = np.eye(3, dtype=np.float32)[[1, 0, 2, 2, 1]]
     z = 2 * latents(5)
     expected = model([z, labels] if classes else z).numpy().clip(-1, 1)
@@ -198,7 +197,7 @@ def test_styles_are_truncated_mixed_and_synthesized(served: Make, optimized: boo
     psi = np.float32([1, 0.5, 0, -1])
     plain = asked("styles_by_index", latents=z, **index, truncation=np.float32([1]))["styles"]
     drawn = asked("styles_by_index", latents=z, **index, truncation=psi)["styles"]
-    mean = asked.exportable.styles.truncation.mean.numpy()
+    mean = asked.exportable.sampler.truncation.mean.numpy()
     expected = mean + psi[:, None, None] * (plain - mean)
     np.testing.assert_array_equal(drawn[0], plain[0])
     np.testing.assert_allclose(drawn, expected, atol=1e-5)
@@ -298,7 +297,7 @@ def test_another_dtype_is_refused(served: Make, name: str, value: Any, optimized
 
 
 def test_signatures_are_chosen_by_name(restored: Make) -> None:
-    exportable = Exportable(restored("progan", 0, 8).model)
+    exportable = Exportable(latent_sampler(restored("progan", 0, 8).model))
     assert set(signatures_of(exportable, ["interpolate"])) == {"serving_default", "interpolate"}
     with pytest.raises(ValueError, match=r"of the model: serving_default, .*\. Received: mix, x$"):
         signatures_of(exportable, ["x", "mix", "generate"])
@@ -308,13 +307,15 @@ def test_examples_are_as_small_as_groups_and_limits_ask(restored: Make) -> None:
     config = StyleGANConfig(fmap_max=4, stddev_group=2)
     pairs = Discriminator(config, channels=3, label_size=2).model(4, fading=False)
     model = restored("progan", CLASSES, 4).model
-    requests = requests_of(signatures_of(Exportable(model, discriminator=pairs, limit=3)))
+    requests = requests_of(
+        signatures_of(Exportable(latent_sampler(model), discriminator=pairs, limit=3))
+    )
     assert {len(value) for value in requests["discriminate"].values()} == {2}
     assert {len(value) for value in requests["discriminate_by_index"].values()} == {2}
     assert requests["generate"]["count"] == 3
     for limit in (2, 10**6 + 1):
         with pytest.raises(ValueError, match=rf"`limit` must be 3 to 1000000\. .* limit={limit}$"):
-            Exportable(model, limit=limit)
+            Exportable(latent_sampler(model), limit=limit)
 
 
 def test_nothing_in_a_graph_is_python_or_made_by_us(served: Make) -> None:

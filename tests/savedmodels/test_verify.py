@@ -391,11 +391,13 @@ import tensorflow as tf
 from pipeline.families.progan.config import ProGANConfig
 from pipeline.families.progan.networks import Generator
 from savedmodels.export import export
+from pipeline.sampling.sampler import latent_sampler
 from savedmodels.exportable import Exportable
 tf.config.threading.set_intra_op_parallelism_threads(1)
 config = ProGANConfig(latent_size=8, fmap_max=8)
 model = Generator(config, channels=1, label_size=0).model(8, fading=False)
-export(Exportable(model), Path(sys.argv[1]), 1, lineage={}, names=["serving_default"])
+exportable = Exportable(latent_sampler(model))
+export(exportable, Path(sys.argv[1]), 1, lineage={}, names=["serving_default"])
 """
 
 

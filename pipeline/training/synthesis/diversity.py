@@ -15,7 +15,6 @@ from pipeline.schedule import Progress
 from pipeline.shape import Shape
 from pipeline.training.synthesis.inputs import fade_reals, scaled
 from pipeline.training.synthesis.phase_models import PhaseModels
-from savedmodels.seeds import latents_of_seeds
 
 IMAGES = 64
 SHIFTS = (1, 2, 3, 4)
@@ -76,7 +75,6 @@ class Diversity:
 
     def __init__(self, config: Config, records: RecordSet) -> None:
         self._records = records
-        self._latents = latents_of_seeds(range(IMAGES), config.network.latent_size)
         self._labels = None
         if config.data.labels:
             classes = len(records.classes)
@@ -86,12 +84,13 @@ class Diversity:
     def __call__(self, models: PhaseModels, progress: Progress) -> float:
         """The share, about 1 where fakes are as different as reals; 1 if all reals are equal."""
         phase = progress.phase
-        inputs = self._latents if self._labels is None else [self._latents, self._labels]
+        sampler = models.generation.sampler
+        points = sampler.points(sampler.latents(range(IMAGES)), self._labels)
         reals = self._reals_of(phase.resolution)
         if phase.fading:
             reals = fade_reals(reals, progress.alpha)
         of_reals = diversity(reals)
-        of_fakes = diversity(models.generator(inputs, training=False))
+        of_fakes = diversity(sampler.images(points, self._labels))
         return of_fakes / of_reals if of_reals else 1.0
 
     def _reals_of(self, resolution: int) -> Any:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
-import keras
 import tensorflow as tf
 
 from pipeline.objectives.path_length import normalised
+from pipeline.sampling.sampler import AnySampler, LatentSampler, StyleSampler
 
 normal = tf.random.stateless_normal
 uniform = tf.random.stateless_uniform
@@ -22,7 +22,7 @@ class Draws(NamedTuple):
         latents: Normal `(batch, latent_size)`.
         others: Likewise, those whose styles follow after the cut, or None.
         cuts: int32 `(batch,)`, how many layers take the styles of the first latents, or None.
-        noise: Normal `(batch, side, side, 1)` each, for every layer that adds some.
+        noise: Normal `(batch, height, width, 1)` each, for every layer that adds some.
     """
 
     latents: Any
@@ -55,11 +55,15 @@ class Draw(Protocol):
 class Generation(Protocol):
     """Image generation of one family during training."""
 
+    @property
+    def sampler(self) -> AnySampler:
+        """Sampler of the generator."""
+
     def draws(self, draw: Draw) -> Draws:
         """Draw the random inputs of a batch."""
 
     def images(self, draws: Draws, labels: Any) -> Any:
-        """`(batch, resolution, resolution, channels)`, about [-1, 1]."""
+        """`(batch, height, width, channels)`, about [-1, 1]."""
 
     def points(self, draws: Draws, labels: Any) -> Any:
         """Return the points at which path lengths are measured: normalised latents, or styles."""
@@ -76,15 +80,14 @@ class FromLatents:
     """Generation of a family whose images follow from latents and labels alone.
 
     Args:
-        model: Latents, with labels `[latents, labels]`, to images.
+        sampler: Sampler of the generator.
     """
 
-    model: keras.Model
+    sampler: LatentSampler
 
     def draws(self, draw: Draw) -> Draws:
         """Draw latents."""
-        size = tf.nest.flatten(self.model.inputs)[0].shape[-1]
-        return Draws(draw(normal, (size,)))
+        return Draws(draw(normal, (self.sampler.size,)))
 
     def images(self, draws: Draws, labels: Any) -> Any:
         """Return images of the latents."""
@@ -96,7 +99,7 @@ class FromLatents:
 
     def images_at(self, points: Any, draws: Draws, labels: Any) -> Any:
         """Return images of these latents."""
-        return self.model(_asked(self.model, points, labels))
+        return self.sampler.images(points, labels)
 
     def mean_style(self, draws: Draws, labels: Any) -> Any:
         """Return None: there are no styles."""
@@ -108,26 +111,24 @@ class FromStyles:
     """Generation of a family with styles: each layer has its own, and adds noise.
 
     Args:
-        mapping: Latents, with labels `[latents, labels]`, to styles w.
-        synthesis: `[styles (batch, layers, size), noise…]` to images.
+        sampler: Sampler of the generator.
         mixing: Share of the batches whose images take the styles of two latents, cut at a layer.
 
     Source: arXiv:1812.04948, section 3.1: with that probability a cut for the whole batch, equally
     likely after each layer but the last.
     """
 
-    mapping: keras.Model
-    synthesis: keras.Model
+    sampler: StyleSampler
     mixing: float
 
     @property
     def layers(self) -> int:
         """Layers that take a style, those that are active in this phase."""
-        return int(self.synthesis.inputs[0].shape[1])
+        return self.sampler.layers
 
     def draws(self, draw: Draw) -> Draws:
         """Draw latents, noise and, for mixing, other latents and a cut."""
-        size = tf.nest.flatten(self.mapping.inputs)[0].shape[-1]
+        size = self.sampler.model.inputs[0].shape[-1]
         latents = draw(normal, (size,))
         others = cuts = None
         if self.mixing and self.layers > 1:
@@ -135,8 +136,8 @@ class FromStyles:
             whether, where = tf.unstack(draw(uniform, (2,), part=2, for_all=True), axis=-1)
             cut = 1 + tf.cast(where * (self.layers - 1), tf.int32)
             cuts = tf.where(whether < self.mixing, cut, self.layers)
-        maps = self.synthesis.inputs[1:]
-        noise = (draw(normal, each.shape[1:], part=3 + n) for n, each in enumerate(maps))
+        maps = (tuple(layer.map.shape) for layer in self.sampler.fixed_noise)
+        noise = (draw(normal, shape, part=3 + n) for n, shape in enumerate(maps))
         return Draws(latents, others, cuts, tuple(noise))
 
     def images(self, draws: Draws, labels: Any) -> Any:
@@ -145,26 +146,20 @@ class FromStyles:
 
     def points(self, draws: Draws, labels: Any) -> Any:
         """Return the styles of every layer, mixed at the cuts."""
-        styles = self._styles(draws.latents, labels)[:, tf.newaxis]
+        styles = self._styles(draws.latents, labels)
         if draws.others is None:
-            return tf.repeat(styles, self.layers, axis=1)
+            return self.sampler.of_layers(styles)
         others = self._styles(draws.others, labels)[:, tf.newaxis]
         first = tf.range(self.layers) < draws.cuts[:, tf.newaxis]
-        return tf.where(first[..., tf.newaxis], styles, others)
+        return tf.where(first[..., tf.newaxis], styles[:, tf.newaxis], others)
 
     def images_at(self, points: Any, draws: Draws, labels: Any) -> Any:
         """Return images of these styles and the noise."""
-        return self.synthesis([points, *draws.noise] if draws.noise else points)
+        return self.sampler.synthesise(points, draws.noise)
 
     def mean_style(self, draws: Draws, labels: Any) -> Any:
         """Return the mean of the styles w, `(size,)`."""
         return tf.reduce_mean(self._styles(draws.latents, labels), axis=0)
 
     def _styles(self, latents: Any, labels: Any) -> Any:
-        return tf.cast(self.mapping(_asked(self.mapping, latents, labels)), tf.float32)
-
-
-def _asked(model: keras.Model, latents: Any, labels: Any) -> Any:
-    """Return the inputs of a model: latents, or latents and labels."""
-    inputs: Sequence[Any] = tf.nest.flatten(model.inputs)
-    return latents if len(inputs) == 1 else [latents, labels]
+        return tf.cast(self.sampler.points(latents, labels), tf.float32)

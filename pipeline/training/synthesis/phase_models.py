@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 import keras
 
+from pipeline.sampling.sampler import AnySampler
 from pipeline.training.optimization.loss_scale import LossScale
 from pipeline.training.synthesis.discriminator_augmentation import Augmentation
 from pipeline.training.synthesis.generation import Generation
-from savedmodels.exportable import Exportable
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class PhaseModels:
         generator: Latents to images.
         discriminator: Images to scores.
         average: The moving average of the generator.
-        exportable: Models for a SavedModel of the average.
+        average_sampler: Sampler of the average.
         generator_optimizer: Fresh.
         discriminator_optimizer: Fresh.
         generation: Generation of images while the generator is trained.
@@ -35,7 +35,7 @@ class PhaseModels:
     generator: keras.Model
     discriminator: keras.Model
     average: keras.Model
-    exportable: Exportable
+    average_sampler: AnySampler
     generator_optimizer: keras.optimizers.Optimizer
     discriminator_optimizer: keras.optimizers.Optimizer
     generation: Generation

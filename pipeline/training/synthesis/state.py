@@ -10,8 +10,8 @@ import tensorflow as tf
 
 from pipeline.config import Config
 from pipeline.families.config import StyledConfig
-from pipeline.families.exportable import exportable_of
 from pipeline.families.family import family_of
+from pipeline.sampling.sampler import LatentSampler, sampler_of
 from pipeline.schedule import Phase
 from pipeline.shape import start_shape
 from pipeline.training.optimization.lazy_regularization import adam_constants
@@ -85,8 +85,8 @@ class TrainingState:
                 generator=generator,
                 discriminator=discriminator,
                 average=average,
-                exportable=exportable_of(
-                    self._average, average, resolution=phase.resolution, fading=phase.fading
+                average_sampler=sampler_of(
+                    self._average, average, phase.resolution, fading=phase.fading
                 ),
                 generator_optimizer=self._optimizer(
                     "generator_optimizer",
@@ -114,11 +114,12 @@ class TrainingState:
             )
 
     def _generation(self, model: keras.Model, phase: Phase) -> Generation:
+        sampler = sampler_of(self._generator, model, phase.resolution, fading=phase.fading)
+        if isinstance(sampler, LatentSampler):
+            return FromLatents(sampler)
         network = self._config.network
-        if not isinstance(network, StyledConfig):
-            return FromLatents(model)
-        synthesis = self._generator.synthesis(phase.resolution, fading=phase.fading)
-        return FromStyles(self._generator.mapping(), synthesis, network.mixing)
+        assert isinstance(network, StyledConfig)
+        return FromStyles(sampler, network.mixing)
 
     def _optimizer(
         self, name: str, model: keras.Model, rate: float, *, every: int

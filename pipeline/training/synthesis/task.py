@@ -24,7 +24,7 @@ from pipeline.training.synthesis.readings import readings_of
 from pipeline.training.synthesis.state import TrainingState, variables_of
 from pipeline.training.synthesis.step import Step
 from savedmodels.exportable import Exportable
-from savedmodels.seeds import latents_of_seeds, to_uint8
+from savedmodels.seeds import to_uint8
 
 SAMPLES = 64
 AT_ONCE = 8
@@ -112,7 +112,7 @@ class SynthesisPhase:
     @property
     def exportable(self) -> Exportable:
         """Average of the generator, as SavedModels are made of it."""
-        return self.models.exportable
+        return Exportable(self.models.average_sampler)
 
     def batches(self, images_seen: int) -> Iterator[Any]:
         """Yield a batch for each update of the discriminator in a step, as a list."""
@@ -132,10 +132,11 @@ class SynthesisPhase:
 
     def samples(self) -> Pictures:
         """Draw seeds 0 to 63 by the average generator, with labels in turn."""
+        sampler = self.models.average_sampler
         latents, labels = self._sample_inputs
         parts = SAMPLES // AT_ONCE
         images = [
-            to_uint8(self.models.average([some, theirs] if self.classes else some))
+            to_uint8(sampler.images(sampler.points(some, theirs), theirs))
             for some, theirs in zip(tf.split(latents, parts), tf.split(labels, parts), strict=True)
         ]
         return tf.concat(images, axis=0).numpy()
@@ -155,5 +156,5 @@ class SynthesisPhase:
 
     @cached_property
     def _sample_inputs(self) -> tuple[Any, Any]:
-        latents = latents_of_seeds(range(SAMPLES), self.config.network.latent_size)
+        latents = self.models.average_sampler.latents(range(SAMPLES))
         return latents, tf.one_hot(tf.range(SAMPLES) % max(self.classes, 1), self.classes)

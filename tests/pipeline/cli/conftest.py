@@ -44,13 +44,14 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A generator with labels, exported as a run does it."""
     from pipeline.families.progan.config import ProGANConfig
     from pipeline.families.progan.networks import Generator
+    from pipeline.sampling.sampler import latent_sampler
     from savedmodels.export import export
     from savedmodels.exportable import Exportable
 
     maker = Generator(ProGANConfig(fmap_max=8, latent_size=6), channels=3, label_size=3)
     model = maker.model(8, fading=False)
     base = tmp_path_factory.mktemp("exported")
-    return export(Exportable(model), base, 7, lineage={}, names=["generate"])
+    return export(Exportable(latent_sampler(model)), base, 7, lineage={}, names=["generate"])
 
 
 @pytest.fixture

@@ -16,9 +16,9 @@ from pipeline.evaluation.evaluate import evaluate, plan_of
 from pipeline.evaluation.fakes import Fakes
 from pipeline.evaluation.scores import obstacles
 from pipeline.generating.drawing import Drawing, images_of
-from pipeline.generating.styles import painter_of
 from pipeline.loading import config_from
 from pipeline.run_folder import RunFolder
+from pipeline.sampling.painter import Painter
 from pipeline.training.synthesis import task
 from tests.pipeline.training.runs import Scattered, trainer_of
 
@@ -76,9 +76,9 @@ def test_noise_is_part_of_the_protocol(run: tuple[RunFolder, RecordSet]) -> None
 def test_images_are_those_that_generate_draws(run: tuple[RunFolder, RecordSet]) -> None:
     folder, _ = run
     checkpoint = folder.newest_checkpoint()
-    generator, painter = folder.average(checkpoint), painter_of(folder, checkpoint)
+    painter = Painter(folder.sampler(checkpoint))
     for noise in ("constant", "random"):
-        fakes = Fakes(generator, 20, painter=painter, noise=noise)
+        fakes = Fakes(painter, 20, noise=noise)
         drawn = np.concatenate(list(images_of(folder, Drawing(range(20), noise=noise))))
         np.testing.assert_array_equal(np.concatenate(list(fakes.batches())), drawn)
         np.testing.assert_array_equal(fakes.at([3, 17]), drawn[[3, 17]])

@@ -22,7 +22,7 @@ from pipeline.training.loop import checkpoints
 from pipeline.training.loop.recorders import JsonLines
 from pipeline.training.position import RollBack
 from pipeline.training.synthesis import task
-from pipeline.training.synthesis.state import TrainingState
+from pipeline.training.synthesis.task import Synthesis
 from tests.pipeline.training.runs import Idle, trainer_of
 
 
@@ -78,10 +78,9 @@ def test_few_images_for_the_features_are_told_of_once(
     told: list[str] = []
     score = FidInTraining(config, records, told.append)
     phase = config.schedule.build().phases[-1]
-    state = TrainingState(config, label_size=0, strategy=tf.distribute.get_strategy())
-    models = state.models_for(phase)
+    trained = Synthesis(config, records, tf.distribute.get_strategy()).phase(phase)
     for _ in range(2):
-        assert score(models, phase.resolution)["fid"] > 0
+        assert score(trained, phase.resolution)["fid"] > 0
     [line] = told
     assert line.startswith("FID while training: 8 images give a covariance of ")
 

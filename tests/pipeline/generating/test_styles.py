@@ -8,21 +8,22 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from pipeline.data.prepare import records_for
 from pipeline.errors import UserError
 from pipeline.families.stylegan2.config import StyleGAN2Config
 from pipeline.families.stylegan2.networks import Generator
 from pipeline.generating.drawing import Drawing, images_of, sheet_of
-from pipeline.generating.images import images_of_seeds
 from pipeline.generating.seeds import parse_shares
 from pipeline.generating.sheets import mixing_sheet, truncation_sheet
-from pipeline.generating.styles import Painter
 from pipeline.grids import GAP
 from pipeline.loading import config_from
-from pipeline.run_folder import Restored, RunFolder
-from pipeline.schedule import Phase
+from pipeline.run_folder import RunFolder
+from pipeline.sampling.painter import Painter
+from pipeline.sampling.sampler import StyleSampler, sampler_of
 from pipeline.training.synthesis import task
+from savedmodels.seeds import to_uint8
 from tests.pipeline.training.runs import Scattered, trainer_of
 
 SIDE = 8
@@ -35,7 +36,7 @@ run: {checkpoint_images: 32, sample_images: 32}
 """
 
 
-def average(label_size: int = 0) -> Restored:
+def average(label_size: int = 0) -> StyleSampler:
     """A generator with random weights, among them what usually starts at 0."""
     config = StyleGAN2Config(fmap_max=8, latent_size=6, style_size=5, mapping_layers=2)
     network = Generator(config, channels=3, label_size=label_size, name="average")
@@ -44,8 +45,7 @@ def average(label_size: int = 0) -> Restored:
     for weight in model.weights:
         if not weight.numpy().any():
             weight.assign(draw.normal(size=weight.shape))
-    phase = Phase(SIDE, fading=False, images=32, batch_size=8, learning_rate=0.001)
-    return Restored(network, model, phase)
+    return sampler_of(network, model, SIDE, fading=False)
 
 
 @pytest.fixture(scope="module")
@@ -54,13 +54,14 @@ def painter() -> Painter:
 
 
 def test_untruncated_images_of_styles_are_those_of_the_model() -> None:
-    restored = average(label_size=3)
-    painter, seeds = Painter(restored), [5, 3, 900]
+    painter, seeds = Painter(average(label_size=3)), [5, 3, 900]
     styles = painter.styles(seeds, [0, 2, 1])
     assert styles.shape == (3, painter.layers, 5)
     assert (styles == styles[:, :1]).all()
     images = painter.images(painter.truncated(styles, 1.0), seeds)
-    [expected] = images_of_seeds(restored.model, seeds, [0, 2, 1])
+    sampler = painter.sampler
+    whole = sampler.model([sampler.latents(seeds), tf.one_hot([0, 2, 1], 3)])
+    expected = to_uint8(whole).numpy()
     assert np.abs(images.astype(int) - expected).max() <= 1
     floats = painter.floats(styles)
     assert np.abs(np.clip(floats, 0, 255) - expected).max() <= 1

@@ -153,6 +153,7 @@ def export_of(scale: float, folder: Path) -> Path:
     """A SavedModel whose images are all of one value."""
     import keras
 
+    from pipeline.sampling.sampler import latent_sampler
     from savedmodels.export import export
     from savedmodels.exportable import Exportable
 
@@ -162,7 +163,11 @@ def export_of(scale: float, folder: Path) -> Path:
     )
     model = keras.Model(latents, keras.layers.Reshape((8, 8, 1))(dense(latents)))
     return export(
-        Exportable(model), folder, 64, lineage={"images_seen": 64}, names=["serving_default"]
+        Exportable(latent_sampler(model)),
+        folder,
+        64,
+        lineage={"images_seen": 64},
+        names=["serving_default"],
     )
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from pipeline.sampling.sampler import latent_sampler
 from savedmodels.export import export
 from savedmodels.exportable import Exportable
 from savedmodels.repository.publisher import Published, publisher_of
@@ -21,7 +22,10 @@ def test_a_published_version_answers_as_its_source_does(tmp_path: Path) -> None:
     inputs = keras.Input((6,), name="latents")
     images = keras.layers.Reshape((2, 2, 3))(keras.layers.Dense(12)(inputs))
     source = export(
-        Exportable(keras.Model(inputs, images)), tmp_path / "base", 7, lineage={"images_seen": 7}
+        Exportable(latent_sampler(keras.Model(inputs, images))),
+        tmp_path / "base",
+        7,
+        lineage={"images_seen": 7},
     )
     repository = Repository(tmp_path / "models")
     with publisher_of(repository, "faces") as publisher:

@@ -18,6 +18,7 @@ import tensorflow as tf
 from pipeline.config import Config
 from pipeline.errors import AlarmError
 from pipeline.loading import load
+from pipeline.sampling.sampler import latent_sampler
 from pipeline.schedule import Phase, Progress
 from pipeline.training.alarms.non_finite import NonFinite
 from pipeline.training.alarms.thresholds import Reading
@@ -62,7 +63,7 @@ class LinearPhase:
         self._phase = phase
         self._broken_at = broken_at
         self.kernel = model.get_layer("map").kernel
-        self.exportable = Exportable(model)
+        self.exportable = Exportable(latent_sampler(model))
         self.images_per_step = phase.batch_size
 
     @property

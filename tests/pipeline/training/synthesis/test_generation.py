@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from pipeline.config import Config
 from pipeline.families.stylegan2.networks import Generator
+from pipeline.sampling.sampler import StyleSampler, sampler_of
 from pipeline.training.loop.randomness import Purpose, key
 from pipeline.training.optimization.ema import move_style_means
 from pipeline.training.synthesis.generation import Draws, FromStyles
@@ -26,12 +27,14 @@ BATCH = 3
 def from_styles(mixing: float = 0.9, resolution: int = 8) -> FromStyles:
     """Make images with networks of random weights, among them what usually starts at 0."""
     maker = Generator(section_of(**STYLES), channels=1)
-    synthesis = maker.synthesis(resolution, fading=False)
+    model = maker.model(resolution, fading=False)
     draw = np.random.default_rng(0)
-    for weight in synthesis.weights:
+    for weight in model.trainable_weights:
         if not weight.numpy().any():
             weight.assign(draw.normal(size=weight.shape))
-    return FromStyles(maker.mapping(), synthesis, mixing)
+    sampler = sampler_of(maker, model, resolution, fading=False)
+    assert isinstance(sampler, StyleSampler)
+    return FromStyles(sampler, mixing)
 
 
 def drawn(generation: FromStyles, clock: Any = 0) -> Draws:
@@ -83,7 +86,7 @@ def test_layers_after_the_cut_take_the_other_style() -> None:
     generation = from_styles()
     draws = drawn(generation)
     labels = tf.zeros((BATCH, 0))
-    first, other = (generation.mapping(z).numpy() for z in (draws.latents, draws.others))
+    first, other = (generation.sampler.points(z).numpy() for z in (draws.latents, draws.others))
     for cut in range(1, generation.layers + 1):
         points = generation.points(draws._replace(cuts=tf.fill([BATCH], cut)), labels).numpy()
         assert points.shape == (BATCH, generation.layers, SIZES["style_size"])
@@ -109,7 +112,9 @@ def test_the_mean_of_styles_moves_by_a_share() -> None:
     generation = from_styles()
     draws = drawn(generation)
     style = generation.mean_style(draws, tf.zeros((BATCH, 0))).numpy()
-    np.testing.assert_allclose(style, generation.mapping(draws.latents).numpy().mean(0), rtol=1e-5)
+    np.testing.assert_allclose(
+        style, generation.sampler.points(draws.latents).numpy().mean(0), rtol=1e-5
+    )
     means = [Generator(section_of(**STYLES), channels=1).truncation for _ in range(2)]
     for mean in means:
         mean.build((None, 4, SIZES["style_size"]))
