@@ -23,7 +23,7 @@ from starlette.requests import ClientDisconnect
 
 from savedmodels.server import json_answers, metrics
 from savedmodels.server.arrivals import Arrivals
-from savedmodels.server.codes import HTTP_STATUS, Code, Refused, invalid
+from savedmodels.server.codes import HTTP_STATUS, Code, Refused
 from savedmodels.server.description import OPERATIONS
 from savedmodels.server.routes import Route, is_ours, malformed, route
 from savedmodels.server.servable import refusal_of
@@ -215,10 +215,7 @@ class _Models:
                 raise unable_to(asked.method)
             if packed:
                 body = unpacked(body, self._service.limits.request_bytes)
-            try:
-                return self._service.predict_json(spec, body, deadline)
-            except RecursionError:
-                raise invalid("JSON Parse error: Values are nested too deeply.") from None
+            return self._service.predict_json(spec, body, deadline)
 
     def _metadata(self, asked: Route) -> bytes:
         response, signatures = self._service.metadata(asked.spec)
@@ -274,7 +271,7 @@ def _json(body: bytes, status: int = 200) -> Response:
 def _refused(_: Request, refused: Exception) -> Response:
     assert isinstance(refused, Refused)
     status = 413 if isinstance(refused, TooLarge) else HTTP_STATUS[refused.code]
-    response = _json(json_answers.error(refused.message), status)
+    response = _json(json_answers.write_error(refused.message), status)
     if refused.code is Code.UNAUTHENTICATED:
         response.headers["www-authenticate"] = "Bearer"
     return response
@@ -285,4 +282,4 @@ def _unrouted(request: Request, error: Exception) -> Response:
     path = _path_of(request)
     if is_ours(path):
         return _refused(request, malformed(request.method, path))
-    return _json(json_answers.error("Not Found"), 404)
+    return _json(json_answers.write_error("Not Found"), 404)

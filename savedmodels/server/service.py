@@ -118,15 +118,15 @@ class Service:
             return self._predicted(spec, body, deadline)
 
     def _predicted(self, spec: ModelSpec, body: bytes, deadline: float) -> bytes:
-        document = json_tensors.document(body)
+        document = json_tensors.read_document(body)
         name = document.get("signature_name", "")
         with self.servables.lease(spec) as (_, predictor):
             signature = predictor.signature(name, Code.INVALID_ARGUMENT)
             if not signature.inputs:
                 raise invalid(f"Failed to get input map for signature: {name or 'DEFAULT'}")
-            form, inputs = json_tensors.tensors_of(document, signature.inputs)
+            form, inputs = json_tensors.read_tensors(document, signature.inputs)
             outputs = self._run(predictor, spec, name, inputs, (), deadline)
-            return json_answers.answer(outputs, form)
+            return json_answers.write_answer(outputs, form)
 
     def status(self, spec: ModelSpec) -> Any:
         """A `GetModelStatusResponse`.
