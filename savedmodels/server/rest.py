@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import hmac
+import json
 import time
 import zlib
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -17,7 +18,7 @@ from contextlib import asynccontextmanager, contextmanager
 
 from fastapi import Depends, FastAPI, Request, Response
 from fastapi.responses import PlainTextResponse
-from google.protobuf.json_format import MessageToJson
+from google.protobuf.json_format import MessageToDict, MessageToJson
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
@@ -219,17 +220,16 @@ class _Models:
 
     def _metadata(self, asked: Route) -> bytes:
         response, signatures = self._service.metadata(asked.spec)
-        texts = [
-            MessageToJson(
+        spec, signature_def = (
+            MessageToDict(
                 message,
                 preserving_proto_field_name=True,
                 always_print_fields_with_no_presence=True,
             )
             for message in (response.model_spec, signatures)
-        ]
-        return (
-            f'{{\n"model_spec":{texts[0]},\n"metadata": {{"signature_def": {texts[1]}}}\n}}\n'
-        ).encode()
+        )
+        found = {"model_spec": spec, "metadata": {"signature_def": signature_def}}
+        return json.dumps(found, indent=4).encode()
 
 
 def unpacked(body: bytes, limit: int) -> bytes:

@@ -183,9 +183,8 @@ class Servables(Generic[Loaded]):
             self._replace(models)
             self.poll()
             if failed := sorted(new & set(self.unready())):
-                names_of_failed = "".join(f"{{name: {name}}}, " for name in failed)
                 raise Refused(
-                    Code.UNKNOWN, f"Some models did not become available: {{{names_of_failed}}}"
+                    Code.UNKNOWN, f"Some models did not become available: {', '.join(failed)}"
                 )
 
     def follow(self, models: Collection[Model]) -> None:

@@ -101,7 +101,7 @@ class Service:
         """The version that answered, and its outputs.
 
         Raises:
-            Refused: with TensorFlow Serving's code and message.
+            Refused: with TensorFlow Serving's code.
         """
         with self.servables.lease(spec) as (version, predictor):
             return version, self._run(
@@ -112,7 +112,7 @@ class Service:
         """The body that answers the body of a REST request.
 
         Raises:
-            Refused: with TensorFlow Serving's code and message.
+            Refused: with TensorFlow Serving's code.
         """
         with until(deadline):
             return self._predicted(spec, body, deadline)
