@@ -10,7 +10,7 @@ from google.protobuf import text_format
 from tensorflow_serving.config import model_server_config_pb2
 
 from savedmodels.server.codes import invalid
-from savedmodels.server.servables import Model
+from savedmodels.server.model_manager import Model
 from savedmodels.server.versions import All, Latest, Policy, Specific, found_in
 
 _URI = re.compile(r"[a-z][a-z0-9.]*://", re.I)

@@ -25,7 +25,7 @@ from starlette.requests import ClientDisconnect
 from savedmodels.server import json_answers, metrics
 from savedmodels.server.arrivals import Arrivals
 from savedmodels.server.codes import HTTP_STATUS, Code, Refused
-from savedmodels.server.description import OPERATIONS
+from savedmodels.server.openapi import OPERATIONS
 from savedmodels.server.routes import Route, is_ours, malformed, route
 from savedmodels.server.servable import refusal_of
 from savedmodels.server.service import Service, unable_to
@@ -83,7 +83,7 @@ def rest_api(service: Service, token: str | None = None) -> FastAPI:
     @app.get(HEALTH)
     async def health() -> Response:
         """Return whether a version of every model is available."""
-        if unready := service.servables.unready():
+        if unready := service.models.unready():
             raise Refused(
                 Code.UNAVAILABLE, f"No version is available of: {', '.join(sorted(unready))}"
             )

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from savedmodels.server.codes import Refused
-from savedmodels.server.servables import Model
+from savedmodels.server.model_manager import Model
 from savedmodels.server.versions import All, Latest, Specific
 
 pytest.importorskip("tensorflow_serving")

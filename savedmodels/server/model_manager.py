@@ -75,7 +75,7 @@ class _Version(Generic[Loaded]):
     retry_at: float = 0.0
 
 
-class Servables(Generic[Loaded]):
+class ModelManager(Generic[Loaded]):
     """A table of models and their versions, safe to use from many threads.
 
     A version answers from the moment that it is loaded and warm. One that is no longer wanted gets
