@@ -27,7 +27,7 @@ _EXACT = {
     "float": (1 - 2**24, 2**24 - 1),
     "double": (1 - 2**53, 2**53 - 1),
 }
-"""Smallest and largest integer up to which a type holds each."""
+"""Smallest and largest integer of the range in which a type holds every one."""
 _KINDS = {
     **dict.fromkeys(INTEGERS, (int,)),
     **dict.fromkeys(_LARGEST, (int, float)),

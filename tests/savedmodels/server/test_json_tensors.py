@@ -212,6 +212,31 @@ def test_rows_are_tensors_or_refused(rows: list[Any]) -> None:
             assert {len(array) for array in arrays.values()} == {len(rows)}
 
 
+EDGES = [power + step for power in (2**24, 2**31, 2**53, 2**63, 2**64) for step in (-1, 0, 1)]
+NUMBERS = (
+    st.integers()
+    | st.floats()
+    | st.sampled_from([sign * edge for edge in EDGES for sign in (1, -1)])
+    | st.sampled_from([3.4e38, -3.5e38, 1.8e308, math.nan, math.inf])
+)
+
+
+@given(
+    st.lists(NUMBERS, min_size=1, max_size=5),
+    st.sampled_from(["float", "double", "int8", "uint32", "int64", "uint64"]),
+)
+def test_numbers_fit_together_as_each_does_alone(numbers: list[float], dtype: str) -> None:
+    def fits(values: list[float]) -> bool:
+        try:
+            _, arrays = read_tensors({"inputs": values}, inputs(x=dtype))
+        except Refused:
+            return False
+        np.testing.assert_array_equal(arrays["x"], np.array(values, NUMPY_TYPES[dtype]))
+        return True
+
+    assert fits(numbers) == all(fits([number]) for number in numbers)
+
+
 @given(hnp.array_shapes(min_dims=1, max_dims=4, min_side=2, max_side=3), st.data())
 def test_a_fault_is_named_by_its_row(shape: tuple[int, ...], data: st.DataObject) -> None:
     rows = np.zeros(shape).tolist()
