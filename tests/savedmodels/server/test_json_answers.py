@@ -92,7 +92,7 @@ def test_outputs_that_have_no_row_form(outputs: dict[str, Any], message: str) ->
     assert caught.value.message == message
 
 
-@given(st.text(st.characters() | st.sampled_from("\ud83d\ude00\udcff")))
+@given(st.text('aé\n"\ud83d\ude00\udcff'))
 def test_errors_are_json_whatever_they_show(message: str) -> None:
     """Such as bytes of a request that are not UTF-8."""
     shown = message.encode("utf-8", "replace").decode()
