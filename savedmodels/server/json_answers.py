@@ -1,4 +1,4 @@
-"""Tensors as bodies of REST answers, by TensorFlow Serving's rules."""
+"""Write tensors as bodies of REST answers, by TensorFlow Serving's rules."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ class Form(enum.Enum):
     COLUMNAR = "inputs"
 
 
-def answer(outputs: Mapping[str, Array], form: Form) -> bytes:
-    """The body that carries outputs; a single one goes without its name.
+def write_answer(outputs: Mapping[str, Array], form: Form) -> bytes:
+    """Write the body that carries outputs; a single one goes without its name.
 
     Raises:
         Refused: INVALID_ARGUMENT, for a type that JSON cannot hold, or if the form is by rows
@@ -52,13 +52,15 @@ def answer(outputs: Mapping[str, Array], form: Form) -> bytes:
     return _body("predictions", "[" + ", ".join(rows) + "\n    ]")
 
 
-def error(message: str) -> bytes:
-    """The body that carries an error."""
-    return _body("error", json.dumps(message, ensure_ascii=False))
+def write_error(message: str) -> bytes:
+    """Write the body that carries an error."""
+    # A message may show bytes of the request that are not UTF-8.
+    shown = message.encode("utf-8", "replace").decode()
+    return _body("error", json.dumps(shown, ensure_ascii=False))
 
 
 def _texts(name: str, array: Array, dimension: int) -> list[str]:
-    """Elements of an array from a dimension on, as JSON; of all of it if that is 0."""
+    """Write the elements of an array from a dimension on; the array as one if that is 0."""
     shape = array.shape
     if array.size:
         texts = _leaves(name, array)
@@ -68,14 +70,13 @@ def _texts(name: str, array: Array, dimension: int) -> list[str]:
                 for start in range(0, len(texts), size)
             ]
         return texts
-    empty = json.dumps(array.tolist())
-    return [empty] if dimension == 0 else [json.dumps(element.tolist()) for element in array]
+    return [json.dumps(element.tolist()) for element in (array if dimension else [array])]
 
 
 def _leaves(name: str, array: Array) -> list[str]:
     flat = array.ravel()
     if array.dtype in (np.float32, np.float64):
-        return decimals(flat)
+        return _decimals(flat)
     if array.dtype == np.bool_:
         return ["true" if value else "false" for value in flat]
     if array.dtype.name in INTEGERS:
@@ -87,12 +88,11 @@ def _leaves(name: str, array: Array) -> list[str]:
             json.dumps(value.decode("utf-8", "surrogateescape"), ensure_ascii=False)
             for value in flat
         ]
-    kind = {"float16": "half"}.get(array.dtype.name, array.dtype.name)
-    raise invalid(f"Failed to write JSON value for tensor type: {kind}")
+    raise invalid(f"Failed to write JSON value for tensor type: {array.dtype.name}")
 
 
-def decimals(values: Array) -> list[str]:
-    """Numbers by six digits where these say it all, by as many as are needed otherwise."""
+def _decimals(values: Array) -> list[str]:
+    """Write numbers by six digits where these are exact, by as many as are needed otherwise."""
     short = [f"{value:.6g}" for value in values.tolist()]
     exact = np.array(short, values.dtype) == values
     digits = 9 if values.dtype == np.float32 else 17

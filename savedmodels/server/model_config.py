@@ -10,7 +10,7 @@ from google.protobuf import text_format
 from tensorflow_serving.config import model_server_config_pb2
 
 from savedmodels.server.codes import invalid
-from savedmodels.server.servables import Model
+from savedmodels.server.model_manager import Model
 from savedmodels.server.versions import All, Latest, Policy, Specific, found_in
 
 _URI = re.compile(r"[a-z][a-z0-9.]*://", re.I)
@@ -51,21 +51,16 @@ def models_of(config: Any, repository: Path) -> list[Model]:
         Refused: INVALID_ARGUMENT, if it cannot be served.
     """
     if config.WhichOneof("config") != "model_config_list":
-        raise invalid(
-            "ServerModelConfig type not supported by HandleReloadConfigRequest."
-            " Only ModelConfigList is currently supported"
-        )
+        raise invalid("ServerModelConfig type not supported: it must be a model_config_list")
     return [_model(one, repository) for one in config.model_config_list.config]
 
 
 def _model(config: Any, repository: Path) -> Model:
-    if not config.model_platform:
-        raise invalid(
-            "Illegal setting neither ModelServerConfig::model_type (deprecated) "
-            "nor ModelServerConfig::model_platform."
-        )
     if config.model_platform != "tensorflow":
-        raise invalid(f"Model {config.name} requests unsupported platform {config.model_platform}")
+        raise invalid(
+            f"Model {config.name} requests unsupported platform {config.model_platform!r}: "
+            "model_platform must be 'tensorflow'"
+        )
     base = Path(config.base_path)
     is_uri = _URI.match(config.base_path)
     if not base.is_absolute() and not is_uri:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import hmac
+import json
 import time
 import zlib
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -17,14 +18,14 @@ from contextlib import asynccontextmanager, contextmanager
 
 from fastapi import Depends, FastAPI, Request, Response
 from fastapi.responses import PlainTextResponse
-from google.protobuf.json_format import MessageToJson
+from google.protobuf.json_format import MessageToDict, MessageToJson
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from savedmodels.server import json_answers, metrics
 from savedmodels.server.arrivals import Arrivals
-from savedmodels.server.codes import HTTP_STATUS, Code, Refused, invalid
-from savedmodels.server.description import OPERATIONS
+from savedmodels.server.codes import HTTP_STATUS, Code, Refused
+from savedmodels.server.openapi import OPERATIONS
 from savedmodels.server.routes import Route, is_ours, malformed, route
 from savedmodels.server.servable import refusal_of
 from savedmodels.server.service import Service, unable_to
@@ -82,7 +83,7 @@ def rest_api(service: Service, token: str | None = None) -> FastAPI:
     @app.get(HEALTH)
     async def health() -> Response:
         """Return whether a version of every model is available."""
-        if unready := service.servables.unready():
+        if unready := service.models.unready():
             raise Refused(
                 Code.UNAVAILABLE, f"No version is available of: {', '.join(sorted(unready))}"
             )
@@ -215,24 +216,20 @@ class _Models:
                 raise unable_to(asked.method)
             if packed:
                 body = unpacked(body, self._service.limits.request_bytes)
-            try:
-                return self._service.predict_json(spec, body, deadline)
-            except RecursionError:
-                raise invalid("JSON Parse error: Values are nested too deeply.") from None
+            return self._service.predict_json(spec, body, deadline)
 
     def _metadata(self, asked: Route) -> bytes:
         response, signatures = self._service.metadata(asked.spec)
-        texts = [
-            MessageToJson(
+        spec, signature_def = (
+            MessageToDict(
                 message,
                 preserving_proto_field_name=True,
                 always_print_fields_with_no_presence=True,
             )
             for message in (response.model_spec, signatures)
-        ]
-        return (
-            f'{{\n"model_spec":{texts[0]},\n"metadata": {{"signature_def": {texts[1]}}}\n}}\n'
-        ).encode()
+        )
+        found = {"model_spec": spec, "metadata": {"signature_def": signature_def}}
+        return json.dumps(found, indent=4).encode()
 
 
 def unpacked(body: bytes, limit: int) -> bytes:
@@ -274,7 +271,7 @@ def _json(body: bytes, status: int = 200) -> Response:
 def _refused(_: Request, refused: Exception) -> Response:
     assert isinstance(refused, Refused)
     status = 413 if isinstance(refused, TooLarge) else HTTP_STATUS[refused.code]
-    response = _json(json_answers.error(refused.message), status)
+    response = _json(json_answers.write_error(refused.message), status)
     if refused.code is Code.UNAUTHENTICATED:
         response.headers["www-authenticate"] = "Bearer"
     return response
@@ -285,4 +282,4 @@ def _unrouted(request: Request, error: Exception) -> Response:
     path = _path_of(request)
     if is_ours(path):
         return _refused(request, malformed(request.method, path))
-    return _json(json_answers.error("Not Found"), 404)
+    return _json(json_answers.write_error("Not Found"), 404)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from urllib.parse import unquote
 
 from savedmodels.server.codes import Refused, invalid
-from savedmodels.server.servables import ModelSpec
+from savedmodels.server.model_manager import ModelSpec
 
 _VERSION = r"(?:/versions/(?P<version>[0-9]+)|/labels/(?P<label>[^/:]+))?"
 _POST = re.compile(

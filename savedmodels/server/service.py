@@ -17,9 +17,9 @@ from savedmodels.server import json_answers, json_tensors
 from savedmodels.server.batching import BatchingParameters
 from savedmodels.server.codes import Code, Refused, invalid
 from savedmodels.server.metrics import Metrics
-from savedmodels.server.predicting import Predictor
+from savedmodels.server.model_manager import ModelManager, ModelSpec
+from savedmodels.server.predictor import Predictor
 from savedmodels.server.servable import Servable, refusal_of
-from savedmodels.server.servables import ModelSpec, Servables
 from savedmodels.server.time_left import until
 from savedmodels.server.warm_up import warm_up
 
@@ -83,7 +83,7 @@ class Service:
         self._batching = batching
         self._warming = warming
         self._threads = intra_op_threads, inter_op_threads
-        self.servables = Servables(
+        self.models = ModelManager(
             self._load,
             retries=retries,
             retry_seconds=retry_seconds,
@@ -101,9 +101,9 @@ class Service:
         """The version that answered, and its outputs.
 
         Raises:
-            Refused: with TensorFlow Serving's code and message.
+            Refused: with TensorFlow Serving's code.
         """
-        with self.servables.lease(spec) as (version, predictor):
+        with self.models.lease(spec) as (version, predictor):
             return version, self._run(
                 predictor, spec, signature_name, inputs, output_filter, deadline
             )
@@ -112,21 +112,21 @@ class Service:
         """The body that answers the body of a REST request.
 
         Raises:
-            Refused: with TensorFlow Serving's code and message.
+            Refused: with TensorFlow Serving's code.
         """
         with until(deadline):
             return self._predicted(spec, body, deadline)
 
     def _predicted(self, spec: ModelSpec, body: bytes, deadline: float) -> bytes:
-        document = json_tensors.document(body)
+        document = json_tensors.read_document(body)
         name = document.get("signature_name", "")
-        with self.servables.lease(spec) as (_, predictor):
+        with self.models.lease(spec) as (_, predictor):
             signature = predictor.signature(name, Code.INVALID_ARGUMENT)
             if not signature.inputs:
                 raise invalid(f"Failed to get input map for signature: {name or 'DEFAULT'}")
-            form, inputs = json_tensors.tensors_of(document, signature.inputs)
+            form, inputs = json_tensors.read_tensors(document, signature.inputs)
             outputs = self._run(predictor, spec, name, inputs, (), deadline)
-            return json_answers.answer(outputs, form)
+            return json_answers.write_answer(outputs, form)
 
     def status(self, spec: ModelSpec) -> Any:
         """A `GetModelStatusResponse`.
@@ -135,7 +135,7 @@ class Service:
             Refused: NOT_FOUND, or INVALID_ARGUMENT where no model is named.
         """
         response = get_model_status_pb2.GetModelStatusResponse()
-        for health in self.servables.health(spec.name, spec.version):
+        for health in self.models.health(spec.name, spec.version):
             response.model_version_status.add(
                 version=health.version,
                 state=int(health.state),
@@ -151,7 +151,7 @@ class Service:
         """
         response = get_model_metadata_pb2.GetModelMetadataResponse()
         signatures = get_model_metadata_pb2.SignatureDefMap()
-        with self.servables.lease(spec) as (version, predictor):
+        with self.models.lease(spec) as (version, predictor):
             for name, signature in predictor.servable.signature_defs.items():
                 signatures.signature_def[name].CopyFrom(signature)
         response.model_spec.name = spec.name
@@ -186,7 +186,7 @@ class Service:
 
     def _known(self, model: str) -> str:
         """The name, none for one that is made up: such must not fill the memory."""
-        return model if self.servables.knows(model) else ""
+        return model if self.models.knows(model) else ""
 
     def _run(
         self,

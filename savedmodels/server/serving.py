@@ -18,12 +18,12 @@ from fastapi import FastAPI
 from savedmodels.server.batching import BatchingParameters
 from savedmodels.server.codes import Code, Refused
 from savedmodels.server.connections import Connection
+from savedmodels.server.grpc_service import server_for
 from savedmodels.server.model_config import models_in, read
+from savedmodels.server.model_manager import ModelManager
 from savedmodels.server.ports import listening, unusable
-from savedmodels.server.predicting import Predictor
+from savedmodels.server.predictor import Predictor
 from savedmodels.server.rest import rest_api
-from savedmodels.server.rpc import server_for
-from savedmodels.server.servables import Servables
 from savedmodels.server.service import Limits, Service
 
 log = logging.getLogger(__name__)
@@ -114,11 +114,11 @@ def serving(repository: Path, options: Options) -> Iterator[Ports]:
         intra_op_threads=options.intra_op_threads,
         inter_op_threads=options.inter_op_threads,
     )
-    watch = _Watch(service.servables, repository, options.config)
+    watch = _Watch(service.models, repository, options.config)
     with listening(options.host, options.rest_port) as rest_socket:
         rest = _rest_server(rest_api(service, options.token), options)
-        rpc = server_for(service, repository, options.token)
-        grpc_port = _bind(rpc, options)
+        grpc_server = server_for(service, repository, options.token)
+        grpc_port = _bind(grpc_server, options)
         try:
             _load_first(watch)
             threads = [
@@ -127,29 +127,29 @@ def serving(repository: Path, options: Options) -> Iterator[Ports]:
             ]
             for thread in threads:
                 thread.start()
-            rpc.start()
+            grpc_server.start()
             try:
                 yield Ports(grpc_port, rest_socket.getsockname()[1])
             finally:
                 end = time.monotonic() + options.grace_seconds + _LAST_SECONDS
                 rest.should_exit = True
                 watch.stop()
-                service.servables.load_no_more()
-                rpc.stop(options.grace_seconds).wait()
+                service.models.load_no_more()
+                grpc_server.stop(options.grace_seconds).wait()
                 for thread in threads:
                     thread.join(max(0.0, end - time.monotonic()))
         finally:
-            rpc.stop(None).wait()
-            service.servables.close(_LAST_SECONDS)
+            grpc_server.stop(None).wait()
+            service.models.close(_LAST_SECONDS)
 
 
 class _Watch:
     """Keeps what is served in step with the files."""
 
     def __init__(
-        self, servables: Servables[Predictor], repository: Path, config: Path | None
+        self, models: ModelManager[Predictor], repository: Path, config: Path | None
     ) -> None:
-        self._servables = servables
+        self._models = models
         self._repository = repository
         self._config = config
         self._beside = repository / "models.config"
@@ -165,7 +165,7 @@ class _Watch:
         """
         config = self._config or self._beside
         if self._config is None and self._text is None and not config.exists():
-            self._servables.follow(models_in(self._repository))
+            self._models.follow(models_in(self._repository))
             return
         try:
             text = config.read_text(errors="replace")  # The parser tells of what is no text.
@@ -173,7 +173,7 @@ class _Watch:
                 self._take(text)
         finally:
             # What a refused configuration waits for may come by the one that is served still.
-            self._servables.poll()
+            self._models.poll()
 
     def run(self, seconds: float) -> None:
         """Look again and again, until stopped; with 0 seconds in between never."""
@@ -193,7 +193,7 @@ class _Watch:
 
     def _take(self, text: str) -> None:
         try:
-            self._servables.reload(read(text, self._repository))
+            self._models.reload(read(text, self._repository))
         except Refused as refused:
             if refused.code is Code.UNKNOWN:  # It is in force all the same.
                 self._text = text

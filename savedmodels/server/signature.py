@@ -82,35 +82,22 @@ def inputs_of(
     Raises:
         Refused: INVALID_ARGUMENT.
     """
-    names, known = sent.keys(), signature.inputs.keys()
-    if len(names) > len(known) or (len(names) < len(known) and not signature.defaults):
+    known = signature.inputs.keys()
+    extra, missing = sent.keys() - known, known - sent.keys() - signature.defaults.keys()
+    if extra or missing:
         raise invalid(
-            f"input size does not match signature: {len(names)}!={len(known)} "
-            f"len({_set(names)}) != len({_set(known)}). Sent extra: {_set(names - known)}. "
-            f"Missing but required: {_set(known - names)}."
-        )
-    found = {name: each for name, each in {**signature.defaults, **sent}.items() if name in known}
-    for name in sorted(known - found.keys()):
-        raise invalid(
-            f"Signature input alias: {name}(feed name: {signature.inputs[name].tensor}) not found "
-            "in request and no default value provided. Inputs expected to be in the request "
-            f"{_set(names)}, or default input alias set: {_listed(signature.defaults)}"
-        )
-    if names - known:
-        raise invalid(
-            f"Inputs contains invalid name. Used request inputs: {_listed(names & known)}, "
-            f"request input: {_listed(names)}"
+            "input size does not match signature. "
+            f"Sent extra: {_set(extra)}. Missing but required: {_set(missing)}."
         )
     for name, array in sent.items():
         expected, sent_type = signature.inputs[name].dtype, _type_name(array)
         if expected in NUMPY_TYPES and sent_type != expected:
-            index = sorted(known).index(name)
-            raise invalid(f"Expects arg[{index}] to be {expected} but {sent_type} is provided")
+            raise invalid(f"Expects arg {name} to be {expected} but {sent_type} is provided")
         if signature.inputs[name].batched and array.ndim and len(array) > most_samples:
             raise invalid(
                 f"A request must have at most {most_samples} samples. Received: {len(array)}"
             )
-    return found
+    return {name: each for name, each in {**signature.defaults, **sent}.items() if name in known}
 
 
 def outputs_of(signature: Signature, output_filter: Sequence[str]) -> frozenset[str]:
@@ -136,8 +123,4 @@ def _type_name(array: Array) -> str:
 
 
 def _set(names: Collection[str]) -> str:
-    return f"{{{_listed(names)}}}"
-
-
-def _listed(names: Collection[str]) -> str:
-    return ",".join(sorted(names))
+    return f"{{{','.join(sorted(names))}}}"

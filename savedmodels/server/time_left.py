@@ -1,4 +1,4 @@
-"""TimeLimit of the current request, checked in loops whose length the input decides."""
+"""Deadline of the current request, checked in loops whose length the input decides."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TypeVar
 from savedmodels.server.codes import Code, Refused
 
 Value = TypeVar("Value")
-EVERY = 1024
+_EVERY = 1024
 """Values between two checks of the deadline."""
 _deadline = ContextVar("deadline", default=float("inf"))
 
@@ -31,16 +31,6 @@ def until(deadline: float) -> Iterator[None]:
         _deadline.reset(token)
 
 
-def require_time() -> None:
-    """Stop if the deadline has passed.
-
-    Raises:
-        Refused: DEADLINE_EXCEEDED.
-    """
-    if time.monotonic() > _deadline.get():
-        raise timed_out()
-
-
 def while_time(values: Iterable[Value]) -> Iterator[Value]:
     """Yield values until the deadline passes.
 
@@ -48,6 +38,6 @@ def while_time(values: Iterable[Value]) -> Iterator[Value]:
         Refused: DEADLINE_EXCEEDED.
     """
     for index, value in enumerate(values):
-        if index % EVERY == EVERY - 1:
-            require_time()
+        if index % _EVERY == _EVERY - 1 and time.monotonic() > _deadline.get():
+            raise timed_out()
         yield value

@@ -10,7 +10,7 @@ from tensorflow_serving.apis import prediction_log_pb2
 
 from savedmodels.layout import WARM_UP
 from savedmodels.server.codes import Code, Refused, invalid
-from savedmodels.server.predicting import Predictor
+from savedmodels.server.predictor import Predictor
 from savedmodels.server.tensor_protos import arrays_of
 from savedmodels.warmup import MOST_RECORDS
 

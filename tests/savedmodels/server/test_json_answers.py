@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from savedmodels.server.codes import Refused
-from savedmodels.server.json_answers import Form, answer
+from savedmodels.server.json_answers import Form, write_answer, write_error
 
 NUMBERS = st.sampled_from([np.float32, np.float64, np.int8, np.int64, np.uint8, np.uint64])
 
@@ -22,8 +22,8 @@ NUMBERS = st.sampled_from([np.float32, np.float64, np.int8, np.int64, np.uint8, 
     NUMBERS.flatmap(lambda kind: hnp.arrays(kind, hnp.array_shapes(max_dims=4, max_side=3))),
 )
 def test_numbers_come_back_as_they_were(array: np.ndarray) -> None:
-    by_column = json.loads(answer({"x": array}, Form.COLUMNAR))["outputs"]
-    by_row = json.loads(answer({"x": array}, Form.ROW))["predictions"]
+    by_column = json.loads(write_answer({"x": array}, Form.COLUMNAR))["outputs"]
+    by_row = json.loads(write_answer({"x": array}, Form.ROW))["predictions"]
     for found in (by_column, by_row):
         np.testing.assert_array_equal(np.array(found, array.dtype).reshape(array.shape), array)
 
@@ -31,8 +31,8 @@ def test_numbers_come_back_as_they_were(array: np.ndarray) -> None:
 @pytest.mark.parametrize("shape", [(0,), (0, 3), (2, 0), (2, 0, 3)])
 def test_empty_tensors_keep_their_form(shape: tuple[int, ...]) -> None:
     array = np.zeros(shape, np.float32)
-    assert json.loads(answer({"x": array}, Form.COLUMNAR))["outputs"] == array.tolist()
-    assert json.loads(answer({"x": array}, Form.ROW))["predictions"] == array.tolist()
+    assert json.loads(write_answer({"x": array}, Form.COLUMNAR))["outputs"] == array.tolist()
+    assert json.loads(write_answer({"x": array}, Form.ROW))["predictions"] == array.tolist()
 
 
 @pytest.mark.parametrize(
@@ -52,7 +52,7 @@ def test_empty_tensors_keep_their_form(shape: tuple[int, ...]) -> None:
     ],
 )
 def test_numbers_are_written_as_tensorflow_serving_writes_them(value: Any, text: str) -> None:
-    body = answer({"x": np.asarray(value)}, Form.COLUMNAR).decode()
+    body = write_answer({"x": np.asarray(value)}, Form.COLUMNAR).decode()
     assert body == f'{{\n    "outputs": {text}\n}}\n'
 
 
@@ -63,10 +63,10 @@ def test_outputs_by_name_and_bytes_as_base64() -> None:
         "text": np.array(["é".encode(), b'"'], object),
     }
     coded = [{"b64": base64.b64encode(raw).decode()}, {"b64": ""}]
-    assert json.loads(answer(outputs, Form.COLUMNAR)) == {
+    assert json.loads(write_answer(outputs, Form.COLUMNAR)) == {
         "outputs": {"image_bytes": coded, "text": ["é", '"']}
     }
-    assert json.loads(answer(outputs, Form.ROW)) == {
+    assert json.loads(write_answer(outputs, Form.ROW)) == {
         "predictions": [
             {"image_bytes": coded[0], "text": "é"},
             {"image_bytes": coded[1], "text": '"'},
@@ -82,11 +82,18 @@ def test_outputs_by_name_and_bytes_as_base64() -> None:
             {"x": np.zeros(2), "y": np.zeros(3)},
             "Tensor name: y has inconsistent batch size: 3 expecting: 2",
         ),
-        ({"x": np.zeros(2, np.float16)}, "Failed to write JSON value for tensor type: half"),
+        ({"x": np.zeros(2, np.float16)}, "Failed to write JSON value for tensor type: float16"),
         ({}, "Cannot convert empty tensor map to JSON"),
     ],
 )
 def test_outputs_that_have_no_row_form(outputs: dict[str, Any], message: str) -> None:
     with pytest.raises(Refused) as caught:
-        answer({name: np.asarray(array) for name, array in outputs.items()}, Form.ROW)
+        write_answer({name: np.asarray(array) for name, array in outputs.items()}, Form.ROW)
     assert caught.value.message == message
+
+
+@given(st.text('aé\n"\ud83d\ude00\udcff'))
+def test_errors_are_json_whatever_they_show(message: str) -> None:
+    """Such as bytes of a request that are not UTF-8."""
+    shown = message.encode("utf-8", "replace").decode()
+    assert json.loads(write_error(message).decode("utf-8", "strict")) == {"error": shown}

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import gzip
+import http.client
 import json
 import random
 import socket
@@ -86,6 +89,49 @@ def test_any_json_is_answered_or_refused(
     answer = server.predict("toy", {"signature_name": signature, form: value})
     assert answer.status in (200, 400)
     assert answer.error if answer.status == 400 else answer.json
+
+
+def damaged(value: object) -> st.SearchStrategy[bytes]:
+    """Texts of a value with other bytes put into them."""
+    text = json.dumps(value).encode()
+    return st.tuples(st.integers(0, len(text)), st.binary(min_size=1, max_size=4)).map(
+        lambda change: text[: change[0]] + change[1] + text[change[0] + 1 :]
+    )
+
+
+BODIES = (
+    st.binary(max_size=200)
+    | damaged({"instances": [[1, 2], [3, 4]]})
+    | damaged({"signature_name": "text", "inputs": [{"b64": "aGk="}, "a"]})
+    # Lone surrogates, which are no UTF-8 by themselves, and have to be shown in the error.
+    | st.builds(
+        lambda name, ascii_only: json.dumps(
+            {"signature_name": name, "inputs": 1}, ensure_ascii=ascii_only
+        ).encode("utf-8", "surrogatepass"),
+        st.text("aé\ud83d\ude00\udcff", max_size=5),
+        st.booleans(),
+    )
+    | st.integers(1, 3000).map(lambda depth: b'{"inputs": ' + b"[" * depth + b"]" * depth + b"}")
+    | st.binary().map(gzip.compress)
+)
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
+@given(bodies=st.lists(BODIES, min_size=1, max_size=5), packed=st.booleans())
+def test_any_bytes_are_answered_on_a_connection_that_stays(
+    server: Any, bodies: list[bytes], packed: bool
+) -> None:
+    headers = {"Content-Encoding": "gzip"} if packed else {}
+    connection = http.client.HTTPConnection("127.0.0.1", server.rest_port)
+    connection.connect()
+    connection.auto_open = False  # A connection that is closed is an error.
+    with contextlib.closing(connection):
+        for body in bodies:
+            connection.request("POST", "/v1/models/toy:predict", body, headers)
+            answer = connection.getresponse()
+            assert answer.status in (200, 400)
+            [(key, found)] = json.loads(answer.read().decode("utf-8")).items()
+            assert answer.status == 200 or (key == "error" and isinstance(found, str))
 
 
 def test_malformed_messages_over_grpc(server: Any) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from savedmodels.server.codes import Refused
-from savedmodels.server.servables import Model
+from savedmodels.server.model_manager import Model
 from savedmodels.server.versions import All, Latest, Specific
 
 pytest.importorskip("tensorflow_serving")
@@ -73,10 +73,13 @@ def test_a_base_path_of_another_machine_is_looked_for_in_the_repository(tmp_path
     [
         ("model_config_list { config { nome: 1 } }", "must be a ModelServerConfig. Received: 1:"),
         ("", "ServerModelConfig type not supported"),
-        ('model_config_list { config { name: "a" base_path: "/a" } }', "Illegal setting neither"),
+        (
+            'model_config_list { config { name: "a" base_path: "/a" } }',
+            "Model a requests unsupported platform ''",
+        ),
         (
             'model_config_list { config { name: "a" base_path: "/a" model_platform: "x" } }',
-            "Model a requests unsupported platform x",
+            "Model a requests unsupported platform 'x'",
         ),
         (
             'model_config_list { config { name: "a" base_path: "a"'

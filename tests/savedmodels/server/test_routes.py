@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from savedmodels.server.codes import Code, Refused
+from savedmodels.server.model_manager import ModelSpec
 from savedmodels.server.routes import Route, is_ours, route
-from savedmodels.server.servables import ModelSpec
 
 
 @pytest.mark.parametrize(

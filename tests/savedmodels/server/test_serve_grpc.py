@@ -87,7 +87,7 @@ def test_predictions(predict: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "code", "message"),
+    ("arguments", "code", "beginning"),
     [
         (
             {"inputs": X, "name": "no"},
@@ -110,36 +110,22 @@ def test_predictions(predict: Any) -> None:
             'Serving signature key "x" not found.',
         ),
         ({"inputs": X, "name": ""}, "INVALID_ARGUMENT", "ModelSpec has no name specified."),
-        (
-            {"inputs": {}},
-            "INVALID_ARGUMENT",
-            "input size does not match signature: 0!=1 len({}) != len({x}). "
-            "Sent extra: {}. Missing but required: {x}.",
-        ),
-        (
-            {"inputs": {"z": 1.0}},
-            "INVALID_ARGUMENT",
-            "Signature input alias: x(feed name: serving_default_x:0) not found in request and no "
-            "default value provided. Inputs expected to be in the request {z}, or default input "
-            "alias set: ",
-        ),
+        ({"inputs": {}}, "INVALID_ARGUMENT", "input size does not match signature"),
+        ({"inputs": {"z": 1.0}}, "INVALID_ARGUMENT", "input size does not match signature"),
         (
             {"inputs": X, "signature": "optional"},
             "INVALID_ARGUMENT",
-            "Signature input alias: bias(feed name: optional_bias:0) not found in request and no "
-            "default value provided. Inputs expected to be in the request {x}, or default input "
-            "alias set: scale",
+            "input size does not match signature",
         ),
         (
             {"inputs": BIASED | {"q": 1.0}, "signature": "optional"},
             "INVALID_ARGUMENT",
-            "Inputs contains invalid name. Used request inputs: bias,x, request input: bias,q,x",
+            "input size does not match signature",
         ),
         (
             {"inputs": X, "outputs": ("q",)},
             "INVALID_ARGUMENT",
-            "output tensor alias not found in signature: q "
-            "Outputs expected to be in the set {y}.",
+            "output tensor alias not found in signature: q",
         ),
         (
             {"inputs": X, "outputs": ("y", "y")},
@@ -149,7 +135,7 @@ def test_predictions(predict: Any) -> None:
         (
             {"inputs": {"x": np.zeros((1, 2), np.int32)}},
             "INVALID_ARGUMENT",
-            "Expects arg[0] to be float but int32 is provided",
+            "Expects arg x to be float but int32 is provided",
         ),
         (
             {"inputs": {"x": np.zeros((1025, 2), np.float32)}},
@@ -160,15 +146,15 @@ def test_predictions(predict: Any) -> None:
             {"inputs": {"x": np.zeros((1, 2), np.float32), "turns": 2**31 - 1}, "signature": "slow",
              "timeout": 1.0},
             "DEADLINE_EXCEEDED",
-            None,
+            "",
         ),
     ],
 )  # fmt: skip
-def test_errors(predict: Any, arguments: Any, code: str, message: str | None) -> None:
+def test_errors(predict: Any, arguments: Any, code: str, beginning: str) -> None:
     with pytest.raises(grpc.RpcError) as caught:
         predict(**arguments)
     assert caught.value.code().name == code
-    assert message is None or caught.value.details() == message
+    assert caught.value.details().startswith(beginning)
 
 
 @pytest.mark.parametrize(

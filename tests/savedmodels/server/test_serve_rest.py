@@ -1,4 +1,4 @@
-"""The REST API of a real server: answers, and TensorFlow Serving's statuses and messages."""
+"""The REST API of a real server: answers, and TensorFlow Serving's statuses and errors."""
 
 from __future__ import annotations
 
@@ -9,8 +9,6 @@ from typing import Any
 
 import psutil
 import pytest
-
-PARSE = "JSON Parse error: "
 
 
 def test_predictions_by_rows_and_by_columns(server: Any) -> None:
@@ -60,9 +58,10 @@ def test_bodies_may_come_packed_and_answers_do_not(server: Any) -> None:
     # TensorFlow Serving takes what it cannot unpack for nothing.
     for damaged in (b"{}", body[:-1], body[:-5] + b"\0" + body[-4:], body + body, body + b"x", b""):
         answer = server.ask("POST", path, damaged, packed)
-        assert (answer.status, answer.error) == (400, PARSE + "The document is empty")
+        assert (answer.status, answer.error) == (400, "JSON Parse error: The document is empty")
     answer = server.ask("POST", path, body, {"Content-Encoding": "deflate"})
-    assert (answer.status, answer.error) == (400, PARSE + "Invalid value. at offset: 0")
+    assert answer.status == 400
+    assert answer.error.startswith("JSON Parse error: ")
 
 
 def test_a_body_is_unpacked_up_to_the_limit_alone(server: Any) -> None:
@@ -80,85 +79,59 @@ def test_numbers_that_are_none_go_both_ways(server: Any) -> None:
     assert b"[[NaN, -Infinity]]" in answer.body
 
 
-SLICE = 'JSON Value: {\n    "instances": '
+def body_of(signature: str, **inputs: Any) -> dict[str, Any]:
+    return {"signature_name": signature, **inputs}
 
 
 @pytest.mark.parametrize(
-    ("path", "body", "status", "message"),
+    ("path", "body", "status", "beginning"),
     [
         ("nope", {"instances": [1]}, 404, "Servable not found for request: Latest(nope)"),
         (
             "toy/versions/99",
-            {"instances": [1]},
+            {"inputs": 1},
             404,
             "Servable not found for request: Specific(toy, 99)",
         ),
         ("toy/labels/x", {"instances": [1]}, 400, "Unrecognized servable version label: x"),
-        (
-            "toy",
-            {"signature_name": "x", "instances": [1]},
-            400,
-            'Serving signature name: "x" not found in signature def',
-        ),
-        (
-            "toy",
-            {"signature_name": "__saved_model_init_op", "instances": [1]},
-            400,
-            "Failed to get input map for signature: __saved_model_init_op",
-        ),
-        ("toy", b"", 400, PARSE + "The document is empty"),
-        ("toy", b"instances = [1]", 400, PARSE + "Invalid value. at offset: 0"),
+        ("toy", body_of("x", inputs=1), 400, 'Serving signature name: "x" not found in signature'),
+        ("toy", body_of("\xff", inputs=1), 400, 'Serving signature name: "\xff" not found'),
+        ("toy", body_of("__saved_model_init_op", inputs=1), 400, "Failed to get input map for"),
+        ("toy", b"", 400, "JSON Parse error: The document is empty"),
+        ("toy", b"instances = [1]", 400, "JSON Parse error: "),
         # A body is read before a model is looked for.
-        ("nope", b"[1", 400, PARSE + "Missing a comma or ']' after an array element. at offset: 2"),
-        ("toy", [1], 400, "JSON Value: [\n    1\n] Is not object"),
+        ("nope", b"[1", 400, "JSON Parse error: "),
+        ("toy", [1], 400, "JSON Value: "),
         ("toy", {}, 400, "Missing 'inputs' or 'instances' key"),
+        ("toy", {"instances": 1}, 400, "JSON Value: "),
+        ("toy", {"instances": []}, 400, "JSON Value: "),
+        ("toy", {"instances": [], "inputs": []}, 400, "JSON Value: "),
+        ("toy", {"instances": [["a", "b"]]}, 400, "Failed to process element: 0 of 'instances'"),
         (
             "toy",
-            {"instances": 1},
+            body_of("named", inputs={"x": [[1, 2]]}),
             400,
-            SLICE + "1\n} Excepting 'instances' to be an list/array",
-        ),
-        ("toy", {"instances": []}, 400, SLICE + "[]\n} No values in 'instances' array"),
-        (
-            "toy",
-            {"instances": [], "inputs": []},
-            400,
-            SLICE + '[],\n    "inputs": []\n} Not formatted correctly expecting only one of '
-            "'inputs' or 'instances' keys to exist ",
-        ),
-        (
-            "toy",
-            {"instances": [["a", "b"]]},
-            400,
-            "Failed to process element: 0 of 'instances' list. Error: INVALID_ARGUMENT: "
-            'JSON Value: "a" Type: String is not of expected type: float',
-        ),
-        (
-            "toy",
-            {"signature_name": "named", "inputs": {"x": [[1, 2]]}},
-            400,
-            "Missing named input: n in 'inputs' object.",
+            "Missing named input: n in 'inputs'",
         ),
         # JSON has to name every input, also those with a default.
         (
             "toy",
-            {"signature_name": "optional", "inputs": {"x": [[1, 2]], "bias": [[0]]}},
+            body_of("optional", inputs={"x": [[1, 2]], "bias": [[0]]}),
             400,
             "Missing named input: scale in 'inputs' object.",
         ),
         (
             "toy",
-            {"signature_name": "optional", "instances": [{"x": [1, 2], "bias": [0]}]},
+            body_of("optional", instances=[{"x": [1, 2], "bias": [0]}]),
             400,
-            "Failed to process element: 0 of 'instances' list. JSON object: {\n"
-            '    "x": [\n        1,\n        2\n    ],\n    "bias": [\n        0\n    ]\n'
-            "} keys must be equal to: bias,scale,x",
+            "Failed to process element: 0 of 'instances' list. ",
         ),
     ],
 )
-def test_errors(server: Any, path: str, body: Any, status: int, message: str) -> None:
+def test_errors(server: Any, path: str, body: Any, status: int, beginning: str) -> None:
     answer = server.predict(path, body)
-    assert (answer.status, answer.error) == (status, message)
+    assert answer.status == status
+    assert answer.error.startswith(beginning)
 
 
 def test_errors_of_the_graph_keep_their_code(server: Any) -> None:

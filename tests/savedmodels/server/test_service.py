@@ -12,7 +12,7 @@ pytest.importorskip("tensorflow_serving", reason="needs the extra `serve`")
 
 from savedmodels import warmup
 from savedmodels.server.codes import Refused
-from savedmodels.server.servables import Model, ModelSpec
+from savedmodels.server.model_manager import Model, ModelSpec
 from savedmodels.server.service import Limits, Service
 from savedmodels.server.versions import State
 
@@ -24,9 +24,9 @@ def test_defaults_and_warm_up_requests_have_no_limit(repository: Path) -> None:
     bias = np.zeros((3, 1), np.float32)
     warmup.write(folder, {"serving_default": {"x": x}, "optional": {"x": x, "bias": bias}})
     service = Service(Limits(request_bytes=3, samples=2))
-    service.servables.follow([Model("toy", folder.parent)])
-    [health] = service.servables.health("toy")
+    service.models.follow([Model("toy", folder.parent)])
+    [health] = service.models.health("toy")
     assert (health.state, health.message) == (State.AVAILABLE, "")
     with pytest.raises(Refused, match=r"^A request must have at most 2 samples. Received: 3$"):
         service.predict(ModelSpec("toy"), "", {"x": x}, (), float("inf"))
-    service.servables.close()
+    service.models.close()

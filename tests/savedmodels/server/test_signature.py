@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from savedmodels.server.codes import Refused
+from savedmodels.server.codes import Code, Refused
 from savedmodels.server.signature import Signature, TensorInfo, inputs_of, outputs_of
 
 ROWS = TensorInfo("x:0", "float", (None, 2))
@@ -14,46 +14,37 @@ SIGNATURE = Signature("f", {"a": ROWS, "b": ROWS}, {"y": ROWS, "z": ROWS})
 
 
 @pytest.mark.parametrize(
-    ("sent", "message"),
+    ("sent", "end"),
     [
-        (
-            {},
-            "input size does not match signature: 0!=2 len({}) != len({a,b}). "
-            "Sent extra: {}. Missing but required: {a,b}.",
-        ),
-        (
-            {"a": 1, "b": 1, "c": 1},
-            "input size does not match signature: 3!=2 len({a,b,c}) != len({a,b}). "
-            "Sent extra: {c}. Missing but required: {}.",
-        ),
-        (
-            {"a": 1, "c": 1},
-            "Signature input alias: b(feed name: x:0) not found in request and no default value "
-            "provided. Inputs expected to be in the request {a,c}, or default input alias set: ",
-        ),
-        ({"a": 1, "b": 5}, "A request must have at most 4 samples. Received: 5"),
+        ({}, "Sent extra: {}. Missing but required: {a,b}."),
+        ({"a": 1, "b": 1, "c": 1}, "Sent extra: {c}. Missing but required: {}."),
+        ({"a": 1, "c": 1}, "Sent extra: {c}. Missing but required: {b}."),
     ],
 )
-def test_inputs_that_do_not_fit(sent: dict[str, int], message: str) -> None:
-    with pytest.raises(Refused) as caught:
+def test_inputs_that_do_not_fit(sent: dict[str, int], end: str) -> None:
+    with pytest.raises(Refused, match=r"^input size does not match signature\. ") as caught:
         inputs_of(SIGNATURE, {n: np.zeros((rows, 2), np.float32) for n, rows in sent.items()}, 4)
-    assert caught.value.message == message
+    assert caught.value.code is Code.INVALID_ARGUMENT
+    assert caught.value.message.endswith(end)
+
+
+def test_too_many_samples() -> None:
+    sent = {"a": np.zeros((1, 2), np.float32), "b": np.zeros((5, 2), np.float32)}
+    with pytest.raises(Refused, match=r"^A request must have at most 4 samples. Received: 5$"):
+        inputs_of(SIGNATURE, sent, 4)
 
 
 def test_inputs_of_another_type() -> None:
     sent = {"a": np.zeros((1, 2), np.float32), "b": np.zeros((1, 2))}
-    with pytest.raises(Refused, match=r"^Expects arg\[1\] to be float but double is provided$"):
+    with pytest.raises(Refused, match=r"^Expects arg b to be float but double is provided$"):
         inputs_of(SIGNATURE, sent, 4)
 
 
 def test_outputs_are_those_asked_for() -> None:
     assert outputs_of(SIGNATURE, []) == {"y", "z"}
     assert outputs_of(SIGNATURE, ["z"]) == {"z"}
-    with pytest.raises(Refused) as caught:
+    with pytest.raises(Refused, match=r"^output tensor alias not found in signature: q "):
         outputs_of(SIGNATURE, ["q"])
-    assert caught.value.message == (
-        "output tensor alias not found in signature: q Outputs expected to be in the set {y,z}."
-    )
     with pytest.raises(Refused, match=r"^duplicate output tensor alias: z$"):
         outputs_of(SIGNATURE, ["z", "z"])
 
@@ -70,25 +61,14 @@ def test_defaults_stand_for_what_is_left_out() -> None:
 
 
 @pytest.mark.parametrize(
-    ("sent", "message"),
+    ("sent", "end"),
     [
-        (
-            "a",
-            "Signature input alias: b(feed name: x:0) not found in request and no default value "
-            "provided. Inputs expected to be in the request {a}, or default input alias set: s",
-        ),
-        (
-            "abq",
-            "Inputs contains invalid name. Used request inputs: a,b, request input: a,b,q",
-        ),
-        (
-            "abqs",
-            "input size does not match signature: 4!=3 len({a,b,q,s}) != len({a,b,s}). "
-            "Sent extra: {q}. Missing but required: {}.",
-        ),
+        ("a", "Sent extra: {}. Missing but required: {b}."),
+        ("abq", "Sent extra: {q}. Missing but required: {}."),
+        ("abqs", "Sent extra: {q}. Missing but required: {}."),
     ],
 )
-def test_what_no_default_makes_good(sent: str, message: str) -> None:
+def test_what_no_default_makes_good(sent: str, end: str) -> None:
     with pytest.raises(Refused) as caught:
         inputs_of(OPTIONAL, dict.fromkeys(sent, np.zeros((1, 2), np.float32)), 4)
-    assert caught.value.message == message
+    assert caught.value.message.endswith(end)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from savedmodels.server.codes import Code, Refused
-from savedmodels.server.servables import ModelSpec, Servables
+from savedmodels.server.model_manager import ModelManager, ModelSpec
 
 pytest.importorskip("uvicorn", reason="needs the extra `serve`")
 pytest.importorskip("tensorflow_serving", reason="needs the extra `serve`")
@@ -29,9 +29,9 @@ def load(_: str, folder: Path) -> Loaded:
     return Loaded()
 
 
-@pytest.fixture(name="servables")
-def _servables() -> Any:
-    return Servables(load, retry_seconds=0.0)
+@pytest.fixture(name="manager")
+def _manager() -> Any:
+    return ModelManager(load, retry_seconds=0.0)
 
 
 def add(repository: Path, model: str, *versions: int) -> None:
@@ -46,13 +46,13 @@ def write(repository: Path, policy: str, stable: int, *others: str) -> None:
     (repository / "models.config").write_text(f"model_config_list {{ {' '.join(configs)} }}")
 
 
-def stable(servables: Servables[Loaded]) -> int:
-    with servables.lease(ModelSpec("m", label="stable")) as (version, _):
+def stable(manager: ModelManager[Loaded]) -> int:
+    with manager.lease(ModelSpec("m", label="stable")) as (version, _):
         return version
 
 
-def available(servables: Servables[Loaded]) -> list[int]:
-    return [health.version for health in servables.health("m") if health.state.name == "AVAILABLE"]
+def available(manager: ModelManager[Loaded]) -> list[int]:
+    return [health.version for health in manager.health("m") if health.state.name == "AVAILABLE"]
 
 
 def assert_refused(watch: _Watch, code: Code) -> None:
@@ -62,14 +62,14 @@ def assert_refused(watch: _Watch, code: Code) -> None:
 
 
 def test_a_refused_configuration_leaves_the_former_until_it_can_be_taken(
-    tmp_path: Path, servables: Any
+    tmp_path: Path, manager: Any
 ) -> None:
-    watch = _Watch(servables, tmp_path, None)
+    watch = _Watch(manager, tmp_path, None)
     add(tmp_path, "m", 3)
     watch.look()
     write(tmp_path, "specific { versions: 4 }", 4)
     assert_refused(watch, Code.FAILED_PRECONDITION)
-    assert available(servables) == [3]
+    assert available(manager) == [3]
     write(tmp_path, "all {}", 3)  # A first one loads what it labels.
     watch.look()
     for text in ("what", None):
@@ -79,23 +79,23 @@ def test_a_refused_configuration_leaves_the_former_until_it_can_be_taken(
             (tmp_path / "models.config").write_text(text)
         with pytest.raises(Refused):
             watch.look()
-        assert (available(servables), stable(servables)) == ([3], 3)
+        assert (available(manager), stable(manager)) == ([3], 3)
     write(tmp_path, "all {}", 4)
     assert_refused(watch, Code.FAILED_PRECONDITION)
     add(tmp_path, "m", 4)
     assert_refused(watch, Code.FAILED_PRECONDITION)  # By the former one it has been loaded now.
-    assert (available(servables), stable(servables)) == ([4, 3], 3)
+    assert (available(manager), stable(manager)) == ([4, 3], 3)
     watch.look()
-    assert stable(servables) == 4
+    assert stable(manager) == 4
     write(tmp_path, "specific { versions: 4 }", 4)
     watch.look()
-    assert available(servables) == [4]
+    assert available(manager) == [4]
 
 
 def test_a_configuration_is_in_force_though_a_new_model_does_not_load(
-    tmp_path: Path, servables: Any
+    tmp_path: Path, manager: Any
 ) -> None:
-    watch = _Watch(servables, tmp_path, None)
+    watch = _Watch(manager, tmp_path, None)
     add(tmp_path, "m", 3)
     add(tmp_path, "n", 1)
     (tmp_path / "n" / "1" / "broken").touch()
@@ -103,21 +103,21 @@ def test_a_configuration_is_in_force_though_a_new_model_does_not_load(
     watch.look()
     write(tmp_path, "all {}", 3, "n")
     assert_refused(watch, Code.UNKNOWN)
-    assert servables.unready() == ["n"]
+    assert manager.unready() == ["n"]
     (tmp_path / "n" / "1" / "broken").unlink()
     watch.look()
-    assert servables.unready() == []
+    assert manager.unready() == []
     write(tmp_path, "all {}", 3)
     watch.look()
-    assert not servables.knows("n")
+    assert not manager.knows("n")
 
 
 def test_only_this_machine_is_listened_to_unless_another_address_is_given() -> None:
     assert ipaddress.ip_address(Options().host).is_loopback
 
 
-def test_no_seconds_in_between_are_one_look_only(tmp_path: Path, servables: Any) -> None:
-    watch = _Watch(servables, tmp_path, None)
+def test_no_seconds_in_between_are_one_look_only(tmp_path: Path, manager: Any) -> None:
+    watch = _Watch(manager, tmp_path, None)
     thread = threading.Thread(target=watch.run, args=(0.0,), daemon=True)
     thread.start()
     thread.join(60)

@@ -75,7 +75,7 @@ class _Version(Generic[Loaded]):
     retry_at: float = 0.0
 
 
-class Servables(Generic[Loaded]):
+class ModelManager(Generic[Loaded]):
     """A table of models and their versions, safe to use from many threads.
 
     A version answers from the moment that it is loaded and warm. One that is no longer wanted gets
@@ -183,9 +183,8 @@ class Servables(Generic[Loaded]):
             self._replace(models)
             self.poll()
             if failed := sorted(new & set(self.unready())):
-                names_of_failed = "".join(f"{{name: {name}}}, " for name in failed)
                 raise Refused(
-                    Code.UNKNOWN, f"Some models did not become available: {{{names_of_failed}}}"
+                    Code.UNKNOWN, f"Some models did not become available: {', '.join(failed)}"
                 )
 
     def follow(self, models: Collection[Model]) -> None:

@@ -48,7 +48,7 @@ class Predictor:
             most_samples: Largest number of samples of the request.
 
         Raises:
-            Refused: with TensorFlow Serving's code and message.
+            Refused: with TensorFlow Serving's code.
         """
         signature = self.signature(signature_name, Code.FAILED_PRECONDITION)
         inputs = inputs_of(signature, inputs, most_samples)

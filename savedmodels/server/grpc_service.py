@@ -23,9 +23,9 @@ from tensorflow_serving.apis import (
 from savedmodels.server.arrivals import Arrivals
 from savedmodels.server.codes import invalid
 from savedmodels.server.model_config import models_of
+from savedmodels.server.model_manager import ModelSpec
 from savedmodels.server.rest import bears, unauthenticated
 from savedmodels.server.servable import refusal_of
-from savedmodels.server.servables import ModelSpec
 from savedmodels.server.service import SIGNATURE_DEF, Limits, Service, unable_to
 from savedmodels.server.signature import DEFAULT_SIGNATURE
 from savedmodels.server.tensor_protos import arrays_of, proto_of
@@ -124,7 +124,7 @@ class _ModelService(model_service_pb2_grpc.ModelServiceServicer):
 
     def HandleReloadConfigRequest(self, request: Any, context: grpc.ServicerContext) -> Any:
         with _refusals(context):
-            self._service.servables.reload(models_of(request.config, self._repository))
+            self._service.models.reload(models_of(request.config, self._repository))
             return model_management_pb2.ReloadConfigResponse(status={"error_code": 0})
 
 
