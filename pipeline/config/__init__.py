@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Annotated, Any
-
-from pydantic import Discriminator, Tag, model_validator
+from pydantic import model_validator
 
 from pipeline.config.alarms import AlarmsConfig
 from pipeline.config.augmentation import (
@@ -23,16 +20,12 @@ from pipeline.config.objective import SIGNED_LOSSES, LossName, ObjectiveConfig, 
 from pipeline.config.optimizer import OptimizerConfig
 from pipeline.config.run import RunConfig
 from pipeline.config.schedule import ScheduleConfig
-from pipeline.families.config import NetworkConfig
-from pipeline.families.progan.config import ProGANConfig
-from pipeline.families.stylegan.config import StyleGANConfig
-from pipeline.families.stylegan2.config import StyleGAN2Config
+from pipeline.families.sections import DEFAULT_NETWORK, NetworkSection
 from pipeline.section import Rate, Resolution, Section, Share
 from pipeline.shape import is_power_of_two, start_shape
 
 __all__ = [
     "COLOR",
-    "FAMILIES",
     "GEOM",
     "PIPELINES",
     "AlarmsConfig",
@@ -42,7 +35,6 @@ __all__ = [
     "EvaluationConfig",
     "GateConfig",
     "LossName",
-    "NetworkConfig",
     "ObjectiveConfig",
     "OptimizerConfig",
     "PenaltyName",
@@ -56,27 +48,11 @@ __all__ = [
 ]
 
 
-FAMILIES = (ProGANConfig, StyleGANConfig, StyleGAN2Config)
-"""Sections of every family; `Config.network` is one of them."""
-
-
-def _family_of(network: Any) -> str:
-    """Return which section `network` is: that of ProGAN where none is named."""
-    if isinstance(network, Mapping):
-        return str(network.get("family", "progan"))
-    return str(getattr(network, "family", "progan"))
-
-
 class Config(Section):
     """Everything that defines a run."""
 
     data: DataConfig = DataConfig()
-    network: Annotated[
-        Annotated[ProGANConfig, Tag("progan")]
-        | Annotated[StyleGANConfig, Tag("stylegan")]
-        | Annotated[StyleGAN2Config, Tag("stylegan2")],
-        Discriminator(_family_of),
-    ] = ProGANConfig()
+    network: NetworkSection = DEFAULT_NETWORK
     """Section of the family that `network.family` names."""
     objective: ObjectiveConfig = ObjectiveConfig()
     augmentation: AugmentationConfig = AugmentationConfig()

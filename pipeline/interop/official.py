@@ -10,12 +10,12 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from pipeline.config import FAMILIES
 from pipeline.errors import UserError
 from pipeline.families.family import family_of
 from pipeline.families.official.pickles import Networks, read_networks
 from pipeline.families.official.snapshot import NETWORKS, Snapshot, Weights
 from pipeline.families.official.state_dicts import STATE, StateDict, read_arrays
+from pipeline.families.sections import FAMILIES
 from pipeline.families.size import sizes_of
 from pipeline.training.synthesis.state import weights_of
 from pipeline.untrusted.safe_pickle import shown
