@@ -25,6 +25,7 @@ from pipeline.evaluation.report import write_report
 from pipeline.evaluation.scores import Evaluation, Score, folder_of, read_scores
 from pipeline.families.progan.networks import Generator
 from pipeline.run_folder import RunFolder
+from pipeline.sampling.sampler import latent_sampler
 from pipeline.training.synthesis import task
 from tests.pipeline.training.runs import Scattered, trainer_of
 
@@ -236,7 +237,8 @@ def scores(run: RunFolder, records: RecordSet) -> Callable[[str], Evaluation]:
     def of(kind: str) -> Evaluation:
         if kind not in kept:
             with pytest.MonkeyPatch.context() as patch:
-                patch.setattr(RunFolder, "average", lambda *_: generator(kind, records))
+                sampler = latent_sampler(generator(kind, records))
+                patch.setattr(RunFolder, "sampler", lambda *_: sampler)
                 wanted = plan(run, records, metrics=["fid", "precision_recall", "memorisation"])
                 kept[kind] = evaluate(run, wanted, silent)
         return kept[kind]
@@ -271,7 +273,8 @@ def test_copies_of_mirrored_images_are_copies_where_they_were_shown(
     data = config.data.model_copy(update={"mirror": mirror})
     config = config.model_copy(update={"data": data})
     monkeypatch.setattr(RunFolder, "config", lambda _: config)
-    monkeypatch.setattr(RunFolder, "average", lambda *_: generator("mirroring", records))
+    sampler = latent_sampler(generator("mirroring", records))
+    monkeypatch.setattr(RunFolder, "sampler", lambda *_: sampler)
     found = evaluate(run, plan(run, records, metrics=["memorisation"]), silent)
     [score] = found.scores
     assert (score.value > 0.9) is mirror
