@@ -1,4 +1,4 @@
-"""The configuration of a run: frozen, checked, and refusing keys that it does not know."""
+"""Configuration of a run: frozen and checked; unknown keys are errors."""
 
 from __future__ import annotations
 
@@ -57,11 +57,12 @@ __all__ = [
 
 
 FAMILIES = (ProGANConfig, StyleGANConfig, StyleGAN2Config)
-"""Sections of every family; `Config.network` is one of them."""
+"""Configuration sections of all families; `Config.network` is one of them."""
 
 
 def _family_of(network: Any) -> str:
-    """Return which section `network` is: that of ProGAN where none is named."""
+    """Return the family that a `network` section names; ProGAN if it names none."""
+    # The key has a default, so it may be missing, but the union is resolved before defaults are.
     if isinstance(network, Mapping):
         return str(network.get("family", "progan"))
     return str(getattr(network, "family", "progan"))
@@ -77,7 +78,7 @@ class Config(Section):
         | Annotated[StyleGAN2Config, Tag("stylegan2")],
         Discriminator(_family_of),
     ] = ProGANConfig()
-    """Section of the family that `network.family` names."""
+    """Networks, in the section of the family that `network.family` names."""
     objective: ObjectiveConfig = ObjectiveConfig()
     augmentation: AugmentationConfig = AugmentationConfig()
     schedule: ScheduleConfig
@@ -89,6 +90,7 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _signs_mean_something(self) -> Config:
+        # With other losses zero does not lie between reals and fakes, so signs mean nothing.
         if self.augmentation.steered and self.objective.loss not in SIGNED_LOSSES:
             raise ValueError(
                 "`augmentation.kind=ada` steers p by the sign of scores, which tells reals from "
@@ -140,6 +142,7 @@ class Config(Section):
                 "deviation would be that of smaller groups. "
                 f"Received: {self.run.micro_batch} and {self.network.stddev_group}"
             )
+        # Checked for every phase now: a step would fail only once the run gets there.
         for phase in self.schedule.build().phases:
             group = min(self.network.stddev_group, phase.batch_size)
             if phase.batch_size % group:
