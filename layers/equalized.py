@@ -40,6 +40,8 @@ class _Equalized(keras.layers.Layer):
         self.seed = seed
 
     def _add_weights(self, kernel_shape: tuple[Any, ...], biases: int) -> None:
+        # Scaled at run time, not at initialisation, so that Adam's steps have the same size
+        # relative to the weights of every layer.
         fan_in = math.prod(kernel_shape[:-1])
         self._scale = self.gain / math.sqrt(fan_in) * self.lr_multiplier
         self.kernel = self.add_weight(

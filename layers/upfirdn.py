@@ -55,6 +55,7 @@ def upfirdn2d(
     Source: the official `upfirdn2d` of StyleGAN2-ADA.
     """
     channels = images.shape[-1]
+    # Mirrored, because Keras' convolutions are correlations.
     row = np.array(checked_taps(taps))[::-1] / sum(taps)
     kernel = np.tile((gain * np.outer(row, row))[:, :, None, None], (1, 1, channels, 1))
     kernel = ops.convert_to_tensor(kernel, keras.backend.standardize_dtype(images.dtype))

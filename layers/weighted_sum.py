@@ -50,6 +50,7 @@ class WeightedSum(keras.layers.Layer):
         dtype = keras.backend.result_type(self.compute_dtype, "float32")
         old, new = (ops.cast(x, dtype) for x in inputs)
         alpha = ops.cast(self.alpha, dtype)
+        # Not `old + alpha * (new - old)`, which is not exactly `new` at 1.
         return ops.cast((1.0 - alpha) * old + alpha * new, self.compute_dtype)
 
     def compute_output_shape(

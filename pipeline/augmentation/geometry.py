@@ -84,6 +84,7 @@ def inverse_maps(chances: Chances, shape: Shape) -> tuple[Any, Any]:
         L `(batch, 2, 2)` and o `(batch, 2)`: the pixel at q comes from `L q + o`, as in
         `resampled`.
     """
+    # Inverses, because sampling needs to know where each output pixel comes from.
     scale = chances.applied("scale", 2.0 ** (SCALE_DEVIATION * chances.normals("scale")), 1.0)
     aniso = chances.applied("aniso", 2.0 ** (ANISO_DEVIATION * chances.normals("aniso")), 1.0)
     angles = pi * (2.0 * chances.uniforms("rotate") - 1.0)

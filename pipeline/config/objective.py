@@ -88,6 +88,7 @@ class ObjectiveConfig(Section):
                     "`objective.weight_clip` takes the place of `objective.penalty`, which must be "
                     f"none beside it. Received: {self.penalty}"
                 )
+        # Unbounded, this loss has no minimum: scores would grow for ever.
         elif self.loss == "wasserstein" and not at_gradients:
             raise ValueError(
                 "`objective.loss=wasserstein` must be bounded by `objective.penalty`, `r1`, `r2` "

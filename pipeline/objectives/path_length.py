@@ -30,6 +30,7 @@ def path_lengths(generate: Callable[[Any], Any], latents: Any, noise: Any) -> An
     """
     with tf.GradientTape(watch_accessed_variables=False) as tape:
         tape.watch(latents)
+        # Penalties are float32 under every precision.
         images = tf.cast(generate(latents), tf.float32)
         height, width = images.shape[1:3]
         total = tf.reduce_sum(images * noise) / (height * width) ** 0.5

@@ -30,6 +30,7 @@ def squared_gradient(critic: Critic, images: Any) -> Any:
         tape.watch(images)
         # Each score depends on its own image, so one gradient of the sum gives all samples'.
         total = tf.reduce_sum(critic(images))
+    # Penalties are float32 under every precision.
     gradient = tf.cast(tape.gradient(total, images), tf.float32)
     return tf.reduce_sum(tf.square(gradient), axis=[1, 2, 3])
 

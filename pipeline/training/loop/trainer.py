@@ -111,6 +111,7 @@ class Trainer:
                     to = checkpoints.roll_back(self._run, faults_of(self._config.alarms))
                 roll_backs = (*before, RollBack(alarm.name, at=images_seen, to=to))
                 self._tell("rolled_back", roll_backs[-1])
+                # Also blocks of later resolutions: the failed attempt has trained them already.
                 self._task.reset()
 
     def _train(self, start: _Start, stop: Callable[[], bool]) -> Position:
@@ -129,13 +130,16 @@ class Trainer:
 
     def _resume(self, roll_backs: tuple[RollBack, ...]) -> _Start:
         """Load the newest checkpoint, or start; `roll_backs` replace those of the checkpoint."""
+        # The chief renames damaged checkpoints; the others then find the same newest one.
         with self._workers.chief_first():
             saved, damaged = checkpoints.newest(self._run)
             for each in damaged:
                 checkpoints.put_aside(each)
+        # Workers whose folders differ would resume from different checkpoints.
         self._workers.require_same("run folder", "" if saved is None else saved.folder.name)
         position = saved.position if saved else Position(0, 0)
         position = replace(position, roll_backs=roll_backs or position.roll_backs)
+        # A function of the number of roll backs, so that a rolled-back run resumes exactly too.
         factor = self._config.alarms.roll_back_rate ** len(position.roll_backs)
         self._schedule = self._config.schedule.build().with_rate(factor)
         if saved is None:

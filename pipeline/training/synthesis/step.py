@@ -1,4 +1,4 @@
-"""One training step: the discriminator's updates, the generator's, and the generator's average."""
+"""Training step of synthesis: updates of the discriminator, the generator and the EMA."""
 
 from __future__ import annotations
 
@@ -22,23 +22,22 @@ from pipeline.training.synthesis.updates import Updates
 
 
 class Step:
-    """The step of a phase.
+    """Training step of one phase.
 
-    A step takes `objective.critic_steps` batches and updates the discriminator on each, then the
-    generator `objective.generator_steps` times. The discriminator's update on batch j draws by the
-    clock `images_seen + j · batch_size`, and the generator's by the clock of the last batch, so all
-    draws are functions of the clock.
+    A step takes `objective.critic_steps` batches, updates the discriminator on each, and then the
+    generator `objective.generator_steps` times. Draws for batch j depend on `images_seen + j ·
+    batch_size`, and draws for the generator on the value for the last batch.
 
-    The last update of the discriminator, those of the generator and the average are one compiled
-    function. Updates that most runs do not have are functions of their own, traced when they are
-    first due: growing stays quick, whatever the objective.
+    The last update of the discriminator, the updates of the generator and the EMA are one compiled
+    function. Updates that few runs have are functions of their own, traced when they are first due,
+    so that new phases start quickly.
 
     Args:
         config: Configuration of the run.
         phase: Phase that is trained.
         models: Models of the phase.
-        strategy: Strategy under which they were made.
-        known: Metrics of the step before, when a phase goes on.
+        strategy: Strategy under which the models were made.
+        known: Metrics of the previous step, if the phase resumes.
         roll_backs: Number of roll backs so far.
     """
 
@@ -68,8 +67,8 @@ class Step:
         self._earlier_checks: list[Check] = []
 
         def compiled(replica_function: Callable[..., Metrics], *, last: bool = False) -> Any:
-            # AutoGraph rewrites the source of all that is called, which takes longer than to trace
-            # it, and no `if` or loop of a step goes by a tensor.
+            # AutoGraph would rewrite the source of all called functions, which takes longer than
+            # tracing; a step has no `if` or loop that depends on a tensor.
             return tf.function(
                 self._on_replicas(replica_function, last=last),
                 autograph=False,
@@ -88,15 +87,16 @@ class Step:
         """Train on the batches that begin after `images_seen` images.
 
         Args:
-            batches: `objective.critic_steps` of what `dataset_for` yields, distributed.
-            images_seen: The clock.
-            alpha: Weight of the new resolution, for the whole step.
+            batches: Distributed batches of `dataset_for`, `objective.critic_steps` of them.
+            images_seen: Images seen before the first batch.
+            alpha: Fade-in weight of the new resolution, for the whole step.
 
         Returns:
-            float32 scalars, averages over the global batch; of a lazy regulariser that which was
-            last paid.
+            Metrics, float32 scalars averaged over the global batch; lazy regularisers have the
+            value from when they were last applied.
         """
         settings, objective = self._config.objective, self._updates.objective
+        # Tensors, not numbers: a number would make TensorFlow trace the function anew.
         weight = tf.constant(alpha, tf.float32)
         self._earlier_checks, self._checks = self._checks, []
 
@@ -124,10 +124,10 @@ class Step:
         return dict(self._metrics)
 
     def non_finite(self, *, wait: bool) -> NonFinite | None:
-        """The first tensor that was not finite in the step before the last.
+        """Find the first non-finite tensor in the step before the last, which has finished.
 
         Args:
-            wait: Whether the last step is looked at too, for which the device has to be waited for.
+            wait: Whether to look at the last step too, and to wait for the device.
         """
         checks = [*self._earlier_checks, *(self._checks if wait else ())]
         return next(filter(None, (check.found() for check in checks)), None)
@@ -135,7 +135,7 @@ class Step:
     def _on_replicas(
         self, replica_function: Callable[..., Metrics], *, last: bool
     ) -> Callable[[Any, Any, Any], tuple[Metrics, Any]]:
-        """The function run on every replica, its means, and which is the first not to be finite."""
+        """Wrap a replica's function: run it everywhere, average metrics, find non-finite values."""
         models, strategy = self._models, self._strategy
         decay = decay_per_step(self._config.optimizer, self._images)
 
@@ -149,6 +149,7 @@ class Step:
                 name: strategy.reduce(tf.distribute.ReduceOp.MEAN, value, axis=None)
                 for name, value in metrics.items()
             }
+            # Once a step, by the mean over the generator's last batch.
             if last and models.style_means:
                 move_style_means(models.style_means, means["mean_style"])
             if models.augmentation.steered:
@@ -193,5 +194,5 @@ class Step:
 
 
 def _weights(model: keras.Model) -> list[str]:
-    """Names of the trained weights."""
+    """List the names of a model's trained weights."""
     return [weight.path for weight in model.trainable_variables]
