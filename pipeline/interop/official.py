@@ -151,5 +151,5 @@ def assign(models: Iterable[keras.Model], weights: Weights) -> None:
                 f"{list(weight.shape)}. Received: {received}"
             )
         if not np.isfinite(value).all():
-            raise UserError(f"official weights must be finite. Received: {name}, not so")
+            raise UserError(f"official weights must be finite. Received: {name}, which is not")
         weight.assign(value)

@@ -77,7 +77,7 @@ def batches_of(
         if not data.servers:
             raise
         raise UserError(
-            "servers must run as long as a run does: start them again, and the run with "
+            "a server of `data.servers` has ended: start it again, and resume the run with "
             f"--resume auto. Received: {', '.join(data.servers)} "
             f"({error.message.splitlines()[0]})"
         ) from error

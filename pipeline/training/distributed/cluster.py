@@ -60,7 +60,7 @@ def cluster_of(environment: Mapping[str, str]) -> Cluster:
         return _of_slurm(environment)
     raise UserError(
         "`run.strategy=multi_worker` needs workers: `--workers 2` starts some here, and TF_CONFIG "
-        "or `srun` name others. Received: neither TF_CONFIG nor a step of Slurm"
+        "or `srun` name others. Received: no TF_CONFIG, and no variables of a Slurm step"
     )
 
 

@@ -94,7 +94,7 @@ def _multi_worker_strategy() -> tf.distribute.Strategy:
         ) from error
     except tf.errors.OpError as error:
         raise WorkerGone(
-            f"the workers of a run must come together. Received: {error.message.splitlines()[0]}"
+            f"not all workers of the run connected. Received: {error.message.splitlines()[0]}"
         ) from error
 
 

@@ -234,7 +234,7 @@ def newest(run: Path) -> tuple[Checkpoint | None, list[Damaged]]:
         damaged.append(found)
     if damaged:
         raise UserError(
-            "a run goes on from a checkpoint that is whole. Received: "
+            "the run cannot resume, because all its checkpoints are damaged. Received: "
             + "; ".join(f"{each.folder}: {each.reason}" for each in damaged)
         )
     return None, []
