@@ -94,6 +94,7 @@ def load(name: str, overrides: Sequence[Override] = (), *, data: str | None = No
     else:
         text = preset_text(name)
     if data is not None:
+        # As a pair, because YAML could read a path as something else.
         overrides = [*overrides, ("data.source", data)]
     return config_from(text, overrides, origin=name)
 
@@ -220,6 +221,7 @@ def _location(detail: Any, root: type[Section]) -> tuple[list[str], list[str]]:
 
     For a key that accepts several sections, pydantic inserts the name of the chosen one.
     """
+    # Parts such as `function-after[…]` are pydantic's, not keys.
     parts = [part for part in detail["loc"] if isinstance(part, str) and "[" not in part]
     path, rest, fields = parts[:1], parts[1:], root.model_fields
     while rest and path[-1] in fields:
@@ -261,6 +263,7 @@ def _explain(detail: Any, root: type[Section]) -> str:
     if detail["type"] == "missing":
         return f"`{key}` must be set. Received: nothing"
     rule = detail["msg"].removeprefix("Value error, ")
+    # Messages of our own validators are complete.
     if "Received:" in rule:
         return rule
     rule = rule[0].lower() + rule[1:]

@@ -132,6 +132,7 @@ class Chances:
             times: Number of gates; at least one of them opens with the transform's probability.
         """
         probability = self.p * self.shares.get(transform, 0.0)
+        # Each gate opens more rarely, so that at least one of them has the probability.
         if times > 1:
             probability = 1.0 - (1.0 - probability) ** (1 / times)
         gates = _columns(self.draws.gates, transform, "gates")

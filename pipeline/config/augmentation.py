@@ -104,6 +104,7 @@ class AugmentationConfig(Section):
             value = getattr(self, name)
             if value == type(self).model_fields[name].default:
                 continue
+            # A key of another kind would otherwise have no effect, without a word.
             if self.kind != kind:
                 raise ValueError(
                     f"`augmentation.{name}` needs `augmentation.kind={kind}`. "

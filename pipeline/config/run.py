@@ -59,6 +59,7 @@ class RunConfig(Section):
     def _devices_are_the_strategys(self) -> RunConfig:
         for name, strategy in (("replicas", "mirrored"), ("tpu", "tpu")):
             value = getattr(self, name)
+            # A key of another strategy would otherwise have no effect, without a word.
             if value is not None and self.strategy != strategy:
                 raise ValueError(
                     f"`run.{name}` needs `run.strategy={strategy}`. "

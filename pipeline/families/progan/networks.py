@@ -124,6 +124,7 @@ class Discriminator(GrowingDiscriminator):
         of the new block.
         """
         images = keras.Input((resolution, resolution, self.channels), name="images")
+        # One dense layer makes scores and logits, as in the official code.
         found = self._outputs(images, count=1 + self.label_size, fading=fading)
         outputs = {"scores": found}
         if self.label_size:

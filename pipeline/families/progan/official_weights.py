@@ -47,6 +47,7 @@ def snapshot_of(networks: Networks) -> Snapshot:
     """
     settings = [settings_of(ProganSettings, each.settings) for each in networks]
     generator, critic, _ = settings
+    # Unset, `latent_size` follows from the feature maps. Fused layers are named `Conv1_down`.
     config = ProGANConfig(
         latent_size=generator.latent_size or min(generator.fmap_base, generator.fmap_max),
         fmap_base=generator.fmap_base,

@@ -166,6 +166,7 @@ def weight_of(name: str, value: Array, *, settings: StyleganSettings) -> tuple[s
     block = block.removeprefix("synthesis").removeprefix("/")
     if rgb := rgb_of(block, settings.resolution):
         return f"{rgb}/{WEIGHTS[kind]}", value
+    # Official maps are numbered by layer, two for each resolution, with channels first.
     if noise := re.fullmatch(r"noise(\d{1,2})", kind):
         side = START_RESOLUTION << int(noise[1]) // 2
         return f"noise_{side}x{side}_{int(noise[1]) % 2}/map", value[0].transpose(1, 2, 0)

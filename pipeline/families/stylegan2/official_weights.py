@@ -102,6 +102,7 @@ def _sizes(generator: StateDict) -> tuple[StyleGAN2Config, int, int, int]:
         side: len(generator[f"synthesis.b{side}.conv1.weight"])
         for side in (START_RESOLUTION, *sides(final))
     }
+    # The first layer of the mapping takes the latents and the embedded label.
     embedded, label_size = generator.get("mapping.embed.weight", np.empty((0, 0))).shape
     config = StyleGAN2Config(
         latent_size=generator["mapping.fc0.weight"].shape[1] - embedded,
@@ -123,6 +124,7 @@ def _mapping_layers(state: StateDict) -> int:
 def _weights(state: StateDict, known: re.Pattern[str], final: int) -> dict[str, Array]:
     weights = {}
     for name, value in state.items():
+        # A buffer, not a weight: our filter is fixed, so another one would be another network.
         if name.endswith(".resample_filter"):
             if value.shape != FILTER.shape or not np.allclose(value, FILTER, atol=1e-6):
                 raise UserError(f"`{shown(name)}` must be that of [1, 3, 3, 1]. Received: another")
@@ -174,6 +176,7 @@ def weight_of(name: str, value: Array) -> tuple[str, Array]:
 
 def _kernel(name: str, value: Array) -> Array:
     if value.ndim == 4:
+        # PyTorch has (outputs, inputs, rows, columns).
         kernel = value.transpose(2, 3, 1, 0)
         # The official up form applies its kernel mirrored; ours does not, in either form.
         up = name.startswith("synthesis.") and name.endswith(".conv0.weight")

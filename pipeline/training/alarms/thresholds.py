@@ -68,6 +68,7 @@ def of_times(
         readings.append(
             Reading("starvation", waited, longest_wait, settings.starvation_seconds, at_once=True)
         )
+    # Without a rate no step was counted yet: the first one of a phase compiles.
     elif rate:
         readings.append(Reading("starvation", "data_wait", data_wait, settings.starvation_share))
     if rate and len(earlier) >= EARLIER_RATES:

@@ -63,6 +63,7 @@ class Watchdog:
         limit = self._settings.starvation_seconds
         told: float | None = None
         while not self._ended.wait(min(LONGEST_PAUSE, limit / LOOKS)):
+            # The start of a wait identifies it, so that each is reported once.
             since = self._since
             if since is not None and since != told and time.monotonic() - since > limit:
                 told = since

@@ -46,6 +46,7 @@ class TimeLimit(Listener):
     def __call__(self) -> bool:
         """Return true if the run should stop now."""
         now = self._clock()
+        # From call to call, so that waiting for data and listeners count too.
         if self._asked is not None:
             self._longest_step = max(self._longest_step, now - self._asked)
         self._asked = now

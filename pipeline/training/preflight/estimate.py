@@ -115,6 +115,7 @@ def estimates(config: Config, label_size: int) -> list[PhasePlan]:
 
 def at_once(config: Config, phase: Phase) -> int:
     """Number of images at the same time in the networks of a process, or of each of its GPUs."""
+    # On a CPU all replicas of the process share its memory.
     share = _share(config, phase)
     parts = micro_batches(share, config.run.micro_batch, config.network.stddev_group)
     return share // parts * (1 if gpus_here() else phase.batch_size // share)
@@ -155,6 +156,7 @@ def _fitting_micro_batch(config: Config, largest: PhasePlan, free: float) -> int
     def taken(config: Config) -> float:
         return memory(config, largest.work, at_once=at_once(config, largest.phase))
 
+    # If the trial ran out of memory, the phase needs more than what was free.
     known = largest.memory < math.inf
     scale = largest.memory / taken(config) if known else max(1.0, free / taken(config))
     share = _share(config, largest.phase)

@@ -99,5 +99,6 @@ class Diversity:
         if resolution not in self._reals:
             samples = images_of(self._records, resolution).take(IMAGES)
             images = tf.stack([sample["image"] for sample in samples])
+            # Replaces those of the previous resolution, which are not needed any more.
             self._reals = {resolution: scaled(images)}
         return self._reals[resolution]

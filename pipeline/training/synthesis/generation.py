@@ -135,7 +135,9 @@ class FromStyles:
             others = draw(normal, (size,), part=1)
             # One cut for the global batch, so the draw does not depend on the replicas.
             whether, where = tf.unstack(draw(uniform, (2,), part=2, for_all=True), axis=-1)
+            # Uniform over 1 … layers - 1, where only layers that are active in this phase count.
             cut = 1 + tf.cast(where * (self.layers - 1), tf.int32)
+            # A cut after the last layer mixes nothing.
             cuts = tf.where(whether < self.mixing, cut, self.layers)
         maps = (tuple(layer.map.shape) for layer in self.sampler.fixed_noise)
         # Parts 1 and 2 are for mixing, drawn or not: noise does not depend on it.

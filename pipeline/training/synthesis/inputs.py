@@ -231,6 +231,7 @@ class ReplicaBatches:
 
     def _share(self, everyone: Any) -> Any:
         """Take this replica's rows of a draw for all replicas."""
+        # The same places as this replica's reals have in the batch.
         replica = tf.distribute.get_replica_context().replica_id_in_sync_group
         return share_of(everyone, place_of(replica, self._replicas, self._readers), self._replicas)
 

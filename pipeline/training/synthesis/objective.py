@@ -114,6 +114,7 @@ class Objective:
             shifted = moved(seen, batch.moves, mirror=self.config.data.mirror)
             return self._passes.scores(shifted, batch.labels)
 
+        # Of the shape of scores, `(batch, 1)`; other terms are `(batch,)` or `()`.
         of_scores = [
             Term("drift", objective.drift, lambda: tf.square(reals)),
             Term(
@@ -230,12 +231,14 @@ class Objective:
     def _penalty_terms(self, batch: CriticBatch, fakes: Any, norms: Metrics) -> list[Term]:
         """Make the penalty terms; computing them adds the mean gradient norm to `norms`."""
         scale = 1.0
+        # The official ProGAN code measures on images enlarged to the final size.
         if self.config.objective.penalty_size == "final":
             scale = self.phase.resolution / self.config.schedule.resolution
 
         def value(penalty: GradientPenalty) -> Callable[[], Any]:
             def of_batch() -> Any:
                 images = penalty.points(batch.reals, fakes, batch.mix_weights)
+                # Fakes take their own augmentation; reals and mixed images take that of the reals.
                 of_fakes = penalty.name == "r2"
                 # Through the augmentation, as all scores: every update sees one discriminator.
                 square = self._passes.squared_gradient(
@@ -261,6 +264,7 @@ class Objective:
         """Compute the penalties of a replica's whole path batch, and update the moving mean."""
         mean = self.models.path_length_mean
         assert mean is not None
+        # Before the penalty, as in the official code.
         moved_on = moved_mean(mean.value, lengths, decay=self.config.objective.path_length_decay)
         kept = tf.stop_gradient(moved_on)
         # The loss scale may have made lengths infinite, which must not stay in the mean.

@@ -25,6 +25,7 @@ def readings_of(
     """
     norms = {name: metrics[name] for name in _GRADIENTS if name in metrics}
     readings = []
+    # One alarm for both networks, about the one closer to its bound.
     if norms:
         longest, shortest = max(norms, key=norms.__getitem__), min(norms, key=norms.__getitem__)
         readings += [
@@ -40,6 +41,7 @@ def readings_of(
     if "separation" in metrics:
         apart = metrics["separation"]
         readings.append(Reading("saturation", "separation", apart, settings.saturation_separation))
+    # The other penalties do not pull the norm to 1, and a one-sided one allows smaller norms.
     if "penalty_norm" in metrics and penalty in ("one_sided", "two_sided"):
         above = metrics["penalty_norm"] - 1.0
         readings.append(

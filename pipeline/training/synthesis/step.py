@@ -78,6 +78,7 @@ class Step:
         self.finish = compiled(self._finish, last=True)
         self._critic = compiled(self._update_critic)
         self._penalties = compiled(self._pay_penalties)
+        # A function for each repeat, whose number is part of the keys of its draws.
         self._path_length = {
             repeat: compiled(self._path_length_of(repeat))
             for repeat in range(config.objective.generator_steps)
@@ -98,12 +99,14 @@ class Step:
         settings, objective = self._config.objective, self._updates.objective
         # Tensors, not numbers: a number would make TensorFlow trace the function anew.
         weight = tf.constant(alpha, tf.float32)
+        # Checks of the previous step are finished by the time they are read: no wait for a device.
         self._earlier_checks, self._checks = self._checks, []
 
         def take(function: Any, batch: Any, clock: Any) -> None:
             values, first = function(batch, clock, weight)
             ended = images_seen + self._images
             self._checks.append(Check(values, self._gradients, first, ended))
+            # Vectors are for the check alone. Metrics of lazy regularisers stay until the next.
             self._metrics |= {name: v for name, v in values.items() if v.shape.rank == 0}
 
         for number, batch in enumerate(batches):
@@ -116,6 +119,7 @@ class Step:
             if number + 1 < len(batches):
                 take(self._critic, batch, clock)
         if objective.lazy_path_length:
+            # Counted by the clock, so that a resumed run has the same updates.
             first = images_seen // self._images * settings.generator_steps
             for repeat, path_length in self._path_length.items():
                 if is_due(first + repeat, settings.path_length_every):
@@ -140,6 +144,7 @@ class Step:
         decay = decay_per_step(self._config.optimizer, self._images)
 
         def function(batch: Any, images_seen: Any, alpha: Any) -> tuple[Metrics, Any]:
+            # A value, not a shape: a new alpha needs no new trace.
             for variable in models.alphas:
                 variable.assign(alpha)
             metrics = strategy.run(replica_function, args=(batch, images_seen, alpha))
