@@ -57,8 +57,10 @@ class LatentSampler:
         Points on the arc are as likely as latents as its ends are.
         """
         product = tf.reduce_sum(first * last) / (tf.norm(first) * tf.norm(last))
+        # Rounding may leave the range in which `acos` is defined.
         angle = tf.acos(tf.clip_by_value(product, -1.0, 1.0))
         shares = tf.stack([1.0 - shares, shares])
+        # Finite even where the line is taken: gradients pass through both branches of `where`.
         arcs = tf.math.divide_no_nan(tf.sin(shares * angle), tf.sin(angle))
         weights = tf.where(tf.sin(angle) > PARALLEL, arcs, shares)[..., tf.newaxis]
         return weights[0] * first + weights[1] * last
@@ -143,6 +145,7 @@ class StyleSampler:
             seeds: Seed of each image, int64 `(batch,)`.
         """
         if mode == "constant":
+            # These layers read only the batch size of their input.
             return [layer(seeds) for layer in self.fixed_noise]
         shapes = [tuple(layer.map.shape) for layer in self.fixed_noise]
         if mode == "none":

@@ -204,7 +204,7 @@ class Trainer:
         scoring = self._score is not None and (
             phase_ended or crossed(self._config.evaluation.fid_every_images or 1)
         )
-        # Every scored checkpoint is saved, so that the best one is there to keep.
+        # Weights with a score for `keep_best` are saved, so that the best are there to keep.
         wanted = scoring and self._score is not None and run.keep_best in self._score.names
         return _Due(
             logging=crossed(run.log_images) or phase_ended,
@@ -250,13 +250,13 @@ class Trainer:
 
     def _require_known(self, metric: str | None, metrics: Metrics) -> None:
         """Refuse an unknown metric in `run.keep_best`."""
-        # Checked once: at the start of a later phase a lazy regulariser may have no value yet.
         known = {name for saved in checkpoints.all_in(self._run) for name in saved.metrics}
         known |= metrics.keys() | (set(self._score.names) if self._score else set())
         if metric is not None and metric not in known:
             raise UserError(
                 f"`run.keep_best` must be one of {', '.join(sorted(known))}. Received: {metric}"
             )
+        # Once: at the start of a later phase a lazy regulariser may have no value yet.
         self._knows_metrics = True
 
     def _save(self, trained: PhaseProgress) -> None:
