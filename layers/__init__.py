@@ -1,4 +1,4 @@
-"""Keras layers of progressively grown GANs, in pure `keras.ops` for every Keras backend."""
+"""Keras layers for ProGAN and the StyleGANs, in pure `keras.ops` for every Keras backend."""
 
 from layers.adain import AdaIN
 from layers.bias import Bias

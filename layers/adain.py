@@ -1,4 +1,4 @@
-"""Adaptive instance normalisation: a style sets the mean and spread of every feature map."""
+"""Adaptive instance normalisation: a style sets the mean and variance of every feature map."""
 
 from __future__ import annotations
 
@@ -44,17 +44,20 @@ class AdaIN(keras.layers.Layer):
             dtype=self.dtype_policy,
             name="affine",
         )
+        # Built here: a variable made inside a distributed step would fail.
         self.affine.build(styles_shape)
 
     def call(self, inputs: list[Any]) -> Any:
         features, styles = inputs
+        # Half precision would lose the variance to rounding.
         dtype = keras.backend.result_type(self.compute_dtype, "float32")
         x = ops.cast(features, dtype)
         x = x - ops.mean(x, axis=(1, 2), keepdims=True)
         variance = ops.mean(ops.square(x), axis=(1, 2), keepdims=True)
         modulation = ops.cast(self.affine(styles), dtype)
         scale, shift = ops.split(modulation[:, None, None, :], 2, axis=-1)
-        # One factor a feature map, so that its pixels are multiplied once.
+        # One factor per feature map, so that its pixels are multiplied once. With `scale + 1`
+        # zero biases mean no change of scale, as in the official code.
         factor = ops.rsqrt(variance + self.epsilon) * (scale + 1.0)
         return ops.cast(x * factor + shift, self.compute_dtype)
 

@@ -1,4 +1,4 @@
-"""A learned shift of every feature map, where the convolution cannot hold it."""
+"""Learned bias per channel, as a layer of its own."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from keras import ops
 
 @keras.saving.register_keras_serializable(package="growgan")
 class Bias(keras.layers.Layer):
-    """Add a learned number to each channel.
+    """Add a learned bias to each channel.
 
-    `y = x + b`, where b starts at 0. Between a convolution and its bias there may be a blur, which
-    takes what lies outside the image to be 0: the bias must come after it.
+    `y = x + b`, where b starts at 0. Use it where a blur follows the convolution: the blur pads
+    with zeros, so the bias must come after it.
 
     Call: `(..., channels) → same`.
 
@@ -39,5 +39,5 @@ class Bias(keras.layers.Layer):
         return input_shape
 
     def get_config(self) -> dict[str, Any]:
-        # Keras makes a configuration up by itself, but not where `dtype` is a policy object.
+        # Keras derives this by itself, except where `dtype` is a policy object.
         return super().get_config()

@@ -1,4 +1,4 @@
-"""A fixed separable low-pass filter."""
+"""Fixed separable low-pass filter."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from keras import ops
 
 @keras.saving.register_keras_serializable(package="growgan")
 class Blur(keras.layers.Layer):
-    """Filter every channel by the same small kernel, zero-padded to the same size.
+    """Filter every channel with the same small kernel, zero-padded to keep the size.
 
     `y = x * (f ⊗ f) / sum(f ⊗ f)` for the taps f.
 
     Args:
-        taps: One row of the separable filter, odd in number so that nothing shifts.
+        taps: Taps of the separable filter, an odd number so that images do not shift.
 
     Call: `(batch, height, width, channels) → same`.
 

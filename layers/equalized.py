@@ -1,4 +1,4 @@
-"""Dense and convolution layers with an equalized learning rate, also fused with resampling."""
+"""Dense and convolution layers with an equalized learning rate; convolutions can resample."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ Resample = Literal["up", "down"]
 
 
 class _Equalized(keras.layers.Layer):
-    """Shared part of both layers: a scaled kernel, and a bias outside that scale.
+    """Shared part of both layers: a scaled kernel, and a bias with a scale of its own.
 
     Weights are stored as `w ~ N(0, 1/lr_multiplier)` and used as
-    `w * gain / sqrt(fan_in) * lr_multiplier`; the bias starts at 0 and is used times
+    `w * gain / sqrt(fan_in) * lr_multiplier`; the bias starts at 0 and is multiplied by
     `bias_gain * lr_multiplier`. Both are scaled in float32 and only then cast to the compute dtype.
     """
 
@@ -40,6 +40,8 @@ class _Equalized(keras.layers.Layer):
         self.seed = seed
 
     def _add_weights(self, kernel_shape: tuple[Any, ...], biases: int) -> None:
+        # Scaled at run time, not at initialisation, so that Adam's steps have the same size
+        # relative to the weights of every layer.
         fan_in = math.prod(kernel_shape[:-1])
         self._scale = self.gain / math.sqrt(fan_in) * self.lr_multiplier
         self.kernel = self.add_weight(
@@ -48,7 +50,7 @@ class _Equalized(keras.layers.Layer):
                 stddev=1.0 / self.lr_multiplier, seed=self.seed
             ),
             name="kernel",
-            autocast=False,
+            autocast=False,  # Scaled in float32 first, then cast.
         )
         self.bias = (
             self.add_weight(shape=(biases,), initializer="zeros", name="bias", autocast=False)
@@ -57,7 +59,7 @@ class _Equalized(keras.layers.Layer):
         )
 
     def scaled_kernel(self) -> Any:
-        """The kernel as it is used: times the gain over the root of its fan-in."""
+        """Kernel as the layer uses it, `w * gain / sqrt(fan_in) * lr_multiplier`, in float32."""
         return self.kernel * self._scale
 
     def _add_bias(self, outputs: Any) -> Any:
@@ -79,19 +81,19 @@ class _Equalized(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable(package="growgan")
 class EqualizedDense(_Equalized):
-    """Fully connected layer whose weights are scaled at run time.
+    """Fully connected layer that scales its weights at run time.
 
     `y = x @ (w * gain / sqrt(inputs) * lr_multiplier) + b * bias_gain * lr_multiplier`
 
     Args:
-        units: Number of outputs, or the shape of one output: then the bias is one a channel, its
-            last axis.
+        units: Number of outputs, or the shape of one output, with one bias per element of its last
+            axis.
         gain: He gain: sqrt(2) before a leaky ReLU, 1 for a last layer or a style.
         lr_multiplier: Factor on the effective learning rate (StyleGAN's mapping: 0.01).
         use_bias: Whether to add a bias.
-        bias_gain: Gain of the bias: that of the kernel where the gain belongs to the leaky ReLU
-            that follows, as in StyleGAN2; `g · lrelu(y) = lrelu(g · y)` for every g > 0.
-        seed: Seed of the first weights; None draws one.
+        bias_gain: Gain of the bias. Equal to `gain` where the gain stands in for one after the
+            leaky ReLU, as in StyleGAN2: `g · lrelu(y) = lrelu(g · y)` for every g > 0.
+        seed: Seed of the initial weights; None draws one.
 
     Call: `(batch, inputs) → (batch, units)`, or `(batch, *units)` for a shape.
 
@@ -141,38 +143,39 @@ class EqualizedDense(_Equalized):
 
 @keras.saving.register_keras_serializable(package="growgan")
 class EqualizedConv2D(_Equalized):
-    """Same-padded convolution whose weights are scaled at run time, also fused with resampling.
+    """Same-padded convolution that scales its weights at run time, and can resample by 2.
 
     `y = conv(x, w * gain / sqrt(k * k * inputs) * lr_multiplier) + b * bias_gain * lr_multiplier`
 
-    `resample="up"` is exactly nearest-up by 2 and then this convolution; `resample="down"` exactly
-    this convolution and then a 2×2 box average. Fused, each is one strided convolution with the
-    k+1 wide kernel that holds the sums of the shifted kernel: 2.25 times fewer multiplications for
-    k = 3. Both forms store the same k×k kernel, so weights do not depend on `fused`.
+    `resample="up"` is exactly nearest-up by 2, then this convolution; `resample="down"` is exactly
+    this convolution, then a 2×2 box average. `fused` does either as one strided convolution, whose
+    kernel of side k+1 sums the shifted k×k kernel: 2.25 times fewer multiplications for k = 3.
+    Both forms store the same k×k kernel, so weights do not depend on `fused`.
 
-    With `taps` a FIR filter resamples, as in StyleGAN2. Fused, the convolution is strided, with its
-    own kernel, and the filter follows it for `"up"` and precedes it for `"down"`. The image counts
-    as zero outside, for filter and convolution together, so both forms are one function again.
+    With `taps` a FIR filter resamples, as in StyleGAN2. Fused, the convolution is strided and keeps
+    its own kernel; the filter follows it for `"up"` and precedes it for `"down"`. The image counts
+    as zero outside for the filter and the convolution together, so again both forms are the same
+    function.
 
     Args:
         filters: Number of output channels.
-        kernel_size: Side of the kernel, odd, in pixels.
+        kernel_size: Side of the kernel in pixels, odd.
         resample: `"up"`, `"down"` or None.
-        fused: Whether resampling is done inside the convolution.
-        taps: One row of the separable filter that resamples; None for nearest-up and box average.
+        fused: Whether to resample inside the convolution.
+        taps: Taps of the separable filter that resamples; None for nearest-up and box average.
         gain: He gain: sqrt(2) before a leaky ReLU, 1 for to-RGB.
         lr_multiplier: Factor on the effective learning rate.
         use_bias: Whether to add a bias.
-        bias_gain: Gain of the bias: that of the kernel where the gain belongs to the leaky ReLU
-            that follows, as in StyleGAN2; `g · lrelu(y) = lrelu(g · y)` for every g > 0.
-        seed: Seed of the first weights; None draws one.
+        bias_gain: Gain of the bias. Equal to `gain` where the gain stands in for one after the
+            leaky ReLU, as in StyleGAN2: `g · lrelu(y) = lrelu(g · y)` for every g > 0.
+        seed: Seed of the initial weights; None draws one.
 
-    Call: `(batch, height, width, channels) → (batch, height', width', filters)`, where the side is
-    doubled for `"up"` and halved for `"down"`, which takes even sides only.
+    Call: `(batch, height, width, channels) → (batch, height', width', filters)`; sides are doubled
+    for `"up"` and halved for `"down"`, which takes even sides only.
 
     Raises:
         ValueError: if `filters` is not positive, `kernel_size` is even, `resample` is unknown, the
-            taps sum to zero, or `"down"` meets an odd side.
+            taps sum to zero, or `"down"` gets an odd side.
 
     Example:
         >>> EqualizedConv2D(8, 3, resample="up")(keras.ops.ones((2, 4, 4, 3))).shape
@@ -181,7 +184,7 @@ class EqualizedConv2D(_Equalized):
     Source: arXiv:1710.10196, section 4.1 and the official `upscale2d_conv2d` and
     `conv2d_downscale2d`; with `taps` the official `conv2d_resample` of StyleGAN2-ADA. Ours flips
     the kernel in the fused up form, so that fused and unfused agree; the official fused form, and
-    every up form with `taps`, is another parametrisation of the same function.
+    the official up forms with `taps`, are another parametrisation of the same function.
     """
 
     def __init__(
@@ -231,7 +234,9 @@ class EqualizedConv2D(_Equalized):
                 kernel = ops.transpose(ops.flip(kernel, axis=(0, 1)), (0, 1, 3, 2))
                 kernel = ops.cast(_sum_of_shifts(kernel), self.compute_dtype)
                 return ops.conv_transpose(inputs, kernel, strides=2, padding="same")
-            reduced_shape(inputs.shape, 2)  # Refuses odd sides, as unfused does.
+            # A strided convolution would accept odd sides, which the unfused form refuses.
+            reduced_shape(inputs.shape, 2)
+            # Summed before the cast, so that half precision rounds once.
             kernel = ops.cast(_sum_of_shifts(kernel) * 0.25, self.compute_dtype)
             return ops.conv(inputs, kernel, strides=2, padding="same")
         kernel = ops.cast(kernel, self.compute_dtype)
@@ -259,7 +264,7 @@ class EqualizedConv2D(_Equalized):
 
 
 def _sum_of_shifts(kernel: Any) -> Any:
-    """`(k, k, in, out) → (k+1, k+1, in, out)`: the kernel convolved with a 2×2 box of ones."""
+    """Convolve a kernel with a 2×2 box of ones, `(k, k, in, out) → (k+1, k+1, in, out)`."""
     rows = ops.pad(kernel, ((1, 0), (0, 0), (0, 0), (0, 0))) + ops.pad(
         kernel, ((0, 1), (0, 0), (0, 0), (0, 0))
     )

@@ -1,4 +1,4 @@
-"""A noise map that stays as it was first drawn."""
+"""Noise map that is drawn once and kept."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from keras import ops
 class FixedNoise(keras.layers.Layer):
     """One map of standard normal noise, the same for every sample and every call.
 
-    The map is a weight that is saved and not trained: images of a model that holds it are a
+    The map is a saved weight that is not trained, so the images of a model that holds it are a
     function of their latents alone.
 
     Args:
         side: Side of the square map in pixels, or its height and width.
         seed: Seed of the map; None draws one.
 
-    Call: `(batch, anything…) → (batch, height, width, 1)`; only the batch is read.
+    Call: `(batch, anything…) → (batch, height, width, 1)`; only the batch size is read.
 
     Raises:
         ValueError: if `side` is not positive.
@@ -54,6 +54,7 @@ class FixedNoise(keras.layers.Layer):
         return (input_shape[0], self.height, self.width, 1)
 
     def get_config(self) -> dict[str, Any]:
+        # A number for squares, as configurations had before there were rectangles.
         square = self.height == self.width
         side = self.height if square else (self.height, self.width)
         return {**super().get_config(), "side": side, "seed": self.seed}

@@ -1,4 +1,4 @@
-"""The learned image that a style-based generator starts from."""
+"""Learned constant that a style-based generator starts from."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from keras import ops
 
 @keras.saving.register_keras_serializable(package="growgan")
 class LearnedConstant(keras.layers.Layer):
-    """One trained feature block, repeated for every sample of a batch.
+    """One trained block of features, repeated for every sample of a batch.
 
     Args:
         shape: `(height, width, channels)` of the block.
         initializer: Keras initializer: `"ones"` (StyleGAN) or `RandomNormal(stddev=1.0)`
-            (StyleGAN2); the name `"random_normal"` alone stands for a stddev of 0.05.
+            (StyleGAN2); the name `"random_normal"` alone means a stddev of 0.05.
 
-    Call: `(batch, anything…) → (batch, height, width, channels)`; only the batch is read.
+    Call: `(batch, anything…) → (batch, height, width, channels)`; only the batch size is read.
 
     Example:
         >>> LearnedConstant((4, 4, 8))(keras.ops.ones((2, 16))).shape

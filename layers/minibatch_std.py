@@ -1,4 +1,4 @@
-"""The standard deviation over groups of a batch, appended as feature maps."""
+"""Minibatch standard deviation, appended as feature maps."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from keras import ops
 
 @keras.saving.register_keras_serializable(package="growgan")
 class MinibatchStd(keras.layers.Layer):
-    """Append how much the samples of a group differ, so that a critic sees a lack of variety.
+    """Append each group's standard deviation, so that the discriminator sees a lack of variety.
 
-    A batch of N is split into N/G groups of `G = min(group_size, N)` samples, whose members are
-    strided through the batch: sample i belongs to group `i mod (N/G)`. For each group
-    `s = mean_{h,w,c} sqrt(var_group(x) + epsilon)` with the biased variance, in float32 at least;
-    it becomes one constant map for every sample of that group.
+    A batch of N is split into N/G groups of `G = min(group_size, N)` samples. Groups are strided:
+    sample i belongs to group `i mod (N/G)`. Each group's statistic is
+    `s = mean_{h,w,c} sqrt(var_group(x) + epsilon)`, with the biased variance, in float32 at least;
+    every sample of the group gets it as a constant map.
 
     Args:
         group_size: Samples per group. The batch must be a multiple of it, or smaller than it.
-        features: Number of maps: the channels are averaged in that many equal parts.
-        epsilon: Added to the variance; keeps the gradient finite where samples agree.
+        features: Number of maps; channels are averaged in this many equal parts.
+        epsilon: Added to the variance; keeps the gradient finite where samples are equal.
 
     Call: `(batch, height, width, channels) → (batch, height, width, channels + features)`.
 
@@ -56,6 +56,7 @@ class MinibatchStd(keras.layers.Layer):
 
     def call(self, inputs: Any) -> Any:
         batch, height, width, channels = ops.shape(inputs)
+        # The batch size of an exported graph is unknown: then it cannot be checked here.
         if isinstance(batch, int):
             group = min(self.group_size, batch)
             if batch % group:
@@ -66,6 +67,8 @@ class MinibatchStd(keras.layers.Layer):
         else:
             group = ops.minimum(self.group_size, batch)
         x = ops.cast(inputs, keras.backend.result_type(self.compute_dtype, "float32"))
+        # The group comes first, so its members are strided, as in the official code. Replicas take
+        # strided shares too, so groups do not depend on their number.
         x = ops.reshape(x, (group, -1, height, width, self.features, channels // self.features))
         x = x - ops.mean(x, axis=0, keepdims=True)
         deviation = ops.sqrt(ops.mean(ops.square(x), axis=0) + self.epsilon)

@@ -1,4 +1,4 @@
-"""Convolution whose kernel a style modulates, sample by sample."""
+"""Convolution whose kernel each sample's style modulates."""
 
 from __future__ import annotations
 
@@ -17,28 +17,29 @@ Modulation = Literal["features", "kernels"]
 class ModulatedConv2D(EqualizedConv2D):
     """Convolve every sample with a kernel of its own: the shared one, scaled by the sample's style.
 
-    `w' = w * (1 + s)`, a factor for each input channel;
-    `w'' = w' * rsqrt(sum_{k,k,inputs} w'² + epsilon)`, which makes the outputs' spread that of the
-    inputs whatever the style; `y = gain * conv(x, w'') + b * bias_gain`. Factors are found in
+    `w' = w * (1 + s)`, one factor per input channel;
+    `w'' = w' * rsqrt(sum_{k,k,inputs} w'² + epsilon)`, so that the style does not change the
+    deviation of the outputs; `y = gain * conv(x, w'') + b * bias_gain`. Factors are computed in
     float32 at least. Without demodulation it is `EqualizedConv2D` with the kernel `w'`.
 
-    A factor of an input channel may as well scale that channel, and one of an output channel what
-    comes out: `modulation="features"` does so, and convolves the batch with one kernel.
-    `"kernels"` makes the kernels and convolves the samples one by one. Both are the same function;
-    the first is the faster one to train with, as one large convolution is faster than many small
-    ones, and kernels are larger than feature maps where resolutions are low.
+    Scaling an input channel of the kernel equals scaling that channel of the features, and scaling
+    an output channel of the kernel equals scaling the output. `modulation="features"` does the
+    latter, and convolves the batch with one kernel. `"kernels"` makes the kernels and convolves the
+    samples one by one. Both are the same function. `"features"` trains faster: one large
+    convolution is faster than many small ones, and at low resolutions kernels are larger than
+    feature maps.
 
     Args:
         filters: Number of output channels.
-        kernel_size: Side of the kernel, odd, in pixels.
-        demodulate: Whether outputs are scaled back; not for to-RGB.
-        modulation: Scaling of the styles: `"features"` or `"kernels"`.
+        kernel_size: Side of the kernel in pixels, odd.
+        demodulate: Whether to demodulate; false for to-RGB.
+        modulation: Tensors that styles scale: `"features"` or `"kernels"`.
         epsilon: Added to the sum of squares.
-        **kwargs: Arguments of `EqualizedConv2D`. Demodulation undoes every scale of the kernel, but
-            for `gain`.
+        **kwargs: Arguments of `EqualizedConv2D`. Demodulation undoes every scale of the kernel
+            except `gain`.
 
     Call: `[(batch, height, width, channels), (batch, channels)] → (batch, height', width',
-    filters)`. The second are the styles s, where 0 leaves the kernel as it is.
+    filters)`. The second input holds the styles s; 0 leaves the kernel unchanged.
 
     Raises:
         ValueError: as `EqualizedConv2D`, and if `modulation` is unknown.
@@ -49,8 +50,8 @@ class ModulatedConv2D(EqualizedConv2D):
         TensorShape([2, 8, 8, 8])
 
     Source: arXiv:1912.04958, section 2.2 and appendix B; the official `modulated_conv2d`, whose
-    `fused_modconv` is `"kernels"` here, and whose styles are 1 + s. There float16 divides styles
-    and kernels by their largest values and leaves it at that; ours multiplies by them after the
+    `fused_modconv` is `"kernels"` here, and whose styles are 1 + s. Under float16 the official code
+    divides styles and kernels by their largest values; ours multiplies by these again after the
     convolution, so it is the same function in every precision.
     """
 
@@ -63,7 +64,7 @@ class ModulatedConv2D(EqualizedConv2D):
         epsilon: float = 1e-8,
         **kwargs: Any,
     ) -> None:
-        # Styles must not be rounded before the sum of their squares is taken.
+        # Autocasting would round styles before their squares are summed.
         super().__init__(filters, kernel_size, autocast=False, **kwargs)
         if modulation not in ("features", "kernels"):
             raise ValueError(
@@ -84,6 +85,7 @@ class ModulatedConv2D(EqualizedConv2D):
         return self._add_bias(convolve(features, styles))
 
     def _on_kernels(self, features: Any, styles: Any) -> Any:
+        # Demodulation would undo the scale of the equalized learning rate.
         kernel = self.kernel if self.demodulate else self.scaled_kernel()
         kernels = kernel[None] * styles[:, None, None, :, None]
         if self.demodulate:
@@ -96,7 +98,7 @@ class ModulatedConv2D(EqualizedConv2D):
             return self._convolve(self._scaled(features, styles), self.scaled_kernel())
         kernel, factors = self.kernel, self._demodulation(styles)
         if self.compute_dtype == "float16":
-            # Or sums over a window would overflow.
+            # Sums over a window would overflow otherwise.
             styles, largest = _split(styles, axis=-1)
             factors = factors * largest
             kernel, largest = _split(kernel, axis=(0, 1, 2))
@@ -107,6 +109,7 @@ class ModulatedConv2D(EqualizedConv2D):
 
     def _demodulation(self, styles: Any) -> Any:
         """`gain * rsqrt(sum w'² + epsilon)`, `(batch, channels) → (batch, filters)`."""
+        # As a product of squares, so that no kernel per sample has to be in memory.
         power = ops.sum(ops.square(self.kernel), axis=(0, 1))
         return self.gain * ops.rsqrt(ops.matmul(ops.square(styles), power) + self.epsilon)
 
@@ -126,9 +129,9 @@ class ModulatedConv2D(EqualizedConv2D):
 
 
 def _split(values: Any, axis: int | tuple[int, ...]) -> tuple[Any, Any]:
-    """Values from -1 to 1 and the factor that makes them what they were, a constant to gradients.
+    """Divide values by their largest magnitude; also returns that magnitude, without a gradient.
 
-    Their product does not depend on the factor, so its gradients are exact without the factor's.
+    The product of both is the original value whatever the factor is, so gradients are exact.
     """
     largest = ops.stop_gradient(ops.max(ops.abs(values), axis=axis, keepdims=True))
     largest = ops.maximum(largest, 1e-8)

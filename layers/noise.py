@@ -1,4 +1,4 @@
-"""Per-pixel noise with a learned strength."""
+"""Noise per pixel with a learned strength."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ import keras
 class Noise(keras.layers.Layer):
     """Add a given noise map to every feature map, each with its own learned strength.
 
-    `y = x + gain * strength * noise`; the strength starts at 0. The map is an input, not drawn
-    here, so that a run's randomness stays a function of seed and step.
+    `y = x + gain * strength * noise`; the strength starts at 0. The noise map is an input and not
+    drawn here, so that a run's randomness stays a function of seed and step.
 
     Args:
-        per_channel: One strength a channel (StyleGAN), or one for all (StyleGAN2).
-        gain: Factor on the noise: sqrt(2) where, as in StyleGAN2, the gain belongs to the leaky
-            ReLU that follows.
+        per_channel: Whether each channel has its own strength (StyleGAN), or all share one
+            (StyleGAN2).
+        gain: Factor on the noise: sqrt(2) where it stands in for the gain of the leaky ReLU that
+            follows, as in StyleGAN2.
 
     Call: `[(batch, height, width, channels), (batch or 1, height, width, 1)] → first shape`.
 

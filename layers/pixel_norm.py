@@ -23,8 +23,8 @@ class PixelNorm(keras.layers.Layer):
         >>> float(PixelNorm()(keras.ops.full((1, 4), 3.0))[0, 0])
         1.0
 
-    Source: arXiv:1710.10196, section 4.2. The official code raises epsilon to 1e-4 under float16;
-    ours computes in float32 there, which needs no other epsilon.
+    Source: arXiv:1710.10196, section 4.2. Under float16 the official code raises epsilon to 1e-4;
+    ours computes in float32 there, so it keeps its epsilon.
     """
 
     def __init__(self, epsilon: float = 1e-8, **kwargs: Any) -> None:

@@ -1,4 +1,4 @@
-"""Nearest-neighbour enlargement and box-filter reduction by a whole factor."""
+"""Nearest-neighbour enlargement and box-filter reduction by an integer factor."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from keras import ops
 
 
 def nearest_up(images: Any, factor: int) -> Any:
-    """`(batch, height, width, channels) → (batch, height·factor, width·factor, channels)`.
+    """Repeat every pixel as a `factor`×`factor` square.
 
-    Every pixel becomes a `factor`×`factor` square. Made of a broadcast, whose gradient of any order
-    is a sum or a broadcast again.
+    `(batch, height, width, channels) → (batch, height·factor, width·factor, channels)`.
     """
     batch, height, width, channels = ops.shape(images)
+    # A broadcast, because its gradient of any order is a sum or a broadcast again.
     squares = ops.broadcast_to(
         ops.reshape(images, (batch, height, 1, width, 1, channels)),
         (batch, height, factor, width, factor, channels),
@@ -24,22 +24,22 @@ def nearest_up(images: Any, factor: int) -> Any:
 
 
 def box_down(images: Any, factor: int) -> Any:
-    """`(batch, height, width, channels) → (batch, height/factor, width/factor, channels)`.
+    """Average every `factor`×`factor` square.
 
-    Every `factor`×`factor` square becomes its mean.
+    `(batch, height, width, channels) → (batch, height/factor, width/factor, channels)`.
     """
     reduced_shape(images.shape, factor)  # Pooling would drop the rows and columns left over.
     return ops.average_pool(images, pool_size=factor, strides=factor, padding="valid")
 
 
 def enlarged_shape(shape: Sequence[int | None], factor: int) -> tuple[int | None, ...]:
-    """The shape that `nearest_up` gives: sides times `factor`, where they are known."""
+    """Output shape of `nearest_up`: known sides times `factor`; unknown ones stay None."""
     batch, height, width, channels = shape
     return (batch, height and height * factor, width and width * factor, channels)
 
 
 def reduced_shape(shape: Sequence[int | None], factor: int) -> tuple[int | None, ...]:
-    """The shape that `box_down` gives: sides over `factor`, where they are known.
+    """Output shape of `box_down`: known sides divided by `factor`; unknown ones stay None.
 
     Raises:
         ValueError: if a known side is not a multiple of `factor`.
@@ -66,7 +66,7 @@ class _Resample2D(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable(package="growgan")
 class NearestUp2D(_Resample2D):
-    """Enlarge by a whole factor, repeating every pixel.
+    """Enlarge by an integer factor, repeating every pixel.
 
     Args:
         factor: Factor by which each side grows.
@@ -92,7 +92,7 @@ class NearestUp2D(_Resample2D):
 
 @keras.saving.register_keras_serializable(package="growgan")
 class BoxDown2D(_Resample2D):
-    """Reduce by a whole factor, averaging each square of pixels.
+    """Reduce by an integer factor, averaging each square of pixels.
 
     Args:
         factor: Factor by which each side shrinks.

@@ -1,4 +1,4 @@
-"""The truncation trick: styles are drawn towards their mean."""
+"""Truncation trick: move styles towards their mean."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from keras import ops
 
 @keras.saving.register_keras_serializable(package="growgan")
 class Truncation(keras.layers.Layer):
-    """Hold the mean of all styles, and draw the styles of the first layers towards it.
+    """Hold the running mean of styles, and move the styles of the first layers towards it.
 
     `y_i = mean + psi * (w_i - mean)` for layers `i < cutoff`, and `w_i` for the others, in float32
     at least. The mean is a weight that is assigned, not trained; it starts at 0.
 
-    Call: `(batch, layers, styles) → same`, with `psi`, a number or a scalar tensor, and `cutoff`,
-    the number of layers that it applies to, None for all. With the number 1 for `psi`, as it is if
-    not told, the result is what came, bit for bit.
+    Call: `(batch, layers, styles) → same`. `psi` is a number or a tensor; `cutoff` is the number of
+    layers that are truncated, None for all. With the number 1, the default of `psi`, the result
+    equals the input bit for bit.
 
     Example:
         >>> half = Truncation()(keras.ops.ones((1, 2, 3)), psi=0.5, cutoff=1)
@@ -40,6 +40,7 @@ class Truncation(keras.layers.Layer):
         )
 
     def call(self, inputs: Any, psi: Any = 1.0, cutoff: int | None = None) -> Any:
+        # `mean + (w - mean)` would change the last bits.
         if isinstance(psi, (int, float)) and psi == 1:
             return inputs
         dtype = keras.backend.result_type(self.compute_dtype, "float32")
@@ -53,5 +54,5 @@ class Truncation(keras.layers.Layer):
         return input_shape
 
     def get_config(self) -> dict[str, Any]:
-        # Keras makes a configuration up by itself, but not where `dtype` is a policy object.
+        # Keras derives this by itself, except where `dtype` is a policy object.
         return super().get_config()

@@ -1,4 +1,4 @@
-"""Resampling by a FIR filter, by itself and together with a convolution."""
+"""Resampling with a FIR filter, alone or fused with a convolution."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from keras import ops
 from layers.resample import enlarged_shape, reduced_shape
 
 BILINEAR = (1.0, 3.0, 3.0, 1.0)
-"""The taps of StyleGAN2."""
+"""Taps of StyleGAN2's resampling filter."""
 
 
 def checked_taps(taps: Sequence[float]) -> tuple[float, ...]:
-    """Taps as numbers.
+    """Convert the taps of a filter to floats, and check them.
 
     Raises:
-        ValueError: if there are none, or their sum is zero.
+        ValueError: if there are no taps, or their sum is zero.
     """
     checked = tuple(float(tap) for tap in taps)
     if sum(checked) == 0:
@@ -36,25 +36,26 @@ def upfirdn2d(
     padding: tuple[int, int] = (0, 0),
     gain: float = 1.0,
 ) -> Any:
-    """`(batch, height, width, channels) → (batch, height', width', channels)`.
+    """Upsample, filter and downsample: `(batch, height, width, channels) → (…, channels)`.
 
-    Along both axes: put `up - 1` zeros after every pixel, pad with zeros, convolve where the filter
-    lies inside, and keep every `down`-th pixel. With u for the padded image and f for the taps over
-    their sum, `y[n] = gain^½ · Σ_j f[j] · u[n·down + taps - 1 - j]`, of which there are
-    `(height·up + before + after - taps) // down + 1`.
+    Along both axes: insert `up - 1` zeros after every pixel, pad with zeros, convolve where the
+    filter lies inside the image, and keep every `down`-th pixel. With u for the padded image and f
+    for the taps divided by their sum, `y[n] = gain^½ · Σ_j f[j] · u[n·down + taps - 1 - j]`. The
+    output has `(height·up + before + after - taps) // down + 1` rows.
 
     Args:
-        images: Images of any float dtype, in which the result comes.
-        taps: One row of the separable filter.
+        images: Images of any float dtype, which the result keeps.
+        taps: Taps of the separable filter.
         up: Factor of enlargement.
         down: Factor of reduction.
-        padding: Zeros before the first and after the last pixel, of the enlarged image; negative
-            numbers crop.
+        padding: Number of zeros before the first and after the last pixel of the enlarged image;
+            negative numbers crop.
         gain: Factor on the result.
 
     Source: the official `upfirdn2d` of StyleGAN2-ADA.
     """
     channels = images.shape[-1]
+    # Mirrored, because Keras' convolutions are correlations.
     row = np.array(checked_taps(taps))[::-1] / sum(taps)
     kernel = np.tile((gain * np.outer(row, row))[:, :, None, None], (1, 1, channels, 1))
     kernel = ops.convert_to_tensor(kernel, keras.backend.standardize_dtype(images.dtype))
@@ -63,27 +64,28 @@ def upfirdn2d(
 
 
 def fir_up(images: Any, taps: Sequence[float], factor: int = 2) -> Any:
-    """`(batch, height, width, channels) → (batch, height·factor, width·factor, channels)`.
+    """Enlarge with a filter, `(batch, height, width, channels) → (batch, height·factor, …)`.
 
-    What is constant stays as it is, away from the border, for taps that sum alike in every phase.
+    Away from the border a constant image stays constant, if the taps of every phase of the filter
+    have the same sum.
     """
     padding = ((len(taps) + factor - 1) // 2, (len(taps) - factor) // 2)
     return upfirdn2d(images, taps, up=factor, padding=padding, gain=factor**2)
 
 
 def fir_down(images: Any, taps: Sequence[float], factor: int = 2) -> Any:
-    """`(batch, height, width, channels) → (batch, height/factor, width/factor, channels)`."""
+    """Reduce with a filter, `(batch, height, width, channels) → (batch, height/factor, …)`."""
     reduced_shape(images.shape, factor)  # Striding would drop the rows and columns left over.
     padding = ((len(taps) - factor + 1) // 2, (len(taps) - factor) // 2)
     return upfirdn2d(images, taps, down=factor, padding=padding)
 
 
 def conv_up(images: Any, kernel: Any, taps: Sequence[float], *, fused: bool) -> Any:
-    """Enlarge by 2 with a filter, then convolve with an odd kernel of `(k, k, inputs, outputs)`.
+    """Enlarge by 2 with a filter, then convolve with a kernel `(k, k, inputs, outputs)`, k odd.
 
-    What lies outside the image is zero before both, and nothing is cut off between them: so both
-    may trade places. Fused, a strided transposed convolution comes first, which leaves the zeros
-    between pixels out, and the filter second.
+    The image counts as zero outside and nothing is cropped between the two operations, so their
+    order does not matter. Fused, the convolution comes first, transposed and strided, which skips
+    the zeros between pixels; the filter comes second.
     """
     side = kernel.shape[0]
     before = side // 2 + (len(taps) + 1) // 2
@@ -99,9 +101,9 @@ def conv_up(images: Any, kernel: Any, taps: Sequence[float], *, fused: bool) -> 
 
 
 def conv_down(images: Any, kernel: Any, taps: Sequence[float], *, fused: bool) -> Any:
-    """Convolve with an odd kernel of `(k, k, inputs, outputs)`, then reduce by 2 with a filter.
+    """Convolve with a kernel `(k, k, inputs, outputs)`, k odd, then reduce by 2 with a filter.
 
-    As in `conv_up` both may trade places: fused, the filter comes first and the convolution is
+    As in `conv_up` the order does not matter: fused, the filter comes first and the convolution is
     strided.
     """
     reduced_shape(images.shape, 2)
@@ -110,26 +112,26 @@ def conv_down(images: Any, kernel: Any, taps: Sequence[float], *, fused: bool) -
     if not fused:
         images = ops.conv(_padded(images, *padding), kernel, padding="valid")
         return upfirdn2d(images, taps, down=2)
-    # Not one kernel for both: that would multiply each pair of maps 36 times a pixel, where the
-    # convolution does so 9 times and the filter goes through each map by itself.
+    # Not one kernel for both: it would take 36 multiplications per pixel for each pair of maps. The
+    # convolution takes 9, and the filter runs on each map alone.
     images = upfirdn2d(images, taps, padding=padding)
     return ops.conv(images, kernel, strides=2, padding="valid")
 
 
 def _spread(images: Any, factor: int) -> Any:
-    """Put `factor - 1` zeros after every pixel."""
+    """Insert `factor - 1` zeros after every pixel."""
     if factor == 1:
         return images
     batch, height, width, channels = ops.shape(images)
     zeros = (0, factor - 1)
-    # Samples and rows share an axis, as TFLite pads no more than five.
+    # Samples and rows share an axis, because TFLite pads at most five axes.
     images = ops.reshape(images, (-1, 1, width, 1, channels))
     images = ops.pad(images, ((0, 0), zeros, (0, 0), zeros, (0, 0)))
     return ops.reshape(images, (batch, height * factor, width * factor, channels))
 
 
 def _padded(images: Any, before: int, after: int) -> Any:
-    """Pad height and width with zeros, and crop where numbers are negative."""
+    """Pad height and width with zeros; negative numbers crop."""
     kept = slice(max(-before, 0), -max(-after, 0) or None)
     zeros = (max(before, 0), max(after, 0))
     images = images[:, kept, kept] if min(before, after) < 0 else images
@@ -150,11 +152,11 @@ class _FIR2D(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable(package="growgan")
 class FIRUp2D(_FIR2D):
-    """Enlarge by a whole factor with a FIR filter, as `fir_up` does.
+    """Enlarge by an integer factor with a FIR filter, like `fir_up`.
 
     Args:
         factor: Factor by which each side grows.
-        taps: One row of the separable filter.
+        taps: Taps of the separable filter.
 
     Call: `(batch, height, width, channels) → (batch, height·factor, width·factor, channels)`.
 
@@ -177,11 +179,11 @@ class FIRUp2D(_FIR2D):
 
 @keras.saving.register_keras_serializable(package="growgan")
 class FIRDown2D(_FIR2D):
-    """Reduce by a whole factor with a FIR filter, as `fir_down` does.
+    """Reduce by an integer factor with a FIR filter, like `fir_down`.
 
     Args:
         factor: Factor by which each side shrinks.
-        taps: One row of the separable filter.
+        taps: Taps of the separable filter.
 
     Call: `(batch, height, width, channels) → (batch, height/factor, width/factor, channels)`.
 

@@ -1,4 +1,4 @@
-"""The fade-in of a new resolution."""
+"""Fade-in of a new resolution."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ class WeightedSum(keras.layers.Layer):
 
     `y = (1 - alpha) * old + alpha * new`, exactly `old` at 0 and `new` at 1, in float32 at least.
 
-    `alpha` is a weight that is assigned, not trained: a change of it needs no new trace.
+    `alpha` is a weight that is assigned, not trained, so a new value needs no new trace.
 
     Args:
-        alpha: Its first value, from 0 to 1.
+        alpha: Initial weight of the new path, from 0 to 1.
 
     Call: `[old, new]`, both `(batch, height, width, channels) → same`.
 
@@ -42,7 +42,7 @@ class WeightedSum(keras.layers.Layer):
             shape=(),
             initializer=keras.initializers.Constant(self.initial_alpha),
             trainable=False,
-            autocast=False,
+            autocast=False,  # Half precision would round alpha.
             name="alpha",
         )
 
@@ -50,6 +50,7 @@ class WeightedSum(keras.layers.Layer):
         dtype = keras.backend.result_type(self.compute_dtype, "float32")
         old, new = (ops.cast(x, dtype) for x in inputs)
         alpha = ops.cast(self.alpha, dtype)
+        # Not `old + alpha * (new - old)`, which is not exactly `new` at 1.
         return ops.cast((1.0 - alpha) * old + alpha * new, self.compute_dtype)
 
     def compute_output_shape(

@@ -1,4 +1,4 @@
-"""From a preset, a YAML file and `key=value` overrides to a checked configuration."""
+"""Loader of configurations from a preset or YAML file, with `key=value` overrides."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from pipeline.families.config import FORMER
 
 Checked = TypeVar("Checked", bound=Section)
 Override = str | tuple[str, Any]
-"""What a person writes, `section.key=value` with a value in YAML; or `section.key` and a value as
-it is, since a path or a name that became YAML could be read as something else."""
+"""Override of a key: text from a person, `section.key=value` with a YAML value; or a pair of
+`section.key` and a value, for paths and names that YAML could read as something else."""
 
 HOW = (
     "strategy",
@@ -35,19 +35,19 @@ HOW = (
     "keep_best",
     "keep_best_mode",
 )
-"""Keys of `run` that change how a run is carried out or watched, not what comes of it."""
+"""Keys of `run` that affect how a run is executed or watched, but not its result."""
 
 WHERE = ("cache", "records", "servers", "source", "workers")
-"""Keys of `data` that say where and how it is read, not what it holds."""
+"""Keys of `data` that affect where and how images are read, but not their content."""
 
 WATCHING = ("alarms", "evaluation", "gate")
-"""Sections that hold what is made to bounds."""
+"""Sections that watch and judge a run without changing its result."""
 
 _PRESETS = resources.files("pipeline") / "presets"
 
 
 def preset_names() -> list[str]:
-    """Every preset, sorted."""
+    """List the names of all presets, sorted."""
     return sorted(
         entry.name.removesuffix(".yaml")
         for entry in _PRESETS.iterdir()
@@ -56,7 +56,7 @@ def preset_names() -> list[str]:
 
 
 def preset_text(name: str) -> str:
-    """The YAML text of a preset.
+    """Read the YAML text of a preset.
 
     Raises:
         UserError: if there is no such preset.
@@ -72,12 +72,12 @@ def preset_text(name: str) -> str:
 
 
 def load(name: str, overrides: Sequence[Override] = (), *, data: str | None = None) -> Config:
-    """The configuration of a preset or YAML file, with overrides.
+    """Load the configuration of a preset or YAML file, with overrides.
 
     Args:
-        name: A preset, or the path of a YAML file.
-        overrides: Later ones win.
-        data: Data in place of `data.source`.
+        name: Preset, or path of a YAML file.
+        overrides: Overrides, of which later ones win.
+        data: Data source that replaces `data.source`.
 
     Raises:
         UserError: if anything is unknown, of a wrong type or outside its range.
@@ -94,17 +94,18 @@ def load(name: str, overrides: Sequence[Override] = (), *, data: str | None = No
     else:
         text = preset_text(name)
     if data is not None:
+        # As a pair, because YAML could read a path as something else.
         overrides = [*overrides, ("data.source", data)]
     return config_from(text, overrides, origin=name)
 
 
 def is_chosen(name: str, overrides: Sequence[Override], key: str) -> bool:
-    """Return whether a person has chosen a key's value, by an override or a file, and not a preset.
+    """Return true if a user chose the value of a key, by an override or a file, not by a preset.
 
     Args:
-        name: A preset, or the path of a YAML file.
+        name: Preset, or path of a YAML file.
         overrides: Overrides as `load` takes them.
-        key: `section.key`.
+        key: Key, as `section.key`.
     """
     given = (
         each.partition("=")[0].strip() if isinstance(each, str) else each[0] for each in overrides
@@ -113,7 +114,7 @@ def is_chosen(name: str, overrides: Sequence[Override], key: str) -> bool:
 
 
 def config_from(text: str, overrides: Sequence[Override] = (), *, origin: str) -> Config:
-    """The configuration in a YAML text, with overrides.
+    """Parse a YAML text to a configuration, with overrides.
 
     Raises:
         UserError: as `load`.
@@ -127,7 +128,7 @@ def config_from(text: str, overrides: Sequence[Override] = (), *, origin: str) -
 
 
 def data_config(values: Mapping[str, Any]) -> DataConfig:
-    """The section `data` alone, of its keys and values.
+    """Make the section `data` alone from its keys and values.
 
     Raises:
         UserError: as `load`.
@@ -136,12 +137,13 @@ def data_config(values: Mapping[str, Any]) -> DataConfig:
 
 
 def decisive(config: Config) -> dict[str, Any]:
-    """Return the keys that change a run's result, as `section.key`, and their values."""
+    """Return the keys that affect a run's result, as `section.key`, with their values."""
     free = {f"run.{name}" for name in HOW}
     free |= {f"data.{name}" for name in WHERE}
     sections = config.model_dump()
+    # Digests of earlier versions include the former keys, and do not include the width.
     sections["network"] = {**FORMER, **sections["network"]}
-    if sections["schedule"]["width"] is None:  # Digests of before do not count it.
+    if sections["schedule"]["width"] is None:
         del sections["schedule"]["width"]
     return {
         f"{section}.{key}": value
@@ -153,7 +155,7 @@ def decisive(config: Config) -> dict[str, Any]:
 
 
 def differences(before: Config, after: Config) -> list[str]:
-    """Return the differences that change the result, as `key: before → after`."""
+    """List the differences that affect the result, as `key: before → after`."""
     first, second = decisive(before), decisive(after)
     return [
         f"{key}: {first.get(key)} → {second.get(key)}"
@@ -165,13 +167,13 @@ def differences(before: Config, after: Config) -> list[str]:
 def validated(
     model: type[Checked], values: Any, *section: str, root: type[Section] | None = None
 ) -> Checked:
-    """A section of values from outside.
+    """Check values from outside, and make a section of them.
 
     Args:
-        model: The section.
-        values: Values of its keys.
-        section: The keys of `root` that lead to it, none if it is the root itself.
-        root: Section that names its keys in messages.
+        model: Class of the section.
+        values: Values of the section's keys.
+        section: Keys that lead from `root` to the section, none if it is the root itself.
+        root: Section in which messages name keys; None for the section itself.
 
     Raises:
         UserError: if anything is unknown, missing, of a wrong type or outside its range.
@@ -180,8 +182,8 @@ def validated(
         return model.model_validate(values)
     except ValidationError as error:
         details = [{**detail, "loc": (*section, *detail["loc"])} for detail in error.errors()]
-        # Where several types would do, each complains: one is told, of a value and not of a mapping
-        # if possible.
+        # If a key accepts several types, pydantic reports an error for each: we report one per key,
+        # if possible one about a value and not about a mapping.
         details.sort(key=lambda detail: isinstance(detail["input"], Mapping))
         explained: dict[str, str] = {}
         for detail in details:
@@ -215,10 +217,11 @@ def _parsed(override: str) -> tuple[str, Any]:
 
 
 def _location(detail: Any, root: type[Section]) -> tuple[list[str], list[str]]:
-    """Return the keys that lead to a fault, and the keys that are known where the last one is.
+    """Return the path of keys to an error, and the valid keys at the last step.
 
-    Where a key holds one of several sections, pydantic puts the name of the chosen one after it.
+    For a key that accepts several sections, pydantic inserts the name of the chosen one.
     """
+    # Parts such as `function-after[…]` are pydantic's, not keys.
     parts = [part for part in detail["loc"] if isinstance(part, str) and "[" not in part]
     path, rest, fields = parts[:1], parts[1:], root.model_fields
     while rest and path[-1] in fields:
@@ -235,7 +238,7 @@ def _location(detail: Any, root: type[Section]) -> tuple[list[str], list[str]]:
 
 
 def _sections(annotation: Any, name: str = "") -> dict[str, type[Section]]:
-    """Return the sections that a key may hold, by the names that pydantic gives them."""
+    """Return the sections that a key accepts, by the names that pydantic uses for them."""
     if isinstance(annotation, type) and issubclass(annotation, Section):
         return {name or annotation.__name__: annotation}
     tags = [each.tag for each in get_args(annotation) if isinstance(each, Tag)]
@@ -247,7 +250,7 @@ def _sections(annotation: Any, name: str = "") -> dict[str, type[Section]]:
 
 
 def _explain(detail: Any, root: type[Section]) -> str:
-    """One line for one of pydantic's complaints: the rule and what came."""
+    """Explain one of pydantic's errors in a line: the rule, and the received value."""
     location, known = _location(detail, root)
     key = ".".join(location)
     if detail["type"] == "extra_forbidden":
@@ -260,6 +263,7 @@ def _explain(detail: Any, root: type[Section]) -> str:
     if detail["type"] == "missing":
         return f"`{key}` must be set. Received: nothing"
     rule = detail["msg"].removeprefix("Value error, ")
+    # Messages of our own validators are complete.
     if "Received:" in rule:
         return rule
     rule = rule[0].lower() + rule[1:]

@@ -1,7 +1,7 @@
-"""The progressive schedule: the resolution and the fade-in at each number of images seen.
+"""Progressive schedule: the phase and the fade-in weight alpha at each number of images seen.
 
 Source: arXiv:1710.10196, appendix A; the official `TrainingSchedule`, whose level of detail counts
-down from the final size. Ours counts pixels, and a run's only clock is `images_seen`.
+down from the final size. Ours uses pixels, and `images_seen` is the only clock of a run.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ PerResolution: TypeAlias = T | Mapping[int, T]
 
 @dataclass(frozen=True)
 class Phase:
-    """A stretch of training in which every tensor shape is constant.
+    """Part of a training in which every tensor shape is constant.
 
     Args:
-        resolution: Side of the images in pixels; the height of images that are no squares.
+        resolution: Side of the images in pixels; the height if they are not square.
         fading: Whether this resolution is being faded in (alpha rises from 0 to 1).
         images: Length of the phase in images.
         batch_size: Images per step over all replicas.
-        learning_rate: Adam's step size.
+        learning_rate: Adam's learning rate.
         width: Width of the images in pixels; None for squares.
     """
 
@@ -46,13 +46,13 @@ class Phase:
 
     @property
     def name(self) -> str:
-        """`fade_16x16` or `hold_16x16`."""
+        """Name of the phase: `fade_16x16` or `hold_16x16`."""
         return f"{'fade' if self.fading else 'hold'}_{shape_name(self.shape)}"
 
 
 @dataclass(frozen=True)
 class Progress:
-    """Phase that is trained at one moment, and the weight `alpha` of its new resolution."""
+    """Phase at one number of images seen, and the fade-in weight `alpha` of its resolution."""
 
     phase: Phase
     index: int
@@ -61,18 +61,18 @@ class Progress:
 
 @dataclass(frozen=True)
 class Schedule:
-    """The phases of a run in order."""
+    """Phases of a run, in order."""
 
     phases: tuple[Phase, ...]
 
     @cached_property
     def starts(self) -> tuple[int, ...]:
-        """Images seen when each phase begins."""
+        """Images seen at the start of each phase."""
         return (0, *accumulate(phase.images for phase in self.phases))[:-1]
 
     @cached_property
     def total_images(self) -> int:
-        """Images after which the run is done."""
+        """Length of the run in images."""
         return sum(phase.images for phase in self.phases)
 
     @cached_property
@@ -86,16 +86,16 @@ class Schedule:
         return tuple(sorted({phase.shape for phase in self.phases}))
 
     def with_rate(self, factor: float) -> Schedule:
-        """The same phases, with so many times their learning rate."""
+        """Return the same phases with their learning rates multiplied by a factor."""
         return Schedule(
             tuple(replace(p, learning_rate=p.learning_rate * factor) for p in self.phases)
         )
 
     def at(self, images_seen: int) -> Progress:
-        """The phase and alpha of the step that starts after `images_seen` images.
+        """Phase and alpha of the step that starts after `images_seen` images.
 
-        As in the official formula the step at which a fade would have alpha = 0 still belongs to
-        the phase before it. Past the end the last phase goes on.
+        As in the official formula, a step at which a fade would have alpha = 0 still belongs to the
+        phase before it. After the end the last phase goes on.
 
         Raises:
             ValueError: if `images_seen` is negative.
@@ -111,17 +111,18 @@ class Schedule:
         return Progress(self.phases[-1], len(self.phases) - 1, 1.0)
 
     def steps(self, batches: int = 1) -> tuple[int, ...]:
-        """Steps that begin in each phase, of which each takes so many batches."""
+        """Number of steps that begin in each phase, if each step takes this many batches."""
         counts, images_seen = [], 0
         for end, phase in zip(self._ends, self.phases, strict=True):
             images = phase.batch_size * batches
+            # The last step of a phase may pass its end, so the next phase starts a little later.
             counts.append(max(0, math.ceil((end - images_seen) / images)))
             images_seen += counts[-1] * images
         return tuple(counts)
 
     @cached_property
     def _ends(self) -> tuple[int, ...]:
-        """Images seen at which each phase is over: one more where a fade follows, see `at`."""
+        """Images seen at the end of each phase; one more if a fade follows, see `at`."""
         following = (*(phase.fading for phase in self.phases[1:]), False)
         return tuple(
             start + phase.images + fades
@@ -130,15 +131,15 @@ class Schedule:
 
 
 def at_resolution(value: PerResolution[T], resolution: int) -> T:
-    """The value that holds at a resolution.
+    """Look up a value by resolution.
 
     Args:
-        value: One value for all, or a mapping whose entries each hold from their resolution up to
-            the next one listed: `{4: 128, 32: 64}` means 128 at 4, 8 and 16, and 64 from 32 on.
+        value: One value for all resolutions, or a mapping whose entries hold up to the next one:
+            `{4: 128, 32: 64}` means 128 at 4, 8 and 16 px, and 64 from 32 px on.
         resolution: Resolution in pixels.
 
     Raises:
-        ValueError: if nothing is listed at or below `resolution`.
+        ValueError: if the mapping has no entry at or below `resolution`.
     """
     if not isinstance(value, Mapping):
         return value
@@ -161,9 +162,9 @@ def progressive(
     learning_rate: PerResolution[float] = 0.001,
     width: int | None = None,
 ) -> Schedule:
-    """Hold the first size, then fade in and hold each double of it up to the last.
+    """Build a schedule: hold the first size, then fade in and hold each doubled size.
 
-    Images of a given `width` have one size only, and `resolution` is their height.
+    With a `width`, images have one size only, and `resolution` is their height.
 
     Example:
         >>> [phase.name for phase in progressive(resolution=8).phases]
@@ -187,4 +188,5 @@ def progressive(
     while size < resolution:
         size *= 2
         phases += [phase(size, fading=True), phase(size, fading=False)]
+    # A length of 0 skips a phase, such as the fades of a run without fading.
     return Schedule(tuple(p for p in phases if p.images > 0))

@@ -1,1 +1,1 @@
-"""Augmentation of the images that a discriminator sees: differentiable pure functions of draws."""
+"""Augmentation of the images that the discriminator sees: pure, differentiable functions."""

@@ -1,7 +1,7 @@
-"""The augmentation that a configuration asks for: its draws, and images under them.
+"""Augmentation by the configured kind: draw its random parameters, and apply them to images.
 
-Reals and fakes go through the same function, in the updates of both networks, each time with draws
-of their own.
+Reals and fakes go through the same function in the updates of both networks, each time with new
+draws.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from pipeline.config import AugmentationConfig
 
 
 def draws(key: Any, shape: Sequence[int], settings: AugmentationConfig) -> Draws:
-    """The random numbers with which a batch of images is augmented: a function of the key.
+    """Draw the random parameters for a batch of images, as a function of the key.
 
     Args:
-        key: A seed pair, int32 `(2,)`.
+        key: Seed pair, int32 `(2,)`.
         shape: Shape of the images, `(batch, height, width, channels)`.
-        settings: Which transforms they are for.
+        settings: Settings that choose the transforms.
     """
     if settings.kind == "ada":
         return ada_draws(key, shape, settings.shares())
@@ -34,23 +34,23 @@ def draws(key: Any, shape: Sequence[int], settings: AugmentationConfig) -> Draws
 
 
 def augment(images: Any, draws: Draws, p: Any, settings: AugmentationConfig) -> Any:
-    """Augmented images; those of p = 0 are as they were.
+    """Augment images; with p = 0, ADA leaves them unchanged.
 
-    Differentiable by the images any number of times. An image is a function of its own row of the
-    draws: neither of the others, nor of their number.
+    The result has derivatives of any order by the images. Each image depends on its own row of the
+    draws only, not on the rest of the batch.
 
     Args:
-        images: Float32, about -1 to 1, `(batch, height, width, 1 or 3)`.
-        draws: Draws of the same batch.
-        p: Probability of each transform of ADA, `()`; DiffAugment has none.
-        settings: Settings as for `draws`.
+        images: Images, float32, about -1 to 1, `(batch, height, width, 1 or 3)`.
+        draws: Draws for the same batch.
+        p: Probability of each transform of ADA, `()`; not used by DiffAugment.
+        settings: Settings with which `draws` was called.
 
     Returns:
-        Of the same shape, not clipped.
+        Images of the same shape, not clipped.
 
     Source: arXiv:2006.06676 (`ada`), arXiv:2006.10738 (`diffaugment`).
     """
-    # No `match`: AutoGraph does not know it.
+    # No `match`: AutoGraph does not support it.
     if settings.kind == "ada":
         chances = Chances(draws, p, settings.shares())
         for stage in (warped, recoloured, filtered, corrupted):

@@ -1,4 +1,4 @@
-"""The colours of an image: brighter, with more contrast, inverted, of other hues, more vivid.
+"""Colour transforms of ADA: brightness, contrast, luma flip, hue and saturation.
 
 Source: arXiv:2006.06676, appendix B, and the official `augment.py`.
 """
@@ -15,27 +15,26 @@ from pipeline.augmentation.draws import Chances
 from pipeline.config import COLOR
 
 BRIGHTNESS_DEVIATION = 0.2
-"""Standard deviation of what `brightness` adds to values from -1 to 1."""
+"""Standard deviation of the offset of `brightness`, for values from -1 to 1."""
 CONTRAST_DEVIATION = 0.5
 """Standard deviation of the binary logarithm of `contrast`."""
 SATURATION_DEVIATION = 1.0
 """Standard deviation of the binary logarithm of `saturation`."""
 
 _LUMA = np.full((3, 3), 1 / 3, np.float32)
-"""P: onto the axis of greys, v = (1, 1, 1) / √3."""
+"""P, the projection onto the axis of greys v = (1, 1, 1) / √3."""
 _CHROMA = np.eye(3, dtype=np.float32) - _LUMA
-"""Q = I - P."""
+"""Q = I - P, the projection onto the plane of hues."""
 _TURN = np.array([[0, -1, 1], [1, 0, -1], [-1, 1, 0]], np.float32) / np.float32(sqrt(3))
-"""K: the product v × x."""
+"""K, the cross product v × x: a quarter turn of hue."""
 
 
 def recoloured(images: Any, chances: Chances) -> Any:
-    """`A x + t` for each pixel x, `(batch, height, width, 1 or 3)` → same.
+    """Transform the colours: `A x + t` for each pixel x, `(batch, height, width, 1 or 3)` → same.
 
-    The published 4×4 matrices of brightness b, contrast c, luma flip i, hue θ and saturation s keep
-    the greys and what is at right angles to them apart, so that their product has the closed form
-    `A = c (1 - 2i) P + c s (cos θ Q + sin θ K)`, `t = c (1 - 2i) b` in every channel. Grey images
-    take what becomes of a grey pixel, in which hue and saturation have no part.
+    The published 4×4 matrices of brightness b, contrast c, luma flip i, hue θ and saturation s do
+    not mix the axis of greys with the plane of hues. So their product has a closed form:
+    `A = c (1 - 2i) P + c s (cos θ Q + sin θ K)`, and `t = c (1 - 2i) b` in every channel.
     """
     if not chances.any_of(COLOR):
         return images
@@ -48,6 +47,7 @@ def recoloured(images: Any, chances: Chances) -> Any:
     offset = luma * brightness[..., tf.newaxis]
     *sides, channels = images.shape[1:]
     pixels = tf.reshape(images, (-1, sides[0] * sides[1], channels))
+    # A grey pixel has no part in the plane of hues, where hue and saturation act.
     if channels == 1:
         pixels = luma * pixels
     else:

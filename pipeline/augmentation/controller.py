@@ -1,4 +1,4 @@
-"""The probability of ADA, steered so that reals are not told from fakes too easily.
+"""Controller of ADA's probability p: more augmentation when the discriminator overfits.
 
 Source: arXiv:2006.06676, section 3.2.
 """
@@ -13,22 +13,22 @@ from pipeline.config import AugmentationConfig
 
 
 def first_probability(settings: AugmentationConfig) -> float:
-    """The value of p before the first adjustment."""
+    """Initial p: the configured probability, or 0 if p is adapted."""
     return settings.probability or 0.0
 
 
 def mean_sign(scores: Any) -> Any:
-    """`r = E[sign D(real)]`, of scores of augmented reals: 1 where all are taken for reals."""
+    """`r = E[sign D(real)]` over augmented reals; 1 if all are judged real."""
     return tf.reduce_mean(tf.sign(scores))
 
 
 def adjusted(p: Any, mean_sign: Any, images: Any, settings: AugmentationConfig) -> Any:
-    """`p ← min(max(p + sign(r - target) · images / rise_images, 0), 1)`, unchanged if it is fixed.
+    """Adapt p: `min(max(p + sign(r - target) · images / rise_images, 0), 1)`; keep a fixed p.
 
     Args:
-        p: So far, float32 `()`.
-        mean_sign: r, over all scores since the last adjustment.
-        images: Reals shown since then: those of `adjust_every` steps.
+        p: Current probability, float32 `()`.
+        mean_sign: Mean sign r over all scores since the last adjustment.
+        images: Number of reals since the last adjustment, that is in `adjust_every` steps.
         settings: Settings with `target` and `rise_images`.
     """
     if not settings.steered:

@@ -1,4 +1,4 @@
-"""Corruption of images: added noise, and a part that is cut out.
+"""Corruptions of ADA: added noise, and a part that is cut out.
 
 Source: arXiv:2006.06676, appendix B, and the official `augment.py`.
 """
@@ -13,13 +13,13 @@ from pipeline.augmentation.draws import Chances
 from pipeline.shape import Shape
 
 NOISE_DEVIATION = 0.1
-"""Scale of the noise's deviation, which is half normal, for values from -1 to 1."""
+"""Scale of the half-normal distribution of the noise's deviation, for values from -1 to 1."""
 CUT_SIZE = 0.5
-"""Sides of what is cut out over those of the image."""
+"""Sides of the cut-out part, as a share of the image's sides."""
 
 
 def corrupted(images: Any, chances: Chances) -> Any:
-    """`(batch, height, width, channels)` → same: `noise`, then `cutout`."""
+    """Apply `noise`, then `cutout`, to images `(batch, height, width, channels)`."""
     if chances.any_of(("noise",)):
         deviation = NOISE_DEVIATION * tf.abs(chances.normals("noise"))
         deviation = chances.applied("noise", deviation, 0.0)
@@ -32,11 +32,11 @@ def corrupted(images: Any, chances: Chances) -> Any:
 
 
 def _outside(centres: Any, shares: Any, shape: Shape) -> Any:
-    """1 outside of the parts that are cut out and 0 inside, `(batch, height, width, 1)`.
+    """Mask `(batch, height, width, 1)`: 0 in the cut-out part, 1 elsewhere.
 
     Args:
-        centres: Centres to the right and down, as shares of the image's sides, `(batch, 2)`.
-        shares: Shares of either side that are cut out, `(batch, 1)`.
+        centres: Centres of the parts, right and down, as shares of the sides, `(batch, 2)`.
+        shares: Sizes of the parts, as shares of the sides, `(batch, 1)`; 0 cuts nothing.
         shape: Height and width of the image.
     """
 

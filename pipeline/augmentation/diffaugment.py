@@ -1,4 +1,4 @@
-"""DiffAugment: a few transforms, of all images and always.
+"""DiffAugment: a few transforms that are applied to all images, always.
 
 Source: arXiv:2006.10738, section 3.2, and the official `DiffAugment_tf.py`.
 """
@@ -16,13 +16,13 @@ from pipeline.augmentation.separable import along_sides
 from pipeline.config import AugmentationConfig
 
 MOST_MOVED = 1 / 8
-"""Share of the side by which `translation` moves at most, rounded down to pixels."""
+"""Largest shift of `translation`, as a share of the side, rounded down to pixels."""
 CUT_SIZE = 1 / 2
-"""Sides of what `cutout` takes, over those of the image, rounded down to pixels."""
+"""Sides of the part that `cutout` removes, as a share of the image's, rounded down to pixels."""
 
 
 class Uniform(IntEnum):
-    """Columns of the draws. Their order is part of a run's identity and must not change."""
+    """Columns of the draws; another order would give every run other draws, so it is fixed."""
 
     BRIGHTNESS = 0
     SATURATION = 1
@@ -37,14 +37,15 @@ def diffaugment_draws(key: Any, shape: Sequence[int]) -> Draws:
     """Draw the parameters of DiffAugment.
 
     Args:
-        key: A seed pair, int32 `(2,)`.
+        key: Seed pair, int32 `(2,)`.
         shape: Shape of the images.
     """
+    # All columns whatever the policy is: leaving a transform out changes no other.
     return Draws(uniforms=uniforms_of(key, 0, (shape[0], len(Uniform))))
 
 
 def diffaugmented(images: Any, draws: Draws, settings: AugmentationConfig) -> Any:
-    """Images `(batch, height, width, channels)` → same: `color`, `translation`, then `cutout`."""
+    """Apply `color`, `translation`, then `cutout` to images `(batch, height, width, channels)`."""
     _, height, width, _ = images.shape
 
     def uniform(column: Uniform) -> Any:
@@ -70,23 +71,24 @@ def diffaugmented(images: Any, draws: Draws, settings: AugmentationConfig) -> An
 
 
 def _spread(images: Any, factors: Any, *, over: Sequence[int]) -> Any:
-    """The distances from the mean over some axes, times a factor."""
+    """Multiply the distances from the mean over some axes by a factor per image."""
     mean = tf.reduce_mean(images, axis=over, keepdims=True)
     return (images - mean) * factors + mean
 
 
 def _moves(uniforms: Any, size: int) -> Any:
-    """Matrices that move a side by whole pixels, with zeros behind it, `(batch, size, size)`."""
+    """Matrices `(batch, size, size)` that shift by whole pixels and fill with zeros."""
     most = int(size * MOST_MOVED)
     shifts = tf.cast(tf.floor(uniforms * (2 * most + 1)), tf.int32) - most
-    # What lies outside of the image is no pixel's: a row of zeros.
+    # `one_hot` gives a row of zeros for indices outside, which is the fill.
     return tf.one_hot(tf.range(size) - shifts[:, tf.newaxis], size)
 
 
 def _covered(uniforms: Any, size: int) -> Any:
-    """1 where a side is cut and 0 elsewhere, `(batch, size)`.
+    """Mask `(batch, size)` along a side: 1 in the cut, 0 elsewhere.
 
-    The middle of the cut is any pixel, or, for a cut of an even number, any edge of one.
+    The cut's middle is at any pixel, or between any two pixels if the cut has an even size; at the
+    edges the cut is smaller.
     """
     cut = int(size * CUT_SIZE)
     middles = tf.cast(tf.floor(uniforms * (size + 1 - cut % 2)), tf.int32)

@@ -1,4 +1,4 @@
-"""The random numbers of augmentations: functions of a key, a row for each sample, no state."""
+"""Random numbers for augmentation: functions of a key without state, one row per sample."""
 
 from __future__ import annotations
 
@@ -13,15 +13,16 @@ from pipeline.config import Transform
 
 
 class Draws(NamedTuple):
-    """Random numbers for a batch, a row for each sample; None for those that nothing needs.
+    """Random numbers for a batch, one row per sample; None where no transform needs them.
 
-    A replica takes its rows of the draws for the global batch, as of latents.
+    They are drawn for the global batch, and each replica takes its rows, as it does for latents.
 
     Args:
-        uniforms: Uniforms from 0 to 1, `(batch, columns)`.
-        normals: `(batch, columns)`.
-        gates: Uniform `(batch, columns)`: below its probability, a transform is applied.
-        noise: Normal, of the images' shape.
+        uniforms: Uniform numbers from 0 to 1, `(batch, columns)`.
+        normals: Standard normal numbers, `(batch, columns)`.
+        gates: Uniform numbers, `(batch, columns)`; a transform is applied if its number is below
+            its probability.
+        noise: Standard normal numbers in the shape of the images.
     """
 
     uniforms: Any = None
@@ -31,7 +32,7 @@ class Draws(NamedTuple):
 
 
 class Columns(NamedTuple):
-    """Count of random numbers of each kind that a transform takes."""
+    """Number of columns of each kind that a transform takes."""
 
     uniforms: int = 0
     normals: int = 0
@@ -57,21 +58,19 @@ COLUMNS: Mapping[Transform, Columns] = MappingProxyType(
         "cutout": Columns(uniforms=2),
     }
 )
-"""All transforms have their columns, whichever are applied: leaving one out changes no other.
-
-Order and numbers are part of a run's identity and must not change.
-"""
+"""Columns of every transform. All are drawn whichever are applied, so leaving one out changes no
+other. Another order or number would give every run other draws, so both are fixed."""
 
 _TOTAL = Columns(*map(sum, zip(*COLUMNS.values(), strict=True)))
 
 
 def uniforms_of(key: Any, number: int, shape: Sequence[int]) -> Any:
-    """Uniform numbers from 0 to 1; those of another number of the same key are others."""
+    """Draw uniform numbers from 0 to 1; each `number` gives an independent draw of the key."""
     return tf.random.stateless_uniform(shape, _folded(key, number))
 
 
 def normals_of(key: Any, number: int, shape: Sequence[int]) -> Any:
-    """Normal numbers; those of another number of the same key are others."""
+    """Draw standard normal numbers; each `number` gives an independent draw of the key."""
     return tf.random.stateless_normal(shape, _folded(key, number))
 
 
@@ -83,27 +82,28 @@ def ada_draws(key: Any, shape: Sequence[int], shares: Mapping[Transform, float])
     """Draw the parameters of ADA's transforms.
 
     Args:
-        key: A seed pair, int32 `(2,)`.
+        key: Seed pair, int32 `(2,)`.
         shape: Shape of the images.
-        shares: Shares of the transforms that are applied, as in `Chances`.
+        shares: Applied transforms and their shares, as in `Chances`.
     """
     batch = shape[0]
     return Draws(
         uniforms=uniforms_of(key, 0, (batch, _TOTAL.uniforms)),
         normals=normals_of(key, 1, (batch, _TOTAL.normals)),
         gates=uniforms_of(key, 2, (batch, _TOTAL.gates)),
+        # A number per pixel, so it is drawn only if it is needed.
         noise=normals_of(key, 3, shape) if "noise" in shares else None,
     )
 
 
 @dataclass(frozen=True)
 class Chances:
-    """Random numbers that decide which transforms images take, and how strongly.
+    """Draws and probabilities: which transforms are applied to each image, and how strongly.
 
     Args:
-        draws: Parameters that `ada_draws` gave.
+        draws: Draws from `ada_draws`.
         p: Probability from 0 to 1, `()`.
-        shares: The probability of each transform over p; those that are missing are not applied.
+        shares: Probability of each transform divided by p; transforms without one are not applied.
     """
 
     draws: Draws
@@ -111,27 +111,28 @@ class Chances:
     shares: Mapping[Transform, float]
 
     def any_of(self, transforms: Sequence[Transform]) -> bool:
-        """Return whether one of the transforms may be applied."""
+        """Return true if any of these transforms may be applied."""
         return any(transform in self.shares for transform in transforms)
 
     def uniforms(self, transform: Transform) -> Any:
-        """The transform's uniform numbers, `(batch, columns)`."""
+        """Uniform numbers of a transform, `(batch, columns)`."""
         return _columns(self.draws.uniforms, transform, "uniforms")
 
     def normals(self, transform: Transform) -> Any:
-        """The transform's normal numbers, `(batch, columns)`."""
+        """Normal numbers of a transform, `(batch, columns)`."""
         return _columns(self.draws.normals, transform, "normals")
 
     def applied(self, transform: Transform, value: Any, otherwise: float, *, times: int = 1) -> Any:
-        """The value where the transform is applied.
+        """Keep a value where the transform is applied, and replace it elsewhere.
 
         Args:
             transform: Transform whose gates decide.
-            value: `(batch, columns)`, as many as there are gates, or for a single gate.
-            otherwise: Value that changes nothing.
-            times: Number of gates of which at least one is to open with the probability.
+            value: Values `(batch, columns)`: a column per gate, or any number for a single gate.
+            otherwise: Value with which the transform changes nothing.
+            times: Number of gates; at least one of them opens with the transform's probability.
         """
         probability = self.p * self.shares.get(transform, 0.0)
+        # Each gate opens more rarely, so that at least one of them has the probability.
         if times > 1:
             probability = 1.0 - (1.0 - probability) ** (1 / times)
         gates = _columns(self.draws.gates, transform, "gates")

@@ -1,7 +1,7 @@
-"""The frequencies of an image: four bands, each amplified by a factor of its own.
+"""Filter of ADA: amplify four frequency bands of an image by factors of their own.
 
-Source: arXiv:2006.06676, appendix B, and the official `augment.py`. There edges cannot be reflected
-in images smaller than half of the filter, 22 pixels; here they are, as often as it takes.
+Source: arXiv:2006.06676, appendix B, and the official `augment.py`, which cannot reflect the edges
+of images smaller than half of the filter, 22 pixels. Ours reflects them as often as needed.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ from pipeline.augmentation.separable import Array, along_sides, reflecting
 DEVIATION = 1.0
 """Standard deviation of the binary logarithm of a band's factor."""
 POWER = np.array([10, 1, 1, 1], np.float32) / 13
-"""What is expected in each band, the lowest first, where power falls as 1/f."""
+"""Expected share of the power in each band, lowest first, for a spectrum of 1/f."""
 
 _LOW = np.array([-1, 0, 9, 16, 9, 0, -1]) / 32
 """`H(z) H(1/z) / 2`, with H the low-pass filter of the wavelet sym2."""
 _HIGH = np.array([1, 0, -9, 16, -9, 0, 1]) / 32
-"""`H(-z) H(-1/z) / 2`: both together change nothing."""
+"""`H(-z) H(-1/z) / 2`; the sum of both filters is the identity."""
 
 
 def filtered(images: Any, chances: Chances) -> Any:
-    """`(batch, height, width, channels)` → same: every channel filtered down and to the right.
+    """Amplify frequency bands of images `(batch, height, width, channels)`, along both sides.
 
-    The gains of the bands are the product over bands i of `t / √(Σ power · t²)`, where t has the
-    factor of band i there and 1 elsewhere: what amplifies a band takes power from all.
+    Gains are the product over bands i of `t / √(Σ power · t²)`, where t is the factor of band i in
+    that band and 1 elsewhere. So the expected power of the whole image does not change.
     """
     if not chances.any_of(("imgfilter",)):
         return images
@@ -45,9 +45,9 @@ def filtered(images: Any, chances: Chances) -> Any:
 
 @cache
 def band_filters() -> Any:
-    """The filters of the four bands, `(4, 43)`, symmetric; their sum changes nothing.
+    """Symmetric filters of the four bands, `(4, 43)`, which sum to the identity.
 
-    Each step halves the frequencies so far, and adds a band of the highest.
+    Each step halves the frequencies so far and adds a band of the highest.
     """
     filters = np.array([[1.0], [0.0], [0.0], [0.0]])
     for band in range(1, 4):
@@ -61,7 +61,7 @@ def band_filters() -> Any:
 
 @cache
 def _band_matrices(size: int) -> Array:
-    """Each band of a side, `(4, size, size)`."""
+    """Matrices of the band filters along a side, `(4, size, size)`."""
     filters = band_filters()
     taps = filters.shape[1]
     sources = np.arange(size)[:, np.newaxis] + np.arange(taps) - taps // 2

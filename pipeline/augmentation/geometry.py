@@ -1,9 +1,9 @@
-"""Geometry of augmentation: images mirrored, turned, moved and scaled.
+"""Geometry of ADA: mirror, rotate, move and scale images.
 
 Source: arXiv:2006.06676, appendix B, and the official `augment.py`. As there, all maps of an image
-are composed into one, so that it is sampled once and moves that cancel lose nothing. Turns by
-90° and mirroring are permutations of the pixels here: exact, where the official filter, which is
-not quite symmetric, blurs a little.
+are composed into one, so each image is sampled once, and moves that cancel lose nothing. Ours
+mirrors and turns by 90° exactly, by permuting pixels; the official filter is not quite symmetric
+and blurs a little.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from pipeline.config import GEOM
 from pipeline.shape import Shape
 
 MOST_MOVED = 0.125
-"""Share of the side by which `xint` moves at most."""
+"""Largest shift of `xint`, as a share of the side."""
 SCALE_DEVIATION = 0.2
 """Standard deviation of the binary logarithm of `scale`."""
 ANISO_DEVIATION = 0.2
@@ -31,27 +31,28 @@ MOVE_DEVIATION = 0.125
 
 
 def warped(images: Any, chances: Chances) -> Any:
-    """Images `(batch, height, width, channels)` → same: `blit`, then `geom`."""
+    """Apply `blit`, then `geom`, to images `(batch, height, width, channels)`."""
     _, height, width, _ = images.shape
     if chances.any_of(("xflip", "rotate90")):
         mirrored, quarters = _turns(chances)
-        if height != width:  # A quarter turn would change the shape: half turns take its place.
+        if height != width:  # A quarter turn would change the shape, so only half turns are left.
             quarters = 2.0 * tf.floor(quarters / 2.0)
         images = turned(images, mirrored, quarters)
     if chances.any_of(GEOM):
         images = resampled(images, *inverse_maps(chances, (height, width)))
+    # Whole pixels alone need no filter: a permutation is exact and cheaper.
     elif chances.any_of(("xint",)):
         images = moved(images, _pixels_moved(chances, (height, width)))
     return images
 
 
 def turned(images: Any, mirrored: Any, quarters: Any) -> Any:
-    """Images mirrored left to right, then turned counter-clockwise.
+    """Mirror images left to right, then rotate them counter-clockwise by quarter turns.
 
     Args:
-        images: `(batch, height, width, channels)`.
-        mirrored: 0 or 1, `(batch, 1)`.
-        quarters: Turns by 90°, from 0 to 3, `(batch, 1)`; 0 or 2 unless images are squares.
+        images: Images `(batch, height, width, channels)`.
+        mirrored: 1 to mirror, else 0, `(batch, 1)`.
+        quarters: Number of turns by 90°, 0 to 3, `(batch, 1)`; 0 or 2 unless images are square.
     """
     images = _where(mirrored == 1, tf.reverse(images, [2]), images)
     if images.shape[1] == images.shape[2]:
@@ -61,10 +62,10 @@ def turned(images: Any, mirrored: Any, quarters: Any) -> Any:
 
 
 def moved(images: Any, pixels: Any) -> Any:
-    """Images moved by whole pixels, with their edges reflected.
+    """Move images by whole pixels, reflecting their edges.
 
     Args:
-        images: `(batch, height, width, channels)`.
+        images: Images `(batch, height, width, channels)`.
         pixels: Pixels to the right and down, `(batch, 2)`.
     """
 
@@ -77,17 +78,17 @@ def moved(images: Any, pixels: Any) -> Any:
 
 
 def inverse_maps(chances: Chances, shape: Shape) -> tuple[Any, Any]:
-    """Return the source of each pixel: L and o of `q → L q + o`, positions as in `resampled`.
-
-    The composition of the inverses of: `xint`, `scale`, `rotate`, `aniso`, `rotate`, `xfrac`.
+    """Compose the inverse maps of `xint`, `scale`, `rotate`, `aniso`, `rotate` and `xfrac`.
 
     Returns:
-        `(batch, 2, 2)` and `(batch, 2)`.
+        L `(batch, 2, 2)` and o `(batch, 2)`: the pixel at q comes from `L q + o`, as in
+        `resampled`.
     """
+    # Inverses, because sampling needs to know where each output pixel comes from.
     scale = chances.applied("scale", 2.0 ** (SCALE_DEVIATION * chances.normals("scale")), 1.0)
     aniso = chances.applied("aniso", 2.0 ** (ANISO_DEVIATION * chances.normals("aniso")), 1.0)
     angles = pi * (2.0 * chances.uniforms("rotate") - 1.0)
-    # One turn comes before, one after; each so rarely that one of them has the probability.
+    # One rotation before `aniso`, one after; at least one of the two with the probability.
     angles = chances.applied("rotate", angles, 0.0, times=2)
     deviation = MOVE_DEVIATION * _right_and_down(shape)
     shift = chances.applied("xfrac", deviation * chances.normals("xfrac"), 0.0)
@@ -99,7 +100,7 @@ def inverse_maps(chances: Chances, shape: Shape) -> tuple[Any, Any]:
 
 
 def _turns(chances: Chances) -> tuple[Any, Any]:
-    """Return whether images are mirrored, and their turns by 90°, `(batch, 1)` each."""
+    """Mirroring, 0 or 1, and number of turns by 90° of each image, `(batch, 1)` each."""
     return (
         chances.applied("xflip", tf.floor(2.0 * chances.uniforms("xflip")), 0.0),
         chances.applied("rotate90", tf.floor(4.0 * chances.uniforms("rotate90")), 0.0),
@@ -107,7 +108,7 @@ def _turns(chances: Chances) -> tuple[Any, Any]:
 
 
 def _pixels_moved(chances: Chances, shape: Shape) -> Any:
-    """To the right and down, in whole pixels, `(batch, 2)`."""
+    """Shifts by `xint` to the right and down, in whole pixels, `(batch, 2)`."""
     most = MOST_MOVED * _right_and_down(shape)
     pixels = tf.round((2.0 * chances.uniforms("xint") - 1.0) * most)
     return chances.applied("xint", pixels, 0.0)

@@ -1,14 +1,14 @@
-"""Images under affine maps, sampled without aliasing.
+"""Affine maps of images, without aliasing.
 
-Images, endlessly reflected at their edges, are enlarged twice by a wavelet filter, sampled
-bilinearly, and reduced by the same filter reversed. The filter is orthogonal: a map that moves by
-whole pixels, and so the identity, is exact.
+Images, reflected endlessly at their edges, are enlarged by 2 with a wavelet filter, sampled
+bilinearly, and reduced with the same filter reversed. The filter is orthogonal, so shifts by whole
+pixels, including the identity, are exact.
 
-Source: arXiv:2006.06676, appendix B, and the official `augment.py`. There images are padded as far
-as the largest map of the batch reaches, and at most by their own size, beyond which lies grey. Ours
-hold a whole period of the endless reflection instead: nothing depends on other images of the
-batch, and images smaller than the filter work too. There the filter counts as symmetric, so that
-an image that is turned by 180° moves by 0.4 pixels; ours stays where it is.
+Source: arXiv:2006.06676, appendix B, and the official `augment.py`, with two differences. The
+official code pads images as far as the largest map of the batch needs, at most by their own size;
+beyond is grey. Ours samples a whole period of the endless reflection, so an image does not depend
+on the rest of its batch, and images smaller than the filter work too. The official code treats the
+filter as symmetric, so an image turned by 180° moves by 0.4 pixels; ours does not move.
 """
 
 from __future__ import annotations
@@ -35,28 +35,26 @@ SYM6 = (
     0.0017677118642428036,
     -0.007800708325034148,
 )
-"""The low-pass filter of Daubechies' least asymmetric wavelet with six vanishing moments."""
+"""Low-pass filter of Daubechies' least asymmetric wavelet with six vanishing moments."""
 
 _TAPS = np.array(SYM6) / sum(SYM6)
 _SKEW = round(32 * float(np.arange(len(SYM6)) @ _TAPS - (len(SYM6) - 1) / 2)) / 32
-"""From the middle of the filter to its centre of mass, in fine pixels: -0.4.
-
-A multiple of 1/32, so that positions under the identity are exact in float32.
-"""
+"""Distance from the middle of the filter to its centre of mass, in fine pixels: about -0.4,
+rounded to 1/32, so that positions under the identity are exact in float32."""
 _MARGIN = (len(SYM6) - 2) // 2
-"""Fine pixels beyond the edge that a reduced image takes."""
+"""Number of fine pixels beyond each edge that the reduction reads."""
 
 
 def resampled(images: Any, linear: Any, offset: Any) -> Any:
-    """`y(q) = x(L q + o)`, with positions in pixels from the image's centre, x to the right.
+    """Resample images x to `y(q) = x(L q + o)`; q is in pixels from the centre, right and down.
 
     Args:
-        images: x, float32 `(batch, height, width, channels)`.
-        linear: L, `(batch, 2, 2)`.
-        offset: o, `(batch, 2)`: to the right and down.
+        images: Images x, float32 `(batch, height, width, channels)`.
+        linear: Matrices L, `(batch, 2, 2)`.
+        offset: Offsets o to the right and down, `(batch, 2)`.
 
     Returns:
-        y, of the images' shape.
+        Images y of the same shape.
     """
     _, height, width, _ = images.shape
     fine = along_sides(images, _enlargement(height), _enlargement(width))
@@ -64,7 +62,7 @@ def resampled(images: Any, linear: Any, offset: Any) -> Any:
     right, down = (
         linear[:, row, 0, tf.newaxis, tf.newaxis] * steps_right
         + linear[:, row, 1, tf.newaxis, tf.newaxis] * steps_down
-        # The centre of the image, in fine pixels from the first of the period.
+        # Position of the image's centre in fine pixels, from the first one of the period.
         + (2 * offset[:, row, tf.newaxis, tf.newaxis] + (side - 0.5 + _SKEW))
         for row, side in enumerate((width, height))
     )
@@ -79,15 +77,15 @@ def _steps(side: int) -> Array:
 
 
 def _bilinear(fine: Any, right: Any, down: Any) -> Any:
-    """Samples of periodic images at positions in their pixels.
+    """Sample periodic images bilinearly.
 
     Args:
-        fine: Their periods, `(batch, rows, columns, channels)`.
-        right: Pixels to the right, `(batch, height, width)`.
-        down: Pixels downwards, as `right`.
+        fine: One period of each image, `(batch, rows, columns, channels)`.
+        right: Positions to the right in pixels, `(batch, height, width)`.
+        down: Positions downwards in pixels, `(batch, height, width)`.
 
     Returns:
-        `(batch, height, width, channels)`.
+        Samples `(batch, height, width, channels)`.
     """
     _, height, width, channels = fine.shape
     pixels = tf.reshape(fine, (-1, height * width, channels))
@@ -103,7 +101,7 @@ def _bilinear(fine: Any, right: Any, down: Any) -> Any:
 
 
 def _neighbours(positions: Any, period: int) -> list[tuple[Any, Any]]:
-    """The pixels on both sides of positions, and their shares."""
+    """Indices of the pixels on both sides of each position, with their weights."""
     first = tf.floor(positions)
     share = positions - first
     pixel = tf.cast(first, tf.int32) % period
@@ -112,12 +110,12 @@ def _neighbours(positions: Any, period: int) -> list[tuple[Any, Any]]:
 
 @cache
 def _enlargement(size: int) -> Array:
-    """A period of the reflected side, twice as fine: `(4 (size - 1), size)`.
+    """Matrix from a side to one period of its reflection, twice as fine: `(4 (size - 1), size)`.
 
     Pixel i lies between the fine pixels 2i and 2i + 1, at 2i + 0.5 + `_SKEW`.
     """
     fine = np.arange(4 * (size - 1))[:, np.newaxis]
-    # Every other fine pixel is a zero before the filter.
+    # Before the filter, every other fine pixel is zero.
     among_zeros = fine + _MARGIN - np.arange(len(_TAPS))
     weights = np.where(among_zeros % 2 == 0, 2 * _TAPS, 0.0)
     return reflecting(among_zeros // 2, weights, size)
@@ -125,7 +123,7 @@ def _enlargement(size: int) -> Array:
 
 @cache
 def _reduction(size: int) -> Array:
-    """The side, from twice as fine pixels that begin `_MARGIN` before it: `(size, fine pixels)`."""
+    """Matrix from fine pixels, which begin `_MARGIN` before the edge, to a side of `size`."""
     matrix = np.zeros((size, 2 * (size + _MARGIN)))
     for pixel, row in enumerate(matrix):
         row[2 * pixel : 2 * pixel + len(_TAPS)] = _TAPS

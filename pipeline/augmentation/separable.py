@@ -1,7 +1,7 @@
-"""Images under linear maps of their sides: `M · X · Nᵀ` of each channel X.
+"""Linear maps along the sides of images: `M · X · Nᵀ` for each channel X.
 
-Written as matrix products, whose gradients of every order are matrix products; those of gathers
-are sums by index.
+They are matrix products because gradients of these, of every order, are matrix products too;
+gradients of gathers are sums by index.
 """
 
 from __future__ import annotations
@@ -16,40 +16,40 @@ Array = npt.NDArray[np.float32]
 
 
 def along_sides(images: Any, down: Any, right: Any) -> Any:
-    """`(batch, height, width, channels) → (batch, new height, new width, channels)`.
+    """Apply a matrix along each side of images.
+
+    `(batch, height, width, channels) → (batch, new height, new width, channels)`.
 
     Args:
         images: Images to map.
-        down: Matrix for columns of pixels: `(new height, height)`, or one a sample.
-        right: Matrix for rows: `(new width, width)`, or one a sample.
+        down: Matrix along the height, `(new height, height)`, or one per sample.
+        right: Matrix along the width, `(new width, width)`, or one per sample.
     """
     return _along_other_side(_along_other_side(images, right), down)
 
 
 def _along_other_side(images: Any, matrix: Any) -> Any:
-    """The matrix along the width, which changes places with the height."""
+    """Apply a matrix along the width, and swap width and height."""
     _, height, width, channels = images.shape
     columns = tf.reshape(tf.transpose(images, (0, 2, 1, 3)), (-1, width, height * channels))
     return tf.reshape(tf.matmul(matrix, columns), (-1, matrix.shape[-2], height, channels))
 
 
 def reflected(positions: Any, size: int) -> Any:
-    """The pixel of a side, of integers, that an endless reflection has at these positions.
-
-    The pixel at the edge is not repeated: `… 2 1 0 1 2 …`.
-    """
+    """Reflect integer positions endlessly into a side: `… 2 1 0 1 2 …`, no edge pixel twice."""
     return (size - 1) - abs((size - 1) - positions % (2 * (size - 1)))
 
 
 def reflecting(sources: Any, weights: Any, size: int) -> Array:
-    """The matrix `(outputs, size)` of sums over pixels of an endlessly reflected side.
+    """Matrix `(outputs, size)` of weighted sums over pixels of an endlessly reflected side.
 
     Args:
         sources: Positions of the pixels, `(outputs, taps)`.
-        weights: Weights of the pixels, of the same shape, or to be repeated to it.
-        size: Size of the side.
+        weights: Weights of the pixels, in a shape that broadcasts to that of `sources`.
+        size: Size of the side in pixels.
     """
     matrix = np.zeros((len(sources), size))
     outputs = np.arange(len(sources))[:, np.newaxis]
+    # Not an assignment: reflected taps may meet on one pixel.
     np.add.at(matrix, (outputs, reflected(sources, size)), weights)
     return matrix.astype(np.float32)

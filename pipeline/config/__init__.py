@@ -1,4 +1,4 @@
-"""The configuration of a run: frozen, checked, and refusing keys that it does not know."""
+"""Configuration of a run: frozen and checked; unknown keys are errors."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Config(Section):
 
     data: DataConfig = DataConfig()
     network: NetworkSection = DEFAULT_NETWORK
-    """Section of the family that `network.family` names."""
+    """Networks, in the section of the family that `network.family` names."""
     objective: ObjectiveConfig = ObjectiveConfig()
     augmentation: AugmentationConfig = AugmentationConfig()
     schedule: ScheduleConfig
@@ -65,6 +65,7 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _signs_mean_something(self) -> Config:
+        # With other losses zero does not lie between reals and fakes, so signs mean nothing.
         if self.augmentation.steered and self.objective.loss not in SIGNED_LOSSES:
             raise ValueError(
                 "`augmentation.kind=ada` steers p by the sign of scores, which tells reals from "
@@ -116,6 +117,7 @@ class Config(Section):
                 "deviation would be that of smaller groups. "
                 f"Received: {self.run.micro_batch} and {self.network.stddev_group}"
             )
+        # Checked for every phase now: a step would fail only once the run gets there.
         for phase in self.schedule.build().phases:
             group = min(self.network.stddev_group, phase.batch_size)
             if phase.batch_size % group:

@@ -59,34 +59,34 @@ PIPELINES: Mapping[PipelineName, tuple[Transform, ...]] = MappingProxyType(
         "bgcfnc": (*BLIT, *GEOM, *COLOR, "imgfilter", "noise", "cutout"),
     }
 )
-"""Transforms of `augmentation.pipeline`, under the names of the official code."""
+"""Transforms of each `augmentation.pipeline`, named as in the official code."""
 
 
 class AugmentationConfig(Section):
-    """Transforms of images, real and generated, before the discriminator sees them.
+    """Augmentation of reals and fakes before the discriminator sees them.
 
-    It keeps the discriminator from learning few pictures by heart. docs/augmentation.md says which
-    to take when.
+    With few pictures it keeps the discriminator from memorising them. docs/augmentation.md explains
+    when to use which kind.
     """
 
     kind: Literal["none", "ada", "diffaugment"] = "none"
-    """`ada`: each transform of `pipeline` with a probability p that is steered while the run
-    trains, or fixed by `probability`. `diffaugment`: all transforms of `policy`, always."""
+    """`ada` applies each transform of `pipeline` with a probability p, which adapts during
+    training or is fixed by `probability`. `diffaugment` always applies all of `policy`."""
     pipeline: PipelineName = "bgc"
-    """`ada`: groups of transforms, alone or together: `blit` mirrors, turns by 90° and moves by
-    whole pixels, `geom` scales, rotates and moves, `color` recolours, `filter` amplifies bands of
-    frequencies; `noise`; `cutout`. `bgcfnc` has them all."""
+    """`ada`: groups of transforms. `blit` mirrors, turns by 90° and moves by whole pixels; `geom`
+    scales, rotates and moves; `color` changes colours; `filter` amplifies frequency bands; then
+    `noise` and `cutout`. Initials combine groups: `bgcfnc` has all of them."""
     multipliers: dict[Transform, Share] = Field(default={})
-    """`ada`: probability of a transform of the pipeline over p, 1 for those that are not named. 0
-    leaves a transform out."""
+    """`ada`: factors on p for single transforms of the pipeline, 1 for the others; 0 leaves a
+    transform out."""
     probability: Share | None = None
-    """`ada`: p, None to steer it from 0 by the signs of the discriminator's scores of reals."""
+    """`ada`: fixed p; None adapts it, from 0 on, to the signs of the scores of reals."""
     target: Share = 0.6
-    """`ada`: mean sign of those scores, above which p rises and below which it falls."""
+    """`ada`: mean sign of the scores of reals above which p rises, and below which it falls."""
     rise_images: Count = 500_000
-    """`ada`: real images in which p can rise from 0 to 1."""
+    """`ada`: number of real images in which p moves from 0 to 1."""
     adjust_every: Count = 4
-    """`ada`: steps between two adjustments of p."""
+    """`ada`: number of steps between adjustments of p."""
     policy: Annotated[
         tuple[Literal["color", "translation", "cutout"], ...], Field(min_length=1)
     ] = (
@@ -94,7 +94,7 @@ class AugmentationConfig(Section):
         "translation",
         "cutout",
     )
-    """`diffaugment`: which of its transforms."""
+    """`diffaugment`: transforms to apply."""
 
     @model_validator(mode="after")
     def _keys_are_the_kinds(self) -> AugmentationConfig:
@@ -104,6 +104,7 @@ class AugmentationConfig(Section):
             value = getattr(self, name)
             if value == type(self).model_fields[name].default:
                 continue
+            # A key of another kind would otherwise have no effect, without a word.
             if self.kind != kind:
                 raise ValueError(
                     f"`augmentation.{name}` needs `augmentation.kind={kind}`. "
@@ -133,10 +134,10 @@ class AugmentationConfig(Section):
 
     @property
     def steered(self) -> bool:
-        """Return whether p follows the discriminator."""
+        """True if p adapts to the discriminator's scores."""
         return self.kind == "ada" and self.probability is None
 
     def shares(self) -> dict[Transform, float]:
-        """The probability over p of each transform that is ever applied."""
+        """Factor on p for each transform of the pipeline, without those whose factor is 0."""
         shares = {name: self.multipliers.get(name, 1.0) for name in PIPELINES[self.pipeline]}
         return {name: share for name, share in shares.items() if share}

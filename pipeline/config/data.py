@@ -1,4 +1,4 @@
-"""Which pictures a run learns from."""
+"""Section `data`: the pictures of a run."""
 
 from __future__ import annotations
 
@@ -10,60 +10,62 @@ from pydantic import BeforeValidator, Field
 from pipeline.section import Count, Decides, Section, keys_that_decide
 
 ClassName = Annotated[str, BeforeValidator(lambda name: str(name) if type(name) is int else name)]
-"""In YAML `[3, 5]` are numbers, and in a source names."""
+"""Name of a class. Numbers become text: YAML reads `[3, 5]` as numbers, sources as names."""
 
 
 PIXELS = Decides("what records hold")
-"""Mark of the keys on which a prepared set depends. `on_corrupt` is none of them: with nothing
-corrupt both settings give the same set."""
+"""Mark of the keys on which a prepared set depends. `on_corrupt` is not among them: without corrupt
+files both of its values give the same set."""
 
 
 class DataConfig(Section):
-    """Which pictures, and how they become square images of one kind.
+    """Source of the pictures, and their conversion to images of one size.
 
-    For a source that is a prepared set, what decides its pixels was chosen when it was prepared:
-    of those keys only `channels` is looked at, which must agree.
+    If the source is a prepared set, its pixels were decided when it was prepared: of the keys that
+    decide them only `channels` is read, and must agree.
     """
 
     source: str | None = None
-    """`digits`, `glyphs[:SIZE[xCOUNT]]`, `tfds:NAME[/CONFIG][:VERSION][:SPLIT]`,
+    """Source: `digits`, `glyphs[:SIZE[xCOUNT]]`, `tfds:NAME[/CONFIG][:VERSION][:SPLIT]`,
     `tfds:folder=PATH[:SPLIT]`, or the path of: a folder or zip of pictures (class sub-folders,
     `labels.csv`, `labels.json` or StyleGAN's `dataset.json` are labels), MNIST idx files, CIFAR
     batches, official TFRecords, an `.npy` or `.npz` file, a video (`clip.mp4:10` takes every tenth
     frame), or a set that `growgan data prepare` wrote."""
     channels: Annotated[Literal[1, 3], PIXELS] = 3
-    """1 for grey, 3 for RGB."""
+    """Number of channels: 1 for grey, 3 for RGB."""
     crop: Annotated[Literal["center", "pad", "stretch", "none"], PIXELS] = "center"
-    """`center`: the largest centred square, resized. `pad`: centred on black, reduced if too large
-    and never enlarged. `stretch`: resized whole. `none`: pictures must have the size already."""
+    """Fitting to the shape: `center` crops the largest centred part and resizes it; `pad` centres
+    on black, and reduces but never enlarges; `stretch` resizes the whole; `none` requires the
+    size."""
     filter: Annotated[Literal["lanczos", "box", "area"], PIXELS] = "lanczos"
-    """What a picture is resized with."""
+    """Filter for resizing."""
     classes: Annotated[tuple[ClassName, ...] | None, PIXELS] = None
-    """The classes to take, or all; a number is the name that it is written as."""
+    """Classes to train on, by name; None for all."""
     max_images: Annotated[Count | None, PIXELS] = None
-    """Most pictures to take, a random choice, or all."""
+    """Maximum number of pictures, chosen at random; None for all."""
     val: Annotated[float, Field(ge=0, lt=1), PIXELS] = 0.0
-    """Share of the pictures, a random choice, that is set apart and never trained on."""
+    """Share of the pictures, chosen at random, that is held out from training."""
     mirrored_copies: Annotated[bool, PIXELS] = False
-    """Whether each picture to train on is stored a second time, mirrored left to right."""
+    """Whether to store each training picture a second time, mirrored left to right."""
     format: Annotated[Literal["png", "jpeg", "raw"], PIXELS] = "png"
-    """How records hold pixels. `jpeg` is small and loses a little, `raw` is large and quick."""
+    """Encoding in records: `png`; `jpeg`, small and slightly lossy; `raw`, large and fast."""
     labels: bool = False
-    """Whether networks are conditioned on the class labels."""
+    """Whether to condition the networks on class labels."""
     mirror: bool = False
-    """Whether each image is shown mirrored left to right half of the time."""
+    """Whether to mirror each training image left to right with probability 1/2."""
     cache: bool = False
-    """Whether the encoded images of a phase are kept in memory after they were read once."""
+    """Whether to keep the encoded images of a phase in memory once they were read."""
     servers: tuple[str, ...] = ()
-    """Machines that make the batches in turn, such as `cpu1:5001`, where `growgan data serve` runs;
-    none for this one."""
+    """Addresses of machines that run `growgan data serve`, such as `cpu1:5001`, which make batches
+    in turn; empty for this machine."""
     on_corrupt: Literal["fail", "skip"] = "fail"
-    """What a file that is no readable picture does: stop, or be named, counted and left out."""
+    """Action on files that are not readable pictures: `fail`, or `skip` to list and leave them
+    out."""
     workers: Count | None = None
-    """Processes that convert pictures, None for one a core."""
+    """Processes that convert pictures; None for one per core."""
     records: Path = Path("records")
-    """Folder in which prepared sets are kept, one sub-folder for each content and preparation."""
+    """Folder of prepared sets, with one sub-folder per content and preparation."""
 
 
 DECIDING_RECORDS = keys_that_decide(DataConfig, PIXELS)
-"""Keys of `data` on which a prepared set depends: its identity and folder follow from them."""
+"""Keys of `data` on which a prepared set depends; its identity and folder follow from them."""

@@ -1,4 +1,4 @@
-"""Section `evaluation`: how scores are made."""
+"""Section `evaluation`: metrics, features and numbers of images."""
 
 from __future__ import annotations
 
@@ -23,26 +23,25 @@ Metric = Literal[
 
 
 class EvaluationConfig(Section):
-    """Measurement of a model; docs/evaluation.md has the scores."""
+    """Settings for scores of a model; docs/evaluation.md describes the metrics."""
 
     features: str | None = None
-    """What gives features: `inception:FILE[?resize=clean]`, `keras:NAME[:WEIGHTS]`,
-    `classifier:FOLDER` or `lenet:FILE`. Without any, only SWD and MS-SSIM can be measured."""
+    """Feature network: `inception:FILE[?resize=clean]`, `keras:NAME[:WEIGHTS]`,
+    `classifier:FOLDER` or `lenet:FILE`. Without one, only SWD and MS-SSIM can be measured."""
     metrics: tuple[Metric, ...] | None = None
-    """Measures, None for all that can be made, but `path_length`."""
+    """Metrics to measure; None for all that are possible, except `path_length`."""
     images: Annotated[int, Field(ge=20, le=10_000_000)] = 10_000
-    """Images that are generated."""
+    """Number of images to generate."""
     seed: Images = 0
-    """Seed of labels, subsets, patches and pairs. Images are those of the seeds from 0 on."""
+    """Seed of labels, subsets, patches and pairs. Images always have the seeds 0, 1, 2 …"""
     noise: Literal["constant", "random"] = "constant"
-    """Noise of generators with styles: the maps that are exported with them, which are the same for
-    every image, or others by seed, as published scores have it."""
+    """Noise of generators with styles: `constant`, the exported maps for every image; or `random`,
+    by seed, as in published scores."""
     fid_every_images: Count | None = None
-    """Images between two measurements of FID while a run trains, which also come at the end of each
-    phase; None for none. It is a metric like others: `run.keep_best=fid` keeps the best."""
+    """Images between measurements of FID during training, besides one at the end of each phase;
+    None for none. FID is then a metric of the run: `run.keep_best=fid` keeps the best."""
     fid_images: Annotated[int, Field(ge=2)] = 2_000
-    """Images that are generated for such a measurement: less than for `images`, as training waits
-    for it."""
+    """Number of images to generate for FID during training: few, because training waits."""
 
     @model_validator(mode="after")
     def _fid_has_features(self) -> EvaluationConfig:

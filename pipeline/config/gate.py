@@ -1,4 +1,4 @@
-"""Section `gate`: rules for promotion."""
+"""Section `gate`: rules that a model must pass to be promoted."""
 
 from __future__ import annotations
 
@@ -10,29 +10,27 @@ GatedScore = Literal["fid", "kid", "precision", "recall", "memorisation"]
 
 
 class GateConfig(Section):
-    """Rules that a model's scores must keep to be promoted; a rule that is None is not applied.
+    """Rules that the scores of a model must pass before it is promoted; None disables a rule.
 
-    Where a score has an interval, its worse end must keep the rule. docs/evaluation.md has the
-    rest.
+    If a score has an interval, its worse end must pass. docs/evaluation.md has the details.
     """
 
     max_fid: Weight | None = None
-    """Greatest FID."""
+    """Maximum FID."""
     max_fid_increase_over_promoted: Weight | None = None
-    """Most by which FID may exceed that of the model that is promoted, as a share of it: 0.05
-    allows 5 % more, 0 none."""
+    """Maximum increase of FID over the promoted model, as a share: 0.05 allows 5 % more, 0 none."""
     max_kid: Weight | None = None
-    """Greatest KID."""
+    """Maximum KID."""
     min_precision: Share | None = None
-    """Least precision."""
+    """Minimum precision."""
     min_recall: Share | None = None
-    """Least recall."""
+    """Minimum recall."""
     max_memorisation: Share | None = None
-    """Greatest memorisation."""
+    """Maximum memorisation."""
     min_images: Count = 10_000
-    """Fewest generated images behind each score that a rule asks for."""
+    """Minimum number of generated images for each score in a rule."""
     features: str | None = None
-    """Name, or identity, of the features that scores must be made with, None for any: bounds mean
-    something for one kind of features alone."""
+    """Name or identity of the features that scores must use, None for any. Set it with a bound: a
+    bound is only valid for one kind of features."""
     without_interval: tuple[GatedScore, ...] = ()
-    """Scores that may be judged by their value where they have no interval; others fail then."""
+    """Scores that pass or fail by their value if they have no interval; others then fail."""

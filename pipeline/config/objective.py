@@ -19,7 +19,7 @@ LossName = Literal[
     "relativistic_hinge",
 ]
 SIGNED_LOSSES: tuple[LossName, ...] = ("logistic", "minimax", "hinge")
-"""Losses that put the scores of reals above 0 and those of fakes below."""
+"""Losses that push the scores of reals above 0 and the scores of fakes below 0."""
 
 PenaltyName = Literal["two_sided", "one_sided", "zero_centred", "none"]
 
@@ -34,44 +34,43 @@ class ObjectiveConfig(Section):
     """The adversarial loss. `logistic` is the non-saturating one, `minimax` saturates, and
     `relativistic_…` are relativistic averages."""
     penalty: PenaltyName = "two_sided"
-    """What the gradient at images mixed of reals and fakes must be: `two_sided` asks for a norm of
-    1 (WGAN-GP), `one_sided` for at most 1, `zero_centred` for 0."""
+    """Gradient penalty at mixed reals and fakes. It pulls the norm of the gradient to 1 if
+    `two_sided` (WGAN-GP), to at most 1 if `one_sided`, and to 0 if `zero_centred`."""
     penalty_weight: Weight = 10.0
     """Weight of `penalty`."""
     r1: Weight = 0.0
-    """Weight of half the squared gradient at reals (the γ of R1)."""
+    """R1's γ: weight of half the squared gradient at reals."""
     r2: Weight = 0.0
-    """Weight of half the squared gradient at fakes (the γ of R2)."""
+    """R2's γ: weight of half the squared gradient at fakes."""
     penalty_size: Literal["phase", "final"] = "phase"
-    """Where gradients are measured: on the images of the phase, or, as the official code does, on
-    those images enlarged to the final size, where they are `resolution / final` times as long."""
+    """Size at which gradients are measured: on the images of the `phase`, or as if these were
+    enlarged to the `final` size, where norms are `resolution / final` times as large. The official
+    ProGAN code does the latter."""
     penalty_every: Count = 1
-    """Updates of the discriminator between two that pay `penalty`, `r1` and `r2`, so many times
-    over, in an Adam update of their own: lazy regularisation."""
+    """Lazy regularisation: apply `penalty`, `r1` and `r2` in every k-th update of the
+    discriminator, times k, in an Adam update of their own."""
     drift: Weight = 0.001
     """Weight of `D(real)²`."""
     consistency: Weight = 0.0
     """Weight of `(D(x) - D(T(x)))²` on reals, where T shifts, and mirrors if `data.mirror` is on
     (CR-GAN: 10)."""
     weight_clip: Rate | None = None
-    """Largest absolute value of a weight of the discriminator, in place of `penalty`; of a kernel
-    in units of the deviation that it starts with."""
+    """Maximum absolute value of the discriminator's stored weights (WGAN), instead of `penalty`.
+    Kernels start with a standard deviation of 1."""
     path_length: Weight = 0.0
     """Weight of the generator's path length regularisation (StyleGAN2: 2)."""
     path_length_every: Count = 4
-    """Updates of the generator between two that pay `path_length`, lazily as with
-    `penalty_every`."""
+    """Lazy regularisation: apply `path_length` in every k-th update of the generator, times k."""
     path_length_decay: Annotated[float, Field(gt=0, le=1)] = 0.01
-    """Share of the newest lengths in the moving mean of path lengths."""
+    """Weight of the newest lengths in the moving mean of path lengths."""
     orthogonal_generator: Weight = 0.0
-    """Weight of the overlap between filters of the generator (BigGAN: 0.0001)."""
+    """Weight of the generator's orthogonal regularisation (BigGAN: 0.0001)."""
     orthogonal_discriminator: Weight = 0.0
-    """Weight of the overlap between filters of the discriminator."""
+    """Weight of the discriminator's orthogonal regularisation."""
     critic_steps: Count = 1
-    """Updates of the discriminator in a step, each on a batch of its own: `images_seen` counts
-    all."""
+    """Updates of the discriminator per step, each on a new batch; `images_seen` counts all."""
     generator_steps: Count = 1
-    """Updates of the generator in a step, each on latents of its own."""
+    """Updates of the generator per step, each on new latents."""
     label_weight: Weight = 1.0
     """Weight of the label cross-entropy when `data.labels` is on."""
 
@@ -89,6 +88,7 @@ class ObjectiveConfig(Section):
                     "`objective.weight_clip` takes the place of `objective.penalty`, which must be "
                     f"none beside it. Received: {self.penalty}"
                 )
+        # Unbounded, this loss has no minimum: scores would grow for ever.
         elif self.loss == "wasserstein" and not at_gradients:
             raise ValueError(
                 "`objective.loss=wasserstein` must be bounded by `objective.penalty`, `r1`, `r2` "

@@ -1,4 +1,4 @@
-"""Section `optimizer`: Adam, learning rates and the moving average."""
+"""Section `optimizer`: Adam, learning rates and the EMA of the generator."""
 
 from __future__ import annotations
 
@@ -10,22 +10,23 @@ from pipeline.section import Rate, Section, Side
 
 
 class OptimizerConfig(Section):
-    """Adam, reset at both ends of every fade, and the moving average of the generator."""
+    """Adam, which is reset at both ends of every fade, and the EMA of the generator."""
 
     beta_1: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Decay of Adam's first moment."""
     beta_2: Annotated[float, Field(ge=0, lt=1)] = 0.99
     """Decay of Adam's second moment."""
     epsilon: Rate = 1e-8
-    """Added to the root of Adam's second moment."""
+    """Adam's epsilon, added to the root of the second moment."""
     discriminator_rate_factor: Rate = 1.0
-    """The discriminator's step size over the generator's, which is `schedule.learning_rate`."""
+    """Learning rate of the discriminator divided by that of the generator (TTUR); the generator's
+    is `schedule.learning_rate`."""
     frozen_from: Annotated[Side, Field(ge=8)] | None = None
-    """Blocks of the discriminator from this resolution on are not trained, None for all are: for a
-    run of one size that starts from another's weights (FreezeD)."""
+    """Resolution from which blocks of the discriminator are not trained (FreezeD), for runs of one
+    size that start from the weights of another run; None trains all blocks."""
     clip_norm: Rate | None = None
-    """Largest norm of a network's whole gradient over all replicas; longer ones are shortened."""
+    """Maximum norm of a network's gradient, summed over replicas; larger ones are scaled down."""
     average_half_life: Rate = 10_000.0
-    """Images after which a generator's share in the average has halved."""
+    """Half-life of the generator's EMA, in images."""
     average_decay: Annotated[float, Field(ge=0, lt=1)] | None = None
-    """Decay of the average per step (ProGAN: 0.999), in place of the half-life."""
+    """Decay of the EMA per step (ProGAN: 0.999), instead of the half-life."""

@@ -13,51 +13,53 @@ class RunConfig(Section):
     """Execution of a run; of these keys only `seed` and `precision` change its result."""
 
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
-    """From which all randomness follows."""
+    """Seed of all randomness."""
     precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = "float32"
-    """Compute dtype; weights and statistics are float32 in all. `mixed_float16`, for GPUs without
-    bfloat16, scales the losses by factors that it adjusts."""
+    """Compute dtype; weights and statistics are always float32. `mixed_float16`, for GPUs without
+    bfloat16, uses dynamic loss scaling."""
     micro_batch: Count | None = None
-    """Most images of a replica that go through the networks at once, None for all of its share:
-    less memory, for the same result up to rounding. At least `network.stddev_group`."""
+    """Maximum number of images that a replica sends through the networks at once, at least
+    `network.stddev_group`; None for its whole share. It saves memory, and changes only rounding."""
     strategy: Literal["one_device", "mirrored", "multi_worker", "tpu"] = "one_device"
-    """The `tf.distribute` strategy: one device; several local ones of a kind; several processes
-    with a device or more each, named by TF_CONFIG or Slurm, as `growgan train --workers` starts
-    them; or a TPU."""
+    """The `tf.distribute` strategy: `one_device`; `mirrored`, all local devices of a kind;
+    `multi_worker`, processes from TF_CONFIG or Slurm, as `growgan train --workers` starts them; or
+    `tpu`."""
     replicas: Count | None = None
-    """Devices of `mirrored`, None for all there are. Without a GPU the CPU is divided into so many,
-    which is no faster: it serves to try a run out, and to go on with one from another machine."""
+    """Number of devices for `mirrored`, None for all. Without a GPU the CPU is divided into this
+    many, which is not faster, but can try a run or resume one from another machine."""
     tpu: str | None = None
-    """Name or address (`grpc://host:8470`, or `local`) of the TPU of `tpu`, None for that which the
-    environment's TPU_NAME gives."""
+    """Name or address of the TPU (`grpc://host:8470`, or `local`); None reads TPU_NAME from the
+    environment."""
     intra_op_threads: Count | None = None
-    """Threads within one operation, None for one a core. On few cores 1 is fastest: operations that
-    do not depend on each other run side by side, and the generator's step is made two such."""
+    """Threads within one operation, None for one per core. On few cores 1 is fastest: independent
+    operations run in parallel, and the generator's step is split into two such halves."""
     jit_compile: bool = False
-    """Compile steps by XLA: slower on CPU, and impossible with several devices, which exchange
-    gradients within a step."""
+    """Whether to compile steps with XLA. It is slower on CPUs, and impossible with several devices,
+    which exchange gradients within a step."""
     memory_gib: Rate | None = None
-    """Memory that training may take, None for what is free: in more a run is refused before it
-    starts."""
+    """Memory for training in GiB, None for all that is free; a run that needs more is refused
+    before it starts."""
     log_images: Count = 1_000
-    """Images between two entries in the log, `metrics.jsonl` and TensorBoard."""
+    """Images between log entries, in `metrics.jsonl` and TensorBoard."""
     sample_images: Count = 10_000
-    """Images between two grids of samples."""
+    """Images between sample grids."""
     checkpoint_images: Count = 10_000
-    """Images between two checkpoints."""
+    """Images between checkpoints."""
     keep_checkpoints: Count = 2
-    """Newest checkpoints that are kept."""
+    """Number of newest checkpoints to keep."""
     keep_every_images: Count | None = None
-    """Images of which the first checkpoint after each multiple is kept for ever, None for none."""
+    """Interval in images: the first checkpoint at or after each multiple is kept for ever; None
+    for none."""
     keep_best: str | None = None
-    """Metric by which the best checkpoint is kept as well, such as `critic_loss`, None for none."""
+    """Metric by which to keep the best checkpoint too, such as `critic_loss`; None for none."""
     keep_best_mode: Literal["min", "max"] = "min"
-    """Whether the best is the least or the greatest."""
+    """Whether the best checkpoint has the smallest or the largest value."""
 
     @model_validator(mode="after")
     def _devices_are_the_strategys(self) -> RunConfig:
         for name, strategy in (("replicas", "mirrored"), ("tpu", "tpu")):
             value = getattr(self, name)
+            # A key of another strategy would otherwise have no effect, without a word.
             if value is not None and self.strategy != strategy:
                 raise ValueError(
                     f"`run.{name}` needs `run.strategy={strategy}`. "

@@ -1,4 +1,4 @@
-"""Which sizes are trained, and for how long."""
+"""Section `schedule`: image sizes, and how long each is trained."""
 
 from __future__ import annotations
 
@@ -10,27 +10,28 @@ from pipeline.shape import SHAPE_RULE, Shape, is_power_of_two, is_usable
 
 
 class ScheduleConfig(Section):
-    """Sizes, and how long each is faded in and held.
+    """Image sizes, and for how many images each is faded in and held.
 
-    A mapping gives values from a resolution on: `{4: 128, 32: 64}` is 128 at 4, 8 and 16 px and 64
-    from 32 px on.
+    Mappings set values by resolution: `{4: 128, 32: 64}` means 128 at 4, 8 and 16 px, and 64 from
+    32 px on.
     """
 
     resolution: Side
-    """Final side of the images in pixels, a power of two from 4 to 1024. In families that do not
-    grow it may be another one, such as 28, 48, 96 or 112, or the height of rectangles."""
+    """Final side of the images in pixels, a power of two from 4 to 1024. Families that do not grow
+    also accept others, such as 28, 48, 96 or 112, and the height of rectangles."""
     width: Side | None = None
     """Width of rectangular images in pixels, in families that do not grow; null for squares."""
     start_resolution: Side = 4
-    """First side of the images in pixels; `resolution` in families that do not grow."""
+    """Initial side of the images in pixels; must equal `resolution` in families that do not
+    grow."""
     hold_images: Images | dict[Side, Images] = 600_000
-    """Images for which a size is trained after its fade."""
+    """Images to train each size for after its fade."""
     fade_images: Images | dict[Side, Images] = 600_000
-    """Images over which a size is faded in."""
+    """Images over which each size fades in."""
     batch_size: Count | dict[Side, Count] = 16
-    """Images per update of the discriminator over all replicas."""
+    """Images per update of the discriminator, over all replicas."""
     learning_rate: Rate | dict[Side, Rate] = 0.001
-    """Adam's step size."""
+    """Adam's learning rate."""
 
     @property
     def shape(self) -> Shape:
@@ -62,6 +63,7 @@ class ScheduleConfig(Section):
                 f"Received: {self.start_resolution} and {self.resolution}"
             )
         for name in ("hold_images", "fade_images", "batch_size", "learning_rate"):
+            # The start resolution is never faded in.
             first = self.start_resolution * (2 if name == "fade_images" else 1)
             if first <= self.resolution:
                 try:
@@ -73,5 +75,5 @@ class ScheduleConfig(Section):
         return self
 
     def build(self) -> Schedule:
-        """The phases of the run."""
+        """Build the phases of the run."""
         return progressive(**{name: getattr(self, name) for name in type(self).model_fields})

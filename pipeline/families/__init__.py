@@ -1,1 +1,1 @@
-"""Families of networks, one folder each, with its section of the configuration and its networks."""
+"""Families of networks: one folder each, with its configuration section and its networks."""

@@ -1,4 +1,4 @@
-"""Sections that configurations of several families share, and the facts that each family states."""
+"""Configuration sections that families share, and the facts that each family declares."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ FORMER: Mapping[str, Any] = MappingProxyType(
         **{"noise": True, "blur": True, "styles": True, "constant_input": True},
     }
 )
-"""Keys that configurations of growgan 0.1 held for every family, with the values that they then
-had where a family lacks them. Digests of pipeline projects still count them."""
+"""Keys that growgan 0.1 wrote into the configuration of every family, with their values in
+families that do not have them. Digests of pipeline projects still include them."""
 
 
 class NetworkConfig(Section):
-    """The generator and the discriminator. docs/networks.md has the families."""
+    """Generator and discriminator; docs/networks.md describes the families."""
 
     has_styles: ClassVar[bool]
     """Whether a mapping network computes styles from latents."""
@@ -35,19 +35,21 @@ class NetworkConfig(Section):
     latent_size: Count = 512
     """Length of a latent vector."""
     fmap_base: Count = 8192
-    """Feature maps at resolution 2^r are `min(fmap_base / 2^(r-1), fmap_max)`."""
+    """Number of feature maps at resolution 2^r: `min(fmap_base / 2^(r-1), fmap_max)`."""
     fmap_max: Count = 512
-    """Most feature maps of any layer."""
+    """Largest number of feature maps of any layer."""
     stddev_group: Count = 4
     """Samples per group of the minibatch standard deviation."""
     fused: bool = True
-    """Whether convolutions resample too: the same result with less arithmetic."""
+    """Whether to resample inside the convolutions, which takes less arithmetic. The result is the
+    same, except in ProGAN's discriminator."""
 
     @model_validator(mode="before")
     @classmethod
     def _without_former_keys(cls, values: Any) -> Any:
         if not isinstance(values, Mapping):
             return values
+        # Runs of growgan 0.1 must load: drop their keys that this family never used.
         lacked = [key for key in FORMER if key in values and key not in cls.model_fields]
         for key in lacked:
             if values[key] != FORMER[key]:
@@ -60,17 +62,18 @@ class NetworkConfig(Section):
 
 
 class StyledConfig(NetworkConfig):
-    """Networks whose generator makes images of styles."""
+    """Networks whose generator maps latents to styles, and styles to images."""
 
     has_styles = True
 
     style_size: Count = 512
-    """Length of a style, w, and width of the mapping's layers."""
+    """Length of a style w, and width of the mapping's layers."""
     mapping_layers: Annotated[int, Field(ge=0)] = 8
-    """Dense layers between latents and styles; with none, styles are the normalised latents."""
+    """Number of dense layers in the mapping; with 0, styles are the normalised latents."""
     mapping_rate: Rate = 0.01
-    """Factor on the learning rate of those layers."""
+    """Factor on the learning rate of the mapping's layers."""
     mixing: Share = 0.9
-    """Share of the batches whose images take the styles of two latents, cut at one layer."""
+    """Share of the batches with style mixing: layers up to a cut take the styles of one latent,
+    later layers those of another."""
     noise: bool = True
-    """Whether each layer adds noise, scaled by a learned strength."""
+    """Whether each layer adds noise with a learned strength."""

@@ -1,4 +1,4 @@
-"""Networks of the family that a configuration names."""
+"""Look-up of the networks of the family that a configuration names."""
 
 from __future__ import annotations
 
@@ -12,12 +12,13 @@ from pipeline.families.config import NetworkConfig
 
 @dataclass(frozen=True)
 class Family:
-    """Makers of a family's networks.
+    """Network classes of a family.
 
     Args:
-        generator: Maker of a generator, called as `Generator(config, channels=, label_size=,
+        generator: Class of generators, called as `Generator(config, channels=, label_size=,
             precision=, seed=, name=)`; its `model(resolution, fading=)` makes images.
-        discriminator: Maker of a discriminator, called likewise; its model scores images.
+        discriminator: Class of discriminators, called with the same arguments; its model scores
+            images.
     """
 
     generator: Callable[..., Any]
@@ -25,6 +26,7 @@ class Family:
 
 
 def family_of(config: NetworkConfig) -> Family:
-    """Return the family of a configuration: `networks.py` beside the section that it is made of."""
+    """Import the networks of a configuration's family: `networks.py` beside its `config.py`."""
+    # Found by its folder, so that no code compares names of families.
     networks = import_module(f"{type(config).__module__.rpartition('.')[0]}.networks")
     return Family(generator=networks.Generator, discriminator=networks.Discriminator)

@@ -1,4 +1,4 @@
-"""Shared parts of families that grow: images to and from features, fade, discriminator."""
+"""Shared parts of families that grow: to-RGB and from-RGB layers, fade, discriminator."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from pipeline.families.network import (
 )
 
 FIRST_DENSE_GAIN = math.sqrt(2) / 4
-"""Gain of the dense layer from latents to the first pixels: a quarter of the others', as its fan-in
-does not count the 4x4 pixels that each latent feeds."""
+"""Gain of the dense layer from latents to the first pixels: a quarter of the usual gain, because
+its fan-in does not count the 4x4 pixels that each latent feeds."""
 
 
 class GrowingGenerator(Network):
-    """A generator whose newest resolution fades in over the one before."""
+    """Generator whose newest resolution fades in over the previous one."""
 
     def _images(self, resolution: int, features: Any, before: Any, *, fading: bool) -> Any:
-        """Return images of a resolution's features, faded over those of the one before it."""
+        """Turn features into images; while fading, blend them over the previous resolution's."""
         images = self._to_rgb(resolution)(features)
         if not fading:
             return images
@@ -37,7 +37,7 @@ class GrowingGenerator(Network):
 
     def _to_rgb(self, size: int) -> keras.layers.Layer:
         key = f"{size}x{size}_to_rgb"
-        # In float32, as the last bits of a pixel are lost in anything shorter.
+        # Always float32: a shorter type would lose the last bits of a pixel.
         [to_rgb] = self._made(
             key, lambda: (self._conv(key, self.channels, 1, gain=1.0, dtype="float32"),)
         )
@@ -45,7 +45,7 @@ class GrowingGenerator(Network):
 
 
 class GrowingDiscriminator(Network, ABC):
-    """A discriminator whose newest resolution fades in; a family says how it is halved."""
+    """Discriminator whose newest resolution fades in; each family has its own way to halve."""
 
     def __init__(
         self, config: NetworkConfig, *, name: str = "discriminator", **kwargs: Any
@@ -53,7 +53,7 @@ class GrowingDiscriminator(Network, ABC):
         super().__init__(config, name=name, **kwargs)
 
     def _outputs(self, images: Any, *, count: int, fading: bool) -> Any:
-        """The last dense layer's, `(batch, count)`, of images of any resolution."""
+        """Outputs `(batch, count)` of the last dense layer for images of any resolution."""
         resolution = size = images.shape[1]
         x = chain(self._from_rgb(resolution), images)
         while size > START_RESOLUTION:
@@ -82,7 +82,7 @@ class GrowingDiscriminator(Network, ABC):
 
     @abstractmethod
     def _down(self, key: str, filters: int) -> Block:
-        """The half of a block that halves the resolution, with its activation."""
+        """Return the layers of a block that halve the resolution, with their activation."""
 
     def _last_block(self, outputs: int) -> Block:
         return self._made(
@@ -96,7 +96,7 @@ class GrowingDiscriminator(Network, ABC):
                 keras.layers.Flatten(name=self._name("4x4_flatten"), dtype=self._policy),
                 self._dense("4x4_dense0", self._filters(0)),
                 self._leaky("4x4_dense0_act"),
-                # In float32: a critic's scores differ by less than half precision resolves.
+                # Always float32: scores differ by less than half precision resolves.
                 self._dense("4x4_dense1", outputs, gain=1.0, dtype="float32"),
             ),
         )

@@ -14,41 +14,41 @@ from pipeline.families.config import NetworkConfig
 from pipeline.shape import Shape
 
 START_RESOLUTION = 4
-"""Side of the first block of families that grow, whatever size a schedule begins with."""
+"""Resolution of the first block in families that grow, at whatever size a schedule starts."""
 LEAK = 0.2
 
 Block = Sequence[keras.layers.Layer]
 
 
 def filters(config: NetworkConfig, stage: int) -> int:
-    """Feature maps of a stage: stage s is resolution 2^(s+1)."""
+    """Number of feature maps of a stage; stage s has resolution 2^(s+1)."""
     return min(config.fmap_base // 2**stage, config.fmap_max)
 
 
 def sides(resolution: int) -> list[int]:
-    """Every resolution after the first."""
+    """List the resolutions after 4 px, up to this one."""
     return [2**n for n in range(START_RESOLUTION.bit_length(), resolution.bit_length())]
 
 
 def stage_of(resolution: int) -> int:
-    """The number of a resolution: 4 px are stage 1."""
+    """Number the stage of a resolution: 4 px is stage 1, 8 px stage 2."""
     return resolution.bit_length() - 2
 
 
 def chain(block: Block, x: Any) -> Any:
-    """The output of layers, one after the other."""
+    """Apply layers one after the other."""
     for layer in block:
         x = layer(x)
     return x
 
 
 def one_or_list(items: list[Any]) -> Any:
-    """Return inputs as Keras takes them: a single tensor is no list."""
+    """Return inputs in the form Keras expects: one tensor alone, several as a list."""
     return items[0] if len(items) == 1 else items
 
 
 class Network:
-    """Blocks by resolution, each made at its first use and shared by every later model."""
+    """Network of blocks, each made at its first use and shared by all later models."""
 
     def __init__(
         self,
@@ -69,10 +69,11 @@ class Network:
         self._policy = keras.DTypePolicy(precision)
         self._seed = seed
         self._blocks: dict[str, Block] = {}
+        # Alpha is a float32 weight that every step assigns, so a phase is traced once.
         self.fade = WeightedSum(name=f"{name}_fade", dtype="float32")
 
     def shapes(self, resolution: int) -> list[Shape]:
-        """Shapes of the blocks' features, from the first to those of images of a height."""
+        """Shapes of the blocks' features, from the first block to images of this height."""
         height, width = self.start
         doublings = (resolution // height).bit_length()
         return [(height << n, width << n) for n in range(doublings)]
@@ -85,18 +86,18 @@ class Network:
 
     def _weighted(self, part: str) -> dict[str, Any]:
         # The seed follows from the part's name, not from the order of creation: a block made after
-        # a restart starts the same, and so does the same part of a generator and of its average.
+        # a restart starts the same, and so do the parts of a generator and of its EMA.
         seed = zlib.crc32(f"{self._seed}/{type(self).__name__}/{part}".encode()) & 0x7FFFFFFF
         return {"name": self._name(part), "seed": seed, "dtype": self._policy}
 
     def _made(self, key: str, make: Callable[[], Block]) -> Block:
-        """The block of that key, made if it is not there yet."""
+        """Return the block under a key; make it at the first call."""
         if key not in self._blocks:
             self._blocks[key] = make()
         return self._blocks[key]
 
     def _inputs(self) -> list[Any]:
-        """Latents, and labels where there are any: what a generator takes."""
+        """Inputs of a generator: latents, and labels in a labelled run."""
         inputs = [keras.Input((self.config.latent_size,), name="latents")]
         if self.label_size:
             inputs.append(keras.Input((self.label_size,), name="labels"))

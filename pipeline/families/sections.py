@@ -18,7 +18,8 @@ DEFAULT_NETWORK = ProGANConfig()
 
 
 def _family_of(network: Any) -> str:
-    """Return the name of a section's family."""
+    """Return the family that a `network` section names; the default one if it names none."""
+    # The key has a default, so it may be missing, but the union is resolved before defaults are.
     default = DEFAULT_NETWORK.family
     if isinstance(network, Mapping):
         return str(network.get("family", default))

@@ -26,9 +26,9 @@ class Size:
 
     Args:
         parameters: Trained weights.
-        multiplications: Multiplications for one image, in convolutions fused with resampling and in
-            dense layers.
-        values: Values in one image's feature maps, of which there is one for each convolution.
+        multiplications: Multiplications per image in dense layers and in convolutions, counted as
+            fused with resampling.
+        values: Values per image in the feature maps that convolutions produce.
     """
 
     parameters: int
@@ -44,10 +44,10 @@ def sizes_of(
     label_size: int,
     start: Shape = (START_RESOLUTION, START_RESOLUTION),
 ) -> list[tuple[Size, Size]]:
-    """Sizes of the generator and the discriminator of each model, without memory for weights.
+    """Sizes of the generator and the discriminator for each model; allocates no weights.
 
     Args:
-        config: Section of the networks.
+        config: Section `network` of the configuration.
         models: Resolution in pixels of each model, and whether it is being faded in.
         channels: Channels of the images.
         label_size: Number of classes, 0 without labels.
@@ -57,8 +57,8 @@ def sizes_of(
     def sizes() -> list[tuple[Size, Size]]:
         family = family_of(config)
         settings = {"channels": channels, "label_size": label_size, "start": start}
-        # In this scope variables have a shape and no value: neither memory is taken nor
-        # TensorFlow started, which would be too early to divide the CPU into devices.
+        # In this scope variables have a shape but no value: it takes no memory and does not start
+        # TensorFlow, after which the CPU could not be divided into devices any more.
         with keras.StatelessScope(initialize_variables=False):
             generator = family.generator(config, **settings)
             discriminator = family.discriminator(config, **settings)
@@ -70,16 +70,16 @@ def sizes_of(
                 for resolution, fading in models
             ]
 
-    # Keras keeps a list, for each thread, of variables that still need a value, and gives them
-    # one in its next scope there. This list ends with its thread.
+    # Keras keeps a list per thread of variables without a value, and would allocate them in the
+    # thread's next scope. In a thread of its own the list ends here.
     with ThreadPoolExecutor(1) as thread:
         return thread.submit(sizes).result()
 
 
 def size_of(model: keras.Model) -> Size:
-    """Return the size of a model, from its kernels and the shapes of their inputs and outputs.
+    """Compute the size of a model from its kernels and the shapes of their inputs and outputs.
 
-    Models of several resolutions may share layers, as each layer has one side in all of them.
+    Models of several resolutions may share layers: a layer has the same resolution in all of them.
     """
     counts = [_count(layer) for layer in model.layers]
     return Size(
@@ -90,7 +90,7 @@ def size_of(model: keras.Model) -> Size:
 
 
 def _count(layer: keras.layers.Layer) -> tuple[int, int]:
-    """Multiplications and values of a layer; none where it only shifts or scales its input."""
+    """Multiplications and values of a layer; both 0 for layers that only shift or scale."""
     match layer:
         case AdaIN():
             return math.prod(layer.affine.kernel.shape), layer.affine.kernel.shape[-1]
@@ -107,16 +107,16 @@ def _count(layer: keras.layers.Layer) -> tuple[int, int]:
 def _count_convolution(layer: EqualizedConv2D) -> tuple[int, int]:
     features = layer.input[0] if isinstance(layer, ModulatedConv2D) else layer.input
     before, after = features.shape[1:], layer.output.shape[1:]
-    # A resampling convolution goes over the pixels of the smaller side.
+    # A resampling convolution visits the pixels of the smaller image only.
     multiplications = math.prod(layer.kernel.shape) * math.prod(min(before[:2], after[:2]))
     values = math.prod(after)
     if layer.resample is None:
         return multiplications, values
     if layer.taps is None:
-        # Its kernel is one pixel wider and higher, as resampling is part of it.
+        # The fused kernel is one pixel wider and higher.
         area = layer.kernel_size**2
         return multiplications * (layer.kernel_size + 1) ** 2 // area, values
-    # The maps between convolution and filter have one row and one column more.
+    # The maps between the convolution and the filter have one more row and column.
     height, width, maps = after if layer.resample == "up" else before
     between = (height + 1) * (width + 1) * maps
     filtered = values if layer.resample == "up" else between

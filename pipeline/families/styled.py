@@ -1,4 +1,4 @@
-"""Shared parts of families with styles: a mapping of latents, images of styles and noise."""
+"""Shared parts of families with styles: mapping, synthesis and fixed noise."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from pipeline.shape import Shape, shape_name
 
 
 def noise_name(shape: Shape, index: int) -> str:
-    """Name of the noise map of one of the layers whose features have a shape."""
+    """Name the noise map of a layer: its features' shape, and its index among layers of it."""
     return f"noise_{shape_name(shape)}_{index}"
 
 
 class WithMapping(Network):
-    """A network with a mapping."""
+    """Network with a mapping from latents or labels to a vector."""
 
     config: StyledConfig
 
     def _mapping(self, units: int, **gains: float) -> Block:
-        # In float32 under every policy: it takes next to no time, and all images depend on it.
+        # Always float32: the mapping takes next to no time, and all images depend on it.
         settings = {"lr_multiplier": self.config.mapping_rate, "dtype": "float32", **gains}
         parts = [f"mapping_dense{index}" for index in range(self.config.mapping_layers)]
         return self._made(
@@ -43,16 +43,15 @@ class WithMapping(Network):
 
 
 class StyleGenerator(WithMapping, ABC):
-    """Latents to styles to images; a family says how styles are made, and what they do.
+    """Generator from latents to styles to images; each family implements both steps.
 
     Attributes:
         style_size: Length of a style.
-        truncation: The layer with the running mean of styles, `truncation.mean`, which draws styles
-            towards it.
+        truncation: Layer that holds the running mean of styles, `truncation.mean`, and truncates.
     """
 
     _repeat_name = "repeat_styles"
-    """Name of the layer that gives all layers the same style."""
+    """Name of the layer that repeats one style for all layers."""
 
     def __init__(self, config: StyledConfig, *, name: str = "generator", **kwargs: Any) -> None:
         super().__init__(config, name=name, **kwargs)
@@ -61,24 +60,24 @@ class StyleGenerator(WithMapping, ABC):
 
     @abstractmethod
     def layers(self, resolution: int) -> int:
-        """Number of styles that an image of `resolution` pixels takes."""
+        """Number of layers that take a style at `resolution` pixels."""
 
     @abstractmethod
     def _parts(self, shape: Shape) -> tuple[str, ...]:
-        """Names of the layers whose features have a shape, each of which adds noise."""
+        """Names of the layers at a shape; each of them adds noise."""
 
     @abstractmethod
     def _map(self, latents: Any, labels: Any = None) -> Any:
-        """Styles w, `(batch, style_size)`, float32."""
+        """Map latents to styles w, `(batch, style_size)`, float32."""
 
     @abstractmethod
     def _synthesise(
         self, styles: Any, noise: Mapping[str, Any], resolution: int, *, fading: bool
     ) -> Any:
-        """Images of a style for each layer, `(batch, layers, style_size)`, and of noise maps."""
+        """Make images from styles `(batch, layers, style_size)` and noise maps by name."""
 
     def noise_shapes(self, resolution: int) -> dict[str, Shape]:
-        """Names of the noise maps in the order of `synthesis`, and their heights and widths."""
+        """Height and width of each noise map by name, in the order of `synthesis`."""
         if not self.config.noise:
             return {}
         return {
@@ -88,7 +87,7 @@ class StyleGenerator(WithMapping, ABC):
         }
 
     def mapping(self) -> keras.Model:
-        """The model that makes a style w of each latent vector; nothing is truncated.
+        """Build the model from latents to styles w, without truncation.
 
         Call: `(batch, latent_size)`, with labels `[latents, (batch, label_size) one-hot]`, →
         `(batch, style_size)`, float32.
@@ -97,16 +96,17 @@ class StyleGenerator(WithMapping, ABC):
         return keras.Model(one_or_list(inputs), self._map(*inputs), name=self._name("mapping"))
 
     def synthesis(self, resolution: int, *, fading: bool) -> keras.Model:
-        """The model that makes images of `resolution` pixels of styles and noise.
+        """Build the model from styles and noise to images of `resolution` pixels.
 
         Call: `[(batch, layers, style_size), noise maps…]`, a style for each layer and a map
         `(batch or 1, height, width, 1)` for each name of `noise_shapes`, → `(batch, resolution,
-        width, channels)`, float32, about [-1, 1], not clipped. While fading, the new block weighs
-        `self.fade.alpha`.
+        width, channels)`, float32, about [-1, 1], not clipped. While fading, `self.fade.alpha` is
+        the weight of the new block.
 
         Raises:
-            ValueError: if `fading` is true, of a family that does not grow.
+            ValueError: if `fading` is true in a family that does not grow.
         """
+        # Noise is an input, never drawn in a layer: then it is a function of seed and step.
         styles = keras.Input((self.layers(resolution), self.style_size), name="styles")
         noise = {
             name: keras.Input((*shape, 1), name=name)
@@ -117,12 +117,12 @@ class StyleGenerator(WithMapping, ABC):
         return keras.Model(one_or_list([styles, *noise.values()]), images, name=name)
 
     def model(self, resolution: int, *, fading: bool) -> keras.Model:
-        """The model that makes images of `resolution` pixels of latents alone.
+        """Build the model from latents alone to images of `resolution` pixels.
 
-        Each layer takes the same style, and its own fixed noise; nothing is truncated. The model
-        holds every variable of the generator, the fixed noise and the mean of styles too.
+        Every layer takes the same style and its own fixed noise; nothing is truncated. The model
+        holds all variables of the generator, including the fixed noise and the mean of styles.
 
-        Call: as `mapping` → as `synthesis`.
+        Call: input as of `mapping` → output as of `synthesis`.
 
         Raises:
             ValueError: as `synthesis`.
@@ -131,6 +131,7 @@ class StyleGenerator(WithMapping, ABC):
         repeat = keras.layers.RepeatVector(
             self.layers(resolution), name=self._name(self._repeat_name), dtype="float32"
         )
+        # Called with psi = 1 it changes nothing, but its mean is saved with the model.
         styles = self.truncation(repeat(self._map(*inputs)))
         noise = {
             name: chain(self._fixed_noise(name, shape), inputs[0])

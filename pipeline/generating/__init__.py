@@ -1,1 +1,1 @@
-"""Images of a run: by seed, of styles, on sheets."""
+"""Generated images of a run: single images by seed, grids and sheets of styles."""

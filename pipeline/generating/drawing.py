@@ -1,4 +1,4 @@
-"""Drawings of a run: a grid, single images, or a sheet of styles."""
+"""Images drawn with a run's generator: single images, a grid, or a sheet of styles."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ AT_A_TIME = 256
 
 @dataclass(frozen=True)
 class Drawing:
-    """Request for images by the newest average of a run.
+    """Request for images of a run's newest EMA generator.
 
     Args:
         seeds: Seeds of the images, not negative.
-        label: Class of all of them in a labelled run; None lets the classes take turns.
-        truncation: Share of a style's distance to the mean that is left; several make a sheet.
+        label: Class of all images in a labelled run; None cycles through the classes.
+        truncation: Factors on the distance of styles to their mean; several make a sheet.
         truncated_layers: Number of layers to truncate, None for all.
-        noise: Kind of noise.
-        mixed: Seeds whose styles are mixed into those of `seeds`, which makes a sheet.
-        mixed_layers: Layers that take the mixed styles.
+        noise: Noise mode.
+        mixed: Seeds whose styles are mixed into those of `seeds`; any make a sheet.
+        mixed_layers: Layers that take the styles of `mixed`.
     """
 
     seeds: Sequence[int]
@@ -45,12 +45,12 @@ class Drawing:
 
     @property
     def images(self) -> int:
-        """Return the number of images: one a seed, or a row of them."""
+        """Number of images: one per seed, or on sheets one row per seed."""
         return len(self.seeds) * (len(self.mixed) or len(self.truncation))
 
     @property
     def is_plain(self) -> bool:
-        """Return whether it asks nothing of styles: any family can draw it."""
+        """True if the request needs no styles, so that any family can draw it."""
         return (
             tuple(self.truncation) == (1.0,)
             and self.truncated_layers is None
@@ -60,16 +60,17 @@ class Drawing:
 
 
 def require_drawable(run: RunFolder, drawing: Drawing, *, single: bool) -> None:
-    """Refuse what cannot be drawn, as far as it is known without the network: in no time.
+    """Refuse impossible requests before the network is loaded, which takes seconds.
 
     Args:
         run: Run with a checkpoint.
-        drawing: Images to draw of it.
-        single: Whether single images are asked for, and no sheet.
+        drawing: Requested images.
+        single: Whether single images are requested, not a sheet.
 
     Raises:
-        UserError: if there is no run, the label is no class, the family has no styles to truncate
-            or mix, several truncations are to be mixed, or single images would be a sheet.
+        UserError: if there is no run, the label is not a class, the family has no styles to
+            truncate or mix, mixing comes with several truncations, or single images with a request
+            for a sheet.
     """
     labels_of_run(run, 1, drawing.label)
     several = len(drawing.truncation) > 1
@@ -84,7 +85,7 @@ def require_drawable(run: RunFolder, drawing: Drawing, *, single: bool) -> None:
 
 
 def images_of(run: RunFolder, drawing: Drawing) -> Iterator[NDArray[np.uint8]]:
-    """The images of the seeds, some at a time: uint8 `(n, height, width, channels)`.
+    """Yield the requested single images in batches, uint8 `(n, height, width, channels)`.
 
     Raises:
         UserError: if there is no checkpoint, or as `require_drawable`.
@@ -106,15 +107,16 @@ def images_of(run: RunFolder, drawing: Drawing) -> Iterator[NDArray[np.uint8]]:
 
 
 def sheet_of(run: RunFolder, drawing: Drawing) -> NDArray[np.uint8]:
-    """A grid of the seeds, or a row for each with a column for each truncation or seed mixed in.
+    """Draw a grid of the seeds, or a sheet: a row per seed, a column per truncation or mixed seed.
 
     Raises:
-        UserError: as `images_of`, or if a layer is none of the network's.
+        UserError: as `images_of`, or if the network has no such layer.
     """
     require_drawable(run, drawing, single=False)
     if not drawing.mixed and len(drawing.truncation) == 1:
         grid: NDArray[np.uint8] = tile(np.concatenate(list(images_of(run, drawing))))
         return grid
+    # Imported late: TensorFlow takes seconds, and refusals should not wait for it.
     from pipeline.generating.sheets import mixing_sheet, truncation_sheet
 
     painter = _painter_of(run)

@@ -1,4 +1,4 @@
-"""Labels and styles of a run, as far as its files tell of them."""
+"""Labels and styles of a run, read from its files without TensorFlow."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from pipeline.run_folder import RunFolder
 
 
 def labels_of_run(run: RunFolder, count: int, label: str | None) -> list[int]:
-    """The numbers of so many images' classes: all of one, or in turn; none for a run without.
+    """Indices of the classes for some images; empty for a run without labels.
 
     Args:
         run: Run with a manifest.
         count: Number of images.
-        label: Name of a class.
+        label: Name of the class of all images; None cycles through the classes.
 
     Raises:
-        UserError: if the label is no class of the run.
+        UserError: if the run has no class of that name.
     """
     classes = run.manifest()["data"]["classes"] if run.config().data.labels else []
     if label is not None and label not in classes:
@@ -30,7 +30,7 @@ def require_styles(run: RunFolder) -> None:
     """Refuse a run whose generator has no styles.
 
     Raises:
-        UserError: if it is so, or there is no run.
+        UserError: if its generator has no styles, or there is no run.
     """
     network = run.config().network
     if not network.has_styles:

@@ -1,4 +1,4 @@
-"""Numbers as people write them: ranges of seeds and layers, lists of shares."""
+"""Parsers of numbers in options: ranges of seeds and layers, lists of factors."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ MOST_SEEDS = 100_000
 
 
 def parse_numbers(text: str, option: str = "--seeds") -> list[int]:
-    """`"0-3,8"` → `[0, 1, 2, 3, 8]`.
+    """Parse numbers and ranges: `"0-3,8"` → `[0, 1, 2, 3, 8]`.
 
     Raises:
-        UserError: if it is anything else, or names more than 100,000 seeds.
+        UserError: if the text has another form, or names more than 100,000 numbers.
     """
     numbers: list[int] = []
     for part in text.split(","):
@@ -22,6 +22,7 @@ def parse_numbers(text: str, option: str = "--seeds") -> list[int]:
         first, last = (int(match[1]), int(match[2] or match[1])) if match else (1, 0)
         if last < first:
             raise UserError(f"`{option}` must be like 3, 0-15 or 0-7,20. Received: {text}")
+        # Before the range is expanded: `0-999999999` would fill the memory.
         if len(numbers) + last - first >= MOST_SEEDS:
             raise UserError(f"`{option}` must name at most {MOST_SEEDS}. Received: {text}")
         numbers += range(first, last + 1)
@@ -29,10 +30,10 @@ def parse_numbers(text: str, option: str = "--seeds") -> list[int]:
 
 
 def parse_shares(text: str, option: str) -> list[float]:
-    """`"-0.5,0,1"` → `[-0.5, 0.0, 1.0]`.
+    """Parse finite numbers: `"-0.5,0,1"` → `[-0.5, 0.0, 1.0]`.
 
     Raises:
-        UserError: if it is anything else, or a number is not finite.
+        UserError: if the text has another form, or a number is not finite.
     """
     try:
         shares = [float(part) for part in text.split(",")]

@@ -1,4 +1,4 @@
-"""Sheets that show what styles do: drawn towards their mean, and mixed."""
+"""Sheets that show styles at work: truncated, and mixed."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ def truncation_sheet(
     cutoff: int | None = None,
     noise: NoiseMode = "constant",
 ) -> NDArray[np.uint8]:
-    """A row for each image, a column for each psi.
+    """Draw truncated images: a row per image, a column per psi.
 
     Args:
         painter: Painter of the images.
         styles: Styles of each image.
-        seeds: Seeds of its noise.
-        psis: Shares of a style's distance to the mean that are left; negative beyond it.
+        seeds: Seed of each image's noise.
+        psis: Factors on the distance of styles to their mean; negative ones go beyond the mean.
         cutoff: Number of layers to truncate, None for all.
-        noise: Kind of noise.
+        noise: Noise mode.
     """
     drawn = np.stack([painter.truncated(styles, psi, cutoff) for psi in psis], axis=1)
     images = painter.images(_flat(drawn), np.repeat(seeds, len(psis)).tolist(), noise)
@@ -48,16 +48,19 @@ def mixing_sheet(
     *,
     noise: NoiseMode = "constant",
 ) -> NDArray[np.uint8]:
-    """Images of rows that take some layers' styles from those of columns, both beside them.
+    """Draw mixed images: each takes the styles of some layers from its column, others from its row.
+
+    The first row and the first column show the images that are mixed.
 
     Args:
         painter: Painter of the images.
-        rows: Styles and seeds.
-        columns: Styles and seeds of what is mixed into them.
-        layers: Those whose style is the column's.
-        noise: Kind of noise; where it is random, that of the row.
+        rows: Styles and seeds of the rows.
+        columns: Styles and seeds of the columns.
+        layers: Layers that take the style of the column.
+        noise: Noise mode; random noise has the seed of the row.
     """
     (of_rows, row_seeds), (of_columns, column_seeds) = rows, columns
+    # A copy, because styles may be views whose layers share memory.
     mixed = np.repeat(of_rows[:, np.newaxis], len(of_columns), axis=1)
     mixed[:, :, list(layers)] = of_columns[np.newaxis][:, :, list(layers)]
     above = painter.images(of_columns, column_seeds, noise)
@@ -72,5 +75,5 @@ def mixing_sheet(
 
 
 def _flat(array: NDArray[Number]) -> NDArray[Number]:
-    """The first two axes as one."""
+    """Merge the first two axes."""
     return array.reshape(-1, *array.shape[2:])

@@ -1,4 +1,4 @@
-"""Weights that others published, as networks and runs of ours."""
+"""Import of published weights, as Keras models or as runs."""
 
 from pipeline.interop.official import OfficialModels, load_official
 

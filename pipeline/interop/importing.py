@@ -1,4 +1,4 @@
-"""A run made of published weights: it generates, is measured, exported and trained like any."""
+"""Import of published weights as a run, which can be trained, evaluated and exported like any."""
 
 from __future__ import annotations
 
@@ -29,15 +29,15 @@ def import_weights(
     overrides: Sequence[str] = (),
     data: str | None = None,
 ) -> RunFolder:
-    """Make a run of a file of published weights, whole or not at all; nothing in it is executed.
+    """Make a run from a file of published weights, whole or not at all; executes nothing in it.
 
     Args:
-        file: Path as `load_official` takes it.
-        out: A new folder.
-        config: A preset or YAML file that says how training goes on, None for the family's. What
-            the file decides is taken from the file.
-        overrides: `section.key=value` of the configuration.
-        data: Data in place of `data.source`.
+        file: Path of the weights, as for `load_official`.
+        out: Folder of the run, which must not exist.
+        config: Preset or YAML file for further training, None for the family's preset. Values that
+            the file of weights decides are taken from it.
+        overrides: Overrides of the configuration, `section.key=value`.
+        data: Data source that replaces `data.source`.
 
     Raises:
         UserError: as `load_official`; if the configuration contradicts the file or has no phase for
@@ -48,7 +48,9 @@ def import_weights(
     snapshot = read_snapshot(file)
     settings = config_of(snapshot, config or snapshot.network.official_preset, overrides, data=data)
     position = position_of(snapshot, settings.schedule.build())
+    # Before memory is taken for the networks: settings of a file may ask for any size.
     require_weights(snapshot)
+    # An ordinary checkpoint: nothing that trains, exports or evaluates needs a special case.
     state = TrainingState(
         settings, label_size=snapshot.label_size, strategy=tf.distribute.get_strategy()
     )
@@ -70,16 +72,16 @@ def import_weights(
 def config_of(
     snapshot: Snapshot, name: str, overrides: Sequence[str] = (), *, data: str | None = None
 ) -> Config:
-    """The configuration of a run: what the file decides, and for the rest another one.
+    """Configure a run for published weights: a preset or file, with the values that they decide.
 
     Args:
-        snapshot: Content of the file.
-        name: A preset or YAML file.
-        overrides: `section.key=value`, which may not contradict the file.
-        data: Data in place of `data.source`.
+        snapshot: Content of the file of weights.
+        name: Preset or YAML file.
+        overrides: Overrides `section.key=value`, which must not contradict the weights.
+        data: Data source that replaces `data.source`.
 
     Raises:
-        UserError: if they do, or if the configuration is wrong.
+        UserError: if overrides contradict the weights, or the configuration is wrong.
     """
     network = snapshot.network.model_dump(exclude=set(snapshot.not_shown))
     decided = {f"network.{key}": value for key, value in network.items()} | {
@@ -88,6 +90,7 @@ def config_of(
         "schedule.resolution": snapshot.final,
     }
     first = decided.copy()
+    # Presets may start lower, which a family that does not grow would refuse.
     if not snapshot.network.grows:
         first["schedule.start_resolution"] = snapshot.final
     config = load(name, [*first.items(), *overrides], data=data)
@@ -102,15 +105,16 @@ def config_of(
 
 
 def position_of(snapshot: Snapshot, schedule: Schedule) -> Position:
-    """Return the networks' position on the run's clock: a hold's start, or so far into a fade.
+    """Find the position of the weights in a schedule: the start of a hold, or within a fade.
 
     Raises:
-        UserError: if the schedule has no such phase.
+        UserError: if no phase has their resolution and fade.
     """
     for index, phase in enumerate(schedule.phases):
         if (phase.resolution, phase.fading) == (snapshot.resolution, snapshot.fading):
             seen = schedule.starts[index]
             if phase.fading:
+                # Not the ends: there the schedule is in the phases before and after.
                 share = float(snapshot.weights["generator_fade/alpha"])
                 seen += min(max(round(share * phase.images), 1), phase.images - 1)
             if schedule.at(seen).index == index:

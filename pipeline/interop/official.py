@@ -1,4 +1,4 @@
-"""Official weights as Keras models."""
+"""Official weights, loaded into Keras models."""
 
 from __future__ import annotations
 
@@ -21,27 +21,27 @@ from pipeline.training.synthesis.state import weights_of
 from pipeline.untrusted.safe_pickle import shown
 
 DUMPS = (".npz", ".safetensors")
-"""Endings of files that hold the state of PyTorch networks; all others are pickles."""
+"""Suffixes of files that hold state dicts of PyTorch; all others are pickles."""
 
 PYTORCH = (".pth", ".pt")
-"""Endings of pickles that PyTorch writes."""
+"""Suffixes of pickles that PyTorch writes."""
 
 
 @dataclass(frozen=True)
 class OfficialModels:
-    """Networks with published weights, at the resolution and fade that they had come to.
+    """Networks with published weights, at the resolution and fade of the file.
 
     Call of `generator` and `average`: latents `(batch, latent_size)`, with labels
     `[latents, (batch, classes)]`, → images `(batch, side, side, channels)`, float32, about [-1, 1],
     not clipped, without truncation and with the noise of the file.
 
-    Call of `discriminator`: images → `{"scores": (batch, 1)}`; labelled, ProGAN's gives
-    `"logits": (batch, classes)` too, and those with styles take `[images, labels]`.
+    Call of `discriminator`: images → `{"scores": (batch, 1)}`. With labels ProGAN's also returns
+    `"logits": (batch, classes)`, and families with styles take `[images, labels]`.
 
     Args:
         generator: Generator as trained.
         discriminator: Discriminator as trained.
-        average: The moving average of the generator, which makes the better images.
+        average: EMA of the generator, which makes better images.
     """
 
     generator: keras.Model
@@ -50,11 +50,11 @@ class OfficialModels:
 
 
 def load_official(path: Path | str) -> OfficialModels:
-    """The networks in a file of published weights; nothing in the file is executed.
+    """Load a file of published weights; nothing in the file is executed.
 
     Raises:
-        UserError: if it cannot be read, holds anything else, or holds networks that none of ours
-            is equal to.
+        UserError: if the file cannot be read, holds anything else, or holds networks that no
+            configuration of ours equals.
 
     Example:
         >>> models = load_official("karras2018iclr-celebahq-1024x1024.pkl")
@@ -65,7 +65,7 @@ def load_official(path: Path | str) -> OfficialModels:
 
 
 def read_snapshot(path: Path) -> Snapshot:
-    """Read a file of published weights in our terms.
+    """Read a file of published weights, and convert it to our names and layouts.
 
     Raises:
         UserError: as `load_official`.
@@ -95,10 +95,10 @@ def read_snapshot(path: Path) -> Snapshot:
 
 
 def models_of(snapshot: Snapshot) -> OfficialModels:
-    """The models, with their weights.
+    """Build models and assign their weights.
 
     Raises:
-        UserError: if weights are missing or do not fit.
+        UserError: if weights are missing or have another shape.
     """
     require_weights(snapshot)
     family = family_of(snapshot.network)
@@ -116,10 +116,10 @@ def models_of(snapshot: Snapshot) -> OfficialModels:
 
 
 def require_weights(snapshot: Snapshot) -> None:
-    """Refuse settings that ask for more weights than a file holds, before memory is taken for them.
+    """Refuse settings that ask for more weights than the file holds, before allocating any.
 
     Raises:
-        UserError: if they do.
+        UserError: if weights are missing.
     """
     [(generator, discriminator)] = sizes_of(
         snapshot.network,
@@ -137,10 +137,10 @@ def require_weights(snapshot: Snapshot) -> None:
 
 
 def assign(models: Iterable[keras.Model], weights: Weights) -> None:
-    """Give every weight of these models its value.
+    """Assign a value to every weight of the models.
 
     Raises:
-        UserError: if one has none, or one that does not fit.
+        UserError: if a value is missing, has another shape, or is not finite.
     """
     for name, weight in weights_of(*models).items():
         value = weights.get(name)
@@ -151,5 +151,5 @@ def assign(models: Iterable[keras.Model], weights: Weights) -> None:
                 f"{list(weight.shape)}. Received: {received}"
             )
         if not np.isfinite(value).all():
-            raise UserError(f"official weights must be finite. Received: {name}, not so")
+            raise UserError(f"official weights must be finite. Received: {name}, which is not")
         weight.assign(value)

@@ -1,1 +1,1 @@
-"""Adversarial losses and regularisers: pure functions of tensors, float32, one value a sample."""
+"""Adversarial losses and regularisers: pure float32 functions of tensors, one value per sample."""

@@ -1,8 +1,8 @@
-"""Adversarial losses by name: what the discriminator and the generator minimise.
+"""Adversarial losses of the discriminator and the generator, by name.
 
-`r` are scores of reals and `f` of fakes, float32 `(batch, 1)`; so are the losses, one a sample, and
-the caller decides how to average them over replicas. `softplus(x) = log(1 + exp(x))`, and an
-overline is the mean over the batches of all replicas.
+`r` are scores of reals and `f` scores of fakes, float32 `(batch, 1)`. Losses have the same shape,
+one value per sample; the caller averages them over replicas. `softplus(x) = log(1 + exp(x))`, and
+an overline is the mean over the batches of all replicas.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ class Adversarial:
     """Adversarial losses of the two networks.
 
     Args:
-        critic: `(r, f) → (batch, 1)`, the loss of the discriminator.
-        generator: `(r, f) → (batch, 1)`; r is None where `needs_reals` is false.
-        needs_reals: Whether the generator's loss looks at the scores of reals, which then cost it a
+        critic: Loss of the discriminator, `(r, f) → (batch, 1)`.
+        generator: Loss of the generator, `(r, f) → (batch, 1)`; r is None unless `needs_reals`.
+        needs_reals: Whether the generator's loss uses the scores of reals, which takes one more
             pass of the discriminator.
-        samples_meet: Whether a sample's loss looks at the scores of others.
+        samples_meet: Whether the loss of a sample depends on the scores of other samples.
     """
 
     critic: Callable[[Any, Any], Any]
@@ -52,12 +52,12 @@ def logistic_critic(reals: Any, fakes: Any) -> Any:
 
 
 def logistic_generator(_: Any, fakes: Any) -> Any:
-    """`softplus(-f)`, which does not saturate. Source: arXiv:1406.2661, section 3."""
+    """`softplus(-f)`, non-saturating. Source: arXiv:1406.2661, section 3."""
     return tf.nn.softplus(-fakes)
 
 
 def minimax_generator(_: Any, fakes: Any) -> Any:
-    """`-softplus(f)`, the critic's loss negated: it saturates. Source: arXiv:1406.2661."""
+    """`-softplus(f)`, the discriminator's loss negated, saturating. Source: arXiv:1406.2661."""
     return -tf.nn.softplus(fakes)
 
 
@@ -82,18 +82,19 @@ def _symmetric_squares(reals: Any, fakes: Any) -> Any:
 
 
 def relativistic_average(critic: Callable[[Any, Any], Any]) -> Adversarial:
-    """Scores relative to the other kind's mean: `critic(r - f̄, f - r̄)`, `critic(f - r̄, r - f̄)`.
+    """Relativistic average losses: `critic(r - f̄, f - r̄)` and `critic(f - r̄, r - f̄)`.
 
-    The means are those of the global batch, and gradients flow through them.
+    Means are over the global batch, and gradients flow through them.
 
     Args:
-        critic: The loss `(r, f)` that the discriminator would have with plain scores. The generator
-            has the same with the kinds exchanged.
+        critic: Loss `(r, f)` of the discriminator on plain scores. The generator has the same loss
+            with reals and fakes exchanged.
 
     Source: arXiv:1807.00734, section 4.
     """
 
     def relative(reals: Any, fakes: Any) -> tuple[Any, Any]:
+        # Over all replicas: a replica's own mean would make the loss depend on their number.
         return reals - mean_over_replicas(fakes), fakes - mean_over_replicas(reals)
 
     def generator(reals: Any, fakes: Any) -> Any:
@@ -120,4 +121,4 @@ LOSSES: Mapping[LossName, Adversarial] = MappingProxyType(
         "relativistic_hinge": relativistic_average(hinge_critic),
     }
 )
-"""The losses that `objective.loss` names."""
+"""Losses by `objective.loss`."""

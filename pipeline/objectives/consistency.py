@@ -1,7 +1,7 @@
-"""Consistency regularisation: the discriminator scores a picture and its moved copy alike.
+"""Consistency regularisation: a picture and its shifted copy should get the same score.
 
 Source: arXiv:1910.12027 (CR-GAN), section 3.1. Ours shifts by up to an eighth of the side, at least
-a pixel, with the edge reflected, and mirrors only where the data may be mirrored.
+one pixel, reflects the edges, and mirrors only if the data may be mirrored.
 """
 
 from __future__ import annotations
@@ -15,19 +15,19 @@ LARGEST_SHIFT = 1 / 8
 
 
 def inconsistency(scores: Any, moved_scores: Any) -> Any:
-    """`(D(x) - D(T(x)))²`, scores of images and of their moved copies → same."""
+    """`(D(x) - D(T(x)))²`, from the scores of images and of their shifted copies."""
     return tf.square(scores - moved_scores)
 
 
 def moved(images: Any, moves: Any, *, mirror: bool) -> Any:
-    """T(x): each image shifted, and mirrored left to right half of the time.
+    """T(x): shift each image, and mirror half of them left to right.
 
     Args:
-        images: `(batch, height, width, channels)`.
-        moves: Uniform draws from 0 to 1 `(batch, 3)`: how far down and to the right, and whether
-            mirrored.
-        mirror: Whether images are mirrored.
+        images: Images `(batch, height, width, channels)`.
+        moves: Uniform draws from 0 to 1 `(batch, 3)`: shift down, shift to the right, mirroring.
+        mirror: Whether images may be mirrored.
     """
+    # Below 8 px an eighth is less than a pixel.
     most = np.array([max(1, int(side * LARGEST_SHIFT)) for side in images.shape[1:3]], np.int32)
     shifts = tf.cast(tf.floor(moves[:, :2] * (2 * most + 1)), tf.int32) - most
     images = shifted(images, shifts[:, 0], shifts[:, 1])
@@ -38,12 +38,12 @@ def moved(images: Any, moves: Any, *, mirror: bool) -> Any:
 
 
 def shifted(images: Any, down: Any, right: Any) -> Any:
-    """Each image moved by so many whole pixels, its edge reflected, `(batch, h, w, c)` → same.
+    """Shift each image by whole pixels, reflecting the edges.
 
     Args:
-        images: Images to move.
-        down: int32 `(batch,)`, smaller than the height.
-        right: int32 `(batch,)`, smaller than the width.
+        images: Images `(batch, height, width, channels)`.
+        down: Pixels down, int32 `(batch,)`, each smaller than the height.
+        right: Pixels to the right, int32 `(batch,)`, each smaller than the width.
     """
     rows = _sources(images.shape[1], down)
     columns = _sources(images.shape[2], right)
@@ -52,6 +52,6 @@ def shifted(images: Any, down: Any, right: Any) -> Any:
 
 
 def _sources(size: int, shifts: Any) -> Any:
-    """The pixel that each pixel comes from: `(batch,)` → `(batch, size)`."""
+    """Index of the source of each pixel along a side: `(batch,)` → `(batch, size)`."""
     positions = tf.abs(tf.range(size)[tf.newaxis] - shifts[:, tf.newaxis])
     return (size - 1) - tf.abs((size - 1) - positions)

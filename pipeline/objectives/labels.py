@@ -1,4 +1,4 @@
-"""The label term of a conditional GAN whose discriminator also names the class."""
+"""Label loss of a conditional GAN whose discriminator also classifies (AC-GAN)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import tensorflow as tf
 
 
 def label_loss(labels: Any, logits: Any) -> Any:
-    """Cross-entropy of the class labels, one-hot and logits `(batch, classes)` → `(batch,)`.
+    """Cross-entropy of one-hot labels and logits, both `(batch, classes)` → `(batch,)`.
 
     Source: arXiv:1610.09585; arXiv:1710.10196, the official `loss.py`.
     """

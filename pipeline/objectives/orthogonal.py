@@ -1,7 +1,7 @@
-"""Orthogonal regularisation: the filters of a layer point in different directions.
+"""Orthogonal regularisation: filters of a layer should point in different directions.
 
-Source: arXiv:1809.11096 (BigGAN), equation 3, which leaves the filters' lengths free. It is taken
-of the weights as they are used: after the scale of an equalized learning rate.
+Source: arXiv:1809.11096 (BigGAN), equation 3, which leaves the filters' lengths free. Ours applies
+to the weights as the layers use them, after the scale of the equalized learning rate.
 """
 
 from __future__ import annotations
@@ -13,13 +13,10 @@ import tensorflow as tf
 
 
 def overlap(kernel: Any) -> Any:
-    """`‖WᵀW ⊙ (1 - I)‖²`, `(…, inputs, filters)` → `()`, a column of W for each filter.
-
-    With more filters than inputs it is found as `‖WWᵀ‖² - Σ ‖column‖⁴`, which is the same and
-    smaller.
-    """
+    """`‖WᵀW ⊙ (1 - I)‖²` of a kernel `(…, inputs, filters)` → `()`; W has a column per filter."""
     filters = kernel.shape[-1]
     columns = tf.reshape(tf.cast(kernel, tf.float32), (-1, filters))
+    # With more filters than inputs the equal `‖WWᵀ‖² - Σ ‖column‖⁴` needs a smaller matrix.
     if filters > columns.shape[0]:
         gram = tf.matmul(columns, columns, transpose_b=True)
         lengths = tf.reduce_sum(tf.square(columns), axis=0)
@@ -29,5 +26,5 @@ def overlap(kernel: Any) -> Any:
 
 
 def total_overlap(kernels: Iterable[Any]) -> Any:
-    """The sum of `overlap` over the kernels of a network."""
+    """Sum of `overlap` over the kernels of a network."""
     return tf.add_n([overlap(kernel) for kernel in kernels])

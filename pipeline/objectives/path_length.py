@@ -1,8 +1,8 @@
-"""Path length regularisation: equal steps in latent space change pictures equally much.
+"""Path length regularisation: equal steps in latent space should change images equally.
 
-Source: arXiv:1912.04958, section 3.2 and the official `loss.py`. There the latents are styles w,
-one a layer. Families without styles take z here, normalised as their generator normalises it: the
-radius has no effect on the picture, so lengths are those along the sphere.
+Source: arXiv:1912.04958, section 3.2 and the official `loss.py`, where latents are the styles w of
+every layer. For families without styles ours takes z, normalised as their generator does: the
+radius has no effect on the image, so lengths are measured along the sphere.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pipeline.objectives.replicas import mean_over_replicas
 
 
 def normalised(latents: Any) -> Any:
-    """`z · rsqrt(mean(z²) + 1e-8)`, as `PixelNorm` does, `(batch, size)` → same."""
+    """Normalise latents like `PixelNorm`, `z · rsqrt(mean(z²) + 1e-8)`, `(batch, size)` → same."""
     return latents * tf.math.rsqrt(tf.reduce_mean(latents**2, axis=-1, keepdims=True) + 1e-8)
 
 
@@ -24,25 +24,25 @@ def path_lengths(generate: Callable[[Any], Any], latents: Any, noise: Any) -> An
     """`√(mean over layers Σ_size (J_wᵀ y)²)`, with `y = noise / √(height · width)`, → `(batch,)`.
 
     Args:
-        generate: Latents to images, each a function of its own latents.
-        latents: Float32 `(batch, size)`, or `(batch, layers, size)` for styles.
-        noise: Standard normal, of the images' shape.
-
-    Ours adds 1e-12 under the root: its gradient stays finite at a length of zero.
+        generate: Function from latents to images, each image from its own latents.
+        latents: Latents, float32 `(batch, size)`, or styles `(batch, layers, size)`.
+        noise: Standard normal noise in the shape of the images.
     """
     with tf.GradientTape(watch_accessed_variables=False) as tape:
         tape.watch(latents)
+        # Penalties are float32 under every precision.
         images = tf.cast(generate(latents), tf.float32)
         height, width = images.shape[1:3]
         total = tf.reduce_sum(images * noise) / (height * width) ** 0.5
     squares = tf.reduce_sum(tf.square(tape.gradient(total, latents)), axis=-1)
     if squares.shape.rank > 1:
         squares = tf.reduce_mean(squares, axis=list(range(1, squares.shape.rank)))
+    # 1e-12, not in the official code, keeps the gradient finite at a length of zero.
     return tf.sqrt(squares + 1e-12)
 
 
 def moved_mean(mean: Any, lengths: Any, *, decay: float) -> Any:
-    """`mean + decay · (mean of all replicas' lengths - mean)`, `(batch,)` → `()`.
+    """Update the moving mean: `mean + decay · (mean of lengths - mean)`, over all replicas.
 
     Gradients flow through the lengths, as in the official code.
     """
@@ -50,5 +50,5 @@ def moved_mean(mean: Any, lengths: Any, *, decay: float) -> Any:
 
 
 def path_length_penalty(lengths: Any, mean: Any) -> Any:
-    """`(length - mean)²`, with the mean already moved, `(batch,)` → `(batch,)`."""
+    """`(length - mean)²`, with the updated moving mean, `(batch,)` → same."""
     return tf.square(lengths - mean)

@@ -1,8 +1,8 @@
-"""Gradient penalties of the discriminator: what is asked of its gradient, and at which images.
+"""Gradient penalties of the discriminator, and the images at which they are taken.
 
-Every penalty is a float32 vector `(batch,)`. `scale` is a factor on the gradient's norm: images
-enlarged s times by nearest neighbour and averaged back have a gradient norm 1/s times as large, and
-the official ProGAN code measures there.
+Every penalty is a float32 vector `(batch,)`. `scale` multiplies the norm of the gradient: on images
+that are enlarged s times (nearest neighbour) the norm is 1/s of that on the images themselves, and
+the official ProGAN code measures on enlarged images.
 """
 
 from __future__ import annotations
@@ -23,34 +23,36 @@ def squared_gradient(critic: Critic, images: Any) -> Any:
     """`‖∇D(x)‖²`, `(batch, height, width, channels)` → `(batch,)`.
 
     Args:
-        critic: Images to scores, each score a function of its own image (or of a group's).
-        images: Points at which the gradient is taken.
+        critic: Function from images to scores, each score from its own image, or its group's.
+        images: Images at which the gradient is taken.
     """
     with tf.GradientTape(watch_accessed_variables=False) as tape:
         tape.watch(images)
-        # Each score depends on its own image, so the gradient of the sum holds every sample's.
+        # Each score depends on its own image, so one gradient of the sum gives all samples'.
         total = tf.reduce_sum(critic(images))
+    # Penalties are float32 under every precision.
     gradient = tf.cast(tape.gradient(total, images), tf.float32)
     return tf.reduce_sum(tf.square(gradient), axis=[1, 2, 3])
 
 
 def norm_of(square: Any, scale: float = 1.0) -> Any:
-    """`‖∇D(x)‖`, of its square; 1e-12 under the root keeps its gradient finite where it is zero."""
+    """`scale · ‖∇D(x)‖`, from its square."""
+    # 1e-12 keeps the gradient of the root finite where the norm is zero.
     return scale * tf.sqrt(square + 1e-12)
 
 
 def two_sided(square: Any, scale: float = 1.0) -> Any:
-    """`(‖∇D(x)‖ - 1)²`, of `‖∇D(x)‖²`. Source: arXiv:1704.00028, equation 3."""
+    """`(‖∇D(x)‖ - 1)²` from `‖∇D(x)‖²` (WGAN-GP). Source: arXiv:1704.00028, equation 3."""
     return tf.square(norm_of(square, scale) - 1.0)
 
 
 def one_sided(square: Any, scale: float = 1.0) -> Any:
-    """`max(0, ‖∇D(x)‖ - 1)²`, of `‖∇D(x)‖²`. Source: arXiv:1709.08894 (WGAN-LP)."""
+    """`max(0, ‖∇D(x)‖ - 1)²` from `‖∇D(x)‖²` (WGAN-LP). Source: arXiv:1709.08894."""
     return tf.square(tf.nn.relu(norm_of(square, scale) - 1.0))
 
 
 def zero_centred(square: Any, scale: float = 1.0) -> Any:
-    """`‖∇D(x)‖²`. Source: arXiv:1902.03984 (0-GP), between reals and fakes."""
+    """`‖∇D(x)‖²` (0-GP), between reals and fakes. Source: arXiv:1902.03984."""
     return scale**2 * square
 
 
@@ -60,26 +62,26 @@ def half_zero_centred(square: Any, scale: float = 1.0) -> Any:
 
 
 def mix(reals: Any, fakes: Any, weights: Any) -> Any:
-    """`reals + (fakes - reals) · weights`, with one weight of `(batch, 1, 1, 1)` a sample."""
+    """Mix reals and fakes, `reals + (fakes - reals) · weights`, weights `(batch, 1, 1, 1)`."""
     return reals + (fakes - reals) * weights
 
 
 MEASURES: Mapping[PenaltyName, Callable[[Any, float], Any]] = MappingProxyType(
     {"two_sided": two_sided, "one_sided": one_sided, "zero_centred": zero_centred}
 )
-"""What `objective.penalty` asks of the gradient at mixed images; `none` asks nothing."""
+"""Penalties on the gradient at mixed images, by `objective.penalty`; `none` has no entry."""
 
 
 @dataclass(frozen=True)
 class GradientPenalty:
-    """One penalty of an objective.
+    """Gradient penalty of an objective.
 
     Args:
         name: Name under which it is logged.
-        weight: Weight of its value in the discriminator's loss.
-        points: `(reals, fakes, mix weights) → images` at which the gradient is taken.
-        measure: `(‖∇D(x)‖², scale) → penalty`.
-        needs_fakes: Whether `points` looks at fakes; else they may be None.
+        weight: Weight in the discriminator's loss.
+        points: Function `(reals, fakes, mix weights) → images` at which the gradient is taken.
+        measure: Function `(‖∇D(x)‖², scale) → penalty`.
+        needs_fakes: Whether `points` uses the fakes; otherwise they may be None.
     """
 
     name: str
@@ -90,7 +92,7 @@ class GradientPenalty:
 
 
 def penalties_of(objective: ObjectiveConfig) -> tuple[GradientPenalty, ...]:
-    """The gradient penalties that have a weight."""
+    """Gradient penalties of an objective whose weight is not 0."""
     penalties = (
         *(
             GradientPenalty("penalty", objective.penalty_weight, mix, measure)

@@ -1,4 +1,4 @@
-"""The mean over the batches of all replicas, for losses in which samples meet."""
+"""Mean over the batches of all replicas, for losses in which samples meet."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ import tensorflow as tf
 
 
 def mean_over_replicas(values: Any) -> Any:
-    """The mean of `values` over every replica's, any shape → `()`.
+    """Average values over all replicas, any shape → `()`.
 
-    Called in a replica, as in `strategy.run`; elsewhere it is the plain mean. The gradient is that
-    of the mean over the global batch, where each replica's loss is divided by the replica count.
+    Call it in a replica, that is within `strategy.run`; elsewhere it is the plain mean. If each
+    replica divides its loss by the number of replicas, the gradient is that of the mean over the
+    global batch.
     """
     mean = tf.reduce_mean(values)
     context = tf.distribute.get_replica_context()

@@ -1,1 +1,1 @@
-"""From seeds to latents, styles and images: one differentiable sampler for all that draws."""
+"""Sampling: seeds to latents, styles and images, by one differentiable sampler."""

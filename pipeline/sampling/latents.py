@@ -1,4 +1,4 @@
-"""The latents of seeds, which decide what every image of a seed is."""
+"""Latents and noise maps as functions of seeds."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import tensorflow as tf
 def latents_of_seeds(seeds: Any, size: int) -> Any:
     """Standard normal latents, each a function of its own seed: int64 `(n,)` → `(n, size)`."""
 
+    # One seed at a time: a latent must not depend on the others in the batch.
     def one(seed: Any) -> Any:
         return tf.random.stateless_normal((size,), tf.stack([seed, tf.zeros_like(seed)]))
 
@@ -19,16 +20,16 @@ def latents_of_seeds(seeds: Any, size: int) -> Any:
 
 
 def noise_of_seeds(seeds: Any, number: int, shape: tuple[int, ...]) -> Any:
-    """One of the noise maps of each seed: int64 `(n,)` → `(n, *shape)`, standard normal.
+    """Standard normal noise map of each seed: int64 `(n,)` → `(n, *shape)`.
 
     Args:
         seeds: Seeds of the images.
-        number: Number of the map among those of an image.
-        shape: Height, width and 1.
+        number: Index of the map among the noise maps of an image.
+        shape: Shape of the map: height, width and 1.
     """
 
     def one(seed: Any) -> Any:
-        # The second number is 0 where latents are drawn.
+        # From 1 on: latents are drawn with 0 as the second number.
         return tf.random.stateless_normal(
             shape, tf.stack([seed, tf.constant(1 + number, tf.int64)])
         )

@@ -1,4 +1,4 @@
-"""NumPy images of a sampler, in batches of 16: an image's last bits depend on its batch."""
+"""NumPy images from a sampler, in batches of 16 because last bits depend on the batch size."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from savedmodels.sampler import Sampler
 from savedmodels.seeds import to_uint8
 
 Styles = NDArray[np.float32]
-"""`(images, layers, style_size)`."""
+"""Styles of every layer, `(images, layers, style_size)`."""
 
 
 class Painter:
-    """Images of seeds, and of styles where the sampler has some.
+    """Painter of images from seeds, or from styles in families that have them.
 
-    A style is a function of the weights, its seed and its label alone, and an image of the weights,
-    its seed or styles, its label, the noise mode and, where noise is random, its seed.
+    A style depends on the weights, its seed and its label only. An image depends on the weights,
+    its seed or styles, its label and the noise mode; with random noise also on its seed.
 
     Args:
-        sampler: Sampler of a generator, whose weights are read anew by each call.
+        sampler: Sampler of a generator; each call uses its current weights.
     """
 
     def __init__(self, sampler: Sampler) -> None:
@@ -33,7 +33,7 @@ class Painter:
 
     @property
     def has_styles(self) -> bool:
-        """Return whether the methods of styles may be called."""
+        """True if the sampler has styles; otherwise methods on styles must not be called."""
         return isinstance(self.sampler, StyleSampler)
 
     @property
@@ -44,12 +44,12 @@ class Painter:
     def of_seeds(
         self, seeds: Sequence[int], labels: Sequence[int] = (), noise: NoiseMode = "constant"
     ) -> Iterator[NDArray[np.uint8]]:
-        """Yield the images of seeds: uint8 `(at most 16, height, width, channels)`.
+        """Yield images of seeds in batches, uint8 `(at most 16, height, width, channels)`.
 
         Args:
-            seeds: Not negative.
-            labels: The number of each seed's class, for a labelled generator.
-            noise: Kind of noise; other than constant in a family with styles only.
+            seeds: Seeds, not negative.
+            labels: Index of each image's class, for a labelled generator.
+            noise: Noise mode; only families with styles have others than `constant`.
         """
         if noise != "constant":
             yield from self.batches(self.styles(seeds, labels), seeds, noise)
@@ -62,47 +62,47 @@ class Painter:
         yield from in_batches(images, *_columns(seeds, labels))
 
     def styles(self, seeds: Sequence[int], labels: Sequence[int] = ()) -> Styles:
-        """The styles of seeds, the same for each layer.
+        """Map seeds to styles, the same for each layer.
 
         Args:
-            seeds: Not negative, at least one.
-            labels: The number of each seed's class, for a labelled network.
+            seeds: Seeds, not negative, at least one.
+            labels: Index of each seed's class, for a labelled generator.
         """
         found = np.concatenate(list(in_batches(self._points, *_columns(seeds, labels))))
-        # A view: many seeds of a large network would fill the memory with equal numbers.
+        # A view: repeated for each layer, the styles of many seeds would fill the memory.
         shape = (len(found), self._styled.layers, found.shape[-1])
         return np.broadcast_to(found[:, np.newaxis], shape)
 
     def truncated(self, styles: Styles, psi: float, cutoff: int | None = None) -> Styles:
-        """Styles drawn towards their mean, which they are at psi = 0.
+        """Truncate styles: move them towards their mean, which psi = 0 gives.
 
         Args:
-            styles: Styles to draw.
-            psi: Share of their distance to the mean that is left.
-            cutoff: Number of layers to truncate, the first ones; None for all.
+            styles: Styles to truncate.
+            psi: Factor on the distance to the mean.
+            cutoff: Number of layers to truncate, from the first; None for all.
         """
         return np.asarray(self._styled.truncated(styles, psi, cutoff), np.float32)
 
     def images(
         self, styles: Styles, seeds: Sequence[int], noise: NoiseMode = "constant"
     ) -> NDArray[np.uint8]:
-        """`(images, height, width, channels)`, 0 … 255.
+        """Make images from styles, uint8 `(images, height, width, channels)`.
 
         Args:
-            styles: At least one.
-            seeds: Seeds of each image's noise.
-            noise: `constant`, the same maps for all; `random`, by seed; or `none`.
+            styles: Styles of at least one image.
+            seeds: Seed of each image's noise.
+            noise: Noise mode: `constant`, the same maps for all; `random`, by seed; or `none`.
         """
         return np.concatenate(list(self.batches(styles, seeds, noise)))
 
     def batches(
         self, styles: Styles, seeds: Sequence[int], noise: NoiseMode = "constant"
     ) -> Iterator[NDArray[np.uint8]]:
-        """Those images, 16 at a time."""
+        """Yield the result of `images`, 16 images at a time."""
         yield from self._painted(styles, seeds, noise, to_uint8)
 
     def floats(self, styles: Styles) -> NDArray[np.float32]:
-        """The same under constant noise, not rounded or clipped: about 0 … 255."""
+        """Make images from styles with constant noise: about 0 … 255, not rounded, not clipped."""
         seeds = range(len(styles))
         return np.concatenate(
             list(self._painted(styles, seeds, "constant", lambda images: images * 127.5 + 127.5))
@@ -136,16 +136,15 @@ def _columns(seeds: Sequence[int], labels: Sequence[int]) -> tuple[NDArray[np.in
 
 
 def in_batches(function: Callable[..., Any], *columns: NDArray[Any]) -> Iterator[NDArray[Any]]:
-    """Apply a function of TensorFlow to rows, 16 at a time.
-
-    It always gets 16, filled up.
+    """Apply a TensorFlow function to rows in batches of 16; the last one is filled up.
 
     Args:
-        function: Function of a batch of each column; it is traced.
-        columns: Each with a row a sample, or without any rows.
+        function: Function from a batch of each column to a batch; it is traced.
+        columns: Arrays with one row per sample, or with no rows at all.
     """
     traced = tf.function(function, autograph=False)
     for start in range(0, len(columns[0]), BATCH):
         parts = [column[start : start + BATCH] for column in columns]
+        # Always 16 rows: one trace, and the same bits for an image in any batch.
         filled = (np.resize(part, (BATCH, *part.shape[1:])) for part in parts)
         yield traced(*map(tf.constant, filled)).numpy()[: len(parts[0])]

@@ -1,6 +1,6 @@
-"""The sampler: latents → points → images of one generator, with gradients all the way.
+"""Sampler of a generator: latents → points → images, differentiable throughout.
 
-Nothing here is rounded, cut into batches or turned into NumPy arrays.
+It neither rounds, nor splits batches, nor converts to NumPy.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from savedmodels.sampler import called, traced_once
 
 NoiseMode: TypeAlias = Literal["constant", "random", "none"]
 PARALLEL = 1e-4
-"""Least sine of the angle between two latents for an arc; below it a line is as good."""
+"""Sine of the angle between two latents below which a line replaces the arc."""
 
 
 @dataclass(frozen=True)
 class LatentSampler:
-    """Sampler of a family without styles, whose points are latents.
+    """Sampler of a family without styles: its points are latents.
 
     Args:
-        model: Latents, with labels `[latents, labels]`, to images.
-        generate: Images of latents and labels, by that model.
+        model: Model from latents, with labels `[latents, labels]`, to images.
+        generate: Function from latents and labels to images, by that model.
     """
 
     model: keras.Model
@@ -40,46 +40,48 @@ class LatentSampler:
         return int(self.model.inputs[0].shape[-1])
 
     def traced(self) -> LatentSampler:
-        """Return the same sampler, of whose network a SavedModel stores each graph once."""
+        """Return the same sampler for a SavedModel, which then stores each graph once."""
         return replace(self, generate=traced_once(self.generate))
 
     def latents(self, seeds: Any) -> Any:
-        """Latents, each a function of its own seed: int64 `(n,)` → `(n, latent_size)`."""
+        """Draw latents, each a function of its own seed: int64 `(n,)` → `(n, latent_size)`."""
         return latents_of_seeds(seeds, self.size)
 
     def points(self, latents: Any, labels: Any = None) -> Any:
-        """The latents."""
+        """Return the latents, which are the points."""
         return latents
 
     def between(self, first: Any, last: Any, shares: Any) -> Any:
-        """Points on the arc, where latents are as likely as their ends are.
+        """Interpolate spherically: `(sin((1 - t) Ω) first + sin(t Ω) last) / sin Ω`, Ω the angle.
 
-        `sin((1 - t) Ω) / sin Ω · first + sin(t Ω) / sin Ω · last`, where Ω is the angle.
+        Points on the arc are as likely as latents as its ends are.
         """
         product = tf.reduce_sum(first * last) / (tf.norm(first) * tf.norm(last))
+        # Rounding may leave the range in which `acos` is defined.
         angle = tf.acos(tf.clip_by_value(product, -1.0, 1.0))
         shares = tf.stack([1.0 - shares, shares])
+        # Finite even where the line is taken: gradients pass through both branches of `where`.
         arcs = tf.math.divide_no_nan(tf.sin(shares * angle), tf.sin(angle))
         weights = tf.where(tf.sin(angle) > PARALLEL, arcs, shares)[..., tf.newaxis]
         return weights[0] * first + weights[1] * last
 
     def images(self, points: Any, labels: Any = None, truncation: Any = None) -> Any:
-        """Images of latents: `(batch, height, width, channels)`, about [-1, 1]."""
+        """Make images from latents: `(batch, height, width, channels)`, about [-1, 1]."""
         return self.generate(points, labels)
 
 
 @dataclass(frozen=True)
 class StyleSampler:
-    """Sampler of a family with styles, whose points are styles w.
+    """Sampler of a family with styles: its points are styles w.
 
     Args:
-        model: Latents, with labels `[latents, labels]`, to images.
+        model: Model from latents, with labels `[latents, labels]`, to images.
         layers: Number of layers that take a style.
         size: Length of a style.
-        map_latents: Styles of latents and labels.
-        synthesis: Styles of layers and noise maps to images.
-        truncation: Layer that draws styles towards their mean.
-        fixed_noise: Layers that give each noise map as the model has it.
+        map_latents: Function from latents and labels to styles.
+        synthesis: Function from styles of all layers and noise maps to images.
+        truncation: Layer that truncates styles.
+        fixed_noise: Layers that return the model's own noise maps.
     """
 
     model: keras.Model
@@ -91,7 +93,7 @@ class StyleSampler:
     fixed_noise: Sequence[keras.layers.Layer]
 
     def traced(self) -> StyleSampler:
-        """Return the same sampler, of whose networks a SavedModel stores each graph once."""
+        """Return the same sampler for a SavedModel, which then stores each graph once."""
         return replace(
             self,
             map_latents=traced_once(self.map_latents),
@@ -99,49 +101,51 @@ class StyleSampler:
         )
 
     def latents(self, seeds: Any) -> Any:
-        """Latents, each a function of its own seed: int64 `(n,)` → `(n, latent_size)`."""
+        """Draw latents, each a function of its own seed: int64 `(n,)` → `(n, latent_size)`."""
         return latents_of_seeds(seeds, int(self.model.inputs[0].shape[-1]))
 
     def points(self, latents: Any, labels: Any = None) -> Any:
-        """The styles w of latents, not truncated: `(batch, size)`."""
+        """Map latents to styles w, without truncation: `(batch, size)`."""
         return self.map_latents(latents, labels)
 
     def between(self, first: Any, last: Any, shares: Any) -> Any:
-        """Points on the line."""
+        """Interpolate linearly between two styles."""
         shares = shares[:, tf.newaxis]
         return (1.0 - shares) * first + shares * last
 
     def images(self, points: Any, labels: Any = None, truncation: Any = None) -> Any:
-        """Images of styles that are the same in each layer, under constant noise."""
+        """Make images with the same style in every layer and constant noise."""
         styles = self.of_layers(points)
         return self.synthesise(styles if truncation is None else self.truncated(styles, truncation))
 
     def of_layers(self, points: Any) -> Any:
-        """The same style for each layer: `(batch, size) → (batch, layers, size)`."""
+        """Repeat styles for every layer: `(batch, size) → (batch, layers, size)`."""
         return tf.repeat(points[:, tf.newaxis], self.layers, axis=1)
 
     def truncated(self, styles: Any, truncation: Any, cutoff: int | None = None) -> Any:
-        """Styles drawn towards their mean; where the share is 1 they stay as they are.
+        """Truncate styles: move them towards their mean; a factor of 1 leaves them unchanged.
 
         Args:
-            styles: `(batch, layers, size)`.
-            truncation: Share of the distance to the mean that is left: a number, or `(batch,)`.
-            cutoff: Number of layers to truncate, the first ones; None for all.
+            styles: Styles `(batch, layers, size)`.
+            truncation: Factor on the distance to the mean: a number, or `(batch,)`.
+            cutoff: Number of layers to truncate, from the first; None for all.
         """
         if isinstance(truncation, (int, float)):
             return self.truncation(styles, psi=truncation, cutoff=cutoff)
         shares = truncation[:, tf.newaxis, tf.newaxis]
         drawn = self.truncation(styles, psi=shares, cutoff=cutoff)
+        # `mean + 1 · (style - mean)` would change the last bits.
         return tf.where(shares == 1.0, styles, drawn)
 
     def noise(self, mode: NoiseMode, seeds: Any) -> list[Any]:
-        """Noise maps of each image, `(batch, height, width, 1)` each, in the order of layers.
+        """Make the noise maps of every layer in order, each `(batch, height, width, 1)`.
 
         Args:
-            mode: `constant`, the model's own for all; `random`, by seed; or `none`, zeros.
+            mode: `constant`, the model's own maps; `random`, by seed; or `none`, zeros.
             seeds: Seed of each image, int64 `(batch,)`.
         """
         if mode == "constant":
+            # These layers read only the batch size of their input.
             return [layer(seeds) for layer in self.fixed_noise]
         shapes = [tuple(layer.map.shape) for layer in self.fixed_noise]
         if mode == "none":
@@ -149,11 +153,11 @@ class StyleSampler:
         return [noise_of_seeds(seeds, number, shape) for number, shape in enumerate(shapes)]
 
     def synthesise(self, styles: Any, noise: Sequence[Any] | None = None) -> Any:
-        """Images of a style for each layer: `(batch, height, width, channels)`, about [-1, 1].
+        """Make images from styles per layer: `(batch, height, width, channels)`, about [-1, 1].
 
         Args:
-            styles: `(batch, layers, size)`.
-            noise: Noise maps as by `noise`, None for the model's own.
+            styles: Styles `(batch, layers, size)`.
+            noise: Noise maps as returned by `noise`; None for the model's own.
         """
         maps = [layer(styles) for layer in self.fixed_noise] if noise is None else noise
         return self.synthesis(styles, *maps)
@@ -163,16 +167,16 @@ AnySampler: TypeAlias = LatentSampler | StyleSampler
 
 
 def latent_sampler(model: keras.Model) -> LatentSampler:
-    """Return the sampler of a model from latents, with labels `[latents, labels]`, to images."""
+    """Make the sampler of a model from latents, with labels `[latents, labels]`, to images."""
     return LatentSampler(model, partial(called, model))
 
 
 def sampler_of(network: Any, model: keras.Model, resolution: int, *, fading: bool) -> AnySampler:
-    """Return the sampler of a generator.
+    """Make the sampler of a generator.
 
     Args:
         network: Network that made the model.
-        model: Its `model(resolution, fading=fading)`.
+        model: Model from `network.model(resolution, fading=fading)`.
         resolution: Resolution of the images in pixels.
         fading: Whether that resolution is being faded in.
     """

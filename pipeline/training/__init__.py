@@ -1,1 +1,1 @@
-"""Training: the compiled step, the loop around it, and everything a run must keep."""
+"""Training: the loop, tasks with their compiled steps, and the state that checkpoints hold."""

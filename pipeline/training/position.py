@@ -1,4 +1,4 @@
-"""Position of a run: the only clock that training knows, and how often the run went back."""
+"""Position of a run: images seen, phase, and roll backs so far."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class RollBack:
-    """Return to an earlier checkpoint, after which a run continues with other draws.
+    """Return to an earlier checkpoint, from which the run continues with other draws.
 
     Args:
         alarm: Name of the alarm that caused it.
@@ -24,13 +24,14 @@ class RollBack:
 
 @dataclass(frozen=True)
 class Position:
-    """Everything besides variables that decides the next step.
+    """Everything besides variables that determines the next step.
 
     Args:
-        images_seen: Real images that the run has trained on.
+        images_seen: Number of real images that the run has trained on.
         phase: Index of the phase whose models are trained. After the last step of a phase it is
-            still that phase's, although `images_seen` belongs to the next one already.
-        roll_backs: All so far, oldest first: draws and learning rates follow from their number.
+            still this phase, although `images_seen` already belongs to the next one.
+        roll_backs: Roll backs so far, oldest first; draws and learning rates follow from their
+            number.
     """
 
     images_seen: int

@@ -1,1 +1,1 @@
-"""Files of published weights: reading them, checking their settings, and layouts of arrays."""
+"""Published weights: readers of their files, checks of their settings, layouts of arrays."""

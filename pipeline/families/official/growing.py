@@ -1,4 +1,4 @@
-"""Official networks that grow: how far they have, and G, D and Gs that belong together."""
+"""Official networks that grow: their level of detail, and checks that G, D and Gs match."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from pipeline.families.official.snapshot import NETWORKS, Snapshot
 from pipeline.untrusted.safe_pickle import shown
 
 WeightOf: TypeAlias = Callable[[str, Array], tuple[str, Array] | None]
-"""Our name of an official variable, without the network's, and its value in our layout; None for
-one that ours do not need."""
+"""Function from an official variable to our name, without the network's prefix, and its value in
+our layout; None for a variable that our networks do not need."""
 
 
 WEIGHTS = {"weight": "kernel", "bias": "bias"}
-"""Our names of a layer's weights, by the official ones."""
+"""Our names of a layer's weights, by their official names."""
 
 _RGB = re.compile(r"(To|From)RGB_lod(\d{1,2})")
 
@@ -34,12 +34,12 @@ class Detail:
     """Official level of detail: how far networks have grown.
 
     Args:
-        level: 0 at the final resolution, 1 at half of it, and 0.4 where the final one is faded in
-            to 0.6.
-        final: The final resolution.
+        level: Level: 0 at the final resolution, 1 at half of it; at 0.4 the final resolution fades
+            in with alpha 0.6.
+        final: Final resolution in pixels.
 
     Raises:
-        UserError: if networks of the final resolution have no such level.
+        UserError: if the level is out of range for the final resolution.
     """
 
     level: float
@@ -59,12 +59,12 @@ class Detail:
 
     @property
     def fading(self) -> bool:
-        """Return whether that resolution is being faded in."""
+        """True if that resolution is being faded in."""
         return not self.level.is_integer()
 
     @property
     def alpha(self) -> float:
-        """The weight of that resolution."""
+        """Fade-in weight of that resolution."""
         return 1.0 - self.level % 1.0
 
 
@@ -76,17 +76,17 @@ def snapshot_of(
     *,
     not_shown: Collection[str] = (),
 ) -> Snapshot:
-    """Official networks in our terms.
+    """Convert official networks to our names and layouts.
 
     Args:
-        networks: G, D and Gs.
-        settings: Settings of each.
-        config: Configuration of networks that are equal to them.
-        weight_of: Function that maps a variable to one of ours.
+        networks: Official G, D and Gs.
+        settings: Settings of each network.
+        config: Configuration with which our networks equal them.
+        weight_of: Function from an official variable to ours.
         not_shown: Keys as in a `Snapshot`.
 
     Raises:
-        UserError: if they do not belong together, or have variables that ours have not.
+        UserError: if G, D and Gs do not match, or have variables that our networks lack.
     """
     generator, critic, average = (each.sizes for each in settings)
     if not generator == critic == average:
@@ -96,6 +96,7 @@ def snapshot_of(
         )
     final = settings[0].resolution
     detail, *others = details = [_detail_of(network, final) for network in networks]
+    # Only alphas may differ: each network keeps its own.
     if any((d.resolution, d.fading) != (detail.resolution, detail.fading) for d in others):
         levels = ", ".join(str(each.level) for each in details)
         raise UserError(
@@ -120,7 +121,7 @@ def snapshot_of(
 
 
 def rgb_of(block: str, final: int) -> str | None:
-    """Our layer between images and features, None if this is another one."""
+    """Our name of a to-RGB or from-RGB layer; None if the official block is another layer."""
     rgb = _RGB.fullmatch(block)
     if rgb is None:
         return None

@@ -1,4 +1,4 @@
-"""The pickles in which the official TensorFlow code publishes networks, read without that code."""
+"""Reader of the pickles in which the official TensorFlow code publishes networks."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from pipeline.untrusted import safe_pickle
 Array: TypeAlias = npt.NDArray[Any]
 
 CLASSES = ("tfutil.Network", "dnnlib.tflib.network.Network")
-"""Class of a network in the pickles of ProGAN, and in those of StyleGAN."""
+"""Class of a network in the pickles of ProGAN, and in the pickles of StyleGAN."""
 
 
 @dataclass(frozen=True)
 class OfficialNetwork:
-    """A network as its file describes it.
+    """Network as its file describes it.
 
     Args:
-        function: Function that made it, such as `G_paper`.
-        settings: Settings that the function was given.
-        variables: Every variable under its official name, those of a part as `<part>/<name>`.
-        parts: Networks that this one is made of.
+        function: Name of the function that built it, such as `G_paper`.
+        settings: Arguments of that function.
+        variables: Variables by official name, those of a part as `<part>/<name>`.
+        parts: Networks that it consists of.
     """
 
     function: str
@@ -38,17 +38,14 @@ class OfficialNetwork:
 
 
 Networks: TypeAlias = tuple[OfficialNetwork, OfficialNetwork, OfficialNetwork]
-"""The generator, the discriminator and the generator's average: G, D and Gs."""
+"""Generator, discriminator and EMA of the generator: G, D and Gs."""
 
 
 def read_networks(path: Path) -> Networks:
-    """The networks in a file.
-
-    The source code that such a file holds is neither run nor looked at.
+    """Read G, D and Gs from a pickle; the source code in it is neither run nor read.
 
     Raises:
-        UserError: if it cannot be read, is damaged, or is no pickle of three such networks and
-            nothing else.
+        UserError: if the file cannot be read, is damaged, or holds anything but three networks.
     """
     with refusals(path, "official weights must be a pickle of the networks G, D and Gs alone"):
         found = safe_pickle.load(io.BytesIO(content_of(path)), _stand_ins())
@@ -59,6 +56,7 @@ def read_networks(path: Path) -> Networks:
 
 
 def _stand_ins() -> dict[str, Any]:
+    # Stand-ins of ours for the classes that the file names: none of its code runs.
     records = {path: lambda path=path: safe_pickle.Record(path) for path in CLASSES}
     dictionaries = dict.fromkeys(
         ("collections.OrderedDict", "dnnlib.util.EasyDict"), safe_pickle.Dictionary
@@ -78,7 +76,7 @@ def _network(record: Any, *, whole: bool = True) -> OfficialNetwork:
     variables = dict(map(_variable, _listed(state.get("variables"))))
     for name, network in networks.items():
         variables |= {f"{name}/{each}": value for each, value in network.variables.items()}
-    # One that stands for many would be a small file of many weights.
+    # One array under many names would let a small file claim a huge number of weights.
     if len({id(value) for value in variables.values()}) < len(variables):
         raise safe_pickle.Refused("two variables that are one")
     return OfficialNetwork(function, settings, variables, networks)
@@ -94,7 +92,7 @@ def _variable(pair: Any) -> tuple[str, Array]:
     if type(pair) not in (tuple, list) or len(pair) != 2 or type(pair[0]) is not str:
         raise safe_pickle.Refused("a variable without a name")
     name, value = pair
-    # TensorFlow gives those without dimensions as scalars.
+    # TensorFlow returns variables without dimensions as scalars.
     if not isinstance(value, np.ndarray | np.generic) or value.dtype.kind != "f":
         raise safe_pickle.Refused(f"no numbers as the variable {safe_pickle.shown(name)}")
     return name, np.asarray(value)

@@ -1,4 +1,4 @@
-"""Files that nobody vouches for: read whole, or refused in one line."""
+"""Untrusted files: read whole, or refused with one line."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from pipeline.errors import UserError
 from pipeline.untrusted.safe_pickle import Refused
 
 LARGEST_FILE = 2**31
-"""Most bytes of a file that is read, or that it may unpack to; published ones have up to 400 MB."""
+"""Largest size in bytes of a file, and of its unpacked content; published files have 400 MB."""
 
 
 @contextmanager
 def refusals(path: Path, rule: str) -> Iterator[None]:
-    """Make of all that goes wrong with a file the line that it breaks a rule, and why.
+    """Turn any error while reading a file into one line: the rule it breaks, and the reason.
 
     Raises:
-        UserError: if anything does.
+        UserError: if the block raises anything.
     """
     try:
         yield
-    # A damaged file can raise nearly anything.
+    # Parsers of a damaged file can raise nearly anything.
     except Exception as error:
         raise UserError(f"{rule}. Received: {path} ({_reason_of(error)})") from error
 
@@ -37,12 +37,13 @@ def _reason_of(error: Exception) -> str:
 
 
 def content_of(path: Path) -> bytes:
-    """All of a file.
+    """Read a whole file.
 
     Raises:
         OSError: if it cannot be read.
         Refused: if it is too large.
     """
+    # Before reading: a huge file must not fill the memory first.
     if path.stat().st_size > LARGEST_FILE:
         raise Refused(f"it is larger than {LARGEST_FILE} bytes")
     return path.read_bytes()

@@ -1,4 +1,4 @@
-"""Settings of published networks: those that ours are equal to, and no others."""
+"""Settings of published networks: accepted only where our networks compute the same."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ One: TypeAlias = Annotated[float, Field(ge=1, le=1)]
 
 
 class Settings(BaseModel):
-    """Arguments of a function that makes a network, each with its published default."""
+    """Arguments of a function that builds a network, each with its published default."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -31,14 +31,14 @@ class Settings(BaseModel):
     fmap_decay: One = 1.0
     use_wscale: Literal[True] = True
     dtype: Any = None
-    """Type that the network computes in; its weights are float32 with each."""
+    """Compute dtype, ignored: weights are float32 in any case."""
     structure: Any = None
-    """How the official code builds its graph; the result is the same with each."""
+    """Kind of graph that the official code builds, ignored: the result is the same."""
     is_template_graph: Any = None
 
     @property
     def sizes(self) -> tuple[int, ...]:
-        """Settings that generator and discriminator have in common."""
+        """Settings that must be equal in generator and discriminator."""
         return (
             self.num_channels,
             self.resolution,
@@ -49,10 +49,10 @@ class Settings(BaseModel):
 
 
 def settings_of(kind: type[Checked], values: Mapping[str, Any]) -> Checked:
-    """Checked settings.
+    """Check settings of a published network.
 
     Raises:
-        UserError: if one is unknown, or not as in our networks.
+        UserError: if one is unknown, or has a value that our networks do not implement.
     """
     try:
         return kind.model_validate({name: _plain(name, value) for name, value in values.items()})

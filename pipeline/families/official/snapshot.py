@@ -1,4 +1,4 @@
-"""Published weights in our terms: the networks that they are for, and each weight by its name."""
+"""Published weights in our names and layouts, with the configuration of their networks."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ from pipeline.families.config import NetworkConfig
 from pipeline.families.official.pickles import Array
 
 Weights: TypeAlias = Mapping[str, Array]
-"""By `<layer>/<weight>`, as in a checkpoint."""
+"""Arrays by `<layer>/<weight>`, as in a checkpoint."""
 
 NETWORKS = ("generator", "discriminator", "average")
-"""Prefixes of the names of layers."""
+"""Prefixes of layer names: the networks of a checkpoint."""
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """A moment of a training that others did.
+    """Published networks at one point of their training.
 
     Args:
-        network: The networks that the weights are for.
+        network: Configuration of the networks.
         channels: Channels of the images.
         label_size: Number of classes, 0 without labels.
-        final: The last resolution that the networks were to grow to.
-        resolution: Resolution that they had come to.
+        final: Final resolution of the training, in pixels.
+        resolution: Resolution that the networks had reached, in pixels.
         fading: Whether that resolution was being faded in.
-        weights: Weights of the generator, the discriminator and the average, their `alpha` among
-            them; those of other resolutions may be there too.
+        weights: Weights of the generator, the discriminator and the EMA, including `alpha`; weights
+            of other resolutions may be among them.
         not_shown: Keys of `network` that do not follow from the file, or change no result.
     """
 

@@ -1,4 +1,4 @@
-"""Arrays by name, as people write the state of PyTorch networks down: `.npz` and safetensors."""
+"""Reader of PyTorch state dicts that were saved as `.npz` or safetensors files."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from pipeline.untrusted.npz_heads import heads_in
 from pipeline.untrusted.safe_pickle import Refused
 
 StateDict: TypeAlias = Mapping[str, Array]
-"""By the name of a parameter or buffer, such as `synthesis.b4.const`."""
+"""Arrays by the name of a parameter or buffer, such as `synthesis.b4.const`."""
 
 STATE: tuple[str, ...] = ("a state of PyTorch",)
 """Value of `FUNCTIONS` for a family whose official weights are a state dict of PyTorch."""
 
 GENERATOR, DISCRIMINATOR, AVERAGE = "G", "D", "G_ema"
-"""What the official code calls the networks."""
+"""Official names of the networks."""
 
 _NAME = re.compile(rf"(?:var/)?({GENERATOR}|{DISCRIMINATOR}|{AVERAGE})[/.](.*)")
 _KINDS = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2"}
@@ -31,17 +31,17 @@ _LARGEST_HEADER = 2**26
 
 
 def read_arrays(path: Path) -> StateDict:
-    """The arrays of floats in an `.npz` or `.safetensors` file.
+    """Read the floating-point arrays in an `.npz` or `.safetensors` file.
 
     Raises:
-        UserError: if it cannot be read, is damaged, or holds objects.
+        UserError: if the file cannot be read, is damaged, or holds objects.
     """
     with refusals(path, "a dump of weights must be an .npz or .safetensors file of numbers"):
         return _of_npz(path) if path.suffix == ".npz" else _of_safetensors(content_of(path))
 
 
 def networks_in(arrays: StateDict) -> dict[str, StateDict]:
-    """The state of each network, of names such as `G_ema/synthesis.b4.const` or with a point.
+    """Group arrays by network, from names such as `G_ema/synthesis.b4.const` or `G_ema.synthesis…`.
 
     Raises:
         UserError: if the discriminator or both generators are missing.
@@ -61,7 +61,7 @@ def networks_in(arrays: StateDict) -> dict[str, StateDict]:
 def _of_npz(path: Path) -> StateDict:
     with path.open("rb") as file:
         heads = heads_in(file)
-        # What is no weight of a network is never unpacked.
+        # Only weights of a network are unpacked, after a check of the sizes in the headers.
         names = [n for n, head in heads.items() if head.dtype.kind == "f" and _NAME.fullmatch(n)]
         if sum(heads[name].bytes for name in names) > LARGEST_FILE:
             raise Refused(f"it unpacks to more than {LARGEST_FILE} bytes")
@@ -78,6 +78,7 @@ def _of_safetensors(content: bytes) -> StateDict:
     entries.pop("__metadata__", None)
     tensors = memoryview(content)[8 + size :]
     places = [entry["data_offsets"] for entry in entries.values()]
+    # Overlapping tensors would let a small file claim a huge number of weights.
     if not all(0 <= start <= end <= len(tensors) for start, end in places) or sum(
         end - start for start, end in places
     ) > len(tensors):
@@ -90,6 +91,6 @@ def _of_safetensors(content: bytes) -> StateDict:
 def _tensor(entry: Mapping[str, Any], tensors: memoryview) -> Array:
     start, end = entry["data_offsets"]
     values: Array = np.frombuffer(tensors[start:end], _KINDS[entry["dtype"]])
-    if entry["dtype"] == "BF16":  # The upper half of a float32.
+    if entry["dtype"] == "BF16":  # NumPy has no bfloat16; it is the upper half of a float32.
         values = (values.astype("<u4") << 16).view("<f4")
     return values.reshape(tuple(entry["shape"]))

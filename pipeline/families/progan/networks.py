@@ -1,8 +1,8 @@
-"""ProGAN: the generator and the discriminator that grow by one block per resolution.
+"""ProGAN: a generator and a discriminator that grow by one block per resolution.
 
-Source: arXiv:1710.10196, table 2, and the official `G_paper` and `D_paper`. As there, `fused`
-takes the discriminator's box average before the activation, and the unfused form after it; in the
-generator both are the same function.
+Source: arXiv:1710.10196, table 2, and the official `G_paper` and `D_paper`. As there, the fused
+discriminator averages before the activation and the unfused one after it, which are different
+functions. In the generator both forms are the same function.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ from pipeline.families.progan.config import ProGANConfig
 
 
 class Generator(GrowingGenerator):
-    """Latents to images.
+    """ProGAN's generator: latents to images.
 
     Args:
-        config: Sizes.
+        config: Sizes of the networks.
         channels: Channels of the images.
         label_size: Number of classes, 0 without labels.
-        precision: Name of a Keras dtype policy; images come out in float32 under each.
-        seed: Seed from which the first weights follow, each layer's by its part's name.
+        precision: Name of a Keras dtype policy; images are float32 under all of them.
+        seed: Seed of the initial weights, together with the name of each part.
         name: Prefix of every layer's name.
 
     Example:
@@ -49,16 +49,17 @@ class Generator(GrowingGenerator):
         super().__init__(config, name=name, **kwargs)
 
     def model(self, resolution: int, *, fading: bool) -> keras.Model:
-        """The model that makes images of `resolution` pixels.
+        """Build the model that makes images of `resolution` pixels.
 
         Call: `(batch, latent_size)`, with labels `[latents, (batch, label_size)]`, →
         `(batch, resolution, resolution, channels)`, float32, about [-1, 1], not clipped. While
-        fading, the new block weighs `self.fade.alpha`.
+        fading, `self.fade.alpha` is the weight of the new block.
         """
         inputs = self._inputs()
         x = inputs[0]
         if self.label_size:
             x = keras.layers.Concatenate(name=self._name("condition"))(inputs)
+        # Normalised together with the labels, as in the official code.
         x = PixelNorm(name=self._name("normalise_latents"))(x)
         x = chain(self._first_block(), x)
         size, before = START_RESOLUTION, x
@@ -99,14 +100,14 @@ class Generator(GrowingGenerator):
 
 
 class Discriminator(GrowingDiscriminator):
-    """Images to scores.
+    """ProGAN's discriminator: images to scores, with labels also to logits of the classes.
 
     Args:
-        config: Sizes.
+        config: Sizes of the networks.
         channels: Channels of the images.
         label_size: Number of classes, 0 without labels.
-        precision: Name of a Keras dtype policy; scores come out in float32 under each.
-        seed: Seed from which the first weights follow, each layer's by its part's name.
+        precision: Name of a Keras dtype policy; scores are float32 under all of them.
+        seed: Seed of the initial weights, together with the name of each part.
         name: Prefix of every layer's name.
 
     Example:
@@ -116,13 +117,14 @@ class Discriminator(GrowingDiscriminator):
     """
 
     def model(self, resolution: int, *, fading: bool) -> keras.Model:
-        """The model that scores images of `resolution` pixels.
+        """Build the model that scores images of `resolution` pixels.
 
         Call: `(batch, resolution, resolution, channels)` → `{"scores": (batch, 1)}`, with labels
-        also `"logits": (batch, label_size)`, float32. While fading, the new block weighs
-        `self.fade.alpha`.
+        also `"logits": (batch, label_size)`, float32. While fading, `self.fade.alpha` is the weight
+        of the new block.
         """
         images = keras.Input((resolution, resolution, self.channels), name="images")
+        # One dense layer makes scores and logits, as in the official code.
         found = self._outputs(images, count=1 + self.label_size, fading=fading)
         outputs = {"scores": found}
         if self.label_size:
@@ -131,6 +133,7 @@ class Discriminator(GrowingDiscriminator):
 
     def _down(self, key: str, filters: int) -> Block:
         act = self._leaky(f"{key}_conv1_act")
+        # Fused it averages before the activation, unfused after it: each as the official code does.
         if self.config.fused:
             return (self._conv(f"{key}_conv1", filters, resample="down"), act)
         down = BoxDown2D(name=self._name(f"{key}_down"), dtype=self._policy)

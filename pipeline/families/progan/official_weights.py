@@ -1,4 +1,4 @@
-"""The official ProGAN: which of its networks ours are, and where each variable goes.
+"""Official ProGAN weights: the configuration of equal networks, and a name for each variable.
 
 Source: arXiv:1710.10196 and the official `G_paper` and `D_paper`.
 """
@@ -20,13 +20,13 @@ from pipeline.families.official.snapshot import Snapshot
 from pipeline.families.progan.config import ProGANConfig
 
 FUNCTIONS = ("G_paper", "D_paper", "G_paper")
-"""Names of the official functions that build G, D and Gs."""
+"""Official functions that build G, D and Gs."""
 
 _PART = re.compile(r"(\d{1,4}x\d{1,4})/(Dense|Conv)([01]?)(_up|_down)?")
 
 
 class ProganSettings(Settings):
-    """Settings of `G_paper` and `D_paper`, which ignore each other's."""
+    """Settings of `G_paper` and `D_paper`; each function ignores those of the other."""
 
     latent_size: Size | None = None
     normalize_latents: Literal[True] = True
@@ -34,18 +34,20 @@ class ProganSettings(Settings):
     pixelnorm_epsilon: Annotated[float, Field(ge=1e-8, le=1e-8)] = 1e-8
     use_leakyrelu: Literal[True] = True
     fused_scale: Any = None
-    """Names of variables tell, also where the source that a file holds has another default."""
+    """Not used: names of variables show it, also where the source code in a file has another
+    default."""
     mbstd_group_size: Annotated[int, Field(ge=2, le=2**20)] = 4
 
 
 def snapshot_of(networks: Networks) -> Snapshot:
-    """Official networks in our terms.
+    """Convert official networks to our configuration, names and layouts.
 
     Raises:
-        UserError: if no networks of ours are equal to them.
+        UserError: if no configuration of ours makes equal networks.
     """
     settings = [settings_of(ProganSettings, each.settings) for each in networks]
     generator, critic, _ = settings
+    # Unset, `latent_size` follows from the feature maps. Fused layers are named `Conv1_down`.
     config = ProGANConfig(
         latent_size=generator.latent_size or min(generator.fmap_base, generator.fmap_max),
         fmap_base=generator.fmap_base,
@@ -59,19 +61,19 @@ def snapshot_of(networks: Networks) -> Snapshot:
 
 
 def weight_of(name: str, value: Array, *, final: int) -> tuple[str, Array] | None:
-    """Our name of an official variable, without the network's, and its value in our layout.
+    """Translate an official variable to our name, without the network's prefix, and our layout.
 
     Args:
-        name: Such as `16x16/Conv0_up/weight`.
-        value: Value of the variable, or of a gradient at it.
-        final: The resolution at level of detail 0.
+        name: Official name, such as `16x16/Conv0_up/weight`.
+        value: Value of the variable, or of its gradient.
+        final: Resolution at level of detail 0.
 
     Returns:
-        None for a variable that is no weight.
+        Name and value, or None for a variable that is not a weight.
 
     Raises:
-        LookupError: if ProGAN has no such variable, or
-        ValueError: not in that shape.
+        LookupError: if ProGAN has no such variable.
+        ValueError: if it has another shape there.
     """
     if name == "lod":
         return None
@@ -91,6 +93,6 @@ def weight_of(name: str, value: Array, *, final: int) -> tuple[str, Array] | Non
             case "Dense", "0", _:
                 return ours, from_pixels(value)
             case "Conv", _, "_up":
-                # The fused form keeps (rows, columns, out, in), as a transposed convolution does.
+                # Fused kernels are stored for a transposed convolution: (rows, columns, out, in).
                 return ours, mirrored(value).transpose(0, 1, 3, 2)
     return ours, value

@@ -10,19 +10,19 @@ from pipeline.families.config import StyledConfig
 
 
 class StyleGANConfig(StyledConfig):
-    """StyleGAN: styles modulate a synthesis that grows."""
+    """StyleGAN: styles modulate a synthesis network that grows."""
 
     grows = True
     official_preset = "stylegan-ffhq1024"
 
     family: Literal["stylegan"] = "stylegan"
     blur: bool = True
-    """Whether resampling is bilinear, by a filter of [1, 2, 1], or nearest and box."""
+    """Whether to filter with [1, 2, 1] when resampling; else nearest-up and box average."""
     styles: bool = True
-    """Whether a style sets the mean and spread of each layer, or makes the first layer alone, as a
-    latent vector does in ProGAN."""
+    """Whether each layer takes a style, which sets the mean and deviation of its features; else the
+    first layer alone takes one, as ProGAN's takes a latent."""
     constant_input: bool = True
-    """Whether the first layer is a learned constant, or made of the first style."""
+    """Whether the first layer is a learned constant; else a dense layer of the first style."""
 
     @model_validator(mode="after")
     def _styles_are_used(self) -> StyleGANConfig:

@@ -1,12 +1,11 @@
-"""StyleGAN: a mapping of latents to styles, a synthesis that they modulate, and a discriminator.
+"""StyleGAN: a mapping from latents to styles, a synthesis that they modulate, a discriminator.
 
-Of each layer of the synthesis: convolution, blur, noise, bias, leaky ReLU, normalisation, style.
-Keys of the configuration take every configuration of the paper's table 1 from B on;
-docs/networks.md has the table.
+A layer of the synthesis is: convolution, blur, noise, bias, leaky ReLU, normalisation, style. Keys
+of the configuration select the rows of the paper's table 1 from B on; docs/networks.md has them.
 
 Source: arXiv:1812.04948, figure 1, table 1 and appendices B and C, and the official `G_mapping`,
-`G_synthesis` and `D_basic`. As there, pixel norm takes the place of instance norm without styles.
-Unlike ProGAN's, both networks are the same functions whether `fused` or not.
+`G_synthesis` and `D_basic`. As there, pixel norm replaces instance norm where there are no styles.
+Unlike in ProGAN, `fused` does not change the function of either network.
 """
 
 from __future__ import annotations
@@ -42,11 +41,11 @@ from pipeline.families.stylegan.config import StyleGANConfig
 from pipeline.shape import Shape, shape_name
 
 LAYERS = 2
-"""Number of layers that the synthesis has at each resolution."""
+"""Layers of the synthesis at each resolution."""
 
 
 class _Blurring(Network):
-    """A network that filters what it resamples, if the configuration asks for that."""
+    """Network that blurs when it resamples, if the configuration asks for it."""
 
     config: StyleGANConfig
 
@@ -57,20 +56,19 @@ class _Blurring(Network):
 
 
 class Generator(_Blurring, GrowingGenerator, StyleGenerator):
-    """Latents to styles to images.
+    """StyleGAN's generator: latents to styles, styles and noise to images.
 
     Args:
-        config: Sizes, and which parts there are.
+        config: Sizes and optional parts of the networks.
         channels: Channels of the images.
         label_size: Number of classes, 0 without labels.
-        precision: Name of a Keras dtype policy; styles and images are in float32 under each.
-        seed: Seed from which the first weights and the fixed noise follow, each by its part's name.
+        precision: Name of a Keras dtype policy; styles and images are float32 under all of them.
+        seed: Seed of the initial weights and the fixed noise, together with the name of each part.
         name: Prefix of every layer's name.
 
     Attributes:
         style_size: Length of a style.
-        truncation: The layer with the running mean of styles, `truncation.mean`, which draws styles
-            towards it.
+        truncation: Layer that holds the running mean of styles, `truncation.mean`, and truncates.
 
     Example:
         >>> generator = Generator(StyleGANConfig(fmap_max=8), channels=3)
@@ -82,11 +80,11 @@ class Generator(_Blurring, GrowingGenerator, StyleGenerator):
 
     def __init__(self, config: StyleGANConfig, *, name: str = "generator", **kwargs: Any) -> None:
         super().__init__(config, name=name, **kwargs)
-        if not config.mapping_layers:  # Styles are the latents, with labels their embedding too.
+        if not config.mapping_layers:  # Styles are then the latents and the embedded label.
             self.style_size = config.latent_size * (2 if self.label_size else 1)
 
     def layers(self, resolution: int) -> int:
-        """Number of styles that an image of `resolution` pixels takes; 1 without styles."""
+        """Number of layers that take a style at `resolution` pixels; 1 without `config.styles`."""
         return LAYERS * stage_of(resolution) if self.config.styles else 1
 
     def _parts(self, shape: Shape) -> tuple[str, ...]:
@@ -100,12 +98,13 @@ class Generator(_Blurring, GrowingGenerator, StyleGenerator):
             embedded = chain(self._embedding(), labels)
             condition = keras.layers.Concatenate(name=self._name("condition"), dtype="float32")
             x = condition([latents, embedded])
+        # Normalised together with the label; StyleGAN2 normalises both apart.
         x = PixelNorm(name=self._name("normalise_latents"), dtype="float32")(x)
         return chain(self._mapping(self.config.style_size), x)
 
     def _embedding(self) -> Block:
         key, units = "label_embedding", self.config.latent_size
-        # The gain undoes the scale: the official embedding is no equalized layer.
+        # The gain cancels the scale, because the official embedding is not an equalized layer.
         gain = math.sqrt(self.label_size)
         settings = {"gain": gain, "use_bias": False, "dtype": "float32"}
         return self._made(key, lambda: (self._dense(key, units, **settings),))
@@ -113,7 +112,7 @@ class Generator(_Blurring, GrowingGenerator, StyleGenerator):
     def _synthesise(
         self, styles: Any, noise: Mapping[str, Any], resolution: int, *, fading: bool
     ) -> Any:
-        # The first layer takes a style for its features too: a constant reads only how many.
+        # The first layer gets a style as input: a learned constant reads only its batch size.
         x = styles[:, 0]
         for block, shape in enumerate(self.shapes(resolution)):
             before = x
@@ -123,7 +122,7 @@ class Generator(_Blurring, GrowingGenerator, StyleGenerator):
         return self._images(resolution, x, before, fading=fading)
 
     def _layer(self, shape: Shape, index: int) -> Block:
-        """A layer of the synthesis, from what makes its features to its style."""
+        """Return one layer of the synthesis: its features, noise, bias, activation and style."""
         part = f"{shape_name(shape)}_{self._parts(shape)[index]}"
         return self._made(
             part, lambda: (*self._features(part, shape, index), *self._epilogue(part))
@@ -142,7 +141,8 @@ class Generator(_Blurring, GrowingGenerator, StyleGenerator):
         return (self._dense(part, (*shape, maps), gain=FIRST_DENSE_GAIN, use_bias=False),)
 
     def _epilogue(self, part: str) -> Block:
-        """Noise, bias, leaky ReLU, normalisation and style."""
+        """Return noise, bias, leaky ReLU, normalisation and style of a layer."""
+        # Bias and noise come after the blur, so the convolution has no bias.
         noise: Block = ()
         if self.config.noise:
             noise = (Noise(name=self._name(f"{part}_noise"), dtype=self._policy),)
@@ -154,14 +154,14 @@ class Generator(_Blurring, GrowingGenerator, StyleGenerator):
 
 
 class Discriminator(_Blurring, GrowingDiscriminator):
-    """Images to scores; with labels there is a score for each class, and the label chooses.
+    """StyleGAN's discriminator: images to scores; the label selects one of a score per class.
 
     Args:
-        config: Sizes, and whether there is a blur.
+        config: Sizes of the networks, and whether they blur.
         channels: Channels of the images.
         label_size: Number of classes, 0 without labels.
-        precision: Name of a Keras dtype policy; scores come out in float32 under each.
-        seed: Seed from which the first weights follow, each layer's by its part's name.
+        precision: Name of a Keras dtype policy; scores are float32 under all of them.
+        seed: Seed of the initial weights, together with the name of each part.
         name: Prefix of every layer's name.
 
     Example:
@@ -171,11 +171,11 @@ class Discriminator(_Blurring, GrowingDiscriminator):
     """
 
     def model(self, resolution: int, *, fading: bool) -> keras.Model:
-        """The model that scores images of `resolution` pixels.
+        """Build the model that scores images of `resolution` pixels.
 
         Call: `(batch, resolution, resolution, channels)`, with labels `[images, (batch, label_size)
-        one-hot]`, → `{"scores": (batch, 1)}`, float32. While fading, the new block weighs
-        `self.fade.alpha`.
+        one-hot]`, → `{"scores": (batch, 1)}`, float32. While fading, `self.fade.alpha` is the
+        weight of the new block.
         """
         inputs = [keras.Input((resolution, resolution, self.channels), name="images")]
         scores = self._outputs(inputs[0], count=max(self.label_size, 1), fading=fading)
@@ -192,7 +192,7 @@ class Discriminator(_Blurring, GrowingDiscriminator):
 
 
 def _apply(block: Block, x: Any, noise: Any, style: Any) -> Any:
-    """The output of a layer's chain, whose noise and style are inputs of their own."""
+    """Apply the layers of a block, of which noise and style take an input of their own."""
     for layer in block:
         match layer:
             case Noise():

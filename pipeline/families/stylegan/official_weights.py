@@ -1,4 +1,4 @@
-"""The official StyleGAN: which of its networks ours are, and where each variable goes.
+"""Official StyleGAN weights: the configuration of equal networks, and a name for each variable.
 
 Source: arXiv:1812.04948 and the official `G_style`, `G_mapping`, `G_synthesis` and `D_basic`.
 """
@@ -23,12 +23,12 @@ from pipeline.families.stylegan.config import StyleGANConfig
 from pipeline.section import Rate, Share
 
 FUNCTIONS = ("G_style", "D_basic", "G_style")
-"""Names of the official functions that build G, D and Gs."""
+"""Official functions that build G, D and Gs."""
 
 PARTS = {"mapping": "G_mapping", "synthesis": "G_synthesis"}
 
 FUSED_FROM = 128
-"""Resolution from which the official code fuses resampling by itself."""
+"""Resolution from which the official code fuses resampling if `fused_scale` is `auto`."""
 
 _PART = re.compile(
     r"(\d{1,4})x\d{1,4}/(Const|Dense[01]?|Conv[01]?)(_up|_down)?(?:/(Noise|StyleMod))?"
@@ -36,7 +36,7 @@ _PART = re.compile(
 
 
 class StyleganSettings(Settings):
-    """Settings of all the functions, which ignore each other's."""
+    """Settings of all these functions; each ignores those of the others."""
 
     latent_size: Size = 512
     dlatent_size: Size = 512
@@ -57,7 +57,7 @@ class StyleganSettings(Settings):
     fused_scale: Literal[True, False, "auto"] = "auto"
     style_mixing_prob: Share | None = 0.9
     truncation_psi: Any = None
-    """Nothing is truncated but what is asked for."""
+    """Ignored, as are the other settings of truncation: we truncate only on request."""
     truncation_cutoff: Any = None
     truncation_psi_val: Any = None
     truncation_cutoff_val: Any = None
@@ -88,15 +88,15 @@ class StyleganSettings(Settings):
         return self
 
     def fused_at(self, side: int) -> bool:
-        """Return whether the layer that gives images of that side fuses resampling."""
+        """Return true if the layer at this resolution fuses resampling."""
         return self.fused_scale is True or (self.fused_scale == "auto" and side >= FUSED_FROM)
 
 
 def snapshot_of(networks: Networks) -> Snapshot:
-    """Official networks in our terms.
+    """Convert official networks to our configuration, names and layouts.
 
     Raises:
-        UserError: if no networks of ours are equal to them.
+        UserError: if no configuration of ours makes equal networks.
     """
     settings = [settings_of(StyleganSettings, each.settings) for each in networks]
     generator, critic, average = settings
@@ -139,19 +139,19 @@ def _require_parts(network: OfficialNetwork, whole: StyleganSettings) -> None:
 
 
 def weight_of(name: str, value: Array, *, settings: StyleganSettings) -> tuple[str, Array] | None:
-    """Our name of an official variable, without the network's, and its value in our layout.
+    """Translate an official variable to our name, without the network's prefix, and our layout.
 
     Args:
-        name: Such as `synthesis/16x16/Conv0_up/weight`.
+        name: Official name, such as `synthesis/16x16/Conv0_up/weight`.
         value: Value of the variable.
         settings: Settings of the generator.
 
     Returns:
-        None for a variable that is no weight.
+        Name and value, or None for a variable that is not a weight.
 
     Raises:
-        LookupError: if StyleGAN has no such variable, or
-        ValueError: not in that shape.
+        LookupError: if StyleGAN has no such variable.
+        ValueError: if it has another shape there.
     """
     if name in ("lod", "synthesis/lod"):
         return None
@@ -166,6 +166,7 @@ def weight_of(name: str, value: Array, *, settings: StyleganSettings) -> tuple[s
     block = block.removeprefix("synthesis").removeprefix("/")
     if rgb := rgb_of(block, settings.resolution):
         return f"{rgb}/{WEIGHTS[kind]}", value
+    # Official maps are numbered by layer, two for each resolution, with channels first.
     if noise := re.fullmatch(r"noise(\d{1,2})", kind):
         side = START_RESOLUTION << int(noise[1]) // 2
         return f"noise_{side}x{side}_{int(noise[1]) % 2}/map", value[0].transpose(1, 2, 0)
@@ -182,12 +183,12 @@ def weight_of(name: str, value: Array, *, settings: StyleganSettings) -> tuple[s
         case None, "const":
             return f"{ours}/constant", value[0].transpose(1, 2, 0)
         case None, "bias":
-            # In the generator it comes after blur and noise.
+            # In the generator the bias is a layer of its own, after blur and noise.
             return f"{ours}_bias/bias" if generates else f"{ours}/bias", value
         case None, "weight":
             change = {"Dense": to_pixels, "Dense0": from_pixels}.get(layer)
             if resample == "_up" and settings.fused_at(int(size)):
-                # As a transposed convolution takes it, but for the order of in and out.
+                # Stored for a transposed convolution, but with inputs before outputs.
                 change = mirrored
             return f"{ours}/kernel", change(value) if change else value
     raise LookupError(name)

@@ -10,7 +10,7 @@ from pipeline.families.config import StyledConfig
 
 
 class StyleGAN2Config(StyledConfig):
-    """StyleGAN2: styles modulate the kernels of a synthesis of one resolution."""
+    """StyleGAN2: styles modulate the kernels of a synthesis network that does not grow."""
 
     grows = False
     official_preset = "stylegan2-ffhq1024"

@@ -1,9 +1,9 @@
 """StyleGAN2: a generator of modulated convolutions with skips, a discriminator with residuals.
 
 Source: arXiv:1912.04958, configuration F, and arXiv:2006.06676 for labels, with the official
-`training/networks.py` of StyleGAN2-ADA. The networks do not grow: a model is that of one
-resolution from the start. Where the official code multiplies what a leaky ReLU gives by a gain,
-ours has the gain in the kernel, bias and noise before it: `g · lrelu(y) = lrelu(g · y)`.
+`training/networks.py` of StyleGAN2-ADA. The networks do not grow. Where the official code
+multiplies the output of a leaky ReLU by a gain, ours multiplies the kernel, bias and noise before
+it: `g · lrelu(y) = lrelu(g · y)`.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from pipeline.families.stylegan2.config import StyleGAN2Config
 from pipeline.shape import Shape, shape_name
 
 GAIN = math.sqrt(2)
-"""Gain of a leaky ReLU that keeps the standard deviation of its input."""
+"""Gain with which a leaky ReLU keeps the standard deviation of its input."""
 
 
 def _refuse_fading(fading: bool) -> None:
@@ -61,20 +61,19 @@ class _Network(WithMapping):
 
 
 class Generator(_Network, StyleGenerator):
-    """Latents to styles, and styles to images.
+    """StyleGAN2's generator: latents to styles, styles and noise to images.
 
     Args:
-        config: Sizes.
+        config: Sizes of the networks.
         channels: Channels of the images.
         label_size: Number of classes, 0 without labels.
-        precision: Name of a Keras dtype policy; styles and images are float32 under each.
+        precision: Name of a Keras dtype policy; styles and images are float32 under all of them.
         start: Height and width of the first feature maps, which each block doubles.
-        seed: Seed from which the first weights and the fixed noise maps follow, each layer's by its
-            part's name.
+        seed: Seed of the initial weights and the fixed noise, together with the name of each part.
         name: Prefix of every layer's name.
 
     Attributes:
-        truncation: The layer with the running mean of w. Its `call` truncates.
+        truncation: Layer that holds the running mean of styles, `truncation.mean`, and truncates.
 
     Example:
         >>> generator = Generator(StyleGAN2Config(fmap_max=8), channels=3)
@@ -85,18 +84,19 @@ class Generator(_Network, StyleGenerator):
     _repeat_name = "repeat"
 
     def layers(self, resolution: int) -> int:
-        """The number of styles that an image is made of: one a convolution, and one at the end.
+        """Number of layers that take a style: each convolution, and the last to-RGB.
 
-        To-RGB has the style of the convolution that follows it.
+        Other to-RGB layers share the style of the convolution that follows them.
         """
         return 2 * len(self.shapes(resolution))
 
     def _parts(self, shape: Shape) -> tuple[str, ...]:
-        # Nothing is enlarged to the first resolution.
+        # conv0 enlarges; nothing is enlarged to the first resolution.
         return ("conv1",) if shape == self.start else ("conv0", "conv1")
 
     def _map(self, latents: Any, labels: Any = None) -> Any:
         units = self.config.style_size
+        # Latents and labels are normalised apart; StyleGAN normalises both together.
         x = self._normalise("normalise_latents")(latents)
         if labels is not None:
             condition = keras.layers.Concatenate(name=self._name("condition"), dtype="float32")
@@ -132,7 +132,7 @@ class Generator(_Network, StyleGenerator):
     def _styled(
         self, part: str, stage: int, x: Any, style: Any, noise: Any | None, *, up: bool
     ) -> Any:
-        """A convolution under a style that gives a stage's maps, with noise and activation."""
+        """Apply a modulated convolution to a stage's number of maps, then noise and activation."""
 
         def make() -> Block:
             convolution = ModulatedConv2D(
@@ -158,10 +158,10 @@ class Generator(_Network, StyleGenerator):
         return activation(x)
 
     def _with_rgb(self, key: str, x: Any, style: Any, smaller: Any | None) -> Any:
-        """The colours of a resolution, added to those of the resolutions before, enlarged."""
+        """Add the to-RGB output of a resolution to the enlarged image so far."""
 
         def make() -> Block:
-            # In float32, as the last bits of a pixel are lost in anything shorter.
+            # Always float32: a shorter type would lose the last bits of a pixel.
             weighted = {**self._weighted(f"{key}_to_rgb"), "dtype": "float32"}
             rgb = ModulatedConv2D(self.channels, 1, demodulate=False, gain=1.0, **weighted)
             return (self._affine(f"{key}_to_rgb", x.shape[-1]), rgb)
@@ -175,20 +175,20 @@ class Generator(_Network, StyleGenerator):
         return add([enlarged, images])
 
     def _affine(self, part: str, units: int) -> keras.layers.Layer:
-        # In float32, as the statistics of the demodulation are.
+        # Always float32, like the demodulation that sums its squares.
         return self._dense(f"{part}_affine", units, gain=1.0, dtype="float32")
 
 
 class Discriminator(_Network):
-    """Images to scores; with labels, how well an image fits its label.
+    """StyleGAN2's discriminator: images, with labels also their labels, to scores.
 
     Args:
-        config: Sizes.
+        config: Sizes of the networks.
         channels: Channels of the images.
         label_size: Number of classes, 0 without labels.
-        precision: Name of a Keras dtype policy; scores come out in float32 under each.
-        start: Height and width of the last feature maps, which the blocks halve to.
-        seed: Seed from which the first weights follow, each layer's by its part's name.
+        precision: Name of a Keras dtype policy; scores are float32 under all of them.
+        start: Height and width of the last feature maps; each block halves.
+        seed: Seed of the initial weights, together with the name of each part.
         name: Prefix of every layer's name.
 
     Example:
@@ -203,11 +203,11 @@ class Discriminator(_Network):
         super().__init__(config, name=name, **kwargs)
 
     def model(self, resolution: int, *, fading: bool) -> keras.Model:
-        """The model that scores images of `resolution` pixels.
+        """Build the model that scores images of `resolution` pixels.
 
         Call: `(batch, resolution, width, channels)`, with labels
         `[images, (batch, label_size)]`, → `{"scores": (batch, 1)}`, float32. With labels a score is
-        the product of the image's features and the label's, over the root of their number.
+        `Σ f(image) · g(label) / √features`, a projection.
 
         Raises:
             ValueError: if `fading` is true.
@@ -239,14 +239,14 @@ class Discriminator(_Network):
         return (self._conv(part, filters, kernel_size, **gains), self._leaky(f"{part}_act"))
 
     def _residual(self, shape: Shape, stage: int, x: Any) -> Any:
-        """Two convolutions, and beside them one of a pixel, over the root of two."""
+        """Apply a residual block: `(convolutions(x) + skip(x)) / √2`, at half the resolution."""
         key = shape_name(shape)
         narrow, wide = self._filters(stage), self._filters(stage - 1)
         reducing: dict[str, Any] = {
             "resample": "down",
             "taps": BILINEAR,
             "fused": self.config.fused,
-            # The gain of the activation times the root of a half.
+            # The activation's gain √2 times the block's 1/√2.
             "gain": 1.0,
             "bias_gain": 1.0,
         }
@@ -269,8 +269,7 @@ class Discriminator(_Network):
 
     def _last_block(self) -> Block:
         units = self._filters(1)
-        # In float32: scores differ by less than half precision resolves. The projection's root is
-        # in the gains.
+        # The root of the projection is in the gains.
         outputs = units if self.label_size else 1
         gain = 1 / math.sqrt(outputs)
         key = shape_name(self.start)
@@ -284,6 +283,7 @@ class Discriminator(_Network):
                 keras.layers.Flatten(name=self._name(f"{key}_flatten"), dtype=self._policy),
                 self._dense(f"{key}_dense0", units, gain=GAIN, bias_gain=GAIN),
                 self._leaky(f"{key}_dense0_act"),
+                # Always float32: scores differ by less than half precision resolves.
                 self._dense(f"{key}_dense1", outputs, gain=gain, bias_gain=gain, dtype="float32"),
             ),
         )

@@ -1,10 +1,10 @@
-"""The official StyleGAN2 in PyTorch: what networks its state is of, and where each part goes.
+"""Official StyleGAN2 weights from PyTorch: the configuration of equal networks, and our names.
 
-A state shows no settings: sizes follow from shapes, and activations and the clamp of float16 are
-taken to be the official defaults.
+A state dict has no settings: sizes follow from shapes, and activations and the clamp of float16 are
+assumed to be the official defaults.
 
 Source: arXiv:1912.04958, arXiv:2006.06676 and the official `training/networks.py` of
-StyleGAN2-ADA, whose names StyleGAN3's `networks_stylegan2.py` has too.
+StyleGAN2-ADA; StyleGAN3's `networks_stylegan2.py` has the same names.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from pipeline.untrusted.safe_pickle import shown
 FUNCTIONS = STATE
 
 NOT_SHOWN = frozenset({"mixing", "mapping_rate", "stddev_group", "fused"})
-"""Keys of `network` that a state does not show, and that a configuration may set."""
+"""Keys of `network` that a state dict does not show; the configuration may set them."""
 
 FILTER = np.outer([1, 3, 3, 1], [1, 3, 3, 1]) / 64
 
@@ -50,10 +50,12 @@ _OURS = {"torgb": "to_rgb", "fromrgb": "from_rgb", "fc": "dense0", "out": "dense
 
 
 def snapshot_of(arrays: StateDict) -> Snapshot:
-    """The networks of a dump in our terms; without G its average stands for it, or the reverse.
+    """Convert a state dict to our configuration, names and layouts.
+
+    If only one of G and G_ema is there, it serves as the other too.
 
     Raises:
-        UserError: if no networks of ours are equal to them.
+        UserError: if no configuration of ours makes equal networks.
     """
     networks = networks_in(arrays)
     average = networks.get(AVERAGE) or networks[GENERATOR]
@@ -93,13 +95,14 @@ def snapshot_of(arrays: StateDict) -> Snapshot:
 
 
 def _sizes(generator: StateDict) -> tuple[StyleGAN2Config, int, int, int]:
-    """Configuration, resolution, channels and number of classes, from the shapes of a generator."""
+    """Derive configuration, resolution, channels and number of classes from a generator."""
     found = (re.fullmatch(r"synthesis\.b(\d{1,4})\.conv1\.weight", name) for name in generator)
     final = max(int(each[1]) for each in found if each)
     maps = {
         side: len(generator[f"synthesis.b{side}.conv1.weight"])
         for side in (START_RESOLUTION, *sides(final))
     }
+    # The first layer of the mapping takes the latents and the embedded label.
     embedded, label_size = generator.get("mapping.embed.weight", np.empty((0, 0))).shape
     config = StyleGAN2Config(
         latent_size=generator["mapping.fc0.weight"].shape[1] - embedded,
@@ -121,6 +124,7 @@ def _mapping_layers(state: StateDict) -> int:
 def _weights(state: StateDict, known: re.Pattern[str], final: int) -> dict[str, Array]:
     weights = {}
     for name, value in state.items():
+        # A buffer, not a weight: our filter is fixed, so another one would be another network.
         if name.endswith(".resample_filter"):
             if value.shape != FILTER.shape or not np.allclose(value, FILTER, atol=1e-6):
                 raise UserError(f"`{shown(name)}` must be that of [1, 3, 3, 1]. Received: another")
@@ -142,14 +146,14 @@ def _weights(state: StateDict, known: re.Pattern[str], final: int) -> dict[str, 
 
 
 def weight_of(name: str, value: Array) -> tuple[str, Array]:
-    """Our name of a parameter or buffer, without the network's, and its value in our layout.
+    """Translate a parameter or buffer to our name, without the network's prefix, and our layout.
 
     Args:
-        name: Such as `synthesis.b16.conv0.weight`.
-        value: Value of it.
+        name: Official name, such as `synthesis.b16.conv0.weight`.
+        value: Value of the parameter or buffer.
 
     Raises:
-        ValueError: if it has another shape than there.
+        ValueError: if it has another shape in StyleGAN2.
     """
     *path, kind = name.removeprefix("synthesis.").split(".")
     blocks = [re.sub(r"^b(\d+)$", r"\1x\1", re.sub(r"^fc(\d+)$", r"dense\1", x)) for x in path]
@@ -165,14 +169,16 @@ def weight_of(name: str, value: Array) -> tuple[str, Array]:
             number = 0 if blocks[0] == "4x4" else int(blocks[1].removeprefix("conv"))
             return f"noise_{blocks[0]}_{number}/map", value[..., None]
         case "bias":
-            # A style of ours is 0 where it leaves a kernel as it is.
+            # Our styles are offsets from 1: 0 leaves a kernel unchanged.
             return f"{part}/bias", value - 1 if blocks[-1] == "affine" else value
     return f"{part}/kernel", _kernel(name, value)
 
 
 def _kernel(name: str, value: Array) -> Array:
     if value.ndim == 4:
+        # PyTorch has (outputs, inputs, rows, columns).
         kernel = value.transpose(2, 3, 1, 0)
+        # The official up form applies its kernel mirrored; ours does not, in either form.
         up = name.startswith("synthesis.") and name.endswith(".conv0.weight")
         return mirrored(kernel) if up else kernel
     kernel = value.transpose(1, 0)

@@ -1,1 +1,1 @@
-"""Alarms: what is measured while a run trains, when it is a fault, and what is done about it."""
+"""Alarms: thresholds on measurements during training, and the actions when one is crossed."""

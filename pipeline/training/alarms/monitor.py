@@ -18,28 +18,28 @@ REPEATABLE = (
     "exploding_gradients",
     "vanishing_gradients",
 )
-"""Alarms that follow from the run alone: the same in every life and on every worker."""
+"""Alarms that depend on the run only: equal after every restart and on every worker."""
 TIMED = ("throughput", "starvation")
-"""Alarms that follow from the machine; no checkpoint knows of them."""
+"""Alarms that depend on the machine; checkpoints do not hold them."""
 
 
 def faults_of(settings: AlarmsConfig) -> list[str]:
-    """Alarms for which a run rolls back, of those that a checkpoint knows of."""
+    """List the alarms whose action is to roll back."""
     return [name for name in REPEATABLE if getattr(settings, name) == "roll_back"]
 
 
 @dataclass(frozen=True)
 class Alarm:
-    """An alarm that has begun or ended.
+    """Alarm that has begun or ended.
 
     Args:
         name: Name as in the section `alarms`.
-        state: Which of the two.
-        action: Action that the configuration asks for.
+        state: State of the alarm, `begun` or `ended`.
+        action: Action in the configuration.
         quantity: Measured quantity, or the tensor that is not finite.
-        value: Value of it, None for a tensor.
-        bound: Bound for the value, None for a tensor.
-        text: The rule and what came.
+        value: Measured value, None for a tensor.
+        bound: Bound of the value, None for a tensor.
+        text: Rule and received value, in one line.
     """
 
     name: str
@@ -51,17 +51,17 @@ class Alarm:
     text: str
 
     def __str__(self) -> str:
-        """One line."""
+        """Format as one line."""
         return f"alarm {self.name}{' has ended' if self.state == 'ended' else ''}: {self.text}"
 
 
 class RollBackError(Exception):
-    """An alarm for which the run goes back to an earlier checkpoint.
+    """Alarm that makes the run roll back to an earlier checkpoint.
 
     Args:
-        alarm: Which.
-        images_seen: The run's clock.
-        roll_backs: All before.
+        alarm: Alarm that was raised.
+        images_seen: Images seen when it was raised.
+        roll_backs: Earlier roll backs of the run.
     """
 
     def __init__(self, alarm: Alarm, images_seen: int, roll_backs: Sequence[RollBack]) -> None:
@@ -72,11 +72,11 @@ class RollBackError(Exception):
 
 
 class Monitor:
-    """Follows the readings of a run.
+    """Monitor of a run's readings.
 
     Args:
         settings: Bounds and actions.
-        streaks: Those of the checkpoint that the run goes on from.
+        streaks: Streaks from the checkpoint that the run resumes from.
     """
 
     def __init__(self, settings: AlarmsConfig, streaks: Mapping[str, Streak]) -> None:
@@ -87,7 +87,7 @@ class Monitor:
 
     @property
     def streaks(self) -> dict[str, Streak]:
-        """Return the state that a checkpoint holds: alarms that follow from the run alone."""
+        """State for a checkpoint: streaks of repeatable alarms that are raised or close to it."""
         return {
             name: self._streaks[name]
             for name in REPEATABLE
@@ -96,7 +96,7 @@ class Monitor:
 
     @property
     def standing(self) -> dict[str, bool]:
-        """Return whether each alarm that is watched is raised."""
+        """Watched alarms, and whether each is raised."""
         return {
             name: self._streaks.get(name, Streak()).standing
             for name in (*REPEATABLE, *TIMED)
@@ -104,29 +104,31 @@ class Monitor:
         }
 
     def phase_started(self) -> None:
-        """Forget how quick the phase before was."""
+        """Forget the throughput of the previous phase."""
+        # Another resolution has another throughput.
         self._rates = []
 
     def logged(
         self, readings: Sequence[Reading], rate: float, data_wait: float, longest_wait: float
     ) -> list[Alarm]:
-        """Return the alarms that begin or end with an entry in the log.
+        """Return the alarms that begin or end with a log entry.
 
         Args:
-            readings: Readings of the metrics of its step.
-            rate: Images per second since the entry before, 0 if it is not known.
-            data_wait: Share of that time that was spent waiting for batches.
+            readings: Readings of the step's metrics.
+            rate: Images per second since the previous entry, 0 if unknown.
+            data_wait: Share of that time spent waiting for batches, 0 to 1.
             longest_wait: Longest wait for one batch, in seconds.
         """
         settings = self._settings
         timed = of_times(rate, self._rates, data_wait, longest_wait, settings)
+        # After the reading: a rate is not compared with itself.
         if rate:
             self._rates.append(rate)
         return self.follow([*readings, *timed])
 
     @property
     def bad(self) -> list[Alarm]:
-        """Alarms that stand, and whose newest reading is bad."""
+        """Raised alarms whose newest reading is bad."""
         return [alarm for name, alarm in self._bad.items() if self._streaks[name].standing]
 
     def _action(self, name: str) -> str:
@@ -139,6 +141,7 @@ class Monitor:
         for reading in readings:
             name, action = reading.alarm, self._action(reading.alarm)
             if action == "ignore":
+                # A checkpoint may hold a streak from before the alarm was ignored.
                 self._streaks.pop(name, None)
                 continue
             before = self._streaks.get(name, Streak())
@@ -162,7 +165,7 @@ class Monitor:
 
 
 def non_finite(tensor: str, settings: AlarmsConfig) -> Alarm:
-    """The alarm of a tensor that is not finite."""
+    """Make the alarm for a tensor that is not finite."""
     text = f"every tensor must be finite. Received: `{tensor}`, which is not"
     return Alarm("non_finite", "begun", settings.non_finite, tensor, None, None, text)
 
@@ -170,18 +173,19 @@ def non_finite(tensor: str, settings: AlarmsConfig) -> Alarm:
 def act(
     alarms: Sequence[Alarm], images_seen: int, roll_backs: Sequence[RollBack], most: int
 ) -> None:
-    """Do what the actions of alarms ask for.
+    """Stop the run or roll it back, if the action of an alarm says so.
 
     Args:
-        alarms: Those that stand.
-        images_seen: The run's clock.
-        roll_backs: All before.
-        most: Roll backs, after which the next one stops the run instead.
+        alarms: Raised alarms.
+        images_seen: Images seen so far.
+        roll_backs: Earlier roll backs of the run.
+        most: Maximum number of roll backs; after these the next one stops the run instead.
 
     Raises:
-        AlarmError: if one of them stops the run.
-        RollBackError: if none does, and for one of them it goes back.
+        AlarmError: if an alarm stops the run.
+        RollBackError: if none stops it, and one rolls it back.
     """
+    # All alarms first: stopping goes before rolling back.
     for alarm in alarms:
         if alarm.action == "stop" or (alarm.action == "roll_back" and len(roll_backs) >= most):
             after = f" and {len(roll_backs)} roll backs" if roll_backs else ""

@@ -1,6 +1,6 @@
-"""The first tensor of a step that is not finite, by name, found where it is computed.
+"""Search for the first tensor of a step that is not finite, on the device.
 
-Nothing waits for it: the step leaves an index on the device, which is read a step later.
+The step leaves an index on the device, which is read a step later, so nothing waits for it.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ import tensorflow as tf
 
 @dataclass(frozen=True)
 class NonFinite:
-    """A tensor that is not finite.
+    """Tensor that is not finite.
 
     Args:
-        tensor: Its name.
-        images_seen: The clock after its step.
+        tensor: Name of the tensor.
+        images_seen: Images seen after its step.
     """
 
     tensor: str
@@ -27,13 +27,13 @@ class NonFinite:
 
 @dataclass(frozen=True)
 class Check:
-    """Finding of one compiled function: the index of its first value that is not finite.
+    """Result of one compiled function: the index of its first value that is not finite.
 
     Args:
-        values: Checked values in the order in which they are computed: scalars and vectors.
+        values: Checked scalars and vectors, in the order in which they are computed.
         weights: Names of the weights, for values that are `squares` of gradients.
-        first: `first_non_finite(values)`.
-        images_seen: The clock after the step.
+        first: Index from `first_non_finite(values)`.
+        images_seen: Images seen after the step.
     """
 
     values: Mapping[str, Any]
@@ -42,12 +42,13 @@ class Check:
     images_seen: int
 
     def found(self) -> NonFinite | None:
-        """Return the tensor that is not finite, None if all are; waits for the device."""
+        """Wait for the device, and return the first tensor that is not finite, None if all are."""
         index = int(self.first)
         for name, value in self.values.items():
             size = value.shape.num_elements()
             if index < size:
                 if name in self.weights:
+                    # `squares` counts from the last weight back.
                     name = f"gradient of {self.weights[name][-1 - index]}"
                 return NonFinite(name, self.images_seen)
             index -= size
@@ -55,24 +56,22 @@ class Check:
 
 
 def first_non_finite(values: Mapping[str, Any]) -> Any:
-    """Index, int64 `()`, of the first element that is not finite among those of all values.
+    """Index of the first non-finite element over all values, int64 `()`.
 
-    As many as there are, if all are finite.
+    If all are finite, it is the number of elements.
     """
     elements = tf.concat([tf.reshape(value, [-1]) for value in values.values()], axis=0)
-    # A last one that is found where there is no other.
+    # An extra bad element at the end, which is found if there is no other.
     bad = tf.concat([tf.logical_not(tf.math.is_finite(elements)), [True]], axis=0)
     return tf.argmax(tf.cast(bad, tf.int32))
 
 
 def squares(gradients: Sequence[Any]) -> Any:
-    """Half the squared norm of each, in the order in which they are computed: from the last back.
-
-    Written as `tf.linalg.global_norm` has it, so that the compiled step computes it once.
-    """
+    """Half the squared norm of each gradient, from the last weight back, as they are computed."""
+    # The same operation as in `tf.linalg.global_norm`, so that the compiled step computes it once.
     return tf.stack([tf.nn.l2_loss(gradient) for gradient in reversed(gradients)])
 
 
 def levels(images: Any) -> Any:
-    """The mean of each image, `(batch, height, width, channels)` → `(batch,)`."""
+    """Mean of each image, `(batch, height, width, channels)` → `(batch,)`."""
     return tf.reduce_mean(images, axis=[1, 2, 3])

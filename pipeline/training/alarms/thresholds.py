@@ -1,6 +1,6 @@
-"""Thresholds of alarms: measurements beside their bounds, and how many in a row raise an alarm.
+"""Thresholds of alarms: readings with their bounds, and streaks of bad readings.
 
-A reading is there only if its numbers are: a penalty that is not paid has no norm.
+A reading exists only if its numbers do: without a penalty there is no norm to read.
 """
 
 from __future__ import annotations
@@ -12,19 +12,19 @@ from dataclasses import dataclass
 from pipeline.config import AlarmsConfig
 
 EARLIER_RATES = 5
-"""Entries that a phase must have before one is slow among them."""
+"""Log entries that a phase needs before throughput is compared with their median."""
 
 
 @dataclass(frozen=True)
 class Reading:
-    """One measurement.
+    """Measurement with its bound.
 
     Args:
         alarm: Alarm that it may raise: the name of its action in the section `alarms`.
-        quantity: Measured quantity.
-        value: Value of it.
-        bound: Bound for the value.
-        at_least: Whether the bound is a least value, not a greatest.
+        quantity: Name of the measured quantity.
+        value: Measured value.
+        bound: Bound of the value.
+        at_least: Whether the bound is a minimum; else it is a maximum.
         at_once: Whether one reading is enough for the alarm to begin or end.
     """
 
@@ -37,11 +37,11 @@ class Reading:
 
     @property
     def bad(self) -> bool:
-        """Return whether the value is beyond the bound."""
+        """True if the value is beyond the bound."""
         return self.value < self.bound if self.at_least else self.value > self.bound
 
     def __str__(self) -> str:
-        """The rule and what came."""
+        """Format the rule and the received value."""
         limit = "least" if self.at_least else "most"
         return f"`{self.quantity}` must be at {limit} {self.bound:.4g}. Received: {self.value:.4g}"
 
@@ -53,14 +53,14 @@ def of_times(
     longest_wait: float,
     settings: AlarmsConfig,
 ) -> list[Reading]:
-    """Return the readings of throughput and of waiting for data.
+    """Make the readings of throughput and starvation.
 
     Args:
-        rate: Images per second since the last entry, 0 if it is not known.
-        earlier: The same of earlier entries of the phase.
-        data_wait: Share of that time that was spent waiting for batches.
+        rate: Images per second since the last log entry, 0 if unknown.
+        earlier: Images per second at earlier entries of the phase.
+        data_wait: Share of that time spent waiting for batches, 0 to 1.
         longest_wait: Longest wait for one batch, in seconds.
-        settings: The bounds.
+        settings: Bounds.
     """
     readings = []
     if longest_wait > settings.starvation_seconds:
@@ -68,6 +68,7 @@ def of_times(
         readings.append(
             Reading("starvation", waited, longest_wait, settings.starvation_seconds, at_once=True)
         )
+    # Without a rate no step was counted yet: the first one of a phase compiles.
     elif rate:
         readings.append(Reading("starvation", "data_wait", data_wait, settings.starvation_share))
     if rate and len(earlier) >= EARLIER_RATES:
@@ -78,12 +79,12 @@ def of_times(
 
 @dataclass(frozen=True)
 class Streak:
-    """State of one alarm: raised or not, and how many readings in a row contradict that.
+    """State of an alarm: raised or not, and the readings in a row that contradict it.
 
     Args:
-        standing: Whether it stands.
-        against: Newest readings in a row that are bad while it does not stand, or good while it
-            does.
+        standing: Whether the alarm is raised.
+        against: Number of newest readings in a row that are bad while the alarm is not raised, or
+            good while it is.
     """
 
     standing: bool = False
@@ -91,11 +92,11 @@ class Streak:
 
     @property
     def quiet(self) -> bool:
-        """Return whether the alarm is neither raised nor close to it."""
+        """True if the alarm is neither raised nor close to it."""
         return not self.standing and not self.against
 
     def after(self, *, bad: bool, patience: int) -> Streak:
-        """The streak after one more reading; the alarm turns after `patience` of them."""
+        """Return the streak after one more reading; `patience` contradictions turn the alarm."""
         if bad == self.standing:
             return Streak(self.standing)
         if self.against + 1 >= patience:

@@ -1,4 +1,4 @@
-"""A thread that speaks up while the loop waits for a batch that does not come."""
+"""Watchdog thread that reports while the loop waits too long for a batch."""
 
 from __future__ import annotations
 
@@ -11,18 +11,19 @@ from types import TracebackType
 from pipeline.config import AlarmsConfig
 
 LOOKS = 10
-"""How often the thread looks in the time that may be waited."""
+"""Number of checks within the longest allowed wait."""
 LONGEST_PAUSE = 1.0
+"""Maximum seconds between two checks."""
 
 
 class Watchdog:
-    """Calls `bark` once for each wait that is too long, while it lasts.
+    """Watchdog that calls `bark` once for each wait that is too long, while it lasts.
 
-    The loop cannot do so itself: it waits inside TensorFlow, where no signal reaches it.
+    The loop cannot do this itself: it waits inside TensorFlow, where no signal reaches it.
 
     Args:
-        settings: Longest wait, and whether the run is to end then.
-        bark: Called on the thread with the seconds waited and `stop=`.
+        settings: Longest wait, and whether it stops the run.
+        bark: Function that the thread calls with the seconds waited and `stop=`.
     """
 
     def __init__(self, settings: AlarmsConfig, bark: Callable[..., None]) -> None:
@@ -51,7 +52,7 @@ class Watchdog:
 
     @contextmanager
     def waiting(self) -> Iterator[None]:
-        """The loop waits as long as this context lasts."""
+        """Mark the block in which the loop waits for a batch."""
         self._since = time.monotonic()
         try:
             yield
@@ -62,6 +63,7 @@ class Watchdog:
         limit = self._settings.starvation_seconds
         told: float | None = None
         while not self._ended.wait(min(LONGEST_PAUSE, limit / LOOKS)):
+            # The start of a wait identifies it, so that each is reported once.
             since = self._since
             if since is not None and since != told and time.monotonic() - since > limit:
                 told = since

@@ -1,1 +1,1 @@
-"""Replicas and workers: strategies, their clusters, and each one's share of a batch."""
+"""Replicas and workers: strategies, clusters, and the share of a batch that each takes."""

@@ -1,4 +1,4 @@
-"""The batches of a phase as a strategy's replicas take them."""
+"""Batches of a phase, distributed over the replicas of a strategy."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ def batches_of(
     images_seen: int,
     strategy: tf.distribute.Strategy,
 ) -> Iterator[Any]:
-    """Batches of a phase without end, each distributed over the replicas of a strategy.
+    """Yield batches of a phase without end, distributed over the replicas of a strategy.
 
     Args:
         config: Configuration of the run.
-        records: The images.
-        phase: It has the resolution and the batch size, that of all replicas together.
-        images_seen: Position of the run before the first batch.
-        strategy: Strategy that the steps run under.
+        records: Prepared images.
+        phase: Phase, with the resolution and the global batch size.
+        images_seen: Images seen before the first batch.
+        strategy: Strategy of the steps.
 
     Raises:
-        UserError: when records are damaged, or a server of the data service ends.
+        UserError: if records are damaged, or a server of the data service ends.
     """
     data = config.data
 
@@ -51,18 +51,20 @@ def batches_of(
         )
         replicas = reader.num_replicas_in_sync // reader.num_input_pipelines
         if replicas > 1:
+            # A strategy splits batches into consecutive parts, but shares are strided.
             batches = batches.map(
                 lambda batch: {
                     name: in_order_of_replicas(samples, replicas) for name, samples in batch.items()
                 }
             ).rebatch(phase.batch_size // reader.num_replicas_in_sync, drop_remainder=True)
-        # Else workers ask each other before every batch whether there is one.
+        # Otherwise workers ask each other before every batch whether there is one.
         endless = tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY)
         return batches.apply(endless)
 
     try:
         if _on_one_cpu(strategy):
-            # Nothing is sent to a device, and no second iterator with a tuning thread of its own.
+            # Nothing has to be sent to a device. A distributed dataset would add an iterator whose
+            # tuning thread, which we cannot turn off, may take a minute to end.
             yield from of_reader(tf.distribute.InputContext())
         else:
             yield from strategy.distribute_datasets_from_function(of_reader)
@@ -75,7 +77,7 @@ def batches_of(
         if not data.servers:
             raise
         raise UserError(
-            "servers must run as long as a run does: start them again, and the run with "
+            "a server of `data.servers` has ended: start it again, and resume the run with "
             f"--resume auto. Received: {', '.join(data.servers)} "
             f"({error.message.splitlines()[0]})"
         ) from error

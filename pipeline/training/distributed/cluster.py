@@ -1,4 +1,4 @@
-"""The workers of a run and which of them a process is, as the environment tells it."""
+"""Cluster of a run: its workers and the index of this process, from the environment."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ if TYPE_CHECKING:
     from pipeline.config import Config
 
 _PORTS = range(20_000, 30_000)
-"""From which a Slurm job takes the one of its number: two jobs may meet on a node."""
+"""Ports of Slurm jobs. Each job takes one by its id, because two jobs may share a node."""
 
 
 @dataclass(frozen=True)
 class Cluster:
-    """The workers of a run. The first is the chief.
+    """Workers of a run; the first is the chief.
 
     Args:
-        addresses: Addresses of every worker as the others know it, `host:port`.
-        index: Index of this process among them.
+        addresses: Address of every worker, `host:port`, as other workers reach it.
+        index: Index of this process among the workers.
     """
 
     addresses: tuple[str, ...]
@@ -31,12 +31,12 @@ class Cluster:
 
     @property
     def here(self) -> int:
-        """Return the number of workers on the machine of this one."""
+        """Number of workers on this machine."""
         hosts = [address.rpartition(":")[0] for address in self.addresses]
         return hosts.count(hosts[self.index])
 
     def tf_config(self) -> str:
-        """The value of TF_CONFIG that tells of it."""
+        """Format the cluster as a value of TF_CONFIG."""
         return json.dumps(
             {
                 "cluster": {"worker": self.addresses},
@@ -46,13 +46,13 @@ class Cluster:
 
 
 def cluster_of(environment: Mapping[str, str]) -> Cluster:
-    """The cluster that TF_CONFIG names, or else the tasks of the Slurm job step.
+    """Read the cluster from TF_CONFIG, or else from the variables of a Slurm job step.
 
     TF_CONFIG is a JSON object `{"cluster": {"worker": ["host:port", …]}, "task": {"type": "worker",
-    "index": 0}}`. A `chief` in it comes before the workers. Slurm runs one task a node.
+    "index": 0}}`. A `chief` in it comes before the workers. Slurm must run one task per node.
 
     Raises:
-        UserError: if neither is there, or it is wrong.
+        UserError: if the environment has neither, or it is invalid.
     """
     if text := environment.get("TF_CONFIG"):
         return _of_tf_config(text)
@@ -60,15 +60,15 @@ def cluster_of(environment: Mapping[str, str]) -> Cluster:
         return _of_slurm(environment)
     raise UserError(
         "`run.strategy=multi_worker` needs workers: `--workers 2` starts some here, and TF_CONFIG "
-        "or `srun` name others. Received: neither TF_CONFIG nor a step of Slurm"
+        "or `srun` name others. Received: no TF_CONFIG, and no variables of a Slurm step"
     )
 
 
 def require_shares(config: Config, replicas: int) -> None:
-    """Refuse batches that replicas cannot share.
+    """Refuse batch sizes that replicas cannot share.
 
     Raises:
-        UserError: if a batch does not divide by them, or a replica's share by the group of the
+        UserError: if a batch does not divide by the replicas, or a share by the group of the
             minibatch standard deviation.
     """
     for phase in config.schedule.build().phases:
@@ -82,7 +82,7 @@ def require_shares(config: Config, replicas: int) -> None:
 
 
 def share_of_worker(config: Config, workers: int, gpus: int = 0) -> Config:
-    """Return one worker's share as the configuration of a run on its GPUs or one device."""
+    """Return the configuration of one worker's share, as a run on its GPUs or on one device."""
     shares = {
         name: _divided(getattr(config.schedule, name), workers)
         for name in ("batch_size", "hold_images", "fade_images")
@@ -125,8 +125,8 @@ def _addresses(jobs: Any, job: str) -> Sequence[str]:
 
 
 def _of_slurm(environment: Mapping[str, str]) -> Cluster:
-    # TensorFlow's own resolver sorts names as text, so that node10 comes before node2, where Slurm
-    # counts tasks in the order of its list.
+    # Not TensorFlow's resolver: it sorts node10 before node2, but Slurm numbers its tasks in the
+    # order of its list.
     nodes = environment["SLURM_STEP_NODELIST"]
     listed = subprocess.run(
         ["scontrol", "show", "hostnames", nodes], capture_output=True, text=True, check=False

@@ -1,4 +1,4 @@
-"""The devices of a run, and which samples of the global batch each of its replicas takes."""
+"""Devices of a run, and the samples of the global batch that each replica takes."""
 
 from __future__ import annotations
 
@@ -15,36 +15,36 @@ from pipeline.errors import UserError, WorkerGone
 from pipeline.training.distributed.cluster import cluster_of, require_shares
 
 ANSWER_SECONDS = 10
-"""In which a TPU must answer."""
+"""Seconds in which a TPU must accept a connection."""
 
 
 def gpus_here() -> int:
-    """Return the number of GPUs of this process."""
+    """Count the GPUs of this process."""
     return len(tf.config.list_physical_devices("GPU"))
 
 
 def make_logical_devices(run: RunConfig) -> None:
-    """Divide the CPU into `run.replicas` devices where there is no GPU.
+    """Divide the CPU into `run.replicas` devices if there is no GPU.
 
-    To be called before TensorFlow first computes: later it has no effect.
+    Call it before TensorFlow first computes; later it has no effect.
     """
     if run.replicas is not None and not tf.config.list_physical_devices("GPU"):
         [cpu] = tf.config.list_physical_devices("CPU")
         devices = [tf.config.LogicalDeviceConfiguration() for _ in range(run.replicas)]
-        with suppress(RuntimeError):  # Too late: `make_strategy` counts what there is.
+        with suppress(RuntimeError):  # Too late to divide; `make_strategy` counts the devices.
             tf.config.set_logical_device_configuration(cpu, devices)
 
 
 def make_strategy(config: Config) -> tf.distribute.Strategy:
-    """The `tf.distribute` strategy of a configuration.
+    """Make the `tf.distribute` strategy of a configuration.
 
-    Under `multi_worker` this waits until all workers have come.
+    Under `multi_worker` it waits until all workers have connected.
 
     Raises:
         UserError: if there are fewer devices than replicas, a batch does not divide by them, or a
             replica's share by the group of the minibatch standard deviation; if the environment
             names no workers, or no TPU answers.
-        WorkerGone: if the other workers do not come within an hour.
+        WorkerGone: if the other workers do not connect within an hour.
     """
     strategy: tf.distribute.Strategy
     match config.run.strategy:
@@ -62,7 +62,7 @@ def make_strategy(config: Config) -> tf.distribute.Strategy:
 
 
 def replicas_here(run: RunConfig) -> int:
-    """Return the number of replicas of a process, as far as the strategy shows it beforehand."""
+    """Number of replicas of this process, known before the strategy is made."""
     return 1 if run.strategy == "one_device" else run.replicas or max(gpus_here(), 1)
 
 
@@ -94,7 +94,7 @@ def _multi_worker_strategy() -> tf.distribute.Strategy:
         ) from error
     except tf.errors.OpError as error:
         raise WorkerGone(
-            f"the workers of a run must come together. Received: {error.message.splitlines()[0]}"
+            f"not all workers of the run connected. Received: {error.message.splitlines()[0]}"
         ) from error
 
 
@@ -102,12 +102,12 @@ def _tpu_strategy(address: str | None) -> tf.distribute.Strategy:
     try:
         resolver = tf.distribute.cluster_resolver.TPUClusterResolver(address)
         if at := re.fullmatch(r"grpc://([^/]+):(\d+)", resolver.master()):
-            # TensorFlow would ask without end.
+            # TensorFlow would retry for ever.
             socket.create_connection((at[1], int(at[2])), timeout=ANSWER_SECONDS).close()
         tf.config.experimental_connect_to_cluster(resolver)
         tf.tpu.experimental.initialize_tpu_system(resolver)
         return tf.distribute.TPUStrategy(resolver)
-    # What TensorFlow raises where there is none, or none answers.
+    # TensorFlow raises any of these if there is no TPU, or it does not answer.
     except (tf.errors.OpError, OSError, RuntimeError, ValueError) as error:
         raise UserError(
             "`run.strategy=tpu` needs a TPU, at `run.tpu` or the environment's TPU_NAME. "
@@ -116,12 +116,12 @@ def _tpu_strategy(address: str | None) -> tf.distribute.Strategy:
 
 
 def share_of(samples: Any, place: Any, replicas: int) -> Any:
-    """The samples at one place: `(batch, …) → (batch / replicas, …)`.
+    """Take the share at one place of a batch: `(batch, …) → (batch / replicas, …)`.
 
-    Place p has the samples p, p + replicas, and so on, as `dataset_for` gives them to workers.
-    A group of the minibatch standard deviation is strided too, so that as long as a share holds
-    whole groups, the groups are those of the whole batch on one device.
+    Place p has the samples p, p + replicas, and so on, as `dataset_for` shares them among workers.
     """
+    # Groups of the minibatch standard deviation are strided too. So as long as a share holds whole
+    # groups, they are the groups of the whole batch on one device.
     if replicas == 1:
         return samples
     batch, *features = samples.shape
@@ -129,7 +129,7 @@ def share_of(samples: Any, place: Any, replicas: int) -> Any:
 
 
 def place_of(replica: Any, replicas: int, readers: int) -> Any:
-    """Return the place in the batch of a replica's first sample, where `readers` read the data.
+    """Find the place of a replica's first sample in the batch, if `readers` read the data.
 
     Reader r has the samples r, r + readers, and so on, and shares them among its own replicas in
     the same way.
@@ -139,7 +139,7 @@ def place_of(replica: Any, replicas: int, readers: int) -> Any:
 
 
 def readers_of(strategy: tf.distribute.Strategy) -> int:
-    """Return the number of processes, or hosts of TPUs, that read a share of each batch."""
+    """Number of processes, or hosts of TPUs, that each read a share of the batch."""
     if isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
         return int(strategy.cluster_resolver.cluster_spec().num_tasks("worker"))
     if isinstance(strategy, tf.distribute.TPUStrategy):
@@ -148,5 +148,5 @@ def readers_of(strategy: tf.distribute.Strategy) -> int:
 
 
 def in_order_of_replicas(samples: Any, replicas: int) -> Any:
-    """The same samples, the share of the first replica first: a strategy splits them there."""
+    """Sort samples by replica, because a strategy splits batches into consecutive parts."""
     return tf.concat([share_of(samples, replica, replicas) for replica in range(replicas)], axis=0)

@@ -1,4 +1,4 @@
-"""The processes that train a run together: which of them writes, and what they agree on."""
+"""Workers that train a run together: the chief that writes, and how they agree."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from pipeline.errors import UserError, WorkerGone
 
 
 class Workers:
-    """The processes of a strategy; one, but under `multi_worker`.
+    """Worker processes of a strategy; only `multi_worker` has more than one.
 
-    What has the word "all" in its summary must be called by all of them, in the same order: like
-    every operation over replicas it waits for the others.
+    All workers must call `numbers`, `chief_first` and `require_same` in the same order: like every
+    operation over replicas, these wait for the others.
 
     Args:
         strategy: Strategy of the run.
@@ -29,6 +29,7 @@ class Workers:
             self.count = resolver.cluster_spec().num_tasks(resolver.task_type)
             self.index = resolver.task_id
 
+        # Gathering a number is the only exchange we need: it agrees, compares and is a barrier.
         @tf.function
         def gathered(number: tf.Tensor) -> tf.Tensor:
             return strategy.gather(strategy.run(lambda mine: mine[None], args=(number,)), axis=0)
@@ -37,19 +38,21 @@ class Workers:
 
     @property
     def chief(self) -> bool:
-        """Return whether this process writes checkpoints, logs and exports."""
+        """True if this process is the chief, which writes checkpoints, logs and exports."""
         return self.index == 0
 
     def numbers(self, mine: int) -> list[int]:
-        """The numbers of all workers; they must fit into 64 bits."""
+        """Gather a 64-bit number from all workers, in their order."""
         if self.count == 1:
             return [mine]
+        # Each replica of a worker gives its number; one per worker is kept.
         of_replicas = self._gathered(tf.constant(mine, tf.int64)).numpy().tolist()
         return list(of_replicas[:: len(of_replicas) // self.count])
 
     @contextmanager
     def chief_first(self) -> Iterator[None]:
-        """Let the chief go through the block before all others, who then find what it wrote."""
+        """Let the chief run the block before all others, which then find what it wrote."""
+        # `numbers` is a barrier here; the block itself must not wait for other workers.
         if not self.chief:
             self.numbers(0)
         yield
@@ -57,10 +60,10 @@ class Workers:
             self.numbers(0)
 
     def require_same(self, what: str, value: str) -> None:
-        """Refuse to go on unless the value is the same for all.
+        """Refuse to continue unless all workers have the same value.
 
         Raises:
-            UserError: if it is not, in every worker.
+            UserError: in every worker, if values differ.
         """
         digest = hashlib.sha256(value.encode()).digest()
         numbers = self.numbers(int.from_bytes(digest[:8], "big", signed=True))
@@ -73,11 +76,12 @@ class Workers:
 
     @contextmanager
     def unless_one_ends(self) -> Iterator[None]:
-        """A block that must not outlive any of the workers.
+        """Run a block that fails when another worker ends.
 
         Raises:
-            WorkerGone: if one has ended in between.
+            WorkerGone: if another worker has ended in between.
         """
+        # TensorFlow notices lost workers; we only turn its error into a line and a status.
         try:
             yield
         except (tf.errors.UnavailableError, tf.errors.AbortedError) as error:

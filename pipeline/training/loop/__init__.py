@@ -1,1 +1,1 @@
-"""The training loop: it drives any task from its newest checkpoint to the end of its schedule."""
+"""Training loop, which drives any task from its newest checkpoint to the end of its schedule."""

@@ -1,4 +1,4 @@
-"""Checkpoints on disk: whole or absent, checksummed, and kept by what the configuration asks."""
+"""Checkpoints on disk: written atomically, checksummed, and pruned as configured."""
 
 from __future__ import annotations
 
@@ -31,16 +31,16 @@ _VARIABLES = "variables"
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A finished checkpoint on disk.
+    """Finished checkpoint on disk.
 
     Args:
-        folder: Folder with the variables, `state.json`, and `manifest.json`: size and SHA-256 of
-            both.
+        folder: Folder with the variables, `state.json`, and `manifest.json`, which lists size and
+            SHA-256 of the other files.
         position: Position of the run.
-        metrics: Metrics of the last step before it.
-        former: Names of the metrics that were measured on the weights of an earlier step.
-        seconds: Time spent training so far, over all restarts.
-        alarms: Alarms that are raised, or may be about to be, by name.
+        metrics: Metrics of the last step.
+        former: Names of metrics that were measured on the weights of an earlier step.
+        seconds: Seconds of training so far, over all restarts.
+        alarms: Streaks of alarms that are raised or close to it, by name.
     """
 
     folder: Path
@@ -51,14 +51,14 @@ class Checkpoint:
     alarms: Mapping[str, Streak] = field(default_factory=dict)
 
     def restore(self, variables: Mapping[str, Any]) -> None:
-        """Assign saved values to these variables; more may be saved than are asked for.
+        """Assign saved values to variables; the checkpoint may hold others too.
 
         Raises:
             UserError: if the files are damaged, or a variable is missing or of another shape.
         """
-        import tensorflow as tf  # Takes seconds, and to find a checkpoint needs none of it.
+        import tensorflow as tf  # Takes seconds, and finding a checkpoint does not need it.
 
-        # What it raises for damaged or missing files and for other shapes.
+        # All that TensorFlow raises for damaged or missing files and for other shapes.
         unrestorable = (
             OSError,
             tf.errors.OpError,
@@ -67,6 +67,7 @@ class Checkpoint:
             RuntimeError,
             ValueError,
         )
+        # A flat dictionary of variables: TensorFlow would skip layers in lists without a word.
         holder = tf.train.Checkpoint(variables=dict(variables))
         try:
             with literal(self.folder) as folder:
@@ -80,11 +81,11 @@ class Checkpoint:
 
 @dataclass(frozen=True)
 class Damaged:
-    """A checkpoint that is not as it was written.
+    """Checkpoint whose files differ from what was written.
 
     Args:
-        folder: Folder where it was.
-        reason: Reason why it does not count.
+        folder: Folder of the checkpoint.
+        reason: Description of the damage.
     """
 
     folder: Path
@@ -101,19 +102,19 @@ def save(
     seconds: float = 0.0,
     alarms: Mapping[str, Streak] = MappingProxyType({}),
 ) -> Checkpoint:
-    """Write a checkpoint under `run`; when this returns it is on the disk.
+    """Write a checkpoint under `run`; when it returns, the checkpoint is on disk.
 
     Args:
         run: Folder of the run.
-        variables: Everything that changes while a run trains, by a stable name.
+        variables: All variables that change during training, by a stable name.
         position: Position of the run.
         metrics: Metrics of the last step.
         former: Names of metrics that were measured on earlier weights.
-        seconds: Time spent training so far.
-        alarms: Alarms that are raised, or may be about to be.
+        seconds: Seconds of training so far.
+        alarms: Streaks of alarms that are raised or close to it.
 
     Raises:
-        UserError: if it cannot be written, as on a full disk; earlier checkpoints stay.
+        UserError: if it cannot be written, for example on a full disk; earlier checkpoints stay.
     """
     import tensorflow as tf
 
@@ -127,7 +128,7 @@ def save(
             holder.write(str(temporary / _VARIABLES))
             (temporary / _STATE).write_text(json.dumps(_state_of(saved), indent=2) + "\n")
             files = {file.name: _described(file) for file in sorted(temporary.iterdir())}
-            # No newline at the end: cut anywhere, it can be told.
+            # Without a newline at the end, a cut at any place leaves invalid JSON.
             (temporary / _MANIFEST).write_text(json.dumps({"files": files}, indent=2))
     except (OSError, tf.errors.OpError) as error:
         raise UserError(
@@ -142,13 +143,13 @@ def prune(
     """Remove the checkpoints that the configuration does not keep.
 
     Args:
-        run: Its folder.
-        settings: Numbers of checkpoints to keep.
+        run: Folder of the run.
+        settings: Rules for keeping checkpoints.
         faults: Alarms for which the run may roll back.
-        fading: Numbers of the phases in which a resolution fades in.
+        fading: Indices of the phases in which a resolution fades in.
 
     Raises:
-        UserError: if one cannot be removed.
+        UserError: if a checkpoint cannot be removed.
     """
     saved = all_in(run)
     kept = {checkpoint.folder for checkpoint in kept_of(saved, settings, faults, fading)}
@@ -168,11 +169,11 @@ def kept_of(
     faults: Collection[str] = (),
     fading: Collection[int] = (),
 ) -> list[Checkpoint]:
-    """The checkpoints that are kept, of some in ascending order.
+    """Choose the checkpoints to keep, from all in ascending order.
 
-    They are the newest `keep_checkpoints`; the newest that a roll back may go to; the first of
-    every `keep_every_images`; and, of the largest resolution that was held, the one whose metric
-    `keep_best` is the least, or the greatest, the older of two that are equal.
+    Kept are the newest `keep_checkpoints`; the newest one that a roll back may return to; the first
+    in every interval of `keep_every_images`; and the best by `keep_best` at the largest resolution
+    that was held, the older one of equals.
     """
     kept = [*saved[-settings.keep_checkpoints :], *_quiet(saved, faults)[-1:]]
     if settings.keep_every_images is not None:
@@ -181,7 +182,7 @@ def kept_of(
             firsts.setdefault(
                 checkpoint.position.images_seen // settings.keep_every_images, checkpoint
             )
-        firsts.pop(0, None)
+        firsts.pop(0, None)  # Before the first multiple.
         kept += firsts.values()
     if settings.keep_best is not None:
         best = best_of(saved, settings.keep_best, settings.keep_best_mode, fading)
@@ -195,18 +196,19 @@ def best_of(
     mode: Literal["min", "max"],
     fading: Collection[int] = (),
 ) -> Checkpoint | None:
-    """The first checkpoint at which a metric was least, or greatest; None if none has it.
+    """Find the first checkpoint with the smallest or largest value of a metric; None without any.
 
-    Those of the last phase that holds its resolution are looked at, or of the last phase at all:
-    the FID of 4 px, or of images that are half faded in, is another quantity than that of 64 px.
-    What was measured on earlier weights does not count.
+    Only checkpoints of the last phase that holds its resolution count, or of the last phase if none
+    does.
     """
     sign = 1 if mode == "min" else -1
+    # Values that were measured on earlier weights say nothing about the saved ones.
     known = [
         each
         for each in saved
         if metric not in each.former and math.isfinite(each.metrics.get(metric, math.nan))
     ]
+    # The FID of 4 px, or of images half faded in, is another quantity than the FID of 64 px.
     phases = {c.position.phase for c in known}
     last = max(phases.difference(fading) or phases, default=None)
     compared = [c for c in known if c.position.phase == last]
@@ -214,15 +216,15 @@ def best_of(
 
 
 def all_in(run: Path) -> list[Checkpoint]:
-    """Every checkpoint of a run whose state can be read, oldest first; none is verified."""
+    """List the checkpoints of a run with a readable state, oldest first, without verifying them."""
     return [found for found in map(_read, _folders(run)) if isinstance(found, Checkpoint)]
 
 
 def newest(run: Path) -> tuple[Checkpoint | None, list[Damaged]]:
-    """The newest checkpoint that is as it was written, and the damaged ones that are newer.
+    """Find the newest undamaged checkpoint, and the damaged ones that are newer.
 
     Raises:
-        UserError: if there are checkpoints and every one is damaged.
+        UserError: if all checkpoints are damaged.
     """
     damaged: list[Damaged] = []
     for folder in reversed(_folders(run)):
@@ -232,31 +234,31 @@ def newest(run: Path) -> tuple[Checkpoint | None, list[Damaged]]:
         damaged.append(found)
     if damaged:
         raise UserError(
-            "a run goes on from a checkpoint that is whole. Received: "
+            "the run cannot resume, because all its checkpoints are damaged. Received: "
             + "; ".join(f"{each.folder}: {each.reason}" for each in damaged)
         )
     return None, []
 
 
 def put_aside(damaged: Damaged) -> None:
-    """Rename a damaged checkpoint to `damaged-…`: kept to be looked at, and never counted again."""
+    """Rename a damaged checkpoint to `damaged-…`, where it is kept but no longer counts."""
     _rename(damaged.folder, _DAMAGED)
 
 
 def roll_back(run: Path, faults: Collection[str]) -> int:
-    """Go back to the newest checkpoint from before these alarms stood or may have been about to.
+    """Roll back to the newest checkpoint at which these alarms were neither raised nor close to it.
 
-    Newer ones are renamed to `rolled-back-…`: kept to be looked at, and never counted again.
+    Newer checkpoints are renamed to `rolled-back-…`, where they are kept but no longer count.
 
     Args:
-        run: Its folder.
-        faults: Alarms for which it may roll back.
+        run: Folder of the run.
+        faults: Alarms for which the run may roll back.
 
     Returns:
-        Its images seen, 0 without one: then the run starts over.
+        Images seen at that checkpoint; 0 if there is none, and the run starts over.
     """
     to = max((each.position.images_seen for each in _quiet(all_in(run), faults)), default=0)
-    # The newest first: a kill in between leaves a run that comes to the same alarm again.
+    # Newest first: a kill in between leaves a run that meets the same alarm again.
     for folder in reversed(_folders(run)):
         if _images_of(folder) > to:
             _rename(folder, _ROLLED_BACK)
@@ -276,7 +278,7 @@ def _rename(folder: Path, prefix: str) -> None:
 
 
 def _folders(run: Path) -> list[Path]:
-    # By number: from a thousand million images on, names are not in the order of their numbers.
+    # By number: names have nine digits, so from 10⁹ images on they do not sort by number.
     named = re.compile(rf"{_PREFIX}\d+")
     folders = [path for path in (run / FOLDER).glob("*") if named.fullmatch(path.name)]
     return sorted(folders, key=_images_of)
@@ -289,6 +291,7 @@ def _images_of(folder: Path) -> int:
 def _read(folder: Path, *, verify: bool = False) -> Checkpoint | Damaged:
     try:
         if verify:
+            # With the state even if it is not listed: a manifest of nothing must not pass.
             files = json.loads((folder / _MANIFEST).read_text())["files"]
             for name in sorted({_STATE, *files}):
                 if _described(folder / name) != files[name]:
@@ -322,5 +325,5 @@ def _described(file: Path) -> dict[str, int | str]:
 
 
 def _reason(error: Exception) -> str:
-    """The first line of an error, without TensorFlow's names for the place in its graph."""
+    """First line of an error, without TensorFlow's names of graph nodes."""
     return re.sub(r"\{\{.*?\}\} ?| ?\[Op:.*?\]", "", str(error).splitlines()[0])

@@ -1,4 +1,4 @@
-"""Listeners of a run, and the moments that they see."""
+"""Base of a run's listeners, and the state that they receive."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Moment:
-    """Snapshot of a run that listeners get.
+    """State of a run between two steps, as listeners receive it.
 
     Args:
-        position: Position after the step just done.
+        position: Position after the last step.
         progress: Phase and alpha of that step.
         task: Task in that phase.
-        metrics: Metrics of the last step; empty before the first.
-        images_per_second: Since the last entry, without the time that listeners took.
-        data_wait: Share of that time that was spent waiting for batches.
-        seconds: Spent training so far, over all restarts.
-        alarms: Whether each alarm that is watched stands.
+        metrics: Metrics of that step; empty before the first.
+        images_per_second: Throughput since the last log entry, without the time in listeners.
+        data_wait: Share of that time spent waiting for batches, 0 to 1.
+        seconds: Seconds of training so far, over all restarts.
+        alarms: Watched alarms, and whether each is raised.
     """
 
     position: Position
@@ -43,45 +43,45 @@ class Moment:
 
     @cached_property
     def samples(self) -> Pictures:
-        """Return the samples of the task, computed once for all who ask."""
+        """Samples of the task, computed once for all listeners."""
         return self.task.samples()
 
     @property
     def images_seen(self) -> int:
-        """Return the run's clock."""
+        """Real images that the run has trained on."""
         return self.position.images_seen
 
     @property
     def roll_backs(self) -> Sequence[RollBack]:
-        """Return how the run went back, oldest first."""
+        """Roll backs of the run, oldest first."""
         return self.position.roll_backs
 
 
 class Listener:
-    """Something that watches a run: each method is called between two steps, and does nothing.
+    """Listener of a run: override the events to handle; the methods here do nothing.
 
-    Listeners override what they need.
+    The loop calls them between two steps, in the chief only.
     """
 
     def started(self, images_seen: int, damaged: Sequence[Damaged]) -> None:
-        """Training begins, or goes on from a checkpoint; all that comes later will come again.
+        """Training starts or resumes; events after `images_seen` will be repeated.
 
         Args:
-            images_seen: The run's clock.
-            damaged: Newer checkpoints, which are not as they were written and have been put aside.
+            images_seen: Images seen at the checkpoint, 0 at the start.
+            damaged: Newer checkpoints that are damaged and were put aside.
         """
 
     def phase_started(self, moment: Moment) -> None:
-        """A phase begins, or goes on after a restart."""
+        """A phase starts, or resumes."""
 
     def stepped(self) -> None:
         """A step is done."""
 
     def logged(self, moment: Moment) -> None:
-        """`run.log_images` have passed, or a phase has ended."""
+        """A log entry is due: after `run.log_images`, and at the end of a phase."""
 
     def sampled(self, moment: Moment) -> None:
-        """`run.sample_images` have passed, or a phase has ended."""
+        """Samples are due: after `run.sample_images`, and at the end of a phase."""
 
     def stage_ended(self, moment: Moment) -> None:
         """The last image of a resolution has been seen."""
@@ -93,11 +93,11 @@ class Listener:
         """An alarm has begun or ended."""
 
     def starved(self, seconds: float, *, stop: bool) -> None:
-        """No batch has come for so long, and the run still waits.
+        """No batch has arrived for too many seconds, and the run still waits.
 
-        Called on another thread. With `stop` the run is to end, and cannot by itself: whoever owns
-        the process has to end it.
+        It is called on another thread. With `stop` the run should end, but cannot by itself: the
+        owner of the process must end it.
         """
 
     def rolled_back(self, roll_back: RollBack) -> None:
-        """The run goes back; what came after the checkpoint will come again, and not the same."""
+        """The run rolls back; events after the checkpoint will be repeated with other results."""

@@ -1,4 +1,4 @@
-"""Progress of one phase between a start and the next stop: position, metrics and alarms."""
+"""Progress of one phase during training: position, metrics and alarms."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from pipeline.training.position import Position
 
 
 class PhaseProgress:
-    """Progress of one phase: the only holder of a run's position while it trains.
+    """Progress of one phase, and the only holder of a run's position during training.
 
     Args:
         task: Task in this phase.
         position: Position after the last step; every step advances it.
-        stopwatch: Times the run.
-        monitor: Alarms of the run.
-        progress: Schedule at the next step; at the last one, once that is done.
+        stopwatch: Stopwatch of the run.
+        monitor: Monitor of the run's alarms.
+        progress: Phase and alpha of the current step.
         measured: Metrics that were measured before the last checkpoint.
     """
 
@@ -37,20 +37,20 @@ class PhaseProgress:
         self.stopwatch = stopwatch
         self.monitor = monitor
         self.progress = progress
-        # Kept from one sampling to the next, beside the metrics of each step.
+        # Measured rarely, so values stay until the next measurement, beside each step's metrics.
         self._measured = dict(measured)
         self.former = set(measured)
-        """Names of measured metrics that belong to the weights of an earlier step."""
+        """Names of measured metrics that describe the weights of an earlier step."""
         self.of_step: Metrics = {}
-        """Metrics of the last step alone."""
+        """Metrics of the last step only."""
 
     @property
     def metrics(self) -> Metrics:
-        """Metrics of the last step, and what was measured at it or earlier."""
+        """Metrics of the last step, and the newest of those that are measured rarely."""
         return self.of_step | self._measured
 
     def measure(self, found: Metrics) -> None:
-        """Add what was measured after the last step."""
+        """Add metrics that were measured after the last step."""
         self._measured |= found
         self.former -= found.keys()
 
@@ -62,7 +62,7 @@ class PhaseProgress:
         self.stopwatch.tick(images)
 
     def moment(self) -> Moment:
-        """Return what listeners get to see."""
+        """Return the state for listeners."""
         return Moment(
             self.position,
             self.progress,

@@ -1,4 +1,4 @@
-"""A trace of a few steps for TensorBoard: which operations ran, when, and for how long."""
+"""Profiler traces of a few steps for TensorBoard."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from pipeline.training.loop.listeners import Listener
 
 @dataclass(frozen=True)
 class Steps:
-    """A range of steps, counted from 1 at the start of the command, both ends in it."""
+    """Range of steps, counted from 1 at the start of the command, including both ends."""
 
     first: int
     last: int
 
     @classmethod
     def parse(cls, text: str) -> Steps:
-        """`10,20`, or `10` for one step.
+        """Parse `10,20`, or `10` for one step.
 
         Raises:
-            UserError: if it is anything else.
+            UserError: if the text has another form.
         """
         match = re.fullmatch(r"(\d+)(?:,(\d+))?", text)
         steps = cls(int(match[1]), int(match[2] or match[1])) if match else cls(0, 0)
@@ -38,14 +38,14 @@ class Steps:
 
 
 class Profile(Listener):
-    """Traces some steps into `plugins/profile/` of a folder, as TensorBoard looks for them.
+    """Listener that traces steps into `plugins/profile/` of a folder, where TensorBoard looks.
 
-    A context: what was traced is written when it is left, also if the run ends early. A step counts
-    from the end of the one before: waiting for its batch is in it, and so is what listeners do.
+    It is a context manager, which writes the trace on exit, also if the run ends early. A step
+    counts from the end of the previous one, so it includes waiting for its batch and listeners.
 
     Args:
         folder: Folder of the traces.
-        steps: Which.
+        steps: Steps to trace.
     """
 
     def __init__(self, folder: Path, steps: Steps) -> None:
@@ -62,12 +62,12 @@ class Profile(Listener):
         self._end_step(last=True)
 
     def started(self, images_seen: int, damaged: Sequence[Damaged]) -> None:
-        """Begin to trace, if the first step is wanted."""
-        if self._step is None:  # A run that rolls back starts in the middle of a trace.
+        """Begin a trace, if the first step is among those to trace."""
+        if self._step is None:  # A run that rolls back is started again during a trace.
             self._begin_step()
 
     def stepped(self) -> None:
-        """End the trace of a step, and begin that of the next."""
+        """End the trace of a step, and begin the next."""
         self._done += 1
         self._end_step(last=self._done == self._steps.last)
         self._begin_step()
@@ -75,7 +75,7 @@ class Profile(Listener):
     def _begin_step(self) -> None:
         number = self._done + 1
         if self._steps.first <= number <= self._steps.last:
-            import tensorflow as tf  # Takes seconds, which to read `Steps` needs not.
+            import tensorflow as tf  # Takes seconds, and parsing options does not need it.
 
             if number == self._steps.first:
                 tf.profiler.experimental.start(str(self._folder))

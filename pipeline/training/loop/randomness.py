@@ -1,4 +1,4 @@
-"""Randomness as a function of (seed, purpose, images seen, sample), with no state to save."""
+"""Randomness as a function of (seed, purpose, images seen, sample), without state to save."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import tensorflow as tf
 
 
 class Purpose(IntEnum):
-    """Purpose of a draw: two purposes never share numbers.
+    """Purpose of a draw; two purposes never share random numbers.
 
-    The values are part of a run's identity and must not change.
+    Other values would give every run other draws, so they are fixed.
     """
 
     CRITIC_LATENTS = 1
@@ -31,7 +31,7 @@ class Purpose(IntEnum):
 
 
 PARTS = 2**32
-"""From here on numbers stand for parts: no run repeats an update so often."""
+"""Offset of parts in a key, above the number of any repeat, so that the two never collide."""
 
 
 def key(
@@ -43,25 +43,25 @@ def key(
     part: int = 0,
     roll_backs: int = 0,
 ) -> Any:
-    """The seed pair, int32 `(2,)`, of one draw for the whole batch of one step.
+    """Seed pair, int32 `(2,)`, of one draw for the global batch of one step.
 
     The draw does not depend on the number of replicas: each draws for the global batch and takes
-    its share, `pipeline.training.replicas.share_of`.
+    its share with `pipeline.training.distributed.replicas.share_of`.
 
     Args:
         seed: Seed of the run.
         purpose: Purpose of the draw.
-        images_seen: The clock.
-        repeat: Which of several such draws at that clock. The first keeps the key that it has
-            alone.
-        part: Which of several things are drawn for it. The first keeps the key likewise.
-        roll_backs: Number of roll backs so far: each leads to other draws.
+        images_seen: Images seen before the batch.
+        repeat: Index of the update, if several draw for this purpose at the same clock.
+        part: Index of the draw, if one update needs several for this purpose.
+        roll_backs: Number of roll backs so far; each gives other draws.
     """
     fold = tf.random.experimental.stateless_fold_in
     pair = tf.constant([seed, int(purpose)], tf.int32)
-    # The zero was the number of the replica; without it runs would draw other numbers than before.
+    # The zero was once the index of the replica; without it, earlier runs would draw other numbers.
     pair = fold(fold(pair, images_seen), tf.constant(0, tf.int64))
-    if roll_backs:  # Negative, which no repeat is.
+    # Zeros are not folded in, so that runs from before these arguments keep their draws.
+    if roll_backs:  # Negative, unlike any repeat.
         pair = fold(pair, tf.constant(-roll_backs, tf.int64))
     if repeat:
         pair = fold(pair, tf.constant(repeat, tf.int64))

@@ -1,4 +1,4 @@
-"""Recorders of a run: metrics, TensorBoard, sample sheets and SavedModels."""
+"""Listeners that record a run: metrics, TensorBoard, sample sheets and SavedModels."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ from savedmodels.export import export
 
 COLUMNS = 8
 _RECORD_FRAME = 16
-"""Bytes of a TFRecord beside its content: its length and two checksums."""
+"""Bytes of a TFRecord besides its content: a length and two checksums."""
 
 
 def scalars_of(moment: Moment) -> dict[str, float]:
-    """Everything that is logged as a number."""
+    """Collect all numbers that are logged."""
     return {
         **moment.metrics,
         "alpha": moment.progress.alpha,
@@ -45,7 +45,7 @@ def scalars_of(moment: Moment) -> dict[str, float]:
 
 
 class JsonLines(Listener):
-    """`metrics.jsonl`: one JSON object a line, ascending in `images_seen`.
+    """Writer of `metrics.jsonl`: one JSON object per line, ascending in `images_seen`.
 
     Args:
         path: Path of the file.
@@ -55,14 +55,14 @@ class JsonLines(Listener):
         self._path = path
 
     def started(self, images_seen: int, damaged: Sequence[Damaged]) -> None:
-        """Remove the lines that will be written again."""
+        """Remove lines after the checkpoint, which will be written again."""
         if self._path.exists():
             lines = self._path.read_bytes().decode(errors="replace").splitlines()
             kept = [line for line in lines if _images_of(line) <= images_seen]
             atomic.write_file(self._path, "".join(f"{line}\n" for line in kept))
 
     def logged(self, moment: Moment) -> None:
-        """Append a line."""
+        """Append a line with the metrics."""
         entry: dict[str, Any] = {
             "images_seen": moment.images_seen,
             "phase": moment.progress.phase.name,
@@ -73,7 +73,7 @@ class JsonLines(Listener):
         self._append(entry)
 
     def alarmed(self, alarm: Alarm, images_seen: int, phase: Phase) -> None:
-        """Append a line that has an `alarm`, and no metrics."""
+        """Append a line with an `alarm` and no metrics."""
         told = {"alarm": alarm.name, **asdict(alarm)}
         del told["name"]
         self._append({"images_seen": images_seen, "phase": phase.name, **told})
@@ -86,17 +86,17 @@ class JsonLines(Listener):
 def _images_of(line: str) -> float:
     try:
         return float(json.loads(line)["images_seen"])
-    except (ValueError, KeyError, TypeError):  # The end of a line cut off by a kill.
+    except (ValueError, KeyError, TypeError):  # A kill may cut a line; infinity drops it.
         return float("inf")
 
 
 def sheet_of(moment: Moment, size: int) -> Any:
-    """Tile the samples of a moment, eight a row, each enlarged to the final size in pixels."""
+    """Tile samples, eight per row, each enlarged to the final size in pixels, at least 32."""
     return tile(moment.samples, columns=COLUMNS, size=max(size, 32))
 
 
 class SampleSheets(Listener):
-    """Writer of `samples/images-….png`: generated images, of the same inputs each time.
+    """Writer of `samples/images-….png`: images generated from the same inputs each time.
 
     Args:
         folder: Folder of the sheets.
@@ -108,19 +108,19 @@ class SampleSheets(Listener):
         self._size = size
 
     def sampled(self, moment: Moment) -> None:
-        """Write a sheet."""
+        """Write a sheet of samples."""
         path = self._folder / f"images-{moment.images_seen:09d}.png"
         write_png(path, sheet_of(moment, self._size))
 
     def rolled_back(self, roll_back: RollBack) -> None:
-        """Remove the sheets of images that will not be the same."""
+        """Remove sheets after the checkpoint, which will look different."""
         for sheet in self._folder.glob("images-*.png"):
             if int(sheet.stem.removeprefix("images-")) > roll_back.to:
                 sheet.unlink()
 
 
 class TensorBoard(Listener):
-    """Event files: every number, grids of fixed latents and of reals, the configuration as text.
+    """Writer of TensorBoard events: numbers, sample grids, reals, and the configuration as text.
 
     Args:
         folder: Folder of the event files.
@@ -135,10 +135,10 @@ class TensorBoard(Listener):
         self._new_phase: Moment | None = None
         self._starts = config.schedule.build().starts
         self._told: list[int] = []
-        """Steps at which reals are there from before a restart."""
+        """Steps at which event files from before a restart have reals."""
 
     def started(self, images_seen: int, damaged: Sequence[Damaged]) -> None:
-        """Cut off the points that will be written again, and begin a file."""
+        """Cut off points after the checkpoint, which will be written again, and open a file."""
         if self._writer is not None:
             self._writer.close()
         files = self._folder.glob("*tfevents*")
@@ -146,11 +146,9 @@ class TensorBoard(Listener):
         self._writer = tf.summary.create_file_writer(str(self._folder))
 
     def phase_started(self, moment: Moment) -> None:
-        """Write the configuration and real images of the new size with the next entry.
-
-        At this moment they would bear the step of a checkpoint, and stay when it is gone back to.
-        A restart within the phase does not write them again.
-        """
+        """Plan to write the configuration and reals of the new size with the next log entry."""
+        # Written now they would have the step of a checkpoint, and survive a roll back to it. If
+        # the phase resumes, earlier files have them already.
         start = self._starts[moment.progress.index]
         self._new_phase = None if any(step > start for step in self._told) else moment
 
@@ -170,31 +168,30 @@ class TensorBoard(Listener):
                 tf.summary.scalar(name, value)
             for name, standing in moment.alarms.items():
                 tf.summary.scalar(f"alarms/{name}", float(standing))
-        # Now, as a kill after the next checkpoint would take it from the part that is gone on from.
+        # A kill after the next checkpoint would lose buffered events, which no resume repeats.
         self._writer.flush()
 
     def alarmed(self, alarm: Alarm, images_seen: int, phase: Phase) -> None:
-        """Write the line that tells of it."""
+        """Write the alarm as text."""
         with self._writer.as_default(step=images_seen):
             tf.summary.text("alarms", str(alarm))
         self._writer.flush()
 
     def sampled(self, moment: Moment) -> None:
-        """Write a sheet of fixed latents."""
+        """Write a grid of samples."""
         with self._writer.as_default(step=moment.images_seen):
             tf.summary.image("samples", sheet_of(moment, self._size)[np.newaxis])
         self._writer.flush()
 
 
 def _cut_events(file: Path, images_seen: int) -> list[int]:
-    """End a file of events, which are in the order of their steps, before those that come later.
-
-    TensorBoard's own mark of a restart is no help: `EventAccumulator` obeys it for none of the
-    events that TensorFlow 2 writes.
+    """Cut an event file, which is ordered by step, after a number of images seen.
 
     Returns:
-        The steps at which reals are left.
+        Steps of the remaining events that have reals.
     """
+    # Cut, because `EventAccumulator` ignores TensorBoard's mark of a restart for all events that
+    # TensorFlow 2 writes.
     end, reals = 0, []
     for content in RawEventFileLoader(str(file)).Load():
         event = Event.FromString(content)
@@ -207,13 +204,13 @@ def _cut_events(file: Path, images_seen: int) -> list[int]:
 
 
 class StageExports(Listener):
-    """A SavedModel of the average generator at the end of every stage.
+    """Exporter of the EMA generator as a SavedModel at the end of every stage.
 
     Args:
-        folder: Gets `<height>x<width>/<images seen>`.
-        lineage: Called at each export for what to write beside it.
-        exported: Called with each finished folder.
-        withdrawn: Called with each folder that is removed.
+        folder: Folder of the exports, each in `<height>x<width>/<images seen>`.
+        lineage: Function that returns the lineage of an export.
+        exported: Function to call with each finished folder.
+        withdrawn: Function to call with each folder before it is removed.
     """
 
     def __init__(
@@ -229,14 +226,15 @@ class StageExports(Listener):
         self._withdrawn = withdrawn
 
     def stage_ended(self, moment: Moment) -> None:
-        """Export the average."""
+        """Export the EMA generator."""
         base = self._folder / shape_name(moment.progress.phase.shape)
         models, lineage = moment.task.exportable, self._lineage(moment)
         self._exported(export(models, base, moment.images_seen, lineage=lineage))
 
     def rolled_back(self, roll_back: RollBack) -> None:
-        """Remove the exports of what will not be the same."""
+        """Remove exports after the checkpoint, whose weights will be different."""
         for folder in self._folder.glob("*/*"):
             if folder.name.isdigit() and int(folder.name) > roll_back.to:
+                # First: after a kill in between nothing refers to a folder that is gone.
                 self._withdrawn(folder)
                 atomic.remove_folder(folder)

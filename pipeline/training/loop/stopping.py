@@ -1,4 +1,4 @@
-"""Reasons to stop a run between steps: a time limit, and the end of a stage."""
+"""Conditions that stop a run between steps: a time limit, and the end of a stage."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ from pipeline.training.loop.checkpoints import Damaged
 from pipeline.training.loop.listeners import Listener, Moment
 
 ROOM = 1.5
-"""The next step, and the next checkpoint, may take so many times as long as the longest so far."""
+"""Factor on the longest step and checkpoint so far, to allow for a longer one."""
 TO_SAVE_AT_FIRST = 30.0
-"""Seconds that a checkpoint is thought to take before one was written."""
+"""Assumed seconds for a checkpoint before one was written."""
 TO_LEAVE = 2.0
-"""Seconds for a process to end."""
+"""Seconds for the process to exit."""
 
 
 class TimeLimit(Listener):
-    """True once one more step might leave too little time to save; asked between steps.
+    """Condition that is true once another step might leave too little time for a checkpoint.
 
-    It is to be among the listeners of the trainer that asks it. It counts the longest time from
-    one question to the next, which is that of a step, the first of a phase with its compilation
-    among them, and the longest from a question to the end of the checkpoint that came of it.
+    Call it between steps, and pass it to the trainer as a listener too. It measures the longest
+    time between two calls, which is a step, including compilation, and the longest from a call to
+    the end of its checkpoint.
 
     Args:
-        seconds: The limit.
-        started: When it began to count, by `clock`.
-        clock: Seconds that never go back.
+        seconds: Limit in seconds.
+        started: Time of `clock` from which the limit counts.
+        clock: Monotonic clock in seconds.
     """
 
     def __init__(
@@ -40,11 +40,13 @@ class TimeLimit(Listener):
         self._asked: float | None = None
         self._longest_step = 0.0
         self._longest_save: float | None = None
+        # A tenth at most: a short limit must not stop before the first step.
         self._first_save = min(TO_SAVE_AT_FIRST, seconds / 10)
 
     def __call__(self) -> bool:
-        """Return whether to stop now."""
+        """Return true if the run should stop now."""
         now = self._clock()
+        # From call to call, so that waiting for data and listeners count too.
         if self._asked is not None:
             self._longest_step = max(self._longest_step, now - self._asked)
         self._asked = now
@@ -52,19 +54,19 @@ class TimeLimit(Listener):
         return now + ROOM * (self._longest_step + to_save) + TO_LEAVE >= self._end
 
     def saved(self, moment: Moment, folder: Path) -> None:
-        """Note how long it took."""
+        """Measure the time that the checkpoint took."""
         if self._asked is not None:
             self._longest_save = max(self._longest_save or 0.0, self._clock() - self._asked)
 
 
 class StopAfterStage(Listener):
-    """True once every phase of a resolution, and of those below it, is over; asked between steps.
+    """Condition that is true once all phases up to a resolution are over.
 
-    It is to be among the listeners of the trainer that asks it. Where a stage ends a checkpoint is
-    written in any case, so a run that stops there and goes on is the run that does not stop.
+    Call it between steps, and pass it to the trainer as a listener too. The end of a stage always
+    has a checkpoint, so a run that stops there and resumes equals one that does not stop.
 
     Args:
-        resolution: Resolution of the stage.
+        resolution: Resolution of the stage in pixels.
         schedule: Schedule of the run.
 
     Raises:
@@ -82,13 +84,13 @@ class StopAfterStage(Listener):
         self._reached = False
 
     def __call__(self) -> bool:
-        """Return whether the stage is over."""
+        """Return true if the stage is over."""
         return self._reached
 
     def started(self, images_seen: int, damaged: Sequence[Damaged]) -> None:
-        """Note where the run stands; it may have gone back."""
+        """Check whether the stage is over at the start; a roll back may have undone it."""
         self._reached = self._schedule.at(images_seen).phase.resolution > self._resolution
 
     def stage_ended(self, moment: Moment) -> None:
-        """Note which stage it was."""
+        """Check whether the stage that ended is the last one to train."""
         self._reached = moment.progress.phase.resolution >= self._resolution

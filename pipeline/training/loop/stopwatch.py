@@ -1,4 +1,4 @@
-"""Stopwatch of a run: time trained, throughput, and the share of time spent waiting for data."""
+"""Stopwatch of a run: training time, throughput, and time spent waiting for data."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from contextlib import contextmanager
 
 
 class Stopwatch:
-    """Measures wall time; nothing that is trained follows from it.
+    """Stopwatch for wall time; training itself never depends on it.
 
     Args:
-        seconds: Time spent training before this start.
+        seconds: Seconds of training before this start.
     """
 
     def __init__(self, seconds: float) -> None:
@@ -24,35 +24,36 @@ class Stopwatch:
         self._images = 0
 
     def seconds(self) -> float:
-        """Return the seconds of training so far, over all restarts."""
+        """Seconds of training so far, over all restarts."""
         return time.monotonic() - self._origin
 
     def tick(self, images: int) -> None:
         """Count a step on a number of images."""
+        # The first step of a phase compiles, so the rate starts after it.
         if self._started is None:
             self.restart_rate()
         else:
             self._images += images
 
     def stop_rate(self) -> None:
-        """The next step traces and compiles, and does not count."""
+        """Stop the rate; it starts again after the next step, which traces and compiles."""
         self._started, self._images = None, 0
 
     def restart_rate(self) -> None:
-        """The rate and the waits count from now on."""
+        """Restart the rate and the waits."""
         self._started, self._images, self._pauses = time.monotonic(), 0, 0.0
         self._waits = self._longest_wait = 0.0
 
     def rate(self) -> float:
-        """Images per second since the rate was started, apart from pauses."""
+        """Images per second since the rate started, without pauses; 0 if unknown."""
         return self._images / self._seconds_of_steps() if self._images else 0.0
 
     def data_wait(self) -> float:
-        """The share of that time that was spent waiting."""
+        """Share of the time since the rate started that was spent waiting for data."""
         return self._waits / self._seconds_of_steps() if self._images else 0.0
 
     def longest_wait(self) -> float:
-        """Seconds of the longest of those waits."""
+        """Longest wait for data since the rate started, in seconds."""
         return self._longest_wait
 
     def _seconds_of_steps(self) -> float:
@@ -61,16 +62,16 @@ class Stopwatch:
 
     @contextmanager
     def paused(self) -> Iterator[None]:
-        """A block that does not count in the rate."""
+        """Exclude a block from the rate."""
         self._pause = time.monotonic()
         yield
-        # A rate that was started anew in between counts from then on.
+        # If the rate was restarted in between, only the time since then is a pause.
         self._pauses += time.monotonic() - max(self._pause, self._started or 0.0)
         self._pause = None
 
     @contextmanager
     def waiting(self) -> Iterator[None]:
-        """A block that waits for data."""
+        """Count a block as waiting for data."""
         start = time.monotonic()
         yield
         waited = time.monotonic() - start

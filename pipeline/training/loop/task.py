@@ -1,8 +1,8 @@
-"""Protocol of a task: one kind of training, and all that the loop knows of it.
+"""Protocol of a task, one kind of training: all that the loop knows of it.
 
-Resume, checkpoints, alarms, workers, listeners and scheduling are the loop's. A task brings its
-networks, its losses and its batches. To resume bit for bit, everything random in it must follow
-from the seed, `images_seen` and the number of roll backs alone.
+The loop resumes, writes checkpoints, raises alarms, schedules, and runs workers and listeners. A
+task has the networks, losses and batches. To resume bit for bit, all its randomness must follow
+from the seed, `images_seen` and the number of roll backs only.
 """
 
 from __future__ import annotations
@@ -20,52 +20,52 @@ from pipeline.training.optimization.gradients import Metrics
 from savedmodels.exportable import Exportable
 
 Pictures: TypeAlias = NDArray[np.uint8]
-"""`(images, height, width, channels)`."""
+"""Images, uint8 `(images, height, width, channels)`."""
 
 
 class Step(Protocol):
     """Compiled training step of one phase."""
 
     def __call__(self, batches: Any, images_seen: int, alpha: float) -> Metrics:
-        """Train on what `PhaseTask.batches` gave; `alpha` is the weight of a new resolution."""
+        """Train on an item of `PhaseTask.batches`; `alpha` is the fade-in weight."""
 
     def non_finite(self, *, wait: bool) -> NonFinite | None:
-        """Return the first tensor that was not finite; without `wait`, of finished steps only."""
+        """Return the first non-finite tensor; without `wait`, look at finished steps only."""
 
 
 class PhaseTask(Protocol):
-    """One phase of a task, in which no shape changes."""
+    """Phase of a task, in which all shapes are constant."""
 
     @property
     def images_per_step(self) -> int:
-        """Real images that a step trains on."""
+        """Number of real images per step."""
 
     @property
     def variables(self) -> Mapping[str, Any]:
-        """TensorFlow variables of a checkpoint, by names that stay the same in later versions."""
+        """TensorFlow variables of a checkpoint, by names that are stable across versions."""
 
     @property
     def exportable(self) -> Exportable:
-        """Models that a SavedModel of this moment is made of."""
+        """Models for a SavedModel, with their current weights."""
 
     def batches(self, images_seen: int) -> Iterator[Any]:
-        """Yield without end what each step trains on, from a position of the clock on."""
+        """Yield the input of each step without end, from a number of images seen on."""
 
     def compiled_step(self, known: Mapping[str, float], roll_backs: int) -> Step:
-        """Return the step; metrics that it does not compute each time begin as `known`."""
+        """Make the step; `known` are initial values of metrics that not every step computes."""
 
     def measure(self, progress: Progress) -> Metrics:
-        """Measure what takes too long for every step; called before samples are written."""
+        """Measure metrics that are too slow for every step; called before samples are written."""
 
     def samples(self) -> Pictures:
-        """Return generated images, of the same inputs each time."""
+        """Generate images from the same inputs each time."""
 
     def examples(self, images_seen: int) -> Pictures:
-        """Return real images, as the networks get them at that position."""
+        """Return real images as the networks get them at this position."""
 
 
 class Task(Protocol):
-    """One kind of training."""
+    """Kind of training."""
 
     @property
     def data_hash(self) -> str:
@@ -73,13 +73,13 @@ class Task(Protocol):
 
     @property
     def measured(self) -> Collection[str]:
-        """Names of the metrics that `PhaseTask.measure` may give."""
+        """Names of the metrics that `PhaseTask.measure` may return."""
 
     def reset(self) -> None:
-        """Make all variables anew, as they are at the start of a run."""
+        """Make all variables anew, as at the start of a run."""
 
     def phase(self, phase: Phase) -> PhaseTask:
-        """Build what a phase trains, on the variables that earlier phases have trained."""
+        """Build a phase on the variables that earlier phases have trained."""
 
     def readings(self, metrics: Mapping[str, float]) -> list[Reading]:
-        """Return the readings for alarms that these metrics of a step or of `measure` give."""
+        """Turn metrics, of a step or from `measure`, into readings for alarms."""

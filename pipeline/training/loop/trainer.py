@@ -1,4 +1,4 @@
-"""The training loop: one for every strategy, driven by `images_seen` alone."""
+"""Trainer: the training loop for every task and strategy, driven by `images_seen` only."""
 
 from __future__ import annotations
 
@@ -37,28 +37,27 @@ from pipeline.training.position import Position, RollBack
 
 
 class InTraining(Protocol):
-    """Something that measures the models of a run while it trains."""
+    """Evaluation of a run's models during training."""
 
     @property
     def names(self) -> Collection[str]:
-        """Names of the metrics that it gives."""
+        """Names of the metrics that it measures."""
 
     def __call__(self, task: PhaseTask, resolution: int) -> Metrics:
-        """The metrics."""
+        """Measure the metrics."""
 
 
 class Trainer:
-    """Trains a run from its newest checkpoint, or from the start, to the end of its schedule.
+    """Trainer of a run, from its newest checkpoint or the start to the end of its schedule.
 
     Args:
         config: Configuration of the run.
         task: Task to train.
-        run: Folder for checkpoints.
-        listeners: Told of what happens, in order. They write, so that of several workers only the
-            chief has any.
+        run: Folder of the run, for checkpoints.
+        listeners: Listeners to call in order. They write files, so only the chief has any.
         strategy: Strategy of the task.
-        score: Measures the models every `evaluation.fid_every_images` and at the end of a phase;
-            what it finds is among the metrics from then on.
+        score: Evaluation to run every `evaluation.fid_every_images` and at the end of each phase;
+            its values stay among the metrics.
     """
 
     def __init__(
@@ -87,18 +86,18 @@ class Trainer:
 
     @property
     def seconds(self) -> float:
-        """Return the time spent training so far, over all restarts."""
+        """Seconds of training so far, over all restarts."""
         return self._stopwatch.seconds()
 
     def train(self, stop: Callable[[], bool] = lambda: False) -> Position:
         """Train until the schedule ends or `stop()` is true after a step; then save.
 
-        `stop()` is called before a phase and after each step, and must be the same in all workers.
+        `stop()` is called before each phase and after each step, and must agree in all workers.
 
         Raises:
             AlarmError: if an alarm stops the run; the last good checkpoint stays.
-            UserError: if a checkpoint cannot be written, every checkpoint is damaged, or
-                `run.keep_best` is no metric.
+            UserError: if a checkpoint cannot be written, all checkpoints are damaged, or
+                `run.keep_best` is not a metric.
         """
         roll_backs: tuple[RollBack, ...] = ()
         with self._watchdog:
@@ -107,11 +106,12 @@ class Trainer:
                     return self._train(self._resume(roll_backs), stop)
                 except RollBackError as caught:
                     alarm, images_seen, before = caught.alarm, caught.images_seen, caught.roll_backs
-                # Here the models of the failed attempt are let go.
-                with self._workers.chief_first():  # The others find it done.
+                # Outside the handler, whose traceback would keep the old models in memory.
+                with self._workers.chief_first():  # The others find the checkpoints renamed.
                     to = checkpoints.roll_back(self._run, faults_of(self._config.alarms))
                 roll_backs = (*before, RollBack(alarm.name, at=images_seen, to=to))
                 self._tell("rolled_back", roll_backs[-1])
+                # Also blocks of later resolutions: the failed attempt has trained them already.
                 self._task.reset()
 
     def _train(self, start: _Start, stop: Callable[[], bool]) -> Position:
@@ -129,20 +129,23 @@ class Trainer:
         return position
 
     def _resume(self, roll_backs: tuple[RollBack, ...]) -> _Start:
-        """The newest checkpoint or the beginning, after these roll backs or those it knows of."""
+        """Load the newest checkpoint, or start; `roll_backs` replace those of the checkpoint."""
+        # The chief renames damaged checkpoints; the others then find the same newest one.
         with self._workers.chief_first():
             saved, damaged = checkpoints.newest(self._run)
             for each in damaged:
                 checkpoints.put_aside(each)
+        # Workers whose folders differ would resume from different checkpoints.
         self._workers.require_same("run folder", "" if saved is None else saved.folder.name)
         position = saved.position if saved else Position(0, 0)
         position = replace(position, roll_backs=roll_backs or position.roll_backs)
+        # A function of the number of roll backs, so that a rolled-back run resumes exactly too.
         factor = self._config.alarms.roll_back_rate ** len(position.roll_backs)
         self._schedule = self._config.schedule.build().with_rate(factor)
         if saved is None:
             return _Start(position, None, {}, damaged)
         task = self._task.phase(self._schedule.phases[position.phase])
-        # Learning rates follow from the schedule and the roll backs.
+        # Learning rates follow from the schedule and the roll backs, not from the checkpoint.
         wanted = {n: v for n, v in task.variables.items() if not n.endswith("/learning_rate")}
         saved.restore(wanted)
         return _Start(position, task, saved.metrics, damaged, saved.seconds, saved.alarms)
@@ -171,6 +174,7 @@ class Trainer:
                 taken = next(batches)
             metrics = step(taken, trained.position.images_seen, trained.progress.alpha)
             trained.stepped(task.images_per_step, metrics)
+            # The first step shows which metrics there are.
             if not self._knows_metrics:
                 self._require_known(self._config.run.keep_best, trained.metrics)
             self._tell("stepped")
@@ -193,13 +197,14 @@ class Trainer:
     def _due(
         self, images_seen: int, images_per_step: int, phase_ended: bool, leaving: bool
     ) -> _Due:
-        """Not all of it where a run is stopped: it leaves the entries of one that never was."""
+        """Decide what is due after a step; a stop adds a checkpoint, but no log entry."""
+        # So a stopped and resumed run has the entries of an uninterrupted one.
         run = self._config.run
         crossed = partial(_crossed, images_seen - images_per_step, images_seen)
         scoring = self._score is not None and (
             phase_ended or crossed(self._config.evaluation.fid_every_images or 1)
         )
-        # The weights whose score is the best are to be there.
+        # Weights with a score for `keep_best` are saved, so that the best are there to keep.
         wanted = scoring and self._score is not None and run.keep_best in self._score.names
         return _Due(
             logging=crossed(run.log_images) or phase_ended,
@@ -211,8 +216,9 @@ class Trainer:
     def _look_after(
         self, trained: PhaseProgress, step: Step, due: _Due, *, stage_ended: bool
     ) -> None:
-        """Do what comes between two steps: alarms, then listeners, then a checkpoint."""
+        """Handle alarms, listeners and the checkpoint between two steps, in this order."""
         phase, position = trained.progress.phase, trained.position
+        # Without anything due the loop does not wait: it looks at the step before the last.
         bad = step.non_finite(wait=due.anything)
         if bad is not None:
             self._fail(bad, phase, position.roll_backs)
@@ -233,6 +239,7 @@ class Trainer:
         for alarm in news:
             self._tell("alarmed", alarm, position.images_seen, phase)
         most = self._config.alarms.most_roll_backs
+        # Before anything of this moment is sampled, exported or saved.
         act(trained.monitor.bad, position.images_seen, position.roll_backs, most)
         if due.sampling:
             self._tell("sampled", trained.moment())
@@ -242,18 +249,20 @@ class Trainer:
             self._save(trained)
 
     def _require_known(self, metric: str | None, metrics: Metrics) -> None:
-        """Once: a lazy regulariser may have no value yet at the beginning of a later phase."""
+        """Refuse an unknown metric in `run.keep_best`."""
         known = {name for saved in checkpoints.all_in(self._run) for name in saved.metrics}
         known |= metrics.keys() | (set(self._score.names) if self._score else set())
         if metric is not None and metric not in known:
             raise UserError(
                 f"`run.keep_best` must be one of {', '.join(sorted(known))}. Received: {metric}"
             )
+        # Once: at the start of a later phase a lazy regulariser may have no value yet.
         self._knows_metrics = True
 
     def _save(self, trained: PhaseProgress) -> None:
         position, moment = trained.position, trained.moment()
         variables = trained.task.variables
+        # So that every checkpoint is one to resume from, or to roll back to.
         for name, value in variables.items():
             if value.dtype.is_floating and not bool(tf.reduce_all(tf.math.is_finite(value))):
                 found = NonFinite(name, position.images_seen)
@@ -291,7 +300,7 @@ def _crossed(before: int, after: int, every: int) -> bool:
 
 @dataclass(frozen=True)
 class _Start:
-    """Start of a run: `task` is None at the very beginning, with nothing restored."""
+    """Start of a run; `task` is None if no checkpoint was restored."""
 
     position: Position
     task: PhaseTask | None
@@ -303,7 +312,7 @@ class _Start:
 
 @dataclass(frozen=True)
 class _Due:
-    """Duties after one step."""
+    """Work that is due after a step."""
 
     logging: bool
     sampling: bool

@@ -1,1 +1,1 @@
-"""Updates of networks: gradients in micro-batches, loss scales, lazy terms and averages."""
+"""Updates of networks: gradients, micro-batches, loss scaling, lazy regularisation and EMA."""

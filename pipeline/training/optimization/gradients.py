@@ -1,4 +1,4 @@
-"""Gradients of a mean loss, at once or in micro-batches, and their application to a network."""
+"""Gradients of a mean loss, in one pass or in micro-batches, and their application."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from pipeline.training.distributed.replicas import share_of
 from pipeline.training.optimization.loss_scale import LossScale
 
 Metrics: TypeAlias = dict[str, Any]
-"""What came of an update, in the order in which it is computed: scalars, which are logged, and
-vectors, of which only whether they are finite is looked at."""
+"""Results of an update in the order of computation: scalars are logged, vectors are only checked
+for non-finite values."""
 Batch = TypeVar("Batch")
 Losses: TypeAlias = tuple[Any, Metrics]
-"""A loss a sample, or one for all, and what is logged of it."""
+"""Loss per sample, or one loss for all, with the metrics of its computation."""
 
 
 class LossAndGradients(NamedTuple):
     """Loss, gradients and metrics of one update.
 
     Args:
-        loss: The mean over the samples of this replica, `()`.
-        gradients: Gradients of the loss over the number of replicas, times the loss scale.
+        loss: Mean loss over the samples of this replica, `()`.
+        gradients: Gradients of the loss, divided by the number of replicas, times the loss scale.
         metrics: Means over the samples of this replica.
     """
 
@@ -38,12 +38,12 @@ class LossAndGradients(NamedTuple):
 
 @dataclass(frozen=True)
 class GradientComputer:
-    """Takes the gradients of one network.
+    """Computation of one network's gradients.
 
     Args:
         variables: Trained variables of the network.
-        replicas: Replicas over which gradients will be summed.
-        scale: Scale by which the loss is multiplied under float16.
+        replicas: Number of replicas over which gradients will be summed.
+        scale: Loss scale under float16, else None.
     """
 
     variables: Sequence[Any]
@@ -55,10 +55,11 @@ class GradientComputer:
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(self.variables)
             values, metrics = losses()
+            # Optimizers sum over replicas, and the loss is a mean over the global batch.
             loss = tf.reduce_mean(values) / self.replicas
             if self.scale is not None:
                 loss *= self.scale.factor
-        # A regulariser alone does not depend on every weight: a last bias has no part in it.
+        # A lazy regulariser does not depend on every weight, such as the last bias.
         gradients = tape.gradient(
             loss, self.variables, unconnected_gradients=tf.UnconnectedGradients.ZERO
         )
@@ -67,10 +68,11 @@ class GradientComputer:
     def compute_in_parts(
         self, losses: Callable[[Batch], Losses], batch: Batch, parts: int
     ) -> LossAndGradients:
-        """Compute the same of a batch in equal parts: only one is in memory at a time.
+        """Compute the same in micro-batches, of which one is in memory at a time.
 
         Args:
-            losses: Losses of a part, with no sample of another in them; calls no other replica.
+            losses: Function from a micro-batch to its losses, which must not depend on other
+                micro-batches and must not communicate with other replicas.
             batch: Batch of this replica.
             parts: Number of micro-batches.
         """
@@ -78,7 +80,7 @@ class GradientComputer:
 
         def add(number: Any, total: list[Any], means: Any) -> tuple[Any, ...]:
             found = self.compute(lambda: losses(part_of(batch, number, parts)))
-            # Known once this is traced.
+            # Names and shapes are known once the body of the loop is traced.
             shapes.update({name: value.shape for name, value in found.metrics.items()})
             values = [tf.reshape(value, [-1]) for value in (found.loss, *found.metrics.values())]
             return (
@@ -92,6 +94,8 @@ class GradientComputer:
             [tf.zeros(variable.shape) for variable in self.variables],
             tf.TensorArray(tf.float32, size=parts),
         )
+        # A loop, one iteration at a time: TensorFlow would run unrolled branches side by side, with
+        # all of them in memory.
         _, total, means = tf.while_loop(
             lambda number, *_: number < parts, add, start, parallel_iterations=1
         )
@@ -117,16 +121,16 @@ def sum_of(one: LossAndGradients, other: LossAndGradients) -> LossAndGradients:
 
 
 def micro_batches(samples: int, most: int | None, group: int) -> int:
-    """The least number of equal parts, of whole groups and of at most so many samples.
+    """Smallest number of equal micro-batches that hold whole groups and at most `most` samples.
 
     Example:
         >>> micro_batches(48, 32, group=4)
         2
 
     Args:
-        samples: A multiple of the group, or fewer.
-        most: At least a group; None for any number.
-        group: Samples that meet, in the minibatch standard deviation.
+        samples: Samples in the batch, a multiple of the group or less than one.
+        most: Maximum number of samples per micro-batch, at least a group; None for no limit.
+        group: Samples per group of the minibatch standard deviation.
     """
     if most is None or samples <= most:
         return 1
@@ -137,7 +141,7 @@ def micro_batches(samples: int, most: int | None, group: int) -> int:
 
 
 def part_of(batch: Batch, number: Any, parts: int) -> Batch:
-    """One of the equal parts of a batch, strided as the shares of replicas are."""
+    """Take one micro-batch of a batch, strided like the shares of replicas."""
     return tf.nest.map_structure(
         lambda samples: None if samples is None else share_of(samples, number, parts), batch
     )
@@ -146,16 +150,16 @@ def part_of(batch: Batch, number: Any, parts: int) -> Batch:
 def values_in_turn(
     values_of: Callable[[Batch], tuple[Any, ...]], batch: Batch, parts: int, count: int
 ) -> tuple[Any, ...]:
-    """Float32 values, one a sample, of a batch in equal parts: only one is in memory at a time.
+    """Compute float32 values per sample in micro-batches, of which one is in memory at a time.
 
     Args:
-        values_of: `count` such values of a part.
+        values_of: Function from a micro-batch to `count` values per sample.
         batch: Batch to divide.
         parts: Number of micro-batches.
-        count: Number of values.
+        count: Number of values per sample.
 
     Returns:
-        Each `(batch, 1)`, in the order of the batch.
+        Tensors `(batch, 1)`, one for each value, in the order of the batch.
     """
     stacked = tf.map_fn(
         lambda number: values_of(part_of(batch, number, parts)),
@@ -163,6 +167,7 @@ def values_in_turn(
         fn_output_signature=(tf.float32,) * count,
         parallel_iterations=1,
     )
+    # Micro-batches are strided: transposing brings samples back into the order of the batch.
     return tuple(
         tf.reshape(tf.transpose(tf.reshape(values, (parts, -1))), (-1, 1)) for values in stacked
     )
@@ -170,16 +175,16 @@ def values_in_turn(
 
 @dataclass(frozen=True)
 class Learner:
-    """A network that learns, on each of several replicas.
+    """Network in training, as each replica updates it.
 
     Args:
-        name: Name of the network, in metrics.
+        name: Name of the network in metrics.
         variables: Trained variables of the network.
-        optimizer: Optimizer of those variables.
-        scale: Scale by which its losses are multiplied under float16.
-        replicas: Replicas over which gradients are summed.
-        clip_norm: Largest norm of the whole gradient.
-        weight_clip: Largest absolute value of a variable.
+        optimizer: Optimizer of these variables.
+        scale: Loss scale under float16, else None.
+        replicas: Number of replicas over which gradients are summed.
+        clip_norm: Maximum norm of the whole gradient, None for no limit.
+        weight_clip: Maximum absolute value of a variable, None for no limit.
     """
 
     name: str
@@ -192,11 +197,16 @@ class Learner:
 
     @cached_property
     def computer(self) -> GradientComputer:
-        """Takes its gradients."""
+        """Computation of the network's gradients."""
         return GradientComputer(self.variables, self.replicas, self.scale)
 
     def apply_gradients(self, found: LossAndGradients, metrics: Metrics) -> Metrics:
-        """Update with gradients that sum to the whole over replicas; metrics with their norm."""
+        """Unscale, clip, step the optimizer and clip weights; returns metrics with the norm.
+
+        Args:
+            found: Gradients of this replica, whose sum over replicas is the gradient.
+            metrics: Metrics to extend.
+        """
         metrics = self._update(found.gradients, metrics)
         if self.weight_clip is not None:
             clip_weights(self.variables, self.weight_clip)
@@ -216,12 +226,11 @@ class Learner:
         return metrics | {f"{self.name}_loss_scale": factor}
 
     def _clipped(self, gradients: list[Any]) -> tuple[list[Any], Any]:
-        """The gradients, shortened where they must be, and the norm that they had.
-
-        Keras' own clipping looks at each replica's gradients before they are summed.
-        """
+        """Clip gradients to the maximum norm; also returns the norm before."""
+        # Not by Keras, which clips each replica's gradients before they are summed.
         most = self.clip_norm
         if most is None:
+            # An estimate from this replica alone: it needs no exchange.
             return gradients, tf.linalg.global_norm(gradients) * self.replicas
         whole = tf.distribute.get_replica_context().all_reduce(
             tf.distribute.ReduceOp.SUM, gradients
@@ -231,7 +240,7 @@ class Learner:
 
 
 def clip_weights(variables: Iterable[Any], bound: float) -> None:
-    """`w ← min(max(w, -bound), bound)`, called in a replica. Source: arXiv:1701.07875."""
+    """Clip weights, `w ← min(max(w, -bound), bound)`, in a replica. Source: arXiv:1701.07875."""
 
     def clip(strategy: tf.distribute.Strategy) -> None:
         for variable in variables:
@@ -243,12 +252,15 @@ def clip_weights(variables: Iterable[Any], bound: float) -> None:
 
 
 class Tangent(NamedTuple):
-    """`loss + Σ slope · (value - point)`, a sample.
+    """Linearised loss, `loss + Σ slope · (value - point)` per sample.
+
+    It replaces a loss in which samples meet: its gradients are the same, and it is a sum over
+    samples, so it can be computed in micro-batches.
 
     Args:
-        losses: At the points, `(batch, 1)`.
-        points: Scores or other values `(batch, 1)`, in the order of the loss's arguments.
-        slopes: The derivative of the loss summed over all samples of all replicas, by each point.
+        losses: Losses at the points, `(batch, 1)`.
+        points: Scores or other values, `(batch, 1)` each, in the order of the loss's arguments.
+        slopes: Derivatives by each point of the loss summed over all samples of all replicas.
     """
 
     losses: Any
@@ -256,13 +268,13 @@ class Tangent(NamedTuple):
     slopes: tuple[Any, ...]
 
     def __call__(self, *values: Any) -> Any:
-        """The loss at values that are the points; what matters is that gradients flow through."""
+        """Compute the loss at values equal to the points, with gradients through the values."""
         pairs = zip(self.slopes, values, self.points, strict=True)
         return self.losses + tf.add_n([slope * (value - point) for slope, value, point in pairs])
 
 
 def tangent_at(loss: Callable[..., Any], *points: Any) -> Tangent:
-    """The tangent of a loss `(batch, 1), … → (batch, 1)`. To be called in a replica.
+    """Linearise a loss `(batch, 1), … → (batch, 1)` at some points. Call it in a replica.
 
     Example:
         >>> float(tangent_at(tf.square, tf.constant([[3.0]]))(tf.constant([[4.0]])))

@@ -1,7 +1,7 @@
-"""Lazy regularisation: which updates pay a regulariser, and Adam's constants that allow for it.
+"""Lazy regularisation: the updates in which a regulariser is due, and corrected Adam constants.
 
-A regulariser with `every = k` is paid once in k updates, k times over, in an Adam update of its
-own: Adam then updates k + 1 times where it would have k times.
+A regulariser with `every = k` is applied in every k-th update, times k, in an Adam update of its
+own. So Adam makes k + 1 updates instead of k, which the constants correct.
 Source: arXiv:1912.04958, appendix B.
 """
 
@@ -9,23 +9,22 @@ from __future__ import annotations
 
 
 def is_due(update: int, every: int) -> bool:
-    """Return whether a lazy regulariser is due in this update; a function of the clock alone.
+    """Return true if a lazy regulariser is due in this update.
 
     Args:
-        update: Number of the update, counted from the start of the run as if every update before
-            it had had the batch size of this one: `images_seen // batch_size`.
-        every: Updates between two that pay.
+        update: Index of the update, `images_seen // batch_size`, as if all updates before it had
+            had the same batch size.
+        every: Interval in updates.
     """
+    # A function of `images_seen` only, so that a resumed run equals an uninterrupted one.
     return update % every == 0
 
 
 def adam_constants(
     rate: float, beta_1: float, beta_2: float, *, every: int
 ) -> tuple[float, float, float]:
-    """`(c · rate, β₁^c, β₂^c)`, `c = k / (k + 1)`, for k = `every`; unchanged for 1.
-
-    With k = 1 the regulariser is part of the loss, and takes no update of its own.
-    """
+    """Correct Adam's constants: `(c · rate, β₁^c, β₂^c)` with `c = k / (k + 1)` and k = `every`."""
+    # With k = 1 the regulariser is part of the loss and has no update of its own.
     if every == 1:
         return rate, beta_1, beta_2
     share = every / (every + 1)

@@ -1,7 +1,7 @@
-"""Dynamic loss scaling: the factor that keeps float16 gradients from becoming zero or infinite.
+"""Dynamic loss scaling, which keeps float16 gradients from becoming zero or infinite.
 
-Source: arXiv:1710.03740, section 3.2. `keras.optimizers.LossScaleOptimizer` looks at the gradients
-of the first replica alone: what overflows on another would reach the weights.
+Source: arXiv:1710.03740, section 3.2. `keras.optimizers.LossScaleOptimizer` would not do: it checks
+the gradients of the first replica only, so an overflow on another would reach the weights.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from pipeline.objectives.replicas import mean_over_replicas
 START = 2.0**15
 SMALLEST, LARGEST = 2.0**-24, 2.0**24
 PATIENCE = 2000
-"""Good updates in a row after which the factor is doubled."""
+"""Number of good updates in a row after which the factor doubles."""
 
 
 class LossScale:
-    """The factor on the loss of one network: halved when gradients overflow, doubled in good times.
+    """Factor on the loss of a network: halves when gradients overflow, doubles after good updates.
 
-    To be made in a strategy's scope. All replicas decide alike.
+    Make it in a strategy's scope. All replicas take the same decisions.
 
     Args:
         name: Name of the network.
@@ -49,16 +49,14 @@ class LossScale:
 
     @property
     def factor(self) -> Any:
-        """Factor `()` by which the loss is multiplied and its gradients are divided."""
+        """Factor `()` to multiply the loss with, and to divide its gradients by."""
         return tf.identity(self._factor.value)
 
     @property
     def root(self) -> Any:
-        """Factor `()` for losses that are made of a gradient, which is float16 itself.
-
-        Half of the factor, in powers of two, then lifts the inner derivative, and the other half is
-        left for the outer one.
-        """
+        """Root of the factor, `()`, for losses that contain a gradient, which is float16 itself."""
+        # It lifts the inner derivative, and leaves the other root for the outer one. With the whole
+        # factor inside, as in the official code, the factors cancel in the second derivative.
         return tf.sqrt(self.factor)
 
     def apply(
@@ -68,21 +66,20 @@ class LossScale:
         norm: Any,
         metrics: dict[str, Any],
     ) -> dict[str, Any]:
-        """Update with gradients that are unscaled again, unless one is not finite; then adjust.
+        """Step the optimizer, or skip the update if a gradient is not finite; adjust the factor.
 
-        An update that is skipped changes neither weights nor optimizer.
+        A skipped update changes neither the weights nor the optimizer.
 
         Args:
             optimizer: Optimizer of the network.
-            gradients: Gradients that sum to the whole over replicas.
-            norm: Theirs, on this replica.
+            gradients: Unscaled gradients of this replica, whose sum over replicas is the gradient.
+            norm: Norm of the gradients on this replica.
             metrics: Metrics of this update.
 
         Returns:
-            The metrics. Of a skipped update they have 0 for what is not finite: its gradient's
-            norm, and what the factor made overflow. Once the factor is the smallest it is to
-            blame no more, and they stay as they are: what is not finite stops a run.
+            Metrics, with 0 in place of non-finite values of a skipped update.
         """
+        # Over all replicas, so that all skip the same updates.
         finite = tf.math.is_finite(mean_over_replicas(norm))
         factor, good_updates = self.factor, tf.identity(self._good_updates.value)
         _apply_if(finite, optimizer, gradients)
@@ -90,6 +87,7 @@ class LossScale:
             self.variables, adjusted(factor, good_updates, finite), strict=True
         ):
             variable.value.assign(value)
+        # At the smallest factor an overflow is not the factor's fault: it stays, and stops the run.
         forgiven = tf.logical_and(tf.logical_not(finite), factor > SMALLEST)
         return {
             name: tf.where(tf.logical_and(forgiven, ~tf.math.is_finite(value)), 0.0, value)
@@ -98,9 +96,9 @@ class LossScale:
 
 
 def adjusted(factor: Any, good_updates: Any, finite: Any) -> tuple[Any, Any]:
-    """The next factor and count of good updates since it changed.
+    """Compute the next factor, and the number of good updates since it changed.
 
-    Halved after an update that is not finite, doubled after `PATIENCE` others in a row.
+    The factor halves after a non-finite update, and doubles after `PATIENCE` good ones in a row.
     """
     doubled = good_updates + 1 >= PATIENCE
     larger = tf.where(doubled, tf.minimum(factor * 2.0, LARGEST), factor)
@@ -112,7 +110,8 @@ def _apply_if(finite: Any, optimizer: keras.optimizers.Optimizer, gradients: lis
     def across_replicas(
         strategy: tf.distribute.Strategy, finite: Any, gradients: list[Any]
     ) -> None:
-        # Optimizers cannot update inside a condition of one replica, but replicas can inside one.
+        # The condition encloses the replicas: under a mirrored strategy, optimizers cannot update
+        # inside a condition of one replica.
         tf.cond(
             strategy.experimental_local_results(finite)[0],
             lambda: strategy.extended.call_for_each_replica(optimizer.apply, args=(gradients,)),

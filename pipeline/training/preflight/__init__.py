@@ -1,1 +1,1 @@
-"""The check before a run: memory and time of each phase, estimated or tried."""
+"""Preflight check: memory and time of each phase, estimated or measured before a run."""

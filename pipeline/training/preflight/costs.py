@@ -1,11 +1,11 @@
-"""Linear model of a phase's time and memory, by its arithmetic and its values.
+"""Linear cost model: time and memory of a phase, from its arithmetic and its feature maps.
 
     seconds of a step = s₀ + s₁ · blocks + s₂ · parameters
                         + images · (s₃ · multiplications + s₄ · values)
     bytes             = b₀ + b₁ · blocks + b₂ · parameters + images at once · b₃ · values
 
-The coefficients were fitted by tests/benchmarks/bench_cost.py, which prints their errors too, on
-two CPU cores. Elsewhere seconds are told in proportion to a step that was measured there.
+The coefficients were fitted on two CPU cores by tests/benchmarks/bench_cost.py, which prints their
+errors too. On other machines seconds are scaled to a step that was measured there.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from pipeline.shape import start_shape
 
 @dataclass(frozen=True)
 class Coefficients:
-    """Coefficients of both formulas above, for one precision.
+    """Coefficients of both formulas for one precision.
 
     Args:
-        seconds: s₀ to s₄.
-        memory: b₀ to b₃, in bytes.
+        seconds: Coefficients s₀ to s₄, in seconds.
+        memory: Coefficients b₀ to b₃, in bytes.
     """
 
     seconds: tuple[float, float, float, float, float]
@@ -40,11 +40,11 @@ class Work:
     """Quantities in which the formulas are linear.
 
     Args:
-        blocks: Resolutions that the networks have.
-        parameters: Trained weights of the generator and of the discriminator.
-        multiplications: Multiplications of all passes of a step, per image of its last batch.
-        pass_values: Values of feature maps in all passes of a step, per such image.
-        values: Values of one image's feature maps in both networks.
+        blocks: Number of resolutions in the networks.
+        parameters: Numbers of trained weights of the generator and the discriminator.
+        multiplications: Multiplications in all passes of a step, per image of one batch.
+        pass_values: Values of feature maps in all passes of a step, per image of one batch.
+        values: Values of the feature maps of both networks, per image.
     """
 
     blocks: int
@@ -64,19 +64,20 @@ COEFFICIENTS: Mapping[str, Coefficients] = MappingProxyType(
         "mixed_float16": _HALF,
     }
 )
-"""By `run.precision`. No processor at hand multiplies float16 fast: it is told as bfloat16."""
+"""Coefficients by `run.precision`. Float16 has those of bfloat16: it was not fitted, for want of a
+machine that multiplies it fast."""
 
 
 def passes_of(objective: ObjectiveConfig) -> tuple[float, float]:
-    """Passes through the generator and the discriminator in a step, per image of one batch.
+    """Number of passes through the generator and the discriminator per step and image of a batch.
 
-    A pass forward counts 1, its gradients of the weights and of the inputs 1 each, and a gradient
-    of a gradient as much as a pass forward with both.
+    A forward pass counts 1, its gradients by weights and by inputs 1 each.
     """
+    # Forward pass and gradients, 3, and as much again for the gradient of the gradient.
     penalty = 6 * len(penalties_of(objective)) / objective.penalty_every
     path_length = bool(objective.path_length) * 6 / 2 / objective.path_length_every
     needs_reals = LOSSES[objective.loss].needs_reals
-    # Reals and fakes, forward and for the weights and the inputs; fakes are made, not learnt from.
+    # Reals and fakes, each forward and with both gradients. Making the fakes is one forward pass.
     critic = 6 + penalty + 3 * bool(objective.consistency)
     generator_steps, critic_steps = objective.generator_steps, objective.critic_steps
     return (
@@ -86,7 +87,7 @@ def passes_of(objective: ObjectiveConfig) -> tuple[float, float]:
 
 
 def works_of(config: Config, phases: Sequence[Phase], label_size: int) -> list[Work]:
-    """Return the arithmetic of a step of each phase.
+    """Compute the work of a step in each phase.
 
     Args:
         config: Configuration of the run.
@@ -115,7 +116,7 @@ def works_of(config: Config, phases: Sequence[Phase], label_size: int) -> list[W
 
 
 def step_seconds(config: Config, phase: Phase, work: Work) -> float:
-    """Seconds of a step, as long as they would be on the machine that was fitted."""
+    """Seconds of a step on the machine of the fit."""
     fixed, block, parameter, multiplication, value = COEFFICIENTS[config.run.precision].seconds
     image = multiplication * work.multiplications + value * work.pass_values
     updates = fixed + block * work.blocks + parameter * sum(work.parameters)
@@ -127,8 +128,8 @@ def memory(config: Config, work: Work, *, at_once: int) -> float:
 
     Args:
         config: Configuration of the run.
-        work: Arithmetic of a step of the phase.
-        at_once: Images that are in the networks together.
+        work: Work of a step of the phase.
+        at_once: Number of images in the networks at the same time.
     """
     fixed, block, parameter, value = COEFFICIENTS[config.run.precision].memory
     weights = fixed + block * work.blocks + parameter * sum(work.parameters)

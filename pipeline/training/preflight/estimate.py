@@ -1,4 +1,4 @@
-"""Check before a run: time and memory of each phase, and whether it fits."""
+"""Preflight estimate of a run: time and memory of each phase, and whether it fits."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from pipeline.training.preflight.trial import Trial, trial
 
 GIB = 2**30
 SURE = 0.6
-"""An estimate below this share of the free memory is trusted: the phase fits."""
+"""Share of the free memory below which an estimate is trusted: the phase fits."""
 HOPELESS = 2.0
-"""An estimate above so many times the free memory is trusted: the phase does not fit."""
+"""Multiple of the free memory above which an estimate is trusted: the phase does not fit."""
 
 
 @dataclass(frozen=True)
@@ -26,11 +26,11 @@ class PhasePlan:
     """Time and memory of one phase.
 
     Args:
-        phase: Which.
-        steps: Number of its steps.
-        work: Arithmetic of a step.
-        memory: Most bytes held at a time; infinite if a trial of it died for want of them.
-        seconds: Time for all its steps, and for preparing the first.
+        phase: Phase of the schedule.
+        steps: Number of steps.
+        work: Work of a step.
+        memory: Peak memory in bytes; infinite if a trial ran out of memory.
+        seconds: Time for all steps and for preparing the first, in seconds.
     """
 
     phase: Phase
@@ -46,7 +46,7 @@ class Plan:
 
     Args:
         phases: Phases in order.
-        measured: Trial of the largest phase, in proportion to which others are estimated; None if
+        measured: Trial of the largest phase, to which the other estimates are scaled; None if
             everything is an estimate.
     """
 
@@ -55,7 +55,7 @@ class Plan:
 
     @property
     def largest(self) -> PhasePlan:
-        """The phase that takes most memory, the last of those that take as much."""
+        """Phase that needs most memory, the last one of equals."""
         return max(reversed(self.phases), key=lambda each: each.memory)
 
 
@@ -67,16 +67,17 @@ def plan_of(
     seconds: float | None = None,
     prepare: Callable[[], None] | None = None,
 ) -> Plan:
-    """Estimate time and memory of a run; measure them where it is not sure that it fits.
+    """Estimate time and memory of a run; measure a step if the estimate leaves doubt.
 
     Args:
         config: Configuration of the run.
         label_size: Number of classes, 0 without labels.
-        free: Bytes that there are.
-        seconds: Measure in any case that may fit, for so long.
-        prepare: Function as for `trial`.
+        free: Free memory in bytes.
+        seconds: Seconds to measure for, even without doubt; None to measure only in doubt.
+        prepare: Function to call in the new process, as for `trial`.
     """
     plan = Plan(estimates(config, label_size))
+    # If the largest phase fits, all do.
     largest = plan.largest
     doubt = largest.memory > SURE * free or seconds is not None
     if not doubt or largest.memory > HOPELESS * free:
@@ -91,7 +92,7 @@ def plan_of(
 
 
 def estimates(config: Config, label_size: int) -> list[PhasePlan]:
-    """Estimate each phase by `costs`.
+    """Estimate each phase with the cost model.
 
     Args:
         config: Configuration of the run.
@@ -113,27 +114,28 @@ def estimates(config: Config, label_size: int) -> list[PhasePlan]:
 
 
 def at_once(config: Config, phase: Phase) -> int:
-    """Images that are together in the networks of a process, or of each GPU if it has some."""
+    """Number of images at the same time in the networks of a process, or of each of its GPUs."""
+    # On a CPU all replicas of the process share its memory.
     share = _share(config, phase)
     parts = micro_batches(share, config.run.micro_batch, config.network.stddev_group)
     return share // parts * (1 if gpus_here() else phase.batch_size // share)
 
 
 def _share(config: Config, phase: Phase) -> int:
-    """Images of a batch that a replica takes."""
+    """Number of images of a batch per replica."""
     return phase.batch_size // replicas_here(config.run)
 
 
 def require_fit(config: Config, plan: Plan, free: float) -> None:
-    """Refuse a run of which a phase does not fit.
+    """Refuse a run if a phase does not fit in memory.
 
     Args:
         config: Configuration of the run.
-        plan: Its plan.
-        free: Bytes that there are.
+        plan: Plan of the run.
+        free: Free memory in bytes.
 
     Raises:
-        UserError: if one does not, with the largest micro-batch that would.
+        UserError: if a phase does not fit; the message names the largest micro-batch that would.
     """
     largest = plan.largest
     if largest.memory <= free:
@@ -149,11 +151,12 @@ def require_fit(config: Config, plan: Plan, free: float) -> None:
 
 
 def _fitting_micro_batch(config: Config, largest: PhasePlan, free: float) -> int | None:
-    """The largest that would, in proportion to what the phase takes as it is."""
+    """Largest micro-batch with which the phase would fit, scaled from its known memory."""
 
     def taken(config: Config) -> float:
         return memory(config, largest.work, at_once=at_once(config, largest.phase))
 
+    # If the trial ran out of memory, the phase needs more than what was free.
     known = largest.memory < math.inf
     scale = largest.memory / taken(config) if known else max(1.0, free / taken(config))
     share = _share(config, largest.phase)

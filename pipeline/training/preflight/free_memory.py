@@ -1,4 +1,4 @@
-"""Memory that a process may still take: of the machine, of its control group, or of a GPU."""
+"""Free memory for a process: of the machine, its control groups, or a GPU."""
 
 from __future__ import annotations
 
@@ -11,32 +11,32 @@ import psutil
 import tensorflow as tf
 
 ADDRESSES_OF_THREADS = 2**29
+"""Bytes of addresses for the stacks and heaps of threads that are still to start."""
 
 
 def free_memory() -> int | None:
-    """Bytes free for training, of the GPU that has least if there are GPUs; None if unknown."""
+    """Bytes free for training, on the GPU with least if there are GPUs; None if unknown."""
     if tf.config.list_physical_devices("GPU"):
         return _free_on_gpus()
     return min(psutil.virtual_memory().available, *free_in_groups(), *free_addresses())
 
 
 def free_addresses() -> list[int]:
-    """Return the bytes that the limit of addresses leaves (`ulimit -v`), if there is one."""
+    """Bytes left below the limit of addresses (`ulimit -v`), as a list of one; empty without it."""
     limit, _ = resource.getrlimit(resource.RLIMIT_AS)
     if limit == resource.RLIM_INFINITY:
         return []
-    # Threads that are still to be started take addresses for their stacks and heaps.
     return [max(0, limit - psutil.Process().memory_info().vms - ADDRESSES_OF_THREADS)]
 
 
 def free_in_groups(
     groups: Path = Path("/proc/self/cgroup"), mounted: Path = Path("/sys/fs/cgroup")
 ) -> list[int]:
-    """Return the bytes that limits of control groups leave, as in a container; both versions.
+    """Bytes left below each memory limit of control groups (containers, Slurm), versions 1 and 2.
 
     Args:
-        groups: The groups, a line each.
-        mounted: Folder of their files.
+        groups: File that lists the groups of the process, one per line.
+        mounted: Folder where the groups are mounted.
     """
     try:
         lines = groups.read_text().splitlines()
@@ -53,7 +53,7 @@ def free_in_groups(
         else:
             continue
         own = base / name.lstrip("/")
-        # The limits of the groups around it hold as well. A container sees its own as the root.
+        # Limits of the enclosing groups hold too. A container sees its own group as the root.
         for group in (own, *own.parents):
             if group.is_relative_to(base):
                 free = _free_in_group(group, limit, held)
@@ -65,9 +65,9 @@ def _free_in_group(group: Path, limit: str, held: str) -> int | None:
     try:
         most, now = int((group / limit).read_text()), int((group / held).read_text())
         statistics = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())
-    except (OSError, ValueError):  # No such file, or "max" for no limit.
+    except (OSError, ValueError):  # No such file, or "max" instead of a limit.
         return None
-    # Files that were read are counted, and given back when memory is wanted.
+    # The group's usage counts cached files, which the kernel frees when memory is needed.
     return most - now + int(statistics.get("inactive_file", 0))
 
 

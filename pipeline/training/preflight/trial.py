@@ -1,4 +1,4 @@
-"""Some real steps of a phase, in a process of their own: what they take in memory and in time."""
+"""Trial of a phase: a few real steps in a process of their own, to measure memory and time."""
 
 from __future__ import annotations
 
@@ -24,13 +24,12 @@ from pipeline.training.synthesis.step import Step
 
 @dataclass(frozen=True)
 class Trial:
-    """Time and memory that some steps took.
+    """Measured time and memory of a few steps.
 
     Args:
-        first_seconds: Seconds to build the phase, trace and compile its step, and make it
-            once.
-        step_seconds: The median of the steps after that.
-        memory: Most bytes that the process, or the busiest GPU, held.
+        first_seconds: Seconds to build the phase and to trace, compile and run its first step.
+        step_seconds: Median seconds of the later steps.
+        memory: Peak memory of the process, or of the busiest GPU, in bytes.
     """
 
     first_seconds: float
@@ -46,19 +45,20 @@ def trial(
     seconds: float = 0.0,
     prepare: Callable[[], None] | None = None,
 ) -> Trial | None:
-    """Make a step of a phase, on random images, and more of them while `seconds` last.
+    """Run two steps of a phase on random images, and more until `seconds` have passed.
 
     Args:
         config: Configuration of the run.
-        phase: One of its phases.
+        phase: Phase to try.
         label_size: Number of classes, 0 without labels.
-        seconds: Time for steps after the first two.
-        prepare: Called in the new process, before TensorFlow is imported there.
+        seconds: Seconds of steps to measure.
+        prepare: Function to call in the new process before it imports TensorFlow.
 
     Returns:
-        None if the process was ended by the system, as for want of memory.
+        Measurements, or None if the process ran out of memory.
     """
-    # A process that is forked would share what TensorFlow has started here.
+    # Spawned: a fork would share what TensorFlow has started here. In a process of its own, all
+    # memory is freed, and running out of it ends only that process.
     with ProcessPoolExecutor(1, get_context("spawn"), initializer=prepare) as process:
         try:
             return process.submit(_steps, config, phase, label_size, seconds).result()
@@ -78,10 +78,11 @@ def _steps(config: Config, phase: Phase, label_size: int, seconds: float) -> Tri
     def measured(number: int) -> float:
         start = time.perf_counter()
         images_seen = number * phase.batch_size * critic_steps
+        # Reading a value waits for the device.
         float(step([batch] * critic_steps, images_seen, alpha=0.5)["generator_loss"])
         return time.perf_counter() - start
 
-    measured(0)  # At the start of the clock lazy regularisers are due.
+    measured(0)  # With images_seen = 0, when all lazy regularisers are due.
     first_seconds = time.perf_counter() - started
     times = [measured(1)]
     while sum(times) < seconds:
@@ -101,6 +102,6 @@ def _peak_memory() -> int:
     gpus = [gpu.name.removeprefix("/device:") for gpu in tf.config.list_logical_devices("GPU")]
     if gpus:
         return max(tf.config.experimental.get_memory_info(gpu)["peak"] for gpu in gpus)
-    # Not `getrusage`, which begins with what the parent process held.
+    # Not `getrusage`, whose peak includes that of the parent process.
     [kilobytes] = re.findall(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
     return int(kilobytes) * 1024

@@ -1,1 +1,1 @@
-"""The task of synthesis: latents → images, trained against a discriminator."""
+"""Synthesis, a task: a generator from latents to images, trained against a discriminator."""

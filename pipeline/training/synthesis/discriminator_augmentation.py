@@ -1,4 +1,4 @@
-"""Augmentation of the images that the discriminator sees, and its steered probability."""
+"""Augmentation of the images that the discriminator sees, with its adaptive probability."""
 
 from __future__ import annotations
 
@@ -15,12 +15,10 @@ from pipeline.config import AugmentationConfig
 
 
 class Augmentation:
-    """The augmentation of a run, with the variables that its probability follows from.
-
-    Scores of reals are counted from one adjustment to the next, also over the end of a phase.
+    """Augmentation of a run, with the variables that adapt its probability.
 
     Args:
-        settings: Settings of the run.
+        settings: Section `augmentation` of the configuration.
     """
 
     def __init__(self, settings: AugmentationConfig) -> None:
@@ -28,6 +26,7 @@ class Augmentation:
         self._p = tf.constant(first_probability(settings))
         self._steering: tuple[keras.Variable, ...] = ()
         if settings.steered:
+            # In the checkpoint, because signs are counted between adjustments, also across phases.
             self._steering = tuple(
                 keras.Variable(
                     0.0,
@@ -41,12 +40,12 @@ class Augmentation:
 
     @property
     def steered(self) -> bool:
-        """Return whether the probability follows the discriminator."""
+        """True if the probability adapts to the discriminator."""
         return bool(self._steering)
 
     @property
     def variables(self) -> Sequence[keras.Variable]:
-        """Variables that a checkpoint holds, none if nothing is steered."""
+        """Variables for a checkpoint, none with a fixed probability."""
         return self._steering
 
     @property
@@ -55,31 +54,32 @@ class Augmentation:
         return self._steering[0].value if self.steered else self._p
 
     def draws(self, key: Any, shape: Sequence[int]) -> Draws:
-        """Random numbers for images of that shape, a function of the key."""
+        """Draw random parameters for images of this shape, as a function of the key."""
         return draws(key, shape, self._settings)
 
     def seen(self, images: Any, draws: Draws) -> Any:
-        """Images as the discriminator sees them."""
+        """Augment images as the discriminator sees them."""
         return augment(images, draws, self.probability, self._settings)
 
     def count(self, mean_sign: Any, images: int) -> None:
-        """Take note of the scores of reals, across replicas.
+        """Count the signs of the scores of reals. Call it across replicas.
 
         Args:
-            mean_sign: Mean sign of the scores of a whole batch, as `controller.mean_sign` has it.
-            images: Images in the batch.
+            mean_sign: Mean sign over the global batch, from `controller.mean_sign`.
+            images: Number of images in the batch.
         """
         _, signs, counted = self._steering
         signs.assign(signs.value + mean_sign * images)
         counted.assign(counted.value + images)
 
     def adjust(self, step: Any) -> None:
-        """Set the probability anew after every so many steps, across replicas.
+        """Adapt the probability after every `adjust_every` steps. Call it across replicas.
 
         Args:
-            step: Number of the step that ends, from 0 on.
+            step: Index of the step that ends, from 0 on.
         """
         p, signs, counted = self._steering
+        # From the clock, not from a counter: a resumed run adjusts in the same steps.
         due = tf.equal((step + 1) % self._settings.adjust_every, 0)
         moved = adjusted(p.value, signs.value / counted.value, counted.value, self._settings)
         kept = tf.where(due, 0.0, 1.0)

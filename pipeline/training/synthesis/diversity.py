@@ -18,23 +18,23 @@ from pipeline.training.synthesis.phase_models import PhaseModels
 
 IMAGES = 64
 SHIFTS = (1, 2, 3, 4)
-"""Image i is compared with the images i + s, around the circle: 256 pairs."""
+"""Offsets of the pairs: image i is compared with image i + s, modulo 64, which makes 256 pairs."""
 LARGEST = 64
-"""Pixels of the shorter side to which larger images are averaged down, or a little below: a
-collapse is seen at any size."""
+"""Maximum shorter side in pixels; larger images are averaged down, since a collapse shows at any
+size."""
 
 
 def diversity(images: Any) -> float:
     """`1 - mean MS-SSIM(xᵢ, xᵢ₊ₛ)`: 0 if all images are equal, about 1 if they share nothing.
 
-    MS-SSIM has a window of 11 pixels (deviation 1.5), or the whole image if that is smaller, and as
-    many of its five scales as leave room for the window; their weights are scaled to a sum of 1.
+    MS-SSIM has a window of 11 pixels (deviation 1.5), or the whole image if that is smaller. Of its
+    five scales it uses those in which the window fits, with weights scaled to a sum of 1.
 
     Args:
-        images: `(n, height, width, channels)`, about [-1, 1]; what lies outside is clipped.
+        images: Images `(n, height, width, channels)`, about [-1, 1]; other values are clipped.
 
     Source: MS-SSIM, Wang et al. 2003; as a measure of diversity, arXiv:1610.09585, section 4.2,
-    which takes pairs of one class. Ours takes pairs of all.
+    with pairs of one class, where ours are of all.
     """
     images = tf.clip_by_value((images + 1.0) / 2.0, 0.0, 1.0)
     _, height, width, _ = images.shape
@@ -55,7 +55,7 @@ def diversity(images: Any) -> float:
 
 
 def _reducing_factor(shape: Shape) -> int | None:
-    """Return by how much images are averaged down: the least factor of both sides that suffices."""
+    """Find the smallest common factor of both sides that reduces images enough, or None."""
     factors = range(2, min(shape) + 1)
     whole = (factor for factor in factors if not (shape[0] % factor or shape[1] % factor))
     if min(shape) <= LARGEST:
@@ -64,13 +64,14 @@ def _reducing_factor(shape: Shape) -> int | None:
 
 
 class Diversity:
-    """Diversity of fakes from fixed latents as a share of that of fixed reals.
+    """Diversity of fakes, relative to that of reals.
 
-    Both follow from weights and data alone, so a run that goes on measures what it would have.
+    Fakes are from fixed latents, and reals are fixed too. So a resumed run measures the same values
+    as an uninterrupted one.
 
     Args:
         config: Configuration of the run.
-        records: Records whose first images are compared with: they are in random order.
+        records: Prepared images; the first ones are the reals, as they are in random order.
     """
 
     def __init__(self, config: Config, records: RecordSet) -> None:
@@ -82,11 +83,12 @@ class Diversity:
         self._reals: dict[int, Any] = {}
 
     def __call__(self, models: PhaseModels, progress: Progress) -> float:
-        """The share, about 1 where fakes are as different as reals; 1 if all reals are equal."""
+        """Measure the ratio, about 1 if fakes are as diverse as reals; 1 if all reals are equal."""
         phase = progress.phase
         sampler = models.generation.sampler
         points = sampler.points(sampler.latents(range(IMAGES)), self._labels)
         reals = self._reals_of(phase.resolution)
+        # Reals as coarse as the fakes, as the discriminator gets them.
         if phase.fading:
             reals = fade_reals(reals, progress.alpha)
         of_reals = diversity(reals)
@@ -97,5 +99,6 @@ class Diversity:
         if resolution not in self._reals:
             samples = images_of(self._records, resolution).take(IMAGES)
             images = tf.stack([sample["image"] for sample in samples])
+            # Replaces those of the previous resolution, which are not needed any more.
             self._reals = {resolution: scaled(images)}
         return self._reals[resolution]

@@ -1,4 +1,4 @@
-"""Images through the discriminator: in one pass of both kinds, or in two halves."""
+"""Forward passes of the networks: reals and fakes in one pass, or a batch in two halves."""
 
 from __future__ import annotations
 
@@ -17,12 +17,11 @@ from pipeline.training.synthesis.phase_models import PhaseModels
 
 
 class Judgement(NamedTuple):
-    """Scores of images, and class logits where a family has them.
+    """Output of the discriminator.
 
     Args:
-        scores: `(batch, 1)`.
-        logits: Logits of the classes `(batch, classes)`, or None from a family that does not name
-            them.
+        scores: Scores `(batch, 1)`.
+        logits: Logits of the classes `(batch, classes)`; None in families that do not classify.
     """
 
     scores: Any
@@ -30,12 +29,13 @@ class Judgement(NamedTuple):
 
 
 def judged(discriminator: keras.Model, images: Any, labels: Any) -> Judgement:
-    """Return a discriminator's scores of images; pass labels if its family takes them.
+    """Score images; labels are passed on if the discriminator has an input for them.
 
     Args:
-        discriminator: Images, or `[images, labels]`, to `scores`, and in some families `logits`.
-        images: `(batch, resolution, resolution, channels)`.
-        labels: One-hot `(batch, classes)`.
+        discriminator: Model from images, or `[images, labels]`, to `scores`, and in some families
+            `logits`.
+        images: Images `(batch, height, width, channels)`.
+        labels: One-hot labels `(batch, classes)`.
     """
     told = len(tf.nest.flatten(discriminator.inputs)) > 1
     return Judgement(**discriminator([images, labels] if told else images))
@@ -44,13 +44,11 @@ def judged(discriminator: keras.Model, images: Any, labels: Any) -> Judgement:
 def judged_apart(
     discriminator: keras.Model, reals: Any, fakes: Any, labels: Any, group_size: int
 ) -> tuple[Judgement, Judgement]:
-    """Return the scores of reals and of fakes with the same labels, computed in one pass.
-
-    The pass is interleaved so that no group of the minibatch standard deviation, whose members are
-    strided through the batch, holds both kinds: the result is that of two passes.
-    """
+    """Score reals and fakes with the same labels in one pass, with the result of two passes."""
+    # Interleaved so that no group of the minibatch standard deviation, whose members are strided
+    # through the batch, holds both reals and fakes.
     batch = reals.shape[0]
-    if batch < group_size:  # One group each: in one pass they would make up one group of both.
+    if batch < group_size:  # One small group each: in one pass they would form one together.
         return judged(discriminator, reals, labels), judged(discriminator, fakes, labels)
 
     def interleaved(*kinds: Any) -> Any:
@@ -66,10 +64,8 @@ def judged_apart(
 
 
 def halves(samples: Any, group_size: int) -> tuple[Any, ...]:
-    """Two halves of a batch, each of whole groups of the minibatch standard deviation.
-
-    A group's members are strided through the batch. An odd number of groups stays in one part.
-    """
+    """Split a batch into halves of whole groups; an odd number of groups stays in one part."""
+    # Not `share_of`: it would change the order of samples, on which last bits of sums depend.
     batch, *features = samples.shape
     groups, rest = divmod(batch, group_size)
     if rest or groups % 2:
@@ -91,23 +87,23 @@ class Passes:
     models: PhaseModels
 
     def fakes(self, batch: CriticBatch | GeneratorBatch) -> Any:
-        """The images of its draws, or None without any."""
+        """Generate the fakes of a batch, None if it has no draws."""
         if batch.draws is None:
             return None
         return self.models.generation.images(batch.draws, batch.labels)
 
     def reals_seen(self, batch: CriticBatch | GeneratorBatch) -> Any:
-        """The reals as the discriminator sees them."""
+        """Augment the reals of a batch."""
         return self.models.augmentation.seen(batch.reals, batch.real_augmentation)
 
     def scores(self, images: Any, labels: Any) -> Any:
-        """`(batch, 1)`, of images as they are seen."""
+        """Score augmented images, `(batch, 1)`."""
         return judged(self.models.discriminator, images, labels).scores
 
     def judged_both(
         self, batch: CriticBatch, reals_seen: Any, fakes: Any
     ) -> tuple[Judgement, Judgement]:
-        """Return the scores of the reals and of the fakes."""
+        """Score augmented reals, and fakes after augmentation."""
         fakes_seen = self.models.augmentation.seen(fakes, batch.fake_augmentation)
         group_size = self.config.network.stddev_group
         return judged_apart(
@@ -115,17 +111,17 @@ class Passes:
         )
 
     def scores_of_both(self, batch: CriticBatch) -> tuple[Any, ...]:
-        """`(batch, 1)` of the reals and of the fakes."""
+        """Generate fakes, and score reals and fakes, `(batch, 1)` each."""
         reals, fakes = self.judged_both(batch, self.reals_seen(batch), self.fakes(batch))
         return reals.scores, fakes.scores
 
     def judged_fakes(self, batch: GeneratorBatch) -> tuple[Judgement, Any]:
-        """Return the scores of the fakes, and their labels in the same order."""
+        """Generate and score fakes; also returns their labels in the order of the scores."""
         images = self.models.augmentation.seen(self.fakes(batch), batch.fake_augmentation)
         labels = batch.labels
         parts = [(images, labels)]
         if self.config.run.intra_op_threads == 1:
-            # Nothing else is left to do beside this pass: each half occupies a thread.
+            # Nothing else can run beside this pass, so two halves occupy two threads.
             group_size = self.config.network.stddev_group
             parts = list(zip(halves(images, group_size), halves(labels, group_size), strict=True))
         found = [judged(self.models.discriminator, *part) for part in parts]
@@ -137,7 +133,7 @@ class Passes:
         return Judgement(scores, logits), labels
 
     def squared_gradient(self, images: Any, labels: Any, augmentation: Augmentations) -> Any:
-        """At the images as they are, through what is done to them before they are scored."""
+        """Squared gradient of the score by the images, through the augmentation."""
 
         def scores(images: Any) -> Any:
             return self.scores(self.models.augmentation.seen(images, augmentation), labels)
@@ -145,11 +141,12 @@ class Passes:
         scale = self.models.discriminator_loss_scale
         if scale is None:
             return squared_gradient(scores, images)
+        # Scaled inside: the gradient is float16 itself, and would underflow.
         root = scale.root
         return squared_gradient(lambda x: scores(x) * root, images) / tf.square(root)
 
     def path_lengths(self, batch: PathBatch) -> Any:
-        """`(batch,)`, of the images of its draws."""
+        """Path lengths `(batch,)` of a batch."""
         generation = self.models.generation
 
         def lengths(noise: Any) -> Any:

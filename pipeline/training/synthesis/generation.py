@@ -1,4 +1,4 @@
-"""Images from what is drawn for them while a run trains: latents, and for styles cuts and noise."""
+"""Generation of fakes during training: random inputs of a family, and images from them."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ uniform = tf.random.stateless_uniform
 
 
 class Draws(NamedTuple):
-    """Random inputs of a batch of images, beside labels.
+    """Random inputs of a batch of images, besides labels.
 
     Args:
-        latents: Normal `(batch, latent_size)`.
-        others: Likewise, those whose styles follow after the cut, or None.
-        cuts: int32 `(batch,)`, how many layers take the styles of the first latents, or None.
-        noise: Normal `(batch, height, width, 1)` each, for every layer that adds some.
+        latents: Standard normal latents `(batch, latent_size)`.
+        others: Second latents for style mixing, in the same shape, or None.
+        cuts: Number of layers that take the styles of the first latents, int32 `(batch,)`, or None.
+        noise: Standard normal maps `(batch, height, width, 1)`, one for each layer with noise.
     """
 
     latents: Any
@@ -32,7 +32,7 @@ class Draws(NamedTuple):
 
 
 class Draw(Protocol):
-    """A draw that is a function of the clock."""
+    """Function that draws random numbers from the clock."""
 
     def __call__(
         self,
@@ -42,13 +42,13 @@ class Draw(Protocol):
         part: int = 0,
         for_all: bool = False,
     ) -> Any:
-        """Numbers of that shape for each sample, or `for_all` of a batch the same.
+        """Draw numbers for each sample, or with `for_all` the same numbers for all samples.
 
         Args:
             sampler: One of TensorFlow's stateless samplers.
             shape: Shape of the draw for one sample.
-            part: Which of several draws of one batch this is.
-            for_all: Whether samples share the numbers.
+            part: Index of the draw among several for the same batch.
+            for_all: Whether all samples of the global batch share the numbers.
         """
 
 
@@ -63,21 +63,21 @@ class Generation(Protocol):
         """Draw the random inputs of a batch."""
 
     def images(self, draws: Draws, labels: Any) -> Any:
-        """`(batch, height, width, channels)`, about [-1, 1]."""
+        """Generate images `(batch, height, width, channels)`, about [-1, 1]."""
 
     def points(self, draws: Draws, labels: Any) -> Any:
         """Return the points at which path lengths are measured: normalised latents, or styles."""
 
     def images_at(self, points: Any, draws: Draws, labels: Any) -> Any:
-        """The images of such points."""
+        """Generate images from such points."""
 
     def mean_style(self, draws: Draws, labels: Any) -> Any:
-        """The mean of styles w, `(size,)`, or None of a family without any."""
+        """Return the mean of the styles w, `(size,)`, or None in families without styles."""
 
 
 @dataclass(frozen=True)
 class FromLatents:
-    """Generation of a family whose images follow from latents and labels alone.
+    """Generation in families without styles, from latents and labels.
 
     Args:
         sampler: Sampler of the generator.
@@ -90,7 +90,7 @@ class FromLatents:
         return Draws(draw(normal, (self.sampler.size,)))
 
     def images(self, draws: Draws, labels: Any) -> Any:
-        """Return images of the latents."""
+        """Generate images from the latents."""
         return self.images_at(draws.latents, draws, labels)
 
     def points(self, draws: Draws, labels: Any) -> Any:
@@ -98,7 +98,7 @@ class FromLatents:
         return normalised(draws.latents)
 
     def images_at(self, points: Any, draws: Draws, labels: Any) -> Any:
-        """Return images of these latents."""
+        """Generate images from latents."""
         return self.sampler.images(points, labels)
 
     def mean_style(self, draws: Draws, labels: Any) -> Any:
@@ -108,14 +108,14 @@ class FromLatents:
 
 @dataclass(frozen=True)
 class FromStyles:
-    """Generation of a family with styles: each layer has its own, and adds noise.
+    """Generation in families with styles: each layer takes a style and adds noise.
 
     Args:
         sampler: Sampler of the generator.
-        mixing: Share of the batches whose images take the styles of two latents, cut at a layer.
+        mixing: Share of the batches with style mixing.
 
-    Source: arXiv:1812.04948, section 3.1: with that probability a cut for the whole batch, equally
-    likely after each layer but the last.
+    Source: arXiv:1812.04948, section 3.1. The cut is one for the global batch, after any layer but
+    the last with equal probability; the official code draws one per device.
     """
 
     sampler: StyleSampler
@@ -123,7 +123,7 @@ class FromStyles:
 
     @property
     def layers(self) -> int:
-        """Layers that take a style, those that are active in this phase."""
+        """Number of layers that take a style in this phase."""
         return self.sampler.layers
 
     def draws(self, draw: Draw) -> Draws:
@@ -133,15 +133,19 @@ class FromStyles:
         others = cuts = None
         if self.mixing and self.layers > 1:
             others = draw(normal, (size,), part=1)
+            # One cut for the global batch, so the draw does not depend on the replicas.
             whether, where = tf.unstack(draw(uniform, (2,), part=2, for_all=True), axis=-1)
+            # Uniform over 1 … layers - 1, where only layers that are active in this phase count.
             cut = 1 + tf.cast(where * (self.layers - 1), tf.int32)
+            # A cut after the last layer mixes nothing.
             cuts = tf.where(whether < self.mixing, cut, self.layers)
         maps = (tuple(layer.map.shape) for layer in self.sampler.fixed_noise)
+        # Parts 1 and 2 are for mixing, drawn or not: noise does not depend on it.
         noise = (draw(normal, shape, part=3 + n) for n, shape in enumerate(maps))
         return Draws(latents, others, cuts, tuple(noise))
 
     def images(self, draws: Draws, labels: Any) -> Any:
-        """Return images of mixed styles and noise."""
+        """Generate images from mixed styles and noise."""
         return self.images_at(self.points(draws, labels), draws, labels)
 
     def points(self, draws: Draws, labels: Any) -> Any:
@@ -154,7 +158,7 @@ class FromStyles:
         return tf.where(first[..., tf.newaxis], styles[:, tf.newaxis], others)
 
     def images_at(self, points: Any, draws: Draws, labels: Any) -> Any:
-        """Return images of these styles and the noise."""
+        """Generate images from styles and the drawn noise."""
         return self.sampler.synthesise(points, draws.noise)
 
     def mean_style(self, draws: Draws, labels: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Inputs of the updates: a replica's reals as they fade in, and its share of all draws."""
+"""Inputs of the updates on one replica: its reals, faded, and its share of all draws."""
 
 from __future__ import annotations
 
@@ -19,18 +19,17 @@ from pipeline.training.synthesis.phase_models import PhaseModels
 
 
 class CriticBatch(NamedTuple):
-    """Inputs of one update of the discriminator, a row a sample.
+    """Inputs of one update of the discriminator, one row per sample.
 
     Args:
-        reals: `(batch, height, width, channels)`.
-        draws: Draws of which the fakes are made, or None where no regulariser looks at them.
-        labels: One-hot `(batch, classes)`, of reals and fakes.
-        mix_weights: Uniform `(batch, 1, 1, 1)`, between reals and fakes.
-        moves: Uniform `(batch, 3)`, by which the reals are moved.
-        real_augmentation: Augmentation with which the reals are seen.
-        fake_augmentation: Augmentation with which the fakes are seen.
-        tangent: Tangent in place of the adversarial loss, where this is a part of a batch whose
-            samples meet in it.
+        reals: Reals `(batch, height, width, channels)`.
+        draws: Random inputs of the fakes; None if no loss uses fakes.
+        labels: One-hot labels `(batch, classes)` of reals and fakes.
+        mix_weights: Uniform weights for mixing reals and fakes, `(batch, 1, 1, 1)`.
+        moves: Uniform numbers for shifting reals, `(batch, 3)`.
+        real_augmentation: Draws for the augmentation of the reals.
+        fake_augmentation: Draws for the augmentation of the fakes.
+        tangent: Linearised adversarial loss, in micro-batches of a loss in which samples meet.
     """
 
     reals: Any
@@ -44,15 +43,15 @@ class CriticBatch(NamedTuple):
 
 
 class GeneratorBatch(NamedTuple):
-    """Inputs of one update of the generator, a row a sample.
+    """Inputs of one update of the generator, one row per sample.
 
     Args:
-        draws: Draws of which the fakes are made.
-        labels: One-hot `(batch, classes)`.
-        reals: Reals for losses that compare with them.
-        real_augmentation: Augmentation with which the reals are seen.
-        fake_augmentation: Augmentation with which the fakes are seen.
-        tangent: Tangent as in `CriticBatch`.
+        draws: Random inputs of the fakes.
+        labels: One-hot labels `(batch, classes)`.
+        reals: Reals, for losses that compare fakes with them.
+        real_augmentation: Draws for the augmentation of the reals.
+        fake_augmentation: Draws for the augmentation of the fakes.
+        tangent: Linearised adversarial loss, as in `CriticBatch`.
     """
 
     draws: Draws
@@ -64,13 +63,13 @@ class GeneratorBatch(NamedTuple):
 
 
 class PathBatch(NamedTuple):
-    """Inputs of one update on the path length, a row a sample.
+    """Inputs of path length regularisation, one row per sample.
 
     Args:
-        draws: Draws of which images are made.
-        labels: One-hot `(batch, classes)`.
-        noise: Normal, of the images' shape.
-        tangent: Tangent in place of the penalty, where this is a part of a batch.
+        draws: Random inputs of the images.
+        labels: One-hot labels `(batch, classes)`.
+        noise: Standard normal noise in the shape of the images.
+        tangent: Linearised penalty, in micro-batches.
     """
 
     draws: Draws
@@ -80,7 +79,7 @@ class PathBatch(NamedTuple):
 
 
 class CriticPurposes(NamedTuple):
-    """Purposes of the draws for one update of the discriminator."""
+    """Purposes of the draws in one kind of update of the discriminator."""
 
     latents: Purpose
     mix: Purpose
@@ -98,19 +97,20 @@ LAZY = CriticPurposes(
     Purpose.LAZY_FAKES, Purpose.LAZY_MIX, Purpose.LAZY_REALS_SEEN, Purpose.LAZY_FAKES_SEEN
 )
 PATH_SHARE = 2
-"""Path lengths are measured on a batch so many times smaller, as in the official StyleGAN2."""
+"""Factor by which batches for path lengths are smaller, as in the official StyleGAN2."""
 
 
 class ReplicaBatches:
     """Maker of the inputs of a phase's updates, called in a replica.
 
-    Each takes a batch of `dataset_for`, this replica's part of it, and the clock.
+    Its methods take this replica's share of a batch of `dataset_for`, and the images seen before
+    it.
 
     Args:
         config: Configuration of the run.
         phase: Phase that is trained.
         models: Models of the phase.
-        strategy: Strategy under which they were made.
+        strategy: Strategy under which the models were made.
         roll_backs: Number of roll backs so far.
     """
 
@@ -131,19 +131,19 @@ class ReplicaBatches:
         self._roll_backs = roll_backs
 
     def for_critic(self, batch: Any, images_seen: Any, alpha: Any) -> CriticBatch:
-        """For an update of the discriminator."""
+        """Make the inputs of an update of the discriminator."""
         return self._for_critic(batch, images_seen, alpha, CRITIC, fakes=True)
 
     def for_penalties(
         self, batch: Any, images_seen: Any, alpha: Any, *, fakes: bool
     ) -> CriticBatch:
-        """For an update on lazy penalties, with or without what fakes are made of."""
+        """Make the inputs of an update on lazy penalties, with or without draws for fakes."""
         return self._for_critic(batch, images_seen, alpha, LAZY, fakes=fakes)
 
     def for_generator(
         self, batch: Any, images_seen: Any, alpha: Any, repeat: int
     ) -> GeneratorBatch:
-        """For one of several updates of the generator in a step."""
+        """Make the inputs of the generator's update number `repeat` in a step."""
         return GeneratorBatch(
             draws=self._draws(Purpose.GENERATOR_LATENTS, images_seen, repeat),
             labels=batch["labels"],
@@ -153,7 +153,7 @@ class ReplicaBatches:
         )
 
     def for_path_length(self, batch: Any, images_seen: Any, repeat: int) -> PathBatch:
-        """For one of several updates on the path length."""
+        """Make the inputs of path length regularisation in update number `repeat` of a step."""
         count = max(1, self._size // PATH_SHARE)
         shape = (count, *self._phase.shape, self._config.data.channels)
         normal = tf.random.stateless_normal
@@ -190,7 +190,7 @@ class ReplicaBatches:
     def _draws(
         self, purpose: Purpose, images_seen: Any, repeat: int = 0, count: int | None = None
     ) -> Draws:
-        """Draw the random inputs of a replica's images, as many as it has reals."""
+        """Draw the random inputs of a replica's fakes, by default as many as it has reals."""
         samples = count or self._size
 
         def draw(
@@ -201,6 +201,7 @@ class ReplicaBatches:
             for_all: bool = False,
         ) -> Any:
             if for_all:
+                # The same key in every replica, so that all replicas share the numbers.
                 same = sampler(shape, self._key(purpose, images_seen, repeat, part))
                 return tf.repeat(same[tf.newaxis], samples, axis=0)
             return self._draw(purpose, sampler, (samples, *shape), images_seen, repeat, part)
@@ -208,7 +209,7 @@ class ReplicaBatches:
         return self._models.generation.draws(draw)
 
     def _augmentation(self, purpose: Purpose, images_seen: Any, repeat: int = 0) -> Augmentations:
-        """This replica's share of what the images of a batch are augmented with."""
+        """Draw this replica's share of the augmentation of a batch."""
         shape = (self._phase.batch_size, *self._phase.shape, self._config.data.channels)
         pair = self._key(purpose, images_seen, repeat, part=0)
         everyone = self._models.augmentation.draws(pair, shape)
@@ -223,12 +224,14 @@ class ReplicaBatches:
         repeat: int = 0,
         part: int = 0,
     ) -> Any:
-        """This replica's share, of that shape, of what is drawn for all of them."""
+        """Draw numbers for all replicas, and take this replica's share, in the given shape."""
+        # For the global batch, so that draws do not depend on the number of replicas.
         pair = self._key(purpose, images_seen, repeat, part)
         return self._share(sampler((shape[0] * self._replicas, *shape[1:]), pair))
 
     def _share(self, everyone: Any) -> Any:
-        """This replica's rows of what was drawn for all."""
+        """Take this replica's rows of a draw for all replicas."""
+        # The same places as this replica's reals have in the batch.
         replica = tf.distribute.get_replica_context().replica_id_in_sync_group
         return share_of(everyone, place_of(replica, self._replicas, self._readers), self._replicas)
 
@@ -244,11 +247,12 @@ class ReplicaBatches:
 
 
 def scaled(images: Any) -> Any:
-    """uint8 0 … 255 → float32 -1 … 1, same shape."""
+    """Scale images from uint8, 0 … 255, to float32, -1 … 1."""
     return tf.cast(images, tf.float32) / 127.5 - 1.0
 
 
 def fade_reals(images: Any, alpha: Any) -> Any:
-    """Real images as coarse as the faded-in network's: blended with their half-size selves."""
+    """Blend reals with their half-size versions, as the network fades in the new size."""
+    # As in the official code: reals fade in like the images of the generator.
     coarse = nearest_up(box_down(images, 2), 2)
     return coarse + (images - coarse) * alpha

@@ -1,4 +1,4 @@
-"""Objective of a phase: a loss and a sum of regularisers, for a batch."""
+"""Objective of a phase: adversarial losses and regularisers of a batch."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ from pipeline.training.synthesis.phase_models import PhaseModels
 
 
 class Term(NamedTuple):
-    """A regulariser.
+    """Weighted regulariser.
 
     Args:
         name: Name under which it is logged.
-        weight: 0 to leave it out.
-        value: One a sample, or one for all.
+        weight: Weight in the loss; 0 leaves it out.
+        value: Function that returns a value per sample, or one for all.
     """
 
     name: str
@@ -47,9 +47,10 @@ class Term(NamedTuple):
 
 
 def with_terms(losses: Any, terms: Iterable[Term]) -> Losses:
-    """The losses with every regulariser that has a weight, and the means of those."""
+    """Add regularisers to losses; also returns the mean of each regulariser."""
     metrics = {}
     for term in terms:
+        # A weight of 0 must cost nothing, so the value is not even computed.
         if term.weight:
             values = term.value()
             losses += term.weight * values
@@ -59,7 +60,7 @@ def with_terms(losses: Any, terms: Iterable[Term]) -> Losses:
 
 @dataclass(frozen=True)
 class Objective:
-    """The losses of both networks.
+    """Losses of both networks in one phase.
 
     Args:
         config: Configuration of the run.
@@ -73,22 +74,22 @@ class Objective:
 
     @cached_property
     def loss(self) -> Adversarial:
-        """The adversarial loss."""
+        """Adversarial losses."""
         return LOSSES[self.config.objective.loss]
 
     @cached_property
     def penalties(self) -> tuple[GradientPenalty, ...]:
-        """The gradient penalties."""
+        """Gradient penalties."""
         return penalties_of(self.config.objective)
 
     @property
     def lazy_penalties(self) -> bool:
-        """Return whether gradient penalties take updates of their own."""
+        """True if gradient penalties have updates of their own."""
         return bool(self.penalties) and self.config.objective.penalty_every > 1
 
     @property
     def lazy_path_length(self) -> bool:
-        """Return whether the path length takes updates of its own."""
+        """True if path length regularisation has updates of its own."""
         objective = self.config.objective
         return bool(objective.path_length) and objective.path_length_every > 1
 
@@ -97,11 +98,11 @@ class Objective:
         return Passes(self.config, self.models)
 
     def of_critic(self, batch: CriticBatch, terms: Sequence[Term]) -> Losses:
-        """The discriminator's loss with all regularisers that are not lazy.
+        """Compute the discriminator's loss with all regularisers that are not lazy.
 
         Args:
-            batch: Batch to learn from.
-            terms: Terms that look at none of its samples.
+            batch: Inputs of the update.
+            terms: Regularisers that do not depend on samples.
         """
         objective = self.config.objective
         images = self._passes.fakes(batch)
@@ -113,6 +114,7 @@ class Objective:
             shifted = moved(seen, batch.moves, mirror=self.config.data.mirror)
             return self._passes.scores(shifted, batch.labels)
 
+        # Of the shape of scores, `(batch, 1)`; other terms are `(batch,)` or `()`.
         of_scores = [
             Term("drift", objective.drift, lambda: tf.square(reals)),
             Term(
@@ -147,14 +149,14 @@ class Objective:
         }
 
     def of_penalties(self, batch: CriticBatch) -> Losses:
-        """The lazy gradient penalties alone, for as many updates as they stand for."""
+        """Compute the lazy gradient penalties alone, times the number of updates they stand for."""
         fakes = self._passes.fakes(batch)
         looked_at: Metrics = {} if fakes is None else {"fakes": levels(fakes)}
         values, metrics = with_terms(0.0, self._penalty_terms(batch, fakes, looked_at))
         return values * float(self.config.objective.penalty_every), {**looked_at, **metrics}
 
     def of_generator(self, batch: GeneratorBatch, terms: Sequence[Term]) -> Losses:
-        """The generator's loss; arguments as of `of_critic`."""
+        """Compute the generator's loss; the arguments are as in `of_critic`."""
         (scores, logits), labels = self._passes.judged_fakes(batch)
         if batch.tangent is None:
             losses = self.loss.generator(self._real_scores(batch), scores)
@@ -168,12 +170,12 @@ class Objective:
         return with_terms(tf.squeeze(losses, axis=1), [*terms, label])
 
     def of_path(self, batch: PathBatch, weight: float) -> Losses:
-        """The path length regularisation alone, with a weight."""
+        """Compute path length regularisation alone, with a weight."""
         penalty = self._path_penalty(batch)
         return weight * penalty, {"path_length": penalty}
 
     def path_term(self, batch: PathBatch | None) -> Term:
-        """The path length regularisation where it is not lazy, beside the generator's loss."""
+        """Make the term for path length regularisation, with weight 0 if it is lazy."""
 
         def value() -> Any:
             assert batch is not None
@@ -184,40 +186,41 @@ class Objective:
 
     @property
     def critic_overlap(self) -> Term:
-        """Term for the overlap of the discriminator's filters."""
+        """Term for the discriminator's orthogonal regularisation."""
         weight = self.config.objective.orthogonal_discriminator
         return Term("critic_overlap", weight, lambda: _overlap(self.models.discriminator))
 
     @property
     def generator_overlap(self) -> Term:
-        """Term for the overlap of the generator's filters."""
+        """Term for the generator's orthogonal regularisation."""
         weight = self.config.objective.orthogonal_generator
         return Term("generator_overlap", weight, lambda: _overlap(self.models.generator))
 
     def critic_tangent(self, batch: CriticBatch, parts: int) -> Tangent:
-        """Linearise the discriminator's loss at the scores of a batch in so many parts."""
+        """Linearise the discriminator's loss at the scores of a batch, computed in parts."""
         scores = values_in_turn(self._passes.scores_of_both, batch, parts, count=2)
         return tangent_at(self.loss.critic, *scores)
 
     def generator_tangent(self, batch: GeneratorBatch, parts: int) -> Tangent:
-        """Linearise the generator's loss likewise."""
+        """Linearise the generator's loss at the scores of a batch, computed in parts."""
 
         def scores(part: GeneratorBatch) -> tuple[Any, ...]:
             judgement, _ = self._passes.judged_fakes(part)
             return self._real_scores(part), judgement.scores
 
+        # Scores of reals do not depend on the generator, so they have no slope.
         reals, fakes = values_in_turn(scores, batch, parts, count=2)
         return tangent_at(lambda fakes: self.loss.generator(reals, fakes), fakes)
 
     def path_tangent(self, batch: PathBatch, parts: int) -> Tangent:
-        """Linearise the path penalties at the lengths of a batch in so many parts."""
+        """Linearise the path penalties at the lengths of a batch, computed in parts."""
         [lengths] = values_in_turn(
             lambda part: (self._passes.path_lengths(part),), batch, parts, count=1
         )
         return tangent_at(self._path_penalties, lengths)
 
     def _label_weight(self, logits: Any) -> float:
-        """None of a family whose discriminator is told the class instead of naming it."""
+        """Weight of the label loss, 0 in families whose discriminator does not classify."""
         return 0.0 if logits is None else self.config.objective.label_weight
 
     def _real_scores(self, batch: GeneratorBatch) -> Any:
@@ -226,15 +229,18 @@ class Objective:
         return self._passes.scores(self._passes.reals_seen(batch), batch.labels)
 
     def _penalty_terms(self, batch: CriticBatch, fakes: Any, norms: Metrics) -> list[Term]:
-        """The penalties; the mean norm of the gradient at mixed images is put into `norms`."""
+        """Make the penalty terms; computing them adds the mean gradient norm to `norms`."""
         scale = 1.0
+        # The official ProGAN code measures on images enlarged to the final size.
         if self.config.objective.penalty_size == "final":
             scale = self.phase.resolution / self.config.schedule.resolution
 
         def value(penalty: GradientPenalty) -> Callable[[], Any]:
             def of_batch() -> Any:
                 images = penalty.points(batch.reals, fakes, batch.mix_weights)
+                # Fakes take their own augmentation; reals and mixed images take that of the reals.
                 of_fakes = penalty.name == "r2"
+                # Through the augmentation, as all scores: every update sees one discriminator.
                 square = self._passes.squared_gradient(
                     images,
                     batch.labels,
@@ -255,12 +261,14 @@ class Objective:
         return tf.reduce_mean(batch.tangent(lengths[:, tf.newaxis]))
 
     def _path_penalties(self, lengths: Any) -> Any:
-        """The penalties of a replica's whole path batch; the moving mean moves."""
+        """Compute the penalties of a replica's whole path batch, and update the moving mean."""
         mean = self.models.path_length_mean
         assert mean is not None
+        # Before the penalty, as in the official code.
         moved_on = moved_mean(mean.value, lengths, decay=self.config.objective.path_length_decay)
         kept = tf.stop_gradient(moved_on)
-        if self.models.generator_loss_scale is not None:  # It may have made lengths infinite.
+        # The loss scale may have made lengths infinite, which must not stay in the mean.
+        if self.models.generator_loss_scale is not None:
             kept = tf.where(tf.math.is_finite(kept), kept, mean.value)
         mean.value.assign(kept)
         return path_length_penalty(lengths, moved_on)

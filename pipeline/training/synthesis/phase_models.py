@@ -1,4 +1,4 @@
-"""Models of one phase, their optimizers and further variables."""
+"""Models of one phase, with their optimizers and further variables."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ class PhaseModels:
     """Models of one resolution and fresh optimizers.
 
     Args:
-        generator: Latents to images.
-        discriminator: Images to scores.
-        average: The moving average of the generator.
-        average_sampler: Sampler of the average.
-        generator_optimizer: Fresh.
-        discriminator_optimizer: Fresh.
-        generation: Generation of images while the generator is trained.
-        augmentation: Augmentation of what the discriminator sees.
-        alphas: The fade-in weights, none while no size is faded in.
-        style_means: Running means of styles, none in a family without any.
+        generator: Model from latents to images.
+        discriminator: Model from images to scores.
+        average: EMA of the generator.
+        average_sampler: Sampler of the EMA.
+        generator_optimizer: New optimizer of the generator.
+        discriminator_optimizer: New optimizer of the discriminator.
+        generation: Generation of fakes during training.
+        augmentation: Augmentation of the images that the discriminator sees.
+        alphas: Fade-in weights of all networks, none while no size fades in.
+        style_means: Running means of styles, none in families without styles.
         path_length_mean: Moving mean of path lengths, None without that regulariser.
-        generator_loss_scale: Loss scale of float16, else None.
-        discriminator_loss_scale: Loss scale of float16, else None.
+        generator_loss_scale: Loss scale of the generator under float16, else None.
+        discriminator_loss_scale: Loss scale of the discriminator under float16, else None.
     """
 
     generator: keras.Model

@@ -1,6 +1,6 @@
-"""Readings of the metrics of synthesis for alarms: gradients, scores, penalty and diversity.
+"""Readings for alarms from the metrics of synthesis: gradients, scores, penalty, diversity.
 
-A reading is there only if its metric is: a penalty that is not computed has no norm.
+A reading exists only if its metric does: without a penalty there is no norm to read.
 """
 
 from __future__ import annotations
@@ -16,15 +16,16 @@ _GRADIENTS = ("critic_gradient_norm", "generator_gradient_norm")
 def readings_of(
     metrics: Mapping[str, float], settings: AlarmsConfig, penalty: PenaltyName
 ) -> list[Reading]:
-    """Return the readings of gradients, scores, penalty and diversity.
+    """Make the readings of gradients, scores, penalty and diversity.
 
     Args:
-        metrics: Metrics of `Step` or of `Diversity`, or some of them.
-        settings: The bounds.
+        metrics: Metrics of `Step` or of `Diversity`, all or some.
+        settings: Bounds.
         penalty: Kind of the gradient penalty at mixed images.
     """
     norms = {name: metrics[name] for name in _GRADIENTS if name in metrics}
     readings = []
+    # One alarm for both networks, about the one closer to its bound.
     if norms:
         longest, shortest = max(norms, key=norms.__getitem__), min(norms, key=norms.__getitem__)
         readings += [
@@ -40,6 +41,7 @@ def readings_of(
     if "separation" in metrics:
         apart = metrics["separation"]
         readings.append(Reading("saturation", "separation", apart, settings.saturation_separation))
+    # The other penalties do not pull the norm to 1, and a one-sided one allows smaller norms.
     if "penalty_norm" in metrics and penalty in ("one_sided", "two_sided"):
         above = metrics["penalty_norm"] - 1.0
         readings.append(

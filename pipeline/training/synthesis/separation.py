@@ -1,4 +1,4 @@
-"""Distance between the scores of reals and of fakes, in their own standard deviations."""
+"""Separation: distance between the scores of reals and fakes, in standard deviations."""
 
 from __future__ import annotations
 
@@ -7,18 +7,19 @@ from typing import Any
 import tensorflow as tf
 
 LEAST_SPREAD = 1e-3
-"""Smallest spread, as a share of the scores' size: a float32 mean of squares resolves no less."""
+"""Minimum standard deviation relative to the scores, because float32 means resolve no less."""
 
 
 def with_separation(metrics: dict[str, Any]) -> dict[str, Any]:
-    """The metrics with `separation` in place of the mean squares of scores, if those are there.
+    """Replace the mean squares of scores by `separation`, if the metrics have them.
 
-    `(r̄ - f̄) / σ`, where σ² is the mean of the variances of both kinds. From means alone, so it is
-    that of the global batch, however that was shared.
+    It is `(r̄ - f̄) / σ`, where σ² is the mean of the variances of reals and of fakes.
 
     Args:
-        metrics: `real_score` and `fake_score`, mean scores, `real_square` and `fake_square`.
+        metrics: Metrics with mean scores `real_score` and `fake_score`, and mean squares
+            `real_square` and `fake_square`.
     """
+    # From means alone, so that it is of the global batch, however many replicas share it.
     others = {name: v for name, v in metrics.items() if name not in ("real_square", "fake_square")}
     if len(others) == len(metrics):
         return others

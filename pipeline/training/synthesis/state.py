@@ -1,4 +1,4 @@
-"""Everything of a run that changes while it trains, and its flat dictionary of variables."""
+"""State of synthesis: networks, optimizers, and the flat dictionary of variables."""
 
 from __future__ import annotations
 
@@ -22,15 +22,12 @@ from pipeline.training.synthesis.phase_models import PhaseModels
 
 
 class TrainingState:
-    """Networks that grow through the phases of a run.
-
-    Blocks are made once, when first used; the optimizers of a phase are fresh, as the official code
-    resets Adam at both ends of a fade.
+    """Networks of a run, which grow through its phases.
 
     Args:
         config: Configuration of the run.
         label_size: Number of classes, 0 without labels.
-        strategy: Strategy under whose scope variables are made.
+        strategy: Strategy in whose scope variables are made.
     """
 
     def __init__(
@@ -49,9 +46,10 @@ class TrainingState:
             precision = config.run.precision
             self._generator = family.generator(config.network, precision=precision, **sizes)
             self._discriminator = family.discriminator(config.network, precision=precision, **sizes)
-            # The average starts as a copy: the first weights follow from the seed alone.
+            # Starts as a copy, because initial weights follow from the seed. Always float32,
+            # because the EMA is what is exported.
             self._average = family.generator(config.network, name="average", **sizes)
-            # Kept through the phases: noise and images grow so that lengths stay what they were.
+            # Kept across phases: noise is scaled so that lengths do not depend on the resolution.
             self._path_length_mean = (
                 keras.Variable(
                     0.0,
@@ -63,16 +61,16 @@ class TrainingState:
                 if config.objective.path_length
                 else None
             )
-            # Kept too: how much is augmented follows from the data, not from their size.
+            # Kept across phases: the right p follows from the data, not from their resolution.
             self._augmentation = Augmentation(config.augmentation)
-            # Kept too: what a factor has found out about overflow holds in the next phase.
+            # Kept across phases: a factor that avoids overflow in one does so in the next.
             self._generator_loss_scale, self._discriminator_loss_scale = (
                 LossScale(network) if precision == "mixed_float16" else None
                 for network in ("generator", "critic")
             )
 
     def models_for(self, phase: Phase) -> PhaseModels:
-        """The phase's models, on blocks shared with earlier phases, and fresh optimizers."""
+        """Build the models of a phase on blocks of earlier phases, with new optimizers."""
         objective = self._config.objective
         with self._strategy.scope():
             networks = (self._generator, self._discriminator, self._average)
@@ -126,15 +124,17 @@ class TrainingState:
     ) -> keras.optimizers.Optimizer:
         settings = self._config.optimizer
         rate, beta_1, beta_2 = adam_constants(rate, settings.beta_1, settings.beta_2, every=every)
+        # New for each phase, as the official code resets Adam at both ends of a fade.
         optimizer = keras.optimizers.Adam(
             rate, beta_1=beta_1, beta_2=beta_2, epsilon=settings.epsilon, name=name
         )
+        # Built here: variables cannot be made in a distributed step.
         optimizer.build(model.trainable_variables)
         return optimizer
 
 
 def _freeze(discriminator: keras.Model, resolution: int) -> None:
-    """Leave out of training what a discriminator does from a resolution on (arXiv:2002.10964)."""
+    """Freeze the discriminator's blocks from a resolution on (FreezeD, arXiv:2002.10964)."""
     for layer in discriminator.layers:
         height = re.search(r"_(\d+)x\d+(?:_|$)", layer.name)
         if height and int(height[1]) >= resolution:
@@ -142,11 +142,11 @@ def _freeze(discriminator: keras.Model, resolution: int) -> None:
 
 
 def weights_of(*models: keras.Model) -> dict[str, keras.Variable]:
-    """Return the weights of models by their names in a checkpoint, `<layer>/<weight>`.
+    """Collect the weights of models by their names in a checkpoint, `<layer>/<weight>`.
 
     Raises:
-        ValueError: if two weights have one name, as those of layers within layers may: a checkpoint
-            would keep one of them.
+        ValueError: if two weights have the same name, as weights of nested layers may; a checkpoint
+            would keep only one of them.
     """
     found: dict[str, keras.Variable] = {}
     for model in models:
@@ -159,10 +159,11 @@ def weights_of(*models: keras.Model) -> dict[str, keras.Variable]:
 
 
 def variables_of(models: PhaseModels) -> dict[str, Any]:
-    """Every variable that a restart of this phase needs, by a stable name.
+    """Collect all variables that a restart of the phase needs, by a stable name.
 
-    Weights are as in `weights_of`, where a layer's name carries network and resolution; optimizer
-    variables are `<optimizer>/<variable>`. No name depends on the final size or order of creation.
+    Weights are named as in `weights_of`, where a layer's name has the network and the resolution;
+    optimizer variables are `<optimizer>/<variable>`. No name depends on the final size or on the
+    order of creation.
     """
     networks = (models.generator, models.discriminator, models.average)
     variables = {name: weight.value for name, weight in weights_of(*networks).items()}

@@ -1,4 +1,4 @@
-"""One training step: the discriminator's updates, the generator's, and the generator's average."""
+"""Training step of synthesis: updates of the discriminator, the generator and the EMA."""
 
 from __future__ import annotations
 
@@ -22,23 +22,22 @@ from pipeline.training.synthesis.updates import Updates
 
 
 class Step:
-    """The step of a phase.
+    """Training step of one phase.
 
-    A step takes `objective.critic_steps` batches and updates the discriminator on each, then the
-    generator `objective.generator_steps` times. The discriminator's update on batch j draws by the
-    clock `images_seen + j · batch_size`, and the generator's by the clock of the last batch, so all
-    draws are functions of the clock.
+    A step takes `objective.critic_steps` batches, updates the discriminator on each, and then the
+    generator `objective.generator_steps` times. Draws for batch j depend on `images_seen + j ·
+    batch_size`, and draws for the generator on the value for the last batch.
 
-    The last update of the discriminator, those of the generator and the average are one compiled
-    function. Updates that most runs do not have are functions of their own, traced when they are
-    first due: growing stays quick, whatever the objective.
+    The last update of the discriminator, the updates of the generator and the EMA are one compiled
+    function. Updates that few runs have are functions of their own, traced when they are first due,
+    so that new phases start quickly.
 
     Args:
         config: Configuration of the run.
         phase: Phase that is trained.
         models: Models of the phase.
-        strategy: Strategy under which they were made.
-        known: Metrics of the step before, when a phase goes on.
+        strategy: Strategy under which the models were made.
+        known: Metrics of the previous step, if the phase resumes.
         roll_backs: Number of roll backs so far.
     """
 
@@ -68,8 +67,8 @@ class Step:
         self._earlier_checks: list[Check] = []
 
         def compiled(replica_function: Callable[..., Metrics], *, last: bool = False) -> Any:
-            # AutoGraph rewrites the source of all that is called, which takes longer than to trace
-            # it, and no `if` or loop of a step goes by a tensor.
+            # AutoGraph would rewrite the source of all called functions, which takes longer than
+            # tracing; a step has no `if` or loop that depends on a tensor.
             return tf.function(
                 self._on_replicas(replica_function, last=last),
                 autograph=False,
@@ -79,6 +78,7 @@ class Step:
         self.finish = compiled(self._finish, last=True)
         self._critic = compiled(self._update_critic)
         self._penalties = compiled(self._pay_penalties)
+        # A function for each repeat, whose number is part of the keys of its draws.
         self._path_length = {
             repeat: compiled(self._path_length_of(repeat))
             for repeat in range(config.objective.generator_steps)
@@ -88,22 +88,25 @@ class Step:
         """Train on the batches that begin after `images_seen` images.
 
         Args:
-            batches: `objective.critic_steps` of what `dataset_for` yields, distributed.
-            images_seen: The clock.
-            alpha: Weight of the new resolution, for the whole step.
+            batches: Distributed batches of `dataset_for`, `objective.critic_steps` of them.
+            images_seen: Images seen before the first batch.
+            alpha: Fade-in weight of the new resolution, for the whole step.
 
         Returns:
-            float32 scalars, averages over the global batch; of a lazy regulariser that which was
-            last paid.
+            Metrics, float32 scalars averaged over the global batch; lazy regularisers have the
+            value from when they were last applied.
         """
         settings, objective = self._config.objective, self._updates.objective
+        # Tensors, not numbers: a number would make TensorFlow trace the function anew.
         weight = tf.constant(alpha, tf.float32)
+        # Checks of the previous step are finished by the time they are read: no wait for a device.
         self._earlier_checks, self._checks = self._checks, []
 
         def take(function: Any, batch: Any, clock: Any) -> None:
             values, first = function(batch, clock, weight)
             ended = images_seen + self._images
             self._checks.append(Check(values, self._gradients, first, ended))
+            # Vectors are for the check alone. Metrics of lazy regularisers stay until the next.
             self._metrics |= {name: v for name, v in values.items() if v.shape.rank == 0}
 
         for number, batch in enumerate(batches):
@@ -116,6 +119,7 @@ class Step:
             if number + 1 < len(batches):
                 take(self._critic, batch, clock)
         if objective.lazy_path_length:
+            # Counted by the clock, so that a resumed run has the same updates.
             first = images_seen // self._images * settings.generator_steps
             for repeat, path_length in self._path_length.items():
                 if is_due(first + repeat, settings.path_length_every):
@@ -124,10 +128,10 @@ class Step:
         return dict(self._metrics)
 
     def non_finite(self, *, wait: bool) -> NonFinite | None:
-        """The first tensor that was not finite in the step before the last.
+        """Find the first non-finite tensor in the step before the last, which has finished.
 
         Args:
-            wait: Whether the last step is looked at too, for which the device has to be waited for.
+            wait: Whether to look at the last step too, and to wait for the device.
         """
         checks = [*self._earlier_checks, *(self._checks if wait else ())]
         return next(filter(None, (check.found() for check in checks)), None)
@@ -135,11 +139,12 @@ class Step:
     def _on_replicas(
         self, replica_function: Callable[..., Metrics], *, last: bool
     ) -> Callable[[Any, Any, Any], tuple[Metrics, Any]]:
-        """The function run on every replica, its means, and which is the first not to be finite."""
+        """Wrap a replica's function: run it everywhere, average metrics, find non-finite values."""
         models, strategy = self._models, self._strategy
         decay = decay_per_step(self._config.optimizer, self._images)
 
         def function(batch: Any, images_seen: Any, alpha: Any) -> tuple[Metrics, Any]:
+            # A value, not a shape: a new alpha needs no new trace.
             for variable in models.alphas:
                 variable.assign(alpha)
             metrics = strategy.run(replica_function, args=(batch, images_seen, alpha))
@@ -149,6 +154,7 @@ class Step:
                 name: strategy.reduce(tf.distribute.ReduceOp.MEAN, value, axis=None)
                 for name, value in metrics.items()
             }
+            # Once a step, by the mean over the generator's last batch.
             if last and models.style_means:
                 move_style_means(models.style_means, means["mean_style"])
             if models.augmentation.steered:
@@ -193,5 +199,5 @@ class Step:
 
 
 def _weights(model: keras.Model) -> list[str]:
-    """Names of the trained weights."""
+    """List the names of a model's trained weights."""
     return [weight.path for weight in model.trainable_variables]

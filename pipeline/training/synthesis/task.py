@@ -1,4 +1,4 @@
-"""The task of synthesis, as the loop knows it: batches, step, samples and readings."""
+"""Implementation of the loop's task protocol by synthesis."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from savedmodels.seeds import to_uint8
 
 SAMPLES = 64
 AT_ONCE = 8
-"""Samples computed at a time: all at once would take more memory than a step at a large size."""
+"""Number of samples generated at once; all 64 would take more memory than a step at large sizes."""
 
 
 class Synthesis:
@@ -88,7 +88,7 @@ class SynthesisPhase:
         phase: Phase of the schedule.
         models: Models of that phase.
         classes: Number of classes, 0 without labels.
-        diversity: Measures the diversity of fakes, None where no alarm asks for it.
+        diversity: Measurement of diversity, None if its alarm is ignored.
     """
 
     config: Config
@@ -106,22 +106,22 @@ class SynthesisPhase:
 
     @property
     def variables(self) -> Mapping[str, Any]:
-        """Variables of networks, optimizers and what is steered."""
+        """Variables of networks, optimizers, augmentation and loss scales."""
         return variables_of(self.models)
 
     @property
     def exportable(self) -> Exportable:
-        """Average of the generator, as SavedModels are made of it."""
+        """EMA of the generator, for SavedModels."""
         return Exportable(self.models.average_sampler)
 
     def batches(self, images_seen: int) -> Iterator[Any]:
-        """Yield a batch for each update of the discriminator in a step, as a list."""
+        """Yield lists of batches, one batch for each update of the discriminator in a step."""
         batches = batches_of(self.config, self.records, self.phase, images_seen, self.strategy)
         while True:
             yield list(itertools.islice(batches, self.config.objective.critic_steps))
 
     def compiled_step(self, known: Mapping[str, float], roll_backs: int) -> Step:
-        """Return the step; lazy regularisers are not computed each time."""
+        """Make the step; `known` are initial values of lazy regularisers."""
         return Step(self.config, self.phase, self.models, self.strategy, known, roll_backs)
 
     def measure(self, progress: Progress) -> Metrics:
@@ -131,7 +131,7 @@ class SynthesisPhase:
         return {"diversity": self.diversity(self.models, progress)}
 
     def samples(self) -> Pictures:
-        """Draw seeds 0 to 63 by the average generator, with labels in turn."""
+        """Generate seeds 0 to 63 with the EMA generator, cycling through the labels."""
         sampler = self.models.average_sampler
         latents, labels = self._sample_inputs
         parts = SAMPLES // AT_ONCE
@@ -142,7 +142,7 @@ class SynthesisPhase:
         return tf.concat(images, axis=0).numpy()
 
     def examples(self, images_seen: int) -> Pictures:
-        """Return the first real images of a batch."""
+        """Return the first real images of a batch, at most 64."""
         data = self.config.data
         batches = dataset_for(
             self.records,

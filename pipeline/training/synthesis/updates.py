@@ -1,6 +1,6 @@
-"""The optimizer updates of a phase, as each replica makes them, in micro-batches where asked for.
+"""Optimizer updates of a phase, as each replica makes them, in micro-batches if configured.
 
-Every update sums gradients over replicas, and divides its loss by their number.
+Every update divides its loss by the number of replicas, over which gradients are summed.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ from pipeline.training.synthesis.phase_models import PhaseModels
 
 @dataclass(frozen=True)
 class Updates:
-    """The updates of both networks in one phase.
+    """Updates of both networks in one phase.
 
     Args:
         config: Configuration of the run.
         phase: Phase that is trained.
         models: Models of the phase.
-        replicas: Replicas among which each batch is shared.
+        replicas: Number of replicas that share each batch.
     """
 
     config: Config
@@ -50,8 +50,9 @@ class Updates:
         return Objective(self.config, self.phase, self.models)
 
     def update_critic(self, batch: CriticBatch) -> Metrics:
-        """One update of the discriminator on its loss and all regularisers that are not lazy."""
+        """Update the discriminator on its loss and all regularisers that are not lazy."""
         objective, parts = self.objective, self._parts(batch)
+        # In micro-batches samples cannot meet; the linearised loss has the same gradients.
         if objective.loss.samples_meet and parts > 1:
             batch = batch._replace(tangent=objective.critic_tangent(batch, parts))
         terms = [objective.critic_overlap]
@@ -59,7 +60,7 @@ class Updates:
         return self._critic.apply_gradients(found, {**found.metrics, "critic_loss": found.loss})
 
     def pay_penalties(self, batch: CriticBatch) -> Metrics:
-        """One update of the discriminator on its lazy gradient penalties alone."""
+        """Update the discriminator on its lazy gradient penalties alone."""
 
         def losses(batch: CriticBatch, _: Sequence[Term]) -> Losses:
             return self.objective.of_penalties(batch)
@@ -70,16 +71,17 @@ class Updates:
     def update_generator(
         self, batch: GeneratorBatch, path_batch: PathBatch | None = None
     ) -> Metrics:
-        """One update of the generator; takes no gradient of the discriminator's weights.
+        """Update the generator on its loss and all regularisers that are not lazy.
 
         Args:
-            batch: Batch to learn from.
-            path_batch: Batch for the path length, where that is not lazy.
+            batch: Inputs of the update.
+            path_batch: Inputs of path length regularisation, if it is not lazy.
         """
         objective, parts = self.objective, self._parts(batch)
-        # Before the weights change; a vector, so that it is not logged.
+        # Before the weights change. A vector, so it is not logged.
         style = self.models.generation.mean_style(batch.draws, batch.labels)
         path_length, overlap = objective.path_term(path_batch), objective.generator_overlap
+        # Without gradients of the discriminator's weights, which this update does not need.
         computer = self._generator.computer
         if parts == 1:
             terms = [path_length, overlap]
@@ -96,7 +98,7 @@ class Updates:
         return self._generator.apply_gradients(found, metrics)
 
     def pay_path_length(self, batch: PathBatch) -> Metrics:
-        """One update of the generator on its lazy path length alone."""
+        """Update the generator on its lazy path length regularisation alone."""
         settings = self.config.objective
         found = self._path_computed(batch, settings.path_length * settings.path_length_every)
         return self._generator.apply_gradients(found, found.metrics)
@@ -125,7 +127,7 @@ class Updates:
         )
 
     def _parts(self, batch: CriticBatch | GeneratorBatch | PathBatch) -> int:
-        # Samples of a path batch meet nobody: their groups are of one.
+        # No discriminator sees a path batch, so it has no groups to keep whole.
         group = 1 if isinstance(batch, PathBatch) else self.config.network.stddev_group
         return micro_batches(batch.labels.shape[0], self.config.run.micro_batch, group)
 
@@ -136,7 +138,7 @@ class Updates:
         batch: CriticBatch | GeneratorBatch | PathBatch,
         terms: Sequence[Term] = (),
     ) -> LossAndGradients:
-        """Compute loss and gradients of a batch; terms without samples are computed once."""
+        """Compute loss and gradients of a batch; terms that use no samples are computed once."""
         parts = self._parts(batch)
         if parts == 1:
             return computer.compute(lambda: losses(batch, terms))

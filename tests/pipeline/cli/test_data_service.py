@@ -106,7 +106,7 @@ def test_a_server_that_begins_anew_is_told_and_so_is_one_that_is_not_there(
     with serve(where, signal.SIGTERM), run:
         said = run.communicate()[1]
     assert run.returncode == 2
-    assert "start them again, and the run with --resume auto. Received: localhost:" in said
+    assert "start it again, and resume the run with --resume auto. Received: localhost:" in said
     assert said.count("\n") == 1
     with train(workspace, tmp_path / "run", *options, "--resume", "auto") as refused:
         assert "each of `data.servers` must be running" in refused.communicate()[1]

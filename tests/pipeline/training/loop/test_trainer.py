@@ -46,7 +46,7 @@ def test_a_run_without_a_whole_checkpoint_does_not_start_over(
     train(tiny(), tmp_path, stop_after=1)
     [only] = checkpoints.all_in(tmp_path)
     (only.folder / "state.json").write_text("{}")
-    with pytest.raises(UserError, match="a checkpoint that is whole"):
+    with pytest.raises(UserError, match="all its checkpoints are damaged"):
         train(tiny(), tmp_path)
 
 
