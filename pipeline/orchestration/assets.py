@@ -38,12 +38,12 @@ from pipeline.orchestration.commands import Say
 from pipeline.orchestration.course import Course, begun_course, course_of
 from pipeline.orchestration.failure import StepFailed, failure_of
 from pipeline.orchestration.instance import start_again
-from pipeline.orchestration.locks import held
 from pipeline.orchestration.outcome import Trigger
 from pipeline.orchestration.project import Project, open_project
 from pipeline.orchestration.steps import Done
 from pipeline.orchestration.steps.judging import scores_of_version
 from pipeline.shape import Shape, shape_name
+from savedmodels.locks import hold
 
 PARTITIONS = "snapshots"
 PROGRESS = "growgan.pipeline"
@@ -110,7 +110,7 @@ def alone_in(project: Project) -> ResourceDefinition:
             if context.log is not None:
                 context.log.info(line)
 
-        with held(project.run_lock, on_wait=tell):
+        with hold(project.run_lock, on_wait=tell):
             if context.run is not None:
                 with suppress(OSError):  # On a full disk `status` lacks it, and that is all.
                     project.run_lock.write_text(name_of_run(context.run))
