@@ -7,6 +7,8 @@ import os
 import signal
 from collections.abc import Callable
 
+from pipeline import exit_status
+
 _PR_SET_PDEATHSIG = 1
 
 
@@ -21,6 +23,6 @@ def end_with_parent(number: signal.Signals) -> Callable[[], None]:
     def ask() -> None:
         libc.prctl(_PR_SET_PDEATHSIG, number)
         if os.getppid() != parent:  # It has ended already: no signal comes any more.
-            os._exit(128 + number)
+            os._exit(exit_status.of_signal(number))
 
     return ask

@@ -80,7 +80,8 @@ def run(folder: Folder) -> None:
 
     project = open_project(folder)
     with _dagster():
-        from pipeline.orchestration.failure import AGAIN, StepFailed
+        from pipeline.exit_status import AGAIN
+        from pipeline.orchestration.failure import StepFailed
         from pipeline.orchestration.plan import Ended
         from pipeline.orchestration.running import run_once
         from savedmodels.locks import Busy, hold

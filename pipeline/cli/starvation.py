@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
-from pipeline.cli.interruption import ALARM_STATUS
+from pipeline import exit_status
 from pipeline.training.loop.listeners import Listener
 
 
@@ -21,4 +21,4 @@ class LeavesIfStarved(Listener):
                 file=sys.stderr,
                 flush=True,
             )
-            os._exit(ALARM_STATUS)
+            os._exit(exit_status.ALARM)

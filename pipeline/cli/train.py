@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from pipeline.cli.interruption import TIME_LIMIT_STATUS, Interruption, seconds_of
+from pipeline import exit_status
+from pipeline.cli.interruption import Interruption, seconds_of
 from pipeline.cli.next_commands import generation, quoted
 from pipeline.cli.options import (
     DataSource,
@@ -223,7 +224,7 @@ class _Stop:
     def __call__(self) -> bool:
         mine = self._interruption.status if self._interruption() else 0
         if not mine and self._deadline is not None and self._deadline():
-            mine = TIME_LIMIT_STATUS
+            mine = exit_status.AGAIN
         if not mine and self._stage_end is not None and self._stage_end():
             mine = STAGE_END
         self.status = max(self._together.numbers(mine))

@@ -32,6 +32,7 @@ from dagster import (
 )
 
 from pipeline.evaluation.scores import Evaluation
+from pipeline.exit_status import of_signal
 from pipeline.orchestration import steps
 from pipeline.orchestration.begun import AFTER
 from pipeline.orchestration.commands import Say
@@ -222,7 +223,7 @@ def _asset_of(
                 # All processes are told to stop, as before a restart of the machine. The run is to
                 # go on after it: to Dagster this is a kill, after which it starts runs again.
                 start_again(context.instance, run)
-                os._exit(128 + signal.SIGTERM)
+                os._exit(of_signal(signal.SIGTERM))
             end()
             # Dagster would try a step again that was told to stop.
             raise Failure("stopped", allow_retries=False) from stop

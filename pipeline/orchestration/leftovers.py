@@ -8,8 +8,9 @@ from datetime import UTC, datetime, timedelta
 
 from dagster import DagsterInstance, DagsterRunStatus, RunsFilter
 
+from pipeline.exit_status import AGAIN
 from pipeline.orchestration.assets import course_of_run
-from pipeline.orchestration.failure import AGAIN, StepFailed
+from pipeline.orchestration.failure import StepFailed
 from pipeline.orchestration.lost import give_up_foreground_runs
 from pipeline.orchestration.project import Project
 from pipeline.orchestration.steps.publishing import finish_roll_back

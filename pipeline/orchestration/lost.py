@@ -8,8 +8,9 @@ import socket
 import psutil
 from dagster import DagsterInstance, DagsterRun, DagsterRunStatus, RunsFilter
 
+from pipeline.exit_status import AGAIN
 from pipeline.orchestration.assets import course_of_run
-from pipeline.orchestration.failure import AGAIN, StepFailed, failure_of
+from pipeline.orchestration.failure import StepFailed, failure_of
 from pipeline.orchestration.instance import start_again
 from pipeline.orchestration.project import Project
 from savedmodels.locks import is_held
