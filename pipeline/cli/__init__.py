@@ -122,8 +122,8 @@ def main() -> None:
     # Where the home folder cannot be written it tells of its own folders, beside our lines.
     logging.getLogger("matplotlib").setLevel(logging.ERROR)
     from pipeline.errors import AlarmError, UserError, WorkerGone
-    from pipeline.shown import shown
-    from pipeline.system_errors import may_pass
+    from pipeline.errors.shown import shown
+    from pipeline.errors.system import may_pass
 
     status = exit_status.USER
     try:

@@ -86,7 +86,7 @@ def run(folder: Folder) -> None:
         from pipeline.orchestration.running import run_once
         from savedmodels.locks import Busy, hold
     from pipeline.errors import UserError
-    from pipeline.system_errors import may_pass
+    from pipeline.errors.system import may_pass
 
     console = terminal()
     _show_progress(console)

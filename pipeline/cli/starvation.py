@@ -9,8 +9,8 @@ from pipeline import exit_status
 from pipeline.training.loop.listeners import Listener
 
 
-class LeavesIfStarved(Listener):
-    """Ends the process where `alarms.starvation` is `stop`, for the loop cannot."""
+class ExitOnStarvation(Listener):
+    """End the process where `alarms.starvation` is `stop`, for the loop cannot."""
 
     def starved(self, seconds: float, *, stop: bool) -> None:
         """Exit at once, as TensorFlow would wait for the batch even at a clean end."""

@@ -15,7 +15,7 @@ from typing import IO
 
 from pipeline.cli.interruption import heeded_signals
 from pipeline.exit_status import WORKER_GONE, of_signal
-from pipeline.parent_process import end_with_parent
+from pipeline.orchestration.parent_process import die_with_parent
 from pipeline.training.distributed.cluster import Cluster
 
 GRACE = 10.0
@@ -47,7 +47,7 @@ def run_workers(command: Sequence[str], count: int) -> int:
                 stderr=error,
                 # Ctrl-C in a terminal reaches a whole group: workers would get it twice.
                 process_group=0,
-                preexec_fn=end_with_parent(signal.SIGKILL),
+                preexec_fn=die_with_parent(signal.SIGKILL),
             )
             for index, error in enumerate(errors)
         ]

@@ -14,7 +14,7 @@ from typing import IO
 
 from pipeline import exit_status
 from pipeline.orchestration.failure import StepFailed
-from pipeline.parent_process import end_with_parent
+from pipeline.orchestration.parent_process import die_with_parent
 
 GRACE = 60.0
 """Seconds that a command has to save what it did when it is told to stop."""
@@ -91,7 +91,7 @@ def child(
         env={**os.environ, "PYTHONUNBUFFERED": "1"},
         # Ctrl-C in a terminal is for this process, which passes it on.
         process_group=0,
-        preexec_fn=end_with_parent(signal.SIGKILL),
+        preexec_fn=die_with_parent(signal.SIGKILL),
     )
     try:
         yield process

@@ -84,7 +84,7 @@ FAULTS = {
         ("savedmodels/repository",),
     ),
     "FID's mean": Fault(
-        "pipeline/moments.py",
+        "pipeline/data/checking/moments.py",
         "one.mean + step * (other.count / count)",
         "one.mean + step / 2",
         ("pipeline/evaluation/statistics",),
