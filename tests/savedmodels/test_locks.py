@@ -31,12 +31,14 @@ def test_a_killed_process_frees_its_lock(tmp_path: Path) -> None:
     with subprocess.Popen(
         [sys.executable, "-c", HOLD, str(lock)], cwd=ROOT, stdout=subprocess.PIPE, text=True
     ) as other:
-        assert other.stdout is not None
-        assert other.stdout.readline() == "held\n"
-        assert locks.is_held(lock)
-        with pytest.raises(locks.Busy), locks.hold(lock, wait=False):
-            pass
-        other.kill()
+        try:
+            assert other.stdout is not None
+            assert other.stdout.readline() == "held\n"
+            assert locks.is_held(lock)
+            with pytest.raises(locks.Busy), locks.hold(lock, wait=False):
+                pass
+        finally:
+            other.kill()
     assert not locks.is_held(lock)
     with locks.hold(lock, wait=False):
         assert locks.is_held(lock)
@@ -52,7 +54,7 @@ def test_a_lock_is_waited_for_and_its_wait_is_told(tmp_path: Path) -> None:
     with ThreadPoolExecutor() as other:
         with locks.hold(lock, on_wait=lambda: pytest.fail("nobody else holds it")):
             ended = other.submit(second)
-            assert waits.wait(60)
+            assert waits.wait(20)
             assert not entered.wait(0.1)
         ended.result()
     assert entered.is_set()
@@ -69,7 +71,7 @@ def test_a_lock_whose_file_its_holder_removes_is_taken_anew(tmp_path: Path) -> N
     with ThreadPoolExecutor() as other:
         with locks.hold(lock):
             ended = other.submit(second)
-            assert waits.wait(60)
+            assert waits.wait(20)
             lock.unlink()
         ended.result()
 
