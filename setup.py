@@ -92,6 +92,7 @@ setup(
         "pipeline.data",
         "pipeline.data.checking",
         "pipeline.data.sources",
+        "pipeline.errors",
         "pipeline.evaluation",
         "pipeline.evaluation.features",
         "pipeline.evaluation.statistics",

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import re
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib import metadata
@@ -20,7 +19,7 @@ import yaml
 from pipeline.config import Config
 from pipeline.errors import UserError
 from pipeline.loading import HOW, WATCHING, Override, config_from, differences
-from savedmodels import atomic
+from savedmodels import atomic, locks
 
 if TYPE_CHECKING:
     import keras
@@ -263,16 +262,16 @@ class RunFolder:
             of_evaluation = "evaluations" in str(path.relative_to(self.path))
             return of_evaluation == (task == "evaluated")
 
-        with (self.path / f".{task}.lock").open("a") as lock:
+        with ExitStack() as lock:
             try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
+                lock.enter_context(
+                    locks.hold(self.path / f".{task}.lock", wait=False, required=False)
+                )
+            except locks.Busy:
                 raise UserError(
                     f"a run is {task} by one process at a time. Received: {self.path}, which is "
                     f"being {task}"
                 ) from None
-            except OSError:  # Some network file systems know no locks.
-                pass
             atomic.remove_remains(self.path, ours)
             yield
 

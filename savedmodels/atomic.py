@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import os
 import re
 import shutil
@@ -12,6 +11,8 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from savedmodels import locks
 
 _REMAINS = re.compile(r"\..+\.[0-9a-f]{8}\.tmp")
 
@@ -136,8 +137,7 @@ def _locked(temporary: Path) -> int | None:
         descriptor = os.open(temporary, os.O_RDONLY)
     except FileNotFoundError:
         return None
-    with contextlib.suppress(OSError):  # Some network file systems know no locks.
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+    locks.take(descriptor, required=False)
     if temporary.exists():
         return descriptor
     os.close(descriptor)
@@ -147,13 +147,8 @@ def _locked(temporary: Path) -> int | None:
 def _remove_abandoned(temporary: Path) -> None:
     descriptor = os.open(temporary, os.O_RDONLY)
     try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return
-        except OSError:  # As above.
-            pass
-        _remove(temporary)
+        if locks.take(descriptor, wait=False, required=False):
+            _remove(temporary)
     finally:
         os.close(descriptor)
 

@@ -16,6 +16,7 @@ from typing import Any
 
 import typer
 
+from pipeline import exit_status
 from pipeline.cli import (
     compare,
     configurations,
@@ -37,7 +38,6 @@ from pipeline.cli import (
     train,
     verify,
 )
-from pipeline.cli.interruption import ALARM_STATUS, FILE_STATUS, WORKER_GONE_STATUS
 from pipeline.cli.lasting_stream import open_closed_streams
 from pipeline.cli.options import require_text
 
@@ -122,29 +122,29 @@ def main() -> None:
     # Where the home folder cannot be written it tells of its own folders, beside our lines.
     logging.getLogger("matplotlib").setLevel(logging.ERROR)
     from pipeline.errors import AlarmError, UserError, WorkerGone
-    from pipeline.shown import shown
-    from pipeline.system_errors import may_pass
+    from pipeline.errors.shown import shown
+    from pipeline.errors.system import may_pass
 
-    status = 2
+    status = exit_status.USER
     try:
         sys.exit(app(standalone_mode=False))
     except typer.TyperException as error:
         message = error.format_message().replace("Value error, ", "")
         if not message:  # No arguments at all: the help has been printed.
-            sys.exit(2)
+            sys.exit(exit_status.USER)
     except UserError as error:
         message = str(error)
-        status = FILE_STATUS if may_pass(error) else 2
+        status = exit_status.FILE if may_pass(error) else exit_status.USER
     except AlarmError as error:
-        message, status = str(error), ALARM_STATUS
+        message, status = str(error), exit_status.ALARM
     except OSError as error:  # A full disk, or a place that cannot be read or written.
         message = f"a file could not be read or written: {error}"
-        status = FILE_STATUS if may_pass(error) else 2
+        status = exit_status.FILE if may_pass(error) else exit_status.USER
     except WorkerGone as error:
-        message, status = str(error), WORKER_GONE_STATUS
+        message, status = str(error), exit_status.WORKER_GONE
     except Exception as error:  # Of TensorFlow, which has errors of its own for files.
         if may_pass(error):
-            message, status = f"a file could not be read or written: {error}", FILE_STATUS
+            message, status = f"a file could not be read or written: {error}", exit_status.FILE
         elif isinstance(error, RuntimeError) and str(error).startswith("Symlink loop"):
             message = f"a path must lead somewhere. Received: {str(error).replace('S', 's', 1)}"
         else:

@@ -55,9 +55,9 @@ def check(
     from pipeline.data.checking.contract import write_contract as write_rules
     from pipeline.data.checking.report import write_report
     from pipeline.data.checking.shift import shift
+    from pipeline.data.grids import write_png
     from pipeline.data.sources import open_source
     from pipeline.errors import UserError
-    from pipeline.grids import write_png
 
     console = terminal()
     require_folder("--out", out or Path("checks"))

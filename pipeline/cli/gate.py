@@ -7,11 +7,9 @@ from typing import Annotated
 
 import typer
 
+from pipeline import exit_status
 from pipeline.cli.options import Overrides, Run, terminal
 from pipeline.cli.tables import say
-
-GATE_STATUS = 4
-"""The gate has refused."""
 
 app = typer.Typer()
 
@@ -70,4 +68,4 @@ def gate(
     show_verdict(console, verdict)
     say(console, f"written: {written}, {report}")
     if not verdict.passed:
-        raise typer.Exit(GATE_STATUS)
+        raise typer.Exit(exit_status.GATE)

@@ -99,7 +99,7 @@ def generate(
     require_drawable(folder, drawing, single=files is not None)
     folder.newest_checkpoint()
     load_tensorflow()  # Takes seconds, and so comes after what can be refused without it.
-    from pipeline.grids import write_png
+    from pipeline.data.grids import write_png
 
     replaced = ""
     if files is None:

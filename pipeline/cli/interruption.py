@@ -1,4 +1,4 @@
-"""Signals, the time limit and alarms that stop a run, and the exit status of each."""
+"""Signals that stop a command, and the time limit as it is written."""
 
 from __future__ import annotations
 
@@ -8,16 +8,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from pipeline import exit_status
 from pipeline.errors import UserError
 
-ALARM_STATUS = 3
-"""An alarm has stopped the run."""
-FILE_STATUS = 74
-"""`EX_IOERR` of sysexits.h: a file cannot be read or written now."""
-TIME_LIMIT_STATUS = 75
-"""`EX_TEMPFAIL` of sysexits.h: come again."""
-WORKER_GONE_STATUS = 69
-"""`EX_UNAVAILABLE` of sysexits.h: another worker of the run has ended."""
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 """Ctrl-C, the end of a service, and that of a terminal or connection."""
 _UNITS = re.compile(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?")
@@ -45,7 +38,7 @@ class Interruption:
     @property
     def status(self) -> int:
         """The exit status of a process that this signal has ended."""
-        return 128 + self.signal
+        return exit_status.of_signal(self.signal)
 
     def only_note(self) -> None:
         """From now on somebody asks whether a signal has come.

@@ -6,8 +6,8 @@ import shlex
 from collections.abc import Iterable
 from pathlib import Path
 
+from pipeline.errors.shown import shown
 from pipeline.shape import Shape, is_power_of_two
-from pipeline.shown import shown
 
 
 def quoted(word: str) -> str:

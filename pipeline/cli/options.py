@@ -67,7 +67,7 @@ def require_text(path: Path) -> None:
         UserError: if it is no text in UTF-8.
     """
     from pipeline.errors import UserError
-    from pipeline.shown import shown
+    from pipeline.errors.shown import shown
 
     try:
         str(path).encode()

@@ -80,18 +80,19 @@ def run(folder: Folder) -> None:
 
     project = open_project(folder)
     with _dagster():
-        from pipeline.orchestration.failure import AGAIN, StepFailed
-        from pipeline.orchestration.locks import Busy, held
+        from pipeline.exit_status import AGAIN
+        from pipeline.orchestration.failure import StepFailed
         from pipeline.orchestration.plan import Ended
         from pipeline.orchestration.running import run_once
+        from savedmodels.locks import Busy, hold
     from pipeline.errors import UserError
-    from pipeline.system_errors import may_pass
+    from pipeline.errors.system import may_pass
 
     console = terminal()
     _show_progress(console)
     if project.config.schedule.when_busy == "skip":
         try:
-            with held(project.run_lock, wait=False):
+            with hold(project.run_lock, wait=False):
                 pass
         except Busy:
             raise UserError(
@@ -143,9 +144,9 @@ def up(
         from pipeline.orchestration.definitions import definitions_of
         from pipeline.orchestration.instance import instance_of
         from pipeline.orchestration.leftovers import look_after
-        from pipeline.orchestration.locks import Busy, held
         from pipeline.orchestration.lost import give_up_lost_runs
         from pipeline.orchestration.processes import HOST, started
+        from savedmodels.locks import Busy, hold
     from pipeline.errors import UserError
 
     definitions_of(project)  # What is wrong would be found where nobody looks.
@@ -155,7 +156,7 @@ def up(
         signal.signal(number, lambda *_: stopped.set())
     at = project.config.port if port is None else port
     try:
-        with held(project.up_lock, wait=False), instance_of(project) as instance:
+        with hold(project.up_lock, wait=False), instance_of(project) as instance:
             for lost in give_up_lost_runs(project, instance):
                 say(console, f"run {lost} was lost, and is tried again")
             with started(project, at) as processes:

@@ -9,11 +9,10 @@ from pathlib import Path
 import typer
 from rich.console import Console
 
-from pipeline.cli.gate import GATE_STATUS
-from pipeline.cli.interruption import TIME_LIMIT_STATUS
+from pipeline import exit_status
 from pipeline.cli.next_commands import quoted
 from pipeline.cli.tables import say
-from pipeline.cli.verify import VERIFY_STATUS, verified
+from pipeline.cli.verify import verified
 from pipeline.errors import UserError
 from pipeline.evaluation.publication import to_publish
 from savedmodels.repository.errors import GateRefused, RepositoryError
@@ -36,7 +35,7 @@ def refusals() -> Iterator[None]:
         yield
     except GateRefused as error:
         typer.echo(f"growgan: {error}", err=True)
-        raise typer.Exit(GATE_STATUS) from error
+        raise typer.Exit(exit_status.GATE) from error
     except RepositoryError as error:
         raise UserError(str(error)) from error
 
@@ -126,7 +125,7 @@ def change(
                 say(console, f"removed: {publisher.folder / str(removed)}")
     say(console, f"servers read: {repository.models_config}")
     if promotion is not None and not promotion.moved:
-        raise typer.Exit(TIME_LIMIT_STATUS)
+        raise typer.Exit(exit_status.AGAIN)
 
 
 def _why_not_judged(savedmodel: Path, known: About) -> str:
@@ -162,7 +161,7 @@ def _require_verified(console: Console, savedmodel: Path) -> None:
         f"to see all of it: growgan verify {quoted(str(savedmodel))}",
         err=True,
     )
-    raise typer.Exit(VERIFY_STATUS)
+    raise typer.Exit(exit_status.VERIFY)
 
 
 def _tell(console: Console, promotion: Promotion) -> None:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from pipeline import exit_status
 from pipeline.cli.interruption import heeded_signals
 from pipeline.cli.next_commands import quoted
 from pipeline.cli.options import load_tensorflow, terminal
@@ -147,7 +148,7 @@ def serve(
     def stop(number: int, _: Any) -> None:
         # Before it serves nothing has to end well, and who asks twice does not want to wait.
         if stopped.is_set() or not serves.is_set():
-            os._exit(128 + number)
+            os._exit(exit_status.of_signal(number))
         stopped.set()
 
     for number in heeded_signals():

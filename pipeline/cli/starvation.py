@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import sys
 
-from pipeline.cli.interruption import ALARM_STATUS
+from pipeline import exit_status
 from pipeline.training.loop.listeners import Listener
 
 
-class LeavesIfStarved(Listener):
-    """Ends the process where `alarms.starvation` is `stop`, for the loop cannot."""
+class ExitOnStarvation(Listener):
+    """End the process where `alarms.starvation` is `stop`, for the loop cannot."""
 
     def starved(self, seconds: float, *, stop: bool) -> None:
         """Exit at once, as TensorFlow would wait for the batch even at a clean end."""
@@ -21,4 +21,4 @@ class LeavesIfStarved(Listener):
                 file=sys.stderr,
                 flush=True,
             )
-            os._exit(ALARM_STATUS)
+            os._exit(exit_status.ALARM)

@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from rich.console import Console
 from rich.table import Table
 
-from pipeline.shown import shown
+from pipeline.errors.shown import shown
 
 LISTED = 5
 """Names that are spelled out; reports have all."""

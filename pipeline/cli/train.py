@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from pipeline.cli.interruption import TIME_LIMIT_STATUS, Interruption, seconds_of
+from pipeline import exit_status
+from pipeline.cli.interruption import Interruption, seconds_of
 from pipeline.cli.next_commands import generation, quoted
 from pipeline.cli.options import (
     DataSource,
@@ -119,11 +120,11 @@ def train(
     """
     began = time.monotonic()
     interruption = Interruption()
+    from pipeline.interop.transfer import origin_of
     from pipeline.loading import is_chosen, load
     from pipeline.run_folder import RunFolder
     from pipeline.training.loop.profiling import Profile, Steps
     from pipeline.training.loop.stopping import StopAfterStage
-    from pipeline.transfer import origin_of
 
     if workers is not None:
         overrides = [*(overrides or []), "run.strategy=multi_worker"]
@@ -145,6 +146,7 @@ def train(
             _require_grey_pictures(config, settings.data)  # NumPy starts threads too.
         load_tensorflow(settings.run.intra_op_threads)
         from pipeline.cli import plan
+        from pipeline.interop.transfer import write_first_checkpoint
         from pipeline.training.distributed.replicas import (
             gpus_here,
             make_logical_devices,
@@ -153,7 +155,6 @@ def train(
         )
         from pipeline.training.distributed.workers import Workers
         from pipeline.training.loop.stopping import TimeLimit
-        from pipeline.transfer import write_first_checkpoint
 
         own, sharing, count = settings, 1, 1
         if several:
@@ -223,7 +224,7 @@ class _Stop:
     def __call__(self) -> bool:
         mine = self._interruption.status if self._interruption() else 0
         if not mine and self._deadline is not None and self._deadline():
-            mine = TIME_LIMIT_STATUS
+            mine = exit_status.AGAIN
         if not mine and self._stage_end is not None and self._stage_end():
             mine = STAGE_END
         self.status = max(self._together.numbers(mine))
@@ -285,8 +286,8 @@ def _train(
     stop: Callable[[], bool],
 ) -> int:
     """Train to the end or until told to stop; the images seen by then."""
-    from pipeline.cli.starvation import LeavesIfStarved
-    from pipeline.console import TrainingDisplay
+    from pipeline.cli.starvation import ExitOnStarvation
+    from pipeline.cli.training_display import TrainingDisplay
     from pipeline.evaluation.in_training import Evaluations, FidInTraining
     from pipeline.training.loop.recorders import (
         JsonLines,
@@ -319,7 +320,7 @@ def _train(
                 withdrawn,
             ),
             Evaluations(run),
-            LeavesIfStarved(),
+            ExitOnStarvation(),
             *watchers,
         ]
         score = None
@@ -340,12 +341,12 @@ def _assist(
     stop: Callable[[], bool],
 ) -> int:
     """Do a worker's share of what `_train` does, and leave nothing behind; the images seen."""
-    from pipeline.cli.starvation import LeavesIfStarved
+    from pipeline.cli.starvation import ExitOnStarvation
     from pipeline.training.loop.trainer import Trainer
     from pipeline.training.synthesis.task import Synthesis
 
     task = Synthesis(settings, records, strategy)
-    trainer = Trainer(settings, task, run.path, [LeavesIfStarved()], strategy)
+    trainer = Trainer(settings, task, run.path, [ExitOnStarvation()], strategy)
     return trainer.train(stop).images_seen
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from pipeline import exit_status
 from pipeline.cli.interruption import Interruption
 from pipeline.cli.options import load_tensorflow, terminal
 from pipeline.cli.tables import say
@@ -16,9 +17,6 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from savedmodels.verification import Signature, Verification
-
-VERIFY_STATUS = 5
-"""The SavedModel has failed."""
 
 app = typer.Typer()
 
@@ -74,7 +72,7 @@ def verify(
             f"Received: {savedmodel}, which fails: {verification.reason}",
             err=True,
         )
-        raise typer.Exit(VERIFY_STATUS)
+        raise typer.Exit(exit_status.VERIFY)
 
 
 def verified(console: Console, savedmodel: Path, *, otherwise: str, **options: Any) -> Verification:

@@ -13,8 +13,9 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from typing import IO
 
-from pipeline.cli.interruption import WORKER_GONE_STATUS, heeded_signals
-from pipeline.parent_process import end_with_parent
+from pipeline.cli.interruption import heeded_signals
+from pipeline.exit_status import WORKER_GONE, of_signal
+from pipeline.orchestration.parent_process import die_with_parent
 from pipeline.training.distributed.cluster import Cluster
 
 GRACE = 10.0
@@ -46,7 +47,7 @@ def run_workers(command: Sequence[str], count: int) -> int:
                 stderr=error,
                 # Ctrl-C in a terminal reaches a whole group: workers would get it twice.
                 process_group=0,
-                preexec_fn=end_with_parent(signal.SIGKILL),
+                preexec_fn=die_with_parent(signal.SIGKILL),
             )
             for index, error in enumerate(errors)
         ]
@@ -94,9 +95,9 @@ def _statuses(workers: Sequence[subprocess.Popen[bytes]], signals: Sequence[int]
 def _told(statuses: dict[int, int], errors: Sequence[str], signals: Sequence[int]) -> int:
     """Print what workers complained of, and give the exit status that says it."""
     first = next(
-        (index for index, status in statuses.items() if status not in (0, WORKER_GONE_STATUS)), None
+        (index for index, status in statuses.items() if status not in (0, WORKER_GONE)), None
     )
-    told = [i for i in range(len(errors)) if first is None or statuses[i] != WORKER_GONE_STATUS]
+    told = [i for i in range(len(errors)) if first is None or statuses[i] != WORKER_GONE]
     for text in dict.fromkeys(errors[index] for index in told):  # what all say is said once
         sys.stderr.write(text)
     if first is None:
@@ -105,14 +106,14 @@ def _told(statuses: dict[int, int], errors: Sequence[str], signals: Sequence[int
     if status >= 0:
         return status
     if signals:
-        return 128 + signals[0]
+        return of_signal(signals[0])
     print(
         "growgan: a run ends with any of its workers; to go on, repeat the command with --resume "
         f"auto. Received: {signal.Signals(-status).name} in worker {first} of {len(errors)}, "
         "counted from 0",
         file=sys.stderr,
     )
-    return WORKER_GONE_STATUS
+    return WORKER_GONE
 
 
 def _text_of(file: IO[bytes]) -> str:

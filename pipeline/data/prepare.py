@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import fcntl
 import glob
 import hashlib
 import itertools
 import json
-import os
 import re
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -49,6 +47,7 @@ from pipeline.shape import (
     is_usable,
     shape_text,
 )
+from savedmodels import locks
 from savedmodels.atomic import sync, write_file
 
 NAMED_IN_MESSAGE = 5
@@ -260,24 +259,12 @@ def _prepared(
 @contextmanager
 def _alone(folder: Path) -> Iterator[None]:
     """Wait until no other process prepares the same folder."""
-    path = folder.with_name(f".{folder.name}.lock")
-    while True:
-        with path.open("a") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            if not _is_at(path, lock.fileno()):
-                continue  # Whoever held it has removed it: it keeps nobody out any more.
-            try:
-                yield
-            finally:
-                path.unlink()
-            return
-
-
-def _is_at(path: Path, descriptor: int) -> bool:
-    try:
-        return os.path.samestat(os.fstat(descriptor), path.stat())
-    except FileNotFoundError:
-        return False
+    lock = folder.with_name(f".{folder.name}.lock")
+    with locks.hold(lock):
+        try:
+            yield
+        finally:
+            lock.unlink()
 
 
 def _partial(folder: Path, data_hash: str) -> Path:

@@ -10,6 +10,7 @@ from typing import Literal
 
 from pipeline.config import EvaluationConfig
 from pipeline.data.dataset import labels_of
+from pipeline.data.grids import write_png
 from pipeline.data.records import RecordSet
 from pipeline.errors import UserError
 from pipeline.evaluation.extraction import extract
@@ -33,7 +34,6 @@ from pipeline.evaluation.scores import (
     folder_of,
     write_scores,
 )
-from pipeline.grids import write_png
 from pipeline.run_folder import RunFolder
 from pipeline.sampling.painter import Painter
 from pipeline.training.loop.checkpoints import Checkpoint

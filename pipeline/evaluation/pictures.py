@@ -9,12 +9,12 @@ import keras
 import numpy as np
 
 from pipeline.data.dataset import images_of
+from pipeline.data.grids import tile
 from pipeline.evaluation.batching import rebatched
 from pipeline.evaluation.fakes import Fakes
 from pipeline.evaluation.features.network import Images
 from pipeline.evaluation.measures import Material
 from pipeline.evaluation.statistics.neighbours import nearest
-from pipeline.grids import tile
 from pipeline.sampling.painter import Painter
 
 SAMPLES = 64

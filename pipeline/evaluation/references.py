@@ -14,13 +14,13 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from pipeline.data.checking.moments import Moments
 from pipeline.data.dataset import images_of
 from pipeline.data.records import RecordSet, Split
 from pipeline.evaluation.extraction import extract
 from pipeline.evaluation.features.network import FeatureNetwork, Features, Images
 from pipeline.evaluation.statistics.arrays import Array
 from pipeline.evaluation.statistics.frechet import moments
-from pipeline.moments import Moments
 from savedmodels.atomic import new_folder, remove_folder, write_file
 from savedmodels.checksum import checksum
 

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.data.grids import tile
 from pipeline.errors import UserError
 from pipeline.generating.labels import labels_of_run, require_styles
-from pipeline.grids import tile
 from pipeline.run_folder import RunFolder
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.grids import tile
+from pipeline.data.grids import tile
 from pipeline.sampling.painter import Painter, Styles
 from pipeline.sampling.sampler import NoiseMode
 

@@ -1,5 +1,1 @@
-"""Import of published weights, as Keras models or as runs."""
-
-from pipeline.interop.official import OfficialModels, load_official
-
-__all__ = ["OfficialModels", "load_official"]
+"""Weights from elsewhere: published ones, as Keras models or as runs, and those of other runs."""

@@ -32,18 +32,19 @@ from dagster import (
 )
 
 from pipeline.evaluation.scores import Evaluation
+from pipeline.exit_status import of_signal
 from pipeline.orchestration import steps
 from pipeline.orchestration.begun import AFTER
 from pipeline.orchestration.commands import Say
 from pipeline.orchestration.course import Course, begun_course, course_of
 from pipeline.orchestration.failure import StepFailed, failure_of
 from pipeline.orchestration.instance import start_again
-from pipeline.orchestration.locks import held
 from pipeline.orchestration.outcome import Trigger
 from pipeline.orchestration.project import Project, open_project
 from pipeline.orchestration.steps import Done
 from pipeline.orchestration.steps.judging import scores_of_version
 from pipeline.shape import Shape, shape_name
+from savedmodels.locks import hold
 
 PARTITIONS = "snapshots"
 PROGRESS = "growgan.pipeline"
@@ -110,7 +111,7 @@ def alone_in(project: Project) -> ResourceDefinition:
             if context.log is not None:
                 context.log.info(line)
 
-        with held(project.run_lock, on_wait=tell):
+        with hold(project.run_lock, on_wait=tell):
             if context.run is not None:
                 with suppress(OSError):  # On a full disk `status` lacks it, and that is all.
                     project.run_lock.write_text(name_of_run(context.run))
@@ -222,7 +223,7 @@ def _asset_of(
                 # All processes are told to stop, as before a restart of the machine. The run is to
                 # go on after it: to Dagster this is a kill, after which it starts runs again.
                 start_again(context.instance, run)
-                os._exit(128 + signal.SIGTERM)
+                os._exit(of_signal(signal.SIGTERM))
             end()
             # Dagster would try a step again that was told to stop.
             raise Failure("stopped", allow_retries=False) from stop

@@ -12,8 +12,9 @@ from pathlib import Path
 from tempfile import TemporaryFile
 from typing import IO
 
-from pipeline.orchestration.failure import AGAIN, ALARM, GATE, USER, VERIFY, StepFailed
-from pipeline.parent_process import end_with_parent
+from pipeline import exit_status
+from pipeline.orchestration.failure import StepFailed
+from pipeline.orchestration.parent_process import die_with_parent
 
 GRACE = 60.0
 """Seconds that a command has to save what it did when it is told to stop."""
@@ -90,7 +91,7 @@ def child(
         env={**os.environ, "PYTHONUNBUFFERED": "1"},
         # Ctrl-C in a terminal is for this process, which passes it on.
         process_group=0,
-        preexec_fn=end_with_parent(signal.SIGKILL),
+        preexec_fn=die_with_parent(signal.SIGKILL),
     )
     try:
         yield process
@@ -111,28 +112,30 @@ def _failed(command: str, status: int, complaint: str) -> StepFailed:
     told = [line.removeprefix("growgan: ") for line in lines if line.startswith("growgan: ")]
     reason = told[-1] if told else (lines[-1] if lines else "it said nothing")
     match status:
-        case 2:
-            return StepFailed(reason, status=USER)
-        case 3:
-            return StepFailed(reason, ending="alarm", status=ALARM)
-        case 4:
-            return StepFailed(reason, ending="gate failed", status=GATE)
-        case 5:
-            return StepFailed(reason, status=VERIFY)
-        case 74:
-            return StepFailed(reason, status=AGAIN, may_pass=True)
-        case 130 | 143:
+        case exit_status.USER:
+            return StepFailed(reason, status=exit_status.USER)
+        case exit_status.ALARM:
+            return StepFailed(reason, ending="alarm", status=exit_status.ALARM)
+        case exit_status.GATE:
+            return StepFailed(reason, ending="gate failed", status=exit_status.GATE)
+        case exit_status.VERIFY:
+            return StepFailed(reason, status=exit_status.VERIFY)
+        case exit_status.FILE:
+            return StepFailed(reason, status=exit_status.AGAIN, may_pass=True)
+        case _ if status in exit_status.STOPPED:
             return StepFailed(
                 f"growgan {command} was told to stop",
                 ending="interrupted",
-                status=AGAIN,
+                status=exit_status.AGAIN,
                 may_pass=True,
             )
         case _ if status < 0:
             name = signal.Signals(-status).name
-            return StepFailed(f"growgan {command} was ended by {name}", status=AGAIN, may_pass=True)
+            return StepFailed(
+                f"growgan {command} was ended by {name}", status=exit_status.AGAIN, may_pass=True
+            )
     return StepFailed(
         f"growgan {command} ended with status {status}: {reason}",
-        status=AGAIN,
+        status=exit_status.AGAIN,
         may_pass=True,
     )

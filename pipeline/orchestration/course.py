@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from pipeline.evaluation.scores import folder_of
+from pipeline.exit_status import AGAIN
 from pipeline.orchestration.begun import (
     Begun,
     folder_begun,
@@ -17,7 +18,7 @@ from pipeline.orchestration.begun import (
     read_begun,
     write_begun,
 )
-from pipeline.orchestration.failure import AGAIN, StepFailed, failure_of
+from pipeline.orchestration.failure import StepFailed, failure_of
 from pipeline.orchestration.notifications import notify
 from pipeline.orchestration.outcome import (
     HISTORY,

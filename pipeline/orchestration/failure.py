@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from pipeline.errors import AlarmError, UserError, WorkerGone
+from pipeline.errors.system import may_pass
+from pipeline.exit_status import AGAIN, ALARM, GATE, USER
 from pipeline.orchestration.outcome import Ending, one_line
-from pipeline.system_errors import may_pass
 from savedmodels.repository.errors import GateRefused, RepositoryError
-
-USER, ALARM, GATE, VERIFY, AGAIN = 2, 3, 4, 5, 75
-"""Exit statuses, as `growgan` has them elsewhere."""
 
 
 class StepFailed(Exception):

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipeline.errors import UserError
+from pipeline.exit_status import AGAIN, STOPPED, WORKER_GONE
 from pipeline.orchestration.commands import Say
-from pipeline.orchestration.failure import AGAIN
 from pipeline.orchestration.job import CONTENT, LABEL, Manifest, service_of
 from pipeline.orchestration.kubectl import NoAnswer
 
@@ -28,8 +28,6 @@ MOST_LINES = 1000
 """Largest number of lines of its log that are shown when a Job is taken over."""
 LAST_LINES = 20
 """Number of lines that are shown of the log of a failed pod."""
-_STOPPED = (130, 143)
-_WORKER_GONE = 69
 _STARTING = ("ContainerCreating", "PodInitializing")
 
 Ask = Callable[..., str]
@@ -179,7 +177,7 @@ def end_of(there: Manifest | None, pods: Sequence[Pod]) -> tuple[End, Pod | None
 
 def _precedence(pod: Pod) -> tuple[bool, bool, str, int]:
     """The first that failed is the cause; others then find it gone, or are told to stop."""
-    return pod.status == _WORKER_GONE, pod.status in _STOPPED, pod.ended, pod.index
+    return pod.status == WORKER_GONE, pod.status in STOPPED, pod.ended, pod.index
 
 
 class _Log:

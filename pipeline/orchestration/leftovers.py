@@ -8,13 +8,14 @@ from datetime import UTC, datetime, timedelta
 
 from dagster import DagsterInstance, DagsterRunStatus, RunsFilter
 
+from pipeline.exit_status import AGAIN
 from pipeline.orchestration.assets import course_of_run
-from pipeline.orchestration.failure import AGAIN, StepFailed
-from pipeline.orchestration.locks import is_held
+from pipeline.orchestration.failure import StepFailed
 from pipeline.orchestration.lost import give_up_foreground_runs
 from pipeline.orchestration.project import Project
 from pipeline.orchestration.steps.publishing import finish_roll_back
 from pipeline.orchestration.triggers import TO_TELL, has_outcome
+from savedmodels.locks import is_held
 
 _UNKNOWN = "why it ended could not be written down; its page in the user interface may tell"
 

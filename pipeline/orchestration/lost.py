@@ -8,11 +8,12 @@ import socket
 import psutil
 from dagster import DagsterInstance, DagsterRun, DagsterRunStatus, RunsFilter
 
+from pipeline.exit_status import AGAIN
 from pipeline.orchestration.assets import course_of_run
-from pipeline.orchestration.failure import AGAIN, StepFailed, failure_of
+from pipeline.orchestration.failure import StepFailed, failure_of
 from pipeline.orchestration.instance import start_again
-from pipeline.orchestration.locks import is_held
 from pipeline.orchestration.project import Project
+from savedmodels.locks import is_held
 
 PROCESS_TAG = "growgan/process"
 """Machine, number and time of birth of the process that a run in the foreground lives in."""

@@ -17,8 +17,8 @@ import psutil
 
 from pipeline.errors import UserError
 from pipeline.orchestration.instance import environment_of
+from pipeline.orchestration.parent_process import die_with_parent
 from pipeline.orchestration.project import Project
-from pipeline.parent_process import end_with_parent
 
 HOST = "127.0.0.1"
 TO_SAVE = 60.0
@@ -98,7 +98,7 @@ def started(project: Project, port: int) -> Iterator[Processes]:
     }
     children: dict[str, subprocess.Popen[bytes]] = {}
     processes = Processes(project, children)
-    ask_to_end = end_with_parent(signal.SIGTERM)
+    ask_to_end = die_with_parent(signal.SIGTERM)
 
     def heeding() -> None:
         ask_to_end()

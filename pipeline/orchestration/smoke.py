@@ -16,8 +16,9 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.exit_status import AGAIN
 from pipeline.orchestration.commands import child
-from pipeline.orchestration.failure import AGAIN, StepFailed
+from pipeline.orchestration.failure import StepFailed
 from savedmodels import golden
 from savedmodels.bounds import GPU_BOUND, distance
 from savedmodels.layout import GOLDEN

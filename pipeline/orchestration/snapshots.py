@@ -19,9 +19,9 @@ from pipeline.data.sources.files import EXTENSIONS, is_hidden, is_picture
 from pipeline.data.sources.folder import walk
 from pipeline.errors import UserError
 from pipeline.evaluation.scores import Record, fault_of
-from pipeline.orchestration.locks import held
 from pipeline.orchestration.project import Project
 from savedmodels import atomic
+from savedmodels.locks import hold
 
 SNAPSHOT = "snapshot.json"
 PICTURES = "pictures"
@@ -136,7 +136,7 @@ def take(project: Project) -> Snapshot:
         UserError: if there are no pictures.
         OSError: if one cannot be read, or there is no room; no part of a snapshot is left.
     """
-    with held(project.snapshots / ".lock"):
+    with hold(project.snapshots / ".lock"):
         atomic.remove_remains(project.snapshots, deep=False)
         return _taken(project)
 

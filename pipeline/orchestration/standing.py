@@ -8,12 +8,12 @@ from pipeline.errors import UserError
 from pipeline.evaluation.scores import Record
 from pipeline.orchestration.begun import Begun, folder_begun, names_of, read_begun
 from pipeline.orchestration.complaints import read_complaints
-from pipeline.orchestration.locks import is_held
 from pipeline.orchestration.outcome import Outcome, history_of
 from pipeline.orchestration.project import PIPELINE, Project, open_project
 from pipeline.orchestration.snapshots import all_known, found_in
 from pipeline.orchestration.steps.judging import why_not_judged
 from pipeline.orchestration.waiting import former_pictures
+from savedmodels.locks import is_held
 from savedmodels.repository.versions import versions_in
 
 

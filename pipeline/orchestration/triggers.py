@@ -28,9 +28,10 @@ from dagster import (
 )
 
 from pipeline.errors import UserError
+from pipeline.exit_status import AGAIN
 from pipeline.orchestration.assets import MODEL_TAG, course_of_run, name_of_run, partitions
 from pipeline.orchestration.complaints import write_complaint
-from pipeline.orchestration.failure import AGAIN, StepFailed, failure_of
+from pipeline.orchestration.failure import StepFailed, failure_of
 from pipeline.orchestration.lost import REASON
 from pipeline.orchestration.outcome import HISTORY, OUTCOME
 from pipeline.orchestration.plan import Plan, plan_of

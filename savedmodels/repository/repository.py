@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -11,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
-from savedmodels import atomic
+from savedmodels import atomic, locks
 from savedmodels.literal_path import is_literal
 from savedmodels.repository.errors import RepositoryError
 from savedmodels.repository.history import PROMOTIONS, Standing, read_history, standing_after
@@ -155,7 +154,7 @@ class Repository:
             OSError: if it cannot be written.
         """
         atomic.make_folder(self.path)
-        with _lock(self.path / f".{MODELS_CONFIG}.lock"):
+        with locks.hold(self.path / f".{MODELS_CONFIG}.lock"):
             atomic.remove_remains(self.path, deep=False)
             base = self._seen(served_at)
             if served_at is not None:
@@ -226,18 +225,8 @@ def alone(repository: Repository, model: str, on_wait: OnWait = lambda _: None) 
     """
     folder = repository.folder_of(model)
     atomic.make_folder(folder)
-    with _lock(folder / ".publish.lock", on_wait):
+    lock = folder / ".publish.lock"
+    with locks.hold(lock, on_wait=lambda: on_wait(lock)):
         # A living publisher would hold the lock.
         atomic.remove_remains(folder, deep=False)
         yield folder
-
-
-@contextmanager
-def _lock(file: Path, on_wait: OnWait = lambda _: None) -> Iterator[None]:
-    with file.open("a") as held:
-        try:
-            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            on_wait(file)
-            fcntl.flock(held, fcntl.LOCK_EX)
-        yield

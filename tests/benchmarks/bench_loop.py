@@ -59,7 +59,7 @@ def timeline(folder: Path, config: Any) -> tuple[list[tuple[str, str, float]], f
     import tensorflow as tf
     from rich.console import Console
 
-    from pipeline.console import TrainingDisplay
+    from pipeline.cli.training_display import TrainingDisplay
     from pipeline.data.prepare import records_for
     from pipeline.training.loop.listeners import Listener
     from pipeline.training.loop.recorders import (

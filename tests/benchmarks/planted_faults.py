@@ -60,10 +60,10 @@ FAULTS = {
         ("pipeline/test_schedule.py",),
     ),
     "a lock": Fault(
-        "pipeline/run_folder.py",
+        "savedmodels/locks.py",
         "fcntl.LOCK_EX | fcntl.LOCK_NB",
         "fcntl.LOCK_SH | fcntl.LOCK_NB",
-        ("pipeline/test_run_folder.py", "pipeline/cli"),
+        ("savedmodels/test_locks.py", "pipeline/test_run_folder.py"),
     ),
     "a signature's check": Fault(
         "savedmodels/rows.py",
@@ -84,7 +84,7 @@ FAULTS = {
         ("savedmodels/repository",),
     ),
     "FID's mean": Fault(
-        "pipeline/moments.py",
+        "pipeline/data/checking/moments.py",
         "one.mean + step * (other.count / count)",
         "one.mean + step / 2",
         ("pipeline/evaluation/statistics",),

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from pipeline.parent_process import end_with_parent
+from pipeline.orchestration.parent_process import die_with_parent
 
 HERE = Path(__file__).parent
 LONGEST_START = 300.0
@@ -41,7 +41,7 @@ def forking_interpreter(folder: Path) -> Iterator[str]:
             stdin=subprocess.DEVNULL,
             stdout=written,
             stderr=written,
-            preexec_fn=end_with_parent(signal.SIGKILL),
+            preexec_fn=die_with_parent(signal.SIGKILL),
         )
     try:
         end = time.monotonic() + LONGEST_START

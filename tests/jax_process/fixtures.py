@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.parent_process import end_with_parent
+from pipeline.orchestration.parent_process import die_with_parent
 
 ROOT = Path(__file__).parents[2]
 SHARED_FIXTURES = ("jax_process",)
@@ -39,7 +39,7 @@ def jax_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[
             stdout=subprocess.PIPE,
             stderr=errors,
             text=True,
-            preexec_fn=end_with_parent(signal.SIGKILL),
+            preexec_fn=die_with_parent(signal.SIGKILL),
         )
     assert process.stdin is not None
     assert process.stdout is not None

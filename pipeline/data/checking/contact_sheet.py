@@ -13,8 +13,8 @@ import numpy.typing as npt
 import PIL.Image
 
 from pipeline.data.formats import upright_eight_bit
+from pipeline.data.grids import GAP, GAP_VALUE, tile
 from pipeline.data.sources import Picture, Source
-from pipeline.grids import GAP, GAP_VALUE, tile
 
 AT_RANDOM = 64
 COLUMNS = 16

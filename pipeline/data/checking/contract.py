@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pipeline.data.checking.report import Channels, Survey, read_report, report_text
 from pipeline.data.checking.shift import shift
 from pipeline.errors import UserError
-from pipeline.shown import shown
+from pipeline.errors.shown import shown
 from savedmodels.atomic import write_file
 
 Count = Annotated[int, Field(ge=0)]

@@ -9,9 +9,9 @@ from typing import Generic, Literal, TypeVar
 import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from pipeline.data.checking.moments import Moments
 from pipeline.data.conversion import Skipped
 from pipeline.errors import UserError
-from pipeline.moments import Moments
 from savedmodels.atomic import write_file
 
 FORMAT_VERSION = 1

@@ -6,9 +6,9 @@ import bisect
 
 import numpy as np
 
+from pipeline.data.checking.moments import frechet_distance
 from pipeline.data.checking.report import Shift, Survey, rounded
 from pipeline.data.checking.survey import SAMPLE
-from pipeline.moments import frechet_distance
 
 ONE_LEVEL = 1.0
 """Least standard deviation that a set is taken to have, of 255: one of blank pictures has none."""

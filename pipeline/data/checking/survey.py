@@ -14,6 +14,7 @@ from pipeline.data.checking.measurement import (
     Measurements,
     measure,
 )
+from pipeline.data.checking.moments import frechet_distance, merged, moments_of
 from pipeline.data.checking.near_duplicates import Groups, groups_within, same
 from pipeline.data.checking.report import (
     FORMAT_VERSION,
@@ -32,7 +33,6 @@ from pipeline.data.checking.symmetry import nearer_share
 from pipeline.data.conversion import UNLABELLED, Skipped
 from pipeline.data.sources import Source, open_source
 from pipeline.data.workers import worked
-from pipeline.moments import frechet_distance, merged, moments_of
 
 NEAR_BITS = 4
 """Difference of perceptual hashes up to which pictures count as near duplicates. On photographs it

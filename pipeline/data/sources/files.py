@@ -15,7 +15,7 @@ import PIL.Image
 from pipeline.data.sources.labels import LABELS_FILES, class_names, labels_in
 from pipeline.data.sources.source import Picture
 from pipeline.errors import UserError
-from pipeline.shown import shown
+from pipeline.errors.shown import shown
 
 # Pillow refuses pictures of more than 179 megapixels, and warns of half as many, which cameras
 # have. For the whole process, as changing filters for a moment is not safe among threads.

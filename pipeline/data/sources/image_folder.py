@@ -7,7 +7,7 @@ from pathlib import Path
 from pipeline.data.sources.files import Files, left_out_of, pictures_among
 from pipeline.data.sources.folder import files_below
 from pipeline.errors import UserError
-from pipeline.shown import shown
+from pipeline.errors.shown import shown
 
 
 def open_image_folder(root: Path, split: str) -> Files:

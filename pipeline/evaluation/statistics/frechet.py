@@ -11,12 +11,12 @@ from typing import NamedTuple
 
 import numpy as np
 
+from pipeline.data.checking.moments import Moments, merged, moments_of, squared_frechet_distance
 from pipeline.errors import UserError
 from pipeline.evaluation.batching import rebatched
 from pipeline.evaluation.statistics.arrays import Array, checked_features
 from pipeline.evaluation.statistics.estimate import Estimate
 from pipeline.evaluation.statistics.intervals import around
-from pipeline.moments import Moments, merged, moments_of, squared_frechet_distance
 
 CHUNK = 8192
 DRAWS = 10

@@ -13,7 +13,7 @@ from pipeline.errors import UserError
 from pipeline.evaluation.statistics.arrays import Array, checked_images, checked_labels
 from pipeline.evaluation.statistics.estimate import Estimate
 from pipeline.evaluation.statistics.intervals import around
-from pipeline.scales import DEVIATION, scale_weights, window_of
+from pipeline.training.synthesis.ms_ssim_scales import DEVIATION, scale_weights, window_of
 
 PAIRS = 10_000
 PIXELS_AT_ONCE = 2**22

@@ -24,8 +24,9 @@ from pipeline.evaluation.scores import (
     obstacles,
     read_scores,
 )
+from pipeline.exit_status import GATE
 from pipeline.orchestration.commands import Say
-from pipeline.orchestration.failure import GATE, StepFailed
+from pipeline.orchestration.failure import StepFailed
 from pipeline.orchestration.plan import Plan, run_behind
 from pipeline.orchestration.project import PIPELINE, Project, yaml_text
 from pipeline.orchestration.steps.data import SHEET, report_of

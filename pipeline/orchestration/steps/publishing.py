@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.evaluation.publication import about
+from pipeline.exit_status import AGAIN
 from pipeline.orchestration import smoke
 from pipeline.orchestration.commands import Say
-from pipeline.orchestration.failure import AGAIN, StepFailed, failure_of
-from pipeline.orchestration.locks import Busy
+from pipeline.orchestration.failure import StepFailed, failure_of
 from pipeline.orchestration.plan import Plan
 from pipeline.orchestration.project import LABEL, Project
 from pipeline.orchestration.steps.step import Done, run_growgan
+from savedmodels.locks import Busy
 from savedmodels.repository.errors import RepositoryError
 from savedmodels.repository.publisher import publisher_of
 from savedmodels.repository.servers import that_answer

@@ -15,7 +15,7 @@ from tensorboard.backend.event_processing.event_file_loader import RawEventFileL
 from tensorboard.compat.proto.event_pb2 import Event
 
 from pipeline.config import Config
-from pipeline.grids import tile, write_png
+from pipeline.data.grids import tile, write_png
 from pipeline.schedule import Phase
 from pipeline.shape import shape_name
 from pipeline.training.alarms.monitor import Alarm

@@ -10,10 +10,10 @@ from layers.resample import box_down
 from pipeline.config import Config
 from pipeline.data.dataset import images_of
 from pipeline.data.records import RecordSet
-from pipeline.scales import scale_weights, window_of
 from pipeline.schedule import Progress
 from pipeline.shape import Shape
 from pipeline.training.synthesis.inputs import fade_reals, scaled
+from pipeline.training.synthesis.ms_ssim_scales import scale_weights, window_of
 from pipeline.training.synthesis.phase_models import PhaseModels
 
 IMAGES = 64

@@ -9,8 +9,7 @@ from types import ModuleType
 
 import pytest
 
-from pipeline.cli.gate import GATE_STATUS
-from pipeline.cli.interruption import TIME_LIMIT_STATUS
+from pipeline import exit_status
 from pipeline.evaluation import publication
 from pipeline.orchestration.plan import destination_of
 from pipeline.orchestration.project import open_project
@@ -65,7 +64,7 @@ def test_a_label_moves_there_and_back(growgan: Growgan, project: Make, tmp_path:
 def test_the_gate_is_respected_but_by_force(growgan: Growgan, project: Make) -> None:
     folder = project()
     refused = growgan("pipeline", "promote", folder, 3)
-    assert (refused.status, refused.out) == (GATE_STATUS, "")
+    assert (refused.status, refused.out) == (exit_status.GATE, "")
     assert refused.err == (
         "growgan: `stable` moves only to what the gate has not failed, but by `--force`. "
         "Received: max_fid: too high\n"
@@ -86,7 +85,7 @@ def test_what_the_gate_decided_after_the_publication_counts(
     later = About(gate=Gate(passed=False, reasons=("max_fid: too high by now",)))
     monkeypatch.setattr(publication, "about", lambda run, images_seen: later)
     refused = growgan("pipeline", "promote", folder, 2)
-    assert refused.status == GATE_STATUS
+    assert refused.status == exit_status.GATE
     assert refused.err.endswith("Received: max_fid: too high by now\n")
     assert growgan("pipeline", "promote", folder, 2, "--force").status == 0
 
@@ -103,7 +102,7 @@ def test_the_projects_servers_have_to_load_it(
     file = folder / "pipeline.yaml"
     file.write_text(file.read_text().replace("wait_seconds: 100", "wait_seconds: 1"))
     waits = growgan("pipeline", "promote", folder, 1)
-    assert (waits.status, waits.err) == (TIME_LIMIT_STATUS, "")
+    assert (waits.status, waits.err) == (exit_status.AGAIN, "")
     assert waits.out.startswith("stable: waits for version 1; ")
     assert Repository(tmp_path / "models").standing("faces").labels == {"stable": 2}
 

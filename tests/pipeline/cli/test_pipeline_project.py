@@ -13,10 +13,10 @@ import yaml
 
 from pipeline.data.sources.place import Place
 from pipeline.orchestration import running
-from pipeline.orchestration.locks import held
 from pipeline.orchestration.plan import Plan
 from pipeline.orchestration.project import Project, open_project
 from pipeline.orchestration.snapshots import Snapshot, take
+from savedmodels.locks import hold
 from tests.pipeline.cli.commands import Growgan
 from tests.pipeline.orchestration.projects import make_project, put_pictures
 
@@ -100,7 +100,7 @@ def test_pictures_for_which_there_is_no_room_may_pass(
 
 def test_a_run_beside_another_is_left_out_if_so_asked(growgan: Growgan, tmp_path: Path) -> None:
     project = make_project(tmp_path, schedule={"when_busy": "skip"})
-    with held(project.run_lock):
+    with hold(project.run_lock):
         result = growgan("pipeline", "run", project.path)
     assert result.status == 2
     assert "one run of a project goes at a time" in result.err
@@ -108,7 +108,7 @@ def test_a_run_beside_another_is_left_out_if_so_asked(growgan: Growgan, tmp_path
 
 def test_a_project_is_up_once(growgan: Growgan, tmp_path: Path) -> None:
     project = make_project(tmp_path)
-    with held(project.up_lock):
+    with hold(project.up_lock):
         result = growgan("pipeline", "up", project.path)
     assert result.status == 2
     assert "a project is up once at a time" in result.err

@@ -14,9 +14,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.cli.gate import GATE_STATUS
-from pipeline.cli.interruption import TIME_LIMIT_STATUS
-from pipeline.cli.verify import VERIFY_STATUS
+from pipeline import exit_status
 from pipeline.evaluation.gate import judge, write_verdict
 from pipeline.evaluation.publication import evaluation_in
 from pipeline.evaluation.scores import Evaluation, evaluation_of, folder_of
@@ -123,7 +121,7 @@ def test_what_the_gate_has_failed_does_not_become_stable(
     bad, base = run_of(tmp_path / "bad", fid=9.0).path, tmp_path / "models"
     words = ("--model", "faces", "--unwatched")
     refused = publish(bad, base, *words, "--label", "stable")
-    assert refused.status == GATE_STATUS
+    assert refused.status == exit_status.GATE
     assert refused.err.count("\n") == 1
     assert "max_fid: `fid` must be at most 3. Received: 9 (8.9 to 9.1)" in refused.err
     assert not base.exists()
@@ -131,7 +129,7 @@ def test_what_the_gate_has_failed_does_not_become_stable(
     assert publish(bad, base, *words, "--label", "canary").status == 0
     # The verdict went with the version.
     refused = publish(base, *words, "--label", "stable", "--version", 1)
-    assert refused.status == GATE_STATUS
+    assert refused.status == exit_status.GATE
     assert Repository(base).standing("faces").labels == {"canary": 1}
     forced = publish(bad, base, *words, "--label", "stable", "--force")
     assert forced.status == 0
@@ -178,11 +176,11 @@ def test_a_label_waits_for_servers(publish: Growgan, run_of, tmp_path: Path) -> 
     run, base = run_of(tmp_path / "run").path, tmp_path / "models"
     words = ("--model", "faces", "--label", "stable")
     first = publish(run, base, *words)
-    assert (first.status, first.err) == (TIME_LIMIT_STATUS, "")
+    assert (first.status, first.err) == (exit_status.AGAIN, "")
     assert "stable: waits for version 1; " in first.out
     assert "by `--server`" in first.out
     late = publish(run, base, *words, "--server", "http://127.0.0.1:9", "--wait", 0)
-    assert late.status == TIME_LIMIT_STATUS
+    assert late.status == exit_status.AGAIN
     assert "waits for version 1; http://127.0.0.1:9 has not in 0 s: it answers nothing" in late.out
     withdrawn = publish(base, "--model", "faces", "--rollback")
     assert withdrawn.out.startswith("stable: stands at no version\n")
@@ -303,7 +301,7 @@ def test_a_server_that_asks_for_a_token_has_it_of_the_environment(
         assert not base.exists()
         monkeypatch.delenv(TOKEN_VARIABLE)
         refused = publish(run, base, *words, 0, "--server", url)
-        assert refused.status == TIME_LIMIT_STATUS
+        assert refused.status == exit_status.AGAIN
         [line] = [line for line in refused.out.splitlines() if line.startswith("stable: ")]
         assert line.endswith(
             "it answers 401: it asks for the API token, which $GROWGAN_SERVE_TOKEN must hold"
@@ -344,7 +342,7 @@ def test_what_fails_its_verification_is_not_published(
     requests["other"] = requests["serving_default"]
     golden.write(folder / GOLDEN, requests)
     bad = publish(folder, *words)
-    assert bad.status == VERIFY_STATUS
+    assert bad.status == exit_status.VERIFY
     [line] = bad.err.splitlines()
     assert line == (
         "growgan: a SavedModel must pass `growgan verify` before it is published. Received: "

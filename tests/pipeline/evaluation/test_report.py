@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 from pipeline.config import GateConfig
+from pipeline.data.grids import write_png
 from pipeline.evaluation.curves import Curves, read_curves
 from pipeline.evaluation.gate import judge, write_verdict
 from pipeline.evaluation.report import REPORT, report_html, write_report
 from pipeline.evaluation.scores import folder_of, write_scores
-from pipeline.grids import write_png
 from tests.pipeline.pages import EVIL, Page, picture
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from pipeline.data.grids import GAP
 from pipeline.data.prepare import records_for
 from pipeline.errors import UserError
 from pipeline.families.stylegan2.config import StyleGAN2Config
@@ -17,7 +18,6 @@ from pipeline.families.stylegan2.networks import Generator
 from pipeline.generating.drawing import Drawing, images_of, sheet_of
 from pipeline.generating.seeds import parse_shares
 from pipeline.generating.sheets import mixing_sheet, truncation_sheet
-from pipeline.grids import GAP
 from pipeline.loading import config_from
 from pipeline.run_folder import RunFolder
 from pipeline.sampling.painter import Painter

@@ -12,9 +12,8 @@ import numpy as np
 import pytest
 
 from pipeline.errors import UserError
-from pipeline.interop import load_official
 from pipeline.interop.importing import import_weights, position_of
-from pipeline.interop.official import read_snapshot
+from pipeline.interop.official import load_official, read_snapshot
 from pipeline.schedule import progressive
 
 Write = Callable[..., Path]

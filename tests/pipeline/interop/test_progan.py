@@ -14,8 +14,7 @@ from layers.equalized import EqualizedConv2D
 from pipeline.errors import UserError
 from pipeline.families.official.growing import Detail
 from pipeline.families.progan.official_weights import weight_of
-from pipeline.interop import load_official
-from pipeline.interop.official import models_of, read_snapshot
+from pipeline.interop.official import load_official, models_of, read_snapshot
 
 States = Callable[..., list[dict[str, Any]]]
 Write = Callable[..., Path]

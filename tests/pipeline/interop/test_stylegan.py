@@ -15,9 +15,8 @@ from pipeline.errors import UserError
 from pipeline.families.official.pickles import read_networks
 from pipeline.families.official.settings import settings_of
 from pipeline.families.stylegan.official_weights import PARTS, StyleganSettings, weight_of
-from pipeline.interop import load_official
 from pipeline.interop.importing import import_weights
-from pipeline.interop.official import read_snapshot
+from pipeline.interop.official import load_official, read_snapshot
 
 SIZES = {"num_channels": 3, "resolution": 256}
 LABELLED = "stylegan_16_lod0.4_labels"

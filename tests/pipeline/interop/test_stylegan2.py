@@ -10,9 +10,8 @@ import pytest
 
 from pipeline.errors import UserError
 from pipeline.families.stylegan2.official_weights import snapshot_of
-from pipeline.interop import load_official
 from pipeline.interop.importing import config_of, import_weights
-from pipeline.interop.official import models_of
+from pipeline.interop.official import load_official, models_of
 
 NAMES = ["stylegan2_16", "stylegan2_16_labels"]
 

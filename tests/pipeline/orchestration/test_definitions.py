@@ -40,7 +40,6 @@ from pipeline.orchestration.begun import AFTER, BEFORE, Begun, names_of, write_b
 from pipeline.orchestration.definitions import JOB, definitions_of
 from pipeline.orchestration.failure import StepFailed
 from pipeline.orchestration.instance import environment_of, instance_of
-from pipeline.orchestration.locks import held
 from pipeline.orchestration.lost import (
     PROCESS_TAG,
     REASON,
@@ -55,6 +54,7 @@ from pipeline.orchestration.running import SILENT
 from pipeline.orchestration.snapshots import take
 from pipeline.orchestration.standing import UnderWay, standing_of
 from pipeline.orchestration.triggers import busy, endings_of, request_for
+from savedmodels.locks import hold
 from tests.pipeline.orchestration.projects import (
     CHECKS,
     DONE,
@@ -438,7 +438,7 @@ def test_runs_whose_processes_are_gone_are_given_up(
         tags = {"dagster/partition": take(project).key}
         for status in (DagsterRunStatus.STARTED, DagsterRunStatus.NOT_STARTED):
             instance.create_run_for_job(job, status=status, tags=tags)
-        with held(project.run_lock):
+        with hold(project.run_lock):
             assert give_up_lost_runs(project, instance) == []
             assert history_of(project.path) == []
         # Only runs of the daemon are started again.
@@ -506,14 +506,14 @@ def test_a_second_run_waits_for_its_turn(project: Project, monkeypatch: pytest.M
             on_wait()
             waits.set()
 
-        return held(file, on_wait=tell)
+        return hold(file, on_wait=tell)
 
     def run() -> None:
         with build_resources({"alone": alone_in(project)}):
             entered.set()
 
-    monkeypatch.setattr(assets, "held", lock)
-    with held(project.run_lock):
+    monkeypatch.setattr(assets, "hold", lock)
+    with hold(project.run_lock):
         second = threading.Thread(target=run)
         second.start()
         assert waits.wait(LONGEST)

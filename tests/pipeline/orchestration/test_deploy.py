@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
-from pipeline.cli import interruption
+from pipeline import exit_status
 from pipeline.orchestration import job as jobs
 from pipeline.training.distributed.cluster import Cluster, cluster_of
 
@@ -27,11 +27,11 @@ KINDS = {
 SERVICE = "IoK8sApiCoreV1Service"
 VERSIONS = {"Job": "batch/v1", "JobSet": "jobset.x-k8s.io/v1alpha2", "PersistentVolumeClaim": "v1"}
 GO_ON = {
-    interruption.WORKER_GONE_STATUS,
-    interruption.FILE_STATUS,
-    interruption.TIME_LIMIT_STATUS,
-    *(128 + number for number in interruption.SIGNALS),
-    128 + 9,
+    exit_status.WORKER_GONE,
+    exit_status.FILE,
+    exit_status.AGAIN,
+    *exit_status.STOPPED,
+    exit_status.of_signal(9),
 }
 """The exit statuses after which a scheduler is to start again, as docs/training.md says."""
 
@@ -109,7 +109,7 @@ def test_jobs_start_again_after_what_is_documented_and_nothing_else(name: str) -
     codes = rule["onExitCodes"]
     assert (rule["action"], codes["operator"]) == ("FailJob", "NotIn")
     assert codes["containerName"] == container["name"]
-    among = GO_ON if name == "jobset.yaml" else GO_ON - {interruption.WORKER_GONE_STATUS}
+    among = GO_ON if name == "jobset.yaml" else GO_ON - {exit_status.WORKER_GONE}
     assert set(codes["values"]) == among
     assert codes["values"] == sorted(codes["values"])  # as the API demands
 

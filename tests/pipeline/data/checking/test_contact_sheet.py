@@ -5,8 +5,8 @@ import PIL.Image
 import pytest
 
 from pipeline.data.checking.contact_sheet import BAND, contact_sheet, shown_classes
+from pipeline.data.grids import GAP, GAP_VALUE
 from pipeline.data.sources import open_source
-from pipeline.grids import GAP, GAP_VALUE
 
 
 def save(folder: Path, name: str, level: int, size: tuple[int, int] = (96, 96)) -> None:

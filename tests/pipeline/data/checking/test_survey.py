@@ -9,12 +9,12 @@ import pytest
 from pipeline.data import workers
 from pipeline.data.checking import survey as surveying
 from pipeline.data.checking.measurement import features_of, measure
+from pipeline.data.checking.moments import frechet_distance, moments_of
 from pipeline.data.checking.report import Survey
 from pipeline.data.checking.survey import survey
 from pipeline.data.formats import upright_eight_bit
 from pipeline.data.sources import open_source
 from pipeline.errors import UserError
-from pipeline.moments import frechet_distance, moments_of
 
 Draw = Callable[..., PIL.Image.Image]
 

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.linalg import sqrtm
 
+from pipeline.data.checking.moments import Moments, squared_frechet_distance
 from pipeline.errors import UserError
 from pipeline.evaluation.statistics import frechet
 from pipeline.evaluation.statistics.frechet import (
@@ -19,7 +20,6 @@ from pipeline.evaluation.statistics.frechet import (
     frechet_estimates,
     moments,
 )
-from pipeline.moments import Moments, squared_frechet_distance
 
 
 def features(count: int, size: int = 6, seed: int = 0) -> np.ndarray:

@@ -9,8 +9,8 @@ from scipy.signal import correlate2d
 
 from pipeline.errors import UserError
 from pipeline.evaluation.statistics.ms_ssim import ms_ssim, pairs_of_one_class, similarity_of_pairs
-from pipeline.scales import scale_weights, window_of
 from pipeline.training.synthesis.diversity import SHIFTS, diversity
+from pipeline.training.synthesis.ms_ssim_scales import scale_weights, window_of
 
 
 def images(count: int, side: int, channels: int = 1, seed: int = 0) -> np.ndarray:

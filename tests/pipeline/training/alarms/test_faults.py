@@ -14,8 +14,8 @@ import pytest
 import tensorflow as tf
 from rich.console import Console
 
+from pipeline.cli.training_display import TrainingDisplay
 from pipeline.config import Config
-from pipeline.console import TrainingDisplay
 from pipeline.data.prepare import records_for
 from pipeline.errors import AlarmError
 from pipeline.training.alarms.monitor import Alarm

@@ -7,20 +7,22 @@ import os
 import signal
 from collections.abc import Callable
 
+from pipeline import exit_status
+
 _PR_SET_PDEATHSIG = 1
 
 
-def end_with_parent(number: signal.Signals) -> Callable[[], None]:
-    """For `preexec_fn`: the new process gets a signal when this one ends.
+def die_with_parent(number: signal.Signals) -> Callable[[], None]:
+    """Make a `preexec_fn` by which a new process gets a signal when this one ends.
 
     Args:
-        number: The signal.
+        number: Signal that the new process gets.
     """
     libc, parent = ctypes.CDLL(None), os.getpid()
 
     def ask() -> None:
         libc.prctl(_PR_SET_PDEATHSIG, number)
         if os.getppid() != parent:  # It has ended already: no signal comes any more.
-            os._exit(128 + number)
+            os._exit(exit_status.of_signal(number))
 
     return ask

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from pipeline.scales import WEIGHTS, scale_weights, window_of
+from pipeline.training.synthesis.ms_ssim_scales import WEIGHTS, scale_weights, window_of
 
 
 @pytest.mark.parametrize(

@@ -12,12 +12,12 @@ import tensorflow as tf
 
 from pipeline.config import Config
 from pipeline.errors import UserError
+from pipeline.interop.transfer import origin_of, write_first_checkpoint
 from pipeline.loading import load
 from pipeline.run_folder import RunFolder
 from pipeline.training.loop import checkpoints
 from pipeline.training.position import Position
 from pipeline.training.synthesis.state import TrainingState, variables_of
-from pipeline.transfer import origin_of, write_first_checkpoint
 
 SMALL = ("schedule.resolution=8", "network.fmap_max=8", "network.latent_size=6")
 ONE_SIZE = (*SMALL, "schedule.start_resolution=8")

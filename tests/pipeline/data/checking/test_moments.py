@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.linalg import sqrtm
 
-from pipeline.moments import Moments, frechet_distance, merged, moments_of
+from pipeline.data.checking.moments import Moments, frechet_distance, merged, moments_of
 
 
 def features(count: int, size: int = 5, seed: int = 0) -> np.ndarray:

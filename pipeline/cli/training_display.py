@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from pipeline.shown import shown
+from pipeline.errors.shown import shown
 from pipeline.training.loop.listeners import Listener
 from pipeline.training.preflight.costs import step_seconds, works_of
 

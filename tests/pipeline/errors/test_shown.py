@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.shown import shown
+from pipeline.errors.shown import shown
 
 
 @pytest.mark.parametrize(

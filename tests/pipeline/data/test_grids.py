@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline.grids import GAP, GAP_VALUE, tile, write_png
+from pipeline.data.grids import GAP, GAP_VALUE, tile, write_png
 
 
 def test_images_stand_in_rows_with_gaps() -> None:

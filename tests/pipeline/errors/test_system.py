@@ -11,7 +11,7 @@ import pytest
 import tensorflow as tf
 
 from pipeline.errors import UserError
-from pipeline.system_errors import MAY_PASS, may_pass
+from pipeline.errors.system import MAY_PASS, may_pass
 
 
 @pytest.mark.parametrize("number", sorted(MAY_PASS))
