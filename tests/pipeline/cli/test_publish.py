@@ -42,7 +42,7 @@ def passing(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     def verified(_: Any, savedmodel: Path, **__: Any) -> SimpleNamespace:
         asked.append(savedmodel)
         return SimpleNamespace(
-            passed=True, held_to="every answer is that of the export, bit for bit"
+            passed=True, held_to="every answer equals that of the export, bit for bit"
         )
 
     monkeypatch.setattr("pipeline.cli.publishing.verified", verified)
@@ -80,7 +80,7 @@ def test_runs_follow_each_other_on_a_server(
             result = publish(run_of(tmp_path / name).path, base, *words, "--keep", 2)
             assert (result.status, result.err) == (0, "")
             assert result.out.splitlines() == [
-                "verified: every answer is that of the export, bit for bit",
+                "verified: every answer equals that of the export, bit for bit",
                 f"published: {base}/faces/{number}",
                 f"stable: stands at version {number}",
                 f"servers read: {base}/models.config",
@@ -239,7 +239,7 @@ def test_mistakes_are_one_line(
         ((run, base), "`--model` must name the model. Received: none"),
         ((base, *model), "there must be something to do"),
         ((run, base, base, *model), "there must be one source and one repository"),
-        ((empty, base, *model), "a SavedModel is a folder with a saved_model.pb"),
+        ((empty, base, *model), "a SavedModel must be a folder with saved_model.pb"),
         ((no_export.path, base, *model), "a run must have a SavedModel first"),
         ((base, *model, "--rollback"), "something of the model must have been published"),
         ((base, *model, "--label", "stable"), "something of the model must have been published"),
@@ -305,9 +305,7 @@ def test_a_server_that_asks_for_a_token_has_it_of_the_environment(
         refused = publish(run, base, *words, 0, "--server", url)
         assert refused.status == TIME_LIMIT_STATUS
         [line] = [line for line in refused.out.splitlines() if line.startswith("stable: ")]
-        assert line.endswith(
-            "it answers 401: it asks for the API token, which $GROWGAN_SERVE_TOKEN must hold"
-        )
+        assert line.endswith("it answers 401: set $GROWGAN_SERVE_TOKEN to its API token")
         monkeypatch.setenv(TOKEN_VARIABLE, "secret")
         moved = publish(run, base, *words, 60, "--server", url)
     assert (moved.status, moved.err) == (0, "")
@@ -333,7 +331,7 @@ def test_what_fails_its_verification_is_not_published(
     assert good.out.splitlines()[:4] == [
         f"verifying {exported}: 0/1",
         f"verifying {exported}: 1/1",
-        "verified: every answer is that of the export, bit for bit",
+        "verified: every answer equals that of the export, bit for bit",
         f"published: {base}/faces/1",
     ]
     before = contents(base)
@@ -348,7 +346,7 @@ def test_what_fails_its_verification_is_not_published(
     [line] = bad.err.splitlines()
     assert line == (
         "growgan: a SavedModel must pass `growgan verify` before it is published. Received: "
-        f"{folder}, which fails: other: it has a golden request, and the model lacks it, and 1 "
+        f"{folder}, which fails: other: it has a golden request, but the model lacks it, and 1 "
         f"more; to see all of it: growgan verify {folder}"
     )
     assert contents(base) == before

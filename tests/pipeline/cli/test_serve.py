@@ -111,7 +111,7 @@ def test_ports_tokens_and_files(python: str, tmp_path: Path) -> None:
     batching = ("--enable-batching", "--batching-parameters-file", tmp_path / "batching.config")
     for content, said in (
         (b"max_batch_size { value: 0 }", "`max_batch_size` must be at least 1. Received: 0"),
-        (b"\xff", "a batching parameters file must be BatchingParameters. Received: 1:1"),
+        (b"\xff", "a batching parameters file must be a BatchingParameters message. Received: 1:1"),
     ):
         (tmp_path / "batching.config").write_bytes(content)
         assert_refused(python, said, tmp_path, *free, *batching)
