@@ -345,7 +345,8 @@ def test_another_machine_is_held_to_bounds(scaling: Path) -> None:
     assert re.fullmatch(
         r"passed: every answer is within 0\.001 of that of the export on a scale of -1 to 1, "
         r"9\.5e-07 at most; not compared by bits, because it was exported on another machine: "
-        r"processor .* in place of of another kind, settings .* in place of ONEDNN_MAX_CPU_ISA=AVX2",
+        r"processor .* in place of of another kind, settings .* in place of "
+        r"ONEDNN_MAX_CPU_ISA=AVX2",
         verification.verdict,
     )
 

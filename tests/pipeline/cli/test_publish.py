@@ -159,7 +159,7 @@ def test_a_verdict_on_other_scores_is_none(
         run.path, tmp_path / "models", "--model", "a", "--label", "stable", "--unwatched"
     )
     assert result.status == 0
-    assert "note: the gate was not asked" in result.out
+    assert "note: the gate has not judged" in result.out
     assert Repository(tmp_path / "models").publication("a", 1).about.gate is None
 
 
@@ -170,7 +170,7 @@ def test_of_a_savedmodel_outside_its_run_nothing_is_known(
     alone = savedmodel(tmp_path / "alone")
     result = publish(alone, tmp_path / "models", "--model", "a", "--label", "stable", "--unwatched")
     assert result.status == 0
-    assert f"note: {alone} does not lie in a run: nothing is known of its scores" in result.out
+    assert f"note: {alone} is not in a run, so its scores" in result.out
 
 
 @by_passing
@@ -236,13 +236,13 @@ def test_mistakes_are_one_line(
     shutil.rmtree(no_export.savedmodels)
     model = ("--model", "faces")
     for words, message in (
-        ((run, base), "`--model` must name the model. Received: none"),
-        ((base, *model), "there must be something to do"),
+        ((run, base), "no model given: pass --model NAME"),
+        ((base, *model), "nothing to do: pass a source"),
         ((run, base, base, *model), "there must be one source and one repository"),
         ((empty, base, *model), "a SavedModel must be a folder with saved_model.pb"),
         ((no_export.path, base, *model), "a run must have a SavedModel first"),
-        ((base, *model, "--rollback"), "something of the model must have been published"),
-        ((base, *model, "--label", "stable"), "something of the model must have been published"),
+        ((base, *model, "--rollback"), "a version of the model must have been published"),
+        ((base, *model, "--label", "stable"), "a version of the model must have been published"),
         ((base, *model, "--diff", 1, 2), "a version of faces must be one of none. Received: 1"),
         ((base, *model, "--version", 2), "`--version` goes with `--label`"),
         ((run, base, *model, "--label", "stable", "--version", 2), "`--version` goes with"),
@@ -253,8 +253,8 @@ def test_mistakes_are_one_line(
         ((run, base, *model, "--server", "http://a..b:8501"), "must be an http:// or https:// URL"),
         ((run, base, *model, "--server", "http://[::1"), "must be an http:// or https:// URL"),
         ((run, base, *model, "--server", "http://a", "--unwatched"), "without `--server`"),
-        ((base, "--list"), f"the repository must be there. Received: {base}, which is not"),
-        ((base, *model, "--list"), f"the model must be there. Received: {base}/faces, which is"),
+        ((base, "--list"), f"the repository must exist. Received: {base}, which does not"),
+        ((base, *model, "--list"), f"the model must exist. Received: {base}/faces, which does"),
         ((run, base, *model, "--label", "best"), "'best' is not one of"),
         ((run, base, *model, "--keep", 0), "--keep"),
         ((run, base, *model, "--served-at", "models"), "must be absolute. Received: models"),
@@ -277,7 +277,7 @@ def test_a_label_needs_a_version_that_is_there(publish: Growgan, run_of, tmp_pat
     result = publish(base, *words, "--label", "stable", "--unwatched")
     assert (result.status, result.out) == (2, "")
     assert result.err == (
-        "growgan: a label moves to a version that is there. Received: "
+        "growgan: a label moves only to a version that exists. Received: "
         f"{base}/faces, which has none\n"
     )
 
@@ -389,5 +389,5 @@ def test_a_run_or_a_file_is_no_repository(publish: Growgan, run_of, tmp_path: Pa
     for place in (run, tmp_path / "file"):
         result = publish(run, place, "--model", "faces")
         assert result.status == 2
-        assert result.err.startswith("growgan: `REPOSITORY` must be a folder that is no run's.")
+        assert result.err.startswith("growgan: `REPOSITORY` must not be the folder of a run.")
     assert not (run / "models.config").exists()
