@@ -23,6 +23,7 @@ def in_batches(function: Callable[..., Any], columns: Mapping[str, Any], row: tf
     """
     count = tf.shape(next(iter(columns.values())))[0]
     batches = (count + BATCH - 1) // BATCH
+    # Filled up with repeated rows, which are surely valid.
     places = tf.range(batches * BATCH) % count
     parts = {
         name: tf.reshape(tf.gather(column, places), (batches, BATCH, *column.shape[1:]))

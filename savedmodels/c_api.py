@@ -169,6 +169,7 @@ class Session:
     def _output(self, tensor: str) -> _Output:
         name, _, index = tensor.partition(":")
         operation = self._library.TF_GraphOperationByName(self._graph, name.encode())
+        # TF_SessionRun would crash on a missing operation.
         if operation is None:
             raise RuntimeError(f"the graph has no operation {name}")
         return _Output(operation, int(index or 0))
@@ -198,6 +199,7 @@ class Session:
         if code not in _DTYPES:
             raise RuntimeError(f"an output has type {code} of TF_DataType, which NumPy lacks")
         size = self._library.TF_TensorByteSize(tensor)
+        # Copied, because the tensor is freed below.
         content = ctypes.string_at(self._library.TF_TensorData(tensor), size) if size else b""
         return np.frombuffer(content, _DTYPES[code]).reshape(shape)
 

@@ -89,6 +89,7 @@ def _frozen(model: keras.Model) -> Any:
     def images(*inputs: Any) -> dict[str, Any]:
         constants = ([tf.constant(value) for value in values] for values in weights)
         asked = inputs[0] if len(inputs) == 1 else list(inputs)
+        # Stateless, so that constants can replace the variables.
         made, _ = model.stateless_call(*constants, asked, training=False)
         return {"images": tf.clip_by_value(made, -1.0, 1.0)}
 

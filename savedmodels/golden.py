@@ -115,6 +115,7 @@ def difference(recorded: npt.NDArray[Any], answered: npt.NDArray[Any]) -> str:
     """
     kinds = [f"{_kind(array)} {array.shape}" for array in (answered, recorded)]
     if kinds[0] != kinds[1]:
+        # Shapes and types first: NumPy would broadcast or convert silently.
         return f"is {kinds[0]} in place of {kinds[1]}"
     if recorded.dtype == object:
         count = np.count_nonzero(recorded != answered)
@@ -202,6 +203,7 @@ def _opened(path: Path) -> Iterator[Any]:
     whole = io.BytesIO(path.read_bytes())
     try:
         with zipfile.ZipFile(whole) as archive:
+            # Our own files are never compressed.
             if any(info.compress_type != zipfile.ZIP_STORED for info in archive.infolist()):
                 raise ValueError("it is compressed, so a small file could fill the memory")
         whole.seek(0)

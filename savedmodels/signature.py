@@ -148,6 +148,7 @@ def _with_shape(each: Input, tensor: Any) -> Any:
         rule = f"`{each.name}` must have the shape (rows{text})."
     received = tf.strings.format("the shape {}", shape, summarize=-1)
     value = required(tensor, right, rule, received)
+    # Restores the static shape that wrapping removed, which layers need.
     return tf.reshape(value, (-1, *each.example.shape[1:]) if each.has_rows else ())
 
 

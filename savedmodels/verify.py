@@ -76,6 +76,7 @@ def verify(
     graph = _graph_in(folder)
     _require_what_servers_and_publishers_read(folder)
     problems = [Problem(str(refusal)) for refusal in refusals_of(graph)]
+    # Loading a model runs operations, so refusals must come first.
     refused = bool(problems)
     recorded, origin = ({}, golden.NOWHERE) if refused else _golden_in(folder)
     if not (recorded or refused or without_golden):

@@ -42,6 +42,7 @@ def write(folder: Path, requests: Mapping[str, Mapping[str, npt.NDArray[Any]]]) 
         raise ValueError(
             f"`requests` must be at most {MOST_RECORDS}. Received: {len(requests)} requests"
         )
+    # Written elsewhere first, because TFRecordWriter cannot write atomically.
     with tempfile.NamedTemporaryFile() as file:
         with tf.io.TFRecordWriter(file.name) as writer:
             for signature, inputs in requests.items():

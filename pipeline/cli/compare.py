@@ -43,6 +43,7 @@ def compare(
     written = f"curves: {out}" if charts else "curves: none, as no run has an FID"
     say(console, written)
     for run in comparison.runs:
+        # A curve with fewer points than evaluations would look like a mistake.
         if charts and run.drawn < run.evaluations:
             text = f"{run.run}: {run.drawn} of {run.evaluations} evaluations compare and are drawn"
             say(console, text)

@@ -104,6 +104,7 @@ def _previous(console: Console, against: str, workers: int | None) -> Survey:
     try:
         return _survey(console, against, workers)
     except UserError as error:
+        # The error names a setting; this user passed an option.
         raise UserError(str(error).replace("`data.source`", "`--against`")) from error
 
 

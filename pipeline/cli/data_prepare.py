@@ -131,6 +131,7 @@ def prepare(
     require_preparable(data)
     console = terminal()
     if contract is not None:
+        # Before TensorFlow and the preparation, so that a broken contract writes nothing.
         _enforce(console, contract, source, data.workers)
     load_tensorflow()
     progress, report = reporter(console, "preparing images")
@@ -170,6 +171,7 @@ def _configured(
 
 def _is_given(context: typer.Context, option: str) -> bool:
     source = context.get_parameter_source(option)
+    # Not by value: an option may be given with its default value.
     return source is not None and source.name == "COMMANDLINE"
 
 

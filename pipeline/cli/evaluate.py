@@ -92,6 +92,7 @@ def evaluate(
             *((f"evaluation.{key}", value) for key, value in given.items() if value is not None),
         ]
     )
+    # Scores would otherwise be filed under a run that was trained differently.
     changed = differences(folder.config(), settings)
     if changed:
         raise UserError(

@@ -110,6 +110,7 @@ def _savedmodel(
     written = export_model(models, base, version, lineage=lineage, names=names)
     found = manifest_in(written)
     # Compared as JSON, which turns tuples into lists.
+    # An existing version is kept, so it must be the one that was asked for.
     differing = [
         name
         for name, value in json.loads(json.dumps(wanted)).items()

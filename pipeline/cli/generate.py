@@ -27,9 +27,7 @@ def generate(
     ] = None,
     files: Annotated[
         Path | None,
-        typer.Option(
-            metavar="FOLDER", help="Write an image per file: FOLDER/seed-00000003.png."
-        ),
+        typer.Option(metavar="FOLDER", help="Write an image per file: FOLDER/seed-00000003.png."),
     ] = None,
     label: Annotated[
         str | None, typer.Option(help="Class of all images of a labelled run. (default: in turn)")
@@ -99,6 +97,7 @@ def generate(
         mixed_layers=layers,
     )
     require_drawable(folder, drawing, single=files is not None)
+    # Fails early, before TensorFlow, if the run has no checkpoint.
     folder.newest_checkpoint()
     load_tensorflow()  # Takes seconds, so it comes after all checks that can do without it.
     from pipeline.grids import write_png

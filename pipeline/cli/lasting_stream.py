@@ -23,6 +23,7 @@ class LastingStream:
 
     @property
     def _stream(self) -> TextIO:
+        # Looked up each time: a stream kept from the start may be closed by now.
         return self._given or sys.stdout
 
     def write(self, text: str) -> int:

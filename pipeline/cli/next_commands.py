@@ -17,6 +17,7 @@ def quoted(word: str) -> str:
         >>> quoted("two words"), quoted("a\nb")
         ("'two words'", "$'a\\nb'")
     """
+    # Control characters could move the cursor, or run as a second line when pasted.
     if word.isprintable():
         return shlex.quote(word)
     plain = {"\\": "\\\\", "'": "\\'"}

@@ -41,11 +41,13 @@ def load_tensorflow(intra_op_threads: int | None = None) -> None:
     from pipeline.errors import UserError
 
     limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+    # A negative limit means no limit.
     if 0 <= limit < LEAST_ADDRESSES:
         raise UserError(
             f"the limit on address space (`ulimit -v`) must be at least {LEAST_ADDRESSES // 1024} "
             f"KiB for TensorFlow. Received: {limit // 1024}"
         )
+    # TensorFlow's C++ writes to descriptor 2, which Python cannot redirect otherwise.
     standard_error, nothing = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     os.dup2(nothing, 2)
     try:

@@ -49,6 +49,7 @@ def show_standing(console: Console, standing: ProjectStanding) -> None:
         ended = f"{last.ended:%Y-%m-%d %H:%M} UTC"
         say(console, f"last: {last.run}, {last.verdict}, {ended}: {last.reason}")
         stands = {label.label: label.version for label in standing.labels}.get(LABEL)
+        # A later promotion makes the run's own consequence obsolete.
         moved = f"`{LABEL}` was moved since then" if stands != last.serving else None
         say(console, f"      {moved or consequence_of(last)}")
     if standing.as_promoted:

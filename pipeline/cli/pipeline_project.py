@@ -155,6 +155,7 @@ def up(
     at = project.config.port if port is None else port
     try:
         with held(project.up_lock, wait=False), instance_of(project) as instance:
+            # Dagster notices dead processes only while its code server lives.
             for lost in give_up_lost_runs(project, instance):
                 say(console, f"run {lost} was lost, and is tried again")
             with started(project, at) as processes:
@@ -165,6 +166,7 @@ def up(
                         look = time.monotonic() + LOOK
                         lines = [*look_after(project, instance)]
                         for line in lines:
+                            # Each line once, not at every round.
                             if line not in told:
                                 say(console, line)
                         told = {*lines}

@@ -78,6 +78,7 @@ def _free(config: Config, sharing: int) -> float:
         return config.run.memory_gib * GIB
     # The memory of a TPU is unknown here.
     found = None if config.run.strategy == "tpu" else free_memory()
+    # Unknown memory must not refuse a run.
     return math.inf if found is None else found / sharing
 
 

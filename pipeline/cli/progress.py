@@ -27,6 +27,7 @@ def reporter(console: Console, title: str) -> tuple[Progress, Callable[[int, int
 
     def report(done: int, total: int) -> None:
         progress.update(task, completed=done, total=total, visible=True)
+        # A log needs few lines, and always the last one.
         if not console.is_terminal and (done == total or done % LINE_EVERY == 0):
             say(console, f"{title}: {done}/{total}")
 

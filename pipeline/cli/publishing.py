@@ -79,6 +79,7 @@ def change(
         RepositoryError: if the repository refuses.
         Exit: if new content fails its verification, or the label still waits for servers.
     """
+    # Two paths in the wrong order would publish into a run.
     if repository.path.is_file() or (repository.path / "config.yaml").is_file():
         raise UserError(
             f"`REPOSITORY` must not be the folder of a run. Received: {repository.path}"
@@ -86,6 +87,7 @@ def change(
     savedmodel, known = (None, About()) if source is None else to_publish(source)
     gate = gate or known.gate
     if label is not None and not rollback:
+        # Before the verification, which takes long.
         require_gate(label, gate, force=force)
     if savedmodel is None and model not in repository.models():
         raise UserError(
@@ -96,6 +98,7 @@ def change(
         repository.require_servable(served_at)
     files: Mapping[str, str] | None = None
     if savedmodel is not None:
+        # Hashed before the verification, so that what is published is what was verified.
         files = files_of(savedmodel)
         if verify and repository.version_of(model, files) is None:
             _require_verified(console, savedmodel)

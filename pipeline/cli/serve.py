@@ -156,6 +156,7 @@ def serve(
         signal.signal(number, stop)
     token = _token(token_file)
     with _refusals_as_user_errors():
+        # Before TensorFlow, which takes seconds to load.
         require_free(host, port, rest_api_port)
     load_tensorflow()  # Takes seconds, so it comes after all checks that can do without it.
     # Silence gRPC's own log; we report failures ourselves.

@@ -19,6 +19,7 @@ class LeavesIfStarved(Listener):
                 f"growgan: alarm starvation: no batch has come for {seconds:.0f} s. The run is "
                 "stopped; its last good checkpoint is kept",
                 file=sys.stderr,
+                # `os._exit` does not flush.
                 flush=True,
             )
             os._exit(ALARM_STATUS)

@@ -181,6 +181,7 @@ def train(
         if together.chief:
             run.start(settings, records, resume=resume, first_weights=first_weights)
             write_first_checkpoint(run, len(records.classes) if settings.data.labels else 0)
+        # From here on the loop asks for signals, and saves a checkpoint before it ends.
         interruption.only_note()
         if together.chief:
             watchers: list[Listener] = [each for each in (deadline, traced, stage_end) if each]
@@ -225,6 +226,7 @@ class _Stop:
             mine = TIME_LIMIT_STATUS
         if not mine and self._stage_end is not None and self._stage_end():
             mine = STAGE_END
+        # All workers must stop at the same step, or collectives wait for ever.
         self.status = max(self._together.numbers(mine))
         return bool(self.status)
 

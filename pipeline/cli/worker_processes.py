@@ -42,6 +42,7 @@ def run_workers(command: Sequence[str], count: int) -> int:
                 command,
                 env={**os.environ, "TF_CONFIG": Cluster(addresses, index).tf_config()},
                 stdin=subprocess.DEVNULL,
+                # Only the chief has something to print.
                 stdout=subprocess.DEVNULL if index else None,
                 stderr=error,
                 # A separate group: Ctrl-C reaches a whole group, so workers would get it twice.

@@ -36,6 +36,7 @@ def writer(options: Sequence[str]) -> Writer:
     def write(
         shards: list[Shard], data: DataConfig, shapes: tuple[Shape, ...], folder: Path
     ) -> None:
+        # A new key, because the source may have changed since an earlier pipeline.
         once = uuid.uuid4().hex
 
         def write_one(shard: Shard) -> None:

@@ -98,6 +98,7 @@ def conversions(
         if workers > 1 and worth_sharing(seconds, start, len(wanted)):
             yield from _shared_conversions(data, shapes, wanted[start:], workers)
             return
+        # Measured to decide whether starting worker processes pays.
         begun = time.monotonic()
         results = _conversions_here(source, data, shapes, wanted[start : start + CHUNK])
         seconds += time.monotonic() - begun

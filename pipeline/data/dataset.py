@@ -81,6 +81,7 @@ def dataset_for(
         # Stateless draws, because `Dataset.shuffle` also depends on the global seed.
         parsed: dict[str, tf.Tensor] = tf.io.parse_example(serialized, _FEATURES)
         size = tf.shape(serialized, tf.int64)
+        # Separate streams, so that `mirror` does not change the order.
         order, mirrored = tf.unstack(
             tf.random.split(tf.stack([tf.constant(seed, tf.int64), number]), 2)
         )
@@ -99,7 +100,9 @@ def dataset_for(
         return {"images": images, "labels": tf.one_hot(batch["label"], classes)}
 
     options = _untuned()
+    # Order is part of resuming bit for bit.
     options.deterministic = True
+    # The stream is divided by worker below; automatic sharding would divide it again.
     options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
     files = [str(file) for file in records.files(phase.resolution)]
     windows = tf.data.TFRecordDataset(files).batch(window)
@@ -111,6 +114,7 @@ def dataset_for(
         .skip(first_window)
         .map(shuffled)
         .prefetch(1)
+        # Batches cross the ends of windows, so that no sample is lost at an end.
         .rebatch(phase.batch_size, drop_remainder=True)
         .map(lambda batch: {name: values[worker::workers] for name, values in batch.items()})
     )
@@ -177,6 +181,7 @@ def decoded_images(encoded: tf.Tensor, records: RecordSet, resolution: int) -> t
 
     def decoded(one: tf.Tensor) -> tf.Tensor:
         if records.manifest.format == "jpeg":
+            # The accurate DCT, because the fast one is an approximation.
             image = tf.io.decode_jpeg(one, channels, dct_method="INTEGER_ACCURATE")
         else:
             image = tf.io.decode_png(one, channels)

@@ -61,6 +61,7 @@ def upright_eight_bit(picture: PIL.Image.Image, channels: Literal[1, 3]) -> PIL.
     """
     picture.load()  # Damaged pixels raise here, so that below only EXIF can be damaged.
     grey = _grey_of_sixteen_bits(picture) if picture.mode.startswith("I") else picture
+    # EXIF is read from the original: a picture made from an array has none.
     return _opaque(_upright(grey, picture)).convert("L" if channels == 1 else "RGB")
 
 

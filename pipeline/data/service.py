@@ -43,6 +43,7 @@ def serving(address: str) -> Any:
     """
     service = tf.data.experimental.service
     host, port = _host_and_port(address)
+    # The worker listens on the next port.
     for each in (port, port + 1):
         _require_free(each)
     dispatcher = service.DispatchServer(service.DispatcherConfig(port=port))
@@ -99,6 +100,7 @@ def served(
     for index, address in enumerate(servers):
         _require_answer(address)
         part = batches.enumerate().shard(len(servers), index)
+        # One job per server, taken in turn, keeps the order of a single machine.
         parts.append(
             part.map(numbered, num_parallel_calls=tf.data.AUTOTUNE)
             .apply(

@@ -75,6 +75,7 @@ def shards_of(source: Source, data: DataConfig) -> list[Shard]:
         UserError: if `data.classes` names a class that the source lacks, or a split is empty.
     """
     labels = np.array([UNLABELLED if p.label is None else p.label for p in source])
+    # The seed is fixed, because the set must not depend on the run.
     wanted = np.random.default_rng(0).permutation(len(labels))
     if data.classes is not None:
         unknown = sorted(set(data.classes) - set(source.classes))
@@ -121,16 +122,20 @@ def write_shard(
     import tensorflow as tf
 
     finals = {shape[0]: folder / shape_name(shape) / f"{shard.name}.tfrecords" for shape in shapes}
+    # A kill leaves temporary files only, which the next attempt overwrites.
     temporary = {size: final.with_suffix(".tmp") for size, final in finals.items()}
     skipped: dict[int, Skipped] = {}
     records = 0
     with _system_errors(), ExitStack() as stack:
         writers = []
+        # Results come from the largest size to the smallest.
         for size in reversed(finals):
             finals[size].parent.mkdir(exist_ok=True)
             writers.append(stack.enter_context(tf.io.TFRecordWriter(str(temporary[size]))))
         for index, result in zip(shard.pictures, results, strict=True):
             if not isinstance(result, Converted):
+                # Noted in the journal, because a resumed preparation does not read the picture
+                # again.
                 skipped[index] = result
                 continue
             label = result.label if result.label == UNLABELLED else labels[result.label]
@@ -140,6 +145,7 @@ def write_shard(
                     writer.write(_example(image, label, index, mirrored))
     files = {}
     for size, final in finals.items():
+        # On the disk before the rename, so that a crash leaves no empty shard.
         sync(temporary[size])
         files[size] = ShardFile(
             name=f"{final.parent.name}/{final.name}",
@@ -219,5 +225,6 @@ def _example(image: bytes, label: int, index: int, mirrored: int) -> bytes:
     }
     serialized: bytes = tf.train.Example(
         features=tf.train.Features(feature=feature)
+        # Equal input must give equal bytes, and map fields have no order.
     ).SerializeToString(deterministic=True)
     return serialized

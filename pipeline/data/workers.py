@@ -115,6 +115,7 @@ def shared(
     try:
         for arguments in calls:
             ahead.append(threads.submit(result_of, arguments))
+            # Bounded, because results wait in memory for their turn.
             if len(ahead) == CALLS_AHEAD * workers:
                 yield ahead.popleft().result()
         while ahead:

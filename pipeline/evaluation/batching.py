@@ -21,6 +21,7 @@ def rebatched(batches: Iterable[Array], size: int) -> Iterator[Array]:
         held.append(batch)
         count = sum(map(len, held))
         if whole := count - count % size:
+            # Spares a copy of batches that already fit.
             joined = held[0] if len(held) == 1 else np.concatenate(held)
             yield from np.split(joined[:whole], whole // size)
             held = [joined[whole:]]

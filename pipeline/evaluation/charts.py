@@ -88,12 +88,14 @@ def as_svg(chart: Chart, key: str) -> str:
     """
     with _drawing():
         figure = Figure((WIDTH, HEIGHT), layout="constrained")
+        # Transparent, so that the page's background shows in dark mode too.
         figure.patch.set_alpha(0)
         axes = figure.subplots()
         axes.patch.set_alpha(0)
         _draw(axes, chart)
         file = io.StringIO()
         figure.savefig(file, format="svg", metadata=_NO_METADATA)
+    # Ids are global in a page, and matplotlib uses the same in each chart.
     text = re.sub(r'( id="|url\(#|href="#)', rf"\g<1>{key}-", file.getvalue())
     svg = ElementTree.fromstring(text.replace(_INK, "currentColor"))
     _make_html(svg)
@@ -117,6 +119,7 @@ def _draw(axes: Axes, chart: Chart) -> None:
             curve.y,
             color=colour,
             linestyle=DASHES[number // len(COLOURS) % len(DASHES)],
+            # Markers show single evaluations; of many points they would hide the line.
             marker="o" if len(curve.x) <= MOST_MARKERS else "",
         )
         axes.fill_between(curve.x, curve.low, curve.high, color=colour, alpha=0.2, linewidth=0)
@@ -137,6 +140,7 @@ def _draw(axes: Axes, chart: Chart) -> None:
 
 def _in_thousands(value: float) -> str:
     """Format a number such as 1500 as `1.5k`, but 0.5 as `0.5`, not `500m`."""
+    # EngFormatter writes small numbers in thousandths.
     return f"{value:g}" if abs(value) < 1 else EngFormatter(sep="")(value)
 
 

@@ -103,6 +103,7 @@ def entrants_of(paths: Sequence[Path]) -> list[Entrant]:
     for path in paths:
         run = RunFolder(path)
         config = run.config()
+        # Scores on other features do not compare, so the first run's decide.
         used = entrants[0].newest.features if entrants else None
         newest = evaluation_of(run, features=None if used is None else used.identity)
         entrants.append(Entrant(str(path), config, newest, history_of(run)))
@@ -171,4 +172,5 @@ def _first_with(score: str, entrants: Sequence[Entrant]) -> Evaluation | None:
 
 def _drawn(entrant: Entrant, entrants: Sequence[Entrant]) -> list[Evaluation]:
     first = _first_with(CURVE, entrants)
+    # One curve must not join scores of different protocols.
     return [e for e in entrant.history if first and not obstacles(CURVE, e, first)]

@@ -72,6 +72,7 @@ def read_curves(metrics: Path) -> Curves:
             alarms.append((seen, f"{entry['alarm']} {entry.get('state')}: {entry.get('text')}"))
             continue
         for name, value in entry.items():
+            # A single non-finite value would spoil the mean of its neighbours.
             if name != "images_seen" and isinstance(value, int | float) and math.isfinite(value):
                 points[name].append((seen, value))
         if isinstance(entry.get("resolution"), float):

@@ -116,6 +116,7 @@ def plan_of(
         network = open_features(settings.features)
     lacks = {name: obstacle(name, network, records, labelled=labelled) for name in asked}
     left_out = {name: what for name, what in lacks.items() if what is not None}
+    # Only metrics given by name are required; defaults may be left out.
     if left_out and settings.metrics is not None:
         name, what = next(iter(left_out.items()))
         raise UserError(f"the metric {name} needs {what}. Received: none")
@@ -149,6 +150,7 @@ def evaluate(run: RunFolder, plan: Plan, stage: Stage) -> Evaluation:
     folder = folder_of(run, evaluation)
     for name, sheet in pictures_of(material, run.discriminator(plan.checkpoint)):
         write_png(folder / f"{name}.png", sheet)
+    # Scores last: a folder with scores has its sheets too.
     write_scores(run, evaluation)
     return evaluation
 
@@ -187,6 +189,7 @@ def _measured(run: RunFolder, plan: Plan, stage: Stage) -> tuple[Evaluation, Mat
         seconds=plan.checkpoint.seconds,
         lineage=Lineage(
             data_hash=plan.records.data_hash,
+            # The manifest holds the hashes of all files, so its hash covers the checkpoint.
             checkpoint_hash=checksum(plan.checkpoint.folder / "manifest.json"),
             **{name: manifest[name] for name in ("config_hash", "growgan", "code")},
         ),
@@ -215,10 +218,12 @@ def _material(run: RunFolder, plan: Plan, stage: Stage) -> Material:
     )
     if plan.network is None:
         return material
+    # Beside the sets, so that all runs on one set share it.
     kept = plan.records.folder.parent / REFERENCES
     with stage("features of real images") as report:
         references = references_for(plan.records, resolution, plan.network, kept, report=report)
     mirrored = None
+    # A copy of a mirrored training image is a copy too.
     if "memorisation" in plan.measures and _shows_mirrored(run, plan.records):
         with stage("features of real images, mirrored") as report:
             mirrored = references_for(

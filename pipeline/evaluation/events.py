@@ -28,6 +28,7 @@ def write_events(run: RunFolder, history: Sequence[Evaluation]) -> Path:
     """
     folder = run.tensorboard / "evaluations"
     with suppress(FileNotFoundError):
+        # Written again as a whole, because a rollback may have removed evaluations.
         atomic.remove_folder(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
     with atomic.new_folder(folder) as temporary:

@@ -84,4 +84,5 @@ def made_ahead(items: Iterable[Item], ahead: int) -> Generator[Item]:
             pending.append(thread.submit(take))
             yield from taken
     finally:
+        # Waits for the item under way: a thread cannot be interrupted.
         thread.shutdown(cancel_futures=True)

@@ -53,6 +53,7 @@ class Fakes:
             classes = generator.inputs[1].shape[-1]
             inputs = [inputs, np.eye(classes, dtype=np.float32)[self.labels[numbers]]]
         images = generator.predict_on_batch(inputs)
+        # Not rounded: path lengths measure changes below one level.
         return np.asarray(images * 127.5 + 127.5, np.float32)
 
     def _of(self, numbers: Sequence[int]) -> Iterator[Images]:

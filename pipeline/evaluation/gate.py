@@ -156,6 +156,7 @@ def require_answerable(policy: GateConfig, settings: EvaluationConfig) -> None:
                 f"`gate.{rule}` needs {measure} among `evaluation.metrics`. "
                 f"Received: {', '.join(settings.metrics)}"
             )
+    # Found here, before hours of training, instead of by the gate afterwards.
     if rules and settings.images < policy.min_images:
         raise UserError(
             "`gate.min_images` must be at most `evaluation.images`, the images that are measured. "
@@ -246,9 +247,11 @@ def _bounded(
             rule=rule, passed=False, reason=f"{must}. Received: none", score=name, bound=bound
         )
     end = score.high if most else score.low
+    # The value too: a bootstrap interval need not contain it.
     ends = [score.value] if end is None else [score.value, end]
     received = str(score)
     if not all(map(math.isfinite, ends)):
+        # NaN compares as false, which must never pass by accident.
         passed, received = False, f"{score}, which is not finite"
     elif end is None and name not in policy.without_interval:
         passed, received = False, f"{score} without an interval"

@@ -48,11 +48,13 @@ class FidInTraining:
         self._network = open_features(settings.features)
         self._labels = None
         if config.data.labels:
+            # Drawn once, so that all values of a run use the same labels.
             self._labels = labels_like(labels_of(records), self._count, seed=settings.seed)
 
     def __call__(self, task: PhaseTask, resolution: int) -> dict[str, float]:
         """Measure `{"fid": …}` at a resolution."""
         kept = self._records.folder.parent / REFERENCES
+        # Cached on disk, so that each resolution is computed once.
         reals = references_for(self._records, resolution, self._network, kept)
         fakes = Fakes(Painter(task.exportable.sampler), self._count, self._labels)
         of_fakes = moments([extract(self._network, fakes.batches()).vectors])

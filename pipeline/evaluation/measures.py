@@ -124,6 +124,7 @@ def precision_recall(material: Material) -> Iterator[Score]:
     fakes, reals = material.vectors
     assert material.references is not None
     sizes = (neighbours.MANIFOLD_NEIGHBOURS, neighbours.DENSITY_NEIGHBOURS)
+    # Cached: the reals' radii are most of the work, and equal in every evaluation.
     known = material.references.statistic(
         f"radii of {sizes[0]} and {sizes[1]} neighbours",
         lambda vectors: {"radii": neighbours.radii_of(vectors, *sizes)},
@@ -151,6 +152,7 @@ def ms_ssim(material: Material) -> Iterator[Score]:
     """Measure the MS-SSIM of pairs of fakes."""
     shape = material.records.shape(material.resolution)
     of_image = shape[0] * shape[1] * material.records.channels
+    # All images are in memory at once, so their number is limited by their size.
     count = min(material.fakes.count, 2 * PAIRS, PIXELS_IN_MEMORY // of_image)
     images = np.concatenate(list(material.fakes.batches(count)))
     labels = None if material.fakes.labels is None else material.fakes.labels[:count]
@@ -228,6 +230,7 @@ def accuracy_from_fakes(material: Material) -> Iterator[Score]:
     """Measure the accuracy on reals, held-out if possible, of a classifier trained on fakes."""
     assert material.references is not None
     (fakes, _), (fake_labels, _) = material.vectors, material.labels
+    # Held-out images, if there are any: a generator may have memorised the others.
     reals = material.held_out or material.references
     told = reals.labels != UNLABELLED
     real_labels = reals.labels[told]

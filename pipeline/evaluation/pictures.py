@@ -40,6 +40,7 @@ def pictures_of(material: Material, discriminator: keras.Model) -> Iterator[tupl
     if fakes.painter.has_styles:
         yield "truncated", tile(_truncated(fakes.painter, fakes), columns=COLUMNS)
     scores = _scores(discriminator, fakes, min(SCORED, fakes.count))
+    # Stable, so that equal scores give the same sheet every time.
     ranks = np.argsort(scores, kind="stable").tolist()
     yield "best", tile(fakes.at(ranks[::-1][:CHOSEN]), columns=COLUMNS)
     yield "worst", tile(fakes.at(ranks[:CHOSEN]), columns=COLUMNS)
@@ -61,6 +62,7 @@ def _scores(discriminator: keras.Model, fakes: Fakes, count: int) -> Any:
     scores = []
     for number, batch in enumerate(images):
         first = number * SCORED_AT_ONCE
+        # Repeats samples of the batch, because black images would shift its deviation.
         filled: Any = np.resize(batch, (SCORED_AT_ONCE, *batch.shape[1:]))
         filled = filled.astype(np.float32) / 127.5 - 1.0
         if len(discriminator.inputs) > 1:
@@ -78,6 +80,7 @@ def _neighbours(material: Material) -> Any:
     shown = material.shown
     neighbours = min(NEIGHBOURS, len(shown))
     found = nearest(fakes[:QUERIES], shown, neighbours=neighbours).indices
+    # Mirror images come after the reals, in the same order.
     wanted = np.unique(found % len(reals)).tolist()
     images = dict(zip(wanted, _reals(material, wanted), strict=True))
 

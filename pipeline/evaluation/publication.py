@@ -57,6 +57,7 @@ def about(run: RunFolder, images_seen: int | None) -> About:
     evaluation = evaluation_of(run, images_seen, features=config.gate.features)
     verdict = read_verdict(folder_of(run, evaluation))
     gate = None
+    # A verdict on earlier scores says nothing about these.
     if verdict is not None and is_of(verdict, evaluation):
         failed = tuple(f"{rule.rule}: {rule.reason}" for rule in verdict.rules if not rule.passed)
         gate = Gate(passed=verdict.passed, reasons=failed)

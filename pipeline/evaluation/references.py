@@ -185,6 +185,7 @@ def _read(folder: Path, protocol: Protocol) -> Arrays | None:
     try:
         manifest = _Manifest.model_validate_json((folder / MANIFEST).read_bytes())
         files = {path.stem for path in folder.glob("*.npy")}
+        # The key is a shortened hash, so the whole protocol is compared too.
         if manifest.protocol != protocol or files != manifest.sha256.keys():
             return None
         if any(checksum(folder / f"{name}.npy") != manifest.sha256[name] for name in files):

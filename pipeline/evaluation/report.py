@@ -119,6 +119,7 @@ def charts_of(curves: Curves) -> list[str]:
     """Draw a chart as SVG for each kind of metric that was logged."""
     together = {name for _, names in TOGETHER for name in names}
     alone = [(n, (n,)) for n in curves.metrics if n not in together and n not in NOT_DRAWN]
+    # The first resolution is not a change.
     grown = list(curves.sizes.items())[1:]
     marks = {f"{size} px": float(images) for size, images in grown}
     charts = [

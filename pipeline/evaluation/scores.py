@@ -224,6 +224,7 @@ def obstacles(score: str, one: Evaluation, other: Evaluation) -> list[str]:
         reasons.append(f"other data, {hashes[0]} instead of {hashes[1]}")
     if needs_features(score) and one.features != other.features:
         reasons.append(f"other features, {one.features} instead of {other.features}")
+        # Equal names and fingerprints do not show the difference, so the protocol must.
         if one.features and other.features and str(one.features) == str(other.features):
             reasons[-1] += f": {_changed(one.features.protocol, other.features.protocol)}"
     if first.protocol != second.protocol:

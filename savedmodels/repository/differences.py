@@ -54,6 +54,7 @@ def _pairs(one: Mapping[str, Any] | None, other: Mapping[str, Any] | None) -> Pa
 
 def _flat(nested: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
     for name, given in nested.items():
+        # By name, so that a reordered list does not differ.
         value = _by_name(given) if isinstance(given, list) else given
         if isinstance(value, Mapping):
             yield from _flat(value, f"{above}{name}.")

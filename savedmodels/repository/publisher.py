@@ -140,6 +140,7 @@ class Publisher:
             if publication is not None:
                 append_event(self.folder, Event("published", version, publication.published))
         if self.standing().published:
+            # Also if nothing is new: a killed publisher may have written the history only.
             self.repository.tell_servers(self.served_at)
 
     def publish(
@@ -218,6 +219,7 @@ class Publisher:
             OSError: if a file cannot be written.
         """
         standing = self.standing()
+        # The label has not moved yet, so cancelling is all that is needed.
         waiting = standing.pending.get(label)
         if waiting is not None and not waiting.back:
             self._note("withdrawn", waiting.version, label=label, reason="rolled back")
@@ -249,6 +251,7 @@ class Publisher:
         standing, there = self.standing(), versions_in(self.folder)
         back = {standing.before(label, there) for label in standing.trails}
         ours = [version for version, folder in there.items() if publication_of(folder) is not None]
+        # Without labels, servers may still have the version before the newest.
         newest = max(keep, 1 if standing.wanted else 2)
         spared = {*ours[-newest:], *standing.loaded, *back}
         removed = [version for version in ours if version not in spared]
@@ -311,6 +314,7 @@ class Publisher:
             try:
                 # `models.config` leaves out versions removed by hand: no server has their labels.
                 labels = {name: at for name, at in standing.labels.items() if at in there}
+                # Unload only then: a server that is still at the old label would fail its requests.
                 wait_until_labelled(watchers, self.model, labels)
             except NotYet as error:
                 return f"{stays}{error}"

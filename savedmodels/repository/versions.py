@@ -100,6 +100,7 @@ def files_of(folder: Path) -> dict[str, str]:
             f"a SavedModel must hold its files itself. Received: {link}, which is a link"
         )
     files = {path.relative_to(folder): path for path in paths if path.is_file()}
+    # The publication holds these checksums, so it cannot be among them.
     files.pop(PUBLICATION, None)
     return {name.as_posix(): checksum(files[name]) for name in sorted(files)}
 

@@ -226,9 +226,11 @@ class BatchQueue:
                 now = time.monotonic()
                 for batch in next_batches(self._waiting, self._parameters.max_batch_size):
                     if self._closed or is_due(batch, now, self._parameters):
+                        # By identity (`eq=False`): equal requests are different tasks.
                         self._waiting = [task for task in self._waiting if task not in batch]
                         return batch
                 due = self._waiting[0].arrival + self._parameters.batch_timeout_micros / 1e6
+                # Wakes up for a new request too, which may fill the batch.
                 self._changed.wait(due - now)
 
     def _answer(self, batch: Sequence[Task]) -> None:

@@ -58,6 +58,7 @@ class Connection(H11Protocol):
         if not self.transport.get_write_buffer_size() or self._unread() < before:
             self._await_reading()
         else:
+            # `close` would wait until the client has read everything.
             self.transport.abort()
 
     def _unread(self) -> int:

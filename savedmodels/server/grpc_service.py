@@ -170,6 +170,7 @@ class _Places(grpc.ServerInterceptor):
                 request = handler.request_deserializer(message)
             except DecodeError:
                 context.abort(grpc.StatusCode.INTERNAL, "Exception deserializing request!")
+            # Refused, not queued, as over REST.
             if not self._places.acquire(blocking=False):
                 context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "Too many requests are under way")
             try:
@@ -183,6 +184,7 @@ class _Places(grpc.ServerInterceptor):
         )
 
     def _message(self, messages: Iterator[bytes], context: grpc.ServicerContext) -> bytes:
+        # A deadline is optional in gRPC, so a silent client needs a limit of ours.
         timer = threading.Timer(MESSAGE_SECONDS, context.cancel)
         timer.daemon = True
         with self._arrivals.coming(context.cancel):

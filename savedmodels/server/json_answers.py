@@ -94,6 +94,7 @@ def _leaves(name: str, array: Array) -> list[str]:
 def _decimals(values: Array) -> list[str]:
     """Write numbers with six digits where these are exact, otherwise with enough to be exact."""
     short = [f"{value:.6g}" for value in values.tolist()]
+    # Six digits are shorter, but an answer must keep its exact value.
     exact = np.array(short, values.dtype) == values
     digits = 9 if values.dtype == np.float32 else 17
     return [

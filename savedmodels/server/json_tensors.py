@@ -176,6 +176,7 @@ def _element(at: int, values: list[Any], shape: list[int]) -> int:
 
 def _first_unfit(values: list[Any], dtype: str) -> int | None:
     """Return the index of the first value that a tensor of numbers or booleans cannot hold."""
+    # `type`, not `isinstance`: a boolean is an integer in Python.
     kinds = set(map(type, values))
     if kinds == {float} and dtype in _LARGEST:
         # Checked as an array first: a check of each value takes far longer on large requests.

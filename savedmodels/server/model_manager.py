@@ -179,6 +179,7 @@ class ModelManager(Generic[Loaded]):
             for model in models:
                 self._check_labels(model)
             new = set(names) - set(self._models)
+            # From now on `follow` must not add models that the configuration leaves out.
             self._configured = True
             self._replace(models)
             self.poll()
@@ -241,6 +242,7 @@ class ModelManager(Generic[Loaded]):
         with self._lock:
             versions = self._versions.setdefault(name, {})
             for number in versions.keys() - wanted:
+                # A version that is wanted again gets all its retries again.
                 versions[number].failures = 0
         # Load before unloading, so that at every moment a version is available.
         for number in plan(self._states(name), wanted).load:
@@ -302,6 +304,7 @@ class ModelManager(Generic[Loaded]):
 
     def _available(self, name: str, version: int | None) -> tuple[int, _Version[Loaded]]:
         numbers = self._numbers_available(name)
+        # Without a version the highest answers, as in TensorFlow Serving.
         number = max(numbers, default=None) if version is None else version
         if number not in numbers:
             wanted = f"Latest({name})" if version is None else f"Specific({name}, {version})"

@@ -74,6 +74,7 @@ def rest_api(service: Service, token: str | None = None) -> FastAPI:
         summary="The REST API of TensorFlow Serving.",
         docs_url=None,  # These pages load scripts from other hosts.
         redoc_url=None,
+        # A redirect would replace TensorFlow Serving's error for a malformed path.
         redirect_slashes=False,
         lifespan=life,
     )
@@ -197,6 +198,7 @@ class _Models:
             async for part in request.stream():
                 body += part
                 came(len(part))
+                # Checked while reading: the header of the length may lie or be missing.
                 if len(body) > limit:
                     raise TooLarge(limit)
         except ClientDisconnect:
@@ -240,6 +242,7 @@ def unpacked(body: bytes, limit: int) -> bytes:
     """
     stream = zlib.decompressobj(_GZIP_FORMAT)
     try:
+        # One byte beyond the limit proves excess without decompressing a bomb.
         content = stream.decompress(body, limit + 1)
     except zlib.error:
         return b""
@@ -250,6 +253,7 @@ def unpacked(body: bytes, limit: int) -> bytes:
 
 def bears(header: bytes, token: str) -> bool:
     """Return whether an `authorization` header has the token; takes constant time."""
+    # Constant time, so that the time of an answer does not reveal the token.
     return hmac.compare_digest(header, b"Bearer " + token.encode())
 
 
@@ -273,6 +277,7 @@ def _refused(_: Request, refused: Exception) -> Response:
     status = 413 if isinstance(refused, TooLarge) else HTTP_STATUS[refused.code]
     response = _json(json_answers.write_error(refused.message), status)
     if refused.code is Code.UNAUTHENTICATED:
+        # HTTP requires it with status 401.
         response.headers["www-authenticate"] = "Bearer"
     return response
 

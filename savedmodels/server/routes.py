@@ -41,6 +41,7 @@ def route(verb: str, path: str) -> Route:
     if match is None:
         raise malformed(verb, path)
     version = match["version"]
+    # Length first: Python is slow, and limited, in converting long numbers.
     if version and (len(version) > 19 or int(version) > _LARGEST):
         raise invalid(f"Failed to convert version: {version} to numeric.")
     # As in TensorFlow Serving, only the method must be in lower case.

@@ -46,6 +46,7 @@ class Servable:
         intra_op_threads: int = 0,
         inter_op_threads: int = 0,
     ) -> None:
+        # TensorFlow ends a run itself; a thread in it could not be stopped from outside.
         self._run_options = config_pb2.RunOptions(timeout_in_ms=round(seconds * 1000))
         meta_graph = _meta_graph(folder)
         self.signature_defs: Mapping[str, Any] = dict(meta_graph.signature_def)

@@ -132,6 +132,7 @@ def serving(repository: Path, options: Options) -> Iterator[Ports]:
                 end = time.monotonic() + options.grace_seconds + _LAST_SECONDS
                 rest.should_exit = True
                 watch.stop()
+                # A load may take long, so none may begin while the server stops.
                 service.models.load_no_more()
                 grpc_server.stop(options.grace_seconds).wait()
                 for thread in threads:

@@ -81,6 +81,7 @@ def _choice(source: Source, unreadable: Container[str], seed: int) -> tuple[Row,
     for number, picture in enumerate(source):
         # The largest of independent draws are a fair choice without knowing how many will follow.
         one, other = draw.random(2).tolist()
+        # Drawn for unreadable pictures too, so that they do not change the choice of others.
         if picture.name not in unreadable:
             _keep(chosen, (one, number, picture), AT_RANDOM)
             _keep(examples[picture.label], (other, number, picture), COLUMNS)

@@ -109,6 +109,7 @@ def derived(survey: Survey, reference: str) -> Contract:
         reference: Name of the set's report in the contract.
     """
     sizes, colours, count = survey.sizes, survey.colours, max(1, survey.readable)
+    # Pictures of one size are meant to have it, so there is no room.
     same_side = sizes.shortest_side.least == sizes.longest_side.most
     same_aspect = sizes.aspect_ratio.least == sizes.aspect_ratio.most
     side, aspect = (0 if same_side else SIDES), (0 if same_aspect else SIDES)
@@ -319,6 +320,7 @@ def _lines(rules: _Rules, indent: str) -> Iterator[str]:
         value = getattr(rules, name)
         if value is None:
             continue
+        # The docstring of a rule is its comment, so they cannot disagree.
         yield from _commented(field.description or "", indent)
         if isinstance(value, _Rules):
             yield f"{indent}{name}:\n"

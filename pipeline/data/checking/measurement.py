@@ -114,6 +114,7 @@ def measure(pictures: Iterable[Picture]) -> Measurements:
         contents=[one.content for one in read],
         hashes=perceptual_hashes(small),
         means=shares @ levels,
+        # From histograms: exact sums without a copy of all pixels as floats.
         squares=shares @ levels**2,
         grey=np.array([one.grey for one in read], np.bool_),
         dark_borders=_border(thumbs).max(1, initial=0) <= DARK_BORDER,

@@ -40,6 +40,7 @@ def groups_within(hashes: Hashes, distance: int) -> Groups:
     roots = np.arange(len(distinct))
     for selection in _selections(distance):
         pairs = _close_pairs(distinct, selection, distance)
+        # Merged after each selection, so that not all pairs are in memory at once.
         roots = _components(np.concatenate([pairs, np.stack([np.arange(len(roots)), roots])], 1))
     return same(roots[position])
 

@@ -246,6 +246,7 @@ def rounded(values: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> tuple[
 def report_text(report: BaseModel) -> str:
     """Write a report as indented JSON, with each list of numbers on one line."""
     text = report.model_dump_json(indent=2)
+    # One number per line would make the report thousands of lines long.
     lists = r"\[\n[-+.\deE,\s]+\]"
     return re.sub(lists, lambda match: f"[{' '.join(match[0][1:-1].split())}]", text) + "\n"
 

@@ -112,6 +112,7 @@ def _channels(colours: Colours) -> Advice[int]:
 def _mirror(symmetry: Symmetry) -> Advice[bool]:
     if not symmetry.compared:
         return Advice(value=False, reason="there are too few pictures to compare")
+    # Few pictures vary by chance, so the limit is wider for them.
     limit = ONE_SIDED + STANDARD_ERRORS * 0.5 / symmetry.compared**0.5
     return Advice(
         value=symmetry.nearer_share <= limit,

@@ -134,6 +134,7 @@ class _Tally:
         # The last bit of a content's hash halves the set at random, independent of the order.
         coins = np.array([content[-1] & 1 for content in new.contents], np.int64)
         self._halves = [
+            # Merged moments, because features of all pictures need not be kept.
             merged(half, moments_of(new.features[coins == side]))
             for side, half in enumerate(self._halves)
         ]
@@ -152,6 +153,7 @@ class _Tally:
         copies = same(content)
         # Exact duplicates count once, so that near duplicates are other pictures.
         distinct = np.sort(first)
+        # Blank pictures have nearly equal hashes, and would be one large group.
         distinct = distinct[~blank[distinct]]
         alike = groups_within(np.concatenate(self._hashes)[distinct], NEAR_BITS)
         pixels = np.concatenate(self._sizes)

@@ -71,6 +71,7 @@ def edges_of(small: Bytes) -> Array:
 def _likeness(queries: Bytes, others: Bytes) -> Array:
     """Compute each query's likeness to the others, except the one with its own index."""
     products = edges_of(queries) @ edges_of(others).T
+    # Otherwise each picture would be nearest to itself.
     np.fill_diagonal(products, -np.inf)
     place = len(others) - min(NEIGHBOUR, len(others) - 1)
     likeness: Array = np.partition(products, place, axis=1)[:, place]

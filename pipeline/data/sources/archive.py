@@ -46,6 +46,7 @@ def open_archive(path: Path, inner: str = "") -> Files:
                 "a zip's entries must have relative names without `..`. "
                 f"Received: {info.filename!r} in {path}"
             )
+        # A link could name any file of this machine.
         if stat.S_ISLNK(info.external_attr >> 16):
             raise UserError(
                 f"a zip must not hold symbolic links. Received: {info.filename!r} in {path}"

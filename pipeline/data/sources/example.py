@@ -47,6 +47,7 @@ def integers_in(feature: memoryview) -> list[int]:
         for number, value in _fields(values):
             if number == 1:
                 found += [value] if isinstance(value, int) else _packed(value)
+    # Protobuf writes negative integers as 64-bit two's complement.
     return [value - 2**64 if value >= 2**63 else value for value in found]
 
 

@@ -129,6 +129,7 @@ def pictures_among(place: str, files: Iterable[str]) -> list[str]:
     Raises:
         UserError: if there is none.
     """
+    # Sorted, because file systems list names in any order and the content hash depends on it.
     pictures = sorted(file for file in files if is_picture(file))
     if not pictures:
         raise UserError(
@@ -158,6 +159,7 @@ def class_of_each(place: str, files: list[str]) -> dict[str, str | None]:
         )
     classes: dict[str, str | None] = {file: rest.split("/")[0] for file, rest in inner.items()}
     folders = sorted({str(value) for value in classes.values()})
+    # Splits as classes would train on the test set, and label by split.
     if SPLITS.issuperset(folder.lower() for folder in folders):
         raise UserError(
             "folders in a source must be classes, not splits. "

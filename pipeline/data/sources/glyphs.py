@@ -97,6 +97,7 @@ def open_glyphs(spec: str = "") -> Numbered:
 
 def style_of(number: int) -> Style:
     """Return the style of picture `number`, the same at every size."""
+    # Seeded by the number only, so that the set's size does not matter.
     random = np.random.default_rng(number)
     ink, paper = _dark(*random.random(3)), _light(*random.random(3))
     if random.random() < 0.5:
@@ -175,5 +176,6 @@ def _rgb(hue: float, saturation: float, value: float) -> Colour:
 
 
 def _content(size: int, number: int) -> bytes:
+    # Other versions may draw other pixels, so they must change the content hash.
     versions = matplotlib.__version__, np.__version__, PIL.__version__
     return repr((EDITION, size, astuple(style_of(number)), versions)).encode()

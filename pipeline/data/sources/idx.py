@@ -64,6 +64,7 @@ def _array(path: Path, *, dimensions: int) -> npt.NDArray[np.uint8]:
             header = file.read(header_size).ljust(header_size, b"\0")
             magic, *shape = struct.unpack(f">{dimensions + 1}I", header)
             size = math.prod(shape)
+            # Checked before reading: a header may claim any size.
             if magic != UNSIGNED_BYTE << 8 | dimensions or size > LARGEST_FILE:
                 raise UserError(
                     f"an idx file of bytes in {dimensions} dimensions must begin with "

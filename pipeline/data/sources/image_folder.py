@@ -28,6 +28,7 @@ def open_image_folder(root: Path, split: str) -> Files:
             "`tfds:folder=PATH:SPLIT` must name a folder of splits, and one of them. "
             f"Received: {root}:{split}, with {', '.join(splits) or 'none'}"
         )
+    # All splits, so that the test split has the same label numbers.
     classes = tuple(sorted({name for each in splits for name in _folders_in(root / each)}))
     index = {name: number for number, name in enumerate(classes)}
     folder = root / split

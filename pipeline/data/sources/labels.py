@@ -26,6 +26,7 @@ def class_names(labels: Iterable[str]) -> tuple[str, ...]:
     """
     distinct = sorted(set(labels))
     if all(re.fullmatch(r"-?\d+", label, re.ASCII) for label in distinct):
+        # As text, "10" would come before "9".
         distinct.sort(key=int)
     return tuple(distinct)
 
@@ -63,6 +64,7 @@ def labels_in(
             if file not in files:
                 continue
             try:
+                # Spreadsheets write a byte order mark.
                 entries = parse(content(file).decode("utf-8-sig"))
                 if entries is not None:
                     stated[file] = _one_each(entries, folder, pictures)

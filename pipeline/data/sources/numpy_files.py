@@ -52,6 +52,7 @@ def open_numpy(path: Path) -> Numbered:
 
 
 def _opened_npz(path: Path, file: BinaryIO) -> Numbered:
+    # Headers first: a small npz may claim more than the memory.
     heads = heads_in(file)
     name = _images_in(path, heads)
     _require_pictures(path, heads[name])

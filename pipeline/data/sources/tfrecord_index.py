@@ -81,6 +81,7 @@ def index_records(path: Path) -> RecordFile:
         UserError: if the file cannot be read, ends within a record, or states a length whose
             checksum is wrong.
     """
+    # An array has 8 bytes per record; a list would have several times that.
     starts = array("q", [0])
     try:
         with _opened(path) as descriptor:

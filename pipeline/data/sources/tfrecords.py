@@ -100,6 +100,7 @@ def _content(records: RecordFile, number: int) -> bytes:
 
 def _picture(records: RecordFile, number: int) -> PIL.Image.Image:
     shape, data = _parsed(records, number)
+    # Official records store channels first.
     pixels = np.frombuffer(data, np.uint8).reshape(shape).transpose(1, 2, 0)
     return PIL.Image.fromarray(np.ascontiguousarray(pixels if shape[0] == 3 else pixels[..., 0]))
 

@@ -58,6 +58,7 @@ def open_video(path: Path, every: str = "") -> Numbered:
         raise UserError(f"a video must be readable. Received: {path} ({error.strerror})") from error
     if not any(shown.values()):
         raise UserError(f"a video must hold key frames. Received: {path}, with none")
+    # Packets come in decoding order, which differs from that of display.
     times = sorted(shown)
     frames = _Frames(path, times[:: int(every or 1)], [time for time in times if shown[time]])
     return Numbered(
@@ -91,6 +92,7 @@ class _Frames:
         """
         import av
 
+        # One decoder serves all threads.
         with self._lock:
             try:
                 frame = self._frame_at(self.times[number])
@@ -98,6 +100,7 @@ class _Frames:
                 self._last_time = math.inf
                 raise OSError(error.strerror) from error
         picture: PIL.Image.Image = frame.to_image()
+        # Phones store videos as filmed, with a rotation to apply.
         return picture.rotate(frame.rotation, expand=True)
 
     def _frame_at(self, time: int) -> Any:
@@ -106,6 +109,7 @@ class _Frames:
         if self._container is None:
             self._container = av.open(str(self._path))
         key_time = self._key_times[max(0, bisect_right(self._key_times, time) - 1)]
+        # Seeking is slow, so decoding continues if no key frame is in between.
         if not key_time <= self._last_time < time:
             self._container.seek(key_time, stream=self._container.streams.video[0])
             self._decoded = self._container.decode(video=0)

@@ -117,6 +117,7 @@ def open_application(spec: str) -> FeatureNetwork:
             f"{known.cached.parent} or as `keras:{name}:FILE`; nothing is downloaded here. "
             f"Received: {file}, where there is none"
         )
+    # A cached file may be incomplete or of another version; a given one is the user's choice.
     if not given and known.hash and _hash_like(known.hash, file) != known.hash:
         raise UserError(
             f"the cached weights of `keras:{name}` must have the hash {known.hash}, as those of "

@@ -179,6 +179,7 @@ def open_classifier(path: str) -> FeatureNetwork:
         weights = arrays_in(folder / WEIGHTS)
     except (OSError, ValueError) as error:
         raise UserError(f"{damaged} ({error})") from error
+    # Scores name the hash, so damaged weights must never give scores.
     if hash_of(weights) != manifest.weights_hash:
         raise UserError(f"{damaged}, with other content")
     try:

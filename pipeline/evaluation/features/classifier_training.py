@@ -82,6 +82,7 @@ def lessons_of(records: RecordSet, resolution: int) -> Lessons:
             resolution.
     """
     squares = [] if records.width else records.resolutions
+    # The network halves its input down to 4 px, which needs powers of two.
     usable = [size for size in squares if size >= SMALLEST and is_power_of_two(size)]
     if resolution not in usable:
         raise UserError(
@@ -147,6 +148,7 @@ def train_classifier(
     """
     training, records = lessons.training, lessons.records
     count, resolution, _, channels = training.images.shape
+    # Small sets get more passes, so that each training sees about as many images.
     passes = epochs or default_epochs(count)
     batch = min(BATCH, count)
     steps = count // batch
@@ -195,6 +197,7 @@ def accuracy_of(network: FeatureNetwork, labelled: Labelled) -> float:
 def _step(model: keras.Model, steps: int) -> Callable[[Images, npt.NDArray[np.int64]], Any]:
     keep_order()
     optimizer = keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(LEARNING_RATE, steps))
+    # Built outside the traced step, which must not make variables.
     optimizer.build(model.trainable_variables)
 
     @tf.function(reduce_retracing=True)

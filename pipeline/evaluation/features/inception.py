@@ -122,11 +122,13 @@ def _compiled(graph_def: tf.compat.v1.GraphDef, weights_node: str, file: Path) -
     graph = tf.Graph()
     try:
         with graph.as_default():
+            # A fixed batch, because the last bits of features may depend on its size.
             images = tf.compat.v1.placeholder(tf.float32, (BATCH, SIDE, SIDE, 3))
             pool, weights = tf.import_graph_def(
                 graph_def, {INPUT: images}, [f"{POOL}:0", f"{weights_node}:0"], name=""
             )
             features = tf.reshape(pool, (BATCH, weights.shape[0]))
+            # Without biases, as in the published Inception score.
             probabilities = tf.nn.softmax(features @ weights)
         session = tf.compat.v1.Session(graph=graph)
     except (ValueError, TypeError, IndexError, tf.errors.OpError) as error:

@@ -71,6 +71,7 @@ def open_lenet(path: str) -> FeatureNetwork:
 
 def _compiled(weights: Arrays) -> Any:
     convolutions = [
+        # The file has (out, in, height, width); TensorFlow takes (height, width, in, out).
         (weights[f"{layer}.weight"].transpose(2, 3, 1, 0), weights[f"{layer}.bias"])
         for layer in ("convnet.c1", "convnet.c3", "convnet.c5")
     ]

@@ -61,6 +61,7 @@ class FeatureNetwork:
     @property
     def identity(self) -> str:
         """SHA-256, in hex, of weights and protocol; scores compare only if it is equal."""
+        # The protocol too: the resize filter alone changes FID by points.
         content = {"name": self.name, "weights": self.weights, "protocol": dict(self.protocol)}
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 

@@ -33,7 +33,11 @@ def tensorflow1_bilinear(images: Images, side: int) -> Floats:
         `(n, side, side, channels)`, 0 … 255, not rounded.
     """
     resized = tf.raw_ops.ResizeBilinear(
-        images=images, size=[side, side], align_corners=False, half_pixel_centers=False
+        # The raw operation: `tf.image.resize` of TensorFlow 2 keeps pixel centres.
+        images=images,
+        size=[side, side],
+        align_corners=False,
+        half_pixel_centers=False,
     )
     return resized.numpy()
 
@@ -55,6 +59,7 @@ def antialiased_bicubic(images: Images, side: int) -> Floats:
     resized = np.empty((count, side, side, channels), np.float32)
     for image, to in zip(images.astype(np.float32), resized, strict=True):
         for channel in range(channels):
+            # Pillow has floats of one channel only.
             plane = PIL.Image.fromarray(np.ascontiguousarray(image[..., channel]))
             to[..., channel] = np.asarray(plane.resize((side, side), _BICUBIC))
     return resized.clip(0.0, 255.0)

@@ -38,6 +38,7 @@ def checked_features(
             f"`{name}` must have the {like.shape[1]} dimensions of what it is compared with. "
             f"Received: shape={array.shape}"
         )
+    # Checked here, because NaN would pass silently through means and sorts.
     if not np.isfinite(array).all():
         broken = int((~np.isfinite(array)).any(1).sum())
         raise UserError(f"`{name}` must be finite. Received: {broken} rows that are not")

@@ -99,5 +99,6 @@ def frechet_by_class(
 
 def _distance(fakes: Array, reals: Array) -> ClassDistance:
     fewer = min(len(fakes), len(reals))
+    # A covariance needs two images.
     fid = frechet_distance(moments([fakes]), moments([reals])) if fewer > 1 else None
     return ClassDistance(len(fakes), len(reals), fid, advice(fewer, reals.shape[1]))

@@ -52,6 +52,7 @@ def moments(batches: Iterable[Array]) -> Moments:
     total: Moments | None = None
     checked = (checked_features(batch, "batches", least=0) for batch in batches)
     for chunk in rebatched(checked, CHUNK):
+        # float64, because FID is a small difference of large traces.
         part = moments_of(chunk.astype(np.float64, copy=False))
         total = part if total is None else merged(total, part)
     if total is None:
@@ -129,6 +130,7 @@ def frechet_estimates(draws: Sequence[Moments], references: Moments) -> FrechetE
     """
     points = []
     for together in range(1, len(draws) + 1):
+        # Only divisors, so that every point uses all images.
         if len(draws) % together == 0:
             unions = [
                 reduce(merged, draws[first : first + together])
@@ -137,6 +139,7 @@ def frechet_estimates(draws: Sequence[Moments], references: Moments) -> FrechetE
             distances = np.array([frechet_distance(union, references) for union in unions])
             points.append((np.mean([1 / union.count for union in unions]), distances))
     singles, everything = points[0][1], float(points[-1][1][0])
+    # Only single draws are independent; unions share images.
     error = float(singles.std(ddof=1)) / len(singles) ** 0.5 if len(singles) > 1 else 0.0
     inverse, means = np.array([(share, distances.mean()) for share, distances in points]).T
     infinity = float(np.polyfit(inverse, means, 1)[1]) if len(points) > 1 else everything

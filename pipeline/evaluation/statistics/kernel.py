@@ -71,6 +71,7 @@ def squared_discrepancy(one: Array, other: Array) -> float:
 
 
 def _subset(features: Array, size: int, seed: int, number: int) -> Array:
+    # Seeded per subset, so that more subsets keep the first ones.
     chosen = np.random.default_rng((seed, number)).choice(len(features), size, replace=False)
     return features[chosen].astype(np.float64)
 
@@ -78,6 +79,7 @@ def _subset(features: Array, size: int, seed: int, number: int) -> Array:
 def _mean_of_pairs(features: Array) -> float:
     """Average the kernel over pairs of different features."""
     base, count = _base(features, features), len(features)
+    # Without the diagonal, which would bias the estimate.
     return (_sum_of_cubes(base) - _sum_of_cubes(np.diagonal(base))) / (count * (count - 1))
 
 

@@ -50,6 +50,7 @@ def similarity_of_pairs(
             for some in np.split(chosen, range(at_once, pairs, at_once))
         ]
     )
+    # Pairs that share an image are not independent.
     error = float(values.std(ddof=1)) / apart**0.5 if pairs > 1 else 0.0
     return around(float(values.mean()), error, apart)
 
@@ -76,6 +77,7 @@ def ms_ssim(one: Array, other: Array) -> Array:
             one, other = _halved(one), _halved(other)
         ssim, contrast = _structures(one, other)
         term = ssim if number == len(weights) - 1 else contrast
+        # A negative number has no real power.
         product *= np.maximum(term, 0.0) ** weight
     return product.mean(1)
 

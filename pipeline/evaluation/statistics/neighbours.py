@@ -115,6 +115,7 @@ def neighbourhood_scores(
         within = squared <= wide_of_reals
         dense[rows] = within.sum(1) / density_neighbours
         covered |= within.any(0)
+        # A product of matrices counts for all parts at once.
         covered_by |= parts[:, rows].astype(np.float32) @ within.astype(np.float32) > 0
         for found, radii_in_part in zip(recalled_by, of_parts[:, rows], strict=True):
             found |= (squared <= radii_in_part[:, None]).any(0)
@@ -166,6 +167,7 @@ def _of_parts(inside: Array, inside_by: Array) -> Estimate:
     found = around(float(inside.mean()), error, len(inside_by))
     assert found.low is not None
     assert found.high is not None
+    # A share cannot leave [0, 1], but Student's interval may.
     return Estimate(found.value, max(0.0, found.low), min(1.0, found.high))
 
 
@@ -187,6 +189,7 @@ def nearest(queries: Array, references: Array, *, neighbours: int = 1) -> Neighb
     for rows, squared in _squared_distances(queries, references):
         kth = np.partition(squared, neighbours - 1, axis=1)[:, neighbours - 1]
         for row, (values, limit) in enumerate(zip(squared, kth, strict=True), rows.start):
+            # Candidates with rounding errors; the exact distances decide below.
             near = np.flatnonzero(values <= limit * (1 + TIE))
             steps = references[near].astype(np.float64) - queries[row]
             exact = np.square(steps).sum(1)
@@ -261,8 +264,10 @@ def _squared_distances(queries: Array, references: Array) -> Iterator[tuple[slic
     `‖x - y‖²`.
     """
     centre = references.mean(0, dtype=np.float64)
+    # Centred, because large means cancel digits in `‖x‖² + ‖y‖² - 2 x · y`.
     centred = references.astype(np.float64) - centre
     norms = np.square(centred).sum(1)
+    # In blocks, because all distances would need n · m numbers.
     at_once = max(1, BLOCK // len(references))
     pairs_at_once = max(1, BLOCK // queries.shape[1])
     for start in range(0, len(queries), at_once):

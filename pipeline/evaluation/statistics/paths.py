@@ -120,11 +120,13 @@ def feature_distance(one: Array, other: Array) -> Array:
 def _unit(vectors: Array) -> Array:
     vectors = np.asarray(vectors, np.float64)
     norms = np.sqrt(np.square(vectors).sum(-1, keepdims=True))
+    # A zero vector stays zero instead of NaN, as between equal latents.
     return vectors / np.where(norms > 0, norms, 1.0)
 
 
 def _trimmed_mean(lengths: Array, trimmed: tuple[float, float] | None) -> float:
     if trimmed is not None:
+        # `lower` and `higher`, as in the official code.
         low = np.percentile(lengths, trimmed[0], method="lower")
         high = np.percentile(lengths, trimmed[1], method="higher")
         lengths = lengths[(lengths >= low) & (lengths <= high)]

@@ -63,6 +63,7 @@ def descriptors(batches: Iterable[Array], *, seed: int, patches: int = PATCHES) 
                 "`batches` must hold images of one size. "
                 f"Received: {shape} and then {images.shape[1:]}"
             )
+        # Per image, so that positions do not depend on the batches.
         draws = [np.random.default_rng((seed, count + i)) for i in range(len(images))]
         count += len(images)
         for level in laplacian_pyramid(images.astype(np.float64)):
@@ -129,6 +130,7 @@ def _patches(level: Array, draws: list[np.random.Generator], patches: int) -> Ar
     """Cut patches from a level, image by image: `(patches, channels, patch side²)`."""
     count, height, width, channels = level.shape
     patch = min(PATCH, height, width)
+    # All patches would be the same.
     if patch == height == width:
         patches = 1
     ends = [[height - patch + 1], [width - patch + 1]]
@@ -139,6 +141,7 @@ def _patches(level: Array, draws: list[np.random.Generator], patches: int) -> Ar
 
 
 def _distance(one: Array, other: Array, random: np.random.Generator) -> float:
+    # Normal draws are uniform in direction after scaling to length 1.
     directions = random.normal(size=(DIRECTIONS, *one.shape[1:]))
     directions /= np.sqrt(np.square(directions).sum((1, 2), keepdims=True))
     normalisation, other_normalisation = _normalisation(one), _normalisation(other)
@@ -157,6 +160,7 @@ def _normalisation(patches: Array) -> tuple[Array, Array]:
     means = patches.mean((0, 2), dtype=np.float64)[:, None]
     squares = sum(np.square(rows - means).sum((0, 2)) for rows in _rows(patches))
     deviations = np.sqrt(squares / (len(patches) * patches.shape[2]))[:, None]
+    # A constant channel has no deviation; 0 leaves it out.
     scales = np.divide(1.0, deviations, out=np.zeros_like(deviations), where=deviations > 0)
     return means, scales
 
