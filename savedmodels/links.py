@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 def link_out_of(folder: Path) -> Path | None:
-    """Return a link to a folder, or to a file outside, below a folder; None if there is none."""
+    """Find a link in a folder that leads to any folder, or to a file outside; None if none does."""
     whole = folder.resolve()
     for path in folder.rglob("*"):
         # Links to folders are refused wherever they lead, because `rglob` does not follow them.

@@ -71,7 +71,7 @@ class LastingStream:
 
 
 def open_closed_streams() -> None:
-    """Open closed standard streams (`2>&-`), so that no file gets their numbers and output."""
+    """Open standard streams that are closed (`2>&-`); a file could get their number and output."""
     for number in range(3):
         try:
             os.fstat(number)

@@ -38,7 +38,7 @@ def upright_eight_bit(picture: PIL.Image.Image, channels: Literal[1, 3]) -> PIL.
        if a TIFF says that 0 is white. For 16-bit colour, and 16-bit grey with alpha, Pillow decodes
        only the high byte.
     4. Palettes are replaced by their colours, 1-bit pixels by 0 and 255. CMYK becomes
-       `R = (255 - C) (255 - K) / 255` and so on, whatever inks a profile names; the inverted values
+       `R = (255 - C) (255 - K) / 255` and so on, for any ink in a profile; the inverted values
        of JPEG are inverted back. YCbCr and HSV become their RGB.
     5. Transparent pixels are blended with white in proportion to their alpha. If a PNG declares one
        colour transparent, this works at 1 and 8 bits; Pillow ignores it at other depths.

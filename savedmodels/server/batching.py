@@ -156,7 +156,7 @@ class BatchQueue:
         """Queue a request and wait for its outputs, until its deadline.
 
         Raises:
-            Refused: as `submit`; DEADLINE_EXCEEDED; and what the run raises.
+            Refused: as `submit`; DEADLINE_EXCEEDED after the deadline; or the error of the run.
         """
         outputs = self.submit(key, inputs, deadline)
         try:

@@ -1,4 +1,4 @@
-"""The gRPC API: TensorFlow Serving's PredictionService and ModelService."""
+"""gRPC API with TensorFlow Serving's PredictionService and ModelService."""
 
 from __future__ import annotations
 

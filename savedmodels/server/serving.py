@@ -175,7 +175,7 @@ class _Watch:
             self._models.poll()
 
     def run(self, seconds: float) -> None:
-        """Look every so many seconds until stopped; never if `seconds` is 0."""
+        """Look every `seconds` until stopped; never if that is 0."""
         said = ""
         while seconds and not self._stopped.wait(seconds):
             try:

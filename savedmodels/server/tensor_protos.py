@@ -23,7 +23,7 @@ def arrays_of(protos: Mapping[str, Any], most_bytes: int | None = None) -> dict[
     Args:
         protos: `TensorProto` by name.
         most_bytes: Largest array in bytes. A short message can claim a tensor of any size,
-            because a single value may stand for all elements. None is for files of a model:
+            because a single value may fill all elements. None is for files of a model:
             tensors written in full may have any size, others up to 256 MiB.
 
     Raises:

@@ -34,11 +34,11 @@ class Spread(Facts):
     """Distribution of a quantity over the pictures."""
 
     least: float
-    """The smallest value."""
+    """Smallest value."""
     median: float
-    """The middle value."""
+    """Median value."""
     most: float
-    """The largest value."""
+    """Largest value."""
 
 
 class Sizes(Facts):
@@ -49,9 +49,9 @@ class Sizes(Facts):
     height: Spread
     """Heights."""
     shortest_side: Spread
-    """The lesser of width and height."""
+    """Shorter of width and height."""
     longest_side: Spread
-    """The greater of width and height."""
+    """Longer of width and height."""
     aspect_ratio: Spread
     """Width divided by height."""
     shortest_sides: dict[int, int]

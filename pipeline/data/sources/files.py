@@ -189,7 +189,7 @@ def decoded(content: Callable[[], bytes], formats: Sequence[str] = FORMATS) -> P
 
     Raises:
         OSError: if it has more than 179 megapixels, or `content` raises it.
-        Exception: whatever the decoder raises.
+        Exception: any error of the decoder.
     """
     try:
         image = PIL.Image.open(io.BytesIO(content()), formats=tuple(formats))

@@ -1,4 +1,4 @@
-"""The 2015 Inception network behind published FIDs, read from a user's frozen graph."""
+"""Open the 2015 Inception network, behind published FIDs, from a user's frozen graph."""
 
 from __future__ import annotations
 

@@ -62,8 +62,8 @@ def path_length(
     Raises:
         UserError: if starts and ends differ in shape, or there are none.
 
-    Source: arXiv:1812.04948, section 4.1; the official code for what is left out, and averages
-    images to 256 px, which is for `generate` to do.
+    Source: arXiv:1812.04948, section 4.1, and the official code for trimming. That also averages
+    images to 256 px, which `generate` can do here.
     """
     if starts.shape != ends.shape or not len(starts):
         raise UserError(

@@ -147,4 +147,4 @@ def test_help_says_what_production_is(capfd, monkeypatch) -> None:
     monkeypatch.setattr(sys, "argv", ["growgan", "serve", "--help"])
     with pytest.raises(SystemExit):
         cli.main()
-    assert "Production is TensorFlow Serving itself" in " ".join(capfd.readouterr().out.split())
+    assert "Use TensorFlow Serving itself in production" in " ".join(capfd.readouterr().out.split())

@@ -85,7 +85,7 @@ def test_labels_may_lie_beside_the_pictures_in_a_folder_that_wraps_them(
     # Not in one that holds only some of them.
     (pictures / "labels.csv").rename(pictures / "sub" / "labels.csv")
     (pictures / "a.png").rename(pictures / "sub" / "a.png")
-    with pytest.raises(UserError, match=r"no pictures here, such as sub/sub/b\.png"):
+    with pytest.raises(UserError, match=r"not pictures here, such as sub/sub/b\.png"):
         open_source(str(pictures))
 
 
@@ -116,7 +116,7 @@ def test_labels_file_without_entries_means_unlabelled(pictures: Path) -> None:
         ("labels.json", '{"a.png": true}', "the label of 'a.png' is neither"),
         ("labels.json", '{"a.png": {"x": 1}}', "the label of 'a.png' is neither"),
         ("labels.json", '{"a.png": "x", "a.png": "x"}', "more than once, such as a.png"),
-        ("labels.json", '{"labels.json": "x"}', "no pictures here, such as labels.json"),
+        ("labels.json", '{"labels.json": "x"}', "not pictures here, such as labels.json"),
         ("labels.json", "[" * 100_000, "recursion"),
         ("dataset.json", "{", "Expecting property name"),
         ("dataset.json", '{"labels": {"a.png": 1}}', "its labels are not a list"),
