@@ -1,1 +1,1 @@
-"""The product: SavedModels with named signatures, and the files they live in."""
+"""Export, verify, publish and serve SavedModels with named signatures."""

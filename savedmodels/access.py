@@ -1,4 +1,4 @@
-"""The API token: the variable that holds it, and what a request bears."""
+"""API token: the environment variable that holds it, and the header made from it."""
 
 from __future__ import annotations
 
@@ -8,15 +8,16 @@ TOKEN_VARIABLE = "GROWGAN_SERVE_TOKEN"
 
 
 def authorization() -> str | None:
-    """The header `Authorization` for servers that ask for a token, None if the variable has none.
+    """Return the header `Authorization` with the token, or None if the variable is empty.
 
     Raises:
-        ValueError: if it cannot stand in a header; the message does not show it.
+        ValueError: if the token has control characters; the message does not show the token.
     """
     token = os.environ.get(TOKEN_VARIABLE, "").strip()
     if not token:
         return None
     if not token.isprintable():
+        # Errors end up in logs, so this names the variable and not the token.
         raise ValueError(
             "the API token must be one line without control characters. "
             f"Received: ${TOKEN_VARIABLE}"

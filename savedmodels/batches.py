@@ -1,4 +1,4 @@
-"""Rows through a function in batches of one size, in a graph."""
+"""Apply a function to rows in batches of one size, within a graph."""
 
 from __future__ import annotations
 
@@ -8,21 +8,22 @@ from typing import Any
 import tensorflow as tf
 
 BATCH = 16
-"""Images of seeds are always made in batches of so many, as their last bits depend on that."""
+"""Images per batch; constant, because the last bits of an image depend on the batch size."""
 
 
 def in_batches(function: Callable[..., Any], columns: Mapping[str, Any], row: tf.TensorSpec) -> Any:
-    """Apply a function to rows, always `BATCH` of them, filled up.
+    """Apply a function to rows in batches of `BATCH`; the last batch is filled up.
 
     One batch is in memory at a time.
 
     Args:
         function: Function of a batch of each column, by name.
-        columns: Each with as many rows, at least one.
-        row: Shape and dtype of what it gives for one.
+        columns: Columns by name, all with the same number of rows, at least 1.
+        row: Shape and dtype of the function's result for one row.
     """
     count = tf.shape(next(iter(columns.values())))[0]
     batches = (count + BATCH - 1) // BATCH
+    # Filled up with repeated rows, which are surely valid.
     places = tf.range(batches * BATCH) % count
     parts = {
         name: tf.reshape(tf.gather(column, places), (batches, BATCH, *column.shape[1:]))
@@ -32,6 +33,7 @@ def in_batches(function: Callable[..., Any], columns: Mapping[str, Any], row: tf
         lambda part: function(**part),
         parts,
         fn_output_signature=tf.TensorSpec((BATCH, *row.shape), row.dtype),
+        # Batches in parallel would multiply the memory of a request.
         parallel_iterations=1,
     )
     return tf.reshape(found, (-1, *row.shape))[:count]

@@ -37,9 +37,11 @@ def distance(recorded: npt.NDArray[Any], answered: npt.NDArray[Any]) -> float:
         return max((_of_strings(*pair) for pair in pairs), default=0.0)
     if recorded.dtype == np.uint8:
         return _of_levels(float(np.max(_apart(recorded, answered), initial=0.0)))
+    # Integers such as labels have no tolerance.
     if recorded.dtype.kind != "f":
         return 0.0 if np.array_equal(recorded, answered) else math.inf
     finite = np.isfinite(recorded)
+    # NaN and infinity have no distance, so they must be the same.
     if not np.array_equal(recorded[~finite], answered[~finite], equal_nan=True):
         return math.inf
     if not np.isfinite(answered[finite]).all():
@@ -54,6 +56,7 @@ def _of_strings(recorded: bytes, answered: bytes) -> float:
     for begin, summary in ((_PNG, np.max), (_JPEG, np.mean)):
         if recorded.startswith(begin) and answered.startswith(begin):
             apart = _pixels_apart(recorded, answered)
+            # JPEG by the mean: one level in a pixel changes its whole 8x8 block.
             return math.inf if apart is None else _of_levels(float(summary(apart)))
     return math.inf
 
@@ -74,4 +77,5 @@ def _apart(first: npt.NDArray[Any], second: npt.NDArray[Any]) -> npt.NDArray[np.
 
 
 def _of_levels(levels: float) -> float:
+    # One level is allowed, because rounding may go either way.
     return max(levels - 1, 0.0) / _HALF

@@ -1,4 +1,4 @@
-"""TensorFlow's C API, by ctypes from the wheel's own library: the loader of TensorFlow Serving."""
+"""TensorFlow's C API through ctypes: the code by which TensorFlow Serving loads models."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ _DTYPES: dict[int, npt.DTypeLike] = {
     22: np.uint32,
     23: np.uint64,
 }
-"""What NumPy has of `TF_DataType`, by number."""
+"""NumPy's dtype by the number in `TF_DataType`, for those that NumPy has."""
 _CODES = {np.dtype(dtype): code for code, dtype in _DTYPES.items()}
 _STRING_SIZE = 24
-"""Bytes of a `TF_TString`, whatever it holds."""
+"""Size of a `TF_TString` in bytes, however long its text is."""
 
 
 class _Output(ctypes.Structure):
@@ -75,12 +75,12 @@ _PROTOTYPES: dict[str, tuple[Any, ...]] = {
     "TF_TensorElementCount": (ctypes.c_int64, _POINTER),
     "TF_TensorType": (_INT, _POINTER),
 }
-"""What each function returns, and takes."""
+"""Result type and argument types of each function."""
 
 
 @cache
 def library() -> ctypes.CDLL:
-    """TensorFlow's libraries, without its Python.
+    """Open TensorFlow's library without importing its Python package.
 
     Raises:
         ImportError: if TensorFlow is not installed.
@@ -88,7 +88,7 @@ def library() -> ctypes.CDLL:
     found = importlib.util.find_spec("tensorflow")
     if found is None or found.origin is None:
         raise ImportError("TensorFlow is not installed")
-    # Its symbols stay its own: made global, they would stand in for those of NumPy's extensions.
+    # Opened locally: global symbols of TensorFlow would replace those of NumPy's extensions.
     opened = ctypes.CDLL(str(Path(found.origin).with_name("libtensorflow_cc.so.2")))
     for name, (result, *arguments) in _PROTOTYPES.items():
         function = getattr(opened, name)
@@ -97,10 +97,10 @@ def library() -> ctypes.CDLL:
 
 
 class Session:
-    """A SavedModel as `TF_LoadSessionFromSavedModel` loads it; it lives as long as the process.
+    """SavedModel loaded by `TF_LoadSessionFromSavedModel`; it is freed when the process ends.
 
     Args:
-        folder: Folder of the SavedModel, whose graph with the tag `serve` is taken.
+        folder: Folder of the SavedModel; its graph tagged `serve` is loaded.
 
     Raises:
         RuntimeError: if TensorFlow refuses it, with its message.
@@ -127,11 +127,11 @@ class Session:
         self._require_success()
 
     def run(self, feeds: Mapping[str, Array], fetches: Sequence[str]) -> list[Array]:
-        """The values of tensors. Strings, given and returned, are `bytes` in arrays of objects.
+        """Compute tensors of the graph. Strings are `bytes` in arrays of objects.
 
         Args:
-            feeds: Values by tensor, such as `serving_default_latents:0`.
-            fetches: Tensors, by name.
+            feeds: Input values by tensor name, such as `serving_default_latents:0`.
+            fetches: Names of the tensors to compute.
 
         Raises:
             RuntimeError: if TensorFlow refuses it, with its message.
@@ -159,7 +159,7 @@ class Session:
             return [self._array(tensor) for tensor in answers]
         finally:
             for tensor in given:
-                # A tensor of strings that was made here frees its own memory, not that of each.
+                # TF_DeleteTensor would leak the text of strings that were allocated here.
                 for string in self._strings(tensor):
                     self._library.TF_StringDealloc(string)
                 self._library.TF_DeleteTensor(tensor)
@@ -169,6 +169,7 @@ class Session:
     def _output(self, tensor: str) -> _Output:
         name, _, index = tensor.partition(":")
         operation = self._library.TF_GraphOperationByName(self._graph, name.encode())
+        # TF_SessionRun would crash on a missing operation.
         if operation is None:
             raise RuntimeError(f"the graph has no operation {name}")
         return _Output(operation, int(index or 0))
@@ -196,8 +197,9 @@ class Session:
             array[:] = [self._bytes(string) for string in self._strings(tensor)]
             return array.reshape(shape)
         if code not in _DTYPES:
-            raise RuntimeError(f"an answer has type {code} of TF_DataType, which NumPy lacks")
+            raise RuntimeError(f"an output has type {code} of TF_DataType, which NumPy lacks")
         size = self._library.TF_TensorByteSize(tensor)
+        # Copied, because the tensor is freed below.
         content = ctypes.string_at(self._library.TF_TensorData(tensor), size) if size else b""
         return np.frombuffer(content, _DTYPES[code]).reshape(shape)
 

@@ -1,4 +1,4 @@
-"""The checksum by which a file is known again."""
+"""Checksum that identifies a file's content."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def checksum(file: Path) -> str:
-    """SHA-256 of a file, in hex.
+    """Compute the SHA-256 of a file, in hex.
 
     Raises:
         OSError: if it cannot be read.

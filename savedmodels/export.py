@@ -1,4 +1,4 @@
-"""Writing models as a versioned SavedModel that TensorFlow Serving takes as it is."""
+"""Write models as a versioned SavedModel for TensorFlow Serving."""
 
 from __future__ import annotations
 
@@ -26,21 +26,21 @@ def export(
     lineage: Mapping[str, Any],
     names: Iterable[str] | None = None,
 ) -> Path:
-    """Write `base/version`, whole or not at all, and return it; an existing version is kept.
+    """Write a SavedModel to `base/version` and return that folder; an existing one is kept.
 
-    A request to each signature is recorded with its answer, for `growgan verify`, and warms
-    TensorFlow Serving up.
+    The folder appears complete or not at all. One request to each signature is recorded with its
+    answer: `growgan verify` compares with it, and TensorFlow Serving warms up with it.
 
     Args:
-        exportable: Models, whose values, such as the fade's alpha, are baked in as they stand.
+        exportable: Models; their present values, such as alpha of the fade, become constants.
         base: Folder of the model, which TensorFlow Serving watches.
-        version: A number that grows; GrowGAN uses the images seen.
-        lineage: Lineage of the models, written beside them as JSON, with the signatures
+        version: Version number, at least 0; GrowGAN uses the number of images seen.
+        lineage: Lineage of the models, written to the manifest with the names of the signatures
             and the limit on images.
         names: Names of the signatures, None for all.
 
     Raises:
-        ValueError: if `version` is negative, or a signature is not known.
+        ValueError: if `version` is negative, or a signature is unknown.
         OSError: if it cannot be written; nothing is left behind.
     """
     if version < 0:
@@ -56,7 +56,7 @@ def export(
     for name, signature in signatures.items():
         endpoint = signature.endpoint(exportable.limit)
         function = archive.add_endpoint(name, endpoint, input_signature=signature.specs)
-        # TensorFlow has them in a set, in the order of their addresses, and would save them so.
+        # Sorted, because TensorFlow saves them in the order of their addresses, which is chance.
         graph = function.get_concrete_function().graph
         graph.variables = sorted(graph.variables, key=lambda variable: variable.name)
     manifest = manifest_of(exportable, signatures, lineage)
@@ -70,26 +70,26 @@ def export(
     except FileExistsError:
         if not folder.exists():
             raise
-        # Another process has exported the same version meanwhile.
+        # Another process has exported the same version in the meantime.
     return folder
 
 
 def _write_out(archive: keras.export.ExportArchive, folder: Path) -> None:
     try:
         archive.write_out(str(folder), verbose=False)
-    except tf.errors.OpError as error:  # As on a full disk: the last words say so.
+    except tf.errors.OpError as error:  # Such as a full disk; the message ends with the reason.
         raise OSError(f"{folder}: {error.message.rpartition('; ')[2]}") from error
 
 
 def manifest_of(
     exportable: Exportable, signatures: Iterable[str], lineage: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Return what is written beside a version: lineage, names of signatures and limit."""
+    """Make the manifest of a version: lineage, names of signatures and limit on images."""
     return {**lineage, "signatures": sorted(signatures), "limit": exportable.limit}
 
 
 def manifest_in(folder: Path) -> dict[str, Any]:
-    """Read what was written beside a version, nothing if it cannot be read."""
+    """Read the manifest of a version; empty if it is missing or damaged."""
     try:
         content = json.loads((folder / LINEAGE).read_text())
     except (OSError, ValueError):

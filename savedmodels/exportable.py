@@ -1,4 +1,4 @@
-"""Models of an export, whose weights are baked in as they are."""
+"""Models to export, with the values that their weights have now."""
 
 from __future__ import annotations
 
@@ -11,24 +11,26 @@ if TYPE_CHECKING:
     from savedmodels.sampler import Sampler, StyleSampler
 
 MOST_IMAGES = 256
+"""Default limit on the images of one request."""
 EXAMPLES = 3
-"""Rows of the example that each signature has."""
+"""Rows of the example request of each signature."""
 LARGEST_LIMIT = 1_000_000
-"""So many images of 32 pixels a side are beyond the 2 GiB that an answer may have."""
+"""Upper bound of `limit`; one million images of 32 pixels a side exceed an answer's 2 GiB."""
 
 
 @dataclass(frozen=True)
 class Exportable:
-    """The models that signatures are made of.
+    """Models that the signatures of a SavedModel use.
 
     Args:
-        sampler: Images of seeds, latents and styles by the generator.
-        discriminator: Images, in some labelled families `[images, one-hot labels]`, to a dictionary
-            of `scores` `(batch, 1)` and, in others, `logits` `(batch, classes)`; None for none.
-        limit: Most images, or rows, of one request.
+        sampler: Sampler that makes images from seeds, latents or styles.
+        discriminator: Discriminator from images, or in some families with labels
+            `[images, one-hot labels]`, to a dictionary of `scores` `(batch, 1)` and in other such
+            families `logits` `(batch, classes)`; None to export the generator only.
+        limit: Largest number of images, or rows, in one request.
 
     Raises:
-        ValueError: if `limit` is less than an example has, or too much for an answer.
+        ValueError: if `limit` is below `EXAMPLES` or above `LARGEST_LIMIT`.
     """
 
     sampler: Sampler
@@ -54,7 +56,7 @@ class Exportable:
 
     @property
     def style_sampler(self) -> StyleSampler | None:
-        """The sampler, if it has styles."""
+        """Sampler if the family has styles, otherwise None."""
         from savedmodels.sampler import StyleSampler
 
         return self.sampler if isinstance(self.sampler, StyleSampler) else None

@@ -1,4 +1,4 @@
-"""A generator as one file of another framework: Keras, ONNX or TFLite."""
+"""Write a generator as one file for Keras, ONNX or TFLite."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ import tensorflow as tf
 from savedmodels import atomic
 
 OPSET = 18
-"""Operator set of ONNX: the first with every operation of the generators."""
+"""ONNX operator set: the oldest that has every operation of the generators."""
 
 
 def write_model(model: keras.Model, path: Path, *, lineage: Mapping[str, Any]) -> None:
-    """Write a model, and beside it `<name>.json` with its lineage; files that are there go.
+    """Write a model, and its lineage to `<name>.json` beside it; existing files are replaced.
 
-    `.keras` holds the model as it is, and loads after `import layers`. `.onnx` and `.tflite` hold
-    nothing of the project: latents, with labels one-hot labels too, of any number of rows →
-    `images` in [-1, 1], equal to those of the model up to rounding. Truncation, seeds and mixing
-    are of SavedModels alone.
+    `.keras` holds the Keras model, and loads after `import layers`. `.onnx` and `.tflite` load
+    without this project. They map latents, and one-hot labels if the model takes labels, to
+    `images` in [-1, 1], for any number of rows; images equal the model's up to rounding.
+    Truncation, seeds and mixing exist in SavedModels only.
 
     Args:
-        model: Latents, with labels `[latents, labels]`, to images.
-        path: Ends in `.keras`, `.onnx` or `.tflite`.
+        model: Generator from latents, or `[latents, labels]`, to images.
+        path: File to write; its ending `.keras`, `.onnx` or `.tflite` chooses the format.
         lineage: Lineage of the model.
 
     Raises:
-        ValueError: if the path ends in something else.
+        ValueError: if the path has another ending.
         ModuleNotFoundError: if a package that writes the format is not installed.
         OSError: if a file cannot be written.
     """
@@ -41,7 +41,8 @@ def write_model(model: keras.Model, path: Path, *, lineage: Mapping[str, Any]) -
     content = FORMATS[path.suffix](model)
     atomic.make_folder(path.parent)
     told = path.with_name(f"{path.name}.json")
-    told.unlink(missing_ok=True)  # It must never stand beside another model.
+    # A kill between the two writes must not leave the lineage of another model.
+    told.unlink(missing_ok=True)
     atomic.sync(path.parent)
     atomic.write_file(path, content)
     atomic.write_file(told, json.dumps(lineage, indent=2) + "\n")
@@ -74,7 +75,7 @@ def _tflite(model: keras.Model) -> bytes:
 
 
 def _frozen(model: keras.Model) -> Any:
-    """A function with constants for weights, as the runtime of TFLite does not find variables."""
+    """Return a function with constant weights, because the TFLite runtime finds no variables."""
     specs = [
         tf.TensorSpec((None, *tensor.shape[1:]), tf.float32, name=tensor.name)
         for tensor in model.inputs
@@ -88,6 +89,7 @@ def _frozen(model: keras.Model) -> Any:
     def images(*inputs: Any) -> dict[str, Any]:
         constants = ([tf.constant(value) for value in values] for values in weights)
         asked = inputs[0] if len(inputs) == 1 else list(inputs)
+        # Stateless, so that constants can replace the variables.
         made, _ = model.stateless_call(*constants, asked, training=False)
         return {"images": tf.clip_by_value(made, -1.0, 1.0)}
 
@@ -97,4 +99,4 @@ def _frozen(model: keras.Model) -> Any:
 FORMATS: Mapping[str, Callable[[keras.Model], bytes]] = MappingProxyType(
     {".keras": _keras, ".onnx": _onnx, ".tflite": _tflite}
 )
-"""What makes a file, by its ending."""
+"""Function that makes a file's content, by the file's ending."""

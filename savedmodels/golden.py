@@ -1,4 +1,4 @@
-"""Golden requests: what a SavedModel was asked at its export, and what it answered, beside it."""
+"""Golden requests: requests to a SavedModel and its answers, recorded at export beside it."""
 
 from __future__ import annotations
 
@@ -23,25 +23,25 @@ from savedmodels.machine import Machine, this_machine
 
 Arrays = Mapping[str, npt.NDArray[Any]]
 THREADS_VARIABLE = "TF_NUM_INTRAOP_THREADS"
-"""By this environment variable TensorFlow is told, before it starts, how many threads it has."""
+"""Environment variable that sets TensorFlow's threads per operation, read when it starts."""
 _THREADS = "intra_op_threads"
 _MACHINE = "machine"
 _END = b"."
 
 
 class Request(NamedTuple):
-    """Arrays by name; strings are `bytes` in arrays of objects."""
+    """Inputs and outputs of one request, by name; strings are `bytes` in arrays of objects."""
 
     inputs: Arrays
     outputs: Arrays
 
 
 class Origin(NamedTuple):
-    """Process that recorded the answers; fields are None if an older version did not note them.
+    """Process that recorded the answers; fields are None in files of older versions.
 
     Args:
         threads: Threads per operation.
-        machine: Machine it ran on.
+        machine: Machine that the process ran on.
     """
 
     threads: int | None = None
@@ -52,22 +52,22 @@ NOWHERE = Origin()
 
 
 def record(folder: Path, requests: Mapping[str, Mapping[str, Any]]) -> None:
-    """Ask the SavedModel in a folder, as loaded anew, and write both sides into its `assets.extra`.
+    """Load a SavedModel, send it requests, and write both sides into its `assets.extra`.
 
-    `golden.npz` has what `growgan verify` compares with, and `tf_serving_warmup_requests` the same
+    `growgan verify` compares with `golden.npz`. `tf_serving_warmup_requests` holds the same
     requests for TensorFlow Serving, which runs them before a version becomes available.
 
     Args:
         folder: Folder of the SavedModel.
-        requests: Requests for each signature, a value for each input, in its type or one that
-            TensorFlow takes for it.
+        requests: One request per signature: a value for each input, in its dtype or one that
+            TensorFlow converts to it.
 
     Raises:
-        ValueError: if the requests are not for the signatures and inputs that the model has, or an
+        ValueError: if a signature or an input of the model has no value, a name is unknown, or an
             answer has a type that NumPy lacks.
         OSError: if it cannot be written.
     """
-    # Not above: the process that loads by the C API imports this file, and no second TensorFlow.
+    # Imported here: the process of the C API reads this file and must not load TensorFlow twice.
     import tensorflow as tf
 
     with literal(folder) as path:
@@ -90,7 +90,7 @@ def record(folder: Path, requests: Mapping[str, Mapping[str, Any]]) -> None:
         outputs = signatures[name](**inputs)
         recorded[name] = Request(arrays_of(inputs), arrays_of(outputs))
     (folder / GOLDEN).parent.mkdir(exist_ok=True)
-    # With another number a sum may be taken in another order, and differ in its last bits.
+    # Another number of threads may sum in another order, and change the last bits.
     threads = tf.config.threading.get_intra_op_parallelism_threads() or int(
         os.environ.get(THREADS_VARIABLE) or len(os.sched_getaffinity(0))
     )
@@ -99,22 +99,23 @@ def record(folder: Path, requests: Mapping[str, Mapping[str, Any]]) -> None:
 
 
 def arrays_of(tensors: Mapping[str, Any]) -> Arrays:
-    """The values of TensorFlow's tensors; `bytes` alone is a string without axes."""
+    """Convert tensors to arrays; a string tensor without axes becomes an array without axes."""
     return {name: array_of(tensor.numpy()) for name, tensor in tensors.items()}
 
 
 def array_of(value: Any) -> npt.NDArray[Any]:
-    """Return an array of what TensorFlow gives for NumPy, which may be a bare scalar."""
+    """Convert a result of TensorFlow, which may be a bare scalar, to an array."""
     return np.array(value, dtype=object) if isinstance(value, bytes) else np.asarray(value)
 
 
 def difference(recorded: npt.NDArray[Any], answered: npt.NDArray[Any]) -> str:
-    """Return how an answer differs from the recorded one, None if it is the same bit for bit.
+    """Describe how an answer differs from the recorded one; empty if it is equal bit for bit.
 
-    A NaN is the same as itself, and 0 is not -0.
+    A NaN equals itself, and 0 differs from -0.
     """
     kinds = [f"{_kind(array)} {array.shape}" for array in (answered, recorded)]
     if kinds[0] != kinds[1]:
+        # Shapes and types first: NumPy would broadcast or convert silently.
         return f"is {kinds[0]} in place of {kinds[1]}"
     if recorded.dtype == object:
         count = np.count_nonzero(recorded != answered)
@@ -133,16 +134,17 @@ def _kind(array: npt.NDArray[Any]) -> str:
 
 
 def _bits(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    # Compared as bytes: as numbers, NaN would differ from itself and 0 would equal -0.
     return np.ascontiguousarray(array).reshape(-1).view(f"V{array.itemsize}")
 
 
 def write(path: Path, requests: Mapping[str, Request], origin: Origin = NOWHERE) -> None:
-    """Write requests as an npz file, in which `SIGNATURE/inputs/NAME` is an array, without pickles.
+    """Write requests to an npz file without pickles; keys are such as `SIGNATURE/inputs/NAME`.
 
     Args:
         path: Path of the file.
         requests: Requests by signature.
-        origin: Origin of the answers, if there are any.
+        origin: Process that recorded the answers, if there are answers.
 
     Raises:
         ValueError: if an array holds neither numbers nor strings.
@@ -164,7 +166,7 @@ def write(path: Path, requests: Mapping[str, Request], origin: Origin = NOWHERE)
 
 
 def read(path: Path) -> dict[str, Request]:
-    """Read what `write` has written.
+    """Read the requests and answers in a golden file.
 
     Raises:
         OSError: if it cannot be read.
@@ -181,7 +183,7 @@ def read(path: Path) -> dict[str, Request]:
 
 
 def origin_in(path: Path) -> Origin:
-    """Read which process recorded the answers.
+    """Read which process recorded the answers in a golden file.
 
     Raises:
         OSError: if it cannot be read.
@@ -197,30 +199,31 @@ def origin_in(path: Path) -> Origin:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[Any]:
-    # In memory a place before the begin is no error of the disk, but of what names it.
+    # Read into memory first: a bad offset in the zip then raises ValueError, not OSError.
     whole = io.BytesIO(path.read_bytes())
     try:
         with zipfile.ZipFile(whole) as archive:
+            # Our own files are never compressed.
             if any(info.compress_type != zipfile.ZIP_STORED for info in archive.infolist()):
-                raise ValueError("it is packed, by which a small file might fill the memory")
+                raise ValueError("it is compressed, so a small file could fill the memory")
         whole.seek(0)
         with np.load(whole, allow_pickle=False) as content:
             yield content
     except (ValueError, EOFError, KeyError, TypeError, MemoryError, OverflowError) as error:
         raise ValueError(f"{path} is damaged: {error}") from error
-    # `zipfile` raises RuntimeError for what a flipped bit calls encrypted, or packed otherwise.
+    # `zipfile` raises RuntimeError if a flipped bit marks the file as encrypted.
     except (zipfile.BadZipFile, zlib.error, RuntimeError) as error:
         raise ValueError(f"{path} is damaged: {error}") from error
 
 
 def _packed(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
     if array.dtype == object:
-        # NumPy drops zeros that end a string: a mark comes after them.
+        # NumPy drops zero bytes at the end of a string, so a mark follows them.
         marked = [string + _END for string in array.flat]
         return np.array(marked, dtype=bytes).reshape(array.shape)
     if array.dtype.kind not in "biufc":
         raise ValueError(
-            f"a golden request must have numbers or strings. Received: an array of {array.dtype}"
+            f"a golden request must hold numbers or strings. Received: an array of {array.dtype}"
         )
     return array
 

@@ -1,4 +1,4 @@
-"""Inputs that signatures share, and what they may be."""
+"""Inputs that several signatures take, with their ranges and defaults."""
 
 from __future__ import annotations
 
@@ -8,29 +8,34 @@ from savedmodels.exportable import EXAMPLES, Exportable
 from savedmodels.signature import Input
 
 LARGEST_SEED = 10**18 - 1
-"""Largest seed, as in `growgan generate`: it plus the images of one request fits into int64."""
+"""Largest seed, as in `growgan generate`: the seeds of all images of a request fit into int64."""
 IN_TURN = -1
-"""The label of images whose classes take turns."""
+"""Label that requests images of all classes in turn."""
 
 
 def seed(name: str) -> Input:
-    """A single seed."""
+    """Make the input of one seed for all rows."""
     return Input(name, np.array(7), 0, LARGEST_SEED)
 
 
 def seeds() -> Input:
-    """A seed a row."""
+    """Make the input of one seed per row."""
     return Input("seeds", np.arange(EXAMPLES), 0, LARGEST_SEED)
 
 
 def number(name: str, most: int, default: int | None = None) -> Input:
-    """A number of images, at least one."""
+    """Make the input of a number of images, from 1 to `most`."""
     value = None if default is None else np.array(default)
     return Input(name, np.array(EXAMPLES), 1, most, value)
 
 
 def for_all(exportable: Exportable, label: int) -> list[Input]:
-    """Label, whose default is the least, and truncation of all images, where there are any."""
+    """Make the inputs that hold for all images: label and truncation, if the model has them.
+
+    Args:
+        exportable: Models to export.
+        label: Smallest label allowed, which is the default too.
+    """
     inputs = []
     if exportable.classes:
         most = exportable.classes - 1
@@ -42,24 +47,25 @@ def for_all(exportable: Exportable, label: int) -> list[Input]:
 
 
 def rows(name: str, *shape: int) -> Input:
-    """Numbers of that shape in a row: latents, styles, images."""
+    """Make the input of one array per row, such as latents, styles or images."""
+    # Seeded, so that the example, and with it the golden request, is the same in every export.
     draw = np.random.default_rng(len(name))
     return Input(name, draw.normal(size=(EXAMPLES, *shape)).astype(np.float32))
 
 
 def one_hot_labels(exportable: Exportable) -> list[Input]:
-    """The weights of all classes in a row, where there are labels."""
+    """Make the input of one weight per class and row, if the model has labels."""
     one_hot = np.eye(exportable.classes, dtype=np.float32)
     return [Input("labels", one_hot[each.example]) for each in indices(exportable)]
 
 
 def indices(exportable: Exportable) -> list[Input]:
-    """The index of a class a row, where there are labels."""
+    """Make the input of one class index per row, if the model has labels."""
     classes = exportable.classes
     return [Input("label", np.arange(EXAMPLES) % classes, 0, classes - 1)] if classes else []
 
 
 def truncations(exportable: Exportable) -> list[Input]:
-    """A truncation a row, where there are styles."""
+    """Make the input of one truncation per row, if the family has styles."""
     psi, one = np.full(EXAMPLES, 0.7, np.float32), np.ones(1, np.float32)
     return [Input("truncation", psi, default=one)] if exportable.style_sampler else []

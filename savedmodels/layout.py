@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 EXTRA = Path("assets.extra")
-"""TensorFlow copies what lies here, and TensorFlow Serving looks for requests to warm up with."""
+"""Folder that TensorFlow copies with the model and where TensorFlow Serving looks for warm-up."""
 WARM_UP = EXTRA / "tf_serving_warmup_requests"
-"""Requests that TensorFlow Serving sends to itself before others get an answer."""
+"""Requests that TensorFlow Serving runs before a version becomes available."""
 GOLDEN = EXTRA / "golden.npz"
-"""Requests and the answers that were recorded at export."""
+"""Golden requests and their answers, recorded at export."""
 LINEAGE = EXTRA / "manifest.json"
-"""What the model was made from."""
+"""Lineage of the model: data, configuration, code, checkpoint and scores."""
 PUBLICATION = EXTRA / "publication.json"
-"""What the model repository knows of a version."""
+"""Facts that the model repository records about a version."""

@@ -1,4 +1,4 @@
-"""Links by which a folder would hold what is not its own."""
+"""Find symbolic links that lead out of a folder."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ from pathlib import Path
 
 
 def link_out_of(folder: Path) -> Path | None:
-    """A link below a folder to another folder, which `rglob` passes over, or to a file outside."""
+    """Find a link in a folder that leads to any folder, or to a file outside; None if none does."""
     whole = folder.resolve()
     for path in folder.rglob("*"):
+        # Links to folders are refused wherever they lead, because `rglob` does not follow them.
         if path.is_symlink() and (path.is_dir() or not path.resolve().is_relative_to(whole)):
             return path
     return None

@@ -1,4 +1,4 @@
-"""Folders whose paths TensorFlow would take for patterns."""
+"""Paths that TensorFlow would read as glob patterns."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from contextlib import contextmanager
 from pathlib import Path
 
 SPECIAL = frozenset("[\\")
-"""Characters by which a path, taken for a pattern, does not match itself: `[v2]` is one character,
-and `\\` stands for nothing."""
+"""Characters with which a path, read as a pattern, does not match itself: `[v2]` matches one
+character, and `\\` escapes the next one."""
 
 
 def is_literal(path: Path | str) -> bool:
-    """Return whether a path, taken for a pattern, matches itself."""
+    """Return whether a path, read as a pattern, matches itself."""
     return not SPECIAL & set(str(path))
 
 
 @contextmanager
 def literal(folder: Path) -> Iterator[Path]:
-    """The same folder, by a path that TensorFlow can restore variables from.
+    """Yield a path of the same folder from which TensorFlow can restore variables.
 
-    Its operation `RestoreV2` looks for the files of a checkpoint as for a pattern. A path of this
-    process that ends with the block stands for one that would not match.
+    The operation `RestoreV2` reads a checkpoint's path as a pattern. A path with special characters
+    is replaced by one below `/proc/self/fd`, valid until the block ends.
 
     Raises:
         OSError: if there is no such folder.

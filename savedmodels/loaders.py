@@ -1,4 +1,4 @@
-"""The ways to load a SavedModel, and to ask what it answers."""
+"""Three ways to load a SavedModel and send it requests."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from savedmodels.golden import Arrays, array_of, arrays_of
 from savedmodels.literal_path import literal
 
 Answer = Callable[[str, Arrays], Arrays]
-"""Outputs, by the name of a signature and its inputs."""
+"""Function from a signature's name and inputs to its outputs."""
 
 
 @dataclass(frozen=True)
 class Names:
-    """Names in the graph of a signature's inputs and outputs."""
+    """Names of a signature's inputs and outputs, and of their tensors in the graph."""
 
     inputs: dict[str, str]
     outputs: dict[str, str]
@@ -27,11 +27,11 @@ Load = Callable[[Mapping[str, Names]], Answer]
 
 
 class Damaged(Exception):
-    """A file of the model is not whole; the message says which, and how."""
+    """A file of the model is damaged; the message names the file and the fault."""
 
 
 def _saved_model(folder: Path) -> Load:
-    """TensorFlow 2's loader, in Python, once every variable was read."""
+    """Load with TensorFlow 2, after a check of every variable."""
     import tensorflow as tf
 
     _check_variables(folder)
@@ -50,7 +50,7 @@ def _saved_model(folder: Path) -> Load:
 
 
 def _check_variables(folder: Path) -> None:
-    """Compare each variable with its checksum."""
+    """Compare each variable with its checksum, which reading it does."""
     import tensorflow as tf
 
     prefix = folder / "variables" / "variables"
@@ -61,12 +61,12 @@ def _check_variables(folder: Path) -> None:
             reader = tf.train.load_checkpoint(str(path / prefix.name))
             for name in reader.get_variable_to_shape_map():
                 reader.get_tensor(name)
-    except Exception as error:  # TensorFlow's own, or Python's such as IndexError, by the code.
+    except Exception as error:  # TensorFlow raises Python's errors too, such as IndexError.
         raise Damaged(f"{prefix.parent} is damaged: {error}") from error
 
 
 def _session(folder: Path) -> Load:
-    """TensorFlow 1's loader, into a session."""
+    """Load with TensorFlow 1, into a session."""
     from tensorflow.compat import v1
 
     def load(names: Mapping[str, Names]) -> Answer:
@@ -85,7 +85,8 @@ def _session(folder: Path) -> Load:
 
 
 def _c_api(folder: Path) -> Load:
-    """The loader of TensorFlow Serving, without TensorFlow's Python."""
+    """Load with TensorFlow Serving's loader, without TensorFlow's Python package."""
+    # Opened before the caller starts its stopwatch: the time to load excludes TensorFlow's start.
     c_api.library()
 
     def load(names: Mapping[str, Names]) -> Answer:
@@ -104,8 +105,8 @@ def _c_api(folder: Path) -> Load:
 
 C_API = "C API"
 LOADERS = {"saved_model.load": _saved_model, "session loader": _session, C_API: _c_api}
-"""Each starts its TensorFlow, and gives what loads a folder.
+"""Loaders by name: each starts its TensorFlow and returns a function that loads the folder.
 
 Raises:
-    Damaged: if a file in it is not whole.
+    Damaged: if a file of the folder is damaged.
 """

@@ -1,4 +1,4 @@
-"""Kind of machine that computes an answer: it decides the last bits of floating-point results."""
+"""Facts about a machine that decide the last bits of floating-point results."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _SETTINGS = (
 
 @dataclass(frozen=True)
 class Machine:
-    """Facts that decide the last bits: equal machines with equal thread counts agree bit for bit.
+    """Kind of machine: equal ones with equal thread counts agree bit for bit.
 
     Kernels sum in an order that suits the vector instructions and the cache sizes.
 

@@ -1,4 +1,4 @@
-"""Operations of a SavedModel, and those that no server should run."""
+"""List the operations of a SavedModel, and refuse those that no server should run."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tensorflow.python.framework import op_def_registry
 INIT_OP = "__saved_model_init_op"
 
 PYTHON = frozenset({"EagerPyFunc", "PyFunc", "PyFuncStateless"})
-"""They call what is registered in the process that exported, and nowhere else."""
+"""Operations that call Python functions, which exist in the exporting process only."""
 
 OUTSIDE = frozenset(
     {
@@ -40,11 +40,11 @@ OUTSIDE = frozenset(
         "SnapshotNestedDatasetReader",
     }
 )
-"""They reach files, networks or the process, though TensorFlow marks them as stateless."""
+"""Operations that reach files, networks or the process, though marked as stateless."""
 
-# Operations with a state are refused but for these. All others that reach files or networks are
-# among them (readers, writers, data sets, summaries, sends), and so are random draws, which no
-# request decides, and counters, by which one request would change the next one's answer.
+# All other operations with a state are refused. They reach files or networks (readers, writers,
+# data sets, summaries, sends), draw at random, which makes answers unrepeatable, or count, which
+# lets one request change the answer to the next.
 _ASKED = frozenset(
     {
         "Assert",
@@ -67,18 +67,18 @@ _ASKED = frozenset(
 )
 _LOADED = _ASKED | {"AssignVariableOp", "InitializeTableV2", "LookupTableImportV2", "RestoreV2"}
 _NEVER_RUN = _LOADED | {"DisableCopyOnRead", "MergeV2Checkpoints", "SaveV2"}
-"""By a server; every SavedModel has what `tf.train.Saver` saves with."""
+"""Operations allowed where no server runs them: `tf.train.Saver` puts some into every model."""
 
 
 class Operation(NamedTuple):
-    """An operation, and where: a function's name, or nothing in the graph itself."""
+    """Operation and the name of the function that holds it, empty for the graph itself."""
 
     name: str
     function: str
 
 
 class Refusal(NamedTuple):
-    """Why an operation is refused."""
+    """Operation that is refused, and the reason."""
 
     operation: Operation
     reason: str
@@ -90,16 +90,16 @@ class Refusal(NamedTuple):
 
 
 def operations_of(graph: Any) -> Counter[str]:
-    """Count each operation of a `MetaGraphDef`: in functions too, and without their calls."""
+    """Count the operations of a `MetaGraphDef` and of its functions, without calls of functions."""
     return Counter(operation.name for operation in _operations(graph, _functions(graph)))
 
 
 def refusals_of(graph: Any) -> list[Refusal]:
-    """The operations of a `MetaGraphDef` that are refused, each once, in alphabetical order.
+    """List the refused operations of a `MetaGraphDef`, each once, in alphabetical order.
 
-    Everywhere, in functions that nothing calls too: what calls Python, what TensorFlow does not
-    have, what reaches out of the model. Of operations with a state, an answer may come from those
-    that read the model's variables and tables; loading may run those that fill them too.
+    Operations that call Python, are unknown to TensorFlow or reach out of the model are refused
+    everywhere, even in functions that nothing calls. Of operations with a state, signatures may
+    use those that read variables and tables, and loading may also use those that fill them.
     """
     functions = _functions(graph)
     asked = [
@@ -126,11 +126,11 @@ def _reason(name: str, allowed: frozenset[str]) -> str:
     if name in PYTHON:
         return "calls Python, which no server has"
     if definition is None:
-        return "is none of TensorFlow's"
+        return "is unknown to TensorFlow"
     if name in OUTSIDE:
         return "reaches out of the model"
     if definition.is_stateful and name not in allowed:
-        return "has a state or an effect beside its answer"
+        return "has a state or a side effect"
     return ""
 
 
@@ -153,7 +153,7 @@ def _within(names: Iterable[str], functions: dict[str, Any]) -> Iterator[Operati
 
 
 def _loading(graph: Any) -> list[str]:
-    """Return the operations that run when a model is loaded, of TensorFlow 1 and 2."""
+    """Return the operations that run when a model of TensorFlow 1 or 2 is loaded."""
     init = graph.signature_def[INIT_OP].outputs if INIT_OP in graph.signature_def else {}
     legacy = (
         name
@@ -166,7 +166,7 @@ def _loading(graph: Any) -> list[str]:
 
 
 def _reached(graph: Any, functions: dict[str, Any], tensors: Iterable[str]) -> Iterator[Operation]:
-    """Return the operations that some tensors of the graph depend on."""
+    """List the operations that the given tensors of the graph depend on."""
     nodes = {node.name: node for node in graph.graph_def.node}
     calls: set[str] = set()
     for name in _closure((tensor.split(":")[0] for tensor in tensors), nodes, _sources):
@@ -178,7 +178,7 @@ def _reached(graph: Any, functions: dict[str, Any], tensors: Iterable[str]) -> I
 
 
 def _closure(names: Iterable[str], known: dict[str, Any], following: Any) -> list[str]:
-    """Names, and all that follow from them."""
+    """List the names and all names that follow from them, each once."""
     found: dict[str, None] = {}
     waiting = [name for name in names if name in known]
     while waiting:
@@ -199,7 +199,7 @@ def _calls_in(function: Any, functions: dict[str, Any]) -> Iterator[str]:
 
 
 def _called(node: Any, functions: dict[str, Any]) -> Iterator[str]:
-    """The functions that a node names."""
+    """List the functions that a node calls or names in its attributes."""
     if node.op in functions:
         yield node.op
     for value in node.attr.values():

@@ -1,6 +1,7 @@
-"""`python -m savedmodels.probe`: a process of its own that loads, asks and measures a SavedModel.
+"""Load a SavedModel in a separate process, send it requests and measure it.
 
-Nothing of this project, nor Keras, can be imported in it once a model is loaded.
+`python -m savedmodels.probe` runs it. There neither Keras nor this project can be imported from the
+moment that a model is loaded.
 """
 
 from __future__ import annotations
@@ -17,19 +18,20 @@ import psutil
 from savedmodels import golden, loaders
 
 BLOCKED = ("keras", "layers", "pipeline", "savedmodels")
+"""Packages that a SavedModel must do without."""
 
 
 @dataclass(frozen=True)
 class Task:
-    """Task of a process that loads a model.
+    """Order to load a model and send it requests.
 
     Args:
-        savedmodel: The folder.
-        loader: A key of `loaders.LOADERS`.
-        requests: An npz file with what is asked, in the form of golden requests.
-        runs: Number of further requests to each signature, to measure it.
-        answers: The npz file to write, in the same form.
-        names: Names by signature.
+        savedmodel: Folder of the SavedModel.
+        loader: Name of the loader, a key of `loaders.LOADERS`.
+        requests: Path of an npz file with requests, in the format of golden requests.
+        runs: Number of further requests to each signature, for its latency.
+        answers: Path of the npz file to write, in the same format.
+        names: Names of tensors by signature.
     """
 
     savedmodel: str
@@ -42,16 +44,16 @@ class Task:
 
 @dataclass
 class Findings:
-    """Findings of a process.
+    """Result of loading one model and sending it requests.
 
     Args:
-        damaged: Which file of the model is not whole, and how.
-        error: Why it could not be loaded.
-        refusals: Why a signature did not answer.
-        unstable: Signatures that answered otherwise when they were asked again.
-        load_seconds: Without the start of TensorFlow.
-        resident_bytes: Memory of the process, after all answers.
-        seconds: Time of each run, by signature.
+        damaged: Damaged file of the model and its fault; empty if there is none.
+        error: Reason why the model could not be loaded; empty if it was.
+        refusals: Error messages by signature that did not answer.
+        unstable: Signatures that gave a different answer to the same request.
+        load_seconds: Seconds to load the model, without the start of TensorFlow.
+        resident_bytes: Resident memory of the process after all requests, in bytes.
+        seconds: Duration of each run in seconds, by signature.
     """
 
     damaged: str = ""
@@ -64,7 +66,7 @@ class Findings:
 
 
 def carry_out(task: Task) -> Findings:
-    """Load a model, ask it, and write its answers.
+    """Load a model, send it requests and write the answers.
 
     Raises:
         OSError: if the answers cannot be written.
@@ -103,16 +105,16 @@ def carry_out(task: Task) -> Findings:
 
 
 def _block() -> None:
-    """Let nothing that is this project's, nor Keras, be imported from here on."""
+    """Make every later import of Keras or of this project fail."""
     for name in list(sys.modules):
         if name.partition(".")[0] in BLOCKED:
             del sys.modules[name]
-    halted: Any = None  # By which Python refuses an import.
+    halted: Any = None  # With None in `sys.modules`, Python refuses the import.
     sys.modules.update(dict.fromkeys(BLOCKED, halted))
 
 
 def main() -> None:
-    """Carry out the task in the JSON file that the first argument names; findings to the second."""
+    """Read a task from the JSON file in argument 1, and write the findings to argument 2."""
     source, target = map(Path, sys.argv[1:])
     content = json.loads(source.read_text())
     names = {name: loaders.Names(**each) for name, each in content.pop("names").items()}

@@ -1,4 +1,4 @@
-"""Signatures of rows (latents, styles, images), each answered by itself, that servers may batch."""
+"""Signatures with one latent, style or image per row, which servers may batch."""
 
 from __future__ import annotations
 
@@ -17,19 +17,20 @@ from savedmodels.sampler import StyleSampler, called, traced_once
 from savedmodels.signature import Input, Outputs, Signature, required
 
 DEFAULT = "serving_default"
+"""Signature that TensorFlow Serving calls if a request names none."""
 
 
 def row_signatures(exportable: Exportable) -> dict[str, Signature]:
-    """By name. Labels and truncation are left out where a model has none.
+    """Make the signatures by name; labels and truncation exist only where the model has them.
 
     - `serving_default`: latents, labels, truncation → `images` float32 in [-1, 1].
     - `styles`: latents, labels, truncation → `styles` `(rows, layers, style_size)`.
     - `synthesize`: styles → `images`.
-    - `mix`: latents, others, cutoff, labels, truncation → `images`, of which the first `cutoff`
-      layers have the styles of latents.
+    - `mix`: latents, others, cutoff, labels, truncation → `images`, whose first `cutoff`
+      layers have the styles of `latents` and whose other layers those of `others`.
     - `discriminate`: images, in some families labels → `scores` `(rows,)`, in others `logits` too.
 
-    Those with `labels`, one-hot, have a twin `<name>_by_index` that takes `label`, int64.
+    For each with one-hot `labels` there is `<name>_by_index`, which takes `label`, int64.
     """
     sampler, style_sampler = exportable.sampler, exportable.style_sampler
     latents = rows("latents", exportable.latent_size)
@@ -82,17 +83,18 @@ class _OfStyles:
 
 
 def _cutoff(layers: int) -> Input:
-    """Input `cutoff`: the number of first layers that take the styles of the first latents."""
+    """Make the input `cutoff`: the number of layers that take the styles of `latents`."""
     return Input("cutoff", np.arange(EXAMPLES) % (layers + 1), 0, layers)
 
 
 def _discriminate(exportable: Exportable, discriminator: keras.Model) -> Signature:
     sizes = [each.group_size for each in discriminator.layers if isinstance(each, MinibatchStd)]
-    group = max(sizes, default=1)  # Where no samples meet any number of rows will do.
+    group = max(sizes, default=1)  # Without it, samples are independent.
     score = traced_once(partial(called, discriminator))
 
     def discriminate(images: Any, labels: Any = None) -> Outputs:
         count = tf.shape(images)[0]
+        # Fewer rows than a group make one group of themselves; other numbers leave rows over.
         images = required(
             images,
             (count < group) | (count % group == 0),
@@ -108,7 +110,7 @@ def _discriminate(exportable: Exportable, discriminator: keras.Model) -> Signatu
 
 
 def _first(count: int, each: Input) -> Input:
-    """An input whose example has no more than so many rows."""
+    """Shorten the example of an input to at most `count` rows."""
     return replace(each, example=each.example[:count])
 
 

@@ -1,4 +1,4 @@
-"""Protocol of the sampler that an export is made of: seeds, latents and styles to images."""
+"""Protocols of samplers: seeds, latents and styles to images."""
 
 from __future__ import annotations
 
@@ -10,51 +10,50 @@ import tensorflow as tf
 
 
 class Sampler(Protocol):
-    """Images of one generator.
+    """Sampler of images from one generator.
 
-    Between a latent and its image lies a point: the latent itself, or its style in a family with
-    styles.
+    A point is what it interpolates: the latent, or in a family with styles the latent's style.
     """
 
     @property
     def model(self) -> keras.Model:
-        """Model with every variable: latents, with labels `[latents, labels]`, to images."""
+        """Model that holds every variable: latents, or `[latents, labels]`, to images."""
 
     @property
     def size(self) -> int:
         """Length of a point."""
 
     def traced(self) -> Sampler:
-        """Return the same sampler, of whose networks a SavedModel stores each graph once."""
+        """Return a sampler for export, whose networks a SavedModel stores once each."""
 
     def latents(self, seeds: Any) -> Any:
-        """Latents, each a function of its own seed: int64 `(n,)` → `(n, latent_size)`."""
+        """Draw latents, each from its own seed only: int64 `(n,)` → `(n, latent_size)`."""
 
     def points(self, latents: Any, labels: Any = None) -> Any:
-        """Points of latents: `(batch, latent_size)` → `(batch, size)`.
+        """Map latents to points: `(batch, latent_size)` → `(batch, size)`.
 
         Args:
-            latents: `(batch, latent_size)`.
-            labels: One-hot `(batch, classes)`, None without labels.
+            latents: Latents, `(batch, latent_size)`.
+            labels: One-hot labels, `(batch, classes)`; None for a model without labels.
         """
 
     def between(self, first: Any, last: Any, shares: Any) -> Any:
-        """Points on the way, the first itself at the share 0 and the last at 1.
+        """Interpolate between two points: share 0 is the first point, 1 the last.
 
         Args:
-            first: `(size,)`.
-            last: Likewise.
-            shares: `(steps,)`, 0 … 1.
+            first: First point, `(size,)`.
+            last: Last point, `(size,)`.
+            shares: Shares of the way, `(steps,)`, 0 to 1.
         """
 
     def images(self, points: Any, labels: Any = None, truncation: Any = None) -> Any:
-        """Images of points: `(batch, size)` → `(batch, height, width, channels)`, about [-1, 1].
+        """Make images from points: `(batch, size)` → `(batch, height, width, channels)` in [-1, 1].
 
         Args:
-            points: `(batch, size)`.
+            points: Points, `(batch, size)`.
             labels: Labels as for `points`.
-            truncation: Share of a style's distance to the mean that is left, `(batch,)`; None
-                truncates nothing.
+            truncation: Factor on each style's distance from the mean style, `(batch,)`; None for
+                no truncation.
         """
 
 
@@ -67,21 +66,21 @@ class StyleSampler(Sampler, Protocol):
         """Number of layers that take a style."""
 
     def of_layers(self, points: Any) -> Any:
-        """The same style for each layer: `(batch, size) → (batch, layers, size)`."""
+        """Repeat each style for all layers: `(batch, size) → (batch, layers, size)`."""
 
     def truncated(self, styles: Any, truncation: Any) -> Any:
-        """Styles `(batch, layers, size)` drawn towards their mean, as in `images`."""
+        """Truncate styles, `(batch, layers, size)`: move them towards the mean style."""
 
     def synthesise(self, styles: Any) -> Any:
-        """Images of a style for each layer, under noise that is always the same."""
+        """Make images from one style per layer, with noise that is always the same."""
 
 
 def traced_once(function: Callable[..., Any]) -> Callable[..., Any]:
-    """A function whose graph is stored once for each shape, however many signatures call it."""
+    """Trace a function, so that a SavedModel stores its graph once, not once per signature."""
     return tf.function(function, autograph=False)
 
 
 def called(model: keras.Model, *inputs: Any) -> Any:
-    """Call a model on its first inputs, and leave out what else is given, as labels may be."""
+    """Call a model on as many inputs as it takes; further ones, such as labels, are ignored."""
     tensors = [tf.convert_to_tensor(each) for each in inputs[: len(model.inputs)]]
     return model(tensors[0] if len(tensors) == 1 else tensors, training=False)

@@ -1,7 +1,7 @@
-"""Signatures of seeds, and the pixels of images.
+"""Signatures that make images from seeds.
 
-An image is a function of the weights, its seed, label and truncation alone, bit for bit that of
-`growgan generate`. The inputs of most are single numbers, which no server can batch.
+An image depends on the weights, its seed, label and truncation only, and equals that of
+`growgan generate` bit for bit. Most signatures take single numbers, which servers cannot batch.
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ JPEG_QUALITY = 95
 
 
 def to_uint8(images: Any) -> Any:
-    """Float images, -1 … 1 → uint8 0 … 255, same shape; what lies outside is clipped."""
+    """Convert float images in [-1, 1] to uint8 of the same shape; values outside are clipped."""
     return tf.saturate_cast(tf.round(images * 127.5 + 127.5), tf.uint8)
 
 
 def seed_signatures(exportable: Exportable) -> dict[str, Signature]:
-    """By name. Label and truncation are left out where a model has none.
+    """Make the signatures by name; label and truncation exist only where the model has them.
 
     - `generate`: seed, count, label, truncation → `images` uint8 `(count, height, width,
-      channels)`, of which image k is that of `seed + k`. The label -1 lets the classes take turns.
-    - `generate_png`, `generate_jpeg`: the same → `image_bytes` `(count,)`, files.
-    - `generate_seeds`: a row of seeds, label, truncation for each → `images` uint8.
+      channels)`; image k is that of `seed + k`. The label -1 requests all classes in turn.
+    - `generate_png`, `generate_jpeg`: the same → `image_bytes` `(count,)`, the files.
+    - `generate_seeds`: one seed, label and truncation per row → `images` uint8.
     - `interpolate`: seed, to_seed, steps, label, truncation → `images` uint8 `(steps, height,
-      width, channels)`, from the image of the one to that of the other.
+      width, channels)`, from the image of `seed` to that of `to_seed`.
     """
     of_seeds, most = _OfSeeds(exportable), exportable.limit
     generate = (seed("seed"), number("count", most, default=1), *for_all(exportable, IN_TURN))
@@ -48,7 +48,7 @@ def seed_signatures(exportable: Exportable) -> dict[str, Signature]:
 
 
 class _OfSeeds:
-    """Functions of the signatures; each gets label and truncation if the model has them."""
+    """Functions behind the signatures; each takes label and truncation if the model has them."""
 
     def __init__(self, exportable: Exportable) -> None:
         self._sampler = exportable.sampler
@@ -78,6 +78,7 @@ class _OfSeeds:
         ends = {"seeds": tf.stack([seed, to_seed]), **label}
         point = tf.TensorSpec((self._sampler.size,), tf.float32)
         first, last = tf.unstack(in_batches(self._points, ends, point), num=2)
+        # At least 1, so that a single step is the first image instead of a division by zero.
         shares = tf.range(steps) / tf.maximum(steps - 1, 1)
         points = self._sampler.between(first, last, tf.cast(shares, tf.float32))
         columns = {name: tf.fill([steps], value) for name, value in for_all.items()}

@@ -1,7 +1,7 @@
-"""A signature: a function, and inputs whose rules are checked in the graph itself.
+"""Signature of an export: a function, and inputs with rules that the graph itself checks.
 
-A server hands over whatever shape a request has, so nothing may rest on the shapes of a signature.
-An input that breaks a rule ends a request with INVALID_ARGUMENT and a line that states the rule.
+Servers do not check shapes against the signature, so the graph must not rely on them. An input that
+breaks a rule ends its request with INVALID_ARGUMENT and one line that states the rule.
 """
 
 from __future__ import annotations
@@ -16,22 +16,22 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 SHOWN = 3
-"""Most wrong values of an input that an error tells of."""
+"""Most wrong values of an input that an error shows."""
 
 Outputs = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class Input:
-    """One named input.
+    """Named input of a signature.
 
     Args:
         name: Name of the input.
-        example: A valid value, whose dtype is the input's, and whose shape is, but for the number
-            of rows. Whole numbers are int64, as those of JSON and Python are, others float32.
-        low: Least value of a whole number.
-        high: Largest value of a whole number.
-        default: Value if gRPC clients of TensorFlow Serving leave it out, None if they may not.
+        example: Valid value; its dtype is the input's, and so is its shape, except the number of
+            rows. Integers are int64, as in JSON and Python, other numbers float32.
+        low: Smallest value of an integer.
+        high: Largest value of an integer.
+        default: Value for gRPC clients of TensorFlow Serving that leave it out; None if required.
     """
 
     name: str
@@ -42,24 +42,24 @@ class Input:
 
     @property
     def has_rows(self) -> bool:
-        """Return whether there are rows, one for each answer or one for all, or a single number."""
+        """Return whether it has rows, one per answer or one for all, instead of a single number."""
         return self.example.ndim > 0
 
     @property
     def spec(self) -> tf.TensorSpec:
-        """With any number of rows."""
+        """Spec of the input, with any number of rows."""
         shape = (None, *self.example.shape[1:]) if self.has_rows else ()
         return tf.TensorSpec(shape, tf.as_dtype(self.example.dtype), name=self.name)
 
 
 @dataclass(frozen=True)
 class Signature:
-    """A named function of a SavedModel.
+    """Function of a SavedModel with its inputs.
 
     Args:
-        function: Function of the inputs by name, to named outputs. Of inputs with rows each has as
-            many.
-        inputs: Inputs of the function. The first one with rows gives their number.
+        function: Function from the inputs by name to outputs by name; all inputs with rows have
+            the same number of them.
+        inputs: Inputs of the function; the first one with rows decides their number.
     """
 
     function: Callable[..., Outputs]
@@ -67,14 +67,14 @@ class Signature:
 
     @property
     def specs(self) -> list[tf.TensorSpec]:
-        """Return the specs of the inputs in order."""
+        """Specs of the inputs in order."""
         return [each.spec for each in self.inputs]
 
     def endpoint(self, limit: int) -> Callable[..., Outputs]:
-        """The function behind the checks of its inputs, which come in order.
+        """Return the function with checks of its inputs, which it takes by position.
 
         Args:
-            limit: Most rows of a request.
+            limit: Largest number of rows in a request.
         """
 
         def answer(*tensors: Any) -> Outputs:
@@ -82,7 +82,7 @@ class Signature:
             names = (each.name for each in self.inputs)
             return self.function(**dict(zip(names, values, strict=True)))
 
-        # TensorFlow writes the defaults of a Python function into a SavedModel.
+        # TensorFlow saves a Python function's defaults, which gRPC clients may then leave out.
         answer.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
             [_parameter(each) for each in self.inputs]
         )
@@ -96,16 +96,16 @@ def _parameter(each: Input) -> inspect.Parameter:
 
 
 def required(value: Any, fulfilled: Any, rule: str, received: Any) -> Any:
-    """A value that is there only if a rule is fulfilled.
+    """Return a value that can be computed only if a rule is fulfilled.
 
     Args:
-        value: Any tensor.
-        fulfilled: Whether the rule is.
-        rule: A sentence.
-        received: Received value, a string tensor.
+        value: Tensor to return.
+        fulfilled: Boolean tensor that says whether the rule is fulfilled.
+        rule: Rule as a sentence.
+        received: String tensor that describes the received value.
 
     Raises:
-        tf.errors.InvalidArgumentError: when the graph runs, if it is not.
+        tf.errors.InvalidArgumentError: when the graph runs, if the rule is broken.
     """
     told = tf.strings.join([rule, " Received: ", received])
     with tf.control_dependencies([tf.raw_ops.Assert(condition=fulfilled, data=[told])]):
@@ -113,7 +113,7 @@ def required(value: Any, fulfilled: Any, rule: str, received: Any) -> Any:
 
 
 def _checked(inputs: Sequence[Input], tensors: Sequence[Any], limit: int) -> list[Any]:
-    """Tensors that fulfil the rules of inputs; a single row is repeated for all."""
+    """Check tensors by the rules of their inputs; a single row is repeated for all rows."""
     pairs = zip(inputs, tensors, strict=True)
     values = [_with_values(each, _with_shape(each, tensor)) for each, tensor in pairs]
     with_rows = [place for place, each in enumerate(inputs) if each.has_rows]
@@ -132,14 +132,14 @@ def _checked(inputs: Sequence[Input], tensors: Sequence[Any], limit: int) -> lis
 
 
 def _with_shape(each: Input, tensor: Any) -> Any:
-    # Wrapped and unwrapped, as the shape that the signature states is forgotten by that: otherwise
-    # TensorFlow takes checks of it to be true before there is a request, and leaves them out.
+    # Wrapping makes TensorFlow forget the shape of the signature. Otherwise it concludes at export
+    # that checks of the shape are always true, and drops them.
     wrapped = tf.raw_ops.OptionalFromValue(components=[tensor])
     [tensor] = tf.raw_ops.OptionalGetValue(
         optional=wrapped, output_types=[tensor.dtype], output_shapes=[None]
     )
     shape, rank = tf.shape(tensor), each.example.ndim
-    # As many sizes as there should be, as a comparison with more or fewer is an error of its own.
+    # Padded to the expected rank: comparing vectors of other lengths would fail with its own error.
     sizes = tf.concat([shape, tf.fill([rank], -1)], 0)[1:rank]
     right = (tf.size(shape) == rank) & tf.reduce_all(sizes == list(each.example.shape[1:]))
     rule = f"`{each.name}` must be a single number."
@@ -148,6 +148,7 @@ def _with_shape(each: Input, tensor: Any) -> Any:
         rule = f"`{each.name}` must have the shape (rows{text})."
     received = tf.strings.format("the shape {}", shape, summarize=-1)
     value = required(tensor, right, rule, received)
+    # Restores the static shape that wrapping removed, which layers need.
     return tf.reshape(value, (-1, *each.example.shape[1:]) if each.has_rows else ())
 
 

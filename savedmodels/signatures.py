@@ -1,4 +1,4 @@
-"""Everything that a SavedModel answers, by the name of its signature.
+"""All signatures of a SavedModel.
 
 docs/serving.md has a table of inputs and outputs.
 """
@@ -20,11 +20,12 @@ from savedmodels.signature import Signature
 def signatures_of(
     exportable: Exportable, names: Iterable[str] | None = None
 ) -> dict[str, Signature]:
-    """All that the models allow, or `serving_default` and those named.
+    """Make all signatures that the models allow, or `serving_default` and the named ones.
 
     Raises:
-        ValueError: if a name is none of them.
+        ValueError: if the models have no signature of that name.
     """
+    # Trace the sampler once, so that the networks are stored once and not per signature.
     traced = replace(exportable, sampler=exportable.sampler.traced())
     found = row_signatures(traced) | seed_signatures(traced)
     wanted = found.keys() if names is None else {DEFAULT, *names}
@@ -37,7 +38,7 @@ def signatures_of(
 
 
 def requests_of(signatures: Mapping[str, Signature]) -> dict[str, dict[str, NDArray[Any]]]:
-    """A valid request for each signature, with every input."""
+    """Make one valid request for each signature, with every input."""
     return {
         name: {each.name: each.example for each in signature.inputs}
         for name, signature in signatures.items()

@@ -1,4 +1,4 @@
-"""Result of a verification, for people and machines."""
+"""Result of a verification, as text and as JSON."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from dataclasses import asdict, dataclass
 
 @dataclass(frozen=True)
 class Tensor:
-    """An input or output.
+    """Type and shape of an input or output.
 
     Args:
-        dtype: Type as TensorFlow names it.
-        shape: None for an axis of any size; None in all for any number of axes.
+        dtype: TensorFlow's name of the type.
+        shape: Sizes of the axes, None for any size; None as a whole for any number of axes.
     """
 
     dtype: str
@@ -33,13 +33,13 @@ class Signature:
 
 @dataclass(frozen=True)
 class Problem:
-    """Why a SavedModel fails.
+    """Reason why a SavedModel fails.
 
     Args:
-        text: One line.
-        loader: Loader by which it was found, or nothing.
-        signature: Signature that it is about, or nothing.
-        output: Output of the signature, or nothing.
+        text: Reason in one line.
+        loader: Loader that found it; empty if found without one.
+        signature: Signature concerned; empty if it concerns the whole model.
+        output: Output concerned; empty if it concerns the whole signature.
     """
 
     text: str
@@ -57,10 +57,9 @@ class Latency:
     """Latency of a signature for its golden request.
 
     Args:
-        median_seconds: Median seconds of all runs.
-        p99_seconds: Time that one of a hundred runs exceeds; of few runs nearly the
-            longest.
-        runs: Number of runs, after a first one.
+        median_seconds: Median of all runs, in seconds.
+        p99_seconds: 99th percentile of all runs, in seconds; of few runs nearly the longest.
+        runs: Number of runs, without a first one.
     """
 
     median_seconds: float
@@ -73,9 +72,9 @@ class Loading:
     """Time and memory of one loader.
 
     Args:
-        loader: Its name.
+        loader: Name of the loader.
         seconds: Seconds to load, without the start of TensorFlow.
-        resident_bytes: Memory of its process, after all answers.
+        resident_bytes: Resident memory of its process after all requests, in bytes.
     """
 
     loader: str
@@ -85,7 +84,7 @@ class Loading:
 
 @dataclass(frozen=True)
 class Bounds:
-    """Tolerance that answers were held to, if another kind of machine recorded them.
+    """Tolerance in place of equal bits, if another kind of machine recorded the answers.
 
     Args:
         bound: Largest distance allowed, see `savedmodels.bounds.distance`.
@@ -103,16 +102,16 @@ class Verification:
     """Result of verifying one SavedModel.
 
     Args:
-        savedmodel: Its folder.
-        tensorflow: The version that wrote it.
+        savedmodel: Folder of the SavedModel.
+        tensorflow: Version of TensorFlow that wrote it.
         size_bytes: Bytes of all files in the folder.
         operations: Number of each operation in the graph and its functions.
         signatures: Signatures by name.
         compared: Whether there were golden requests to compare with.
-        bounds: Bounds that answers were held to; None if they were held to the recorded bits.
-        loadings: Loadings by loaders that loaded it; there are none if operations were refused.
-        latencies: Latencies by signature, through the C API.
-        problems: Why it fails.
+        bounds: Tolerance that was allowed; None if equal bits were required.
+        loadings: Time and memory of the loaders that succeeded; empty if operations were refused.
+        latencies: Latencies by signature, measured through the C API.
+        problems: Reasons why it fails; empty if it passes.
     """
 
     savedmodel: str
@@ -128,12 +127,12 @@ class Verification:
 
     @property
     def passed(self) -> bool:
-        """Return whether nothing speaks against it."""
+        """Return whether no problem was found."""
         return not self.problems
 
     @property
     def failures(self) -> tuple[str, ...]:
-        """Why it fails, each reason once, with the loaders that found it."""
+        """Reasons why it fails, each once, with the loaders that found it."""
         found: dict[str, list[str]] = {}
         for problem in self.problems:
             found.setdefault(str(problem), []).append(problem.loader)
@@ -144,28 +143,28 @@ class Verification:
 
     @property
     def reason(self) -> str:
-        """The first of these, and how many more there are."""
+        """First failure, and the number of others."""
         first, *others = self.failures
         return f"{first}, and {len(others)} more" if others else first
 
     @property
     def verdict(self) -> str:
-        """Return whether it passed, and by what."""
+        """Result in one line: passed by which comparison, or failed."""
         return f"passed: {self.held_to}" if self.passed else "failed"
 
     @property
     def held_to(self) -> str:
-        """Return what was compared, for one that passed."""
+        """Comparison that a passed model was held to."""
         if not self.compared:
-            return "it can be loaded; there was nothing to compare its answers with"
+            return "it can be loaded; no recorded answers were there to compare with"
         if self.bounds is None:
-            return "every answer is that of the export, bit for bit"
+            return "every answer equals that of the export, bit for bit"
         held = self.bounds
         return (
-            f"every answer is that of the export within {held.bound:g} of values from -1 to 1, and "
-            f"{held.largest:.2g} at most; not by bits, as {held.reason}"
+            f"every answer is within {held.bound:g} of that of the export on a scale of -1 to 1, "
+            f"{held.largest:.2g} at most; not compared by bits, because {held.reason}"
         )
 
     def as_json(self) -> str:
-        """All of it, and whether it passed."""
+        """Write the result as JSON."""
         return json.dumps({"schema": 1, "passed": self.passed, **asdict(self)}, indent=2)

@@ -1,4 +1,4 @@
-"""Verification: a SavedModel stands alone, and every loader answers as at its export."""
+"""Verify that a SavedModel needs nothing else, and answers in every loader as at its export."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ from savedmodels.whole import Unverifiable, graph_in
 
 _ROOT = Path(__file__).parents[1]
 _LONGEST = 500
-"""Characters of a message that TensorFlow gives."""
+"""Most characters of a message of TensorFlow in an error."""
 
 
 class NothingRecorded(Unverifiable):
@@ -53,29 +53,30 @@ def verify(
     timeout: float = 600.0,
     on_loader: Callable[[int, int], None] = lambda done, total: None,
 ) -> Verification:
-    """Load a SavedModel in clean processes, and hold its answers to those of its export.
+    """Load a SavedModel in clean processes, and compare its answers with those of its export.
 
-    Each of three loaders has a process of its own, in which neither this project nor Keras can be
-    imported: `tf.saved_model.load`, the session loader of TensorFlow 1, and the C API of the
-    wheel's own library, which is the code that TensorFlow Serving loads by. Answers must be the
-    recorded ones bit for bit, or within stated bounds if those were given by another kind of
-    machine. Nothing is loaded where operations are refused.
+    Three loaders run in separate processes in which neither this project nor Keras can be
+    imported: `tf.saved_model.load`, the session loader of TensorFlow 1, and TensorFlow's C API,
+    which is the code that TensorFlow Serving loads models with. Answers must equal the recorded
+    ones bit for bit, or within a tolerance if another kind of machine recorded them. A model
+    with refused operations is not loaded.
 
     Args:
         folder: Folder of the SavedModel.
-        runs: Number of requests to each signature to measure its latency.
-        without_golden: Whether a model without golden requests is only loaded, never asked.
-        timeout: Seconds that each loader has for everything.
-        on_loader: Called with how many loaders have ended, and how many there are.
+        runs: Number of requests to each signature for its latency.
+        without_golden: Whether to accept a model without golden requests, and only load it.
+        timeout: Time limit per loader, in seconds.
+        on_loader: Called with the number of finished loaders and the number of all.
 
     Raises:
-        NothingRecorded: if the SavedModel has no golden requests, unless it may be without.
-        Unverifiable: if there is no whole SavedModel.
+        NothingRecorded: if the SavedModel has no golden requests and `without_golden` is not set.
+        Unverifiable: if there is no SavedModel, or a file of it is damaged.
         OSError: if a file cannot be read.
     """
     graph = _graph_in(folder)
     _require_what_servers_and_publishers_read(folder)
     problems = [Problem(str(refusal)) for refusal in refusals_of(graph)]
+    # Loading a model runs operations, so refusals must come first.
     refused = bool(problems)
     recorded, origin = ({}, golden.NOWHERE) if refused else _golden_in(folder)
     if not (recorded or refused or without_golden):
@@ -92,7 +93,7 @@ def verify(
     latencies: dict[str, Latency] = {}
     for done, loader in enumerate(() if refused else loaders.LOADERS):
         on_loader(done, len(loaders.LOADERS))
-        # One loader is enough for figures: that which a server has.
+        # Measure latency with the C API only: it is the loader that servers use.
         repeats = runs if loader == loaders.C_API else 0
         findings, answers = _ask(folder, loader, names, asked, origin.threads, repeats, timeout)
         found = [*_failures(findings), *held.differences(asked, answers)]
@@ -116,7 +117,7 @@ def verify(
 
 
 def _graph_in(folder: Path) -> Any:
-    """The `MetaGraphDef` that a server takes, of a folder that has all that belongs to it."""
+    """Read the `MetaGraphDef` that servers use, and check that the folder is complete."""
     file = graph_in(folder)
     try:
         content = saved_model_pb2.SavedModel.FromString(file.read_bytes())
@@ -124,11 +125,11 @@ def _graph_in(folder: Path) -> Any:
         raise Unverifiable(f"{file} is damaged: {_line(str(error))}") from error
     graphs = [each for each in content.meta_graphs if set(each.meta_info_def.tags) == {"serve"}]
     if not graphs:
-        raise Unverifiable(f"{file} is damaged, or for no server: it has no graph tagged `serve`")
+        raise Unverifiable(f"{file} is damaged, or not for servers: it has no graph tagged `serve`")
     if not _served(graphs[0]):
         raise Unverifiable(f"{file} has no signature, so it answers nothing")
     index = folder / "variables" / "variables.index"
-    # TensorFlow loads such a model without complaint, and its variables have no values.
+    # TensorFlow would load such a model without an error, and its variables would have no values.
     if graphs[0].saver_def.restore_op_name and not index.is_file():
         raise Unverifiable(f"{folder} is damaged: {index} is missing")
     return graphs[0]
@@ -143,7 +144,7 @@ def _require_what_servers_and_publishers_read(folder: Path) -> None:
     lineage = folder / LINEAGE
     try:
         if lineage.exists() and not isinstance(json.loads(lineage.read_bytes()), dict):
-            raise Unverifiable(f"{lineage} is damaged: it is no JSON object")
+            raise Unverifiable(f"{lineage} is damaged: it is not a JSON object")
     except ValueError as error:
         raise Unverifiable(f"{lineage} is damaged: {_line(str(error))}") from error
     warm_up = folder / WARM_UP
@@ -157,7 +158,7 @@ def _require_what_servers_and_publishers_read(folder: Path) -> None:
 
 
 def _golden_in(folder: Path) -> tuple[dict[str, golden.Request], golden.Origin]:
-    """The requests, and of what process their answers are."""
+    """Read the golden requests, and the process that recorded their answers."""
     try:
         return golden.read(folder / GOLDEN), golden.origin_in(folder / GOLDEN)
     except FileNotFoundError:
@@ -167,7 +168,7 @@ def _golden_in(folder: Path) -> tuple[dict[str, golden.Request], golden.Origin]:
 
 
 def _served(graph: Any) -> dict[str, Any]:
-    """Signatures that a client can name."""
+    """Return the signatures that clients can call."""
     return {name: each for name, each in graph.signature_def.items() if name != INIT_OP}
 
 
@@ -200,15 +201,17 @@ def _names_of(graph: Any) -> dict[str, loaders.Names]:
 def _uncovered(
     names: dict[str, loaders.Names], recorded: dict[str, golden.Request]
 ) -> Iterator[Problem]:
-    """Signatures that the golden requests do not cover, and requests for what is not there."""
+    """Find signatures without golden requests, and golden requests without a signature."""
     for name in sorted(names.keys() | recorded.keys()):
         if name not in recorded:
             yield Problem("no golden request was recorded for it", signature=name)
         elif name not in names:
-            yield Problem("it has a golden request, and the model lacks it", signature=name)
+            yield Problem("it has a golden request, but the model lacks it", signature=name)
         elif recorded[name].inputs.keys() != names[name].inputs.keys():
             given, taken = (sorted(each.inputs) for each in (recorded[name], names[name]))
-            yield Problem(f"its golden request has inputs {given} for {taken}", signature=name)
+            yield Problem(
+                f"its golden request has the inputs {given} in place of {taken}", signature=name
+            )
 
 
 def _ask(
@@ -220,7 +223,7 @@ def _ask(
     repeats: int,
     timeout: float,
 ) -> tuple[probe.Findings, dict[str, golden.Request]]:
-    """Load a model in a process of its own, and return its findings and answers."""
+    """Load a model in a separate process, and return findings and answers."""
     with tempfile.TemporaryDirectory(prefix="growgan-") as place:
         requests, answers, task, findings = (
             Path(place, name) for name in ("requests.npz", "answers.npz", "task.json", "found.json")
@@ -230,6 +233,7 @@ def _ask(
             str(folder.resolve()), loader, str(requests), repeats, str(answers), names
         )
         task.write_text(json.dumps(asdict(content)))
+        # The number of threads decides the order of sums, and with it the last bits.
         given = {} if threads is None else {golden.THREADS_VARIABLE: str(threads)}
         try:
             ended = subprocess.run(
@@ -252,7 +256,7 @@ def _ask(
 
 
 def _end(status: int, stderr: bytes) -> str:
-    """Return how a process ended that did not finish."""
+    """Describe how a process ended that did not finish."""
     lines = stderr.decode(errors="replace").strip().splitlines()
     how = f"status {status}" if status > 0 else signal.Signals(-status).name
     return f"its process ended with {how}" + (f": {lines[-1]}" if lines else "")
@@ -264,20 +268,20 @@ def _failures(findings: probe.Findings) -> Iterator[Problem]:
     for name, message in sorted(findings.refusals.items()):
         yield Problem(f"no answer: {_line(message)}", signature=name)
     for name in sorted(findings.unstable):
-        yield Problem("asked again, it answers otherwise", signature=name)
+        yield Problem("it answers the same request differently the second time", signature=name)
 
 
 class _Comparison:
-    """Comparison with recorded answers: by bits on the same kind of machine, else by bounds.
+    """Comparison with recorded answers: by bits on an equal machine, else by tolerance.
 
     Args:
-        machine: Machine that gave the recorded ones, None if that is not known.
+        machine: Machine that recorded the answers, None if unknown.
         here: This machine.
     """
 
     def __init__(self, machine: Machine | None, here: Machine) -> None:
         if machine is None:
-            self._reason = "on which machine it was exported is not recorded"
+            self._reason = "the machine of its export is not recorded"
         elif machine != here:
             self._reason = f"it was exported on another machine: {here.differences(machine)}"
         else:  # The algorithms of a GPU are chosen anew in each process.
@@ -287,20 +291,20 @@ class _Comparison:
 
     @property
     def bounds(self) -> Bounds | None:
-        """Bounds to which answers were held, None for bits."""
+        """Tolerance of the comparison, None if it was by bits."""
         return Bounds(self._bound, self._largest, self._reason) if self._reason else None
 
     def differences(
         self, asked: dict[str, golden.Request], answers: dict[str, golden.Request]
     ) -> Iterator[Problem]:
-        """Return what differs from the recorded answers."""
+        """Find outputs that differ from the recorded ones."""
         for name, answer in sorted(answers.items()):
             expected = asked[name].outputs
             for output in sorted(expected.keys() | answer.outputs.keys()):
                 if output not in answer.outputs:
-                    text = "it was recorded, and is not answered"
+                    text = "it was recorded, but is missing from the answer"
                 elif output not in expected:
-                    text = "it is answered, and was not recorded"
+                    text = "it is in the answer, but was not recorded"
                 else:
                     text = self._difference(expected[output], answer.outputs[output])
                 if text:
@@ -314,7 +318,7 @@ class _Comparison:
         if far <= self._bound:
             self._largest = max(self._largest, far)
             return ""
-        return f"{text}, where {self._bound:g} is allowed, as {self._reason}"
+        return f"{text}, where {self._bound:g} is allowed, because {self._reason}"
 
 
 def _latency(seconds: list[float]) -> Latency:

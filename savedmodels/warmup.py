@@ -1,4 +1,4 @@
-"""Requests that TensorFlow Serving runs before a version becomes available."""
+"""Write warm-up requests, which TensorFlow Serving runs before a version becomes available."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from savedmodels import atomic
 from savedmodels.layout import WARM_UP
 
 MOST_RECORDS = 1000
-"""TensorFlow Serving refuses a model that has more."""
+"""Most warm-up requests: TensorFlow Serving refuses a model with more."""
 
-# Numbers of fields in tensorflow_serving/apis: prediction_log, predict and model.proto. The wheel
-# of TensorFlow has none of them; the package that does is no need of an export.
+# Field numbers in tensorflow_serving/apis: prediction_log, predict and model.proto. Written by hand
+# so that an export does not need the package tensorflow-serving-api.
 _PREDICT_LOG = 6
 _REQUEST = 1
 _MODEL_SPEC, _INPUTS = 1, 2
@@ -25,15 +25,15 @@ _KEY, _VALUE = 1, 2
 
 
 def write(folder: Path, requests: Mapping[str, Mapping[str, npt.NDArray[Any]]]) -> None:
-    """Write a `PredictionLog` for each request into the SavedModel in a folder.
+    """Write a `PredictionLog` for each request into a SavedModel's folder.
 
     Args:
         folder: Folder of the SavedModel.
-        requests: Arrays by signature and input. Those that a model refuses would keep TensorFlow
-            Serving from loading it.
+        requests: Arrays by signature and input; all must be valid, or TensorFlow Serving does not
+            load the model.
 
     Raises:
-        ValueError: if there are more than TensorFlow Serving takes.
+        ValueError: if there are more requests than TensorFlow Serving accepts.
         OSError: if it cannot be written.
     """
     import tensorflow as tf
@@ -42,6 +42,7 @@ def write(folder: Path, requests: Mapping[str, Mapping[str, npt.NDArray[Any]]]) 
         raise ValueError(
             f"`requests` must be at most {MOST_RECORDS}. Received: {len(requests)} requests"
         )
+    # Written elsewhere first, because TFRecordWriter cannot write atomically.
     with tempfile.NamedTemporaryFile() as file:
         with tf.io.TFRecordWriter(file.name) as writer:
             for signature, inputs in requests.items():
@@ -52,9 +53,9 @@ def write(folder: Path, requests: Mapping[str, Mapping[str, npt.NDArray[Any]]]) 
 
 
 def prediction_log(signature: str, inputs: Mapping[str, bytes]) -> bytes:
-    """A serialised `PredictionLog`, of a request for Predict.
+    """Serialise a `PredictionLog` of a Predict request.
 
-    It names no model: TensorFlow Serving runs it on the one it lies in, under any name.
+    It names no model: TensorFlow Serving runs it on the model that holds the file.
 
     Args:
         signature: Name of the signature.
@@ -69,7 +70,7 @@ def prediction_log(signature: str, inputs: Mapping[str, bytes]) -> bytes:
 
 
 def _field(number: int, content: bytes) -> bytes:
-    """A field of a protobuf message that holds a string or a message."""
+    """Serialise a protobuf field that holds a string or a message."""
     return _varint(number << 3 | 2) + _varint(len(content)) + content
 
 

@@ -10,14 +10,14 @@ GRAPH = "saved_model.pb"
 
 
 class Unverifiable(Exception):
-    """There is no whole SavedModel with golden requests; the message is one line."""
+    """The folder cannot be verified; the message gives the reason in one line."""
 
 
 def graph_in(folder: Path) -> Path:
     """Find the graph file of a SavedModel.
 
     Raises:
-        Unverifiable: if there is none.
+        Unverifiable: if the folder has none; the message names versions below it, if any.
     """
     file = folder / GRAPH
     if file.is_file():

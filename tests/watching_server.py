@@ -166,7 +166,7 @@ class WatchingServer:
                 if server.token is None or borne == f"Bearer {server.token}".encode():
                     status, content = server.answer(self.path)
                 else:
-                    status, content = 401, {"error": "A request must bear the API token"}
+                    status, content = 401, {"error": "A request must carry the API token"}
                 body = json.dumps(content).encode()
                 self.send_response(status)
                 self.send_header("Content-Length", str(len(body)))

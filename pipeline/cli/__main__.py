@@ -1,4 +1,4 @@
-"""`python -m pipeline.cli` is `growgan`."""
+"""Run `growgan` by `python -m pipeline.cli`."""
 
 from pipeline.cli import main
 

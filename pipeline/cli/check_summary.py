@@ -1,4 +1,4 @@
-"""The findings of a check in lines for people."""
+"""Print the findings of a check."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from pipeline.data.checking.suggestions import percent
 
 LISTED_OF_GROUP = 3
 SUSPICIOUS = 0.1
-"""Share of near duplicates from which on they tell more about the pictures than about copies."""
+"""Share of near duplicates above which the pictures are probably just alike, not copies."""
 
 Lines = dict[str, str]
 
 
 def show(console: Console, survey: Survey, source: str) -> None:
-    """Show what was measured of a source, what is suggested, and how far it has moved."""
+    """Print the measurements of a source, suggested settings, and the shift if compared."""
     show_lines(console, source, dict(_findings(survey)))
     if survey.readable:
         show_lines(console, "suggested", _suggested(survey))
@@ -28,7 +28,7 @@ def show(console: Console, survey: Survey, source: str) -> None:
 
 
 def show_lines(console: Console, title: str, lines: Lines) -> None:
-    """A titled table in a terminal, and lines elsewhere."""
+    """Print a table with a title in a terminal, and plain lines elsewhere."""
     if console.is_terminal:
         table = Table(title=title, title_justify="left", show_header=False, box=None)
         table.add_column(style="bold", justify="right", no_wrap=True)

@@ -1,4 +1,4 @@
-"""`growgan compare`: runs beside each other."""
+"""Command `growgan compare`: scores and curves of several runs."""
 
 from __future__ import annotations
 
@@ -15,16 +15,14 @@ app = typer.Typer()
 
 @app.command(epilog="Example: growgan compare runs/first runs/second --out compare.png")
 def compare(
-    runs: Annotated[list[Path], typer.Argument(help="Folders of runs.", show_default=False)],
-    out: Annotated[Path, typer.Option(help="PNG file of the curves.")] = Path("compare.png"),
-    json: Annotated[
-        bool, typer.Option("--json", help="Print JSON for machines in place of the table.")
-    ] = False,
+    runs: Annotated[list[Path], typer.Argument(help="Folders of the runs.", show_default=False)],
+    out: Annotated[Path, typer.Option(help="PNG file for the curves.")] = Path("compare.png"),
+    json: Annotated[bool, typer.Option("--json", help="Print JSON instead of the table.")] = False,
 ) -> None:
     """Compare runs by their newest evaluations, and draw their FID over images and over time.
 
-    A score that does not compare with that of the first run that has it, for other data, features
-    or another protocol, is marked ≠ and not drawn.
+    A score is marked ≠ and not drawn if its data, features or protocol differ from those of the
+    first run with that score.
     """
     from pipeline.cli.score_tables import show_comparison
     from pipeline.evaluation.charts import as_png
@@ -45,6 +43,7 @@ def compare(
     written = f"curves: {out}" if charts else "curves: none, as no run has an FID"
     say(console, written)
     for run in comparison.runs:
+        # A curve with fewer points than evaluations would look like a mistake.
         if charts and run.drawn < run.evaluations:
             text = f"{run.run}: {run.drawn} of {run.evaluations} evaluations compare and are drawn"
             say(console, text)

@@ -1,4 +1,4 @@
-"""`growgan presets` and `growgan config`."""
+"""Commands `growgan presets` and `growgan config`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ app = typer.Typer()
 
 @app.command(epilog="Example: growgan presets")
 def presets() -> None:
-    """List the presets, each with its first line."""
+    """List the presets, each with a description."""
     from pipeline.loading import preset_names, preset_text
 
     for name in preset_names():
@@ -28,7 +28,7 @@ def config(
     name: Annotated[str, typer.Argument(help="A preset or a YAML file.")],
     overrides: Overrides = None,
 ) -> None:
-    """Check a configuration and print it whole, with every default, as YAML."""
+    """Check a configuration, and print it as YAML with every default."""
     import yaml
 
     from pipeline.loading import load

@@ -1,4 +1,4 @@
-"""`growgan data check`: what is in a set of pictures, and whether it is what was promised."""
+"""Command `growgan data check`: measure pictures, and check them against a contract."""
 
 from __future__ import annotations
 
@@ -29,25 +29,25 @@ SHEET = "contact-sheet.png"
 def check(
     source: Annotated[str, typer.Argument(help="Pictures: a folder, a zip, …")],
     out: Annotated[
-        Path | None, typer.Option(help="Folder of the report; checks/<name> if not given.")
+        Path | None, typer.Option(help="Folder for the report. (default: checks/NAME)")
     ] = None,
     workers: Annotated[
-        int | None, typer.Option(min=1, help="Processes that read; one a core if not given.")
+        int | None, typer.Option(min=1, help="Processes that read. (default: one per core)")
     ] = None,
     contract: Annotated[
-        Path | None, typer.Option(help="Rules to keep; if one is broken the status is 2.")
+        Path | None, typer.Option(help="Rules to check; exit status 2 if one is broken.")
     ] = None,
     write_contract: Annotated[
-        Path | None, typer.Option(help="Write rules that this set keeps, for later ones.")
+        Path | None, typer.Option(help="Write rules from this set, for later sets.")
     ] = None,
     against: Annotated[
-        str | None, typer.Option(help="A report, or other pictures, to measure the shift from.")
+        str | None, typer.Option(help="Report, or pictures, to measure the shift from.")
     ] = None,
 ) -> None:
     """Measure pictures, suggest settings, and write a report and a contact sheet.
 
-    The pictures stay as they are. A set that breaks its contract, or of which nothing can be read,
-    gives exit status 2; the report is written all the same.
+    The pictures are not changed. Exit status 2 if the set breaks its contract, or no picture can be
+    read; the report is written in any case.
     """
     from pipeline.cli import check_summary
     from pipeline.data.checking.contact_sheet import contact_sheet, shown_classes
@@ -62,7 +62,7 @@ def check(
     console = terminal()
     require_folder("--out", out or Path("checks"))
     require_outside(out, source)
-    # Read before the work, so that a mistake shows at once; and a report may be overwritten.
+    # Read first, so that a mistake shows at once, and before a report is overwritten.
     rules = None if contract is None else read_contract(contract)
     previous = None if against is None else _previous(console, against, workers)
     survey = _survey(console, source, workers)
@@ -104,6 +104,7 @@ def _previous(console: Console, against: str, workers: int | None) -> Survey:
     try:
         return _survey(console, against, workers)
     except UserError as error:
+        # The error names a setting; this user passed an option.
         raise UserError(str(error).replace("`data.source`", "`--against`")) from error
 
 
@@ -117,7 +118,7 @@ def _survey(console: Console, source: str, workers: int | None) -> Survey:
 
 
 def _next(source: str, survey: Survey) -> dict[str, str]:
-    """The commands that follow the suggestions."""
+    """Make the next commands, with the suggested settings."""
     suggested = survey.suggestions
     resolution = suggested.resolution.value
     out = f"sets/{_file_name(survey.source)}"

@@ -1,4 +1,4 @@
-"""`growgan data prepare` and `growgan data verify`: prepared sets."""
+"""Commands `growgan data prepare` and `growgan data verify` for prepared sets."""
 
 from __future__ import annotations
 
@@ -32,15 +32,15 @@ def prepare(
     resolution: Annotated[
         int | None,
         typer.Option(
-            help="Largest side in pixels; of a power of two each smaller one follows. With --width "
-            "the height."
+            help="Largest side in pixels; a power of two adds every smaller one down to 4. With "
+            "--width, the height."
         ),
     ] = None,
     width: Annotated[
         int | None,
         typer.Option(
-            help="Width in pixels of rectangular images, which networks that do not grow can make. "
-            "(default: squares)"
+            help="Width in pixels of rectangular images, for networks that do not grow. (default: "
+            "square images)"
         ),
     ] = None,
     config: Annotated[
@@ -48,41 +48,41 @@ def prepare(
         typer.Option(
             "--config",
             "-c",
-            help="A preset or YAML file, whose sections `data` and `schedule` stand for the other "
+            help="Preset or YAML file; its sections `data` and `schedule` replace the other "
             "options. (default: none)",
         ),
     ] = None,
-    channels: Annotated[int, typer.Option(help="1 for grey, 3 for RGB.")] = 3,
+    channels: Annotated[int, typer.Option(help="Channels: 1 for grey, 3 for RGB.")] = 3,
     crop: Annotated[
         Literal["center", "pad", "stretch", "none"],
-        typer.Option(help="How pictures become square, or rectangles of --width."),
+        typer.Option(help="Way to make pictures square, or rectangles with --width."),
     ] = "center",
     filter: Annotated[
-        Literal["lanczos", "box", "area"], typer.Option(help="What they are resized with.")
+        Literal["lanczos", "box", "area"], typer.Option(help="Filter for resizing.")
     ] = "lanczos",
     mirror: Annotated[
-        bool, typer.Option("--mirror", help="Store each picture a second time, mirrored.")
+        bool, typer.Option("--mirror", help="Also store a mirrored copy of each picture.")
     ] = False,
     classes: Annotated[
-        str | None, typer.Option(help='The classes to take, as cat,dog,"a, or b". (default: all)')
+        str | None, typer.Option(help='Classes to use, such as cat,dog,"a, or b". (default: all)')
     ] = None,
     max_images: Annotated[
-        int | None, typer.Option(help="Most pictures to take, a random choice. (default: all)")
+        int | None, typer.Option(help="Most pictures to use, chosen at random. (default: all)")
     ] = None,
-    val: Annotated[float, typer.Option(help="Share that is set apart and never trained on.")] = 0.0,
+    val: Annotated[float, typer.Option(help="Share to hold out from training.")] = 0.0,
     format: Annotated[
-        Literal["png", "jpeg", "raw"], typer.Option(help="How records hold pixels.")
+        Literal["png", "jpeg", "raw"], typer.Option(help="Encoding of the pixels in records.")
     ] = "png",
     on_corrupt: Annotated[
-        Literal["fail", "skip"], typer.Option(help="What a file that is no picture does.")
+        Literal["fail", "skip"], typer.Option(help="Fail on unreadable pictures, or skip them.")
     ] = "fail",
     workers: Annotated[
-        int | None, typer.Option(help="Processes that convert. (default: one a core)")
+        int | None, typer.Option(help="Processes that convert. (default: one per core)")
     ] = None,
     contract: Annotated[
         Path | None,
         typer.Option(
-            help="Rules of `data check --write-contract`; nothing is written if one is broken."
+            help="Rules from `data check --write-contract`; writes nothing if one is broken."
         ),
     ] = None,
     beam: Annotated[
@@ -96,8 +96,7 @@ def prepare(
 ) -> None:
     """Write pictures as records of every resolution, once, for many runs.
 
-    A preparation that is stopped goes on where it was when the command is repeated. The set is
-    what `growgan train --data` takes.
+    Repeat the command to continue a stopped preparation. Pass the set to `growgan train --data`.
     """
     from pipeline.cli.progress import reporter
     from pipeline.data.class_list import parse_classes
@@ -132,6 +131,7 @@ def prepare(
     require_preparable(data)
     console = terminal()
     if contract is not None:
+        # Before TensorFlow and the preparation, so that a broken contract writes nothing.
         _enforce(console, contract, source, data.workers)
     load_tensorflow()
     progress, report = reporter(console, "preparing images")
@@ -149,10 +149,10 @@ def prepare(
 def _configured(
     context: typer.Context, config: str, source: str
 ) -> tuple[DataConfig, int, int | None]:
-    """Return the section `data` of a configuration, its last resolution and its width.
+    """Return the section `data` of a configuration, its final resolution and its width.
 
     Raises:
-        UserError: if it is wrong, or options are given beside it that it stands for.
+        UserError: if the configuration is invalid, or options are given that it replaces.
     """
     from pipeline.errors import UserError
     from pipeline.loading import load
@@ -164,13 +164,14 @@ def _configured(
         if name not in beside and _is_given(context, name)
     ]
     if given:
-        raise UserError(f"`--config` must come without {', '.join(given)}, which it stands for")
+        raise UserError(f"`--config` must come without {', '.join(given)}, which it replaces")
     settings = load(config, data=source)
     return settings.data, settings.schedule.resolution, settings.schedule.width
 
 
 def _is_given(context: typer.Context, option: str) -> bool:
     source = context.get_parameter_source(option)
+    # Not by value: an option may be given with its default value.
     return source is not None and source.name == "COMMANDLINE"
 
 
@@ -202,7 +203,7 @@ def _beam_writer(options: str) -> Writer:
             "Received: none installed"
         ) from error
     words = shlex.split(options)
-    if not words or not words[0].startswith("--"):  # Beam passes over what it does not know.
+    if not words or not words[0].startswith("--"):  # Beam ignores unknown words.
         raise UserError(
             f"`--beam` must be options such as --runner=DirectRunner. Received: {options}"
         )

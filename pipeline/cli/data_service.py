@@ -1,4 +1,4 @@
-"""`growgan data serve`: a machine that makes a run's batches."""
+"""Command `growgan data serve`: decode batches for runs on other machines."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ app = typer.Typer()
 )
 def serve(
     address: Annotated[
-        str, typer.Option(help="This machine as runs know it, host:port; the next port is used too")
+        str, typer.Option(help="Address of this machine for runs, HOST:PORT; uses PORT + 1 too.")
     ],
 ) -> None:
     """Read and decode for runs on other machines, until stopped.
 
-    A run sees the same batches as without. The prepared set must be under the same path here.
+    Batches are the same as without a server. The prepared set must have the same path here.
     """
     load_tensorflow()
     from pipeline.data.service import serving
 
     with serving(address):
         say(terminal(), f"serving on {address}")
-        # Ctrl-C ends it at once: it holds nothing, and stopping in good order takes a while.
+        # Ctrl-C ends it at once: there is nothing to save, and a clean stop takes a while.
         signal.signal(signal.SIGINT, signal.SIG_DFL)
         signal.pause()

@@ -1,4 +1,4 @@
-"""`growgan evaluate`: the scores of a run, with their protocol, and a report."""
+"""Command `growgan evaluate`: scores of a run, with their protocol, and a report."""
 
 from __future__ import annotations
 
@@ -35,41 +35,41 @@ def evaluate(
     features: Annotated[
         str | None,
         typer.Option(
-            help="inception:FILE, keras:NAME[:WEIGHTS], classifier:FOLDER or lenet:FILE. "
-            "(default: `evaluation.features` of the run)"
+            help="Feature network: inception:FILE, keras:NAME[:WEIGHTS], classifier:FOLDER or "
+            "lenet:FILE. (default: `evaluation.features` of the run)"
         ),
     ] = None,
     metrics: Annotated[
         str | None,
         typer.Option(
             metavar="NAME,…",
-            help="Such as fid,kid,precision_recall. (default: all that can be measured, but "
-            "path_length)",
+            help="Metrics, such as fid,kid,precision_recall. (default: all that are possible, "
+            "except path_length)",
         ),
     ] = None,
     num_images: Annotated[
-        int | None, typer.Option(help="Images to generate. (default: 10,000)")
+        int | None, typer.Option(help="Number of images to generate. (default: 10,000)")
     ] = None,
     noise: Annotated[
         Literal["constant", "random"] | None,
         typer.Option(
-            help="Noise of generators with styles: as exported, the same for all images, or by "
-            "seed, as published scores have it. (default: constant)"
+            help="Noise of generators with styles: the same for all images, as exported, or by "
+            "seed, as in published scores. (default: constant)"
         ),
     ] = None,
     elsewhere: Annotated[
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="Measure on the pictures of `--set data.source=…`, whatever the run was trained "
-            "on; write the scores to this file, and nothing into the run.",
+            help="Measure on the pictures of `--set data.source=…` instead of the run's; write the "
+            "scores to this file, and nothing into the run.",
         ),
     ] = None,
     overrides: Overrides = None,
 ) -> None:
     """Measure a checkpoint of a run, and write its scores, pictures and report.
 
-    They are a function of the checkpoint, the data and the options: repeated, they are the same.
+    Scores depend on checkpoint, data and options only; repeating the command gives the same.
     """
     Interruption()
     from pipeline.errors import UserError
@@ -92,16 +92,17 @@ def evaluate(
             *((f"evaluation.{key}", value) for key, value in given.items() if value is not None),
         ]
     )
+    # Scores would otherwise be filed under a run that was trained differently.
     changed = differences(folder.config(), settings)
     if changed:
         raise UserError(
-            "`--set` must leave alone here what decides a run's result. "
+            "`--set` must not change settings that decide a run's result. "
             f"Received: {'; '.join(changed)}"
         )
     if settings.evaluation.features is not None:
         require_kind(settings.evaluation.features)
     saved = folder.newest_checkpoint() if checkpoint is None else folder.checkpoint(checkpoint)
-    load_tensorflow()  # Takes seconds, and so comes after what can be refused without it.
+    load_tensorflow()  # Takes seconds, so it comes after all checks that can do without it.
     from pipeline.cli.score_tables import show_scores
     from pipeline.data.prepare import records_for
     from pipeline.evaluation.evaluate import evaluate as evaluate_run
@@ -132,7 +133,7 @@ def evaluate(
         say(console, f"written: {elsewhere}")
         return
     with folder.alone("evaluated"):
-        history_of(folder)  # Refuse damaged scores of earlier measurements before a long one.
+        history_of(folder)  # Fail on damaged earlier scores now, not after a long evaluation.
         evaluation = evaluate_run(folder, plan, _stage)
         show_scores(console, evaluation)
         written = write_report(folder, evaluation)

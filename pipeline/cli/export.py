@@ -1,4 +1,4 @@
-"""`growgan export`: an average of a run as a SavedModel, or as a file of another framework."""
+"""Command `growgan export`: the EMA generator of a run as a SavedModel or another format."""
 
 from __future__ import annotations
 
@@ -31,40 +31,40 @@ def export(
     out: Annotated[
         Path | None,
         typer.Option(
-            help="Folder of the model, which gets a version, or the file. (default: in the run)"
+            help="Folder of the model, for SavedModels, or file to write. (default: in the run)"
         ),
     ] = None,
     form: Annotated[
         Literal["savedmodel", "keras", "onnx", "tflite"],
         typer.Option(
             "--format",
-            help="A SavedModel answers requests, a file only makes images; that of Keras loads "
-            "after `import layers`.",
+            help="Format: a SavedModel has all signatures, other formats only make images. Keras "
+            "files load after `import layers`.",
         ),
     ] = "savedmodel",
     checkpoint: Annotated[
         int | None,
-        typer.Option(metavar="IMAGES", help="Export this checkpoint. (default: the newest)"),
+        typer.Option(metavar="IMAGES", help="Images seen at the checkpoint. (default: the newest)"),
     ] = None,
     signatures: Annotated[
         str | None,
-        typer.Option(help="Such as generate_png,styles, beside serving_default. (default: all)"),
+        typer.Option(help="Signatures, such as generate_png,styles. (default: all)"),
     ] = None,
     discriminator: Annotated[
-        bool, typer.Option("--discriminator", help="Add the signature discriminate.")
+        bool, typer.Option("--discriminator", help="Add the signature `discriminate`.")
     ] = False,
     limit: Annotated[
         int | None,
         typer.Option(
             min=EXAMPLES,
             max=LARGEST_LIMIT,
-            help=f"Most rows, or images, of a request. (default: {MOST_IMAGES})",
+            help=f"Most rows, or images, in one request. (default: {MOST_IMAGES})",
         ),
     ] = None,
 ) -> None:
-    """Write the average weights of a run as a SavedModel; an existing version is kept.
+    """Write the EMA generator of a run as a SavedModel; an existing version is kept.
 
-    Or as one file that other frameworks read, with its lineage beside it.
+    With --format, write one file for another framework, and its lineage beside it.
     """
     if form != "savedmodel" and (signatures is not None or discriminator or limit is not None):
         raise UserError(
@@ -72,14 +72,14 @@ def export(
             f"Received: --format {form}"
         )
     require_folder("--out", out if out is None or form == "savedmodel" else out.parent)
-    Interruption()  # Else SIGTERM would leave half an export behind.
+    Interruption()  # Otherwise SIGTERM would leave half an export behind.
     from pipeline.run_folder import RunFolder
 
     folder = RunFolder(run)
     saved = folder.newest_checkpoint() if checkpoint is None else folder.checkpoint(checkpoint)
     if form != "savedmodel" and out is not None and out.suffix != f".{form}":
         raise UserError(f"`--out` must end in .{form} with `--format {form}`. Received: {out}")
-    load_tensorflow()  # Takes seconds, and so comes after what can be refused without it.
+    load_tensorflow()  # Takes seconds, so it comes after all checks that can do without it.
     position = saved.position
     lineage = folder.export_lineage(position.images_seen, position.roll_backs)
     models = folder.exportable(saved, discriminator=discriminator)
@@ -109,7 +109,8 @@ def _savedmodel(
         raise UserError(str(error).replace("`names`", "`--signatures`")) from error
     written = export_model(models, base, version, lineage=lineage, names=names)
     found = manifest_in(written)
-    # As JSON, in which tuples are lists.
+    # Compared as JSON, which turns tuples into lists.
+    # An existing version is kept, so it must be the one that was asked for.
     differing = [
         name
         for name, value in json.loads(json.dumps(wanted)).items()
@@ -117,7 +118,7 @@ def _savedmodel(
     ]
     if differing:
         raise UserError(
-            "`--out` must be a folder without this version, as a version is never changed. "
+            "`--out` must be a folder without this version, because versions never change. "
             f"Received: {written}, whose manifest differs in {', '.join(differing)}"
         )
     return written

@@ -1,4 +1,4 @@
-"""`growgan features train`: an in-domain classifier, whose features scores can be measured on."""
+"""Command `growgan features train`: train an in-domain classifier for features."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ DEFAULT_RESOLUTION = 32
 
 @app.callback()
 def features() -> None:
-    """Networks whose features scores stand on."""
+    """Feature networks for scores."""
 
 
 @app.command(
@@ -37,7 +37,7 @@ def train(
     data: Annotated[
         str, typer.Option(help="Labelled pictures: a folder, a zip, a prepared set, …")
     ],
-    out: Annotated[Path, typer.Option(help="Folder of the classifier, a new one.")],
+    out: Annotated[Path, typer.Option(help="New folder for the classifier.")],
     resolution: Annotated[
         int | None,
         typer.Option(
@@ -46,31 +46,27 @@ def train(
         ),
     ] = None,
     channels: Annotated[
-        int | None, typer.Option(help="1 for grey, 3 for RGB. (default: 3, or the prepared set's)")
+        int | None, typer.Option(help="Channels: 1 for grey, 3 for RGB. (default: 3, or the set's)")
     ] = None,
     crop: Annotated[
         Literal["center", "pad", "stretch", "none"],
-        typer.Option(help="How pictures become square; a prepared set's are."),
+        typer.Option(help="Way to make pictures square; prepared sets are."),
     ] = "center",
     on_corrupt: Annotated[
         Literal["fail", "skip"],
-        typer.Option(help="What a file that is no readable picture does: stop, or be left out."),
+        typer.Option(help="Fail on unreadable pictures, or skip them."),
     ] = "fail",
-    records: Annotated[Path, typer.Option(help="Folder in which prepared sets are kept.")] = Path(
-        "records"
-    ),
+    records: Annotated[Path, typer.Option(help="Folder for prepared sets.")] = Path("records"),
     epochs: Annotated[
         int | None,
         typer.Option(min=1, help="Passes over the pictures. (default: 4 to 40, by their number)"),
     ] = None,
-    seed: Annotated[
-        int, typer.Option(min=0, max=2**31 - 1, help="From which the weights follow.")
-    ] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=2**31 - 1, help="Seed of the weights.")] = 0,
 ) -> None:
-    """Train a small classifier on labelled pictures, for scores where there is no network.
+    """Train a small classifier on labelled pictures, for scores without a published network.
 
-    It is written when it is done, or not at all. The same pictures and seed give the same weights
-    on one machine.
+    The folder appears once training is done. The same pictures and seed give the same weights on
+    one machine.
     """
     Interruption()
     require_new(out)
@@ -94,14 +90,14 @@ def train(
     def epoch_done(done: int, total: int, accuracy: float) -> None:
         say(console, f"epoch {done}/{total}: accuracy {accuracy:.4f}")
 
-    tf.config.experimental.enable_op_determinism()  # A GPU is not by itself.
+    tf.config.experimental.enable_op_determinism()  # GPUs are not deterministic by default.
     with progress:
         manifest = train_classifier(
             lessons,
             out,
             seed=seed,
             epochs=epochs,
-            # Elsewhere the lines of the epochs are enough.
+            # In a log, one line per epoch is enough.
             report=report if console.is_terminal else None,
             epoch_done=epoch_done,
         )
@@ -119,7 +115,7 @@ def prepared_set(
     channels: int | None,
     how: Mapping[str, object],
 ) -> tuple[RecordSet, int]:
-    """The prepared set to learn from, and at which of its resolutions."""
+    """Prepare or open the training set, and choose the resolution."""
     from pipeline.cli.progress import reporter
     from pipeline.data.prepare import records_for, require_preparable, resolutions_to
     from pipeline.data.records import is_prepared, open_records

@@ -1,4 +1,4 @@
-"""`growgan generate`: images of a run, on a sheet or one by one."""
+"""Command `growgan generate`: images of a run, on a sheet or one per file."""
 
 from __future__ import annotations
 
@@ -21,27 +21,27 @@ app = typer.Typer()
 )
 def generate(
     run: Run,
-    seeds: Annotated[str, typer.Option(help="Such as 3, 0-15 or 0-7,20.")] = "0-15",
+    seeds: Annotated[str, typer.Option(help="Seeds, such as 3, 0-15 or 0-7,20.")] = "0-15",
     out: Annotated[
-        Path | None, typer.Option(help="PNG file to write, a sheet. (default: grid.png)")
+        Path | None, typer.Option(help="PNG file of the sheet. (default: grid.png)")
     ] = None,
     files: Annotated[
         Path | None,
-        typer.Option(metavar="FOLDER", help="Write FOLDER/seed-00000003.png and so on instead."),
+        typer.Option(metavar="FOLDER", help="Write an image per file: FOLDER/seed-00000003.png."),
     ] = None,
     label: Annotated[
-        str | None, typer.Option(help="Class of every image, for a labelled run; else in turn.")
+        str | None, typer.Option(help="Class of all images of a labelled run. (default: in turn)")
     ] = None,
     truncation: Annotated[
         str,
         typer.Option(
-            help="How far styles are from their mean, 1 being untouched; several, as 0,0.5,1, make "
-            "a sheet with a column for each."
+            help="Factor on each style's distance from the mean; 1 changes nothing. Several, such "
+            "as 0,0.5,1, make a sheet with one column each."
         ),
     ] = "1",
     truncated_layers: Annotated[
         int | None,
-        typer.Option(min=1, help="Truncate this many layers, from the first. (default: all)"),
+        typer.Option(min=1, help="Number of layers to truncate, from the first. (default: all)"),
     ] = None,
     noise: Annotated[
         Literal["constant", "random", "none"],
@@ -51,18 +51,18 @@ def generate(
         str | None,
         typer.Option(
             metavar="SEEDS",
-            help="Make a sheet with a column for each of these seeds, whose styles the images of "
-            "--seeds take in --mix-layers.",
+            help="Mix styles: make a sheet with a column for each of these seeds, whose styles "
+            "replace those of --seeds in --mix-layers.",
         ),
     ] = None,
     mix_layers: Annotated[
         str | None,
-        typer.Option(help="For --mix, such as 0-3, the coarsest. (default: 0-3)"),
+        typer.Option(help="Layers for --mix, such as 0-3, the coarsest. (default: 0-3)"),
     ] = None,
 ) -> None:
-    """Draw images, one a seed, with the newest average weights of a run.
+    """Draw one image per seed with the newest EMA generator of a run.
 
-    Truncation, noise and mixing are of families with styles.
+    Truncation, noise and mixing need a family with styles.
     """
     from pipeline.errors import UserError
     from pipeline.generating.drawing import Drawing, images_of, require_drawable, sheet_of
@@ -97,8 +97,9 @@ def generate(
         mixed_layers=layers,
     )
     require_drawable(folder, drawing, single=files is not None)
+    # Fails early, before TensorFlow, if the run has no checkpoint.
     folder.newest_checkpoint()
-    load_tensorflow()  # Takes seconds, and so comes after what can be refused without it.
+    load_tensorflow()  # Takes seconds, so it comes after all checks that can do without it.
     from pipeline.data.grids import write_png
 
     replaced = ""

@@ -1,4 +1,4 @@
-"""`growgan import`."""
+"""Command `growgan import`: make a run from published weights."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def import_(
     file: Annotated[
         Path,
         typer.Argument(
-            help="A pickle that NVIDIA's TensorFlow code wrote for ProGAN.", show_default=False
+            help="Pickle with a ProGAN network from NVIDIA's TensorFlow code.", show_default=False
         ),
     ],
     out: Annotated[Path, typer.Option(help="New folder of the run.")],
@@ -33,17 +33,17 @@ def import_(
         typer.Option(
             "--config",
             "-c",
-            help="A preset, or a YAML file that ends in .yaml, for how training goes on. "
-            "(default: as the official code)",
+            help="Preset, or YAML file that ends in .yaml, for further training. (default: "
+            "settings of the official code)",
         ),
     ] = None,
     data: DataSource = None,
     overrides: Overrides = None,
 ) -> None:
-    """Make a run of weights that others published; nothing in the file is executed.
+    """Make a run from published weights; nothing in the file is executed.
 
-    It generates, is exported and is measured like any run, and trains on, with fresh optimizers,
-    from the resolution and fade that the weights come from.
+    It can generate, export and evaluate like any run. Training continues with fresh optimizers from
+    the resolution and fade of the weights.
     """
     from pipeline.errors import UserError
 

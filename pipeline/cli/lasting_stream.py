@@ -1,4 +1,4 @@
-"""Output that outlives its reader: a closed pipe or a lost terminal ends no work."""
+"""Output that survives its reader: a closed pipe or a lost terminal does not end the work."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ GONE = (errno.EPIPE, errno.EIO)
 
 
 class LastingStream:
-    """Text stream that drops what nobody can read any more.
+    """Text stream that drops output once its reader is gone.
 
     Args:
         stream: Stream to write to, or None for `sys.stdout`, looked up at each write.
@@ -23,13 +23,14 @@ class LastingStream:
 
     @property
     def _stream(self) -> TextIO:
+        # Looked up each time: a stream kept from the start may be closed by now.
         return self._given or sys.stdout
 
     def write(self, text: str) -> int:
-        """Write, or drop it where the reader is gone.
+        """Write text, or drop it if the reader is gone.
 
         Raises:
-            OSError: if it cannot be written for another reason, as on a full disk.
+            OSError: if it cannot be written for another reason, such as a full disk.
         """
         try:
             return self._stream.write(text)
@@ -38,7 +39,7 @@ class LastingStream:
             return len(text)
 
     def flush(self) -> None:
-        """Write what was buffered.
+        """Write buffered text.
 
         Raises:
             OSError: as `write`.
@@ -65,17 +66,17 @@ class LastingStream:
         if error.errno not in GONE:
             raise error
         nothing = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nothing, self._stream.fileno())  # Python flushes it once more at its end.
+        os.dup2(nothing, self._stream.fileno())  # Python flushes it again at exit.
         os.close(nothing)
 
 
 def open_closed_streams() -> None:
-    """Open standard streams that are closed (`2>&-`): files would get their numbers, and lines."""
+    """Open standard streams that are closed (`2>&-`); a file could get their number and output."""
     for number in range(3):
         try:
             os.fstat(number)
         except OSError:
-            os.open(os.devnull, os.O_RDWR)  # Takes the lowest number that is free.
+            os.open(os.devnull, os.O_RDWR)  # The system gives the lowest free number.
     for name in ("stdout", "stderr"):
-        if getattr(sys, name) is None:  # Python found it closed; `print` would take the other.
+        if getattr(sys, name) is None:  # Python found it closed; `print` would use the other.
             setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_WRONLY), "w"))

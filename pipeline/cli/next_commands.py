@@ -1,4 +1,4 @@
-"""Commands that follow another one, as a shell takes them whatever the names of files."""
+"""Suggest next commands, quoted for a shell."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ from pipeline.shape import Shape, is_power_of_two
 
 
 def quoted(word: str) -> str:
-    r"""A word as bash takes it, on one line and without what a terminal would obey.
+    r"""Quote a word for bash, on one line and without control characters.
 
     Example:
         >>> quoted("two words"), quoted("a\nb")
         ("'two words'", "$'a\\nb'")
     """
+    # Control characters could move the cursor, or run as a second line when pasted.
     if word.isprintable():
         return shlex.quote(word)
     plain = {"\\": "\\\\", "'": "\\'"}
@@ -24,26 +25,26 @@ def quoted(word: str) -> str:
 
 
 def joined(words: Iterable[str]) -> str:
-    """A command of these words, as bash takes it."""
+    """Join words to a command for bash."""
     return " ".join(map(quoted, words))
 
 
 def training(data: str | Path, shape: Shape, channels: int, *true: str) -> str:
-    """The command that trains on a prepared set.
+    """Make the command that trains on a prepared set.
 
     Args:
         data: Value of `--data`.
-        shape: Height and width of the images that it is prepared for.
+        shape: Height and width of the largest images in the set.
         channels: Channels of its pictures.
-        true: Keys that are to be true.
+        true: Settings to set to true.
     """
     resolution, width = shape
     settings: dict[str, int | str] = {"schedule.resolution": resolution, "data.channels": channels}
     if resolution == width and is_power_of_two(resolution):
-        # Two that grow on two processors, at any resolution; the first starts at 8 px.
+        # Growing presets for two CPU cores, for any resolution; the first starts at 8 px.
         preset = "stylegan-eurosat64" if channels == 3 and resolution >= 8 else "progan-mnist32"
     else:
-        preset = "stylegan2-mnist32"  # Its family does not grow, and so can make other shapes.
+        preset = "stylegan2-mnist32"  # Its family does not grow, so it can make other shapes.
         settings["schedule.start_resolution"] = resolution
         if resolution != width:
             settings["schedule.width"] = width
@@ -56,5 +57,5 @@ def training(data: str | Path, shape: Shape, channels: int, *true: str) -> str:
 
 
 def generation(run: Path) -> str:
-    """The command that draws a grid of images of a run."""
+    """Make the command that draws a grid of images of a run."""
     return joined(["growgan", "generate", str(run), "--seeds", "0-15", "--out", "grid.png"])

@@ -1,4 +1,4 @@
-"""Options and the console that several commands share."""
+"""Options, checks and the console that several commands share."""
 
 from __future__ import annotations
 
@@ -13,39 +13,41 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 Preset = Annotated[
-    str, typer.Option("--config", "-c", help="A preset, or a YAML file that ends in .yaml.")
+    str, typer.Option("--config", "-c", help="Preset, or YAML file that ends in .yaml.")
 ]
 Overrides = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Override one key; may be repeated."),
+    typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Override a setting; repeatable."),
 ]
 DataSource = Annotated[
     str | None,
-    typer.Option("--data", help="A folder or zip of pictures, MNIST idx files, or digits."),
+    typer.Option("--data", help="Pictures: a folder, a zip, MNIST idx files, or digits."),
 ]
 Run = Annotated[Path, typer.Argument(help="Folder of a run.", show_default=False)]
 
 
 LEAST_ADDRESSES = 2**32
-"""Bytes of addresses that TensorFlow's libraries and threads take, before it computes anything."""
+"""Address space in bytes that TensorFlow's libraries and threads need before any computation."""
 
 
 def load_tensorflow(intra_op_threads: int | None = None) -> None:
-    """Import TensorFlow without the lines that it writes before any log setting counts.
+    """Import TensorFlow without the lines that it prints before log settings take effect.
 
     Raises:
-        UserError: if the process may have too few addresses: TensorFlow would end it by a signal.
+        UserError: if the limit on address space is too low: TensorFlow would crash.
     """
     import resource
 
     from pipeline.errors import UserError
 
     limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+    # A negative limit means no limit.
     if 0 <= limit < LEAST_ADDRESSES:
         raise UserError(
-            f"the limit of addresses (`ulimit -v`) must be at least {LEAST_ADDRESSES // 1024} KiB "
-            f"for TensorFlow. Received: {limit // 1024}"
+            f"the limit on address space (`ulimit -v`) must be at least {LEAST_ADDRESSES // 1024} "
+            f"KiB for TensorFlow. Received: {limit // 1024}"
         )
+    # TensorFlow's C++ writes to descriptor 2, which Python cannot redirect otherwise.
     standard_error, nothing = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     os.dup2(nothing, 2)
     try:
@@ -54,17 +56,17 @@ def load_tensorflow(intra_op_threads: int | None = None) -> None:
         os.dup2(standard_error, 2)
         os.close(standard_error)
         os.close(nothing)
-    # Each phase traces a step of its own, which it takes for a mistake; errors are raised anyway.
+    # TensorFlow warns when each phase traces its own step; real errors are raised anyway.
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
     if intra_op_threads is not None:
         tf.config.threading.set_intra_op_parallelism_threads(intra_op_threads)
 
 
 def require_text(path: Path) -> None:
-    """Refuse a path that TensorFlow cannot take.
+    """Refuse a path that TensorFlow cannot open.
 
     Raises:
-        UserError: if it is no text in UTF-8.
+        UserError: if it is not UTF-8 text.
     """
     from pipeline.errors import UserError
     from pipeline.errors.shown import shown
@@ -76,7 +78,7 @@ def require_text(path: Path) -> None:
 
 
 def require_folder(option: str, folder: Path | None) -> None:
-    """Refuse a place where no folder can be made or written.
+    """Refuse a path where no folder can be made or written.
 
     Raises:
         UserError: if a file or a link to nothing is there or above it, or if this user may not
@@ -91,7 +93,7 @@ def require_folder(option: str, folder: Path | None) -> None:
         if each.is_file():
             fault = "is a file"
         elif each.is_symlink() and not each.exists():
-            fault = "is a link to what is not there"
+            fault = "is a broken link"
         elif each.is_dir() and not os.access(each, os.W_OK | os.X_OK):
             fault = "cannot be written by this user"
         if fault is not None:
@@ -101,7 +103,7 @@ def require_folder(option: str, folder: Path | None) -> None:
 
 
 def require_outside(out: Path | None, source: str) -> None:
-    """Refuse to write into a folder of pictures: what is written would be taken for some of them.
+    """Refuse to write into a folder of pictures, where output would count as pictures.
 
     Raises:
         UserError: if `out` is that folder, or lies in it.
@@ -111,15 +113,15 @@ def require_outside(out: Path | None, source: str) -> None:
     pictures = Path(source).expanduser().resolve()
     if out is not None and pictures.is_dir() and out.resolve().is_relative_to(pictures):
         raise UserError(
-            f"nothing may be written among the pictures. Received: {out}, which lies in {source}"
+            f"output must be outside the folder of pictures. Received: {out}, which is in {source}"
         )
 
 
 def require_new(out: Path) -> None:
-    """Refuse a folder to be written that is there.
+    """Refuse an existing folder.
 
     Raises:
-        UserError: if it is.
+        UserError: if it exists.
     """
     from pipeline.errors import UserError
 
@@ -128,11 +130,11 @@ def require_new(out: Path) -> None:
 
 
 def terminal(*, quiet: bool = False) -> Console:
-    """The console for progress and results; it takes no text for markup."""
+    """Make the console for progress and results, which prints text without markup."""
     from rich.console import Console
 
     from pipeline.cli.lasting_stream import LastingStream
 
-    # Names of files and texts of users hold brackets, which are no markup.
+    # No markup: brackets in file names and users' text must print as they are.
     output = cast("IO[str]", LastingStream())
     return Console(file=output, quiet=quiet, markup=False, highlight=False)

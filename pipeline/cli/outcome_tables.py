@@ -1,4 +1,4 @@
-"""Runs of the pipeline, and how a project stands, in lines and tables for people."""
+"""Print runs of the pipeline, and the status of a project."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ COLOURS: dict[Ending, str] = {
 
 
 def show_standing(console: Console, standing: ProjectStanding) -> None:
-    """A line for each of what runs, how the last run ended, and what is served."""
+    """Print the present run, the end of the last run, and the served versions."""
     say(console, f"model: {standing.model}, in {standing.repository}")
     say(console, f"up: {'yes' if standing.up else 'no, so nothing starts by itself'}")
     for trigger, reason in standing.complaints.items():
@@ -49,6 +49,7 @@ def show_standing(console: Console, standing: ProjectStanding) -> None:
         ended = f"{last.ended:%Y-%m-%d %H:%M} UTC"
         say(console, f"last: {last.run}, {last.verdict}, {ended}: {last.reason}")
         stands = {label.label: label.version for label in standing.labels}.get(LABEL)
+        # A later promotion makes the run's own consequence obsolete.
         moved = f"`{LABEL}` was moved since then" if stands != last.serving else None
         say(console, f"      {moved or consequence_of(last)}")
     if standing.as_promoted:
@@ -65,7 +66,7 @@ def show_standing(console: Console, standing: ProjectStanding) -> None:
 
 
 def show_history(console: Console, outcomes: Sequence[Outcome]) -> None:
-    """A line for each run, in the order given."""
+    """Print one line per run, in the given order."""
     if not outcomes:
         say(console, "no run has ended yet")
         return
@@ -90,7 +91,7 @@ def show_history(console: Console, outcomes: Sequence[Outcome]) -> None:
 
 
 def label_line(standing: LabelStanding) -> str:
-    """Return where a label stands, in a line."""
+    """Describe the version of a label in one line."""
     serves = f"version {standing.version}" if standing.version else "nothing yet"
     if not standing.there:
         serves += ", whose folder is gone from the repository: publish it again, or roll back"

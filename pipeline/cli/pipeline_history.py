@@ -1,4 +1,4 @@
-"""`growgan pipeline status` and `history`: how a project stands, and how its runs ended."""
+"""Commands `growgan pipeline status` and `history`: state and past runs of a project."""
 
 from __future__ import annotations
 
@@ -12,14 +12,12 @@ from pipeline.cli.pipeline_project import Folder
 
 app = typer.Typer()
 
-Json = Annotated[
-    bool, typer.Option("--json", help="Print JSON for machines in place of what people read.")
-]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 
 
 @app.command(epilog="Example: growgan pipeline status faces")
 def status(folder: Folder, json: Json = False) -> None:
-    """Tell what runs now, how the last run ended, and which version each label serves."""
+    """Show the present run, the end of the last run, and the version of each label."""
     from pipeline.cli.outcome_tables import show_standing
     from pipeline.cli.publishing import refusals
     from pipeline.orchestration.project import open_project
@@ -38,11 +36,11 @@ def status(folder: Folder, json: Json = False) -> None:
 def history(
     folder: Folder,
     last: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="Only the N newest. (default: all)")
+        int | None, typer.Option(min=1, metavar="N", help="Show the N newest runs. (default: all)")
     ] = None,
     json: Json = False,
 ) -> None:
-    """List runs, the newest first: what each was started by, how it ended, and why."""
+    """List runs, newest first, with their trigger, result and reason."""
     from pipeline.cli.outcome_tables import show_history
     from pipeline.orchestration.outcome import history_of
     from pipeline.orchestration.project import open_project

@@ -1,4 +1,4 @@
-"""`growgan pipeline job`: how a step runs a command on Kubernetes."""
+"""Command `growgan pipeline job`: run a step's command on Kubernetes."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ app = typer.Typer()
 @app.command(hidden=True)
 def job(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of the project.")],
-    name: Annotated[str, typer.Argument(help="Of the Job.")],
+    name: Annotated[str, typer.Argument(help="Name of the Job.")],
     command: Annotated[list[str], typer.Argument(help="Words after `growgan`.")],
     settings: Annotated[
-        Path | None, typer.Option(help="What a run has kept. (default: pipeline.yaml as it is)")
+        Path | None, typer.Option(help="Settings file of a run. (default: pipeline.yaml)")
     ] = None,
 ) -> None:
-    """Run `growgan COMMAND` as a Job, by `training.kubernetes` of a project, to its end.
+    """Run `growgan COMMAND` as a Kubernetes Job of a project until it ends.
 
-    The exit status is that of the pod that ended it, or 75 if that may be different another time.
-    Ctrl-C or SIGTERM removes the Job, whose pods save a checkpoint first.
+    The exit status is that of the pod that ended the Job, or 75 if a retry may succeed. Ctrl-C or
+    SIGTERM removes the Job; its pods save a checkpoint first.
     """
     Interruption()
     from pipeline.errors import UserError

@@ -1,4 +1,4 @@
-"""`growgan pipeline promote` and `rollback`: which version of a project's model serves."""
+"""Commands `growgan pipeline promote` and `rollback`: choose a project's served version."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ app = typer.Typer()
 @app.command(epilog="Example: growgan pipeline promote faces 3")
 def promote(
     folder: Folder,
-    version: Annotated[int, typer.Argument(min=1, help="A version in the repository.")],
+    version: Annotated[int, typer.Argument(min=1, help="Version in the repository to promote.")],
     force: Annotated[
-        bool, typer.Option("--force", help="Whatever the gate decided of it.")
+        bool, typer.Option("--force", help="Promote it even if the gate failed it.")
     ] = False,
 ) -> None:
     """Move `stable` to a version, once the project's servers have loaded it.
 
-    Exit status 4 if the gate has failed the version, 75 if the label waits for servers: the same
-    command goes on.
+    Exit status 4 if the gate failed the version, 75 if the label still waits for servers; repeat
+    the command then.
     """
     _move(folder, version=version, force=force)
 
 
 @app.command(epilog="Example: growgan pipeline rollback faces")
 def rollback(folder: Folder) -> None:
-    """Move `stable` back to where it stood before, once the project's servers have loaded that.
+    """Move `stable` back to its version before, once the project's servers have loaded that.
 
-    Exit status 75 if the label waits for servers: the same command goes on.
+    Exit status 75 if the label still waits for servers; repeat the command then.
     """
     _move(folder, rollback=True)
 
@@ -51,7 +51,7 @@ def _move(
     with refusals():
         gate = None
         run = None if version is None else run_behind(project, version)
-        if run is not None:  # The gate may have been asked again since the version was published.
+        if run is not None:  # The gate may have run again since the version was published.
             saved = project.repository.folder_of(project.config.model) / str(version)
             gate = about(run, (lineage_of(saved) or {}).get("images_seen")).gate
         change(

@@ -1,4 +1,4 @@
-"""`growgan pipeline init`, `run` and `up`: the pipeline on a schedule."""
+"""Commands `growgan pipeline init`, `run` and `up`: the pipeline, once or on a schedule."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer()
 LOOK = 10.0
-"""Seconds between two looks for what runs have left behind."""
+"""Seconds between two rounds of housekeeping after runs."""
 
 Folder = Annotated[Path, typer.Argument(metavar="DIR", help="Folder of the project.")]
 
@@ -38,18 +38,18 @@ def init(
     folder: Folder,
     source: Annotated[
         list[str],
-        typer.Option(help="Where pictures arrive: a folder, which may be given several times, …"),
+        typer.Option(help="Folder where pictures arrive; may be repeated."),
     ],
-    preset: Annotated[str, typer.Option(help="A preset, or a YAML file.")] = "quickstart",
+    preset: Annotated[str, typer.Option(help="Preset, or YAML file.")] = "quickstart",
     model: Annotated[
-        str | None, typer.Option(help="Name of the model. (default: that of the folder)")
+        str | None, typer.Option(help="Name of the model. (default: name of the folder)")
     ] = None,
     overrides: Overrides = None,
 ) -> None:
     """Write the folder of a project: pipeline.yaml, and dagster/dagster.yaml."""
     from pipeline.orchestration.template import write_project
 
-    # What is relative on the command line is so to where it was given.
+    # Resolve relative paths against the current directory; later commands may run elsewhere.
     sources = [str(Path(each).resolve()) if Path(each).exists() else each for each in source]
     if preset.endswith((".yaml", ".yml")):
         preset = str(Path(preset).resolve())
@@ -69,12 +69,12 @@ def init(
 
 @app.command(epilog="Example: growgan pipeline run faces")
 def run(folder: Folder) -> None:
-    """Run the pipeline once, here, over what lies in the sources now.
+    """Run the pipeline once on this machine, on the pictures in the sources now.
 
-    Steps that are done already for the same content are not done again. Exit status 0 if a version
-    was promoted, or has been already; otherwise that of the command that failed: 2 for bad input, 3
-    for an alarm, 4 for the gate, 5 for verify, 75 for what may pass. Ctrl-C saves a checkpoint; the
-    same command goes on.
+    Steps that are done for the same content are skipped. Exit status 0 if a version was promoted,
+    now or before; otherwise that of the failed command: 2 for bad input, 3 for an alarm, 4 for the
+    gate, 5 for verify, 75 if a retry may succeed. Ctrl-C saves a checkpoint; repeat the command to
+    continue.
     """
     from pipeline.orchestration.project import open_project
 
@@ -96,12 +96,12 @@ def run(folder: Folder) -> None:
                 pass
         except Busy:
             raise UserError(
-                "one run of a project goes at a time, and `schedule.when_busy` is skip. Received: "
-                f"{folder}, where one is under way"
+                "a project has one run at a time, and `schedule.when_busy` is skip. Received: "
+                f"{folder}, where a run is under way"
             ) from None
     try:
         course = run_once(project)
-    except Exception as error:  # Of Dagster's databases, when they cannot be written.
+    except Exception as error:  # From Dagster's databases, if they cannot be written.
         if not may_pass(error):
             raise
         reason = str(error).splitlines()[0]
@@ -116,7 +116,7 @@ def run(folder: Folder) -> None:
         _end_with(failure)
     published = course.plan.mark("published")
     if published is None:
-        untold = f"how a step ended could not be written down in {course.folder}"
+        untold = f"the result of a step could not be written in {course.folder}"
         _end_with(StepFailed(untold, status=AGAIN))
     say(console, f"promoted: version {published['version']} of {project.config.model}")
     _tell_of_no_gate(console, project)
@@ -128,14 +128,13 @@ def up(
     folder: Folder,
     port: Annotated[
         int | None,
-        typer.Option(min=1, max=65535, help="Of the user interface. (default: that of the file)"),
+        typer.Option(min=1, max=65535, help="Port of the user interface. (default: from the file)"),
     ] = None,
 ) -> None:
     """Start the user interface and the daemon on this machine, until Ctrl-C or SIGTERM.
 
-    Runs then start by the clock and by new pictures, as pipeline.yaml says. A training that is
-    under way at the end saves its checkpoint, and goes on when this is started again; so does one
-    whose processes were killed.
+    Runs then start on schedule and for new pictures, as pipeline.yaml says. Stopping saves the
+    checkpoint of a running training, which continues at the next start, as does a killed one.
     """
     from pipeline.orchestration.project import open_project
 
@@ -149,7 +148,7 @@ def up(
         from savedmodels.locks import Busy, hold
     from pipeline.errors import UserError
 
-    definitions_of(project)  # What is wrong would be found where nobody looks.
+    definitions_of(project)  # Else mistakes show only in Dagster's logs.
     console = terminal()
     stopped = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -157,6 +156,7 @@ def up(
     at = project.config.port if port is None else port
     try:
         with hold(project.up_lock, wait=False), instance_of(project) as instance:
+            # Dagster notices dead processes only while its code server lives.
             for lost in give_up_lost_runs(project, instance):
                 say(console, f"run {lost} was lost, and is tried again")
             with started(project, at) as processes:
@@ -167,19 +167,20 @@ def up(
                         look = time.monotonic() + LOOK
                         lines = [*look_after(project, instance)]
                         for line in lines:
+                            # Each line once, not at every round.
                             if line not in told:
                                 say(console, line)
                         told = {*lines}
                     ended = processes.ended()
                     if ended is not None:
                         raise UserError(
-                            "the user interface and the daemon must both live. Received: the end "
-                            f"of the {ended}; see {project.logs / ended}.log"
+                            "the user interface and the daemon must both keep running. Received: "
+                            f"the end of the {ended}; see {project.logs / ended}.log"
                         )
                 say(console, "stopping; a training saves its checkpoint first")
     except Busy:
         raise UserError(
-            f"a project is up once at a time. Received: {folder}, which is up already"
+            f"a project must be up only once. Received: {folder}, which is up already"
         ) from None
 
 
@@ -205,7 +206,7 @@ def _end_with(failure: StepFailed) -> NoReturn:
 
 @contextmanager
 def _dagster() -> Iterator[None]:
-    """A block of imports: one line says so if Dagster is missing."""
+    """Report a missing Dagster in one line, for imports in the block."""
     from pipeline.errors import UserError
 
     try:
@@ -217,7 +218,7 @@ def _dagster() -> Iterator[None]:
 
 
 def _show_progress(console: Console) -> None:
-    """Show the lines of steps."""
+    """Print the progress of steps."""
     from pipeline.orchestration.assets import PROGRESS
 
     class Lines(logging.Handler):

@@ -1,4 +1,4 @@
-"""Time and memory of a run: checked before each, and shown by a dry run."""
+"""Check that a run fits into memory, and show time and memory in a dry run."""
 
 from __future__ import annotations
 
@@ -16,33 +16,33 @@ from pipeline.training.preflight.estimate import GIB, Plan, estimates, plan_of, 
 from pipeline.training.preflight.free_memory import free_memory
 
 SECONDS = 3.0
-"""Time for which a dry run trains real steps, in seconds."""
+"""Seconds for which a dry run trains real steps."""
 COLUMNS = ("phase", "images", "steps", "G weights", "D weights", "memory", "time")
 
 
 def check_memory(config: Config, sharing: int) -> None:
-    """Refuse a run of which a phase does not fit.
+    """Refuse a run if one of its phases does not fit into memory.
 
     Args:
-        config: Configuration of the run, or of a worker's share of it.
-        sharing: Processes that share the memory that is free.
+        config: Configuration of the run, or of a worker's share.
+        sharing: Number of processes that share the free memory.
 
     Raises:
-        UserError: if one does not fit.
+        UserError: if a phase does not fit.
     """
     free = _free(config, sharing)
     require_fit(config, _plan(config, free), free)
 
 
 def dry_run(console: Console, config: Config, sharing: int) -> None:
-    """Tell what each phase takes, by real steps of the largest; nothing is written.
+    """Print time and memory of each phase, by real steps of the largest; writes nothing.
 
-    Of a TPU it tells estimates alone: its steps would be this machine's.
+    For a TPU it prints estimates only, because steps would run on this machine.
 
     Args:
         console: Console to write to.
-        config: Configuration of the run, or of a worker's share of it.
-        sharing: Processes that share the memory that is free.
+        config: Configuration of the run, or of a worker's share.
+        sharing: Number of processes that share the free memory.
 
     Raises:
         UserError: if a phase does not fit.
@@ -76,8 +76,9 @@ def _plan(config: Config, free: float, seconds: float | None = None) -> Plan:
 def _free(config: Config, sharing: int) -> float:
     if config.run.memory_gib is not None:
         return config.run.memory_gib * GIB
-    # That of a TPU is not known here.
+    # The memory of a TPU is unknown here.
     found = None if config.run.strategy == "tpu" else free_memory()
+    # Unknown memory must not refuse a run.
     return math.inf if found is None else found / sharing
 
 
@@ -86,7 +87,7 @@ def _label_size(config: Config) -> int:
 
 
 def _show(console: Console, plan: Plan) -> None:
-    """A row for each phase, and their sum."""
+    """Print one row per phase, and their sum."""
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for number, name in enumerate(COLUMNS):
         table.add_column(name, justify="right" if number else "left", no_wrap=True)
@@ -114,7 +115,7 @@ def _count(number: int) -> str:
 
 
 def _duration(seconds: float) -> str:
-    """To two or three digits: `40 s`, `12 min`, `5.5 h`, `30 days`."""
+    """Format seconds to two or three digits: `40 s`, `12 min`, `5.5 h`, `30 days`."""
     for unit, length, least in (("days", 86400, 2), ("h", 3600, 2), ("min", 60, 1.5)):
         if seconds >= least * length:
             count = seconds / length

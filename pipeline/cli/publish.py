@@ -1,4 +1,4 @@
-"""`growgan publish`: versions and labels of the models that TensorFlow Serving watches."""
+"""Command `growgan publish`: versions and labels in a model repository."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ def publish(
         list[Path],
         typer.Argument(
             metavar="[RUN_OR_SAVEDMODEL] REPOSITORY",
-            help="What is published: a run, for its newest export, or a SavedModel; and the "
-            "repository. The repository alone for what is in it.",
+            help="A run, for its newest export, or a SavedModel to publish, and the repository. "
+            "Only the repository to move labels, list or remove.",
             show_default=False,
         ),
     ],
@@ -42,66 +42,66 @@ def publish(
     ] = None,
     version: Annotated[
         int | None,
-        typer.Option(min=1, help="With --label: a version that is there. (default: the newest)"),
+        typer.Option(min=1, help="Existing version for --label. (default: the newest)"),
     ] = None,
     rollback: Annotated[
         bool,
         typer.Option(
-            "--rollback", help="Move the label (default: stable) back to where it stood before."
+            "--rollback", help="Move the label (default: stable) back to its version before."
         ),
     ] = False,
     no_verify: Annotated[
         bool,
-        typer.Option("--no-verify", help="Publish what `growgan verify` has passed already."),
+        typer.Option("--no-verify", help="Skip the verification, if `growgan verify` has passed."),
     ] = False,
     keep: Annotated[
         int | None,
         typer.Option(
             min=1,
             metavar="N",
-            help="Remove all but the N newest versions, and those that labels need.",
+            help="Keep the N newest versions and those that labels need; remove others.",
         ),
     ] = None,
     server: Annotated[
         list[str] | None,
         typer.Option(
             metavar="URL",
-            help="REST interface of a server that watches the repository; name each of them. What "
-            f"asks for an API token is given that of ${TOKEN_VARIABLE}.",
+            help="REST URL of a server that watches the repository; repeat for each server. Sends "
+            f"the API token in ${TOKEN_VARIABLE}, if set.",
         ),
     ] = None,
     wait: Annotated[
-        float, typer.Option(min=0, metavar="SECONDS", help="How long servers are waited for.")
+        float, typer.Option(min=0, metavar="SECONDS", help="Seconds to wait for servers.")
     ] = 300.0,
     unwatched: Annotated[
         bool,
-        typer.Option("--unwatched", help="No server watches yet: labels move without waiting."),
+        typer.Option("--unwatched", help="Move labels without waiting, if no server watches."),
     ] = False,
     force: Annotated[
-        bool, typer.Option("--force", help="Move `stable` to what the gate has failed.")
+        bool, typer.Option("--force", help="Move `stable` even if the gate failed the version.")
     ] = False,
     served_at: Annotated[
         str | None,
         typer.Option(
             metavar="PATH",
-            help="The repository's path as servers see it, such as /models; kept for later.",
+            help="Path of the repository on servers, such as /models; it is remembered.",
         ),
     ] = None,
     listing: Annotated[
-        bool, typer.Option("--list", help="Show versions, labels and scores, and change nothing.")
+        bool, typer.Option("--list", help="Show versions, labels and scores; changes nothing.")
     ] = False,
     diff: Annotated[
         tuple[int, int] | None,
-        typer.Option(metavar="A B", help="Show what differs between two versions."),
+        typer.Option(metavar="A B", help="Show the differences between two versions."),
     ] = None,
 ) -> None:
     """Publish a SavedModel as the next version of a model, and move labels to versions.
 
-    What is new is verified first, as by `growgan verify`. A version appears whole or not at all;
-    content that is there already is not published twice. A label moves when every --server has
-    loaded the version; until then all that serves goes on serving. Exit status 4 if the gate has
-    failed what `stable` was to move to, 5 if the SavedModel fails its verification, 75 if a label
-    waits for servers: the same command goes on.
+    New content is verified first, as by `growgan verify`. A version appears complete or not at all,
+    and the same content is published once. A label moves when every --server has loaded the
+    version; until then the old version keeps serving. Exit status 4 if the gate failed the version
+    for `stable`, 5 if the SavedModel fails its verification, 75 if a label still waits for servers;
+    repeat the command then.
     """
     from pipeline.cli.publishing import change, refusals
     from pipeline.errors import UserError
@@ -114,8 +114,8 @@ def publish(
     given = [name for name, used in asked.items() if used]
     if len(given) > 1 or (given and (source or version is not None)):
         raise UserError(
-            "`--list`, `--diff` and `--rollback` each stand without another, a source and "
-            f"`--version`. Received: {' and '.join(given)}"
+            "`--list`, `--diff` and `--rollback` must come alone, without a source or `--version`. "
+            f"Received: {' and '.join(given)}"
         )
     if version is not None and (source is not None or label is None):
         raise UserError(
@@ -143,14 +143,14 @@ def publish(
             _list(console, place, model)
             return
         if model is None:
-            raise UserError("`--model` must name the model. Received: none")
+            raise UserError("no model given: pass --model NAME")
         if diff is not None:
             _diff(console, place, model, diff)
             return
         if not (source or label or rollback or keep or served_at):
             raise UserError(
-                "there must be something to do: a source, `--label`, `--rollback`, `--keep`, "
-                "`--served-at`, `--list` or `--diff`. Received: none"
+                "nothing to do: pass a source, `--label`, `--rollback`, `--keep`, `--served-at`, "
+                "`--list` or `--diff`"
             )
         change(
             console,
@@ -169,7 +169,7 @@ def publish(
 
 
 def _split(paths: list[Path]) -> tuple[Path | None, Path]:
-    """The source, if there is one, and the repository."""
+    """Split the arguments into the source, if any, and the repository."""
     from pipeline.errors import UserError
 
     if len(paths) > 2:
@@ -186,7 +186,7 @@ def _list(console: Console, repository: Repository, model: str | None) -> None:
     folder = repository.path if model is None else repository.folder_of(model)
     if not folder.is_dir():
         what = "repository" if model is None else "model"
-        raise UserError(f"the {what} must be there. Received: {folder}, which is not")
+        raise UserError(f"the {what} must exist. Received: {folder}, which does not")
     for name in repository.models() if model is None else [model]:
         show_versions(console, name, repository.versions(name))
 

@@ -1,4 +1,4 @@
-"""Changes of a model in its repository, as several commands make them and tell of them."""
+"""Change a model in its repository and print the changes, for several commands."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from savedmodels.repository.versions import About, Gate, files_of, versions_in
 
 @contextmanager
 def refusals() -> Iterator[None]:
-    """A block in which what a repository refuses is one line and an exit status."""
+    """Convert errors of the repository in the block to one line and an exit status."""
     try:
         yield
     except GateRefused as error:
@@ -56,46 +56,48 @@ def change(
     force: bool = False,
     served_at: str | None = None,
 ) -> None:
-    """Publish, move a label and remove old versions, each if it is asked for, and say so.
+    """Publish, move a label and remove old versions, as requested, and print the changes.
 
     Args:
         console: Console to write to.
-        repository: Repository that is changed.
-        model: Its name.
-        source: A run or a SavedModel to publish.
-        label: Label to move.
-        verify: Whether what is new has to pass its verification first.
-        version: Version to move it to, None for the published one, or else the newest.
-        rollback: Whether the label moves back instead.
-        keep: Newest versions that are kept, None for all.
-        watchers: The servers that have to load the version.
-        gate: Latest decision on the version that a label moves to; None for what was noted
-            when that was published.
-        force: Whatever the gate decided.
-        served_at: The repository's path as servers see it, from now on.
+        repository: Repository to change.
+        model: Name of the model.
+        source: Run or SavedModel to publish; None to publish nothing.
+        label: Label to move; None to move none.
+        verify: Whether to verify new content first.
+        version: Version to move the label to; None for the published one, or else the newest.
+        rollback: Whether to move the label back instead.
+        keep: Number of newest versions to keep; None for all.
+        watchers: Servers that must load the version.
+        gate: Latest decision of the gate on the version; None for the one at its publication.
+        force: Whether to move the label even if the gate failed the version.
+        served_at: New path of the repository as servers see it; None to keep the present one.
 
     Raises:
-        UserError: if nothing of the model was published, or the source cannot be.
+        UserError: if no version of the model exists, or the source cannot be published.
         RepositoryError: if the repository refuses.
-        Exit: if what is new fails its verification, or the label waits for servers.
+        Exit: if new content fails its verification, or the label still waits for servers.
     """
+    # Two paths in the wrong order would publish into a run.
     if repository.path.is_file() or (repository.path / "config.yaml").is_file():
         raise UserError(
-            f"`REPOSITORY` must be a folder that is no run's. Received: {repository.path}"
+            f"`REPOSITORY` must not be the folder of a run. Received: {repository.path}"
         )
     savedmodel, known = (None, About()) if source is None else to_publish(source)
     gate = gate or known.gate
     if label is not None and not rollback:
+        # Before the verification, which takes long.
         require_gate(label, gate, force=force)
     if savedmodel is None and model not in repository.models():
         raise UserError(
-            f"something of the model must have been published. Received: {model} in "
+            f"a version of the model must have been published before. Received: {model} in "
             f"{repository.path}"
         )
     if savedmodel is not None or served_at is not None:
         repository.require_servable(served_at)
     files: Mapping[str, str] | None = None
     if savedmodel is not None:
+        # Hashed before the verification, so that what is published is what was verified.
         files = files_of(savedmodel)
         if verify and repository.version_of(model, files) is None:
             _require_verified(console, savedmodel)
@@ -131,24 +133,24 @@ def change(
 def _why_not_judged(savedmodel: Path, known: About) -> str:
     if known.config is None:
         return (
-            f"{savedmodel} does not lie in a run: nothing is known of its scores, or of what the "
-            "gate decided of them"
+            f"{savedmodel} is not in a run, so its scores and the gate's decision on them are "
+            "unknown"
         )
-    return "the gate was not asked about these scores, by `growgan gate`"
+    return "the gate has not judged these scores: run `growgan gate`"
 
 
 def _newest(publisher: Publisher) -> int:
     there = versions_in(publisher.folder)
     if not there:
         raise RepositoryError(
-            "a label moves to a version that is there. "
+            "a label moves only to a version that exists. "
             f"Received: {publisher.folder}, which has none"
         )
     return max(there)
 
 
 def _require_verified(console: Console, savedmodel: Path) -> None:
-    # Latencies are not told here, so each signature is asked only once more.
+    # One run each: latencies are not shown here.
     verification = verified(
         console, savedmodel, runs=1, otherwise="--no-verify to publish it as it is"
     )

@@ -1,4 +1,4 @@
-"""Scores, verdicts and comparisons in lines and tables for people."""
+"""Print scores, verdicts and comparisons."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pipeline.evaluation.scores import FINGERPRINT, Evaluation, title_of
 
 
 def show_scores(console: Console, evaluation: Evaluation) -> None:
-    """Each score with its interval and the images behind it."""
+    """Print each score with its interval and its number of images."""
     table = new_table("score", "value", "95 % interval", "images")
     for score in evaluation.scores:
         interval = "" if score.low is None else f"{score.low:.4g} to {score.high:.4g}"
@@ -31,7 +31,7 @@ def show_scores(console: Console, evaluation: Evaluation) -> None:
 
 
 def show_verdict(console: Console, verdict: Verdict) -> None:
-    """A line for each rule, and one for all."""
+    """Print one line per rule, and the verdict."""
     for rule in verdict.rules:
         say(console, f"{'pass' if rule.passed else 'FAIL'}  {rule.rule}: {rule.reason}")
     candidate = f"{verdict.candidate.run}, {verdict.candidate.checkpoint}"
@@ -41,7 +41,7 @@ def show_verdict(console: Console, verdict: Verdict) -> None:
 
 
 def show_comparison(console: Console, comparison: Comparison) -> None:
-    """A column for each run; below, why some scores do not compare."""
+    """Print one column per run, and the reasons why scores do not compare."""
     runs = comparison.runs
     table = new_table("", *(run.run for run in runs))
     table.add_row("images seen", *(f"{run.images_seen:,}" for run in runs))

@@ -1,4 +1,4 @@
-"""`growgan serve`: a local server that speaks TensorFlow Serving's language."""
+"""Command `growgan serve`: a local server with TensorFlow Serving's APIs."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer()
 LONGEST = 86_400
-"""Seconds of any time limit."""
+"""Largest value of any time limit, in seconds."""
 MOST_THREADS = 4096
 
 
@@ -40,23 +40,23 @@ MOST_THREADS = 4096
 def serve(
     repository: Annotated[
         Path,
-        typer.Argument(help="Folder with MODEL/VERSION/ in it, or one MODEL.", show_default=False),
+        typer.Argument(help="Folder of models, or of one model's versions.", show_default=False),
     ],
     config: Annotated[
         Path | None,
         typer.Option(
             "--model-config-file",
             exists=True,
-            help="A models.config: models, version policies, labels. Followed when it changes."
+            help="File models.config with models, version policies and labels; changes are applied."
             " (default: models.config in REPOSITORY, or else the latest version of every model)",
         ),
     ] = None,
-    host: Annotated[str, typer.Option(help="Address to listen at.")] = "127.0.0.1",
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[
-        int, typer.Option(min=0, max=65535, help="Of gRPC; 0 takes a free one.")
+        int, typer.Option(min=0, max=65535, help="Port for gRPC; 0 picks a free one.")
     ] = 8500,
     rest_api_port: Annotated[
-        int, typer.Option(min=0, max=65535, help="Of REST; 0 takes a free one.")
+        int, typer.Option(min=0, max=65535, help="Port for REST; 0 picks a free one.")
     ] = 8501,
     poll_seconds: Annotated[
         float,
@@ -64,73 +64,75 @@ def serve(
             "--file-system-poll-wait-seconds",
             min=0,
             max=LONGEST,
-            help="Between looks for versions; 0 for one look, at the start.",
+            help="Seconds between looks for versions; 0 looks only once, at the start.",
         ),
     ] = 1.0,
     enable_batching: Annotated[
-        bool, typer.Option("--enable-batching", help="Samples of several requests share runs.")
+        bool, typer.Option("--enable-batching", help="Batch samples of several requests.")
     ] = False,
     batching_parameters_file: Annotated[
         Path | None,
         typer.Option(
             exists=True,
-            help="TensorFlow Serving's own file of that name: sizes, times, threads. Needs"
+            help="File with sizes, times and threads in TensorFlow Serving's format. Needs"
             " --enable-batching. (default: TensorFlow Serving's values)",
         ),
     ] = None,
     enable_model_warmup: Annotated[
         bool,
-        typer.Option(help="A version answers its warm-up requests before it becomes available."),
+        typer.Option(help="Run a version's warm-up requests before it becomes available."),
     ] = True,
     tensorflow_intra_op_parallelism: Annotated[
         int,
         typer.Option(
-            min=0, max=MOST_THREADS, help="Threads that share an operation; 0 for every processor."
+            min=0, max=MOST_THREADS, help="Threads within an operation; 0 for one per processor."
         ),
     ] = 0,
     tensorflow_inter_op_parallelism: Annotated[
         int,
         typer.Option(
-            min=0, max=MOST_THREADS, help="Operations that run at once; 0 for every processor."
+            min=0, max=MOST_THREADS, help="Threads across operations; 0 for one per processor."
         ),
     ] = 0,
-    max_samples: Annotated[int, typer.Option(min=1, help="Samples of a request.")] = 1024,
-    max_request_bytes: Annotated[int, typer.Option(min=1, help="Of a request.")] = 16 * 2**20,
+    max_samples: Annotated[int, typer.Option(min=1, help="Most samples in a request.")] = 1024,
+    max_request_bytes: Annotated[int, typer.Option(min=1, help="Most bytes in a request.")] = 16
+    * 2**20,
     max_requests: Annotated[
-        int, typer.Option(min=1, help="Under way at once, over REST and gRPC each.")
+        int, typer.Option(min=1, help="Most requests at once, for REST and gRPC each.")
     ] = 64,
     rest_api_timeout_in_ms: Annotated[
         int,
         typer.Option(
-            min=1, max=1000 * LONGEST, help="Until a REST request is given up, or a run ended."
+            min=1, max=1000 * LONGEST, help="Time limit of a REST request, and of any run."
         ),
     ] = 30_000,
     grace_seconds: Annotated[
-        float, typer.Option(min=0, max=LONGEST, help="For requests that are under way at SIGTERM.")
+        float,
+        typer.Option(min=0, max=LONGEST, help="Seconds to finish running requests at SIGTERM."),
     ] = 30.0,
     allow_version_labels_for_unavailable_models: Annotated[
         bool,
         typer.Option(
             "--allow-version-labels-for-unavailable-models",
-            help="A label that is new may name a version that is not loaded yet.",
+            help="Allow a new label for a version that is not loaded yet.",
         ),
     ] = False,
     token_file: Annotated[
         Path | None,
         typer.Option(
-            help=f"File with a token that requests must bear. (default: ${TOKEN_VARIABLE}, or none)"
+            help=f"File with the API token to require. (default: ${TOKEN_VARIABLE}, or none)"
         ),
     ] = None,
     tls_certificate: Annotated[
-        Path | None, typer.Option(exists=True, help="PEM file; needs a key.")
+        Path | None, typer.Option(exists=True, help="PEM file of the certificate; needs --tls-key.")
     ] = None,
     tls_key: Annotated[
-        Path | None, typer.Option(exists=True, help="PEM file; needs a certificate.")
+        Path | None, typer.Option(exists=True, help="PEM file of the key; needs --tls-certificate.")
     ] = None,
 ) -> None:
-    """Serve SavedModels on this machine, over REST and gRPC, as TensorFlow Serving would.
+    """Serve SavedModels on this machine over REST and gRPC, like TensorFlow Serving.
 
-    For development, tests and small deployments. Production is TensorFlow Serving itself: it takes
+    For development, tests and small deployments. Use TensorFlow Serving itself in production, with
     the same repository, models.config and requests.
     """
     from pipeline.errors import UserError
@@ -146,7 +148,7 @@ def serve(
     serves, stopped = threading.Event(), threading.Event()
 
     def stop(number: int, _: Any) -> None:
-        # Before it serves nothing has to end well, and who asks twice does not want to wait.
+        # Before it serves, nothing needs a clean end; a second signal means not to wait.
         if stopped.is_set() or not serves.is_set():
             os._exit(exit_status.of_signal(number))
         stopped.set()
@@ -155,9 +157,10 @@ def serve(
         signal.signal(number, stop)
     token = _token(token_file)
     with _refusals_as_user_errors():
+        # Before TensorFlow, which takes seconds to load.
         require_free(host, port, rest_api_port)
-    load_tensorflow()  # Takes seconds, and so comes after what can be refused without it.
-    # Of what it cannot do it would write lines of its own, beside ours.
+    load_tensorflow()  # Takes seconds, so it comes after all checks that can do without it.
+    # Silence gRPC's own log; we report failures ourselves.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     try:
         from savedmodels.server.service import Limits
@@ -187,10 +190,10 @@ def serve(
         serves.set()
         where = f"REST at {host}:{ports.rest}, gRPC at {host}:{ports.grpc}"
         say(terminal(), f"serving {repository}: {where}")
-        # A wait without end would keep Python from seeing the signal.
+        # A wait without a timeout would keep Python from handling the signal.
         while not stopped.wait(0.5):
             pass
-    # A run that has not ended within the grace holds a thread, which Python would wait for.
+    # A run longer than the grace period still holds a thread, which Python would wait for.
     sys.stdout.flush()
     os._exit(0)
 
@@ -208,7 +211,7 @@ def _refusals_as_user_errors() -> Iterator[None]:
 def _batching(file: Path | None) -> BatchingParameters:
     from savedmodels.server import batching_file
 
-    # What is no text is told by the place at which it stops being parameters.
+    # For bytes that are not UTF-8 the parser names their place.
     return batching_file.read(file.read_text(errors="replace") if file else "")
 
 

@@ -1,4 +1,4 @@
-"""The end of a process whose run waits for a batch that does not come."""
+"""End a process whose run waits for a batch in vain."""
 
 from __future__ import annotations
 
@@ -10,15 +10,16 @@ from pipeline.training.loop.listeners import Listener
 
 
 class ExitOnStarvation(Listener):
-    """End the process where `alarms.starvation` is `stop`, for the loop cannot."""
+    """Listener that ends the process if `alarms.starvation` is `stop`, as the loop cannot."""
 
     def starved(self, seconds: float, *, stop: bool) -> None:
-        """Exit at once, as TensorFlow would wait for the batch even at a clean end."""
+        """Exit at once, because TensorFlow would wait for the batch even in a clean exit."""
         if stop:
             print(
                 f"growgan: alarm starvation: no batch has come for {seconds:.0f} s. The run is "
                 "stopped; its last good checkpoint is kept",
                 file=sys.stderr,
+                # `os._exit` does not flush.
                 flush=True,
             )
             os._exit(exit_status.ALARM)

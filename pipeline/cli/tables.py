@@ -1,4 +1,4 @@
-"""Tables and lines for people, whole wherever they are not shown in a terminal."""
+"""Print tables and lines; outside a terminal no line is wrapped."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from rich.table import Table
 from pipeline.errors.shown import shown
 
 LISTED = 5
-"""Names that are spelled out; reports have all."""
+"""Most names to print; reports have all."""
 WIDEST = 10_000
-"""Columns of a table that is not shown in a terminal: none of its lines is broken."""
+"""Width of tables outside a terminal, in columns; wide enough that no line wraps."""
 
 
 def new_table(*titles: str, words: Collection[str] = ()) -> Table:
-    """A table without lines; its first column and those in `words` are of words, not numbers."""
+    """Make a table without borders; numbers align right, the first column and `words` left."""
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for number, title in enumerate(titles):
         left = number == 0 or title in words
@@ -25,7 +25,7 @@ def new_table(*titles: str, words: Collection[str] = ()) -> Table:
 
 
 def print_table(console: Console, table: Table) -> None:
-    """Print a table; where there is no terminal, none of its lines is broken."""
+    """Print a table; outside a terminal no line is wrapped."""
     if console.is_terminal:
         console.print(table)
         return
@@ -34,16 +34,16 @@ def print_table(console: Console, table: Table) -> None:
 
 
 def say(console: Console, text: str) -> None:
-    """Print a line, in which no name moves the cursor or ends the line."""
+    """Print one line; control characters in names are escaped."""
     console.print(shown(text), markup=False, highlight=False, soft_wrap=True)
 
 
 def listed(names: Sequence[str], most: int = LISTED, joint: str = ", ") -> str:
-    """The first of some names, and how many more there are."""
+    """Join the first names, and add the number of others."""
     more = len(names) - most
     return joint.join(names[:most]) + (f" and {more} more" if more > 0 else "")
 
 
 def counted(counts: Mapping[str, int] | Mapping[int, int]) -> str:
-    """The first of some names with their numbers, and how many more there are."""
+    """Join the first names with their counts, and add the number of others."""
     return listed([f"{name} ({count})" for name, count in counts.items()])

@@ -1,4 +1,4 @@
-"""`growgan train`."""
+"""Command `growgan train`: train a run, alone or with several workers."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 app = typer.Typer()
 
 STAGE_END = 1
-"""What workers tell each other where `--until-resolution` ends; other reasons to stop are more."""
+"""Status that workers exchange at `--until-resolution`; other reasons to stop are larger."""
 
 
 @app.command(
@@ -59,7 +59,7 @@ def train(
     resume: Annotated[
         Literal["never", "auto", "must"],
         typer.Option(
-            help="Go on with the run in --out: if there is one (auto), or there must be (must)."
+            help="Continue the run in --out: if there is one (auto), or fail without one (must)."
         ),
     ] = "never",
     source: Annotated[
@@ -67,14 +67,14 @@ def train(
         typer.Option(
             "--from",
             metavar="RUN",
-            help="Start a new run from the newest weights of another, at their resolution.",
+            help="Start from the newest weights of another run, at their resolution.",
         ),
     ] = None,
     time_limit: Annotated[
         str | None,
         typer.Option(
             metavar="TIME",
-            help="Save and exit with status 75 before this time has passed: 90s, 30m, 1h30m, "
+            help="Save and exit with status 75 before this time is over: 90s, 30m, 1h30m, "
             "1:30:00. (default: none)",
         ),
     ] = None,
@@ -83,40 +83,39 @@ def train(
         typer.Option(
             "--until-resolution",
             metavar="PIXELS",
-            help="Stop, with status 0, at the end of this resolution's stage. (default: at the "
-            "end of the last)",
+            help="Stop with status 0 at the end of this resolution's stage. (default: the last "
+            "stage)",
         ),
     ] = None,
     workers: Annotated[
         int | None,
         typer.Option(
             min=1,
-            help="Train in this many processes together: started here, unless TF_CONFIG names them "
-            "already. (default: as `run.strategy` says)",
+            help="Number of worker processes; started here, unless TF_CONFIG names them. (default: "
+            "as in `run.strategy`)",
         ),
     ] = None,
     dry_run: Annotated[
         bool,
         typer.Option(
             "--dry-run",
-            help="Tell what each phase takes in memory and time, by real steps of the largest; "
-            "write nothing.",
+            help="Print memory and time of each phase, by real steps of the largest; writes "
+            "nothing.",
         ),
     ] = False,
     profile: Annotated[
         str | None,
         typer.Option(
             metavar="FIRST,LAST",
-            help="Trace these steps of this command, counted from 1, for TensorBoard, such as "
-            "10,20. (default: none)",
+            help="Steps to trace for TensorBoard, counted from 1, such as 10,20. (default: none)",
         ),
     ] = None,
 ) -> None:
     """Train a run through every stage, exporting a SavedModel after each.
 
-    Ctrl-C, SIGTERM or SIGHUP saves a checkpoint after the current step and exits with 130, 143 or
-    129, and a time limit with 75; the same command with --resume auto goes on from there, bit for
-    bit. A second signal exits at once, and loses no more than the steps since the last checkpoint.
+    Ctrl-C, SIGTERM or SIGHUP saves a checkpoint after the current step and exits with status 130,
+    143 or 129, a time limit with 75. Repeat the command with --resume auto to continue bit for bit.
+    A second signal exits at once, and loses the steps since the last checkpoint.
     """
     began = time.monotonic()
     interruption = Interruption()
@@ -137,7 +136,7 @@ def train(
         require_folder("--out", out)
         RunFolder(out).require_startable(resume)
     if workers is not None and not (dry_run or os.environ.get("TF_CONFIG")):
-        require_shares(settings, workers)  # As each of them would, when all have been started.
+        require_shares(settings, workers)  # Fail here, before each worker does so.
         command = [sys.executable, "-m", "pipeline.cli", *sys.argv[1:]]
         raise typer.Exit(run_workers(command, workers))
     several = settings.run.strategy == "multi_worker"
@@ -160,12 +159,12 @@ def train(
         if several:
             count, sharing = _workers_in_all_and_here(workers)
             own = share_of_worker(settings, count, gpus_here())
-        if settings.run.strategy != "tpu":  # Whose number is not known yet.
+        if settings.run.strategy != "tpu":  # The number of TPU cores is not known yet.
             require_shares(settings, count * replicas_here(settings.run))
         if dry_run:
             plan.dry_run(terminal(), own, sharing)
             return
-        # Refused before anything is written, and before this process takes a GPU.
+        # Fail before anything is written, and before this process takes a GPU.
         plan.check_memory(own, sharing)
         make_logical_devices(settings.run)
         strategy = make_strategy(settings)
@@ -173,7 +172,7 @@ def train(
     console = terminal(quiet=not together.chief)
     run = RunFolder(out)
     deadline, traced = None, None
-    if together.chief:  # It does what takes long beside steps.
+    if together.chief:  # Only the chief does work beside steps that takes long.
         deadline = None if seconds is None else TimeLimit(seconds, started=began)
         traced = None if steps is None else Profile(run.profile, steps)
     stop = _Stop(together, interruption, deadline, stage_end if together.chief else None)
@@ -183,6 +182,7 @@ def train(
         if together.chief:
             run.start(settings, records, resume=resume, first_weights=first_weights)
             write_first_checkpoint(run, len(records.classes) if settings.data.labels else 0)
+        # From here on the loop asks for signals, and saves a checkpoint before it ends.
         interruption.only_note()
         if together.chief:
             watchers: list[Listener] = [each for each in (deadline, traced, stage_end) if each]
@@ -206,7 +206,7 @@ def train(
 
 
 class _Stop:
-    """Stop condition that all workers share: if one is to stop, all do, with one exit status."""
+    """Stop condition shared by all workers: if one stops, all do, with one exit status."""
 
     def __init__(
         self,
@@ -227,12 +227,13 @@ class _Stop:
             mine = exit_status.AGAIN
         if not mine and self._stage_end is not None and self._stage_end():
             mine = STAGE_END
+        # All workers must stop at the same step, or collectives wait for ever.
         self.status = max(self._together.numbers(mine))
         return bool(self.status)
 
 
 def _require_grey_pictures(preset: str, data: DataConfig) -> None:
-    """Refuse to turn pictures grey that are in colour, only because a preset is for grey ones."""
+    """Refuse pictures in colour that a grey preset would turn grey without the user's wish."""
     from pipeline.data.checking.measurement import is_in_colour
     from pipeline.data.records import is_prepared
     from pipeline.data.sources import open_source
@@ -242,9 +243,8 @@ def _require_grey_pictures(preset: str, data: DataConfig) -> None:
         return
     if is_in_colour(open_source(data.source)):
         raise UserError(
-            "a preset for grey pictures must be told what to do with others, by "
-            "`--set data.channels=3`, or `--set data.channels=1` to have them grey. "
-            f"Received: {preset}, with {data.source}, which is in colour"
+            f"the preset {preset} is for grey pictures, but {data.source} is in colour: pass "
+            "`--set data.channels=3` to keep colours, or `--set data.channels=1` to make them grey"
         )
 
 
@@ -285,7 +285,7 @@ def _train(
     watchers: Sequence[Listener],
     stop: Callable[[], bool],
 ) -> int:
-    """Train to the end or until told to stop; the images seen by then."""
+    """Train until the end or a stop, and return the images seen."""
     from pipeline.cli.starvation import ExitOnStarvation
     from pipeline.cli.training_display import TrainingDisplay
     from pipeline.evaluation.in_training import Evaluations, FidInTraining
@@ -340,7 +340,7 @@ def _assist(
     strategy: tf.distribute.Strategy,
     stop: Callable[[], bool],
 ) -> int:
-    """Do a worker's share of what `_train` does, and leave nothing behind; the images seen."""
+    """Train a worker's share without writing anything, and return the images seen."""
     from pipeline.cli.starvation import ExitOnStarvation
     from pipeline.training.loop.trainer import Trainer
     from pipeline.training.synthesis.task import Synthesis
@@ -352,7 +352,7 @@ def _assist(
 
 def _about(traced: Profile, run: RunFolder) -> str:
     if not traced.written:
-        return "No step was traced: there were fewer than `--profile` asks for."
+        return "No step was traced: the run had fewer steps than `--profile` names."
     shown = quoted(str(run.path))
     return f"A trace is in {run.profile}: tensorboard --logdir {shown}, with its profile plugin."
 

@@ -1,4 +1,4 @@
-"""Versions of a model, and what differs between two, in tables for people."""
+"""Print versions of a model, and the differences between two."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SHOWN = ("fid", "kid", "precision", "recall")
 
 
 def show_versions(console: Console, model: str, versions: Sequence[VersionStanding]) -> None:
-    """A line for each version of a model, the newest first."""
+    """Print one line per version of a model, newest first."""
     table = new_table(
         model, "labels", "loaded", "published", "content", "data", "images seen", "gate",
         *map(title_of, SHOWN),
@@ -36,7 +36,7 @@ def show_versions(console: Console, model: str, versions: Sequence[VersionStandi
 
 
 def show_differences(console: Console, versions: tuple[int, int], found: Differences) -> None:
-    """A table for each kind of what differs."""
+    """Print one table per kind of difference."""
     same = []
     for kind in (each.name for each in fields(found)):
         pairs = getattr(found, kind)

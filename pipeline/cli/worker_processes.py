@@ -1,4 +1,4 @@
-"""`growgan train --workers N`: the command N times over on this machine, as one."""
+"""Run `growgan train --workers N`: N worker processes on this machine, as one command."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from pipeline.orchestration.parent_process import die_with_parent
 from pipeline.training.distributed.cluster import Cluster
 
 GRACE = 10.0
-"""Seconds in which workers end by themselves once one has failed; then they are killed."""
+"""Seconds for other workers to end after one has failed; then they are killed."""
 _POLL = 0.05
 
 
 def run_workers(command: Sequence[str], count: int) -> int:
-    """Run a command in `count` processes that are the workers of a run; the status of them all.
+    """Run a command in `count` processes as the workers of a run; returns their joint status.
 
-    Each finds the cluster in TF_CONFIG. The chief writes to this process's output; what workers
-    write to their standard error is shown when all have ended, without the complaints of those that
-    only found another gone. Signals are passed on, and Ctrl-C as the second ends them
-    all at once. Workers do not outlive this process.
+    Each finds the cluster in TF_CONFIG. The chief writes to this process's output. Standard error
+    of workers is printed when all have ended, except of those that only noticed another one's end.
+    Signals are passed on, and Ctrl-C as a second signal ends all at once. Workers end with this
+    process.
     """
     addresses = free_addresses(count)
 
@@ -43,9 +43,10 @@ def run_workers(command: Sequence[str], count: int) -> int:
                 command,
                 env={**os.environ, "TF_CONFIG": Cluster(addresses, index).tf_config()},
                 stdin=subprocess.DEVNULL,
+                # Only the chief has something to print.
                 stdout=subprocess.DEVNULL if index else None,
                 stderr=error,
-                # Ctrl-C in a terminal reaches a whole group: workers would get it twice.
+                # A separate group: Ctrl-C reaches a whole group, so workers would get it twice.
                 process_group=0,
                 preexec_fn=die_with_parent(signal.SIGKILL),
             )
@@ -56,8 +57,8 @@ def run_workers(command: Sequence[str], count: int) -> int:
 
 
 def free_addresses(count: int) -> tuple[str, ...]:
-    """So many addresses of this machine, `127.0.0.1:port`, on which nothing listens."""
-    with ExitStack() as sockets:  # All at once, so that none comes twice.
+    """Find `count` free addresses of this machine, `127.0.0.1:port`."""
+    with ExitStack() as sockets:  # All open at once, so that no port repeats.
         listening = [sockets.enter_context(socket.socket()) for _ in range(count)]
         for each in listening:
             each.bind(("127.0.0.1", 0))
@@ -65,10 +66,10 @@ def free_addresses(count: int) -> tuple[str, ...]:
 
 
 def _statuses(workers: Sequence[subprocess.Popen[bytes]], signals: Sequence[int]) -> dict[int, int]:
-    """The exit status of every worker, in the order in which they ended.
+    """Wait for all workers, and return their exit statuses in the order of their ends.
 
-    The first signal that comes in the meantime is passed on; Ctrl-C as the second ends them at
-    once, others tell nothing new.
+    The first signal is passed on. Ctrl-C as a second one kills all; other further signals are
+    ignored.
     """
     statuses: dict[int, int] = {}
     failed: float | None = None
@@ -93,12 +94,12 @@ def _statuses(workers: Sequence[subprocess.Popen[bytes]], signals: Sequence[int]
 
 
 def _told(statuses: dict[int, int], errors: Sequence[str], signals: Sequence[int]) -> int:
-    """Print what workers complained of, and give the exit status that says it."""
+    """Print the errors of workers, and return the exit status that explains them."""
     first = next(
         (index for index, status in statuses.items() if status not in (0, WORKER_GONE)), None
     )
     told = [i for i in range(len(errors)) if first is None or statuses[i] != WORKER_GONE]
-    for text in dict.fromkeys(errors[index] for index in told):  # what all say is said once
+    for text in dict.fromkeys(errors[index] for index in told):  # each text once
         sys.stderr.write(text)
     if first is None:
         return max(statuses.values())

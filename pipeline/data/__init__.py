@@ -1,1 +1,1 @@
-"""Data: from pictures of any kind to records per resolution and a tf.data pipeline."""
+"""Turn pictures of any kind into records per resolution and a tf.data pipeline."""

@@ -1,7 +1,7 @@
-"""Preparation by Apache Beam, for sets that outgrow one machine: a shard is an element.
+"""Prepare data with Apache Beam, for sets that outgrow one machine; a shard is an element.
 
-Beam is the extra `beam`. Every worker must see the source and the set's folder under the same path,
-on a file system that they share.
+It needs the extra `beam`. Every worker must see the source and the set's folder under one path,
+on a shared file system.
 """
 
 from __future__ import annotations
@@ -30,12 +30,13 @@ def writer(options: Sequence[str]) -> Writer:
     Args:
         options: Options of the pipeline, such as `--runner=DirectRunner`.
 
-    What is written raises OSError, or UserError with whatever else Beam or a worker of it raised.
+    The function raises OSError, or UserError with any other error of Beam or of a worker.
     """
 
     def write(
         shards: list[Shard], data: DataConfig, shapes: tuple[Shape, ...], folder: Path
     ) -> None:
+        # A new key, because the source may have changed since an earlier pipeline.
         once = uuid.uuid4().hex
 
         def write_one(shard: Shard) -> None:
@@ -49,11 +50,11 @@ def writer(options: Sequence[str]) -> Writer:
 
         try:
             with beam.Pipeline(options=PipelineOptions(list(options))) as pipeline:
-                # Without the reshuffle, a runner may leave all to the worker that made the list.
+                # Else a runner may run all shards on the worker that made the list.
                 _ = pipeline | beam.Create(shards) | beam.Reshuffle() | beam.Map(write_one)
         except (OSError, UserError):
             raise
-        except Exception as error:  # Each runner has errors of its own.
+        except Exception as error:  # Each runner raises different errors.
             raise UserError(
                 "a Beam pipeline must run to its end. "
                 f"Received: {shlex.join(options)}, {type(error).__name__}: {reason_of(error)}"

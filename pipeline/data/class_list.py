@@ -1,4 +1,4 @@
-"""Names of classes in one text, as `--classes` takes them: `cat,dog,"red, or brown"`."""
+"""Parse the class names of `--classes`, such as `cat,dog,"red, or brown"`."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from pipeline.errors import UserError
 
 
 def parse_classes(text: str) -> tuple[str, ...]:
-    """The names; one that holds a comma stands in quotation marks.
+    """Split a text into class names; quotes enclose a name with a comma.
 
     Raises:
-        UserError: if there is none, or a quotation mark has no second.
+        UserError: if there is no name, or a quotation mark is not closed.
 
     Example:
         >>> parse_classes('cat, "red, or brown"')

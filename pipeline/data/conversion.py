@@ -1,6 +1,6 @@
-"""Pictures converted to encoded images of every size, by as many processes as wanted.
+"""Convert pictures to encoded images of every size, in one or more processes.
 
-Imports no TensorFlow, so that a worker process starts in a fraction of a second.
+It does not import TensorFlow, so that a worker process starts in a fraction of a second.
 """
 
 from __future__ import annotations
@@ -24,23 +24,23 @@ from pipeline.shape import Shape
 
 UNLABELLED = -1
 CHUNK = 32
-"""Pictures that a worker converts at a time."""
+"""Pictures per task of a worker."""
 PNG_LEVEL = 3
-"""On 256 px photographs 2.2 times as fast as Pillow's default, 6, and 2 % larger."""
+"""PNG compression; on 256 px photographs 2.2 times as fast as Pillow's 6, and 2 % larger."""
 JPEG_QUALITY = 95
 
 
 class Skipped(NamedTuple):
-    """A picture that was left out, and why."""
+    """Picture that was left out, and the reason."""
 
     name: str
     reason: str
 
 
 class Converted(NamedTuple):
-    """A picture's class and its encoded images, from the largest size to the smallest.
+    """Class of a picture and its encoded images, from the largest size to the smallest.
 
-    `images` has one entry, or a second for the mirrored copy.
+    `images` has one entry, and a second if there is a mirrored copy.
     """
 
     label: int
@@ -53,17 +53,17 @@ Result = Converted | Skipped
 def convert(
     picture: Picture, data: DataConfig, shapes: Sequence[Shape], *, mirrored: bool
 ) -> Result:
-    """A picture as records hold it, or why it cannot be read.
+    """Convert a picture for records, or return the reason why it cannot be read.
 
     Args:
-        picture: Picture of any size and kind.
-        data: Settings of crop, resizing and encoding.
+        picture: Picture of any size and format.
+        data: Settings for cropping, resizing and encoding.
         shapes: Heights and widths of the images, ascending.
-        mirrored: Whether a mirrored copy is wanted too.
+        mirrored: Whether to add a mirrored copy.
     """
     try:
         largest = to_pixels(picture.read(), data, shapes[-1])
-    # Pillow's decoders raise a dozen kinds of errors on damaged files, `SyntaxError` among them.
+    # Pillow's decoders raise a dozen kinds of errors on damaged files, even `SyntaxError`.
     except Exception as error:
         return Skipped(picture.name, reason_of(error))
     copies = (largest, largest[:, ::-1]) if mirrored else (largest,)
@@ -79,15 +79,15 @@ def convert(
 def conversions(
     source: Source, data: DataConfig, shapes: Sequence[Shape], wanted: Sequence[tuple[int, bool]]
 ) -> Generator[Result]:
-    """The results for some pictures of a source, in the order wanted.
+    """Convert pictures of a source, in the given order.
 
-    Processes are started when the rest promises to take long.
+    Worker processes are started once the rest is expected to take long.
 
     Args:
-        source: Spec in `data.source`; worker processes open it anew.
-        data: Settings of the conversion, and of its workers.
+        source: Source that `data.source` names; worker processes open it again.
+        data: Settings of the conversion and of its workers.
         shapes: Heights and widths of the images, ascending.
-        wanted: Each picture's number in the source, and whether its mirrored copy is wanted.
+        wanted: Number of each picture in the source, and whether to add a mirrored copy.
 
     Raises:
         UserError: if a worker was killed.
@@ -98,6 +98,7 @@ def conversions(
         if workers > 1 and worth_sharing(seconds, start, len(wanted)):
             yield from _shared_conversions(data, shapes, wanted[start:], workers)
             return
+        # Measured to decide whether starting worker processes pays.
         begun = time.monotonic()
         results = _conversions_here(source, data, shapes, wanted[start : start + CHUNK])
         seconds += time.monotonic() - begun
@@ -134,10 +135,10 @@ def _encoded(pixels: Pixels, format: str) -> bytes:
     if format == "raw":
         return pixels.tobytes()
     buffer = io.BytesIO()
-    # Pillow knows grey only without an axis of channels.
+    # Pillow reads grey only without an axis of channels.
     image = PIL.Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)
     if format == "jpeg":
-        # Full colour resolution: a 4 px image has no pixels to spare.
+        # No chroma subsampling, which would halve the colour resolution of a 4 px image.
         image.save(buffer, "JPEG", quality=JPEG_QUALITY, subsampling=0)
     else:
         image.save(buffer, "PNG", compress_level=PNG_LEVEL)

@@ -1,4 +1,4 @@
-"""Batches for one phase: an endless stream whose order is a function of the seed alone."""
+"""Batches for one phase: an endless stream whose order depends on the seed only."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pipeline.schedule import Phase
 
 MOST_RECORDS = 100_000
 MOST_BYTES = 2**29
-"""Encoded records that are shuffled at a time: at most so many, and of at most so many bytes."""
+"""Limits of a shuffled window of encoded records: their number, and their bytes together."""
 DECODED_AT_A_TIME = 16
 
 _LABEL = {"label": tf.io.FixedLenFeature((), tf.int64)}
@@ -35,33 +35,33 @@ def dataset_for(
     worker: int = 0,
     workers: int = 1,
 ) -> tf.data.Dataset:
-    """The batches that one worker trains on in a phase, from `images_seen` on, without end.
+    """Make the endless batches of one worker in a phase, from `images_seen` on.
 
-    The stream of all workers is the set again and again, each time in another order, and batches
-    run on across its ends. Its sample at position p, and whether that is mirrored, follow from
-    the seed and p. Worker w takes the positions `images_seen + w`, `+ w + workers`, and so on: the
-    workers' batches, interleaved, are the batch of a single worker.
+    The stream of all workers repeats the set, each time in another order; batches may cross the
+    end of a pass. The sample at position p, and whether it is mirrored, depend on the seed and p
+    only. Worker w takes the positions `images_seen + w`, `+ w + workers`, and so on: interleaved,
+    the workers' batches equal the batch of a single worker.
 
-    The set is shuffled in windows of 100,000 records or 512 MiB, whichever is less, of files that
-    are in random order already.
+    Shuffling works in windows of 100,000 records or 512 MiB, whichever is less; the files are
+    in random order already.
 
     Args:
-        records: The prepared set.
-        phase: Its resolution and its batch size over all workers.
-        images_seen: Position in the stream of the first image: a multiple of `workers`.
-        seed: Not negative.
-        mirror: Whether each image is mirrored left to right with probability 1/2.
-        labels: Whether labels are given.
-        cache: Whether the encoded images are kept in memory once they were read.
-        servers: Addresses of servers that make the batches in place of this process; they must see
+        records: Prepared images to train on.
+        phase: Phase, for its resolution and its batch size over all workers.
+        images_seen: Position of the first image in the stream, a multiple of `workers`.
+        seed: Seed of order and mirroring, at least 0.
+        mirror: Whether to mirror each image left to right with probability 1/2.
+        labels: Whether to return labels.
+        cache: Whether to keep encoded images in memory after the first pass.
+        servers: Addresses of servers that decode and batch in place of this process; they must see
             the set's folder.
-        worker: Which of the workers, from 0.
+        worker: Index of this worker, from 0.
         workers: Number of workers that share each batch.
 
     Returns:
-        A dataset of `{"images": uint8 (batch, height, width, channels),
-        "labels": float32 (batch, classes)}`, where batch is that of the worker, the labels are
-        one-hot, and their width is 0 without labels.
+        Dataset of `{"images": uint8 (batch, height, width, channels),
+        "labels": float32 (batch, classes)}`, where batch is the worker's share, and labels are
+        one-hot, with 0 classes without labels.
 
     Raises:
         ValueError: if the set lacks the resolution or the workers cannot share the batch.
@@ -78,16 +78,17 @@ def dataset_for(
     classes = len(records.classes) if labels else 0
 
     def shuffled(number: tf.Tensor, serialized: tf.Tensor) -> dict[str, tf.Tensor]:
-        # Stateless draws: those of `Dataset.shuffle` depend on the global seed too.
+        # Stateless draws, because `Dataset.shuffle` also depends on the global seed.
         parsed: dict[str, tf.Tensor] = tf.io.parse_example(serialized, _FEATURES)
         size = tf.shape(serialized, tf.int64)
+        # Separate streams, so that `mirror` does not change the order.
         order, mirrored = tf.unstack(
             tf.random.split(tf.stack([tf.constant(seed, tf.int64), number]), 2)
         )
         permutation = tf.random.experimental.stateless_shuffle(tf.range(size[0]), order)
         parsed = {name: tf.gather(parsed[name], permutation) for name in _FEATURES}
         parsed["mirrored"] = tf.random.stateless_uniform(size, mirrored) < 0.5
-        # What was seen of the first window is passed over while it is still encoded.
+        # Skip seen images of the first window before decoding, which is the slow part.
         seen = tf.where(number == epoch * windows_per_epoch + first_window, position, 0)
         return {name: values[seen:] for name, values in parsed.items()}
 
@@ -99,11 +100,13 @@ def dataset_for(
         return {"images": images, "labels": tf.one_hot(batch["label"], classes)}
 
     options = _untuned()
+    # Order is part of resuming bit for bit.
     options.deterministic = True
+    # The stream is divided by worker below; automatic sharding would divide it again.
     options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
     files = [str(file) for file in records.files(phase.resolution)]
     windows = tf.data.TFRecordDataset(files).batch(window)
-    # Never taken apart into single samples, which costs more than to decode a small image.
+    # Windows are never split into single samples: that costs more than decoding a small image.
     batches = (
         (windows.cache() if cache else windows)
         .repeat()
@@ -111,11 +114,12 @@ def dataset_for(
         .skip(first_window)
         .map(shuffled)
         .prefetch(1)
+        # Batches cross the ends of windows, so that no sample is lost at an end.
         .rebatch(phase.batch_size, drop_remainder=True)
         .map(lambda batch: {name: values[worker::workers] for name, values in batch.items()})
     )
     if servers:
-        # Servers have no other options than those that come to them.
+        # Servers only know the options that the dataset carries.
         batches = served(servers, batches.with_options(_untuned()), finished)
     else:
         batches = batches.map(finished, num_parallel_calls=tf.data.AUTOTUNE)
@@ -125,17 +129,17 @@ def dataset_for(
 def images_of(
     records: RecordSet, resolution: int, split: Split = "train", *, copies: bool = True
 ) -> tf.data.Dataset:
-    """Every image of a split once, in the order of its files, with its label.
+    """Read every image of a split once, with its label, in the order of the files.
 
     Args:
-        records: The prepared set.
-        resolution: One of its own.
-        split: `train` or `val`.
-        copies: Whether mirrored copies, where the set has them, are among the images.
+        records: Prepared set.
+        resolution: Resolution, one of the set's.
+        split: Split to read, `train` or `val`.
+        copies: Whether to include mirrored copies, if the set has them.
 
     Returns:
-        A dataset of `{"image": uint8 (height, width, channels), "label": int64 ()}`, where
-        the label is -1 for unlabelled pictures.
+        Dataset of `{"image": uint8 (height, width, channels), "label": int64 ()}`; the label
+        is -1 for unlabelled pictures.
 
     Raises:
         ValueError: if the set lacks the resolution or the split.
@@ -155,7 +159,7 @@ def images_of(
 
 
 def labels_of(records: RecordSet, split: Split = "train") -> npt.NDArray[np.int64]:
-    """The label of every image of a split, copies included, in the order of its files: `(n,)`.
+    """Read the label of every image of a split, with copies, in the order of the files: `(n,)`.
 
     Raises:
         ValueError: if the set lacks the split.
@@ -171,12 +175,13 @@ def labels_of(records: RecordSet, split: Split = "train") -> npt.NDArray[np.int6
 
 
 def decoded_images(encoded: tf.Tensor, records: RecordSet, resolution: int) -> tf.Tensor:
-    """The pixels that records hold: strings (n,) → uint8 (n, height, width, channels)."""
+    """Decode pixels of records: strings (n,) → uint8 (n, height, width, channels)."""
     channels = records.channels
     shape = (*records.shape(resolution), channels)
 
     def decoded(one: tf.Tensor) -> tf.Tensor:
         if records.manifest.format == "jpeg":
+            # The accurate DCT, because the fast one is an approximation.
             image = tf.io.decode_jpeg(one, channels, dct_method="INTEGER_ACCURATE")
         else:
             image = tf.io.decode_png(one, channels)
@@ -188,10 +193,10 @@ def decoded_images(encoded: tf.Tensor, records: RecordSet, resolution: int) -> t
 
 
 def _untuned() -> tf.data.Options:
-    """Options without the thread that tunes a pipeline: as many calls at a time as cores, up to 16.
+    """Make options without autotuning: as many parallel calls as cores, up to 16.
 
-    That thread may miss that its iterator ends, and the iterator waits for it: the longer it was
-    in use, the longer, up to a minute.
+    The thread that tunes a pipeline may miss the end of its iterator, which then waits for it, up
+    to a minute after long use.
     """
     options = tf.data.Options()
     options.autotune.enabled = False

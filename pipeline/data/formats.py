@@ -1,4 +1,4 @@
-"""The rule by which a picture of any mode and format becomes upright 8-bit grey or RGB."""
+"""Convert a picture of any mode and format to upright 8-bit grey or RGB."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ import PIL.Image
 from PIL.Image import Transpose
 
 SIXTEEN_BIT_TO_EIGHT = 257
-"""65535 / 255."""
+"""Divisor from 16-bit to 8-bit values: 65535 / 255."""
 _PHOTOMETRIC = 262
-"""Tag of TIFF."""
+"""TIFF tag that says whether 0 is white or black."""
 _WHITE_IS_ZERO = 0
 _TURNS = {
     2: Transpose.FLIP_LEFT_RIGHT,
@@ -24,36 +24,36 @@ _TURNS = {
     7: Transpose.TRANSVERSE,
     8: Transpose.ROTATE_90,
 }
-"""The turn or reflection for each value of EXIF's orientation."""
+"""Rotation or reflection for each value of EXIF's orientation."""
 
 
 def upright_eight_bit(picture: PIL.Image.Image, channels: Literal[1, 3]) -> PIL.Image.Image:
-    """A picture as 8-bit grey or RGB, the right way up.
+    """Convert a picture to 8-bit grey or RGB, upright.
 
     In this order:
 
-    1. Of an animation or several pages the first is taken; colour profiles are ignored.
-    2. The orientation that EXIF states is applied; if EXIF is damaged, there is none.
-    3. Whole numbers beyond 8 bits are taken as 16-bit grey, divided by 257 and rounded half up, and
-       turned round where a TIFF says that 0 is white. Of 16-bit colour, and of 16-bit grey with
-       alpha, Pillow decodes the high byte.
-    4. A palette gives its colours, 1-bit pixels give 0 and 255. CMYK becomes
-       `R = (255 - C) (255 - K) / 255` and so on, whatever inks a profile names; the inverted values
-       of JPEG are turned round. YCbCr and HSV become their RGB.
-    5. Transparent pixels are laid over white in proportion to their alpha. Where a PNG names one
-       colour as transparent, that holds at 1 and 8 bits; Pillow passes it over at other depths.
+    1. The first frame of an animation, or the first page, is used; colour profiles are ignored.
+    2. The orientation in EXIF is applied; damaged EXIF counts as none.
+    3. Integers beyond 8 bits count as 16-bit grey, divided by 257 and rounded half up, and inverted
+       if a TIFF says that 0 is white. For 16-bit colour, and 16-bit grey with alpha, Pillow decodes
+       only the high byte.
+    4. Palettes are replaced by their colours, 1-bit pixels by 0 and 255. CMYK becomes
+       `R = (255 - C) (255 - K) / 255` and so on, for any ink in a profile; the inverted values
+       of JPEG are inverted back. YCbCr and HSV become their RGB.
+    5. Transparent pixels are blended with white in proportion to their alpha. If a PNG declares one
+       colour transparent, this works at 1 and 8 bits; Pillow ignores it at other depths.
     6. Grey becomes RGB by repetition, RGB grey by Rec. 601 luma, 0.299 R + 0.587 G + 0.114 B.
 
     Args:
-        picture: Picture of any size, and of any of Pillow's modes but F, LAB and La.
-        channels: 1 for grey, 3 for RGB.
+        picture: Picture of any size, in any of Pillow's modes except F, LAB and La.
+        channels: Number of channels: 1 for grey, 3 for RGB.
 
     Returns:
-        A picture of mode L or RGB. It has the size of the picture, or its height and width
-        exchanged when EXIF states a quarter turn.
+        Picture of mode L or RGB and of the same size; height and width are swapped if EXIF
+        states a quarter turn.
 
     Raises:
-        ValueError: if pixels are floating-point or CIELAB, or whole numbers beyond 16 bits.
+        ValueError: if pixels are floating-point or CIELAB, or integers beyond 16 bits.
 
     Example:
         >>> upright_eight_bit(PIL.Image.new("RGBA", (2, 1), (9, 9, 9, 0)), 1).getpixel((0, 0))
@@ -61,11 +61,12 @@ def upright_eight_bit(picture: PIL.Image.Image, channels: Literal[1, 3]) -> PIL.
     """
     picture.load()  # Damaged pixels raise here, so that below only EXIF can be damaged.
     grey = _grey_of_sixteen_bits(picture) if picture.mode.startswith("I") else picture
+    # EXIF is read from the original: a picture made from an array has none.
     return _opaque(_upright(grey, picture)).convert("L" if channels == 1 else "RGB")
 
 
 def eight_bit(values: npt.NDArray[np.integer]) -> npt.NDArray[np.uint8]:
-    """16-bit values divided by 257 and rounded half up.
+    """Convert 16-bit values to 8-bit: divide by 257 and round half up.
 
     Raises:
         ValueError: if values lie outside 0 to 65535.
@@ -78,17 +79,17 @@ def eight_bit(values: npt.NDArray[np.integer]) -> npt.NDArray[np.uint8]:
 
 def _grey_of_sixteen_bits(picture: PIL.Image.Image) -> PIL.Image.Image:
     values = np.asarray(picture)
-    # Pillow turns 8-bit pixels round itself.
+    # Pillow inverts only 8-bit pixels itself.
     if getattr(picture, "tag_v2", {}).get(_PHOTOMETRIC) == _WHITE_IS_ZERO:
         values = np.iinfo(np.uint16).max - values
     return PIL.Image.fromarray(eight_bit(values))
 
 
 def _upright(pixels: PIL.Image.Image, picture: PIL.Image.Image) -> PIL.Image.Image:
-    """Pixels turned as a picture's EXIF says."""
+    """Rotate or reflect pixels as a picture's EXIF says."""
     try:
         turn = _TURNS.get(picture.getexif().get(PIL.ExifTags.Base.Orientation, 1))
-    # Of damaged EXIF Pillow raises SyntaxError, ValueError, struct.error and more.
+    # Pillow raises SyntaxError, ValueError, struct.error and more for damaged EXIF.
     except Exception:
         turn = None
     return pixels if turn is None else pixels.transpose(turn)

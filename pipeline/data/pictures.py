@@ -1,4 +1,4 @@
-"""From a picture of any size and kind to an array of bytes of one shape, and to smaller ones."""
+"""Convert a picture of any size to an array of bytes of one shape, and to smaller ones."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ _PILLOW = {"lanczos": PIL.Image.Resampling.LANCZOS, "box": PIL.Image.Resampling.
 
 
 def to_pixels(picture: PIL.Image.Image, data: DataConfig, shape: Shape) -> Pixels:
-    """A picture as grey or RGB bytes of one shape, cropped and resized as `data` says.
+    """Convert a picture to grey or RGB bytes of one shape, cropped and resized as `data` says.
 
-    How modes become grey or RGB is said in `pipeline.data.formats`. An odd pixel goes to the right
-    and the bottom.
+    `pipeline.data.formats` describes the conversion of modes to grey or RGB. An odd pixel of a
+    margin goes to the right or the bottom.
 
     Args:
         picture: Picture of any size.
-        data: Its `channels`, `crop` and `filter` count.
+        data: Settings, of which `channels`, `crop` and `filter` are used.
         shape: Height and width of the result.
 
     Returns:
-        (height, width, channels).
+        Pixels, uint8 (height, width, channels).
 
     Raises:
-        ValueError: if its pixels have no stated range, or `crop` is none and it has another size.
+        ValueError: if its pixels have no stated range, or `crop` is none and its size differs.
     """
     plain = upright_eight_bit(picture, data.channels)
     width, height = plain.size
-    target = (shape[1], shape[0])  # As Pillow has sizes: the width first.
+    target = (shape[1], shape[0])  # Pillow's sizes have the width first.
     if data.crop == "none" and plain.size != target:
         raise ValueError(
             f"without cropping a picture must be {target[0]} pixels wide and {target[1]} high, "
@@ -50,19 +50,19 @@ def to_pixels(picture: PIL.Image.Image, data: DataConfig, shape: Shape) -> Pixel
 
 
 def resized(picture: PIL.Image.Image, size: tuple[int, int], filter: str) -> npt.NDArray[np.uint8]:
-    """A grey or RGB picture in another size.
+    """Resize a grey or RGB picture.
 
-    `lanczos` and `box` are Pillow's filters: `box` is the mean of the pixels whose centres lie in
-    a new pixel. `area` weighs every pixel by the share of it that lies there, so none counts more
-    than another.
+    `lanczos` and `box` are Pillow's filters: `box` averages the pixels whose centres lie in a new
+    pixel. `area` weighs every pixel by its share in the new pixel, so that all pixels have the same
+    influence.
 
     Args:
         picture: Picture of mode L or RGB.
         size: Width and height in pixels.
-        filter: `lanczos`, `box` or `area`.
+        filter: Name of the filter: `lanczos`, `box` or `area`.
 
     Returns:
-        (height, width) or (height, width, 3).
+        Pixels, uint8 (height, width) or (height, width, 3).
     """
     if picture.size == size:
         return np.asarray(picture, np.uint8)
@@ -75,27 +75,27 @@ def resized(picture: PIL.Image.Image, size: tuple[int, int], filter: str) -> npt
 
 
 def reduced(pixels: Pixels, shape: Shape) -> Pixels:
-    """A smaller image: the mean of each block of pixels, rounded to the nearest, halves to even.
+    """Reduce an image by the mean of each block of pixels, rounded with halves to even.
 
-    This is what halving by a 2x2 box as often as needed gives when only the end is rounded, as the
-    official ProGAN tool does.
+    It equals repeated halving by a 2x2 box with one rounding at the end, as in the official
+    ProGAN tool.
 
     Args:
-        pixels: (height, width, channels).
-        shape: Height and width of the result, which divide those before by the same power of two.
+        pixels: Image, uint8 (height, width, channels).
+        shape: Height and width of the result: those of the image divided by one power of two.
 
     Returns:
         (height, width, channels).
     """
     factor = pixels.shape[0] // shape[0]
     blocks = pixels.reshape(shape[0], factor, shape[1], factor, -1)
-    # The sum is whole and the area a power of two: nothing is rounded before `rint`.
+    # Exact before `rint`: the sum is an integer, and the area a power of two.
     means: Pixels = np.rint(blocks.sum(axis=(1, 3)) / factor**2).astype(np.uint8)
     return means
 
 
 def _coverage(before: int, after: int) -> npt.NDArray[np.float64]:
-    """`(after, before)`: the share of each new pixel that each old one covers; rows sum to 1."""
+    """Return the share of each new pixel that each old one covers, `(after, before)`."""
     edges = np.linspace(0.0, before, after + 1)
     old = np.arange(before)
     overlap = np.minimum(edges[1:, None], old + 1) - np.maximum(edges[:-1, None], old)
@@ -104,7 +104,7 @@ def _coverage(before: int, after: int) -> npt.NDArray[np.float64]:
 
 
 def _centred(size: tuple[int, int], target: tuple[int, int]) -> tuple[int, int, int, int]:
-    """Left, top, right and bottom of the largest centred part with the proportions of `target`."""
+    """Return left, top, right, bottom of the largest centred part with `target`'s proportions."""
     width = min(size[0], max(1, size[1] * target[0] // target[1]))
     height = min(size[1], max(1, size[0] * target[1] // target[0]))
     left, top = (size[0] - width) // 2, (size[1] - height) // 2
@@ -114,7 +114,7 @@ def _centred(size: tuple[int, int], target: tuple[int, int]) -> tuple[int, int, 
 def _padded(
     picture: PIL.Image.Image, target: tuple[int, int], filter: str
 ) -> npt.NDArray[np.uint8]:
-    # The side that is the longer one beside the target's.
+    # The side that exceeds the target most decides the scale.
     after, before = min(zip(target, picture.size, strict=True), key=lambda pair: pair[0] / pair[1])
     width, height = picture.size
     if before > after:

@@ -1,4 +1,4 @@
-"""Prepared sets: sharded TFRecord files for each resolution, and a manifest of them."""
+"""Prepared sets: TFRecord shards of each resolution, and their manifest."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ Split = Literal["train", "val"]
 
 
 class ShardFile(BaseModel):
-    """One TFRecord file."""
+    """TFRecord file of one shard at one resolution."""
 
     model_config = ConfigDict(frozen=True, use_attribute_docstrings=True)
 
     name: str
     """Path below the set's folder."""
     records: int
-    """Records in it."""
+    """Number of records."""
     bytes: int
-    """Its size."""
+    """Size of the file."""
     sha256: str
-    """SHA-256 of the content, in hex."""
+    """SHA-256 of the file, in hex."""
 
 
 class Manifest(BaseModel):
@@ -42,38 +42,38 @@ class Manifest(BaseModel):
     format_version: Literal[2]
     """Changes when the meaning of a field or of the records does."""
     data_hash: str
-    """SHA-256, in hex, of `source_hash` and all that decides the records: one hash, one content."""
+    """SHA-256, in hex, of `source_hash` and all settings that decide the records' content."""
     source: str
     """Short name of the source."""
     source_hash: str
     """SHA-256, in hex, of the source's stored bytes, labels and classes, in order."""
     classes: tuple[str, ...]
-    """Names of the classes, or none."""
+    """Names of the classes; empty without classes."""
     resolutions: tuple[int, ...]
-    """Sides in pixels, ascending; the height of images that are no squares."""
+    """Sides in pixels, ascending; heights if images are not square."""
     width: int | None = None
-    """Width in pixels of images that are no squares; such a set has one size."""
+    """Width in pixels of images that are not square, which have one size only; otherwise None."""
     channels: Literal[1, 3]
-    """1 for grey, 3 for RGB."""
+    """Channels of the images: 1 for grey, 3 for RGB."""
     preparation: dict[str, object]
-    """The keys of `data` that decided the pixels, beside `channels`."""
+    """Settings in `data` that decided the pixels, except `channels`."""
     format: Literal["png", "jpeg", "raw"]
-    """How records hold pixels."""
+    """Encoding of the pixels in records."""
     skipped: tuple[Skipped, ...]
-    """Pictures left out."""
+    """Pictures that could not be read and were left out."""
     left_out: dict[str, int] = {}
     """Number of files that were not read, by extension."""
     shards: dict[Split, dict[int, tuple[ShardFile, ...]]]
-    """The files of each split and resolution, in order."""
+    """Files of each split and resolution, in order."""
 
 
 @dataclass(frozen=True)
 class RecordSet:
-    """A prepared set, ready to be read.
+    """Prepared set of images, ready to read.
 
     Args:
         folder: Folder of the set.
-        manifest: Content of the set.
+        manifest: Content of the set's manifest.
     """
 
     folder: Path
@@ -81,32 +81,32 @@ class RecordSet:
 
     @property
     def count(self) -> int:
-        """Images to train on, at each resolution."""
+        """Number of images to train on, at each resolution."""
         return self.size("train")
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """Names of the classes, or empty."""
+        """Names of the classes; empty without classes."""
         return self.manifest.classes
 
     @property
     def channels(self) -> int:
-        """1 for grey, 3 for RGB."""
+        """Channels of the images: 1 for grey, 3 for RGB."""
         return self.manifest.channels
 
     @property
     def resolutions(self) -> tuple[int, ...]:
-        """Sides in pixels, ascending; heights of images that are no squares."""
+        """Sides in pixels, ascending; heights if images are not square."""
         return self.manifest.resolutions
 
     @property
     def width(self) -> int | None:
-        """Width in pixels of images that are no squares."""
+        """Width in pixels of images that are not square, otherwise None."""
         return self.manifest.width
 
     @property
     def data_hash(self) -> str:
-        """SHA-256, in hex, of all that decided the records."""
+        """SHA-256, in hex, of the source and all settings that decide the records' content."""
         return self.manifest.data_hash
 
     @property
@@ -120,21 +120,21 @@ class RecordSet:
         return self.manifest.left_out
 
     def size(self, split: Split) -> int:
-        """Images of a split, at each resolution."""
+        """Return the number of images in a split, at each resolution."""
         by_resolution = self.manifest.shards.get(split, {})
         return sum(shard.records for shard in by_resolution.get(self.resolutions[0], ()))
 
     def shape(self, resolution: int) -> Shape:
-        """Height and width of the images of a resolution."""
+        """Return height and width of the images at a resolution."""
         return resolution, self.width or resolution
 
     def originals(self, split: Split = "train") -> int:
-        """Images of a split that are no mirrored copies of others."""
+        """Return the number of images in a split without mirrored copies."""
         copies = split == "train" and bool(self.manifest.preparation.get("mirrored_copies"))
         return self.size(split) // 2 if copies else self.size(split)
 
     def shards(self, resolution: int, split: Split = "train") -> tuple[ShardFile, ...]:
-        """The files of one resolution, in order.
+        """Return the files of one resolution, in order.
 
         Raises:
             ValueError: if the set was not prepared at this resolution, or has no such split.
@@ -150,7 +150,7 @@ class RecordSet:
         return self.manifest.shards[split][resolution]
 
     def files(self, resolution: int, split: Split = "train") -> list[Path]:
-        """The paths of `shards`.
+        """Return the paths of `shards`.
 
         Raises:
             ValueError: as `shards`.
@@ -159,20 +159,20 @@ class RecordSet:
 
 
 def is_prepared(folder: Path) -> bool:
-    """Return whether a folder looks like a prepared set: a manifest, and folders of resolutions."""
+    """Return whether a folder looks like a prepared set, with manifest and TFRecords."""
     return (folder / MANIFEST).is_file() and any(folder.glob("*x*/*.tfrecords"))
 
 
 def open_records(folder: Path) -> RecordSet:
-    """A set that `prepare` has written.
+    """Open a set that `prepare` has written.
 
     Raises:
-        UserError: if there is none, its manifest is missing or damaged, or a file is missing or
-            not of its size.
+        UserError: if there is no such set, its manifest is missing or damaged, or a file is missing
+            or has the wrong size.
     """
     if not folder.is_dir():
         raise UserError(
-            f"a prepared set must be a folder. Received: {folder}, which is none; "
+            f"a prepared set must be a folder. Received: {folder}, which is not one; "
             "`growgan data prepare` makes one"
         )
     advice = f"Received: {folder}; delete it to have it prepared again"
@@ -185,6 +185,7 @@ def open_records(folder: Path) -> RecordSet:
     records = RecordSet(folder, manifest)
     for shard in _every_shard(records):
         file = folder / shard.name
+        # Sizes only: checksums of a large set would delay every start; `data verify` has them.
         if not file.is_file() or file.stat().st_size != shard.bytes:
             raise UserError(f"a prepared set must have its `{shard.name}` whole. {advice}")
     return records
@@ -194,11 +195,11 @@ def verify(records: RecordSet, report: Callable[[int, int], None] | None = None)
     """Read every file of a set and compare its checksum.
 
     Args:
-        records: The set.
-        report: Called with the files done and their total.
+        records: Prepared set.
+        report: Called with the number of files done and of all.
 
     Raises:
-        UserError: if a file is not what was written; all such are named.
+        UserError: if files are damaged; the message names all of them.
     """
     shards = _every_shard(records)
     damaged = []

@@ -1,7 +1,7 @@
-"""Decoding on other machines: tf.data services that together give the stream of a single machine.
+"""Decode on other machines by tf.data services, with the same stream as on a single machine.
 
-Each machine is a service of its own, a dispatcher with one worker. TensorFlow lets a dispatcher
-have many, but then passes over one that is slow for a moment, and its batches come out of order.
+Each machine is a separate service, a dispatcher with one worker. A dispatcher with several workers
+would skip a worker that is slow for a moment, and batches would come out of order.
 """
 
 from __future__ import annotations
@@ -22,20 +22,20 @@ Batch = dict[str, tf.Tensor]
 LARGEST_PORT = 65535
 ANSWER_SECONDS = 10
 AHEAD = 2
-"""Batches of each server that are fetched before they are needed."""
+"""Batches to prefetch from each server."""
 
 
 @contextmanager
 def serving(address: str) -> Any:
-    """Be a server that reads, decodes and batches for runs, as long as this context lasts.
+    """Read, decode and batch for runs as a server until the block ends.
 
-    It listens on two ports, that of the address and the next one.
+    It listens on two ports: that of the address and the next one.
 
     Args:
-        address: Address of this machine as runs know it, `host:port`.
+        address: Address of this machine for runs, `host:port`.
 
     Raises:
-        UserError: if the address is none, or a port is not free.
+        UserError: if the address is invalid, or a port is taken.
 
     Example:
         >>> with serving("localhost:5001"):
@@ -43,6 +43,7 @@ def serving(address: str) -> Any:
     """
     service = tf.data.experimental.service
     host, port = _host_and_port(address)
+    # The worker listens on the next port.
     for each in (port, port + 1):
         _require_free(each)
     dispatcher = service.DispatchServer(service.DispatcherConfig(port=port))
@@ -63,15 +64,15 @@ def serving(address: str) -> Any:
 def served(
     servers: Sequence[str], batches: tf.data.Dataset, finish: Callable[[Any], Batch]
 ) -> tf.data.Dataset:
-    """`batches.map(finish)`, made by servers in turn: batch k by server `k mod len(servers)`.
+    """Compute `batches.map(finish)` on servers in turn: batch k on server `k mod len(servers)`.
 
     Args:
-        servers: Addresses as given to `serving`.
-        batches: Batches of a fixed size, without end. Every server goes through them.
-        finish: The costly part, done by one of the servers for each batch.
+        servers: Addresses of the servers, as given to `serving`.
+        batches: Endless batches of one size; every server iterates over all of them.
+        finish: Costly function of a batch, computed by one server per batch.
 
     Raises:
-        UserError: if an address is none, or no server answers there.
+        UserError: if an address is invalid, or no server answers there.
     """
 
     def numbered(number: tf.Tensor, batch: Any) -> tuple[tf.Tensor, Batch]:
@@ -83,6 +84,8 @@ def served(
 
     def received(number: tf.Tensor, numbered_batch: tuple[tf.Tensor, Batch]) -> Batch:
         stated, batch = numbered_batch
+        # Fail on a batch out of order, because it would silently break the reproducibility of the
+        # run.
         with tf.control_dependencies([tf.debugging.assert_equal(stated, number)]):
             return {name: tf.identity(values) for name, values in batch.items()} | {
                 name: tf.zeros(spec.shape, spec.dtype) for name, spec in empty.items()
@@ -97,13 +100,14 @@ def served(
     for index, address in enumerate(servers):
         _require_answer(address)
         part = batches.enumerate().shard(len(servers), index)
+        # One job per server, taken in turn, keeps the order of a single machine.
         parts.append(
             part.map(numbered, num_parallel_calls=tf.data.AUTOTUNE)
             .apply(
                 tf.data.experimental.service.distribute(
                     tf.data.experimental.service.ShardingPolicy.OFF,
                     f"grpc://{address}",
-                    job_name=uuid.uuid4().hex,  # each iteration begins at the beginning
+                    job_name=uuid.uuid4().hex,  # new, so that each iteration starts again
                 )
             )
             .prefetch(AHEAD)
@@ -120,7 +124,7 @@ def _host_and_port(address: str) -> tuple[str, int]:
 
 
 def _require_answer(address: str) -> None:
-    """Refuse a server that is not there: TensorFlow would ask it again without end."""
+    """Refuse a server that does not answer: TensorFlow would retry for ever."""
     try:
         socket.create_connection(_host_and_port(address), timeout=ANSWER_SECONDS).close()
     except OSError as error:
@@ -131,9 +135,9 @@ def _require_answer(address: str) -> None:
 
 
 def _require_free(port: int) -> None:
-    """Refuse a port on which something listens: gRPC would share it, and answer by chance."""
+    """Refuse a taken port: gRPC would share it, and either process might get a request."""
     with socket.socket() as listening:
-        # Connections of an earlier server, not yet forgotten, do not count.
+        # Do not count closed connections of an earlier server, which the system keeps for a while.
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listening.bind(("", port))

@@ -1,7 +1,7 @@
-"""The unit of preparation: one stretch of the set, written to a TFRecord file for each resolution.
+"""Shard, the unit of preparation: part of the set in one TFRecord file per resolution.
 
-A shard's content is a function of the source and the configuration alone, so shards can be written
-in any order, by any process or machine, and a shard that is there need not be written again.
+A shard's content depends on the source and the configuration only. So shards can be written in any
+order, by any process or machine, and existing shards are not written again.
 """
 
 from __future__ import annotations
@@ -26,20 +26,20 @@ from savedmodels.atomic import sync, write_file
 from savedmodels.checksum import checksum
 
 PICTURES = 2048
-"""Most pictures of a shard: what a killed preparation has to do again at most."""
+"""Most pictures in a shard, and so the most work that a kill can lose."""
 JOURNAL = "journal"
 
 
 @dataclass(frozen=True)
 class Shard:
-    """Which pictures a shard holds, in order.
+    """Part of a split: the pictures that one shard holds, in order.
 
     Args:
-        split: `train` or `val`.
+        split: Name of the split, `train` or `val`.
         number: Number of the shard within its split, from 0.
-        of: Shards in the split.
+        of: Number of shards in the split.
         pictures: Numbers of the pictures in the source.
-        mirrored: Whether each is followed by its mirrored copy.
+        mirrored: Whether each picture is followed by its mirrored copy.
     """
 
     split: Split
@@ -50,7 +50,7 @@ class Shard:
 
     @property
     def name(self) -> str:
-        """Such as `train-00000-of-00004`."""
+        """Name of the shard, such as `train-00000-of-00004`."""
         return f"{self.split}-{self.number:05d}-of-{self.of:05d}"
 
 
@@ -60,21 +60,22 @@ class Written(BaseModel):
     model_config = ConfigDict(frozen=True, use_attribute_docstrings=True)
 
     files: dict[int, ShardFile]
-    """The file of each resolution."""
+    """File of each resolution."""
     skipped: dict[int, Skipped]
     """Pictures left out, by their number in the source."""
 
 
 def shards_of(source: Source, data: DataConfig) -> list[Shard]:
-    """The shards of a source, those of `train` first.
+    """Divide a source into shards, those of `train` first.
 
-    The pictures are put in a fixed random order, so that any stretch is a fair sample; the first
-    `max_images` of them are taken, and the last `val` share of those are set apart.
+    Pictures are put in a fixed random order, so that every part is a fair sample. The first
+    `max_images` of them are used, and of those the last share `val` becomes the split `val`.
 
     Raises:
-        UserError: if `data.classes` names a class that the source lacks, or a split gets nothing.
+        UserError: if `data.classes` names a class that the source lacks, or a split is empty.
     """
     labels = np.array([UNLABELLED if p.label is None else p.label for p in source])
+    # The seed is fixed, because the set must not depend on the run.
     wanted = np.random.default_rng(0).permutation(len(labels))
     if data.classes is not None:
         unknown = sorted(set(data.classes) - set(source.classes))
@@ -109,28 +110,32 @@ def write_shard(
 
     Args:
         folder: Folder of the preparation.
-        shard: Which.
-        results: Results of its pictures, in order.
+        shard: Shard to write.
+        results: Converted pictures of the shard, in order.
         shapes: Heights and widths of the images, ascending.
-        labels: The label that records have for each class of the source.
+        labels: Label in records of each class of the source.
 
     Raises:
-        OSError: if they cannot be written; nothing but temporary files is left.
+        OSError: if they cannot be written; only temporary files are left.
     """
     # Imported here, so that mistakes are reported without waiting for TensorFlow.
     import tensorflow as tf
 
     finals = {shape[0]: folder / shape_name(shape) / f"{shard.name}.tfrecords" for shape in shapes}
+    # A kill leaves temporary files only, which the next attempt overwrites.
     temporary = {size: final.with_suffix(".tmp") for size, final in finals.items()}
     skipped: dict[int, Skipped] = {}
     records = 0
     with _system_errors(), ExitStack() as stack:
         writers = []
+        # Results come from the largest size to the smallest.
         for size in reversed(finals):
             finals[size].parent.mkdir(exist_ok=True)
             writers.append(stack.enter_context(tf.io.TFRecordWriter(str(temporary[size]))))
         for index, result in zip(shard.pictures, results, strict=True):
             if not isinstance(result, Converted):
+                # Noted in the journal, because a resumed preparation does not read the picture
+                # again.
                 skipped[index] = result
                 continue
             label = result.label if result.label == UNLABELLED else labels[result.label]
@@ -140,6 +145,7 @@ def write_shard(
                     writer.write(_example(image, label, index, mirrored))
     files = {}
     for size, final in finals.items():
+        # On the disk before the rename, so that a crash leaves no empty shard.
         sync(temporary[size])
         files[size] = ShardFile(
             name=f"{final.parent.name}/{final.name}",
@@ -150,7 +156,7 @@ def write_shard(
         temporary[size].replace(final)
         sync(final.parent)
     written = Written(files=files, skipped=skipped)
-    # Last, as it is the mark of a shard that is done.
+    # Written last: the entry marks the shard as done.
     journal = _entry(folder, shard)
     journal.parent.mkdir(exist_ok=True)
     write_file(journal, written.model_dump_json())
@@ -158,22 +164,22 @@ def write_shard(
 
 
 def classes_taken(classes: Sequence[str], data: DataConfig) -> tuple[str, ...]:
-    """The classes of a source that `data` takes, in the source's order."""
+    """Return the classes that `data.classes` chooses, in the source's order."""
     if data.classes is None:
         return tuple(classes)
-    # An accent may be one character with its letter in one place, and two in the other.
+    # An accented letter may be one character in one place, and two in the other.
     wanted = {unicodedata.normalize("NFC", name) for name in data.classes}
     return tuple(name for name in classes if unicodedata.normalize("NFC", name) in wanted)
 
 
 def label_numbers(classes: Sequence[str], data: DataConfig) -> list[int]:
-    """For each class of a source its number among those taken, or -1."""
+    """Number the chosen classes; for each class of the source its number, or -1."""
     taken = classes_taken(classes, data)
     return [taken.index(name) if name in taken else UNLABELLED for name in classes]
 
 
 def finished(folder: Path, shard: Shard) -> Written | None:
-    """Read the result of a shard that an earlier attempt has written, or None."""
+    """Read the journal's entry of a shard that is done; None if it is not."""
     try:
         return Written.model_validate_json(_entry(folder, shard).read_bytes())
     except FileNotFoundError:
@@ -186,7 +192,7 @@ def _entry(folder: Path, shard: Shard) -> Path:
 
 def _stretches(split: Split, pictures: np.ndarray, *, mirrored: bool) -> list[Shard]:
     of = -(-len(pictures) // PICTURES)
-    # Of nearly equal length, so that none is much shorter than the rest.
+    # Nearly equal parts, so that processes finish at about the same time.
     parts = np.array_split(pictures, of) if of else []
     return [
         Shard(split, number, of, tuple(int(index) for index in part), mirrored)
@@ -196,7 +202,7 @@ def _stretches(split: Split, pictures: np.ndarray, *, mirrored: bool) -> list[Sh
 
 @contextmanager
 def _system_errors() -> Iterator[None]:
-    """Raise OSError in place of TensorFlow's own errors, with the same words."""
+    """Convert TensorFlow's errors to OSError with the same message."""
     import tensorflow as tf
 
     try:
@@ -219,5 +225,6 @@ def _example(image: bytes, label: int, index: int, mirrored: int) -> bytes:
     }
     serialized: bytes = tf.train.Example(
         features=tf.train.Features(feature=feature)
+        # Equal input must give equal bytes, and map fields have no order.
     ).SerializeToString(deterministic=True)
     return serialized

@@ -1,4 +1,4 @@
-"""Work on the pictures of a source in order, a run of them at a time, shared among processes."""
+"""Share work on the pictures of a source among processes, in order and in runs of 64."""
 
 from __future__ import annotations
 
@@ -21,28 +21,28 @@ from pipeline.data.sources import Picture, Source, open_source
 from pipeline.errors import UserError
 
 RUN = 64
-"""Pictures that a worker takes at a time; fixed, so that no sum depends on the worker count."""
+"""Pictures per call; fixed, so that sums do not depend on the number of workers."""
 CALLS_AHEAD = 3
-"""Calls a worker, begun or waiting: enough to keep it busy, few enough to hold in memory."""
+"""Calls per worker, running or waiting: enough to keep it busy, few enough for memory."""
 WORTH_SHARING = 8.0
-"""Seconds of work still to come, as estimated, for which other processes are started: their start
-takes one or two, so with two cores little is won before."""
+"""Estimated seconds of remaining work from which worker processes are started: they need one or two
+to start, so that with two cores they save little on less work."""
 
 Result = TypeVar("Result")
 Work = Callable[[list[Picture]], Result]
 
 
 def worked(spec: str, source: Source, work: Work[Result], workers: int | None) -> Iterator[Result]:
-    """Apply `work` to the first 64 pictures of a source, to the next 64, and so on, in order.
+    """Apply `work` to each run of 64 pictures of a source, in order.
 
-    The runs do not depend on the number of workers, and so neither do the results. No more than a
-    few runs a worker are in memory. Processes are started when the rest promises to take long.
+    Runs do not depend on the number of workers, so results do not either. A few runs per worker are
+    in memory at most. Processes are started once the rest is expected to take long.
 
     Args:
-        spec: Spec as `open_source` takes it; each worker process opens the source anew.
-        source: The same, opened.
-        work: A function of pictures at the top of a module, so that another process can find it.
-        workers: Processes, or None for one a core.
+        spec: Source as for `open_source`; each worker process opens it again.
+        source: Opened source of that name.
+        work: Function of pictures; a module must define it, so that other processes can import it.
+        workers: Number of processes; None for one per core.
 
     Raises:
         UserError: if a worker was killed.
@@ -62,10 +62,10 @@ def worked(spec: str, source: Source, work: Work[Result], workers: int | None) -
 
 
 def worth_sharing(seconds: float, done: int, total: int) -> bool:
-    """Return whether the items that are left will probably take longer than `WORTH_SHARING`.
+    """Return whether the remaining items will probably take longer than `WORTH_SHARING`.
 
     Args:
-        seconds: Time that the items so far took, in seconds.
+        seconds: Seconds that the items so far took.
         done: Number of items so far.
         total: Number of all items.
 
@@ -81,13 +81,13 @@ def shared(
 ) -> Generator[Result]:
     """Yield the results of calls in worker processes, in order.
 
-    At most a few calls a worker are under way or waiting. When the generator is closed, the workers
-    end at once, whatever they are at; they also end when this process does.
+    At most a few calls per worker are running or waiting. Workers end at once when the generator is
+    closed, and when this process ends.
 
     Args:
-        function: At the top of a module, so that another process can find it.
-        calls: The arguments of each call.
-        workers: Processes.
+        function: Function to call; a module must define it, so that other processes can import it.
+        calls: Arguments of each call.
+        workers: Number of processes.
 
     Raises:
         UserError: if a worker was killed.
@@ -115,6 +115,7 @@ def shared(
     try:
         for arguments in calls:
             ahead.append(threads.submit(result_of, arguments))
+            # Bounded, because results wait in memory for their turn.
             if len(ahead) == CALLS_AHEAD * workers:
                 yield ahead.popleft().result()
         while ahead:
@@ -129,11 +130,11 @@ def shared(
 
 @cache
 def opened(once: str, spec: str) -> Source:
-    """A source, opened once in a worker process.
+    """Open a source, once per worker process.
 
     Args:
-        once: Another text each time that the source may have changed.
-        spec: Spec as `open_source` takes it.
+        once: Key of the cache; a new one opens the source again, which may have changed.
+        spec: Source as for `open_source`.
     """
     return open_source(spec)
 
@@ -147,20 +148,20 @@ def _work_from(once: str, spec: str, start: int, work: Work[Result]) -> Result:
 
 
 class _Process:
-    """A Python process that makes one call after another, over a pair of pipes of its own.
+    """Python process that runs one call after another, over its own pair of pipes.
 
-    A pool of the standard library, or of joblib, has one pipe for the results of all its workers:
-    if one is killed while it writes there, the others and their parent wait for ever. Here the
-    parent alone reads the pipe, and sees its end.
+    A pool of the standard library, or of joblib, has one pipe for the results of all workers: if a
+    worker is killed while it writes, the others and the parent wait for ever. Here only the parent
+    reads the pipe, and notices its end.
 
-    It starts afresh, as forking a process that runs threads may hang, but does not run the main
-    script again.
+    The process is not forked, because forking a process with threads may hang, and it does not run
+    the main script again.
     """
 
     def __init__(self) -> None:
         start = f"import sys; sys.path[:] = {sys.path!r}; from {__name__} import serve; serve()"
-        # Ctrl-C in a terminal, and the SIGTERM of some schedulers, go to the workers as well, but
-        # are left to the parent: signals blocked here are blocked there from its first moment.
+        # Ctrl-C in a terminal, and SIGTERM of some schedulers, reach workers too, but the parent
+        # must handle them. Signals blocked here stay blocked in the worker from its start.
         stopping = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
         blocked = signal.pthread_sigmask(signal.SIG_BLOCK, stopping)
         try:
@@ -168,7 +169,7 @@ class _Process:
                 [sys.executable, "-c", start],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
-                # There is a process for every core already.
+                # One thread: there is already a process per core.
                 env={"OMP_NUM_THREADS": "1", **os.environ},
             )
         finally:
@@ -178,7 +179,11 @@ class _Process:
         self._calls, self._results = self._process.stdin, self._process.stdout
 
     def call(self, function: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
-        """Call a function there; return or raise what it does, or EOFError if the process ended."""
+        """Call a function in the process, and return its result or raise its error.
+
+        Raises:
+            EOFError: if the process ended.
+        """
         pickle.dump((function, arguments), self._calls)
         self._calls.flush()
         result, error = pickle.load(self._results)
@@ -195,9 +200,9 @@ class _Process:
 
 
 def serve() -> None:
-    """Serve in a worker process: make the calls that come by stdin until there are no more."""
+    """Run the calls that arrive on stdin, in a worker process, until stdin ends."""
     calls, results = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # What a library prints must not come among the results.
+    os.dup2(2, 1)  # Prints of libraries must not mix with results.
     with suppress(EOFError, BrokenPipeError):
         while True:
             function, arguments = pickle.load(calls)

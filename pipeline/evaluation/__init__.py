@@ -1,1 +1,1 @@
-"""Evaluation of a run: features of images, statistics of them, and the gate."""
+"""Evaluate a run: features of images, statistics over them, reports and the gate."""

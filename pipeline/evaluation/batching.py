@@ -1,4 +1,4 @@
-"""Arrays that come in batches, cut anew: what is made of them must not depend on the cuts."""
+"""Cut batches of arrays to one size, so that results do not depend on the batch size."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from pipeline.evaluation.statistics.arrays import Array
 
 
 def rebatched(batches: Iterable[Array], size: int) -> Iterator[Array]:
-    """The same rows in the same order, `size` at a time and the rest at the end.
+    """Yield the same rows in the same order in batches of `size`; the last may be smaller.
 
     Args:
-        batches: `(n, …)` each.
+        batches: Batches, `(n, …)` each.
         size: Size of the new batches.
     """
     held: list[Array] = []
@@ -21,6 +21,7 @@ def rebatched(batches: Iterable[Array], size: int) -> Iterator[Array]:
         held.append(batch)
         count = sum(map(len, held))
         if whole := count - count % size:
+            # Spares a copy of batches that already fit.
             joined = held[0] if len(held) == 1 else np.concatenate(held)
             yield from np.split(joined[:whole], whole // size)
             held = [joined[whole:]]

@@ -1,4 +1,4 @@
-"""Line charts: as PNG, and as SVG that takes the colours of the page around it."""
+"""Draw line charts as PNG, or as SVG in the text colour of the page around it."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ from pipeline.evaluation.curves import Curve
 WIDTH, HEIGHT = 4.6, 2.4
 """Width and height of a chart, in inches."""
 DOTS = 150
-"""Per inch of a PNG."""
+"""Dots per inch of a PNG."""
 COLOURS = ("#3b82f6", "#e8590c", "#2f9e44", "#ae3ec9", "#b08900", "#0c8599")
-"""Legible on white and on black."""
+"""Colours of curves, legible on white and on black."""
 DASHES = ("-", "--", ":")
 MOST_MARKERS = 30
-"""Points of a curve that are few enough to be marked each."""
+"""Most points of a curve to mark each of them."""
 LOGARITHMIC = 50.0
-"""The greatest over the least number from which on small ones would not be seen otherwise."""
+"""Ratio of largest to smallest value from which the axis is logarithmic."""
 _INK = "#767671"
-"""Stands for the colour of the page's text."""
+"""Placeholder that SVG replaces by the colour of the page's text."""
 _STYLE: dict[Any, Any] = {
     "axes.edgecolor": _INK,
     "axes.labelcolor": _INK,
@@ -41,10 +41,10 @@ _STYLE: dict[Any, Any] = {
     "legend.frameon": False,
     "lines.linewidth": 1.4,
     "lines.markersize": 3.0,
-    "svg.fonttype": "none",  # Text stays text: it is small, and can be found and read out.
-    "svg.hashsalt": "growgan",  # The same chart has the same bytes.
+    "svg.fonttype": "none",  # Text stays text: small, searchable, and open to screen readers.
+    "svg.hashsalt": "growgan",  # Fixed, so that the same chart has the same bytes.
     "text.color": _INK,
-    "text.parse_math": False,  # Names may hold a dollar sign.
+    "text.parse_math": False,  # A dollar sign in a name would start a formula.
     "xtick.color": _INK,
     "ytick.color": _INK,
 }
@@ -58,8 +58,8 @@ class Chart:
     Args:
         title: Title of the chart.
         x: Name of the horizontal axis.
-        curves: Curves by name; one alone is not named.
-        marks: Moments that get a line and a word.
+        curves: Curves by name; a single curve gets no legend.
+        marks: Positions on the horizontal axis to mark, by their label.
     """
 
     title: str
@@ -69,7 +69,7 @@ class Chart:
 
 
 def as_png(charts: Sequence[Chart]) -> bytes:
-    """Charts side by side, on white."""
+    """Draw charts side by side on white, as PNG."""
     with _drawing():
         figure = Figure((len(charts) * WIDTH, HEIGHT * 1.3), layout="constrained")
         for number, chart in enumerate(charts, 1):
@@ -80,20 +80,22 @@ def as_png(charts: Sequence[Chart]) -> bytes:
 
 
 def as_svg(chart: Chart, key: str) -> str:
-    """Draw a chart as SVG inside an HTML page, whose text colour it takes; names are escaped.
+    """Draw a chart as SVG for an HTML page, in the page's text colour; names are escaped.
 
     Args:
         chart: Chart to draw.
-        key: Key of letters and digits; no other chart of the page has it.
+        key: Prefix of ids, of letters and digits; must be unique in the page.
     """
     with _drawing():
         figure = Figure((WIDTH, HEIGHT), layout="constrained")
+        # Transparent, so that the page's background shows in dark mode too.
         figure.patch.set_alpha(0)
         axes = figure.subplots()
         axes.patch.set_alpha(0)
         _draw(axes, chart)
         file = io.StringIO()
         figure.savefig(file, format="svg", metadata=_NO_METADATA)
+    # Ids are global in a page, and matplotlib uses the same in each chart.
     text = re.sub(r'( id="|url\(#|href="#)', rf"\g<1>{key}-", file.getvalue())
     svg = ElementTree.fromstring(text.replace(_INK, "currentColor"))
     _make_html(svg)
@@ -103,7 +105,7 @@ def as_svg(chart: Chart, key: str) -> str:
 
 @contextmanager
 def _drawing() -> Iterator[None]:
-    """A block with our style, in which no names are complained of that the font cannot show."""
+    """Draw in our style within the block, without warnings about characters the font lacks."""
     with mpl.rc_context(_STYLE), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing from font")
         yield
@@ -117,6 +119,7 @@ def _draw(axes: Axes, chart: Chart) -> None:
             curve.y,
             color=colour,
             linestyle=DASHES[number // len(COLOURS) % len(DASHES)],
+            # Markers show single evaluations; of many points they would hide the line.
             marker="o" if len(curve.x) <= MOST_MARKERS else "",
         )
         axes.fill_between(curve.x, curve.low, curve.high, color=colour, alpha=0.2, linewidth=0)
@@ -136,7 +139,8 @@ def _draw(axes: Axes, chart: Chart) -> None:
 
 
 def _in_thousands(value: float) -> str:
-    """Return `1.5k` for 1500; half a day is `0.5`, not `500m`."""
+    """Format a number such as 1500 as `1.5k`, but 0.5 as `0.5`, not `500m`."""
+    # EngFormatter writes small numbers in thousandths.
     return f"{value:g}" if abs(value) < 1 else EngFormatter(sep="")(value)
 
 
@@ -147,7 +151,7 @@ def _spans_magnitudes(chart: Chart) -> bool:
 
 
 def _make_html(element: ElementTree.Element) -> None:
-    """Take away what HTML does not have in SVG: name spaces, and styles, which would be global."""
+    """Remove name spaces, which HTML lacks, and styles, which would hold for the whole page."""
     element.tag = element.tag.rpartition("}")[2]
     element.attrib = {name.rpartition("}")[2]: value for name, value in element.attrib.items()}
     for child in list(element):

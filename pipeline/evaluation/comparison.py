@@ -1,4 +1,4 @@
-"""Runs beside each other: their newest scores, what differs between them, and their curves."""
+"""Compare runs: their newest scores, the differences of their configurations, and curves."""
 
 from __future__ import annotations
 
@@ -27,18 +27,18 @@ from pipeline.loading import decisive
 from pipeline.run_folder import RunFolder
 
 CURVE = "fid"
-"""The score whose curves are drawn."""
+"""Score whose curves are drawn."""
 
 
 @dataclass(frozen=True)
 class Entrant:
-    """A run that is compared.
+    """Run in a comparison.
 
     Args:
         name: Name that no other run in the comparison has.
         config: Configuration of the run.
-        newest: Evaluation whose scores are compared.
-        history: All its evaluations, ascending in images seen.
+        newest: Newest evaluation, whose scores are compared.
+        history: All evaluations of the run, ascending in images seen.
     """
 
     name: str
@@ -48,53 +48,53 @@ class Entrant:
 
 
 class ComparedScore(Score):
-    """A score, and whether it compares."""
+    """Score, and the reasons against comparing it."""
 
     obstacles: tuple[str, ...]
-    """Why it cannot be compared with that of the first run that has it; empty if it can."""
+    """Reasons against comparing it with the first run that has the score; empty if comparable."""
 
 
 class ComparedRun(Record):
-    """A run by its newest evaluation."""
+    """Run in a comparison, by its newest evaluation."""
 
     run: str
     """Name of the run, as the user gave it."""
     images_seen: int
-    """The run's clock at the evaluation."""
+    """Images seen at the evaluation."""
     seconds: float
-    """For which it had been trained by then."""
+    """Seconds of training until the evaluation."""
     data_hash: str
-    """Content of its data."""
+    """Hash of the data's content."""
     features: FeaturesUsed | None
-    """Which features its scores are of."""
+    """Features behind the scores; None without features."""
     scores: tuple[ComparedScore, ...]
-    """Its scores."""
+    """Scores of the evaluation."""
     evaluations: int
-    """How many it has."""
+    """Number of evaluations of the run."""
     drawn: int
-    """How many of these compare with the first run's newest, and are in the curves."""
+    """Number of evaluations comparable with the first run's newest, which are in the curves."""
 
     def score(self, name: str) -> ComparedScore | None:
-        """The score of that name, None if it was not measured."""
+        """Return the score of a name; None if it was not measured."""
         return next((score for score in self.scores if score.name == name), None)
 
 
 class Comparison(Record):
-    """Runs beside each other."""
+    """Comparison of runs."""
 
     schema_version: Literal[1] = Field(default=1, alias="schema")
     """Changes when the meaning of a field does."""
     runs: tuple[ComparedRun, ...]
-    """In the order in which they were named."""
+    """Runs in the order given."""
     config: dict[str, tuple[Any, ...]]
-    """What changes the result of a run and is not the same in all, with the value of each."""
+    """Settings that change results and differ between runs, with the value of each run."""
 
 
 def entrants_of(paths: Sequence[Path]) -> list[Entrant]:
-    """Runs with their evaluations: the newest, on the features of the first run's where it can be.
+    """Read runs with their evaluations, preferring those on the first run's features.
 
     Raises:
-        UserError: if a path is named twice, or holds no run or one without an evaluation.
+        UserError: if a path is given twice, holds no run, or its run has no evaluation.
     """
     twice = [path for path in paths if paths.count(path) > 1]
     if twice:
@@ -103,6 +103,7 @@ def entrants_of(paths: Sequence[Path]) -> list[Entrant]:
     for path in paths:
         run = RunFolder(path)
         config = run.config()
+        # Scores on other features do not compare, so the first run's decide.
         used = entrants[0].newest.features if entrants else None
         newest = evaluation_of(run, features=None if used is None else used.identity)
         entrants.append(Entrant(str(path), config, newest, history_of(run)))
@@ -110,7 +111,7 @@ def entrants_of(paths: Sequence[Path]) -> list[Entrant]:
 
 
 def compare(entrants: Sequence[Entrant]) -> Comparison:
-    """The newest scores of runs, which of them compare, and the configuration that differs."""
+    """Compare runs: newest scores, reasons against comparing them, and differing settings."""
     configs = [decisive(entrant.config) for entrant in entrants]
     by_key = {key: tuple(config[key] for config in configs) for key in configs[0]}
     return Comparison(
@@ -136,7 +137,7 @@ def compare(entrants: Sequence[Entrant]) -> Comparison:
 
 
 def charts_of(entrants: Sequence[Entrant]) -> list[Chart]:
-    """FID over images seen and over the time of training; none if no run has it."""
+    """Make charts of FID over images seen and over training time; none if no run has FID."""
     drawn = {each.name: found for each in entrants if (found := _drawn(each, entrants))}
     longest = max((each.seconds for found in drawn.values() for each in found), default=0.0)
     unit, seconds = ("hours", 3600) if longest > 7200 else ("minutes", 60)
@@ -171,4 +172,5 @@ def _first_with(score: str, entrants: Sequence[Entrant]) -> Evaluation | None:
 
 def _drawn(entrant: Entrant, entrants: Sequence[Entrant]) -> list[Evaluation]:
     first = _first_with(CURVE, entrants)
+    # One curve must not join scores of different protocols.
     return [e for e in entrant.history if first and not obstacles(CURVE, e, first)]

@@ -1,4 +1,4 @@
-"""A run's numbers over a clock: what it has logged, and its scores."""
+"""Curves of a run over images seen: logged metrics and scores."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from pipeline.errors import UserError
 from pipeline.evaluation.scores import Evaluation
 
 POINTS = 200
-"""Largest number of points of a curve: a chart shows no more."""
+"""Most points of a curve; a chart cannot show more."""
 
 
 @dataclass(frozen=True)
 class Curve:
-    """Numbers over a clock, each with the ends of a range, which may be those of the number."""
+    """Numbers over a clock, each with a range, which may be the number itself."""
 
     x: Sequence[float]
     y: Sequence[float]
@@ -34,10 +34,10 @@ class Curves:
     """Logged curves of a run.
 
     Args:
-        metrics: Metrics by name: means of neighbouring entries, with the least and greatest of
-            them.
+        metrics: Curves by name of the metric; points are means of neighbouring entries, ranges
+            their smallest and largest values.
         sizes: Images seen at the first entry of each resolution, by resolution.
-        alarms: Lines about alarms, each with the images seen.
+        alarms: Alarms in the log: images seen and text.
     """
 
     metrics: dict[str, Curve] = field(default_factory=dict)
@@ -46,10 +46,10 @@ class Curves:
 
 
 def read_curves(metrics: Path) -> Curves:
-    """The curves in `metrics.jsonl`; none if there is no such file.
+    """Read the curves in `metrics.jsonl`; none if there is no such file.
 
     Raises:
-        UserError: if a line other than the last, which a kill may have cut off, is no entry.
+        UserError: if a line is damaged; only the last may be, since a kill may have cut it off.
     """
     entries: list[dict[str, Any]] = []
     lines = metrics.read_text().splitlines() if metrics.is_file() else []
@@ -72,6 +72,7 @@ def read_curves(metrics: Path) -> Curves:
             alarms.append((seen, f"{entry['alarm']} {entry.get('state')}: {entry.get('text')}"))
             continue
         for name, value in entry.items():
+            # A single non-finite value would spoil the mean of its neighbours.
             if name != "images_seen" and isinstance(value, int | float) and math.isfinite(value):
                 points[name].append((seen, value))
         if isinstance(entry.get("resolution"), float):
@@ -80,12 +81,12 @@ def read_curves(metrics: Path) -> Curves:
 
 
 def score_curve(name: str, evaluations: Sequence[Evaluation], clock: Sequence[float]) -> Curve:
-    """A score and its interval, over a clock.
+    """Make a curve of a score and its interval.
 
     Args:
         name: Name of a score that each evaluation has.
         evaluations: Evaluations in the order of the clock.
-        clock: A moment for each.
+        clock: Position on the horizontal axis of each evaluation.
     """
     scores = [score for each in evaluations if (score := each.score(name))]
     return Curve(
@@ -97,7 +98,7 @@ def score_curve(name: str, evaluations: Sequence[Evaluation], clock: Sequence[fl
 
 
 def _thinned(points: Sequence[tuple[int, float]]) -> Curve:
-    """At most `POINTS` means of equally many neighbours, and what they range over."""
+    """Average neighbours to at most `POINTS` points, with the range of each."""
     groups = np.array_split(np.array(points, np.float64), min(POINTS, len(points)))
     return Curve(
         x=[float(group[:, 0].mean()) for group in groups],

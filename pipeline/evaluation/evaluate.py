@@ -1,4 +1,4 @@
-"""An evaluation of a run: its newest checkpoint, or another, measured and written down."""
+"""Evaluate a run at its newest or another checkpoint, and write the scores."""
 
 from __future__ import annotations
 
@@ -40,11 +40,11 @@ from pipeline.training.loop.checkpoints import Checkpoint
 from savedmodels.checksum import checksum
 
 USUAL = MEASURES.keys() - {"path_length"}
-"""What is measured if nothing is named: path length takes longer than all else together."""
+"""Default measures: all except path length, which takes longer than all others together."""
 
 Report = Callable[[int, int], None]
 Stage = Callable[[str], AbstractContextManager[Report]]
-"""Given the name of a stretch of work, what shows its progress."""
+"""Function from the name of a stage of work to a context that reports its progress."""
 
 
 @dataclass(frozen=True)
@@ -54,12 +54,12 @@ class Plan:
     Args:
         checkpoint: Checkpoint of the run.
         records: Records that it was trained on.
-        measures: Names, in the order of `MEASURES`.
-        left_out: Measures that are left out, and what each lacks.
-        network: Network that gives features, None if nothing needs any.
-        images: Generated ones.
+        measures: Names of the measures, in the order of `MEASURES`.
+        left_out: Needs of measures that are left out, by the measure's name.
+        network: Network for features; None if no measure needs features.
+        images: Number of images to generate.
         seed: Seed of random choices: labels, subsets, patches.
-        noise: Noise of a generator with styles.
+        noise: Noise of a generator with styles: constant, or random per image.
     """
 
     checkpoint: Checkpoint
@@ -80,19 +80,19 @@ def plan_of(
     images_seen: int | None = None,
     elsewhere: bool = False,
 ) -> Plan:
-    """Plan a measurement, once it is known to be possible.
+    """Plan a measurement, and check that it is possible.
 
     Args:
         run: Run with a checkpoint.
-        records: Records that it was trained on, as `data.prepare.records_for` gives them.
+        records: Records that the run was trained on, as from `data.prepare.records_for`.
         settings: Settings of the measurement.
-        images_seen: At the checkpoint, None for the newest.
-        elsewhere: Whether records may be others, for `measure`, than what it was trained on.
+        images_seen: Images seen at the checkpoint; None for the newest.
+        elsewhere: Whether to allow other records than those of the training, for `measure`.
 
     Raises:
-        UserError: if there is no such checkpoint, the records are not what the run was trained on,
-            features cannot be had, a measure that was named lacks something, or noise is asked for
-            that the run's family has not.
+        UserError: if there is no such checkpoint, the run was trained on other records, features
+            cannot be opened, a measure given by name needs something that is missing, or random
+            noise is requested for a family without styles.
     """
     of_run = run.config().network
     if settings.noise == "random" and not of_run.has_styles:
@@ -101,7 +101,7 @@ def plan_of(
             f"Received: {of_run.family}"
         )
     trained_on = run.manifest()["data"]["hash"]
-    if trained_on is None or elsewhere:  # Or others trained it, on what is not known.
+    if trained_on is None or elsewhere:  # None: an imported run, whose data is unknown.
         run.require_classes(records)
     elif records.data_hash != trained_on:
         raise UserError(
@@ -116,6 +116,7 @@ def plan_of(
         network = open_features(settings.features)
     lacks = {name: obstacle(name, network, records, labelled=labelled) for name in asked}
     left_out = {name: what for name, what in lacks.items() if what is not None}
+    # Only metrics given by name are required; defaults may be left out.
     if left_out and settings.metrics is not None:
         name, what = next(iter(left_out.items()))
         raise UserError(f"the metric {name} needs {what}. Received: none")
@@ -132,29 +133,30 @@ def plan_of(
 
 
 def evaluate(run: RunFolder, plan: Plan, stage: Stage) -> Evaluation:
-    """Measure, and write `scores.json` and the sheets into the run; the report is made of them.
+    """Measure, and write `scores.json` and sheets of images into the run, for the report.
 
-    Scores are a function of the checkpoint, the data and the plan: repeated, they are the same.
+    Scores depend on checkpoint, data and plan only; a repeated evaluation gives the same.
 
     Args:
-        run: Run whose plan it is.
+        run: Run to measure.
         plan: Plan of the measurement.
-        stage: Shows progress.
+        stage: Function that reports progress.
 
     Raises:
-        UserError: if an image does not suit the features, or there are too few for a measure.
+        UserError: if images do not suit the features, or no measure is possible.
         OSError: if something cannot be written.
     """
     evaluation, material = _measured(run, plan, stage)
     folder = folder_of(run, evaluation)
     for name, sheet in pictures_of(material, run.discriminator(plan.checkpoint)):
         write_png(folder / f"{name}.png", sheet)
+    # Scores last: a folder with scores has its sheets too.
     write_scores(run, evaluation)
     return evaluation
 
 
 def measure(run: RunFolder, plan: Plan, stage: Stage) -> Evaluation:
-    """Measure on any records, and write nothing into the run.
+    """Measure on any records, without writing into the run.
 
     Raises:
         UserError: as `evaluate`.
@@ -170,12 +172,12 @@ def _measured(run: RunFolder, plan: Plan, stage: Stage) -> tuple[Evaluation, Mat
         for done, name in enumerate(plan.measures, start=1):
             try:
                 scores += list(MEASURES[name](material))
-            except UserError as error:  # Too few images, or all of one class: others may do.
+            except UserError as error:  # Such as too few images; others may still work.
                 not_measured[name] = str(error)
             report(done, len(plan.measures))
     if not scores:
         told = "; ".join(f"{name}: {why}" for name, why in not_measured.items())
-        raise UserError(f"something must be measurable. Received: {told}")
+        raise UserError(f"at least one measure must be possible. Received: {told}")
     position = plan.checkpoint.position
     manifest = run.manifest()
     network = plan.network
@@ -187,6 +189,7 @@ def _measured(run: RunFolder, plan: Plan, stage: Stage) -> tuple[Evaluation, Mat
         seconds=plan.checkpoint.seconds,
         lineage=Lineage(
             data_hash=plan.records.data_hash,
+            # The manifest holds the hashes of all files, so its hash covers the checkpoint.
             checkpoint_hash=checksum(plan.checkpoint.folder / "manifest.json"),
             **{name: manifest[name] for name in ("config_hash", "growgan", "code")},
         ),
@@ -215,10 +218,12 @@ def _material(run: RunFolder, plan: Plan, stage: Stage) -> Material:
     )
     if plan.network is None:
         return material
+    # Beside the sets, so that all runs on one set share it.
     kept = plan.records.folder.parent / REFERENCES
     with stage("features of real images") as report:
         references = references_for(plan.records, resolution, plan.network, kept, report=report)
     mirrored = None
+    # A copy of a mirrored training image is a copy too.
     if "memorisation" in plan.measures and _shows_mirrored(run, plan.records):
         with stage("features of real images, mirrored") as report:
             mirrored = references_for(
@@ -243,5 +248,5 @@ def _material(run: RunFolder, plan: Plan, stage: Stage) -> Material:
 
 
 def _shows_mirrored(run: RunFolder, records: RecordSet) -> bool:
-    """Check whether training shows mirrored images too."""
+    """Return whether the run was trained on mirrored images too."""
     return run.config().data.mirror or bool(records.manifest.preparation.get("mirrored_copies"))

@@ -1,4 +1,4 @@
-"""The scores of a run for TensorBoard, with what the run was made of as its hyperparameters."""
+"""Write a run's scores for TensorBoard, with its configuration as hyperparameters."""
 
 from __future__ import annotations
 
@@ -17,17 +17,18 @@ from savedmodels import atomic
 
 
 def write_events(run: RunFolder, history: Sequence[Evaluation]) -> Path:
-    """Write the event file of all evaluations of a run anew, at their images seen; its folder.
+    """Write the event file of all evaluations of a run again, and return its folder.
 
-    Each score is `<features>/<name>`, those of no features `pixels/<name>`, with `_low` and `_high`
-    where it has an interval. The HParams
-    dashboard shows a run's configuration beside its last scores.
+    Steps are images seen. A score is named `<features>/<name>`, or `pixels/<name>` if it uses no
+    features, with `_low` and `_high` for the ends of its interval. The HParams dashboard shows the
+    run's configuration beside its last scores.
 
     Raises:
         OSError: if it cannot be written.
     """
     folder = run.tensorboard / "evaluations"
     with suppress(FileNotFoundError):
+        # Written again as a whole, because a rollback may have removed evaluations.
         atomic.remove_folder(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
     with atomic.new_folder(folder) as temporary:
@@ -48,7 +49,7 @@ def write_events(run: RunFolder, history: Sequence[Evaluation]) -> Path:
 
 
 def _plain(config: Config) -> dict[str, bool | int | float | str]:
-    """Return what decides the result, in the types that HParams knows."""
+    """Return the settings that decide the result, in types that HParams accepts."""
     return {
         key: value if isinstance(value, bool | int | float) else str(value)
         for key, value in decisive(config).items()

@@ -1,4 +1,4 @@
-"""Features of a stream of images, with the images made ahead in a thread of their own."""
+"""Compute features of a stream of images, which a separate thread makes ahead."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pipeline.evaluation.batching import rebatched
 from pipeline.evaluation.features.network import FeatureNetwork, Features, Images, joined
 
 AHEAD = 2
-"""Batches that are made while another goes through the network."""
+"""Batches to make ahead while the network processes another."""
 
 Item = TypeVar("Item")
 
@@ -25,21 +25,21 @@ def extract(
     total: int | None = None,
     report: Callable[[int, int], None] | None = None,
 ) -> Features:
-    """The features of all images, in their order.
+    """Compute features of all images, in order.
 
-    Whatever makes the batches runs in a thread, up to two batches ahead: TensorFlow lets other
-    threads run while it computes, so generator and network share the cores. How the stream is cut
-    into batches does not matter to the result: the network gets the same batches in any case.
+    Batches are made in a thread, up to two ahead. TensorFlow lets other threads run while it
+    computes, so generator and network share the cores. The result does not depend on the sizes of
+    the batches: the network always gets batches of one size.
 
     Args:
-        network: Network that gives the features.
-        batches: uint8 `(n, height, width, channels)` each, of one size; n may differ.
-        total: Images to take at most, or None for all.
-        report: Called with the images done and `total`, or as many as are done where that is None.
+        network: Network for the features.
+        batches: Images, uint8 `(n, height, width, channels)` each; only n may differ.
+        total: Largest number of images to take; None for all.
+        report: Called with the number of images done and `total`, or the former twice if None.
 
     Raises:
         ValueError: if there are no images.
-        Exception: whatever making a batch raises.
+        Exception: any error from making a batch.
     """
     parts = []
     done = 0
@@ -56,7 +56,7 @@ def extract(
 
 
 def _first(batches: Iterable[Images], total: int) -> Iterator[Images]:
-    """The first images; no batch is asked for beyond them."""
+    """Yield the first `total` images, without making further batches."""
     left = total
     for batch in batches:
         yield batch[:left]
@@ -66,17 +66,17 @@ def _first(batches: Iterable[Images], total: int) -> Iterator[Images]:
 
 
 def made_ahead(items: Iterable[Item], ahead: int) -> Generator[Item]:
-    """The same items in the same order, made in one other thread, `ahead` of them at most in wait.
+    """Make items ahead in one other thread, in order; at most `ahead` of them wait.
 
-    An error in making one is raised here, after the items before it. When this generator is closed
-    the thread ends with the item that it is at.
+    An error from making an item is raised here, after the items before it. When this generator is
+    closed, the thread ends after its present item.
     """
     iterator = iter(items)
 
     def take() -> list[Item]:
         return list(islice(iterator, 1))
 
-    # One thread: the items are made one after the other.
+    # One thread, because the iterator makes items one after the other.
     thread = ThreadPoolExecutor(1, thread_name_prefix="made-ahead")
     try:
         pending = deque(thread.submit(take) for _ in range(ahead))
@@ -84,4 +84,5 @@ def made_ahead(items: Iterable[Item], ahead: int) -> Generator[Item]:
             pending.append(thread.submit(take))
             yield from taken
     finally:
+        # Waits for the item under way: a thread cannot be interrupted.
         thread.shutdown(cancel_futures=True)

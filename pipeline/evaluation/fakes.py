@@ -1,4 +1,4 @@
-"""The images that a generator is measured by: those of the seeds from 0 on."""
+"""Generated images to measure: those of the seeds from 0 on."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ Labels = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Fakes:
-    """Image n is that of seed n, and of label n for a labelled generator.
+    """Generated images by number: image n has seed n, and for a labelled generator label n.
 
     Args:
-        painter: Painter of an average generator.
+        painter: Painter with the EMA generator.
         count: Number of images.
-        labels: `(count,)`, the number of each one's class; None for a generator without labels.
-        noise: The generator's own, or, for one with styles, drawn by seed.
+        labels: Class of each image, `(count,)`; None for a generator without labels.
+        noise: Noise of a generator with styles: constant, or drawn by seed.
     """
 
     painter: Painter
@@ -33,19 +33,19 @@ class Fakes:
     noise: Literal["constant", "random"] = "constant"
 
     def batches(self, count: int | None = None) -> Iterator[Images]:
-        """The first ones, or all, in order: uint8 `(n, height, width, channels)` each."""
+        """Make the first `count` images, or all: uint8 `(n, height, width, channels)` per batch."""
         return self._of(range(self.count if count is None else count))
 
     def at(self, numbers: Sequence[int]) -> Images:
-        """Some of them: uint8 `(numbers, height, width, channels)`."""
+        """Make the images of some numbers: uint8 `(numbers, height, width, channels)`."""
         return np.concatenate(list(self._of(numbers)))
 
     def of_latents(self, latents: npt.NDArray[Any], numbers: slice) -> npt.NDArray[np.float32]:
-        """Images of latents `(n, size)`, not rounded: floats about 0 … 255.
+        """Make images from latents without rounding: floats of about 0 to 255.
 
         Args:
-            latents: One for each image.
-            numbers: Numbers of the images, whose labels they have.
+            latents: Latents, `(n, size)`.
+            numbers: Numbers of the images whose labels to use.
         """
         inputs: Any = latents.astype(np.float32)
         generator = self.painter.sampler.model
@@ -53,6 +53,7 @@ class Fakes:
             classes = generator.inputs[1].shape[-1]
             inputs = [inputs, np.eye(classes, dtype=np.float32)[self.labels[numbers]]]
         images = generator.predict_on_batch(inputs)
+        # Not rounded: path lengths measure changes below one level.
         return np.asarray(images * 127.5 + 127.5, np.float32)
 
     def _of(self, numbers: Sequence[int]) -> Iterator[Images]:
@@ -61,11 +62,11 @@ class Fakes:
 
 
 def labels_like(reals: Labels, count: int, *, seed: int) -> Labels:
-    """Labels drawn from those of real images that have one, with their frequencies: `(count,)`.
+    """Draw labels with the frequencies of those of labelled real images: `(count,)`.
 
     Args:
-        reals: Labels of every real image.
-        count: Number of labels; the first ones do not depend on it.
+        reals: Labels of all real images.
+        count: Number of labels to draw; the first ones do not depend on it.
         seed: Seed of the draws.
     """
     reals = reals[reals != UNLABELLED]

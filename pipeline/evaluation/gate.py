@@ -1,4 +1,4 @@
-"""The gate: whether scores keep the rules of a policy, with a reason for each, and its file."""
+"""Gate: judge scores by the rules of a policy, and write the verdict with its reasons."""
 
 from __future__ import annotations
 
@@ -25,43 +25,43 @@ SCORE_OF = {
     "min_recall": "recall",
     "max_memorisation": "memorisation",
 }
-"""The score that each rule asks for; the others are about how scores were made."""
+"""Score of each rule; the other rules are about the way scores were made."""
 _MEASURE_OF = {"precision": "precision_recall", "recall": "precision_recall"}
-"""Metric that computes a score, for the scores that have not the name of their metric."""
+"""Metric that computes a score, where the two have different names."""
 
 
 class Ruling(Record):
     """Result of one rule."""
 
     rule: str
-    """A key of the policy."""
+    """Name of the rule, a key of the policy."""
     passed: bool
-    """Whether it is kept."""
+    """Whether the rule is kept."""
     reason: str
-    """What must be and what came, in one line."""
+    """Rule and received value, in one line."""
     score: str | None = None
-    """The score that it asks for."""
+    """Score that the rule bounds."""
     bound: float | None = None
-    """What the worse end of the score's interval was held to."""
+    """Bound on the worse end of the score's interval."""
     value: float | None = None
-    """The score."""
+    """Value of the score."""
     low: float | None = None
-    """Low end of its interval."""
+    """Low end of the score's interval."""
     high: float | None = None
-    """High end of its interval."""
+    """High end of the score's interval."""
 
 
 class Judged(Record):
-    """Which scores these were."""
+    """Evaluation that a verdict is about."""
 
     run: str
     """Name of the run."""
     checkpoint: str
     """Name of the checkpoint."""
     images_seen: int
-    """The run's clock at the checkpoint."""
+    """Images seen at the checkpoint."""
     created: datetime
-    """When the scores were made."""
+    """Time of the evaluation."""
 
 
 class Verdict(Record):
@@ -72,13 +72,13 @@ class Verdict(Record):
     passed: bool
     """Whether every rule is kept."""
     candidate: Judged
-    """What was judged."""
+    """Judged evaluation."""
     promoted: Judged | None
-    """What it was compared with."""
+    """Promoted evaluation that it was compared with; None if there was none."""
     policy: GateConfig
-    """By what."""
+    """Policy that was applied."""
     rules: tuple[Ruling, ...]
-    """Each rule that the policy asks for."""
+    """Result of each rule in the policy."""
 
 
 def judge(
@@ -86,18 +86,18 @@ def judge(
 ) -> Verdict:
     """Judge whether scores keep every rule of a policy.
 
-    With a score `s` and its 95 % interval `[l, h]`, `max_…` asks for `max(s, h) ≤ bound` and
-    `min_…` for `min(s, l) ≥ bound`; the bound of `max_fid_increase_over_promoted = x` is
-    `(1 + x) · FID of the promoted`. What is missing, not finite, without an interval (unless the
-    policy allows that), or not comparable with the promoted, fails.
+    For a score `s` with the 95 % interval `[l, h]`, `max_…` requires `max(s, h) ≤ bound` and
+    `min_…` requires `min(s, l) ≥ bound`. The bound of `max_fid_increase_over_promoted = x` is
+    `(1 + x) · FID of the promoted`. A rule fails if its score is missing, not finite, without an
+    interval (unless the policy allows that), or not comparable with the promoted one.
 
     Args:
-        evaluation: Evaluation to be judged.
+        evaluation: Evaluation to judge.
         policy: Policy with at least one rule for a score.
-        promoted: The scores of what is promoted now.
+        promoted: Evaluation of the model that is promoted now.
 
     Raises:
-        UserError: if the policy has no rule for a score, or none that looks at `promoted`.
+        UserError: if the policy has no rule for a score, or no rule uses the given `promoted`.
     """
     asked = {rule: SCORE_OF[rule] for rule in rules_of(policy)}
     if not asked:
@@ -130,25 +130,24 @@ def judge(
 
 
 def rules_of(policy: GateConfig) -> tuple[str, ...]:
-    """The rules of a policy that ask for a score."""
+    """Return the rules of a policy that bound a score."""
     return tuple(rule for rule in SCORE_OF if getattr(policy, rule) is not None)
 
 
 def require_answerable(policy: GateConfig, settings: EvaluationConfig) -> None:
-    """Refuse a policy that no scores measured so can keep, before anything is trained for them.
+    """Refuse a policy that no scores of these settings can keep, before a training is wasted.
 
     Args:
         policy: Policy with rules.
         settings: Settings of the measurement.
 
     Raises:
-        UserError: if a score that is asked for is not measured, or of too few images.
+        UserError: if a score in the policy is not measured, or from too few images.
     """
     rules = rules_of(policy)
     if rules and settings.features is None:
         raise UserError(
-            f"`gate.{rules[0]}` needs `evaluation.features`, which its score is measured with. "
-            "Received: none"
+            f"`gate.{rules[0]}` needs `evaluation.features` to measure its score. Received: none"
         )
     for rule in rules:
         measure = _MEASURE_OF.get(SCORE_OF[rule], SCORE_OF[rule])
@@ -157,6 +156,7 @@ def require_answerable(policy: GateConfig, settings: EvaluationConfig) -> None:
                 f"`gate.{rule}` needs {measure} among `evaluation.metrics`. "
                 f"Received: {', '.join(settings.metrics)}"
             )
+    # Found here, before hours of training, instead of by the gate afterwards.
     if rules and settings.images < policy.min_images:
         raise UserError(
             "`gate.min_images` must be at most `evaluation.images`, the images that are measured. "
@@ -165,12 +165,12 @@ def require_answerable(policy: GateConfig, settings: EvaluationConfig) -> None:
 
 
 def is_of(verdict: Verdict, evaluation: Evaluation) -> bool:
-    """Return whether these are the scores that were judged."""
+    """Return whether a verdict is about an evaluation."""
     return verdict.candidate == _judged(evaluation)
 
 
 def write_verdict(folder: Path, verdict: Verdict) -> Path:
-    """Write `gate.json` into the folder of the evaluation, whole or not at all; its path.
+    """Write `gate.json` into the folder of an evaluation, and return its path.
 
     Raises:
         OSError: if it cannot be written.
@@ -181,7 +181,7 @@ def write_verdict(folder: Path, verdict: Verdict) -> Path:
 
 
 def remove_verdict(folder: Path) -> None:
-    """Remove what a gate that is asked no longer decided of the evaluation in a folder.
+    """Remove the verdict of an earlier policy from the folder of an evaluation.
 
     Raises:
         OSError: if it cannot be removed.
@@ -190,7 +190,7 @@ def remove_verdict(folder: Path) -> None:
 
 
 def read_verdict(folder: Path) -> Verdict | None:
-    """Read the gate's decision on the evaluation in a folder, None if it was not asked.
+    """Read the verdict in the folder of an evaluation, None if the gate was not run.
 
     Raises:
         UserError: if it cannot be read.
@@ -232,7 +232,7 @@ def _of_images(evaluation: Evaluation, policy: GateConfig, asked: tuple[str, ...
 
 
 def _images_of(score: Score | None) -> int:
-    """Generated images behind a score, 0 if that is not stated."""
+    """Return the number of generated images behind a score, 0 if unknown."""
     count = score.protocol.get("images") if score else None
     return count if isinstance(count, int) else 0
 
@@ -247,9 +247,11 @@ def _bounded(
             rule=rule, passed=False, reason=f"{must}. Received: none", score=name, bound=bound
         )
     end = score.high if most else score.low
+    # The value too: a bootstrap interval need not contain it.
     ends = [score.value] if end is None else [score.value, end]
     received = str(score)
     if not all(map(math.isfinite, ends)):
+        # NaN compares as false, which must never pass by accident.
         passed, received = False, f"{score}, which is not finite"
     elif end is None and name not in policy.without_interval:
         passed, received = False, f"{score} without an interval"

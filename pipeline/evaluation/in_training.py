@@ -1,4 +1,4 @@
-"""Evaluation while a run trains: FID of few images, and no scores of what is rolled back."""
+"""Evaluate during training: FID of few images; a rollback removes scores it makes void."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ from savedmodels import atomic
 
 
 class FidInTraining:
-    """FID of the average of the moment to all training images of its size; lower is better.
+    """FID of the present EMA generator to all training images of its size; lower is better.
 
-    It is of `evaluation.fid_images` images, always of the same seeds and labels. The fewer images,
-    the higher it is: it compares with itself alone.
+    It uses `evaluation.fid_images` images, always of the same seeds and labels. Fewer images give a
+    higher FID, so values compare only with each other.
 
     Args:
         config: Configuration with `evaluation.features`.
         records: Images that the run is trained on.
-        advise: Called once with what is to be said of the figures, if anything.
+        advise: Called once with a warning about the values, if there is one.
 
     Raises:
-        UserError: if features cannot be had.
+        UserError: if the feature network cannot be opened.
     """
 
     names = ("fid",)
@@ -48,11 +48,13 @@ class FidInTraining:
         self._network = open_features(settings.features)
         self._labels = None
         if config.data.labels:
+            # Drawn once, so that all values of a run use the same labels.
             self._labels = labels_like(labels_of(records), self._count, seed=settings.seed)
 
     def __call__(self, task: PhaseTask, resolution: int) -> dict[str, float]:
-        """`{"fid": …}` of images of this many pixels."""
+        """Measure `{"fid": …}` at a resolution."""
         kept = self._records.folder.parent / REFERENCES
+        # Cached on disk, so that each resolution is computed once.
         reals = references_for(self._records, resolution, self._network, kept)
         fakes = Fakes(Painter(task.exportable.sampler), self._count, self._labels)
         of_fakes = moments([extract(self._network, fakes.batches()).vectors])
@@ -65,17 +67,17 @@ class FidInTraining:
 
 
 class Evaluations(Listener):
-    """Those of a run, which belong to its checkpoints.
+    """Listener that removes evaluations of checkpoints that a rollback discards.
 
     Args:
-        run: Run that they belong to.
+        run: Run with the evaluations.
     """
 
     def __init__(self, run: RunFolder) -> None:
         self._run = run
 
     def rolled_back(self, roll_back: RollBack) -> None:
-        """Remove those of checkpoints that will not be the same."""
+        """Remove evaluations of later checkpoints, which training will make again differently."""
         for images_seen in self._run.evaluated():
             if images_seen > roll_back.to:
                 atomic.remove_folder(self._run.evaluation(images_seen))

@@ -1,4 +1,4 @@
-"""Measures of a generator: what each needs, and the protocol of its scores."""
+"""Measures of a generator, with the needs of each and the protocol of its scores."""
 
 from __future__ import annotations
 
@@ -42,15 +42,15 @@ class Material:
     """Inputs of all measures.
 
     Args:
-        fakes: The images.
+        fakes: Generated images.
         records: Images that the generator was trained on.
         resolution: Resolution of the images, in pixels.
         seed: Seed of every random choice.
-        network: Network that gave the features, None if no measure needs any.
-        features: Features of the fakes.
-        references: Features of the images that were trained on.
-        mirrored: Features of the same images, mirrored, if the generator was shown them so too.
-        held_out: Features of the images that were set apart, None if there are none.
+        network: Feature network; None if no measure needs features.
+        features: Features of the generated images.
+        references: Features of the training images.
+        mirrored: Features of the mirrored training images, if training showed those too.
+        held_out: Features of the split `val`; None without one.
     """
 
     fakes: Fakes
@@ -65,14 +65,14 @@ class Material:
 
     @property
     def vectors(self) -> tuple[np.ndarray, np.ndarray]:
-        """The features of fakes and of reals."""
+        """Features of fakes and of reals."""
         assert self.features is not None
         assert self.references is not None
         return self.features.vectors, self.references.features.vectors
 
     @property
     def shown(self) -> np.ndarray:
-        """The features of all that the generator was shown: reals, and then the same mirrored."""
+        """Features of all images shown in training: reals, then their mirror images if used."""
         _, reals = self.vectors
         if self.mirrored is None:
             return reals
@@ -80,20 +80,20 @@ class Material:
 
     @property
     def labels(self) -> tuple[np.ndarray, np.ndarray]:
-        """The labels of fakes and of reals."""
+        """Labels of fakes and of reals."""
         assert self.fakes.labels is not None
         assert self.references is not None
         return self.fakes.labels, self.references.labels
 
     def reals(self, count: int) -> Iterator[Images]:
-        """The first images that were trained on, in batches."""
+        """Read the first training images, in batches."""
         samples = images_of(self.records, self.resolution, copies=False).take(count)
         for batch in samples.batch(READ_AT_A_TIME).as_numpy_iterator():
             yield batch["image"]
 
 
 def fid(material: Material) -> Iterator[Score]:
-    """FID and FID∞ with intervals."""
+    """Measure FID and FID∞, with intervals."""
     fakes, _ = material.vectors
     draws = frechet.draws_of(fakes, seed=material.seed)
     assert material.references is not None
@@ -104,7 +104,7 @@ def fid(material: Material) -> Iterator[Score]:
 
 
 def kid(material: Material) -> Iterator[Score]:
-    """KID."""
+    """Measure KID."""
     fakes, reals = material.vectors
     size = min(kernel.SUBSET_SIZE, len(fakes), len(reals))
     estimate = kernel.kernel_distance(fakes, reals, seed=material.seed)
@@ -112,7 +112,7 @@ def kid(material: Material) -> Iterator[Score]:
 
 
 def of_classes_seen(material: Material) -> Iterator[Score]:
-    """The inception score."""
+    """Measure the Inception score."""
     assert material.features is not None
     assert material.features.probabilities is not None
     estimate = inception_score(material.features.probabilities, seed=material.seed)
@@ -120,10 +120,11 @@ def of_classes_seen(material: Material) -> Iterator[Score]:
 
 
 def precision_recall(material: Material) -> Iterator[Score]:
-    """Precision and recall, density and coverage."""
+    """Measure precision, recall, density and coverage."""
     fakes, reals = material.vectors
     assert material.references is not None
     sizes = (neighbours.MANIFOLD_NEIGHBOURS, neighbours.DENSITY_NEIGHBOURS)
+    # Cached: the reals' radii are most of the work, and equal in every evaluation.
     known = material.references.statistic(
         f"radii of {sizes[0]} and {sizes[1]} neighbours",
         lambda vectors: {"radii": neighbours.radii_of(vectors, *sizes)},
@@ -136,7 +137,7 @@ def precision_recall(material: Material) -> Iterator[Score]:
 
 
 def swd(material: Material) -> Iterator[Score]:
-    """The mean over levels, and each level."""
+    """Measure SWD at each level, and its mean over levels."""
     count = min(sliced.IMAGES, material.fakes.count, material.records.originals())
     sides = (material.fakes.batches(count), material.reals(count))
     of_fakes, of_reals = (sliced.descriptors(side, seed=material.seed) for side in sides)
@@ -148,9 +149,10 @@ def swd(material: Material) -> Iterator[Score]:
 
 
 def ms_ssim(material: Material) -> Iterator[Score]:
-    """The similarity of pairs of fakes."""
+    """Measure the MS-SSIM of pairs of fakes."""
     shape = material.records.shape(material.resolution)
     of_image = shape[0] * shape[1] * material.records.channels
+    # All images are in memory at once, so their number is limited by their size.
     count = min(material.fakes.count, 2 * PAIRS, PIXELS_IN_MEMORY // of_image)
     images = np.concatenate(list(material.fakes.batches(count)))
     labels = None if material.fakes.labels is None else material.fakes.labels[:count]
@@ -161,14 +163,14 @@ def ms_ssim(material: Material) -> Iterator[Score]:
 
 
 def path_lengths(material: Material) -> Iterator[Score]:
-    """The perceptual path lengths in z and w, along the full way and at its ends."""
+    """Measure perceptual path lengths in z and w, along full paths and at their ends."""
     fakes, network = material.fakes, material.network
     painter = fakes.painter
     assert network is not None
     size = painter.sampler.model.inputs[0].shape[-1]
     draw = np.random.default_rng(material.seed)
     of_latents = draw.standard_normal((2, fakes.count, size))
-    # Scores of labelled runs from when every batch had the labels of the first do not compare.
+    # Changes the protocol: older scores of labelled runs used one batch's labels for all batches.
     of_z = _of_fakes(material, labels=None if fakes.labels is None else "of each pair")
     spaces: list[tuple[str, Generate, Array, Interpolate, Protocol]] = [
         ("z", fakes.of_latents, of_latents, slerp, of_z)
@@ -205,7 +207,7 @@ def _without_numbers(floats: Callable[[Array], Images], styles: Array, _: slice)
 
 
 def distance_of_pairs(material: Material) -> Iterator[Score]:
-    """Measure the distance of pairs of fakes in features."""
+    """Measure the distance between the features of pairs of fakes."""
     fakes, _ = material.vectors
     pairs = len(fakes) // 2
     estimate = of_mean(feature_distance(fakes[:pairs], fakes[pairs : 2 * pairs]))
@@ -213,21 +215,22 @@ def distance_of_pairs(material: Material) -> Iterator[Score]:
 
 
 def memorisation(material: Material) -> Iterator[Score]:
-    """The share of fakes that are too near to a training image."""
+    """Measure the share of fakes that are too near to a training image."""
     assert material.held_out is not None
     held_out = material.held_out.features.vectors
     fakes, _ = material.vectors
     estimate = neighbours.memorisation(fakes, material.shown, held_out)
-    # Scores of mirrored runs from when only images as they are were compared do not compare.
+    # Changes the protocol: older scores of mirrored runs ignored the mirror images.
     mirrored = None if material.mirrored is None else "too"
     protocol = _of_both(material, held_out=len(held_out), mirrored=mirrored)
     yield _score("memorisation", estimate, protocol)
 
 
 def accuracy_from_fakes(material: Material) -> Iterator[Score]:
-    """Classify reals, held-out ones if there are any, by a classifier that learned from fakes."""
+    """Measure the accuracy on reals, held-out if possible, of a classifier trained on fakes."""
     assert material.references is not None
     (fakes, _), (fake_labels, _) = material.vectors, material.labels
+    # Held-out images, if there are any: a generator may have memorised the others.
     reals = material.held_out or material.references
     told = reals.labels != UNLABELLED
     real_labels = reals.labels[told]
@@ -239,7 +242,7 @@ def accuracy_from_fakes(material: Material) -> Iterator[Score]:
 
 
 def by_class(material: Material) -> tuple[ClassScores, ...]:
-    """FID of each class of a labelled run; classes with fewer than two images are left out."""
+    """Measure FID per class of a labelled run; leaves out classes of fewer than two images."""
     (fakes, reals), (fake_labels, real_labels) = material.vectors, material.labels
     found = frechet_by_class(fakes, fake_labels, reals, real_labels)
     return tuple(
@@ -269,13 +272,13 @@ MEASURES: Mapping[str, Measure] = {
     "classification_accuracy": accuracy_from_fakes,
 }
 OF_PIXELS = ("swd", "ms_ssim")
-"""Measures that need no features."""
+"""Measures of pixels, which need no features."""
 
 
 def obstacle(
     measure: str, network: FeatureNetwork | None, records: RecordSet, *, labelled: bool
 ) -> str | None:
-    """Return what a measure lacks, as a rule; None if it has all."""
+    """Return what a measure needs and lacks; None if it can be computed."""
     if measure in OF_PIXELS:
         return None
     if network is None:
@@ -290,7 +293,7 @@ def obstacle(
 
 
 def images_set_apart(records: RecordSet) -> int:
-    """Return the number of images that a run never sees."""
+    """Return the number of images in the split `val`, which training never uses."""
     return records.size("val") if "val" in records.manifest.shards else 0
 
 
@@ -307,7 +310,7 @@ def _score(name: str, estimate: Estimate, protocol: Protocol, advice: str | None
 
 def _of_fakes(material: Material, **more: float | str | None) -> Protocol:
     fakes = material.fakes
-    # Without a word of it, noise is constant: scores from before it was a choice still compare.
+    # Left out if constant, so that scores from before noise was a choice still compare.
     noise = None if fakes.noise == "constant" else fakes.noise
     return {"images": fakes.count, "seed": material.seed, "noise": noise, **more}
 

@@ -1,4 +1,4 @@
-"""Pages from templates: one HTML file that stands alone, to be looked at or printed."""
+"""Draw pages from templates: self-contained HTML files to view or print."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 def _environment() -> Environment:
     environment = Environment(
         loader=PackageLoader("pipeline", ""),
-        autoescape=True,  # What users named stays text, whatever it holds.
+        autoescape=True,  # Names given by users must stay text.
         undefined=StrictUndefined,  # A misspelt name fails instead of leaving a gap.
         trim_blocks=True,
         lstrip_blocks=True,

@@ -1,4 +1,4 @@
-"""The sheets of an evaluation: samples, the discriminator's best and worst, nearest neighbours."""
+"""Sheets of an evaluation: samples, best and worst by the discriminator, nearest neighbours."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from pipeline.sampling.painter import Painter
 
 SAMPLES = 64
 PSI = 0.7
-"""Truncation of the truncated samples: the share of a style's distance to the mean that is left."""
+"""Truncation of the truncated samples: factor on each style's distance from the mean."""
 SCORED = 2_048
-"""Fakes that the discriminator chooses from."""
+"""Number of fakes among which the discriminator finds the best and worst."""
 CHOSEN = 32
 COLUMNS = 8
 SCORED_AT_ONCE = 16
@@ -29,10 +29,10 @@ QUERIES, NEIGHBOURS = 12, 5
 
 
 def pictures_of(material: Material, discriminator: keras.Model) -> Iterator[tuple[str, Any]]:
-    """Sheets by name, each uint8 `(height, width, channels)`.
+    """Draw sheets, and yield each with its name, uint8 `(height, width, channels)`.
 
     Args:
-        material: The fakes, and features for neighbours, if there are any.
+        material: Generated images, and features for neighbours if there are any.
         discriminator: Discriminator of the same checkpoint.
     """
     fakes = material.fakes
@@ -40,6 +40,7 @@ def pictures_of(material: Material, discriminator: keras.Model) -> Iterator[tupl
     if fakes.painter.has_styles:
         yield "truncated", tile(_truncated(fakes.painter, fakes), columns=COLUMNS)
     scores = _scores(discriminator, fakes, min(SCORED, fakes.count))
+    # Stable, so that equal scores give the same sheet every time.
     ranks = np.argsort(scores, kind="stable").tolist()
     yield "best", tile(fakes.at(ranks[::-1][:CHOSEN]), columns=COLUMNS)
     yield "worst", tile(fakes.at(ranks[:CHOSEN]), columns=COLUMNS)
@@ -48,7 +49,7 @@ def pictures_of(material: Material, discriminator: keras.Model) -> Iterator[tupl
 
 
 def _truncated(painter: Painter, fakes: Fakes) -> Images:
-    """The first fakes, drawn towards the mean of styles."""
+    """Make the first fakes with truncated styles."""
     seeds = range(min(SAMPLES, fakes.count))
     labels = () if fakes.labels is None else fakes.labels[: len(seeds)].tolist()
     styles = painter.truncated(painter.styles(seeds, labels), PSI)
@@ -56,11 +57,12 @@ def _truncated(painter: Painter, fakes: Fakes) -> Images:
 
 
 def _scores(discriminator: keras.Model, fakes: Fakes, count: int) -> Any:
-    """Scores `(count,)`; they depend on the whole batch, as the deviation over it does."""
+    """Score fakes, `(count,)`; in fixed batches, because MinibatchStd mixes samples of a batch."""
     images = rebatched(fakes.batches(count), SCORED_AT_ONCE)
     scores = []
     for number, batch in enumerate(images):
         first = number * SCORED_AT_ONCE
+        # Repeats samples of the batch, because black images would shift its deviation.
         filled: Any = np.resize(batch, (SCORED_AT_ONCE, *batch.shape[1:]))
         filled = filled.astype(np.float32) / 127.5 - 1.0
         if len(discriminator.inputs) > 1:
@@ -73,11 +75,12 @@ def _scores(discriminator: keras.Model, fakes: Fakes, count: int) -> Any:
 
 
 def _neighbours(material: Material) -> Any:
-    """A row for each of the first fakes: itself, then what is nearest of all that was shown."""
+    """Draw a row per fake: the fake, then its nearest training images, mirrored ones included."""
     fakes, reals = material.vectors
     shown = material.shown
     neighbours = min(NEIGHBOURS, len(shown))
     found = nearest(fakes[:QUERIES], shown, neighbours=neighbours).indices
+    # Mirror images come after the reals, in the same order.
     wanted = np.unique(found % len(reals)).tolist()
     images = dict(zip(wanted, _reals(material, wanted), strict=True))
 
@@ -94,7 +97,7 @@ def _neighbours(material: Material) -> Any:
 
 
 def _reals(material: Material, numbers: Iterable[int]) -> Iterator[Any]:
-    """The training images of these numbers, ascending."""
+    """Read the training images of some numbers, ascending."""
     wanted = set(numbers)
     samples = images_of(material.records, material.resolution, copies=False)
     samples = samples.take(max(wanted) + 1).as_numpy_iterator()

@@ -1,4 +1,4 @@
-"""Facts of a run for a model repository: configuration, scores and the gate's verdict."""
+"""Collect facts about a run for a model repository: configuration, scores, verdict."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from savedmodels.repository.versions import About, Gate, Publication, lineage_of
 
 
 def to_publish(path: Path) -> tuple[Path, About]:
-    """The SavedModel that a path stands for, and what is known of it.
+    """Find the SavedModel that a path means, and the facts to publish with it.
 
     Args:
-        path: A run, for its newest export, or the folder of a SavedModel, which may be an export
-            in a run.
+        path: Folder of a run, for its newest export, or of a SavedModel, which may be an export in
+            a run.
 
     Raises:
         UserError: if a run has no export, or its configuration or scores cannot be read.
@@ -43,10 +43,10 @@ def to_publish(path: Path) -> tuple[Path, About]:
 
 
 def about(run: RunFolder, images_seen: int | None) -> About:
-    """Return the scores and the verdict of the checkpoint of a run at `images_seen`.
+    """Collect configuration, scores and verdict for the checkpoint of a run at `images_seen`.
 
-    The scores are those of that checkpoint alone, on the features of the gate's policy where it was
-    measured on several; the verdict is the one on those scores.
+    Scores are of that checkpoint only. If it was measured on several features, those of the gate's
+    policy count. The verdict is left out if it is about other scores.
 
     Raises:
         UserError: if the configuration, scores or verdict cannot be read.
@@ -57,6 +57,7 @@ def about(run: RunFolder, images_seen: int | None) -> About:
     evaluation = evaluation_of(run, images_seen, features=config.gate.features)
     verdict = read_verdict(folder_of(run, evaluation))
     gate = None
+    # A verdict on earlier scores says nothing about these.
     if verdict is not None and is_of(verdict, evaluation):
         failed = tuple(f"{rule.rule}: {rule.reason}" for rule in verdict.rules if not rule.passed)
         gate = Gate(passed=verdict.passed, reasons=failed)
@@ -68,7 +69,7 @@ def about(run: RunFolder, images_seen: int | None) -> About:
 
 
 def evaluation_in(publication: Publication) -> Evaluation | None:
-    """The scores in the manifest of a version, such as one to compare with, None if it has none.
+    """Read the scores in the manifest of a version; None if it has none.
 
     Raises:
         UserError: if they are of another schema.

@@ -1,4 +1,4 @@
-"""Features of the real images that generated ones are held to, computed once and kept."""
+"""Features of real images to compare generated ones with, computed once and cached."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ MANIFEST = "manifest.json"
 VECTORS, LABELS, PROBABILITIES = "vectors", "labels", "probabilities"
 READ_AT_A_TIME = 256
 REFERENCES = "references"
-"""Folder beside prepared sets in which references are kept by default."""
+"""Name of the default cache folder, beside prepared sets."""
 
 Protocol = dict[str, str | int]
 Arrays = dict[str, npt.NDArray[Any]]
@@ -40,10 +40,10 @@ class References:
     """Features of real images by one network.
 
     Args:
-        features: Features of n images, in the order of the records.
-        labels: `(n,)`, the class of each, or -1 of unlabelled ones.
-        protocol: Which images of which set at which resolution, and the identity of the network.
-        kept: The folder in which they, and statistics of them, are kept.
+        features: Features of the n images, in the order of the records.
+        labels: Class of each image, `(n,)`, -1 for unlabelled ones.
+        protocol: Identity of set, split, resolution and network.
+        kept: Cache folder for features and their statistics.
     """
 
     features: Features
@@ -52,11 +52,11 @@ class References:
     kept: Path
 
     def statistic(self, name: str, compute: Callable[[Array], Arrays]) -> Arrays:
-        """Compute a statistic of the features once, and keep it.
+        """Compute a statistic of the features once, and cache it.
 
         Args:
-            name: Name of the statistic, with all that decides it besides the features.
-            compute: Features to arrays by name; called if nothing is kept.
+            name: Name of the statistic, with all its parameters.
+            compute: Function from features to named arrays; called if nothing is cached.
 
         Raises:
             OSError: if the folder cannot be written.
@@ -84,22 +84,22 @@ def references_for(
     mirrored: bool = False,
     report: Callable[[int, int], None] | None = None,
 ) -> References:
-    """The features of every image of a split, as it is or mirrored, and of no mirrored copies.
+    """Compute features of every image of a split, or of all mirrored; copies are left out.
 
-    They are kept in `folder / <key>`, where the key is a hash of the data, the network and all else
-    that decides them. What is kept and is not as it was written is computed anew.
+    They are cached in `folder / <key>`, where the key is a hash of data, network and all else that
+    decides them. Damaged caches are computed again.
 
     Args:
-        records: The prepared set.
-        resolution: One of its own, in pixels.
-        network: Network that gives the features.
-        folder: Folder of kept references, made if need be.
-        split: `train`, or `val` for what a run never sees.
-        mirrored: Whether each image is mirrored left to right.
-        report: Called with the images done and their total while features are computed.
+        records: Prepared set.
+        resolution: Resolution in pixels, one of the set's.
+        network: Network for the features.
+        folder: Cache folder, made if needed.
+        split: Split: `train`, or `val` for images that training never uses.
+        mirrored: Whether to mirror each image left to right.
+        report: Called with the number of images done and of all, while computing.
 
     Raises:
-        UserError: if the network does not take such images.
+        UserError: if the network does not accept such images.
         ValueError: if the set lacks the resolution or the split.
         OSError: if the folder cannot be written.
     """
@@ -121,7 +121,7 @@ def references_for(
 
 
 def moments_of(references: References) -> Moments:
-    """Return the moments that FID takes of references."""
+    """Return the moments of references for FID."""
 
     def compute(vectors: Array) -> Arrays:
         found = moments([vectors])
@@ -155,15 +155,15 @@ def _computed(
 
 
 def _kept(folder: Path, protocol: Protocol, compute: Callable[[], Arrays]) -> Arrays:
-    """Return what is kept under a hash of the protocol; compute and write it if it is not."""
+    """Read arrays from the cache under a hash of the protocol, or compute and write them."""
     key = hashlib.sha256(json.dumps(protocol, sort_keys=True).encode()).hexdigest()[:32]
     kept = folder / key
     if (found := _read(kept, protocol)) is not None:
         return found
     arrays = compute()
-    with suppress(FileNotFoundError):  # It is damaged, if it is there.
+    with suppress(FileNotFoundError):  # If it exists, it is damaged.
         remove_folder(kept)
-    # Another process may have been quicker, with the same content.
+    # Another process may have written the same content in the meantime.
     with suppress(FileExistsError):
         _write(kept, protocol, arrays)
     return arrays
@@ -181,10 +181,11 @@ def _write(folder: Path, protocol: Protocol, arrays: Arrays) -> None:
 
 
 def _read(folder: Path, protocol: Protocol) -> Arrays | None:
-    """Read what is kept there, None if nothing is, or if it is not what was written."""
+    """Read cached arrays; None if there are none, or they are damaged."""
     try:
         manifest = _Manifest.model_validate_json((folder / MANIFEST).read_bytes())
         files = {path.stem for path in folder.glob("*.npy")}
+        # The key is a shortened hash, so the whole protocol is compared too.
         if manifest.protocol != protocol or files != manifest.sha256.keys():
             return None
         if any(checksum(folder / f"{name}.npy") != manifest.sha256[name] for name in files):

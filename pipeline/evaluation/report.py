@@ -1,4 +1,4 @@
-"""The report of an evaluation: a page of its scores, pictures and curves."""
+"""Report of an evaluation: an HTML page with scores, pictures and curves."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ from savedmodels.atomic import write_file
 
 REPORT = "report.html"
 PICTURES = {
-    "samples": ("Samples", "Uncurated: the first seeds, as they come."),
-    "truncated": ("Truncated samples", "The same seeds, drawn towards the mean, ψ = 0.7."),
-    "best": ("Best by the discriminator", "Of all that were scored, those of the highest score."),
-    "worst": ("Worst by the discriminator", "Those of the lowest score."),
+    "samples": ("Samples", "Uncurated: the images of the first seeds."),
+    "truncated": ("Truncated samples", "The same seeds, truncated with ψ = 0.7."),
+    "best": ("Best by the discriminator", "Images with the highest scores of all scored."),
+    "worst": ("Worst by the discriminator", "Images with the lowest scores."),
     "nearest": (
         "Nearest neighbours",
-        "Generated images, each beside the training images that are nearest to it in features.",
+        "Generated images, each beside the training images with the most similar features.",
     ),
-    "contact-sheet": ("Pictures of the source", "At random and, row by row, of each class."),
+    "contact-sheet": ("Pictures of the source", "Random pictures, then a row of each class."),
 }
-"""Title and caption of the pictures that are known; others have their name."""
+"""Title and caption of known pictures; others get their name as title."""
 TOGETHER = (
     ("Losses", ("critic_loss", "generator_loss")),
     ("Scores by the discriminator", ("real_score", "fake_score")),
@@ -41,7 +41,7 @@ TOGETHER = (
 )
 """Metrics that share a chart."""
 NOT_DRAWN = ("alpha", "resolution", "seconds")
-"""Metrics that say where a run stands, not how it goes."""
+"""Metrics of a run's position, not of its quality."""
 
 
 class Figure(NamedTuple):
@@ -53,9 +53,9 @@ class Figure(NamedTuple):
 
 
 def write_report(run: RunFolder, evaluation: Evaluation) -> Path:
-    """Write `report.html` of an evaluation, from what lies in its folder and in the run's.
+    """Write `report.html` of an evaluation, from the files in its folder and in the run's.
 
-    Pictures are all `*.png` beside the scores; a verdict is that in `gate.json`, if it is of these
+    It shows every `*.png` beside the scores, and the verdict in `gate.json` if that is about these
     scores.
 
     Raises:
@@ -82,14 +82,14 @@ def report_html(
     pictures: Mapping[str, bytes],
     gate: Verdict | None,
 ) -> str:
-    """A report as HTML: no script, no reference to anything outside it.
+    """Write a report as self-contained HTML without scripts.
 
     Args:
         evaluation: Evaluation to report.
         history: Evaluations of the run, ascending in images seen, with or without this one.
         curves: Logged curves of the run.
-        pictures: PNG files by name, of `PICTURES` or others.
-        gate: Decision of the gate, None if it was not asked.
+        pictures: PNG files by name; names in `PICTURES` get a title and a caption.
+        gate: Decision of the gate; None if it was not run.
     """
     compared = enumerate(_histories(evaluation, history))
     return render(
@@ -109,7 +109,7 @@ def report_html(
 
 
 def figures_of(pictures: Mapping[str, bytes]) -> list[Figure]:
-    """Return PNG files with what to say about them: those that are known first."""
+    """Return PNG files with title and caption, known ones first."""
     known = [name for name in PICTURES if name in pictures]
     names = (*known, *sorted(pictures.keys() - PICTURES.keys()))
     return [Figure(*PICTURES.get(name, (name, "")), pictures[name]) for name in names]
@@ -119,6 +119,7 @@ def charts_of(curves: Curves) -> list[str]:
     """Draw a chart as SVG for each kind of metric that was logged."""
     together = {name for _, names in TOGETHER for name in names}
     alone = [(n, (n,)) for n in curves.metrics if n not in together and n not in NOT_DRAWN]
+    # The first resolution is not a change.
     grown = list(curves.sizes.items())[1:]
     marks = {f"{size} px": float(images) for size, images in grown}
     charts = [
@@ -130,7 +131,7 @@ def charts_of(curves: Curves) -> list[str]:
 
 
 def _histories(evaluation: Evaluation, history: Sequence[Evaluation]) -> Iterator[Chart]:
-    """Yield a chart of each score of which there are several that compare."""
+    """Yield a chart for each score with several comparable evaluations."""
     for name in (score.name for score in evaluation.scores):
         alike = [each for each in history if not obstacles(name, each, evaluation)]
         if len(alike) > 1:

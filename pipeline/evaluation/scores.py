@@ -1,4 +1,4 @@
-"""The scores of a checkpoint with their protocol: the file that holds them, and what compares."""
+"""Scores of a checkpoint with their protocol: their file, and rules for comparing them."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from savedmodels.atomic import write_file
 
 SCORES = "scores.json"
 FINGERPRINT = 12
-"""Digits of a hash that are told to people."""
+"""Digits of a hash to show."""
 _LEVEL = re.compile(r"swd_(\d+)")
 
 Protocol = dict[str, bool | int | float | str | None]
-"""What decides a score besides the model, the data and the features."""
+"""Parameters of a score besides model, data and features."""
 
 _KINDS: dict[str, tuple[str, Literal["less", "more", ""]]] = {
     "fid": ("FID", "less"),
@@ -42,7 +42,7 @@ _KINDS: dict[str, tuple[str, Literal["less", "more", ""]]] = {
 
 
 class Record(BaseModel):
-    """Part of a file that machines read; numbers that are not finite are strings in it."""
+    """Part of a JSON file, in which non-finite numbers are strings."""
 
     model_config = ConfigDict(
         frozen=True,
@@ -56,44 +56,44 @@ class Record(BaseModel):
 
 
 class FeaturesUsed(Record):
-    """The network that gave features."""
+    """Identity of a feature network."""
 
     name: str
-    """What people call it."""
+    """Name of the network."""
     identity: str
     """SHA-256 of weights and preprocessing."""
     protocol: dict[str, str] = {}
-    """How images were brought to it: resize, layer, …"""
+    """Preparation of images, such as resize and layer."""
 
     def are(self, which: str | None) -> bool:
-        """Return whether that is their name, identity, or the digits of it that are shown."""
+        """Return whether `which` is the name, the identity, or the shown digits of the identity."""
         return which in (self.name, self.identity, self.identity[:FINGERPRINT])
 
     def __str__(self) -> str:
-        """Name and fingerprint."""
+        """Return name and fingerprint."""
         return f"{self.name} {self.identity[:FINGERPRINT]}"
 
 
 class Score(Record):
-    """One number, its 95 % interval if it has one, and how it was made."""
+    """Score with its 95 % interval, if it has one, and its protocol."""
 
     name: str = Field(pattern="^[a-z][a-z0-9_]*$")
-    """Such as `fid`, `recall` or `swd_64`."""
+    """Name of the score, such as `fid`, `recall` or `swd_64`."""
     value: float
-    """The number."""
+    """Value of the score."""
     low: float | None = None
     """Low end of the interval."""
     high: float | None = None
     """High end of the interval."""
     protocol: Protocol = {}
-    """How it was made; `images` is the number of generated ones."""
+    """Parameters of the measurement; `images` is the number of generated images."""
     advice: str | None = None
-    """Why it should not be trusted, None if nothing speaks against it."""
+    """Warning against trusting the score; None if there is none."""
 
     @model_validator(mode="before")
     @classmethod
     def _advice_is_no_protocol(cls, values: Any) -> Any:
-        """Take advice out of protocols of files that were written when it was part of them."""
+        """Move advice out of the protocol, where older versions wrote it."""
         if not isinstance(values, dict) or "advice" not in values.get("protocol", {}):
             return values
         protocol = dict(values["protocol"])
@@ -106,7 +106,7 @@ class Score(Record):
         return self
 
     def __str__(self) -> str:
-        """The value and its interval: `3.21 (2.98 to 3.47)`."""
+        """Format value and interval, such as `3.21 (2.98 to 3.47)`."""
         if self.low is None:
             return f"{self.value:.4g}"
         return f"{self.value:.4g} ({self.low:.4g} to {self.high:.4g})"
@@ -116,36 +116,36 @@ class ClassScores(Record, extra="allow"):
     """Scores of one class; further keys are the names of scores."""
 
     name: str = Field(alias="class")
-    """The class."""
+    """Name of the class."""
     images: int
-    """Generated images of it."""
+    """Number of generated images of the class."""
     advice: str | None = None
-    """Why its scores should not be trusted, None if nothing speaks against them."""
+    """Warning against trusting the scores; None if there is none."""
     __pydantic_extra__: dict[str, float] = Field(init=False)
 
     @property
     def values(self) -> dict[str, float]:
-        """The scores by name."""
+        """Scores by name."""
         return dict(self.__pydantic_extra__)
 
 
 class Lineage(Record, extra="allow"):
-    """Lineage of scores; further keys may say more."""
+    """Lineage of scores; further keys are allowed."""
 
     data_hash: str
-    """Content of the set that was trained on, and that references come from."""
+    """Hash of the set's content, which is used for training and references."""
     config_hash: str
-    """Configuration of the run."""
+    """Hash of the run's configuration."""
     checkpoint_hash: str
     """SHA-256 of the checkpoint's manifest, and so of all its files."""
     growgan: str
-    """Version."""
+    """Version of GrowGAN."""
     code: str | None = None
-    """Commit, if it is known."""
+    """Commit of the code, if known."""
 
 
 class Evaluation(Record):
-    """Everything that was measured of a checkpoint."""
+    """All scores of a checkpoint on one feature network."""
 
     schema_version: Literal[1] = Field(default=1, alias="schema")
     """Changes when the meaning of a field does."""
@@ -154,25 +154,25 @@ class Evaluation(Record):
     checkpoint: str
     """Name of the checkpoint."""
     images_seen: int = Field(ge=0)
-    """The run's clock at the checkpoint."""
+    """Images seen at the checkpoint."""
     created: AwareDatetime
-    """When it was measured."""
+    """Time of the evaluation."""
     seconds: float
-    """For which the run had been trained by then, over all restarts."""
+    """Seconds of training until the checkpoint, over all restarts."""
     lineage: Lineage
-    """What it was made from."""
+    """Lineage of the scores."""
     features: FeaturesUsed | None
-    """Which features scores are of, None where none needed any."""
+    """Feature network; None if no score needed features."""
     scores: tuple[Score, ...]
-    """All that were measured."""
+    """Measured scores."""
     classes: tuple[ClassScores, ...] = ()
     """Scores by class, of a labelled run."""
     not_measured: dict[str, str] = {}
-    """What could not be measured, and why not."""
+    """Reason for each measure that could not be computed."""
 
     @property
     def advice(self) -> dict[str, list[str]]:
-        """Why scores should not be trusted, and of which that is said, as people call them."""
+        """Warnings against trusting scores, each with the titles of those scores."""
         found: dict[str, list[str]] = {}
         of_scores = [(title_of(score.name), score.advice) for score in self.scores]
         of_classes = [(f"FID of {each.name}", each.advice) for each in self.classes]
@@ -189,7 +189,7 @@ class Evaluation(Record):
         return self
 
     def score(self, name: str) -> Score | None:
-        """The score of that name, None if it was not measured."""
+        """Return the score of a name; None if it was not measured."""
         return next((score for score in self.scores if score.name == name), None)
 
 
@@ -202,18 +202,18 @@ def title_of(score: str) -> str:
 
 
 def better_of(score: str) -> Literal["less", "more", ""]:
-    """Return whether `less` or `more` is better; None if neither is."""
+    """Return whether `less` or `more` of a score is better; empty if neither is."""
     name = "swd" if _LEVEL.fullmatch(score) else score
     return _KINDS[name][1] if name in _KINDS else ""
 
 
 def needs_features(score: str) -> bool:
-    """Return whether a score follows from features, or from pixels alone."""
+    """Return whether a score needs features, not only pixels."""
     return not score.startswith("swd") and score != "ms_ssim"
 
 
 def obstacles(score: str, one: Evaluation, other: Evaluation) -> list[str]:
-    """Why a score of one evaluation cannot be compared with that of another; empty if it can."""
+    """List reasons against comparing a score of two evaluations; empty if comparable."""
     first, second = one.score(score), other.score(score)
     if first is None or second is None:
         missing = one if first is None else other
@@ -224,6 +224,7 @@ def obstacles(score: str, one: Evaluation, other: Evaluation) -> list[str]:
         reasons.append(f"other data, {hashes[0]} instead of {hashes[1]}")
     if needs_features(score) and one.features != other.features:
         reasons.append(f"other features, {one.features} instead of {other.features}")
+        # Equal names and fingerprints do not show the difference, so the protocol must.
         if one.features and other.features and str(one.features) == str(other.features):
             reasons[-1] += f": {_changed(one.features.protocol, other.features.protocol)}"
     if first.protocol != second.protocol:
@@ -232,7 +233,7 @@ def obstacles(score: str, one: Evaluation, other: Evaluation) -> list[str]:
 
 
 def folder_of(run: RunFolder, evaluation: Evaluation) -> Path:
-    """`evaluations/images-…/<features>`: other features do not take the place of these."""
+    """Return the folder `evaluations/images-…/<features>`; other features get another folder."""
     used = evaluation.features
     name = "pixels"
     if used is not None:
@@ -241,7 +242,7 @@ def folder_of(run: RunFolder, evaluation: Evaluation) -> Path:
 
 
 def write_scores(run: RunFolder, evaluation: Evaluation) -> Path:
-    """Write `scores.json` into the folder of an evaluation, whole or not at all; its path.
+    """Write `scores.json` into the folder of an evaluation, and return its path.
 
     Raises:
         OSError: if it cannot be written.
@@ -250,7 +251,7 @@ def write_scores(run: RunFolder, evaluation: Evaluation) -> Path:
 
 
 def write_evaluation(file: Path, evaluation: Evaluation) -> Path:
-    """Write scores to a file, whole or not at all; its path.
+    """Write scores to a file, and return its path; the file appears complete or not at all.
 
     Raises:
         OSError: if it cannot be written.
@@ -261,7 +262,7 @@ def write_evaluation(file: Path, evaluation: Evaluation) -> Path:
 
 
 def read_scores(path: Path) -> Evaluation:
-    """The scores in a file, or in the folder of an evaluation.
+    """Read the scores in a file, or in the folder of an evaluation.
 
     Raises:
         UserError: if there are none, or they are of another schema.
@@ -277,7 +278,7 @@ def read_scores(path: Path) -> Evaluation:
 
 
 def fault_of(error: OSError | ValidationError) -> str:
-    """Return what is wrong with a file, in one line."""
+    """Describe the fault of a file in one line."""
     if isinstance(error, OSError):
         return f"which cannot be read: {error.strerror}"
     faults = {".".join(map(str, fault["loc"])): fault for fault in error.errors()}
@@ -289,7 +290,7 @@ def fault_of(error: OSError | ValidationError) -> str:
 
 
 def history_of(run: RunFolder) -> list[Evaluation]:
-    """Every evaluation of a run, ascending in images seen and then in time.
+    """Read every evaluation of a run, ascending in images seen and then in time.
 
     Raises:
         UserError: if one cannot be read.
@@ -306,12 +307,12 @@ def evaluation_of(
 
     Args:
         run: Run that was evaluated.
-        images_seen: Images seen of its checkpoint, None for the most.
-        features: Name or identity of those to prefer where a checkpoint was measured on several;
-            else it is the last that was made.
+        images_seen: Images seen at the checkpoint; None for the newest evaluated one.
+        features: Name or identity of the features to prefer if a checkpoint was measured on
+            several; without them the last evaluation counts.
 
     Raises:
-        UserError: if there is none, or one of the run cannot be read.
+        UserError: if there is none, or an evaluation of the run cannot be read.
     """
     history = history_of(run)
     known = sorted({evaluation.images_seen for evaluation in history})

@@ -1,1 +1,1 @@
-"""Readers of files that anybody may have written: nothing in them is executed."""
+"""Read files of unknown origin without executing anything in them."""

@@ -1,4 +1,4 @@
-"""Array headers of an untrusted npz file, read before anything is unpacked."""
+"""Read array headers of an untrusted npz file before any array is decompressed."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ _READERS = {
 
 
 class Head(NamedTuple):
-    """Type and shape of one array."""
+    """Type and shape of one array, as its header claims."""
 
     dtype: np.dtype[Any]
     shape: tuple[int, ...]
 
     @property
     def bytes(self) -> int:
-        """Size in memory."""
+        """Size of the array in memory."""
         return self.dtype.itemsize * math.prod(self.shape)
 
 
@@ -31,8 +31,8 @@ def heads_in(file: BinaryIO) -> dict[str, Head]:
 
     Raises:
         OSError: if it cannot be read.
-        ValueError: if one is no array, has no possible shape, or holds objects.
-        zipfile.BadZipFile: if it is damaged; or what else `zipfile` raises.
+        ValueError: if an entry is not an array, has a negative size, or holds objects.
+        zipfile.BadZipFile: if it is damaged; `zipfile` may raise other errors too.
     """
     with zipfile.ZipFile(file) as archive:
         heads = {}
@@ -44,6 +44,7 @@ def heads_in(file: BinaryIO) -> dict[str, Head]:
                 shape, _, dtype = _READERS[version](member)
                 if any(size < 0 for size in shape):
                     raise ValueError(f"{info.filename} claims the shape {shape}")
+                # Objects are stored as a pickle, which could run any code.
                 if dtype.hasobject:
                     raise ValueError(f"{info.filename} holds objects")
                 heads[info.filename.removesuffix(".npy")] = Head(dtype, shape)

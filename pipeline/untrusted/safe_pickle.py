@@ -1,4 +1,4 @@
-"""Pickles read as data: nothing that a pickle names is imported or called."""
+"""Read pickles as data: no name in a pickle is imported or called."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from typing import Any, TypeAlias
 import numpy as np
 
 MOST_OPERATIONS = 2**21
-"""Most operations of a pickle that are carried out: a published network takes about a thousand."""
+"""Most operations of a pickle to run; a published network has about a thousand."""
 
 NUMBERS = ("f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "b1")
-"""NumPy's codes of the kinds of arrays that are read."""
+"""NumPy's codes of the array types that are read."""
 
 StandIns: TypeAlias = Mapping[str, Callable[..., Any]]
 NOTHING: StandIns = MappingProxyType({})
@@ -37,11 +37,11 @@ _LARGEST_PLACE = 2**32
 
 
 class Refused(Exception):
-    """A pickle that holds what is not read as data, or is damaged."""
+    """The pickle holds something other than data, or is damaged."""
 
 
 class Record:
-    """An object of a class that a pickle names: its path and its state, and nothing of the class.
+    """Object of a class that a pickle names: the path of the class and the state, never the class.
 
     Args:
         path: Path of the class.
@@ -55,18 +55,18 @@ class Record:
 
     @property
     def state(self) -> Mapping[str, Any]:
-        """Attributes that the object would have."""
+        """Attributes of the object."""
         return MappingProxyType(self._state)
 
     def build(self, state: Any) -> None:
-        """Take the state, once."""
+        """Set the state; a second time is refused."""
         if self._state or type(state) is not dict:
             raise Refused(f"a {shown(self.path)} without a state of its own")
         self._state = state
 
 
 class Dictionary(dict[str, Any]):
-    """Stands in for dictionaries with attributes, which are left out."""
+    """Substitute for a subclass of dict; its attributes are dropped."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -80,22 +80,22 @@ def load(
     text_of_python_2: Callable[[bytes], Any] = lambda text: text.decode("latin1"),
     persistent: Callable[[Any], Any] | None = None,
 ) -> Any:
-    """One pickle, if it is made of plain values, arrays of numbers and what `stand_ins` make.
+    """Read one pickle of plain values, arrays of numbers and substitutes from `stand_ins`.
 
-    What is made of it is at most twice as large as the stream. Keys are texts. Nothing here walks
-    through what was read, so that neither depth nor references to itself do harm; callers look at
-    what they expect and at nothing else.
+    The content made from it is at most twice as large as the stream, and keys are strings. Nothing
+    here walks through the result, so neither depth nor references to itself do harm; callers must
+    only look at the parts that they expect.
 
     Args:
-        stream: Is read to the end of the pickle.
-        stand_ins: Functions that make harmless substitutes of the arguments, by the path of what
-            a pickle may name.
-        numbers: Codes of the kinds of arrays that are allowed.
-        text_of_python_2: Type for its strings, which are bytes to Python 3.
-        persistent: Gives objects outside the pickle; without it there are none.
+        stream: Stream, which is read to the end of the pickle.
+        stand_ins: Functions that make a harmless substitute from the arguments, by the path of
+            the class or function that a pickle may name.
+        numbers: Codes of the array types that are allowed.
+        text_of_python_2: Function that converts strings of Python 2, which are bytes in Python 3.
+        persistent: Function that returns objects outside the pickle; None refuses them.
 
     Raises:
-        Refused: if it holds anything else, or is damaged.
+        Refused: if the pickle holds anything else, or is damaged.
     """
     try:
         return _Machine(stream, stand_ins, numbers, text_of_python_2, persistent).run()
@@ -107,13 +107,13 @@ def load(
 
 
 def shown(text: str) -> str:
-    """A text of a file that nobody vouches for, in few printable characters."""
+    """Shorten untrusted text to 80 characters and escape it, for an error message."""
     short = text if len(text) <= 80 else f"{text[:77]}..."
     return short.encode("unicode_escape").decode("ascii")
 
 
 class _Named:
-    """Name in a pickle: it can make a substitute, and nothing else."""
+    """Name in a pickle that can only be called to make a substitute."""
 
     __slots__ = ("make",)
 
@@ -122,7 +122,7 @@ class _Named:
 
 
 class _Kind:
-    """Stands in for `numpy.dtype`, of which it allows plain numbers."""
+    """Substitute for `numpy.dtype` that allows plain numbers only."""
 
     __slots__ = ("_code", "_order")
 
@@ -131,19 +131,19 @@ class _Kind:
         self._order = "|"
 
     def build(self, state: Any) -> None:
-        """Take the byte order; numbers have no fields."""
+        """Set the byte order; fields, which only structures have, are refused."""
         _, order, *fields = state
         if any(fields[:3]):
             raise Refused("an array of structures")
         self._order = _text(order)
 
     def dtype(self) -> np.dtype[Any]:
-        """The kind itself."""
+        """Return the NumPy type."""
         return np.dtype(self._order + self._code)
 
 
 class _Machine:
-    """The stack machine that pickles are programs of, without the operations that can do harm."""
+    """Stack machine that runs pickles, without the operations that can do harm."""
 
     def __init__(
         self,
@@ -157,10 +157,10 @@ class _Machine:
         self._numbers = numbers
         self._text_of_python_2 = text_of_python_2
         self._persistent = persistent
-        # Twice: of a text that Python 3 wrote for Python 2 come bytes, and of those an array.
+        # Twice the file: text that Python 3 wrote for Python 2 becomes bytes, and those an array.
         self._left = 2 * stream.getbuffer().nbytes
         makers: dict[str, Callable[..., Any]] = {
-            # These two are how Python 3 writes bytes for Python 2.
+            # Python 3 writes bytes for Python 2 as calls of these two.
             "_codecs.encode": self._encoded,
             "__builtin__.bytes": lambda: b"",
             "numpy.dtype": self._kind,
@@ -178,11 +178,12 @@ class _Machine:
         self._memo: dict[int, Any] = {}
 
     def run(self) -> Any:
-        """The value that the program leaves."""
+        """Run the program; returns the value it leaves on the stack."""
         for count, (operation, argument, _) in enumerate(pickletools.genops(self._stream)):
             if count == MOST_OPERATIONS:
                 raise Refused(f"it has more than {MOST_OPERATIONS} operations")
             if operation.name == "STOP":
+                # A damaged program leaves more or fewer than one value, which raises ValueError.
                 [value] = self._stack
                 return value
             self._do(operation.name, argument)
@@ -205,7 +206,7 @@ class _Machine:
             stack.append(self._memo[argument])
         elif name in _PUTS or name == "MEMOIZE":
             place = len(self._memo) if name == "MEMOIZE" else argument
-            # Python counts on keys that do not collide, and long numbers can be made to.
+            # Long integers can be chosen to collide as keys, which makes a dictionary very slow.
             if not 0 <= place < _LARGEST_PLACE:
                 raise Refused("it is damaged")
             self._memo[place] = stack[-1]
@@ -245,7 +246,7 @@ class _Machine:
             case "REDUCE" | "NEWOBJ":
                 arguments, named = self._stack.pop(), self._stack.pop()
                 if type(named) is not _Named or type(arguments) is not tuple:
-                    raise Refused("it calls what it does not name")
+                    raise Refused("it calls something it does not name")
                 self._stack.append(named.make(*arguments))
             case "BUILD":
                 self._state(self._stack.pop(), self._stack[-1])
@@ -263,17 +264,17 @@ class _Machine:
     def _append(self, items: list[Any]) -> None:
         target = self._stack[-1]
         if type(target) is not list:
-            raise Refused("it appends to what is no list")
+            raise Refused("it appends to something that is not a list")
         target.extend(map(_value, items))
 
     def _set(self, items: list[Any]) -> None:
         target = self._stack[-1]
         if type(target) not in (dict, Dictionary):
-            raise Refused("it sets an item of what is no dictionary")
+            raise Refused("it sets an item of something that is not a dictionary")
         for key, value in zip(items[::2], items[1::2], strict=True):
-            # Others can be as costly to find as whoever wrote the file likes.
+            # Hashing and comparing other keys can be made arbitrarily slow.
             if type(key) not in (str, bytes):
-                raise Refused("a key that is no text")
+                raise Refused("a key that is not a string")
             target[key] = _value(value)
 
     def _name(self, path: str) -> None:
@@ -287,10 +288,10 @@ class _Machine:
         elif isinstance(target, Record | _Kind):
             target.build(state)
         elif type(target) is not Dictionary:
-            raise Refused("it sets attributes of what has none")
+            raise Refused("it sets attributes of a value without any")
 
     def _spend(self, size: int) -> None:
-        # Beyond the size of the file it is made of the same part again and again.
+        # Output larger than this repeats the same part of the file again and again.
         self._left -= size
         if self._left < 0:
             raise Refused("it makes more than it holds")
@@ -321,7 +322,7 @@ class _Machine:
             raise Refused("it is damaged")
         if math.prod(shape) * dtype.itemsize != len(content):
             raise Refused("an array that does not have its stated size")
-        # Of an array of numbers and of its size, NumPy does no more here than to copy.
+        # Safe: with a plain number type and the right size, NumPy only copies.
         array.__setstate__((1, tuple(shape), dtype, bool(fortran), content))
 
     def _scalar(self, kind: Any, content: Any) -> Any:

@@ -1,1 +1,1 @@
-"""A model repository as TensorFlow Serving watches it: versions, labels, and how they change."""
+"""Model repository for TensorFlow Serving: versions, labels, and changes of both."""

@@ -1,4 +1,4 @@
-"""Differences of two versions: lineage, scores, configuration and files."""
+"""Compare two published versions: lineage, scores, configuration and files."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from typing import Any, TypeAlias
 from savedmodels.repository.versions import Publication
 
 Pairs: TypeAlias = dict[str, tuple[Any, Any]]
-"""What each of two has under a name, where that differs; None where it has nothing."""
+"""Pairs of different values by name; None on the side that has no value."""
 
 
 @dataclass(frozen=True)
 class Differences:
-    """Differences of two versions; names of nested values are joined by dots.
+    """Differences between two versions; names of nested values are joined by dots.
 
-    Of a list of things that have names each stands under its own.
+    Entries of a list that have a `name` are compared by that name, not by their order.
     """
 
     lineage: Pairs
@@ -28,7 +28,7 @@ class Differences:
 
 
 def differences(one: Publication, other: Publication) -> Differences:
-    """Compare two manifests."""
+    """Compare the manifests of two versions."""
     gates = [asdict(each.about.gate) if each.about.gate else None for each in (one, other)]
     return Differences(
         lineage=_pairs(one.lineage, other.lineage),
@@ -54,6 +54,7 @@ def _pairs(one: Mapping[str, Any] | None, other: Mapping[str, Any] | None) -> Pa
 
 def _flat(nested: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
     for name, given in nested.items():
+        # By name, so that a reordered list does not differ.
         value = _by_name(given) if isinstance(given, list) else given
         if isinstance(value, Mapping):
             yield from _flat(value, f"{above}{name}.")

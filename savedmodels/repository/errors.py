@@ -1,11 +1,11 @@
-"""Why a model repository was not changed, in one line that states the rule and what came."""
+"""Errors of a model repository, each in one line: the rule and what was received."""
 
 from __future__ import annotations
 
 
 class RepositoryError(Exception):
-    """Request that the repository refuses, or a file of it that is damaged."""
+    """The repository refuses a request, or one of its files is damaged."""
 
 
 class GateRefused(RepositoryError):
-    """The gate has failed the version."""
+    """The quality gate failed the version."""

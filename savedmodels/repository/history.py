@@ -1,4 +1,4 @@
-"""History of a model's versions and labels, a line each, and the state that follows."""
+"""History of a model as a file of one event per line, and the state that follows from it."""
 
 from __future__ import annotations
 
@@ -27,22 +27,22 @@ class Event:
     event: Kind
     version: int
     at: str
-    """When, ISO 8601."""
+    """Time of the event, ISO 8601."""
     label: str | None = None
-    """Label that is to move, or has moved."""
+    """Label that moves; None for events of versions."""
     former: int | None = None
-    """What served before: where the label stood, or without labels the newest version."""
+    """Version that served before: the label's, or without labels the newest."""
     back: bool = False
-    """A version is loaded to go back to it."""
+    """Whether the version is loaded for a rollback."""
     forced: bool = False
-    """The gate has failed the version."""
+    """Whether the label moved although the gate failed the version."""
     reason: str | None = None
-    """Reason of a withdrawal."""
+    """Reason for a withdrawal."""
 
 
 @dataclass(frozen=True)
 class Pending:
-    """A version that is being loaded for a label."""
+    """Version that servers load before a label moves to it."""
 
     version: int
     back: bool
@@ -50,40 +50,45 @@ class Pending:
 
 @dataclass(frozen=True)
 class Standing:
-    """State that follows from a history: labels, and the versions to be loaded."""
+    """State of a model after its history: labels, and versions that servers load."""
 
     published: frozenset[int] = frozenset()
-    """Every version there ever was."""
+    """Every version ever published, including removed ones."""
     trails: Mapping[str, tuple[int, ...]] = field(default_factory=lambda: MappingProxyType({}))
-    """The versions each label stood at and can go back to; the last is where it stands."""
+    """Versions of each label, oldest first: the last is current, the others are for rollback."""
     pending: Mapping[str, Pending] = field(default_factory=lambda: MappingProxyType({}))
-    """What is to be loaded before a label moves."""
+    """Version that each label waits for."""
     retiring: frozenset[int] = frozenset()
-    """What served before, and was not unloaded yet."""
+    """Versions that served before and are not unloaded yet."""
 
     @property
     def labels(self) -> dict[str, int]:
-        """Version of each label."""
+        """Current version of each label."""
         return {label: trail[-1] for label, trail in self.trails.items()}
 
     @property
     def wanted(self) -> frozenset[int]:
-        """Versions that a label stands at, or moves to."""
+        """Versions that a label points at, or will point at."""
         return frozenset(self.labels.values()) | {each.version for each in self.pending.values()}
 
     @property
     def loaded(self) -> frozenset[int]:
-        """Versions that servers are to have loaded; empty if the newest is, whatever it is."""
+        """Versions that servers must have loaded; empty if they load whatever is newest."""
         return self.wanted | self.retiring if self.wanted else frozenset()
 
     def before(self, label: str, there: Iterable[int]) -> int | None:
-        """The version that a label goes back to: the last it stood at of those that are there."""
+        """Return the version for a rollback of a label: its latest earlier one that still exists.
+
+        Args:
+            label: Label to roll back.
+            there: Versions that exist.
+        """
         candidates = [version for version in self.trails.get(label, ())[:-1] if version in there]
         return candidates[-1] if candidates else None
 
 
 def standing_after(events: Iterable[Event]) -> Standing:
-    """Replay a history."""
+    """Replay a history, event by event."""
     standing = Standing()
     for event in events:
         standing = _after(standing, event)
@@ -111,14 +116,15 @@ def _after(standing: Standing, event: Event) -> Standing:
             trail = (*standing.trails.get(label, ()), version)
         case "rolled_back":
             trail = standing.trails[label]
+            # Cut back to the version's last place, so that a second rollback goes further back.
             trail = trail[: len(trail) - trail[-2::-1].index(version) - 1]
-        case _:  # Unloaded or removed: no server has it from here on.
+        case _:  # Unloaded or removed: servers no longer have it.
             return replace(standing, retiring=standing.retiring - {version})
     return replace(standing, trails={**standing.trails, label: trail}, pending=without)
 
 
 def read_history(folder: Path) -> list[Event]:
-    """The history of a model; a line whose writer was killed in it never happened.
+    """Read the history of a model, without a last line that a kill cut short.
 
     Raises:
         RepositoryError: if a line is damaged.
@@ -132,12 +138,12 @@ def read_history(folder: Path) -> list[Event]:
         return [Event(**json.loads(line)) for line in lines]
     except (TypeError, ValueError) as error:
         raise RepositoryError(
-            f"every line of a history must be as it was written. Received: {file}: {error}"
+            f"every line of a history must be an event in JSON. Received: {file}: {error}"
         ) from error
 
 
 def append_event(folder: Path, event: Event) -> None:
-    """Write a line at the end of the history; it is on the disk when this returns.
+    """Append a line to the history; it is on the disk when this returns.
 
     Raises:
         OSError: if it cannot be written.
@@ -149,6 +155,7 @@ def append_event(folder: Path, event: Event) -> None:
     }
     with (folder / PROMOTIONS).open("a+b") as file:
         file.seek(0)
+        # A line that a killed writer left half written would damage the one appended to it.
         file.truncate(len(_whole(file.read())))
         file.write(json.dumps(given).encode() + b"\n")
         file.flush()

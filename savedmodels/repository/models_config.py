@@ -1,4 +1,4 @@
-"""The file `models.config` that tells TensorFlow Serving what to load, and where labels stand."""
+"""Write `models.config`, from which TensorFlow Serving takes models, versions and labels."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ class ServedModel:
 
     name: str
     base_path: str
-    """Folder of its versions, absolute, as servers see it."""
+    """Absolute path of the model's folder, as servers see it."""
     versions: Collection[int]
-    """To be loaded; none for the newest, whatever it is."""
+    """Versions to load; empty for whatever is newest."""
     labels: Mapping[str, int]
-    """Names of versions that are loaded."""
+    """Version of each label; servers accept labels of loaded versions only."""
 
 
 def text_of(models: Iterable[ServedModel]) -> str:
-    """A `ModelServerConfig` in protobuf's text format.
+    """Write a `ModelServerConfig` in protobuf's text format.
 
     Example:
         ```python
@@ -31,7 +31,7 @@ def text_of(models: Iterable[ServedModel]) -> str:
         ```
     """
     lines = (f"  {line}" for model in models for line in _lines(model))
-    comment = "# Written by `growgan publish`, which overwrites what is changed by hand."
+    comment = "# Written by `growgan publish`, which overwrites changes made by hand."
     return "\n".join([comment, "model_config_list {", *lines, "}"]) + "\n"
 
 
@@ -49,7 +49,7 @@ def _lines(model: ServedModel) -> Iterator[str]:
 
 
 def _quoted(text: str) -> str:
-    """A string literal: bytes that are not plain are octal numbers of three digits."""
-    content = os.fsencode(text)  # Paths may hold bytes that are no text.
+    """Write a string literal, with all but plain characters as octal escapes."""
+    content = os.fsencode(text)  # Paths may hold bytes that are not UTF-8.
     plain = (chr(b) if 32 <= b < 127 and b not in b"\"\\'" else f"\\{b:03o}" for b in content)
     return f'"{"".join(plain)}"'

@@ -1,4 +1,4 @@
-"""Publishing, promoting, going back and removing, each so that a kill leaves nothing half done."""
+"""Publish, promote, roll back and remove versions; a kill leaves nothing half done."""
 
 from __future__ import annotations
 
@@ -42,16 +42,16 @@ from savedmodels.repository.versions import (
 )
 
 Label: TypeAlias = Literal["stable", "canary"]
-"""`stable` is what clients ask for; `canary` what some try before it."""
+"""`stable` serves all clients; `canary` serves those that try a version first."""
 
 
 @dataclass(frozen=True)
 class Published:
-    """Version that a SavedModel has in the repository."""
+    """Version of a SavedModel in the repository."""
 
     version: int
     new: bool
-    """False if it was there already."""
+    """False if the repository already had the same content."""
 
 
 @dataclass(frozen=True)
@@ -60,22 +60,22 @@ class Promotion:
 
     label: str
     version: int | None
-    """The label is to stand at; None if what it waited for was taken back and it stands nowhere."""
+    """Version to move to; None if a rollback withdrew it and the label had no version before."""
     moved: bool
-    """Whether it stands there."""
+    """Whether the label points at that version now."""
     reason: str | None = None
-    """What is waited for, if something is: to move the label, or that servers have seen it move."""
+    """Reason to wait: servers have not loaded the version, or not seen the label move."""
 
 
 def require_gate(label: str, gate: Gate | None, *, force: bool) -> None:
-    """Refuse that `stable` moves to what the gate has failed.
+    """Refuse to move `stable` to a version that the gate failed.
 
     Raises:
-        GateRefused: if it has, and `force` is not set.
+        GateRefused: if the gate failed the version and `force` is not set.
     """
     if label == "stable" and gate is not None and not gate.passed and not force:
         raise GateRefused(
-            "`stable` moves only to what the gate has not failed, but by `--force`. "
+            "`stable` moves only to a version that the gate has not failed, unless by `--force`. "
             f"Received: {'; '.join(gate.reasons)}"
         )
 
@@ -88,17 +88,17 @@ def publisher_of(
     served_at: str | None = None,
     on_wait: OnWait = lambda _: None,
 ) -> Iterator[Publisher]:
-    """Become the only publisher of a model, once others have ended.
+    """Lock a model and yield its publisher; waits until other publishers have ended.
 
     Args:
-        repository: Made if it is missing.
-        model: Its name.
-        served_at: The repository's path as servers see it, from now on.
-        on_wait: Called, with the lock file, before others are waited for.
+        repository: Repository; its folder is made if it is missing.
+        model: Name of the model.
+        served_at: Path of the repository as servers see it; None to keep the present one.
+        on_wait: Called with the lock file before the wait for another publisher.
 
     Raises:
-        RepositoryError: if the model has no possible name, its history is damaged, or servers
-            could not load models from the path that they see.
+        RepositoryError: if the model's name is invalid, its history is damaged, or servers
+            could not load models from `served_at`.
         OSError: if the repository cannot be written.
     """
     if served_at is not None:
@@ -111,10 +111,10 @@ def publisher_of(
 
 @dataclass(frozen=True)
 class Publisher:
-    """Changes one model of a repository; `publisher_of` makes it, and holds the lock meanwhile.
+    """Publisher of one model; `publisher_of` makes it and holds the lock while it lives.
 
-    The history is written first and `models.config` follows from it, so whatever a killed
-    publisher was about to tell servers, the next one tells them.
+    The history is written first and `models.config` follows from it, so the next publisher writes
+    whatever a killed one had not written yet.
     """
 
     repository: Repository
@@ -123,38 +123,39 @@ class Publisher:
     served_at: str | None = None
 
     def standing(self) -> Standing:
-        """Return the present state of labels."""
+        """Replay the model's history."""
         return standing_after(read_history(self.folder))
 
     def catch_up(self) -> None:
-        """Bring history and `models.config` up to the versions that are there.
+        """Add versions missing from the history, and write `models.config`.
 
         Raises:
             RepositoryError: if the history or a manifest is damaged.
             OSError: if a file cannot be written.
         """
         known, there = self.standing().published, versions_in(self.folder)
+        # A publisher may have been killed between the version's rename and its line in the history.
         for version in sorted(there.keys() - known):
             publication = publication_of(there[version])
             if publication is not None:
                 append_event(self.folder, Event("published", version, publication.published))
         if self.standing().published:
+            # Also if nothing is new: a killed publisher may have written the history only.
             self.repository.tell_servers(self.served_at)
 
     def publish(
         self, source: Path, about: About, files: Mapping[str, str] | None = None
     ) -> Published:
-        """Add a SavedModel as the next version, unless its content is there already.
+        """Add a SavedModel as the next version, unless the repository has its content.
 
         Args:
             source: Folder of the SavedModel.
-            about: Facts beside its files.
-            files: Files of it, as `files_of` told them before they were verified; None as they are
-                now.
+            about: Configuration, scores and gate decision.
+            files: Checksums by `files_of`, from before the verification; None to compute them now.
 
         Raises:
-            RepositoryError: if it is no SavedModel, or changed since its files were told; or if
-                servers could not load it from the path that they see.
+            RepositoryError: if the folder holds no SavedModel or changed since `files` was
+                computed, or if servers could not load it from the path that they see.
             OSError: if it cannot be copied; nothing is left behind.
         """
         self.repository.require_servable(self.served_at)
@@ -162,6 +163,7 @@ class Publisher:
         found = self.repository.version_of(self.model, files)
         if found is not None:
             return Published(found, new=False)
+        # Removed versions count too: the version must grow from run to run.
         numbers = self.standing().published | versions_in(self.folder).keys()
         version = max(numbers, default=0) + 1
         publication = Publication(
@@ -186,22 +188,22 @@ class Publisher:
         gate: Gate | None = None,
         force: bool = False,
     ) -> Promotion:
-        """Move a label: load, wait until it is available, move, unload what served before.
+        """Move a label: load the version, wait until it is available, move, unload the old one.
 
-        If the servers are not known, or do not say in time that the version is loaded, the label
-        stays, what serves goes on serving, and the same call goes on later.
+        If no server is known, or one does not report the version as loaded in time, the label
+        stays and the old version keeps serving. The same call continues later.
 
         Args:
             label: Label to move.
             version: Version to move it to.
-            watchers: The servers that have to load it.
-            gate: Latest decision of the gate on it; otherwise that in its manifest.
-            force: Whatever the gate decided.
+            watchers: Servers that must load it.
+            gate: Latest decision of the gate; None for the one in the version's manifest.
+            force: Whether to move it even if the gate failed the version.
 
         Raises:
             GateRefused: if the gate has failed the version and `label` is `stable`.
-            RepositoryError: if there is no such version, or a server cannot load it: then it is
-                taken back, and the label stays.
+            RepositoryError: if there is no such version, or a server cannot load it; the label
+                stays then, and the request is withdrawn.
             OSError: if a file cannot be written.
         """
         judged = gate or self.repository.publication(self.model, version).about.gate
@@ -210,13 +212,14 @@ class Publisher:
         return self._move(label, Pending(version, back=False), watchers, forced=forced)
 
     def roll_back(self, label: Label, watchers: Watchers) -> Promotion:
-        """Take back what waits for a label, or else move it to where it stood before.
+        """Withdraw the version that a label waits for, or move the label to its version before.
 
         Raises:
-            RepositoryError: if it stood nowhere before, or none of that is left.
+            RepositoryError: if no earlier version of the label is left.
             OSError: if a file cannot be written.
         """
         standing = self.standing()
+        # The label has not moved yet, so cancelling is all that is needed.
         waiting = standing.pending.get(label)
         if waiting is not None and not waiting.back:
             self._note("withdrawn", waiting.version, label=label, reason="rolled back")
@@ -224,30 +227,31 @@ class Publisher:
         before = standing.before(label, versions_in(self.folder))
         if before is None:
             raise RepositoryError(
-                f"`{label}` goes back to a version at which it stood before and that is still "
-                f"there. Received: {self.model}, which has none"
+                f"`{label}` rolls back only to an earlier version of it that still exists. "
+                f"Received: {self.model}, which has none"
             )
         return self._move(label, Pending(before, back=True), watchers)
 
     def retain(self, keep: int) -> list[int]:
-        """Remove old versions, and say which.
+        """Remove old versions, and return their numbers.
 
-        What a label stands at, moves to, or would go back to stays, as do versions that servers
-        were not seen to unload, and those that were not published. Without labels the newest two
-        stay: servers go from one to the other by themselves, unseen.
+        It keeps versions that a label points at, waits for or would roll back to, versions that
+        servers may still have loaded, and folders that `publish` did not write. Without labels it
+        keeps the newest two, because servers switch between them at a time unknown to us.
 
         Args:
-            keep: Number of the newest that stay, at least 1.
+            keep: Number of newest versions to keep, at least 1.
 
         Raises:
             RepositoryError: if `keep` is less than 1.
-            OSError: if one cannot be removed.
+            OSError: if a version cannot be removed.
         """
         if keep < 1:
             raise RepositoryError(f"`keep` must be at least 1. Received: {keep}")
         standing, there = self.standing(), versions_in(self.folder)
         back = {standing.before(label, there) for label in standing.trails}
         ours = [version for version, folder in there.items() if publication_of(folder) is not None]
+        # Without labels, servers may still have the version before the newest.
         newest = max(keep, 1 if standing.wanted else 2)
         spared = {*ours[-newest:], *standing.loaded, *back}
         removed = [version for version in ours if version not in spared]
@@ -274,19 +278,20 @@ class Publisher:
         return Promotion(label, version, moved=True, reason=self._settle(watchers))
 
     def _load(self, label: str, wanted: Pending, watchers: Watchers) -> str | None:
-        """Have servers load a version beside what serves; what is waited for, if not all have."""
+        """Let servers load a version beside the old one; return the reason to wait, or None."""
         standing, version = self.standing(), wanted.version
         failed_before: frozenset[str] = frozenset()
         if standing.pending.get(label) != wanted:
             newest = None if standing.wanted else max(versions_in(self.folder))
             if version not in {newest, *standing.loaded}:
+                # Servers report an old failure until they start to load again; that must not count.
                 failed_before = failures(watchers, self.model, version)
             former = standing.labels.get(label, newest)
             self._note("loading", version, label=label, former=former, back=wanted.back)
         if watchers.none:
             return None
         if not watchers.servers:
-            return "the label moves when the servers that watch, by `--server`, have it"
+            return "the label moves once the servers named by `--server` have loaded the version"
         try:
             wait_until_available(watchers, self.model, version, failed_before)
         except LoadFailed as error:
@@ -299,16 +304,17 @@ class Publisher:
         return None
 
     def _settle(self, watchers: Watchers) -> str | None:
-        """Unload what served before, once servers have moved every label; why not, if not."""
+        """Unload old versions once servers have moved every label; return the reason to wait."""
         standing, there = self.standing(), versions_in(self.folder)
         unneeded = sorted(standing.retiring - standing.wanted)
         stays = f"version {', '.join(map(str, unneeded))} stays loaded: " if unneeded else ""
         if not watchers.none:
             if not watchers.servers:
-                return f"{stays}no `--server` was asked where its labels stand" if stays else None
+                return f"{stays}no `--server` was given to ask for its labels" if stays else None
             try:
-                # Of a version that was removed by hand servers are told nothing.
+                # `models.config` leaves out versions removed by hand: no server has their labels.
                 labels = {name: at for name, at in standing.labels.items() if at in there}
+                # Unload only then: a server that is still at the old label would fail its requests.
                 wait_until_labelled(watchers, self.model, labels)
             except NotYet as error:
                 return f"{stays}{error}"

@@ -1,4 +1,4 @@
-"""State of a model on servers, over TensorFlow Serving's REST interface."""
+"""Ask servers about a model over TensorFlow Serving's REST API, and wait for them."""
 
 from __future__ import annotations
 
@@ -16,41 +16,41 @@ from typing import Any
 from savedmodels.access import TOKEN_VARIABLE, authorization
 
 PATIENCE_WITH_ONE_ANSWER = 10.0
-"""Seconds."""
+"""Seconds to wait for one answer."""
 BETWEEN_QUESTIONS = 0.25
-"""Seconds until a server that is not there yet is asked again."""
+"""Seconds between two requests to a server that is not ready."""
 
 
 class LoadFailed(Exception):
-    """A server has tried to load the version, and given up."""
+    """A server failed to load the version."""
 
 
 class NotYet(Exception):
-    """Some server did not say in time what was waited for."""
+    """A server did not reach the wanted state in time."""
 
 
 @dataclass(frozen=True)
 class Watchers:
-    """The servers that watch a repository, as far as they are known."""
+    """Servers that watch a repository, as far as they are known."""
 
     servers: Collection[str] = ()
     """URLs of their REST interfaces, such as `http://127.0.0.1:8501`; see `server_url`."""
     seconds: float = 300.0
-    """For which they are waited for, all together."""
+    """Seconds to wait for all servers together."""
     none: bool = False
-    """It is known that there are none."""
+    """Whether no server watches the repository, so there is nothing to wait for."""
 
 
 def server_url(url: str) -> str:
-    """The URL of a server as it is given.
+    """Check the URL of a server, and return it.
 
     Raises:
-        ValueError: if it cannot be one; the message is what it must be.
+        ValueError: if it is not a URL of a server; the message is the rule.
     """
     plain = url.isascii() and url.isprintable() and " " not in url
     try:
         parts = urllib.parse.urlsplit(url if plain else "")
-        # The name is resolved in this form, which bounds the length of its parts.
+        # Names are resolved as IDNA, which limits the length of their parts.
         host, port = (parts.hostname or "").encode("idna"), parts.port
     except ValueError:
         host, port = b"", None
@@ -62,13 +62,12 @@ def server_url(url: str) -> str:
 
 
 def request_to(server: str, path: str, content: Any = None) -> urllib.request.Request:
-    """A request to a server: to read a path, or to post JSON there.
+    """Make a request to a server: GET of a path, or POST of JSON.
 
-    It bears the API token, if the variable has one, and does not take it along where a redirect
-    leads.
+    The request carries the API token if the environment variable has one. A redirect does not.
 
     Raises:
-        ValueError: if the URL or the token is none.
+        ValueError: if the URL or the token is invalid.
     """
     body = None if content is None else json.dumps(content).encode()
     headers = {} if body is None else {"Content-Type": "application/json"}
@@ -79,14 +78,14 @@ def request_to(server: str, path: str, content: Any = None) -> urllib.request.Re
 
 
 def that_answer(watchers: Watchers, model: str) -> Watchers:
-    """The same without the servers that do not answer, whatever it is."""
+    """Leave out the servers that do not answer at all; an error counts as an answer."""
     path = f"/v1/models/{_quoted(model)}"
     answering = tuple(server for server in watchers.servers if _get(server, path)[0])
     return replace(watchers, servers=answering)
 
 
 def failures(watchers: Watchers, model: str, version: int) -> frozenset[str]:
-    """The servers that could not load a version: they say so until they are told to load it."""
+    """Return the servers that report a failed load of a version, maybe from an earlier try."""
     return frozenset(
         server for server in watchers.servers if _status(server, model, version).failure
     )
@@ -95,17 +94,17 @@ def failures(watchers: Watchers, model: str, version: int) -> frozenset[str]:
 def wait_until_available(
     watchers: Watchers, model: str, version: int, failed_before: Collection[str] = ()
 ) -> None:
-    """Return when every server has loaded a version.
+    """Wait until every server has loaded a version.
 
     Args:
-        watchers: The servers.
-        model: Its name.
-        version: Version that they are told to load.
-        failed_before: Servers whose failure is of an earlier try, as long as they say nothing else.
+        watchers: Servers to wait for.
+        model: Name of the model.
+        version: Version that they should load.
+        failed_before: Servers whose present failure is from an earlier try and does not count.
 
     Raises:
         LoadFailed: if a server cannot load it.
-        NotYet: if one has not by the end of the time.
+        NotYet: if a server has not loaded it in time.
     """
     excused = set(failed_before)
 
@@ -121,12 +120,12 @@ def wait_until_available(
 
 
 def wait_until_labelled(watchers: Watchers, model: str, labels: Mapping[str, int]) -> None:
-    """Return when every server answers requests for a label by the version it stands at.
+    """Wait until every server answers requests for each label with the given version.
 
-    The status of a label would not do: servers answer it for all versions alike.
+    It asks for metadata: servers ignore the label in a request for a model's status.
 
     Raises:
-        NotYet: if one does not by the end of the time.
+        NotYet: if a server does not do so in time.
     """
 
     def missing(server: str) -> str | None:
@@ -175,11 +174,11 @@ def _wait(watchers: Watchers, missing: Callable[[str], str | None]) -> None:
 
 
 def _get(server: str, path: str) -> tuple[int, dict[str, Any]]:
-    """The status and the JSON object of an answer; status 0 and the reason if there was none."""
+    """Return status and JSON object of an answer; status 0 and the reason if none came."""
     try:
         with _opened(request_to(server, path)) as response:
             status, body = response.status, response.read()
-    # A redirect may lead to what is no URL.
+    # ValueError: a redirect may name an invalid URL.
     except (OSError, ValueError, http.client.HTTPException) as error:
         return 0, {"error": str(error)}
     try:
@@ -190,20 +189,20 @@ def _get(server: str, path: str) -> tuple[int, dict[str, Any]]:
 
 
 def _object(value: Any) -> dict[str, Any]:
-    """The object that a server ought to have sent, or an empty one."""
+    """Return the value if it is a JSON object, or an empty one."""
     return value if isinstance(value, dict) else {}
 
 
 def _opened(request: urllib.request.Request) -> Any:
     try:
         return urllib.request.urlopen(request, timeout=PATIENCE_WITH_ONE_ANSWER)
-    except urllib.error.HTTPError as error:  # An answer as well.
+    except urllib.error.HTTPError as error:  # Errors are answers too.
         return error
 
 
 def _told(status: int, answer: Mapping[str, Any]) -> str:
     if status == http.HTTPStatus.UNAUTHORIZED:
-        return f"it answers 401: it asks for the API token, which ${TOKEN_VARIABLE} must hold"
+        return f"it answers 401: set ${TOKEN_VARIABLE} to its API token"
     return f"it answers {status or 'nothing'}, {answer.get('error', 'of no version')}"
 
 

@@ -1,4 +1,4 @@
-"""Versions of a model as folders: what is in them, how one is added, and what is known of it."""
+"""Folders of a model's versions: list, hash, add and describe them."""
 
 from __future__ import annotations
 
@@ -19,9 +19,8 @@ from savedmodels.links import link_out_of
 from savedmodels.repository.errors import RepositoryError
 
 SCHEMA = 1
-# When and by what an export was made, and an identifier that is drawn for each. A graph has names
-# that count what its process had made before, so only exports of equal processes differ in nothing
-# else.
+# Lineage holds the time of the export, and the fingerprint a random identifier. Names in a graph
+# count what its process made before, so even then hashes agree only between equal processes.
 _NOT_SERVED = frozenset({LINEAGE.as_posix(), "fingerprint.pb"})
 
 
@@ -31,49 +30,49 @@ class Gate:
 
     passed: bool
     reasons: tuple[str, ...] = ()
-    """What it failed for."""
+    """Reasons for a failure."""
 
 
 @dataclass(frozen=True)
 class About:
-    """Facts of a model beside its files."""
+    """Facts about a version that its files do not hold."""
 
     config: Mapping[str, Any] | None = None
     """Configuration of the run that made the version."""
     evaluation: Mapping[str, Any] | None = None
-    """Its scores, with features and protocol."""
+    """Scores of the version, with features and protocol."""
     gate: Gate | None = None
-    """None if the gate was not asked."""
+    """Decision of the gate; None if it was not run."""
 
 
 @dataclass(frozen=True)
 class Publication:
-    """The manifest of a published version."""
+    """Manifest of a published version."""
 
     model: str
     version: int
     content_hash: str
-    """SHA-256 over names and content of the files that decide what a server answers."""
+    """SHA-256 over names and content of the files that decide a server's answers."""
     published: str
-    """When, ISO 8601."""
+    """Time of publication, ISO 8601."""
     files: Mapping[str, str]
-    """SHA-256 of every file by its path; without this manifest."""
+    """SHA-256 of every file by its path, except this manifest."""
     lineage: Mapping[str, Any] | None
-    """Lineage in the SavedModel."""
+    """Lineage in the SavedModel; None if it has none."""
     about: About = field(default_factory=About)
 
     def to_json(self) -> str:
-        """The manifest as it is written."""
+        """Write the manifest as JSON."""
         return json.dumps({"schema": SCHEMA, **asdict(self)}, indent=2) + "\n"
 
 
 def now() -> str:
-    """The time of day in UTC, ISO 8601."""
+    """Return the current time in UTC, ISO 8601."""
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def versions_in(folder: Path) -> dict[int, Path]:
-    """The versions that a watcher of the folder finds, ascending: folders named by a number."""
+    """List the versions that a server finds in a folder, ascending: folders named by a number."""
     if not folder.is_dir():
         return {}
     found = {
@@ -85,15 +84,15 @@ def versions_in(folder: Path) -> dict[int, Path]:
 
 
 def files_of(folder: Path) -> dict[str, str]:
-    """SHA-256 of every file by its path in the folder, ascending, without the publication's.
+    """Compute the SHA-256 of every file by its path, ascending, except the publication's.
 
     Raises:
-        RepositoryError: if the folder holds no SavedModel, or a link to another folder or outside.
+        RepositoryError: if the folder holds no SavedModel, or a link to a folder or out of it.
         OSError: if a file cannot be read.
     """
     if not (folder / "saved_model.pb").is_file():
         raise RepositoryError(
-            f"a SavedModel is a folder with a saved_model.pb. Received: {folder}, which has none"
+            f"a SavedModel must be a folder with saved_model.pb. Received: {folder}, which has none"
         )
     paths = list(folder.rglob("*"))
     if link := link_out_of(folder):
@@ -101,18 +100,19 @@ def files_of(folder: Path) -> dict[str, str]:
             f"a SavedModel must hold its files itself. Received: {link}, which is a link"
         )
     files = {path.relative_to(folder): path for path in paths if path.is_file()}
+    # The publication holds these checksums, so it cannot be among them.
     files.pop(PUBLICATION, None)
     return {name.as_posix(): checksum(files[name]) for name in sorted(files)}
 
 
 def content_hash(files: Mapping[str, str]) -> str:
-    """One hash for what a server answers: that of the files, but for when the export was made."""
+    """Hash the files that decide a server's answers, without the time of the export."""
     lines = (f"{digest}  {name}\n" for name, digest in files.items() if name not in _NOT_SERVED)
     return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
 def add_version(source: Path, target: Path, publication: Publication) -> None:
-    """Copy a SavedModel to where a watcher finds it, whole or not at all.
+    """Copy a SavedModel to its version's folder, which appears complete or not at all.
 
     Raises:
         RepositoryError: if the source changed since its files were hashed.
@@ -123,9 +123,10 @@ def add_version(source: Path, target: Path, publication: Publication) -> None:
             copy = temporary / name
             copy.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(source / name, copy)
+        # Hash the copy, not the source, which may have changed while it was read.
         if not _holds(temporary, publication.files):
             if _holds(source, publication.files):
-                reason = "the repository does not hold what was copied into it"
+                reason = "the copy in the repository differs from the SavedModel"
                 raise OSError(errno.EIO, reason, str(target.parent))
             raise RepositoryError(
                 f"a SavedModel must not change while it is published. Received: {source}, which did"
@@ -138,7 +139,7 @@ def add_version(source: Path, target: Path, publication: Publication) -> None:
 def _holds(folder: Path, files: Mapping[str, str]) -> bool:
     try:
         return files_of(folder) == files
-    except (RepositoryError, OSError):  # It vanished, or is another one.
+    except (RepositoryError, OSError):  # It vanished, or was replaced.
         return False
 
 
@@ -146,13 +147,13 @@ def lineage_of(savedmodel: Path) -> dict[str, Any] | None:
     """Read the lineage of a SavedModel, None if it has none.
 
     Raises:
-        RepositoryError: if what it says is damaged.
+        RepositoryError: if it is damaged.
     """
     return _read_object(savedmodel / LINEAGE, "a SavedModel's lineage")
 
 
 def publication_of(version: Path) -> Publication | None:
-    """The manifest of a version, None if `growgan publish` did not write the version.
+    """Read the manifest of a version, None if `growgan publish` did not write the version.
 
     Raises:
         RepositoryError: if it is damaged, or of another schema.
@@ -170,7 +171,8 @@ def publication_of(version: Path) -> Publication | None:
         return Publication(**content, about=About(**about, gate=judged))
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise RepositoryError(
-            f"the manifest of a version must be as it was written. Received: {file}: {error}"
+            "the manifest of a version must be as `growgan publish` wrote it. "
+            f"Received: {file}: {error}"
         ) from error
 
 

@@ -1,1 +1,1 @@
-"""A local server that speaks TensorFlow Serving's language, for development and tests."""
+"""Local server with TensorFlow Serving's APIs, for development and tests."""

@@ -1,4 +1,4 @@
-"""Samples of several requests in one run of a model, with a limit on those that wait."""
+"""Join samples of several requests into one run of a model, and limit the requests that wait."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ class BatchingParameters:
     """Batching parameters; names, meaning and defaults are TensorFlow Serving's.
 
     Attributes:
-        max_batch_size: Samples of a run.
-        batch_timeout_micros: Time that the first request of a batch may wait for others.
-        max_enqueued_batches: Batches that may wait; a request beyond them is refused.
-        num_batch_threads: Batches that run at once; by default as many as there are processors.
+        max_batch_size: Most samples in a run.
+        batch_timeout_micros: Microseconds that the first request of a batch waits for others.
+        max_enqueued_batches: Most batches that wait; requests beyond them are refused.
+        num_batch_threads: Batches that run at once; by default the number of processors.
         allowed_batch_sizes: Allowed batch sizes in increasing order. A batch is filled up to the
             next of them with copies of a sample; the last is `max_batch_size`. None for batches of
             any size.
@@ -47,14 +47,14 @@ class BatchingParameters:
 
 @dataclass(frozen=True, eq=False)
 class Task:
-    """A request that waits.
+    """Request that waits for its batch.
 
     Attributes:
         key: Tasks with equal keys may share a run.
-        inputs: Its tensors, each with `size` samples in the first dimension.
-        size: Its samples.
-        arrival: When it came, by the monotonic clock in seconds.
-        deadline: When nobody waits for it any longer, by the same clock.
+        inputs: Input tensors, each with `size` samples in the first dimension.
+        size: Number of samples.
+        arrival: Time of arrival by `time.monotonic`, in seconds.
+        deadline: Time by `time.monotonic` after which the client no longer waits.
         outputs: Outputs of the run.
     """
 
@@ -67,7 +67,7 @@ class Task:
 
 
 def next_batches(waiting: Sequence[Task], limit: int) -> list[list[Task]]:
-    """For each key the first tasks that fit together, that of the oldest task first."""
+    """Form one batch per key from its oldest tasks; the batch with the oldest task comes first."""
     by_key: dict[Hashable, list[Task]] = {}
     for task in waiting:
         by_key.setdefault(task.key, []).append(task)
@@ -80,7 +80,7 @@ def _fitting(tasks: Sequence[Task], limit: int) -> list[Task]:
 
 
 def is_due(batch: Sequence[Task], now: float, parameters: BatchingParameters) -> bool:
-    """Return whether a batch is full, or has waited for as long as it may."""
+    """Return whether a batch is full, or has waited for `batch_timeout_micros`."""
     size = sum(task.size for task in batch)
     waited = now - batch[0].arrival
     return size >= parameters.max_batch_size or waited >= parameters.batch_timeout_micros / 1e6
@@ -89,7 +89,7 @@ def is_due(batch: Sequence[Task], now: float, parameters: BatchingParameters) ->
 def padding(batch: Sequence[Task], allowed_sizes: Sequence[int]) -> list[Tensors]:
     """Return the samples that fill a batch up to the next allowed size: copies of its last one.
 
-    Which sample it is does not matter to the others; that one is surely valid.
+    The other samples do not depend on it, and unlike zeros it is surely a valid input.
     """
     size = sum(task.size for task in batch)
     missing = next((allowed for allowed in allowed_sizes if allowed >= size), size) - size
@@ -101,15 +101,15 @@ def padding(batch: Sequence[Task], allowed_sizes: Sequence[int]) -> list[Tensors
 
 
 def join(parts: Sequence[Tensors]) -> dict[str, Array]:
-    """Tensors one behind the other, by name."""
+    """Concatenate tensors by name."""
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
 def split(whole: Tensors, sizes: Sequence[int]) -> list[dict[str, Array]]:
-    """The parts of tensors that have been joined.
+    """Split joined tensors into parts of the given sizes.
 
     Raises:
-        Refused: FAILED_PRECONDITION, if an output has not as many samples as the inputs.
+        Refused: FAILED_PRECONDITION, if an output has more or fewer samples than the inputs.
     """
     for array in whole.values():
         if not array.ndim:
@@ -128,11 +128,11 @@ def split(whole: Tensors, sizes: Sequence[int]) -> list[dict[str, Array]]:
 
 
 class BatchQueue:
-    """Threads that run what waits, in batches.
+    """Queue of requests, and threads that run them in batches.
 
     Args:
-        run: Runs joined inputs of one key.
-        parameters: Sizes and times.
+        run: Function that runs the model on joined inputs of one key.
+        parameters: Sizes of batches and times to wait.
     """
 
     def __init__(
@@ -153,21 +153,21 @@ class BatchQueue:
             thread.start()
 
     def answer(self, key: Hashable, inputs: Tensors, deadline: float) -> dict[str, Array]:
-        """Wait until a batch has answered a request, but no longer than its deadline.
+        """Queue a request and wait for its outputs, until its deadline.
 
         Raises:
-            Refused: as `submit`; DEADLINE_EXCEEDED; and what the run raises.
+            Refused: as `submit`; DEADLINE_EXCEEDED after the deadline; or the error of the run.
         """
         outputs = self.submit(key, inputs, deadline)
         try:
             remaining = max(deadline - time.monotonic(), 0.0)
             return outputs.result(min(remaining, threading.TIMEOUT_MAX))
         except TimeoutError:
-            outputs.cancel()  # What is not running yet is not computed.
+            outputs.cancel()  # Saves the run, if it has not begun.
             raise timed_out() from None
 
     def submit(self, key: Hashable, inputs: Tensors, deadline: float) -> Future[dict[str, Array]]:
-        """Let a request wait for its batch.
+        """Queue a request; the future receives its outputs.
 
         Raises:
             Refused: RESOURCE_EXHAUSTED, if too many wait; INVALID_ARGUMENT, if it has more samples
@@ -197,7 +197,7 @@ class BatchQueue:
         return task.outputs
 
     def close(self) -> None:
-        """Run what waits, then end the threads."""
+        """Run all waiting requests, then end the threads."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()
@@ -207,6 +207,7 @@ class BatchQueue:
     def _serve(self) -> None:
         while batch := self._take():
             wanted = [task for task in batch if task.outputs.set_running_or_notify_cancel()]
+            # Computing an answer that nobody waits for would delay the others further.
             late = [task for task in wanted if task.deadline <= time.monotonic()]
             for task in late:
                 task.outputs.set_exception(timed_out())
@@ -214,7 +215,7 @@ class BatchQueue:
                 self._answer(punctual)
 
     def _take(self) -> list[Task]:
-        """The next batch, once it is due; nothing when the queue is closed and empty."""
+        """Wait for the next due batch; empty once the queue is closed and has run everything."""
         with self._changed:
             while True:
                 if not self._waiting:
@@ -225,9 +226,11 @@ class BatchQueue:
                 now = time.monotonic()
                 for batch in next_batches(self._waiting, self._parameters.max_batch_size):
                     if self._closed or is_due(batch, now, self._parameters):
+                        # By identity (`eq=False`): equal requests are different tasks.
                         self._waiting = [task for task in self._waiting if task not in batch]
                         return batch
                 due = self._waiting[0].arrival + self._parameters.batch_timeout_micros / 1e6
+                # Wakes up for a new request too, which may fill the batch.
                 self._changed.wait(due - now)
 
     def _answer(self, batch: Sequence[Task]) -> None:
@@ -236,7 +239,7 @@ class BatchQueue:
             parts = [*(task.inputs for task in batch), *filling]
             outputs = self._run(batch[0].key, join(parts))
             sizes = [len(next(iter(part.values()))) for part in parts]
-            # The answer to what fills the batch up comes last, and goes nowhere.
+            # Outputs of the padding come last and are dropped, so the lengths differ.
             for task, part in zip(batch, split(outputs, sizes), strict=False):
                 task.outputs.set_result(part)
         except Exception as error:

@@ -1,4 +1,4 @@
-"""Batching parameters, read from the file that TensorFlow Serving takes."""
+"""Read batching parameters from a file in TensorFlow Serving's format."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from google.protobuf import (
 from savedmodels.server.batching import BatchingParameters
 from savedmodels.server.codes import invalid
 
-# BatchingParameters of session_bundle_config.proto, which is not in tensorflow-serving-api.
+# tensorflow-serving-api lacks session_bundle_config.proto, so its BatchingParameters is made here.
 _PACKAGE = "tensorflow.serving"
 _WRAPPED: Mapping[str, tuple[int, str]] = {
     "max_batch_size": (1, "Int64Value"),
@@ -35,17 +35,17 @@ _LEAST: Mapping[str, int] = {
 
 
 def read(text: str) -> BatchingParameters:
-    """The parameters of a file in text format; what it leaves out has TensorFlow Serving's default.
+    """Read parameters in text format; missing ones have TensorFlow Serving's defaults.
 
     Raises:
-        Refused: INVALID_ARGUMENT, if it cannot be read or served.
+        Refused: INVALID_ARGUMENT, if it is not valid or asks for something not supported.
     """
     message = _message_class()()
     try:
         text_format.Parse(text, message)
     except text_format.ParseError as error:
         raise invalid(
-            f"a batching parameters file must be BatchingParameters. Received: {error}"
+            f"a batching parameters file must be a BatchingParameters message. Received: {error}"
         ) from None
     if message.pad_variable_length_inputs:
         raise invalid("`pad_variable_length_inputs` must be false. Received: true")
@@ -92,7 +92,7 @@ def _message_class() -> Any:
         label=field.LABEL_OPTIONAL,
         type=field.TYPE_BOOL,
     )
-    # A pool of its own: another package may bring the real one.
+    # A separate pool avoids a clash if another package registers the original message.
     pool = descriptor_pool.DescriptorPool()
     wrappers = descriptor_pb2.FileDescriptorProto()
     wrappers_pb2.DESCRIPTOR.CopyToProto(wrappers)

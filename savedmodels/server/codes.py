@@ -6,7 +6,7 @@ import enum
 
 
 class Code(enum.IntEnum):
-    """The canonical codes, numbered as in gRPC and in TensorFlow's `error_codes.proto`."""
+    """Canonical error codes, numbered as in gRPC and in TensorFlow's `error_codes.proto`."""
 
     OK = 0
     CANCELLED = 1
@@ -46,14 +46,14 @@ HTTP_STATUS = {
     Code.DATA_LOSS: 500,
     Code.UNAUTHENTICATED: 401,
 }
-"""TensorFlow Serving's own table, `ToHTTPStatusCode`."""
+"""HTTP status of each code, as in TensorFlow Serving's `ToHTTPStatusCode`."""
 
 LONGEST = 2000
-"""Longest message, in characters. A gRPC error travels in a header, and headers end at 8 KiB."""
+"""Most characters of a message: gRPC sends errors in a header, which may have 8 KiB."""
 
 
 class Refused(Exception):
-    """A request that is answered with an error: a canonical code and a message for the client."""
+    """Error answer to a request: a canonical code and a message for the client."""
 
     def __init__(self, code: Code, message: str) -> None:
         if len(message) > LONGEST:
@@ -64,5 +64,5 @@ class Refused(Exception):
 
 
 def invalid(message: str) -> Refused:
-    """The refusal of a request that is wrong in itself."""
+    """Make an INVALID_ARGUMENT error."""
     return Refused(Code.INVALID_ARGUMENT, message)

@@ -1,4 +1,4 @@
-"""Connections of the REST API, of which none is held by a client that asks nothing."""
+"""REST connections that are closed if the client sends no request or reads no answer."""
 
 from __future__ import annotations
 
@@ -10,42 +10,42 @@ import termios
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 HEAD_SECONDS = 60.0
-"""In which the head of a request has to be there, from the last answer or the connection on."""
+"""Seconds for a request's head to arrive, from the connection or the last answer on."""
 
 UNREAD_SECONDS = 20.0
-"""In which a client has to read some of what is left of an answer."""
+"""Seconds in which a client must read some more of an answer."""
 
 
 class Connection(H11Protocol):
-    """One that is closed when a head does not come; uvicorn itself waits for half a head for ever.
+    """Connection with time limits on heads and on reading; uvicorn itself would wait for ever.
 
-    Once a head is there the request has a time limit of its own.
+    From its head on, a request has a separate time limit.
     """
 
     _timer: asyncio.TimerHandle | None = None
     _unread_timer: asyncio.TimerHandle | None = None
 
-    # asyncio promises less of a transport than uvicorn, whose own method needs the same excuse.
+    # asyncio declares a more general transport than uvicorn uses.
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Wait for the first head."""
+        """Start the time limit for the first head."""
         super().connection_made(transport)
         self._await_head()
 
     def on_response_complete(self) -> None:
-        """Wait for the next head, and for the answer to be read."""
+        """Start the time limits for the next head, and for reading the answer."""
         super().on_response_complete()
         self._await_head()
         self._await_reading()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Wait no more."""
+        """Cancel the time limits."""
         for timer in (self._timer, self._unread_timer):
             if timer is not None:
                 timer.cancel()
         super().connection_lost(exc)
 
     def _await_reading(self) -> None:
-        """Let go of an answer of which nothing is read: closing alone would wait for its reader."""
+        """Abort the connection if nothing more is read; closing it would wait for the reader."""
         if self._unread_timer is not None:
             self._unread_timer.cancel()
         self._unread_timer = None
@@ -58,10 +58,11 @@ class Connection(H11Protocol):
         if not self.transport.get_write_buffer_size() or self._unread() < before:
             self._await_reading()
         else:
+            # `close` would wait until the client has read everything.
             self.transport.abort()
 
     def _unread(self) -> int:
-        """Bytes of answers that the client has not received, here and in the system's keeping."""
+        """Count bytes that the client has not received, in our buffer and in the kernel's."""
         kept = struct.pack("i", 0)
         connection = self.transport.get_extra_info("socket")
         [in_system] = struct.unpack("i", fcntl.ioctl(connection.fileno(), termios.TIOCOUTQ, kept))

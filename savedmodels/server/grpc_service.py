@@ -1,4 +1,4 @@
-"""The gRPC API: TensorFlow Serving's PredictionService and ModelService."""
+"""gRPC API with TensorFlow Serving's PredictionService and ModelService."""
 
 from __future__ import annotations
 
@@ -31,20 +31,20 @@ from savedmodels.server.signature import DEFAULT_SIGNATURE
 from savedmodels.server.tensor_protos import arrays_of, proto_of
 
 MESSAGE_SECONDS = 20.0
-"""In which the whole message of a request has to be there, from its head on."""
+"""Seconds for a request's message to arrive, from its head on."""
 _STATUS = {status.value[0]: status for status in grpc.StatusCode}
 
 
 def server_for(service: Service, repository: Path, token: str | None = None) -> grpc.Server:
-    """A gRPC server that answers by a service, without a port yet.
+    """Make a gRPC server for a service; it has no port yet.
 
     Args:
-        service: Service that answers.
-        repository: Folder in which missing base paths of a new configuration are looked for.
-        token: Token that a request must bear, if any.
+        service: Service that answers the requests.
+        repository: Folder to search for base paths that are missing in a new configuration.
+        token: API token that requests must carry; None to require none.
     """
     limits = service.limits
-    # Of those that wait for a message the oldest make way before gRPC itself refuses new ones.
+    # Twice as many threads: `Arrivals` must drop the oldest before gRPC refuses new requests.
     threads = 2 * limits.requests + 1
     server = grpc.server(
         ThreadPoolExecutor(threads, "grpc"),
@@ -53,7 +53,7 @@ def server_for(service: Service, repository: Path, token: str | None = None) -> 
         options=[
             ("grpc.max_receive_message_length", limits.request_bytes),
             ("grpc.max_send_message_length", -1),
-            ("grpc.so_reuseport", 0),  # A port that another process has is refused.
+            ("grpc.so_reuseport", 0),  # Otherwise two servers could share a port unnoticed.
         ],
     )
     prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(
@@ -129,7 +129,7 @@ class _ModelService(model_service_pb2_grpc.ModelServiceServicer):
 
 
 class _Guard(grpc.ServerInterceptor):
-    """Lets through what bears the token."""
+    """Interceptor that refuses requests without the token."""
 
     def __init__(self, token: str) -> None:
         self._token = token
@@ -143,20 +143,20 @@ class _Guard(grpc.ServerInterceptor):
         def refuse(_: Any, context: grpc.ServicerContext) -> Any:
             context.abort(_STATUS[refused.code], refused.message)
 
-        # As of a stream, it is called before any message has come.
+        # As the handler of a stream, it refuses before the message arrives.
         return grpc.stream_unary_rpc_method_handler(refuse)
 
 
 class _Places(grpc.ServerInterceptor):
-    """Gives a place to a request whose message is there, and ends those whose does not come.
+    """Limit running requests, and end those whose message does not arrive.
 
-    A method that takes a stream is called once the head of a request is there, one that takes a
-    message only with it. Clients see no difference.
+    Methods are registered as taking a stream, because gRPC calls those as soon as the head of a
+    request arrives. Clients see no difference.
     """
 
     def __init__(self, limits: Limits) -> None:
         self._places = threading.Semaphore(limits.requests)
-        # gRPC keeps messages until they are whole, and does not tell how much of them is there.
+        # Requests only, not bytes: gRPC does not report how much of a message has arrived.
         self._arrivals = Arrivals(limits.requests)
 
     def intercept_service(self, continuation: Callable[[Any], Any], details: Any) -> Any:
@@ -170,6 +170,7 @@ class _Places(grpc.ServerInterceptor):
                 request = handler.request_deserializer(message)
             except DecodeError:
                 context.abort(grpc.StatusCode.INTERNAL, "Exception deserializing request!")
+            # Refused, not queued, as over REST.
             if not self._places.acquire(blocking=False):
                 context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "Too many requests are under way")
             try:
@@ -177,12 +178,13 @@ class _Places(grpc.ServerInterceptor):
             finally:
                 self._places.release()
 
-        # Read here, as gRPC itself logs a traceback for what cannot be read.
+        # Deserialized above, because gRPC logs a traceback for messages that cannot be read.
         return grpc.stream_unary_rpc_method_handler(
             answer, response_serializer=handler.response_serializer
         )
 
     def _message(self, messages: Iterator[bytes], context: grpc.ServicerContext) -> bytes:
+        # A deadline is optional in gRPC, so a silent client needs a limit of ours.
         timer = threading.Timer(MESSAGE_SECONDS, context.cancel)
         timer.daemon = True
         with self._arrivals.coming(context.cancel):
@@ -197,7 +199,7 @@ class _Places(grpc.ServerInterceptor):
 
 @contextmanager
 def _refusals(context: grpc.ServicerContext) -> Iterator[None]:
-    """A block whose refusals go to the client."""
+    """Send errors of the block to the client."""
     try:
         yield
     except Exception as error:

@@ -14,24 +14,24 @@ from savedmodels.server.codes import invalid
 
 Array = np.ndarray[Any, Any]
 BYTES_SUFFIX = "_bytes"
-"""Outputs of strings whose names end so are written as base64."""
+"""Ending of the names of string outputs that are written as base64."""
 INTEGERS = ("int8", "int16", "int32", "int64", "uint8", "uint32", "uint64")
-"""The types of whole numbers that JSON can hold."""
+"""Integer types that TensorFlow Serving writes as JSON."""
 
 
 class Form(enum.Enum):
-    """Layout of a request's samples; the answer is laid out alike."""
+    """Layout of a request's samples, and of the answer's."""
 
     ROW = "instances"
     COLUMNAR = "inputs"
 
 
 def write_answer(outputs: Mapping[str, Array], form: Form) -> bytes:
-    """Write the body that carries outputs; a single one goes without its name.
+    """Write the body of an answer; a single output is written without its name.
 
     Raises:
         Refused: INVALID_ARGUMENT, for a type that JSON cannot hold, or if the form is by rows
-            and not every output has one for each.
+            and outputs differ in their number of rows.
     """
     if not outputs:
         raise invalid("Cannot convert empty tensor map to JSON")
@@ -53,14 +53,14 @@ def write_answer(outputs: Mapping[str, Array], form: Form) -> bytes:
 
 
 def write_error(message: str) -> bytes:
-    """Write the body that carries an error."""
+    """Write the body of an error."""
     # A message may show bytes of the request that are not UTF-8.
     shown = message.encode("utf-8", "replace").decode()
     return _body("error", json.dumps(shown, ensure_ascii=False))
 
 
 def _texts(name: str, array: Array, dimension: int) -> list[str]:
-    """Write the elements of an array from a dimension on; the array as one if that is 0."""
+    """Write each row of an array if `dimension` is 1, or the whole array if it is 0."""
     shape = array.shape
     if array.size:
         texts = _leaves(name, array)
@@ -92,8 +92,9 @@ def _leaves(name: str, array: Array) -> list[str]:
 
 
 def _decimals(values: Array) -> list[str]:
-    """Write numbers by six digits where these are exact, by as many as are needed otherwise."""
+    """Write numbers with six digits where these are exact, otherwise with enough to be exact."""
     short = [f"{value:.6g}" for value in values.tolist()]
+    # Six digits are shorter, but an answer must keep its exact value.
     exact = np.array(short, values.dtype) == values
     digits = 9 if values.dtype == np.float32 else 17
     return [

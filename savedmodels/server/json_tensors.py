@@ -18,27 +18,27 @@ from savedmodels.server.signature import NUMPY_TYPES, TensorInfo
 from savedmodels.server.time_left import while_time
 
 _MOST_DIMENSIONS = 64
-"""Most dimensions of an array in NumPy."""
+"""Most dimensions that NumPy allows."""
 _MOST_SHOWN = 1000
-"""Most characters of a string in an error."""
+"""Most characters of a string to show in an error."""
 _LARGEST = {dtype: float(np.finfo(NUMPY_TYPES[dtype]).max) for dtype in ("float", "double")}
 _EXACT = {
     **{dtype: (int(np.iinfo(dtype).min), int(np.iinfo(dtype).max)) for dtype in INTEGERS},
     "float": (1 - 2**24, 2**24 - 1),
     "double": (1 - 2**53, 2**53 - 1),
 }
-"""Smallest and largest integer of the range in which a type holds every one."""
+"""Range in which a type represents every integer exactly."""
 _KINDS = {
     **dict.fromkeys(INTEGERS, (int,)),
     **dict.fromkeys(_LARGEST, (int, float)),
     "bool": (bool,),
     "string": (str, dict),
 }
-"""Python's types of the JSON values that go into a tensor of a type."""
+"""Python types of JSON values allowed in a tensor, by the tensor's type."""
 
 
 class _Misfit(Refused):
-    """Refusal of a value that does not fit into its tensor, by its index in the first dimension."""
+    """Refused value of a tensor, with its index in the first dimension."""
 
     def __init__(self, element: int, message: str, code: Code = Code.INVALID_ARGUMENT) -> None:
         super().__init__(code, message)
@@ -46,10 +46,10 @@ class _Misfit(Refused):
 
 
 def read_document(body: bytes) -> dict[str, Any]:
-    """Read the object that a body holds.
+    """Parse a body, which must be a JSON object.
 
     Raises:
-        Refused: INVALID_ARGUMENT, if it is no JSON, no object, or names its signature wrongly.
+        Refused: INVALID_ARGUMENT, if it is not a JSON object, or `signature_name` is not a string.
     """
     value = parse(body)
     if not isinstance(value, dict):
@@ -62,10 +62,10 @@ def read_document(body: bytes) -> dict[str, Any]:
 def read_tensors(
     document: Mapping[str, Any], inputs: Mapping[str, TensorInfo]
 ) -> tuple[Form, dict[str, Array]]:
-    """Read the tensors that a request sends, by the names of a signature's inputs.
+    """Read the tensors of a request, by the names of a signature's inputs.
 
-    In the row form a tensor has one dimension more than an instance. The shapes of the signature
-    play no part: TensorFlow itself finds what does not fit.
+    In the row form a tensor has one dimension more than an instance. Shapes are not compared with
+    the signature's, because TensorFlow does that itself.
 
     Raises:
         Refused: INVALID_ARGUMENT, or UNIMPLEMENTED for a type that JSON cannot hold.
@@ -129,7 +129,7 @@ def _columns_of(rows: list[Any], inputs: Mapping[str, TensorInfo]) -> dict[str, 
 
 
 def _is_named(value: Any) -> bool:
-    """Return whether a value is an object of named tensors, and not a piece of base64."""
+    """Return whether a value is an object of named tensors, not a base64 string."""
     return isinstance(value, dict) and not _is_base64(value)
 
 
@@ -156,7 +156,7 @@ def _to_array(value: Any, dtype: str) -> Array:
 
 
 def _flatten(value: Any) -> tuple[list[Any], list[int]]:
-    """Return the values in nested lists, and the shape of these."""
+    """Flatten nested lists, and return the values and the shape."""
     values = [value]
     shape: list[int] = []
     while values and isinstance(values[0], list):
@@ -170,14 +170,16 @@ def _flatten(value: Any) -> tuple[list[Any], list[int]]:
 
 
 def _element(at: int, values: list[Any], shape: list[int]) -> int:
-    """Return the index in the first dimension of a value, by that among all values of a level."""
+    """Convert an index among all values of a level to the index in the first dimension."""
     return at * shape[0] // len(values) if shape else 0
 
 
 def _first_unfit(values: list[Any], dtype: str) -> int | None:
     """Return the index of the first value that a tensor of numbers or booleans cannot hold."""
+    # `type`, not `isinstance`: a boolean is an integer in Python.
     kinds = set(map(type, values))
     if kinds == {float} and dtype in _LARGEST:
+        # Checked as an array first: a check of each value takes far longer on large requests.
         sizes = np.abs(np.array(values))
         if np.all(~np.isfinite(sizes) | (sizes <= _LARGEST[dtype])):
             return None
@@ -236,7 +238,7 @@ def _value_fault(value: Any, dtype: str) -> str:
 
 
 def _shown(value: Any) -> str:
-    """Return a value for an error's message, without what a list or an object holds."""
+    """Describe a value in an error, without the content of lists and objects."""
     if isinstance(value, list):
         return "a list"
     if isinstance(value, dict):

@@ -11,14 +11,14 @@ from savedmodels.server.codes import invalid
 
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 _OTHER_ESCAPES = re.compile(r"\\(?:[^u]|u[dD][89abAB]..\\u[dD][c-fC-F]..)")
-"""Pairs of surrogates, and escapes by one letter."""
+"""Escapes that are no lone surrogate: pairs of surrogates, and single letters."""
 
 
 def parse(body: bytes) -> Any:
     """Read a JSON text as TensorFlow Serving does.
 
-    NaN and Infinity may stand bare, the first of equal keys counts, and bytes that are not UTF-8
-    pass through in strings, as surrogate escapes.
+    NaN and Infinity are allowed, the first of equal keys counts, and bytes that are not UTF-8
+    are kept in strings as surrogate escapes.
 
     Raises:
         Refused: INVALID_ARGUMENT, with the first fault and its offset in characters.
@@ -34,7 +34,7 @@ def parse(body: bytes) -> Any:
         raise invalid("JSON Parse error: Values are nested too deeply") from None
     except ValueError:
         raise invalid("JSON Parse error: A number is too large") from None
-    # Python reads a lone surrogate, which would pass for a byte that is not UTF-8.
+    # Python accepts a lone surrogate, which we would later write as a byte that is not UTF-8.
     if _SURROGATE.search(text) and _SURROGATE.search(_OTHER_ESCAPES.sub("", text)):
         raise invalid("JSON Parse error: A surrogate in a string has no pair")
     return value
@@ -46,7 +46,7 @@ def _first_of_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _finite(number: str) -> float:
     value = float(number)
-    if math.isinf(value):  # Python takes it for Infinity.
+    if math.isinf(value):  # Python reads numbers that are too large as Infinity.
         raise ValueError
     return value
 

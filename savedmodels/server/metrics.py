@@ -1,6 +1,6 @@
-"""Counts and latencies by TensorFlow Serving's names, as a page for Prometheus.
+"""Count requests and latencies under TensorFlow Serving's names, for Prometheus.
 
-Written here and not with a library: clients of Prometheus add `_total` to the names of counters.
+It uses no client library, because those append `_total` to the names of counters.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class _Histogram:
 
 
 class Metrics:
-    """Metrics since the start; safe to use from many threads."""
+    """Metrics since the server's start; thread-safe."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -41,18 +41,18 @@ class Metrics:
         }
 
     def count_request(self, model: str, status: str) -> None:
-        """Count a prediction by its model and canonical code."""
+        """Count one prediction under its model and canonical code."""
         with self._lock:
             key = model, status
             self._counts[key] = self._counts.get(key, 0) + 1
 
     def add_latency(self, name: str, labels: tuple[str, ...], seconds: float) -> None:
-        """Add a time to `request_latency`, `runtime_latency` or `model_warmup_latency`."""
+        """Add seconds to `request_latency`, `runtime_latency` or `model_warmup_latency`."""
         with self._lock:
             self._histograms[name].setdefault(labels, _Histogram()).add(seconds * 1e6)
 
     def page(self) -> bytes:
-        """All of it, in Prometheus' text format."""
+        """Write all metrics in Prometheus' text format."""
         with self._lock:
             lines = [f"# TYPE {_COUNT} counter"]
             for labels, count in self._counts.items():

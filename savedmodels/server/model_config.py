@@ -1,4 +1,4 @@
-"""Which models a repository or a `models.config` says are to be served."""
+"""Read the models to serve from a repository's folders or from `models.config`."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ _URI = re.compile(r"[a-z][a-z0-9.]*://", re.I)
 
 
 def models_in(repository: Path) -> list[Model]:
-    """The models of a repository `<repository>/<model>/<version>/`, with their latest version.
+    """Find the models of a repository `<repository>/<model>/<version>/`; each serves its latest.
 
-    A folder that holds versions itself is one model, of the folder's name.
+    A folder that holds versions directly is one model with the folder's name.
     """
     if found_in(repository):
         return [Model(repository.resolve().name, repository)]
@@ -28,13 +28,13 @@ def models_in(repository: Path) -> list[Model]:
 
 
 def read(text: str, repository: Path) -> list[Model]:
-    """The models of a file `models.config`.
+    """Read the models of a `models.config` file.
 
-    A base path that is not there, or is no path of this machine, is looked for in the repository by
-    its last name, since the file may have been written for where the repository lies elsewhere.
+    If a base path is a URI or does not exist, the repository's folder with its last name is used:
+    the file may have been written for servers that see the repository under another path.
 
     Raises:
-        Refused: INVALID_ARGUMENT, if it cannot be read or served.
+        Refused: INVALID_ARGUMENT, if it is not valid or asks for something not supported.
     """
     config = model_server_config_pb2.ModelServerConfig()
     try:
@@ -45,10 +45,10 @@ def read(text: str, repository: Path) -> list[Model]:
 
 
 def models_of(config: Any, repository: Path) -> list[Model]:
-    """The models of a `ModelServerConfig`.
+    """Convert a `ModelServerConfig` to models.
 
     Raises:
-        Refused: INVALID_ARGUMENT, if it cannot be served.
+        Refused: INVALID_ARGUMENT, if it asks for something not supported.
     """
     if config.WhichOneof("config") != "model_config_list":
         raise invalid("ServerModelConfig type not supported: it must be a model_config_list")

@@ -1,4 +1,4 @@
-"""The versions that are served: loading, labels, leases to requests, and swaps that drop none."""
+"""Load and unload versions, lease them to requests, and swap them without dropping a request."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ log = logging.getLogger(__name__)
 
 
 class Closable(Protocol):
-    """Object that is closed when no request needs it any longer."""
+    """Loaded model that can be closed."""
 
     def close(self) -> None:
-        """Free it."""
+        """Free its memory."""
 
 
 Loaded = TypeVar("Loaded", bound=Closable)
@@ -29,13 +29,13 @@ Loaded = TypeVar("Loaded", bound=Closable)
 
 @dataclass(frozen=True)
 class Model:
-    """A model to serve.
+    """Model to serve.
 
     Attributes:
         name: Name in requests.
-        base: The folder of its versions.
-        policy: Which of these are served.
-        labels: Names for versions.
+        base: Folder of its versions.
+        policy: Choice of the versions to serve.
+        labels: Version of each label.
     """
 
     name: str
@@ -46,7 +46,7 @@ class Model:
 
 @dataclass(frozen=True)
 class ModelSpec:
-    """The version that a request is for: a number, a label, or else the highest."""
+    """Version that a request asks for: by number, by label, or else the highest."""
 
     name: str
     version: int | None = None
@@ -55,7 +55,7 @@ class ModelSpec:
 
 @dataclass(frozen=True)
 class Health:
-    """State of a version, and its last error."""
+    """State of a version and its last error."""
 
     version: int
     state: State
@@ -70,22 +70,22 @@ class _Version(Generic[Loaded]):
     leases: int = 0
     code: Code = Code.OK
     message: str = ""
-    """What went wrong; not the exception, which would keep alive all that it went through."""
+    """Text of the last error; the exception itself would keep its frames in memory."""
     failures: int = 0
     retry_at: float = 0.0
 
 
 class ModelManager(Generic[Loaded]):
-    """A table of models and their versions, safe to use from many threads.
+    """Table of models and their versions; thread-safe.
 
-    A version answers from the moment that it is loaded and warm. One that is no longer wanted gets
-    no new requests, and is closed when the last that has it is done.
+    A version answers once it is loaded and warmed up. A version that is no longer wanted gets no
+    new requests, and is closed when its last request is done.
 
     Args:
-        load: Loads a version, and warms it up; what it raises is the version's error.
-        retries: Further attempts to load a version that could not be loaded.
-        retry_seconds: The time in between.
-        labels_may_wait: Whether a label that is new may name a version that is not available yet.
+        load: Function that loads and warms up a version; its exception becomes the version's error.
+        retries: Number of retries after a failed load.
+        retry_seconds: Seconds between attempts.
+        labels_may_wait: Whether a new label may name a version that is not available yet.
     """
 
     def __init__(
@@ -110,10 +110,10 @@ class ModelManager(Generic[Loaded]):
 
     @contextmanager
     def lease(self, spec: ModelSpec) -> Iterator[tuple[int, Loaded]]:
-        """A version, and its number, which stays loaded for as long as the block lasts.
+        """Yield number and model of a version, which stays loaded until the block ends.
 
         Raises:
-            Refused: NOT_FOUND, or INVALID_ARGUMENT for an unknown label.
+            Refused: NOT_FOUND for an unavailable version, INVALID_ARGUMENT for an unknown label.
         """
         if not spec.name:
             raise invalid("ModelSpec has no name specified.")
@@ -132,10 +132,10 @@ class ModelManager(Generic[Loaded]):
             self._close_if_idle(entry)
 
     def health(self, name: str, version: int | None = None) -> list[Health]:
-        """Return the state of a version, or of every version of a model, the highest first.
+        """Return the state of one version, or of all versions of a model, highest first.
 
         Raises:
-            Refused: NOT_FOUND.
+            Refused: NOT_FOUND for an unknown model or version.
         """
         with self._lock:
             versions = self._versions.get(name, {})
@@ -148,24 +148,24 @@ class ModelManager(Generic[Loaded]):
             return [Health(number, each.state, each.code, each.message) for number, each in found]
 
     def unready(self) -> list[str]:
-        """The models of which no version is available."""
+        """List the models without an available version."""
         with self._lock:
             return [name for name in self._models if not self._numbers_available(name)]
 
     def knows(self, name: str) -> bool:
-        """Return whether a name is that of a model."""
+        """Return whether there is a model of this name."""
         return name in self._models
 
     def reload(self, models: Collection[Model]) -> None:
-        """Serve these models and no others, or leave everything as it is.
+        """Replace all models by these, or change nothing.
 
-        Labels are checked before any version is touched, so one moves in two configurations: one
-        that loads the version, and then one that moves the label.
+        Labels are checked before any version is touched, so moving a label takes two
+        configurations: one that loads the version, then one that moves the label.
 
         Raises:
-            Refused: INVALID_ARGUMENT if a name comes twice or a folder is missing;
-                FAILED_PRECONDITION if a label is for a version that is not available, or by a first
-                configuration for one that this does not load. Then nothing has changed. UNKNOWN
+            Refused: INVALID_ARGUMENT if a name occurs twice or a folder is missing;
+                FAILED_PRECONDITION if a label names a version that is not available, or in the
+                first configuration one that it does not load. Nothing has changed then. UNKNOWN
                 if a new model does not load; the others are served then.
         """
         names = [model.name for model in models]
@@ -179,6 +179,7 @@ class ModelManager(Generic[Loaded]):
             for model in models:
                 self._check_labels(model)
             new = set(names) - set(self._models)
+            # From now on `follow` must not add models that the configuration leaves out.
             self._configured = True
             self._replace(models)
             self.poll()
@@ -188,21 +189,21 @@ class ModelManager(Generic[Loaded]):
                 )
 
     def follow(self, models: Collection[Model]) -> None:
-        """Serve these models, each as soon as it can be, unless a configuration said which."""
+        """Serve these models, unless `reload` has set the models before."""
         with self._changing:
             if not self._configured:
                 self._replace(models)
             self.poll()
 
     def poll(self) -> None:
-        """Look for versions that came or went, and load or unload them."""
+        """Look for new and removed versions, and load or unload them."""
         with self._changing:
             for name in [name for name in self._versions if name not in self._models]:
                 self._bring_to(name, {}, frozenset())
             for model in list(self._models.values()):
                 found = found_in(model.base)
                 if found is None:
-                    # It may be away for a moment only; what is loaded goes on serving.
+                    # The folder may be away for a moment only, so loaded versions keep serving.
                     if model.name not in self._away:
                         log.warning(
                             "the folder of model %s is not there: %s", model.name, model.base
@@ -213,15 +214,15 @@ class ModelManager(Generic[Loaded]):
                 self._bring_to(model.name, found, aspired(found, model.policy))
 
     def load_no_more(self) -> None:
-        """From now on no load begins."""
+        """Start no further loads, so that the server can end soon."""
         self._closing = True
 
     def close(self, seconds: float | None = None) -> None:
         """Unload everything.
 
         Args:
-            seconds: Seconds for which a load that is under way is waited for, None for as long as
-                it takes. One that takes longer is left as it is.
+            seconds: Seconds to wait for a load that is under way, None for no limit. A load that
+                takes longer is left running.
         """
         self.load_no_more()
         if not self._changing.acquire(timeout=-1 if seconds is None else seconds):
@@ -241,7 +242,9 @@ class ModelManager(Generic[Loaded]):
         with self._lock:
             versions = self._versions.setdefault(name, {})
             for number in versions.keys() - wanted:
+                # A version that is wanted again gets all its retries again.
                 versions[number].failures = 0
+        # Load before unloading, so that at every moment a version is available.
         for number in plan(self._states(name), wanted).load:
             if self._closing:
                 return
@@ -250,7 +253,7 @@ class ModelManager(Generic[Loaded]):
             self._unload(name, number)
 
     def _states(self, name: str) -> dict[int, State]:
-        """States as a plan sees them: a version that has failed is not tried again at once."""
+        """Return states for `plan`; a failed version counts as loading until its retry is due."""
         now = time.monotonic()
         with self._lock:
             return {
@@ -263,7 +266,7 @@ class ModelManager(Generic[Loaded]):
     def _load(self, name: str, number: int, folder: Path) -> None:
         with self._lock:
             entry = self._versions[name].setdefault(number, _Version())
-            if entry.loaded is not None:  # It is still being unloaded.
+            if entry.loaded is not None:  # Old requests still use it: wait for its unload.
                 return
             entry.state = State.LOADING
         log.info("version %d of model %s is being loaded", number, name)
@@ -294,12 +297,14 @@ class ModelManager(Generic[Loaded]):
             if entry.state is not State.UNLOADING or entry.leases or entry.loaded is None:
                 return
             loaded, entry.loaded = entry.loaded, None
+        # Outside the lock, which every request needs: closing waits for threads of the batch queue.
         loaded.close()
         with self._lock:
             entry.state = State.END
 
     def _available(self, name: str, version: int | None) -> tuple[int, _Version[Loaded]]:
         numbers = self._numbers_available(name)
+        # Without a version the highest answers, as in TensorFlow Serving.
         number = max(numbers, default=None) if version is None else version
         if number not in numbers:
             wanted = f"Latest({name})" if version is None else f"Specific({name}, {version})"
@@ -321,7 +326,7 @@ class ModelManager(Generic[Loaded]):
         with self._lock:
             available = set(self._numbers_available(model.name))
         if not self._configured:
-            # So that what a publisher left behind can be served from the start.
+            # Accept labels at the server's start, when no version can be available yet.
             available |= aspired(found_in(model.base) or {}, model.policy)
         for label, version in model.labels.items():
             stays_or_is_new = before.get(label, version) == version

@@ -1,4 +1,4 @@
-"""The REST API in OpenAPI's words: what can be asked for, and how it is answered."""
+"""OpenAPI description of the REST API: its paths, parameters and answers."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ class Operation:
     """One operation of the REST interface.
 
     Attributes:
-        verb: Verb of HTTP.
-        path: Path with names of parameters in braces.
-        summary: Summary for people.
+        verb: HTTP method.
+        path: Path with parameter names in braces.
+        summary: One line for readers.
         extra: Further keys of its OpenAPI object.
     """
 
@@ -63,9 +63,9 @@ def _operations() -> Iterator[Operation]:
         for method in ("predict", "classify", "regress"):
             refusals = _answers("400", "404", "413", "429", "501", "503", "504")
             ask = {**look, "requestBody": _content(_BODY), "responses": refusals}
-            summary = "Call a signature" if method == "predict" else "Not done by this server"
+            summary = "Call a signature" if method == "predict" else "Not supported by this server"
             yield Operation("POST", f"{path}:{method}", summary, ask)
 
 
 OPERATIONS = tuple(_operations())
-"""All of them."""
+"""All operations of the REST API."""

@@ -1,4 +1,4 @@
-"""Sockets that listen, or one line that says why they cannot; quick to import."""
+"""Open listening sockets, with one-line errors; quick to import."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from savedmodels.server.codes import Code, Refused
 
 @contextmanager
 def listening(host: str, port: int) -> Iterator[socket.socket]:
-    """A socket that listens for as long as the block lasts.
+    """Yield a socket that listens until the block ends.
 
     Args:
         host: Address of this machine.
-        port: 0 for a free one.
+        port: Port to listen on; 0 picks a free one.
 
     Raises:
-        Refused: if it cannot listen there.
+        Refused: if the port is taken, or the address is not this machine's.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
@@ -26,17 +26,17 @@ def listening(host: str, port: int) -> Iterator[socket.socket]:
     except OSError as error:
         raise unusable(host, port, str(error)) from None
     with found:
-        # Connections inherit it. asyncio sets it only for sockets that name their protocol, which
-        # these do not; without it the body of an answer waits 40 ms behind its head.
+        # Without it the body of an answer waits 40 ms after its head. Connections inherit it;
+        # asyncio would set it only for sockets that name their protocol.
         found.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         yield found
 
 
 def require_free(host: str, *ports: int) -> None:
-    """Refuse ports of which one is taken, or two are the same.
+    """Refuse if a port is taken, or two are the same.
 
     Raises:
-        Refused: if it is so, or the address is none of this machine.
+        Refused: if a port is taken or repeated, or the address is not this machine's.
     """
     with ExitStack() as opened:
         for port in ports:
@@ -44,7 +44,7 @@ def require_free(host: str, *ports: int) -> None:
 
 
 def unusable(host: str, port: int, error: str) -> Refused:
-    """Return the refusal of a port at which a server cannot listen."""
+    """Make the error for a port on which a server cannot listen."""
     return Refused(
         Code.UNAVAILABLE, f"a port must be free to listen at. Received: {host}:{port} ({error})"
     )

@@ -1,4 +1,4 @@
-"""A prediction, whichever way its request came: checks, batches, deadlines, and the run itself."""
+"""Run predictions of REST and gRPC requests: checks, batching, deadlines and the run."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ Array = np.ndarray[Any, Any]
 
 
 class Predictor:
-    """A loaded version that answers requests.
+    """Loaded version that answers requests.
 
     Args:
-        servable: The version.
-        batching: Parameters by which requests share runs; `None` for a run a request.
+        servable: Loaded SavedModel.
+        batching: Parameters of batching across requests; None for one run per request.
     """
 
     def __init__(self, servable: Servable, batching: BatchingParameters | None = None) -> None:
@@ -37,14 +37,14 @@ class Predictor:
         deadline: float = float("inf"),
         most_samples: float = float("inf"),
     ) -> dict[str, Array]:
-        """Outputs by name.
+        """Compute outputs of a signature, by name.
 
         Args:
             signature_name: Name of a signature; empty for the default one.
             inputs: Arrays by the names of the signature's inputs; those with a default may be
                 left out.
-            output_filter: The outputs that are asked for; empty for all.
-            deadline: When nobody waits any longer, by the monotonic clock in seconds.
+            output_filter: Names of the outputs to compute; empty for all.
+            deadline: Time by `time.monotonic` after which the client no longer waits, in seconds.
             most_samples: Largest number of samples of the request.
 
         Raises:
@@ -55,16 +55,16 @@ class Predictor:
         outputs = outputs_of(signature, output_filter)
         if time.monotonic() >= deadline:
             raise timed_out()
-        # TensorFlow Serving too batches only requests for every output of a signature.
+        # Only requests for every output are batched, as in TensorFlow Serving.
         if self._queue is None or outputs != signature.outputs.keys():
             return self.servable.run(signature, inputs, outputs)
         return self._queue.answer(_key(signature, inputs), inputs, deadline)
 
     def signature(self, name: str, code: Code) -> Signature:
-        """A signature by name, the default one by an empty name.
+        """Find a signature by name; an empty name means the default one.
 
         Raises:
-            Refused: with the code given, since REST and gRPC answer differently.
+            Refused: with `code`, because REST and gRPC answer differently.
         """
         name = name or DEFAULT_SIGNATURE
         found = self.servable.signatures.get(name)
@@ -75,7 +75,7 @@ class Predictor:
         return found
 
     def close(self) -> None:
-        """Free the version; no request may be under way."""
+        """Free the version; no request may be running."""
         if self._queue is not None:
             self._queue.close()
         self.servable.close()
@@ -88,6 +88,6 @@ class Predictor:
 
 
 def _key(signature: Signature, inputs: Mapping[str, Array]) -> Hashable:
-    """Return what requests must have in common to share a run."""
+    """Return the key of a request: requests with equal keys can share a run."""
     kinds = [(name, array.dtype.str, array.shape[1:]) for name, array in sorted(inputs.items())]
     return signature.name, *kinds

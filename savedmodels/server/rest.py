@@ -1,8 +1,8 @@
-"""The REST API, as a FastAPI application.
+"""REST API as a FastAPI application.
 
-FastAPI routes, describes the API and shapes what goes wrong. What a path and a body mean is read
-here by TensorFlow Serving's rules: words of a path match without regard to case, the path is taken
-as it was sent, and JSON has rules of its own.
+FastAPI routes requests, describes the API and formats errors. Paths and bodies are read here by
+TensorFlow Serving's rules: paths match without regard to case and before decoding, and JSON has
+special rules (`json_text`).
 """
 
 from __future__ import annotations
@@ -33,15 +33,15 @@ from savedmodels.server.time_left import timed_out
 
 HEALTH = "/health"
 MOST_COMING = 256
-"""Bodies that may be coming at once."""
+"""Most bodies that may arrive at once."""
 MOST_WHOLE = 16
-"""Bodies of the greatest size that fit into what all that are coming may hold."""
+"""Most memory for arriving bodies, as a multiple of the largest body allowed."""
 _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
 _GZIP_FORMAT = 16 + zlib.MAX_WBITS
 
 
 class TooLarge(Refused):
-    """A body beyond the limit, for which HTTP has a status of its own."""
+    """Body beyond the limit: HTTP status 413 instead of the code's usual one."""
 
     def __init__(self, limit: int) -> None:
         super().__init__(
@@ -50,12 +50,12 @@ class TooLarge(Refused):
 
 
 def rest_api(service: Service, token: str | None = None) -> FastAPI:
-    """An application that answers HTTP requests, and describes itself at `/openapi.json`.
+    """Make the application; it describes itself at `/openapi.json`.
 
     Args:
-        service: Service that answers them.
-        token: Token that a request must bear, if any; all but the health and the description ask
-            for it.
+        service: Service that answers the requests.
+        token: API token that requests must carry, except for health and description; None to
+            require none.
     """
     models = _Models(service)
 
@@ -72,8 +72,9 @@ def rest_api(service: Service, token: str | None = None) -> FastAPI:
     app = FastAPI(
         title="GrowGAN",
         summary="The REST API of TensorFlow Serving.",
-        docs_url=None,  # Their pages load scripts from elsewhere.
+        docs_url=None,  # These pages load scripts from other hosts.
         redoc_url=None,
+        # A redirect would replace TensorFlow Serving's error for a malformed path.
         redirect_slashes=False,
         lifespan=life,
     )
@@ -82,7 +83,7 @@ def rest_api(service: Service, token: str | None = None) -> FastAPI:
 
     @app.get(HEALTH)
     async def health() -> Response:
-        """Return whether a version of every model is available."""
+        """Answer 200 if every model has an available version, otherwise 503."""
         if unready := service.models.unready():
             raise Refused(
                 Code.UNAVAILABLE, f"No version is available of: {', '.join(sorted(unready))}"
@@ -93,7 +94,7 @@ def rest_api(service: Service, token: str | None = None) -> FastAPI:
 
     @app.get(metrics.PATH, dependencies=behind_token, response_class=PlainTextResponse)
     async def page_of_metrics() -> Response:
-        """Counters and latencies, as Prometheus reads them."""
+        """Answer with counters and latencies for Prometheus."""
         return Response(service.metrics.page(), headers={"content-type": "text/plain"})
 
     async def answer(request: Request) -> Response:
@@ -116,7 +117,7 @@ def rest_api(service: Service, token: str | None = None) -> FastAPI:
             dependencies=behind_token,
         )
     app.add_api_route(
-        "/{path:path}",  # What those do not match may be of other case, and has errors of its own.
+        "/{path:path}",  # FastAPI's routes match by case; TensorFlow Serving's do not.
         answer,
         methods=[*_METHODS],
         include_in_schema=False,
@@ -126,7 +127,7 @@ def rest_api(service: Service, token: str | None = None) -> FastAPI:
 
 
 class _Models:
-    """Requests to models, in threads of their own."""
+    """Threads that answer requests to models."""
 
     def __init__(self, service: Service) -> None:
         self._service = service
@@ -135,31 +136,31 @@ class _Models:
         self._arrivals = Arrivals(MOST_COMING, MOST_WHOLE * service.limits.request_bytes)
 
     async def answer(self, request: Request) -> bytes:
-        """The body of an answer.
+        """Answer a request; returns the body.
 
         Raises:
-            Refused: if there is none.
+            Refused: with the code and message of the error.
         """
         deadline = time.monotonic() + self._service.limits.seconds
         asked = route(request.method, _path_of(request))
         with self._counting_refusals(asked):
-            self._require_place()  # Else nobody need send what cannot be answered.
+            self._require_place()  # Refuse before the body arrives, to save the transfer.
             body = await self._body(request)
             self._require_place()
             self._running += 1
         packed = "gzip" in request.headers.get("content-encoding", "")
         work = asyncio.wrap_future(self._threads.submit(self._do, asked, body, packed, deadline))
         work.add_done_callback(self._end)
-        # A request that is given up has its thread until it is done.
+        # A thread cannot be cancelled: after a timeout it keeps its place until it is done.
         return await asyncio.shield(work)
 
     def close(self) -> None:
-        """End the threads, without waiting for what was given up."""
+        """End the threads, without waiting for requests that timed out."""
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     @contextmanager
     def _counting_refusals(self, asked: Route) -> Iterator[None]:
-        """A block that goes before the thread of a request, which counts what becomes of it."""
+        """Count requests refused before their thread starts, which counts all others."""
         try:
             yield
         except (Refused, asyncio.CancelledError) as error:
@@ -171,7 +172,7 @@ class _Models:
     def _end(self, work: asyncio.Future[bytes]) -> None:
         self._running -= 1
         if not work.cancelled():
-            work.exception()  # Taken, since nobody may be waiting any longer.
+            work.exception()  # Retrieved, or asyncio logs it if nobody waits any more.
 
     def _require_place(self) -> None:
         if self._running >= self._service.limits.requests:
@@ -184,10 +185,10 @@ class _Models:
                 return await reading
             except asyncio.CancelledError:
                 task = asyncio.current_task()
-                if task is not None and task.cancelling():  # Its time has run out.
+                if task is not None and task.cancelling():  # Timed out, not dropped by `Arrivals`.
                     raise
                 raise Refused(
-                    Code.RESOURCE_EXHAUSTED, "Too many bodies are coming, of which this was slow"
+                    Code.RESOURCE_EXHAUSTED, "Too many bodies are arriving, and this one was slow"
                 ) from None
 
     async def _read(self, request: Request, came: Callable[[int], None]) -> bytes:
@@ -197,10 +198,11 @@ class _Models:
             async for part in request.stream():
                 body += part
                 came(len(part))
+                # Checked while reading: the header of the length may lie or be missing.
                 if len(body) > limit:
                     raise TooLarge(limit)
         except ClientDisconnect:
-            raise Refused(Code.CANCELLED, "The client has gone") from None
+            raise Refused(Code.CANCELLED, "The client has disconnected") from None
         return bytes(body)
 
     def _do(self, asked: Route, body: bytes, packed: bool, deadline: float) -> bytes:
@@ -233,13 +235,14 @@ class _Models:
 
 
 def unpacked(body: bytes, limit: int) -> bytes:
-    """Unpack a body in gzip's format; nothing if it is damaged, as in TensorFlow Serving.
+    """Decompress a gzip body; empty if it is damaged, as in TensorFlow Serving.
 
     Raises:
-        TooLarge: if it holds more than `limit` bytes. What is beyond them is not unpacked.
+        TooLarge: if it holds more than `limit` bytes; it is decompressed only up to there.
     """
     stream = zlib.decompressobj(_GZIP_FORMAT)
     try:
+        # One byte beyond the limit proves excess without decompressing a bomb.
         content = stream.decompress(body, limit + 1)
     except zlib.error:
         return b""
@@ -249,17 +252,18 @@ def unpacked(body: bytes, limit: int) -> bytes:
 
 
 def bears(header: bytes, token: str) -> bool:
-    """Return whether the value of an `authorization` header bears a token."""
+    """Return whether an `authorization` header has the token; takes constant time."""
+    # Constant time, so that the time of an answer does not reveal the token.
     return hmac.compare_digest(header, b"Bearer " + token.encode())
 
 
 def unauthenticated() -> Refused:
-    """Return the answer to a request without the token."""
-    return Refused(Code.UNAUTHENTICATED, "A request must bear the API token")
+    """Make the error for a request without the token."""
+    return Refused(Code.UNAUTHENTICATED, "A request must carry the API token")
 
 
 def _path_of(request: Request) -> str:
-    """Return the path as it was sent."""
+    """Return the path as the client sent it, before decoding."""
     path: bytes = request.scope["raw_path"]
     return path.decode("latin-1")
 
@@ -273,12 +277,13 @@ def _refused(_: Request, refused: Exception) -> Response:
     status = 413 if isinstance(refused, TooLarge) else HTTP_STATUS[refused.code]
     response = _json(json_answers.write_error(refused.message), status)
     if refused.code is Code.UNAUTHENTICATED:
+        # HTTP requires it with status 401.
         response.headers["www-authenticate"] = "Bearer"
     return response
 
 
 def _unrouted(request: Request, error: Exception) -> Response:
-    """To a path that is none of the API's, or a word for what to do that HTTP does not know."""
+    """Answer requests with an unknown path or HTTP method."""
     path = _path_of(request)
     if is_ours(path):
         return _refused(request, malformed(request.method, path))

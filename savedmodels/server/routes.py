@@ -1,4 +1,4 @@
-"""Routes of REST requests, as TensorFlow Serving reads them."""
+"""Parse paths of REST requests by TensorFlow Serving's rules."""
 
 from __future__ import annotations
 
@@ -19,31 +19,32 @@ _LARGEST = 2**63 - 1
 
 @dataclass(frozen=True)
 class Route:
-    """A model, and what to do with it: predict, classify, regress, metadata, or status."""
+    """Model and method of a request: predict, classify, regress, metadata or status."""
 
     spec: ModelSpec
     method: str
 
 
 def is_ours(path: str) -> bool:
-    """Return whether a path belongs to the API at all."""
+    """Return whether a path belongs to the API."""
     return path.lower().startswith("/v1/")
 
 
 def route(verb: str, path: str) -> Route:
-    """Read a path, as it was sent and without its query.
+    """Parse a path, before decoding and without its query.
 
     Raises:
-        Refused: INVALID_ARGUMENT.
+        Refused: INVALID_ARGUMENT for a malformed path.
     """
     pattern = {"POST": _POST, "GET": _GET}.get(verb)
     match = pattern.fullmatch(path) if pattern else None
     if match is None:
         raise malformed(verb, path)
     version = match["version"]
+    # Length first: Python is slow, and limited, in converting long numbers.
     if version and (len(version) > 19 or int(version) > _LARGEST):
         raise invalid(f"Failed to convert version: {version} to numeric.")
-    # Only the words before it are matched without regard to case, in TensorFlow Serving too.
+    # As in TensorFlow Serving, only the method must be in lower case.
     method = match["method"] or "status"
     if verb == "POST" and not method.islower():
         raise malformed(verb, path)
@@ -55,5 +56,5 @@ def route(verb: str, path: str) -> Route:
 
 
 def malformed(verb: str, path: str) -> Refused:
-    """The refusal of a path that asks for nothing."""
+    """Make the error for a malformed path."""
     return invalid(f"Malformed request: {verb} {path}")

@@ -1,4 +1,4 @@
-"""A version of a model in memory: its signatures, and a session that runs them."""
+"""Version of a model in memory: its signatures and the session that runs them."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ _TAGS = {"serve"}
 
 
 class Servable:
-    """A loaded SavedModel.
+    """Loaded SavedModel.
 
-    It runs in a session on the graph, as in TensorFlow Serving, so errors of the graph carry the
+    It runs in a session, as in TensorFlow Serving, so errors of the graph have the
     same codes and messages.
 
     Args:
-        folder: A SavedModel.
-        seconds: After which a run is ended.
-        intra_op_threads: Threads that share an operation; 0 leaves it to TensorFlow. A
-            process has one pool of threads, made by its first session.
-        inter_op_threads: Threads for operations that run at once, likewise.
+        folder: Folder of the SavedModel.
+        seconds: Time limit of a run, in seconds.
+        intra_op_threads: Threads within an operation; 0 for TensorFlow's default. All
+            sessions of a process share the pool that the first one makes.
+        inter_op_threads: Threads across operations; 0 for TensorFlow's default.
 
     Raises:
-        Refused: with the code of what went wrong.
+        Refused: if it cannot be loaded, with TensorFlow's code.
     """
 
     def __init__(
@@ -46,6 +46,7 @@ class Servable:
         intra_op_threads: int = 0,
         inter_op_threads: int = 0,
     ) -> None:
+        # TensorFlow ends a run itself; a thread in it could not be stopped from outside.
         self._run_options = config_pb2.RunOptions(timeout_in_ms=round(seconds * 1000))
         meta_graph = _meta_graph(folder)
         self.signature_defs: Mapping[str, Any] = dict(meta_graph.signature_def)
@@ -76,15 +77,15 @@ class Servable:
     def run(
         self, signature: Signature, inputs: Mapping[str, Array], outputs: Collection[str]
     ) -> dict[str, Array]:
-        """Compute outputs of a signature; safe to call from many threads at once.
+        """Compute outputs of a signature; thread-safe.
 
         Args:
-            signature: One of `signatures`.
-            inputs: An array for each input of the signature.
-            outputs: Names of outputs.
+            signature: Signature, one of `signatures`.
+            inputs: Arrays by name, one for each input of the signature.
+            outputs: Names of the outputs to compute.
 
         Raises:
-            Refused: with the code that the graph raises.
+            Refused: with the code of the graph's error.
         """
         names = sorted(outputs)
         arguments = [inputs[name] for name in sorted(signature.inputs)]
@@ -95,7 +96,7 @@ class Servable:
         return dict(zip(names, map(_array, results), strict=True))
 
     def close(self) -> None:
-        """Free what it holds; nothing may run on it any longer."""
+        """Free the session; no run may be under way."""
         self._callables.clear()
         self._session.close()
 
@@ -108,19 +109,19 @@ class Servable:
                     fetch=[signature.outputs[name].tensor for name in outputs],
                     run_options=self._run_options,
                 )
-                # `Session.run` and the public `make_callable` check and convert what they are fed
-                # in Python: with other messages than the graph's, and slower.
+                # `Session.run` and the public `make_callable` check and convert inputs in Python,
+                # which is slower and has other error messages than the graph.
                 self._callables[key] = self._session._make_callable_from_options(options)
             return self._callables[key]
 
 
 def _array(result: Any) -> Array:
-    """Return a session's result as an array; a single string comes as bare bytes."""
+    """Convert a session's result to an array; a single string arrives as bare bytes."""
     return np.array(result, object) if isinstance(result, bytes) else np.asarray(result)
 
 
 def refusal_of(error: Exception) -> Refused:
-    """An exception of TensorFlow's as what a client is told."""
+    """Convert any exception to the error for the client."""
     if isinstance(error, Refused):
         return error
     if isinstance(error, tf.errors.OpError):

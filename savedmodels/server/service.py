@@ -1,4 +1,4 @@
-"""Service behind REST and gRPC: answers to requests, however they travel."""
+"""Service behind REST and gRPC; it knows neither protocol."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ class Limits:
     """Limits of one request.
 
     Attributes:
-        request_bytes: Most bytes of its body.
-        samples: Most samples in the first dimension of an input.
-        requests: Most requests under way at once, over REST and over gRPC each.
-        seconds: Until a REST request is given up, and any run of a model is ended.
+        request_bytes: Largest body or message, in bytes.
+        samples: Largest first dimension of an input.
+        requests: Most requests at once, for REST and gRPC separately.
+        seconds: Time limit of a REST request, and of any run of a model, in seconds.
     """
 
     request_bytes: int = 16 * 2**20
@@ -46,24 +46,22 @@ class Limits:
 
 
 def unable_to(do: str) -> Refused:
-    """The refusal of a kind of request that TensorFlow Serving has, and this server has not."""
+    """Make the error for a kind of request that TensorFlow Serving supports and this server not."""
     return Refused(Code.UNIMPLEMENTED, f"This server does not {do}; it does predict")
 
 
 class Service:
-    """Answers of all kinds, from the models that are served.
+    """Answers to all kinds of requests from the served models.
 
     Args:
         limits: Limits of a request.
-        batching: Parameters by which requests share runs; `None` for a run a request.
-        retries: Further attempts to load a version that could not be loaded.
-        retry_seconds: The time in between.
-        labels_may_wait: Whether a label that is new may name a version that is not available yet.
-        warming: Whether a version answers the requests of its warm-up file first.
-        intra_op_threads: Threads that share an operation of a model; 0 leaves it to
-            TensorFlow.
-        inter_op_threads: Threads for operations that run at once; 0 leaves it to
-            TensorFlow.
+        batching: Parameters of batching across requests; None for one run per request.
+        retries: Number of retries after a failed load.
+        retry_seconds: Seconds between attempts.
+        labels_may_wait: Whether a new label may name a version that is not available yet.
+        warming: Whether a version runs its warm-up requests before it becomes available.
+        intra_op_threads: Threads within an operation; 0 for TensorFlow's default.
+        inter_op_threads: Threads across operations; 0 for TensorFlow's default.
     """
 
     def __init__(
@@ -98,7 +96,7 @@ class Service:
         output_filter: Sequence[str],
         deadline: float,
     ) -> tuple[int, dict[str, Array]]:
-        """The version that answered, and its outputs.
+        """Run a prediction; returns the version and its outputs by name.
 
         Raises:
             Refused: with TensorFlow Serving's code.
@@ -109,7 +107,7 @@ class Service:
             )
 
     def predict_json(self, spec: ModelSpec, body: bytes, deadline: float) -> bytes:
-        """The body that answers the body of a REST request.
+        """Run the prediction of a REST body; returns the body of the answer.
 
         Raises:
             Refused: with TensorFlow Serving's code.
@@ -129,10 +127,10 @@ class Service:
             return json_answers.write_answer(outputs, form)
 
     def status(self, spec: ModelSpec) -> Any:
-        """A `GetModelStatusResponse`.
+        """Make a `GetModelStatusResponse`.
 
         Raises:
-            Refused: NOT_FOUND, or INVALID_ARGUMENT where no model is named.
+            Refused: NOT_FOUND for an unknown model or version.
         """
         response = get_model_status_pb2.GetModelStatusResponse()
         for health in self.models.health(spec.name, spec.version):
@@ -144,7 +142,7 @@ class Service:
         return response
 
     def metadata(self, spec: ModelSpec) -> tuple[Any, Any]:
-        """A `GetModelMetadataResponse`, and the `SignatureDefMap` that is packed in it.
+        """Make a `GetModelMetadataResponse`, and return the `SignatureDefMap` in it too.
 
         Raises:
             Refused: NOT_FOUND, or INVALID_ARGUMENT.
@@ -161,10 +159,10 @@ class Service:
 
     @contextmanager
     def measured(self, model: str, api: str, entrypoint: str) -> Iterator[None]:
-        """A block that answers a prediction: it is counted, and timed where it succeeds.
+        """Count the prediction in the block, and record its latency if it succeeds.
 
         Raises:
-            Refused: for whatever goes wrong in it.
+            Refused: for any exception in the block.
         """
         model = self._known(model)
         start = time.monotonic()
@@ -181,11 +179,11 @@ class Service:
         self.metrics.add_latency("request_latency", (model, api, entrypoint), seconds)
 
     def count_refusal(self, model: str, code: Code) -> None:
-        """Count a prediction that was refused before its block began."""
+        """Count a prediction that was refused before `measured` began."""
         self.metrics.count_request(self._known(model), code.name)
 
     def _known(self, model: str) -> str:
-        """The name, none for one that is made up: such must not fill the memory."""
+        """Return the name of a known model, or an empty one: made-up names could fill memory."""
         return model if self.models.knows(model) else ""
 
     def _run(

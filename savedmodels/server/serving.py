@@ -1,4 +1,4 @@
-"""A server from start to stop: both APIs, and the watch over the repository."""
+"""Run the server from start to stop: both APIs and the watch over the repository."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ from savedmodels.server.service import Limits, Service
 log = logging.getLogger(__name__)
 
 _LAST_SECONDS = 5.0
-"""For what follows on the grace."""
+"""Seconds to end threads and loads after the grace period."""
 
 
 @dataclass(frozen=True)
 class Certificate:
-    """Files in PEM form for TLS."""
+    """PEM files for TLS."""
 
     certificate: Path
     key: Path
@@ -45,25 +45,23 @@ class Options:
     """Options of a server.
 
     Attributes:
-        host: The address to listen at.
-        grpc_port: 0 for any free one.
-        rest_port: 0 for any free one.
-        config: A `models.config`; without it that in the repository, from when it is there, and
-            until then every model.
-        poll_seconds: Between two looks at the repository; 0 for one look, at the start.
-        grace_seconds: Time for requests that are under way when the server stops.
+        host: Address to listen on.
+        grpc_port: Port for gRPC; 0 picks a free one.
+        rest_port: Port for REST; 0 picks a free one.
+        config: Path of a `models.config`. None reads the one in the repository, and serves
+            every model until that file exists.
+        poll_seconds: Seconds between two looks at the repository; 0 looks once, at the start.
+        grace_seconds: Seconds for running requests to finish when the server stops.
         limits: Limits of a request.
-        batching: Parameters by which requests share runs; `None` for a run a request.
-        retries: Further attempts to load a version that could not be loaded.
-        retry_seconds: The time in between.
-        labels_may_wait: Whether a label that is new may name a version that is not available yet.
-        warming: Whether a version answers the requests of its warm-up file first.
-        intra_op_threads: Threads that share an operation of a model; 0 leaves it to
-            TensorFlow.
-        inter_op_threads: Threads for operations that run at once; 0 leaves it to
-            TensorFlow.
-        token: Token that a request must bear, if any.
-        tls: Certificate of the server; without it nothing is encrypted.
+        batching: Parameters of batching across requests; None for one run per request.
+        retries: Number of retries after a failed load.
+        retry_seconds: Seconds between attempts.
+        labels_may_wait: Whether a new label may name a version that is not available yet.
+        warming: Whether a version runs its warm-up requests before it becomes available.
+        intra_op_threads: Threads within an operation; 0 for TensorFlow's default.
+        inter_op_threads: Threads across operations; 0 for TensorFlow's default.
+        token: API token that requests must carry; None to require none.
+        tls: Certificate of the server; None serves without encryption.
     """
 
     host: str = "127.0.0.1"
@@ -86,7 +84,7 @@ class Options:
 
 @dataclass(frozen=True)
 class Ports:
-    """Ports at which a server listens."""
+    """Ports that a server listens on."""
 
     grpc: int
     rest: int
@@ -94,14 +92,13 @@ class Ports:
 
 @contextmanager
 def serving(repository: Path, options: Options) -> Iterator[Ports]:
-    """Serve a repository for as long as the block lasts.
+    """Serve a repository until the block ends.
 
-    What is there is loaded before the block begins. When it ends new requests are refused, and
-    those that are under way are finished, as far as the grace lasts. A load that is under way is
-    waited for as long, and no other begins.
+    Existing versions are loaded before the block begins. When it ends, new requests are refused,
+    no further load begins, and running requests and loads have `grace_seconds` to finish.
 
     Raises:
-        Refused: if the configuration cannot be read or served, or a port cannot be used.
+        Refused: if the configuration is invalid, or a port cannot be used.
         OSError: if a file cannot be read.
     """
     service = Service(
@@ -115,6 +112,7 @@ def serving(repository: Path, options: Options) -> Iterator[Ports]:
         inter_op_threads=options.inter_op_threads,
     )
     watch = _Watch(service.models, repository, options.config)
+    # Ports are bound before models are loaded, so that a taken port fails at once.
     with listening(options.host, options.rest_port) as rest_socket:
         rest = _rest_server(rest_api(service, options.token), options)
         grpc_server = server_for(service, repository, options.token)
@@ -134,6 +132,7 @@ def serving(repository: Path, options: Options) -> Iterator[Ports]:
                 end = time.monotonic() + options.grace_seconds + _LAST_SECONDS
                 rest.should_exit = True
                 watch.stop()
+                # A load may take long, so none may begin while the server stops.
                 service.models.load_no_more()
                 grpc_server.stop(options.grace_seconds).wait()
                 for thread in threads:
@@ -144,7 +143,7 @@ def serving(repository: Path, options: Options) -> Iterator[Ports]:
 
 
 class _Watch:
-    """Keeps what is served in step with the files."""
+    """Watch over the repository that keeps the served models up to date."""
 
     def __init__(
         self, models: ModelManager[Predictor], repository: Path, config: Path | None
@@ -157,10 +156,10 @@ class _Watch:
         self._stopped = threading.Event()
 
     def look(self) -> None:
-        """Load and unload what the files say, once.
+        """Read the configuration or the folders once, and load and unload accordingly.
 
         Raises:
-            Refused: if the configuration cannot be read or served.
+            Refused: if the configuration is invalid.
             OSError: if a file or folder cannot be read.
         """
         config = self._config or self._beside
@@ -168,34 +167,35 @@ class _Watch:
             self._models.follow(models_in(self._repository))
             return
         try:
-            text = config.read_text(errors="replace")  # The parser tells of what is no text.
+            text = config.read_text(errors="replace")  # The parser reports wrong bytes.
             if text != self._text:
                 self._take(text)
         finally:
-            # What a refused configuration waits for may come by the one that is served still.
+            # A refused configuration may wait for a version that the present one still has to load.
             self._models.poll()
 
     def run(self, seconds: float) -> None:
-        """Look again and again, until stopped; with 0 seconds in between never."""
+        """Look every `seconds` until stopped; never if that is 0."""
         said = ""
         while seconds and not self._stopped.wait(seconds):
             try:
                 self.look()
                 said = ""
             except Exception as error:
+                # Log an error once, not at every poll.
                 if str(error) != said:
                     said = str(error)
                     log.error("the repository cannot be followed: %s", said)
 
     def stop(self) -> None:
-        """End `run` after what it is at."""
+        """End `run` after its present look."""
         self._stopped.set()
 
     def _take(self, text: str) -> None:
         try:
             self._models.reload(read(text, self._repository))
         except Refused as refused:
-            if refused.code is Code.UNKNOWN:  # It is in force all the same.
+            if refused.code is Code.UNKNOWN:  # The configuration is in force; only a model failed.
                 self._text = text
             raise
         self._text = text
@@ -204,7 +204,7 @@ class _Watch:
 def _load_first(watch: _Watch) -> None:
     with ThreadPoolExecutor(1, "load") as loader:
         loading = loader.submit(watch.look)
-        # Python hears signals between two waits, but not within TensorFlow.
+        # Python handles signals between two waits, but not while TensorFlow loads.
         while wait([loading], 0.5).not_done:
             pass
         loading.result()
@@ -226,9 +226,9 @@ def _rest_server(api: FastAPI, options: Options) -> uvicorn.Server:
     tls = options.tls
     config = uvicorn.Config(
         api,
-        # Named, since uvicorn takes httptools and uvloop wherever another package has brought them,
-        # and what is said of limits and errors was tried with these.
-        http=Connection,  # Of h11.
+        # Set explicitly, because uvicorn prefers httptools and uvloop if they are installed, and
+        # limits and errors were tested with h11 and asyncio only.
+        http=Connection,  # A subclass of the h11 protocol.
         loop="asyncio",
         lifespan="on",
         ws="none",
@@ -240,5 +240,5 @@ def _rest_server(api: FastAPI, options: Options) -> uvicorn.Server:
         ssl_certfile=tls.certificate if tls else None,
         ssl_keyfile=tls.key if tls else None,
     )
-    config.load()  # Certificates that cannot be read are found here, and not in a thread.
+    config.load()  # Fails here, not in a thread, if a certificate cannot be read.
     return uvicorn.Server(config)

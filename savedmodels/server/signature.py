@@ -1,4 +1,4 @@
-"""A signature as requests are held to it: the names, types and shapes of its inputs and outputs."""
+"""Signature of a loaded model, and checks of requests against its names and types."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ NUMPY_TYPES: Mapping[str, type] = {
     "half": np.float16,
     "string": np.object_,
 }
-"""By TensorFlow's names of types; what is missing here no JSON can hold."""
+"""NumPy type by TensorFlow's name; JSON cannot hold types missing here."""
 
 
 _NAMES = {kind: name for name, kind in NUMPY_TYPES.items()}
@@ -37,12 +37,12 @@ _NAMES = {kind: name for name, kind in NUMPY_TYPES.items()}
 
 @dataclass(frozen=True)
 class TensorInfo:
-    """A tensor of a signature.
+    """Input or output of a signature.
 
     Attributes:
-        tensor: Its name in the graph.
-        dtype: TensorFlow's name of its type, such as `float`.
-        shape: `None` for a free dimension, and as a whole where even the rank is free.
+        tensor: Name of the tensor in the graph.
+        dtype: TensorFlow's name of the type, such as `float`.
+        shape: Sizes of the dimensions, None for a free one; None as a whole if the rank is free.
     """
 
     tensor: str
@@ -51,13 +51,13 @@ class TensorInfo:
 
     @property
     def batched(self) -> bool:
-        """Return whether the first dimension is free, and so may be a batch."""
+        """Return whether the first dimension is free and can be a batch."""
         return self.shape is not None and len(self.shape) > 0 and self.shape[0] is None
 
 
 @dataclass(frozen=True)
 class Signature:
-    """Signature of a SavedModel: inputs and outputs, by the names of their tensors.
+    """Signature of a SavedModel: its inputs and outputs by name.
 
     Attributes:
         name: Name of the signature.
@@ -75,12 +75,12 @@ class Signature:
 def inputs_of(
     signature: Signature, sent: Mapping[str, Array], most_samples: float
 ) -> dict[str, Array]:
-    """Return a request's inputs, with the defaults of what it leaves out.
+    """Return a request's inputs, completed by the signature's defaults.
 
-    Holds it to the names and types of the signature, and to the limit on samples.
+    Names, types and the number of samples are checked.
 
     Raises:
-        Refused: INVALID_ARGUMENT.
+        Refused: INVALID_ARGUMENT for a wrong name or type, or too many samples.
     """
     known = signature.inputs.keys()
     extra, missing = sent.keys() - known, known - sent.keys() - signature.defaults.keys()
@@ -101,10 +101,10 @@ def inputs_of(
 
 
 def outputs_of(signature: Signature, output_filter: Sequence[str]) -> frozenset[str]:
-    """The outputs that a request asks for.
+    """Return the names of the outputs that a request asks for.
 
     Raises:
-        Refused: INVALID_ARGUMENT, for an unknown one, or one that comes twice.
+        Refused: INVALID_ARGUMENT, for an unknown or a repeated name.
     """
     for name in output_filter:
         if name not in signature.outputs:
@@ -118,7 +118,7 @@ def outputs_of(signature: Signature, output_filter: Sequence[str]) -> frozenset[
 
 
 def _type_name(array: Array) -> str:
-    """TensorFlow's name of an array's type."""
+    """Return TensorFlow's name of an array's type."""
     return _NAMES.get(array.dtype.type, array.dtype.name)
 
 

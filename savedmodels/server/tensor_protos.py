@@ -1,4 +1,4 @@
-"""Tensors as they travel over gRPC and lie in warm-up files, and as arrays."""
+"""Convert between arrays and the `TensorProto` of gRPC requests and warm-up files."""
 
 from __future__ import annotations
 
@@ -14,26 +14,26 @@ from savedmodels.server.codes import invalid
 Array = np.ndarray[Any, Any]
 _MOST_REPEATED = 256 * 2**20
 _BYTES_FOR_A_BYTE = 8
-"""An element in full takes a byte at least, such as a small int64 that takes 8 in memory."""
+"""Most bytes in memory per byte of a message: a small int64 takes one byte as a varint."""
 
 
 def arrays_of(protos: Mapping[str, Any], most_bytes: int | None = None) -> dict[str, Array]:
-    """Arrays by name.
+    """Convert protos to arrays, by name.
 
     Args:
-        protos: A `TensorProto` for each name.
-        most_bytes: Largest size of an array. A few bytes of a message can claim a tensor of any
-            size, since a single value stands for all elements. `None` is for files of a model: what
-            they write out in full is taken, and more only up to 256 MiB.
+        protos: `TensorProto` by name.
+        most_bytes: Largest array in bytes. A short message can claim a tensor of any size,
+            because a single value may fill all elements. None is for files of a model:
+            tensors written in full may have any size, others up to 256 MiB.
 
     Raises:
-        Refused: INVALID_ARGUMENT, if one cannot be read.
+        Refused: INVALID_ARGUMENT, if a proto is damaged or too large.
     """
     return {name: _array_of(name, proto, most_bytes) for name, proto in protos.items()}
 
 
 def proto_of(array: Array) -> Any:
-    """An array as a `TensorProto`."""
+    """Convert an array to a `TensorProto`."""
     return tf.make_tensor_proto(array)
 
 
@@ -45,6 +45,7 @@ def _array_of(name: str, proto: Any, most_bytes: int | None) -> Array:
         item = np.dtype(tf.dtypes.as_dtype(proto.dtype).as_numpy_dtype).itemsize
         if proto.tensor_shape.unknown_rank or any(size < 0 for size in sizes):
             raise ValueError
+        # Checked before `make_ndarray`, which would allocate the claimed size.
         if math.prod(sizes) * item > most_bytes:
             raise invalid(f"tensor {name} must have at most {most_bytes} bytes")
         return np.asarray(tf.make_ndarray(proto))

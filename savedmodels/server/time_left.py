@@ -1,4 +1,4 @@
-"""Deadline of the current request, checked in loops whose length the input decides."""
+"""Deadline of the current request, checked within loops over its input."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _deadline = ContextVar("deadline", default=float("inf"))
 
 
 def timed_out() -> Refused:
-    """Refusal for a request whose deadline has passed."""
+    """Make the error for a request whose deadline has passed."""
     return Refused(Code.DEADLINE_EXCEEDED, "Timed out waiting for notification")
 
 
@@ -37,6 +37,7 @@ def while_time(values: Iterable[Value]) -> Iterator[Value]:
     Raises:
         Refused: DEADLINE_EXCEEDED.
     """
+    # Threads cannot be interrupted, so a long loop has to check the deadline itself.
     for index, value in enumerate(values):
         if index % _EVERY == _EVERY - 1 and time.monotonic() > _deadline.get():
             raise timed_out()

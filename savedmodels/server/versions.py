@@ -1,4 +1,4 @@
-"""Which versions of a model to serve, and what to load and unload for that: pure functions."""
+"""Decide which versions of a model to serve, load and unload; pure functions."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _LARGEST = 2**63 - 1
 
 
 class State(enum.IntEnum):
-    """The life of a version, numbered as in TensorFlow Serving's `ModelVersionStatus`."""
+    """State of a version, numbered as in TensorFlow Serving's `ModelVersionStatus`."""
 
     START = 10
     LOADING = 20
@@ -22,7 +22,7 @@ class State(enum.IntEnum):
 
 @dataclass(frozen=True)
 class Latest:
-    """Serve the highest versions, as many as `count`."""
+    """Serve the `count` highest versions."""
 
     count: int = 1
 
@@ -52,9 +52,9 @@ class Plan:
 
 
 def found_in(base: Path) -> dict[int, Path] | None:
-    """The versions in the folder of a model, or `None` where the folder is not to be found.
+    """List the versions in a model's folder, or return None if the folder does not exist.
 
-    A version is a folder whose name is a number, as TensorFlow Serving reads one.
+    A version is a folder whose name is a number, as in TensorFlow Serving.
     """
     try:
         folders = sorted(base.iterdir())
@@ -69,7 +69,7 @@ def found_in(base: Path) -> dict[int, Path] | None:
 
 
 def aspired(found: Collection[int], policy: Policy) -> frozenset[int]:
-    """Those of the versions found that a policy wants."""
+    """Choose the versions that a policy wants among those found."""
     match policy:
         case Latest(count):
             return frozenset(sorted(found)[-max(count, 1) :])
@@ -80,10 +80,10 @@ def aspired(found: Collection[int], policy: Policy) -> frozenset[int]:
 
 
 def plan(states: Mapping[int, State], wanted: Collection[int]) -> Plan:
-    """Plan loads and unloads so that the wanted versions are served, and some at any time.
+    """Plan loads and unloads towards the wanted versions, with one available at any time.
 
-    A version that is no longer wanted stays for as long as another is wanted and none of these
-    is available, which is TensorFlow Serving's policy that preserves availability.
+    Unwanted versions stay loaded until a wanted one is available: TensorFlow Serving's
+    availability-preserving policy.
     """
     absent = (State.START, State.END)
     load = sorted((v for v in wanted if states.get(v, State.START) in absent), reverse=True)

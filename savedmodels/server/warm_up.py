@@ -1,4 +1,4 @@
-"""Requests that a version answers before it becomes available, from the file beside it."""
+"""Warm up a version with the requests in its SavedModel, before it becomes available."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from savedmodels.warmup import MOST_RECORDS
 
 
 def warm_up(predictor: Predictor, folder: Path) -> int:
-    """Answer each request of a SavedModel's warm-up file, and return how many there were.
+    """Run each request of a SavedModel's warm-up file; returns their number.
 
-    They are the model's own, and not held to what clients may ask for.
+    The limits on clients' requests do not apply to them.
 
     Args:
-        predictor: The version.
-        folder: Folder of the model; a file of warm-up requests is optional.
+        predictor: Loaded version.
+        folder: Folder of the SavedModel; its warm-up file is optional.
 
     Raises:
-        Refused: if a request cannot be read, or is not answered.
+        Refused: if a request cannot be read, or fails.
     """
     path = folder / WARM_UP
     if not path.exists():

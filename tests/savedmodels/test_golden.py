@@ -137,7 +137,7 @@ def test_a_foreign_file_is_said_to_be(tmp_path: Path, key: str) -> None:
 def test_what_is_packed_is_refused(tmp_path: Path) -> None:
     """A few bytes of a foreign model might fill the memory."""
     np.savez_compressed(tmp_path / "x.npz", **{"f/inputs/x": np.zeros(10)})
-    with pytest.raises(ValueError, match="is damaged: it is packed"):
+    with pytest.raises(ValueError, match="is damaged: it is compressed"):
         golden.read(tmp_path / "x.npz")
 
 

@@ -15,7 +15,7 @@ from tensorflow.python.framework import op_def_registry
 from savedmodels import operations
 from savedmodels.operations import operations_of, refusals_of
 
-STATE = "has a state or an effect beside its answer"
+STATE = "has a state or a side effect"
 PYTHON = "calls Python, which no server has"
 
 

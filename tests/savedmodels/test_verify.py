@@ -131,10 +131,10 @@ def test_golden_requests_that_are_not_of_the_model(scaling: Path) -> None:
 
     rewrite(scaling, change)
     assert texts(verify(scaling, runs=1)) == [
-        "other: it has a golden request, and the model lacks it",
+        "other: it has a golden request, but the model lacks it",
         "scale: no golden request was recorded for it",
-        "files/more: it was recorded, and is not answered",
-        "files/names: it is answered, and was not recorded",
+        "files/more: it was recorded, but is missing from the answer",
+        "files/names: it is in the answer, but was not recorded",
     ]
 
 
@@ -147,7 +147,8 @@ def test_requests_that_the_model_does_not_take(scaling: Path) -> None:
     rewrite(scaling, change)
     inputs, refused = texts(verify(scaling, runs=1))
     assert inputs == (
-        "files: its golden request has inputs ['more', 'seeds', 'suffix'] for ['seeds', 'suffix']"
+        "files: its golden request has the inputs ['more', 'seeds', 'suffix'] in place of "
+        "['seeds', 'suffix']"
     )
     assert refused.startswith("scale: no answer: ")
     assert "\n" not in refused
@@ -177,7 +178,7 @@ def test_an_operation_that_tensorflow_lacks(scaling: Path, edited: Callable[...,
     edited(scaling, change)
     [text] = texts(verify(scaling))
     assert text.startswith("operation EncodeFilm in function ")
-    assert text.endswith("is none of TensorFlow's")
+    assert text.endswith("is unknown to TensorFlow")
 
 
 def flip_threads(file: Path) -> None:
@@ -342,9 +343,10 @@ def test_another_machine_is_held_to_bounds(scaling: Path) -> None:
     assert verification.bounds is not None
     assert verification.bounds.largest == pytest.approx(2**-18 / 4, rel=1e-3)
     assert re.fullmatch(
-        r"passed: every answer is that of the export within 0\.001 of values from -1 to 1, and "
-        r"9\.5e-07 at most; not by bits, as it was exported on another machine: processor .* in "
-        r"place of of another kind, settings .* in place of ONEDNN_MAX_CPU_ISA=AVX2",
+        r"passed: every answer is within 0\.001 of that of the export on a scale of -1 to 1, "
+        r"9\.5e-07 at most; not compared by bits, because it was exported on another machine: "
+        r"processor .* in place of of another kind, settings .* in place of "
+        r"ONEDNN_MAX_CPU_ISA=AVX2",
         verification.verdict,
     )
 
@@ -371,7 +373,7 @@ def test_other_weights_fail_on_any_machine(
     reweighted(scaling)
     told = texts(verify(scaling, runs=1))
     assert [text.partition(": ")[0] for text in told] == ["scale/bytes", "scale/scaled"]
-    assert "2 of 6 values differ, by 1.5 at most, where 0.01 is allowed, as it was" in told[1]
+    assert "2 of 6 values differ, by 1.5 at most, where 0.01 is allowed, because it was" in told[1]
 
 
 @quick
@@ -380,7 +382,7 @@ def test_answers_of_nobody_knows_what_machine_are_held_to_bounds(scaling: Path) 
     verification = verify(scaling, runs=1)
     assert verification.passed
     assert verification.verdict.endswith(
-        "0 at most; not by bits, as on which machine it was exported is not recorded"
+        "0 at most; not compared by bits, because the machine of its export is not recorded"
     )
 
 

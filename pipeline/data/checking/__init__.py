@@ -1,1 +1,1 @@
-"""The check of a source: what is in it, what it promises, and how far it has moved."""
+"""Check a source: measure it, hold it to a contract, and compare it with an earlier report."""

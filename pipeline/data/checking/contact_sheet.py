@@ -1,4 +1,4 @@
-"""A sheet of pictures chosen at random, and of some of each class, to be looked at."""
+"""Contact sheet: random pictures of a source, and some of each class."""
 
 from __future__ import annotations
 
@@ -19,30 +19,30 @@ from pipeline.data.sources import Picture, Source
 AT_RANDOM = 64
 COLUMNS = 16
 MOST_CLASSES = 12
-"""Classes that get a row: more make a sheet that no screen shows whole."""
+"""Most classes with a row; a sheet of more would fit no screen."""
 LARGEST_TILE = 96
-"""Side in pixels that larger pictures are reduced to."""
+"""Longest side of a picture on the sheet, in pixels; larger ones are reduced."""
 BAND = 6 * GAP
-"""Height in pixels of what parts the rows of classes from those at random."""
+"""Height in pixels of the band between the random pictures and the rows of classes."""
 
 READERS = 4
-"""Pictures read at a time: each may take hundreds of megabytes."""
+"""Threads that read pictures; few, because a picture may take hundreds of megabytes."""
 
 Sheet = npt.NDArray[np.uint8]
 Row = list[Picture | None]
 Ticket = tuple[float, int, Picture]
-"""A draw, and the number of the picture, which decides between equal draws."""
+"""Random draw, number of the picture (which decides between equal draws), and the picture."""
 
 
 def shown_classes(source: Source) -> tuple[str, ...]:
-    """The classes that have a row on the sheet, from the top."""
+    """Return the classes that have a row on the sheet, from top to bottom."""
     return source.classes[:MOST_CLASSES]
 
 
 def contact_sheet(source: Source, unreadable: Container[str] = (), *, seed: int = 0) -> Sheet:
-    """64 pictures at random and, below a band, a row of 16 of each of the first 12 classes.
+    """Draw 64 random pictures and, below a band, a row of 16 for each of the first 12 classes.
 
-    Pictures are shown whole, the right way up, reduced by Lanczos or enlarged by whole pixels.
+    Pictures are whole and upright, reduced by Lanczos or enlarged by whole factors.
 
     Args:
         source: Source with at least one readable picture.
@@ -50,7 +50,7 @@ def contact_sheet(source: Source, unreadable: Container[str] = (), *, seed: int 
         seed: Seed of the choice.
 
     Returns:
-        (height, width, 3).
+        Sheet, uint8 (height, width, 3).
 
     Raises:
         OSError: if a picture can no longer be read.
@@ -61,7 +61,7 @@ def contact_sheet(source: Source, unreadable: Container[str] = (), *, seed: int 
     of_classes = [picture for row in examples for picture in (row + blank)[:columns]]
     blocks = [chosen, of_classes] if of_classes else [chosen]
     with warnings.catch_warnings(), ThreadPoolExecutor(READERS) as pool:
-        warnings.simplefilter("ignore")  # Pillow warns of metadata that does not matter here
+        warnings.simplefilter("ignore")  # Pillow warns about metadata that does not matter here
         thumbnails = [list(pool.map(_thumbnail, block)) for block in blocks]
     side = _side([max(image.size) for image in thumbnails[0] if image is not None])
     first, *others = (
@@ -74,13 +74,14 @@ def contact_sheet(source: Source, unreadable: Container[str] = (), *, seed: int 
 
 
 def _choice(source: Source, unreadable: Container[str], seed: int) -> tuple[Row, list[Row]]:
-    """The pictures at random, and those of each shown class; nothing is read."""
+    """Choose the random pictures and those of each shown class; reads no picture."""
     draw = np.random.default_rng(seed)
     chosen: list[Ticket] = []
     examples: dict[int | None, list[Ticket]] = defaultdict(list)
     for number, picture in enumerate(source):
-        # The largest of independent draws are a fair choice, whatever number is still to come.
+        # The largest of independent draws are a fair choice without knowing how many will follow.
         one, other = draw.random(2).tolist()
+        # Drawn for unreadable pictures too, so that they do not change the choice of others.
         if picture.name not in unreadable:
             _keep(chosen, (one, number, picture), AT_RANDOM)
             _keep(examples[picture.label], (other, number, picture), COLUMNS)
@@ -108,7 +109,7 @@ def _thumbnail(picture: Picture | None) -> PIL.Image.Image | None:
 
 
 def _side(longest: list[int]) -> int:
-    """The side of a tile: of small pictures a multiple, so that they fill it."""
+    """Choose the side of a tile; for small pictures a multiple of theirs, so that they fill it."""
     largest = max(longest)
     return largest * max(1, LARGEST_TILE // largest)
 

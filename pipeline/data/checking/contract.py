@@ -1,4 +1,4 @@
-"""Data contract: rules that are saved, and that later sets of pictures must keep."""
+"""Data contract: rules derived from one set of pictures that later sets must keep."""
 
 from __future__ import annotations
 
@@ -21,56 +21,56 @@ Bound = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, le=1)]
 
 PICTURES = 0.9
-"""Share of today's pictures that have to come again."""
+"""Share of the present number of pictures that later sets must have at least."""
 SIDES = 0.1
-"""By which sides and aspect ratios may pass today's, unless all are the same."""
+"""Share by which sides and aspect ratios may exceed the present ones, unless all are equal."""
 BAD_SHARE = 0.01
-"""Corrupt files, and copies, that any collection may have; twice today's share if that is more."""
+"""Allowed share of corrupt files, and of copies; twice the present share if that is more."""
 CLASS_SHARE = 0.5
-"""By how much of itself the share of a class may change."""
+"""Relative change allowed in the share of a class."""
 COLOUR = 0.25
-"""Standard deviations by which the mean colour may change: on photographs 19 levels of 255."""
+"""Change allowed in the mean colour, in standard deviations; for photographs 19 levels of 255."""
 CLASS_SHARES = 0.1
-"""Share of the pictures that may have changed their class."""
+"""Total variation allowed between the shares of classes."""
 FEATURES = 0.25
-"""Spreads by which features may move, on top of twice what chance does."""
+"""Shift allowed in features, in spreads, beside twice the shift expected by chance."""
 COMMENT_WIDTH = 96
 LISTED = 5
-"""Names of classes, or of pictures, that a reason spells out."""
+"""Most names of classes or pictures in a reason."""
 
 
 class _Rules(BaseModel):
-    """Rules that hold when they are set."""
+    """Rules of a contract; None disables one."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
 
 class ShiftRules(_Rules):
-    """Bounds of the shift of a set from a reference."""
+    """Bounds on the shift of a set from a reference."""
 
     reference: str
-    """Report of the set that is compared with: a file beside the contract."""
+    """Report of the reference set: a file beside the contract."""
     most_colour: Bound | None = None
     """Largest difference of a channel's mean, in standard deviations of the reference."""
     most_class_shares: Share | None = None
-    """Largest total variation of the shares of classes: 0 if all are alike, 1 if none is left."""
+    """Largest total variation of the shares of classes: 0 if equal, 1 if no class remains."""
     most_features: Bound | None = None
     """Largest Fréchet distance of thumbnail features, in spreads of the reference."""
 
 
 class Contract(_Rules):
-    """Rules that a set of pictures must keep; one that is left out is not enforced."""
+    """Rules that a set of pictures must keep; missing ones are not enforced."""
 
     format_version: Literal[1] = 1
     """Changes when the meaning of a rule does."""
     channels: Literal["grey", "rgb"] | None = None
-    """What the pictures show, stored as they may be: `grey` if at least 95 % have no colour."""
+    """Colour of the pictures, however stored: `grey` if at least 95 % have no colour."""
     modes: tuple[str, ...] | None = None
-    """Kinds of stored pixels that may come, as Pillow calls them."""
+    """Allowed kinds of stored pixels, by Pillow's names of modes."""
     labelled: bool | None = None
     """Whether every picture has a class."""
     classes: tuple[str, ...] | None = None
-    """The classes: exactly these."""
+    """Exact names of the classes."""
     least_pictures: Count | None = None
     """Fewest readable pictures."""
     least_side: Count | None = None
@@ -78,7 +78,7 @@ class Contract(_Rules):
     most_side: Count | None = None
     """Longest side in pixels of any picture."""
     least_aspect_ratio: Bound | None = None
-    """Least width divided by height."""
+    """Smallest width divided by height."""
     most_aspect_ratio: Bound | None = None
     """Largest width divided by height."""
     most_corrupt: Share | None = None
@@ -86,28 +86,30 @@ class Contract(_Rules):
     most_duplicates: Share | None = None
     """Largest share of the pictures that are exact copies of another one."""
     class_shares: dict[str, tuple[Share, Share]] | None = None
-    """Least and largest share of a class among the pictures."""
+    """Smallest and largest share of each class among the pictures."""
     least_colour: Channels | None = None
-    """Least mean level of red, green and blue, from 0 to 255."""
+    """Smallest mean level of red, green and blue, from 0 to 255."""
     most_colour: Channels | None = None
     """Largest mean level of red, green and blue."""
     shift: ShiftRules | None = None
-    """How far the set may move from a reference."""
+    """Bounds on the shift from a reference."""
 
 
 def derived(survey: Survey, reference: str) -> Contract:
-    """The rules that a set keeps, with room for what another one of its kind may have.
+    """Derive a contract from a set, with room for the variation of similar sets.
 
-    Nine tenths of the pictures; sides and aspect ratios 10 % beyond, or exactly these if all are
-    the same; 1 % corrupt and 1 % copies, or twice as many as there are; shares of classes half as
-    large again or half as small; mean colours a quarter of a standard deviation away; and of
-    shift as much, a tenth of the classes, and a quarter of the spread of features.
+    It requires nine tenths of the pictures. It allows: sides and aspect ratios 10 % beyond the
+    present ones, or exactly these if all are equal; 1 % corrupt files and 1 % copies, or twice the
+    present share; shares of classes up to half larger or smaller; mean colours a quarter of a
+    standard deviation away. Bounds on shift are the same for colour, a tenth for shares of classes,
+    and a quarter of the spread for features.
 
     Args:
         survey: Survey of the set.
         reference: Name of the set's report in the contract.
     """
     sizes, colours, count = survey.sizes, survey.colours, max(1, survey.readable)
+    # Pictures of one size are meant to have it, so there is no room.
     same_side = sizes.shortest_side.least == sizes.longest_side.most
     same_aspect = sizes.aspect_ratio.least == sizes.aspect_ratio.most
     side, aspect = (0 if same_side else SIDES), (0 if same_aspect else SIDES)
@@ -145,13 +147,12 @@ def derived(survey: Survey, reference: str) -> Contract:
 
 
 def broken(contract: Contract, survey: Survey, reference: Survey | None = None) -> list[str]:
-    """The rules that a set breaks, each with what came; empty if it keeps them all.
+    """List the rules that a set breaks, each with the value received; empty if it keeps all.
 
     Args:
-        contract: The rules.
-        survey: Survey of the set that came.
-        reference: Report of the set that its shift is measured from, if the contract bounds
-            that.
+        contract: Contract to check.
+        survey: Survey of the new set.
+        reference: Report of the reference set, if the contract bounds the shift.
     """
     reasons = [*_of_kind(contract, survey), *_of_numbers(contract, survey)]
     if contract.shift is not None and reference is not None:
@@ -160,7 +161,7 @@ def broken(contract: Contract, survey: Survey, reference: Survey | None = None) 
 
 
 def write_contract(path: Path, survey: Survey) -> None:
-    """Write the contract derived from a set, and beside it the report that it refers to.
+    """Write the contract derived from a set, and beside it the report of that set.
 
     Raises:
         OSError: if they cannot be written.
@@ -172,10 +173,10 @@ def write_contract(path: Path, survey: Survey) -> None:
 
 
 def read_contract(path: Path) -> tuple[Contract, Survey | None]:
-    """A contract, and the report that shift is measured from, if it bounds that.
+    """Read a contract, and the report of the reference set if it bounds the shift.
 
     Raises:
-        UserError: if it cannot be read, has a rule that does not exist or cannot be, or its
+        UserError: if it cannot be read, has an unknown rule or an invalid value, or its
             reference is missing.
     """
     try:
@@ -195,8 +196,8 @@ def read_contract(path: Path) -> tuple[Contract, Survey | None]:
 
 
 def contract_text(contract: Contract, source: str) -> str:
-    """A contract as YAML, each rule below what it means."""
-    title = f"What a set like {source} must keep. A rule that is deleted is not enforced.\n"
+    """Write a contract as YAML, with the meaning above each rule."""
+    title = f"Rules for sets like {source}. A deleted rule is not enforced.\n"
     return "".join(_commented(title, "")) + "".join(_lines(contract, ""))
 
 
@@ -258,11 +259,11 @@ def _of_shift(rules: ShiftRules, survey: Survey, reference: Survey) -> Iterator[
 
 
 Outermost = Sequence[tuple[str, float]]
-"""Pictures with their values, the outermost first."""
+"""Names and values of pictures, most extreme first."""
 
 
 def _at_least(rule: str, bound: float | None, value: float, of: Outermost = ()) -> Iterator[str]:
-    # A bound is written with a few digits, and what it was derived from has to keep it.
+    # Rounded like the bounds, so that the set that they were derived from keeps them.
     if bound is not None and _short(value) < bound:
         beyond = [name for name, each in of if _short(each) < bound]
         yield _reason(rule, f"at least {bound:g}", f"{value:.4g}{_as_in(beyond)}")
@@ -275,7 +276,7 @@ def _at_most(rule: str, bound: float | None, value: float, of: Outermost = ()) -
 
 
 def _as_in(names: Sequence[str]) -> str:
-    """The first of the pictures that a rule is broken by."""
+    """Name the first pictures that break a rule."""
     return f", as in {', '.join(map(shown, names[:LISTED]))}" if names else ""
 
 
@@ -319,6 +320,7 @@ def _lines(rules: _Rules, indent: str) -> Iterator[str]:
         value = getattr(rules, name)
         if value is None:
             continue
+        # The docstring of a rule is its comment, so they cannot disagree.
         yield from _commented(field.description or "", indent)
         if isinstance(value, _Rules):
             yield f"{indent}{name}:\n"
@@ -332,7 +334,7 @@ def _lines(rules: _Rules, indent: str) -> Iterator[str]:
 
 
 class _Dumper(yaml.SafeDumper):
-    """Mappings over lines, lists within one."""
+    """Writer of YAML with mappings over several lines and lists in one."""
 
     def represent_list(self, data: Any) -> yaml.SequenceNode:
         return self.represent_sequence("tag:yaml.org,2002:seq", data, flow_style=True)

@@ -1,4 +1,4 @@
-"""Measurement of a picture: its kind, hashes, colours, and a few features of a thumbnail."""
+"""Measure pictures: format, hashes, colours, and a few features of a thumbnail."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ from pipeline.data.sources import Picture, Source
 from pipeline.data.sources.reason import reason_of
 
 THUMB = 32
-"""Side of a thumbnail in pixels, whatever the shape of the picture."""
+"""Side of a thumbnail in pixels, for pictures of any shape."""
 CELLS = 4
-"""Cells of a thumbnail along each side, for which features are taken."""
+"""Cells along each side of a thumbnail; features are taken per cell."""
 FEATURES = 4 * CELLS**2
 GREY_SPREAD = 8
-"""Levels up to which the channels of a pixel may differ in a picture that counts as grey: what
-lossy compression does to grey, and too little to be seen."""
+"""Largest difference between the channels of a pixel in a grey picture, in levels: lossy
+compression causes as much, and it is too little to see."""
 DARK_BORDER = 8
-"""Levels up to which the border of a thumbnail may reach to count as black."""
+"""Largest level in the border of a thumbnail that counts as black."""
 REC_601 = np.array([0.299, 0.587, 0.114])
 HASHED = 8
-"""Frequencies along each axis that a perceptual hash looks at."""
+"""Frequencies along each axis that a perceptual hash uses."""
 LOOKED_AT = 32
-"""Number of pictures to sample when deciding whether a source is in colour."""
+"""Pictures sampled to decide whether a source is in colour."""
 
 Bytes = npt.NDArray[np.uint8]
 Array = npt.NDArray[np.float64]
@@ -40,22 +40,22 @@ Array = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Measurements:
-    """Measurements of some pictures: a column each, a row for each readable picture.
+    """Measurements of pictures: one column per quantity, one row per readable picture.
 
     Args:
-        names: Names as the source has them.
+        names: Names of the pictures in the source.
         labels: Indices into the source's classes, or -1; (count,).
-        formats: Such as PNG, or `pixels` where there was nothing to decode.
-        modes: Modes of the stored pixels, as Pillow calls them.
-        sizes: Widths and heights in pixels, the right way up; (count, 2).
+        formats: File formats such as PNG; `pixels` for pictures stored without one.
+        modes: Modes of the stored pixels, by Pillow's names.
+        sizes: Widths and heights in pixels, upright; (count, 2).
         contents: SHA-256 of the stored bytes.
         hashes: Perceptual hashes; (count,).
         means: Mean level of each channel of RGB; (count, 3).
         squares: Mean squared level of each channel of RGB; (count, 3).
-        grey: Whether nothing in it has a colour; (count,).
+        grey: Whether the picture has no colour; (count,).
         dark_borders: Whether the border is black; (count,).
-        features: Features as `features_of` gives them; (count, 64).
-        small: Grey thumbnails, as `perceptual_hashes` takes them; (count, 32, 32).
+        features: Features by `features_of`; (count, 64).
+        small: Grey thumbnails for `perceptual_hashes`; (count, 32, 32).
         unreadable: Pictures that could not be read.
     """
 
@@ -76,7 +76,7 @@ class Measurements:
 
 
 class _Read(NamedTuple):
-    """Facts of a picture that are kept once it is closed."""
+    """Measurements of one picture, without its pixels."""
 
     name: str
     label: int
@@ -91,11 +91,11 @@ class _Read(NamedTuple):
 
 
 def measure(pictures: Iterable[Picture]) -> Measurements:
-    """Read pictures, one at a time, and measure them as 8-bit RGB, the right way up."""
+    """Read pictures one at a time, and measure them as upright 8-bit RGB."""
     read: list[_Read] = []
     unreadable: list[Skipped] = []
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Pillow warns of much that does not matter.
+        warnings.simplefilter("ignore")  # Pillow warns about metadata that does not matter here.
         for picture in pictures:
             one = _read(picture)
             unreadable.append(one) if isinstance(one, Skipped) else read.append(one)
@@ -114,6 +114,7 @@ def measure(pictures: Iterable[Picture]) -> Measurements:
         contents=[one.content for one in read],
         hashes=perceptual_hashes(small),
         means=shares @ levels,
+        # From histograms: exact sums without a copy of all pixels as floats.
         squares=shares @ levels**2,
         grey=np.array([one.grey for one in read], np.bool_),
         dark_borders=_border(thumbs).max(1, initial=0) <= DARK_BORDER,
@@ -124,22 +125,23 @@ def measure(pictures: Iterable[Picture]) -> Measurements:
 
 
 def perceptual_hashes(small: Bytes) -> npt.NDArray[np.uint64]:
-    """Hashes of 64 bits that differ little between pictures that look alike.
+    """Compute 64-bit hashes that differ in few bits between pictures that look alike.
 
-    A bit says whether a coefficient of the cosine transform, of the lowest 8x8, exceeds their
-    median. They are the bits of `imagehash.phash`, the first being the highest, but for
-    coefficients that are zero: rounding does not decide about them here.
+    A bit says whether one of the lowest 8x8 coefficients of the cosine transform exceeds their
+    median. The bits are those of `imagehash.phash`, highest first, except for coefficients that
+    are zero: there, rounding decides in imagehash but not here.
 
     Args:
-        small: Grey pictures (count, 32, 32), reduced by Pillow's Lanczos filter.
+        small: Grey thumbnails (count, 32, 32), reduced by Pillow's Lanczos filter.
 
     Returns:
-        (count,).
+        Hashes, uint64 (count,).
 
     Source: Krawetz, "Looks like it", hackerfactor.com, 2011.
     """
     frequency, position = np.arange(HASHED)[:, None], np.arange(THUMB)[None]
     cosines = 2 * np.cos(np.pi * frequency * (2 * position + 1) / (2 * THUMB))
+    # Rounded, so that coefficients that are zero stay zero and do not become noise.
     coefficients = np.round(cosines @ small.astype(np.float64) @ cosines.T, 6)
     flat = coefficients.reshape(len(small), HASHED**2)
     bits = flat > np.median(flat, axis=1, keepdims=True)
@@ -147,16 +149,16 @@ def perceptual_hashes(small: Bytes) -> npt.NDArray[np.uint64]:
 
 
 def features_of(thumbs: Bytes) -> Array:
-    """Return features of a thumbnail: where it is light, coloured and busy.
+    """Compute features of thumbnails: where they are light, coloured and busy.
 
-    Of each of 4x4 cells the mean of red, green and blue, and the standard deviation of luma, all
+    For each of 4x4 cells: the means of red, green and blue, and the standard deviation of luma, all
     as shares of the largest level.
 
     Args:
-        thumbs: RGB (count, 32, 32, 3).
+        thumbs: RGB thumbnails (count, 32, 32, 3).
 
     Returns:
-        (count, 64): the cells of red, row by row, of green, of blue, and of the deviation.
+        Features (count, 64): cells of red row by row, then of green, blue and the deviation.
     """
     planes = _planes(thumbs) / 255
     luma = _luma(planes)
@@ -167,7 +169,7 @@ def features_of(thumbs: Bytes) -> Array:
 
 
 def cell_means(planes: Array) -> Array:
-    """The mean of each of 4x4 cells: `(count, channels, 32, 32) → (count, channels, 4, 4)`."""
+    """Average over each of 4x4 cells: `(count, channels, 32, 32) → (count, channels, 4, 4)`."""
     pool = np.kron(np.eye(CELLS), np.ones(THUMB // CELLS)) / (THUMB // CELLS)
     means: Array = pool @ planes @ pool.T
     return means
@@ -178,7 +180,7 @@ def _read(picture: Picture) -> _Read | Skipped:
         content = hashlib.sha256(picture.content()).digest()
         stored = picture.read()
         colour = upright_eight_bit(stored, 3)
-    # Pillow's decoders raise a dozen kinds of errors on damaged files, `SyntaxError` among them.
+    # Pillow's decoders raise a dozen kinds of errors on damaged files, even `SyntaxError`.
     except Exception as error:
         return Skipped(picture.name, reason_of(error))
     size = (THUMB, THUMB)
@@ -205,35 +207,35 @@ def is_in_colour(source: Source) -> bool:
 
 
 def _is_grey(colour: PIL.Image.Image, thumb: PIL.Image.Image) -> bool:
-    # A mean cannot be more colourful than all it is the mean of, but for rounding: most coloured
-    # pictures show in the thumbnail, and need not be looked at whole.
+    # Thumbnail first: most coloured pictures show there, which saves a look at every pixel. A mean
+    # is never more colourful than its pixels, except for rounding.
     return _colourfulness(thumb) <= GREY_SPREAD + 1 and _colourfulness(colour) <= GREY_SPREAD
 
 
 def _colourfulness(colour: PIL.Image.Image) -> int:
-    """The largest difference of two channels of a pixel."""
+    """Return the largest difference between two channels of any pixel."""
     red, green, blue = colour.split()
     pairs = ((red, green), (green, blue), (blue, red))
     return max(_largest(PIL.ImageChops.difference(*pair)) for pair in pairs)
 
 
 def _largest(plane: PIL.Image.Image) -> int:
-    extrema: Any = plane.getextrema()  # of one channel a pair, of several pairs
+    extrema: Any = plane.getextrema()  # one pair for one channel, a list of pairs for several
     return int(extrema[1])
 
 
 def _planes(thumbs: Bytes) -> Array:
-    """(count, height, width, channels) → (count, channels, height, width)."""
+    """Move channels first: (count, height, width, channels) → (count, channels, height, width)."""
     return np.moveaxis(thumbs, 3, 1).astype(np.float64)
 
 
 def _luma(planes: Array) -> Array:
-    """(count, 3, height, width) → (count, 1, height, width)."""
+    """Compute luma: (count, 3, height, width) → (count, 1, height, width)."""
     return np.tensordot(planes, REC_601, axes=(1, 0))[:, None]
 
 
 def _border(thumbs: Bytes) -> Bytes:
-    """All levels of the outermost pixels, (count, levels)."""
+    """Return all levels of the outermost pixels, (count, levels)."""
     sides = (thumbs[:, 0], thumbs[:, -1], thumbs[:, :, 0], thumbs[:, :, -1])
     return np.concatenate(sides, axis=1).reshape(len(thumbs), 4 * THUMB * 3)
 

@@ -1,4 +1,4 @@
-"""Groups of hashes that differ in few bits, found without comparing each with each."""
+"""Group hashes that differ in few bits, without comparing each with each."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ Groups = list[Indices]
 
 
 def groups_within(hashes: Hashes, distance: int) -> Groups:
-    """Groups of two and more hashes that are linked by steps of at most `distance` bits.
+    """Group hashes that are linked by steps of at most `distance` bits; groups have two or more.
 
-    Exact: two hashes share a group just when a chain of hashes leads from one to the other in which
-    neighbours differ in at most `distance` of the 64 bits. Cut into `distance + 2` bands, two such
-    neighbours agree in at least two whole bands (each differing bit spoils one band at most), so
-    only hashes that agree in a pair of bands are compared: with 4 bits, in one of 15 selections
-    of at least 20 bits.
+    The result is exact: two hashes share a group if and only if a chain of hashes connects them in
+    which neighbours differ in at most `distance` of the 64 bits. Cut into `distance + 2` bands, two
+    neighbours agree in at least two whole bands, because each differing bit spoils one band at
+    most. So only hashes that agree in some pair of bands are compared: for 4 bits there are 15
+    pairs of at least 20 bits.
 
     Args:
         hashes: (count,).
@@ -35,20 +35,21 @@ def groups_within(hashes: Hashes, distance: int) -> Groups:
         >>> [group.tolist() for group in groups_within(np.array([7, 64, 3], np.uint64), 1)]
         [[0, 2]]
     """
-    # Equal hashes are one: a thousand black frames need not be compared with each other.
+    # Equal hashes count once, so that a thousand black frames are not compared with each other.
     distinct, position = np.unique(hashes, return_inverse=True)
     roots = np.arange(len(distinct))
     for selection in _selections(distance):
         pairs = _close_pairs(distinct, selection, distance)
+        # Merged after each selection, so that not all pairs are in memory at once.
         roots = _components(np.concatenate([pairs, np.stack([np.arange(len(roots)), roots])], 1))
     return same(roots[position])
 
 
 def same(values: Indices) -> Groups:
-    """The indices at which each value stands that stands at several.
+    """Group the indices of equal values; groups have two or more.
 
     Args:
-        values: (count,).
+        values: Values, (count,).
 
     Returns:
         The indices of each group, ascending; groups in the order of their first index.
@@ -68,21 +69,21 @@ def same(values: Indices) -> Groups:
 
 
 def _selections(distance: int) -> list[np.uint64]:
-    """Masks of the bits of each two of `distance + 2` bands."""
+    """Make a mask for each pair of `distance + 2` bands of bits."""
     edges = np.linspace(0, HASH_BITS, distance + 3).astype(int).tolist()
     bands = [(1 << end) - (1 << start) for start, end in pairwise(edges)]
     return [np.uint64(one | other) for one, other in combinations(bands, 2)]
 
 
 def _close_pairs(hashes: Hashes, selection: np.uint64, distance: int) -> Indices:
-    """Indices (2, pairs) of hashes that agree in the selected bits and are close."""
+    """Find pairs of close hashes that agree in the selected bits; indices (2, pairs)."""
     keys = hashes & selection
     order = np.argsort(keys)
     keys, hashes = keys[order], hashes[order]
     found = [np.empty((2, 0), np.int64)]
     first = np.arange(len(keys))
-    # In the order of their keys, candidates are neighbours: compare with the next, the next but
-    # one, and so on, as long as any run of equal keys is that long.
+    # Sorted by keys, candidates are neighbours: compare each with the next, the next but one, and
+    # so on, up to the longest run of equal keys.
     for step in range(1, len(keys)):
         first = first[first < len(keys) - step]
         first = first[keys[first] == keys[first + step]]
@@ -94,7 +95,7 @@ def _close_pairs(hashes: Hashes, selection: np.uint64, distance: int) -> Indices
 
 
 def _components(edges: Indices) -> Indices:
-    """The first index in the component of each index."""
+    """Return the first index in the component of each index."""
     count = int(edges.max(initial=-1)) + 1
     graph = coo_array((np.ones(edges.shape[1], bool), tuple(edges)), shape=(count, count))
     _, component = connected_components(graph, directed=False)

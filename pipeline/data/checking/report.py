@@ -1,4 +1,4 @@
-"""Report of a check, for machines, and its file."""
+"""Report of a check as JSON, and its file."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ FORMAT_VERSION = 1
 REPORT = "report.json"
 NAMED = 5
 DIGITS = 9
-"""Decimals of a number in a report: of levels and shares far more than are measured."""
+"""Decimals of a number in a report; far more than levels and shares are measured to."""
 
 Advised = TypeVar("Advised", int, bool, str)
 Channels = tuple[float, float, float]
@@ -34,11 +34,11 @@ class Spread(Facts):
     """Distribution of a quantity over the pictures."""
 
     least: float
-    """The smallest value."""
+    """Smallest value."""
     median: float
-    """The middle value."""
+    """Median value."""
     most: float
-    """The largest value."""
+    """Largest value."""
 
 
 class Sizes(Facts):
@@ -49,9 +49,9 @@ class Sizes(Facts):
     height: Spread
     """Heights."""
     shortest_side: Spread
-    """The lesser of width and height."""
+    """Shorter of width and height."""
     longest_side: Spread
-    """The greater of width and height."""
+    """Longer of width and height."""
     aspect_ratio: Spread
     """Width divided by height."""
     shortest_sides: dict[int, int]
@@ -59,43 +59,43 @@ class Sizes(Facts):
 
 
 class Named(Facts):
-    """Pictures that stand out, by name, at most `NAMED` of a kind: those to look at first."""
+    """Pictures to look at first, by name; at most `NAMED` of a kind."""
 
     smallest: tuple[tuple[str, float], ...] = ()
-    """With the lesser of width and height, the smallest first."""
+    """Smallest pictures and their shorter side, smallest first."""
     largest: tuple[tuple[str, float], ...] = ()
-    """With the greater of width and height, the largest first."""
+    """Largest pictures and their longer side, largest first."""
     narrowest: tuple[tuple[str, float], ...] = ()
-    """With width divided by height, the smallest first."""
+    """Narrowest pictures and their width divided by height, narrowest first."""
     widest: tuple[tuple[str, float], ...] = ()
-    """With width divided by height, the largest first."""
+    """Widest pictures and their width divided by height, widest first."""
     of_modes: dict[str, tuple[str, ...]] = {}
-    """By the kind of their stored pixels."""
+    """Pictures of each mode of stored pixels."""
     unlabelled: tuple[str, ...] = ()
-    """Without a class."""
+    """Pictures without a class."""
 
 
 class Colours(Facts):
-    """Colours of the pictures as 8-bit RGB, where each picture counts the same."""
+    """Colours of the pictures as 8-bit RGB; each picture has the same weight."""
 
     mean: Channels
     """Mean level of red, green and blue, from 0 to 255."""
     std: Channels
     """Standard deviation of the levels of all pixels."""
     grey_share: float
-    """Share of pictures in which the channels of no pixel differ by more than 8 levels."""
+    """Share of pictures in which no pixel's channels differ by more than 8 levels."""
     dark_border_share: float
     """Share of pictures whose outermost 1/32 is black."""
 
 
 class Symmetry(Facts):
-    """Evidence on whether pictures could as well be their mirror images."""
+    """Evidence on whether pictures can be mirrored."""
 
     nearer_share: float
     """Share of pictures that resemble the others more than their mirror images do; 0.5 if
     mirroring changes nothing."""
     compared: int
-    """Pictures of which this was found, a random choice."""
+    """Number of randomly chosen pictures behind that share."""
 
 
 class Features(Facts):
@@ -104,13 +104,13 @@ class Features(Facts):
     mean: tuple[float, ...]
     """Mean of each of the 64 features of `pipeline.data.checking.measurement.features_of`."""
     covariance: tuple[float, ...]
-    """Rows of its lower triangle, one after the other, the diagonal included."""
+    """Rows of the lower triangle of their covariance with its diagonal, one after the other."""
     halves_distance: float
-    """Fréchet distance between two random halves of the pictures: what chance does."""
+    """Fréchet distance between two random halves of the pictures: the effect of chance."""
 
     @classmethod
     def of(cls, moments: Moments, halves_distance: float) -> Features:
-        """The features' part of a report."""
+        """Make this part of a report."""
         rows, columns = np.tril_indices(len(moments.mean))
         return cls(
             mean=rounded(moments.mean),
@@ -119,7 +119,7 @@ class Features(Facts):
         )
 
     def moments(self, count: int) -> Moments:
-        """The moments of that many pictures."""
+        """Restore the moments, which belong to `count` pictures."""
         size = len(self.mean)
         covariance = np.zeros((size, size))
         covariance[np.tril_indices(size)] = self.covariance
@@ -128,12 +128,12 @@ class Features(Facts):
 
 
 class Advice(Facts, Generic[Advised]):
-    """A setting, and why."""
+    """Suggested value of a setting, and the reason."""
 
     value: Advised
-    """What to set."""
+    """Suggested value."""
     reason: str
-    """What was measured that speaks for it."""
+    """Measurement that supports it."""
 
 
 class Suggestions(Facts):
@@ -142,7 +142,7 @@ class Suggestions(Facts):
     resolution: Advice[int]
     """`schedule.resolution`: the largest power of two that nearly all pictures reach."""
     crop: Advice[str]
-    """`data.crop`: how pictures become square."""
+    """`data.crop`: way to make pictures square."""
     channels: Advice[int]
     """`data.channels`: 1 for grey, 3 for RGB."""
     mirror: Advice[bool]
@@ -154,7 +154,7 @@ class Suggestions(Facts):
 
 
 class Shift(Facts):
-    """Shift of a set from a previous one: all numbers are 0 for the same set again."""
+    """Shift of a set from a previous one; all numbers are 0 for the same set."""
 
     previous: str
     """Short name of the set compared with."""
@@ -162,7 +162,7 @@ class Shift(Facts):
     """Difference of the mean red, green and blue, in standard deviations of the previous set."""
     class_shares: float
     """Total variation of the shares of classes: half the sum of their absolute differences, 1 if
-    no class is in both. Pictures without a class are one."""
+    no class is in both. Pictures without a class count as one class."""
     new_classes: tuple[str, ...]
     """Classes that the previous set did not have."""
     vanished_classes: tuple[str, ...]
@@ -171,7 +171,7 @@ class Shift(Facts):
     """Fréchet distance of thumbnail features in units of the previous set's spread, the root of
     its total variance: 1 when the means are a spread apart."""
     features_by_chance: float
-    """What that would be for two random choices of these sizes from the previous set."""
+    """Distance expected between two random choices of these sizes from the previous set."""
     new_pictures: float
     """Share of the pictures whose content the previous set did not have."""
     vanished_pictures: float
@@ -179,12 +179,12 @@ class Shift(Facts):
 
     @property
     def largest_colour(self) -> float:
-        """The largest of the three differences of colour, as a distance."""
+        """Largest absolute difference among the three channels."""
         return max(map(abs, self.colour))
 
 
 class Survey(Facts):
-    """Everything that a check measured of a source."""
+    """All measurements of a source."""
 
     format_version: Literal[1]
     """Changes when the meaning of a field does."""
@@ -193,19 +193,19 @@ class Survey(Facts):
     pictures: int
     """Pictures in the source, unreadable ones included."""
     readable: int
-    """Pictures that could be read; all that follows is of these."""
+    """Pictures that could be read; all further fields describe these."""
     corrupt: tuple[Skipped, ...]
-    """Pictures that could not be read, and why."""
+    """Pictures that could not be read, with the reason."""
     left_out: dict[str, int] = {}
     """Number of files that were not read, by extension."""
     sizes: Sizes
     """Sizes in pixels."""
     formats: dict[str, int]
-    """Pictures by file format; `pixels` are those stored without one."""
+    """Number of pictures by file format; `pixels` for those stored without one."""
     modes: dict[str, int]
-    """Pictures by the kind of their stored pixels, as Pillow calls it."""
+    """Number of pictures by mode of the stored pixels, in Pillow's names."""
     classes: dict[str, int]
-    """Pictures by class, or empty if the source has no classes."""
+    """Number of pictures by class; empty if the source has no classes."""
     unlabelled: int
     """Pictures without a class."""
     colours: Colours
@@ -215,43 +215,44 @@ class Survey(Facts):
     exact_duplicates: tuple[tuple[str, ...], ...]
     """Groups of pictures that are stored as the same bytes."""
     label_conflicts: int
-    """How many of those groups lie in several classes."""
+    """Number of those groups that lie in several classes."""
     near_duplicates: tuple[tuple[str, ...], ...]
     """Groups of pictures that look alike: linked by steps of at most `near_bits` of the 64 bits of
-    their perceptual hashes. Of exact copies the first stands for all; blank ones are left out."""
+    their perceptual hashes. Exact copies count once; blank pictures are left out."""
     near_bits: int
-    """The largest difference of perceptual hashes between near duplicates."""
+    """Largest difference between perceptual hashes of near duplicates, in bits."""
     symmetry: Symmetry
-    """What speaks for or against mirroring."""
+    """Evidence for or against mirroring."""
     suggestions: Suggestions
-    """Settings that fit."""
+    """Suggested settings."""
     features: Features
     """Moments of thumbnail features."""
     content_sample: tuple[int, ...]
-    """The smallest of the pictures' content hashes, ascending, each the first 48 bits of a SHA-256:
-    all of a small set, and of a large one the same random choice whatever else it holds."""
+    """Smallest content hashes of the pictures, ascending, each the first 48 bits of a SHA-256. A
+    small set has all; a large one a random choice that does not depend on the other pictures."""
     named: Named = Named()
-    """Pictures that stand out."""
+    """Pictures to look at first."""
     shift: Shift | None = None
-    """How far the pictures have moved from those of another report, if they were compared."""
+    """Shift from another report, if they were compared."""
     broken_rules: tuple[str, ...] = ()
-    """Rules of a contract that the pictures broke, each with what came."""
+    """Rules of a contract that the pictures broke, each with the value received."""
 
 
 def rounded(values: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> tuple[float, ...]:
-    """Numbers as a report has them."""
+    """Round numbers for a report."""
     return tuple(round(float(value), DIGITS) for value in values)
 
 
 def report_text(report: BaseModel) -> str:
-    """A report as indented JSON, with a line for each list of numbers."""
+    """Write a report as indented JSON, with each list of numbers on one line."""
     text = report.model_dump_json(indent=2)
+    # One number per line would make the report thousands of lines long.
     lists = r"\[\n[-+.\deE,\s]+\]"
     return re.sub(lists, lambda match: f"[{' '.join(match[0][1:-1].split())}]", text) + "\n"
 
 
 def write_report(folder: Path, survey: Survey) -> Path:
-    """Write `report.json` into a folder, whole or not at all.
+    """Write `report.json` into a folder; it appears complete or not at all.
 
     Raises:
         OSError: if it cannot be written.
@@ -262,10 +263,10 @@ def write_report(folder: Path, survey: Survey) -> Path:
 
 
 def read_report(path: Path) -> Survey:
-    """The report in a file, or in the folder of a check.
+    """Read a report from its file or from the folder of a check.
 
     Raises:
-        UserError: if there is none, or it is of another format.
+        UserError: if there is no report, or it has another format.
     """
     file = path / REPORT if path.is_dir() else path
     try:

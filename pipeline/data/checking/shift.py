@@ -1,4 +1,4 @@
-"""Shift between two sets of pictures, by their reports."""
+"""Measure the shift between two sets of pictures from their reports."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from pipeline.data.checking.report import Shift, Survey, rounded
 from pipeline.data.checking.survey import SAMPLE
 
 ONE_LEVEL = 1.0
-"""Least standard deviation that a set is taken to have, of 255: one of blank pictures has none."""
+"""Lower bound on a set's standard deviation, of 255 levels: blank pictures have none."""
 UNLABELLED = "unlabelled pictures"
 
 
 def shift(previous: Survey, current: Survey) -> Shift:
-    """Measure the shift from an earlier report to another.
+    """Measure the shift from a previous report to the current one.
 
-    With n and m pictures, and h the distance of two random halves of the previous set: distances
-    between choices grow as `√(1/n + 1/m)`, so chance gives about `h √((1 + n/m) / 4)`.
+    Distances between random choices of n and m pictures grow as `√(1/n + 1/m)`. With h the distance
+    between two random halves of the previous set, chance alone gives about `h √((1 + n/m) / 4)`.
 
     Args:
         previous: Report of the set to compare with.
-        current: Report of the set that came.
+        current: Report of the current set.
     """
     before = previous.features.moments(previous.readable)
     spread = max(float(np.sqrt(np.trace(before.covariance))), ONE_LEVEL / 255)
@@ -61,10 +61,10 @@ def _missing(survey: Survey, other: Survey) -> tuple[str, ...]:
 
 
 def _share_missing(survey: Survey, other: Survey) -> float:
-    """The share of a set's contents that another has not, estimated from both samples.
+    """Estimate the share of a set's contents that another set lacks, from both samples.
 
-    A sample that is full knows nothing of contents beyond its last, and all of those before it: of
-    the contents up to where both know all, which are a random choice, the share is counted.
+    A full sample holds all contents up to its last hash, and none beyond. So the share is counted
+    among the hashes up to which both samples are complete; these are a random choice.
     """
     known = min(_end(survey), _end(other))
     contents = survey.content_sample[: bisect.bisect_right(survey.content_sample, known)]

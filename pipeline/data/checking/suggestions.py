@@ -1,4 +1,4 @@
-"""Settings that fit a set of pictures, each with the measurement that speaks for it."""
+"""Suggest settings for a set of pictures, each with the measurement that supports it."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ from pipeline.data.checking.report import Advice, Colours, Sizes, Suggestions, S
 from pipeline.shape import LARGEST_SIDE, SMALLEST_SIDE
 
 NEARLY_ALL = 0.95
-"""Share of the pictures that a suggestion has to suit."""
+"""Share of the pictures that a suggestion must suit."""
 MOST_PADDING = 0.25
-"""Share of a side up to which black is added around pictures on black rather than pixels lost."""
+"""Largest share of a side to pad with black around pictures on black, rather than crop."""
 SEEN_CROP = 0.9
-"""Share of a picture's area below which it is worth saying how much a crop leaves."""
+"""Share of the area that a crop leaves, below which the reason says how much."""
 CHANCE = 0.5
 ONE_SIDED = 0.6
-"""Share of pictures nearer than their mirror images above which mirroring is no longer harmless.
+"""Share of pictures nearer than their mirror images above which mirroring does harm.
 Photographs of flowers and CIFAR-10 measure 0.50 to 0.52, emoji 0.57, satellite tiles 0.57 to 0.59,
 the built-in glyphs 0.75 to 0.80, things always lit from one side 0.83, handwritten digits 0.97."""
 STANDARD_ERRORS = 3
-"""By which the share must exceed that before it is believed."""
+"""Standard errors by which the share must exceed `ONE_SIDED` to count."""
 FEWEST_OF_CLASS = 100
-"""Pictures below which a class is too small to be learned as one."""
+"""Fewest pictures from which a class can be learned."""
 FEW = 1_000
 ENOUGH = 5_000
-"""Pictures below which a discriminator soon knows them by heart, and from which that takes long.
+"""Below `FEW` pictures a discriminator overfits soon; from `ENOUGH` on that takes long.
 
 Source: Karras et al., arXiv 2006.06676, section 2: the fewer pictures, the sooner it overfits."""
 
@@ -40,12 +40,12 @@ def suggestions(
     """Suggest settings for measured pictures.
 
     Args:
-        readable: Pictures that can be used.
-        sizes: Sizes in pixels.
-        colours: Colours as 8-bit RGB.
-        symmetry: Symmetry of a random choice of the pictures.
-        classes: Pictures of each class.
-        unlabelled: Pictures without a class.
+        readable: Number of readable pictures.
+        sizes: Sizes of the pictures in pixels.
+        colours: Colours of the pictures as 8-bit RGB.
+        symmetry: Evidence on mirroring from a random choice of the pictures.
+        classes: Number of pictures by class.
+        unlabelled: Number of pictures without a class.
     """
     resolution, crop = _shape(readable, sizes, colours)
     return Suggestions(
@@ -59,7 +59,7 @@ def suggestions(
 
 
 def percent(share: float) -> str:
-    """A share for people, never rounded to nothing or all."""
+    """Format a share as percent; never rounded to 0 % or 100 %."""
     if 0 < share < 0.001:
         return "under 0.1 %"
     if 0.999 < share < 1:
@@ -112,6 +112,7 @@ def _channels(colours: Colours) -> Advice[int]:
 def _mirror(symmetry: Symmetry) -> Advice[bool]:
     if not symmetry.compared:
         return Advice(value=False, reason="there are too few pictures to compare")
+    # Few pictures vary by chance, so the limit is wider for them.
     limit = ONE_SIDED + STANDARD_ERRORS * 0.5 / symmetry.compared**0.5
     return Advice(
         value=symmetry.nearer_share <= limit,
@@ -142,16 +143,14 @@ def _labels(classes: Mapping[str, int], unlabelled: int) -> Advice[bool]:
 
 def _enough(readable: int) -> Advice[bool]:
     if readable < FEW:
-        return Advice(
-            value=False, reason=f"a discriminator soon knows {readable} pictures by heart"
-        )
+        return Advice(value=False, reason=f"a discriminator soon overfits on {readable} pictures")
     if readable < ENOUGH:
         return Advice(
             value=False,
-            reason=f"a discriminator knows {readable} pictures by heart in the end; {ENOUGH} and "
-            "more take long",
+            reason=f"a discriminator overfits on {readable} pictures in the end; with {ENOUGH} "
+            "or more that takes long",
         )
-    return Advice(value=True, reason=f"{readable} pictures are not soon known by heart")
+    return Advice(value=True, reason=f"a discriminator is slow to overfit on {readable} pictures")
 
 
 def _powers_of_two(first: int, last: int) -> list[int]:

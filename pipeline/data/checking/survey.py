@@ -1,4 +1,4 @@
-"""Measuring a source: one pass over its pictures, and what that adds up to."""
+"""Measure a source in one pass over its pictures."""
 
 from __future__ import annotations
 
@@ -35,20 +35,20 @@ from pipeline.data.sources import Source, open_source
 from pipeline.data.workers import worked
 
 NEAR_BITS = 4
-"""Difference of perceptual hashes up to which pictures count as near duplicates. On photographs it
-finds copies that were recoloured, sharpened or stored again; at 5 and 6 bits the first strangers
-come with them. Icons and digits are too simple for such a hash: it finds them all alike."""
+"""Largest difference between perceptual hashes of near duplicates, in bits. On photographs it
+finds copies that were recoloured, sharpened or stored again; at 5 and 6 bits the first false
+matches appear. Icons and digits are too simple for such a hash: all look alike to it."""
 SAMPLE = 4096
-"""Contents that a report keeps: the share of new pictures is then right to 0.8 %."""
+"""Content hashes in a report: enough to estimate the share of new pictures to 0.8 %."""
 COMPARED = 2048
-"""Pictures compared with their mirror images: right to 1.1 %, in under a second."""
+"""Pictures compared with their mirror images: accurate to 1.1 %, in under a second."""
 KEY_BYTES = 6
-"""Bytes of a content hash that a report keeps: exact as a number in JSON, and of a billion pictures
+"""Bytes of a content hash in a report: exact as a number in JSON, and of a billion pictures only
 one in 300,000 shares its key with another by chance."""
 DIGEST_WORDS = 4
 """Number of 64-bit words in a SHA-256."""
 BLANK_STD = 0.5
-"""Standard deviation of levels below which a picture is of a single colour."""
+"""Standard deviation of levels below which a picture counts as a single colour."""
 
 Array = npt.NDArray[np.float64]
 
@@ -61,13 +61,13 @@ def survey(
 ) -> Survey:
     """Measure every picture of a source.
 
-    The result does not depend on the number of workers. What is kept of a picture until the end
-    are its name and some 100 bytes.
+    The result does not depend on the number of workers. Each picture's name and some 100 bytes
+    stay in memory until the end.
 
     Args:
-        spec: Spec as `open_source` takes it.
-        workers: Processes that read pictures, None for one a core.
-        report: Called with the pictures done and their total.
+        spec: Source as for `open_source`.
+        workers: Processes that read pictures, None for one per core.
+        report: Called with the number of pictures done and of all.
 
     Raises:
         UserError: if there is no such source.
@@ -89,7 +89,7 @@ def survey(
 
 
 class _Tally:
-    """Tally of the measurements so far."""
+    """Sums over the measurements so far."""
 
     def __init__(self) -> None:
         self.names: list[str] = []
@@ -131,9 +131,10 @@ class _Tally:
         self._squares += new.squares.sum(0)
         self._grey += int(new.grey.sum())
         self._dark_borders += int(new.dark_borders.sum())
-        # The last bit of a content's hash: a coin for each, the same wherever it lies.
+        # The last bit of a content's hash halves the set at random, independent of the order.
         coins = np.array([content[-1] & 1 for content in new.contents], np.int64)
         self._halves = [
+            # Merged moments, because features of all pictures need not be kept.
             merged(half, moments_of(new.features[coins == side]))
             for side, half in enumerate(self._halves)
         ]
@@ -150,8 +151,9 @@ class _Tally:
         digests = np.frombuffer(self._contents, np.uint64).reshape(-1, DIGEST_WORDS)
         _, first, content = np.unique(digests, axis=0, return_index=True, return_inverse=True)
         copies = same(content)
-        # Of exact duplicates the first stands for all.
+        # Exact duplicates count once, so that near duplicates are other pictures.
         distinct = np.sort(first)
+        # Blank pictures have nearly equal hashes, and would be one large group.
         distinct = distinct[~blank[distinct]]
         alike = groups_within(np.concatenate(self._hashes)[distinct], NEAR_BITS)
         pixels = np.concatenate(self._sizes)
@@ -216,10 +218,10 @@ class _Tally:
 
 
 class _Sample:
-    """The pictures with the smallest content hashes: a random choice, each content once.
+    """Sample of the pictures with the smallest content hashes; each content counts once.
 
-    It does not depend on their order, and of two sets it holds the same pictures as far as both
-    have them.
+    It is a random choice that does not depend on the order, and chooses the same pictures from two
+    sets as far as both have them.
     """
 
     def __init__(self) -> None:

@@ -1,4 +1,4 @@
-"""Sources of pictures: one small reader for each kind, and the choice among them."""
+"""Sources of pictures: one reader per kind, and the choice among them."""
 
 from __future__ import annotations
 
@@ -21,23 +21,23 @@ __all__ = ["Picture", "Source", "open_source"]
 
 
 def open_source(spec: str) -> Source:
-    """The source that a name or path means.
+    """Open the source that a name or path means.
 
     Args:
-        spec: One of
+        spec: Source, one of
 
             - `digits`, the handwritten digits that come with scikit-learn;
             - `glyphs`, `glyphs:SIZE` or `glyphs:SIZExCOUNT`: letters and digits, drawn;
-            - `tfds:NAME[/CONFIG][:VERSION][:SPLIT]`: what TensorFlow Datasets has prepared;
-            - `tfds:folder=PATH[:SPLIT]`: a folder as `tfds.ImageFolder` reads it;
+            - `tfds:NAME[/CONFIG][:VERSION][:SPLIT]`: a set that TensorFlow Datasets has prepared;
+            - `tfds:folder=PATH[:SPLIT]`: a folder in the layout of `tfds.ImageFolder`;
             - the path of a folder of pictures, of a zip of pictures, or of a folder in a zip
               (`cifar10.zip/train`), with class sub-folders or a labels file;
             - the path of a folder of MNIST's idx files, CIFAR's batches (their training sets) or
               official TFRecords (their largest size), or of one file of those;
             - the path of an `.npy` or `.npz` file;
-            - the path of a video, and `:N` after it to take every N-th frame.
+            - the path of a video, with `:N` after it for every N-th frame only.
 
-            A path that looks like one of the first is written with `./` before it.
+            Write `./` before a path that looks like one of the names.
 
     Raises:
         UserError: if there is no such source, or it holds no pictures.
@@ -47,7 +47,7 @@ def open_source(spec: str) -> Source:
         1797
     """
     kind, _, rest = spec.partition(":")
-    # What is imported here takes a while, TensorFlow not among it.
+    # Imported only for these sources, because it takes a while; none imports TensorFlow.
     if spec == "digits":
         from pipeline.data.sources.digits import open_digits
 

@@ -1,4 +1,4 @@
-"""Pictures in a zip, read in place: nothing is ever extracted."""
+"""Read pictures in a zip in place; nothing is extracted."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from pipeline.data.sources.reason import reason_of
 from pipeline.errors import UserError
 
 _UNREADABLE = (OSError, zipfile.BadZipFile, NotImplementedError, ValueError, struct.error, EOFError)
-"""Raised by `zipfile` for a file that is not a zip, is damaged, or has a newer version."""
+"""Errors of `zipfile` for a file that is not a zip, is damaged, or has a newer version."""
 LARGEST_ENTRY = 256 * 2**20
-"""Most bytes a picture may unpack to; a larger one counts as corrupt."""
+"""Most bytes of a decompressed picture; larger ones count as corrupt."""
 
 
 def open_archive(path: Path, inner: str = "") -> Files:
-    """The pictures in a zip, or in one folder of it; labelled as those in a folder are.
+    """Open the pictures in a zip, or in one of its folders, with labels as in a plain folder.
 
-    A zip inside the zip is no picture and is never unpacked.
+    A zip within the zip is not opened.
 
     Args:
-        path: The zip.
-        inner: A folder inside it, or empty for all.
+        path: Path of the zip.
+        inner: Folder within the zip; empty for all.
 
     Raises:
-        UserError: if it is no zip, an entry's name is absolute or leaves the zip, an entry is a
-            link, there is no picture, or they are no labelled set.
+        UserError: if the file is not a zip, an entry's name is absolute or leaves the zip, an entry
+            is a link, there is no picture, or labels or class folders are wrong.
     """
     try:
         archive = zipfile.ZipFile(path)
@@ -46,6 +46,7 @@ def open_archive(path: Path, inner: str = "") -> Files:
                 "a zip's entries must have relative names without `..`. "
                 f"Received: {info.filename!r} in {path}"
             )
+        # A link could name any file of this machine.
         if stat.S_ISLNK(info.external_attr >> 16):
             raise UserError(
                 f"a zip must not hold symbolic links. Received: {info.filename!r} in {path}"
@@ -61,11 +62,11 @@ def open_archive(path: Path, inner: str = "") -> Files:
 
 def _content(archive: zipfile.ZipFile, entries: dict[str, zipfile.ZipInfo], name: str) -> bytes:
     info = entries[name]
-    # `zipfile` never unpacks more than the stated size, so the statement is all there is to check.
+    # The stated size is enough to check: `zipfile` never decompresses more than that.
     if info.file_size > LARGEST_ENTRY:
         raise OSError(f"unpacks to {info.file_size} bytes, more than {LARGEST_ENTRY}")
     try:
         return archive.read(info)
-    # A wrong checksum, a password, an unknown compression, a broken stream.
+    # Wrong checksum, password, unknown compression, or broken stream.
     except (zipfile.BadZipFile, RuntimeError, zlib.error, EOFError) as error:
         raise OSError(str(error)) from error

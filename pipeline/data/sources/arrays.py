@@ -1,4 +1,4 @@
-"""Pictures held as one array, in memory or mapped from a file."""
+"""Source of pictures in one array, in memory or mapped from a file."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ Values = npt.NDArray[np.integer] | npt.NDArray[np.str_]
 def arrays_source(
     name: str, images: Images, values: Values | None, classes: tuple[str, ...] | None = None
 ) -> Numbered:
-    """A source of the pictures in an array.
+    """Make a source of the pictures in an array.
 
     Args:
-        name: A short name.
-        images: uint8 or uint16, (count, height, width) or (count, height, width, 1, 3 or 4), the
-            last of which is RGBA. Those in a mapped array are read one at a time.
-        values: A label for each picture (count,), or None for unlabelled.
-        classes: Names of the classes, whose indices the values are; None if the values are the
-            classes.
+        name: Short name of the source.
+        images: Pictures, uint8 or uint16, (count, height, width) or (count, height, width, 1, 3 or
+            4), where 4 channels are RGBA. A mapped array is read picture by picture.
+        values: Labels (count,), or None for an unlabelled source.
+        classes: Names of the classes if `values` are indices into them; None if `values` are the
+            classes themselves.
     """
     if values is None:
         classes, labels = (), None
@@ -50,5 +50,5 @@ def _picture(images: Images, number: int) -> PIL.Image.Image:
     image = np.ascontiguousarray(images[number])
     if image.dtype.itemsize > 1:
         image = eight_bit(image)
-    # Pillow knows grey only without an axis of channels.
+    # Pillow reads grey only without an axis of channels.
     return PIL.Image.fromarray(image[..., 0] if image.shape[2:] == (1,) else image)

@@ -1,4 +1,4 @@
-"""CIFAR-10 and CIFAR-100 as they are published: Python batches or the binary version.
+"""Read CIFAR-10 and CIFAR-100 as published: Python batches or the binary version.
 
 Source: https://www.cs.toronto.edu/~kriz/cifar.html
 """
@@ -51,32 +51,32 @@ _EDITIONS = (
     _Edition(_BATCHES, "test_batch", "batches.meta"),
     _Edition(_BINARY_BATCHES, "test_batch.bin", "batches.meta.txt", label_bytes=1),
     _Edition(("train",), "test", "meta", label_key="fine_labels", names_key="fine_label_names"),
-    # The first of its two labels is one of 20 coarse classes.
+    # Each record has two labels; the first is one of 20 coarse classes.
     _Edition(("train.bin",), "test.bin", "fine_label_names.txt", label_bytes=2),
 )
 
 
 class _Batch(NamedTuple):
-    """Pixels (count, 3072), red then green then blue, and labels (count,)."""
+    """Pixels (count, 3072) as planes of red, green and blue, and labels (count,)."""
 
     pixels: npt.NDArray[np.uint8]
     labels: npt.NDArray[np.int64]
 
 
 def open_cifar(path: Path) -> Numbered | None:
-    """The training set of a folder of CIFAR batches, or one batch: RGB, 32x32, labelled.
+    """Open the training set in a folder of CIFAR batches, or one batch: RGB, 32x32, labelled.
 
-    All pixels are held in memory. Pickles are read without running what they name. Of the two
-    labels of CIFAR-100 the fine one counts.
+    All pixels are held in memory. Pickles are read without running code in them. For CIFAR-100 the
+    fine label counts.
 
     Args:
-        path: A folder such as `cifar-10-batches-py`, or a batch in one.
+        path: Folder such as `cifar-10-batches-py`, or a batch in one.
 
     Returns:
-        The pictures, or None if the path is neither.
+        Source of the pictures, or None if the path is neither.
 
     Raises:
-        UserError: if a batch is missing, damaged, or holds what it should not.
+        UserError: if a batch is missing or damaged, or has unexpected content.
     """
     folder = path if path.is_dir() else path.parent
     for edition in _EDITIONS:
@@ -101,7 +101,7 @@ def _opened(name: str, edition: _Edition, folder: Path, files: Sequence[str]) ->
     labels = np.concatenate([batch.labels for batch in batches])
     if not len(labels) or labels.min() < 0 or labels.max() >= len(classes):
         raise UserError(
-            f"labels of CIFAR must be those of its {len(classes)} classes, and there must be some. "
+            f"labels of CIFAR must be numbers of its {len(classes)} classes, at least one label. "
             f"Received: {folder}, with others or none in {', '.join(files)}"
         )
     pixels = np.concatenate([batch.pixels for batch in batches])

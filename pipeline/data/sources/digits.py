@@ -1,4 +1,4 @@
-"""The 1,797 handwritten digits that come with scikit-learn: grey, 8x8, ten classes."""
+"""Source of the 1,797 handwritten digits in scikit-learn: grey, 8x8, ten classes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ LARGEST_VALUE = 16
 
 
 def open_digits() -> Numbered:
-    """The digits, their values 0 to 16 scaled to 0 to 255 and rounded half up."""
+    """Open the digits, with values 0 to 16 scaled to 0 to 255 and rounded half up."""
     from sklearn.datasets import load_digits  # takes a second to import
 
     data = load_digits()

@@ -1,7 +1,7 @@
-"""Features of a serialized `tf.train.Example`, read without TensorFlow and without copying.
+"""Read features of a serialized `tf.train.Example` without TensorFlow and without copying.
 
 Source: tensorflow/core/example/example.proto and feature.proto, and
-https://protobuf.dev/programming-guides/encoding for how they are laid out.
+https://protobuf.dev/programming-guides/encoding for the encoding.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ _BYTES_LIST, _INT64_LIST = 1, 3
 
 
 def features_of(example: bytes | memoryview) -> dict[str, memoryview]:
-    """Each feature by its name, still serialized.
+    """Return each feature by its name, still serialized.
 
     Raises:
-        ValueError: if the bytes are no `Example`.
+        ValueError: if the bytes are not an `Example`.
     """
     found = {}
     for features in _sized(memoryview(example), 1):
@@ -28,7 +28,7 @@ def features_of(example: bytes | memoryview) -> dict[str, memoryview]:
 
 
 def bytes_in(feature: memoryview) -> list[memoryview]:
-    """The values of a feature of bytes; none if it is of another kind.
+    """Return the values of a bytes feature; empty for a feature of another type.
 
     Raises:
         ValueError: if the bytes are no `Feature`.
@@ -37,7 +37,7 @@ def bytes_in(feature: memoryview) -> list[memoryview]:
 
 
 def integers_in(feature: memoryview) -> list[int]:
-    """The values of a feature of integers; none if it is of another kind.
+    """Return the values of an integer feature; empty for a feature of another type.
 
     Raises:
         ValueError: if the bytes are no `Feature`.
@@ -47,6 +47,7 @@ def integers_in(feature: memoryview) -> list[int]:
         for number, value in _fields(values):
             if number == 1:
                 found += [value] if isinstance(value, int) else _packed(value)
+    # Protobuf writes negative integers as 64-bit two's complement.
     return [value - 2**64 if value >= 2**63 else value for value in found]
 
 
@@ -58,14 +59,14 @@ def _packed(values: memoryview) -> Iterator[int]:
 
 
 def _sized(message: memoryview, wanted: int) -> Iterator[memoryview]:
-    """The fields with that number that are bytes or messages."""
+    """Return the fields with the wanted number that are bytes or messages."""
     for number, value in _fields(message):
         if number == wanted and isinstance(value, memoryview):
             yield value
 
 
 def _last(values: Iterator[memoryview]) -> memoryview:
-    """Return the last value of a field, empty if it is left out, as for fields without repeats."""
+    """Return the last value of a field, which counts if it is not repeated; empty if missing."""
     last = memoryview(b"")
     for value in values:
         last = value
@@ -94,7 +95,7 @@ def _fields(message: memoryview) -> Iterator[tuple[int, int | memoryview]]:
 
 
 def _varint(message: memoryview, position: int) -> tuple[int, int]:
-    """An integer of seven bits a byte, and where it ends."""
+    """Read an integer of seven bits per byte; returns it and the position after it."""
     value = 0
     for index, byte in enumerate(message[position : position + _LONGEST_VARINT]):
         value |= (byte & 0x7F) << 7 * index

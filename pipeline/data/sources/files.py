@@ -1,4 +1,4 @@
-"""Pictures kept as files under one root: which files count, and which class each belongs to."""
+"""Source of picture files below one root, and the class of each file."""
 
 from __future__ import annotations
 
@@ -17,31 +17,31 @@ from pipeline.data.sources.source import Picture
 from pipeline.errors import UserError
 from pipeline.errors.shown import shown
 
-# Pillow refuses pictures of more than 179 megapixels, and warns of half as many, which cameras
-# have. For the whole process, as changing filters for a moment is not safe among threads.
+# Pillow refuses pictures of more than 179 megapixels and warns from half of that, which cameras
+# reach. Set for the whole process, because changing filters for a moment is not thread-safe.
 warnings.filterwarnings("ignore", category=PIL.Image.DecompressionBombWarning)
-# Of damaged EXIF and the like, which do no harm to pixels.
+# Warnings about damaged EXIF and the like, which does not affect pixels.
 warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
 
 EXTENSIONS = (
     ".apng", ".avif", ".bmp", ".dib", ".gif", ".j2k", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg",
     ".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tga", ".tif", ".tiff", ".webp",
 )  # fmt: skip
-# Whatever the extension says; others of Pillow's decoders, such as EPS, run outside programs.
+# Regardless of the extension; some other decoders of Pillow, such as EPS, run other programs.
 FORMATS = ("AVIF", "BMP", "DIB", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
 SPLITS = {"train", "test", "val", "valid", "validation", "eval"}
 
 
 @dataclass(frozen=True)
 class Files:
-    """A source whose pictures are encoded files.
+    """Source whose pictures are encoded files.
 
     Args:
-        name: A short name.
-        classes: Names of the classes, or empty.
-        labels: File name to index into `classes`, or to None, in the order of the source.
-        content: Reads the bytes of a file. Raises OSError.
-        left_out: Number of other files, by the ends of their names.
+        name: Short name of the source.
+        classes: Names of the classes; empty without classes.
+        labels: Index into `classes`, or None, by file name, in the order of the source.
+        content: Function that reads the bytes of a file; raises OSError.
+        left_out: Number of other files, by extension.
     """
 
     name: str
@@ -71,20 +71,19 @@ class Files:
 def files_source(
     name: str, place: str, files: Collection[str], content: Callable[[str], bytes]
 ) -> Files:
-    """A source of those files that are pictures by their extension, sorted by name.
+    """Make a source of the files with a picture's extension, sorted by name.
 
-    Files and folders whose names begin with a dot, or lie in the `__MACOSX` of a zip, are ignored.
-    Labels are those of a labels file, or without one the names of class folders.
+    Hidden files and folders, and those in the `__MACOSX` of a zip, are ignored. Labels come from a
+    labels file, or without one from the names of class folders.
 
     Args:
-        name: A short name.
+        name: Short name of the source.
         place: Place of the files, for messages.
         files: Names relative to the root, parts separated by `/`.
-        content: Reads the bytes of a file. Raises OSError.
+        content: Function that reads the bytes of a file; raises OSError.
 
     Raises:
-        UserError: if no file is a picture, the labels file is wrong, or folders are not one
-            labelled set.
+        UserError: if no file is a picture, or the labels file or the class folders are wrong.
     """
     pictures = pictures_among(place, files)
     named = labels_in(place, files, pictures, content)
@@ -101,7 +100,7 @@ def left_out_of(files: Iterable[str]) -> dict[str, int]:
     """Count files that are not read, by extension, without hidden files and labels files.
 
     Args:
-        files: Names, parts separated by `/`.
+        files: Names of files, with parts separated by `/`.
 
     Example:
         >>> left_out_of(["a.png", "b.HEIC", "c/d.heic", "labels.csv", "notes"])
@@ -121,15 +120,16 @@ def left_out_of(files: Iterable[str]) -> dict[str, int]:
 
 
 def pictures_among(place: str, files: Iterable[str]) -> list[str]:
-    """Those files that are pictures by their extension and not hidden, sorted by name.
+    """Return the files with a picture's extension that are not hidden, sorted by name.
 
     Args:
         place: Place of the files, for messages.
         files: Names relative to the root, parts separated by `/`.
 
     Raises:
-        UserError: if there are none.
+        UserError: if there is none.
     """
+    # Sorted, because file systems list names in any order and the content hash depends on it.
     pictures = sorted(file for file in files if is_picture(file))
     if not pictures:
         raise UserError(
@@ -139,13 +139,13 @@ def pictures_among(place: str, files: Iterable[str]) -> list[str]:
 
 
 def class_of_each(place: str, files: list[str]) -> dict[str, str | None]:
-    """The class of each file: the first folder below the deepest folder that holds them all.
+    """Return the class of each file: the first folder below their deepest common folder.
 
-    So a folder that merely wraps the set is no class, and pictures that all lie in one folder are
-    not labelled.
+    So a folder around the whole set is not a class, and pictures that are all in one folder have
+    no labels.
 
     Raises:
-        UserError: if pictures lie beside class folders, or the folders are splits such as `train`.
+        UserError: if pictures are beside class folders, or the folders are splits such as `train`.
     """
     wrapper = posixpath.commonpath([posixpath.dirname(file) for file in files])
     inner = {file: file.removeprefix(f"{wrapper}/") if wrapper else file for file in files}
@@ -159,6 +159,7 @@ def class_of_each(place: str, files: list[str]) -> dict[str, str | None]:
         )
     classes: dict[str, str | None] = {file: rest.split("/")[0] for file, rest in inner.items()}
     folders = sorted({str(value) for value in classes.values()})
+    # Splits as classes would train on the test set, and label by split.
     if SPLITS.issuperset(folder.lower() for folder in folders):
         raise UserError(
             "folders in a source must be classes, not splits. "
@@ -169,26 +170,26 @@ def class_of_each(place: str, files: list[str]) -> dict[str, str | None]:
 
 
 def is_picture(file: str) -> bool:
-    """Check that a file has the extension of a picture and is not hidden."""
+    """Return whether a file has a picture's extension and is not hidden."""
     return not is_hidden(file) and file.lower().endswith(EXTENSIONS)
 
 
 def is_hidden(file: str) -> bool:
-    """Return whether a file is passed over, by its name relative to the root."""
+    """Return whether a file, by its name relative to the root, is hidden and ignored."""
     return any(part.startswith(".") or part == "__MACOSX" for part in file.split("/"))
 
 
 def decoded(content: Callable[[], bytes], formats: Sequence[str] = FORMATS) -> PIL.Image.Image:
-    """The picture that encoded bytes hold.
+    """Decode a picture.
 
     Args:
-        content: Reads the bytes.
-        formats: Formats of Pillow that it may have, tried in order. TGA has no mark at its begin,
-            so it is among them only where the name says so.
+        content: Function that reads the bytes.
+        formats: Formats of Pillow to try, in order. TGA has no signature at its start, so it is
+            tried only for files with its extension.
 
     Raises:
-        OSError: if it has more than 179 megapixels, and whatever `content` raises.
-        Exception: whatever the decoder raises.
+        OSError: if it has more than 179 megapixels, or `content` raises it.
+        Exception: any error of the decoder.
     """
     try:
         image = PIL.Image.open(io.BytesIO(content()), formats=tuple(formats))

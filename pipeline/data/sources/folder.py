@@ -1,4 +1,4 @@
-"""Pictures in a folder and its sub-folders."""
+"""Source of pictures in a folder and its sub-folders."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from pipeline.errors import UserError
 
 
 def open_folder(path: Path) -> Files:
-    """The pictures below a folder, labelled by a labels file or by class sub-folders.
+    """Open the pictures below a folder, labelled by a labels file or by class sub-folders.
 
-    Symbolic links are followed, out of the folder too: whoever makes a link in a folder of their
-    own means what it points at. A link to a folder that it lies in is passed over.
+    Symbolic links are followed, even out of the folder, because users put them there on purpose. A
+    link to one of its own parent folders is ignored.
 
     Raises:
-        UserError: if it holds no picture, cannot be listed, or is no labelled set.
+        UserError: if it has no picture, cannot be listed, or its labels or folders are wrong.
     """
     return files_source(
         path.resolve().name, str(path), files_below(path), lambda file: (path / file).read_bytes()
@@ -27,7 +27,7 @@ def open_folder(path: Path) -> Files:
 
 
 def files_below(folder: Path) -> list[str]:
-    """Every file below a folder, links followed, as names relative to it in no certain order.
+    """List every file below a folder by relative name, in any order; follows links.
 
     Raises:
         UserError: if a folder cannot be listed.
@@ -41,18 +41,18 @@ def files_below(folder: Path) -> list[str]:
 
 
 def walk(root: Path, inside: str = "", above: frozenset[str] = frozenset()) -> Iterator[str]:
-    """Every file below a folder, as `files_below` tells them.
+    """Yield every file below a folder by relative name, in any order; follows links.
 
     Args:
-        root: The folder.
-        inside: The folder in it to begin with, by its name relative to it.
-        above: Real paths of the folders that lead there.
+        root: Folder that names are relative to.
+        inside: Folder to start from, relative to `root`.
+        above: Real paths of the folders above `inside`.
 
     Raises:
         OSError: if a folder cannot be listed.
     """
     real = os.path.realpath(root / inside)
-    # A link to a folder that it lies in would be followed for ever.
+    # A link to a parent folder would be followed for ever.
     if real in above:
         return
     with os.scandir(root / inside) as entries:
@@ -60,6 +60,6 @@ def walk(root: Path, inside: str = "", above: frozenset[str] = frozenset()) -> I
             name = posixpath.join(inside, entry.name)
             if entry.is_dir():
                 yield from walk(root, name, above | {real})
-            # A link that leads nowhere is to be named; a pipe or a device is never to be read.
+            # List broken links, so that they are reported; pipes and devices must not be read.
             elif entry.is_file() or not os.path.exists(entry.path):
                 yield name

@@ -1,4 +1,4 @@
-"""Letters and digits drawn at any size from the fonts that come with matplotlib, labelled."""
+"""Source of labelled letters and digits, drawn at any size from matplotlib's fonts."""
 
 from __future__ import annotations
 
@@ -30,16 +30,16 @@ FONTS = (
     "STIXGeneral", "STIXGeneralBol", "STIXGeneralBolIta", "STIXGeneralItalic",
     "cmb10", "cmr10", "cmss10", "cmti10", "cmtt10",
 )  # fmt: skip
-"""Those of matplotlib's fonts that hold every character, in its usual form."""
+"""Fonts of matplotlib that have every character in its usual form."""
 
 SIZE, SMALLEST_SIZE, LARGEST_SIZE = 64, 8, 1024
 COUNT, LARGEST_COUNT = 10_000, 10_000_000
 FINER = 2
-"""A picture is drawn this many times as large and reduced by averages."""
+"""Factor by which pictures are drawn larger and then reduced, for smooth edges."""
 EDITION = 1
-"""Changes when the same number is drawn in another way."""
+"""Version of the drawing; part of the content hash."""
 MARGIN = 1 / 16
-"""Share of the side that stays empty at each edge."""
+"""Empty margin at each edge, as a share of the side."""
 
 
 @dataclass(frozen=True)
@@ -47,13 +47,13 @@ class Style:
     """Style of one picture; lengths are shares of its side.
 
     Args:
-        character: One of `CHARACTERS`.
-        font: One of `FONTS`.
-        em: Type size, made smaller where the character would not fit.
+        character: Character, one of `CHARACTERS`.
+        font: Font, one of `FONTS`.
+        em: Type size; reduced if the character would not fit.
         stroke: Width by which the character is thickened all around, as a share of the type size.
         angle: Angle in degrees, anticlockwise.
-        across: Position between the left end, 0, and the right end, 1, of its freedom.
-        down: The same from the top to the bottom.
+        across: Horizontal position in the free space, from 0 at the left to 1 at the right.
+        down: Vertical position in the free space, from 0 at the top to 1 at the bottom.
         ink: Colour of the character.
         paper: Colour of the background.
     """
@@ -70,15 +70,15 @@ class Style:
 
 
 def open_glyphs(spec: str = "") -> Numbered:
-    """Pictures of single characters, RGB, each of them as often as the others.
+    """Open RGB pictures of single characters, each equally often.
 
-    Picture k is a function of k alone, drawn at the size that is asked for: the first pictures of
-    a larger set are those of a smaller one, and sets of two sizes show the same. Font, size,
-    weight, rotation, place and both colours vary; the character is never cut off, and one of its
-    colours is light and the other dark.
+    Picture k depends on k only and is drawn at the requested size. So the first pictures of a
+    larger set are those of a smaller one, and sets of two sizes show the same. Font, size, weight,
+    rotation, position and both colours vary. Characters are never cut off, and of the two colours
+    one is light and one dark.
 
     Args:
-        spec: `SIZE` or `SIZExCOUNT`, or empty: 64 pixels, 10,000 pictures.
+        spec: Size and count as `SIZE` or `SIZExCOUNT`; empty for 64 pixels and 10,000 pictures.
 
     Raises:
         UserError: if the size is not 8 to 1024 pixels or the count not 1 to 10,000,000.
@@ -97,6 +97,7 @@ def open_glyphs(spec: str = "") -> Numbered:
 
 def style_of(number: int) -> Style:
     """Return the style of picture `number`, the same at every size."""
+    # Seeded by the number only, so that the set's size does not matter.
     random = np.random.default_rng(number)
     ink, paper = _dark(*random.random(3)), _light(*random.random(3))
     if random.random() < 0.5:
@@ -115,19 +116,19 @@ def style_of(number: int) -> Style:
 
 
 def draw(size: int, number: int) -> PIL.Image.Image:
-    """Picture `number`, of that many pixels across and down."""
+    """Draw picture `number` with `size` pixels on each side."""
     style = style_of(number)
     side = size * FINER
     glyph = _glyph(style, side)
     turn = math.radians(style.angle)
     cosine, sine = math.cos(turn), math.sin(turn)
-    # Width and height of what holds the glyph when it is turned.
+    # Width and height of the rotated glyph's bounding box.
     bounds = np.array([[cosine, abs(sine)], [abs(sine), cosine]]) @ glyph.size
     free = side * (1 - 2 * MARGIN)
     scale = min(style.em, *(free / bounds))
     place = np.array([style.across, style.down])
     centre = side * MARGIN + scale * bounds / 2 + place * (free - scale * bounds)
-    # Pillow asks where in the glyph each point of the picture lies.
+    # Pillow's transform maps points of the result back to the glyph, so it takes the inverse.
     inverse = np.array([[cosine, -sine], [sine, cosine]]) / scale
     offset = np.array(glyph.size) / 2 - inverse @ centre
     mask = glyph.transform(
@@ -141,7 +142,7 @@ def draw(size: int, number: int) -> PIL.Image.Image:
 
 
 def _glyph(style: Style, em: int) -> PIL.Image.Image:
-    """The character in white on black, upright, with a pixel around it."""
+    """Draw the character upright in white on black, with a margin of one pixel."""
     font = font_of(style.font, em)
     stroke = style.stroke * em
     left, top, right, bottom = font.getbbox(style.character, stroke_width=stroke, anchor="ls")
@@ -155,9 +156,9 @@ def _glyph(style: Style, em: int) -> PIL.Image.Image:
 
 @lru_cache(len(FONTS))
 def font_of(name: str, em: int) -> PIL.ImageFont.FreeTypeFont:
-    """One of `FONTS`, `em` pixels high."""
+    """Load one of `FONTS` at `em` pixels."""
     file = Path(matplotlib.get_data_path(), "fonts", "ttf", f"{name}.ttf")
-    # Another layout engine would place characters by other rules.
+    # Fixed, because another layout engine would place characters differently.
     return PIL.ImageFont.truetype(file, em, layout_engine=PIL.ImageFont.Layout.BASIC)
 
 
@@ -175,5 +176,6 @@ def _rgb(hue: float, saturation: float, value: float) -> Colour:
 
 
 def _content(size: int, number: int) -> bytes:
+    # Other versions may draw other pixels, so they must change the content hash.
     versions = matplotlib.__version__, np.__version__, PIL.__version__
     return repr((EDITION, size, astuple(style_of(number)), versions)).encode()

@@ -1,4 +1,4 @@
-"""Pictures in the idx files of MNIST and its relatives, compressed by gzip or not."""
+"""Source of pictures in idx files, as of MNIST; they may be compressed with gzip."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ from pipeline.errors import UserError
 TRAIN_IMAGES = "train-images-idx3-ubyte"
 UNSIGNED_BYTE = 8
 LARGEST_FILE = 2**32
-"""Most bytes of pixels or labels: all are held in memory."""
+"""Most bytes of pixels or labels, which are held in memory."""
 
 
 def idx_images_in(folder: Path) -> Path | None:
-    """The training images in a folder of idx files, or None if it is no such folder."""
+    """Find the file of training images in a folder of idx files; None if there is none."""
     return _plain_or_gzip(folder / TRAIN_IMAGES)
 
 
 def open_idx(images_file: Path) -> Numbered:
-    """One set of idx images, with its labels if their file lies beside it.
+    """Open idx images, with labels if their file is beside them.
 
     Args:
-        images_file: `…images-idx3-ubyte` or `….gz`; its labels are `…labels-idx1-ubyte[.gz]`.
+        images_file: File `…images-idx3-ubyte[.gz]`; its labels are `…labels-idx1-ubyte[.gz]`.
 
     Raises:
         UserError: if a file is damaged or empty, or images and labels differ in number.
@@ -64,13 +64,14 @@ def _array(path: Path, *, dimensions: int) -> npt.NDArray[np.uint8]:
             header = file.read(header_size).ljust(header_size, b"\0")
             magic, *shape = struct.unpack(f">{dimensions + 1}I", header)
             size = math.prod(shape)
+            # Checked before reading: a header may claim any size.
             if magic != UNSIGNED_BYTE << 8 | dimensions or size > LARGEST_FILE:
                 raise UserError(
                     f"an idx file of bytes in {dimensions} dimensions must begin with "
                     f"{UNSIGNED_BYTE << 8 | dimensions:#010x} and hold at most {LARGEST_FILE} "
                     f"bytes. Received: {path}, with {magic:#010x} and {size} bytes"
                 )
-            # One byte more than stated is enough to see that there are more.
+            # One byte more than stated reveals a file that is too long, without reading all of it.
             values = file.read(size + 1)
     except (OSError, EOFError, zlib.error) as error:
         raise UserError(

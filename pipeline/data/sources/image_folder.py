@@ -1,4 +1,4 @@
-"""Pictures in a folder of splits of class folders, as `tfds.ImageFolder` reads it."""
+"""Source of pictures in `SPLIT/CLASS/` folders, the layout of `tfds.ImageFolder`."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from pipeline.errors.shown import shown
 
 
 def open_image_folder(root: Path, split: str) -> Files:
-    """The pictures of one split, sorted by name; the classes are those of all splits.
+    """Open the pictures of one split, sorted by name; classes are those of all splits.
 
     Args:
-        root: Folder in which pictures are `SPLIT/CLASS/picture.png`.
-        split: One of them.
+        root: Folder with pictures as `SPLIT/CLASS/picture.png`.
+        split: Name of the split.
 
     Raises:
-        UserError: if there is no such split or it holds no picture.
+        UserError: if there is no such split, or it holds no picture.
 
-    Source: `tensorflow_datasets.ImageFolder`. Ours has more formats, and keeps the order of names.
+    Source: `tensorflow_datasets.ImageFolder`; ours reads more formats and sorts by name.
     """
     splits = _folders_in(root)
     if split not in splits:
@@ -28,6 +28,7 @@ def open_image_folder(root: Path, split: str) -> Files:
             "`tfds:folder=PATH:SPLIT` must name a folder of splits, and one of them. "
             f"Received: {root}:{split}, with {', '.join(splits) or 'none'}"
         )
+    # All splits, so that the test split has the same label numbers.
     classes = tuple(sorted({name for each in splits for name in _folders_in(root / each)}))
     index = {name: number for number, name in enumerate(classes)}
     folder = root / split

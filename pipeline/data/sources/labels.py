@@ -1,4 +1,4 @@
-"""Files that label pictures: `labels.csv`, `labels.json`, and `dataset.json` of StyleGAN2-ADA."""
+"""Read labels of pictures: `labels.csv`, `labels.json`, or StyleGAN2-ADA's `dataset.json`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Entries = list[tuple[str, str]]
 
 
 def class_names(labels: Iterable[str]) -> tuple[str, ...]:
-    """Distinct labels: by number if all are whole numbers, otherwise as text.
+    """Sort the distinct labels, as numbers if all are integers, otherwise as text.
 
     Example:
         >>> class_names(["10", "9", "10"]), class_names(["10", "9", "ten"])
@@ -26,6 +26,7 @@ def class_names(labels: Iterable[str]) -> tuple[str, ...]:
     """
     distinct = sorted(set(labels))
     if all(re.fullmatch(r"-?\d+", label, re.ASCII) for label in distinct):
+        # As text, "10" would come before "9".
         distinct.sort(key=int)
     return tuple(distinct)
 
@@ -36,25 +37,25 @@ def labels_in(
     pictures: Sequence[str],
     content: Callable[[str], bytes],
 ) -> dict[str, str | None] | None:
-    """Read the label of each picture, None if there is no labels file.
+    """Read the label of each picture; None if there is no labels file.
 
-    It lies at the root, or in a folder that holds all pictures; names in it are relative to its
-    own folder. It is one of
+    The file is at the root, or in a folder that holds all pictures; names in it are relative to its
+    folder. It is one of
 
-    - `labels.csv`, beginning with the line `file,label`;
-    - `labels.json`, as `{"a.png": "cat", "b.png": 3}`;
-    - `dataset.json` with a key `labels`, as `{"labels": [["a.png", 3], …]}`, or `{"labels": null}`
-      for pictures without labels, whatever folders they are in.
+    - `labels.csv`, whose first line is `file,label`;
+    - `labels.json`, such as `{"a.png": "cat", "b.png": 3}`;
+    - `dataset.json` with the key `labels`, such as `{"labels": [["a.png", 3], …]}`;
+      `{"labels": null}` means no labels, even if there are class folders.
 
     Args:
         place: Place of the files, for messages.
-        files: All names relative to the root, parts separated by `/`.
-        pictures: Those that are pictures.
-        content: Reads the bytes of a file. Raises OSError.
+        files: Names of all files relative to the root, parts separated by `/`.
+        pictures: Names of the pictures among them.
+        content: Function that reads the bytes of a file; raises OSError.
 
     Raises:
-        UserError: if a labels file is not as above, does not name each picture once, or names
-            what is no picture; or if there are two.
+        UserError: if a labels file has another format, does not name each picture once, or names
+            something else; or if there are two.
     """
     stated = {}
     for folder in _folders_above(pictures):
@@ -63,6 +64,7 @@ def labels_in(
             if file not in files:
                 continue
             try:
+                # Spreadsheets write a byte order mark.
                 entries = parse(content(file).decode("utf-8-sig"))
                 if entries is not None:
                     stated[file] = _one_each(entries, folder, pictures)
@@ -79,7 +81,7 @@ def labels_in(
 
 
 def _folders_above(pictures: Sequence[str]) -> list[str]:
-    """Each folder that holds all pictures, from the root (empty) down."""
+    """List the folders that hold all pictures, from the root (empty) down."""
     parts = posixpath.commonpath([posixpath.dirname(file) for file in pictures]).split("/")
     return list(dict.fromkeys(["", *("/".join(parts[: end + 1]) for end in range(len(parts)))]))
 
@@ -95,10 +97,10 @@ def _csv(text: str) -> Entries:
 
 
 def _json(text: str) -> Entries:
-    # Objects become tuples of pairs, so that a name given twice is not lost.
+    # Objects become tuples of pairs, so that a repeated name is noticed.
     document = json.loads(text, object_pairs_hook=tuple)
     if not isinstance(document, tuple):
-        raise ValueError("holds no object")
+        raise ValueError("is not a JSON object")
     return [(file, _label(file, label)) for file, label in document]
 
 
@@ -108,7 +110,7 @@ def _stylegan(text: str) -> Entries | None:
         return None
     entries = document["labels"] or []
     if not isinstance(entries, list):
-        raise ValueError("its labels are no list")
+        raise ValueError("its labels are not a list")
     for entry in entries:
         match entry:
             case [str(), int()]:
@@ -120,7 +122,7 @@ def _stylegan(text: str) -> Entries | None:
 def _label(file: str, label: object) -> str:
     if isinstance(label, str | int) and not isinstance(label, bool):
         return str(label)
-    raise ValueError(f"the label of {file!r} is neither text nor a whole number")
+    raise ValueError(f"the label of {file!r} is neither text nor an integer")
 
 
 _PARSERS: dict[str, Callable[[str], Entries | None]] = {
@@ -137,10 +139,10 @@ _RULES = {
 
 
 def _pictures_meant(names: Sequence[str], pictures: Sequence[str]) -> list[str]:
-    r"""The pictures that names stand for; of one that stands for none, the name itself.
+    r"""Find the picture of each name; a name without a picture is returned as it is.
 
-    `a\b.png` is `a/b.png` where there is no such file, and an accent may be a character of its own
-    (NFD, as macOS stores it) or one with its letter (NFC).
+    `a\b.png` means `a/b.png` if there is no such file. An accented letter may be two characters
+    (NFD, as macOS stores it) or one (NFC).
     """
     known = set(pictures)
     composed = {unicodedata.normalize("NFC", picture): picture for picture in pictures}
@@ -156,13 +158,13 @@ def _pictures_meant(names: Sequence[str], pictures: Sequence[str]) -> list[str]:
 
 
 def _one_each(entries: Entries, folder: str, pictures: Sequence[str]) -> dict[str, str | None]:
-    """The label of each picture; without entries, none."""
+    """Return the label of each picture, which must be named once; None for all without entries."""
     if not entries:
         return dict.fromkeys(pictures)
     names = _pictures_meant([posixpath.join(folder, file) for file, _ in entries], pictures)
     for files, what in (
         ({file for file, count in Counter(names).items() if count > 1}, "named more than once"),
-        (set(names) - set(pictures), "named that are no pictures here"),
+        (set(names) - set(pictures), "named that are not pictures here"),
         (set(pictures) - set(names), "not named"),
         ({file for file, label in entries if not label}, "labelled with an empty text"),
     ):

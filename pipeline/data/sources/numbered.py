@@ -1,4 +1,4 @@
-"""Pictures that are known by their number: in an array, in records, drawn, or in a video."""
+"""Source of numbered pictures: in an array, in records, drawn, or in a video."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from pipeline.data.sources.source import Picture
 
 @dataclass(frozen=True)
 class Numbered:
-    """A source of the pictures 0, 1, 2, and so on.
+    """Source of the pictures 0, 1, 2, and so on.
 
     Args:
-        name: A short name.
+        name: Short name of the source.
         count: Number of pictures.
-        content: The stored bytes of a picture. Raises OSError.
-        read: A picture, decoded.
-        classes: Names of the classes, or empty.
-        labels: Indices into `classes` (count,), negative where a picture has no label; None if no
-            picture has one.
+        content: Function that returns the stored bytes of a picture; raises OSError.
+        read: Function that decodes a picture.
+        classes: Names of the classes; empty without classes.
+        labels: Indices into `classes`, (count,), negative for pictures without a label; None if
+            all are unlabelled.
     """
 
     name: str
@@ -36,7 +36,7 @@ class Numbered:
 
     @property
     def left_out(self) -> Mapping[str, int]:
-        """There are no other files, or they belong to the set."""
+        """Number of other files by extension: none, because other files belong to the set."""
         return {}
 
     def __len__(self) -> int:

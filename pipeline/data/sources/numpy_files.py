@@ -1,4 +1,4 @@
-"""Pictures in NumPy's own files: an array in `.npy`, or images and labels in `.npz`."""
+"""Source of pictures in NumPy files: an array in `.npy`, or images and labels in `.npz`."""
 
 from __future__ import annotations
 
@@ -19,30 +19,30 @@ from pipeline.untrusted.npz_heads import Head, heads_in
 IMAGES = ("images", "x_train")
 LABELS = ("labels", "y_train")
 LARGEST_ARRAY = 2**32
-"""Most bytes that an array in an `.npz` may unpack to: it is held in memory."""
+"""Most bytes of a decompressed array in an `.npz`, which is held in memory."""
 
 
 def open_numpy(path: Path) -> Numbered:
-    """The pictures, and labels if there are any, of an `.npy` or `.npz` file.
+    """Open the pictures, and any labels, in an `.npy` or `.npz` file.
 
-    An `.npy` is mapped, and read a picture at a time; it has no labels. In an `.npz` the pictures
-    are `images` or `x_train`, or else the only array of 3 or 4 dimensions, and the labels are
-    whole numbers or text called `labels` or `y_train`; all are held in memory.
+    An `.npy` is memory-mapped, read picture by picture, and has no labels. In an `.npz` the
+    pictures are `images`, `x_train`, or else the only array of 3 or 4 dimensions; the labels are
+    integers or text named `labels` or `y_train`. All are held in memory.
 
     Pictures are uint8 or uint16, (count, height, width) or (count, height, width, 1, 3 or 4).
     Pickled objects are refused.
 
     Raises:
-        UserError: if the file is damaged, no array or more than one can be the pictures, they are
-            of another kind, or labels are not one for each.
+        UserError: if the file is damaged, no array or more than one can be the pictures, pictures
+            have another shape or type, or there is not one label per picture.
     """
     try:
         with path.open("rb") as file:
             if file.read(2) == b"PK":
                 return _opened_npz(path, file)
-        # Mapped only if NumPy opens the file itself.
+        # Opened again by its path: NumPy maps only files that it opens itself.
         images = np.load(path, mmap_mode="r", allow_pickle=False)
-    # A password or an unknown compression is a RuntimeError.
+    # RuntimeError: a password, or an unknown compression.
     except (OSError, ValueError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
         raise UserError(
             f"a NumPy file must be whole and hold no objects. Received: {path} ({reason_of(error)})"
@@ -52,6 +52,7 @@ def open_numpy(path: Path) -> Numbered:
 
 
 def _opened_npz(path: Path, file: BinaryIO) -> Numbered:
+    # Headers first: a small npz may claim more than the memory.
     heads = heads_in(file)
     name = _images_in(path, heads)
     _require_pictures(path, heads[name])
@@ -95,7 +96,7 @@ def _require_pictures(path: Path, head: Head) -> None:
 
 def _require_labels(path: Path, head: Head, count: int) -> None:
     dtype, shape = head
-    # Keras keeps the labels of CIFAR as one column.
+    # Keras stores the labels of CIFAR as one column.
     if shape not in ((count,), (count, 1)) or dtype.kind not in "iuU":
         raise UserError(
             "labels in a NumPy file must be whole numbers or text, one for each picture. "

@@ -1,4 +1,4 @@
-"""Place on the disk of a source that is named by a path."""
+"""Find the file or folder of a source that is named by a path."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ IMAGE_FOLDER = "tfds:folder="
 
 @dataclass(frozen=True)
 class Place:
-    """A folder or file, and how a source there is named.
+    """Path in a source's name, and the text around it.
 
     Args:
-        path: Path of the folder or file, whether it is there or not.
+        path: Path of the folder or file, which need not exist.
         before: Text before the path.
-        after: Text after it: a folder in a zip, a split, which frames of a video.
+        after: Text after the path: a folder in a zip, a split, or a choice of a video's frames.
     """
 
     path: Path
@@ -25,16 +25,16 @@ class Place:
     after: str = ""
 
     def at(self, path: Path) -> str:
-        """The name of the same source at another path."""
+        """Return the source's name with another path."""
         return f"{self.before}{path}{self.after}"
 
 
 def place_of(spec: str, base: Path = Path()) -> Place | None:
-    """The place of a source, None of one that is known by its name alone, such as `digits`.
+    """Find the place of a source; None for one without a path, such as `digits`.
 
     Args:
-        spec: Spec as `open_source` takes it.
-        base: Folder that a relative path is relative to.
+        spec: Source as for `open_source`.
+        base: Folder to resolve a relative path against.
     """
     if spec.startswith(IMAGE_FOLDER):
         return _with_split(spec.removeprefix(IMAGE_FOLDER), base)

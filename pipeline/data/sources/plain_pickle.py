@@ -1,4 +1,4 @@
-"""Pickled dictionaries of plain values and arrays of bytes, read without running code."""
+"""Read pickled dictionaries of plain values and byte arrays without running code."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from pipeline.errors import UserError
 from pipeline.untrusted import safe_pickle
 
 LARGEST_PICKLE = 2**31
-"""Most bytes of a file that is read."""
+"""Largest file to read, in bytes."""
 
 
 def load_plain_pickle(path: Path) -> dict[str, Any]:
-    """A pickled dictionary, if it is made of plain values and arrays of uint8 alone.
+    """Read a pickled dictionary of plain values and arrays of uint8.
 
-    Texts that Python 2 wrote are bytes, but for the keys.
+    Strings of Python 2 become bytes, except for keys.
 
-    Nothing that a pickle names is imported or called: the names that NumPy writes for an array of
-    uint8 stand for checked replacements, and any other name is refused.
+    Nothing that a pickle names is imported or called: names that NumPy writes for an array of uint8
+    get checked substitutes, and any other name is refused.
 
     Raises:
         UserError: if it cannot be read, is damaged, or holds anything else.
@@ -28,15 +28,15 @@ def load_plain_pickle(path: Path) -> dict[str, Any]:
     try:
         if path.stat().st_size > LARGEST_PICKLE:
             raise ValueError(f"larger than {LARGEST_PICKLE} bytes")
-        # Python 2 wrote both texts and bytes as what Python 3 holds for texts.
+        # Bytes, because Python 2 wrote text and bytes alike.
         found = safe_pickle.load(
             io.BytesIO(path.read_bytes()), numbers=("u1",), text_of_python_2=bytes
         )
         if not isinstance(found, dict):
-            raise ValueError("no dictionary")
+            raise ValueError("not a dictionary")
     except (OSError, ValueError, safe_pickle.Refused) as error:
         raise UserError(
-            "a pickle must be a dictionary of nothing but plain values and arrays of bytes. "
+            "a pickle must be a dictionary of plain values and arrays of bytes only. "
             f"Received: {path} ({reason_of(error)})"
         ) from error
     return {

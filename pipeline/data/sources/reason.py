@@ -1,4 +1,4 @@
-"""Text of a library's exception, in one line."""
+"""Describe an exception of a library in one line."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import re
 
 
 def reason_of(error: Exception) -> str:
-    """The first line of what an error says, without a path; its kind if it says nothing."""
+    """Return the first line of an error's message without a path; its type if it has none."""
     text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
     [line, *_] = text.strip().splitlines() or [type(error).__name__]
-    # The memory address of the buffer a picture was read from helps nobody.
+    # Pillow names the memory address of the picture's buffer, which helps no reader.
     return re.sub(r" <_io\.BytesIO object at 0x[0-9a-f]+>", "", line)

@@ -1,4 +1,4 @@
-"""Protocol of every source of pictures."""
+"""Protocol of sources of pictures."""
 
 from __future__ import annotations
 
@@ -11,14 +11,13 @@ import PIL.Image
 
 @dataclass(frozen=True)
 class Picture:
-    """One picture of a source, not read yet.
+    """Picture of a source, not read yet.
 
     Args:
-        name: Name in messages: a path inside the source, or a file and a number.
+        name: Name for messages: a path in the source, or a file and a number.
         label: Index into the source's `classes`, or None.
-        content: Reads the stored bytes, undecoded; they identify the picture. Raises OSError if
-            they cannot be read.
-        read: Reads and decodes the picture. Raises whatever its decoder raises.
+        content: Function that reads the stored bytes, which identify the picture; raises OSError.
+        read: Function that reads and decodes the picture; raises any error of its decoder.
     """
 
     name: str
@@ -28,25 +27,25 @@ class Picture:
 
 
 class Source(Protocol):
-    """A set of pictures in a fixed order."""
+    """Pictures in a fixed order, some maybe unreadable."""
 
     @property
     def name(self) -> str:
-        """A short name for people, which need not be unique."""
+        """Short name for readers; need not be unique."""
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """Names of the classes, by index; empty when the pictures are not labelled."""
+        """Names of the classes, by index; empty without labels."""
 
     @property
     def left_out(self) -> Mapping[str, int]:
-        """Return the number of files beside the pictures, by the ends of their names: `.heic`."""
+        """Number of files that are not read, by extension such as `.heic`."""
 
     def __len__(self) -> int:
-        """Number of pictures, unreadable ones included."""
+        """Return the number of pictures, with unreadable ones."""
 
     def __getitem__(self, number: int) -> Picture:
-        """The picture of that number, from 0."""
+        """Return the picture of a number, from 0."""
 
     def __iter__(self) -> Iterator[Picture]:
-        """The pictures, in order."""
+        """Iterate over the pictures in order."""

@@ -1,4 +1,4 @@
-"""Pictures of sets that TensorFlow Datasets has prepared, read without starting TensorFlow."""
+"""Source of sets prepared by TensorFlow Datasets; reads them without TensorFlow."""
 
 from __future__ import annotations
 
@@ -29,21 +29,21 @@ NAME_AND_SPLIT = re.compile(r"([^:]+(?::[\d*]+\.[\d*]+\.[\d*]+)?)(?::(\D.*))?")
 
 
 def open_tfds(spec: str) -> Numbered:
-    """The pictures of one split of a prepared set, in the order in which it is stored.
+    """Open the pictures of one split of a prepared set, in stored order.
 
-    Nothing is downloaded or prepared: the set must lie in the folder that the environment variable
-    TFDS_DATA_DIR names, or else where TensorFlow Datasets keeps its sets. Pictures are its only
-    feature of the kind `Image`, labels its only one of the kind `ClassLabel`, if it has one.
-    Pictures stay in their files until needed; their places and labels are held in memory.
+    Nothing is downloaded or prepared: the set must be in the folder named by the environment
+    variable TFDS_DATA_DIR, or in TensorFlow Datasets' default folder. The set must have one feature
+    of type `Image`; if it has one of type `ClassLabel`, that gives the labels. Pictures stay in
+    their files until needed; their positions and labels are held in memory.
 
     Args:
-        spec: `NAME[/CONFIG][:VERSION][:SPLIT]`, where the split is such as `test` or
-            `train[:10%]`, and `train` if left out.
+        spec: Set as `NAME[/CONFIG][:VERSION][:SPLIT]`, where the split is for example `test` or
+            `train[:10%]`; the default is `train`.
 
     Raises:
-        UserError: if the set is not prepared or damaged, there is no such split, it has no or
-            several features of pictures, they are floating-point, or it is stored in another
-            format than TFRecord or ArrayRecord.
+        UserError: if the set is not prepared or is damaged, has no such split, has no or several
+            features of pictures, has floating-point pictures, or is stored in another format than
+            TFRecord or ArrayRecord.
     """
     match = NAME_AND_SPLIT.fullmatch(spec)
     name, split = (match[1], match[2] or "train") if match else (spec, "train")
@@ -65,13 +65,13 @@ def _prepared(name: str) -> Any:
         return builder_from_files(name, data_dir=data_dir)
     except (ValueError, OSError) as error:
         raise UserError(
-            f"`tfds:` must be followed by a set that is prepared: `tfds build {name}` does it. "
+            f"`tfds:` must name a prepared set: `tfds build {name}` prepares it. "
             f"Received: {name!r}, not found in {data_dir or 'the default TFDS_DATA_DIR'}"
         ) from error
 
 
 def _picture_and_label(name: str, flat: dict[str, Any]) -> tuple[str, str | None]:
-    """The features of pictures, and that of labels if there is just one candidate."""
+    """Return the feature of pictures, and that of labels if there is exactly one candidate."""
     images = [key for key, feature in flat.items() if _is_picture(feature)]
     if len(images) != 1 or flat[images[0]].np_dtype not in (np.uint8, np.uint16):
         raise UserError(
@@ -91,19 +91,19 @@ def _flat(features: Any, inside: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def _is_picture(feature: Any) -> bool:
-    # A map of labels is a kind of image too.
+    # `LabeledImage`, a map of labels, is a subclass of `Image`.
     labelled = isinstance(feature, tfds.features.LabeledImage)
     return isinstance(feature, tfds.features.Image) and not labelled
 
 
 @dataclass(frozen=True)
 class _Examples:
-    """Serialized examples.
+    """Serialized examples of one split.
 
     Args:
-        count: Number of them.
-        read: One of them. Raises OSError.
-        scan: Iterates over them in order, without verifying checksums.
+        count: Number of examples.
+        read: Function that reads the example of a number; raises OSError.
+        scan: Function that iterates over all in order, without verifying checksums.
     """
 
     count: int
@@ -134,7 +134,7 @@ def _examples(name: str, builder: Any, split: str) -> _Examples:
 
 
 def _in_tfrecords(instructions: list[Any]) -> _Examples:
-    """Examples in shards, of each of which `take` count after the first `skip`."""
+    """Open examples in TFRecord shards; of each shard, `take` examples after the first `skip`."""
     files = [index_records(Path(shard.filename)) for shard in instructions]
     for shard, file in zip(instructions, files, strict=True):
         if len(file) != shard.examples_in_shard:
@@ -159,7 +159,7 @@ def _in_array_records(name: str, builder: Any, split: str) -> _Examples:
     raw = tfds.decode.DeserializeMethod.RAW_BYTES
     try:
         records = builder.as_data_source(split, deserialize_method=raw)
-    # Damaged files raise various errors of the C++ reader.
+    # The C++ reader raises various errors for damaged files.
     except Exception as error:
         raise UserError(f"a set must be readable. Received: {name} ({reason_of(error)})") from error
 
@@ -186,7 +186,7 @@ def _read(content: Callable[[int], bytes], number: int) -> PIL.Image.Image:
 
 
 def _labels(name: str, examples: _Examples, feature: str, classes: int) -> npt.NDArray[np.int64]:
-    """The label of each example; TensorFlow Datasets writes -1 where there is none."""
+    """Read the label of each example; TensorFlow Datasets writes -1 for a missing one."""
     found = (_label(serialized, feature) for serialized in examples.scan())
     try:
         labels = np.fromiter(found, np.int64, examples.count)

@@ -1,7 +1,7 @@
-"""Records in TFRecord files: found by seeking and checked when read, without TensorFlow.
+"""Find records in TFRecord files by seeking, and check them when read, without TensorFlow.
 
 A file is a sequence of `length` (8 bytes), checksum of the length (4), the record (`length`), and
-checksum of the record (4), all little-endian. A checksum is the CRC-32C, turned right by 15 bits,
+checksum of the record (4), all little-endian. A checksum is the CRC-32C, rotated right by 15 bits,
 plus 0xa282ead8, modulo 2³².
 
 Source: https://www.tensorflow.org/tutorials/load_data/tfrecord, "TFRecords format details".
@@ -29,18 +29,18 @@ _FOOTER = struct.Struct("<I")
 
 
 def masked_crc(content: bytes) -> int:
-    """The checksum that a TFRecord file keeps of some bytes."""
+    """Compute the checksum that a TFRecord file stores for bytes."""
     crc = google_crc32c.value(content)
     return ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF
 
 
 @dataclass(frozen=True)
 class RecordFile:
-    """A TFRecord file and where its records lie.
+    """TFRecord file and the positions of its records.
 
     Args:
-        path: The file.
-        starts: Position of each record's header, and of the end of the file.
+        path: Path of the file.
+        starts: Positions of the records' headers, and of the end of the file.
     """
 
     path: Path
@@ -50,7 +50,7 @@ class RecordFile:
         return len(self.starts) - 1
 
     def mapped(self) -> Iterator[memoryview]:
-        """All records in order, mapped into memory: unchecked, and read only where looked at."""
+        """Yield all records in order, memory-mapped and without a check of their checksums."""
         if not len(self):
             return
         with self.path.open("rb") as file:
@@ -59,10 +59,10 @@ class RecordFile:
             yield content[start + _HEADER.size : end - _FOOTER.size]
 
     def read(self, number: int) -> bytes:
-        """One record.
+        """Read one record and check it.
 
         Raises:
-            OSError: if it cannot be read, or its checksum or that of its length is wrong.
+            OSError: if it cannot be read, or a checksum is wrong.
         """
         start, end = self.starts[number], self.starts[number + 1]
         with _opened(self.path) as descriptor:
@@ -75,12 +75,13 @@ class RecordFile:
 
 
 def index_records(path: Path) -> RecordFile:
-    """The records of a TFRecord file, of which only the lengths are read.
+    """Find the records of a TFRecord file by reading their lengths only.
 
     Raises:
         UserError: if the file cannot be read, ends within a record, or states a length whose
             checksum is wrong.
     """
+    # An array has 8 bytes per record; a list would have several times that.
     starts = array("q", [0])
     try:
         with _opened(path) as descriptor:

@@ -1,8 +1,8 @@
-"""The multi-resolution TFRecords of the official ProGAN, StyleGAN and StyleGAN2 dataset tools.
+"""Source of multi-resolution TFRecords of the official ProGAN, StyleGAN and StyleGAN2 tools.
 
-A set is a folder of `NAME-r02.tfrecords`, of 4x4 pixels, to `NAME-rNN.tfrecords`, of 2^NN, and of
-`NAME-rxx.labels`, a NumPy array of one-hot rows. A record is a `tf.train.Example` of `shape`, the
-channels, height and width, and `data`, as many bytes in that order.
+A set is a folder with `NAME-r02.tfrecords` for 4x4 pixels up to `NAME-rNN.tfrecords` for 2^NN, and
+`NAME-rxx.labels`, a NumPy array of one-hot rows. A record is a `tf.train.Example` with `shape`
+(channels, height, width) and `data` (bytes in that order).
 
 Source: https://github.com/tkarras/progressive_growing_of_gans, `dataset_tool.py`.
 """
@@ -28,15 +28,15 @@ LEVEL = re.compile(r"(.+)-r(\d\d)\.tfrecords")
 
 
 def is_level(file: Path) -> bool:
-    """Return whether a file is called as the official tools call those of one size."""
+    """Return whether a file has a name such as `NAME-r05.tfrecords`."""
     return LEVEL.fullmatch(file.name) is not None
 
 
 def largest_level_in(folder: Path) -> Path | None:
-    """The file of the largest pictures in a folder of official TFRecords, or None if it is none.
+    """Find the file of the largest pictures in a folder of official TFRecords, or return None.
 
     Raises:
-        UserError: if it holds more than one set.
+        UserError: if the folder holds more than one set.
     """
     levels = {
         (match[1], match[2]): file
@@ -53,12 +53,12 @@ def largest_level_in(folder: Path) -> Path | None:
 
 
 def open_tfrecords(file: Path) -> Numbered:
-    """The pictures of one resolution of official TFRecords: grey or RGB, with labels if it has any.
+    """Open the pictures of one resolution: grey or RGB, with labels if there are any.
 
-    Checksums are verified when a picture is read. Where all labels are 0 there is none.
+    Checksums are verified when a picture is read. If all label rows are 0, there are no labels.
 
     Args:
-        file: `NAME-rNN.tfrecords`; its labels are `NAME-rxx.labels`.
+        file: File `NAME-rNN.tfrecords`; its labels are in `NAME-rxx.labels`.
 
     Raises:
         UserError: if a file is damaged or empty, labels are not one-hot, or there is not one for
@@ -74,7 +74,7 @@ def open_tfrecords(file: Path) -> Numbered:
 
 
 def _labels(path: Path, count: int) -> tuple[tuple[str, ...], npt.NDArray[np.int64] | None]:
-    """Names of the classes, and an index for each picture, -1 for none."""
+    """Read class names, and a class index for each picture, -1 for none."""
     if not path.is_file():
         return (), None
     try:
@@ -100,6 +100,7 @@ def _content(records: RecordFile, number: int) -> bytes:
 
 def _picture(records: RecordFile, number: int) -> PIL.Image.Image:
     shape, data = _parsed(records, number)
+    # Official records store channels first.
     pixels = np.frombuffer(data, np.uint8).reshape(shape).transpose(1, 2, 0)
     return PIL.Image.fromarray(np.ascontiguousarray(pixels if shape[0] == 3 else pixels[..., 0]))
 
@@ -110,7 +111,7 @@ def _parsed(records: RecordFile, number: int) -> tuple[list[int], bytes]:
         shape = integers_in(features["shape"])
         [data] = bytes_in(features["data"])
     except (KeyError, ValueError) as error:
-        raise OSError(f"record {number} of {records.path.name} is no `shape` and `data`") from error
+        raise OSError(f"record {number} of {records.path.name} lacks `shape` or `data`") from error
     if len(shape) != 3 or shape[0] not in (1, 3) or min(shape) < 1 or math.prod(shape) != len(data):
         raise OSError(
             f"record {number} of {records.path.name} has {len(data)} bytes for the shape {shape}"

@@ -1,4 +1,4 @@
-"""Pictures of a video: its frames, all of them or every so many."""
+"""Source of the frames of a video, all or every N-th."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ EXTENSIONS = (".avi", ".mkv", ".mov", ".mp4", ".webm")
 
 
 def open_video(path: Path, every: str = "") -> Numbered:
-    """The frames of a video, in the order in which they are shown, unlabelled.
+    """Open the frames of a video in the order of display, without labels.
 
-    Opening reads the times of all frames and decodes none. A frame is decoded from the key frame
-    before it on, so reading in order is fast and reading at random slow. Frames are converted to
-    RGB by FFmpeg, and turned upright if the video says that it was filmed on its side.
+    Opening reads the times of all frames and decodes none. Decoding starts at the key frame before
+    a frame, so reading in order is fast and random reading is slow. FFmpeg converts frames to RGB;
+    they are rotated upright if the video states a rotation.
 
     Args:
-        path: The video; of several tracks the first counts.
-        every: `10` for the frames 0, 10, 20, and so on, empty for all.
+        path: Path of the video; its first video track is read.
+        every: Step between frames, such as `10` for the frames 0, 10, 20; empty for all.
 
     Raises:
-        UserError: if the package `av` is missing, the video is damaged or has no frames, the
-            frames do not state their times, or `every` is no number above 0.
+        UserError: if the package `av` is missing, the video is damaged or has no frames, frames
+            have no times, or `every` is not a number above 0.
     """
     if not re.fullmatch(r"([1-9]\d*)?", every, re.ASCII):
         raise UserError(f"`VIDEO:N` must take every N-th frame. Received: {path}:{every}")
@@ -39,14 +39,14 @@ def open_video(path: Path, every: str = "") -> Numbered:
         import av
     except ImportError as error:
         raise UserError(
-            f"videos need a package more: pip install 'growgan[video]'. Received: {path}"
+            f"videos need another package: pip install 'growgan[video]'. Received: {path}"
         ) from error
     shown: dict[int, bool] = {}
     try:
         with av.open(str(path)) as container:
             tracks = container.streams.video
             for packet in container.demux(tracks[0]) if tracks else ():
-                # The last one, without content, is there to empty the decoder.
+                # The last packet is empty; it flushes the decoder.
                 if packet.size and not packet.is_discard:
                     if packet.pts is None:
                         raise UserError(
@@ -58,6 +58,7 @@ def open_video(path: Path, every: str = "") -> Numbered:
         raise UserError(f"a video must be readable. Received: {path} ({error.strerror})") from error
     if not any(shown.values()):
         raise UserError(f"a video must hold key frames. Received: {path}, with none")
+    # Packets come in decoding order, which differs from that of display.
     times = sorted(shown)
     frames = _Frames(path, times[:: int(every or 1)], [time for time in times if shown[time]])
     return Numbered(
@@ -66,12 +67,12 @@ def open_video(path: Path, every: str = "") -> Numbered:
 
 
 class _Frames:
-    """The frames of a video by number; a later frame of the same group is decoded from the last on.
+    """Frames of a video by number; decoding continues from the last frame where possible.
 
     Args:
-        path: The video.
-        times: When each frame is shown, ascending.
-        key_times: When those frames are shown from which decoding can begin, ascending.
+        path: Path of the video.
+        times: Display times of the frames, ascending.
+        key_times: Display times of the key frames, where decoding can start, ascending.
     """
 
     def __init__(self, path: Path, times: list[int], key_times: list[int]) -> None:
@@ -84,13 +85,14 @@ class _Frames:
         self._last_time = math.inf
 
     def read(self, number: int) -> PIL.Image.Image:
-        """A frame.
+        """Decode the frame of a number.
 
         Raises:
             OSError: if it cannot be decoded.
         """
         import av
 
+        # One decoder serves all threads.
         with self._lock:
             try:
                 frame = self._frame_at(self.times[number])
@@ -98,6 +100,7 @@ class _Frames:
                 self._last_time = math.inf
                 raise OSError(error.strerror) from error
         picture: PIL.Image.Image = frame.to_image()
+        # Phones store videos as filmed, with a rotation to apply.
         return picture.rotate(frame.rotation, expand=True)
 
     def _frame_at(self, time: int) -> Any:
@@ -106,6 +109,7 @@ class _Frames:
         if self._container is None:
             self._container = av.open(str(self._path))
         key_time = self._key_times[max(0, bisect_right(self._key_times, time) - 1)]
+        # Seeking is slow, so decoding continues if no key frame is in between.
         if not key_time <= self._last_time < time:
             self._container.seek(key_time, stream=self._container.streams.video[0])
             self._decoded = self._container.decode(video=0)

@@ -1,4 +1,4 @@
-"""Networks that give features of images, and the choice among them."""
+"""Networks for features of images, and the choice among them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ KINDS = ("inception:FILE", "keras:NAME[:WEIGHTS]", "classifier:FOLDER", "lenet:F
 
 
 def require_kind(spec: str) -> None:
-    """Refuse a name that means no feature network, whether or not its weights are there.
+    """Refuse a name that is not of a feature network; weights are not looked for.
 
     Raises:
         UserError: if it is not one of `KINDS`.
@@ -21,14 +21,14 @@ def require_kind(spec: str) -> None:
 
 
 def open_features(spec: str) -> FeatureNetwork:
-    """The feature network that a name means.
+    """Open the feature network that a name means.
 
     Args:
-        spec: One of
+        spec: Feature network, one of
 
             - `inception:FILE[?resize=clean]`: the 2015 Inception graph;
             - `keras:NAME[:WEIGHTS]`: a network of keras.applications;
-            - `classifier:FOLDER`: what `growgan features train` has written;
+            - `classifier:FOLDER`: a classifier that `growgan features train` has written;
             - `lenet:FILE`: LeNet weights as an npz file, for MNIST.
 
     Raises:
@@ -41,7 +41,7 @@ def open_features(spec: str) -> FeatureNetwork:
     """
     require_kind(spec)
     kind, _, rest = spec.partition(":")
-    # Each imports what takes a while.
+    # Imported only when chosen, because each takes a while.
     if kind == "inception":
         from pipeline.evaluation.features.inception import open_inception
 

@@ -1,4 +1,4 @@
-"""Networks of keras.applications, of weights that are on this machine already."""
+"""Feature networks of keras.applications, from weights that are already on this machine."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ PUBLISHED = "https://storage.googleapis.com/tensorflow/keras-applications"
 
 @dataclass(frozen=True)
 class Weights:
-    """Keras's file of a network's ImageNet weights without the classes.
+    """File of a network's ImageNet weights without the classification layer.
 
     Args:
-        address: URL from which Keras takes it.
-        hash: Its MD5 or SHA-256, in hex, or None where Keras states none.
+        address: URL from which Keras downloads it.
+        hash: MD5 or SHA-256 of the file, in hex; None if Keras states none.
         side: Side of the network's images in pixels.
     """
 
@@ -36,7 +36,7 @@ class Weights:
 
     @property
     def cached(self) -> Path:
-        """Return the file where Keras keeps it."""
+        """Path of the file in Keras's cache."""
         home = Path(os.environ.get("KERAS_HOME", "~/.keras")).expanduser()
         return home / "models" / self.address.rpartition("/")[2]
 
@@ -91,17 +91,17 @@ _MODULES = {
 
 
 def open_application(spec: str) -> FeatureNetwork:
-    """A network of keras.applications; features are its last maps, averaged over the image.
+    """Open a network of keras.applications; features are its last maps, averaged over the image.
 
-    Images are resized with antialiasing to the size that the network was made for, and
-    preprocessed as Keras does for it. Nothing is ever downloaded.
+    Images are resized with antialiasing to the size that the network was made for, and preprocessed
+    by Keras's function for it. Nothing is downloaded.
 
     Args:
-        spec: `NAME`, for the weights that Keras has cached, or `NAME:WEIGHTS`, for a file of the
-            network without its classes.
+        spec: Network as `NAME`, for the weights that Keras has cached, or `NAME:WEIGHTS`, for a
+            file of weights without the classification layer.
 
     Raises:
-        UserError: if there is no such network, its weights are not here, or they are others.
+        UserError: if there is no such network, or its weights are missing or of another network.
     """
     name, _, given = spec.partition(":")
     if name not in NETWORKS:
@@ -117,6 +117,7 @@ def open_application(spec: str) -> FeatureNetwork:
             f"{known.cached.parent} or as `keras:{name}:FILE`; nothing is downloaded here. "
             f"Received: {file}, where there is none"
         )
+    # A cached file may be incomplete or of another version; a given one is the user's choice.
     if not given and known.hash and _hash_like(known.hash, file) != known.hash:
         raise UserError(
             f"the cached weights of `keras:{name}` must have the hash {known.hash}, as those of "
@@ -147,7 +148,7 @@ def _model(name: str, file: Path, side: int) -> keras.Model:
         return make(
             include_top=False, weights=str(file), pooling="avg", input_shape=(side, side, 3)
         )
-    # Keras raises what h5py and its own reader happen to.
+    # Keras passes on any error of h5py and of its own reader.
     except Exception as error:
         raise UserError(
             f"`keras:{name}:FILE` must hold the weights of {name} without its classes. "
@@ -156,7 +157,7 @@ def _model(name: str, file: Path, side: int) -> keras.Model:
 
 
 def _hash_like(known: str, file: Path) -> str:
-    """The hash of a file, of the kind of a known one: 32 digits are an MD5."""
+    """Hash a file in the way of a known hash: 32 digits are an MD5."""
     if len(known) == 64:
         return checksum(file)
     with file.open("rb") as content:

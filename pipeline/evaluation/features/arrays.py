@@ -1,4 +1,4 @@
-"""Named arrays: out of npz files and into them, and the hash of their content."""
+"""Read, write and hash named arrays in npz files."""
 
 from __future__ import annotations
 
@@ -16,31 +16,31 @@ import numpy.typing as npt
 from pipeline.untrusted.npz_heads import heads_in
 
 LARGEST = 2**26
-"""Most bytes that the arrays of a file may unpack to; those of networks here have under 2 MiB."""
+"""Most bytes of a file's arrays in memory; those of our networks have under 2 MiB."""
 Arrays = Mapping[str, npt.NDArray[Any]]
 
 
 def arrays_in(file: Path) -> dict[str, npt.NDArray[Any]]:
-    """The arrays of an npz file; pickles are not read.
+    """Read the arrays of an npz file; pickles are refused.
 
     Raises:
         OSError: if it cannot be read.
-        ValueError: if it is no npz file, is damaged, holds Python objects, or unpacks to more than
-            weights of small networks do.
+        ValueError: if it is not an npz file, is damaged, holds Python objects, or is larger in
+            memory than `LARGEST`.
     """
     try:
         with file.open("rb") as opened:
             if sum(head.bytes for head in heads_in(opened).values()) > LARGEST:
-                raise ValueError(f"it unpacks to more than {LARGEST} bytes")
+                raise ValueError(f"its arrays have more than {LARGEST} bytes")
             opened.seek(0)
             with np.load(opened, allow_pickle=False) as content:
                 return {name: content[name] for name in content.files}
     except (zipfile.BadZipFile, zlib.error, EOFError, TypeError, RuntimeError) as error:
-        raise ValueError(f"no npz file: {error}") from error
+        raise ValueError(f"not an npz file: {error}") from error
 
 
 def npz_of(arrays: Arrays) -> bytes:
-    """The content of an npz file."""
+    """Write named arrays to the content of an npz file."""
     content = io.BytesIO()
     named: dict[str, Any] = dict(arrays)
     np.savez(content, **named)
@@ -48,13 +48,14 @@ def npz_of(arrays: Arrays) -> bytes:
 
 
 def hash_of(arrays: Arrays) -> str:
-    """SHA-256, in hex, of named arrays: of their names, types, shapes and values.
+    """Compute the SHA-256, in hex, of arrays' names, types, shapes and values.
 
-    That of a file would change with the dates in it.
+    A hash of the file would change with the dates in it.
     """
     digest = hashlib.sha256()
     for name in sorted(arrays):
         array = np.ascontiguousarray(arrays[name])
+        # Types and shapes too: equal bytes may be different arrays.
         digest.update(f"{name} {array.dtype.str} {array.shape}\n".encode())
         digest.update(array.tobytes())
     return digest.hexdigest()

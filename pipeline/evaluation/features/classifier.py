@@ -1,4 +1,4 @@
-"""An in-domain classifier: a small convolutional network, and the folder that it is kept in."""
+"""In-domain classifier: a small convolutional network, and its folder."""
 
 from __future__ import annotations
 
@@ -33,42 +33,42 @@ class ClassifierManifest(BaseModel):
     resolution: int
     """Side of the images in pixels."""
     channels: Literal[1, 3]
-    """1 for grey, 3 for RGB."""
+    """Channels of the images: 1 for grey, 3 for RGB."""
     weights_hash: str
     """SHA-256, in hex, of the weights."""
     accuracy: float
-    """Share of the held-out images whose class it finds."""
+    """Share of the held-out images that it classifies correctly."""
     held_out: int
-    """Images that it was not trained on, and that the accuracy is of."""
+    """Number of held-out images, which the accuracy was measured on."""
     trained_on: int
-    """Images that it was trained on."""
+    """Number of images that it was trained on."""
     epochs: int
-    """How often it has seen each."""
+    """Passes over the images."""
     seed: int
-    """From which weights, order and shifts follow."""
+    """Seed of first weights, order and shifts."""
     source: str
     """Short name of the source of the images."""
     data_hash: str
     """SHA-256, in hex, of the prepared set."""
     growgan: str
-    """Version that trained it."""
+    """Version of GrowGAN that trained it."""
 
 
 def classifier_model(resolution: int, channels: int, classes: int, *, seed: int = 0) -> keras.Model:
-    """A convolutional network that halves the resolution from stage to stage, down to 4 px.
+    """Make a convolutional network that halves the resolution per stage, down to 4 px.
 
-    A stage is a 3x3 convolution of stride 2, batch normalisation and a ReLU; the last is followed
-    by one of stride 1. It has 128 maps, and each before it half as many, but 8 at least. Features
-    are the means of the last 128 maps.
+    A stage is a 3x3 convolution of stride 2, batch normalisation and a ReLU; a stage of stride 1
+    follows the last. The last has 128 maps, and each one before it half as many, at least 8.
+    Features are the means of the last 128 maps.
 
     Call: float32 `(batch, resolution, resolution, channels)` in [-1, 1] → features `(batch, 128)`
     and logits `(batch, classes)`.
 
     Args:
-        resolution: A power of two, 8 at least.
-        channels: 1 for grey, 3 for RGB.
-        classes: Their number.
-        seed: Seed from which the first weights follow.
+        resolution: Side of the images in pixels, a power of two from 8.
+        channels: Number of channels: 1 for grey, 3 for RGB.
+        classes: Number of classes.
+        seed: Seed of the first weights.
     """
     initial = iter(range(100 * seed, 100 * seed + 100))
 
@@ -99,7 +99,7 @@ def classifier_model(resolution: int, channels: int, classes: int, *, seed: int 
 
 
 def weights_of(model: keras.Model) -> dict[str, Any]:
-    """The weights by the name of their layer and their own."""
+    """Return the weights by `<layer>/<weight>`."""
     return {
         f"{layer.name}/{weight.name}": weight.numpy()
         for layer in model.layers
@@ -108,12 +108,12 @@ def weights_of(model: keras.Model) -> dict[str, Any]:
 
 
 def scaled(images: Any) -> Any:
-    """Pixels 0 … 255 → float32 in [-1, 1]."""
+    """Scale pixels 0 … 255 to float32 in [-1, 1]."""
     return tf.cast(images, tf.float32) / 127.5 - 1.0
 
 
 def network_of(model: keras.Model, classes: tuple[str, ...]) -> FeatureNetwork:
-    """The feature network that a classifier's model makes."""
+    """Make the feature network of a classifier's model."""
     _, resolution, _, channels = model.input_shape
 
     @tf.function
@@ -125,8 +125,8 @@ def network_of(model: keras.Model, classes: tuple[str, ...]) -> FeatureNetwork:
         side, width = images.shape[1:3]
         if side != width or max(side, resolution) % min(side, resolution):
             raise UserError(
-                f"images for a classifier of {resolution} px must have a whole part or multiple "
-                f"of that on both sides. Received: {side} by {width} px"
+                f"images for a classifier of {resolution} px must be square, with a side that "
+                f"divides that or is a multiple of it. Received: {side} by {width} px"
             )
         return compiled(with_channels(images, channels, "a classifier of grey images"))
 
@@ -140,7 +140,7 @@ def network_of(model: keras.Model, classes: tuple[str, ...]) -> FeatureNetwork:
 
 
 def write_classifier(folder: Path, manifest: ClassifierManifest, weights: Arrays) -> None:
-    """Write a classifier, whole or not at all.
+    """Write a classifier to a new folder; it appears complete or not at all.
 
     Raises:
         FileExistsError: if the folder exists.
@@ -167,7 +167,7 @@ def read_manifest(folder: Path) -> ClassifierManifest:
 
 
 def open_classifier(path: str) -> FeatureNetwork:
-    """The classifier in a folder.
+    """Open the classifier in a folder.
 
     Raises:
         UserError: if there is none, or it is damaged.
@@ -179,8 +179,9 @@ def open_classifier(path: str) -> FeatureNetwork:
         weights = arrays_in(folder / WEIGHTS)
     except (OSError, ValueError) as error:
         raise UserError(f"{damaged} ({error})") from error
+    # Scores name the hash, so damaged weights must never give scores.
     if hash_of(weights) != manifest.weights_hash:
-        raise UserError(f"{damaged}, with another content")
+        raise UserError(f"{damaged}, with other content")
     try:
         model = classifier_model(manifest.resolution, manifest.channels, len(manifest.classes))
         model.set_weights([weights[name] for name in weights_of(model)])

@@ -1,4 +1,4 @@
-"""Training of the in-domain classifier: a function of labelled records and a seed."""
+"""Train the in-domain classifier; the result depends on labelled records and a seed only."""
 
 from __future__ import annotations
 
@@ -31,15 +31,15 @@ from pipeline.shape import is_power_of_two
 from pipeline.training.loop.ordering import keep_order
 
 MOST_IMAGES = 100_000
-"""Images in memory at a time, at most: so many of the set, which is in random order."""
+"""Most images to train on, which are held in memory; the first of a set in random order."""
 FEWEST_IMAGES = 20
 HELD_OUT = 0.1
-"""Share that is set apart where the set has no validation part."""
+"""Share of the images to hold out if the set has no split `val`."""
 BATCH = 128
 LEARNING_RATE = 4e-3
 IMAGES_SEEN = 250_000
 FEWEST_EPOCHS, MOST_EPOCHS = 4, 40
-"""An epoch is one pass over the images; the default is what comes nearest to 250,000 images."""
+"""Bounds on the default number of passes, which is the nearest to `IMAGES_SEEN` images."""
 
 EpochReport = Callable[[int, int, float], None]
 
@@ -49,8 +49,8 @@ class Labelled:
     """Images with their classes.
 
     Args:
-        images: `(n, resolution, resolution, channels)`.
-        labels: `(n,)`.
+        images: Images, uint8 `(n, resolution, resolution, channels)`.
+        labels: Classes of the images, `(n,)`.
     """
 
     images: Images
@@ -62,9 +62,9 @@ class Lessons:
     """Training and test sets of a classifier.
 
     Args:
-        records: Images to learn from.
+        records: Prepared set of the images.
         training: Images and labels to train on.
-        held_out: Never trained on.
+        held_out: Images and labels for the accuracy, never trained on.
     """
 
     records: RecordSet
@@ -73,16 +73,16 @@ class Lessons:
 
 
 def lessons_of(records: RecordSet, resolution: int) -> Lessons:
-    """The labelled images of a prepared set, without mirrored copies, 100,000 at most.
+    """Load labelled images of a prepared set without mirrored copies, at most 100,000.
 
-    Its validation part is held out, or the last tenth of the set where there is none; a prepared
-    set is in random order.
+    The split `val` is held out, or without one the last tenth of the set, which is in random order.
 
     Raises:
         UserError: if there are no labels, fewer than two classes or twenty images, or no such
             resolution.
     """
     squares = [] if records.width else records.resolutions
+    # The network halves its input down to 4 px, which needs powers of two.
     usable = [size for size in squares if size >= SMALLEST and is_power_of_two(size)]
     if resolution not in usable:
         raise UserError(
@@ -129,25 +129,26 @@ def train_classifier(
     report: Callable[[int, int], None] | None = None,
     epoch_done: EpochReport | None = None,
 ) -> ClassifierManifest:
-    """Train a classifier and write it to a new folder, whole or not at all.
+    """Train a classifier and write it to a new folder.
 
-    Adam, its rate falling from 0.004 to 0 along a half cosine, on batches of 128 images that are
-    shifted by up to a sixteenth of their side. First weights, order and shifts follow from the
-    seed: on one machine two trainings give the same weights, bit for bit.
+    Adam with a rate that falls from 0.004 to 0 along a half cosine trains on batches of 128 images,
+    shifted by up to a sixteenth of their side. First weights, order and shifts depend on the seed
+    only: on one machine, two trainings give the same weights bit for bit.
 
     Args:
         lessons: Training and test sets.
-        folder: New.
-        seed: Not negative.
-        epochs: Passes over the images; 4 to 40 by their number if not given.
-        report: Called with the images seen and their total.
-        epoch_done: Called with the epochs done, their total and the accuracy on what is held out.
+        folder: Folder to write, which must not exist.
+        seed: Seed, at least 0.
+        epochs: Passes over the images; None for 4 to 40, by their number.
+        report: Called with the number of images seen and of all to see.
+        epoch_done: Called with the number of epochs done, of all, and the held-out accuracy.
 
     Raises:
         FileExistsError: if the folder exists.
     """
     training, records = lessons.training, lessons.records
     count, resolution, _, channels = training.images.shape
+    # Small sets get more passes, so that each training sees about as many images.
     passes = epochs or default_epochs(count)
     batch = min(BATCH, count)
     steps = count // batch
@@ -187,7 +188,7 @@ def train_classifier(
 
 
 def accuracy_of(network: FeatureNetwork, labelled: Labelled) -> float:
-    """Share of images whose most probable class is theirs."""
+    """Compute the share of images whose most probable class is correct."""
     probabilities = network(labelled.images).probabilities
     assert probabilities is not None
     return float(np.mean(probabilities.argmax(axis=1) == labelled.labels))
@@ -196,6 +197,7 @@ def accuracy_of(network: FeatureNetwork, labelled: Labelled) -> float:
 def _step(model: keras.Model, steps: int) -> Callable[[Images, npt.NDArray[np.int64]], Any]:
     keep_order()
     optimizer = keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(LEARNING_RATE, steps))
+    # Built outside the traced step, which must not make variables.
     optimizer.build(model.trainable_variables)
 
     @tf.function(reduce_retracing=True)
@@ -211,7 +213,7 @@ def _step(model: keras.Model, steps: int) -> Callable[[Images, npt.NDArray[np.in
 
 
 def _shifted(images: Images, draws: np.random.Generator) -> Images:
-    """Each image moved by up to a sixteenth of its side each way, its edge pixels repeated."""
+    """Shift each image by up to a sixteenth of its side each way, repeating edge pixels."""
     count, side, *_ = images.shape
     most = side // 16
     padded = np.pad(images, [(0, 0), (most, most), (most, most), (0, 0)], mode="edge")

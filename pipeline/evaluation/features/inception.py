@@ -1,4 +1,4 @@
-"""The 2015 Inception network that published FIDs stand on, read from a user's frozen graph."""
+"""Open the 2015 Inception network, behind published FIDs, from a user's frozen graph."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ BYTES = 95_673_916
 SIDE = 299
 BATCH = 32
 INPUT, POOL, LOGITS = "ResizeBilinear", "pool_3", "softmax/logits/MatMul"
-"""Nodes of the graph: the resized image, 0 … 255, its features, and the product with the weights of
-the classes."""
+"""Nodes of the graph: the resized image, 0 to 255, its features, and their product with the weights
+of the classes."""
 HARMLESS = {"CheckNumerics"}
-"""Has a state in name only, so that it is not optimised away; the published graph is full of it."""
+"""Stateful operations that do no harm: marked so only to survive optimisation."""
 FLOAT32 = tf.float32.as_datatype_enum
 RESIZES = {
     "tensorflow1": ("bilinear of TensorFlow 1", tensorflow1_bilinear),
@@ -31,18 +31,18 @@ RESIZES = {
 
 
 def open_inception(spec: str) -> FeatureNetwork:
-    """The network of a frozen graph.
+    """Open the network of a frozen graph.
 
-    Images are resized to 299 px; the graph takes them to [-1, 1) itself, as (x - 128) / 128.
+    Images are resized to 299 px; the graph itself scales them to [-1, 1) by (x - 128) / 128.
     Features are the 2,048 values of `pool_3`. Probabilities are those of the 1,008 outputs without
     the biases, as in the published Inception score (arXiv:1606.03498, official code).
 
     Args:
-        spec: `FILE`, or `FILE?resize=clean` for clean-fid's resize in place of TensorFlow 1's. Any
-            graph with the nodes of the published one is taken; its hash is in every score.
+        spec: Graph as `FILE`, or `FILE?resize=clean` for clean-fid's resize in place of TensorFlow
+            1's. Any graph with the nodes of the published one works; its hash is in every score.
 
     Raises:
-        UserError: if there is no such file, or it is no such graph.
+        UserError: if there is no such file, or it is not such a graph.
     """
     path, _, resize = spec.partition("?resize=")
     if resize and resize not in RESIZES:
@@ -50,8 +50,8 @@ def open_inception(spec: str) -> FeatureNetwork:
     file = Path(path).expanduser()
     if not path or not file.is_file():
         raise UserError(
-            f"`inception:FILE` needs {FILE} ({BYTES:,} bytes), to be taken once from {ARCHIVE} and "
-            f"put at FILE; nothing is downloaded here. Received: {path or 'no file'}, "
+            f"`inception:FILE` needs {FILE} ({BYTES:,} bytes): download it once from {ARCHIVE} "
+            f"and put it at FILE; nothing is downloaded here. Received: {path or 'no file'}, "
             "where there is none"
         )
     wording, resized = RESIZES[resize or "tensorflow1"]
@@ -67,14 +67,14 @@ def open_inception(spec: str) -> FeatureNetwork:
 def _graph_in(file: Path) -> tuple[tf.compat.v1.GraphDef, str]:
     """Return the subgraph from the resized image to the features, and the class weights' name.
 
-    Between the two the graph itself has a shape that is fixed to one image.
+    The rest is left out: between features and logits the graph's shape is fixed to one image.
     """
     rule = f"`inception:FILE` must be a frozen graph with the nodes of {FILE}"
     content = file.read_bytes()
     try:
         graph = tf.compat.v1.GraphDef.FromString(content)
-    except Exception as error:  # An error of protobuf's own, which is no dependency of ours.
-        raise UserError(f"{rule}. Received: {file}, which is no graph") from error
+    except Exception as error:  # An error of protobuf, which we do not depend on directly.
+        raise UserError(f"{rule}. Received: {file}, which is not a graph") from error
     nodes = {node.name: node for node in graph.node}
     if missing := {INPUT, POOL, LOGITS} - set(nodes):
         names = ", ".join(sorted(missing))
@@ -91,7 +91,7 @@ def _graph_in(file: Path) -> tuple[tf.compat.v1.GraphDef, str]:
         kept.add(name)
         if name != INPUT:
             wanted += [_node_of(tensor) for tensor in nodes[name].input]
-    # A graph is a program: what reads or writes files, or runs Python, has a state.
+    # A graph is a program. Operations that reach files or run Python are all stateful.
     stateful = sorted({nodes[name].op for name in kept if _has_state(nodes[name].op)})
     if stateful:
         raise UserError(
@@ -99,7 +99,7 @@ def _graph_in(file: Path) -> tuple[tf.compat.v1.GraphDef, str]:
         )
     pruned = tf.compat.v1.GraphDef(versions=graph.versions)
     for node in graph.node:
-        if node.name == INPUT:  # Its value comes from outside.
+        if node.name == INPUT:  # Fed by us, after our own resizing.
             pruned.node.add(name=INPUT, op="Placeholder").attr["dtype"].type = FLOAT32
         elif node.name in kept:
             pruned.node.append(node)
@@ -107,7 +107,7 @@ def _graph_in(file: Path) -> tuple[tf.compat.v1.GraphDef, str]:
 
 
 def _node_of(tensor: str) -> str:
-    """`^name` and `name:0` are of node `name`."""
+    """Return the node of an input such as `^name` or `name:0`."""
     return tensor.lstrip("^").partition(":")[0]
 
 
@@ -117,16 +117,18 @@ def _has_state(operation: str) -> bool:
 
 
 def _compiled(graph_def: tf.compat.v1.GraphDef, weights_node: str, file: Path) -> Any:
-    """Resized images, float32 `(batch, 299, 299, 3)`, 0 … 255 → features and probabilities."""
-    # A session of version 1, as the graph's normalisations are refused in functions of version 2.
+    """Compile: float32 images `(batch, 299, 299, 3)`, 0 to 255 → features and probabilities."""
+    # A TensorFlow 1 session, because TensorFlow 2 functions refuse the graph's normalisations.
     graph = tf.Graph()
     try:
         with graph.as_default():
+            # A fixed batch, because the last bits of features may depend on its size.
             images = tf.compat.v1.placeholder(tf.float32, (BATCH, SIDE, SIDE, 3))
             pool, weights = tf.import_graph_def(
                 graph_def, {INPUT: images}, [f"{POOL}:0", f"{weights_node}:0"], name=""
             )
             features = tf.reshape(pool, (BATCH, weights.shape[0]))
+            # Without biases, as in the published Inception score.
             probabilities = tf.nn.softmax(features @ weights)
         session = tf.compat.v1.Session(graph=graph)
     except (ValueError, TypeError, IndexError, tf.errors.OpError) as error:

@@ -1,4 +1,4 @@
-"""A LeNet for MNIST, of weights as a NumPy archive."""
+"""LeNet for MNIST, from weights in an npz file."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SHAPES = {
     "fc.f6": (84, 120),
     "fc.f7": (10, 84),
 }
-"""Kernels `(out, in, height, width)` and matrices `(out, in)`."""
+"""Shapes of kernels `(out, in, height, width)` and matrices `(out, in)`."""
 PROTOCOL = {
     "resize": "28 px to 32 bilinear, centres kept; 32 px cropped to 28 before",
     "layer": "84 values after the last hyperbolic tangent",
@@ -28,12 +28,12 @@ PROTOCOL = {
 
 
 def open_lenet(path: str) -> FeatureNetwork:
-    """The network of `lenet_mnist.npz`: digits in [0, 1], three convolutions, two dense layers.
+    """Open the network of `lenet_mnist.npz`: digits in [0, 1], 3 convolutions, 2 dense layers.
 
-    Digits have 28 px. Of 32 px images the border is cropped that pads MNIST to a power of two.
+    Digits have 28 px; images of 32 px are cropped to that, which removes the padding of MNIST.
 
     Raises:
-        UserError: if there is no such file, or it holds other arrays.
+        UserError: if there is no such file, or it has other arrays.
     """
     file = Path(path).expanduser()
     wanted = {f"{layer}.weight": shape for layer, shape in SHAPES.items()}
@@ -71,6 +71,7 @@ def open_lenet(path: str) -> FeatureNetwork:
 
 def _compiled(weights: Arrays) -> Any:
     convolutions = [
+        # The file has (out, in, height, width); TensorFlow takes (height, width, in, out).
         (weights[f"{layer}.weight"].transpose(2, 3, 1, 0), weights[f"{layer}.bias"])
         for layer in ("convnet.c1", "convnet.c3", "convnet.c5")
     ]

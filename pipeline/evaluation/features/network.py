@@ -1,4 +1,4 @@
-"""A feature network: what turns images into features, and the hash that its scores bear."""
+"""Feature network: images to features, and the hash that identifies it in scores."""
 
 from __future__ import annotations
 
@@ -17,12 +17,11 @@ Images = npt.NDArray[Any]
 
 
 class Features(NamedTuple):
-    """Features of images, and class probabilities where a network has classes.
+    """Features of images, and class probabilities if the network has classes.
 
     Args:
-        vectors: Features `(n, d)`.
-        probabilities: Probabilities of the classes `(n, classes)`, or None where the network has
-            none.
+        vectors: Features, `(n, d)`.
+        probabilities: Probabilities of the classes, `(n, classes)`; None without classes.
     """
 
     vectors: npt.NDArray[np.float32]
@@ -31,24 +30,25 @@ class Features(NamedTuple):
 
 @dataclass(frozen=True)
 class FeatureNetwork:
-    """Features of images, whatever the number of images that it is given at once.
+    """Network for features of any number of images.
 
-    Call: `(n, height, width, channels)`, uint8, or floats of the same range where a step of 8 bits
-    is too coarse, as for path lengths → `Features` of n rows. Images go through the network
-    in batches of one size, the last one filled up with black ones, since the last bits of a feature
-    may depend on the size of its batch.
+    Call: uint8 `(n, height, width, channels)`, or floats of the same range where 8 bits are too
+    coarse, as for path lengths → `Features` of n rows.
+
+    Images go through the network in batches of one size, because the last bits of a feature may
+    depend on the batch size; the last batch is filled up with black images.
 
     Args:
-        name: Short, such as `inception`.
+        name: Short name, such as `inception`.
         weights: SHA-256, in hex, of the weights.
-        protocol: Preparation of images for the network, and the layer that is taken.
-        forward: uint8 `(batch, height, width, channels)` → features `(batch, d)` and probabilities
-            `(batch, classes)` or None.
-        classes: Names of the classes, where they have any.
-        batch: Images at a time.
+        protocol: Preparation of the images, and the layer that gives features.
+        forward: Function from uint8 `(batch, height, width, channels)` to features `(batch, d)` and
+            probabilities `(batch, classes)` or None.
+        classes: Names of the classes, None if unknown or without classes.
+        batch: Batch size.
 
     Raises:
-        UserError: if the network does not take images of this size or with these channels.
+        UserError: if the network does not accept images of this size or with these channels.
     """
 
     name: str
@@ -60,12 +60,13 @@ class FeatureNetwork:
 
     @property
     def identity(self) -> str:
-        """SHA-256, in hex, of the weights and the protocol: scores compare only within one."""
+        """SHA-256, in hex, of weights and protocol; scores compare only if it is equal."""
+        # The protocol too: the resize filter alone changes FID by points.
         content = {"name": self.name, "weights": self.weights, "protocol": dict(self.protocol)}
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
     def __call__(self, images: Images) -> Features:
-        """Features of images, in their order."""
+        """Compute features of images, in order."""
         if not len(images):
             raise ValueError("`images` must be at least one. Received: none")
         parts = [
@@ -86,7 +87,7 @@ class FeatureNetwork:
 
 
 def joined(parts: list[Features]) -> Features:
-    """The features of one part of the images after the other."""
+    """Concatenate the features of consecutive parts of the images."""
     probabilities = [part.probabilities for part in parts if part.probabilities is not None]
     return Features(
         np.concatenate([part.vectors for part in parts]),
@@ -95,7 +96,7 @@ def joined(parts: list[Features]) -> Features:
 
 
 def with_channels(images: Images, channels: int, network: str) -> Images:
-    """Images with the channels that a network takes: grey becomes RGB by repetition.
+    """Give images the channels that a network takes; grey becomes RGB by repetition.
 
     Raises:
         UserError: if images are RGB and the network takes grey.

@@ -1,6 +1,6 @@
-"""Resizing to a network's input. The filter alone can move FID by points.
+"""Resize images to a network's input; the filter alone can change FID by points.
 
-Source: arXiv:2104.11222, which compares them.
+Source: arXiv:2104.11222, which compares filters.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ _BICUBIC = PIL.Image.Resampling.BICUBIC
 
 
 def tensorflow1_bilinear(images: Images, side: int) -> Floats:
-    """Bilinear as in TensorFlow 1, on which the published FIDs stand: no antialiasing, off centre.
+    """Resize bilinearly as TensorFlow 1, behind published FIDs: no antialiasing, off centre.
 
-    Along each axis new pixel i of `side` lies at `x = i · before / side`, so the corner of the
-    first pixel and not its centre stays where it was, and is `(1 - f) · p[⌊x⌋] + f · p[⌊x⌋ + 1]`
-    with `f = x - ⌊x⌋` and the last pixel repeated.
+    Along each axis, new pixel i of `side` is at `x = i · before / side`, which keeps the corner of
+    the first pixel, not its centre, in place. Its value is `(1 - f) · p[⌊x⌋] + f · p[⌊x⌋ + 1]` with
+    `f = x - ⌊x⌋` and the last pixel repeated.
 
     Args:
         images: `(n, height, width, channels)`.
@@ -33,16 +33,20 @@ def tensorflow1_bilinear(images: Images, side: int) -> Floats:
         `(n, side, side, channels)`, 0 … 255, not rounded.
     """
     resized = tf.raw_ops.ResizeBilinear(
-        images=images, size=[side, side], align_corners=False, half_pixel_centers=False
+        # The raw operation: `tf.image.resize` of TensorFlow 2 keeps pixel centres.
+        images=images,
+        size=[side, side],
+        align_corners=False,
+        half_pixel_centers=False,
     )
     return resized.numpy()
 
 
 def antialiased_bicubic(images: Images, side: int) -> Floats:
-    """Bicubic with Pillow's antialiasing, a channel at a time, in floating point, as in clean-fid.
+    """Resize with Pillow's antialiased bicubic filter, per channel in floats, as clean-fid.
 
-    Where images are reduced the filter widens with the step, so every pixel counts. What overshoots
-    0 … 255 is clipped, and nothing is rounded.
+    On reduction the filter widens with the step, so every pixel counts. Values are clipped to
+    0 … 255 and not rounded.
 
     Args:
         images: `(n, height, width, channels)`.
@@ -55,20 +59,21 @@ def antialiased_bicubic(images: Images, side: int) -> Floats:
     resized = np.empty((count, side, side, channels), np.float32)
     for image, to in zip(images.astype(np.float32), resized, strict=True):
         for channel in range(channels):
+            # Pillow has floats of one channel only.
             plane = PIL.Image.fromarray(np.ascontiguousarray(image[..., channel]))
             to[..., channel] = np.asarray(plane.resize((side, side), _BICUBIC))
     return resized.clip(0.0, 255.0)
 
 
 def box_or_nearest(images: Any, side: int) -> Any:
-    """Smaller by averages of blocks of pixels, larger by repetition: as the networks grow.
+    """Reduce by averages of blocks of pixels, enlarge by repetition, as growing networks do.
 
     Args:
-        images: Float `(n, before, before, channels)`, where one side is a multiple of the other.
+        images: Float images `(n, before, before, channels)`; one side is a multiple of the other.
         side: Side of the result in pixels.
 
     Returns:
-        Float `(n, side, side, channels)`.
+        Float images `(n, side, side, channels)`.
     """
     before = images.shape[1]
     if before > side:

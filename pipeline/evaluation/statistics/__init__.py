@@ -1,1 +1,1 @@
-"""Statistics of features and of images: pure functions of arrays, in float64."""
+"""Statistics of features and images: pure functions of arrays in float64."""

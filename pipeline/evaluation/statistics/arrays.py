@@ -1,4 +1,4 @@
-"""Checks of the arrays that statistics take: features, labels and images."""
+"""Check the arrays that statistics take: features, labels and images."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ Array = npt.NDArray[Any]
 def checked_features(
     features: Any, name: str, *, least: int = 1, like: Array | None = None
 ) -> Array:
-    """Features `(n, dimensions)`, as they came.
+    """Check features, `(n, dimensions)`, and return them unchanged.
 
     Args:
-        features: Any array of numbers.
-        name: Name of the argument, for the message.
-        least: Smallest number of them.
-        like: Features that they are compared with.
+        features: Array of numbers.
+        name: Name of the argument, for the error message.
+        least: Smallest number of rows.
+        like: Features to compare with, which must have the same dimensions.
 
     Raises:
-        UserError: If the shape is another, or a number is not finite.
+        UserError: if the shape is wrong, or a number is not finite.
     """
     array = np.asarray(features)
     if array.ndim != 2 or len(array) < least:
@@ -38,6 +38,7 @@ def checked_features(
             f"`{name}` must have the {like.shape[1]} dimensions of what it is compared with. "
             f"Received: shape={array.shape}"
         )
+    # Checked here, because NaN would pass silently through means and sorts.
     if not np.isfinite(array).all():
         broken = int((~np.isfinite(array)).any(1).sum())
         raise UserError(f"`{name}` must be finite. Received: {broken} rows that are not")
@@ -45,7 +46,7 @@ def checked_features(
 
 
 def checked_images(images: Any, name: str) -> Array:
-    """Images `(n, height, width, channels)`, as they came; sides are at least 4 px.
+    """Check images, `(n, height, width, channels)` with sides from 4 px; returns them unchanged.
 
     Raises:
         UserError: If the shape is another.
@@ -60,15 +61,15 @@ def checked_images(images: Any, name: str) -> Array:
 
 
 def checked_labels(labels: Any, name: str, count: int) -> Array:
-    """Labels `(n,)`, whole numbers, one for each of `count` samples.
+    """Check labels, integers `(n,)`, one for each of `count` samples; returns them unchanged.
 
     Raises:
-        UserError: If there are fewer or more, or the kind is another.
+        UserError: if their number or type is wrong.
     """
     array = np.asarray(labels)
     if array.shape != (count,) or not np.issubdtype(array.dtype, np.integer):
         raise UserError(
-            f"`{name}` must be {count} whole numbers, one a sample. "
+            f"`{name}` must be {count} integers, one per sample. "
             f"Received: shape={array.shape}, dtype={array.dtype}"
         )
     return array

@@ -1,4 +1,4 @@
-"""Scores of labelled models: what a classifier learns from fakes, and FID of each class."""
+"""Scores of labelled models: accuracy of a classifier trained on fakes, and FID per class."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ ITERATIONS = 1000
 
 
 class ClassDistance(NamedTuple):
-    """The Fréchet distance of a class.
+    """Fréchet distance of a class.
 
     Args:
-        images: Fakes of the class.
-        references: Reals of the class.
-        fid: None where either has fewer than two.
-        advice: Why the number should not be trusted, or None.
+        images: Number of fakes of the class.
+        references: Number of reals of the class.
+        fid: FID; None if there are fewer than two fakes or reals.
+        advice: Warning against trusting the FID, or None.
     """
 
     images: int
@@ -39,11 +39,11 @@ class ClassDistance(NamedTuple):
 def classification_accuracy(
     fakes: Array, fake_labels: Array, reals: Array, real_labels: Array
 ) -> Estimate:
-    """The share of reals that a classifier puts right which has learned from fakes alone.
+    """Estimate the accuracy on reals of a classifier that was trained on fakes only.
 
-    The classifier is a logistic regression with the weight 1 on `‖w‖² / 2`, on features that are
-    standardised by the fakes' means and deviations, after at most 1,000 steps of L-BFGS. The
-    interval is Wilson's, with the classifier as given.
+    The classifier is a logistic regression with weight 1 on `‖w‖² / 2`, on features standardised by
+    the fakes' means and deviations, after at most 1,000 steps of L-BFGS. The interval is Wilson's
+    for this classifier; it ignores the chance in training it.
 
     Args:
         fakes: Features `(n, dimensions)`.
@@ -52,7 +52,7 @@ def classification_accuracy(
         real_labels: Whole numbers `(m,)`.
 
     Raises:
-        UserError: If fakes are all of one class, or shapes do not go together.
+        UserError: if all fakes have one class, or shapes do not match.
 
     Source: arXiv:1905.10887, which trains a ResNet on the images themselves.
     """
@@ -66,7 +66,7 @@ def classification_accuracy(
         )
     classifier = make_pipeline(StandardScaler(), LogisticRegression(max_iter=ITERATIONS))
     with warnings.catch_warnings():
-        # The number of steps is part of the protocol, and the last ones change no class.
+        # The number of steps is part of the protocol, and further steps would change no class.
         warnings.simplefilter("ignore", ConvergenceWarning)
         classifier.fit(fakes.astype(np.float64), fake_labels)
     right = classifier.predict(reals.astype(np.float64)) == real_labels
@@ -76,16 +76,16 @@ def classification_accuracy(
 def frechet_by_class(
     fakes: Array, fake_labels: Array, reals: Array, real_labels: Array
 ) -> dict[int, ClassDistance]:
-    """FID of the fakes of each class to the reals of that class, in the order of labels.
+    """Compute FID between fakes and reals of each class, in the order of labels.
 
     Args:
         fakes: Features `(n, dimensions)`.
         fake_labels: Whole numbers `(n,)`.
         reals: Features `(m, dimensions)`.
-        real_labels: Whole numbers `(m,)`: these classes are scored.
+        real_labels: Classes of the reals, integers `(m,)`; these classes are scored.
 
     Raises:
-        UserError: If shapes do not go together.
+        UserError: if shapes do not match.
     """
     fakes = checked_features(fakes, "fakes")
     reals = checked_features(reals, "reals", like=fakes)
@@ -99,5 +99,6 @@ def frechet_by_class(
 
 def _distance(fakes: Array, reals: Array) -> ClassDistance:
     fewer = min(len(fakes), len(reals))
+    # A covariance needs two images.
     fid = frechet_distance(moments([fakes]), moments([reals])) if fewer > 1 else None
     return ClassDistance(len(fakes), len(reals), fid, advice(fewer, reals.shape[1]))

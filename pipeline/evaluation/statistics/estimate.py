@@ -1,4 +1,4 @@
-"""A number that was estimated, and where it lies by chance."""
+"""Estimate of a number, with its interval."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Estimate:
-    """A value and its 95 % interval, or none.
+    """Estimated value, and its 95 % interval if there is one.
 
     Args:
-        value: The estimate.
+        value: Estimated value.
         low: Lower end of the interval.
-        high: Upper end.
+        high: Upper end of the interval.
     """
 
     value: float

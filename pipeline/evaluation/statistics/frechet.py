@@ -1,4 +1,4 @@
-"""FID: moments of a stream of features, their Fréchet distance, and what it is with chance apart.
+"""FID: moments of a stream of features, their Fréchet distance, FID∞ and intervals.
 
 Source: arXiv:1706.08500, appendix A1 (FID); arXiv:1911.07023 (FID∞).
 """
@@ -20,16 +20,16 @@ from pipeline.evaluation.statistics.intervals import around
 
 CHUNK = 8192
 DRAWS = 10
-"""Number of equal shares of the images: arXiv:1911.07023 extrapolates from 5,000 of 50,000 on."""
+"""Number of equal draws; arXiv:1911.07023 extrapolates from 5,000 of 50,000 images on."""
 
 
 class FrechetEstimates(NamedTuple):
     """Estimates of the Fréchet distance.
 
     Args:
-        fid: At the number of images given, as published ones are.
-        infinity: Distance with infinitely many, where the bias of the number of images is gone.
-        advice: Why the numbers should not be trusted, or None.
+        fid: FID for the given number of images, as is published.
+        infinity: FID for infinitely many images, which is free of the bias of their number.
+        advice: Warning against trusting the values, or None.
     """
 
     fid: Estimate
@@ -38,20 +38,21 @@ class FrechetEstimates(NamedTuple):
 
 
 def moments(batches: Iterable[Array]) -> Moments:
-    """The moments of features that come in batches.
+    """Compute the moments of features in batches.
 
-    Batches are cut anew into chunks of 8,192, whose moments in float64 are merged by Chan's
-    formula: the result depends on the features and their order, and on nothing else, bit for bit.
+    Features are cut into chunks of 8,192, whose float64 moments are merged by Chan's formula. So
+    the result depends on the features and their order only, bit for bit, not on the batches.
 
     Args:
-        batches: Features `(any, dimensions)` of any float kind.
+        batches: Features, `(any, dimensions)`, of any float type.
 
     Raises:
-        UserError: If a feature is not finite, or there are none.
+        UserError: if a feature is not finite, or there are none.
     """
     total: Moments | None = None
     checked = (checked_features(batch, "batches", least=0) for batch in batches)
     for chunk in rebatched(checked, CHUNK):
+        # float64, because FID is a small difference of large traces.
         part = moments_of(chunk.astype(np.float64, copy=False))
         total = part if total is None else merged(total, part)
     if total is None:
@@ -60,16 +61,16 @@ def moments(batches: Iterable[Array]) -> Moments:
 
 
 def frechet_distance(one: Moments, other: Moments) -> float:
-    """FID: the squared Fréchet distance of the Gaussians that two sets' moments estimate.
+    """Compute FID: the squared Fréchet distance of Gaussians with two sets' moments.
 
     `‖m₁ - m₂‖² + tr (S₁ + S₂ - 2 (S₁ S₂)^½)` with unbiased covariances, `scatter / (n - 1)`.
 
     Raises:
-        UserError: If a set has fewer than two features, or they differ in dimensions.
+        UserError: if a set has fewer than two features, or dimensions differ.
     """
     if min(one.count, other.count) < 2 or one.mean.shape != other.mean.shape:
         raise UserError(
-            "FID must have two features a set, and equal dimensions. Received: "
+            "FID needs at least two features per set, and equal dimensions. Received: "
             + " and ".join(f"{it.count} of {len(it.mean)} dimensions" for it in (one, other))
         )
     return squared_frechet_distance(
@@ -81,7 +82,7 @@ def frechet_distance(one: Moments, other: Moments) -> float:
 
 
 def advice(count: int, dimensions: int) -> str | None:
-    """Return a warning if the covariance has no full rank, else None.
+    """Return a warning if the covariance lacks full rank, else None.
 
     Args:
         count: Number of images whose features were measured.
@@ -97,15 +98,15 @@ def advice(count: int, dimensions: int) -> str | None:
 
 
 def draws_of(features: Array, *, seed: int, draws: int = DRAWS) -> list[Moments]:
-    """The moments of equal shares of the features, drawn without putting back.
+    """Deal features out at random into equal draws, and compute the moments of each.
 
     Args:
-        features: `(n, dimensions)`.
-        seed: Seed of the order in which they are dealt out.
+        features: Features, `(n, dimensions)`.
+        seed: Seed of the order.
         draws: Number of draws.
 
     Raises:
-        UserError: If a share would have fewer than two features.
+        UserError: if a draw would have fewer than two features.
     """
     features = checked_features(features, "features", least=2 * draws)
     order = np.random.default_rng(seed).permutation(len(features))
@@ -113,23 +114,23 @@ def draws_of(features: Array, *, seed: int, draws: int = DRAWS) -> list[Moments]
 
 
 def frechet_estimates(draws: Sequence[Moments], references: Moments) -> FrechetEstimates:
-    """FID and FID∞ with intervals, of independent draws of equal size.
+    """Estimate FID and FID∞ with intervals from independent draws of equal size.
 
-    FID is that of all draws together. Its expectation is about `FID∞ + b / n` with n images: for
-    each m that divides the number of draws, the mean FID of unions of m draws is a point at
-    `1 / n`, and the line through the points, by least squares, meets 0 at FID∞. Every point is of
-    all images, so chance moves points and line together. Its standard error is that of the mean of
-    the single draws, which are independent; for the interval (Student's) the references count as
-    given.
+    FID is measured on all draws together. With n images its expectation is about `FID∞ + b / n`.
+    So for each m that divides the number of draws, the mean FID of unions of m draws is a point at
+    `1 / n`; the line through the points by least squares reaches FID∞ at 0. Every point uses all
+    images, so chance moves points and line together. The standard error is that of the mean of the
+    single draws, which are independent. Student's interval ignores the chance in the references.
 
     Args:
-        draws: Draws of generated images, as `draws_of` makes them, or each of images of its own.
+        draws: Moments of disjoint draws of generated images, as from `draws_of`.
         references: Moments of real images.
 
     Source: arXiv:1911.07023. There, 15 random subsets of 5,000 to 50,000 images overlap.
     """
     points = []
     for together in range(1, len(draws) + 1):
+        # Only divisors, so that every point uses all images.
         if len(draws) % together == 0:
             unions = [
                 reduce(merged, draws[first : first + together])
@@ -138,6 +139,7 @@ def frechet_estimates(draws: Sequence[Moments], references: Moments) -> FrechetE
             distances = np.array([frechet_distance(union, references) for union in unions])
             points.append((np.mean([1 / union.count for union in unions]), distances))
     singles, everything = points[0][1], float(points[-1][1][0])
+    # Only single draws are independent; unions share images.
     error = float(singles.std(ddof=1)) / len(singles) ** 0.5 if len(singles) > 1 else 0.0
     inverse, means = np.array([(share, distances.mean()) for share, distances in points]).T
     infinity = float(np.polyfit(inverse, means, 1)[1]) if len(points) > 1 else everything
@@ -149,7 +151,7 @@ def frechet_estimates(draws: Sequence[Moments], references: Moments) -> FrechetE
 
 
 def _advice_on_draws(draws: Sequence[Moments], references: Moments) -> str | None:
-    """Return advice on all images, or else on single draws."""
+    """Return a warning about all images, or else about single draws."""
     dimensions = len(references.mean)
     fewest = min(draw.count for draw in draws)
     of_all = advice(min(references.count, sum(draw.count for draw in draws)), dimensions)

@@ -1,4 +1,4 @@
-"""The Inception score: how sure a classifier is of each image, and how many classes it finds.
+"""Inception score: certainty of a classifier per image, and variety of classes.
 
 Source: arXiv:1606.03498, section 4.
 """
@@ -17,18 +17,17 @@ SPLITS = 10
 
 
 def inception_score(probabilities: Array, *, seed: int, splits: int = SPLITS) -> Estimate:
-    """`exp(mean KL(p(y|x) ‖ mean p(y|x)))`, from 1 to the number of classes: the mean over splits.
+    """Compute `exp(mean KL(p(y|x) ‖ mean p(y|x)))`, 1 to the number of classes, over splits.
 
-    The interval is Student's for that mean: splits share no image.
+    The value is the mean over splits; the interval is Student's, as splits share no image.
 
     Args:
-        probabilities: `(n, classes)`, each row a distribution.
-        seed: Seed of the order in which images are dealt out to splits; labelled ones may come
-            sorted.
+        probabilities: Class probabilities, `(n, classes)`; each row is a distribution.
+        seed: Seed of the assignment of images to splits, since images may be sorted by label.
         splits: Number of splits.
 
     Raises:
-        UserError: If a row is no distribution, or a split would have no image.
+        UserError: if a row is not a distribution, or a split would have no image.
 
     Source: arXiv:1606.03498, section 4. The official code splits in the order of the images.
     """

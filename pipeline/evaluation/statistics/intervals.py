@@ -1,4 +1,4 @@
-"""Intervals that hold the estimated number with 95 % confidence."""
+"""Intervals with 95 % confidence around estimates."""
 
 from __future__ import annotations
 
@@ -16,13 +16,12 @@ RESAMPLES = 1000
 
 
 def around(value: float, error: float, independent: int) -> Estimate:
-    """`value ± t · error`, with Student's t of `independent - 1` degrees of freedom.
+    """Make the interval `value ± t · error`, Student's t with `independent - 1` freedoms.
 
     Args:
-        value: The estimate.
-        error: Its standard error.
-        independent: Number of independent values behind the error; below 2 there is no
-            interval.
+        value: Estimated value.
+        error: Standard error of the value.
+        independent: Number of independent values behind the error; no interval below 2.
     """
     if independent < 2:
         return Estimate(value)
@@ -31,7 +30,7 @@ def around(value: float, error: float, independent: int) -> Estimate:
 
 
 def of_mean(values: npt.NDArray[Any]) -> Estimate:
-    """The mean of independent values `(n,)`, with Student's interval."""
+    """Average independent values, `(n,)`, with Student's interval."""
     if len(values) < 2:
         return Estimate(float(values.mean()))
     error = float(values.std(ddof=1)) / len(values) ** 0.5
@@ -39,11 +38,11 @@ def of_mean(values: npt.NDArray[Any]) -> Estimate:
 
 
 def of_share(hits: int, count: int, *, confidence: float = CONFIDENCE) -> Estimate:
-    """`hits / count` of independent trials, with Wilson's interval, which stays within [0, 1].
+    """Estimate a share, `hits / count`, with Wilson's interval, which stays within [0, 1].
 
     Args:
-        hits: Trials that succeeded.
-        count: All trials.
+        hits: Number of trials that succeeded.
+        count: Number of independent trials.
         confidence: Confidence of the interval.
 
     Source: Wilson, "Probable inference, the law of succession, and statistical inference", 1927.
@@ -59,11 +58,11 @@ def bootstrap(
     seed: int,
     resamples: int = RESAMPLES,
 ) -> Estimate:
-    """A statistic of independent values, with the quantiles of what resampled values give.
+    """Compute a statistic of independent values, with quantiles over resampled values.
 
     Args:
-        values: (n, …): one a sample.
-        statistic: Statistic of as many values, drawn with replacement.
+        values: Values, (n, …), one per sample.
+        statistic: Function of n values, also called on values drawn with replacement.
         seed: Seed of the draws.
         resamples: Number of resamples.
 

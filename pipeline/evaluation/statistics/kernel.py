@@ -1,4 +1,4 @@
-"""KID: the squared maximum mean discrepancy of features under a cubic kernel, without bias.
+"""KID: unbiased squared maximum mean discrepancy of features under a cubic kernel.
 
 Source: arXiv:1801.01401.
 """
@@ -18,24 +18,24 @@ SUBSET_SIZE = 1000
 def kernel_distance(
     fakes: Array, reals: Array, *, seed: int, subsets: int = SUBSETS, size: int = SUBSET_SIZE
 ) -> Estimate:
-    """The mean squared discrepancy of random subsets, drawn from each side without putting back.
+    """Average the squared discrepancy over random subsets, drawn without replacement.
 
-    Where fewer images are at hand, subsets have as many as there are.
+    With fewer images than `size`, subsets have all of them.
 
     Subsets share images, so their spread s is not that of independent numbers, and a bootstrap over
-    them would give too narrow an interval. By the delete-d jackknife the squared error of the
-    discrepancy is `s² · size / (n - size)`, n the smaller number of images; `s² / subsets` is added
-    for the choice of subsets. There is no interval if a subset holds all images.
+    them would give too narrow an interval. By the delete-d jackknife, the squared error of the
+    discrepancy is `s² · size / (n - size)`, where n is the smaller number of images; `s² / subsets`
+    is added for the choice of subsets. There is no interval if a subset holds all images.
 
     Args:
-        fakes: Features `(n, dimensions)`.
-        reals: Features `(m, dimensions)`.
+        fakes: Features of generated images, `(n, dimensions)`.
+        reals: Features of real images, `(m, dimensions)`.
         seed: Seed of the subsets.
         subsets: Number of subsets.
-        size: Size of each, on either side.
+        size: Images per subset, from either side.
 
     Raises:
-        UserError: If a side has fewer than two features, or dimensions differ.
+        UserError: if a side has fewer than two features, or dimensions differ.
 
     Source: arXiv:1801.01401; for the interval, Shao and Wu, "A general theory for
     jackknife variance estimation", 1989.
@@ -58,7 +58,7 @@ def kernel_distance(
 
 
 def squared_discrepancy(one: Array, other: Array) -> float:
-    """MMD² with `k(x, y) = (x · y / dimensions + 1)³`, estimated without bias; it may be below 0.
+    """Estimate MMD² with `k(x, y) = (x · y / dimensions + 1)³` without bias; may be below 0.
 
     `mean_{i≠j} k(xᵢ, xⱼ) + mean_{i≠j} k(yᵢ, yⱼ) - 2 mean_{i,j} k(xᵢ, yⱼ)`.
 
@@ -71,18 +71,20 @@ def squared_discrepancy(one: Array, other: Array) -> float:
 
 
 def _subset(features: Array, size: int, seed: int, number: int) -> Array:
+    # Seeded per subset, so that more subsets keep the first ones.
     chosen = np.random.default_rng((seed, number)).choice(len(features), size, replace=False)
     return features[chosen].astype(np.float64)
 
 
 def _mean_of_pairs(features: Array) -> float:
-    """The mean kernel of two different features."""
+    """Average the kernel over pairs of different features."""
     base, count = _base(features, features), len(features)
+    # Without the diagonal, which would bias the estimate.
     return (_sum_of_cubes(base) - _sum_of_cubes(np.diagonal(base))) / (count * (count - 1))
 
 
 def _base(one: Array, other: Array) -> Array:
-    """The cubic root of the kernel of each two."""
+    """Compute the cubic root of the kernel for each pair."""
     base: Array = one @ other.T
     base /= one.shape[1]
     base += 1.0

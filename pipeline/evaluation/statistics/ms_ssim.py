@@ -1,4 +1,4 @@
-"""MS-SSIM of pairs of fakes of one class: how alike they are.
+"""MS-SSIM of pairs of fakes of one class, a measure of their similarity.
 
 Source: Wang et al., "Multi-scale structural similarity for image quality assessment", 2003; as a
 measure of diversity, arXiv:1610.09585, section 4.2.
@@ -24,19 +24,18 @@ LUMINANCE, CONTRAST = (0.01 * RANGE) ** 2, (0.03 * RANGE) ** 2
 def similarity_of_pairs(
     images: Array, labels: Array | None = None, *, seed: int, pairs: int = PAIRS
 ) -> Estimate:
-    """The mean MS-SSIM of random pairs of one class: 1 if equal, near 0 if nothing is shared.
+    """Average MS-SSIM over random pairs of one class: 1 if equal, near 0 if unrelated.
 
-    As long as there are images left, pairs share none. The interval is Student's for as many pairs
-    as do not.
+    Pairs share no image as long as images are left. Student's interval counts only those pairs.
 
     Args:
-        images: uint8 `(n, height, width, channels)`.
-        labels: Whole numbers `(n,)`, or None if all are of one class.
+        images: Images, uint8 `(n, height, width, channels)`.
+        labels: Classes, integers `(n,)`; None if all have one class.
         seed: Seed of the pairs.
         pairs: Number of pairs.
 
     Raises:
-        UserError: If no two images are of one class.
+        UserError: if no two images have one class.
 
     Source: arXiv:1610.09585, section 4.2; arXiv:1710.10196, section 5, with 10,000 pairs.
     """
@@ -51,23 +50,24 @@ def similarity_of_pairs(
             for some in np.split(chosen, range(at_once, pairs, at_once))
         ]
     )
+    # Pairs that share an image are not independent.
     error = float(values.std(ddof=1)) / apart**0.5 if pairs > 1 else 0.0
     return around(float(values.mean()), error, apart)
 
 
 def ms_ssim(one: Array, other: Array) -> Array:
-    """`Π csᵢ^wᵢ · ssim^w` over scales, mean over channels, `(n, height, width, channels)` → `(n,)`.
+    """Compute `Π csᵢ^wᵢ · ssim^w` over scales: `(n, height, width, channels)` → `(n,)`.
 
-    With a Gaussian window of 11 pixels (deviation 1.5), or the whole image if that is smaller, the
-    constants `(0.01 · 255)²` and `(0.03 · 255)²`, and Wang's weights of as many of the five scales
-    as leave room for the window (1 up to 16 px, 2 at 32, 3 at 64, 4 at 128, 5 from 256 px), scaled
-    to a sum of 1. A mean below 0 counts as 0.
+    The result is the mean over channels. The window is a Gaussian of 11 pixels (deviation 1.5), or
+    the whole image if that is smaller; the constants are `(0.01 · 255)²` and `(0.03 · 255)²`. Of
+    the five scales those count that leave room for the window (1 up to 16 px, 2 at 32, 3 at 64, 4
+    at 128, 5 from 256 px), with Wang's weights scaled to a sum of 1. A mean below 0 counts as 0.
 
     Args:
         one: Images, 0 to 255.
-        other: Other images, as many.
+        other: Images to compare with, of the same shape.
 
-    Source: Wang et al. 2003. There, all five scales are used.
+    Source: Wang et al. 2003, which uses all five scales.
     """
     one, other = one.astype(np.float64), other.astype(np.float64)
     weights = scale_weights(min(one.shape[1:3]))
@@ -77,12 +77,13 @@ def ms_ssim(one: Array, other: Array) -> Array:
             one, other = _halved(one), _halved(other)
         ssim, contrast = _structures(one, other)
         term = ssim if number == len(weights) - 1 else contrast
+        # A negative number has no real power.
         product *= np.maximum(term, 0.0) ** weight
     return product.mean(1)
 
 
 def _structures(one: Array, other: Array) -> tuple[Array, Array]:
-    """Mean SSIM, and its part of contrast and structure, `(n, channels)` each."""
+    """Compute mean SSIM, and its part for contrast and structure, `(n, channels)` each."""
     window = _gaussian(window_of(min(one.shape[1:3])))
     mean, other_mean = _filtered(one, window), _filtered(other, window)
     product, squares = mean * other_mean, mean**2 + other_mean**2
@@ -100,7 +101,7 @@ def _gaussian(size: int) -> Array:
 
 
 def _filtered(images: Array, window: Array) -> Array:
-    """Filter by the window, where it lies within the image."""
+    """Filter by the window, only where it is completely within the image."""
     size = len(window)
     down, right = (slice(size // 2, size // 2 + side - size + 1) for side in images.shape[1:3])
     filtered = correlate1d(images, window, axis=1)[:, down]
@@ -109,14 +110,14 @@ def _filtered(images: Array, window: Array) -> Array:
 
 def _halved(images: Array) -> Array:
     count, height, width, channels = images.shape
-    if height % 2 or width % 2:  # As TensorFlow does, the last row or column is repeated.
+    if height % 2 or width % 2:  # TensorFlow repeats the last row or column too.
         images = np.pad(images, ((0, 0), (0, height % 2), (0, width % 2), (0, 0)), mode="edge")
         count, height, width, channels = images.shape
     return images.reshape(count, height // 2, 2, width // 2, 2, channels).mean((2, 4))
 
 
 def pairs_of_one_class(labels: Array, count: int, seed: int) -> tuple[Array, int]:
-    """Indices `(count, 2)` of images of one class, and how many of the pairs share no image."""
+    """Draw pairs of one class, indices `(count, 2)`, and count those that share no image."""
     random = np.random.default_rng(seed)
     found: list[Array] = []
     while sum(map(len, found)) < count:
@@ -130,6 +131,6 @@ def pairs_of_one_class(labels: Array, count: int, seed: int) -> tuple[Array, int
                 f"`labels` must name a class of two images. Received: {len(labels)} images of "
                 f"{len(starts)} classes"
             )
-        # Cut off at `count`, the pairs of a sorted round would leave out the last classes.
+        # Shuffled, because cutting off sorted pairs at `count` would leave out the last classes.
         found.append(random.permutation(np.stack([order[first], order[first + 1]], 1)))
     return np.concatenate(found)[:count], min(count, len(found[0]))

@@ -1,4 +1,4 @@
-"""Scores of nearest neighbours: precision, recall, density, coverage and memorisation."""
+"""Scores by nearest neighbours: precision, recall, density, coverage and memorisation."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ DENSITY_NEIGHBOURS = 5
 HELD_OUT_QUANTILE = 0.01
 
 PARTS = 20
-"""Random parts of the fakes, by whose spread the error of recall and coverage is known."""
+"""Random parts of the fakes; their spread gives the error of recall and coverage."""
 PART = 0.7
-"""Share of the fakes in each. Of halves coverage varies less than of all where fakes are few; with
-this share intervals were 1.0 to 1.5 times as wide as redrawn fakes asked for."""
+"""Share of the fakes in each part. Of few fakes, coverage varies less for halves than for all; with
+this share, intervals were 1.0 to 1.5 times as wide as redrawn fakes showed to be right."""
 NEAREST_KNOWN = 32
-"""Nearest others of a fake, among which every part has 3 but once in a thousand million times."""
+"""Nearest others of a fake to keep; a part has fewer than 3 of them once in 10⁹ times."""
 BLOCK = 2**24
-"""Distances at a time: 128 MiB."""
+"""Distances to compute at a time, 128 MiB."""
 CANCELLED = 1e-4
-"""Squared distances below this share of the squared norms have lost digits, and are found anew."""
+"""Share of the squared norms below which squared distances lose digits and are recomputed."""
 TIE = 1e-9
-"""Relative error that squared distances may have: what lies within it of a radius is inside."""
+"""Allowed relative error of squared distances; points within it of a radius count as inside."""
 
 
 class NeighbourhoodScores(NamedTuple):
@@ -48,11 +48,11 @@ class NeighbourhoodScores(NamedTuple):
 
 
 class Neighbours(NamedTuple):
-    """The nearest of each query, nearest first.
+    """Nearest references of each query, nearest first.
 
     Args:
-        indices: `(queries, k)`.
-        distances: `(queries, k)`, float64, Euclidean.
+        indices: Indices of the references, `(queries, k)`.
+        distances: Euclidean distances, float64 `(queries, k)`.
     """
 
     indices: Array
@@ -68,29 +68,29 @@ def neighbourhood_scores(
     density_neighbours: int = DENSITY_NEIGHBOURS,
     seed: int,
 ) -> NeighbourhoodScores:
-    """Improved precision and recall, density and coverage.
+    """Compute improved precision and recall, density and coverage.
 
-    With `Bₖ(x)` the closed ball around x up to its k-th nearest neighbour in its own set:
-    precision is the share of fakes in any `B₃(real)`, recall that of reals in any `B₃(fake)`,
-    density the mean of `|{real: fake ∈ B₅(real)}| / 5`, coverage the share of reals with any fake
-    in `B₅(real)`.
+    Let `Bₖ(x)` be the closed ball around x up to its k-th nearest neighbour in its set. Precision
+    is the share of fakes in any `B₃(real)`, recall the share of reals in any `B₃(fake)`, density
+    the mean of `|{real: fake ∈ B₅(real)}| / 5`, and coverage the share of reals with any fake in
+    `B₅(real)`.
 
-    For the intervals reals and their balls count as given. Precision and density are means over
-    fakes, and have Wilson's interval and Student's. Recall and coverage are shares of reals that
-    depend on all fakes: by the delete-d jackknife their squared error is that of what random parts
-    of the fakes give, whose balls are those within the part, times `0.7 / 0.3`.
+    Intervals ignore the chance in the reals. Precision and density are means over fakes, with
+    Wilson's and Student's interval. Recall and coverage are shares of reals that depend on all
+    fakes. By the delete-d jackknife, their squared error is the variance over random parts of the
+    fakes, with balls within each part, times `0.7 / 0.3`.
 
     Args:
-        fakes: Features `(n, dimensions)`.
-        reals: Features `(m, dimensions)`.
-        radii: `radii_of` the reals for both k, if they are known: most of the work where reals are
-            many.
+        fakes: Features of generated images, `(n, dimensions)`.
+        reals: Features of real images, `(m, dimensions)`.
+        radii: Radii of the reals for both k, by `radii_of`, if known: most of the work for many
+            reals.
         seed: Seed of the parts.
-        manifold_neighbours: k of precision and recall.
-        density_neighbours: k of density and coverage.
+        manifold_neighbours: Number of neighbours, k, for precision and recall.
+        density_neighbours: Number of neighbours, k, for density and coverage.
 
     Raises:
-        UserError: If a set has no k neighbours, or dimensions differ.
+        UserError: if a set has fewer than k neighbours, or dimensions differ.
 
     Source: arXiv:1904.06991, section 2; arXiv:2002.09797, section 3; for the parts, Shao and Wu,
     "A general theory for jackknife variance estimation", 1989.
@@ -115,6 +115,7 @@ def neighbourhood_scores(
         within = squared <= wide_of_reals
         dense[rows] = within.sum(1) / density_neighbours
         covered |= within.any(0)
+        # A product of matrices counts for all parts at once.
         covered_by |= parts[:, rows].astype(np.float32) @ within.astype(np.float32) > 0
         for found, radii_in_part in zip(recalled_by, of_parts[:, rows], strict=True):
             found |= (squared <= radii_in_part[:, None]).any(0)
@@ -127,27 +128,27 @@ def neighbourhood_scores(
 
 
 def _parts(count: int, seed: int) -> Array:
-    """Which of so many are in each of some random parts: `(PARTS, count)`."""
+    """Draw random parts of `count` samples, as masks `(PARTS, count)`."""
     random = np.random.default_rng(seed)
     size = round(PART * count)
     return np.stack([random.permutation(count) < size for _ in range(PARTS)])
 
 
 def radii_in(subsets: Array, features: Array, neighbours: int) -> Array:
-    """Squared distances of features to their k-th nearest other in each subset that they are in.
+    """Compute squared distances of features to their k-th nearest other in each of their subsets.
 
     Args:
-        subsets: `(subsets, n)`, whether a feature is in one.
-        features: `(n, dimensions)`.
-        neighbours: k.
+        subsets: Masks of the features in each subset, `(subsets, n)`.
+        features: Features, `(n, dimensions)`.
+        neighbours: Number of neighbours, k.
 
     Returns:
-        `(subsets, n)`, float64, widened by what may be error; -1 for what is not in a subset.
+        Radii, float64 `(subsets, n)`, widened by `TIE`; -1 for features not in the subset.
     """
     known = min(NEAREST_KNOWN, len(features) - 1)
     radii = np.full(subsets.shape, -1.0)
     for rows, squared in _squared_distances(features, features):
-        # Each is its own nearest, before equal ones, and is left out.
+        # -1 makes each feature its own nearest, before equal ones; that first one is dropped.
         squared[np.arange(len(squared)), np.arange(rows.start, rows.stop)] = -1.0
         near = np.argpartition(squared, known, axis=1)[:, : known + 1]
         order = np.argsort(np.take_along_axis(squared, near, 1), axis=1, kind="stable")
@@ -161,24 +162,25 @@ def radii_in(subsets: Array, features: Array, neighbours: int) -> Array:
 
 
 def _of_parts(inside: Array, inside_by: Array) -> Estimate:
-    """A share of reals, with the interval that parts of the fakes give."""
+    """Estimate a share of reals, with an interval from parts of the fakes."""
     error = float(inside_by.mean(1).std(ddof=1)) * (PART / (1 - PART)) ** 0.5
     found = around(float(inside.mean()), error, len(inside_by))
     assert found.low is not None
     assert found.high is not None
+    # A share cannot leave [0, 1], but Student's interval may.
     return Estimate(found.value, max(0.0, found.low), min(1.0, found.high))
 
 
 def nearest(queries: Array, references: Array, *, neighbours: int = 1) -> Neighbours:
-    """The nearest references of each query; of equally near ones those that come first.
+    """Find the nearest references of each query; among equally near ones the first.
 
     Args:
         queries: Features `(n, dimensions)`, for example of generated images.
         references: Features `(m, dimensions)`, for example of training images.
-        neighbours: Number of neighbours of each.
+        neighbours: Number of neighbours of each query.
 
     Raises:
-        UserError: If there are fewer references, or dimensions differ.
+        UserError: if there are fewer references, or dimensions differ.
     """
     queries = checked_features(queries, "queries")
     references = checked_features(references, "references", least=neighbours, like=queries)
@@ -187,6 +189,7 @@ def nearest(queries: Array, references: Array, *, neighbours: int = 1) -> Neighb
     for rows, squared in _squared_distances(queries, references):
         kth = np.partition(squared, neighbours - 1, axis=1)[:, neighbours - 1]
         for row, (values, limit) in enumerate(zip(squared, kth, strict=True), rows.start):
+            # Candidates with rounding errors; the exact distances decide below.
             near = np.flatnonzero(values <= limit * (1 + TIE))
             steps = references[near].astype(np.float64) - queries[row]
             exact = np.square(steps).sum(1)
@@ -196,26 +199,26 @@ def nearest(queries: Array, references: Array, *, neighbours: int = 1) -> Neighb
 
 
 def memorisation(fakes: Array, training: Array, held_out: Array) -> Estimate:
-    """The share of fakes nearer to a training image than all but 1 % of held-out images are.
+    """Estimate the share of fakes nearer to a training image than all but 1 % of held-out ones.
 
-    `share of d(fake, training) < q`, with q the 1 % quantile of `d(held out, training)`, d the
-    distance to the nearest training image. A generator that draws from the distribution of the
-    images has 0.01, one that copies about 1, one whose images are far from all 0.
+    It is the share with `d(fake, training) < q`, where d is the distance to the nearest training
+    image, and q the 1 % quantile of `d(held out, training)`. A generator that draws from the
+    distribution of the images has 0.01, one that copies about 1, one far from all images 0.
 
-    The interval joins two: the order statistics that hold the quantile, and Wilson's of the shares
-    at those; each at 97.5 %, so both at 95 %.
+    The interval combines two at 97.5 %, which hold together at 95 %: order statistics around the
+    quantile, and Wilson's intervals of the shares at those.
 
     Args:
-        fakes: Features `(n, dimensions)`.
-        training: Features of what the generator was trained on.
-        held_out: Features of images of the same kind that it has not seen, at least 100: of fewer
-            there is no 1 % quantile.
+        fakes: Features of generated images, `(n, dimensions)`.
+        training: Features of the training images.
+        held_out: Features of similar images not used in training, at least 100, because fewer have
+            no 1 % quantile.
 
     Raises:
-        UserError: If a set is too small, or dimensions differ.
+        UserError: if a set is too small, or dimensions differ.
 
-    Source: The three samples, and the distance, are those of arXiv:2004.05675. Its test
-    compares mean ranks, where images far from all outweigh a few copies; ours counts the copies.
+    Source: arXiv:2004.05675 for the three samples and the distance. Its test compares mean ranks,
+    where images far from all others outweigh a few copies; ours counts copies.
     """
     held_out = checked_features(held_out, "held_out", least=round(1 / HELD_OUT_QUANTILE))
     to_training = nearest(fakes, training).distances[:, 0]
@@ -234,34 +237,37 @@ def memorisation(fakes: Array, training: Array, held_out: Array) -> Estimate:
 
 
 def radii_of(features: Array, *neighbours: int) -> Array:
-    """Squared distances of each feature to its k-th nearest other, widened by what may be error.
+    """Compute squared distances of each feature to its k-th nearest other, widened by `TIE`.
 
     Args:
-        features: `(n, dimensions)`, more than the greatest k.
-        neighbours: Every k.
+        features: Features, `(n, dimensions)`, more than the largest k.
+        neighbours: Numbers of neighbours, each a k.
 
     Returns:
-        `(numbers of neighbours, n)`, float64.
+        Radii, float64 `(numbers of neighbours, n)`.
 
     Raises:
-        UserError: If a feature has no k neighbours.
+        UserError: if a feature has fewer than k neighbours.
     """
     features = checked_features(features, "features", least=max(neighbours) + 1)
     radii = np.empty((len(neighbours), len(features)))
     for rows, squared in _squared_distances(features, features):
-        # Each is its own nearest, at distance 0, so the k-th other is at index k.
+        # Each feature is its own nearest, at distance 0, so the k-th other has index k.
         radii[:, rows] = np.partition(squared, neighbours, axis=1)[:, neighbours].T
     return radii * (1 + TIE)
 
 
 def _squared_distances(queries: Array, references: Array) -> Iterator[tuple[slice, Array]]:
-    """Squared distances `(some queries, references)` in float64, and which queries they are of.
+    """Yield slices of the queries with their squared distances `(some queries, references)`.
 
-    As `‖x‖² + ‖y‖² - 2 x · y` about the references' mean, and where that cancels as `‖x - y‖²`.
+    Computed as `‖x‖² + ‖y‖² - 2 x · y` around the references' mean, or where digits cancel as
+    `‖x - y‖²`.
     """
     centre = references.mean(0, dtype=np.float64)
+    # Centred, because large means cancel digits in `‖x‖² + ‖y‖² - 2 x · y`.
     centred = references.astype(np.float64) - centre
     norms = np.square(centred).sum(1)
+    # In blocks, because all distances would need n · m numbers.
     at_once = max(1, BLOCK // len(references))
     pairs_at_once = max(1, BLOCK // queries.shape[1])
     for start in range(0, len(queries), at_once):

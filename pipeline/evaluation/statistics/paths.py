@@ -1,4 +1,4 @@
-"""Perceptual path length: how far images move along short steps between latents.
+"""Perceptual path length: change of images along short steps between latents.
 
 Source: arXiv:1812.04948, section 4.1, and the official `perceptual_path_length.py`.
 """
@@ -18,7 +18,7 @@ from pipeline.evaluation.statistics.intervals import bootstrap
 PAIRS = 50_000
 STEP = 1e-4
 TRIMMED = (1.0, 99.0)
-"""Percentiles between which lengths are kept."""
+"""Percentiles between which lengths count."""
 
 Generate = Callable[[Array, slice], Any]
 Distance = Callable[[Any, Any], Array]
@@ -38,39 +38,39 @@ def path_length(
     trimmed: tuple[float, float] | None = TRIMMED,
     batch: int = 64,
 ) -> Estimate:
-    """The mean of `distance(image at t, image at t + ε) / ε²` along the ways between latents.
+    """Average `distance(image at t, image at t + ε) / ε²` along paths between latents.
 
-    Along the full way t is uniform in [0, 1), and at its end t = 0. Lengths below the 1st and above
-    the 99th percentile are left out. The interval is of the bootstrap over pairs of latents.
+    On full paths t is uniform in [0, 1), at their ends t = 0. Lengths below the 1st and above the
+    99th percentile are left out. The interval is a bootstrap over pairs of latents.
 
-    The step is small: images must come as floats, for one level of 255 is more than they change by.
+    Images must be floats, because the step changes them by less than one level of 255.
 
     Args:
-        generate: Latents `(n, …)`, and which of the pairs they are of, to images, each a function
-            of its own. Noise inputs must be the same in every call.
-        distance: Distance of images, pair by pair: `(n,)`. It must grow with the square of small
-            changes, as `feature_distance` does.
-        starts: z `(n, size)`, or w `(n, size)` or `(n, layers, size)`.
-        ends: Images at the other ends, as many.
-        interpolate: `slerp` for z, `lerp` for w.
-        seed: Seed of the places t, and of the bootstrap.
-        full: Along the full way, or only at the starts.
-        step: ε.
-        trimmed: Percentiles between which lengths are kept, or None to keep all.
-        batch: Pairs at a time.
+        generate: Function from latents `(n, …)` and the slice of their pairs to images. Each image
+            must depend on its latent only, and noise must be the same in every call.
+        distance: Function from images and images to their distances, `(n,)`; it must grow with the
+            square of small changes, as `feature_distance` does.
+        starts: Latents at the starts: z `(n, size)`, or w `(n, size)` or `(n, layers, size)`.
+        ends: Latents at the ends, of the same shape.
+        interpolate: Interpolation: `slerp` for z, `lerp` for w.
+        seed: Seed of the positions t, and of the bootstrap.
+        full: Whether to measure along full paths, not only at their starts.
+        step: Step ε.
+        trimmed: Percentiles between which lengths count; None for all lengths.
+        batch: Pairs per batch.
 
     Raises:
-        UserError: If starts and ends differ in shape, or there are none.
+        UserError: if starts and ends differ in shape, or there are none.
 
-    Source: arXiv:1812.04948, section 4.1; the official code for what is left out, and averages
-    images to 256 px, which is for `generate` to do.
+    Source: arXiv:1812.04948, section 4.1, and the official code for trimming. That also averages
+    images to 256 px, which `generate` can do here.
     """
     if starts.shape != ends.shape or not len(starts):
         raise UserError(
             "`starts` and `ends` must be latents of one shape. "
             f"Received: {starts.shape} and {ends.shape}"
         )
-    # Another stream than that of the bootstrap.
+    # A different stream from the bootstrap's.
     random = np.random.default_rng((seed, 1))
     places = random.uniform(size=len(starts)) if full else np.zeros(len(starts))
     lengths = []
@@ -85,15 +85,15 @@ def path_length(
 
 
 def slerp(starts: Array, ends: Array, places: Array) -> Array:
-    """Along the great circle of the sphere of radius `√size`, at a constant pace.
+    """Interpolate along the great circle of the sphere of radius `√size`, at constant speed.
 
     Args:
-        starts: `(n, size)`; only their directions count.
-        ends: `(n, size)`.
-        places: `(n,)`, 0 at the start and 1 at the end.
+        starts: Latents at the starts, `(n, size)`; only their directions count.
+        ends: Latents at the ends, `(n, size)`.
+        places: Positions, `(n,)`, 0 at the start and 1 at the end.
 
-    Source: the official `perceptual_path_length.py`, on the sphere of radius 1; its generator sets
-    the radius anew, and so does ours.
+    Source: the official `perceptual_path_length.py`, on the sphere of radius 1; the generator
+    normalises the radius there as here.
     """
     starts, ends = _unit(starts), _unit(ends)
     cosine = np.clip((starts * ends).sum(-1, keepdims=True), -1.0, 1.0)
@@ -103,16 +103,16 @@ def slerp(starts: Array, ends: Array, places: Array) -> Array:
 
 
 def lerp(starts: Array, ends: Array, places: Array) -> Array:
-    """`start + (end - start) · t`, `(n, …)` and `(n,)` → `(n, …)`."""
+    """Interpolate linearly, `start + (end - start) · t`: `(n, …)` and `(n,)` → `(n, …)`."""
     places = places.reshape(-1, *[1] * (starts.ndim - 1))
     return starts.astype(np.float64) + (ends.astype(np.float64) - starts) * places
 
 
 def feature_distance(one: Array, other: Array) -> Array:
-    """`‖x/‖x‖ - y/‖y‖‖²`, from 0 to 4, `(n, dimensions)` twice → `(n,)`.
+    """Compute `‖x/‖x‖ - y/‖y‖‖²`, from 0 to 4: `(n, dimensions)` twice → `(n,)`.
 
-    Source: arXiv:1801.03924, section 3, equation 1, which adds up several layers and positions with
-    learned weights; ours has the one vector that a feature network gives.
+    Source: arXiv:1801.03924, section 3, equation 1, which sums over several layers and positions
+    with learned weights; ours uses the single vector of a feature network.
     """
     return np.square(_unit(one) - _unit(other)).sum(-1)
 
@@ -120,11 +120,13 @@ def feature_distance(one: Array, other: Array) -> Array:
 def _unit(vectors: Array) -> Array:
     vectors = np.asarray(vectors, np.float64)
     norms = np.sqrt(np.square(vectors).sum(-1, keepdims=True))
+    # A zero vector stays zero instead of NaN, as between equal latents.
     return vectors / np.where(norms > 0, norms, 1.0)
 
 
 def _trimmed_mean(lengths: Array, trimmed: tuple[float, float] | None) -> float:
     if trimmed is not None:
+        # `lower` and `higher`, as in the official code.
         low = np.percentile(lengths, trimmed[0], method="lower")
         high = np.percentile(lengths, trimmed[1], method="higher")
         lengths = lengths[(lengths >= low) & (lengths <= high)]

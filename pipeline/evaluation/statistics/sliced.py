@@ -1,4 +1,4 @@
-"""SWD: the sliced Wasserstein distance of patches of images, at each level of a Laplacian pyramid.
+"""SWD: sliced Wasserstein distance of image patches, per level of a Laplacian pyramid.
 
 Source: arXiv:1710.10196, section 5, and the official `sliced_wasserstein.py`.
 """
@@ -18,40 +18,39 @@ IMAGES = 16_384
 PATCHES = 128
 """Number of patches of each image at each level."""
 PATCH = 7
-"""Side in pixels."""
+"""Side of a patch in pixels."""
 COARSEST = 16
-"""Pixels of the last level."""
+"""Side of the last level in pixels."""
 DIRECTIONS = 4 * 128
 SCALE = 1e3
 PROJECTIONS_AT_ONCE = 2**26
-"""512 MiB."""
+"""Projections to hold at a time, 512 MiB."""
 ROWS = 2**16
 BINOMIAL = np.array([1.0, 4.0, 6.0, 4.0, 1.0]) / 16
 
 Descriptors = dict[int, Array]
-"""By the height of a level in pixels, finest first: float32 `(patches, channels, patch side²)`."""
+"""Patches by height of their level, finest first: float32 `(patches, channels, patch side²)`."""
 
 
 def descriptors(batches: Iterable[Array], *, seed: int, patches: int = PATCHES) -> Descriptors:
-    """Random patches of every level of the images' Laplacian pyramids.
+    """Draw random patches from every level of the images' Laplacian pyramids.
 
-    A level of r pixels is the image of r pixels less its blurred half, down to one of 16 pixels,
-    which is left as it is. Images of 16 pixels and smaller are their own only level. Of other
-    shapes the last level is the first whose shorter side is at most 16 pixels, or a side odd. A
-    patch has 7 pixels a side, or at 4 pixels the whole image: then there is one patch an image.
+    A level of r pixels is the image at r pixels minus its blurred half; the last level, of 16
+    pixels, is the image itself. Images of up to 16 pixels have one level. For other shapes, the
+    last level is the first with a shorter side of at most 16 pixels, or with an odd side. A patch
+    has 7 pixels a side; at 4 pixels it is the whole image, and there is one patch per image.
 
-    Positions of image i, in the order of the stream, are a function of (seed, i): batches may be
-    cut anywhere.
+    Positions in image i of the stream depend on (seed, i) only, so batches may have any size.
 
     Args:
-        batches: Images `(any, height, width, channels)` of any range, all of one size.
+        batches: Images, `(any, height, width, channels)`, of any range, all of one size.
         seed: Seed of the positions.
-        patches: Patches of an image at a level.
+        patches: Number of patches per image and level.
 
     Raises:
-        UserError: If there are no images, or they differ in size.
+        UserError: if there are no images, or they differ in size.
 
-    Source: the official `sliced_wasserstein.py` and `laplacian_pyramid`; the protocol has 16,384
+    Source: the official `sliced_wasserstein.py` and `laplacian_pyramid`; the protocol uses 16,384
     images, and no level below 16 pixels.
     """
     found: dict[int, list[Array]] = {}
@@ -64,6 +63,7 @@ def descriptors(batches: Iterable[Array], *, seed: int, patches: int = PATCHES) 
                 "`batches` must hold images of one size. "
                 f"Received: {shape} and then {images.shape[1:]}"
             )
+        # Per image, so that positions do not depend on the batches.
         draws = [np.random.default_rng((seed, count + i)) for i in range(len(images))]
         count += len(images)
         for level in laplacian_pyramid(images.astype(np.float64)):
@@ -74,19 +74,19 @@ def descriptors(batches: Iterable[Array], *, seed: int, patches: int = PATCHES) 
 
 
 def sliced_wasserstein(fakes: Descriptors, reals: Descriptors, *, seed: int) -> dict[int, float]:
-    """10³ times the sliced Wasserstein distance of the patches of each level, 0 for equal sets.
+    """Compute 10³ times the sliced Wasserstein distance of patches per level; 0 for equal sets.
 
-    The mean over 512 random directions of the mean `|aᵢ - bᵢ|`, a and b the sorted projections of
-    patches whose channels are normalised, each side by its own mean and deviation. The score `swd`
-    is the mean over levels.
+    It is the mean over 512 random directions of the mean `|aᵢ - bᵢ|`, where a and b are the sorted
+    projections of patches, with channels normalised by each side's mean and deviation. The score
+    `swd` is the mean over levels.
 
     Args:
-        fakes: Pixels of generated images.
-        reals: Pixels of as many real images of the same size.
+        fakes: Patches of generated images.
+        reals: Patches of the same number of real images of the same size.
         seed: Seed of the directions.
 
     Raises:
-        UserError: If levels, or the numbers of patches, differ.
+        UserError: if levels or numbers of patches differ.
 
     Source: arXiv:1710.10196, section 5; Rabin et al., "Wasserstein barycenter and its
     application to texture mixing", 2011, for sliced distances.
@@ -94,7 +94,7 @@ def sliced_wasserstein(fakes: Descriptors, reals: Descriptors, *, seed: int) -> 
     shapes = [{side: level.shape for side, level in each.items()} for each in (fakes, reals)]
     if shapes[0] != shapes[1]:
         raise UserError(
-            "SWD must have equally many images of one size on either side. "
+            "SWD needs the same number of images, of one size, on both sides. "
             f"Received: patches {shapes[0]} and {shapes[1]}"
         )
     return {
@@ -104,7 +104,7 @@ def sliced_wasserstein(fakes: Descriptors, reals: Descriptors, *, seed: int) -> 
 
 
 def laplacian_pyramid(images: Array) -> list[Array]:
-    """Images `(n, height, width, channels)` as what each halving loses, and the last half."""
+    """Split images, `(n, height, width, channels)`, into each halving's loss and the last half."""
     levels = [images]
     while min(levels[-1].shape[1:3]) > COARSEST and not any(s % 2 for s in levels[-1].shape[1:3]):
         half = _blurred(levels[-1], BINOMIAL)[:, ::2, ::2]
@@ -127,9 +127,10 @@ def _blurred(images: Array, weights: Array) -> Array:
 
 
 def _patches(level: Array, draws: list[np.random.Generator], patches: int) -> Array:
-    """Patches of each image, one image's after another's: `(patches, channels, patch side²)`."""
+    """Cut patches from a level, image by image: `(patches, channels, patch side²)`."""
     count, height, width, channels = level.shape
     patch = min(PATCH, height, width)
+    # All patches would be the same.
     if patch == height == width:
         patches = 1
     ends = [[height - patch + 1], [width - patch + 1]]
@@ -140,6 +141,7 @@ def _patches(level: Array, draws: list[np.random.Generator], patches: int) -> Ar
 
 
 def _distance(one: Array, other: Array, random: np.random.Generator) -> float:
+    # Normal draws are uniform in direction after scaling to length 1.
     directions = random.normal(size=(DIRECTIONS, *one.shape[1:]))
     directions /= np.sqrt(np.square(directions).sum((1, 2), keepdims=True))
     normalisation, other_normalisation = _normalisation(one), _normalisation(other)
@@ -154,17 +156,18 @@ def _distance(one: Array, other: Array, random: np.random.Generator) -> float:
 
 
 def _normalisation(patches: Array) -> tuple[Array, Array]:
-    """Means of the channels, and 1 over their deviations, or 0 without any: `(channels, 1)`."""
+    """Return means of channels, and 1 / deviation or 0 if that is 0; `(channels, 1)` each."""
     means = patches.mean((0, 2), dtype=np.float64)[:, None]
     squares = sum(np.square(rows - means).sum((0, 2)) for rows in _rows(patches))
     deviations = np.sqrt(squares / (len(patches) * patches.shape[2]))[:, None]
+    # A constant channel has no deviation; 0 leaves it out.
     scales = np.divide(1.0, deviations, out=np.zeros_like(deviations), where=deviations > 0)
     return means, scales
 
 
 def _sorted_projections(patches: Array, directions: Array, means: Array, scales: Array) -> Array:
-    """`(directions, patches)`, ascending."""
-    # The directions are scaled for the patches, which are many more.
+    """Project patches onto directions and sort: `(directions, patches)`, ascending."""
+    # Scale the directions, not the patches, of which there are many more.
     weights = (directions * scales).reshape(len(directions), -1)
     parts = [weights @ (rows - means).reshape(len(rows), -1).T for rows in _rows(patches)]
     projections = np.concatenate(parts, axis=1)
@@ -173,5 +176,5 @@ def _sorted_projections(patches: Array, directions: Array, means: Array, scales:
 
 
 def _rows(patches: Array) -> Iterator[Array]:
-    """Patches, some at a time."""
+    """Yield patches in blocks, to limit memory."""
     return (patches[start : start + ROWS] for start in range(0, len(patches), ROWS))

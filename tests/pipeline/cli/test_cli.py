@@ -209,7 +209,7 @@ OF_A_RUN = {
     "evaluate run --checkpoint 7": "one after 16 images. Received: 7",
     "evaluate run --num-images 99999999": "less than or equal to 10000000. Received: 99999999",
     "publish loop none --model x": "a path must lead somewhere. Received: symlink loop from",
-    "train --config quickstart --out dead": "Received: dead, and dead is a link to what is not",
+    "train --config quickstart --out dead": "Received: dead, and dead is a broken link",
     "data check digits --out file/x": "Received: file/x, and file is a file",
     "serve . --host none.invalid": "Received: none.invalid:8500 (",
     "serve . --port 17321 --rest-api-port 17321": "Received: 127.0.0.1:17321 (",
@@ -275,6 +275,6 @@ def test_too_few_addresses_for_tensorflow_are_refused(tmp_path: Path) -> None:
     )
     assert (result.returncode, result.stderr) == (
         2,
-        "growgan: the limit of addresses (`ulimit -v`) must be at least 4194304 KiB for "
+        "growgan: the limit on address space (`ulimit -v`) must be at least 4194304 KiB for "
         "TensorFlow. Received: 3000000\n",
     )

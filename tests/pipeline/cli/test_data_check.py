@@ -204,5 +204,7 @@ def test_nothing_is_written_among_the_pictures(growgan: Growgan, tmp_path: Path,
     ):
         result = growgan(*words)
         assert result.status == 2
-        assert result.err.startswith("growgan: nothing may be written among the pictures. Received")
+        assert result.err.startswith(
+            "growgan: output must be outside the folder of pictures. Received"
+        )
     assert [path.name for path in folder.iterdir()] == ["a.png"]

@@ -109,7 +109,7 @@ def test_a_configuration_stands_for_the_options(growgan: Growgan, tmp_path: Path
     first, second = (json.loads((each / "manifest.json").read_text()) for each in (one, other))
     assert first["data_hash"] == second["data_hash"]
     both = growgan(*prepare, tmp_path / "third", "--config", config, "--crop", "pad")
-    assert both.err == "growgan: `--config` must come without --crop, which it stands for\n"
+    assert both.err == "growgan: `--config` must come without --crop, which it replaces\n"
     neither = growgan(*prepare, tmp_path / "third")
     assert neither.err == (
         "growgan: no largest size is given: pass --resolution, or --config FILE\n"

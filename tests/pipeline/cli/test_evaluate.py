@@ -38,7 +38,7 @@ def test_evaluate_leaves_scores_pictures_and_a_report(growgan: Growgan, workspac
         (("--num-images", 5), "growgan: `evaluation.images` must be "),
         (("--features", "nothing:at/all"), "growgan: features must be one of inception:FILE"),
         (("--checkpoint", 7), "growgan: a checkpoint of the run must be one after "),
-        (("--set", "run.seed=3"), "growgan: `--set` must leave alone here what decides"),
+        (("--set", "run.seed=3"), "growgan: `--set` must not change settings that decide"),
     ],
 )
 def test_evaluate_refuses_what_it_cannot_do(

@@ -193,7 +193,7 @@ def test_a_damaged_repository_is_one_line(growgan: Growgan, project: Path) -> No
     (project / "models" / "faces" / "promotions.jsonl").write_text("?\n")
     result = growgan("pipeline", "status", project)
     assert result.status == 2
-    assert result.err.startswith("growgan: every line of a history must be as it was written")
+    assert result.err.startswith("growgan: every line of a history must be an event in JSON")
 
 
 @pytest.mark.new_interpreter

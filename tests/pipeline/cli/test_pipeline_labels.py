@@ -66,8 +66,8 @@ def test_the_gate_is_respected_but_by_force(growgan: Growgan, project: Make) -> 
     refused = growgan("pipeline", "promote", folder, 3)
     assert (refused.status, refused.out) == (exit_status.GATE, "")
     assert refused.err == (
-        "growgan: `stable` moves only to what the gate has not failed, but by `--force`. "
-        "Received: max_fid: too high\n"
+        "growgan: `stable` moves only to a version that the gate has not failed, unless by "
+        "`--force`. Received: max_fid: too high\n"
     )
     assert growgan("pipeline", "promote", folder, 3, "--force").status == 0
 
@@ -114,7 +114,7 @@ def test_mistakes_are_one_line(growgan: Growgan, project: Make, tmp_path: Path) 
         (("promote", folder, 7), "a version of faces must be one of 1, 2, 3. Received: 7"),
         (("promote", folder, 0), "'version': Input should be greater"),
         (("promote", folder), "version"),
-        (("rollback", folder), "`stable` goes back to a version at which it stood before"),
+        (("rollback", folder), "`stable` rolls back only to an earlier version of it"),
     ):
         result = growgan("pipeline", *words)
         assert (result.status, result.out) == (2, ""), result

@@ -103,7 +103,7 @@ def test_a_run_beside_another_is_left_out_if_so_asked(growgan: Growgan, tmp_path
     with hold(project.run_lock):
         result = growgan("pipeline", "run", project.path)
     assert result.status == 2
-    assert "one run of a project goes at a time" in result.err
+    assert "a project has one run at a time" in result.err
 
 
 def test_a_project_is_up_once(growgan: Growgan, tmp_path: Path) -> None:
@@ -111,7 +111,7 @@ def test_a_project_is_up_once(growgan: Growgan, tmp_path: Path) -> None:
     with hold(project.up_lock):
         result = growgan("pipeline", "up", project.path)
     assert result.status == 2
-    assert "a project is up once at a time" in result.err
+    assert "a project must be up only once" in result.err
 
 
 def test_a_port_that_is_taken_is_refused(growgan: Growgan, tmp_path: Path) -> None:

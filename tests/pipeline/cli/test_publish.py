@@ -40,7 +40,7 @@ def passing(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     def verified(_: Any, savedmodel: Path, **__: Any) -> SimpleNamespace:
         asked.append(savedmodel)
         return SimpleNamespace(
-            passed=True, held_to="every answer is that of the export, bit for bit"
+            passed=True, held_to="every answer equals that of the export, bit for bit"
         )
 
     monkeypatch.setattr("pipeline.cli.publishing.verified", verified)
@@ -78,7 +78,7 @@ def test_runs_follow_each_other_on_a_server(
             result = publish(run_of(tmp_path / name).path, base, *words, "--keep", 2)
             assert (result.status, result.err) == (0, "")
             assert result.out.splitlines() == [
-                "verified: every answer is that of the export, bit for bit",
+                "verified: every answer equals that of the export, bit for bit",
                 f"published: {base}/faces/{number}",
                 f"stable: stands at version {number}",
                 f"servers read: {base}/models.config",
@@ -157,7 +157,7 @@ def test_a_verdict_on_other_scores_is_none(
         run.path, tmp_path / "models", "--model", "a", "--label", "stable", "--unwatched"
     )
     assert result.status == 0
-    assert "note: the gate was not asked" in result.out
+    assert "note: the gate has not judged" in result.out
     assert Repository(tmp_path / "models").publication("a", 1).about.gate is None
 
 
@@ -168,7 +168,7 @@ def test_of_a_savedmodel_outside_its_run_nothing_is_known(
     alone = savedmodel(tmp_path / "alone")
     result = publish(alone, tmp_path / "models", "--model", "a", "--label", "stable", "--unwatched")
     assert result.status == 0
-    assert f"note: {alone} does not lie in a run: nothing is known of its scores" in result.out
+    assert f"note: {alone} is not in a run, so its scores" in result.out
 
 
 @by_passing
@@ -234,25 +234,25 @@ def test_mistakes_are_one_line(
     shutil.rmtree(no_export.savedmodels)
     model = ("--model", "faces")
     for words, message in (
-        ((run, base), "`--model` must name the model. Received: none"),
-        ((base, *model), "there must be something to do"),
+        ((run, base), "no model given: pass --model NAME"),
+        ((base, *model), "nothing to do: pass a source"),
         ((run, base, base, *model), "there must be one source and one repository"),
-        ((empty, base, *model), "a SavedModel is a folder with a saved_model.pb"),
+        ((empty, base, *model), "a SavedModel must be a folder with saved_model.pb"),
         ((no_export.path, base, *model), "a run must have a SavedModel first"),
-        ((base, *model, "--rollback"), "something of the model must have been published"),
-        ((base, *model, "--label", "stable"), "something of the model must have been published"),
+        ((base, *model, "--rollback"), "a version of the model must have been published"),
+        ((base, *model, "--label", "stable"), "a version of the model must have been published"),
         ((base, *model, "--diff", 1, 2), "a version of faces must be one of none. Received: 1"),
         ((base, *model, "--version", 2), "`--version` goes with `--label`"),
         ((run, base, *model, "--label", "stable", "--version", 2), "`--version` goes with"),
-        ((run, base, *model, "--list"), "each stand without"),
-        ((base, *model, "--rollback", "--list"), "each stand without"),
+        ((run, base, *model, "--list"), "must come alone"),
+        ((base, *model, "--rollback", "--list"), "must come alone"),
         ((run, base, "--model", "a/b"), "the name of a model must be"),
         ((run, base, *model, "--server", "localhost:8501"), "must be an http:// or https:// URL"),
         ((run, base, *model, "--server", "http://a..b:8501"), "must be an http:// or https:// URL"),
         ((run, base, *model, "--server", "http://[::1"), "must be an http:// or https:// URL"),
         ((run, base, *model, "--server", "http://a", "--unwatched"), "without `--server`"),
-        ((base, "--list"), f"the repository must be there. Received: {base}, which is not"),
-        ((base, *model, "--list"), f"the model must be there. Received: {base}/faces, which is"),
+        ((base, "--list"), f"the repository must exist. Received: {base}, which does not"),
+        ((base, *model, "--list"), f"the model must exist. Received: {base}/faces, which does"),
         ((run, base, *model, "--label", "best"), "'best' is not one of"),
         ((run, base, *model, "--keep", 0), "--keep"),
         ((run, base, *model, "--served-at", "models"), "must be absolute. Received: models"),
@@ -275,7 +275,7 @@ def test_a_label_needs_a_version_that_is_there(publish: Growgan, run_of, tmp_pat
     result = publish(base, *words, "--label", "stable", "--unwatched")
     assert (result.status, result.out) == (2, "")
     assert result.err == (
-        "growgan: a label moves to a version that is there. Received: "
+        "growgan: a label moves only to a version that exists. Received: "
         f"{base}/faces, which has none\n"
     )
 
@@ -303,9 +303,7 @@ def test_a_server_that_asks_for_a_token_has_it_of_the_environment(
         refused = publish(run, base, *words, 0, "--server", url)
         assert refused.status == exit_status.AGAIN
         [line] = [line for line in refused.out.splitlines() if line.startswith("stable: ")]
-        assert line.endswith(
-            "it answers 401: it asks for the API token, which $GROWGAN_SERVE_TOKEN must hold"
-        )
+        assert line.endswith("it answers 401: set $GROWGAN_SERVE_TOKEN to its API token")
         monkeypatch.setenv(TOKEN_VARIABLE, "secret")
         moved = publish(run, base, *words, 60, "--server", url)
     assert (moved.status, moved.err) == (0, "")
@@ -331,7 +329,7 @@ def test_what_fails_its_verification_is_not_published(
     assert good.out.splitlines()[:4] == [
         f"verifying {exported}: 0/1",
         f"verifying {exported}: 1/1",
-        "verified: every answer is that of the export, bit for bit",
+        "verified: every answer equals that of the export, bit for bit",
         f"published: {base}/faces/1",
     ]
     before = contents(base)
@@ -346,7 +344,7 @@ def test_what_fails_its_verification_is_not_published(
     [line] = bad.err.splitlines()
     assert line == (
         "growgan: a SavedModel must pass `growgan verify` before it is published. Received: "
-        f"{folder}, which fails: other: it has a golden request, and the model lacks it, and 1 "
+        f"{folder}, which fails: other: it has a golden request, but the model lacks it, and 1 "
         f"more; to see all of it: growgan verify {folder}"
     )
     assert contents(base) == before
@@ -389,5 +387,5 @@ def test_a_run_or_a_file_is_no_repository(publish: Growgan, run_of, tmp_path: Pa
     for place in (run, tmp_path / "file"):
         result = publish(run, place, "--model", "faces")
         assert result.status == 2
-        assert result.err.startswith("growgan: `REPOSITORY` must be a folder that is no run's.")
+        assert result.err.startswith("growgan: `REPOSITORY` must not be the folder of a run.")
     assert not (run / "models.config").exists()

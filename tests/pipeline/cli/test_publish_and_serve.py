@@ -114,7 +114,9 @@ def test_a_run_is_served_replaced_and_brought_back(workspace: Path, tmp_path: Pa
     newest = run / "savedmodels" / "8x8" / "256"
     assert growgan("export", run) == [f"SavedModel: {newest}"]
     *_, verdict = growgan("verify", newest, "--runs", 2)
-    assert verdict == f"verify: {newest} passed: every answer is that of the export, bit for bit"
+    assert (
+        verdict == f"verify: {newest} passed: every answer equals that of the export, bit for bit"
+    )
     words = ("--model", "faces")
     assert growgan("publish", run, repository, *words, "--no-verify") == [
         f"published: {repository}/faces/1",
@@ -160,7 +162,7 @@ def test_a_run_is_served_replaced_and_brought_back(workspace: Path, tmp_path: Pa
             replaced = growgan(
                 "publish", second / "192", repository, *words, "--label", "stable", *to
             )
-            assert "verified: every answer is that of the export, bit for bit" in replaced
+            assert "verified: every answer equals that of the export, bit for bit" in replaced
             assert f"published: {repository}/faces/2" in replaced
             assert "stable: stands at version 2" in replaced
             version, images = over_grpc(channel, "serving_default", latents=latents)

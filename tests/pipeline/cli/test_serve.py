@@ -111,7 +111,7 @@ def test_ports_tokens_and_files(python: str, tmp_path: Path) -> None:
     batching = ("--enable-batching", "--batching-parameters-file", tmp_path / "batching.config")
     for content, said in (
         (b"max_batch_size { value: 0 }", "`max_batch_size` must be at least 1. Received: 0"),
-        (b"\xff", "a batching parameters file must be BatchingParameters. Received: 1:1"),
+        (b"\xff", "a batching parameters file must be a BatchingParameters message. Received: 1:1"),
     ):
         (tmp_path / "batching.config").write_bytes(content)
         assert_refused(python, said, tmp_path, *free, *batching)
@@ -147,4 +147,4 @@ def test_help_says_what_production_is(capfd, monkeypatch) -> None:
     monkeypatch.setattr(sys, "argv", ["growgan", "serve", "--help"])
     with pytest.raises(SystemExit):
         cli.main()
-    assert "Production is TensorFlow Serving itself" in " ".join(capfd.readouterr().out.split())
+    assert "Use TensorFlow Serving itself in production" in " ".join(capfd.readouterr().out.split())

@@ -141,7 +141,7 @@ def test_colour_is_not_turned_grey_because_a_preset_is_for_grey_pictures(
     result = growgan("train", "--config", "quickstart", *options)
     assert result.status == 2
     assert result.err.count("\n") == 1
-    assert "by `--set data.channels=3`, or `--set data.channels=1` to have" in result.err
+    assert "pass `--set data.channels=3` to keep colours" in result.err
     assert not (tmp_path / "run").exists()
 
 

@@ -142,7 +142,7 @@ def test_what_cannot_be_measured_says_why_and_the_rest_is_given(
     report = write_report(run, found).read_text()
     assert f"Not measured: fid, as {found.not_measured['fid']}" in report
     with pytest.raises(
-        UserError, match=r"something must be measurable\. Received: fid: `features` must"
+        UserError, match=r"at least one measure must be possible\. Received: fid: `features` must"
     ):
         measure(run, replace(plan(run, records, metrics=["fid"]), images=3), silent)
 

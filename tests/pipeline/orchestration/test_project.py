@@ -54,7 +54,7 @@ def test_a_new_project_is_read_as_it_was_asked_for(tmp_path: Path) -> None:
         ({"gate": {}}, "`gate` must have a rule: max_fid, max_fid_increase_over_promoted, max_kid"),
         ({"gate": {"min_images": 9}}, "`gate` must have a rule: "),
         ({"gate": {"max_fid": 3}},
-         "`gate.max_fid` needs `evaluation.features`, which its score is measured with. Received:"),
+         "`gate.max_fid` needs `evaluation.features` to measure its score. Received:"),
         ({"gate": {"min_recall": 0.1},
           "overrides": ["evaluation.features=lenet:x", "evaluation.metrics=[fid,swd]"]},
          "`gate.min_recall` needs precision_recall among `evaluation.metrics`. Received: fid, swd"),

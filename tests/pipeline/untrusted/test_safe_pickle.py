@@ -122,7 +122,7 @@ CALLS = {
     "frozen set": (frozenset({1}), "it uses the operation FROZENSET"),
     "complex": (1j, "it names builtins.complex"),
     "ordered": (OrderedDict(a=1), "it names collections.OrderedDict"),
-    "keys": ({("a",): 1}, "a key that is no text"),
+    "keys": ({("a",): 1}, "a key that is not a string"),
 }
 SYSTEM = b"cos\nsystem\n"
 COMMAND = b"X" + struct.pack("<I", len(TOUCH)) + TOUCH.encode()
@@ -141,17 +141,17 @@ PROGRAMS = {
     "persistent": (b"Poutside\n.", "an object outside itself"),
     "persistent of the stack": (b"\x80\x02Nq\x00Q.", "an object outside itself"),
     "buffer outside": (b"\x80\x05\x97.", "it uses the operation NEXT_BUFFER"),
-    "call of a value": (b"\x80\x02X\x01\x00\x00\x00a)R.", "it calls what it does not name"),
-    "call without a tuple": (b"\x80\x02cnumpy\ndtype\n]R.", "it calls what it does not name"),
+    "call of a value": (b"\x80\x02X\x01\x00\x00\x00a)R.", "it calls something it does not name"),
+    "call without a tuple": (b"\x80\x02cnumpy\ndtype\n]R.", "it calls something it does not name"),
     "call from the memo": (
-        b"\x80\x02X\x01\x00\x00\x00aq\x050h\x05)R.", "it calls what it does not name"
+        b"\x80\x02X\x01\x00\x00\x00aq\x050h\x05)R.", "it calls something it does not name"
     ),
-    "state of a class": (b"\x80\x02cnumpy\nndarray\n}b.", "attributes of what has none"),
-    "state of a function": (b"\x80\x02c_codecs\nencode\n}b.", "attributes of what has none"),
-    "state of a list": (b"\x80\x02]}b.", "attributes of what has none"),
-    "item of a tuple": (b"\x80\x02)NNs.", "of what is no dictionary"),
-    "item of a class": (b"\x80\x02cnumpy\nndarray\nNNs.", "of what is no dictionary"),
-    "append to a class": (b"\x80\x02cnumpy\nndarray\nNa.", "what is no list"),
+    "state of a class": (b"\x80\x02cnumpy\nndarray\n}b.", "attributes of a value without any"),
+    "state of a function": (b"\x80\x02c_codecs\nencode\n}b.", "attributes of a value without any"),
+    "state of a list": (b"\x80\x02]}b.", "attributes of a value without any"),
+    "item of a tuple": (b"\x80\x02)NNs.", "of something that is not a dictionary"),
+    "item of a class": (b"\x80\x02cnumpy\nndarray\nNNs.", "of something that is not a dictionary"),
+    "append to a class": (b"\x80\x02cnumpy\nndarray\nNa.", "something that is not a list"),
     "class as a value": (b"\x80\x02](cnumpy\nndarray\ne.", "a name in place of a value"),
     "other encoding": (
         b"\x80\x02c_codecs\nencode\n\x8c\x01a\x8c\x05rot13\x86R.",
@@ -261,7 +261,9 @@ def test_depth_and_references_to_itself_do_no_harm() -> None:
     assert len(read(b"\x80\x02" + b"]" * depth + b"a" * (depth - 1) + b".")) == 1
     assert len(read(b"\x80\x02)" + b"\x85" * depth + b".")) == 1
     assert len(read(b"\x80\x02" + b"(" * depth + b"K\x01" + b"t" * depth + b".")) == 1
-    with pytest.raises(Refused, match="a key that is no text"):  # whose hash would go that deep
+    with pytest.raises(
+        Refused, match="a key that is not a string"
+    ):  # whose hash would go that deep
         read(b"\x80\x02})" + b"\x85" * depth + b"Ns.")
     itself = read(b"\x80\x02]q\x00h\x00a.")
     assert itself[0] is itself

@@ -109,7 +109,7 @@ def test_what_is_damaged_is_named_and_nothing_changes(
         with pytest.raises(RepositoryError, match=f"one of 1. Received: {version}"):
             promote(version)
     with publisher_of(repository, "faces") as publisher:
-        with pytest.raises(RepositoryError, match=r"a folder with a saved_model\.pb"):
+        with pytest.raises(RepositoryError, match=r"a folder with saved_model\.pb"):
             publisher.publish(tmp_path / "nothing", About())
         (tmp_path / "elsewhere").mkdir()
         (tmp_path / "secret").touch()
@@ -179,7 +179,7 @@ def test_a_repository_that_vanishes_meanwhile_is_told_of_and_not_the_source(
     monkeypatch.setattr("shutil.copyfile", late)
     with (
         publisher_of(repository, "faces") as publisher,
-        pytest.raises(OSError, match="does not hold what was copied") as caught,
+        pytest.raises(OSError, match="copy in the repository differs") as caught,
     ):
         publisher.publish(savedmodel(tmp_path / "1"), About())
     assert caught.value.filename == str(place)

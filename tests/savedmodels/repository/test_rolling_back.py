@@ -34,7 +34,7 @@ def test_going_back_takes_back_what_waits_first(
         assert publisher.roll_back("stable", UNWATCHED) == Promotion("stable", 1, moved=True)
         with pytest.raises(RepositoryError, match="Received: faces, which has none"):
             publisher.roll_back("stable", UNWATCHED)
-        with pytest.raises(RepositoryError, match="`canary` goes back to a version"):
+        with pytest.raises(RepositoryError, match="`canary` rolls back only to an earlier version"):
             publisher.roll_back("canary", UNWATCHED)
         publisher.promote("canary", 3, Watchers())
         assert publisher.roll_back("canary", Watchers()) == Promotion("canary", None, moved=True)

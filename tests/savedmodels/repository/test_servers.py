@@ -174,8 +174,7 @@ def test_a_server_is_given_the_token_that_it_asks_for(
             with pytest.raises(NotYet) as caught:
                 wait_until_available(Watchers((url,), seconds=0), "m", 2)
             assert str(caught.value) == (
-                f"{url} has not in 0 s: it answers 401: it asks for the API token, which "
-                "$GROWGAN_SERVE_TOKEN must hold"
+                f"{url} has not in 0 s: it answers 401: set $GROWGAN_SERVE_TOKEN to its API token"
             )
         assert script.asked == []
         monkeypatch.setenv(TOKEN_VARIABLE, f"{token}\n")

@@ -31,7 +31,7 @@ def test_a_token_is_asked_for(repository: Path, start: Any, tmp_path: Path) -> N
                 ("GET", "/monitoring/prometheus/metrics"),
             ):
                 answer = server.ask(verb, path, body if verb == "POST" else None, header)
-                assert (answer.status, answer.error) == (401, "A request must bear the API token")
+                assert (answer.status, answer.error) == (401, "A request must carry the API token")
         right = {"Authorization": "Bearer opensesame"}
         assert server.ask("POST", "/v1/models/toy:predict", body, right).status == 200
         request = request_of(x=np.zeros((1, 2), np.float32))

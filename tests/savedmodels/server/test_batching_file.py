@@ -66,12 +66,13 @@ def test_what_is_left_out_is_as_in_tensorflow_serving() -> None:
         ),
         (
             "max_batchsize { value: 1 }",
-            "a batching parameters file must be BatchingParameters. Received: 1:1 : Message type "
-            '"tensorflow.serving.BatchingParameters" has no field named "max_batchsize".',
+            "a batching parameters file must be a BatchingParameters message. Received: 1:1 : "
+            'Message type "tensorflow.serving.BatchingParameters" has no field named '
+            '"max_batchsize".',
         ),
         (
             "max_batch_size: 1",
-            "a batching parameters file must be BatchingParameters. Received: 1:17 : "
+            "a batching parameters file must be a BatchingParameters message. Received: 1:17 : "
             "'max_batch_size: 1': Expected \"{\".",
         ),
     ],

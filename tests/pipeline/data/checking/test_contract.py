@@ -186,8 +186,8 @@ def test_what_is_written_is_read_again(digits: Survey, tmp_path: Path) -> None:
     }  # fmt: skip
     assert read_contract(path) == (derived(digits, "digits.reference.json"), digits)
     text = path.read_text()
-    assert "# The classes: exactly these.\nclasses: ['0', '1'," in text
-    assert "\nshift:\n  # Report of the set" in text
+    assert "# Exact names of the classes.\nclasses: ['0', '1'," in text
+    assert "\nshift:\n  # Report of the reference set" in text
     assert max(map(len, text.splitlines())) <= 100
     # The pair may be moved.
     path.parent.rename(tmp_path / "moved")

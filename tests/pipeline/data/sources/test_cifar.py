@@ -108,9 +108,9 @@ def test_incomplete_and_damaged_cifar_is_refused(tmp_path: Path, refusal) -> Non
         (pickle.dumps(one | {"labels": ["0"]}), "3072 bytes for each"),
         (pickle.dumps(one | {"data": [0]}), "3072 bytes for each"),
         (pickle.dumps({"labels": [0]}), "3072 bytes for each"),
-        (pickle.dumps([]), "no dictionary"),
-        (pickle.dumps(one | {"labels": [3]}), "those of its 3 classes"),
-        (pickle.dumps(one | {"labels": [-1]}), "those of its 3 classes"),
+        (pickle.dumps([]), "not a dictionary"),
+        (pickle.dumps(one | {"labels": [3]}), "numbers of its 3 classes"),
+        (pickle.dumps(one | {"labels": [-1]}), "numbers of its 3 classes"),
     ):
         batch.unlink(missing_ok=True)
         if content is not None:

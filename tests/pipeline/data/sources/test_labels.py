@@ -85,7 +85,7 @@ def test_labels_may_lie_beside_the_pictures_in_a_folder_that_wraps_them(
     # Not in one that holds only some of them.
     (pictures / "labels.csv").rename(pictures / "sub" / "labels.csv")
     (pictures / "a.png").rename(pictures / "sub" / "a.png")
-    with pytest.raises(UserError, match=r"no pictures here, such as sub/sub/b\.png"):
+    with pytest.raises(UserError, match=r"not pictures here, such as sub/sub/b\.png"):
         open_source(str(pictures))
 
 
@@ -105,17 +105,21 @@ def test_labels_file_without_entries_means_unlabelled(pictures: Path) -> None:
         ("labels.csv", "file,label\na.png,\nsub/b.png,x\nsub/c.png,x", "1 labelled with an empty"),
         ("labels.csv", "file,label\na.png,x\na.png,y\n", "1 named more than once, such as a.png"),
         ("labels.csv", "file,label\na.png,x\n", "2 not named, such as sub/b.png"),
-        ("labels.csv", "file,label\n../a.png,x\n", "1 named that are no pictures here, such as .."),
+        (
+            "labels.csv",
+            "file,label\n../a.png,x\n",
+            "1 named that are not pictures here, such as ..",
+        ),
         ("labels.json", "{", "Expecting property name"),
-        ("labels.json", '[["a.png", "x"]]', "holds no object"),
+        ("labels.json", '[["a.png", "x"]]', "is not a JSON object"),
         ("labels.json", '{"a.png": null}', "the label of 'a.png' is neither"),
         ("labels.json", '{"a.png": true}', "the label of 'a.png' is neither"),
         ("labels.json", '{"a.png": {"x": 1}}', "the label of 'a.png' is neither"),
         ("labels.json", '{"a.png": "x", "a.png": "x"}', "more than once, such as a.png"),
-        ("labels.json", '{"labels.json": "x"}', "no pictures here, such as labels.json"),
+        ("labels.json", '{"labels.json": "x"}', "not pictures here, such as labels.json"),
         ("labels.json", "[" * 100_000, "recursion"),
         ("dataset.json", "{", "Expecting property name"),
-        ("dataset.json", '{"labels": {"a.png": 1}}', "its labels are no list"),
+        ("dataset.json", '{"labels": {"a.png": 1}}', "its labels are not a list"),
         ("dataset.json", '{"labels": [["a.png", 1.5]]}', 'labels hold ["a.png", 1.5]'),
         ("dataset.json", '{"labels": [["a.png", [0, 1]]]}', "labels hold"),
         ("dataset.json", '{"labels": [["a.png", true]]}', "the label of 'a.png' is neither"),

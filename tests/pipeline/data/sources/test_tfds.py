@@ -157,8 +157,10 @@ def test_tfds_of_nested_features_and_without_one_label() -> None:
 
 @pytest.mark.usefixtures("stored_as")
 def test_tfds_that_cannot_be_read_is_refused(refusal) -> None:
-    assert "`tfds build mnist` does it. Received: 'mnist', not found in" in refusal("tfds:mnist")
-    assert "`tfds build pets:2.0.0` does it" in refusal("tfds:pets:2.0.0")
+    assert "`tfds build mnist` prepares it. Received: 'mnist', not found in" in refusal(
+        "tfds:mnist"
+    )
+    assert "`tfds build pets:2.0.0` prepares it" in refusal("tfds:pets:2.0.0")
     assert "made of test, train. Received: 'validation'" in refusal("tfds:pets:validation")
     assert "made of test, train. Received: 'train[oops]'" in refusal("tfds:pets:train[oops]")
     assert "8-bit or 16-bit images. Received: twins, with one, two" in refusal("tfds:twins")

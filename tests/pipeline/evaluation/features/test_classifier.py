@@ -99,7 +99,7 @@ def test_images_of_other_sizes_and_channels(trained: Path) -> None:
     larger = images.repeat(2, axis=1).repeat(2, axis=2)
     np.testing.assert_array_equal(network(larger).vectors, network(images).vectors)
     assert network(images[:, ::2, ::2]).vectors.shape == (3, 128)
-    with pytest.raises(UserError, match=r"that on both sides\. Received: 12 by 12 px"):
+    with pytest.raises(UserError, match=r"a multiple of it\. Received: 12 by 12 px"):
         network(np.zeros((1, 12, 12, 1), np.uint8))
     with pytest.raises(UserError, match="must be grey"):
         network(np.repeat(images, 3, axis=-1))

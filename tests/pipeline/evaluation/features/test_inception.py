@@ -146,7 +146,7 @@ def test_other_files_are_refused_in_one_line(file: Path, tmp_path: Path) -> None
             open_features(f"inception:{path}")
         assert "\n" not in str(caught.value)
 
-    refused(b"no graph at all", "which is no graph")
+    refused(b"no graph at all", "which is not a graph")
     refused(tf.compat.v1.GraphDef().SerializeToString(), "without ResizeBilinear, pool_3, softmax")
     half = frozen()
     [relu] = [node for node in half.node if node.name == "conv"]

@@ -82,7 +82,7 @@ def test_what_is_refused() -> None:
     fakes, labels = samples(30)
     with pytest.raises(UserError, match=r"two classes or more\. Received: \[0\]"):
         classification_accuracy(fakes, 0 * labels, fakes, labels)
-    with pytest.raises(UserError, match=r"`real_labels` must be 30 whole numbers"):
+    with pytest.raises(UserError, match=r"`real_labels` must be 30 integers"):
         classification_accuracy(fakes, labels, fakes, labels[:5])
     with pytest.raises(UserError, match=r"dtype=float64"):
         frechet_by_class(fakes, labels * 1.0, fakes, labels)

@@ -122,7 +122,7 @@ def test_more_pairs_than_images_do_not_narrow_the_interval() -> None:
 def test_what_is_refused() -> None:
     with pytest.raises(UserError, match="`labels` must name a class of two images"):
         similarity_of_pairs(images(3, 16), np.arange(3), seed=0)
-    with pytest.raises(UserError, match=r"`labels` must be 3 whole numbers"):
+    with pytest.raises(UserError, match=r"`labels` must be 3 integers"):
         similarity_of_pairs(images(3, 16), np.zeros(2, int), seed=0)
     with pytest.raises(UserError, match=r"`images` must have the shape"):
         similarity_of_pairs(images(3, 16)[..., 0], seed=0)

@@ -160,7 +160,7 @@ def test_what_is_refused() -> None:
         descriptors([images(2, 3)], seed=0)
     with pytest.raises(UserError, match=r"one size\. Received: \(32, 32, 3\) and then \(16, 16, 3"):
         descriptors([images(2), images(2, 16)], seed=0)
-    with pytest.raises(UserError, match="SWD must have equally many images"):
+    with pytest.raises(UserError, match="SWD needs the same number of images"):
         sliced_wasserstein(
             descriptors([images(2)], seed=0), descriptors([images(3)], seed=0), seed=0
         )
