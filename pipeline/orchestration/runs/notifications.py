@@ -1,4 +1,4 @@
-"""Word of how a run ended: JSON to web addresses, and e-mail; what fails of it fails no run."""
+"""Notifications of how a run ended: JSON to web addresses, and e-mail. None can fail a run."""
 
 from __future__ import annotations
 
@@ -39,9 +39,9 @@ ATTEMPTS = 3
 FIRST_PAUSE = 1.0
 """Seconds before the second attempt; twice as long before each further one."""
 LONGEST = 200
-"""Characters of a subject."""
+"""Largest number of characters of a subject."""
 LONGEST_PROBLEM = 300
-"""Characters of a line that says what failed: part of it is what a server said."""
+"""Characters of a line that reports a failure, in which a server's answer may be long."""
 
 
 def _is_loopback(host: str | None) -> bool:
@@ -72,17 +72,17 @@ class EmailConfig(Section):
     """Settings of e-mail: addresses and the server."""
 
     host: Host
-    """The mail server."""
+    """Host of the mail server."""
     port: int = Field(default=587, ge=1, le=65535)
-    """Its port."""
+    """Port of the mail server."""
     security: Literal["starttls", "tls", "none"] = "starttls"
-    """How the connection is kept private: from the command STARTTLS on, from its start, or not."""
+    """Encryption of the connection: from the command STARTTLS on, from its start, or none."""
     sender: MailAddress
-    """From whom."""
+    """Address of the sender."""
     recipients: tuple[MailAddress, ...] = Field(min_length=1)
-    """To whom."""
+    """Addresses of the recipients."""
     username: str | None = None
-    """To log in with, None for no login."""
+    """Name for the login, None for no login."""
     password_variable: Variable | None = None
     """Environment variable that holds the password."""
 
@@ -96,22 +96,22 @@ class EmailConfig(Section):
 
 
 class NotificationsConfig(Section):
-    """Who is told how a run ended."""
+    """Settings of notifications: who gets them, and of which endings."""
 
     webhooks: tuple[WebAddress, ...] = ()
-    """Addresses that get a POST of JSON."""
+    """Web addresses that get a POST of JSON."""
     webhook_variables: tuple[Variable, ...] = ()
-    """Environment variables that hold such addresses: those of chat services are secrets."""
+    """Environment variables with such addresses, as those of chat services are secrets."""
     email: EmailConfig | None = None
-    """E-mail, None for none."""
+    """Settings of e-mail, None for no e-mail."""
     verdicts: tuple[Ending, ...] = ("promoted", "gate failed", "alarm", "rolled back", "failed")
-    """The endings that are told of."""
+    """Endings that are notified."""
     seconds: Rate = 10.0
-    """How long a server may take for one whole answer."""
+    """Seconds that a server may take for one whole answer."""
 
 
 def notify(config: NotificationsConfig, outcome: Outcome) -> tuple[str, ...]:
-    """Tell everyone who is to be told, and say what failed, in a line each; nothing is raised."""
+    """Send all notifications, and return a line for each that failed; never raise."""
     if outcome.verdict not in config.verdicts:
         return ()
     problems = []
@@ -170,16 +170,17 @@ def _sendings(
         post = partial(_post_to, variable, outcome, config.seconds)
         yield f"the address in {variable}", partial(_within, config.seconds, post)
     if config.email is not None:
-        message = _message(config.email, outcome)  # One: a repeated one is known by its ID.
+        # One message for all attempts, so that receivers recognise a repeated one by its ID.
+        message = _message(config.email, outcome)
         yield config.email.host, partial(_mail, config.email, message, config.seconds)
 
 
 def _failure_of(send: Callable[[], None]) -> str | None:
-    """Try up to `ATTEMPTS` times; why it failed, None if it did not."""
+    """Send up to `ATTEMPTS` times, and return why it failed, None if it did not."""
     for attempt in range(1, ATTEMPTS + 1):
         try:
             send()
-        except Exception as error:  # Whatever it is, the run has ended well without.
+        except Exception as error:  # Of any kind: a notification must not fail the run.
             if attempt == ATTEMPTS or not _may_pass(error):
                 return f"{error or type(error).__name__}, after {attempt} of {ATTEMPTS} attempts"
         else:
@@ -189,7 +190,10 @@ def _failure_of(send: Callable[[], None]) -> str | None:
 
 
 def _within(seconds: float, send: Callable[[], None]) -> None:
-    """Give up after so many seconds: limits of sockets begin anew with every byte that comes."""
+    """Send, and fail after so many seconds in all.
+
+    A socket's own limit starts anew with every byte that arrives.
+    """
     results: list[Exception | None] = []
 
     def attempt() -> None:
@@ -229,7 +233,10 @@ def _secret(variable: str) -> str:
 
 
 class _NoRedirect(urllib.request.HTTPRedirectHandler):
-    """A redirect would lose the content, and could lead to where nobody said it may go."""
+    """Handler that follows no redirect.
+
+    A redirect would lose the content, and could lead to an address that nobody has allowed.
+    """
 
     def redirect_request(self, *_: object) -> None:
         return None
@@ -244,7 +251,7 @@ def _post(url: str, outcome: Outcome, seconds: float) -> None:
     request = urllib.request.Request(
         url, json.dumps(content).encode(), {"Content-Type": "application/json"}
     )
-    # No proxy but for https: one would get to read what is for this machine alone.
+    # No proxy for http: it would read what is for this machine alone.
     proxies = {name: at for name, at in urllib.request.getproxies().items() if name == "https"}
     opener = urllib.request.build_opener(_NoRedirect, urllib.request.ProxyHandler(proxies))
     try:
@@ -268,7 +275,7 @@ def _mail(email: EmailConfig, message: EmailMessage, seconds: float) -> None:
         if email.username is not None:
             server.login(email.username, password)
         refused = server.send_message(message)
-        with suppress(OSError):  # It has the message: what fails now is no reason to send another.
+        with suppress(OSError):  # The server has the message: another attempt would repeat it.
             server.quit()
     finally:
         server.close()

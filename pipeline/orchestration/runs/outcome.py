@@ -19,18 +19,18 @@ OUTCOME = "outcome.json"
 PAGE = "index.html"
 
 Trigger: TypeAlias = Literal["schedule", "new data", "manual", "back-fill"]
-"""What a run was started by."""
+"""Cause of the start of a run."""
 StepState: TypeAlias = Literal["done", "unchanged", "failed", "skipped"]
-"""`unchanged`: what it makes was there already; `skipped`: its turn never came."""
+"""`unchanged`: the result was there already; `skipped`: an earlier step failed."""
 Ending: TypeAlias = Literal[
     "promoted", "unchanged", "gate failed", "alarm", "rolled back", "failed", "interrupted"
 ]
-"""How a run ended. `alarm`: training stopped itself; `rolled back`: the version that was promoted
-did not pass its test, and the one before serves again."""
+"""End of a run. `alarm`: training stopped itself; `rolled back`: the promoted version did not pass
+its test, and the one before serves again."""
 
 
 def one_line(text: str) -> str:
-    """The text with a space for whatever would break the line, or that a terminal would obey."""
+    """Return a text with a space for each line break and each control character of terminals."""
     return " ".join("".join(each if each.isprintable() else " " for each in text).split())
 
 
@@ -42,92 +42,92 @@ def _inside(path: str) -> str:
 
 
 Line = Annotated[str, AfterValidator(one_line)]
-"""Text for a person; what would break the line is a space."""
+"""Text for a person, on one line."""
 ProjectPath = Annotated[str, AfterValidator(_inside)]
-"""A path relative to the project's folder, with `/`."""
+"""Path relative to the project's folder, with `/`."""
 RunKey = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
 Moment = Annotated[AwareDatetime, AfterValidator(lambda moment: moment.astimezone(UTC))]
-"""A time of day, in UTC."""
+"""Time in UTC."""
 Count = Annotated[int, Field(ge=0)]
 
 
 class Snapshot(Record):
-    """The pictures of the source as they were when the run began."""
+    """Pictures of the sources as they were when the run began."""
 
     content_hash: Line
     """Hash of the names and content of the pictures."""
     images: Count
-    """How many there are."""
+    """Number of pictures."""
     new: Count
-    """How many of them the run before did not have."""
+    """Number of pictures that the run before did not have."""
 
 
 class Step(Record):
     """One step of a run."""
 
     name: Line
-    """Such as `checked_data` or `trained_model`."""
+    """Name, such as `checked_data` or `trained_model`."""
     state: StepState
-    """What became of it."""
+    """Result of the step."""
     seconds: float = Field(default=0.0, ge=0, allow_inf_nan=False)
-    """Return the duration in seconds."""
+    """Duration in seconds."""
     reason: Line = ""
-    """Why, in one line."""
+    """Reason in one line."""
 
 
 class Outcome(Record):
     """Outcome of one run of the pipeline."""
 
     schema_version: Literal[1] = Field(default=1, alias="schema")
-    """Changes when the meaning of a field does."""
+    """Version of the file: it changes when the meaning of a field does."""
     run: RunKey
-    """Identifies the run, and names its folder in the history."""
+    """Name of the run, and of its folder in the history."""
     model: Line
     """Name of the model, as in the repository."""
     trigger: Trigger
-    """What it was started by."""
+    """Cause of its start."""
     started: Moment
-    """When it began."""
+    """Time of its start."""
     ended: Moment
-    """When it ended."""
+    """Time of its end."""
     verdict: Ending
-    """How it ended."""
+    """Kind of its end."""
     reason: Line
-    """Why, in one line."""
+    """Reason of its end, in one line."""
     steps: tuple[Step, ...] = ()
-    """In the order of the pipeline."""
+    """Steps in the order of the pipeline."""
     source: Line | None = None
-    """Where the pictures come from."""
+    """Sources of the pictures."""
     snapshot: Snapshot | None = None
     """Snapshot of the source, or None if it could not be read."""
     data_hash: Line | None = None
-    """Content of the records."""
+    """Hash of the records."""
     config_hash: Line | None = None
-    """Fingerprint of the configuration."""
+    """Hash of the configuration."""
     code: Line | None = None
     """Commit or version of growgan."""
     run_folder: ProjectPath | None = None
     """Run folder of the training."""
     version: int | None = Field(default=None, ge=1)
-    """The version of this run in the repository."""
+    """Version of this run in the repository."""
     content_hash: Line | None = None
-    """Content of that version."""
+    """Hash of that version."""
     previous_version: int | None = Field(default=None, ge=1)
-    """What the label stood at when the run began."""
+    """Version that `stable` served when the run began."""
     serving: int | None = Field(default=None, ge=1)
-    """What it stands at when the run has ended."""
+    """Version that `stable` serves when the run has ended."""
     evaluation: Evaluation | None = None
     """Scores of the new model."""
     promoted: Evaluation | None = None
     """Scores of the previous version, to compare with."""
     gate: Verdict | None = None
-    """What the gate decided, with a reason for each rule."""
+    """Decision of the gate, with a reason for each rule."""
     report: ProjectPath | None = None
-    """Report of the evaluation."""
+    """Page with the report of the evaluation."""
     pictures: tuple[ProjectPath, ...] = ()
     """PNG sheets."""
     curves: ProjectPath | None = None
-    """What training has logged, as lines of JSON."""
+    """Log of the training, as lines of JSON."""
 
     @property
     def seconds(self) -> float:
@@ -185,12 +185,12 @@ def history_folder(project: Path, run: str) -> Path:
 
 
 def now() -> datetime:
-    """The time of day in UTC, to the second."""
+    """Return the present time in UTC, to the second."""
     return datetime.now(UTC).replace(microsecond=0)
 
 
 def write_outcome(project: Path, outcome: Outcome) -> Path:
-    """Write `history/<run>/outcome.json`, whole or not at all; its path.
+    """Write `history/<run>/outcome.json`, whole or not at all, and return its path.
 
     Raises:
         OSError: if it cannot be written.
@@ -202,7 +202,7 @@ def write_outcome(project: Path, outcome: Outcome) -> Path:
 
 
 def read_outcome(path: Path) -> Outcome:
-    """The outcome in a file, or in the folder of a run of the pipeline.
+    """Read the outcome in a file, or in the folder of a run in the history.
 
     Raises:
         UserError: if there is none, or it is damaged or of another schema.
@@ -218,7 +218,7 @@ def read_outcome(path: Path) -> Outcome:
 
 
 def history_of(project: Path) -> list[Outcome]:
-    """The outcomes of a project's runs, the oldest first; a run without one is left out.
+    """Read the outcomes of a project's runs, the oldest first; a run without one is left out.
 
     Raises:
         UserError: if one is damaged.

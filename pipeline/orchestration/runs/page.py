@@ -1,4 +1,4 @@
-"""Pages of what became of runs of the pipeline: one for each, and one of all in a project."""
+"""Pages of the outcomes of runs: one for each run, and one of all runs of a project."""
 
 from __future__ import annotations
 
@@ -61,12 +61,12 @@ class ScorePair:
 
 
 def write_pages(project: Path, outcome: Outcome) -> Path:
-    """Write the page of a run whose outcome is in the history, and that of all; the run's path.
+    """Write the page of a run and the page of all runs, and return the path of the first.
 
-    Pictures that are no longer there are left out.
+    The outcome has to be in the history. Pictures that are no longer there are left out.
 
     Raises:
-        UserError: if what a run has logged, or another outcome, is damaged.
+        UserError: if the log of the training, or another outcome, is damaged.
         OSError: if a file cannot be read or written.
     """
     files = [project / path for path in outcome.pictures]
@@ -84,7 +84,7 @@ def write_pages(project: Path, outcome: Outcome) -> Path:
 
 
 def run_html(outcome: Outcome, pictures: Mapping[str, bytes], curves: Curves) -> str:
-    """The page of a run as HTML.
+    """Return the page of a run as HTML.
 
     Args:
         outcome: Outcome of the run.
@@ -107,10 +107,10 @@ def run_html(outcome: Outcome, pictures: Mapping[str, bytes], curves: Curves) ->
 
 
 def history_html(history: Sequence[Outcome]) -> str:
-    """The page of all runs as HTML, the newest first.
+    """Return the page of all runs as HTML, the newest first.
 
     Args:
-        history: The oldest first.
+        history: Outcomes of the runs, the oldest first.
     """
     charts = [as_svg(chart, f"h{key}") for key, chart in enumerate(_over_time(history))]
     content = {"index": PAGE, "history": history, "charts": charts}
@@ -126,7 +126,7 @@ def _compared(new: Evaluation, old: Evaluation | None) -> Iterator[ScorePair]:
 
 
 def _bars(*scores: Score) -> list[list[float]]:
-    """Low end, value and high end of scores on one scale from 0 to 1; none without a scale."""
+    """Place the low end, value and high end of scores on one scale from 0 to 1, if there is one."""
     bars = [
         [score.value if end is None else end for end in (score.low, score.value, score.high)]
         for score in scores
@@ -139,7 +139,7 @@ def _bars(*scores: Score) -> list[list[float]]:
 
 
 def _hashes(outcome: Outcome) -> dict[str, object]:
-    """Return the hashes in full: of the chain, and of what scores were made from."""
+    """Return the hashes in full: of data, configuration, code and version, and of the scores."""
     kept = {
         "source", "snapshot", "data_hash", "config_hash", "code", "run_folder", "version",
         "content_hash", "previous_version",
@@ -152,7 +152,7 @@ def _hashes(outcome: Outcome) -> dict[str, object]:
 
 
 def _over_time(history: Sequence[Outcome]) -> Iterator[Chart]:
-    """Each score of the newest evaluation that compares with earlier ones."""
+    """Yield a chart for each score of the newest evaluation that compares with earlier ones."""
     measured = [(each.started, each.evaluation) for each in history if each.evaluation]
     for score in measured[-1][1].scores if measured else ():
         alike = [

@@ -33,7 +33,7 @@ from pipeline.orchestration.steps.step import Check, Done, run_growgan
 from pipeline.run_folder import RunFolder
 
 REGRESSION = 0.05
-"""Share of a score by which another model's may be worse before it is told of."""
+"""Share of a score by which a new model may be worse before the check fails."""
 
 
 def evaluation(plan: Plan, log: Log, former: int | None) -> Done:

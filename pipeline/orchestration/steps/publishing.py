@@ -189,7 +189,7 @@ def _fault_of(plan: Plan, version: int) -> str | None:
 
 
 def _rolled_back(plan: Plan, version: int, fault: str, log: Log) -> StepFailed:
-    """Move `stable` back from a version, and say what became of it.
+    """Move `stable` back from a version, and return the failure of the step.
 
     Servers that do not answer, which may be why there is a fault, are not waited for as long as
     another one does: it would go on serving the version.
@@ -201,13 +201,13 @@ def _rolled_back(plan: Plan, version: int, fault: str, log: Log) -> StepFailed:
         with _publisher(plan, log) as publisher:
             stands = publisher.standing().labels.get(LABEL)
             if stands != version:
-                told = f"`{LABEL}` was moved to version {stands} meanwhile, and stays"
-                return StepFailed(f"{fault}; {told}", ending="rolled back", status=AGAIN)
+                result = f"`{LABEL}` was moved to version {stands} meanwhile, and stays"
+                return StepFailed(f"{fault}; {result}", ending="rolled back", status=AGAIN)
             promotion = publisher.roll_back(LABEL, watchers)
     except RepositoryError as error:
         return StepFailed(f"{fault}; `{LABEL}` stays: {error}", status=AGAIN)
     if not promotion.moved:
-        told = f"`{LABEL}` goes back to version {promotion.version} later: {promotion.reason}"
-        return StepFailed(f"{fault}; {told}", status=AGAIN, may_pass=True)
-    told = f"`{LABEL}` is back at version {promotion.version}"
-    return StepFailed(f"{fault}; {told}", ending="rolled back", status=AGAIN)
+        result = f"`{LABEL}` goes back to version {promotion.version} later: {promotion.reason}"
+        return StepFailed(f"{fault}; {result}", status=AGAIN, may_pass=True)
+    result = f"`{LABEL}` is back at version {promotion.version}"
+    return StepFailed(f"{fault}; {result}", ending="rolled back", status=AGAIN)

@@ -1,4 +1,4 @@
-"""Requests for a version that was just promoted, held to what it answered at its export."""
+"""Test a version that was just promoted: its answers must be those of its export."""
 
 from __future__ import annotations
 
@@ -25,27 +25,27 @@ from savedmodels.repository.servers import request_to
 
 SIGNATURE = "serving_default"
 SECONDS = 60.0
-"""For one answer; the first of a version may be slow."""
+"""Seconds for one answer; the first of a version may be slow."""
 TO_START = 600.0
-"""Seconds that a server of our own has until it serves; large models warm up for long."""
+"""Seconds until a server of our own must serve; large models take long to warm up."""
 
 
 def faults(server: str, model: str, label: str, version: int, savedmodel: Path) -> str | None:
     """Return what is wrong with a server's answer for a label, None if nothing is.
 
     Args:
-        server: URL of its REST interface.
-        model: Its name.
-        label: Label that is asked for.
-        version: Version at which it must stand.
-        savedmodel: The version, whose golden request is sent.
+        server: URL of the server's REST interface.
+        model: Name of the model.
+        label: Label that is requested.
+        version: Version that the label must serve.
+        savedmodel: Folder of that version, whose golden request is sent.
     """
     place = f"/v1/models/{_quoted(model)}/labels/{_quoted(label)}"
     request = golden.read(savedmodel / GOLDEN)[SIGNATURE]
     try:
-        told = _answer(request_to(server, f"{place}/metadata"))["model_spec"]["version"]
-        if str(told) != str(version):
-            return f"{server}: `{label}` must be version {version} there. Received: {told}"
+        served = _answer(request_to(server, f"{place}/metadata"))["model_spec"]["version"]
+        if str(served) != str(version):
+            return f"{server}: `{label}` must be version {version} there. Received: {served}"
         inputs = {name: array.tolist() for name, array in request.inputs.items()}
         asked = {"signature_name": SIGNATURE, "inputs": inputs}
         answered = _answer(request_to(server, f"{place}:predict", asked))["outputs"]
@@ -62,7 +62,7 @@ def faults(server: str, model: str, label: str, version: int, savedmodel: Path) 
                 f"{server}: `{name}` must have the shape {expected.shape}. "
                 f"Received: {received.shape}"
             )
-        # What the server runs on is not told.
+        # The server may run on a GPU, which rounds differently.
         far = distance(expected, received.astype(expected.dtype))
         if not far <= GPU_BOUND:
             return (
@@ -74,10 +74,10 @@ def faults(server: str, model: str, label: str, version: int, savedmodel: Path) 
 
 @contextmanager
 def own_server(repository: Path, log: Path) -> Iterator[str]:
-    """A local server of a repository, for as long as a block takes; its URL.
+    """Start a local server of a repository for a block, and give its URL.
 
     Raises:
-        StepFailed: if it does not come to serve.
+        StepFailed: if it does not start to serve.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
     ports = ("--port", "0", "--rest-api-port", "0")
@@ -93,15 +93,15 @@ def own_server(repository: Path, log: Path) -> Iterator[str]:
         late.start()
         try:
             line = process.stdout.readline()
-        finally:  # Also if a signal comes meanwhile: Python waits for its threads.
+        finally:  # Also after a signal, as Python waits for the timer's thread before it exits.
             late.cancel()
         found = re.search(r"REST at ([^\s,]+)", line)
         if found is None:
             process.terminate()
             process.wait()
             written.seek(before)
-            said = [line for line in written.read().splitlines() if line.strip()]
-            last = said[-1].removeprefix("growgan: ") if said else f"nothing, see {log}"
+            lines = [line for line in written.read().splitlines() if line.strip()]
+            last = lines[-1].removeprefix("growgan: ") if lines else f"nothing, see {log}"
             raise StepFailed(
                 f"a server of our own must serve {repository}. Received: {last}", status=AGAIN
             )

@@ -78,17 +78,17 @@ def trained_model(plan: Plan, log: Log) -> Done:
             f"a checkpoint at {seen}"
         )
     alarms = dict.fromkeys(entry["alarm"] for entry in _entries(plan) if "alarm" in entry)
-    told = ", ".join(alarms) or "none"
+    names = ", ".join(alarms) or "none"
     return Done(
         {
             "images seen": seen,
             "of": total,
             "seconds": round(float(_manifest(plan).get("seconds", math.nan)), 1),
-            "alarms": told,
+            "alarms": names,
         },
         new=False,
         files={"run": plan.run.path},
-        checks={"alarms": Check(not alarms, f"alarms while it trained: {told}")},
+        checks={"alarms": Check(not alarms, f"alarms while it trained: {names}")},
     )
 
 
