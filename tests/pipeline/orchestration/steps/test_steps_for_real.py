@@ -79,7 +79,7 @@ def test_a_warm_start_has_the_promoted_weights_and_is_refused_at_another_resolut
     changed = project.config.model_copy(update={"overrides": growing})
     other = replace(project, config=changed)
     grows = Plan(other, take(other))
-    refused = failed(lambda: steps.stage(grows, 4, print, 1))
+    refused = failed(lambda: steps.stage(grows, (4, 4), print, 1))
     assert (refused.status, refused.may_pass) == (2, False)
     assert (
         "`schedule.start_resolution` must be that of the weights of `--from`, 8. Received: 4"
@@ -87,7 +87,7 @@ def test_a_warm_start_has_the_promoted_weights_and_is_refused_at_another_resolut
     )
     assert not list(grows.run.path.glob("*"))
 
-    steps.stage(plan, 8, print, 1)
+    steps.stage(plan, (8, 8), print, 1)
     lineage = plan.run.manifest()["first_weights"]
     assert (lineage["run"], lineage["images_seen"]) == (str(source.path), 64)
     assert lineage["made_anew"] == []
@@ -122,13 +122,13 @@ def test_a_lost_worker_is_told_in_a_line_and_the_next_attempt_goes_on(tmp_path: 
     said: list[str] = []
 
     def stage() -> steps.Done:
-        return run.perform("stage_8x8", lambda: steps.stage(plan, 8, said.append, None))
+        return run.perform("stage_8x8", lambda: steps.stage(plan, (8, 8), said.append, None))
 
     def saved() -> list[Path]:
         return sorted((plan.run.path / "checkpoints").glob("images-*"))
 
     with ThreadPoolExecutor(1) as threads:
-        attempt = threads.submit(failure_of, stage)
+        attempt = threads.submit(failed, stage)
         wait(saved, "a checkpoint")
         os.kill(worker_of(plan.run, 1), signal.SIGKILL)
         failure = attempt.result()
@@ -192,7 +192,7 @@ def test_what_a_full_disk_stops_is_not_half_written_and_goes_on_with_room(
     assert run.perform("records", lambda: steps.records(plan, print)).new
 
     def stage() -> steps.Done:
-        return run.perform("stage_8x8", lambda: steps.stage(plan, 8, print, None))
+        return run.perform("stage_8x8", lambda: steps.stage(plan, (8, 8), print, None))
 
     filler = fill(small_disk, 40_000)
     assert_no_room(failed(stage))
