@@ -1,4 +1,4 @@
-"""Print runs of the pipeline, and the status of a project."""
+"""Runs of the pipeline, and the status of a project, in lines and tables for people."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from rich.console import Console
 from rich.text import Text
 
 from pipeline.cli.tables import new_table, print_table, say
-from pipeline.orchestration.outcome import (
+from pipeline.orchestration.project import LABEL
+from pipeline.orchestration.runs.outcome import (
     Ending,
     Outcome,
     consequence_of,
-    duration_text,
-    score_text,
+    format_duration,
+    format_score,
 )
-from pipeline.orchestration.project import LABEL
-from pipeline.orchestration.standing import LabelStanding, ProjectStanding
+from pipeline.orchestration.runs.status import LabelStatus, ProjectStatus
 
 COLOURS: dict[Ending, str] = {
     "promoted": "green",
@@ -29,44 +29,43 @@ COLOURS: dict[Ending, str] = {
 }
 
 
-def show_standing(console: Console, standing: ProjectStanding) -> None:
-    """Print the present run, the end of the last run, and the served versions."""
-    say(console, f"model: {standing.model}, in {standing.repository}")
-    say(console, f"up: {'yes' if standing.up else 'no, so nothing starts by itself'}")
-    for trigger, reason in standing.complaints.items():
+def show_status(console: Console, status: ProjectStatus) -> None:
+    """Print a line for the run in progress, the last run, and each label."""
+    say(console, f"model: {status.model}, in {status.repository}")
+    say(console, f"up: {'yes' if status.up else 'no, so nothing starts by itself'}")
+    for trigger, reason in status.trigger_errors.items():
         say(console, f"{trigger}: starts nothing: {reason}")
-    now, last = standing.now, standing.last
+    now, last = status.now, status.last
     if now is None:
         say(console, "now: nothing runs")
     else:
         at = now.step or "the end"
-        since = f"{now.begun.started:%Y-%m-%d %H:%M} UTC"
-        by = now.begun.trigger
+        since = f"{now.state.started:%Y-%m-%d %H:%M} UTC"
+        by = now.state.trigger
         say(console, f"now: {now.run}, at {at}; started by: {by}, {since}")
     if last is None:
         say(console, "last: no run has ended yet")
     else:
         ended = f"{last.ended:%Y-%m-%d %H:%M} UTC"
         say(console, f"last: {last.run}, {last.verdict}, {ended}: {last.reason}")
-        stands = {label.label: label.version for label in standing.labels}.get(LABEL)
-        # A later promotion makes the run's own consequence obsolete.
-        moved = f"`{LABEL}` was moved since then" if stands != last.serving else None
+        version = {label.label: label.version for label in status.labels}.get(LABEL)
+        moved = f"`{LABEL}` was moved since then" if version != last.serving else None
         say(console, f"      {moved or consequence_of(last)}")
-    if standing.as_promoted:
+    if status.as_promoted:
         say(console, "pictures: those of the run that was promoted last")
-    elif standing.new:
-        start = f"{standing.least} start a run" if standing.least else "none starts a run by itself"
-        say(console, f"pictures: {standing.new} at most are new; {start}")
-    if standing.not_judged:
-        say(console, f"gate: {standing.not_judged}")
-    for label in standing.labels:
+    elif status.new:
+        start = f"{status.least} start a run" if status.least else "none starts a run by itself"
+        say(console, f"pictures: {status.new} at most are new; {start}")
+    if status.not_judged:
+        say(console, f"gate: {status.not_judged}")
+    for label in status.labels:
         say(console, label_line(label))
-    if not standing.labels:
+    if not status.labels:
         say(console, "stable: serves nothing yet")
 
 
 def show_history(console: Console, outcomes: Sequence[Outcome]) -> None:
-    """Print one line per run, in the given order."""
+    """Print a line for each run, in the order given."""
     if not outcomes:
         say(console, "no run has ended yet")
         return
@@ -83,17 +82,17 @@ def show_history(console: Console, outcomes: Sequence[Outcome]) -> None:
             each.trigger,
             f"{snapshot.images:,}" if snapshot else "",
             f"{snapshot.new:,}" if snapshot else "",
-            (evaluation and score_text(evaluation)) or "",
-            duration_text(each.seconds),
+            (evaluation and format_score(evaluation)) or "",
+            format_duration(each.seconds),
             each.reason,
         )
     print_table(console, table)
 
 
-def label_line(standing: LabelStanding) -> str:
-    """Describe the version of a label in one line."""
-    serves = f"version {standing.version}" if standing.version else "nothing yet"
-    if not standing.there:
+def label_line(status: LabelStatus) -> str:
+    """Return the status of a label in a line."""
+    serves = f"version {status.version}" if status.version else "nothing yet"
+    if not status.there:
         serves += ", whose folder is gone from the repository: publish it again, or roll back"
-    waits = f", waits for version {standing.waits_for}" if standing.waits_for else ""
-    return f"{standing.label}: serves {serves}{waits}"
+    waits = f", waits for version {status.waits_for}" if status.waits_for else ""
+    return f"{status.label}: serves {serves}{waits}"

@@ -1,4 +1,4 @@
-"""Commands `growgan pipeline status` and `history`: state and past runs of a project."""
+"""`growgan pipeline status` and `history`: the status of a project and its runs."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text."
 
 @app.command(epilog="Example: growgan pipeline status faces")
 def status(folder: Folder, json: Json = False) -> None:
-    """Show the present run, the end of the last run, and the version of each label."""
-    from pipeline.cli.outcome_tables import show_standing
+    """Tell what runs now, how the last run ended, and which version each label serves."""
+    from pipeline.cli.outcome_tables import show_status
     from pipeline.cli.publishing import refusals
     from pipeline.orchestration.project import open_project
-    from pipeline.orchestration.standing import standing_of
+    from pipeline.orchestration.runs.status import read_status
 
     project = open_project(folder)
     with refusals():
-        standing = standing_of(project)
+        found = read_status(project)
     if json:
-        typer.echo(standing.model_dump_json(indent=2))
+        typer.echo(found.model_dump_json(indent=2))
     else:
-        show_standing(terminal(), standing)
+        show_status(terminal(), found)
 
 
 @app.command(epilog="Example: growgan pipeline history faces --last 20")
@@ -42,8 +42,8 @@ def history(
 ) -> None:
     """List runs, newest first, with their trigger, result and reason."""
     from pipeline.cli.outcome_tables import show_history
-    from pipeline.orchestration.outcome import history_of
     from pipeline.orchestration.project import open_project
+    from pipeline.orchestration.runs.outcome import history_of
 
     outcomes = history_of(open_project(folder).path)[::-1][:last]
     if json:

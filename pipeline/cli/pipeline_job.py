@@ -32,9 +32,9 @@ def job(
     """
     Interruption()
     from pipeline.errors import UserError
-    from pipeline.orchestration.following import run_job
-    from pipeline.orchestration.job import job_of
-    from pipeline.orchestration.kubectl import Kubectl
+    from pipeline.orchestration.kubernetes.job import job_of
+    from pipeline.orchestration.kubernetes.job_runner import run_job
+    from pipeline.orchestration.kubernetes.kubectl import Kubectl
     from pipeline.orchestration.project import open_project
 
     project = open_project(folder, settings and settings.resolve())
@@ -50,6 +50,6 @@ def job(
         partial(say, console),
         given.kubernetes.wait_seconds,
     )
-    if end.complaint:
-        print(end.complaint, file=sys.stderr)
+    if end.error_text:
+        print(end.error_text, file=sys.stderr)
     raise typer.Exit(end.status)

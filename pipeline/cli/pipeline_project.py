@@ -21,8 +21,8 @@ from pipeline.cli.tables import say
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from pipeline.orchestration.failure import StepFailed
     from pipeline.orchestration.project import Project
+    from pipeline.orchestration.runs.failure import RunFailure
 
 app = typer.Typer()
 LOOK = 10.0
@@ -81,9 +81,9 @@ def run(folder: Folder) -> None:
     project = open_project(folder)
     with _dagster():
         from pipeline.exit_status import AGAIN
-        from pipeline.orchestration.failure import StepFailed
+        from pipeline.orchestration.dagster.foreground import run_once
         from pipeline.orchestration.plan import Ended
-        from pipeline.orchestration.running import run_once
+        from pipeline.orchestration.runs.failure import RunFailure
         from savedmodels.locks import Busy, hold
     from pipeline.errors import UserError
     from pipeline.errors.system import may_pass
@@ -100,27 +100,28 @@ def run(folder: Folder) -> None:
                 f"{folder}, where a run is under way"
             ) from None
     try:
-        course = run_once(project)
-    except Exception as error:  # From Dagster's databases, if they cannot be written.
+        run = run_once(project)
+    except Exception as error:  # Of Dagster's databases, when they cannot be written.
         if not may_pass(error):
             raise
         reason = str(error).splitlines()[0]
-        _end_with(StepFailed(f"Dagster's files must be writable: {reason}", status=AGAIN))
-    if isinstance(course, Ended):
-        say(console, f"nothing to do: run {course.run} has promoted this already")
+        reason = f"Dagster's files must be writable: {reason}"
+        _end_with(RunFailure(reason=reason, status=AGAIN))
+    if isinstance(run, Ended):
+        say(console, f"nothing to do: run {run.run} has promoted this already")
         _tell_of_labels(console, project)
         return
-    if isinstance(course, StepFailed):
-        _end_with(course)
-    if failure := course.failed():
+    if isinstance(run, RunFailure):
+        _end_with(run)
+    if failure := run.failure:
         _end_with(failure)
-    published = course.plan.mark("published")
+    published = run.plan.mark("published")
     if published is None:
-        untold = f"the result of a step could not be written in {course.folder}"
-        _end_with(StepFailed(untold, status=AGAIN))
+        reason = f"how a step ended could not be written down in {run.folder}"
+        _end_with(RunFailure(reason=reason, status=AGAIN))
     say(console, f"promoted: version {published['version']} of {project.config.model}")
     _tell_of_no_gate(console, project)
-    say(console, f"page: {course.folder / 'index.html'}")
+    say(console, f"page: {run.folder / 'index.html'}")
 
 
 @app.command(epilog="Example: growgan pipeline up faces")
@@ -140,11 +141,11 @@ def up(
 
     project = open_project(folder)
     with _dagster():
-        from pipeline.orchestration.definitions import definitions_of
-        from pipeline.orchestration.instance import instance_of
-        from pipeline.orchestration.leftovers import look_after
-        from pipeline.orchestration.lost import give_up_lost_runs
-        from pipeline.orchestration.processes import HOST, started
+        from pipeline.orchestration.dagster.definitions import definitions_of
+        from pipeline.orchestration.dagster.housekeeping import clean_up
+        from pipeline.orchestration.dagster.instance import instance_of
+        from pipeline.orchestration.dagster.processes import HOST, started
+        from pipeline.orchestration.dagster.recovery import fail_orphaned_runs
         from savedmodels.locks import Busy, hold
     from pipeline.errors import UserError
 
@@ -156,8 +157,7 @@ def up(
     at = project.config.port if port is None else port
     try:
         with hold(project.up_lock, wait=False), instance_of(project) as instance:
-            # Dagster notices dead processes only while its code server lives.
-            for lost in give_up_lost_runs(project, instance):
+            for lost in fail_orphaned_runs(project, instance):
                 say(console, f"run {lost} was lost, and is tried again")
             with started(project, at) as processes:
                 say(console, f"user interface: http://{HOST}:{at}, logs: {project.logs}")
@@ -165,7 +165,7 @@ def up(
                 while not stopped.wait(0.5):
                     if time.monotonic() >= look:
                         look = time.monotonic() + LOOK
-                        lines = [*look_after(project, instance)]
+                        lines = [*clean_up(project, instance)]
                         for line in lines:
                             # Each line once, not at every round.
                             if line not in told:
@@ -186,9 +186,9 @@ def up(
 
 def _tell_of_labels(console: Console, project: Project) -> None:
     from pipeline.cli.outcome_tables import label_line
-    from pipeline.orchestration.standing import labels_of
+    from pipeline.orchestration.runs.status import label_statuses
 
-    for label in labels_of(project):
+    for label in label_statuses(project):
         say(console, label_line(label))
 
 
@@ -199,7 +199,7 @@ def _tell_of_no_gate(console: Console, project: Project) -> None:
         say(console, f"note: {why_not_judged(project)}")
 
 
-def _end_with(failure: StepFailed) -> NoReturn:
+def _end_with(failure: RunFailure) -> NoReturn:
     print(f"growgan: {failure.reason}", file=sys.stderr)
     raise typer.Exit(failure.status)
 
@@ -218,8 +218,8 @@ def _dagster() -> Iterator[None]:
 
 
 def _show_progress(console: Console) -> None:
-    """Print the progress of steps."""
-    from pipeline.orchestration.assets import PROGRESS
+    """Show the lines of steps."""
+    from pipeline.orchestration.dagster.assets import PROGRESS
 
     class Lines(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:

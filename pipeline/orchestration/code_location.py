@@ -1,12 +1,15 @@
-"""Definitions that Dagster's processes load: the project that the environment names."""
+"""Code location that Dagster's processes load: the project that the environment names.
+
+Dagster keeps the name of this module in its records of every project, so it stays here.
+"""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
 
-from pipeline.orchestration.definitions import definitions_of
-from pipeline.orchestration.instance import FOLDER
+from pipeline.orchestration.dagster.definitions import definitions_of
+from pipeline.orchestration.dagster.instance import FOLDER
 from pipeline.orchestration.project import open_project
 
 defs = definitions_of(open_project(Path(os.environ[FOLDER])))

@@ -1,4 +1,4 @@
-"""Commands of `growgan` in processes of their own: what they say, and what their end means."""
+"""Run commands of `growgan` in processes of their own, and turn exit statuses into failures."""
 
 from __future__ import annotations
 
@@ -13,61 +13,61 @@ from tempfile import TemporaryFile
 from typing import IO
 
 from pipeline import exit_status
-from pipeline.orchestration.failure import StepFailed
 from pipeline.orchestration.parent_process import die_with_parent
+from pipeline.orchestration.runs.failure import StepFailed
 
 GRACE = 60.0
-"""Seconds that a command has to save what it did when it is told to stop."""
+"""Seconds that a stopped command has to save its work, before it is killed."""
 
-Say = Callable[[str], None]
-"""Shows a line of progress."""
+Log = Callable[[str], None]
+"""Logs a line of progress."""
 
 
 def growgan(
     arguments: Sequence[str],
     *,
     folder: Path,
-    log: Path,
-    say: Say,
+    log_file: Path,
+    log: Log,
 ) -> str:
-    """Run `growgan …` to its end; what it wrote.
+    """Run `growgan …` to its end, and return its standard output.
 
-    TensorFlow and the memory it takes stay in that process, and it ends with this one: a step
-    whose process is killed leaves nobody behind who still writes.
+    TensorFlow and its memory stay in that process. It ends with this one, so a step whose process
+    is killed leaves no writer behind.
 
     Args:
         arguments: Arguments of the command line.
         folder: Working folder.
-        log: File to which all it says is added.
-        say: Shows each of its lines.
+        log_file: File to which both its outputs are appended.
+        log: Called with each line of its standard output.
 
     Raises:
         StepFailed: if it ends with another status than 0.
     """
-    log.parent.mkdir(parents=True, exist_ok=True)
+    log_file.parent.mkdir(parents=True, exist_ok=True)
     written: list[str] = []
-    with log.open("a") as kept, TemporaryFile("w+", errors="replace") as complaints:
+    with log_file.open("a") as kept, TemporaryFile("w+", errors="replace") as errors:
         print(f"$ growgan {' '.join(arguments)}", file=kept, flush=True)
         with child(
             arguments,
             folder,
             stdout=subprocess.PIPE,
-            stderr=complaints,
+            stderr=errors,
         ) as process:
             assert process.stdout is not None
             for line in process.stdout:
                 kept.write(line)
                 kept.flush()
                 written.append(line)
-                say(line.rstrip())
+                log(line.rstrip())
             status = process.wait()
-        complaints.seek(0)
-        complaint = complaints.read()
-        kept.write(complaint)
+        errors.seek(0)
+        error_text = errors.read()
+        kept.write(error_text)
     if status:
-        # A command that runs another one names it after two dashes.
+        # `pipeline job … -- train` runs another command: the reason names that one.
         name = arguments[arguments.index("--") + 1] if "--" in arguments else arguments[0]
-        raise _failed(name, status, complaint)
+        raise _failed(name, status, error_text)
     return "".join(written)
 
 
@@ -79,7 +79,7 @@ def child(
     stdout: int | None = None,
     stderr: IO[str] | int | None = None,
 ) -> Iterator[subprocess.Popen[str]]:
-    """A process of `growgan …` that ends with the block, and with this process, however it ends."""
+    """Start `growgan …`; it ends with the block, and with this process even if that is killed."""
     process = subprocess.Popen(
         [sys.executable, "-m", "pipeline.cli", *arguments],
         cwd=folder,
@@ -107,10 +107,11 @@ def child(
             process.stdout.close()
 
 
-def _failed(command: str, status: int, complaint: str) -> StepFailed:
-    lines = [line for line in complaint.splitlines() if line.strip()]
-    told = [line.removeprefix("growgan: ") for line in lines if line.startswith("growgan: ")]
-    reason = told[-1] if told else (lines[-1] if lines else "it said nothing")
+def _failed(command: str, status: int, error_text: str) -> StepFailed:
+    lines = [line for line in error_text.splitlines() if line.strip()]
+    own = [line.removeprefix("growgan: ") for line in lines if line.startswith("growgan: ")]
+    # A library may write after our line, so ours goes first.
+    reason = own[-1] if own else (lines[-1] if lines else "it said nothing")
     match status:
         case exit_status.USER:
             return StepFailed(reason, status=exit_status.USER)

@@ -13,8 +13,8 @@ from pipeline.config import Config
 from pipeline.config.data import DECIDING_RECORDS
 from pipeline.evaluation.scores import Record
 from pipeline.loading import decisive
-from pipeline.orchestration.outcome import Ending
 from pipeline.orchestration.project import Project
+from pipeline.orchestration.runs.outcome import Ending
 from pipeline.orchestration.snapshots import SHORT, Snapshot, snapshot_of
 from pipeline.run_folder import RunFolder
 from savedmodels import atomic

@@ -1,154 +1,39 @@
-"""The folder of a scheduled pipeline: what `pipeline.yaml` says, and where everything lies."""
+"""A project: the folder of a scheduled pipeline, its configuration and the places of its files."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Final
 
 import yaml
-from pydantic import Field, model_validator
-from pydantic.functional_validators import AfterValidator
 
-from pipeline.config import Config, GateConfig, Section
+from pipeline.config import Config, GateConfig
 from pipeline.data.sources.place import Place, place_of
 from pipeline.errors import UserError
 from pipeline.evaluation.gate import SCORE_OF, require_answerable, rules_of
 from pipeline.loading import Override, load, validated
-from pipeline.orchestration.job import KubernetesConfig
-from pipeline.orchestration.notifications import NotificationsConfig
-from pipeline.orchestration.outcome import one_line
-from pipeline.section import Count, Images, Rate
+from pipeline.orchestration.project_config import ProjectConfig
+from pipeline.orchestration.runs.outcome import one_line
 from pipeline.shape import Shape
 from savedmodels import atomic
 from savedmodels.repository.errors import RepositoryError
-from savedmodels.repository.publisher import Label
 from savedmodels.repository.repository import Repository
-from savedmodels.repository.servers import Watchers, server_url
+from savedmodels.repository.servers import Watchers
 
 PIPELINE = "pipeline.yaml"
-LABEL: Label = "stable"
+LABEL: Final = "stable"
 """Label that runs move, and that clients ask for."""
-Port = Annotated[int, Field(ge=0, le=65535)]
-
-
-def _cron(text: str) -> str:
-    if len(text.split()) != 5:
-        raise ValueError("must have five fields, such as `0 2 * * *` for every night at two")
-    return text
-
-
-class NewDataConfig(Section):
-    """When pictures that arrive start a run."""
-
-    least: Count = 1
-    """Fewest pictures that the last run did not have."""
-    quiet_seconds: Annotated[float, Field(ge=0)] = 300.0
-    """For so long nothing may have changed in the sources: what is still being copied is not
-    taken."""
-    every_seconds: Count = 30
-    """Between two looks at the sources."""
-
-
-class TriggersConfig(Section):
-    """Triggers that start runs; both may be left out."""
-
-    cron: Annotated[str, AfterValidator(_cron)] | None = None
-    """Minute, hour, day of the month, month, day of the week, as in cron; None for never."""
-    timezone: str = "UTC"
-    """Time zone of `cron`."""
-    new_data: NewDataConfig | None = NewDataConfig()
-    """Pictures that arrive, None if they start nothing."""
-    when_busy: Literal["wait", "skip"] = "wait"
-    """What becomes of a run that is to start while another of this project is under way: it waits
-    for its turn, or is left out; what is new then starts one later."""
-
-
-class TrainingConfig(Section):
-    """Execution of the heavy steps; nothing here changes their results."""
-
-    workers: Count | None = None
-    """Processes that train together, on this machine or each in a pod of `kubernetes`; None for
-    one, by the strategy that `run.strategy` says."""
-    warm_start: bool = False
-    """Whether a run starts from the weights of the version that `stable` stands at; its schedule
-    has to begin at the resolution of that version."""
-    beam: str | None = None
-    """Options of an Apache Beam pipeline that writes the records, None for processes here."""
-    kubernetes: KubernetesConfig | None = None
-    """Where trainings run as Jobs, None for this machine."""
-
-
-class RepositoryConfig(Section):
-    """Model repository, and the servers that watch it."""
-
-    path: Path = Path("models")
-    """Folder of the model repository."""
-    served_at: str | None = None
-    """Its path as servers see it, None for the same."""
-    servers: tuple[Annotated[str, AfterValidator(server_url)], ...] = ()
-    """REST interfaces of all servers that watch it, such as `http://127.0.0.1:8501`; none if no
-    server watches yet: labels then move without waiting. What asks for an API token is given that
-    of the environment variable `GROWGAN_SERVE_TOKEN`."""
-    wait_seconds: Rate = 300.0
-    """How long servers may take to load a version."""
-    keep: Count | None = None
-    """Newest versions that are kept, None for all."""
-
-
-class RetriesConfig(Section):
-    """Retries after failures that may pass, such as a lost worker."""
-
-    most: Images = 3
-    """Attempts of a step after its first."""
-    first_seconds: Rate = 30.0
-    """Before the second attempt; twice as long before each further one."""
-
-
-class ProjectConfig(Section):
-    """Content of `pipeline.yaml`."""
-
-    model: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
-    """Name of the model in the repository."""
-    sources: tuple[str, ...] = Field(min_length=1)
-    """Folders in which pictures arrive, taken together; or one source of another kind, as
-    `growgan train --data` takes it."""
-    preset: str
-    """A preset, or the path of a YAML file, as `growgan train --config` takes it."""
-    overrides: tuple[str, ...] = ()
-    """`section.key=value`, as `growgan train --set` takes it."""
-    contract: Path | None = Path("contract.yaml")
-    """Rules that pictures must keep. Where there is no such file, the first run writes it from its
-    pictures. None if nothing is enforced."""
-    gate: GateConfig | None = None
-    """What a model must score to be promoted, None if scores decide nothing."""
-    training: TrainingConfig = TrainingConfig()
-    repository: RepositoryConfig = RepositoryConfig()
-    schedule: TriggersConfig = TriggersConfig()
-    retries: RetriesConfig = RetriesConfig()
-    notifications: NotificationsConfig = NotificationsConfig()
-    port: Port = 3000
-    """Port of the user interface, which only this machine can reach."""
-
-    @model_validator(mode="after")
-    def _gate_is_said_once(self) -> ProjectConfig:
-        for override in self.overrides:
-            if override.startswith(("gate.", "data.source=", "data.records=")):
-                raise ValueError(
-                    "`overrides` must leave `gate`, `data.source` and `data.records` to the keys "
-                    f"`gate` and `sources`. Received: {override}"
-                )
-        return self
 
 
 @dataclass(frozen=True)
 class Project:
-    """A project as it is read; paths in its file are relative to its folder.
+    """A project; paths in its configuration are relative to its folder.
 
     Args:
-        path: Its folder, absolute.
-        config: Content of its file.
-        kept: The file, if it is not its own but what `keep_settings` wrote.
+        path: Folder of the project, absolute.
+        config: Content of `pipeline.yaml`.
+        kept: File that `keep_settings` wrote, if the configuration comes from there.
     """
 
     path: Path
@@ -162,22 +47,22 @@ class Project:
 
     @property
     def snapshots(self) -> Path:
-        """The pictures of the sources as runs took them."""
+        """Folder of the snapshots."""
         return self.path / "snapshots"
 
     @property
     def checks(self) -> Path:
-        """Reports on snapshots."""
+        """Folder of the reports on snapshots."""
         return self.path / "checks"
 
     @property
     def records(self) -> Path:
-        """Prepared sets."""
+        """Folder of the prepared sets."""
         return self.path / "records"
 
     @property
     def runs(self) -> Path:
-        """Trained runs; TensorBoard compares them with this as its root."""
+        """Folder of the trained runs; TensorBoard compares them with this as its root."""
         return self.path / "runs"
 
     @property
@@ -191,21 +76,22 @@ class Project:
         return self.path / "logs"
 
     @property
-    def complaints(self) -> Path:
-        """Why triggers could not look at the sources."""
+    def trigger_errors(self) -> Path:
+        """Folder of the reasons why triggers could not look at the sources."""
+        # Projects hold a folder of this name.
         return self.logs / "complaints"
 
     @property
     def contract(self) -> Path | None:
-        """The rules for pictures."""
+        """File with the rules for pictures, None if nothing is enforced."""
         given = self.config.contract
         return None if given is None else self.path / given
 
     @property
     def rules(self) -> str:
-        """The text of the contract as it is now; empty without one."""
+        """Text of the contract as it is now; empty without one."""
         file = self.contract
-        # What is no text is for the check of the pictures to refuse.
+        # Bytes that are no text are refused by the check of the pictures, with a better message.
         return file.read_text(errors="replace") if file is not None and file.exists() else ""
 
     @property
@@ -215,22 +101,22 @@ class Project:
 
     @property
     def run_lock(self) -> Path:
-        """Held while a run goes, whose name it bears."""
+        """Lock that a run holds, with the name of the run in it."""
         return self.path / ".run.lock"
 
     @property
     def up_lock(self) -> Path:
-        """Held by `growgan pipeline up`."""
+        """Lock that `growgan pipeline up` holds."""
         return self.path / ".up.lock"
 
     @property
     def watchers(self) -> Watchers:
-        """The servers that watch the repository."""
+        """Servers that watch the repository."""
         given = self.config.repository
         return Watchers(given.servers, given.wait_seconds, none=not given.servers)
 
     def places(self) -> tuple[Place, ...]:
-        """The folders in which pictures arrive, or the one file; none of a source without a place.
+        """Return the folders in which pictures arrive, or the one file; a name has no place.
 
         Raises:
             UserError: if one is not there, or several are not all folders.
@@ -249,8 +135,12 @@ class Project:
                 found.append(place)
         return tuple(found)
 
+    def relative(self, path: Path) -> str:
+        """Return the path of a file of the project relative to its folder, with `/`."""
+        return path.relative_to(self.path).as_posix()
+
     def stages(self) -> tuple[Shape, ...]:
-        """Heights and widths of the images of each stage of the schedule.
+        """Return the height and width of the images of each stage of the schedule.
 
         Raises:
             UserError: if the configuration of trainings is wrong.
@@ -258,10 +148,10 @@ class Project:
         return self.training_config().schedule.build().stages
 
     def training_config(self, data: Path | None = None) -> Config:
-        """The configuration that runs are trained and measured with.
+        """Return the configuration that runs are trained and measured with.
 
         Args:
-            data: The prepared set, None where it is not known yet.
+            data: Folder of the prepared set, None where it is not known yet.
 
         Raises:
             UserError: if anything in it is wrong.
@@ -277,20 +167,20 @@ class Project:
 
 
 def yaml_text(value: object) -> str:
-    """A value on one line of YAML."""
+    """Return a value on one line of YAML."""
     text = yaml.safe_dump(value, default_flow_style=True, width=float("inf"))
     return text.removesuffix("\n...\n").removesuffix("\n")
 
 
 def open_project(folder: Path, kept: Path | None = None) -> Project:
-    """The project in a folder.
+    """Open the project in a folder, and check its configuration.
 
     Args:
         folder: Folder of the project.
-        kept: File that `keep_settings` wrote, None for its own `pipeline.yaml` as it is now.
+        kept: File that `keep_settings` wrote, None for `pipeline.yaml` as it is now.
 
     Raises:
-        UserError: if there is none, or anything in its file is wrong.
+        UserError: if there is none, or anything in its configuration is wrong.
     """
     path = folder.resolve()
     file = kept or path / PIPELINE
@@ -326,7 +216,7 @@ def open_project(folder: Path, kept: Path | None = None) -> Project:
 
 
 def keep_settings(project: Project, folder: Path) -> None:
-    """Write the configuration into a folder of the project, where later changes do not reach it."""
+    """Write the configuration into a folder of the project, where it does not change any more."""
     config = project.config
     if config.preset.endswith((".yaml", ".yml")):
         kept = folder / "preset.yaml"

@@ -1,7 +1,8 @@
-"""A new project: its files, with what each key means beside it."""
+"""Write the files of a new project, with an explanation beside each key."""
 
 from __future__ import annotations
 
+import re
 from importlib import resources
 from pathlib import Path
 
@@ -15,17 +16,17 @@ _TEMPLATES = resources.files("pipeline") / "orchestration" / "templates"
 def write_project(
     folder: Path, *, model: str, sources: list[str], preset: str, overrides: list[str]
 ) -> Project:
-    """Write the files of a project, and read them.
+    """Write the files of a project, and open it.
 
     Args:
-        folder: New or empty.
-        model: Its name.
+        folder: New or empty folder.
+        model: Name of the model.
         sources: Folders in which pictures arrive.
         preset: Preset to train with.
         overrides: Overrides of the preset.
 
     Raises:
-        UserError: if something is there already, or a value is wrong; nothing is left then.
+        UserError: if the folder holds something, or a value is wrong; no file is left then.
         OSError: if it cannot be written.
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
@@ -36,9 +37,12 @@ def write_project(
         "PRESET": yaml_text(preset),
         "OVERRIDES": yaml_text(overrides),
     }
-    text = (_TEMPLATES / "pipeline.yaml").read_text()
-    for name, value in given.items():
-        text = text.replace(f"{{{name}}}", value)
+    # One pass: a path that holds `{PRESET}` stays as it is.
+    text = re.sub(
+        r"\{([A-Z]+)\}",
+        lambda key: given[key[1]],
+        (_TEMPLATES / "pipeline.yaml").read_text(),
+    )
     there = folder.exists()
     (folder / "dagster").mkdir(parents=True)
     atomic.write_file(

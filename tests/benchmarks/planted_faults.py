@@ -102,16 +102,16 @@ FAULTS = {
         ("pipeline/training/alarms",),
     ),
     "a retry": Fault(
-        "pipeline/orchestration/assets.py",
+        "pipeline/orchestration/dagster/assets.py",
         "Failure(failure.reason, allow_retries=failure.may_pass)",
         "Failure(failure.reason, allow_retries=True)",
-        ("pipeline/orchestration/test_definitions.py",),
+        ("pipeline/orchestration/dagster/test_definitions.py",),
     ),
     "a page's escape": Fault(
         "pipeline/evaluation/page.py",
         "autoescape=True",
         "autoescape=False",
-        ("pipeline/evaluation/test_report.py", "pipeline/orchestration/test_run_page.py"),
+        ("pipeline/evaluation/test_report.py", "pipeline/orchestration/runs/test_page.py"),
     ),
 }
 

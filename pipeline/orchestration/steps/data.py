@@ -10,10 +10,10 @@ from pipeline.data.checking.contract import CLASS_SHARES, COLOUR, FEATURES
 from pipeline.data.checking.report import REPORT, Survey, read_report
 from pipeline.errors import UserError
 from pipeline.loading import is_chosen
-from pipeline.orchestration.commands import Say
-from pipeline.orchestration.failure import StepFailed
-from pipeline.orchestration.outcome import history_of
+from pipeline.orchestration.commands import Log
 from pipeline.orchestration.plan import Plan
+from pipeline.orchestration.runs.failure import StepFailed
+from pipeline.orchestration.runs.outcome import history_of
 from pipeline.orchestration.snapshots import PICTURES
 from pipeline.orchestration.steps.step import Check, Done, run_growgan, written_config
 from savedmodels import atomic
@@ -23,7 +23,7 @@ LISTED = 5
 """Corrupt pictures that a reason names."""
 
 
-def source_snapshot(plan: Plan, say: Say) -> Done:
+def source_snapshot(plan: Plan, log: Log) -> Done:
     """Report the snapshot that was taken when the run was planned.
 
     Raises:
@@ -46,12 +46,12 @@ def source_snapshot(plan: Plan, say: Say) -> Done:
     )
 
 
-def checked_data(plan: Plan, say: Say, against: Plan | None) -> Done:
+def checked_data(plan: Plan, log: Log, against: Plan | None) -> Done:
     """The report on the pictures, which keep the contract.
 
     Args:
         plan: Plan of the pictures.
-        say: Shows progress.
+        log: Logger of progress.
         against: Plan whose pictures a shift is measured from, None for none.
 
     Raises:
@@ -68,7 +68,7 @@ def checked_data(plan: Plan, say: Say, against: Plan | None) -> Done:
         if former is not None:
             options += ["--against", str(former)]
         run_growgan(
-            plan, say, "data", "check", plan.snapshot.source, "--out", str(folder), *options
+            plan, log, "data", "check", plan.snapshot.source, "--out", str(folder), *options
         )
         if contract is not None and not rules:
             # By the rules that follow from them they need not be held to them again.
@@ -102,7 +102,7 @@ def checked_data(plan: Plan, say: Say, against: Plan | None) -> Done:
     )
 
 
-def records(plan: Plan, say: Say) -> Done:
+def records(plan: Plan, log: Log) -> Done:
     """The prepared set.
 
     Raises:
@@ -115,7 +115,7 @@ def records(plan: Plan, say: Say) -> Done:
         words = ["--config", str(written_config(plan))]
         if plan.project.config.training.beam is not None:
             words += ["--beam", plan.project.config.training.beam]
-        run_growgan(plan, say, "data", "prepare", *places, *words)
+        run_growgan(plan, log, "data", "prepare", *places, *words)
     manifest = _manifest(plan)
     return Done(
         {

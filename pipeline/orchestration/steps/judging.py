@@ -25,24 +25,24 @@ from pipeline.evaluation.scores import (
     read_scores,
 )
 from pipeline.exit_status import GATE
-from pipeline.orchestration.commands import Say
-from pipeline.orchestration.failure import StepFailed
+from pipeline.orchestration.commands import Log
 from pipeline.orchestration.plan import Plan, run_behind
 from pipeline.orchestration.project import PIPELINE, Project, yaml_text
+from pipeline.orchestration.runs.failure import StepFailed
 from pipeline.orchestration.steps.data import SHEET, report_of
 from pipeline.orchestration.steps.step import Check, Done, run_growgan
 from pipeline.run_folder import RunFolder
 
 REGRESSION = 0.05
-"""Share of a score by which another model's may be worse before it is told of."""
+"""Share of a score by which a new model may be worse before the check fails."""
 
 
-def evaluation(plan: Plan, say: Say, former: int | None) -> Done:
+def evaluation(plan: Plan, log: Log, former: int | None) -> Done:
     """The scores and their report; and where the gate compares, those of the promoted model.
 
     Args:
         plan: Plan of the model.
-        say: Shows progress.
+        log: Logger of progress.
         former: The version that `stable` stood at when the run began.
 
     Raises:
@@ -50,11 +50,11 @@ def evaluation(plan: Plan, say: Say, former: int | None) -> Done:
     """
     new = plan.mark("evaluated") is None
     if new:
-        _evaluate(plan, say, plan.run)
+        _evaluate(plan, log, plan.run)
         scores = evaluation_of(plan.run)
         folder = folder_of(plan.run, scores)
         plan.note("evaluated", folder=str(folder.relative_to(plan.project.path)))
-    _measure_promoted(plan, say, former)
+    _measure_promoted(plan, log, former)
     scores, promoted = scores_of(plan), scores_of_version(plan, former)
     folder = folder_of(plan.run, scores)
     return Done(
@@ -66,7 +66,7 @@ def evaluation(plan: Plan, say: Say, former: int | None) -> Done:
     )
 
 
-def gate(plan: Plan, say: Say, promoted: Evaluation | None) -> Done:
+def gate(plan: Plan, log: Log, promoted: Evaluation | None) -> Done:
     """The verdict of the gate, which passes.
 
     Raises:
@@ -186,7 +186,7 @@ def _is_own(plan: Plan, version: int) -> bool:
     return run is not None and run.path == plan.run.path
 
 
-def _measure_promoted(plan: Plan, say: Say, version: int | None) -> None:
+def _measure_promoted(plan: Plan, log: Log, version: int | None) -> None:
     """Measure the promoted model on the new pictures: on others scores do not compare."""
     if version is None or plan.config.gate.max_fid_increase_over_promoted is None:
         return
@@ -195,17 +195,17 @@ def _measure_promoted(plan: Plan, say: Say, version: int | None) -> None:
         return
     file, config = _promoted_here(plan, version), plan.config
     if not file.exists() and run.config().schedule.shape == config.schedule.shape:
-        _evaluate(plan, say, run, "--elsewhere", str(file), *_set("data.source", str(plan.records)))
+        _evaluate(plan, log, run, "--elsewhere", str(file), *_set("data.source", str(plan.records)))
 
 
 def _promoted_here(plan: Plan, version: int) -> Path:
     return plan.measured / f"{plan.destination}-{version}.json"
 
 
-def _evaluate(plan: Plan, say: Say, run: RunFolder, *options: str) -> None:
+def _evaluate(plan: Plan, log: Log, run: RunFolder, *options: str) -> None:
     settings = plan.config.evaluation.model_dump(mode="json").items()
     words = [word for key, value in settings for word in _set(f"evaluation.{key}", value)]
-    run_growgan(plan, say, "evaluate", str(run.path), *words, *options)
+    run_growgan(plan, log, "evaluate", str(run.path), *words, *options)
 
 
 def _set(key: str, value: Any) -> tuple[str, str]:

@@ -11,11 +11,11 @@ from typing import Any
 
 from pipeline.evaluation.publication import about
 from pipeline.exit_status import AGAIN
-from pipeline.orchestration import smoke
-from pipeline.orchestration.commands import Say
-from pipeline.orchestration.failure import StepFailed, failure_of
+from pipeline.orchestration.commands import Log
 from pipeline.orchestration.plan import Plan
 from pipeline.orchestration.project import LABEL, Project
+from pipeline.orchestration.runs.failure import StepFailed, failure_of
+from pipeline.orchestration.steps import smoke
 from pipeline.orchestration.steps.step import Done, run_growgan
 from savedmodels.locks import Busy
 from savedmodels.repository.errors import RepositoryError
@@ -28,7 +28,7 @@ TO_FINISH = 5.0
 """Seconds for which servers are waited for by who looks again soon."""
 
 
-def savedmodel(plan: Plan, say: Say) -> Done:
+def savedmodel(plan: Plan, log: Log) -> Done:
     """The SavedModel of the last stage, which answers in clean processes as at its export.
 
     Raises:
@@ -37,17 +37,17 @@ def savedmodel(plan: Plan, say: Say) -> Done:
     folder = plan.run.newest_export()
     new = plan.mark("verified") is None
     if new:
-        run_growgan(plan, say, "verify", str(folder), "--runs", "5")
+        run_growgan(plan, log, "verify", str(folder), "--runs", "5")
         plan.note("verified", savedmodel=str(folder.relative_to(plan.project.path)))
     return Done({"loaders": "all answer as at the export"}, new, files={"SavedModel": folder})
 
 
-def published_version(plan: Plan, say: Say, former: int | None) -> Done:
+def published_version(plan: Plan, log: Log, former: int | None) -> Done:
     """The version in the repository, at which `stable` stands.
 
     Args:
         plan: Plan of the model.
-        say: Shows progress.
+        log: Logger of progress.
         former: Version of `stable` when the run began: what the gate compared with.
 
     Raises:
@@ -62,7 +62,7 @@ def published_version(plan: Plan, say: Say, former: int | None) -> Done:
     folder = plan.run.newest_export()
     lineage = json.loads((folder / "assets.extra" / "manifest.json").read_text())
     known = about(plan.run, lineage["images_seen"])
-    with _publisher(plan, say) as publisher:
+    with _publisher(plan, log) as publisher:
         published = publisher.publish(folder, known)
         stands = publisher.standing().labels.get(LABEL)
         if stands not in (former, published.version):
@@ -97,7 +97,7 @@ def published_version(plan: Plan, say: Say, former: int | None) -> Done:
     )
 
 
-def smoke_test(plan: Plan, say: Say) -> Done:
+def smoke_test(plan: Plan, log: Log) -> Done:
     """Servers answer for `stable` with the new version; else it is rolled back.
 
     Raises:
@@ -122,7 +122,7 @@ def smoke_test(plan: Plan, say: Say) -> Done:
     fault = known or _fault_of(plan, version)
     if fault is not None:
         plan.note("published", **{**noted, "fault": fault})
-        raise _rolled_back(plan, version, fault, say)
+        raise _rolled_back(plan, version, fault, log)
     plan.note("tested", version=version)
     servers = ", ".join(plan.project.config.repository.servers)
     return Done({"version": version, "servers": servers or "one of our own"}, new=True)
@@ -153,13 +153,13 @@ def finish_roll_back(project: Project) -> int | None:
     return None
 
 
-def _publisher(plan: Plan, say: Say) -> Any:
+def _publisher(plan: Plan, log: Log) -> Any:
     given = plan.project.config
     return publisher_of(
         plan.project.repository,
         given.model,
         served_at=given.repository.served_at,
-        on_wait=lambda lock: say(f"waiting for another publisher, which holds {lock}"),
+        on_wait=lambda lock: log(f"waiting for another publisher, which holds {lock}"),
     )
 
 
@@ -189,8 +189,8 @@ def _fault_of(plan: Plan, version: int) -> str | None:
     return fault
 
 
-def _rolled_back(plan: Plan, version: int, fault: str, say: Say) -> StepFailed:
-    """Move `stable` back from a version, and say what became of it.
+def _rolled_back(plan: Plan, version: int, fault: str, log: Log) -> StepFailed:
+    """Move `stable` back from a version, and return the failure of the step.
 
     Servers that do not answer, which may be why there is a fault, are not waited for as long as
     another one does: it would go on serving the version.
@@ -199,16 +199,16 @@ def _rolled_back(plan: Plan, version: int, fault: str, say: Say) -> StepFailed:
     answering = that_answer(project.watchers, project.config.model)
     watchers = answering if answering.servers else project.watchers
     try:
-        with _publisher(plan, say) as publisher:
+        with _publisher(plan, log) as publisher:
             stands = publisher.standing().labels.get(LABEL)
             if stands != version:
-                told = f"`{LABEL}` was moved to version {stands} meanwhile, and stays"
-                return StepFailed(f"{fault}; {told}", ending="rolled back", status=AGAIN)
+                result = f"`{LABEL}` was moved to version {stands} meanwhile, and stays"
+                return StepFailed(f"{fault}; {result}", ending="rolled back", status=AGAIN)
             promotion = publisher.roll_back(LABEL, watchers)
     except RepositoryError as error:
         return StepFailed(f"{fault}; `{LABEL}` stays: {error}", status=AGAIN)
     if not promotion.moved:
-        told = f"`{LABEL}` goes back to version {promotion.version} later: {promotion.reason}"
-        return StepFailed(f"{fault}; {told}", status=AGAIN, may_pass=True)
-    told = f"`{LABEL}` is back at version {promotion.version}"
-    return StepFailed(f"{fault}; {told}", ending="rolled back", status=AGAIN)
+        result = f"`{LABEL}` goes back to version {promotion.version} later: {promotion.reason}"
+        return StepFailed(f"{fault}; {result}", status=AGAIN, may_pass=True)
+    result = f"`{LABEL}` is back at version {promotion.version}"
+    return StepFailed(f"{fault}; {result}", ending="rolled back", status=AGAIN)

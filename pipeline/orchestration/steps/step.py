@@ -8,7 +8,7 @@ from pathlib import Path
 
 import yaml
 
-from pipeline.orchestration.commands import Say, growgan
+from pipeline.orchestration.commands import Log, growgan
 from pipeline.orchestration.plan import Plan
 from savedmodels import atomic
 
@@ -49,7 +49,7 @@ def written_config(plan: Plan) -> Path:
     return file
 
 
-def run_growgan(plan: Plan, say: Say, *words: str) -> str:
-    """Run `growgan` as a process for a step; what it wrote to its standard output."""
-    log = plan.project.logs / f"{plan.key}.log"
-    return growgan(words, folder=plan.project.path, log=log, say=say)
+def run_growgan(plan: Plan, log: Log, *words: str) -> str:
+    """Run `growgan` as a process for a step, and return its standard output."""
+    log_file = plan.project.logs / f"{plan.key}.log"
+    return growgan(words, folder=plan.project.path, log_file=log_file, log=log)

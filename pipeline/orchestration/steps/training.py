@@ -9,21 +9,21 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from pipeline.orchestration.commands import Say
-from pipeline.orchestration.failure import StepFailed
-from pipeline.orchestration.job import name_of
+from pipeline.orchestration.commands import Log
+from pipeline.orchestration.kubernetes.job import name_of
 from pipeline.orchestration.plan import Plan, run_behind
+from pipeline.orchestration.runs.failure import StepFailed
 from pipeline.orchestration.steps.step import Check, Done, run_growgan, written_config
 from pipeline.shape import Shape, shape_name
 
 
-def stage(plan: Plan, shape: Shape, say: Say, promoted: int | None) -> Done:
+def stage(plan: Plan, shape: Shape, log: Log, promoted: int | None) -> Done:
     """The training up to the end of a resolution, and the SavedModel that it leaves.
 
     Args:
         plan: Plan of the training.
         shape: Height and width of its images.
-        say: Shows progress.
+        log: Logger of progress.
         promoted: The version whose weights it may start from.
 
     Raises:
@@ -40,9 +40,9 @@ def stage(plan: Plan, shape: Shape, say: Say, promoted: int | None) -> Done:
             "auto",
         ]
         if not plan.run.exists():
-            words += _first_weights(plan, promoted, say)
+            words += _first_weights(plan, promoted, log)
         words += ["--until-resolution", str(shape[0])]
-        run_growgan(plan, say, *_training(plan, words))
+        run_growgan(plan, log, *_training(plan, words))
     end = _stage_end(plan, shape)
     if end is None:
         raise StepFailed(
@@ -64,7 +64,7 @@ def stage(plan: Plan, shape: Shape, say: Say, promoted: int | None) -> Done:
     )
 
 
-def trained_model(plan: Plan, say: Say) -> Done:
+def trained_model(plan: Plan, log: Log) -> Done:
     """The finished training, and whether alarms stand.
 
     Raises:
@@ -78,27 +78,27 @@ def trained_model(plan: Plan, say: Say) -> Done:
             f"a checkpoint at {seen}"
         )
     alarms = dict.fromkeys(entry["alarm"] for entry in _entries(plan) if "alarm" in entry)
-    told = ", ".join(alarms) or "none"
+    names = ", ".join(alarms) or "none"
     return Done(
         {
             "images seen": seen,
             "of": total,
             "seconds": round(float(_manifest(plan).get("seconds", math.nan)), 1),
-            "alarms": told,
+            "alarms": names,
         },
         new=False,
         files={"run": plan.run.path},
-        checks={"alarms": Check(not alarms, f"alarms while it trained: {told}")},
+        checks={"alarms": Check(not alarms, f"alarms while it trained: {names}")},
     )
 
 
-def _first_weights(plan: Plan, promoted: int | None, say: Say) -> list[str]:
+def _first_weights(plan: Plan, promoted: int | None, log: Log) -> list[str]:
     """The run behind the promoted version, if it is to be started from."""
     if promoted is None or not plan.project.config.training.warm_start:
         return []
     run = run_behind(plan.project, promoted)
     if run is None:
-        say(f"the run behind version {promoted} is not in this project: no weights to start from")
+        log(f"the run behind version {promoted} is not in this project: no weights to start from")
         return []
     return ["--from", str(run.path)]
 

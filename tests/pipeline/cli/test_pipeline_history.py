@@ -12,9 +12,15 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.orchestration.begun import Begun, write_begun
-from pipeline.orchestration.outcome import Outcome, Snapshot, Step, history_folder, write_outcome
 from pipeline.orchestration.project import PIPELINE
+from pipeline.orchestration.runs.outcome import (
+    Outcome,
+    Snapshot,
+    Step,
+    history_folder,
+    write_outcome,
+)
+from pipeline.orchestration.runs.run_state import RunState, write_state
 from savedmodels.repository.publisher import publisher_of
 from savedmodels.repository.repository import Repository
 from savedmodels.repository.servers import Watchers
@@ -79,7 +85,7 @@ def test_status_tells_what_runs_what_ended_and_what_is_served(
         publisher.promote("stable", 1, nobody)
         publisher.promote("canary", 3, nobody)
         publisher.promote("stable", 2, Watchers())
-    begun = Begun(
+    begun = RunState(
         started=BEGIN.replace(day=6),
         trigger="new data",
         snapshot="50ce",
@@ -97,7 +103,7 @@ def test_status_tells_what_runs_what_ended_and_what_is_served(
     for run in ("20260503-killed", "20260506-now"):
         folder = history_folder(project, run)
         folder.mkdir()
-        write_begun(folder, begun)
+        write_state(folder, begun)
         shutil.copy(project / PIPELINE, folder)
     asleep = growgan("pipeline", "status", project)
     assert "now: nothing runs" in asleep.out.splitlines()

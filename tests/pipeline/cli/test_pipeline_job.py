@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.orchestration import following
-from pipeline.orchestration.job import job_of
-from pipeline.orchestration.kubectl import Kubectl
+from pipeline.orchestration.kubernetes import job_runner
+from pipeline.orchestration.kubernetes.job import job_of
+from pipeline.orchestration.kubernetes.kubectl import Kubectl
 from pipeline.orchestration.project import PIPELINE, keep_settings
 from tests.pipeline.cli.commands import Growgan
 from tests.pipeline.orchestration.clusters import ROOT, Cluster
@@ -67,7 +67,7 @@ def test_a_job_that_was_left_behind_is_taken_over_and_removed_on_a_stop(
 def test_the_status_and_the_complaint_are_those_of_the_pod(
     growgan: Growgan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(following, "EVERY", 0.2)
+    monkeypatch.setattr(job_runner, "EVERY", 0.2)
     with Cluster(tmp_path / "cluster") as cluster:
         fails = r"printf 'caf\351\n'; echo 'growgan: `x` must be y. Received: z'; exit 2"
         training = {"kubernetes": cluster.settings(cluster.program("image", fails))}

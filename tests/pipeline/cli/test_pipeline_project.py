@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from pipeline.data.sources.place import Place
-from pipeline.orchestration import running
+from pipeline.orchestration.dagster import foreground
 from pipeline.orchestration.plan import Plan
 from pipeline.orchestration.project import Project, open_project
 from pipeline.orchestration.snapshots import Snapshot, take
@@ -90,7 +90,7 @@ def test_pictures_for_which_there_is_no_room_may_pass(
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     project = make_project(tmp_path)
-    monkeypatch.setattr(running, "take", take)
+    monkeypatch.setattr(foreground, "take", take)
     result = growgan("pipeline", "run", project.path)
     assert (result.status, result.out) == (75, "")
     assert result.err == (

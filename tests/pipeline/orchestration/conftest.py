@@ -14,7 +14,7 @@ from dagster import DagsterInstance
 from sqlalchemy import event
 from sqlalchemy.engine import Engine
 
-from pipeline.orchestration.outcome import Outcome, Snapshot, Step
+from pipeline.orchestration.runs.outcome import Outcome, Snapshot, Step
 
 BEGIN = datetime(2026, 5, 4, 2, tzinfo=UTC)
 

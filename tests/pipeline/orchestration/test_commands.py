@@ -14,7 +14,7 @@ import pytest
 
 from pipeline.errors import AlarmError, UserError
 from pipeline.orchestration.commands import growgan
-from pipeline.orchestration.failure import StepFailed, failure_of
+from pipeline.orchestration.runs.failure import StepFailed, failure_of
 from tests.pipeline.orchestration.projects import let_commands, wait
 
 ROOT = Path(__file__).parents[3]
@@ -56,8 +56,8 @@ def test_an_end_says_what_follows(
     end = f"exit {status}" if status > 0 else f"kill {status} $$"
     let_commands(monkeypatch, tmp_path, f"printf %s {shlex.quote(complaint)} >&2; {end}")
     with pytest.raises(StepFailed) as caught:
-        growgan(["train"], folder=tmp_path, log=tmp_path / "log", say=print)
-    failed = caught.value
+        growgan(["train"], folder=tmp_path, log_file=tmp_path / "log", log=print)
+    failed = caught.value.failure
     assert reason in failed.reason
     assert (failed.ending, failed.status, failed.may_pass) == (ending, left, may_pass)
 
@@ -89,12 +89,12 @@ def test_an_error_says_what_follows(error: BaseException, ending: str, may_pass:
 def test_a_command_is_run_and_its_lines_are_told(tmp_path: Path) -> None:
     lines: list[str] = []
     log = tmp_path / "logs" / "a.log"
-    written = growgan(["presets"], folder=tmp_path, log=log, say=lines.append)
+    written = growgan(["presets"], folder=tmp_path, log_file=log, log=lines.append)
     assert "quickstart" in written
     assert written.splitlines() == lines
     assert log.read_text() == "$ growgan presets\n" + written
     with pytest.raises(StepFailed, match="did you mean quickstart"):
-        growgan(["config", "quikstart"], folder=tmp_path, log=log, say=lines.append)
+        growgan(["config", "quikstart"], folder=tmp_path, log_file=log, log=lines.append)
 
 
 def test_a_byte_that_is_no_text_ends_nothing_and_hides_no_reason(
@@ -104,8 +104,8 @@ def test_a_byte_that_is_no_text_ends_nothing_and_hides_no_reason(
     let_commands(monkeypatch, tmp_path, script)
     lines: list[str] = []
     with pytest.raises(StepFailed) as caught:
-        growgan(["train"], folder=tmp_path, log=tmp_path / "log", say=lines.append)
-    assert caught.value.reason == "no\N{REPLACEMENT CHARACTER}"
+        growgan(["train"], folder=tmp_path, log_file=tmp_path / "log", log=lines.append)
+    assert caught.value.failure.reason == "no\N{REPLACEMENT CHARACTER}"
     assert lines == ["is\N{REPLACEMENT CHARACTER}so"]
 
 

@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from pipeline import exit_status
-from pipeline.orchestration import job as jobs
+from pipeline.orchestration.kubernetes import job as jobs
 from pipeline.training.distributed.cluster import Cluster, cluster_of
 
 DEPLOY = resources.files("pipeline") / "orchestration" / "deploy"

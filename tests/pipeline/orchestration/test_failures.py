@@ -16,10 +16,10 @@ import psutil
 import pytest
 import yaml
 
-from pipeline.orchestration.begun import read_begun
-from pipeline.orchestration.lost import REASON
-from pipeline.orchestration.outcome import HISTORY, history_of
+from pipeline.orchestration.dagster.recovery import REASON
 from pipeline.orchestration.project import PIPELINE, Project
+from pipeline.orchestration.runs.outcome import HISTORY, history_of
+from pipeline.orchestration.runs.run_state import read_state
 from tests.pipeline.orchestration.projects import (
     make_project,
     processes_in,
@@ -115,7 +115,7 @@ def test_a_run_that_is_killed_goes_on_and_corrupt_pictures_end_one(tmp_path: Pat
     wait(lambda: not processes_in(project), "the end of its commands")
     assert history_of(project.path) == []
     [begun] = (project.path / HISTORY).iterdir()
-    assert [step.name for step in read_begun(begun).steps][-1] == "records"
+    assert [step.name for step in read_state(begun).steps][-1] == "records"
 
     again = start(project)
     out, err = again.communicate()

@@ -113,6 +113,17 @@ def test_a_project_that_would_be_wrong_leaves_nothing(tmp_path: Path) -> None:
         write_project(tmp_path / "full", preset="quickstart", **given)
 
 
+def test_a_source_may_be_named_as_a_place_of_the_template_is(tmp_path: Path) -> None:
+    sources = [str(tmp_path / name) for name in ("{PRESET}", "{MODEL}", "{OTHER}", "\\1")]
+    for source in sources:
+        Path(source).mkdir()
+    project = write_project(
+        tmp_path / "new", model="m", sources=sources, preset="quickstart", overrides=[]
+    )
+    assert list(project.config.sources) == sources
+    assert (project.config.model, project.config.preset) == ("m", "quickstart")
+
+
 def test_several_sources_must_be_folders(tmp_path: Path) -> None:
     project = make_project(tmp_path, sources=[str(tmp_path / "incoming"), "digits"])
     with pytest.raises(UserError, match="several `sources` must all be folders"):

@@ -1,0 +1,56 @@
+"""Run the pipeline once in this process, by the same assets and records as the daemon's runs."""
+
+from __future__ import annotations
+
+from dagster import RunsFilter
+
+from pipeline.orchestration.dagster.assets import PARTITIONS
+from pipeline.orchestration.dagster.dagster_runs import MODEL_TAG, run_for
+from pipeline.orchestration.dagster.definitions import JOB, definitions_of
+from pipeline.orchestration.dagster.instance import instance_of
+from pipeline.orchestration.dagster.recovery import (
+    PROCESS_TAG,
+    fail_killed_foreground_runs,
+    this_process,
+)
+from pipeline.orchestration.plan import Ended, Plan
+from pipeline.orchestration.project import Project
+from pipeline.orchestration.runs.failure import RunFailure, failure_of
+from pipeline.orchestration.runs.run import Run
+from pipeline.orchestration.snapshots import take
+
+SILENT = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+"""Configuration of a run without Dagster's own lines: steps log theirs."""
+
+
+def run_once(project: Project) -> Run | Ended | RunFailure:
+    """Take what lies in the sources, and run the pipeline over it to the end.
+
+    Returns:
+        The run; or the end of an earlier one that has promoted the same already, where nothing is
+        left to do; or the reason why the pictures could not be read or kept, where none began.
+
+    Raises:
+        UserError: if the sources hold no pictures.
+    """
+    try:
+        plan = Plan(project, take(project))
+    except OSError as error:
+        return failure_of(error)
+    ended = plan.ended()
+    if ended is not None and ended.verdict == "promoted":
+        return ended
+    with instance_of(project) as instance:
+        # A killed run would count as one in progress.
+        fail_killed_foreground_runs(project, instance)
+        instance.add_dynamic_partitions(PARTITIONS, [plan.snapshot.key])
+        job = definitions_of(project).resolve_job_def(JOB)
+        result = job.execute_in_process(
+            instance=instance,
+            partition_key=plan.snapshot.key,
+            tags={MODEL_TAG: project.config.model, PROCESS_TAG: this_process()},
+            run_config=SILENT,
+            raise_on_error=False,
+        )
+        [run] = instance.get_runs(RunsFilter(run_ids=[result.run_id]))
+        return run_for(project.path, run)

@@ -1,0 +1,86 @@
+"""Call kubectl as a subprocess.
+
+Operators have set it up for their clusters: contexts, log-ins by plugins, proxies and certificates
+come with it, and every call here can be repeated by hand. The Python client would be one more
+dependency, and would need a setting for each of them.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from pipeline.errors import UserError
+from pipeline.orchestration.kubernetes.job import KubernetesConfig, Manifest
+
+PATIENCE_WITH_ONE_ANSWER = 30.0
+"""Seconds after which a call without an answer fails."""
+_MISTAKE = re.compile(
+    r"\((?:Forbidden|Unauthorized|NotFound|Invalid|BadRequest)\)"
+    r"| is invalid: |Error in configuration: "
+)
+"""Errors of kubectl that a user has to mend; all others may pass."""
+
+
+class NoAnswer(Exception):
+    """The cluster has not answered, or has failed, and may succeed later."""
+
+
+@dataclass(frozen=True)
+class Kubectl:
+    """Calls of kubectl.
+
+    Args:
+        config: Settings with the cluster and the namespace.
+    """
+
+    config: KubernetesConfig
+
+    def __call__(self, *words: str, given: Manifest | None = None, seconds: float = 0) -> str:
+        """Run `kubectl …` and return its output.
+
+        Args:
+            words: Words of the command.
+            given: Manifest for its standard input.
+            seconds: Seconds that it may take beyond those of an ordinary call.
+
+        Raises:
+            UserError: if there is no such program, or the cluster refuses.
+            NoAnswer: if there is no answer, or a failure that may pass.
+        """
+        command = [self.config.kubectl, *self._where(), *words]
+        try:
+            done = subprocess.run(
+                command,
+                input=b"" if given is None else json.dumps(given).encode(),
+                capture_output=True,
+                timeout=PATIENCE_WITH_ONE_ANSWER + seconds,
+                check=False,
+            )
+        except (FileNotFoundError, PermissionError) as error:
+            raise UserError(
+                "`training.kubernetes.kubectl` must be a program that can be started. "
+                f"Received: {self.config.kubectl}"
+            ) from error
+        except subprocess.TimeoutExpired as error:
+            raise NoAnswer(
+                f"the cluster must answer `kubectl {words[0]}` in {error.timeout:g} s. "
+                "Received: nothing"
+            ) from error
+        # Pods may write any bytes.
+        answer, error_text = (text.decode(errors="replace") for text in (done.stdout, done.stderr))
+        if done.returncode == 0:
+            return answer
+        # kubectl writes its attempts first, and the result last.
+        lines = [line for line in error_text.splitlines() if line.strip()] or ["nothing"]
+        reason = f"the cluster must do `kubectl {words[0]}`. Received: {lines[-1]}"
+        if _MISTAKE.search(lines[-1]):
+            raise UserError(reason)
+        raise NoAnswer(reason)
+
+    def _where(self) -> Sequence[str]:
+        given = {"--context": self.config.context, "--namespace": self.config.namespace}
+        return [word for key, value in given.items() if value is not None for word in (key, value)]

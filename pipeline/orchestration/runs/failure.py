@@ -1,0 +1,77 @@
+"""Failures of a run: the record that is kept, the exception that carries it, and its causes."""
+
+from __future__ import annotations
+
+from pipeline.errors import AlarmError, UserError, WorkerGone
+from pipeline.errors.system import may_pass
+from pipeline.evaluation.scores import Record
+from pipeline.exit_status import AGAIN, ALARM, GATE, USER
+from pipeline.orchestration.runs.outcome import Ending, Line
+from savedmodels.repository.errors import GateRefused, RepositoryError
+
+
+class RunFailure(Record):
+    """Reason why a run failed, and what follows from it."""
+
+    reason: Line
+    """Reason in one line."""
+    ending: Ending = "failed"
+    """Ending of the run, if no later attempt succeeds."""
+    status: int = USER
+    """Exit status of the command that ran it."""
+    may_pass: bool = False
+    """Whether another attempt may succeed with nothing changed."""
+
+
+class StepFailed(Exception):
+    """A step has failed.
+
+    Args:
+        reason: Reason in one line.
+        ending: Ending of the run, if no later attempt succeeds.
+        status: Exit status of the command that ran it.
+        may_pass: Whether another attempt may succeed with nothing changed.
+    """
+
+    def __init__(
+        self,
+        reason: str,
+        *,
+        ending: Ending = "failed",
+        status: int = USER,
+        may_pass: bool = False,
+    ) -> None:
+        self.failure = RunFailure(reason=reason, ending=ending, status=status, may_pass=may_pass)
+        super().__init__(self.failure.reason)
+
+
+def failure_of(error: BaseException) -> RunFailure:
+    """Classify an error of any kind: mistakes of input are final, all that nobody foresaw may pass.
+
+    A full disk or a lost worker may pass too, so the step is tried again.
+    """
+    match error:
+        case StepFailed():
+            return error.failure
+        case GateRefused():
+            return RunFailure(reason=str(error), ending="gate failed", status=GATE)
+        case UserError() | RepositoryError():
+            # Their cause may be the disk.
+            passes = may_pass(error)
+            return RunFailure(reason=str(error), status=AGAIN if passes else USER, may_pass=passes)
+        case AlarmError():
+            return RunFailure(reason=str(error), ending="alarm", status=ALARM)
+        case WorkerGone():
+            return RunFailure(reason=str(error), status=AGAIN, may_pass=True)
+        case PermissionError():
+            # No waiting changes permissions.
+            return RunFailure(reason=f"a file must be readable and writable. Received: {error}")
+        case OSError():
+            reason = f"a file could not be read or written: {error}"
+            return RunFailure(reason=reason, status=AGAIN, may_pass=True)
+        case Exception():
+            reason = f"{type(error).__name__}: {error}"
+            return RunFailure(reason=reason, status=AGAIN, may_pass=True)
+        case _:  # KeyboardInterrupt and the like, which a signal raises.
+            reason = f"stopped: {error}" if str(error) else "stopped by a signal"
+            return RunFailure(reason=reason, ending="interrupted", status=AGAIN, may_pass=True)

@@ -1,0 +1,294 @@
+"""Notifications of how a run ended: JSON to web addresses, and e-mail. None can fail a run."""
+
+from __future__ import annotations
+
+import http.client
+import ipaddress
+import json
+import os
+import smtplib
+import ssl
+import textwrap
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from email.message import EmailMessage
+from email.utils import format_datetime, make_msgid
+from functools import partial
+from typing import Annotated, Literal
+from urllib.parse import urlsplit
+
+from pydantic import Field, model_validator
+from pydantic.functional_validators import AfterValidator
+
+from pipeline.config import Rate, Section
+from pipeline.evaluation.scores import title_of
+from pipeline.orchestration.runs.outcome import (
+    HISTORY,
+    PAGE,
+    Ending,
+    Outcome,
+    consequence_of,
+    one_line,
+)
+
+ATTEMPTS = 3
+FIRST_PAUSE = 1.0
+"""Seconds before the second attempt; twice as long before each further one."""
+LONGEST = 200
+"""Largest number of characters of a subject."""
+LONGEST_PROBLEM = 300
+"""Characters of a line that reports a failure, in which a server's answer may be long."""
+
+
+def _is_loopback(host: str | None) -> bool:
+    try:
+        return host == "localhost" or ipaddress.ip_address(host or "").is_loopback
+    except ValueError:
+        return False
+
+
+def _web_address(url: str) -> str:
+    plain = url.isascii() and url.isprintable() and " " not in url
+    parts = urlsplit(url) if plain else urlsplit("")
+    if parts.scheme != "https" and not (parts.scheme == "http" and _is_loopback(parts.hostname)):
+        raise ValueError("must be an https:// address, or an http:// one of this machine")
+    if not parts.hostname or "@" in parts.netloc or parts.port == 0:
+        raise ValueError("must name a host, and no user")
+    return url
+
+
+WebAddress = Annotated[str, AfterValidator(_web_address)]
+MailAddress = Annotated[str, Field(pattern=r"^[A-Za-z0-9.!#$%&'*+/=?^_{|}~-]+@[A-Za-z0-9.-]+$")]
+Host = Annotated[str, Field(pattern=r"^[A-Za-z0-9.:_-]+$")]
+Variable = Annotated[str, Field(pattern="^[A-Za-z_][A-Za-z0-9_]*$")]
+"""Name of an environment variable."""
+
+
+class EmailConfig(Section):
+    """Settings of e-mail: addresses and the server."""
+
+    host: Host
+    """Host of the mail server."""
+    port: int = Field(default=587, ge=1, le=65535)
+    """Port of the mail server."""
+    security: Literal["starttls", "tls", "none"] = "starttls"
+    """Encryption of the connection: from the command STARTTLS on, from its start, or none."""
+    sender: MailAddress
+    """Address of the sender."""
+    recipients: tuple[MailAddress, ...] = Field(min_length=1)
+    """Addresses of the recipients."""
+    username: str | None = None
+    """Name for the login, None for no login."""
+    password_variable: Variable | None = None
+    """Environment variable that holds the password."""
+
+    @model_validator(mode="after")
+    def _login_is_whole_and_private(self) -> EmailConfig:
+        if (self.username is None) != (self.password_variable is None):
+            raise ValueError("`username` and `password_variable` must be given together")
+        if self.username is not None and self.security == "none" and not _is_loopback(self.host):
+            raise ValueError("a login must have `security: starttls` or `security: tls`")
+        return self
+
+
+class NotificationsConfig(Section):
+    """Settings of notifications: who gets them, and of which endings."""
+
+    webhooks: tuple[WebAddress, ...] = ()
+    """Web addresses that get a POST of JSON."""
+    webhook_variables: tuple[Variable, ...] = ()
+    """Environment variables with such addresses, as those of chat services are secrets."""
+    email: EmailConfig | None = None
+    """Settings of e-mail, None for no e-mail."""
+    verdicts: tuple[Ending, ...] = ("promoted", "gate failed", "alarm", "rolled back", "failed")
+    """Endings that are notified."""
+    seconds: Rate = 10.0
+    """Seconds that a server may take for one whole answer."""
+
+
+def notify(config: NotificationsConfig, outcome: Outcome) -> tuple[str, ...]:
+    """Send all notifications, and return a line for each that failed; never raise."""
+    if outcome.verdict not in config.verdicts:
+        return ()
+    problems = []
+    for name, send in _sendings(config, outcome):
+        problem = _failure_of(send)
+        if problem:
+            line = one_line(f"no notification to {name}: {problem}")
+            problems.append(line[:LONGEST_PROBLEM])
+    return tuple(problems)
+
+
+def subject_of(outcome: Outcome) -> str:
+    """Return the outcome in one line."""
+    version = f", version {outcome.version}" if outcome.version else ""
+    line = f"{outcome.model}: {outcome.verdict}{version}: {outcome.reason}"
+    return textwrap.shorten(line, LONGEST, placeholder=" …")
+
+
+def text_of(outcome: Outcome) -> str:
+    """Return the outcome as plain text."""
+    lines = [
+        subject_of(outcome),
+        consequence_of(outcome),
+        "",
+        f"run: {outcome.run}, started by: {outcome.trigger}",
+        f"time: {outcome.started:%Y-%m-%d %H:%M} to {outcome.ended:%Y-%m-%d %H:%M} UTC",
+    ]
+    if outcome.snapshot:
+        images, new = outcome.snapshot.images, outcome.snapshot.new
+        lines.append(f"pictures: {images:,}, of which {new:,} new")
+    for score in outcome.evaluation.scores if outcome.evaluation else ():
+        former = outcome.promoted.score(score.name) if outcome.promoted else None
+        before = f", before: {former}" if former else ""
+        lines.append(f"{title_of(score.name)}: {score}{before}")
+    for rule in outcome.gate.rules if outcome.gate else ():
+        if not rule.passed:
+            lines.append(f"gate, {rule.rule}: {rule.reason}")
+    for step in outcome.steps:
+        if step.state == "failed":
+            lines.append(f"failed step {step.name}: {step.reason}")
+    lines.append(f"page: {HISTORY}/{outcome.run}/{PAGE}")
+    if outcome.report:
+        lines.append(f"report: {outcome.report}")
+    return "\n".join(lines) + "\n"
+
+
+def _sendings(
+    config: NotificationsConfig, outcome: Outcome
+) -> Iterator[tuple[str, Callable[[], None]]]:
+    """Yield the deliveries, each with a name that shows no secret."""
+    for url in config.webhooks:
+        parts = urlsplit(url)
+        post = partial(_post, url, outcome, config.seconds)
+        yield f"{parts.scheme}://{parts.netloc}", partial(_within, config.seconds, post)
+    for variable in config.webhook_variables:
+        post = partial(_post_to, variable, outcome, config.seconds)
+        yield f"the address in {variable}", partial(_within, config.seconds, post)
+    if config.email is not None:
+        # One message for all attempts, so that receivers recognise a repeated one by its ID.
+        message = _message(config.email, outcome)
+        yield config.email.host, partial(_mail, config.email, message, config.seconds)
+
+
+def _failure_of(send: Callable[[], None]) -> str | None:
+    """Send up to `ATTEMPTS` times, and return why it failed, None if it did not."""
+    for attempt in range(1, ATTEMPTS + 1):
+        try:
+            send()
+        except Exception as error:  # Of any kind: a notification must not fail the run.
+            if attempt == ATTEMPTS or not _may_pass(error):
+                return f"{error or type(error).__name__}, after {attempt} of {ATTEMPTS} attempts"
+        else:
+            return None
+        time.sleep(FIRST_PAUSE * 2 ** (attempt - 1))
+    return None
+
+
+def _within(seconds: float, send: Callable[[], None]) -> None:
+    """Send, and fail after so many seconds in all.
+
+    A socket's own limit starts anew with every byte that arrives.
+    """
+    results: list[Exception | None] = []
+
+    def attempt() -> None:
+        try:
+            send()
+        except Exception as error:
+            results.append(error)
+        else:
+            results.append(None)
+
+    thread = threading.Thread(target=attempt, daemon=True)
+    thread.start()
+    thread.join(seconds)
+    if not results:
+        raise TimeoutError(f"timed out, without a whole answer in {seconds:g} s")
+    if results[0] is not None:
+        raise results[0]
+
+
+def _may_pass(error: Exception) -> bool:
+    """Return whether another attempt may succeed."""
+    match error:
+        case urllib.error.HTTPError():
+            return error.code >= 500 or error.code in (408, 429)
+        case smtplib.SMTPResponseException():
+            return error.smtp_code < 500
+        case smtplib.SMTPRecipientsRefused():
+            return any(code < 500 for code, _ in error.recipients.values())
+        case _:
+            return isinstance(error, OSError | http.client.HTTPException)
+
+
+def _secret(variable: str) -> str:
+    if not os.environ.get(variable):
+        raise ValueError(f"the environment variable {variable} must be set. Received: nothing")
+    return os.environ[variable]
+
+
+class _NoRedirect(urllib.request.HTTPRedirectHandler):
+    """Handler that follows no redirect.
+
+    A redirect would lose the content, and could lead to an address that nobody has allowed.
+    """
+
+    def redirect_request(self, *_: object) -> None:
+        return None
+
+
+def _post_to(variable: str, outcome: Outcome, seconds: float) -> None:
+    _post(_web_address(_secret(variable)), outcome, seconds)
+
+
+def _post(url: str, outcome: Outcome, seconds: float) -> None:
+    content = {"text": subject_of(outcome), "outcome": json.loads(outcome.model_dump_json())}
+    request = urllib.request.Request(
+        url, json.dumps(content).encode(), {"Content-Type": "application/json"}
+    )
+    # No proxy for http: it would read what is for this machine alone.
+    proxies = {name: at for name, at in urllib.request.getproxies().items() if name == "https"}
+    opener = urllib.request.build_opener(_NoRedirect, urllib.request.ProxyHandler(proxies))
+    try:
+        opener.open(request, timeout=seconds).close()
+    except urllib.error.HTTPError as error:
+        error.close()
+        raise
+
+
+def _mail(email: EmailConfig, message: EmailMessage, seconds: float) -> None:
+    password = _secret(email.password_variable) if email.password_variable else ""
+    tls = ssl.create_default_context()
+    server = (
+        smtplib.SMTP_SSL(email.host, email.port, timeout=seconds, context=tls)
+        if email.security == "tls"
+        else smtplib.SMTP(email.host, email.port, timeout=seconds)
+    )
+    try:
+        if email.security == "starttls":
+            server.starttls(context=tls)
+        if email.username is not None:
+            server.login(email.username, password)
+        refused = server.send_message(message)
+        with suppress(OSError):  # The server has the message: another attempt would repeat it.
+            server.quit()
+    finally:
+        server.close()
+    if refused:
+        raise ValueError(f"refused for {', '.join(refused)}, sent to the others")
+
+
+def _message(email: EmailConfig, outcome: Outcome) -> EmailMessage:
+    message = EmailMessage()
+    message["Subject"] = subject_of(outcome)
+    message["From"] = email.sender
+    message["To"] = ", ".join(email.recipients)
+    message["Date"] = format_datetime(outcome.ended)
+    message["Message-ID"] = make_msgid(outcome.run, email.sender.partition("@")[2])
+    message.set_content(text_of(outcome))
+    return message

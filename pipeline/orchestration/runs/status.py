@@ -1,0 +1,173 @@
+"""Status of a project: its run in progress, its last run, its labels, and errors of triggers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+
+from pydantic import Field
+
+from pipeline.errors import UserError
+from pipeline.evaluation.scores import Record
+from pipeline.orchestration.new_pictures import former_pictures
+from pipeline.orchestration.project import PIPELINE, Project, open_project
+from pipeline.orchestration.runs.outcome import Outcome, history_of
+from pipeline.orchestration.runs.run_state import RunState, find_folder, read_state, step_names
+from pipeline.orchestration.snapshots import all_known, found_in
+from pipeline.orchestration.steps.judging import why_not_judged
+from savedmodels import atomic
+from savedmodels.locks import is_held
+from savedmodels.repository.versions import versions_in
+
+# `status --json` prints these records: the aliases are keys that scripts know.
+
+
+class UnderWay(Record):
+    """A run that has begun and not ended."""
+
+    run: str
+    """Name in the history."""
+    state: RunState = Field(alias="begun")
+    """State so far."""
+    step: str | None
+    """Step in progress, None between steps."""
+
+
+class LabelStatus(Record):
+    """Version of one label."""
+
+    label: str
+    """Name, such as `stable`."""
+    version: int | None
+    """Version that the label serves, None if it serves nothing yet."""
+    there: bool = True
+    """False if the folder of that version is gone."""
+    waits_for: int | None
+    """Version that the label moves to as soon as servers have loaded it."""
+
+
+class ProjectStatus(Record):
+    """Status of a project."""
+
+    model: str
+    """Name of the model."""
+    repository: str
+    """Folder of the model repository."""
+    up: bool
+    """Whether `growgan pipeline up` is running, on this machine."""
+    now: UnderWay | None
+    """Run in progress."""
+    last: Outcome | None
+    """Outcome of the last run that has ended."""
+    labels: tuple[LabelStatus, ...]
+    """Versions that labels serve."""
+    trigger_errors: dict[str, str] = Field(alias="complaints")
+    """Reasons why triggers could not look at the sources, by the name of the trigger."""
+    new: int | None
+    """Upper bound of the new pictures, None if the sources cannot be read."""
+    as_promoted: bool
+    """True if the sources hold exactly the pictures of the last promoted run."""
+    least: int | None
+    """New pictures needed to start a run, None if new pictures start none."""
+    not_judged: str | None
+    """Reason why no score decides what is promoted, None if some do."""
+
+
+@dataclass(frozen=True)
+class TriggerErrors:
+    """Files with the reasons why triggers could not look at the sources, until they can.
+
+    Args:
+        project: Project of the triggers.
+    """
+
+    project: Project
+
+    def write(self, trigger: str, reason: str | None) -> None:
+        """Keep a reason in one line, or remove the one that is there."""
+        file = self.project.trigger_errors / f"{trigger}.txt"
+        with suppress(OSError):  # A full disk may be the reason itself.
+            if reason is None:
+                file.unlink(missing_ok=True)
+            else:
+                file.parent.mkdir(parents=True, exist_ok=True)
+                atomic.write_file(file, reason + "\n")
+
+    def read(self) -> dict[str, str]:
+        """Return the reasons that hold now, by the name of the trigger."""
+        files = self.project.trigger_errors.glob("*.txt")
+        return {file.stem: file.read_text().strip() for file in files}
+
+
+def read_status(project: Project) -> ProjectStatus:
+    """Return the status of a project.
+
+    Raises:
+        UserError: if an outcome is damaged.
+        RepositoryError: if the history of the model is damaged.
+    """
+    history = history_of(project.path)
+    by_new_data = project.config.schedule.new_data
+    new, as_promoted = _in_sources(project)
+    return ProjectStatus(
+        model=project.config.model,
+        repository=str(project.repository.path),
+        up=is_held(project.up_lock),
+        now=_now(project),
+        last=history[-1] if history else None,
+        labels=tuple(label_statuses(project)),
+        trigger_errors=TriggerErrors(project).read(),
+        new=new,
+        as_promoted=as_promoted,
+        least=by_new_data and by_new_data.least,
+        not_judged=None if project.config.gate else why_not_judged(project),
+    )
+
+
+def _now(project: Project) -> UnderWay | None:
+    if not is_held(project.run_lock):
+        return None
+    folder = find_folder(project.path, project.run_lock.read_text())
+    if folder is None:  # It is about to begin.
+        return None
+    state = read_state(folder)
+    done = {step.name for step in state.steps if step.state in ("done", "unchanged")}
+    # The run keeps the stages that it began with.
+    kept = open_project(project.path, folder / PIPELINE)
+    names = step_names(kept.stages())
+    step = next((name for name in names if name not in done), None)
+    return UnderWay(run=folder.name, state=state, step=step)
+
+
+def _in_sources(project: Project) -> tuple[int | None, bool]:
+    """Count new pictures, and compare the sources with the promoted snapshot."""
+    try:
+        former, files = former_pictures(project), found_in(project)
+        promoted = former.promoted
+        same = (
+            promoted is not None
+            and files.keys() == promoted.files.keys()
+            and all_known(project, files, promoted)
+        )
+        return former.at_most_new(project, files), same
+    except (UserError, OSError):  # The triggers report it.
+        return None, False
+
+
+def label_statuses(project: Project) -> Iterator[LabelStatus]:
+    """Yield the status of each label of the project's model.
+
+    Raises:
+        RepositoryError: if the history of the model is damaged.
+    """
+    standing = project.repository.standing(project.config.model)
+    there = versions_in(project.repository.folder_of(project.config.model))
+    for label in sorted(standing.labels.keys() | standing.pending.keys(), reverse=True):
+        pending, version = standing.pending.get(label), standing.labels.get(label)
+        yield LabelStatus(
+            label=label,
+            version=version,
+            there=version is None or version in there,
+            waits_for=pending and pending.version,
+        )

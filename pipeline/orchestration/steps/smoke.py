@@ -1,0 +1,118 @@
+"""Test a version that was just promoted: its answers must be those of its export."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import threading
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipeline.exit_status import AGAIN
+from pipeline.orchestration.commands import child
+from pipeline.orchestration.runs.failure import StepFailed
+from savedmodels import golden
+from savedmodels.bounds import GPU_BOUND, distance
+from savedmodels.layout import GOLDEN
+from savedmodels.repository.servers import request_to
+
+SIGNATURE = "serving_default"
+SECONDS = 60.0
+"""Seconds for one answer; the first of a version may be slow."""
+TO_START = 600.0
+"""Seconds until a server of our own must serve; large models take long to warm up."""
+
+
+def faults(server: str, model: str, label: str, version: int, savedmodel: Path) -> str | None:
+    """Return what is wrong with a server's answer for a label, None if nothing is.
+
+    Args:
+        server: URL of the server's REST interface.
+        model: Name of the model.
+        label: Label that is requested.
+        version: Version that the label must serve.
+        savedmodel: Folder of that version, whose golden request is sent.
+    """
+    place = f"/v1/models/{_quoted(model)}/labels/{_quoted(label)}"
+    request = golden.read(savedmodel / GOLDEN)[SIGNATURE]
+    try:
+        served = _answer(request_to(server, f"{place}/metadata"))["model_spec"]["version"]
+        if str(served) != str(version):
+            return f"{server}: `{label}` must be version {version} there. Received: {served}"
+        inputs = {name: array.tolist() for name, array in request.inputs.items()}
+        asked = {"signature_name": SIGNATURE, "inputs": inputs}
+        answered = _answer(request_to(server, f"{place}:predict", asked))["outputs"]
+    except urllib.error.HTTPError as error:
+        with error:
+            return f"{server} answers {error.code}: {error.read(500).decode(errors='replace')}"
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        return f"{server} must answer. Received: {type(error).__name__}: {error}"
+    outputs = answered if isinstance(answered, dict) and len(request.outputs) > 1 else None
+    for name, expected in request.outputs.items():
+        received = np.asarray(answered if outputs is None else outputs.get(name))
+        if received.shape != expected.shape or received.dtype.kind not in "biuf":
+            return (
+                f"{server}: `{name}` must have the shape {expected.shape}. "
+                f"Received: {received.shape}"
+            )
+        # The server may run on a GPU, which rounds differently.
+        far = distance(expected, received.astype(expected.dtype))
+        if not far <= GPU_BOUND:
+            return (
+                f"{server}: `{name}` must be what it was at the export, within {GPU_BOUND:g}. "
+                f"Received: {far:.3g} away"
+            )
+    return None
+
+
+@contextmanager
+def own_server(repository: Path, log: Path) -> Iterator[str]:
+    """Start a local server of a repository for a block, and give its URL.
+
+    Raises:
+        StepFailed: if it does not start to serve.
+    """
+    log.parent.mkdir(parents=True, exist_ok=True)
+    ports = ("--port", "0", "--rest-api-port", "0")
+    with (
+        log.open("a+", errors="replace") as written,
+        child(
+            ("serve", str(repository), *ports), repository, stdout=subprocess.PIPE, stderr=written
+        ) as process,
+    ):
+        before = log.stat().st_size
+        assert process.stdout is not None
+        late = threading.Timer(TO_START, process.kill)
+        late.start()
+        try:
+            line = process.stdout.readline()
+        finally:  # Also after a signal, as Python waits for the timer's thread before it exits.
+            late.cancel()
+        found = re.search(r"REST at ([^\s,]+)", line)
+        if found is None:
+            process.terminate()
+            process.wait()
+            written.seek(before)
+            lines = [line for line in written.read().splitlines() if line.strip()]
+            last = lines[-1].removeprefix("growgan: ") if lines else f"nothing, see {log}"
+            raise StepFailed(
+                f"a server of our own must serve {repository}. Received: {last}", status=AGAIN
+            )
+        yield f"http://{found[1]}"
+
+
+def _answer(request: urllib.request.Request) -> Any:
+    with urllib.request.urlopen(request, timeout=SECONDS) as response:
+        return json.loads(response.read())
+
+
+def _quoted(name: str) -> str:
+    return urllib.parse.quote(name, safe="")

@@ -1,0 +1,112 @@
+"""A run from its beginning to its end: what holds for all of it, and what is told."""
+
+from __future__ import annotations
+
+import shutil
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline.orchestration.plan import Plan
+from pipeline.orchestration.project import PIPELINE, Project
+from pipeline.orchestration.runs import run as module
+from pipeline.orchestration.runs.failure import RunFailure
+from pipeline.orchestration.runs.outcome import Outcome, history_of
+from pipeline.orchestration.runs.run import Run, begin_run, find_run
+from pipeline.orchestration.snapshots import take
+from tests.pipeline.orchestration.projects import GATED, change, make_project, put_pictures
+
+
+@pytest.fixture(name="project")
+def _project(tmp_path: Path) -> Project:
+    put_pictures(tmp_path / "incoming", 0, 3)
+    return make_project(tmp_path)
+
+
+def begin(project: Project) -> Run:
+    return begin_run(project, "r", snapshot=take(project).key, trigger="manual")
+
+
+def test_the_configuration_holds_from_the_beginning_to_the_end(project: Project) -> None:
+    preset = project.path / "own.yaml"
+    preset.write_text("schedule: {resolution: 8, hold_images: 640}\n")
+    project = change(
+        project,
+        preset="own.yaml",
+        overrides=[*GATED],
+        gate={"max_fid": 3.0},
+        training={"workers": 2, "beam": "--runner=DirectRunner"},
+        repository={"path": "elsewhere", "servers": ["http://127.0.0.1:9"], "keep": 3},
+        notifications={"webhooks": ["https://example.org/hook"], "verdicts": ["failed"]},
+    )
+    run = begin(project)
+    key, settings = run.plan.key, run.plan.config
+    assert run.plan.settings == Plan(project, run.plan.snapshot).settings
+    change(project, gate=None, overrides=["schedule.resolution=16"])
+    preset.write_text("schedule: {hold_images: 8}\n")
+    (project.path / PIPELINE).write_text("model: [half writ")
+    again = find_run(project.path, "r")
+    assert again is not None
+    assert again.folder == run.folder
+    assert (again.plan.key, again.plan.config) == (key, settings)
+    assert again.plan.project == run.plan.project
+    kept = again.plan.project.config
+    assert kept.model_copy(update={"preset": "own.yaml"}) == project.config
+
+
+def test_a_run_begins_after_the_one_before_it_whatever_the_clock_says(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begin(project).end()
+    [first] = history_of(project.path)
+    monkeypatch.setattr(module, "now", lambda: first.started - timedelta(days=3))
+    begin_run(project, "s", snapshot=take(project).key, trigger="manual").end()
+    runs = [outcome.run for outcome in history_of(project.path)]
+    assert [run.rpartition("-")[2] for run in runs] == ["r", "s"]
+
+
+def test_what_was_not_tested_was_not_promoted(project: Project) -> None:
+    run = begin(project)
+    run.plan.note("published", version=1, content_hash="c" * 64, run="runs/r")
+    outcome = run.end()
+    assert outcome.verdict == "failed"
+    assert "could not tell why it failed" in outcome.reason
+    ended = run.plan.ended()
+    assert ended is not None
+    assert not ended.final
+
+
+def test_a_page_that_cannot_be_written_changes_nothing_about_the_end(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(module, "write_pages", full)
+    run = begin(project)
+    assert run.end(RunFailure(reason="so")).verdict == "failed"
+    said = f"{run.folder.name}: a file could not be read or written: [Errno 28] No space left"
+    assert (project.logs / "pages.log").read_text().startswith(said)
+    shutil.rmtree(project.logs)
+    project.logs.touch()
+    assert run.end(RunFailure(reason="so")).verdict == "failed"
+
+
+def test_ends_are_notified_and_problems_of_that_are_kept(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[Outcome] = []
+
+    def notify(config: Any, outcome: Outcome) -> list[str]:
+        told.append(outcome)
+        return ["nobody listens"]
+
+    monkeypatch.setattr(module, "notify", notify)
+    run = begin(project)
+    outcome = run.end(RunFailure(reason="no room"))
+    assert told == [outcome]
+    assert (outcome.verdict, outcome.reason) == ("failed", "no room")
+    kept = (project.logs / "notifications.log").read_text()
+    assert kept == f"{run.folder.name}: nobody listens\n"
