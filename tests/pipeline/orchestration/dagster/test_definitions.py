@@ -515,7 +515,7 @@ def test_a_second_run_waits_for_its_turn(project: Project, monkeypatch: pytest.M
         with build_resources({"alone": alone_in(project)}):
             entered.set()
 
-    monkeypatch.setattr("pipeline.orchestration.dagster.assets.held", lock)
+    monkeypatch.setattr("pipeline.orchestration.dagster.assets.hold", lock)
     with hold(project.run_lock):
         second = threading.Thread(target=run)
         second.start()
