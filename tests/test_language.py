@@ -6,6 +6,8 @@ import ast
 import re
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[1]
 NO_HEAD = re.compile(r"(Of|What|Whether|As|That|Where|How)\b")
 
@@ -22,25 +24,22 @@ def test_no_summary_begins_without_a_verb_or_noun_of_its_own() -> None:
     assert found == []
 
 
-def test_no_docstring_of_an_attribute_leaves_its_noun_to_the_name() -> None:
-    begins = re.compile(r'\s*"""(Of|That|As)\b')
+@pytest.mark.parametrize(
+    "begins",
+    [
+        pytest.param(r'\s*"""(Of|That|As)\b', id="docstrings of attributes"),
+        pytest.param(
+            r"^ {4,16}\*{0,2}\w+: (Of|That|What|As|How|Where|By|Whose|To|From|In|For) ",
+            id="lines of arguments",
+        ),
+    ],
+)
+def test_no_line_leaves_its_noun_to_the_name(begins: str) -> None:
     found = [
         f"{file.relative_to(ROOT)}: {line.strip()}"
         for folder in ("layers", "savedmodels", "pipeline")
         for file in (ROOT / folder).rglob("*.py")
         for line in file.read_text().splitlines()
-        if begins.match(line)
-    ]
-    assert found == []
-
-
-def test_lines_of_arguments_repeat_their_noun() -> None:
-    begins = re.compile(r"^ {4,16}\*{0,2}\w+: (Of|That|What|As|How|Where|By|Whose|To|From|In|For) ")
-    found = [
-        f"{file.relative_to(ROOT)}: {line.strip()}"
-        for folder in ("layers", "savedmodels", "pipeline")
-        for file in (ROOT / folder).rglob("*.py")
-        for line in file.read_text().splitlines()
-        if begins.match(line)
+        if re.match(begins, line)
     ]
     assert found == []

@@ -46,15 +46,15 @@ class DataConfig(Section):
     val: Annotated[float, Field(ge=0, lt=1), PIXELS] = 0.0
     """Share of the pictures, chosen at random, that is held out from training."""
     mirrored_copies: Annotated[bool, PIXELS] = False
-    """Whether to store each training picture a second time, mirrored left to right."""
+    """Store each training picture a second time, mirrored left to right."""
     format: Annotated[Literal["png", "jpeg", "raw"], PIXELS] = "png"
     """Encoding in records: `png`; `jpeg`, small and slightly lossy; `raw`, large and fast."""
     labels: bool = False
-    """Whether to condition the networks on class labels."""
+    """Condition the networks on class labels."""
     mirror: bool = False
-    """Whether to mirror each training image left to right with probability 1/2."""
+    """Mirror each training image left to right with probability 1/2."""
     cache: bool = False
-    """Whether to keep the encoded images of a phase in memory once they were read."""
+    """Keep the encoded images of a phase in memory once they were read."""
     servers: tuple[str, ...] = ()
     """Addresses of machines that run `growgan data serve`, such as `cpu1:5001`, which make batches
     in turn; empty for this machine."""

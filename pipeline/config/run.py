@@ -34,7 +34,7 @@ class RunConfig(Section):
     """Threads within one operation, None for one per core. On few cores 1 is fastest: independent
     operations run in parallel, and the generator's step is split into two such halves."""
     jit_compile: bool = False
-    """Whether to compile steps with XLA. It is slower on CPUs, and impossible with several devices,
+    """Compile steps with XLA. It is slower on CPUs, and impossible with several devices,
     which exchange gradients within a step."""
     memory_gib: Rate | None = None
     """Memory for training in GiB, None for all that is free; a run that needs more is refused
@@ -53,7 +53,7 @@ class RunConfig(Section):
     keep_best: str | None = None
     """Metric by which to keep the best checkpoint too, such as `critic_loss`; None for none."""
     keep_best_mode: Literal["min", "max"] = "min"
-    """Whether the best checkpoint has the smallest or the largest value."""
+    """Direction of the best value: the smallest or the largest."""
 
     @model_validator(mode="after")
     def _devices_are_the_strategys(self) -> RunConfig:

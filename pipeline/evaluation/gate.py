@@ -36,7 +36,7 @@ class Ruling(Record):
     rule: str
     """Name of the rule, a key of the policy."""
     passed: bool
-    """Whether the rule is kept."""
+    """True if the rule is kept."""
     reason: str
     """Rule and received value, in one line."""
     score: str | None = None

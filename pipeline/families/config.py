@@ -24,9 +24,9 @@ class NetworkConfig(Section):
     """Generator and discriminator; docs/networks.md describes the families."""
 
     has_styles: ClassVar[bool]
-    """Whether a mapping network computes styles from latents."""
+    """True if a mapping network computes styles from latents."""
     grows: ClassVar[bool]
-    """Whether training may start at a lower resolution and grow."""
+    """True if training may start at a lower resolution and grow."""
     official_preset: ClassVar[str]
     """Preset that continues training from official weights."""
 
@@ -41,7 +41,7 @@ class NetworkConfig(Section):
     stddev_group: Count = 4
     """Samples per group of the minibatch standard deviation."""
     fused: bool = True
-    """Whether to resample inside the convolutions, which takes less arithmetic. The result is the
+    """Resample inside the convolutions, which takes less arithmetic. The result is the
     same, except in ProGAN's discriminator."""
 
     @model_validator(mode="before")
@@ -76,4 +76,4 @@ class StyledConfig(NetworkConfig):
     """Share of the batches with style mixing: layers up to a cut take the styles of one latent,
     later layers those of another."""
     noise: bool = True
-    """Whether each layer adds noise with a learned strength."""
+    """Add noise in each layer, with a learned strength."""

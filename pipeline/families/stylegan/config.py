@@ -17,12 +17,12 @@ class StyleGANConfig(StyledConfig):
 
     family: Literal["stylegan"] = "stylegan"
     blur: bool = True
-    """Whether to filter with [1, 2, 1] when resampling; else nearest-up and box average."""
+    """Filter with [1, 2, 1] when resampling; else nearest-up and box average."""
     styles: bool = True
-    """Whether each layer takes a style, which sets the mean and deviation of its features; else the
+    """Give each layer a style, which sets the mean and deviation of its features; else the
     first layer alone takes one, as ProGAN's takes a latent."""
     constant_input: bool = True
-    """Whether the first layer is a learned constant; else a dense layer of the first style."""
+    """Start from a learned constant; else from a dense layer of the first style."""
 
     @model_validator(mode="after")
     def _styles_are_used(self) -> StyleGANConfig:

@@ -161,7 +161,7 @@ def _lives(process: psutil.Process) -> bool:
 
 
 def _wait_for(processes: Sequence[psutil.Process], seconds: float) -> None:
-    """Wait until all have ended, for at most so many seconds."""
+    """Wait until all have ended, for at most the given seconds."""
     end = time.monotonic() + seconds
     while any(map(_lives, processes)) and time.monotonic() < end:
         time.sleep(0.1)
