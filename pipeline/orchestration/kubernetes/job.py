@@ -1,9 +1,6 @@
 """Manifests of a command as a Kubernetes Job, by the settings `training.kubernetes`.
 
-A manifest is made from a shipped one, `job.yaml` for one pod and `jobset.yaml` for several, so
-their settings of pods hold here too. From the JobSet only the Job is taken, with a Service that
-gives pods their names: no controller has to be installed. The Job starts no pod again, as the
-pipeline retries steps by its own rules.
+A manifest is made from a shipped one, `job.yaml` for one pod and `jobset.yaml` for several.
 """
 
 from __future__ import annotations
@@ -18,14 +15,15 @@ from pathlib import Path
 from typing import Annotated, Any, TypeAlias
 
 import yaml
-from pydantic import Field
-from pydantic.functional_validators import AfterValidator
+from pydantic import AfterValidator, Field
 
 from pipeline.config import Section
 from pipeline.section import Rate
 
 Manifest: TypeAlias = dict[str, Any]
 
+CONTAINER = "growgan"
+"""Name of the container that runs the command, in the shipped manifests too."""
 LABEL = "app.kubernetes.io/instance"
 """Key of the label of a Job and its objects, whose value is the name of the Job."""
 CONTENT = "growgan/content"
@@ -33,7 +31,8 @@ CONTENT = "growgan/content"
 KEPT = 24 * 60 * 60
 """Seconds after which Kubernetes removes a Job that has ended and that nobody has removed."""
 _DEPLOY = resources.files("pipeline") / "orchestration" / "deploy"
-_OURS = ("containers", "restartPolicy", "subdomain", "volumes")
+# Fields of pods by which the command, its one start, its volume and its workers' names hold.
+_OURS = {"containers", "restartPolicy", "subdomain", "volumes"}
 
 
 def _absolute(path: Path) -> Path:
@@ -49,8 +48,7 @@ def _quantity(text: str) -> str:
 
 
 def _further(pod: dict[str, Any]) -> dict[str, Any]:
-    taken = sorted(pod.keys() & {*_OURS})
-    if taken:
+    if taken := sorted(pod.keys() & _OURS):
         raise ValueError(f"must leave {', '.join(taken)} to the manifests of growgan")
     return pod
 
@@ -85,25 +83,17 @@ class KubernetesConfig(Section, coerce_numbers_to_str=True):
 
 
 def name_of(run: Path) -> str:
-    """Return the name of the Job that trains a run, which is the same for every attempt.
-
-    Args:
-        run: Run folder; its name is a hash of all that decides the training.
-    """
+    """Return the name of the Job that trains a run folder, the same for every attempt."""
+    # By the whole path: projects with the same pictures have runs of the same name.
     return f"growgan-{hashlib.sha256(str(run).encode()).hexdigest()[:12]}"
 
 
 def job_of(
     config: KubernetesConfig, name: str, arguments: Sequence[str], folder: Path, pods: int
 ) -> Manifest:
-    """Return the manifest of a Job that runs `growgan …` in several pods together.
+    """Return the manifest of a Job that runs `growgan …` in a folder of the volume.
 
-    Args:
-        config: Settings of the cluster and of pods.
-        name: Name of the Job.
-        arguments: Arguments of the command line.
-        folder: Working folder, on the volume.
-        pods: Number of workers of the training.
+    Several pods are the workers of one training.
     """
     spec = _shipped(pods)
     spec.pop("podFailurePolicy")  # The pipeline decides what follows from an exit status.
@@ -111,7 +101,7 @@ def job_of(
         "completionMode": "Indexed",
         "completions": pods,
         "parallelism": pods,
-        "backoffLimit": 0,
+        "backoffLimit": 0,  # The pipeline retries steps by its own rules.
         "ttlSecondsAfterFinished": KEPT,
     }
     spec["template"]["metadata"] = {"labels": {LABEL: name}}
@@ -122,6 +112,7 @@ def job_of(
     pod["volumes"][0]["persistentVolumeClaim"]["claimName"] = config.claim
     [container] = pod["containers"]
     container |= {
+        "name": CONTAINER,
         "image": config.image,
         "workingDir": str(folder),
         "command": ["growgan", *arguments],
@@ -140,8 +131,7 @@ def job_of(
         described = {"cluster": {"worker": hosts}, "task": {"type": "worker", "index": here}}
         cluster["value"] = json.dumps(described).replace(f'"{here}"', here)
     # Or logs would lag behind the training.
-    unbuffered = {"name": "PYTHONUNBUFFERED", "value": "1"}
-    container["env"] = [*container.get("env", []), unbuffered]
+    container.setdefault("env", []).append({"name": "PYTHONUNBUFFERED", "value": "1"})
     content = hashlib.sha256(json.dumps(spec, sort_keys=True).encode()).hexdigest()
     return {
         "apiVersion": "batch/v1",
@@ -152,17 +142,13 @@ def job_of(
 
 
 def service_of(job: Manifest, uid: str) -> Manifest:
-    """Return the Service that gives the pods of a Job their names; it is removed with the Job.
-
-    Args:
-        job: Manifest of the Job.
-        uid: UID of the Job in the cluster.
-    """
+    """Return the Service that gives the pods of a Job their names."""
     name = job["metadata"]["name"]
     owner = {"apiVersion": job["apiVersion"], "kind": job["kind"], "name": name, "uid": uid}
     return {
         "apiVersion": "v1",
         "kind": "Service",
+        # What a Job owns, by its UID in the cluster, is removed with it.
         "metadata": {"name": name, "labels": {LABEL: name}, "ownerReferences": [owner]},
         "spec": {
             "clusterIP": "None",
@@ -174,10 +160,10 @@ def service_of(job: Manifest, uid: str) -> Manifest:
 
 
 def _shipped(pods: int) -> Manifest:
-    if pods == 1:
-        job: Manifest = yaml.safe_load((_DEPLOY / "job.yaml").read_text())["spec"]
-        return job
-    jobset = yaml.safe_load((_DEPLOY / "jobset.yaml").read_text())["spec"]
-    [workers] = jobset["replicatedJobs"]
-    spec: Manifest = workers["template"]["spec"]
+    file = _DEPLOY / ("job.yaml" if pods == 1 else "jobset.yaml")
+    spec: Manifest = yaml.safe_load(file.read_text())["spec"]
+    if pods > 1:
+        # The Job alone, so no cluster needs the controller of JobSets.
+        [workers] = spec["replicatedJobs"]
+        spec = workers["template"]["spec"]
     return spec

@@ -1,7 +1,9 @@
 """Follow a Job of Kubernetes from its start to the exit status of its pods, and remove it.
 
-The cluster is polled every few seconds, as a connection would have to last for days. So a cluster
-that cannot be reached for a while changes nothing for the training.
+Not by dagster-k8s 0.29.27: before a stand-in for the API server, `execute_k8s_job` lost 51 of 150
+lines once its log connection had ended, and `PipesK8sClient` 128. After a kill, or a minute without
+the server, both started a second writer beside the first, or failed (409) where the Job's name was
+fixed. Both end with a text in place of the exit status. Polling lost no line and found its Job.
 """
 
 from __future__ import annotations
@@ -9,17 +11,17 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pipeline.errors import UserError
 from pipeline.exit_status import AGAIN, STOPPED, WORKER_GONE
 from pipeline.orchestration.commands import Log
-from pipeline.orchestration.kubernetes.job import CONTENT, LABEL, Manifest, service_of
+from pipeline.orchestration.kubernetes.job import CONTAINER, CONTENT, LABEL, Manifest, service_of
 from pipeline.orchestration.kubernetes.kubectl import NoAnswer
 
 EVERY = 2.0
-"""Seconds between two polls of the cluster."""
+"""Seconds between two polls of the cluster; a connection would have to last for days."""
 PATIENCE = 120.0
 """Seconds without an answer of the cluster, after which this attempt fails."""
 BEYOND_GRACE = 60.0
@@ -28,6 +30,7 @@ MOST_LINES = 1000
 """Largest number of earlier lines that are logged when a Job is taken over."""
 LAST_LINES = 20
 """Number of last lines of a failed pod in the error text."""
+# Reasons that say no more than that the image is pulled and the volume mounted.
 _STARTING = ("ContainerCreating", "PodInitializing")
 
 Ask = Callable[..., str]
@@ -36,37 +39,29 @@ Ask = Callable[..., str]
 
 @dataclass(frozen=True)
 class End:
-    """End of a Job.
-
-    Args:
-        status: Exit status of the pod that ended the Job; 75 if there is none, and another attempt
-            may succeed.
-        error_text: Last lines of this pod, and the reason if it did not end by itself.
-    """
+    """End of a Job."""
 
     status: int
+    """Exit status of the pod that ended it, or 75 if there is none and a retry may succeed."""
     error_text: str = ""
+    """Last lines of this pod, and the reason if it did not end by itself."""
 
 
 @dataclass(frozen=True)
 class Pod:
-    """State of a pod in the cluster.
-
-    Args:
-        name: Name in the cluster.
-        index: Number among the workers; 0 is the chief.
-        waits: Reason why it waits, None once it runs or has ended.
-        status: Exit status, None unless it has ended with one.
-        ended: Time of the end, as text that compares as times do.
-        fault: Reason why it ended, empty if it ended by itself.
-    """
+    """State of a pod in the cluster."""
 
     name: str
     index: int
+    """Number among the workers; 0 is the chief."""
     waits: str | None
+    """Reason why it waits, None once it runs or has ended."""
     status: int | None
+    """Exit status, None unless it has ended with one."""
     ended: str
+    """Time of the end, as text that compares as times do."""
     fault: str
+    """Reason why it ended, empty if it ended by itself."""
 
 
 def run_job(kubectl: Ask, job: Manifest, log: Log, wait_seconds: float) -> End:
@@ -77,11 +72,8 @@ def run_job(kubectl: Ask, job: Manifest, log: Log, wait_seconds: float) -> End:
     their work. A signal to this process removes the Job in the same way. If the cluster cannot be
     reached, the Job goes on, and another attempt finds it.
 
-    Args:
-        kubectl: Function that calls kubectl.
-        job: Manifest of the Job.
-        log: Logger of progress: lines of the first pod, and what pods wait for.
-        wait_seconds: Seconds that pods may take to start.
+    `log` gets the lines of the first pod, and what pods wait for that have not started in
+    `wait_seconds`.
 
     Raises:
         UserError: if the cluster refuses.
@@ -91,7 +83,7 @@ def run_job(kubectl: Ask, job: Manifest, log: Log, wait_seconds: float) -> End:
         end = _followed(kubectl, job, log, wait_seconds)
     except NoAnswer as error:
         return End(AGAIN, f"growgan: {error}")
-    except BaseException:
+    except BaseException:  # Signals too, which end this process by an exception.
         _remove_if_possible(kubectl, job, log)
         raise
     _remove_if_possible(kubectl, job, log)
@@ -116,7 +108,7 @@ def _begin(kubectl: Ask, job: Manifest, log: Log) -> None:
 
 
 def _is_ours(there: Manifest, job: Manifest) -> bool:
-    """Return whether a Job has our content, and is in progress or has succeeded."""
+    """Return True if a Job has our content, and is in progress or has succeeded."""
     metadata = there["metadata"]
     same = metadata.get("annotations", {}).get(CONTENT) == job["metadata"]["annotations"][CONTENT]
     return same and "deletionTimestamp" not in metadata and _condition(there, "Failed") is None
@@ -124,7 +116,7 @@ def _is_ours(there: Manifest, job: Manifest) -> bool:
 
 def _followed(kubectl: Ask, job: Manifest, log: Log, wait_seconds: float) -> End:
     count = job["spec"]["completions"]
-    chief_log = _Log(kubectl, job)
+    last_line = ""
     logged: set[str] = set()
     begun = answered = time.monotonic()
     started = False
@@ -137,16 +129,19 @@ def _followed(kubectl: Ask, job: Manifest, log: Log, wait_seconds: float) -> End
                 raise
             time.sleep(EVERY)
             continue
-        for line in chief_log.news(pods):
-            log(line)
+        lines = _news(kubectl, pods, last_line)
+        for line in lines:
+            log(line.partition(" ")[2])
+        last_line = lines[-1] if lines else last_line
         end = end_of(there, pods)
         if end is not None:
-            return chief_log.with_last_lines(*end)
+            return _with_last_lines(kubectl, *end)
         waits = [f"pod {pod.name} waits: {pod.waits}" for pod in pods if pod.waits]
         for line in waits:
             if line not in logged:
                 log(line)
         logged |= {*waits}
+        # From then on nothing is late: the limit is for the start alone.
         started = started or (len(pods) == count and not waits)
         if not started and time.monotonic() > begun + wait_seconds:
             return End(
@@ -176,50 +171,36 @@ def end_of(there: Manifest | None, pods: Sequence[Pod]) -> tuple[End, Pod | None
 
 
 def _precedence(pod: Pod) -> tuple[bool, bool, str, int]:
-    """Order pods by how likely they are the cause.
-
-    The first that failed is the cause: the others then miss it, or are stopped.
-    """
+    """Order pods by how likely they are the cause."""
+    # The first that failed is the cause: the others then miss it, or are stopped.
     return pod.status == WORKER_GONE, pod.status in STOPPED, pod.ended, pod.index
 
 
-class _Log:
-    """Log of a Job's pods.
+def _news(kubectl: Ask, pods: Sequence[Pod], last: str) -> list[str]:
+    """Return the lines of the first pod after the last known one, each with its time."""
+    chief = next((pod for pod in pods if pod.index == 0 and pod.waits is None), None)
+    if chief is None:
+        return []
+    # `--since-time` counts whole seconds, so lines of the last second come twice.
+    since = f"--since-time={last.split()[0]}" if last else f"--tail={MOST_LINES}"
+    lines = _lines(kubectl, chief, "--timestamps", since)
+    return lines[lines.index(last) + 1 :] if last in lines else lines
 
-    Args:
-        kubectl: Function that calls kubectl.
-        job: Manifest of the Job.
-    """
 
-    def __init__(self, kubectl: Ask, job: Manifest) -> None:
-        self._kubectl = kubectl
-        self._container = _container_of(job)
-        self._last = ""
+def _with_last_lines(kubectl: Ask, end: End, pod: Pod | None) -> End:
+    """Return an end whose error text begins with the last lines of a pod."""
+    lines = [] if pod is None else _lines(kubectl, pod, f"--tail={LAST_LINES}")
+    return replace(end, error_text="\n".join([*lines, end.error_text]).rstrip("\n"))
 
-    def news(self, pods: Sequence[Pod]) -> list[str]:
-        """Return the lines of the first pod since the last call."""
-        chief = next((pod for pod in pods if pod.index == 0 and pod.waits is None), None)
-        if chief is None:
-            return []
-        # `--since-time` counts whole seconds, so lines of the last second come twice.
-        since = f"--since-time={self._last.split()[0]}" if self._last else f"--tail={MOST_LINES}"
-        lines = self._lines(chief, "--timestamps", since)
-        if self._last in lines:
-            lines = lines[lines.index(self._last) + 1 :]
-        self._last = lines[-1] if lines else self._last
-        return [line.partition(" ")[2] for line in lines]
 
-    def with_last_lines(self, end: End, pod: Pod | None) -> End:
-        """Return an end whose error text begins with the last lines of a pod."""
-        lines = [] if pod is None else self._lines(pod, f"--tail={LAST_LINES}")
-        return End(end.status, "\n".join([*lines, end.error_text]).rstrip("\n"))
-
-    def _lines(self, pod: Pod, *words: str) -> list[str]:
-        try:
-            text = self._kubectl("logs", pod.name, f"--container={self._container}", *words)
-        except (NoAnswer, UserError):  # Logs decide nothing: the Job goes on without them.
-            return []
-        return [line for line in text.split("\n") if line]
+def _lines(kubectl: Ask, pod: Pod, *words: str) -> list[str]:
+    try:
+        # By its name, as a cluster may add containers of its own.
+        text = kubectl("logs", pod.name, f"--container={CONTAINER}", *words)
+    except (NoAnswer, UserError):  # Logs decide nothing: the Job goes on without them.
+        return []
+    # Not `splitlines`: what comes after a carriage return has no time of its own.
+    return [line for line in text.split("\n") if line]
 
 
 def _look(kubectl: Ask, job: Manifest) -> tuple[Manifest | None, list[Pod]]:
@@ -227,15 +208,15 @@ def _look(kubectl: Ask, job: Manifest) -> tuple[Manifest | None, list[Pod]]:
     selector = f"--selector={LABEL}={job['metadata']['name']}"
     found = json.loads(kubectl("get", "jobs,pods", selector, "--output=json"))["items"]
     jobs = (each for each in found if each["kind"] == "Job")
-    pods = [pod_of(each, _container_of(job)) for each in found if each["kind"] == "Pod"]
+    pods = [pod_of(each) for each in found if each["kind"] == "Pod"]
     return next(jobs, None), pods
 
 
-def pod_of(found: Manifest, container: str) -> Pod:
+def pod_of(found: Manifest) -> Pod:
     """Return a pod's state: what it waits for, how its container ended and why."""
     metadata, status = found["metadata"], found.get("status", {})
     states = {each["name"]: each["state"] for each in status.get("containerStatuses", [])}
-    state: Mapping[str, Any] = states.get(container, {})
+    state: Mapping[str, Any] = states.get(CONTAINER, {})
     ended = state.get("terminated", {})
     waits = None
     if status.get("phase", "Pending") == "Pending":
@@ -262,17 +243,10 @@ def _reason(state: Mapping[str, Any]) -> str:
 
 
 def _condition(job: Manifest, name: str) -> Mapping[str, Any] | None:
-    for condition in job.get("status", {}).get("conditions", []):
-        if condition["type"] == name and condition["status"] == "True":
-            found: Mapping[str, Any] = condition
-            return found
-    return None
-
-
-def _container_of(job: Manifest) -> str:
-    [container] = job["spec"]["template"]["spec"]["containers"]
-    name: str = container["name"]
-    return name
+    conditions = job.get("status", {}).get("conditions", [])
+    # One that no longer holds stays in the list, with another status.
+    found = (each for each in conditions if (each["type"], each["status"]) == (name, "True"))
+    return next(found, None)
 
 
 def _remove(kubectl: Ask, job: Manifest) -> None:
@@ -292,8 +266,8 @@ def _remove(kubectl: Ask, job: Manifest) -> None:
 
 
 def _remove_if_possible(kubectl: Ask, job: Manifest, log: Log) -> None:
-    """Remove a Job, and only log if that fails: the training has ended either way."""
+    """Remove a Job, and only log if that fails."""
     try:
         _remove(kubectl, job)
-    except (NoAnswer, UserError) as error:
+    except (NoAnswer, UserError) as error:  # The training has ended either way.
         log(f"Job {job['metadata']['name']} may be left behind: {error}")

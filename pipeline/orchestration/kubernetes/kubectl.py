@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import re
 import subprocess
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pipeline.errors import UserError
@@ -18,6 +17,7 @@ from pipeline.orchestration.kubernetes.job import KubernetesConfig, Manifest
 
 PATIENCE_WITH_ONE_ANSWER = 30.0
 """Seconds after which a call without an answer fails."""
+# kubectl ends with status 1 for all of them, so its words have to tell.
 _MISTAKE = re.compile(
     r"\((?:Forbidden|Unauthorized|NotFound|Invalid|BadRequest)\)"
     r"| is invalid: |Error in configuration: "
@@ -31,30 +31,24 @@ class NoAnswer(Exception):
 
 @dataclass(frozen=True)
 class Kubectl:
-    """Calls of kubectl.
-
-    Args:
-        config: Settings with the cluster and the namespace.
-    """
+    """Calls of kubectl, for the cluster and the namespace of the settings."""
 
     config: KubernetesConfig
 
     def __call__(self, *words: str, given: Manifest | None = None, seconds: float = 0) -> str:
-        """Run `kubectl …` and return its output.
+        """Run `kubectl …`, with a manifest as its standard input, and return its output.
 
-        Args:
-            words: Words of the command.
-            given: Manifest for its standard input.
-            seconds: Seconds that it may take beyond those of an ordinary call.
+        It may take `seconds` longer than an ordinary call.
 
         Raises:
             UserError: if there is no such program, or the cluster refuses.
             NoAnswer: if there is no answer, or a failure that may pass.
         """
-        command = [self.config.kubectl, *self._where(), *words]
+        where = {"--context": self.config.context, "--namespace": self.config.namespace}
+        options = [f"{name}={value}" for name, value in where.items() if value is not None]
         try:
             done = subprocess.run(
-                command,
+                [self.config.kubectl, *options, *words],
                 input=b"" if given is None else json.dumps(given).encode(),
                 capture_output=True,
                 timeout=PATIENCE_WITH_ONE_ANSWER + seconds,
@@ -80,7 +74,3 @@ class Kubectl:
         if _MISTAKE.search(lines[-1]):
             raise UserError(reason)
         raise NoAnswer(reason)
-
-    def _where(self) -> Sequence[str]:
-        given = {"--context": self.config.context, "--namespace": self.config.namespace}
-        return [word for key, value in given.items() if value is not None for word in (key, value)]

@@ -203,7 +203,7 @@ def test_the_cause_is_found_among_those_that_only_followed(
     ],
 )  # fmt: skip
 def test_it_is_told_what_a_pod_waits_for(status: dict[str, Any], waits: str | None) -> None:
-    assert job_runner.pod_of(pod(**status), "growgan").waits == waits
+    assert job_runner.pod_of(pod(**status)).waits == waits
 
 
 @pytest.mark.parametrize(
@@ -218,7 +218,7 @@ def test_it_is_told_what_a_pod_waits_for(status: dict[str, Any], waits: str | No
     ],
 )  # fmt: skip
 def test_it_is_told_how_a_pod_ended(status: dict[str, Any], code: int | None, fault: str) -> None:
-    found = job_runner.pod_of(pod(1, phase="Failed", **status), "growgan")
+    found = job_runner.pod_of(pod(1, phase="Failed", **status))
     assert (found.status, found.fault, found.index) == (code, fault, 1)
 
 

@@ -38,7 +38,7 @@ def calls(tmp_path: Path, script: str, **changes: str) -> Kubectl:
 
 def test_it_is_told_of_which_cluster(tmp_path: Path) -> None:
     ask = calls(tmp_path, 'echo "$@"; cat', namespace="gan", context="here")
-    assert ask("create", given={"a": 1}) == '--context here --namespace gan create\n{"a": 1}'
+    assert ask("create", given={"a": 1}) == '--context=here --namespace=gan create\n{"a": 1}'
     assert calls(tmp_path, 'echo "$@"')("get") == "get\n"
 
 
