@@ -72,8 +72,8 @@ def run_job(kubectl: Ask, job: Manifest, log: Log, wait_seconds: float) -> End:
     their work. A signal to this process removes the Job in the same way. If the cluster cannot be
     reached, the Job goes on, and another attempt finds it.
 
-    `log` gets the lines of the first pod, and what pods wait for that have not started in
-    `wait_seconds`.
+    `log` gets the lines of the first pod, and what each pod waits for. Pods that have not started
+    after `wait_seconds` end the attempt.
 
     Raises:
         UserError: if the cluster refuses.
