@@ -10,8 +10,9 @@ import zlib
 from functools import partial
 from pathlib import Path
 
-from pipeline.data.sources.files import Files, files_source
+from pipeline.data.sources.files import files_source
 from pipeline.data.sources.reason import reason_of
+from pipeline.data.sources.source import Source
 from pipeline.errors import UserError
 
 _UNREADABLE = (OSError, zipfile.BadZipFile, NotImplementedError, ValueError, struct.error, EOFError)
@@ -20,7 +21,7 @@ LARGEST_ENTRY = 256 * 2**20
 """Most bytes of a decompressed picture; larger ones count as corrupt."""
 
 
-def open_archive(path: Path, inner: str = "") -> Files:
+def open_archive(path: Path, inner: str = "") -> Source:
     """Open the pictures in a zip, or in one of its folders, with labels as in a plain folder.
 
     A zip within the zip is not opened.

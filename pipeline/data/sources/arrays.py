@@ -10,7 +10,7 @@ import PIL.Image
 
 from pipeline.data.formats import eight_bit
 from pipeline.data.sources.labels import class_names
-from pipeline.data.sources.numbered import Numbered
+from pipeline.data.sources.source import Source
 
 Images = npt.NDArray[np.uint8] | npt.NDArray[np.uint16]
 Values = npt.NDArray[np.integer] | npt.NDArray[np.str_]
@@ -18,7 +18,7 @@ Values = npt.NDArray[np.integer] | npt.NDArray[np.str_]
 
 def arrays_source(
     name: str, images: Images, values: Values | None, classes: tuple[str, ...] | None = None
-) -> Numbered:
+) -> Source:
     """Make a source of the pictures in an array.
 
     Args:
@@ -39,7 +39,7 @@ def arrays_source(
     else:
         labels = values.astype(np.int64)
     content, read = partial(_content, images), partial(_picture, images)
-    return Numbered(name, len(images), content, read, classes, labels)
+    return Source(name, len(images), content, read, classes, labels)
 
 
 def _content(images: Images, number: int) -> bytes:

@@ -14,9 +14,9 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.data.sources.arrays import arrays_source
-from pipeline.data.sources.numbered import Numbered
 from pipeline.data.sources.plain_pickle import load_plain_pickle
 from pipeline.data.sources.reason import reason_of
+from pipeline.data.sources.source import Source
 from pipeline.errors import UserError
 
 CHANNELS, SIDE = 3, 32
@@ -63,7 +63,7 @@ class _Batch(NamedTuple):
     labels: npt.NDArray[np.int64]
 
 
-def open_cifar(path: Path) -> Numbered | None:
+def open_cifar(path: Path) -> Source | None:
     """Open the training set in a folder of CIFAR batches, or one batch: RGB, 32x32, labelled.
 
     All pixels are held in memory. Pickles are read without running code in them. For CIFAR-100 the
@@ -90,7 +90,7 @@ def open_cifar(path: Path) -> Numbered | None:
     return None
 
 
-def _opened(name: str, edition: _Edition, folder: Path, files: Sequence[str]) -> Numbered:
+def _opened(name: str, edition: _Edition, folder: Path, files: Sequence[str]) -> Source:
     classes = _class_names(edition, folder / edition.names_file)
     batches = [
         _binary(folder / file, edition.label_bytes)

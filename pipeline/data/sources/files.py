@@ -6,14 +6,14 @@ import io
 import posixpath
 import warnings
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import cached_property, partial
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from functools import partial
 
+import numpy as np
 import PIL.Image
 
 from pipeline.data.sources.labels import LABELS_FILES, class_names, labels_in
-from pipeline.data.sources.source import Picture
+from pipeline.data.sources.source import Source
 from pipeline.errors import UserError
 from pipeline.errors.shown import shown
 
@@ -32,45 +32,9 @@ FORMATS = ("AVIF", "BMP", "DIB", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF"
 SPLITS = {"train", "test", "val", "valid", "validation", "eval"}
 
 
-@dataclass(frozen=True)
-class Files:
-    """Source whose pictures are encoded files.
-
-    Args:
-        name: Short name of the source.
-        classes: Names of the classes; empty without classes.
-        labels: Index into `classes`, or None, by file name, in the order of the source.
-        content: Function that reads the bytes of a file; raises OSError.
-        left_out: Number of other files, by extension.
-    """
-
-    name: str
-    classes: tuple[str, ...]
-    labels: Mapping[str, int | None]
-    content: Callable[[str], bytes]
-    left_out: Mapping[str, int] = field(default_factory=dict)
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    def __getitem__(self, number: int) -> Picture:
-        file = self._names[number]
-        content = partial(self.content, file)
-        formats = (*FORMATS, "TGA") if file.lower().endswith(".tga") else FORMATS
-        read = partial(decoded, content, formats)
-        return Picture(shown(file), self.labels[file], content, read)
-
-    def __iter__(self) -> Iterator[Picture]:
-        return map(self.__getitem__, range(len(self)))
-
-    @cached_property
-    def _names(self) -> tuple[str, ...]:
-        return tuple(self.labels)
-
-
 def files_source(
     name: str, place: str, files: Collection[str], content: Callable[[str], bytes]
-) -> Files:
+) -> Source:
     """Make a source of the files with a picture's extension, sorted by name.
 
     Hidden files and folders, and those in the `__MACOSX` of a zip, are ignored. Labels come from a
@@ -92,8 +56,39 @@ def files_source(
     named = {file: None if value is None else shown(value) for file, value in named.items()}
     classes = class_names(value for value in named.values() if value is not None)
     index = {value: number for number, value in enumerate(classes)}
-    labels = {file: None if value is None else index[value] for file, value in named.items()}
-    return Files(shown(name), classes, labels, content, left_out_of(files))
+    labels = {file: -1 if value is None else index[value] for file, value in named.items()}
+    return encoded_source(name, classes, labels, content, left_out_of(files))
+
+
+def encoded_source(
+    name: str,
+    classes: tuple[str, ...],
+    labels: Mapping[str, int],
+    content: Callable[[str], bytes],
+    left_out: Mapping[str, int],
+) -> Source:
+    """Make a source of encoded files.
+
+    Args:
+        name: Short name of the source.
+        classes: Names of the classes; empty without classes.
+        labels: Index into `classes`, or -1, by file name, in the order of the source.
+        content: Function that reads the bytes of a file; raises OSError.
+        left_out: Number of other files, by extension.
+    """
+    files = tuple(labels)
+
+    def content_of(number: int) -> bytes:
+        return content(files[number])
+
+    def read(number: int) -> PIL.Image.Image:
+        # TGA has no signature at its start, so it is tried only for files with its extension.
+        tga = files[number].lower().endswith(".tga")
+        return decoded(partial(content_of, number), (*FORMATS, "TGA") if tga else FORMATS)
+
+    numbers = np.fromiter(labels.values(), np.int64, len(files))
+    names = tuple(map(shown, files))
+    return Source(shown(name), len(files), content_of, read, classes, numbers, names, left_out)
 
 
 def left_out_of(files: Iterable[str]) -> dict[str, int]:
@@ -184,8 +179,7 @@ def decoded(content: Callable[[], bytes], formats: Sequence[str] = FORMATS) -> P
 
     Args:
         content: Function that reads the bytes.
-        formats: Formats of Pillow to try, in order. TGA has no signature at its start, so it is
-            tried only for files with its extension.
+        formats: Formats of Pillow to try, in order.
 
     Raises:
         OSError: if it has more than 179 megapixels, or `content` raises it.

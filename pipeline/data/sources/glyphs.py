@@ -17,7 +17,7 @@ import PIL.Image
 import PIL.ImageDraw
 import PIL.ImageFont
 
-from pipeline.data.sources.numbered import Numbered
+from pipeline.data.sources.source import Source
 from pipeline.errors import UserError
 
 Colour = tuple[int, int, int]
@@ -69,7 +69,7 @@ class Style:
     paper: Colour
 
 
-def open_glyphs(spec: str = "") -> Numbered:
+def open_glyphs(spec: str = "") -> Source:
     """Open RGB pictures of single characters, each equally often.
 
     Picture k depends on k only and is drawn at the requested size. So the first pictures of a
@@ -92,7 +92,7 @@ def open_glyphs(spec: str = "") -> Numbered:
         )
     labels = np.arange(count, dtype=np.int64) % len(CHARACTERS)
     content, read = partial(_content, size), partial(draw, size)
-    return Numbered(f"glyphs-{size}", count, content, read, tuple(CHARACTERS), labels)
+    return Source(f"glyphs-{size}", count, content, read, tuple(CHARACTERS), labels)
 
 
 def style_of(number: int) -> Style:

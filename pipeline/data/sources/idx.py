@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.data.sources.arrays import arrays_source
-from pipeline.data.sources.numbered import Numbered
 from pipeline.data.sources.reason import reason_of
+from pipeline.data.sources.source import Source
 from pipeline.errors import UserError
 
 TRAIN_IMAGES = "train-images-idx3-ubyte"
@@ -27,7 +27,7 @@ def idx_images_in(folder: Path) -> Path | None:
     return _plain_or_gzip(folder / TRAIN_IMAGES)
 
 
-def open_idx(images_file: Path) -> Numbered:
+def open_idx(images_file: Path) -> Source:
     """Open idx images, with labels if their file is beside them.
 
     Args:

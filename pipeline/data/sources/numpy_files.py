@@ -11,8 +11,8 @@ from typing import BinaryIO
 import numpy as np
 
 from pipeline.data.sources.arrays import arrays_source
-from pipeline.data.sources.numbered import Numbered
 from pipeline.data.sources.reason import reason_of
+from pipeline.data.sources.source import Source
 from pipeline.errors import UserError
 from pipeline.untrusted.npz_heads import Head, heads_in
 
@@ -22,7 +22,7 @@ LARGEST_ARRAY = 2**32
 """Most bytes of a decompressed array in an `.npz`, which is held in memory."""
 
 
-def open_numpy(path: Path) -> Numbered:
+def open_numpy(path: Path) -> Source:
     """Open the pictures, and any labels, in an `.npy` or `.npz` file.
 
     An `.npy` is memory-mapped, read picture by picture, and has no labels. In an `.npz` the
@@ -51,7 +51,7 @@ def open_numpy(path: Path) -> Numbered:
     return arrays_source(path.stem, images, None)
 
 
-def _opened_npz(path: Path, file: BinaryIO) -> Numbered:
+def _opened_npz(path: Path, file: BinaryIO) -> Source:
     # Headers first: a small npz may claim more than the memory.
     heads = heads_in(file)
     name = _images_in(path, heads)

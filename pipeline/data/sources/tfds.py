@@ -20,15 +20,15 @@ from tensorflow_datasets.core.read_only_builder import builder_from_files
 
 from pipeline.data.sources.example import bytes_in, features_of, integers_in
 from pipeline.data.sources.files import decoded
-from pipeline.data.sources.numbered import Numbered
 from pipeline.data.sources.reason import reason_of
+from pipeline.data.sources.source import Source
 from pipeline.data.sources.tfrecord_index import index_records
 from pipeline.errors import UserError
 
 NAME_AND_SPLIT = re.compile(r"([^:]+(?::[\d*]+\.[\d*]+\.[\d*]+)?)(?::(\D.*))?")
 
 
-def open_tfds(spec: str) -> Numbered:
+def open_tfds(spec: str) -> Source:
     """Open the pictures of one split of a prepared set, in stored order.
 
     Nothing is downloaded or prepared: the set must be in the folder named by the environment
@@ -52,7 +52,7 @@ def open_tfds(spec: str) -> Numbered:
     picture, label = _picture_and_label(name, flat)
     examples = _examples(name, builder, split)
     content = partial(_content, examples, picture)
-    source = partial(Numbered, f"{name}-{split}", examples.count, content, partial(_read, content))
+    source = partial(Source, f"{name}-{split}", examples.count, content, partial(_read, content))
     if label is None:
         return source()
     classes = tuple(flat[label].names)

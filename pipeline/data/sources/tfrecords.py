@@ -19,8 +19,8 @@ import numpy.typing as npt
 import PIL.Image
 
 from pipeline.data.sources.example import bytes_in, features_of, integers_in
-from pipeline.data.sources.numbered import Numbered
 from pipeline.data.sources.reason import reason_of
+from pipeline.data.sources.source import Source
 from pipeline.data.sources.tfrecord_index import RecordFile, index_records
 from pipeline.errors import UserError
 
@@ -52,7 +52,7 @@ def largest_level_in(folder: Path) -> Path | None:
     return levels[max(levels)] if levels else None
 
 
-def open_tfrecords(file: Path) -> Numbered:
+def open_tfrecords(file: Path) -> Source:
     """Open the pictures of one resolution: grey or RGB, with labels if there are any.
 
     Checksums are verified when a picture is read. If all label rows are 0, there are no labels.
@@ -70,7 +70,7 @@ def open_tfrecords(file: Path) -> Numbered:
     name = file.name.rpartition("-r")[0]
     classes, labels = _labels(file.with_name(f"{name}-rxx.labels"), len(records))
     content, read = partial(_content, records), partial(_picture, records)
-    return Numbered(name, len(records), content, read, classes, labels)
+    return Source(name, len(records), content, read, classes, labels)
 
 
 def _labels(path: Path, count: int) -> tuple[tuple[str, ...], npt.NDArray[np.int64] | None]:

@@ -12,13 +12,11 @@ from typing import Any
 
 import PIL.Image
 
-from pipeline.data.sources.numbered import Numbered
+from pipeline.data.sources.source import Source
 from pipeline.errors import UserError
 
-EXTENSIONS = (".avi", ".mkv", ".mov", ".mp4", ".webm")
 
-
-def open_video(path: Path, every: str = "") -> Numbered:
+def open_video(path: Path, every: str = "") -> Source:
     """Open the frames of a video in the order of display, without labels.
 
     Opening reads the times of all frames and decodes none. Decoding starts at the key frame before
@@ -61,7 +59,7 @@ def open_video(path: Path, every: str = "") -> Numbered:
     # Packets come in decoding order, which differs from that of display.
     times = sorted(shown)
     frames = _Frames(path, times[:: int(every or 1)], [time for time in times if shown[time]])
-    return Numbered(
+    return Source(
         path.stem, len(frames.times), lambda number: frames.read(number).tobytes(), frames.read
     )
 
