@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -34,6 +34,8 @@ from pipeline.data.conversion import UNLABELLED, Skipped
 from pipeline.data.sources import Source, open_source
 from pipeline.data.workers import worked
 
+RUN = 64
+"""Pictures measured at a time; fixed, so that sums do not depend on the number of workers."""
 NEAR_BITS = 4
 """Largest difference between perceptual hashes of near duplicates, in bits. On photographs it
 finds copies that were recoloured, sharpened or stored again; at 5 and 6 bits the first false
@@ -79,13 +81,18 @@ def survey(
     """
     source = open_source(spec)
     tally = _Tally()
-    for measurements in worked(spec, source, measure, workers):
+    numbers = range(len(source))
+    for measurements in worked(spec, source, _measured, numbers, size=RUN, workers=workers):
         before = tally.done
         tally.add(measurements)
         if report is not None:
             for done in range(before, tally.done):
                 report(done + 1, len(source))
     return tally.survey(source)
+
+
+def _measured(source: Source, numbers: Sequence[int]) -> Measurements:
+    return measure(source[number] for number in numbers)
 
 
 class _Tally:

@@ -13,8 +13,8 @@ import pytest
 import tensorflow as tf
 
 from pipeline.config import DataConfig
+from pipeline.data.conversion import reduced, to_pixels
 from pipeline.data.dataset import decoded_images
-from pipeline.data.pictures import reduced, to_pixels
 from pipeline.data.prepare import prepare, records_for
 from pipeline.data.records import MANIFEST, RecordSet, open_records, verify
 from pipeline.data.sources import open_source
@@ -347,7 +347,7 @@ def test_workers_and_interruptions_change_no_byte(tmp_path: Path, monkeypatch) -
 
 
 def test_little_work_starts_no_process(tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr("pipeline.data.conversion.shared", None)
+    monkeypatch.setattr("pipeline.data.workers.shared", None)
     data = config("digits", tmp_path, channels=1, workers=2, max_images=100)
     assert prepare(data, (4,), tmp_path / "set").count == 100
 
