@@ -100,8 +100,9 @@ def prepare(
     """
     from pipeline.cli.progress import reporter
     from pipeline.data.class_list import parse_classes
+    from pipeline.data.preparation import resolutions_to
     from pipeline.data.prepare import prepare as prepare_set
-    from pipeline.data.prepare import require_preparable, resolutions_to
+    from pipeline.data.prepare import require_preparable
     from pipeline.errors import UserError
     from pipeline.loading import data_config
 

@@ -71,7 +71,7 @@ def dataset_for(
             "`workers` must divide the batch, and `worker` be one of them. Received: "
             f"batch_size={phase.batch_size}, workers={workers}, worker={worker}"
         )
-    window = _window_size(records.shards(phase.resolution))
+    window = _window_size(records.shard_files(phase.resolution))
     windows_per_epoch = -(-records.count // window)
     epoch, position = divmod(images_seen, records.count)
     first_window, position = divmod(position, window)
@@ -180,14 +180,14 @@ def decoded_images(encoded: tf.Tensor, records: RecordSet, resolution: int) -> t
     shape = (*records.shape(resolution), channels)
 
     def decoded(one: tf.Tensor) -> tf.Tensor:
-        if records.manifest.format == "jpeg":
+        if records.format == "jpeg":
             # The accurate DCT, because the fast one is an approximation.
             image = tf.io.decode_jpeg(one, channels, dct_method="INTEGER_ACCURATE")
         else:
             image = tf.io.decode_png(one, channels)
         return tf.ensure_shape(image, shape)
 
-    if records.manifest.format == "raw":
+    if records.format == "raw":
         return tf.reshape(tf.io.decode_raw(encoded, tf.uint8), (-1, *shape))
     return tf.map_fn(decoded, encoded, fn_output_signature=tf.TensorSpec(shape, tf.uint8))
 

@@ -99,7 +99,7 @@ def test_key_follows_content_and_preparation(labelled_folder: Path, tmp_path: Pa
         records_for(data.model_copy(update={"channels": 1}), (4,)),
         records_for(data.model_copy(update={"crop": "pad"}), (4,)),
     ]
-    assert len({records.manifest.source_hash for records in sets}) == 1
+    assert len({records.source_hash for records in sets}) == 1
     (labelled_folder / "cat/x.gif").rename(labelled_folder / "dog/x.gif")
     sets.append(records_for(data, (4,)))
     (labelled_folder / "cat").rename(labelled_folder / "bat")
@@ -107,7 +107,7 @@ def test_key_follows_content_and_preparation(labelled_folder: Path, tmp_path: Pa
     (labelled_folder / "bat/y.bmp").write_bytes((labelled_folder / "dog/b.png").read_bytes())
     sets.append(records_for(data, (4,)))
     assert len({records.folder for records in sets}) == len(sets)
-    assert len({records.manifest.source_hash for records in sets}) == 4
+    assert len({records.source_hash for records in sets}) == 4
     assert len({records.data_hash for records in sets}) == len(sets)
 
 
