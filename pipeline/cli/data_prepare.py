@@ -178,7 +178,8 @@ def _is_given(context: typer.Context, option: str) -> bool:
 
 def _enforce(console: Console, contract: Path, source: str, workers: int | None) -> None:
     from pipeline.cli.progress import reporter
-    from pipeline.data.checking.contract import broken, read_contract
+    from pipeline.data.checking.contract import broken
+    from pipeline.data.checking.contract_file import read_contract
     from pipeline.data.checking.survey import survey
     from pipeline.errors import UserError
 

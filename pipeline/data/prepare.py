@@ -33,7 +33,7 @@ from pipeline.data.shards import (
     write_shard,
 )
 from pipeline.data.sources import open_source
-from pipeline.data.sources.reason import reason_of
+from pipeline.data.sources.reason import refusing
 from pipeline.errors import UserError
 from pipeline.shape import Shape, shape_text
 from savedmodels import locks
@@ -160,9 +160,8 @@ def _prepared(
     wanted: Preparation, folder: Path, report: Report | None, write: Writer | None = None
 ) -> RecordSet:
     data = wanted.data
-    # First, because it refuses settings that leave no picture without a look at their content.
     shards = shards_of(wanted.source, data)
-    try:
+    with refusing("prepared sets need a folder that can be written", folder.parent, OSError):
         folder.parent.mkdir(parents=True, exist_ok=True)
         with _alone(folder):
             if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
@@ -176,11 +175,6 @@ def _prepared(
                 sync(partial)
                 partial.rename(folder)
                 sync(folder.parent)
-    except OSError as error:
-        raise UserError(
-            "prepared sets need a folder that can be written. "
-            f"Received: {folder.parent} ({reason_of(error)})"
-        ) from error
     if not is_prepared(folder):
         raise UserError(
             f"the folder of a prepared set must be new or hold one. Received: {folder}, which "
@@ -279,10 +273,8 @@ def _described(wanted: Preparation, written: list[tuple[Shard, Written]]) -> Rec
     identity = wanted.identity
     shards: dict[Split, dict[int, tuple[ShardFile, ...]]] = {}
     for split in dict.fromkeys(shard.split for shard, _ in written):
-        mine = [files for shard, files in written if shard.split == split]
-        shards[split] = {
-            side: tuple(each.files[side] for each in mine) for side, _ in wanted.shapes
-        }
+        mine = [each.files for shard, each in written if shard.split == split]
+        shards[split] = {side: tuple(files[side] for files in mine) for side, _ in wanted.shapes}
     return RecordSet(
         format_version=FORMAT_VERSION,
         data_hash=wanted.data_hash,

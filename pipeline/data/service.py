@@ -15,7 +15,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from pipeline.data.sources.reason import reason_of
+from pipeline.data.sources.reason import refusing
 from pipeline.errors import UserError
 
 Batch = dict[str, tf.Tensor]
@@ -124,18 +124,14 @@ def _host_and_port(address: str) -> tuple[str, int]:
 
 
 def _require_answer(address: str) -> None:
-    """Refuse a server that does not answer: TensorFlow would retry for ever."""
-    try:
+    # Asked first, because TensorFlow would retry for ever.
+    rule = "each of `data.servers` must be running: `growgan data serve` starts one"
+    with refusing(rule, address, OSError):
         socket.create_connection(_host_and_port(address), timeout=ANSWER_SECONDS).close()
-    except OSError as error:
-        raise UserError(
-            "each of `data.servers` must be running: `growgan data serve` starts one. "
-            f"Received: {address} ({reason_of(error)})"
-        ) from error
 
 
 def _require_free(port: int) -> None:
-    """Refuse a taken port: gRPC would share it, and either process might get a request."""
+    # Asked first: gRPC would share a taken port, and either process might get a request.
     with socket.socket() as listening:
         # Do not count closed connections of an earlier server, which the system keeps for a while.
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

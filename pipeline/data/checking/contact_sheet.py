@@ -56,7 +56,9 @@ def contact_sheet(source: Source, unreadable: Container[str] = (), *, seed: int 
         OSError: if a picture can no longer be read.
     """
     chosen, examples = _choice(source, unreadable, seed)
+    # Few pictures make a narrower sheet, without empty tiles beside them.
     columns = min(COLUMNS, len(chosen))
+    # Short rows are filled up, so that each class begins a row of its own.
     blank: Row = [None] * columns
     of_classes = [picture for row in examples for picture in (row + blank)[:columns]]
     blocks = [chosen, of_classes] if of_classes else [chosen]
@@ -109,8 +111,8 @@ def _thumbnail(picture: Picture | None) -> PIL.Image.Image | None:
 
 
 def _side(longest: list[int]) -> int:
-    """Choose the side of a tile; for small pictures a multiple of theirs, so that they fill it."""
     largest = max(longest)
+    # For small pictures a multiple of theirs, so that whole factors fill the tile.
     return largest * max(1, LARGEST_TILE // largest)
 
 

@@ -61,10 +61,7 @@ def survey(
     workers: int | None = None,
     report: Callable[[int, int], None] | None = None,
 ) -> Survey:
-    """Measure every picture of a source.
-
-    The result does not depend on the number of workers. Each picture's name and some 100 bytes
-    stay in memory until the end.
+    """Measure every picture of a source; the result does not depend on the number of workers.
 
     Args:
         spec: Source as for `open_source`.
@@ -96,7 +93,7 @@ def _measured(source: Source, numbers: Sequence[int]) -> Measurements:
 
 
 class _Tally:
-    """Sums over the measurements so far."""
+    """Sums over the measurements so far; of each picture its name and some 100 bytes stay."""
 
     def __init__(self) -> None:
         self.names: list[str] = []
@@ -129,6 +126,7 @@ class _Tally:
             of_mode = self._of_modes.setdefault(mode, [])
             of_mode += [name] if len(of_mode) < NAMED else []
         self._labels.append(new.labels)
+        # Half as many bytes, as they stay for every picture.
         self._sizes.append(new.sizes.astype(np.int32))
         self._hashes.append(new.hashes)
         self._contents += b"".join(new.contents)
@@ -175,8 +173,8 @@ class _Tally:
             corrupt=tuple(self.corrupt),
             left_out=dict(source.left_out),
             sizes=sizes,
-            formats=_by_count(self._formats),
-            modes=_by_count(self._modes),
+            formats=dict(self._formats.most_common()),
+            modes=dict(self._modes.most_common()),
             classes=classes,
             unlabelled=unlabelled,
             colours=colours,
@@ -212,6 +210,7 @@ class _Tally:
         count = max(1, readable)
         mean, square = self._means / count, self._squares / count
         red, green, blue = rounded(mean)
+        # Rounding may leave a variance just below zero.
         deviations = rounded(np.sqrt(np.maximum(0, square - mean**2)))
         return Colours(
             mean=(red, green, blue),
@@ -225,11 +224,10 @@ class _Tally:
 
 
 class _Sample:
-    """Sample of the pictures with the smallest content hashes; each content counts once.
+    """Sample of the pictures with the smallest content hashes; each content counts once."""
 
-    It is a random choice that does not depend on the order, and chooses the same pictures from two
-    sets as far as both have them.
-    """
+    # By hashes, because that random choice does not depend on the order, and takes the same
+    # pictures from two sets as far as both have them.
 
     def __init__(self) -> None:
         self.keys = np.zeros(0, np.int64)
@@ -242,6 +240,7 @@ class _Sample:
         small: npt.NDArray[np.uint8],
         labels: npt.NDArray[np.int64],
     ) -> None:
+        # A full sample loses its largest for a smaller one, so larger ones are dropped at once.
         if len(self.keys) == SAMPLE:
             wanted = keys < self.keys[-1]
             keys, small, labels = keys[wanted], small[wanted], labels[wanted]
@@ -278,7 +277,3 @@ def _spread(values: npt.NDArray[np.number]) -> Spread:
     return Spread(
         least=float(values.min()), median=float(np.median(values)), most=float(values.max())
     )
-
-
-def _by_count(counter: Counter[str]) -> dict[str, int]:
-    return dict(counter.most_common())

@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 
 from pipeline.data.sources.files import files_source
-from pipeline.data.sources.reason import reason_of
+from pipeline.data.sources.reason import refusing
 from pipeline.data.sources.source import Source
 from pipeline.errors import UserError
 
@@ -34,10 +34,8 @@ def open_archive(path: Path, inner: str = "") -> Source:
         UserError: if the file is not a zip, an entry's name is absolute or leaves the zip, an entry
             is a link, there is no picture, or labels or class folders are wrong.
     """
-    try:
+    with refusing("a zip must be readable", path, *_UNREADABLE):
         archive = zipfile.ZipFile(path)
-    except _UNREADABLE as error:
-        raise UserError(f"a zip must be readable. Received: {path} ({reason_of(error)})") from error
     root = f"{inner}/" if inner else ""
     entries = {}
     for info in archive.infolist():

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from pipeline.data.sources.arrays import arrays_source
 from pipeline.data.sources.plain_pickle import load_plain_pickle
-from pipeline.data.sources.reason import reason_of
+from pipeline.data.sources.reason import refusing
 from pipeline.data.sources.source import Source
 from pipeline.errors import UserError
 
@@ -155,9 +155,5 @@ def _pickled(path: Path, label_key: str) -> _Batch:
 
 
 def _bytes_of(path: Path) -> bytes:
-    try:
+    with refusing("a file of CIFAR must be readable", path, OSError):
         return path.read_bytes()
-    except OSError as error:
-        raise UserError(
-            f"a file of CIFAR must be readable. Received: {path} ({reason_of(error)})"
-        ) from error

@@ -20,7 +20,7 @@ from tensorflow_datasets.core.read_only_builder import builder_from_files
 
 from pipeline.data.sources.example import bytes_in, features_of, integers_in
 from pipeline.data.sources.files import decoded
-from pipeline.data.sources.reason import reason_of
+from pipeline.data.sources.reason import reason_of, refusing
 from pipeline.data.sources.source import Source
 from pipeline.data.sources.tfrecord_index import index_records
 from pipeline.errors import UserError
@@ -157,11 +157,9 @@ def _in_tfrecords(instructions: list[Any]) -> _Examples:
 
 def _in_array_records(name: str, builder: Any, split: str) -> _Examples:
     raw = tfds.decode.DeserializeMethod.RAW_BYTES
-    try:
-        records = builder.as_data_source(split, deserialize_method=raw)
     # The C++ reader raises various errors for damaged files.
-    except Exception as error:
-        raise UserError(f"a set must be readable. Received: {name} ({reason_of(error)})") from error
+    with refusing("a set must be readable", name, Exception):
+        records = builder.as_data_source(split, deserialize_method=raw)
 
     def read(number: int) -> bytes:
         try:
@@ -188,15 +186,11 @@ def _read(content: Callable[[int], bytes], number: int) -> PIL.Image.Image:
 def _labels(name: str, examples: _Examples, feature: str, classes: int) -> npt.NDArray[np.int64]:
     """Read the label of each example; TensorFlow Datasets writes -1 for a missing one."""
     found = (_label(serialized, feature) for serialized in examples.scan())
-    try:
+    rule = f"{feature!r} must be one of {classes} labels in each example"
+    with refusing(rule, name, OSError, ValueError):
         labels = np.fromiter(found, np.int64, examples.count)
         if not -1 <= labels.min() <= labels.max() < classes:
             raise ValueError(f"{labels.min()} to {labels.max()}")
-    except (OSError, ValueError) as error:
-        raise UserError(
-            f"{feature!r} must be one of {classes} labels in each example. "
-            f"Received: {name} ({reason_of(error)})"
-        ) from error
     return labels
 
 

@@ -19,7 +19,7 @@ import numpy.typing as npt
 import PIL.Image
 
 from pipeline.data.sources.example import bytes_in, features_of, integers_in
-from pipeline.data.sources.reason import reason_of
+from pipeline.data.sources.reason import refusing
 from pipeline.data.sources.source import Source
 from pipeline.data.sources.tfrecord_index import RecordFile, index_records
 from pipeline.errors import UserError
@@ -77,17 +77,16 @@ def _labels(path: Path, count: int) -> tuple[tuple[str, ...], npt.NDArray[np.int
     """Read class names, and a class index for each picture, -1 for none."""
     if not path.is_file():
         return (), None
-    try:
+    rule = (
+        "labels of official TFRecords must be a NumPy array of a one-hot row for each picture; "
+        "without that file pictures are not labelled"
+    )
+    with refusing(rule, path, OSError, ValueError, TypeError, EOFError):
         one_hot = np.asarray(np.load(path, allow_pickle=False), np.float64)
         if one_hot.shape[:-1] != (count,):
             raise ValueError(f"{one_hot.shape} for {count} pictures")
         if not np.isin(one_hot, (0, 1)).all() or (one_hot.sum(axis=1) > 1).any():
             raise ValueError("other values")
-    except (OSError, ValueError, TypeError, EOFError) as error:
-        raise UserError(
-            "labels of official TFRecords must be a NumPy array of a one-hot row for each picture; "
-            f"without that file pictures are not labelled. Received: {path} ({reason_of(error)})"
-        ) from error
     if not one_hot.any():
         return (), None
     classes = tuple(str(index) for index in range(one_hot.shape[1]))
