@@ -56,13 +56,9 @@ Result = Converted | Skipped
 def convert(
     picture: Picture, data: DataConfig, shapes: Sequence[Shape], *, mirrored: bool
 ) -> Result:
-    """Convert a picture for records, or return the reason why it cannot be read.
+    """Convert a picture to ascending shapes for records, or return the reason why it is not read.
 
-    Args:
-        picture: Picture of any size and format.
-        data: Settings for cropping, resizing and encoding.
-        shapes: Heights and widths of the images, ascending.
-        mirrored: Whether to add a mirrored copy.
+    A mirrored copy is added if `mirrored`.
     """
     try:
         largest = to_pixels(picture.read(), data, shapes[-1])
@@ -84,16 +80,12 @@ def conversions(
 ) -> Generator[Result]:
     """Convert pictures of a source in the given order, in several processes if that pays.
 
-    Args:
-        source: Source that `data.source` names; worker processes open it again.
-        data: Settings of the conversion and of its workers.
-        shapes: Heights and widths of the images, ascending.
-        wanted: Number of each picture in the source, and whether to add a mirrored copy.
+    `wanted` has the number of each picture, and True to add a mirrored copy.
 
     Raises:
         UserError: if a worker was killed.
     """
-    work = partial(_converted, data, tuple(shapes))
+    work = partial(_converted, data, shapes)
     spec, workers = str(data.source), data.workers
     # Closed with this generator, so that no worker outlives it.
     with closing(worked(spec, source, work, wanted, size=CHUNK, workers=workers)) as chunks:
@@ -102,27 +94,15 @@ def conversions(
 
 
 def _converted(
-    data: DataConfig,
-    shapes: tuple[Shape, ...],
-    source: Source,
-    wanted: Sequence[tuple[int, bool]],
+    data: DataConfig, shapes: Sequence[Shape], source: Source, wanted: Sequence[tuple[int, bool]]
 ) -> list[Result]:
     return [convert(source[index], data, shapes, mirrored=mirrored) for index, mirrored in wanted]
 
 
 def to_pixels(picture: PIL.Image.Image, data: DataConfig, shape: Shape) -> Pixels:
-    """Convert a picture to grey or RGB bytes of one shape, cropped and resized as `data` says.
+    """Convert a picture to bytes `(height, width, channels)`, cropped and resized as `data` says.
 
-    `pipeline.data.formats` describes the conversion of modes to grey or RGB. An odd pixel of a
-    margin goes to the right or the bottom.
-
-    Args:
-        picture: Picture of any size.
-        data: Settings, of which `channels`, `crop` and `filter` are used.
-        shape: Height and width of the result.
-
-    Returns:
-        Pixels, uint8 (height, width, channels).
+    An odd pixel of a margin goes to the right or the bottom.
 
     Raises:
         ValueError: if its pixels have no stated range, or `crop` is none and its size differs.
@@ -145,24 +125,16 @@ def to_pixels(picture: PIL.Image.Image, data: DataConfig, shape: Shape) -> Pixel
 
 
 def resized(picture: PIL.Image.Image, size: tuple[int, int], filter: str) -> npt.NDArray[np.uint8]:
-    """Resize a grey or RGB picture.
+    """Resize a grey or RGB picture to a width and height.
 
     `lanczos` and `box` are Pillow's filters: `box` averages the pixels whose centres lie in a new
-    pixel. `area` weighs every pixel by its share in the new pixel, so that all pixels have the same
-    influence.
-
-    Args:
-        picture: Picture of mode L or RGB.
-        size: Width and height in pixels.
-        filter: Name of the filter: `lanczos`, `box` or `area`.
-
-    Returns:
-        Pixels, uint8 (height, width) or (height, width, 3).
+    pixel. `area` weighs every pixel by its share in the new pixel.
     """
     if picture.size == size:
         return np.asarray(picture, np.uint8)
     if filter in _PILLOW:
         return np.asarray(picture.resize(size, _PILLOW[filter]), np.uint8)
+    # By shares, so that all pixels have the same influence.
     rows, columns = _coverage(picture.height, size[1]), _coverage(picture.width, size[0])
     means = np.einsum("Yy,yx...,Xx->YX...", rows, np.asarray(picture), columns, optimize=True)
     rounded: npt.NDArray[np.uint8] = np.rint(means).astype(np.uint8)
@@ -172,16 +144,9 @@ def resized(picture: PIL.Image.Image, size: tuple[int, int], filter: str) -> npt
 def reduced(pixels: Pixels, shape: Shape) -> Pixels:
     """Reduce an image by the mean of each block of pixels, rounded with halves to even.
 
-    It equals repeated halving by a 2x2 box with one rounding at the end, as in the official
-    ProGAN tool.
-
-    Args:
-        pixels: Image, uint8 (height, width, channels).
-        shape: Height and width of the result: those of the image divided by one power of two.
-
-    Returns:
-        (height, width, channels).
+    `shape` must be that of the image divided by one power of two.
     """
+    # As the official ProGAN tool: repeated halving by a 2x2 box with one rounding at the end.
     factor = pixels.shape[0] // shape[0]
     blocks = pixels.reshape(shape[0], factor, shape[1], factor, -1)
     # Exact before `rint`: the sum is an integer, and the area a power of two.

@@ -1,4 +1,4 @@
-"""What decides the content of a prepared set: a source, its settings and shapes; and their hash."""
+"""Identity of a prepared set: its source, settings and shapes, and their hash."""
 
 from __future__ import annotations
 
@@ -28,13 +28,7 @@ from pipeline.shape import (
 
 @dataclass(frozen=True)
 class Preparation:
-    """Pictures to prepare, and the way.
-
-    Args:
-        source: Source that `data.source` names.
-        data: Which pictures, and how they get their shape.
-        shapes: Heights and widths of the images, ascending.
-    """
+    """Pictures to prepare, and the way; `shapes` of their images are ascending."""
 
     source: Source
     data: DataConfig
@@ -88,10 +82,6 @@ def shapes_of(resolutions: Sequence[int], width: int | None) -> tuple[Shape, ...
 
 def resolutions_to(largest: int, width: int | None = None) -> tuple[int, ...]:
     """List every resolution from 4 to the largest, or only this one if images cannot grow to it.
-
-    Args:
-        largest: Largest side in pixels, or the height of images that are not square.
-        width: Width in pixels of images that are not square.
 
     Raises:
         UserError: if no images can have these sides.

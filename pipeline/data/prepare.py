@@ -42,7 +42,9 @@ from savedmodels.atomic import sync, write_file
 NAMED_IN_MESSAGE = 5
 
 Report = Callable[[int, int], None]
+"""Called with the pictures done and their total while records are written."""
 Writer = Callable[[list[Shard], DataConfig, tuple[Shape, ...], Path], None]
+"""Writes shards in another way than processes on this machine, as `beam.writer` does."""
 
 
 def records_for(
@@ -54,14 +56,7 @@ def records_for(
 ) -> RecordSet:
     """Return the prepared set to train on: what `data.source` names, prepared now if it was not.
 
-    Sets are kept in `data.records / <source>-<largest>px-<hash>`, where the hash covers the content
-    of the source and all that decides the pixels.
-
-    Args:
-        data: Which pictures, and how they get their shape.
-        resolutions: Sides in pixels, as for `shapes_of`.
-        report: Called with the pictures done and their total while records are written.
-        width: Width in pixels of images that are not square.
+    Sets are kept in `data.records`; `resolutions` and `width` are those of `shapes_of`.
 
     Raises:
         UserError: as `prepare`; or if the source is a prepared set that lacks a resolution or has
@@ -126,15 +121,7 @@ def prepare(
     *,
     width: int | None = None,
 ) -> RecordSet:
-    """Write the prepared set of a source to a folder, or find it there.
-
-    Args:
-        data: Which pictures, and how they get their shape.
-        resolutions: Sides in pixels, as for `shapes_of`.
-        folder: New, or a set prepared of the same pictures in the same way.
-        report: Called with the pictures done and their total while records are written.
-        write: Writes shards in another way than processes on this machine, as `beam.writer` does.
-        width: Width in pixels of images that are not square.
+    """Write the prepared set of a source to a new folder, or find it there.
 
     Raises:
         UserError: if the source is wrong or holds nothing readable, pictures are corrupt and
@@ -143,9 +130,8 @@ def prepare(
         ValueError: if no images can have these sides.
     """
     shapes = shapes_of(resolutions, width)
-    return _prepared(
-        Preparation(open_source(str(data.source)), data, shapes), folder, report, write
-    )
+    wanted = Preparation(open_source(str(data.source)), data, shapes)
+    return _prepared(wanted, folder, report, write)
 
 
 def _given_set(data: DataConfig) -> Path | None:
@@ -244,10 +230,7 @@ def _write_all(
 
 
 def _write_here(
-    wanted: Preparation,
-    shards: list[Shard],
-    folder: Path,
-    report: Callable[[int], None] | None,
+    wanted: Preparation, shards: list[Shard], folder: Path, report: Callable[[int], None] | None
 ) -> None:
     """Write shards one after the other, their pictures converted by several processes."""
     source, data, shapes = wanted.source, wanted.data, wanted.shapes

@@ -21,22 +21,19 @@ Split = Literal["train", "val"]
 class ShardFile(BaseModel):
     """TFRecord file of one shard at one resolution."""
 
-    model_config = ConfigDict(frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True)
 
     name: str
     """Path below the set's folder."""
     records: int
-    """Number of records."""
     bytes: int
-    """Size of the file."""
     sha256: str
-    """SHA-256 of the file, in hex."""
 
 
 class RecordSet(BaseModel):
     """Prepared set of images, and the content of its `manifest.json`."""
 
-    model_config = ConfigDict(frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True)
 
     folder: Path = Field(default=Path(), exclude=True)
     """Folder of the set; the manifest lies in it and does not name it."""
@@ -140,10 +137,6 @@ def open_records(folder: Path) -> RecordSet:
 
 def verify(records: RecordSet, report: Callable[[int, int], None] | None = None) -> None:
     """Read every file of a set and compare its checksum.
-
-    Args:
-        records: Prepared set.
-        report: Called with the number of files done and of all.
 
     Raises:
         UserError: if files are damaged; the message names all of them.

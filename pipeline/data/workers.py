@@ -73,12 +73,7 @@ def worked(
 
 
 def worth_sharing(seconds: float, done: int, total: int) -> bool:
-    """Return whether the remaining items will probably take longer than `WORTH_SHARING`.
-
-    Args:
-        seconds: Seconds that the items so far took.
-        done: Number of items so far.
-        total: Number of all items.
+    """Return True if the remaining items will probably take longer than `WORTH_SHARING`.
 
     Example:
         >>> worth_sharing(1.0, done=100, total=1000)
@@ -92,13 +87,7 @@ def shared(
 ) -> Generator[Result]:
     """Yield the results of calls in worker processes, in order.
 
-    At most a few calls per worker are running or waiting. Workers end at once when the generator is
-    closed, and when this process ends.
-
-    Args:
-        function: Function to call; a module must define it, so that other processes can import it.
-        calls: Arguments of each call.
-        workers: Number of processes.
+    Workers end at once when the generator is closed, and when this process ends.
 
     Raises:
         UserError: if a worker was killed.
@@ -141,12 +130,7 @@ def shared(
 
 @cache
 def opened(once: str, spec: str) -> Source:
-    """Open a source, once per worker process.
-
-    Args:
-        once: Key of the cache; a new one opens the source again, which may have changed.
-        spec: Source as for `open_source`.
-    """
+    """Open a source, once per worker process and key: the source may have changed since a key."""
     return open_source(spec)
 
 
@@ -160,12 +144,11 @@ class _Process:
     A pool of the standard library, or of joblib, has one pipe for the results of all workers: if a
     worker is killed while it writes, the others and the parent wait for ever. Here only the parent
     reads the pipe, and notices its end.
-
-    The process is not forked, because forking a process with threads may hang, and it does not run
-    the main script again.
     """
 
     def __init__(self) -> None:
+        # Not forked, because forking a process with threads may hang; nor does it run the main
+        # script again.
         start = f"import sys; sys.path[:] = {sys.path!r}; from {__name__} import serve; serve()"
         # Ctrl-C in a terminal, and SIGTERM of some schedulers, reach workers too, but the parent
         # must handle them. Signals blocked here stay blocked in the worker from its start.

@@ -42,15 +42,8 @@ def shown_classes(source: Source) -> tuple[str, ...]:
 def contact_sheet(source: Source, unreadable: Container[str] = (), *, seed: int = 0) -> Sheet:
     """Draw 64 random pictures and, below a band, a row of 16 for each of the first 12 classes.
 
-    Pictures are whole and upright, reduced by Lanczos or enlarged by whole factors.
-
-    Args:
-        source: Source with at least one readable picture.
-        unreadable: Names of pictures to leave out.
-        seed: Seed of the choice.
-
-    Returns:
-        Sheet, uint8 (height, width, 3).
+    Pictures are whole and upright, reduced by Lanczos or enlarged by whole factors. `unreadable`
+    names those to leave out; one at least must be readable.
 
     Raises:
         OSError: if a picture can no longer be read.

@@ -95,12 +95,7 @@ class Contract(Rules):
 
 
 def derived(survey: Survey, reference: str) -> Contract:
-    """Derive a contract from a set, with room for the variation of similar sets.
-
-    Args:
-        survey: Survey of the set.
-        reference: Name of the set's report in the contract.
-    """
+    """Derive a contract from a set, whose report is `reference`, with room for similar sets."""
     sizes, colours, count = survey.sizes, survey.colours, max(1, survey.readable)
     # Pictures of one size are meant to have it, so there is no room.
     same_side = sizes.shortest_side.least == sizes.longest_side.most
@@ -138,13 +133,7 @@ def derived(survey: Survey, reference: str) -> Contract:
 
 
 def broken(contract: Contract, survey: Survey, reference: Survey | None = None) -> list[str]:
-    """List the rules that a set breaks, each with the value received; empty if it keeps all.
-
-    Args:
-        contract: Contract to check.
-        survey: Survey of the new set.
-        reference: Report of the reference set, if the contract bounds the shift.
-    """
+    """List the rules that a set breaks, each with the value received; empty if it keeps all."""
     reasons = [*_of_kind(contract, survey), *_of_numbers(contract, survey)]
     if contract.shift is not None and reference is not None:
         reasons += _of_shift(contract.shift, survey, reference)

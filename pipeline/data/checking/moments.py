@@ -13,13 +13,7 @@ Array = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Moments:
-    """Moments of a set of feature vectors.
-
-    Args:
-        count: n, the number of vectors.
-        mean: (dimensions,).
-        scatter: `Σ (x - mean)(x - mean)ᵀ`, (dimensions, dimensions).
-    """
+    """Moments of a set of feature vectors x: their scatter is `Σ (x - mean)(x - mean)ᵀ`."""
 
     count: int
     mean: Array

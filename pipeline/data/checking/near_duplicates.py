@@ -19,14 +19,8 @@ def groups_within(hashes: Hashes, distance: int) -> Groups:
     """Group hashes that are linked by steps of at most `distance` bits; groups have two or more.
 
     The result is exact: two hashes share a group if and only if a chain of hashes connects them in
-    which neighbours differ in at most `distance` of the 64 bits.
-
-    Args:
-        hashes: (count,).
-        distance: Distance from 0 to 62.
-
-    Returns:
-        The indices of each group, ascending; groups in the order of their first index.
+    which neighbours differ in at most `distance` of the 64 bits. Groups hold ascending indices, and
+    are in the order of their first.
 
     Example:
         >>> [group.tolist() for group in groups_within(np.array([7, 64, 3], np.uint64), 1)]

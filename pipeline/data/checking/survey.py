@@ -63,11 +63,6 @@ def survey(
 ) -> Survey:
     """Measure every picture of a source; the result does not depend on the number of workers.
 
-    Args:
-        spec: Source as for `open_source`.
-        workers: Processes that read pictures, None for one per core.
-        report: Called with the number of pictures done and of all.
-
     Raises:
         UserError: if there is no such source.
 

@@ -41,23 +41,9 @@ class Place:
 
 
 def open_source(spec: str) -> Source:
-    """Open the source that a name or path means.
+    """Open the source that a name or path means, by the table of sources in docs/data.md.
 
-    Args:
-        spec: Source, one of
-
-            - `digits`, the handwritten digits that come with scikit-learn;
-            - `glyphs`, `glyphs:SIZE` or `glyphs:SIZExCOUNT`: letters and digits, drawn;
-            - `tfds:NAME[/CONFIG][:VERSION][:SPLIT]`: a set that TensorFlow Datasets has prepared;
-            - `tfds:folder=PATH[:SPLIT]`: a folder in the layout of `tfds.ImageFolder`;
-            - the path of a folder of pictures, of a zip of pictures, or of a folder in a zip
-              (`cifar10.zip/train`), with class sub-folders or a labels file;
-            - the path of a folder of MNIST's idx files, CIFAR's batches (their training sets) or
-              official TFRecords (their largest size), or of one file of those;
-            - the path of an `.npy` or `.npz` file;
-            - the path of a video, with `:N` after it for every N-th frame only.
-
-            Write `./` before a path that looks like one of the names.
+    A path that looks like a name, such as `digits`, needs `./` before it.
 
     Raises:
         UserError: if there is no such source, or it holds no pictures.
@@ -95,12 +81,7 @@ def open_source(spec: str) -> Source:
 
 
 def place_of(spec: str, base: Path = Path()) -> Place | None:
-    """Find the place of a source; None for one without a path, such as `digits`.
-
-    Args:
-        spec: Source as for `open_source`.
-        base: Folder to resolve a relative path against.
-    """
+    """Find the place of a source, relative to a folder; None for one without a path."""
     if spec.startswith(IMAGE_FOLDER):
         return _with_split(spec.removeprefix(IMAGE_FOLDER), base)
     if spec == "digits" or spec.partition(":")[0] in ("glyphs", "tfds"):
@@ -108,6 +89,7 @@ def place_of(spec: str, base: Path = Path()) -> Place | None:
     path = base / Path(spec).expanduser()
     if path.is_dir():
         return Place(path)
+    # A path may lead into a zip, where nothing exists for the file system.
     for archive in (path, *path.parents):
         if archive.suffix.lower() == ".zip" and archive.is_file():
             inner = path.relative_to(archive).as_posix()
@@ -120,6 +102,7 @@ def place_of(spec: str, base: Path = Path()) -> Place | None:
 
 def _with_split(spec: str, base: Path) -> Place:
     path = base / Path(spec).expanduser()
+    # A folder's own name may hold a colon.
     if ":" not in spec or path.is_dir():
         return Place(path, IMAGE_FOLDER)
     name, _, split = spec.rpartition(":")
@@ -131,6 +114,7 @@ def _of_folder(path: Path) -> Source:
         return open_idx(images)
     if level := largest_level_in(path):
         return open_tfrecords(level)
+    # A folder of pictures comes last, because it refuses one without any.
     batches = open_cifar(path)
     return open_folder(path) if batches is None else batches
 

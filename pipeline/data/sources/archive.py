@@ -26,10 +26,6 @@ def open_archive(path: Path, inner: str = "") -> Source:
 
     A zip within the zip is not opened.
 
-    Args:
-        path: Path of the zip.
-        inner: Folder within the zip; empty for all.
-
     Raises:
         UserError: if the file is not a zip, an entry's name is absolute or leaves the zip, an entry
             is a link, there is no picture, or labels or class folders are wrong.

@@ -35,6 +35,7 @@ def arrays_source(
         distinct, inverse = np.unique(values, return_inverse=True)
         texts = [str(value) for value in distinct]
         classes = class_names(texts)
+        # By text: sorted as numbers, classes are in another order than NumPy's distinct values.
         labels = np.array([classes.index(text) for text in texts], np.int64)[inverse]
     else:
         labels = values.astype(np.int64)
@@ -47,6 +48,7 @@ def _content(images: Images, number: int) -> bytes:
 
 
 def _picture(images: Images, number: int) -> PIL.Image.Image:
+    # Contiguous, because a mapped array may be in Fortran's order.
     image = np.ascontiguousarray(images[number])
     if image.dtype.itemsize > 1:
         image = eight_bit(image)

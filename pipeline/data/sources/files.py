@@ -37,14 +37,8 @@ def files_source(
 ) -> Source:
     """Make a source of the files with a picture's extension, sorted by name.
 
-    Hidden files and folders, and those in the `__MACOSX` of a zip, are ignored. Labels come from a
-    labels file, or without one from the names of class folders.
-
-    Args:
-        name: Short name of the source.
-        place: Place of the files, for messages.
-        files: Names relative to the root, parts separated by `/`.
-        content: Function that reads the bytes of a file; raises OSError.
+    Labels come from a labels file, or without one from the names of class folders. Names are
+    relative to the root, and `place` is for messages.
 
     Raises:
         UserError: if no file is a picture, or the labels file or the class folders are wrong.
@@ -52,7 +46,7 @@ def files_source(
     pictures = pictures_among(place, files)
     named = labels_in(place, files, pictures, content)
     if named is None:
-        named = class_of_each(place, pictures)
+        named = _class_of_each(place, pictures)
     named = {file: None if value is None else shown(value) for file, value in named.items()}
     classes = class_names(value for value in named.values() if value is not None)
     index = {value: number for number, value in enumerate(classes)}
@@ -67,15 +61,7 @@ def encoded_source(
     content: Callable[[str], bytes],
     left_out: Mapping[str, int],
 ) -> Source:
-    """Make a source of encoded files.
-
-    Args:
-        name: Short name of the source.
-        classes: Names of the classes; empty without classes.
-        labels: Index into `classes`, or -1, by file name, in the order of the source.
-        content: Function that reads the bytes of a file; raises OSError.
-        left_out: Number of other files, by extension.
-    """
+    """Make a source of encoded files; `labels` has a class index or -1 for each, in their order."""
     files = tuple(labels)
 
     def content_of(number: int) -> bytes:
@@ -93,9 +79,6 @@ def encoded_source(
 
 def left_out_of(files: Iterable[str]) -> dict[str, int]:
     """Count files that are not read, by extension, without hidden files and labels files.
-
-    Args:
-        files: Names of files, with parts separated by `/`.
 
     Example:
         >>> left_out_of(["a.png", "b.HEIC", "c/d.heic", "labels.csv", "notes"])
@@ -117,10 +100,6 @@ def left_out_of(files: Iterable[str]) -> dict[str, int]:
 def pictures_among(place: str, files: Iterable[str]) -> list[str]:
     """Return the files with a picture's extension that are not hidden, sorted by name.
 
-    Args:
-        place: Place of the files, for messages.
-        files: Names relative to the root, parts separated by `/`.
-
     Raises:
         UserError: if there is none.
     """
@@ -133,15 +112,9 @@ def pictures_among(place: str, files: Iterable[str]) -> list[str]:
     return pictures
 
 
-def class_of_each(place: str, files: list[str]) -> dict[str, str | None]:
-    """Return the class of each file: the first folder below their deepest common folder.
-
-    So a folder around the whole set is not a class, and pictures that are all in one folder have
-    no labels.
-
-    Raises:
-        UserError: if pictures are beside class folders, or the folders are splits such as `train`.
-    """
+def _class_of_each(place: str, files: list[str]) -> dict[str, str | None]:
+    """Return the class of each file: the first folder below their deepest common folder."""
+    # Below it, because a folder around the whole set is not a class.
     wrapper = posixpath.commonpath([posixpath.dirname(file) for file in files])
     inner = {file: file.removeprefix(f"{wrapper}/") if wrapper else file for file in files}
     loose = [file for file, rest in inner.items() if "/" not in rest]
@@ -171,15 +144,12 @@ def is_picture(file: str) -> bool:
 
 def is_hidden(file: str) -> bool:
     """Return whether a file, by its name relative to the root, is hidden and ignored."""
+    # macOS puts the resource fork of each file into the `__MACOSX` of a zip.
     return any(part.startswith(".") or part == "__MACOSX" for part in file.split("/"))
 
 
 def decoded(content: Callable[[], bytes], formats: Sequence[str] = FORMATS) -> PIL.Image.Image:
-    """Decode a picture.
-
-    Args:
-        content: Function that reads the bytes.
-        formats: Formats of Pillow to try, in order.
+    """Decode a picture in one of Pillow's formats.
 
     Raises:
         OSError: if it has more than 179 megapixels, or `content` raises it.
@@ -189,5 +159,6 @@ def decoded(content: Callable[[], bytes], formats: Sequence[str] = FORMATS) -> P
         image = PIL.Image.open(io.BytesIO(content()), formats=tuple(formats))
     except PIL.Image.DecompressionBombError as error:
         raise OSError(f"{str(error).rstrip('.')}: store it smaller") from error
+    # Pixels too, because Pillow has only read the header.
     image.load()
     return image

@@ -28,10 +28,7 @@ def idx_images_in(folder: Path) -> Path | None:
 
 
 def open_idx(images_file: Path) -> Source:
-    """Open idx images, with labels if their file is beside them.
-
-    Args:
-        images_file: File `…images-idx3-ubyte[.gz]`; its labels are `…labels-idx1-ubyte[.gz]`.
+    """Open `…images-idx3-ubyte[.gz]`, with labels if `…labels-idx1-ubyte[.gz]` is beside it.
 
     Raises:
         UserError: if a file is damaged or empty, or images and labels differ in number.

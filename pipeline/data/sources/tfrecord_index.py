@@ -36,12 +36,7 @@ def masked_crc(content: bytes) -> int:
 
 @dataclass(frozen=True)
 class RecordFile:
-    """TFRecord file and the positions of its records.
-
-    Args:
-        path: Path of the file.
-        starts: Positions of the records' headers, and of the end of the file.
-    """
+    """TFRecord file; `starts` has the positions of its records, and of its end."""
 
     path: Path
     starts: Sequence[int]

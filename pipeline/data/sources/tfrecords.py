@@ -55,11 +55,6 @@ def largest_level_in(folder: Path) -> Path | None:
 def open_tfrecords(file: Path) -> Source:
     """Open the pictures of one resolution: grey or RGB, with labels if there are any.
 
-    Checksums are verified when a picture is read. If all label rows are 0, there are no labels.
-
-    Args:
-        file: File `NAME-rNN.tfrecords`; its labels are in `NAME-rxx.labels`.
-
     Raises:
         UserError: if a file is damaged or empty, labels are not one-hot, or there is not one for
             each picture.
@@ -74,7 +69,6 @@ def open_tfrecords(file: Path) -> Source:
 
 
 def _labels(path: Path, count: int) -> tuple[tuple[str, ...], npt.NDArray[np.int64] | None]:
-    """Read class names, and a class index for each picture, -1 for none."""
     if not path.is_file():
         return (), None
     rule = (
@@ -89,6 +83,7 @@ def _labels(path: Path, count: int) -> tuple[tuple[str, ...], npt.NDArray[np.int
             raise ValueError("other values")
     if not one_hot.any():
         return (), None
+    # The official sets do not name their classes.
     classes = tuple(str(index) for index in range(one_hot.shape[1]))
     return classes, np.where(one_hot.any(axis=1), one_hot.argmax(axis=1), -1)
 

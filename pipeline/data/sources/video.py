@@ -17,11 +17,7 @@ from pipeline.errors import UserError
 
 
 def open_video(path: Path, every: str = "") -> Source:
-    """Open the frames of a video in the order of display, without labels.
-
-    Opening reads the times of all frames and decodes none. Decoding starts at the key frame before
-    a frame, so reading in order is fast and random reading is slow. FFmpeg converts frames to RGB;
-    they are rotated upright if the video states a rotation.
+    """Open the frames of a video in the order of display, as upright RGB, without labels.
 
     Args:
         path: Path of the video; its first video track is read.
@@ -39,6 +35,7 @@ def open_video(path: Path, every: str = "") -> Source:
         raise UserError(
             f"videos need another package: pip install 'growgan[video]'. Received: {path}"
         ) from error
+    # Times of all frames are read from the packets, of which none is decoded.
     shown: dict[int, bool] = {}
     try:
         with av.open(str(path)) as container:
@@ -65,7 +62,7 @@ def open_video(path: Path, every: str = "") -> Source:
 
 
 class _Frames:
-    """Frames of a video by number; decoding continues from the last frame where possible.
+    """Frames of a video by number; reading in order is fast, and random reading is slow.
 
     Args:
         path: Path of the video.
@@ -95,6 +92,7 @@ class _Frames:
             try:
                 frame = self._frame_at(self.times[number])
             except av.FFmpegError as error:
+                # Nothing continues a broken decoder: the next frame seeks anew.
                 self._last_time = math.inf
                 raise OSError(error.strerror) from error
         picture: PIL.Image.Image = frame.to_image()
