@@ -32,20 +32,15 @@ JOURNAL = "journal"
 
 @dataclass(frozen=True)
 class Shard:
-    """Part of a split: one of its shards, counted from 0."""
+    """Part of a split, to be written to one file per resolution."""
 
     split: Split
-    number: int
-    of: int
+    name: str
+    """Name without extension, such as `train-00000-of-00004`."""
     pictures: tuple[int, ...]
     """Numbers of the pictures in the source, in the order of the shard."""
     mirrored: bool
     """True if each picture is followed by its mirrored copy."""
-
-    @property
-    def name(self) -> str:
-        """Name of the shard, such as `train-00000-of-00004`."""
-        return f"{self.split}-{self.number:05d}-of-{self.of:05d}"
 
 
 class Written(BaseModel):
@@ -98,7 +93,7 @@ def write_shard(
     results: Iterable[Result],
     shapes: Sequence[Shape],
     labels: Sequence[int],
-) -> Written:
+) -> None:
     """Write the files of a shard from its converted pictures, and then its entry in the journal.
 
     `labels` has the label in records of each class of the source.
@@ -122,8 +117,7 @@ def write_shard(
             writers.append(stack.enter_context(tf.io.TFRecordWriter(str(temporary[size]))))
         for index, result in zip(shard.pictures, results, strict=True):
             if not isinstance(result, Converted):
-                # Noted in the journal, because a resumed preparation does not read the picture
-                # again.
+                # For the journal: a resumed preparation does not read the picture again.
                 skipped[index] = result
                 continue
             label = result.label if result.label == UNLABELLED else labels[result.label]
@@ -143,12 +137,10 @@ def write_shard(
         )
         temporary[size].replace(final)
         sync(final.parent)
-    written = Written(files=files, skipped=skipped)
     # Written last: the entry marks the shard as done.
     journal = _entry(folder, shard)
     journal.parent.mkdir(exist_ok=True)
-    write_file(journal, written.model_dump_json())
-    return written
+    write_file(journal, Written(files=files, skipped=skipped).model_dump_json())
 
 
 def classes_taken(classes: Sequence[str], data: DataConfig) -> tuple[str, ...]:
@@ -183,7 +175,7 @@ def _stretches(split: Split, pictures: np.ndarray, *, mirrored: bool) -> list[Sh
     # Nearly equal parts, so that processes finish at about the same time.
     parts = np.array_split(pictures, of) if of else []
     return [
-        Shard(split, number, of, tuple(int(index) for index in part), mirrored)
+        Shard(split, f"{split}-{number:05d}-of-{of:05d}", tuple(part.tolist()), mirrored)
         for number, part in enumerate(parts)
     ]
 

@@ -210,7 +210,6 @@ def _at_most(rule: str, bound: float | None, value: float, of: Outermost = ()) -
 
 
 def _as_in(names: Sequence[str]) -> str:
-    """Name the first pictures that break a rule."""
     return f", as in {', '.join(map(shown, names[:LISTED]))}" if names else ""
 
 

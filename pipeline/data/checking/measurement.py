@@ -129,13 +129,7 @@ def perceptual_hashes(small: Bytes) -> npt.NDArray[np.uint64]:
 
     A bit says whether one of the lowest 8x8 coefficients of the cosine transform exceeds their
     median. The bits are those of `imagehash.phash`, highest first, except where a coefficient is
-    zero.
-
-    Args:
-        small: Grey thumbnails (count, 32, 32), reduced by Pillow's Lanczos filter.
-
-    Returns:
-        Hashes, uint64 (count,).
+    zero. `small` are grey thumbnails (count, 32, 32), reduced by Pillow's Lanczos filter.
 
     Source: Krawetz, "Looks like it", hackerfactor.com, 2011.
     """

@@ -57,10 +57,7 @@ def open_image_folder(root: Path, split: str) -> Source:
 def walk(root: Path, inside: str = "", above: frozenset[str] = frozenset()) -> Iterator[str]:
     """Yield every file below a folder by relative name, in any order; follows links.
 
-    Args:
-        root: Folder that names are relative to.
-        inside: Folder to start from, relative to `root`.
-        above: Real paths of the folders above `inside`.
+    `inside` is the folder to start from, and `above` has the real paths of those above it.
 
     Raises:
         OSError: if a folder cannot be listed.

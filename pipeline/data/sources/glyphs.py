@@ -67,10 +67,7 @@ def open_glyphs(spec: str = "") -> Source:
 
     Picture k depends on k only, and is drawn at the requested size. Font, size, weight, rotation,
     position and both colours vary. Characters are never cut off, and of the two colours one is
-    light and one dark.
-
-    Args:
-        spec: Size and count as `SIZE` or `SIZExCOUNT`; empty for 64 pixels and 10,000 pictures.
+    light and one dark. `spec` is `SIZE` or `SIZExCOUNT`; empty for 64 pixels and 10,000 pictures.
 
     Raises:
         UserError: if the size is not 8 to 1024 pixels or the count not 1 to 10,000,000.

@@ -62,13 +62,7 @@ def open_video(path: Path, every: str = "") -> Source:
 
 
 class _Frames:
-    """Frames of a video by number; reading in order is fast, and random reading is slow.
-
-    Args:
-        path: Path of the video.
-        times: Display times of the frames, ascending.
-        key_times: Display times of the key frames, where decoding can start, ascending.
-    """
+    """Frames of a video by number, given the ascending display times of all and of key frames."""
 
     def __init__(self, path: Path, times: list[int], key_times: list[int]) -> None:
         self.times = times
@@ -105,7 +99,8 @@ class _Frames:
         if self._container is None:
             self._container = av.open(str(self._path))
         key_time = self._key_times[max(0, bisect_right(self._key_times, time) - 1)]
-        # Seeking is slow, so decoding continues if no key frame is in between.
+        # Decoding starts at a key frame only, and seeking is slow: so decoding continues if no key
+        # frame is in between.
         if not key_time <= self._last_time < time:
             self._container.seek(key_time, stream=self._container.streams.video[0])
             self._decoded = self._container.decode(video=0)
