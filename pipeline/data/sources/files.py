@@ -73,8 +73,16 @@ def encoded_source(
         return decoded(partial(content_of, number), (*FORMATS, "TGA") if tga else FORMATS)
 
     numbers = np.fromiter(labels.values(), np.int64, len(files))
-    names = tuple(map(shown, files))
-    return Source(shown(name), len(files), content_of, read, classes, numbers, names, left_out)
+    return Source(
+        shown(name),
+        len(files),
+        content_of,
+        read,
+        classes,
+        numbers,
+        lambda number: shown(files[number]),
+        left_out,
+    )
 
 
 def left_out_of(files: Iterable[str]) -> dict[str, int]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -40,7 +40,7 @@ class Source:
         classes: Names of the classes, by index; empty without labels.
         labels: Indices into `classes`, (count,), negative for pictures without a label; None if
             all are unlabelled.
-        names: Names of the pictures; None to number them.
+        named: Function that returns the name of a picture; None to number them.
         left_out: Number of files that are not read, by extension such as `.heic`.
     """
 
@@ -50,16 +50,17 @@ class Source:
     read: Callable[[int], PIL.Image.Image]
     classes: tuple[str, ...] = ()
     labels: npt.NDArray[np.int64] | None = None
-    names: Sequence[str] | None = None
+    named: Callable[[int], str] | None = None
     left_out: Mapping[str, int] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return self.count
 
+    # By number, so that no process holds a list of all pictures.
     def __getitem__(self, number: int) -> Picture:
         label = -1 if self.labels is None else int(self.labels[number])
         return Picture(
-            f"{self.name} number {number}" if self.names is None else self.names[number],
+            f"{self.name} number {number}" if self.named is None else self.named(number),
             None if label < 0 else label,
             partial(self.content, number),
             partial(self.read, number),
