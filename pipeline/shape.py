@@ -39,6 +39,17 @@ def start_shape(shape: Shape) -> Shape:
     return height, width
 
 
+def level_shapes(start: Shape, height: int) -> list[Shape]:
+    """List the shapes of a network's blocks, from its first feature maps to images of a height.
+
+    Example:
+        >>> level_shapes((6, 8), 24)
+        [(6, 8), (12, 16), (24, 32)]
+    """
+    levels = (height // start[0]).bit_length()
+    return [(start[0] << level, start[1] << level) for level in range(levels)]
+
+
 def is_usable(shape: Shape) -> bool:
     """Return whether networks can make images of a shape; `SHAPE_RULE` says of which they can."""
     if not (min(shape) >= SMALLEST_SIDE and max(shape) <= LARGEST_SIDE):

@@ -51,8 +51,9 @@ def check(
     """
     from pipeline.cli import check_summary
     from pipeline.data.checking.contact_sheet import contact_sheet, shown_classes
-    from pipeline.data.checking.contract import broken, read_contract
-    from pipeline.data.checking.contract import write_contract as write_rules
+    from pipeline.data.checking.contract import broken
+    from pipeline.data.checking.contract_file import read_contract
+    from pipeline.data.checking.contract_file import write_contract as write_rules
     from pipeline.data.checking.report import write_report
     from pipeline.data.checking.shift import shift
     from pipeline.data.grids import write_png

@@ -100,8 +100,9 @@ def prepare(
     """
     from pipeline.cli.progress import reporter
     from pipeline.data.class_list import parse_classes
+    from pipeline.data.preparation import resolutions_to
     from pipeline.data.prepare import prepare as prepare_set
-    from pipeline.data.prepare import require_preparable, resolutions_to
+    from pipeline.data.prepare import require_preparable
     from pipeline.errors import UserError
     from pipeline.loading import data_config
 
@@ -177,7 +178,8 @@ def _is_given(context: typer.Context, option: str) -> bool:
 
 def _enforce(console: Console, contract: Path, source: str, workers: int | None) -> None:
     from pipeline.cli.progress import reporter
-    from pipeline.data.checking.contract import broken, read_contract
+    from pipeline.data.checking.contract import broken
+    from pipeline.data.checking.contract_file import read_contract
     from pipeline.data.checking.survey import survey
     from pipeline.errors import UserError
 

@@ -117,7 +117,8 @@ def prepared_set(
 ) -> tuple[RecordSet, int]:
     """Prepare or open the training set, and choose the resolution."""
     from pipeline.cli.progress import reporter
-    from pipeline.data.prepare import records_for, require_preparable, resolutions_to
+    from pipeline.data.preparation import resolutions_to
+    from pipeline.data.prepare import records_for, require_preparable
     from pipeline.data.records import is_prepared, open_records
     from pipeline.errors import UserError
     from pipeline.loading import data_config

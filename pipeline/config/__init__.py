@@ -22,7 +22,7 @@ from pipeline.config.run import RunConfig
 from pipeline.config.schedule import ScheduleConfig
 from pipeline.families.sections import DEFAULT_NETWORK, NetworkSection
 from pipeline.section import Rate, Resolution, Section, Share
-from pipeline.shape import is_power_of_two, start_shape
+from pipeline.shape import is_power_of_two, level_shapes, start_shape
 
 __all__ = [
     "COLOR",
@@ -105,7 +105,8 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _groups_divide(self) -> Config:
-        stages = (self.schedule.resolution // start_shape(self.schedule.shape)[0]).bit_length()
+        schedule = self.schedule
+        stages = len(level_shapes(start_shape(schedule.shape), schedule.resolution))
         if self.network.fmap_base < 2**stages:
             raise ValueError(
                 "`network.fmap_base` must leave a feature map at the last resolution: at least "

@@ -27,10 +27,7 @@ from pipeline.shape import Shape
 def writer(options: Sequence[str]) -> Writer:
     """Return a function that writes shards as a Beam pipeline, for `data.prepare.prepare`.
 
-    Args:
-        options: Options of the pipeline, such as `--runner=DirectRunner`.
-
-    The function raises OSError, or UserError with any other error of Beam or of a worker.
+    It raises OSError, or UserError with any other error of Beam or of a worker.
     """
 
     def write(

@@ -42,17 +42,14 @@ def dataset_for(
     only. Worker w takes the positions `images_seen + w`, `+ w + workers`, and so on: interleaved,
     the workers' batches equal the batch of a single worker.
 
-    Shuffling works in windows of 100,000 records or 512 MiB, whichever is less; the files are
-    in random order already.
-
     Args:
         records: Prepared images to train on.
         phase: Phase, for its resolution and its batch size over all workers.
         images_seen: Position of the first image in the stream, a multiple of `workers`.
         seed: Seed of order and mirroring, at least 0.
-        mirror: Whether to mirror each image left to right with probability 1/2.
-        labels: Whether to return labels.
-        cache: Whether to keep encoded images in memory after the first pass.
+        mirror: True to mirror each image left to right with probability 1/2.
+        labels: True to return labels.
+        cache: True to keep encoded images in memory after the first pass.
         servers: Addresses of servers that decode and batch in place of this process; they must see
             the set's folder.
         worker: Index of this worker, from 0.
@@ -71,7 +68,8 @@ def dataset_for(
             "`workers` must divide the batch, and `worker` be one of them. Received: "
             f"batch_size={phase.batch_size}, workers={workers}, worker={worker}"
         )
-    window = _window_size(records.shards(phase.resolution))
+    # Windows bound the memory of a shuffle; the files are in random order already.
+    window = _window_size(records.shard_files(phase.resolution))
     windows_per_epoch = -(-records.count // window)
     epoch, position = divmod(images_seen, records.count)
     first_window, position = divmod(position, window)
@@ -129,13 +127,7 @@ def dataset_for(
 def images_of(
     records: RecordSet, resolution: int, split: Split = "train", *, copies: bool = True
 ) -> tf.data.Dataset:
-    """Read every image of a split once, with its label, in the order of the files.
-
-    Args:
-        records: Prepared set.
-        resolution: Resolution, one of the set's.
-        split: Split to read, `train` or `val`.
-        copies: Whether to include mirrored copies, if the set has them.
+    """Read every image of a split once, in the order of the files; mirrored ones only if `copies`.
 
     Returns:
         Dataset of `{"image": uint8 (height, width, channels), "label": int64 ()}`; the label
@@ -180,25 +172,22 @@ def decoded_images(encoded: tf.Tensor, records: RecordSet, resolution: int) -> t
     shape = (*records.shape(resolution), channels)
 
     def decoded(one: tf.Tensor) -> tf.Tensor:
-        if records.manifest.format == "jpeg":
+        if records.format == "jpeg":
             # The accurate DCT, because the fast one is an approximation.
             image = tf.io.decode_jpeg(one, channels, dct_method="INTEGER_ACCURATE")
         else:
             image = tf.io.decode_png(one, channels)
         return tf.ensure_shape(image, shape)
 
-    if records.manifest.format == "raw":
+    if records.format == "raw":
         return tf.reshape(tf.io.decode_raw(encoded, tf.uint8), (-1, *shape))
     return tf.map_fn(decoded, encoded, fn_output_signature=tf.TensorSpec(shape, tf.uint8))
 
 
 def _untuned() -> tf.data.Options:
-    """Make options without autotuning: as many parallel calls as cores, up to 16.
-
-    The thread that tunes a pipeline may miss the end of its iterator, which then waits for it, up
-    to a minute after long use.
-    """
+    """Make options without autotuning: as many parallel calls as cores, up to 16."""
     options = tf.data.Options()
+    # The thread that tunes may miss the end of its iterator, which then waits up to a minute.
     options.autotune.enabled = False
     return options
 

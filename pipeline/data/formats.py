@@ -44,14 +44,6 @@ def upright_eight_bit(picture: PIL.Image.Image, channels: Literal[1, 3]) -> PIL.
        colour transparent, this works at 1 and 8 bits; Pillow ignores it at other depths.
     6. Grey becomes RGB by repetition, RGB grey by Rec. 601 luma, 0.299 R + 0.587 G + 0.114 B.
 
-    Args:
-        picture: Picture of any size, in any of Pillow's modes except F, LAB and La.
-        channels: Number of channels: 1 for grey, 3 for RGB.
-
-    Returns:
-        Picture of mode L or RGB and of the same size; height and width are swapped if EXIF
-        states a quarter turn.
-
     Raises:
         ValueError: if pixels are floating-point or CIELAB, or integers beyond 16 bits.
 
@@ -86,7 +78,6 @@ def _grey_of_sixteen_bits(picture: PIL.Image.Image) -> PIL.Image.Image:
 
 
 def _upright(pixels: PIL.Image.Image, picture: PIL.Image.Image) -> PIL.Image.Image:
-    """Rotate or reflect pixels as a picture's EXIF says."""
     try:
         turn = _TURNS.get(picture.getexif().get(PIL.ExifTags.Base.Orientation, 1))
     # Pillow raises SyntaxError, ValueError, struct.error and more for damaged EXIF.

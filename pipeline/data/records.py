@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from pipeline.data.conversion import Skipped
 from pipeline.errors import UserError
@@ -22,23 +21,22 @@ Split = Literal["train", "val"]
 class ShardFile(BaseModel):
     """TFRecord file of one shard at one resolution."""
 
-    model_config = ConfigDict(frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True)
 
     name: str
     """Path below the set's folder."""
     records: int
-    """Number of records."""
     bytes: int
-    """Size of the file."""
     sha256: str
-    """SHA-256 of the file, in hex."""
 
 
-class Manifest(BaseModel):
-    """Content of a prepared set's `manifest.json`."""
+class RecordSet(BaseModel):
+    """Prepared set of images, and the content of its `manifest.json`."""
 
-    model_config = ConfigDict(frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True)
 
+    folder: Path = Field(default=Path(), exclude=True)
+    """Folder of the set; the manifest lies in it and does not name it."""
     format_version: Literal[2]
     """Changes when the meaning of a field or of the records does."""
     data_hash: str
@@ -66,63 +64,15 @@ class Manifest(BaseModel):
     shards: dict[Split, dict[int, tuple[ShardFile, ...]]]
     """Files of each split and resolution, in order."""
 
-
-@dataclass(frozen=True)
-class RecordSet:
-    """Prepared set of images, ready to read.
-
-    Args:
-        folder: Folder of the set.
-        manifest: Content of the set's manifest.
-    """
-
-    folder: Path
-    manifest: Manifest
-
     @property
     def count(self) -> int:
         """Number of images to train on, at each resolution."""
         return self.size("train")
 
-    @property
-    def classes(self) -> tuple[str, ...]:
-        """Names of the classes; empty without classes."""
-        return self.manifest.classes
-
-    @property
-    def channels(self) -> int:
-        """Channels of the images: 1 for grey, 3 for RGB."""
-        return self.manifest.channels
-
-    @property
-    def resolutions(self) -> tuple[int, ...]:
-        """Sides in pixels, ascending; heights if images are not square."""
-        return self.manifest.resolutions
-
-    @property
-    def width(self) -> int | None:
-        """Width in pixels of images that are not square, otherwise None."""
-        return self.manifest.width
-
-    @property
-    def data_hash(self) -> str:
-        """SHA-256, in hex, of the source and all settings that decide the records' content."""
-        return self.manifest.data_hash
-
-    @property
-    def skipped(self) -> tuple[Skipped, ...]:
-        """Pictures that could not be read and were left out."""
-        return self.manifest.skipped
-
-    @property
-    def left_out(self) -> dict[str, int]:
-        """Number of files that were not read, by extension."""
-        return self.manifest.left_out
-
     def size(self, split: Split) -> int:
         """Return the number of images in a split, at each resolution."""
-        by_resolution = self.manifest.shards.get(split, {})
-        return sum(shard.records for shard in by_resolution.get(self.resolutions[0], ()))
+        shards = self.shards.get(split, {}).get(self.resolutions[0], ())
+        return sum(shard.records for shard in shards)
 
     def shape(self, resolution: int) -> Shape:
         """Return height and width of the images at a resolution."""
@@ -130,10 +80,10 @@ class RecordSet:
 
     def originals(self, split: Split = "train") -> int:
         """Return the number of images in a split without mirrored copies."""
-        copies = split == "train" and bool(self.manifest.preparation.get("mirrored_copies"))
+        copies = split == "train" and bool(self.preparation.get("mirrored_copies"))
         return self.size(split) // 2 if copies else self.size(split)
 
-    def shards(self, resolution: int, split: Split = "train") -> tuple[ShardFile, ...]:
+    def shard_files(self, resolution: int, split: Split = "train") -> tuple[ShardFile, ...]:
         """Return the files of one resolution, in order.
 
         Raises:
@@ -143,19 +93,13 @@ class RecordSet:
             raise ValueError(
                 f"`resolution` must be one of {self.resolutions}. Received: {resolution}"
             )
-        if split not in self.manifest.shards:
-            raise ValueError(
-                f"`split` must be one of {', '.join(self.manifest.shards)}. Received: {split}"
-            )
-        return self.manifest.shards[split][resolution]
+        if split not in self.shards:
+            raise ValueError(f"`split` must be one of {', '.join(self.shards)}. Received: {split}")
+        return self.shards[split][resolution]
 
     def files(self, resolution: int, split: Split = "train") -> list[Path]:
-        """Return the paths of `shards`.
-
-        Raises:
-            ValueError: as `shards`.
-        """
-        return [self.folder / shard.name for shard in self.shards(resolution, split)]
+        """Return the paths of `shard_files`, which raises the same errors."""
+        return [self.folder / shard.name for shard in self.shard_files(resolution, split)]
 
 
 def is_prepared(folder: Path) -> bool:
@@ -177,12 +121,12 @@ def open_records(folder: Path) -> RecordSet:
         )
     advice = f"Received: {folder}; delete it to have it prepared again"
     try:
-        manifest = Manifest.model_validate_json((folder / MANIFEST).read_bytes())
+        records = RecordSet.model_validate_json((folder / MANIFEST).read_bytes())
     except (OSError, ValidationError) as error:
         raise UserError(
             f"a prepared set must have a `{MANIFEST}` of format {FORMAT_VERSION}. {advice}"
         ) from error
-    records = RecordSet(folder, manifest)
+    records = records.model_copy(update={"folder": folder})
     for shard in _every_shard(records):
         file = folder / shard.name
         # Sizes only: checksums of a large set would delay every start; `data verify` has them.
@@ -193,10 +137,6 @@ def open_records(folder: Path) -> RecordSet:
 
 def verify(records: RecordSet, report: Callable[[int, int], None] | None = None) -> None:
     """Read every file of a set and compare its checksum.
-
-    Args:
-        records: Prepared set.
-        report: Called with the number of files done and of all.
 
     Raises:
         UserError: if files are damaged; the message names all of them.
@@ -219,7 +159,7 @@ def verify(records: RecordSet, report: Callable[[int, int], None] | None = None)
 def _every_shard(records: RecordSet) -> list[ShardFile]:
     return [
         shard
-        for by_resolution in records.manifest.shards.values()
+        for by_resolution in records.shards.values()
         for shards in by_resolution.values()
         for shard in shards
     ]

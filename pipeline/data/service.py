@@ -15,7 +15,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from pipeline.data.sources.reason import reason_of
+from pipeline.data.sources.reason import refusing
 from pipeline.errors import UserError
 
 Batch = dict[str, tf.Tensor]
@@ -29,10 +29,7 @@ AHEAD = 2
 def serving(address: str) -> Any:
     """Read, decode and batch for runs as a server until the block ends.
 
-    It listens on two ports: that of the address and the next one.
-
-    Args:
-        address: Address of this machine for runs, `host:port`.
+    It listens on two ports: that of `address`, by which runs find this machine, and the next one.
 
     Raises:
         UserError: if the address is invalid, or a port is taken.
@@ -43,7 +40,6 @@ def serving(address: str) -> Any:
     """
     service = tf.data.experimental.service
     host, port = _host_and_port(address)
-    # The worker listens on the next port.
     for each in (port, port + 1):
         _require_free(each)
     dispatcher = service.DispatchServer(service.DispatcherConfig(port=port))
@@ -66,10 +62,7 @@ def served(
 ) -> tf.data.Dataset:
     """Compute `batches.map(finish)` on servers in turn: batch k on server `k mod len(servers)`.
 
-    Args:
-        servers: Addresses of the servers, as given to `serving`.
-        batches: Endless batches of one size; every server iterates over all of them.
-        finish: Costly function of a batch, computed by one server per batch.
+    The batches must be endless and of one size, because every server iterates over all of them.
 
     Raises:
         UserError: if an address is invalid, or no server answers there.
@@ -124,18 +117,14 @@ def _host_and_port(address: str) -> tuple[str, int]:
 
 
 def _require_answer(address: str) -> None:
-    """Refuse a server that does not answer: TensorFlow would retry for ever."""
-    try:
+    # Asked first, because TensorFlow would retry for ever.
+    rule = "each of `data.servers` must be running: `growgan data serve` starts one"
+    with refusing(rule, address, OSError):
         socket.create_connection(_host_and_port(address), timeout=ANSWER_SECONDS).close()
-    except OSError as error:
-        raise UserError(
-            "each of `data.servers` must be running: `growgan data serve` starts one. "
-            f"Received: {address} ({reason_of(error)})"
-        ) from error
 
 
 def _require_free(port: int) -> None:
-    """Refuse a taken port: gRPC would share it, and either process might get a request."""
+    # Asked first: gRPC would share a taken port, and either process might get a request.
     with socket.socket() as listening:
         # Do not count closed connections of an earlier server, which the system keeps for a while.
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

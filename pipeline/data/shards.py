@@ -32,50 +32,38 @@ JOURNAL = "journal"
 
 @dataclass(frozen=True)
 class Shard:
-    """Part of a split: the pictures that one shard holds, in order.
-
-    Args:
-        split: Name of the split, `train` or `val`.
-        number: Number of the shard within its split, from 0.
-        of: Number of shards in the split.
-        pictures: Numbers of the pictures in the source.
-        mirrored: Whether each picture is followed by its mirrored copy.
-    """
+    """Part of a split, to be written to one file per resolution."""
 
     split: Split
-    number: int
-    of: int
+    name: str
+    """Name without extension, such as `train-00000-of-00004`."""
     pictures: tuple[int, ...]
+    """Numbers of the pictures in the source, in the order of the shard."""
     mirrored: bool
-
-    @property
-    def name(self) -> str:
-        """Name of the shard, such as `train-00000-of-00004`."""
-        return f"{self.split}-{self.number:05d}-of-{self.of:05d}"
+    """True if each picture is followed by its mirrored copy."""
 
 
 class Written(BaseModel):
-    """Result of writing one shard."""
+    """Files of a shard by resolution, and pictures left out by their number in the source."""
 
-    model_config = ConfigDict(frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True)
 
     files: dict[int, ShardFile]
-    """File of each resolution."""
     skipped: dict[int, Skipped]
-    """Pictures left out, by their number in the source."""
 
 
 def shards_of(source: Source, data: DataConfig) -> list[Shard]:
     """Divide a source into shards, those of `train` first.
 
-    Pictures are put in a fixed random order, so that every part is a fair sample. The first
-    `max_images` of them are used, and of those the last share `val` becomes the split `val`.
+    Of the pictures in a fixed random order the first `max_images` are used, and of those the last
+    share `val` becomes the split `val`.
 
     Raises:
         UserError: if `data.classes` names a class that the source lacks, or a split is empty.
     """
     labels = np.array([UNLABELLED if p.label is None else p.label for p in source])
-    # The seed is fixed, because the set must not depend on the run.
+    # Random, so that every part is a fair sample; by a fixed seed, because the set must not depend
+    # on the run.
     wanted = np.random.default_rng(0).permutation(len(labels))
     if data.classes is not None:
         unknown = sorted(set(data.classes) - set(source.classes))
@@ -105,15 +93,10 @@ def write_shard(
     results: Iterable[Result],
     shapes: Sequence[Shape],
     labels: Sequence[int],
-) -> Written:
-    """Write the files of a shard and then its entry in the journal.
+) -> None:
+    """Write the files of a shard from its converted pictures, and then its entry in the journal.
 
-    Args:
-        folder: Folder of the preparation.
-        shard: Shard to write.
-        results: Converted pictures of the shard, in order.
-        shapes: Heights and widths of the images, ascending.
-        labels: Label in records of each class of the source.
+    `labels` has the label in records of each class of the source.
 
     Raises:
         OSError: if they cannot be written; only temporary files are left.
@@ -134,8 +117,7 @@ def write_shard(
             writers.append(stack.enter_context(tf.io.TFRecordWriter(str(temporary[size]))))
         for index, result in zip(shard.pictures, results, strict=True):
             if not isinstance(result, Converted):
-                # Noted in the journal, because a resumed preparation does not read the picture
-                # again.
+                # For the journal: a resumed preparation does not read the picture again.
                 skipped[index] = result
                 continue
             label = result.label if result.label == UNLABELLED else labels[result.label]
@@ -155,12 +137,10 @@ def write_shard(
         )
         temporary[size].replace(final)
         sync(final.parent)
-    written = Written(files=files, skipped=skipped)
     # Written last: the entry marks the shard as done.
     journal = _entry(folder, shard)
     journal.parent.mkdir(exist_ok=True)
-    write_file(journal, written.model_dump_json())
-    return written
+    write_file(journal, Written(files=files, skipped=skipped).model_dump_json())
 
 
 def classes_taken(classes: Sequence[str], data: DataConfig) -> tuple[str, ...]:
@@ -195,14 +175,14 @@ def _stretches(split: Split, pictures: np.ndarray, *, mirrored: bool) -> list[Sh
     # Nearly equal parts, so that processes finish at about the same time.
     parts = np.array_split(pictures, of) if of else []
     return [
-        Shard(split, number, of, tuple(int(index) for index in part), mirrored)
+        Shard(split, f"{split}-{number:05d}-of-{of:05d}", tuple(part.tolist()), mirrored)
         for number, part in enumerate(parts)
     ]
 
 
 @contextmanager
 def _system_errors() -> Iterator[None]:
-    """Convert TensorFlow's errors to OSError with the same message."""
+    # As OSError, such as that of a full disk, errors are reported in one line.
     import tensorflow as tf
 
     try:

@@ -1,4 +1,4 @@
-"""Share work on the pictures of a source among processes, in order and in runs of 64."""
+"""Share work on the pictures of a source among processes, in order and in runs of a size."""
 
 from __future__ import annotations
 
@@ -10,38 +10,47 @@ import sys
 import time
 import uuid
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from functools import cache
 from queue import SimpleQueue
 from typing import Any, TypeVar
 
-from pipeline.data.sources import Picture, Source, open_source
+from pipeline.data.sources import Source, open_source
 from pipeline.errors import UserError
 
-RUN = 64
-"""Pictures per call; fixed, so that sums do not depend on the number of workers."""
 CALLS_AHEAD = 3
 """Calls per worker, running or waiting: enough to keep it busy, few enough for memory."""
 WORTH_SHARING = 8.0
 """Estimated seconds of remaining work from which worker processes are started: they need one or two
 to start, so that with two cores they save little on less work."""
 
+Item = TypeVar("Item")
 Result = TypeVar("Result")
-Work = Callable[[list[Picture]], Result]
+Work = Callable[[Source, Sequence[Item]], Result]
 
 
-def worked(spec: str, source: Source, work: Work[Result], workers: int | None) -> Iterator[Result]:
-    """Apply `work` to each run of 64 pictures of a source, in order.
+def worked(
+    spec: str,
+    source: Source,
+    work: Work[Item, Result],
+    items: Sequence[Item],
+    *,
+    size: int,
+    workers: int | None,
+) -> Generator[Result]:
+    """Apply `work` to a source and each run of items, in order.
 
-    Runs do not depend on the number of workers, so results do not either. A few runs per worker are
-    in memory at most. Processes are started once the rest is expected to take long.
+    Runs do not depend on the number of workers, so results do not either.
 
     Args:
         spec: Source as for `open_source`; each worker process opens it again.
         source: Opened source of that name.
-        work: Function of pictures; a module must define it, so that other processes can import it.
+        work: Function of the source and a run; a module must define it, so that other processes
+            can import it.
+        items: Names of the work for each picture, such as its number.
+        size: Items per run.
         workers: Number of processes; None for one per core.
 
     Raises:
@@ -49,25 +58,22 @@ def worked(spec: str, source: Source, work: Work[Result], workers: int | None) -
     """
     workers = workers or os.cpu_count() or 1
     seconds = 0.0
-    for start in range(0, len(source), RUN):
-        if workers > 1 and worth_sharing(seconds, start, len(source)):
+    for start in range(0, len(items), size):
+        if workers > 1 and worth_sharing(seconds, start, len(items)):
             once = uuid.uuid4().hex
-            calls = ((once, spec, start, work) for start in range(start, len(source), RUN))
-            yield from shared(_work_from, calls, workers)
+            starts = range(start, len(items), size)
+            calls = ((once, spec, work, items[each : each + size]) for each in starts)
+            yield from shared(_work_there, calls, workers)
             return
+        # Only the work counts: the consumer may take its time between two results.
         begun = time.monotonic()
-        result = work(_run_of(source, start))
+        result = work(source, items[start : start + size])
         seconds += time.monotonic() - begun
         yield result
 
 
 def worth_sharing(seconds: float, done: int, total: int) -> bool:
-    """Return whether the remaining items will probably take longer than `WORTH_SHARING`.
-
-    Args:
-        seconds: Seconds that the items so far took.
-        done: Number of items so far.
-        total: Number of all items.
+    """Return True if the remaining items will probably take longer than `WORTH_SHARING`.
 
     Example:
         >>> worth_sharing(1.0, done=100, total=1000)
@@ -81,13 +87,7 @@ def shared(
 ) -> Generator[Result]:
     """Yield the results of calls in worker processes, in order.
 
-    At most a few calls per worker are running or waiting. Workers end at once when the generator is
-    closed, and when this process ends.
-
-    Args:
-        function: Function to call; a module must define it, so that other processes can import it.
-        calls: Arguments of each call.
-        workers: Number of processes.
+    Workers end at once when the generator is closed, and when this process ends.
 
     Raises:
         UserError: if a worker was killed.
@@ -130,21 +130,12 @@ def shared(
 
 @cache
 def opened(once: str, spec: str) -> Source:
-    """Open a source, once per worker process.
-
-    Args:
-        once: Key of the cache; a new one opens the source again, which may have changed.
-        spec: Source as for `open_source`.
-    """
+    """Open a source, once per worker process and key: the source may have changed since a key."""
     return open_source(spec)
 
 
-def _run_of(source: Source, start: int) -> list[Picture]:
-    return [source[number] for number in range(start, min(start + RUN, len(source)))]
-
-
-def _work_from(once: str, spec: str, start: int, work: Work[Result]) -> Result:
-    return work(_run_of(opened(once, spec), start))
+def _work_there(once: str, spec: str, work: Work[Item, Result], items: Sequence[Item]) -> Result:
+    return work(opened(once, spec), items)
 
 
 class _Process:
@@ -153,12 +144,11 @@ class _Process:
     A pool of the standard library, or of joblib, has one pipe for the results of all workers: if a
     worker is killed while it writes, the others and the parent wait for ever. Here only the parent
     reads the pipe, and notices its end.
-
-    The process is not forked, because forking a process with threads may hang, and it does not run
-    the main script again.
     """
 
     def __init__(self) -> None:
+        # Not forked, because forking a process with threads may hang; nor does it run the main
+        # script again.
         start = f"import sys; sys.path[:] = {sys.path!r}; from {__name__} import serve; serve()"
         # Ctrl-C in a terminal, and SIGTERM of some schedulers, reach workers too, but the parent
         # must handle them. Signals blocked here stay blocked in the worker from its start.

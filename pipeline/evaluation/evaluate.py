@@ -249,4 +249,4 @@ def _material(run: RunFolder, plan: Plan, stage: Stage) -> Material:
 
 def _shows_mirrored(run: RunFolder, records: RecordSet) -> bool:
     """Return whether the run was trained on mirrored images too."""
-    return run.config().data.mirror or bool(records.manifest.preparation.get("mirrored_copies"))
+    return run.config().data.mirror or bool(records.preparation.get("mirrored_copies"))

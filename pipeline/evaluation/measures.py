@@ -294,7 +294,7 @@ def obstacle(
 
 def images_set_apart(records: RecordSet) -> int:
     """Return the number of images in the split `val`, which training never uses."""
-    return records.size("val") if "val" in records.manifest.shards else 0
+    return records.size("val") if "val" in records.shards else 0
 
 
 def _score(name: str, estimate: Estimate, protocol: Protocol, advice: str | None = None) -> Score:

@@ -11,7 +11,7 @@ import keras
 from layers.equalized import EqualizedConv2D, EqualizedDense
 from layers.weighted_sum import WeightedSum
 from pipeline.families.config import NetworkConfig
-from pipeline.shape import Shape
+from pipeline.shape import Shape, level_shapes
 
 START_RESOLUTION = 4
 """Resolution of the first block in families that grow, at whatever size a schedule starts."""
@@ -74,9 +74,7 @@ class Network:
 
     def shapes(self, resolution: int) -> list[Shape]:
         """Shapes of the blocks' features, from the first block to images of this height."""
-        height, width = self.start
-        doublings = (resolution // height).bit_length()
-        return [(height << n, width << n) for n in range(doublings)]
+        return level_shapes(self.start, resolution)
 
     def _filters(self, stage: int) -> int:
         return filters(self.config, stage)

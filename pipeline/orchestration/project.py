@@ -9,7 +9,7 @@ from typing import Final
 import yaml
 
 from pipeline.config import Config, GateConfig
-from pipeline.data.sources.place import Place, place_of
+from pipeline.data.sources import Place, place_of
 from pipeline.errors import UserError
 from pipeline.evaluation.gate import SCORE_OF, require_answerable, rules_of
 from pipeline.loading import Override, load, validated

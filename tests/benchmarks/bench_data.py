@@ -25,7 +25,8 @@ from taking_turns import processor
 
 from pipeline.config import DataConfig
 from pipeline.data.dataset import dataset_for, images_of
-from pipeline.data.prepare import prepare, resolutions_to
+from pipeline.data.preparation import resolutions_to
+from pipeline.data.prepare import prepare
 from pipeline.data.records import RecordSet
 from pipeline.schedule import Phase
 from pipeline.training.synthesis.inputs import fade_reals, scaled

@@ -20,7 +20,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from pipeline.config import PIPELINES, AugmentationConfig, DataConfig
-from pipeline.data.pictures import to_pixels
+from pipeline.data.conversion import to_pixels
 from pipeline.data.sources import open_source
 
 PAIRS, WIDTH = 4, 8

@@ -42,21 +42,16 @@ def shown_classes(source: Source) -> tuple[str, ...]:
 def contact_sheet(source: Source, unreadable: Container[str] = (), *, seed: int = 0) -> Sheet:
     """Draw 64 random pictures and, below a band, a row of 16 for each of the first 12 classes.
 
-    Pictures are whole and upright, reduced by Lanczos or enlarged by whole factors.
-
-    Args:
-        source: Source with at least one readable picture.
-        unreadable: Names of pictures to leave out.
-        seed: Seed of the choice.
-
-    Returns:
-        Sheet, uint8 (height, width, 3).
+    Pictures are whole and upright, reduced by Lanczos or enlarged by whole factors. `unreadable`
+    names those to leave out; one at least must be readable.
 
     Raises:
         OSError: if a picture can no longer be read.
     """
     chosen, examples = _choice(source, unreadable, seed)
+    # Few pictures make a narrower sheet, without empty tiles beside them.
     columns = min(COLUMNS, len(chosen))
+    # Short rows are filled up, so that each class begins a row of its own.
     blank: Row = [None] * columns
     of_classes = [picture for row in examples for picture in (row + blank)[:columns]]
     blocks = [chosen, of_classes] if of_classes else [chosen]
@@ -109,8 +104,8 @@ def _thumbnail(picture: Picture | None) -> PIL.Image.Image | None:
 
 
 def _side(longest: list[int]) -> int:
-    """Choose the side of a tile; for small pictures a multiple of theirs, so that they fill it."""
     largest = max(longest)
+    # For small pictures a multiple of theirs, so that whole factors fill the tile.
     return largest * max(1, LARGEST_TILE // largest)
 
 

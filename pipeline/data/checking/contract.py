@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import textwrap
+import math
 from collections.abc import Iterator, Sequence
-from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
-from pipeline.data.checking.report import Channels, Survey, read_report, report_text
+from pipeline.data.checking.report import Channels, Survey
 from pipeline.data.checking.shift import shift
-from pipeline.errors import UserError
 from pipeline.errors.shown import shown
-from savedmodels.atomic import write_file
 
 Count = Annotated[int, Field(ge=0)]
 Bound = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, le=1)]
+
+Outermost = Sequence[tuple[str, float]]
+"""Names and values of pictures, most extreme first."""
 
 PICTURES = 0.9
 """Share of the present number of pictures that later sets must have at least."""
@@ -34,18 +33,18 @@ CLASS_SHARES = 0.1
 """Total variation allowed between the shares of classes."""
 FEATURES = 0.25
 """Shift allowed in features, in spreads, beside twice the shift expected by chance."""
-COMMENT_WIDTH = 96
 LISTED = 5
 """Most names of classes or pictures in a reason."""
 
 
-class _Rules(BaseModel):
+class Rules(BaseModel):
     """Rules of a contract; None disables one."""
 
+    # The docstring of a rule is its comment in the file, so they cannot disagree.
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
 
-class ShiftRules(_Rules):
+class ShiftRules(Rules):
     """Bounds on the shift of a set from a reference."""
 
     reference: str
@@ -58,7 +57,7 @@ class ShiftRules(_Rules):
     """Largest Fréchet distance of thumbnail features, in spreads of the reference."""
 
 
-class Contract(_Rules):
+class Contract(Rules):
     """Rules that a set of pictures must keep; missing ones are not enforced."""
 
     format_version: Literal[1] = 1
@@ -68,7 +67,7 @@ class Contract(_Rules):
     modes: tuple[str, ...] | None = None
     """Allowed kinds of stored pixels, by Pillow's names of modes."""
     labelled: bool | None = None
-    """Whether every picture has a class."""
+    """True if every picture has a class."""
     classes: tuple[str, ...] | None = None
     """Exact names of the classes."""
     least_pictures: Count | None = None
@@ -96,24 +95,14 @@ class Contract(_Rules):
 
 
 def derived(survey: Survey, reference: str) -> Contract:
-    """Derive a contract from a set, with room for the variation of similar sets.
-
-    It requires nine tenths of the pictures. It allows: sides and aspect ratios 10 % beyond the
-    present ones, or exactly these if all are equal; 1 % corrupt files and 1 % copies, or twice the
-    present share; shares of classes up to half larger or smaller; mean colours a quarter of a
-    standard deviation away. Bounds on shift are the same for colour, a tenth for shares of classes,
-    and a quarter of the spread for features.
-
-    Args:
-        survey: Survey of the set.
-        reference: Name of the set's report in the contract.
-    """
+    """Derive a contract from a set, whose report is `reference`, with room for similar sets."""
     sizes, colours, count = survey.sizes, survey.colours, max(1, survey.readable)
     # Pictures of one size are meant to have it, so there is no room.
     same_side = sizes.shortest_side.least == sizes.longest_side.most
     same_aspect = sizes.aspect_ratio.least == sizes.aspect_ratio.most
     side, aspect = (0 if same_side else SIDES), (0 if same_aspect else SIDES)
     room = [COLOUR * std for std in colours.std]
+    # Sets of this size differ that much by the choice of their pictures alone.
     chance = shift(survey, survey).features_by_chance
     shares = {name: pictures / count for name, pictures in survey.classes.items()}
     return Contract(
@@ -129,10 +118,7 @@ def derived(survey: Survey, reference: str) -> Contract:
         most_corrupt=_twice(_corrupt_share(survey)),
         most_duplicates=_twice(_duplicate_share(survey)),
         class_shares={
-            name: (
-                _short(share * (1 - CLASS_SHARE)),
-                _short(min(1, share * (1 + CLASS_SHARE))),
-            )
+            name: (_short(share * (1 - CLASS_SHARE)), _short(min(1, share * (1 + CLASS_SHARE))))
             for name, share in shares.items()
         },
         least_colour=_three(max(0, m - r) for m, r in zip(colours.mean, room, strict=True)),
@@ -147,58 +133,11 @@ def derived(survey: Survey, reference: str) -> Contract:
 
 
 def broken(contract: Contract, survey: Survey, reference: Survey | None = None) -> list[str]:
-    """List the rules that a set breaks, each with the value received; empty if it keeps all.
-
-    Args:
-        contract: Contract to check.
-        survey: Survey of the new set.
-        reference: Report of the reference set, if the contract bounds the shift.
-    """
+    """List the rules that a set breaks, each with the value received; empty if it keeps all."""
     reasons = [*_of_kind(contract, survey), *_of_numbers(contract, survey)]
     if contract.shift is not None and reference is not None:
         reasons += _of_shift(contract.shift, survey, reference)
     return reasons
-
-
-def write_contract(path: Path, survey: Survey) -> None:
-    """Write the contract derived from a set, and beside it the report of that set.
-
-    Raises:
-        OSError: if they cannot be written.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    reference = path.with_suffix(".reference.json")
-    write_file(reference, report_text(survey))
-    write_file(path, contract_text(derived(survey, reference.name), survey.source))
-
-
-def read_contract(path: Path) -> tuple[Contract, Survey | None]:
-    """Read a contract, and the report of the reference set if it bounds the shift.
-
-    Raises:
-        UserError: if it cannot be read, has an unknown rule or an invalid value, or its
-            reference is missing.
-    """
-    try:
-        contract = Contract.model_validate(yaml.safe_load(path.read_text()))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        reason = " ".join(str(error).split())
-        raise UserError(f"a contract must be a readable YAML file. Received: {reason}") from error
-    except ValidationError as error:
-        faults = "; ".join(map(_fault, error.errors()))
-        known = ", ".join(Contract.model_fields)
-        raise UserError(
-            f"a contract must be a mapping of some of the rules {known}. Received: {path}, {faults}"
-        ) from error
-    if contract.shift is None:
-        return contract, None
-    return contract, read_report(path.parent / contract.shift.reference)
-
-
-def contract_text(contract: Contract, source: str) -> str:
-    """Write a contract as YAML, with the meaning above each rule."""
-    title = f"Rules for sets like {source}. A deleted rule is not enforced.\n"
-    return "".join(_commented(title, "")) + "".join(_lines(contract, ""))
 
 
 def _of_kind(contract: Contract, survey: Survey) -> Iterator[str]:
@@ -224,31 +163,30 @@ def _of_kind(contract: Contract, survey: Survey) -> Iterator[str]:
 
 def _of_numbers(contract: Contract, survey: Survey) -> Iterator[str]:
     sizes, named = survey.sizes, survey.named
-    yield from _at_least("least_pictures", contract.least_pictures, survey.readable)
-    yield from _at_least(
-        "least_side", contract.least_side, sizes.shortest_side.least, named.smallest
-    )
-    yield from _at_most("most_side", contract.most_side, sizes.longest_side.most, named.largest)
-    yield from _at_least(
-        "least_aspect_ratio", contract.least_aspect_ratio, sizes.aspect_ratio.least, named.narrowest
-    )
-    yield from _at_most(
-        "most_aspect_ratio", contract.most_aspect_ratio, sizes.aspect_ratio.most, named.widest
-    )
-    for reason in _at_most("most_corrupt", contract.most_corrupt, _corrupt_share(survey)):
-        yield reason + _as_in([name for name, _ in survey.corrupt])
-    for reason in _at_most("most_duplicates", contract.most_duplicates, _duplicate_share(survey)):
-        yield reason + _as_in([name for group in survey.exact_duplicates for name in group[1:]])
-    for name, (least, most) in (contract.class_shares or {}).items():
+    copies = [name for group in survey.exact_duplicates for name in group[1:]]
+    # Infinite, because each corrupt picture and copy may be named, whatever the bound.
+    measured: dict[str, tuple[float, Outermost]] = {
+        "least_pictures": (survey.readable, ()),
+        "least_side": (sizes.shortest_side.least, named.smallest),
+        "most_side": (sizes.longest_side.most, named.largest),
+        "least_aspect_ratio": (sizes.aspect_ratio.least, named.narrowest),
+        "most_aspect_ratio": (sizes.aspect_ratio.most, named.widest),
+        "most_corrupt": (_corrupt_share(survey), [(name, math.inf) for name, _ in survey.corrupt]),
+        "most_duplicates": (_duplicate_share(survey), [(name, math.inf) for name in copies]),
+    }
+    for rule, (value, outermost) in measured.items():
+        bounded = _at_least if rule.startswith("least") else _at_most
+        yield from bounded(rule, getattr(contract, rule), value, outermost)
+    for name, (fewest, largest) in (contract.class_shares or {}).items():
         share = survey.classes.get(name, 0) / max(1, survey.readable)
-        yield from _at_least(f"class_shares.{name}", least, share)
-        yield from _at_most(f"class_shares.{name}", most, share)
-    for channel, level in enumerate(survey.colours.mean):
-        name = ("red", "green", "blue")[channel]
-        if contract.least_colour is not None:
-            yield from _at_least(f"least_colour.{name}", contract.least_colour[channel], level)
-        if contract.most_colour is not None:
-            yield from _at_most(f"most_colour.{name}", contract.most_colour[channel], level)
+        yield from _at_least(f"class_shares.{name}", fewest, share)
+        yield from _at_most(f"class_shares.{name}", largest, share)
+    unbounded = (None, None, None)
+    least, most = contract.least_colour or unbounded, contract.most_colour or unbounded
+    for channel, name in enumerate(("red", "green", "blue")):
+        level = survey.colours.mean[channel]
+        yield from _at_least(f"least_colour.{name}", least[channel], level)
+        yield from _at_most(f"most_colour.{name}", most[channel], level)
 
 
 def _of_shift(rules: ShiftRules, survey: Survey, reference: Survey) -> Iterator[str]:
@@ -256,10 +194,6 @@ def _of_shift(rules: ShiftRules, survey: Survey, reference: Survey) -> Iterator[
     yield from _at_most("shift.most_colour", rules.most_colour, moved.largest_colour)
     yield from _at_most("shift.most_class_shares", rules.most_class_shares, moved.class_shares)
     yield from _at_most("shift.most_features", rules.most_features, moved.features)
-
-
-Outermost = Sequence[tuple[str, float]]
-"""Names and values of pictures, most extreme first."""
 
 
 def _at_least(rule: str, bound: float | None, value: float, of: Outermost = ()) -> Iterator[str]:
@@ -276,7 +210,6 @@ def _at_most(rule: str, bound: float | None, value: float, of: Outermost = ()) -
 
 
 def _as_in(names: Sequence[str]) -> str:
-    """Name the first pictures that break a rule."""
     return f", as in {', '.join(map(shown, names[:LISTED]))}" if names else ""
 
 
@@ -313,41 +246,3 @@ def _short(value: float) -> float:
 def _three(values: Iterator[float]) -> Channels:
     red, green, blue = map(_short, values)
     return red, green, blue
-
-
-def _lines(rules: _Rules, indent: str) -> Iterator[str]:
-    for name, field in type(rules).model_fields.items():
-        value = getattr(rules, name)
-        if value is None:
-            continue
-        # The docstring of a rule is its comment, so they cannot disagree.
-        yield from _commented(field.description or "", indent)
-        if isinstance(value, _Rules):
-            yield f"{indent}{name}:\n"
-            yield from _lines(value, f"{indent}  ")
-        else:
-            plain = rules.model_dump(mode="json", include={name})
-            text = yaml.dump(
-                plain, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=COMMENT_WIDTH
-            )
-            yield textwrap.indent(text, indent)
-
-
-class _Dumper(yaml.SafeDumper):
-    """Writer of YAML with mappings over several lines and lists in one."""
-
-    def represent_list(self, data: Any) -> yaml.SequenceNode:
-        return self.represent_sequence("tag:yaml.org,2002:seq", data, flow_style=True)
-
-
-_Dumper.add_representer(list, _Dumper.represent_list)
-
-
-def _commented(text: str, indent: str) -> Iterator[str]:
-    for line in textwrap.wrap(" ".join(text.split()), COMMENT_WIDTH - len(indent)):
-        yield f"{indent}# {line}\n"
-
-
-def _fault(detail: Any) -> str:
-    key = ".".join(map(str, detail["loc"])) or "all of it"
-    return f"`{key}`: {detail['msg'][0].lower()}{detail['msg'][1:]}"

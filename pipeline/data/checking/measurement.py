@@ -52,8 +52,8 @@ class Measurements:
         hashes: Perceptual hashes; (count,).
         means: Mean level of each channel of RGB; (count, 3).
         squares: Mean squared level of each channel of RGB; (count, 3).
-        grey: Whether the picture has no colour; (count,).
-        dark_borders: Whether the border is black; (count,).
+        grey: True for pictures without colour; (count,).
+        dark_borders: True for pictures with a black border; (count,).
         features: Features by `features_of`; (count, 64).
         small: Grey thumbnails for `perceptual_hashes`; (count, 32, 32).
         unreadable: Pictures that could not be read.
@@ -128,20 +128,14 @@ def perceptual_hashes(small: Bytes) -> npt.NDArray[np.uint64]:
     """Compute 64-bit hashes that differ in few bits between pictures that look alike.
 
     A bit says whether one of the lowest 8x8 coefficients of the cosine transform exceeds their
-    median. The bits are those of `imagehash.phash`, highest first, except for coefficients that
-    are zero: there, rounding decides in imagehash but not here.
-
-    Args:
-        small: Grey thumbnails (count, 32, 32), reduced by Pillow's Lanczos filter.
-
-    Returns:
-        Hashes, uint64 (count,).
+    median. The bits are those of `imagehash.phash`, highest first, except where a coefficient is
+    zero. `small` are grey thumbnails (count, 32, 32), reduced by Pillow's Lanczos filter.
 
     Source: Krawetz, "Looks like it", hackerfactor.com, 2011.
     """
     frequency, position = np.arange(HASHED)[:, None], np.arange(THUMB)[None]
     cosines = 2 * np.cos(np.pi * frequency * (2 * position + 1) / (2 * THUMB))
-    # Rounded, so that coefficients that are zero stay zero and do not become noise.
+    # Rounded, so that coefficients that are zero stay zero: in imagehash, noise decides there.
     coefficients = np.round(cosines @ small.astype(np.float64) @ cosines.T, 6)
     flat = coefficients.reshape(len(small), HASHED**2)
     bits = flat > np.median(flat, axis=1, keepdims=True)
@@ -149,21 +143,17 @@ def perceptual_hashes(small: Bytes) -> npt.NDArray[np.uint64]:
 
 
 def features_of(thumbs: Bytes) -> Array:
-    """Compute features of thumbnails: where they are light, coloured and busy.
+    """Compute features of RGB thumbnails: where they are light, coloured and busy.
 
     For each of 4x4 cells: the means of red, green and blue, and the standard deviation of luma, all
-    as shares of the largest level.
-
-    Args:
-        thumbs: RGB thumbnails (count, 32, 32, 3).
-
-    Returns:
-        Features (count, 64): cells of red row by row, then of green, blue and the deviation.
+    as shares of the largest level. `(count, 32, 32, 3) → (count, 64)`: cells of red row by row,
+    then of green, blue and the deviation.
     """
-    planes = _planes(thumbs) / 255
-    luma = _luma(planes)
+    planes = np.moveaxis(thumbs, 3, 1).astype(np.float64) / 255
+    luma = np.tensordot(planes, REC_601, axes=(1, 0))[:, None]
     means = cell_means(np.concatenate([planes, luma, luma**2], axis=1))
     colours, light, light_squared = means[:, :3], means[:, 3:4], means[:, 4:]
+    # Rounding may leave a variance just below zero.
     deviations = np.sqrt(np.maximum(0, light_squared - light**2))
     return np.concatenate([colours, deviations], axis=1).reshape(len(thumbs), FEATURES)
 
@@ -213,7 +203,6 @@ def _is_grey(colour: PIL.Image.Image, thumb: PIL.Image.Image) -> bool:
 
 
 def _colourfulness(colour: PIL.Image.Image) -> int:
-    """Return the largest difference between two channels of any pixel."""
     red, green, blue = colour.split()
     pairs = ((red, green), (green, blue), (blue, red))
     return max(_largest(PIL.ImageChops.difference(*pair)) for pair in pairs)
@@ -222,16 +211,6 @@ def _colourfulness(colour: PIL.Image.Image) -> int:
 def _largest(plane: PIL.Image.Image) -> int:
     extrema: Any = plane.getextrema()  # one pair for one channel, a list of pairs for several
     return int(extrema[1])
-
-
-def _planes(thumbs: Bytes) -> Array:
-    """Move channels first: (count, height, width, channels) → (count, channels, height, width)."""
-    return np.moveaxis(thumbs, 3, 1).astype(np.float64)
-
-
-def _luma(planes: Array) -> Array:
-    """Compute luma: (count, 3, height, width) → (count, 1, height, width)."""
-    return np.tensordot(planes, REC_601, axes=(1, 0))[:, None]
 
 
 def _border(thumbs: Bytes) -> Bytes:

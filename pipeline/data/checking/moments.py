@@ -13,13 +13,7 @@ Array = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Moments:
-    """Moments of a set of feature vectors.
-
-    Args:
-        count: n, the number of vectors.
-        mean: (dimensions,).
-        scatter: `Σ (x - mean)(x - mean)ᵀ`, (dimensions, dimensions).
-    """
+    """Moments of a set of feature vectors x: their scatter is `Σ (x - mean)(x - mean)ᵀ`."""
 
     count: int
     mean: Array
@@ -32,7 +26,7 @@ class Moments:
 
 
 def moments_of(features: Array) -> Moments:
-    """The moments of feature vectors `(count, dimensions)`."""
+    """Compute the moments of feature vectors `(count, dimensions)`."""
     if not len(features):
         size = features.shape[1]
         return Moments(0, np.zeros(size), np.zeros((size, size)))
@@ -42,17 +36,17 @@ def moments_of(features: Array) -> Moments:
 
 
 def merged(one: Moments, other: Moments) -> Moments:
-    """The moments of two sets together.
+    """Merge the moments of two sets.
 
     With d = mean₂ - mean₁, n = n₁ + n₂: `mean = mean₁ + d n₂/n` and
-    `scatter = scatter₁ + scatter₂ + d dᵀ n₁ n₂/n`, which stays exact where sums of squares would
-    cancel.
+    `scatter = scatter₁ + scatter₂ + d dᵀ n₁ n₂/n`.
 
     Source: Chan, Golub and LeVeque, "Updating formulae and a pairwise algorithm", 1979.
     """
     count = one.count + other.count
     if not count:
         return one
+    # By differences of means, because sums of squares would cancel.
     step = other.mean - one.mean
     scatter = np.outer(step, step)
     # In place: of 2,048 dimensions each copy is 32 MiB.
@@ -63,7 +57,7 @@ def merged(one: Moments, other: Moments) -> Moments:
 
 
 def frechet_distance(one: Moments, other: Moments) -> float:
-    """The Fréchet distance d of the Gaussians that have two sets' moments."""
+    """Compute the Fréchet distance d of the Gaussians that have two sets' moments."""
     squared = squared_frechet_distance(one.mean, one.covariance, other.mean, other.covariance)
     return float(np.sqrt(squared))
 
@@ -71,22 +65,17 @@ def frechet_distance(one: Moments, other: Moments) -> float:
 def squared_frechet_distance(
     mean: Array, covariance: Array, other_mean: Array, other_covariance: Array
 ) -> float:
-    """The squared Fréchet distance of two Gaussians, at least 0.
+    """Compute the squared Fréchet distance of two Gaussians, at least 0.
 
-    `d² = ‖m₁ - m₂‖² + tr S₁ + tr S₂ - 2 tr (S₁ S₂)^½`. With any factors `S = L Lᵀ` the last trace
-    is the sum of the singular values of `L₁ᵀ L₂`, whose squares are the eigenvalues of `S₁ S₂`. No
-    root of a small number is taken, so no digits are lost when the sets are nearly the same, and a
-    singular covariance is only a factor with fewer columns.
-
-    Args:
-        mean: (dimensions,).
-        covariance: (dimensions, dimensions), symmetric, without negative eigenvalues.
-        other_mean: Mean of the other Gaussian.
-        other_covariance: Covariance of the other Gaussian.
+    `d² = ‖m₁ - m₂‖² + tr S₁ + tr S₂ - 2 tr (S₁ S₂)^½`, where covariances have no negative
+    eigenvalues. With any factors `S = L Lᵀ` the last trace is the sum of the singular values of
+    `L₁ᵀ L₂`, whose squares are the eigenvalues of `S₁ S₂`.
 
     Source: Dowson and Landau, "The Fréchet distance between multivariate normal distributions",
     1982.
     """
+    # Singular values, because no root of a small number is taken: no digits are lost when the sets
+    # are nearly the same.
     common = np.linalg.svd(_factor(covariance).T @ _factor(other_covariance), compute_uv=False)
     means = np.square(mean - other_mean).sum()
     squared = means + np.trace(covariance) + np.trace(other_covariance) - 2 * common.sum()
@@ -94,7 +83,8 @@ def squared_frechet_distance(
 
 
 def _factor(covariance: Array) -> Array:
-    """L of `L Lᵀ`, (dimensions, rank): Cholesky's, with pivots, up to the numerical rank."""
+    """Return L of `L Lᵀ`, (dimensions, rank)."""
+    # Cholesky's with pivots: a singular covariance is only a factor with fewer columns.
     lower, pivots, rank, _ = lapack.dpstrf(covariance, lower=1)
     factor = np.empty((len(covariance), rank))
     factor[pivots - 1] = np.tril(lower)[:, :rank]

@@ -19,17 +19,8 @@ def groups_within(hashes: Hashes, distance: int) -> Groups:
     """Group hashes that are linked by steps of at most `distance` bits; groups have two or more.
 
     The result is exact: two hashes share a group if and only if a chain of hashes connects them in
-    which neighbours differ in at most `distance` of the 64 bits. Cut into `distance + 2` bands, two
-    neighbours agree in at least two whole bands, because each differing bit spoils one band at
-    most. So only hashes that agree in some pair of bands are compared: for 4 bits there are 15
-    pairs of at least 20 bits.
-
-    Args:
-        hashes: (count,).
-        distance: Distance from 0 to 62.
-
-    Returns:
-        The indices of each group, ascending; groups in the order of their first index.
+    which neighbours differ in at most `distance` of the 64 bits. Groups hold ascending indices, and
+    are in the order of their first.
 
     Example:
         >>> [group.tolist() for group in groups_within(np.array([7, 64, 3], np.uint64), 1)]
@@ -38,6 +29,8 @@ def groups_within(hashes: Hashes, distance: int) -> Groups:
     # Equal hashes count once, so that a thousand black frames are not compared with each other.
     distinct, position = np.unique(hashes, return_inverse=True)
     roots = np.arange(len(distinct))
+    # Each differing bit spoils one of `distance + 2` bands at most, so neighbours agree in two
+    # bands: only hashes that do are compared. For 4 bits there are 15 pairs of at least 20 bits.
     for selection in _selections(distance):
         pairs = _close_pairs(distinct, selection, distance)
         # Merged after each selection, so that not all pairs are in memory at once.
@@ -46,13 +39,7 @@ def groups_within(hashes: Hashes, distance: int) -> Groups:
 
 
 def same(values: Indices) -> Groups:
-    """Group the indices of equal values; groups have two or more.
-
-    Args:
-        values: Values, (count,).
-
-    Returns:
-        The indices of each group, ascending; groups in the order of their first index.
+    """Group the indices of equal values, in the order of their first; groups have two or more.
 
     Example:
         >>> [group.tolist() for group in same(np.array([5, 7, 5]))]

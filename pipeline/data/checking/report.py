@@ -27,31 +27,24 @@ Channels = tuple[float, float, float]
 class Facts(BaseModel):
     """Part of a report."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class Spread(Facts):
     """Distribution of a quantity over the pictures."""
 
     least: float
-    """Smallest value."""
     median: float
-    """Median value."""
     most: float
-    """Largest value."""
 
 
 class Sizes(Facts):
     """Sizes of the pictures in pixels, the right way up."""
 
     width: Spread
-    """Widths."""
     height: Spread
-    """Heights."""
     shortest_side: Spread
-    """Shorter of width and height."""
     longest_side: Spread
-    """Longer of width and height."""
     aspect_ratio: Spread
     """Width divided by height."""
     shortest_sides: dict[int, int]
@@ -72,7 +65,6 @@ class Named(Facts):
     of_modes: dict[str, tuple[str, ...]] = {}
     """Pictures of each mode of stored pixels."""
     unlabelled: tuple[str, ...] = ()
-    """Pictures without a class."""
 
 
 class Colours(Facts):
@@ -110,7 +102,8 @@ class Features(Facts):
 
     @classmethod
     def of(cls, moments: Moments, halves_distance: float) -> Features:
-        """Make this part of a report."""
+        """Round moments for a report."""
+        # A covariance is symmetric, so its lower triangle says all.
         rows, columns = np.tril_indices(len(moments.mean))
         return cls(
             mean=rounded(moments.mean),
@@ -131,9 +124,7 @@ class Advice(Facts, Generic[Advised]):
     """Suggested value of a setting, and the reason."""
 
     value: Advised
-    """Suggested value."""
     reason: str
-    """Measurement that supports it."""
 
 
 class Suggestions(Facts):
@@ -146,11 +137,11 @@ class Suggestions(Facts):
     channels: Advice[int]
     """`data.channels`: 1 for grey, 3 for RGB."""
     mirror: Advice[bool]
-    """`data.mirror`: whether images may be shown mirrored."""
+    """`data.mirror`: True if images may be shown mirrored."""
     labels: Advice[bool]
-    """`data.labels`: whether networks can be conditioned on the classes."""
+    """`data.labels`: True if networks can be conditioned on the classes."""
     enough: Advice[bool]
-    """Whether there are enough pictures to train on."""
+    """True if there are enough pictures to train on."""
 
 
 class Shift(Facts):
@@ -199,7 +190,6 @@ class Survey(Facts):
     left_out: dict[str, int] = {}
     """Number of files that were not read, by extension."""
     sizes: Sizes
-    """Sizes in pixels."""
     formats: dict[str, int]
     """Number of pictures by file format; `pixels` for those stored without one."""
     modes: dict[str, int]
@@ -207,9 +197,7 @@ class Survey(Facts):
     classes: dict[str, int]
     """Number of pictures by class; empty if the source has no classes."""
     unlabelled: int
-    """Pictures without a class."""
     colours: Colours
-    """Colour statistics."""
     blank: tuple[str, ...]
     """Pictures of a single colour."""
     exact_duplicates: tuple[tuple[str, ...], ...]
@@ -222,16 +210,13 @@ class Survey(Facts):
     near_bits: int
     """Largest difference between perceptual hashes of near duplicates, in bits."""
     symmetry: Symmetry
-    """Evidence for or against mirroring."""
     suggestions: Suggestions
-    """Suggested settings."""
     features: Features
-    """Moments of thumbnail features."""
     content_sample: tuple[int, ...]
     """Smallest content hashes of the pictures, ascending, each the first 48 bits of a SHA-256. A
     small set has all; a large one a random choice that does not depend on the other pictures."""
+    # With a default, because a contract may refer to a report that was written before it.
     named: Named = Named()
-    """Pictures to look at first."""
     shift: Shift | None = None
     """Shift from another report, if they were compared."""
     broken_rules: tuple[str, ...] = ()

@@ -16,18 +16,12 @@ UNLABELLED = "unlabelled pictures"
 
 
 def shift(previous: Survey, current: Survey) -> Shift:
-    """Measure the shift from a previous report to the current one.
-
-    Distances between random choices of n and m pictures grow as `√(1/n + 1/m)`. With h the distance
-    between two random halves of the previous set, chance alone gives about `h √((1 + n/m) / 4)`.
-
-    Args:
-        previous: Report of the set to compare with.
-        current: Report of the current set.
-    """
+    """Measure the shift from a previous report to the current one."""
     before = previous.features.moments(previous.readable)
     spread = max(float(np.sqrt(np.trace(before.covariance))), ONE_LEVEL / 255)
     distance = frechet_distance(before, current.features.moments(current.readable))
+    # Distances between random choices of n and m pictures grow as √(1/n + 1/m); the halves of the
+    # previous set are of n/2 each.
     chance = np.sqrt((1 + previous.readable / max(1, current.readable)) / 4)
     deviations = np.maximum(previous.colours.std, ONE_LEVEL)
     red, green, blue = rounded(
@@ -47,13 +41,15 @@ def shift(previous: Survey, current: Survey) -> Shift:
 
 
 def _shares(survey: Survey) -> dict[str, float]:
+    # Pictures without a class count as one, so that lost labels are a shift too.
     counts = {**survey.classes, UNLABELLED: survey.unlabelled}
     return {name: count / max(1, survey.readable) for name, count in counts.items()}
 
 
 def _total_variation(one: dict[str, float], other: dict[str, float]) -> float:
-    names = one.keys() | other.keys()
-    return sum(abs(one.get(name, 0) - other.get(name, 0)) for name in sorted(names)) / 2
+    # Sorted, because a sum of floats depends on its order, and that of a set changes.
+    names = sorted(one.keys() | other.keys())
+    return sum(abs(one.get(name, 0) - other.get(name, 0)) for name in names) / 2
 
 
 def _missing(survey: Survey, other: Survey) -> tuple[str, ...]:
@@ -61,11 +57,9 @@ def _missing(survey: Survey, other: Survey) -> tuple[str, ...]:
 
 
 def _share_missing(survey: Survey, other: Survey) -> float:
-    """Estimate the share of a set's contents that another set lacks, from both samples.
-
-    A full sample holds all contents up to its last hash, and none beyond. So the share is counted
-    among the hashes up to which both samples are complete; these are a random choice.
-    """
+    """Estimate the share of a set's contents that another set lacks, from both samples."""
+    # A full sample holds all contents up to its last hash and none beyond, so only hashes up to
+    # which both are complete tell; they are a random choice.
     known = min(_end(survey), _end(other))
     contents = survey.content_sample[: bisect.bisect_right(survey.content_sample, known)]
     others = set(other.content_sample)

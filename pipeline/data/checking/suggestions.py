@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from pipeline.data.checking.report import Advice, Colours, Sizes, Suggestions, Symmetry
-from pipeline.shape import LARGEST_SIDE, SMALLEST_SIDE
+from pipeline.shape import LARGEST_SIDE, SMALLEST_SIDE, level_shapes
 
 NEARLY_ALL = 0.95
 """Share of the pictures that a suggestion must suit."""
@@ -37,16 +37,7 @@ def suggestions(
     classes: Mapping[str, int],
     unlabelled: int,
 ) -> Suggestions:
-    """Suggest settings for measured pictures.
-
-    Args:
-        readable: Number of readable pictures.
-        sizes: Sizes of the pictures in pixels.
-        colours: Colours of the pictures as 8-bit RGB.
-        symmetry: Evidence on mirroring from a random choice of the pictures.
-        classes: Number of pictures by class.
-        unlabelled: Number of pictures without a class.
-    """
+    """Suggest settings for measured pictures; `classes` has the number of pictures by class."""
     resolution, crop = _shape(readable, sizes, colours)
     return Suggestions(
         resolution=resolution,
@@ -60,6 +51,7 @@ def suggestions(
 
 def percent(share: float) -> str:
     """Format a share as percent; never rounded to 0 % or 100 %."""
+    # Rounded, a few exceptions among many would read as none.
     if 0 < share < 0.001:
         return "under 0.1 %"
     if 0.999 < share < 1:
@@ -70,9 +62,10 @@ def percent(share: float) -> str:
 def _shape(readable: int, sizes: Sizes, colours: Colours) -> tuple[Advice[int], Advice[str]]:
     reached = {
         resolution: sum(n for side, n in sizes.shortest_sides.items() if side >= resolution)
-        for resolution in _powers_of_two(SMALLEST_SIDE, LARGEST_SIDE)
+        for resolution, _ in level_shapes((SMALLEST_SIDE, SMALLEST_SIDE), LARGEST_SIDE)
     }
     suited = [side for side, n in reached.items() if n >= NEARLY_ALL * readable]
+    # Pictures that are all smaller are enlarged, as networks begin with 4 px.
     largest = max(suited, default=SMALLEST_SIDE)
     shortest, longest = int(sizes.shortest_side.least), int(sizes.longest_side.most)
     sides = str(shortest) if shortest == longest else f"{shortest} to {longest}"
@@ -128,8 +121,7 @@ def _labels(classes: Mapping[str, int], unlabelled: int) -> Advice[bool]:
         return Advice(value=False, reason=f"{unlabelled} have no class")
     if len(classes) == 1:
         return Advice(value=False, reason="there is a single class")
-    smallest = min(classes, key=lambda name: classes[name])
-    largest = max(classes, key=lambda name: classes[name])
+    smallest, largest = min(classes, key=classes.__getitem__), max(classes, key=classes.__getitem__)
     spread = f"{classes[smallest]} ({smallest}) to {classes[largest]} ({largest}) pictures"
     if classes[smallest] == classes[largest]:
         spread = f"{classes[smallest]} pictures each"
@@ -151,7 +143,3 @@ def _enough(readable: int) -> Advice[bool]:
             "or more that takes long",
         )
     return Advice(value=True, reason=f"a discriminator is slow to overfit on {readable} pictures")
-
-
-def _powers_of_two(first: int, last: int) -> list[int]:
-    return [1 << bit for bit in range(first.bit_length() - 1, last.bit_length())]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -34,6 +34,8 @@ from pipeline.data.conversion import UNLABELLED, Skipped
 from pipeline.data.sources import Source, open_source
 from pipeline.data.workers import worked
 
+RUN = 64
+"""Pictures measured at a time; fixed, so that sums do not depend on the number of workers."""
 NEAR_BITS = 4
 """Largest difference between perceptual hashes of near duplicates, in bits. On photographs it
 finds copies that were recoloured, sharpened or stored again; at 5 and 6 bits the first false
@@ -59,15 +61,7 @@ def survey(
     workers: int | None = None,
     report: Callable[[int, int], None] | None = None,
 ) -> Survey:
-    """Measure every picture of a source.
-
-    The result does not depend on the number of workers. Each picture's name and some 100 bytes
-    stay in memory until the end.
-
-    Args:
-        spec: Source as for `open_source`.
-        workers: Processes that read pictures, None for one per core.
-        report: Called with the number of pictures done and of all.
+    """Measure every picture of a source; the result does not depend on the number of workers.
 
     Raises:
         UserError: if there is no such source.
@@ -79,7 +73,8 @@ def survey(
     """
     source = open_source(spec)
     tally = _Tally()
-    for measurements in worked(spec, source, measure, workers):
+    numbers = range(len(source))
+    for measurements in worked(spec, source, _measured, numbers, size=RUN, workers=workers):
         before = tally.done
         tally.add(measurements)
         if report is not None:
@@ -88,8 +83,12 @@ def survey(
     return tally.survey(source)
 
 
+def _measured(source: Source, numbers: Sequence[int]) -> Measurements:
+    return measure(source[number] for number in numbers)
+
+
 class _Tally:
-    """Sums over the measurements so far."""
+    """Sums over the measurements so far; of each picture its name and some 100 bytes stay."""
 
     def __init__(self) -> None:
         self.names: list[str] = []
@@ -122,6 +121,7 @@ class _Tally:
             of_mode = self._of_modes.setdefault(mode, [])
             of_mode += [name] if len(of_mode) < NAMED else []
         self._labels.append(new.labels)
+        # Half as many bytes, as they stay for every picture.
         self._sizes.append(new.sizes.astype(np.int32))
         self._hashes.append(new.hashes)
         self._contents += b"".join(new.contents)
@@ -168,8 +168,8 @@ class _Tally:
             corrupt=tuple(self.corrupt),
             left_out=dict(source.left_out),
             sizes=sizes,
-            formats=_by_count(self._formats),
-            modes=_by_count(self._modes),
+            formats=dict(self._formats.most_common()),
+            modes=dict(self._modes.most_common()),
             classes=classes,
             unlabelled=unlabelled,
             colours=colours,
@@ -205,6 +205,7 @@ class _Tally:
         count = max(1, readable)
         mean, square = self._means / count, self._squares / count
         red, green, blue = rounded(mean)
+        # Rounding may leave a variance just below zero.
         deviations = rounded(np.sqrt(np.maximum(0, square - mean**2)))
         return Colours(
             mean=(red, green, blue),
@@ -218,11 +219,10 @@ class _Tally:
 
 
 class _Sample:
-    """Sample of the pictures with the smallest content hashes; each content counts once.
+    """Sample of the pictures with the smallest content hashes; each content counts once."""
 
-    It is a random choice that does not depend on the order, and chooses the same pictures from two
-    sets as far as both have them.
-    """
+    # By hashes, because that random choice does not depend on the order, and takes the same
+    # pictures from two sets as far as both have them.
 
     def __init__(self) -> None:
         self.keys = np.zeros(0, np.int64)
@@ -235,6 +235,7 @@ class _Sample:
         small: npt.NDArray[np.uint8],
         labels: npt.NDArray[np.int64],
     ) -> None:
+        # A full sample loses its largest for a smaller one, so larger ones are dropped at once.
         if len(self.keys) == SAMPLE:
             wanted = keys < self.keys[-1]
             keys, small, labels = keys[wanted], small[wanted], labels[wanted]
@@ -271,7 +272,3 @@ def _spread(values: npt.NDArray[np.number]) -> Spread:
     return Spread(
         least=float(values.min()), median=float(np.median(values)), most=float(values.max())
     )
-
-
-def _by_count(counter: Counter[str]) -> dict[str, int]:
-    return dict(counter.most_common())

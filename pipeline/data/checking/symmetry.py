@@ -26,12 +26,7 @@ def nearer_share(small: Bytes, labels: npt.NDArray[np.int64]) -> tuple[float, in
     the other pictures y of the class, or the smallest if there are fewer than five. It is compared
     with the likeness of the mirror image of x; ties count half. If a picture and its mirror image
     are equally likely, as in photographs of flowers, either wins by chance: the share is a half,
-    with a standard error of 1/(2√n). Letters, and things always lit from one side, win nearly
-    always.
-
-    Neighbours work without labels too, and for sets of many things that lean either way, where a
-    mean would show nothing. The nearest four are skipped, because other shots of the same scene
-    would win in any set.
+    with a standard error of 1/(2√n). Letters win nearly always.
 
     Args:
         small: Grey thumbnails (count, 32, 32).
@@ -40,6 +35,8 @@ def nearer_share(small: Bytes, labels: npt.NDArray[np.int64]) -> tuple[float, in
     Returns:
         Share, and number of pictures compared: all but those alone in their class.
     """
+    # Neighbours, not means: they work without labels too, and for sets of many things that lean
+    # either way, where a mean would show nothing.
     signs = [
         np.sign(np.round(_likeness(own, own) - _likeness(own[:, :, ::-1], own), DECIMALS))
         for own in (small[labels == label] for label in np.unique(labels))
@@ -50,16 +47,11 @@ def nearer_share(small: Bytes, labels: npt.NDArray[np.int64]) -> tuple[float, in
 
 
 def edges_of(small: Bytes) -> Array:
-    """Compute the direction of edges in each part of a thumbnail.
+    """Compute the direction of edges in each part of grey thumbnails.
 
     With the gradient (u, v) along x and y: the means of u², v² and uv over each of 4x4 cells,
     scaled to a vector of length 1, or 0 for a picture without edges.
-
-    Args:
-        small: Grey thumbnails (count, 32, 32).
-
-    Returns:
-        Edges (count, 48): cells of u² row by row, then of v² and of uv.
+    `(count, 32, 32) → (count, 48)`: cells of u² row by row, then of v² and of uv.
     """
     along_y, along_x = np.gradient(small.astype(np.float64), axis=(1, 2))
     products = np.stack([along_x**2, along_y**2, along_x * along_y], axis=1)
@@ -73,6 +65,7 @@ def _likeness(queries: Bytes, others: Bytes) -> Array:
     products = edges_of(queries) @ edges_of(others).T
     # Otherwise each picture would be nearest to itself.
     np.fill_diagonal(products, -np.inf)
+    # The nearest are skipped: other shots of the same scene would win in any set.
     place = len(others) - min(NEIGHBOUR, len(others) - 1)
     likeness: Array = np.partition(products, place, axis=1)[:, place]
     return likeness

@@ -2,42 +2,48 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.data.sources.archive import open_archive
 from pipeline.data.sources.cifar import open_cifar
-from pipeline.data.sources.folder import open_folder
+from pipeline.data.sources.folder import open_folder, open_image_folder
 from pipeline.data.sources.idx import idx_images_in, open_idx
-from pipeline.data.sources.image_folder import open_image_folder
 from pipeline.data.sources.numpy_files import open_numpy
-from pipeline.data.sources.place import Place, place_of
 from pipeline.data.sources.source import Picture, Source
 from pipeline.data.sources.tfrecords import is_level, largest_level_in, open_tfrecords
-from pipeline.data.sources.video import EXTENSIONS as VIDEOS
 from pipeline.data.sources.video import open_video
 from pipeline.errors import UserError
 
-__all__ = ["Picture", "Source", "open_source"]
+__all__ = ["Picture", "Place", "Source", "open_source", "place_of"]
+
+IMAGE_FOLDER = "tfds:folder="
+VIDEOS = (".avi", ".mkv", ".mov", ".mp4", ".webm")
+
+
+@dataclass(frozen=True)
+class Place:
+    """Path in a source's name, and the text around it.
+
+    Args:
+        path: Path of the folder or file, which need not exist.
+        before: Text before the path.
+        after: Text after the path: a folder in a zip, a split, or a choice of a video's frames.
+    """
+
+    path: Path
+    before: str = ""
+    after: str = ""
+
+    def at(self, path: Path) -> str:
+        """Return the source's name with another path."""
+        return f"{self.before}{path}{self.after}"
 
 
 def open_source(spec: str) -> Source:
-    """Open the source that a name or path means.
+    """Open the source that a name or path means, by the table of sources in docs/data.md.
 
-    Args:
-        spec: Source, one of
-
-            - `digits`, the handwritten digits that come with scikit-learn;
-            - `glyphs`, `glyphs:SIZE` or `glyphs:SIZExCOUNT`: letters and digits, drawn;
-            - `tfds:NAME[/CONFIG][:VERSION][:SPLIT]`: a set that TensorFlow Datasets has prepared;
-            - `tfds:folder=PATH[:SPLIT]`: a folder in the layout of `tfds.ImageFolder`;
-            - the path of a folder of pictures, of a zip of pictures, or of a folder in a zip
-              (`cifar10.zip/train`), with class sub-folders or a labels file;
-            - the path of a folder of MNIST's idx files, CIFAR's batches (their training sets) or
-              official TFRecords (their largest size), or of one file of those;
-            - the path of an `.npy` or `.npz` file;
-            - the path of a video, with `:N` after it for every N-th frame only.
-
-            Write `./` before a path that looks like one of the names.
+    A path that looks like a name, such as `digits`, needs `./` before it.
 
     Raises:
         UserError: if there is no such source, or it holds no pictures.
@@ -74,11 +80,41 @@ def open_source(spec: str) -> Source:
     return source
 
 
+def place_of(spec: str, base: Path = Path()) -> Place | None:
+    """Find the place of a source, relative to a folder; None for one without a path."""
+    if spec.startswith(IMAGE_FOLDER):
+        return _with_split(spec.removeprefix(IMAGE_FOLDER), base)
+    if spec == "digits" or spec.partition(":")[0] in ("glyphs", "tfds"):
+        return None
+    path = base / Path(spec).expanduser()
+    if path.is_dir():
+        return Place(path)
+    # A path may lead into a zip, where nothing exists for the file system.
+    for archive in (path, *path.parents):
+        if archive.suffix.lower() == ".zip" and archive.is_file():
+            inner = path.relative_to(archive).as_posix()
+            return Place(archive, after="" if inner == "." else f"/{inner}")
+    name, colon, every = path.name.partition(":")
+    if name.lower().endswith(VIDEOS) and path.with_name(name).is_file():
+        return Place(path.with_name(name), after=f"{colon}{every}")
+    return Place(path)
+
+
+def _with_split(spec: str, base: Path) -> Place:
+    path = base / Path(spec).expanduser()
+    # A folder's own name may hold a colon.
+    if ":" not in spec or path.is_dir():
+        return Place(path, IMAGE_FOLDER)
+    name, _, split = spec.rpartition(":")
+    return Place(base / Path(name).expanduser(), IMAGE_FOLDER, f":{split}")
+
+
 def _of_folder(path: Path) -> Source:
     if images := idx_images_in(path):
         return open_idx(images)
     if level := largest_level_in(path):
         return open_tfrecords(level)
+    # A folder of pictures comes last, because it refuses one without any.
     batches = open_cifar(path)
     return open_folder(path) if batches is None else batches
 

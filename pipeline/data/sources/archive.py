@@ -10,8 +10,9 @@ import zlib
 from functools import partial
 from pathlib import Path
 
-from pipeline.data.sources.files import Files, files_source
-from pipeline.data.sources.reason import reason_of
+from pipeline.data.sources.files import files_source
+from pipeline.data.sources.reason import refusing
+from pipeline.data.sources.source import Source
 from pipeline.errors import UserError
 
 _UNREADABLE = (OSError, zipfile.BadZipFile, NotImplementedError, ValueError, struct.error, EOFError)
@@ -20,23 +21,17 @@ LARGEST_ENTRY = 256 * 2**20
 """Most bytes of a decompressed picture; larger ones count as corrupt."""
 
 
-def open_archive(path: Path, inner: str = "") -> Files:
+def open_archive(path: Path, inner: str = "") -> Source:
     """Open the pictures in a zip, or in one of its folders, with labels as in a plain folder.
 
     A zip within the zip is not opened.
-
-    Args:
-        path: Path of the zip.
-        inner: Folder within the zip; empty for all.
 
     Raises:
         UserError: if the file is not a zip, an entry's name is absolute or leaves the zip, an entry
             is a link, there is no picture, or labels or class folders are wrong.
     """
-    try:
+    with refusing("a zip must be readable", path, *_UNREADABLE):
         archive = zipfile.ZipFile(path)
-    except _UNREADABLE as error:
-        raise UserError(f"a zip must be readable. Received: {path} ({reason_of(error)})") from error
     root = f"{inner}/" if inner else ""
     entries = {}
     for info in archive.infolist():

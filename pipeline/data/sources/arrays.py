@@ -10,7 +10,7 @@ import PIL.Image
 
 from pipeline.data.formats import eight_bit
 from pipeline.data.sources.labels import class_names
-from pipeline.data.sources.numbered import Numbered
+from pipeline.data.sources.source import Source
 
 Images = npt.NDArray[np.uint8] | npt.NDArray[np.uint16]
 Values = npt.NDArray[np.integer] | npt.NDArray[np.str_]
@@ -18,7 +18,7 @@ Values = npt.NDArray[np.integer] | npt.NDArray[np.str_]
 
 def arrays_source(
     name: str, images: Images, values: Values | None, classes: tuple[str, ...] | None = None
-) -> Numbered:
+) -> Source:
     """Make a source of the pictures in an array.
 
     Args:
@@ -35,11 +35,12 @@ def arrays_source(
         distinct, inverse = np.unique(values, return_inverse=True)
         texts = [str(value) for value in distinct]
         classes = class_names(texts)
+        # By text: sorted as numbers, classes are in another order than NumPy's distinct values.
         labels = np.array([classes.index(text) for text in texts], np.int64)[inverse]
     else:
         labels = values.astype(np.int64)
     content, read = partial(_content, images), partial(_picture, images)
-    return Numbered(name, len(images), content, read, classes, labels)
+    return Source(name, len(images), content, read, classes, labels)
 
 
 def _content(images: Images, number: int) -> bytes:
@@ -47,6 +48,7 @@ def _content(images: Images, number: int) -> bytes:
 
 
 def _picture(images: Images, number: int) -> PIL.Image.Image:
+    # Contiguous, because a mapped array may be in Fortran's order.
     image = np.ascontiguousarray(images[number])
     if image.dtype.itemsize > 1:
         image = eight_bit(image)

@@ -14,9 +14,9 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.data.sources.arrays import arrays_source
-from pipeline.data.sources.numbered import Numbered
 from pipeline.data.sources.plain_pickle import load_plain_pickle
-from pipeline.data.sources.reason import reason_of
+from pipeline.data.sources.reason import refusing
+from pipeline.data.sources.source import Source
 from pipeline.errors import UserError
 
 CHANNELS, SIDE = 3, 32
@@ -25,22 +25,13 @@ PIXELS = CHANNELS * SIDE * SIDE
 
 @dataclass(frozen=True)
 class _Edition:
-    """Layout of one of the published archives.
-
-    Args:
-        training: Files that make up the training set.
-        test: File of the test set.
-        names_file: File with the class names.
-        label_bytes: Bytes before the pixels of a binary record, the last of which is the label;
-            0 for Python batches.
-        label_key: Key of the labels in a Python batch.
-        names_key: Key of the class names in a Python batch.
-    """
+    """Layout of one of the published archives: names of files, and of keys in Python batches."""
 
     training: tuple[str, ...]
     test: str
     names_file: str
     label_bytes: int = 0
+    """Bytes before the pixels of a binary record, the last its label; 0 for Python batches."""
     label_key: str = "labels"
     names_key: str = "label_names"
 
@@ -63,17 +54,8 @@ class _Batch(NamedTuple):
     labels: npt.NDArray[np.int64]
 
 
-def open_cifar(path: Path) -> Numbered | None:
-    """Open the training set in a folder of CIFAR batches, or one batch: RGB, 32x32, labelled.
-
-    All pixels are held in memory. Pickles are read without running code in them. For CIFAR-100 the
-    fine label counts.
-
-    Args:
-        path: Folder such as `cifar-10-batches-py`, or a batch in one.
-
-    Returns:
-        Source of the pictures, or None if the path is neither.
+def open_cifar(path: Path) -> Source | None:
+    """Open the training set in a folder of CIFAR batches, or one batch; None for another path.
 
     Raises:
         UserError: if a batch is missing or damaged, or has unexpected content.
@@ -90,7 +72,7 @@ def open_cifar(path: Path) -> Numbered | None:
     return None
 
 
-def _opened(name: str, edition: _Edition, folder: Path, files: Sequence[str]) -> Numbered:
+def _opened(name: str, edition: _Edition, folder: Path, files: Sequence[str]) -> Source:
     classes = _class_names(edition, folder / edition.names_file)
     batches = [
         _binary(folder / file, edition.label_bytes)
@@ -105,6 +87,7 @@ def _opened(name: str, edition: _Edition, folder: Path, files: Sequence[str]) ->
             f"Received: {folder}, with others or none in {', '.join(files)}"
         )
     pixels = np.concatenate([batch.pixels for batch in batches])
+    # Stored as planes; a view, so that pixels are in memory once.
     images = pixels.reshape(-1, CHANNELS, SIDE, SIDE).transpose(0, 2, 3, 1)
     return arrays_source(name, images, labels, classes)
 
@@ -116,6 +99,7 @@ def _class_names(edition: _Edition, path: Path) -> tuple[str, ...]:
     else:
         names = load_plain_pickle(path).get(edition.names_key)
     texts = [
+        # Python 2 wrote text as bytes.
         name.decode("latin1") if isinstance(name, bytes) else str(name)
         for name in (names if isinstance(names, list) else [])
     ]
@@ -155,9 +139,5 @@ def _pickled(path: Path, label_key: str) -> _Batch:
 
 
 def _bytes_of(path: Path) -> bytes:
-    try:
+    with refusing("a file of CIFAR must be readable", path, OSError):
         return path.read_bytes()
-    except OSError as error:
-        raise UserError(
-            f"a file of CIFAR must be readable. Received: {path} ({reason_of(error)})"
-        ) from error

@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 
 from pipeline.data.sources.arrays import arrays_source
-from pipeline.data.sources.numbered import Numbered
+from pipeline.data.sources.source import Source
 
 LARGEST_VALUE = 16
 
 
-def open_digits() -> Numbered:
+def open_digits() -> Source:
     """Open the digits, with values 0 to 16 scaled to 0 to 255 and rounded half up."""
     from sklearn.datasets import load_digits  # takes a second to import
 

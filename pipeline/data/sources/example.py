@@ -46,6 +46,7 @@ def integers_in(feature: memoryview) -> list[int]:
     for values in _sized(feature, _INT64_LIST):
         for number, value in _fields(values):
             if number == 1:
+                # Writers may store each integer alone, or all packed into one field.
                 found += [value] if isinstance(value, int) else _packed(value)
     # Protobuf writes negative integers as 64-bit two's complement.
     return [value - 2**64 if value >= 2**63 else value for value in found]
@@ -59,14 +60,14 @@ def _packed(values: memoryview) -> Iterator[int]:
 
 
 def _sized(message: memoryview, wanted: int) -> Iterator[memoryview]:
-    """Return the fields with the wanted number that are bytes or messages."""
+    # Fields of another type are passed over, as protobuf does.
     for number, value in _fields(message):
         if number == wanted and isinstance(value, memoryview):
             yield value
 
 
 def _last(values: Iterator[memoryview]) -> memoryview:
-    """Return the last value of a field, which counts if it is not repeated; empty if missing."""
+    # The last value counts of a field that is not repeated; empty if missing.
     last = memoryview(b"")
     for value in values:
         last = value
@@ -95,7 +96,7 @@ def _fields(message: memoryview) -> Iterator[tuple[int, int | memoryview]]:
 
 
 def _varint(message: memoryview, position: int) -> tuple[int, int]:
-    """Read an integer of seven bits per byte; returns it and the position after it."""
+    """Read an integer of seven bits per byte; return it and the position after it."""
     value = 0
     for index, byte in enumerate(message[position : position + _LONGEST_VARINT]):
         value |= (byte & 0x7F) << 7 * index

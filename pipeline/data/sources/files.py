@@ -6,14 +6,14 @@ import io
 import posixpath
 import warnings
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import cached_property, partial
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from functools import partial
 
+import numpy as np
 import PIL.Image
 
 from pipeline.data.sources.labels import LABELS_FILES, class_names, labels_in
-from pipeline.data.sources.source import Picture
+from pipeline.data.sources.source import Source
 from pipeline.errors import UserError
 from pipeline.errors.shown import shown
 
@@ -32,55 +32,13 @@ FORMATS = ("AVIF", "BMP", "DIB", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF"
 SPLITS = {"train", "test", "val", "valid", "validation", "eval"}
 
 
-@dataclass(frozen=True)
-class Files:
-    """Source whose pictures are encoded files.
-
-    Args:
-        name: Short name of the source.
-        classes: Names of the classes; empty without classes.
-        labels: Index into `classes`, or None, by file name, in the order of the source.
-        content: Function that reads the bytes of a file; raises OSError.
-        left_out: Number of other files, by extension.
-    """
-
-    name: str
-    classes: tuple[str, ...]
-    labels: Mapping[str, int | None]
-    content: Callable[[str], bytes]
-    left_out: Mapping[str, int] = field(default_factory=dict)
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    def __getitem__(self, number: int) -> Picture:
-        file = self._names[number]
-        content = partial(self.content, file)
-        formats = (*FORMATS, "TGA") if file.lower().endswith(".tga") else FORMATS
-        read = partial(decoded, content, formats)
-        return Picture(shown(file), self.labels[file], content, read)
-
-    def __iter__(self) -> Iterator[Picture]:
-        return map(self.__getitem__, range(len(self)))
-
-    @cached_property
-    def _names(self) -> tuple[str, ...]:
-        return tuple(self.labels)
-
-
 def files_source(
     name: str, place: str, files: Collection[str], content: Callable[[str], bytes]
-) -> Files:
+) -> Source:
     """Make a source of the files with a picture's extension, sorted by name.
 
-    Hidden files and folders, and those in the `__MACOSX` of a zip, are ignored. Labels come from a
-    labels file, or without one from the names of class folders.
-
-    Args:
-        name: Short name of the source.
-        place: Place of the files, for messages.
-        files: Names relative to the root, parts separated by `/`.
-        content: Function that reads the bytes of a file; raises OSError.
+    Labels come from a labels file, or without one from the names of class folders. Names are
+    relative to the root, and `place` is for messages.
 
     Raises:
         UserError: if no file is a picture, or the labels file or the class folders are wrong.
@@ -88,19 +46,47 @@ def files_source(
     pictures = pictures_among(place, files)
     named = labels_in(place, files, pictures, content)
     if named is None:
-        named = class_of_each(place, pictures)
+        named = _class_of_each(place, pictures)
     named = {file: None if value is None else shown(value) for file, value in named.items()}
     classes = class_names(value for value in named.values() if value is not None)
     index = {value: number for number, value in enumerate(classes)}
-    labels = {file: None if value is None else index[value] for file, value in named.items()}
-    return Files(shown(name), classes, labels, content, left_out_of(files))
+    labels = {file: -1 if value is None else index[value] for file, value in named.items()}
+    return encoded_source(name, classes, labels, content, left_out_of(files))
+
+
+def encoded_source(
+    name: str,
+    classes: tuple[str, ...],
+    labels: Mapping[str, int],
+    content: Callable[[str], bytes],
+    left_out: Mapping[str, int],
+) -> Source:
+    """Make a source of encoded files; `labels` has a class index or -1 for each, in their order."""
+    files = tuple(labels)
+
+    def content_of(number: int) -> bytes:
+        return content(files[number])
+
+    def read(number: int) -> PIL.Image.Image:
+        # TGA has no signature at its start, so it is tried only for files with its extension.
+        tga = files[number].lower().endswith(".tga")
+        return decoded(partial(content_of, number), (*FORMATS, "TGA") if tga else FORMATS)
+
+    numbers = np.fromiter(labels.values(), np.int64, len(files))
+    return Source(
+        shown(name),
+        len(files),
+        content_of,
+        read,
+        classes,
+        numbers,
+        lambda number: shown(files[number]),
+        left_out,
+    )
 
 
 def left_out_of(files: Iterable[str]) -> dict[str, int]:
     """Count files that are not read, by extension, without hidden files and labels files.
-
-    Args:
-        files: Names of files, with parts separated by `/`.
 
     Example:
         >>> left_out_of(["a.png", "b.HEIC", "c/d.heic", "labels.csv", "notes"])
@@ -122,10 +108,6 @@ def left_out_of(files: Iterable[str]) -> dict[str, int]:
 def pictures_among(place: str, files: Iterable[str]) -> list[str]:
     """Return the files with a picture's extension that are not hidden, sorted by name.
 
-    Args:
-        place: Place of the files, for messages.
-        files: Names relative to the root, parts separated by `/`.
-
     Raises:
         UserError: if there is none.
     """
@@ -138,15 +120,9 @@ def pictures_among(place: str, files: Iterable[str]) -> list[str]:
     return pictures
 
 
-def class_of_each(place: str, files: list[str]) -> dict[str, str | None]:
-    """Return the class of each file: the first folder below their deepest common folder.
-
-    So a folder around the whole set is not a class, and pictures that are all in one folder have
-    no labels.
-
-    Raises:
-        UserError: if pictures are beside class folders, or the folders are splits such as `train`.
-    """
+def _class_of_each(place: str, files: list[str]) -> dict[str, str | None]:
+    """Return the class of each file: the first folder below their deepest common folder."""
+    # Below it, because a folder around the whole set is not a class.
     wrapper = posixpath.commonpath([posixpath.dirname(file) for file in files])
     inner = {file: file.removeprefix(f"{wrapper}/") if wrapper else file for file in files}
     loose = [file for file, rest in inner.items() if "/" not in rest]
@@ -176,16 +152,12 @@ def is_picture(file: str) -> bool:
 
 def is_hidden(file: str) -> bool:
     """Return whether a file, by its name relative to the root, is hidden and ignored."""
+    # macOS puts the resource fork of each file into the `__MACOSX` of a zip.
     return any(part.startswith(".") or part == "__MACOSX" for part in file.split("/"))
 
 
 def decoded(content: Callable[[], bytes], formats: Sequence[str] = FORMATS) -> PIL.Image.Image:
-    """Decode a picture.
-
-    Args:
-        content: Function that reads the bytes.
-        formats: Formats of Pillow to try, in order. TGA has no signature at its start, so it is
-            tried only for files with its extension.
+    """Decode a picture in one of Pillow's formats.
 
     Raises:
         OSError: if it has more than 179 megapixels, or `content` raises it.
@@ -195,5 +167,6 @@ def decoded(content: Callable[[], bytes], formats: Sequence[str] = FORMATS) -> P
         image = PIL.Image.open(io.BytesIO(content()), formats=tuple(formats))
     except PIL.Image.DecompressionBombError as error:
         raise OSError(f"{str(error).rstrip('.')}: store it smaller") from error
+    # Pixels too, because Pillow has only read the header.
     image.load()
     return image

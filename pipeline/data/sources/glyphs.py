@@ -17,7 +17,7 @@ import PIL.Image
 import PIL.ImageDraw
 import PIL.ImageFont
 
-from pipeline.data.sources.numbered import Numbered
+from pipeline.data.sources.source import Source
 from pipeline.errors import UserError
 
 Colour = tuple[int, int, int]
@@ -44,41 +44,30 @@ MARGIN = 1 / 16
 
 @dataclass(frozen=True)
 class Style:
-    """Style of one picture; lengths are shares of its side.
-
-    Args:
-        character: Character, one of `CHARACTERS`.
-        font: Font, one of `FONTS`.
-        em: Type size; reduced if the character would not fit.
-        stroke: Width by which the character is thickened all around, as a share of the type size.
-        angle: Angle in degrees, anticlockwise.
-        across: Horizontal position in the free space, from 0 at the left to 1 at the right.
-        down: Vertical position in the free space, from 0 at the top to 1 at the bottom.
-        ink: Colour of the character.
-        paper: Colour of the background.
-    """
+    """Style of one picture."""
 
     character: str
     font: str
     em: float
+    """Type size as a share of the side; reduced if the character would not fit."""
     stroke: float
+    """Width by which the character is thickened all around, as a share of the type size."""
     angle: float
+    """Angle in degrees, anticlockwise."""
     across: float
+    """Horizontal position in the free space, from 0 at the left to 1 at the right."""
     down: float
+    """Vertical position in the free space, from 0 at the top to 1 at the bottom."""
     ink: Colour
     paper: Colour
 
 
-def open_glyphs(spec: str = "") -> Numbered:
+def open_glyphs(spec: str = "") -> Source:
     """Open RGB pictures of single characters, each equally often.
 
-    Picture k depends on k only and is drawn at the requested size. So the first pictures of a
-    larger set are those of a smaller one, and sets of two sizes show the same. Font, size, weight,
-    rotation, position and both colours vary. Characters are never cut off, and of the two colours
-    one is light and one dark.
-
-    Args:
-        spec: Size and count as `SIZE` or `SIZExCOUNT`; empty for 64 pixels and 10,000 pictures.
+    Picture k depends on k only, and is drawn at the requested size. Font, size, weight, rotation,
+    position and both colours vary. Characters are never cut off, and of the two colours one is
+    light and one dark. `spec` is `SIZE` or `SIZExCOUNT`; empty for 64 pixels and 10,000 pictures.
 
     Raises:
         UserError: if the size is not 8 to 1024 pixels or the count not 1 to 10,000,000.
@@ -90,15 +79,18 @@ def open_glyphs(spec: str = "") -> Numbered:
             f"`glyphs:SIZExCOUNT` must be {SMALLEST_SIZE} to {LARGEST_SIZE} pixels and 1 to "
             f"{LARGEST_COUNT} pictures. Received: 'glyphs:{spec}'"
         )
+    # In turn, so that each character is equally frequent in any first part of the set.
     labels = np.arange(count, dtype=np.int64) % len(CHARACTERS)
     content, read = partial(_content, size), partial(draw, size)
-    return Numbered(f"glyphs-{size}", count, content, read, tuple(CHARACTERS), labels)
+    return Source(f"glyphs-{size}", count, content, read, tuple(CHARACTERS), labels)
 
 
 def style_of(number: int) -> Style:
     """Return the style of picture `number`, the same at every size."""
-    # Seeded by the number only, so that the set's size does not matter.
+    # Seeded by the number only: a larger set begins with the pictures of a smaller one, and sets of
+    # two sizes show the same.
     random = np.random.default_rng(number)
+    # One dark and one light, so that every character stands out.
     ink, paper = _dark(*random.random(3)), _light(*random.random(3))
     if random.random() < 0.5:
         ink, paper = paper, ink
@@ -106,6 +98,7 @@ def style_of(number: int) -> Style:
         character=CHARACTERS[number % len(CHARACTERS)],
         font=FONTS[random.integers(len(FONTS))],
         em=random.uniform(0.7, 0.95),
+        # Half of the characters keep the font's weight: none can be thinned.
         stroke=max(0.0, random.uniform(-0.03, 0.03)),
         angle=random.uniform(-20, 20),
         across=random.random(),

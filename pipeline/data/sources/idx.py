@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.data.sources.arrays import arrays_source
-from pipeline.data.sources.numbered import Numbered
-from pipeline.data.sources.reason import reason_of
+from pipeline.data.sources.reason import refusing
+from pipeline.data.sources.source import Source
 from pipeline.errors import UserError
 
 TRAIN_IMAGES = "train-images-idx3-ubyte"
@@ -27,11 +27,8 @@ def idx_images_in(folder: Path) -> Path | None:
     return _plain_or_gzip(folder / TRAIN_IMAGES)
 
 
-def open_idx(images_file: Path) -> Numbered:
-    """Open idx images, with labels if their file is beside them.
-
-    Args:
-        images_file: File `…images-idx3-ubyte[.gz]`; its labels are `…labels-idx1-ubyte[.gz]`.
+def open_idx(images_file: Path) -> Source:
+    """Open `…images-idx3-ubyte[.gz]`, with labels if `…labels-idx1-ubyte[.gz]` is beside it.
 
     Raises:
         UserError: if a file is damaged or empty, or images and labels differ in number.
@@ -59,24 +56,24 @@ def _plain_or_gzip(path: Path) -> Path | None:
 
 def _array(path: Path, *, dimensions: int) -> npt.NDArray[np.uint8]:
     header_size = 4 + 4 * dimensions
-    try:
-        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
-            header = file.read(header_size).ljust(header_size, b"\0")
-            magic, *shape = struct.unpack(f">{dimensions + 1}I", header)
-            size = math.prod(shape)
-            # Checked before reading: a header may claim any size.
-            if magic != UNSIGNED_BYTE << 8 | dimensions or size > LARGEST_FILE:
-                raise UserError(
-                    f"an idx file of bytes in {dimensions} dimensions must begin with "
-                    f"{UNSIGNED_BYTE << 8 | dimensions:#010x} and hold at most {LARGEST_FILE} "
-                    f"bytes. Received: {path}, with {magic:#010x} and {size} bytes"
-                )
-            # One byte more than stated reveals a file that is too long, without reading all of it.
-            values = file.read(size + 1)
-    except (OSError, EOFError, zlib.error) as error:
-        raise UserError(
-            f"an idx file must be readable. Received: {path} ({reason_of(error)})"
-        ) from error
+    expected = UNSIGNED_BYTE << 8 | dimensions
+    with (
+        refusing("an idx file must be readable", path, OSError, EOFError, zlib.error),
+        gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file,
+    ):
+        # Filled up, so that a file shorter than its header is refused by its first bytes.
+        header = file.read(header_size).ljust(header_size, b"\0")
+        magic, *shape = struct.unpack(f">{dimensions + 1}I", header)
+        size = math.prod(shape)
+        # Checked before reading: a header may claim any size.
+        if magic != expected or size > LARGEST_FILE:
+            raise UserError(
+                f"an idx file of bytes in {dimensions} dimensions must begin with {expected:#010x} "
+                f"and hold at most {LARGEST_FILE} bytes. "
+                f"Received: {path}, with {magic:#010x} and {size} bytes"
+            )
+        # One byte more than stated reveals a file that is too long, without reading all of it.
+        values = file.read(size + 1)
     if len(values) != size:
         raise UserError(
             f"an idx file must hold as many bytes as it states. Received: {path}, stating {shape}"

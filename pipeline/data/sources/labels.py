@@ -32,26 +32,12 @@ def class_names(labels: Iterable[str]) -> tuple[str, ...]:
 
 
 def labels_in(
-    place: str,
-    files: Collection[str],
-    pictures: Sequence[str],
-    content: Callable[[str], bytes],
+    place: str, files: Collection[str], pictures: Sequence[str], content: Callable[[str], bytes]
 ) -> dict[str, str | None] | None:
     """Read the label of each picture; None if there is no labels file.
 
     The file is at the root, or in a folder that holds all pictures; names in it are relative to its
-    folder. It is one of
-
-    - `labels.csv`, whose first line is `file,label`;
-    - `labels.json`, such as `{"a.png": "cat", "b.png": 3}`;
-    - `dataset.json` with the key `labels`, such as `{"labels": [["a.png", 3], …]}`;
-      `{"labels": null}` means no labels, even if there are class folders.
-
-    Args:
-        place: Place of the files, for messages.
-        files: Names of all files relative to the root, parts separated by `/`.
-        pictures: Names of the pictures among them.
-        content: Function that reads the bytes of a file; raises OSError.
+    folder. `_RULES` has the formats.
 
     Raises:
         UserError: if a labels file has another format, does not name each picture once, or names
@@ -82,8 +68,9 @@ def labels_in(
 
 def _folders_above(pictures: Sequence[str]) -> list[str]:
     """List the folders that hold all pictures, from the root (empty) down."""
-    parts = posixpath.commonpath([posixpath.dirname(file) for file in pictures]).split("/")
-    return list(dict.fromkeys(["", *("/".join(parts[: end + 1]) for end in range(len(parts)))]))
+    common = posixpath.commonpath([posixpath.dirname(file) for file in pictures])
+    parts = common.split("/") if common else []
+    return ["/".join(parts[:end]) for end in range(len(parts) + 1)]
 
 
 def _csv(text: str) -> Entries:
@@ -108,6 +95,7 @@ def _stylegan(text: str) -> Entries | None:
     document = json.loads(text)
     if not isinstance(document, dict) or "labels" not in document:
         return None
+    # `{"labels": null}` means no labels, even if there are class folders.
     entries = document["labels"] or []
     if not isinstance(entries, list):
         raise ValueError("its labels are not a list")
@@ -115,11 +103,13 @@ def _stylegan(text: str) -> Entries | None:
         match entry:
             case [str(), int()]:
                 continue
+        # Cut short, because an entry of another format may have any length.
         raise ValueError(f"labels hold {json.dumps(entry)[:80]}")
     return [(file, _label(file, label)) for file, label in entries]
 
 
 def _label(file: str, label: object) -> str:
+    # In Python, true and false are integers too.
     if isinstance(label, str | int) and not isinstance(label, bool):
         return str(label)
     raise ValueError(f"the label of {file!r} is neither text nor an integer")
@@ -141,10 +131,10 @@ _RULES = {
 def _pictures_meant(names: Sequence[str], pictures: Sequence[str]) -> list[str]:
     r"""Find the picture of each name; a name without a picture is returned as it is.
 
-    `a\b.png` means `a/b.png` if there is no such file. An accented letter may be two characters
-    (NFD, as macOS stores it) or one (NFC).
+    `a\b.png` means `a/b.png` if there is no such file.
     """
     known = set(pictures)
+    # An accented letter may be two characters (NFD, as macOS stores it) or one (NFC).
     composed = {unicodedata.normalize("NFC", picture): picture for picture in pictures}
 
     def meant(name: str) -> str:
@@ -158,7 +148,6 @@ def _pictures_meant(names: Sequence[str], pictures: Sequence[str]) -> list[str]:
 
 
 def _one_each(entries: Entries, folder: str, pictures: Sequence[str]) -> dict[str, str | None]:
-    """Return the label of each picture, which must be named once; None for all without entries."""
     if not entries:
         return dict.fromkeys(pictures)
     names = _pictures_meant([posixpath.join(folder, file) for file, _ in entries], pictures)

@@ -11,8 +11,8 @@ from typing import BinaryIO
 import numpy as np
 
 from pipeline.data.sources.arrays import arrays_source
-from pipeline.data.sources.numbered import Numbered
-from pipeline.data.sources.reason import reason_of
+from pipeline.data.sources.reason import refusing
+from pipeline.data.sources.source import Source
 from pipeline.errors import UserError
 from pipeline.untrusted.npz_heads import Head, heads_in
 
@@ -22,36 +22,31 @@ LARGEST_ARRAY = 2**32
 """Most bytes of a decompressed array in an `.npz`, which is held in memory."""
 
 
-def open_numpy(path: Path) -> Numbered:
+def open_numpy(path: Path) -> Source:
     """Open the pictures, and any labels, in an `.npy` or `.npz` file.
 
-    An `.npy` is memory-mapped, read picture by picture, and has no labels. In an `.npz` the
-    pictures are `images`, `x_train`, or else the only array of 3 or 4 dimensions; the labels are
-    integers or text named `labels` or `y_train`. All are held in memory.
-
-    Pictures are uint8 or uint16, (count, height, width) or (count, height, width, 1, 3 or 4).
-    Pickled objects are refused.
+    An `.npy` is memory-mapped and has no labels. In an `.npz` the pictures are `images`, `x_train`,
+    or else the only array of 3 or 4 dimensions; the labels are integers or text named `labels` or
+    `y_train`. All are held in memory.
 
     Raises:
         UserError: if the file is damaged, no array or more than one can be the pictures, pictures
             have another shape or type, or there is not one label per picture.
     """
-    try:
+    # RuntimeError: a password, or an unknown compression.
+    errors = (OSError, ValueError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error)
+    with refusing("a NumPy file must be whole and hold no objects", path, *errors):
         with path.open("rb") as file:
+            # By content, as NumPy does: a zip may bear the other extension.
             if file.read(2) == b"PK":
                 return _opened_npz(path, file)
         # Opened again by its path: NumPy maps only files that it opens itself.
         images = np.load(path, mmap_mode="r", allow_pickle=False)
-    # RuntimeError: a password, or an unknown compression.
-    except (OSError, ValueError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
-        raise UserError(
-            f"a NumPy file must be whole and hold no objects. Received: {path} ({reason_of(error)})"
-        ) from error
     _require_pictures(path, Head(images.dtype, images.shape))
     return arrays_source(path.stem, images, None)
 
 
-def _opened_npz(path: Path, file: BinaryIO) -> Numbered:
+def _opened_npz(path: Path, file: BinaryIO) -> Source:
     # Headers first: a small npz may claim more than the memory.
     heads = heads_in(file)
     name = _images_in(path, heads)

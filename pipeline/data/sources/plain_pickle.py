@@ -6,8 +6,7 @@ import io
 from pathlib import Path
 from typing import Any
 
-from pipeline.data.sources.reason import reason_of
-from pipeline.errors import UserError
+from pipeline.data.sources.reason import refusing
 from pipeline.untrusted import safe_pickle
 
 LARGEST_PICKLE = 2**31
@@ -17,15 +16,14 @@ LARGEST_PICKLE = 2**31
 def load_plain_pickle(path: Path) -> dict[str, Any]:
     """Read a pickled dictionary of plain values and arrays of uint8.
 
-    Strings of Python 2 become bytes, except for keys.
-
-    Nothing that a pickle names is imported or called: names that NumPy writes for an array of uint8
-    get checked substitutes, and any other name is refused.
+    Strings of Python 2 become bytes, except for keys. Nothing that a pickle names is imported or
+    called.
 
     Raises:
         UserError: if it cannot be read, is damaged, or holds anything else.
     """
-    try:
+    rule = "a pickle must be a dictionary of plain values and arrays of bytes only"
+    with refusing(rule, path, OSError, ValueError, safe_pickle.Refused):
         if path.stat().st_size > LARGEST_PICKLE:
             raise ValueError(f"larger than {LARGEST_PICKLE} bytes")
         # Bytes, because Python 2 wrote text and bytes alike.
@@ -34,11 +32,7 @@ def load_plain_pickle(path: Path) -> dict[str, Any]:
         )
         if not isinstance(found, dict):
             raise ValueError("not a dictionary")
-    except (OSError, ValueError, safe_pickle.Refused) as error:
-        raise UserError(
-            "a pickle must be a dictionary of plain values and arrays of bytes only. "
-            f"Received: {path} ({reason_of(error)})"
-        ) from error
+    # Latin-1, the encoding that takes any byte.
     return {
         key.decode("latin1") if isinstance(key, bytes) else key: value
         for key, value in found.items()

@@ -1,11 +1,13 @@
-"""Protocol of sources of pictures."""
+"""Source of pictures: numbered, in a fixed order, each read when it is needed."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import dataclass, field
+from functools import partial
 
+import numpy as np
+import numpy.typing as npt
 import PIL.Image
 
 
@@ -26,26 +28,43 @@ class Picture:
     read: Callable[[], PIL.Image.Image]
 
 
-class Source(Protocol):
-    """Pictures in a fixed order, some maybe unreadable."""
+@dataclass(frozen=True)
+class Source:
+    """Pictures 0, 1, 2, and so on, some maybe unreadable.
 
-    @property
-    def name(self) -> str:
-        """Short name for readers; need not be unique."""
+    Args:
+        name: Short name for readers; need not be unique.
+        count: Number of pictures, with unreadable ones.
+        content: Function that returns the stored bytes of a picture; raises OSError.
+        read: Function that decodes a picture.
+        classes: Names of the classes, by index; empty without labels.
+        labels: Indices into `classes`, (count,), negative for pictures without a label; None if
+            all are unlabelled.
+        named: Function that returns the name of a picture; None to number them.
+        left_out: Number of files that are not read, by extension such as `.heic`.
+    """
 
-    @property
-    def classes(self) -> tuple[str, ...]:
-        """Names of the classes, by index; empty without labels."""
-
-    @property
-    def left_out(self) -> Mapping[str, int]:
-        """Number of files that are not read, by extension such as `.heic`."""
+    name: str
+    count: int
+    content: Callable[[int], bytes]
+    read: Callable[[int], PIL.Image.Image]
+    classes: tuple[str, ...] = ()
+    labels: npt.NDArray[np.int64] | None = None
+    named: Callable[[int], str] | None = None
+    left_out: Mapping[str, int] = field(default_factory=dict)
 
     def __len__(self) -> int:
-        """Return the number of pictures, with unreadable ones."""
+        return self.count
 
+    # By number, so that no process holds a list of all pictures.
     def __getitem__(self, number: int) -> Picture:
-        """Return the picture of a number, from 0."""
+        label = -1 if self.labels is None else int(self.labels[number])
+        return Picture(
+            f"{self.name} number {number}" if self.named is None else self.named(number),
+            None if label < 0 else label,
+            partial(self.content, number),
+            partial(self.read, number),
+        )
 
     def __iter__(self) -> Iterator[Picture]:
-        """Iterate over the pictures in order."""
+        return map(self.__getitem__, range(self.count))

@@ -20,21 +20,20 @@ from tensorflow_datasets.core.read_only_builder import builder_from_files
 
 from pipeline.data.sources.example import bytes_in, features_of, integers_in
 from pipeline.data.sources.files import decoded
-from pipeline.data.sources.numbered import Numbered
-from pipeline.data.sources.reason import reason_of
+from pipeline.data.sources.reason import reason_of, refusing
+from pipeline.data.sources.source import Source
 from pipeline.data.sources.tfrecord_index import index_records
 from pipeline.errors import UserError
 
 NAME_AND_SPLIT = re.compile(r"([^:]+(?::[\d*]+\.[\d*]+\.[\d*]+)?)(?::(\D.*))?")
 
 
-def open_tfds(spec: str) -> Numbered:
+def open_tfds(spec: str) -> Source:
     """Open the pictures of one split of a prepared set, in stored order.
 
     Nothing is downloaded or prepared: the set must be in the folder named by the environment
     variable TFDS_DATA_DIR, or in TensorFlow Datasets' default folder. The set must have one feature
-    of type `Image`; if it has one of type `ClassLabel`, that gives the labels. Pictures stay in
-    their files until needed; their positions and labels are held in memory.
+    of type `Image`; if it has one of type `ClassLabel`, that gives the labels.
 
     Args:
         spec: Set as `NAME[/CONFIG][:VERSION][:SPLIT]`, where the split is for example `test` or
@@ -52,11 +51,13 @@ def open_tfds(spec: str) -> Numbered:
     picture, label = _picture_and_label(name, flat)
     examples = _examples(name, builder, split)
     content = partial(_content, examples, picture)
-    source = partial(Numbered, f"{name}-{split}", examples.count, content, partial(_read, content))
-    if label is None:
-        return source()
-    classes = tuple(flat[label].names)
-    return source(classes, _labels(name, examples, label, len(classes)))
+    classes = () if label is None else tuple(flat[label].names)
+    labels = None if label is None else _labels(name, examples, label, len(classes))
+
+    def read(number: int) -> PIL.Image.Image:
+        return decoded(partial(content, number))
+
+    return Source(f"{name}-{split}", examples.count, content, read, classes, labels)
 
 
 def _prepared(name: str) -> Any:
@@ -98,13 +99,7 @@ def _is_picture(feature: Any) -> bool:
 
 @dataclass(frozen=True)
 class _Examples:
-    """Serialized examples of one split.
-
-    Args:
-        count: Number of examples.
-        read: Function that reads the example of a number; raises OSError.
-        scan: Function that iterates over all in order, without verifying checksums.
-    """
+    """Serialized examples of one split: `scan` iterates over all, without verifying checksums."""
 
     count: int
     read: Callable[[int], bytes]
@@ -134,7 +129,7 @@ def _examples(name: str, builder: Any, split: str) -> _Examples:
 
 
 def _in_tfrecords(instructions: list[Any]) -> _Examples:
-    """Open examples in TFRecord shards; of each shard, `take` examples after the first `skip`."""
+    # Of each shard a split has `take` examples after the first `skip`.
     files = [index_records(Path(shard.filename)) for shard in instructions]
     for shard, file in zip(instructions, files, strict=True):
         if len(file) != shard.examples_in_shard:
@@ -157,11 +152,9 @@ def _in_tfrecords(instructions: list[Any]) -> _Examples:
 
 def _in_array_records(name: str, builder: Any, split: str) -> _Examples:
     raw = tfds.decode.DeserializeMethod.RAW_BYTES
-    try:
-        records = builder.as_data_source(split, deserialize_method=raw)
     # The C++ reader raises various errors for damaged files.
-    except Exception as error:
-        raise UserError(f"a set must be readable. Received: {name} ({reason_of(error)})") from error
+    with refusing("a set must be readable", name, Exception):
+        records = builder.as_data_source(split, deserialize_method=raw)
 
     def read(number: int) -> bytes:
         try:
@@ -181,22 +174,15 @@ def _content(examples: _Examples, feature: str, number: int) -> bytes:
     return bytes(content)
 
 
-def _read(content: Callable[[int], bytes], number: int) -> PIL.Image.Image:
-    return decoded(partial(content, number))
-
-
 def _labels(name: str, examples: _Examples, feature: str, classes: int) -> npt.NDArray[np.int64]:
-    """Read the label of each example; TensorFlow Datasets writes -1 for a missing one."""
+    # Without a check of checksums, which would read all pictures.
     found = (_label(serialized, feature) for serialized in examples.scan())
-    try:
+    rule = f"{feature!r} must be one of {classes} labels in each example"
+    with refusing(rule, name, OSError, ValueError):
         labels = np.fromiter(found, np.int64, examples.count)
+        # TensorFlow Datasets writes -1 for a missing label.
         if not -1 <= labels.min() <= labels.max() < classes:
             raise ValueError(f"{labels.min()} to {labels.max()}")
-    except (OSError, ValueError) as error:
-        raise UserError(
-            f"{feature!r} must be one of {classes} labels in each example. "
-            f"Received: {name} ({reason_of(error)})"
-        ) from error
     return labels
 
 

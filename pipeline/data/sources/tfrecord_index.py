@@ -21,7 +21,7 @@ from pathlib import Path
 
 import google_crc32c
 
-from pipeline.data.sources.reason import reason_of
+from pipeline.data.sources.reason import refusing
 from pipeline.errors import UserError
 
 _HEADER = struct.Struct("<QI")
@@ -36,12 +36,7 @@ def masked_crc(content: bytes) -> int:
 
 @dataclass(frozen=True)
 class RecordFile:
-    """TFRecord file and the positions of its records.
-
-    Args:
-        path: Path of the file.
-        starts: Positions of the records' headers, and of the end of the file.
-    """
+    """TFRecord file; `starts` has the positions of its records, and of its end."""
 
     path: Path
     starts: Sequence[int]
@@ -83,15 +78,10 @@ def index_records(path: Path) -> RecordFile:
     """
     # An array has 8 bytes per record; a list would have several times that.
     starts = array("q", [0])
-    try:
-        with _opened(path) as descriptor:
-            size = os.fstat(descriptor).st_size
-            while starts[-1] < size:
-                starts.append(_end_of_record(path, descriptor, len(starts) - 1, starts[-1], size))
-    except OSError as error:
-        raise UserError(
-            f"a TFRecord file must be readable. Received: {path} ({reason_of(error)})"
-        ) from error
+    with refusing("a TFRecord file must be readable", path, OSError), _opened(path) as descriptor:
+        size = os.fstat(descriptor).st_size
+        while starts[-1] < size:
+            starts.append(_end_of_record(path, descriptor, len(starts) - 1, starts[-1], size))
     return RecordFile(path, starts)
 
 

@@ -19,8 +19,8 @@ import numpy.typing as npt
 import PIL.Image
 
 from pipeline.data.sources.example import bytes_in, features_of, integers_in
-from pipeline.data.sources.numbered import Numbered
-from pipeline.data.sources.reason import reason_of
+from pipeline.data.sources.reason import refusing
+from pipeline.data.sources.source import Source
 from pipeline.data.sources.tfrecord_index import RecordFile, index_records
 from pipeline.errors import UserError
 
@@ -52,13 +52,8 @@ def largest_level_in(folder: Path) -> Path | None:
     return levels[max(levels)] if levels else None
 
 
-def open_tfrecords(file: Path) -> Numbered:
+def open_tfrecords(file: Path) -> Source:
     """Open the pictures of one resolution: grey or RGB, with labels if there are any.
-
-    Checksums are verified when a picture is read. If all label rows are 0, there are no labels.
-
-    Args:
-        file: File `NAME-rNN.tfrecords`; its labels are in `NAME-rxx.labels`.
 
     Raises:
         UserError: if a file is damaged or empty, labels are not one-hot, or there is not one for
@@ -70,26 +65,25 @@ def open_tfrecords(file: Path) -> Numbered:
     name = file.name.rpartition("-r")[0]
     classes, labels = _labels(file.with_name(f"{name}-rxx.labels"), len(records))
     content, read = partial(_content, records), partial(_picture, records)
-    return Numbered(name, len(records), content, read, classes, labels)
+    return Source(name, len(records), content, read, classes, labels)
 
 
 def _labels(path: Path, count: int) -> tuple[tuple[str, ...], npt.NDArray[np.int64] | None]:
-    """Read class names, and a class index for each picture, -1 for none."""
     if not path.is_file():
         return (), None
-    try:
+    rule = (
+        "labels of official TFRecords must be a NumPy array of a one-hot row for each picture; "
+        "without that file pictures are not labelled"
+    )
+    with refusing(rule, path, OSError, ValueError, TypeError, EOFError):
         one_hot = np.asarray(np.load(path, allow_pickle=False), np.float64)
         if one_hot.shape[:-1] != (count,):
             raise ValueError(f"{one_hot.shape} for {count} pictures")
         if not np.isin(one_hot, (0, 1)).all() or (one_hot.sum(axis=1) > 1).any():
             raise ValueError("other values")
-    except (OSError, ValueError, TypeError, EOFError) as error:
-        raise UserError(
-            "labels of official TFRecords must be a NumPy array of a one-hot row for each picture; "
-            f"without that file pictures are not labelled. Received: {path} ({reason_of(error)})"
-        ) from error
     if not one_hot.any():
         return (), None
+    # The official sets do not name their classes.
     classes = tuple(str(index) for index in range(one_hot.shape[1]))
     return classes, np.where(one_hot.any(axis=1), one_hot.argmax(axis=1), -1)
 

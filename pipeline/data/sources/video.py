@@ -12,18 +12,12 @@ from typing import Any
 
 import PIL.Image
 
-from pipeline.data.sources.numbered import Numbered
+from pipeline.data.sources.source import Source
 from pipeline.errors import UserError
 
-EXTENSIONS = (".avi", ".mkv", ".mov", ".mp4", ".webm")
 
-
-def open_video(path: Path, every: str = "") -> Numbered:
-    """Open the frames of a video in the order of display, without labels.
-
-    Opening reads the times of all frames and decodes none. Decoding starts at the key frame before
-    a frame, so reading in order is fast and random reading is slow. FFmpeg converts frames to RGB;
-    they are rotated upright if the video states a rotation.
+def open_video(path: Path, every: str = "") -> Source:
+    """Open the frames of a video in the order of display, as upright RGB, without labels.
 
     Args:
         path: Path of the video; its first video track is read.
@@ -41,6 +35,7 @@ def open_video(path: Path, every: str = "") -> Numbered:
         raise UserError(
             f"videos need another package: pip install 'growgan[video]'. Received: {path}"
         ) from error
+    # Times of all frames are read from the packets, of which none is decoded.
     shown: dict[int, bool] = {}
     try:
         with av.open(str(path)) as container:
@@ -61,19 +56,13 @@ def open_video(path: Path, every: str = "") -> Numbered:
     # Packets come in decoding order, which differs from that of display.
     times = sorted(shown)
     frames = _Frames(path, times[:: int(every or 1)], [time for time in times if shown[time]])
-    return Numbered(
+    return Source(
         path.stem, len(frames.times), lambda number: frames.read(number).tobytes(), frames.read
     )
 
 
 class _Frames:
-    """Frames of a video by number; decoding continues from the last frame where possible.
-
-    Args:
-        path: Path of the video.
-        times: Display times of the frames, ascending.
-        key_times: Display times of the key frames, where decoding can start, ascending.
-    """
+    """Frames of a video by number, given the ascending display times of all and of key frames."""
 
     def __init__(self, path: Path, times: list[int], key_times: list[int]) -> None:
         self.times = times
@@ -97,6 +86,7 @@ class _Frames:
             try:
                 frame = self._frame_at(self.times[number])
             except av.FFmpegError as error:
+                # Nothing continues a broken decoder: the next frame seeks anew.
                 self._last_time = math.inf
                 raise OSError(error.strerror) from error
         picture: PIL.Image.Image = frame.to_image()
@@ -109,7 +99,8 @@ class _Frames:
         if self._container is None:
             self._container = av.open(str(self._path))
         key_time = self._key_times[max(0, bisect_right(self._key_times, time) - 1)]
-        # Seeking is slow, so decoding continues if no key frame is in between.
+        # Decoding starts at a key frame only, and seeking is slow: so decoding continues if no key
+        # frame is in between.
         if not key_time <= self._last_time < time:
             self._container.seek(key_time, stream=self._container.streams.video[0])
             self._decoded = self._container.decode(video=0)

@@ -92,7 +92,7 @@ def lessons_of(records: RecordSet, resolution: int) -> Lessons:
     if not records.classes:
         raise UserError(
             "a classifier needs labelled pictures: class folders or a labels file. "
-            f"Received: {records.manifest.source}, which has no classes"
+            f"Received: {records.source}, which has no classes"
         )
     training = _labelled(records, resolution, "train")
     if records.size("val"):
@@ -105,7 +105,7 @@ def lessons_of(records: RecordSet, resolution: int) -> Lessons:
         names = ", ".join(records.classes[label] for label in found) or "none"
         raise UserError(
             "a classifier needs pictures of at least two classes. "
-            f"Received: {records.manifest.source}, with {names}"
+            f"Received: {records.source}, with {names}"
         )
     if len(training.labels) + len(held_out.labels) < FEWEST_IMAGES or not len(held_out.labels):
         raise UserError(
@@ -172,14 +172,14 @@ def train_classifier(
         format_version=1,
         classes=records.classes,
         resolution=resolution,
-        channels=records.manifest.channels,
+        channels=records.channels,
         weights_hash=hash_of(weights),
         accuracy=accuracy,
         held_out=len(lessons.held_out.labels),
         trained_on=count,
         epochs=passes,
         seed=seed,
-        source=records.manifest.source,
+        source=records.source,
         data_hash=records.data_hash,
         growgan=metadata.version("growgan"),
     )

@@ -19,7 +19,7 @@ from pipeline.families.size import sizes_of
 from pipeline.objectives.adversarial import LOSSES
 from pipeline.objectives.penalties import penalties_of
 from pipeline.schedule import Phase
-from pipeline.shape import start_shape
+from pipeline.shape import level_shapes, start_shape
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,7 @@ def works_of(config: Config, phases: Sequence[Phase], label_size: int) -> list[W
     passes = passes_of(config.objective)
     return [
         Work(
-            blocks=(phase.resolution // start_shape(phase.shape)[0]).bit_length(),
+            blocks=len(level_shapes(start_shape(phase.shape), phase.resolution)),
             parameters=(generator.parameters, discriminator.parameters),
             multiplications=passes[0] * generator.multiplications
             + passes[1] * discriminator.multiplications,

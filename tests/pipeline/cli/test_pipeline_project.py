@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from pipeline.data.sources.place import Place
+from pipeline.data.sources import Place
 from pipeline.orchestration.dagster import foreground
 from pipeline.orchestration.plan import Plan
 from pipeline.orchestration.project import Project, open_project

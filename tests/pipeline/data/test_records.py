@@ -13,8 +13,8 @@ import pytest
 import tensorflow as tf
 
 from pipeline.config import DataConfig
+from pipeline.data.conversion import reduced, to_pixels
 from pipeline.data.dataset import decoded_images
-from pipeline.data.pictures import reduced, to_pixels
 from pipeline.data.prepare import prepare, records_for
 from pipeline.data.records import MANIFEST, RecordSet, open_records, verify
 from pipeline.data.sources import open_source
@@ -99,7 +99,7 @@ def test_key_follows_content_and_preparation(labelled_folder: Path, tmp_path: Pa
         records_for(data.model_copy(update={"channels": 1}), (4,)),
         records_for(data.model_copy(update={"crop": "pad"}), (4,)),
     ]
-    assert len({records.manifest.source_hash for records in sets}) == 1
+    assert len({records.source_hash for records in sets}) == 1
     (labelled_folder / "cat/x.gif").rename(labelled_folder / "dog/x.gif")
     sets.append(records_for(data, (4,)))
     (labelled_folder / "cat").rename(labelled_folder / "bat")
@@ -107,7 +107,7 @@ def test_key_follows_content_and_preparation(labelled_folder: Path, tmp_path: Pa
     (labelled_folder / "bat/y.bmp").write_bytes((labelled_folder / "dog/b.png").read_bytes())
     sets.append(records_for(data, (4,)))
     assert len({records.folder for records in sets}) == len(sets)
-    assert len({records.manifest.source_hash for records in sets}) == 4
+    assert len({records.source_hash for records in sets}) == 4
     assert len({records.data_hash for records in sets}) == len(sets)
 
 
@@ -347,7 +347,7 @@ def test_workers_and_interruptions_change_no_byte(tmp_path: Path, monkeypatch) -
 
 
 def test_little_work_starts_no_process(tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr("pipeline.data.conversion.shared", None)
+    monkeypatch.setattr("pipeline.data.workers.shared", None)
     data = config("digits", tmp_path, channels=1, workers=2, max_images=100)
     assert prepare(data, (4,), tmp_path / "set").count == 100
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from pipeline.data.sources.place import Place
+from pipeline.data.sources import Place
 from pipeline.errors import UserError
 from pipeline.orchestration.project import PIPELINE, open_project, yaml_text
 from pipeline.orchestration.template import write_project

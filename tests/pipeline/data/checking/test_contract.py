@@ -9,14 +9,8 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.data.checking.contract import (
-    Contract,
-    ShiftRules,
-    broken,
-    derived,
-    read_contract,
-    write_contract,
-)
+from pipeline.data.checking.contract import Contract, ShiftRules, broken, derived
+from pipeline.data.checking.contract_file import read_contract, write_contract
 from pipeline.data.checking.report import Survey
 from pipeline.data.checking.survey import survey
 from pipeline.errors import UserError

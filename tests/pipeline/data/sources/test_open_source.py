@@ -19,7 +19,7 @@ def test_what_is_no_source_is_refused(tmp_path: Path, refusal) -> None:
 @pytest.mark.new_interpreter
 def test_import_is_light(pytestconfig: pytest.Config) -> None:
     code = (
-        "import sys, pipeline.data.sources, pipeline.data.pictures; "
+        "import sys, pipeline.data.conversion; "
         "heavy = {'tensorflow', 'keras', 'sklearn', 'tensorflow_datasets', 'matplotlib', 'av'}; "
         "sys.exit(bool(heavy & set(sys.modules)))"
     )

@@ -171,7 +171,7 @@ def test_images_that_cannot_be_learnt_from_are_refused_in_one_line(coloured) -> 
     records = coloured({"a": 30, "b": 30})
     refused(records, r"\[8\]. Received: 16", 16)
     refused(records, r"\[8\]. Received: 4", 4)
-    only = {"source": records.manifest.source, "classes": ("a",)}
+    only = {"source": records.source, "classes": ("a",)}
     given = str(records.folder.parent.parent / "pictures")
     one = DataConfig.model_validate({**only, "source": given, "records": records.folder.parent})
     refused(records_for(one, (4, 8)), "at least two classes. Received: pictures, with a$")

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.config import DataConfig
-from pipeline.data.pictures import reduced, resized, to_pixels
+from pipeline.data.conversion import reduced, resized, to_pixels
 
 
 def square(picture: PIL.Image.Image, resolution: int, **options: object) -> np.ndarray:
