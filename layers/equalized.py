@@ -118,8 +118,8 @@ class EqualizedDense(_Equalized):
         **kwargs: Any,
     ) -> None:
         super().__init__(gain, lr_multiplier, use_bias, bias_gain, seed, **kwargs)
-        self.units = units if isinstance(units, int) else tuple(units)
         self._output_shape = (units,) if isinstance(units, int) else tuple(units)
+        self.units = units if isinstance(units, int) else self._output_shape
         if min(self._output_shape, default=0) < 1:
             raise ValueError(f"`units` must be at least 1. Received: units={units}")
 
@@ -265,9 +265,6 @@ class EqualizedConv2D(_Equalized):
 
 def _sum_of_shifts(kernel: Any) -> Any:
     """Convolve a kernel with a 2×2 box of ones, `(k, k, in, out) → (k+1, k+1, in, out)`."""
-    rows = ops.pad(kernel, ((1, 0), (0, 0), (0, 0), (0, 0))) + ops.pad(
-        kernel, ((0, 1), (0, 0), (0, 0), (0, 0))
-    )
-    return ops.pad(rows, ((0, 0), (1, 0), (0, 0), (0, 0))) + ops.pad(
-        rows, ((0, 0), (0, 1), (0, 0), (0, 0))
-    )
+    none, before, after = (0, 0), (1, 0), (0, 1)
+    rows = ops.pad(kernel, (before, none, none, none)) + ops.pad(kernel, (after, none, none, none))
+    return ops.pad(rows, (none, before, none, none)) + ops.pad(rows, (none, after, none, none))

@@ -53,9 +53,7 @@ class WeightedSum(keras.layers.Layer):
         # Not `old + alpha * (new - old)`, which is not exactly `new` at 1.
         return ops.cast((1.0 - alpha) * old + alpha * new, self.compute_dtype)
 
-    def compute_output_shape(
-        self, input_shape: list[tuple[int | None, ...]]
-    ) -> tuple[int | None, ...]:
+    def compute_output_shape(self, input_shape: list[Any]) -> tuple[int | None, ...]:
         return input_shape[0]
 
     def get_config(self) -> dict[str, Any]:

@@ -10,10 +10,9 @@ from dataclasses import dataclass
 import keras
 
 from layers.adain import AdaIN
-from layers.blur import Blur
 from layers.equalized import EqualizedConv2D, EqualizedDense
 from layers.modulated import ModulatedConv2D
-from layers.upfirdn import FIRDown2D, FIRUp2D
+from layers.upfirdn import Blur, FIRDown2D, FIRUp2D
 from pipeline.families.config import NetworkConfig
 from pipeline.families.family import family_of
 from pipeline.families.network import START_RESOLUTION

@@ -8,7 +8,7 @@ from typing import Any
 
 import keras
 
-from layers.fixed_noise import FixedNoise
+from layers.noise import FixedNoise
 from layers.truncation import Truncation
 from pipeline.families.config import StyledConfig
 from pipeline.families.network import Block, Network, chain, one_or_list

@@ -19,10 +19,10 @@ from keras import ops
 
 from layers.adain import AdaIN
 from layers.bias import Bias
-from layers.blur import Blur
 from layers.learned_constant import LearnedConstant
 from layers.noise import Noise
 from layers.pixel_norm import PixelNorm
+from layers.upfirdn import Blur
 from pipeline.families.growing import (
     FIRST_DENSE_GAIN,
     GrowingDiscriminator,
