@@ -1,12 +1,11 @@
-"""Official networks that grow: their level of detail, and checks that G, D and Gs match."""
+"""Official networks that grow: their level of detail, their names, and checks that they match."""
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
 
 import numpy as np
 
@@ -14,19 +13,21 @@ from pipeline.errors import UserError
 from pipeline.families.config import NetworkConfig
 from pipeline.families.network import START_RESOLUTION
 from pipeline.families.official.pickles import Array, Networks, OfficialNetwork
+from pipeline.families.official.rules import Rule, from_pixels, layer, translated
 from pipeline.families.official.settings import Settings
 from pipeline.families.official.snapshot import NETWORKS, Snapshot
 from pipeline.untrusted.safe_pickle import shown
 
-WeightOf: TypeAlias = Callable[[str, Array], tuple[str, Array] | None]
-"""Function from an official variable to our name, without the network's prefix, and its value in
-our layout; None for a variable that our networks do not need."""
+SIDE = r"(\d{1,4}x\d{1,4})"
+"""Regular expression of the resolution in an official name."""
 
-
-WEIGHTS = {"weight": "kernel", "bias": "bias"}
-"""Our names of a layer's weights, by their official names."""
-
-_RGB = re.compile(r"(To|From)RGB_lod(\d{1,2})")
+RULES = (
+    *layer(rf"(?:synthesis/)?{SIDE}/(To|From)RGB", r"\1_\2_rgb"),
+    *layer(rf"{SIDE}/Conv([01]?)(?:_down)?", r"\1_conv\2"),
+    *layer(rf"{SIDE}/Dense0", r"\1_dense0", from_pixels),
+    *layer(rf"{SIDE}/Dense1", r"\1_dense1"),
+)
+"""Layers of the discriminator, and to-RGB layers."""
 
 
 @dataclass(frozen=True)
@@ -72,18 +73,11 @@ def snapshot_of(
     networks: Networks,
     settings: Sequence[Settings],
     config: NetworkConfig,
-    weight_of: WeightOf,
+    rules: Sequence[Rule],
     *,
     not_shown: Collection[str] = (),
 ) -> Snapshot:
-    """Convert official networks to our names and layouts.
-
-    Args:
-        networks: Official G, D and Gs.
-        settings: Settings of each network.
-        config: Configuration with which our networks equal them.
-        weight_of: Function from an official variable to ours.
-        not_shown: Keys as in a `Snapshot`.
+    """Convert official G, D and Gs to our names and layouts, given the configuration they equal.
 
     Raises:
         UserError: if G, D and Gs do not match, or have variables that our networks lack.
@@ -106,8 +100,9 @@ def snapshot_of(
     for name, network, each in zip(NETWORKS, networks, details, strict=True):
         weights[f"{name}_fade/alpha"] = np.asarray(each.alpha)
         for variable, value in network.variables.items():
-            if found := _found(variable, value, weight_of):
-                weights[f"{name}_{found[0]}"] = found[1]
+            if variable not in ("lod", "synthesis/lod"):  # `each` has it.
+                weight, ours = _found(variable, value, rules, final)
+                weights[f"{name}_{weight}"] = ours
     return Snapshot(
         network=config,
         channels=settings[0].num_channels,
@@ -120,15 +115,6 @@ def snapshot_of(
     )
 
 
-def rgb_of(block: str, final: int) -> str | None:
-    """Our name of a to-RGB or from-RGB layer; None if the official block is another layer."""
-    rgb = _RGB.fullmatch(block)
-    if rgb is None:
-        return None
-    side = final >> int(rgb[2])
-    return f"{side}x{side}_{rgb[1].lower()}_rgb"
-
-
 def _detail_of(network: OfficialNetwork, final: int) -> Detail:
     level = network.variables.get("lod")
     if level is None or level.shape:
@@ -136,10 +122,15 @@ def _detail_of(network: OfficialNetwork, final: int) -> Detail:
     return Detail(float(level), final)
 
 
-def _found(name: str, value: Array, weight_of: WeightOf) -> tuple[str, Array] | None:
+def _found(name: str, value: Array, rules: Sequence[Rule], final: int) -> tuple[str, Array]:
+    def with_side(rgb: re.Match[str]) -> str:
+        side = final >> int(rgb[2])
+        return f"{side}x{side}/{rgb[1]}"
+
     try:
-        return weight_of(name, value)
-    except (LookupError, AttributeError, ValueError) as error:
+        # These layers alone are numbered from the final resolution down.
+        return translated(re.sub(r"((?:To|From)RGB)_lod(\d{1,2})", with_side, name), value, rules)
+    except (LookupError, ValueError) as error:
         raise UserError(
             "a variable must be one of the official networks', in its shape. "
             f"Received: {shown(name)} {list(value.shape)}"
