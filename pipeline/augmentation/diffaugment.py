@@ -34,12 +34,7 @@ class Uniform(IntEnum):
 
 
 def diffaugment_draws(key: Any, shape: Sequence[int]) -> Draws:
-    """Draw the parameters of DiffAugment.
-
-    Args:
-        key: Seed pair, int32 `(2,)`.
-        shape: Shape of the images.
-    """
+    """Draw the parameters of DiffAugment for images of a shape, from a key, int32 `(2,)`."""
     # All columns whatever the policy is: leaving a transform out changes no other.
     return Draws(uniforms=uniforms_of(key, 0, (shape[0], len(Uniform))))
 

@@ -79,13 +79,7 @@ def _folded(key: Any, number: int) -> Any:
 
 
 def ada_draws(key: Any, shape: Sequence[int], shares: Mapping[Transform, float]) -> Draws:
-    """Draw the parameters of ADA's transforms.
-
-    Args:
-        key: Seed pair, int32 `(2,)`.
-        shape: Shape of the images.
-        shares: Applied transforms and their shares, as in `Chances`.
-    """
+    """Draw the parameters of ADA for images of a shape, from a key, int32 `(2,)`."""
     batch = shape[0]
     return Draws(
         uniforms=uniforms_of(key, 0, (batch, _TOTAL.uniforms)),

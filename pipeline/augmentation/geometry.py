@@ -62,12 +62,7 @@ def turned(images: Any, mirrored: Any, quarters: Any) -> Any:
 
 
 def moved(images: Any, pixels: Any) -> Any:
-    """Move images by whole pixels, reflecting their edges.
-
-    Args:
-        images: Images `(batch, height, width, channels)`.
-        pixels: Pixels to the right and down, `(batch, 2)`.
-    """
+    """Move images by whole pixels to the right and down, `(batch, 2)`, reflecting their edges."""
 
     def matrices(side: int, moves: Any) -> Any:
         sources = tf.range(side) - tf.cast(moves, tf.int32)[:, tf.newaxis]
@@ -80,9 +75,7 @@ def moved(images: Any, pixels: Any) -> Any:
 def inverse_maps(chances: Chances, shape: Shape) -> tuple[Any, Any]:
     """Compose the inverse maps of `xint`, `scale`, `rotate`, `aniso`, `rotate` and `xfrac`.
 
-    Returns:
-        L `(batch, 2, 2)` and o `(batch, 2)`: the pixel at q comes from `L q + o`, as in
-        `resampled`.
+    Returns L `(batch, 2, 2)` and o `(batch, 2)`, as `resampled` takes them.
     """
     # Inverses, because sampling needs to know where each output pixel comes from.
     scale = chances.applied("scale", 2.0 ** (SCALE_DEVIATION * chances.normals("scale")), 1.0)

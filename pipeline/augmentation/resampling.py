@@ -52,9 +52,6 @@ def resampled(images: Any, linear: Any, offset: Any) -> Any:
         images: Images x, float32 `(batch, height, width, channels)`.
         linear: Matrices L, `(batch, 2, 2)`.
         offset: Offsets o to the right and down, `(batch, 2)`.
-
-    Returns:
-        Images y of the same shape.
     """
     _, height, width, _ = images.shape
     fine = along_sides(images, _enlargement(height), _enlargement(width))
@@ -77,16 +74,7 @@ def _steps(side: int) -> Array:
 
 
 def _bilinear(fine: Any, right: Any, down: Any) -> Any:
-    """Sample periodic images bilinearly.
-
-    Args:
-        fine: One period of each image, `(batch, rows, columns, channels)`.
-        right: Positions to the right in pixels, `(batch, height, width)`.
-        down: Positions downwards in pixels, `(batch, height, width)`.
-
-    Returns:
-        Samples `(batch, height, width, channels)`.
-    """
+    """Sample one period of each image bilinearly, at pixel positions `(batch, height, width)`."""
     _, height, width, channels = fine.shape
     pixels = tf.reshape(fine, (-1, height * width, channels))
     columns, rows = _neighbours(right, width), _neighbours(down, height)

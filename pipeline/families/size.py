@@ -43,15 +43,7 @@ def sizes_of(
     label_size: int,
     start: Shape = (START_RESOLUTION, START_RESOLUTION),
 ) -> list[tuple[Size, Size]]:
-    """Sizes of the generator and the discriminator for each model; allocates no weights.
-
-    Args:
-        config: Section `network` of the configuration.
-        models: Resolution in pixels of each model, and whether it is being faded in.
-        channels: Channels of the images.
-        label_size: Number of classes, 0 without labels.
-        start: Height and width of the generator's first feature maps.
-    """
+    """Sizes of both networks for each `(resolution, fading)`; allocates no weights."""
 
     def sizes() -> list[tuple[Size, Size]]:
         family = family_of(config)

@@ -74,12 +74,6 @@ def config_of(
 ) -> Config:
     """Configure a run for published weights: a preset or file, with the values that they decide.
 
-    Args:
-        snapshot: Content of the file of weights.
-        name: Preset or YAML file.
-        overrides: Overrides `section.key=value`, which must not contradict the weights.
-        data: Data source that replaces `data.source`.
-
     Raises:
         UserError: if overrides contradict the weights, or the configuration is wrong.
     """

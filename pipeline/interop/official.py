@@ -38,10 +38,7 @@ class OfficialModels:
     Call of `discriminator`: images → `{"scores": (batch, 1)}`. With labels ProGAN's also returns
     `"logits": (batch, classes)`, and families with styles take `[images, labels]`.
 
-    Args:
-        generator: Generator as trained.
-        discriminator: Discriminator as trained.
-        average: EMA of the generator, which makes better images.
+    `average` is the EMA of the generator, which makes better images.
     """
 
     generator: keras.Model

@@ -16,10 +16,6 @@ from pipeline.training.position import Position
 def origin_of(source: RunFolder, config: Config) -> dict[str, Any]:
     """Return the lineage of a run's first weights: the run that they come from.
 
-    Args:
-        source: Source with a checkpoint.
-        config: Configuration of the new run.
-
     Raises:
         UserError: if the source has no checkpoint, or one of another resolution than the first of
             the new run.
@@ -45,10 +41,6 @@ def write_first_checkpoint(run: RunFolder, label_size: int) -> None:
 
     The clock starts at 0, and optimizers are fresh. With another number of classes, the weights
     whose shapes depend on it are made anew, and named in the lineage.
-
-    Args:
-        run: Run that is to be trained.
-        label_size: Number of its classes, 0 without labels.
 
     Raises:
         UserError: if the networks are of other sizes, or the source is gone or damaged.

@@ -1,4 +1,4 @@
-"""Adversarial losses of the discriminator and the generator, by name.
+"""Adversarial losses of the discriminator and the generator, by name; loss of labels.
 
 `r` are scores of reals and `f` scores of fakes, float32 `(batch, 1)`. Losses have the same shape,
 one value per sample; the caller averages them over replicas. `softplus(x) = log(1 + exp(x))`, and
@@ -25,9 +25,9 @@ class Adversarial:
     Args:
         critic: Loss of the discriminator, `(r, f) → (batch, 1)`.
         generator: Loss of the generator, `(r, f) → (batch, 1)`; r is None unless `needs_reals`.
-        needs_reals: Whether the generator's loss uses the scores of reals, which takes one more
+        needs_reals: True if the generator's loss uses the scores of reals, which takes one more
             pass of the discriminator.
-        samples_meet: Whether the loss of a sample depends on the scores of other samples.
+        samples_meet: True if the loss of a sample depends on the scores of other samples.
     """
 
     critic: Callable[[Any, Any], Any]
@@ -84,11 +84,7 @@ def _symmetric_squares(reals: Any, fakes: Any) -> Any:
 def relativistic_average(critic: Callable[[Any, Any], Any]) -> Adversarial:
     """Relativistic average losses: `critic(r - f̄, f - r̄)` and `critic(f - r̄, r - f̄)`.
 
-    Means are over the global batch, and gradients flow through them.
-
-    Args:
-        critic: Loss `(r, f)` of the discriminator on plain scores. The generator has the same loss
-            with reals and fakes exchanged.
+    `critic` is a loss `(r, f)` on plain scores. Gradients flow through the means.
 
     Source: arXiv:1807.00734, section 4.
     """
@@ -107,6 +103,14 @@ def relativistic_average(critic: Callable[[Any, Any], Any]) -> Adversarial:
         needs_reals=True,
         samples_meet=True,
     )
+
+
+def label_loss(labels: Any, logits: Any) -> Any:
+    """Cross-entropy of one-hot labels and logits, both `(batch, classes)` → `(batch,)` (AC-GAN).
+
+    Source: arXiv:1610.09585; arXiv:1710.10196, the official `loss.py`.
+    """
+    return tf.nn.softmax_cross_entropy_with_logits(labels=labels, logits=logits)
 
 
 LOSSES: Mapping[LossName, Adversarial] = MappingProxyType(

@@ -74,13 +74,7 @@ class Painter:
         return np.broadcast_to(found[:, np.newaxis], shape)
 
     def truncated(self, styles: Styles, psi: float, cutoff: int | None = None) -> Styles:
-        """Truncate styles: move them towards their mean, which psi = 0 gives.
-
-        Args:
-            styles: Styles to truncate.
-            psi: Factor on the distance to the mean.
-            cutoff: Number of layers to truncate, from the first; None for all.
-        """
+        """Truncate styles as `StyleSampler.truncated`; psi = 0 gives their mean."""
         return np.asarray(self._styled.truncated(styles, psi, cutoff), np.float32)
 
     def images(

@@ -172,14 +172,7 @@ def latent_sampler(model: keras.Model) -> LatentSampler:
 
 
 def sampler_of(network: Any, model: keras.Model, resolution: int, *, fading: bool) -> AnySampler:
-    """Make the sampler of a generator.
-
-    Args:
-        network: Network that made the model.
-        model: Model from `network.model(resolution, fading=fading)`.
-        resolution: Resolution of the images in pixels.
-        fading: Whether that resolution is being faded in.
-    """
+    """Make the sampler of a generator, whose `model` is `network.model(resolution, fading=…)`."""
     if not network.config.has_styles:
         return latent_sampler(model)
     synthesis = network.synthesis(resolution, fading=fading)

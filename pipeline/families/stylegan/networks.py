@@ -51,6 +51,8 @@ class Generator(_Blurring, GrowingGenerator, StyleGenerator):
         [(None, 2, 512), (None, 4, 4, 1), (None, 4, 4, 1)]
     """
 
+    config: StyleGANConfig
+
     def __init__(self, config: StyleGANConfig, **kwargs: Any) -> None:
         super().__init__(config, **kwargs)
         if not config.mapping_layers:  # Styles are then the latents and the embedded label.
