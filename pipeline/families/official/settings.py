@@ -36,17 +36,6 @@ class Settings(BaseModel):
     """Kind of graph that the official code builds, ignored: the result is the same."""
     is_template_graph: Any = None
 
-    @property
-    def sizes(self) -> tuple[int, ...]:
-        """Settings that must be equal in generator and discriminator."""
-        return (
-            self.num_channels,
-            self.resolution,
-            self.label_size,
-            self.fmap_base,
-            self.fmap_max,
-        )
-
 
 def settings_of(kind: type[Checked], values: Mapping[str, Any]) -> Checked:
     """Check settings of a published network.
