@@ -34,7 +34,7 @@ def filtered(images: Any, chances: Chances) -> Any:
     """
     if not chances.any_of(("imgfilter",)):
         return images
-    factors = chances.applied("imgfilter", 2.0 ** (DEVIATION * chances.normals("imgfilter")), 1.0)
+    factors = chances.factors("imgfilter", DEVIATION)
     powers = 1.0 + POWER * (factors**2 - 1.0)
     gains = factors / tf.sqrt(tf.reduce_prod(powers, axis=1, keepdims=True))
     down, right = (

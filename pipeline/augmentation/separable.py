@@ -16,15 +16,7 @@ Array = npt.NDArray[np.float32]
 
 
 def along_sides(images: Any, down: Any, right: Any) -> Any:
-    """Apply a matrix along each side of images.
-
-    `(batch, height, width, channels) → (batch, new height, new width, channels)`.
-
-    Args:
-        images: Images to map.
-        down: Matrix along the height, `(new height, height)`, or one per sample.
-        right: Matrix along the width, `(new width, width)`, or one per sample.
-    """
+    """Apply matrices `(new side, side)`, or one per sample, along height and width of images."""
     return _along_other_side(_along_other_side(images, right), down)
 
 
@@ -43,10 +35,7 @@ def reflected(positions: Any, size: int) -> Any:
 def reflecting(sources: Any, weights: Any, size: int) -> Array:
     """Matrix `(outputs, size)` of weighted sums over pixels of an endlessly reflected side.
 
-    Args:
-        sources: Positions of the pixels, `(outputs, taps)`.
-        weights: Weights of the pixels, in a shape that broadcasts to that of `sources`.
-        size: Size of the side in pixels.
+    The positions `sources` are `(outputs, taps)`, and `weights` broadcast to them.
     """
     matrix = np.zeros((len(sources), size))
     outputs = np.arange(len(sources))[:, np.newaxis]

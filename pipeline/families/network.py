@@ -139,13 +139,7 @@ class ScoringNetwork(Network):
         return self._made(part, lambda: self._activated(part, maps, 1))
 
     def _last_block(self, units: int, outputs: int, gain: float = 1.0) -> Block:
-        """Return the layers from the smallest feature maps to the outputs.
-
-        Args:
-            units: Width of the dense layer before the last.
-            outputs: Width of the last layer.
-            gain: Gain of the last layer, bias included.
-        """
+        """Return a convolution and two dense layers; `gain` is that of the last and its bias."""
         key = shape_name(self.start)
         return self._made(
             key,

@@ -46,13 +46,11 @@ def sizes_of(
     """Sizes of both networks for each `(resolution, fading)`; allocates no weights."""
 
     def sizes() -> list[tuple[Size, Size]]:
-        family = family_of(config)
         settings = {"channels": channels, "label_size": label_size, "start": start}
         # In this scope variables have a shape but no value: it takes no memory and does not start
         # TensorFlow, after which the CPU could not be divided into devices any more.
         with keras.StatelessScope(initialize_variables=False):
-            generator = family.generator(config, **settings)
-            discriminator = family.discriminator(config, **settings)
+            generator, discriminator = (make(config, **settings) for make in family_of(config))
             return [
                 (
                     size_of(generator.model(resolution, fading=fading)),

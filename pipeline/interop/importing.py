@@ -83,11 +83,9 @@ def config_of(
         "data.labels": bool(snapshot.label_size),
         "schedule.resolution": snapshot.final,
     }
-    first = decided.copy()
     # Presets may start lower, which a family that does not grow would refuse.
-    if not snapshot.network.grows:
-        first["schedule.start_resolution"] = snapshot.final
-    config = load(name, [*first.items(), *overrides], data=data)
+    start = {} if snapshot.network.grows else {"schedule.start_resolution": snapshot.final}
+    config = load(name, [*(decided | start).items(), *overrides], data=data)
     for key, value in decided.items():
         section, _, field = key.partition(".")
         chosen = getattr(getattr(config, section), field)

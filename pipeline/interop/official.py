@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
 
 import keras
 import numpy as np
 
 from pipeline.errors import UserError
-from pipeline.families.family import family_of
+from pipeline.families.family import family_of, module_of
 from pipeline.families.official.pickles import Networks, read_networks
 from pipeline.families.official.snapshot import NETWORKS, Snapshot, Weights
 from pipeline.families.official.state_dicts import STATE, StateDict, read_arrays
@@ -81,7 +80,7 @@ def read_snapshot(path: Path) -> Snapshot:
         content = read_networks(path)
         functions = tuple(each.function.rpartition(".")[2] for each in content)
     for section in FAMILIES:
-        family = import_module(f"{section.__module__.rpartition('.')[0]}.official_weights")
+        family = module_of(section, "official_weights")
         if functions == family.FUNCTIONS:
             snapshot: Snapshot = family.snapshot_of(content)
             return snapshot

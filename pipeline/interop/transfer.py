@@ -54,11 +54,8 @@ def write_first_checkpoint(run: RunFolder, label_size: int) -> None:
         return
     source = RunFolder(Path(origin["run"]))
     checkpoint = source.checkpoint(origin["images_seen"])
-    sources = (
-        source.generator(checkpoint),
-        source.discriminator(checkpoint),
-        source.average(checkpoint),
-    )
+    restore = (source.generator, source.discriminator, source.average)
+    sources = [network(checkpoint) for network in restore]
     given = {name: weight.numpy() for name, weight in weights_of(*sources).items()}
     config = run.config()
     state = TrainingState(config, label_size=label_size, strategy=tf.distribute.get_strategy())

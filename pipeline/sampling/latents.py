@@ -13,13 +13,7 @@ def latents_of_seeds(seeds: Any, size: int) -> Any:
 
 
 def noise_of_seeds(seeds: Any, number: int, shape: tuple[int, ...]) -> Any:
-    """Standard normal noise map of each seed: int64 `(n,)` → `(n, *shape)`.
-
-    Args:
-        seeds: Seeds of the images.
-        number: Index of the map among the noise maps of an image.
-        shape: Shape of the map: height, width and 1.
-    """
+    """Standard normal noise map of each seed, by its number among the maps of an image."""
     # From 1 on: latents are drawn with 0 as the second number.
     return _normals_of_seeds(seeds, 1 + number, shape)
 

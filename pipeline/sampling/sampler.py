@@ -153,12 +153,7 @@ class StyleSampler:
         return [noise_of_seeds(seeds, number, shape) for number, shape in enumerate(shapes)]
 
     def synthesise(self, styles: Any, noise: Sequence[Any] | None = None) -> Any:
-        """Make images from styles per layer: `(batch, height, width, channels)`, about [-1, 1].
-
-        Args:
-            styles: Styles `(batch, layers, size)`.
-            noise: Noise maps as returned by `noise`; None for the model's own.
-        """
+        """Make images, about [-1, 1], from styles of all layers, by default with constant noise."""
         maps = [layer(styles) for layer in self.fixed_noise] if noise is None else noise
         return self.synthesis(styles, *maps)
 

@@ -29,12 +29,7 @@ def refusals(path: Path, rule: str) -> Iterator[None]:
 
 
 def content_of(path: Path) -> bytes:
-    """Read a whole file.
-
-    Raises:
-        OSError: if it cannot be read.
-        Refused: if it is too large.
-    """
+    """Read a whole file within `refusals`."""
     # Before reading: a huge file must not fill the memory first.
     if path.stat().st_size > LARGEST_FILE:
         raise Refused(f"it is larger than {LARGEST_FILE} bytes")

@@ -5,6 +5,7 @@ Source: arXiv:1812.04948 and the official `G_style`, `G_mapping`, `G_synthesis` 
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
@@ -24,9 +25,6 @@ FUNCTIONS = ("G_style", "D_basic", "G_style")
 """Official functions that build G, D and Gs."""
 
 PARTS = {"mapping": "G_mapping", "synthesis": "G_synthesis"}
-
-FUSED_FROM = 128
-"""Resolution from which the official code fuses resampling if `fused_scale` is `auto`."""
 
 
 class StyleganSettings(Settings):
@@ -81,10 +79,6 @@ class StyleganSettings(Settings):
             )
         return self
 
-    def fused_at(self, side: int) -> bool:
-        """Return true if the layer at this resolution fuses resampling."""
-        return self.fused_scale is True or (self.fused_scale == "auto" and side >= FUSED_FROM)
-
 
 def snapshot_of(networks: Networks) -> Snapshot:
     """Convert official networks to our configuration, names and layouts.
@@ -131,7 +125,9 @@ def rules_of(settings: StyleganSettings) -> list[Rule]:
     """Names and layouts of the variables, given the settings of the generator."""
     levels = range((settings.resolution // START_RESOLUTION).bit_length())
     sides = [START_RESOLUTION << level for level in levels]
-    fused = "|".join(str(side) for side in sides if settings.fused_at(side))
+    # `auto` fuses from 128 px on, whatever the final resolution is.
+    from_side = {True: START_RESOLUTION, "auto": 128, False: math.inf}[settings.fused_scale]
+    fused = "|".join(str(side) for side in sides if side >= from_side)
     rules = [
         *growing.RULES,
         Rule("dlatent_avg", "truncation/mean"),

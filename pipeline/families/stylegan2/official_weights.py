@@ -27,14 +27,7 @@ from pipeline.families.official.rules import (
     translated,
 )
 from pipeline.families.official.snapshot import Snapshot
-from pipeline.families.official.state_dicts import (
-    AVERAGE,
-    DISCRIMINATOR,
-    GENERATOR,
-    STATE,
-    StateDict,
-    networks_in,
-)
+from pipeline.families.official.state_dicts import STATE, StateDict, networks_in
 from pipeline.families.stylegan2.config import StyleGAN2Config
 from pipeline.untrusted.safe_pickle import shown
 
@@ -87,8 +80,8 @@ def snapshot_of(arrays: StateDict) -> Snapshot:
         UserError: if no configuration of ours makes equal networks.
     """
     networks = networks_in(arrays)
-    average = networks.get(AVERAGE) or networks[GENERATOR]
-    generator, critic = networks.get(GENERATOR) or average, networks[DISCRIMINATOR]
+    average = networks.get("G_ema") or networks["G"]
+    generator, critic = networks.get("G") or average, networks["D"]
     try:
         config, final, channels, label_size = _sizes(generator)
     except (LookupError, ValueError) as error:
