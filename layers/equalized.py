@@ -90,7 +90,7 @@ class EqualizedDense(_Equalized):
             axis.
         gain: He gain: sqrt(2) before a leaky ReLU, 1 for a last layer or a style.
         lr_multiplier: Factor on the effective learning rate (StyleGAN's mapping: 0.01).
-        use_bias: Whether to add a bias.
+        use_bias: True to add a bias.
         bias_gain: Gain of the bias. Equal to `gain` where the gain stands in for one after the
             leaky ReLU, as in StyleGAN2: `g · lrelu(y) = lrelu(g · y)` for every g > 0.
         seed: Seed of the initial weights; None draws one.
@@ -149,7 +149,7 @@ class EqualizedConv2D(_Equalized):
 
     `resample="up"` is exactly nearest-up by 2, then this convolution; `resample="down"` is exactly
     this convolution, then a 2×2 box average. `fused` does either as one strided convolution, whose
-    kernel of side k+1 sums the shifted k×k kernel: 2.25 times fewer multiplications for k = 3.
+    kernel of side k+1 sums the shifted k×k kernel.
     Both forms store the same k×k kernel, so weights do not depend on `fused`.
 
     With `taps` a FIR filter resamples, as in StyleGAN2. Fused, the convolution is strided and keeps
@@ -161,11 +161,11 @@ class EqualizedConv2D(_Equalized):
         filters: Number of output channels.
         kernel_size: Side of the kernel in pixels, odd.
         resample: `"up"`, `"down"` or None.
-        fused: Whether to resample inside the convolution.
+        fused: True to resample inside the convolution.
         taps: Taps of the separable filter that resamples; None for nearest-up and box average.
         gain: He gain: sqrt(2) before a leaky ReLU, 1 for to-RGB.
         lr_multiplier: Factor on the effective learning rate.
-        use_bias: Whether to add a bias.
+        use_bias: True to add a bias.
         bias_gain: Gain of the bias. Equal to `gain` where the gain stands in for one after the
             leaky ReLU, as in StyleGAN2: `g · lrelu(y) = lrelu(g · y)` for every g > 0.
         seed: Seed of the initial weights; None draws one.
@@ -228,6 +228,7 @@ class EqualizedConv2D(_Equalized):
             resampled = conv_up if self.resample == "up" else conv_down
             kernel = ops.cast(kernel, self.compute_dtype)
             return resampled(inputs, kernel, self.taps, fused=self.fused)
+        # One strided convolution: 2.25 times fewer multiplications for k = 3.
         if self.resample and self.fused:
             if self.resample == "up":
                 # A transposed convolution applies its kernel mirrored, and takes (k, k, out, in).

@@ -13,11 +13,10 @@ from keras import ops
 class Noise(keras.layers.Layer):
     """Add a given noise map to every feature map, each with its own learned strength.
 
-    `y = x + gain * strength * noise`; the strength starts at 0. The noise map is an input and not
-    drawn here, so that a run's randomness stays a function of seed and step.
+    `y = x + gain * strength * noise`; the strength starts at 0.
 
     Args:
-        per_channel: Whether each channel has its own strength (StyleGAN), or all share one
+        per_channel: True if each channel has its own strength (StyleGAN); else all share one
             (StyleGAN2).
         gain: Factor on the noise: sqrt(2) where it stands in for the gain of the leaky ReLU that
             follows, as in StyleGAN2.
@@ -44,6 +43,7 @@ class Noise(keras.layers.Layer):
         )
 
     def call(self, inputs: list[Any]) -> Any:
+        # An input, not drawn here: a run's randomness stays a function of seed and step.
         features, noise = inputs
         return features + noise * (self.strength * self.gain)
 
@@ -58,8 +58,7 @@ class Noise(keras.layers.Layer):
 class FixedNoise(keras.layers.Layer):
     """One map of standard normal noise, the same for every sample and every call.
 
-    The map is a saved weight that is not trained, so the images of a model that holds it are a
-    function of their latents alone.
+    The map is a saved weight.
 
     Args:
         side: Side of the square map in pixels, or its height and width.
@@ -88,7 +87,7 @@ class FixedNoise(keras.layers.Layer):
         self.map = self.add_weight(
             shape=(self.height, self.width, 1),
             initializer=keras.initializers.RandomNormal(stddev=1.0, seed=self.seed),
-            trainable=False,
+            trainable=False,  # Images of a model are a function of their latents alone.
             name="map",
         )
 

@@ -22,7 +22,7 @@ def checked_taps(taps: Sequence[float]) -> tuple[float, ...]:
         ValueError: if there are no taps, or their sum is zero.
     """
     checked = tuple(float(tap) for tap in taps)
-    if sum(checked) == 0:
+    if sum(checked) == 0:  # They are divided by their sum.
         raise ValueError(f"`taps` must be given and not sum to zero. Received: taps={checked}")
     return checked
 
@@ -83,16 +83,16 @@ def fir_down(images: Any, taps: Sequence[float], factor: int = 2) -> Any:
 def conv_up(images: Any, kernel: Any, taps: Sequence[float], *, fused: bool) -> Any:
     """Enlarge by 2 with a filter, then convolve with a kernel `(k, k, inputs, outputs)`, k odd.
 
-    The image counts as zero outside and nothing is cropped between the two operations, so their
-    order does not matter. Fused, the convolution comes first, transposed and strided, which skips
-    the zeros between pixels; the filter comes second.
+    Fused, the convolution comes first, transposed and strided; the filter comes second.
     """
+    # Zero outside and not cropped in between: the order of the two does not matter.
     side = kernel.shape[0]
     before = side // 2 + (len(taps) + 1) // 2
     after = side // 2 + (len(taps) - 2) // 2
     if not fused:
         images = upfirdn2d(images, taps, up=2, padding=(before, after), gain=4.0)
         return ops.conv(images, kernel, padding="valid")
+    # Strided, it skips the zeros between pixels.
     # A transposed convolution applies its kernel mirrored, and takes (k, k, out, in).
     kernel = ops.transpose(ops.flip(kernel, axis=(0, 1)), (0, 1, 3, 2))
     images = ops.conv_transpose(images, kernel, strides=2, padding="valid")
@@ -162,6 +162,7 @@ class Blur(keras.layers.Layer):
     def __init__(self, taps: Sequence[float] = (1.0, 2.0, 1.0), **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.taps = tuple(float(tap) for tap in taps)
+        # An even number would shift images by half a pixel.
         if len(self.taps) % 2 == 0 or sum(self.taps) == 0:
             raise ValueError(
                 f"`taps` must be odd in number and not sum to zero. Received: taps={self.taps}"

@@ -14,8 +14,6 @@ class WeightedSum(keras.layers.Layer):
 
     `y = (1 - alpha) * old + alpha * new`, exactly `old` at 0 and `new` at 1, in float32 at least.
 
-    `alpha` is a weight that is assigned, not trained, so a new value needs no new trace.
-
     Args:
         alpha: Initial weight of the new path, from 0 to 1.
 
@@ -41,7 +39,7 @@ class WeightedSum(keras.layers.Layer):
         self.alpha = self.add_weight(
             shape=(),
             initializer=keras.initializers.Constant(self.initial_alpha),
-            trainable=False,
+            trainable=False,  # Assigned every step: a new value needs no new trace.
             autocast=False,  # Half precision would round alpha.
             name="alpha",
         )

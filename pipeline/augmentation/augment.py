@@ -44,6 +44,7 @@ def augment(images: Any, draws: Draws, p: Any, settings: AugmentationConfig) -> 
     # No `match`: AutoGraph does not support it.
     if settings.kind == "ada":
         chances = Chances(draws, p, settings.shares())
+        # The order of the official code.
         for stage in (warped, recoloured, filtered, corrupted):
             images = stage(images, chances)
     elif settings.kind == "diffaugment":

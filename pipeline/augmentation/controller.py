@@ -14,7 +14,7 @@ from pipeline.config import AugmentationConfig
 
 def first_probability(settings: AugmentationConfig) -> float:
     """Initial p: the configured probability, or 0 if p is adapted."""
-    return settings.probability or 0.0
+    return settings.probability or 0.0  # None if p is adapted.
 
 
 def mean_sign(scores: Any) -> Any:

@@ -92,7 +92,7 @@ def _neighbours(positions: Any, period: int) -> list[tuple[Any, Any]]:
     """Indices of the pixels on both sides of each position, with their weights."""
     first = tf.floor(positions)
     share = positions - first
-    pixel = tf.cast(first, tf.int32) % period
+    pixel = tf.cast(first, tf.int32) % period  # The reflection repeats.
     return [(pixel, 1.0 - share), ((pixel + 1) % period, share)]
 
 

@@ -1,8 +1,4 @@
-"""Linear maps along the sides of images: `M · X · Nᵀ` for each channel X.
-
-They are matrix products because gradients of these, of every order, are matrix products too;
-gradients of gathers are sums by index.
-"""
+"""Linear maps along the sides of images: `M · X · Nᵀ` for each channel X."""
 
 from __future__ import annotations
 
@@ -22,6 +18,7 @@ def along_sides(images: Any, down: Any, right: Any) -> Any:
 
 def _along_other_side(images: Any, matrix: Any) -> Any:
     """Apply a matrix along the width, and swap width and height."""
+    # Gradients of products, of every order, are products; those of gathers are sums by index.
     _, height, width, channels = images.shape
     columns = tf.reshape(tf.transpose(images, (0, 2, 1, 3)), (-1, width, height * channels))
     return tf.reshape(tf.matmul(matrix, columns), (-1, matrix.shape[-2], height, channels))

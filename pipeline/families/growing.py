@@ -31,6 +31,7 @@ class GrowingGenerator(Network):
         images = self._to_rgb(resolution)(features)
         if not fading:
             return images
+        # Images are float32 in every precision.
         up = self._layer(NearestUp2D, "up_old", dtype="float32")
         return self.fade([up(self._to_rgb(resolution // 2)(before)), images])
 

@@ -16,7 +16,7 @@ from pipeline.shape import Shape, shape_name
 
 START_RESOLUTION = 4
 """Resolution of the first block in families that grow, at whatever size a schedule starts."""
-LEAK = 0.2
+LEAK = 0.2  # As in the official code of every family.
 
 Block = Sequence[keras.layers.Layer]
 

@@ -50,6 +50,7 @@ def write_first_checkpoint(run: RunFolder, label_size: int) -> None:
     from pipeline.training.synthesis.state import TrainingState, variables_of, weights_of
 
     origin = run.manifest().get("first_weights")
+    # A run that goes on has checkpoints of its own.
     if origin is None or checkpoints.all_in(run.path):
         return
     source = RunFolder(Path(origin["run"]))

@@ -52,10 +52,8 @@ class LatentSampler:
         return latents
 
     def between(self, first: Any, last: Any, shares: Any) -> Any:
-        """Interpolate spherically: `(sin((1 - t) Ω) first + sin(t Ω) last) / sin Ω`, Ω the angle.
-
-        Points on the arc are as likely as latents as its ends are.
-        """
+        """Interpolate: `(sin((1 - t) Ω) first + sin(t Ω) last) / sin Ω`, with Ω the angle."""
+        # Points on the arc, not on the line, are as likely as latents as its ends are.
         product = tf.reduce_sum(first * last) / (tf.norm(first) * tf.norm(last))
         # Rounding may leave the range in which `acos` is defined.
         angle = tf.acos(tf.clip_by_value(product, -1.0, 1.0))

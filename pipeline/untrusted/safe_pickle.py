@@ -41,23 +41,25 @@ class Refused(Exception):
     """The pickle holds something other than data, or is damaged."""
 
 
-@dataclass(eq=False)
+# Neither compared nor shown by value: both can be made arbitrarily slow or deep.
+@dataclass(eq=False, repr=False, slots=True)
 class Record:
     """Object of a class that a pickle names: path of the class and state, never the class."""
 
     path: str
-    state: dict[str, Any] = field(default_factory=dict)
+    state: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
 
     def build(self, state: Any) -> None:
         """Set the state; a second time is refused."""
         if self.state or type(state) is not dict:
             raise Refused(f"a {shown(self.path)} without a state of its own")
-        self.state = state
+        self.state = MappingProxyType(state)
 
 
 class Dictionary(dict[str, Any]):
     """Substitute for a subclass of dict; its attributes are dropped."""
 
+    # Without arguments: items come by operations that check their keys.
     def __init__(self) -> None:
         super().__init__()
 
@@ -102,14 +104,14 @@ def shown(text: str) -> str:
     return short.encode("unicode_escape").decode("ascii")
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, slots=True)
 class _Named:
     """Name in a pickle that can only be called to make a substitute."""
 
     make: Callable[..., Any]
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, slots=True)
 class _Kind:
     """Substitute for `numpy.dtype` that allows plain numbers only."""
 
@@ -124,6 +126,8 @@ class _Kind:
         self.order = _text(order)
 
 
+# Not a subclass of `pickle.Unpickler`, which decides over names alone: BUILD on a class, a claim of
+# 2**40 bytes for a bytearray, or a key whose hash goes a million tuples deep would stay possible.
 class _Machine:
     """Stack machine that runs pickles, without the operations that can do harm."""
 
@@ -146,9 +150,9 @@ class _Machine:
             "_codecs.encode": self._encoded,
             "__builtin__.bytes": lambda: b"",
             "numpy.dtype": self._kind,
-            "numpy.ndarray": _not_made,
+            "numpy.ndarray": _not_made,  # Only an argument of `_reconstruct`.
         }
-        for core in ("numpy.core", "numpy._core"):
+        for core in ("numpy.core", "numpy._core"):  # NumPy 2 renamed it.
             makers |= {
                 f"{core}.multiarray._reconstruct": self._empty_array,
                 f"{core}.multiarray.scalar": self._scalar,
@@ -197,7 +201,7 @@ class _Machine:
 
     def _build(self, name: str, argument: Any) -> None:
         match name:
-            case "PROTO" | "FRAME":
+            case "PROTO" | "FRAME":  # They only help a reader to read ahead.
                 pass
             case "MARK":
                 self._below.append(self._stack)

@@ -69,6 +69,7 @@ def _network(record: Any, *, whole: bool = True) -> OfficialNetwork:
         raise safe_pickle.Refused("it holds no three networks")
     state = record.state
     function, settings = state.get("build_func_name"), state.get("static_kwargs")
+    # Parts of parts are not read: a file may refer to itself, without end.
     parts = state.get("components", {}) if whole else {}
     if type(function) is not str or not isinstance(settings, dict) or not isinstance(parts, dict):
         raise safe_pickle.Refused("a network without function and settings")

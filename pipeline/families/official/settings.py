@@ -60,6 +60,7 @@ def settings_of(kind: type[Checked], values: Mapping[str, Any]) -> Checked:
 
 
 def _plain(name: str, value: Any) -> Any:
+    # Some files have numbers of NumPy, which `Literal` refuses.
     value = value.item() if isinstance(value, np.generic) else value
     for each in value if isinstance(value, list | tuple) else (value,):
         if not isinstance(each, bool | int | float | str | None):

@@ -62,8 +62,8 @@ def _of_npz(path: Path) -> StateDict:
         names = [n for n, head in heads.items() if head.dtype.kind == "f" and _NAME.fullmatch(n)]
         if sum(heads[name].bytes for name in names) > LARGEST_FILE:
             raise Refused(f"it unpacks to more than {LARGEST_FILE} bytes")
-        file.seek(0)
-        with np.load(file, allow_pickle=False) as found:
+        file.seek(0)  # NumPy reads from where the file stands.
+        with np.load(file, allow_pickle=False) as found:  # A pickle could run any code.
             return {name: found[name] for name in names}
 
 

@@ -209,6 +209,7 @@ class Discriminator(_Network, ScoringNetwork):
             f"{key}_skip",
             lambda: (
                 self._layer(FIRDown2D, f"{key}_skip_down"),
+                # The gain has the block's 1/√2.
                 self._conv(f"{key}_skip", wide, 1, gain=math.sqrt(0.5), use_bias=False),
             ),
         )
