@@ -25,11 +25,11 @@ class _Equalized(keras.layers.Layer):
 
     def __init__(
         self,
-        gain: float,
-        lr_multiplier: float,
-        use_bias: bool,
-        bias_gain: float,
-        seed: int | None,
+        gain: float = math.sqrt(2),
+        lr_multiplier: float = 1.0,
+        use_bias: bool = True,
+        bias_gain: float = 1.0,
+        seed: int | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -107,17 +107,8 @@ class EqualizedDense(_Equalized):
     Source: arXiv:1710.10196, section 4.1; `lr_multiplier` from arXiv:1812.04948, appendix C.
     """
 
-    def __init__(
-        self,
-        units: int | tuple[int, ...],
-        gain: float = math.sqrt(2),
-        lr_multiplier: float = 1.0,
-        use_bias: bool = True,
-        bias_gain: float = 1.0,
-        seed: int | None = None,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(gain, lr_multiplier, use_bias, bias_gain, seed, **kwargs)
+    def __init__(self, units: int | tuple[int, ...], **kwargs: Any) -> None:
+        super().__init__(**kwargs)
         self._output_shape = (units,) if isinstance(units, int) else tuple(units)
         self.units = units if isinstance(units, int) else self._output_shape
         if min(self._output_shape, default=0) < 1:
@@ -166,8 +157,7 @@ class EqualizedConv2D(_Equalized):
         gain: He gain: sqrt(2) before a leaky ReLU, 1 for to-RGB.
         lr_multiplier: Factor on the effective learning rate.
         use_bias: True to add a bias.
-        bias_gain: Gain of the bias. Equal to `gain` where the gain stands in for one after the
-            leaky ReLU, as in StyleGAN2: `g · lrelu(y) = lrelu(g · y)` for every g > 0.
+        bias_gain: Gain of the bias, as in `EqualizedDense`.
         seed: Seed of the initial weights; None draws one.
 
     Call: `(batch, height, width, channels) → (batch, height', width', filters)`; sides are doubled
@@ -194,14 +184,9 @@ class EqualizedConv2D(_Equalized):
         resample: Resample | None = None,
         fused: bool = True,
         taps: Sequence[float] | None = None,
-        gain: float = math.sqrt(2),
-        lr_multiplier: float = 1.0,
-        use_bias: bool = True,
-        bias_gain: float = 1.0,
-        seed: int | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(gain, lr_multiplier, use_bias, bias_gain, seed, **kwargs)
+        super().__init__(**kwargs)
         if filters < 1:
             raise ValueError(f"`filters` must be at least 1. Received: filters={filters}")
         if kernel_size < 1 or kernel_size % 2 == 0:

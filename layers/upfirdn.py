@@ -106,7 +106,7 @@ def conv_down(images: Any, kernel: Any, taps: Sequence[float], *, fused: bool) -
     As in `conv_up` the order does not matter: fused, the filter comes first and the convolution is
     strided.
     """
-    reduced_shape(images.shape, 2)
+    reduced_shape(images.shape, 2)  # Striding would drop a row or column left over.
     side = kernel.shape[0]
     padding = (side // 2 + (len(taps) - 1) // 2, side // 2 + (len(taps) - 2) // 2)
     if not fused:
@@ -132,7 +132,7 @@ def _spread(images: Any, factor: int) -> Any:
 
 def _padded(images: Any, before: int, after: int) -> Any:
     """Pad height and width with zeros; negative numbers crop."""
-    kept = slice(max(-before, 0), -max(-after, 0) or None)
+    kept = slice(max(-before, 0), -max(-after, 0) or None)  # An end of 0 would keep nothing.
     zeros = (max(before, 0), max(after, 0))
     images = images[:, kept, kept] if min(before, after) < 0 else images
     return ops.pad(images, ((0, 0), zeros, zeros, (0, 0))) if any(zeros) else images

@@ -22,10 +22,8 @@ from pipeline.shape import Shape
 
 MOST_MOVED = 0.125
 """Largest shift of `xint`, as a share of the side."""
-SCALE_DEVIATION = 0.2
-"""Standard deviation of the binary logarithm of `scale`."""
-ANISO_DEVIATION = 0.2
-"""Standard deviation of the binary logarithm of `aniso`."""
+SCALE_DEVIATION = ANISO_DEVIATION = 0.2
+"""Standard deviation of the binary logarithm of `scale`, and of that of `aniso`."""
 MOVE_DEVIATION = 0.125
 """Standard deviation of `xfrac`, as a share of the side."""
 

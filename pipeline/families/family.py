@@ -11,12 +11,7 @@ from pipeline.families.config import NetworkConfig
 
 
 class Family(NamedTuple):
-    """Network classes of a family; their arguments are those of `Network`.
-
-    Args:
-        generator: Class whose `model(resolution, fading=)` makes images.
-        discriminator: Class whose `model(resolution, fading=)` scores images.
-    """
+    """Network classes, which take the arguments of `Network` and build with `model`."""
 
     generator: Callable[..., Any]
     discriminator: Callable[..., Any]

@@ -96,6 +96,7 @@ class Network:
     def _weighted(self, part: str) -> dict[str, Any]:
         # The seed follows from the part's name, not from the order of creation: a block made after
         # a restart starts the same, and so do the parts of a generator and of its EMA.
+        # Not `hash`, which differs from process to process.
         seed = zlib.crc32(f"{self._seed}/{type(self).__name__}/{part}".encode()) & 0x7FFFFFFF
         return {"name": self._name(part), "seed": seed, "dtype": self._policy}
 

@@ -57,7 +57,7 @@ def import_weights(
     models = state.models_for(settings.schedule.build().phases[position.phase])
     assign((models.generator, models.discriminator, models.average), snapshot.weights)
     try:
-        with atomic.new_folder(out) as folder:
+        with atomic.new_folder(out) as folder:  # A run, whole or not at all.
             checkpoints.save(folder, variables_of(models), position, metrics={})
             RunFolder(folder).start_imported(
                 settings,
@@ -85,6 +85,7 @@ def config_of(
     }
     # Presets may start lower, which a family that does not grow would refuse.
     start = {} if snapshot.network.grows else {"schedule.start_resolution": snapshot.final}
+    # Overrides last: those that contradict the weights must show below.
     config = load(name, [*(decided | start).items(), *overrides], data=data)
     for key, value in decided.items():
         section, _, field = key.partition(".")

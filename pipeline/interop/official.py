@@ -78,6 +78,7 @@ def read_snapshot(path: Path) -> Snapshot:
         content, functions = read_arrays(path), STATE
     else:
         content = read_networks(path)
+        # Some files name the module too.
         functions = tuple(each.function.rpartition(".")[2] for each in content)
     for section in FAMILIES:
         family = module_of(section, "official_weights")

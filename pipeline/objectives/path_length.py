@@ -23,10 +23,8 @@ def normalised(latents: Any) -> Any:
 def path_lengths(generate: Callable[[Any], Any], latents: Any, noise: Any) -> Any:
     """`√(mean over layers Σ_size (J_wᵀ y)²)`, with `y = noise / √(height · width)`, → `(batch,)`.
 
-    Args:
-        generate: Function from latents to images, each image from its own latents.
-        latents: Latents, float32 `(batch, size)`, or styles `(batch, layers, size)`.
-        noise: Standard normal noise in the shape of the images.
+    `latents` are float32 `(batch, size)`, or styles `(batch, layers, size)`, each of one image;
+    `noise` is standard normal, in the shape of the images.
     """
     with tf.GradientTape(watch_accessed_variables=False) as tape:
         tape.watch(latents)

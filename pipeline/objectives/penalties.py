@@ -16,10 +16,8 @@ import tensorflow as tf
 
 from pipeline.config import ObjectiveConfig, PenaltyName
 
-Critic = Callable[[Any], Any]
 
-
-def squared_gradient(critic: Critic, images: Any) -> Any:
+def squared_gradient(critic: Callable[[Any], Any], images: Any) -> Any:
     """`‖∇D(x)‖²` at images `(batch, height, width, channels)` → `(batch,)`."""
     with tf.GradientTape(watch_accessed_variables=False) as tape:
         tape.watch(images)

@@ -21,7 +21,7 @@ One: TypeAlias = Annotated[float, Field(ge=1, le=1)]
 class Settings(BaseModel):
     """Arguments of a function that builds a network, each with its published default."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid")  # An unknown one may change the network.
 
     num_channels: Literal[1, 3]
     resolution: Resolution

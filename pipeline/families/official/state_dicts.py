@@ -72,7 +72,7 @@ def _of_safetensors(content: bytes) -> StateDict:
     if size > min(_LARGEST_HEADER, len(content) - 8):
         raise Refused("it is damaged")
     entries: dict[str, Any] = json.loads(content[8 : 8 + size])
-    entries.pop("__metadata__", None)
+    entries.pop("__metadata__", None)  # It describes no tensor.
     tensors = memoryview(content)[8 + size :]
     places = [entry["data_offsets"] for entry in entries.values()]
     # Overlapping tensors would let a small file claim a huge number of weights.

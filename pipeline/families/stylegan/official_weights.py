@@ -11,7 +11,6 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from pipeline.errors import UserError
-from pipeline.families.network import START_RESOLUTION
 from pipeline.families.official import growing
 from pipeline.families.official.growing import SIDE
 from pipeline.families.official.pickles import Networks, OfficialNetwork
@@ -123,10 +122,9 @@ def _require_parts(network: OfficialNetwork, whole: StyleganSettings) -> None:
 
 def rules_of(settings: StyleganSettings) -> list[Rule]:
     """Names and layouts of the variables, given the settings of the generator."""
-    levels = range((settings.resolution // START_RESOLUTION).bit_length())
-    sides = [START_RESOLUTION << level for level in levels]
+    sides = [2**n for n in range(2, settings.resolution.bit_length())]
     # `auto` fuses from 128 px on, whatever the final resolution is.
-    from_side = {True: START_RESOLUTION, "auto": 128, False: math.inf}[settings.fused_scale]
+    from_side = {True: 4, "auto": 128, False: math.inf}[settings.fused_scale]
     fused = "|".join(str(side) for side in sides if side >= from_side)
     rules = [
         *growing.RULES,
