@@ -84,7 +84,7 @@ def snapshot_of(
         weights[f"{name}_fade/alpha"] = np.asarray(alpha)
         for variable, value in network.variables.items():
             if variable not in ("lod", "synthesis/lod"):  # Alpha stands for them.
-                weight, ours = _found(variable, value, rules, final)
+                weight, ours = weight_of(variable, value, rules, final)
                 weights[f"{name}_{weight}"] = ours
     return Snapshot(
         network=config,
@@ -105,7 +105,9 @@ def _level_of(network: OfficialNetwork) -> float:
     return float(level)
 
 
-def _found(name: str, value: Array, rules: Sequence[Rule], final: int) -> tuple[str, Array]:
+def weight_of(name: str, value: Array, rules: Sequence[Rule], final: int) -> tuple[str, Array]:
+    """Translate a variable of networks with this final resolution, or refuse it in one line."""
+
     def with_side(rgb: re.Match[str]) -> str:
         side = final >> int(rgb[2])
         return f"{side}x{side}/{rgb[1]}"
