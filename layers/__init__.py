@@ -2,17 +2,15 @@
 
 from layers.adain import AdaIN
 from layers.bias import Bias
-from layers.blur import Blur
 from layers.equalized import EqualizedConv2D, EqualizedDense
-from layers.fixed_noise import FixedNoise
 from layers.learned_constant import LearnedConstant
 from layers.minibatch_std import MinibatchStd
 from layers.modulated import ModulatedConv2D
-from layers.noise import Noise
+from layers.noise import FixedNoise, Noise
 from layers.pixel_norm import PixelNorm
 from layers.resample import BoxDown2D, NearestUp2D
 from layers.truncation import Truncation
-from layers.upfirdn import FIRDown2D, FIRUp2D
+from layers.upfirdn import Blur, FIRDown2D, FIRUp2D
 from layers.weighted_sum import WeightedSum
 
 __all__ = [

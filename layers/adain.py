@@ -61,9 +61,7 @@ class AdaIN(keras.layers.Layer):
         factor = ops.rsqrt(variance + self.epsilon) * (scale + 1.0)
         return ops.cast(x * factor + shift, self.compute_dtype)
 
-    def compute_output_shape(
-        self, input_shape: list[tuple[int | None, ...]]
-    ) -> tuple[int | None, ...]:
+    def compute_output_shape(self, input_shape: list[Any]) -> tuple[int | None, ...]:
         return input_shape[0]
 
     def get_config(self) -> dict[str, Any]:

@@ -66,6 +66,7 @@ class MinibatchStd(keras.layers.Layer):
                 )
         else:
             group = ops.minimum(self.group_size, batch)
+        # Half precision would lose the variance to rounding.
         x = ops.cast(inputs, keras.backend.result_type(self.compute_dtype, "float32"))
         # The group comes first, so its members are strided, as in the official code. Replicas take
         # strided shares too, so groups do not depend on their number.

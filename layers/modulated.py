@@ -25,14 +25,12 @@ class ModulatedConv2D(EqualizedConv2D):
     Scaling an input channel of the kernel equals scaling that channel of the features, and scaling
     an output channel of the kernel equals scaling the output. `modulation="features"` does the
     latter, and convolves the batch with one kernel. `"kernels"` makes the kernels and convolves the
-    samples one by one. Both are the same function. `"features"` trains faster: one large
-    convolution is faster than many small ones, and at low resolutions kernels are larger than
-    feature maps.
+    samples one by one. Both are the same function; `"features"` trains faster.
 
     Args:
         filters: Number of output channels.
         kernel_size: Side of the kernel in pixels, odd.
-        demodulate: Whether to demodulate; false for to-RGB.
+        demodulate: True to demodulate; false for to-RGB.
         modulation: Tensors that styles scale: `"features"` or `"kernels"`.
         epsilon: Added to the sum of squares.
         **kwargs: Arguments of `EqualizedConv2D`. Demodulation undoes every scale of the kernel
@@ -94,6 +92,8 @@ class ModulatedConv2D(EqualizedConv2D):
         return ops.map(lambda sample: self._convolve(*sample)[0], samples)
 
     def _on_features(self, features: Any, styles: Any) -> Any:
+        # Faster: one large convolution beats many small ones,
+        # and at low resolutions kernels are larger than feature maps.
         if not self.demodulate:
             return self._convolve(self._scaled(features, styles), self.scaled_kernel())
         kernel, factors = self.kernel, self._demodulation(styles)

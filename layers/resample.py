@@ -53,7 +53,9 @@ def reduced_shape(shape: Sequence[int | None], factor: int) -> tuple[int | None,
     return (batch, height and height // factor, width and width // factor, channels)
 
 
-class _Resample2D(keras.layers.Layer):
+class Resample2D(keras.layers.Layer):
+    """Shared part of layers that resample by an integer factor."""
+
     def __init__(self, factor: int = 2, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         if factor < 1:
@@ -65,7 +67,7 @@ class _Resample2D(keras.layers.Layer):
 
 
 @keras.saving.register_keras_serializable(package="growgan")
-class NearestUp2D(_Resample2D):
+class NearestUp2D(Resample2D):
     """Enlarge by an integer factor, repeating every pixel.
 
     Args:
@@ -91,7 +93,7 @@ class NearestUp2D(_Resample2D):
 
 
 @keras.saving.register_keras_serializable(package="growgan")
-class BoxDown2D(_Resample2D):
+class BoxDown2D(Resample2D):
     """Reduce by an integer factor, averaging each square of pixels.
 
     Args:

@@ -35,7 +35,7 @@ class Truncation(keras.layers.Layer):
             shape=input_shape[-1:],
             initializer="zeros",
             trainable=False,
-            autocast=False,
+            autocast=False,  # Half precision would round the mean.
             name="mean",
         )
 

@@ -1,4 +1,4 @@
-"""Resampling with a FIR filter, alone or fused with a convolution."""
+"""FIR filters of images: blur, and resampling alone or fused with a convolution."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from layers.resample import enlarged_shape, reduced_shape
+from layers.resample import Resample2D, enlarged_shape, reduced_shape
 
 BILINEAR = (1.0, 3.0, 3.0, 1.0)
 """Taps of StyleGAN2's resampling filter."""
@@ -22,7 +22,7 @@ def checked_taps(taps: Sequence[float]) -> tuple[float, ...]:
         ValueError: if there are no taps, or their sum is zero.
     """
     checked = tuple(float(tap) for tap in taps)
-    if sum(checked) == 0:
+    if sum(checked) == 0:  # They are divided by their sum.
         raise ValueError(f"`taps` must be given and not sum to zero. Received: taps={checked}")
     return checked
 
@@ -83,16 +83,16 @@ def fir_down(images: Any, taps: Sequence[float], factor: int = 2) -> Any:
 def conv_up(images: Any, kernel: Any, taps: Sequence[float], *, fused: bool) -> Any:
     """Enlarge by 2 with a filter, then convolve with a kernel `(k, k, inputs, outputs)`, k odd.
 
-    The image counts as zero outside and nothing is cropped between the two operations, so their
-    order does not matter. Fused, the convolution comes first, transposed and strided, which skips
-    the zeros between pixels; the filter comes second.
+    Fused, the convolution comes first, transposed and strided; the filter comes second.
     """
+    # Zero outside and not cropped in between: the order of the two does not matter.
     side = kernel.shape[0]
     before = side // 2 + (len(taps) + 1) // 2
     after = side // 2 + (len(taps) - 2) // 2
     if not fused:
         images = upfirdn2d(images, taps, up=2, padding=(before, after), gain=4.0)
         return ops.conv(images, kernel, padding="valid")
+    # Strided, it skips the zeros between pixels.
     # A transposed convolution applies its kernel mirrored, and takes (k, k, out, in).
     kernel = ops.transpose(ops.flip(kernel, axis=(0, 1)), (0, 1, 3, 2))
     images = ops.conv_transpose(images, kernel, strides=2, padding="valid")
@@ -106,7 +106,7 @@ def conv_down(images: Any, kernel: Any, taps: Sequence[float], *, fused: bool) -
     As in `conv_up` the order does not matter: fused, the filter comes first and the convolution is
     strided.
     """
-    reduced_shape(images.shape, 2)
+    reduced_shape(images.shape, 2)  # Striding would drop a row or column left over.
     side = kernel.shape[0]
     padding = (side // 2 + (len(taps) - 1) // 2, side // 2 + (len(taps) - 2) // 2)
     if not fused:
@@ -132,22 +132,63 @@ def _spread(images: Any, factor: int) -> Any:
 
 def _padded(images: Any, before: int, after: int) -> Any:
     """Pad height and width with zeros; negative numbers crop."""
-    kept = slice(max(-before, 0), -max(-after, 0) or None)
+    kept = slice(max(-before, 0), -max(-after, 0) or None)  # An end of 0 would keep nothing.
     zeros = (max(before, 0), max(after, 0))
     images = images[:, kept, kept] if min(before, after) < 0 else images
     return ops.pad(images, ((0, 0), zeros, zeros, (0, 0))) if any(zeros) else images
 
 
-class _FIR2D(keras.layers.Layer):
-    def __init__(self, factor: int = 2, taps: Sequence[float] = BILINEAR, **kwargs: Any) -> None:
+@keras.saving.register_keras_serializable(package="growgan")
+class Blur(keras.layers.Layer):
+    """Filter every channel with the same small kernel, zero-padded to keep the size.
+
+    `y = x * (f ⊗ f) / sum(f ⊗ f)` for the taps f.
+
+    Args:
+        taps: Taps of the separable filter, an odd number so that images do not shift.
+
+    Call: `(batch, height, width, channels) → same`.
+
+    Raises:
+        ValueError: if the number of taps is even or their sum is zero.
+
+    Example:
+        >>> Blur()(keras.ops.ones((1, 4, 4, 3))).shape
+        TensorShape([1, 4, 4, 3])
+
+    Source: the official StyleGAN `blur2d`; arXiv:1812.04948, section 2.1 (bilinear sampling).
+    """
+
+    def __init__(self, taps: Sequence[float] = (1.0, 2.0, 1.0), **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        if factor < 1:
-            raise ValueError(f"`factor` must be at least 1. Received: factor={factor}")
-        self.factor = factor
+        self.taps = tuple(float(tap) for tap in taps)
+        # An even number would shift images by half a pixel.
+        if len(self.taps) % 2 == 0 or sum(self.taps) == 0:
+            raise ValueError(
+                f"`taps` must be odd in number and not sum to zero. Received: taps={self.taps}"
+            )
+
+    def call(self, inputs: Any) -> Any:
+        kernel = np.outer(self.taps, self.taps)
+        kernel = (kernel / kernel.sum())[:, :, None, None]
+        channels = inputs.shape[-1]
+        kernel = ops.convert_to_tensor(np.tile(kernel, (1, 1, channels, 1)), self.compute_dtype)
+        return ops.depthwise_conv(inputs, kernel, padding="same")
+
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        return input_shape
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "taps": self.taps}
+
+
+class _FIR2D(Resample2D):
+    def __init__(self, factor: int = 2, taps: Sequence[float] = BILINEAR, **kwargs: Any) -> None:
+        super().__init__(factor, **kwargs)
         self.taps = checked_taps(taps)
 
     def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "factor": self.factor, "taps": self.taps}
+        return {**super().get_config(), "taps": self.taps}
 
 
 @keras.saving.register_keras_serializable(package="growgan")

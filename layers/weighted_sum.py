@@ -14,8 +14,6 @@ class WeightedSum(keras.layers.Layer):
 
     `y = (1 - alpha) * old + alpha * new`, exactly `old` at 0 and `new` at 1, in float32 at least.
 
-    `alpha` is a weight that is assigned, not trained, so a new value needs no new trace.
-
     Args:
         alpha: Initial weight of the new path, from 0 to 1.
 
@@ -41,7 +39,7 @@ class WeightedSum(keras.layers.Layer):
         self.alpha = self.add_weight(
             shape=(),
             initializer=keras.initializers.Constant(self.initial_alpha),
-            trainable=False,
+            trainable=False,  # Assigned every step: a new value needs no new trace.
             autocast=False,  # Half precision would round alpha.
             name="alpha",
         )
@@ -53,9 +51,7 @@ class WeightedSum(keras.layers.Layer):
         # Not `old + alpha * (new - old)`, which is not exactly `new` at 1.
         return ops.cast((1.0 - alpha) * old + alpha * new, self.compute_dtype)
 
-    def compute_output_shape(
-        self, input_shape: list[tuple[int | None, ...]]
-    ) -> tuple[int | None, ...]:
+    def compute_output_shape(self, input_shape: list[Any]) -> tuple[int | None, ...]:
         return input_shape[0]
 
     def get_config(self) -> dict[str, Any]:

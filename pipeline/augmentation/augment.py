@@ -19,13 +19,7 @@ from pipeline.config import AugmentationConfig
 
 
 def draws(key: Any, shape: Sequence[int], settings: AugmentationConfig) -> Draws:
-    """Draw the random parameters for a batch of images, as a function of the key.
-
-    Args:
-        key: Seed pair, int32 `(2,)`.
-        shape: Shape of the images, `(batch, height, width, channels)`.
-        settings: Settings that choose the transforms.
-    """
+    """Draw the parameters for images of a shape, as a function of the key, int32 `(2,)`."""
     if settings.kind == "ada":
         return ada_draws(key, shape, settings.shares())
     if settings.kind == "diffaugment":
@@ -34,7 +28,7 @@ def draws(key: Any, shape: Sequence[int], settings: AugmentationConfig) -> Draws
 
 
 def augment(images: Any, draws: Draws, p: Any, settings: AugmentationConfig) -> Any:
-    """Augment images; with p = 0, ADA leaves them unchanged.
+    """Augment images, without clipping; with p = 0, ADA leaves them unchanged.
 
     The result has derivatives of any order by the images. Each image depends on its own row of the
     draws only, not on the rest of the batch.
@@ -45,14 +39,12 @@ def augment(images: Any, draws: Draws, p: Any, settings: AugmentationConfig) -> 
         p: Probability of each transform of ADA, `()`; not used by DiffAugment.
         settings: Settings with which `draws` was called.
 
-    Returns:
-        Images of the same shape, not clipped.
-
     Source: arXiv:2006.06676 (`ada`), arXiv:2006.10738 (`diffaugment`).
     """
     # No `match`: AutoGraph does not support it.
     if settings.kind == "ada":
         chances = Chances(draws, p, settings.shares())
+        # The order of the official code.
         for stage in (warped, recoloured, filtered, corrupted):
             images = stage(images, chances)
     elif settings.kind == "diffaugment":

@@ -40,8 +40,7 @@ def recoloured(images: Any, chances: Chances) -> Any:
         return images
     brightness = BRIGHTNESS_DEVIATION * chances.normals("brightness")
     brightness = chances.applied("brightness", brightness, 0.0)
-    contrast = 2.0 ** (CONTRAST_DEVIATION * chances.normals("contrast"))
-    contrast = chances.applied("contrast", contrast, 1.0)
+    contrast = chances.factors("contrast", CONTRAST_DEVIATION)
     flipped = chances.applied("lumaflip", tf.floor(2.0 * chances.uniforms("lumaflip")), 0.0)
     luma = (contrast * (1.0 - 2.0 * flipped))[..., tf.newaxis]
     offset = luma * brightness[..., tf.newaxis]
@@ -53,8 +52,7 @@ def recoloured(images: Any, chances: Chances) -> Any:
     else:
         hue = chances.applied("hue", pi * (2.0 * chances.uniforms("hue") - 1.0), 0.0)
         hue = hue[..., tf.newaxis]
-        saturation = 2.0 ** (SATURATION_DEVIATION * chances.normals("saturation"))
-        saturation = chances.applied("saturation", saturation, 1.0)
+        saturation = chances.factors("saturation", SATURATION_DEVIATION)
         chroma = (contrast * saturation)[..., tf.newaxis]
         matrices = luma * _LUMA + chroma * (tf.cos(hue) * _CHROMA + tf.sin(hue) * _TURN)
         pixels = tf.matmul(pixels, matrices, transpose_b=True)

@@ -14,7 +14,7 @@ from pipeline.config import AugmentationConfig
 
 def first_probability(settings: AugmentationConfig) -> float:
     """Initial p: the configured probability, or 0 if p is adapted."""
-    return settings.probability or 0.0
+    return settings.probability or 0.0  # None if p is adapted.
 
 
 def mean_sign(scores: Any) -> Any:
@@ -25,11 +25,7 @@ def mean_sign(scores: Any) -> Any:
 def adjusted(p: Any, mean_sign: Any, images: Any, settings: AugmentationConfig) -> Any:
     """Adapt p: `min(max(p + sign(r - target) · images / rise_images, 0), 1)`; keep a fixed p.
 
-    Args:
-        p: Current probability, float32 `()`.
-        mean_sign: Mean sign r over all scores since the last adjustment.
-        images: Number of reals since the last adjustment, that is in `adjust_every` steps.
-        settings: Settings with `target` and `rise_images`.
+    The mean sign r and the number of images are of the reals since the last adjustment.
     """
     if not settings.steered:
         return p

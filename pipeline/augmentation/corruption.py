@@ -34,10 +34,7 @@ def corrupted(images: Any, chances: Chances) -> Any:
 def _outside(centres: Any, shares: Any, shape: Shape) -> Any:
     """Mask `(batch, height, width, 1)`: 0 in the cut-out part, 1 elsewhere.
 
-    Args:
-        centres: Centres of the parts, right and down, as shares of the sides, `(batch, 2)`.
-        shares: Sizes of the parts, as shares of the sides, `(batch, 1)`; 0 cuts nothing.
-        shape: Height and width of the image.
+    Centres, right and down, `(batch, 2)`, and sizes, `(batch, 1)`, are shares of the sides.
     """
 
     def inside(side: int, centres: Any) -> Any:

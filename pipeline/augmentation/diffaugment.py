@@ -34,12 +34,7 @@ class Uniform(IntEnum):
 
 
 def diffaugment_draws(key: Any, shape: Sequence[int]) -> Draws:
-    """Draw the parameters of DiffAugment.
-
-    Args:
-        key: Seed pair, int32 `(2,)`.
-        shape: Shape of the images.
-    """
+    """Draw the parameters of DiffAugment for images of a shape, from a key, int32 `(2,)`."""
     # All columns whatever the policy is: leaving a transform out changes no other.
     return Draws(uniforms=uniforms_of(key, 0, (shape[0], len(Uniform))))
 
@@ -85,12 +80,9 @@ def _moves(uniforms: Any, size: int) -> Any:
 
 
 def _covered(uniforms: Any, size: int) -> Any:
-    """Mask `(batch, size)` along a side: 1 in the cut, 0 elsewhere.
-
-    The cut's middle is at any pixel, or between any two pixels if the cut has an even size; at the
-    edges the cut is smaller.
-    """
+    """Mask `(batch, size)` along a side: 1 in the cut, which is smaller at the edges, else 0."""
     cut = int(size * CUT_SIZE)
+    # The middle of an even cut lies between two pixels, so it has one place more.
     middles = tf.cast(tf.floor(uniforms * (size + 1 - cut % 2)), tf.int32)
     distance = tf.range(size) - (middles[:, tf.newaxis] - cut // 2)
     return tf.cast((distance >= 0) & (distance < cut), tf.float32)

@@ -66,26 +66,16 @@ _TOTAL = Columns(*map(sum, zip(*COLUMNS.values(), strict=True)))
 
 def uniforms_of(key: Any, number: int, shape: Sequence[int]) -> Any:
     """Draw uniform numbers from 0 to 1; each `number` gives an independent draw of the key."""
-    return tf.random.stateless_uniform(shape, _folded(key, number))
+    return tf.random.stateless_uniform(shape, tf.random.experimental.stateless_fold_in(key, number))
 
 
 def normals_of(key: Any, number: int, shape: Sequence[int]) -> Any:
     """Draw standard normal numbers; each `number` gives an independent draw of the key."""
-    return tf.random.stateless_normal(shape, _folded(key, number))
-
-
-def _folded(key: Any, number: int) -> Any:
-    return tf.random.experimental.stateless_fold_in(key, number)
+    return tf.random.stateless_normal(shape, tf.random.experimental.stateless_fold_in(key, number))
 
 
 def ada_draws(key: Any, shape: Sequence[int], shares: Mapping[Transform, float]) -> Draws:
-    """Draw the parameters of ADA's transforms.
-
-    Args:
-        key: Seed pair, int32 `(2,)`.
-        shape: Shape of the images.
-        shares: Applied transforms and their shares, as in `Chances`.
-    """
+    """Draw the parameters of ADA for images of a shape, from a key, int32 `(2,)`."""
     batch = shape[0]
     return Draws(
         uniforms=uniforms_of(key, 0, (batch, _TOTAL.uniforms)),
@@ -121,6 +111,10 @@ class Chances:
     def normals(self, transform: Transform) -> Any:
         """Normal numbers of a transform, `(batch, columns)`."""
         return _columns(self.draws.normals, transform, "normals")
+
+    def factors(self, transform: Transform, deviation: float) -> Any:
+        """Factors whose binary logarithm is normal, 1 where the transform is not applied."""
+        return self.applied(transform, 2.0 ** (deviation * self.normals(transform)), 1.0)
 
     def applied(self, transform: Transform, value: Any, otherwise: float, *, times: int = 1) -> Any:
         """Keep a value where the transform is applied, and replace it elsewhere.

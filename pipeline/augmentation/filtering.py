@@ -30,12 +30,13 @@ def filtered(images: Any, chances: Chances) -> Any:
     """Amplify frequency bands of images `(batch, height, width, channels)`, along both sides.
 
     Gains are the product over bands i of `t / √(Σ power · t²)`, where t is the factor of band i in
-    that band and 1 elsewhere. So the expected power of the whole image does not change.
+    that band and 1 elsewhere.
     """
     if not chances.any_of(("imgfilter",)):
         return images
-    factors = chances.applied("imgfilter", 2.0 ** (DEVIATION * chances.normals("imgfilter")), 1.0)
+    factors = chances.factors("imgfilter", DEVIATION)
     powers = 1.0 + POWER * (factors**2 - 1.0)
+    # Divided, so that the expected power of the whole image does not change.
     gains = factors / tf.sqrt(tf.reduce_prod(powers, axis=1, keepdims=True))
     down, right = (
         tf.einsum("bk,kij->bij", gains, _band_matrices(side)) for side in images.shape[1:3]

@@ -22,10 +22,8 @@ from pipeline.shape import Shape
 
 MOST_MOVED = 0.125
 """Largest shift of `xint`, as a share of the side."""
-SCALE_DEVIATION = 0.2
-"""Standard deviation of the binary logarithm of `scale`."""
-ANISO_DEVIATION = 0.2
-"""Standard deviation of the binary logarithm of `aniso`."""
+SCALE_DEVIATION = ANISO_DEVIATION = 0.2
+"""Standard deviation of the binary logarithm of `scale`, and of that of `aniso`."""
 MOVE_DEVIATION = 0.125
 """Standard deviation of `xfrac`, as a share of the side."""
 
@@ -34,7 +32,9 @@ def warped(images: Any, chances: Chances) -> Any:
     """Apply `blit`, then `geom`, to images `(batch, height, width, channels)`."""
     _, height, width, _ = images.shape
     if chances.any_of(("xflip", "rotate90")):
-        mirrored, quarters = _turns(chances)
+        mirrored = chances.applied("xflip", tf.floor(2.0 * chances.uniforms("xflip")), 0.0)
+        quarters = tf.floor(4.0 * chances.uniforms("rotate90"))
+        quarters = chances.applied("rotate90", quarters, 0.0)
         if height != width:  # A quarter turn would change the shape, so only half turns are left.
             quarters = 2.0 * tf.floor(quarters / 2.0)
         images = turned(images, mirrored, quarters)
@@ -47,12 +47,9 @@ def warped(images: Any, chances: Chances) -> Any:
 
 
 def turned(images: Any, mirrored: Any, quarters: Any) -> Any:
-    """Mirror images left to right, then rotate them counter-clockwise by quarter turns.
+    """Mirror images left to right where 1, then rotate them counter-clockwise by quarter turns.
 
-    Args:
-        images: Images `(batch, height, width, channels)`.
-        mirrored: 1 to mirror, else 0, `(batch, 1)`.
-        quarters: Number of turns by 90°, 0 to 3, `(batch, 1)`; 0 or 2 unless images are square.
+    Both are `(batch, 1)`; quarters are 0 to 3, but 0 or 2 unless images are square.
     """
     images = _where(mirrored == 1, tf.reverse(images, [2]), images)
     if images.shape[1] == images.shape[2]:
@@ -62,12 +59,7 @@ def turned(images: Any, mirrored: Any, quarters: Any) -> Any:
 
 
 def moved(images: Any, pixels: Any) -> Any:
-    """Move images by whole pixels, reflecting their edges.
-
-    Args:
-        images: Images `(batch, height, width, channels)`.
-        pixels: Pixels to the right and down, `(batch, 2)`.
-    """
+    """Move images by whole pixels to the right and down, `(batch, 2)`, reflecting their edges."""
 
     def matrices(side: int, moves: Any) -> Any:
         sources = tf.range(side) - tf.cast(moves, tf.int32)[:, tf.newaxis]
@@ -80,13 +72,11 @@ def moved(images: Any, pixels: Any) -> Any:
 def inverse_maps(chances: Chances, shape: Shape) -> tuple[Any, Any]:
     """Compose the inverse maps of `xint`, `scale`, `rotate`, `aniso`, `rotate` and `xfrac`.
 
-    Returns:
-        L `(batch, 2, 2)` and o `(batch, 2)`: the pixel at q comes from `L q + o`, as in
-        `resampled`.
+    Returns L `(batch, 2, 2)` and o `(batch, 2)`, as `resampled` takes them.
     """
     # Inverses, because sampling needs to know where each output pixel comes from.
-    scale = chances.applied("scale", 2.0 ** (SCALE_DEVIATION * chances.normals("scale")), 1.0)
-    aniso = chances.applied("aniso", 2.0 ** (ANISO_DEVIATION * chances.normals("aniso")), 1.0)
+    scale = chances.factors("scale", SCALE_DEVIATION)
+    aniso = chances.factors("aniso", ANISO_DEVIATION)
     angles = pi * (2.0 * chances.uniforms("rotate") - 1.0)
     # One rotation before `aniso`, one after; at least one of the two with the probability.
     angles = chances.applied("rotate", angles, 0.0, times=2)
@@ -97,14 +87,6 @@ def inverse_maps(chances: Chances, shape: Shape) -> tuple[Any, Any]:
     stretch = tf.concat([1.0 / (scale * aniso), aniso / scale], axis=1)
     linear = (rotations[:, 0] * stretch[:, tf.newaxis]) @ rotations[:, 1]
     return linear, -tf.linalg.matvec(linear, shift) - _pixels_moved(chances, shape)
-
-
-def _turns(chances: Chances) -> tuple[Any, Any]:
-    """Mirroring, 0 or 1, and number of turns by 90° of each image, `(batch, 1)` each."""
-    return (
-        chances.applied("xflip", tf.floor(2.0 * chances.uniforms("xflip")), 0.0),
-        chances.applied("rotate90", tf.floor(4.0 * chances.uniforms("rotate90")), 0.0),
-    )
 
 
 def _pixels_moved(chances: Chances, shape: Shape) -> Any:

@@ -38,9 +38,9 @@ SYM6 = (
 """Low-pass filter of Daubechies' least asymmetric wavelet with six vanishing moments."""
 
 _TAPS = np.array(SYM6) / sum(SYM6)
+# Rounded to 1/32, so that positions under the identity are exact in float32.
 _SKEW = round(32 * float(np.arange(len(SYM6)) @ _TAPS - (len(SYM6) - 1) / 2)) / 32
-"""Distance from the middle of the filter to its centre of mass, in fine pixels: about -0.4,
-rounded to 1/32, so that positions under the identity are exact in float32."""
+"""Distance from the middle of the filter to its centre of mass, in fine pixels: about -0.4."""
 _MARGIN = (len(SYM6) - 2) // 2
 """Number of fine pixels beyond each edge that the reduction reads."""
 
@@ -52,9 +52,6 @@ def resampled(images: Any, linear: Any, offset: Any) -> Any:
         images: Images x, float32 `(batch, height, width, channels)`.
         linear: Matrices L, `(batch, 2, 2)`.
         offset: Offsets o to the right and down, `(batch, 2)`.
-
-    Returns:
-        Images y of the same shape.
     """
     _, height, width, _ = images.shape
     fine = along_sides(images, _enlargement(height), _enlargement(width))
@@ -77,16 +74,7 @@ def _steps(side: int) -> Array:
 
 
 def _bilinear(fine: Any, right: Any, down: Any) -> Any:
-    """Sample periodic images bilinearly.
-
-    Args:
-        fine: One period of each image, `(batch, rows, columns, channels)`.
-        right: Positions to the right in pixels, `(batch, height, width)`.
-        down: Positions downwards in pixels, `(batch, height, width)`.
-
-    Returns:
-        Samples `(batch, height, width, channels)`.
-    """
+    """Sample one period of each image bilinearly, at pixel positions `(batch, height, width)`."""
     _, height, width, channels = fine.shape
     pixels = tf.reshape(fine, (-1, height * width, channels))
     columns, rows = _neighbours(right, width), _neighbours(down, height)
@@ -104,7 +92,7 @@ def _neighbours(positions: Any, period: int) -> list[tuple[Any, Any]]:
     """Indices of the pixels on both sides of each position, with their weights."""
     first = tf.floor(positions)
     share = positions - first
-    pixel = tf.cast(first, tf.int32) % period
+    pixel = tf.cast(first, tf.int32) % period  # The reflection repeats.
     return [(pixel, 1.0 - share), ((pixel + 1) % period, share)]
 
 

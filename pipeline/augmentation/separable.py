@@ -1,8 +1,4 @@
-"""Linear maps along the sides of images: `M · X · Nᵀ` for each channel X.
-
-They are matrix products because gradients of these, of every order, are matrix products too;
-gradients of gathers are sums by index.
-"""
+"""Linear maps along the sides of images: `M · X · Nᵀ` for each channel X."""
 
 from __future__ import annotations
 
@@ -16,20 +12,13 @@ Array = npt.NDArray[np.float32]
 
 
 def along_sides(images: Any, down: Any, right: Any) -> Any:
-    """Apply a matrix along each side of images.
-
-    `(batch, height, width, channels) → (batch, new height, new width, channels)`.
-
-    Args:
-        images: Images to map.
-        down: Matrix along the height, `(new height, height)`, or one per sample.
-        right: Matrix along the width, `(new width, width)`, or one per sample.
-    """
+    """Apply matrices `(new side, side)`, or one per sample, along height and width of images."""
     return _along_other_side(_along_other_side(images, right), down)
 
 
 def _along_other_side(images: Any, matrix: Any) -> Any:
     """Apply a matrix along the width, and swap width and height."""
+    # Gradients of products, of every order, are products; those of gathers are sums by index.
     _, height, width, channels = images.shape
     columns = tf.reshape(tf.transpose(images, (0, 2, 1, 3)), (-1, width, height * channels))
     return tf.reshape(tf.matmul(matrix, columns), (-1, matrix.shape[-2], height, channels))
@@ -43,10 +32,7 @@ def reflected(positions: Any, size: int) -> Any:
 def reflecting(sources: Any, weights: Any, size: int) -> Array:
     """Matrix `(outputs, size)` of weighted sums over pixels of an endlessly reflected side.
 
-    Args:
-        sources: Positions of the pixels, `(outputs, taps)`.
-        weights: Weights of the pixels, in a shape that broadcasts to that of `sources`.
-        size: Size of the side in pixels.
+    The positions `sources` are `(outputs, taps)`, and `weights` broadcast to them.
     """
     matrix = np.zeros((len(sources), size))
     outputs = np.arange(len(sources))[:, np.newaxis]

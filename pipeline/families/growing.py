@@ -8,13 +8,12 @@ from typing import Any
 
 import keras
 
-from layers.minibatch_std import MinibatchStd
 from layers.resample import BoxDown2D, NearestUp2D
-from pipeline.families.config import NetworkConfig
 from pipeline.families.network import (
     START_RESOLUTION,
     Block,
     Network,
+    ScoringNetwork,
     chain,
     stage_of,
 )
@@ -32,7 +31,8 @@ class GrowingGenerator(Network):
         images = self._to_rgb(resolution)(features)
         if not fading:
             return images
-        up = NearestUp2D(name=self._name("up_old"))
+        # Images are float32 in every precision.
+        up = self._layer(NearestUp2D, "up_old", dtype="float32")
         return self.fade([up(self._to_rgb(resolution // 2)(before)), images])
 
     def _to_rgb(self, size: int) -> keras.layers.Layer:
@@ -44,59 +44,28 @@ class GrowingGenerator(Network):
         return to_rgb
 
 
-class GrowingDiscriminator(Network, ABC):
+class GrowingDiscriminator(ScoringNetwork, ABC):
     """Discriminator whose newest resolution fades in; each family has its own way to halve."""
-
-    def __init__(
-        self, config: NetworkConfig, *, name: str = "discriminator", **kwargs: Any
-    ) -> None:
-        super().__init__(config, name=name, **kwargs)
 
     def _outputs(self, images: Any, *, count: int, fading: bool) -> Any:
         """Outputs `(batch, count)` of the last dense layer for images of any resolution."""
         resolution = size = images.shape[1]
-        x = chain(self._from_rgb(resolution), images)
+        x = chain(self._from_rgb((size, size)), images)
         while size > START_RESOLUTION:
             x = chain(self._block(size), x)
             size //= 2
             if fading and size == resolution // 2:
-                small = BoxDown2D(name=self._name("down_old"))(images)
-                x = self.fade([chain(self._from_rgb(size), small), x])
-        return chain(self._last_block(count), x)
-
-    def _from_rgb(self, size: int) -> Block:
-        key, maps = f"{size}x{size}_from_rgb", self._filters(stage_of(size))
-        return self._made(key, lambda: (self._conv(key, maps, 1), self._leaky(f"{key}_act")))
+                small = self._layer(BoxDown2D, "down_old", dtype="float32")(images)
+                x = self.fade([chain(self._from_rgb((size, size)), small), x])
+        return chain(self._last_block(self._filters(0), count), x)
 
     def _block(self, size: int) -> Block:
         key = f"{size}x{size}"
         narrow, wide = self._filters(stage_of(size)), self._filters(stage_of(size) - 1)
         return self._made(
-            key,
-            lambda: (
-                self._conv(f"{key}_conv0", narrow),
-                self._leaky(f"{key}_conv0_act"),
-                *self._down(key, wide),
-            ),
+            key, lambda: (*self._activated(f"{key}_conv0", narrow), *self._down(key, wide))
         )
 
     @abstractmethod
     def _down(self, key: str, filters: int) -> Block:
         """Return the layers of a block that halve the resolution, with their activation."""
-
-    def _last_block(self, outputs: int) -> Block:
-        return self._made(
-            "4x4",
-            lambda: (
-                MinibatchStd(
-                    self.config.stddev_group, name=self._name("4x4_std"), dtype=self._policy
-                ),
-                self._conv("4x4_conv", self._filters(1)),
-                self._leaky("4x4_conv_act"),
-                keras.layers.Flatten(name=self._name("4x4_flatten"), dtype=self._policy),
-                self._dense("4x4_dense0", self._filters(0)),
-                self._leaky("4x4_dense0_act"),
-                # Always float32: scores differ by less than half precision resolves.
-                self._dense("4x4_dense1", outputs, gain=1.0, dtype="float32"),
-            ),
-        )

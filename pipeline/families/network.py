@@ -9,13 +9,14 @@ from typing import Any
 import keras
 
 from layers.equalized import EqualizedConv2D, EqualizedDense
+from layers.minibatch_std import MinibatchStd
 from layers.weighted_sum import WeightedSum
 from pipeline.families.config import NetworkConfig
-from pipeline.shape import Shape, level_shapes
+from pipeline.shape import Shape, level_shapes, shape_name
 
 START_RESOLUTION = 4
 """Resolution of the first block in families that grow, at whatever size a schedule starts."""
-LEAK = 0.2
+LEAK = 0.2  # As in the official code of every family.
 
 Block = Sequence[keras.layers.Layer]
 
@@ -23,11 +24,6 @@ Block = Sequence[keras.layers.Layer]
 def filters(config: NetworkConfig, stage: int) -> int:
     """Number of feature maps of a stage; stage s has resolution 2^(s+1)."""
     return min(config.fmap_base // 2**stage, config.fmap_max)
-
-
-def sides(resolution: int) -> list[int]:
-    """List the resolutions after 4 px, up to this one."""
-    return [2**n for n in range(START_RESOLUTION.bit_length(), resolution.bit_length())]
 
 
 def stage_of(resolution: int) -> int:
@@ -48,7 +44,20 @@ def one_or_list(items: list[Any]) -> Any:
 
 
 class Network:
-    """Network of blocks, each made at its first use and shared by all later models."""
+    """Network of blocks, each made at its first use and shared by all later models.
+
+    Args:
+        config: Sizes and optional parts of the networks.
+        channels: Channels of the images.
+        label_size: Number of classes, 0 without labels.
+        precision: Name of a Keras dtype policy; images, styles and scores are always float32.
+        seed: Seed of the initial weights and the fixed noise, together with the name of each part.
+        start: Height and width of the smallest feature maps.
+        name: Prefix of every layer's name; None for `generator` or `discriminator`.
+    """
+
+    _bias_gain = 1.0
+    """Gain of each bias that a leaky ReLU follows."""
 
     def __init__(
         self,
@@ -59,18 +68,18 @@ class Network:
         precision: str = "float32",
         seed: int = 0,
         start: Shape = (START_RESOLUTION, START_RESOLUTION),
-        name: str,
+        name: str | None = None,
     ) -> None:
         self.start = start
         self.config = config
         self.channels = channels
         self.label_size = label_size
-        self.name = name
+        self.name = name or type(self).__name__.lower()
         self._policy = keras.DTypePolicy(precision)
         self._seed = seed
         self._blocks: dict[str, Block] = {}
         # Alpha is a float32 weight that every step assigns, so a phase is traced once.
-        self.fade = WeightedSum(name=f"{name}_fade", dtype="float32")
+        self.fade = self._layer(WeightedSum, "fade", dtype="float32")
 
     def shapes(self, resolution: int) -> list[Shape]:
         """Shapes of the blocks' features, from the first block to images of this height."""
@@ -85,6 +94,7 @@ class Network:
     def _weighted(self, part: str) -> dict[str, Any]:
         # The seed follows from the part's name, not from the order of creation: a block made after
         # a restart starts the same, and so do the parts of a generator and of its EMA.
+        # Not `hash`, which differs from process to process.
         seed = zlib.crc32(f"{self._seed}/{type(self).__name__}/{part}".encode()) & 0x7FFFFFFF
         return {"name": self._name(part), "seed": seed, "dtype": self._policy}
 
@@ -101,6 +111,10 @@ class Network:
             inputs.append(keras.Input((self.label_size,), name="labels"))
         return inputs
 
+    def _layer(self, kind: Callable[..., Any], part: str, *args: Any, **kwargs: Any) -> Any:
+        """Make a layer without drawn weights, by default in the network's precision."""
+        return kind(*args, **{"name": self._name(part), "dtype": self._policy, **kwargs})
+
     def _conv(self, part: str, filters: int, kernel_size: int = 3, **kwargs: Any) -> Any:
         return EqualizedConv2D(filters, kernel_size, **{**self._weighted(part), **kwargs})
 
@@ -108,5 +122,33 @@ class Network:
         return EqualizedDense(units, **{**self._weighted(part), **kwargs})
 
     def _leaky(self, part: str, **kwargs: Any) -> Any:
-        settings = {"name": self._name(part), "dtype": self._policy, **kwargs}
-        return keras.layers.LeakyReLU(LEAK, **settings)
+        return self._layer(keras.layers.LeakyReLU, f"{part}_act", LEAK, **kwargs)
+
+    def _activated(self, part: str, filters: int, kernel_size: int = 3, **kwargs: Any) -> Block:
+        settings = {"bias_gain": self._bias_gain, **kwargs}
+        return (self._conv(part, filters, kernel_size, **settings), self._leaky(part))
+
+
+class ScoringNetwork(Network):
+    """Shared ends of all discriminators: layers that take images, and layers that give scores."""
+
+    def _from_rgb(self, shape: Shape) -> Block:
+        part = f"{shape_name(shape)}_from_rgb"
+        maps = self._filters(len(self.shapes(shape[0])))
+        return self._made(part, lambda: self._activated(part, maps, 1))
+
+    def _last_block(self, units: int, outputs: int, gain: float = 1.0) -> Block:
+        """Return a convolution and two dense layers; `gain` is that of the last and its bias."""
+        key = shape_name(self.start)
+        return self._made(
+            key,
+            lambda: (
+                self._layer(MinibatchStd, f"{key}_std", self.config.stddev_group),
+                *self._activated(f"{key}_conv", self._filters(1)),
+                self._layer(keras.layers.Flatten, f"{key}_flatten"),
+                self._dense(f"{key}_dense0", units, bias_gain=self._bias_gain),
+                self._leaky(f"{key}_dense0"),
+                # Always float32: scores differ by less than half precision resolves.
+                self._dense(f"{key}_dense1", outputs, gain=gain, bias_gain=gain, dtype="float32"),
+            ),
+        )

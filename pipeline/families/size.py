@@ -10,10 +10,9 @@ from dataclasses import dataclass
 import keras
 
 from layers.adain import AdaIN
-from layers.blur import Blur
 from layers.equalized import EqualizedConv2D, EqualizedDense
 from layers.modulated import ModulatedConv2D
-from layers.upfirdn import FIRDown2D, FIRUp2D
+from layers.upfirdn import Blur, FIRDown2D, FIRUp2D
 from pipeline.families.config import NetworkConfig
 from pipeline.families.family import family_of
 from pipeline.families.network import START_RESOLUTION
@@ -44,24 +43,14 @@ def sizes_of(
     label_size: int,
     start: Shape = (START_RESOLUTION, START_RESOLUTION),
 ) -> list[tuple[Size, Size]]:
-    """Sizes of the generator and the discriminator for each model; allocates no weights.
-
-    Args:
-        config: Section `network` of the configuration.
-        models: Resolution in pixels of each model, and whether it is being faded in.
-        channels: Channels of the images.
-        label_size: Number of classes, 0 without labels.
-        start: Height and width of the generator's first feature maps.
-    """
+    """Sizes of both networks for each `(resolution, fading)`; allocates no weights."""
 
     def sizes() -> list[tuple[Size, Size]]:
-        family = family_of(config)
         settings = {"channels": channels, "label_size": label_size, "start": start}
         # In this scope variables have a shape but no value: it takes no memory and does not start
         # TensorFlow, after which the CPU could not be divided into devices any more.
         with keras.StatelessScope(initialize_variables=False):
-            generator = family.generator(config, **settings)
-            discriminator = family.discriminator(config, **settings)
+            generator, discriminator = (make(config, **settings) for make in family_of(config))
             return [
                 (
                     size_of(generator.model(resolution, fading=fading)),

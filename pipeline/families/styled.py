@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import keras
 
-from layers.fixed_noise import FixedNoise
+from layers.noise import FixedNoise
 from layers.truncation import Truncation
 from pipeline.families.config import StyledConfig
 from pipeline.families.network import Block, Network, chain, one_or_list
@@ -25,21 +25,21 @@ class WithMapping(Network):
 
     config: StyledConfig
 
-    def _mapping(self, units: int, **gains: float) -> Block:
+    def _mapping(self, units: int) -> Block:
         # Always float32: the mapping takes next to no time, and all images depend on it.
-        settings = {"lr_multiplier": self.config.mapping_rate, "dtype": "float32", **gains}
-        parts = [f"mapping_dense{index}" for index in range(self.config.mapping_layers)]
-        return self._made(
-            "mapping",
-            lambda: [
-                layer
-                for part in parts
-                for layer in (
-                    self._dense(part, units, **settings),
-                    self._leaky(f"{part}_act", dtype="float32"),
-                )
-            ],
-        )
+        settings: dict[str, Any] = {
+            "lr_multiplier": self.config.mapping_rate,
+            "bias_gain": self._bias_gain,
+            "dtype": "float32",
+        }
+
+        def make() -> Iterator[keras.layers.Layer]:
+            for index in range(self.config.mapping_layers):
+                part = f"mapping_dense{index}"
+                yield self._dense(part, units, **settings)
+                yield self._leaky(part, dtype="float32")
+
+        return self._made("mapping", lambda: tuple(make()))
 
 
 class StyleGenerator(WithMapping, ABC):
@@ -53,10 +53,10 @@ class StyleGenerator(WithMapping, ABC):
     _repeat_name = "repeat_styles"
     """Name of the layer that repeats one style for all layers."""
 
-    def __init__(self, config: StyledConfig, *, name: str = "generator", **kwargs: Any) -> None:
-        super().__init__(config, name=name, **kwargs)
+    def __init__(self, config: StyledConfig, **kwargs: Any) -> None:
+        super().__init__(config, **kwargs)
         self.style_size = config.style_size
-        self.truncation = Truncation(name=self._name("truncation"), dtype="float32")
+        self.truncation = self._layer(Truncation, "truncation", dtype="float32")
 
     @abstractmethod
     def layers(self, resolution: int) -> int:
@@ -128,9 +128,8 @@ class StyleGenerator(WithMapping, ABC):
             ValueError: as `synthesis`.
         """
         inputs = self._inputs()
-        repeat = keras.layers.RepeatVector(
-            self.layers(resolution), name=self._name(self._repeat_name), dtype="float32"
-        )
+        layers = self.layers(resolution)
+        repeat = self._layer(keras.layers.RepeatVector, self._repeat_name, layers, dtype="float32")
         # Called with psi = 1 it changes nothing, but its mean is saved with the model.
         styles = self.truncation(repeat(self._map(*inputs)))
         noise = {

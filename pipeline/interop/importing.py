@@ -57,7 +57,7 @@ def import_weights(
     models = state.models_for(settings.schedule.build().phases[position.phase])
     assign((models.generator, models.discriminator, models.average), snapshot.weights)
     try:
-        with atomic.new_folder(out) as folder:
+        with atomic.new_folder(out) as folder:  # A run, whole or not at all.
             checkpoints.save(folder, variables_of(models), position, metrics={})
             RunFolder(folder).start_imported(
                 settings,
@@ -74,12 +74,6 @@ def config_of(
 ) -> Config:
     """Configure a run for published weights: a preset or file, with the values that they decide.
 
-    Args:
-        snapshot: Content of the file of weights.
-        name: Preset or YAML file.
-        overrides: Overrides `section.key=value`, which must not contradict the weights.
-        data: Data source that replaces `data.source`.
-
     Raises:
         UserError: if overrides contradict the weights, or the configuration is wrong.
     """
@@ -89,11 +83,10 @@ def config_of(
         "data.labels": bool(snapshot.label_size),
         "schedule.resolution": snapshot.final,
     }
-    first = decided.copy()
     # Presets may start lower, which a family that does not grow would refuse.
-    if not snapshot.network.grows:
-        first["schedule.start_resolution"] = snapshot.final
-    config = load(name, [*first.items(), *overrides], data=data)
+    start = {} if snapshot.network.grows else {"schedule.start_resolution": snapshot.final}
+    # Overrides last: those that contradict the weights must show below.
+    config = load(name, [*(decided | start).items(), *overrides], data=data)
     for key, value in decided.items():
         section, _, field = key.partition(".")
         chosen = getattr(getattr(config, section), field)

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
 
 import keras
 import numpy as np
 
 from pipeline.errors import UserError
-from pipeline.families.family import family_of
+from pipeline.families.family import family_of, module_of
 from pipeline.families.official.pickles import Networks, read_networks
 from pipeline.families.official.snapshot import NETWORKS, Snapshot, Weights
 from pipeline.families.official.state_dicts import STATE, StateDict, read_arrays
@@ -38,10 +37,7 @@ class OfficialModels:
     Call of `discriminator`: images → `{"scores": (batch, 1)}`. With labels ProGAN's also returns
     `"logits": (batch, classes)`, and families with styles take `[images, labels]`.
 
-    Args:
-        generator: Generator as trained.
-        discriminator: Discriminator as trained.
-        average: EMA of the generator, which makes better images.
+    `average` is the EMA of the generator, which makes better images.
     """
 
     generator: keras.Model
@@ -82,9 +78,10 @@ def read_snapshot(path: Path) -> Snapshot:
         content, functions = read_arrays(path), STATE
     else:
         content = read_networks(path)
+        # Some files name the module too.
         functions = tuple(each.function.rpartition(".")[2] for each in content)
     for section in FAMILIES:
-        family = import_module(f"{section.__module__.rpartition('.')[0]}.official_weights")
+        family = module_of(section, "official_weights")
         if functions == family.FUNCTIONS:
             snapshot: Snapshot = family.snapshot_of(content)
             return snapshot

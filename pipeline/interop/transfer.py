@@ -16,10 +16,6 @@ from pipeline.training.position import Position
 def origin_of(source: RunFolder, config: Config) -> dict[str, Any]:
     """Return the lineage of a run's first weights: the run that they come from.
 
-    Args:
-        source: Source with a checkpoint.
-        config: Configuration of the new run.
-
     Raises:
         UserError: if the source has no checkpoint, or one of another resolution than the first of
             the new run.
@@ -46,10 +42,6 @@ def write_first_checkpoint(run: RunFolder, label_size: int) -> None:
     The clock starts at 0, and optimizers are fresh. With another number of classes, the weights
     whose shapes depend on it are made anew, and named in the lineage.
 
-    Args:
-        run: Run that is to be trained.
-        label_size: Number of its classes, 0 without labels.
-
     Raises:
         UserError: if the networks are of other sizes, or the source is gone or damaged.
     """
@@ -58,15 +50,13 @@ def write_first_checkpoint(run: RunFolder, label_size: int) -> None:
     from pipeline.training.synthesis.state import TrainingState, variables_of, weights_of
 
     origin = run.manifest().get("first_weights")
+    # A run that goes on has checkpoints of its own.
     if origin is None or checkpoints.all_in(run.path):
         return
     source = RunFolder(Path(origin["run"]))
     checkpoint = source.checkpoint(origin["images_seen"])
-    sources = (
-        source.generator(checkpoint),
-        source.discriminator(checkpoint),
-        source.average(checkpoint),
-    )
+    restore = (source.generator, source.discriminator, source.average)
+    sources = [network(checkpoint) for network in restore]
     given = {name: weight.numpy() for name, weight in weights_of(*sources).items()}
     config = run.config()
     state = TrainingState(config, label_size=label_size, strategy=tf.distribute.get_strategy())

@@ -1,4 +1,4 @@
-"""Adversarial losses of the discriminator and the generator, by name.
+"""Adversarial losses of the discriminator and the generator, by name; loss of labels.
 
 `r` are scores of reals and `f` scores of fakes, float32 `(batch, 1)`. Losses have the same shape,
 one value per sample; the caller averages them over replicas. `softplus(x) = log(1 + exp(x))`, and
@@ -25,9 +25,9 @@ class Adversarial:
     Args:
         critic: Loss of the discriminator, `(r, f) → (batch, 1)`.
         generator: Loss of the generator, `(r, f) → (batch, 1)`; r is None unless `needs_reals`.
-        needs_reals: Whether the generator's loss uses the scores of reals, which takes one more
+        needs_reals: True if the generator's loss uses the scores of reals, which takes one more
             pass of the discriminator.
-        samples_meet: Whether the loss of a sample depends on the scores of other samples.
+        samples_meet: True if the loss of a sample depends on the scores of other samples.
     """
 
     critic: Callable[[Any, Any], Any]
@@ -36,61 +36,18 @@ class Adversarial:
     samples_meet: bool = False
 
 
-def wasserstein_critic(reals: Any, fakes: Any) -> Any:
-    """`f - r`. Source: arXiv:1701.07875, algorithm 1, with the sign turned."""
-    return fakes - reals
-
-
-def wasserstein_generator(_: Any, fakes: Any) -> Any:
-    """`-f`. Source: arXiv:1701.07875, algorithm 1."""
-    return -fakes
-
-
-def logistic_critic(reals: Any, fakes: Any) -> Any:
-    """`softplus(-r) + softplus(f)`: cross-entropy. Source: arXiv:1406.2661, equation 1."""
+def _logistic(reals: Any, fakes: Any) -> Any:
     return tf.nn.softplus(-reals) + tf.nn.softplus(fakes)
 
 
-def logistic_generator(_: Any, fakes: Any) -> Any:
-    """`softplus(-f)`, non-saturating. Source: arXiv:1406.2661, section 3."""
-    return tf.nn.softplus(-fakes)
-
-
-def minimax_generator(_: Any, fakes: Any) -> Any:
-    """`-softplus(f)`, the discriminator's loss negated, saturating. Source: arXiv:1406.2661."""
-    return -tf.nn.softplus(fakes)
-
-
-def least_squares_critic(reals: Any, fakes: Any) -> Any:
-    """`((r - 1)² + f²) / 2`. Source: arXiv:1611.04076, equation 9."""
-    return (tf.square(reals - 1.0) + tf.square(fakes)) / 2.0
-
-
-def least_squares_generator(_: Any, fakes: Any) -> Any:
-    """`(f - 1)² / 2`. Source: arXiv:1611.04076, equation 9."""
-    return tf.square(fakes - 1.0) / 2.0
-
-
-def hinge_critic(reals: Any, fakes: Any) -> Any:
-    """`max(0, 1 - r) + max(0, 1 + f)`. Source: arXiv:1705.02894; arXiv:1802.05957, equation 16."""
+def _hinge(reals: Any, fakes: Any) -> Any:
     return tf.nn.relu(1.0 - reals) + tf.nn.relu(1.0 + fakes)
 
 
-def _symmetric_squares(reals: Any, fakes: Any) -> Any:
-    """`(r - 1)² + (f + 1)²`."""
-    return tf.square(reals - 1.0) + tf.square(fakes + 1.0)
-
-
-def relativistic_average(critic: Callable[[Any, Any], Any]) -> Adversarial:
+def _relativistic_average(critic: Callable[[Any, Any], Any]) -> Adversarial:
     """Relativistic average losses: `critic(r - f̄, f - r̄)` and `critic(f - r̄, r - f̄)`.
 
-    Means are over the global batch, and gradients flow through them.
-
-    Args:
-        critic: Loss `(r, f)` of the discriminator on plain scores. The generator has the same loss
-            with reals and fakes exchanged.
-
-    Source: arXiv:1807.00734, section 4.
+    `critic` is a loss `(r, f)` on plain scores. Gradients flow through the means.
     """
 
     def relative(reals: Any, fakes: Any) -> tuple[Any, Any]:
@@ -109,16 +66,35 @@ def relativistic_average(critic: Callable[[Any, Any], Any]) -> Adversarial:
     )
 
 
+def label_loss(labels: Any, logits: Any) -> Any:
+    """Cross-entropy of one-hot labels and logits, both `(batch, classes)` → `(batch,)` (AC-GAN).
+
+    Source: arXiv:1610.09585; arXiv:1710.10196, the official `loss.py`.
+    """
+    return tf.nn.softmax_cross_entropy_with_logits(labels=labels, logits=logits)
+
+
 LOSSES: Mapping[LossName, Adversarial] = MappingProxyType(
     {
-        "wasserstein": Adversarial(wasserstein_critic, wasserstein_generator),
-        "logistic": Adversarial(logistic_critic, logistic_generator),
-        "minimax": Adversarial(logistic_critic, minimax_generator),
-        "least_squares": Adversarial(least_squares_critic, least_squares_generator),
-        "hinge": Adversarial(hinge_critic, wasserstein_generator),
-        "relativistic_logistic": relativistic_average(logistic_critic),
-        "relativistic_least_squares": relativistic_average(_symmetric_squares),
-        "relativistic_hinge": relativistic_average(hinge_critic),
+        # Source: arXiv:1701.07875, algorithm 1, with the sign of the discriminator's loss turned.
+        "wasserstein": Adversarial(lambda r, f: f - r, lambda _, f: -f),
+        # Source: arXiv:1406.2661, equation 1, and section 3: non-saturating.
+        "logistic": Adversarial(_logistic, lambda _, f: tf.nn.softplus(-f)),
+        # Source: arXiv:1406.2661, equation 1: the discriminator's loss negated, saturating.
+        "minimax": Adversarial(_logistic, lambda _, f: -tf.nn.softplus(f)),
+        # Source: arXiv:1611.04076, equation 9.
+        "least_squares": Adversarial(
+            lambda r, f: (tf.square(r - 1.0) + tf.square(f)) / 2.0,
+            lambda _, f: tf.square(f - 1.0) / 2.0,
+        ),
+        # Source: arXiv:1705.02894; arXiv:1802.05957, equation 16.
+        "hinge": Adversarial(_hinge, lambda _, f: -f),
+        # Source: arXiv:1807.00734, section 4.
+        "relativistic_logistic": _relativistic_average(_logistic),
+        "relativistic_least_squares": _relativistic_average(
+            lambda r, f: tf.square(r - 1.0) + tf.square(f + 1.0)
+        ),
+        "relativistic_hinge": _relativistic_average(_hinge),
     }
 )
 """Losses by `objective.loss`."""

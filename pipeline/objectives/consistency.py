@@ -20,12 +20,9 @@ def inconsistency(scores: Any, moved_scores: Any) -> Any:
 
 
 def moved(images: Any, moves: Any, *, mirror: bool) -> Any:
-    """T(x): shift each image, and mirror half of them left to right.
+    """T(x): shift each image `(batch, height, width, channels)`; if allowed, mirror half of them.
 
-    Args:
-        images: Images `(batch, height, width, channels)`.
-        moves: Uniform draws from 0 to 1 `(batch, 3)`: shift down, shift to the right, mirroring.
-        mirror: Whether images may be mirrored.
+    `moves` are uniform draws from 0 to 1, `(batch, 3)`: shift down, shift to the right, mirroring.
     """
     # Below 8 px an eighth is less than a pixel.
     most = np.array([max(1, int(side * LARGEST_SHIFT)) for side in images.shape[1:3]], np.int32)
@@ -38,13 +35,7 @@ def moved(images: Any, moves: Any, *, mirror: bool) -> Any:
 
 
 def shifted(images: Any, down: Any, right: Any) -> Any:
-    """Shift each image by whole pixels, reflecting the edges.
-
-    Args:
-        images: Images `(batch, height, width, channels)`.
-        down: Pixels down, int32 `(batch,)`, each smaller than the height.
-        right: Pixels to the right, int32 `(batch,)`, each smaller than the width.
-    """
+    """Shift each image by whole pixels, int32 `(batch,)`, less than its side; reflect the edges."""
     rows = _sources(images.shape[1], down)
     columns = _sources(images.shape[2], right)
     images = tf.gather(images, rows, axis=1, batch_dims=1)
@@ -53,5 +44,6 @@ def shifted(images: Any, down: Any, right: Any) -> Any:
 
 def _sources(size: int, shifts: Any) -> Any:
     """Index of the source of each pixel along a side: `(batch,)` → `(batch, size)`."""
+    # Reflected once at each edge, which is enough for shifts of less than the side.
     positions = tf.abs(tf.range(size)[tf.newaxis] - shifts[:, tf.newaxis])
     return (size - 1) - tf.abs((size - 1) - positions)

@@ -15,6 +15,7 @@ import tensorflow as tf
 def overlap(kernel: Any) -> Any:
     """`‖WᵀW ⊙ (1 - I)‖²` of a kernel `(…, inputs, filters)` → `()`; W has a column per filter."""
     filters = kernel.shape[-1]
+    # Penalties are float32 under every precision.
     columns = tf.reshape(tf.cast(kernel, tf.float32), (-1, filters))
     # With more filters than inputs the equal `‖WWᵀ‖² - Σ ‖column‖⁴` needs a smaller matrix.
     if filters > columns.shape[0]:

@@ -23,10 +23,8 @@ def normalised(latents: Any) -> Any:
 def path_lengths(generate: Callable[[Any], Any], latents: Any, noise: Any) -> Any:
     """`√(mean over layers Σ_size (J_wᵀ y)²)`, with `y = noise / √(height · width)`, → `(batch,)`.
 
-    Args:
-        generate: Function from latents to images, each image from its own latents.
-        latents: Latents, float32 `(batch, size)`, or styles `(batch, layers, size)`.
-        noise: Standard normal noise in the shape of the images.
+    `latents` are float32 `(batch, size)`, or styles `(batch, layers, size)`, each of one image;
+    `noise` is standard normal, in the shape of the images.
     """
     with tf.GradientTape(watch_accessed_variables=False) as tape:
         tape.watch(latents)
@@ -35,17 +33,15 @@ def path_lengths(generate: Callable[[Any], Any], latents: Any, noise: Any) -> An
         height, width = images.shape[1:3]
         total = tf.reduce_sum(images * noise) / (height * width) ** 0.5
     squares = tf.reduce_sum(tf.square(tape.gradient(total, latents)), axis=-1)
-    if squares.shape.rank > 1:
+    if squares.shape.rank > 1:  # Styles have an axis of layers.
         squares = tf.reduce_mean(squares, axis=list(range(1, squares.shape.rank)))
     # 1e-12, not in the official code, keeps the gradient finite at a length of zero.
     return tf.sqrt(squares + 1e-12)
 
 
 def moved_mean(mean: Any, lengths: Any, *, decay: float) -> Any:
-    """Update the moving mean: `mean + decay · (mean of lengths - mean)`, over all replicas.
-
-    Gradients flow through the lengths, as in the official code.
-    """
+    """Update the moving mean: `mean + decay · (mean of lengths - mean)`, over all replicas."""
+    # Gradients flow through the lengths, as in the official code.
     return mean + decay * (mean_over_replicas(lengths) - mean)
 
 

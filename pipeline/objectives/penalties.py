@@ -16,19 +16,12 @@ import tensorflow as tf
 
 from pipeline.config import ObjectiveConfig, PenaltyName
 
-Critic = Callable[[Any], Any]
 
-
-def squared_gradient(critic: Critic, images: Any) -> Any:
-    """`‖∇D(x)‖²`, `(batch, height, width, channels)` → `(batch,)`.
-
-    Args:
-        critic: Function from images to scores, each score from its own image, or its group's.
-        images: Images at which the gradient is taken.
-    """
+def squared_gradient(critic: Callable[[Any], Any], images: Any) -> Any:
+    """`‖∇D(x)‖²` at images `(batch, height, width, channels)` → `(batch,)`."""
     with tf.GradientTape(watch_accessed_variables=False) as tape:
         tape.watch(images)
-        # Each score depends on its own image, so one gradient of the sum gives all samples'.
+        # Each score depends on its own image or group, so one gradient of the sum gives all.
         total = tf.reduce_sum(critic(images))
     # Penalties are float32 under every precision.
     gradient = tf.cast(tape.gradient(total, images), tf.float32)
@@ -81,7 +74,7 @@ class GradientPenalty:
         weight: Weight in the discriminator's loss.
         points: Function `(reals, fakes, mix weights) → images` at which the gradient is taken.
         measure: Function `(‖∇D(x)‖², scale) → penalty`.
-        needs_fakes: Whether `points` uses the fakes; otherwise they may be None.
+        needs_fakes: True if `points` uses the fakes; otherwise they may be None.
     """
 
     name: str

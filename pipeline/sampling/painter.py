@@ -24,8 +24,9 @@ class Painter:
     A style depends on the weights, its seed and its label only. An image depends on the weights,
     its seed or styles, its label and the noise mode; with random noise also on its seed.
 
-    Args:
-        sampler: Sampler of a generator; each call uses its current weights.
+    Seeds are not negative. Labels are indices of classes, for labelled generators. Noise is
+    `constant`, the same maps for all; `random`, by seed; or `none`. Families without styles have
+    `constant` alone. Each call uses the sampler's current weights.
     """
 
     def __init__(self, sampler: Sampler) -> None:
@@ -44,13 +45,7 @@ class Painter:
     def of_seeds(
         self, seeds: Sequence[int], labels: Sequence[int] = (), noise: NoiseMode = "constant"
     ) -> Iterator[NDArray[np.uint8]]:
-        """Yield images of seeds in batches, uint8 `(at most 16, height, width, channels)`.
-
-        Args:
-            seeds: Seeds, not negative.
-            labels: Index of each image's class, for a labelled generator.
-            noise: Noise mode; only families with styles have others than `constant`.
-        """
+        """Yield images of seeds in batches, uint8 `(at most 16, height, width, channels)`."""
         if noise != "constant":
             yield from self.batches(self.styles(seeds, labels), seeds, noise)
             return
@@ -62,37 +57,20 @@ class Painter:
         yield from in_batches(images, *_columns(seeds, labels))
 
     def styles(self, seeds: Sequence[int], labels: Sequence[int] = ()) -> Styles:
-        """Map seeds to styles, the same for each layer.
-
-        Args:
-            seeds: Seeds, not negative, at least one.
-            labels: Index of each seed's class, for a labelled generator.
-        """
+        """Map seeds, at least one, to styles, the same for each layer."""
         found = np.concatenate(list(in_batches(self._points, *_columns(seeds, labels))))
         # A view: repeated for each layer, the styles of many seeds would fill the memory.
         shape = (len(found), self._styled.layers, found.shape[-1])
         return np.broadcast_to(found[:, np.newaxis], shape)
 
     def truncated(self, styles: Styles, psi: float, cutoff: int | None = None) -> Styles:
-        """Truncate styles: move them towards their mean, which psi = 0 gives.
-
-        Args:
-            styles: Styles to truncate.
-            psi: Factor on the distance to the mean.
-            cutoff: Number of layers to truncate, from the first; None for all.
-        """
+        """Truncate styles as `StyleSampler.truncated`; psi = 0 gives their mean."""
         return np.asarray(self._styled.truncated(styles, psi, cutoff), np.float32)
 
     def images(
         self, styles: Styles, seeds: Sequence[int], noise: NoiseMode = "constant"
     ) -> NDArray[np.uint8]:
-        """Make images from styles, uint8 `(images, height, width, channels)`.
-
-        Args:
-            styles: Styles of at least one image.
-            seeds: Seed of each image's noise.
-            noise: Noise mode: `constant`, the same maps for all; `random`, by seed; or `none`.
-        """
+        """Make images from styles, at least one, uint8 `(images, height, width, channels)`."""
         return np.concatenate(list(self.batches(styles, seeds, noise)))
 
     def batches(
@@ -136,12 +114,7 @@ def _columns(seeds: Sequence[int], labels: Sequence[int]) -> tuple[NDArray[np.in
 
 
 def in_batches(function: Callable[..., Any], *columns: NDArray[Any]) -> Iterator[NDArray[Any]]:
-    """Apply a TensorFlow function to rows in batches of 16; the last one is filled up.
-
-    Args:
-        function: Function from a batch of each column to a batch; it is traced.
-        columns: Arrays with one row per sample, or with no rows at all.
-    """
+    """Apply a TensorFlow function to batches of rows; a column may have no rows at all."""
     traced = tf.function(function, autograph=False)
     for start in range(0, len(columns[0]), BATCH):
         parts = [column[start : start + BATCH] for column in columns]

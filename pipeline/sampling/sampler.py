@@ -52,10 +52,8 @@ class LatentSampler:
         return latents
 
     def between(self, first: Any, last: Any, shares: Any) -> Any:
-        """Interpolate spherically: `(sin((1 - t) Ω) first + sin(t Ω) last) / sin Ω`, Ω the angle.
-
-        Points on the arc are as likely as latents as its ends are.
-        """
+        """Interpolate: `(sin((1 - t) Ω) first + sin(t Ω) last) / sin Ω`, with Ω the angle."""
+        # Points on the arc, not on the line, are as likely as latents as its ends are.
         product = tf.reduce_sum(first * last) / (tf.norm(first) * tf.norm(last))
         # Rounding may leave the range in which `acos` is defined.
         angle = tf.acos(tf.clip_by_value(product, -1.0, 1.0))
@@ -153,12 +151,7 @@ class StyleSampler:
         return [noise_of_seeds(seeds, number, shape) for number, shape in enumerate(shapes)]
 
     def synthesise(self, styles: Any, noise: Sequence[Any] | None = None) -> Any:
-        """Make images from styles per layer: `(batch, height, width, channels)`, about [-1, 1].
-
-        Args:
-            styles: Styles `(batch, layers, size)`.
-            noise: Noise maps as returned by `noise`; None for the model's own.
-        """
+        """Make images, about [-1, 1], from styles of all layers, by default with constant noise."""
         maps = [layer(styles) for layer in self.fixed_noise] if noise is None else noise
         return self.synthesis(styles, *maps)
 
@@ -172,14 +165,7 @@ def latent_sampler(model: keras.Model) -> LatentSampler:
 
 
 def sampler_of(network: Any, model: keras.Model, resolution: int, *, fading: bool) -> AnySampler:
-    """Make the sampler of a generator.
-
-    Args:
-        network: Network that made the model.
-        model: Model from `network.model(resolution, fading=fading)`.
-        resolution: Resolution of the images in pixels.
-        fading: Whether that resolution is being faded in.
-    """
+    """Make the sampler of a generator, whose `model` is `network.model(resolution, fading=…)`."""
     if not network.config.has_styles:
         return latent_sampler(model)
     synthesis = network.synthesis(resolution, fading=fading)

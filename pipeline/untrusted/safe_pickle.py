@@ -6,6 +6,7 @@ import io
 import math
 import pickletools
 from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, TypeAlias
 
@@ -40,34 +41,25 @@ class Refused(Exception):
     """The pickle holds something other than data, or is damaged."""
 
 
+# Neither compared nor shown by value: both can be made arbitrarily slow or deep.
+@dataclass(eq=False, repr=False, slots=True)
 class Record:
-    """Object of a class that a pickle names: the path of the class and the state, never the class.
+    """Object of a class that a pickle names: path of the class and state, never the class."""
 
-    Args:
-        path: Path of the class.
-    """
-
-    __slots__ = ("_state", "path")
-
-    def __init__(self, path: str) -> None:
-        self.path = path
-        self._state: dict[str, Any] = {}
-
-    @property
-    def state(self) -> Mapping[str, Any]:
-        """Attributes of the object."""
-        return MappingProxyType(self._state)
+    path: str
+    state: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
 
     def build(self, state: Any) -> None:
         """Set the state; a second time is refused."""
-        if self._state or type(state) is not dict:
+        if self.state or type(state) is not dict:
             raise Refused(f"a {shown(self.path)} without a state of its own")
-        self._state = state
+        self.state = MappingProxyType(state)
 
 
 class Dictionary(dict[str, Any]):
     """Substitute for a subclass of dict; its attributes are dropped."""
 
+    # Without arguments: items come by operations that check their keys.
     def __init__(self) -> None:
         super().__init__()
 
@@ -112,36 +104,30 @@ def shown(text: str) -> str:
     return short.encode("unicode_escape").decode("ascii")
 
 
+@dataclass(eq=False, slots=True)
 class _Named:
     """Name in a pickle that can only be called to make a substitute."""
 
-    __slots__ = ("make",)
-
-    def __init__(self, make: Callable[..., Any]) -> None:
-        self.make = make
+    make: Callable[..., Any]
 
 
+@dataclass(eq=False, slots=True)
 class _Kind:
     """Substitute for `numpy.dtype` that allows plain numbers only."""
 
-    __slots__ = ("_code", "_order")
-
-    def __init__(self, code: str) -> None:
-        self._code = code
-        self._order = "|"
+    code: str
+    order: str = "|"
 
     def build(self, state: Any) -> None:
         """Set the byte order; fields, which only structures have, are refused."""
         _, order, *fields = state
         if any(fields[:3]):
             raise Refused("an array of structures")
-        self._order = _text(order)
-
-    def dtype(self) -> np.dtype[Any]:
-        """Return the NumPy type."""
-        return np.dtype(self._order + self._code)
+        self.order = _text(order)
 
 
+# Not a subclass of `pickle.Unpickler`, which decides over names alone: BUILD on a class, a claim of
+# 2**40 bytes for a bytearray, or a key whose hash goes a million tuples deep would stay possible.
 class _Machine:
     """Stack machine that runs pickles, without the operations that can do harm."""
 
@@ -164,9 +150,9 @@ class _Machine:
             "_codecs.encode": self._encoded,
             "__builtin__.bytes": lambda: b"",
             "numpy.dtype": self._kind,
-            "numpy.ndarray": _not_made,
+            "numpy.ndarray": _not_made,  # Only an argument of `_reconstruct`.
         }
-        for core in ("numpy.core", "numpy._core"):
+        for core in ("numpy.core", "numpy._core"):  # NumPy 2 renamed it.
             makers |= {
                 f"{core}.multiarray._reconstruct": self._empty_array,
                 f"{core}.multiarray.scalar": self._scalar,
@@ -215,7 +201,7 @@ class _Machine:
 
     def _build(self, name: str, argument: Any) -> None:
         match name:
-            case "PROTO" | "FRAME":
+            case "PROTO" | "FRAME":  # They only help a reader to read ahead.
                 pass
             case "MARK":
                 self._below.append(self._stack)
@@ -334,7 +320,9 @@ class _Machine:
         if type(kind) is not _Kind:
             raise Refused("an array of objects")
         self._spend(len(content))
-        return content.encode("latin1") if type(content) is str else bytes(content), kind.dtype()
+        return content.encode("latin1") if type(content) is str else bytes(content), np.dtype(
+            kind.order + kind.code
+        )
 
 
 def _not_made(*_: Any) -> Any:

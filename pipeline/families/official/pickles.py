@@ -69,23 +69,21 @@ def _network(record: Any, *, whole: bool = True) -> OfficialNetwork:
         raise safe_pickle.Refused("it holds no three networks")
     state = record.state
     function, settings = state.get("build_func_name"), state.get("static_kwargs")
+    # Parts of parts are not read: a file may refer to itself, without end.
     parts = state.get("components", {}) if whole else {}
     if type(function) is not str or not isinstance(settings, dict) or not isinstance(parts, dict):
         raise safe_pickle.Refused("a network without function and settings")
     networks = {name: _network(part, whole=False) for name, part in parts.items()}
-    variables = dict(map(_variable, _listed(state.get("variables"))))
+    pairs = state.get("variables")
+    if type(pairs) is not list:
+        raise safe_pickle.Refused("a network without variables")
+    variables = dict(map(_variable, pairs))
     for name, network in networks.items():
         variables |= {f"{name}/{each}": value for each, value in network.variables.items()}
     # One array under many names would let a small file claim a huge number of weights.
     if len({id(value) for value in variables.values()}) < len(variables):
         raise safe_pickle.Refused("two variables that are one")
     return OfficialNetwork(function, settings, variables, networks)
-
-
-def _listed(variables: Any) -> list[Any]:
-    if type(variables) is not list:
-        raise safe_pickle.Refused("a network without variables")
-    return variables
 
 
 def _variable(pair: Any) -> tuple[str, Array]:

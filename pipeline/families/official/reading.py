@@ -24,25 +24,12 @@ def refusals(path: Path, rule: str) -> Iterator[None]:
         yield
     # Parsers of a damaged file can raise nearly anything.
     except Exception as error:
-        raise UserError(f"{rule}. Received: {path} ({_reason_of(error)})") from error
-
-
-def _reason_of(error: Exception) -> str:
-    match error:
-        case Refused():
-            return str(error)
-        case OSError(strerror=str(reason)):
-            return reason
-    return "it is damaged"
+        known = str(error) if isinstance(error, Refused) else getattr(error, "strerror", None)
+        raise UserError(f"{rule}. Received: {path} ({known or 'it is damaged'})") from error
 
 
 def content_of(path: Path) -> bytes:
-    """Read a whole file.
-
-    Raises:
-        OSError: if it cannot be read.
-        Refused: if it is too large.
-    """
+    """Read a whole file within `refusals`."""
     # Before reading: a huge file must not fill the memory first.
     if path.stat().st_size > LARGEST_FILE:
         raise Refused(f"it is larger than {LARGEST_FILE} bytes")

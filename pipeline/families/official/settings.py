@@ -21,7 +21,7 @@ One: TypeAlias = Annotated[float, Field(ge=1, le=1)]
 class Settings(BaseModel):
     """Arguments of a function that builds a network, each with its published default."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid")  # An unknown one may change the network.
 
     num_channels: Literal[1, 3]
     resolution: Resolution
@@ -35,17 +35,6 @@ class Settings(BaseModel):
     structure: Any = None
     """Kind of graph that the official code builds, ignored: the result is the same."""
     is_template_graph: Any = None
-
-    @property
-    def sizes(self) -> tuple[int, ...]:
-        """Settings that must be equal in generator and discriminator."""
-        return (
-            self.num_channels,
-            self.resolution,
-            self.label_size,
-            self.fmap_base,
-            self.fmap_max,
-        )
 
 
 def settings_of(kind: type[Checked], values: Mapping[str, Any]) -> Checked:
@@ -71,6 +60,7 @@ def settings_of(kind: type[Checked], values: Mapping[str, Any]) -> Checked:
 
 
 def _plain(name: str, value: Any) -> Any:
+    # Some files have numbers of NumPy, which `Literal` refuses.
     value = value.item() if isinstance(value, np.generic) else value
     for each in value if isinstance(value, list | tuple) else (value,):
         if not isinstance(each, bool | int | float | str | None):

@@ -26,7 +26,7 @@ class Snapshot:
         label_size: Number of classes, 0 without labels.
         final: Final resolution of the training, in pixels.
         resolution: Resolution that the networks had reached, in pixels.
-        fading: Whether that resolution was being faded in.
+        fading: True if that resolution was being faded in.
         weights: Weights of the generator, the discriminator and the EMA, including `alpha`; weights
             of other resolutions may be among them.
         not_shown: Keys of `network` that do not follow from the file, or change no result.

@@ -22,10 +22,7 @@ StateDict: TypeAlias = Mapping[str, Array]
 STATE: tuple[str, ...] = ("a state of PyTorch",)
 """Value of `FUNCTIONS` for a family whose official weights are a state dict of PyTorch."""
 
-GENERATOR, DISCRIMINATOR, AVERAGE = "G", "D", "G_ema"
-"""Official names of the networks."""
-
-_NAME = re.compile(rf"(?:var/)?({GENERATOR}|{DISCRIMINATOR}|{AVERAGE})[/.](.*)")
+_NAME = re.compile(r"(?:var/)?(G|D|G_ema)[/.](.*)")
 _KINDS = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2"}
 _LARGEST_HEADER = 2**26
 
@@ -50,7 +47,7 @@ def networks_in(arrays: StateDict) -> dict[str, StateDict]:
     for name, value in arrays.items():
         if match := _NAME.fullmatch(name):
             networks.setdefault(match[1], {})[match[2]] = value
-    if DISCRIMINATOR not in networks or not {GENERATOR, AVERAGE} & networks.keys():
+    if "D" not in networks or not {"G", "G_ema"} & networks.keys():
         raise UserError(
             "a dump of weights must have names such as G_ema/synthesis.b4.const, of D and of G or "
             f"G_ema or both. Received: {', '.join(sorted(networks)) or 'none of them'}"
@@ -65,8 +62,8 @@ def _of_npz(path: Path) -> StateDict:
         names = [n for n, head in heads.items() if head.dtype.kind == "f" and _NAME.fullmatch(n)]
         if sum(heads[name].bytes for name in names) > LARGEST_FILE:
             raise Refused(f"it unpacks to more than {LARGEST_FILE} bytes")
-        file.seek(0)
-        with np.load(file, allow_pickle=False) as found:
+        file.seek(0)  # NumPy reads from where the file stands.
+        with np.load(file, allow_pickle=False) as found:  # A pickle could run any code.
             return {name: found[name] for name in names}
 
 
@@ -75,7 +72,7 @@ def _of_safetensors(content: bytes) -> StateDict:
     if size > min(_LARGEST_HEADER, len(content) - 8):
         raise Refused("it is damaged")
     entries: dict[str, Any] = json.loads(content[8 : 8 + size])
-    entries.pop("__metadata__", None)
+    entries.pop("__metadata__", None)  # It describes no tensor.
     tensors = memoryview(content)[8 + size :]
     places = [entry["data_offsets"] for entry in entries.values()]
     # Overlapping tensors would let a small file claim a huge number of weights.

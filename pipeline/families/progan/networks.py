@@ -7,37 +7,17 @@ functions. In the generator both forms are the same function.
 
 from __future__ import annotations
 
-from typing import Any
-
 import keras
 
 from layers.pixel_norm import PixelNorm
 from layers.resample import BoxDown2D
-from pipeline.families.growing import (
-    FIRST_DENSE_GAIN,
-    GrowingDiscriminator,
-    GrowingGenerator,
-)
-from pipeline.families.network import (
-    START_RESOLUTION,
-    Block,
-    chain,
-    one_or_list,
-    stage_of,
-)
+from pipeline.families.growing import FIRST_DENSE_GAIN, GrowingDiscriminator, GrowingGenerator
+from pipeline.families.network import START_RESOLUTION, Block, chain, one_or_list, stage_of
 from pipeline.families.progan.config import ProGANConfig
 
 
 class Generator(GrowingGenerator):
     """ProGAN's generator: latents to images.
-
-    Args:
-        config: Sizes of the networks.
-        channels: Channels of the images.
-        label_size: Number of classes, 0 without labels.
-        precision: Name of a Keras dtype policy; images are float32 under all of them.
-        seed: Seed of the initial weights, together with the name of each part.
-        name: Prefix of every layer's name.
 
     Example:
         >>> generator = Generator(ProGANConfig(fmap_max=8, latent_size=8), channels=3)
@@ -45,8 +25,7 @@ class Generator(GrowingGenerator):
         (None, 8, 8, 3)
     """
 
-    def __init__(self, config: ProGANConfig, *, name: str = "generator", **kwargs: Any) -> None:
-        super().__init__(config, name=name, **kwargs)
+    config: ProGANConfig
 
     def model(self, resolution: int, *, fading: bool) -> keras.Model:
         """Build the model that makes images of `resolution` pixels.
@@ -58,9 +37,9 @@ class Generator(GrowingGenerator):
         inputs = self._inputs()
         x = inputs[0]
         if self.label_size:
-            x = keras.layers.Concatenate(name=self._name("condition"))(inputs)
+            x = self._layer(keras.layers.Concatenate, "condition", dtype="float32")(inputs)
         # Normalised together with the labels, as in the official code.
-        x = PixelNorm(name=self._name("normalise_latents"))(x)
+        x = self._layer(PixelNorm, "normalise_latents", dtype="float32")(x)
         x = chain(self._first_block(), x)
         size, before = START_RESOLUTION, x
         while size < resolution:
@@ -70,8 +49,7 @@ class Generator(GrowingGenerator):
         return keras.Model(one_or_list(inputs), images, name=f"{self.name}_{size}x{size}")
 
     def _normalised(self, part: str, layer: keras.layers.Layer) -> Block:
-        norm = PixelNorm(name=self._name(f"{part}_norm"), dtype=self._policy)
-        return (layer, self._leaky(f"{part}_act"), norm)
+        return (layer, self._leaky(part), self._layer(PixelNorm, f"{part}_norm"))
 
     def _first_block(self) -> Block:
         def make() -> Block:
@@ -102,14 +80,6 @@ class Generator(GrowingGenerator):
 class Discriminator(GrowingDiscriminator):
     """ProGAN's discriminator: images to scores, with labels also to logits of the classes.
 
-    Args:
-        config: Sizes of the networks.
-        channels: Channels of the images.
-        label_size: Number of classes, 0 without labels.
-        precision: Name of a Keras dtype policy; scores are float32 under all of them.
-        seed: Seed of the initial weights, together with the name of each part.
-        name: Prefix of every layer's name.
-
     Example:
         >>> discriminator = Discriminator(ProGANConfig(fmap_max=8), channels=3)
         >>> discriminator.model(8, fading=True).output_shape
@@ -132,9 +102,8 @@ class Discriminator(GrowingDiscriminator):
         return keras.Model(images, outputs, name=f"{self.name}_{resolution}x{resolution}")
 
     def _down(self, key: str, filters: int) -> Block:
-        act = self._leaky(f"{key}_conv1_act")
+        part = f"{key}_conv1"
         # Fused it averages before the activation, unfused after it: each as the official code does.
         if self.config.fused:
-            return (self._conv(f"{key}_conv1", filters, resample="down"), act)
-        down = BoxDown2D(name=self._name(f"{key}_down"), dtype=self._policy)
-        return (self._conv(f"{key}_conv1", filters), act, down)
+            return self._activated(part, filters, resample="down")
+        return (*self._activated(part, filters), self._layer(BoxDown2D, f"{key}_down"))

@@ -19,23 +19,12 @@ from keras import ops
 
 from layers.adain import AdaIN
 from layers.bias import Bias
-from layers.blur import Blur
 from layers.learned_constant import LearnedConstant
 from layers.noise import Noise
 from layers.pixel_norm import PixelNorm
-from pipeline.families.growing import (
-    FIRST_DENSE_GAIN,
-    GrowingDiscriminator,
-    GrowingGenerator,
-)
-from pipeline.families.network import (
-    START_RESOLUTION,
-    Block,
-    Network,
-    chain,
-    one_or_list,
-    stage_of,
-)
+from layers.upfirdn import Blur
+from pipeline.families.growing import FIRST_DENSE_GAIN, GrowingDiscriminator, GrowingGenerator
+from pipeline.families.network import START_RESOLUTION, Block, Network, chain, one_or_list, stage_of
 from pipeline.families.styled import StyleGenerator, noise_name
 from pipeline.families.stylegan.config import StyleGANConfig
 from pipeline.shape import Shape, shape_name
@@ -50,25 +39,11 @@ class _Blurring(Network):
     config: StyleGANConfig
 
     def _blur(self, part: str) -> Block:
-        if not self.config.blur:
-            return ()
-        return (Blur(name=self._name(f"{part}_blur"), dtype=self._policy),)
+        return (self._layer(Blur, f"{part}_blur"),) if self.config.blur else ()
 
 
 class Generator(_Blurring, GrowingGenerator, StyleGenerator):
     """StyleGAN's generator: latents to styles, styles and noise to images.
-
-    Args:
-        config: Sizes and optional parts of the networks.
-        channels: Channels of the images.
-        label_size: Number of classes, 0 without labels.
-        precision: Name of a Keras dtype policy; styles and images are float32 under all of them.
-        seed: Seed of the initial weights and the fixed noise, together with the name of each part.
-        name: Prefix of every layer's name.
-
-    Attributes:
-        style_size: Length of a style.
-        truncation: Layer that holds the running mean of styles, `truncation.mean`, and truncates.
 
     Example:
         >>> generator = Generator(StyleGANConfig(fmap_max=8), channels=3)
@@ -78,8 +53,8 @@ class Generator(_Blurring, GrowingGenerator, StyleGenerator):
 
     config: StyleGANConfig
 
-    def __init__(self, config: StyleGANConfig, *, name: str = "generator", **kwargs: Any) -> None:
-        super().__init__(config, name=name, **kwargs)
+    def __init__(self, config: StyleGANConfig, **kwargs: Any) -> None:
+        super().__init__(config, **kwargs)
         if not config.mapping_layers:  # Styles are then the latents and the embedded label.
             self.style_size = config.latent_size * (2 if self.label_size else 1)
 
@@ -96,10 +71,10 @@ class Generator(_Blurring, GrowingGenerator, StyleGenerator):
         x = latents
         if labels is not None:
             embedded = chain(self._embedding(), labels)
-            condition = keras.layers.Concatenate(name=self._name("condition"), dtype="float32")
+            condition = self._layer(keras.layers.Concatenate, "condition", dtype="float32")
             x = condition([latents, embedded])
         # Normalised together with the label; StyleGAN2 normalises both apart.
-        x = PixelNorm(name=self._name("normalise_latents"), dtype="float32")(x)
+        x = self._layer(PixelNorm, "normalise_latents", dtype="float32")(x)
         return chain(self._mapping(self.config.style_size), x)
 
     def _embedding(self) -> Block:
@@ -118,10 +93,11 @@ class Generator(_Blurring, GrowingGenerator, StyleGenerator):
             before = x
             for index in range(LAYERS):
                 style = styles[:, LAYERS * block + index] if self.config.styles else None
-                x = _apply(self._layer(shape, index), x, noise.get(noise_name(shape, index)), style)
+                given = noise.get(noise_name(shape, index))
+                x = _apply(self._styled_layer(shape, index), x, given, style)
         return self._images(resolution, x, before, fading=fading)
 
-    def _layer(self, shape: Shape, index: int) -> Block:
+    def _styled_layer(self, shape: Shape, index: int) -> Block:
         """Return one layer of the synthesis: its features, noise, bias, activation and style."""
         part = f"{shape_name(shape)}_{self._parts(shape)[index]}"
         return self._made(
@@ -136,33 +112,23 @@ class Generator(_Blurring, GrowingGenerator, StyleGenerator):
             up = self._conv(part, maps, resample="up", fused=self.config.fused, use_bias=False)
             return (up, *self._blur(part))
         if self.config.constant_input:
-            name = self._name(part)
-            return (LearnedConstant((*shape, maps), name=name, dtype=self._policy),)
+            return (self._layer(LearnedConstant, part, (*shape, maps)),)
         return (self._dense(part, (*shape, maps), gain=FIRST_DENSE_GAIN, use_bias=False),)
 
     def _epilogue(self, part: str) -> Block:
         """Return noise, bias, leaky ReLU, normalisation and style of a layer."""
         # Bias and noise come after the blur, so the convolution has no bias.
-        noise: Block = ()
-        if self.config.noise:
-            noise = (Noise(name=self._name(f"{part}_noise"), dtype=self._policy),)
-        bias = Bias(name=self._name(f"{part}_bias"), dtype=self._policy)
-        norm: keras.layers.Layer = PixelNorm(name=self._name(f"{part}_norm"), dtype=self._policy)
+        noise = (self._layer(Noise, f"{part}_noise"),) if self.config.noise else ()
+        bias = self._layer(Bias, f"{part}_bias")
         if self.config.styles:
             norm = AdaIN(**self._weighted(f"{part}_style"))
-        return (*noise, bias, self._leaky(f"{part}_act"), norm)
+        else:
+            norm = self._layer(PixelNorm, f"{part}_norm")
+        return (*noise, bias, self._leaky(part), norm)
 
 
 class Discriminator(_Blurring, GrowingDiscriminator):
     """StyleGAN's discriminator: images to scores; the label selects one of a score per class.
-
-    Args:
-        config: Sizes of the networks, and whether they blur.
-        channels: Channels of the images.
-        label_size: Number of classes, 0 without labels.
-        precision: Name of a Keras dtype policy; scores are float32 under all of them.
-        seed: Seed of the initial weights, together with the name of each part.
-        name: Prefix of every layer's name.
 
     Example:
         >>> config = StyleGANConfig(fmap_max=8)
@@ -187,8 +153,8 @@ class Discriminator(_Blurring, GrowingDiscriminator):
 
     def _down(self, key: str, filters: int) -> Block:
         part = f"{key}_conv1"
-        down = self._conv(part, filters, resample="down", fused=self.config.fused)
-        return (*self._blur(part), down, self._leaky(f"{part}_act"))
+        down = self._activated(part, filters, resample="down", fused=self.config.fused)
+        return (*self._blur(part), *down)
 
 
 def _apply(block: Block, x: Any, noise: Any, style: Any) -> Any:

@@ -5,18 +5,16 @@ Source: arXiv:1812.04948 and the official `G_style`, `G_mapping`, `G_synthesis` 
 
 from __future__ import annotations
 
-import re
-from functools import partial
+import math
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
 from pipeline.errors import UserError
-from pipeline.families.network import START_RESOLUTION
 from pipeline.families.official import growing
-from pipeline.families.official.growing import WEIGHTS, rgb_of
-from pipeline.families.official.layouts import from_pixels, mirrored, to_pixels
-from pipeline.families.official.pickles import Array, Networks, OfficialNetwork
+from pipeline.families.official.growing import SIDE
+from pipeline.families.official.pickles import Networks, OfficialNetwork
+from pipeline.families.official.rules import Rule, channels_last, layer, mirrored, to_pixels
 from pipeline.families.official.settings import Settings, Size, settings_of
 from pipeline.families.official.snapshot import Snapshot
 from pipeline.families.stylegan.config import StyleGANConfig
@@ -26,13 +24,6 @@ FUNCTIONS = ("G_style", "D_basic", "G_style")
 """Official functions that build G, D and Gs."""
 
 PARTS = {"mapping": "G_mapping", "synthesis": "G_synthesis"}
-
-FUSED_FROM = 128
-"""Resolution from which the official code fuses resampling if `fused_scale` is `auto`."""
-
-_PART = re.compile(
-    r"(\d{1,4})x\d{1,4}/(Const|Dense[01]?|Conv[01]?)(_up|_down)?(?:/(Noise|StyleMod))?"
-)
 
 
 class StyleganSettings(Settings):
@@ -87,10 +78,6 @@ class StyleganSettings(Settings):
             )
         return self
 
-    def fused_at(self, side: int) -> bool:
-        """Return true if the layer at this resolution fuses resampling."""
-        return self.fused_scale is True or (self.fused_scale == "auto" and side >= FUSED_FROM)
-
 
 def snapshot_of(networks: Networks) -> Snapshot:
     """Convert official networks to our configuration, names and layouts.
@@ -118,11 +105,7 @@ def snapshot_of(networks: Networks) -> Snapshot:
         constant_input=generator.const_input_layer,
     )
     return growing.snapshot_of(
-        networks,
-        settings,
-        config,
-        partial(weight_of, settings=generator),
-        not_shown=("mixing", "fused"),
+        networks, settings, config, rules_of(generator), not_shown=("mixing", "fused")
     )
 
 
@@ -131,64 +114,39 @@ def _require_parts(network: OfficialNetwork, whole: StyleganSettings) -> None:
     if functions != PARTS:
         raise UserError("G and Gs must be made of G_mapping and G_synthesis. Received: others")
     for part in network.parts.values():
-        of_part = {**network.settings, **part.settings, "dlatent_broadcast": None}
-        if settings_of(StyleganSettings, of_part) != whole.model_copy(
-            update={"dlatent_broadcast": None}
-        ):
+        settings = settings_of(StyleganSettings, {**network.settings, **part.settings})
+        # Only parts have the number of layers; ours follows from the resolution.
+        if settings.model_copy(update={"dlatent_broadcast": whole.dlatent_broadcast}) != whole:
             raise UserError("parts of a network must have its settings. Received: others")
 
 
-def weight_of(name: str, value: Array, *, settings: StyleganSettings) -> tuple[str, Array] | None:
-    """Translate an official variable to our name, without the network's prefix, and our layout.
-
-    Args:
-        name: Official name, such as `synthesis/16x16/Conv0_up/weight`.
-        value: Value of the variable.
-        settings: Settings of the generator.
-
-    Returns:
-        Name and value, or None for a variable that is not a weight.
-
-    Raises:
-        LookupError: if StyleGAN has no such variable.
-        ValueError: if it has another shape there.
-    """
-    if name in ("lod", "synthesis/lod"):
-        return None
-    if name == "dlatent_avg":
-        return "truncation/mean", value
-    block, _, kind = name.rpartition("/")
-    if mapping := re.fullmatch(r"mapping/Dense(\d{1,4})", block):
-        return f"mapping_dense{mapping[1]}/{WEIGHTS[kind]}", value
-    if name == "mapping/LabelConcat/weight":
-        return "label_embedding/kernel", value
-    generates = block.startswith("synthesis")
-    block = block.removeprefix("synthesis").removeprefix("/")
-    if rgb := rgb_of(block, settings.resolution):
-        return f"{rgb}/{WEIGHTS[kind]}", value
-    # Official maps are numbered by layer, two for each resolution, with channels first.
-    if noise := re.fullmatch(r"noise(\d{1,2})", kind):
-        side = START_RESOLUTION << int(noise[1]) // 2
-        return f"noise_{side}x{side}_{int(noise[1]) % 2}/map", value[0].transpose(1, 2, 0)
-    part = _PART.fullmatch(block)
-    if part is None:
-        raise LookupError(block)
-    size, layer, resample, beside = part.groups()
-    ours = f"{size}x{size}_{layer.lower().replace('const', 'constant')}"
-    match beside, kind:
-        case "Noise", "weight":
-            return f"{ours}_noise/strength", value
-        case "StyleMod", _:
-            return f"{ours}_style/{WEIGHTS[kind]}", value
-        case None, "const":
-            return f"{ours}/constant", value[0].transpose(1, 2, 0)
-        case None, "bias":
+def rules_of(settings: StyleganSettings) -> list[Rule]:
+    """Names and layouts of the variables, given the settings of the generator."""
+    sides = [2**n for n in range(2, settings.resolution.bit_length())]
+    # `auto` fuses from 128 px on, whatever the final resolution is.
+    from_side = {True: 4, "auto": 128, False: math.inf}[settings.fused_scale]
+    fused = "|".join(str(side) for side in sides if side >= from_side)
+    rules = [
+        *growing.RULES,
+        Rule("dlatent_avg", "truncation/mean"),
+        Rule("mapping/LabelConcat/weight", "label_embedding/kernel"),
+        *layer(r"mapping/Dense(\d{1,4})", r"mapping_dense\1"),
+        Rule(rf"synthesis/{SIDE}/Const/const", r"\1_constant/constant", channels_last),
+        Rule(rf"synthesis/{SIDE}/Dense/weight", r"\1_dense/kernel", to_pixels),
+        # Fused kernels are stored for a transposed convolution, but with inputs before outputs.
+        Rule(rf"synthesis/((?:{fused})x\d+)/Conv0_up/weight", r"\1_conv0/kernel", mirrored),
+        Rule(rf"synthesis/{SIDE}/Conv([01]?)(?:_up)?/weight", r"\1_conv\2/kernel"),
+        # Official maps are numbered by layer, two for each resolution.
+        *(
+            Rule(f"synthesis/noise{number}", f"noise_{side}x{side}_{number % 2}/map", channels_last)
+            for number, side in enumerate(side for side in sides for _ in range(2))
+        ),
+    ]
+    for part, ours in (("Const", r"\1_constant"), ("(Dense|Conv[01]?)(?:_up)?", r"\1_\2")):
+        rules += [
             # In the generator the bias is a layer of its own, after blur and noise.
-            return f"{ours}_bias/bias" if generates else f"{ours}/bias", value
-        case None, "weight":
-            change = {"Dense": to_pixels, "Dense0": from_pixels}.get(layer)
-            if resample == "_up" and settings.fused_at(int(size)):
-                # Stored for a transposed convolution, but with inputs before outputs.
-                change = mirrored
-            return f"{ours}/kernel", change(value) if change else value
-    raise LookupError(name)
+            Rule(f"synthesis/{SIDE}/{part}/bias", f"{ours}_bias/bias"),
+            Rule(f"synthesis/{SIDE}/{part}/Noise/weight", f"{ours}_noise/strength"),
+            *layer(f"synthesis/{SIDE}/{part}/StyleMod", f"{ours}_style"),
+        ]
+    return rules

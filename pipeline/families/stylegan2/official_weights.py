@@ -10,22 +10,24 @@ StyleGAN2-ADA; StyleGAN3's `networks_stylegan2.py` has the same names.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 
 from pipeline.errors import UserError
-from pipeline.families.network import START_RESOLUTION, filters, sides, stage_of
-from pipeline.families.official.layouts import from_pixels, mirrored
+from pipeline.families.network import filters, stage_of
 from pipeline.families.official.pickles import Array
-from pipeline.families.official.snapshot import NETWORKS, Snapshot
-from pipeline.families.official.state_dicts import (
-    AVERAGE,
-    DISCRIMINATOR,
-    GENERATOR,
-    STATE,
-    StateDict,
-    networks_in,
+from pipeline.families.official.rules import (
+    Rule,
+    channels_last,
+    from_pixels,
+    layer,
+    mirrored,
+    translated,
 )
+from pipeline.families.official.snapshot import Snapshot
+from pipeline.families.official.state_dicts import STATE, StateDict, networks_in
 from pipeline.families.stylegan2.config import StyleGAN2Config
 from pipeline.untrusted.safe_pickle import shown
 
@@ -36,17 +38,37 @@ NOT_SHOWN = frozenset({"mixing", "mapping_rate", "stddev_group", "fused"})
 
 FILTER = np.outer([1, 3, 3, 1], [1, 3, 3, 1]) / 64
 
-_AFFINE = r"(?:\.affine)?\.(?:weight|bias)"
-_GENERATOR = re.compile(
-    r"synthesis\.b\d+\."
-    rf"(?:const|conv[01](?:{_AFFINE}|\.noise_strength|\.noise_const)|torgb{_AFFINE})"
-    r"|mapping\.(?:w_avg|(?:embed|fc\d+)\.(?:weight|bias))"
+# PyTorch has kernels of (outputs, inputs, rows, columns).
+_CONVOLUTION = partial(np.transpose, axes=(2, 3, 1, 0))
+_DENSE = partial(np.transpose, axes=(1, 0))
+
+_MAPPING = (
+    *layer(r"mapping\.fc(\d+)", r"mapping_dense\1", _DENSE),
+    *layer(r"mapping\.embed", "mapping_embed", _DENSE),
 )
-_DISCRIMINATOR = re.compile(
-    r"b\d+\.(?:fromrgb|conv[01]?|skip|fc|out)\.(?:weight|bias)"
-    r"|mapping\.(?:embed|fc\d+)\.(?:weight|bias)"
+_BLOCK = r"synthesis\.b(\d+)"
+_GENERATOR = (
+    *_MAPPING,
+    Rule(r"mapping\.w_avg", "truncation/mean"),
+    Rule(rf"{_BLOCK}\.const", r"\1x\1_constant/constant", channels_last),
+    # The official up form applies its kernel mirrored; ours does not, in either form.
+    *layer(rf"{_BLOCK}\.conv0", r"\1x\1_conv0", lambda kernel: mirrored(_CONVOLUTION(kernel))),
+    *layer(rf"{_BLOCK}\.conv1", r"\1x\1_conv1", _CONVOLUTION),
+    *layer(rf"{_BLOCK}\.torgb", r"\1x\1_to_rgb", _CONVOLUTION),
+    # Our styles are offsets from 1: 0 leaves a kernel unchanged.
+    *layer(rf"{_BLOCK}\.(conv[01])\.affine", r"\1x\1_\2_affine", _DENSE, lambda bias: bias - 1),
+    *layer(rf"{_BLOCK}\.torgb\.affine", r"\1x\1_to_rgb_affine", _DENSE, lambda bias: bias - 1),
+    Rule(rf"{_BLOCK}\.(conv[01])\.noise_strength", r"\1x\1_\2_noise/strength"),
+    # At 4 px conv1 is the only layer, and maps are numbered from 0 at each resolution.
+    Rule(r"synthesis\.b4\.conv1\.noise_const", "noise_4x4_0/map", channels_last),
+    Rule(rf"{_BLOCK}\.conv([01])\.noise_const", r"noise_\1x\1_\2/map", channels_last),
 )
-_OURS = {"torgb": "to_rgb", "fromrgb": "from_rgb", "fc": "dense0", "out": "dense1"}
+_DISCRIMINATOR = (
+    *_MAPPING,
+    *layer(r"b(\d+)\.(conv[01]?|skip)", r"\1x\1_\2", _CONVOLUTION),
+    *layer(r"b4\.fc", "4x4_dense0", lambda kernel: from_pixels(_DENSE(kernel))),
+    *layer(r"b4\.out", "4x4_dense1", _DENSE),
+)
 
 
 def snapshot_of(arrays: StateDict) -> Snapshot:
@@ -58,8 +80,8 @@ def snapshot_of(arrays: StateDict) -> Snapshot:
         UserError: if no configuration of ours makes equal networks.
     """
     networks = networks_in(arrays)
-    average = networks.get(AVERAGE) or networks[GENERATOR]
-    generator, critic = networks.get(GENERATOR) or average, networks[DISCRIMINATOR]
+    average = networks.get("G_ema") or networks["G"]
+    generator, critic = networks.get("G") or average, networks["D"]
     try:
         config, final, channels, label_size = _sizes(generator)
     except (LookupError, ValueError) as error:
@@ -72,15 +94,12 @@ def snapshot_of(arrays: StateDict) -> Snapshot:
             "the mapping of D must have as many layers as that of G, as ours have. "
             f"Received: {_mapping_layers(critic)} and {config.mapping_layers}"
         )
+    # Only the first block takes images; with skips in the discriminator each would.
+    from_rgb = layer(rf"b{final}\.fromrgb", f"{final}x{final}_from_rgb", _CONVOLUTION)
     weights = {
-        f"{name}_{weight}": value
-        for name, state, known in zip(
-            NETWORKS,
-            (generator, critic, average),
-            (_GENERATOR, _DISCRIMINATOR, _GENERATOR),
-            strict=True,
-        )
-        for weight, value in _weights(state, known, final).items()
+        **_weights("generator", generator, _GENERATOR),
+        **_weights("discriminator", critic, (*_DISCRIMINATOR, *from_rgb)),
+        **_weights("average", average, _GENERATOR),
     }
     return Snapshot(
         network=config,
@@ -100,7 +119,7 @@ def _sizes(generator: StateDict) -> tuple[StyleGAN2Config, int, int, int]:
     final = max(int(each[1]) for each in found if each)
     maps = {
         side: len(generator[f"synthesis.b{side}.conv1.weight"])
-        for side in (START_RESOLUTION, *sides(final))
+        for side in (2 << stage for stage in range(1, stage_of(final) + 1))
     }
     # The first layer of the mapping takes the latents and the embedded label.
     embedded, label_size = generator.get("mapping.embed.weight", np.empty((0, 0))).shape
@@ -121,7 +140,7 @@ def _mapping_layers(state: StateDict) -> int:
     return sum(bool(re.fullmatch(r"mapping\.fc\d+\.weight", name)) for name in state)
 
 
-def _weights(state: StateDict, known: re.Pattern[str], final: int) -> dict[str, Array]:
+def _weights(network: str, state: StateDict, rules: Sequence[Rule]) -> dict[str, Array]:
     weights = {}
     for name, value in state.items():
         # A buffer, not a weight: our filter is fixed, so another one would be another network.
@@ -129,57 +148,16 @@ def _weights(state: StateDict, known: re.Pattern[str], final: int) -> dict[str, 
             if value.shape != FILTER.shape or not np.allclose(value, FILTER, atol=1e-6):
                 raise UserError(f"`{shown(name)}` must be that of [1, 3, 3, 1]. Received: another")
             continue
-        from_rgb = re.fullmatch(r"b(\d+)\.fromrgb\..*", name)
-        if not known.fullmatch(name) or (from_rgb and int(from_rgb[1]) != final):
+        try:
+            weight, ours = translated(name, value, rules)
+        except LookupError as error:
             raise UserError(
                 "a dump must be of a generator with skips and a discriminator with residuals. "
                 f"Received: {shown(name)}, which they do not have"
-            )
-        try:
-            weight, ours = weight_of(name, value)
+            ) from error
         except ValueError as error:
             raise UserError(
                 f"`{shown(name)}` must have StyleGAN2's shape. Received: {list(value.shape)}"
             ) from error
-        weights[weight] = ours
+        weights[f"{network}_{weight}"] = ours
     return weights
-
-
-def weight_of(name: str, value: Array) -> tuple[str, Array]:
-    """Translate a parameter or buffer to our name, without the network's prefix, and our layout.
-
-    Args:
-        name: Official name, such as `synthesis.b16.conv0.weight`.
-        value: Value of the parameter or buffer.
-
-    Raises:
-        ValueError: if it has another shape in StyleGAN2.
-    """
-    *path, kind = name.removeprefix("synthesis.").split(".")
-    blocks = [re.sub(r"^b(\d+)$", r"\1x\1", re.sub(r"^fc(\d+)$", r"dense\1", x)) for x in path]
-    part = "_".join(_OURS.get(block, block) for block in blocks)
-    match kind:
-        case "w_avg":
-            return "truncation/mean", value
-        case "const":
-            return f"{part}_constant/constant", value.transpose(1, 2, 0)
-        case "noise_strength":
-            return f"{part}_noise/strength", value
-        case "noise_const":
-            number = 0 if blocks[0] == "4x4" else int(blocks[1].removeprefix("conv"))
-            return f"noise_{blocks[0]}_{number}/map", value[..., None]
-        case "bias":
-            # Our styles are offsets from 1: 0 leaves a kernel unchanged.
-            return f"{part}/bias", value - 1 if blocks[-1] == "affine" else value
-    return f"{part}/kernel", _kernel(name, value)
-
-
-def _kernel(name: str, value: Array) -> Array:
-    if value.ndim == 4:
-        # PyTorch has (outputs, inputs, rows, columns).
-        kernel = value.transpose(2, 3, 1, 0)
-        # The official up form applies its kernel mirrored; ours does not, in either form.
-        up = name.startswith("synthesis.") and name.endswith(".conv0.weight")
-        return mirrored(kernel) if up else kernel
-    kernel = value.transpose(1, 0)
-    return from_pixels(kernel) if name == "b4.fc.weight" else kernel

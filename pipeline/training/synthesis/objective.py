@@ -12,9 +12,8 @@ import tensorflow as tf
 
 from pipeline.augmentation.controller import mean_sign
 from pipeline.config import Config
-from pipeline.objectives.adversarial import LOSSES, Adversarial
+from pipeline.objectives.adversarial import LOSSES, Adversarial, label_loss
 from pipeline.objectives.consistency import inconsistency, moved
-from pipeline.objectives.labels import label_loss
 from pipeline.objectives.orthogonal import total_overlap
 from pipeline.objectives.path_length import moved_mean, path_length_penalty
 from pipeline.objectives.penalties import GradientPenalty, norm_of, penalties_of

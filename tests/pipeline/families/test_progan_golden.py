@@ -12,8 +12,9 @@ import pytest
 import tensorflow as tf
 
 from layers.resample import box_down, nearest_up
+from pipeline.families.official.growing import weight_of
 from pipeline.families.official.snapshot import Snapshot
-from pipeline.families.progan.official_weights import weight_of
+from pipeline.families.progan.official_weights import RULES
 from pipeline.interop.official import models_of, read_snapshot
 from pipeline.objectives.penalties import mix, squared_gradient, two_sided
 
@@ -112,7 +113,8 @@ def test_gradient_penalty_and_its_second_order_gradients(golden: Golden) -> None
         if not name.startswith("out/gp_grad/"):
             continue
         variable = name.removeprefix("out/gp_grad/D/")
-        weight, value = weight_of(variable, golden.arrays[name], final=golden.snapshot.final)
+        final = golden.snapshot.final
+        weight, value = weight_of(variable, golden.arrays[name], RULES, final)
         if f"discriminator_{weight}" in gradients:
             assert_close(gradients[f"discriminator_{weight}"], value)
             compared += 1

@@ -8,10 +8,9 @@ import keras
 import pytest
 
 from layers.adain import AdaIN
-from layers.blur import Blur
 from layers.equalized import EqualizedConv2D, EqualizedDense
 from layers.modulated import ModulatedConv2D
-from layers.upfirdn import FIRDown2D, FIRUp2D
+from layers.upfirdn import Blur, FIRDown2D, FIRUp2D
 from pipeline.families import size
 from pipeline.families.progan.config import ProGANConfig
 from pipeline.families.size import Size, size_of, sizes_of

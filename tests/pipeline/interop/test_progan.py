@@ -12,8 +12,9 @@ import tensorflow as tf
 
 from layers.equalized import EqualizedConv2D
 from pipeline.errors import UserError
-from pipeline.families.official.growing import Detail
-from pipeline.families.progan.official_weights import weight_of
+from pipeline.families.official.growing import detail_at
+from pipeline.families.official.rules import translated
+from pipeline.families.progan.official_weights import RULES
 from pipeline.interop.official import load_official, models_of, read_snapshot
 
 States = Callable[..., list[dict[str, Any]]]
@@ -97,7 +98,7 @@ def test_the_official_fused_kernel_is_mirrored_in_ours(fused: bool) -> None:
     generator = np.random.default_rng(0)
     weight = generator.normal(size=(3, 3, 5, 4)).astype("f4")
     images = generator.normal(size=(2, 6, 6, 4)).astype("f4")
-    name, kernel = weight_of("8x8/Conv0_up/weight", weight, final=8)
+    name, kernel = translated("8x8/Conv0_up/weight", weight, RULES)
     assert name == "8x8_conv0/kernel"
     layer = EqualizedConv2D(5, 3, resample="up", fused=fused)
     layer.build(images.shape)
@@ -190,10 +191,9 @@ def test_levels_of_detail_that_networks_do_not_have_are_refused(
 
 
 def test_levels_of_detail() -> None:
-    found = [Detail(level, 16) for level in (0.0, 0.25, 1.0, 1.5, 2.0)]
-    assert [detail.resolution for detail in found] == [16, 16, 8, 8, 4]
-    assert [detail.fading for detail in found] == [False, True, False, True, False]
-    assert [detail.alpha for detail in found] == [1.0, 0.75, 1.0, 0.5, 1.0]
+    assert [detail_at(level, 16) for level in (0.0, 0.25, 1.0, 1.5, 2.0)] == [
+        (16, False, 1.0), (16, True, 0.75), (8, False, 1.0), (8, True, 0.5), (4, False, 1.0)
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(

@@ -13,8 +13,9 @@ import tensorflow as tf
 from layers.equalized import EqualizedConv2D
 from pipeline.errors import UserError
 from pipeline.families.official.pickles import read_networks
+from pipeline.families.official.rules import translated
 from pipeline.families.official.settings import settings_of
-from pipeline.families.stylegan.official_weights import PARTS, StyleganSettings, weight_of
+from pipeline.families.stylegan.official_weights import PARTS, StyleganSettings, rules_of
 from pipeline.interop.importing import import_weights
 from pipeline.interop.official import load_official, read_snapshot
 
@@ -89,7 +90,8 @@ def test_kernels_are_mirrored_where_the_official_code_fuses(
     weight = generator.normal(size=(3, 3, 4, 5)).astype("f4")
     images = generator.normal(size=(2, 6, 6, 4)).astype("f4")
     settings = settings_of(StyleganSettings, {**SIZES, "fused_scale": fused_scale})
-    name, kernel = weight_of(f"synthesis/{side}x{side}/Conv0_up/weight", weight, settings=settings)
+    up = f"synthesis/{side}x{side}/Conv0_up/weight"
+    name, kernel = translated(up, weight, rules_of(settings))
     assert name == f"{side}x{side}_conv0/kernel"
     layer = EqualizedConv2D(5, 3, resample="up", use_bias=False)
     layer.build(images.shape)
@@ -99,9 +101,9 @@ def test_kernels_are_mirrored_where_the_official_code_fuses(
 
 def test_kernels_that_reduce_are_as_they_are() -> None:
     settings = settings_of(StyleganSettings, {**SIZES, "fused_scale": True})
-    weight = np.arange(9.0).reshape(3, 3, 1, 1)
+    rules, weight = rules_of(settings), np.arange(9.0).reshape(3, 3, 1, 1)
     for name in ("256x256/Conv1_down/weight", "256x256/Conv0/weight", "synthesis/8x8/Conv1/weight"):
-        np.testing.assert_array_equal(weight_of(name, weight, settings=settings)[1], weight)
+        np.testing.assert_array_equal(translated(name, weight, rules)[1], weight)
 
 
 @pytest.mark.parametrize(
@@ -147,7 +149,7 @@ def test_settings_that_ours_have_are_taken(settings: dict[str, Any]) -> None:
 )  # fmt: skip
 def test_unknown_variables_are_refused(name: str) -> None:
     with pytest.raises(LookupError):
-        weight_of(name, np.ones(1), settings=settings_of(StyleganSettings, SIZES))
+        translated(name, np.ones(1), rules_of(settings_of(StyleganSettings, SIZES)))
 
 
 @pytest.mark.parametrize("change", ["functions", "settings", "none"])

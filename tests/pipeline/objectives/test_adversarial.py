@@ -10,8 +10,7 @@ import pytest
 import tensorflow as tf
 
 from pipeline.config import LossName
-from pipeline.objectives.adversarial import LOSSES
-from pipeline.objectives.labels import label_loss
+from pipeline.objectives.adversarial import LOSSES, label_loss
 
 Scores = np.ndarray
 
