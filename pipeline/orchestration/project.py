@@ -100,6 +100,11 @@ class Project:
         return Repository(self.path / self.config.repository.path)
 
     @property
+    def stable_version(self) -> int | None:
+        """Version that `stable` serves, None if it serves nothing yet."""
+        return self.repository.standing(self.config.model).labels.get(LABEL)
+
+    @property
     def run_lock(self) -> Path:
         """Lock that a run holds, with the name of the run in it."""
         return self.path / ".run.lock"

@@ -30,7 +30,8 @@ its test, and the one before serves again."""
 
 
 def one_line(text: str) -> str:
-    """Return a text with a space for each line break and each control character of terminals."""
+    """Return a text with a space for each line break and control character."""
+    # A terminal would take control characters in a name or an error as commands.
     return " ".join("".join(each if each.isprintable() else " " for each in text).split())
 
 
@@ -46,13 +47,13 @@ Line = Annotated[str, AfterValidator(one_line)]
 ProjectPath = Annotated[str, AfterValidator(_inside)]
 """Path relative to the project's folder, with `/`."""
 RunKey = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
-Moment = Annotated[AwareDatetime, AfterValidator(lambda moment: moment.astimezone(UTC))]
+UtcTime = Annotated[AwareDatetime, AfterValidator(lambda moment: moment.astimezone(UTC))]
 """Time in UTC."""
 Count = Annotated[int, Field(ge=0)]
 
 
-class Snapshot(Record):
-    """Pictures of the sources as they were when the run began."""
+class SnapshotSummary(Record):
+    """Pictures of the sources when the run began."""
 
     content_hash: Line
     """Hash of the names and content of the pictures."""
@@ -62,7 +63,7 @@ class Snapshot(Record):
     """Number of pictures that the run before did not have."""
 
 
-class Step(Record):
+class StepResult(Record):
     """One step of a run."""
 
     name: Line
@@ -76,29 +77,29 @@ class Step(Record):
 
 
 class Outcome(Record):
-    """Outcome of one run of the pipeline."""
+    """Outcome of one run of the pipeline, which `outcome.json` holds."""
 
     schema_version: Literal[1] = Field(default=1, alias="schema")
-    """Version of the file: it changes when the meaning of a field does."""
+    """Version of the format: it changes when the meaning of a field does."""
     run: RunKey
     """Name of the run, and of its folder in the history."""
     model: Line
     """Name of the model, as in the repository."""
     trigger: Trigger
     """Cause of its start."""
-    started: Moment
+    started: UtcTime
     """Time of its start."""
-    ended: Moment
+    ended: UtcTime
     """Time of its end."""
     verdict: Ending
     """Kind of its end."""
     reason: Line
     """Reason of its end, in one line."""
-    steps: tuple[Step, ...] = ()
+    steps: tuple[StepResult, ...] = ()
     """Steps in the order of the pipeline."""
     source: Line | None = None
     """Sources of the pictures."""
-    snapshot: Snapshot | None = None
+    snapshot: SnapshotSummary | None = None
     """Snapshot of the source, or None if it could not be read."""
     data_hash: Line | None = None
     """Hash of the records."""
@@ -131,7 +132,8 @@ class Outcome(Record):
 
     @property
     def seconds(self) -> float:
-        """Return the duration in seconds."""
+        """Duration in seconds."""
+        # The clock may have been set back during the run.
         return max(0.0, (self.ended - self.started).total_seconds())
 
 
@@ -167,11 +169,7 @@ def format_score(evaluation: Evaluation) -> str | None:
 
 
 def format_duration(seconds: float) -> str:
-    """Return a time as text for people, such as `1 h 02 min`.
-
-    Args:
-        seconds: The time, in seconds.
-    """
+    """Return a duration as text for people, such as `1 h 02 min`."""
     if seconds < 60:
         return f"{seconds:.1f} s"
     if seconds < 3600:
@@ -180,12 +178,12 @@ def format_duration(seconds: float) -> str:
 
 
 def history_folder(project: Path, run: str) -> Path:
-    """Return the folder of a run's record: `history/<run>`."""
+    """Return the folder of a run in the history."""
     return project / HISTORY / run
 
 
 def now() -> datetime:
-    """Return the present time in UTC, to the second."""
+    """Return the present time in UTC, to the second, as folders of runs name it."""
     return datetime.now(UTC).replace(microsecond=0)
 
 
@@ -201,13 +199,12 @@ def write_outcome(project: Path, outcome: Outcome) -> Path:
     return file
 
 
-def read_outcome(path: Path) -> Outcome:
-    """Read the outcome in a file, or in the folder of a run in the history.
+def read_outcome(file: Path) -> Outcome:
+    """Read the outcome in a file.
 
     Raises:
         UserError: if there is none, or it is damaged or of another schema.
     """
-    file = path / OUTCOME if path.is_dir() else path
     try:
         return Outcome.model_validate_json(file.read_bytes())
     except (OSError, ValidationError) as error:

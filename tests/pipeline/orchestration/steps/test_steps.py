@@ -27,6 +27,7 @@ from pipeline.orchestration.kubernetes.job import name_of
 from pipeline.orchestration.plan import Plan
 from pipeline.orchestration.project import PIPELINE
 from pipeline.orchestration.project_config import TrainingConfig
+from pipeline.orchestration.runs.ending import end_run
 from pipeline.orchestration.runs.failure import RunFailure, StepFailed
 from pipeline.orchestration.runs.run import begin_run
 from pipeline.orchestration.snapshots import take
@@ -66,7 +67,7 @@ def test_sheets_are_the_newest_there_are(tmp_path: Path, evaluated) -> None:
     for name in ("worst.png", "samples.png", "report.html"):
         (folder / name).touch()
     assert len(sheets_of(plan)) == 2
-    plan.note("evaluated", folder=str(folder.relative_to(project.path)))
+    plan.write_note("evaluated", folder=str(folder.relative_to(project.path)))
     assert sheets_of(plan) == [
         folder / "samples.png", folder / "worst.png", checked / "contact-sheet.png",
     ]  # fmt: skip
@@ -79,7 +80,9 @@ def promoted_plan(tmp_path: Path, run_with: Any, evaluated: Any, **changes: Any)
     earlier = Plan(project, take(project))
     run_with(earlier.run.path, evaluated(64), overrides=TINY)
     published = {"version": 1, "destination": earlier.destination}
-    earlier.note("published", **published, run=str(earlier.run.path.relative_to(project.path)))
+    earlier.write_note(
+        "published", **published, run=str(earlier.run.path.relative_to(project.path))
+    )
     put_pictures(tmp_path / "incoming", 3, 5)
     return Plan(project, take(project))
 
@@ -88,7 +91,7 @@ def measured(plan: Plan, run_with: Any, scores: Evaluation) -> Plan:
     """The plan, of which the run has these scores."""
     run_with(plan.run.path, scores, overrides=TINY)
     folder = folder_of(plan.run, scores)
-    plan.note("evaluated", folder=str(folder.relative_to(plan.project.path)))
+    plan.write_note("evaluated", folder=str(folder.relative_to(plan.project.path)))
     return plan
 
 
@@ -168,13 +171,15 @@ def test_a_gate_that_was_removed_holds_up_nothing(
 
 
 def test_a_promoted_model_that_cannot_be_measured_again_is_named(
-    tmp_path: Path, run_with: Any, evaluated: Any
+    tmp_path: Path, run_with: Any, evaluated: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     gate = {"max_fid_increase_over_promoted": 0.0}
     plan = promoted_plan(tmp_path, run_with, evaluated, overrides=GATED, gate=gate)
     measured(plan, run_with, evaluated(64))
+    old = evaluated(64, data_hash="0ld1" * 16)
+    monkeypatch.setattr(judging, "scores_of_version", lambda plan, version: old)
     with pytest.raises(StepFailed, match="as its run is gone from") as caught:
-        steps.gate(plan, lambda _: None, evaluated(64, data_hash="0ld1" * 16))
+        steps.gate(plan, lambda _: None, 1)
     assert "Received: other data" in str(caught.value.failure.reason)
 
 
@@ -188,7 +193,7 @@ def test_a_promoted_model_is_not_compared_with_itself(
         (1, "runs/another"),
         (2, str(plan.run.path.relative_to(plan.project.path))),
     ):
-        plan.note("published", version=version, destination=plan.destination, run=run)
+        plan.write_note("published", version=version, destination=plan.destination, run=run)
     write_evaluation(plan.measured / f"{plan.destination}-1.json", evaluated(64))
     write_evaluation(plan.measured / f"{plan.destination}-2.json", evaluated(64))
     assert scores_of_version(plan, 1) is not None
@@ -247,9 +252,8 @@ def test_the_first_snapshot_of_its_content_is_new(tmp_path: Path) -> None:
     project = make_project(tmp_path)
     plan = Plan(project, take(project))
     assert steps.source_snapshot(plan, lambda _: None).new
-    begin_run(project, "r", snapshot=plan.snapshot.key, trigger="manual").end(
-        RunFailure(reason="so")
-    )
+    failed = begin_run(project, "r", snapshot=plan.snapshot.key, trigger="manual")
+    end_run(failed, RunFailure(reason="so"))
     assert not steps.source_snapshot(plan, lambda _: None).new
 
 
@@ -277,7 +281,7 @@ def test_a_label_that_has_moved_meanwhile_is_left_alone(
     assert project.repository.standing("digits").labels == {"stable": 3}
     # Repeated after a kill, it is done; once the run has ended, a later choice stays.
     assert steps.published_version(plan, lambda _: None, 2).facts["version"] == 3
-    plan.note("ended", run="r", verdict="promoted", reason="so", final=True)
+    plan.write_note("ended", run="r", verdict="promoted", reason="so", final=True)
     with publisher_of(project.repository, "digits") as publisher:
         publisher.roll_back("stable", project.watchers)
     assert not steps.published_version(plan, lambda _: None, 2).new
@@ -294,7 +298,7 @@ def promoted(tmp_path: Path, savedmodel: Callable[..., Path]) -> Plan:
         for name in ("one", "two"):
             version = publisher.publish(savedmodel(tmp_path / name, weights=name), About()).version
             publisher.promote("stable", version, project.watchers)
-    plan.note("published", version=2, content_hash="c", run="runs/r")
+    plan.write_note("published", version=2, content_hash="c", run="runs/r")
     return plan
 
 
@@ -375,7 +379,7 @@ def test_a_test_does_not_undo_a_choice_that_was_made_meanwhile(
         }[when]
     )
     assert project.repository.standing("digits").labels == {"stable": 1}
-    assert promoted.mark("tested") is None
+    assert promoted.read_note("tested") is None
 
 
 class Watched:
