@@ -9,13 +9,11 @@ from pipeline.data.sources.files import is_picture
 from pipeline.orchestration.project import Project
 from pipeline.orchestration.runs.outcome import Outcome, history_of
 from pipeline.orchestration.snapshots import (
-    SHORT,
     Found,
     Snapshot,
     all_known,
-    is_kept,
+    kept_snapshot,
     most_new,
-    snapshot_of,
 )
 
 
@@ -83,9 +81,6 @@ def former_pictures(project: Project) -> Former:
 
 
 def _newest_kept(project: Project, outcomes: list[Outcome]) -> Snapshot | None:
-    for outcome in outcomes:
-        assert outcome.snapshot is not None
-        key = outcome.snapshot.content_hash[:SHORT]
-        if is_kept(project, key):
-            return snapshot_of(project, key)
-    return None
+    summaries = (outcome.snapshot for outcome in outcomes if outcome.snapshot)
+    kept = (kept_snapshot(project, summary.content_hash) for summary in summaries)
+    return next(filter(None, kept), None)

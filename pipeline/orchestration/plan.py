@@ -28,9 +28,7 @@ class Ended(Record):
     run: str
     """Name of the run in the history."""
     verdict: Ending
-    """Kind of the end."""
     reason: str
-    """Reason in one line."""
     final: bool
     """True if it would end so again: no trigger starts it until the settings change."""
     settings: str | None = None
@@ -44,10 +42,6 @@ class Plan:
     A file or folder of such a name is whole, and is not made again. A changed `gate` or another
     repository leads to another plan with the same training and scores, a changed schedule to
     another training of the same records.
-
-    Args:
-        project: Project whose configuration holds.
-        snapshot: Snapshot of the pictures.
     """
 
     project: Project
@@ -149,11 +143,7 @@ class Plan:
 
 
 def plan_of(project: Project, key: str) -> Plan:
-    """Return the plan of a snapshot.
-
-    Raises:
-        UserError: if there is no such snapshot.
-    """
+    """Return the plan of a snapshot."""
     return Plan(project, snapshot_of(project, key))
 
 

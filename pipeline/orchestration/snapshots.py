@@ -39,7 +39,6 @@ class Snapshot(Record):
     source: str
     """Source as `growgan train --data` takes it; a folder or file is inside the project."""
     images: int
-    """Number of pictures."""
     files: dict[str, str] = Field(default_factory=dict)
     """SHA-256 of each file by its name; empty for a source known by its name alone."""
 
@@ -141,6 +140,12 @@ def take(project: Project) -> Snapshot:
 def is_kept(project: Project, key: str) -> bool:
     """Return whether a snapshot of that name is there."""
     return (project.snapshots / key / SNAPSHOT).is_file()
+
+
+def kept_snapshot(project: Project, content_hash: str) -> Snapshot | None:
+    """Read the snapshot of a content, None if it was removed."""
+    key = content_hash[:SHORT]
+    return snapshot_of(project, key) if is_kept(project, key) else None
 
 
 def _taken(project: Project) -> Snapshot:

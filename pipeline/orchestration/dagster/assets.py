@@ -38,8 +38,6 @@ PROGRESS = "growgan.pipeline"
 """Name of the logger of steps."""
 
 Work = Callable[[Plan, Log, int | None], steps.Done]
-"""Work of a step: a function of the plan, a logger, and the version that `stable` served when the
-run began."""
 
 
 def assets_of(project: Project) -> list[AssetsDefinition]:
@@ -104,7 +102,6 @@ def _asset_of(
             context.log.info(line)
 
         try:
-            # In the `try`, as a full disk may keep a run from beginning.
             run = run_for(project.path, context.run)
             done = run.perform(name, lambda: work(run.plan, log, run.state.former))
             if name == "smoke_test":

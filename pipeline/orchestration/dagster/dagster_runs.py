@@ -41,10 +41,7 @@ def name_of_run(dagster_run: Any) -> str:
 
 def trigger_of(tags: Mapping[str, str]) -> Trigger:
     """Return the trigger of a run by the tags that Dagster gave it."""
-    for tag, trigger in _TRIGGERS.items():
-        if tag in tags:
-            return trigger
-    return "manual"
+    return next((trigger for tag, trigger in _TRIGGERS.items() if tag in tags), "manual")
 
 
 def has_outcome(project: Project, dagster_run: DagsterRun) -> bool:

@@ -45,10 +45,8 @@ class Processes:
 
     def ended(self) -> str | None:
         """Return the name of a process that has ended, None if all live."""
-        for name, process in self.children.items():
-            if process.poll() is not None:
-                return name
-        return None
+        ended = (name for name, process in self.children.items() if process.poll() is not None)
+        return next(ended, None)
 
     def stop(self) -> None:
         """Stop all processes: trainings first, so that they save their checkpoints."""

@@ -39,11 +39,7 @@ def this_process() -> str:
 
 
 def fail_orphaned_runs(project: Project, instance: DagsterInstance) -> list[str]:
-    """Fail runs whose processes are gone, as after a restart of the machine.
-
-    Returns:
-        The names of the runs that Dagster will start again, from the step that was in progress.
-    """
+    """Fail runs whose processes are gone, and return the names of those that Dagster repeats."""
     if is_held(project.run_lock):  # Any run may be the one that holds it.
         return []
     again: list[str] = []

@@ -52,11 +52,7 @@ UNDER_WAY = [
 
 
 def schedule_of(project: Project, job: Any) -> ScheduleDefinition | None:
-    """Return the schedule that starts runs at the times of `cron`, None if there are no times.
-
-    Raises:
-        UserError: if the times or the time zone are wrong.
-    """
+    """Return the schedule that starts runs at the times of `cron`, None if there are no times."""
     given, stages = project.config.schedule, project.stages()
     if given.cron is None:
         return None
@@ -145,12 +141,8 @@ def sensor_of(project: Project, job: Any) -> SensorDefinition | None:
 def opened_anew(project: Project, loaded: tuple[Shape, ...]) -> Project:
     """Open a project again, as its configuration may have changed.
 
-    Args:
-        project: Project as it was.
-        loaded: Stages whose assets Dagster has loaded.
-
     Raises:
-        UserError: if the project has other stages now, or its configuration is wrong.
+        UserError: if its stages are not those that Dagster has loaded, or anything is wrong.
     """
     now = open_project(project.path)
     stages = now.stages()

@@ -14,7 +14,6 @@ class RunFailure(Record):
     """Failure of a run or a step."""
 
     reason: Line
-    """Reason in one line."""
     ending: Ending = "failed"
     """Ending of the run, if no later attempt succeeds."""
     status: int = USER

@@ -78,15 +78,11 @@ class EmailConfig(Section):
     """Settings of e-mail."""
 
     host: Host
-    """Host of the mail server."""
     port: int = Field(default=587, ge=1, le=65535)
-    """Port of the mail server."""
     security: Literal["starttls", "tls", "none"] = "starttls"
     """Encryption of the connection: from the command STARTTLS on, from its start, or none."""
     sender: MailAddress
-    """Address of the sender."""
     recipients: tuple[MailAddress, ...] = Field(min_length=1)
-    """Addresses of the recipients."""
     username: str | None = None
     """Name for the login, None for no login."""
     password_variable: Variable | None = None
@@ -110,7 +106,6 @@ class NotificationsConfig(Section):
     webhook_variables: tuple[Variable, ...] = ()
     """Environment variables that hold such addresses; those of chat services are secrets."""
     email: EmailConfig | None = None
-    """Settings of e-mail, None for no e-mail."""
     verdicts: tuple[Ending, ...] = ("promoted", "gate failed", "alarm", "rolled back", "failed")
     """Endings that are notified."""
     seconds: Rate = 10.0

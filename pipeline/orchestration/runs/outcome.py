@@ -58,7 +58,6 @@ class SnapshotSummary(Record):
     content_hash: Line
     """Hash of the names and content of the pictures."""
     images: Count
-    """Number of pictures."""
     new: Count
     """Number of pictures that the run before did not have."""
 
@@ -69,11 +68,8 @@ class StepResult(Record):
     name: Line
     """Name, such as `checked_data` or `trained_model`."""
     state: StepState
-    """Result of the step."""
     seconds: float = Field(default=0.0, ge=0, allow_inf_nan=False)
-    """Duration in seconds."""
     reason: Line = ""
-    """Reason in one line."""
 
 
 class Outcome(Record):
@@ -84,15 +80,10 @@ class Outcome(Record):
     run: RunKey
     """Name of the run, and of its folder in the history."""
     model: Line
-    """Name of the model, as in the repository."""
     trigger: Trigger
-    """Cause of its start."""
     started: UtcTime
-    """Time of its start."""
     ended: UtcTime
-    """Time of its end."""
     verdict: Ending
-    """Kind of its end."""
     reason: Line
     """Reason of its end, in one line."""
     steps: tuple[StepResult, ...] = ()
@@ -188,11 +179,7 @@ def now() -> datetime:
 
 
 def write_outcome(project: Path, outcome: Outcome) -> Path:
-    """Write `history/<run>/outcome.json`, whole or not at all, and return its path.
-
-    Raises:
-        OSError: if it cannot be written.
-    """
+    """Write `history/<run>/outcome.json`, whole or not at all, and return its path."""
     file = history_folder(project, outcome.run) / OUTCOME
     make_folder(file.parent)
     write_file(file, outcome.model_dump_json(indent=2) + "\n")

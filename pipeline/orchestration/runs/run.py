@@ -35,9 +35,7 @@ class RunState(Record):
     """State of a run: its beginning, and the results of its steps."""
 
     started: UtcTime
-    """Time at which it began."""
     trigger: Trigger
-    """Trigger that started it."""
     snapshot: str
     """Key of the snapshot."""
     former: int | None
@@ -60,15 +58,11 @@ class RunState(Record):
 
 @dataclass(frozen=True)
 class Run:
-    """A run of the pipeline that has begun; one that is repeated after a kill is the same run.
-
-    Args:
-        plan: Plan of the run.
-        folder: Folder of the run in the history.
-    """
+    """A run of the pipeline that has begun; one that is repeated after a kill is the same run."""
 
     plan: Plan
     folder: Path
+    """Folder of the run in the history."""
 
     @property
     def state(self) -> RunState:
@@ -124,10 +118,6 @@ def find_folder(project: Path, name: str) -> Path | None:
 def find_run(project: Path, name: str) -> Run | None:
     """Find a run that has begun, with the configuration that it began with; None if none has.
 
-    Args:
-        project: Folder of the project.
-        name: Name that the run keeps when it is repeated after a kill.
-
     Raises:
         UserError: if the snapshot or the configuration is no longer there.
     """
@@ -139,17 +129,7 @@ def find_run(project: Path, name: str) -> Run | None:
 
 
 def begin_run(project: Project, name: str, *, snapshot: str, trigger: Trigger) -> Run:
-    """Begin a run, or return the one of this name that has begun.
-
-    Args:
-        project: Project whose run it is; its configuration holds for all of the run.
-        name: Name that the run keeps when it is repeated after a kill.
-        snapshot: Key of the snapshot.
-        trigger: Trigger that started the run.
-
-    Raises:
-        UserError: if the snapshot is not there.
-    """
+    """Begin a run of a snapshot, or return the one of this name that has begun."""
     if begun := find_run(project.path, name):
         return begun
     plan, started, history = plan_of(project, snapshot), now(), history_of(project.path)
@@ -158,7 +138,7 @@ def begin_run(project: Project, name: str, *, snapshot: str, trigger: Trigger) -
         started = max(started, history[-1].started + timedelta(seconds=1))
     folder = project.path / HISTORY / f"{started:%Y%m%d-%H%M%S}-{name}"
     atomic.make_folder(folder)
-    keep_settings(project, folder)
+    keep_settings(project, folder)  # They hold for all of the run.
     # Last: a folder without a state is of no run, so a kill before it leaves none half begun.
     state = RunState(
         started=started,

@@ -29,7 +29,6 @@ class UnderWay(Record):
     run: str
     """Name of the run in the history."""
     state: RunState = Field(alias="begun")
-    """State so far."""
     step: str | None
     """Step in progress, None between steps."""
 
@@ -38,7 +37,6 @@ class LabelStatus(Record):
     """Version of one label."""
 
     label: str
-    """Name, such as `stable`."""
     version: int | None
     """Version that the label serves, None if it serves nothing yet."""
     there: bool = True
@@ -51,9 +49,7 @@ class ProjectStatus(Record):
     """Status of a project."""
 
     model: str
-    """Name of the model."""
     repository: str
-    """Folder of the model repository."""
     up: bool
     """True if `growgan pipeline up` is running on this machine."""
     now: UnderWay | None
@@ -61,7 +57,6 @@ class ProjectStatus(Record):
     last: Outcome | None
     """Outcome of the last run that has ended."""
     labels: tuple[LabelStatus, ...]
-    """Versions that labels serve."""
     trigger_errors: dict[str, str] = Field(alias="complaints")
     """Reasons why triggers could not look at the sources, by the name of the trigger."""
     new: int | None
@@ -141,11 +136,7 @@ def _in_sources(project: Project) -> tuple[int | None, bool]:
 
 
 def label_statuses(project: Project) -> Iterator[LabelStatus]:
-    """Yield the status of each label of the project's model.
-
-    Raises:
-        RepositoryError: if the history of the model is damaged.
-    """
+    """Yield the status of each label of the project's model."""
     standing = project.repository.standing(project.config.model)
     there = versions_in(project.repository.folder_of(project.config.model))
     for label in sorted(standing.labels.keys() | standing.pending.keys(), reverse=True):

@@ -1,7 +1,8 @@
 """Steps from a snapshot to a promoted version; none knows a scheduler.
 
 A step makes a file or folder that appears whole or not at all, under a name that follows from all
-that decides it. If it is there, the step makes nothing.
+that decides it. If it is there, the step makes nothing. `former` is the version that `stable`
+served when the run began, None if it served nothing.
 """
 
 from pipeline.orchestration.steps.data import checked_data, records, source_snapshot

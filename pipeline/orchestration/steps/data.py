@@ -11,10 +11,10 @@ from pipeline.data.checking.report import REPORT, Survey, read_report
 from pipeline.errors import UserError
 from pipeline.loading import is_chosen
 from pipeline.orchestration.commands import Log
-from pipeline.orchestration.plan import Plan, plan_of
+from pipeline.orchestration.plan import Plan
 from pipeline.orchestration.runs.failure import StepFailed
 from pipeline.orchestration.runs.outcome import history_of
-from pipeline.orchestration.snapshots import PICTURES, SHORT, is_kept
+from pipeline.orchestration.snapshots import PICTURES, kept_snapshot
 from pipeline.orchestration.steps.step import Check, Done, run_growgan, written_config
 from savedmodels import atomic
 
@@ -24,11 +24,7 @@ LISTED = 5
 
 
 def source_snapshot(plan: Plan, log: Log) -> Done:
-    """Report the snapshot that was taken when the run was planned.
-
-    Raises:
-        UserError: if the pictures were removed from the snapshot.
-    """
+    """Report the snapshot that was taken when the run was planned."""
     snapshot, folder = plan.snapshot, plan.project.snapshots / plan.snapshot.key
     if snapshot.files and not (folder / PICTURES).exists():
         raise UserError(f"a snapshot must hold its pictures. Received: {folder}, without them")
@@ -47,12 +43,7 @@ def source_snapshot(plan: Plan, log: Log) -> Done:
 
 
 def checked_data(plan: Plan, log: Log, former: int | None) -> Done:
-    """Check the pictures by the contract, and report on them.
-
-    Args:
-        plan: Plan of the pictures.
-        log: Logger of progress.
-        former: Version whose pictures a shift is measured from, None for none.
+    """Check the pictures by the contract, and measure their shift from those of `former`.
 
     Raises:
         StepFailed: if they break a rule, or none can be read.
@@ -159,15 +150,13 @@ def shift_check(survey: Survey) -> Check:
 def _plan_behind(plan: Plan, version: int | None) -> Plan | None:
     """Find the plan behind a version, None if its snapshot is gone."""
     project = plan.project
-    if version is None:
-        return None
-    for outcome in reversed(history_of(project.path)):
-        same = (outcome.model, outcome.version) == (project.config.model, version)
-        if same and outcome.snapshot is not None:
-            key = outcome.snapshot.content_hash[:SHORT]
-            if is_kept(project, key):
-                return plan_of(project, key)
-    return None
+    snapshots = (
+        kept_snapshot(project, outcome.snapshot.content_hash)
+        for outcome in reversed(history_of(project.path))
+        if (outcome.model, outcome.version) == (project.config.model, version) and outcome.snapshot
+    )
+    snapshot = None if version is None else next(filter(None, snapshots), None)
+    return snapshot and Plan(project, snapshot)
 
 
 def _manifest(plan: Plan) -> dict[str, Any]:

@@ -38,16 +38,7 @@ REGRESSION = 0.05
 
 
 def evaluation(plan: Plan, log: Log, former: int | None) -> Done:
-    """Measure the model; where the gate compares, measure the promoted one too.
-
-    Args:
-        plan: Plan of the model.
-        log: Logger of progress.
-        former: Version that `stable` served when the run began.
-
-    Raises:
-        StepFailed: if a model cannot be measured.
-    """
+    """Measure the model; where the gate compares, measure the promoted one too."""
     new = plan.read_note("evaluated") is None
     if new:
         _evaluate(plan, log, plan.run)
@@ -67,16 +58,7 @@ def evaluation(plan: Plan, log: Log, former: int | None) -> Done:
 
 
 def gate(plan: Plan, log: Log, former: int | None) -> Done:
-    """Judge the scores by the gate.
-
-    Args:
-        plan: Plan of the model.
-        log: Logger of progress.
-        former: Version that `stable` served when the run began.
-
-    Raises:
-        StepFailed: if a rule of the gate is broken.
-    """
+    """Judge the scores by the gate."""
     promoted = scores_of_version(plan, former)
     verdict = verdict_of(plan, promoted)
     folder = folder_of(plan.run, scores_of(plan))
@@ -135,13 +117,12 @@ def why_not_judged(project: Project) -> str:
 
 
 def scores_of_version(plan: Plan, version: int | None) -> Evaluation | None:
-    """Read the scores of a version on the pictures of the plan, or else as published.
+    """Read the scores of a version on the plan's pictures, or else as published.
 
-    Returns:
-        The scores; None without any, and for the plan's own model.
+    None without any, and for the plan's own model, which is not compared with itself.
     """
-    # A model is not compared with itself.
-    if version is None or _is_own(plan, version):
+    run = None if version is None else run_behind(plan.project, version)
+    if version is None or (run is not None and run.path == plan.run.path):
         return None
     here = _promoted_here(plan, version)
     if here.exists():
@@ -184,11 +165,6 @@ def _are_apart(one: Score, other: Score) -> bool:
     return high < other_low or other_high < low
 
 
-def _is_own(plan: Plan, version: int) -> bool:
-    run = run_behind(plan.project, version)
-    return run is not None and run.path == plan.run.path
-
-
 def _measure_promoted(plan: Plan, log: Log, version: int | None) -> None:
     """Measure the promoted model on the new pictures, if the gate compares with it."""
     if version is None or plan.config.gate.max_fid_increase_over_promoted is None:
@@ -203,7 +179,6 @@ def _measure_promoted(plan: Plan, log: Log, version: int | None) -> None:
 
 
 def _promoted_here(plan: Plan, version: int) -> Path:
-    # Versions have their numbers in one repository only, hence its name.
     return plan.measured / f"{plan.destination}-{version}.json"
 
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -29,11 +28,7 @@ TO_FINISH = 5.0
 
 
 def savedmodel(plan: Plan, log: Log) -> Done:
-    """Verify that the SavedModel of the last stage answers in clean processes as at its export.
-
-    Raises:
-        StepFailed: if it does not.
-    """
+    """Verify that the SavedModel of the last stage answers in clean processes as at its export."""
     folder = plan.run.newest_export()
     new = plan.read_note("verified") is None
     if new:
@@ -44,11 +39,6 @@ def savedmodel(plan: Plan, log: Log) -> Done:
 
 def published_version(plan: Plan, log: Log, former: int | None) -> Done:
     """Publish the SavedModel as a version of the repository, and move `stable` to it.
-
-    Args:
-        plan: Plan of the model.
-        log: Logger of progress.
-        former: Version that `stable` served when the run began.
 
     Raises:
         StepFailed: if servers do not load it, or another version was promoted meanwhile; the label
@@ -167,24 +157,20 @@ def _publisher(plan: Plan, log: Log) -> Any:
 
 
 def _fault_of(plan: Plan, version: int) -> str | None:
-    """Return what is wrong with servers' answers for `stable`, None if nothing is."""
+    """Return the fault of servers' answers for `stable`, None if they have none."""
     project = plan.project
     model, repository, given = project.config.model, project.repository, project.config.repository
     folder = repository.folder_of(model) / str(version)
-
-    def ask(servers: Iterable[str]) -> str | None:
-        found = (smoke.faults(server, model, LABEL, version, folder) for server in servers)
-        return next((fault for fault in found if fault is not None), None)
-
-    def ask_own() -> str | None:
-        log = project.logs / f"{plan.key}-serve.log"
-        with smoke.own_server(repository.path, log) as server:
-            return ask([server])
-
+    log = project.logs / f"{plan.key}-serve.log"
     fault: str | None = None
     for _ in range(1 if given.servers else OWN_SERVERS):
         try:
-            fault = ask(given.servers) if given.servers else ask_own()
+            with ExitStack() as own:
+                servers = given.servers or [
+                    own.enter_context(smoke.own_server(repository.path, log))
+                ]
+                found = (smoke.faults(server, model, LABEL, version, folder) for server in servers)
+                fault = next(filter(None, found), None)
         except Exception as error:  # A version that cannot be tested must not serve.
             fault = failure_of(error).reason
         if fault is None:

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.exit_status import AGAIN
-from pipeline.orchestration.commands import child
+from pipeline.orchestration.commands import child, reason_in
 from pipeline.orchestration.runs.failure import StepFailed
 from savedmodels import golden
 from savedmodels.bounds import GPU_BOUND, distance
@@ -76,11 +76,7 @@ def faults(server: str, model: str, label: str, version: int, savedmodel: Path) 
 
 @contextmanager
 def own_server(repository: Path, log: Path) -> Iterator[str]:
-    """Start a local server of a repository for a block, and yield its URL.
-
-    Raises:
-        StepFailed: if it does not start to serve.
-    """
+    """Start a local server of a repository for a block, and yield its URL."""
     log.parent.mkdir(parents=True, exist_ok=True)
     ports = ("--port", "0", "--rest-api-port", "0")  # Free ones: another server may be up.
     with (
@@ -102,10 +98,9 @@ def own_server(repository: Path, log: Path) -> Iterator[str]:
             process.terminate()
             process.wait()
             written.seek(before)
-            lines = [line for line in written.read().splitlines() if line.strip()]
-            last = lines[-1].removeprefix("growgan: ") if lines else f"nothing, see {log}"
+            reason = reason_in(written.read()) or f"nothing, see {log}"
             raise StepFailed(
-                f"a server of our own must serve {repository}. Received: {last}", status=AGAIN
+                f"a server of our own must serve {repository}. Received: {reason}", status=AGAIN
             )
         yield f"http://{found[1]}"
 

@@ -23,7 +23,6 @@ class Check:
 
     passed: bool
     reason: str
-    """Finding in one line."""
 
 
 @dataclass(frozen=True)
@@ -35,21 +34,15 @@ class Done:
     new: bool
     """False if all of it was there already."""
     pictures: tuple[Path, ...] = ()
-    """PNG files."""
     files: Mapping[str, Path] = field(default_factory=dict)
     """Reports, models and folders by name."""
     checks: Mapping[str, Check] = field(default_factory=dict)
-    """Checks by name."""
     note: str = ""
     """Remark for people, in one line."""
 
 
 def step_names(stages: Sequence[Shape]) -> tuple[str, ...]:
-    """Return the names of all steps, in order.
-
-    Args:
-        stages: Height and width of the images of each stage.
-    """
+    """Return the names of all steps, in order, by the shapes of the stages."""
     return (*BEFORE, *(f"stage_{shape_name(shape)}" for shape in stages), *AFTER)
 
 
@@ -57,8 +50,7 @@ def written_config(plan: Plan) -> Path:
     """Write the configuration of a plan as a file for `--config`, and return its path."""
     file = plan.folder / "config.yaml"
     atomic.make_folder(file.parent)
-    settings = plan.config.model_dump(mode="json")
-    atomic.write_file(file, yaml.safe_dump(settings, sort_keys=False))
+    atomic.write_file(file, yaml.safe_dump(plan.config.model_dump(mode="json"), sort_keys=False))
     return file
 
 

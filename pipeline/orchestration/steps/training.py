@@ -18,17 +18,7 @@ from pipeline.shape import Shape, shape_name
 
 
 def stage(plan: Plan, shape: Shape, log: Log, former: int | None) -> Done:
-    """Train up to the end of a stage, which leaves a SavedModel.
-
-    Args:
-        plan: Plan of the training.
-        shape: Height and width of the stage's images.
-        log: Logger of progress.
-        former: Version whose weights the training may start from.
-
-    Raises:
-        StepFailed: if it was ended, or an alarm has stopped it.
-    """
+    """Train up to the end of a stage, which leaves a SavedModel."""
     new = _stage_end(plan, shape) is None
     if new:
         words = ["--config", str(written_config(plan)), "--out", str(plan.run.path)]
@@ -60,11 +50,7 @@ def stage(plan: Plan, shape: Shape, log: Log, former: int | None) -> Done:
 
 
 def trained_model(plan: Plan, log: Log) -> Done:
-    """Check that the training is finished, and report its alarms.
-
-    Raises:
-        StepFailed: if it is not finished.
-    """
+    """Check that the training is finished, and report its alarms."""
     total = plan.config.schedule.build().total_images
     seen = max(map(_images_of, _checkpoints(plan)), default=0)
     if seen != total:

@@ -33,7 +33,7 @@ ROOT = Path(__file__).parents[3]
         ),
         (2, "growgan: [Errno 28] No space left on device", "No space left", "failed", 2, False),
         (3, "growgan: alarm collapse", "alarm collapse", "alarm", 3, False),
-        (4, "", "said nothing", "gate failed", 4, False),
+        (4, "", "gave no reason", "gate failed", 4, False),
         (5, "growgan: images: 1 of 64 values differ", "images: 1 of 64", "failed", 5, False),
         (69, "growgan: a worker is gone", "a worker is gone", "failed", 75, True),
         (74, "growgan: [Errno 122] Quota exceeded", "Quota exceeded", "failed", 75, True),
