@@ -112,7 +112,7 @@ def _failed(command: str, status: int, error_text: str) -> StepFailed:
     ending: Ending = "failed"
     # All others may pass, as a full disk or a kill.
     if status in exit_status.STOPPED:
-        ending, reason = "interrupted", f"growgan {command} was told to stop"
+        ending, reason = "interrupted", f"growgan {command} was stopped"
     elif status < 0:
         reason = f"growgan {command} was ended by {signal.Signals(-status).name}"
     elif status != exit_status.FILE:

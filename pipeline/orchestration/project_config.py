@@ -29,8 +29,7 @@ class NewDataConfig(Section):
     least: Count = 1
     """Number of new pictures that start a run; those of the last run are not new."""
     quiet_seconds: Annotated[float, Field(ge=0)] = 300.0
-    """Seconds without a change in the sources before a run starts: no picture is taken while it is
-    being copied."""
+    """Seconds without a change in the sources before a run starts: pictures may still be copied."""
     every_seconds: Count = 30
     """Seconds between two looks at the sources."""
 
@@ -55,8 +54,7 @@ class TrainingConfig(Section):
     """Number of processes that train together, on this machine or each in a pod of `kubernetes`;
     None for one process, with the strategy of `run.strategy`."""
     warm_start: bool = False
-    """True to start from the weights of the version that `stable` serves; the schedule must begin
-    at the resolution of that version."""
+    """True to start from the promoted weights; the schedule must begin at their resolution."""
     beam: str | None = None
     """Options of an Apache Beam pipeline that writes the records, None for processes here."""
     kubernetes: KubernetesConfig | None = None
@@ -70,9 +68,8 @@ class RepositoryConfig(Section):
     served_at: str | None = None
     """Path of the repository as servers see it, None for the same."""
     servers: tuple[Annotated[str, AfterValidator(server_url)], ...] = ()
-    """REST interfaces of all servers that watch it, such as `http://127.0.0.1:8501`; if there are
-    none, labels move without waiting. Servers that need an API token get that in the environment
-    variable `GROWGAN_SERVE_TOKEN`."""
+    """REST interfaces of all servers that watch it, such as `http://127.0.0.1:8501`. Without any,
+    labels move at once. The environment variable `GROWGAN_SERVE_TOKEN` has the API token."""
     wait_seconds: Rate = 300.0
     """Seconds that servers may take to load a version."""
     keep: Count | None = None

@@ -155,8 +155,7 @@ def _taken(project: Project) -> Snapshot:
     files = _kept(project, found_in(project))
     first, *more = places
     images = sum(map(is_picture, files))
-    # A set of another kind: one file, or a folder of idx files or splits.
-    other = not images or bool(first.before)
+    other = not images or bool(first.before)  # One file, or a folder of idx files or splits.
     if not files or (more and other):
         raise UserError(
             f"`sources` must hold pictures ({' '.join(EXTENSIONS)}). "
@@ -200,7 +199,7 @@ def snapshot_of(project: Project, key: str) -> Snapshot:
 
 def _named(project: Project, source: str) -> Snapshot:
     """Keep the snapshot of a source known by its name alone, such as `digits`."""
-    # Such a source never changes, so its name stands for its content.
+    # Such a source never changes, so its name identifies its content.
     content = hashlib.sha256(json.dumps(["name", source]).encode()).hexdigest()
     folder = project.snapshots / content[:SHORT]
     if not is_kept(project, folder.name):

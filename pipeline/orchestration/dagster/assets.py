@@ -1,4 +1,4 @@
-"""The steps as Dagster's assets: their order, their retries, and how a run ends with them."""
+"""Steps as Dagster's assets: their order, their retries, and how a run ends with them."""
 
 # No `from __future__ import annotations`: Dagster reads the annotations of assets as objects.
 import logging

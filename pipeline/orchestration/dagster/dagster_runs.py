@@ -15,6 +15,8 @@ from pipeline.orchestration.runs.run import Run, begin_run, find_run
 MODEL_TAG = "growgan/model"
 RECORDING_SECONDS = 120.0
 """Seconds after the end of a run for which the sensor `endings` may still write its outcome."""
+LIVING = [DagsterRunStatus.STARTING, DagsterRunStatus.STARTED, DagsterRunStatus.CANCELING]
+"""States of a run that has a process."""
 _TRIGGERS: dict[str, Trigger] = {
     "dagster/schedule_name": "schedule",
     "dagster/sensor_name": "new data",
@@ -51,7 +53,7 @@ def has_outcome(project: Project, dagster_run: DagsterRun) -> bool:
 
 def will_be_restarted(dagster_run: DagsterRun) -> bool:
     """Return whether Dagster starts a failed run again."""
-    # The tag alone does not say so: only what the daemon has started is started again.
+    # The tag alone does not mean it: Dagster repeats only what the daemon has started.
     by_daemon = dagster_run.remote_job_origin is not None
     return by_daemon and dagster_run.tags.get("dagster/will_retry") == "true"
 

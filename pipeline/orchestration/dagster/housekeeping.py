@@ -23,7 +23,7 @@ from pipeline.orchestration.steps.publishing import finish_roll_back
 from savedmodels.locks import is_held
 
 _UNKNOWN = RunFailure(
-    reason="why it ended could not be written down; its page in the user interface may tell",
+    reason="its end could not be recorded; its page in the user interface may have the reason",
     status=AGAIN,
     may_pass=True,
 )

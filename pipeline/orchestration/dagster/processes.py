@@ -130,10 +130,8 @@ def log_of(project: Project, name: str) -> Path:
 def _below(processes: Iterable[subprocess.Popen[bytes]]) -> list[psutil.Process]:
     found: list[psutil.Process] = []
     for process in processes:
-        try:
+        with suppress(psutil.NoSuchProcess):
             found += psutil.Process(process.pid).children(recursive=True)
-        except psutil.NoSuchProcess:
-            continue
     return found
 
 

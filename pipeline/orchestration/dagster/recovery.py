@@ -19,7 +19,12 @@ from dagster import (
 )
 
 from pipeline.exit_status import AGAIN
-from pipeline.orchestration.dagster.dagster_runs import has_outcome, run_for, will_be_restarted
+from pipeline.orchestration.dagster.dagster_runs import (
+    LIVING,
+    has_outcome,
+    run_for,
+    will_be_restarted,
+)
 from pipeline.orchestration.dagster.instance import allow_another_restart
 from pipeline.orchestration.project import Project
 from pipeline.orchestration.runs.ending import end_run
@@ -29,11 +34,10 @@ from savedmodels.locks import is_held
 PROCESS_TAG = "growgan/process"
 """Tag of a run in the foreground: machine, number and birth of its process."""
 REASON = "the process of the run was ended, or the machine, or its end could not be written down"
-_LIVING = [DagsterRunStatus.STARTING, DagsterRunStatus.STARTED, DagsterRunStatus.CANCELING]
 
 
 def this_process() -> str:
-    """Return a name that tells this process from every other, on other machines too."""
+    """Return a name that no other process has, on other machines either."""
     # With its birth: the kernel gives the number of a process that has ended to another.
     return f"{socket.gethostname()} {os.getpid()} {psutil.Process().create_time()}"
 
@@ -44,7 +48,7 @@ def fail_orphaned_runs(project: Project, instance: DagsterInstance) -> list[str]
         return []
     again: list[str] = []
     # Dagster's daemon watches the processes that it has started only while it lives.
-    for run in instance.get_runs(RunsFilter(statuses=_LIVING)):
+    for run in instance.get_runs(RunsFilter(statuses=LIVING)):
         if run.remote_job_origin is not None:
             allow_another_restart(instance, run)
         if _fail(project, instance, run):
@@ -55,7 +59,7 @@ def fail_orphaned_runs(project: Project, instance: DagsterInstance) -> list[str]
 def fail_killed_foreground_runs(project: Project, instance: DagsterInstance) -> None:
     """Fail runs that were started by hand on this machine and then killed."""
     # Nobody else watches their processes, and other runs would wait for them for ever.
-    statuses = [DagsterRunStatus.NOT_STARTED, *_LIVING]
+    statuses = [DagsterRunStatus.NOT_STARTED, *LIVING]
     for run in instance.get_runs(RunsFilter(statuses=statuses)):
         process = run.tags.get(PROCESS_TAG)
         if process is not None and _is_gone(process):

@@ -27,6 +27,7 @@ from dagster import (
 from pipeline.errors import UserError
 from pipeline.orchestration.dagster.assets import PARTITIONS
 from pipeline.orchestration.dagster.dagster_runs import (
+    LIVING,
     MODEL_TAG,
     RECORDING_SECONDS,
     has_outcome,
@@ -42,13 +43,7 @@ from pipeline.shape import Shape, shape_text
 from savedmodels.repository.errors import RepositoryError
 
 Answer = TypeVar("Answer")
-UNDER_WAY = [
-    DagsterRunStatus.QUEUED,
-    DagsterRunStatus.NOT_STARTED,
-    DagsterRunStatus.STARTING,
-    DagsterRunStatus.STARTED,
-    DagsterRunStatus.CANCELING,
-]
+UNDER_WAY = [DagsterRunStatus.QUEUED, DagsterRunStatus.NOT_STARTED, *LIVING]
 
 
 def schedule_of(project: Project, job: Any) -> ScheduleDefinition | None:
@@ -94,7 +89,6 @@ def sensor_of(project: Project, job: Any) -> SensorDefinition | None:
         default_status=DefaultSensorStatus.RUNNING,
     )
     def by_new_data(context: SensorEvaluationContext) -> SensorResult:
-        # Dagster keeps the cursor between looks, also over restarts.
         known = json.loads(context.cursor) if context.cursor else {}
 
         def skip(reason: str) -> SensorResult:

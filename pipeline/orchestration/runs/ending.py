@@ -29,15 +29,13 @@ from pipeline.orchestration.steps.judging import (
 )
 from pipeline.orchestration.steps.step import step_names
 
-_UNKNOWN = "a step could not tell why it failed; its page in the user interface and logs/ may"
+_UNKNOWN = "a step failed, and its reason could not be recorded; logs/ or its page may have it"
 
 
 def end_run(run: Run, failure: RunFailure | None = None) -> Outcome:
     """Write the outcome and the pages, notify, and return the outcome.
 
-    Args:
-        run: Run that ends.
-        failure: Failure of the run, None for that of the last failed step, or for success.
+    Without a failure, that of the last failed step counts, or else the run has succeeded.
     """
     plan, project = run.plan, run.plan.project
     if failure is None and run.state.failure is None and plan.read_note("tested") is None:

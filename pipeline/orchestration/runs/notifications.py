@@ -57,7 +57,7 @@ def _is_loopback(host: str | None) -> bool:
 
 
 def _web_address(url: str) -> str:
-    # `urlsplit` drops line breaks, by which a request could be given further headers.
+    # `urlsplit` would drop line breaks without a word.
     plain = url.isascii() and url.isprintable() and " " not in url
     parts = urlsplit(url) if plain else urlsplit("")
     if parts.scheme != "https" and not (parts.scheme == "http" and _is_loopback(parts.hostname)):

@@ -75,11 +75,7 @@ class Run:
         write_state(self.folder, self.state.model_copy(update=changes))
 
     def perform(self, name: str, work: Callable[[], Done]) -> Done:
-        """Do a step, and record its result.
-
-        Raises:
-            BaseException: if the work raises it; a signal does so too.
-        """
+        """Do a step, and record its result, or the failure that it raises."""
         began = time.monotonic()
 
         def record(state: StepState, reason: str, failure: RunFailure | None = None) -> None:
@@ -91,7 +87,7 @@ class Run:
 
         try:
             done = work()
-        except BaseException as error:
+        except BaseException as error:  # A signal raises too.
             failure = failure_of(error)
             record("failed", failure.reason, failure)
             raise

@@ -156,7 +156,7 @@ def _plan_behind(plan: Plan, version: int | None) -> Plan | None:
         if (outcome.model, outcome.version) == (project.config.model, version) and outcome.snapshot
     )
     snapshot = None if version is None else next(filter(None, snapshots), None)
-    return snapshot and Plan(project, snapshot)
+    return Plan(project, snapshot) if snapshot else None
 
 
 def _manifest(plan: Plan) -> dict[str, Any]:

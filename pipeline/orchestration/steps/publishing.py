@@ -55,16 +55,14 @@ def published_version(plan: Plan, log: Log, former: int | None) -> Done:
     with _publisher(plan, log) as publisher:
         published = publisher.publish(folder, known)
         # The gate has compared with that version, and with no other.
-        stands = publisher.standing().labels.get(LABEL)
-        if stands not in (former, published.version):
+        serves = publisher.standing().labels.get(LABEL)
+        if serves not in (former, published.version):
             raise StepFailed(
-                f"`{LABEL}` must stand where it did when the run began, at version {former}, or a "
-                f"later choice would be lost; version {published.version} is published. Received: "
-                f"version {stands}"
+                f"`{LABEL}` must serve version {former}, as when the run began, or a later choice "
+                f"would be lost; version {published.version} is published. Received: "
+                f"version {serves}"
             )
-        promotion = publisher.promote(
-            LABEL, published.version, plan.project.watchers, gate=known.gate
-        )
+        promotion = publisher.promote(LABEL, published.version, project.watchers, gate=known.gate)
         if promotion.moved and project.config.repository.keep is not None:
             publisher.retain(project.config.repository.keep)
     if not promotion.moved:
@@ -101,14 +99,14 @@ def smoke_test(plan: Plan, log: Log) -> Done:
     if plan.read_note("tested") is not None:
         return Done({"version": version}, new=False)
     known: str | None = noted.get("fault")
-    stands = plan.project.repository.standing(plan.project.config.model).labels.get(LABEL)
-    if stands != version and known is not None:  # A kill came after the roll back.
-        reason = f"{known}; `{LABEL}` stands at version {stands}"
+    serves = plan.project.stable_version
+    if serves != version and known is not None:  # A kill came after the roll back.
+        reason = f"{known}; `{LABEL}` serves version {serves}"
         raise StepFailed(reason, ending="rolled back", status=AGAIN)
-    if stands != version:
+    if serves != version:
         raise StepFailed(
-            f"`{LABEL}` must stand at version {version} to be tested; a choice that was made "
-            f"meanwhile stays. Received: version {stands}"
+            f"`{LABEL}` must serve version {version} to be tested; a choice that was made "
+            f"meanwhile stays. Received: version {serves}"
         )
     fault = known or _fault_of(plan, version)
     if fault is not None:
@@ -186,9 +184,9 @@ def _rolled_back(plan: Plan, version: int, fault: str, log: Log) -> StepFailed:
     watchers = answering if answering.servers else project.watchers
     try:
         with _publisher(plan, log) as publisher:
-            stands = publisher.standing().labels.get(LABEL)
-            if stands != version:
-                result = f"`{LABEL}` was moved to version {stands} meanwhile, and stays"
+            serves = publisher.standing().labels.get(LABEL)
+            if serves != version:
+                result = f"`{LABEL}` was moved to version {serves} meanwhile, and stays"
                 return StepFailed(f"{fault}; {result}", ending="rolled back", status=AGAIN)
             promotion = publisher.roll_back(LABEL, watchers)
     except RepositoryError as error:

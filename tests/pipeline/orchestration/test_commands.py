@@ -38,7 +38,7 @@ ROOT = Path(__file__).parents[3]
         (69, "growgan: a worker is gone", "a worker is gone", "failed", 75, True),
         (74, "growgan: [Errno 122] Quota exceeded", "Quota exceeded", "failed", 75, True),
         (75, "", "status 75", "failed", 75, True),
-        *((stopped, "", "told to stop", "interrupted", 75, True) for stopped in (129, 130, 143)),
+        *((stopped, "", "was stopped", "interrupted", 75, True) for stopped in (129, 130, 143)),
         (-9, "", "ended by SIGKILL", "failed", 75, True),
         (1, "Traceback\nValueError: so", "ValueError: so", "failed", 75, True),
     ],

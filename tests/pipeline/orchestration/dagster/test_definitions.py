@@ -52,7 +52,6 @@ from pipeline.orchestration.dagster.recovery import (
 from pipeline.orchestration.dagster.triggers import busy, request_for
 from pipeline.orchestration.plan import Plan
 from pipeline.orchestration.project import Project, open_project
-from pipeline.orchestration.runs import run as runs
 from pipeline.orchestration.runs.ending import end_run
 from pipeline.orchestration.runs.failure import RunFailure, StepFailed
 from pipeline.orchestration.runs.outcome import Outcome, history_of
@@ -284,8 +283,7 @@ def test_a_run_starts_once_what_the_last_one_failed_for_is_gone(
     definitions = definitions_of(project)
     first = ask(definitions, instance, None)
     key = first.run_requests[0].partition_key
-    failed = begin_run(project, "r", snapshot=key, trigger="new data")
-    end_run(failed, RunFailure(reason="so"))
+    end_run(begin_run(project, "r", snapshot=key, trigger="manual"), RunFailure(reason="so"))
     same = ask(definitions, instance, first.cursor)
     assert same.skip_reason.skip_message.startswith("nothing new: run ")
     (tmp_path / "incoming" / "00003.png").unlink()
@@ -309,8 +307,7 @@ def test_pictures_that_are_too_few_are_not_taken(
     first = ask(definitions, instance, few.cursor)
     assert first.run_requests
     key = first.run_requests[0].partition_key
-    failed = begin_run(project, "r", snapshot=key, trigger="manual")
-    end_run(failed, RunFailure(reason="so"))
+    end_run(begin_run(project, "r", snapshot=key, trigger="manual"), RunFailure(reason="so"))
     put_pictures(incoming, 4, 6)
     few = ask(definitions, instance, first.cursor)
     assert few.skip_reason.skip_message == "at most 2 pictures are new, not 3"
@@ -375,7 +372,7 @@ def test_a_back_fill_does_each_snapshot_and_a_step_again_for_which_there_was_no_
     for name in (*BEFORE, *AFTER, "stage"):
         monkeypatch.setattr(steps, name, lambda *_: DONE)
     monkeypatch.setattr(steps, "records", records)
-    monkeypatch.setattr(runs, "write_state", write)
+    monkeypatch.setattr("pipeline.orchestration.runs.run.write_state", write)
     for key in keys:
         tags = {"dagster/backfill": "b"}
         assert job.execute_in_process(

@@ -49,9 +49,8 @@ from tests.pipeline.orchestration.projects import (
 
 
 def test_sheets_are_the_newest_there_are(tmp_path: Path, evaluated) -> None:
-    put_pictures(tmp_path / "incoming", 0, 3)
-    project = make_project(tmp_path)
-    plan = Plan(project, take(project))
+    plan = make_plan(tmp_path)
+    project = plan.project
     assert sheets_of(plan) == []
     plan.run.samples.mkdir(parents=True)
     for name in ("images-000000032.png", "images-000000064.png", "images-000000064.txt"):
@@ -71,6 +70,12 @@ def test_sheets_are_the_newest_there_are(tmp_path: Path, evaluated) -> None:
     assert sheets_of(plan) == [
         folder / "samples.png", folder / "worst.png", checked / "contact-sheet.png",
     ]  # fmt: skip
+
+
+def make_plan(folder: Path, **changes: Any) -> Plan:
+    put_pictures(folder / "incoming", 0, 3)
+    project = make_project(folder, **changes)
+    return Plan(project, take(project))
 
 
 def promoted_plan(tmp_path: Path, run_with: Any, evaluated: Any, **changes: Any) -> Plan:
@@ -248,9 +253,8 @@ def test_a_broken_contract_keeps_no_word_of_corrupt_pictures_back(tmp_path: Path
 
 
 def test_the_first_snapshot_of_its_content_is_new(tmp_path: Path) -> None:
-    put_pictures(tmp_path / "incoming", 0, 3)
-    project = make_project(tmp_path)
-    plan = Plan(project, take(project))
+    plan = make_plan(tmp_path)
+    project = plan.project
     assert steps.source_snapshot(plan, lambda _: None).new
     failed = begin_run(project, "r", snapshot=plan.snapshot.key, trigger="manual")
     end_run(failed, RunFailure(reason="so"))
@@ -260,9 +264,8 @@ def test_the_first_snapshot_of_its_content_is_new(tmp_path: Path) -> None:
 def test_a_label_that_has_moved_meanwhile_is_left_alone(
     tmp_path: Path, savedmodel: Callable[..., Path]
 ) -> None:
-    put_pictures(tmp_path / "incoming", 0, 3)
-    project = make_project(tmp_path)
-    plan = Plan(project, take(project))
+    plan = make_plan(tmp_path)
+    project = plan.project
     plan.run.path.mkdir(parents=True)
     settings = plan.config.model_dump(mode="json")
     (plan.run.path / "config.yaml").write_text(yaml.safe_dump(settings))
@@ -291,9 +294,8 @@ def test_a_label_that_has_moved_meanwhile_is_left_alone(
 @pytest.fixture
 def promoted(tmp_path: Path, savedmodel: Callable[..., Path]) -> Plan:
     """A plan whose version 2 was promoted after version 1, and is to be tested."""
-    put_pictures(tmp_path / "incoming", 0, 3)
-    project = make_project(tmp_path)
-    plan = Plan(project, take(project))
+    plan = make_plan(tmp_path)
+    project = plan.project
     with publisher_of(project.repository, "digits") as publisher:
         for name in ("one", "two"):
             version = publisher.publish(savedmodel(tmp_path / name, weights=name), About()).version
@@ -373,7 +375,7 @@ def test_a_test_does_not_undo_a_choice_that_was_made_meanwhile(
     assert (
         caught.value.failure.reason
         == {
-            "before": "`stable` must stand at version 2 to be tested; a choice that was made "
+            "before": "`stable` must serve version 2 to be tested; a choice that was made "
             "meanwhile stays. Received: version 1",
             "meanwhile": "it answers 500; `stable` was moved to version 1 meanwhile, and stays",
         }[when]
@@ -480,8 +482,7 @@ def test_a_kill_after_the_roll_back_hides_nothing(
         steps.smoke_test(plan, print)
     assert caught.value.failure.ending == "rolled back"
     assert (
-        caught.value.failure.reason
-        == f"{watched.urls[1]} must answer; `stable` stands at version 1"
+        caught.value.failure.reason == f"{watched.urls[1]} must answer; `stable` serves version 1"
     )
 
 
@@ -509,9 +510,7 @@ def test_checks_tell_of_shifts_and_of_scores_that_are_worse(evaluated: Any) -> N
 
 
 def test_a_model_is_trained_to_its_end_and_alarms_are_told(tmp_path: Path) -> None:
-    put_pictures(tmp_path / "incoming", 0, 3)
-    project = make_project(tmp_path)
-    plan = Plan(project, take(project))
+    plan = make_plan(tmp_path)
     checkpoints = plan.run.path / "checkpoints"
     (checkpoints / "images-000000032").mkdir(parents=True)
     with pytest.raises(StepFailed, match=r"64 images\. Received: .*, with a checkpoint at 32"):
@@ -526,9 +525,8 @@ def test_a_model_is_trained_to_its_end_and_alarms_are_told(tmp_path: Path) -> No
 def test_what_was_prepared_without_corrupt_pictures_is_refused_where_there_may_be_none(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    put_pictures(tmp_path / "incoming", 0, 3)
-    project = make_project(tmp_path, overrides=(*TINY, "data.on_corrupt=skip"))
-    plan = Plan(project, take(project))
+    plan = make_plan(tmp_path, overrides=(*TINY, "data.on_corrupt=skip"))
+    project = plan.project
     plan.records.mkdir(parents=True)
     manifest = {"data_hash": "d", "skipped": ["corrupt.png"], "resolutions": [4, 8]}
     (plan.records / "manifest.json").write_text(json.dumps(manifest))
@@ -564,9 +562,8 @@ def test_the_same_training_is_started_here_or_on_a_cluster(
     before: list[str],
     after: list[str],
 ) -> None:
-    put_pictures(tmp_path / "incoming", 0, 3)
-    project = make_project(tmp_path, training=training)
-    plan = Plan(project, take(project))
+    plan = make_plan(tmp_path, training=training)
+    project = plan.project
     commands = Commands()
     monkeypatch.setattr(step, "growgan", commands)
     with pytest.raises(StepFailed, match="must leave a checkpoint"):
@@ -645,9 +642,7 @@ def words_of_stage(
 def test_a_stage_that_loses_a_worker_is_tried_again_and_goes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    put_pictures(tmp_path / "incoming", 0, 3)
-    project = make_project(tmp_path, training={"workers": 2})
-    plan = Plan(project, take(project))
+    plan = make_plan(tmp_path, training={"workers": 2})
     first = words_of_stage(plan, None, monkeypatch)
     assert first[first.index("--workers") :][:2] == ["--workers", "2"]
     assert first[first.index("--resume") :][:2] == ["--resume", "auto"]
