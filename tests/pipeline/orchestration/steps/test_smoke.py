@@ -219,7 +219,7 @@ def test_a_version_that_answers_otherwise_is_rolled_back_on_a_real_server(
         plan = replace(plan, project=Project(project.path, config))
         run = begin_run(plan.project, "r", snapshot=plan.snapshot.key, trigger="manual")
         done = run.perform(
-            "published_version", lambda: steps.published_version(plan, print, run.former)
+            "published_version", lambda: steps.published_version(plan, print, run.state.former)
         )
         assert done.facts["version"] == 2
         assert served_value(server) == 0.5
