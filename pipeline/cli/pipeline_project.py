@@ -113,9 +113,9 @@ def run(folder: Folder) -> None:
         return
     if isinstance(run, RunFailure):
         _end_with(run)
-    if failure := run.failure:
+    if failure := run.state.failure:
         _end_with(failure)
-    published = run.plan.mark("published")
+    published = run.plan.read_note("published")
     if published is None:
         reason = f"how a step ended could not be written down in {run.folder}"
         _end_with(RunFailure(reason=reason, status=AGAIN))

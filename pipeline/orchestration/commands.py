@@ -15,45 +15,30 @@ from typing import IO
 from pipeline import exit_status
 from pipeline.orchestration.parent_process import die_with_parent
 from pipeline.orchestration.runs.failure import StepFailed
+from pipeline.orchestration.runs.outcome import Ending
 
 GRACE = 60.0
-"""Seconds that a stopped command has to save its work, before it is killed."""
+"""Seconds that a stopped command has to save its work before it is killed."""
 
 Log = Callable[[str], None]
-"""Logs a line of progress."""
+"""Logger of a line of progress."""
 
 
-def growgan(
-    arguments: Sequence[str],
-    *,
-    folder: Path,
-    log_file: Path,
-    log: Log,
-) -> str:
-    """Run `growgan …` to its end, and return its standard output.
+def growgan(arguments: Sequence[str], *, folder: Path, log_file: Path, log: Log) -> str:
+    """Run `growgan …` in a folder to its end, and return its standard output.
 
-    TensorFlow and its memory stay in that process. It ends with this one, so a step whose process
-    is killed leaves no writer behind.
-
-    Args:
-        arguments: Arguments of the command line.
-        folder: Working folder.
-        log_file: File to which both its outputs are appended.
-        log: Called with each line of its standard output.
+    Each line of that is logged, and both outputs are appended to a file.
 
     Raises:
-        StepFailed: if it ends with another status than 0.
+        StepFailed: if the exit status is not 0.
     """
+    # A process of its own, as only its end frees the memory of TensorFlow.
     log_file.parent.mkdir(parents=True, exist_ok=True)
     written: list[str] = []
     with log_file.open("a") as kept, TemporaryFile("w+", errors="replace") as errors:
         print(f"$ growgan {' '.join(arguments)}", file=kept, flush=True)
-        with child(
-            arguments,
-            folder,
-            stdout=subprocess.PIPE,
-            stderr=errors,
-        ) as process:
+        # Errors go to a file: a pipe that nobody reads meanwhile would fill up and block.
+        with child(arguments, folder, stdout=subprocess.PIPE, stderr=errors) as process:
             assert process.stdout is not None
             for line in process.stdout:
                 kept.write(line)
@@ -79,7 +64,7 @@ def child(
     stdout: int | None = None,
     stderr: IO[str] | int | None = None,
 ) -> Iterator[subprocess.Popen[str]]:
-    """Start `growgan …`; it ends with the block, and with this process even if that is killed."""
+    """Start `growgan …` for a block; it ends with this process too, even if that is killed."""
     process = subprocess.Popen(
         [sys.executable, "-m", "pipeline.cli", *arguments],
         cwd=folder,
@@ -91,7 +76,7 @@ def child(
         env={**os.environ, "PYTHONUNBUFFERED": "1"},
         # Ctrl-C in a terminal is for this process, which passes it on.
         process_group=0,
-        preexec_fn=die_with_parent(signal.SIGKILL),
+        preexec_fn=die_with_parent(signal.SIGKILL),  # A killed step leaves no writer behind.
     )
     try:
         yield process
@@ -107,36 +92,29 @@ def child(
             process.stdout.close()
 
 
-def _failed(command: str, status: int, error_text: str) -> StepFailed:
+def reason_in(error_text: str) -> str | None:
+    """Return the line of a command's errors that names the reason, None if there is no line."""
     lines = [line for line in error_text.splitlines() if line.strip()]
     own = [line.removeprefix("growgan: ") for line in lines if line.startswith("growgan: ")]
     # A library may write after our line, so ours goes first.
-    reason = own[-1] if own else (lines[-1] if lines else "it said nothing")
+    return next(reversed(own or lines), None)
+
+
+def _failed(command: str, status: int, error_text: str) -> StepFailed:
+    reason = reason_in(error_text) or "it gave no reason"
     match status:
-        case exit_status.USER:
-            return StepFailed(reason, status=exit_status.USER)
+        case exit_status.USER | exit_status.VERIFY:
+            return StepFailed(reason, status=status)
         case exit_status.ALARM:
-            return StepFailed(reason, ending="alarm", status=exit_status.ALARM)
+            return StepFailed(reason, ending="alarm", status=status)
         case exit_status.GATE:
-            return StepFailed(reason, ending="gate failed", status=exit_status.GATE)
-        case exit_status.VERIFY:
-            return StepFailed(reason, status=exit_status.VERIFY)
-        case exit_status.FILE:
-            return StepFailed(reason, status=exit_status.AGAIN, may_pass=True)
-        case _ if status in exit_status.STOPPED:
-            return StepFailed(
-                f"growgan {command} was told to stop",
-                ending="interrupted",
-                status=exit_status.AGAIN,
-                may_pass=True,
-            )
-        case _ if status < 0:
-            name = signal.Signals(-status).name
-            return StepFailed(
-                f"growgan {command} was ended by {name}", status=exit_status.AGAIN, may_pass=True
-            )
-    return StepFailed(
-        f"growgan {command} ended with status {status}: {reason}",
-        status=exit_status.AGAIN,
-        may_pass=True,
-    )
+            return StepFailed(reason, ending="gate failed", status=status)
+    ending: Ending = "failed"
+    # All others may pass, as a full disk or a kill.
+    if status in exit_status.STOPPED:
+        ending, reason = "interrupted", f"growgan {command} was stopped"
+    elif status < 0:
+        reason = f"growgan {command} was ended by {signal.Signals(-status).name}"
+    elif status != exit_status.FILE:
+        reason = f"growgan {command} ended with status {status}: {reason}"
+    return StepFailed(reason, ending=ending, status=exit_status.AGAIN, may_pass=True)

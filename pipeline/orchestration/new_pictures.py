@@ -9,13 +9,11 @@ from pipeline.data.sources.files import is_picture
 from pipeline.orchestration.project import Project
 from pipeline.orchestration.runs.outcome import Outcome, history_of
 from pipeline.orchestration.snapshots import (
-    SHORT,
     Found,
     Snapshot,
     all_known,
-    is_kept,
+    kept_snapshot,
     most_new,
-    snapshot_of,
 )
 
 
@@ -26,7 +24,7 @@ class Former:
     Args:
         last: Snapshot of the last run, None if there is none or it was removed.
         promoted: Snapshot of the last run that promoted a version, or had nothing to do.
-        failed: Whether the last run ended in any other way.
+        failed: True if the last run ended in any other way.
     """
 
     last: Snapshot | None = None
@@ -34,11 +32,7 @@ class Former:
     failed: bool = False
 
     def new_in(self, snapshot: Snapshot) -> int:
-        """Count the pictures of a snapshot that are new.
-
-        Pictures of the last run are not new. But if that run failed and some of its pictures were
-        removed since, the others may never have been trained on: count from the promoted run.
-        """
+        """Count the pictures of a snapshot that are new."""
         gone = self.last is not None and bool(
             set(self.last.files.values()) - set(snapshot.files.values())
         )
@@ -50,19 +44,15 @@ class Former:
         return most_new(project, files, self._basis(gone))
 
     def too_few(self, snapshot: Snapshot, least: int) -> str | None:
-        """Return why a snapshot starts no run, None if it does.
-
-        Unchanged pictures may start one, as the configuration may have changed.
-        """
+        """Return why a snapshot starts no run, None if it does."""
         new = self.new_in(snapshot)
+        # Unchanged pictures may start a run, as the configuration may have changed.
         same = self.last is not None and self.last.content_hash == snapshot.content_hash
         return None if same or new >= least else f"{new} pictures are new, not {least}"
 
     def too_few_found(self, project: Project, files: Mapping[str, Found], least: int) -> str | None:
-        """Return why files start no run, None if they may, without opening them.
-
-        So no snapshot is taken each time that arriving pictures pause.
-        """
+        """Return why files start no run, None if they may, without opening them."""
+        # Otherwise a snapshot would be taken each time that arriving pictures pause.
         names = {} if self.last is None else self.last.files
         if not any(map(is_picture, files)) or files.keys() == names.keys():
             return None
@@ -70,6 +60,8 @@ class Former:
         return None if new >= least else f"at most {new} pictures are new, not {least}"
 
     def _basis(self, gone: bool) -> Snapshot | None:
+        # If a run failed and some of its pictures were removed since, the others may never have
+        # been trained on.
         return self.promoted if self.failed and gone else self.last
 
 
@@ -89,9 +81,6 @@ def former_pictures(project: Project) -> Former:
 
 
 def _newest_kept(project: Project, outcomes: list[Outcome]) -> Snapshot | None:
-    for outcome in outcomes:
-        assert outcome.snapshot is not None
-        key = outcome.snapshot.content_hash[:SHORT]
-        if is_kept(project, key):
-            return snapshot_of(project, key)
-    return None
+    summaries = (outcome.snapshot for outcome in outcomes if outcome.snapshot)
+    kept = (kept_snapshot(project, summary.content_hash) for summary in summaries)
+    return next(filter(None, kept), None)

@@ -1,4 +1,4 @@
-"""Processes that end with the one that has started them, however that one ends."""
+"""Processes that end with the one that started them, however that one ends."""
 
 from __future__ import annotations
 
@@ -13,11 +13,7 @@ _PR_SET_PDEATHSIG = 1
 
 
 def die_with_parent(number: signal.Signals) -> Callable[[], None]:
-    """Make a `preexec_fn` by which a new process gets a signal when this one ends.
-
-    Args:
-        number: Signal that the new process gets.
-    """
+    """Make a `preexec_fn` by which a new process gets a signal when this one ends."""
     libc, parent = ctypes.CDLL(None), os.getpid()
 
     def ask() -> None:

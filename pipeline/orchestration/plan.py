@@ -19,35 +19,29 @@ from pipeline.orchestration.snapshots import SHORT, Snapshot, snapshot_of
 from pipeline.run_folder import RunFolder
 from savedmodels import atomic
 
-Mark = Literal["evaluated", "verified", "published", "tested", "ended"]
+Note = Literal["evaluated", "verified", "published", "tested", "ended"]
 
 
 class Ended(Record):
     """End of a plan's last run."""
 
     run: str
-    """Its name in the history."""
+    """Name of the run in the history."""
     verdict: Ending
-    """How."""
     reason: str
-    """Why, in one line."""
     final: bool
-    """Whether it would end so again: nothing starts it by itself, until its settings change."""
+    """True if it would end so again: no trigger starts it until the settings change."""
     settings: str | None = None
-    """Settings of its plan then, or None if an earlier version of growgan did not record them."""
+    """Settings of the plan then; None if an earlier version of growgan did not record them."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """A snapshot and a configuration: from them follow the names of all that a run makes.
+    """A snapshot and a configuration, from which follow the names of all that a run makes.
 
-    What is there under such a name is whole, and is not made again. A changed `gate` or another
+    A file or folder of such a name is whole, and is not made again. A changed `gate` or another
     repository leads to another plan with the same training and scores, a changed schedule to
     another training of the same records.
-
-    Args:
-        project: Project whose configuration holds.
-        snapshot: The pictures.
     """
 
     project: Project
@@ -55,22 +49,22 @@ class Plan:
 
     @cached_property
     def config(self) -> Config:
-        """With which the run is trained and measured."""
+        """Configuration that the run is trained and measured with."""
         return self.project.training_config(self.records)
 
     @cached_property
     def records(self) -> Path:
-        """The prepared set."""
+        """Folder of the prepared set."""
         config = self.project.training_config()
         decides = {name: getattr(config.data, name) for name in DECIDING_RECORDS}
         decides["resolution"] = config.schedule.resolution
-        if config.schedule.width is not None:
+        if config.schedule.width is not None:  # Squares keep the names that projects hold.
             decides["width"] = config.schedule.width
         return self.project.records / _digest(self.snapshot.content_hash, decides)
 
     @cached_property
     def run(self) -> RunFolder:
-        """The training."""
+        """Run folder of the training."""
         warm = self.project.config.training.warm_start
         return RunFolder(
             self.project.runs / _digest(self.records.name, decisive(self.config), warm)
@@ -78,17 +72,15 @@ class Plan:
 
     @cached_property
     def key(self) -> str:
-        """Names the plan."""
+        """Name of the plan."""
         gate = None if self.project.config.gate is None else self.config.gate.model_dump()
         return _digest(self.measured.name, gate, self.destination)
 
     @property
     def settings(self) -> str:
-        """Changes with all that may decide how a run of the plan ends.
-
-        More than `key`: bounds, servers and machines change nothing that a run makes, but may be
-        what it has failed for.
-        """
+        """Digest of all settings that may decide how a run of the plan ends."""
+        # More than `key`: bounds, servers and machines change nothing that a run makes, but may
+        # be what it failed for.
         given = self.project.config.model_dump(
             mode="json", include={"contract", "training", "repository"}
         )
@@ -107,44 +99,42 @@ class Plan:
 
     @property
     def destination(self) -> str:
-        """Names the model in its repository, in which versions have their numbers."""
+        """Digest of the model and its repository, in which versions have their numbers."""
         return destination_of(self.project)
 
     def checked(self, contract: str) -> Path:
-        """The report on the pictures, by the rules that they were held to."""
+        """Return the folder of the report on the pictures, by the text of their contract."""
         return self.project.checks / _digest(self.snapshot.content_hash, contract)
 
-    def mark(self, name: Mark) -> dict[str, Any] | None:
+    def read_note(self, name: Note) -> dict[str, Any] | None:
         """Read the note on a step, None if there is none."""
         try:
-            noted: dict[str, Any] = json.loads(self._marked(name).read_text())
-        except (FileNotFoundError, ValueError):
+            noted: dict[str, Any] = json.loads(self._note_file(name).read_text())
+        except (FileNotFoundError, ValueError):  # Without a whole note, the step is done again.
             return None
         return noted
 
-    def note(self, name: Mark, **facts: Any) -> None:
-        """Note of a step that it is done; it is on the disk when this returns."""
-        file = self._marked(name)
+    def write_note(self, name: Note, **facts: Any) -> None:
+        """Write the note on a step; it is on the disk when this returns."""
+        file = self._note_file(name)
         atomic.make_folder(file.parent)
         atomic.write_file(file, json.dumps(facts, indent=2) + "\n")
 
     def ended(self) -> Ended | None:
         """Read how the last run of this plan ended, None if none has."""
-        noted = self.mark("ended")
+        noted = self.read_note("ended")
         return None if noted is None else Ended(**noted)
 
-    def ended_so(self) -> Ended | None:
-        """Read how the last run ended, None if none has with the present settings.
-
-        What is promoted stays so whatever they are.
-        """
+    def ended_with_same_settings(self) -> Ended | None:
+        """Read how the last run ended, None if none has with the present settings."""
         ended = self.ended()
+        # A promoted version stays so, whatever the settings are now.
         if ended is None or ended.verdict == "promoted":
             return ended
         return ended if ended.settings in (None, self.settings) else None
 
-    def _marked(self, name: Mark) -> Path:
-        """Return the file of a note: under all that decides it, and nothing else."""
+    def _note_file(self, name: Note) -> Path:
+        # A folder is named by all that decides the note, and by nothing else.
         folders = {
             "evaluated": self.measured,
             "verified": self.project.plans / self.run.path.name,
@@ -153,21 +143,17 @@ class Plan:
 
 
 def plan_of(project: Project, key: str) -> Plan:
-    """The plan for a snapshot that was taken.
-
-    Raises:
-        UserError: if there is no such snapshot.
-    """
+    """Return the plan of a snapshot."""
     return Plan(project, snapshot_of(project, key))
 
 
 def destination_of(project: Project) -> str:
-    """Names a project's model in its repository."""
+    """Return a digest of a project's model and repository."""
     return _digest(project.config.model, str(project.config.repository.path))
 
 
 def run_behind(project: Project, version: int) -> RunFolder | None:
-    """The training behind a version, None if it is gone or not of this project."""
+    """Find the training behind a version, None if it is gone or not of this project."""
     destination = destination_of(project)
     for file in sorted(project.plans.glob("*/published.json")):
         noted = json.loads(file.read_text())
@@ -179,5 +165,5 @@ def run_behind(project: Project, version: int) -> RunFolder | None:
 
 
 def _digest(*parts: Any) -> str:
-    text = json.dumps(parts, sort_keys=True, default=str)
+    text = json.dumps(parts, sort_keys=True, default=str)  # `str`, for paths.
     return hashlib.sha256(text.encode()).hexdigest()[:SHORT]

@@ -1,4 +1,4 @@
-"""A project: the folder of a scheduled pipeline, its configuration and the places of its files."""
+"""Project of a scheduled pipeline: its folder, its configuration and the places of its files."""
 
 from __future__ import annotations
 
@@ -27,59 +27,44 @@ LABEL: Final = "stable"
 
 
 @dataclass(frozen=True)
-class Project:
-    """A project; paths in its configuration are relative to its folder.
+class _Below:
+    """Path relative to the folder of a project."""
 
-    Args:
-        path: Folder of the project, absolute.
-        config: Content of `pipeline.yaml`.
-        kept: File that `keep_settings` wrote, if the configuration comes from there.
-    """
+    name: str
+
+    def __get__(self, project: Project, owner: type[Project]) -> Path:
+        return project.path / self.name
+
+
+@dataclass(frozen=True)
+class Project:
+    """A project; paths in its configuration are relative to its folder."""
 
     path: Path
+    """Folder of the project, absolute."""
     config: ProjectConfig
     kept: Path | None = None
+    """File of the configuration if `keep_settings` wrote it, None if it is `pipeline.yaml`."""
 
-    @property
-    def dagster_home(self) -> Path:
-        """Folder of Dagster's files, with `dagster.yaml`."""
-        return self.path / "dagster"
-
-    @property
-    def snapshots(self) -> Path:
-        """Folder of the snapshots."""
-        return self.path / "snapshots"
-
-    @property
-    def checks(self) -> Path:
-        """Folder of the reports on snapshots."""
-        return self.path / "checks"
-
-    @property
-    def records(self) -> Path:
-        """Folder of the prepared sets."""
-        return self.path / "records"
-
-    @property
-    def runs(self) -> Path:
-        """Folder of the trained runs; TensorBoard compares them with this as its root."""
-        return self.path / "runs"
-
-    @property
-    def plans(self) -> Path:
-        """Folder with the notes on plans."""
-        return self.path / "plans"
-
-    @property
-    def logs(self) -> Path:
-        """Folder of the logs of processes."""
-        return self.path / "logs"
-
-    @property
-    def trigger_errors(self) -> Path:
-        """Folder of the reasons why triggers could not look at the sources."""
-        # Projects hold a folder of this name.
-        return self.logs / "complaints"
+    dagster_home = _Below("dagster")
+    """Folder of Dagster's files, with `dagster.yaml`."""
+    snapshots = _Below("snapshots")
+    checks = _Below("checks")
+    """Folder of the reports on snapshots."""
+    records = _Below("records")
+    """Folder of the prepared sets."""
+    runs = _Below("runs")
+    """Folder of the trained runs; TensorBoard compares them with this as its root."""
+    plans = _Below("plans")
+    """Folder with the notes on plans."""
+    logs = _Below("logs")
+    """Folder of the logs of processes."""
+    trigger_errors = _Below("logs/complaints")  # Projects hold a folder of this name.
+    """Folder of the reasons why triggers could not look at the sources."""
+    run_lock = _Below(".run.lock")
+    """Lock that a run holds, with the name of the run in it."""
+    up_lock = _Below(".up.lock")
+    """Lock that `growgan pipeline up` holds."""
 
     @property
     def contract(self) -> Path | None:
@@ -91,7 +76,7 @@ class Project:
     def rules(self) -> str:
         """Text of the contract as it is now; empty without one."""
         file = self.contract
-        # Bytes that are no text are refused by the check of the pictures, with a better message.
+        # The check of the pictures refuses bytes that are no text, with a better message.
         return file.read_text(errors="replace") if file is not None and file.exists() else ""
 
     @property
@@ -100,14 +85,9 @@ class Project:
         return Repository(self.path / self.config.repository.path)
 
     @property
-    def run_lock(self) -> Path:
-        """Lock that a run holds, with the name of the run in it."""
-        return self.path / ".run.lock"
-
-    @property
-    def up_lock(self) -> Path:
-        """Lock that `growgan pipeline up` holds."""
-        return self.path / ".up.lock"
+    def stable_version(self) -> int | None:
+        """Version that `stable` serves, None if it serves nothing yet."""
+        return self.repository.standing(self.config.model).labels.get(LABEL)
 
     @property
     def watchers(self) -> Watchers:
@@ -119,7 +99,7 @@ class Project:
         """Return the folders in which pictures arrive, or the one file; a name has no place.
 
         Raises:
-            UserError: if one is not there, or several are not all folders.
+            UserError: if one is missing, or several are not all folders.
         """
         found = []
         for given in self.config.sources:
@@ -136,15 +116,11 @@ class Project:
         return tuple(found)
 
     def relative(self, path: Path) -> str:
-        """Return the path of a file of the project relative to its folder, with `/`."""
+        """Return the path of a file relative to the project, with `/`."""
         return path.relative_to(self.path).as_posix()
 
     def stages(self) -> tuple[Shape, ...]:
-        """Return the height and width of the images of each stage of the schedule.
-
-        Raises:
-            UserError: if the configuration of trainings is wrong.
-        """
+        """Return the height and width of the images of each stage of the schedule."""
         return self.training_config().schedule.build().stages
 
     def training_config(self, data: Path | None = None) -> Config:
@@ -201,6 +177,7 @@ def open_project(folder: Path, kept: Path | None = None) -> Project:
         ) from error
     if not isinstance(values, dict):
         raise UserError(f"a {PIPELINE} must be a mapping of keys. Received: {file}")
+    # Everything is checked here, so that no run ends hours later for a mistake in it.
     project = Project(path, validated(ProjectConfig, values), kept)
     config = project.training_config()
     _require_volume(project)
@@ -216,10 +193,10 @@ def open_project(folder: Path, kept: Path | None = None) -> Project:
 
 
 def keep_settings(project: Project, folder: Path) -> None:
-    """Write the configuration into a folder of the project, where it does not change any more."""
+    """Write the configuration into a folder of the project, where no user changes it."""
     config = project.config
     if config.preset.endswith((".yaml", ".yml")):
-        kept = folder / "preset.yaml"
+        kept = folder / "preset.yaml"  # A copy, as the file may change while the run lasts.
         atomic.write_file(kept, (project.path / config.preset).read_bytes())
         config = config.model_copy(update={"preset": str(kept.relative_to(project.path))})
     text = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)

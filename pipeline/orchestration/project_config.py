@@ -1,4 +1,4 @@
-"""Content of `pipeline.yaml`: what a person may set for a project."""
+"""Content of `pipeline.yaml`: the settings of a project."""
 
 from __future__ import annotations
 
@@ -27,21 +27,19 @@ class NewDataConfig(Section):
     """Conditions under which pictures that arrive start a run."""
 
     least: Count = 1
-    """Fewest new pictures that start a run; those of the last run are not new."""
+    """Number of new pictures that start a run; those of the last run are not new."""
     quiet_seconds: Annotated[float, Field(ge=0)] = 300.0
-    """Seconds without a change in the sources before a run starts, so that no picture is taken
-    while it is being copied."""
+    """Seconds without a change in the sources before a run starts: pictures may still be copied."""
     every_seconds: Count = 30
     """Seconds between two looks at the sources."""
 
 
 class TriggersConfig(Section):
-    """Triggers that start runs; both may be left out."""
+    """Triggers of runs; both may be left out."""
 
     cron: Annotated[str, AfterValidator(_cron)] | None = None
     """Minute, hour, day of the month, month, day of the week, as in cron; None for never."""
     timezone: str = "UTC"
-    """Time zone of `cron`."""
     new_data: NewDataConfig | None = NewDataConfig()
     """Pictures that arrive, None if they start nothing."""
     when_busy: Literal["wait", "skip"] = "wait"
@@ -56,8 +54,7 @@ class TrainingConfig(Section):
     """Number of processes that train together, on this machine or each in a pod of `kubernetes`;
     None for one process, with the strategy of `run.strategy`."""
     warm_start: bool = False
-    """Whether a run starts from the weights of the version that `stable` stands at; its schedule
-    has to begin at the resolution of that version."""
+    """True to start from the promoted weights; the schedule must begin at their resolution."""
     beam: str | None = None
     """Options of an Apache Beam pipeline that writes the records, None for processes here."""
     kubernetes: KubernetesConfig | None = None
@@ -68,13 +65,11 @@ class RepositoryConfig(Section):
     """Model repository, and the servers that watch it."""
 
     path: Path = Path("models")
-    """Folder of the model repository."""
     served_at: str | None = None
     """Path of the repository as servers see it, None for the same."""
     servers: tuple[Annotated[str, AfterValidator(server_url)], ...] = ()
-    """REST interfaces of all servers that watch it, such as `http://127.0.0.1:8501`; none if no
-    server watches yet: labels then move without waiting. Servers that ask for an API token get the
-    one in the environment variable `GROWGAN_SERVE_TOKEN`."""
+    """REST interfaces of all servers that watch it, such as `http://127.0.0.1:8501`. Without any,
+    labels move at once. The environment variable `GROWGAN_SERVE_TOKEN` has the API token."""
     wait_seconds: Rate = 300.0
     """Seconds that servers may take to load a version."""
     keep: Count | None = None
@@ -99,12 +94,12 @@ class ProjectConfig(Section):
     """Folders in which pictures arrive, taken together; or one source of another kind, as
     `growgan train --data` takes it."""
     preset: str
-    """A preset, or the path of a YAML file, as `growgan train --config` takes it."""
+    """Preset or YAML file, as `growgan train --config` takes it."""
     overrides: tuple[str, ...] = ()
-    """`section.key=value`, as `growgan train --set` takes it."""
+    """Overrides `section.key=value`, as `growgan train --set` takes them."""
     contract: Path | None = Path("contract.yaml")
-    """Rules that pictures must keep. Where there is no such file, the first run writes it from its
-    pictures. None if nothing is enforced."""
+    """Rules that pictures must keep; the first run writes the file from its pictures if there is
+    none. None enforces nothing."""
     gate: GateConfig | None = None
     """Scores that a model must reach to be promoted, None if scores decide nothing."""
     training: TrainingConfig = TrainingConfig()

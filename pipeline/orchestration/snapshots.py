@@ -1,4 +1,4 @@
-"""Snapshots: the pictures in the sources at one moment, identified by content, and kept."""
+"""Snapshots: the pictures in the sources at one time, kept under a hash of their content."""
 
 from __future__ import annotations
 
@@ -28,31 +28,30 @@ PICTURES = "pictures"
 KNOWN = "known.json"
 STORE = "store"
 SHORT = 12
-"""Digits of a hash in names: one in 2^48 coincides."""
+"""Digits of a hash in names: two of them agree once in 2^48."""
 
 
 class Snapshot(Record):
-    """Pictures in the sources at one moment."""
+    """Pictures in the sources at one time."""
 
     content_hash: str
     """SHA-256 of names and content."""
     source: str
     """Source as `growgan train --data` takes it; a folder or file is inside the project."""
     images: int
-    """How many pictures there are."""
     files: dict[str, str] = Field(default_factory=dict)
-    """SHA-256 by name, of what folders held."""
+    """SHA-256 of each file by its name; empty for a source known by its name alone."""
 
     @property
     def key(self) -> str:
-        """Names it."""
+        """Name of the snapshot."""
         return self.content_hash[:SHORT]
 
     def new_since(self, former: Snapshot | None) -> int:
-        """Return the number of its pictures that another one lacks, by content."""
+        """Count the pictures, by content, that another snapshot lacks."""
         if former is None:
             return self.images
-        if not any(map(is_picture, self.files)):  # One file of another kind, such as a zip.
+        if not any(map(is_picture, self.files)):  # A zip or the like is new as a whole.
             return self.images if self.content_hash != former.content_hash else 0
         had = set(former.files.values())
         return sum(sha not in had for name, sha in self.files.items() if is_picture(name))
@@ -60,28 +59,27 @@ class Snapshot(Record):
 
 @dataclass(frozen=True)
 class Found:
-    """A file in a source, as the file system tells of it."""
+    """File in a source, as the file system lists it."""
 
     path: Path
     size: int
     modified: int
-    """In nanoseconds."""
+    """Time of the last change, in nanoseconds."""
 
     @property
     def state(self) -> list[Any]:
-        """Return what changes when the file does: size, times and identity."""
-        return [str(self.path), self.size, self.modified]
+        """Path, size and time, one of which changes when the file does."""
+        return [str(self.path), self.size, self.modified]  # A list, as JSON gives it back.
 
 
 def found_in(project: Project) -> dict[str, Found]:
     """List the files in the sources by name, by the rules of `growgan train --data`.
 
-    Nothing is opened, so it is quick however large the pictures are.
-
     Raises:
-        UserError: if two folders hold something of the same name, or a link leads nowhere.
+        UserError: if two folders hold files of the same name, or a link leads nowhere.
         OSError: if a folder cannot be read.
     """
+    # Opens nothing, so triggers may look often however large the pictures are.
     files: dict[str, Found] = {}
     for place in project.places():
         for name, path in _files_at(place.path):
@@ -91,25 +89,27 @@ def found_in(project: Project) -> dict[str, Found]:
                     f"Received: {files[name].path} and {path}"
                 )
             try:
-                files[name] = _found(path)
+                stat = path.stat()
             except FileNotFoundError:
                 if path.is_symlink():
                     raise UserError(
                         f"a link in `sources` must lead to something. Received: {path}"
                     ) from None
-                continue  # Taken away in the meantime.
+                continue  # Removed since the folder was listed.
+            files[name] = Found(path, stat.st_size, stat.st_mtime_ns)
     return dict(sorted(files.items()))
 
 
 def fingerprint(project: Project, files: Mapping[str, Found]) -> str:
-    """Changes whenever a file comes, goes or changes, and with the sources themselves."""
+    """Return a digest that changes when a file comes, goes or changes, or `sources` do."""
     states = [[name, *found.state] for name, found in files.items()]
     text = json.dumps([project.config.sources, states])
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 def most_new(project: Project, files: Mapping[str, Found], former: Snapshot | None) -> int:
-    """Return an upper bound of the found pictures that another snapshot lacks; opens nothing."""
+    """Bound from above the number of found pictures that another snapshot lacks."""
+    # A file without a known hash may be new: opening it to find out would take long.
     known, had = _known(project), set() if former is None else set(former.files.values())
     return sum(
         _hash_known(known, name, found) not in had
@@ -119,18 +119,14 @@ def most_new(project: Project, files: Mapping[str, Found], former: Snapshot | No
 
 
 def all_known(project: Project, files: Mapping[str, Found], former: Snapshot) -> bool:
-    """Check that every file of a snapshot is still there, unchanged, without opening any."""
-    known, there = _known(project), files.items()
-    return former.files.items() <= {
-        (name, _hash_known(known, name, found)) for name, found in there
-    }
+    """Return whether every file of a snapshot is still there unchanged, without opening any."""
+    known = _known(project)
+    there = {(name, _hash_known(known, name, found)) for name, found in files.items()}
+    return former.files.items() <= there
 
 
 def take(project: Project) -> Snapshot:
-    """Keep what lies in the sources now; a snapshot of the same content is not kept twice.
-
-    Files are copied once each, under their hash, and linked from there into every snapshot that
-    has them: what happens in the sources afterwards changes nothing.
+    """Keep the pictures that are in the sources now; the same content is kept once.
 
     Raises:
         UserError: if there are no pictures.
@@ -146,6 +142,12 @@ def is_kept(project: Project, key: str) -> bool:
     return (project.snapshots / key / SNAPSHOT).is_file()
 
 
+def kept_snapshot(project: Project, content_hash: str) -> Snapshot | None:
+    """Read the snapshot of a content, None if it was removed."""
+    key = content_hash[:SHORT]
+    return snapshot_of(project, key) if is_kept(project, key) else None
+
+
 def _taken(project: Project) -> Snapshot:
     places = project.places()
     if not places:
@@ -153,13 +155,13 @@ def _taken(project: Project) -> Snapshot:
     files = _kept(project, found_in(project))
     first, *more = places
     images = sum(map(is_picture, files))
-    # Another kind of set: one file, or a folder of idx files or splits.
-    other = not images or bool(first.before)
+    other = not images or bool(first.before)  # One file, or a folder of idx files or splits.
     if not files or (more and other):
         raise UserError(
             f"`sources` must hold pictures ({' '.join(EXTENSIONS)}). "
             f"Received: {', '.join(str(place.path) for place in places)}, with none"
         )
+    # The part of a set that is read, such as `train` of a zip, decides the pictures too.
     part = [first.before, first.after] if first.before or first.after else []
     content = hashlib.sha256(json.dumps([*part, files] if part else files).encode()).hexdigest()
     folder = project.snapshots / content[:SHORT]
@@ -181,7 +183,7 @@ def _taken(project: Project) -> Snapshot:
 
 
 def snapshot_of(project: Project, key: str) -> Snapshot:
-    """A snapshot that was taken.
+    """Read a snapshot.
 
     Raises:
         UserError: if there is none of that name, or it is damaged.
@@ -196,7 +198,8 @@ def snapshot_of(project: Project, key: str) -> Snapshot:
 
 
 def _named(project: Project, source: str) -> Snapshot:
-    """Snapshot of a source that is known by its name alone, such as `digits`: it never changes."""
+    """Keep the snapshot of a source known by its name alone, such as `digits`."""
+    # Such a source never changes, so its name identifies its content.
     content = hashlib.sha256(json.dumps(["name", source]).encode()).hexdigest()
     folder = project.snapshots / content[:SHORT]
     if not is_kept(project, folder.name):
@@ -207,7 +210,7 @@ def _named(project: Project, source: str) -> Snapshot:
 
 
 def _kept(project: Project, files: Mapping[str, Found]) -> dict[str, str]:
-    """SHA-256 of every file by name, once each is in the store."""
+    """Put every file into the store, and return the SHA-256 of each by its name."""
     store, known = project.snapshots / STORE, _known(project)
     atomic.make_folder(store)
     atomic.remove_remains(store, deep=False)
@@ -216,12 +219,12 @@ def _kept(project: Project, files: Mapping[str, Found]) -> dict[str, str]:
     try:
         for name, found in files.items():
             sha = _hash_known(known, name, found)
-            if sha is None or not (store / sha).exists():
+            if sha is None or not (store / sha).exists():  # A user may clear the store.
                 sha = _copied(found.path, store)
             hashes[name] = sha
             states[name] = [*found.state, hashes[name]]
-        known = {}  # What is gone from the sources is forgotten, once all that is there was seen.
-    finally:  # What was hashed before something failed is not hashed again.
+        known = {}  # Forget files that are gone, once all that are there were seen.
+    finally:  # After a failure, the next attempt need not hash these files again.
         atomic.sync(store)
         atomic.write_file(project.snapshots / KNOWN, json.dumps({**known, **states}))
     return hashes
@@ -235,7 +238,7 @@ def _known(project: Project) -> dict[str, list[Any]]:
 
 
 def _hash_known(known: Mapping[str, list[Any]], name: str, found: Found) -> str | None:
-    """The hash of a file that is as it was when it was hashed, None of another."""
+    """Return the hash of a file, None if it changed since it was hashed, or never was."""
     *state, sha = known.get(name, [None])
     return sha if state == found.state else None
 
@@ -246,7 +249,7 @@ def _link(stored: Path, link: Path) -> None:
     except OSError as error:
         if error.errno != errno.EMLINK:
             raise
-        # A file has so many names at most, 65,000 on ext4: further ones are those of a fresh copy.
+        # A file has at most 65,000 names on ext4: link further ones to a new copy.
         _copied(stored, stored.parent)
         os.link(stored, link)
 
@@ -255,10 +258,12 @@ def _copied(path: Path, store: Path) -> str:
     """Copy a file into the store, under the hash of what was copied."""
     temporary = store / f".copy.{os.urandom(4).hex()}.tmp"
     try:
+        # Hash the copy, not the source, which may change meanwhile.
         shutil.copyfile(path, temporary)
         with temporary.open("rb") as copied:
             sha = hashlib.file_digest(copied, "sha256").hexdigest()
-        atomic.sync(temporary)  # Its name will vouch for it.
+        # By its name, nobody reads it again to check it: it must be whole on the disk.
+        atomic.sync(temporary)
         os.replace(temporary, store / sha)
     finally:
         temporary.unlink(missing_ok=True)
@@ -266,15 +271,10 @@ def _copied(path: Path, store: Path) -> str:
 
 
 def _files_at(path: Path) -> Iterator[tuple[str, Path]]:
-    """The file, or those below the folder, by their names in it."""
+    """Yield a file, or the files below a folder by their names in it."""
     if path.is_file():
         yield path.name, path
         return
     for name in sorted(walk(path)):
         if not is_hidden(name):
             yield name, path / name
-
-
-def _found(path: Path) -> Found:
-    stat = path.stat()
-    return Found(path, stat.st_size, stat.st_mtime_ns)

@@ -16,14 +16,7 @@ _TEMPLATES = resources.files("pipeline") / "orchestration" / "templates"
 def write_project(
     folder: Path, *, model: str, sources: list[str], preset: str, overrides: list[str]
 ) -> Project:
-    """Write the files of a project, and open it.
-
-    Args:
-        folder: New or empty folder.
-        model: Name of the model.
-        sources: Folders in which pictures arrive.
-        preset: Preset to train with.
-        overrides: Overrides of the preset.
+    """Write the files of a project into a new or empty folder, and open it.
 
     Raises:
         UserError: if the folder holds something, or a value is wrong; no file is left then.
@@ -37,26 +30,22 @@ def write_project(
         "PRESET": yaml_text(preset),
         "OVERRIDES": yaml_text(overrides),
     }
+    template = (_TEMPLATES / "pipeline.yaml").read_text()
     # One pass: a path that holds `{PRESET}` stays as it is.
-    text = re.sub(
-        r"\{([A-Z]+)\}",
-        lambda key: given[key[1]],
-        (_TEMPLATES / "pipeline.yaml").read_text(),
-    )
+    text = re.sub(r"\{([A-Z]+)\}", lambda key: given[key[1]], template)
     there = folder.exists()
-    (folder / "dagster").mkdir(parents=True)
-    atomic.write_file(
-        folder / "dagster" / "dagster.yaml", (_TEMPLATES / "dagster.yaml").read_text()
-    )
+    dagster = folder / "dagster" / "dagster.yaml"
+    dagster.parent.mkdir(parents=True)
+    atomic.write_file(dagster, (_TEMPLATES / "dagster.yaml").read_text())
     atomic.write_file(folder / PIPELINE, text)
     try:
         project = open_project(folder)
         project.places()
         return project
     except UserError:
-        for path in (folder / PIPELINE, folder / "dagster" / "dagster.yaml"):
+        for path in (folder / PIPELINE, dagster):
             path.unlink()
-        (folder / "dagster").rmdir()
+        dagster.parent.rmdir()
         if not there:
             folder.rmdir()
         raise

@@ -20,15 +20,15 @@ from pipeline.orchestration.runs.run import Run
 from pipeline.orchestration.snapshots import take
 
 SILENT = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
-"""Configuration of a run without Dagster's own lines: steps log theirs."""
+"""Configuration of a run without Dagster's own lines; steps log theirs."""
 
 
 def run_once(project: Project) -> Run | Ended | RunFailure:
     """Take what lies in the sources, and run the pipeline over it to the end.
 
     Returns:
-        The run; or the end of an earlier one that has promoted the same already, where nothing is
-        left to do; or the reason why the pictures could not be read or kept, where none began.
+        The run; the end of an earlier run that promoted the same already; or a failure if the
+        pictures could not be read or kept.
 
     Raises:
         UserError: if the sources hold no pictures.
@@ -41,7 +41,7 @@ def run_once(project: Project) -> Run | Ended | RunFailure:
     if ended is not None and ended.verdict == "promoted":
         return ended
     with instance_of(project) as instance:
-        # A killed run would count as one in progress.
+        # Otherwise a killed run would count as one in progress.
         fail_killed_foreground_runs(project, instance)
         instance.add_dynamic_partitions(PARTITIONS, [plan.snapshot.key])
         job = definitions_of(project).resolve_job_def(JOB)

@@ -9,23 +9,29 @@ from datetime import UTC, datetime, timedelta
 from dagster import DagsterInstance, DagsterRunStatus, RunsFilter
 
 from pipeline.exit_status import AGAIN
-from pipeline.orchestration.dagster.dagster_runs import RECORDING_SECONDS, has_outcome, run_for
+from pipeline.orchestration.dagster.dagster_runs import (
+    RECORDING_SECONDS,
+    has_outcome,
+    run_for,
+    will_be_restarted,
+)
 from pipeline.orchestration.dagster.recovery import fail_killed_foreground_runs
 from pipeline.orchestration.project import Project
+from pipeline.orchestration.runs.ending import end_run
 from pipeline.orchestration.runs.failure import RunFailure
 from pipeline.orchestration.steps.publishing import finish_roll_back
 from savedmodels.locks import is_held
 
 _UNKNOWN = RunFailure(
-    reason="why it ended could not be written down; its page in the user interface may tell",
+    reason="its end could not be recorded; its page in the user interface may have the reason",
     status=AGAIN,
     may_pass=True,
 )
 
 
 def clean_up(project: Project, instance: DagsterInstance) -> Iterator[str]:
-    """Do what can be done now; yield a line for each thing that was done, or must wait."""
-    # Each by itself: a full disk may stop one and not the others, and the next call tries again.
+    """Do what can be done now; yield a line for each task that was done or must wait."""
+    # One by one: a full disk may stop one task only, and the next call tries again.
     try:
         fail_killed_foreground_runs(project, instance)
     except Exception as error:
@@ -35,7 +41,7 @@ def clean_up(project: Project, instance: DagsterInstance) -> Iterator[str]:
     except Exception as error:
         yield f"the end of a run cannot be written down yet: {error}"
     try:
-        # A run in progress does that in its own step.
+        # A run in progress rolls back in its own step.
         if not is_held(project.run_lock) and (version := finish_roll_back(project)):
             yield f"`stable` is back at version {version}"
     except Exception as error:
@@ -45,27 +51,22 @@ def clean_up(project: Project, instance: DagsterInstance) -> Iterator[str]:
 def record_missing_outcomes(project: Project, instance: DagsterInstance) -> None:
     """Write the outcomes of runs that could not write them, as when the disk was full.
 
-    Dagster calls its sensors once for each end. Runs that ended more than a day ago are left
-    alone: a user may have removed their outcomes.
-
     Raises:
         Exception: if an outcome cannot be written now either; the others are.
     """
+    # Older ones are left alone, as a user may have removed their outcomes.
     since = datetime.now(UTC) - timedelta(days=1)
     failed = RunsFilter(statuses=[DagsterRunStatus.FAILURE], updated_after=since)
     problems: list[Exception] = []
     for record in instance.get_run_records(failed):
         dagster_run = record.dagster_run
+        # The sensor `endings` goes first; but Dagster calls it only once for each end.
         late = time.time() - (record.end_time or 0.0) > RECORDING_SECONDS
-        # Dagster starts again only the runs that it has started.
-        again = (
-            dagster_run.remote_job_origin is not None
-            and dagster_run.tags.get("dagster/will_retry") == "true"
-        )
-        if late and not again and not has_outcome(project, dagster_run):
+        ended = late and not will_be_restarted(dagster_run)
+        if ended and not has_outcome(project, dagster_run):
             try:
                 run = run_for(project.path, dagster_run)
-                run.end(run.failure or _UNKNOWN)
+                end_run(run, run.state.failure or _UNKNOWN)
             except Exception as error:
                 problems.append(error)
     if problems:

@@ -36,13 +36,11 @@ def instance_of(project: Project) -> DagsterInstance:
 
 
 def allow_another_restart(instance: DagsterInstance, run: DagsterRun) -> None:
-    """Let Dagster start a run again once it has failed, however often it has done so before.
-
-    `run_retries` in dagster.yaml bounds the starts of a run whose process was killed. A restart of
-    the machine kills every process, is no fault of the run, and so does not count.
-    """
+    """Let Dagster start a run again once it has failed, however often it has done so before."""
+    # `run_retries` bounds the starts of a run whose process was killed. A restart of the machine
+    # kills every process, and is no fault of the run.
     most = instance.run_retries_max_retries
-    if most == 0:
+    if most == 0:  # A user wants none.
         return
     with suppress(DagsterRunNotFoundError):  # The first of them was removed by hand.
         group = instance.get_run_group(run.run_id)

@@ -11,7 +11,7 @@ from dagster import MetadataValue
 from pipeline.orchestration.steps.step import Done
 
 LARGEST_PICTURE = 2**20
-"""Bytes; of larger pictures only the path is kept, as Dagster holds metadata in its database."""
+"""Bytes of a picture that is embedded: Dagster holds metadata in its database."""
 
 
 def metadata_of(done: Done) -> dict[str, Any]:

@@ -38,24 +38,18 @@ _LOCATION = "pipeline.orchestration.code_location"
 
 @dataclass(frozen=True)
 class Processes:
-    """Running processes: the user interface and the daemon."""
+    """User interface and daemon of a project, running."""
 
     project: Project
     children: dict[str, subprocess.Popen[bytes]]
 
     def ended(self) -> str | None:
         """Return the name of a process that has ended, None if all live."""
-        for name, process in self.children.items():
-            if process.poll() is not None:
-                return name
-        return None
+        ended = (name for name, process in self.children.items() if process.poll() is not None)
+        return next(ended, None)
 
     def stop(self) -> None:
-        """Stop all processes: trainings first, so that they save their checkpoints.
-
-        Processes that still live then are killed. A run whose processes are killed goes on when
-        they are started again.
-        """
+        """Stop all processes: trainings first, so that they save their checkpoints."""
         below = _below(self.children.values())
         trainings = [each for each in below if _trains(each)]
         for each in trainings:
@@ -67,7 +61,7 @@ class Processes:
         for each in trainings:
             _signal(each, signal.SIGTERM)
         _wait_for(trainings, TO_SAVE)
-        below += _below(self.children.values())
+        below += _below(self.children.values())  # Some may have been started meanwhile.
         for process in self.children.values():
             process.terminate()
         end = time.monotonic() + TO_END
@@ -77,16 +71,14 @@ class Processes:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
-        for each in below:
+        for each in below:  # A run whose processes are killed goes on at the next start.
             _signal(each, signal.SIGKILL)
         _wait_for(below, TO_END)
 
 
 @contextmanager
 def started(project: Project, port: int) -> Iterator[Processes]:
-    """Start both for this machine alone, and stop them when the block ends.
-
-    They also end if this process is killed.
+    """Start both for this machine alone, and stop them when the block or this process ends.
 
     Raises:
         UserError: if the port is taken.
@@ -94,6 +86,7 @@ def started(project: Project, port: int) -> Iterator[Processes]:
     _require_free(port)
     project.logs.mkdir(exist_ok=True)
     environment = {**os.environ, **environment_of(project)}
+    # Not `dagster dev`, which has outlived SIGTERM.
     commands = {
         "webserver": ["dagster_webserver", "-h", HOST, "-p", str(port), "-m", _LOCATION],
         "daemon": ["dagster._daemon", "run", "-m", _LOCATION],
@@ -127,7 +120,7 @@ def started(project: Project, port: int) -> Iterator[Processes]:
 
 
 def log_of(project: Project, name: str) -> Path:
-    """Return the log file of a process; one that has grown large is renamed first."""
+    """Return the log file of a process; rename a large one first."""
     log = project.logs / f"{name}.log"
     if log.exists() and log.stat().st_size > LARGEST_LOG:
         log.replace(project.logs / f"{name}.log.1")
@@ -137,10 +130,8 @@ def log_of(project: Project, name: str) -> Path:
 def _below(processes: Iterable[subprocess.Popen[bytes]]) -> list[psutil.Process]:
     found: list[psutil.Process] = []
     for process in processes:
-        try:
+        with suppress(psutil.NoSuchProcess):
             found += psutil.Process(process.pid).children(recursive=True)
-        except psutil.NoSuchProcess:
-            continue
     return found
 
 
@@ -174,6 +165,7 @@ def _signal(process: psutil.Process, number: signal.Signals) -> None:
 
 def _require_free(port: int) -> None:
     with socket.socket() as listening:
+        # Connections that the last `up` has closed would keep the port taken for a minute.
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listening.bind((HOST, port))

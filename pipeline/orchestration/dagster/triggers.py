@@ -1,4 +1,4 @@
-"""Triggers of runs: the time of day and new pictures; and a sensor that records killed runs."""
+"""Triggers of runs: the time of day and new pictures."""
 
 # No `from __future__ import annotations`: Dagster reads the annotations of sensors as objects.
 import json
@@ -12,7 +12,6 @@ from dagster import (
     DagsterRunStatus,
     DefaultScheduleStatus,
     DefaultSensorStatus,
-    RunFailureSensorContext,
     RunRequest,
     RunsFilter,
     ScheduleDefinition,
@@ -21,46 +20,34 @@ from dagster import (
     SensorEvaluationContext,
     SensorResult,
     SkipReason,
-    run_failure_sensor,
     schedule,
     sensor,
 )
 
 from pipeline.errors import UserError
-from pipeline.exit_status import AGAIN
 from pipeline.orchestration.dagster.assets import PARTITIONS
 from pipeline.orchestration.dagster.dagster_runs import (
+    LIVING,
     MODEL_TAG,
     RECORDING_SECONDS,
     has_outcome,
-    run_for,
+    will_be_restarted,
 )
-from pipeline.orchestration.dagster.recovery import REASON
 from pipeline.orchestration.new_pictures import former_pictures
 from pipeline.orchestration.plan import Plan, plan_of
 from pipeline.orchestration.project import Project, open_project
-from pipeline.orchestration.runs.failure import RunFailure, failure_of
-from pipeline.orchestration.runs.status import TriggerErrors
+from pipeline.orchestration.runs.failure import failure_of
+from pipeline.orchestration.runs.status import write_trigger_error
 from pipeline.orchestration.snapshots import fingerprint, found_in, is_kept, take
 from pipeline.shape import Shape, shape_text
 from savedmodels.repository.errors import RepositoryError
 
 Answer = TypeVar("Answer")
-UNDER_WAY = [
-    DagsterRunStatus.QUEUED,
-    DagsterRunStatus.NOT_STARTED,
-    DagsterRunStatus.STARTING,
-    DagsterRunStatus.STARTED,
-    DagsterRunStatus.CANCELING,
-]
+UNDER_WAY = [DagsterRunStatus.QUEUED, DagsterRunStatus.NOT_STARTED, *LIVING]
 
 
 def schedule_of(project: Project, job: Any) -> ScheduleDefinition | None:
-    """Return the schedule that starts runs at the times of `cron`, None if there are no times.
-
-    Raises:
-        UserError: if the times or the time zone are wrong.
-    """
+    """Return the schedule that starts runs at the times of `cron`, None if there are no times."""
     given, stages = project.config.schedule, project.stages()
     if given.cron is None:
         return None
@@ -90,10 +77,7 @@ def schedule_of(project: Project, job: Any) -> ScheduleDefinition | None:
 
 
 def sensor_of(project: Project, job: Any) -> SensorDefinition | None:
-    """Return the sensor that starts a run when enough pictures have arrived, None if none does.
-
-    It waits until the sources have not changed for a while.
-    """
+    """Return the sensor that starts a run for new pictures, None if these start none."""
     given, stages = project.config.schedule.new_data, project.stages()
     if given is None:
         return None
@@ -114,6 +98,7 @@ def sensor_of(project: Project, job: Any) -> SensorDefinition | None:
             now = opened_anew(project, stages)
             rules = now.config.schedule.new_data or given
             files = found_in(now)
+            # Pictures that are still being copied must not be taken.
             found = fingerprint(now, files)
             # `since` lies ahead where the clock was set back: start to wait anew.
             if known.get("found") != found or known["since"] > time.time():
@@ -124,6 +109,7 @@ def sensor_of(project: Project, job: Any) -> SensorDefinition | None:
                 return skip(f"the sources changed {quiet:.0f} s ago, not {rules.quiet_seconds:g} s")
             if reason := busy(now, context.instance):
                 return skip(reason)
+            # From cheap to dear: a snapshot copies pictures.
             former = former_pictures(now)
             if "snapshot" not in known or not is_kept(now, known["snapshot"]):
                 if few := former.too_few_found(now, files, rules.least):
@@ -132,7 +118,7 @@ def sensor_of(project: Project, job: Any) -> SensorDefinition | None:
             plan = plan_of(now, known["snapshot"])
             if few := former.too_few(plan.snapshot, rules.least):
                 return skip(few)
-            ended = plan.ended_so()
+            ended = plan.ended_with_same_settings()
             if ended is not None:
                 # A failure that may pass is left to the clock: here it would repeat at every look.
                 return skip(f"nothing new: run {ended.run} ended with {ended.verdict}")
@@ -149,12 +135,8 @@ def sensor_of(project: Project, job: Any) -> SensorDefinition | None:
 def opened_anew(project: Project, loaded: tuple[Shape, ...]) -> Project:
     """Open a project again, as its configuration may have changed.
 
-    Args:
-        project: Project as it was.
-        loaded: Stages of which Dagster has loaded the assets.
-
     Raises:
-        UserError: if the project has other stages now, or its configuration is wrong.
+        UserError: if its stages are not those that Dagster has loaded, or anything is wrong.
     """
     now = open_project(project.path)
     stages = now.stages()
@@ -174,33 +156,10 @@ def look_at_sources(
         answer = look()
     except (UserError, RepositoryError, OSError) as error:
         reason = failure_of(error).reason
-        TriggerErrors(project).write(trigger, reason)
+        write_trigger_error(project, trigger, reason)
         return skip(reason)
-    TriggerErrors(project).write(trigger, None)
+    write_trigger_error(project, trigger, None)
     return answer
-
-
-def endings_of(project: Project) -> SensorDefinition:
-    """Return the sensor that records the end of runs of any job whose processes were killed."""
-
-    @run_failure_sensor(
-        name="endings",
-        minimum_interval_seconds=10,
-        default_status=DefaultSensorStatus.RUNNING,
-    )
-    def endings(context: RunFailureSensorContext) -> Any:
-        run = context.dagster_run
-        if run.tags.get("dagster/will_retry") == "true" or has_outcome(project, run):
-            return SkipReason("its end is recorded already, or it is tried again")
-        message = context.failure_event.message or ""
-        # Of a killed process Dagster knows only that the run ended outside of its control.
-        known = message and "outside the execution context" not in message
-        reason = message if known else REASON
-        failure = RunFailure(reason=reason, status=AGAIN, may_pass=True)
-        run_for(project.path, run).end(failure)
-        return None
-
-    return endings
 
 
 def busy(project: Project, instance: DagsterInstance) -> str | None:
@@ -213,13 +172,13 @@ def busy(project: Project, instance: DagsterInstance) -> str | None:
 
 def request_for(plan: Plan, instance: DagsterInstance) -> RunRequest | SkipReason:
     """Request a run of a plan, unless it is done, or was requested already."""
-    ended = plan.ended_so()
+    ended = plan.ended_with_same_settings()
     if ended is not None and ended.final:
         return SkipReason(f"nothing new: run {ended.run} ended with {ended.verdict}")
     key = plan.snapshot.key
     for run in _requested(plan, instance):
         return SkipReason(f"run {run} of the same pictures is under way")
-    instance.add_dynamic_partitions(PARTITIONS, [key])
+    instance.add_dynamic_partitions(PARTITIONS, [key])  # Dagster refuses a run of an unknown one.
     return RunRequest(partition_key=key, tags={MODEL_TAG: plan.project.config.model})
 
 
@@ -228,11 +187,8 @@ def _requested(plan: Plan, instance: DagsterInstance) -> Iterator[str]:
     for record in instance.get_run_records(RunsFilter(tags=tags)):
         run = record.dagster_run
         failed = run.status is DagsterRunStatus.FAILURE and run.remote_job_origin is not None
-        retried = (
-            failed
-            and run.tags.get("dagster/will_retry") == "true"
-            and "dagster/auto_retry_run_id" not in run.tags
-        )
+        # Once Dagster has started the repeat, that one counts.
+        retried = failed and will_be_restarted(run) and "dagster/auto_retry_run_id" not in run.tags
         # The sensor `endings` is about to record the end.
         unrecorded = (
             failed

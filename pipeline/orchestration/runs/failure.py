@@ -11,27 +11,19 @@ from savedmodels.repository.errors import GateRefused, RepositoryError
 
 
 class RunFailure(Record):
-    """Reason why a run failed, and what follows from it."""
+    """Failure of a run or a step."""
 
     reason: Line
-    """Reason in one line."""
     ending: Ending = "failed"
     """Ending of the run, if no later attempt succeeds."""
     status: int = USER
     """Exit status of the command that ran it."""
     may_pass: bool = False
-    """Whether another attempt may succeed with nothing changed."""
+    """True if another attempt may succeed with nothing changed."""
 
 
 class StepFailed(Exception):
-    """A step has failed.
-
-    Args:
-        reason: Reason in one line.
-        ending: Ending of the run, if no later attempt succeeds.
-        status: Exit status of the command that ran it.
-        may_pass: Whether another attempt may succeed with nothing changed.
-    """
+    """A step has failed; the arguments are the fields of `RunFailure`."""
 
     def __init__(
         self,
@@ -46,22 +38,19 @@ class StepFailed(Exception):
 
 
 def failure_of(error: BaseException) -> RunFailure:
-    """Classify an error of any kind: mistakes of input are final, all that nobody foresaw may pass.
-
-    A full disk or a lost worker may pass too, so the step is tried again.
-    """
+    """Classify an error of any kind: bad input is final, an unforeseen error may pass."""
     match error:
         case StepFailed():
             return error.failure
         case GateRefused():
             return RunFailure(reason=str(error), ending="gate failed", status=GATE)
         case UserError() | RepositoryError():
-            # Their cause may be the disk.
+            # A full disk may be their cause, and has room again later.
             passes = may_pass(error)
             return RunFailure(reason=str(error), status=AGAIN if passes else USER, may_pass=passes)
         case AlarmError():
             return RunFailure(reason=str(error), ending="alarm", status=ALARM)
-        case WorkerGone():
+        case WorkerGone():  # Another attempt starts all workers again.
             return RunFailure(reason=str(error), status=AGAIN, may_pass=True)
         case PermissionError():
             # No waiting changes permissions.

@@ -1,4 +1,8 @@
-"""Notifications of how a run ended: JSON to web addresses, and e-mail. None can fail a run."""
+"""Notifications of how a run ended: JSON to web addresses, and e-mail. None can fail a run.
+
+Written by hand: requests and urllib3 bound no whole answer either, and requests reads certificates
+from another variable. apprise would be a dependency with a hundred services for these two.
+"""
 
 from __future__ import annotations
 
@@ -14,9 +18,10 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from concurrent.futures import Future
+from contextlib import closing, suppress
 from email.message import EmailMessage
-from email.utils import format_datetime, make_msgid
+from email.utils import make_msgid
 from functools import partial
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
@@ -39,9 +44,9 @@ ATTEMPTS = 3
 FIRST_PAUSE = 1.0
 """Seconds before the second attempt; twice as long before each further one."""
 LONGEST = 200
-"""Largest number of characters of a subject."""
+"""Characters of a subject."""
 LONGEST_PROBLEM = 300
-"""Characters of a line that reports a failure, in which a server's answer may be long."""
+"""Characters of a line that reports a failure; a server's answer in it may be long."""
 
 
 def _is_loopback(host: str | None) -> bool:
@@ -52,6 +57,7 @@ def _is_loopback(host: str | None) -> bool:
 
 
 def _web_address(url: str) -> str:
+    # `urlsplit` would drop line breaks without a word.
     plain = url.isascii() and url.isprintable() and " " not in url
     parts = urlsplit(url) if plain else urlsplit("")
     if parts.scheme != "https" and not (parts.scheme == "http" and _is_loopback(parts.hostname)):
@@ -69,18 +75,14 @@ Variable = Annotated[str, Field(pattern="^[A-Za-z_][A-Za-z0-9_]*$")]
 
 
 class EmailConfig(Section):
-    """Settings of e-mail: addresses and the server."""
+    """Settings of e-mail."""
 
     host: Host
-    """Host of the mail server."""
     port: int = Field(default=587, ge=1, le=65535)
-    """Port of the mail server."""
     security: Literal["starttls", "tls", "none"] = "starttls"
     """Encryption of the connection: from the command STARTTLS on, from its start, or none."""
     sender: MailAddress
-    """Address of the sender."""
     recipients: tuple[MailAddress, ...] = Field(min_length=1)
-    """Addresses of the recipients."""
     username: str | None = None
     """Name for the login, None for no login."""
     password_variable: Variable | None = None
@@ -90,37 +92,33 @@ class EmailConfig(Section):
     def _login_is_whole_and_private(self) -> EmailConfig:
         if (self.username is None) != (self.password_variable is None):
             raise ValueError("`username` and `password_variable` must be given together")
+        # Without encryption, a password may be read on the way.
         if self.username is not None and self.security == "none" and not _is_loopback(self.host):
             raise ValueError("a login must have `security: starttls` or `security: tls`")
         return self
 
 
 class NotificationsConfig(Section):
-    """Settings of notifications: who gets them, and of which endings."""
+    """Settings of notifications."""
 
     webhooks: tuple[WebAddress, ...] = ()
     """Web addresses that get a POST of JSON."""
     webhook_variables: tuple[Variable, ...] = ()
-    """Environment variables with such addresses, as those of chat services are secrets."""
+    """Environment variables that hold such addresses; those of chat services are secrets."""
     email: EmailConfig | None = None
-    """Settings of e-mail, None for no e-mail."""
     verdicts: tuple[Ending, ...] = ("promoted", "gate failed", "alarm", "rolled back", "failed")
     """Endings that are notified."""
     seconds: Rate = 10.0
-    """Seconds that a server may take for one whole answer."""
+    """Seconds that a server may take for a whole answer."""
 
 
 def notify(config: NotificationsConfig, outcome: Outcome) -> tuple[str, ...]:
     """Send all notifications, and return a line for each that failed; never raise."""
     if outcome.verdict not in config.verdicts:
         return ()
-    problems = []
-    for name, send in _sendings(config, outcome):
-        problem = _failure_of(send)
-        if problem:
-            line = one_line(f"no notification to {name}: {problem}")
-            problems.append(line[:LONGEST_PROBLEM])
-    return tuple(problems)
+    failures = ((name, _failure_of(send)) for name, send in _deliveries(config, outcome))
+    lines = (f"no notification to {name}: {failure}" for name, failure in failures if failure)
+    return tuple(one_line(line)[:LONGEST_PROBLEM] for line in lines)
 
 
 def subject_of(outcome: Outcome) -> str:
@@ -158,19 +156,18 @@ def text_of(outcome: Outcome) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _sendings(
+def _deliveries(
     config: NotificationsConfig, outcome: Outcome
 ) -> Iterator[tuple[str, Callable[[], None]]]:
     """Yield the deliveries, each with a name that shows no secret."""
     for url in config.webhooks:
-        parts = urlsplit(url)
-        post = partial(_post, url, outcome, config.seconds)
-        yield f"{parts.scheme}://{parts.netloc}", partial(_within, config.seconds, post)
+        parts = urlsplit(url)  # The path or query of an address may be a secret.
+        yield f"{parts.scheme}://{parts.netloc}", partial(_post, url, outcome, config.seconds)
     for variable in config.webhook_variables:
-        post = partial(_post_to, variable, outcome, config.seconds)
-        yield f"the address in {variable}", partial(_within, config.seconds, post)
+        post = partial(_post, variable, outcome, config.seconds, secret=True)
+        yield f"the address in {variable}", post
     if config.email is not None:
-        # One message for all attempts, so that receivers recognise a repeated one by its ID.
+        # One message for all attempts: receivers recognise a repeated one by its ID.
         message = _message(config.email, outcome)
         yield config.email.host, partial(_mail, config.email, message, config.seconds)
 
@@ -190,27 +187,25 @@ def _failure_of(send: Callable[[], None]) -> str | None:
 
 
 def _within(seconds: float, send: Callable[[], None]) -> None:
-    """Send, and fail after so many seconds in all.
-
-    A socket's own limit starts anew with every byte that arrives.
-    """
-    results: list[Exception | None] = []
+    """Send, and fail after so many seconds in all."""
+    result: Future[None] = Future()
 
     def attempt() -> None:
         try:
             send()
         except Exception as error:
-            results.append(error)
+            result.set_exception(error)
         else:
-            results.append(None)
+            result.set_result(None)
 
+    # A socket's own limit starts anew with every byte that arrives. No executor: Python would
+    # wait for its threads at exit.
     thread = threading.Thread(target=attempt, daemon=True)
     thread.start()
     thread.join(seconds)
-    if not results:
+    if not result.done():
         raise TimeoutError(f"timed out, without a whole answer in {seconds:g} s")
-    if results[0] is not None:
-        raise results[0]
+    result.result()
 
 
 def _may_pass(error: Exception) -> bool:
@@ -218,7 +213,7 @@ def _may_pass(error: Exception) -> bool:
     match error:
         case urllib.error.HTTPError():
             return error.code >= 500 or error.code in (408, 429)
-        case smtplib.SMTPResponseException():
+        case smtplib.SMTPResponseException():  # 4xx is temporary, 5xx permanent.
             return error.smtp_code < 500
         case smtplib.SMTPRecipientsRefused():
             return any(code < 500 for code, _ in error.recipients.values())
@@ -233,20 +228,17 @@ def _secret(variable: str) -> str:
 
 
 class _NoRedirect(urllib.request.HTTPRedirectHandler):
-    """Handler that follows no redirect.
+    """Handler that follows no redirect."""
 
-    A redirect would lose the content, and could lead to an address that nobody has allowed.
-    """
-
+    # A redirect would lose the content, and could lead to an address that nobody has allowed.
     def redirect_request(self, *_: object) -> None:
         return None
 
 
-def _post_to(variable: str, outcome: Outcome, seconds: float) -> None:
-    _post(_web_address(_secret(variable)), outcome, seconds)
-
-
-def _post(url: str, outcome: Outcome, seconds: float) -> None:
+def _post(address: str, outcome: Outcome, seconds: float, *, secret: bool = False) -> None:
+    """Post to a URL; a secret one is in the environment variable of the given name."""
+    url = _web_address(_secret(address)) if secret else address
+    # By way of JSON, where numbers that are not finite are strings.
     content = {"text": subject_of(outcome), "outcome": json.loads(outcome.model_dump_json())}
     request = urllib.request.Request(
         url, json.dumps(content).encode(), {"Content-Type": "application/json"}
@@ -254,11 +246,15 @@ def _post(url: str, outcome: Outcome, seconds: float) -> None:
     # No proxy for http: it would read what is for this machine alone.
     proxies = {name: at for name, at in urllib.request.getproxies().items() if name == "https"}
     opener = urllib.request.build_opener(_NoRedirect, urllib.request.ProxyHandler(proxies))
-    try:
-        opener.open(request, timeout=seconds).close()
-    except urllib.error.HTTPError as error:
-        error.close()
-        raise
+
+    def send() -> None:
+        try:
+            opener.open(request, timeout=seconds).close()
+        except urllib.error.HTTPError as error:
+            error.close()  # It holds the connection.
+            raise
+
+    _within(seconds, send)
 
 
 def _mail(email: EmailConfig, message: EmailMessage, seconds: float) -> None:
@@ -269,7 +265,7 @@ def _mail(email: EmailConfig, message: EmailMessage, seconds: float) -> None:
         if email.security == "tls"
         else smtplib.SMTP(email.host, email.port, timeout=seconds)
     )
-    try:
+    with closing(server):  # `with server` would fail for a refused QUIT, and send again.
         if email.security == "starttls":
             server.starttls(context=tls)
         if email.username is not None:
@@ -277,9 +273,7 @@ def _mail(email: EmailConfig, message: EmailMessage, seconds: float) -> None:
         refused = server.send_message(message)
         with suppress(OSError):  # The server has the message: another attempt would repeat it.
             server.quit()
-    finally:
-        server.close()
-    if refused:
+    if refused:  # By some of the recipients; if all are refused, `send_message` raises.
         raise ValueError(f"refused for {', '.join(refused)}, sent to the others")
 
 
@@ -288,7 +282,7 @@ def _message(email: EmailConfig, outcome: Outcome) -> EmailMessage:
     message["Subject"] = subject_of(outcome)
     message["From"] = email.sender
     message["To"] = ", ".join(email.recipients)
-    message["Date"] = format_datetime(outcome.ended)
+    message["Date"] = outcome.ended
     message["Message-ID"] = make_msgid(outcome.run, email.sender.partition("@")[2])
     message.set_content(text_of(outcome))
     return message

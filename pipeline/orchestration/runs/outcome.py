@@ -30,7 +30,8 @@ its test, and the one before serves again."""
 
 
 def one_line(text: str) -> str:
-    """Return a text with a space for each line break and each control character of terminals."""
+    """Return a text with a space for each line break and control character."""
+    # A terminal would take control characters in a name or an error as commands.
     return " ".join("".join(each if each.isprintable() else " " for each in text).split())
 
 
@@ -46,59 +47,50 @@ Line = Annotated[str, AfterValidator(one_line)]
 ProjectPath = Annotated[str, AfterValidator(_inside)]
 """Path relative to the project's folder, with `/`."""
 RunKey = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
-Moment = Annotated[AwareDatetime, AfterValidator(lambda moment: moment.astimezone(UTC))]
+UtcTime = Annotated[AwareDatetime, AfterValidator(lambda moment: moment.astimezone(UTC))]
 """Time in UTC."""
 Count = Annotated[int, Field(ge=0)]
 
 
-class Snapshot(Record):
-    """Pictures of the sources as they were when the run began."""
+class SnapshotSummary(Record):
+    """Pictures of the sources when the run began."""
 
     content_hash: Line
     """Hash of the names and content of the pictures."""
     images: Count
-    """Number of pictures."""
     new: Count
     """Number of pictures that the run before did not have."""
 
 
-class Step(Record):
+class StepResult(Record):
     """One step of a run."""
 
     name: Line
     """Name, such as `checked_data` or `trained_model`."""
     state: StepState
-    """Result of the step."""
     seconds: float = Field(default=0.0, ge=0, allow_inf_nan=False)
-    """Duration in seconds."""
     reason: Line = ""
-    """Reason in one line."""
 
 
 class Outcome(Record):
-    """Outcome of one run of the pipeline."""
+    """Outcome of one run of the pipeline, which `outcome.json` holds."""
 
     schema_version: Literal[1] = Field(default=1, alias="schema")
-    """Version of the file: it changes when the meaning of a field does."""
+    """Version of the format: it changes when the meaning of a field does."""
     run: RunKey
     """Name of the run, and of its folder in the history."""
     model: Line
-    """Name of the model, as in the repository."""
     trigger: Trigger
-    """Cause of its start."""
-    started: Moment
-    """Time of its start."""
-    ended: Moment
-    """Time of its end."""
+    started: UtcTime
+    ended: UtcTime
     verdict: Ending
-    """Kind of its end."""
     reason: Line
     """Reason of its end, in one line."""
-    steps: tuple[Step, ...] = ()
+    steps: tuple[StepResult, ...] = ()
     """Steps in the order of the pipeline."""
     source: Line | None = None
     """Sources of the pictures."""
-    snapshot: Snapshot | None = None
+    snapshot: SnapshotSummary | None = None
     """Snapshot of the source, or None if it could not be read."""
     data_hash: Line | None = None
     """Hash of the records."""
@@ -131,7 +123,8 @@ class Outcome(Record):
 
     @property
     def seconds(self) -> float:
-        """Return the duration in seconds."""
+        """Duration in seconds."""
+        # The clock may have been set back during the run.
         return max(0.0, (self.ended - self.started).total_seconds())
 
 
@@ -167,11 +160,7 @@ def format_score(evaluation: Evaluation) -> str | None:
 
 
 def format_duration(seconds: float) -> str:
-    """Return a time as text for people, such as `1 h 02 min`.
-
-    Args:
-        seconds: The time, in seconds.
-    """
+    """Return a duration as text for people, such as `1 h 02 min`."""
     if seconds < 60:
         return f"{seconds:.1f} s"
     if seconds < 3600:
@@ -180,34 +169,29 @@ def format_duration(seconds: float) -> str:
 
 
 def history_folder(project: Path, run: str) -> Path:
-    """Return the folder of a run's record: `history/<run>`."""
+    """Return the folder of a run in the history."""
     return project / HISTORY / run
 
 
 def now() -> datetime:
-    """Return the present time in UTC, to the second."""
+    """Return the present time in UTC, to the second, as folders of runs name it."""
     return datetime.now(UTC).replace(microsecond=0)
 
 
 def write_outcome(project: Path, outcome: Outcome) -> Path:
-    """Write `history/<run>/outcome.json`, whole or not at all, and return its path.
-
-    Raises:
-        OSError: if it cannot be written.
-    """
+    """Write `history/<run>/outcome.json`, whole or not at all, and return its path."""
     file = history_folder(project, outcome.run) / OUTCOME
     make_folder(file.parent)
     write_file(file, outcome.model_dump_json(indent=2) + "\n")
     return file
 
 
-def read_outcome(path: Path) -> Outcome:
-    """Read the outcome in a file, or in the folder of a run in the history.
+def read_outcome(file: Path) -> Outcome:
+    """Read the outcome in a file.
 
     Raises:
         UserError: if there is none, or it is damaged or of another schema.
     """
-    file = path / OUTCOME if path.is_dir() else path
     try:
         return Outcome.model_validate_json(file.read_bytes())
     except (OSError, ValidationError) as error:

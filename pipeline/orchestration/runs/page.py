@@ -34,47 +34,33 @@ from pipeline.orchestration.runs.outcome import (
 from savedmodels.atomic import write_file
 
 _WORDING = {
-    "better_of": better_of,
-    "consequence_of": consequence_of,
-    "format_duration": format_duration,
-    "format_score": format_score,
-    "title_of": title_of,
+    word.__name__: word
+    for word in (better_of, consequence_of, format_duration, format_score, title_of)
 }
-"""Functions by which the templates put values into words."""
+"""Functions that templates call to put values into words."""
 
 
 @dataclass(frozen=True)
 class ScorePair:
-    """A score of the new model beside that of the version before.
-
-    Args:
-        new: Score of the new model.
-        old: Score of the version before, None if it has none.
-        obstacles: Reasons why the two do not compare; empty if they do.
-        bars: Low end, value and high end of both on one scale from 0 to 1; empty if not drawn.
-    """
+    """A score of the new model beside that of the version before."""
 
     new: Score
     old: Score | None
     obstacles: str
+    """Reasons why the two do not compare; empty if they do."""
     bars: Sequence[Sequence[float]]
+    """Low end, value and high end of both on one scale from 0 to 1; empty if not drawn."""
 
 
 def write_pages(project: Path, outcome: Outcome) -> Path:
-    """Write the page of a run and the page of all runs, and return the path of the first.
-
-    The outcome has to be in the history. Pictures that are no longer there are left out.
-
-    Raises:
-        UserError: if the log of the training, or another outcome, is damaged.
-        OSError: if a file cannot be read or written.
-    """
+    """Write the page of a run and the page of all runs, and return the path of the first."""
     files = [project / path for path in outcome.pictures]
     stems = Counter(file.stem for file in files)
+    # Pages hold the pictures themselves: they stay whole when the run's folder is removed.
     pictures = {
         file.stem if stems[file.stem] == 1 else path: file.read_bytes()
         for path, file in zip(outcome.pictures, files, strict=True)
-        if file.is_file()
+        if file.is_file()  # A user may have removed some.
     }
     curves = read_curves(project / outcome.curves) if outcome.curves else Curves()
     path = history_folder(project, outcome.run) / PAGE
@@ -84,13 +70,7 @@ def write_pages(project: Path, outcome: Outcome) -> Path:
 
 
 def run_html(outcome: Outcome, pictures: Mapping[str, bytes], curves: Curves) -> str:
-    """Return the page of a run as HTML.
-
-    Args:
-        outcome: Outcome of the run.
-        pictures: PNG files by name.
-        curves: Logged curves of the training.
-    """
+    """Return the page of a run as HTML, with PNG files by name and the curves of the training."""
     new = outcome.evaluation
     content = {
         "index": PAGE,
@@ -107,11 +87,7 @@ def run_html(outcome: Outcome, pictures: Mapping[str, bytes], curves: Curves) ->
 
 
 def history_html(history: Sequence[Outcome]) -> str:
-    """Return the page of all runs as HTML, the newest first.
-
-    Args:
-        history: Outcomes of the runs, the oldest first.
-    """
+    """Return the page of all runs as HTML, given their outcomes from the oldest."""
     charts = [as_svg(chart, f"h{key}") for key, chart in enumerate(_over_time(history))]
     content = {"index": PAGE, "history": history, "charts": charts}
     return render("orchestration/templates/history.html", {**_WORDING, **content})
@@ -126,13 +102,14 @@ def _compared(new: Evaluation, old: Evaluation | None) -> Iterator[ScorePair]:
 
 
 def _bars(*scores: Score) -> list[list[float]]:
-    """Place the low end, value and high end of scores on one scale from 0 to 1, if there is one."""
+    """Place the low end, value and high end of scores on one scale from 0 to 1."""
     bars = [
         [score.value if end is None else end for end in (score.low, score.value, score.high)]
         for score in scores
     ]
     numbers = [number for bar in bars for number in bar]
     least, span = min(numbers), max(numbers) - min(numbers)
+    # Large finite numbers may have an infinite span.
     if not all(map(math.isfinite, (*numbers, span))) or span == 0:
         return []
     return [[(number - least) / span for number in bar] for bar in bars]

@@ -1,7 +1,8 @@
-"""The steps from a snapshot to a promoted version, each done once for what it is made of.
+"""Steps from a snapshot to a promoted version; none knows a scheduler.
 
-No step knows of a scheduler. What a step makes is a file or folder that appears whole or not at
-all, under a name that follows from all that decides it; a step that finds it gives what is there.
+A step makes a file or folder that appears whole or not at all, under a name that follows from all
+that decides it. If it is there, the step makes nothing. `former` is the version that `stable`
+served when the run began, None if it served nothing.
 """
 
 from pipeline.orchestration.steps.data import checked_data, records, source_snapshot

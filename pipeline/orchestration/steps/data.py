@@ -1,4 +1,4 @@
-"""From the sources to records: what came, whether it may be used, and what is read of it."""
+"""Steps from the sources to the records: report the snapshot, check the pictures, prepare them."""
 
 from __future__ import annotations
 
@@ -14,21 +14,17 @@ from pipeline.orchestration.commands import Log
 from pipeline.orchestration.plan import Plan
 from pipeline.orchestration.runs.failure import StepFailed
 from pipeline.orchestration.runs.outcome import history_of
-from pipeline.orchestration.snapshots import PICTURES
+from pipeline.orchestration.snapshots import PICTURES, kept_snapshot
 from pipeline.orchestration.steps.step import Check, Done, run_growgan, written_config
 from savedmodels import atomic
 
 SHEET = "contact-sheet.png"
 LISTED = 5
-"""Corrupt pictures that a reason names."""
+"""Number of corrupt pictures that a reason names."""
 
 
 def source_snapshot(plan: Plan, log: Log) -> Done:
-    """Report the snapshot that was taken when the run was planned.
-
-    Raises:
-        UserError: if the configuration is wrong, or a picture was taken out of the snapshot.
-    """
+    """Report the snapshot that was taken when the run was planned."""
     snapshot, folder = plan.snapshot, plan.project.snapshots / plan.snapshot.key
     if snapshot.files and not (folder / PICTURES).exists():
         raise UserError(f"a snapshot must hold its pictures. Received: {folder}, without them")
@@ -46,13 +42,8 @@ def source_snapshot(plan: Plan, log: Log) -> Done:
     )
 
 
-def checked_data(plan: Plan, log: Log, against: Plan | None) -> Done:
-    """The report on the pictures, which keep the contract.
-
-    Args:
-        plan: Plan of the pictures.
-        log: Logger of progress.
-        against: Plan whose pictures a shift is measured from, None for none.
+def checked_data(plan: Plan, log: Log, former: int | None) -> Done:
+    """Check the pictures by the contract, and measure their shift from those of `former`.
 
     Raises:
         StepFailed: if they break a rule, or none can be read.
@@ -61,17 +52,18 @@ def checked_data(plan: Plan, log: Log, against: Plan | None) -> Done:
     folder = plan.checked(rules)
     new = not (folder / REPORT).exists() or not (folder / SHEET).exists()
     if new:
-        former = None if against is None else report_of(against)
+        promoted = _plan_behind(plan, former)
+        against = None if promoted is None else report_of(promoted)
         options = ["--contract", str(contract)] if rules else []
         if contract is not None and not rules:
             options += ["--write-contract", str(contract)]
-        if former is not None:
-            options += ["--against", str(former)]
+        if against is not None:
+            options += ["--against", str(against)]
         run_growgan(
             plan, log, "data", "check", plan.snapshot.source, "--out", str(folder), *options
         )
         if contract is not None and not rules:
-            # By the rules that follow from them they need not be held to them again.
+            # Pictures need no check by the rules that were just made of them.
             written = plan.checked(plan.project.rules)
             if not written.exists():
                 folder.rename(written)
@@ -80,6 +72,7 @@ def checked_data(plan: Plan, log: Log, against: Plan | None) -> Done:
     survey = read_report(folder)
     given = plan.project.config
     chosen = is_chosen(given.preset, given.overrides, "data.channels")
+    # A preset for grey pictures would drop their colours without a word.
     if plan.config.data.channels == 1 and survey.colours.grey_share < 0.5 and not chosen:
         raise StepFailed(
             f"the pictures are in colour, and {given.preset} is for grey ones: add "
@@ -103,13 +96,13 @@ def checked_data(plan: Plan, log: Log, against: Plan | None) -> Done:
 
 
 def records(plan: Plan, log: Log) -> Done:
-    """The prepared set.
+    """Prepare the pictures as records.
 
     Raises:
         StepFailed: if a picture is corrupt and `data.on_corrupt` is `fail`, or there is no room.
     """
     new, data = not plan.records.exists(), plan.config.data
-    # What was prepared with `skip` is the same set, and with `fail` the command refuses it.
+    # `skip` and `fail` share a folder; the command refuses one made by `skip` if it is to `fail`.
     if new or (data.on_corrupt == "fail" and _manifest(plan)["skipped"]):
         places = (plan.snapshot.source, str(plan.records))
         words = ["--config", str(written_config(plan))]
@@ -129,21 +122,17 @@ def records(plan: Plan, log: Log) -> Done:
 
 
 def report_of(plan: Plan) -> Path | None:
-    """The report on the pictures of a plan, None if they were not checked yet."""
+    """Find the report on the pictures of a plan, None if they were not checked yet."""
     report = plan.checked(plan.project.rules) / REPORT
     return report if report.exists() else None
 
 
-def _manifest(plan: Plan) -> dict[str, Any]:
-    manifest: dict[str, Any] = json.loads((plan.records / "manifest.json").read_text())
-    return manifest
-
-
 def shift_check(survey: Survey) -> Check:
-    """Return whether new pictures differ from earlier ones by no more than is usual."""
+    """Check that new pictures differ from earlier ones by no more than is usual."""
     moved = survey.shift
     if moved is None:
         return Check(True, "there are no earlier pictures to compare with")
+    # Two random choices of one set differ by chance too.
     bound = FEATURES + 2 * moved.features_by_chance
     passed = (
         moved.features <= bound
@@ -156,3 +145,20 @@ def shift_check(survey: Survey) -> Check:
         f"deviations, classes by {moved.class_shares:.3g}; at most {bound:.3g}, {COLOUR:g} and "
         f"{CLASS_SHARES:g} are usual",
     )
+
+
+def _plan_behind(plan: Plan, version: int | None) -> Plan | None:
+    """Find the plan behind a version, None if its snapshot is gone."""
+    project = plan.project
+    snapshots = (
+        kept_snapshot(project, outcome.snapshot.content_hash)
+        for outcome in reversed(history_of(project.path))
+        if (outcome.model, outcome.version) == (project.config.model, version) and outcome.snapshot
+    )
+    snapshot = None if version is None else next(filter(None, snapshots), None)
+    return Plan(project, snapshot) if snapshot else None
+
+
+def _manifest(plan: Plan) -> dict[str, Any]:
+    manifest: dict[str, Any] = json.loads((plan.records / "manifest.json").read_text())
+    return manifest

@@ -38,22 +38,13 @@ REGRESSION = 0.05
 
 
 def evaluation(plan: Plan, log: Log, former: int | None) -> Done:
-    """The scores and their report; and where the gate compares, those of the promoted model.
-
-    Args:
-        plan: Plan of the model.
-        log: Logger of progress.
-        former: The version that `stable` stood at when the run began.
-
-    Raises:
-        StepFailed: if it cannot be measured.
-    """
-    new = plan.mark("evaluated") is None
+    """Measure the model; where the gate compares, measure the promoted one too."""
+    new = plan.read_note("evaluated") is None
     if new:
         _evaluate(plan, log, plan.run)
         scores = evaluation_of(plan.run)
         folder = folder_of(plan.run, scores)
-        plan.note("evaluated", folder=str(folder.relative_to(plan.project.path)))
+        plan.write_note("evaluated", folder=str(folder.relative_to(plan.project.path)))
     _measure_promoted(plan, log, former)
     scores, promoted = scores_of(plan), scores_of_version(plan, former)
     folder = folder_of(plan.run, scores)
@@ -66,21 +57,19 @@ def evaluation(plan: Plan, log: Log, former: int | None) -> Done:
     )
 
 
-def gate(plan: Plan, log: Log, promoted: Evaluation | None) -> Done:
-    """The verdict of the gate, which passes.
-
-    Raises:
-        StepFailed: if it does not.
-    """
+def gate(plan: Plan, log: Log, former: int | None) -> Done:
+    """Judge the scores by the gate."""
+    promoted = scores_of_version(plan, former)
     verdict = verdict_of(plan, promoted)
     folder = folder_of(plan.run, scores_of(plan))
     if verdict is None:
-        remove_verdict(folder)  # Of a gate that the file had once: it would hold up the promotion.
+        remove_verdict(folder)  # That of a gate since removed would hold up the promotion.
         reason = why_not_judged(plan.project)
         return Done({"verdict": reason}, new=True, note=reason)
     write_verdict(folder, verdict)
     failed = [f"{rule.rule}: {rule.reason}" for rule in verdict.rules if not rule.passed]
-    if failed and promoted is not None and not _is_measured_here(plan, promoted):
+    here = promoted is None or promoted.lineage.data_hash == scores_of(plan).lineage.data_hash
+    if failed and not here:
         failed.append(
             "the promoted model could not be measured on the new pictures, as its run is gone from "
             f"{plan.project.runs} or has another resolution"
@@ -93,16 +82,16 @@ def gate(plan: Plan, log: Log, promoted: Evaluation | None) -> Done:
 
 
 def scores_of(plan: Plan) -> Evaluation:
-    """The scores of a plan that was evaluated."""
-    noted = plan.mark("evaluated")
+    """Read the scores of a plan that was evaluated."""
+    noted = plan.read_note("evaluated")
     if noted is None:
         raise UserError(f"a run must be evaluated first. Received: {plan.run.path}")
     return read_scores(plan.project.path / noted["folder"])
 
 
 def sheets_of(plan: Plan) -> list[Path]:
-    """Sheets of what the model makes, the newest there are, and of the pictures that came."""
-    if plan.mark("evaluated") is not None:
+    """List the newest sheets of generated images, and the contact sheet of the pictures."""
+    if plan.read_note("evaluated") is not None:
         made = sorted(folder_of(plan.run, scores_of(plan)).glob("*.png"))
     else:
         made = sorted(plan.run.samples.glob("*.png"))[-1:]
@@ -111,11 +100,9 @@ def sheets_of(plan: Plan) -> list[Path]:
 
 
 def verdict_of(plan: Plan, promoted: Evaluation | None) -> Verdict | None:
-    """Return the gate's verdict, None if it has no rule.
-
-    The rule that asks for a promoted model is left out where there is none.
-    """
+    """Return the gate's verdict, None if it has no rule."""
     policy = plan.config.gate
+    # Without a promoted model, the rule that compares with it would refuse every first one.
     if promoted is None or policy.max_fid_increase_over_promoted is None:
         promoted = None
         policy = policy.model_copy(update={OVER_PROMOTED: None})
@@ -123,18 +110,19 @@ def verdict_of(plan: Plan, promoted: Evaluation | None) -> Verdict | None:
 
 
 def why_not_judged(project: Project) -> str:
-    """Why no score decides whether a model is promoted, in a line."""
+    """Return why no score decides what is promoted, in one line."""
     if project.config.gate is None:
         return f"{PIPELINE} has no `gate`: a model is promoted whatever its scores are"
     return f"nothing else is promoted yet, and `gate` has no rule but {OVER_PROMOTED}"
 
 
 def scores_of_version(plan: Plan, version: int | None) -> Evaluation | None:
-    """The scores of a version on the pictures of the plan, or else as published.
+    """Read the scores of a version on the plan's pictures, or else as published.
 
-    None without any; and for the plan's own model, which is not compared with itself.
+    None without any, and for the plan's own model, which is not compared with itself.
     """
-    if version is None or _is_own(plan, version):
+    run = None if version is None else run_behind(plan.project, version)
+    if version is None or (run is not None and run.path == plan.run.path):
         return None
     here = _promoted_here(plan, version)
     if here.exists():
@@ -151,7 +139,7 @@ def regression_check(scores: Evaluation, promoted: Evaluation | None) -> Check:
     for score in scores.scores:
         former, better = promoted.score(score.name), better_of(score.name)
         against = obstacles(score.name, scores, promoted)
-        # New pictures are why there is a new model: that alone is no reason not to look.
+        # New pictures are the reason for a new model: they alone must not stop the comparison.
         if former is None or not better or any(not r.startswith("other data") for r in against):
             continue
         compared += 1
@@ -168,7 +156,8 @@ def regression_check(scores: Evaluation, promoted: Evaluation | None) -> Check:
 
 
 def _are_apart(one: Score, other: Score) -> bool:
-    """Return whether intervals do not meet: near 0 chance alone moves a score by any share."""
+    """Return whether the intervals of two scores do not meet."""
+    # Near 0, chance alone moves a score by any share.
     ends = (one.low, one.high, other.low, other.high)
     if None in ends:
         return True
@@ -176,24 +165,15 @@ def _are_apart(one: Score, other: Score) -> bool:
     return high < other_low or other_high < low
 
 
-def _is_measured_here(plan: Plan, promoted: Evaluation) -> bool:
-    """Return whether the scores of the promoted model are not only those of its publication."""
-    return promoted.lineage.data_hash == scores_of(plan).lineage.data_hash
-
-
-def _is_own(plan: Plan, version: int) -> bool:
-    run = run_behind(plan.project, version)
-    return run is not None and run.path == plan.run.path
-
-
 def _measure_promoted(plan: Plan, log: Log, version: int | None) -> None:
-    """Measure the promoted model on the new pictures: on others scores do not compare."""
+    """Measure the promoted model on the new pictures, if the gate compares with it."""
     if version is None or plan.config.gate.max_fid_increase_over_promoted is None:
         return
     run = run_behind(plan.project, version)
     if run is None or run.path == plan.run.path:
         return
     file, config = _promoted_here(plan, version), plan.config
+    # Scores of different pictures, or of other resolutions, do not compare.
     if not file.exists() and run.config().schedule.shape == config.schedule.shape:
         _evaluate(plan, log, run, "--elsewhere", str(file), *_set("data.source", str(plan.records)))
 

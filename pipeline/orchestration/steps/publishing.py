@@ -1,10 +1,9 @@
-"""From the trained run to a version that serves: proved, published, promoted and tested."""
+"""Steps from the trained model to a version that serves: verify, publish, promote and test."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,57 +22,47 @@ from savedmodels.repository.publisher import publisher_of
 from savedmodels.repository.servers import that_answer
 
 OWN_SERVERS = 3
-"""Servers of our own that are started, as one may be killed, before a version fails its test."""
+"""Number of own servers to start before a version fails its test, as one may be killed."""
 TO_FINISH = 5.0
-"""Seconds for which servers are waited for by who looks again soon."""
+"""Seconds to wait for servers when the caller will try again soon."""
 
 
 def savedmodel(plan: Plan, log: Log) -> Done:
-    """The SavedModel of the last stage, which answers in clean processes as at its export.
-
-    Raises:
-        StepFailed: if it does not.
-    """
+    """Verify that the SavedModel of the last stage answers in clean processes as at its export."""
     folder = plan.run.newest_export()
-    new = plan.mark("verified") is None
+    new = plan.read_note("verified") is None
     if new:
         run_growgan(plan, log, "verify", str(folder), "--runs", "5")
-        plan.note("verified", savedmodel=str(folder.relative_to(plan.project.path)))
+        plan.write_note("verified", savedmodel=str(folder.relative_to(plan.project.path)))
     return Done({"loaders": "all answer as at the export"}, new, files={"SavedModel": folder})
 
 
 def published_version(plan: Plan, log: Log, former: int | None) -> Done:
-    """The version in the repository, at which `stable` stands.
-
-    Args:
-        plan: Plan of the model.
-        log: Logger of progress.
-        former: Version of `stable` when the run began: what the gate compared with.
+    """Publish the SavedModel as a version of the repository, and move `stable` to it.
 
     Raises:
         StepFailed: if servers do not load it, or another version was promoted meanwhile; the label
             then stays where it is.
     """
     project, repository = plan.project, plan.project.repository
-    noted, before = plan.mark("published"), plan.ended()
+    noted, before = plan.read_note("published"), plan.ended()
     if noted is not None and before is not None and before.verdict == "promoted":
-        # Where `stable` stands by now is for others to say.
+        # A choice that was made after that promotion stays.
         return Done({"version": noted["version"]}, new=False)
     folder = plan.run.newest_export()
     lineage = json.loads((folder / "assets.extra" / "manifest.json").read_text())
     known = about(plan.run, lineage["images_seen"])
     with _publisher(plan, log) as publisher:
         published = publisher.publish(folder, known)
-        stands = publisher.standing().labels.get(LABEL)
-        if stands not in (former, published.version):
+        # The gate has compared with that version, and with no other.
+        serves = publisher.standing().labels.get(LABEL)
+        if serves not in (former, published.version):
             raise StepFailed(
-                f"`{LABEL}` must stand where it did when the run began, at version {former}, or a "
-                f"later choice would be lost; version {published.version} is published. Received: "
-                f"version {stands}"
+                f"`{LABEL}` must serve version {former}, as when the run began, or a later choice "
+                f"would be lost; version {published.version} is published. Received: "
+                f"version {serves}"
             )
-        promotion = publisher.promote(
-            LABEL, published.version, plan.project.watchers, gate=known.gate
-        )
+        promotion = publisher.promote(LABEL, published.version, project.watchers, gate=known.gate)
         if promotion.moved and project.config.repository.keep is not None:
             publisher.retain(project.config.repository.keep)
     if not promotion.moved:
@@ -82,8 +71,9 @@ def published_version(plan: Plan, log: Log, former: int | None) -> Done:
             status=AGAIN,
             may_pass=True,
         )
+    # Noted last: a kill before this repeats the step, which then finds the version published.
     content = repository.publication(project.config.model, published.version).content_hash
-    plan.note(
+    plan.write_note(
         "published",
         version=published.version,
         content_hash=content,
@@ -98,42 +88,42 @@ def published_version(plan: Plan, log: Log, former: int | None) -> Done:
 
 
 def smoke_test(plan: Plan, log: Log) -> Done:
-    """Servers answer for `stable` with the new version; else it is rolled back.
+    """Test that servers answer for `stable` with the new version; else roll it back.
 
     Raises:
-        StepFailed: if one does not, or cannot be asked; or if `stable` stands elsewhere, by a
-            choice that was made meanwhile, which stays.
+        StepFailed: if one does not, or cannot be asked; or if `stable` was moved meanwhile.
     """
-    noted = plan.mark("published")
+    noted = plan.read_note("published")
     assert noted is not None
     version: int = noted["version"]
-    if plan.mark("tested") is not None:
+    if plan.read_note("tested") is not None:
         return Done({"version": version}, new=False)
     known: str | None = noted.get("fault")
-    stands = plan.project.repository.standing(plan.project.config.model).labels.get(LABEL)
-    if stands != version and known is not None:  # A kill came between the roll back and its end.
-        reason = f"{known}; `{LABEL}` stands at version {stands}"
+    serves = plan.project.stable_version
+    if serves != version and known is not None:  # A kill came after the roll back.
+        reason = f"{known}; `{LABEL}` serves version {serves}"
         raise StepFailed(reason, ending="rolled back", status=AGAIN)
-    if stands != version:
+    if serves != version:
         raise StepFailed(
-            f"`{LABEL}` must stand at version {version} to be tested; a choice that was made "
-            f"meanwhile stays. Received: version {stands}"
+            f"`{LABEL}` must serve version {version} to be tested; a choice that was made "
+            f"meanwhile stays. Received: version {serves}"
         )
     fault = known or _fault_of(plan, version)
     if fault is not None:
-        plan.note("published", **{**noted, "fault": fault})
+        # Noted first: a repeat after a kill goes on with the roll back, and tests nothing anew.
+        plan.write_note("published", **{**noted, "fault": fault})
         raise _rolled_back(plan, version, fault, log)
-    plan.note("tested", version=version)
+    plan.write_note("tested", version=version)
     servers = ", ".join(plan.project.config.repository.servers)
     return Done({"version": version, "servers": servers or "one of our own"}, new=True)
 
 
 def finish_roll_back(project: Project) -> int | None:
-    """Go on with a roll back that has to wait for servers, once one of them answers.
+    """Continue a roll back that waits for servers, once one of them answers.
 
     Returns:
-        The version at which `stable` is back by this; None if there was nothing to do, or it still
-        waits, or somebody is publishing just now.
+        The version that `stable` is back at by this call; None if there was nothing to do, the
+        roll back still waits, or another process is publishing.
     """
     model, repository = project.config.model, project.repository
     pending = repository.standing(model).pending.get(LABEL)
@@ -146,6 +136,7 @@ def finish_roll_back(project: Project) -> int | None:
     def leave(lock: Path) -> None:
         raise Busy(str(lock))
 
+    # The state is read again under the lock, as another publisher may have changed it.
     with suppress(Busy), publisher_of(repository, model, on_wait=leave) as publisher:
         if publisher.standing().pending.get(LABEL) == pending:
             promotion = publisher.roll_back(LABEL, answering)
@@ -164,25 +155,21 @@ def _publisher(plan: Plan, log: Log) -> Any:
 
 
 def _fault_of(plan: Plan, version: int) -> str | None:
-    """Return what is wrong with servers' answers for `stable`, None if nothing is."""
+    """Return the fault of servers' answers for `stable`, None if they have none."""
     project = plan.project
     model, repository, given = project.config.model, project.repository, project.config.repository
     folder = repository.folder_of(model) / str(version)
-
-    def ask(servers: Iterable[str]) -> str | None:
-        found = (smoke.faults(server, model, LABEL, version, folder) for server in servers)
-        return next((fault for fault in found if fault is not None), None)
-
-    def ask_own() -> str | None:
-        log = project.logs / f"{plan.key}-serve.log"
-        with smoke.own_server(repository.path, log) as server:
-            return ask([server])
-
+    log = project.logs / f"{plan.key}-serve.log"
     fault: str | None = None
     for _ in range(1 if given.servers else OWN_SERVERS):
         try:
-            fault = ask(given.servers) if given.servers else ask_own()
-        except Exception as error:  # What cannot be tested must not serve.
+            with ExitStack() as own:
+                servers = given.servers or [
+                    own.enter_context(smoke.own_server(repository.path, log))
+                ]
+                found = (smoke.faults(server, model, LABEL, version, folder) for server in servers)
+                fault = next(filter(None, found), None)
+        except Exception as error:  # A version that cannot be tested must not serve.
             fault = failure_of(error).reason
         if fault is None:
             break
@@ -190,19 +177,16 @@ def _fault_of(plan: Plan, version: int) -> str | None:
 
 
 def _rolled_back(plan: Plan, version: int, fault: str, log: Log) -> StepFailed:
-    """Move `stable` back from a version, and return the failure of the step.
-
-    Servers that do not answer, which may be why there is a fault, are not waited for as long as
-    another one does: it would go on serving the version.
-    """
+    """Move `stable` back from a version, and return the failure of the step."""
     project = plan.project
+    # To wait for a server that is away would leave the version on those that answer.
     answering = that_answer(project.watchers, project.config.model)
     watchers = answering if answering.servers else project.watchers
     try:
         with _publisher(plan, log) as publisher:
-            stands = publisher.standing().labels.get(LABEL)
-            if stands != version:
-                result = f"`{LABEL}` was moved to version {stands} meanwhile, and stays"
+            serves = publisher.standing().labels.get(LABEL)
+            if serves != version:
+                result = f"`{LABEL}` was moved to version {serves} meanwhile, and stays"
                 return StepFailed(f"{fault}; {result}", ending="rolled back", status=AGAIN)
             promotion = publisher.roll_back(LABEL, watchers)
     except RepositoryError as error:

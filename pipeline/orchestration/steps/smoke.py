@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.exit_status import AGAIN
-from pipeline.orchestration.commands import child
+from pipeline.orchestration.commands import child, reason_in
 from pipeline.orchestration.runs.failure import StepFailed
 from savedmodels import golden
 from savedmodels.bounds import GPU_BOUND, distance
@@ -28,11 +28,11 @@ SIGNATURE = "serving_default"
 SECONDS = 60.0
 """Seconds for one answer; the first of a version may be slow."""
 TO_START = 600.0
-"""Seconds until a server of our own must serve; large models take long to warm up."""
+"""Seconds that an own server may take to start; large models take long to warm up."""
 
 
 def faults(server: str, model: str, label: str, version: int, savedmodel: Path) -> str | None:
-    """Return what is wrong with a server's answer for a label, None if nothing is.
+    """Return the fault of a server's answer for a label, None if it has none.
 
     Args:
         server: URL of the server's REST interface.
@@ -55,6 +55,7 @@ def faults(server: str, model: str, label: str, version: int, savedmodel: Path) 
             return f"{server} answers {error.code}: {error.read(500).decode(errors='replace')}"
     except (OSError, ValueError, KeyError, TypeError) as error:
         return f"{server} must answer. Received: {type(error).__name__}: {error}"
+    # A single output is answered without its name.
     outputs = answered if isinstance(answered, dict) and len(request.outputs) > 1 else None
     for name, expected in request.outputs.items():
         received = np.asarray(answered if outputs is None else outputs.get(name))
@@ -75,22 +76,18 @@ def faults(server: str, model: str, label: str, version: int, savedmodel: Path) 
 
 @contextmanager
 def own_server(repository: Path, log: Path) -> Iterator[str]:
-    """Start a local server of a repository for a block, and give its URL.
-
-    Raises:
-        StepFailed: if it does not start to serve.
-    """
+    """Start a local server of a repository for a block, and yield its URL."""
     log.parent.mkdir(parents=True, exist_ok=True)
-    ports = ("--port", "0", "--rest-api-port", "0")
+    ports = ("--port", "0", "--rest-api-port", "0")  # Free ones: another server may be up.
     with (
         log.open("a+", errors="replace") as written,
         child(
             ("serve", str(repository), *ports), repository, stdout=subprocess.PIPE, stderr=written
         ) as process,
     ):
-        before = log.stat().st_size
+        before = log.stat().st_size  # Earlier servers have written to this log too.
         assert process.stdout is not None
-        late = threading.Timer(TO_START, process.kill)
+        late = threading.Timer(TO_START, process.kill)  # `readline` takes no time limit.
         late.start()
         try:
             line = process.stdout.readline()
@@ -101,10 +98,9 @@ def own_server(repository: Path, log: Path) -> Iterator[str]:
             process.terminate()
             process.wait()
             written.seek(before)
-            lines = [line for line in written.read().splitlines() if line.strip()]
-            last = lines[-1].removeprefix("growgan: ") if lines else f"nothing, see {log}"
+            reason = reason_in(written.read()) or f"nothing, see {log}"
             raise StepFailed(
-                f"a server of our own must serve {repository}. Received: {last}", status=AGAIN
+                f"a server of our own must serve {repository}. Received: {reason}", status=AGAIN
             )
         yield f"http://{found[1]}"
 

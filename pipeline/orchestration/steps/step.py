@@ -1,8 +1,8 @@
-"""One step: its inputs, its work and its results."""
+"""One step: its result, its place among the others, and how it runs commands."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -10,16 +10,19 @@ import yaml
 
 from pipeline.orchestration.commands import Log, growgan
 from pipeline.orchestration.plan import Plan
+from pipeline.shape import Shape, shape_name
 from savedmodels import atomic
+
+BEFORE = ("source_snapshot", "checked_data", "records")
+AFTER = (*("trained_model", "evaluation", "gate", "savedmodel", "published_version", "smoke_test"),)
 
 
 @dataclass(frozen=True)
 class Check:
-    """Something that is looked at beside a step, and decides nothing."""
+    """Finding beside a step, which warns and decides nothing."""
 
     passed: bool
     reason: str
-    """What was found, in one line."""
 
 
 @dataclass(frozen=True)
@@ -27,25 +30,27 @@ class Done:
     """Result of a step."""
 
     facts: Mapping[str, str | int | float]
-    """By name, for people."""
+    """Figures for people, by name."""
     new: bool
     """False if all of it was there already."""
     pictures: tuple[Path, ...] = ()
-    """PNG files."""
     files: Mapping[str, Path] = field(default_factory=dict)
     """Reports, models and folders by name."""
     checks: Mapping[str, Check] = field(default_factory=dict)
-    """By name."""
     note: str = ""
-    """What a person should know of it, in one line."""
+    """Remark for people, in one line."""
+
+
+def step_names(stages: Sequence[Shape]) -> tuple[str, ...]:
+    """Return the names of all steps, in order, by the shapes of the stages."""
+    return (*BEFORE, *(f"stage_{shape_name(shape)}" for shape in stages), *AFTER)
 
 
 def written_config(plan: Plan) -> Path:
     """Write the configuration of a plan as a file for `--config`, and return its path."""
     file = plan.folder / "config.yaml"
     atomic.make_folder(file.parent)
-    settings = plan.config.model_dump(mode="json")
-    atomic.write_file(file, yaml.safe_dump(settings, sort_keys=False))
+    atomic.write_file(file, yaml.safe_dump(plan.config.model_dump(mode="json"), sort_keys=False))
     return file
 
 

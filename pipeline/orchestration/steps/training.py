@@ -1,4 +1,4 @@
-"""The training: a step for each resolution, and one that asks for its end."""
+"""Steps of the training: one for each stage, and one that checks that the training is finished."""
 
 from __future__ import annotations
 
@@ -17,30 +17,15 @@ from pipeline.orchestration.steps.step import Check, Done, run_growgan, written_
 from pipeline.shape import Shape, shape_name
 
 
-def stage(plan: Plan, shape: Shape, log: Log, promoted: int | None) -> Done:
-    """The training up to the end of a resolution, and the SavedModel that it leaves.
-
-    Args:
-        plan: Plan of the training.
-        shape: Height and width of its images.
-        log: Logger of progress.
-        promoted: The version whose weights it may start from.
-
-    Raises:
-        StepFailed: if it was ended, or an alarm has stopped it.
-    """
+def stage(plan: Plan, shape: Shape, log: Log, former: int | None) -> Done:
+    """Train up to the end of a stage, which leaves a SavedModel."""
     new = _stage_end(plan, shape) is None
     if new:
-        words = [
-            "--config",
-            str(written_config(plan)),
-            "--out",
-            str(plan.run.path),
-            "--resume",
-            "auto",
-        ]
+        words = ["--config", str(written_config(plan)), "--out", str(plan.run.path)]
+        words += ["--resume", "auto"]
+        # A run that exists goes on from its own checkpoint.
         if not plan.run.exists():
-            words += _first_weights(plan, promoted, log)
+            words += _first_weights(plan, former, log)
         words += ["--until-resolution", str(shape[0])]
         run_growgan(plan, log, *_training(plan, words))
     end = _stage_end(plan, shape)
@@ -50,9 +35,9 @@ def stage(plan: Plan, shape: Shape, log: Log, promoted: int | None) -> Done:
             f"in {plan.run.path}",
             may_pass=True,
         )
-    entries = [e for e in _entries(plan) if e.get("resolution") == shape[0]]
-    sheets = [s for s in sorted(plan.run.samples.glob("*.png")) if _images_of(s) <= end]
-    speeds = [e["images_per_second"] for e in entries if e["images_per_second"]]
+    entries = [entry for entry in _entries(plan) if entry.get("resolution") == shape[0]]
+    sheets = [sheet for sheet in sorted(plan.run.samples.glob("*.png")) if _images_of(sheet) <= end]
+    speeds = [entry["images_per_second"] for entry in entries if entry["images_per_second"]]
     return Done(
         {
             "images seen": end,
@@ -65,11 +50,7 @@ def stage(plan: Plan, shape: Shape, log: Log, promoted: int | None) -> Done:
 
 
 def trained_model(plan: Plan, log: Log) -> Done:
-    """The finished training, and whether alarms stand.
-
-    Raises:
-        StepFailed: if it is not finished.
-    """
+    """Check that the training is finished, and report its alarms."""
     total = plan.config.schedule.build().total_images
     seen = max(map(_images_of, _checkpoints(plan)), default=0)
     if seen != total:
@@ -79,11 +60,12 @@ def trained_model(plan: Plan, log: Log) -> Done:
         )
     alarms = dict.fromkeys(entry["alarm"] for entry in _entries(plan) if "alarm" in entry)
     names = ", ".join(alarms) or "none"
+    manifest = plan.run.manifest() if plan.run.exists() else {}
     return Done(
         {
             "images seen": seen,
             "of": total,
-            "seconds": round(float(_manifest(plan).get("seconds", math.nan)), 1),
+            "seconds": round(float(manifest.get("seconds", math.nan)), 1),
             "alarms": names,
         },
         new=False,
@@ -93,7 +75,7 @@ def trained_model(plan: Plan, log: Log) -> Done:
 
 
 def _first_weights(plan: Plan, promoted: int | None, log: Log) -> list[str]:
-    """The run behind the promoted version, if it is to be started from."""
+    """Return the option that starts from the promoted version's run, if that is wanted."""
     if promoted is None or not plan.project.config.training.warm_start:
         return []
     run = run_behind(plan.project, promoted)
@@ -104,10 +86,11 @@ def _first_weights(plan: Plan, promoted: int | None, log: Log) -> list[str]:
 
 
 def _training(plan: Plan, words: list[str]) -> list[str]:
-    """The command that trains: here, in processes or as a Job that another command follows."""
+    """Return the command that trains here, or that follows a Job which trains on a cluster."""
     given = plan.project.config.training
     if given.kubernetes is not None:
         kept = plan.project.kept
+        # The Job is made of the configuration that the run began with, as all of the run is.
         settings = [] if kept is None else ["--settings", str(kept)]
         job = [*settings, str(plan.project.path), name_of(plan.run.path)]
         return ["pipeline", "job", *job, "--", "train", *words]
@@ -120,14 +103,12 @@ def _checkpoints(plan: Plan) -> list[Path]:
 
 
 def _stage_end(plan: Plan, shape: Shape) -> int | None:
-    """Images seen at the end of a stage, None if it has not come to it.
-
-    The checkpoint comes after the SavedModel.
-    """
+    """Return the images seen at the end of a stage, None if it has not ended."""
     exported = [
         int(path.name) for path in (plan.run.savedmodels / shape_name(shape)).glob("[0-9]*")
     ]
     saved = max(map(_images_of, _checkpoints(plan)), default=-1)
+    # The checkpoint is written after the SavedModel: without it the stage would be trained again.
     ends = [images for images in exported if images <= saved]
     return max(ends) if ends else None
 
@@ -141,7 +122,3 @@ def _entries(plan: Plan) -> Iterator[dict[str, Any]]:
     if plan.run.metrics.exists():
         for line in plan.run.metrics.read_text().splitlines():
             yield json.loads(line)
-
-
-def _manifest(plan: Plan) -> dict[str, Any]:
-    return plan.run.manifest() if plan.run.exists() else {}

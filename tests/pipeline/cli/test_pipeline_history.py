@@ -15,12 +15,12 @@ import pytest
 from pipeline.orchestration.project import PIPELINE
 from pipeline.orchestration.runs.outcome import (
     Outcome,
-    Snapshot,
-    Step,
+    SnapshotSummary,
+    StepResult,
     history_folder,
     write_outcome,
 )
-from pipeline.orchestration.runs.run_state import RunState, write_state
+from pipeline.orchestration.runs.run import RunState, write_state
 from savedmodels.repository.publisher import publisher_of
 from savedmodels.repository.repository import Repository
 from savedmodels.repository.servers import Watchers
@@ -41,7 +41,7 @@ def outcome(day: int, **changes: object) -> Outcome:
         "reason": "`stable` stands at version 2",
         "version": 2,
         "previous_version": 1,
-        "snapshot": Snapshot(content_hash="50ce" * 16, images=6500, new=500),
+        "snapshot": SnapshotSummary(content_hash="50ce" * 16, images=6500, new=500),
     }
     return Outcome.model_validate({**content, **changes})
 
@@ -92,7 +92,7 @@ def test_status_tells_what_runs_what_ended_and_what_is_served(
         former=1,
         new=3,
         steps=tuple(
-            Step(name=name, state=state)
+            StepResult(name=name, state=state)
             for name, state in (
                 ("source_snapshot", "done"),
                 ("checked_data", "unchanged"),

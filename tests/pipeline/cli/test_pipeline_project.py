@@ -75,7 +75,7 @@ def test_what_was_promoted_is_not_run_again(growgan: Growgan, tmp_path: Path) ->
     put_pictures(tmp_path / "incoming", 0, 2)
     project = make_project(tmp_path)
     plan = Plan(project, take(project))
-    plan.note("ended", run="earlier", verdict="promoted", reason="so", final=True)
+    plan.write_note("ended", run="earlier", verdict="promoted", reason="so", final=True)
     result = growgan("pipeline", "run", project.path)
     assert (result.status, result.err) == (0, "")
     told = "nothing to do: run earlier has promoted this already\n"

@@ -35,7 +35,7 @@ def _project(tmp_path: Path, savedmodel: Callable[..., Path]) -> Path:
     put_pictures(tmp_path / "incoming", 0, 2)
     project = make_project(tmp_path)
     plan = Plan(project, take(project))
-    plan.note("ended", run="earlier", verdict="promoted", reason="so", final=True)
+    plan.write_note("ended", run="earlier", verdict="promoted", reason="so", final=True)
     nobody = Watchers(none=True)
     with publisher_of(Repository(project.path / "models"), project.config.model) as publisher:
         for version, weights in enumerate(("one", "two"), 1):

@@ -14,7 +14,7 @@ from dagster import DagsterInstance
 from sqlalchemy import event
 from sqlalchemy.engine import Engine
 
-from pipeline.orchestration.runs.outcome import Outcome, Snapshot, Step
+from pipeline.orchestration.runs.outcome import Outcome, SnapshotSummary, StepResult
 
 BEGIN = datetime(2026, 5, 4, 2, tzinfo=UTC)
 
@@ -33,11 +33,11 @@ def outcome_of() -> Callable[..., Outcome]:
             "verdict": "promoted",
             "reason": "every rule of the gate is kept",
             "steps": (
-                Step(name="source_snapshot", state="done", seconds=2.5),
-                Step(name="checked_data", state="unchanged", reason="the same pictures"),
+                StepResult(name="source_snapshot", state="done", seconds=2.5),
+                StepResult(name="checked_data", state="unchanged", reason="the same pictures"),
             ),
             "source": "photos",
-            "snapshot": Snapshot(content_hash="50ce" * 16, images=6500, new=500),
+            "snapshot": SnapshotSummary(content_hash="50ce" * 16, images=6500, new=500),
             "data_hash": "da7a" * 16,
             "config_hash": "c0f1" * 16,
             "version": 2,

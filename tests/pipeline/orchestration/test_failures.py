@@ -19,7 +19,7 @@ import yaml
 from pipeline.orchestration.dagster.recovery import REASON
 from pipeline.orchestration.project import PIPELINE, Project
 from pipeline.orchestration.runs.outcome import HISTORY, history_of
-from pipeline.orchestration.runs.run_state import read_state
+from pipeline.orchestration.runs.run import read_state
 from tests.pipeline.orchestration.projects import (
     make_project,
     processes_in,

@@ -9,8 +9,7 @@ import pytest
 
 from pipeline.orchestration.new_pictures import Former, former_pictures
 from pipeline.orchestration.project import Project
-from pipeline.orchestration.runs.outcome import Ending, Outcome, write_outcome
-from pipeline.orchestration.runs.outcome import Snapshot as Told
+from pipeline.orchestration.runs.outcome import Ending, Outcome, SnapshotSummary, write_outcome
 from pipeline.orchestration.runs.status import read_status
 from pipeline.orchestration.snapshots import Snapshot, found_in, take
 from tests.pipeline.orchestration.projects import make_project, put_pictures
@@ -45,7 +44,9 @@ def ended(project: Project, snapshot: Snapshot, verdict: Ending, day: int) -> No
             ended=began,
             verdict=verdict,
             reason="so",
-            snapshot=Told(content_hash=snapshot.content_hash, images=snapshot.images, new=0),
+            snapshot=SnapshotSummary(
+                content_hash=snapshot.content_hash, images=snapshot.images, new=0
+            ),
         ),
     )
 

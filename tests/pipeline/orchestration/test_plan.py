@@ -51,9 +51,9 @@ def test_a_change_leads_to_the_first_step_that_it_decides(
 
 def test_another_gate_or_repository_measures_and_verifies_nothing_again(tmp_path: Path) -> None:
     one = plan(tmp_path / "a", gate={"max_fid": 3.0})
-    one.note("evaluated", folder="f")
-    one.note("verified", savedmodel="s")
-    one.note("tested", version=1)
+    one.write_note("evaluated", folder="f")
+    one.write_note("verified", savedmodel="s")
+    one.write_note("tested", version=1)
     for number, changes in enumerate(
         (
             {"gate": {"max_fid": 4.0}},
@@ -64,18 +64,18 @@ def test_another_gate_or_repository_measures_and_verifies_nothing_again(tmp_path
     ):
         other = plan(tmp_path / str(number), **changes)
         shutil.copytree(one.project.plans, other.project.plans)
-        assert other.mark("evaluated") == {"folder": "f"}
-        assert other.mark("verified") == {"savedmodel": "s"}
-        assert other.mark("tested") is None
+        assert other.read_note("evaluated") == {"folder": "f"}
+        assert other.read_note("verified") == {"savedmodel": "s"}
+        assert other.read_note("tested") is None
 
 
 def test_what_was_noted_is_found(tmp_path: Path) -> None:
     one = plan(tmp_path / "a")
-    assert one.mark("published") is None
+    assert one.read_note("published") is None
     assert one.ended() is None
-    one.note("published", version=3)
-    one.note("ended", run="r", verdict="promoted", reason="so", final=True)
-    assert one.mark("published") == {"version": 3}
+    one.write_note("published", version=3)
+    one.write_note("ended", run="r", verdict="promoted", reason="so", final=True)
+    assert one.read_note("published") == {"version": 3}
     ended = one.ended()
     assert ended is not None
     assert (ended.verdict, ended.final) == ("promoted", True)

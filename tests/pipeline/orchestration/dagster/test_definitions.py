@@ -35,28 +35,30 @@ from dagster import (
 
 from pipeline.errors import UserError
 from pipeline.orchestration import steps
-from pipeline.orchestration.dagster.assets import alone_in
 from pipeline.orchestration.dagster.dagster_runs import trigger_of
 from pipeline.orchestration.dagster.definitions import JOB, definitions_of
 from pipeline.orchestration.dagster.foreground import SILENT
 from pipeline.orchestration.dagster.instance import environment_of, instance_of
 from pipeline.orchestration.dagster.metadata import metadata_of
+from pipeline.orchestration.dagster.one_run import alone_in
 from pipeline.orchestration.dagster.recovery import (
     PROCESS_TAG,
     REASON,
+    endings_of,
     fail_killed_foreground_runs,
     fail_orphaned_runs,
     this_process,
 )
-from pipeline.orchestration.dagster.triggers import busy, endings_of, request_for
+from pipeline.orchestration.dagster.triggers import busy, request_for
 from pipeline.orchestration.plan import Plan
 from pipeline.orchestration.project import Project, open_project
-from pipeline.orchestration.runs import run as runs
+from pipeline.orchestration.runs.ending import end_run
 from pipeline.orchestration.runs.failure import RunFailure, StepFailed
 from pipeline.orchestration.runs.outcome import Outcome, history_of
-from pipeline.orchestration.runs.run_state import AFTER, BEFORE, RunState, step_names, write_state
+from pipeline.orchestration.runs.run import RunState, begin_run, write_state
 from pipeline.orchestration.runs.status import UnderWay, read_status
 from pipeline.orchestration.snapshots import take
+from pipeline.orchestration.steps.step import AFTER, BEFORE, step_names
 from savedmodels.locks import hold
 from tests.pipeline.orchestration.projects import (
     CHECKS,
@@ -135,7 +137,7 @@ def test_new_pictures_ask_for_a_run_once(
     # Ended, however it was: nothing is asked for any more.
     plan = Plan(project, take(project))
     for verdict, final in (("gate failed", True), ("failed", False)):
-        plan.note("ended", run="r", verdict=verdict, reason="so", final=final)
+        plan.write_note("ended", run="r", verdict=verdict, reason="so", final=final)
         done = ask(definitions, instance, first.cursor)
         assert f"ended with {verdict}" in done.skip_reason.skip_message
 
@@ -166,9 +168,9 @@ def test_the_clock_asks_for_a_run_only_where_something_is_new(
     assert isinstance(schedule(context), RunRequest)
     noted: dict[str, Any] = {"run": "r", "verdict": "failed", "reason": "no room"}
     plan = Plan(project, take(project))
-    plan.note("ended", final=False, **noted)
+    plan.write_note("ended", final=False, **noted)
     assert isinstance(schedule(context), RunRequest)
-    plan.note("ended", final=True, **noted)
+    plan.write_note("ended", final=True, **noted)
     skipped = schedule(context)
     assert isinstance(skipped, SkipReason)
     assert "ended with failed" in str(skipped.skip_message)
@@ -177,7 +179,7 @@ def test_the_clock_asks_for_a_run_only_where_something_is_new(
 def ended_with_failure(project: Project) -> None:
     plan = Plan(project, take(project))
     noted: dict[str, Any] = {"run": "r", "verdict": "failed", "reason": "so", "final": True}
-    plan.note("ended", settings=plan.settings, **noted)
+    plan.write_note("ended", settings=plan.settings, **noted)
 
 
 @pytest.mark.parametrize(
@@ -219,7 +221,7 @@ def test_a_version_that_was_promoted_stays_so_whatever_serves_it(
     definitions = definitions_of(project)
     plan = Plan(project, take(project))
     noted: dict[str, Any] = {"run": "r", "verdict": "promoted", "reason": "so", "final": True}
-    plan.note("ended", settings=plan.settings, **noted)
+    plan.write_note("ended", settings=plan.settings, **noted)
     change(project, repository={"servers": ["http://127.0.0.1:8501"]})
     assert "ended with promoted" in ask(definitions, instance, None).skip_reason.skip_message
 
@@ -281,7 +283,7 @@ def test_a_run_starts_once_what_the_last_one_failed_for_is_gone(
     definitions = definitions_of(project)
     first = ask(definitions, instance, None)
     key = first.run_requests[0].partition_key
-    runs.begin_run(project, "r", snapshot=key, trigger="new data").end(RunFailure(reason="so"))
+    end_run(begin_run(project, "r", snapshot=key, trigger="manual"), RunFailure(reason="so"))
     same = ask(definitions, instance, first.cursor)
     assert same.skip_reason.skip_message.startswith("nothing new: run ")
     (tmp_path / "incoming" / "00003.png").unlink()
@@ -304,9 +306,8 @@ def test_pictures_that_are_too_few_are_not_taken(
     put_pictures(incoming, 2, 4)
     first = ask(definitions, instance, few.cursor)
     assert first.run_requests
-    runs.begin_run(
-        project, "r", snapshot=first.run_requests[0].partition_key, trigger="manual"
-    ).end(RunFailure(reason="so"))
+    key = first.run_requests[0].partition_key
+    end_run(begin_run(project, "r", snapshot=key, trigger="manual"), RunFailure(reason="so"))
     put_pictures(incoming, 4, 6)
     few = ask(definitions, instance, first.cursor)
     assert few.skip_reason.skip_message == "at most 2 pictures are new, not 3"
@@ -371,7 +372,7 @@ def test_a_back_fill_does_each_snapshot_and_a_step_again_for_which_there_was_no_
     for name in (*BEFORE, *AFTER, "stage"):
         monkeypatch.setattr(steps, name, lambda *_: DONE)
     monkeypatch.setattr(steps, "records", records)
-    monkeypatch.setattr(runs, "write_state", write)
+    monkeypatch.setattr("pipeline.orchestration.runs.run.write_state", write)
     for key in keys:
         tags = {"dagster/backfill": "b"}
         assert job.execute_in_process(
@@ -399,7 +400,8 @@ def test_a_run_that_asset_pages_start_ends_as_any(
         raise wrong
 
     told: list[Outcome] = []
-    monkeypatch.setattr(runs, "notify", lambda _, outcome: told.append(outcome) or [])
+    notify = "pipeline.orchestration.runs.ending.notify"
+    monkeypatch.setattr(notify, lambda _, outcome: told.append(outcome) or [])
     for name in (*BEFORE, *AFTER, "stage"):
         monkeypatch.setattr(steps, name, lambda *_: DONE)
     monkeypatch.setattr(steps, "records", records)
@@ -515,7 +517,7 @@ def test_a_second_run_waits_for_its_turn(project: Project, monkeypatch: pytest.M
         with build_resources({"alone": alone_in(project)}):
             entered.set()
 
-    monkeypatch.setattr("pipeline.orchestration.dagster.assets.hold", lock)
+    monkeypatch.setattr("pipeline.orchestration.dagster.one_run.hold", lock)
     with hold(project.run_lock):
         second = threading.Thread(target=run)
         second.start()

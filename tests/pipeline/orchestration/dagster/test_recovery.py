@@ -40,8 +40,8 @@ from pipeline.orchestration.dagster.recovery import (
 from pipeline.orchestration.plan import Ended, Plan
 from pipeline.orchestration.project import Project
 from pipeline.orchestration.runs.outcome import history_of
-from pipeline.orchestration.runs.run_state import AFTER, BEFORE
 from pipeline.orchestration.snapshots import take
+from pipeline.orchestration.steps.step import AFTER, BEFORE
 from tests.pipeline.orchestration.projects import (
     DONE,
     make_project,
@@ -250,7 +250,7 @@ def test_an_end_that_could_not_be_written_down_is_later(
     assert [*clean_up(project, instance)] == []
     assert history_of(project.path) == []  # It is the sensor's turn first.
     monkeypatch.setattr(housekeeping, "RECORDING_SECONDS", -1.0)
-    plan.note("tested", version=1)  # By an earlier run of the same.
+    plan.write_note("tested", version=1)  # By an earlier run of the same.
     project.snapshots.rename(project.path / "away")
     [line] = clean_up(project, instance)
     assert line.startswith("the end of a run cannot be written down yet: ")

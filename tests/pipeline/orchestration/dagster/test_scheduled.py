@@ -34,7 +34,7 @@ from pipeline.orchestration.dagster.foreground import SILENT
 from pipeline.orchestration.dagster.instance import environment_of, instance_of
 from pipeline.orchestration.project import Project, open_project
 from pipeline.orchestration.runs.outcome import Outcome, history_of
-from pipeline.orchestration.runs.run_state import read_state
+from pipeline.orchestration.runs.run import read_state
 from tests.pipeline.orchestration.projects import (
     QUICK,
     TINY,

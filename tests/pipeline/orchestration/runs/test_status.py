@@ -6,9 +6,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from pipeline.orchestration.project import Project, keep_settings
-from pipeline.orchestration.runs.outcome import Step, history_folder
-from pipeline.orchestration.runs.run_state import RunState, step_names, write_state
+from pipeline.orchestration.runs.outcome import StepResult, history_folder
+from pipeline.orchestration.runs.run import RunState, write_state
 from pipeline.orchestration.runs.status import read_status
+from pipeline.orchestration.steps.step import step_names
 from savedmodels.locks import hold
 from tests.pipeline.orchestration.projects import TINY, change, make_project
 
@@ -17,7 +18,7 @@ def begin(project: Project, *done: str) -> None:
     folder = history_folder(project.path, "20260504-now")
     folder.mkdir(parents=True, exist_ok=True)
     keep_settings(project, folder)
-    steps = tuple(Step(name=name, state="done") for name in done)
+    steps = tuple(StepResult(name=name, state="done") for name in done)
     started = datetime(2026, 5, 4, 2, tzinfo=UTC)
     begun = RunState(
         started=started, trigger="manual", snapshot="5", former=None, new=3, steps=steps

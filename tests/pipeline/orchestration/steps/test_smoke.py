@@ -19,6 +19,7 @@ import yaml
 from pipeline.orchestration import steps
 from pipeline.orchestration.plan import Plan
 from pipeline.orchestration.project import Project
+from pipeline.orchestration.runs.ending import end_run
 from pipeline.orchestration.runs.failure import RunFailure, StepFailed
 from pipeline.orchestration.runs.run import Run, begin_run
 from pipeline.orchestration.snapshots import take
@@ -218,7 +219,7 @@ def test_a_version_that_answers_otherwise_is_rolled_back_on_a_real_server(
         plan = replace(plan, project=Project(project.path, config))
         run = begin_run(plan.project, "r", snapshot=plan.snapshot.key, trigger="manual")
         done = run.perform(
-            "published_version", lambda: steps.published_version(plan, print, run.former)
+            "published_version", lambda: steps.published_version(plan, print, run.state.former)
         )
         assert done.facts["version"] == 2
         assert served_value(server) == 0.5
@@ -230,8 +231,8 @@ def test_a_version_that_answers_otherwise_is_rolled_back_on_a_real_server(
         "`stable` is back at version 1"
     )
     assert project.repository.standing("digits").labels == {"stable": 1}
-    assert plan.mark("tested") is None
-    outcome = run.end()
+    assert plan.read_note("tested") is None
+    outcome = end_run(run)
     assert (outcome.verdict, outcome.reason) == ("rolled back", failure.reason)
     assert (outcome.version, outcome.previous_version) == (2, 1)
     ended = plan.ended()

@@ -27,6 +27,7 @@ from pipeline.orchestration.kubernetes.job import name_of
 from pipeline.orchestration.plan import Plan
 from pipeline.orchestration.project import PIPELINE
 from pipeline.orchestration.project_config import TrainingConfig
+from pipeline.orchestration.runs.ending import end_run
 from pipeline.orchestration.runs.failure import RunFailure, StepFailed
 from pipeline.orchestration.runs.run import begin_run
 from pipeline.orchestration.snapshots import take
@@ -48,9 +49,8 @@ from tests.pipeline.orchestration.projects import (
 
 
 def test_sheets_are_the_newest_there_are(tmp_path: Path, evaluated) -> None:
-    put_pictures(tmp_path / "incoming", 0, 3)
-    project = make_project(tmp_path)
-    plan = Plan(project, take(project))
+    plan = make_plan(tmp_path)
+    project = plan.project
     assert sheets_of(plan) == []
     plan.run.samples.mkdir(parents=True)
     for name in ("images-000000032.png", "images-000000064.png", "images-000000064.txt"):
@@ -66,10 +66,16 @@ def test_sheets_are_the_newest_there_are(tmp_path: Path, evaluated) -> None:
     for name in ("worst.png", "samples.png", "report.html"):
         (folder / name).touch()
     assert len(sheets_of(plan)) == 2
-    plan.note("evaluated", folder=str(folder.relative_to(project.path)))
+    plan.write_note("evaluated", folder=str(folder.relative_to(project.path)))
     assert sheets_of(plan) == [
         folder / "samples.png", folder / "worst.png", checked / "contact-sheet.png",
     ]  # fmt: skip
+
+
+def make_plan(folder: Path, **changes: Any) -> Plan:
+    put_pictures(folder / "incoming", 0, 3)
+    project = make_project(folder, **changes)
+    return Plan(project, take(project))
 
 
 def promoted_plan(tmp_path: Path, run_with: Any, evaluated: Any, **changes: Any) -> Plan:
@@ -79,7 +85,9 @@ def promoted_plan(tmp_path: Path, run_with: Any, evaluated: Any, **changes: Any)
     earlier = Plan(project, take(project))
     run_with(earlier.run.path, evaluated(64), overrides=TINY)
     published = {"version": 1, "destination": earlier.destination}
-    earlier.note("published", **published, run=str(earlier.run.path.relative_to(project.path)))
+    earlier.write_note(
+        "published", **published, run=str(earlier.run.path.relative_to(project.path))
+    )
     put_pictures(tmp_path / "incoming", 3, 5)
     return Plan(project, take(project))
 
@@ -88,7 +96,7 @@ def measured(plan: Plan, run_with: Any, scores: Evaluation) -> Plan:
     """The plan, of which the run has these scores."""
     run_with(plan.run.path, scores, overrides=TINY)
     folder = folder_of(plan.run, scores)
-    plan.note("evaluated", folder=str(folder.relative_to(plan.project.path)))
+    plan.write_note("evaluated", folder=str(folder.relative_to(plan.project.path)))
     return plan
 
 
@@ -168,13 +176,15 @@ def test_a_gate_that_was_removed_holds_up_nothing(
 
 
 def test_a_promoted_model_that_cannot_be_measured_again_is_named(
-    tmp_path: Path, run_with: Any, evaluated: Any
+    tmp_path: Path, run_with: Any, evaluated: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     gate = {"max_fid_increase_over_promoted": 0.0}
     plan = promoted_plan(tmp_path, run_with, evaluated, overrides=GATED, gate=gate)
     measured(plan, run_with, evaluated(64))
+    old = evaluated(64, data_hash="0ld1" * 16)
+    monkeypatch.setattr(judging, "scores_of_version", lambda plan, version: old)
     with pytest.raises(StepFailed, match="as its run is gone from") as caught:
-        steps.gate(plan, lambda _: None, evaluated(64, data_hash="0ld1" * 16))
+        steps.gate(plan, lambda _: None, 1)
     assert "Received: other data" in str(caught.value.failure.reason)
 
 
@@ -188,7 +198,7 @@ def test_a_promoted_model_is_not_compared_with_itself(
         (1, "runs/another"),
         (2, str(plan.run.path.relative_to(plan.project.path))),
     ):
-        plan.note("published", version=version, destination=plan.destination, run=run)
+        plan.write_note("published", version=version, destination=plan.destination, run=run)
     write_evaluation(plan.measured / f"{plan.destination}-1.json", evaluated(64))
     write_evaluation(plan.measured / f"{plan.destination}-2.json", evaluated(64))
     assert scores_of_version(plan, 1) is not None
@@ -243,22 +253,19 @@ def test_a_broken_contract_keeps_no_word_of_corrupt_pictures_back(tmp_path: Path
 
 
 def test_the_first_snapshot_of_its_content_is_new(tmp_path: Path) -> None:
-    put_pictures(tmp_path / "incoming", 0, 3)
-    project = make_project(tmp_path)
-    plan = Plan(project, take(project))
+    plan = make_plan(tmp_path)
+    project = plan.project
     assert steps.source_snapshot(plan, lambda _: None).new
-    begin_run(project, "r", snapshot=plan.snapshot.key, trigger="manual").end(
-        RunFailure(reason="so")
-    )
+    failed = begin_run(project, "r", snapshot=plan.snapshot.key, trigger="manual")
+    end_run(failed, RunFailure(reason="so"))
     assert not steps.source_snapshot(plan, lambda _: None).new
 
 
 def test_a_label_that_has_moved_meanwhile_is_left_alone(
     tmp_path: Path, savedmodel: Callable[..., Path]
 ) -> None:
-    put_pictures(tmp_path / "incoming", 0, 3)
-    project = make_project(tmp_path)
-    plan = Plan(project, take(project))
+    plan = make_plan(tmp_path)
+    project = plan.project
     plan.run.path.mkdir(parents=True)
     settings = plan.config.model_dump(mode="json")
     (plan.run.path / "config.yaml").write_text(yaml.safe_dump(settings))
@@ -277,7 +284,7 @@ def test_a_label_that_has_moved_meanwhile_is_left_alone(
     assert project.repository.standing("digits").labels == {"stable": 3}
     # Repeated after a kill, it is done; once the run has ended, a later choice stays.
     assert steps.published_version(plan, lambda _: None, 2).facts["version"] == 3
-    plan.note("ended", run="r", verdict="promoted", reason="so", final=True)
+    plan.write_note("ended", run="r", verdict="promoted", reason="so", final=True)
     with publisher_of(project.repository, "digits") as publisher:
         publisher.roll_back("stable", project.watchers)
     assert not steps.published_version(plan, lambda _: None, 2).new
@@ -287,14 +294,13 @@ def test_a_label_that_has_moved_meanwhile_is_left_alone(
 @pytest.fixture
 def promoted(tmp_path: Path, savedmodel: Callable[..., Path]) -> Plan:
     """A plan whose version 2 was promoted after version 1, and is to be tested."""
-    put_pictures(tmp_path / "incoming", 0, 3)
-    project = make_project(tmp_path)
-    plan = Plan(project, take(project))
+    plan = make_plan(tmp_path)
+    project = plan.project
     with publisher_of(project.repository, "digits") as publisher:
         for name in ("one", "two"):
             version = publisher.publish(savedmodel(tmp_path / name, weights=name), About()).version
             publisher.promote("stable", version, project.watchers)
-    plan.note("published", version=2, content_hash="c", run="runs/r")
+    plan.write_note("published", version=2, content_hash="c", run="runs/r")
     return plan
 
 
@@ -369,13 +375,13 @@ def test_a_test_does_not_undo_a_choice_that_was_made_meanwhile(
     assert (
         caught.value.failure.reason
         == {
-            "before": "`stable` must stand at version 2 to be tested; a choice that was made "
+            "before": "`stable` must serve version 2 to be tested; a choice that was made "
             "meanwhile stays. Received: version 1",
             "meanwhile": "it answers 500; `stable` was moved to version 1 meanwhile, and stays",
         }[when]
     )
     assert project.repository.standing("digits").labels == {"stable": 1}
-    assert promoted.mark("tested") is None
+    assert promoted.read_note("tested") is None
 
 
 class Watched:
@@ -476,8 +482,7 @@ def test_a_kill_after_the_roll_back_hides_nothing(
         steps.smoke_test(plan, print)
     assert caught.value.failure.ending == "rolled back"
     assert (
-        caught.value.failure.reason
-        == f"{watched.urls[1]} must answer; `stable` stands at version 1"
+        caught.value.failure.reason == f"{watched.urls[1]} must answer; `stable` serves version 1"
     )
 
 
@@ -505,9 +510,7 @@ def test_checks_tell_of_shifts_and_of_scores_that_are_worse(evaluated: Any) -> N
 
 
 def test_a_model_is_trained_to_its_end_and_alarms_are_told(tmp_path: Path) -> None:
-    put_pictures(tmp_path / "incoming", 0, 3)
-    project = make_project(tmp_path)
-    plan = Plan(project, take(project))
+    plan = make_plan(tmp_path)
     checkpoints = plan.run.path / "checkpoints"
     (checkpoints / "images-000000032").mkdir(parents=True)
     with pytest.raises(StepFailed, match=r"64 images\. Received: .*, with a checkpoint at 32"):
@@ -522,9 +525,8 @@ def test_a_model_is_trained_to_its_end_and_alarms_are_told(tmp_path: Path) -> No
 def test_what_was_prepared_without_corrupt_pictures_is_refused_where_there_may_be_none(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    put_pictures(tmp_path / "incoming", 0, 3)
-    project = make_project(tmp_path, overrides=(*TINY, "data.on_corrupt=skip"))
-    plan = Plan(project, take(project))
+    plan = make_plan(tmp_path, overrides=(*TINY, "data.on_corrupt=skip"))
+    project = plan.project
     plan.records.mkdir(parents=True)
     manifest = {"data_hash": "d", "skipped": ["corrupt.png"], "resolutions": [4, 8]}
     (plan.records / "manifest.json").write_text(json.dumps(manifest))
@@ -560,9 +562,8 @@ def test_the_same_training_is_started_here_or_on_a_cluster(
     before: list[str],
     after: list[str],
 ) -> None:
-    put_pictures(tmp_path / "incoming", 0, 3)
-    project = make_project(tmp_path, training=training)
-    plan = Plan(project, take(project))
+    plan = make_plan(tmp_path, training=training)
+    project = plan.project
     commands = Commands()
     monkeypatch.setattr(step, "growgan", commands)
     with pytest.raises(StepFailed, match="must leave a checkpoint"):
@@ -641,9 +642,7 @@ def words_of_stage(
 def test_a_stage_that_loses_a_worker_is_tried_again_and_goes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    put_pictures(tmp_path / "incoming", 0, 3)
-    project = make_project(tmp_path, training={"workers": 2})
-    plan = Plan(project, take(project))
+    plan = make_plan(tmp_path, training={"workers": 2})
     first = words_of_stage(plan, None, monkeypatch)
     assert first[first.index("--workers") :][:2] == ["--workers", "2"]
     assert first[first.index("--resume") :][:2] == ["--resume", "auto"]

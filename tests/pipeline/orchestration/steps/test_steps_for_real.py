@@ -70,7 +70,7 @@ def test_a_warm_start_has_the_promoted_weights_and_is_refused_at_another_resolut
     earlier = Plan(project, take(project))
     source = trained(earlier)
     published = {"version": 1, "destination": earlier.destination}
-    earlier.note("published", **published, run=str(source.path.relative_to(project.path)))
+    earlier.write_note("published", **published, run=str(source.path.relative_to(project.path)))
 
     put_pictures(tmp_path / "incoming", 20, 24)
     plan = Plan(project, take(project))
