@@ -21,7 +21,7 @@ Tensors = Mapping[str, Array]
 
 
 def _processors() -> int:
-    return len(os.sched_getaffinity(0))
+    return len(os.sched_getaffinity(0))  # A process may have fewer than the machine.
 
 
 @dataclass(frozen=True)
@@ -47,15 +47,9 @@ class BatchingParameters:
 
 @dataclass(frozen=True, eq=False)
 class Task:
-    """Request that waits for its batch.
+    """Request that waits for its batch, with times in seconds by `time.monotonic`.
 
-    Attributes:
-        key: Tasks with equal keys may share a run.
-        inputs: Input tensors, each with `size` samples in the first dimension.
-        size: Number of samples.
-        arrival: Time of arrival by `time.monotonic`, in seconds.
-        deadline: Time by `time.monotonic` after which the client no longer waits.
-        outputs: Outputs of the run.
+    Tasks with equal keys may share a run. Each input has `size` samples in its first dimension.
     """
 
     key: Hashable
@@ -75,6 +69,7 @@ def next_batches(waiting: Sequence[Task], limit: int) -> list[list[Task]]:
 
 
 def _fitting(tasks: Sequence[Task], limit: int) -> list[Task]:
+    # Oldest first, and none overtakes: a large request would otherwise never find room.
     ends = accumulate(task.size for task in tasks)
     return [task for task, end in zip(tasks, ends, strict=True) if end <= limit]
 
@@ -87,16 +82,13 @@ def is_due(batch: Sequence[Task], now: float, parameters: BatchingParameters) ->
 
 
 def padding(batch: Sequence[Task], allowed_sizes: Sequence[int]) -> list[Tensors]:
-    """Return the samples that fill a batch up to the next allowed size: copies of its last one.
-
-    The other samples do not depend on it, and unlike zeros it is surely a valid input.
-    """
+    """Return the samples that fill a batch up to the next allowed size: copies of its last one."""
     size = sum(task.size for task in batch)
     missing = next((allowed for allowed in allowed_sizes if allowed >= size), size) - size
     with_samples = [task for task in batch if task.size]
     if not missing or not with_samples:
         return []
-    last = with_samples[-1].inputs
+    last = with_samples[-1].inputs  # Unlike zeros, it is surely a valid input.
     return [{name: np.repeat(array[:1], missing, axis=0) for name, array in last.items()}]
 
 
@@ -106,19 +98,14 @@ def join(parts: Sequence[Tensors]) -> dict[str, Array]:
 
 
 def split(whole: Tensors, sizes: Sequence[int]) -> list[dict[str, Array]]:
-    """Split joined tensors into parts of the given sizes.
-
-    Raises:
-        Refused: FAILED_PRECONDITION, if an output has more or fewer samples than the inputs.
-    """
+    """Split joined tensors into parts of the given sizes."""
     for array in whole.values():
         if not array.ndim:
             raise Refused(Code.FAILED_PRECONDITION, "Batched output tensor has 0 dimensions")
         if len(array) != sum(sizes):
             raise Refused(
                 Code.FAILED_PRECONDITION,
-                "Batched output tensor's 0th dimension does not equal the sum of the 0th dimension "
-                "sizes of the input tensors",
+                f"Batched output tensor's 0th dimension is {len(array)} in place of {sum(sizes)}",
             )
     ends = np.cumsum(sizes).tolist()
     return [
@@ -153,14 +140,11 @@ class BatchQueue:
             thread.start()
 
     def answer(self, key: Hashable, inputs: Tensors, deadline: float) -> dict[str, Array]:
-        """Queue a request and wait for its outputs, until its deadline.
-
-        Raises:
-            Refused: as `submit`; DEADLINE_EXCEEDED after the deadline; or the error of the run.
-        """
+        """Queue a request and wait for its outputs, until its deadline."""
         outputs = self.submit(key, inputs, deadline)
         try:
             remaining = max(deadline - time.monotonic(), 0.0)
+            # An infinite deadline is more than threads can wait.
             return outputs.result(min(remaining, threading.TIMEOUT_MAX))
         except TimeoutError:
             outputs.cancel()  # Saves the run, if it has not begun.
@@ -202,7 +186,7 @@ class BatchQueue:
             self._closed = True
             self._changed.notify_all()
         for thread in self._threads:
-            thread.join()
+            thread.join()  # The session is closed next, and must not be running.
 
     def _serve(self) -> None:
         while batch := self._take():

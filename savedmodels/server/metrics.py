@@ -1,7 +1,4 @@
-"""Count requests and latencies under TensorFlow Serving's names, for Prometheus.
-
-It uses no client library, because those append `_total` to the names of counters.
-"""
+"""Count requests and latencies under TensorFlow Serving's names, for Prometheus."""
 
 from __future__ import annotations
 
@@ -10,8 +7,8 @@ import threading
 from collections.abc import Iterable, Sequence
 
 PATH = "/monitoring/prometheus/metrics"
-_LIMITS = [10 * 1.8**power for power in range(33)]
-"""Upper limits of a histogram's buckets, in microseconds."""
+_LIMITS = [10 * 1.8**power for power in range(33)]  # microseconds, as in TensorFlow Serving
+# Written without Prometheus' client library, which appends `_total` to the names of counters.
 _COUNT = ":tensorflow:serving:request_count"
 _LATENCIES = {
     "request_latency": ("model_name", "API", "entrypoint"),
@@ -67,7 +64,7 @@ def _page_of(
 ) -> Iterable[str]:
     yield f"# TYPE {name} histogram"
     for labels, histogram in histograms.items():
-        below = 0
+        below = 0  # Prometheus' buckets hold all smaller values too.
         for limit, count in zip([*_LIMITS, None], histogram.buckets, strict=True):
             below += count
             bound = "+Inf" if limit is None else f"{limit:.6g}"

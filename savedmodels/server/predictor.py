@@ -18,12 +18,7 @@ Array = np.ndarray[Any, Any]
 
 
 class Predictor:
-    """Loaded version that answers requests.
-
-    Args:
-        servable: Loaded SavedModel.
-        batching: Parameters of batching across requests; None for one run per request.
-    """
+    """Loaded version that answers requests, each by a run of its own if there is no batching."""
 
     def __init__(self, servable: Servable, batching: BatchingParameters | None = None) -> None:
         self.servable = servable
@@ -53,6 +48,7 @@ class Predictor:
         signature = self.signature(signature_name, Code.FAILED_PRECONDITION)
         inputs = inputs_of(signature, inputs, most_samples)
         outputs = outputs_of(signature, output_filter)
+        # A run that nobody waits for would only delay others.
         if time.monotonic() >= deadline:
             raise timed_out()
         # Only requests for every output are batched, as in TensorFlow Serving.
@@ -77,7 +73,7 @@ class Predictor:
     def close(self) -> None:
         """Free the version; no request may be running."""
         if self._queue is not None:
-            self._queue.close()
+            self._queue.close()  # First, as its threads run the servable.
         self.servable.close()
 
     def _run_batch(self, key: Hashable, inputs: Tensors) -> dict[str, Array]:
@@ -88,6 +84,6 @@ class Predictor:
 
 
 def _key(signature: Signature, inputs: Mapping[str, Array]) -> Hashable:
-    """Return the key of a request: requests with equal keys can share a run."""
+    # TensorFlow Serving would join requests of other sample shapes, and let them fail together.
     kinds = [(name, array.dtype.str, array.shape[1:]) for name, array in sorted(inputs.items())]
     return signature.name, *kinds

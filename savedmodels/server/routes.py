@@ -14,7 +14,7 @@ _POST = re.compile(
     rf"/v1/models/(?P<name>[^/:]+){_VERSION}:(?P<method>classify|regress|predict)", re.I
 )
 _GET = re.compile(rf"/v1/models(?:/(?P<name>[^/:]+))?{_VERSION}(?:/(?P<method>metadata))?", re.I)
-_LARGEST = 2**63 - 1
+_LARGEST = 2**63 - 1  # an int64 in the protos
 
 
 @dataclass(frozen=True)
@@ -31,11 +31,7 @@ def is_ours(path: str) -> bool:
 
 
 def route(verb: str, path: str) -> Route:
-    """Parse a path, before decoding and without its query.
-
-    Raises:
-        Refused: INVALID_ARGUMENT for a malformed path.
-    """
+    """Parse a path, before decoding and without its query; refuses malformed ones."""
     pattern = {"POST": _POST, "GET": _GET}.get(verb)
     match = pattern.fullmatch(path) if pattern else None
     if match is None:
@@ -44,14 +40,15 @@ def route(verb: str, path: str) -> Route:
     # Length first: Python is slow, and limited, in converting long numbers.
     if version and (len(version) > 19 or int(version) > _LARGEST):
         raise invalid(f"Failed to convert version: {version} to numeric.")
-    # As in TensorFlow Serving, only the method must be in lower case.
     method = match["method"] or "status"
+    # As in TensorFlow Serving, only the method must be in lower case.
     if verb == "POST" and not method.islower():
         raise malformed(verb, path)
     if not match["name"]:
         raise invalid("Missing model name in request.")
     label = unquote(match["label"]) if match["label"] else None
     spec = ModelSpec(unquote(match["name"]), int(version) if version else None, label)
+    # In other letters TensorFlow Serving takes `/METADATA` for a request for the status.
     return Route(spec, method if method.islower() else "status")
 
 
