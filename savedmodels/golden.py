@@ -57,7 +57,6 @@ def record(folder: Path, requests: Mapping[str, Mapping[str, Any]]) -> None:
     Raises:
         ValueError: if a signature or an input of the model has no value, a name is unknown, or an
             answer has a type that NumPy lacks.
-        OSError: if it cannot be written.
     """
     # Imported here: the process of the C API reads this file and must not load TensorFlow twice.
     import tensorflow as tf
@@ -130,12 +129,7 @@ def _bits(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
 
 
 def write(path: Path, requests: Mapping[str, Request], origin: Origin = NOWHERE) -> None:
-    """Write requests to an npz file without pickles; keys are such as `SIGNATURE/inputs/NAME`.
-
-    Raises:
-        ValueError: if an array holds neither numbers nor strings.
-        OSError: if it cannot be written.
-    """
+    """Write requests to an npz file without pickles; keys are such as `SIGNATURE/inputs/NAME`."""
     content = io.BytesIO()
     arrays: dict[str, Any] = {
         f"{signature}/{side}/{name}": _packed(array)
@@ -169,12 +163,7 @@ def read(path: Path) -> dict[str, Request]:
 
 
 def origin_in(path: Path) -> Origin:
-    """Read which process recorded the answers in a golden file.
-
-    Raises:
-        OSError: if it cannot be read.
-        ValueError: if it is damaged, or something else.
-    """
+    """Read which process recorded the answers in a golden file; errors are those of `read`."""
     with _opened(path) as content:
         threads = int(content[_THREADS]) if _THREADS in content.files else None
         if _MACHINE not in content.files:

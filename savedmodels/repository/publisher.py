@@ -191,7 +191,6 @@ class Publisher:
             GateRefused: if the gate has failed the version and `label` is `stable`.
             RepositoryError: if there is no such version, or a server cannot load it; the label
                 stays then, and the request is withdrawn.
-            OSError: if a file cannot be written.
         """
         judged = gate or self.repository.publication(self.model, version).about.gate
         require_gate(label, judged, force=force)
@@ -203,7 +202,6 @@ class Publisher:
 
         Raises:
             RepositoryError: if no earlier version of the label is left.
-            OSError: if a file cannot be written.
         """
         standing = self.standing()
         # The label has not moved yet, so cancelling is all that is needed.

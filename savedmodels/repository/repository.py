@@ -79,11 +79,7 @@ class Repository:
         return standing_after(read_history(self.folder_of(model)))
 
     def versions(self, model: str) -> list[VersionStanding]:
-        """List the versions of a model, ascending.
-
-        Raises:
-            RepositoryError: if a manifest or the history is damaged.
-        """
+        """List the versions of a model, ascending; refuses a damaged manifest or history."""
         standing, there = self.standing(model), versions_in(self.folder_of(model))
         # Without labels, servers load the newest.
         loaded = standing.loaded or ({max(there)} if there else set())
@@ -101,11 +97,7 @@ class Repository:
         ]
 
     def version_of(self, model: str, files: Mapping[str, str]) -> int | None:
-        """Find the version with the content of a SavedModel, given its `files_of`.
-
-        Raises:
-            RepositoryError: if a manifest is damaged.
-        """
+        """Find the version with the content of a SavedModel, given its `files_of`."""
         content = content_hash(files)
         for version, folder in versions_in(self.folder_of(model)).items():
             known = publication_of(folder)
@@ -142,7 +134,6 @@ class Repository:
 
         Raises:
             RepositoryError: if a history is damaged.
-            OSError: if it cannot be written.
         """
         atomic.make_folder(self.path)
         # Publishers hold the locks of their models only, and this file has all models.

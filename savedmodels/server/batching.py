@@ -34,8 +34,7 @@ class BatchingParameters:
         max_enqueued_batches: Most batches that wait; requests beyond them are refused.
         num_batch_threads: Batches that run at once; by default the number of processors.
         allowed_batch_sizes: Allowed batch sizes in increasing order. A batch is filled up to the
-            next of them with copies of a sample; the last is `max_batch_size`. None for batches of
-            any size.
+            next of them with copies of a sample; the last is `max_batch_size`. Empty for any size.
     """
 
     max_batch_size: int = 1000
@@ -115,12 +114,7 @@ def split(whole: Tensors, sizes: Sequence[int]) -> list[dict[str, Array]]:
 
 
 class BatchQueue:
-    """Queue of requests, and threads that run them in batches.
-
-    Args:
-        run: Function that runs the model on joined inputs of one key.
-        parameters: Sizes of batches and times to wait.
-    """
+    """Queue of requests, and threads that `run` the model on joined inputs of one key."""
 
     def __init__(
         self,
@@ -151,12 +145,7 @@ class BatchQueue:
             raise timed_out() from None
 
     def submit(self, key: Hashable, inputs: Tensors, deadline: float) -> Future[dict[str, Array]]:
-        """Queue a request; the future receives its outputs.
-
-        Raises:
-            Refused: RESOURCE_EXHAUSTED, if too many wait; INVALID_ARGUMENT, if it has more samples
-                than a batch, inputs with different numbers of samples, or one without any.
-        """
+        """Queue a request; the future receives its outputs."""
         if not inputs:
             raise invalid("Batching Run() must have at least one input tensor")
         if not all(array.ndim for array in inputs.values()):

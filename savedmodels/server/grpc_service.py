@@ -37,12 +37,7 @@ _STATUS = {status.value[0]: status for status in grpc.StatusCode}
 
 
 def server_for(service: Service, repository: Path) -> grpc.Server:
-    """Make a gRPC server for a service; it has no port yet.
-
-    Args:
-        service: Service that answers the requests.
-        repository: Folder to search for base paths that are missing in a new configuration.
-    """
+    """Make a gRPC server without a port; `repository` is searched for missing base paths."""
     limits, token = service.limits, service.options.token
     # Twice as many threads: `Arrivals` must drop the oldest before gRPC refuses new requests.
     threads = 2 * limits.requests + 1

@@ -72,12 +72,7 @@ class ModelManager(Generic[Loaded]):
 
     A version answers once it is loaded and warmed up. A version that is no longer wanted gets no
     new requests, and is closed when its last request is done.
-
-    Args:
-        load: Function that loads and warms up a version; its exception becomes the version's error.
-        retries: Number of retries after a failed load.
-        retry_seconds: Seconds between attempts.
-        labels_may_wait: True if a new label may name a version that is not available yet.
+    `load` loads and warms up a version; its exception becomes the version's error.
     """
 
     def __init__(
@@ -103,11 +98,7 @@ class ModelManager(Generic[Loaded]):
 
     @contextmanager
     def lease(self, spec: ModelSpec) -> Iterator[tuple[int, Loaded]]:
-        """Yield number and model of a version, which stays loaded until the block ends.
-
-        Raises:
-            Refused: NOT_FOUND for an unavailable version, INVALID_ARGUMENT for an unknown label.
-        """
+        """Yield number and model of a version, which stays loaded until the block ends."""
         if not spec.name:
             raise invalid("ModelSpec has no name specified.")
         with self._lock:
@@ -125,11 +116,7 @@ class ModelManager(Generic[Loaded]):
             self._close_if_idle(entry)
 
     def health(self, name: str, version: int | None = None) -> list[Health]:
-        """Return the state of one version, or of all versions of a model, highest first.
-
-        Raises:
-            Refused: NOT_FOUND for an unknown model or version.
-        """
+        """Return the state of one version, or of all versions of a model, highest first."""
         with self._lock:
             versions = self._versions.get(name, {})
             if version is not None and version not in versions:

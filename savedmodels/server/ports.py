@@ -29,11 +29,7 @@ def listening(host: str, port: int) -> Iterator[socket.socket]:
 
 
 def require_free(host: str, *ports: int) -> None:
-    """Refuse if a port is taken, or two are the same.
-
-    Raises:
-        Refused: if a port is taken or repeated, or the address is not this machine's.
-    """
+    """Refuse if a port is taken, or two are the same."""
     with ExitStack() as opened:  # All are open at once, or equal ports would go unnoticed.
         for port in ports:
             opened.enter_context(listening(host, port))

@@ -36,14 +36,10 @@ class Predictor:
 
         Args:
             signature_name: Name of a signature; empty for the default one.
-            inputs: Arrays by the names of the signature's inputs; those with a default may be
-                left out.
+            inputs: Arrays by name; inputs with a default may be left out.
             output_filter: Names of the outputs to compute; empty for all.
             deadline: Time by `time.monotonic` after which the client no longer waits, in seconds.
             most_samples: Largest number of samples of the request.
-
-        Raises:
-            Refused: with TensorFlow Serving's code.
         """
         signature = self.signature(signature_name, Code.FAILED_PRECONDITION)
         inputs = inputs_of(signature, inputs, most_samples)
@@ -57,11 +53,8 @@ class Predictor:
         return self._queue.answer(_key(signature, inputs), inputs, deadline)
 
     def signature(self, name: str, code: Code) -> Signature:
-        """Find a signature by name; an empty name means the default one.
-
-        Raises:
-            Refused: with `code`, because REST and gRPC answer differently.
-        """
+        """Find a signature by name; an empty name means the default one, an unknown one `code`."""
+        # REST and gRPC answer differently, as in TensorFlow Serving.
         name = name or DEFAULT_SIGNATURE
         found = self.servable.signatures.get(name)
         if found is None and code is Code.FAILED_PRECONDITION:

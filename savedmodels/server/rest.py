@@ -223,17 +223,13 @@ class _Models:
 
 
 def unpacked(body: bytes, limit: int) -> bytes:
-    """Decompress a gzip body; empty if it is damaged, as in TensorFlow Serving.
-
-    Raises:
-        TooLarge: if it holds more than `limit` bytes; it is decompressed only up to there.
-    """
+    """Decompress a gzip body of at most `limit` bytes; empty if it is damaged."""
     stream = zlib.decompressobj(_GZIP_FORMAT)
     try:
         # One byte beyond the limit proves excess without decompressing a bomb.
         content = stream.decompress(body, limit + 1)
     except zlib.error:
-        return b""
+        return b""  # As in TensorFlow Serving, whose JSON reader then refuses it.
     if len(content) > limit:
         raise TooLarge(limit)
     return content if stream.eof and not stream.unused_data else b""

@@ -24,18 +24,7 @@ _TAGS = {"serve"}
 
 
 class Servable:
-    """Loaded SavedModel.
-
-    Args:
-        folder: Folder of the SavedModel.
-        seconds: Time limit of a run, in seconds.
-        intra_op_threads: Threads within an operation; 0 for TensorFlow's default. All
-            sessions of a process share the pool that the first one makes.
-        inter_op_threads: Threads across operations; 0 for TensorFlow's default.
-
-    Raises:
-        Refused: if it cannot be loaded, with TensorFlow's code.
-    """
+    """Loaded SavedModel, whose runs may take `seconds` each; refused if it cannot be loaded."""
 
     def __init__(
         self,
@@ -60,6 +49,7 @@ class Servable:
         self._callables: dict[tuple[str, frozenset[str]], Any] = {}
         self._lock = threading.Lock()
         graph = tf.Graph()
+        # All sessions of a process share the pool of threads that the first one makes.
         config = config_pb2.ConfigProto(
             intra_op_parallelism_threads=intra_op_threads,
             inter_op_parallelism_threads=inter_op_threads,

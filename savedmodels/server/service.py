@@ -101,11 +101,7 @@ class Service:
 
     @contextmanager
     def measured(self, model: str, api: str, entrypoint: str) -> Iterator[None]:
-        """Count the prediction in the block, and record its latency if it succeeds.
-
-        Raises:
-            Refused: for any exception in the block.
-        """
+        """Count the prediction in the block, record its latency, and turn errors to `Refused`."""
         model = self._known(model)
         start = time.monotonic()
         try:

@@ -66,11 +66,7 @@ class Signature:
 def inputs_of(
     signature: Signature, sent: Mapping[str, Array], most_samples: float
 ) -> dict[str, Array]:
-    """Complete a request's inputs by the signature's defaults.
-
-    Raises:
-        Refused: INVALID_ARGUMENT for a wrong name or type, or too many samples.
-    """
+    """Complete a request's inputs by the signature's defaults, and check them."""
     known = signature.inputs.keys()
     extra, missing = sent.keys() - known, known - sent.keys() - signature.defaults.keys()
     if extra or missing:

@@ -24,9 +24,6 @@ def arrays_of(protos: Mapping[str, Any], most_bytes: int | None = None) -> dict[
         most_bytes: Largest array in bytes. A short message can claim a tensor of any size,
             because a single value may fill all elements. None is for files of a model:
             tensors written in full may have any size, others up to 256 MiB.
-
-    Raises:
-        Refused: INVALID_ARGUMENT, if a proto is damaged or too large.
     """
     return {name: _array_of(name, proto, most_bytes) for name, proto in protos.items()}
 

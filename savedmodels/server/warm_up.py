@@ -16,11 +16,7 @@ from savedmodels.warmup import MOST_RECORDS
 
 
 def warm_up(predictor: Predictor, folder: Path) -> int:
-    """Run each request of a SavedModel's warm-up file, if there is one; returns their number.
-
-    Raises:
-        Refused: if a request cannot be read, or fails.
-    """
+    """Run each request of a SavedModel's warm-up file, if there is one; returns their number."""
     path = folder / WARM_UP
     if not path.exists():
         return 0
