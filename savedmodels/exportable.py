@@ -14,7 +14,7 @@ MOST_IMAGES = 256
 """Default limit on the images of one request."""
 EXAMPLES = 3
 """Rows of the example request of each signature."""
-LARGEST_LIMIT = 1_000_000  # images, of which those of 32 pixels exceed the 2 GiB of an answer
+LARGEST_LIMIT = 1_000_000  # images of 32 pixels a side already exceed the 2 GiB of an answer
 
 
 @dataclass(frozen=True)

@@ -37,7 +37,7 @@ from savedmodels.verification import (
 from savedmodels.whole import Unverifiable, graph_in
 
 _ROOT = Path(__file__).parents[1]
-_LONGEST = 500  # characters of a message of TensorFlow, which may show whole graphs
+_LONGEST = 500  # characters of a message of TensorFlow, which may be pages long
 
 
 class NothingRecorded(Unverifiable):

@@ -16,8 +16,6 @@ from savedmodels.repository.history import (
     Pending,
     Standing,
     append_event,
-    read_history,
-    standing_after,
 )
 from savedmodels.repository.repository import OnWait, Repository, alone
 from savedmodels.repository.servers import (
@@ -116,7 +114,7 @@ class Publisher:
 
     def standing(self) -> Standing:
         """Replay the model's history."""
-        return standing_after(read_history(self.folder))
+        return self.repository.standing(self.model)
 
     def catch_up(self) -> None:
         """Add versions missing from the history, and write `models.config`."""

@@ -55,7 +55,7 @@ class Arrivals:
                 # The only one stays, however large: limits of its own hold for it.
                 if len(self._waiting) < 2 or (len(self._waiting) <= self._most and not full):
                     return
-                # The oldest is the least honest: others send their message within moments.
+                # The oldest is likely stuck: honest clients send their message within moments.
                 key, give_up = self._waiting.popitem(last=False)
                 del self._bytes[key]
             give_up()  # Outside the lock, which `came` and the end of the block take too.

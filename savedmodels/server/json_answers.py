@@ -32,7 +32,7 @@ def write_answer(outputs: Mapping[str, Array], form: Form) -> bytes:
     if form is Form.COLUMNAR:
         texts = {name: _texts(name, array, 0)[0] for name, array in outputs.items()}
         return _body("outputs", _object_of(texts))
-    size = -1  # Unknown until the first output: all must have as many rows.
+    size = -1
     for name, array in outputs.items():
         if not array.ndim:
             raise invalid(f"Tensor name: {name} has no shape information ")

@@ -150,7 +150,6 @@ def _flatten(value: Any) -> tuple[list[Any], list[int]]:
     # Level by level, so that no depth of nesting exceeds Python's recursion.
     values = [value]
     shape: list[int] = []
-    # The first value decides which levels are lists; others must agree.
     while values and isinstance(values[0], list):
         size = len(values[0])
         if set(map(type, values)) != {list} or set(map(len, values)) != {size}:

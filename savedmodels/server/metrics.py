@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bisect
 import threading
+from collections import Counter
 from collections.abc import Iterable, Sequence
 
 PATH = "/monitoring/prometheus/metrics"
@@ -32,7 +33,7 @@ class Metrics:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._counts: dict[tuple[str, ...], int] = {}
+        self._counts: Counter[tuple[str, ...]] = Counter()
         self._histograms: dict[str, dict[tuple[str, ...], _Histogram]] = {
             name: {} for name in _LATENCIES
         }
@@ -40,8 +41,7 @@ class Metrics:
     def count_request(self, model: str, status: str) -> None:
         """Count one prediction under its model and canonical code."""
         with self._lock:
-            key = model, status
-            self._counts[key] = self._counts.get(key, 0) + 1
+            self._counts[model, status] += 1
 
     def add_latency(self, name: str, labels: tuple[str, ...], seconds: float) -> None:
         """Add seconds to `request_latency`, `runtime_latency` or `model_warmup_latency`."""

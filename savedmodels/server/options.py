@@ -38,21 +38,18 @@ class Options:
     """Options of a server.
 
     Attributes:
-        grpc_port: Port for gRPC; 0 picks a free one.
-        rest_port: Port for REST; 0 picks a free one.
+        grpc_port: Port for gRPC; 0 picks a free one, as for REST.
         config: Path of a `models.config`. None reads the one in the repository, and serves
             every model until that file exists.
         poll_seconds: Seconds between two looks at the repository; 0 looks once, at the start.
         grace_seconds: Seconds for running requests to finish when the server stops.
         batching: Parameters of batching across requests; None for one run per request.
-        retries: Number of retries after a failed load.
-        retry_seconds: Seconds between attempts.
+        retries: Number of retries after a failed load, `retry_seconds` apart.
         labels_may_wait: True if a new label may name a version that is not available yet.
         warming: True if a version runs its warm-up requests before it becomes available.
         intra_op_threads: Threads within an operation; 0 for TensorFlow's default.
         inter_op_threads: Threads across operations; 0 for TensorFlow's default.
-        token: API token that requests must carry, except for health and description; None to
-            require none.
+        token: API token that requests must carry, but for health and description; None for none.
         tls: Certificate of the server; None serves without encryption.
     """
 

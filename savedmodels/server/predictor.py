@@ -4,17 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Hashable, Mapping, Sequence
-from typing import Any
 
-import numpy as np
-
-from savedmodels.server.batching import BatchingParameters, BatchQueue, Tensors
+from savedmodels.server.batching import Array, BatchingParameters, BatchQueue, Tensors
 from savedmodels.server.codes import Code, Refused
 from savedmodels.server.servable import Servable
 from savedmodels.server.signature import DEFAULT_SIGNATURE, Signature, inputs_of, outputs_of
 from savedmodels.server.time_left import timed_out
-
-Array = np.ndarray[Any, Any]
 
 
 class Predictor:

@@ -8,13 +8,13 @@ from urllib.parse import unquote
 
 from savedmodels.server.codes import Refused, invalid
 from savedmodels.server.model_manager import ModelSpec
+from savedmodels.server.versions import LARGEST
 
 _VERSION = r"(?:/versions/(?P<version>[0-9]+)|/labels/(?P<label>[^/:]+))?"
 _POST = re.compile(
     rf"/v1/models/(?P<name>[^/:]+){_VERSION}:(?P<method>classify|regress|predict)", re.I
 )
 _GET = re.compile(rf"/v1/models(?:/(?P<name>[^/:]+))?{_VERSION}(?:/(?P<method>metadata))?", re.I)
-_LARGEST = 2**63 - 1  # an int64 in the protos
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ def route(verb: str, path: str) -> Route:
         raise malformed(verb, path)
     version = match["version"]
     # Length first: Python is slow, and limited, in converting long numbers.
-    if version and (len(version) > 19 or int(version) > _LARGEST):
+    if version and (len(version) > 19 or int(version) > LARGEST):
         raise invalid(f"Failed to convert version: {version} to numeric.")
     method = match["method"] or "status"
     # As in TensorFlow Serving, only the method must be in lower case.

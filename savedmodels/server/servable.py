@@ -7,7 +7,6 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import tensorflow as tf
 from google.protobuf.message import DecodeError
 from tensorflow.core.framework import types_pb2
@@ -16,10 +15,9 @@ from tensorflow.core.protobuf import config_pb2, saved_model_pb2
 from savedmodels.golden import array_of
 from savedmodels.literal_path import literal
 from savedmodels.server.codes import Code, Refused
-from savedmodels.server.signature import Signature, TensorInfo
+from savedmodels.server.signature import Array, Signature, TensorInfo
 from savedmodels.server.tensor_protos import arrays_of
 
-Array = np.ndarray[Any, Any]
 _TAGS = {"serve"}
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from savedmodels.repository.versions import versions_in
 
-_LARGEST = 2**63 - 1  # an int64: TensorFlow Serving ignores folders with larger numbers
+LARGEST = 2**63 - 1  # an int64: TensorFlow Serving ignores folders with larger numbers
 
 
 class State(enum.IntEnum):
@@ -60,7 +60,7 @@ def found_in(base: Path) -> dict[int, Path] | None:
         found = versions_in(base) if base.is_dir() else None
     except OSError:
         return None
-    return found and {n: folder for n, folder in found.items() if n <= _LARGEST}
+    return found and {n: folder for n, folder in found.items() if n <= LARGEST}
 
 
 def aspired(found: Collection[int], policy: Policy) -> frozenset[int]:
