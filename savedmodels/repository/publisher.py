@@ -10,13 +10,7 @@ from typing import Any, Literal, TypeAlias
 
 from savedmodels import atomic
 from savedmodels.repository.errors import GateRefused, RepositoryError
-from savedmodels.repository.history import (
-    Event,
-    Kind,
-    Pending,
-    Standing,
-    append_event,
-)
+from savedmodels.repository.history import Event, Kind, Pending, Standing, append_event
 from savedmodels.repository.repository import OnWait, Repository, alone
 from savedmodels.repository.servers import (
     LoadFailed,

@@ -15,12 +15,7 @@ from savedmodels.literal_path import is_literal
 from savedmodels.repository.errors import RepositoryError
 from savedmodels.repository.history import PROMOTIONS, Standing, read_history, standing_after
 from savedmodels.repository.models_config import MODELS_CONFIG, ServedModel, text_of
-from savedmodels.repository.versions import (
-    Publication,
-    content_hash,
-    publication_of,
-    versions_in,
-)
+from savedmodels.repository.versions import Publication, content_hash, publication_of, versions_in
 
 SETTINGS = "repository.json"
 # Names of folders that are names in a URL as well.

@@ -117,9 +117,7 @@ class BatchQueue:
     """Queue of requests, and threads that `run` the model on joined inputs of one key."""
 
     def __init__(
-        self,
-        run: Callable[[Hashable, Tensors], dict[str, Array]],
-        parameters: BatchingParameters,
+        self, run: Callable[[Hashable, Tensors], dict[str, Array]], parameters: BatchingParameters
     ) -> None:
         self._run = run
         self._parameters = parameters

@@ -212,9 +212,7 @@ class _Models:
         response, signatures = self._service.metadata(asked.spec)
         spec, signature_def = (
             MessageToDict(
-                message,
-                preserving_proto_field_name=True,
-                always_print_fields_with_no_presence=True,
+                message, preserving_proto_field_name=True, always_print_fields_with_no_presence=True
             )
             for message in (response.model_spec, signatures)
         )

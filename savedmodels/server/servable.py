@@ -25,11 +25,7 @@ class Servable:
     """Loaded SavedModel, whose runs may take `seconds` each; refused if it cannot be loaded."""
 
     def __init__(
-        self,
-        folder: Path,
-        seconds: float,
-        intra_op_threads: int = 0,
-        inter_op_threads: int = 0,
+        self, folder: Path, seconds: float, intra_op_threads: int = 0, inter_op_threads: int = 0
     ) -> None:
         # TensorFlow ends a run itself; a thread in it could not be stopped from outside.
         self._run_options = config_pb2.RunOptions(timeout_in_ms=round(seconds * 1000))

@@ -50,7 +50,5 @@ def _answer(predictor: Predictor, record: bytes, path: Path) -> None:
     request = entry.predict_log.request
     # Without the limits on clients: requests with a large model's images exceed them.
     predictor.predict(
-        request.model_spec.signature_name,
-        arrays_of(request.inputs),
-        request.output_filter,
+        request.model_spec.signature_name, arrays_of(request.inputs), request.output_filter
     )
