@@ -1,4 +1,4 @@
-"""Files and folders that appear, and vanish, whole or not at all: temporary name, fsync, rename."""
+"""Write and remove files and folders whole or not at all: temporary name, fsync, rename."""
 
 from __future__ import annotations
 
@@ -27,21 +27,18 @@ def sync(path: Path) -> None:
 
 
 def write_file(path: Path, content: bytes | str) -> None:
-    """Write a file, or leave what stood there.
-
-    Raises:
-        OSError: if it cannot be written; no temporary file is left behind.
-    """
+    """Write a file, or keep the old one and raise OSError; no temporary file is left behind."""
     with _temporary(path, Path.touch) as temporary:
         temporary.write_bytes(content.encode() if isinstance(content, str) else content)
+        # Content before name: after a power cut the name must not lead to an empty file.
         sync(temporary)
         os.replace(temporary, path)
-    sync(path.parent)
+    sync(path.parent)  # A name is on the disk only once its folder is.
 
 
 @contextmanager
 def new_folder(path: Path) -> Iterator[Path]:
-    """A temporary folder that becomes `path` when the block ends, or vanishes when it raises.
+    """Yield a temporary folder that becomes `path` when the block ends, or vanishes if it raises.
 
     Raises:
         FileExistsError: if `path` exists, before the block or when it ends.
@@ -55,6 +52,7 @@ def new_folder(path: Path) -> Iterator[Path]:
         for file in temporary.rglob("*"):
             sync(file)
         sync(temporary)
+        # A rename would replace an empty folder without a word.
         if path.exists():
             raise FileExistsError(f"{path} exists already")
         try:
@@ -67,11 +65,7 @@ def new_folder(path: Path) -> Iterator[Path]:
 
 
 def make_folder(path: Path) -> None:
-    """Make a folder, and those above it; each new one's name is on the disk before this returns.
-
-    Raises:
-        OSError: if one cannot be made.
-    """
+    """Make a folder, and those above it; each new one's name is on the disk before this returns."""
     missing = [folder for folder in (path, *path.parents) if not folder.exists()]
     path.mkdir(parents=True, exist_ok=True)
     for folder in missing:
@@ -95,22 +89,22 @@ def remove_remains(
 ) -> None:
     """Remove the temporary files and folders that killed processes left behind.
 
-    What a living process is writing stays, but where the file system knows no locks.
+    A living process keeps what it is writing if the file system has locks.
 
     Args:
         folder: Folder to look in.
-        which: Those that no living process may be writing on such a file system, by path.
-        deep: At any depth, or in the folder itself alone.
+        which: Function that picks by path what may be removed where the file system has no locks.
+        deep: False to look in the folder itself only, and not at any depth.
     """
     for path in list(folder.rglob(".*.tmp") if deep else folder.glob(".*.tmp")):
         if is_remains(path) and which(path):
-            # Within another that was removed, or made by another user: nothing to do.
+            # It was in another one that is removed by now, or is another user's.
             with contextlib.suppress(OSError):
                 _remove_abandoned(path)
 
 
 def is_remains(path: Path) -> bool:
-    """Return whether the name is one that a file or folder bears before it is whole."""
+    """Return whether a file or folder has a temporary name."""
     return bool(_REMAINS.fullmatch(path.name))
 
 
@@ -132,11 +126,12 @@ def _temporary(path: Path, make: Callable[[Path], None]) -> Iterator[Path]:
 
 
 def _locked(temporary: Path) -> int | None:
-    """A descriptor that holds a lock, None if it was taken for remains before it had one."""
+    # None if another process removed it as abandoned, before it had its lock.
     try:
         descriptor = os.open(temporary, os.O_RDONLY)
     except FileNotFoundError:
         return None
+    # Not required: without locks it is still written, only less safe from other cleaners.
     locks.take(descriptor, required=False)
     if temporary.exists():
         return descriptor

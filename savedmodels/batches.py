@@ -7,14 +7,11 @@ from typing import Any
 
 import tensorflow as tf
 
-BATCH = 16
-"""Images per batch; constant, because the last bits of an image depend on the batch size."""
+BATCH = 16  # constant, because the last bits of an image depend on the batch size
 
 
 def in_batches(function: Callable[..., Any], columns: Mapping[str, Any], row: tf.TensorSpec) -> Any:
     """Apply a function to rows in batches of `BATCH`; the last batch is filled up.
-
-    One batch is in memory at a time.
 
     Args:
         function: Function of a batch of each column, by name.

@@ -8,12 +8,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-CPU_BOUND = 1e-3
-"""Tolerance between CPUs, which sum in different orders; the largest difference seen is 2e-6."""
-GPU_BOUND = 1e-2
-"""Tolerance if a GPU may have answered: TensorFloat-32 has 10 bits of mantissa."""
-_HALF = 127.5
-"""8-bit levels per unit of the range -1 to 1."""
+CPU_BOUND = 1e-3  # CPUs sum in different orders; the largest difference seen is 2e-6.
+GPU_BOUND = 1e-2  # TensorFloat-32 has 10 bits of mantissa.
+_HALF = 127.5  # 8-bit levels per unit of the range -1 to 1
 _PNG, _JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"
 
 

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 Array = npt.NDArray[Any]
 
-_STRING = 7
+_STRING = 7  # in `TF_DataType`; apart, because its elements are no numbers
 _DTYPES: dict[int, npt.DTypeLike] = {
     1: np.float32,
     2: np.float64,
@@ -35,8 +35,7 @@ _DTYPES: dict[int, npt.DTypeLike] = {
 }
 """NumPy's dtype by the number in `TF_DataType`, for those that NumPy has."""
 _CODES = {np.dtype(dtype): code for code, dtype in _DTYPES.items()}
-_STRING_SIZE = 24
-"""Size of a `TF_TString` in bytes, however long its text is."""
+_STRING_SIZE = 24  # bytes of a `TF_TString`, however long its text is
 
 
 class _Output(ctypes.Structure):
@@ -80,16 +79,13 @@ _PROTOTYPES: dict[str, tuple[Any, ...]] = {
 
 @cache
 def library() -> ctypes.CDLL:
-    """Open TensorFlow's library without importing its Python package.
-
-    Raises:
-        ImportError: if TensorFlow is not installed.
-    """
+    """Open TensorFlow's library without importing its Python package."""
     found = importlib.util.find_spec("tensorflow")
     if found is None or found.origin is None:
         raise ImportError("TensorFlow is not installed")
     # Opened locally: global symbols of TensorFlow would replace those of NumPy's extensions.
     opened = ctypes.CDLL(str(Path(found.origin).with_name("libtensorflow_cc.so.2")))
+    # Without them ctypes would cut pointers to 32 bits.
     for name, (result, *arguments) in _PROTOTYPES.items():
         function = getattr(opened, name)
         function.restype, function.argtypes = result, arguments
@@ -97,14 +93,7 @@ def library() -> ctypes.CDLL:
 
 
 class Session:
-    """SavedModel loaded by `TF_LoadSessionFromSavedModel`; it is freed when the process ends.
-
-    Args:
-        folder: Folder of the SavedModel; its graph tagged `serve` is loaded.
-
-    Raises:
-        RuntimeError: if TensorFlow refuses it, with its message.
-    """
+    """SavedModel loaded by `TF_LoadSessionFromSavedModel`; it is freed when the process ends."""
 
     def __init__(self, folder: Path) -> None:
         self._library = library()
@@ -112,29 +101,19 @@ class Session:
         self._graph = self._library.TF_NewGraph()
         options = self._library.TF_NewSessionOptions()
         try:
+            tags = (ctypes.c_char_p * 1)(b"serve")
             self._session = self._library.TF_LoadSessionFromSavedModel(
-                options,
-                None,
-                os.fsencode(folder),
-                (ctypes.c_char_p * 1)(b"serve"),
-                1,
-                self._graph,
-                None,
-                self._status,
+                *(options, None, os.fsencode(folder), tags, len(tags)),
+                *(self._graph, None, self._status),
             )
         finally:
             self._library.TF_DeleteSessionOptions(options)
         self._require_success()
 
     def run(self, feeds: Mapping[str, Array], fetches: Sequence[str]) -> list[Array]:
-        """Compute tensors of the graph. Strings are `bytes` in arrays of objects.
+        """Compute tensors from values by name, such as `serving_default_latents:0`.
 
-        Args:
-            feeds: Input values by tensor name, such as `serving_default_latents:0`.
-            fetches: Names of the tensors to compute.
-
-        Raises:
-            RuntimeError: if TensorFlow refuses it, with its message.
+        Strings are `bytes` in arrays of objects.
         """
         inputs = (_Output * len(feeds))(*map(self._output, feeds))
         outputs = (_Output * len(fetches))(*map(self._output, fetches))
@@ -142,18 +121,8 @@ class Session:
         answers = (_POINTER * len(fetches))()
         try:
             self._library.TF_SessionRun(
-                self._session,
-                None,
-                inputs,
-                given,
-                len(feeds),
-                outputs,
-                answers,
-                len(fetches),
-                None,
-                0,
-                None,
-                self._status,
+                *(self._session, None, inputs, given, len(feeds)),
+                *(outputs, answers, len(fetches), None, 0, None, self._status),
             )
             self._require_success()
             return [self._array(tensor) for tensor in answers]
@@ -204,7 +173,6 @@ class Session:
         return np.frombuffer(content, _DTYPES[code]).reshape(shape)
 
     def _strings(self, tensor: int | None) -> list[int]:
-        """Return the strings of a tensor; none in a tensor of numbers."""
         if self._library.TF_TensorType(tensor) != _STRING:
             return []
         first = self._library.TF_TensorData(tensor)

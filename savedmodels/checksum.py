@@ -7,10 +7,6 @@ from pathlib import Path
 
 
 def checksum(file: Path) -> str:
-    """Compute the SHA-256 of a file, in hex.
-
-    Raises:
-        OSError: if it cannot be read.
-    """
+    """Compute the SHA-256 of a file, in hex."""
     with file.open("rb") as content:
         return hashlib.file_digest(content, "sha256").hexdigest()

@@ -28,8 +28,7 @@ def export(
 ) -> Path:
     """Write a SavedModel to `base/version` and return that folder; an existing one is kept.
 
-    The folder appears complete or not at all. One request to each signature is recorded with its
-    answer: `growgan verify` compares with it, and TensorFlow Serving warms up with it.
+    The folder appears complete or not at all.
 
     Args:
         exportable: Models; their present values, such as alpha of the fade, become constants.
@@ -65,6 +64,7 @@ def export(
         with atomic.new_folder(folder) as temporary:
             with contextlib.redirect_stdout(io.StringIO()):  # Keras prints the endpoints.
                 _write_out(archive, temporary)
+            # `growgan verify` compares with these, and TensorFlow Serving warms up with them.
             golden.record(temporary, requests_of(signatures))
             (temporary / LINEAGE).write_text(json.dumps(manifest, indent=2) + "\n")
     except FileExistsError:

@@ -14,8 +14,7 @@ MOST_IMAGES = 256
 """Default limit on the images of one request."""
 EXAMPLES = 3
 """Rows of the example request of each signature."""
-LARGEST_LIMIT = 1_000_000
-"""Upper bound of `limit`; one million images of 32 pixels a side exceed an answer's 2 GiB."""
+LARGEST_LIMIT = 1_000_000  # images of 32 pixels a side already exceed the 2 GiB of an answer
 
 
 @dataclass(frozen=True)
@@ -57,6 +56,7 @@ class Exportable:
     @property
     def style_sampler(self) -> StyleSampler | None:
         """Sampler if the family has styles, otherwise None."""
+        # Imported here, so that the command line reads the limits without starting TensorFlow.
         from savedmodels.sampler import StyleSampler
 
         return self.sampler if isinstance(self.sampler, StyleSampler) else None

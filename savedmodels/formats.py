@@ -14,17 +14,14 @@ import tensorflow as tf
 
 from savedmodels import atomic
 
-OPSET = 18
-"""ONNX operator set: the oldest that has every operation of the generators."""
+OPSET = 18  # of ONNX: the oldest that has every operation of the generators
 
 
 def write_model(model: keras.Model, path: Path, *, lineage: Mapping[str, Any]) -> None:
     """Write a model, and its lineage to `<name>.json` beside it; existing files are replaced.
 
     `.keras` holds the Keras model, and loads after `import layers`. `.onnx` and `.tflite` load
-    without this project. They map latents, and one-hot labels if the model takes labels, to
-    `images` in [-1, 1], for any number of rows; images equal the model's up to rounding.
-    Truncation, seeds and mixing exist in SavedModels only.
+    without this project; their images are clipped to [-1, 1] and equal the model's up to rounding.
 
     Args:
         model: Generator from latents, or `[latents, labels]`, to images.
@@ -49,6 +46,7 @@ def write_model(model: keras.Model, path: Path, *, lineage: Mapping[str, Any]) -
 
 
 def _keras(model: keras.Model) -> bytes:
+    # Keras writes to a path only, and not atomically.
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "model.keras")
         model.save(path)
@@ -62,20 +60,18 @@ def _onnx(model: keras.Model) -> bytes:
     proto, _ = tf2onnx.convert.from_function(
         function, input_signature=function.input_signature, opset=OPSET
     )
-    content: bytes = proto.SerializeToString()
-    return content
+    return bytes(proto.SerializeToString())
 
 
 def _tflite(model: keras.Model) -> bytes:
     holder = tf.Module()
     holder.images = _frozen(model)
     functions = [holder.images.get_concrete_function()]
-    content: bytes = tf.lite.TFLiteConverter.from_concrete_functions(functions, holder).convert()
-    return content
+    return bytes(tf.lite.TFLiteConverter.from_concrete_functions(functions, holder).convert())
 
 
 def _frozen(model: keras.Model) -> Any:
-    """Return a function with constant weights, because the TFLite runtime finds no variables."""
+    # With constant weights, because the TFLite runtime finds no variables.
     specs = [
         tf.TensorSpec((None, *tensor.shape[1:]), tf.float32, name=tensor.name)
         for tensor in model.inputs

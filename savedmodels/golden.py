@@ -26,7 +26,7 @@ THREADS_VARIABLE = "TF_NUM_INTRAOP_THREADS"
 """Environment variable that sets TensorFlow's threads per operation, read when it starts."""
 _THREADS = "intra_op_threads"
 _MACHINE = "machine"
-_END = b"."
+_END = b"."  # any byte but zero
 
 
 class Request(NamedTuple):
@@ -37,12 +37,7 @@ class Request(NamedTuple):
 
 
 class Origin(NamedTuple):
-    """Process that recorded the answers; fields are None in files of older versions.
-
-    Args:
-        threads: Threads per operation.
-        machine: Machine that the process ran on.
-    """
+    """Process that recorded the answers; fields are None in files of older versions."""
 
     threads: int | None = None
     machine: Machine | None = None
@@ -54,9 +49,6 @@ NOWHERE = Origin()
 def record(folder: Path, requests: Mapping[str, Mapping[str, Any]]) -> None:
     """Load a SavedModel, send it requests, and write both sides into its `assets.extra`.
 
-    `growgan verify` compares with `golden.npz`. `tf_serving_warmup_requests` holds the same
-    requests for TensorFlow Serving, which runs them before a version becomes available.
-
     Args:
         folder: Folder of the SavedModel.
         requests: One request per signature: a value for each input, in its dtype or one that
@@ -65,11 +57,11 @@ def record(folder: Path, requests: Mapping[str, Mapping[str, Any]]) -> None:
     Raises:
         ValueError: if a signature or an input of the model has no value, a name is unknown, or an
             answer has a type that NumPy lacks.
-        OSError: if it cannot be written.
     """
     # Imported here: the process of the C API reads this file and must not load TensorFlow twice.
     import tensorflow as tf
 
+    # Answers are those of the file as servers load it, not of the models in memory.
     with literal(folder) as path:
         model = tf.saved_model.load(str(path))
     signatures = model.signatures
@@ -90,7 +82,7 @@ def record(folder: Path, requests: Mapping[str, Mapping[str, Any]]) -> None:
         outputs = signatures[name](**inputs)
         recorded[name] = Request(arrays_of(inputs), arrays_of(outputs))
     (folder / GOLDEN).parent.mkdir(exist_ok=True)
-    # Another number of threads may sum in another order, and change the last bits.
+    # The number of threads changes the order of sums. 0 means that TensorFlow chose it by itself.
     threads = tf.config.threading.get_intra_op_parallelism_threads() or int(
         os.environ.get(THREADS_VARIABLE) or len(os.sched_getaffinity(0))
     )
@@ -109,10 +101,7 @@ def array_of(value: Any) -> npt.NDArray[Any]:
 
 
 def difference(recorded: npt.NDArray[Any], answered: npt.NDArray[Any]) -> str:
-    """Describe how an answer differs from the recorded one; empty if it is equal bit for bit.
-
-    A NaN equals itself, and 0 differs from -0.
-    """
+    """Describe how an answer differs from the recorded one; empty if it is equal bit for bit."""
     kinds = [f"{_kind(array)} {array.shape}" for array in (answered, recorded)]
     if kinds[0] != kinds[1]:
         # Shapes and types first: NumPy would broadcast or convert silently.
@@ -123,6 +112,7 @@ def difference(recorded: npt.NDArray[Any], answered: npt.NDArray[Any]) -> str:
     count = np.count_nonzero(_bits(recorded) != _bits(answered))
     if not count:
         return ""
+    # Infinities and NaN may be among the values, and are only reported.
     with np.errstate(invalid="ignore", over="ignore"):
         wide = np.promote_types(recorded.dtype, np.float64)
         largest = np.max(np.abs(answered.astype(wide) - recorded.astype(wide)))
@@ -139,17 +129,7 @@ def _bits(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
 
 
 def write(path: Path, requests: Mapping[str, Request], origin: Origin = NOWHERE) -> None:
-    """Write requests to an npz file without pickles; keys are such as `SIGNATURE/inputs/NAME`.
-
-    Args:
-        path: Path of the file.
-        requests: Requests by signature.
-        origin: Process that recorded the answers, if there are answers.
-
-    Raises:
-        ValueError: if an array holds neither numbers nor strings.
-        OSError: if it cannot be written.
-    """
+    """Write requests to an npz file without pickles; keys are such as `SIGNATURE/inputs/NAME`."""
     content = io.BytesIO()
     arrays: dict[str, Any] = {
         f"{signature}/{side}/{name}": _packed(array)
@@ -183,12 +163,7 @@ def read(path: Path) -> dict[str, Request]:
 
 
 def origin_in(path: Path) -> Origin:
-    """Read which process recorded the answers in a golden file.
-
-    Raises:
-        OSError: if it cannot be read.
-        ValueError: if it is damaged, or something else.
-    """
+    """Read which process recorded the answers in a golden file; errors are those of `read`."""
     with _opened(path) as content:
         threads = int(content[_THREADS]) if _THREADS in content.files else None
         if _MACHINE not in content.files:
@@ -209,10 +184,11 @@ def _opened(path: Path) -> Iterator[Any]:
         whole.seek(0)
         with np.load(whole, allow_pickle=False) as content:
             yield content
-    except (ValueError, EOFError, KeyError, TypeError, MemoryError, OverflowError) as error:
-        raise ValueError(f"{path} is damaged: {error}") from error
-    # `zipfile` raises RuntimeError if a flipped bit marks the file as encrypted.
-    except (zipfile.BadZipFile, zlib.error, RuntimeError) as error:
+    except (
+        *(ValueError, EOFError, KeyError, TypeError, MemoryError, OverflowError),
+        *(zipfile.BadZipFile, zlib.error),
+        RuntimeError,  # from `zipfile`, if a flipped bit marks the file as encrypted
+    ) as error:
         raise ValueError(f"{path} is damaged: {error}") from error
 
 

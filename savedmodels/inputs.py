@@ -7,8 +7,8 @@ import numpy as np
 from savedmodels.exportable import EXAMPLES, Exportable
 from savedmodels.signature import Input
 
+# As in `growgan generate`: the seeds of all images of a request fit into int64.
 LARGEST_SEED = 10**18 - 1
-"""Largest seed, as in `growgan generate`: the seeds of all images of a request fit into int64."""
 IN_TURN = -1
 """Label that requests images of all classes in turn."""
 
@@ -30,12 +30,7 @@ def number(name: str, most: int, default: int | None = None) -> Input:
 
 
 def for_all(exportable: Exportable, label: int) -> list[Input]:
-    """Make the inputs that hold for all images: label and truncation, if the model has them.
-
-    Args:
-        exportable: Models to export.
-        label: Smallest label allowed, which is the default too.
-    """
+    """Make label, whose default is the smallest allowed, and truncation, if the model has them."""
     inputs = []
     if exportable.classes:
         most = exportable.classes - 1

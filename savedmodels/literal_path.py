@@ -7,9 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+# `[v2]` would match one character, and a backslash escapes the next one.
 SPECIAL = frozenset("[\\")
-"""Characters with which a path, read as a pattern, does not match itself: `[v2]` matches one
-character, and `\\` escapes the next one."""
 
 
 def is_literal(path: Path | str) -> bool:
@@ -19,17 +18,11 @@ def is_literal(path: Path | str) -> bool:
 
 @contextmanager
 def literal(folder: Path) -> Iterator[Path]:
-    """Yield a path of the same folder from which TensorFlow can restore variables.
-
-    The operation `RestoreV2` reads a checkpoint's path as a pattern. A path with special characters
-    is replaced by one below `/proc/self/fd`, valid until the block ends.
-
-    Raises:
-        OSError: if there is no such folder.
-    """
+    """Yield a path of the same folder, valid in the block, that TensorFlow can restore from."""
     if is_literal(folder.absolute()):
         yield folder
         return
+    # The operation RestoreV2 reads a checkpoint's path as a pattern: here is one without a name.
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         yield Path(f"/proc/self/fd/{descriptor}")

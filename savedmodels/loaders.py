@@ -34,7 +34,7 @@ def _saved_model(folder: Path) -> Load:
     """Load with TensorFlow 2, after a check of every variable."""
     import tensorflow as tf
 
-    _check_variables(folder)
+    _check_variables(folder)  # In the first loader only: the others would find the same.
 
     def load(names: Mapping[str, Names]) -> Answer:
         with literal(folder) as path:
@@ -50,7 +50,6 @@ def _saved_model(folder: Path) -> Load:
 
 
 def _check_variables(folder: Path) -> None:
-    """Compare each variable with its checksum, which reading it does."""
     import tensorflow as tf
 
     prefix = folder / "variables" / "variables"
@@ -59,6 +58,7 @@ def _check_variables(folder: Path) -> None:
     try:
         with literal(prefix.parent) as path:
             reader = tf.train.load_checkpoint(str(path / prefix.name))
+            # Reading a variable compares its checksum.
             for name in reader.get_variable_to_shape_map():
                 reader.get_tensor(name)
     except Exception as error:  # TensorFlow raises Python's errors too, such as IndexError.
@@ -105,8 +105,4 @@ def _c_api(folder: Path) -> Load:
 
 C_API = "C API"
 LOADERS = {"saved_model.load": _saved_model, "session loader": _session, C_API: _c_api}
-"""Loaders by name: each starts its TensorFlow and returns a function that loads the folder.
-
-Raises:
-    Damaged: if a file of the folder is damaged.
-"""
+"""Loaders by name: each starts its TensorFlow and returns a function that loads the folder."""

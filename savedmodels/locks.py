@@ -1,8 +1,4 @@
-"""File locks: they end with the process that holds them, however it ends.
-
-They are `flock`, and not the library filelock, which takes exclusive locks alone and opens them to
-write: it could neither look at a lock in a folder that is not ours nor lock a folder.
-"""
+"""File locks: they end with the process that holds them, however it ends."""
 
 from __future__ import annotations
 
@@ -13,8 +9,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+# `flock`, because the library filelock opens locks to write: it could neither look at a lock in
+# another user's folder nor lock a folder.
 GLANCE = 1.0
-"""Seconds within which a lock is free again that `is_held` has only looked at."""
+"""Seconds after which `is_held`, which takes a lock to look at it, has surely let it go."""
 
 
 class Busy(Exception):
@@ -33,13 +31,13 @@ def hold(
 
     Args:
         file: Lock file; it is made, and its folder, if it is missing.
-        wait: Whether to wait for another process that holds the lock.
+        wait: False to raise Busy if another process holds the lock.
         on_wait: Called before waiting.
-        required: Whether to fail where the file system has no locks, as some network ones.
+        required: False to go on without a lock on file systems without locks, as some network ones.
 
     Raises:
         Busy: if another process holds the lock, and `wait` is false.
-        OSError: if the file cannot be written, or a required lock is not to be had.
+        OSError: if the file cannot be written, or the file system has no locks.
     """
     file.parent.mkdir(parents=True, exist_ok=True)
     while True:
@@ -58,7 +56,7 @@ def hold(
 def is_held(file: Path) -> bool:
     """Return whether a process holds a lock at this moment; nothing is written."""
     try:
-        with file.open() as lock:
+        with file.open() as lock:  # To read, as the folder may be another user's.
             return not _can_be_shared(lock.fileno())
     except FileNotFoundError:
         return False
@@ -67,16 +65,9 @@ def is_held(file: Path) -> bool:
 def take(descriptor: int, *, wait: bool = True, required: bool = True) -> bool:
     """Lock an open file or folder until its descriptor is closed.
 
-    Args:
-        descriptor: Descriptor of the file or folder.
-        wait: Whether to wait for another process that holds the lock.
-        required: Whether to fail where the file system has no locks, as some network ones.
-
     Returns:
-        Whether nobody else holds the lock, as far as can be known.
-
-    Raises:
-        OSError: if a required lock is not to be had.
+        False if another process holds the lock and `wait` is false; True without a lock if it is
+        not `required` and the file system has none.
     """
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -89,9 +80,9 @@ def take(descriptor: int, *, wait: bool = True, required: bool = True) -> bool:
 
 
 def _take_after_glances(descriptor: int, *, required: bool) -> bool:
-    """Take a lock that no process holds, though some may be looking at it."""
     end = time.monotonic() + GLANCE
     while not take(descriptor, wait=False, required=required):
+        # A glance is a shared lock, so one beside it means that nobody holds the lock.
         if time.monotonic() >= end or not _can_be_shared(descriptor):
             return False
         time.sleep(0.02)

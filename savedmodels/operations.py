@@ -10,34 +10,21 @@ from typing import Any, NamedTuple
 from tensorflow.python.framework import op_def_registry
 
 INIT_OP = "__saved_model_init_op"
-
 PYTHON = frozenset({"EagerPyFunc", "PyFunc", "PyFuncStateless"})
 """Operations that call Python functions, which exist in the exporting process only."""
-
 OUTSIDE = frozenset(
     {
         "Abort",  # ends the process
         "CacheDataset",  # files of its cache
-        "Copy",  # the debugger's, to files and addresses
-        "CopyHost",
-        "DebugIdentity",
-        "DebugNanCount",
-        "DebugNumericSummary",
-        "DebugNumericSummaryV2",
-        "DecodeProtoV2",  # a file of descriptors
-        "EncodeProto",
+        *("Copy", "CopyHost"),  # the debugger's, to files and addresses
+        *("DebugIdentity", "DebugNanCount", "DebugNumericSummary", "DebugNumericSummaryV2"),
+        *("DecodeProtoV2", "EncodeProto"),  # a file of descriptors
         "GenerateVocabRemapping",  # files of words
         "ImmutableConst",  # a file that is mapped into memory
-        "InitializeTableFromTextFile",
-        "MatchingFiles",
-        "ReadFile",
-        "RegisterDataset",  # an address
-        "RegisterDatasetV2",
-        "SnapshotChunkDataset",
-        "SnapshotDataset",
-        "SnapshotDatasetReader",
-        "SnapshotDatasetV2",
-        "SnapshotNestedDatasetReader",
+        *("InitializeTableFromTextFile", "MatchingFiles", "ReadFile"),
+        *("RegisterDataset", "RegisterDatasetV2"),  # an address
+        *("SnapshotChunkDataset", "SnapshotDataset", "SnapshotDatasetReader"),  # files
+        *("SnapshotDatasetV2", "SnapshotNestedDatasetReader"),
     }
 )
 """Operations that reach files, networks or the process, though marked as stateless."""
@@ -47,27 +34,17 @@ OUTSIDE = frozenset(
 # lets one request change the answer to the next.
 _ASKED = frozenset(
     {
-        "Assert",
-        "Case",
-        "HashTableV2",
-        "If",
-        "LookupTableFindV2",
-        "LookupTableSizeV2",
-        "ReadVariableOp",
-        "ResourceGather",
-        "ResourceGatherNd",
-        "StatefulPartitionedCall",
-        "StatelessRandomGetAlg",
-        "VarHandleOp",
-        "VarIsInitializedOp",
-        "VariableShape",
-        "VariableV2",
-        "While",
+        *("Case", "If", "StatefulPartitionedCall", "While"),  # have the state of what they call
+        *("HashTableV2", "LookupTableFindV2", "LookupTableSizeV2"),
+        *("ReadVariableOp", "ResourceGather", "ResourceGatherNd", "VariableShape"),
+        *("VarHandleOp", "VarIsInitializedOp", "VariableV2"),
+        "Assert",  # the checks of inputs
+        "StatelessRandomGetAlg",  # asks for the device's algorithm only
     }
 )
 _LOADED = _ASKED | {"AssignVariableOp", "InitializeTableV2", "LookupTableImportV2", "RestoreV2"}
+# Allowed where no server runs them: `tf.train.Saver` puts some into every model.
 _NEVER_RUN = _LOADED | {"DisableCopyOnRead", "MergeV2Checkpoints", "SaveV2"}
-"""Operations allowed where no server runs them: `tf.train.Saver` puts some into every model."""
 
 
 class Operation(NamedTuple):
@@ -95,12 +72,7 @@ def operations_of(graph: Any) -> Counter[str]:
 
 
 def refusals_of(graph: Any) -> list[Refusal]:
-    """List the refused operations of a `MetaGraphDef`, each once, in alphabetical order.
-
-    Operations that call Python, are unknown to TensorFlow or reach out of the model are refused
-    everywhere, even in functions that nothing calls. Of operations with a state, signatures may
-    use those that read variables and tables, and loading may also use those that fill them.
-    """
+    """List the refused operations of a `MetaGraphDef`, each once, in alphabetical order."""
     functions = _functions(graph)
     asked = [
         output.name
@@ -109,6 +81,7 @@ def refusals_of(graph: Any) -> list[Refusal]:
         for output in signature.outputs.values()
     ]
     refused: dict[str, Refusal] = {}
+    # Everywhere, even in functions that nothing calls; then in what loading runs, and requests.
     for operations, allowed in (
         (_operations(graph, functions), _NEVER_RUN),
         (_reached(graph, functions, _loading(graph)), _LOADED),
@@ -153,7 +126,7 @@ def _within(names: Iterable[str], functions: dict[str, Any]) -> Iterator[Operati
 
 
 def _loading(graph: Any) -> list[str]:
-    """Return the operations that run when a model of TensorFlow 1 or 2 is loaded."""
+    # Models of TensorFlow 2 have a signature for it, those of TensorFlow 1 a collection.
     init = graph.signature_def[INIT_OP].outputs if INIT_OP in graph.signature_def else {}
     legacy = (
         name
@@ -166,7 +139,6 @@ def _loading(graph: Any) -> list[str]:
 
 
 def _reached(graph: Any, functions: dict[str, Any], tensors: Iterable[str]) -> Iterator[Operation]:
-    """List the operations that the given tensors of the graph depend on."""
     nodes = {node.name: node for node in graph.graph_def.node}
     calls: set[str] = set()
     for name in _closure((tensor.split(":")[0] for tensor in tensors), nodes, _sources):
@@ -178,7 +150,7 @@ def _reached(graph: Any, functions: dict[str, Any], tensors: Iterable[str]) -> I
 
 
 def _closure(names: Iterable[str], known: dict[str, Any], following: Any) -> list[str]:
-    """List the names and all names that follow from them, each once."""
+    # By a list of our own, as a deep graph would exceed Python's recursion.
     found: dict[str, None] = {}
     waiting = [name for name in names if name in known]
     while waiting:
@@ -199,7 +171,7 @@ def _calls_in(function: Any, functions: dict[str, Any]) -> Iterator[str]:
 
 
 def _called(node: Any, functions: dict[str, Any]) -> Iterator[str]:
-    """List the functions that a node calls or names in its attributes."""
+    # Control flow names the functions that it calls in attributes.
     if node.op in functions:
         yield node.op
     for value in node.attr.values():

@@ -1,8 +1,4 @@
-"""Load a SavedModel in a separate process, send it requests and measure it.
-
-`python -m savedmodels.probe` runs it. There neither Keras nor this project can be imported from the
-moment that a model is loaded.
-"""
+"""Load a SavedModel in a separate process, `python -m savedmodels.probe`, and measure it."""
 
 from __future__ import annotations
 
@@ -23,54 +19,37 @@ BLOCKED = ("keras", "layers", "pipeline", "savedmodels")
 
 @dataclass(frozen=True)
 class Task:
-    """Order to load a model and send it requests.
-
-    Args:
-        savedmodel: Folder of the SavedModel.
-        loader: Name of the loader, a key of `loaders.LOADERS`.
-        requests: Path of an npz file with requests, in the format of golden requests.
-        runs: Number of further requests to each signature, for its latency.
-        answers: Path of the npz file to write, in the same format.
-        names: Names of tensors by signature.
-    """
+    """Order to load a model and send it requests."""
 
     savedmodel: str
     loader: str
     requests: str
+    """Path of an npz file in the format of golden requests."""
     runs: int
+    """Number of further requests to each signature, for its latency."""
     answers: str
+    """Path of the npz file to write, in the same format."""
     names: dict[str, loaders.Names]
 
 
 @dataclass
 class Findings:
-    """Result of loading one model and sending it requests.
-
-    Args:
-        damaged: Damaged file of the model and its fault; empty if there is none.
-        error: Reason why the model could not be loaded; empty if it was.
-        refusals: Error messages by signature that did not answer.
-        unstable: Signatures that gave a different answer to the same request.
-        load_seconds: Seconds to load the model, without the start of TensorFlow.
-        resident_bytes: Resident memory of the process after all requests, in bytes.
-        seconds: Duration of each run in seconds, by signature.
-    """
+    """Result of loading one model and sending it requests."""
 
     damaged: str = ""
+    """Damaged file of the model and its fault; empty if there is none."""
     error: str = ""
+    """Reason why the model could not be loaded; empty if it was."""
     refusals: dict[str, str] = field(default_factory=dict)
     unstable: set[str] = field(default_factory=set)
+    """Signatures that gave a different answer to the same request."""
     load_seconds: float = 0.0
     resident_bytes: int = 0
     seconds: dict[str, list[float]] = field(default_factory=dict)
 
 
 def carry_out(task: Task) -> Findings:
-    """Load a model, send it requests and write the answers.
-
-    Raises:
-        OSError: if the answers cannot be written.
-    """
+    """Load a model, send it requests and write the answers."""
     folder = Path(task.savedmodel)
     requests = golden.read(Path(task.requests))
     findings = Findings()
@@ -95,7 +74,7 @@ def carry_out(task: Task) -> Findings:
                 findings.seconds.setdefault(name, []).append(time.perf_counter() - start)
                 if any(golden.difference(outputs[key], again[key]) for key in outputs):
                     findings.unstable.add(name)
-        except Exception as error:
+        except Exception as error:  # One signature must not keep the others from being tried.
             findings.refusals[name] = str(error)
             continue
         answers[name] = golden.Request(request.inputs, outputs)
@@ -105,7 +84,7 @@ def carry_out(task: Task) -> Findings:
 
 
 def _block() -> None:
-    """Make every later import of Keras or of this project fail."""
+    # Loaded modules go too, as an import would find them.
     for name in list(sys.modules):
         if name.partition(".")[0] in BLOCKED:
             del sys.modules[name]
@@ -118,8 +97,9 @@ def main() -> None:
     source, target = map(Path, sys.argv[1:])
     content = json.loads(source.read_text())
     names = {name: loaders.Names(**each) for name, each in content.pop("names").items()}
-    _block()
+    _block()  # Last, because the lines above import from this project.
     findings = carry_out(Task(**content, names=names))
+    # Sets become sorted lists, as JSON has no sets.
     target.write_text(json.dumps(asdict(findings), default=sorted))
 
 

@@ -16,8 +16,7 @@ from savedmodels.inputs import indices, one_hot_labels, rows, truncations
 from savedmodels.sampler import StyleSampler, called, traced_once
 from savedmodels.signature import Input, Outputs, Signature, required
 
-DEFAULT = "serving_default"
-"""Signature that TensorFlow Serving calls if a request names none."""
+DEFAULT = "serving_default"  # TensorFlow Serving calls it if a request names no signature.
 
 
 def row_signatures(exportable: Exportable) -> dict[str, Signature]:
@@ -42,7 +41,8 @@ def row_signatures(exportable: Exportable) -> dict[str, Signature]:
 
     found = {DEFAULT: Signature(serve, (latents, *given))}
     if style_sampler:
-        others, cutoff = rows("others", exportable.latent_size), _cutoff(style_sampler.layers)
+        others, layers = rows("others", exportable.latent_size), style_sampler.layers
+        cutoff = Input("cutoff", np.arange(EXAMPLES) % (layers + 1), 0, layers)
         of_styles = _OfStyles(style_sampler)
         styles = rows("styles", style_sampler.layers, style_sampler.size)
         found |= {
@@ -82,11 +82,6 @@ class _OfStyles:
         return self._sampler.of_layers(self._sampler.points(latents, labels))
 
 
-def _cutoff(layers: int) -> Input:
-    """Make the input `cutoff`: the number of layers that take the styles of `latents`."""
-    return Input("cutoff", np.arange(EXAMPLES) % (layers + 1), 0, layers)
-
-
 def _discriminate(exportable: Exportable, discriminator: keras.Model) -> Signature:
     sizes = [each.group_size for each in discriminator.layers if isinstance(each, MinibatchStd)]
     group = max(sizes, default=1)  # Without it, samples are independent.
@@ -110,7 +105,7 @@ def _discriminate(exportable: Exportable, discriminator: keras.Model) -> Signatu
 
 
 def _first(count: int, each: Input) -> Input:
-    """Shorten the example of an input to at most `count` rows."""
+    # An example with more rows than a group would break the rule of whole groups.
     return replace(each, example=each.example[:count])
 
 

@@ -32,28 +32,16 @@ class Sampler(Protocol):
     def points(self, latents: Any, labels: Any = None) -> Any:
         """Map latents to points: `(batch, latent_size)` → `(batch, size)`.
 
-        Args:
-            latents: Latents, `(batch, latent_size)`.
-            labels: One-hot labels, `(batch, classes)`; None for a model without labels.
+        Labels are one-hot, `(batch, classes)`; None for a model without labels.
         """
 
     def between(self, first: Any, last: Any, shares: Any) -> Any:
-        """Interpolate between two points: share 0 is the first point, 1 the last.
-
-        Args:
-            first: First point, `(size,)`.
-            last: Last point, `(size,)`.
-            shares: Shares of the way, `(steps,)`, 0 to 1.
-        """
+        """Interpolate between points `(size,)`: the first at share 0, the last at 1; `(steps,)`."""
 
     def images(self, points: Any, labels: Any = None, truncation: Any = None) -> Any:
         """Make images from points: `(batch, size)` → `(batch, height, width, channels)` in [-1, 1].
 
-        Args:
-            points: Points, `(batch, size)`.
-            labels: Labels as for `points`.
-            truncation: Factor on each style's distance from the mean style, `(batch,)`; None for
-                no truncation.
+        Truncation is a factor on each style's distance from the mean style, `(batch,)`, or None.
         """
 
 

@@ -1,8 +1,4 @@
-"""Signatures that make images from seeds.
-
-An image depends on the weights, its seed, label and truncation only, and equals that of
-`growgan generate` bit for bit. Most signatures take single numbers, which servers cannot batch.
-"""
+"""Signatures that make images from seeds, bit for bit as `growgan generate` does."""
 
 from __future__ import annotations
 
@@ -76,6 +72,7 @@ class _OfSeeds:
     def interpolate(self, seed: Any, to_seed: Any, steps: Any, **for_all: Any) -> Outputs:
         label = {name: tf.fill([2], value) for name, value in for_all.items() if name == "label"}
         ends = {"seeds": tf.stack([seed, to_seed]), **label}
+        # Through a whole batch, as an end must have the bits of the same seed in `generate`.
         point = tf.TensorSpec((self._sampler.size,), tf.float32)
         first, last = tf.unstack(in_batches(self._points, ends, point), num=2)
         # At least 1, so that a single step is the first image instead of a division by zero.

@@ -1,8 +1,4 @@
-"""Signature of an export: a function, and inputs with rules that the graph itself checks.
-
-Servers do not check shapes against the signature, so the graph must not rely on them. An input that
-breaks a rule ends its request with INVALID_ARGUMENT and one line that states the rule.
-"""
+"""Signature of an export: a function, and inputs with rules that the graph itself checks."""
 
 from __future__ import annotations
 
@@ -17,7 +13,6 @@ from numpy.typing import NDArray
 
 SHOWN = 3
 """Most wrong values of an input that an error shows."""
-
 Outputs = dict[str, Any]
 
 
@@ -42,7 +37,7 @@ class Input:
 
     @property
     def has_rows(self) -> bool:
-        """Return whether it has rows, one per answer or one for all, instead of a single number."""
+        """True if it has rows, one per answer or one for all, instead of a single number."""
         return self.example.ndim > 0
 
     @property
@@ -71,11 +66,7 @@ class Signature:
         return [each.spec for each in self.inputs]
 
     def endpoint(self, limit: int) -> Callable[..., Outputs]:
-        """Return the function with checks of its inputs, which it takes by position.
-
-        Args:
-            limit: Largest number of rows in a request.
-        """
+        """Return the function of inputs by position, with checks: `limit` rows at most."""
 
         def answer(*tensors: Any) -> Outputs:
             values = _checked(self.inputs, tensors, limit)
@@ -96,16 +87,9 @@ def _parameter(each: Input) -> inspect.Parameter:
 
 
 def required(value: Any, fulfilled: Any, rule: str, received: Any) -> Any:
-    """Return a value that can be computed only if a rule is fulfilled.
+    """Return a value that the graph computes only if a rule is fulfilled.
 
-    Args:
-        value: Tensor to return.
-        fulfilled: Boolean tensor that says whether the rule is fulfilled.
-        rule: Rule as a sentence.
-        received: String tensor that describes the received value.
-
-    Raises:
-        tf.errors.InvalidArgumentError: when the graph runs, if the rule is broken.
+    Otherwise the request ends with INVALID_ARGUMENT and a line of the rule and what was received.
     """
     told = tf.strings.join([rule, " Received: ", received])
     with tf.control_dependencies([tf.raw_ops.Assert(condition=fulfilled, data=[told])]):
@@ -114,6 +98,7 @@ def required(value: Any, fulfilled: Any, rule: str, received: Any) -> Any:
 
 def _checked(inputs: Sequence[Input], tensors: Sequence[Any], limit: int) -> list[Any]:
     """Check tensors by the rules of their inputs; a single row is repeated for all rows."""
+    # In the graph, because servers do not check shapes against the signature.
     pairs = zip(inputs, tensors, strict=True)
     values = [_with_values(each, _with_shape(each, tensor)) for each, tensor in pairs]
     with_rows = [place for place, each in enumerate(inputs) if each.has_rows]

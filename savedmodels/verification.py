@@ -8,15 +8,11 @@ from dataclasses import asdict, dataclass
 
 @dataclass(frozen=True)
 class Tensor:
-    """Type and shape of an input or output.
-
-    Args:
-        dtype: TensorFlow's name of the type.
-        shape: Sizes of the axes, None for any size; None as a whole for any number of axes.
-    """
+    """Type, by TensorFlow's name, and shape of an input or output."""
 
     dtype: str
     shape: tuple[int | None, ...] | None
+    """Sizes of the axes, None for any size; None as a whole for any number of axes."""
 
     def __str__(self) -> str:
         axes = ["…"] if self.shape is None else ["?" if n is None else str(n) for n in self.shape]
@@ -33,14 +29,7 @@ class Signature:
 
 @dataclass(frozen=True)
 class Problem:
-    """Reason why a SavedModel fails.
-
-    Args:
-        text: Reason in one line.
-        loader: Loader that found it; empty if found without one.
-        signature: Signature concerned; empty if it concerns the whole model.
-        output: Output concerned; empty if it concerns the whole signature.
-    """
+    """Reason why a SavedModel fails, in one line; fields are empty where it concerns no part."""
 
     text: str
     loader: str = ""
@@ -54,13 +43,7 @@ class Problem:
 
 @dataclass(frozen=True)
 class Latency:
-    """Latency of a signature for its golden request.
-
-    Args:
-        median_seconds: Median of all runs, in seconds.
-        p99_seconds: 99th percentile of all runs, in seconds; of few runs nearly the longest.
-        runs: Number of runs, without a first one.
-    """
+    """Latency of a signature for its golden request, over runs without a first one."""
 
     median_seconds: float
     p99_seconds: float
@@ -69,13 +52,7 @@ class Latency:
 
 @dataclass(frozen=True)
 class Loading:
-    """Time and memory of one loader.
-
-    Args:
-        loader: Name of the loader.
-        seconds: Seconds to load, without the start of TensorFlow.
-        resident_bytes: Resident memory of its process after all requests, in bytes.
-    """
+    """Seconds to load without TensorFlow's start, and memory of the process after all requests."""
 
     loader: str
     seconds: float
@@ -84,13 +61,7 @@ class Loading:
 
 @dataclass(frozen=True)
 class Bounds:
-    """Tolerance in place of equal bits, if another kind of machine recorded the answers.
-
-    Args:
-        bound: Largest distance allowed, see `savedmodels.bounds.distance`.
-        largest: Largest distance found.
-        reason: Reason for not comparing bits.
-    """
+    """Distance allowed, the largest found, and the reason for not comparing bits."""
 
     bound: float
     largest: float
@@ -99,35 +70,27 @@ class Bounds:
 
 @dataclass(frozen=True)
 class Verification:
-    """Result of verifying one SavedModel.
-
-    Args:
-        savedmodel: Folder of the SavedModel.
-        tensorflow: Version of TensorFlow that wrote it.
-        size_bytes: Bytes of all files in the folder.
-        operations: Number of each operation in the graph and its functions.
-        signatures: Signatures by name.
-        compared: Whether there were golden requests to compare with.
-        bounds: Tolerance that was allowed; None if equal bits were required.
-        loadings: Time and memory of the loaders that succeeded; empty if operations were refused.
-        latencies: Latencies by signature, measured through the C API.
-        problems: Reasons why it fails; empty if it passes.
-    """
+    """Result of verifying one SavedModel."""
 
     savedmodel: str
     tensorflow: str
+    """Version of TensorFlow that wrote it."""
     size_bytes: int
     operations: dict[str, int]
+    """Number of each operation in the graph and its functions."""
     signatures: dict[str, Signature]
     compared: bool
+    """True if there were golden requests to compare with."""
     bounds: Bounds | None
+    """Tolerance that was allowed; None if equal bits were required."""
     loadings: tuple[Loading, ...]
+    """Loaders that succeeded; none if operations were refused."""
     latencies: dict[str, Latency]
     problems: tuple[Problem, ...]
 
     @property
     def passed(self) -> bool:
-        """Return whether no problem was found."""
+        """True if no problem was found."""
         return not self.problems
 
     @property

@@ -37,8 +37,7 @@ from savedmodels.verification import (
 from savedmodels.whole import Unverifiable, graph_in
 
 _ROOT = Path(__file__).parents[1]
-_LONGEST = 500
-"""Most characters of a message of TensorFlow in an error."""
+_LONGEST = 500  # characters of a message of TensorFlow, which may be pages long
 
 
 class NothingRecorded(Unverifiable):
@@ -55,16 +54,13 @@ def verify(
 ) -> Verification:
     """Load a SavedModel in clean processes, and compare its answers with those of its export.
 
-    Three loaders run in separate processes in which neither this project nor Keras can be
-    imported: `tf.saved_model.load`, the session loader of TensorFlow 1, and TensorFlow's C API,
-    which is the code that TensorFlow Serving loads models with. Answers must equal the recorded
-    ones bit for bit, or within a tolerance if another kind of machine recorded them. A model
-    with refused operations is not loaded.
+    Answers must equal the recorded ones bit for bit, or within a tolerance if another kind of
+    machine recorded them. A model with refused operations is not loaded.
 
     Args:
         folder: Folder of the SavedModel.
         runs: Number of requests to each signature for its latency.
-        without_golden: Whether to accept a model without golden requests, and only load it.
+        without_golden: True to accept a model without golden requests, and only load it.
         timeout: Time limit per loader, in seconds.
         on_loader: Called with the number of finished loaders and the number of all.
 
@@ -136,7 +132,7 @@ def _graph_in(folder: Path) -> Any:
 
 
 def _require_what_servers_and_publishers_read(folder: Path) -> None:
-    """Refuse links out of the folder, a damaged lineage, and damaged warm-up requests."""
+    # TensorFlow loads the model all the same; publishing, or a server's warm-up, would fail later.
     if link := link_out_of(folder):
         raise Unverifiable(
             f"a SavedModel must hold its files itself. Received: {link}, which is a link"
@@ -151,6 +147,7 @@ def _require_what_servers_and_publishers_read(folder: Path) -> None:
     if not warm_up.exists():
         return
     try:
+        # Reading a record checks its checksum.
         for _ in tf.data.TFRecordDataset(str(warm_up)):
             pass
     except tf.errors.OpError as error:
@@ -158,7 +155,6 @@ def _require_what_servers_and_publishers_read(folder: Path) -> None:
 
 
 def _golden_in(folder: Path) -> tuple[dict[str, golden.Request], golden.Origin]:
-    """Read the golden requests, and the process that recorded their answers."""
     try:
         return golden.read(folder / GOLDEN), golden.origin_in(folder / GOLDEN)
     except FileNotFoundError:
@@ -168,7 +164,7 @@ def _golden_in(folder: Path) -> tuple[dict[str, golden.Request], golden.Origin]:
 
 
 def _served(graph: Any) -> dict[str, Any]:
-    """Return the signatures that clients can call."""
+    # Without the one that TensorFlow runs at loading.
     return {name: each for name, each in graph.signature_def.items() if name != INIT_OP}
 
 
@@ -201,7 +197,6 @@ def _names_of(graph: Any) -> dict[str, loaders.Names]:
 def _uncovered(
     names: dict[str, loaders.Names], recorded: dict[str, golden.Request]
 ) -> Iterator[Problem]:
-    """Find signatures without golden requests, and golden requests without a signature."""
     for name in sorted(names.keys() | recorded.keys()):
         if name not in recorded:
             yield Problem("no golden request was recorded for it", signature=name)
@@ -224,6 +219,7 @@ def _ask(
     timeout: float,
 ) -> tuple[probe.Findings, dict[str, golden.Request]]:
     """Load a model in a separate process, and return findings and answers."""
+    # A crash of TensorFlow must end only its loader, not the verification.
     with tempfile.TemporaryDirectory(prefix="growgan-") as place:
         requests, answers, task, findings = (
             Path(place, name) for name in ("requests.npz", "answers.npz", "task.json", "found.json")
@@ -240,7 +236,7 @@ def _ask(
                 [sys.executable, "-m", probe.__name__, task, findings],
                 cwd=_ROOT,
                 env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", **given},
-                stdout=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,  # Results come by file: TensorFlow prints lines too.
                 stderr=subprocess.PIPE,
                 timeout=timeout,
                 check=False,
@@ -256,7 +252,6 @@ def _ask(
 
 
 def _end(status: int, stderr: bytes) -> str:
-    """Describe how a process ended that did not finish."""
     lines = stderr.decode(errors="replace").strip().splitlines()
     how = f"status {status}" if status > 0 else signal.Signals(-status).name
     return f"its process ended with {how}" + (f": {lines[-1]}" if lines else "")
@@ -272,12 +267,7 @@ def _failures(findings: probe.Findings) -> Iterator[Problem]:
 
 
 class _Comparison:
-    """Comparison with recorded answers: by bits on an equal machine, else by tolerance.
-
-    Args:
-        machine: Machine that recorded the answers, None if unknown.
-        here: This machine.
-    """
+    """Comparison with recorded answers: by bits on an equal machine, else by tolerance."""
 
     def __init__(self, machine: Machine | None, here: Machine) -> None:
         if machine is None:
@@ -297,7 +287,6 @@ class _Comparison:
     def differences(
         self, asked: dict[str, golden.Request], answers: dict[str, golden.Request]
     ) -> Iterator[Problem]:
-        """Find outputs that differ from the recorded ones."""
         for name, answer in sorted(answers.items()):
             expected = asked[name].outputs
             for output in sorted(expected.keys() | answer.outputs.keys()):

@@ -12,9 +12,7 @@ import numpy.typing as npt
 from savedmodels import atomic
 from savedmodels.layout import WARM_UP
 
-MOST_RECORDS = 1000
-"""Most warm-up requests: TensorFlow Serving refuses a model with more."""
-
+MOST_RECORDS = 1000  # TensorFlow Serving refuses a model with more.
 # Field numbers in tensorflow_serving/apis: prediction_log, predict and model.proto. Written by hand
 # so that an export does not need the package tensorflow-serving-api.
 _PREDICT_LOG = 6
@@ -25,17 +23,11 @@ _KEY, _VALUE = 1, 2
 
 
 def write(folder: Path, requests: Mapping[str, Mapping[str, npt.NDArray[Any]]]) -> None:
-    """Write a `PredictionLog` for each request into a SavedModel's folder.
+    """Write a `PredictionLog` for each request, by signature and input, into a SavedModel's folder.
 
-    Args:
-        folder: Folder of the SavedModel.
-        requests: Arrays by signature and input; all must be valid, or TensorFlow Serving does not
-            load the model.
-
-    Raises:
-        ValueError: if there are more requests than TensorFlow Serving accepts.
-        OSError: if it cannot be written.
+    All must be valid, or TensorFlow Serving does not load the model.
     """
+    # Imported here, so that the probe can import this module without TensorFlow.
     import tensorflow as tf
 
     if len(requests) > MOST_RECORDS:
@@ -53,14 +45,8 @@ def write(folder: Path, requests: Mapping[str, Mapping[str, npt.NDArray[Any]]]) 
 
 
 def prediction_log(signature: str, inputs: Mapping[str, bytes]) -> bytes:
-    """Serialise a `PredictionLog` of a Predict request.
-
-    It names no model: TensorFlow Serving runs it on the model that holds the file.
-
-    Args:
-        signature: Name of the signature.
-        inputs: Serialised `TensorProto` by input.
-    """
+    """Serialise a `PredictionLog` of a Predict request from `TensorProto`s serialised already."""
+    # Without the model's name: TensorFlow Serving runs it on the model that holds the file.
     spec = _field(_SIGNATURE_NAME, signature.encode())
     entries = (
         _field(_KEY, name.encode()) + _field(_VALUE, tensor) for name, tensor in inputs.items()

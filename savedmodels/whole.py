@@ -14,14 +14,11 @@ class Unverifiable(Exception):
 
 
 def graph_in(folder: Path) -> Path:
-    """Find the graph file of a SavedModel.
-
-    Raises:
-        Unverifiable: if the folder has none; the message names versions below it, if any.
-    """
+    """Find the graph file of a SavedModel, or raise `Unverifiable`."""
     file = folder / GRAPH
     if file.is_file():
         return file
+    # A model's folder in place of a version's is the likely mistake.
     there = versions_in(folder).items()
     versions = [str(number) for number, each in there if (each / GRAPH).is_file()]
     hint = f", but for versions {', '.join(versions)}" if versions else ""

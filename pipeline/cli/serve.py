@@ -163,8 +163,8 @@ def serve(
     # Silence gRPC's own log; we report failures ourselves.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     try:
-        from savedmodels.server.service import Limits
-        from savedmodels.server.serving import Certificate, Options, serving
+        from savedmodels.server.options import Certificate, Limits, Options
+        from savedmodels.server.serving import serving
     except ModuleNotFoundError as error:
         raise UserError(f"`growgan serve` needs the extra `serve`. Missing: {error.name}") from None
     with _refusals_as_user_errors():

@@ -14,10 +14,7 @@ Pairs: TypeAlias = dict[str, tuple[Any, Any]]
 
 @dataclass(frozen=True)
 class Differences:
-    """Differences between two versions; names of nested values are joined by dots.
-
-    Entries of a list that have a `name` are compared by that name, not by their order.
-    """
+    """Differences between two versions; names of nested values are joined by dots."""
 
     lineage: Pairs
     config: Pairs
@@ -54,7 +51,7 @@ def _pairs(one: Mapping[str, Any] | None, other: Mapping[str, Any] | None) -> Pa
 
 def _flat(nested: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
     for name, given in nested.items():
-        # By name, so that a reordered list does not differ.
+        # Entries by their names, so that a reordered list does not differ.
         value = _by_name(given) if isinstance(given, list) else given
         if isinstance(value, Mapping):
             yield from _flat(value, f"{above}{name}.")

@@ -33,9 +33,9 @@ class Event:
     former: int | None = None
     """Version that served before: the label's, or without labels the newest."""
     back: bool = False
-    """Whether the version is loaded for a rollback."""
+    """True if the version is loaded for a rollback."""
     forced: bool = False
-    """Whether the label moved although the gate failed the version."""
+    """True if the label moved although the gate failed the version."""
     reason: str | None = None
     """Reason for a withdrawal."""
 
@@ -77,12 +77,7 @@ class Standing:
         return self.wanted | self.retiring if self.wanted else frozenset()
 
     def before(self, label: str, there: Iterable[int]) -> int | None:
-        """Return the version for a rollback of a label: its latest earlier one that still exists.
-
-        Args:
-            label: Label to roll back.
-            there: Versions that exist.
-        """
+        """Return the version for a rollback: the label's latest earlier one that is `there`."""
         candidates = [version for version in self.trails.get(label, ())[:-1] if version in there]
         return candidates[-1] if candidates else None
 
@@ -109,6 +104,7 @@ def _after(standing: Standing, event: Event) -> Standing:
                 retiring=standing.retiring | serving,
             )
         case "withdrawn":
+            # Without labels servers go on with the newest version, and retire nothing.
             unlabelled = not standing.trails and not without
             retiring = frozenset() if unlabelled else standing.retiring
             return replace(standing, pending=without, retiring=retiring)
@@ -143,11 +139,8 @@ def read_history(folder: Path) -> list[Event]:
 
 
 def append_event(folder: Path, event: Event) -> None:
-    """Append a line to the history; it is on the disk when this returns.
-
-    Raises:
-        OSError: if it cannot be written.
-    """
+    """Append a line to the history; it is on the disk when this returns."""
+    # By identity: a version may be 0, which equals False.
     given = {
         name: value
         for name, value in asdict(event).items()
@@ -160,7 +153,7 @@ def append_event(folder: Path, event: Event) -> None:
         file.write(json.dumps(given).encode() + b"\n")
         file.flush()
         os.fsync(file.fileno())
-    sync(folder)
+    sync(folder)  # The first event makes the file, whose name must be on the disk too.
 
 
 def _whole(content: bytes) -> bytes:

@@ -23,13 +23,8 @@ class ServedModel:
 
 
 def text_of(models: Iterable[ServedModel]) -> str:
-    """Write a `ModelServerConfig` in protobuf's text format.
-
-    Example:
-        ```python
-        text = text_of([ServedModel("faces", "/models/faces", [3, 4], {"stable": 3})])
-        ```
-    """
+    """Write a `ModelServerConfig` in protobuf's text format."""
+    # By hand, so that a repository needs no package of TensorFlow Serving.
     lines = (f"  {line}" for model in models for line in _lines(model))
     comment = "# Written by `growgan publish`, which overwrites changes made by hand."
     return "\n".join([comment, "model_config_list {", *lines, "}"]) + "\n"

@@ -10,15 +10,7 @@ from typing import Any, Literal, TypeAlias
 
 from savedmodels import atomic
 from savedmodels.repository.errors import GateRefused, RepositoryError
-from savedmodels.repository.history import (
-    Event,
-    Kind,
-    Pending,
-    Standing,
-    append_event,
-    read_history,
-    standing_after,
-)
+from savedmodels.repository.history import Event, Kind, Pending, Standing, append_event
 from savedmodels.repository.repository import OnWait, Repository, alone
 from savedmodels.repository.servers import (
     LoadFailed,
@@ -62,17 +54,13 @@ class Promotion:
     version: int | None
     """Version to move to; None if a rollback withdrew it and the label had no version before."""
     moved: bool
-    """Whether the label points at that version now."""
+    """True if the label points at that version now."""
     reason: str | None = None
     """Reason to wait: servers have not loaded the version, or not seen the label move."""
 
 
 def require_gate(label: str, gate: Gate | None, *, force: bool) -> None:
-    """Refuse to move `stable` to a version that the gate failed.
-
-    Raises:
-        GateRefused: if the gate failed the version and `force` is not set.
-    """
+    """Refuse, by `GateRefused`, to move `stable` to a version that the gate failed."""
     if label == "stable" and gate is not None and not gate.passed and not force:
         raise GateRefused(
             "`stable` moves only to a version that the gate has not failed, unless by `--force`. "
@@ -111,11 +99,7 @@ def publisher_of(
 
 @dataclass(frozen=True)
 class Publisher:
-    """Publisher of one model; `publisher_of` makes it and holds the lock while it lives.
-
-    The history is written first and `models.config` follows from it, so the next publisher writes
-    whatever a killed one had not written yet.
-    """
+    """Publisher of one model; `publisher_of` makes it and holds the lock while it lives."""
 
     repository: Repository
     model: str
@@ -124,15 +108,10 @@ class Publisher:
 
     def standing(self) -> Standing:
         """Replay the model's history."""
-        return standing_after(read_history(self.folder))
+        return self.repository.standing(self.model)
 
     def catch_up(self) -> None:
-        """Add versions missing from the history, and write `models.config`.
-
-        Raises:
-            RepositoryError: if the history or a manifest is damaged.
-            OSError: if a file cannot be written.
-        """
+        """Add versions missing from the history, and write `models.config`."""
         known, there = self.standing().published, versions_in(self.folder)
         # A publisher may have been killed between the version's rename and its line in the history.
         for version in sorted(there.keys() - known):
@@ -176,7 +155,7 @@ class Publisher:
             about=about,
         )
         add_version(source, self.folder / str(version), publication)
-        self.catch_up()
+        self.catch_up()  # As after a kill at this place, so that there is one way only.
         return Published(version, new=True)
 
     def promote(
@@ -198,13 +177,12 @@ class Publisher:
             version: Version to move it to.
             watchers: Servers that must load it.
             gate: Latest decision of the gate; None for the one in the version's manifest.
-            force: Whether to move it even if the gate failed the version.
+            force: True to move it even if the gate failed the version.
 
         Raises:
             GateRefused: if the gate has failed the version and `label` is `stable`.
             RepositoryError: if there is no such version, or a server cannot load it; the label
                 stays then, and the request is withdrawn.
-            OSError: if a file cannot be written.
         """
         judged = gate or self.repository.publication(self.model, version).about.gate
         require_gate(label, judged, force=force)
@@ -216,7 +194,6 @@ class Publisher:
 
         Raises:
             RepositoryError: if no earlier version of the label is left.
-            OSError: if a file cannot be written.
         """
         standing = self.standing()
         # The label has not moved yet, so cancelling is all that is needed.
@@ -233,14 +210,10 @@ class Publisher:
         return self._move(label, Pending(before, back=True), watchers)
 
     def retain(self, keep: int) -> list[int]:
-        """Remove old versions, and return their numbers.
+        """Remove all but the `keep` newest versions, and return the numbers of the removed ones.
 
-        It keeps versions that a label points at, waits for or would roll back to, versions that
-        servers may still have loaded, and folders that `publish` did not write. Without labels it
-        keeps the newest two, because servers switch between them at a time unknown to us.
-
-        Args:
-            keep: Number of newest versions to keep, at least 1.
+        It spares versions that a label points at, waits for or would roll back to, versions that
+        servers may still have loaded, and folders that `publish` did not write.
 
         Raises:
             RepositoryError: if `keep` is less than 1.
@@ -251,7 +224,7 @@ class Publisher:
         standing, there = self.standing(), versions_in(self.folder)
         back = {standing.before(label, there) for label in standing.trails}
         ours = [version for version, folder in there.items() if publication_of(folder) is not None]
-        # Without labels, servers may still have the version before the newest.
+        # Without labels, servers may have the version before: when they switch is unknown here.
         newest = max(keep, 1 if standing.wanted else 2)
         spared = {*ours[-newest:], *standing.loaded, *back}
         removed = [version for version in ours if version not in spared]
@@ -325,4 +298,5 @@ class Publisher:
 
     def _note(self, kind: Kind, version: int, **details: Any) -> None:
         append_event(self.folder, Event(kind, version, now(), **details))
+        # Second, as it follows from the history: after a kill the next publisher writes it.
         self.repository.tell_servers()

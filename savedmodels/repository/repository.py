@@ -1,4 +1,4 @@
-"""The folder of a model repository: its models, what each has, and what servers are told of it."""
+"""Folder of a model repository: its models, their versions, and the configuration for servers."""
 
 from __future__ import annotations
 
@@ -15,51 +15,46 @@ from savedmodels.literal_path import is_literal
 from savedmodels.repository.errors import RepositoryError
 from savedmodels.repository.history import PROMOTIONS, Standing, read_history, standing_after
 from savedmodels.repository.models_config import MODELS_CONFIG, ServedModel, text_of
-from savedmodels.repository.versions import (
-    Publication,
-    content_hash,
-    publication_of,
-    versions_in,
-)
+from savedmodels.repository.versions import Publication, content_hash, publication_of, versions_in
 
 SETTINGS = "repository.json"
+# Names of folders that are names in a URL as well.
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 
 OnWait: TypeAlias = Callable[[Path], None]
-"""Called, with the lock file, before others are waited for."""
+"""Function that is called with the lock file before the wait for another publisher."""
 
 
 @dataclass(frozen=True)
 class VersionStanding:
-    """A version, and what it is in the repository."""
+    """State of one version in the repository."""
 
     version: int
     publication: Publication | None
-    """None if it was not published, but put there by other means."""
+    """Manifest; None if `publish` did not write the version."""
     labels: tuple[str, ...]
-    """Labels of the version."""
     pending: tuple[str, ...]
     """Labels that move to the version as soon as servers have loaded it."""
     loaded: bool
-    """Whether the configuration of the servers lists it."""
+    """True if the configuration of the servers lists it."""
 
 
 @dataclass(frozen=True)
 class Repository:
-    """A folder `<base>/<model>/<version>/`; nothing is read or written until a method is called."""
+    """Model repository `<base>/<model>/<version>/`; only its methods read or write."""
 
     path: Path
 
     @property
     def models_config(self) -> Path:
-        """The file that servers read."""
+        """Configuration that servers read."""
         return self.path / MODELS_CONFIG
 
     def folder_of(self, model: str) -> Path:
-        """The folder of a model, there or not.
+        """Return the folder of a model, which may be missing.
 
         Raises:
-            RepositoryError: if the name cannot be that of a folder and of a path in a URL.
+            RepositoryError: if the name cannot be that of a folder and in a URL.
         """
         if not _NAME.fullmatch(model):
             raise RepositoryError(
@@ -69,28 +64,19 @@ class Repository:
         return self.path / model
 
     def models(self) -> list[str]:
-        """The names of models that something was published of.
-
-        A folder that cannot be one's, such as a copy under another name, is none.
-        """
+        """List the models with published versions."""
+        # A copy of a model's folder under an impossible name is not one.
         names = (file.parent.name for file in self.path.glob(f"*/{PROMOTIONS}"))
         return sorted(name for name in names if _NAME.fullmatch(name))
 
     def standing(self, model: str) -> Standing:
-        """Return the state of a model's labels, and the versions that servers are to load.
-
-        Raises:
-            RepositoryError: if its history is damaged.
-        """
+        """Replay a model's history; refuses a damaged one."""
         return standing_after(read_history(self.folder_of(model)))
 
     def versions(self, model: str) -> list[VersionStanding]:
-        """The versions of a model that are there, ascending.
-
-        Raises:
-            RepositoryError: if a manifest or the history is damaged.
-        """
+        """List the versions of a model, ascending; refuses a damaged manifest or history."""
         standing, there = self.standing(model), versions_in(self.folder_of(model))
+        # Without labels, servers load the newest.
         loaded = standing.loaded or ({max(there)} if there else set())
         return [
             VersionStanding(
@@ -106,15 +92,7 @@ class Repository:
         ]
 
     def version_of(self, model: str, files: Mapping[str, str]) -> int | None:
-        """The version with the content of a SavedModel, None if there is none.
-
-        Args:
-            model: Its name.
-            files: Files of the SavedModel, as `files_of` tells them.
-
-        Raises:
-            RepositoryError: if a manifest is damaged.
-        """
+        """Find the version with the content of a SavedModel, given its `files_of`."""
         content = content_hash(files)
         for version, folder in versions_in(self.folder_of(model)).items():
             known = publication_of(folder)
@@ -123,7 +101,7 @@ class Repository:
         return None
 
     def publication(self, model: str, version: int) -> Publication:
-        """The manifest of a version.
+        """Read the manifest of a version.
 
         Raises:
             RepositoryError: if there is no such version, it was not published, or it is damaged.
@@ -146,14 +124,14 @@ class Repository:
         """Write `models.config` as it follows from the histories of all models.
 
         Args:
-            served_at: The repository's path as servers see it, from now on. At first it is that
-                which it has here.
+            served_at: Path of the repository as servers see it from now on; None to keep the
+                present one, which at first is the path here.
 
         Raises:
             RepositoryError: if a history is damaged.
-            OSError: if it cannot be written.
         """
         atomic.make_folder(self.path)
+        # Publishers hold the locks of their models only, and this file has all models.
         with locks.hold(self.path / f".{MODELS_CONFIG}.lock"):
             atomic.remove_remains(self.path, deep=False)
             base = self._seen(served_at)
@@ -166,14 +144,11 @@ class Repository:
                 atomic.write_file(self.models_config, text)
 
     def require_servable(self, served_at: str | None) -> None:
-        """Refuse a path that servers cannot load models from.
-
-        Args:
-            served_at: The repository's path as servers are to see it from now on, if given.
+        """Refuse a path that servers cannot load models from; None means the present one.
 
         Raises:
-            RepositoryError: if that is not absolute, the path that they see holds what TensorFlow
-                Serving takes for a pattern, or the settings are damaged.
+            RepositoryError: if it is not absolute, TensorFlow Serving would read it as a pattern,
+                or the settings are damaged.
         """
         if served_at is not None and not served_at.startswith("/") and "://" not in served_at:
             raise RepositoryError(
@@ -188,7 +163,6 @@ class Repository:
             )
 
     def _seen(self, served_at: str | None) -> str:
-        """The path of the repository as servers see it."""
         file = self.path / SETTINGS
         if served_at is not None:
             return served_at.rstrip("/")
@@ -209,19 +183,18 @@ class Repository:
             name=model,
             base_path=f"{base}/{model}",
             versions=[version for version in standing.loaded if version in there],
+            # Labels of versions removed by hand would make servers refuse the whole file.
             labels={name: at for name, at in standing.labels.items() if at in there},
         )
 
 
 @contextmanager
 def alone(repository: Repository, model: str, on_wait: OnWait = lambda _: None) -> Iterator[Path]:
-    """Keep others from changing a model, and remove what killed publishers left half done.
-
-    The folder of the model is made if it is missing. The lock ends with the process that holds it.
+    """Lock a model, make its folder, and remove temporary files of killed publishers.
 
     Raises:
-        RepositoryError: if the model has no possible name.
-        OSError: if the folder cannot be written, or its file system knows no locks.
+        RepositoryError: if the model's name is invalid.
+        OSError: if the folder cannot be written, or its file system has no locks.
     """
     folder = repository.folder_of(model)
     atomic.make_folder(folder)

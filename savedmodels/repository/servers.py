@@ -15,10 +15,8 @@ from typing import Any
 
 from savedmodels.access import TOKEN_VARIABLE, authorization
 
-PATIENCE_WITH_ONE_ANSWER = 10.0
-"""Seconds to wait for one answer."""
-BETWEEN_QUESTIONS = 0.25
-"""Seconds between two requests to a server that is not ready."""
+PATIENCE_WITH_ONE_ANSWER = 10.0  # seconds
+BETWEEN_QUESTIONS = 0.25  # seconds: servers look for versions once a second
 
 
 class LoadFailed(Exception):
@@ -38,7 +36,7 @@ class Watchers:
     seconds: float = 300.0
     """Seconds to wait for all servers together."""
     none: bool = False
-    """Whether no server watches the repository, so there is nothing to wait for."""
+    """True if no server watches the repository, so there is nothing to wait for."""
 
 
 def server_url(url: str) -> str:
@@ -62,9 +60,7 @@ def server_url(url: str) -> str:
 
 
 def request_to(server: str, path: str, content: Any = None) -> urllib.request.Request:
-    """Make a request to a server: GET of a path, or POST of JSON.
-
-    The request carries the API token if the environment variable has one. A redirect does not.
+    """Make a request to a server, with the API token if there is one: GET, or POST of JSON.
 
     Raises:
         ValueError: if the URL or the token is invalid.
@@ -73,6 +69,7 @@ def request_to(server: str, path: str, content: Any = None) -> urllib.request.Re
     headers = {} if body is None else {"Content-Type": "application/json"}
     request = urllib.request.Request(server.rstrip("/") + path, body, headers)
     if borne := authorization():
+        # Another server that it redirects to must not get the token.
         request.add_unredirected_header("Authorization", borne)
     return request
 
@@ -96,11 +93,7 @@ def wait_until_available(
 ) -> None:
     """Wait until every server has loaded a version.
 
-    Args:
-        watchers: Servers to wait for.
-        model: Name of the model.
-        version: Version that they should load.
-        failed_before: Servers whose present failure is from an earlier try and does not count.
+    The present failure of servers in `failed_before` is from an earlier try and does not count.
 
     Raises:
         LoadFailed: if a server cannot load it.
@@ -110,7 +103,7 @@ def wait_until_available(
 
     def missing(server: str) -> str | None:
         status = _status(server, model, version)
-        if not status.failure:
+        if not status.failure:  # It has begun a new try, whose failure counts.
             excused.discard(server)
         elif server not in excused:
             raise LoadFailed(f"{server}: {status.told}")
@@ -122,19 +115,19 @@ def wait_until_available(
 def wait_until_labelled(watchers: Watchers, model: str, labels: Mapping[str, int]) -> None:
     """Wait until every server answers requests for each label with the given version.
 
-    It asks for metadata: servers ignore the label in a request for a model's status.
-
     Raises:
         NotYet: if a server does not do so in time.
     """
 
     def missing(server: str) -> str | None:
         for label, version in labels.items():
+            # Metadata, because servers ignore the label in a request for a model's status.
             path = f"/v1/models/{_quoted(model)}/labels/{_quoted(label)}/metadata"
             status, answer = _get(server, path)
             if status != 200:
                 return _told(status, answer)
             found = _object(answer.get("model_spec")).get("version")
+            # As strings, because protobuf writes an int64 in JSON as one.
             if str(found) != str(version):
                 return f"`{label}` is version {found} there"
         return None
@@ -165,7 +158,7 @@ def _status(server: str, model: str, version: int) -> _Status:
 
 
 def _wait(watchers: Watchers, missing: Callable[[str], str | None]) -> None:
-    end = time.monotonic() + watchers.seconds
+    end = time.monotonic() + watchers.seconds  # One end for all servers together.
     for server in watchers.servers:
         while reason := missing(server):
             if time.monotonic() >= end:
@@ -189,7 +182,7 @@ def _get(server: str, path: str) -> tuple[int, dict[str, Any]]:
 
 
 def _object(value: Any) -> dict[str, Any]:
-    """Return the value if it is a JSON object, or an empty one."""
+    # What answers may be any HTTP server, whose JSON has any form.
     return value if isinstance(value, dict) else {}
 
 

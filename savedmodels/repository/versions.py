@@ -30,19 +30,17 @@ class Gate:
 
     passed: bool
     reasons: tuple[str, ...] = ()
-    """Reasons for a failure."""
 
 
 @dataclass(frozen=True)
 class About:
-    """Facts about a version that its files do not hold."""
+    """Facts about a version that its files do not hold; None for those that are unknown."""
 
     config: Mapping[str, Any] | None = None
     """Configuration of the run that made the version."""
     evaluation: Mapping[str, Any] | None = None
     """Scores of the version, with features and protocol."""
     gate: Gate | None = None
-    """Decision of the gate; None if it was not run."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +56,6 @@ class Publication:
     files: Mapping[str, str]
     """SHA-256 of every file by its path, except this manifest."""
     lineage: Mapping[str, Any] | None
-    """Lineage in the SavedModel; None if it has none."""
     about: About = field(default_factory=About)
 
     def to_json(self) -> str:
@@ -78,6 +75,7 @@ def versions_in(folder: Path) -> dict[int, Path]:
     found = {
         int(path.name): path
         for path in folder.iterdir()
+        # ASCII, because `int` reads digits of other scripts too, and servers do not.
         if path.name.isascii() and path.name.isdecimal() and path.is_dir()
     }
     return dict(sorted(found.items()))
@@ -125,7 +123,7 @@ def add_version(source: Path, target: Path, publication: Publication) -> None:
             shutil.copyfile(source / name, copy)
         # Hash the copy, not the source, which may have changed while it was read.
         if not _holds(temporary, publication.files):
-            if _holds(source, publication.files):
+            if _holds(source, publication.files):  # Blame the disk, not who published.
                 reason = "the copy in the repository differs from the SavedModel"
                 raise OSError(errno.EIO, reason, str(target.parent))
             raise RepositoryError(
@@ -144,11 +142,7 @@ def _holds(folder: Path, files: Mapping[str, str]) -> bool:
 
 
 def lineage_of(savedmodel: Path) -> dict[str, Any] | None:
-    """Read the lineage of a SavedModel, None if it has none.
-
-    Raises:
-        RepositoryError: if it is damaged.
-    """
+    """Read the lineage of a SavedModel, None if it has none; refuses a damaged one."""
     return _read_object(savedmodel / LINEAGE, "a SavedModel's lineage")
 
 

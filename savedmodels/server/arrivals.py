@@ -11,9 +11,6 @@ from contextlib import contextmanager
 class Arrivals:
     """Registry of arriving messages that drops the oldest when there are too many or too much.
 
-    An honest client sends its message within moments. A client that sends nothing, or drips, is
-    soon the oldest.
-
     Args:
         most: Most requests that may wait for their message at once.
         most_bytes: Most bytes that all arriving messages may hold together.
@@ -40,7 +37,7 @@ class Arrivals:
 
         def came(count: int) -> None:
             with self._lock:
-                if key in self._bytes:
+                if key in self._bytes:  # Otherwise it was dropped, and does not know yet.
                     self._bytes[key] += count
             self._make_way()
 
@@ -55,8 +52,10 @@ class Arrivals:
         while True:
             with self._lock:
                 full = sum(self._bytes.values()) > self._most_bytes
+                # The only one stays, however large: limits of its own hold for it.
                 if len(self._waiting) < 2 or (len(self._waiting) <= self._most and not full):
                     return
+                # The oldest is likely stuck: honest clients send their message within moments.
                 key, give_up = self._waiting.popitem(last=False)
                 del self._bytes[key]
-            give_up()
+            give_up()  # Outside the lock, which `came` and the end of the block take too.

@@ -21,7 +21,7 @@ Tensors = Mapping[str, Array]
 
 
 def _processors() -> int:
-    return len(os.sched_getaffinity(0))
+    return len(os.sched_getaffinity(0))  # A process may have fewer than the machine.
 
 
 @dataclass(frozen=True)
@@ -34,8 +34,7 @@ class BatchingParameters:
         max_enqueued_batches: Most batches that wait; requests beyond them are refused.
         num_batch_threads: Batches that run at once; by default the number of processors.
         allowed_batch_sizes: Allowed batch sizes in increasing order. A batch is filled up to the
-            next of them with copies of a sample; the last is `max_batch_size`. None for batches of
-            any size.
+            next of them with copies of a sample; the last is `max_batch_size`. Empty for any size.
     """
 
     max_batch_size: int = 1000
@@ -47,15 +46,9 @@ class BatchingParameters:
 
 @dataclass(frozen=True, eq=False)
 class Task:
-    """Request that waits for its batch.
+    """Request that waits for its batch, with times in seconds by `time.monotonic`.
 
-    Attributes:
-        key: Tasks with equal keys may share a run.
-        inputs: Input tensors, each with `size` samples in the first dimension.
-        size: Number of samples.
-        arrival: Time of arrival by `time.monotonic`, in seconds.
-        deadline: Time by `time.monotonic` after which the client no longer waits.
-        outputs: Outputs of the run.
+    Tasks with equal keys may share a run. Each input has `size` samples in its first dimension.
     """
 
     key: Hashable
@@ -75,6 +68,7 @@ def next_batches(waiting: Sequence[Task], limit: int) -> list[list[Task]]:
 
 
 def _fitting(tasks: Sequence[Task], limit: int) -> list[Task]:
+    # Oldest first, and none overtakes: a large request would otherwise never find room.
     ends = accumulate(task.size for task in tasks)
     return [task for task, end in zip(tasks, ends, strict=True) if end <= limit]
 
@@ -87,16 +81,13 @@ def is_due(batch: Sequence[Task], now: float, parameters: BatchingParameters) ->
 
 
 def padding(batch: Sequence[Task], allowed_sizes: Sequence[int]) -> list[Tensors]:
-    """Return the samples that fill a batch up to the next allowed size: copies of its last one.
-
-    The other samples do not depend on it, and unlike zeros it is surely a valid input.
-    """
+    """Return the samples that fill a batch up to the next allowed size: copies of its last one."""
     size = sum(task.size for task in batch)
     missing = next((allowed for allowed in allowed_sizes if allowed >= size), size) - size
     with_samples = [task for task in batch if task.size]
     if not missing or not with_samples:
         return []
-    last = with_samples[-1].inputs
+    last = with_samples[-1].inputs  # Unlike zeros, it is surely a valid input.
     return [{name: np.repeat(array[:1], missing, axis=0) for name, array in last.items()}]
 
 
@@ -106,19 +97,14 @@ def join(parts: Sequence[Tensors]) -> dict[str, Array]:
 
 
 def split(whole: Tensors, sizes: Sequence[int]) -> list[dict[str, Array]]:
-    """Split joined tensors into parts of the given sizes.
-
-    Raises:
-        Refused: FAILED_PRECONDITION, if an output has more or fewer samples than the inputs.
-    """
+    """Split joined tensors into parts of the given sizes."""
     for array in whole.values():
         if not array.ndim:
             raise Refused(Code.FAILED_PRECONDITION, "Batched output tensor has 0 dimensions")
         if len(array) != sum(sizes):
             raise Refused(
                 Code.FAILED_PRECONDITION,
-                "Batched output tensor's 0th dimension does not equal the sum of the 0th dimension "
-                "sizes of the input tensors",
+                f"Batched output tensor's 0th dimension is {len(array)} in place of {sum(sizes)}",
             )
     ends = np.cumsum(sizes).tolist()
     return [
@@ -128,17 +114,10 @@ def split(whole: Tensors, sizes: Sequence[int]) -> list[dict[str, Array]]:
 
 
 class BatchQueue:
-    """Queue of requests, and threads that run them in batches.
-
-    Args:
-        run: Function that runs the model on joined inputs of one key.
-        parameters: Sizes of batches and times to wait.
-    """
+    """Queue of requests, and threads that `run` the model on joined inputs of one key."""
 
     def __init__(
-        self,
-        run: Callable[[Hashable, Tensors], dict[str, Array]],
-        parameters: BatchingParameters,
+        self, run: Callable[[Hashable, Tensors], dict[str, Array]], parameters: BatchingParameters
     ) -> None:
         self._run = run
         self._parameters = parameters
@@ -153,26 +132,18 @@ class BatchQueue:
             thread.start()
 
     def answer(self, key: Hashable, inputs: Tensors, deadline: float) -> dict[str, Array]:
-        """Queue a request and wait for its outputs, until its deadline.
-
-        Raises:
-            Refused: as `submit`; DEADLINE_EXCEEDED after the deadline; or the error of the run.
-        """
+        """Queue a request and wait for its outputs, until its deadline."""
         outputs = self.submit(key, inputs, deadline)
         try:
             remaining = max(deadline - time.monotonic(), 0.0)
+            # An infinite deadline is more than threads can wait.
             return outputs.result(min(remaining, threading.TIMEOUT_MAX))
         except TimeoutError:
             outputs.cancel()  # Saves the run, if it has not begun.
             raise timed_out() from None
 
     def submit(self, key: Hashable, inputs: Tensors, deadline: float) -> Future[dict[str, Array]]:
-        """Queue a request; the future receives its outputs.
-
-        Raises:
-            Refused: RESOURCE_EXHAUSTED, if too many wait; INVALID_ARGUMENT, if it has more samples
-                than a batch, inputs with different numbers of samples, or one without any.
-        """
+        """Queue a request; the future receives its outputs."""
         if not inputs:
             raise invalid("Batching Run() must have at least one input tensor")
         if not all(array.ndim for array in inputs.values()):
@@ -202,7 +173,7 @@ class BatchQueue:
             self._closed = True
             self._changed.notify_all()
         for thread in self._threads:
-            thread.join()
+            thread.join()  # The session is closed next, and must not be running.
 
     def _serve(self) -> None:
         while batch := self._take():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from google.protobuf import (
@@ -16,17 +15,22 @@ from google.protobuf import (
 from savedmodels.server.batching import BatchingParameters
 from savedmodels.server.codes import invalid
 
-# tensorflow-serving-api lacks session_bundle_config.proto, so its BatchingParameters is made here.
-_PACKAGE = "tensorflow.serving"
-_WRAPPED: Mapping[str, tuple[int, str]] = {
-    "max_batch_size": (1, "Int64Value"),
-    "batch_timeout_micros": (2, "Int64Value"),
-    "max_enqueued_batches": (3, "Int64Value"),
-    "num_batch_threads": (4, "Int64Value"),
-    "thread_pool_name": (5, "StringValue"),
+# tensorflow-serving-api lacks session_bundle_config.proto, so its BatchingParameters stands here.
+_FILE = """
+name: "batching_parameters.proto" package: "tensorflow.serving" syntax: "proto3"
+dependency: "google/protobuf/wrappers.proto"
+message_type {
+  name: "BatchingParameters"
+  field { name: "max_batch_size" number: 1 type: TYPE_MESSAGE type_name: "Int64Value" }
+  field { name: "batch_timeout_micros" number: 2 type: TYPE_MESSAGE type_name: "Int64Value" }
+  field { name: "max_enqueued_batches" number: 3 type: TYPE_MESSAGE type_name: "Int64Value" }
+  field { name: "num_batch_threads" number: 4 type: TYPE_MESSAGE type_name: "Int64Value" }
+  field { name: "thread_pool_name" number: 5 type: TYPE_MESSAGE type_name: "StringValue" }
+  field { name: "allowed_batch_sizes" number: 6 type: TYPE_INT64 label: LABEL_REPEATED }
+  field { name: "pad_variable_length_inputs" number: 7 type: TYPE_BOOL }
 }
-_ALLOWED_BATCH_SIZES, _PAD_VARIABLE_LENGTH_INPUTS = 6, 7
-_LEAST: Mapping[str, int] = {
+""".replace('type_name: "', 'type_name: ".google.protobuf.')
+_LEAST = {
     "max_batch_size": 1,
     "batch_timeout_micros": 0,
     "max_enqueued_batches": 1,
@@ -49,62 +53,29 @@ def read(text: str) -> BatchingParameters:
         ) from None
     if message.pad_variable_length_inputs:
         raise invalid("`pad_variable_length_inputs` must be false. Received: true")
+    # Absent, not 0: a missing parameter has its default.
     values = {name: getattr(message, name).value for name in _LEAST if message.HasField(name)}
     for name, value in values.items():
         if value < _LEAST[name]:
             raise invalid(f"`{name}` must be at least {_LEAST[name]}. Received: {value}")
-    parameters = BatchingParameters(
-        **values, allowed_batch_sizes=tuple(message.allowed_batch_sizes)
-    )
-    _check_sizes(parameters)
-    return parameters
-
-
-def _check_sizes(parameters: BatchingParameters) -> None:
-    sizes, largest = parameters.allowed_batch_sizes, parameters.max_batch_size
+    sizes = tuple(message.allowed_batch_sizes)
+    parameters = BatchingParameters(**values, allowed_batch_sizes=sizes)
+    largest = parameters.max_batch_size
     if sizes and (sizes[-1] != largest or list(sizes) != sorted({*sizes}) or sizes[0] < 1):
         raise invalid(
             "`allowed_batch_sizes` must increase from at least 1 to `max_batch_size`, which is "
             f"{largest}. Received: {', '.join(map(str, sizes))}"
         )
+    return parameters
 
 
 def _message_class() -> Any:
-    field = descriptor_pb2.FieldDescriptorProto
-    message = descriptor_pb2.DescriptorProto(name="BatchingParameters")
-    for name, (number, wrapper) in _WRAPPED.items():
-        message.field.add(
-            name=name,
-            number=number,
-            label=field.LABEL_OPTIONAL,
-            type=field.TYPE_MESSAGE,
-            type_name=f".google.protobuf.{wrapper}",
-        )
-    message.field.add(
-        name="allowed_batch_sizes",
-        number=_ALLOWED_BATCH_SIZES,
-        label=field.LABEL_REPEATED,
-        type=field.TYPE_INT64,
-    )
-    message.field.add(
-        name="pad_variable_length_inputs",
-        number=_PAD_VARIABLE_LENGTH_INPUTS,
-        label=field.LABEL_OPTIONAL,
-        type=field.TYPE_BOOL,
-    )
     # A separate pool avoids a clash if another package registers the original message.
     pool = descriptor_pool.DescriptorPool()
+    # Copied, because a pool of one's own does not even know protobuf's wrappers.
     wrappers = descriptor_pb2.FileDescriptorProto()
     wrappers_pb2.DESCRIPTOR.CopyToProto(wrappers)
     pool.Add(wrappers)
-    pool.Add(
-        descriptor_pb2.FileDescriptorProto(
-            name="batching_parameters.proto",
-            package=_PACKAGE,
-            syntax="proto3",
-            dependency=[wrappers.name],
-            message_type=[message],
-        )
-    )
-    descriptor = pool.FindMessageTypeByName(f"{_PACKAGE}.BatchingParameters")
+    pool.Add(text_format.Parse(_FILE, descriptor_pb2.FileDescriptorProto()))
+    descriptor = pool.FindMessageTypeByName("tensorflow.serving.BatchingParameters")
     return message_factory.GetMessageClass(descriptor)

@@ -29,7 +29,7 @@ class Code(enum.IntEnum):
 
 HTTP_STATUS = {
     Code.OK: 200,
-    Code.CANCELLED: 499,
+    Code.CANCELLED: 499,  # in no standard; servers use it for clients that went away
     Code.UNKNOWN: 500,
     Code.INVALID_ARGUMENT: 400,
     Code.DEADLINE_EXCEEDED: 504,
@@ -48,8 +48,7 @@ HTTP_STATUS = {
 }
 """HTTP status of each code, as in TensorFlow Serving's `ToHTTPStatusCode`."""
 
-LONGEST = 2000
-"""Most characters of a message: gRPC sends errors in a header, which may have 8 KiB."""
+LONGEST = 2000  # characters of a message: gRPC sends errors in a header, which may have 8 KiB
 
 
 class Refused(Exception):

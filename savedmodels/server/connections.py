@@ -11,16 +11,12 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 HEAD_SECONDS = 60.0
 """Seconds for a request's head to arrive, from the connection or the last answer on."""
-
 UNREAD_SECONDS = 20.0
 """Seconds in which a client must read some more of an answer."""
 
 
 class Connection(H11Protocol):
-    """Connection with time limits on heads and on reading; uvicorn itself would wait for ever.
-
-    From its head on, a request has a separate time limit.
-    """
+    """Connection with time limits on heads and on reading; uvicorn itself would wait for ever."""
 
     _timer: asyncio.TimerHandle | None = None
     _unread_timer: asyncio.TimerHandle | None = None
@@ -45,7 +41,6 @@ class Connection(H11Protocol):
         super().connection_lost(exc)
 
     def _await_reading(self) -> None:
-        """Abort the connection if nothing more is read; closing it would wait for the reader."""
         if self._unread_timer is not None:
             self._unread_timer.cancel()
         self._unread_timer = None
@@ -62,7 +57,7 @@ class Connection(H11Protocol):
             self.transport.abort()
 
     def _unread(self) -> int:
-        """Count bytes that the client has not received, in our buffer and in the kernel's."""
+        # The kernel's buffer counts too: a client that reads slowly empties it long before ours.
         kept = struct.pack("i", 0)
         connection = self.transport.get_extra_info("socket")
         [in_system] = struct.unpack("i", fcntl.ioctl(connection.fileno(), termios.TIOCOUTQ, kept))
@@ -74,5 +69,6 @@ class Connection(H11Protocol):
         self._timer = self.loop.call_later(HEAD_SECONDS, self._end_unless_asked)
 
     def _end_unless_asked(self) -> None:
+        # From its head on, a request has a time limit of its own.
         if self.cycle is None or self.cycle.response_complete:
             self.transport.close()

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import grpc
+import tensorflow as tf
 from google.protobuf.message import DecodeError
 from tensorflow_serving.apis import (
     inference_pb2,
@@ -24,26 +25,20 @@ from savedmodels.server.arrivals import Arrivals
 from savedmodels.server.codes import invalid
 from savedmodels.server.model_config import models_of
 from savedmodels.server.model_manager import ModelSpec
+from savedmodels.server.options import Limits
 from savedmodels.server.rest import bears, unauthenticated
 from savedmodels.server.servable import refusal_of
-from savedmodels.server.service import SIGNATURE_DEF, Limits, Service, unable_to
+from savedmodels.server.service import SIGNATURE_DEF, Service, unable_to
 from savedmodels.server.signature import DEFAULT_SIGNATURE
-from savedmodels.server.tensor_protos import arrays_of, proto_of
+from savedmodels.server.tensor_protos import arrays_of
 
-MESSAGE_SECONDS = 20.0
-"""Seconds for a request's message to arrive, from its head on."""
+MESSAGE_SECONDS = 20.0  # from its head on: an honest client sends a message within moments
 _STATUS = {status.value[0]: status for status in grpc.StatusCode}
 
 
-def server_for(service: Service, repository: Path, token: str | None = None) -> grpc.Server:
-    """Make a gRPC server for a service; it has no port yet.
-
-    Args:
-        service: Service that answers the requests.
-        repository: Folder to search for base paths that are missing in a new configuration.
-        token: API token that requests must carry; None to require none.
-    """
-    limits = service.limits
+def server_for(service: Service, repository: Path) -> grpc.Server:
+    """Make a gRPC server without a port; `repository` is searched for missing base paths."""
+    limits, token = service.limits, service.options.token
     # Twice as many threads: `Arrivals` must drop the oldest before gRPC refuses new requests.
     threads = 2 * limits.requests + 1
     server = grpc.server(
@@ -52,7 +47,7 @@ def server_for(service: Service, repository: Path, token: str | None = None) -> 
         interceptors=[_Places(limits), *([] if token is None else [_Guard(token)])],
         options=[
             ("grpc.max_receive_message_length", limits.request_bytes),
-            ("grpc.max_send_message_length", -1),
+            ("grpc.max_send_message_length", -1),  # Images outgrow their latents.
             ("grpc.so_reuseport", 0),  # Otherwise two servers could share a port unnoticed.
         ],
     )
@@ -85,7 +80,7 @@ class _PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
             response.model_spec.version.value = version
             response.model_spec.signature_name = signature or DEFAULT_SIGNATURE
             for output, array in outputs.items():
-                response.outputs[output].CopyFrom(proto_of(array))
+                response.outputs[output].CopyFrom(tf.make_tensor_proto(array))
             return response
 
     def Classify(self, request: Any, context: grpc.ServicerContext) -> None:
@@ -95,6 +90,7 @@ class _PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
         self._refuse(request, "Regress", "regress", context)
 
     def MultiInference(self, request: Any, context: grpc.ServicerContext) -> None:
+        # Counted under the first task's model, as the request itself names none.
         first = next(iter(request.tasks), inference_pb2.InferenceTask())
         self._refuse(first, "MultiInference", "do several tasks at once", context)
 
@@ -110,7 +106,7 @@ class _PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
 
     def _refuse(self, asked: Any, api: str, do: str, context: grpc.ServicerContext) -> None:
         with _refusals(context), self._service.measured(asked.model_spec.name, api, "GRPC"):
-            raise unable_to(do)
+            raise unable_to(do)  # Within `measured`, so that metrics show such clients.
 
 
 class _ModelService(model_service_pb2_grpc.ModelServiceServicer):
@@ -129,7 +125,7 @@ class _ModelService(model_service_pb2_grpc.ModelServiceServicer):
 
 
 class _Guard(grpc.ServerInterceptor):
-    """Interceptor that refuses requests without the token."""
+    """Refuse requests without the token."""
 
     def __init__(self, token: str) -> None:
         self._token = token
@@ -148,11 +144,7 @@ class _Guard(grpc.ServerInterceptor):
 
 
 class _Places(grpc.ServerInterceptor):
-    """Limit running requests, and end those whose message does not arrive.
-
-    Methods are registered as taking a stream, because gRPC calls those as soon as the head of a
-    request arrives. Clients see no difference.
-    """
+    """Limit running requests, and end those whose message does not arrive."""
 
     def __init__(self, limits: Limits) -> None:
         self._places = threading.Semaphore(limits.requests)
@@ -178,7 +170,8 @@ class _Places(grpc.ServerInterceptor):
             finally:
                 self._places.release()
 
-        # Deserialized above, because gRPC logs a traceback for messages that cannot be read.
+        # A handler of a stream is called as soon as the head of a request arrives, and clients see
+        # no difference. It deserializes itself: gRPC would log a traceback for a damaged message.
         return grpc.stream_unary_rpc_method_handler(
             answer, response_serializer=handler.response_serializer
         )
@@ -199,13 +192,13 @@ class _Places(grpc.ServerInterceptor):
 
 @contextmanager
 def _refusals(context: grpc.ServicerContext) -> Iterator[None]:
-    """Send errors of the block to the client."""
     try:
         yield
     except Exception as error:
         refused = refusal_of(error)
     else:
         return
+    # Outside the handler: `abort` raises, and would show the error as its context.
     context.abort(_STATUS[refused.code], refused.message)
 
 

@@ -13,10 +13,9 @@ import numpy as np
 from savedmodels.server.codes import invalid
 
 Array = np.ndarray[Any, Any]
-BYTES_SUFFIX = "_bytes"
-"""Ending of the names of string outputs that are written as base64."""
+BYTES_SUFFIX = "_bytes"  # TensorFlow Serving's sign that a string output is written as base64
+# Without uint16, which TensorFlow Serving cannot write as JSON.
 INTEGERS = ("int8", "int16", "int32", "int64", "uint8", "uint32", "uint64")
-"""Integer types that TensorFlow Serving writes as JSON."""
 
 
 class Form(enum.Enum):
@@ -27,12 +26,7 @@ class Form(enum.Enum):
 
 
 def write_answer(outputs: Mapping[str, Array], form: Form) -> bytes:
-    """Write the body of an answer; a single output is written without its name.
-
-    Raises:
-        Refused: INVALID_ARGUMENT, for a type that JSON cannot hold, or if the form is by rows
-            and outputs differ in their number of rows.
-    """
+    """Write the body of an answer; a single output is written without its name."""
     if not outputs:
         raise invalid("Cannot convert empty tensor map to JSON")
     if form is Form.COLUMNAR:
@@ -61,15 +55,16 @@ def write_error(message: str) -> bytes:
 
 def _texts(name: str, array: Array, dimension: int) -> list[str]:
     """Write each row of an array if `dimension` is 1, or the whole array if it is 0."""
-    shape = array.shape
     if array.size:
         texts = _leaves(name, array)
-        for size in reversed(shape[dimension:]):
+        # From the inside out, so that all values are formatted at once.
+        for size in reversed(array.shape[dimension:]):
             texts = [
                 f"[{', '.join(texts[start : start + size])}]"
                 for start in range(0, len(texts), size)
             ]
         return texts
+    # Without values nothing is left to join, but brackets still show the shape.
     return [json.dumps(element.tolist()) for element in (array if dimension else [array])]
 
 
@@ -92,7 +87,6 @@ def _leaves(name: str, array: Array) -> list[str]:
 
 
 def _decimals(values: Array) -> list[str]:
-    """Write numbers with six digits where these are exact, otherwise with enough to be exact."""
     short = [f"{value:.6g}" for value in values.tolist()]
     # Six digits are shorter, but an answer must keep its exact value.
     exact = np.array(short, values.dtype) == values
@@ -105,6 +99,7 @@ def _decimals(values: Array) -> list[str]:
 
 def _decimal(text: str) -> str:
     if text[-1].isdigit():
+        # TensorFlow Serving writes every float with a point or an exponent.
         return text if "." in text or "e" in text else f"{text}.0"
     return {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}[text]
 

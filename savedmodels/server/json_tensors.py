@@ -17,24 +17,22 @@ from savedmodels.server.json_text import parse
 from savedmodels.server.signature import NUMPY_TYPES, TensorInfo
 from savedmodels.server.time_left import while_time
 
-_MOST_DIMENSIONS = 64
-"""Most dimensions that NumPy allows."""
-_MOST_SHOWN = 1000
-"""Most characters of a string to show in an error."""
+_MOST_DIMENSIONS = 64  # of NumPy's arrays
+_MOST_SHOWN = 1000  # characters: a string may be a whole image
 _LARGEST = {dtype: float(np.finfo(NUMPY_TYPES[dtype]).max) for dtype in ("float", "double")}
+# Ranges in which a type represents every integer exactly.
 _EXACT = {
     **{dtype: (int(np.iinfo(dtype).min), int(np.iinfo(dtype).max)) for dtype in INTEGERS},
     "float": (1 - 2**24, 2**24 - 1),
     "double": (1 - 2**53, 2**53 - 1),
 }
-"""Range in which a type represents every integer exactly."""
+# Python types of JSON values allowed in a tensor.
 _KINDS = {
     **dict.fromkeys(INTEGERS, (int,)),
     **dict.fromkeys(_LARGEST, (int, float)),
     "bool": (bool,),
     "string": (str, dict),
 }
-"""Python types of JSON values allowed in a tensor, by the tensor's type."""
 
 
 class _Misfit(Refused):
@@ -46,11 +44,7 @@ class _Misfit(Refused):
 
 
 def read_document(body: bytes) -> dict[str, Any]:
-    """Parse a body, which must be a JSON object.
-
-    Raises:
-        Refused: INVALID_ARGUMENT, if it is not a JSON object, or `signature_name` is not a string.
-    """
+    """Parse a body, which must be a JSON object, with `signature_name` a string if it is there."""
     value = parse(body)
     if not isinstance(value, dict):
         raise invalid(f"JSON Value: {_shown(value)} Is not object")
@@ -64,12 +58,9 @@ def read_tensors(
 ) -> tuple[Form, dict[str, Array]]:
     """Read the tensors of a request, by the names of a signature's inputs.
 
-    In the row form a tensor has one dimension more than an instance. Shapes are not compared with
-    the signature's, because TensorFlow does that itself.
-
-    Raises:
-        Refused: INVALID_ARGUMENT, or UNIMPLEMENTED for a type that JSON cannot hold.
+    In the row form a tensor has one dimension more than an instance.
     """
+    # Shapes are not compared with the signature's, because TensorFlow does that itself.
     if Form.ROW.value in document and Form.COLUMNAR.value in document:
         raise invalid("JSON Value: Expecting only one of 'inputs' or 'instances' keys to exist")
     if Form.COLUMNAR.value in document:
@@ -129,7 +120,7 @@ def _columns_of(rows: list[Any], inputs: Mapping[str, TensorInfo]) -> dict[str, 
 
 
 def _is_named(value: Any) -> bool:
-    """Return whether a value is an object of named tensors, not a base64 string."""
+    # A base64 string is an object too, but no set of named tensors.
     return isinstance(value, dict) and not _is_base64(value)
 
 
@@ -138,7 +129,6 @@ def _is_base64(value: dict[str, Any]) -> bool:
 
 
 def _to_array(value: Any, dtype: str) -> Array:
-    """Turn nested lists into an array."""
     values, shape = _flatten(value)
     if len(shape) > _MOST_DIMENSIONS:
         raise invalid(f"Tensors must have at most {_MOST_DIMENSIONS} dimensions")
@@ -157,6 +147,7 @@ def _to_array(value: Any, dtype: str) -> Array:
 
 def _flatten(value: Any) -> tuple[list[Any], list[int]]:
     """Flatten nested lists, and return the values and the shape."""
+    # Level by level, so that no depth of nesting exceeds Python's recursion.
     values = [value]
     shape: list[int] = []
     while values and isinstance(values[0], list):
@@ -170,7 +161,7 @@ def _flatten(value: Any) -> tuple[list[Any], list[int]]:
 
 
 def _element(at: int, values: list[Any], shape: list[int]) -> int:
-    """Convert an index among all values of a level to the index in the first dimension."""
+    # All lists above have equal sizes, so each element has as many of the values.
     return at * shape[0] // len(values) if shape else 0
 
 
@@ -205,11 +196,11 @@ def _fits(value: Any, dtype: str) -> bool:
 
 
 def _to_bytes(value: Any) -> bytes | None:
-    """Return the bytes of a string or of base64; `None` if it is neither."""
     if isinstance(value, str):
         return value.encode("utf-8", "surrogateescape")
     if not isinstance(value, dict) or not _is_base64(value):
         return None
+    # Python's reader refuses whitespace, which wrapped base64 has.
     text = "".join(value["b64"].split()).removesuffix("=").removesuffix("=")
     try:
         # Padding is optional in TensorFlow Serving, but not in Python.
@@ -220,25 +211,22 @@ def _to_bytes(value: Any) -> bytes | None:
 
 def _list_fault(value: Any, level: int, size: int) -> str:
     if isinstance(value, list):
-        return (
-            f"Encountered list at unexpected size: {len(value)} at level: {level} "
-            f"expected size: {size}"
-        )
+        return f"Encountered list at unexpected size: {len(value)} in place of {size}"
     return f"JSON Value: {_shown(value)} found at incorrect level: {level}"
 
 
 def _value_fault(value: Any, dtype: str) -> str:
     if isinstance(value, list):
         return "Encountered list at unexpected level"
-    if isinstance(value, dict) and dtype == "string":
-        return "Unable to base64 decode" if _is_base64(value) else "JSON Value: not base64 data"
+    if isinstance(value, dict) and dtype == "string" and _is_base64(value):
+        return "Unable to base64 decode"
     if type(value) in _KINDS[dtype] and dtype in _LARGEST:
         return f"Cannot convert JSON value: {_shown(value)} to {dtype} without loss of precision."
     return f"JSON Value: {_shown(value)} is not of expected type: {dtype}"
 
 
 def _shown(value: Any) -> str:
-    """Describe a value in an error, without the content of lists and objects."""
+    # Without the content of lists and objects, which may be the whole request.
     if isinstance(value, list):
         return "a list"
     if isinstance(value, dict):

@@ -10,21 +10,15 @@ from typing import Any
 from savedmodels.server.codes import invalid
 
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
+# Escapes that are no lone surrogate: pairs of surrogates, and single letters.
 _OTHER_ESCAPES = re.compile(r"\\(?:[^u]|u[dD][89abAB]..\\u[dD][c-fC-F]..)")
-"""Escapes that are no lone surrogate: pairs of surrogates, and single letters."""
 
 
 def parse(body: bytes) -> Any:
-    """Read a JSON text as TensorFlow Serving does.
-
-    NaN and Infinity are allowed, the first of equal keys counts, and bytes that are not UTF-8
-    are kept in strings as surrogate escapes.
-
-    Raises:
-        Refused: INVALID_ARGUMENT, with the first fault and its offset in characters.
-    """
+    """Read a JSON text as TensorFlow Serving does, with NaN, Infinity and any bytes in strings."""
     if not body:
         raise invalid("JSON Parse error: The document is empty")
+    # Bytes that are not UTF-8 pass through, because string tensors may hold any.
     text = body.decode("utf-8-sig", "surrogateescape")
     try:
         value = _DECODER.decode(text)
@@ -32,7 +26,7 @@ def parse(body: bytes) -> Any:
         raise invalid(f"JSON Parse error: {error.msg} at offset: {error.pos}") from None
     except RecursionError:
         raise invalid("JSON Parse error: Values are nested too deeply") from None
-    except ValueError:
+    except ValueError:  # From `_finite`, or from Python's limit on the digits of integers.
         raise invalid("JSON Parse error: A number is too large") from None
     # Python accepts a lone surrogate, which we would later write as a byte that is not UTF-8.
     if _SURROGATE.search(text) and _SURROGATE.search(_OTHER_ESCAPES.sub("", text)):
@@ -41,7 +35,7 @@ def parse(body: bytes) -> Any:
 
 
 def _first_of_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    return dict(reversed(pairs))
+    return dict(reversed(pairs))  # Python's reader would keep the last.
 
 
 def _finite(number: str) -> float:

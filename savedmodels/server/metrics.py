@@ -1,17 +1,15 @@
-"""Count requests and latencies under TensorFlow Serving's names, for Prometheus.
-
-It uses no client library, because those append `_total` to the names of counters.
-"""
+"""Count requests and latencies under TensorFlow Serving's names, for Prometheus."""
 
 from __future__ import annotations
 
 import bisect
 import threading
+from collections import Counter
 from collections.abc import Iterable, Sequence
 
 PATH = "/monitoring/prometheus/metrics"
-_LIMITS = [10 * 1.8**power for power in range(33)]
-"""Upper limits of a histogram's buckets, in microseconds."""
+_LIMITS = [10 * 1.8**power for power in range(33)]  # microseconds, as in TensorFlow Serving
+# Written without Prometheus' client library, which appends `_total` to the names of counters.
 _COUNT = ":tensorflow:serving:request_count"
 _LATENCIES = {
     "request_latency": ("model_name", "API", "entrypoint"),
@@ -35,7 +33,7 @@ class Metrics:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._counts: dict[tuple[str, ...], int] = {}
+        self._counts: Counter[tuple[str, ...]] = Counter()
         self._histograms: dict[str, dict[tuple[str, ...], _Histogram]] = {
             name: {} for name in _LATENCIES
         }
@@ -43,8 +41,7 @@ class Metrics:
     def count_request(self, model: str, status: str) -> None:
         """Count one prediction under its model and canonical code."""
         with self._lock:
-            key = model, status
-            self._counts[key] = self._counts.get(key, 0) + 1
+            self._counts[model, status] += 1
 
     def add_latency(self, name: str, labels: tuple[str, ...], seconds: float) -> None:
         """Add seconds to `request_latency`, `runtime_latency` or `model_warmup_latency`."""
@@ -67,7 +64,7 @@ def _page_of(
 ) -> Iterable[str]:
     yield f"# TYPE {name} histogram"
     for labels, histogram in histograms.items():
-        below = 0
+        below = 0  # Prometheus' buckets hold all smaller values too.
         for limit, count in zip([*_LIMITS, None], histogram.buckets, strict=True):
             below += count
             bound = "+Inf" if limit is None else f"{limit:.6g}"

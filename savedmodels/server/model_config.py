@@ -22,6 +22,7 @@ def models_in(repository: Path) -> list[Model]:
     A folder that holds versions directly is one model with the folder's name.
     """
     if found_in(repository):
+        # Resolved, because `.` has no name.
         return [Model(repository.resolve().name, repository)]
     folders = sorted(path for path in repository.iterdir() if path.is_dir())
     return [Model(folder.name, folder) for folder in folders if found_in(folder)]
@@ -29,9 +30,6 @@ def models_in(repository: Path) -> list[Model]:
 
 def read(text: str, repository: Path) -> list[Model]:
     """Read the models of a `models.config` file.
-
-    If a base path is a URI or does not exist, the repository's folder with its last name is used:
-    the file may have been written for servers that see the repository under another path.
 
     Raises:
         Refused: INVALID_ARGUMENT, if it is not valid or asks for something not supported.
@@ -45,11 +43,7 @@ def read(text: str, repository: Path) -> list[Model]:
 
 
 def models_of(config: Any, repository: Path) -> list[Model]:
-    """Convert a `ModelServerConfig` to models.
-
-    Raises:
-        Refused: INVALID_ARGUMENT, if it asks for something not supported.
-    """
+    """Convert a `ModelServerConfig` to models; refuses what this server does not support."""
     if config.WhichOneof("config") != "model_config_list":
         raise invalid("ServerModelConfig type not supported: it must be a model_config_list")
     return [_model(one, repository) for one in config.model_config_list.config]
@@ -68,6 +62,7 @@ def _model(config: Any, repository: Path) -> Model:
             f"Expected model {config.name} to have an absolute path or URI; "
             f"got base_path()={config.base_path}"
         )
+    # The file may be for servers that see the repository under another path.
     if is_uri or (not base.is_dir() and (repository / base.name).is_dir()):
         base = repository / base.name
     policy = _policy(config.model_version_policy)
@@ -80,5 +75,5 @@ def _policy(policy: Any) -> Policy:
             return All()
         case "specific":
             return Specific(frozenset(policy.specific.versions))
-        case _:
+        case _:  # The default, as in TensorFlow Serving.
             return Latest(policy.latest.num_versions)

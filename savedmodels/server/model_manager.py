@@ -29,14 +29,7 @@ Loaded = TypeVar("Loaded", bound=Closable)
 
 @dataclass(frozen=True)
 class Model:
-    """Model to serve.
-
-    Attributes:
-        name: Name in requests.
-        base: Folder of its versions.
-        policy: Choice of the versions to serve.
-        labels: Version of each label.
-    """
+    """Model to serve: the folder of its versions, those to serve, and the version of each label."""
 
     name: str
     base: Path
@@ -69,8 +62,7 @@ class _Version(Generic[Loaded]):
     loaded: Loaded | None = None
     leases: int = 0
     code: Code = Code.OK
-    message: str = ""
-    """Text of the last error; the exception itself would keep its frames in memory."""
+    message: str = ""  # not the exception, whose frames would keep the failed version in memory
     failures: int = 0
     retry_at: float = 0.0
 
@@ -80,12 +72,7 @@ class ModelManager(Generic[Loaded]):
 
     A version answers once it is loaded and warmed up. A version that is no longer wanted gets no
     new requests, and is closed when its last request is done.
-
-    Args:
-        load: Function that loads and warms up a version; its exception becomes the version's error.
-        retries: Number of retries after a failed load.
-        retry_seconds: Seconds between attempts.
-        labels_may_wait: Whether a new label may name a version that is not available yet.
+    `load` loads and warms up a version; its exception becomes the version's error.
     """
 
     def __init__(
@@ -105,16 +92,13 @@ class ModelManager(Generic[Loaded]):
         self._versions: dict[str, dict[int, _Version[Loaded]]] = {}
         self._away: set[str] = set()
         self._closing = False
-        self._lock = threading.Lock()
+        self._lock = threading.Lock()  # Held for moments, as every request needs it.
+        # Held while versions load, so that only one thread changes what is served.
         self._changing = threading.RLock()
 
     @contextmanager
     def lease(self, spec: ModelSpec) -> Iterator[tuple[int, Loaded]]:
-        """Yield number and model of a version, which stays loaded until the block ends.
-
-        Raises:
-            Refused: NOT_FOUND for an unavailable version, INVALID_ARGUMENT for an unknown label.
-        """
+        """Yield number and model of a version, which stays loaded until the block ends."""
         if not spec.name:
             raise invalid("ModelSpec has no name specified.")
         with self._lock:
@@ -132,11 +116,7 @@ class ModelManager(Generic[Loaded]):
             self._close_if_idle(entry)
 
     def health(self, name: str, version: int | None = None) -> list[Health]:
-        """Return the state of one version, or of all versions of a model, highest first.
-
-        Raises:
-            Refused: NOT_FOUND for an unknown model or version.
-        """
+        """Return the state of one version, or of all versions of a model, highest first."""
         with self._lock:
             versions = self._versions.get(name, {})
             if version is not None and version not in versions:
@@ -159,8 +139,7 @@ class ModelManager(Generic[Loaded]):
     def reload(self, models: Collection[Model]) -> None:
         """Replace all models by these, or change nothing.
 
-        Labels are checked before any version is touched, so moving a label takes two
-        configurations: one that loads the version, then one that moves the label.
+        Moving a label takes two configurations: one that loads the version, then one that moves it.
 
         Raises:
             Refused: INVALID_ARGUMENT if a name occurs twice or a folder is missing;
@@ -176,6 +155,7 @@ class ModelManager(Generic[Loaded]):
             if not model.base.is_dir():
                 raise invalid(f"Could not find base path {model.base} for servable {model.name}")
         with self._changing:
+            # Before any version is touched, so that a refusal changes nothing.
             for model in models:
                 self._check_labels(model)
             new = set(names) - set(self._models)
@@ -198,6 +178,7 @@ class ModelManager(Generic[Loaded]):
     def poll(self) -> None:
         """Look for new and removed versions, and load or unload them."""
         with self._changing:
+            # Models that no configuration names any more: all their versions go.
             for name in [name for name in self._versions if name not in self._models]:
                 self._bring_to(name, {}, frozenset())
             for model in list(self._models.values()):
@@ -218,14 +199,10 @@ class ModelManager(Generic[Loaded]):
         self._closing = True
 
     def close(self, seconds: float | None = None) -> None:
-        """Unload everything.
-
-        Args:
-            seconds: Seconds to wait for a load that is under way, None for no limit. A load that
-                takes longer is left running.
-        """
+        """Unload everything, after at most `seconds` for a load under way; None for no limit."""
         self.load_no_more()
         if not self._changing.acquire(timeout=-1 if seconds is None else seconds):
+            # A thread in TensorFlow cannot be stopped; the process ends it.
             log.warning("a version is still being loaded, and is left")
             return
         try:
@@ -253,7 +230,7 @@ class ModelManager(Generic[Loaded]):
             self._unload(name, number)
 
     def _states(self, name: str) -> dict[int, State]:
-        """Return states for `plan`; a failed version counts as loading until its retry is due."""
+        # A failed version counts as loading, so that `plan` lets it be until its retry is due.
         now = time.monotonic()
         with self._lock:
             return {
@@ -271,6 +248,7 @@ class ModelManager(Generic[Loaded]):
             entry.state = State.LOADING
         log.info("version %d of model %s is being loaded", number, name)
         try:
+            # Outside the lock: other versions answer requests while one loads.
             loaded = self._load_from(name, folder)
         except Exception as error:
             refused = error if isinstance(error, Refused) else Refused(Code.INTERNAL, str(error))
@@ -288,7 +266,7 @@ class ModelManager(Generic[Loaded]):
     def _unload(self, name: str, number: int) -> None:
         with self._lock:
             entry = self._versions[name][number]
-            entry.state = State.UNLOADING
+            entry.state = State.UNLOADING  # From now on no request leases it.
         log.info("version %d of model %s is unloaded", number, name)
         self._close_if_idle(entry)
 
@@ -329,6 +307,7 @@ class ModelManager(Generic[Loaded]):
             # Accept labels at the server's start, when no version can be available yet.
             available |= aspired(found_in(model.base) or {}, model.policy)
         for label, version in model.labels.items():
+            # A label that moves would fail its clients' requests until the version is there.
             stays_or_is_new = before.get(label, version) == version
             if version not in available and not (self._labels_may_wait and stays_or_is_new):
                 raise Refused(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 _TEXT = {"type": "string", "minLength": 1}
@@ -24,19 +24,12 @@ _BODY = {
 
 @dataclass(frozen=True)
 class Operation:
-    """One operation of the REST interface.
-
-    Attributes:
-        verb: HTTP method.
-        path: Path with parameter names in braces.
-        summary: One line for readers.
-        extra: Further keys of its OpenAPI object.
-    """
+    """One operation of the REST interface; `extra` has further keys of its OpenAPI object."""
 
     verb: str
     path: str
     summary: str
-    extra: dict[str, Any] = field(repr=False)
+    extra: dict[str, Any]
 
 
 def _content(schema: dict[str, Any]) -> dict[str, Any]:
@@ -68,4 +61,3 @@ def _operations() -> Iterator[Operation]:
 
 
 OPERATIONS = tuple(_operations())
-"""All operations of the REST API."""

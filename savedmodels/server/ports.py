@@ -11,11 +11,7 @@ from savedmodels.server.codes import Code, Refused
 
 @contextmanager
 def listening(host: str, port: int) -> Iterator[socket.socket]:
-    """Yield a socket that listens until the block ends.
-
-    Args:
-        host: Address of this machine.
-        port: Port to listen on; 0 picks a free one.
+    """Yield a socket that listens until the block ends; port 0 picks a free one.
 
     Raises:
         Refused: if the port is taken, or the address is not this machine's.
@@ -33,12 +29,8 @@ def listening(host: str, port: int) -> Iterator[socket.socket]:
 
 
 def require_free(host: str, *ports: int) -> None:
-    """Refuse if a port is taken, or two are the same.
-
-    Raises:
-        Refused: if a port is taken or repeated, or the address is not this machine's.
-    """
-    with ExitStack() as opened:
+    """Refuse if a port is taken, or two are the same."""
+    with ExitStack() as opened:  # All are open at once, or equal ports would go unnoticed.
         for port in ports:
             opened.enter_context(listening(host, port))
 

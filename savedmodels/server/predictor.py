@@ -4,26 +4,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Hashable, Mapping, Sequence
-from typing import Any
 
-import numpy as np
-
-from savedmodels.server.batching import BatchingParameters, BatchQueue, Tensors
+from savedmodels.server.batching import Array, BatchingParameters, BatchQueue, Tensors
 from savedmodels.server.codes import Code, Refused
 from savedmodels.server.servable import Servable
 from savedmodels.server.signature import DEFAULT_SIGNATURE, Signature, inputs_of, outputs_of
 from savedmodels.server.time_left import timed_out
 
-Array = np.ndarray[Any, Any]
-
 
 class Predictor:
-    """Loaded version that answers requests.
-
-    Args:
-        servable: Loaded SavedModel.
-        batching: Parameters of batching across requests; None for one run per request.
-    """
+    """Loaded version that answers requests, each by a run of its own if there is no batching."""
 
     def __init__(self, servable: Servable, batching: BatchingParameters | None = None) -> None:
         self.servable = servable
@@ -41,18 +31,15 @@ class Predictor:
 
         Args:
             signature_name: Name of a signature; empty for the default one.
-            inputs: Arrays by the names of the signature's inputs; those with a default may be
-                left out.
+            inputs: Arrays by name; inputs with a default may be left out.
             output_filter: Names of the outputs to compute; empty for all.
             deadline: Time by `time.monotonic` after which the client no longer waits, in seconds.
             most_samples: Largest number of samples of the request.
-
-        Raises:
-            Refused: with TensorFlow Serving's code.
         """
         signature = self.signature(signature_name, Code.FAILED_PRECONDITION)
         inputs = inputs_of(signature, inputs, most_samples)
         outputs = outputs_of(signature, output_filter)
+        # A run that nobody waits for would only delay others.
         if time.monotonic() >= deadline:
             raise timed_out()
         # Only requests for every output are batched, as in TensorFlow Serving.
@@ -61,11 +48,8 @@ class Predictor:
         return self._queue.answer(_key(signature, inputs), inputs, deadline)
 
     def signature(self, name: str, code: Code) -> Signature:
-        """Find a signature by name; an empty name means the default one.
-
-        Raises:
-            Refused: with `code`, because REST and gRPC answer differently.
-        """
+        """Find a signature by name; an empty name means the default one, an unknown one `code`."""
+        # REST and gRPC answer differently, as in TensorFlow Serving.
         name = name or DEFAULT_SIGNATURE
         found = self.servable.signatures.get(name)
         if found is None and code is Code.FAILED_PRECONDITION:
@@ -77,7 +61,7 @@ class Predictor:
     def close(self) -> None:
         """Free the version; no request may be running."""
         if self._queue is not None:
-            self._queue.close()
+            self._queue.close()  # First, as its threads run the servable.
         self.servable.close()
 
     def _run_batch(self, key: Hashable, inputs: Tensors) -> dict[str, Array]:
@@ -88,6 +72,6 @@ class Predictor:
 
 
 def _key(signature: Signature, inputs: Mapping[str, Array]) -> Hashable:
-    """Return the key of a request: requests with equal keys can share a run."""
+    # TensorFlow Serving would join requests of other sample shapes, and let them fail together.
     kinds = [(name, array.dtype.str, array.shape[1:]) for name, array in sorted(inputs.items())]
     return signature.name, *kinds

@@ -1,8 +1,7 @@
 """REST API as a FastAPI application.
 
-FastAPI routes requests, describes the API and formats errors. Paths and bodies are read here by
-TensorFlow Serving's rules: paths match without regard to case and before decoding, and JSON has
-special rules (`json_text`).
+FastAPI routes requests, describes the API and formats errors; paths and bodies are read by
+TensorFlow Serving's rules.
 """
 
 from __future__ import annotations
@@ -32,12 +31,10 @@ from savedmodels.server.service import Service, unable_to
 from savedmodels.server.time_left import timed_out
 
 HEALTH = "/health"
-MOST_COMING = 256
-"""Most bodies that may arrive at once."""
-MOST_WHOLE = 16
-"""Most memory for arriving bodies, as a multiple of the largest body allowed."""
+MOST_COMING = 256  # bodies that may arrive at once; each takes no thread, so more than may run
+MOST_WHOLE = 16  # largest bodies whose memory all arriving ones may take: 256 would take 4 GiB
 _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
-_GZIP_FORMAT = 16 + zlib.MAX_WBITS
+_GZIP_FORMAT = 16 + zlib.MAX_WBITS  # zlib's way to ask for gzip's header and checksum
 
 
 class TooLarge(Refused):
@@ -49,15 +46,9 @@ class TooLarge(Refused):
         )
 
 
-def rest_api(service: Service, token: str | None = None) -> FastAPI:
-    """Make the application; it describes itself at `/openapi.json`.
-
-    Args:
-        service: Service that answers the requests.
-        token: API token that requests must carry, except for health and description; None to
-            require none.
-    """
-    models = _Models(service)
+def rest_api(service: Service) -> FastAPI:
+    """Make the application; it describes itself at `/openapi.json`."""
+    models, token = _Models(service), service.options.token
 
     @asynccontextmanager
     async def life(_: FastAPI) -> AsyncIterator[None]:
@@ -136,17 +127,13 @@ class _Models:
         self._arrivals = Arrivals(MOST_COMING, MOST_WHOLE * service.limits.request_bytes)
 
     async def answer(self, request: Request) -> bytes:
-        """Answer a request; returns the body.
-
-        Raises:
-            Refused: with the code and message of the error.
-        """
+        """Answer a request; returns the body."""
         deadline = time.monotonic() + self._service.limits.seconds
         asked = route(request.method, _path_of(request))
         with self._counting_refusals(asked):
             self._require_place()  # Refuse before the body arrives, to save the transfer.
             body = await self._body(request)
-            self._require_place()
+            self._require_place()  # Others may have taken the last one meanwhile.
             self._running += 1
         packed = "gzip" in request.headers.get("content-encoding", "")
         work = asyncio.wrap_future(self._threads.submit(self._do, asked, body, packed, deadline))
@@ -208,6 +195,7 @@ class _Models:
     def _do(self, asked: Route, body: bytes, packed: bool, deadline: float) -> bytes:
         spec = asked.spec
         if asked.method == "status":
+            # With fields that have default values, as TensorFlow Serving writes them.
             return MessageToJson(
                 self._service.status(spec), always_print_fields_with_no_presence=True
             ).encode()
@@ -224,9 +212,7 @@ class _Models:
         response, signatures = self._service.metadata(asked.spec)
         spec, signature_def = (
             MessageToDict(
-                message,
-                preserving_proto_field_name=True,
-                always_print_fields_with_no_presence=True,
+                message, preserving_proto_field_name=True, always_print_fields_with_no_presence=True
             )
             for message in (response.model_spec, signatures)
         )
@@ -235,24 +221,20 @@ class _Models:
 
 
 def unpacked(body: bytes, limit: int) -> bytes:
-    """Decompress a gzip body; empty if it is damaged, as in TensorFlow Serving.
-
-    Raises:
-        TooLarge: if it holds more than `limit` bytes; it is decompressed only up to there.
-    """
+    """Decompress a gzip body of at most `limit` bytes; empty if it is damaged."""
     stream = zlib.decompressobj(_GZIP_FORMAT)
     try:
         # One byte beyond the limit proves excess without decompressing a bomb.
         content = stream.decompress(body, limit + 1)
     except zlib.error:
-        return b""
+        return b""  # As in TensorFlow Serving, whose JSON reader then refuses it.
     if len(content) > limit:
         raise TooLarge(limit)
     return content if stream.eof and not stream.unused_data else b""
 
 
 def bears(header: bytes, token: str) -> bool:
-    """Return whether an `authorization` header has the token; takes constant time."""
+    """Return whether an `authorization` header has the token."""
     # Constant time, so that the time of an answer does not reveal the token.
     return hmac.compare_digest(header, b"Bearer " + token.encode())
 
@@ -263,7 +245,7 @@ def unauthenticated() -> Refused:
 
 
 def _path_of(request: Request) -> str:
-    """Return the path as the client sent it, before decoding."""
+    # Before decoding, because TensorFlow Serving matches it so: `%2F` separates nothing.
     path: bytes = request.scope["raw_path"]
     return path.decode("latin-1")
 

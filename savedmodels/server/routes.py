@@ -8,13 +8,13 @@ from urllib.parse import unquote
 
 from savedmodels.server.codes import Refused, invalid
 from savedmodels.server.model_manager import ModelSpec
+from savedmodels.server.versions import LARGEST
 
 _VERSION = r"(?:/versions/(?P<version>[0-9]+)|/labels/(?P<label>[^/:]+))?"
 _POST = re.compile(
     rf"/v1/models/(?P<name>[^/:]+){_VERSION}:(?P<method>classify|regress|predict)", re.I
 )
 _GET = re.compile(rf"/v1/models(?:/(?P<name>[^/:]+))?{_VERSION}(?:/(?P<method>metadata))?", re.I)
-_LARGEST = 2**63 - 1
 
 
 @dataclass(frozen=True)
@@ -31,27 +31,24 @@ def is_ours(path: str) -> bool:
 
 
 def route(verb: str, path: str) -> Route:
-    """Parse a path, before decoding and without its query.
-
-    Raises:
-        Refused: INVALID_ARGUMENT for a malformed path.
-    """
+    """Parse a path, before decoding and without its query; refuses malformed ones."""
     pattern = {"POST": _POST, "GET": _GET}.get(verb)
     match = pattern.fullmatch(path) if pattern else None
     if match is None:
         raise malformed(verb, path)
     version = match["version"]
     # Length first: Python is slow, and limited, in converting long numbers.
-    if version and (len(version) > 19 or int(version) > _LARGEST):
+    if version and (len(version) > 19 or int(version) > LARGEST):
         raise invalid(f"Failed to convert version: {version} to numeric.")
-    # As in TensorFlow Serving, only the method must be in lower case.
     method = match["method"] or "status"
+    # As in TensorFlow Serving, only the method must be in lower case.
     if verb == "POST" and not method.islower():
         raise malformed(verb, path)
     if not match["name"]:
         raise invalid("Missing model name in request.")
     label = unquote(match["label"]) if match["label"] else None
     spec = ModelSpec(unquote(match["name"]), int(version) if version else None, label)
+    # In other letters TensorFlow Serving takes `/METADATA` for a request for the status.
     return Route(spec, method if method.islower() else "status")
 
 

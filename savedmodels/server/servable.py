@@ -7,44 +7,25 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import tensorflow as tf
 from google.protobuf.message import DecodeError
 from tensorflow.core.framework import types_pb2
 from tensorflow.core.protobuf import config_pb2, saved_model_pb2
 
+from savedmodels.golden import array_of
 from savedmodels.literal_path import literal
 from savedmodels.server.codes import Code, Refused
-from savedmodels.server.signature import Signature, TensorInfo
+from savedmodels.server.signature import Array, Signature, TensorInfo
 from savedmodels.server.tensor_protos import arrays_of
 
-Array = np.ndarray[Any, Any]
 _TAGS = {"serve"}
 
 
 class Servable:
-    """Loaded SavedModel.
-
-    It runs in a session, as in TensorFlow Serving, so errors of the graph have the
-    same codes and messages.
-
-    Args:
-        folder: Folder of the SavedModel.
-        seconds: Time limit of a run, in seconds.
-        intra_op_threads: Threads within an operation; 0 for TensorFlow's default. All
-            sessions of a process share the pool that the first one makes.
-        inter_op_threads: Threads across operations; 0 for TensorFlow's default.
-
-    Raises:
-        Refused: if it cannot be loaded, with TensorFlow's code.
-    """
+    """Loaded SavedModel, whose runs may take `seconds` each; refused if it cannot be loaded."""
 
     def __init__(
-        self,
-        folder: Path,
-        seconds: float,
-        intra_op_threads: int = 0,
-        inter_op_threads: int = 0,
+        self, folder: Path, seconds: float, intra_op_threads: int = 0, inter_op_threads: int = 0
     ) -> None:
         # TensorFlow ends a run itself; a thread in it could not be stopped from outside.
         self._run_options = config_pb2.RunOptions(timeout_in_ms=round(seconds * 1000))
@@ -62,10 +43,12 @@ class Servable:
         self._callables: dict[tuple[str, frozenset[str]], Any] = {}
         self._lock = threading.Lock()
         graph = tf.Graph()
+        # All sessions of a process share the pool of threads that the first one makes.
         config = config_pb2.ConfigProto(
             intra_op_parallelism_threads=intra_op_threads,
             inter_op_parallelism_threads=inter_op_threads,
         )
+        # A session, as in TensorFlow Serving, gives errors of the graph the same codes and texts.
         self._session = tf.compat.v1.Session(graph=graph, config=config)
         try:
             with graph.as_default(), literal(folder) as path:
@@ -77,23 +60,14 @@ class Servable:
     def run(
         self, signature: Signature, inputs: Mapping[str, Array], outputs: Collection[str]
     ) -> dict[str, Array]:
-        """Compute outputs of a signature; thread-safe.
-
-        Args:
-            signature: Signature, one of `signatures`.
-            inputs: Arrays by name, one for each input of the signature.
-            outputs: Names of the outputs to compute.
-
-        Raises:
-            Refused: with the code of the graph's error.
-        """
-        names = sorted(outputs)
+        """Compute the named outputs from all inputs of a signature; thread-safe."""
+        names = sorted(outputs)  # In one order, because the callable of a set of outputs is kept.
         arguments = [inputs[name] for name in sorted(signature.inputs)]
         try:
             results = self._callable(signature, names)(*arguments)
         except Exception as error:
             raise refusal_of(error) from error
-        return dict(zip(names, map(_array, results), strict=True))
+        return dict(zip(names, map(array_of, results), strict=True))
 
     def close(self) -> None:
         """Free the session; no run may be under way."""
@@ -115,11 +89,6 @@ class Servable:
             return self._callables[key]
 
 
-def _array(result: Any) -> Array:
-    """Convert a session's result to an array; a single string arrives as bare bytes."""
-    return np.array(result, object) if isinstance(result, bytes) else np.asarray(result)
-
-
 def refusal_of(error: Exception) -> Refused:
     """Convert any exception to the error for the client."""
     if isinstance(error, Refused):
@@ -128,6 +97,7 @@ def refusal_of(error: Exception) -> Refused:
         return Refused(Code(error.error_code), error.message)
     if isinstance(error, MemoryError):
         return Refused(Code.RESOURCE_EXHAUSTED, "Out of memory")
+    # NumPy and TensorFlow raise these for inputs that do not fit.
     if isinstance(error, (TypeError, ValueError)):
         return Refused(Code.INVALID_ARGUMENT, str(error))
     return Refused(Code.INTERNAL, f"{type(error).__name__}: {error}")
@@ -162,9 +132,6 @@ def _info(tensor: Any) -> TensorInfo:
     shape = None
     if not tensor.tensor_shape.unknown_rank:
         shape = tuple(None if d.size < 0 else d.size for d in tensor.tensor_shape.dim)
-    return TensorInfo(tensor.name, _type_name(tensor.dtype), shape)
-
-
-def _type_name(dtype: int) -> str:
-    name: str = types_pb2.DataType.Name(dtype)
-    return name.removeprefix("DT_").lower()
+    # Not by `tf.as_dtype`, whose `float32` TensorFlow Serving's errors call `float`.
+    dtype = types_pb2.DataType.Name(tensor.dtype).removeprefix("DT_").lower()
+    return TensorInfo(tensor.name, dtype, shape)

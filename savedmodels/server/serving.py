@@ -8,78 +8,27 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import grpc
 import uvicorn
 from fastapi import FastAPI
 
-from savedmodels.server.batching import BatchingParameters
 from savedmodels.server.codes import Code, Refused
 from savedmodels.server.connections import Connection
 from savedmodels.server.grpc_service import server_for
 from savedmodels.server.model_config import models_in, read
 from savedmodels.server.model_manager import ModelManager
+from savedmodels.server.options import Options
 from savedmodels.server.ports import listening, unusable
 from savedmodels.server.predictor import Predictor
 from savedmodels.server.rest import rest_api
-from savedmodels.server.service import Limits, Service
+from savedmodels.server.service import Service
 
 log = logging.getLogger(__name__)
 
-_LAST_SECONDS = 5.0
-"""Seconds to end threads and loads after the grace period."""
-
-
-@dataclass(frozen=True)
-class Certificate:
-    """PEM files for TLS."""
-
-    certificate: Path
-    key: Path
-
-
-@dataclass(frozen=True)
-class Options:
-    """Options of a server.
-
-    Attributes:
-        host: Address to listen on.
-        grpc_port: Port for gRPC; 0 picks a free one.
-        rest_port: Port for REST; 0 picks a free one.
-        config: Path of a `models.config`. None reads the one in the repository, and serves
-            every model until that file exists.
-        poll_seconds: Seconds between two looks at the repository; 0 looks once, at the start.
-        grace_seconds: Seconds for running requests to finish when the server stops.
-        limits: Limits of a request.
-        batching: Parameters of batching across requests; None for one run per request.
-        retries: Number of retries after a failed load.
-        retry_seconds: Seconds between attempts.
-        labels_may_wait: Whether a new label may name a version that is not available yet.
-        warming: Whether a version runs its warm-up requests before it becomes available.
-        intra_op_threads: Threads within an operation; 0 for TensorFlow's default.
-        inter_op_threads: Threads across operations; 0 for TensorFlow's default.
-        token: API token that requests must carry; None to require none.
-        tls: Certificate of the server; None serves without encryption.
-    """
-
-    host: str = "127.0.0.1"
-    grpc_port: int = 8500
-    rest_port: int = 8501
-    config: Path | None = None
-    poll_seconds: float = 1.0
-    grace_seconds: float = 30.0
-    limits: Limits = field(default_factory=Limits)
-    batching: BatchingParameters | None = None
-    retries: int = 5
-    retry_seconds: float = 60.0
-    labels_may_wait: bool = False
-    warming: bool = True
-    intra_op_threads: int = 0
-    inter_op_threads: int = 0
-    token: str | None = None
-    tls: Certificate | None = None
+_LAST_SECONDS = 5.0  # after the grace period: threads and loads need time to end
 
 
 @dataclass(frozen=True)
@@ -101,21 +50,12 @@ def serving(repository: Path, options: Options) -> Iterator[Ports]:
         Refused: if the configuration is invalid, or a port cannot be used.
         OSError: if a file cannot be read.
     """
-    service = Service(
-        options.limits,
-        options.batching,
-        retries=options.retries,
-        retry_seconds=options.retry_seconds,
-        labels_may_wait=options.labels_may_wait,
-        warming=options.warming,
-        intra_op_threads=options.intra_op_threads,
-        inter_op_threads=options.inter_op_threads,
-    )
+    service = Service(options)
     watch = _Watch(service.models, repository, options.config)
     # Ports are bound before models are loaded, so that a taken port fails at once.
     with listening(options.host, options.rest_port) as rest_socket:
-        rest = _rest_server(rest_api(service, options.token), options)
-        grpc_server = server_for(service, repository, options.token)
+        rest = _rest_server(rest_api(service), options)
+        grpc_server = server_for(service, repository)
         grpc_port = _bind(grpc_server, options)
         try:
             _load_first(watch)
@@ -129,6 +69,7 @@ def serving(repository: Path, options: Options) -> Iterator[Ports]:
             try:
                 yield Ports(grpc_port, rest_socket.getsockname()[1])
             finally:
+                # One end for all, so that slow parts do not add up beyond the grace period.
                 end = time.monotonic() + options.grace_seconds + _LAST_SECONDS
                 rest.should_exit = True
                 watch.stop()
@@ -138,6 +79,7 @@ def serving(repository: Path, options: Options) -> Iterator[Ports]:
                 for thread in threads:
                     thread.join(max(0.0, end - time.monotonic()))
         finally:
+            # Again, for a server that never started: its port is bound all the same.
             grpc_server.stop(None).wait()
             service.models.close(_LAST_SECONDS)
 
@@ -150,20 +92,15 @@ class _Watch:
     ) -> None:
         self._models = models
         self._repository = repository
-        self._config = config
-        self._beside = repository / "models.config"
+        self._given = config
         self._text: str | None = None
         self._stopped = threading.Event()
 
     def look(self) -> None:
-        """Read the configuration or the folders once, and load and unload accordingly.
-
-        Raises:
-            Refused: if the configuration is invalid.
-            OSError: if a file or folder cannot be read.
-        """
-        config = self._config or self._beside
-        if self._config is None and self._text is None and not config.exists():
+        """Read the configuration or the folders once, and load and unload accordingly."""
+        config = self._given or self._repository / "models.config"
+        # Once read, a configuration that vanishes is an error, not a wish for every model.
+        if self._given is None and self._text is None and not config.exists():
             self._models.follow(models_in(self._repository))
             return
         try:
@@ -188,7 +125,7 @@ class _Watch:
                     log.error("the repository cannot be followed: %s", said)
 
     def stop(self) -> None:
-        """End `run` after its present look."""
+        """End `run` after its present look, which a load may make long."""
         self._stopped.set()
 
     def _take(self, text: str) -> None:

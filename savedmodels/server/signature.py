@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -30,8 +30,6 @@ NUMPY_TYPES: Mapping[str, type] = {
     "string": np.object_,
 }
 """NumPy type by TensorFlow's name; JSON cannot hold types missing here."""
-
-
 _NAMES = {kind: name for name, kind in NUMPY_TYPES.items()}
 
 
@@ -51,20 +49,13 @@ class TensorInfo:
 
     @property
     def batched(self) -> bool:
-        """Return whether the first dimension is free and can be a batch."""
+        """True if the first dimension is free and can be a batch."""
         return self.shape is not None and len(self.shape) > 0 and self.shape[0] is None
 
 
 @dataclass(frozen=True)
 class Signature:
-    """Signature of a SavedModel: its inputs and outputs by name.
-
-    Attributes:
-        name: Name of the signature.
-        inputs: Inputs by name.
-        outputs: Outputs by name.
-        defaults: Values of inputs that a request may leave out.
-    """
+    """Signature of a SavedModel; `defaults` are values of inputs that a request may leave out."""
 
     name: str
     inputs: Mapping[str, TensorInfo]
@@ -75,19 +66,13 @@ class Signature:
 def inputs_of(
     signature: Signature, sent: Mapping[str, Array], most_samples: float
 ) -> dict[str, Array]:
-    """Return a request's inputs, completed by the signature's defaults.
-
-    Names, types and the number of samples are checked.
-
-    Raises:
-        Refused: INVALID_ARGUMENT for a wrong name or type, or too many samples.
-    """
+    """Complete a request's inputs by the signature's defaults, and check them."""
     known = signature.inputs.keys()
     extra, missing = sent.keys() - known, known - sent.keys() - signature.defaults.keys()
     if extra or missing:
         raise invalid(
             "input size does not match signature. "
-            f"Sent extra: {_set(extra)}. Missing but required: {_set(missing)}."
+            f"Sent extra: {sorted(extra)}. Missing but required: {sorted(missing)}."
         )
     for name, array in sent.items():
         expected, sent_type = signature.inputs[name].dtype, _type_name(array)
@@ -101,16 +86,12 @@ def inputs_of(
 
 
 def outputs_of(signature: Signature, output_filter: Sequence[str]) -> frozenset[str]:
-    """Return the names of the outputs that a request asks for.
-
-    Raises:
-        Refused: INVALID_ARGUMENT, for an unknown or a repeated name.
-    """
+    """Return the names of the outputs that a request asks for: all if it names none."""
     for name in output_filter:
         if name not in signature.outputs:
             raise invalid(
                 f"output tensor alias not found in signature: {name} "
-                f"Outputs expected to be in the set {_set(signature.outputs)}."
+                f"in place of one of {sorted(signature.outputs)}"
             )
         if list(output_filter).count(name) > 1:
             raise invalid(f"duplicate output tensor alias: {name}")
@@ -118,9 +99,5 @@ def outputs_of(signature: Signature, output_filter: Sequence[str]) -> frozenset[
 
 
 def _type_name(array: Array) -> str:
-    """Return TensorFlow's name of an array's type."""
+    # NumPy calls floats and strings otherwise: `float32` and `object`.
     return _NAMES.get(array.dtype.type, array.dtype.name)
-
-
-def _set(names: Collection[str]) -> str:
-    return f"{{{','.join(sorted(names))}}}"

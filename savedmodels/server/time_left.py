@@ -11,8 +11,8 @@ from typing import TypeVar
 from savedmodels.server.codes import Code, Refused
 
 Value = TypeVar("Value")
-_EVERY = 1024
-"""Values between two checks of the deadline."""
+_EVERY = 1024  # values between two checks, which each read the time
+# A variable of the context, so that readers of values need no further parameter.
 _deadline = ContextVar("deadline", default=float("inf"))
 
 
@@ -32,11 +32,7 @@ def until(deadline: float) -> Iterator[None]:
 
 
 def while_time(values: Iterable[Value]) -> Iterator[Value]:
-    """Yield values until the deadline passes.
-
-    Raises:
-        Refused: DEADLINE_EXCEEDED.
-    """
+    """Yield values until the deadline passes, then refuse the request."""
     # Threads cannot be interrupted, so a long loop has to check the deadline itself.
     for index, value in enumerate(values):
         if index % _EVERY == _EVERY - 1 and time.monotonic() > _deadline.get():

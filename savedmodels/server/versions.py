@@ -7,7 +7,9 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-_LARGEST = 2**63 - 1
+from savedmodels.repository.versions import versions_in
+
+LARGEST = 2**63 - 1  # an int64: TensorFlow Serving ignores folders with larger numbers
 
 
 class State(enum.IntEnum):
@@ -52,26 +54,20 @@ class Plan:
 
 
 def found_in(base: Path) -> dict[int, Path] | None:
-    """List the versions in a model's folder, or return None if the folder does not exist.
-
-    A version is a folder whose name is a number, as in TensorFlow Serving.
-    """
+    """List the versions in a model's folder, or return None if the folder does not exist."""
     try:
-        folders = sorted(base.iterdir())
+        # Asked first, because a folder that is away must not look like one without versions.
+        found = versions_in(base) if base.is_dir() else None
     except OSError:
         return None
-    return {
-        int(folder.name): folder
-        for folder in folders
-        if folder.name.isascii() and folder.name.isdigit() and int(folder.name) <= _LARGEST
-        if folder.is_dir()
-    }
+    return found and {n: folder for n, folder in found.items() if n <= LARGEST}
 
 
 def aspired(found: Collection[int], policy: Policy) -> frozenset[int]:
     """Choose the versions that a policy wants among those found."""
     match policy:
         case Latest(count):
+            # Protobuf cannot tell 0 from a missing number, which means one version.
             return frozenset(sorted(found)[-max(count, 1) :])
         case Specific(versions):
             return versions & frozenset(found)
@@ -80,13 +76,10 @@ def aspired(found: Collection[int], policy: Policy) -> frozenset[int]:
 
 
 def plan(states: Mapping[int, State], wanted: Collection[int]) -> Plan:
-    """Plan loads and unloads towards the wanted versions, with one available at any time.
-
-    Unwanted versions stay loaded until a wanted one is available: TensorFlow Serving's
-    availability-preserving policy.
-    """
+    """Plan loads and unloads towards the wanted versions, with one available at any time."""
     absent = (State.START, State.END)
     load = sorted((v for v in wanted if states.get(v, State.START) in absent), reverse=True)
+    # Until then unwanted versions stay: TensorFlow Serving's availability-preserving policy.
     covered = not wanted or any(states.get(v) is State.AVAILABLE for v in wanted)
     superfluous = sorted(
         v for v, state in states.items() if state is State.AVAILABLE and v not in wanted

@@ -16,17 +16,7 @@ from savedmodels.warmup import MOST_RECORDS
 
 
 def warm_up(predictor: Predictor, folder: Path) -> int:
-    """Run each request of a SavedModel's warm-up file; returns their number.
-
-    The limits on clients' requests do not apply to them.
-
-    Args:
-        predictor: Loaded version.
-        folder: Folder of the SavedModel; its warm-up file is optional.
-
-    Raises:
-        Refused: if a request cannot be read, or fails.
-    """
+    """Run each request of a SavedModel's warm-up file, if there is one; returns their number."""
     path = folder / WARM_UP
     if not path.exists():
         return 0
@@ -58,8 +48,7 @@ def _answer(predictor: Predictor, record: bytes, path: Path) -> None:
     if kind != "predict_log":
         raise Refused(Code.UNIMPLEMENTED, f"Unsupported log_type for warmup: {kind}")
     request = entry.predict_log.request
+    # Without the limits on clients: requests with a large model's images exceed them.
     predictor.predict(
-        request.model_spec.signature_name,
-        arrays_of(request.inputs),
-        request.output_filter,
+        request.model_spec.signature_name, arrays_of(request.inputs), request.output_filter
     )

@@ -52,7 +52,7 @@ def test_defaults_and_batches_of_a_real_model(
         np.testing.assert_array_equal(alone, given)
         with pytest.raises(grpc.RpcError) as caught:
             images(client, "generate", count=np.int64(1))
-        assert caught.value.details().endswith("Missing but required: {seed}.")
+        assert caught.value.details().endswith("Missing but required: ['seed'].")
         asked = {"signature_name": "generate", "inputs": {"seed": 9}}
         missing = "Missing named input: count in 'inputs' object."
         assert server.predict(base.name, asked).error == missing

@@ -13,7 +13,8 @@ pytest.importorskip("tensorflow_serving", reason="needs the extra `serve`")
 from savedmodels import warmup
 from savedmodels.server.codes import Refused
 from savedmodels.server.model_manager import Model, ModelSpec
-from savedmodels.server.service import Limits, Service
+from savedmodels.server.options import Limits, Options
+from savedmodels.server.service import Service
 from savedmodels.server.versions import State
 
 
@@ -23,7 +24,7 @@ def test_defaults_and_warm_up_requests_have_no_limit(repository: Path) -> None:
     x: Any = np.zeros((3, 2), np.float32)
     bias = np.zeros((3, 1), np.float32)
     warmup.write(folder, {"serving_default": {"x": x}, "optional": {"x": x, "bias": bias}})
-    service = Service(Limits(request_bytes=3, samples=2))
+    service = Service(Options(limits=Limits(request_bytes=3, samples=2)))
     service.models.follow([Model("toy", folder.parent)])
     [health] = service.models.health("toy")
     assert (health.state, health.message) == (State.AVAILABLE, "")

@@ -16,9 +16,9 @@ SIGNATURE = Signature("f", {"a": ROWS, "b": ROWS}, {"y": ROWS, "z": ROWS})
 @pytest.mark.parametrize(
     ("sent", "end"),
     [
-        ({}, "Sent extra: {}. Missing but required: {a,b}."),
-        ({"a": 1, "b": 1, "c": 1}, "Sent extra: {c}. Missing but required: {}."),
-        ({"a": 1, "c": 1}, "Sent extra: {c}. Missing but required: {b}."),
+        ({}, "Sent extra: []. Missing but required: ['a', 'b']."),
+        ({"a": 1, "b": 1, "c": 1}, "Sent extra: ['c']. Missing but required: []."),
+        ({"a": 1, "c": 1}, "Sent extra: ['c']. Missing but required: ['b']."),
     ],
 )
 def test_inputs_that_do_not_fit(sent: dict[str, int], end: str) -> None:
@@ -63,9 +63,9 @@ def test_defaults_stand_for_what_is_left_out() -> None:
 @pytest.mark.parametrize(
     ("sent", "end"),
     [
-        ("a", "Sent extra: {}. Missing but required: {b}."),
-        ("abq", "Sent extra: {q}. Missing but required: {}."),
-        ("abqs", "Sent extra: {q}. Missing but required: {}."),
+        ("a", "Sent extra: []. Missing but required: ['b']."),
+        ("abq", "Sent extra: ['q']. Missing but required: []."),
+        ("abqs", "Sent extra: ['q']. Missing but required: []."),
     ],
 )
 def test_what_no_default_makes_good(sent: str, end: str) -> None:

@@ -15,7 +15,8 @@ from savedmodels.server.model_manager import ModelManager, ModelSpec
 pytest.importorskip("uvicorn", reason="needs the extra `serve`")
 pytest.importorskip("tensorflow_serving", reason="needs the extra `serve`")
 
-from savedmodels.server.serving import Options, _Watch
+from savedmodels.server.options import Options
+from savedmodels.server.serving import _Watch
 
 
 class Loaded:
