@@ -288,7 +288,8 @@ def _train(
     """Train until the end or a stop, and return the images seen."""
     from pipeline.cli.starvation import ExitOnStarvation
     from pipeline.cli.training_display import TrainingDisplay
-    from pipeline.evaluation.in_training import Evaluations, FidInTraining
+    from pipeline.evaluation.in_training import FidInTraining
+    from pipeline.evaluation.rollback import RemoveEvaluations
     from pipeline.training.loop.recorders import (
         JsonLines,
         SampleSheets,
@@ -319,7 +320,7 @@ def _train(
                 exported,
                 withdrawn,
             ),
-            Evaluations(run),
+            RemoveEvaluations(run),
             ExitOnStarvation(),
             *watchers,
         ]

@@ -10,12 +10,7 @@ from pipeline.evaluation.statistics.arrays import Array
 
 
 def rebatched(batches: Iterable[Array], size: int) -> Iterator[Array]:
-    """Yield the same rows in the same order in batches of `size`; the last may be smaller.
-
-    Args:
-        batches: Batches, `(n, …)` each.
-        size: Size of the new batches.
-    """
+    """Yield the same rows in the same order in batches of `size`; the last may be smaller."""
     held: list[Array] = []
     for batch in batches:
         held.append(batch)

@@ -19,15 +19,12 @@ from matplotlib.ticker import EngFormatter, FuncFormatter, NullFormatter
 
 from pipeline.evaluation.curves import Curve
 
-WIDTH, HEIGHT = 4.6, 2.4
-"""Width and height of a chart, in inches."""
-DOTS = 150
-"""Dots per inch of a PNG."""
+WIDTH, HEIGHT = 4.6, 2.4  # In inches.
+DOTS = 150  # A PNG's, per inch.
+# Legible on white and on black.
 COLOURS = ("#3b82f6", "#e8590c", "#2f9e44", "#ae3ec9", "#b08900", "#0c8599")
-"""Colours of curves, legible on white and on black."""
 DASHES = ("-", "--", ":")
 MOST_MARKERS = 30
-"""Most points of a curve to mark each of them."""
 LOGARITHMIC = 50.0
 """Ratio of largest to smallest value from which the axis is logarithmic."""
 _INK = "#767671"
@@ -53,14 +50,7 @@ _NO_METADATA = dict.fromkeys(("Creator", "Date", "Format", "Type"))
 
 @dataclass(frozen=True)
 class Chart:
-    """Curves over one clock.
-
-    Args:
-        title: Title of the chart.
-        x: Name of the horizontal axis.
-        curves: Curves by name; a single curve gets no legend.
-        marks: Positions on the horizontal axis to mark, by their label.
-    """
+    """Curves by name over one clock, and positions on the horizontal axis to mark, by label."""
 
     title: str
     x: str
@@ -82,9 +72,7 @@ def as_png(charts: Sequence[Chart]) -> bytes:
 def as_svg(chart: Chart, key: str) -> str:
     """Draw a chart as SVG for an HTML page, in the page's text colour; names are escaped.
 
-    Args:
-        chart: Chart to draw.
-        key: Prefix of ids, of letters and digits; must be unique in the page.
+    `key`, of letters and digits, is the prefix of ids; it must be unique in the page.
     """
     with _drawing():
         figure = Figure((WIDTH, HEIGHT), layout="constrained")
@@ -105,8 +93,8 @@ def as_svg(chart: Chart, key: str) -> str:
 
 @contextmanager
 def _drawing() -> Iterator[None]:
-    """Draw in our style within the block, without warnings about characters the font lacks."""
     with mpl.rc_context(_STYLE), warnings.catch_warnings():
+        # Names may have characters that the font lacks; a box for one is no reason to warn.
         warnings.filterwarnings("ignore", "Glyph .* missing from font")
         yield
 
@@ -134,27 +122,28 @@ def _draw(axes: Axes, chart: Chart) -> None:
     for word, x in chart.marks.items():
         axes.axvline(x, color=_INK, linestyle=":", linewidth=0.7)
         axes.text(x, 1, f" {word}", fontsize=6, va="top", transform=axes.get_xaxis_transform())
+    # A single curve is named by the title.
     if len(chart.curves) > 1:
         axes.legend(axes.lines[: len(chart.curves)], list(chart.curves))
 
 
 def _in_thousands(value: float) -> str:
-    """Format a number such as 1500 as `1.5k`, but 0.5 as `0.5`, not `500m`."""
-    # EngFormatter writes small numbers in thousandths.
+    # EngFormatter writes small numbers in thousandths: 0.5 as `500m`.
     return f"{value:g}" if abs(value) < 1 else EngFormatter(sep="")(value)
 
 
 def _spans_magnitudes(chart: Chart) -> bool:
     values = [y for curve in chart.curves.values() for y in (*curve.low, *curve.high)]
+    # A score may be NaN, and no logarithm is defined for what is 0 or less.
     finite = [value for value in values if math.isfinite(value)]
     return bool(finite) and min(finite) > 0 and max(finite) > LOGARITHMIC * min(finite)
 
 
 def _make_html(element: ElementTree.Element) -> None:
-    """Remove name spaces, which HTML lacks, and styles, which would hold for the whole page."""
+    # HTML has no name spaces.
     element.tag = element.tag.rpartition("}")[2]
     element.attrib = {name.rpartition("}")[2]: value for name, value in element.attrib.items()}
     for child in list(element):
         _make_html(child)
-        if child.tag in ("style", "metadata"):
+        if child.tag in ("style", "metadata"):  # A style would hold for the whole page.
             element.remove(child)

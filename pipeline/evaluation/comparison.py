@@ -26,19 +26,14 @@ from pipeline.evaluation.scores import (
 from pipeline.loading import decisive
 from pipeline.run_folder import RunFolder
 
-CURVE = "fid"
-"""Score whose curves are drawn."""
+CURVE = "fid"  # The score whose curves are drawn.
 
 
 @dataclass(frozen=True)
 class Entrant:
-    """Run in a comparison.
+    """Run in a comparison, by a name of its own.
 
-    Args:
-        name: Name that no other run in the comparison has.
-        config: Configuration of the run.
-        newest: Newest evaluation, whose scores are compared.
-        history: All evaluations of the run, ascending in images seen.
+    Its newest evaluation is compared, and its history, ascending in images seen, drawn.
     """
 
     name: str
@@ -48,27 +43,21 @@ class Entrant:
 
 
 class ComparedScore(Score):
-    """Score, and the reasons against comparing it."""
+    """Score, and the reasons against comparing it with the first run that has it."""
 
     obstacles: tuple[str, ...]
-    """Reasons against comparing it with the first run that has the score; empty if comparable."""
 
 
 class ComparedRun(Record):
     """Run in a comparison, by its newest evaluation."""
 
     run: str
-    """Name of the run, as the user gave it."""
     images_seen: int
-    """Images seen at the evaluation."""
     seconds: float
     """Seconds of training until the evaluation."""
     data_hash: str
-    """Hash of the data's content."""
     features: FeaturesUsed | None
-    """Features behind the scores; None without features."""
     scores: tuple[ComparedScore, ...]
-    """Scores of the evaluation."""
     evaluations: int
     """Number of evaluations of the run."""
     drawn: int
@@ -80,12 +69,10 @@ class ComparedRun(Record):
 
 
 class Comparison(Record):
-    """Comparison of runs."""
+    """Comparison of runs, in the order given."""
 
     schema_version: Literal[1] = Field(default=1, alias="schema")
-    """Changes when the meaning of a field does."""
     runs: tuple[ComparedRun, ...]
-    """Runs in the order given."""
     config: dict[str, tuple[Any, ...]]
     """Settings that change results and differ between runs, with the value of each run."""
 
@@ -102,6 +89,7 @@ def entrants_of(paths: Sequence[Path]) -> list[Entrant]:
     entrants: list[Entrant] = []
     for path in paths:
         run = RunFolder(path)
+        # First, as a folder without a configuration is no run, whatever else it lacks.
         config = run.config()
         # Scores on other features do not compare, so the first run's decide.
         used = entrants[0].newest.features if entrants else None
@@ -140,6 +128,7 @@ def charts_of(entrants: Sequence[Entrant]) -> list[Chart]:
     """Make charts of FID over images seen and over training time; none if no run has FID."""
     drawn = {each.name: found for each in entrants if (found := _drawn(each, entrants))}
     longest = max((each.seconds for found in drawn.values() for each in found), default=0.0)
+    # One unit for all runs, which share the axis.
     unit, seconds = ("hours", 3600) if longest > 7200 else ("minutes", 60)
     clocks: dict[str, Callable[[Evaluation], float]] = {
         "images seen": lambda evaluation: evaluation.images_seen,

@@ -15,8 +15,7 @@ import numpy as np
 from pipeline.errors import UserError
 from pipeline.evaluation.scores import Evaluation
 
-POINTS = 200
-"""Most points of a curve; a chart cannot show more."""
+POINTS = 200  # A chart cannot show more.
 
 
 @dataclass(frozen=True)
@@ -49,7 +48,7 @@ def read_curves(metrics: Path) -> Curves:
     """Read the curves in `metrics.jsonl`; none if there is no such file.
 
     Raises:
-        UserError: if a line is damaged; only the last may be, since a kill may have cut it off.
+        UserError: if a line before the last is damaged.
     """
     entries: list[dict[str, Any]] = []
     lines = metrics.read_text().splitlines() if metrics.is_file() else []
@@ -58,7 +57,7 @@ def read_curves(metrics: Path) -> Curves:
             entry = json.loads(line)
             entries.append({**entry, "images_seen": int(entry["images_seen"])})
         except (ValueError, TypeError, LookupError) as error:
-            if number < len(lines):
+            if number < len(lines):  # A kill may have cut off the last.
                 raise UserError(
                     f"metrics must be lines of JSON with `images_seen`. Received: {metrics}, "
                     f"line {number}"
@@ -81,13 +80,7 @@ def read_curves(metrics: Path) -> Curves:
 
 
 def score_curve(name: str, evaluations: Sequence[Evaluation], clock: Sequence[float]) -> Curve:
-    """Make a curve of a score and its interval.
-
-    Args:
-        name: Name of a score that each evaluation has.
-        evaluations: Evaluations in the order of the clock.
-        clock: Position on the horizontal axis of each evaluation.
-    """
+    """Make a curve of a score that each evaluation has, and its interval, over a clock."""
     scores = [score for each in evaluations if (score := each.score(name))]
     return Curve(
         x=clock,
@@ -98,7 +91,6 @@ def score_curve(name: str, evaluations: Sequence[Evaluation], clock: Sequence[fl
 
 
 def _thinned(points: Sequence[tuple[int, float]]) -> Curve:
-    """Average neighbours to at most `POINTS` points, with the range of each."""
     groups = np.array_split(np.array(points, np.float64), min(POINTS, len(points)))
     return Curve(
         x=[float(group[:, 0].mean()) for group in groups],

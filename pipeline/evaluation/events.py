@@ -9,7 +9,6 @@ from pathlib import Path
 import tensorflow as tf
 from tensorboard.plugins.hparams import api as hyperparameters
 
-from pipeline.config import Config
 from pipeline.evaluation.scores import Evaluation, needs_features
 from pipeline.loading import decisive
 from pipeline.run_folder import RunFolder
@@ -22,19 +21,20 @@ def write_events(run: RunFolder, history: Sequence[Evaluation]) -> Path:
     Steps are images seen. A score is named `<features>/<name>`, or `pixels/<name>` if it uses no
     features, with `_low` and `_high` for the ends of its interval. The HParams dashboard shows the
     run's configuration beside its last scores.
-
-    Raises:
-        OSError: if it cannot be written.
     """
     folder = run.tensorboard / "evaluations"
     with suppress(FileNotFoundError):
         # Written again as a whole, because a rollback may have removed evaluations.
         atomic.remove_folder(folder)
-    folder.parent.mkdir(parents=True, exist_ok=True)
     with atomic.new_folder(folder) as temporary:
+        settings = {
+            # HParams accepts no other types.
+            key: value if isinstance(value, bool | int | float) else str(value)
+            for key, value in decisive(run.config()).items()
+        }
         writer = tf.summary.create_file_writer(str(temporary))
         with writer.as_default():
-            hyperparameters.hparams(_plain(run.config()), trial_id=run.path.resolve().name)
+            hyperparameters.hparams(settings, trial_id=run.path.resolve().name)
             for evaluation in history:
                 used = evaluation.features
                 for score in evaluation.scores:
@@ -44,13 +44,6 @@ def write_events(run: RunFolder, history: Sequence[Evaluation]) -> Path:
                         if value is not None:
                             name = f"{group}/{score.name}{end}"
                             tf.summary.scalar(name, value, step=evaluation.images_seen)
+        # Before the folder gets its name, so that it holds all points.
         writer.close()
     return folder
-
-
-def _plain(config: Config) -> dict[str, bool | int | float | str]:
-    """Return the settings that decide the result, in types that HParams accepts."""
-    return {
-        key: value if isinstance(value, bool | int | float) else str(value)
-        for key, value in decisive(config).items()
-    }

@@ -25,11 +25,7 @@ def extract(
     total: int | None = None,
     report: Callable[[int, int], None] | None = None,
 ) -> Features:
-    """Compute features of all images, in order.
-
-    Batches are made in a thread, up to two ahead. TensorFlow lets other threads run while it
-    computes, so generator and network share the cores. The result does not depend on the sizes of
-    the batches: the network always gets batches of one size.
+    """Compute features of all images, in order, whatever the sizes of the batches.
 
     Args:
         network: Network for the features.
@@ -44,6 +40,8 @@ def extract(
     parts = []
     done = 0
     wanted = batches if total is None else _first(batches, total)
+    # TensorFlow lets other threads run while it computes: generator and network share the cores.
+    # Closed, because the generator's thread must end with an error here too.
     with closing(made_ahead(rebatched(wanted, network.batch), AHEAD)) as stream:
         for images in stream:
             parts.append(network(images))
@@ -56,11 +54,11 @@ def extract(
 
 
 def _first(batches: Iterable[Images], total: int) -> Iterator[Images]:
-    """Yield the first `total` images, without making further batches."""
     left = total
     for batch in batches:
         yield batch[:left]
         left -= len(batch)
+        # Here, not before the slice: the next batch would be made in vain.
         if left <= 0:
             return
 
@@ -74,6 +72,7 @@ def made_ahead(items: Iterable[Item], ahead: int) -> Generator[Item]:
     iterator = iter(items)
 
     def take() -> list[Item]:
+        # A list, empty at the end: a future cannot raise StopIteration into a generator.
         return list(islice(iterator, 1))
 
     # One thread, because the iterator makes items one after the other.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Literal
@@ -16,6 +16,7 @@ from pipeline.evaluation.scores import Evaluation, Record, Score, fault_of, obst
 from savedmodels.atomic import write_file
 
 VERDICT = "gate.json"
+# The only rule for which promoted scores must be given.
 OVER_PROMOTED = "max_fid_increase_over_promoted"
 SCORE_OF = {
     "max_fid": "fid",
@@ -36,49 +37,36 @@ class Ruling(Record):
     rule: str
     """Name of the rule, a key of the policy."""
     passed: bool
-    """True if the rule is kept."""
     reason: str
     """Rule and received value, in one line."""
     score: str | None = None
-    """Score that the rule bounds."""
     bound: float | None = None
     """Bound on the worse end of the score's interval."""
     value: float | None = None
-    """Value of the score."""
     low: float | None = None
-    """Low end of the score's interval."""
     high: float | None = None
-    """High end of the score's interval."""
 
 
 class Judged(Record):
     """Evaluation that a verdict is about."""
 
     run: str
-    """Name of the run."""
     checkpoint: str
-    """Name of the checkpoint."""
     images_seen: int
-    """Images seen at the checkpoint."""
     created: datetime
-    """Time of the evaluation."""
 
 
 class Verdict(Record):
     """Decision of the gate, with a reason for each rule."""
 
     schema_version: Literal[1] = Field(default=1, alias="schema")
-    """Changes when the meaning of a field does."""
     passed: bool
-    """Whether every rule is kept."""
+    """True if every rule is kept."""
     candidate: Judged
-    """Judged evaluation."""
     promoted: Judged | None
     """Promoted evaluation that it was compared with; None if there was none."""
     policy: GateConfig
-    """Policy that was applied."""
     rules: tuple[Ruling, ...]
-    """Result of each rule in the policy."""
 
 
 def judge(
@@ -90,11 +78,6 @@ def judge(
     `min_…` requires `min(s, l) ≥ bound`. The bound of `max_fid_increase_over_promoted = x` is
     `(1 + x) · FID of the promoted`. A rule fails if its score is missing, not finite, without an
     interval (unless the policy allows that), or not comparable with the promoted one.
-
-    Args:
-        evaluation: Evaluation to judge.
-        policy: Policy with at least one rule for a score.
-        promoted: Evaluation of the model that is promoted now.
 
     Raises:
         UserError: if the policy has no rule for a score, or no rule uses the given `promoted`.
@@ -112,7 +95,7 @@ def judge(
         )
     rules = (
         *_of_features(evaluation, policy),
-        _of_images(evaluation, policy, tuple(dict.fromkeys(asked.values()))),
+        _of_images(evaluation, policy, asked.values()),
         *(
             _over_promoted(evaluation, policy, promoted)
             if rule == OVER_PROMOTED
@@ -135,15 +118,12 @@ def rules_of(policy: GateConfig) -> tuple[str, ...]:
 
 
 def require_answerable(policy: GateConfig, settings: EvaluationConfig) -> None:
-    """Refuse a policy that no scores of these settings can keep, before a training is wasted.
-
-    Args:
-        policy: Policy with rules.
-        settings: Settings of the measurement.
+    """Refuse a policy that no scores of these settings can keep.
 
     Raises:
         UserError: if a score in the policy is not measured, or from too few images.
     """
+    # Checked before hours of training, not by the gate after them.
     rules = rules_of(policy)
     if rules and settings.features is None:
         raise UserError(
@@ -156,7 +136,6 @@ def require_answerable(policy: GateConfig, settings: EvaluationConfig) -> None:
                 f"`gate.{rule}` needs {measure} among `evaluation.metrics`. "
                 f"Received: {', '.join(settings.metrics)}"
             )
-    # Found here, before hours of training, instead of by the gate afterwards.
     if rules and settings.images < policy.min_images:
         raise UserError(
             "`gate.min_images` must be at most `evaluation.images`, the images that are measured. "
@@ -164,40 +143,31 @@ def require_answerable(policy: GateConfig, settings: EvaluationConfig) -> None:
         )
 
 
-def is_of(verdict: Verdict, evaluation: Evaluation) -> bool:
-    """Return whether a verdict is about an evaluation."""
-    return verdict.candidate == _judged(evaluation)
-
-
 def write_verdict(folder: Path, verdict: Verdict) -> Path:
-    """Write `gate.json` into the folder of an evaluation, and return its path.
-
-    Raises:
-        OSError: if it cannot be written.
-    """
+    """Write `gate.json` into the folder of an evaluation, and return its path."""
     path = folder / VERDICT
     write_file(path, verdict.model_dump_json(indent=2) + "\n")
     return path
 
 
 def remove_verdict(folder: Path) -> None:
-    """Remove the verdict of an earlier policy from the folder of an evaluation.
-
-    Raises:
-        OSError: if it cannot be removed.
-    """
+    """Remove the verdict of an earlier policy from the folder of an evaluation."""
     (folder / VERDICT).unlink(missing_ok=True)
 
 
-def read_verdict(folder: Path) -> Verdict | None:
-    """Read the verdict in the folder of an evaluation, None if the gate was not run.
+def verdict_on(evaluation: Evaluation, folder: Path) -> Verdict | None:
+    """Read the verdict on an evaluation in its folder; None if the gate has not judged it.
 
     Raises:
-        UserError: if it cannot be read.
+        UserError: if the verdict in the folder cannot be read.
     """
     file = folder / VERDICT
+    if not file.is_file():
+        return None
     try:
-        return Verdict.model_validate_json(file.read_bytes()) if file.is_file() else None
+        verdict = Verdict.model_validate_json(file.read_bytes())
+        # A repeated evaluation replaces the scores: a verdict on earlier ones says nothing of them.
+        return verdict if verdict.candidate == _judged(evaluation) else None
     except (OSError, ValidationError) as error:
         raise UserError(
             f"a verdict must be a `{VERDICT}` of schema 1 that `growgan gate` wrote. "
@@ -219,8 +189,9 @@ def _of_features(evaluation: Evaluation, policy: GateConfig) -> Iterator[Ruling]
         )
 
 
-def _of_images(evaluation: Evaluation, policy: GateConfig, asked: tuple[str, ...]) -> Ruling:
-    counts = {name: _images_of(evaluation.score(name)) for name in asked}
+def _of_images(evaluation: Evaluation, policy: GateConfig, asked: Iterable[str]) -> Ruling:
+    # Each score once, though two rules may bound it.
+    counts = {name: _images_behind(evaluation.score(name)) for name in asked}
     received = ", ".join(f"{count} for {name}" for name, count in counts.items())
     return Ruling(
         rule="min_images",
@@ -231,9 +202,9 @@ def _of_images(evaluation: Evaluation, policy: GateConfig, asked: tuple[str, ...
     )
 
 
-def _images_of(score: Score | None) -> int:
-    """Return the number of generated images behind a score, 0 if unknown."""
+def _images_behind(score: Score | None) -> int:
     count = score.protocol.get("images") if score else None
+    # An unknown number counts as none, which must never pass by accident.
     return count if isinstance(count, int) else 0
 
 
@@ -242,10 +213,11 @@ def _bounded(
 ) -> Ruling:
     name, most = SCORE_OF[rule], rule.startswith("max_")
     must = f"`{name}` must be at {'most' if most else 'least'} {bound:.6g}{of_what}"
+    ruling = Ruling(
+        rule=rule, passed=False, reason=f"{must}. Received: none", score=name, bound=bound
+    )
     if score is None:
-        return Ruling(
-            rule=rule, passed=False, reason=f"{must}. Received: none", score=name, bound=bound
-        )
+        return ruling
     end = score.high if most else score.low
     # The value too: a bootstrap interval need not contain it.
     ends = [score.value] if end is None else [score.value, end]
@@ -258,16 +230,9 @@ def _bounded(
         must += ", with an interval unless `gate.without_interval` has it"
     else:
         passed = max(ends) <= bound if most else min(ends) >= bound
-    return Ruling(
-        rule=rule,
-        passed=passed,
-        reason=f"{must}. Received: {received}",
-        score=name,
-        bound=bound,
-        value=score.value,
-        low=score.low,
-        high=score.high,
-    )
+    measured = {"value": score.value, "low": score.low, "high": score.high}
+    reason = f"{must}. Received: {received}"
+    return ruling.model_copy(update={"passed": passed, "reason": reason, **measured})
 
 
 def _over_promoted(

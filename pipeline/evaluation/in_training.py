@@ -1,4 +1,4 @@
-"""Evaluate during training: FID of few images; a rollback removes scores it makes void."""
+"""FID of few images while a run trains."""
 
 from __future__ import annotations
 
@@ -8,16 +8,12 @@ from pipeline.config import Config
 from pipeline.data.dataset import labels_of
 from pipeline.data.records import RecordSet
 from pipeline.evaluation.extraction import extract
-from pipeline.evaluation.fakes import Fakes, labels_like
 from pipeline.evaluation.features import open_features
-from pipeline.evaluation.references import REFERENCES, moments_of, references_for
+from pipeline.evaluation.generated import GeneratedImages, labels_like
+from pipeline.evaluation.references import REFERENCES, references_for
 from pipeline.evaluation.statistics.frechet import advice, frechet_distance, moments
-from pipeline.run_folder import RunFolder
 from pipeline.sampling.painter import Painter
-from pipeline.training.loop.listeners import Listener
 from pipeline.training.loop.task import PhaseTask
-from pipeline.training.position import RollBack
-from savedmodels import atomic
 
 
 class FidInTraining:
@@ -55,29 +51,12 @@ class FidInTraining:
         """Measure `{"fid": …}` at a resolution."""
         kept = self._records.folder.parent / REFERENCES
         # Cached on disk, so that each resolution is computed once.
-        reals = references_for(self._records, resolution, self._network, kept)
-        fakes = Fakes(Painter(task.exportable.sampler), self._count, self._labels)
-        of_fakes = moments([extract(self._network, fakes.batches()).vectors])
-        of_reals = moments_of(reals)
-        said = advice(min(of_fakes.count, of_reals.count), len(of_reals.mean))
-        if said is not None and self._advise is not None:
-            self._advise(f"FID while training: {said}")
+        reals = references_for(self._records, resolution, self._network, kept).moments()
+        images = GeneratedImages(Painter(task.exportable.sampler), self._count, self._labels)
+        fakes = moments([extract(self._network, images.batches()).vectors])
+        warning = advice(min(fakes.count, reals.count), len(reals.mean))
+        if warning is not None and self._advise is not None:
+            self._advise(f"FID while training: {warning}")
+            # Once a run: the next values would say the same.
             self._advise = None
-        return {"fid": frechet_distance(of_fakes, of_reals)}
-
-
-class Evaluations(Listener):
-    """Listener that removes evaluations of checkpoints that a rollback discards.
-
-    Args:
-        run: Run with the evaluations.
-    """
-
-    def __init__(self, run: RunFolder) -> None:
-        self._run = run
-
-    def rolled_back(self, roll_back: RollBack) -> None:
-        """Remove evaluations of later checkpoints, which training will make again differently."""
-        for images_seen in self._run.evaluated():
-            if images_seen > roll_back.to:
-                atomic.remove_folder(self._run.evaluation(images_seen))
+        return {"fid": frechet_distance(fakes, reals)}

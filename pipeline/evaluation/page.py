@@ -26,10 +26,5 @@ _ENVIRONMENT = _environment()
 
 
 def render(template: str, content: Mapping[str, object]) -> str:
-    """Draw a page from a template.
-
-    Args:
-        template: Path of the template below `pipeline`, as `evaluation/templates/report.html`.
-        content: Values and functions that the template uses, by name.
-    """
+    """Draw a page from a template, by its path below `pipeline`, with the names that it uses."""
     return _ENVIRONMENT.get_template(template).render(content)

@@ -11,11 +11,10 @@ import numpy as np
 from pipeline.data.dataset import images_of
 from pipeline.data.grids import tile
 from pipeline.evaluation.batching import rebatched
-from pipeline.evaluation.fakes import Fakes
 from pipeline.evaluation.features.network import Images
-from pipeline.evaluation.measures import Material
+from pipeline.evaluation.generated import GeneratedImages
+from pipeline.evaluation.material import Material
 from pipeline.evaluation.statistics.neighbours import nearest
-from pipeline.sampling.painter import Painter
 
 SAMPLES = 64
 PSI = 0.7
@@ -29,16 +28,11 @@ QUERIES, NEIGHBOURS = 12, 5
 
 
 def pictures_of(material: Material, discriminator: keras.Model) -> Iterator[tuple[str, Any]]:
-    """Draw sheets, and yield each with its name, uint8 `(height, width, channels)`.
-
-    Args:
-        material: Generated images, and features for neighbours if there are any.
-        discriminator: Discriminator of the same checkpoint.
-    """
+    """Draw sheets, uint8 `(height, width, channels)`, and yield each with its name."""
     fakes = material.fakes
     yield "samples", tile(fakes.at(range(min(SAMPLES, fakes.count))), columns=COLUMNS)
     if fakes.painter.has_styles:
-        yield "truncated", tile(_truncated(fakes.painter, fakes), columns=COLUMNS)
+        yield "truncated", tile(_truncated(fakes), columns=COLUMNS)
     scores = _scores(discriminator, fakes, min(SCORED, fakes.count))
     # Stable, so that equal scores give the same sheet every time.
     ranks = np.argsort(scores, kind="stable").tolist()
@@ -48,16 +42,14 @@ def pictures_of(material: Material, discriminator: keras.Model) -> Iterator[tupl
         yield "nearest", _neighbours(material)
 
 
-def _truncated(painter: Painter, fakes: Fakes) -> Images:
-    """Make the first fakes with truncated styles."""
-    seeds = range(min(SAMPLES, fakes.count))
-    labels = () if fakes.labels is None else fakes.labels[: len(seeds)].tolist()
-    styles = painter.truncated(painter.styles(seeds, labels), PSI)
+def _truncated(fakes: GeneratedImages) -> Images:
+    painter, seeds = fakes.painter, range(min(SAMPLES, fakes.count))
+    styles = painter.truncated(painter.styles(seeds, fakes.labels_at(seeds)), PSI)
     return painter.images(styles, seeds, fakes.noise)
 
 
-def _scores(discriminator: keras.Model, fakes: Fakes, count: int) -> Any:
-    """Score fakes, `(count,)`; in fixed batches, because MinibatchStd mixes samples of a batch."""
+def _scores(discriminator: keras.Model, fakes: GeneratedImages, count: int) -> Any:
+    # In fixed batches, because MinibatchStd mixes samples of a batch.
     images = rebatched(fakes.batches(count), SCORED_AT_ONCE)
     scores = []
     for number, batch in enumerate(images):
@@ -82,6 +74,7 @@ def _neighbours(material: Material) -> Any:
     found = nearest(fakes[:QUERIES], shown, neighbours=neighbours).indices
     # Mirror images come after the reals, in the same order.
     wanted = np.unique(found % len(reals)).tolist()
+    # Read in one pass, in which each image comes once.
     images = dict(zip(wanted, _reals(material, wanted), strict=True))
 
     def image_of(number: int) -> Any:
@@ -99,6 +92,6 @@ def _neighbours(material: Material) -> Any:
 def _reals(material: Material, numbers: Iterable[int]) -> Iterator[Any]:
     """Read the training images of some numbers, ascending."""
     wanted = set(numbers)
-    samples = images_of(material.records, material.resolution, copies=False)
+    samples = images_of(material.plan.records, material.resolution, copies=False)
     samples = samples.take(max(wanted) + 1).as_numpy_iterator()
     return (sample["image"] for number, sample in enumerate(samples) if number in wanted)

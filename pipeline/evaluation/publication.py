@@ -7,7 +7,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from pipeline.errors import UserError
-from pipeline.evaluation.gate import is_of, read_verdict
+from pipeline.evaluation.gate import verdict_on
 from pipeline.evaluation.scores import (
     Evaluation,
     evaluation_of,
@@ -22,9 +22,7 @@ from savedmodels.repository.versions import About, Gate, Publication, lineage_of
 def to_publish(path: Path) -> tuple[Path, About]:
     """Find the SavedModel that a path means, and the facts to publish with it.
 
-    Args:
-        path: Folder of a run, for its newest export, or of a SavedModel, which may be an export in
-            a run.
+    A path is the folder of a run, for its newest export, or of a SavedModel, in a run or not.
 
     Raises:
         UserError: if a run has no export, or its configuration or scores cannot be read.
@@ -34,6 +32,7 @@ def to_publish(path: Path) -> tuple[Path, About]:
         run, savedmodel = RunFolder(path), RunFolder(path).newest_export()
     else:
         savedmodel = path
+        # An export lies at `savedmodels/<height>x<width>/<images seen>` in its run.
         above = path.resolve().parents
         if len(above) < 3 or not RunFolder(above[2]).exists():
             return savedmodel, About()
@@ -46,26 +45,22 @@ def about(run: RunFolder, images_seen: int | None) -> About:
     """Collect configuration, scores and verdict for the checkpoint of a run at `images_seen`.
 
     Scores are of that checkpoint only. If it was measured on several features, those of the gate's
-    policy count. The verdict is left out if it is about other scores.
+    policy count.
 
     Raises:
         UserError: if the configuration, scores or verdict cannot be read.
     """
     config = run.config()
+    settings = config.model_dump(mode="json")
     if images_seen not in {each.images_seen for each in history_of(run)}:
-        return About(config=config.model_dump(mode="json"))
+        return About(settings)
     evaluation = evaluation_of(run, images_seen, features=config.gate.features)
-    verdict = read_verdict(folder_of(run, evaluation))
+    verdict = verdict_on(evaluation, folder_of(run, evaluation))
     gate = None
-    # A verdict on earlier scores says nothing about these.
-    if verdict is not None and is_of(verdict, evaluation):
+    if verdict is not None:
         failed = tuple(f"{rule.rule}: {rule.reason}" for rule in verdict.rules if not rule.passed)
         gate = Gate(passed=verdict.passed, reasons=failed)
-    return About(
-        config=config.model_dump(mode="json"),
-        evaluation=evaluation.model_dump(mode="json"),
-        gate=gate,
-    )
+    return About(settings, evaluation.model_dump(mode="json"), gate)
 
 
 def evaluation_in(publication: Publication) -> Evaluation | None:

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from pipeline.data.checking.moments import Moments
 from pipeline.data.dataset import images_of
@@ -37,10 +37,10 @@ Arrays = dict[str, npt.NDArray[Any]]
 
 @dataclass(frozen=True)
 class References:
-    """Features of real images by one network.
+    """Features of n real images by one network, in the order of the records.
 
     Args:
-        features: Features of the n images, in the order of the records.
+        features: Features of the images.
         labels: Class of each image, `(n,)`, -1 for unlabelled ones.
         protocol: Identity of set, split, resolution and network.
         kept: Cache folder for features and their statistics.
@@ -52,22 +52,25 @@ class References:
     kept: Path
 
     def statistic(self, name: str, compute: Callable[[Array], Arrays]) -> Arrays:
-        """Compute a statistic of the features once, and cache it.
+        """Compute a statistic of the features once, and cache it by its name.
 
-        Args:
-            name: Name of the statistic, with all its parameters.
-            compute: Function from features to named arrays; called if nothing is cached.
-
-        Raises:
-            OSError: if the folder cannot be written.
+        The name must have all parameters, or a cached statistic of others would be taken.
         """
         protocol = {**self.protocol, "statistic": name}
         return _kept(self.kept, protocol, lambda: compute(self.features.vectors))
 
+    def moments(self) -> Moments:
+        """Return the moments of the features for FID."""
+
+        def compute(vectors: Array) -> Arrays:
+            found = moments([vectors])
+            return {"count": np.array(found.count), "mean": found.mean, "scatter": found.scatter}
+
+        known = self.statistic("moments", compute)
+        return Moments(int(known["count"]), known["mean"], known["scatter"])
+
 
 class _Manifest(BaseModel):
-    """Content of the references' `manifest.json`."""
-
     model_config = ConfigDict(frozen=True)
 
     protocol: Protocol
@@ -87,21 +90,12 @@ def references_for(
     """Compute features of every image of a split, or of all mirrored; copies are left out.
 
     They are cached in `folder / <key>`, where the key is a hash of data, network and all else that
-    decides them. Damaged caches are computed again.
-
-    Args:
-        records: Prepared set.
-        resolution: Resolution in pixels, one of the set's.
-        network: Network for the features.
-        folder: Cache folder, made if needed.
-        split: Split: `train`, or `val` for images that training never uses.
-        mirrored: Whether to mirror each image left to right.
-        report: Called with the number of images done and of all, while computing.
+    decides them. Damaged caches are computed again. While computing, `report` is called with the
+    number of images done and of all.
 
     Raises:
         UserError: if the network does not accept such images.
         ValueError: if the set lacks the resolution or the split.
-        OSError: if the folder cannot be written.
     """
     protocol: Protocol = {
         "format_version": FORMAT_VERSION,
@@ -113,45 +107,24 @@ def references_for(
     }
 
     def compute() -> Arrays:
-        return _computed(records, resolution, network, split, mirrored, report)
+        samples = images_of(records, resolution, split, copies=False).batch(READ_AT_A_TIME)
+        labels: list[npt.NDArray[np.int64]] = []
+
+        def images() -> Iterator[Images]:
+            for batch in samples.as_numpy_iterator():
+                # Kept on the way, so that the set is read once.
+                labels.append(batch["label"])
+                yield batch["image"][:, :, ::-1] if mirrored else batch["image"]
+
+        found = extract(network, images(), total=records.originals(split), report=report)
+        arrays: Arrays = {VECTORS: found.vectors, LABELS: np.concatenate(labels)}
+        if found.probabilities is not None:
+            arrays[PROBABILITIES] = found.probabilities
+        return arrays
 
     arrays = _kept(folder, protocol, compute)
     features = Features(arrays[VECTORS], arrays.get(PROBABILITIES))
     return References(features, arrays[LABELS], protocol, folder)
-
-
-def moments_of(references: References) -> Moments:
-    """Return the moments of references for FID."""
-
-    def compute(vectors: Array) -> Arrays:
-        found = moments([vectors])
-        return {"count": np.array(found.count), "mean": found.mean, "scatter": found.scatter}
-
-    known = references.statistic("moments", compute)
-    return Moments(int(known["count"]), known["mean"], known["scatter"])
-
-
-def _computed(
-    records: RecordSet,
-    resolution: int,
-    network: FeatureNetwork,
-    split: Split,
-    mirrored: bool,
-    report: Callable[[int, int], None] | None,
-) -> Arrays:
-    samples = images_of(records, resolution, split, copies=False).batch(READ_AT_A_TIME)
-    labels: list[npt.NDArray[np.int64]] = []
-
-    def images() -> Iterator[Images]:
-        for batch in samples.as_numpy_iterator():
-            labels.append(batch["label"])
-            yield batch["image"][:, :, ::-1] if mirrored else batch["image"]
-
-    features = extract(network, images(), total=records.originals(split), report=report)
-    arrays: Arrays = {VECTORS: features.vectors, LABELS: np.concatenate(labels)}
-    if features.probabilities is not None:
-        arrays[PROBABILITIES] = features.probabilities
-    return arrays
 
 
 def _kept(folder: Path, protocol: Protocol, compute: Callable[[], Arrays]) -> Arrays:
@@ -161,7 +134,8 @@ def _kept(folder: Path, protocol: Protocol, compute: Callable[[], Arrays]) -> Ar
     if (found := _read(kept, protocol)) is not None:
         return found
     arrays = compute()
-    with suppress(FileNotFoundError):  # If it exists, it is damaged.
+    with suppress(FileNotFoundError):
+        # What is there is damaged, and `new_folder` would refuse to replace it.
         remove_folder(kept)
     # Another process may have written the same content in the meantime.
     with suppress(FileExistsError):
@@ -188,8 +162,10 @@ def _read(folder: Path, protocol: Protocol) -> Arrays | None:
         # The key is a shortened hash, so the whole protocol is compared too.
         if manifest.protocol != protocol or files != manifest.sha256.keys():
             return None
+        # A flipped bit would change scores without a trace.
         if any(checksum(folder / f"{name}.npy") != manifest.sha256[name] for name in files):
             return None
+        # No pickles, which run code when they are read.
         return {name: np.load(folder / f"{name}.npy", allow_pickle=False) for name in files}
-    except (OSError, ValueError, ValidationError):
+    except (OSError, ValueError):
         return None

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from pipeline.evaluation.charts import Chart, as_svg
 from pipeline.evaluation.curves import Curves, read_curves, score_curve
-from pipeline.evaluation.gate import Verdict, is_of, read_verdict
+from pipeline.evaluation.gate import Verdict, verdict_on
 from pipeline.evaluation.page import render
 from pipeline.evaluation.scores import (
     Evaluation,
@@ -55,21 +55,18 @@ class Figure(NamedTuple):
 def write_report(run: RunFolder, evaluation: Evaluation) -> Path:
     """Write `report.html` of an evaluation, from the files in its folder and in the run's.
 
-    It shows every `*.png` beside the scores, and the verdict in `gate.json` if that is about these
-    scores.
+    It shows every `*.png` beside the scores, and the verdict in `gate.json`.
 
     Raises:
         UserError: if a file of the run is damaged.
-        OSError: if one cannot be read or written.
     """
     folder = folder_of(run, evaluation)
-    verdict = read_verdict(folder)
     html = report_html(
         evaluation,
         history_of(run),
         read_curves(run.metrics),
         {file.stem: file.read_bytes() for file in sorted(folder.glob("*.png"))},
-        verdict if verdict and is_of(verdict, evaluation) else None,
+        verdict_on(evaluation, folder),
     )
     write_file(folder / REPORT, html)
     return folder / REPORT
@@ -91,6 +88,7 @@ def report_html(
         pictures: PNG files by name; names in `PICTURES` get a title and a caption.
         gate: Decision of the gate; None if it was not run.
     """
+    # Keys keep the ids of all charts in the page apart.
     compared = enumerate(_histories(evaluation, history))
     return render(
         "evaluation/templates/report.html",
@@ -131,8 +129,8 @@ def charts_of(curves: Curves) -> list[str]:
 
 
 def _histories(evaluation: Evaluation, history: Sequence[Evaluation]) -> Iterator[Chart]:
-    """Yield a chart for each score with several comparable evaluations."""
     for name in (score.name for score in evaluation.scores):
+        # A line through scores that do not compare would mislead.
         alike = [each for each in history if not obstacles(name, each, evaluation)]
         if len(alike) > 1:
             curve = score_curve(name, alike, [each.images_seen for each in alike])

@@ -13,8 +13,7 @@ from pipeline.run_folder import RunFolder
 from savedmodels.atomic import write_file
 
 SCORES = "scores.json"
-FINGERPRINT = 12
-"""Digits of a hash to show."""
+FINGERPRINT = 12  # Digits of a hash to show.
 _LEVEL = re.compile(r"swd_(\d+)")
 
 Protocol = dict[str, bool | int | float | str | None]
@@ -47,8 +46,7 @@ class Record(BaseModel):
     model_config = ConfigDict(
         frozen=True,
         extra="forbid",
-        use_attribute_docstrings=True,
-        ser_json_inf_nan="strings",
+        ser_json_inf_nan="strings",  # JSON has no NaN, and null would lose which it was.
         serialize_by_alias=True,
         validate_by_name=True,
         validate_by_alias=True,
@@ -59,7 +57,6 @@ class FeaturesUsed(Record):
     """Identity of a feature network."""
 
     name: str
-    """Name of the network."""
     identity: str
     """SHA-256 of weights and preprocessing."""
     protocol: dict[str, str] = {}
@@ -70,7 +67,6 @@ class FeaturesUsed(Record):
         return which in (self.name, self.identity, self.identity[:FINGERPRINT])
 
     def __str__(self) -> str:
-        """Return name and fingerprint."""
         return f"{self.name} {self.identity[:FINGERPRINT]}"
 
 
@@ -78,13 +74,9 @@ class Score(Record):
     """Score with its 95 % interval, if it has one, and its protocol."""
 
     name: str = Field(pattern="^[a-z][a-z0-9_]*$")
-    """Name of the score, such as `fid`, `recall` or `swd_64`."""
     value: float
-    """Value of the score."""
     low: float | None = None
-    """Low end of the interval."""
     high: float | None = None
-    """High end of the interval."""
     protocol: Protocol = {}
     """Parameters of the measurement; `images` is the number of generated images."""
     advice: str | None = None
@@ -93,7 +85,7 @@ class Score(Record):
     @model_validator(mode="before")
     @classmethod
     def _advice_is_no_protocol(cls, values: Any) -> Any:
-        """Move advice out of the protocol, where older versions wrote it."""
+        # Older versions wrote it there, where it would keep equal scores from comparing.
         if not isinstance(values, dict) or "advice" not in values.get("protocol", {}):
             return values
         protocol = dict(values["protocol"])
@@ -116,7 +108,6 @@ class ClassScores(Record, extra="allow"):
     """Scores of one class; further keys are the names of scores."""
 
     name: str = Field(alias="class")
-    """Name of the class."""
     images: int
     """Number of generated images of the class."""
     advice: str | None = None
@@ -135,7 +126,6 @@ class Lineage(Record, extra="allow"):
     data_hash: str
     """Hash of the set's content, which is used for training and references."""
     config_hash: str
-    """Hash of the run's configuration."""
     checkpoint_hash: str
     """SHA-256 of the checkpoint's manifest, and so of all its files."""
     growgan: str
@@ -147,28 +137,22 @@ class Lineage(Record, extra="allow"):
 class Evaluation(Record):
     """All scores of a checkpoint on one feature network."""
 
+    # Changes when the meaning of a field does.
     schema_version: Literal[1] = Field(default=1, alias="schema")
-    """Changes when the meaning of a field does."""
     run: str
-    """Name of the run."""
     checkpoint: str
-    """Name of the checkpoint."""
     images_seen: int = Field(ge=0)
-    """Images seen at the checkpoint."""
     created: AwareDatetime
-    """Time of the evaluation."""
     seconds: float
     """Seconds of training until the checkpoint, over all restarts."""
     lineage: Lineage
-    """Lineage of the scores."""
     features: FeaturesUsed | None
     """Feature network; None if no score needed features."""
     scores: tuple[Score, ...]
-    """Measured scores."""
     classes: tuple[ClassScores, ...] = ()
     """Scores by class, of a labelled run."""
     not_measured: dict[str, str] = {}
-    """Reason for each measure that could not be computed."""
+    """Reason by the name of each measure that could not be computed."""
 
     @property
     def advice(self) -> dict[str, list[str]]:
@@ -194,10 +178,11 @@ class Evaluation(Record):
 
 
 def title_of(score: str) -> str:
-    """Return the title of a score."""
+    """Return the title of a score, such as `SWD at 64 px` for `swd_64`."""
     level = _LEVEL.fullmatch(score)
     if level:
         return f"SWD at {level[1]} px"
+    # A newer version's score keeps its name.
     return _KINDS[score][0] if score in _KINDS else score
 
 
@@ -242,20 +227,12 @@ def folder_of(run: RunFolder, evaluation: Evaluation) -> Path:
 
 
 def write_scores(run: RunFolder, evaluation: Evaluation) -> Path:
-    """Write `scores.json` into the folder of an evaluation, and return its path.
-
-    Raises:
-        OSError: if it cannot be written.
-    """
+    """Write `scores.json` into the folder of an evaluation, and return its path."""
     return write_evaluation(folder_of(run, evaluation) / SCORES, evaluation)
 
 
 def write_evaluation(file: Path, evaluation: Evaluation) -> Path:
-    """Write scores to a file, and return its path; the file appears complete or not at all.
-
-    Raises:
-        OSError: if it cannot be written.
-    """
+    """Write scores to a file, and return its path; the file appears complete or not at all."""
     file.parent.mkdir(parents=True, exist_ok=True)
     write_file(file, evaluation.model_dump_json(indent=2) + "\n")
     return file
@@ -282,10 +259,12 @@ def fault_of(error: OSError | ValidationError) -> str:
     if isinstance(error, OSError):
         return f"which cannot be read: {error.strerror}"
     faults = {".".join(map(str, fault["loc"])): fault for fault in error.errors()}
+    # Another schema explains all other faults.
     if "schema" in faults and faults["schema"]["type"] == "literal_error":
         return f"of schema {str(faults['schema']['input'])[:FINGERPRINT]}"
     where, fault = next(iter(faults.items()))
     text = f"where `{where}` is wrong: {fault['msg']}" if where else f"with {fault['msg']}"
+    # Keys of a foreign file may hold line breaks.
     return " ".join(text.split())
 
 
@@ -305,11 +284,8 @@ def evaluation_of(
 ) -> Evaluation:
     """Return the evaluation of a run at a number of images seen, or the newest.
 
-    Args:
-        run: Run that was evaluated.
-        images_seen: Images seen at the checkpoint; None for the newest evaluated one.
-        features: Name or identity of the features to prefer if a checkpoint was measured on
-            several; without them the last evaluation counts.
+    If the checkpoint was measured on several features, those of this name or identity are
+    preferred; without them the last evaluation counts.
 
     Raises:
         UserError: if there is none, or an evaluation of the run cannot be read.

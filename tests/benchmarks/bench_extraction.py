@@ -52,7 +52,7 @@ def network_of(name: str) -> Any:
 def make(system: str, name: str, images: int) -> Callable[[], Any]:
     """What is timed."""
     from pipeline.evaluation.extraction import extract
-    from pipeline.evaluation.fakes import Fakes
+    from pipeline.evaluation.generated import GeneratedImages
     from pipeline.families.progan.config import ProGANConfig
     from pipeline.families.progan.networks import Generator
     from pipeline.sampling.painter import Painter
@@ -61,7 +61,7 @@ def make(system: str, name: str, images: int) -> Callable[[], Any]:
     side = SIDES[name]
     config = ProGANConfig(latent_size=64, fmap_base=32 * side, fmap_max=128)
     generator = Generator(config, channels=3).model(side, fading=False)
-    network, fakes = network_of(name), Fakes(Painter(latent_sampler(generator)), images)
+    network, fakes = network_of(name), GeneratedImages(Painter(latent_sampler(generator)), images)
     batches = list(fakes.batches())
     return {
         TOGETHER: lambda: extract(network, fakes.batches()),

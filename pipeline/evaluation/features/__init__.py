@@ -11,25 +11,18 @@ KINDS = ("inception:FILE", "keras:NAME[:WEIGHTS]", "classifier:FOLDER", "lenet:F
 
 
 def require_kind(spec: str) -> None:
-    """Refuse a name that is not of a feature network; weights are not looked for.
+    """Refuse a name that is not of a feature network.
 
     Raises:
         UserError: if it is not one of `KINDS`.
     """
+    # Weights are not looked for: the command line asks before it starts TensorFlow.
     if spec.partition(":")[0] not in {kind.partition(":")[0] for kind in KINDS}:
         raise UserError(f"features must be one of {', '.join(KINDS)}. Received: {spec}")
 
 
 def open_features(spec: str) -> FeatureNetwork:
-    """Open the feature network that a name means.
-
-    Args:
-        spec: Feature network, one of
-
-            - `inception:FILE[?resize=clean]`: the 2015 Inception graph;
-            - `keras:NAME[:WEIGHTS]`: a network of keras.applications;
-            - `classifier:FOLDER`: a classifier that `growgan features train` has written;
-            - `lenet:FILE`: LeNet weights as an npz file, for MNIST.
+    """Open the feature network that a name of `KINDS` means; docs/evaluation.md describes them.
 
     Raises:
         UserError: if it is none of these, or its weights are missing or damaged.

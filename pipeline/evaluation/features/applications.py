@@ -22,17 +22,14 @@ PUBLISHED = "https://storage.googleapis.com/tensorflow/keras-applications"
 
 @dataclass(frozen=True)
 class Weights:
-    """File of a network's ImageNet weights without the classification layer.
-
-    Args:
-        address: URL from which Keras downloads it.
-        hash: MD5 or SHA-256 of the file, in hex; None if Keras states none.
-        side: Side of the network's images in pixels.
-    """
+    """File of a network's ImageNet weights without the classification layer."""
 
     address: str
+    """URL from which Keras downloads it."""
     hash: str | None
+    """MD5 or SHA-256 of the file, in hex; None if Keras states none."""
     side: int = 224
+    """Side of the network's images in pixels."""
 
     @property
     def cached(self) -> Path:
@@ -93,12 +90,8 @@ _MODULES = {
 def open_application(spec: str) -> FeatureNetwork:
     """Open a network of keras.applications; features are its last maps, averaged over the image.
 
-    Images are resized with antialiasing to the size that the network was made for, and preprocessed
-    by Keras's function for it. Nothing is downloaded.
-
-    Args:
-        spec: Network as `NAME`, for the weights that Keras has cached, or `NAME:WEIGHTS`, for a
-            file of weights without the classification layer.
+    The network is `NAME`, for the weights that Keras has cached, or `NAME:WEIGHTS`, for a file of
+    weights without the classification layer. Nothing is downloaded.
 
     Raises:
         UserError: if there is no such network, or its weights are missing or of another network.
@@ -131,6 +124,7 @@ def open_application(spec: str) -> FeatureNetwork:
         return model(module.preprocess_input(images), training=False)
 
     def forward(images: Images) -> Any:
+        # To the size that the network was made for, before Keras's preprocessing of its own.
         resized = antialiased_bicubic(with_channels(images, 3, f"keras:{name}"), known.side)
         return compiled(resized), None
 
@@ -157,8 +151,8 @@ def _model(name: str, file: Path, side: int) -> keras.Model:
 
 
 def _hash_like(known: str, file: Path) -> str:
-    """Hash a file in the way of a known hash: 32 digits are an MD5."""
     if len(known) == 64:
         return checksum(file)
+    # Keras states an MD5, of 32 digits, for its older files.
     with file.open("rb") as content:
         return hashlib.file_digest(content, "md5").hexdigest()

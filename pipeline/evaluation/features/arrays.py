@@ -30,9 +30,11 @@ def arrays_in(file: Path) -> dict[str, npt.NDArray[Any]]:
     """
     try:
         with file.open("rb") as opened:
+            # Before anything is unpacked: a small file may unpack to more than the memory holds.
             if sum(head.bytes for head in heads_in(opened).values()) > LARGEST:
                 raise ValueError(f"its arrays have more than {LARGEST} bytes")
             opened.seek(0)
+            # No pickles, which run code when they are read.
             with np.load(opened, allow_pickle=False) as content:
                 return {name: content[name] for name in content.files}
     except (zipfile.BadZipFile, zlib.error, EOFError, TypeError, RuntimeError) as error:
@@ -40,7 +42,7 @@ def arrays_in(file: Path) -> dict[str, npt.NDArray[Any]]:
 
 
 def npz_of(arrays: Arrays) -> bytes:
-    """Write named arrays to the content of an npz file."""
+    """Return the content of an npz file of named arrays."""
     content = io.BytesIO()
     named: dict[str, Any] = dict(arrays)
     np.savez(content, **named)
@@ -48,10 +50,8 @@ def npz_of(arrays: Arrays) -> bytes:
 
 
 def hash_of(arrays: Arrays) -> str:
-    """Compute the SHA-256, in hex, of arrays' names, types, shapes and values.
-
-    A hash of the file would change with the dates in it.
-    """
+    """Compute the SHA-256, in hex, of arrays' names, types, shapes and values."""
+    # Not of the file, which has dates in it.
     digest = hashlib.sha256()
     for name in sorted(arrays):
         array = np.ascontiguousarray(arrays[name])

@@ -24,16 +24,13 @@ BATCH = 128
 class ClassifierManifest(BaseModel):
     """Content of a classifier's `manifest.json`."""
 
-    model_config = ConfigDict(frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True)
 
+    # Changes when the network, or the meaning of a field, does.
     format_version: Literal[1]
-    """Changes when the network, or the meaning of a field, does."""
     classes: tuple[str, ...]
-    """Names of the classes."""
     resolution: int
-    """Side of the images in pixels."""
     channels: Literal[1, 3]
-    """Channels of the images: 1 for grey, 3 for RGB."""
     weights_hash: str
     """SHA-256, in hex, of the weights."""
     accuracy: float
@@ -43,9 +40,7 @@ class ClassifierManifest(BaseModel):
     trained_on: int
     """Number of images that it was trained on."""
     epochs: int
-    """Passes over the images."""
     seed: int
-    """Seed of first weights, order and shifts."""
     source: str
     """Short name of the source of the images."""
     data_hash: str
@@ -59,17 +54,12 @@ def classifier_model(resolution: int, channels: int, classes: int, *, seed: int 
 
     A stage is a 3x3 convolution of stride 2, batch normalisation and a ReLU; a stage of stride 1
     follows the last. The last has 128 maps, and each one before it half as many, at least 8.
-    Features are the means of the last 128 maps.
+    Features are the means of the last 128 maps. The resolution is a power of two from 8.
 
     Call: float32 `(batch, resolution, resolution, channels)` in [-1, 1] → features `(batch, 128)`
     and logits `(batch, classes)`.
-
-    Args:
-        resolution: Side of the images in pixels, a power of two from 8.
-        channels: Number of channels: 1 for grey, 3 for RGB.
-        classes: Number of classes.
-        seed: Seed of the first weights.
     """
+    # A seed for each layer, because layers of one seed would draw the same numbers.
     initial = iter(range(100 * seed, 100 * seed + 100))
 
     def convolved(x: Any, maps: int, name: str, strides: int = 1) -> Any:
@@ -78,7 +68,7 @@ def classifier_model(resolution: int, channels: int, classes: int, *, seed: int 
             3,
             strides,
             padding="same",
-            use_bias=False,
+            use_bias=False,  # The normalisation has one.
             kernel_initializer=keras.initializers.HeNormal(seed=next(initial)),
             name=f"convolution_{name}",
         )(x)
@@ -144,7 +134,6 @@ def write_classifier(folder: Path, manifest: ClassifierManifest, weights: Arrays
 
     Raises:
         FileExistsError: if the folder exists.
-        OSError: if it cannot be written.
     """
     with new_folder(folder) as temporary:
         write_file(temporary / WEIGHTS, npz_of(weights))

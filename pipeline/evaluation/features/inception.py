@@ -21,8 +21,7 @@ BATCH = 32
 INPUT, POOL, LOGITS = "ResizeBilinear", "pool_3", "softmax/logits/MatMul"
 """Nodes of the graph: the resized image, 0 to 255, its features, and their product with the weights
 of the classes."""
-HARMLESS = {"CheckNumerics"}
-"""Stateful operations that do no harm: marked so only to survive optimisation."""
+HARMLESS = {"CheckNumerics"}  # Marked as stateful only to survive optimisation.
 FLOAT32 = tf.float32.as_datatype_enum
 RESIZES = {
     "tensorflow1": ("bilinear of TensorFlow 1", tensorflow1_bilinear),
@@ -33,13 +32,9 @@ RESIZES = {
 def open_inception(spec: str) -> FeatureNetwork:
     """Open the network of a frozen graph.
 
-    Images are resized to 299 px; the graph itself scales them to [-1, 1) by (x - 128) / 128.
-    Features are the 2,048 values of `pool_3`. Probabilities are those of the 1,008 outputs without
-    the biases, as in the published Inception score (arXiv:1606.03498, official code).
-
-    Args:
-        spec: Graph as `FILE`, or `FILE?resize=clean` for clean-fid's resize in place of TensorFlow
-            1's. Any graph with the nodes of the published one works; its hash is in every score.
+    It is `FILE`, or `FILE?resize=clean` for clean-fid's resize in place of TensorFlow 1's. Any
+    graph with the nodes of the published one works; its hash is in every score. Features are the
+    2,048 values of `pool_3`, probabilities those of the 1,008 outputs.
 
     Raises:
         UserError: if there is no such file, or it is not such a graph.
@@ -58,6 +53,7 @@ def open_inception(spec: str) -> FeatureNetwork:
     run = _compiled(*_graph_in(file), file)
 
     def forward(images: Images) -> Any:
+        # Not scaled: the graph itself does, to [-1, 1), by (x - 128) / 128.
         return run(resized(with_channels(images, 3, "inception"), SIDE))
 
     protocol = {"resize": wording, "side": str(SIDE), "layer": POOL, "classes": "without biases"}
@@ -65,10 +61,7 @@ def open_inception(spec: str) -> FeatureNetwork:
 
 
 def _graph_in(file: Path) -> tuple[tf.compat.v1.GraphDef, str]:
-    """Return the subgraph from the resized image to the features, and the class weights' name.
-
-    The rest is left out: between features and logits the graph's shape is fixed to one image.
-    """
+    """Return the subgraph from the resized image to the features, and the class weights' name."""
     rule = f"`inception:FILE` must be a frozen graph with the nodes of {FILE}"
     content = file.read_bytes()
     try:
@@ -80,6 +73,7 @@ def _graph_in(file: Path) -> tuple[tf.compat.v1.GraphDef, str]:
         names = ", ".join(sorted(missing))
         raise UserError(f"{rule}. Received: {file}, without {names}")
     weights = _node_of((*nodes[LOGITS].input, "", "")[1])
+    # Not the logits: between features and logits the graph's shape is fixed to one image.
     wanted = [POOL, weights]
     kept: set[str] = set()
     while wanted:
@@ -128,7 +122,7 @@ def _compiled(graph_def: tf.compat.v1.GraphDef, weights_node: str, file: Path) -
                 graph_def, {INPUT: images}, [f"{POOL}:0", f"{weights_node}:0"], name=""
             )
             features = tf.reshape(pool, (BATCH, weights.shape[0]))
-            # Without biases, as in the published Inception score.
+            # Without biases, as in the published Inception score (arXiv:1606.03498, its code).
             probabilities = tf.nn.softmax(features @ weights)
         session = tf.compat.v1.Session(graph=graph)
     except (ValueError, TypeError, IndexError, tf.errors.OpError) as error:

@@ -30,8 +30,6 @@ PROTOCOL = {
 def open_lenet(path: str) -> FeatureNetwork:
     """Open the network of `lenet_mnist.npz`: digits in [0, 1], 3 convolutions, 2 dense layers.
 
-    Digits have 28 px; images of 32 px are cropped to that, which removes the padding of MNIST.
-
     Raises:
         UserError: if there is no such file, or it has other arrays.
     """
@@ -61,6 +59,7 @@ def open_lenet(path: str) -> FeatureNetwork:
                 f"images for lenet must have {DIGIT_SIDE} or {PADDED_SIDE} px on both sides. "
                 f"Received: {side} by {width} px"
             )
+        # Of 32 px the border is the padding of MNIST.
         border = (side - DIGIT_SIDE) // 2
         digits = images[:, border : side - border, border : side - border]
         return compiled(with_channels(digits, 1, "lenet"))

@@ -17,12 +17,7 @@ Images = npt.NDArray[Any]
 
 
 class Features(NamedTuple):
-    """Features of images, and class probabilities if the network has classes.
-
-    Args:
-        vectors: Features, `(n, d)`.
-        probabilities: Probabilities of the classes, `(n, classes)`; None without classes.
-    """
+    """Features of images, `(n, d)`, and probabilities `(n, classes)` if the network has classes."""
 
     vectors: npt.NDArray[np.float32]
     probabilities: npt.NDArray[np.float32] | None = None
@@ -34,9 +29,6 @@ class FeatureNetwork:
 
     Call: uint8 `(n, height, width, channels)`, or floats of the same range where 8 bits are too
     coarse, as for path lengths → `Features` of n rows.
-
-    Images go through the network in batches of one size, because the last bits of a feature may
-    depend on the batch size; the last batch is filled up with black images.
 
     Args:
         name: Short name, such as `inception`.
@@ -76,6 +68,7 @@ class FeatureNetwork:
         return joined(parts)
 
     def _of_part(self, images: Images) -> Features:
+        # Filled up with black images, as the last bits of a feature may depend on the batch size.
         missing = self.batch - len(images)
         filled = np.pad(images, [(0, missing), *[(0, 0)] * 3]) if missing else images
         vectors, probabilities = self.forward(filled)

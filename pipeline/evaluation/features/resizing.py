@@ -25,12 +25,7 @@ def tensorflow1_bilinear(images: Images, side: int) -> Floats:
     the first pixel, not its centre, in place. Its value is `(1 - f) · p[⌊x⌋] + f · p[⌊x⌋ + 1]` with
     `f = x - ⌊x⌋` and the last pixel repeated.
 
-    Args:
-        images: `(n, height, width, channels)`.
-        side: Side of the result in pixels.
-
-    Returns:
-        `(n, side, side, channels)`, 0 … 255, not rounded.
+    Call: `(n, height, width, channels)` → `(n, side, side, channels)`, 0 … 255, not rounded.
     """
     resized = tf.raw_ops.ResizeBilinear(
         # The raw operation: `tf.image.resize` of TensorFlow 2 keeps pixel centres.
@@ -45,15 +40,9 @@ def tensorflow1_bilinear(images: Images, side: int) -> Floats:
 def antialiased_bicubic(images: Images, side: int) -> Floats:
     """Resize with Pillow's antialiased bicubic filter, per channel in floats, as clean-fid.
 
-    On reduction the filter widens with the step, so every pixel counts. Values are clipped to
-    0 … 255 and not rounded.
+    On reduction the filter widens with the step, so every pixel counts.
 
-    Args:
-        images: `(n, height, width, channels)`.
-        side: Side of the result in pixels.
-
-    Returns:
-        `(n, side, side, channels)`, 0 … 255.
+    Call: `(n, height, width, channels)` → `(n, side, side, channels)`, 0 … 255, not rounded.
     """
     count, *_, channels = images.shape
     resized = np.empty((count, side, side, channels), np.float32)
@@ -62,18 +51,15 @@ def antialiased_bicubic(images: Images, side: int) -> Floats:
             # Pillow has floats of one channel only.
             plane = PIL.Image.fromarray(np.ascontiguousarray(image[..., channel]))
             to[..., channel] = np.asarray(plane.resize((side, side), _BICUBIC))
+    # The filter overshoots at edges.
     return resized.clip(0.0, 255.0)
 
 
 def box_or_nearest(images: Any, side: int) -> Any:
     """Reduce by averages of blocks of pixels, enlarge by repetition, as growing networks do.
 
-    Args:
-        images: Float images `(n, before, before, channels)`; one side is a multiple of the other.
-        side: Side of the result in pixels.
-
-    Returns:
-        Float images `(n, side, side, channels)`.
+    Call: floats `(n, before, before, channels)`, where one side is a multiple of the other →
+    `(n, side, side, channels)`.
     """
     before = images.shape[1]
     if before > side:

@@ -16,13 +16,7 @@ Array = npt.NDArray[Any]
 def checked_features(
     features: Any, name: str, *, least: int = 1, like: Array | None = None
 ) -> Array:
-    """Check features, `(n, dimensions)`, and return them unchanged.
-
-    Args:
-        features: Array of numbers.
-        name: Name of the argument, for the error message.
-        least: Smallest number of rows.
-        like: Features to compare with, which must have the same dimensions.
+    """Return features, `least` rows `(n, dimensions)` or more, as wide as those of `like`.
 
     Raises:
         UserError: if the shape is wrong, or a number is not finite.
@@ -46,7 +40,7 @@ def checked_features(
 
 
 def checked_images(images: Any, name: str) -> Array:
-    """Check images, `(n, height, width, channels)` with sides from 4 px; returns them unchanged.
+    """Return images, `(n, height, width, channels)` with sides from 4 px.
 
     Raises:
         UserError: If the shape is another.
@@ -61,7 +55,7 @@ def checked_images(images: Any, name: str) -> Array:
 
 
 def checked_labels(labels: Any, name: str, count: int) -> Array:
-    """Check labels, integers `(n,)`, one for each of `count` samples; returns them unchanged.
+    """Return labels, an integer for each of `count` samples.
 
     Raises:
         UserError: if their number or type is wrong.

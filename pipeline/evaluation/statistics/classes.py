@@ -13,19 +13,18 @@ from sklearn.preprocessing import StandardScaler
 
 from pipeline.errors import UserError
 from pipeline.evaluation.statistics.arrays import Array, checked_features, checked_labels
-from pipeline.evaluation.statistics.estimate import Estimate
 from pipeline.evaluation.statistics.frechet import advice, frechet_distance, moments
-from pipeline.evaluation.statistics.intervals import of_share
+from pipeline.evaluation.statistics.intervals import Estimate, of_share
 
 ITERATIONS = 1000
 
 
 class ClassDistance(NamedTuple):
-    """Fréchet distance of a class.
+    """Numbers of fakes and reals of a class, and their FID.
 
     Args:
-        images: Number of fakes of the class.
-        references: Number of reals of the class.
+        images: Number of fakes.
+        references: Number of reals.
         fid: FID; None if there are fewer than two fakes or reals.
         advice: Warning against trusting the FID, or None.
     """
@@ -39,31 +38,22 @@ class ClassDistance(NamedTuple):
 def classification_accuracy(
     fakes: Array, fake_labels: Array, reals: Array, real_labels: Array
 ) -> Estimate:
-    """Estimate the accuracy on reals of a classifier that was trained on fakes only.
+    """Estimate the accuracy on reals of a logistic regression that was trained on fakes only.
 
-    The classifier is a logistic regression with weight 1 on `‖w‖² / 2`, on features standardised by
-    the fakes' means and deviations, after at most 1,000 steps of L-BFGS. The interval is Wilson's
-    for this classifier; it ignores the chance in training it.
-
-    Args:
-        fakes: Features `(n, dimensions)`.
-        fake_labels: Whole numbers `(n,)`.
-        reals: Features `(m, dimensions)`.
-        real_labels: Whole numbers `(m,)`.
+    Features are `(n, dimensions)`, labels whole numbers `(n,)`. The interval is Wilson's for this
+    classifier; it ignores the chance in training it.
 
     Raises:
         UserError: if all fakes have one class, or shapes do not match.
 
     Source: arXiv:1905.10887, which trains a ResNet on the images themselves.
     """
-    fakes = checked_features(fakes, "fakes")
-    reals = checked_features(reals, "reals", like=fakes)
-    fake_labels = checked_labels(fake_labels, "fake_labels", len(fakes))
-    real_labels = checked_labels(real_labels, "real_labels", len(reals))
+    fakes, fake_labels, reals, real_labels = _checked(fakes, fake_labels, reals, real_labels)
     if len(classes := np.unique(fake_labels)) < 2:
         raise UserError(
             f"`fake_labels` must name two classes or more. Received: {classes.tolist()}"
         )
+    # Standardised, so that the weight of 1 on `‖w‖² / 2` does not depend on the features' scale.
     classifier = make_pipeline(StandardScaler(), LogisticRegression(max_iter=ITERATIONS))
     with warnings.catch_warnings():
         # The number of steps is part of the protocol, and further steps would change no class.
@@ -76,25 +66,29 @@ def classification_accuracy(
 def frechet_by_class(
     fakes: Array, fake_labels: Array, reals: Array, real_labels: Array
 ) -> dict[int, ClassDistance]:
-    """Compute FID between fakes and reals of each class, in the order of labels.
-
-    Args:
-        fakes: Features `(n, dimensions)`.
-        fake_labels: Whole numbers `(n,)`.
-        reals: Features `(m, dimensions)`.
-        real_labels: Classes of the reals, integers `(m,)`; these classes are scored.
+    """Compute FID between fakes and reals of each class of the reals, in the order of labels.
 
     Raises:
         UserError: if shapes do not match.
     """
-    fakes = checked_features(fakes, "fakes")
-    reals = checked_features(reals, "reals", like=fakes)
-    fake_labels = checked_labels(fake_labels, "fake_labels", len(fakes))
-    real_labels = checked_labels(real_labels, "real_labels", len(reals))
+    fakes, fake_labels, reals, real_labels = _checked(fakes, fake_labels, reals, real_labels)
     return {
         int(label): _distance(fakes[fake_labels == label], reals[real_labels == label])
         for label in np.unique(real_labels)
     }
+
+
+def _checked(
+    fakes: Array, fake_labels: Array, reals: Array, real_labels: Array
+) -> tuple[Array, Array, Array, Array]:
+    fakes = checked_features(fakes, "fakes")
+    reals = checked_features(reals, "reals", like=fakes)
+    return (
+        fakes,
+        checked_labels(fake_labels, "fake_labels", len(fakes)),
+        reals,
+        checked_labels(real_labels, "real_labels", len(reals)),
+    )
 
 
 def _distance(fakes: Array, reals: Array) -> ClassDistance:

@@ -15,22 +15,14 @@ from pipeline.data.checking.moments import Moments, merged, moments_of, squared_
 from pipeline.errors import UserError
 from pipeline.evaluation.batching import rebatched
 from pipeline.evaluation.statistics.arrays import Array, checked_features
-from pipeline.evaluation.statistics.estimate import Estimate
-from pipeline.evaluation.statistics.intervals import around
+from pipeline.evaluation.statistics.intervals import Estimate, around
 
 CHUNK = 8192
-DRAWS = 10
-"""Number of equal draws; arXiv:1911.07023 extrapolates from 5,000 of 50,000 images on."""
+DRAWS = 10  # arXiv:1911.07023 extrapolates from 5,000 of 50,000 images on.
 
 
 class FrechetEstimates(NamedTuple):
-    """Estimates of the Fréchet distance.
-
-    Args:
-        fid: FID for the given number of images, as is published.
-        infinity: FID for infinitely many images, which is free of the bias of their number.
-        advice: Warning against trusting the values, or None.
-    """
+    """FID for the given and for infinitely many images, and a warning against trusting them."""
 
     fid: Estimate
     infinity: Estimate
@@ -38,19 +30,14 @@ class FrechetEstimates(NamedTuple):
 
 
 def moments(batches: Iterable[Array]) -> Moments:
-    """Compute the moments of features in batches.
-
-    Features are cut into chunks of 8,192, whose float64 moments are merged by Chan's formula. So
-    the result depends on the features and their order only, bit for bit, not on the batches.
-
-    Args:
-        batches: Features, `(any, dimensions)`, of any float type.
+    """Compute the moments of features in batches, `(any, dimensions)`, of any float type.
 
     Raises:
         UserError: if a feature is not finite, or there are none.
     """
     total: Moments | None = None
     checked = (checked_features(batch, "batches", least=0) for batch in batches)
+    # Chunks of one size, so that the result does not depend on the batches, bit for bit.
     for chunk in rebatched(checked, CHUNK):
         # float64, because FID is a small difference of large traces.
         part = moments_of(chunk.astype(np.float64, copy=False))
@@ -61,9 +48,7 @@ def moments(batches: Iterable[Array]) -> Moments:
 
 
 def frechet_distance(one: Moments, other: Moments) -> float:
-    """Compute FID: the squared Fréchet distance of Gaussians with two sets' moments.
-
-    `‖m₁ - m₂‖² + tr (S₁ + S₂ - 2 (S₁ S₂)^½)` with unbiased covariances, `scatter / (n - 1)`.
+    """Compute FID: `‖m₁ - m₂‖² + tr (S₁ + S₂ - 2 (S₁ S₂)^½)` with unbiased covariances.
 
     Raises:
         UserError: if a set has fewer than two features, or dimensions differ.
@@ -82,12 +67,8 @@ def frechet_distance(one: Moments, other: Moments) -> float:
 
 
 def advice(count: int, dimensions: int) -> str | None:
-    """Return a warning if the covariance lacks full rank, else None.
-
-    Args:
-        count: Number of images whose features were measured.
-        dimensions: Length of a feature vector.
-    """
+    """Return a warning if the covariance of so many images lacks full rank, else None."""
+    # The mean takes one degree of freedom, so equal numbers are too few.
     if count > dimensions:
         return None
     return (
@@ -97,40 +78,30 @@ def advice(count: int, dimensions: int) -> str | None:
     )
 
 
-def draws_of(features: Array, *, seed: int, draws: int = DRAWS) -> list[Moments]:
-    """Deal features out at random into equal draws, and compute the moments of each.
-
-    Args:
-        features: Features, `(n, dimensions)`.
-        seed: Seed of the order.
-        draws: Number of draws.
+def draws_of(features: Array, *, seed: int) -> list[Moments]:
+    """Deal features, `(n, dimensions)`, out at random into equal draws; give the moments of each.
 
     Raises:
         UserError: if a draw would have fewer than two features.
     """
-    features = checked_features(features, "features", least=2 * draws)
+    features = checked_features(features, "features", least=2 * DRAWS)
+    # At random, because images may be sorted by class.
     order = np.random.default_rng(seed).permutation(len(features))
-    return [moments([features[share]]) for share in np.array_split(order, draws)]
+    return [moments([features[share]]) for share in np.array_split(order, DRAWS)]
 
 
 def frechet_estimates(draws: Sequence[Moments], references: Moments) -> FrechetEstimates:
     """Estimate FID and FID∞ with intervals from independent draws of equal size.
 
-    FID is measured on all draws together. With n images its expectation is about `FID∞ + b / n`.
-    So for each m that divides the number of draws, the mean FID of unions of m draws is a point at
-    `1 / n`; the line through the points by least squares reaches FID∞ at 0. Every point uses all
-    images, so chance moves points and line together. The standard error is that of the mean of the
-    single draws, which are independent. Student's interval ignores the chance in the references.
-
-    Args:
-        draws: Moments of disjoint draws of generated images, as from `draws_of`.
-        references: Moments of real images.
+    FID is measured on all draws together. With n images its expectation is about `FID∞ + b / n`:
+    the line through mean FIDs of unions of draws over `1 / n` reaches FID∞ at 0. Student's
+    interval ignores the chance in the references.
 
     Source: arXiv:1911.07023. There, 15 random subsets of 5,000 to 50,000 images overlap.
     """
     points = []
     for together in range(1, len(draws) + 1):
-        # Only divisors, so that every point uses all images.
+        # Only divisors: with all images in every point, chance moves points and line together.
         if len(draws) % together == 0:
             unions = [
                 reduce(merged, draws[first : first + together])
@@ -139,7 +110,7 @@ def frechet_estimates(draws: Sequence[Moments], references: Moments) -> FrechetE
             distances = np.array([frechet_distance(union, references) for union in unions])
             points.append((np.mean([1 / union.count for union in unions]), distances))
     singles, everything = points[0][1], float(points[-1][1][0])
-    # Only single draws are independent; unions share images.
+    # Of the single draws, as only those are independent; unions share images.
     error = float(singles.std(ddof=1)) / len(singles) ** 0.5 if len(singles) > 1 else 0.0
     inverse, means = np.array([(share, distances.mean()) for share, distances in points]).T
     infinity = float(np.polyfit(inverse, means, 1)[1]) if len(points) > 1 else everything

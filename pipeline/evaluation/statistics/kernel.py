@@ -1,15 +1,11 @@
-"""KID: unbiased squared maximum mean discrepancy of features under a cubic kernel.
-
-Source: arXiv:1801.01401.
-"""
+"""KID: unbiased squared maximum mean discrepancy of features under a cubic kernel."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from pipeline.evaluation.statistics.arrays import Array, checked_features
-from pipeline.evaluation.statistics.estimate import Estimate
-from pipeline.evaluation.statistics.intervals import around
+from pipeline.evaluation.statistics.intervals import Estimate, around
 
 SUBSETS = 100
 SUBSET_SIZE = 1000
@@ -18,21 +14,10 @@ SUBSET_SIZE = 1000
 def kernel_distance(
     fakes: Array, reals: Array, *, seed: int, subsets: int = SUBSETS, size: int = SUBSET_SIZE
 ) -> Estimate:
-    """Average the squared discrepancy over random subsets, drawn without replacement.
+    """Average the squared discrepancy of fakes `(n, dimensions)` and reals over random subsets.
 
-    With fewer images than `size`, subsets have all of them.
-
-    Subsets share images, so their spread s is not that of independent numbers, and a bootstrap over
-    them would give too narrow an interval. By the delete-d jackknife, the squared error of the
-    discrepancy is `s² · size / (n - size)`, where n is the smaller number of images; `s² / subsets`
-    is added for the choice of subsets. There is no interval if a subset holds all images.
-
-    Args:
-        fakes: Features of generated images, `(n, dimensions)`.
-        reals: Features of real images, `(m, dimensions)`.
-        seed: Seed of the subsets.
-        subsets: Number of subsets.
-        size: Images per subset, from either side.
+    Subsets have `size` images of either side, or all of a side with fewer. There is no interval if
+    a subset holds all images.
 
     Raises:
         UserError: if a side has fewer than two features, or dimensions differ.
@@ -53,6 +38,8 @@ def kernel_distance(
     value = float(values.mean())
     if size == smaller or subsets < 2:
         return Estimate(value)
+    # Subsets share images, so a bootstrap over them would give too narrow an interval: the delete-d
+    # jackknife has the squared error s² · size / (n - size), plus s² / subsets for their choice.
     factor = size / (smaller - size) + 1 / subsets
     return around(value, float(values.std(ddof=1)) * factor**0.5, subsets)
 
@@ -60,11 +47,8 @@ def kernel_distance(
 def squared_discrepancy(one: Array, other: Array) -> float:
     """Estimate MMD² with `k(x, y) = (x · y / dimensions + 1)³` without bias; may be below 0.
 
-    `mean_{i≠j} k(xᵢ, xⱼ) + mean_{i≠j} k(yᵢ, yⱼ) - 2 mean_{i,j} k(xᵢ, yⱼ)`.
-
-    Args:
-        one: Features x, float64 `(n, dimensions)`, n at least 2.
-        other: Features y, float64 `(m, dimensions)`, m at least 2.
+    `mean_{i≠j} k(xᵢ, xⱼ) + mean_{i≠j} k(yᵢ, yⱼ) - 2 mean_{i,j} k(xᵢ, yⱼ)`, of float64 features
+    `(n, dimensions)`, at least two on each side.
     """
     across = _sum_of_cubes(_base(one, other)) / (len(one) * len(other))
     return _mean_of_pairs(one) + _mean_of_pairs(other) - 2 * across
@@ -85,6 +69,7 @@ def _mean_of_pairs(features: Array) -> float:
 
 def _base(one: Array, other: Array) -> Array:
     """Compute the cubic root of the kernel for each pair."""
+    # In place: for many features, each matrix of pairs is large.
     base: Array = one @ other.T
     base /= one.shape[1]
     base += 1.0
@@ -92,6 +77,7 @@ def _base(one: Array, other: Array) -> Array:
 
 
 def _sum_of_cubes(values: Array) -> float:
+    # Products, because `values**3` takes the slow power of floats.
     cubes = np.square(values)
     cubes *= values
     return float(cubes.sum())

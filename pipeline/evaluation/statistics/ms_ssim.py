@@ -1,8 +1,4 @@
-"""MS-SSIM of pairs of fakes of one class, a measure of their similarity.
-
-Source: Wang et al., "Multi-scale structural similarity for image quality assessment", 2003; as a
-measure of diversity, arXiv:1610.09585, section 4.2.
-"""
+"""MS-SSIM of pairs of fakes of one class, a measure of their similarity."""
 
 from __future__ import annotations
 
@@ -11,8 +7,7 @@ from scipy.ndimage import correlate1d
 
 from pipeline.errors import UserError
 from pipeline.evaluation.statistics.arrays import Array, checked_images, checked_labels
-from pipeline.evaluation.statistics.estimate import Estimate
-from pipeline.evaluation.statistics.intervals import around
+from pipeline.evaluation.statistics.intervals import Estimate, around
 from pipeline.training.synthesis.ms_ssim_scales import DEVIATION, scale_weights, window_of
 
 PAIRS = 10_000
@@ -26,13 +21,7 @@ def similarity_of_pairs(
 ) -> Estimate:
     """Average MS-SSIM over random pairs of one class: 1 if equal, near 0 if unrelated.
 
-    Pairs share no image as long as images are left. Student's interval counts only those pairs.
-
-    Args:
-        images: Images, uint8 `(n, height, width, channels)`.
-        labels: Classes, integers `(n,)`; None if all have one class.
-        seed: Seed of the pairs.
-        pairs: Number of pairs.
+    Images are uint8 `(n, height, width, channels)`; without labels all have one class.
 
     Raises:
         UserError: if no two images have one class.
@@ -43,31 +32,25 @@ def similarity_of_pairs(
     if labels is None:
         labels = np.zeros(len(images), np.int64)
     chosen, apart = pairs_of_one_class(checked_labels(labels, "labels", len(images)), pairs, seed)
+    # In parts, because 10,000 pairs of large images in float64 would not fit in memory.
     at_once = max(1, PIXELS_AT_ONCE // int(np.prod(images.shape[1:])))
-    values = np.concatenate(
-        [
-            ms_ssim(images[some[:, 0]], images[some[:, 1]])
-            for some in np.split(chosen, range(at_once, pairs, at_once))
-        ]
-    )
+    parts = np.split(chosen, range(at_once, pairs, at_once))
+    values = np.concatenate([ms_ssim(*(images[side] for side in part.T)) for part in parts])
     # Pairs that share an image are not independent.
     error = float(values.std(ddof=1)) / apart**0.5 if pairs > 1 else 0.0
     return around(float(values.mean()), error, apart)
 
 
 def ms_ssim(one: Array, other: Array) -> Array:
-    """Compute `Π csᵢ^wᵢ · ssim^w` over scales: `(n, height, width, channels)` → `(n,)`.
+    """Compute `Π csᵢ^wᵢ · ssim^w` over scales, of images 0 to 255, averaged over channels.
 
-    The result is the mean over channels. The window is a Gaussian of 11 pixels (deviation 1.5), or
-    the whole image if that is smaller; the constants are `(0.01 · 255)²` and `(0.03 · 255)²`. Of
-    the five scales those count that leave room for the window (1 up to 16 px, 2 at 32, 3 at 64, 4
-    at 128, 5 from 256 px), with Wang's weights scaled to a sum of 1. A mean below 0 counts as 0.
+    Call: twice `(n, height, width, channels)` → `(n,)`.
 
-    Args:
-        one: Images, 0 to 255.
-        other: Images to compare with, of the same shape.
+    Of the five scales those count that leave room for the window (1 up to 16 px, 2 at 32, 3 at 64,
+    4 at 128, 5 from 256 px), with Wang's weights scaled to a sum of 1.
 
-    Source: Wang et al. 2003, which uses all five scales.
+    Source: Wang et al., "Multi-scale structural similarity for image quality assessment", 2003,
+    which uses all five scales.
     """
     one, other = one.astype(np.float64), other.astype(np.float64)
     weights = scale_weights(min(one.shape[1:3]))
@@ -77,7 +60,7 @@ def ms_ssim(one: Array, other: Array) -> Array:
             one, other = _halved(one), _halved(other)
         ssim, contrast = _structures(one, other)
         term = ssim if number == len(weights) - 1 else contrast
-        # A negative number has no real power.
+        # A mean below 0 counts as 0, because a negative number has no real power.
         product *= np.maximum(term, 0.0) ** weight
     return product.mean(1)
 
@@ -101,8 +84,8 @@ def _gaussian(size: int) -> Array:
 
 
 def _filtered(images: Array, window: Array) -> Array:
-    """Filter by the window, only where it is completely within the image."""
     size = len(window)
+    # Only where the window is within the image, as TensorFlow does: padding would count as image.
     down, right = (slice(size // 2, size // 2 + side - size + 1) for side in images.shape[1:3])
     filtered = correlate1d(images, window, axis=1)[:, down]
     return correlate1d(filtered, window, axis=2)[:, :, right]
@@ -120,8 +103,10 @@ def pairs_of_one_class(labels: Array, count: int, seed: int) -> tuple[Array, int
     """Draw pairs of one class, indices `(count, 2)`, and count those that share no image."""
     random = np.random.default_rng(seed)
     found: list[Array] = []
+    # Each turn gives pairs that share no image; further turns only if those are too few.
     while sum(map(len, found)) < count:
         order = random.permutation(len(labels))
+        # Stable, so that images of a class stay in their random order.
         order = order[np.argsort(labels[order], kind="stable")]
         _, starts, sizes = np.unique(labels[order], return_index=True, return_counts=True)
         even = (np.arange(len(order)) - np.repeat(starts, sizes)) % 2 == 0

@@ -9,12 +9,12 @@ import numpy as np
 from scipy import stats
 
 from pipeline.evaluation.statistics.arrays import Array, checked_features
-from pipeline.evaluation.statistics.estimate import Estimate
-from pipeline.evaluation.statistics.intervals import CONFIDENCE, around, of_mean, of_share
+from pipeline.evaluation.statistics.intervals import CONFIDENCE, Estimate, around, of_mean, of_share
 
 MANIFOLD_NEIGHBOURS = 3
 DENSITY_NEIGHBOURS = 5
 HELD_OUT_QUANTILE = 0.01
+LEAST_HELD_OUT = round(1 / HELD_OUT_QUANTILE)
 
 PARTS = 20
 """Random parts of the fakes; their spread gives the error of recall and coverage."""
@@ -32,14 +32,7 @@ TIE = 1e-9
 
 
 class NeighbourhoodScores(NamedTuple):
-    """Overlap of two sets of features.
-
-    Args:
-        precision: Share of fakes within the reals' manifold.
-        recall: Share of reals within the fakes' manifold.
-        density: Mean number of reals' neighbourhoods that a fake is in, over their size.
-        coverage: Share of reals whose neighbourhood holds a fake.
-    """
+    """Overlap of two sets of features."""
 
     precision: Estimate
     recall: Estimate
@@ -48,12 +41,7 @@ class NeighbourhoodScores(NamedTuple):
 
 
 class Neighbours(NamedTuple):
-    """Nearest references of each query, nearest first.
-
-    Args:
-        indices: Indices of the references, `(queries, k)`.
-        distances: Euclidean distances, float64 `(queries, k)`.
-    """
+    """Nearest references of each query with Euclidean distances, `(queries, k)`, nearest first."""
 
     indices: Array
     distances: Array
@@ -75,19 +63,8 @@ def neighbourhood_scores(
     the mean of `|{real: fake ∈ B₅(real)}| / 5`, and coverage the share of reals with any fake in
     `B₅(real)`.
 
-    Intervals ignore the chance in the reals. Precision and density are means over fakes, with
-    Wilson's and Student's interval. Recall and coverage are shares of reals that depend on all
-    fakes. By the delete-d jackknife, their squared error is the variance over random parts of the
-    fakes, with balls within each part, times `0.7 / 0.3`.
-
-    Args:
-        fakes: Features of generated images, `(n, dimensions)`.
-        reals: Features of real images, `(m, dimensions)`.
-        radii: Radii of the reals for both k, by `radii_of`, if known: most of the work for many
-            reals.
-        seed: Seed of the parts.
-        manifold_neighbours: Number of neighbours, k, for precision and recall.
-        density_neighbours: Number of neighbours, k, for density and coverage.
+    Features are `(n, dimensions)`; `radii` are those of the reals for both k, by `radii_of`, if
+    known. Intervals ignore the chance in the reals.
 
     Raises:
         UserError: if a set has fewer than k neighbours, or dimensions differ.
@@ -98,7 +75,7 @@ def neighbourhood_scores(
     most = max(manifold_neighbours, density_neighbours)
     fakes = checked_features(fakes, "fakes", least=most + 1)
     reals = checked_features(reals, "reals", least=most + 1, like=fakes)
-    if radii is None:
+    if radii is None:  # Else they are known: most of the work for many reals.
         radii = radii_of(reals, manifold_neighbours, density_neighbours)
     of_reals, wide_of_reals = radii
     (of_fakes,) = radii_of(fakes, manifold_neighbours)
@@ -115,7 +92,7 @@ def neighbourhood_scores(
         within = squared <= wide_of_reals
         dense[rows] = within.sum(1) / density_neighbours
         covered |= within.any(0)
-        # A product of matrices counts for all parts at once.
+        # A product of matrices counts for all parts at once; floats, as integers have no fast one.
         covered_by |= parts[:, rows].astype(np.float32) @ within.astype(np.float32) > 0
         for found, radii_in_part in zip(recalled_by, of_parts[:, rows], strict=True):
             found |= (squared <= radii_in_part[:, None]).any(0)
@@ -137,13 +114,8 @@ def _parts(count: int, seed: int) -> Array:
 def radii_in(subsets: Array, features: Array, neighbours: int) -> Array:
     """Compute squared distances of features to their k-th nearest other in each of their subsets.
 
-    Args:
-        subsets: Masks of the features in each subset, `(subsets, n)`.
-        features: Features, `(n, dimensions)`.
-        neighbours: Number of neighbours, k.
-
-    Returns:
-        Radii, float64 `(subsets, n)`, widened by `TIE`; -1 for features not in the subset.
+    Call: masks `(subsets, n)` and features `(n, dimensions)` → radii, float64 `(subsets, n)`,
+    widened by `TIE`; -1 for features not in the subset.
     """
     known = min(NEAREST_KNOWN, len(features) - 1)
     radii = np.full(subsets.shape, -1.0)
@@ -163,6 +135,7 @@ def radii_in(subsets: Array, features: Array, neighbours: int) -> Array:
 
 def _of_parts(inside: Array, inside_by: Array) -> Estimate:
     """Estimate a share of reals, with an interval from parts of the fakes."""
+    # The delete-d jackknife: all fakes decide on each real, so hits are no independent trials.
     error = float(inside_by.mean(1).std(ddof=1)) * (PART / (1 - PART)) ** 0.5
     found = around(float(inside.mean()), error, len(inside_by))
     assert found.low is not None
@@ -172,12 +145,7 @@ def _of_parts(inside: Array, inside_by: Array) -> Estimate:
 
 
 def nearest(queries: Array, references: Array, *, neighbours: int = 1) -> Neighbours:
-    """Find the nearest references of each query; among equally near ones the first.
-
-    Args:
-        queries: Features `(n, dimensions)`, for example of generated images.
-        references: Features `(m, dimensions)`, for example of training images.
-        neighbours: Number of neighbours of each query.
+    """Find the nearest references of each query `(n, dimensions)`; the first of equally near ones.
 
     Raises:
         UserError: if there are fewer references, or dimensions differ.
@@ -189,7 +157,7 @@ def nearest(queries: Array, references: Array, *, neighbours: int = 1) -> Neighb
     for rows, squared in _squared_distances(queries, references):
         kth = np.partition(squared, neighbours - 1, axis=1)[:, neighbours - 1]
         for row, (values, limit) in enumerate(zip(squared, kth, strict=True), rows.start):
-            # Candidates with rounding errors; the exact distances decide below.
+            # Candidates, because distances have rounding errors; the exact ones decide below.
             near = np.flatnonzero(values <= limit * (1 + TIE))
             steps = references[near].astype(np.float64) - queries[row]
             exact = np.square(steps).sum(1)
@@ -205,24 +173,18 @@ def memorisation(fakes: Array, training: Array, held_out: Array) -> Estimate:
     image, and q the 1 % quantile of `d(held out, training)`. A generator that draws from the
     distribution of the images has 0.01, one that copies about 1, one far from all images 0.
 
-    The interval combines two at 97.5 %, which hold together at 95 %: order statistics around the
-    quantile, and Wilson's intervals of the shares at those.
-
-    Args:
-        fakes: Features of generated images, `(n, dimensions)`.
-        training: Features of the training images.
-        held_out: Features of similar images not used in training, at least 100, because fewer have
-            no 1 % quantile.
-
     Raises:
         UserError: if a set is too small, or dimensions differ.
 
     Source: arXiv:2004.05675 for the three samples and the distance. Its test compares mean ranks,
     where images far from all others outweigh a few copies; ours counts copies.
     """
-    held_out = checked_features(held_out, "held_out", least=round(1 / HELD_OUT_QUANTILE))
+    # Fewer have no 1 % quantile.
+    held_out = checked_features(held_out, "held_out", least=LEAST_HELD_OUT)
     to_training = nearest(fakes, training).distances[:, 0]
     baseline = np.sort(nearest(held_out, training).distances[:, 0])
+    # Two intervals, each at 97.5 %, hold together at 95 %: the order statistics around the
+    # quantile, and Wilson's around the shares at those.
     each = (1 + CONFIDENCE) / 2
     tails = np.array([(1 - each) / 2, (1 + each) / 2])
     lowest, highest = stats.binom.ppf(tails, len(baseline), HELD_OUT_QUANTILE).astype(int)
@@ -239,12 +201,7 @@ def memorisation(fakes: Array, training: Array, held_out: Array) -> Estimate:
 def radii_of(features: Array, *neighbours: int) -> Array:
     """Compute squared distances of each feature to its k-th nearest other, widened by `TIE`.
 
-    Args:
-        features: Features, `(n, dimensions)`, more than the largest k.
-        neighbours: Numbers of neighbours, each a k.
-
-    Returns:
-        Radii, float64 `(numbers of neighbours, n)`.
+    Call: features `(n, dimensions)`, and several k → float64 `(number of k, n)`.
 
     Raises:
         UserError: if a feature has fewer than k neighbours.
@@ -258,11 +215,7 @@ def radii_of(features: Array, *neighbours: int) -> Array:
 
 
 def _squared_distances(queries: Array, references: Array) -> Iterator[tuple[slice, Array]]:
-    """Yield slices of the queries with their squared distances `(some queries, references)`.
-
-    Computed as `‖x‖² + ‖y‖² - 2 x · y` around the references' mean, or where digits cancel as
-    `‖x - y‖²`.
-    """
+    """Yield slices of the queries with their squared distances `(some queries, references)`."""
     centre = references.mean(0, dtype=np.float64)
     # Centred, because large means cancel digits in `‖x‖² + ‖y‖² - 2 x · y`.
     centred = references.astype(np.float64) - centre
@@ -275,6 +228,7 @@ def _squared_distances(queries: Array, references: Array) -> Iterator[tuple[slic
         from_centre = part - centre
         sums = np.square(from_centre).sum(1)[:, None] + norms
         squared = sums - 2 * (from_centre @ centred.T)
+        # Near pairs again as `‖x - y‖²`, in which no digits cancel.
         near_rows, near_columns = np.nonzero(squared <= CANCELLED * sums)
         for first in range(0, len(near_rows), pairs_at_once):
             some = slice(first, first + pairs_at_once)

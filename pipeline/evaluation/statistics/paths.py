@@ -1,7 +1,4 @@
-"""Perceptual path length: change of images along short steps between latents.
-
-Source: arXiv:1812.04948, section 4.1, and the official `perceptual_path_length.py`.
-"""
+"""Perceptual path length: change of images along short steps between latents."""
 
 from __future__ import annotations
 
@@ -12,8 +9,7 @@ import numpy as np
 
 from pipeline.errors import UserError
 from pipeline.evaluation.statistics.arrays import Array
-from pipeline.evaluation.statistics.estimate import Estimate
-from pipeline.evaluation.statistics.intervals import bootstrap
+from pipeline.evaluation.statistics.intervals import Estimate, bootstrap
 
 PAIRS = 50_000
 STEP = 1e-4
@@ -34,7 +30,6 @@ def path_length(
     interpolate: Interpolate,
     seed: int,
     full: bool = True,
-    step: float = STEP,
     trimmed: tuple[float, float] | None = TRIMMED,
     batch: int = 64,
 ) -> Estimate:
@@ -43,19 +38,17 @@ def path_length(
     On full paths t is uniform in [0, 1), at their ends t = 0. Lengths below the 1st and above the
     99th percentile are left out. The interval is a bootstrap over pairs of latents.
 
-    Images must be floats, because the step changes them by less than one level of 255.
-
     Args:
-        generate: Function from latents `(n, …)` and the slice of their pairs to images. Each image
-            must depend on its latent only, and noise must be the same in every call.
+        generate: Function from latents `(n, …)` and the slice of their pairs to images, as floats:
+            the step changes them by less than one level of 255. Each image must depend on its
+            latent only, and noise must be the same in every call.
         distance: Function from images and images to their distances, `(n,)`; it must grow with the
             square of small changes, as `feature_distance` does.
         starts: Latents at the starts: z `(n, size)`, or w `(n, size)` or `(n, layers, size)`.
         ends: Latents at the ends, of the same shape.
         interpolate: Interpolation: `slerp` for z, `lerp` for w.
         seed: Seed of the positions t, and of the bootstrap.
-        full: Whether to measure along full paths, not only at their starts.
-        step: Step ε.
+        full: True to measure along full paths, not only at their starts.
         trimmed: Percentiles between which lengths count; None for all lengths.
         batch: Pairs per batch.
 
@@ -78,24 +71,23 @@ def path_length(
         some = slice(first, first + batch)
         here, there = (
             generate(interpolate(starts[some], ends[some], places[some] + ahead), some)
-            for ahead in (0.0, step)
+            for ahead in (0.0, STEP)
         )
-        lengths.append(np.asarray(distance(here, there), np.float64) / step**2)
+        lengths.append(np.asarray(distance(here, there), np.float64) / STEP**2)
     return bootstrap(np.concatenate(lengths), lambda all_: _trimmed_mean(all_, trimmed), seed=seed)
 
 
 def slerp(starts: Array, ends: Array, places: Array) -> Array:
     """Interpolate along the great circle of the sphere of radius `√size`, at constant speed.
 
-    Args:
-        starts: Latents at the starts, `(n, size)`; only their directions count.
-        ends: Latents at the ends, `(n, size)`.
-        places: Positions, `(n,)`, 0 at the start and 1 at the end.
+    Call: latents `(n, size)` twice, of which only directions count, and positions `(n,)`, 0 at the
+    start and 1 at the end → `(n, size)`.
 
     Source: the official `perceptual_path_length.py`, on the sphere of radius 1; the generator
     normalises the radius there as here.
     """
     starts, ends = _unit(starts), _unit(ends)
+    # Rounding may leave [-1, 1], where arccos has no value.
     cosine = np.clip((starts * ends).sum(-1, keepdims=True), -1.0, 1.0)
     angles = places[:, None] * np.arccos(cosine)
     across = _unit(ends - cosine * starts)
@@ -105,6 +97,7 @@ def slerp(starts: Array, ends: Array, places: Array) -> Array:
 def lerp(starts: Array, ends: Array, places: Array) -> Array:
     """Interpolate linearly, `start + (end - start) · t`: `(n, …)` and `(n,)` → `(n, …)`."""
     places = places.reshape(-1, *[1] * (starts.ndim - 1))
+    # float64, because float32 would lose most digits of a step of 10⁻⁴.
     return starts.astype(np.float64) + (ends.astype(np.float64) - starts) * places
 
 

@@ -1,7 +1,4 @@
-"""SWD: sliced Wasserstein distance of image patches, per level of a Laplacian pyramid.
-
-Source: arXiv:1710.10196, section 5, and the official `sliced_wasserstein.py`.
-"""
+"""SWD: sliced Wasserstein distance of image patches, per level of a Laplacian pyramid."""
 
 from __future__ import annotations
 
@@ -40,12 +37,7 @@ def descriptors(batches: Iterable[Array], *, seed: int, patches: int = PATCHES) 
     last level is the first with a shorter side of at most 16 pixels, or with an odd side. A patch
     has 7 pixels a side; at 4 pixels it is the whole image, and there is one patch per image.
 
-    Positions in image i of the stream depend on (seed, i) only, so batches may have any size.
-
-    Args:
-        batches: Images, `(any, height, width, channels)`, of any range, all of one size.
-        seed: Seed of the positions.
-        patches: Number of patches per image and level.
+    Images are `(any, height, width, channels)`, of any range; batches may have any size.
 
     Raises:
         UserError: if there are no images, or they differ in size.
@@ -63,7 +55,7 @@ def descriptors(batches: Iterable[Array], *, seed: int, patches: int = PATCHES) 
                 "`batches` must hold images of one size. "
                 f"Received: {shape} and then {images.shape[1:]}"
             )
-        # Per image, so that positions do not depend on the batches.
+        # Seeded per image, so that positions do not depend on the batches.
         draws = [np.random.default_rng((seed, count + i)) for i in range(len(images))]
         count += len(images)
         for level in laplacian_pyramid(images.astype(np.float64)):
@@ -77,13 +69,7 @@ def sliced_wasserstein(fakes: Descriptors, reals: Descriptors, *, seed: int) -> 
     """Compute 10³ times the sliced Wasserstein distance of patches per level; 0 for equal sets.
 
     It is the mean over 512 random directions of the mean `|aᵢ - bᵢ|`, where a and b are the sorted
-    projections of patches, with channels normalised by each side's mean and deviation. The score
-    `swd` is the mean over levels.
-
-    Args:
-        fakes: Patches of generated images.
-        reals: Patches of the same number of real images of the same size.
-        seed: Seed of the directions.
+    projections of patches, with channels normalised by each side's mean and deviation.
 
     Raises:
         UserError: if levels or numbers of patches differ.
@@ -98,6 +84,7 @@ def sliced_wasserstein(fakes: Descriptors, reals: Descriptors, *, seed: int) -> 
             f"Received: patches {shapes[0]} and {shapes[1]}"
         )
     return {
+        # The 1 gives another stream than that of the patches' positions, (seed, image).
         side: SCALE * _distance(fakes[side], reals[side], np.random.default_rng((seed, side, 1)))
         for side in fakes
     }
@@ -117,6 +104,7 @@ def _doubled(images: Array) -> Array:
     count, height, width, channels = images.shape
     spread = np.zeros((count, 2 * height, 2 * width, channels))
     spread[:, ::2, ::2] = images
+    # Twice per axis, because every other row and column is zero.
     return _blurred(spread, 2 * BINOMIAL)
 
 
@@ -144,13 +132,14 @@ def _distance(one: Array, other: Array, random: np.random.Generator) -> float:
     # Normal draws are uniform in direction after scaling to length 1.
     directions = random.normal(size=(DIRECTIONS, *one.shape[1:]))
     directions /= np.sqrt(np.square(directions).sum((1, 2), keepdims=True))
-    normalisation, other_normalisation = _normalisation(one), _normalisation(other)
+    normalisations = _normalisation(one), _normalisation(other)
     at_once = max(1, PROJECTIONS_AT_ONCE // len(one))
     total = 0.0
     for start in range(0, DIRECTIONS, at_once):
         some = directions[start : start + at_once]
-        difference = _sorted_projections(one, some, *normalisation)
-        difference -= _sorted_projections(other, some, *other_normalisation)
+        # In place: with all patches of 16,384 images, each array has half a gigabyte.
+        difference = _sorted_projections(one, some, *normalisations[0])
+        difference -= _sorted_projections(other, some, *normalisations[1])
         total += float(np.abs(difference, out=difference).mean(1).sum())
     return total / DIRECTIONS
 
@@ -158,6 +147,7 @@ def _distance(one: Array, other: Array, random: np.random.Generator) -> float:
 def _normalisation(patches: Array) -> tuple[Array, Array]:
     """Return means of channels, and 1 / deviation or 0 if that is 0; `(channels, 1)` each."""
     means = patches.mean((0, 2), dtype=np.float64)[:, None]
+    # Not by `std`, which would copy all patches to float64.
     squares = sum(np.square(rows - means).sum((0, 2)) for rows in _rows(patches))
     deviations = np.sqrt(squares / (len(patches) * patches.shape[2]))[:, None]
     # A constant channel has no deviation; 0 leaves it out.
@@ -176,5 +166,5 @@ def _sorted_projections(patches: Array, directions: Array, means: Array, scales:
 
 
 def _rows(patches: Array) -> Iterator[Array]:
-    """Yield patches in blocks, to limit memory."""
+    # In blocks, because float64 copies of all patches would not fit in memory.
     return (patches[start : start + ROWS] for start in range(0, len(patches), ROWS))

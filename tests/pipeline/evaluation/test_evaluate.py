@@ -18,9 +18,10 @@ from pipeline.data.prepare import records_for
 from pipeline.data.records import RecordSet
 from pipeline.errors import UserError
 from pipeline.evaluation import evaluate as module
-from pipeline.evaluation.evaluate import Plan, evaluate, measure, plan_of
+from pipeline.evaluation.evaluate import evaluate, measure, plan_of
 from pipeline.evaluation.features import FeatureNetwork
 from pipeline.evaluation.gate import judge
+from pipeline.evaluation.material import Plan
 from pipeline.evaluation.report import write_report
 from pipeline.evaluation.scores import Evaluation, Score, folder_of, read_scores
 from pipeline.families.progan.networks import Generator
@@ -131,10 +132,16 @@ def test_everything_is_measured_and_written(run: RunFolder, records: RecordSet) 
     assert "digits" in write_report(run, found).read_text()
 
 
+def plan_of_3(run: RunFolder, records: RecordSet, **keys: Any) -> Plan:
+    """Fewer images than the configuration allows."""
+    made = plan(run, records, **keys)
+    return replace(made, settings=made.settings.model_copy(update={"images": 3}))
+
+
 def test_what_cannot_be_measured_says_why_and_the_rest_is_given(
     run: RunFolder, records: RecordSet
 ) -> None:
-    found = evaluate(run, replace(plan(run, records), images=3), silent)
+    found = evaluate(run, plan_of_3(run, records), silent)
     names = {score.name for score in found.scores}
     assert {"kid", "swd"} <= names
     assert {"fid", "precision_recall"} <= found.not_measured.keys()
@@ -144,7 +151,7 @@ def test_what_cannot_be_measured_says_why_and_the_rest_is_given(
     with pytest.raises(
         UserError, match=r"at least one measure must be possible\. Received: fid: `features` must"
     ):
-        measure(run, replace(plan(run, records, metrics=["fid"]), images=3), silent)
+        measure(run, plan_of_3(run, records, metrics=["fid"]), silent)
 
 
 def test_advice_is_told_and_decides_nothing(run: RunFolder, records: RecordSet) -> None:

@@ -13,7 +13,7 @@ from pipeline.data.prepare import records_for
 from pipeline.data.records import RecordSet
 from pipeline.errors import UserError
 from pipeline.evaluation.evaluate import evaluate, plan_of
-from pipeline.evaluation.fakes import Fakes
+from pipeline.evaluation.generated import GeneratedImages
 from pipeline.evaluation.scores import obstacles
 from pipeline.generating.drawing import Drawing, images_of
 from pipeline.loading import config_from
@@ -78,7 +78,7 @@ def test_images_are_those_that_generate_draws(run: tuple[RunFolder, RecordSet]) 
     checkpoint = folder.newest_checkpoint()
     painter = Painter(folder.sampler(checkpoint))
     for noise in ("constant", "random"):
-        fakes = Fakes(painter, 20, noise=noise)
+        fakes = GeneratedImages(painter, 20, noise=noise)
         drawn = np.concatenate(list(images_of(folder, Drawing(range(20), noise=noise))))
         np.testing.assert_array_equal(np.concatenate(list(fakes.batches())), drawn)
         np.testing.assert_array_equal(fakes.at([3, 17]), drawn[[3, 17]])

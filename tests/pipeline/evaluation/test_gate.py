@@ -14,9 +14,8 @@ from pipeline.evaluation.gate import (
     OVER_PROMOTED,
     SCORE_OF,
     Ruling,
-    is_of,
     judge,
-    read_verdict,
+    verdict_on,
     write_verdict,
 )
 from pipeline.evaluation.scores import read_scores, write_scores
@@ -243,14 +242,13 @@ def test_promoted_scores_that_no_rule_looks_at_are_refused(evaluated) -> None:
 def test_a_verdict_is_written_read_and_known_by_its_scores(evaluated, tmp_path: Path) -> None:
     evaluation = evaluated(700, scores=GOOD | {"kid": math.nan})
     folder = write_scores(RunFolder(tmp_path), evaluation).parent
-    assert read_verdict(folder) is None
+    assert verdict_on(evaluation, folder) is None
     verdict = judge(evaluation, POLICY)
     assert write_verdict(folder, verdict) == folder / "gate.json"
-    again = read_verdict(folder)
+    again = verdict_on(read_scores(folder), folder)
     assert again.model_dump_json() == verdict.model_dump_json()
-    assert is_of(again, read_scores(folder))
     later = evaluation.model_copy(update={"created": evaluation.created.replace(hour=13)})
-    assert not is_of(again, later)
+    assert verdict_on(later, folder) is None
     content = json.loads((folder / "gate.json").read_text())
     assert content["schema"] == 1
     assert content["passed"] is False
@@ -263,4 +261,4 @@ def test_a_verdict_is_written_read_and_known_by_its_scores(evaluated, tmp_path: 
 def test_a_damaged_verdict_is_one_line(evaluated, tmp_path: Path) -> None:
     (tmp_path / "gate.json").write_text('{"schema": 3}')
     with pytest.raises(UserError, match=r"a verdict must be a `gate.json`.*of schema 3$"):
-        read_verdict(tmp_path)
+        verdict_on(evaluated(), tmp_path)

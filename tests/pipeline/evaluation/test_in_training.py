@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +14,9 @@ from pipeline.data.prepare import records_for
 from pipeline.errors import UserError
 from pipeline.evaluation import in_training
 from pipeline.evaluation.features import FeatureNetwork
-from pipeline.evaluation.in_training import Evaluations, FidInTraining
-from pipeline.evaluation.scores import Evaluation
-from pipeline.run_folder import RunFolder
+from pipeline.evaluation.in_training import FidInTraining
 from pipeline.training.loop import checkpoints
 from pipeline.training.loop.recorders import JsonLines
-from pipeline.training.position import RollBack
 from pipeline.training.synthesis import task
 from pipeline.training.synthesis.task import Synthesis
 from tests.pipeline.training.runs import Idle, trainer_of
@@ -102,11 +98,3 @@ def test_it_needs_features() -> None:
         Config.model_validate(
             {"schedule": {"resolution": 8}, "evaluation": {"fid_every_images": 100}}
         )
-
-
-def test_evaluations_of_what_is_undone_are_removed(
-    tmp_path: Path, evaluated: Callable[..., Evaluation], run_with: Callable[..., RunFolder]
-) -> None:
-    run = run_with(tmp_path / "run", *map(evaluated, (1000, 2000, 3000)))
-    Evaluations(run).rolled_back(RollBack("collapse", at=3500, to=2000))
-    assert run.evaluated() == [1000, 2000]

@@ -17,7 +17,7 @@ Labels = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
-class Fakes:
+class GeneratedImages:
     """Generated images by number: image n has seed n, and for a labelled generator label n.
 
     Args:
@@ -40,12 +40,14 @@ class Fakes:
         """Make the images of some numbers: uint8 `(numbers, height, width, channels)`."""
         return np.concatenate(list(self._of(numbers)))
 
-    def of_latents(self, latents: npt.NDArray[Any], numbers: slice) -> npt.NDArray[np.float32]:
-        """Make images from latents without rounding: floats of about 0 to 255.
+    def labels_at(self, numbers: Sequence[int]) -> Sequence[int]:
+        """Return the labels of the images of some numbers; none for a generator without labels."""
+        return () if self.labels is None else self.labels[list(numbers)].tolist()
 
-        Args:
-            latents: Latents, `(n, size)`.
-            numbers: Numbers of the images whose labels to use.
+    def of_latents(self, latents: npt.NDArray[Any], numbers: slice) -> npt.NDArray[np.float32]:
+        """Make images from latents `(n, size)`, with the labels of the images of these numbers.
+
+        Images are floats of about 0 to 255.
         """
         inputs: Any = latents.astype(np.float32)
         generator = self.painter.sampler.model
@@ -57,18 +59,12 @@ class Fakes:
         return np.asarray(images * 127.5 + 127.5, np.float32)
 
     def _of(self, numbers: Sequence[int]) -> Iterator[Images]:
-        labels = () if self.labels is None else self.labels[list(numbers)].tolist()
-        return self.painter.of_seeds(numbers, labels, self.noise)
+        return self.painter.of_seeds(numbers, self.labels_at(numbers), self.noise)
 
 
 def labels_like(reals: Labels, count: int, *, seed: int) -> Labels:
-    """Draw labels with the frequencies of those of labelled real images: `(count,)`.
-
-    Args:
-        reals: Labels of all real images.
-        count: Number of labels to draw; the first ones do not depend on it.
-        seed: Seed of the draws.
-    """
+    """Draw labels with the frequencies of those of labelled real images: `(count,)`."""
     reals = reals[reals != UNLABELLED]
+    # One draw a label in their order, so that more labels keep the first ones.
     places = np.random.default_rng(seed).integers(len(reals), size=count)
     return reals[places]

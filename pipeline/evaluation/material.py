@@ -1,0 +1,143 @@
+"""Material of a measurement: generated and real images, and their features."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from pipeline.config import EvaluationConfig
+from pipeline.data.dataset import images_of, labels_of
+from pipeline.data.records import RecordSet
+from pipeline.evaluation.extraction import extract
+from pipeline.evaluation.features.network import FeatureNetwork, Features, Images
+from pipeline.evaluation.generated import GeneratedImages, labels_like
+from pipeline.evaluation.references import (
+    READ_AT_A_TIME,
+    REFERENCES,
+    References,
+    references_for,
+)
+from pipeline.run_folder import RunFolder
+from pipeline.sampling.painter import Painter
+from pipeline.training.loop.checkpoints import Checkpoint
+
+Report = Callable[[int, int], None]
+Stage = Callable[[str], AbstractContextManager[Report]]
+"""Function from the name of a stage of work to a context that reports its progress."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Plan of a measurement.
+
+    Args:
+        checkpoint: Checkpoint of the run.
+        records: Records that it was trained on.
+        settings: Number of images, seed of labels, subsets and patches, and noise.
+        measures: Names of the measures, in the order of `MEASURES`.
+        left_out: Needs of measures that are left out, by the measure's name.
+        network: Network for features; None if no measure needs features.
+    """
+
+    checkpoint: Checkpoint
+    records: RecordSet
+    settings: EvaluationConfig
+    measures: tuple[str, ...]
+    left_out: Mapping[str, str]
+    network: FeatureNetwork | None
+
+
+@dataclass(frozen=True)
+class Material:
+    """Inputs of all measures.
+
+    Args:
+        plan: Plan of the measurement.
+        fakes: Generated images.
+        resolution: Resolution of the images, in pixels.
+        features: Features of the generated images; None if no measure needs features.
+        references: Features of the training images.
+        mirrored: Features of the mirrored training images, if training showed those too.
+        held_out: Features of the split `val`; None without one.
+    """
+
+    plan: Plan
+    fakes: GeneratedImages
+    resolution: int
+    features: Features | None = None
+    references: References | None = None
+    mirrored: References | None = None
+    held_out: References | None = None
+
+    @property
+    def seed(self) -> int:
+        """Seed of every random choice."""
+        return self.plan.settings.seed
+
+    @property
+    def vectors(self) -> tuple[np.ndarray, np.ndarray]:
+        """Features of fakes and of reals."""
+        assert self.features is not None
+        assert self.references is not None
+        return self.features.vectors, self.references.features.vectors
+
+    @property
+    def shown(self) -> np.ndarray:
+        """Features of all images shown in training: reals, then their mirror images if used."""
+        _, reals = self.vectors
+        if self.mirrored is None:
+            return reals
+        return np.concatenate([reals, self.mirrored.features.vectors])
+
+    @property
+    def labels(self) -> tuple[np.ndarray, np.ndarray]:
+        """Labels of fakes and of reals."""
+        assert self.fakes.labels is not None
+        assert self.references is not None
+        return self.fakes.labels, self.references.labels
+
+    def reals(self, count: int) -> Iterator[Images]:
+        """Read the first training images, in batches."""
+        samples = images_of(self.plan.records, self.resolution, copies=False).take(count)
+        for batch in samples.batch(READ_AT_A_TIME).as_numpy_iterator():
+            yield batch["image"]
+
+
+def material_for(run: RunFolder, plan: Plan, stage: Stage) -> Material:
+    """Generate images, and compute the features that the measures of a plan need.
+
+    Raises:
+        UserError: if images do not suit the features.
+        OSError: if features of real images cannot be cached.
+    """
+    records, settings, network = plan.records, plan.settings, plan.network
+    painter = Painter(run.sampler(plan.checkpoint))
+    resolution = painter.sampler.model.output_shape[1]
+    labels = None
+    if run.config().data.labels:
+        labels = labels_like(labels_of(records), settings.images, seed=settings.seed)
+    fakes = GeneratedImages(painter, settings.images, labels, settings.noise)
+    if network is None:
+        return Material(plan, fakes, resolution)
+    # Beside the sets, so that all runs on one set share it.
+    kept = records.folder.parent / REFERENCES
+
+    def of_reals(title: str, **which: Any) -> References:
+        with stage(f"features of {title}") as report:
+            return references_for(records, resolution, network, kept, report=report, **which)
+
+    references = of_reals("real images")
+    mirrored = held_out = None
+    shows_mirrored = run.config().data.mirror or records.preparation.get("mirrored_copies")
+    # A copy of a mirrored training image is a copy too.
+    if "memorisation" in plan.measures and shows_mirrored:
+        mirrored = of_reals("real images, mirrored", mirrored=True)
+    if records.size("val"):
+        held_out = of_reals("held-out images", split="val")
+    with stage("features of generated images") as report:
+        features = extract(network, fakes.batches(), total=settings.images, report=report)
+    return Material(plan, fakes, resolution, features, references, mirrored, held_out)
