@@ -390,7 +390,7 @@ class RunFolder:
     ) -> Restored:
         from pipeline.families.family import family_of
         from pipeline.shape import start_shape
-        from pipeline.training.synthesis.state import weights_of
+        from pipeline.training.synthesis.phase_models import weights_of
 
         config = self.config()
         phase = config.schedule.build().phases[checkpoint.position.phase]

@@ -55,7 +55,8 @@ def write_first_checkpoint(run: RunFolder, label_size: int) -> None:
     """
     import tensorflow as tf  # Takes seconds, which `origin_of` needs not.
 
-    from pipeline.training.synthesis.state import TrainingState, variables_of, weights_of
+    from pipeline.training.synthesis.phase_models import weights_of
+    from pipeline.training.synthesis.state import TrainingState
 
     origin = run.manifest().get("first_weights")
     if origin is None or checkpoints.all_in(run.path):
@@ -84,5 +85,5 @@ def write_first_checkpoint(run: RunFolder, label_size: int) -> None:
             "`--from` needs networks of the same family and sizes. Received: another shape of "
             f"{anew[0]}"
         )
-    checkpoints.save(run.path, variables_of(models), Position(0, 0), metrics={})
+    checkpoints.save(run.path, models.variables, Position(0, 0), metrics={})
     run.add_to_manifest(first_weights={**origin, "made_anew": anew})

@@ -10,7 +10,7 @@ from pipeline.config import Config
 from pipeline.errors import UserError
 from pipeline.schedule import Phase
 from pipeline.training.distributed.replicas import gpus_here, replicas_here
-from pipeline.training.optimization.gradients import micro_batches
+from pipeline.training.optimization.micro_batches import micro_batches
 from pipeline.training.preflight.costs import Work, memory, step_seconds, works_of
 from pipeline.training.preflight.trial import Trial, trial
 

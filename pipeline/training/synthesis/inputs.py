@@ -13,7 +13,7 @@ from pipeline.config import Config
 from pipeline.schedule import Phase
 from pipeline.training.distributed.replicas import place_of, readers_of, share_of
 from pipeline.training.loop.randomness import Purpose, key
-from pipeline.training.optimization.gradients import Tangent
+from pipeline.training.optimization.micro_batches import Tangent
 from pipeline.training.synthesis.generation import Draws
 from pipeline.training.synthesis.phase_models import PhaseModels
 
@@ -130,15 +130,28 @@ class ReplicaBatches:
         self._size = phase.batch_size // self._replicas
         self._roll_backs = roll_backs
 
-    def for_critic(self, batch: Any, images_seen: Any, alpha: Any) -> CriticBatch:
-        """Make the inputs of an update of the discriminator."""
-        return self._for_critic(batch, images_seen, alpha, CRITIC, fakes=True)
-
-    def for_penalties(
-        self, batch: Any, images_seen: Any, alpha: Any, *, fakes: bool
+    def for_critic(
+        self,
+        batch: Any,
+        images_seen: Any,
+        alpha: Any,
+        purposes: CriticPurposes = CRITIC,
+        *,
+        fakes: bool = True,
     ) -> CriticBatch:
-        """Make the inputs of an update on lazy penalties, with or without draws for fakes."""
-        return self._for_critic(batch, images_seen, alpha, LAZY, fakes=fakes)
+        """Make the inputs of an update of the discriminator, with or without draws for fakes."""
+        uniform = tf.random.stateless_uniform
+        mix = self._key(purposes.mix, images_seen)
+        moves = self._key(Purpose.CONSISTENCY, images_seen)
+        return CriticBatch(
+            reals=self._reals(batch, alpha),
+            draws=self._draws(purposes.latents, images_seen) if fakes else None,
+            labels=batch["labels"],
+            mix_weights=self._draw(mix, uniform, (self._size, 1, 1, 1)),
+            moves=self._draw(moves, uniform, (self._size, 3)),
+            real_augmentation=self._augmentation(purposes.reals_seen, images_seen),
+            fake_augmentation=self._augmentation(purposes.fakes_seen, images_seen),
+        )
 
     def for_generator(
         self, batch: Any, images_seen: Any, alpha: Any, repeat: int
@@ -156,31 +169,11 @@ class ReplicaBatches:
         """Make the inputs of path length regularisation in update number `repeat` of a step."""
         count = max(1, self._size // PATH_SHARE)
         shape = (count, *self._phase.shape, self._config.data.channels)
-        normal = tf.random.stateless_normal
+        pair = self._key(Purpose.PATH_NOISE, images_seen, repeat)
         return PathBatch(
             draws=self._draws(Purpose.PATH_LATENTS, images_seen, repeat, count),
             labels=batch["labels"][:count],
-            noise=self._draw(Purpose.PATH_NOISE, normal, shape, images_seen, repeat),
-        )
-
-    def _for_critic(
-        self,
-        batch: Any,
-        images_seen: Any,
-        alpha: Any,
-        purposes: CriticPurposes,
-        *,
-        fakes: bool,
-    ) -> CriticBatch:
-        uniform = tf.random.stateless_uniform
-        return CriticBatch(
-            reals=self._reals(batch, alpha),
-            draws=self._draws(purposes.latents, images_seen) if fakes else None,
-            labels=batch["labels"],
-            mix_weights=self._draw(purposes.mix, uniform, (self._size, 1, 1, 1), images_seen),
-            moves=self._draw(Purpose.CONSISTENCY, uniform, (self._size, 3), images_seen),
-            real_augmentation=self._augmentation(purposes.reals_seen, images_seen),
-            fake_augmentation=self._augmentation(purposes.fakes_seen, images_seen),
+            noise=self._draw(pair, tf.random.stateless_normal, shape),
         )
 
     def _reals(self, batch: Any, alpha: Any) -> Any:
@@ -200,33 +193,23 @@ class ReplicaBatches:
             part: int = 0,
             for_all: bool = False,
         ) -> Any:
+            pair = self._key(purpose, images_seen, repeat, part)
             if for_all:
                 # The same key in every replica, so that all replicas share the numbers.
-                same = sampler(shape, self._key(purpose, images_seen, repeat, part))
-                return tf.repeat(same[tf.newaxis], samples, axis=0)
-            return self._draw(purpose, sampler, (samples, *shape), images_seen, repeat, part)
+                return tf.repeat(sampler(shape, pair)[tf.newaxis], samples, axis=0)
+            return self._draw(pair, sampler, (samples, *shape))
 
         return self._models.generation.draws(draw)
 
     def _augmentation(self, purpose: Purpose, images_seen: Any, repeat: int = 0) -> Augmentations:
         """Draw this replica's share of the augmentation of a batch."""
         shape = (self._phase.batch_size, *self._phase.shape, self._config.data.channels)
-        pair = self._key(purpose, images_seen, repeat, part=0)
-        everyone = self._models.augmentation.draws(pair, shape)
+        everyone = self._models.augmentation.draws(self._key(purpose, images_seen, repeat), shape)
         return Augmentations(*(None if each is None else self._share(each) for each in everyone))
 
-    def _draw(
-        self,
-        purpose: Purpose,
-        sampler: Callable[..., Any],
-        shape: tuple[int, ...],
-        images_seen: Any,
-        repeat: int = 0,
-        part: int = 0,
-    ) -> Any:
+    def _draw(self, pair: Any, sampler: Callable[..., Any], shape: tuple[int, ...]) -> Any:
         """Draw numbers for all replicas, and take this replica's share, in the given shape."""
         # For the global batch, so that draws do not depend on the number of replicas.
-        pair = self._key(purpose, images_seen, repeat, part)
         return self._share(sampler((shape[0] * self._replicas, *shape[1:]), pair))
 
     def _share(self, everyone: Any) -> Any:
@@ -235,7 +218,7 @@ class ReplicaBatches:
         replica = tf.distribute.get_replica_context().replica_id_in_sync_group
         return share_of(everyone, place_of(replica, self._replicas, self._readers), self._replicas)
 
-    def _key(self, purpose: Purpose, images_seen: Any, repeat: int, part: int) -> Any:
+    def _key(self, purpose: Purpose, images_seen: Any, repeat: int = 0, part: int = 0) -> Any:
         return key(
             self._config.run.seed,
             purpose,

@@ -1,11 +1,13 @@
-"""Models of one phase, with their optimizers and further variables."""
+"""Models of one phase, with their optimizers and further variables, and names of all of them."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import keras
 
+from pipeline.objectives.orthogonal import total_overlap
 from pipeline.sampling.sampler import AnySampler
 from pipeline.training.optimization.loss_scale import LossScale
 from pipeline.training.synthesis.discriminator_augmentation import Augmentation
@@ -45,3 +47,54 @@ class PhaseModels:
     path_length_mean: keras.Variable | None = None
     generator_loss_scale: LossScale | None = None
     discriminator_loss_scale: LossScale | None = None
+
+    @property
+    def variables(self) -> dict[str, Any]:
+        """All variables that a restart of the phase needs, by a stable name.
+
+        Weights are named as in `weights_of`, where a layer's name has the network and the
+        resolution; optimizer variables are `<optimizer>/<variable>`. No name depends on the final
+        size or on the order of creation.
+        """
+        networks = (self.generator, self.discriminator, self.average)
+        found = {name: weight.value for name, weight in weights_of(*networks).items()}
+        for optimizer in (self.generator_optimizer, self.discriminator_optimizer):
+            found |= {
+                # Keras numbers optimizers in the order of creation: its own path begins so.
+                f"{optimizer.name}/{variable.path.partition('/')[2]}": variable.value
+                for variable in optimizer.variables
+            }
+        others = list(self.augmentation.variables)
+        if self.path_length_mean is not None:
+            others.append(self.path_length_mean)
+        for scale in (self.generator_loss_scale, self.discriminator_loss_scale):
+            others += () if scale is None else scale.variables
+        return found | {variable.name: variable.value for variable in others}
+
+
+def weights_of(*models: keras.Model) -> dict[str, keras.Variable]:
+    """Collect the weights of models by their names in a checkpoint, `<layer>/<weight>`.
+
+    Raises:
+        ValueError: if two weights have the same name, as weights of nested layers may.
+    """
+    found: dict[str, keras.Variable] = {}
+    for model in models:
+        for layer in model.layers:
+            for weight in layer.weights:
+                name = f"{layer.name}/{weight.name}"
+                # A checkpoint would keep only one of the two, without a word.
+                if found.setdefault(name, weight) is not weight:
+                    raise ValueError(f"names of weights must be unique. Received: {name}, twice")
+    return found
+
+
+def trained_values(model: keras.Model) -> list[Any]:
+    """List the variables of a model's trained weights."""
+    return [weight.value for weight in model.trainable_variables]
+
+
+def overlap_of(model: keras.Model) -> Any:
+    """Compute the total overlap of a model's kernels, for orthogonal regularisation."""
+    kernels = [layer.scaled_kernel() for layer in model.layers if hasattr(layer, "scaled_kernel")]
+    return total_overlap(kernels)

@@ -19,7 +19,7 @@ from pipeline.generating.drawing import Drawing, images_of
 from pipeline.loading import config_from
 from pipeline.run_folder import RunFolder
 from pipeline.sampling.painter import Painter
-from pipeline.training.synthesis import task
+from pipeline.training.synthesis import phase_task
 from tests.pipeline.training.runs import Scattered, trainer_of
 
 TINY = """
@@ -44,7 +44,7 @@ def trained(folder: RunFolder, *overrides: str) -> RecordSet:
     records = records_for(config.data, config.schedule.build().resolutions)
     folder.start(config, records, resume="never")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(task, "Step", Scattered)
+        patch.setattr(phase_task, "Step", Scattered)
         trainer_of(config, records, folder.path, []).train()
     return records
 

@@ -17,7 +17,7 @@ from pipeline.loading import load
 from pipeline.run_folder import RunFolder
 from pipeline.training.loop import checkpoints
 from pipeline.training.position import Position
-from pipeline.training.synthesis.state import TrainingState, variables_of
+from pipeline.training.synthesis.state import TrainingState
 
 SMALL = ("schedule.resolution=8", "network.fmap_max=8", "network.latent_size=6")
 ONE_SIZE = (*SMALL, "schedule.start_resolution=8")
@@ -55,7 +55,7 @@ def trained(path: Path, *overrides: str, classes: int = 0) -> tuple[RunFolder, A
     phases = config.schedule.build().phases
     state = TrainingState(config, label_size=classes, strategy=tf.distribute.get_strategy())
     models = state.models_for(phases[-1])
-    checkpoints.save(path, variables_of(models), Position(99, len(phases) - 1), {})
+    checkpoints.save(path, models.variables, Position(99, len(phases) - 1), {})
     return run, weights_of(models)
 
 

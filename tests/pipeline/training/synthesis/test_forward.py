@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from pipeline.families.progan.config import ProGANConfig
 from pipeline.families.progan.networks import Discriminator
-from pipeline.training.synthesis.forward import judged_apart
+from pipeline.training.synthesis.updates import judged_apart
 
 
 def normals(*shape: int, seed: int = 0) -> Any:
