@@ -36,6 +36,7 @@ from pipeline.evaluation.scores import (
 )
 from pipeline.run_folder import RunFolder
 from pipeline.sampling.painter import Painter
+from pipeline.saved_networks import SavedNetworks
 from pipeline.training.loop.checkpoints import Checkpoint
 from savedmodels.checksum import checksum
 
@@ -148,7 +149,7 @@ def evaluate(run: RunFolder, plan: Plan, stage: Stage) -> Evaluation:
     """
     evaluation, material = _measured(run, plan, stage)
     folder = folder_of(run, evaluation)
-    for name, sheet in pictures_of(material, run.discriminator(plan.checkpoint)):
+    for name, sheet in pictures_of(material, SavedNetworks(run, plan.checkpoint).discriminator()):
         write_png(folder / f"{name}.png", sheet)
     # Scores last: a folder with scores has its sheets too.
     write_scores(run, evaluation)
@@ -205,7 +206,7 @@ def _measured(run: RunFolder, plan: Plan, stage: Stage) -> tuple[Evaluation, Mat
 
 
 def _material(run: RunFolder, plan: Plan, stage: Stage) -> Material:
-    painter = Painter(run.sampler(plan.checkpoint))
+    painter = Painter(SavedNetworks(run, plan.checkpoint).sampler())
     resolution = painter.sampler.model.output_shape[1]
     labels = None
     if run.config().data.labels:

@@ -147,5 +147,6 @@ def sheet_of(run: RunFolder, drawing: Drawing) -> NDArray[np.uint8]:
 
 def _painter_of(run: RunFolder) -> Painter:
     from pipeline.sampling.painter import Painter
+    from pipeline.saved_networks import SavedNetworks
 
-    return Painter(run.sampler(run.newest_checkpoint()))
+    return Painter(SavedNetworks(run, run.newest_checkpoint()).sampler())

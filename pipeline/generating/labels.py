@@ -17,7 +17,7 @@ def labels_of_run(run: RunFolder, count: int, label: str | None) -> list[int]:
     Raises:
         UserError: if the run has no class of that name.
     """
-    classes = run.manifest()["data"]["classes"] if run.config().data.labels else []
+    classes = run.classes()
     if label is not None and label not in classes:
         known = ", ".join(classes) or "none, as the run has no labels"
         raise UserError(f"`--label` must be a class of the run: {known}. Received: {label}")

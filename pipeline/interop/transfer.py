@@ -55,6 +55,7 @@ def write_first_checkpoint(run: RunFolder, label_size: int) -> None:
     """
     import tensorflow as tf  # Takes seconds, which `origin_of` needs not.
 
+    from pipeline.saved_networks import SavedNetworks
     from pipeline.training.synthesis.phase_models import weights_of
     from pipeline.training.synthesis.state import TrainingState
 
@@ -62,12 +63,8 @@ def write_first_checkpoint(run: RunFolder, label_size: int) -> None:
     if origin is None or checkpoints.all_in(run.path):
         return
     source = RunFolder(Path(origin["run"]))
-    checkpoint = source.checkpoint(origin["images_seen"])
-    sources = (
-        source.generator(checkpoint),
-        source.discriminator(checkpoint),
-        source.average(checkpoint),
-    )
+    saved = SavedNetworks(source, source.checkpoint(origin["images_seen"]))
+    sources = (saved.generator(), saved.discriminator(), saved.average())
     given = {name: weight.numpy() for name, weight in weights_of(*sources).items()}
     config = run.config()
     state = TrainingState(config, label_size=label_size, strategy=tf.distribute.get_strategy())
@@ -79,8 +76,7 @@ def write_first_checkpoint(run: RunFolder, label_size: int) -> None:
             weight.assign(given[name])
         else:
             anew.append(name)
-    classes = len(source.manifest()["data"]["classes"]) if source.config().data.labels else 0
-    if anew and classes == label_size:
+    if anew and len(source.classes()) == label_size:
         raise UserError(
             "`--from` needs networks of the same family and sizes. Received: another shape of "
             f"{anew[0]}"

@@ -15,6 +15,7 @@ from pipeline.errors import UserError
 from pipeline.interop.transfer import origin_of, write_first_checkpoint
 from pipeline.loading import load
 from pipeline.run_folder import RunFolder
+from pipeline.saved_networks import SavedNetworks
 from pipeline.training.loop import checkpoints
 from pipeline.training.position import Position
 from pipeline.training.synthesis.state import TrainingState
@@ -67,12 +68,12 @@ def started(path: Path, source: RunFolder, config: Config, classes: int = 0) -> 
 
 
 def restored(run: RunFolder) -> dict[str, np.ndarray]:
-    checkpoint = run.newest_checkpoint()
-    assert checkpoint.position == Position(0, 0)
+    saved = SavedNetworks(run, run.newest_checkpoint())
+    assert saved.checkpoint.position == Position(0, 0)
     models = SimpleNamespace(
-        generator=run.generator(checkpoint),
-        discriminator=run.discriminator(checkpoint),
-        average=run.average(checkpoint),
+        generator=saved.generator(),
+        discriminator=saved.discriminator(),
+        average=saved.average(),
     )
     return weights_of(models)
 

@@ -22,6 +22,7 @@ from pipeline.orchestration.runs.failure import RunFailure, failure_of
 from pipeline.orchestration.runs.run import begin_run
 from pipeline.orchestration.snapshots import take
 from pipeline.run_folder import RunFolder
+from pipeline.saved_networks import SavedNetworks
 from pipeline.training.loop import checkpoints
 from pipeline.training.position import Position
 from pipeline.training.synthesis.state import TrainingState
@@ -57,7 +58,7 @@ def trained(plan: Plan) -> RunFolder:
 
 
 def generator_of(run: RunFolder, images_seen: int) -> dict[str, np.ndarray]:
-    model = run.average(run.checkpoint(images_seen))
+    model = SavedNetworks(run, run.checkpoint(images_seen)).average()
     return {weight.path: weight.numpy() for weight in model.weights}
 
 
