@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pipeline.schedule import Phase, Progress
 from pipeline.training.alarms.monitor import Alarm
@@ -101,3 +101,9 @@ class Listener:
 
     def rolled_back(self, roll_back: RollBack) -> None:
         """The run rolls back; events after the checkpoint will be repeated with other results."""
+
+
+def notify(listeners: Sequence[Listener], event: str, *details: Any, **named: Any) -> None:
+    """Call an event of all listeners, in order."""
+    for listener in listeners:
+        getattr(listener, event)(*details, **named)
