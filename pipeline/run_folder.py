@@ -79,11 +79,7 @@ class RunFolder:
         return sorted(int(name[1]) for name in names if name)
 
     def newest_export(self) -> Path:
-        """Find the SavedModel after the most images, and among these of the highest resolution.
-
-        Raises:
-            UserError: if there is no run here, or nothing was exported yet.
-        """
+        """Find the SavedModel after the most images, and among these of the highest resolution."""
         self._require_run()
         found = [
             (int(path.name), int(path.parent.name.partition("x")[0]), path)
@@ -117,18 +113,7 @@ class RunFolder:
         resume: Resume,
         first_weights: Mapping[str, Any] | None = None,
     ) -> None:
-        """Write the configuration and the lineage, or check that a run can continue with them.
-
-        Args:
-            config: Configuration of the run.
-            records: Prepared images of the run.
-            resume: Treatment of a run that is already there.
-            first_weights: Origin of a new run's weights, None if they are drawn.
-
-        Raises:
-            UserError: if a run is here and `resume` is `never`, or none and it is `must`; if it was
-                started with another configuration or data; or if the folder cannot be written.
-        """
+        """Write the configuration and the lineage, or check that a run can continue with them."""
         self.require_startable(resume)
         if self.exists():
             changed = differences(self.config(), config)
@@ -157,12 +142,7 @@ class RunFolder:
             raise UserError(f"`--out` must be writable. Received: {error}") from error
 
     def require_startable(self, resume: Resume) -> None:
-        """Refuse a folder in which no run can begin or go on, whatever its configuration.
-
-        Raises:
-            UserError: if a run is here and `resume` is `never`, or none and it is `must`; or if
-                something else is here.
-        """
+        """Refuse a folder in which no run can begin or go on, whatever its configuration."""
         if self.exists():
             if resume == "never":
                 raise UserError(
@@ -202,11 +182,7 @@ class RunFolder:
         return list(self.manifest()["data"]["classes"]) if self.config().data.labels else []
 
     def require_classes(self, records: RecordSet) -> None:
-        """Refuse data of another number of classes, if the run has labels.
-
-        Raises:
-            UserError: if there are more or fewer.
-        """
+        """Refuse data of another number of classes, if the run has labels."""
         known = len(self.classes())
         if self.config().data.labels and len(records.classes) != known:
             raise UserError(
@@ -222,11 +198,7 @@ class RunFolder:
 
     @contextmanager
     def alone(self, task: Literal["trained", "evaluated"]) -> Iterator[None]:
-        """Lock the run for a task, and remove half-written files of killed processes.
-
-        Raises:
-            UserError: if the run is being trained, or evaluated, by another process.
-        """
+        """Lock the run for a task, and remove half-written files of killed processes."""
 
         # A run may be evaluated while it is trained: leave the files that the other is writing.
         def ours(path: Path) -> bool:
@@ -248,20 +220,12 @@ class RunFolder:
             yield
 
     def config(self, overrides: Sequence[Override] = ()) -> Config:
-        """Read the configuration that the run was started with, with overrides.
-
-        Raises:
-            UserError: if there is no run here, or its configuration or an override is wrong.
-        """
+        """Read the configuration that the run was started with, with overrides."""
         self._require_run()
         return config_from(self._config_file.read_text(), overrides, origin=str(self._config_file))
 
     def manifest(self) -> dict[str, Any]:
-        """Read the lineage.
-
-        Raises:
-            UserError: if it is missing or damaged.
-        """
+        """Read the lineage."""
         try:
             manifest: dict[str, Any] = json.loads(self._manifest_file.read_text())
         except (OSError, ValueError) as error:
@@ -281,11 +245,7 @@ class RunFolder:
         atomic.write_file(self._manifest_file, json.dumps(manifest, indent=2) + "\n")
 
     def newest_checkpoint(self) -> Checkpoint:
-        """Find the newest checkpoint.
-
-        Raises:
-            UserError: if there is no run here, no checkpoint yet, or the newest is damaged.
-        """
+        """Find the newest checkpoint."""
         self._require_run()
         saved, damaged = checkpoints.newest(self.path)
         if damaged:
@@ -298,11 +258,7 @@ class RunFolder:
         return saved
 
     def checkpoint(self, images_seen: int) -> Checkpoint:
-        """Find the checkpoint at a number of images seen.
-
-        Raises:
-            UserError: if there is no run here, or no such checkpoint.
-        """
+        """Find the checkpoint at a number of images seen."""
         self._require_run()
         saved = {each.position.images_seen: each for each in checkpoints.all_in(self.path)}
         if images_seen not in saved:

@@ -18,13 +18,7 @@ from savedmodels.exportable import Exportable
 
 
 class Restored(NamedTuple):
-    """Network with the weights of a checkpoint.
-
-    Args:
-        network: Network that makes models, all of the same variables.
-        model: Model of the phase.
-        phase: Phase of the checkpoint.
-    """
+    """Network with the weights of a checkpoint."""
 
     network: Any
     model: keras.Model

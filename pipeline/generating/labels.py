@@ -27,11 +27,7 @@ def labels_of_run(run: RunFolder, count: int, label: str | None) -> list[int]:
 
 
 def require_styles(run: RunFolder) -> None:
-    """Refuse a run whose generator has no styles.
-
-    Raises:
-        UserError: if its generator has no styles, or there is no run.
-    """
+    """Refuse a run whose generator has no styles."""
     network = run.config().network
     if not network.has_styles:
         raise UserError(f"styles need a run of a family that has them. Received: {network.family}")

@@ -1,7 +1,4 @@
-"""Thresholds of alarms: readings with their bounds, and streaks of bad readings.
-
-A reading exists only if its numbers do: without a penalty there is no norm to read.
-"""
+"""Thresholds of alarms: readings with their bounds, and streaks of bad readings."""
 
 from __future__ import annotations
 
@@ -41,7 +38,6 @@ class Reading:
         return self.value < self.bound if self.at_least else self.value > self.bound
 
     def __str__(self) -> str:
-        """Format the rule and the received value."""
         limit = "least" if self.at_least else "most"
         return f"`{self.quantity}` must be at {limit} {self.bound:.4g}. Received: {self.value:.4g}"
 

@@ -64,12 +64,7 @@ class Listener:
     """
 
     def started(self, images_seen: int, damaged: Sequence[Damaged]) -> None:
-        """Training starts or resumes; events after `images_seen` will be repeated.
-
-        Args:
-            images_seen: Images seen at the checkpoint, 0 at the start.
-            damaged: Newer checkpoints that are damaged and were put aside.
-        """
+        """Training starts or resumes; events after `images_seen` will be repeated."""
 
     def phase_started(self, moment: Moment) -> None:
         """A phase starts, or resumes."""

@@ -32,11 +32,7 @@ class Start:
 
 
 def require_same_run(workers: Workers, config: Config, task: Task) -> None:
-    """Refuse workers with different configurations or data.
-
-    Raises:
-        UserError: in every worker, if they differ.
-    """
+    """Refuse workers with different configurations or data."""
     text = config.model_dump_json(exclude={"data": set(WHERE)}) + task.data_hash
     workers.require_same("configuration and data", text)
 
@@ -44,11 +40,7 @@ def require_same_run(workers: Workers, config: Config, task: Task) -> None:
 def resume(
     config: Config, task: Task, run: Path, workers: Workers, roll_backs: tuple[RollBack, ...]
 ) -> Start:
-    """Load the newest checkpoint, or start; `roll_backs` replace those of the checkpoint.
-
-    Raises:
-        UserError: if all checkpoints are damaged, or workers see different ones.
-    """
+    """Load the newest checkpoint, or start; `roll_backs` replace those of the checkpoint."""
     # The chief renames damaged checkpoints; the others then find the same newest one.
     with workers.chief_first():
         saved, damaged = checkpoints.newest(run)

@@ -49,6 +49,7 @@ class Trainer:
         self._run = run
         self._workers = Workers(strategy)
         require_same_run(self._workers, config, task)
+        self._resume = partial(resume, config, task, run, self._workers)
         self._notify = partial(notify, listeners)
         self._upkeep = Upkeep(config, task, run, self._notify, self._workers, score)
         self._watchdog = Watchdog(config.alarms, partial(self._notify, "starved"))
@@ -66,8 +67,6 @@ class Trainer:
 
         Raises:
             AlarmError: if an alarm stops the run; the last good checkpoint stays.
-            UserError: if a checkpoint cannot be written, all checkpoints are damaged, or
-                `run.keep_best` is not a metric.
         """
         roll_backs: tuple[RollBack, ...] = ()
         with self._watchdog:
@@ -83,9 +82,6 @@ class Trainer:
                 self._notify("rolled_back", roll_backs[-1])
                 # Also blocks of later resolutions: the failed attempt has trained them already.
                 self._task.reset()
-
-    def _resume(self, roll_backs: tuple[RollBack, ...]) -> Start:
-        return resume(self._config, self._task, self._run, self._workers, roll_backs)
 
     def _train(self, start: Start, stop: Callable[[], bool]) -> Position:
         schedule, position = start.schedule, start.position

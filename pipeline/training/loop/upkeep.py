@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -41,51 +40,35 @@ class Due:
     scoring: bool
     saving: bool
 
-    @property
-    def anything(self) -> bool:
-        """True if any work is due."""
-        return self.logging or self.sampling or self.scoring or self.saving
 
-
+@dataclass
 class Upkeep:
-    """Upkeep of a run between two steps.
+    """Upkeep of a run between two steps; `notify` calls an event of all listeners by its name."""
 
-    Args:
-        config: Configuration of the run.
-        task: Task, which turns metrics into readings for alarms.
-        run: Folder of the run, for checkpoints.
-        notify: Function that calls an event of all listeners, by its name.
-        workers: Workers of the run.
-        score: Evaluation during training, None for none.
-    """
+    config: Config
+    task: Task
+    run: Path
+    notify: Callable[..., None]
+    workers: Workers
+    score: InTraining | None
 
-    def __init__(
-        self,
-        config: Config,
-        task: Task,
-        run: Path,
-        notify: Callable[..., None],
-        workers: Workers,
-        score: InTraining | None,
-    ) -> None:
-        self._config = config
-        self._task = task
-        self._run = run
-        self._notify = notify
-        self._workers = workers
-        self._score = score
-        self._scored = set(score.names) if score else set()
-        self._knows_metrics = False
-        self.measured = {*task.measured, *self._scored}
+    def __post_init__(self) -> None:
+        self._scored = set(self.score.names) if self.score else set()
+        self.measured = {*self.task.measured, *self._scored}
         """Names of the metrics that are measured rarely."""
+        self._knows_metrics = False
 
     def due(self, trained: PhaseProgress, *, phase_ended: bool, leaving: bool) -> Due:
         """Decide what is due after a step; a stop adds a checkpoint, but no log entry."""
         # So a stopped and resumed run has the entries of an uninterrupted one.
-        run, images_seen = self._config.run, trained.position.images_seen
-        crossed = partial(_crossed, images_seen - trained.task.images_per_step, images_seen)
-        scoring = self._score is not None and (
-            phase_ended or crossed(self._config.evaluation.fid_every_images or 1)
+        run, images_seen = self.config.run, trained.position.images_seen
+        before = images_seen - trained.task.images_per_step
+
+        def crossed(every: int) -> bool:
+            return before // every != images_seen // every
+
+        scoring = self.score is not None and (
+            phase_ended or crossed(self.config.evaluation.fid_every_images or 1)
         )
         # Weights with a score for `keep_best` are saved, so that the best are there to keep.
         wanted = scoring and run.keep_best in self._scored
@@ -104,33 +87,33 @@ class Upkeep:
         Raises:
             AlarmError: if an alarm stops the run.
             RollBackError: if an alarm rolls it back.
-            UserError: if a checkpoint cannot be written, or `run.keep_best` is not a metric.
         """
         phase, position = trained.progress.phase, trained.position
         if not self._knows_metrics:
-            self._require_known(self._config.run.keep_best, trained.metrics)
+            self._require_known(self.config.run.keep_best, trained.metrics)
         # Without anything due the loop does not wait: it looks at the step before the last.
-        bad = step.non_finite(wait=due.anything)
+        bad = step.non_finite(wait=any(astuple(due)))
         if bad is not None:
             self._fail(bad, trained)
         news: list[Alarm] = []
         if due.sampling:
             found = trained.task.measure(trained.progress)
             trained.measure(found)
-            news += trained.monitor.follow(self._task.readings(found))
-        if due.scoring and self._score is not None:
-            trained.measure(self._score(trained.task, phase.resolution))
+            news += trained.monitor.follow(self.task.readings(found))
+        # Before the log entry, which then has the score of these weights.
+        if due.scoring and self.score is not None:
+            trained.measure(self.score(trained.task, phase.resolution))
         if due.logging:
             news += self._log(trained)
         for alarm in news:
-            self._notify("alarmed", alarm, position.images_seen, phase)
+            self.notify("alarmed", alarm, position.images_seen, phase)
         # Before anything of this moment is sampled, exported or saved.
-        most = self._config.alarms.most_roll_backs
+        most = self.config.alarms.most_roll_backs
         act(trained.monitor.bad, position.images_seen, position.roll_backs, most)
         if due.sampling:
-            self._notify("sampled", trained.moment())
+            self.notify("sampled", trained.moment())
         if stage_ended:
-            self._notify("stage_ended", trained.moment())
+            self.notify("stage_ended", trained.moment())
         if due.saving:
             self._save(trained)
 
@@ -140,15 +123,15 @@ class Upkeep:
         times = moment.images_per_second, moment.data_wait, trained.stopwatch.longest_wait()
         # Metrics of the last step only: those measured rarely had their readings when measured.
         of_step = {name: moment.metrics[name] for name in trained.of_step}
-        news = trained.monitor.logged(self._task.readings(of_step), *times)
+        news = trained.monitor.logged(self.task.readings(of_step), *times)
         # Made anew, because the entry also has which alarms are raised now.
-        self._notify("logged", trained.moment())
+        self.notify("logged", trained.moment())
         trained.stopwatch.restart_rate()
         return news
 
     def _require_known(self, metric: str | None, metrics: Metrics) -> None:
         """Refuse an unknown metric in `run.keep_best`, after the first step shows which exist."""
-        known = {name for saved in checkpoints.all_in(self._run) for name in saved.metrics}
+        known = {name for saved in checkpoints.all_in(self.run) for name in saved.metrics}
         known |= metrics.keys() | self._scored
         if metric is not None and metric not in known:
             raise UserError(
@@ -164,10 +147,11 @@ class Upkeep:
         for name, value in variables.items():
             if value.dtype.is_floating and not bool(tf.reduce_all(tf.math.is_finite(value))):
                 self._fail(NonFinite(name, position.images_seen), trained)
-        with self._workers.chief_first():
-            if self._workers.chief:
+        with self.workers.chief_first():
+            # No operation over replicas in here: it would wait for the other workers for ever.
+            if self.workers.chief:
                 checkpoint = checkpoints.save(
-                    self._run,
+                    self.run,
                     variables,
                     position,
                     moment.metrics,
@@ -175,20 +159,14 @@ class Upkeep:
                     seconds=moment.seconds,
                     alarms=trained.monitor.streaks,
                 )
-                phases = self._config.schedule.build().phases
+                phases = self.config.schedule.build().phases
                 fading = [number for number, phase in enumerate(phases) if phase.fading]
                 # Only now: the older checkpoints stay until this one is on disk.
-                checkpoints.prune(
-                    self._run, self._config.run, faults_of(self._config.alarms), fading
-                )
-                self._notify("saved", moment, checkpoint.folder)
+                checkpoints.prune(self.run, self.config.run, faults_of(self.config.alarms), fading)
+                self.notify("saved", moment, checkpoint.folder)
 
     def _fail(self, found: NonFinite, trained: PhaseProgress) -> None:
-        settings = self._config.alarms
+        settings = self.config.alarms
         alarm = non_finite(found.tensor, settings)
-        self._notify("alarmed", alarm, found.images_seen, trained.progress.phase)
+        self.notify("alarmed", alarm, found.images_seen, trained.progress.phase)
         act([alarm], found.images_seen, trained.position.roll_backs, settings.most_roll_backs)
-
-
-def _crossed(before: int, after: int, every: int) -> bool:
-    return before // every != after // every

@@ -166,12 +166,7 @@ class Learner:
         )
 
     def apply_gradients(self, found: LossAndGradients, metrics: Metrics) -> Metrics:
-        """Unscale, clip, step the optimizer and clip weights; returns metrics with the norm.
-
-        Args:
-            found: Gradients of this replica, whose sum over replicas is the gradient.
-            metrics: Metrics to extend.
-        """
+        """Unscale, clip, step the optimizer and clip weights; extends metrics by the norm."""
         gradients, factor = found.gradients, None
         if self.scale is not None:
             factor = self.scale.factor

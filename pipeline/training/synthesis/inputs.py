@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import tensorflow as tf
@@ -43,16 +44,7 @@ class CriticBatch(NamedTuple):
 
 
 class GeneratorBatch(NamedTuple):
-    """Inputs of one update of the generator, one row per sample.
-
-    Args:
-        draws: Random inputs of the fakes.
-        labels: One-hot labels `(batch, classes)`.
-        reals: Reals, for losses that compare fakes with them.
-        real_augmentation: Draws for the augmentation of the reals.
-        fake_augmentation: Draws for the augmentation of the fakes.
-        tangent: Linearised adversarial loss, as in `CriticBatch`.
-    """
+    """Inputs of one update of the generator; fields are as in `CriticBatch`."""
 
     draws: Draws
     labels: Any
@@ -63,14 +55,7 @@ class GeneratorBatch(NamedTuple):
 
 
 class PathBatch(NamedTuple):
-    """Inputs of path length regularisation, one row per sample.
-
-    Args:
-        draws: Random inputs of the images.
-        labels: One-hot labels `(batch, classes)`.
-        noise: Standard normal noise in the shape of the images.
-        tangent: Linearised penalty, in micro-batches.
-    """
+    """Inputs of path length regularisation; the noise is standard normal, in the images' shape."""
 
     draws: Draws
     labels: Any
@@ -100,35 +85,27 @@ PATH_SHARE = 2
 """Factor by which batches for path lengths are smaller, as in the official StyleGAN2."""
 
 
+@dataclass(frozen=True)
 class ReplicaBatches:
     """Maker of the inputs of a phase's updates, called in a replica.
 
     Its methods take this replica's share of a batch of `dataset_for`, and the images seen before
     it.
-
-    Args:
-        config: Configuration of the run.
-        phase: Phase that is trained.
-        models: Models of the phase.
-        strategy: Strategy under which the models were made.
-        roll_backs: Number of roll backs so far.
     """
 
-    def __init__(
-        self,
-        config: Config,
-        phase: Phase,
-        models: PhaseModels,
-        strategy: tf.distribute.Strategy,
-        roll_backs: int,
-    ) -> None:
-        self._config = config
-        self._phase = phase
-        self._models = models
-        self._replicas: int = strategy.num_replicas_in_sync
-        self._readers = readers_of(strategy)
-        self._size = phase.batch_size // self._replicas
-        self._roll_backs = roll_backs
+    config: Config
+    phase: Phase
+    models: PhaseModels
+    strategy: tf.distribute.Strategy
+    roll_backs: int
+
+    @property
+    def _replicas(self) -> int:
+        return int(self.strategy.num_replicas_in_sync)
+
+    @property
+    def _size(self) -> int:
+        return self.phase.batch_size // self._replicas
 
     def for_critic(
         self,
@@ -148,6 +125,7 @@ class ReplicaBatches:
             draws=self._draws(purposes.latents, images_seen) if fakes else None,
             labels=batch["labels"],
             mix_weights=self._draw(mix, uniform, (self._size, 1, 1, 1)),
+            # Numbers of each sample, not a seed: replicas then move images as one device does.
             moves=self._draw(moves, uniform, (self._size, 3)),
             real_augmentation=self._augmentation(purposes.reals_seen, images_seen),
             fake_augmentation=self._augmentation(purposes.fakes_seen, images_seen),
@@ -168,7 +146,7 @@ class ReplicaBatches:
     def for_path_length(self, batch: Any, images_seen: Any, repeat: int) -> PathBatch:
         """Make the inputs of path length regularisation in update number `repeat` of a step."""
         count = max(1, self._size // PATH_SHARE)
-        shape = (count, *self._phase.shape, self._config.data.channels)
+        shape = (count, *self.phase.shape, self.config.data.channels)
         pair = self._key(Purpose.PATH_NOISE, images_seen, repeat)
         return PathBatch(
             draws=self._draws(Purpose.PATH_LATENTS, images_seen, repeat, count),
@@ -178,7 +156,7 @@ class ReplicaBatches:
 
     def _reals(self, batch: Any, alpha: Any) -> Any:
         reals = scaled(batch["images"])
-        return fade_reals(reals, alpha) if self._phase.fading else reals
+        return fade_reals(reals, alpha) if self.phase.fading else reals
 
     def _draws(
         self, purpose: Purpose, images_seen: Any, repeat: int = 0, count: int | None = None
@@ -199,12 +177,12 @@ class ReplicaBatches:
                 return tf.repeat(sampler(shape, pair)[tf.newaxis], samples, axis=0)
             return self._draw(pair, sampler, (samples, *shape))
 
-        return self._models.generation.draws(draw)
+        return self.models.generation.draws(draw)
 
     def _augmentation(self, purpose: Purpose, images_seen: Any, repeat: int = 0) -> Augmentations:
         """Draw this replica's share of the augmentation of a batch."""
-        shape = (self._phase.batch_size, *self._phase.shape, self._config.data.channels)
-        everyone = self._models.augmentation.draws(self._key(purpose, images_seen, repeat), shape)
+        shape = (self.phase.batch_size, *self.phase.shape, self.config.data.channels)
+        everyone = self.models.augmentation.draws(self._key(purpose, images_seen, repeat), shape)
         return Augmentations(*(None if each is None else self._share(each) for each in everyone))
 
     def _draw(self, pair: Any, sampler: Callable[..., Any], shape: tuple[int, ...]) -> Any:
@@ -216,16 +194,17 @@ class ReplicaBatches:
         """Take this replica's rows of a draw for all replicas."""
         # The same places as this replica's reals have in the batch.
         replica = tf.distribute.get_replica_context().replica_id_in_sync_group
-        return share_of(everyone, place_of(replica, self._replicas, self._readers), self._replicas)
+        place = place_of(replica, self._replicas, readers_of(self.strategy))
+        return share_of(everyone, place, self._replicas)
 
     def _key(self, purpose: Purpose, images_seen: Any, repeat: int = 0, part: int = 0) -> Any:
         return key(
-            self._config.run.seed,
+            self.config.run.seed,
             purpose,
             images_seen,
             repeat=repeat,
             part=part,
-            roll_backs=self._roll_backs,
+            roll_backs=self.roll_backs,
         )
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import tensorflow as tf
@@ -30,17 +29,7 @@ AT_ONCE = 8
 
 @dataclass(frozen=True)
 class SynthesisPhase:
-    """One phase of synthesis.
-
-    Args:
-        config: Configuration of the run.
-        records: Prepared images.
-        strategy: Strategy under which the models were made.
-        phase: Phase of the schedule.
-        models: Models of that phase.
-        classes: Number of classes, 0 without labels.
-        diversity: Measurement of diversity, None if its alarm is ignored.
-    """
+    """One phase of synthesis."""
 
     config: Config
     records: RecordSet
@@ -84,7 +73,8 @@ class SynthesisPhase:
     def samples(self) -> Pictures:
         """Generate seeds 0 to 63 with the EMA generator, cycling through the labels."""
         sampler = self.models.average_sampler
-        latents, labels = self._sample_inputs
+        latents = sampler.latents(range(SAMPLES))
+        labels = tf.one_hot(tf.range(SAMPLES) % max(self.classes, 1), self.classes)
         parts = SAMPLES // AT_ONCE
         images = [
             to_uint8(sampler.images(sampler.points(some, theirs), theirs))
@@ -104,8 +94,3 @@ class SynthesisPhase:
             labels=False,
         )
         return next(iter(batches))["images"][:SAMPLES].numpy()
-
-    @cached_property
-    def _sample_inputs(self) -> tuple[Any, Any]:
-        latents = self.models.average_sampler.latents(range(SAMPLES))
-        return latents, tf.one_hot(tf.range(SAMPLES) % max(self.classes, 1), self.classes)

@@ -22,13 +22,7 @@ from pipeline.training.synthesis.phase_models import PhaseModels
 
 
 class TrainingState:
-    """Networks of a run, which grow through its phases.
-
-    Args:
-        config: Configuration of the run.
-        label_size: Number of classes, 0 without labels.
-        strategy: Strategy in whose scope variables are made.
-    """
+    """Networks of a run, which grow through its phases."""
 
     def __init__(
         self, config: Config, *, label_size: int, strategy: tf.distribute.Strategy
@@ -56,7 +50,7 @@ class TrainingState:
                     trainable=False,
                     autocast=False,
                     name="path_length_mean",
-                    aggregation="only_first_replica",
+                    aggregation="only_first_replica",  # All replicas compute the same mean.
                 )
                 if config.objective.path_length
                 else None

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import keras
 import tensorflow as tf
 
 from pipeline.config import Config
@@ -27,18 +26,6 @@ class Step:
     A step takes `objective.critic_steps` batches, updates the discriminator on each, and then the
     generator `objective.generator_steps` times. Draws for batch j depend on `images_seen + j ·
     batch_size`, and draws for the generator on the value for the last batch.
-
-    The last update of the discriminator, the updates of the generator and the EMA are one compiled
-    function. Updates that few runs have are functions of their own, traced when they are first due,
-    so that new phases start quickly.
-
-    Args:
-        config: Configuration of the run.
-        phase: Phase that is trained.
-        models: Models of the phase.
-        strategy: Strategy under which the models were made.
-        known: Metrics of the previous step, if the phase resumes.
-        roll_backs: Number of roll backs so far.
     """
 
     def __init__(
@@ -60,10 +47,11 @@ class Step:
         self._generator = GeneratorUpdates(config, models, replicas)
         self._batches = ReplicaBatches(config, phase, models, strategy, roll_backs)
         self._images = phase.batch_size * config.objective.critic_steps
+        # The last values of lazy regularisers: a resumed run logs what an uninterrupted one does.
         self._metrics: Metrics = dict(known or {})
         self._gradients = {
-            "critic_gradients": _weights(models.discriminator),
-            "generator_gradients": _weights(models.generator),
+            "critic_gradients": [each.path for each in models.discriminator.trainable_variables],
+            "generator_gradients": [each.path for each in models.generator.trainable_variables],
         }
         self._checks: list[Check] = []
         self._earlier_checks: list[Check] = []
@@ -77,6 +65,9 @@ class Step:
                 jit_compile=config.run.jit_compile,
             )
 
+        # The last update of the discriminator, those of the generator, and the EMA. Updates that
+        # few runs have are functions of their own, traced when they are first due, so that new
+        # phases start quickly.
         self.finish = compiled(self._finish, last=True)
         self._critic = compiled(self._update_critic)
         self._penalties = compiled(self._pay_penalties)
@@ -88,11 +79,6 @@ class Step:
 
     def __call__(self, batches: Sequence[Any], images_seen: int, alpha: float) -> Metrics:
         """Train on the batches that begin after `images_seen` images.
-
-        Args:
-            batches: Distributed batches of `dataset_for`, `objective.critic_steps` of them.
-            images_seen: Images seen before the first batch.
-            alpha: Fade-in weight of the new resolution, for the whole step.
 
         Returns:
             Metrics, float32 scalars averaged over the global batch; lazy regularisers have the
@@ -130,11 +116,7 @@ class Step:
         return dict(self._metrics)
 
     def non_finite(self, *, wait: bool) -> NonFinite | None:
-        """Find the first non-finite tensor in the step before the last, which has finished.
-
-        Args:
-            wait: Whether to look at the last step too, and to wait for the device.
-        """
+        """Find the first non-finite tensor; without `wait`, in the step before the last only."""
         checks = [*self._earlier_checks, *(self._checks if wait else ())]
         return next(filter(None, (check.found() for check in checks)), None)
 
@@ -199,8 +181,3 @@ class Step:
             return self._generator.pay_path_length(path_batch)
 
         return pay
-
-
-def _weights(model: keras.Model) -> list[str]:
-    """List the names of a model's trained weights."""
-    return [weight.path for weight in model.trainable_variables]

@@ -17,13 +17,7 @@ from pipeline.training.synthesis.state import TrainingState
 
 
 class Synthesis:
-    """Training of a generator (latents → images) against a discriminator.
-
-    Args:
-        config: Configuration of the run.
-        records: Prepared images at every resolution of the schedule.
-        strategy: Strategy under which variables are made and steps run.
-    """
+    """Training of a generator (latents → images) against a discriminator."""
 
     measured = ("diversity",)
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, NamedTuple
 
 import keras
@@ -40,12 +40,7 @@ from pipeline.training.synthesis.phase_models import PhaseModels, overlap_of, tr
 
 
 class Judgement(NamedTuple):
-    """Output of the discriminator.
-
-    Args:
-        scores: Scores `(batch, 1)`.
-        logits: Logits of the classes `(batch, classes)`; None in families that do not classify.
-    """
+    """Scores `(batch, 1)`, and logits `(batch, classes)` in families that classify, else None."""
 
     scores: Any
     logits: Any = None
@@ -85,14 +80,7 @@ def judged_apart(
 
 @dataclass(frozen=True)
 class DiscriminatorUpdates:
-    """Updates of the discriminator in one phase.
-
-    Args:
-        config: Configuration of the run.
-        phase: Phase that is trained.
-        models: Models of the phase.
-        replicas: Number of replicas that share each batch.
-    """
+    """Updates of the discriminator in one phase."""
 
     config: Config
     phase: Phase
@@ -221,28 +209,25 @@ class DiscriminatorUpdates:
 
     def _penalty_terms(self, batch: CriticBatch, fakes: Any, norms: Metrics) -> list[Term]:
         """Make the penalty terms; computing them adds the mean gradient norm to `norms`."""
+        return [
+            Term(each.name, each.weight, partial(self._penalty, each, batch, fakes, norms))
+            for each in self.penalties
+        ]
+
+    def _penalty(
+        self, penalty: GradientPenalty, batch: CriticBatch, fakes: Any, norms: Metrics
+    ) -> Any:
         scale = 1.0
         # The official ProGAN code measures on images enlarged to the final size.
         if self.config.objective.penalty_size == "final":
             scale = self.phase.resolution / self.config.schedule.resolution
-
-        def value(penalty: GradientPenalty) -> Callable[[], Any]:
-            def of_batch() -> Any:
-                images = penalty.points(batch.reals, fakes, batch.mix_weights)
-                # Fakes take their own augmentation; reals and mixed images take that of the reals.
-                of_fakes = penalty.name == "r2"
-                square = self._squared_gradient(
-                    images,
-                    batch.labels,
-                    batch.fake_augmentation if of_fakes else batch.real_augmentation,
-                )
-                if penalty.name == "penalty":
-                    norms["penalty_norm"] = tf.reduce_mean(norm_of(square, scale))
-                return penalty.measure(square, scale)
-
-            return of_batch
-
-        return [Term(penalty.name, penalty.weight, value(penalty)) for penalty in self.penalties]
+        images = penalty.points(batch.reals, fakes, batch.mix_weights)
+        # Fakes take their own augmentation; reals and mixed images take that of the reals.
+        augmentation = batch.fake_augmentation if penalty.name == "r2" else batch.real_augmentation
+        square = self._squared_gradient(images, batch.labels, augmentation)
+        if penalty.name == "penalty":
+            norms["penalty_norm"] = tf.reduce_mean(norm_of(square, scale))
+        return penalty.measure(square, scale)
 
     def _squared_gradient(self, images: Any, labels: Any, augmentation: Any) -> Any:
         def scores(images: Any) -> Any:
@@ -260,7 +245,7 @@ class DiscriminatorUpdates:
 
 @dataclass(frozen=True)
 class GeneratorUpdates:
-    """Updates of the generator in one phase; the arguments are those of `DiscriminatorUpdates`."""
+    """Updates of the generator in one phase."""
 
     config: Config
     models: PhaseModels
@@ -273,12 +258,7 @@ class GeneratorUpdates:
         return bool(objective.path_length) and objective.path_length_every > 1
 
     def update(self, batch: GeneratorBatch, path_batch: PathBatch | None = None) -> Metrics:
-        """Update on the loss and all regularisers that are not lazy.
-
-        Args:
-            batch: Inputs of the update.
-            path_batch: Inputs of path length regularisation, if it is not lazy.
-        """
+        """Update on the loss and all regularisers that are not lazy; `path_batch` is for theirs."""
         settings = self.config.objective
         group = self.config.network.stddev_group
         parts = micro_batches(batch.labels.shape[0], self.config.run.micro_batch, group)
