@@ -69,12 +69,7 @@ def preset_text(name: str) -> str:
 
 
 def load(name: str, overrides: Sequence[Override] = (), *, data: str | None = None) -> Config:
-    """Load the configuration of a preset or YAML file, with overrides.
-
-    Args:
-        name: Preset, or path of a YAML file.
-        overrides: Overrides, of which later ones win.
-        data: Data source that replaces `data.source`.
+    """Load the configuration of a preset or YAML file; later overrides win, and `data` over all.
 
     Raises:
         UserError: if anything is unknown, of a wrong type or outside its range.

@@ -7,12 +7,7 @@ from pipeline.run_folder import RunFolder
 
 
 def labels_of_run(run: RunFolder, count: int, label: str | None) -> list[int]:
-    """Indices of the classes for some images; empty for a run without labels.
-
-    Args:
-        run: Run with a manifest.
-        count: Number of images.
-        label: Name of the class of all images; None cycles through the classes.
+    """Indices of the classes for some images, of one label or in turn; empty without labels.
 
     Raises:
         UserError: if the run has no class of that name.

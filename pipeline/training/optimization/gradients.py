@@ -21,13 +21,7 @@ Losses: TypeAlias = tuple[Any, Metrics]
 
 
 class Term(NamedTuple):
-    """Weighted regulariser.
-
-    Args:
-        name: Name under which it is logged.
-        weight: Weight in the loss; 0 leaves it out.
-        value: Function that returns a value per sample, or one for all.
-    """
+    """Weighted regulariser; `value` returns a value per sample, or one for all."""
 
     name: str
     weight: float

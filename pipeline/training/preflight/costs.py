@@ -24,12 +24,7 @@ from pipeline.shape import start_shape
 
 @dataclass(frozen=True)
 class Coefficients:
-    """Coefficients of both formulas for one precision.
-
-    Args:
-        seconds: Coefficients s₀ to s₄, in seconds.
-        memory: Coefficients b₀ to b₃, in bytes.
-    """
+    """Coefficients s₀ to s₄ in seconds, and b₀ to b₃ in bytes, for one precision."""
 
     seconds: tuple[float, float, float, float, float]
     memory: tuple[float, float, float, float]

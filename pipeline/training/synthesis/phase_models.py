@@ -16,23 +16,7 @@ from pipeline.training.synthesis.generation import Generation
 
 @dataclass(frozen=True)
 class PhaseModels:
-    """Models of one resolution and fresh optimizers.
-
-    Args:
-        generator: Model from latents to images.
-        discriminator: Model from images to scores.
-        average: EMA of the generator.
-        average_sampler: Sampler of the EMA.
-        generator_optimizer: New optimizer of the generator.
-        discriminator_optimizer: New optimizer of the discriminator.
-        generation: Generation of fakes during training.
-        augmentation: Augmentation of the images that the discriminator sees.
-        alphas: Fade-in weights of all networks, none while no size fades in.
-        style_means: Running means of styles, none in families without styles.
-        path_length_mean: Moving mean of path lengths, None without that regulariser.
-        generator_loss_scale: Loss scale of the generator under float16, else None.
-        discriminator_loss_scale: Loss scale of the discriminator under float16, else None.
-    """
+    """Models of one resolution, fresh optimizers, and variables that live longer."""
 
     generator: keras.Model
     discriminator: keras.Model
@@ -42,10 +26,10 @@ class PhaseModels:
     discriminator_optimizer: keras.optimizers.Optimizer
     generation: Generation
     augmentation: Augmentation
-    alphas: tuple[keras.Variable, ...]
-    style_means: tuple[keras.Variable, ...] = ()
+    alphas: tuple[keras.Variable, ...]  # None of them while no size fades in.
+    style_means: tuple[keras.Variable, ...] = ()  # Only families with styles have any.
     path_length_mean: keras.Variable | None = None
-    generator_loss_scale: LossScale | None = None
+    generator_loss_scale: LossScale | None = None  # Only float16 gradients need one.
     discriminator_loss_scale: LossScale | None = None
 
     @property
