@@ -102,7 +102,7 @@ class RunFolder:
         return self.path / "manifest.json"
 
     def exists(self) -> bool:
-        """Return whether a run was started here."""
+        """Return true if a run was started here."""
         return self._config_file.is_file()
 
     def start(
@@ -142,7 +142,7 @@ class RunFolder:
             raise UserError(f"`--out` must be writable. Received: {error}") from error
 
     def require_startable(self, resume: Resume) -> None:
-        """Refuse a folder in which no run can begin or go on, whatever its configuration."""
+        """Refuse a folder in which no run can start or resume, whatever its configuration."""
         if self.exists():
             if resume == "never":
                 raise UserError(

@@ -26,7 +26,7 @@ class Phase:
 
     Args:
         resolution: Side of the images in pixels; the height if they are not square.
-        fading: Whether this resolution is being faded in (alpha rises from 0 to 1).
+        fading: True if this resolution is being faded in (alpha rises from 0 to 1).
         images: Length of the phase in images.
         batch_size: Images per step over all replicas.
         learning_rate: Adam's learning rate.

@@ -25,7 +25,7 @@ _OF_SQLITE = {
 
 
 def may_pass(error: BaseException) -> bool:
-    """Return whether an error, or one that caused it, may pass if the same is tried again."""
+    """Return true if an error, or one that caused it, may pass if the same is tried again."""
     return any(number in MAY_PASS for number in _numbers(error))
 
 

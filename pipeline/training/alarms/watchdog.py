@@ -55,10 +55,10 @@ class Watchdog:
 
     def _look(self) -> None:
         limit = self._settings.starvation_seconds
-        told: float | None = None
+        reported: float | None = None
         while not self._ended.wait(min(LONGEST_PAUSE, limit / LOOKS)):
             # The start of a wait identifies it, so that each is reported once.
             since = self._since
-            if since is not None and since != told and time.monotonic() - since > limit:
-                told = since
+            if since is not None and since != reported and time.monotonic() - since > limit:
+                reported = since
                 self._bark(time.monotonic() - since, stop=self._settings.starvation == "stop")

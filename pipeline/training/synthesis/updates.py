@@ -52,8 +52,8 @@ class Judgement(NamedTuple):
 
 def judged(discriminator: keras.Model, images: Any, labels: Any) -> Judgement:
     """Score images; one-hot labels are passed on if the discriminator has an input for them."""
-    told = len(tf.nest.flatten(discriminator.inputs)) > 1
-    return Judgement(**discriminator([images, labels] if told else images))
+    takes_labels = len(tf.nest.flatten(discriminator.inputs)) > 1
+    return Judgement(**discriminator([images, labels] if takes_labels else images))
 
 
 def judged_apart(
