@@ -20,6 +20,7 @@ Override = str | tuple[str, Any]
 """Override of a key: text from a person, `section.key=value` with a YAML value; or a pair of
 `section.key` and a value, for paths and names that YAML could read as something else."""
 
+# Replicas, micro-batches and threads are among them: they change only the order of sums.
 HOW = (
     "strategy",
     "replicas",
@@ -56,11 +57,7 @@ def preset_names() -> list[str]:
 
 
 def preset_text(name: str) -> str:
-    """Read the YAML text of a preset.
-
-    Raises:
-        UserError: if there is no such preset.
-    """
+    """Read the YAML text of a preset."""
     if name not in preset_names():
         close = difflib.get_close_matches(name, preset_names(), n=1)
         hint = f"; did you mean {close[0]}?" if close else ""
@@ -72,12 +69,7 @@ def preset_text(name: str) -> str:
 
 
 def load(name: str, overrides: Sequence[Override] = (), *, data: str | None = None) -> Config:
-    """Load the configuration of a preset or YAML file, with overrides.
-
-    Args:
-        name: Preset, or path of a YAML file.
-        overrides: Overrides, of which later ones win.
-        data: Data source that replaces `data.source`.
+    """Load the configuration of a preset or YAML file; later overrides win, and `data` over all.
 
     Raises:
         UserError: if anything is unknown, of a wrong type or outside its range.
@@ -100,13 +92,7 @@ def load(name: str, overrides: Sequence[Override] = (), *, data: str | None = No
 
 
 def is_chosen(name: str, overrides: Sequence[Override], key: str) -> bool:
-    """Return true if a user chose the value of a key, by an override or a file, not by a preset.
-
-    Args:
-        name: Preset, or path of a YAML file.
-        overrides: Overrides as `load` takes them.
-        key: Key, as `section.key`.
-    """
+    """Return true if a user chose the value of a key, by an override or a file, not by a preset."""
     given = (
         each.partition("=")[0].strip() if isinstance(each, str) else each[0] for each in overrides
     )
@@ -114,11 +100,7 @@ def is_chosen(name: str, overrides: Sequence[Override], key: str) -> bool:
 
 
 def config_from(text: str, overrides: Sequence[Override] = (), *, origin: str) -> Config:
-    """Parse a YAML text to a configuration, with overrides.
-
-    Raises:
-        UserError: as `load`.
-    """
+    """Parse a YAML text to a configuration, with overrides."""
     values = _parse(text, origin)
     if not isinstance(values, dict):
         raise UserError(f"a configuration must be a mapping of sections. Received: {origin}")
@@ -128,11 +110,7 @@ def config_from(text: str, overrides: Sequence[Override] = (), *, origin: str) -
 
 
 def data_config(values: Mapping[str, Any]) -> DataConfig:
-    """Make the section `data` alone from its keys and values.
-
-    Raises:
-        UserError: as `load`.
-    """
+    """Make the section `data` alone from its keys and values."""
     return validated(DataConfig, values, "data", root=Config)
 
 

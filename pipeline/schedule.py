@@ -7,6 +7,7 @@ down from the final size. Ours uses pixels, and `images_seen` is the only clock 
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -25,7 +26,7 @@ class Phase:
 
     Args:
         resolution: Side of the images in pixels; the height if they are not square.
-        fading: Whether this resolution is being faded in (alpha rises from 0 to 1).
+        fading: True if this resolution is being faded in (alpha rises from 0 to 1).
         images: Length of the phase in images.
         batch_size: Images per step over all replicas.
         learning_rate: Adam's learning rate.
@@ -94,21 +95,16 @@ class Schedule:
     def at(self, images_seen: int) -> Progress:
         """Phase and alpha of the step that starts after `images_seen` images.
 
-        As in the official formula, a step at which a fade would have alpha = 0 still belongs to the
-        phase before it. After the end the last phase goes on.
-
         Raises:
             ValueError: if `images_seen` is negative.
         """
         if images_seen < 0:
             raise ValueError(f"`images_seen` must not be negative. Received: {images_seen}")
-        for index, (start, end, phase) in enumerate(
-            zip(self.starts, self._ends, self.phases, strict=True)
-        ):
-            if images_seen < end:
-                alpha = (images_seen - start) / phase.images if phase.fading else 1.0
-                return Progress(phase, index, alpha)
-        return Progress(self.phases[-1], len(self.phases) - 1, 1.0)
+        index = min(bisect_right(self._ends, images_seen), len(self.phases) - 1)
+        phase, start = self.phases[index], self.starts[index]
+        # At most 1: after the end the last phase goes on.
+        alpha = min(1.0, (images_seen - start) / phase.images) if phase.fading else 1.0
+        return Progress(phase, index, alpha)
 
     def steps(self, batches: int = 1) -> tuple[int, ...]:
         """Number of steps that begin in each phase, if each step takes this many batches."""
@@ -122,7 +118,9 @@ class Schedule:
 
     @cached_property
     def _ends(self) -> tuple[int, ...]:
-        """Images seen at the end of each phase; one more if a fade follows, see `at`."""
+        """Images seen at the end of each phase; one more if a fade follows."""
+        # As in the official formula: a step at which a fade would have alpha = 0 still belongs to
+        # the phase before it.
         following = (*(phase.fading for phase in self.phases[1:]), False)
         return tuple(
             start + phase.images + fades

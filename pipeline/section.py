@@ -31,16 +31,13 @@ Share = Annotated[float, Field(ge=0, le=1)]
 class Section(BaseModel):
     """Part of a configuration."""
 
+    # Unknown keys are refused: a misspelt one would otherwise have no effect, without a word.
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
 
 @dataclass(frozen=True)
 class Decides:
-    """Mark of a key, in its annotation: what its value decides.
-
-    Args:
-        what: Name of that.
-    """
+    """Mark of a key, in its annotation, by the name of what its value decides."""
 
     what: str
 

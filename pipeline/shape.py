@@ -10,7 +10,7 @@ LARGEST_START = 15
 """Largest shorter side of a network's first feature maps, in pixels: a dense layer joins all of
 their pixels, so its weights grow with the square of each side."""
 MOST_ELONGATED = 4
-"""Most times that the longer side has the length of the shorter one."""
+"""Maximum length of the longer side, as a multiple of the shorter one."""
 SHAPE_RULE = (
     f"height and width must be from {SMALLEST_SIDE} to {LARGEST_SIDE} px and multiples of one "
     f"power of two, the shorter side {SMALLEST_SIDE} to {LARGEST_START} times it and the longer "
@@ -22,7 +22,7 @@ Shape: TypeAlias = tuple[int, int]
 
 
 def is_power_of_two(side: int) -> bool:
-    """Return whether progressive growing, which doubles 4 px, comes to a side."""
+    """Return true if progressive growing, which doubles 4 px, reaches a side."""
     return SMALLEST_SIDE <= side <= LARGEST_SIDE and not side & (side - 1)
 
 
@@ -51,7 +51,7 @@ def level_shapes(start: Shape, height: int) -> list[Shape]:
 
 
 def is_usable(shape: Shape) -> bool:
-    """Return whether networks can make images of a shape; `SHAPE_RULE` says of which they can."""
+    """Return true if networks can make images of a shape, by `SHAPE_RULE`."""
     if not (min(shape) >= SMALLEST_SIDE and max(shape) <= LARGEST_SIDE):
         return False
     shorter, longer = sorted(start_shape(shape))

@@ -82,7 +82,9 @@ def export(
     load_tensorflow()  # Takes seconds, so it comes after all checks that can do without it.
     position = saved.position
     lineage = folder.export_lineage(position.images_seen, position.roll_backs)
-    models = folder.exportable(saved, discriminator=discriminator)
+    from pipeline.saved_networks import SavedNetworks
+
+    models = SavedNetworks(folder, saved).exportable(discriminator=discriminator)
     _, height, width, _ = models.sampler.model.output_shape
     size, version = f"{height}x{width}", position.images_seen
     if form == "savedmodel":

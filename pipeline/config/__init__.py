@@ -10,7 +10,6 @@ from pipeline.config.augmentation import (
     GEOM,
     PIPELINES,
     AugmentationConfig,
-    PipelineName,
     Transform,
 )
 from pipeline.config.data import DataConfig
@@ -21,7 +20,7 @@ from pipeline.config.optimizer import OptimizerConfig
 from pipeline.config.run import RunConfig
 from pipeline.config.schedule import ScheduleConfig
 from pipeline.families.sections import DEFAULT_NETWORK, NetworkSection
-from pipeline.section import Rate, Resolution, Section, Share
+from pipeline.section import Rate, Section
 from pipeline.shape import is_power_of_two, level_shapes, start_shape
 
 __all__ = [
@@ -38,12 +37,9 @@ __all__ = [
     "ObjectiveConfig",
     "OptimizerConfig",
     "PenaltyName",
-    "PipelineName",
     "Rate",
-    "Resolution",
     "RunConfig",
     "Section",
-    "Share",
     "Transform",
 ]
 

@@ -4,46 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from pydantic import Field, model_validator
 
 from pipeline.section import Count, Section, Share
 
-Transform = Literal[
-    "xflip",
-    "rotate90",
-    "xint",
-    "scale",
-    "rotate",
-    "aniso",
-    "xfrac",
-    "brightness",
-    "contrast",
-    "lumaflip",
-    "hue",
-    "saturation",
-    "imgfilter",
-    "noise",
-    "cutout",
-]
+Blit = Literal["xflip", "rotate90", "xint"]
+Geom = Literal["scale", "rotate", "aniso", "xfrac"]
+Color = Literal["brightness", "contrast", "lumaflip", "hue", "saturation"]
+Transform = Literal[Blit, Geom, Color, "imgfilter", "noise", "cutout"]
 PipelineName = Literal[
-    "blit",
-    "geom",
-    "color",
-    "filter",
-    "noise",
-    "cutout",
-    "bg",
-    "bgc",
-    "bgcf",
-    "bgcfn",
-    "bgcfnc",
+    "blit", "geom", "color", "filter", "noise", "cutout", "bg", "bgc", "bgcf", "bgcfn", "bgcfnc"
 ]
 
-BLIT: tuple[Transform, ...] = ("xflip", "rotate90", "xint")
-GEOM: tuple[Transform, ...] = ("scale", "rotate", "aniso", "xfrac")
-COLOR: tuple[Transform, ...] = ("brightness", "contrast", "lumaflip", "hue", "saturation")
+BLIT: tuple[Transform, ...] = get_args(Blit)
+GEOM: tuple[Transform, ...] = get_args(Geom)
+COLOR: tuple[Transform, ...] = get_args(Color)
 PIPELINES: Mapping[PipelineName, tuple[Transform, ...]] = MappingProxyType(
     {
         "blit": BLIT,
@@ -89,11 +66,7 @@ class AugmentationConfig(Section):
     """`ada`: number of steps between adjustments of p."""
     policy: Annotated[
         tuple[Literal["color", "translation", "cutout"], ...], Field(min_length=1)
-    ] = (
-        "color",
-        "translation",
-        "cutout",
-    )
+    ] = ("color", "translation", "cutout")
     """`diffaugment`: transforms to apply."""
 
     @model_validator(mode="after")

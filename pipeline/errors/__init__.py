@@ -1,4 +1,4 @@
-"""The errors that a person can mend: one line that states the rule and what came."""
+"""Errors that the command line prints as one line: the rule, and the received value."""
 
 
 class UserError(Exception):
@@ -10,4 +10,4 @@ class AlarmError(Exception):
 
 
 class WorkerGone(Exception):
-    """Another worker of the run has ended; the command line says so and exits with 69."""
+    """Another worker of the run has ended; the command line prints it and exits with 69."""

@@ -1,4 +1,4 @@
-"""Names from outside, as lines, reports and pages can hold them."""
+"""Names of files and classes, in a form that lines, reports and pages can hold."""
 
 from __future__ import annotations
 
@@ -9,15 +9,14 @@ _JOINERS = "\u200c\u200d"
 
 
 def shown(name: str) -> str:
-    r"""A name in which what is no text is escaped: bytes that are not UTF-8, control characters.
-
-    Files may be named by any bytes: a terminal would obey some, a line end at others, and JSON
-    cannot hold what is no Unicode.
+    r"""Escape whatever is no text in a name: bytes that are not UTF-8, control characters.
 
     Example:
         >>> shown("a\x1b[31m\n\udcff.png")
         'a\\x1b[31m\\n\\xff.png'
     """
+    # Files may be named by any bytes: a terminal would obey some, a line would end at others, and
+    # JSON cannot hold bytes that are no Unicode.
     return "".join(map(_shown, name))
 
 

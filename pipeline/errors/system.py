@@ -1,4 +1,4 @@
-"""Failures of a disk, volume or machine as it is now: which they are, and which may pass."""
+"""Failures of a disk, volume or machine that may pass if the same is tried again."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ MAY_PASS = frozenset(
         *(errno.EMFILE, errno.ENFILE, errno.ENOMEM),
     }
 )
-"""Numbers of what somebody mends without changing what was asked, as by making room."""
+"""Error numbers that pass without a change of the command, such as once there is room."""
 
 
 _OF_SQLITE = {
@@ -25,7 +25,7 @@ _OF_SQLITE = {
 
 
 def may_pass(error: BaseException) -> bool:
-    """Return whether an error, or one that caused it, may pass if the same is tried again."""
+    """Return true if an error, or one that caused it, may pass if the same is tried again."""
     return any(number in MAY_PASS for number in _numbers(error))
 
 
@@ -42,7 +42,7 @@ def _numbers(error: BaseException | None) -> Iterator[int]:
 
 
 def _numbers_of_tensorflow(message: str) -> Iterator[int]:
-    """TensorFlow tells no number, but ends with the system's words for it, and the operation."""
+    # TensorFlow's errors have no number, but end with the system's words for it, and the operation.
     words = re.sub(r" \[Op:\w+\].*", "", message, flags=re.DOTALL)
     for number in MAY_PASS:
         if any(line.endswith(os.strerror(number)) for line in words.splitlines()):

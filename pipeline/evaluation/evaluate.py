@@ -21,6 +21,7 @@ from pipeline.evaluation.scores import (
     write_scores,
 )
 from pipeline.run_folder import RunFolder
+from pipeline.saved_networks import SavedNetworks
 from savedmodels.checksum import checksum
 
 USUAL = MEASURES.keys() - {"path_length"}  # It takes longer than all others together.
@@ -85,7 +86,7 @@ def evaluate(run: RunFolder, plan: Plan, stage: Stage) -> Evaluation:
     """
     evaluation, material = _measured(run, plan, stage)
     folder = folder_of(run, evaluation)
-    for name, sheet in pictures_of(material, run.discriminator(plan.checkpoint)):
+    for name, sheet in pictures_of(material, SavedNetworks(run, plan.checkpoint).discriminator()):
         write_png(folder / f"{name}.png", sheet)
     # Scores last: a folder with scores has its sheets too.
     write_scores(run, evaluation)

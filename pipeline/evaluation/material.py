@@ -23,6 +23,7 @@ from pipeline.evaluation.references import (
 )
 from pipeline.run_folder import RunFolder
 from pipeline.sampling.painter import Painter
+from pipeline.saved_networks import SavedNetworks
 from pipeline.training.loop.checkpoints import Checkpoint
 
 Report = Callable[[int, int], None]
@@ -115,7 +116,7 @@ def material_for(run: RunFolder, plan: Plan, stage: Stage) -> Material:
         OSError: if features of real images cannot be cached.
     """
     records, settings, network = plan.records, plan.settings, plan.network
-    painter = Painter(run.sampler(plan.checkpoint))
+    painter = Painter(SavedNetworks(run, plan.checkpoint).sampler())
     resolution = painter.sampler.model.output_shape[1]
     labels = None
     if run.config().data.labels:

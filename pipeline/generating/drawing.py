@@ -60,18 +60,7 @@ class Drawing:
 
 
 def require_drawable(run: RunFolder, drawing: Drawing, *, single: bool) -> None:
-    """Refuse impossible requests before the network is loaded, which takes seconds.
-
-    Args:
-        run: Run with a checkpoint.
-        drawing: Requested images.
-        single: Whether single images are requested, not a sheet.
-
-    Raises:
-        UserError: if there is no run, the label is not a class, the family has no styles to
-            truncate or mix, mixing comes with several truncations, or single images with a request
-            for a sheet.
-    """
+    """Refuse impossible requests before the network is loaded, which takes seconds."""
     labels_of_run(run, 1, drawing.label)
     several = len(drawing.truncation) > 1
     if single and (several or drawing.mixed):
@@ -85,11 +74,7 @@ def require_drawable(run: RunFolder, drawing: Drawing, *, single: bool) -> None:
 
 
 def images_of(run: RunFolder, drawing: Drawing) -> Iterator[NDArray[np.uint8]]:
-    """Yield the requested single images in batches, uint8 `(n, height, width, channels)`.
-
-    Raises:
-        UserError: if there is no checkpoint, or as `require_drawable`.
-    """
+    """Yield the requested single images in batches, uint8 `(n, height, width, channels)`."""
     require_drawable(run, drawing, single=True)
     labels = labels_of_run(run, len(drawing.seeds), drawing.label)
     painter = _painter_of(run)
@@ -107,11 +92,7 @@ def images_of(run: RunFolder, drawing: Drawing) -> Iterator[NDArray[np.uint8]]:
 
 
 def sheet_of(run: RunFolder, drawing: Drawing) -> NDArray[np.uint8]:
-    """Draw a grid of the seeds, or a sheet: a row per seed, a column per truncation or mixed seed.
-
-    Raises:
-        UserError: as `images_of`, or if the network has no such layer.
-    """
+    """Draw a grid of the seeds, or a sheet: a row per seed, a column per psi or mixed seed."""
     require_drawable(run, drawing, single=False)
     if not drawing.mixed and len(drawing.truncation) == 1:
         grid: NDArray[np.uint8] = tile(np.concatenate(list(images_of(run, drawing))))
@@ -147,5 +128,6 @@ def sheet_of(run: RunFolder, drawing: Drawing) -> NDArray[np.uint8]:
 
 def _painter_of(run: RunFolder) -> Painter:
     from pipeline.sampling.painter import Painter
+    from pipeline.saved_networks import SavedNetworks
 
-    return Painter(run.sampler(run.newest_checkpoint()))
+    return Painter(SavedNetworks(run, run.newest_checkpoint()).sampler())

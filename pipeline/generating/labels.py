@@ -7,17 +7,12 @@ from pipeline.run_folder import RunFolder
 
 
 def labels_of_run(run: RunFolder, count: int, label: str | None) -> list[int]:
-    """Indices of the classes for some images; empty for a run without labels.
-
-    Args:
-        run: Run with a manifest.
-        count: Number of images.
-        label: Name of the class of all images; None cycles through the classes.
+    """Indices of the classes for some images, of one label or in turn; empty without labels.
 
     Raises:
         UserError: if the run has no class of that name.
     """
-    classes = run.manifest()["data"]["classes"] if run.config().data.labels else []
+    classes = run.classes()
     if label is not None and label not in classes:
         known = ", ".join(classes) or "none, as the run has no labels"
         raise UserError(f"`--label` must be a class of the run: {known}. Received: {label}")
@@ -27,11 +22,7 @@ def labels_of_run(run: RunFolder, count: int, label: str | None) -> list[int]:
 
 
 def require_styles(run: RunFolder) -> None:
-    """Refuse a run whose generator has no styles.
-
-    Raises:
-        UserError: if its generator has no styles, or there is no run.
-    """
+    """Refuse a run whose generator has no styles."""
     network = run.config().network
     if not network.has_styles:
         raise UserError(f"styles need a run of a family that has them. Received: {network.family}")

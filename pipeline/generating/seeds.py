@@ -11,11 +11,7 @@ MOST_SEEDS = 100_000
 
 
 def parse_numbers(text: str, option: str = "--seeds") -> list[int]:
-    """Parse numbers and ranges: `"0-3,8"` → `[0, 1, 2, 3, 8]`.
-
-    Raises:
-        UserError: if the text has another form, or names more than 100,000 numbers.
-    """
+    """Parse numbers and ranges: `"0-3,8"` → `[0, 1, 2, 3, 8]`."""
     numbers: list[int] = []
     for part in text.split(","):
         match = re.fullmatch(r"\s*(\d{1,18})(?:-(\d{1,18}))?\s*", part)
@@ -30,11 +26,7 @@ def parse_numbers(text: str, option: str = "--seeds") -> list[int]:
 
 
 def parse_shares(text: str, option: str) -> list[float]:
-    """Parse finite numbers: `"-0.5,0,1"` → `[-0.5, 0.0, 1.0]`.
-
-    Raises:
-        UserError: if the text has another form, or a number is not finite.
-    """
+    """Parse finite numbers: `"-0.5,0,1"` → `[-0.5, 0.0, 1.0]`."""
     try:
         shares = [float(part) for part in text.split(",")]
     except ValueError:

@@ -24,16 +24,7 @@ def truncation_sheet(
     cutoff: int | None = None,
     noise: NoiseMode = "constant",
 ) -> NDArray[np.uint8]:
-    """Draw truncated images: a row per image, a column per psi.
-
-    Args:
-        painter: Painter of the images.
-        styles: Styles of each image.
-        seeds: Seed of each image's noise.
-        psis: Factors on the distance of styles to their mean; negative ones go beyond the mean.
-        cutoff: Number of layers to truncate, None for all.
-        noise: Noise mode.
-    """
+    """Draw truncated images: a row per image, a column per psi."""
     drawn = np.stack([painter.truncated(styles, psi, cutoff) for psi in psis], axis=1)
     images = painter.images(_flat(drawn), np.repeat(seeds, len(psis)).tolist(), noise)
     sheet: NDArray[np.uint8] = tile(images, columns=len(psis))
@@ -51,13 +42,6 @@ def mixing_sheet(
     """Draw mixed images: each takes the styles of some layers from its column, others from its row.
 
     The first row and the first column show the images that are mixed.
-
-    Args:
-        painter: Painter of the images.
-        rows: Styles and seeds of the rows.
-        columns: Styles and seeds of the columns.
-        layers: Layers that take the style of the column.
-        noise: Noise mode; random noise has the seed of the row.
     """
     (of_rows, row_seeds), (of_columns, column_seeds) = rows, columns
     # A copy, because styles may be views whose layers share memory.
@@ -65,6 +49,7 @@ def mixing_sheet(
     mixed[:, :, list(layers)] = of_columns[np.newaxis][:, :, list(layers)]
     above = painter.images(of_columns, column_seeds, noise)
     beside = painter.images(of_rows, row_seeds, noise)
+    # Seeds of the row, so that even with random noise a row differs by its styles only.
     inside = painter.images(_flat(mixed), np.repeat(row_seeds, len(of_columns)).tolist(), noise)
     inside = inside.reshape(*mixed.shape[:2], *inside.shape[1:])
     top = np.concatenate([np.zeros_like(above[:1]), above])

@@ -16,7 +16,7 @@ from pipeline.run_folder import RunFolder
 from pipeline.schedule import Schedule
 from pipeline.training.loop import checkpoints
 from pipeline.training.position import Position
-from pipeline.training.synthesis.state import TrainingState, variables_of
+from pipeline.training.synthesis.state import TrainingState
 from savedmodels import atomic
 from savedmodels.checksum import checksum
 
@@ -58,7 +58,7 @@ def import_weights(
     assign((models.generator, models.discriminator, models.average), snapshot.weights)
     try:
         with atomic.new_folder(out) as folder:  # A run, whole or not at all.
-            checkpoints.save(folder, variables_of(models), position, metrics={})
+            checkpoints.save(folder, models.variables, position, metrics={})
             RunFolder(folder).start_imported(
                 settings,
                 [str(number) for number in range(snapshot.label_size)],

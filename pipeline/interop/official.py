@@ -16,7 +16,7 @@ from pipeline.families.official.snapshot import NETWORKS, Snapshot, Weights
 from pipeline.families.official.state_dicts import STATE, StateDict, read_arrays
 from pipeline.families.sections import FAMILIES
 from pipeline.families.size import sizes_of
-from pipeline.training.synthesis.state import weights_of
+from pipeline.training.synthesis.phase_models import weights_of
 from pipeline.untrusted.safe_pickle import shown
 
 DUMPS = (".npz", ".safetensors")

@@ -47,16 +47,17 @@ def write_first_checkpoint(run: RunFolder, label_size: int) -> None:
     """
     import tensorflow as tf  # Takes seconds, which `origin_of` needs not.
 
-    from pipeline.training.synthesis.state import TrainingState, variables_of, weights_of
+    from pipeline.saved_networks import SavedNetworks
+    from pipeline.training.synthesis.phase_models import weights_of
+    from pipeline.training.synthesis.state import TrainingState
 
     origin = run.manifest().get("first_weights")
     # A run that goes on has checkpoints of its own.
     if origin is None or checkpoints.all_in(run.path):
         return
     source = RunFolder(Path(origin["run"]))
-    checkpoint = source.checkpoint(origin["images_seen"])
-    restore = (source.generator, source.discriminator, source.average)
-    sources = [network(checkpoint) for network in restore]
+    saved = SavedNetworks(source, source.checkpoint(origin["images_seen"]))
+    sources = (saved.generator(), saved.discriminator(), saved.average())
     given = {name: weight.numpy() for name, weight in weights_of(*sources).items()}
     config = run.config()
     state = TrainingState(config, label_size=label_size, strategy=tf.distribute.get_strategy())
@@ -68,11 +69,10 @@ def write_first_checkpoint(run: RunFolder, label_size: int) -> None:
             weight.assign(given[name])
         else:
             anew.append(name)
-    classes = len(source.manifest()["data"]["classes"]) if source.config().data.labels else 0
-    if anew and classes == label_size:
+    if anew and len(source.classes()) == label_size:
         raise UserError(
             "`--from` needs networks of the same family and sizes. Received: another shape of "
             f"{anew[0]}"
         )
-    checkpoints.save(run.path, variables_of(models), Position(0, 0), metrics={})
+    checkpoints.save(run.path, models.variables, Position(0, 0), metrics={})
     run.add_to_manifest(first_weights={**origin, "made_anew": anew})

@@ -41,6 +41,7 @@ class Position:
     @classmethod
     def of_state(cls, state: Mapping[str, Any]) -> Position:
         """Read the position from the JSON object of a checkpoint."""
+        # Checkpoints of earlier versions do not name any.
         roll_backs = tuple(RollBack(**each) for each in state.get("roll_backs", ()))
         return cls(state["images_seen"], state["phase"], roll_backs)
 

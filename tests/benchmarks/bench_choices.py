@@ -33,8 +33,8 @@ def make(choice: str, resolution: int, width: int) -> Step:
     """A step in float32 computed in one of the ways."""
     import tensorflow as tf
 
-    from pipeline.training.synthesis import forward
-    from pipeline.training.synthesis.forward import judged
+    from pipeline.training.synthesis import updates
+    from pipeline.training.synthesis.updates import judged
 
     if choice != "all threads in an operation":
         tf.config.threading.set_intra_op_parallelism_threads(1)
@@ -45,7 +45,7 @@ def make(choice: str, resolution: int, width: int) -> Step:
         "XLA": {"run": {"jit_compile": True}},
     }
     if choice == "two passes of the discriminator":
-        forward.judged_apart = lambda critic, reals, fakes, labels, _: (
+        updates.judged_apart = lambda critic, reals, fakes, labels, _: (
             judged(critic, reals, labels),
             judged(critic, fakes, labels),
         )

@@ -19,7 +19,8 @@ from torch import Tensor
 from pipeline.augmentation.draws import COLUMNS
 from pipeline.augmentation.filtering import band_filters
 from pipeline.augmentation.resampling import SYM6
-from pipeline.config import PIPELINES, PipelineName
+from pipeline.config import PIPELINES
+from pipeline.config.augmentation import PipelineName
 
 TAPS = torch.tensor(SYM6) / sum(SYM6)
 DELAY = round(32 * float(TAPS @ torch.arange(12.0))) / 32

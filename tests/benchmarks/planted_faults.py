@@ -43,7 +43,7 @@ class Fault:
 FAULTS = {
     "resume draws": Fault(
         "pipeline/training/loop/trainer.py",
-        "task.batches(position.images_seen)",
+        "task.batches(trained.position.images_seen)",
         "task.batches(0)",
         ("pipeline/training/loop/test_resume.py",),
     ),

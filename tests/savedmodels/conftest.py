@@ -15,8 +15,8 @@ import tensorflow as tf
 from tensorflow.core.protobuf import config_pb2, saved_model_pb2
 
 from pipeline.families.family import family_of
-from pipeline.run_folder import Restored
 from pipeline.sampling.sampler import sampler_of
+from pipeline.saved_networks import Restored
 from pipeline.schedule import Phase
 from savedmodels import golden
 from savedmodels.export import export

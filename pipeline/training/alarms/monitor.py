@@ -51,18 +51,11 @@ class Alarm:
     text: str
 
     def __str__(self) -> str:
-        """Format as one line."""
         return f"alarm {self.name}{' has ended' if self.state == 'ended' else ''}: {self.text}"
 
 
 class RollBackError(Exception):
-    """Alarm that makes the run roll back to an earlier checkpoint.
-
-    Args:
-        alarm: Alarm that was raised.
-        images_seen: Images seen when it was raised.
-        roll_backs: Earlier roll backs of the run.
-    """
+    """Alarm that makes the run roll back to an earlier checkpoint."""
 
     def __init__(self, alarm: Alarm, images_seen: int, roll_backs: Sequence[RollBack]) -> None:
         super().__init__(str(alarm))
@@ -72,12 +65,7 @@ class RollBackError(Exception):
 
 
 class Monitor:
-    """Monitor of a run's readings.
-
-    Args:
-        settings: Bounds and actions.
-        streaks: Streaks from the checkpoint that the run resumes from.
-    """
+    """Monitor of a run's readings."""
 
     def __init__(self, settings: AlarmsConfig, streaks: Mapping[str, Streak]) -> None:
         self._settings = settings
@@ -111,14 +99,7 @@ class Monitor:
     def logged(
         self, readings: Sequence[Reading], rate: float, data_wait: float, longest_wait: float
     ) -> list[Alarm]:
-        """Return the alarms that begin or end with a log entry.
-
-        Args:
-            readings: Readings of the step's metrics.
-            rate: Images per second since the previous entry, 0 if unknown.
-            data_wait: Share of that time spent waiting for batches, 0 to 1.
-            longest_wait: Longest wait for one batch, in seconds.
-        """
+        """Return the alarms that begin or end with a log entry; times are as in `of_times`."""
         settings = self._settings
         timed = of_times(rate, self._rates, data_wait, longest_wait, settings)
         # After the reading: a rate is not compared with itself.
@@ -173,13 +154,7 @@ def non_finite(tensor: str, settings: AlarmsConfig) -> Alarm:
 def act(
     alarms: Sequence[Alarm], images_seen: int, roll_backs: Sequence[RollBack], most: int
 ) -> None:
-    """Stop the run or roll it back, if the action of an alarm says so.
-
-    Args:
-        alarms: Raised alarms.
-        images_seen: Images seen so far.
-        roll_backs: Earlier roll backs of the run.
-        most: Maximum number of roll backs; after these the next one stops the run instead.
+    """Stop the run or roll it back, at `most` so often, if the action of an alarm says so.
 
     Raises:
         AlarmError: if an alarm stops the run.

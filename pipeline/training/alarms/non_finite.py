@@ -14,12 +14,7 @@ import tensorflow as tf
 
 @dataclass(frozen=True)
 class NonFinite:
-    """Tensor that is not finite.
-
-    Args:
-        tensor: Name of the tensor.
-        images_seen: Images seen after its step.
-    """
+    """Name of a tensor that is not finite, and the images seen after its step."""
 
     tensor: str
     images_seen: int

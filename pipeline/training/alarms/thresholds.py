@@ -1,7 +1,4 @@
-"""Thresholds of alarms: readings with their bounds, and streaks of bad readings.
-
-A reading exists only if its numbers do: without a penalty there is no norm to read.
-"""
+"""Thresholds of alarms: readings with their bounds, and streaks of bad readings."""
 
 from __future__ import annotations
 
@@ -24,8 +21,8 @@ class Reading:
         quantity: Name of the measured quantity.
         value: Measured value.
         bound: Bound of the value.
-        at_least: Whether the bound is a minimum; else it is a maximum.
-        at_once: Whether one reading is enough for the alarm to begin or end.
+        at_least: True if the bound is a minimum, false if it is a maximum.
+        at_once: True if one reading is enough for the alarm to begin or end.
     """
 
     alarm: str
@@ -41,7 +38,6 @@ class Reading:
         return self.value < self.bound if self.at_least else self.value > self.bound
 
     def __str__(self) -> str:
-        """Format the rule and the received value."""
         limit = "least" if self.at_least else "most"
         return f"`{self.quantity}` must be at {limit} {self.bound:.4g}. Received: {self.value:.4g}"
 
@@ -82,7 +78,7 @@ class Streak:
     """State of an alarm: raised or not, and the readings in a row that contradict it.
 
     Args:
-        standing: Whether the alarm is raised.
+        standing: True if the alarm is raised.
         against: Number of newest readings in a row that are bad while the alarm is not raised, or
             good while it is.
     """

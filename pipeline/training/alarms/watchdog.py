@@ -17,14 +17,7 @@ LONGEST_PAUSE = 1.0
 
 
 class Watchdog:
-    """Watchdog that calls `bark` once for each wait that is too long, while it lasts.
-
-    The loop cannot do this itself: it waits inside TensorFlow, where no signal reaches it.
-
-    Args:
-        settings: Longest wait, and whether it stops the run.
-        bark: Function that the thread calls with the seconds waited and `stop=`.
-    """
+    """Watchdog that calls `bark(seconds, stop=…)` once for each wait that is too long."""
 
     def __init__(self, settings: AlarmsConfig, bark: Callable[..., None]) -> None:
         self._settings = settings
@@ -36,6 +29,7 @@ class Watchdog:
     def __enter__(self) -> Watchdog:
         if self._settings.starvation != "ignore":
             self._ended.clear()
+            # A thread: the loop waits inside TensorFlow, where no signal reaches it.
             self._thread = threading.Thread(target=self._look, daemon=True)
             self._thread.start()
         return self
@@ -61,10 +55,10 @@ class Watchdog:
 
     def _look(self) -> None:
         limit = self._settings.starvation_seconds
-        told: float | None = None
+        reported: float | None = None
         while not self._ended.wait(min(LONGEST_PAUSE, limit / LOOKS)):
             # The start of a wait identifies it, so that each is reported once.
             since = self._since
-            if since is not None and since != told and time.monotonic() - since > limit:
-                told = since
+            if since is not None and since != reported and time.monotonic() - since > limit:
+                reported = since
                 self._bark(time.monotonic() - since, stop=self._settings.starvation == "stop")

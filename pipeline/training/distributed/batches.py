@@ -22,18 +22,7 @@ def batches_of(
     images_seen: int,
     strategy: tf.distribute.Strategy,
 ) -> Iterator[Any]:
-    """Yield batches of a phase without end, distributed over the replicas of a strategy.
-
-    Args:
-        config: Configuration of the run.
-        records: Prepared images.
-        phase: Phase, with the resolution and the global batch size.
-        images_seen: Images seen before the first batch.
-        strategy: Strategy of the steps.
-
-    Raises:
-        UserError: if records are damaged, or a server of the data service ends.
-    """
+    """Yield batches of a phase without end, distributed over the replicas of a strategy."""
     data = config.data
 
     def of_reader(reader: tf.distribute.InputContext) -> tf.data.Dataset:
@@ -62,7 +51,8 @@ def batches_of(
         return batches.apply(endless)
 
     try:
-        if _on_one_cpu(strategy):
+        one = isinstance(strategy, tf.distribute.OneDeviceStrategy)
+        if one and "CPU" in strategy.extended.worker_devices[0]:
             # Nothing has to be sent to a device. A distributed dataset would add an iterator whose
             # tuning thread, which we cannot turn off, may take a minute to end.
             yield from of_reader(tf.distribute.InputContext())
@@ -81,8 +71,3 @@ def batches_of(
             f"--resume auto. Received: {', '.join(data.servers)} "
             f"({error.message.splitlines()[0]})"
         ) from error
-
-
-def _on_one_cpu(strategy: tf.distribute.Strategy) -> bool:
-    one = isinstance(strategy, tf.distribute.OneDeviceStrategy)
-    return one and "CPU" in strategy.extended.worker_devices[0]

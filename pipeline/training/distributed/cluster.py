@@ -37,22 +37,14 @@ class Cluster:
 
     def tf_config(self) -> str:
         """Format the cluster as a value of TF_CONFIG."""
-        return json.dumps(
-            {
-                "cluster": {"worker": self.addresses},
-                "task": {"type": "worker", "index": self.index},
-            }
-        )
+        task = {"type": "worker", "index": self.index}
+        return json.dumps({"cluster": {"worker": self.addresses}, "task": task})
 
 
 def cluster_of(environment: Mapping[str, str]) -> Cluster:
     """Read the cluster from TF_CONFIG, or else from the variables of a Slurm job step.
 
-    TF_CONFIG is a JSON object `{"cluster": {"worker": ["host:port", …]}, "task": {"type": "worker",
-    "index": 0}}`. A `chief` in it comes before the workers. Slurm must run one task per node.
-
-    Raises:
-        UserError: if the environment has neither, or it is invalid.
+    A `chief` in TF_CONFIG comes before the workers. Slurm must run one task per node.
     """
     if text := environment.get("TF_CONFIG"):
         return _of_tf_config(text)
@@ -65,12 +57,7 @@ def cluster_of(environment: Mapping[str, str]) -> Cluster:
 
 
 def require_shares(config: Config, replicas: int) -> None:
-    """Refuse batch sizes that replicas cannot share.
-
-    Raises:
-        UserError: if a batch does not divide by the replicas, or a share by the group of the
-            minibatch standard deviation.
-    """
+    """Refuse batch sizes that replicas cannot share."""
     for phase in config.schedule.build().phases:
         share, rest = divmod(phase.batch_size, replicas)
         if rest or share % min(config.network.stddev_group, max(share, 1)):
@@ -108,6 +95,7 @@ def _of_tf_config(text: str) -> Cluster:
         task = config["task"]
         tasks = [("chief", number) for number in range(len(chief))]
         tasks += [("worker", number) for number in range(len(workers))]
+        # An index beyond the addresses fails here: TensorFlow would end the process by a signal.
         index = tasks.index((task["type"], int(task["index"])))
     except (ValueError, LookupError, TypeError) as error:
         raise UserError(

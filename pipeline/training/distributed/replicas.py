@@ -41,14 +41,12 @@ def make_strategy(config: Config) -> tf.distribute.Strategy:
     Under `multi_worker` it waits until all workers have connected.
 
     Raises:
-        UserError: if there are fewer devices than replicas, a batch does not divide by them, or a
-            replica's share by the group of the minibatch standard deviation; if the environment
-            names no workers, or no TPU answers.
         WorkerGone: if the other workers do not connect within an hour.
     """
     strategy: tf.distribute.Strategy
     match config.run.strategy:
         case "one_device":
+            # The last, as GPUs are listed after the CPU.
             device = tf.config.list_logical_devices()[-1].name
             strategy = tf.distribute.OneDeviceStrategy(device)
         case "mirrored":

@@ -17,9 +17,6 @@ class Workers:
 
     All workers must call `numbers`, `chief_first` and `require_same` in the same order: like every
     operation over replicas, these wait for the others.
-
-    Args:
-        strategy: Strategy of the run.
     """
 
     def __init__(self, strategy: tf.distribute.Strategy) -> None:
@@ -60,11 +57,7 @@ class Workers:
             self.numbers(0)
 
     def require_same(self, what: str, value: str) -> None:
-        """Refuse to continue unless all workers have the same value.
-
-        Raises:
-            UserError: in every worker, if values differ.
-        """
+        """Refuse to continue unless all workers have the same value."""
         digest = hashlib.sha256(value.encode()).digest()
         numbers = self.numbers(int.from_bytes(digest[:8], "big", signed=True))
         others = [str(index) for index, number in enumerate(numbers) if number != numbers[0]]

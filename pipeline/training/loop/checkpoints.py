@@ -51,11 +51,7 @@ class Checkpoint:
     alarms: Mapping[str, Streak] = field(default_factory=dict)
 
     def restore(self, variables: Mapping[str, Any]) -> None:
-        """Assign saved values to variables; the checkpoint may hold others too.
-
-        Raises:
-            UserError: if the files are damaged, or a variable is missing or of another shape.
-        """
+        """Assign saved values to variables; the checkpoint may hold others too."""
         import tensorflow as tf  # Takes seconds, and finding a checkpoint does not need it.
 
         # All that TensorFlow raises for damaged or missing files and for other shapes.
@@ -70,8 +66,10 @@ class Checkpoint:
         # A flat dictionary of variables: TensorFlow would skip layers in lists without a word.
         holder = tf.train.Checkpoint(variables=dict(variables))
         try:
+            # TensorFlow reads a checkpoint's path as a pattern.
             with literal(self.folder) as folder:
                 status = holder.read(str(folder / _VARIABLES))
+                # Partial: an export wants the generator's weights alone.
                 status.assert_existing_objects_matched().expect_partial()
         except unrestorable as error:
             raise UserError(
@@ -81,12 +79,7 @@ class Checkpoint:
 
 @dataclass(frozen=True)
 class Damaged:
-    """Checkpoint whose files differ from what was written.
-
-    Args:
-        folder: Folder of the checkpoint.
-        reason: Description of the damage.
-    """
+    """Checkpoint whose files differ from what was written, and in what."""
 
     folder: Path
     reason: str
@@ -102,20 +95,7 @@ def save(
     seconds: float = 0.0,
     alarms: Mapping[str, Streak] = MappingProxyType({}),
 ) -> Checkpoint:
-    """Write a checkpoint under `run`; when it returns, the checkpoint is on disk.
-
-    Args:
-        run: Folder of the run.
-        variables: All variables that change during training, by a stable name.
-        position: Position of the run.
-        metrics: Metrics of the last step.
-        former: Names of metrics that were measured on earlier weights.
-        seconds: Seconds of training so far.
-        alarms: Streaks of alarms that are raised or close to it.
-
-    Raises:
-        UserError: if it cannot be written, for example on a full disk; earlier checkpoints stay.
-    """
+    """Write a checkpoint under `run`; when it returns, the checkpoint is on disk."""
     import tensorflow as tf
 
     folder = run / FOLDER / f"{_PREFIX}{position.images_seen:09d}"
@@ -140,17 +120,7 @@ def save(
 def prune(
     run: Path, settings: RunConfig, faults: Collection[str] = (), fading: Collection[int] = ()
 ) -> None:
-    """Remove the checkpoints that the configuration does not keep.
-
-    Args:
-        run: Folder of the run.
-        settings: Rules for keeping checkpoints.
-        faults: Alarms for which the run may roll back.
-        fading: Indices of the phases in which a resolution fades in.
-
-    Raises:
-        UserError: if a checkpoint cannot be removed.
-    """
+    """Remove the checkpoints that the configuration does not keep."""
     saved = all_in(run)
     kept = {checkpoint.folder for checkpoint in kept_of(saved, settings, faults, fading)}
     for checkpoint in saved:
@@ -169,12 +139,8 @@ def kept_of(
     faults: Collection[str] = (),
     fading: Collection[int] = (),
 ) -> list[Checkpoint]:
-    """Choose the checkpoints to keep, from all in ascending order.
-
-    Kept are the newest `keep_checkpoints`; the newest one that a roll back may return to; the first
-    in every interval of `keep_every_images`; and the best by `keep_best` at the largest resolution
-    that was held, the older one of equals.
-    """
+    """Choose the checkpoints to keep, from all in ascending order."""
+    # The newest without a fault too: a roll back returns to it.
     kept = [*saved[-settings.keep_checkpoints :], *_quiet(saved, faults)[-1:]]
     if settings.keep_every_images is not None:
         firsts: dict[int, Checkpoint] = {}
@@ -221,11 +187,7 @@ def all_in(run: Path) -> list[Checkpoint]:
 
 
 def newest(run: Path) -> tuple[Checkpoint | None, list[Damaged]]:
-    """Find the newest undamaged checkpoint, and the damaged ones that are newer.
-
-    Raises:
-        UserError: if all checkpoints are damaged.
-    """
+    """Find the newest undamaged checkpoint, and the damaged ones that are newer."""
     damaged: list[Damaged] = []
     for folder in reversed(_folders(run)):
         found = _read(folder, verify=True)
@@ -249,10 +211,6 @@ def roll_back(run: Path, faults: Collection[str]) -> int:
     """Roll back to the newest checkpoint at which these alarms were neither raised nor close to it.
 
     Newer checkpoints are renamed to `rolled-back-…`, where they are kept but no longer count.
-
-    Args:
-        run: Folder of the run.
-        faults: Alarms for which the run may roll back.
 
     Returns:
         Images seen at that checkpoint; 0 if there is none, and the run starts over.
@@ -305,6 +263,7 @@ def _read(folder: Path, *, verify: bool = False) -> Checkpoint | Damaged:
 
 def _state_of(saved: Checkpoint) -> dict[str, Any]:
     state = asdict(saved)
+    # Flat, as files of earlier versions are; without the folder, which may move.
     del state["folder"]
     return {**state.pop("position"), **state}
 
@@ -314,7 +273,7 @@ def _of_state(folder: Path, state: Mapping[str, Any]) -> Checkpoint:
         folder,
         Position.of_state(state),
         dict(state["metrics"]),
-        tuple(state.get("former", ())),
+        tuple(state.get("former", ())),  # Checkpoints of earlier versions have neither.
         float(state["seconds"]),
         {name: Streak(**each) for name, each in state.get("alarms", {}).items()},
     )

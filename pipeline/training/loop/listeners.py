@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pipeline.schedule import Phase, Progress
 from pipeline.training.alarms.monitor import Alarm
@@ -64,12 +64,7 @@ class Listener:
     """
 
     def started(self, images_seen: int, damaged: Sequence[Damaged]) -> None:
-        """Training starts or resumes; events after `images_seen` will be repeated.
-
-        Args:
-            images_seen: Images seen at the checkpoint, 0 at the start.
-            damaged: Newer checkpoints that are damaged and were put aside.
-        """
+        """Training starts or resumes; events after `images_seen` will be repeated."""
 
     def phase_started(self, moment: Moment) -> None:
         """A phase starts, or resumes."""
@@ -101,3 +96,9 @@ class Listener:
 
     def rolled_back(self, roll_back: RollBack) -> None:
         """The run rolls back; events after the checkpoint will be repeated with other results."""
+
+
+def notify(listeners: Sequence[Listener], event: str, *details: Any, **named: Any) -> None:
+    """Call an event of all listeners, in order."""
+    for listener in listeners:
+        getattr(listener, event)(*details, **named)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
+
 from pipeline.schedule import Progress
 from pipeline.training.alarms.monitor import Monitor
 from pipeline.training.loop.listeners import Moment
@@ -11,54 +13,39 @@ from pipeline.training.optimization.gradients import Metrics
 from pipeline.training.position import Position
 
 
+@dataclass
 class PhaseProgress:
-    """Progress of one phase, and the only holder of a run's position during training.
+    """Progress of one phase, and the only holder of a run's position during training."""
 
-    Args:
-        task: Task in this phase.
-        position: Position after the last step; every step advances it.
-        stopwatch: Stopwatch of the run.
-        monitor: Monitor of the run's alarms.
-        progress: Phase and alpha of the current step.
-        measured: Metrics that were measured before the last checkpoint.
-    """
+    task: PhaseTask
+    position: Position
+    stopwatch: Stopwatch
+    monitor: Monitor
+    progress: Progress
+    measured: Metrics
+    """Metrics that are measured rarely: values stay until the next measurement."""
+    of_step: Metrics = field(default_factory=dict)
+    """Metrics of the last step only."""
 
-    def __init__(
-        self,
-        task: PhaseTask,
-        position: Position,
-        stopwatch: Stopwatch,
-        monitor: Monitor,
-        progress: Progress,
-        measured: Metrics,
-    ) -> None:
-        self.task = task
-        self.position = position
-        self.stopwatch = stopwatch
-        self.monitor = monitor
-        self.progress = progress
-        # Measured rarely, so values stay until the next measurement, beside each step's metrics.
-        self._measured = dict(measured)
-        self.former = set(measured)
+    def __post_init__(self) -> None:
+        self.former = set(self.measured)
         """Names of measured metrics that describe the weights of an earlier step."""
-        self.of_step: Metrics = {}
-        """Metrics of the last step only."""
 
     @property
     def metrics(self) -> Metrics:
         """Metrics of the last step, and the newest of those that are measured rarely."""
-        return self.of_step | self._measured
+        return self.of_step | self.measured
 
     def measure(self, found: Metrics) -> None:
         """Add metrics that were measured after the last step."""
-        self._measured |= found
+        self.measured |= found
         self.former -= found.keys()
 
     def stepped(self, images: int, metrics: Metrics) -> None:
         """Count a step on a number of images."""
         self.position = self.position.advanced(images)
         self.of_step = metrics
-        self.former = set(self._measured)
+        self.former = set(self.measured)
         self.stopwatch.tick(images)
 
     def moment(self) -> Moment:

@@ -22,11 +22,7 @@ class Steps:
 
     @classmethod
     def parse(cls, text: str) -> Steps:
-        """Parse `10,20`, or `10` for one step.
-
-        Raises:
-            UserError: if the text has another form.
-        """
+        """Parse `10,20`, or `10` for one step."""
         match = re.fullmatch(r"(\d+)(?:,(\d+))?", text)
         steps = cls(int(match[1]), int(match[2] or match[1])) if match else cls(0, 0)
         if not 1 <= steps.first <= steps.last:
@@ -40,12 +36,7 @@ class Steps:
 class Profile(Listener):
     """Listener that traces steps into `plugins/profile/` of a folder, where TensorBoard looks.
 
-    It is a context manager, which writes the trace on exit, also if the run ends early. A step
-    counts from the end of the previous one, so it includes waiting for its batch and listeners.
-
-    Args:
-        folder: Folder of the traces.
-        steps: Steps to trace.
+    It is a context manager, which writes the trace on exit, also if the run ends early.
     """
 
     def __init__(self, folder: Path, steps: Steps) -> None:
@@ -69,6 +60,7 @@ class Profile(Listener):
     def stepped(self) -> None:
         """End the trace of a step, and begin the next."""
         self._done += 1
+        # From the end of the previous step, so that waiting for the batch and listeners count.
         self._end_step(last=self._done == self._steps.last)
         self._begin_step()
 

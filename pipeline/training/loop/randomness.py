@@ -9,11 +9,9 @@ import tensorflow as tf
 
 
 class Purpose(IntEnum):
-    """Purpose of a draw; two purposes never share random numbers.
+    """Purpose of a draw; two purposes never share random numbers."""
 
-    Other values would give every run other draws, so they are fixed.
-    """
-
+    # Fixed: other values would give every run other draws.
     CRITIC_LATENTS = 1
     GENERATOR_LATENTS = 2
     PENALTY_MIX = 3
@@ -44,9 +42,6 @@ def key(
     roll_backs: int = 0,
 ) -> Any:
     """Seed pair, int32 `(2,)`, of one draw for the global batch of one step.
-
-    The draw does not depend on the number of replicas: each draws for the global batch and takes
-    its share with `pipeline.training.distributed.replicas.share_of`.
 
     Args:
         seed: Seed of the run.

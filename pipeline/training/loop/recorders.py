@@ -45,11 +45,7 @@ def scalars_of(moment: Moment) -> dict[str, float]:
 
 
 class JsonLines(Listener):
-    """Writer of `metrics.jsonl`: one JSON object per line, ascending in `images_seen`.
-
-    Args:
-        path: Path of the file.
-    """
+    """Writer of `metrics.jsonl`: one JSON object per line, ascending in `images_seen`."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -74,9 +70,9 @@ class JsonLines(Listener):
 
     def alarmed(self, alarm: Alarm, images_seen: int, phase: Phase) -> None:
         """Append a line with an `alarm` and no metrics."""
-        told = {"alarm": alarm.name, **asdict(alarm)}
-        del told["name"]
-        self._append({"images_seen": images_seen, "phase": phase.name, **told})
+        details = {"alarm": alarm.name, **asdict(alarm)}
+        del details["name"]
+        self._append({"images_seen": images_seen, "phase": phase.name, **details})
 
     def _append(self, entry: Mapping[str, Any]) -> None:
         with self._path.open("a") as file:
@@ -96,12 +92,7 @@ def sheet_of(moment: Moment, size: int) -> Any:
 
 
 class SampleSheets(Listener):
-    """Writer of `samples/images-….png`: images generated from the same inputs each time.
-
-    Args:
-        folder: Folder of the sheets.
-        size: Side in pixels to which each image is enlarged, that of the last stage.
-    """
+    """Writer of `samples/images-….png`, sheets of images from the same inputs each time."""
 
     def __init__(self, folder: Path, size: int) -> None:
         self._folder = folder
@@ -120,12 +111,7 @@ class SampleSheets(Listener):
 
 
 class TensorBoard(Listener):
-    """Writer of TensorBoard events: numbers, sample grids, reals, and the configuration as text.
-
-    Args:
-        folder: Folder of the event files.
-        config: Configuration of the run.
-    """
+    """Writer of TensorBoard events: numbers, sample grids, reals, and the configuration as text."""
 
     def __init__(self, folder: Path, config: Config) -> None:
         self._folder = folder
@@ -134,15 +120,15 @@ class TensorBoard(Listener):
         self._writer: Any = None
         self._new_phase: Moment | None = None
         self._starts = config.schedule.build().starts
-        self._told: list[int] = []
+        self._earlier_reals: list[int] = []
         """Steps at which event files from before a restart have reals."""
 
     def started(self, images_seen: int, damaged: Sequence[Damaged]) -> None:
         """Cut off points after the checkpoint, which will be written again, and open a file."""
-        if self._writer is not None:
+        if self._writer is not None:  # A roll back starts the run again in this process.
             self._writer.close()
         files = self._folder.glob("*tfevents*")
-        self._told = [step for file in files for step in _cut_events(file, images_seen)]
+        self._earlier_reals = [step for file in files for step in _cut_events(file, images_seen)]
         self._writer = tf.summary.create_file_writer(str(self._folder))
 
     def phase_started(self, moment: Moment) -> None:
@@ -150,19 +136,16 @@ class TensorBoard(Listener):
         # Written now they would have the step of a checkpoint, and survive a roll back to it. If
         # the phase resumes, earlier files have them already.
         start = self._starts[moment.progress.index]
-        self._new_phase = None if any(step > start for step in self._told) else moment
-
-    def _write_phase(self, start: Moment) -> None:
-        reals = tile(start.task.examples(start.images_seen), columns=COLUMNS)
-        text = json.dumps(self._config.model_dump(mode="json"), indent=2)
-        tf.summary.text("config", f"```\n{text}\n```")
-        tf.summary.image("reals", reals[np.newaxis])
+        self._new_phase = None if any(step > start for step in self._earlier_reals) else moment
 
     def logged(self, moment: Moment) -> None:
         """Write every number."""
         with self._writer.as_default(step=moment.images_seen):
             if self._new_phase is not None:
-                self._write_phase(self._new_phase)
+                text = json.dumps(self._config.model_dump(mode="json"), indent=2)
+                tf.summary.text("config", f"```\n{text}\n```")
+                examples = self._new_phase.task.examples(self._new_phase.images_seen)
+                tf.summary.image("reals", tile(examples, columns=COLUMNS)[np.newaxis])
                 self._new_phase = None
             for name, value in scalars_of(moment).items():
                 tf.summary.scalar(name, value)
@@ -204,14 +187,7 @@ def _cut_events(file: Path, images_seen: int) -> list[int]:
 
 
 class StageExports(Listener):
-    """Exporter of the EMA generator as a SavedModel at the end of every stage.
-
-    Args:
-        folder: Folder of the exports, each in `<height>x<width>/<images seen>`.
-        lineage: Function that returns the lineage of an export.
-        exported: Function to call with each finished folder.
-        withdrawn: Function to call with each folder before it is removed.
-    """
+    """Exporter of the EMA generator as a SavedModel at the end of every stage."""
 
     def __init__(
         self,

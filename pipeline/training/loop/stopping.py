@@ -22,9 +22,7 @@ TO_LEAVE = 2.0
 class TimeLimit(Listener):
     """Condition that is true once another step might leave too little time for a checkpoint.
 
-    Call it between steps, and pass it to the trainer as a listener too. It measures the longest
-    time between two calls, which is a step, including compilation, and the longest from a call to
-    the end of its checkpoint.
+    Call it between steps, and pass it to the trainer as a listener too.
 
     Args:
         seconds: Limit in seconds.
@@ -46,7 +44,7 @@ class TimeLimit(Listener):
     def __call__(self) -> bool:
         """Return true if the run should stop now."""
         now = self._clock()
-        # From call to call, so that waiting for data and listeners count too.
+        # From call to call, so that compilation, waiting for data and listeners count too.
         if self._asked is not None:
             self._longest_step = max(self._longest_step, now - self._asked)
         self._asked = now
@@ -55,6 +53,7 @@ class TimeLimit(Listener):
 
     def saved(self, moment: Moment, folder: Path) -> None:
         """Measure the time that the checkpoint took."""
+        # From the call on: alarms, samples and exports come before the checkpoint.
         if self._asked is not None:
             self._longest_save = max(self._longest_save or 0.0, self._clock() - self._asked)
 
@@ -62,15 +61,7 @@ class TimeLimit(Listener):
 class StopAfterStage(Listener):
     """Condition that is true once all phases up to a resolution are over.
 
-    Call it between steps, and pass it to the trainer as a listener too. The end of a stage always
-    has a checkpoint, so a run that stops there and resumes equals one that does not stop.
-
-    Args:
-        resolution: Resolution of the stage in pixels.
-        schedule: Schedule of the run.
-
-    Raises:
-        UserError: if the schedule has no such resolution.
+    Call it between steps, and pass it to the trainer as a listener too.
     """
 
     def __init__(self, resolution: int, schedule: Schedule) -> None:
@@ -93,4 +84,5 @@ class StopAfterStage(Listener):
 
     def stage_ended(self, moment: Moment) -> None:
         """Check whether the stage that ended is the last one to train."""
+        # The end of a stage has a checkpoint anyway: to stop there and resume changes nothing.
         self._reached = moment.progress.phase.resolution >= self._resolution

@@ -8,11 +8,7 @@ from contextlib import contextmanager
 
 
 class Stopwatch:
-    """Stopwatch for wall time; training itself never depends on it.
-
-    Args:
-        seconds: Seconds of training before this start.
-    """
+    """Stopwatch for wall time, from `seconds` on; training itself never depends on it."""
 
     def __init__(self, seconds: float) -> None:
         self._origin = time.monotonic() - seconds

@@ -25,10 +25,6 @@ STYLE_MEAN_DECAY = 0.995
 def move_style_means(means: Sequence[keras.Variable], style: Any) -> None:
     """Update running means: `mean ← style + (mean - style) · 0.995`. Call it across replicas.
 
-    Args:
-        means: Running means of the generator and of its EMA.
-        style: Mean style of the step's images, `(size,)`.
-
     Source: arXiv:1812.04948, appendix B, and the official code.
     """
     for mean in means:

@@ -1,25 +1,43 @@
-"""Gradients of a mean loss, in one pass or in micro-batches, and their application."""
+"""Update of one network: gradients of its loss, in one pass or in micro-batches, and their use."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
-from typing import Any, NamedTuple, TypeAlias, TypeVar
+from typing import Any, NamedTuple, TypeAlias
 
 import keras
 import tensorflow as tf
 
 from pipeline.training.alarms.non_finite import squares
-from pipeline.training.distributed.replicas import share_of
 from pipeline.training.optimization.loss_scale import LossScale
+from pipeline.training.optimization.micro_batches import Batch, part_of
 
 Metrics: TypeAlias = dict[str, Any]
 """Results of an update in the order of computation: scalars are logged, vectors are only checked
 for non-finite values."""
-Batch = TypeVar("Batch")
 Losses: TypeAlias = tuple[Any, Metrics]
 """Loss per sample, or one loss for all, with the metrics of its computation."""
+
+
+class Term(NamedTuple):
+    """Weighted regulariser; `value` returns a value per sample, or one for all."""
+
+    name: str
+    weight: float
+    value: Callable[[], Any]
+
+
+def with_terms(losses: Any, terms: Iterable[Term]) -> Losses:
+    """Add regularisers to losses; also returns the mean of each regulariser."""
+    metrics = {}
+    for term in terms:
+        # A weight of 0 must cost nothing, so the value is not even computed.
+        if term.weight:
+            values = term.value()
+            losses += term.weight * values
+            metrics[term.name] = tf.reduce_mean(values)
+    return losses, metrics
 
 
 class LossAndGradients(NamedTuple):
@@ -35,23 +53,62 @@ class LossAndGradients(NamedTuple):
     gradients: list[Any]
     metrics: Metrics
 
+    def plus(self, other: LossAndGradients) -> LossAndGradients:
+        """Add another loss of the same network, its gradients and its metrics."""
+        return LossAndGradients(
+            self.loss + other.loss,
+            [mine + theirs for mine, theirs in zip(self.gradients, other.gradients, strict=True)],
+            self.metrics | other.metrics,
+        )
+
 
 @dataclass(frozen=True)
-class GradientComputer:
-    """Computation of one network's gradients.
+class Learner:
+    """Network in training, as each replica updates it.
 
     Args:
+        name: Name of the network in metrics.
         variables: Trained variables of the network.
-        replicas: Number of replicas over which gradients will be summed.
+        optimizer: Optimizer of these variables.
         scale: Loss scale under float16, else None.
+        replicas: Number of replicas over which gradients are summed.
+        clip_norm: Maximum norm of the whole gradient, None for no limit.
+        weight_clip: Maximum absolute value of a variable, None for no limit.
     """
 
+    name: str
     variables: Sequence[Any]
-    replicas: int
+    optimizer: keras.optimizers.Optimizer
     scale: LossScale | None
+    replicas: int
+    clip_norm: float | None = None
+    weight_clip: float | None = None
 
-    def compute(self, losses: Callable[[], Losses]) -> LossAndGradients:
-        """Compute the mean of the losses and its gradients."""
+    def compute(
+        self,
+        losses: Callable[[Batch, Sequence[Term]], Losses],
+        batch: Batch,
+        parts: int,
+        terms: Sequence[Term] = (),
+    ) -> LossAndGradients:
+        """Compute the mean loss of a replica's batch and its gradients.
+
+        Args:
+            losses: Function from a micro-batch and regularisers to its losses, which must not
+                depend on other micro-batches and must not communicate with other replicas.
+            batch: Batch of this replica.
+            parts: Number of micro-batches.
+            terms: Regularisers that use no samples.
+        """
+        if parts == 1:
+            return self._compute_whole(lambda: losses(batch, terms))
+        found = self._compute_in_parts(lambda part: losses(part, ()), batch, parts)
+        # Once for all micro-batches: their gradients do not depend on the samples.
+        if any(term.weight for term in terms):
+            found = found.plus(self._compute_whole(lambda: with_terms(0.0, terms)))
+        return found
+
+    def _compute_whole(self, losses: Callable[[], Losses]) -> LossAndGradients:
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(self.variables)
             values, metrics = losses()
@@ -65,21 +122,13 @@ class GradientComputer:
         )
         return LossAndGradients(tf.reduce_mean(values), gradients, metrics)
 
-    def compute_in_parts(
+    def _compute_in_parts(
         self, losses: Callable[[Batch], Losses], batch: Batch, parts: int
     ) -> LossAndGradients:
-        """Compute the same in micro-batches, of which one is in memory at a time.
-
-        Args:
-            losses: Function from a micro-batch to its losses, which must not depend on other
-                micro-batches and must not communicate with other replicas.
-            batch: Batch of this replica.
-            parts: Number of micro-batches.
-        """
         shapes: dict[str, Any] = {}
 
         def add(number: Any, total: list[Any], means: Any) -> tuple[Any, ...]:
-            found = self.compute(lambda: losses(part_of(batch, number, parts)))
+            found = self._compute_whole(lambda: losses(part_of(batch, number, parts)))
             # Names and shapes are known once the body of the loop is traced.
             shapes.update({name: value.shape for name, value in found.metrics.items()})
             values = [tf.reshape(value, [-1]) for value in (found.loss, *found.metrics.values())]
@@ -110,120 +159,23 @@ class GradientComputer:
             },
         )
 
-
-def sum_of(one: LossAndGradients, other: LossAndGradients) -> LossAndGradients:
-    """Add two losses, their gradients and their metrics."""
-    return LossAndGradients(
-        one.loss + other.loss,
-        [mine + theirs for mine, theirs in zip(one.gradients, other.gradients, strict=True)],
-        one.metrics | other.metrics,
-    )
-
-
-def micro_batches(samples: int, most: int | None, group: int) -> int:
-    """Smallest number of equal micro-batches that hold whole groups and at most `most` samples.
-
-    Example:
-        >>> micro_batches(48, 32, group=4)
-        2
-
-    Args:
-        samples: Samples in the batch, a multiple of the group or less than one.
-        most: Maximum number of samples per micro-batch, at least a group; None for no limit.
-        group: Samples per group of the minibatch standard deviation.
-    """
-    if most is None or samples <= most:
-        return 1
-    groups = samples // group
-    return next(
-        parts for parts in range(2, groups + 1) if groups % parts == 0 and samples // parts <= most
-    )
-
-
-def part_of(batch: Batch, number: Any, parts: int) -> Batch:
-    """Take one micro-batch of a batch, strided like the shares of replicas."""
-    return tf.nest.map_structure(
-        lambda samples: None if samples is None else share_of(samples, number, parts), batch
-    )
-
-
-def values_in_turn(
-    values_of: Callable[[Batch], tuple[Any, ...]], batch: Batch, parts: int, count: int
-) -> tuple[Any, ...]:
-    """Compute float32 values per sample in micro-batches, of which one is in memory at a time.
-
-    Args:
-        values_of: Function from a micro-batch to `count` values per sample.
-        batch: Batch to divide.
-        parts: Number of micro-batches.
-        count: Number of values per sample.
-
-    Returns:
-        Tensors `(batch, 1)`, one for each value, in the order of the batch.
-    """
-    stacked = tf.map_fn(
-        lambda number: values_of(part_of(batch, number, parts)),
-        tf.range(parts),
-        fn_output_signature=(tf.float32,) * count,
-        parallel_iterations=1,
-    )
-    # Micro-batches are strided: transposing brings samples back into the order of the batch.
-    return tuple(
-        tf.reshape(tf.transpose(tf.reshape(values, (parts, -1))), (-1, 1)) for values in stacked
-    )
-
-
-@dataclass(frozen=True)
-class Learner:
-    """Network in training, as each replica updates it.
-
-    Args:
-        name: Name of the network in metrics.
-        variables: Trained variables of the network.
-        optimizer: Optimizer of these variables.
-        scale: Loss scale under float16, else None.
-        replicas: Number of replicas over which gradients are summed.
-        clip_norm: Maximum norm of the whole gradient, None for no limit.
-        weight_clip: Maximum absolute value of a variable, None for no limit.
-    """
-
-    name: str
-    variables: Sequence[Any]
-    optimizer: keras.optimizers.Optimizer
-    scale: LossScale | None
-    replicas: int
-    clip_norm: float | None = None
-    weight_clip: float | None = None
-
-    @cached_property
-    def computer(self) -> GradientComputer:
-        """Computation of the network's gradients."""
-        return GradientComputer(self.variables, self.replicas, self.scale)
-
     def apply_gradients(self, found: LossAndGradients, metrics: Metrics) -> Metrics:
-        """Unscale, clip, step the optimizer and clip weights; returns metrics with the norm.
-
-        Args:
-            found: Gradients of this replica, whose sum over replicas is the gradient.
-            metrics: Metrics to extend.
-        """
-        metrics = self._update(found.gradients, metrics)
-        if self.weight_clip is not None:
-            clip_weights(self.variables, self.weight_clip)
-        return metrics
-
-    def _update(self, gradients: list[Any], metrics: Metrics) -> Metrics:
-        factor = None if self.scale is None else self.scale.factor
-        if factor is not None:
+        """Unscale, clip, step the optimizer and clip weights; extends metrics by the norm."""
+        gradients, factor = found.gradients, None
+        if self.scale is not None:
+            factor = self.scale.factor
             gradients = [gradient / factor for gradient in gradients]
         metrics = metrics | {f"{self.name}_gradients": squares(gradients)}
         gradients, norm = self._clipped(gradients)
         metrics |= {f"{self.name}_gradient_norm": norm}
         if self.scale is None:
             self.optimizer.apply(gradients)
-            return metrics
-        metrics = self.scale.apply(self.optimizer, gradients, norm, metrics)
-        return metrics | {f"{self.name}_loss_scale": factor}
+        else:
+            metrics = self.scale.apply(self.optimizer, gradients, norm, metrics)
+            metrics |= {f"{self.name}_loss_scale": factor}
+        if self.weight_clip is not None:
+            clip_weights(self.variables, self.weight_clip)
+        return metrics
 
     def _clipped(self, gradients: list[Any]) -> tuple[list[Any], Any]:
         """Clip gradients to the maximum norm; also returns the norm before."""
@@ -248,39 +200,5 @@ def clip_weights(variables: Iterable[Any], bound: float) -> None:
                 variable, lambda w: w.assign(tf.clip_by_value(w, -bound, bound)), group=False
             )
 
+    # Across replicas: a replica alone cannot assign a variable that all of them share.
     tf.distribute.get_replica_context().merge_call(clip)
-
-
-class Tangent(NamedTuple):
-    """Linearised loss, `loss + Σ slope · (value - point)` per sample.
-
-    It replaces a loss in which samples meet: its gradients are the same, and it is a sum over
-    samples, so it can be computed in micro-batches.
-
-    Args:
-        losses: Losses at the points, `(batch, 1)`.
-        points: Scores or other values, `(batch, 1)` each, in the order of the loss's arguments.
-        slopes: Derivatives by each point of the loss summed over all samples of all replicas.
-    """
-
-    losses: Any
-    points: tuple[Any, ...]
-    slopes: tuple[Any, ...]
-
-    def __call__(self, *values: Any) -> Any:
-        """Compute the loss at values equal to the points, with gradients through the values."""
-        pairs = zip(self.slopes, values, self.points, strict=True)
-        return self.losses + tf.add_n([slope * (value - point) for slope, value, point in pairs])
-
-
-def tangent_at(loss: Callable[..., Any], *points: Any) -> Tangent:
-    """Linearise a loss `(batch, 1), … → (batch, 1)` at some points. Call it in a replica.
-
-    Example:
-        >>> float(tangent_at(tf.square, tf.constant([[3.0]]))(tf.constant([[4.0]])))
-        15.0
-    """
-    with tf.GradientTape(watch_accessed_variables=False) as tape:
-        tape.watch(points)
-        losses = loss(*points)
-    return Tangent(losses, points, tuple(tape.gradient(losses, points)))

@@ -9,14 +9,9 @@ from __future__ import annotations
 
 
 def is_due(update: int, every: int) -> bool:
-    """Return true if a lazy regulariser is due in this update.
-
-    Args:
-        update: Index of the update, `images_seen // batch_size`, as if all updates before it had
-            had the same batch size.
-        every: Interval in updates.
-    """
-    # A function of `images_seen` only, so that a resumed run equals an uninterrupted one.
+    """Return true if a lazy regulariser is due in this update."""
+    # `update` is `images_seen // batch_size`, as if all updates before it had had the same batch
+    # size: a function of the clock only, so that a resumed run equals an uninterrupted one.
     return update % every == 0
 
 

@@ -1,7 +1,6 @@
 """Dynamic loss scaling, which keeps float16 gradients from becoming zero or infinite.
 
-Source: arXiv:1710.03740, section 3.2. `keras.optimizers.LossScaleOptimizer` would not do: it checks
-the gradients of the first replica only, so an overflow on another would reach the weights.
+Source: arXiv:1710.03740, section 3.2.
 """
 
 from __future__ import annotations
@@ -19,14 +18,10 @@ PATIENCE = 2000
 """Number of good updates in a row after which the factor doubles."""
 
 
+# Not `keras.optimizers.LossScaleOptimizer`: it checks the gradients of the first replica only, so
+# an overflow on another would reach the weights.
 class LossScale:
-    """Factor on the loss of a network: halves when gradients overflow, doubles after good updates.
-
-    Make it in a strategy's scope. All replicas take the same decisions.
-
-    Args:
-        name: Name of the network.
-    """
+    """Factor on a network's loss: halves when gradients overflow, doubles after good updates."""
 
     def __init__(self, name: str) -> None:
         def variable(part: str, value: Any, dtype: str) -> keras.Variable:
@@ -36,7 +31,7 @@ class LossScale:
                 trainable=False,
                 autocast=False,
                 name=f"{name}_{part}",
-                aggregation="only_first_replica",
+                aggregation="only_first_replica",  # All replicas take the same decisions.
             )
 
         self._factor = variable("loss_scale", START, "float32")
@@ -69,12 +64,6 @@ class LossScale:
         """Step the optimizer, or skip the update if a gradient is not finite; adjust the factor.
 
         A skipped update changes neither the weights nor the optimizer.
-
-        Args:
-            optimizer: Optimizer of the network.
-            gradients: Unscaled gradients of this replica, whose sum over replicas is the gradient.
-            norm: Norm of the gradients on this replica.
-            metrics: Metrics of this update.
 
         Returns:
             Metrics, with 0 in place of non-finite values of a skipped update.

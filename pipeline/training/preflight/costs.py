@@ -24,12 +24,7 @@ from pipeline.shape import level_shapes, start_shape
 
 @dataclass(frozen=True)
 class Coefficients:
-    """Coefficients of both formulas for one precision.
-
-    Args:
-        seconds: Coefficients s₀ to s₄, in seconds.
-        memory: Coefficients b₀ to b₃, in bytes.
-    """
+    """Coefficients s₀ to s₄ in seconds, and b₀ to b₃ in bytes, for one precision."""
 
     seconds: tuple[float, float, float, float, float]
     memory: tuple[float, float, float, float]
@@ -87,13 +82,7 @@ def passes_of(objective: ObjectiveConfig) -> tuple[float, float]:
 
 
 def works_of(config: Config, phases: Sequence[Phase], label_size: int) -> list[Work]:
-    """Compute the work of a step in each phase.
-
-    Args:
-        config: Configuration of the run.
-        phases: Phases of its schedule.
-        label_size: Number of classes, 0 without labels.
-    """
+    """Compute the work of a step in each phase."""
     sizes = sizes_of(
         config.network,
         [(phase.resolution, phase.fading) for phase in phases],
@@ -124,13 +113,8 @@ def step_seconds(config: Config, phase: Phase, work: Work) -> float:
 
 
 def memory(config: Config, work: Work, *, at_once: int) -> float:
-    """Bytes of a process that trains a phase.
-
-    Args:
-        config: Configuration of the run.
-        work: Work of a step of the phase.
-        at_once: Number of images in the networks at the same time.
-    """
+    """Bytes of a process that trains a phase, with `at_once` images in the networks."""
     fixed, block, parameter, value = COEFFICIENTS[config.run.precision].memory
+    # Of steps alone: data, sampling and exports come on top.
     weights = fixed + block * work.blocks + parameter * sum(work.parameters)
     return weights + at_once * value * work.values

@@ -10,7 +10,7 @@ from pipeline.config import Config
 from pipeline.errors import UserError
 from pipeline.schedule import Phase
 from pipeline.training.distributed.replicas import gpus_here, replicas_here
-from pipeline.training.optimization.gradients import micro_batches
+from pipeline.training.optimization.micro_batches import micro_batches
 from pipeline.training.preflight.costs import Work, memory, step_seconds, works_of
 from pipeline.training.preflight.trial import Trial, trial
 
@@ -92,12 +92,7 @@ def plan_of(
 
 
 def estimates(config: Config, label_size: int) -> list[PhasePlan]:
-    """Estimate each phase with the cost model.
-
-    Args:
-        config: Configuration of the run.
-        label_size: Number of classes, 0 without labels.
-    """
+    """Estimate each phase with the cost model."""
     schedule = config.schedule.build()
     works = works_of(config, schedule.phases, label_size)
     numbers = schedule.steps(config.objective.critic_steps)
@@ -127,16 +122,7 @@ def _share(config: Config, phase: Phase) -> int:
 
 
 def require_fit(config: Config, plan: Plan, free: float) -> None:
-    """Refuse a run if a phase does not fit in memory.
-
-    Args:
-        config: Configuration of the run.
-        plan: Plan of the run.
-        free: Free memory in bytes.
-
-    Raises:
-        UserError: if a phase does not fit; the message names the largest micro-batch that would.
-    """
+    """Refuse a run if a phase does not fit in memory."""
     largest = plan.largest
     if largest.memory <= free:
         return

@@ -32,12 +32,7 @@ def free_addresses() -> list[int]:
 def free_in_groups(
     groups: Path = Path("/proc/self/cgroup"), mounted: Path = Path("/sys/fs/cgroup")
 ) -> list[int]:
-    """Bytes left below each memory limit of control groups (containers, Slurm), versions 1 and 2.
-
-    Args:
-        groups: File that lists the groups of the process, one per line.
-        mounted: Folder where the groups are mounted.
-    """
+    """Bytes left below each memory limit of control groups (containers, Slurm), version 1 or 2."""
     try:
         lines = groups.read_text().splitlines()
     except OSError:

@@ -47,18 +47,12 @@ def trial(
 ) -> Trial | None:
     """Run two steps of a phase on random images, and more until `seconds` have passed.
 
-    Args:
-        config: Configuration of the run.
-        phase: Phase to try.
-        label_size: Number of classes, 0 without labels.
-        seconds: Seconds of steps to measure.
-        prepare: Function to call in the new process before it imports TensorFlow.
-
     Returns:
         Measurements, or None if the process ran out of memory.
     """
     # Spawned: a fork would share what TensorFlow has started here. In a process of its own, all
-    # memory is freed, and running out of it ends only that process.
+    # memory is freed, and running out of it ends only that process. `prepare` runs before that
+    # process imports TensorFlow, whose threads can be chosen only before its first use.
     with ProcessPoolExecutor(1, get_context("spawn"), initializer=prepare) as process:
         try:
             return process.submit(_steps, config, phase, label_size, seconds).result()

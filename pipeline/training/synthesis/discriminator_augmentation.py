@@ -9,17 +9,13 @@ import keras
 import tensorflow as tf
 
 from pipeline.augmentation.augment import augment, draws
-from pipeline.augmentation.controller import adjusted, first_probability
+from pipeline.augmentation.controller import adjusted, first_probability, mean_sign
 from pipeline.augmentation.draws import Draws
 from pipeline.config import AugmentationConfig
 
 
 class Augmentation:
-    """Augmentation of a run, with the variables that adapt its probability.
-
-    Args:
-        settings: Section `augmentation` of the configuration.
-    """
+    """Augmentation of a run, with the variables that adapt its probability."""
 
     def __init__(self, settings: AugmentationConfig) -> None:
         self._settings = settings
@@ -61,23 +57,18 @@ class Augmentation:
         """Augment images as the discriminator sees them."""
         return augment(images, draws, self.probability, self._settings)
 
-    def count(self, mean_sign: Any, images: int) -> None:
-        """Count the signs of the scores of reals. Call it across replicas.
+    def metrics(self, scores: Any) -> dict[str, Any]:
+        """Return the mean sign of the scores of reals, if the probability adapts to it."""
+        return {"real_sign": mean_sign(scores)} if self.steered else {}
 
-        Args:
-            mean_sign: Mean sign over the global batch, from `controller.mean_sign`.
-            images: Number of images in the batch.
-        """
+    def count(self, real_sign: Any, images: int) -> None:
+        """Count the mean sign over a global batch of `images`. Call it across replicas."""
         _, signs, counted = self._steering
-        signs.assign(signs.value + mean_sign * images)
+        signs.assign(signs.value + real_sign * images)
         counted.assign(counted.value + images)
 
     def adjust(self, step: Any) -> None:
-        """Adapt the probability after every `adjust_every` steps. Call it across replicas.
-
-        Args:
-            step: Index of the step that ends, from 0 on.
-        """
+        """Adapt the probability after step number `step`, from 0 on, if it is due."""
         p, signs, counted = self._steering
         # From the clock, not from a counter: a resumed run adjusts in the same steps.
         due = tf.equal((step + 1) % self._settings.adjust_every, 0)

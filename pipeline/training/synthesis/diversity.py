@@ -27,9 +27,6 @@ size."""
 def diversity(images: Any) -> float:
     """`1 - mean MS-SSIM(xᵢ, xᵢ₊ₛ)`: 0 if all images are equal, about 1 if they share nothing.
 
-    MS-SSIM has a window of 11 pixels (deviation 1.5), or the whole image if that is smaller. Of its
-    five scales it uses those in which the window fits, with weights scaled to a sum of 1.
-
     Args:
         images: Images `(n, height, width, channels)`, about [-1, 1]; other values are clipped.
 
@@ -64,15 +61,7 @@ def _reducing_factor(shape: Shape) -> int | None:
 
 
 class Diversity:
-    """Diversity of fakes, relative to that of reals.
-
-    Fakes are from fixed latents, and reals are fixed too. So a resumed run measures the same values
-    as an uninterrupted one.
-
-    Args:
-        config: Configuration of the run.
-        records: Prepared images; the first ones are the reals, as they are in random order.
-    """
+    """Diversity of fakes, relative to that of reals."""
 
     def __init__(self, config: Config, records: RecordSet) -> None:
         self._records = records
@@ -86,6 +75,7 @@ class Diversity:
         """Measure the ratio, about 1 if fakes are as diverse as reals; 1 if all reals are equal."""
         phase = progress.phase
         sampler = models.generation.sampler
+        # Fixed latents and fixed reals: a resumed run measures what an uninterrupted one does.
         points = sampler.points(sampler.latents(range(IMAGES)), self._labels)
         reals = self._reals_of(phase.resolution)
         # Reals as coarse as the fakes, as the discriminator gets them.
@@ -97,6 +87,7 @@ class Diversity:
 
     def _reals_of(self, resolution: int) -> Any:
         if resolution not in self._reals:
+            # The first ones are as good as any: records are in random order.
             samples = images_of(self._records, resolution).take(IMAGES)
             images = tf.stack([sample["image"] for sample in samples])
             # Replaces those of the previous resolution, which are not needed any more.

@@ -15,6 +15,7 @@ normal = tf.random.stateless_normal
 uniform = tf.random.stateless_uniform
 
 
+# Inputs of the networks, never drawn in a layer: a layer's own draws no resume could repeat.
 class Draws(NamedTuple):
     """Random inputs of a batch of images, besides labels.
 
@@ -42,14 +43,7 @@ class Draw(Protocol):
         part: int = 0,
         for_all: bool = False,
     ) -> Any:
-        """Draw numbers for each sample, or with `for_all` the same numbers for all samples.
-
-        Args:
-            sampler: One of TensorFlow's stateless samplers.
-            shape: Shape of the draw for one sample.
-            part: Index of the draw among several for the same batch.
-            for_all: Whether all samples of the global batch share the numbers.
-        """
+        """Draw numbers for each sample, or with `for_all` the same numbers for all samples."""
 
 
 class Generation(Protocol):
@@ -77,11 +71,7 @@ class Generation(Protocol):
 
 @dataclass(frozen=True)
 class FromLatents:
-    """Generation in families without styles, from latents and labels.
-
-    Args:
-        sampler: Sampler of the generator.
-    """
+    """Generation in families without styles, from latents and labels."""
 
     sampler: LatentSampler
 
@@ -108,15 +98,7 @@ class FromLatents:
 
 @dataclass(frozen=True)
 class FromStyles:
-    """Generation in families with styles: each layer takes a style and adds noise.
-
-    Args:
-        sampler: Sampler of the generator.
-        mixing: Share of the batches with style mixing.
-
-    Source: arXiv:1812.04948, section 3.1. The cut is one for the global batch, after any layer but
-    the last with equal probability; the official code draws one per device.
-    """
+    """Generation in families with styles. Source: arXiv:1812.04948, section 3.1."""
 
     sampler: StyleSampler
     mixing: float
@@ -133,7 +115,8 @@ class FromStyles:
         others = cuts = None
         if self.mixing and self.layers > 1:
             others = draw(normal, (size,), part=1)
-            # One cut for the global batch, so the draw does not depend on the replicas.
+            # One cut for the global batch, so the draw does not depend on the replicas; the
+            # official code draws one per device.
             whether, where = tf.unstack(draw(uniform, (2,), part=2, for_all=True), axis=-1)
             # Uniform over 1 … layers - 1, where only layers that are active in this phase count.
             cut = 1 + tf.cast(where * (self.layers - 1), tf.int32)

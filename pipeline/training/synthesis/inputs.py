@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import tensorflow as tf
@@ -13,7 +14,7 @@ from pipeline.config import Config
 from pipeline.schedule import Phase
 from pipeline.training.distributed.replicas import place_of, readers_of, share_of
 from pipeline.training.loop.randomness import Purpose, key
-from pipeline.training.optimization.gradients import Tangent
+from pipeline.training.optimization.micro_batches import Tangent
 from pipeline.training.synthesis.generation import Draws
 from pipeline.training.synthesis.phase_models import PhaseModels
 
@@ -43,16 +44,7 @@ class CriticBatch(NamedTuple):
 
 
 class GeneratorBatch(NamedTuple):
-    """Inputs of one update of the generator, one row per sample.
-
-    Args:
-        draws: Random inputs of the fakes.
-        labels: One-hot labels `(batch, classes)`.
-        reals: Reals, for losses that compare fakes with them.
-        real_augmentation: Draws for the augmentation of the reals.
-        fake_augmentation: Draws for the augmentation of the fakes.
-        tangent: Linearised adversarial loss, as in `CriticBatch`.
-    """
+    """Inputs of one update of the generator; fields are as in `CriticBatch`."""
 
     draws: Draws
     labels: Any
@@ -63,14 +55,7 @@ class GeneratorBatch(NamedTuple):
 
 
 class PathBatch(NamedTuple):
-    """Inputs of path length regularisation, one row per sample.
-
-    Args:
-        draws: Random inputs of the images.
-        labels: One-hot labels `(batch, classes)`.
-        noise: Standard normal noise in the shape of the images.
-        tangent: Linearised penalty, in micro-batches.
-    """
+    """Inputs of path length regularisation; the noise is standard normal, in the images' shape."""
 
     draws: Draws
     labels: Any
@@ -100,45 +85,51 @@ PATH_SHARE = 2
 """Factor by which batches for path lengths are smaller, as in the official StyleGAN2."""
 
 
+@dataclass(frozen=True)
 class ReplicaBatches:
     """Maker of the inputs of a phase's updates, called in a replica.
 
     Its methods take this replica's share of a batch of `dataset_for`, and the images seen before
     it.
-
-    Args:
-        config: Configuration of the run.
-        phase: Phase that is trained.
-        models: Models of the phase.
-        strategy: Strategy under which the models were made.
-        roll_backs: Number of roll backs so far.
     """
 
-    def __init__(
+    config: Config
+    phase: Phase
+    models: PhaseModels
+    strategy: tf.distribute.Strategy
+    roll_backs: int
+
+    @property
+    def _replicas(self) -> int:
+        return int(self.strategy.num_replicas_in_sync)
+
+    @property
+    def _size(self) -> int:
+        return self.phase.batch_size // self._replicas
+
+    def for_critic(
         self,
-        config: Config,
-        phase: Phase,
-        models: PhaseModels,
-        strategy: tf.distribute.Strategy,
-        roll_backs: int,
-    ) -> None:
-        self._config = config
-        self._phase = phase
-        self._models = models
-        self._replicas: int = strategy.num_replicas_in_sync
-        self._readers = readers_of(strategy)
-        self._size = phase.batch_size // self._replicas
-        self._roll_backs = roll_backs
-
-    def for_critic(self, batch: Any, images_seen: Any, alpha: Any) -> CriticBatch:
-        """Make the inputs of an update of the discriminator."""
-        return self._for_critic(batch, images_seen, alpha, CRITIC, fakes=True)
-
-    def for_penalties(
-        self, batch: Any, images_seen: Any, alpha: Any, *, fakes: bool
+        batch: Any,
+        images_seen: Any,
+        alpha: Any,
+        purposes: CriticPurposes = CRITIC,
+        *,
+        fakes: bool = True,
     ) -> CriticBatch:
-        """Make the inputs of an update on lazy penalties, with or without draws for fakes."""
-        return self._for_critic(batch, images_seen, alpha, LAZY, fakes=fakes)
+        """Make the inputs of an update of the discriminator, with or without draws for fakes."""
+        uniform = tf.random.stateless_uniform
+        mix = self._key(purposes.mix, images_seen)
+        moves = self._key(Purpose.CONSISTENCY, images_seen)
+        return CriticBatch(
+            reals=self._reals(batch, alpha),
+            draws=self._draws(purposes.latents, images_seen) if fakes else None,
+            labels=batch["labels"],
+            mix_weights=self._draw(mix, uniform, (self._size, 1, 1, 1)),
+            # Numbers of each sample, not a seed: replicas then move images as one device does.
+            moves=self._draw(moves, uniform, (self._size, 3)),
+            real_augmentation=self._augmentation(purposes.reals_seen, images_seen),
+            fake_augmentation=self._augmentation(purposes.fakes_seen, images_seen),
+        )
 
     def for_generator(
         self, batch: Any, images_seen: Any, alpha: Any, repeat: int
@@ -155,37 +146,17 @@ class ReplicaBatches:
     def for_path_length(self, batch: Any, images_seen: Any, repeat: int) -> PathBatch:
         """Make the inputs of path length regularisation in update number `repeat` of a step."""
         count = max(1, self._size // PATH_SHARE)
-        shape = (count, *self._phase.shape, self._config.data.channels)
-        normal = tf.random.stateless_normal
+        shape = (count, *self.phase.shape, self.config.data.channels)
+        pair = self._key(Purpose.PATH_NOISE, images_seen, repeat)
         return PathBatch(
             draws=self._draws(Purpose.PATH_LATENTS, images_seen, repeat, count),
             labels=batch["labels"][:count],
-            noise=self._draw(Purpose.PATH_NOISE, normal, shape, images_seen, repeat),
-        )
-
-    def _for_critic(
-        self,
-        batch: Any,
-        images_seen: Any,
-        alpha: Any,
-        purposes: CriticPurposes,
-        *,
-        fakes: bool,
-    ) -> CriticBatch:
-        uniform = tf.random.stateless_uniform
-        return CriticBatch(
-            reals=self._reals(batch, alpha),
-            draws=self._draws(purposes.latents, images_seen) if fakes else None,
-            labels=batch["labels"],
-            mix_weights=self._draw(purposes.mix, uniform, (self._size, 1, 1, 1), images_seen),
-            moves=self._draw(Purpose.CONSISTENCY, uniform, (self._size, 3), images_seen),
-            real_augmentation=self._augmentation(purposes.reals_seen, images_seen),
-            fake_augmentation=self._augmentation(purposes.fakes_seen, images_seen),
+            noise=self._draw(pair, tf.random.stateless_normal, shape),
         )
 
     def _reals(self, batch: Any, alpha: Any) -> Any:
         reals = scaled(batch["images"])
-        return fade_reals(reals, alpha) if self._phase.fading else reals
+        return fade_reals(reals, alpha) if self.phase.fading else reals
 
     def _draws(
         self, purpose: Purpose, images_seen: Any, repeat: int = 0, count: int | None = None
@@ -200,49 +171,40 @@ class ReplicaBatches:
             part: int = 0,
             for_all: bool = False,
         ) -> Any:
+            pair = self._key(purpose, images_seen, repeat, part)
             if for_all:
                 # The same key in every replica, so that all replicas share the numbers.
-                same = sampler(shape, self._key(purpose, images_seen, repeat, part))
-                return tf.repeat(same[tf.newaxis], samples, axis=0)
-            return self._draw(purpose, sampler, (samples, *shape), images_seen, repeat, part)
+                return tf.repeat(sampler(shape, pair)[tf.newaxis], samples, axis=0)
+            return self._draw(pair, sampler, (samples, *shape))
 
-        return self._models.generation.draws(draw)
+        return self.models.generation.draws(draw)
 
     def _augmentation(self, purpose: Purpose, images_seen: Any, repeat: int = 0) -> Augmentations:
         """Draw this replica's share of the augmentation of a batch."""
-        shape = (self._phase.batch_size, *self._phase.shape, self._config.data.channels)
-        pair = self._key(purpose, images_seen, repeat, part=0)
-        everyone = self._models.augmentation.draws(pair, shape)
+        shape = (self.phase.batch_size, *self.phase.shape, self.config.data.channels)
+        everyone = self.models.augmentation.draws(self._key(purpose, images_seen, repeat), shape)
         return Augmentations(*(None if each is None else self._share(each) for each in everyone))
 
-    def _draw(
-        self,
-        purpose: Purpose,
-        sampler: Callable[..., Any],
-        shape: tuple[int, ...],
-        images_seen: Any,
-        repeat: int = 0,
-        part: int = 0,
-    ) -> Any:
+    def _draw(self, pair: Any, sampler: Callable[..., Any], shape: tuple[int, ...]) -> Any:
         """Draw numbers for all replicas, and take this replica's share, in the given shape."""
         # For the global batch, so that draws do not depend on the number of replicas.
-        pair = self._key(purpose, images_seen, repeat, part)
         return self._share(sampler((shape[0] * self._replicas, *shape[1:]), pair))
 
     def _share(self, everyone: Any) -> Any:
         """Take this replica's rows of a draw for all replicas."""
         # The same places as this replica's reals have in the batch.
         replica = tf.distribute.get_replica_context().replica_id_in_sync_group
-        return share_of(everyone, place_of(replica, self._replicas, self._readers), self._replicas)
+        place = place_of(replica, self._replicas, readers_of(self.strategy))
+        return share_of(everyone, place, self._replicas)
 
-    def _key(self, purpose: Purpose, images_seen: Any, repeat: int, part: int) -> Any:
+    def _key(self, purpose: Purpose, images_seen: Any, repeat: int = 0, part: int = 0) -> Any:
         return key(
-            self._config.run.seed,
+            self.config.run.seed,
             purpose,
             images_seen,
             repeat=repeat,
             part=part,
-            roll_backs=self._roll_backs,
+            roll_backs=self.roll_backs,
         )
 
 

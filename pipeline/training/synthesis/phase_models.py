@@ -1,11 +1,13 @@
-"""Models of one phase, with their optimizers and further variables."""
+"""Models of one phase, with their optimizers and further variables, and names of all of them."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import keras
 
+from pipeline.objectives.orthogonal import total_overlap
 from pipeline.sampling.sampler import AnySampler
 from pipeline.training.optimization.loss_scale import LossScale
 from pipeline.training.synthesis.discriminator_augmentation import Augmentation
@@ -14,23 +16,7 @@ from pipeline.training.synthesis.generation import Generation
 
 @dataclass(frozen=True)
 class PhaseModels:
-    """Models of one resolution and fresh optimizers.
-
-    Args:
-        generator: Model from latents to images.
-        discriminator: Model from images to scores.
-        average: EMA of the generator.
-        average_sampler: Sampler of the EMA.
-        generator_optimizer: New optimizer of the generator.
-        discriminator_optimizer: New optimizer of the discriminator.
-        generation: Generation of fakes during training.
-        augmentation: Augmentation of the images that the discriminator sees.
-        alphas: Fade-in weights of all networks, none while no size fades in.
-        style_means: Running means of styles, none in families without styles.
-        path_length_mean: Moving mean of path lengths, None without that regulariser.
-        generator_loss_scale: Loss scale of the generator under float16, else None.
-        discriminator_loss_scale: Loss scale of the discriminator under float16, else None.
-    """
+    """Models of one resolution, fresh optimizers, and variables that live longer."""
 
     generator: keras.Model
     discriminator: keras.Model
@@ -40,8 +26,59 @@ class PhaseModels:
     discriminator_optimizer: keras.optimizers.Optimizer
     generation: Generation
     augmentation: Augmentation
-    alphas: tuple[keras.Variable, ...]
-    style_means: tuple[keras.Variable, ...] = ()
+    alphas: tuple[keras.Variable, ...]  # None of them while no size fades in.
+    style_means: tuple[keras.Variable, ...] = ()  # Only families with styles have any.
     path_length_mean: keras.Variable | None = None
-    generator_loss_scale: LossScale | None = None
+    generator_loss_scale: LossScale | None = None  # Only float16 gradients need one.
     discriminator_loss_scale: LossScale | None = None
+
+    @property
+    def variables(self) -> dict[str, Any]:
+        """All variables that a restart of the phase needs, by a stable name.
+
+        Weights are named as in `weights_of`, where a layer's name has the network and the
+        resolution; optimizer variables are `<optimizer>/<variable>`. No name depends on the final
+        size or on the order of creation.
+        """
+        networks = (self.generator, self.discriminator, self.average)
+        found = {name: weight.value for name, weight in weights_of(*networks).items()}
+        for optimizer in (self.generator_optimizer, self.discriminator_optimizer):
+            found |= {
+                # Keras numbers optimizers in the order of creation: its own path begins so.
+                f"{optimizer.name}/{variable.path.partition('/')[2]}": variable.value
+                for variable in optimizer.variables
+            }
+        others = list(self.augmentation.variables)
+        if self.path_length_mean is not None:
+            others.append(self.path_length_mean)
+        for scale in (self.generator_loss_scale, self.discriminator_loss_scale):
+            others += () if scale is None else scale.variables
+        return found | {variable.name: variable.value for variable in others}
+
+
+def weights_of(*models: keras.Model) -> dict[str, keras.Variable]:
+    """Collect the weights of models by their names in a checkpoint, `<layer>/<weight>`.
+
+    Raises:
+        ValueError: if two weights have the same name, as weights of nested layers may.
+    """
+    found: dict[str, keras.Variable] = {}
+    for model in models:
+        for layer in model.layers:
+            for weight in layer.weights:
+                name = f"{layer.name}/{weight.name}"
+                # A checkpoint would keep only one of the two, without a word.
+                if found.setdefault(name, weight) is not weight:
+                    raise ValueError(f"names of weights must be unique. Received: {name}, twice")
+    return found
+
+
+def trained_values(model: keras.Model) -> list[Any]:
+    """List the variables of a model's trained weights."""
+    return [weight.value for weight in model.trainable_variables]
+
+
+def overlap_of(model: keras.Model) -> Any:
+    """Compute the total overlap of a model's kernels, for orthogonal regularisation."""
+    kernels = [layer.scaled_kernel() for layer in model.layers if hasattr(layer, "scaled_kernel")]
+    return total_overlap(kernels)

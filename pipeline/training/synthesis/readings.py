@@ -1,7 +1,4 @@
-"""Readings for alarms from the metrics of synthesis: gradients, scores, penalty, diversity.
-
-A reading exists only if its metric does: without a penalty there is no norm to read.
-"""
+"""Readings for alarms from the metrics of synthesis: gradients, scores, penalty, diversity."""
 
 from __future__ import annotations
 
@@ -16,13 +13,8 @@ _GRADIENTS = ("critic_gradient_norm", "generator_gradient_norm")
 def readings_of(
     metrics: Mapping[str, float], settings: AlarmsConfig, penalty: PenaltyName
 ) -> list[Reading]:
-    """Make the readings of gradients, scores, penalty and diversity.
-
-    Args:
-        metrics: Metrics of `Step` or of `Diversity`, all or some.
-        settings: Bounds.
-        penalty: Kind of the gradient penalty at mixed images.
-    """
+    """Make the readings of gradients, scores, penalty and diversity."""
+    # A reading exists only if its metric does: without a penalty there is no norm to read.
     norms = {name: metrics[name] for name in _GRADIENTS if name in metrics}
     readings = []
     # One alarm for both networks, about the one closer to its bound.

@@ -14,10 +14,6 @@ def with_separation(metrics: dict[str, Any]) -> dict[str, Any]:
     """Replace the mean squares of scores by `separation`, if the metrics have them.
 
     It is `(r̄ - f̄) / σ`, where σ² is the mean of the variances of reals and of fakes.
-
-    Args:
-        metrics: Metrics with mean scores `real_score` and `fake_score`, and mean squares
-            `real_square` and `fake_square`.
     """
     # From means alone, so that it is of the global batch, however many replicas share it.
     others = {name: v for name, v in metrics.items() if name not in ("real_square", "fake_square")}

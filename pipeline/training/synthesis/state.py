@@ -1,4 +1,4 @@
-"""State of synthesis: networks, optimizers, and the flat dictionary of variables."""
+"""State of synthesis: the networks of a run, and new optimizers for each phase."""
 
 from __future__ import annotations
 
@@ -22,13 +22,7 @@ from pipeline.training.synthesis.phase_models import PhaseModels
 
 
 class TrainingState:
-    """Networks of a run, which grow through its phases.
-
-    Args:
-        config: Configuration of the run.
-        label_size: Number of classes, 0 without labels.
-        strategy: Strategy in whose scope variables are made.
-    """
+    """Networks of a run, which grow through its phases."""
 
     def __init__(
         self, config: Config, *, label_size: int, strategy: tf.distribute.Strategy
@@ -56,7 +50,7 @@ class TrainingState:
                     trainable=False,
                     autocast=False,
                     name="path_length_mean",
-                    aggregation="only_first_replica",
+                    aggregation="only_first_replica",  # All replicas compute the same mean.
                 )
                 if config.objective.path_length
                 else None
@@ -139,43 +133,3 @@ def _freeze(discriminator: keras.Model, resolution: int) -> None:
         height = re.search(r"_(\d+)x\d+(?:_|$)", layer.name)
         if height and int(height[1]) >= resolution:
             layer.trainable = False
-
-
-def weights_of(*models: keras.Model) -> dict[str, keras.Variable]:
-    """Collect the weights of models by their names in a checkpoint, `<layer>/<weight>`.
-
-    Raises:
-        ValueError: if two weights have the same name, as weights of nested layers may; a checkpoint
-            would keep only one of them.
-    """
-    found: dict[str, keras.Variable] = {}
-    for model in models:
-        for layer in model.layers:
-            for weight in layer.weights:
-                name = f"{layer.name}/{weight.name}"
-                if found.setdefault(name, weight) is not weight:
-                    raise ValueError(f"names of weights must be unique. Received: {name}, twice")
-    return found
-
-
-def variables_of(models: PhaseModels) -> dict[str, Any]:
-    """Collect all variables that a restart of the phase needs, by a stable name.
-
-    Weights are named as in `weights_of`, where a layer's name has the network and the resolution;
-    optimizer variables are `<optimizer>/<variable>`. No name depends on the final size or on the
-    order of creation.
-    """
-    networks = (models.generator, models.discriminator, models.average)
-    variables = {name: weight.value for name, weight in weights_of(*networks).items()}
-    for optimizer in (models.generator_optimizer, models.discriminator_optimizer):
-        variables |= {
-            f"{optimizer.name}/{variable.path.partition('/')[2]}": variable.value
-            for variable in optimizer.variables
-        }
-    if models.path_length_mean is not None:
-        variables[models.path_length_mean.name] = models.path_length_mean.value
-    variables |= {variable.name: variable.value for variable in models.augmentation.variables}
-    for scale in (models.generator_loss_scale, models.discriminator_loss_scale):
-        if scale is not None:
-            variables |= {variable.name: variable.value for variable in scale.variables}
-    return variables

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import keras
 import tensorflow as tf
 
 from pipeline.config import Config
@@ -15,10 +14,10 @@ from pipeline.training.loop.ordering import keep_order
 from pipeline.training.optimization.ema import decay_per_step, move_style_means, update_average
 from pipeline.training.optimization.gradients import Metrics
 from pipeline.training.optimization.lazy_regularization import is_due
-from pipeline.training.synthesis.inputs import ReplicaBatches
+from pipeline.training.synthesis.inputs import LAZY, ReplicaBatches
 from pipeline.training.synthesis.phase_models import PhaseModels
 from pipeline.training.synthesis.separation import with_separation
-from pipeline.training.synthesis.updates import Updates
+from pipeline.training.synthesis.updates import DiscriminatorUpdates, GeneratorUpdates
 
 
 class Step:
@@ -27,18 +26,6 @@ class Step:
     A step takes `objective.critic_steps` batches, updates the discriminator on each, and then the
     generator `objective.generator_steps` times. Draws for batch j depend on `images_seen + j ·
     batch_size`, and draws for the generator on the value for the last batch.
-
-    The last update of the discriminator, the updates of the generator and the EMA are one compiled
-    function. Updates that few runs have are functions of their own, traced when they are first due,
-    so that new phases start quickly.
-
-    Args:
-        config: Configuration of the run.
-        phase: Phase that is trained.
-        models: Models of the phase.
-        strategy: Strategy under which the models were made.
-        known: Metrics of the previous step, if the phase resumes.
-        roll_backs: Number of roll backs so far.
     """
 
     def __init__(
@@ -55,13 +42,16 @@ class Step:
         self._phase = phase
         self._models = models
         self._strategy = strategy
-        self._updates = Updates(config, phase, models, strategy.num_replicas_in_sync)
+        replicas = strategy.num_replicas_in_sync
+        self._discriminator = DiscriminatorUpdates(config, phase, models, replicas)
+        self._generator = GeneratorUpdates(config, models, replicas)
         self._batches = ReplicaBatches(config, phase, models, strategy, roll_backs)
         self._images = phase.batch_size * config.objective.critic_steps
+        # The last values of lazy regularisers: a resumed run logs what an uninterrupted one does.
         self._metrics: Metrics = dict(known or {})
         self._gradients = {
-            "critic_gradients": _weights(models.discriminator),
-            "generator_gradients": _weights(models.generator),
+            "critic_gradients": [each.path for each in models.discriminator.trainable_variables],
+            "generator_gradients": [each.path for each in models.generator.trainable_variables],
         }
         self._checks: list[Check] = []
         self._earlier_checks: list[Check] = []
@@ -75,6 +65,9 @@ class Step:
                 jit_compile=config.run.jit_compile,
             )
 
+        # The last update of the discriminator, those of the generator, and the EMA. Updates that
+        # few runs have are functions of their own, traced when they are first due, so that new
+        # phases start quickly.
         self.finish = compiled(self._finish, last=True)
         self._critic = compiled(self._update_critic)
         self._penalties = compiled(self._pay_penalties)
@@ -87,16 +80,11 @@ class Step:
     def __call__(self, batches: Sequence[Any], images_seen: int, alpha: float) -> Metrics:
         """Train on the batches that begin after `images_seen` images.
 
-        Args:
-            batches: Distributed batches of `dataset_for`, `objective.critic_steps` of them.
-            images_seen: Images seen before the first batch.
-            alpha: Fade-in weight of the new resolution, for the whole step.
-
         Returns:
             Metrics, float32 scalars averaged over the global batch; lazy regularisers have the
             value from when they were last applied.
         """
-        settings, objective = self._config.objective, self._updates.objective
+        settings = self._config.objective
         # Tensors, not numbers: a number would make TensorFlow trace the function anew.
         weight = tf.constant(alpha, tf.float32)
         # Checks of the previous step are finished by the time they are read: no wait for a device.
@@ -112,13 +100,13 @@ class Step:
         for number, batch in enumerate(batches):
             seen = images_seen + number * self._phase.batch_size
             clock = tf.constant(seen, tf.int64)
-            if objective.lazy_penalties and is_due(
+            if self._discriminator.lazy and is_due(
                 seen // self._phase.batch_size, settings.penalty_every
             ):
                 take(self._penalties, batch, clock)
             if number + 1 < len(batches):
                 take(self._critic, batch, clock)
-        if objective.lazy_path_length:
+        if self._generator.lazy:
             # Counted by the clock, so that a resumed run has the same updates.
             first = images_seen // self._images * settings.generator_steps
             for repeat, path_length in self._path_length.items():
@@ -128,11 +116,7 @@ class Step:
         return dict(self._metrics)
 
     def non_finite(self, *, wait: bool) -> NonFinite | None:
-        """Find the first non-finite tensor in the step before the last, which has finished.
-
-        Args:
-            wait: Whether to look at the last step too, and to wait for the device.
-        """
+        """Find the first non-finite tensor; without `wait`, in the step before the last only."""
         checks = [*self._earlier_checks, *(self._checks if wait else ())]
         return next(filter(None, (check.found() for check in checks)), None)
 
@@ -176,28 +160,24 @@ class Step:
 
     def _update_critic(self, batch: Any, images_seen: Any, alpha: Any) -> Metrics:
         critic_batch = self._batches.for_critic(batch, images_seen, alpha)
-        return {"reals": levels(critic_batch.reals)} | self._updates.update_critic(critic_batch)
+        return {"reals": levels(critic_batch.reals)} | self._discriminator.update(critic_batch)
 
     def _pay_penalties(self, batch: Any, images_seen: Any, alpha: Any) -> Metrics:
-        fakes = any(penalty.needs_fakes for penalty in self._updates.objective.penalties)
-        critic_batch = self._batches.for_penalties(batch, images_seen, alpha, fakes=fakes)
-        return {"reals": levels(critic_batch.reals)} | self._updates.pay_penalties(critic_batch)
+        fakes = any(penalty.needs_fakes for penalty in self._discriminator.penalties)
+        critic_batch = self._batches.for_critic(batch, images_seen, alpha, LAZY, fakes=fakes)
+        reals = {"reals": levels(critic_batch.reals)}
+        return reals | self._discriminator.pay_penalties(critic_batch)
 
     def _update_generator(self, batch: Any, images_seen: Any, alpha: Any, repeat: int) -> Metrics:
         path_batch = None
-        if self._config.objective.path_length and not self._updates.objective.lazy_path_length:
+        if self._config.objective.path_length and not self._generator.lazy:
             path_batch = self._batches.for_path_length(batch, images_seen, repeat)
         generator_batch = self._batches.for_generator(batch, images_seen, alpha, repeat)
-        return self._updates.update_generator(generator_batch, path_batch)
+        return self._generator.update(generator_batch, path_batch)
 
     def _path_length_of(self, repeat: int) -> Callable[[Any, Any, Any], Metrics]:
         def pay(batch: Any, images_seen: Any, _: Any) -> Metrics:
             path_batch = self._batches.for_path_length(batch, images_seen, repeat)
-            return self._updates.pay_path_length(path_batch)
+            return self._generator.pay_path_length(path_batch)
 
         return pay
-
-
-def _weights(model: keras.Model) -> list[str]:
-    """List the names of a model's trained weights."""
-    return [weight.path for weight in model.trainable_variables]

@@ -2,43 +2,22 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from functools import cached_property
-from typing import Any
+from collections.abc import Mapping
 
 import tensorflow as tf
 
 from pipeline.config import Config
-from pipeline.data.dataset import dataset_for
 from pipeline.data.records import RecordSet
-from pipeline.schedule import Phase, Progress
+from pipeline.schedule import Phase
 from pipeline.training.alarms.thresholds import Reading
-from pipeline.training.distributed.batches import batches_of
-from pipeline.training.loop.task import Pictures
-from pipeline.training.optimization.gradients import Metrics
 from pipeline.training.synthesis.diversity import Diversity
-from pipeline.training.synthesis.phase_models import PhaseModels
+from pipeline.training.synthesis.phase_task import SynthesisPhase
 from pipeline.training.synthesis.readings import readings_of
-from pipeline.training.synthesis.state import TrainingState, variables_of
-from pipeline.training.synthesis.step import Step
-from savedmodels.exportable import Exportable
-from savedmodels.seeds import to_uint8
-
-SAMPLES = 64
-AT_ONCE = 8
-"""Number of samples generated at once; all 64 would take more memory than a step at large sizes."""
+from pipeline.training.synthesis.state import TrainingState
 
 
 class Synthesis:
-    """Training of a generator (latents → images) against a discriminator.
-
-    Args:
-        config: Configuration of the run.
-        records: Prepared images at every resolution of the schedule.
-        strategy: Strategy under which variables are made and steps run.
-    """
+    """Training of a generator (latents → images) against a discriminator."""
 
     measured = ("diversity",)
 
@@ -75,86 +54,3 @@ class Synthesis:
     def readings(self, metrics: Mapping[str, float]) -> list[Reading]:
         """Read gradients, scores, penalty and diversity, as far as the metrics have them."""
         return readings_of(metrics, self._config.alarms, self._config.objective.penalty)
-
-
-@dataclass(frozen=True)
-class SynthesisPhase:
-    """One phase of synthesis.
-
-    Args:
-        config: Configuration of the run.
-        records: Prepared images.
-        strategy: Strategy under which the models were made.
-        phase: Phase of the schedule.
-        models: Models of that phase.
-        classes: Number of classes, 0 without labels.
-        diversity: Measurement of diversity, None if its alarm is ignored.
-    """
-
-    config: Config
-    records: RecordSet
-    strategy: tf.distribute.Strategy
-    phase: Phase
-    models: PhaseModels
-    classes: int
-    diversity: Diversity | None
-
-    @property
-    def images_per_step(self) -> int:
-        """Real images of all updates of the discriminator in a step."""
-        return self.phase.batch_size * self.config.objective.critic_steps
-
-    @property
-    def variables(self) -> Mapping[str, Any]:
-        """Variables of networks, optimizers, augmentation and loss scales."""
-        return variables_of(self.models)
-
-    @property
-    def exportable(self) -> Exportable:
-        """EMA of the generator, for SavedModels."""
-        return Exportable(self.models.average_sampler)
-
-    def batches(self, images_seen: int) -> Iterator[Any]:
-        """Yield lists of batches, one batch for each update of the discriminator in a step."""
-        batches = batches_of(self.config, self.records, self.phase, images_seen, self.strategy)
-        while True:
-            yield list(itertools.islice(batches, self.config.objective.critic_steps))
-
-    def compiled_step(self, known: Mapping[str, float], roll_backs: int) -> Step:
-        """Make the step; `known` are initial values of lazy regularisers."""
-        return Step(self.config, self.phase, self.models, self.strategy, known, roll_backs)
-
-    def measure(self, progress: Progress) -> Metrics:
-        """Measure the diversity of fakes."""
-        if self.diversity is None:
-            return {}
-        return {"diversity": self.diversity(self.models, progress)}
-
-    def samples(self) -> Pictures:
-        """Generate seeds 0 to 63 with the EMA generator, cycling through the labels."""
-        sampler = self.models.average_sampler
-        latents, labels = self._sample_inputs
-        parts = SAMPLES // AT_ONCE
-        images = [
-            to_uint8(sampler.images(sampler.points(some, theirs), theirs))
-            for some, theirs in zip(tf.split(latents, parts), tf.split(labels, parts), strict=True)
-        ]
-        return tf.concat(images, axis=0).numpy()
-
-    def examples(self, images_seen: int) -> Pictures:
-        """Return the first real images of a batch, at most 64."""
-        data = self.config.data
-        batches = dataset_for(
-            self.records,
-            self.phase,
-            images_seen=images_seen,
-            seed=self.config.run.seed,
-            mirror=data.mirror,
-            labels=False,
-        )
-        return next(iter(batches))["images"][:SAMPLES].numpy()
-
-    @cached_property
-    def _sample_inputs(self) -> tuple[Any, Any]:
-        latents = self.models.average_sampler.latents(range(SAMPLES))
-        return latents, tf.one_hot(tf.range(SAMPLES) % max(self.classes, 1), self.classes)

@@ -1,4 +1,4 @@
-"""Optimizer updates of a phase, as each replica makes them, in micro-batches if configured.
+"""Updates of both networks in a phase, as each replica makes them, in micro-batches if configured.
 
 Every update divides its loss by the number of replicas, over which gradients are summed.
 """
@@ -7,37 +7,79 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
-from typing import Any
+from functools import cached_property, partial
+from typing import Any, NamedTuple
 
 import keras
+import tensorflow as tf
 
 from pipeline.config import Config
+from pipeline.objectives.adversarial import LOSSES, Adversarial, label_loss
+from pipeline.objectives.consistency import inconsistency, moved
+from pipeline.objectives.path_length import moved_mean, path_length_penalty, path_lengths
+from pipeline.objectives.penalties import GradientPenalty, norm_of, penalties_of, squared_gradient
 from pipeline.schedule import Phase
+from pipeline.training.alarms.non_finite import levels
 from pipeline.training.optimization.gradients import (
-    GradientComputer,
     Learner,
     LossAndGradients,
     Losses,
     Metrics,
+    Term,
+    with_terms,
+)
+from pipeline.training.optimization.micro_batches import (
+    halves,
     micro_batches,
-    sum_of,
+    tangent_at,
+    values_in_turn,
 )
 from pipeline.training.synthesis.inputs import CriticBatch, GeneratorBatch, PathBatch
-from pipeline.training.synthesis.objective import Objective, Term, with_terms
-from pipeline.training.synthesis.phase_models import PhaseModels
+from pipeline.training.synthesis.phase_models import PhaseModels, overlap_of, trained_values
+
+
+class Judgement(NamedTuple):
+    """Scores `(batch, 1)`, and logits `(batch, classes)` in families that classify, else None."""
+
+    scores: Any
+    logits: Any = None
+
+    def label_term(self, name: str, weight: float, losses: Callable[[], Any]) -> Term:
+        """Make the term of a label loss, with weight 0 in families that do not classify."""
+        return Term(name, 0.0 if self.logits is None else weight, losses)
+
+
+def judged(discriminator: keras.Model, images: Any, labels: Any) -> Judgement:
+    """Score images; one-hot labels are passed on if the discriminator has an input for them."""
+    takes_labels = len(tf.nest.flatten(discriminator.inputs)) > 1
+    return Judgement(**discriminator([images, labels] if takes_labels else images))
+
+
+def judged_apart(
+    discriminator: keras.Model, reals: Any, fakes: Any, labels: Any, group_size: int
+) -> tuple[Judgement, Judgement]:
+    """Score reals and fakes with the same labels in one pass, with the result of two passes."""
+    # Interleaved so that no group of the minibatch standard deviation, whose members are strided
+    # through the batch, holds both reals and fakes.
+    batch = reals.shape[0]
+    if batch < group_size:  # One small group each: in one pass they would form one together.
+        return judged(discriminator, reals, labels), judged(discriminator, fakes, labels)
+
+    def interleaved(*kinds: Any) -> Any:
+        shape = (group_size, batch // group_size)
+        grouped = [tf.reshape(kind, (*shape, *kind.shape[1:])) for kind in kinds]
+        return tf.reshape(tf.concat(grouped, axis=1), (2 * batch, *kinds[0].shape[1:]))
+
+    both = judged(discriminator, interleaved(reals, fakes), interleaved(labels, labels))
+    scores = halves(both.scores, group_size)
+    logits = (None, None) if both.logits is None else halves(both.logits, group_size)
+    first, second = map(Judgement, scores, logits)
+    return first, second
 
 
 @dataclass(frozen=True)
-class Updates:
-    """Updates of both networks in one phase.
-
-    Args:
-        config: Configuration of the run.
-        phase: Phase that is trained.
-        models: Models of the phase.
-        replicas: Number of replicas that share each batch.
-    """
+class DiscriminatorUpdates:
+    """Updates of the discriminator in one phase."""
 
     config: Config
     phase: Phase
@@ -45,69 +87,44 @@ class Updates:
     replicas: int
 
     @cached_property
-    def objective(self) -> Objective:
-        """Objective of the phase."""
-        return Objective(self.config, self.phase, self.models)
+    def penalties(self) -> tuple[GradientPenalty, ...]:
+        """Gradient penalties."""
+        return penalties_of(self.config.objective)
 
-    def update_critic(self, batch: CriticBatch) -> Metrics:
-        """Update the discriminator on its loss and all regularisers that are not lazy."""
-        objective, parts = self.objective, self._parts(batch)
+    @property
+    def lazy(self) -> bool:
+        """True if gradient penalties have updates of their own."""
+        return bool(self.penalties) and self.config.objective.penalty_every > 1
+
+    def update(self, batch: CriticBatch) -> Metrics:
+        """Update on the loss and all regularisers that are not lazy."""
+        parts = self._parts(batch)
         # In micro-batches samples cannot meet; the linearised loss has the same gradients.
-        if objective.loss.samples_meet and parts > 1:
-            batch = batch._replace(tangent=objective.critic_tangent(batch, parts))
-        terms = [objective.critic_overlap]
-        found = self._computed(self._critic.computer, objective.of_critic, batch, terms)
-        return self._critic.apply_gradients(found, {**found.metrics, "critic_loss": found.loss})
+        if self._loss.samples_meet and parts > 1:
+            scores = values_in_turn(self._scores_of_both, batch, parts, count=2)
+            batch = batch._replace(tangent=tangent_at(self._loss.critic, *scores))
+        overlap = Term(
+            "critic_overlap",
+            self.config.objective.orthogonal_discriminator,
+            lambda: overlap_of(self.models.discriminator),
+        )
+        found = self._learner.compute(self._losses, batch, parts, [overlap])
+        return self._learner.apply_gradients(found, {**found.metrics, "critic_loss": found.loss})
 
     def pay_penalties(self, batch: CriticBatch) -> Metrics:
-        """Update the discriminator on its lazy gradient penalties alone."""
-
-        def losses(batch: CriticBatch, _: Sequence[Term]) -> Losses:
-            return self.objective.of_penalties(batch)
-
-        found = self._computed(self._critic.computer, losses, batch)
-        return self._critic.apply_gradients(found, found.metrics)
-
-    def update_generator(
-        self, batch: GeneratorBatch, path_batch: PathBatch | None = None
-    ) -> Metrics:
-        """Update the generator on its loss and all regularisers that are not lazy.
-
-        Args:
-            batch: Inputs of the update.
-            path_batch: Inputs of path length regularisation, if it is not lazy.
-        """
-        objective, parts = self.objective, self._parts(batch)
-        # Before the weights change. A vector, so it is not logged.
-        style = self.models.generation.mean_style(batch.draws, batch.labels)
-        path_length, overlap = objective.path_term(path_batch), objective.generator_overlap
-        # Without gradients of the discriminator's weights, which this update does not need.
-        computer = self._generator.computer
-        if parts == 1:
-            terms = [path_length, overlap]
-            found = self._computed(computer, objective.of_generator, batch, terms)
-        else:
-            if objective.loss.samples_meet:
-                batch = batch._replace(tangent=objective.generator_tangent(batch, parts))
-            found = self._computed(computer, objective.of_generator, batch, [overlap])
-            if path_length.weight:
-                found = sum_of(found, self._path_computed(path_batch, path_length.weight))
-        metrics = {**found.metrics, "generator_loss": found.loss}
-        if style is not None:
-            metrics["mean_style"] = style
-        return self._generator.apply_gradients(found, metrics)
-
-    def pay_path_length(self, batch: PathBatch) -> Metrics:
-        """Update the generator on its lazy path length regularisation alone."""
-        settings = self.config.objective
-        found = self._path_computed(batch, settings.path_length * settings.path_length_every)
-        return self._generator.apply_gradients(found, found.metrics)
+        """Update on the lazy gradient penalties alone, times the updates they stand for."""
+        found = self._learner.compute(self._penalty_losses, batch, self._parts(batch))
+        return self._learner.apply_gradients(found, found.metrics)
 
     @cached_property
-    def _critic(self) -> Learner:
+    def _loss(self) -> Adversarial:
+        return LOSSES[self.config.objective.loss]
+
+    @cached_property
+    def _learner(self) -> Learner:
         return Learner(
             "critic",
-            _trained(self.models.discriminator),
+            trained_values(self.models.discriminator),
             self.models.discriminator_optimizer,
             self.models.discriminator_loss_scale,
             self.replicas,
@@ -115,49 +132,273 @@ class Updates:
             weight_clip=self.config.objective.weight_clip,
         )
 
+    def _parts(self, batch: CriticBatch) -> int:
+        samples, group = batch.labels.shape[0], self.config.network.stddev_group
+        return micro_batches(samples, self.config.run.micro_batch, group)
+
+    def _losses(self, batch: CriticBatch, terms: Sequence[Term]) -> Losses:
+        """Compute the loss with all regularisers that are not lazy, and `terms`."""
+        objective = self.config.objective
+        images = self._fakes(batch)
+        seen, of_reals, of_fakes = self._judged_both(batch, images)
+        reals, fakes = of_reals.scores, of_fakes.scores
+
+        def moved_scores() -> Any:
+            shifted = moved(seen, batch.moves, mirror=self.config.data.mirror)
+            return judged(self.models.discriminator, shifted, batch.labels).scores
+
+        # In the shape of scores, `(batch, 1)`; other terms are `(batch,)` or `()`.
+        of_scores = [
+            Term("drift", objective.drift, lambda: tf.square(reals)),
+            Term(
+                "consistency", objective.consistency, lambda: inconsistency(reals, moved_scores())
+            ),
+        ]
+        norms: Metrics = {}
+        others = [
+            *(() if self.lazy else self._penalty_terms(batch, images, norms)),
+            *terms,
+            of_reals.label_term(
+                "critic_label_loss",
+                objective.label_weight,
+                lambda: (
+                    label_loss(batch.labels, of_reals.logits)
+                    + label_loss(batch.labels, of_fakes.logits)
+                ),
+            ),
+        ]
+        losses, metrics = with_terms((batch.tangent or self._loss.critic)(reals, fakes), of_scores)
+        losses, other_metrics = with_terms(tf.squeeze(losses, axis=1), others)
+        return losses, {
+            "fakes": levels(images),
+            "real_score": tf.reduce_mean(reals),
+            "fake_score": tf.reduce_mean(fakes),
+            "real_square": tf.reduce_mean(tf.square(reals)),
+            "fake_square": tf.reduce_mean(tf.square(fakes)),
+            **self.models.augmentation.metrics(reals),
+            **norms,
+            **metrics,
+            **other_metrics,
+        }
+
+    def _penalty_losses(self, batch: CriticBatch, _: Sequence[Term]) -> Losses:
+        fakes = self._fakes(batch)
+        looked_at: Metrics = {} if fakes is None else {"fakes": levels(fakes)}
+        values, metrics = with_terms(0.0, self._penalty_terms(batch, fakes, looked_at))
+        return values * float(self.config.objective.penalty_every), {**looked_at, **metrics}
+
+    def _fakes(self, batch: CriticBatch) -> Any:
+        if batch.draws is None:  # No penalty uses fakes.
+            return None
+        return self.models.generation.images(batch.draws, batch.labels)
+
+    def _judged_both(self, batch: CriticBatch, fakes: Any) -> tuple[Any, Judgement, Judgement]:
+        """Return augmented reals, and judgements of these and of augmented fakes."""
+        seen = self.models.augmentation.seen
+        reals_seen = seen(batch.reals, batch.real_augmentation)
+        fakes_seen = seen(fakes, batch.fake_augmentation)
+        group_size = self.config.network.stddev_group
+        return reals_seen, *judged_apart(
+            self.models.discriminator, reals_seen, fakes_seen, batch.labels, group_size
+        )
+
+    def _scores_of_both(self, batch: CriticBatch) -> tuple[Any, ...]:
+        _, reals, fakes = self._judged_both(batch, self._fakes(batch))
+        return reals.scores, fakes.scores
+
+    def _penalty_terms(self, batch: CriticBatch, fakes: Any, norms: Metrics) -> list[Term]:
+        """Make the penalty terms; computing them adds the mean gradient norm to `norms`."""
+        return [
+            Term(each.name, each.weight, partial(self._penalty, each, batch, fakes, norms))
+            for each in self.penalties
+        ]
+
+    def _penalty(
+        self, penalty: GradientPenalty, batch: CriticBatch, fakes: Any, norms: Metrics
+    ) -> Any:
+        scale = 1.0
+        # The official ProGAN code measures on images enlarged to the final size.
+        if self.config.objective.penalty_size == "final":
+            scale = self.phase.resolution / self.config.schedule.resolution
+        images = penalty.points(batch.reals, fakes, batch.mix_weights)
+        # Fakes take their own augmentation; reals and mixed images take that of the reals.
+        augmentation = batch.fake_augmentation if penalty.name == "r2" else batch.real_augmentation
+        square = self._squared_gradient(images, batch.labels, augmentation)
+        if penalty.name == "penalty":
+            norms["penalty_norm"] = tf.reduce_mean(norm_of(square, scale))
+        return penalty.measure(square, scale)
+
+    def _squared_gradient(self, images: Any, labels: Any, augmentation: Any) -> Any:
+        def scores(images: Any) -> Any:
+            # Through the augmentation, as all scores: every update sees one discriminator.
+            seen = self.models.augmentation.seen(images, augmentation)
+            return judged(self.models.discriminator, seen, labels).scores
+
+        scale = self.models.discriminator_loss_scale
+        if scale is None:
+            return squared_gradient(scores, images)
+        # Scaled inside: the gradient is float16 itself, and would underflow.
+        root = scale.root
+        return squared_gradient(lambda x: scores(x) * root, images) / tf.square(root)
+
+
+@dataclass(frozen=True)
+class GeneratorUpdates:
+    """Updates of the generator in one phase."""
+
+    config: Config
+    models: PhaseModels
+    replicas: int
+
+    @property
+    def lazy(self) -> bool:
+        """True if path length regularisation has updates of its own."""
+        objective = self.config.objective
+        return bool(objective.path_length) and objective.path_length_every > 1
+
+    def update(self, batch: GeneratorBatch, path_batch: PathBatch | None = None) -> Metrics:
+        """Update on the loss and all regularisers that are not lazy; `path_batch` is for theirs."""
+        settings = self.config.objective
+        group = self.config.network.stddev_group
+        parts = micro_batches(batch.labels.shape[0], self.config.run.micro_batch, group)
+        # Before the weights change. A vector, so it is not logged.
+        style = self.models.generation.mean_style(batch.draws, batch.labels)
+        path_length = Term(
+            "path_length",
+            0.0 if self.lazy else settings.path_length,
+            lambda: self._path_penalty(path_batch),
+        )
+        overlap = Term(
+            "generator_overlap",
+            settings.orthogonal_generator,
+            lambda: overlap_of(self.models.generator),
+        )
+        if parts == 1:
+            found = self._learner.compute(self._losses, batch, parts, [path_length, overlap])
+        else:
+            if self._loss.samples_meet:
+                # Scores of reals do not depend on the generator, so they have no slope.
+                reals, fakes = values_in_turn(self._scores_of_both, batch, parts, count=2)
+                tangent = tangent_at(lambda fakes: self._loss.generator(reals, fakes), fakes)
+                batch = batch._replace(tangent=tangent)
+            found = self._learner.compute(self._losses, batch, parts, [overlap])
+            if path_length.weight:
+                found = found.plus(self._path_computed(path_batch, path_length.weight))
+        metrics = {**found.metrics, "generator_loss": found.loss}
+        if style is not None:
+            metrics["mean_style"] = style
+        return self._learner.apply_gradients(found, metrics)
+
+    def pay_path_length(self, batch: PathBatch) -> Metrics:
+        """Update on the lazy path length regularisation alone."""
+        settings = self.config.objective
+        found = self._path_computed(batch, settings.path_length * settings.path_length_every)
+        return self._learner.apply_gradients(found, found.metrics)
+
     @cached_property
-    def _generator(self) -> Learner:
+    def _loss(self) -> Adversarial:
+        return LOSSES[self.config.objective.loss]
+
+    @cached_property
+    def _learner(self) -> Learner:
+        # Without the discriminator's weights, whose gradients this update does not need.
         return Learner(
             "generator",
-            _trained(self.models.generator),
+            trained_values(self.models.generator),
             self.models.generator_optimizer,
             self.models.generator_loss_scale,
             self.replicas,
             clip_norm=self.config.optimizer.clip_norm,
         )
 
-    def _parts(self, batch: CriticBatch | GeneratorBatch | PathBatch) -> int:
-        # No discriminator sees a path batch, so it has no groups to keep whole.
-        group = 1 if isinstance(batch, PathBatch) else self.config.network.stddev_group
-        return micro_batches(batch.labels.shape[0], self.config.run.micro_batch, group)
+    def _losses(self, batch: GeneratorBatch, terms: Sequence[Term]) -> Losses:
+        found, labels = self._judged_fakes(batch)
+        if batch.tangent is None:
+            losses = self._loss.generator(self._real_scores(batch), found.scores)
+        else:
+            losses = batch.tangent(found.scores)
+        label = found.label_term(
+            "generator_label_loss",
+            self.config.objective.label_weight,
+            lambda: label_loss(labels, found.logits),
+        )
+        return with_terms(tf.squeeze(losses, axis=1), [*terms, label])
 
-    def _computed(
-        self,
-        computer: GradientComputer,
-        losses: Callable[[Any, Sequence[Term]], Losses],
-        batch: CriticBatch | GeneratorBatch | PathBatch,
-        terms: Sequence[Term] = (),
-    ) -> LossAndGradients:
-        """Compute loss and gradients of a batch; terms that use no samples are computed once."""
-        parts = self._parts(batch)
-        if parts == 1:
-            return computer.compute(lambda: losses(batch, terms))
-        found = computer.compute_in_parts(lambda part: losses(part, ()), batch, parts)
-        if any(term.weight for term in terms):
-            found = sum_of(found, computer.compute(lambda: with_terms(0.0, terms)))
-        return found
+    def _judged_fakes(self, batch: GeneratorBatch) -> tuple[Judgement, Any]:
+        """Generate and score fakes; also returns their labels in the order of the scores."""
+        fakes = self.models.generation.images(batch.draws, batch.labels)
+        images = self.models.augmentation.seen(fakes, batch.fake_augmentation)
+        labels = batch.labels
+        parts = [(images, labels)]
+        if self.config.run.intra_op_threads == 1:
+            # Nothing else can run beside this pass, so two halves occupy two threads.
+            group_size = self.config.network.stddev_group
+            parts = list(zip(halves(images, group_size), halves(labels, group_size), strict=True))
+        found = [judged(self.models.discriminator, *part) for part in parts]
+        scores = tf.concat([part.scores for part in found], axis=0)
+        labels = tf.concat([part for _, part in parts], axis=0)
+        logits = None
+        if found[0].logits is not None:
+            logits = tf.concat([part.logits for part in found], axis=0)
+        return Judgement(scores, logits), labels
+
+    def _real_scores(self, batch: GeneratorBatch) -> Any:
+        if not self._loss.needs_reals:
+            return None
+        seen = self.models.augmentation.seen(batch.reals, batch.real_augmentation)
+        return judged(self.models.discriminator, seen, batch.labels).scores
+
+    def _scores_of_both(self, batch: GeneratorBatch) -> tuple[Any, ...]:
+        found, _ = self._judged_fakes(batch)
+        return self._real_scores(batch), found.scores
 
     def _path_computed(self, batch: PathBatch | None, weight: float) -> LossAndGradients:
         assert batch is not None
-        parts = self._parts(batch)
+        # No discriminator sees a path batch, so it has no groups to keep whole.
+        parts = micro_batches(batch.labels.shape[0], self.config.run.micro_batch, group=1)
         if parts > 1:
-            batch = batch._replace(tangent=self.objective.path_tangent(batch, parts))
+            [lengths] = values_in_turn(lambda part: (self._lengths(part),), batch, parts, count=1)
+            batch = batch._replace(tangent=tangent_at(self._path_penalties, lengths))
 
         def losses(batch: PathBatch, _: Sequence[Term]) -> Losses:
-            return self.objective.of_path(batch, weight)
+            penalty = self._path_penalty(batch)
+            return weight * penalty, {"path_length": penalty}
 
-        return self._computed(self._generator.computer, losses, batch)
+        return self._learner.compute(losses, batch, parts)
 
+    def _path_penalty(self, batch: PathBatch | None) -> Any:
+        assert batch is not None
+        lengths = self._lengths(batch)
+        if batch.tangent is None:
+            return tf.reduce_mean(self._path_penalties(lengths))
+        return tf.reduce_mean(batch.tangent(lengths[:, tf.newaxis]))
 
-def _trained(model: keras.Model) -> list[Any]:
-    return [weight.value for weight in model.trainable_variables]
+    def _path_penalties(self, lengths: Any) -> Any:
+        """Compute the penalties of a replica's whole path batch, and update the moving mean."""
+        mean = self.models.path_length_mean
+        assert mean is not None
+        # Before the penalty, as in the official code.
+        moved_on = moved_mean(mean.value, lengths, decay=self.config.objective.path_length_decay)
+        kept = tf.stop_gradient(moved_on)
+        # The loss scale may have made lengths infinite, which must not stay in the mean.
+        if self.models.generator_loss_scale is not None:
+            kept = tf.where(tf.math.is_finite(kept), kept, mean.value)
+        mean.value.assign(kept)
+        return path_length_penalty(lengths, moved_on)
+
+    def _lengths(self, batch: PathBatch) -> Any:
+        """Compute the path lengths `(batch,)`."""
+        generation, scale = self.models.generation, self.models.generator_loss_scale
+
+        def lengths(noise: Any) -> Any:
+            return path_lengths(
+                lambda points: generation.images_at(points, batch.draws, batch.labels),
+                generation.points(batch.draws, batch.labels),
+                noise,
+            )
+
+        if scale is None:
+            return lengths(batch.noise)
+        # Scaled inside: the gradient by the points is float16 itself.
+        root = scale.root
+        return lengths(batch.noise * root) / root

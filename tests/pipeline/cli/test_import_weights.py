@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from pipeline.run_folder import RunFolder
+from pipeline.saved_networks import SavedNetworks
 from tests.pipeline.cli.commands import Growgan
 
 GOLDEN = "progan_16_lod0.4"
@@ -96,7 +97,9 @@ def test_an_imported_run_generates_is_exported_measured_and_trained(
     first, second = RunFolder(run), RunFolder(other)
     assert second.manifest()["first_weights"]["images_seen"] == 326
     assert second.manifest()["images_seen"] == 16
-    before, after = (each.discriminator(each.newest_checkpoint()) for each in (first, second))
+    before, after = (
+        SavedNetworks(each, each.newest_checkpoint()).discriminator() for each in (first, second)
+    )
     for layer in ("16x16_from_rgb", "16x16_conv0", "8x8_conv1", "4x4_conv"):
         kernels = [d.get_layer(f"discriminator_{layer}").kernel.numpy() for d in (before, after)]
         assert np.array_equal(*kernels) == (layer != "4x4_conv"), layer

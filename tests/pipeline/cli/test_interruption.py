@@ -14,7 +14,7 @@ from pipeline.cli.interruption import SIGNALS, Interruption, seconds_of
 from pipeline.errors import UserError
 from pipeline.training.loop.listeners import Moment
 from pipeline.training.loop.recorders import JsonLines
-from pipeline.training.synthesis import task
+from pipeline.training.synthesis import phase_task
 from tests.pipeline.cli.commands import TINY, Growgan
 from tests.pipeline.training.runs import Idle
 
@@ -139,7 +139,7 @@ def test_a_signal_while_a_run_trains_saves_it(
     run = tmp_path / "run"
     command = ["train", *TINY, "--set", f"data.records={workspace / 'records'}", "--out", run]
     monkeypatch.setattr(JsonLines, "logged", interrupt)
-    monkeypatch.setattr(task, "Step", Idle)
+    monkeypatch.setattr(phase_task, "Step", Idle)
     result = growgan(*command)
     assert (result.status, result.err) == (128 + signal.SIGTERM, "")
     assert "Stopped after 24 of 256 images; they are saved." in result.out

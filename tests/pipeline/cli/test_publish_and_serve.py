@@ -43,9 +43,10 @@ def growgan(*words: object) -> list[str]:
 
 def images_of_run(run: Path, images_seen: int, latents: NDArray[np.float32]) -> NDArray[np.float32]:
     from pipeline.run_folder import RunFolder
+    from pipeline.saved_networks import SavedNetworks
 
     folder = RunFolder(run)
-    images = folder.average(folder.checkpoint(images_seen))(latents).numpy()
+    images = SavedNetworks(folder, folder.checkpoint(images_seen)).average()(latents).numpy()
     return images.clip(-1, 1)
 
 

@@ -27,7 +27,7 @@ from pipeline.evaluation.scores import Evaluation, Score, folder_of, read_scores
 from pipeline.families.progan.networks import Generator
 from pipeline.run_folder import RunFolder
 from pipeline.sampling.sampler import latent_sampler
-from pipeline.training.synthesis import task
+from pipeline.training.synthesis import phase_task
 from tests.pipeline.training.runs import Scattered, trainer_of
 
 SIDE = 8
@@ -96,7 +96,7 @@ def run(config: Config, records: RecordSet, tmp_path_factory: pytest.TempPathFac
     folder = RunFolder(tmp_path_factory.mktemp("runs") / "digits")
     folder.start(config, records, resume="never")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(task, "Step", Scattered)
+        patch.setattr(phase_task, "Step", Scattered)
         trainer_of(config, records, folder.path, []).train()
     return folder
 

@@ -19,7 +19,8 @@ from pipeline.generating.drawing import Drawing, images_of
 from pipeline.loading import config_from
 from pipeline.run_folder import RunFolder
 from pipeline.sampling.painter import Painter
-from pipeline.training.synthesis import task
+from pipeline.saved_networks import SavedNetworks
+from pipeline.training.synthesis import phase_task
 from tests.pipeline.training.runs import Scattered, trainer_of
 
 TINY = """
@@ -44,7 +45,7 @@ def trained(folder: RunFolder, *overrides: str) -> RecordSet:
     records = records_for(config.data, config.schedule.build().resolutions)
     folder.start(config, records, resume="never")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(task, "Step", Scattered)
+        patch.setattr(phase_task, "Step", Scattered)
         trainer_of(config, records, folder.path, []).train()
     return records
 
@@ -76,7 +77,7 @@ def test_noise_is_part_of_the_protocol(run: tuple[RunFolder, RecordSet]) -> None
 def test_images_are_those_that_generate_draws(run: tuple[RunFolder, RecordSet]) -> None:
     folder, _ = run
     checkpoint = folder.newest_checkpoint()
-    painter = Painter(folder.sampler(checkpoint))
+    painter = Painter(SavedNetworks(folder, checkpoint).sampler())
     for noise in ("constant", "random"):
         fakes = GeneratedImages(painter, 20, noise=noise)
         drawn = np.concatenate(list(images_of(folder, Drawing(range(20), noise=noise))))

@@ -17,7 +17,7 @@ from pipeline.evaluation.features import FeatureNetwork
 from pipeline.evaluation.in_training import FidInTraining
 from pipeline.training.loop import checkpoints
 from pipeline.training.loop.recorders import JsonLines
-from pipeline.training.synthesis import task
+from pipeline.training.synthesis import phase_task
 from pipeline.training.synthesis.task import Synthesis
 from tests.pipeline.training.runs import Idle, trainer_of
 
@@ -85,7 +85,7 @@ def test_an_unknown_metric_is_still_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, projection: FeatureNetwork
 ) -> None:
     monkeypatch.setattr(in_training, "open_features", lambda spec: projection)
-    monkeypatch.setattr(task, "Step", Idle)
+    monkeypatch.setattr(phase_task, "Step", Idle)
     config = config_of(tmp_path / "records", keep_best="fit")
     records = records_for(config.data, config.schedule.build().resolutions)
     score = FidInTraining(config, records)

@@ -22,7 +22,7 @@ from pipeline.loading import config_from
 from pipeline.run_folder import RunFolder
 from pipeline.sampling.painter import Painter
 from pipeline.sampling.sampler import StyleSampler, sampler_of
-from pipeline.training.synthesis import task
+from pipeline.training.synthesis import phase_task
 from savedmodels.seeds import to_uint8
 from tests.pipeline.training.runs import Scattered, trainer_of
 
@@ -171,7 +171,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], RunFolder]
             made[family] = RunFolder(folder / family)
             made[family].start(config, records, resume="never")
             with pytest.MonkeyPatch.context() as patch:
-                patch.setattr(task, "Step", Scattered)
+                patch.setattr(phase_task, "Step", Scattered)
                 trainer_of(config, records, made[family].path, []).train()
         return made[family]
 

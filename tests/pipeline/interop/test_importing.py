@@ -14,6 +14,7 @@ import pytest
 from pipeline.errors import UserError
 from pipeline.interop.importing import import_weights, position_of
 from pipeline.interop.official import load_official, read_snapshot
+from pipeline.saved_networks import SavedNetworks
 from pipeline.schedule import progressive
 
 Write = Callable[..., Path]
@@ -57,14 +58,14 @@ def test_a_run_has_the_networks_of_its_file(
 ) -> None:
     file = write_progan(lod=0.25, label_size=label_size)
     run = import_weights(file, tmp_path / "run", overrides=SMALL)
-    checkpoint = run.newest_checkpoint()
+    saved = SavedNetworks(run, run.newest_checkpoint())
     models = load_official(file)
     inputs: Any = np.random.default_rng(0).normal(size=(4, 6)).astype("f4")
     if label_size:
         inputs = [inputs, np.eye(4, label_size, dtype="f4")]
     images = models.average(inputs)
-    np.testing.assert_array_equal(run.average(checkpoint)(inputs), images)
-    official, ours = models.discriminator(images), run.discriminator(checkpoint)(images)
+    np.testing.assert_array_equal(saved.average()(inputs), images)
+    official, ours = models.discriminator(images), saved.discriminator()(images)
     assert ours.keys() == official.keys() == {"scores", *(["logits"] if label_size else [])}
     for name, values in official.items():
         np.testing.assert_array_equal(ours[name], values)

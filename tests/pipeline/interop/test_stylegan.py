@@ -18,6 +18,7 @@ from pipeline.families.official.settings import settings_of
 from pipeline.families.stylegan.official_weights import PARTS, StyleganSettings, rules_of
 from pipeline.interop.importing import import_weights
 from pipeline.interop.official import load_official, read_snapshot
+from pipeline.saved_networks import SavedNetworks
 
 SIZES = {"num_channels": 3, "resolution": 256}
 LABELLED = "stylegan_16_lod0.4_labels"
@@ -51,7 +52,7 @@ def test_the_mean_of_styles_is_kept(shared_folder: Path, tmp_path: Path) -> None
     file = shared_folder / "golden" / f"{LABELLED}.pkl"
     mean = read_networks(file)[2].variables["dlatent_avg"]
     run = import_weights(file, tmp_path / "run")
-    average = run.average(run.newest_checkpoint())
+    average = SavedNetworks(run, run.newest_checkpoint()).average()
     np.testing.assert_array_equal(average.get_layer("average_truncation").mean, mean)
     assert run.config().network.mixing == 0.9
     assert run.newest_checkpoint().position.images_seen == 600_000 + 360_000

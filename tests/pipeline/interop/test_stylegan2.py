@@ -12,6 +12,7 @@ from pipeline.errors import UserError
 from pipeline.families.stylegan2.official_weights import snapshot_of
 from pipeline.interop.importing import config_of, import_weights
 from pipeline.interop.official import load_official, models_of
+from pipeline.saved_networks import SavedNetworks
 
 NAMES = ["stylegan2_16", "stylegan2_16_labels"]
 
@@ -65,7 +66,7 @@ def test_a_dump_becomes_a_run(shared_folder: Path, tmp_path: Path) -> None:
     assert (config.schedule.start_resolution, config.schedule.resolution) == (16, 16)
     assert run.manifest()["data"]["classes"] == ["0", "1", "2", "3", "4"]
     arrays = np.load(file)
-    average = run.average(run.newest_checkpoint())
+    average = SavedNetworks(run, run.newest_checkpoint()).average()
     images = average([arrays["in/latents"], arrays["in/labels"]])
     assert_close(images, arrays["out/img_const_noise"].transpose(0, 2, 3, 1))
     np.testing.assert_array_equal(

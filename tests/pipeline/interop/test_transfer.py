@@ -15,9 +15,10 @@ from pipeline.errors import UserError
 from pipeline.interop.transfer import origin_of, write_first_checkpoint
 from pipeline.loading import load
 from pipeline.run_folder import RunFolder
+from pipeline.saved_networks import SavedNetworks
 from pipeline.training.loop import checkpoints
 from pipeline.training.position import Position
-from pipeline.training.synthesis.state import TrainingState, variables_of
+from pipeline.training.synthesis.state import TrainingState
 
 SMALL = ("schedule.resolution=8", "network.fmap_max=8", "network.latent_size=6")
 ONE_SIZE = (*SMALL, "schedule.start_resolution=8")
@@ -55,7 +56,7 @@ def trained(path: Path, *overrides: str, classes: int = 0) -> tuple[RunFolder, A
     phases = config.schedule.build().phases
     state = TrainingState(config, label_size=classes, strategy=tf.distribute.get_strategy())
     models = state.models_for(phases[-1])
-    checkpoints.save(path, variables_of(models), Position(99, len(phases) - 1), {})
+    checkpoints.save(path, models.variables, Position(99, len(phases) - 1), {})
     return run, weights_of(models)
 
 
@@ -67,12 +68,12 @@ def started(path: Path, source: RunFolder, config: Config, classes: int = 0) -> 
 
 
 def restored(run: RunFolder) -> dict[str, np.ndarray]:
-    checkpoint = run.newest_checkpoint()
-    assert checkpoint.position == Position(0, 0)
+    saved = SavedNetworks(run, run.newest_checkpoint())
+    assert saved.checkpoint.position == Position(0, 0)
     models = SimpleNamespace(
-        generator=run.generator(checkpoint),
-        discriminator=run.discriminator(checkpoint),
-        average=run.average(checkpoint),
+        generator=saved.generator(),
+        discriminator=saved.discriminator(),
+        average=saved.average(),
     )
     return weights_of(models)
 

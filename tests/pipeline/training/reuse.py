@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from pipeline.config import Config
 from pipeline.schedule import Phase
-from pipeline.training.synthesis import task
+from pipeline.training.synthesis import phase_task, task
 from pipeline.training.synthesis.phase_models import PhaseModels
 from pipeline.training.synthesis.state import TrainingState
 from pipeline.training.synthesis.step import Step
@@ -39,7 +39,7 @@ class Kept:
     def recording(self) -> Iterator[None]:
         """Keep every variable that TensorFlow makes in this block, whoever makes it.
 
-        Not those of `variables_of`: one that checkpoints forget would be forgotten here as well.
+        Not those of `PhaseModels`: one that checkpoints forget would be forgotten here as well.
         """
         made: list[tf.Variable] = []
 
@@ -169,7 +169,7 @@ class Reuse:
         """Let trainers take their states and steps from here."""
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(task, "TrainingState", self.state)
-            patch.setattr(task, "Step", self.step)
+            patch.setattr(phase_task, "Step", self.step)
             yield
 
     def models_and_step(self, config: Config, index: int = 0) -> tuple[PhaseModels, Step]:

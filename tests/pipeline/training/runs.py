@@ -18,7 +18,8 @@ from pipeline.training.distributed.replicas import make_strategy
 from pipeline.training.loop import checkpoints
 from pipeline.training.loop.checkpoints import Damaged
 from pipeline.training.loop.listeners import Listener, Moment
-from pipeline.training.loop.trainer import InTraining, Trainer
+from pipeline.training.loop.trainer import Trainer
+from pipeline.training.loop.upkeep import InTraining
 from pipeline.training.position import Position
 from pipeline.training.synthesis.phase_models import PhaseModels
 from pipeline.training.synthesis.task import Synthesis

@@ -22,9 +22,10 @@ from pipeline.orchestration.runs.failure import RunFailure, failure_of
 from pipeline.orchestration.runs.run import begin_run
 from pipeline.orchestration.snapshots import take
 from pipeline.run_folder import RunFolder
+from pipeline.saved_networks import SavedNetworks
 from pipeline.training.loop import checkpoints
 from pipeline.training.position import Position
-from pipeline.training.synthesis.state import TrainingState, variables_of
+from pipeline.training.synthesis.state import TrainingState
 from savedmodels.layout import GOLDEN
 from tests.pipeline.orchestration.projects import TINY, make_project, put_pictures, wait
 
@@ -52,12 +53,12 @@ def trained(plan: Plan) -> RunFolder:
     state = TrainingState(config, label_size=0, strategy=tf.distribute.get_strategy())
     phases = config.schedule.build().phases
     models = state.models_for(phases[-1])
-    checkpoints.save(run.path, variables_of(models), Position(64, len(phases) - 1), {})
+    checkpoints.save(run.path, models.variables, Position(64, len(phases) - 1), {})
     return run
 
 
 def generator_of(run: RunFolder, images_seen: int) -> dict[str, np.ndarray]:
-    model = run.average(run.checkpoint(images_seen))
+    model = SavedNetworks(run, run.checkpoint(images_seen)).average()
     return {weight.path: weight.numpy() for weight in model.weights}
 
 

@@ -26,7 +26,7 @@ from pipeline.training.distributed.replicas import share_of  # noqa: E402
 from pipeline.training.synthesis.generation import Draws  # noqa: E402
 from pipeline.training.synthesis.inputs import CriticBatch, GeneratorBatch, PathBatch  # noqa: E402
 from pipeline.training.synthesis.state import TrainingState  # noqa: E402
-from pipeline.training.synthesis.updates import Updates  # noqa: E402
+from pipeline.training.synthesis.updates import DiscriminatorUpdates, GeneratorUpdates  # noqa: E402
 
 BATCH, SIZE, GROUP, LATENTS = 16, 4, 4, 8
 UPDATES = 2
@@ -55,7 +55,8 @@ def after_updates(config: Config, strategy: tf.distribute.Strategy) -> tuple[Any
     phase = config.schedule.build().phases[0]
     models = TrainingState(config, label_size=0, strategy=strategy).models_for(phase)
     replicas = strategy.num_replicas_in_sync
-    updates = Updates(config, phase, models, replicas)
+    discriminator = DiscriminatorUpdates(config, phase, models, replicas)
+    generator = GeneratorUpdates(config, models, replicas)
 
     def shared(values: Any) -> Any:
         return strategy.experimental_distribute_values_from_function(
@@ -71,14 +72,12 @@ def after_updates(config: Config, strategy: tf.distribute.Strategy) -> tuple[Any
         batch = CriticBatch(reals, Draws(of_fakes), labels, weights, moves)
         path_batch = PathBatch(Draws(paths), labels, noise)
         metrics = {}
-        if updates.objective.lazy_penalties:
-            metrics |= updates.pay_penalties(batch)
-        if updates.objective.lazy_path_length:
-            metrics |= updates.pay_path_length(path_batch)
-        metrics |= updates.update_critic(batch)
-        return metrics | updates.update_generator(
-            GeneratorBatch(Draws(latents), labels, reals), path_batch
-        )
+        if discriminator.lazy:
+            metrics |= discriminator.pay_penalties(batch)
+        if generator.lazy:
+            metrics |= generator.pay_path_length(path_batch)
+        metrics |= discriminator.update(batch)
+        return metrics | generator.update(GeneratorBatch(Draws(latents), labels, reals), path_batch)
 
     inputs = tuple(
         shared(values)

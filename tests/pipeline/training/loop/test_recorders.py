@@ -14,7 +14,7 @@ from pipeline.config import Config
 from pipeline.data.prepare import records_for
 from pipeline.training.loop import checkpoints
 from pipeline.training.loop.recorders import JsonLines, SampleSheets, TensorBoard
-from pipeline.training.synthesis import task
+from pipeline.training.synthesis import phase_task
 from tests.pipeline.training.runs import Idle, entries_of, train, trainer_of
 
 
@@ -77,7 +77,7 @@ def test_points_that_a_restart_writes_again_are_removed(
 ) -> None:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    monkeypatch.setattr(task, "Step", Idle)
+    monkeypatch.setattr(phase_task, "Step", Idle)
     config = tiny()
     folder = tmp_path / "tensorboard"
 

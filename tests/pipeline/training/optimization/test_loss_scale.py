@@ -16,12 +16,12 @@ from pipeline.config import Config
 from pipeline.objectives.adversarial import Adversarial
 from pipeline.training.optimization import loss_scale
 from pipeline.training.optimization.loss_scale import LARGEST, SMALLEST, START, adjusted
-from pipeline.training.synthesis import objective as training_objective
+from pipeline.training.synthesis import updates
 from pipeline.training.synthesis.generation import Draws
 from pipeline.training.synthesis.inputs import CriticBatch, GeneratorBatch, PathBatch
 from pipeline.training.synthesis.phase_models import PhaseModels
-from pipeline.training.synthesis.state import TrainingState, variables_of
-from pipeline.training.synthesis.updates import Updates
+from pipeline.training.synthesis.state import TrainingState
+from pipeline.training.synthesis.updates import DiscriminatorUpdates, GeneratorUpdates
 from tests.pipeline.training.steps import CASES, after_steps, models_and_step
 
 BATCH = 8
@@ -47,16 +47,21 @@ def test_the_factor_follows_a_formula(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (SMALLEST, LARGEST) == (2.0**-24, 2.0**24)
 
 
-def prepared(config: Config) -> tuple[PhaseModels, Updates]:
+Both = tuple[DiscriminatorUpdates, GeneratorUpdates]
+
+
+def prepared(config: Config) -> tuple[PhaseModels, Both]:
     phase = config.schedule.build().phases[-1]
     strategy = tf.distribute.get_strategy()
     models = TrainingState(config, label_size=0, strategy=strategy).models_for(phase)
-    return models, Updates(config, phase, models, replicas=1)
+    discriminator = DiscriminatorUpdates(config, phase, models, replicas=1)
+    return models, (discriminator, GeneratorUpdates(config, models, replicas=1))
 
 
-def update_all(config: Config, made: Updates) -> dict[str, float]:
+def update_all(config: Config, made: Both) -> dict[str, float]:
     """One update of each network, always on the same draws."""
-    size = made.phase.resolution
+    discriminator, generator = made
+    size = discriminator.phase.resolution
     latent_size = config.network.latent_size
     labels = tf.zeros((BATCH, 0))
     critic_batch = CriticBatch(
@@ -74,8 +79,8 @@ def update_all(config: Config, made: Updates) -> dict[str, float]:
     return {
         name: float(value)
         for name, value in {
-            **made.update_critic(critic_batch),
-            **made.update_generator(generator_batch, paths),
+            **discriminator.update(critic_batch),
+            **generator.update(generator_batch, paths),
         }.items()
         if value.shape.rank == 0
     }
@@ -83,9 +88,7 @@ def update_all(config: Config, made: Updates) -> dict[str, float]:
 
 def gradients_in(models: PhaseModels) -> dict[str, np.ndarray]:
     """Return the gradients of the last updates: without decay they are Adam's first moments."""
-    return {
-        name: value.numpy() for name, value in variables_of(models).items() if "momentum" in name
-    }
+    return {name: value.numpy() for name, value in models.variables.items() if "momentum" in name}
 
 
 def error_of(found: dict[str, np.ndarray], expected: dict[str, np.ndarray]) -> float:
@@ -124,7 +127,7 @@ def test_gradients_are_those_of_float32_whatever_the_size_of_the_loss(
     start: float,
 ) -> None:
     loss = Adversarial(lambda r, f: magnitude * (f - r), lambda _, f: -magnitude * f)
-    monkeypatch.setattr(training_objective, "LOSSES", {"wasserstein": loss})
+    monkeypatch.setattr(updates, "LOSSES", {"wasserstein": loss})
 
     def gradients(precision: str, first: float) -> dict[str, np.ndarray]:
         monkeypatch.setattr(loss_scale, "START", first)
@@ -169,9 +172,9 @@ def test_what_overflows_is_skipped_and_changes_nothing_but_the_factor(
     objective = {**CASES["everything"][0], "penalty": "two_sided"}
     config = tiny(objective=objective, optimizer={"clip_norm": 1.0}, run=FLOAT16)
     models, made = prepared(config)
-    before = {name: value.numpy() for name, value in variables_of(models).items()}
+    before = {name: value.numpy() for name, value in models.variables.items()}
     metrics = update_all(config, made)
-    for name, value in variables_of(models).items():
+    for name, value in models.variables.items():
         if name.endswith("loss_scale"):
             assert value.numpy() == 2.0**39, name
         else:
@@ -198,7 +201,7 @@ def test_what_the_smallest_factor_does_not_mend_is_told(tiny: Callable[..., Conf
 def test_there_is_no_factor_without_float16(tiny: Callable[..., Config]) -> None:
     for precision in ("float32", "mixed_bfloat16"):
         models, _ = prepared(tiny(run={"precision": precision}))
-        assert not any("scale" in name or "good" in name for name in variables_of(models))
+        assert not any("scale" in name or "good" in name for name in models.variables)
         assert models.generator_loss_scale is None
 
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from pipeline.config import Config
 from pipeline.objectives.adversarial import LOSSES
-from pipeline.training.optimization.gradients import micro_batches, part_of, tangent_at
+from pipeline.training.optimization.micro_batches import micro_batches, part_of, tangent_at
 from tests.pipeline.training.steps import CASES, after_steps, models_and_step
 
 STEPS = 4

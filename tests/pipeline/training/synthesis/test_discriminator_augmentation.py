@@ -13,8 +13,7 @@ from pipeline.config import AugmentationConfig, Config
 from pipeline.training.synthesis.discriminator_augmentation import Augmentation
 from pipeline.training.synthesis.generation import Draws
 from pipeline.training.synthesis.inputs import CriticBatch
-from pipeline.training.synthesis.state import variables_of
-from pipeline.training.synthesis.updates import Updates
+from pipeline.training.synthesis.updates import DiscriminatorUpdates
 from tests.pipeline.training.steps import PLAIN, after_steps, models_and_step
 
 LOGISTIC = {"loss": "logistic", "penalty": "none", "r1": 1.0, "drift": 0.0}
@@ -72,7 +71,7 @@ def test_a_step_trains_on_augmented_images(
     models, step = models_and_step(config, index=2)
     metrics = after_steps(step, config, 4)
     assert all(np.isfinite(value) for value in metrics.values())
-    names = {name for name in variables_of(models) if name.startswith("augmentation_")}
+    names = {name for name in models.variables if name.startswith("augmentation_")}
     if kind == "diffaugment":
         assert not names
         return
@@ -96,5 +95,5 @@ def test_penalties_are_of_gradients_at_images_as_they_are(tiny: Callable[..., Co
     expected = np.square(gradient).sum(axis=(1, 2, 3)).mean() / 2
     latents = Draws(tf.random.stateless_normal((8, 8), (1, 1)))
     batch = CriticBatch(reals, latents, labels, None, None, draws, draws)
-    metrics = Updates(config, phase, models, replicas=1).update_critic(batch)
+    metrics = DiscriminatorUpdates(config, phase, models, replicas=1).update(batch)
     assert float(metrics["r1"]) == pytest.approx(expected, rel=1e-4)

@@ -15,7 +15,6 @@ from pipeline.sampling.sampler import StyleSampler, sampler_of
 from pipeline.training.loop.randomness import Purpose, key
 from pipeline.training.optimization.ema import move_style_means
 from pipeline.training.synthesis.generation import Draws, FromStyles
-from pipeline.training.synthesis.state import variables_of
 from tests.pipeline.families.sections import section_of
 from tests.pipeline.training.steps import after_steps, models_and_step
 
@@ -137,11 +136,11 @@ def test_a_step_trains_styles_and_keeps_their_mean(
     )
     models, step = models_and_step(config, -1)
     assert len(models.style_means) == 2
-    before = {name: value.numpy() for name, value in variables_of(models).items()}
+    before = {name: value.numpy() for name, value in models.variables.items()}
     metrics = after_steps(step, config, 3)
     assert all(np.isfinite(value) for value in metrics.values())
     assert "mean_style" not in metrics
-    after = variables_of(models)
+    after = models.variables
     for weight in (*models.generator.trainable_weights, *models.discriminator.trainable_weights):
         name = f"{weight.path.partition('/')[0]}/{weight.name}"
         assert (after[name].numpy() != before[name]).any(), name

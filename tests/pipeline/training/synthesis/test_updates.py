@@ -11,12 +11,14 @@ import pytest
 import tensorflow as tf
 
 from pipeline.config import Config
-from pipeline.training.synthesis import forward, objective
+from pipeline.families.progan.config import ProGANConfig
+from pipeline.families.progan.networks import Discriminator
+from pipeline.training.synthesis import phase_models, updates
 from pipeline.training.synthesis.generation import Draws
 from pipeline.training.synthesis.inputs import CriticBatch, GeneratorBatch
 from pipeline.training.synthesis.phase_models import PhaseModels
-from pipeline.training.synthesis.state import TrainingState, variables_of
-from pipeline.training.synthesis.updates import Updates
+from pipeline.training.synthesis.state import TrainingState
+from pipeline.training.synthesis.updates import DiscriminatorUpdates, GeneratorUpdates, judged_apart
 from tests.pipeline.training.reuse import Reuse
 from tests.pipeline.training.steps import CASES, PLAIN, after_steps, batches, models_and_step
 
@@ -89,8 +91,8 @@ def test_what_has_no_weight_is_not_computed(
         raise AssertionError
 
     for module, names in (
-        (forward, ("squared_gradient", "path_lengths")),
-        (objective, ("moved", "total_overlap", "label_loss")),
+        (updates, ("squared_gradient", "path_lengths", "moved", "label_loss")),
+        (phase_models, ("total_overlap",)),
     ):
         for name in names:
             monkeypatch.setattr(module, name, refuse)
@@ -100,7 +102,7 @@ def test_what_has_no_weight_is_not_computed(
     metrics = step(batches(config, 4), 0, 1.0)
     assert "penalty" not in metrics
     assert models.path_length_mean is None
-    assert not any("path_length" in name for name in variables_of(models))
+    assert not any("path_length" in name for name in models.variables)
 
 
 def test_reals_are_scored_for_the_generator_only_where_its_loss_compares(
@@ -108,7 +110,6 @@ def test_reals_are_scored_for_the_generator_only_where_its_loss_compares(
 ) -> None:
     def passes(loss: str) -> int:
         config = tiny(objective={**PLAIN, "loss": loss})
-        phase = config.schedule.build().phases[0]
         models, _ = models_and_step(config)
         calls = []
 
@@ -122,7 +123,7 @@ def test_reals_are_scored_for_the_generator_only_where_its_loss_compares(
 
         counted = PhaseModels(**{**vars(models), "discriminator": Counting()})
         latents = tf.random.stateless_normal((8, 8), (0, 0))
-        Updates(config, phase, counted, replicas=1).update_generator(
+        GeneratorUpdates(config, counted, replicas=1).update(
             GeneratorBatch(Draws(latents), tf.zeros((8, 0)), tf.zeros((8, 4, 4, 1)))
         )
         return len(calls)
@@ -142,7 +143,7 @@ def test_a_lazy_penalty_weighs_as_much_as_the_updates_it_stands_for(
         reals = tf.random.stateless_normal((8, 4, 4, 1), (0, 0))
         batch = CriticBatch(reals, None, tf.zeros((8, 0)), None, None)
         before = models.discriminator.get_weights()
-        Updates(config, phase, models, replicas=1).pay_penalties(batch)
+        DiscriminatorUpdates(config, phase, models, replicas=1).pay_penalties(batch)
         return [
             (new - old) / float(models.discriminator_optimizer.learning_rate)
             for new, old in zip(models.discriminator.get_weights(), before, strict=True)
@@ -177,9 +178,30 @@ def test_the_generator_learns_the_same_from_two_halves(
         models = state.models_for(phase)
         one_hot = tf.one_hot(tf.range(batch) % 10, 10 if labels else 0)
         latents = tf.random.stateless_normal((batch, config.network.latent_size), (0, 0))
-        metrics = Updates(config, phase, models, replicas=1).update_generator(
+        metrics = GeneratorUpdates(config, models, replicas=1).update(
             GeneratorBatch(Draws(latents), one_hot, reals=None)
         )
         weights.append([*metrics.values(), *models.generator.get_weights()])
     for one, other in zip(*weights, strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-5)
+
+
+def normals(*shape: int, seed: int = 0) -> Any:
+    return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
+
+
+@pytest.mark.parametrize("label_size", [0, 3])
+@pytest.mark.parametrize("batch", [2, 4, 8, 16])
+def test_one_pass_scores_reals_and_fakes_as_two_passes_do(batch: int, label_size: int) -> None:
+    config = ProGANConfig(fmap_max=8, latent_size=8)
+    model = Discriminator(config, channels=3, label_size=label_size).model(8, fading=False)
+    reals, fakes = (
+        tf.constant(normals(batch, 8, 8, 3)),
+        tf.constant(normals(batch, 8, 8, 3, seed=1)),
+    )
+    labels = tf.zeros((batch, label_size))
+    together = judged_apart(model, reals, fakes, labels, group_size=4)
+    for both, alone in zip(together, (model(reals), model(fakes)), strict=True):
+        for name, expected in alone.items():
+            np.testing.assert_allclose(getattr(both, name), expected, rtol=1e-5, atol=1e-5)
+        assert (both.logits is None) == ("logits" not in alone)

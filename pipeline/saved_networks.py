@@ -1,0 +1,81 @@
+"""Networks of a run, as a checkpoint has them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
+
+import keras
+
+from pipeline.families.family import family_of
+from pipeline.run_folder import RunFolder
+from pipeline.sampling.sampler import AnySampler, sampler_of
+from pipeline.schedule import Phase
+from pipeline.shape import start_shape
+from pipeline.training.loop.checkpoints import Checkpoint
+from pipeline.training.synthesis.phase_models import weights_of
+from savedmodels.exportable import Exportable
+
+
+class Restored(NamedTuple):
+    """Network with the weights of a checkpoint."""
+
+    network: Any
+    model: keras.Model
+    phase: Phase
+
+
+@dataclass(frozen=True)
+class SavedNetworks:
+    """Networks of a run, as a checkpoint has them; each call makes new ones."""
+
+    run: RunFolder
+    checkpoint: Checkpoint
+
+    def generator(self) -> keras.Model:
+        """Restore the generator; it is called as its average is."""
+        return self._restored("generator", "generator").model
+
+    def average(self) -> keras.Model:
+        """Restore the EMA of the generator.
+
+        Call: latents `(batch, latent_size)`, with labels `[latents, (batch, classes)]`, →
+        float32 images of the checkpoint's phase.
+        """
+        return self._restored("generator", "average").model
+
+    def discriminator(self) -> keras.Model:
+        """Restore the discriminator.
+
+        Call: images `(batch, height, width, channels)` of the checkpoint's phase → scores
+        `(batch, 1)`, in some labelled families also `logits` `(batch, classes)`, by name.
+        """
+        return self._restored("discriminator", "discriminator").model
+
+    def sampler(self) -> AnySampler:
+        """Make the sampler of the generator's EMA."""
+        network, model, phase = self._restored("generator", "average")
+        return sampler_of(network, model, phase.resolution, fading=phase.fading)
+
+    def exportable(self, *, discriminator: bool = False) -> Exportable:
+        """Return the models of an export of the generator's EMA, with or without discriminator."""
+        return Exportable(
+            self.sampler(), discriminator=self.discriminator() if discriminator else None
+        )
+
+    def _restored(self, network: Literal["generator", "discriminator"], name: str) -> Restored:
+        config = self.run.config()
+        phase = config.schedule.build().phases[self.checkpoint.position.phase]
+        family = family_of(config.network)
+        make = family.generator if network == "generator" else family.discriminator
+        made = make(
+            config.network,
+            channels=config.data.channels,
+            label_size=len(self.run.classes()),
+            start=start_shape(config.schedule.shape),
+            # Weights are saved by the names of layers, which begin with this one.
+            name=name,
+        )
+        model = made.model(phase.resolution, fading=phase.fading)
+        self.checkpoint.restore({name: weight.value for name, weight in weights_of(model).items()})
+        return Restored(made, model, phase)

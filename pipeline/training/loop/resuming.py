@@ -1,0 +1,68 @@
+"""Start of training: from the newest checkpoint, the beginning, or the one before a fault."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from pipeline.config import Config
+from pipeline.loading import WHERE
+from pipeline.schedule import Schedule
+from pipeline.training.alarms.monitor import faults_of
+from pipeline.training.alarms.thresholds import Streak
+from pipeline.training.distributed.workers import Workers
+from pipeline.training.loop import checkpoints
+from pipeline.training.loop.checkpoints import Damaged
+from pipeline.training.loop.task import PhaseTask, Task
+from pipeline.training.position import Position, RollBack
+
+
+@dataclass(frozen=True)
+class Start:
+    """Start of a run; `task` is None if no checkpoint was restored."""
+
+    schedule: Schedule
+    position: Position
+    task: PhaseTask | None
+    metrics: Mapping[str, float]
+    damaged: Sequence[Damaged]
+    seconds: float = 0.0
+    alarms: Mapping[str, Streak] = field(default_factory=dict)
+
+
+def require_same_run(workers: Workers, config: Config, task: Task) -> None:
+    """Refuse workers with different configurations or data."""
+    text = config.model_dump_json(exclude={"data": set(WHERE)}) + task.data_hash
+    workers.require_same("configuration and data", text)
+
+
+def resume(
+    config: Config, task: Task, run: Path, workers: Workers, roll_backs: tuple[RollBack, ...]
+) -> Start:
+    """Load the newest checkpoint, or start; `roll_backs` replace those of the checkpoint."""
+    # The chief renames damaged checkpoints; the others then find the same newest one.
+    with workers.chief_first():
+        saved, damaged = checkpoints.newest(run)
+        for each in damaged:
+            checkpoints.put_aside(each)
+    # Workers whose folders differ would resume from different checkpoints.
+    workers.require_same("run folder", "" if saved is None else saved.folder.name)
+    position = saved.position if saved else Position(0, 0)
+    position = replace(position, roll_backs=roll_backs or position.roll_backs)
+    # A function of the number of roll backs, so that a rolled-back run resumes exactly too.
+    factor = config.alarms.roll_back_rate ** len(position.roll_backs)
+    schedule = config.schedule.build().with_rate(factor)
+    if saved is None:
+        return Start(schedule, position, None, {}, damaged)
+    phase = task.phase(schedule.phases[position.phase])
+    # Learning rates follow from the schedule and the roll backs, not from the checkpoint.
+    wanted = {n: v for n, v in phase.variables.items() if not n.endswith("/learning_rate")}
+    saved.restore(wanted)
+    return Start(schedule, position, phase, saved.metrics, damaged, saved.seconds, saved.alarms)
+
+
+def roll_back(config: Config, run: Path, workers: Workers) -> int:
+    """Return to the newest checkpoint before a fault; returns the images seen there."""
+    with workers.chief_first():  # The others find the checkpoints renamed.
+        return checkpoints.roll_back(run, faults_of(config.alarms))

@@ -1,0 +1,172 @@
+"""Upkeep of a run between two steps: alarms, scores, listeners and checkpoints."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from dataclasses import astuple, dataclass
+from pathlib import Path
+from typing import Protocol
+
+import tensorflow as tf
+
+from pipeline.config import Config
+from pipeline.errors import UserError
+from pipeline.training.alarms.monitor import Alarm, act, faults_of, non_finite
+from pipeline.training.alarms.non_finite import NonFinite
+from pipeline.training.distributed.workers import Workers
+from pipeline.training.loop import checkpoints
+from pipeline.training.loop.phase_progress import PhaseProgress
+from pipeline.training.loop.task import PhaseTask, Step, Task
+from pipeline.training.optimization.gradients import Metrics
+
+
+class InTraining(Protocol):
+    """Evaluation of a run's models during training."""
+
+    @property
+    def names(self) -> Collection[str]:
+        """Names of the metrics that it measures."""
+
+    def __call__(self, task: PhaseTask, resolution: int) -> Metrics:
+        """Measure the metrics."""
+
+
+@dataclass(frozen=True)
+class Due:
+    """Work that is due after a step."""
+
+    logging: bool
+    sampling: bool
+    scoring: bool
+    saving: bool
+
+
+@dataclass
+class Upkeep:
+    """Upkeep of a run between two steps; `notify` calls an event of all listeners by its name."""
+
+    config: Config
+    task: Task
+    run: Path
+    notify: Callable[..., None]
+    workers: Workers
+    score: InTraining | None
+
+    def __post_init__(self) -> None:
+        self._scored = set(self.score.names) if self.score else set()
+        self.measured = {*self.task.measured, *self._scored}
+        """Names of the metrics that are measured rarely."""
+        self._knows_metrics = False
+
+    def due(self, trained: PhaseProgress, *, phase_ended: bool, leaving: bool) -> Due:
+        """Decide what is due after a step; a stop adds a checkpoint, but no log entry."""
+        # So a stopped and resumed run has the entries of an uninterrupted one.
+        run, images_seen = self.config.run, trained.position.images_seen
+        before = images_seen - trained.task.images_per_step
+
+        def crossed(every: int) -> bool:
+            return before // every != images_seen // every
+
+        scoring = self.score is not None and (
+            phase_ended or crossed(self.config.evaluation.fid_every_images or 1)
+        )
+        # Weights with a score for `keep_best` are saved, so that the best are there to keep.
+        wanted = scoring and run.keep_best in self._scored
+        return Due(
+            logging=crossed(run.log_images) or phase_ended,
+            sampling=crossed(run.sample_images) or phase_ended,
+            scoring=scoring,
+            saving=crossed(run.checkpoint_images) or leaving or wanted,
+        )
+
+    def after_step(
+        self, trained: PhaseProgress, step: Step, due: Due, *, stage_ended: bool
+    ) -> None:
+        """Handle alarms, listeners and the checkpoint, in this order.
+
+        Raises:
+            AlarmError: if an alarm stops the run.
+            RollBackError: if an alarm rolls it back.
+        """
+        phase, position = trained.progress.phase, trained.position
+        if not self._knows_metrics:
+            self._require_known(self.config.run.keep_best, trained.metrics)
+        # Without anything due the loop does not wait: it looks at the step before the last.
+        bad = step.non_finite(wait=any(astuple(due)))
+        if bad is not None:
+            self._fail(bad, trained)
+        news: list[Alarm] = []
+        if due.sampling:
+            found = trained.task.measure(trained.progress)
+            trained.measure(found)
+            news += trained.monitor.follow(self.task.readings(found))
+        # Before the log entry, which then has the score of these weights.
+        if due.scoring and self.score is not None:
+            trained.measure(self.score(trained.task, phase.resolution))
+        if due.logging:
+            news += self._log(trained)
+        for alarm in news:
+            self.notify("alarmed", alarm, position.images_seen, phase)
+        # Before anything of this moment is sampled, exported or saved.
+        most = self.config.alarms.most_roll_backs
+        act(trained.monitor.bad, position.images_seen, position.roll_backs, most)
+        if due.sampling:
+            self.notify("sampled", trained.moment())
+        if stage_ended:
+            self.notify("stage_ended", trained.moment())
+        if due.saving:
+            self._save(trained)
+
+    def _log(self, trained: PhaseProgress) -> list[Alarm]:
+        """Write a log entry, and return the alarms that begin or end with it."""
+        moment = trained.moment()
+        times = moment.images_per_second, moment.data_wait, trained.stopwatch.longest_wait()
+        # Metrics of the last step only: those measured rarely had their readings when measured.
+        of_step = {name: moment.metrics[name] for name in trained.of_step}
+        news = trained.monitor.logged(self.task.readings(of_step), *times)
+        # Made anew, because the entry also has which alarms are raised now.
+        self.notify("logged", trained.moment())
+        trained.stopwatch.restart_rate()
+        return news
+
+    def _require_known(self, metric: str | None, metrics: Metrics) -> None:
+        """Refuse an unknown metric in `run.keep_best`, after the first step shows which exist."""
+        known = {name for saved in checkpoints.all_in(self.run) for name in saved.metrics}
+        known |= metrics.keys() | self._scored
+        if metric is not None and metric not in known:
+            raise UserError(
+                f"`run.keep_best` must be one of {', '.join(sorted(known))}. Received: {metric}"
+            )
+        # Once: at the start of a later phase a lazy regulariser may have no value yet.
+        self._knows_metrics = True
+
+    def _save(self, trained: PhaseProgress) -> None:
+        position, moment = trained.position, trained.moment()
+        variables = trained.task.variables
+        # So that every checkpoint is one to resume from, or to roll back to.
+        for name, value in variables.items():
+            if value.dtype.is_floating and not bool(tf.reduce_all(tf.math.is_finite(value))):
+                self._fail(NonFinite(name, position.images_seen), trained)
+        with self.workers.chief_first():
+            # No operation over replicas in here: it would wait for the other workers for ever.
+            if self.workers.chief:
+                checkpoint = checkpoints.save(
+                    self.run,
+                    variables,
+                    position,
+                    moment.metrics,
+                    trained.former,
+                    seconds=moment.seconds,
+                    alarms=trained.monitor.streaks,
+                )
+                phases = self.config.schedule.build().phases
+                fading = [number for number, phase in enumerate(phases) if phase.fading]
+                # Only now: the older checkpoints stay until this one is on disk.
+                checkpoints.prune(self.run, self.config.run, faults_of(self.config.alarms), fading)
+                self.notify("saved", moment, checkpoint.folder)
+
+    def _fail(self, found: NonFinite, trained: PhaseProgress) -> None:
+        settings = self.config.alarms
+        alarm = non_finite(found.tensor, settings)
+        self.notify("alarmed", alarm, found.images_seen, trained.progress.phase)
+        act([alarm], found.images_seen, trained.position.roll_backs, settings.most_roll_backs)
