@@ -23,6 +23,7 @@ from pipeline.cli import (
     data_check,
     data_prepare,
     data_service,
+    data_verify,
     evaluate,
     export,
     features,
@@ -30,9 +31,11 @@ from pipeline.cli import (
     generate,
     import_weights,
     pipeline_history,
+    pipeline_init,
     pipeline_job,
     pipeline_labels,
-    pipeline_project,
+    pipeline_run,
+    pipeline_up,
     publish,
     serve,
     train,
@@ -65,7 +68,7 @@ for commands in (
     app.add_typer(commands.app)
 
 data = typer.Typer(help="Look at pictures, and prepare them for many runs.", no_args_is_help=True)
-for commands in (data_check, data_prepare, data_service):
+for commands in (data_check, data_prepare, data_verify, data_service):
     data.add_typer(commands.app)
 app.add_typer(data, name="data")
 app.add_typer(features.app, name="features")
@@ -73,7 +76,14 @@ app.add_typer(features.app, name="features")
 scheduled = typer.Typer(
     help="From new pictures to a promoted version, unattended.", no_args_is_help=True
 )
-for commands in (pipeline_project, pipeline_history, pipeline_labels, pipeline_job):
+for commands in (
+    pipeline_init,
+    pipeline_run,
+    pipeline_up,
+    pipeline_history,
+    pipeline_labels,
+    pipeline_job,
+):
     scheduled.add_typer(commands.app)
 app.add_typer(scheduled, name="pipeline")
 

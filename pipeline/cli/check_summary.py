@@ -7,7 +7,8 @@ from collections.abc import Iterator, Sequence
 from rich.console import Console
 from rich.table import Table
 
-from pipeline.cli.tables import LISTED, counted, listed, say
+from pipeline.cli.console import say
+from pipeline.cli.tables import LISTED, counted, listed
 from pipeline.data.checking.report import Shift, Sizes, Spread, Survey
 from pipeline.data.checking.suggestions import percent
 

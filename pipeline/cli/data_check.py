@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from pipeline.cli.console import progress, terminal
 from pipeline.cli.next_commands import joined, training
-from pipeline.cli.options import require_folder, require_outside, terminal
+from pipeline.cli.options import require_folder, require_outside
+from pipeline.errors import UserError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -57,7 +59,6 @@ def check(
     from pipeline.data.checking.shift import shift
     from pipeline.data.grids import write_png
     from pipeline.data.sources import open_source
-    from pipeline.errors import UserError
 
     console = terminal()
     require_folder("--out", out or Path("checks"))
@@ -96,7 +97,6 @@ def check(
 
 def _previous(console: Console, against: str, workers: int | None) -> Survey:
     from pipeline.data.checking.report import REPORT, read_report
-    from pipeline.errors import UserError
 
     path = Path(against)
     if path.suffix == ".json" or (path / REPORT).is_file():
@@ -109,11 +109,9 @@ def _previous(console: Console, against: str, workers: int | None) -> Survey:
 
 
 def _survey(console: Console, source: str, workers: int | None) -> Survey:
-    from pipeline.cli.progress import reporter
     from pipeline.data.checking.survey import survey
 
-    progress, report = reporter(console, f"reading {source}")
-    with progress:
+    with progress(console, f"reading {source}") as report:
         return survey(source, workers=workers, report=report)
 
 

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from pipeline.cli.console import progress, say, terminal
 from pipeline.cli.interruption import Interruption
 from pipeline.cli.next_commands import quoted
-from pipeline.cli.options import load_tensorflow, require_folder, require_new, terminal
-from pipeline.cli.tables import say
+from pipeline.cli.options import load_tensorflow, require_folder, require_new
+from pipeline.errors import UserError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -76,7 +77,6 @@ def train(
     prepared, side = prepared_set(console, data, resolution, channels, how)
     import tensorflow as tf
 
-    from pipeline.cli.progress import reporter
     from pipeline.evaluation.features.classifier_training import lessons_of, train_classifier
 
     lessons = lessons_of(prepared, side)
@@ -85,13 +85,12 @@ def train(
         f"{len(prepared.classes)} classes, {len(lessons.training.labels)} images of {side} px to "
         f"train on and {len(lessons.held_out.labels)} held out",
     )
-    progress, report = reporter(console, "training")
 
     def epoch_done(done: int, total: int, accuracy: float) -> None:
         say(console, f"epoch {done}/{total}: accuracy {accuracy:.4f}")
 
     tf.config.experimental.enable_op_determinism()  # GPUs are not deterministic by default.
-    with progress:
+    with progress(console, "training") as report:
         manifest = train_classifier(
             lessons,
             out,
@@ -116,10 +115,8 @@ def prepared_set(
     how: Mapping[str, object],
 ) -> tuple[RecordSet, int]:
     """Prepare or open the training set, and choose the resolution."""
-    from pipeline.cli.progress import reporter
     from pipeline.data.prepare import records_for, require_preparable, resolutions_to
     from pipeline.data.records import is_prepared, open_records
-    from pipeline.errors import UserError
     from pipeline.loading import data_config
     from pipeline.shape import is_power_of_two
 
@@ -140,6 +137,5 @@ def prepared_set(
     settings = data_config({"source": data, "channels": channels or 3, **how})
     require_preparable(settings)
     load_tensorflow()
-    progress, report = reporter(console, "preparing images")
-    with progress:
+    with progress(console, "preparing images") as report:
         return records_for(settings, wanted, report), wanted[-1]

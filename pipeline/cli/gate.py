@@ -1,4 +1,4 @@
-"""`growgan gate`: whether the scores of a run keep the rules for a promotion."""
+"""Command `growgan gate`: compare the scores of a run with the rules for a promotion."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from typing import Annotated
 import typer
 
 from pipeline import exit_status
-from pipeline.cli.options import Overrides, Run, terminal
-from pipeline.cli.tables import say
+from pipeline.cli.console import say, terminal
+from pipeline.cli.options import Overrides, Run
+from pipeline.errors import UserError
 
 app = typer.Typer()
 
@@ -44,7 +45,6 @@ def gate(
     are kept, 4 if one is not.
     """
     from pipeline.cli.score_tables import show_verdict
-    from pipeline.errors import UserError
     from pipeline.evaluation.gate import judge, write_verdict
     from pipeline.evaluation.report import write_report
     from pipeline.evaluation.scores import evaluation_of, folder_of, read_scores

@@ -7,8 +7,9 @@ from typing import Annotated, Literal
 
 import typer
 
-from pipeline.cli.options import Run, load_tensorflow, require_folder, terminal
-from pipeline.cli.tables import say
+from pipeline.cli.console import say, terminal
+from pipeline.cli.options import Run, load_tensorflow, require_folder
+from pipeline.errors import UserError
 
 app = typer.Typer()
 
@@ -64,7 +65,6 @@ def generate(
 
     Truncation, noise and mixing need a family with styles.
     """
-    from pipeline.errors import UserError
     from pipeline.generating.drawing import Drawing, images_of, require_drawable, sheet_of
     from pipeline.generating.seeds import parse_numbers, parse_shares
     from pipeline.run_folder import RunFolder
@@ -99,7 +99,7 @@ def generate(
     require_drawable(folder, drawing, single=files is not None)
     # Fails early, before TensorFlow, if the run has no checkpoint.
     folder.newest_checkpoint()
-    load_tensorflow()  # Takes seconds, so it comes after all checks that can do without it.
+    load_tensorflow()
     from pipeline.data.grids import write_png
 
     replaced = ""

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from pipeline.cli.options import terminal
+from pipeline.cli.console import terminal
+from pipeline.errors import UserError
 from savedmodels.access import TOKEN_VARIABLE
 
 if TYPE_CHECKING:
@@ -104,7 +105,6 @@ def publish(
     repeat the command then.
     """
     from pipeline.cli.publishing import change, refusals
-    from pipeline.errors import UserError
     from savedmodels.access import authorization
     from savedmodels.repository.repository import Repository
     from savedmodels.repository.servers import Watchers, server_url
@@ -170,8 +170,6 @@ def publish(
 
 def _split(paths: list[Path]) -> tuple[Path | None, Path]:
     """Split the arguments into the source, if any, and the repository."""
-    from pipeline.errors import UserError
-
     if len(paths) > 2:
         raise UserError(
             f"there must be one source and one repository. Received: {', '.join(map(str, paths))}"
@@ -181,7 +179,6 @@ def _split(paths: list[Path]) -> tuple[Path | None, Path]:
 
 def _list(console: Console, repository: Repository, model: str | None) -> None:
     from pipeline.cli.version_tables import show_versions
-    from pipeline.errors import UserError
 
     folder = repository.path if model is None else repository.folder_of(model)
     if not folder.is_dir():

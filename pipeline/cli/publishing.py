@@ -10,8 +10,8 @@ import typer
 from rich.console import Console
 
 from pipeline import exit_status
+from pipeline.cli.console import say
 from pipeline.cli.next_commands import quoted
-from pipeline.cli.tables import say
 from pipeline.cli.verify import verified
 from pipeline.errors import UserError
 from pipeline.evaluation.publication import to_publish

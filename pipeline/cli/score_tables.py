@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from rich.console import Console
 
-from pipeline.cli.tables import listed, new_table, print_table, say
+from pipeline.cli.console import say
+from pipeline.cli.tables import listed, new_table, print_table
 from pipeline.evaluation.comparison import ComparedScore, Comparison
 from pipeline.evaluation.gate import Verdict
 from pipeline.evaluation.scores import FINGERPRINT, Evaluation, title_of

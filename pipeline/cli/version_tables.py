@@ -8,7 +8,8 @@ from typing import Any
 
 from rich.console import Console
 
-from pipeline.cli.tables import new_table, print_table, say
+from pipeline.cli.console import say
+from pipeline.cli.tables import new_table, print_table
 from pipeline.evaluation.publication import evaluation_in
 from pipeline.evaluation.scores import FINGERPRINT, title_of
 from savedmodels.repository.differences import Differences

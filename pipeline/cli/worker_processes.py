@@ -11,28 +11,34 @@ import tempfile
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
 from pipeline.cli.interruption import heeded_signals
 from pipeline.exit_status import WORKER_GONE, of_signal
 from pipeline.orchestration.parent_process import die_with_parent
-from pipeline.training.distributed.cluster import Cluster
+from pipeline.training.distributed.cluster import Cluster, require_shares
+
+if TYPE_CHECKING:
+    from pipeline.config import Config
 
 GRACE = 10.0
 """Seconds for other workers to end after one has failed; then they are killed."""
 _POLL = 0.05
 
 
+def start_workers(settings: Config, count: int) -> int:
+    """Run this command again in `count` processes as workers, and return their joint status."""
+    require_shares(settings, count)  # Fail here, before each worker does so.
+    return run_workers([sys.executable, "-m", "pipeline.cli", *sys.argv[1:]], count)
+
+
 def run_workers(command: Sequence[str], count: int) -> int:
     """Run a command in `count` processes as the workers of a run; returns their joint status.
 
-    Each finds the cluster in TF_CONFIG. The chief writes to this process's output. Standard error
-    of workers is printed when all have ended, except of those that only noticed another one's end.
-    Signals are passed on, and Ctrl-C as a second signal ends all at once. Workers end with this
-    process.
+    Each finds the cluster in TF_CONFIG. Signals are passed on, and Ctrl-C as a second signal ends
+    all at once.
     """
     addresses = free_addresses(count)
-
     signals: list[int] = []
     for number in heeded_signals():
         signal.signal(number, lambda number, _: signals.append(number))
@@ -45,9 +51,11 @@ def run_workers(command: Sequence[str], count: int) -> int:
                 stdin=subprocess.DEVNULL,
                 # Only the chief has something to print.
                 stdout=subprocess.DEVNULL if index else None,
+                # Kept until all have ended: only then is it known whose end caused the others'.
                 stderr=error,
                 # A separate group: Ctrl-C reaches a whole group, so workers would get it twice.
                 process_group=0,
+                # A killed command must not leave its workers behind.
                 preexec_fn=die_with_parent(signal.SIGKILL),
             )
             for index, error in enumerate(errors)
@@ -66,17 +74,14 @@ def free_addresses(count: int) -> tuple[str, ...]:
 
 
 def _statuses(workers: Sequence[subprocess.Popen[bytes]], signals: Sequence[int]) -> dict[int, int]:
-    """Wait for all workers, and return their exit statuses in the order of their ends.
-
-    The first signal is passed on. Ctrl-C as a second one kills all; other further signals are
-    ignored.
-    """
+    """Wait for all workers, and return their exit statuses in the order of their ends."""
     statuses: dict[int, int] = {}
     failed: float | None = None
     passed_on = 0
     while len(statuses) < len(workers):
         for number in signals[passed_on:]:
             passed_on += 1
+            # A service manager signals workers too: a second SIGTERM says nothing new.
             if passed_on > 1 and number != signal.SIGINT:
                 continue
             for worker in workers:
@@ -87,6 +92,7 @@ def _statuses(workers: Sequence[subprocess.Popen[bytes]], signals: Sequence[int]
                 worker.kill()
             elif status is not None and index not in statuses:
                 statuses[index] = status
+                # Others may hang in an exchange with the failed one, so their time starts now.
                 if status and failed is None:
                     failed = time.monotonic()
         time.sleep(_POLL)

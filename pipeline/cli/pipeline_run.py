@@ -1,0 +1,94 @@
+"""Command `growgan pipeline run`: the pipeline once, in this process."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from typing import TYPE_CHECKING, NoReturn
+
+import typer
+from rich.console import Console
+
+from pipeline.cli.console import say, terminal
+from pipeline.cli.options import Project, needs_extra
+from pipeline.errors import UserError
+
+if TYPE_CHECKING:
+    from pipeline.orchestration.runs.failure import RunFailure
+
+app = typer.Typer()
+
+
+@app.command(epilog="Example: growgan pipeline run faces")
+def run(folder: Project) -> None:
+    """Run the pipeline once on this machine, on the pictures in the sources now.
+
+    Steps that are done for the same content are skipped. Exit status 0 if a version was promoted,
+    now or before; otherwise that of the failed command: 2 for bad input, 3 for an alarm, 4 for the
+    gate, 5 for verify, 75 if a retry may succeed. Ctrl-C saves a checkpoint; repeat the command to
+    continue.
+    """
+    from pipeline.cli.outcome_tables import note_missing_gate, show_labels
+    from pipeline.errors.system import may_pass
+    from pipeline.orchestration.project import open_project
+
+    project = open_project(folder)
+    with needs_extra("`growgan pipeline`", "schedule"):
+        from pipeline.exit_status import AGAIN
+        from pipeline.orchestration.dagster.foreground import run_once
+        from pipeline.orchestration.plan import Ended
+        from pipeline.orchestration.runs.failure import RunFailure
+        from savedmodels.locks import Busy, hold
+
+    console = terminal()
+    _show_progress(console)
+    if project.config.schedule.when_busy == "skip":
+        try:
+            with hold(project.run_lock, wait=False):
+                pass
+        except Busy:
+            raise UserError(
+                "a project has one run at a time, and `schedule.when_busy` is skip. Received: "
+                f"{folder}, where a run is under way"
+            ) from None
+    try:
+        run = run_once(project)
+    except Exception as error:  # Of Dagster's databases, when they cannot be written.
+        if not may_pass(error):
+            raise
+        line = str(error).splitlines()[0]
+        _end_with(RunFailure(reason=f"Dagster's files must be writable: {line}", status=AGAIN))
+    if isinstance(run, Ended):
+        say(console, f"nothing to do: run {run.run} has promoted this already")
+        show_labels(console, project)
+        return
+    if isinstance(run, RunFailure):
+        _end_with(run)
+    if failure := run.failure:
+        _end_with(failure)
+    published = run.plan.mark("published")
+    if published is None:
+        reason = f"how a step ended could not be written down in {run.folder}"
+        _end_with(RunFailure(reason=reason, status=AGAIN))
+    say(console, f"promoted: version {published['version']} of {project.config.model}")
+    note_missing_gate(console, project)
+    say(console, f"page: {run.folder / 'index.html'}")
+
+
+def _end_with(failure: RunFailure) -> NoReturn:
+    print(f"growgan: {failure.reason}", file=sys.stderr)
+    raise typer.Exit(failure.status)
+
+
+def _show_progress(console: Console) -> None:
+    """Show the lines of steps."""
+    from pipeline.orchestration.dagster.assets import PROGRESS
+
+    class Lines(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            say(console, record.getMessage())
+
+    logger = logging.getLogger(PROGRESS)
+    logger.setLevel(logging.INFO)
+    logger.propagate = False
+    logger.addHandler(Lines())
