@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import IO, cast
+from typing import IO, NoReturn, cast
 
+import typer
 from rich.console import Console
 
 from pipeline.cli.lasting_stream import LastingStream
@@ -26,6 +28,12 @@ def say(console: Console, text: str) -> None:
     """Print one line; control characters in names are escaped."""
     # Soft wrap: a path that is broken into lines could not be copied.
     console.print(shown(text), markup=False, highlight=False, soft_wrap=True)
+
+
+def fail(message: str, status: int) -> NoReturn:
+    """End the command with one line on standard error and an exit status."""
+    print(f"growgan: {shown(message)}", file=sys.stderr)
+    raise typer.Exit(status)
 
 
 @contextmanager

@@ -10,7 +10,14 @@ import typer
 
 from pipeline.cli.console import progress, say, terminal
 from pipeline.cli.next_commands import training
-from pipeline.cli.options import load_tensorflow, needs_extra, require_folder, require_outside
+from pipeline.cli.options import (
+    Crop,
+    OnCorrupt,
+    load_tensorflow,
+    needs_extra,
+    require_folder,
+    require_outside,
+)
 from pipeline.cli.tables import counted
 from pipeline.errors import UserError
 
@@ -56,10 +63,7 @@ def prepare(
         ),
     ] = None,
     channels: Annotated[int, typer.Option(help="Channels: 1 for grey, 3 for RGB.")] = 3,
-    crop: Annotated[
-        Literal["center", "pad", "stretch", "none"],
-        typer.Option(help="Way to make pictures square, or rectangles with --width."),
-    ] = "center",
+    crop: Crop = "center",
     filter: Annotated[
         Literal["lanczos", "box", "area"], typer.Option(help="Filter for resizing.")
     ] = "lanczos",
@@ -76,9 +80,7 @@ def prepare(
     format: Annotated[
         Literal["png", "jpeg", "raw"], typer.Option(help="Encoding of the pixels in records.")
     ] = "png",
-    on_corrupt: Annotated[
-        Literal["fail", "skip"], typer.Option(help="Fail on unreadable pictures, or skip them.")
-    ] = "fail",
+    on_corrupt: OnCorrupt = "fail",
     workers: Annotated[
         int | None, typer.Option(help="Processes that convert. (default: one per core)")
     ] = None,
@@ -122,7 +124,7 @@ def prepare(
                 "format": format,
                 "on_corrupt": on_corrupt,
                 "workers": workers,
-            },
+            }
         )
     if resolution is None:
         raise UserError("no largest size is given: pass --resolution, or --config FILE")

@@ -10,7 +10,7 @@ import typer
 
 from pipeline.cli.console import progress, say, terminal
 from pipeline.cli.interruption import Interruption
-from pipeline.cli.options import Overrides, Run, load_tensorflow
+from pipeline.cli.options import Checkpoint, Overrides, Run, load_tensorflow
 
 app = typer.Typer()
 
@@ -23,14 +23,7 @@ app = typer.Typer()
 )
 def evaluate(
     run: Run,
-    checkpoint: Annotated[
-        int | None,
-        typer.Option(
-            min=0,
-            metavar="IMAGES_SEEN",
-            help="Measure the checkpoint at this number of images seen. (default: the newest)",
-        ),
-    ] = None,
+    checkpoint: Checkpoint = None,
     features: Annotated[
         str | None,
         typer.Option(

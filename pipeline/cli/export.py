@@ -11,7 +11,7 @@ import typer
 
 from pipeline.cli.console import say, terminal
 from pipeline.cli.interruption import Interruption
-from pipeline.cli.options import Run, load_tensorflow, needs_extra, require_folder
+from pipeline.cli.options import Checkpoint, Run, load_tensorflow, needs_extra, require_folder
 from pipeline.errors import UserError
 from savedmodels.exportable import EXAMPLES, LARGEST_LIMIT, MOST_IMAGES
 
@@ -42,13 +42,9 @@ def export(
             "files load after `import layers`.",
         ),
     ] = "savedmodel",
-    checkpoint: Annotated[
-        int | None,
-        typer.Option(metavar="IMAGES", help="Images seen at the checkpoint. (default: the newest)"),
-    ] = None,
+    checkpoint: Checkpoint = None,
     signatures: Annotated[
-        str | None,
-        typer.Option(help="Signatures, such as generate_png,styles. (default: all)"),
+        str | None, typer.Option(help="Signatures, such as generate_png,styles. (default: all)")
     ] = None,
     discriminator: Annotated[
         bool, typer.Option("--discriminator", help="Add the signature `discriminate`.")

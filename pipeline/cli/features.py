@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from pipeline.cli.console import progress, say, terminal
 from pipeline.cli.interruption import Interruption
 from pipeline.cli.next_commands import quoted
-from pipeline.cli.options import load_tensorflow, require_folder, require_new
+from pipeline.cli.options import Crop, OnCorrupt, load_tensorflow, require_folder, require_new
 from pipeline.errors import UserError
 
 if TYPE_CHECKING:
@@ -49,14 +49,8 @@ def train(
     channels: Annotated[
         int | None, typer.Option(help="Channels: 1 for grey, 3 for RGB. (default: 3, or the set's)")
     ] = None,
-    crop: Annotated[
-        Literal["center", "pad", "stretch", "none"],
-        typer.Option(help="Way to make pictures square; prepared sets are."),
-    ] = "center",
-    on_corrupt: Annotated[
-        Literal["fail", "skip"],
-        typer.Option(help="Fail on unreadable pictures, or skip them."),
-    ] = "fail",
+    crop: Crop = "center",
+    on_corrupt: OnCorrupt = "fail",
     records: Annotated[Path, typer.Option(help="Folder for prepared sets.")] = Path("records"),
     epochs: Annotated[
         int | None,

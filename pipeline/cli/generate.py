@@ -57,8 +57,7 @@ def generate(
         ),
     ] = None,
     mix_layers: Annotated[
-        str | None,
-        typer.Option(help="Layers for --mix, such as 0-3, the coarsest. (default: 0-3)"),
+        str | None, typer.Option(help="Layers for --mix, such as 0-3, the coarsest. (default: 0-3)")
     ] = None,
 ) -> None:
     """Draw one image per seed with the newest EMA generator of a run.

@@ -25,7 +25,8 @@ def import_(
     file: Annotated[
         Path,
         typer.Argument(
-            help="Pickle with a ProGAN network from NVIDIA's TensorFlow code.", show_default=False
+            help="Pickle with a ProGAN, StyleGAN or StyleGAN2 network of NVIDIA's TensorFlow code.",
+            show_default=False,
         ),
     ],
     out: Annotated[Path, typer.Option(help="New folder of the run.")],

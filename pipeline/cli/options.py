@@ -8,7 +8,7 @@ import resource
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -25,6 +25,21 @@ Overrides = Annotated[
 DataSource = Annotated[
     str | None,
     typer.Option("--data", help="Pictures: a folder, a zip, MNIST idx files, or digits."),
+]
+Checkpoint = Annotated[
+    int | None,
+    typer.Option(
+        min=0,
+        metavar="IMAGES_SEEN",
+        help="Checkpoint at this number of images seen. (default: the newest)",
+    ),
+]
+Crop = Annotated[
+    Literal["center", "pad", "stretch", "none"],
+    typer.Option(help="Way to give pictures their shape."),
+]
+OnCorrupt = Annotated[
+    Literal["fail", "skip"], typer.Option(help="Fail on unreadable pictures, or skip them.")
 ]
 Run = Annotated[Path, typer.Argument(help="Folder of a run.", show_default=False)]
 Project = Annotated[Path, typer.Argument(metavar="DIR", help="Folder of the project.")]

@@ -20,8 +20,7 @@ app = typer.Typer()
 def init(
     folder: Project,
     source: Annotated[
-        list[str],
-        typer.Option(help="Folder where pictures arrive; may be repeated."),
+        list[str], typer.Option(help="Folder where pictures arrive; may be repeated.")
     ],
     preset: Annotated[str, typer.Option(help="Preset, or YAML file.")] = "quickstart",
     model: Annotated[

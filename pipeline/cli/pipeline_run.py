@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import logging
-import sys
-from typing import TYPE_CHECKING, NoReturn
 
 import typer
 from rich.console import Console
 
-from pipeline.cli.console import say, terminal
+from pipeline import exit_status
+from pipeline.cli.console import fail, say, terminal
 from pipeline.cli.options import Project, needs_extra
 from pipeline.errors import UserError
-
-if TYPE_CHECKING:
-    from pipeline.orchestration.runs.failure import RunFailure
 
 app = typer.Typer()
 
@@ -34,7 +30,6 @@ def run(folder: Project) -> None:
 
     project = open_project(folder)
     with needs_extra("`growgan pipeline`", "schedule"):
-        from pipeline.exit_status import AGAIN
         from pipeline.orchestration.dagster.foreground import run_once
         from pipeline.orchestration.plan import Ended
         from pipeline.orchestration.runs.failure import RunFailure
@@ -53,35 +48,31 @@ def run(folder: Project) -> None:
             ) from None
     try:
         run = run_once(project)
-    except Exception as error:  # Of Dagster's databases, when they cannot be written.
+    except Exception as error:  # Dagster has errors of its own for databases it cannot write.
         if not may_pass(error):
             raise
         line = str(error).splitlines()[0]
-        _end_with(RunFailure(reason=f"Dagster's files must be writable: {line}", status=AGAIN))
+        fail(f"Dagster's files must be writable: {line}", exit_status.AGAIN)
     if isinstance(run, Ended):
         say(console, f"nothing to do: run {run.run} has promoted this already")
         show_labels(console, project)
         return
     if isinstance(run, RunFailure):
-        _end_with(run)
+        fail(run.reason, run.status)
     if failure := run.failure:
-        _end_with(failure)
+        fail(failure.reason, failure.status)
     published = run.plan.mark("published")
     if published is None:
+        # A full disk may be free again.
         reason = f"how a step ended could not be written down in {run.folder}"
-        _end_with(RunFailure(reason=reason, status=AGAIN))
+        fail(reason, exit_status.AGAIN)
     say(console, f"promoted: version {published['version']} of {project.config.model}")
     note_missing_gate(console, project)
     say(console, f"page: {run.folder / 'index.html'}")
 
 
-def _end_with(failure: RunFailure) -> NoReturn:
-    print(f"growgan: {failure.reason}", file=sys.stderr)
-    raise typer.Exit(failure.status)
-
-
 def _show_progress(console: Console) -> None:
-    """Show the lines of steps."""
+    """Print the lines that steps log."""
     from pipeline.orchestration.dagster.assets import PROGRESS
 
     class Lines(logging.Handler):

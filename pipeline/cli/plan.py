@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from functools import partial
 
 from rich.console import Console
@@ -13,10 +12,8 @@ from pipeline.cli.options import load_tensorflow
 from pipeline.cli.tables import new_table, print_table
 from pipeline.config import Config
 from pipeline.data.prepare import classes_of
-from pipeline.training.distributed.cluster import cluster_of, require_shares, share_of_worker
-from pipeline.training.distributed.replicas import gpus_here, replicas_here
 from pipeline.training.preflight.estimate import GIB, Plan, estimates, plan_of, require_fit
-from pipeline.training.preflight.free_memory import free_memory
+from pipeline.training.preflight.process_share import share_and_memory
 
 SECONDS = 3.0
 """Seconds for which a dry run trains real steps."""
@@ -29,7 +26,7 @@ def check_memory(config: Config, started: int | None) -> None:
         config: Configuration of the run.
         started: Number of workers that `--workers` starts on this machine; None without it.
     """
-    share, free = _share_and_free(config, started)
+    share, free = share_and_memory(config, started)
     require_fit(share, _plan(share, free), free)
 
 
@@ -40,7 +37,7 @@ def dry_run(config: Config, started: int | None) -> None:
         config: Configuration of the run.
         started: Number of workers that `--workers` starts on this machine; None without it.
     """
-    share, free = _share_and_free(config, started)
+    share, free = share_and_memory(config, started)
     console = terminal()
     if share.run.strategy == "tpu":  # Steps would run on this machine, or take the TPU from others.
         plan = _plan(share, free)
@@ -60,26 +57,6 @@ def dry_run(config: Config, started: int | None) -> None:
     if free < math.inf:
         say(console, f"free: {free / GIB:.1f} GiB")
     require_fit(share, plan, free)
-
-
-def _share_and_free(config: Config, started: int | None) -> tuple[Config, float]:
-    """Return the configuration of this process's share, and the memory free for it in bytes."""
-    own, here, workers = config, 1, 1
-    if config.run.strategy == "multi_worker":
-        if started is not None and not os.environ.get("TF_CONFIG"):
-            workers = here = started
-        else:
-            cluster = cluster_of(os.environ)
-            workers, here = len(cluster.addresses), cluster.here
-        own = share_of_worker(config, workers, gpus_here())
-    tpu = config.run.strategy == "tpu"
-    if not tpu:  # The number of TPU cores is not known yet.
-        require_shares(config, workers * replicas_here(config.run))
-    if config.run.memory_gib is not None:
-        return own, config.run.memory_gib * GIB
-    # The memory of a TPU is unknown here, and unknown memory must not refuse a run.
-    found = None if tpu else free_memory()
-    return own, math.inf if found is None else found / here
 
 
 def _plan(config: Config, free: float, seconds: float | None = None) -> Plan:

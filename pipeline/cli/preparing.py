@@ -1,34 +1,17 @@
-"""Prepare the images of a run, and ask before colour is lost."""
+"""Prepare the images of a run, and print what was left out."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
 
 from pipeline.cli.console import progress, say
 from pipeline.cli.tables import counted
-from pipeline.errors import UserError
 
 if TYPE_CHECKING:
-    from pipeline.config import Config, DataConfig
+    from pipeline.config import Config
     from pipeline.data.records import RecordSet
-
-
-def require_grey_pictures(preset: str, data: DataConfig) -> None:
-    """Refuse pictures in colour that a grey preset would turn grey without the user's wish."""
-    from pipeline.data.checking.measurement import is_in_colour
-    from pipeline.data.records import is_prepared
-    from pipeline.data.sources import open_source
-
-    if data.channels == 3 or data.source is None or is_prepared(Path(data.source).expanduser()):
-        return
-    if is_in_colour(open_source(data.source)):
-        raise UserError(
-            f"the preset {preset} is for grey pictures, but {data.source} is in colour: pass "
-            "`--set data.channels=3` to keep colours, or `--set data.channels=1` to make them grey"
-        )
 
 
 def prepare_records(console: Console, settings: Config) -> RecordSet:

@@ -75,8 +75,7 @@ def serve(
         ),
     ] = None,
     enable_model_warmup: Annotated[
-        bool,
-        typer.Option(help="Run a version's warm-up requests before it becomes available."),
+        bool, typer.Option(help="Run a version's warm-up requests before it becomes available.")
     ] = True,
     tensorflow_intra_op_parallelism: Annotated[
         int,

@@ -11,13 +11,7 @@ from typing import Annotated, Literal
 import typer
 
 from pipeline.cli.interruption import Interruption, seconds_of
-from pipeline.cli.options import (
-    DataSource,
-    Overrides,
-    Preset,
-    load_tensorflow,
-    require_folder,
-)
+from pipeline.cli.options import DataSource, Overrides, Preset, load_tensorflow, require_folder
 from pipeline.cli.worker_processes import start_workers
 
 app = typer.Typer()
@@ -98,7 +92,6 @@ def train(
     # Before the imports, which take a second: the limit counts from the start, signals end it.
     began = time.monotonic()
     interruption = Interruption()
-    from pipeline.cli.preparing import require_grey_pictures
     from pipeline.interop.transfer import origin_of
     from pipeline.loading import is_chosen, load
     from pipeline.run_folder import RunFolder
@@ -120,7 +113,10 @@ def train(
         raise typer.Exit(start_workers(settings, workers))
     with interruption.held() if settings.run.strategy == "multi_worker" else nullcontext():
         if not (is_chosen(config, overrides or [], "data.channels") or run.exists()):
-            require_grey_pictures(config, settings.data)  # NumPy starts threads too.
+            # Here, because NumPy starts threads too, which must have signals blocked.
+            from pipeline.data.checking.grey_presets import require_grey_pictures
+
+            require_grey_pictures(config, settings.data)
         load_tensorflow(settings.run.intra_op_threads)
         from pipeline.cli import plan
         from pipeline.training.distributed.replicas import make_logical_devices, make_strategy

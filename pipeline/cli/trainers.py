@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
 
+from pipeline import exit_status
 from pipeline.cli.console import say
-from pipeline.cli.starvation import ExitOnStarvation
 from pipeline.cli.training_display import TrainingDisplay
 from pipeline.config import Config
 from pipeline.data.records import RecordSet
@@ -22,6 +24,23 @@ from pipeline.training.synthesis.task import Synthesis
 
 if TYPE_CHECKING:
     import tensorflow as tf
+
+
+class ExitOnStarvation(Listener):
+    """Listener that ends the process if `alarms.starvation` is `stop`, as the loop cannot."""
+
+    def starved(self, seconds: float, *, stop: bool) -> None:
+        """Print one line, and exit at once."""
+        if stop:
+            # Not by an exception: the loop waits in TensorFlow, even in a clean exit.
+            print(
+                f"growgan: alarm starvation: no batch has come for {seconds:.0f} s. The run is "
+                "stopped; its last good checkpoint is kept",
+                file=sys.stderr,
+                # `os._exit` does not flush.
+                flush=True,
+            )
+            os._exit(exit_status.ALARM)
 
 
 def train_as_chief(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from pipeline import exit_status
-from pipeline.cli.console import progress, say, terminal
+from pipeline.cli.console import fail, progress, say, terminal
 from pipeline.cli.interruption import Interruption
 from pipeline.cli.options import Json, load_tensorflow, user_errors
 from pipeline.errors import UserError
@@ -25,8 +25,7 @@ app = typer.Typer()
 @app.command(epilog="Example: growgan verify runs/first/savedmodels/32x32/60000")
 def verify(
     savedmodel: Annotated[
-        Path,
-        typer.Argument(help="Folder of a SavedModel, such as a version.", show_default=False),
+        Path, typer.Argument(help="Folder of a SavedModel, such as a version.", show_default=False)
     ],
     runs: Annotated[
         int, typer.Option(min=1, help="Runs of each signature that its latency is measured by.")
@@ -39,8 +38,7 @@ def verify(
         ),
     ] = False,
     timeout: Annotated[
-        float,
-        typer.Option(min=1, max=86_400, metavar="SECONDS", help="Time limit of each loader."),
+        float, typer.Option(min=1, max=86_400, metavar="SECONDS", help="Time limit of each loader.")
     ] = 600.0,
     json: Json = False,
 ) -> None:
@@ -64,12 +62,11 @@ def verify(
     else:
         _show(console, verification)
     if not verification.passed:
-        typer.echo(
-            "growgan: a SavedModel must answer as at its export, by every loader. "
+        fail(
+            "a SavedModel must answer as at its export, by every loader. "
             f"Received: {savedmodel}, which fails: {verification.reason}",
-            err=True,
+            exit_status.VERIFY,
         )
-        raise typer.Exit(exit_status.VERIFY)
 
 
 def verified(console: Console, savedmodel: Path, *, otherwise: str, **options: Any) -> Verification:
