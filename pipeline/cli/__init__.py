@@ -97,11 +97,12 @@ app.add_typer(scheduled, name="pipeline")
 
 def main() -> None:
     """Run the command line: an error that a person can mend is one line on standard error."""
-    open_closed_streams()
+    open_closed_streams()  # First, before any file can take a standard stream's number.
     if not sys.flags.utf8_mode and locale.getencoding().lower() not in ("utf-8", "utf8"):
         # Files are UTF-8 whatever the locale is, and Python takes its encoding only at the start.
         os.environ["PYTHONUTF8"] = "1"
         os.execv(sys.executable, sys.orig_argv)
+    # TensorFlow reads it when it is imported.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
     # Where the home folder cannot be written it logs its own folders, beside our lines.
@@ -111,11 +112,12 @@ def main() -> None:
     try:
         sys.exit(app(standalone_mode=False))
     except typer.TyperException as error:
-        message = error.format_message().replace("Value error, ", "")
+        message = error.format_message().replace("Value error, ", "")  # Pydantic's words.
         if not message:  # No arguments at all: the help has been printed.
             sys.exit(exit_status.USER)
     except UserError as error:
         message = str(error)
+        # Its cause may be a full disk, after which a retry succeeds.
         status = exit_status.FILE if may_pass(error) else exit_status.USER
     except AlarmError as error:
         message, status = str(error), exit_status.ALARM

@@ -48,7 +48,7 @@ def progress(console: Console, title: str) -> Iterator[Callable[[int, int], None
         TextColumn("{task.completed}/{task.total}"),
         TimeRemainingColumn(),
         console=console,
-        disable=not console.is_terminal,
+        disable=not console.is_terminal,  # Else bars would fill a log.
     )
     task = bar.add_task(title, total=None, visible=False)  # Shown only once there is work.
 

@@ -73,6 +73,7 @@ def check(
         reasons = broken(rules[0], survey, rules[1])
         survey = survey.model_copy(update={"broken_rules": tuple(reasons)})
     folder = out or Path("checks") / _file_name(survey.source)
+    # Before anything is refused: the report has all that is wrong.
     report = write_report(folder, survey)
     check_summary.show(console, survey, source)
     if not survey.readable:
@@ -81,6 +82,7 @@ def check(
             f"{source}, with all {survey.pictures} corrupt, for the reasons in {report}"
         )
     opened = open_source(source)
+    # Without the corrupt ones, which cannot be drawn.
     write_png(folder / SHEET, contact_sheet(opened, {name for name, _ in survey.corrupt}))
     rows = ", ".join(shown_classes(opened))
     written = {"report": str(report), "pictures": str(folder / SHEET)}

@@ -131,7 +131,7 @@ def prepare(
     require_folder("OUT", out)
     require_outside(out, source)
     sizes = resolutions_to(resolution, width)
-    require_preparable(data)
+    require_preparable(data)  # As far as that is known before a picture is read.
     console = terminal()
     if contract is not None:
         # Before the preparation, so that a broken contract writes nothing.

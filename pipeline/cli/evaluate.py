@@ -76,6 +76,7 @@ def evaluate(
     }
     folder = RunFolder(run)
     chosen = [(key, value) for key, value in given.items() if value is not None]
+    # Options after `--set`: later overrides win.
     settings = settings_for(folder, [*(overrides or []), *chosen])
     saved = folder.newest_checkpoint() if checkpoint is None else folder.checkpoint(checkpoint)
     load_tensorflow()

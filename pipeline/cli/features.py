@@ -69,7 +69,7 @@ def train(
     console = terminal()
     how = {"crop": crop, "on_corrupt": on_corrupt, "records": records}
     prepared, side = prepared_set(console, data, resolution, channels, how)
-    import tensorflow as tf
+    import tensorflow as tf  # Loaded by now, without its lines.
 
     from pipeline.evaluation.features.classifier_training import lessons_of, train_classifier
 

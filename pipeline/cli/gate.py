@@ -50,6 +50,7 @@ def gate(
     from pipeline.evaluation.scores import evaluation_of, folder_of, read_scores
     from pipeline.run_folder import RunFolder
 
+    # Others would be ignored, as the scores are measured already.
     for override in overrides or []:
         if not override.startswith("gate."):
             raise UserError(f"`--set` must be of the section `gate` here. Received: {override}")
@@ -59,6 +60,7 @@ def gate(
     against = None
     if promoted is not None:
         other = RunFolder(promoted)
+        # Scores on other features do not compare.
         same = None if scores.features is None else scores.features.identity
         against = evaluation_of(other, features=same) if other.exists() else read_scores(promoted)
     verdict = judge(scores, policy, against)

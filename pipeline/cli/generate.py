@@ -75,6 +75,7 @@ def generate(
     out = out or Path("grid.png")
     if out.suffix.lower() != ".png":
         raise UserError(f"`--out` must be a file that ends in .png. Received: {out}")
+    # Before TensorFlow starts, as all checks here.
     require_folder("--files" if files else "--out", files or out.parent)
     shares = parse_shares(truncation, "--truncation")
     mixed = [] if mix is None else parse_numbers(mix, "--mix")
@@ -107,7 +108,7 @@ def generate(
         replaced = ", in place of what was there" if out.exists() else ""
         write_png(out, sheet)
     else:
-        left = iter(drawing.seeds)
+        left = iter(drawing.seeds)  # Batches come in the order of the seeds.
         for images in images_of(folder, drawing):
             for image in images:
                 write_png(files / f"seed-{next(left):08d}.png", image)

@@ -72,7 +72,7 @@ def load_tensorflow(intra_op_threads: int | None = None) -> None:
         os.close(nothing)
     # TensorFlow warns when each phase traces its own step; real errors are raised anyway.
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
-    if intra_op_threads is not None:
+    if intra_op_threads is not None:  # TensorFlow takes it only before its first computation.
         tf.config.threading.set_intra_op_parallelism_threads(intra_op_threads)
 
 

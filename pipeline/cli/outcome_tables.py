@@ -50,6 +50,7 @@ def show_status(console: Console, status: ProjectStatus) -> None:
     else:
         ended = f"{last.ended:%Y-%m-%d %H:%M} UTC"
         say(console, f"last: {last.run}, {last.verdict}, {ended}: {last.reason}")
+        # Somebody may have moved the label by hand.
         version = {label.label: label.version for label in status.labels}.get(LABEL)
         moved = f"`{LABEL}` was moved since then" if version != last.serving else None
         say(console, f"      {moved or consequence_of(last)}")

@@ -33,19 +33,16 @@ def run(folder: Project) -> None:
         from pipeline.orchestration.dagster.foreground import run_once
         from pipeline.orchestration.plan import Ended
         from pipeline.orchestration.runs.failure import RunFailure
-        from savedmodels.locks import Busy, hold
+        from savedmodels.locks import is_held
 
     console = terminal()
     _show_progress(console)
-    if project.config.schedule.when_busy == "skip":
-        try:
-            with hold(project.run_lock, wait=False):
-                pass
-        except Busy:
-            raise UserError(
-                "a project has one run at a time, and `schedule.when_busy` is skip. Received: "
-                f"{folder}, where a run is under way"
-            ) from None
+    # Only a look: the steps take this lock themselves.
+    if project.config.schedule.when_busy == "skip" and is_held(project.run_lock):
+        raise UserError(
+            "a project has one run at a time, and `schedule.when_busy` is skip. Received: "
+            f"{folder}, where a run is under way"
+        )
     try:
         run = run_once(project)
     except Exception as error:  # Dagster has errors of its own for databases it cannot write.

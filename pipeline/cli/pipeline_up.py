@@ -54,6 +54,7 @@ def up(
             with started(project, at) as processes:
                 say(console, f"user interface: http://{HOST}:{at}, logs: {project.logs}")
                 look, told = time.monotonic(), set[str]()
+                # Not for ever: the end of a process must show too.
                 while not stopped.wait(0.5):
                     if time.monotonic() >= look:
                         look = time.monotonic() + LOOK

@@ -56,7 +56,7 @@ def dry_run(config: Config, started: int | None) -> None:
         )
     if free < math.inf:
         say(console, f"free: {free / GIB:.1f} GiB")
-    require_fit(share, plan, free)
+    require_fit(share, plan, free)  # Last, so that the table shows which phase is too large.
 
 
 def _plan(config: Config, free: float, seconds: float | None = None) -> Plan:
@@ -66,6 +66,7 @@ def _plan(config: Config, free: float, seconds: float | None = None) -> Plan:
 
 
 def _label_size(config: Config) -> int:
+    # From the names of classes alone: a dry run prepares no images.
     return len(classes_of(config.data)) if config.data.labels else 0
 
 

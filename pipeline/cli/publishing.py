@@ -85,7 +85,7 @@ def change(
             f"{repository.path}"
         )
     if savedmodel is not None or served_at is not None:
-        repository.require_servable(served_at)
+        repository.require_servable(served_at)  # Before the verification too.
     files: Mapping[str, str] | None = None
     if savedmodel is not None:
         # Hashed before the verification, so that what is published is what was verified.
@@ -124,7 +124,7 @@ def change(
                         "them are unknown"
                     )
                 say(console, f"note: {why}")
-        if keep is not None:
+        if keep is not None:  # After the label has moved, as versions with labels are kept.
             for removed in publisher.retain(keep):
                 say(console, f"removed: {publisher.folder / str(removed)}")
     say(console, f"servers read: {repository.models_config}")

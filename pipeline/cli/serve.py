@@ -150,6 +150,7 @@ def serve(
         signal.signal(number, stop)
     token = _token(token_file)
     with user_errors(Refused):
+        # Before TensorFlow, which takes seconds to load.
         require_free(host, port, rest_api_port)
     load_tensorflow()
     # Silence gRPC's own log; we report failures ourselves.
@@ -211,7 +212,7 @@ def _token(file: Path | None) -> str | None:
         raise UserError(f"the API token must be text. Received: {file}") from None
     if file and file.stat().st_mode & 0o077:
         typer.echo(f"others can read the API token: chmod 600 {quoted(str(file))}", err=True)
-    token = token and token.strip()
+    token = token and token.strip()  # Editors end files with a new line.
     if token is not None and not token:
         given = file or f"${TOKEN_VARIABLE}"
         raise UserError(f"the API token must not be empty. Received: {given}")

@@ -27,6 +27,7 @@ def print_table(console: Console, table: Table) -> None:
     if console.is_terminal:
         console.print(table)
         return
+    # A console takes 80 columns where it cannot ask a terminal, and would fold cells.
     wide = Console(file=console.file, width=WIDEST, markup=False, highlight=False)
     wide.print(table)
 

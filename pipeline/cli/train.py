@@ -99,19 +99,22 @@ def train(
     from pipeline.training.loop.stopping import StopAfterStage, TimeLimit
 
     if workers is not None:
-        overrides = [*(overrides or []), "run.strategy=multi_worker"]
+        overrides = [*(overrides or []), "run.strategy=multi_worker"]  # Later ones win.
     settings = load(config, overrides or [], data=data)
     run = RunFolder(out)
     deadline = None if time_limit is None else TimeLimit(seconds_of(time_limit), started=began)
     trace = None if profile is None else Profile(run.profile, Steps.parse(profile))
     stage_end = None if until is None else StopAfterStage(until, settings.schedule.build())
     first_weights = None if source is None else origin_of(RunFolder(source), settings)
-    if not dry_run:
+    if not dry_run:  # It writes nothing.
         require_folder("--out", out)
         run.require_startable(resume)
+    # With TF_CONFIG this process is one of the workers itself.
     if workers is not None and not (dry_run or os.environ.get("TF_CONFIG")):
         raise typer.Exit(start_workers(settings, workers))
+    # While workers connect, TensorFlow would take SIGTERM for itself.
     with interruption.held() if settings.run.strategy == "multi_worker" else nullcontext():
+        # A run that exists has chosen its channels already.
         if not (is_chosen(config, overrides or [], "data.channels") or run.exists()):
             # Here, because NumPy starts threads too, which must have signals blocked.
             from pipeline.data.checking.grey_presets import require_grey_pictures
@@ -126,7 +129,7 @@ def train(
             return
         # Fail before anything is written, and before this process takes a GPU.
         plan.check_memory(settings, workers)
-        make_logical_devices(settings.run)
+        make_logical_devices(settings.run)  # Before TensorFlow first computes.
         strategy = make_strategy(settings)
     from pipeline.cli.training_process import train_here
 

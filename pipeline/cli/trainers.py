@@ -57,6 +57,7 @@ def train_as_chief(
     def exported(folder: Path) -> None:
         exports = run.manifest()["exports"]
         name = str(folder.relative_to(run.path))
+        # Last even if it was there before a roll back: the end of a run names the last export.
         run.add_to_manifest(exports=[*(e for e in exports if e != name), name])
 
     def withdrawn(folder: Path) -> None:
@@ -98,5 +99,6 @@ def train_as_worker(
 ) -> int:
     """Train a worker's share without writing anything, and return the images seen."""
     task = Synthesis(settings, records, strategy)
+    # A starved worker must end as the chief does.
     trainer = Trainer(settings, task, run.path, [ExitOnStarvation()], strategy)
     return trainer.train(stop).images_seen

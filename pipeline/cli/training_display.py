@@ -43,7 +43,7 @@ class TrainingDisplay(Listener):
             TimeElapsedColumn(),
             TextColumn("{task.fields[numbers]}"),
             console=console,
-            disable=not console.is_terminal,
+            disable=not console.is_terminal,  # Else bars would fill a log.
         )
         self._task = self._progress.add_task("", total=self._total, numbers="")
 

@@ -56,15 +56,16 @@ def train_here(
         Exit status: 0 at the end of the run or stage, else that of the reason to stop.
     """
     workers = Workers(strategy)
-    console = terminal(quiet=not workers.chief)
+    console = terminal(quiet=not workers.chief)  # Each line once, not once per worker.
     # The chief alone saves, so it alone knows how long that takes.
     watchers = [each for each in (deadline, trace, stage_end) if each and workers.chief]
     limits = (deadline, stage_end) if workers.chief else (None, None)
     stop = JointStop(workers, lambda: interruption.status, *limits)
     with workers.unless_one_ends():
-        with workers.chief_first():
+        with workers.chief_first():  # The others find what the chief has prepared.
             records = prepare_records(console, settings)
         if workers.chief:
+            # After the preparation: bad pictures leave no run behind.
             run.start(settings, records, resume=resume, first_weights=first_weights)
             write_first_checkpoint(run, len(records.classes) if settings.data.labels else 0)
         # From here on the loop asks for signals, and saves a checkpoint before it ends.

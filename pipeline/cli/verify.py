@@ -81,7 +81,7 @@ def verified(console: Console, savedmodel: Path, *, otherwise: str, **options: A
     from savedmodels.whole import Unverifiable, graph_in
 
     with user_errors(Unverifiable):
-        graph_in(savedmodel)
+        graph_in(savedmodel)  # Needs no TensorFlow, so a wrong path shows at once.
         Interruption()  # Else SIGTERM would leave the process of a loader behind.
         load_tensorflow()
         from savedmodels.verify import NothingRecorded

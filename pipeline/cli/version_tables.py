@@ -44,7 +44,7 @@ def show_differences(console: Console, versions: tuple[int, int], found: Differe
             continue
         table = new_table(kind, *map(str, versions))
         for name, values in pairs.items():
-            short = FINGERPRINT if kind == "files" else None
+            short = FINGERPRINT if kind == "files" else None  # Values of files are hashes.
             table.add_row(name, *(_told(value)[:short] for value in values))
         print_table(console, table)
     if same := [kind for kind, pairs in kinds.items() if not pairs]:

@@ -11,7 +11,7 @@ import tempfile
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
-from typing import IO, TYPE_CHECKING
+from typing import TYPE_CHECKING
 
 from pipeline.cli.interruption import heeded_signals
 from pipeline.exit_status import WORKER_GONE, of_signal
@@ -61,7 +61,10 @@ def run_workers(command: Sequence[str], count: int) -> int:
             for index, error in enumerate(errors)
         ]
         statuses = _statuses(workers, signals)
-        return _told(statuses, [_text_of(error) for error in errors], signals)
+        for error in errors:
+            error.seek(0)  # Workers have moved the place in the file that they share with us.
+        texts = [error.read().decode(errors="replace") for error in errors]
+        return _told(statuses, texts, signals)
 
 
 def free_addresses(count: int) -> tuple[str, ...]:
@@ -85,6 +88,7 @@ def _statuses(workers: Sequence[subprocess.Popen[bytes]], signals: Sequence[int]
             if passed_on > 1 and number != signal.SIGINT:
                 continue
             for worker in workers:
+                # A second Ctrl-C means not to wait for checkpoints.
                 worker.send_signal(number if passed_on == 1 else signal.SIGKILL)
         for index, worker in enumerate(workers):
             status = worker.poll()
@@ -104,6 +108,7 @@ def _told(statuses: dict[int, int], errors: Sequence[str], signals: Sequence[int
     first = next(
         (index for index, status in statuses.items() if status not in (0, WORKER_GONE)), None
     )
+    # A worker that only noticed another one's end has nothing to say beside that one's reason.
     told = [i for i in range(len(errors)) if first is None or statuses[i] != WORKER_GONE]
     for text in dict.fromkeys(errors[index] for index in told):  # each text once
         sys.stderr.write(text)
@@ -112,7 +117,7 @@ def _told(statuses: dict[int, int], errors: Sequence[str], signals: Sequence[int
     status = statuses[first]
     if status >= 0:
         return status
-    if signals:
+    if signals:  # Told by a person or service, so the worker's death needs no line.
         return of_signal(signals[0])
     print(
         "growgan: a run ends with any of its workers; to go on, repeat the command with --resume "
@@ -121,8 +126,3 @@ def _told(statuses: dict[int, int], errors: Sequence[str], signals: Sequence[int
         file=sys.stderr,
     )
     return WORKER_GONE
-
-
-def _text_of(file: IO[bytes]) -> str:
-    file.seek(0)
-    return file.read().decode(errors="replace")
