@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import typer
@@ -23,6 +24,7 @@ from pipeline.cli import (
     data_check,
     data_prepare,
     data_service,
+    data_verify,
     evaluate,
     export,
     features,
@@ -30,9 +32,11 @@ from pipeline.cli import (
     generate,
     import_weights,
     pipeline_history,
+    pipeline_init,
     pipeline_job,
     pipeline_labels,
-    pipeline_project,
+    pipeline_run,
+    pipeline_up,
     publish,
     serve,
     train,
@@ -40,6 +44,9 @@ from pipeline.cli import (
 )
 from pipeline.cli.lasting_stream import open_closed_streams
 from pipeline.cli.options import require_text
+from pipeline.errors import AlarmError, UserError, WorkerGone
+from pipeline.errors.shown import shown
+from pipeline.errors.system import may_pass
 
 app = typer.Typer(
     name="growgan",
@@ -49,51 +56,18 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for commands in (
-    train,
-    import_weights,
-    generate,
-    export,
-    verify,
-    evaluate,
-    gate,
-    publish,
-    compare,
-    serve,
-    configurations,
-):
-    app.add_typer(commands.app)
-
 data = typer.Typer(help="Look at pictures, and prepare them for many runs.", no_args_is_help=True)
-for commands in (data_check, data_prepare, data_service):
-    data.add_typer(commands.app)
-app.add_typer(data, name="data")
-app.add_typer(features.app, name="features")
-
 scheduled = typer.Typer(
     help="From new pictures to a promoted version, unattended.", no_args_is_help=True
 )
-for commands in (pipeline_project, pipeline_history, pipeline_labels, pipeline_job):
-    scheduled.add_typer(commands.app)
-app.add_typer(scheduled, name="pipeline")
-
-
-def _require_text_of_paths(commands: typer.Typer) -> None:
-    """Let every command refuse paths of runs, models and outputs that TensorFlow cannot take.
-
-    Sources of pictures are read by this program itself, and are no `Path` in signatures.
-    """
-    for group in commands.registered_groups:
-        if group.typer_instance is not None:
-            _require_text_of_paths(group.typer_instance)
-    for command in commands.registered_commands:
-        assert command.callback is not None
-        command.callback = _with_text_in_paths(command.callback)
 
 
 def _with_text_in_paths(callback: Callable[..., Any]) -> Callable[..., Any]:
+    """Let a command refuse paths of runs, models and outputs that TensorFlow cannot take."""
+
     @wraps(callback)
     def command(**given: Any) -> Any:
+        # Sources of pictures are strings in signatures: we read them ourselves, whatever the bytes.
         for value in given.values():
             for each in value if isinstance(value, list) else (value,):
                 if isinstance(each, Path):
@@ -103,37 +77,47 @@ def _with_text_in_paths(callback: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
-_require_text_of_paths(app)
+def _add(group: typer.Typer, *modules: ModuleType, name: str | None = None) -> None:
+    for module in modules:
+        for command in module.app.registered_commands:
+            command.callback = _with_text_in_paths(command.callback)
+        group.add_typer(module.app, name=name)
+
+
+# Help lists commands in this order.
+_add(app, train, import_weights, generate, export, verify, evaluate, gate, publish, compare, serve)
+_add(app, configurations)
+_add(data, data_check, data_prepare, data_verify, data_service)
+app.add_typer(data, name="data")
+_add(app, features, name="features")
+_add(scheduled, pipeline_init, pipeline_run, pipeline_up, pipeline_history, pipeline_labels)
+_add(scheduled, pipeline_job)
+app.add_typer(scheduled, name="pipeline")
 
 
 def main() -> None:
-    """Run the command line.
-
-    A user's mistake is one line on stderr and exit status 2; an alarm that stops a run is one and
-    exit status 3; a file that cannot be read or written now, as the disk is full, one and 74.
-    """
-    open_closed_streams()
+    """Run the command line: an error that a person can mend is one line on standard error."""
+    open_closed_streams()  # First, before any file can take a standard stream's number.
     if not sys.flags.utf8_mode and locale.getencoding().lower() not in ("utf-8", "utf8"):
-        # Files are UTF-8 whatever the locale is: so is this program, begun once more.
+        # Files are UTF-8 whatever the locale is, and Python takes its encoding only at the start.
         os.environ["PYTHONUTF8"] = "1"
         os.execv(sys.executable, sys.orig_argv)
+    # TensorFlow reads it when it is imported.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
-    # Where the home folder cannot be written it tells of its own folders, beside our lines.
+    # Where the home folder cannot be written it logs its own folders, beside our lines.
     logging.getLogger("matplotlib").setLevel(logging.ERROR)
-    from pipeline.errors import AlarmError, UserError, WorkerGone
-    from pipeline.errors.shown import shown
-    from pipeline.errors.system import may_pass
 
     status = exit_status.USER
     try:
         sys.exit(app(standalone_mode=False))
     except typer.TyperException as error:
-        message = error.format_message().replace("Value error, ", "")
+        message = error.format_message().replace("Value error, ", "")  # Pydantic's words.
         if not message:  # No arguments at all: the help has been printed.
             sys.exit(exit_status.USER)
     except UserError as error:
         message = str(error)
+        # Its cause may be a full disk, after which a retry succeeds.
         status = exit_status.FILE if may_pass(error) else exit_status.USER
     except AlarmError as error:
         message, status = str(error), exit_status.ALARM
@@ -142,7 +126,7 @@ def main() -> None:
         status = exit_status.FILE if may_pass(error) else exit_status.USER
     except WorkerGone as error:
         message, status = str(error), exit_status.WORKER_GONE
-    except Exception as error:  # Of TensorFlow, which has errors of its own for files.
+    except Exception as error:  # TensorFlow has errors of its own for files.
         if may_pass(error):
             message, status = f"a file could not be read or written: {error}", exit_status.FILE
         elif isinstance(error, RuntimeError) and str(error).startswith("Symlink loop"):

@@ -7,7 +7,8 @@ from collections.abc import Iterator, Sequence
 from rich.console import Console
 from rich.table import Table
 
-from pipeline.cli.tables import LISTED, counted, listed, say
+from pipeline.cli.console import say
+from pipeline.cli.tables import LISTED, counted, listed
 from pipeline.data.checking.report import Shift, Sizes, Spread, Survey
 from pipeline.data.checking.suggestions import percent
 
@@ -133,13 +134,9 @@ def _levels(levels: Sequence[float]) -> str:
 def _groups(groups: tuple[tuple[str, ...], ...]) -> str:
     if not groups:
         return "none"
-    pictures = sum(map(len, groups))
+    count = "1 group" if len(groups) == 1 else f"{len(groups)} groups"
     first = listed(groups[0], LISTED_OF_GROUP, " = ")
-    return f"{pictures} pictures in {_number(len(groups), 'group')}, such as {first}"
-
-
-def _number(count: int, thing: str) -> str:
-    return f"{count} {thing}{'' if count == 1 else 's'}"
+    return f"{sum(map(len, groups))} pictures in {count}, such as {first}"
 
 
 def _plain(value: object) -> str:

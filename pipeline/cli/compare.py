@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from pipeline.cli.options import terminal
-from pipeline.cli.tables import say
+from pipeline.cli.console import say, terminal
+from pipeline.cli.options import Json
 
 app = typer.Typer()
 
@@ -17,7 +17,7 @@ app = typer.Typer()
 def compare(
     runs: Annotated[list[Path], typer.Argument(help="Folders of the runs.", show_default=False)],
     out: Annotated[Path, typer.Option(help="PNG file for the curves.")] = Path("compare.png"),
-    json: Annotated[bool, typer.Option("--json", help="Print JSON instead of the table.")] = False,
+    json: Json = False,
 ) -> None:
     """Compare runs by their newest evaluations, and draw their FID over images and over time.
 
@@ -40,10 +40,9 @@ def compare(
         return
     console = terminal()
     show_comparison(console, comparison)
-    written = f"curves: {out}" if charts else "curves: none, as no run has an FID"
-    say(console, written)
+    say(console, f"curves: {out}" if charts else "curves: none, as no run has an FID")
     for run in comparison.runs:
         # A curve with fewer points than evaluations would look like a mistake.
         if charts and run.drawn < run.evaluations:
-            text = f"{run.run}: {run.drawn} of {run.evaluations} evaluations compare and are drawn"
-            say(console, text)
+            drawn = f"{run.drawn} of {run.evaluations} evaluations compare and are drawn"
+            say(console, f"{run.run}: {drawn}")

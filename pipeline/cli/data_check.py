@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from pipeline.cli.console import progress, terminal
 from pipeline.cli.next_commands import joined, training
-from pipeline.cli.options import require_folder, require_outside, terminal
+from pipeline.cli.options import require_folder, require_outside
+from pipeline.errors import UserError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -58,7 +60,6 @@ def check(
     from pipeline.data.checking.shift import shift
     from pipeline.data.grids import write_png
     from pipeline.data.sources import open_source
-    from pipeline.errors import UserError
 
     console = terminal()
     require_folder("--out", out or Path("checks"))
@@ -73,6 +74,7 @@ def check(
         reasons = broken(rules[0], survey, rules[1])
         survey = survey.model_copy(update={"broken_rules": tuple(reasons)})
     folder = out or Path("checks") / _file_name(survey.source)
+    # Before anything is refused: the report has all that is wrong.
     report = write_report(folder, survey)
     check_summary.show(console, survey, source)
     if not survey.readable:
@@ -81,6 +83,7 @@ def check(
             f"{source}, with all {survey.pictures} corrupt, for the reasons in {report}"
         )
     opened = open_source(source)
+    # Without the corrupt ones, which cannot be drawn.
     write_png(folder / SHEET, contact_sheet(opened, {name for name, _ in survey.corrupt}))
     rows = ", ".join(shown_classes(opened))
     written = {"report": str(report), "pictures": str(folder / SHEET)}
@@ -97,7 +100,6 @@ def check(
 
 def _previous(console: Console, against: str, workers: int | None) -> Survey:
     from pipeline.data.checking.report import REPORT, read_report
-    from pipeline.errors import UserError
 
     path = Path(against)
     if path.suffix == ".json" or (path / REPORT).is_file():
@@ -110,11 +112,9 @@ def _previous(console: Console, against: str, workers: int | None) -> Survey:
 
 
 def _survey(console: Console, source: str, workers: int | None) -> Survey:
-    from pipeline.cli.progress import reporter
     from pipeline.data.checking.survey import survey
 
-    progress, report = reporter(console, f"reading {source}")
-    with progress:
+    with progress(console, f"reading {source}") as report:
         return survey(source, workers=workers, report=report)
 
 

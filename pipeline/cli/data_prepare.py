@@ -1,15 +1,25 @@
-"""Commands `growgan data prepare` and `growgan data verify` for prepared sets."""
+"""Command `growgan data prepare`: write pictures as a prepared set, for many runs."""
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from pipeline.cli.console import progress, say, terminal
 from pipeline.cli.next_commands import training
-from pipeline.cli.options import load_tensorflow, require_folder, require_outside, terminal
-from pipeline.cli.tables import counted, say
+from pipeline.cli.options import (
+    Crop,
+    OnCorrupt,
+    load_tensorflow,
+    needs_extra,
+    require_folder,
+    require_outside,
+)
+from pipeline.cli.tables import counted
+from pipeline.errors import UserError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -53,10 +63,7 @@ def prepare(
         ),
     ] = None,
     channels: Annotated[int, typer.Option(help="Channels: 1 for grey, 3 for RGB.")] = 3,
-    crop: Annotated[
-        Literal["center", "pad", "stretch", "none"],
-        typer.Option(help="Way to make pictures square, or rectangles with --width."),
-    ] = "center",
+    crop: Crop = "center",
     filter: Annotated[
         Literal["lanczos", "box", "area"], typer.Option(help="Filter for resizing.")
     ] = "lanczos",
@@ -73,9 +80,7 @@ def prepare(
     format: Annotated[
         Literal["png", "jpeg", "raw"], typer.Option(help="Encoding of the pixels in records.")
     ] = "png",
-    on_corrupt: Annotated[
-        Literal["fail", "skip"], typer.Option(help="Fail on unreadable pictures, or skip them.")
-    ] = "fail",
+    on_corrupt: OnCorrupt = "fail",
     workers: Annotated[
         int | None, typer.Option(help="Processes that convert. (default: one per core)")
     ] = None,
@@ -98,12 +103,10 @@ def prepare(
 
     Repeat the command to continue a stopped preparation. Pass the set to `growgan train --data`.
     """
-    from pipeline.cli.progress import reporter
     from pipeline.data.class_list import parse_classes
     from pipeline.data.preparation import resolutions_to
     from pipeline.data.prepare import prepare as prepare_set
     from pipeline.data.prepare import require_preparable
-    from pipeline.errors import UserError
     from pipeline.loading import data_config
 
     if config is not None:
@@ -122,22 +125,21 @@ def prepare(
                 "format": format,
                 "on_corrupt": on_corrupt,
                 "workers": workers,
-            },
+            }
         )
     if resolution is None:
         raise UserError("no largest size is given: pass --resolution, or --config FILE")
     require_folder("OUT", out)
     require_outside(out, source)
     sizes = resolutions_to(resolution, width)
-    require_preparable(data)
+    require_preparable(data)  # As far as that is known before a picture is read.
     console = terminal()
     if contract is not None:
-        # Before TensorFlow and the preparation, so that a broken contract writes nothing.
+        # Before the preparation, so that a broken contract writes nothing.
         _enforce(console, contract, source, data.workers)
     load_tensorflow()
-    progress, report = reporter(console, "preparing images")
     write = None if beam is None else _beam_writer(beam)
-    with progress:
+    with progress(console, "preparing images") as report:
         records = prepare_set(data, sizes, out, report, write, width=width)
     held_out = f", {records.size('val')} set apart" if data.val else ""
     say(console, f"{records.count} images{held_out}, {len(records.skipped)} skipped, in {out}")
@@ -150,19 +152,16 @@ def prepare(
 def _configured(
     context: typer.Context, config: str, source: str
 ) -> tuple[DataConfig, int, int | None]:
-    """Return the section `data` of a configuration, its final resolution and its width.
-
-    Raises:
-        UserError: if the configuration is invalid, or options are given that it replaces.
-    """
-    from pipeline.errors import UserError
+    """Return the section `data` of a configuration, its final resolution and its width."""
     from pipeline.loading import load
 
     beside = {"source", "out", "config", "contract", "beam"}
+    # By where values come from: an option may be given with its default value.
+    sources = {name: context.get_parameter_source(name) for name in context.params.keys() - beside}
     given = [
         f"--{name.replace('_', '-')}"
         for name in context.params
-        if name not in beside and _is_given(context, name)
+        if (origin := sources.get(name)) is not None and origin.name == "COMMANDLINE"
     ]
     if given:
         raise UserError(f"`--config` must come without {', '.join(given)}, which it replaces")
@@ -170,58 +169,24 @@ def _configured(
     return settings.data, settings.schedule.resolution, settings.schedule.width
 
 
-def _is_given(context: typer.Context, option: str) -> bool:
-    source = context.get_parameter_source(option)
-    # Not by value: an option may be given with its default value.
-    return source is not None and source.name == "COMMANDLINE"
-
-
 def _enforce(console: Console, contract: Path, source: str, workers: int | None) -> None:
-    from pipeline.cli.progress import reporter
     from pipeline.data.checking.contract import broken
     from pipeline.data.checking.contract_file import read_contract
     from pipeline.data.checking.survey import survey
-    from pipeline.errors import UserError
 
-    rules = read_contract(contract)
-    progress, report = reporter(console, f"checking {source}")
-    with progress:
+    rules, reference = read_contract(contract)
+    with progress(console, f"checking {source}") as report:
         found = survey(source, workers=workers, report=report)
-    reasons = broken(rules[0], found, rules[1])
-    if reasons:
+    if reasons := broken(rules, found, reference):
         raise UserError(f"{source} breaks {contract}: {'; '.join(reasons)}")
 
 
 def _beam_writer(options: str) -> Writer:
-    import shlex
-
-    from pipeline.errors import UserError
-
-    try:
+    with needs_extra("`--beam`", "beam"):
         from pipeline.data.beam import writer
-    except ModuleNotFoundError as error:
-        raise UserError(
-            f"`--beam` needs the package {error.name}: pip install 'growgan[beam]'. "
-            "Received: none installed"
-        ) from error
     words = shlex.split(options)
     if not words or not words[0].startswith("--"):  # Beam ignores unknown words.
         raise UserError(
             f"`--beam` must be options such as --runner=DirectRunner. Received: {options}"
         )
     return writer(words)
-
-
-@app.command(epilog="Example: growgan data verify sets/photos")
-def verify(folder: Annotated[Path, typer.Argument(help="Folder of a prepared set.")]) -> None:
-    """Read every file of a prepared set and compare its checksum."""
-    from pipeline.cli.progress import reporter
-    from pipeline.data.records import open_records
-    from pipeline.data.records import verify as verify_set
-
-    console = terminal()
-    progress, report = reporter(console, "reading files")
-    records = open_records(folder)
-    with progress:
-        verify_set(records, report)
-    say(console, f"{folder} is whole: {records.count} images")

@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from pipeline.cli.options import load_tensorflow, terminal
-from pipeline.cli.tables import say
+from pipeline.cli.console import say, terminal
+from pipeline.cli.options import load_tensorflow
 
 app = typer.Typer()
 

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
+from pipeline.cli.console import progress, say, terminal
 from pipeline.cli.interruption import Interruption
-from pipeline.cli.options import Overrides, Run, load_tensorflow, terminal
-from pipeline.cli.tables import say
+from pipeline.cli.options import Checkpoint, Overrides, Run, load_tensorflow
 
 app = typer.Typer()
 
@@ -24,14 +23,7 @@ app = typer.Typer()
 )
 def evaluate(
     run: Run,
-    checkpoint: Annotated[
-        int | None,
-        typer.Option(
-            min=0,
-            metavar="IMAGES_SEEN",
-            help="Measure the checkpoint at this number of images seen. (default: the newest)",
-        ),
-    ] = None,
+    checkpoint: Checkpoint = None,
     features: Annotated[
         str | None,
         typer.Option(
@@ -72,37 +64,22 @@ def evaluate(
     Scores depend on checkpoint, data and options only; repeating the command gives the same.
     """
     Interruption()
-    from pipeline.errors import UserError
-    from pipeline.evaluation.features import require_kind
-    from pipeline.loading import differences
+    from pipeline.evaluation.settings import settings_for
     from pipeline.run_folder import RunFolder
 
+    names = None if metrics is None else [name.strip() for name in metrics.split(",")]
     given = {
-        "features": features,
-        "metrics": None
-        if metrics is None
-        else [name.strip() for name in metrics.split(",") if name.strip()],
-        "images": num_images,
-        "noise": noise,
+        "evaluation.features": features,
+        "evaluation.metrics": names and [name for name in names if name],
+        "evaluation.images": num_images,
+        "evaluation.noise": noise,
     }
     folder = RunFolder(run)
-    settings = folder.config(
-        [
-            *(overrides or []),
-            *((f"evaluation.{key}", value) for key, value in given.items() if value is not None),
-        ]
-    )
-    # Scores would otherwise be filed under a run that was trained differently.
-    changed = differences(folder.config(), settings)
-    if changed:
-        raise UserError(
-            "`--set` must not change settings that decide a run's result. "
-            f"Received: {'; '.join(changed)}"
-        )
-    if settings.evaluation.features is not None:
-        require_kind(settings.evaluation.features)
+    chosen = [(key, value) for key, value in given.items() if value is not None]
+    # Options after `--set`: later overrides win.
+    settings = settings_for(folder, [*(overrides or []), *chosen])
     saved = folder.newest_checkpoint() if checkpoint is None else folder.checkpoint(checkpoint)
-    load_tensorflow()  # Takes seconds, so it comes after all checks that can do without it.
+    load_tensorflow()
     from pipeline.cli.score_tables import show_scores
     from pipeline.data.prepare import records_for
     from pipeline.evaluation.evaluate import evaluate as evaluate_run
@@ -111,12 +88,11 @@ def evaluate(
     from pipeline.evaluation.report import write_report
     from pipeline.evaluation.scores import history_of, write_evaluation
 
-    with _stage("preparing images") as report:
+    console = terminal()
+    schedule = settings.schedule
+    with progress(console, "preparing images") as report:
         records = records_for(
-            settings.data,
-            settings.schedule.build().resolutions,
-            report,
-            width=settings.schedule.width,
+            settings.data, schedule.build().resolutions, report, width=schedule.width
         )
     plan = plan_of(
         folder,
@@ -125,26 +101,17 @@ def evaluate(
         images_seen=saved.position.images_seen,
         elsewhere=elsewhere is not None,
     )
-    console = terminal()
+    stage = partial(progress, console)
     if elsewhere is not None:
-        evaluation = measure(folder, plan, _stage)
+        evaluation = measure(folder, plan, stage)
         show_scores(console, evaluation)
         write_evaluation(elsewhere, evaluation)
         say(console, f"written: {elsewhere}")
         return
     with folder.alone("evaluated"):
         history_of(folder)  # Fail on damaged earlier scores now, not after a long evaluation.
-        evaluation = evaluate_run(folder, plan, _stage)
+        evaluation = evaluate_run(folder, plan, stage)
         show_scores(console, evaluation)
         written = write_report(folder, evaluation)
         write_events(folder, history_of(folder))
     say(console, f"written: {written}")
-
-
-@contextmanager
-def _stage(title: str) -> Iterator[Callable[[int, int], None]]:
-    from pipeline.cli.progress import reporter
-
-    progress, report = reporter(terminal(), title)
-    with progress:
-        yield report

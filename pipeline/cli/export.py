@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from pipeline.cli.console import say, terminal
 from pipeline.cli.interruption import Interruption
-from pipeline.cli.options import Run, load_tensorflow, require_folder, terminal
-from pipeline.cli.tables import say
+from pipeline.cli.options import Checkpoint, Run, load_tensorflow, needs_extra, require_folder
 from pipeline.errors import UserError
 from savedmodels.exportable import EXAMPLES, LARGEST_LIMIT, MOST_IMAGES
 
@@ -42,13 +42,9 @@ def export(
             "files load after `import layers`.",
         ),
     ] = "savedmodel",
-    checkpoint: Annotated[
-        int | None,
-        typer.Option(metavar="IMAGES", help="Images seen at the checkpoint. (default: the newest)"),
-    ] = None,
+    checkpoint: Checkpoint = None,
     signatures: Annotated[
-        str | None,
-        typer.Option(help="Signatures, such as generate_png,styles. (default: all)"),
+        str | None, typer.Option(help="Signatures, such as generate_png,styles. (default: all)")
     ] = None,
     discriminator: Annotated[
         bool, typer.Option("--discriminator", help="Add the signature `discriminate`.")
@@ -79,7 +75,7 @@ def export(
     saved = folder.newest_checkpoint() if checkpoint is None else folder.checkpoint(checkpoint)
     if form != "savedmodel" and out is not None and out.suffix != f".{form}":
         raise UserError(f"`--out` must end in .{form} with `--format {form}`. Received: {out}")
-    load_tensorflow()  # Takes seconds, so it comes after all checks that can do without it.
+    load_tensorflow()
     position = saved.position
     lineage = folder.export_lineage(position.images_seen, position.roll_backs)
     from pipeline.saved_networks import SavedNetworks
@@ -130,11 +126,8 @@ def _file(models: Exportable, path: Path, form: str, lineage: dict[str, Any]) ->
     from savedmodels.formats import write_model
 
     try:
-        write_model(models.sampler.model, path, lineage=lineage)
-    except ModuleNotFoundError as error:
-        raise UserError(
-            f"`--format {form}` needs the package {error.name}: pip install 'growgan[{form}]'. "
-            f"Received: --format {form}"
-        ) from error
+        # Only ONNX is an extra; TensorFlow has the other formats.
+        with needs_extra(f"`--format {form}`", form):
+            write_model(models.sampler.model, path, lineage=lineage)
     except OSError as error:
         raise UserError(f"`--out` must be writable. Received: {error}") from error

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from pipeline.cli.console import progress, say, terminal
 from pipeline.cli.interruption import Interruption
 from pipeline.cli.next_commands import quoted
-from pipeline.cli.options import load_tensorflow, require_folder, require_new, terminal
-from pipeline.cli.tables import say
+from pipeline.cli.options import Crop, OnCorrupt, load_tensorflow, require_folder, require_new
+from pipeline.errors import UserError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -48,14 +49,8 @@ def train(
     channels: Annotated[
         int | None, typer.Option(help="Channels: 1 for grey, 3 for RGB. (default: 3, or the set's)")
     ] = None,
-    crop: Annotated[
-        Literal["center", "pad", "stretch", "none"],
-        typer.Option(help="Way to make pictures square; prepared sets are."),
-    ] = "center",
-    on_corrupt: Annotated[
-        Literal["fail", "skip"],
-        typer.Option(help="Fail on unreadable pictures, or skip them."),
-    ] = "fail",
+    crop: Crop = "center",
+    on_corrupt: OnCorrupt = "fail",
     records: Annotated[Path, typer.Option(help="Folder for prepared sets.")] = Path("records"),
     epochs: Annotated[
         int | None,
@@ -74,9 +69,8 @@ def train(
     console = terminal()
     how = {"crop": crop, "on_corrupt": on_corrupt, "records": records}
     prepared, side = prepared_set(console, data, resolution, channels, how)
-    import tensorflow as tf
+    import tensorflow as tf  # Loaded by now, without its lines.
 
-    from pipeline.cli.progress import reporter
     from pipeline.evaluation.features.classifier_training import lessons_of, train_classifier
 
     lessons = lessons_of(prepared, side)
@@ -85,13 +79,12 @@ def train(
         f"{len(prepared.classes)} classes, {len(lessons.training.labels)} images of {side} px to "
         f"train on and {len(lessons.held_out.labels)} held out",
     )
-    progress, report = reporter(console, "training")
 
     def epoch_done(done: int, total: int, accuracy: float) -> None:
         say(console, f"epoch {done}/{total}: accuracy {accuracy:.4f}")
 
     tf.config.experimental.enable_op_determinism()  # GPUs are not deterministic by default.
-    with progress:
+    with progress(console, "training") as report:
         manifest = train_classifier(
             lessons,
             out,
@@ -116,11 +109,9 @@ def prepared_set(
     how: Mapping[str, object],
 ) -> tuple[RecordSet, int]:
     """Prepare or open the training set, and choose the resolution."""
-    from pipeline.cli.progress import reporter
     from pipeline.data.preparation import resolutions_to
     from pipeline.data.prepare import records_for, require_preparable
     from pipeline.data.records import is_prepared, open_records
-    from pipeline.errors import UserError
     from pipeline.loading import data_config
     from pipeline.shape import is_power_of_two
 
@@ -141,6 +132,5 @@ def prepared_set(
     settings = data_config({"source": data, "channels": channels or 3, **how})
     require_preparable(settings)
     load_tensorflow()
-    progress, report = reporter(console, "preparing images")
-    with progress:
+    with progress(console, "preparing images") as report:
         return records_for(settings, wanted, report), wanted[-1]

@@ -1,4 +1,4 @@
-"""`growgan gate`: whether the scores of a run keep the rules for a promotion."""
+"""Command `growgan gate`: compare the scores of a run with the rules for a promotion."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from typing import Annotated
 import typer
 
 from pipeline import exit_status
-from pipeline.cli.options import Overrides, Run, terminal
-from pipeline.cli.tables import say
+from pipeline.cli.console import say, terminal
+from pipeline.cli.options import Overrides, Run
+from pipeline.errors import UserError
 
 app = typer.Typer()
 
@@ -44,12 +45,12 @@ def gate(
     are kept, 4 if one is not.
     """
     from pipeline.cli.score_tables import show_verdict
-    from pipeline.errors import UserError
     from pipeline.evaluation.gate import judge, write_verdict
     from pipeline.evaluation.report import write_report
     from pipeline.evaluation.scores import evaluation_of, folder_of, read_scores
     from pipeline.run_folder import RunFolder
 
+    # Others would be ignored, as the scores are measured already.
     for override in overrides or []:
         if not override.startswith("gate."):
             raise UserError(f"`--set` must be of the section `gate` here. Received: {override}")
@@ -59,6 +60,7 @@ def gate(
     against = None
     if promoted is not None:
         other = RunFolder(promoted)
+        # Scores on other features do not compare.
         same = None if scores.features is None else scores.features.identity
         against = evaluation_of(other, features=same) if other.exists() else read_scores(promoted)
     verdict = judge(scores, policy, against)

@@ -7,8 +7,9 @@ from typing import Annotated, Literal
 
 import typer
 
-from pipeline.cli.options import Run, load_tensorflow, require_folder, terminal
-from pipeline.cli.tables import say
+from pipeline.cli.console import say, terminal
+from pipeline.cli.options import Run, load_tensorflow, require_folder
+from pipeline.errors import UserError
 
 app = typer.Typer()
 
@@ -56,15 +57,13 @@ def generate(
         ),
     ] = None,
     mix_layers: Annotated[
-        str | None,
-        typer.Option(help="Layers for --mix, such as 0-3, the coarsest. (default: 0-3)"),
+        str | None, typer.Option(help="Layers for --mix, such as 0-3, the coarsest. (default: 0-3)")
     ] = None,
 ) -> None:
     """Draw one image per seed with the newest EMA generator of a run.
 
     Truncation, noise and mixing need a family with styles.
     """
-    from pipeline.errors import UserError
     from pipeline.generating.drawing import Drawing, images_of, require_drawable, sheet_of
     from pipeline.generating.seeds import parse_numbers, parse_shares
     from pipeline.run_folder import RunFolder
@@ -76,6 +75,7 @@ def generate(
     out = out or Path("grid.png")
     if out.suffix.lower() != ".png":
         raise UserError(f"`--out` must be a file that ends in .png. Received: {out}")
+    # Before TensorFlow starts, as all checks here.
     require_folder("--files" if files else "--out", files or out.parent)
     shares = parse_shares(truncation, "--truncation")
     mixed = [] if mix is None else parse_numbers(mix, "--mix")
@@ -99,7 +99,7 @@ def generate(
     require_drawable(folder, drawing, single=files is not None)
     # Fails early, before TensorFlow, if the run has no checkpoint.
     folder.newest_checkpoint()
-    load_tensorflow()  # Takes seconds, so it comes after all checks that can do without it.
+    load_tensorflow()
     from pipeline.data.grids import write_png
 
     replaced = ""
@@ -108,7 +108,7 @@ def generate(
         replaced = ", in place of what was there" if out.exists() else ""
         write_png(out, sheet)
     else:
-        left = iter(drawing.seeds)
+        left = iter(drawing.seeds)  # Batches come in the order of the seeds.
         for images in images_of(folder, drawing):
             for image in images:
                 write_png(files / f"seed-{next(left):08d}.png", image)

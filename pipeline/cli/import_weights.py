@@ -7,9 +7,10 @@ from typing import Annotated
 
 import typer
 
+from pipeline.cli.console import say, terminal
 from pipeline.cli.next_commands import generation
-from pipeline.cli.options import DataSource, Overrides, load_tensorflow, require_new, terminal
-from pipeline.cli.tables import say
+from pipeline.cli.options import DataSource, Overrides, load_tensorflow, require_new
+from pipeline.errors import UserError
 
 app = typer.Typer()
 
@@ -24,7 +25,8 @@ def import_(
     file: Annotated[
         Path,
         typer.Argument(
-            help="Pickle with a ProGAN network from NVIDIA's TensorFlow code.", show_default=False
+            help="Pickle with a ProGAN, StyleGAN or StyleGAN2 network of NVIDIA's TensorFlow code.",
+            show_default=False,
         ),
     ],
     out: Annotated[Path, typer.Option(help="New folder of the run.")],
@@ -45,8 +47,6 @@ def import_(
     It can generate, export and evaluate like any run. Training continues with fresh optimizers from
     the resolution and fade of the weights.
     """
-    from pipeline.errors import UserError
-
     if not file.is_file():
         raise UserError(f"`FILE` must be a file of published weights. Received: {file}, no file")
     require_new(out)

@@ -18,11 +18,10 @@ _CLOCK = re.compile(r"(?:(\d+)-)?(?:(\d+):)?(\d+):(\d+)")
 
 
 class Interruption:
-    """True once Ctrl-C, SIGTERM or SIGHUP has come; `nohup` keeps SIGHUP from coming.
+    """Signals of one process: Ctrl-C, SIGTERM, and SIGHUP unless `nohup` has it ignored.
 
-    The first signal ends the process, cleanly, until `only_note` is called; from then on it is
-    noted. Ctrl-C as the second always has its usual effect. Others as the second have none: who
-    stops a service tells all of its processes, and each of them tells those that it has started.
+    The first signal ends the process, cleanly, until `only_note` is called; from then on it only
+    sets `status`.
     """
 
     def __init__(self) -> None:
@@ -37,45 +36,39 @@ class Interruption:
 
     @property
     def status(self) -> int:
-        """The exit status of a process that this signal has ended."""
-        return exit_status.of_signal(self.signal)
+        """Exit status of a process that the signal ends; 0 before one has come."""
+        return exit_status.of_signal(self.signal) if self.signal else 0
 
     def only_note(self) -> None:
-        """From now on somebody asks whether a signal has come.
-
-        Raises:
-            SystemExit: if one has come already.
-        """
+        """Let a signal from now on only set `status`, or exit if one has come already."""
         self._only_note = True
-        if self.signal:  # Where its exception was lost, as in a callback of a library.
+        # A library may have swallowed the exception of the signal, as in a callback.
+        if self.signal:
             raise SystemExit(self.status)
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """A block at whose end signals take effect that have come in the meantime.
-
-        While workers come together TensorFlow takes SIGTERM for itself, to no effect. Here all its
-        threads start with signals blocked, so that none of them gets one.
-        """
+        """Run a block during which signals wait, and take effect at its end."""
+        # Threads inherit the mask: while workers connect, TensorFlow's would take SIGTERM in vain.
         signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
         try:
             yield
         finally:
+            # TensorFlow has put in its own handler for SIGTERM.
             self._listen()
             signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
 
     def _receive(self, number: int, _: Any) -> None:
         self.signal = number
+        # Ctrl-C as a second signal ends a process that takes too long.
         signal.signal(signal.SIGINT, signal.SIG_DFL)
         for each in self._numbers:
             if each != signal.SIGINT:
+                # Who stops a service tells all its processes, and each tells those it has started:
+                # a second SIGTERM must not end the saving of a checkpoint.
                 signal.signal(each, _heed_no_more)
         if not self._only_note:
             raise SystemExit(self.status)
-
-    def __call__(self) -> bool:
-        """Return whether a signal has come."""
-        return bool(self.signal)
 
 
 def heeded_signals() -> list[signal.Signals]:
@@ -85,21 +78,17 @@ def heeded_signals() -> list[signal.Signals]:
 
 
 def _heed_no_more(*_: Any) -> None:
-    """A handler, as programs that are started from now on would ignore what is only ignored."""
+    """Do nothing; with SIG_IGN instead, programs started from now on would ignore the signal."""
 
 
 def seconds_of(limit: str) -> float:
-    """The seconds of `90s`, `30m`, `2h`, `1h30m` or `1d`, or of Slurm's `MM:SS` to `D-HH:MM:SS`.
-
-    Raises:
-        UserError: if it is none of these, or nothing.
-    """
+    """Parse `90s`, `30m`, `2h`, `1h30m` or `1d`, or Slurm's `MM:SS` to `D-HH:MM:SS`, to seconds."""
     match = _UNITS.fullmatch(limit.strip()) or _CLOCK.fullmatch(limit.strip())
     days, hours, minutes, seconds = (
         (int(part or 0) for part in match.groups()) if match else [0] * 4
     )
     total = ((days * 24 + hours) * 60 + minutes) * 60 + seconds
-    if not total:
+    if not total:  # Each unit may be missing, and so may all.
         raise UserError(
             "`--time-limit` must be a time such as 90s, 30m, 1h30m, or 1:30:00 as in Slurm. "
             f"Received: {limit}"

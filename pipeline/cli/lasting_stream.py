@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import sys
-from typing import TextIO
+from typing import Any, TextIO
 
 GONE = (errno.EPIPE, errno.EIO)
 """Error numbers of a write after `| head` has closed the pipe, or the terminal is lost."""
@@ -24,14 +24,12 @@ class LastingStream:
     @property
     def _stream(self) -> TextIO:
         # Looked up each time: a stream kept from the start may be closed by now.
-        return self._given or sys.stdout
+        # Under a bar it is rich's, which prints on the console again: without end, to ourselves.
+        present: TextIO = getattr(sys.stdout, "rich_proxied_file", sys.stdout)
+        return self._given or present
 
     def write(self, text: str) -> int:
-        """Write text, or drop it if the reader is gone.
-
-        Raises:
-            OSError: if it cannot be written for another reason, such as a full disk.
-        """
+        """Write text, or drop it if the reader is gone."""
         try:
             return self._stream.write(text)
         except OSError as error:
@@ -39,30 +37,17 @@ class LastingStream:
             return len(text)
 
     def flush(self) -> None:
-        """Write buffered text.
-
-        Raises:
-            OSError: as `write`.
-        """
+        """Write buffered text, or drop it if the reader is gone."""
         try:
             self._stream.flush()
         except OSError as error:
             self._drop_if_gone(error)
 
-    def fileno(self) -> int:
-        """Return the file descriptor."""
-        return self._stream.fileno()
-
-    def isatty(self) -> bool:
-        """Return whether it is a terminal."""
-        return self._stream.isatty()
-
-    @property
-    def encoding(self) -> str:
-        """Return the name of the encoding, such as `utf-8`."""
-        return self._stream.encoding
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
 
     def _drop_if_gone(self, error: OSError) -> None:
+        # A full disk, for example, must still end the command.
         if error.errno not in GONE:
             raise error
         nothing = os.open(os.devnull, os.O_WRONLY)

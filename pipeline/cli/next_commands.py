@@ -45,11 +45,11 @@ def training(data: str | Path, shape: Shape, channels: int, *true: str) -> str:
         preset = "stylegan-eurosat64" if channels == 3 and resolution >= 8 else "progan-mnist32"
     else:
         preset = "stylegan2-mnist32"  # Its family does not grow, so it can make other shapes.
-        settings["schedule.start_resolution"] = resolution
+        settings["schedule.start_resolution"] = resolution  # The preset has 32.
         if resolution != width:
             settings["schedule.width"] = width
         if "data.labels" not in true:
-            settings["data.labels"] = "false"
+            settings["data.labels"] = "false"  # The preset has labels.
     words = ["growgan", "train", "--config", preset, "--data", str(data)]
     for key, value in (*settings.items(), *((key, "true") for key in true)):
         words += ["--set", f"{key}={value}"]

@@ -1,16 +1,19 @@
-"""Options, checks and the console that several commands share."""
+"""Options and checks that several commands share."""
 
 from __future__ import annotations
 
 import logging
 import os
+import resource
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Annotated, cast
+from typing import Annotated, Literal
 
 import typer
 
-if TYPE_CHECKING:
-    from rich.console import Console
+from pipeline.errors import UserError
+from pipeline.errors.shown import shown
 
 Preset = Annotated[
     str, typer.Option("--config", "-c", help="Preset, or YAML file that ends in .yaml.")
@@ -23,8 +26,24 @@ DataSource = Annotated[
     str | None,
     typer.Option("--data", help="Pictures: a folder, a zip, MNIST idx files, or digits."),
 ]
+Checkpoint = Annotated[
+    int | None,
+    typer.Option(
+        min=0,
+        metavar="IMAGES_SEEN",
+        help="Checkpoint at this number of images seen. (default: the newest)",
+    ),
+]
+Crop = Annotated[
+    Literal["center", "pad", "stretch", "none"],
+    typer.Option(help="Way to give pictures their shape."),
+]
+OnCorrupt = Annotated[
+    Literal["fail", "skip"], typer.Option(help="Fail on unreadable pictures, or skip them.")
+]
 Run = Annotated[Path, typer.Argument(help="Folder of a run.", show_default=False)]
-
+Project = Annotated[Path, typer.Argument(metavar="DIR", help="Folder of the project.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 
 LEAST_ADDRESSES = 2**32
 """Address space in bytes that TensorFlow's libraries and threads need before any computation."""
@@ -33,15 +52,10 @@ LEAST_ADDRESSES = 2**32
 def load_tensorflow(intra_op_threads: int | None = None) -> None:
     """Import TensorFlow without the lines that it prints before log settings take effect.
 
-    Raises:
-        UserError: if the limit on address space is too low: TensorFlow would crash.
+    It takes seconds, so call it after all checks that can do without it.
     """
-    import resource
-
-    from pipeline.errors import UserError
-
     limit, _ = resource.getrlimit(resource.RLIMIT_AS)
-    # A negative limit means no limit.
+    # Too few would end the process by a signal. A negative limit means no limit.
     if 0 <= limit < LEAST_ADDRESSES:
         raise UserError(
             f"the limit on address space (`ulimit -v`) must be at least {LEAST_ADDRESSES // 1024} "
@@ -58,19 +72,33 @@ def load_tensorflow(intra_op_threads: int | None = None) -> None:
         os.close(nothing)
     # TensorFlow warns when each phase traces its own step; real errors are raised anyway.
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
-    if intra_op_threads is not None:
+    if intra_op_threads is not None:  # TensorFlow takes it only before its first computation.
         tf.config.threading.set_intra_op_parallelism_threads(intra_op_threads)
 
 
+@contextmanager
+def needs_extra(feature: str, extra: str) -> Iterator[None]:
+    """Report a package of an extra that is not installed, for imports in the block."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise UserError(
+            f"{feature} needs the extra `{extra}`: pip install 'growgan[{extra}]'. "
+            f"Missing: {error.name}"
+        ) from error
+
+
+@contextmanager
+def user_errors(*kinds: type[Exception]) -> Iterator[None]:
+    """Convert errors of these kinds in the block to errors of the user, with the same message."""
+    try:
+        yield
+    except kinds as error:
+        raise UserError(str(error)) from error
+
+
 def require_text(path: Path) -> None:
-    """Refuse a path that TensorFlow cannot open.
-
-    Raises:
-        UserError: if it is not UTF-8 text.
-    """
-    from pipeline.errors import UserError
-    from pipeline.errors.shown import shown
-
+    """Refuse a path that is not UTF-8, because TensorFlow cannot open it."""
     try:
         str(path).encode()
     except UnicodeEncodeError:
@@ -78,16 +106,10 @@ def require_text(path: Path) -> None:
 
 
 def require_folder(option: str, folder: Path | None) -> None:
-    """Refuse a path where no folder can be made or written.
-
-    Raises:
-        UserError: if a file or a link to nothing is there or above it, or if this user may not
-            write there.
-    """
-    from pipeline.errors import UserError
-
+    """Refuse a path where no folder can be made or written by this user."""
     if folder is None:
         return
+    # Upwards to the first folder: everything below it will be made.
     for each in (folder, *folder.parents):
         fault = None
         if each.is_file():
@@ -103,13 +125,7 @@ def require_folder(option: str, folder: Path | None) -> None:
 
 
 def require_outside(out: Path | None, source: str) -> None:
-    """Refuse to write into a folder of pictures, where output would count as pictures.
-
-    Raises:
-        UserError: if `out` is that folder, or lies in it.
-    """
-    from pipeline.errors import UserError
-
+    """Refuse to write into a folder of pictures, where output would count as pictures."""
     pictures = Path(source).expanduser().resolve()
     if out is not None and pictures.is_dir() and out.resolve().is_relative_to(pictures):
         raise UserError(
@@ -118,23 +134,6 @@ def require_outside(out: Path | None, source: str) -> None:
 
 
 def require_new(out: Path) -> None:
-    """Refuse an existing folder.
-
-    Raises:
-        UserError: if it exists.
-    """
-    from pipeline.errors import UserError
-
+    """Refuse an existing folder."""
     if out.exists():
         raise UserError(f"`--out` must be a new folder. Received: {out}, which exists")
-
-
-def terminal(*, quiet: bool = False) -> Console:
-    """Make the console for progress and results, which prints text without markup."""
-    from rich.console import Console
-
-    from pipeline.cli.lasting_stream import LastingStream
-
-    # No markup: brackets in file names and users' text must print as they are.
-    output = cast("IO[str]", LastingStream())
-    return Console(file=output, quiet=quiet, markup=False, highlight=False)

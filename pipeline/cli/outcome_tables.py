@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.text import Text
 
-from pipeline.cli.tables import new_table, print_table, say
-from pipeline.orchestration.project import LABEL
+from pipeline.cli.console import say
+from pipeline.cli.tables import new_table, print_table
+from pipeline.orchestration.project import LABEL, Project
 from pipeline.orchestration.runs.outcome import (
     Ending,
     Outcome,
@@ -16,7 +17,8 @@ from pipeline.orchestration.runs.outcome import (
     format_duration,
     format_score,
 )
-from pipeline.orchestration.runs.status import LabelStatus, ProjectStatus
+from pipeline.orchestration.runs.status import LabelStatus, ProjectStatus, label_statuses
+from pipeline.orchestration.steps.judging import why_not_judged
 
 COLOURS: dict[Ending, str] = {
     "promoted": "green",
@@ -48,6 +50,7 @@ def show_status(console: Console, status: ProjectStatus) -> None:
     else:
         ended = f"{last.ended:%Y-%m-%d %H:%M} UTC"
         say(console, f"last: {last.run}, {last.verdict}, {ended}: {last.reason}")
+        # Somebody may have moved the label by hand.
         version = {label.label: label.version for label in status.labels}.get(LABEL)
         moved = f"`{LABEL}` was moved since then" if version != last.serving else None
         say(console, f"      {moved or consequence_of(last)}")
@@ -59,7 +62,7 @@ def show_status(console: Console, status: ProjectStatus) -> None:
     if status.not_judged:
         say(console, f"gate: {status.not_judged}")
     for label in status.labels:
-        say(console, label_line(label))
+        say(console, _label_line(label))
     if not status.labels:
         say(console, "stable: serves nothing yet")
 
@@ -89,8 +92,19 @@ def show_history(console: Console, outcomes: Sequence[Outcome]) -> None:
     print_table(console, table)
 
 
-def label_line(status: LabelStatus) -> str:
-    """Return the status of a label in a line."""
+def show_labels(console: Console, project: Project) -> None:
+    """Print a line for each label of a project."""
+    for label in label_statuses(project):
+        say(console, _label_line(label))
+
+
+def note_missing_gate(console: Console, project: Project) -> None:
+    """Print a note if nothing judges the models of a project."""
+    if project.config.gate is None:
+        say(console, f"note: {why_not_judged(project)}")
+
+
+def _label_line(status: LabelStatus) -> str:
     serves = f"version {status.version}" if status.version else "nothing yet"
     if not status.there:
         serves += ", whose folder is gone from the repository: publish it again, or roll back"

@@ -1,4 +1,4 @@
-"""`growgan pipeline status` and `history`: the status of a project and its runs."""
+"""Commands `growgan pipeline status` and `history`: a project as it is, and its past runs."""
 
 from __future__ import annotations
 
@@ -7,16 +7,14 @@ from typing import Annotated
 
 import typer
 
-from pipeline.cli.options import terminal
-from pipeline.cli.pipeline_project import Folder
+from pipeline.cli.console import terminal
+from pipeline.cli.options import Json, Project
 
 app = typer.Typer()
 
-Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
-
 
 @app.command(epilog="Example: growgan pipeline status faces")
-def status(folder: Folder, json: Json = False) -> None:
+def status(folder: Project, json: Json = False) -> None:
     """Tell what runs now, how the last run ended, and which version each label serves."""
     from pipeline.cli.outcome_tables import show_status
     from pipeline.cli.publishing import refusals
@@ -34,7 +32,7 @@ def status(folder: Folder, json: Json = False) -> None:
 
 @app.command(epilog="Example: growgan pipeline history faces --last 20")
 def history(
-    folder: Folder,
+    folder: Project,
     last: Annotated[
         int | None, typer.Option(min=1, metavar="N", help="Show the N newest runs. (default: all)")
     ] = None,

@@ -9,16 +9,17 @@ from typing import Annotated
 
 import typer
 
+from pipeline.cli.console import say, terminal
 from pipeline.cli.interruption import Interruption
-from pipeline.cli.options import terminal
-from pipeline.cli.tables import say
+from pipeline.cli.options import Project
+from pipeline.errors import UserError
 
 app = typer.Typer()
 
 
 @app.command(hidden=True)
 def job(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of the project.")],
+    folder: Project,
     name: Annotated[str, typer.Argument(help="Name of the Job.")],
     command: Annotated[list[str], typer.Argument(help="Words after `growgan`.")],
     settings: Annotated[
@@ -31,7 +32,6 @@ def job(
     SIGTERM removes the Job; its pods save a checkpoint first.
     """
     Interruption()
-    from pipeline.errors import UserError
     from pipeline.orchestration.kubernetes.job import job_of
     from pipeline.orchestration.kubernetes.job_runner import run_job
     from pipeline.orchestration.kubernetes.kubectl import Kubectl

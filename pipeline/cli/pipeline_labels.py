@@ -7,15 +7,15 @@ from typing import Annotated
 
 import typer
 
-from pipeline.cli.options import terminal
-from pipeline.cli.pipeline_project import Folder
+from pipeline.cli.console import terminal
+from pipeline.cli.options import Project
 
 app = typer.Typer()
 
 
 @app.command(epilog="Example: growgan pipeline promote faces 3")
 def promote(
-    folder: Folder,
+    folder: Project,
     version: Annotated[int, typer.Argument(min=1, help="Version in the repository to promote.")],
     force: Annotated[
         bool, typer.Option("--force", help="Promote it even if the gate failed it.")
@@ -30,7 +30,7 @@ def promote(
 
 
 @app.command(epilog="Example: growgan pipeline rollback faces")
-def rollback(folder: Folder) -> None:
+def rollback(folder: Project) -> None:
     """Move `stable` back to its version before, once the project's servers have loaded that.
 
     Exit status 75 if the label still waits for servers; repeat the command then.

@@ -6,57 +6,48 @@ import math
 from functools import partial
 
 from rich.console import Console
-from rich.table import Table
 
+from pipeline.cli.console import say, terminal
 from pipeline.cli.options import load_tensorflow
-from pipeline.cli.tables import say
+from pipeline.cli.tables import new_table, print_table
 from pipeline.config import Config
 from pipeline.data.prepare import classes_of
 from pipeline.training.preflight.estimate import GIB, Plan, estimates, plan_of, require_fit
-from pipeline.training.preflight.free_memory import free_memory
+from pipeline.training.preflight.process_share import share_and_memory
 
 SECONDS = 3.0
 """Seconds for which a dry run trains real steps."""
-COLUMNS = ("phase", "images", "steps", "G weights", "D weights", "memory", "time")
 
 
-def check_memory(config: Config, sharing: int) -> None:
-    """Refuse a run if one of its phases does not fit into memory.
+def check_memory(config: Config, started: int | None) -> None:
+    """Refuse a run if one of its phases does not fit into memory, or its replicas cannot share.
 
     Args:
-        config: Configuration of the run, or of a worker's share.
-        sharing: Number of processes that share the free memory.
-
-    Raises:
-        UserError: if a phase does not fit.
+        config: Configuration of the run.
+        started: Number of workers that `--workers` starts on this machine; None without it.
     """
-    free = _free(config, sharing)
-    require_fit(config, _plan(config, free), free)
+    share, free = share_and_memory(config, started)
+    require_fit(share, _plan(share, free), free)
 
 
-def dry_run(console: Console, config: Config, sharing: int) -> None:
+def dry_run(config: Config, started: int | None) -> None:
     """Print time and memory of each phase, by real steps of the largest; writes nothing.
 
-    For a TPU it prints estimates only, because steps would run on this machine.
-
     Args:
-        console: Console to write to.
-        config: Configuration of the run, or of a worker's share.
-        sharing: Number of processes that share the free memory.
-
-    Raises:
-        UserError: if a phase does not fit.
+        config: Configuration of the run.
+        started: Number of workers that `--workers` starts on this machine; None without it.
     """
-    free = _free(config, sharing)
-    if config.run.strategy == "tpu":
-        plan = _plan(config, free)
+    share, free = share_and_memory(config, started)
+    console = terminal()
+    if share.run.strategy == "tpu":  # Steps would run on this machine, or take the TPU from others.
+        plan = _plan(share, free)
     else:
         say(console, "making real steps of the largest phase")
-        plan = _plan(config, free, seconds=SECONDS)
+        plan = _plan(share, free, seconds=SECONDS)
     _show(console, plan)
     if plan.measured is not None:
         name = plan.largest.phase.name
-        [guess] = [e for e in estimates(config, _label_size(config)) if e.phase.name == name]
+        [guess] = [e for e in estimates(share, _label_size(share)) if e.phase.name == name]
         say(
             console,
             f"measured: {name}, {plan.largest.memory / GIB:.2f} GiB (estimated "
@@ -65,32 +56,22 @@ def dry_run(console: Console, config: Config, sharing: int) -> None:
         )
     if free < math.inf:
         say(console, f"free: {free / GIB:.1f} GiB")
-    require_fit(config, plan, free)
+    require_fit(share, plan, free)  # Last, so that the table shows which phase is too large.
 
 
 def _plan(config: Config, free: float, seconds: float | None = None) -> Plan:
+    # The trial runs in a process of its own, which must load TensorFlow as quietly as this one.
     prepare = partial(load_tensorflow, config.run.intra_op_threads)
     return plan_of(config, _label_size(config), free=free, seconds=seconds, prepare=prepare)
 
 
-def _free(config: Config, sharing: int) -> float:
-    if config.run.memory_gib is not None:
-        return config.run.memory_gib * GIB
-    # The memory of a TPU is unknown here.
-    found = None if config.run.strategy == "tpu" else free_memory()
-    # Unknown memory must not refuse a run.
-    return math.inf if found is None else found / sharing
-
-
 def _label_size(config: Config) -> int:
+    # From the names of classes alone: a dry run prepares no images.
     return len(classes_of(config.data)) if config.data.labels else 0
 
 
 def _show(console: Console, plan: Plan) -> None:
-    """Print one row per phase, and their sum."""
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for number, name in enumerate(COLUMNS):
-        table.add_column(name, justify="right" if number else "left", no_wrap=True)
+    table = new_table("phase", "images", "steps", "G weights", "D weights", "memory", "time")
     for each in plan.phases:
         table.add_row(
             each.phase.name,
@@ -100,14 +81,11 @@ def _show(console: Console, plan: Plan) -> None:
             f"{each.memory / GIB:.2f} GiB",
             _duration(each.seconds),
         )
-    table.add_row(
-        "in all",
-        f"{sum(each.phase.images for each in plan.phases):,}",
-        f"{sum(each.steps for each in plan.phases):,}",
-        *("", "", ""),
-        _duration(sum(each.seconds for each in plan.phases)),
-    )
-    console.print(table)
+    images = sum(each.phase.images for each in plan.phases)
+    steps = sum(each.steps for each in plan.phases)
+    seconds = sum(each.seconds for each in plan.phases)
+    table.add_row("in all", f"{images:,}", f"{steps:,}", "", "", "", _duration(seconds))
+    print_table(console, table)
 
 
 def _count(number: int) -> str:

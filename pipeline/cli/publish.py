@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from pipeline.cli.options import terminal
+from pipeline.cli.console import terminal
+from pipeline.cli.options import user_errors
+from pipeline.errors import UserError
 from savedmodels.access import TOKEN_VARIABLE
 
 if TYPE_CHECKING:
@@ -41,8 +43,7 @@ def publish(
         typer.Option(help="Move this label to the version, once servers have loaded it."),
     ] = None,
     version: Annotated[
-        int | None,
-        typer.Option(min=1, help="Existing version for --label. (default: the newest)"),
+        int | None, typer.Option(min=1, help="Existing version for --label. (default: the newest)")
     ] = None,
     rollback: Annotated[
         bool,
@@ -74,8 +75,7 @@ def publish(
         float, typer.Option(min=0, metavar="SECONDS", help="Seconds to wait for servers.")
     ] = 300.0,
     unwatched: Annotated[
-        bool,
-        typer.Option("--unwatched", help="Move labels without waiting, if no server watches."),
+        bool, typer.Option("--unwatched", help="Move labels without waiting, if no server watches.")
     ] = False,
     force: Annotated[
         bool, typer.Option("--force", help="Move `stable` even if the gate failed the version.")
@@ -104,12 +104,15 @@ def publish(
     repeat the command then.
     """
     from pipeline.cli.publishing import change, refusals
-    from pipeline.errors import UserError
     from savedmodels.access import authorization
     from savedmodels.repository.repository import Repository
     from savedmodels.repository.servers import Watchers, server_url
 
-    source, repository = _split(paths)
+    if len(paths) > 2:
+        raise UserError(
+            f"there must be one source and one repository. Received: {', '.join(map(str, paths))}"
+        )
+    source, repository = (paths[0] if len(paths) == 2 else None), paths[-1]
     asked = {"--list": listing, "--diff": diff is not None, "--rollback": rollback}
     given = [name for name, used in asked.items() if used]
     if len(given) > 1 or (given and (source or version is not None)):
@@ -132,10 +135,9 @@ def publish(
         except ValueError as error:
             raise UserError(f"`--server` {error}. Received: {url}") from error
     if server:
-        try:
+        # Here, where the message does not show the token.
+        with user_errors(ValueError):
             authorization()
-        except ValueError as error:
-            raise UserError(str(error)) from error
     console, place = terminal(), Repository(repository)
     watchers = Watchers(tuple(server or ()), wait, unwatched)
     with refusals():
@@ -168,20 +170,8 @@ def publish(
         )
 
 
-def _split(paths: list[Path]) -> tuple[Path | None, Path]:
-    """Split the arguments into the source, if any, and the repository."""
-    from pipeline.errors import UserError
-
-    if len(paths) > 2:
-        raise UserError(
-            f"there must be one source and one repository. Received: {', '.join(map(str, paths))}"
-        )
-    return (paths[0] if len(paths) == 2 else None), paths[-1]
-
-
 def _list(console: Console, repository: Repository, model: str | None) -> None:
     from pipeline.cli.version_tables import show_versions
-    from pipeline.errors import UserError
 
     folder = repository.path if model is None else repository.folder_of(model)
     if not folder.is_dir():

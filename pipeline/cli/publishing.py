@@ -10,19 +10,13 @@ import typer
 from rich.console import Console
 
 from pipeline import exit_status
+from pipeline.cli.console import fail, say
 from pipeline.cli.next_commands import quoted
-from pipeline.cli.tables import say
 from pipeline.cli.verify import verified
 from pipeline.errors import UserError
 from pipeline.evaluation.publication import to_publish
 from savedmodels.repository.errors import GateRefused, RepositoryError
-from savedmodels.repository.publisher import (
-    Label,
-    Promotion,
-    Publisher,
-    publisher_of,
-    require_gate,
-)
+from savedmodels.repository.publisher import Label, Promotion, publisher_of, require_gate
 from savedmodels.repository.repository import Repository
 from savedmodels.repository.servers import Watchers
 from savedmodels.repository.versions import About, Gate, files_of, versions_in
@@ -34,8 +28,7 @@ def refusals() -> Iterator[None]:
     try:
         yield
     except GateRefused as error:
-        typer.echo(f"growgan: {error}", err=True)
-        raise typer.Exit(exit_status.GATE) from error
+        fail(str(error), exit_status.GATE)
     except RepositoryError as error:
         raise UserError(str(error)) from error
 
@@ -64,19 +57,17 @@ def change(
         model: Name of the model.
         source: Run or SavedModel to publish; None to publish nothing.
         label: Label to move; None to move none.
-        verify: Whether to verify new content first.
+        verify: True to verify new content first.
         version: Version to move the label to; None for the published one, or else the newest.
-        rollback: Whether to move the label back instead.
+        rollback: True to move the label back instead.
         keep: Number of newest versions to keep; None for all.
         watchers: Servers that must load the version.
         gate: Latest decision of the gate on the version; None for the one at its publication.
-        force: Whether to move the label even if the gate failed the version.
+        force: True to move the label even if the gate failed the version.
         served_at: New path of the repository as servers see it; None to keep the present one.
 
     Raises:
-        UserError: if no version of the model exists, or the source cannot be published.
         RepositoryError: if the repository refuses.
-        Exit: if new content fails its verification, or the label still waits for servers.
     """
     # Two paths in the wrong order would publish into a run.
     if repository.path.is_file() or (repository.path / "config.yaml").is_file():
@@ -86,7 +77,7 @@ def change(
     savedmodel, known = (None, About()) if source is None else to_publish(source)
     gate = gate or known.gate
     if label is not None and not rollback:
-        # Before the verification, which takes long.
+        # Early: the publisher asks again, but after the verification, which takes long.
         require_gate(label, gate, force=force)
     if savedmodel is None and model not in repository.models():
         raise UserError(
@@ -94,7 +85,7 @@ def change(
             f"{repository.path}"
         )
     if savedmodel is not None or served_at is not None:
-        repository.require_servable(served_at)
+        repository.require_servable(served_at)  # Before the verification too.
     files: Mapping[str, str] | None = None
     if savedmodel is not None:
         # Hashed before the verification, so that what is published is what was verified.
@@ -117,12 +108,23 @@ def change(
             if rollback:
                 promotion = publisher.roll_back(label, watchers)
             else:
-                version = version or _newest(publisher)
+                version = version or max(versions_in(publisher.folder), default=None)
+                if version is None:
+                    raise RepositoryError(
+                        "a label moves only to a version that exists. "
+                        f"Received: {publisher.folder}, which has none"
+                    )
                 promotion = publisher.promote(label, version, watchers, gate=gate, force=force)
             _tell(console, promotion)
             if label == "stable" and savedmodel is not None and gate is None:
-                say(console, f"note: {_why_not_judged(savedmodel, known)}")
-        if keep is not None:
+                why = "the gate has not judged these scores: run `growgan gate`"
+                if known.config is None:
+                    why = (
+                        f"{savedmodel} is not in a run, so its scores and the gate's decision on "
+                        "them are unknown"
+                    )
+                say(console, f"note: {why}")
+        if keep is not None:  # After the label has moved, as versions with labels are kept.
             for removed in publisher.retain(keep):
                 say(console, f"removed: {publisher.folder / str(removed)}")
     say(console, f"servers read: {repository.models_config}")
@@ -130,40 +132,19 @@ def change(
         raise typer.Exit(exit_status.AGAIN)
 
 
-def _why_not_judged(savedmodel: Path, known: About) -> str:
-    if known.config is None:
-        return (
-            f"{savedmodel} is not in a run, so its scores and the gate's decision on them are "
-            "unknown"
-        )
-    return "the gate has not judged these scores: run `growgan gate`"
-
-
-def _newest(publisher: Publisher) -> int:
-    there = versions_in(publisher.folder)
-    if not there:
-        raise RepositoryError(
-            "a label moves only to a version that exists. "
-            f"Received: {publisher.folder}, which has none"
-        )
-    return max(there)
-
-
 def _require_verified(console: Console, savedmodel: Path) -> None:
     # One run each: latencies are not shown here.
     verification = verified(
         console, savedmodel, runs=1, otherwise="--no-verify to publish it as it is"
     )
-    if verification.passed:
-        say(console, f"verified: {verification.held_to}")
-        return
-    typer.echo(
-        "growgan: a SavedModel must pass `growgan verify` before it is published. "
-        f"Received: {savedmodel}, which fails: {verification.reason}; "
-        f"to see all of it: growgan verify {quoted(str(savedmodel))}",
-        err=True,
-    )
-    raise typer.Exit(exit_status.VERIFY)
+    if not verification.passed:
+        fail(
+            "a SavedModel must pass `growgan verify` before it is published. "
+            f"Received: {savedmodel}, which fails: {verification.reason}; "
+            f"to see all of it: growgan verify {quoted(str(savedmodel))}",
+            exit_status.VERIFY,
+        )
+    say(console, f"verified: {verification.held_to}")
 
 
 def _tell(console: Console, promotion: Promotion) -> None:

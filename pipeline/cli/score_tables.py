@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from rich.console import Console
 
-from pipeline.cli.tables import listed, new_table, print_table, say
+from pipeline.cli.console import say
+from pipeline.cli.tables import listed, new_table, print_table
 from pipeline.evaluation.comparison import ComparedScore, Comparison
 from pipeline.evaluation.gate import Verdict
 from pipeline.evaluation.scores import FINGERPRINT, Evaluation, title_of
@@ -48,6 +49,7 @@ def show_comparison(console: Console, comparison: Comparison) -> None:
     table.add_row("minutes of training", *(f"{run.seconds / 60:,.1f}" for run in runs))
     table.add_row("data", *(run.data_hash[:FINGERPRINT] for run in runs))
     table.add_row("features", *(str(run.features or "none") for run in runs))
+    # No set, which would lose the order of the scores.
     for name in dict.fromkeys(score.name for run in runs for score in run.scores):
         table.add_row(title_of(name), *(_told(run.score(name)) for run in runs))
     for key, values in comparison.config.items():

@@ -8,24 +8,20 @@ import signal
 import ssl
 import sys
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from pipeline import exit_status
+from pipeline.cli.console import say, terminal
 from pipeline.cli.interruption import heeded_signals
 from pipeline.cli.next_commands import quoted
-from pipeline.cli.options import load_tensorflow, terminal
-from pipeline.cli.tables import say
+from pipeline.cli.options import load_tensorflow, needs_extra, user_errors
+from pipeline.errors import UserError
 from savedmodels.access import TOKEN_VARIABLE
 from savedmodels.server.codes import Refused
 from savedmodels.server.ports import require_free
-
-if TYPE_CHECKING:
-    from savedmodels.server.batching import BatchingParameters
 
 app = typer.Typer()
 LONGEST = 86_400
@@ -79,8 +75,7 @@ def serve(
         ),
     ] = None,
     enable_model_warmup: Annotated[
-        bool,
-        typer.Option(help="Run a version's warm-up requests before it becomes available."),
+        bool, typer.Option(help="Run a version's warm-up requests before it becomes available.")
     ] = True,
     tensorflow_intra_op_parallelism: Annotated[
         int,
@@ -135,13 +130,11 @@ def serve(
     For development, tests and small deployments. Use TensorFlow Serving itself in production, with
     the same repository, models.config and requests.
     """
-    from pipeline.errors import UserError
-
     if not repository.is_dir():
         raise UserError(f"`REPOSITORY` must be a folder. Received: {repository}")
     if (tls_certificate is None) != (tls_key is None):
         raise UserError("`--tls-certificate` and `--tls-key` must be given together")
-    if tls_certificate is not None and tls_key is not None:
+    if tls_certificate and tls_key:
         _require_pair(tls_certificate, tls_key)
     if batching_parameters_file is not None and not enable_batching:
         raise UserError("`--batching-parameters-file` must come with `--enable-batching`")
@@ -156,19 +149,23 @@ def serve(
     for number in heeded_signals():
         signal.signal(number, stop)
     token = _token(token_file)
-    with _refusals_as_user_errors():
+    with user_errors(Refused):
         # Before TensorFlow, which takes seconds to load.
         require_free(host, port, rest_api_port)
-    load_tensorflow()  # Takes seconds, so it comes after all checks that can do without it.
+    load_tensorflow()
     # Silence gRPC's own log; we report failures ourselves.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
-    try:
+    with needs_extra("`growgan serve`", "serve"):
+        from savedmodels.server import batching_file
         from savedmodels.server.options import Certificate, Limits, Options
         from savedmodels.server.serving import serving
-    except ModuleNotFoundError as error:
-        raise UserError(f"`growgan serve` needs the extra `serve`. Missing: {error.name}") from None
-    with _refusals_as_user_errors():
-        batching = _batching(batching_parameters_file) if enable_batching else None
+    batching = None
+    if enable_batching:
+        file = batching_parameters_file
+        # For bytes that are not UTF-8 the parser names their place.
+        text = file.read_text(errors="replace") if file else ""
+        with user_errors(Refused):
+            batching = batching_file.read(text)
     options = Options(
         host=host,
         grpc_port=port,
@@ -186,7 +183,7 @@ def serve(
         tls=Certificate(tls_certificate, tls_key) if tls_certificate and tls_key else None,
     )
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    with _refusals_as_user_errors(), serving(repository, options) as ports:
+    with user_errors(Refused), serving(repository, options) as ports:
         serves.set()
         where = f"REST at {host}:{ports.rest}, gRPC at {host}:{ports.grpc}"
         say(terminal(), f"serving {repository}: {where}")
@@ -198,26 +195,7 @@ def serve(
     os._exit(0)
 
 
-@contextmanager
-def _refusals_as_user_errors() -> Iterator[None]:
-    from pipeline.errors import UserError
-
-    try:
-        yield
-    except Refused as refused:
-        raise UserError(refused.message) from None
-
-
-def _batching(file: Path | None) -> BatchingParameters:
-    from savedmodels.server import batching_file
-
-    # For bytes that are not UTF-8 the parser names their place.
-    return batching_file.read(file.read_text(errors="replace") if file else "")
-
-
 def _require_pair(certificate: Path, key: Path) -> None:
-    from pipeline.errors import UserError
-
     try:
         ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(certificate, key)
     except ssl.SSLError as error:
@@ -228,15 +206,13 @@ def _require_pair(certificate: Path, key: Path) -> None:
 
 
 def _token(file: Path | None) -> str | None:
-    from pipeline.errors import UserError
-
     try:
         token = file.read_text() if file else os.environ.get(TOKEN_VARIABLE)
     except UnicodeDecodeError:
         raise UserError(f"the API token must be text. Received: {file}") from None
     if file and file.stat().st_mode & 0o077:
         typer.echo(f"others can read the API token: chmod 600 {quoted(str(file))}", err=True)
-    token = token and token.strip()
+    token = token and token.strip()  # Editors end files with a new line.
     if token is not None and not token:
         given = file or f"${TOKEN_VARIABLE}"
         raise UserError(f"the API token must not be empty. Received: {given}")

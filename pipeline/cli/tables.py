@@ -1,4 +1,4 @@
-"""Print tables and lines; outside a terminal no line is wrapped."""
+"""Tables and lists of names; outside a terminal no line is wrapped."""
 
 from __future__ import annotations
 
@@ -6,8 +6,6 @@ from collections.abc import Collection, Mapping, Sequence
 
 from rich.console import Console
 from rich.table import Table
-
-from pipeline.errors.shown import shown
 
 LISTED = 5
 """Most names to print; reports have all."""
@@ -29,13 +27,9 @@ def print_table(console: Console, table: Table) -> None:
     if console.is_terminal:
         console.print(table)
         return
+    # A console takes 80 columns where it cannot ask a terminal, and would fold cells.
     wide = Console(file=console.file, width=WIDEST, markup=False, highlight=False)
     wide.print(table)
-
-
-def say(console: Console, text: str) -> None:
-    """Print one line; control characters in names are escaped."""
-    console.print(shown(text), markup=False, highlight=False, soft_wrap=True)
 
 
 def listed(names: Sequence[str], most: int = LISTED, joint: str = ", ") -> str:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from pipeline.errors.shown import shown
+from pipeline.cli.console import say
 from pipeline.training.loop.listeners import Listener
-from pipeline.training.preflight.costs import step_seconds, works_of
+from pipeline.training.preflight.remaining_time import RemainingTime
 
 if TYPE_CHECKING:
     from pipeline.config import Config
@@ -32,8 +33,8 @@ class TrainingDisplay(Listener):
 
     def __init__(self, console: Console, config: Config) -> None:
         self._console = console
-        self._config = config
-        self._image_seconds = _image_seconds(config)
+        self._say = partial(say, console)
+        self._remaining = RemainingTime(config)
         self._total = config.schedule.build().total_images
         self._progress = Progress(
             TextColumn("{task.description}"),
@@ -42,7 +43,7 @@ class TrainingDisplay(Listener):
             TimeElapsedColumn(),
             TextColumn("{task.fields[numbers]}"),
             console=console,
-            disable=not console.is_terminal,
+            disable=not console.is_terminal,  # Else bars would fill a log.
         )
         self._task = self._progress.add_task("", total=self._total, numbers="")
 
@@ -87,59 +88,29 @@ class TrainingDisplay(Listener):
             )
 
     def saved(self, moment: Moment, folder: Path) -> None:
-        """Say so, where there is no bar."""
+        """Name the checkpoint, where there is no bar."""
         if not self._console.is_terminal:
             self._say(f"checkpoint {folder}")
 
     def alarmed(self, alarm: Alarm, images_seen: int, phase: Phase) -> None:
-        """Say so, once when it begins and once when it ends."""
+        """Print the alarm, once when it begins and once when it ends."""
         self._say(f"{alarm}, after {images_seen} images")
 
     def starved(self, seconds: float, *, stop: bool) -> None:
-        """Say so while it lasts."""
+        """Print how long the wait is while it lasts."""
         if not stop:
             self._say(f"alarm starvation: no batch has come for {seconds:.0f} s; still waiting")
 
     def rolled_back(self, roll_back: RollBack) -> None:
-        """Say where to, and why."""
+        """Print the alarm, and both numbers of images."""
         self._say(
             f"rolled back for alarm {roll_back.alarm}, from {roll_back.at} images to "
             f"{roll_back.to}: going on with other draws and a lower learning rate"
         )
 
-    def _say(self, text: str) -> None:
-        self._console.print(shown(text), markup=False, highlight=False, soft_wrap=True)
-
     def _speed(self, moment: Moment) -> str:
-        if not moment.images_per_second:  # Of a single step, which was compiled first.
+        if not moment.images_per_second:  # A single step says nothing: it was compiled first.
             return ""
-        seconds = seconds_left(self._config, self._image_seconds, moment)
+        seconds = self._remaining.seconds(moment)
         left = f"{seconds / 60:.0f} min" if seconds >= 90 else f"{seconds:.0f} s"
         return f"{moment.images_per_second:.0f} img/s, {left} left, "
-
-
-def seconds_left(config: Config, image_seconds: Mapping[Phase, float], moment: Moment) -> float:
-    """Estimated seconds to the end, by the present speed and the cost of each phase's images.
-
-    The speed must be known: more than 0 images per second.
-
-    Args:
-        config: Configuration of the run.
-        image_seconds: Cost of an image in each phase, in seconds of any machine.
-        moment: Present state of the run.
-    """
-    schedule = config.schedule.build()
-    left = sum(
-        image_seconds[phase] * max(0, start + phase.images - max(start, moment.images_seen))
-        for start, phase in zip(schedule.starts, schedule.phases, strict=True)
-    )
-    return left / image_seconds[moment.progress.phase] / moment.images_per_second
-
-
-def _image_seconds(config: Config) -> dict[Phase, float]:
-    phases = config.schedule.build().phases
-    works = works_of(config, phases, label_size=0)  # Labels change next to nothing.
-    return {
-        phase: step_seconds(config, phase, work) / phase.batch_size
-        for phase, work in zip(phases, works, strict=True)
-    }

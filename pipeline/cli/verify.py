@@ -1,4 +1,4 @@
-"""`growgan verify`: whether a SavedModel stands alone and answers as it did at its export."""
+"""Command `growgan verify`: load a SavedModel without this project, and compare its answers."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from pipeline import exit_status
+from pipeline.cli.console import fail, progress, say, terminal
 from pipeline.cli.interruption import Interruption
-from pipeline.cli.options import load_tensorflow, terminal
-from pipeline.cli.tables import say
+from pipeline.cli.options import Json, load_tensorflow, user_errors
+from pipeline.errors import UserError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -24,8 +25,7 @@ app = typer.Typer()
 @app.command(epilog="Example: growgan verify runs/first/savedmodels/32x32/60000")
 def verify(
     savedmodel: Annotated[
-        Path,
-        typer.Argument(help="Folder of a SavedModel, such as a version.", show_default=False),
+        Path, typer.Argument(help="Folder of a SavedModel, such as a version.", show_default=False)
     ],
     runs: Annotated[
         int, typer.Option(min=1, help="Runs of each signature that its latency is measured by.")
@@ -38,16 +38,11 @@ def verify(
         ),
     ] = False,
     timeout: Annotated[
-        float,
-        typer.Option(
-            min=1, max=86_400, metavar="SECONDS", help="What each loader has for everything."
-        ),
+        float, typer.Option(min=1, max=86_400, metavar="SECONDS", help="Time limit of each loader.")
     ] = 600.0,
-    json: Annotated[
-        bool, typer.Option("--json", help="Print JSON for machines in place of the lines.")
-    ] = False,
+    json: Json = False,
 ) -> None:
-    """Load a SavedModel in clean processes, and hold its answers to those of its export.
+    """Load a SavedModel in clean processes, and compare its answers with those of its export.
 
     By tf.saved_model.load, by TensorFlow 1's session loader, and by the C API, which is how
     TensorFlow Serving loads. Exit status 0 if it passes, 2 if there is no whole SavedModel with
@@ -67,47 +62,36 @@ def verify(
     else:
         _show(console, verification)
     if not verification.passed:
-        typer.echo(
-            "growgan: a SavedModel must answer as at its export, by every loader. "
+        fail(
+            "a SavedModel must answer as at its export, by every loader. "
             f"Received: {savedmodel}, which fails: {verification.reason}",
-            err=True,
+            exit_status.VERIFY,
         )
-        raise typer.Exit(exit_status.VERIFY)
 
 
 def verified(console: Console, savedmodel: Path, *, otherwise: str, **options: Any) -> Verification:
-    """Verify a SavedModel, and show how far that is.
+    """Verify a SavedModel, and show progress.
 
     Args:
         console: Console to write to.
-        savedmodel: The folder.
-        otherwise: Option for models without golden requests.
+        savedmodel: Folder of the SavedModel.
+        otherwise: Option to suggest for models without golden requests.
         options: Options of `savedmodels.verify.verify`.
-
-    Raises:
-        UserError: if there is no whole SavedModel with golden requests.
     """
-    from pipeline.cli.progress import reporter
-    from pipeline.errors import UserError
     from savedmodels.whole import Unverifiable, graph_in
 
-    try:
-        graph_in(savedmodel)
-    except Unverifiable as error:
-        raise UserError(str(error)) from error
-    Interruption()  # Else SIGTERM would leave the process of a loader behind.
-    load_tensorflow()
-    from savedmodels.verify import NothingRecorded
-    from savedmodels.verify import verify as verify_model
+    with user_errors(Unverifiable):
+        graph_in(savedmodel)  # Needs no TensorFlow, so a wrong path shows at once.
+        Interruption()  # Else SIGTERM would leave the process of a loader behind.
+        load_tensorflow()
+        from savedmodels.verify import NothingRecorded
+        from savedmodels.verify import verify as verify_model
 
-    progress, report = reporter(console, f"verifying {savedmodel}")
-    try:
-        with progress:
-            return verify_model(savedmodel, on_loader=report, **options)
-    except NothingRecorded as error:
-        raise UserError(f"{error}: export it anew, or give {otherwise}") from error
-    except Unverifiable as error:
-        raise UserError(str(error)) from error
+        try:
+            with progress(console, f"verifying {savedmodel}") as report:
+                return verify_model(savedmodel, on_loader=report, **options)
+        except NothingRecorded as error:
+            raise UserError(f"{error}: export it anew, or give {otherwise}") from error
 
 
 def _show(console: Console, verification: Verification) -> None:

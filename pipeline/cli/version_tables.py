@@ -8,7 +8,8 @@ from typing import Any
 
 from rich.console import Console
 
-from pipeline.cli.tables import new_table, print_table, say
+from pipeline.cli.console import say
+from pipeline.cli.tables import new_table, print_table
 from pipeline.evaluation.publication import evaluation_in
 from pipeline.evaluation.scores import FINGERPRINT, title_of
 from savedmodels.repository.differences import Differences
@@ -37,18 +38,16 @@ def show_versions(console: Console, model: str, versions: Sequence[VersionStandi
 
 def show_differences(console: Console, versions: tuple[int, int], found: Differences) -> None:
     """Print one table per kind of difference."""
-    same = []
-    for kind in (each.name for each in fields(found)):
-        pairs = getattr(found, kind)
+    kinds = {each.name: getattr(found, each.name) for each in fields(found)}
+    for kind, pairs in kinds.items():
         if not pairs:
-            same.append(kind)
             continue
         table = new_table(kind, *map(str, versions))
         for name, values in pairs.items():
-            short = FINGERPRINT if kind == "files" else None
+            short = FINGERPRINT if kind == "files" else None  # Values of files are hashes.
             table.add_row(name, *(_told(value)[:short] for value in values))
         print_table(console, table)
-    if same:
+    if same := [kind for kind, pairs in kinds.items() if not pairs]:
         say(console, f"the same: {', '.join(same)}")
 
 

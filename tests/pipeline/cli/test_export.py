@@ -97,7 +97,7 @@ def test_a_missing_package_is_named(
     monkeypatch.setitem(sys.modules, "tf2onnx", None)
     result = growgan("export", workspace / "run", "--format", "onnx")
     assert result.status == 2
-    assert "`--format onnx` needs the package tf2onnx: pip install 'growgan[onnx]'" in result.err
+    assert "needs the extra `onnx`: pip install 'growgan[onnx]'. Missing: tf2onnx" in result.err
 
 
 @pytest.mark.slow

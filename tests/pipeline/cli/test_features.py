@@ -94,8 +94,8 @@ def test_bad_input_is_one_line_and_status_2(
 
 
 def test_a_prepared_set_is_taken_as_it_is(tmp_path: Path) -> None:
+    from pipeline.cli.console import terminal
     from pipeline.cli.features import prepared_set
-    from pipeline.cli.options import terminal
     from pipeline.config import DataConfig
     from pipeline.data.prepare import prepare
 

@@ -72,9 +72,8 @@ def test_a_signal_ends_the_process_until_it_is_only_noted(number: int, status: i
 
     interruption = Interruption()
     interruption.only_note()
-    assert not interruption()
+    assert not interruption.status
     os.kill(os.getpid(), number)
-    assert interruption()
     assert interruption.status == status
     # SIGTERM is told twice to who is told by parent and service manager; Ctrl-C is a person's.
     os.kill(os.getpid(), signal.SIGTERM)
@@ -87,15 +86,15 @@ def test_nohup_keeps_a_lost_terminal_from_ending_anything() -> None:
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     interruption = Interruption()
     os.kill(os.getpid(), signal.SIGHUP)
-    assert not interruption()
+    assert not interruption.status
 
 
 # Workers and lines of progress even for little work, so that a signal comes in the middle.
 PREPARING = """
 import os
 print(os.getpid())
-import pipeline.cli.progress as progress, pipeline.data.workers as workers
-progress.LINE_EVERY, workers.WORTH_SHARING = 100, -1
+import pipeline.cli.console as console, pipeline.data.workers as workers
+console.LINE_EVERY, workers.WORTH_SHARING = 100, -1
 from pipeline.cli import main
 main()
 """

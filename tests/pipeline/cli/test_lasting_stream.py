@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import errno
+import io
 import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
+from pipeline.cli.console import progress, say
 from pipeline.cli.lasting_stream import LastingStream
 from tests.pipeline.orchestration.clusters import ROOT
 
@@ -38,6 +41,17 @@ def test_a_full_disk_is_told() -> None:
             lasting.flush()
         assert caught.value.errno == errno.ENOSPC
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+def test_lines_beside_a_bar_come_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown = io.StringIO()
+    monkeypatch.setattr(sys, "stdout", shown)
+    console = Console(file=LastingStream(), force_terminal=True)
+    with progress(console, "reading") as report:
+        report(1, 2)
+        say(console, "of ours")
+        print("of others")
+    assert shown.getvalue().count("of ours") == shown.getvalue().count("of others") == 1
 
 
 @pytest.mark.new_interpreter

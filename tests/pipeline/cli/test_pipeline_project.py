@@ -66,9 +66,7 @@ def test_without_dagster_one_line_says_so(
     monkeypatch.setitem(sys.modules, "dagster", None)
     result = growgan("pipeline", command, tmp_path / "project")
     assert result.status == 2
-    assert result.err.startswith(
-        "growgan: `growgan pipeline` needs the extra `schedule`. Missing: "
-    )
+    assert "`growgan pipeline` needs the extra `schedule`: pip install 'growgan[sch" in result.err
 
 
 def test_what_was_promoted_is_not_run_again(growgan: Growgan, tmp_path: Path) -> None:

@@ -80,7 +80,7 @@ def test_only_this_machine_is_listened_to_unless_another_address_is_given() -> N
 
 
 def test_a_missing_extra_is_named(python: str, tmp_path: Path) -> None:
-    said = "`growgan serve` needs the extra `serve`. Missing:"
+    said = "`growgan serve` needs the extra `serve`: pip install 'growgan[serve]'. Missing: "
     assert_refused(python, said, tmp_path, missing=("uvicorn", "tensorflow_serving"))
 
 

@@ -1,0 +1,22 @@
+"""Keep a preset for grey pictures from turning pictures in colour grey unasked."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pipeline.config import DataConfig
+from pipeline.data.checking.measurement import is_in_colour
+from pipeline.data.records import is_prepared
+from pipeline.data.sources import open_source
+from pipeline.errors import UserError
+
+
+def require_grey_pictures(preset: str, data: DataConfig) -> None:
+    """Refuse pictures in colour that a grey preset would turn grey without the user's wish."""
+    if data.channels == 3 or data.source is None or is_prepared(Path(data.source).expanduser()):
+        return
+    if is_in_colour(open_source(data.source)):
+        raise UserError(
+            f"the preset {preset} is for grey pictures, but {data.source} is in colour: pass "
+            "`--set data.channels=3` to keep colours, or `--set data.channels=1` to make them grey"
+        )
