@@ -53,7 +53,6 @@ def check(
     """
     from pipeline.cli import check_summary
     from pipeline.data.checking.contact_sheet import contact_sheet, shown_classes
-    from pipeline.data.checking.contract import broken
     from pipeline.data.checking.contract_file import read_contract
     from pipeline.data.checking.contract_file import write_contract as write_rules
     from pipeline.data.checking.report import write_report
@@ -71,7 +70,7 @@ def check(
     if previous is not None:
         survey = survey.model_copy(update={"shift": shift(previous, survey)})
     if rules is not None:
-        reasons = broken(rules[0], survey, rules[1])
+        reasons = rules[0].broken_by(survey, rules[1])
         survey = survey.model_copy(update={"broken_rules": tuple(reasons)})
     folder = out or Path("checks") / _file_name(survey.source)
     # Before anything is refused: the report has all that is wrong.

@@ -15,6 +15,7 @@ from pipeline.cli.options import (
     OnCorrupt,
     load_tensorflow,
     needs_extra,
+    parse_classes,
     require_folder,
     require_outside,
 )
@@ -103,7 +104,6 @@ def prepare(
 
     Repeat the command to continue a stopped preparation. Pass the set to `growgan train --data`.
     """
-    from pipeline.data.class_list import parse_classes
     from pipeline.data.preparation import resolutions_to
     from pipeline.data.prepare import prepare as prepare_set
     from pipeline.data.prepare import require_preparable
@@ -170,14 +170,13 @@ def _configured(
 
 
 def _enforce(console: Console, contract: Path, source: str, workers: int | None) -> None:
-    from pipeline.data.checking.contract import broken
     from pipeline.data.checking.contract_file import read_contract
     from pipeline.data.checking.survey import survey
 
     rules, reference = read_contract(contract)
     with progress(console, f"checking {source}") as report:
         found = survey(source, workers=workers, report=report)
-    if reasons := broken(rules, found, reference):
+    if reasons := rules.broken_by(found, reference):
         raise UserError(f"{source} breaks {contract}: {'; '.join(reasons)}")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import logging
 import os
 import resource
@@ -137,3 +138,23 @@ def require_new(out: Path) -> None:
     """Refuse an existing folder."""
     if out.exists():
         raise UserError(f"`--out` must be a new folder. Received: {out}, which exists")
+
+
+def parse_classes(text: str) -> tuple[str, ...]:
+    """Split the text of `--classes` into names; quotes enclose a name with a comma.
+
+    Raises:
+        UserError: if there is no name, or a quotation mark is not closed.
+
+    Example:
+        >>> parse_classes('cat, "red, or brown"')
+        ('cat', 'red, or brown')
+    """
+    try:
+        rows = list(csv.reader([text], skipinitialspace=True, strict=True))
+    except csv.Error as error:
+        raise UserError(f'`--classes` must be like cat,"a,b". Received: {text}') from error
+    names = tuple(name.strip() for row in rows for name in row)
+    if not names or not all(names):
+        raise UserError(f"`--classes` must be names with commas between. Received: {text}")
+    return names

@@ -93,6 +93,13 @@ class Contract(Rules):
     shift: ShiftRules | None = None
     """Bounds on the shift from a reference."""
 
+    def broken_by(self, survey: Survey, reference: Survey | None = None) -> list[str]:
+        """List the rules that a set breaks, each with the value received; empty if none."""
+        reasons = [*_of_kind(self, survey), *_of_numbers(self, survey)]
+        if self.shift is not None and reference is not None:
+            reasons += _of_shift(self.shift, survey, reference)
+        return reasons
+
 
 def derived(survey: Survey, reference: str) -> Contract:
     """Derive a contract from a set, whose report is `reference`, with room for similar sets."""
@@ -130,14 +137,6 @@ def derived(survey: Survey, reference: str) -> Contract:
             most_features=_short(FEATURES + 2 * chance),
         ),
     )
-
-
-def broken(contract: Contract, survey: Survey, reference: Survey | None = None) -> list[str]:
-    """List the rules that a set breaks, each with the value received; empty if it keeps all."""
-    reasons = [*_of_kind(contract, survey), *_of_numbers(contract, survey)]
-    if contract.shift is not None and reference is not None:
-        reasons += _of_shift(contract.shift, survey, reference)
-    return reasons
 
 
 def _of_kind(contract: Contract, survey: Survey) -> Iterator[str]:

@@ -9,7 +9,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.data.checking.contract import Contract, ShiftRules, broken, derived
+from pipeline.data.checking.contract import Contract, ShiftRules, derived
 from pipeline.data.checking.contract_file import read_contract, write_contract
 from pipeline.data.checking.report import Survey
 from pipeline.data.checking.survey import survey
@@ -63,7 +63,7 @@ RULES = [
 
 @pytest.mark.parametrize(("rules", "parts", "reason"), RULES)
 def test_a_broken_rule_is_named_with_what_came(digits, rules, parts, reason) -> None:
-    [found] = broken(Contract(**rules), changed(digits, **parts))
+    [found] = Contract(**rules).broken_by(changed(digits, **parts))
     assert reason in found
 
 
@@ -83,7 +83,7 @@ def test_a_broken_rule_is_named_with_what_came(digits, rules, parts, reason) -> 
 def test_pictures_that_break_a_rule_are_named(
     odd: Survey, rules: dict[str, Any], told: str
 ) -> None:
-    [reason] = broken(Contract(**rules), odd)
+    [reason] = Contract(**rules).broken_by(odd)
     assert told in reason
 
 
@@ -101,12 +101,12 @@ def odd(tmp_path_factory: pytest.TempPathFactory) -> Survey:
 
 
 def test_no_rules_are_never_broken(digits: Survey) -> None:
-    assert broken(Contract(), digits) == []
+    assert Contract().broken_by(digits) == []
 
 
 def test_every_broken_rule_is_told(digits: Survey) -> None:
     contract = Contract(channels="rgb", least_side=9, most_side=7, least_pictures=2000)
-    assert [reason.split("`")[1] for reason in broken(contract, digits)] == [
+    assert [reason.split("`")[1] for reason in contract.broken_by(digits)] == [
         "channels", "least_pictures", "least_side", "most_side",
     ]  # fmt: skip
 
@@ -114,7 +114,7 @@ def test_every_broken_rule_is_told(digits: Survey) -> None:
 def test_shift_is_bounded_by_a_reference(digits: Survey) -> None:
     rules = ShiftRules(reference="x", most_colour=0.2, most_class_shares=0.05, most_features=0.3)
     contract = Contract(shift=rules)
-    assert broken(contract, digits, digits) == []
+    assert contract.broken_by(digits, digits) == []
     lighter = changed(
         digits,
         colours__mean=tuple(level + 30 for level in digits.colours.mean),
@@ -122,7 +122,7 @@ def test_shift_is_bounded_by_a_reference(digits: Survey) -> None:
         classes={**digits.classes, "0": 0},
         unlabelled=digits.classes["0"],
     )
-    colour, shares, features = broken(contract, lighter, digits)
+    colour, shares, features = contract.broken_by(lighter, digits)
     assert colour.startswith("`shift.most_colour` must be at most 0.2. Received: 0.31")
     assert shares.startswith("`shift.most_class_shares` must be at most 0.05. Received: 0.099")
     assert features.startswith("`shift.most_features` must be at most 0.3. Received: ")
@@ -130,7 +130,7 @@ def test_shift_is_bounded_by_a_reference(digits: Survey) -> None:
 
 def test_a_set_keeps_the_contract_derived_from_it(digits: Survey) -> None:
     contract = derived(digits, "digits.json")
-    assert broken(contract, digits, digits) == []
+    assert contract.broken_by(digits, digits) == []
     assert contract.classes == tuple("0123456789")
     assert contract.least_pictures == 1617
     assert (contract.least_side, contract.most_side) == (8, 8)
@@ -162,12 +162,12 @@ def test_any_set_keeps_the_contract_derived_from_it(sides, ratios, level, std, c
         corrupt=(("x", "y"),) * bad,
         exact_duplicates=(("a", "b"),) * min(bad, sum(counts) // 2),
     )
-    assert broken(derived(found, "x"), found, found) == []
+    assert derived(found, "x").broken_by(found, found) == []
 
 
 def test_other_sets_break_it(digits: Survey) -> None:
     rules = {
-        reason.split("`")[1] for reason in broken(derived(digits, "x"), survey("glyphs:32x900"))
+        reason.split("`")[1] for reason in derived(digits, "x").broken_by(survey("glyphs:32x900"))
     }
     assert {"channels", "modes", "classes", "least_pictures", "most_side"} <= rules
 

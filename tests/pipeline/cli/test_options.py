@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipeline.cli.options import parse_classes
 from pipeline.config import DataConfig
-from pipeline.data.class_list import parse_classes
 from pipeline.data.shards import classes_taken
 from pipeline.errors import UserError
 
