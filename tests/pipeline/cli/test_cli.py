@@ -31,7 +31,7 @@ WITH_EXAMPLES = (
          "powers of two from 4 to 1024, or the same if images do not grow. Received: 4 and 24"),
         (["train", "--config", "quickstart", "--set", "schedule.batch_size=10"],
          "must be a multiple of `network.stddev_group`"),
-        (["train", "--config", "progan-mnist32"], "must be named with --data"),
+        (["train", "--config", "progan-mnist32"], "no pictures given: pass --data"),
         (["train", "--config", "quickstart", "--until-resolution", "32"],
          "`--until-resolution` must be one that the schedule trains, 4, 8, 16. Received: 32"),
         (["train", "--config", "quickstart", "--time-limit", "soon"],
@@ -43,7 +43,7 @@ WITH_EXAMPLES = (
          "every phase must fit in the 0.1 GiB that are free, or that `run.memory_gib` grants. "
          "Received: fade_16x16, which takes 0.9 GiB with 16 images at once"),
         (["train", "--config", "progan-mnist32", "--dry-run", "--set", "data.labels=true"],
-         "must be named with --data"),
+         "no pictures given: pass --data"),
         (["train", "--config", "quickstart", "--set", "run.replicas=2"],
          "`run.replicas` needs `run.strategy=mirrored`. Received: 2 and one_device"),
         (["train", "--config", "quickstart", "--set", "run.tpu=local"],
