@@ -30,6 +30,8 @@ def test_examples_import_what_they_use_from_where_it_is() -> None:
         (page.name, ast.parse(code))
         for page in PAGES
         for code in re.findall(r"^```python\n(.*?)^```", page.read_text(), re.M | re.S)
+        # Others run where other code is, such as the official one.
+        if re.search(r"^from (layers|savedmodels|pipeline)\b", code, re.M)
     ]
     assert examples
     for page, example in examples:
