@@ -15,7 +15,7 @@ app = typer.Typer()
 
 @app.command(epilog="Example: growgan pipeline status faces")
 def status(folder: Project, json: Json = False) -> None:
-    """Tell what runs now, how the last run ended, and which version each label serves."""
+    """Show what runs now, how the last run ended, and which version each label serves."""
     from pipeline.cli.outcome_tables import show_status
     from pipeline.cli.publishing import refusals
     from pipeline.orchestration.project import open_project

@@ -26,7 +26,7 @@ from savedmodels.server.codes import invalid
 from savedmodels.server.model_config import models_of
 from savedmodels.server.model_manager import ModelSpec
 from savedmodels.server.options import Limits
-from savedmodels.server.rest import bears, unauthenticated
+from savedmodels.server.rest import has_token, unauthenticated
 from savedmodels.server.servable import refusal_of
 from savedmodels.server.service import SIGNATURE_DEF, Service, unable_to
 from savedmodels.server.signature import DEFAULT_SIGNATURE
@@ -132,7 +132,7 @@ class _Guard(grpc.ServerInterceptor):
 
     def intercept_service(self, continuation: Callable[[Any], Any], details: Any) -> Any:
         header = dict(details.invocation_metadata).get("authorization", "")
-        if bears(header.encode() if isinstance(header, str) else header, self._token):
+        if has_token(header.encode() if isinstance(header, str) else header, self._token):
             return continuation(details)
         refused = unauthenticated()
 

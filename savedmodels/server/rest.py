@@ -57,7 +57,7 @@ def rest_api(service: Service) -> FastAPI:
 
     async def check_token(request: Request) -> None:
         header = request.headers.get("authorization", "").encode("latin-1")
-        if token is not None and not bears(header, token):
+        if token is not None and not has_token(header, token):
             raise unauthenticated()
 
     app = FastAPI(
@@ -233,7 +233,7 @@ def unpacked(body: bytes, limit: int) -> bytes:
     return content if stream.eof and not stream.unused_data else b""
 
 
-def bears(header: bytes, token: str) -> bool:
+def has_token(header: bytes, token: str) -> bool:
     """Return whether an `authorization` header has the token."""
     # Constant time, so that the time of an answer does not reveal the token.
     return hmac.compare_digest(header, b"Bearer " + token.encode())

@@ -67,7 +67,7 @@ def frechet_distance(one: Moments, other: Moments) -> float:
 
 
 def advice(count: int, dimensions: int) -> str | None:
-    """Return a warning if the covariance of so many images lacks full rank, else None."""
+    """Return a warning if the covariance of that number of images lacks full rank, else None."""
     # The mean takes one degree of freedom, so equal numbers are too few.
     if count > dimensions:
         return None

@@ -187,7 +187,7 @@ def _failure_of(send: Callable[[], None]) -> str | None:
 
 
 def _within(seconds: float, send: Callable[[], None]) -> None:
-    """Send, and fail after so many seconds in all."""
+    """Send, and fail once the time limit for all of it has passed."""
     result: Future[None] = Future()
 
     def attempt() -> None:
