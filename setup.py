@@ -118,6 +118,7 @@ setup(
         "pipeline.training.optimization",
         "pipeline.training.preflight",
         "pipeline.training.synthesis",
+        "pipeline.training_run",
     ],
     package_data={
         "pipeline": [

@@ -65,7 +65,7 @@ def evaluate(
     """
     Interruption()
     from pipeline.evaluation.settings import settings_for
-    from pipeline.run_folder import RunFolder
+    from pipeline.training_run.folder import RunFolder
 
     names = None if metrics is None else [name.strip() for name in metrics.split(",")]
     given = {

@@ -69,7 +69,7 @@ def export(
         )
     require_folder("--out", out if out is None or form == "savedmodel" else out.parent)
     Interruption()  # Otherwise SIGTERM would leave half an export behind.
-    from pipeline.run_folder import RunFolder
+    from pipeline.training_run.folder import RunFolder
 
     folder = RunFolder(run)
     saved = folder.newest_checkpoint() if checkpoint is None else folder.checkpoint(checkpoint)
@@ -78,7 +78,7 @@ def export(
     load_tensorflow()
     position = saved.position
     lineage = folder.export_lineage(position.images_seen, position.roll_backs)
-    from pipeline.saved_networks import SavedNetworks
+    from pipeline.training_run.networks import SavedNetworks
 
     models = SavedNetworks(folder, saved).exportable(discriminator=discriminator)
     _, height, width, _ = models.sampler.model.output_shape

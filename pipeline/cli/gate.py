@@ -48,7 +48,7 @@ def gate(
     from pipeline.evaluation.gate import judge, write_verdict
     from pipeline.evaluation.report import write_report
     from pipeline.evaluation.scores import evaluation_of, folder_of, read_scores
-    from pipeline.run_folder import RunFolder
+    from pipeline.training_run.folder import RunFolder
 
     # Others would be ignored, as the scores are measured already.
     for override in overrides or []:

@@ -66,7 +66,7 @@ def generate(
     """
     from pipeline.generating.drawing import Drawing, images_of, require_drawable, sheet_of
     from pipeline.generating.seeds import parse_numbers, parse_shares
-    from pipeline.run_folder import RunFolder
+    from pipeline.training_run.folder import RunFolder
 
     if files is not None and out is not None:
         raise UserError(f"`--files` must come without `--out`. Received: {files} and {out}")

@@ -94,9 +94,9 @@ def train(
     interruption = Interruption()
     from pipeline.interop.transfer import origin_of
     from pipeline.loading import is_chosen, load
-    from pipeline.run_folder import RunFolder
     from pipeline.training.loop.profiling import Profile, Steps
     from pipeline.training.loop.stopping import StopAfterStage, TimeLimit
+    from pipeline.training_run.folder import RunFolder
 
     if workers is not None:
         overrides = [*(overrides or []), "run.strategy=multi_worker"]  # Later ones win.

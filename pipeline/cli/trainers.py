@@ -17,11 +17,11 @@ from pipeline.config import Config
 from pipeline.data.records import RecordSet
 from pipeline.evaluation.in_training import FidInTraining
 from pipeline.evaluation.rollback import RemoveEvaluations
-from pipeline.run_folder import RunFolder
 from pipeline.training.loop.listeners import Listener
 from pipeline.training.loop.recorders import JsonLines, SampleSheets, StageExports, TensorBoard
 from pipeline.training.loop.trainer import Trainer
 from pipeline.training.synthesis.task import Synthesis
+from pipeline.training_run.folder import RunFolder
 
 if TYPE_CHECKING:
     import tensorflow as tf

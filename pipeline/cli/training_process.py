@@ -15,11 +15,11 @@ from pipeline.cli.preparing import prepare_records
 from pipeline.cli.trainers import train_as_chief, train_as_worker
 from pipeline.config import Config
 from pipeline.interop.transfer import write_first_checkpoint
-from pipeline.run_folder import Resume, RunFolder
 from pipeline.training.distributed.workers import Workers
 from pipeline.training.loop.joint_stop import STAGE_END, JointStop
 from pipeline.training.loop.profiling import Profile
 from pipeline.training.loop.stopping import StopAfterStage, TimeLimit
+from pipeline.training_run.folder import Resume, RunFolder
 
 if TYPE_CHECKING:
     import tensorflow as tf

@@ -24,7 +24,7 @@ from pipeline.evaluation.scores import (
     title_of,
 )
 from pipeline.loading import decisive
-from pipeline.run_folder import RunFolder
+from pipeline.training_run.folder import RunFolder
 
 CURVE = "fid"  # The score whose curves are drawn.
 

@@ -20,8 +20,8 @@ from pipeline.evaluation.scores import (
     folder_of,
     write_scores,
 )
-from pipeline.run_folder import RunFolder
-from pipeline.saved_networks import SavedNetworks
+from pipeline.training_run.folder import RunFolder
+from pipeline.training_run.networks import SavedNetworks
 from savedmodels.checksum import checksum
 
 USUAL = MEASURES.keys() - {"path_length"}  # It takes longer than all others together.

@@ -11,7 +11,7 @@ from tensorboard.plugins.hparams import api as hyperparameters
 
 from pipeline.evaluation.scores import Evaluation, needs_features
 from pipeline.loading import decisive
-from pipeline.run_folder import RunFolder
+from pipeline.training_run.folder import RunFolder
 from savedmodels import atomic
 
 

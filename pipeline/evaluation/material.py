@@ -21,10 +21,10 @@ from pipeline.evaluation.references import (
     References,
     references_for,
 )
-from pipeline.run_folder import RunFolder
 from pipeline.sampling.painter import Painter
-from pipeline.saved_networks import SavedNetworks
 from pipeline.training.loop.checkpoints import Checkpoint
+from pipeline.training_run.folder import RunFolder
+from pipeline.training_run.networks import SavedNetworks
 
 Report = Callable[[int, int], None]
 Stage = Callable[[str], AbstractContextManager[Report]]

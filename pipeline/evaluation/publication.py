@@ -15,7 +15,7 @@ from pipeline.evaluation.scores import (
     folder_of,
     history_of,
 )
-from pipeline.run_folder import RunFolder
+from pipeline.training_run.folder import RunFolder
 from savedmodels.repository.versions import About, Gate, Publication, lineage_of
 
 

@@ -18,7 +18,7 @@ from pipeline.evaluation.scores import (
     obstacles,
     title_of,
 )
-from pipeline.run_folder import RunFolder
+from pipeline.training_run.folder import RunFolder
 from savedmodels.atomic import write_file
 
 REPORT = "report.html"

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from pipeline.run_folder import RunFolder
 from pipeline.training.loop.listeners import Listener
 from pipeline.training.position import RollBack
+from pipeline.training_run.folder import RunFolder
 from savedmodels import atomic
 
 

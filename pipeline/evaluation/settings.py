@@ -8,7 +8,7 @@ from pipeline.config import Config
 from pipeline.errors import UserError
 from pipeline.evaluation.features import require_kind
 from pipeline.loading import Override, differences
-from pipeline.run_folder import RunFolder
+from pipeline.training_run.folder import RunFolder
 
 
 def settings_for(run: RunFolder, overrides: Sequence[Override]) -> Config:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pipeline.data.grids import tile
 from pipeline.errors import UserError
 from pipeline.generating.labels import labels_of_run, require_styles
-from pipeline.run_folder import RunFolder
+from pipeline.training_run.folder import RunFolder
 
 if TYPE_CHECKING:
     from pipeline.sampling.painter import Painter
@@ -128,6 +128,6 @@ def sheet_of(run: RunFolder, drawing: Drawing) -> NDArray[np.uint8]:
 
 def _painter_of(run: RunFolder) -> Painter:
     from pipeline.sampling.painter import Painter
-    from pipeline.saved_networks import SavedNetworks
+    from pipeline.training_run.networks import SavedNetworks
 
     return Painter(SavedNetworks(run, run.newest_checkpoint()).sampler())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pipeline.errors import UserError
-from pipeline.run_folder import RunFolder
+from pipeline.training_run.folder import RunFolder
 
 
 def labels_of_run(run: RunFolder, count: int, label: str | None) -> list[int]:

@@ -12,11 +12,11 @@ from pipeline.errors import UserError
 from pipeline.families.official.snapshot import Snapshot
 from pipeline.interop.official import assign, read_snapshot, require_weights
 from pipeline.loading import load
-from pipeline.run_folder import RunFolder
 from pipeline.schedule import Schedule
 from pipeline.training.loop import checkpoints
 from pipeline.training.position import Position
 from pipeline.training.synthesis.state import TrainingState
+from pipeline.training_run.folder import RunFolder
 from savedmodels import atomic
 from savedmodels.checksum import checksum
 

@@ -7,10 +7,10 @@ from typing import Any
 
 from pipeline.config import Config
 from pipeline.errors import UserError
-from pipeline.run_folder import RunFolder
 from pipeline.shape import shape_text
 from pipeline.training.loop import checkpoints
 from pipeline.training.position import Position
+from pipeline.training_run.folder import RunFolder
 
 
 def origin_of(source: RunFolder, config: Config) -> dict[str, Any]:
@@ -47,9 +47,9 @@ def write_first_checkpoint(run: RunFolder, label_size: int) -> None:
     """
     import tensorflow as tf  # Takes seconds, which `origin_of` needs not.
 
-    from pipeline.saved_networks import SavedNetworks
     from pipeline.training.synthesis.phase_models import weights_of
     from pipeline.training.synthesis.state import TrainingState
+    from pipeline.training_run.networks import SavedNetworks
 
     origin = run.manifest().get("first_weights")
     # A run that goes on has checkpoints of its own.

@@ -16,7 +16,7 @@ from pipeline.loading import decisive
 from pipeline.orchestration.project import Project
 from pipeline.orchestration.runs.outcome import Ending
 from pipeline.orchestration.snapshots import SHORT, Snapshot, snapshot_of
-from pipeline.run_folder import RunFolder
+from pipeline.training_run.folder import RunFolder
 from savedmodels import atomic
 
 Note = Literal["evaluated", "verified", "published", "tested", "ended"]

@@ -31,8 +31,8 @@ from pipeline.evaluation.scores import Evaluation, history_of
 from pipeline.evaluation.statistics.frechet import frechet_distance, moments
 from pipeline.evaluation.statistics.kernel import kernel_distance
 from pipeline.evaluation.statistics.neighbours import neighbourhood_scores
-from pipeline.run_folder import RunFolder
 from pipeline.training.loop.checkpoints import all_in
+from pipeline.training_run.folder import RunFolder
 
 HEADER = """| Preset | Data | Images seen | Time | FID | KID · 10³ | Precision | Recall |
 | --- | --- | --- | --- | --- | --- | --- | --- |

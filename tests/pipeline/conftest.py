@@ -13,7 +13,7 @@ import yaml
 
 from pipeline.evaluation.scores import Evaluation, write_scores
 from pipeline.loading import load
-from pipeline.run_folder import RunFolder
+from pipeline.training_run.folder import RunFolder
 
 FEATURES = {"name": "lenet", "identity": "1a2b" * 16, "protocol": {"resize": "none"}}
 IMAGES = {"images": 10_000, "references": 60_000}

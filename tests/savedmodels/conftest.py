@@ -16,8 +16,8 @@ from tensorflow.core.protobuf import config_pb2, saved_model_pb2
 
 from pipeline.families.family import family_of
 from pipeline.sampling.sampler import sampler_of
-from pipeline.saved_networks import Restored
 from pipeline.schedule import Phase
+from pipeline.training_run.networks import Restored
 from savedmodels import golden
 from savedmodels.export import export
 from savedmodels.exportable import Exportable

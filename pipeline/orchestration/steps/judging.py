@@ -31,7 +31,7 @@ from pipeline.orchestration.project import PIPELINE, Project, yaml_text
 from pipeline.orchestration.runs.failure import StepFailed
 from pipeline.orchestration.steps.data import SHEET, report_of
 from pipeline.orchestration.steps.step import Check, Done, run_growgan
-from pipeline.run_folder import RunFolder
+from pipeline.training_run.folder import RunFolder
 
 REGRESSION = 0.05
 """Share of a score by which a new model may be worse before the check fails."""

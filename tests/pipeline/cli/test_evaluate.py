@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.evaluation.scores import read_scores
-from pipeline.run_folder import RunFolder
+from pipeline.training_run.folder import RunFolder
 from tests.pipeline.cli.commands import Growgan
 
 

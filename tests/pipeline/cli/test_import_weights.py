@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline.run_folder import RunFolder
-from pipeline.saved_networks import SavedNetworks
+from pipeline.training_run.folder import RunFolder
+from pipeline.training_run.networks import SavedNetworks
 from tests.pipeline.cli.commands import Growgan
 
 GOLDEN = "progan_16_lod0.4"

@@ -18,7 +18,7 @@ from pipeline import exit_status
 from pipeline.evaluation.gate import judge, write_verdict
 from pipeline.evaluation.publication import evaluation_in
 from pipeline.evaluation.scores import Evaluation, evaluation_of, folder_of
-from pipeline.run_folder import RunFolder
+from pipeline.training_run.folder import RunFolder
 from savedmodels.access import TOKEN_VARIABLE
 from savedmodels.repository import servers
 from savedmodels.repository.repository import Repository

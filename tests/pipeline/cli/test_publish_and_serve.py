@@ -42,8 +42,8 @@ def growgan(*words: object) -> list[str]:
 
 
 def images_of_run(run: Path, images_seen: int, latents: NDArray[np.float32]) -> NDArray[np.float32]:
-    from pipeline.run_folder import RunFolder
-    from pipeline.saved_networks import SavedNetworks
+    from pipeline.training_run.folder import RunFolder
+    from pipeline.training_run.networks import SavedNetworks
 
     folder = RunFolder(run)
     images = SavedNetworks(folder, folder.checkpoint(images_seen)).average()(latents).numpy()

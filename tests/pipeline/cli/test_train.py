@@ -12,8 +12,8 @@ import pytest
 from PIL import Image
 
 from pipeline.cli.options import load_tensorflow
-from pipeline.run_folder import RunFolder
 from pipeline.training.synthesis import phase_task
+from pipeline.training_run.folder import RunFolder
 from tests.pipeline.cli.commands import TINY, Growgan
 from tests.pipeline.training.runs import Idle
 

@@ -25,9 +25,9 @@ from pipeline.evaluation.material import Plan
 from pipeline.evaluation.report import write_report
 from pipeline.evaluation.scores import Evaluation, Score, folder_of, read_scores
 from pipeline.families.progan.networks import Generator
-from pipeline.run_folder import RunFolder
 from pipeline.sampling.sampler import latent_sampler
 from pipeline.training.synthesis import phase_task
+from pipeline.training_run.folder import RunFolder
 from tests.pipeline.training.runs import Scattered, trainer_of
 
 SIDE = 8

@@ -17,10 +17,10 @@ from pipeline.evaluation.generated import GeneratedImages
 from pipeline.evaluation.scores import obstacles
 from pipeline.generating.drawing import Drawing, images_of
 from pipeline.loading import config_from
-from pipeline.run_folder import RunFolder
 from pipeline.sampling.painter import Painter
-from pipeline.saved_networks import SavedNetworks
 from pipeline.training.synthesis import phase_task
+from pipeline.training_run.folder import RunFolder
+from pipeline.training_run.networks import SavedNetworks
 from tests.pipeline.training.runs import Scattered, trainer_of
 
 TINY = """

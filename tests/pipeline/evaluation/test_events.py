@@ -17,7 +17,7 @@ from tensorboard.util.tensor_util import make_ndarray
 
 from pipeline.evaluation.events import write_events
 from pipeline.evaluation.scores import Evaluation, history_of
-from pipeline.run_folder import RunFolder
+from pipeline.training_run.folder import RunFolder
 
 
 def test_scores_and_hyperparameters_can_be_read_again(

@@ -19,7 +19,7 @@ from pipeline.evaluation.gate import (
     write_verdict,
 )
 from pipeline.evaluation.scores import read_scores, write_scores
-from pipeline.run_folder import RunFolder
+from pipeline.training_run.folder import RunFolder
 
 POLICY = GateConfig(
     max_fid=10, max_kid=0.01, min_precision=0.5, min_recall=0.3, max_memorisation=0.05

@@ -3,8 +3,8 @@ from pathlib import Path
 
 from pipeline.evaluation.rollback import RemoveEvaluations
 from pipeline.evaluation.scores import Evaluation
-from pipeline.run_folder import RunFolder
 from pipeline.training.position import RollBack
+from pipeline.training_run.folder import RunFolder
 
 
 def test_evaluations_of_what_is_undone_are_removed(

@@ -21,7 +21,7 @@ from pipeline.evaluation.scores import (
     title_of,
     write_scores,
 )
-from pipeline.run_folder import RunFolder
+from pipeline.training_run.folder import RunFolder
 
 
 def test_what_is_written_is_read(evaluated, tmp_path: Path) -> None:

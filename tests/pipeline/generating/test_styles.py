@@ -19,10 +19,10 @@ from pipeline.generating.drawing import Drawing, images_of, sheet_of
 from pipeline.generating.seeds import parse_shares
 from pipeline.generating.sheets import mixing_sheet, truncation_sheet
 from pipeline.loading import config_from
-from pipeline.run_folder import RunFolder
 from pipeline.sampling.painter import Painter
 from pipeline.sampling.sampler import StyleSampler, sampler_of
 from pipeline.training.synthesis import phase_task
+from pipeline.training_run.folder import RunFolder
 from savedmodels.seeds import to_uint8
 from tests.pipeline.training.runs import Scattered, trainer_of
 

@@ -14,8 +14,8 @@ import pytest
 from pipeline.errors import UserError
 from pipeline.interop.importing import import_weights, position_of
 from pipeline.interop.official import load_official, read_snapshot
-from pipeline.saved_networks import SavedNetworks
 from pipeline.schedule import progressive
+from pipeline.training_run.networks import SavedNetworks
 
 Write = Callable[..., Path]
 SMALL = ("schedule.hold_images={4: 64, 8: 96}", "schedule.fade_images=96")
@@ -122,7 +122,7 @@ def test_nothing_is_left_of_a_run_that_cannot_be_made(
     def fail(*_: Any, **__: Any) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("pipeline.run_folder.RunFolder.start_imported", fail)
+    monkeypatch.setattr("pipeline.training_run.folder.RunFolder.start_imported", fail)
     with pytest.raises(UserError, match=r"`--out` must be writable.*No space left"):
         import_weights(file, tmp_path / "run")
     assert sorted(tmp_path.iterdir()) == before

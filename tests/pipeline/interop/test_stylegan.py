@@ -18,7 +18,7 @@ from pipeline.families.official.settings import settings_of
 from pipeline.families.stylegan.official_weights import PARTS, StyleganSettings, rules_of
 from pipeline.interop.importing import import_weights
 from pipeline.interop.official import load_official, read_snapshot
-from pipeline.saved_networks import SavedNetworks
+from pipeline.training_run.networks import SavedNetworks
 
 SIZES = {"num_channels": 3, "resolution": 256}
 LABELLED = "stylegan_16_lod0.4_labels"

@@ -12,7 +12,7 @@ from pipeline.errors import UserError
 from pipeline.families.stylegan2.official_weights import snapshot_of
 from pipeline.interop.importing import config_of, import_weights
 from pipeline.interop.official import load_official, models_of
-from pipeline.saved_networks import SavedNetworks
+from pipeline.training_run.networks import SavedNetworks
 
 NAMES = ["stylegan2_16", "stylegan2_16_labels"]
 

@@ -14,11 +14,11 @@ from pipeline.config import Config
 from pipeline.errors import UserError
 from pipeline.interop.transfer import origin_of, write_first_checkpoint
 from pipeline.loading import load
-from pipeline.run_folder import RunFolder
-from pipeline.saved_networks import SavedNetworks
 from pipeline.training.loop import checkpoints
 from pipeline.training.position import Position
 from pipeline.training.synthesis.state import TrainingState
+from pipeline.training_run.folder import RunFolder
+from pipeline.training_run.networks import SavedNetworks
 
 SMALL = ("schedule.resolution=8", "network.fmap_max=8", "network.latent_size=6")
 ONE_SIZE = (*SMALL, "schedule.start_resolution=8")

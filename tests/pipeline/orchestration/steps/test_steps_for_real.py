@@ -21,11 +21,11 @@ from pipeline.orchestration.plan import Plan
 from pipeline.orchestration.runs.failure import RunFailure, failure_of
 from pipeline.orchestration.runs.run import begin_run
 from pipeline.orchestration.snapshots import take
-from pipeline.run_folder import RunFolder
-from pipeline.saved_networks import SavedNetworks
 from pipeline.training.loop import checkpoints
 from pipeline.training.position import Position
 from pipeline.training.synthesis.state import TrainingState
+from pipeline.training_run.folder import RunFolder
+from pipeline.training_run.networks import SavedNetworks
 from savedmodels.layout import GOLDEN
 from tests.pipeline.orchestration.projects import TINY, make_project, put_pictures, wait
 

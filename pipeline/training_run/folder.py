@@ -14,10 +14,10 @@ import yaml
 
 from pipeline.config import Config
 from pipeline.errors import UserError
-from pipeline.lineage import lineage_of_data, lineage_of_export, lineage_of_start
 from pipeline.loading import Override, config_from, differences
 from pipeline.training.loop import checkpoints
 from pipeline.training.loop.checkpoints import Checkpoint
+from pipeline.training_run.lineage import lineage_of_data, lineage_of_export, lineage_of_start
 from savedmodels import atomic, locks
 
 if TYPE_CHECKING:

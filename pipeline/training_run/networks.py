@@ -8,12 +8,12 @@ from typing import Any, Literal, NamedTuple
 import keras
 
 from pipeline.families.family import family_of
-from pipeline.run_folder import RunFolder
 from pipeline.sampling.sampler import AnySampler, sampler_of
 from pipeline.schedule import Phase
 from pipeline.shape import start_shape
 from pipeline.training.loop.checkpoints import Checkpoint
 from pipeline.training.synthesis.phase_models import weights_of
+from pipeline.training_run.folder import RunFolder
 from savedmodels.exportable import Exportable
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from pipeline.errors import UserError
 from pipeline.loading import load
-from pipeline.run_folder import RunFolder
+from pipeline.training_run.folder import RunFolder
 
 RECORDS = SimpleNamespace(data_hash="da7a", count=1, classes=(), skipped=())
 
