@@ -166,7 +166,7 @@ def verdict_on(evaluation: Evaluation, folder: Path) -> Verdict | None:
         return None
     try:
         verdict = Verdict.model_validate_json(file.read_bytes())
-        # A repeated evaluation replaces the scores: a verdict on earlier ones says nothing of them.
+        # A repeated evaluation replaces the scores: a verdict on earlier ones does not hold.
         return verdict if verdict.candidate == _judged(evaluation) else None
     except (OSError, ValidationError) as error:
         raise UserError(
@@ -184,7 +184,7 @@ def _of_features(evaluation: Evaluation, policy: GateConfig) -> Iterator[Ruling]
         used = evaluation.features
         yield Ruling(
             rule="features",
-            passed=used is not None and used.are(policy.features),
+            passed=used is not None and used.matches(policy.features),
             reason=f"features must be {policy.features}. Received: {used or 'none'}",
         )
 

@@ -11,7 +11,7 @@ from pipeline.evaluation.extraction import extract
 from pipeline.evaluation.features import open_features
 from pipeline.evaluation.generated import GeneratedImages, labels_like
 from pipeline.evaluation.references import REFERENCES, references_for
-from pipeline.evaluation.statistics.frechet import advice, frechet_distance, moments
+from pipeline.evaluation.statistics.frechet import advice, fid_of, moments
 from pipeline.sampling.painter import Painter
 from pipeline.training.loop.task import PhaseTask
 
@@ -59,4 +59,4 @@ class FidInTraining:
             self._advise(f"FID while training: {warning}")
             # Once a run: the next values would say the same.
             self._advise = None
-        return {"fid": frechet_distance(fakes, reals)}
+        return {"fid": fid_of(fakes, reals)}

@@ -62,7 +62,7 @@ class FeaturesUsed(Record):
     protocol: dict[str, str] = {}
     """Preparation of images, such as resize and layer."""
 
-    def are(self, which: str | None) -> bool:
+    def matches(self, which: str | None) -> bool:
         """Return whether `which` is the name, the identity, or the shown digits of the identity."""
         return which in (self.name, self.identity, self.identity[:FINGERPRINT])
 
@@ -295,7 +295,7 @@ def evaluation_of(
     wanted = known[-1] if images_seen is None and known else images_seen
     if wanted in known:
         of_checkpoint = [each for each in history if each.images_seen == wanted]
-        preferred = [e for e in of_checkpoint if e.features and e.features.are(features)]
+        preferred = [e for e in of_checkpoint if e.features and e.features.matches(features)]
         return (preferred or of_checkpoint)[-1]
     after = "" if images_seen is None else f" after {images_seen} images"
     others = f", only after {', '.join(map(str, known))}" if known else ""

@@ -29,7 +29,7 @@ from taking_turns import Process, Step, median, processor, ratio, serve, turns_o
 
 from pipeline.evaluation.statistics.frechet import (
     draws_of,
-    frechet_distance,
+    fid_of,
     frechet_estimates,
     moments,
 )
@@ -133,7 +133,7 @@ def make(system: str, statistic: str, images: int, dimensions: int) -> Step:
         case "moments", "NumPy, SciPy":
             return lambda: plain_moments(x)
         case "Fréchet distance", "ours":
-            return partial(frechet_distance, moments([x]), moments([y]))
+            return partial(fid_of, moments([x]), moments([y]))
         case "Fréchet distance", "NumPy, SciPy":
             return partial(plain_distance, plain_moments(x), plain_moments(y))
         case "FID, intervals", "ours":
@@ -215,7 +215,7 @@ def our_values(x: np.ndarray, y: np.ndarray, logits: np.ndarray) -> dict[str, fl
     precision, recall, density, coverage = our_scores(x, y)
     probabilities = scipy.special.softmax(logits, axis=1)
     return {
-        "FID": frechet_distance(moments([x]), moments([y])),
+        "FID": fid_of(moments([x]), moments([y])),
         "KID": kernel_distance(x, y, seed=0, subsets=1, size=len(x)).value,
         "Inception score": inception_score(probabilities, seed=0, splits=SPLITS).value,
         "precision": precision,

@@ -23,7 +23,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import numpy as np
 
 from pipeline.config import Config
-from pipeline.evaluation.statistics.frechet import frechet_distance, moments
+from pipeline.evaluation.statistics.frechet import fid_of, moments
 
 COUNT = 1797
 IMAGES = 16_000
@@ -124,7 +124,7 @@ def before_and_after(name: str, folder: Path, images: int) -> tuple[float, float
 
     def score(average: Any) -> float:
         images = to_uint8(average(latents, training=False)).numpy()
-        return frechet_distance(reference, moments([pixels_of(images)]))
+        return fid_of(reference, moments([pixels_of(images)]))
 
     class Last(Listener):
         score = float("nan")

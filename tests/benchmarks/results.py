@@ -28,7 +28,7 @@ from pipeline.data.prepare import records_for
 from pipeline.evaluation.features import FeatureNetwork, open_features
 from pipeline.evaluation.references import REFERENCES, references_for
 from pipeline.evaluation.scores import Evaluation, history_of
-from pipeline.evaluation.statistics.frechet import frechet_distance, moments
+from pipeline.evaluation.statistics.frechet import fid_of, moments
 from pipeline.evaluation.statistics.kernel import kernel_distance
 from pipeline.evaluation.statistics.neighbours import neighbourhood_scores
 from pipeline.training.loop.checkpoints import all_in
@@ -104,7 +104,7 @@ def evaluated(run: RunFolder, network: FeatureNetwork) -> dict[int, Evaluation]:
     return {
         each.images_seen: each
         for each in history_of(run)
-        if each.features and each.features.are(network.identity)
+        if each.features and each.features.matches(network.identity)
     }
 
 
@@ -155,7 +155,7 @@ def perfect_of(row: Row, out: Path) -> str:
     vectors = references.features.vectors
     order = np.random.default_rng(0).permutation(len(vectors))
     one, other = (vectors[order[start::2]] for start in (0, 1))
-    of_halves = frechet_distance(moments([one]), moments([other]))
+    of_halves = fid_of(moments([one]), moments([other]))
     fid = perfect_fid(of_halves, len(vectors), config.evaluation.images)
     kid = kernel_distance(one, other, seed=0).value
     near = neighbourhood_scores(one, other, seed=0)

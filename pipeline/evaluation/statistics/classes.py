@@ -13,7 +13,7 @@ from sklearn.preprocessing import StandardScaler
 
 from pipeline.errors import UserError
 from pipeline.evaluation.statistics.arrays import Array, checked_features, checked_labels
-from pipeline.evaluation.statistics.frechet import advice, frechet_distance, moments
+from pipeline.evaluation.statistics.frechet import advice, fid_of, moments
 from pipeline.evaluation.statistics.intervals import Estimate, of_share
 
 ITERATIONS = 1000
@@ -94,5 +94,5 @@ def _checked(
 def _distance(fakes: Array, reals: Array) -> ClassDistance:
     fewer = min(len(fakes), len(reals))
     # A covariance needs two images.
-    fid = frechet_distance(moments([fakes]), moments([reals])) if fewer > 1 else None
+    fid = fid_of(moments([fakes]), moments([reals])) if fewer > 1 else None
     return ClassDistance(len(fakes), len(reals), fid, advice(fewer, reals.shape[1]))

@@ -47,7 +47,7 @@ def moments(batches: Iterable[Array]) -> Moments:
     return total
 
 
-def frechet_distance(one: Moments, other: Moments) -> float:
+def fid_of(one: Moments, other: Moments) -> float:
     """Compute FID: `‖m₁ - m₂‖² + tr (S₁ + S₂ - 2 (S₁ S₂)^½)` with unbiased covariances.
 
     Raises:
@@ -107,7 +107,7 @@ def frechet_estimates(draws: Sequence[Moments], references: Moments) -> FrechetE
                 reduce(merged, draws[first : first + together])
                 for first in range(0, len(draws), together)
             ]
-            distances = np.array([frechet_distance(union, references) for union in unions])
+            distances = np.array([fid_of(union, references) for union in unions])
             points.append((np.mean([1 / union.count for union in unions]), distances))
     singles, everything = points[0][1], float(points[-1][1][0])
     # Of the single draws, as only those are independent; unions share images.

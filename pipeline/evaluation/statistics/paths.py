@@ -11,7 +11,6 @@ from pipeline.errors import UserError
 from pipeline.evaluation.statistics.arrays import Array
 from pipeline.evaluation.statistics.intervals import Estimate, bootstrap
 
-PAIRS = 50_000
 STEP = 1e-4
 TRIMMED = (1.0, 99.0)
 """Percentiles between which lengths count."""

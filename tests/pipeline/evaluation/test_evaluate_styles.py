@@ -65,8 +65,6 @@ def test_noise_is_part_of_the_protocol(run: tuple[RunFolder, RecordSet]) -> None
     ]
     for name in ("swd", "ms_ssim"):
         one, other = (each.score(name) for each in found)
-        assert one is not None
-        assert other is not None
         assert one.value != other.value
         assert "noise" not in one.protocol
         assert other.protocol == {**one.protocol, "noise": "random"}

@@ -26,7 +26,6 @@ def test_the_network_gets_batches_of_one_size_and_rows_keep_their_order() -> Non
     features = network(seen=lambda images: shapes.append(images.shape))(IMAGES)
     assert shapes == [(4, 4, 4, 3)] * 3
     np.testing.assert_allclose(features.vectors, IMAGES.mean(axis=(1, 3)) + 4, rtol=1e-6)
-    assert features.probabilities is not None
     np.testing.assert_allclose(features.probabilities, IMAGES.mean(axis=(2, 3)), rtol=1e-6)
     assert features.vectors.dtype == features.probabilities.dtype == np.float32
 

@@ -16,8 +16,6 @@ from pipeline.evaluation.statistics.intervals import (
 
 
 def holds(estimate: Estimate, truth: float) -> bool:
-    assert estimate.low is not None
-    assert estimate.high is not None
     return estimate.low <= truth <= estimate.high
 
 
