@@ -57,7 +57,7 @@ def train_as_chief(
     def exported(folder: Path) -> None:
         exports = run.manifest()["exports"]
         name = str(folder.relative_to(run.path))
-        # Last even if it was there before a roll back: the end of a run names the last export.
+        # Last even if it was there before: the end of a run names the last export.
         run.add_to_manifest(exports=[*(e for e in exports if e != name), name])
 
     def withdrawn(folder: Path) -> None:
