@@ -63,7 +63,7 @@ FAULTS = {
         "savedmodels/locks.py",
         "fcntl.LOCK_EX | fcntl.LOCK_NB",
         "fcntl.LOCK_SH | fcntl.LOCK_NB",
-        ("savedmodels/test_locks.py", "pipeline/test_run_folder.py"),
+        ("savedmodels/test_locks.py", "pipeline/training_run/test_folder.py"),
     ),
     "a signature's check": Fault(
         "savedmodels/rows.py",

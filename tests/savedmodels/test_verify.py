@@ -450,7 +450,7 @@ import sys
 from savedmodels import probe
 import savedmodels.atomic
 probe._block()
-for name in ("keras", "keras.layers", "layers", "layers.blur", "pipeline.config", "savedmodels",
+for name in ("keras", "keras.layers", "layers", "layers.bias", "pipeline.config", "savedmodels",
              "savedmodels.export"):
     try:
         __import__(name)
