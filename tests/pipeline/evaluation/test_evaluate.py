@@ -28,6 +28,7 @@ from pipeline.families.progan.networks import Generator
 from pipeline.sampling.sampler import latent_sampler
 from pipeline.training.synthesis import phase_task
 from pipeline.training_run.folder import RunFolder
+from pipeline.training_run.networks import SavedNetworks
 from tests.pipeline.training.runs import Scattered, trainer_of
 
 SIDE = 8
@@ -233,7 +234,7 @@ def scores(run: RunFolder, records: RecordSet) -> Callable[[str], Evaluation]:
         if kind not in kept:
             with pytest.MonkeyPatch.context() as patch:
                 sampler = latent_sampler(generator(kind, records))
-                patch.setattr(RunFolder, "sampler", lambda *_: sampler)
+                patch.setattr(SavedNetworks, "sampler", lambda *_: sampler)
                 wanted = plan(run, records, metrics=["fid", "precision_recall", "memorisation"])
                 kept[kind] = evaluate(run, wanted, silent)
         return kept[kind]
@@ -269,7 +270,7 @@ def test_copies_of_mirrored_images_are_copies_where_they_were_shown(
     config = config.model_copy(update={"data": data})
     monkeypatch.setattr(RunFolder, "config", lambda _: config)
     sampler = latent_sampler(generator("mirroring", records))
-    monkeypatch.setattr(RunFolder, "sampler", lambda *_: sampler)
+    monkeypatch.setattr(SavedNetworks, "sampler", lambda *_: sampler)
     found = evaluate(run, plan(run, records, metrics=["memorisation"]), silent)
     [score] = found.scores
     assert (score.value > 0.9) is mirror
