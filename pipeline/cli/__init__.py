@@ -133,5 +133,6 @@ def main() -> None:
             message = f"a path must lead somewhere. Received: {str(error).replace('S', 's', 1)}"
         else:
             raise
-    print(f"growgan: {shown(message)}", file=sys.stderr)
+    # In one write, with its end: workers may share a log, in which their lines must not mix.
+    sys.stderr.write(f"growgan: {shown(message)}\n")
     sys.exit(status)

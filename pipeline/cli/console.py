@@ -32,7 +32,7 @@ def say(console: Console, text: str) -> None:
 
 def fail(message: str, status: int) -> NoReturn:
     """End the command with one line on standard error and an exit status."""
-    # In one write, with its end: workers may share a log, in which their lines must not mix.
+    # In one write, with its end, as in `main`.
     sys.stderr.write(f"growgan: {shown(message)}\n")
     raise typer.Exit(status)
 

@@ -37,7 +37,9 @@ Checkpoint = Annotated[
 ]
 Crop = Annotated[
     Literal["center", "pad", "stretch", "none"],
-    typer.Option(help="Way to give pictures their shape."),
+    typer.Option(
+        help="Way to make pictures square, or rectangles with a width; prepared sets keep theirs."
+    ),
 ]
 OnCorrupt = Annotated[
     Literal["fail", "skip"], typer.Option(help="Fail on unreadable pictures, or skip them.")

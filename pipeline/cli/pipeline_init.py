@@ -20,15 +20,20 @@ app = typer.Typer()
 def init(
     folder: Project,
     source: Annotated[
-        list[str], typer.Option(help="Folder where pictures arrive; may be repeated.")
+        list[str],
+        typer.Option(
+            help="Folder where pictures arrive (repeatable), or one source as for `train --data`."
+        ),
     ],
-    preset: Annotated[str, typer.Option(help="Preset, or YAML file.")] = "quickstart",
+    preset: Annotated[
+        str, typer.Option(help="Preset (see `growgan presets`), or YAML file.")
+    ] = "quickstart",
     model: Annotated[
         str | None, typer.Option(help="Name of the model. (default: name of the folder)")
     ] = None,
     overrides: Overrides = None,
 ) -> None:
-    """Write the folder of a project: pipeline.yaml, and dagster/dagster.yaml."""
+    """Write a project into a new or empty folder: pipeline.yaml and dagster/dagster.yaml."""
     from pipeline.cli.outcome_tables import note_missing_gate
     from pipeline.orchestration.template import write_project
 
@@ -47,4 +52,7 @@ def init(
     say(console, f"written: {project.path / 'pipeline.yaml'}")
     note_missing_gate(console, project)
     shown = quoted(str(folder))
-    say(console, f"next: growgan pipeline run {shown}, or growgan pipeline up {shown}")
+    say(
+        console,
+        f"next: growgan pipeline run {shown} (once) or growgan pipeline up {shown} (until Ctrl-C)",
+    )

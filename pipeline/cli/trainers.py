@@ -34,13 +34,11 @@ class ExitOnStarvation(Listener):
         """Print one line, and exit at once."""
         if stop:
             # Not by an exception: the loop waits in TensorFlow, even in a clean exit.
-            print(
+            sys.stderr.write(
                 f"growgan: alarm starvation: no batch has come for {seconds:.0f} s. The run is "
-                "stopped; its last good checkpoint is kept",
-                file=sys.stderr,
-                # `os._exit` does not flush.
-                flush=True,
+                "stopped; its last good checkpoint is kept\n"
             )
+            sys.stderr.flush()  # `os._exit` does not.
             os._exit(exit_status.ALARM)
 
 

@@ -12,7 +12,7 @@ from pipeline.section import Count, Rate, Section
 class RunConfig(Section):
     """Execution of a run; of these keys only `seed` and `precision` change its result."""
 
-    seed: Annotated[int, Field(ge=0, lt=2**31)] = 0  # Draws fold it as an int32.
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = 0  # Half of each draw's key, an int32.
     """Seed of all randomness."""
     precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = "float32"
     """Compute dtype; weights and statistics are always float32. `mixed_float16`, for GPUs without

@@ -25,7 +25,8 @@ INHERITED = ("growgan", "code", "packages", "config_hash", "data", "imported", "
 
 def lineage_of_start(config: Config, data: Mapping[str, Any]) -> dict[str, Any]:
     """Return the lineage of a run that starts on data with this lineage."""
-    # Only what decides the result: the same run elsewhere, or watched otherwise, has the same hash.
+    # Without how a run is executed or watched, and where prepared sets are. The source and the
+    # readers of the data are in it, as in hashes of earlier versions.
     text = config.model_dump_json(
         exclude={"run": set(HOW), "data": {"records"}, **dict.fromkeys(WATCHING, True)}
     )

@@ -22,12 +22,22 @@ _TAGS = {"serve"}
 
 
 class Servable:
-    """Loaded SavedModel, whose runs may take `seconds` each; refused if it cannot be loaded."""
+    """SavedModel loaded for serving.
+
+    Args:
+        folder: Folder of the SavedModel.
+        seconds: Time limit of one run.
+        intra_op_threads: Threads inside an operation; 0 lets TensorFlow choose.
+        inter_op_threads: Operations that run at once; 0 lets TensorFlow choose.
+
+    Raises:
+        Refused: if the SavedModel cannot be loaded.
+    """
 
     def __init__(
         self, folder: Path, seconds: float, intra_op_threads: int = 0, inter_op_threads: int = 0
     ) -> None:
-        # TensorFlow ends a run itself; a thread in it could not be stopped from outside.
+        # TensorFlow enforces the limit: Python cannot stop a thread inside a run.
         self._run_options = config_pb2.RunOptions(timeout_in_ms=round(seconds * 1000))
         meta_graph = _meta_graph(folder)
         self.signature_defs: Mapping[str, Any] = dict(meta_graph.signature_def)
@@ -43,7 +53,7 @@ class Servable:
         self._callables: dict[tuple[str, frozenset[str]], Any] = {}
         self._lock = threading.Lock()
         graph = tf.Graph()
-        # All sessions of a process share the pool of threads that the first one makes.
+        # The first session of a process makes the thread pool; later ones share it.
         config = config_pb2.ConfigProto(
             intra_op_parallelism_threads=intra_op_threads,
             inter_op_parallelism_threads=inter_op_threads,
@@ -61,7 +71,7 @@ class Servable:
         self, signature: Signature, inputs: Mapping[str, Array], outputs: Collection[str]
     ) -> dict[str, Array]:
         """Compute the named outputs from all inputs of a signature; thread-safe."""
-        names = sorted(outputs)  # In one order, because the callable of a set of outputs is kept.
+        names = sorted(outputs)  # Sorted: the cached callable returns outputs in this order.
         arguments = [inputs[name] for name in sorted(signature.inputs)]
         try:
             results = self._callable(signature, names)(*arguments)
@@ -70,7 +80,7 @@ class Servable:
         return dict(zip(names, map(array_of, results), strict=True))
 
     def close(self) -> None:
-        """Free the session; no run may be under way."""
+        """Free the session; call only when no run is in progress."""
         self._callables.clear()
         self._session.close()
 
@@ -90,7 +100,7 @@ class Servable:
 
 
 def refusal_of(error: Exception) -> Refused:
-    """Convert any exception to the error for the client."""
+    """Convert any exception to an error answer: a canonical code and a message."""
     if isinstance(error, Refused):
         return error
     if isinstance(error, tf.errors.OpError):
@@ -132,6 +142,6 @@ def _info(tensor: Any) -> TensorInfo:
     shape = None
     if not tensor.tensor_shape.unknown_rank:
         shape = tuple(None if d.size < 0 else d.size for d in tensor.tensor_shape.dim)
-    # Not by `tf.as_dtype`, whose `float32` TensorFlow Serving's errors call `float`.
+    # TensorFlow Serving's errors say `float`; `tf.as_dtype` would say `float32`.
     dtype = types_pb2.DataType.Name(tensor.dtype).removeprefix("DT_").lower()
     return TensorInfo(tensor.name, dtype, shape)

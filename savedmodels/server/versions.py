@@ -7,8 +7,6 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from savedmodels.repository.versions import versions_in
-
 LARGEST = 2**63 - 1  # an int64: TensorFlow Serving ignores folders with larger numbers
 
 
@@ -56,11 +54,17 @@ class Plan:
 def found_in(base: Path) -> dict[int, Path] | None:
     """List the versions in a model's folder, or return None if the folder does not exist."""
     try:
-        # Asked first, because a folder that is away must not look like one without versions.
-        found = versions_in(base) if base.is_dir() else None
+        # Sorted, so that of `2` and `02` the same one is served everywhere.
+        folders = sorted(base.iterdir())
     except OSError:
         return None
-    return found and {n: folder for n, folder in found.items() if n <= LARGEST}
+    # Not in the `try`: an error at one version must not make its model look as if it were gone.
+    return {
+        int(folder.name): folder
+        for folder in folders
+        if folder.name.isascii() and folder.name.isdecimal() and int(folder.name) <= LARGEST
+        if folder.is_dir()
+    }
 
 
 def aspired(found: Collection[int], policy: Policy) -> frozenset[int]:

@@ -19,9 +19,8 @@ BYTES = 95_673_916
 SIDE = 299
 BATCH = 32
 INPUT, POOL, LOGITS = "ResizeBilinear", "pool_3", "softmax/logits/MatMul"
-"""Nodes of the graph: the resized image, 0 to 255, its features, and their product with the weights
-of the classes."""
-HARMLESS = {"CheckNumerics"}  # Marked as stateful only to survive optimisation.
+"""Node names: resized image (0 to 255), features, and features × class weights (no biases)."""
+HARMLESS = {"CheckNumerics"}  # Marked stateful only so that optimisers keep it.
 FLOAT32 = tf.float32.as_datatype_enum
 RESIZES = {
     "tensorflow1": ("bilinear of TensorFlow 1", tensorflow1_bilinear),
@@ -32,9 +31,11 @@ RESIZES = {
 def open_inception(spec: str) -> FeatureNetwork:
     """Open the network of a frozen graph.
 
-    It is `FILE`, or `FILE?resize=clean` for clean-fid's resize in place of TensorFlow 1's. Any
-    graph with the nodes of the published one works; its hash is in every score. Features are the
-    2,048 values of `pool_3`, probabilities those of the 1,008 outputs.
+    Features are the 2,048 values of `pool_3`; probabilities are of the 1,008 classes. Any graph
+    with the published node names works; scores record the hash of the file.
+
+    Args:
+        spec: `FILE`, which resizes as TensorFlow 1, or `FILE?resize=clean`, as clean-fid.
 
     Raises:
         UserError: if there is no such file, or it is not such a graph.
@@ -45,18 +46,23 @@ def open_inception(spec: str) -> FeatureNetwork:
     file = Path(path).expanduser()
     if not path or not file.is_file():
         raise UserError(
-            f"`inception:FILE` needs {FILE} ({BYTES:,} bytes): download it once from {ARCHIVE} "
-            f"and put it at FILE; nothing is downloaded here. Received: {path or 'no file'}, "
-            "where there is none"
+            f"`inception:FILE` must be the path of {FILE} ({BYTES:,} bytes). Nothing is downloaded "
+            f"here: unpack it from {ARCHIVE}. "
+            f"Received: {f'{path}, which is not a file' if path else 'no path'}"
         )
-    wording, resized = RESIZES[resize or "tensorflow1"]
+    filter_name, resize_images = RESIZES[resize or "tensorflow1"]
     run = _compiled(*_graph_in(file), file)
 
     def forward(images: Images) -> Any:
         # Not scaled: the graph itself does, to [-1, 1), by (x - 128) / 128.
-        return run(resized(with_channels(images, 3, "inception"), SIDE))
+        return run(resize_images(with_channels(images, 3, "inception"), SIDE))
 
-    protocol = {"resize": wording, "side": str(SIDE), "layer": POOL, "classes": "without biases"}
+    protocol = {
+        "resize": filter_name,
+        "side": str(SIDE),
+        "layer": POOL,
+        "classes": "without biases",
+    }
     return FeatureNetwork("inception", checksum(file), protocol, forward, batch=BATCH)
 
 
@@ -85,7 +91,7 @@ def _graph_in(file: Path) -> tuple[tf.compat.v1.GraphDef, str]:
         kept.add(name)
         if name != INPUT:
             wanted += [_node_of(tensor) for tensor in nodes[name].input]
-    # A graph is a program. Operations that reach files or run Python are all stateful.
+    # A graph is a program: refuse stateful operations, which alone reach files or run Python.
     stateful = sorted({nodes[name].op for name in kept if _has_state(nodes[name].op)})
     if stateful:
         raise UserError(

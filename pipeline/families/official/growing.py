@@ -24,7 +24,7 @@ SHARED = {"num_channels", "resolution", "label_size", "fmap_base", "fmap_max"}
 """Settings that must be equal in generator and discriminator."""
 
 RULES = (
-    *layer(rf"(?:synthesis/)?{SIDE}/(To|From)RGB", r"\1_\2_rgb"),
+    *layer(rf"{SIDE}/(To|From)RGB", r"\1_\2_rgb"),
     *layer(rf"{SIDE}/Conv([01]?)(?:_down)?", r"\1_conv\2"),
     *layer(rf"{SIDE}/Dense0", r"\1_dense0", from_pixels),
     *layer(rf"{SIDE}/Dense1", r"\1_dense1"),

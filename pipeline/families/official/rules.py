@@ -6,8 +6,6 @@ import re
 from collections.abc import Callable, Iterable
 from typing import NamedTuple, TypeAlias
 
-import numpy as np
-
 from pipeline.families.network import START_RESOLUTION
 from pipeline.families.official.pickles import Array
 
@@ -35,8 +33,8 @@ def from_pixels(kernel: Array) -> Array:
 
 
 def channels_last(maps: Array) -> Array:
-    """Reorder maps of one sample, `(…, rows, columns) → (rows, columns, channels)`."""
-    return np.moveaxis(maps.reshape(-1, *maps.shape[-2:]), 0, -1)
+    """Reorder one sample, `(1, channels, rows, columns) → (rows, columns, channels)`."""
+    return maps[0].transpose(1, 2, 0)
 
 
 def mirrored(kernel: Array) -> Array:
@@ -59,12 +57,16 @@ class Rule(NamedTuple):
 
 
 def layer(
-    official: str, ours: str, kernel: Layout = unchanged, bias: Layout = unchanged
+    official: str,
+    ours: str,
+    kernel: Layout = unchanged,
+    bias: Layout = unchanged,
+    separator: str = "/",
 ) -> tuple[Rule, Rule]:
     """Make the rules of a layer's kernel, which is `weight` in official names, and its bias."""
     return (
-        Rule(rf"{official}[./]weight", f"{ours}/kernel", kernel),
-        Rule(rf"{official}[./]bias", f"{ours}/bias", bias),
+        Rule(rf"{official}{separator}weight", f"{ours}/kernel", kernel),
+        Rule(rf"{official}{separator}bias", f"{ours}/bias", bias),
     )
 
 

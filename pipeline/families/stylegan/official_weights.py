@@ -128,6 +128,7 @@ def rules_of(settings: StyleganSettings) -> list[Rule]:
     fused = "|".join(str(side) for side in sides if side >= from_side)
     rules = [
         *growing.RULES,
+        *layer(rf"synthesis/{SIDE}/ToRGB", r"\1_to_rgb"),
         Rule("dlatent_avg", "truncation/mean"),
         Rule("mapping/LabelConcat/weight", "label_embedding/kernel"),
         *layer(r"mapping/Dense(\d{1,4})", r"mapping_dense\1"),

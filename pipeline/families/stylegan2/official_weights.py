@@ -20,7 +20,6 @@ from pipeline.families.network import filters, stage_of
 from pipeline.families.official.pickles import Array
 from pipeline.families.official.rules import (
     Rule,
-    channels_last,
     from_pixels,
     layer,
     mirrored,
@@ -41,33 +40,43 @@ FILTER = np.outer([1, 3, 3, 1], [1, 3, 3, 1]) / 64
 # PyTorch has kernels of (outputs, inputs, rows, columns).
 _CONVOLUTION = partial(np.transpose, axes=(2, 3, 1, 0))
 _DENSE = partial(np.transpose, axes=(1, 0))
+_CONSTANT = partial(np.transpose, axes=(1, 2, 0))
+
+# PyTorch separates parts of a name by dots, TensorFlow by slashes.
+_layer = partial(layer, separator=r"\.")
+
+
+def _noise(noise: Array) -> Array:
+    """Add the channel to a noise map `(rows, columns)`."""
+    return noise[..., None]
+
 
 _MAPPING = (
-    *layer(r"mapping\.fc(\d+)", r"mapping_dense\1", _DENSE),
-    *layer(r"mapping\.embed", "mapping_embed", _DENSE),
+    *_layer(r"mapping\.fc(\d+)", r"mapping_dense\1", _DENSE),
+    *_layer(r"mapping\.embed", "mapping_embed", _DENSE),
 )
 _BLOCK = r"synthesis\.b(\d+)"
 _GENERATOR = (
     *_MAPPING,
     Rule(r"mapping\.w_avg", "truncation/mean"),
-    Rule(rf"{_BLOCK}\.const", r"\1x\1_constant/constant", channels_last),
+    Rule(rf"{_BLOCK}\.const", r"\1x\1_constant/constant", _CONSTANT),
     # The official up form applies its kernel mirrored; ours does not, in either form.
-    *layer(rf"{_BLOCK}\.conv0", r"\1x\1_conv0", lambda kernel: mirrored(_CONVOLUTION(kernel))),
-    *layer(rf"{_BLOCK}\.conv1", r"\1x\1_conv1", _CONVOLUTION),
-    *layer(rf"{_BLOCK}\.torgb", r"\1x\1_to_rgb", _CONVOLUTION),
+    *_layer(rf"{_BLOCK}\.conv0", r"\1x\1_conv0", lambda kernel: mirrored(_CONVOLUTION(kernel))),
+    *_layer(rf"{_BLOCK}\.conv1", r"\1x\1_conv1", _CONVOLUTION),
+    *_layer(rf"{_BLOCK}\.torgb", r"\1x\1_to_rgb", _CONVOLUTION),
     # Our styles are offsets from 1: 0 leaves a kernel unchanged.
-    *layer(rf"{_BLOCK}\.(conv[01])\.affine", r"\1x\1_\2_affine", _DENSE, lambda bias: bias - 1),
-    *layer(rf"{_BLOCK}\.torgb\.affine", r"\1x\1_to_rgb_affine", _DENSE, lambda bias: bias - 1),
+    *_layer(rf"{_BLOCK}\.(conv[01])\.affine", r"\1x\1_\2_affine", _DENSE, lambda bias: bias - 1),
+    *_layer(rf"{_BLOCK}\.torgb\.affine", r"\1x\1_to_rgb_affine", _DENSE, lambda bias: bias - 1),
     Rule(rf"{_BLOCK}\.(conv[01])\.noise_strength", r"\1x\1_\2_noise/strength"),
     # At 4 px conv1 is the only layer, and maps are numbered from 0 at each resolution.
-    Rule(r"synthesis\.b4\.conv1\.noise_const", "noise_4x4_0/map", channels_last),
-    Rule(rf"{_BLOCK}\.conv([01])\.noise_const", r"noise_\1x\1_\2/map", channels_last),
+    Rule(r"synthesis\.b4\.conv1\.noise_const", "noise_4x4_0/map", _noise),
+    Rule(rf"{_BLOCK}\.conv([01])\.noise_const", r"noise_\1x\1_\2/map", _noise),
 )
 _DISCRIMINATOR = (
     *_MAPPING,
-    *layer(r"b(\d+)\.(conv[01]?|skip)", r"\1x\1_\2", _CONVOLUTION),
-    *layer(r"b4\.fc", "4x4_dense0", lambda kernel: from_pixels(_DENSE(kernel))),
-    *layer(r"b4\.out", "4x4_dense1", _DENSE),
+    *_layer(r"b(\d+)\.(conv[01]?|skip)", r"\1x\1_\2", _CONVOLUTION),
+    *_layer(r"b4\.fc", "4x4_dense0", lambda kernel: from_pixels(_DENSE(kernel))),
+    *_layer(r"b4\.out", "4x4_dense1", _DENSE),
 )
 
 
@@ -95,7 +104,7 @@ def snapshot_of(arrays: StateDict) -> Snapshot:
             f"Received: {_mapping_layers(critic)} and {config.mapping_layers}"
         )
     # Only the first block takes images; with skips in the discriminator each would.
-    from_rgb = layer(rf"b{final}\.fromrgb", f"{final}x{final}_from_rgb", _CONVOLUTION)
+    from_rgb = _layer(rf"b{final}\.fromrgb", f"{final}x{final}_from_rgb", _CONVOLUTION)
     weights = {
         **_weights("generator", generator, _GENERATOR),
         **_weights("discriminator", critic, (*_DISCRIMINATOR, *from_rgb)),

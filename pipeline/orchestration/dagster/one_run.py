@@ -1,6 +1,7 @@
 """Lock by which one run of a project goes at a time, whoever started it."""
 
-# No `from __future__ import annotations`: Dagster reads the annotations of resources as objects.
+from __future__ import annotations
+
 import logging
 from contextlib import suppress
 from typing import Any

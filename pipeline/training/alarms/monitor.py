@@ -154,7 +154,7 @@ def non_finite(tensor: str, settings: AlarmsConfig) -> Alarm:
 def act(
     alarms: Sequence[Alarm], images_seen: int, roll_backs: Sequence[RollBack], most: int
 ) -> None:
-    """Stop the run or roll it back, at `most` so often, if the action of an alarm says so.
+    """Stop the run or roll it back, if an alarm's action says so; after `most` roll-backs, stop.
 
     Raises:
         AlarmError: if an alarm stops the run.

@@ -48,9 +48,8 @@ class PhaseModels:
                 f"{optimizer.name}/{variable.path.partition('/')[2]}": variable.value
                 for variable in optimizer.variables
             }
-        others = list(self.augmentation.variables)
-        if self.path_length_mean is not None:
-            others.append(self.path_length_mean)
+        others = [] if self.path_length_mean is None else [self.path_length_mean]
+        others += self.augmentation.variables
         for scale in (self.generator_loss_scale, self.discriminator_loss_scale):
             others += () if scale is None else scale.variables
         return found | {variable.name: variable.value for variable in others}

@@ -205,6 +205,8 @@ def test_levels_of_detail() -> None:
             "one of the official networks', in its shape. Received: 8x8/Conv2",
         ),
         ("8x8/Conv1/gain", np.ones(3), "one of the official"),
+        ("synthesis/8x8/ToRGB/weight", np.ones(3), "one of the official"),
+        ("8x8/Conv1.weight", np.ones(3), "one of the official"),
         ("4x4/Dense/weight", np.ones((6, 30)), "4x4/Dense/weight"),
         ("lod", np.ones(2), "must have the number `lod`"),
         ("8x8/Conv1/bias", np.ones(2), "generator_8x8_conv1/bias must have the shape"),

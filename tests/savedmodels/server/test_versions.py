@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,24 @@ def test_only_folders_with_numbers_for_names_are_versions(tmp_path: Path) -> Non
     assert sorted(found) == [1, 7, 20]
     assert found[7] == tmp_path / "007"
     assert found_in(tmp_path / "none") is None
+
+
+def test_an_error_at_a_version_is_not_a_folder_that_is_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("2", "02", "1"):
+        (tmp_path / name).mkdir()
+    assert found_in(tmp_path) == {1: tmp_path / "1", 2: tmp_path / "2"}
+    look = Path.is_dir
+
+    def fail(path: Path) -> bool:
+        if path.name == "1":
+            raise OSError(errno.ESTALE, "Stale file handle")
+        return look(path)
+
+    monkeypatch.setattr(Path, "is_dir", fail)
+    with pytest.raises(OSError, match="Stale"):
+        found_in(tmp_path)
 
 
 @pytest.mark.parametrize(
