@@ -132,7 +132,7 @@ def _locked(temporary: Path) -> int | None:
     except FileNotFoundError:
         return None
     # Not required: without locks it is still written, only less safe from other cleaners.
-    locks.take(descriptor, required=False)
+    locks.take_lock(descriptor, required=False)
     if temporary.exists():
         return descriptor
     os.close(descriptor)
@@ -142,7 +142,7 @@ def _locked(temporary: Path) -> int | None:
 def _remove_abandoned(temporary: Path) -> None:
     descriptor = os.open(temporary, os.O_RDONLY)
     try:
-        if locks.take(descriptor, wait=False, required=False):
+        if locks.take_lock(descriptor, wait=False, required=False):
             _remove(temporary)
     finally:
         os.close(descriptor)

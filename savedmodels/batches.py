@@ -10,7 +10,9 @@ import tensorflow as tf
 BATCH = 16  # constant, because the last bits of an image depend on the batch size
 
 
-def in_batches(function: Callable[..., Any], columns: Mapping[str, Any], row: tf.TensorSpec) -> Any:
+def rows_in_batches(
+    function: Callable[..., Any], columns: Mapping[str, Any], row: tf.TensorSpec
+) -> Any:
     """Apply a function to rows in batches of `BATCH`; the last batch is filled up.
 
     Args:

@@ -26,7 +26,7 @@ Load = Callable[[Mapping[str, Names]], Answer]
 """Function that loads a SavedModel, given the names of inputs and outputs by signature."""
 
 
-class Damaged(Exception):
+class DamagedModel(Exception):
     """A file of the model is damaged; the message names the file and the fault."""
 
 
@@ -62,7 +62,7 @@ def _check_variables(folder: Path) -> None:
             for name in reader.get_variable_to_shape_map():
                 reader.get_tensor(name)
     except Exception as error:  # TensorFlow raises Python's errors too, such as IndexError.
-        raise Damaged(f"{prefix.parent} is damaged: {error}") from error
+        raise DamagedModel(f"{prefix.parent} is damaged: {error}") from error
 
 
 def _session(folder: Path) -> Load:

@@ -46,7 +46,7 @@ def hold(
                 if not wait:
                     raise Busy(str(file))
                 on_wait()
-                take(lock.fileno(), required=required)
+                take_lock(lock.fileno(), required=required)
             # A file that its last holder has removed keeps nobody out any more.
             if _is_at(file, lock.fileno()):
                 yield
@@ -62,7 +62,7 @@ def is_held(file: Path) -> bool:
         return False
 
 
-def take(descriptor: int, *, wait: bool = True, required: bool = True) -> bool:
+def take_lock(descriptor: int, *, wait: bool = True, required: bool = True) -> bool:
     """Lock an open file or folder until its descriptor is closed.
 
     Returns:
@@ -81,7 +81,7 @@ def take(descriptor: int, *, wait: bool = True, required: bool = True) -> bool:
 
 def _take_after_glances(descriptor: int, *, required: bool) -> bool:
     end = time.monotonic() + GLANCE
-    while not take(descriptor, wait=False, required=required):
+    while not take_lock(descriptor, wait=False, required=required):
         # A glance is a shared lock, so one beside it means that nobody holds the lock.
         if time.monotonic() >= end or not _can_be_shared(descriptor):
             return False

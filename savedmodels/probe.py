@@ -18,7 +18,7 @@ BLOCKED = ("keras", "layers", "pipeline", "savedmodels")
 
 
 @dataclass(frozen=True)
-class Task:
+class ProbeJob:
     """Order to load a model and send it requests."""
 
     savedmodel: str
@@ -48,7 +48,7 @@ class Findings:
     seconds: dict[str, list[float]] = field(default_factory=dict)
 
 
-def carry_out(task: Task) -> Findings:
+def carry_out(task: ProbeJob) -> Findings:
     """Load a model, send it requests and write the answers."""
     folder = Path(task.savedmodel)
     requests = golden.read(Path(task.requests))
@@ -58,7 +58,7 @@ def carry_out(task: Task) -> Findings:
         start = time.perf_counter()
         answer = load(task.names)
         findings.load_seconds = time.perf_counter() - start
-    except loaders.Damaged as error:
+    except loaders.DamagedModel as error:
         findings.damaged = str(error)
         return findings
     except Exception as error:
@@ -98,7 +98,7 @@ def main() -> None:
     content = json.loads(source.read_text())
     names = {name: loaders.Names(**each) for name, each in content.pop("names").items()}
     _block()  # Last, because the lines above import from this project.
-    findings = carry_out(Task(**content, names=names))
+    findings = carry_out(ProbeJob(**content, names=names))
     # Sets become sorted lists, as JSON has no sets.
     target.write_text(json.dumps(asdict(findings), default=sorted))
 

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 
 
 @dataclass(frozen=True)
-class Tensor:
+class VerifiedTensor:
     """Type, by TensorFlow's name, and shape of an input or output."""
 
     dtype: str
@@ -20,11 +20,11 @@ class Tensor:
 
 
 @dataclass(frozen=True)
-class Signature:
+class VerifiedSignature:
     """Inputs and outputs of one signature, by name."""
 
-    inputs: dict[str, Tensor]
-    outputs: dict[str, Tensor]
+    inputs: dict[str, VerifiedTensor]
+    outputs: dict[str, VerifiedTensor]
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ class Verification:
     size_bytes: int
     operations: dict[str, int]
     """Number of each operation in the graph and its functions."""
-    signatures: dict[str, Signature]
+    signatures: dict[str, VerifiedSignature]
     compared: bool
     """True if there were golden requests to compare with."""
     bounds: Bounds | None

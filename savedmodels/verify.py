@@ -30,9 +30,9 @@ from savedmodels.verification import (
     Latency,
     Loading,
     Problem,
-    Signature,
-    Tensor,
     Verification,
+    VerifiedSignature,
+    VerifiedTensor,
 )
 from savedmodels.whole import Unverifiable, graph_in
 
@@ -168,9 +168,9 @@ def _served(graph: Any) -> dict[str, Any]:
     return {name: each for name, each in graph.signature_def.items() if name != INIT_OP}
 
 
-def _signatures_of(graph: Any) -> dict[str, Signature]:
+def _signatures_of(graph: Any) -> dict[str, VerifiedSignature]:
     return {
-        name: Signature(
+        name: VerifiedSignature(
             {key: _tensor(info) for key, info in sorted(each.inputs.items())},
             {key: _tensor(info) for key, info in sorted(each.outputs.items())},
         )
@@ -178,10 +178,10 @@ def _signatures_of(graph: Any) -> dict[str, Signature]:
     }
 
 
-def _tensor(info: Any) -> Tensor:
+def _tensor(info: Any) -> VerifiedTensor:
     shape = info.tensor_shape
     axes = tuple(None if axis.size < 0 else int(axis.size) for axis in shape.dim)
-    return Tensor(tf.as_dtype(info.dtype).name, None if shape.unknown_rank else axes)
+    return VerifiedTensor(tf.as_dtype(info.dtype).name, None if shape.unknown_rank else axes)
 
 
 def _names_of(graph: Any) -> dict[str, loaders.Names]:
@@ -225,7 +225,7 @@ def _ask(
             Path(place, name) for name in ("requests.npz", "answers.npz", "task.json", "found.json")
         )
         golden.write(requests, {name: each._replace(outputs={}) for name, each in asked.items()})
-        content = probe.Task(
+        content = probe.ProbeJob(
             str(folder.resolve()), loader, str(requests), repeats, str(answers), names
         )
         task.write_text(json.dumps(asdict(content)))

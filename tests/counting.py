@@ -66,9 +66,9 @@ def starts_this_project(program: str, arguments: list[str]) -> bool:
 def count_traces() -> None:
     """Count each trace of a part of the training step, as soon as its module is imported."""
     module = sys.modules.get("pipeline.training.synthesis.step")
-    if not hasattr(module, "Step") or hasattr(module.Step, "counted"):
+    if not hasattr(module, "SynthesisStep") or hasattr(module.SynthesisStep, "counted"):
         return
-    original = module.Step._on_replicas
+    original = module.SynthesisStep._on_replicas
 
     def on_replicas(self: Any, function: Callable[..., Any], **options: Any) -> Callable[..., Any]:
         traced = original(self, function, **options)
@@ -84,5 +84,5 @@ def count_traces() -> None:
 
         return trace
 
-    module.Step._on_replicas = on_replicas
-    module.Step.counted = True
+    module.SynthesisStep._on_replicas = on_replicas
+    module.SynthesisStep.counted = True

@@ -42,7 +42,7 @@ def warped(images: Any, chances: Chances) -> Any:
         images = resampled(images, *inverse_maps(chances, (height, width)))
     # Whole pixels alone need no filter: a permutation is exact and cheaper.
     elif chances.any_of(("xint",)):
-        images = moved(images, _pixels_moved(chances, (height, width)))
+        images = shifted_by_pixels(images, _pixels_moved(chances, (height, width)))
     return images
 
 
@@ -58,7 +58,7 @@ def turned(images: Any, mirrored: Any, quarters: Any) -> Any:
     return _where(quarters >= 2, tf.reverse(images, [2]), images)
 
 
-def moved(images: Any, pixels: Any) -> Any:
+def shifted_by_pixels(images: Any, pixels: Any) -> Any:
     """Move images by whole pixels to the right and down, `(batch, 2)`, reflecting their edges."""
 
     def matrices(side: int, moves: Any) -> Any:

@@ -26,12 +26,12 @@ def compare(
     """
     from pipeline.cli.score_tables import show_comparison
     from pipeline.evaluation.charts import as_png
-    from pipeline.evaluation.comparison import charts_of, entrants_of
     from pipeline.evaluation.comparison import compare as compare_runs
+    from pipeline.evaluation.comparison import entrants_of, fid_charts
     from savedmodels.atomic import write_file
 
     entrants = entrants_of(runs)
-    comparison, charts = compare_runs(entrants), charts_of(entrants)
+    comparison, charts = compare_runs(entrants), fid_charts(entrants)
     if charts:
         out.parent.mkdir(parents=True, exist_ok=True)
         write_file(out, as_png(charts))

@@ -55,7 +55,7 @@ def check(
     from pipeline.data.checking.contact_sheet import contact_sheet, shown_classes
     from pipeline.data.checking.contract_file import read_contract
     from pipeline.data.checking.contract_file import write_contract as write_rules
-    from pipeline.data.checking.report import write_report
+    from pipeline.data.checking.report import write_check_report
     from pipeline.data.checking.shift import shift
     from pipeline.data.grids import write_png
     from pipeline.data.sources import open_source
@@ -74,7 +74,7 @@ def check(
         survey = survey.model_copy(update={"broken_rules": tuple(reasons)})
     folder = out or Path("checks") / _file_name(survey.source)
     # Before anything is refused: the report has all that is wrong.
-    report = write_report(folder, survey)
+    report = write_check_report(folder, survey)
     check_summary.show(console, survey, source)
     if not survey.readable:
         raise UserError(

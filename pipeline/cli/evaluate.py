@@ -83,10 +83,10 @@ def evaluate(
     from pipeline.cli.score_tables import show_scores
     from pipeline.data.prepare import records_for
     from pipeline.evaluation.evaluate import evaluate as evaluate_run
-    from pipeline.evaluation.evaluate import measure, plan_of
+    from pipeline.evaluation.evaluate import measure, plan_evaluation
     from pipeline.evaluation.events import write_events
     from pipeline.evaluation.report import write_report
-    from pipeline.evaluation.scores import history_of, write_evaluation
+    from pipeline.evaluation.scores import score_history, write_evaluation
 
     console = terminal()
     schedule = settings.schedule
@@ -94,7 +94,7 @@ def evaluate(
         records = records_for(
             settings.data, schedule.build().resolutions, report, width=schedule.width
         )
-    plan = plan_of(
+    plan = plan_evaluation(
         folder,
         records,
         settings.evaluation,
@@ -109,9 +109,9 @@ def evaluate(
         say(console, f"written: {elsewhere}")
         return
     with folder.alone("evaluated"):
-        history_of(folder)  # Fail on damaged earlier scores now, not after a long evaluation.
+        score_history(folder)  # Fail on damaged earlier scores now, not after a long evaluation.
         evaluation = evaluate_run(folder, plan, stage)
         show_scores(console, evaluation)
         written = write_report(folder, evaluation)
-        write_events(folder, history_of(folder))
+        write_events(folder, score_history(folder))
     say(console, f"written: {written}")

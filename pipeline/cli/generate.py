@@ -64,7 +64,7 @@ def generate(
 
     Truncation, noise and mixing need a family with styles.
     """
-    from pipeline.generating.drawing import Drawing, images_of, require_drawable, sheet_of
+    from pipeline.generating.drawing import Drawing, draw_images, draw_sheet, require_drawable
     from pipeline.generating.seeds import parse_numbers, parse_shares
     from pipeline.training_run.folder import RunFolder
 
@@ -104,12 +104,12 @@ def generate(
 
     replaced = ""
     if files is None:
-        sheet = sheet_of(folder, drawing)
+        sheet = draw_sheet(folder, drawing)
         replaced = ", in place of what was there" if out.exists() else ""
         write_png(out, sheet)
     else:
         left = iter(drawing.seeds)  # Batches come in the order of the seeds.
-        for images in images_of(folder, drawing):
+        for images in draw_images(folder, drawing):
             for image in images:
                 write_png(files / f"seed-{next(left):08d}.png", image)
     say(terminal(), f"{drawing.images} images in {files or out}{replaced}")

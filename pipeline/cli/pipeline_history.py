@@ -17,12 +17,12 @@ app = typer.Typer()
 def status(folder: Project, json: Json = False) -> None:
     """Show what runs now, how the last run ended, and which version each label serves."""
     from pipeline.cli.outcome_tables import show_status
-    from pipeline.cli.publishing import refusals
+    from pipeline.cli.publishing import repository_errors
     from pipeline.orchestration.project import open_project
     from pipeline.orchestration.runs.status import read_status
 
     project = open_project(folder)
-    with refusals():
+    with repository_errors():
         found = read_status(project)
     if json:
         typer.echo(found.model_dump_json(indent=2))

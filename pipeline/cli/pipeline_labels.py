@@ -41,14 +41,14 @@ def rollback(folder: Project) -> None:
 def _move(
     folder: Path, *, version: int | None = None, rollback: bool = False, force: bool = False
 ) -> None:
-    from pipeline.cli.publishing import change, refusals
+    from pipeline.cli.publishing import change, repository_errors
     from pipeline.evaluation.publication import about
     from pipeline.orchestration.plan import run_behind
     from pipeline.orchestration.project import LABEL, open_project
     from savedmodels.repository.versions import lineage_of
 
     project = open_project(folder)
-    with refusals():
+    with repository_errors():
         gate = None
         run = None if version is None else run_behind(project, version)
         if run is not None:  # The gate may have run again since the version was published.

@@ -12,7 +12,13 @@ from pipeline.cli.options import load_tensorflow
 from pipeline.cli.tables import new_table, print_table
 from pipeline.config import Config
 from pipeline.data.prepare import classes_of
-from pipeline.training.preflight.estimate import GIB, Plan, estimates, plan_of, require_fit
+from pipeline.training.preflight.estimate import (
+    GIB,
+    RunEstimate,
+    estimate_run,
+    estimates,
+    require_fit,
+)
 from pipeline.training.preflight.process_share import share_and_memory
 
 SECONDS = 3.0
@@ -59,10 +65,10 @@ def dry_run(config: Config, started: int | None) -> None:
     require_fit(share, plan, free)  # Last, so that the table shows which phase is too large.
 
 
-def _plan(config: Config, free: float, seconds: float | None = None) -> Plan:
+def _plan(config: Config, free: float, seconds: float | None = None) -> RunEstimate:
     # The trial runs in a process of its own, which must load TensorFlow as quietly as this one.
     prepare = partial(load_tensorflow, config.run.intra_op_threads)
-    return plan_of(config, _label_size(config), free=free, seconds=seconds, prepare=prepare)
+    return estimate_run(config, _label_size(config), free=free, seconds=seconds, prepare=prepare)
 
 
 def _label_size(config: Config) -> int:
@@ -70,7 +76,7 @@ def _label_size(config: Config) -> int:
     return len(classes_of(config.data)) if config.data.labels else 0
 
 
-def _show(console: Console, plan: Plan) -> None:
+def _show(console: Console, plan: RunEstimate) -> None:
     table = new_table("phase", "images", "steps", "G weights", "D weights", "memory", "time")
     for each in plan.phases:
         table.add_row(

@@ -103,7 +103,7 @@ def publish(
     for `stable`, 5 if the SavedModel fails its verification, 75 if a label still waits for servers;
     repeat the command then.
     """
-    from pipeline.cli.publishing import change, refusals
+    from pipeline.cli.publishing import change, repository_errors
     from savedmodels.access import authorization
     from savedmodels.repository.repository import Repository
     from savedmodels.repository.servers import Watchers, server_url
@@ -140,7 +140,7 @@ def publish(
             authorization()
     console, place = terminal(), Repository(repository)
     watchers = Watchers(tuple(server or ()), wait, unwatched)
-    with refusals():
+    with repository_errors():
         if listing:
             _list(console, place, model)
             return
@@ -183,7 +183,7 @@ def _list(console: Console, repository: Repository, model: str | None) -> None:
 
 def _diff(console: Console, repository: Repository, model: str, diff: tuple[int, int]) -> None:
     from pipeline.cli.version_tables import show_differences
-    from savedmodels.repository.differences import differences
+    from savedmodels.repository.differences import differences_between
 
     one, other = (repository.publication(model, version) for version in diff)
-    show_differences(console, diff, differences(one, other))
+    show_differences(console, diff, differences_between(one, other))

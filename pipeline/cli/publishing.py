@@ -23,7 +23,7 @@ from savedmodels.repository.versions import About, Gate, files_of, versions_in
 
 
 @contextmanager
-def refusals() -> Iterator[None]:
+def repository_errors() -> Iterator[None]:
     """Convert errors of the repository in the block to one line and an exit status."""
     try:
         yield

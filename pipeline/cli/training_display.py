@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pipeline.config import Config
     from pipeline.schedule import Phase
     from pipeline.training.alarms.monitor import Alarm
-    from pipeline.training.loop.checkpoints import Damaged
+    from pipeline.training.loop.checkpoints import DamagedCheckpoint
     from pipeline.training.loop.listeners import Moment
     from pipeline.training.position import RollBack
 
@@ -54,7 +54,7 @@ class TrainingDisplay(Listener):
     def __exit__(self, *_: object) -> None:
         self._progress.stop()
 
-    def started(self, images_seen: int, damaged: Sequence[Damaged]) -> None:
+    def started(self, images_seen: int, damaged: Sequence[DamagedCheckpoint]) -> None:
         """Name the checkpoints that were passed over."""
         for each in damaged:
             self._say(

@@ -17,7 +17,7 @@ from pipeline.errors import UserError
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from savedmodels.verification import Signature, Verification
+    from savedmodels.verification import Verification, VerifiedSignature
 
 app = typer.Typer()
 
@@ -114,7 +114,7 @@ def _show(console: Console, verification: Verification) -> None:
     line(f"verify: {verification.savedmodel} {verification.verdict}")
 
 
-def _described(signature: Signature) -> str:
+def _described(signature: VerifiedSignature) -> str:
     sides = (signature.inputs, signature.outputs)
     return " → ".join(
         ", ".join(f"{name} {tensor}" for name, tensor in side.items()) for side in sides

@@ -40,7 +40,7 @@ class Preparation:
         height, width = self.shapes[-1]
         return {
             "format_version": FORMAT_VERSION,
-            "source_hash": content_hash(self.source),
+            "source_hash": source_hash(self.source),
             "resolutions": tuple(side for side, _ in self.shapes),
             # Sets of squares are older than this key, and keep their names without it.
             **({} if height == width else {"width": width}),
@@ -96,7 +96,7 @@ def resolutions_to(largest: int, width: int | None = None) -> tuple[int, ...]:
     return tuple(height for height, _ in level_shapes(start_shape(shape), largest))
 
 
-def content_hash(source: Source) -> str:
+def source_hash(source: Source) -> str:
     """Return the SHA-256, in hex, of a source's classes and each picture's label and stored bytes.
 
     Nothing is decoded, and names do not count.

@@ -16,11 +16,11 @@ from pipeline.evaluation.curves import score_curve
 from pipeline.evaluation.scores import (
     Evaluation,
     FeaturesUsed,
-    Record,
+    JsonRecord,
     Score,
     evaluation_of,
-    history_of,
     obstacles,
+    score_history,
     title_of,
 )
 from pipeline.loading import decisive
@@ -48,7 +48,7 @@ class ComparedScore(Score):
     obstacles: tuple[str, ...]
 
 
-class ComparedRun(Record):
+class ComparedRun(JsonRecord):
     """Run in a comparison, by its newest evaluation."""
 
     run: str
@@ -68,7 +68,7 @@ class ComparedRun(Record):
         return next((score for score in self.scores if score.name == name), None)
 
 
-class Comparison(Record):
+class Comparison(JsonRecord):
     """Comparison of runs, in the order given."""
 
     schema_version: Literal[1] = Field(default=1, alias="schema")
@@ -94,7 +94,7 @@ def entrants_of(paths: Sequence[Path]) -> list[Entrant]:
         # Scores on other features do not compare, so the first run's decide.
         used = entrants[0].newest.features if entrants else None
         newest = evaluation_of(run, features=None if used is None else used.identity)
-        entrants.append(Entrant(str(path), config, newest, history_of(run)))
+        entrants.append(Entrant(str(path), config, newest, score_history(run)))
     return entrants
 
 
@@ -124,7 +124,7 @@ def compare(entrants: Sequence[Entrant]) -> Comparison:
     )
 
 
-def charts_of(entrants: Sequence[Entrant]) -> list[Chart]:
+def fid_charts(entrants: Sequence[Entrant]) -> list[Chart]:
     """Make charts of FID over images seen and over training time; none if no run has FID."""
     drawn = {each.name: found for each in entrants if (found := _drawn(each, entrants))}
     longest = max((each.seconds for found in drawn.values() for each in found), default=0.0)

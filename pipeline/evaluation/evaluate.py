@@ -9,7 +9,7 @@ from pipeline.data.grids import write_png
 from pipeline.data.records import RecordSet
 from pipeline.errors import UserError
 from pipeline.evaluation.features import open_features
-from pipeline.evaluation.material import Material, Plan, Stage, material_for
+from pipeline.evaluation.material import EvaluationPlan, Material, Stage, material_for
 from pipeline.evaluation.measures import MEASURES, OF_PIXELS, by_class, obstacle
 from pipeline.evaluation.pictures import pictures_of
 from pipeline.evaluation.scores import (
@@ -27,14 +27,14 @@ from savedmodels.checksum import checksum
 USUAL = MEASURES.keys() - {"path_length"}  # It takes longer than all others together.
 
 
-def plan_of(
+def plan_evaluation(
     run: RunFolder,
     records: RecordSet,
     settings: EvaluationConfig,
     *,
     images_seen: int | None = None,
     elsewhere: bool = False,
-) -> Plan:
+) -> EvaluationPlan:
     """Plan to measure the checkpoint after `images_seen`, or the newest; check that it is possible.
 
     `elsewhere` allows other records than those that the run was trained on, for `measure`.
@@ -72,10 +72,10 @@ def plan_of(
         name, what = next(iter(left_out.items()))
         raise UserError(f"the metric {name} needs {what}. Received: none")
     measures = tuple(name for name in asked if name not in left_out)
-    return Plan(checkpoint, records, settings, measures, left_out, network)
+    return EvaluationPlan(checkpoint, records, settings, measures, left_out, network)
 
 
-def evaluate(run: RunFolder, plan: Plan, stage: Stage) -> Evaluation:
+def evaluate(run: RunFolder, plan: EvaluationPlan, stage: Stage) -> Evaluation:
     """Measure, and write `scores.json` and sheets of images into the run, for the report.
 
     Scores depend on checkpoint, data and plan only; a repeated evaluation gives the same.
@@ -93,12 +93,12 @@ def evaluate(run: RunFolder, plan: Plan, stage: Stage) -> Evaluation:
     return evaluation
 
 
-def measure(run: RunFolder, plan: Plan, stage: Stage) -> Evaluation:
+def measure(run: RunFolder, plan: EvaluationPlan, stage: Stage) -> Evaluation:
     """Measure on any records, without writing into the run."""
     return _measured(run, plan, stage)[0]
 
 
-def _measured(run: RunFolder, plan: Plan, stage: Stage) -> tuple[Evaluation, Material]:
+def _measured(run: RunFolder, plan: EvaluationPlan, stage: Stage) -> tuple[Evaluation, Material]:
     material = material_for(run, plan, stage)
     scores: list[Score] = []
     not_measured = {name: f"it needs {what}" for name, what in plan.left_out.items()}

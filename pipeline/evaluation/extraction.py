@@ -10,7 +10,7 @@ from itertools import islice
 from typing import TypeVar
 
 from pipeline.evaluation.batching import rebatched
-from pipeline.evaluation.features.network import FeatureNetwork, Features, Images, joined
+from pipeline.evaluation.features.network import FeatureNetwork, Features, Images, concatenated
 
 AHEAD = 2
 """Batches to make ahead while the network processes another."""
@@ -50,7 +50,7 @@ def extract(
                 report(done, done if total is None else total)
     if not parts:
         raise ValueError("`batches` must hold at least one image. Received: none")
-    return joined(parts)
+    return concatenated(parts)
 
 
 def _first(batches: Iterable[Images], total: int) -> Iterator[Images]:

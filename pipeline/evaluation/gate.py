@@ -12,7 +12,7 @@ from pydantic import Field, ValidationError
 
 from pipeline.config import EvaluationConfig, GateConfig
 from pipeline.errors import UserError
-from pipeline.evaluation.scores import Evaluation, Record, Score, fault_of, obstacles
+from pipeline.evaluation.scores import Evaluation, JsonRecord, Score, fault_of, obstacles
 from savedmodels.atomic import write_file
 
 VERDICT = "gate.json"
@@ -31,7 +31,7 @@ _MEASURE_OF = {"precision": "precision_recall", "recall": "precision_recall"}
 """Metric that computes a score, where the two have different names."""
 
 
-class Ruling(Record):
+class Ruling(JsonRecord):
     """Result of one rule."""
 
     rule: str
@@ -47,7 +47,7 @@ class Ruling(Record):
     high: float | None = None
 
 
-class Judged(Record):
+class Judged(JsonRecord):
     """Evaluation that a verdict is about."""
 
     run: str
@@ -56,7 +56,7 @@ class Judged(Record):
     created: datetime
 
 
-class Verdict(Record):
+class Verdict(JsonRecord):
     """Decision of the gate, with a reason for each rule."""
 
     schema_version: Literal[1] = Field(default=1, alias="schema")

@@ -32,7 +32,7 @@ Stage = Callable[[str], AbstractContextManager[Report]]
 
 
 @dataclass(frozen=True)
-class Plan:
+class EvaluationPlan:
     """Plan of a measurement.
 
     Args:
@@ -66,7 +66,7 @@ class Material:
         held_out: Features of the split `val`; None without one.
     """
 
-    plan: Plan
+    plan: EvaluationPlan
     fakes: GeneratedImages
     resolution: int
     features: Features | None = None
@@ -108,7 +108,7 @@ class Material:
             yield batch["image"]
 
 
-def material_for(run: RunFolder, plan: Plan, stage: Stage) -> Material:
+def material_for(run: RunFolder, plan: EvaluationPlan, stage: Stage) -> Material:
     """Generate images, and compute the features that the measures of a plan need.
 
     Raises:

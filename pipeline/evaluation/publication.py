@@ -13,7 +13,7 @@ from pipeline.evaluation.scores import (
     evaluation_of,
     fault_of,
     folder_of,
-    history_of,
+    score_history,
 )
 from pipeline.training_run.folder import RunFolder
 from savedmodels.repository.versions import About, Gate, Publication, lineage_of
@@ -52,7 +52,7 @@ def about(run: RunFolder, images_seen: int | None) -> About:
     """
     config = run.config()
     settings = config.model_dump(mode="json")
-    if images_seen not in {each.images_seen for each in history_of(run)}:
+    if images_seen not in {each.images_seen for each in score_history(run)}:
         return About(settings)
     evaluation = evaluation_of(run, images_seen, features=config.gate.features)
     verdict = verdict_on(evaluation, folder_of(run, evaluation))

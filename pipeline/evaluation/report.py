@@ -14,8 +14,8 @@ from pipeline.evaluation.scores import (
     Evaluation,
     better_of,
     folder_of,
-    history_of,
     obstacles,
+    score_history,
     title_of,
 )
 from pipeline.training_run.folder import RunFolder
@@ -63,7 +63,7 @@ def write_report(run: RunFolder, evaluation: Evaluation) -> Path:
     folder = folder_of(run, evaluation)
     html = report_html(
         evaluation,
-        history_of(run),
+        score_history(run),
         read_curves(run.metrics),
         {file.stem: file.read_bytes() for file in sorted(folder.glob("*.png"))},
         verdict_on(evaluation, folder),
@@ -99,7 +99,7 @@ def report_html(
             "class_scores": dict.fromkeys(n for each in evaluation.classes for n in each.values),
             "figures": figures_of(pictures),
             "curves": curves,
-            "curve_charts": charts_of(curves),
+            "curve_charts": metric_charts(curves),
             "title_of": title_of,
             "better_of": better_of,
         },
@@ -113,7 +113,7 @@ def figures_of(pictures: Mapping[str, bytes]) -> list[Figure]:
     return [Figure(*PICTURES.get(name, (name, "")), pictures[name]) for name in names]
 
 
-def charts_of(curves: Curves) -> list[str]:
+def metric_charts(curves: Curves) -> list[str]:
     """Draw a chart as SVG for each kind of metric that was logged."""
     together = {name for _, names in TOGETHER for name in names}
     alone = [(n, (n,)) for n in curves.metrics if n not in together and n not in NOT_DRAWN]

@@ -40,7 +40,7 @@ _KINDS: dict[str, tuple[str, Literal["less", "more", ""]]] = {
 }
 
 
-class Record(BaseModel):
+class JsonRecord(BaseModel):
     """Part of a JSON file, in which non-finite numbers are strings."""
 
     model_config = ConfigDict(
@@ -53,7 +53,7 @@ class Record(BaseModel):
     )
 
 
-class FeaturesUsed(Record):
+class FeaturesUsed(JsonRecord):
     """Identity of a feature network."""
 
     name: str
@@ -70,7 +70,7 @@ class FeaturesUsed(Record):
         return f"{self.name} {self.identity[:FINGERPRINT]}"
 
 
-class Score(Record):
+class Score(JsonRecord):
     """Score with its 95 % interval, if it has one, and its protocol."""
 
     name: str = Field(pattern="^[a-z][a-z0-9_]*$")
@@ -104,7 +104,7 @@ class Score(Record):
         return f"{self.value:.4g} ({self.low:.4g} to {self.high:.4g})"
 
 
-class ClassScores(Record, extra="allow"):
+class ClassScores(JsonRecord, extra="allow"):
     """Scores of one class; further keys are the names of scores."""
 
     name: str = Field(alias="class")
@@ -120,7 +120,7 @@ class ClassScores(Record, extra="allow"):
         return dict(self.__pydantic_extra__)
 
 
-class Lineage(Record, extra="allow"):
+class Lineage(JsonRecord, extra="allow"):
     """Lineage of scores; further keys are allowed."""
 
     data_hash: str
@@ -134,7 +134,7 @@ class Lineage(Record, extra="allow"):
     """Commit of the code, if known."""
 
 
-class Evaluation(Record):
+class Evaluation(JsonRecord):
     """All scores of a checkpoint on one feature network."""
 
     # Changes when the meaning of a field does.
@@ -268,7 +268,7 @@ def fault_of(error: OSError | ValidationError) -> str:
     return " ".join(text.split())
 
 
-def history_of(run: RunFolder) -> list[Evaluation]:
+def score_history(run: RunFolder) -> list[Evaluation]:
     """Read every evaluation of a run, ascending in images seen and then in time.
 
     Raises:
@@ -290,7 +290,7 @@ def evaluation_of(
     Raises:
         UserError: if there is none, or an evaluation of the run cannot be read.
     """
-    history = history_of(run)
+    history = score_history(run)
     known = sorted({evaluation.images_seen for evaluation in history})
     wanted = known[-1] if images_seen is None and known else images_seen
     if wanted in known:

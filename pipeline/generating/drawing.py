@@ -73,7 +73,7 @@ def require_drawable(run: RunFolder, drawing: Drawing, *, single: bool) -> None:
         require_styles(run)
 
 
-def images_of(run: RunFolder, drawing: Drawing) -> Iterator[NDArray[np.uint8]]:
+def draw_images(run: RunFolder, drawing: Drawing) -> Iterator[NDArray[np.uint8]]:
     """Yield the requested single images in batches, uint8 `(n, height, width, channels)`."""
     require_drawable(run, drawing, single=True)
     labels = labels_of_run(run, len(drawing.seeds), drawing.label)
@@ -91,11 +91,11 @@ def images_of(run: RunFolder, drawing: Drawing) -> Iterator[NDArray[np.uint8]]:
         yield painter.images(styles, seeds, drawing.noise)
 
 
-def sheet_of(run: RunFolder, drawing: Drawing) -> NDArray[np.uint8]:
+def draw_sheet(run: RunFolder, drawing: Drawing) -> NDArray[np.uint8]:
     """Draw a grid of the seeds, or a sheet: a row per seed, a column per psi or mixed seed."""
     require_drawable(run, drawing, single=False)
     if not drawing.mixed and len(drawing.truncation) == 1:
-        grid: NDArray[np.uint8] = tile(np.concatenate(list(images_of(run, drawing))))
+        grid: NDArray[np.uint8] = tile(np.concatenate(list(draw_images(run, drawing))))
         return grid
     # Imported late: TensorFlow takes seconds, and refusals should not wait for it.
     from pipeline.generating.sheets import mixing_sheet, truncation_sheet

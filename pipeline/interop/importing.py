@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from pipeline.config import Config
 from pipeline.errors import UserError
-from pipeline.families.official.snapshot import Snapshot
+from pipeline.families.official.snapshot import OfficialSnapshot
 from pipeline.interop.official import assign, read_snapshot, require_weights
 from pipeline.loading import load
 from pipeline.schedule import Schedule
@@ -70,7 +70,7 @@ def import_weights(
 
 
 def config_of(
-    snapshot: Snapshot, name: str, overrides: Sequence[str] = (), *, data: str | None = None
+    snapshot: OfficialSnapshot, name: str, overrides: Sequence[str] = (), *, data: str | None = None
 ) -> Config:
     """Configure a run for published weights: a preset or file, with the values that they decide.
 
@@ -97,7 +97,7 @@ def config_of(
     return config
 
 
-def position_of(snapshot: Snapshot, schedule: Schedule) -> Position:
+def position_of(snapshot: OfficialSnapshot, schedule: Schedule) -> Position:
     """Find the position of the weights in a schedule: the start of a hold, or within a fade.
 
     Raises:

@@ -12,12 +12,12 @@ import numpy as np
 from pipeline.errors import UserError
 from pipeline.families.family import family_of, module_of
 from pipeline.families.official.pickles import Networks, read_networks
-from pipeline.families.official.snapshot import NETWORKS, Snapshot, Weights
+from pipeline.families.official.snapshot import NETWORKS, OfficialSnapshot, Weights
 from pipeline.families.official.state_dicts import STATE, StateDict, read_arrays
 from pipeline.families.sections import FAMILIES
 from pipeline.families.size import sizes_of
 from pipeline.training.synthesis.phase_models import weights_of
-from pipeline.untrusted.safe_pickle import shown
+from pipeline.untrusted.safe_pickle import escaped
 
 DUMPS = (".npz", ".safetensors")
 """Suffixes of files that hold state dicts of PyTorch; all others are pickles."""
@@ -57,10 +57,10 @@ def load_official(path: Path | str) -> OfficialModels:
         >>> models.average(keras.random.normal((1, 512))).shape
         TensorShape([1, 1024, 1024, 3])
     """
-    return models_of(read_snapshot(Path(path)))
+    return official_models(read_snapshot(Path(path)))
 
 
-def read_snapshot(path: Path) -> Snapshot:
+def read_snapshot(path: Path) -> OfficialSnapshot:
     """Read a file of published weights, and convert it to our names and layouts.
 
     Raises:
@@ -83,15 +83,15 @@ def read_snapshot(path: Path) -> Snapshot:
     for section in FAMILIES:
         family = module_of(section, "official_weights")
         if functions == family.FUNCTIONS:
-            snapshot: Snapshot = family.snapshot_of(content)
+            snapshot: OfficialSnapshot = family.official_snapshot(content)
             return snapshot
     raise UserError(
         "official networks must be those of ProGAN or StyleGAN. "
-        f"Received: {', '.join(map(shown, functions))}"
+        f"Received: {', '.join(map(escaped, functions))}"
     )
 
 
-def models_of(snapshot: Snapshot) -> OfficialModels:
+def official_models(snapshot: OfficialSnapshot) -> OfficialModels:
     """Build models and assign their weights.
 
     Raises:
@@ -112,7 +112,7 @@ def models_of(snapshot: Snapshot) -> OfficialModels:
     return OfficialModels(generator, discriminator, average)
 
 
-def require_weights(snapshot: Snapshot) -> None:
+def require_weights(snapshot: OfficialSnapshot) -> None:
     """Refuse settings that ask for more weights than the file holds, before allocating any.
 
     Raises:

@@ -19,7 +19,7 @@ def inconsistency(scores: Any, moved_scores: Any) -> Any:
     return tf.square(scores - moved_scores)
 
 
-def moved(images: Any, moves: Any, *, mirror: bool) -> Any:
+def shifted_and_mirrored(images: Any, moves: Any, *, mirror: bool) -> Any:
     """T(x): shift each image `(batch, height, width, channels)`; if allowed, mirror half of them.
 
     `moves` are uniform draws from 0 to 1, `(batch, 3)`: shift down, shift to the right, mirroring.

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from pipeline.config import Config
 from pipeline.config.data import DECIDING_RECORDS
-from pipeline.evaluation.scores import Record
+from pipeline.evaluation.scores import JsonRecord
 from pipeline.loading import decisive
 from pipeline.orchestration.project import Project
 from pipeline.orchestration.runs.outcome import Ending
@@ -22,7 +22,7 @@ from savedmodels import atomic
 Note = Literal["evaluated", "verified", "published", "tested", "ended"]
 
 
-class Ended(Record):
+class Ended(JsonRecord):
     """End of a plan's last run."""
 
     run: str

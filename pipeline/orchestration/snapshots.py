@@ -18,7 +18,7 @@ from pipeline.data.sources import open_source
 from pipeline.data.sources.files import EXTENSIONS, is_hidden, is_picture
 from pipeline.data.sources.folder import walk
 from pipeline.errors import UserError
-from pipeline.evaluation.scores import Record, fault_of
+from pipeline.evaluation.scores import JsonRecord, fault_of
 from pipeline.orchestration.project import Project
 from savedmodels import atomic
 from savedmodels.locks import hold
@@ -31,7 +31,7 @@ SHORT = 12
 """Digits of a hash in names: two of them agree once in 2^48."""
 
 
-class Snapshot(Record):
+class Snapshot(JsonRecord):
     """Pictures in the sources at one time."""
 
     content_hash: str
@@ -72,7 +72,7 @@ class Found:
         return [str(self.path), self.size, self.modified]  # A list, as JSON gives it back.
 
 
-def found_in(project: Project) -> dict[str, Found]:
+def list_files(project: Project) -> dict[str, Found]:
     """List the files in the sources by name, by the rules of `growgan train --data`.
 
     Raises:
@@ -125,7 +125,7 @@ def all_known(project: Project, files: Mapping[str, Found], former: Snapshot) ->
     return former.files.items() <= there
 
 
-def take(project: Project) -> Snapshot:
+def take_snapshot(project: Project) -> Snapshot:
     """Keep the pictures that are in the sources now; the same content is kept once.
 
     Raises:
@@ -152,7 +152,7 @@ def _taken(project: Project) -> Snapshot:
     places = project.places()
     if not places:
         return _named(project, *project.config.sources)
-    files = _kept(project, found_in(project))
+    files = _kept(project, list_files(project))
     first, *more = places
     images = sum(map(is_picture, files))
     other = not images or bool(first.before)  # One file, or a folder of idx files or splits.

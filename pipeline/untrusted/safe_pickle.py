@@ -37,13 +37,13 @@ _GETS = frozenset({"GET", "BINGET", "LONG_BINGET"})
 _LARGEST_PLACE = 2**32
 
 
-class Refused(Exception):
+class UnsafePickle(Exception):
     """The pickle holds something other than data, or is damaged."""
 
 
 # Neither compared nor shown by value: both can be made arbitrarily slow or deep.
 @dataclass(eq=False, repr=False, slots=True)
-class Record:
+class PickledObject:
     """Object of a class that a pickle names: path of the class and state, never the class."""
 
     path: str
@@ -52,7 +52,7 @@ class Record:
     def build(self, state: Any) -> None:
         """Set the state; a second time is refused."""
         if self.state or type(state) is not dict:
-            raise Refused(f"a {shown(self.path)} without a state of its own")
+            raise UnsafePickle(f"a {escaped(self.path)} without a state of its own")
         self.state = MappingProxyType(state)
 
 
@@ -91,14 +91,14 @@ def load(
     """
     try:
         return _Machine(stream, stand_ins, numbers, text_of_python_2, persistent).run()
-    except Refused:
+    except UnsafePickle:
         raise
     # A damaged pickle can raise nearly anything.
     except Exception as error:
-        raise Refused("it is damaged") from error
+        raise UnsafePickle("it is damaged") from error
 
 
-def shown(text: str) -> str:
+def escaped(text: str) -> str:
     """Shorten untrusted text to 80 characters and escape it, for an error message."""
     short = text if len(text) <= 80 else f"{text[:77]}..."
     return short.encode("unicode_escape").decode("ascii")
@@ -122,7 +122,7 @@ class _Kind:
         """Set the byte order; fields, which only structures have, are refused."""
         _, order, *fields = state
         if any(fields[:3]):
-            raise Refused("an array of structures")
+            raise UnsafePickle("an array of structures")
         self.order = _text(order)
 
 
@@ -167,13 +167,13 @@ class _Machine:
         """Run the program; returns the value it leaves on the stack."""
         for count, (operation, argument, _) in enumerate(pickletools.genops(self._stream)):
             if count == MOST_OPERATIONS:
-                raise Refused(f"it has more than {MOST_OPERATIONS} operations")
+                raise UnsafePickle(f"it has more than {MOST_OPERATIONS} operations")
             if operation.name == "STOP":
                 # A damaged program leaves more or fewer than one value, which raises ValueError.
                 [value] = self._stack
                 return value
             self._do(operation.name, argument)
-        raise Refused("it is damaged")
+        raise UnsafePickle("it is damaged")
 
     def _do(self, name: str, argument: Any) -> None:
         stack = self._stack
@@ -194,7 +194,7 @@ class _Machine:
             place = len(self._memo) if name == "MEMOIZE" else argument
             # Long integers can be chosen to collide as keys, which makes a dictionary very slow.
             if not 0 <= place < _LARGEST_PLACE:
-                raise Refused("it is damaged")
+                raise UnsafePickle("it is damaged")
             self._memo[place] = stack[-1]
         else:
             self._build(name, argument)
@@ -232,16 +232,16 @@ class _Machine:
             case "REDUCE" | "NEWOBJ":
                 arguments, named = self._stack.pop(), self._stack.pop()
                 if type(named) is not _Named or type(arguments) is not tuple:
-                    raise Refused("it calls something it does not name")
+                    raise UnsafePickle("it calls something it does not name")
                 self._stack.append(named.make(*arguments))
             case "BUILD":
                 self._state(self._stack.pop(), self._stack[-1])
             case "BINPERSID" if self._persistent is not None:
                 self._stack.append(self._persistent(self._stack.pop()))
             case "PERSID" | "BINPERSID":
-                raise Refused("it names an object outside itself")
+                raise UnsafePickle("it names an object outside itself")
             case _:
-                raise Refused(f"it uses the operation {name}")
+                raise UnsafePickle(f"it uses the operation {name}")
 
     def _above_mark(self) -> list[Any]:
         items, self._stack = self._stack, self._below.pop()
@@ -250,47 +250,47 @@ class _Machine:
     def _append(self, items: list[Any]) -> None:
         target = self._stack[-1]
         if type(target) is not list:
-            raise Refused("it appends to something that is not a list")
+            raise UnsafePickle("it appends to something that is not a list")
         target.extend(map(_value, items))
 
     def _set(self, items: list[Any]) -> None:
         target = self._stack[-1]
         if type(target) not in (dict, Dictionary):
-            raise Refused("it sets an item of something that is not a dictionary")
+            raise UnsafePickle("it sets an item of something that is not a dictionary")
         for key, value in zip(items[::2], items[1::2], strict=True):
             # Hashing and comparing other keys can be made arbitrarily slow.
             if type(key) not in (str, bytes):
-                raise Refused("a key that is not a string")
+                raise UnsafePickle("a key that is not a string")
             target[key] = _value(value)
 
     def _name(self, path: str) -> None:
         if path not in self._named:
-            raise Refused(f"it names {shown(path)}")
+            raise UnsafePickle(f"it names {escaped(path)}")
         self._stack.append(self._named[path])
 
     def _state(self, state: Any, target: Any) -> None:
         if type(target) is np.ndarray:
             self._fill(target, state)
-        elif isinstance(target, Record | _Kind):
+        elif isinstance(target, PickledObject | _Kind):
             target.build(state)
         elif type(target) is not Dictionary:
-            raise Refused("it sets attributes of a value without any")
+            raise UnsafePickle("it sets attributes of a value without any")
 
     def _spend(self, size: int) -> None:
         # Output larger than this repeats the same part of the file again and again.
         self._left -= size
         if self._left < 0:
-            raise Refused("it makes more than it holds")
+            raise UnsafePickle("it makes more than it holds")
 
     def _encoded(self, text: str, encoding: str = "latin1") -> bytes:
         if encoding != "latin1":
-            raise Refused("a text in another encoding than latin1")
+            raise UnsafePickle("a text in another encoding than latin1")
         self._spend(len(text))
         return text.encode("latin1")
 
     def _kind(self, code: Any, *_: Any) -> _Kind:
         if _text(code) not in self._numbers:
-            raise Refused(f"an array of kind {shown(_text(code))}")
+            raise UnsafePickle(f"an array of kind {escaped(_text(code))}")
         return _Kind(_text(code))
 
     def _empty_array(self, *_: Any) -> Any:
@@ -305,9 +305,9 @@ class _Machine:
         _, shape, kind, fortran, content = state
         content, dtype = self._numbers_in(content, kind)
         if not all(type(size) is int and size >= 0 for size in shape):
-            raise Refused("it is damaged")
+            raise UnsafePickle("it is damaged")
         if math.prod(shape) * dtype.itemsize != len(content):
-            raise Refused("an array that does not have its stated size")
+            raise UnsafePickle("an array that does not have its stated size")
         # Safe: with a plain number type and the right size, NumPy only copies.
         array.__setstate__((1, tuple(shape), dtype, bool(fortran), content))
 
@@ -318,7 +318,7 @@ class _Machine:
 
     def _numbers_in(self, content: Any, kind: Any) -> tuple[bytes, np.dtype[Any]]:
         if type(kind) is not _Kind:
-            raise Refused("an array of objects")
+            raise UnsafePickle("an array of objects")
         self._spend(len(content))
         return content.encode("latin1") if type(content) is str else bytes(content), np.dtype(
             kind.order + kind.code
@@ -326,7 +326,7 @@ class _Machine:
 
 
 def _not_made(*_: Any) -> Any:
-    raise Refused("an array without content")
+    raise UnsafePickle("an array without content")
 
 
 def _text(text: str | bytes) -> str:
@@ -335,5 +335,5 @@ def _text(text: str | bytes) -> str:
 
 def _value(item: Any) -> Any:
     if type(item) is _Named:
-        raise Refused("a name in place of a value")
+        raise UnsafePickle("a name in place of a value")
     return item

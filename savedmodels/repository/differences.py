@@ -24,7 +24,7 @@ class Differences:
     """SHA-256 by path."""
 
 
-def differences(one: Publication, other: Publication) -> Differences:
+def differences_between(one: Publication, other: Publication) -> Differences:
     """Compare the manifests of two versions."""
     gates = [asdict(each.about.gate) if each.about.gate else None for each in (one, other)]
     return Differences(

@@ -22,7 +22,7 @@ class ServedModel:
     """Version of each label; servers accept labels of loaded versions only."""
 
 
-def text_of(models: Iterable[ServedModel]) -> str:
+def model_config_text(models: Iterable[ServedModel]) -> str:
     """Write a `ModelServerConfig` in protobuf's text format."""
     # By hand, so that a repository needs no package of TensorFlow Serving.
     lines = (f"  {line}" for model in models for line in _lines(model))

@@ -28,8 +28,8 @@ from savedmodels.repository.versions import (
     content_hash,
     files_of,
     lineage_of,
-    now,
     publication_of,
+    timestamp,
     versions_in,
 )
 
@@ -149,7 +149,7 @@ class Publisher:
             model=self.model,
             version=version,
             content_hash=content_hash(files),
-            published=now(),
+            published=timestamp(),
             files=files,
             lineage=lineage_of(source),
             about=about,
@@ -230,7 +230,7 @@ class Publisher:
         removed = [version for version in ours if version not in spared]
         for version in removed:
             atomic.remove_folder(there[version])
-            append_event(self.folder, Event("removed", version, now()))
+            append_event(self.folder, Event("removed", version, timestamp()))
         return removed
 
     def _move(
@@ -292,11 +292,11 @@ class Publisher:
             except NotYet as error:
                 return f"{stays}{error}"
         for version in unneeded:
-            append_event(self.folder, Event("unloaded", version, now()))
+            append_event(self.folder, Event("unloaded", version, timestamp()))
         self.repository.tell_servers()
         return None
 
     def _note(self, kind: Kind, version: int, **details: Any) -> None:
-        append_event(self.folder, Event(kind, version, now(), **details))
+        append_event(self.folder, Event(kind, version, timestamp(), **details))
         # Second, as it follows from the history: after a kill the next publisher writes it.
         self.repository.tell_servers()

@@ -14,7 +14,7 @@ from savedmodels import atomic, locks
 from savedmodels.literal_path import is_literal
 from savedmodels.repository.errors import RepositoryError
 from savedmodels.repository.history import PROMOTIONS, Standing, read_history, standing_after
-from savedmodels.repository.models_config import MODELS_CONFIG, ServedModel, text_of
+from savedmodels.repository.models_config import MODELS_CONFIG, ServedModel, model_config_text
 from savedmodels.repository.versions import Publication, content_hash, publication_of, versions_in
 
 SETTINGS = "repository.json"
@@ -139,7 +139,7 @@ class Repository:
                 atomic.write_file(self.path / SETTINGS, json.dumps({"served_at": base}) + "\n")
             # A server waits without end for a new model of which there is no version.
             models = (self._served(model, base) for model in self.models())
-            text = text_of(model for model in models if model is not None)
+            text = model_config_text(model for model in models if model is not None)
             if not self.models_config.exists() or self.models_config.read_bytes() != text.encode():
                 atomic.write_file(self.models_config, text)
 

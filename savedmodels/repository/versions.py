@@ -63,7 +63,7 @@ class Publication:
         return json.dumps({"schema": SCHEMA, **asdict(self)}, indent=2) + "\n"
 
 
-def now() -> str:
+def timestamp() -> str:
     """Return the current time in UTC, ISO 8601."""
     return datetime.now(UTC).isoformat(timespec="seconds")
 

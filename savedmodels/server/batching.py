@@ -45,7 +45,7 @@ class BatchingParameters:
 
 
 @dataclass(frozen=True, eq=False)
-class Task:
+class BatchTask:
     """Request that waits for its batch, with times in seconds by `time.monotonic`.
 
     Tasks with equal keys may share a run. Each input has `size` samples in its first dimension.
@@ -59,28 +59,28 @@ class Task:
     outputs: Future[dict[str, Array]] = field(default_factory=Future)
 
 
-def next_batches(waiting: Sequence[Task], limit: int) -> list[list[Task]]:
+def next_batches(waiting: Sequence[BatchTask], limit: int) -> list[list[BatchTask]]:
     """Form one batch per key from its oldest tasks; the batch with the oldest task comes first."""
-    by_key: dict[Hashable, list[Task]] = {}
+    by_key: dict[Hashable, list[BatchTask]] = {}
     for task in waiting:
         by_key.setdefault(task.key, []).append(task)
     return [_fitting(tasks, limit) for tasks in by_key.values()]
 
 
-def _fitting(tasks: Sequence[Task], limit: int) -> list[Task]:
+def _fitting(tasks: Sequence[BatchTask], limit: int) -> list[BatchTask]:
     # Oldest first, and none overtakes: a large request would otherwise never find room.
     ends = accumulate(task.size for task in tasks)
     return [task for task, end in zip(tasks, ends, strict=True) if end <= limit]
 
 
-def is_due(batch: Sequence[Task], now: float, parameters: BatchingParameters) -> bool:
+def is_ready(batch: Sequence[BatchTask], now: float, parameters: BatchingParameters) -> bool:
     """Return whether a batch is full, or has waited for `batch_timeout_micros`."""
     size = sum(task.size for task in batch)
     waited = now - batch[0].arrival
     return size >= parameters.max_batch_size or waited >= parameters.batch_timeout_micros / 1e6
 
 
-def padding(batch: Sequence[Task], allowed_sizes: Sequence[int]) -> list[Tensors]:
+def padding(batch: Sequence[BatchTask], allowed_sizes: Sequence[int]) -> list[Tensors]:
     """Return the samples that fill a batch up to the next allowed size: copies of its last one."""
     size = sum(task.size for task in batch)
     missing = next((allowed for allowed in allowed_sizes if allowed >= size), size) - size
@@ -121,7 +121,7 @@ class BatchQueue:
     ) -> None:
         self._run = run
         self._parameters = parameters
-        self._waiting: list[Task] = []
+        self._waiting: list[BatchTask] = []
         self._changed = threading.Condition()
         self._closed = False
         self._threads = [
@@ -155,7 +155,7 @@ class BatchQueue:
         most = self._parameters.max_batch_size
         if size > most:
             raise invalid(f"Task size {size} is larger than maximum input batch size {most}")
-        task = Task(key, inputs, size, time.monotonic(), deadline)
+        task = BatchTask(key, inputs, size, time.monotonic(), deadline)
         with self._changed:
             room = most * self._parameters.max_enqueued_batches
             if sum(other.size for other in self._waiting) + size > room:
@@ -185,7 +185,7 @@ class BatchQueue:
             if punctual := [task for task in wanted if task not in late]:
                 self._answer(punctual)
 
-    def _take(self) -> list[Task]:
+    def _take(self) -> list[BatchTask]:
         """Wait for the next due batch; empty once the queue is closed and has run everything."""
         with self._changed:
             while True:
@@ -196,7 +196,7 @@ class BatchQueue:
                     continue
                 now = time.monotonic()
                 for batch in next_batches(self._waiting, self._parameters.max_batch_size):
-                    if self._closed or is_due(batch, now, self._parameters):
+                    if self._closed or is_ready(batch, now, self._parameters):
                         # By identity (`eq=False`): equal requests are different tasks.
                         self._waiting = [task for task in self._waiting if task not in batch]
                         return batch
@@ -204,7 +204,7 @@ class BatchQueue:
                 # Wakes up for a new request too, which may fill the batch.
                 self._changed.wait(due - now)
 
-    def _answer(self, batch: Sequence[Task]) -> None:
+    def _answer(self, batch: Sequence[BatchTask]) -> None:
         try:
             filling = padding(batch, self._parameters.allowed_batch_sizes)
             parts = [*(task.inputs for task in batch), *filling]

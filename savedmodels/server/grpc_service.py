@@ -30,7 +30,7 @@ from savedmodels.server.rest import has_token, unauthenticated
 from savedmodels.server.servable import refusal_of
 from savedmodels.server.service import SIGNATURE_DEF, Service, unable_to
 from savedmodels.server.signature import DEFAULT_SIGNATURE
-from savedmodels.server.tensor_protos import arrays_of
+from savedmodels.server.tensor_protos import arrays_of_protos
 
 MESSAGE_SECONDS = 20.0  # from its head on: an honest client sends a message within moments
 _STATUS = {status.value[0]: status for status in grpc.StatusCode}
@@ -68,7 +68,7 @@ class _PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
         name = request.model_spec.name
         with _refusals(context), self._service.measured(name, "Predict", "GRPC"):
             spec = _spec(request)
-            inputs = arrays_of(request.inputs, self._service.limits.request_bytes)
+            inputs = arrays_of_protos(request.inputs, self._service.limits.request_bytes)
             signature = request.model_spec.signature_name
             remaining = context.time_remaining()
             deadline = float("inf") if remaining is None else time.monotonic() + remaining

@@ -11,7 +11,7 @@ from tensorflow_serving.config import model_server_config_pb2
 
 from savedmodels.server.codes import invalid
 from savedmodels.server.model_manager import Model
-from savedmodels.server.versions import All, Latest, Policy, Specific, found_in
+from savedmodels.server.versions import All, Latest, Policy, Specific, list_versions
 
 _URI = re.compile(r"[a-z][a-z0-9.]*://", re.I)
 
@@ -21,11 +21,11 @@ def models_in(repository: Path) -> list[Model]:
 
     A folder that holds versions directly is one model with the folder's name.
     """
-    if found_in(repository):
+    if list_versions(repository):
         # Resolved, because `.` has no name.
         return [Model(repository.resolve().name, repository)]
     folders = sorted(path for path in repository.iterdir() if path.is_dir())
-    return [Model(folder.name, folder) for folder in folders if found_in(folder)]
+    return [Model(folder.name, folder) for folder in folders if list_versions(folder)]
 
 
 def read(text: str, repository: Path) -> list[Model]:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Generic, Protocol, TypeVar
 
 from savedmodels.server.codes import Code, Refused, invalid
-from savedmodels.server.versions import NEWEST, Policy, State, aspired, found_in, plan
+from savedmodels.server.versions import NEWEST, Policy, State, aspired, list_versions, plan_changes
 
 log = logging.getLogger(__name__)
 
@@ -182,7 +182,7 @@ class ModelManager(Generic[Loaded]):
             for name in [name for name in self._versions if name not in self._models]:
                 self._bring_to(name, {}, frozenset())
             for model in list(self._models.values()):
-                found = found_in(model.base)
+                found = list_versions(model.base)
                 if found is None:
                     # The folder may be away for a moment only, so loaded versions keep serving.
                     if model.name not in self._away:
@@ -222,15 +222,15 @@ class ModelManager(Generic[Loaded]):
                 # A version that is wanted again gets all its retries again.
                 versions[number].failures = 0
         # Load before unloading, so that at every moment a version is available.
-        for number in plan(self._states(name), wanted).load:
+        for number in plan_changes(self._states(name), wanted).load:
             if self._closing:
                 return
             self._load(name, number, found[number])
-        for number in plan(self._states(name), wanted).unload:
+        for number in plan_changes(self._states(name), wanted).unload:
             self._unload(name, number)
 
     def _states(self, name: str) -> dict[int, State]:
-        # A failed version counts as loading, so that `plan` lets it be until its retry is due.
+        # A failed version counts as loading: `plan_changes` leaves it alone until its retry is due.
         now = time.monotonic()
         with self._lock:
             return {
@@ -305,7 +305,7 @@ class ModelManager(Generic[Loaded]):
             available = set(self._numbers_available(model.name))
         if not self._configured:
             # Accept labels at the server's start, when no version can be available yet.
-            available |= aspired(found_in(model.base) or {}, model.policy)
+            available |= aspired(list_versions(model.base) or {}, model.policy)
         for label, version in model.labels.items():
             # A label that moves would fail its clients' requests until the version is there.
             stays_or_is_new = before.get(label, version) == version

@@ -23,7 +23,7 @@ _BODY = {
 
 
 @dataclass(frozen=True)
-class Operation:
+class RestOperation:
     """One operation of the REST interface; `extra` has further keys of its OpenAPI object."""
 
     verb: str
@@ -43,7 +43,7 @@ def _answers(*refusals: str) -> dict[str, Any]:
     return {"200": done, **dict.fromkeys(refusals, refused)}
 
 
-def _operations() -> Iterator[Operation]:
+def _operations() -> Iterator[RestOperation]:
     for place, schemas in _PLACES.items():
         path = f"/v1/models/{{model}}{place}"
         parameters = [
@@ -51,13 +51,13 @@ def _operations() -> Iterator[Operation]:
             for name, schema in {"model": _TEXT, **schemas}.items()
         ]
         look = {"parameters": parameters, "responses": _answers("400", "404")}
-        yield Operation("GET", path, "The states of versions", look)
-        yield Operation("GET", f"{path}/metadata", "The signatures of a version", look)
+        yield RestOperation("GET", path, "The states of versions", look)
+        yield RestOperation("GET", f"{path}/metadata", "The signatures of a version", look)
         for method in ("predict", "classify", "regress"):
             refusals = _answers("400", "404", "413", "429", "501", "503", "504")
             ask = {**look, "requestBody": _content(_BODY), "responses": refusals}
             summary = "Call a signature" if method == "predict" else "Not supported by this server"
-            yield Operation("POST", f"{path}:{method}", summary, ask)
+            yield RestOperation("POST", f"{path}:{method}", summary, ask)
 
 
 OPERATIONS = tuple(_operations())

@@ -8,7 +8,7 @@ from collections.abc import Hashable, Mapping, Sequence
 from savedmodels.server.batching import Array, BatchingParameters, BatchQueue, Tensors
 from savedmodels.server.codes import Code, Refused
 from savedmodels.server.servable import Servable
-from savedmodels.server.signature import DEFAULT_SIGNATURE, Signature, inputs_of, outputs_of
+from savedmodels.server.signature import DEFAULT_SIGNATURE, SignatureInfo, inputs_of, outputs_of
 from savedmodels.server.time_left import timed_out
 
 
@@ -47,7 +47,7 @@ class Predictor:
             return self.servable.run(signature, inputs, outputs)
         return self._queue.answer(_key(signature, inputs), inputs, deadline)
 
-    def signature(self, name: str, code: Code) -> Signature:
+    def signature(self, name: str, code: Code) -> SignatureInfo:
         """Find a signature by name; an empty name means the default one, an unknown one `code`."""
         # REST and gRPC answer differently, as in TensorFlow Serving.
         name = name or DEFAULT_SIGNATURE
@@ -71,7 +71,7 @@ class Predictor:
         return self.servable.run(signature, inputs, signature.outputs)
 
 
-def _key(signature: Signature, inputs: Mapping[str, Array]) -> Hashable:
+def _key(signature: SignatureInfo, inputs: Mapping[str, Array]) -> Hashable:
     # TensorFlow Serving would join requests of other sample shapes, and let them fail together.
     kinds = [(name, array.dtype.str, array.shape[1:]) for name, array in sorted(inputs.items())]
     return signature.name, *kinds

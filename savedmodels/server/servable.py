@@ -15,8 +15,8 @@ from tensorflow.core.protobuf import config_pb2, saved_model_pb2
 from savedmodels.golden import array_of
 from savedmodels.literal_path import literal
 from savedmodels.server.codes import Code, Refused
-from savedmodels.server.signature import Array, Signature, TensorInfo
-from savedmodels.server.tensor_protos import arrays_of
+from savedmodels.server.signature import Array, SignatureInfo, TensorInfo
+from savedmodels.server.tensor_protos import arrays_of_protos
 
 _TAGS = {"serve"}
 
@@ -42,11 +42,11 @@ class Servable:
         meta_graph = _meta_graph(folder)
         self.signature_defs: Mapping[str, Any] = dict(meta_graph.signature_def)
         self.signatures = {
-            name: Signature(
+            name: SignatureInfo(
                 name,
                 _infos(signature.inputs),
                 _infos(signature.outputs),
-                arrays_of(signature.defaults),
+                arrays_of_protos(signature.defaults),
             )
             for name, signature in self.signature_defs.items()
         }
@@ -68,7 +68,7 @@ class Servable:
             raise refusal_of(error) from error
 
     def run(
-        self, signature: Signature, inputs: Mapping[str, Array], outputs: Collection[str]
+        self, signature: SignatureInfo, inputs: Mapping[str, Array], outputs: Collection[str]
     ) -> dict[str, Array]:
         """Compute the named outputs from all inputs of a signature; thread-safe."""
         names = sorted(outputs)  # Sorted: the cached callable returns outputs in this order.
@@ -84,7 +84,7 @@ class Servable:
         self._callables.clear()
         self._session.close()
 
-    def _callable(self, signature: Signature, outputs: list[str]) -> Any:
+    def _callable(self, signature: SignatureInfo, outputs: list[str]) -> Any:
         key = signature.name, frozenset(outputs)
         with self._lock:
             if key not in self._callables:

@@ -54,7 +54,7 @@ class TensorInfo:
 
 
 @dataclass(frozen=True)
-class Signature:
+class SignatureInfo:
     """Signature of a SavedModel; `defaults` are values of inputs that a request may leave out."""
 
     name: str
@@ -64,7 +64,7 @@ class Signature:
 
 
 def inputs_of(
-    signature: Signature, sent: Mapping[str, Array], most_samples: float
+    signature: SignatureInfo, sent: Mapping[str, Array], most_samples: float
 ) -> dict[str, Array]:
     """Complete a request's inputs by the signature's defaults, and check them."""
     known = signature.inputs.keys()
@@ -85,7 +85,7 @@ def inputs_of(
     return {name: each for name, each in {**signature.defaults, **sent}.items() if name in known}
 
 
-def outputs_of(signature: Signature, output_filter: Sequence[str]) -> frozenset[str]:
+def outputs_of(signature: SignatureInfo, output_filter: Sequence[str]) -> frozenset[str]:
     """Return the names of the outputs that a request asks for: all if it names none."""
     for name in output_filter:
         if name not in signature.outputs:

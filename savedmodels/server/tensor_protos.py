@@ -16,7 +16,7 @@ _MOST_REPEATED = 256 * 2**20  # bytes that one value written once may fill
 _BYTES_FOR_A_BYTE = 8  # a small int64 takes one byte of a message, as a varint
 
 
-def arrays_of(protos: Mapping[str, Any], most_bytes: int | None = None) -> dict[str, Array]:
+def arrays_of_protos(protos: Mapping[str, Any], most_bytes: int | None = None) -> dict[str, Array]:
     """Convert protos to arrays, by name.
 
     Args:

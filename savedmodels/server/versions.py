@@ -44,14 +44,14 @@ NEWEST = Latest()
 
 
 @dataclass(frozen=True)
-class Plan:
+class VersionChanges:
     """Versions to load, the newest first, and versions to unload once these are loaded."""
 
     load: tuple[int, ...]
     unload: tuple[int, ...]
 
 
-def found_in(base: Path) -> dict[int, Path] | None:
+def list_versions(base: Path) -> dict[int, Path] | None:
     """List the versions in a model's folder, or return None if the folder does not exist."""
     try:
         # Sorted, so that of `2` and `02` the same one is served everywhere.
@@ -79,7 +79,7 @@ def aspired(found: Collection[int], policy: Policy) -> frozenset[int]:
             return frozenset(found)
 
 
-def plan(states: Mapping[int, State], wanted: Collection[int]) -> Plan:
+def plan_changes(states: Mapping[int, State], wanted: Collection[int]) -> VersionChanges:
     """Plan loads and unloads towards the wanted versions, with one available at any time."""
     absent = (State.START, State.END)
     load = sorted((v for v in wanted if states.get(v, State.START) in absent), reverse=True)
@@ -88,4 +88,4 @@ def plan(states: Mapping[int, State], wanted: Collection[int]) -> Plan:
     superfluous = sorted(
         v for v, state in states.items() if state is State.AVAILABLE and v not in wanted
     )
-    return Plan(tuple(load), tuple(superfluous) if covered else ())
+    return VersionChanges(tuple(load), tuple(superfluous) if covered else ())

@@ -11,7 +11,7 @@ from tensorflow_serving.apis import prediction_log_pb2
 from savedmodels.layout import WARM_UP
 from savedmodels.server.codes import Code, Refused, invalid
 from savedmodels.server.predictor import Predictor
-from savedmodels.server.tensor_protos import arrays_of
+from savedmodels.server.tensor_protos import arrays_of_protos
 from savedmodels.warmup import MOST_RECORDS
 
 
@@ -50,5 +50,5 @@ def _answer(predictor: Predictor, record: bytes, path: Path) -> None:
     request = entry.predict_log.request
     # Without the limits on clients: requests with a large model's images exceed them.
     predictor.predict(
-        request.model_spec.signature_name, arrays_of(request.inputs), request.output_filter
+        request.model_spec.signature_name, arrays_of_protos(request.inputs), request.output_filter
     )

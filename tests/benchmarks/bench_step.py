@@ -46,7 +46,7 @@ def compiled_step(config: Any) -> tuple[Any, dict[str, Any]]:
     import tensorflow as tf
 
     from pipeline.training.synthesis.state import TrainingState
-    from pipeline.training.synthesis.step import Step
+    from pipeline.training.synthesis.step import SynthesisStep
 
     phase = config.schedule.build().phases[-1]
     strategy = tf.distribute.get_strategy()
@@ -56,7 +56,7 @@ def compiled_step(config: Any) -> tuple[Any, dict[str, Any]]:
         "images": tf.constant(np.random.default_rng(0).integers(0, 256, shape, np.uint8)),
         "labels": tf.zeros((BATCH, 0)),
     }
-    return Step(config, phase, models, strategy), batch
+    return SynthesisStep(config, phase, models, strategy), batch
 
 
 def step_of(config: Any) -> Callable[[], Any]:

@@ -45,7 +45,7 @@ def measure(
 
     from pipeline.config import Config
     from pipeline.training.synthesis.state import TrainingState
-    from pipeline.training.synthesis.step import Step
+    from pipeline.training.synthesis.step import SynthesisStep
 
     config = Config.model_validate(
         {
@@ -63,7 +63,7 @@ def measure(
     phase = config.schedule.build().phases[-1]
     strategy = tf.distribute.get_strategy()
     models = TrainingState(config, label_size=0, strategy=strategy).models_for(phase)
-    step = Step(config, phase, models, strategy)
+    step = SynthesisStep(config, phase, models, strategy)
     shape = (batch, resolution, resolution, 1)
     images = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
     taken = [{"images": tf.constant(images), "labels": tf.zeros((batch, 0))}]

@@ -27,7 +27,7 @@ from taking_turns import processor
 from pipeline.data.prepare import records_for
 from pipeline.evaluation.features import FeatureNetwork, open_features
 from pipeline.evaluation.references import REFERENCES, references_for
-from pipeline.evaluation.scores import Evaluation, history_of
+from pipeline.evaluation.scores import Evaluation, score_history
 from pipeline.evaluation.statistics.frechet import fid_of, moments
 from pipeline.evaluation.statistics.kernel import kernel_distance
 from pipeline.evaluation.statistics.neighbours import neighbourhood_scores
@@ -103,7 +103,7 @@ def evaluated(run: RunFolder, network: FeatureNetwork) -> dict[int, Evaluation]:
     """What was measured on these features, by images seen."""
     return {
         each.images_seen: each
-        for each in history_of(run)
+        for each in score_history(run)
         if each.features and each.features.matches(network.identity)
     }
 

@@ -435,7 +435,7 @@ def test_answers_that_change_are_told(
     monkeypatch.setattr(
         loaders, "LOADERS", {"fickle": lambda _: lambda _: lambda *_: {"y": np.array(next(count))}}
     )
-    task = probe.Task(
+    task = probe.ProbeJob(
         str(scaling), "fickle", str(tmp_path / "asked.npz"), 3, str(tmp_path / "answers.npz"), {}
     )
     findings = probe.carry_out(task)

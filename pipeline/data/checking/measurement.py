@@ -54,7 +54,7 @@ class Measurements:
         squares: Mean squared level of each channel of RGB; (count, 3).
         grey: True for pictures without colour; (count,).
         dark_borders: True for pictures with a black border; (count,).
-        features: Features by `features_of`; (count, 64).
+        features: Features by `thumbnail_features`; (count, 64).
         small: Grey thumbnails for `perceptual_hashes`; (count, 32, 32).
         unreadable: Pictures that could not be read.
     """
@@ -118,7 +118,7 @@ def measure(pictures: Iterable[Picture]) -> Measurements:
         squares=shares @ levels**2,
         grey=np.array([one.grey for one in read], np.bool_),
         dark_borders=_border(thumbs).max(1, initial=0) <= DARK_BORDER,
-        features=features_of(thumbs),
+        features=thumbnail_features(thumbs),
         small=small,
         unreadable=unreadable,
     )
@@ -142,7 +142,7 @@ def perceptual_hashes(small: Bytes) -> npt.NDArray[np.uint64]:
     return np.packbits(bits, axis=1).view(">u8")[:, 0].astype(np.uint64)
 
 
-def features_of(thumbs: Bytes) -> Array:
+def thumbnail_features(thumbs: Bytes) -> Array:
     """Compute features of RGB thumbnails: where they are light, coloured and busy.
 
     For each of 4x4 cells: the means of red, green and blue, and the standard deviation of luma, all

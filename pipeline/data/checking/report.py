@@ -90,18 +90,18 @@ class Symmetry(Facts):
     """Number of randomly chosen pictures behind that share."""
 
 
-class Features(Facts):
+class FeatureMoments(Facts):
     """Moments of thumbnail features, by which two sets are compared."""
 
     mean: tuple[float, ...]
-    """Mean of each of the 64 features of `pipeline.data.checking.measurement.features_of`."""
+    """Mean of each of the 64 features of `data.checking.measurement.thumbnail_features`."""
     covariance: tuple[float, ...]
     """Rows of the lower triangle of their covariance with its diagonal, one after the other."""
     halves_distance: float
     """Fréchet distance between two random halves of the pictures: the effect of chance."""
 
     @classmethod
-    def of(cls, moments: Moments, halves_distance: float) -> Features:
+    def of(cls, moments: Moments, halves_distance: float) -> FeatureMoments:
         """Round moments for a report."""
         # A covariance is symmetric, so its lower triangle says all.
         rows, columns = np.tril_indices(len(moments.mean))
@@ -211,7 +211,7 @@ class Survey(Facts):
     """Largest difference between perceptual hashes of near duplicates, in bits."""
     symmetry: Symmetry
     suggestions: Suggestions
-    features: Features
+    features: FeatureMoments
     content_sample: tuple[int, ...]
     """Smallest content hashes of the pictures, ascending, each the first 48 bits of a SHA-256. A
     small set has all; a large one a random choice that does not depend on the other pictures."""
@@ -236,7 +236,7 @@ def report_text(report: BaseModel) -> str:
     return re.sub(lists, lambda match: f"[{' '.join(match[0][1:-1].split())}]", text) + "\n"
 
 
-def write_report(folder: Path, survey: Survey) -> Path:
+def write_check_report(folder: Path, survey: Survey) -> Path:
     """Write `report.json` into a folder; it appears complete or not at all.
 
     Raises:

@@ -20,7 +20,7 @@ from pipeline.data.checking.report import (
     FORMAT_VERSION,
     NAMED,
     Colours,
-    Features,
+    FeatureMoments,
     Named,
     Sizes,
     Spread,
@@ -180,7 +180,7 @@ class _Tally:
             near_bits=NEAR_BITS,
             symmetry=symmetry,
             suggestions=suggestions(readable, sizes, colours, symmetry, classes, unlabelled),
-            features=Features.of(merged(*self._halves), frechet_distance(*self._halves)),
+            features=FeatureMoments.of(merged(*self._halves), frechet_distance(*self._halves)),
             content_sample=tuple(self._sample.keys.tolist()),
             named=self._standing_out(pixels, labels),
         )

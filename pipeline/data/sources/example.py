@@ -13,7 +13,7 @@ _LONGEST_VARINT = 10
 _BYTES_LIST, _INT64_LIST = 1, 3
 
 
-def features_of(example: bytes | memoryview) -> dict[str, memoryview]:
+def example_features(example: bytes | memoryview) -> dict[str, memoryview]:
     """Return each feature by its name, still serialized.
 
     Raises:

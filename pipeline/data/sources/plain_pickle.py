@@ -23,7 +23,7 @@ def load_plain_pickle(path: Path) -> dict[str, Any]:
         UserError: if it cannot be read, is damaged, or holds anything else.
     """
     rule = "a pickle must be a dictionary of plain values and arrays of bytes only"
-    with refusing(rule, path, OSError, ValueError, safe_pickle.Refused):
+    with refusing(rule, path, OSError, ValueError, safe_pickle.UnsafePickle):
         if path.stat().st_size > LARGEST_PICKLE:
             raise ValueError(f"larger than {LARGEST_PICKLE} bytes")
         # Bytes, because Python 2 wrote text and bytes alike.

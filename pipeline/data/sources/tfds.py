@@ -18,7 +18,7 @@ import PIL.Image
 import tensorflow_datasets as tfds
 from tensorflow_datasets.core.read_only_builder import builder_from_files
 
-from pipeline.data.sources.example import bytes_in, features_of, integers_in
+from pipeline.data.sources.example import bytes_in, example_features, integers_in
 from pipeline.data.sources.files import decoded
 from pipeline.data.sources.reason import reason_of, refusing
 from pipeline.data.sources.source import Source
@@ -168,7 +168,7 @@ def _in_array_records(name: str, builder: Any, split: str) -> _Examples:
 def _content(examples: _Examples, feature: str, number: int) -> bytes:
     serialized = examples.read(number)
     try:
-        [content] = bytes_in(features_of(serialized)[feature])
+        [content] = bytes_in(example_features(serialized)[feature])
     except (KeyError, ValueError) as error:
         raise OSError(f"example {number} has no picture {feature!r}") from error
     return bytes(content)
@@ -187,7 +187,7 @@ def _labels(name: str, examples: _Examples, feature: str, classes: int) -> npt.N
 
 
 def _label(serialized: bytes | memoryview, feature: str) -> int:
-    values = integers_in(features_of(serialized).get(feature, memoryview(b"")))
+    values = integers_in(example_features(serialized).get(feature, memoryview(b"")))
     if len(values) != 1:
         raise ValueError(f"{len(values)} labels in an example")
     return values[0]

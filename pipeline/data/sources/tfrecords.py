@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 import PIL.Image
 
-from pipeline.data.sources.example import bytes_in, features_of, integers_in
+from pipeline.data.sources.example import bytes_in, example_features, integers_in
 from pipeline.data.sources.reason import refusing
 from pipeline.data.sources.source import Source
 from pipeline.data.sources.tfrecord_index import RecordFile, index_records
@@ -101,7 +101,7 @@ def _picture(records: RecordFile, number: int) -> PIL.Image.Image:
 
 def _parsed(records: RecordFile, number: int) -> tuple[list[int], bytes]:
     try:
-        features = features_of(records.read(number))
+        features = example_features(records.read(number))
         shape = integers_in(features["shape"])
         [data] = bytes_in(features["data"])
     except (KeyError, ValueError) as error:

@@ -88,7 +88,7 @@ def classifier_model(resolution: int, channels: int, classes: int, *, seed: int 
     return keras.Model(images, [features, logits], name="classifier")
 
 
-def weights_of(model: keras.Model) -> dict[str, Any]:
+def named_weights(model: keras.Model) -> dict[str, Any]:
     """Return the weights by `<layer>/<weight>`."""
     return {
         f"{layer.name}/{weight.name}": weight.numpy()
@@ -125,7 +125,7 @@ def network_of(model: keras.Model, classes: tuple[str, ...]) -> FeatureNetwork:
         "side": str(resolution),
         "layer": f"last {LAST_MAPS} maps, averaged",
     }
-    weights = hash_of(weights_of(model))
+    weights = hash_of(named_weights(model))
     return FeatureNetwork("classifier", weights, protocol, forward, classes, BATCH)
 
 
@@ -173,7 +173,7 @@ def open_classifier(path: str) -> FeatureNetwork:
         raise UserError(f"{damaged}, with other content")
     try:
         model = classifier_model(manifest.resolution, manifest.channels, len(manifest.classes))
-        model.set_weights([weights[name] for name in weights_of(model)])
+        model.set_weights([weights[name] for name in named_weights(model)])
     except (KeyError, ValueError) as error:
         raise UserError(f"{damaged}, which are not of the network in {MANIFEST}") from error
     return network_of(model, manifest.classes)

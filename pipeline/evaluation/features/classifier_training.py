@@ -21,9 +21,9 @@ from pipeline.evaluation.features.classifier import (
     SMALLEST,
     ClassifierManifest,
     classifier_model,
+    named_weights,
     network_of,
     scaled,
-    weights_of,
     write_classifier,
 )
 from pipeline.evaluation.features.network import FeatureNetwork, Images
@@ -154,7 +154,7 @@ def train_classifier(
         accuracy = accuracy_of(network, lessons.held_out)
         if epoch_done is not None:
             epoch_done(epoch + 1, passes, accuracy)
-    weights = weights_of(model)
+    weights = named_weights(model)
     manifest = ClassifierManifest(
         format_version=1,
         classes=records.classes,

@@ -65,7 +65,7 @@ class FeatureNetwork:
             self._of_part(images[start : start + self.batch])
             for start in range(0, len(images), self.batch)
         ]
-        return joined(parts)
+        return concatenated(parts)
 
     def _of_part(self, images: Images) -> Features:
         # Filled up with black images, as the last bits of a feature may depend on the batch size.
@@ -79,7 +79,7 @@ class FeatureNetwork:
         )
 
 
-def joined(parts: list[Features]) -> Features:
+def concatenated(parts: list[Features]) -> Features:
     """Concatenate the features of consecutive parts of the images."""
     probabilities = [part.probabilities for part in parts if part.probabilities is not None]
     return Features(

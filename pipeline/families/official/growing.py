@@ -12,10 +12,10 @@ from pipeline.errors import UserError
 from pipeline.families.config import NetworkConfig
 from pipeline.families.network import START_RESOLUTION
 from pipeline.families.official.pickles import Array, Networks, OfficialNetwork
-from pipeline.families.official.rules import Rule, from_pixels, layer, translated
+from pipeline.families.official.rules import Rule, from_first_pixels, layer, translated
 from pipeline.families.official.settings import Settings
-from pipeline.families.official.snapshot import NETWORKS, Snapshot
-from pipeline.untrusted.safe_pickle import shown
+from pipeline.families.official.snapshot import NETWORKS, OfficialSnapshot
+from pipeline.untrusted.safe_pickle import escaped
 
 SIDE = r"(\d{1,4}x\d{1,4})"
 """Regular expression of the resolution in an official name."""
@@ -26,7 +26,7 @@ SHARED = {"num_channels", "resolution", "label_size", "fmap_base", "fmap_max"}
 RULES = (
     *layer(rf"{SIDE}/(To|From)RGB", r"\1_\2_rgb"),
     *layer(rf"{SIDE}/Conv([01]?)(?:_down)?", r"\1_conv\2"),
-    *layer(rf"{SIDE}/Dense0", r"\1_dense0", from_pixels),
+    *layer(rf"{SIDE}/Dense0", r"\1_dense0", from_first_pixels),
     *layer(rf"{SIDE}/Dense1", r"\1_dense1"),
 )
 """Layers of the discriminator, and to-RGB layers."""
@@ -48,14 +48,14 @@ def detail_at(level: float, final: int) -> tuple[int, bool, float]:
     return final >> math.floor(level), not level.is_integer(), 1.0 - level % 1.0
 
 
-def snapshot_of(
+def official_snapshot(
     networks: Networks,
     settings: Sequence[Settings],
     config: NetworkConfig,
     rules: Sequence[Rule],
     *,
     not_shown: Collection[str] = (),
-) -> Snapshot:
+) -> OfficialSnapshot:
     """Convert official G, D and Gs to our names and layouts, given the configuration they equal.
 
     Raises:
@@ -86,7 +86,7 @@ def snapshot_of(
             if variable not in ("lod", "synthesis/lod"):  # Alpha stands for them.
                 weight, ours = weight_of(variable, value, rules, final)
                 weights[f"{name}_{weight}"] = ours
-    return Snapshot(
+    return OfficialSnapshot(
         network=config,
         channels=settings[0].num_channels,
         label_size=settings[0].label_size,
@@ -118,5 +118,5 @@ def weight_of(name: str, value: Array, rules: Sequence[Rule], final: int) -> tup
     except (LookupError, ValueError) as error:
         raise UserError(
             "a variable must be one of the official networks', in its shape. "
-            f"Received: {shown(name)} {list(value.shape)}"
+            f"Received: {escaped(name)} {list(value.shape)}"
         ) from error

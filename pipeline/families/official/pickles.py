@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.families.official.reading import content_of, refusals
+from pipeline.families.official.reading import content_of, refuse_damage
 from pipeline.untrusted import safe_pickle
 
 Array: TypeAlias = npt.NDArray[Any]
@@ -47,17 +47,17 @@ def read_networks(path: Path) -> Networks:
     Raises:
         UserError: if the file cannot be read, is damaged, or holds anything but three networks.
     """
-    with refusals(path, "official weights must be a pickle of the networks G, D and Gs alone"):
+    with refuse_damage(path, "official weights must be a pickle of the networks G, D and Gs alone"):
         found = safe_pickle.load(io.BytesIO(content_of(path)), _stand_ins())
         if type(found) not in (tuple, list) or len(found) != 3:
-            raise safe_pickle.Refused("it holds no three networks")
+            raise safe_pickle.UnsafePickle("it holds no three networks")
         generator, discriminator, average = map(_network, found)
     return generator, discriminator, average
 
 
 def _stand_ins() -> dict[str, Any]:
     # Stand-ins of ours for the classes that the file names: none of its code runs.
-    records = {path: lambda path=path: safe_pickle.Record(path) for path in CLASSES}
+    records = {path: lambda path=path: safe_pickle.PickledObject(path) for path in CLASSES}
     dictionaries = dict.fromkeys(
         ("collections.OrderedDict", "dnnlib.util.EasyDict"), safe_pickle.Dictionary
     )
@@ -65,32 +65,32 @@ def _stand_ins() -> dict[str, Any]:
 
 
 def _network(record: Any, *, whole: bool = True) -> OfficialNetwork:
-    if type(record) is not safe_pickle.Record:
-        raise safe_pickle.Refused("it holds no three networks")
+    if type(record) is not safe_pickle.PickledObject:
+        raise safe_pickle.UnsafePickle("it holds no three networks")
     state = record.state
     function, settings = state.get("build_func_name"), state.get("static_kwargs")
     # Parts of parts are not read: a file may refer to itself, without end.
     parts = state.get("components", {}) if whole else {}
     if type(function) is not str or not isinstance(settings, dict) or not isinstance(parts, dict):
-        raise safe_pickle.Refused("a network without function and settings")
+        raise safe_pickle.UnsafePickle("a network without function and settings")
     networks = {name: _network(part, whole=False) for name, part in parts.items()}
     pairs = state.get("variables")
     if type(pairs) is not list:
-        raise safe_pickle.Refused("a network without variables")
+        raise safe_pickle.UnsafePickle("a network without variables")
     variables = dict(map(_variable, pairs))
     for name, network in networks.items():
         variables |= {f"{name}/{each}": value for each, value in network.variables.items()}
     # One array under many names would let a small file claim a huge number of weights.
     if len({id(value) for value in variables.values()}) < len(variables):
-        raise safe_pickle.Refused("two variables that are one")
+        raise safe_pickle.UnsafePickle("two variables that are one")
     return OfficialNetwork(function, settings, variables, networks)
 
 
 def _variable(pair: Any) -> tuple[str, Array]:
     if type(pair) not in (tuple, list) or len(pair) != 2 or type(pair[0]) is not str:
-        raise safe_pickle.Refused("a variable without a name")
+        raise safe_pickle.UnsafePickle("a variable without a name")
     name, value = pair
     # TensorFlow returns variables without dimensions as scalars.
     if not isinstance(value, np.ndarray | np.generic) or value.dtype.kind != "f":
-        raise safe_pickle.Refused(f"no numbers as the variable {safe_pickle.shown(name)}")
+        raise safe_pickle.UnsafePickle(f"no numbers as the variable {safe_pickle.escaped(name)}")
     return name, np.asarray(value)

@@ -7,14 +7,14 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from pipeline.errors import UserError
-from pipeline.untrusted.safe_pickle import Refused
+from pipeline.untrusted.safe_pickle import UnsafePickle
 
 LARGEST_FILE = 2**31
 """Largest size in bytes of a file, and of its unpacked content; published files have 400 MB."""
 
 
 @contextmanager
-def refusals(path: Path, rule: str) -> Iterator[None]:
+def refuse_damage(path: Path, rule: str) -> Iterator[None]:
     """Turn any error while reading a file into one line: the rule it breaks, and the reason.
 
     Raises:
@@ -24,7 +24,7 @@ def refusals(path: Path, rule: str) -> Iterator[None]:
         yield
     # Parsers of a damaged file can raise nearly anything.
     except Exception as error:
-        known = str(error) if isinstance(error, Refused) else getattr(error, "strerror", None)
+        known = str(error) if isinstance(error, UnsafePickle) else getattr(error, "strerror", None)
         raise UserError(f"{rule}. Received: {path} ({known or 'it is damaged'})") from error
 
 
@@ -32,5 +32,5 @@ def content_of(path: Path) -> bytes:
     """Read a whole file within `refusals`."""
     # Before reading: a huge file must not fill the memory first.
     if path.stat().st_size > LARGEST_FILE:
-        raise Refused(f"it is larger than {LARGEST_FILE} bytes")
+        raise UnsafePickle(f"it is larger than {LARGEST_FILE} bytes")
     return path.read_bytes()

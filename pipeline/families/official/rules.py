@@ -20,13 +20,13 @@ def unchanged(value: Array) -> Array:
     return value
 
 
-def to_pixels(kernel: Array) -> Array:
+def to_first_pixels(kernel: Array) -> Array:
     """Reorder the kernel to the first pixels, `(latents, channels · 16) → (…, 16 · channels)`."""
     pixels = kernel.reshape(len(kernel), -1, *_AREA).transpose(0, 2, 3, 1)
     return pixels.reshape(len(kernel), -1)
 
 
-def from_pixels(kernel: Array) -> Array:
+def from_first_pixels(kernel: Array) -> Array:
     """Reorder the kernel of the last pixels, `(channels · 16, features) → (16 · channels, …)`."""
     features = kernel.shape[1]
     return kernel.reshape(-1, *_AREA, features).transpose(1, 2, 0, 3).reshape(-1, features)

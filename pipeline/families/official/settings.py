@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from pipeline.errors import UserError
 from pipeline.section import Resolution
-from pipeline.untrusted.safe_pickle import shown
+from pipeline.untrusted.safe_pickle import escaped
 
 Checked = TypeVar("Checked", bound="Settings")
 Size: TypeAlias = Annotated[int, Field(ge=1, le=2**20)]
@@ -47,13 +47,13 @@ def settings_of(kind: type[Checked], values: Mapping[str, Any]) -> Checked:
         return kind.model_validate({name: _plain(name, value) for name, value in values.items()})
     except ValidationError as error:
         detail = error.errors()[0]
-        name = shown(str(detail["loc"][0]))
+        name = escaped(str(detail["loc"][0]))
         if detail["type"] == "extra_forbidden":
             raise UserError(
                 f"settings of an official network must be ones that are known. Received: {name}"
             ) from error
         rule = detail["msg"].removeprefix("Input should be ").removeprefix("Value error, ")
-        received = "none" if detail["type"] == "missing" else shown(str(detail["input"]))
+        received = "none" if detail["type"] == "missing" else escaped(str(detail["input"]))
         raise UserError(
             f"`{name}` of an official network must be as ours: {rule}. Received: {received}"
         ) from error
@@ -66,6 +66,6 @@ def _plain(name: str, value: Any) -> Any:
         if not isinstance(each, bool | int | float | str | None):
             raise UserError(
                 "settings of an official network must be plain values. "
-                f"Received: {shown(name)}, which is none"
+                f"Received: {escaped(name)}, which is none"
             )
     return value

@@ -17,7 +17,7 @@ NETWORKS = ("generator", "discriminator", "average")
 
 
 @dataclass(frozen=True)
-class Snapshot:
+class OfficialSnapshot:
     """Published networks at one point of their training.
 
     Args:

@@ -12,9 +12,9 @@ import numpy as np
 
 from pipeline.errors import UserError
 from pipeline.families.official.pickles import Array
-from pipeline.families.official.reading import LARGEST_FILE, content_of, refusals
+from pipeline.families.official.reading import LARGEST_FILE, content_of, refuse_damage
 from pipeline.untrusted.npz_heads import heads_in
-from pipeline.untrusted.safe_pickle import Refused
+from pipeline.untrusted.safe_pickle import UnsafePickle
 
 StateDict: TypeAlias = Mapping[str, Array]
 """Arrays by the name of a parameter or buffer, such as `synthesis.b4.const`."""
@@ -33,7 +33,7 @@ def read_arrays(path: Path) -> StateDict:
     Raises:
         UserError: if the file cannot be read, is damaged, or holds objects.
     """
-    with refusals(path, "a dump of weights must be an .npz or .safetensors file of numbers"):
+    with refuse_damage(path, "a dump of weights must be an .npz or .safetensors file of numbers"):
         return _of_npz(path) if path.suffix == ".npz" else _of_safetensors(content_of(path))
 
 
@@ -61,7 +61,7 @@ def _of_npz(path: Path) -> StateDict:
         # Only weights of a network are unpacked, after a check of the sizes in the headers.
         names = [n for n, head in heads.items() if head.dtype.kind == "f" and _NAME.fullmatch(n)]
         if sum(heads[name].bytes for name in names) > LARGEST_FILE:
-            raise Refused(f"it unpacks to more than {LARGEST_FILE} bytes")
+            raise UnsafePickle(f"it unpacks to more than {LARGEST_FILE} bytes")
         file.seek(0)  # NumPy reads from where the file stands.
         with np.load(file, allow_pickle=False) as found:  # A pickle could run any code.
             return {name: found[name] for name in names}
@@ -70,7 +70,7 @@ def _of_npz(path: Path) -> StateDict:
 def _of_safetensors(content: bytes) -> StateDict:
     size = int.from_bytes(content[:8], "little")
     if size > min(_LARGEST_HEADER, len(content) - 8):
-        raise Refused("it is damaged")
+        raise UnsafePickle("it is damaged")
     entries: dict[str, Any] = json.loads(content[8 : 8 + size])
     entries.pop("__metadata__", None)  # It describes no tensor.
     tensors = memoryview(content)[8 + size :]
@@ -79,7 +79,7 @@ def _of_safetensors(content: bytes) -> StateDict:
     if not all(0 <= start <= end <= len(tensors) for start, end in places) or sum(
         end - start for start, end in places
     ) > len(tensors):
-        raise Refused("it is damaged")
+        raise UnsafePickle("it is damaged")
     return {
         name: _tensor(entry, tensors) for name, entry in entries.items() if entry["dtype"] in _KINDS
     }

@@ -12,9 +12,9 @@ from pydantic import Field
 from pipeline.families.official import growing
 from pipeline.families.official.growing import SIDE
 from pipeline.families.official.pickles import Array, Networks
-from pipeline.families.official.rules import layer, mirrored, to_pixels
+from pipeline.families.official.rules import layer, mirrored, to_first_pixels
 from pipeline.families.official.settings import Settings, Size, settings_of
-from pipeline.families.official.snapshot import Snapshot
+from pipeline.families.official.snapshot import OfficialSnapshot
 from pipeline.families.progan.config import ProGANConfig
 
 FUNCTIONS = ("G_paper", "D_paper", "G_paper")
@@ -28,7 +28,7 @@ def _fused_up(kernel: Array) -> Array:
 
 RULES = (
     *growing.RULES,
-    *layer(rf"{SIDE}/Dense", r"\1_dense", to_pixels),
+    *layer(rf"{SIDE}/Dense", r"\1_dense", to_first_pixels),
     *layer(rf"{SIDE}/Conv0_up", r"\1_conv0", _fused_up),
 )
 
@@ -47,7 +47,7 @@ class ProganSettings(Settings):
     mbstd_group_size: Annotated[int, Field(ge=2, le=2**20)] = 4
 
 
-def snapshot_of(networks: Networks) -> Snapshot:
+def official_snapshot(networks: Networks) -> OfficialSnapshot:
     """Convert official networks to our configuration, names and layouts.
 
     Raises:
@@ -63,4 +63,4 @@ def snapshot_of(networks: Networks) -> Snapshot:
         stddev_group=critic.mbstd_group_size,
         fused=not any("/Conv1/" in variable for variable in networks[1].variables),
     )
-    return growing.snapshot_of(networks, settings, config, RULES)
+    return growing.official_snapshot(networks, settings, config, RULES)

@@ -14,9 +14,9 @@ from pipeline.errors import UserError
 from pipeline.families.official import growing
 from pipeline.families.official.growing import SIDE
 from pipeline.families.official.pickles import Networks, OfficialNetwork
-from pipeline.families.official.rules import Rule, channels_last, layer, mirrored, to_pixels
+from pipeline.families.official.rules import Rule, channels_last, layer, mirrored, to_first_pixels
 from pipeline.families.official.settings import Settings, Size, settings_of
-from pipeline.families.official.snapshot import Snapshot
+from pipeline.families.official.snapshot import OfficialSnapshot
 from pipeline.families.stylegan.config import StyleGANConfig
 from pipeline.section import Rate, Share
 
@@ -79,7 +79,7 @@ class StyleganSettings(Settings):
         return self
 
 
-def snapshot_of(networks: Networks) -> Snapshot:
+def official_snapshot(networks: Networks) -> OfficialSnapshot:
     """Convert official networks to our configuration, names and layouts.
 
     Raises:
@@ -104,8 +104,8 @@ def snapshot_of(networks: Networks) -> Snapshot:
         styles=styles,
         constant_input=generator.const_input_layer,
     )
-    return growing.snapshot_of(
-        networks, settings, config, rules_of(generator), not_shown=("mixing", "fused")
+    return growing.official_snapshot(
+        networks, settings, config, weight_rules(generator), not_shown=("mixing", "fused")
     )
 
 
@@ -120,7 +120,7 @@ def _require_parts(network: OfficialNetwork, whole: StyleganSettings) -> None:
             raise UserError("parts of a network must have its settings. Received: others")
 
 
-def rules_of(settings: StyleganSettings) -> list[Rule]:
+def weight_rules(settings: StyleganSettings) -> list[Rule]:
     """Names and layouts of the variables, given the settings of the generator."""
     sides = [2**n for n in range(2, settings.resolution.bit_length())]
     # `auto` fuses from 128 px on, whatever the final resolution is.
@@ -133,7 +133,7 @@ def rules_of(settings: StyleganSettings) -> list[Rule]:
         Rule("mapping/LabelConcat/weight", "label_embedding/kernel"),
         *layer(r"mapping/Dense(\d{1,4})", r"mapping_dense\1"),
         Rule(rf"synthesis/{SIDE}/Const/const", r"\1_constant/constant", channels_last),
-        Rule(rf"synthesis/{SIDE}/Dense/weight", r"\1_dense/kernel", to_pixels),
+        Rule(rf"synthesis/{SIDE}/Dense/weight", r"\1_dense/kernel", to_first_pixels),
         # Fused kernels are stored for a transposed convolution, but with inputs before outputs.
         Rule(rf"synthesis/((?:{fused})x\d+)/Conv0_up/weight", r"\1_conv0/kernel", mirrored),
         Rule(rf"synthesis/{SIDE}/Conv([01]?)(?:_up)?/weight", r"\1_conv\2/kernel"),

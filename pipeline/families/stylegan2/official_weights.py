@@ -20,15 +20,15 @@ from pipeline.families.network import filters, stage_of
 from pipeline.families.official.pickles import Array
 from pipeline.families.official.rules import (
     Rule,
-    from_pixels,
+    from_first_pixels,
     layer,
     mirrored,
     translated,
 )
-from pipeline.families.official.snapshot import Snapshot
+from pipeline.families.official.snapshot import OfficialSnapshot
 from pipeline.families.official.state_dicts import STATE, StateDict, networks_in
 from pipeline.families.stylegan2.config import StyleGAN2Config
-from pipeline.untrusted.safe_pickle import shown
+from pipeline.untrusted.safe_pickle import escaped
 
 FUNCTIONS = STATE
 
@@ -75,12 +75,12 @@ _GENERATOR = (
 _DISCRIMINATOR = (
     *_MAPPING,
     *_layer(r"b(\d+)\.(conv[01]?|skip)", r"\1x\1_\2", _CONVOLUTION),
-    *_layer(r"b4\.fc", "4x4_dense0", lambda kernel: from_pixels(_DENSE(kernel))),
+    *_layer(r"b4\.fc", "4x4_dense0", lambda kernel: from_first_pixels(_DENSE(kernel))),
     *_layer(r"b4\.out", "4x4_dense1", _DENSE),
 )
 
 
-def snapshot_of(arrays: StateDict) -> Snapshot:
+def official_snapshot(arrays: StateDict) -> OfficialSnapshot:
     """Convert a state dict to our configuration, names and layouts.
 
     If only one of G and G_ema is there, it serves as the other too.
@@ -110,7 +110,7 @@ def snapshot_of(arrays: StateDict) -> Snapshot:
         **_weights("discriminator", critic, (*_DISCRIMINATOR, *from_rgb)),
         **_weights("average", average, _GENERATOR),
     }
-    return Snapshot(
+    return OfficialSnapshot(
         network=config,
         channels=channels,
         label_size=label_size,
@@ -155,18 +155,20 @@ def _weights(network: str, state: StateDict, rules: Sequence[Rule]) -> dict[str,
         # A buffer, not a weight: our filter is fixed, so another one would be another network.
         if name.endswith(".resample_filter"):
             if value.shape != FILTER.shape or not np.allclose(value, FILTER, atol=1e-6):
-                raise UserError(f"`{shown(name)}` must be that of [1, 3, 3, 1]. Received: another")
+                raise UserError(
+                    f"`{escaped(name)}` must be that of [1, 3, 3, 1]. Received: another"
+                )
             continue
         try:
             weight, ours = translated(name, value, rules)
         except LookupError as error:
             raise UserError(
                 "a dump must be of a generator with skips and a discriminator with residuals. "
-                f"Received: {shown(name)}, which they do not have"
+                f"Received: {escaped(name)}, which they do not have"
             ) from error
         except ValueError as error:
             raise UserError(
-                f"`{shown(name)}` must have StyleGAN2's shape. Received: {list(value.shape)}"
+                f"`{escaped(name)}` must have StyleGAN2's shape. Received: {list(value.shape)}"
             ) from error
         weights[f"{network}_{weight}"] = ours
     return weights

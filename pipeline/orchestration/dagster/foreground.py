@@ -17,7 +17,7 @@ from pipeline.orchestration.plan import Ended, Plan
 from pipeline.orchestration.project import Project
 from pipeline.orchestration.runs.failure import RunFailure, failure_of
 from pipeline.orchestration.runs.run import Run
-from pipeline.orchestration.snapshots import take
+from pipeline.orchestration.snapshots import take_snapshot
 
 SILENT = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 """Configuration of a run without Dagster's own lines; steps log theirs."""
@@ -34,7 +34,7 @@ def run_once(project: Project) -> Run | Ended | RunFailure:
         UserError: if the sources hold no pictures.
     """
     try:
-        plan = Plan(project, take(project))
+        plan = Plan(project, take_snapshot(project))
     except OSError as error:
         return failure_of(error)
     ended = plan.ended()

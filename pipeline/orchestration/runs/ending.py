@@ -9,7 +9,7 @@ from pipeline.evaluation.scores import folder_of
 from pipeline.exit_status import AGAIN
 from pipeline.orchestration.plan import Ended
 from pipeline.orchestration.runs.failure import RunFailure, failure_of
-from pipeline.orchestration.runs.notifications import notify
+from pipeline.orchestration.runs.notifications import send_notifications
 from pipeline.orchestration.runs.outcome import (
     Ending,
     Outcome,
@@ -61,7 +61,7 @@ def end_run(run: Run, failure: RunFailure | None = None) -> Outcome:
     except Exception as error:  # The outcome counts, and it is written.
         _log(run, "pages", [failure_of(error).reason])
     # Last, as servers may be slow; and once, as no failure here leads to another attempt.
-    _log(run, "notifications", notify(project.config.notifications, outcome))
+    _log(run, "notifications", send_notifications(project.config.notifications, outcome))
     return outcome
 
 

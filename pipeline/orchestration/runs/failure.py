@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from pipeline.errors import AlarmError, UserError, WorkerGone
 from pipeline.errors.system import may_pass
-from pipeline.evaluation.scores import Record
+from pipeline.evaluation.scores import JsonRecord
 from pipeline.exit_status import AGAIN, ALARM, GATE, USER
 from pipeline.orchestration.runs.outcome import Ending, Line
 from savedmodels.repository.errors import GateRefused, RepositoryError
 
 
-class RunFailure(Record):
+class RunFailure(JsonRecord):
     """Failure of a run or a step."""
 
     reason: Line

@@ -112,7 +112,7 @@ class NotificationsConfig(Section):
     """Seconds that a server may take for a whole answer."""
 
 
-def notify(config: NotificationsConfig, outcome: Outcome) -> tuple[str, ...]:
+def send_notifications(config: NotificationsConfig, outcome: Outcome) -> tuple[str, ...]:
     """Send all notifications, and return a line for each that failed; never raise."""
     if outcome.verdict not in config.verdicts:
         return ()
@@ -128,7 +128,7 @@ def subject_of(outcome: Outcome) -> str:
     return textwrap.shorten(line, LONGEST, placeholder=" …")
 
 
-def text_of(outcome: Outcome) -> str:
+def message_of(outcome: Outcome) -> str:
     """Return the outcome as plain text."""
     lines = [
         subject_of(outcome),
@@ -284,5 +284,5 @@ def _message(email: EmailConfig, outcome: Outcome) -> EmailMessage:
     message["To"] = ", ".join(email.recipients)
     message["Date"] = outcome.ended
     message["Message-ID"] = make_msgid(outcome.run, email.sender.partition("@")[2])
-    message.set_content(text_of(outcome))
+    message.set_content(message_of(outcome))
     return message

@@ -11,7 +11,7 @@ from pydantic.functional_validators import AfterValidator
 
 from pipeline.errors import UserError
 from pipeline.evaluation.gate import Verdict
-from pipeline.evaluation.scores import Evaluation, Record, fault_of, title_of
+from pipeline.evaluation.scores import Evaluation, JsonRecord, fault_of, title_of
 from savedmodels.atomic import make_folder, write_file
 
 HISTORY = "history"
@@ -52,7 +52,7 @@ UtcTime = Annotated[AwareDatetime, AfterValidator(lambda moment: moment.astimezo
 Count = Annotated[int, Field(ge=0)]
 
 
-class SnapshotSummary(Record):
+class SnapshotSummary(JsonRecord):
     """Pictures of the sources when the run began."""
 
     content_hash: Line
@@ -62,7 +62,7 @@ class SnapshotSummary(Record):
     """Number of pictures that the run before did not have."""
 
 
-class StepResult(Record):
+class StepResult(JsonRecord):
     """One step of a run."""
 
     name: Line
@@ -72,7 +72,7 @@ class StepResult(Record):
     reason: Line = ""
 
 
-class Outcome(Record):
+class Outcome(JsonRecord):
     """Outcome of one run of the pipeline, which `outcome.json` holds."""
 
     schema_version: Literal[1] = Field(default=1, alias="schema")

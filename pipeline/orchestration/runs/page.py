@@ -12,7 +12,7 @@ from pathlib import Path
 from pipeline.evaluation.charts import COLOURS, Chart, as_svg
 from pipeline.evaluation.curves import Curves, read_curves, score_curve
 from pipeline.evaluation.page import render
-from pipeline.evaluation.report import charts_of, figures_of
+from pipeline.evaluation.report import figures_of, metric_charts
 from pipeline.evaluation.scores import (
     FINGERPRINT,
     Evaluation,
@@ -80,7 +80,7 @@ def run_html(outcome: Outcome, pictures: Mapping[str, bytes], curves: Curves) ->
         "fingerprint": FINGERPRINT,
         "figures": figures_of(pictures),
         "curves": curves,
-        "curve_charts": charts_of(curves),
+        "curve_charts": metric_charts(curves),
         "hashes": _hashes(outcome),
     }
     return render("orchestration/templates/run.html", {**_WORDING, **content})

@@ -11,7 +11,7 @@ from typing import Any
 
 from pydantic import field_validator
 
-from pipeline.evaluation.scores import Record
+from pipeline.evaluation.scores import JsonRecord
 from pipeline.orchestration.new_pictures import former_pictures
 from pipeline.orchestration.plan import Plan, plan_of
 from pipeline.orchestration.project import PIPELINE, Project, keep_settings, open_project
@@ -31,7 +31,7 @@ from savedmodels import atomic
 STATE = "course.json"  # Projects hold files of this name.
 
 
-class RunState(Record):
+class RunState(JsonRecord):
     """State of a run: its beginning, and the results of its steps."""
 
     started: UtcTime

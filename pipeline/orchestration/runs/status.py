@@ -8,12 +8,12 @@ from contextlib import suppress
 from pydantic import Field
 
 from pipeline.errors import UserError
-from pipeline.evaluation.scores import Record
+from pipeline.evaluation.scores import JsonRecord
 from pipeline.orchestration.new_pictures import former_pictures
 from pipeline.orchestration.project import PIPELINE, Project, open_project
 from pipeline.orchestration.runs.outcome import Outcome, history_of
 from pipeline.orchestration.runs.run import RunState, find_folder, read_state
-from pipeline.orchestration.snapshots import all_known, found_in
+from pipeline.orchestration.snapshots import all_known, list_files
 from pipeline.orchestration.steps.judging import why_not_judged
 from pipeline.orchestration.steps.step import step_names
 from savedmodels import atomic
@@ -23,7 +23,7 @@ from savedmodels.repository.versions import versions_in
 # `status --json` prints these records: the aliases are keys that scripts know.
 
 
-class UnderWay(Record):
+class UnderWay(JsonRecord):
     """A run that has begun and not ended."""
 
     run: str
@@ -33,7 +33,7 @@ class UnderWay(Record):
     """Step in progress, None between steps."""
 
 
-class LabelStatus(Record):
+class LabelStatus(JsonRecord):
     """Version of one label."""
 
     label: str
@@ -45,7 +45,7 @@ class LabelStatus(Record):
     """Version that the label moves to as soon as servers have loaded it."""
 
 
-class ProjectStatus(Record):
+class ProjectStatus(JsonRecord):
     """Status of a project."""
 
     model: str
@@ -123,7 +123,7 @@ def _now(project: Project) -> UnderWay | None:
 def _in_sources(project: Project) -> tuple[int | None, bool]:
     """Bound the new pictures from above, and compare the sources with the promoted snapshot."""
     try:
-        former, files = former_pictures(project), found_in(project)
+        former, files = former_pictures(project), list_files(project)
         promoted = former.promoted
         same = (
             promoted is not None

@@ -8,12 +8,12 @@ served when the run began, None if it served nothing.
 from pipeline.orchestration.steps.data import checked_data, records, source_snapshot
 from pipeline.orchestration.steps.judging import evaluation, gate
 from pipeline.orchestration.steps.publishing import published_version, savedmodel, smoke_test
-from pipeline.orchestration.steps.step import Check, Done
+from pipeline.orchestration.steps.step import Done, StepCheck
 from pipeline.orchestration.steps.training import stage, trained_model
 
 __all__ = [
-    "Check",
     "Done",
+    "StepCheck",
     "checked_data",
     "evaluation",
     "gate",

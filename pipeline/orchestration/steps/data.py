@@ -15,7 +15,7 @@ from pipeline.orchestration.plan import Plan
 from pipeline.orchestration.runs.failure import StepFailed
 from pipeline.orchestration.runs.outcome import history_of
 from pipeline.orchestration.snapshots import PICTURES, kept_snapshot
-from pipeline.orchestration.steps.step import Check, Done, run_growgan, written_config
+from pipeline.orchestration.steps.step import Done, StepCheck, run_growgan, written_config
 from savedmodels import atomic
 
 SHEET = "contact-sheet.png"
@@ -127,11 +127,11 @@ def report_of(plan: Plan) -> Path | None:
     return report if report.exists() else None
 
 
-def shift_check(survey: Survey) -> Check:
+def shift_check(survey: Survey) -> StepCheck:
     """Check that new pictures differ from earlier ones by no more than is usual."""
     moved = survey.shift
     if moved is None:
-        return Check(True, "there are no earlier pictures to compare with")
+        return StepCheck(True, "there are no earlier pictures to compare with")
     # Two random choices of one set differ by chance too.
     bound = FEATURES + 2 * moved.features_by_chance
     passed = (
@@ -139,7 +139,7 @@ def shift_check(survey: Survey) -> Check:
         and moved.largest_colour <= COLOUR
         and moved.class_shares <= CLASS_SHARES
     )
-    return Check(
+    return StepCheck(
         passed,
         f"features moved by {moved.features:.3g} spreads, colours by {moved.largest_colour:.3g} "
         f"deviations, classes by {moved.class_shares:.3g}; at most {bound:.3g}, {COLOUR:g} and "

@@ -30,7 +30,7 @@ from pipeline.orchestration.plan import Plan, run_behind
 from pipeline.orchestration.project import PIPELINE, Project, yaml_text
 from pipeline.orchestration.runs.failure import StepFailed
 from pipeline.orchestration.steps.data import SHEET, report_of
-from pipeline.orchestration.steps.step import Check, Done, run_growgan
+from pipeline.orchestration.steps.step import Done, StepCheck, run_growgan
 from pipeline.training_run.folder import RunFolder
 
 REGRESSION = 0.05
@@ -131,10 +131,10 @@ def scores_of_version(plan: Plan, version: int | None) -> Evaluation | None:
     return evaluation_in(publication)
 
 
-def regression_check(scores: Evaluation, promoted: Evaluation | None) -> Check:
+def regression_check(scores: Evaluation, promoted: Evaluation | None) -> StepCheck:
     """Check that no score is worse than the promoted model's by more than `REGRESSION` of it."""
     if promoted is None:
-        return Check(True, "nothing is promoted yet")
+        return StepCheck(True, "nothing is promoted yet")
     worse, compared = [], 0
     for score in scores.scores:
         former, better = promoted.score(score.name), better_of(score.name)
@@ -148,7 +148,7 @@ def regression_check(scores: Evaluation, promoted: Evaluation | None) -> Check:
         if rise > REGRESSION * abs(former.value) and _are_apart(score, former):
             worse.append(f"{score.name} is {score} after {former}")
     same = scores.lineage.data_hash == promoted.lineage.data_hash
-    return Check(
+    return StepCheck(
         not worse,
         f"{'; '.join(worse) or 'none is worse'}, of {compared} scores that compare"
         + ("" if same else ", each on its own data"),

@@ -18,7 +18,7 @@ AFTER = (*("trained_model", "evaluation", "gate", "savedmodel", "published_versi
 
 
 @dataclass(frozen=True)
-class Check:
+class StepCheck:
     """Finding beside a step, which warns and decides nothing."""
 
     passed: bool
@@ -36,7 +36,7 @@ class Done:
     pictures: tuple[Path, ...] = ()
     files: Mapping[str, Path] = field(default_factory=dict)
     """Reports, models and folders by name."""
-    checks: Mapping[str, Check] = field(default_factory=dict)
+    checks: Mapping[str, StepCheck] = field(default_factory=dict)
     note: str = ""
     """Remark for people, in one line."""
 

@@ -13,7 +13,7 @@ from pipeline.orchestration.commands import Log
 from pipeline.orchestration.kubernetes.job import name_of
 from pipeline.orchestration.plan import Plan, run_behind
 from pipeline.orchestration.runs.failure import StepFailed
-from pipeline.orchestration.steps.step import Check, Done, run_growgan, written_config
+from pipeline.orchestration.steps.step import Done, StepCheck, run_growgan, written_config
 from pipeline.shape import Shape, shape_name
 
 
@@ -70,7 +70,7 @@ def trained_model(plan: Plan, log: Log) -> Done:
         },
         new=False,
         files={"run": plan.run.path},
-        checks={"alarms": Check(not alarms, f"alarms while it trained: {names}")},
+        checks={"alarms": StepCheck(not alarms, f"alarms while it trained: {names}")},
     )
 
 

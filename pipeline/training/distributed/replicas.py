@@ -126,7 +126,7 @@ def share_of(samples: Any, place: Any, replicas: int) -> Any:
     return tf.reshape(samples, (batch // replicas, replicas, *features))[:, place]
 
 
-def place_of(replica: Any, replicas: int, readers: int) -> Any:
+def first_sample_of(replica: Any, replicas: int, readers: int) -> Any:
     """Find the place of a replica's first sample in the batch, if `readers` read the data.
 
     Reader r has the samples r, r + readers, and so on, and shares them among its own replicas in

@@ -78,7 +78,7 @@ class Checkpoint:
 
 
 @dataclass(frozen=True)
-class Damaged:
+class DamagedCheckpoint:
     """Checkpoint whose files differ from what was written, and in what."""
 
     folder: Path
@@ -186,9 +186,9 @@ def all_in(run: Path) -> list[Checkpoint]:
     return [found for found in map(_read, _folders(run)) if isinstance(found, Checkpoint)]
 
 
-def newest(run: Path) -> tuple[Checkpoint | None, list[Damaged]]:
+def newest(run: Path) -> tuple[Checkpoint | None, list[DamagedCheckpoint]]:
     """Find the newest undamaged checkpoint, and the damaged ones that are newer."""
-    damaged: list[Damaged] = []
+    damaged: list[DamagedCheckpoint] = []
     for folder in reversed(_folders(run)):
         found = _read(folder, verify=True)
         if isinstance(found, Checkpoint):
@@ -202,7 +202,7 @@ def newest(run: Path) -> tuple[Checkpoint | None, list[Damaged]]:
     return None, []
 
 
-def put_aside(damaged: Damaged) -> None:
+def put_aside(damaged: DamagedCheckpoint) -> None:
     """Rename a damaged checkpoint to `damaged-…`, where it is kept but no longer counts."""
     _rename(damaged.folder, _DAMAGED)
 
@@ -246,19 +246,19 @@ def _images_of(folder: Path) -> int:
     return int(folder.name.removeprefix(_PREFIX))
 
 
-def _read(folder: Path, *, verify: bool = False) -> Checkpoint | Damaged:
+def _read(folder: Path, *, verify: bool = False) -> Checkpoint | DamagedCheckpoint:
     try:
         if verify:
             # With the state even if it is not listed: a manifest of nothing must not pass.
             files = json.loads((folder / _MANIFEST).read_text())["files"]
             for name in sorted({_STATE, *files}):
                 if _described(folder / name) != files[name]:
-                    return Damaged(folder, f"{name} is not what was written")
+                    return DamagedCheckpoint(folder, f"{name} is not what was written")
         return _of_state(folder, json.loads((folder / _STATE).read_text()))
     except OSError as error:
-        return Damaged(folder, f"{Path(error.filename or folder).name}: {error.strerror}")
+        return DamagedCheckpoint(folder, f"{Path(error.filename or folder).name}: {error.strerror}")
     except (ValueError, LookupError, TypeError, AttributeError):
-        return Damaged(folder, f"{_MANIFEST} or {_STATE} is not what was written")
+        return DamagedCheckpoint(folder, f"{_MANIFEST} or {_STATE} is not what was written")
 
 
 def _state_of(saved: Checkpoint) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.schedule import Phase, Progress
 from pipeline.training.alarms.monitor import Alarm
-from pipeline.training.loop.checkpoints import Damaged
+from pipeline.training.loop.checkpoints import DamagedCheckpoint
 from pipeline.training.position import Position, RollBack
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ class Listener:
     The loop calls them between two steps, in the chief only.
     """
 
-    def started(self, images_seen: int, damaged: Sequence[Damaged]) -> None:
+    def started(self, images_seen: int, damaged: Sequence[DamagedCheckpoint]) -> None:
         """Training starts or resumes; events after `images_seen` will be repeated."""
 
     def phase_started(self, moment: Moment) -> None:

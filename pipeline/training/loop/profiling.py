@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.errors import UserError
-from pipeline.training.loop.checkpoints import Damaged
+from pipeline.training.loop.checkpoints import DamagedCheckpoint
 from pipeline.training.loop.listeners import Listener
 
 
@@ -52,7 +52,7 @@ class Profile(Listener):
     def __exit__(self, *_: object) -> None:
         self._end_step(last=True)
 
-    def started(self, images_seen: int, damaged: Sequence[Damaged]) -> None:
+    def started(self, images_seen: int, damaged: Sequence[DamagedCheckpoint]) -> None:
         """Begin a trace, if the first step is among those to trace."""
         if self._step is None:  # A run that rolls back is started again during a trace.
             self._begin_step()

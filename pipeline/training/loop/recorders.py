@@ -19,7 +19,7 @@ from pipeline.data.grids import tile, write_png
 from pipeline.schedule import Phase
 from pipeline.shape import shape_name
 from pipeline.training.alarms.monitor import Alarm
-from pipeline.training.loop.checkpoints import Damaged
+from pipeline.training.loop.checkpoints import DamagedCheckpoint
 from pipeline.training.loop.listeners import Listener, Moment
 from pipeline.training.position import RollBack
 from savedmodels import atomic
@@ -50,7 +50,7 @@ class JsonLines(Listener):
     def __init__(self, path: Path) -> None:
         self._path = path
 
-    def started(self, images_seen: int, damaged: Sequence[Damaged]) -> None:
+    def started(self, images_seen: int, damaged: Sequence[DamagedCheckpoint]) -> None:
         """Remove lines after the checkpoint, which will be written again."""
         if self._path.exists():
             lines = self._path.read_bytes().decode(errors="replace").splitlines()
@@ -123,7 +123,7 @@ class TensorBoard(Listener):
         self._earlier_reals: list[int] = []
         """Steps at which event files from before a restart have reals."""
 
-    def started(self, images_seen: int, damaged: Sequence[Damaged]) -> None:
+    def started(self, images_seen: int, damaged: Sequence[DamagedCheckpoint]) -> None:
         """Cut off points after the checkpoint, which will be written again, and open a file."""
         if self._writer is not None:  # A roll back starts the run again in this process.
             self._writer.close()

@@ -13,7 +13,7 @@ from pipeline.training.alarms.monitor import faults_of
 from pipeline.training.alarms.thresholds import Streak
 from pipeline.training.distributed.workers import Workers
 from pipeline.training.loop import checkpoints
-from pipeline.training.loop.checkpoints import Damaged
+from pipeline.training.loop.checkpoints import DamagedCheckpoint
 from pipeline.training.loop.task import PhaseTask, Task
 from pipeline.training.position import Position, RollBack
 
@@ -26,7 +26,7 @@ class Start:
     position: Position
     task: PhaseTask | None
     metrics: Mapping[str, float]
-    damaged: Sequence[Damaged]
+    damaged: Sequence[DamagedCheckpoint]
     seconds: float = 0.0
     alarms: Mapping[str, Streak] = field(default_factory=dict)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pipeline.errors import UserError
 from pipeline.schedule import Schedule
-from pipeline.training.loop.checkpoints import Damaged
+from pipeline.training.loop.checkpoints import DamagedCheckpoint
 from pipeline.training.loop.listeners import Listener, Moment
 
 ROOM = 1.5
@@ -78,7 +78,7 @@ class StopAfterStage(Listener):
         """Return true if the stage is over."""
         return self._reached
 
-    def started(self, images_seen: int, damaged: Sequence[Damaged]) -> None:
+    def started(self, images_seen: int, damaged: Sequence[DamagedCheckpoint]) -> None:
         """Check whether the stage is over at the start; a roll back may have undone it."""
         self._reached = self._schedule.at(images_seen).phase.resolution > self._resolution
 

@@ -73,7 +73,7 @@ class LossScale:
         factor, good_updates = self.factor, tf.identity(self._good_updates.value)
         _apply_if(finite, optimizer, gradients)
         for variable, value in zip(
-            self.variables, adjusted(factor, good_updates, finite), strict=True
+            self.variables, adjusted_scale(factor, good_updates, finite), strict=True
         ):
             variable.value.assign(value)
         # At the smallest factor an overflow is not the factor's fault: it stays, and stops the run.
@@ -84,7 +84,7 @@ class LossScale:
         }
 
 
-def adjusted(factor: Any, good_updates: Any, finite: Any) -> tuple[Any, Any]:
+def adjusted_scale(factor: Any, good_updates: Any, finite: Any) -> tuple[Any, Any]:
     """Compute the next factor, and the number of good updates since it changed.
 
     The factor halves after a non-finite update, and doubles after `PATIENCE` good ones in a row.

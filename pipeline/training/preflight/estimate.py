@@ -22,7 +22,7 @@ HOPELESS = 2.0
 
 
 @dataclass(frozen=True)
-class PhasePlan:
+class PhaseEstimate:
     """Time and memory of one phase.
 
     Args:
@@ -41,7 +41,7 @@ class PhasePlan:
 
 
 @dataclass(frozen=True)
-class Plan:
+class RunEstimate:
     """Time and memory of a run.
 
     Args:
@@ -50,23 +50,23 @@ class Plan:
             everything is an estimate.
     """
 
-    phases: Sequence[PhasePlan]
+    phases: Sequence[PhaseEstimate]
     measured: Trial | None = None
 
     @property
-    def largest(self) -> PhasePlan:
+    def largest(self) -> PhaseEstimate:
         """Phase that needs most memory, the last one of equals."""
         return max(reversed(self.phases), key=lambda each: each.memory)
 
 
-def plan_of(
+def estimate_run(
     config: Config,
     label_size: int,
     *,
     free: float,
     seconds: float | None = None,
     prepare: Callable[[], None] | None = None,
-) -> Plan:
+) -> RunEstimate:
     """Estimate time and memory of a run; measure a step if the estimate leaves doubt.
 
     Args:
@@ -76,7 +76,7 @@ def plan_of(
         seconds: Seconds to measure for, even without doubt; None to measure only in doubt.
         prepare: Function to call in the new process, as for `trial`.
     """
-    plan = Plan(estimates(config, label_size))
+    plan = RunEstimate(estimates(config, label_size))
     # If the largest phase fits, all do.
     largest = plan.largest
     doubt = largest.memory > SURE * free or seconds is not None
@@ -87,17 +87,17 @@ def plan_of(
     )
     if measured is None:
         died = replace(largest, memory=math.inf)
-        return Plan([died if each is largest else each for each in plan.phases])
-    return Plan(_in_proportion(plan, measured), measured)
+        return RunEstimate([died if each is largest else each for each in plan.phases])
+    return RunEstimate(_in_proportion(plan, measured), measured)
 
 
-def estimates(config: Config, label_size: int) -> list[PhasePlan]:
+def estimates(config: Config, label_size: int) -> list[PhaseEstimate]:
     """Estimate each phase with the cost model."""
     schedule = config.schedule.build()
     works = works_of(config, schedule.phases, label_size)
     numbers = schedule.steps(config.objective.critic_steps)
     return [
-        PhasePlan(
+        PhaseEstimate(
             phase,
             steps,
             work,
@@ -121,7 +121,7 @@ def _share(config: Config, phase: Phase) -> int:
     return phase.batch_size // replicas_here(config.run)
 
 
-def require_fit(config: Config, plan: Plan, free: float) -> None:
+def require_fit(config: Config, plan: RunEstimate, free: float) -> None:
     """Refuse a run if a phase does not fit in memory."""
     largest = plan.largest
     if largest.memory <= free:
@@ -136,7 +136,7 @@ def require_fit(config: Config, plan: Plan, free: float) -> None:
     )
 
 
-def _fitting_micro_batch(config: Config, largest: PhasePlan, free: float) -> int | None:
+def _fitting_micro_batch(config: Config, largest: PhaseEstimate, free: float) -> int | None:
     """Largest micro-batch with which the phase would fit, scaled from its known memory."""
 
     def taken(config: Config) -> float:
@@ -155,7 +155,7 @@ def _fitting_micro_batch(config: Config, largest: PhasePlan, free: float) -> int
     return None
 
 
-def _in_proportion(plan: Plan, measured: Trial) -> list[PhasePlan]:
+def _in_proportion(plan: RunEstimate, measured: Trial) -> list[PhaseEstimate]:
     largest = plan.largest
     to_memory = measured.memory / largest.memory
     to_seconds = measured.step_seconds * largest.steps / largest.seconds

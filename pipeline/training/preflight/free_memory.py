@@ -18,10 +18,10 @@ def free_memory() -> int | None:
     """Bytes free for training, on the GPU with least if there are GPUs; None if unknown."""
     if tf.config.list_physical_devices("GPU"):
         return _free_on_gpus()
-    return min(psutil.virtual_memory().available, *free_in_groups(), *free_addresses())
+    return min(psutil.virtual_memory().available, *free_in_groups(), *free_address_space())
 
 
-def free_addresses() -> list[int]:
+def free_address_space() -> list[int]:
     """Bytes left below the limit of addresses (`ulimit -v`), as a list of one; empty without it."""
     limit, _ = resource.getrlimit(resource.RLIMIT_AS)
     if limit == resource.RLIM_INFINITY:

@@ -19,7 +19,7 @@ from pipeline.config import Config
 from pipeline.schedule import Phase
 from pipeline.training.distributed.replicas import make_logical_devices, make_strategy
 from pipeline.training.synthesis.state import TrainingState
-from pipeline.training.synthesis.step import Step
+from pipeline.training.synthesis.step import SynthesisStep
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ def _steps(config: Config, phase: Phase, label_size: int, seconds: float) -> Tri
     strategy = make_strategy(config)
     started = time.perf_counter()
     state = TrainingState(config, label_size=label_size, strategy=strategy)
-    step = Step(config, phase, state.models_for(phase), strategy)
+    step = SynthesisStep(config, phase, state.models_for(phase), strategy)
     critic_steps = config.objective.critic_steps
     batch = next(iter(strategy.experimental_distribute_dataset(_noise(config, phase, label_size))))
 

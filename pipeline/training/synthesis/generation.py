@@ -16,7 +16,7 @@ uniform = tf.random.stateless_uniform
 
 
 # Inputs of the networks, never drawn in a layer: a layer's own draws no resume could repeat.
-class Draws(NamedTuple):
+class LatentBatch(NamedTuple):
     """Random inputs of a batch of images, besides labels.
 
     Args:
@@ -53,19 +53,19 @@ class Generation(Protocol):
     def sampler(self) -> AnySampler:
         """Sampler of the generator."""
 
-    def draws(self, draw: Draw) -> Draws:
+    def draws(self, draw: Draw) -> LatentBatch:
         """Draw the random inputs of a batch."""
 
-    def images(self, draws: Draws, labels: Any) -> Any:
+    def images(self, draws: LatentBatch, labels: Any) -> Any:
         """Generate images `(batch, height, width, channels)`, about [-1, 1]."""
 
-    def points(self, draws: Draws, labels: Any) -> Any:
+    def points(self, draws: LatentBatch, labels: Any) -> Any:
         """Return the points at which path lengths are measured: normalised latents, or styles."""
 
-    def images_at(self, points: Any, draws: Draws, labels: Any) -> Any:
+    def images_at(self, points: Any, draws: LatentBatch, labels: Any) -> Any:
         """Generate images from such points."""
 
-    def mean_style(self, draws: Draws, labels: Any) -> Any:
+    def mean_style(self, draws: LatentBatch, labels: Any) -> Any:
         """Return the mean of the styles w, `(size,)`, or None in families without styles."""
 
 
@@ -75,23 +75,23 @@ class FromLatents:
 
     sampler: LatentSampler
 
-    def draws(self, draw: Draw) -> Draws:
+    def draws(self, draw: Draw) -> LatentBatch:
         """Draw latents."""
-        return Draws(draw(normal, (self.sampler.size,)))
+        return LatentBatch(draw(normal, (self.sampler.size,)))
 
-    def images(self, draws: Draws, labels: Any) -> Any:
+    def images(self, draws: LatentBatch, labels: Any) -> Any:
         """Generate images from the latents."""
         return self.images_at(draws.latents, draws, labels)
 
-    def points(self, draws: Draws, labels: Any) -> Any:
+    def points(self, draws: LatentBatch, labels: Any) -> Any:
         """Return the normalised latents."""
         return normalised(draws.latents)
 
-    def images_at(self, points: Any, draws: Draws, labels: Any) -> Any:
+    def images_at(self, points: Any, draws: LatentBatch, labels: Any) -> Any:
         """Generate images from latents."""
         return self.sampler.images(points, labels)
 
-    def mean_style(self, draws: Draws, labels: Any) -> Any:
+    def mean_style(self, draws: LatentBatch, labels: Any) -> Any:
         """Return None: there are no styles."""
         return None
 
@@ -108,7 +108,7 @@ class FromStyles:
         """Number of layers that take a style in this phase."""
         return self.sampler.layers
 
-    def draws(self, draw: Draw) -> Draws:
+    def draws(self, draw: Draw) -> LatentBatch:
         """Draw latents, noise and, for mixing, other latents and a cut."""
         size = self.sampler.model.inputs[0].shape[-1]
         latents = draw(normal, (size,))
@@ -125,13 +125,13 @@ class FromStyles:
         maps = (tuple(layer.map.shape) for layer in self.sampler.fixed_noise)
         # Parts 1 and 2 are for mixing, drawn or not: noise does not depend on it.
         noise = (draw(normal, shape, part=3 + n) for n, shape in enumerate(maps))
-        return Draws(latents, others, cuts, tuple(noise))
+        return LatentBatch(latents, others, cuts, tuple(noise))
 
-    def images(self, draws: Draws, labels: Any) -> Any:
+    def images(self, draws: LatentBatch, labels: Any) -> Any:
         """Generate images from mixed styles and noise."""
         return self.images_at(self.points(draws, labels), draws, labels)
 
-    def points(self, draws: Draws, labels: Any) -> Any:
+    def points(self, draws: LatentBatch, labels: Any) -> Any:
         """Return the styles of every layer, mixed at the cuts."""
         styles = self._styles(draws.latents, labels)
         if draws.others is None:
@@ -140,11 +140,11 @@ class FromStyles:
         first = tf.range(self.layers) < draws.cuts[:, tf.newaxis]
         return tf.where(first[..., tf.newaxis], styles[:, tf.newaxis], others)
 
-    def images_at(self, points: Any, draws: Draws, labels: Any) -> Any:
+    def images_at(self, points: Any, draws: LatentBatch, labels: Any) -> Any:
         """Generate images from styles and the drawn noise."""
         return self.sampler.synthesise(points, draws.noise)
 
-    def mean_style(self, draws: Draws, labels: Any) -> Any:
+    def mean_style(self, draws: LatentBatch, labels: Any) -> Any:
         """Return the mean of the styles w, `(size,)`."""
         return tf.reduce_mean(self._styles(draws.latents, labels), axis=0)
 

@@ -12,10 +12,10 @@ from layers.resample import box_down, nearest_up
 from pipeline.augmentation.draws import Draws as Augmentations
 from pipeline.config import Config
 from pipeline.schedule import Phase
-from pipeline.training.distributed.replicas import place_of, readers_of, share_of
+from pipeline.training.distributed.replicas import first_sample_of, readers_of, share_of
 from pipeline.training.loop.randomness import Purpose, key
 from pipeline.training.optimization.micro_batches import Tangent
-from pipeline.training.synthesis.generation import Draws
+from pipeline.training.synthesis.generation import LatentBatch
 from pipeline.training.synthesis.phase_models import PhaseModels
 
 
@@ -34,7 +34,7 @@ class CriticBatch(NamedTuple):
     """
 
     reals: Any
-    draws: Draws | None
+    draws: LatentBatch | None
     labels: Any
     mix_weights: Any
     moves: Any
@@ -46,7 +46,7 @@ class CriticBatch(NamedTuple):
 class GeneratorBatch(NamedTuple):
     """Inputs of one update of the generator; fields are as in `CriticBatch`."""
 
-    draws: Draws
+    draws: LatentBatch
     labels: Any
     reals: Any
     real_augmentation: Augmentations = Augmentations()
@@ -57,7 +57,7 @@ class GeneratorBatch(NamedTuple):
 class PathBatch(NamedTuple):
     """Inputs of path length regularisation; the noise is standard normal, in the images' shape."""
 
-    draws: Draws
+    draws: LatentBatch
     labels: Any
     noise: Any
     tangent: Tangent | None = None
@@ -160,7 +160,7 @@ class ReplicaBatches:
 
     def _draws(
         self, purpose: Purpose, images_seen: Any, repeat: int = 0, count: int | None = None
-    ) -> Draws:
+    ) -> LatentBatch:
         """Draw the random inputs of a replica's fakes, by default as many as it has reals."""
         samples = count or self._size
 
@@ -194,7 +194,7 @@ class ReplicaBatches:
         """Take this replica's rows of a draw for all replicas."""
         # The same places as this replica's reals have in the batch.
         replica = tf.distribute.get_replica_context().replica_id_in_sync_group
-        place = place_of(replica, self._replicas, readers_of(self.strategy))
+        place = first_sample_of(replica, self._replicas, readers_of(self.strategy))
         return share_of(everyone, place, self._replicas)
 
     def _key(self, purpose: Purpose, images_seen: Any, repeat: int = 0, part: int = 0) -> Any:

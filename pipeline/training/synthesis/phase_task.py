@@ -18,7 +18,7 @@ from pipeline.training.loop.task import Pictures
 from pipeline.training.optimization.gradients import Metrics
 from pipeline.training.synthesis.diversity import Diversity
 from pipeline.training.synthesis.phase_models import PhaseModels
-from pipeline.training.synthesis.step import Step
+from pipeline.training.synthesis.step import SynthesisStep
 from savedmodels.exportable import Exportable
 from savedmodels.seeds import to_uint8
 
@@ -60,9 +60,9 @@ class SynthesisPhase:
         while True:
             yield list(itertools.islice(batches, self.config.objective.critic_steps))
 
-    def compiled_step(self, known: Mapping[str, float], roll_backs: int) -> Step:
+    def compiled_step(self, known: Mapping[str, float], roll_backs: int) -> SynthesisStep:
         """Make the step; `known` are initial values of lazy regularisers."""
-        return Step(self.config, self.phase, self.models, self.strategy, known, roll_backs)
+        return SynthesisStep(self.config, self.phase, self.models, self.strategy, known, roll_backs)
 
     def measure(self, progress: Progress) -> Metrics:
         """Measure the diversity of fakes."""

@@ -20,7 +20,7 @@ from pipeline.training.synthesis.separation import with_separation
 from pipeline.training.synthesis.updates import DiscriminatorUpdates, GeneratorUpdates
 
 
-class Step:
+class SynthesisStep:
     """Training step of one phase.
 
     A step takes `objective.critic_steps` batches, updates the discriminator on each, and then the

@@ -15,7 +15,7 @@ import tensorflow as tf
 
 from pipeline.config import Config
 from pipeline.objectives.adversarial import LOSSES, Adversarial, label_loss
-from pipeline.objectives.consistency import inconsistency, moved
+from pipeline.objectives.consistency import inconsistency, shifted_and_mirrored
 from pipeline.objectives.path_length import moved_mean, path_length_penalty, path_lengths
 from pipeline.objectives.penalties import GradientPenalty, norm_of, penalties_of, squared_gradient
 from pipeline.schedule import Phase
@@ -144,7 +144,7 @@ class DiscriminatorUpdates:
         reals, fakes = of_reals.scores, of_fakes.scores
 
         def moved_scores() -> Any:
-            shifted = moved(seen, batch.moves, mirror=self.config.data.mirror)
+            shifted = shifted_and_mirrored(seen, batch.moves, mirror=self.config.data.mirror)
             return judged(self.models.discriminator, shifted, batch.labels).scores
 
         # In the shape of scores, `(batch, 1)`; other terms are `(batch,)` or `()`.

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from pipeline.augmentation.geometry import inverse_maps, moved, turned
+from pipeline.augmentation.geometry import inverse_maps, shifted_by_pixels, turned
 from pipeline.config import Transform
 from tests.pipeline.augmentation.alone import (
     Array,
@@ -46,7 +46,7 @@ def test_rectangles_make_half_turns() -> None:
 def test_moves_are_exact_and_reflect_the_edges(shape: tuple[int, int]) -> None:
     images = normals(4, *shape, 2)
     pixels = np.array([[0, 0], [1, -2], [-5, 5], [3, 0]])
-    found = moved(tf.constant(images), tf.constant(pixels, tf.float32)).numpy()
+    found = shifted_by_pixels(tf.constant(images), tf.constant(pixels, tf.float32)).numpy()
     for image, one, (right, down) in zip(images, found, pixels, strict=True):
         padded = np.pad(image, ((5, 5), (5, 5), (0, 0)), mode="reflect")
         cut = padded[5 - down :, 5 - right :][: shape[0], : shape[1]]

@@ -138,7 +138,7 @@ def test_a_signal_while_a_run_trains_saves_it(
     run = tmp_path / "run"
     command = ["train", *TINY, "--set", f"data.records={workspace / 'records'}", "--out", run]
     monkeypatch.setattr(JsonLines, "logged", interrupt)
-    monkeypatch.setattr(phase_task, "Step", Idle)
+    monkeypatch.setattr(phase_task, "SynthesisStep", Idle)
     result = growgan(*command)
     assert (result.status, result.err) == (128 + signal.SIGTERM, "")
     assert "Stopped after 24 of 256 images; they are saved." in result.out

@@ -156,7 +156,7 @@ def test_an_empty_folder_is_refused(growgan: Growgan, tmp_path: Path) -> None:
 def test_a_corrupt_picture_is_named_and_fatal_or_skipped(
     growgan: Growgan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(phase_task, "Step", Idle)
+    monkeypatch.setattr(phase_task, "SynthesisStep", Idle)
     folder = _folder_with(tmp_path, *(f"{i}.png" for i in range(9)), "bad.jpg")
     command = ["train", *TINY, "--data", folder, "--set", f"data.records={tmp_path / 'records'}"]
     refused = growgan(*command, "--out", tmp_path / "run")
@@ -186,7 +186,7 @@ def test_a_folder_with_other_files_is_no_place_for_a_run(
 def test_a_start_that_was_killed_can_be_repeated(
     growgan: Growgan, workspace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(phase_task, "Step", Idle)
+    monkeypatch.setattr(phase_task, "SynthesisStep", Idle)
     (tmp_path / "manifest.json").write_text("{}")
     (tmp_path / ".config.yaml.0123abcd.tmp").write_text("half")
     records = f"data.records={workspace / 'records'}"

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import UserError
-from pipeline.evaluation.comparison import Entrant, charts_of, compare, entrants_of
+from pipeline.evaluation.comparison import Entrant, compare, entrants_of, fid_charts
 from pipeline.loading import load
 
 
@@ -76,20 +76,20 @@ def test_it_is_plain_json_for_machines(evaluated) -> None:
 def test_curves_are_over_images_and_over_time(evaluated) -> None:
     first = entrant("a", *(evaluated(n, scores={"fid": 1e3 / n}) for n in (10, 20)))
     second = entrant("b", evaluated(40, seconds=120.0))
-    over_images, over_time = charts_of([first, second])
+    over_images, over_time = fid_charts([first, second])
     assert (over_images.x, over_time.x) == ("images seen", "minutes of training")
     assert over_images.curves["a"].x == [10, 20]
     assert over_images.curves["a"].y == over_time.curves["a"].y == [100, 50]
     assert over_time.curves["b"].x == [2.0]
     assert (over_images.curves["b"].low, over_images.curves["b"].high) == ([2.5], [3.5])
-    [_, long] = charts_of([entrant("a", evaluated(40, seconds=72_000.0))])
+    [_, long] = fid_charts([entrant("a", evaluated(40, seconds=72_000.0))])
     assert (long.x, long.curves["a"].x) == ("hours of training", [20.0])
 
 
 def test_what_does_not_compare_is_not_drawn(evaluated) -> None:
     mixed = entrant("a", evaluated(1, features=None), evaluated(2), evaluated(3))
     other = entrant("b", evaluated(4, data_hash="beef" * 16))
-    over_images, _ = charts_of([mixed, other])
+    over_images, _ = fid_charts([mixed, other])
     assert {name: curve.x for name, curve in over_images.curves.items()} == {"a": [2, 3]}
     assert [(run.drawn, run.evaluations) for run in compare([mixed, other]).runs] == [
         (2, 3),
@@ -98,7 +98,7 @@ def test_what_does_not_compare_is_not_drawn(evaluated) -> None:
 
 
 def test_without_an_fid_there_are_no_curves(evaluated) -> None:
-    assert charts_of([entrant("a", evaluated(scores={"recall": 0.4}))]) == []
+    assert fid_charts([entrant("a", evaluated(scores={"recall": 0.4}))]) == []
 
 
 def test_runs_are_found_by_their_folders(evaluated, run_with, tmp_path: Path) -> None:

@@ -18,10 +18,10 @@ from pipeline.data.prepare import records_for
 from pipeline.data.records import RecordSet
 from pipeline.errors import UserError
 from pipeline.evaluation import evaluate as module
-from pipeline.evaluation.evaluate import evaluate, measure, plan_of
+from pipeline.evaluation.evaluate import evaluate, measure, plan_evaluation
 from pipeline.evaluation.features import FeatureNetwork
 from pipeline.evaluation.gate import judge
-from pipeline.evaluation.material import Plan
+from pipeline.evaluation.material import EvaluationPlan
 from pipeline.evaluation.report import write_report
 from pipeline.evaluation.scores import Evaluation, Score, folder_of, read_scores
 from pipeline.families.progan.networks import Generator
@@ -97,7 +97,7 @@ def run(config: Config, records: RecordSet, tmp_path_factory: pytest.TempPathFac
     folder = RunFolder(tmp_path_factory.mktemp("runs") / "digits")
     folder.start(config, records, resume="never")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(phase_task, "Step", Scattered)
+        patch.setattr(phase_task, "SynthesisStep", Scattered)
         trainer_of(config, records, folder.path, []).train()
     return folder
 
@@ -111,8 +111,8 @@ def settings(**keys: Any) -> EvaluationConfig:
     return EvaluationConfig.model_validate({"features": "projection", "images": 1000, **keys})
 
 
-def plan(run: RunFolder, records: RecordSet, **keys: Any) -> Plan:
-    return plan_of(run, records, settings(**keys))
+def plan(run: RunFolder, records: RecordSet, **keys: Any) -> EvaluationPlan:
+    return plan_evaluation(run, records, settings(**keys))
 
 
 def test_everything_is_measured_and_written(run: RunFolder, records: RecordSet) -> None:
@@ -133,7 +133,7 @@ def test_everything_is_measured_and_written(run: RunFolder, records: RecordSet) 
     assert "digits" in write_report(run, found).read_text()
 
 
-def plan_of_3(run: RunFolder, records: RecordSet, **keys: Any) -> Plan:
+def plan_of_3(run: RunFolder, records: RecordSet, **keys: Any) -> EvaluationPlan:
     """Fewer images than the configuration allows."""
     made = plan(run, records, **keys)
     return replace(made, settings=made.settings.model_copy(update={"images": 3}))
@@ -180,14 +180,14 @@ def test_a_checkpoint_in_a_fade_is_measured_and_an_unknown_one_named(
     run: RunFolder, records: RecordSet
 ) -> None:
     wanted = settings(metrics=["swd", "path_length"], images=64)
-    found = evaluate(run, plan_of(run, records, wanted, images_seen=48), silent)
+    found = evaluate(run, plan_evaluation(run, records, wanted, images_seen=48), silent)
     assert [score.name for score in found.scores] == [
         "swd", "swd_8", "path_length_z", "path_length_z_end",
     ]  # fmt: skip
     assert found.images_seen == 48
     assert found.scores[2].value > 0
     with pytest.raises(UserError, match=r"one after 16, 32, 48, 64 images\. Received: 17"):
-        plan_of(run, records, wanted, images_seen=17)
+        plan_evaluation(run, records, wanted, images_seen=17)
 
 
 def test_a_named_metric_that_lacks_something_is_refused(run: RunFolder, records: RecordSet) -> None:

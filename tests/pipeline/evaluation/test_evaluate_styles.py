@@ -12,10 +12,10 @@ import pytest
 from pipeline.data.prepare import records_for
 from pipeline.data.records import RecordSet
 from pipeline.errors import UserError
-from pipeline.evaluation.evaluate import evaluate, plan_of
+from pipeline.evaluation.evaluate import evaluate, plan_evaluation
 from pipeline.evaluation.generated import GeneratedImages
 from pipeline.evaluation.scores import obstacles
-from pipeline.generating.drawing import Drawing, images_of
+from pipeline.generating.drawing import Drawing, draw_images
 from pipeline.loading import config_from
 from pipeline.sampling.painter import Painter
 from pipeline.training.synthesis import phase_task
@@ -45,7 +45,7 @@ def trained(folder: RunFolder, *overrides: str) -> RecordSet:
     records = records_for(config.data, config.schedule.build().resolutions)
     folder.start(config, records, resume="never")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(phase_task, "Step", Scattered)
+        patch.setattr(phase_task, "SynthesisStep", Scattered)
         trainer_of(config, records, folder.path, []).train()
     return records
 
@@ -60,7 +60,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[RunFolder, RecordSet]
 def test_noise_is_part_of_the_protocol(run: tuple[RunFolder, RecordSet]) -> None:
     folder, records = run
     found = [
-        evaluate(folder, plan_of(folder, records, folder.config(keys).evaluation), silent)
+        evaluate(folder, plan_evaluation(folder, records, folder.config(keys).evaluation), silent)
         for keys in ([], ["evaluation.noise=random"])
     ]
     for name in ("swd", "ms_ssim"):
@@ -78,7 +78,7 @@ def test_images_are_those_that_generate_draws(run: tuple[RunFolder, RecordSet]) 
     painter = Painter(SavedNetworks(folder, checkpoint).sampler())
     for noise in ("constant", "random"):
         fakes = GeneratedImages(painter, 20, noise=noise)
-        drawn = np.concatenate(list(images_of(folder, Drawing(range(20), noise=noise))))
+        drawn = np.concatenate(list(draw_images(folder, Drawing(range(20), noise=noise))))
         np.testing.assert_array_equal(np.concatenate(list(fakes.batches())), drawn)
         np.testing.assert_array_equal(fakes.at([3, 17]), drawn[[3, 17]])
 
@@ -90,4 +90,4 @@ def test_a_family_without_noise_is_not_measured_under_it(tmp_path: Path) -> None
     )
     settings = folder.config(["evaluation.noise=random"]).evaluation
     with pytest.raises(UserError, match=r"a family with styles. Received: progan"):
-        plan_of(folder, records, settings)
+        plan_evaluation(folder, records, settings)

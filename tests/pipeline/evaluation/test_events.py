@@ -16,7 +16,7 @@ from tensorboard.plugins.hparams.list_session_groups import Handler
 from tensorboard.util.tensor_util import make_ndarray
 
 from pipeline.evaluation.events import write_events
-from pipeline.evaluation.scores import Evaluation, history_of
+from pipeline.evaluation.scores import Evaluation, score_history
 from pipeline.training_run.folder import RunFolder
 
 
@@ -30,7 +30,7 @@ def test_scores_and_hyperparameters_can_be_read_again(
         overrides=("run.seed=7",),
     )
     for _ in range(2):  # Written anew, points are not there twice.
-        folder = write_events(run, history_of(run))
+        folder = write_events(run, score_history(run))
     assert folder == run.tensorboard / "evaluations"
     [file] = folder.iterdir()
     events = EventAccumulator(str(file))
@@ -61,7 +61,7 @@ def test_runs_under_one_root_compare(
         run = run_with(tmp_path / name, scores, overrides=(f"run.seed={seed}",))
         with tf.summary.create_file_writer(str(run.tensorboard)).as_default():
             tf.summary.scalar("critic_loss", fid, step=500)
-        write_events(run, history_of(run))
+        write_events(run, score_history(run))
     shown = EventMultiplexer().AddRunsFromDirectory(str(tmp_path))
     shown.Reload()
     root = MultiplexerDataProvider(shown, str(tmp_path))

@@ -84,7 +84,7 @@ def test_an_unknown_metric_is_still_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, projection: FeatureNetwork
 ) -> None:
     monkeypatch.setattr(in_training, "open_features", lambda spec: projection)
-    monkeypatch.setattr(phase_task, "Step", Idle)
+    monkeypatch.setattr(phase_task, "SynthesisStep", Idle)
     config = config_of(tmp_path / "records", keep_best="fit")
     records = records_for(config.data, config.schedule.build().resolutions)
     score = FidInTraining(config, records)

@@ -15,9 +15,9 @@ from pipeline.evaluation.scores import (
     Score,
     better_of,
     evaluation_of,
-    history_of,
     obstacles,
     read_scores,
+    score_history,
     title_of,
     write_scores,
 )
@@ -120,7 +120,7 @@ def test_history_is_in_the_order_of_the_clock(evaluated, tmp_path: Path) -> None
     # Pictures alone, and what bears another name, are no evaluation.
     (run.evaluation(5) / "pixels").mkdir(parents=True)
     (run.evaluations / "images-latest").mkdir()
-    assert [each.images_seen for each in history_of(run)] == sorted(moments)
+    assert [each.images_seen for each in score_history(run)] == sorted(moments)
     assert evaluation_of(run).images_seen == max(moments)
     assert evaluation_of(run, 30).images_seen == 30
     with pytest.raises(UserError, match=r"an evaluation after 31 images, only after 4, 30, 9999"):
@@ -128,7 +128,7 @@ def test_history_is_in_the_order_of_the_clock(evaluated, tmp_path: Path) -> None
 
 
 def test_a_run_without_an_evaluation_says_so(tmp_path: Path) -> None:
-    assert history_of(RunFolder(tmp_path)) == []
+    assert score_history(RunFolder(tmp_path)) == []
     with pytest.raises(UserError, match=r"evaluated first, by `growgan evaluate`.*an evaluation$"):
         evaluation_of(RunFolder(tmp_path))
 
@@ -137,7 +137,7 @@ def test_a_repeated_evaluation_takes_the_place_of_the_first(evaluated, tmp_path:
     run = RunFolder(tmp_path)
     write_scores(run, evaluated(5, scores={"fid": 9.0}))
     write_scores(run, evaluated(5, scores={"fid": 8.0}))
-    assert [each.score("fid").value for each in history_of(run)] == [8.0]
+    assert [each.score("fid").value for each in score_history(run)] == [8.0]
 
 
 def test_evaluations_on_other_features_stand_beside_each_other(evaluated, tmp_path: Path) -> None:
@@ -152,7 +152,7 @@ def test_evaluations_on_other_features_stand_beside_each_other(evaluated, tmp_pa
         write_scores(run, made.model_copy(update={"created": later}))
     names = sorted(folder.name for folder in run.evaluation(5).iterdir())
     assert names == ["inception-777777777777", "keras-VGG16-888888888888", "pixels"]
-    assert [each.score("swd").value for each in history_of(run)] == [0, 1, 2]
+    assert [each.score("swd").value for each in score_history(run)] == [0, 1, 2]
     assert evaluation_of(run).features is None  # The last that was made.
     for preferred in ("inception", "77" * 32):
         assert evaluation_of(run, features=preferred).features.name == "inception"

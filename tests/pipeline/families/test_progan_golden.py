@@ -13,9 +13,9 @@ import tensorflow as tf
 
 from layers.resample import box_down, nearest_up
 from pipeline.families.official.growing import weight_of
-from pipeline.families.official.snapshot import Snapshot
+from pipeline.families.official.snapshot import OfficialSnapshot
 from pipeline.families.progan.official_weights import RULES
-from pipeline.interop.official import models_of, read_snapshot
+from pipeline.interop.official import official_models, read_snapshot
 from pipeline.objectives.penalties import mix, squared_gradient, two_sided
 
 TOLERANCE = 1e-4
@@ -26,7 +26,7 @@ class Golden:
     """Results of the official networks, and ours with their weights."""
 
     arrays: Any
-    snapshot: Snapshot
+    snapshot: OfficialSnapshot
     generator: keras.Model
     discriminator: keras.Model
 
@@ -49,9 +49,9 @@ def load(path: Path, *, fused_generator: bool) -> Golden:
     snapshot = read_snapshot(path)
     # The files hold the unfused form, whose average in D comes after the activation.
     assert not snapshot.network.fused
-    models = models_of(snapshot)
+    models = official_models(snapshot)
     fused = replace(snapshot, network=snapshot.network.model_copy(update={"fused": True}))
-    generator = models_of(fused).generator if fused_generator else models.generator
+    generator = official_models(fused).generator if fused_generator else models.generator
     arrays = np.load(path.with_suffix(".npz"), allow_pickle=False)
     return Golden(arrays, snapshot, generator, models.discriminator)
 

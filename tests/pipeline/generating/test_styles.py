@@ -15,7 +15,7 @@ from pipeline.data.prepare import records_for
 from pipeline.errors import UserError
 from pipeline.families.stylegan2.config import StyleGAN2Config
 from pipeline.families.stylegan2.networks import Generator
-from pipeline.generating.drawing import Drawing, images_of, sheet_of
+from pipeline.generating.drawing import Drawing, draw_images, draw_sheet
 from pipeline.generating.seeds import parse_shares
 from pipeline.generating.sheets import mixing_sheet, truncation_sheet
 from pipeline.loading import config_from
@@ -171,7 +171,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], RunFolder]
             made[family] = RunFolder(folder / family)
             made[family].start(config, records, resume="never")
             with pytest.MonkeyPatch.context() as patch:
-                patch.setattr(phase_task, "Step", Scattered)
+                patch.setattr(phase_task, "SynthesisStep", Scattered)
                 trainer_of(config, records, made[family].path, []).train()
         return made[family]
 
@@ -184,18 +184,18 @@ def test_what_is_asked_of_a_run_is_drawn(
 ) -> None:
     run = runs(family)
     seeds = [0, 1, 2]
-    plain = np.concatenate(list(images_of(run, Drawing(seeds))))
+    plain = np.concatenate(list(draw_images(run, Drawing(seeds))))
     assert plain.shape == (3, 8, 8, 1)
-    less = np.concatenate(list(images_of(run, Drawing(seeds, truncation=[0.5]))))
+    less = np.concatenate(list(draw_images(run, Drawing(seeds, truncation=[0.5]))))
     assert (less != plain).any()
-    one = np.concatenate(list(images_of(run, Drawing(seeds, label="3", noise="none"))))
+    one = np.concatenate(list(draw_images(run, Drawing(seeds, label="3", noise="none"))))
     assert one.shape == plain.shape
     for drawing, rows, columns in (
         (Drawing(seeds), 2, 2),
         (Drawing(seeds, truncation=[0.0, 0.5, 1.0, 1.5]), 3, 4),
         (Drawing(seeds, mixed=[7, 8], mixed_layers=[0, 1]), 4, 3),
     ):
-        assert tiles(sheet_of(run, drawing), columns).shape[:2] == (rows, columns)
+        assert tiles(draw_sheet(run, drawing), columns).shape[:2] == (rows, columns)
 
 
 @pytest.mark.parametrize(
@@ -212,10 +212,10 @@ def test_what_cannot_be_drawn_is_refused(
     runs: Callable[[str], RunFolder], family: str, keys: dict[str, Any], rule: str
 ) -> None:
     with pytest.raises(UserError, match=rule):
-        sheet_of(runs(family), Drawing([0, 1], **keys))
+        draw_sheet(runs(family), Drawing([0, 1], **keys))
 
 
 def test_single_images_are_no_sheet(runs: Callable[[str], RunFolder]) -> None:
     for keys in ({"truncation": [0.0, 1.0]}, {"mixed": [1], "mixed_layers": [0]}):
         with pytest.raises(UserError, match="single images must have one `--truncation`"):
-            list(images_of(runs("stylegan2"), Drawing([0], **keys)))
+            list(draw_images(runs("stylegan2"), Drawing([0], **keys)))

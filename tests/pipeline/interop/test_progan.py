@@ -15,7 +15,7 @@ from pipeline.errors import UserError
 from pipeline.families.official.growing import detail_at
 from pipeline.families.official.rules import translated
 from pipeline.families.progan.official_weights import RULES
-from pipeline.interop.official import load_official, models_of, read_snapshot
+from pipeline.interop.official import load_official, official_models, read_snapshot
 
 States = Callable[..., list[dict[str, Any]]]
 Write = Callable[..., Path]
@@ -222,7 +222,7 @@ def test_variables_that_do_not_fit_are_refused(
     variables = dict(states[0]["variables"]) | {name: value}
     states[0]["variables"] = [(n, v) for n, v in variables.items() if v is not None]
     with pytest.raises(UserError) as caught:
-        models_of(read_snapshot(write_networks(states)))
+        official_models(read_snapshot(write_networks(states)))
     assert says in str(caught.value)
     assert "\n" not in str(caught.value)
 

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from pipeline.errors import UserError
-from pipeline.families.stylegan2.official_weights import snapshot_of
+from pipeline.families.stylegan2.official_weights import official_snapshot
 from pipeline.interop.importing import config_of, import_weights
-from pipeline.interop.official import load_official, models_of
+from pipeline.interop.official import load_official, official_models
 from pipeline.training_run.networks import SavedNetworks
 
 NAMES = ["stylegan2_16", "stylegan2_16_labels"]
@@ -75,7 +75,7 @@ def test_a_dump_becomes_a_run(shared_folder: Path, tmp_path: Path) -> None:
 
 
 def test_sizes_follow_from_shapes(state: dict[str, np.ndarray]) -> None:
-    snapshot = snapshot_of(state)
+    snapshot = official_snapshot(state)
     network = snapshot.network
     assert (network.latent_size, network.style_size, network.mapping_layers) == (24, 24, 3)
     assert (network.fmap_base, network.fmap_max, network.noise) == (128, 24, True)
@@ -87,7 +87,7 @@ def test_generator_and_average_are_told_apart(state: dict[str, np.ndarray]) -> N
     name = "synthesis.b4.const"
     both = {**state, **{n.replace("G/", "G_ema/"): v for n, v in state.items() if n[:2] == "G/"}}
     both[f"G_ema/{name}"] = both[f"G/{name}"] + 1
-    models = models_of(snapshot_of(both))
+    models = official_models(official_snapshot(both))
     const = both[f"G/{name}"].transpose(1, 2, 0)
     generator, average = (
         getattr(models, n).get_layer(f"{n}_4x4_constant").constant for n in ("generator", "average")
@@ -126,13 +126,13 @@ def test_states_that_do_not_fit_are_refused(
 ) -> None:
     changed = {n: v for n, v in {**state, name: value}.items() if v is not None}
     with pytest.raises(UserError) as caught:
-        models_of(snapshot_of(changed))
+        official_models(official_snapshot(changed))
     assert says in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
 def test_a_state_without_noise(state: dict[str, np.ndarray]) -> None:
     silent = {n: v for n, v in state.items() if "noise_" not in n}
-    snapshot = snapshot_of(silent)
+    snapshot = official_snapshot(silent)
     assert not snapshot.network.noise
-    models_of(snapshot)
+    official_models(snapshot)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from pipeline.objectives.consistency import inconsistency, moved, shifted
+from pipeline.objectives.consistency import inconsistency, shifted, shifted_and_mirrored
 
 
 def images(height: int, width: int, count: int = 6) -> np.ndarray:
@@ -36,7 +36,7 @@ def test_moves_are_within_an_eighth(
 ) -> None:
     batch = images(*shape, 64)
     moves = tf.random.stateless_uniform((64, 3), [1, 2])
-    found = moved(tf.constant(batch), moves, mirror=mirror).numpy()
+    found = shifted_and_mirrored(tf.constant(batch), moves, mirror=mirror).numpy()
     shifts, mirrored = set(), 0
     for image, one in zip(batch, found, strict=True):
         fitting = [

@@ -20,7 +20,7 @@ from pipeline.orchestration.project import PIPELINE, Project, open_project
 from pipeline.orchestration.template import write_project
 
 CHECKS = ("data_shift", "alarms", "score_regression")
-DONE = steps.Done({}, new=True, checks=dict.fromkeys(CHECKS, steps.Check(True, "so")))
+DONE = steps.Done({}, new=True, checks=dict.fromkeys(CHECKS, steps.StepCheck(True, "so")))
 """Result of a stand-in for any step."""
 NO_COMPUTE_LOGS = {
     "module": "dagster._core.storage.noop_compute_log_manager",

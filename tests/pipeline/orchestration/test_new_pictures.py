@@ -11,7 +11,7 @@ from pipeline.orchestration.new_pictures import Former, former_pictures
 from pipeline.orchestration.project import Project
 from pipeline.orchestration.runs.outcome import Ending, Outcome, SnapshotSummary, write_outcome
 from pipeline.orchestration.runs.status import read_status
-from pipeline.orchestration.snapshots import Snapshot, found_in, take
+from pipeline.orchestration.snapshots import Snapshot, list_files, take_snapshot
 from tests.pipeline.orchestration.projects import make_project, put_pictures
 
 BEGIN = datetime(2026, 5, 4, 2, tzinfo=UTC)
@@ -29,7 +29,7 @@ def taken(project: Project, *numbers: int) -> Snapshot:
         picture.unlink()
     for number in numbers:
         put_pictures(incoming, number, number + 1)
-    return take(project)
+    return take_snapshot(project)
 
 
 def ended(project: Project, snapshot: Snapshot, verdict: Ending, day: int) -> None:
@@ -54,7 +54,7 @@ def ended(project: Project, snapshot: Snapshot, verdict: Ending, day: int) -> No
 def new_now(project: Project, *numbers: int) -> tuple[int, int]:
     """How many are new, and how many at most as their files tell it."""
     snapshot, former = taken(project, *numbers), former_pictures(project)
-    return former.new_in(snapshot), former.at_most_new(project, found_in(project))
+    return former.new_in(snapshot), former.at_most_new(project, list_files(project))
 
 
 def test_all_are_new_before_the_first_run(project: Project) -> None:
@@ -103,8 +103,8 @@ def test_the_bad_one_of_a_failed_run_may_be_replaced(project: Project) -> None:
     put_pictures(incoming, 3, 4)
     (incoming / "00003.png").rename(incoming / "00002.png")
     former = former_pictures(project)
-    assert former.at_most_new(project, found_in(project)) == 3
-    assert former.new_in(take(project)) == 3
+    assert former.at_most_new(project, list_files(project)) == 3
+    assert former.new_in(take_snapshot(project)) == 3
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from pipeline.schedule import Phase
 from pipeline.training.synthesis import phase_task, task
 from pipeline.training.synthesis.phase_models import PhaseModels
 from pipeline.training.synthesis.state import TrainingState
-from pipeline.training.synthesis.step import Step
+from pipeline.training.synthesis.step import SynthesisStep
 
 NOT_TRAINED = {
     **dict.fromkeys(("data", "alarms", "evaluation", "gate", "schedule"), True),
@@ -60,7 +60,7 @@ class Kept:
             variable.assign(value)
 
 
-class ReusedStep(Step):
+class ReusedStep(SynthesisStep):
     """A step whose traces the guard of quick tests does not count where the session shares it."""
 
     reused = False
@@ -159,8 +159,8 @@ class Reuse:
         strategy: Any,
         known: Mapping[str, float] | None = None,
         roll_backs: int = 0,
-    ) -> Step:
-        """Stands in for `Step`."""
+    ) -> SynthesisStep:
+        """Stands in for `SynthesisStep`."""
         state = self._of_models[id(models)]
         return state.step(config, phase, models, strategy, known, roll_backs)
 
@@ -169,10 +169,10 @@ class Reuse:
         """Let trainers take their states and steps from here."""
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(task, "TrainingState", self.state)
-            patch.setattr(phase_task, "Step", self.step)
+            patch.setattr(phase_task, "SynthesisStep", self.step)
             yield
 
-    def models_and_step(self, config: Config, index: int = 0) -> tuple[PhaseModels, Step]:
+    def models_and_step(self, config: Config, index: int = 0) -> tuple[PhaseModels, SynthesisStep]:
         """The models of a phase, as if they were new, and their step.
 
         Args:

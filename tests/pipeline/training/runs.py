@@ -16,7 +16,7 @@ from pipeline.data.records import RecordSet
 from pipeline.schedule import Phase
 from pipeline.training.distributed.replicas import make_strategy
 from pipeline.training.loop import checkpoints
-from pipeline.training.loop.checkpoints import Damaged
+from pipeline.training.loop.checkpoints import DamagedCheckpoint
 from pipeline.training.loop.listeners import Listener, Moment
 from pipeline.training.loop.trainer import Trainer
 from pipeline.training.loop.upkeep import InTraining
@@ -35,7 +35,7 @@ class Recorder(Listener):
         self.rates: list[float] = []
         self.starts: list[tuple[int, list[Path]]] = []
 
-    def started(self, images_seen: int, damaged: Sequence[Damaged]) -> None:
+    def started(self, images_seen: int, damaged: Sequence[DamagedCheckpoint]) -> None:
         self.starts.append((images_seen, [each.folder for each in damaged]))
 
     def phase_started(self, moment: Moment) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from pipeline.config import Config, LossName
-from pipeline.training.synthesis.step import Step
+from pipeline.training.synthesis.step import SynthesisStep
 from tests.pipeline.training.reuse import REUSE
 
 models_and_step = REUSE.models_and_step
@@ -58,7 +58,7 @@ def batches(config: Config, size: int, count: int = 1) -> list[dict[str, Any]]:
     ]
 
 
-def after_steps(step: Step, config: Config, count: int) -> dict[str, float]:
+def after_steps(step: SynthesisStep, config: Config, count: int) -> dict[str, float]:
     """The metrics after so many steps of a fade to 8 px, half way."""
     repeats = config.objective.critic_steps
     for number in range(count):

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from savedmodels.repository.models_config import ServedModel, text_of
+from savedmodels.repository.models_config import ServedModel, model_config_text
 
 VERSIONS = st.sets(st.integers(1, 2**63 - 1), max_size=3)
 MODELS = st.builds(
@@ -51,7 +51,7 @@ def test_the_official_parser_reads_what_was_meant(
 ) -> None:
     from google.protobuf import text_format
 
-    read = text_format.Parse(text_of(models), messages.ModelServerConfig())
+    read = text_format.Parse(model_config_text(models), messages.ModelServerConfig())
     assert read.WhichOneof("config") == "model_config_list"
     found = []
     for each in read.model_config_list.config:
@@ -76,9 +76,11 @@ def test_the_official_parser_reads_what_was_meant(
 def test_the_parser_of_the_tests_reads_it_likewise(
     watching: ModuleType, models: list[ServedModel]
 ) -> None:
-    assert watching.parsed(text_of(models)) == plain(models)
+    assert watching.parsed(model_config_text(models)) == plain(models)
 
 
 def test_a_path_may_hold_bytes_that_are_no_text() -> None:
     path = os.fsdecode(b"/models/\xe9")
-    assert '  base_path: "/models/\\351"\n' in text_of([ServedModel("faces", path, [], {})])
+    assert '  base_path: "/models/\\351"\n' in model_config_text(
+        [ServedModel("faces", path, [], {})]
+    )

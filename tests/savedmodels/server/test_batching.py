@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from savedmodels.server.batching import (
     BatchingParameters,
     BatchQueue,
-    Task,
+    BatchTask,
     Tensors,
-    is_due,
+    is_ready,
     join,
     next_batches,
     padding,
@@ -27,8 +27,8 @@ from savedmodels.server.codes import Code, Refused
 NEVER = float("inf")
 
 
-def task(key: str, size: int, arrival: float = 0.0) -> Task:
-    return Task(key, {"x": np.zeros((size, 2))}, size, arrival, NEVER)
+def task(key: str, size: int, arrival: float = 0.0) -> BatchTask:
+    return BatchTask(key, {"x": np.zeros((size, 2))}, size, arrival, NEVER)
 
 
 @given(
@@ -51,9 +51,9 @@ def test_a_batch_is_the_longest_run_of_a_key_that_fits(
 
 def test_a_batch_is_due_when_it_is_full_or_has_waited() -> None:
     parameters = BatchingParameters(max_batch_size=4, batch_timeout_micros=1_000_000)
-    assert not is_due([task("a", 3, arrival=10)], 10.9, parameters)
-    assert is_due([task("a", 3, arrival=10)], 11.0, parameters)
-    assert is_due([task("a", 3, arrival=10), task("a", 1, arrival=10)], 10.0, parameters)
+    assert not is_ready([task("a", 3, arrival=10)], 10.9, parameters)
+    assert is_ready([task("a", 3, arrival=10)], 11.0, parameters)
+    assert is_ready([task("a", 3, arrival=10), task("a", 1, arrival=10)], 10.0, parameters)
 
 
 @given(st.lists(st.integers(0, 4), min_size=1, max_size=6))
@@ -73,7 +73,9 @@ def test_outputs_that_do_not_come_apart(output: np.ndarray) -> None:
 @given(st.lists(st.integers(0, 3), min_size=1, max_size=5))
 def test_a_batch_is_filled_up_to_the_next_allowed_size(sizes: list[int]) -> None:
     batch = [
-        Task("a", {"x": np.full((size, 2), index), "n": np.full(size, index)}, size, 0.0, NEVER)
+        BatchTask(
+            "a", {"x": np.full((size, 2), index), "n": np.full(size, index)}, size, 0.0, NEVER
+        )
         for index, size in enumerate(sizes)
     ]
     filling = padding(batch, [2, 7, 15])

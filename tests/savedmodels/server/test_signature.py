@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from savedmodels.server.codes import Code, Refused
-from savedmodels.server.signature import Signature, TensorInfo, inputs_of, outputs_of
+from savedmodels.server.signature import SignatureInfo, TensorInfo, inputs_of, outputs_of
 
 ROWS = TensorInfo("x:0", "float", (None, 2))
 SCALAR = TensorInfo("s:0", "float", ())
-SIGNATURE = Signature("f", {"a": ROWS, "b": ROWS}, {"y": ROWS, "z": ROWS})
+SIGNATURE = SignatureInfo("f", {"a": ROWS, "b": ROWS}, {"y": ROWS, "z": ROWS})
 
 
 @pytest.mark.parametrize(
@@ -49,7 +49,7 @@ def test_outputs_are_those_asked_for() -> None:
         outputs_of(SIGNATURE, ["z", "z"])
 
 
-OPTIONAL = Signature(
+OPTIONAL = SignatureInfo(
     "f", {"a": ROWS, "b": ROWS, "s": SCALAR}, {"y": ROWS}, {"s": np.array(0.5, np.float32)}
 )
 

@@ -9,18 +9,27 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from savedmodels.server.versions import All, Latest, Plan, Specific, State, aspired, found_in, plan
+from savedmodels.server.versions import (
+    All,
+    Latest,
+    Specific,
+    State,
+    VersionChanges,
+    aspired,
+    list_versions,
+    plan_changes,
+)
 
 
 def test_only_folders_with_numbers_for_names_are_versions(tmp_path: Path) -> None:
     for name in ("1", "007", "20", "-3", "1.5", "x", ".8.0123abcd.tmp", "٣", str(2**63)):
         (tmp_path / name).mkdir()
     (tmp_path / "99").touch()
-    found = found_in(tmp_path)
+    found = list_versions(tmp_path)
     assert found is not None
     assert sorted(found) == [1, 7, 20]
     assert found[7] == tmp_path / "007"
-    assert found_in(tmp_path / "none") is None
+    assert list_versions(tmp_path / "none") is None
 
 
 def test_an_error_at_a_version_is_not_a_folder_that_is_away(
@@ -28,7 +37,7 @@ def test_an_error_at_a_version_is_not_a_folder_that_is_away(
 ) -> None:
     for name in ("2", "02", "1"):
         (tmp_path / name).mkdir()
-    assert found_in(tmp_path) == {1: tmp_path / "1", 2: tmp_path / "2"}
+    assert list_versions(tmp_path) == {1: tmp_path / "1", 2: tmp_path / "2"}
     look = Path.is_dir
 
     def fail(path: Path) -> bool:
@@ -38,7 +47,7 @@ def test_an_error_at_a_version_is_not_a_folder_that_is_away(
 
     monkeypatch.setattr(Path, "is_dir", fail)
     with pytest.raises(OSError, match="Stale"):
-        found_in(tmp_path)
+        list_versions(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -58,12 +67,12 @@ def test_policies(policy: Latest | All | Specific, expected: set[int]) -> None:
 
 
 def test_a_version_stays_until_another_that_is_wanted_is_available() -> None:
-    assert plan({1: State.AVAILABLE}, {2}) == Plan((2,), ())
-    assert plan({1: State.AVAILABLE, 2: State.LOADING}, {2}) == Plan((), ())
-    assert plan({1: State.AVAILABLE, 2: State.AVAILABLE}, {2}) == Plan((), (1,))
-    assert plan({1: State.AVAILABLE}, set()) == Plan((), (1,))
-    assert plan({1: State.END}, {1}) == Plan((1,), ())
-    assert plan({1: State.UNLOADING}, {1}) == Plan((), ())
+    assert plan_changes({1: State.AVAILABLE}, {2}) == VersionChanges((2,), ())
+    assert plan_changes({1: State.AVAILABLE, 2: State.LOADING}, {2}) == VersionChanges((), ())
+    assert plan_changes({1: State.AVAILABLE, 2: State.AVAILABLE}, {2}) == VersionChanges((), (1,))
+    assert plan_changes({1: State.AVAILABLE}, set()) == VersionChanges((), (1,))
+    assert plan_changes({1: State.END}, {1}) == VersionChanges((1,), ())
+    assert plan_changes({1: State.UNLOADING}, {1}) == VersionChanges((), ())
 
 
 VERSIONS = st.integers(0, 6)
@@ -73,7 +82,7 @@ VERSIONS = st.integers(0, 6)
 def test_a_plan_never_ends_availability_while_something_is_wanted(
     states: dict[int, State], wanted: frozenset[int]
 ) -> None:
-    made = plan(states, wanted)
+    made = plan_changes(states, wanted)
     available = {version for version, state in states.items() if state is State.AVAILABLE}
     assert not set(made.load) & available
     assert set(made.load) <= wanted

@@ -10,10 +10,10 @@ import pytest
 
 from pipeline.data.checking.measurement import (
     GREY_SPREAD,
-    features_of,
     is_in_colour,
     measure,
     perceptual_hashes,
+    thumbnail_features,
 )
 from pipeline.data.sources import Picture, Source, open_source
 
@@ -99,7 +99,7 @@ def test_what_is_stored_is_told(draw: Draw) -> None:
 
 def test_features_are_means_and_deviations_of_cells() -> None:
     images = thumbs()
-    found = features_of(images)
+    found = thumbnail_features(images)
     assert found.shape == (3, 64)
     for number, image in enumerate(images / 255):
         luma = 0.299 * image[..., 0] + 0.587 * image[..., 1] + 0.114 * image[..., 2]

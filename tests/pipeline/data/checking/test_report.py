@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.data.checking.report import read_report, report_text, write_report
+from pipeline.data.checking.report import read_report, report_text, write_check_report
 from pipeline.data.checking.shift import shift
 from pipeline.data.checking.survey import survey
 from pipeline.errors import UserError
@@ -12,7 +12,7 @@ from pipeline.errors import UserError
 def test_what_is_written_is_read_again(tmp_path: Path) -> None:
     found = survey("digits")
     found = found.model_copy(update={"shift": shift(found, found), "broken_rules": ("a", "b")})
-    path = write_report(tmp_path / "new" / "folder", found)
+    path = write_check_report(tmp_path / "new" / "folder", found)
     assert path == tmp_path / "new" / "folder" / "report.json"
     assert read_report(path) == read_report(path.parent) == found
     assert [file.name for file in path.parent.iterdir()] == ["report.json"]

@@ -8,7 +8,7 @@ import pytest
 
 from pipeline.data import workers
 from pipeline.data.checking import survey as surveying
-from pipeline.data.checking.measurement import features_of, measure
+from pipeline.data.checking.measurement import measure, thumbnail_features
 from pipeline.data.checking.moments import frechet_distance, moments_of
 from pipeline.data.checking.report import Survey
 from pipeline.data.checking.survey import survey
@@ -90,7 +90,7 @@ def test_features_are_those_of_all_pictures() -> None:
     found = survey("digits").features
     features = np.concatenate(
         [
-            features_of(np.asarray(image.resize((32, 32), PIL.Image.Resampling.BOX))[None])
+            thumbnail_features(np.asarray(image.resize((32, 32), PIL.Image.Resampling.BOX))[None])
             for image in (picture.read().convert("RGB") for picture in open_source("digits"))
         ]
     )

@@ -4,7 +4,7 @@ import tensorflow as tf
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.data.sources.example import bytes_in, features_of, integers_in
+from pipeline.data.sources.example import bytes_in, example_features, integers_in
 
 integers = st.lists(st.integers(-(2**63), 2**63 - 1), max_size=5)
 texts = st.lists(st.binary(max_size=300), max_size=3)
@@ -21,7 +21,7 @@ def test_features_are_what_tensorflow_wrote(
         message.features.feature[f"i{name}"].int64_list.value.extend(values)
     for name, values in of_bytes.items():
         message.features.feature[f"b{name}"].bytes_list.value.extend(values)
-    found = features_of(message.SerializeToString())
+    found = example_features(message.SerializeToString())
     assert set(found) == set(message.features.feature)
     for name, values in of_integers.items():
         assert integers_in(found[f"i{name}"]) == values
@@ -36,7 +36,7 @@ def test_features_are_what_tensorflow_wrote(
 @given(st.binary(max_size=60))
 def test_any_bytes_are_an_example_or_a_value_error(content: bytes) -> None:
     try:
-        features = features_of(content)
+        features = example_features(content)
         for feature in features.values():
             bytes_in(feature)
             integers_in(feature)

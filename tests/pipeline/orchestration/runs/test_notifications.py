@@ -25,9 +25,9 @@ from pipeline.evaluation.gate import judge
 from pipeline.orchestration.runs.notifications import (
     EmailConfig,
     NotificationsConfig,
-    notify,
+    message_of,
+    send_notifications,
     subject_of,
-    text_of,
 )
 from tests.pipeline.orchestration.receivers import receiving_mail, receiving_posts
 
@@ -87,7 +87,7 @@ def test_the_web_gets_a_line_and_the_outcome(outcome_of, pauses: list[float]) ->
     outcome = outcome_of()
     with receiving_posts() as one, receiving_posts(204) as two:
         config = NotificationsConfig(webhooks=(one.url + "/hook?key=1", two.url))
-        assert notify(config, outcome) == ()
+        assert send_notifications(config, outcome) == ()
     assert (one.paths, two.paths) == (["/hook?key=1"], ["/"])
     assert one.received == two.received
     assert one.received[0]["text"] == "faces: promoted, version 2: every rule of the gate is kept"
@@ -98,7 +98,7 @@ def test_the_web_gets_a_line_and_the_outcome(outcome_of, pauses: list[float]) ->
 def test_scores_that_are_not_finite_are_strings_to_the_web(outcome_of, evaluated) -> None:
     outcome = outcome_of(evaluation=evaluated(scores={"fid": float("inf")}))
     with receiving_posts() as web:
-        assert notify(NotificationsConfig(webhooks=(web.url,)), outcome) == ()
+        assert send_notifications(NotificationsConfig(webhooks=(web.url,)), outcome) == ()
     assert web.received[0]["outcome"]["evaluation"]["scores"][0]["value"] == "Infinity"
 
 
@@ -106,31 +106,33 @@ def test_an_address_may_be_a_secret(outcome_of, monkeypatch: pytest.MonkeyPatch)
     config = NotificationsConfig(webhook_variables=("HOOK",))
     with receiving_posts(404) as web:
         monkeypatch.setenv("HOOK", f"{web.url}/secret")
-        [problem] = notify(config, outcome_of())
+        [problem] = send_notifications(config, outcome_of())
         assert web.paths == ["/secret"]
     assert problem == (
         "no notification to the address in HOOK: HTTP Error 404: Not Found, after 1 of 3 attempts"
     )
     monkeypatch.setenv("HOOK", "http://example.com/secret")
-    [problem] = notify(config, outcome_of())
+    [problem] = send_notifications(config, outcome_of())
     assert "must be an https:// address" in problem
     assert "secret" not in problem
     monkeypatch.delenv("HOOK")
-    [problem] = notify(config, outcome_of())
+    [problem] = send_notifications(config, outcome_of())
     assert "the environment variable HOOK must be set. Received: nothing" in problem
 
 
 @pytest.mark.parametrize("status", [500, 503, 429])
 def test_a_server_in_trouble_is_asked_again(outcome_of, pauses: list[float], status: int) -> None:
     with receiving_posts(status, status, 200) as web:
-        assert notify(NotificationsConfig(webhooks=(web.url,)), outcome_of()) == ()
+        assert send_notifications(NotificationsConfig(webhooks=(web.url,)), outcome_of()) == ()
     assert len(web.received) == 3
     assert pauses == [1, 2]
 
 
 def test_a_server_that_stays_in_trouble_is_told_of(outcome_of) -> None:
     with receiving_posts(500) as web, receiving_posts() as other:
-        [problem] = notify(NotificationsConfig(webhooks=(web.url, other.url)), outcome_of())
+        [problem] = send_notifications(
+            NotificationsConfig(webhooks=(web.url, other.url)), outcome_of()
+        )
     assert len(web.received) == 3
     assert len(other.received) == 1
     assert problem == (
@@ -141,14 +143,14 @@ def test_a_server_that_stays_in_trouble_is_told_of(outcome_of) -> None:
 
 def test_what_failed_is_a_short_line(outcome_of) -> None:
     with receiving_mail({"MAIL": ["550 " + "no " * 150]}) as server:
-        [problem] = notify(mail_to(server.port), outcome_of())
+        [problem] = send_notifications(mail_to(server.port), outcome_of())
     assert len(problem) == 300
 
 
 def test_a_refusal_is_not_asked_again_nor_a_redirect_followed(outcome_of) -> None:
     for status in (400, 302, 307):
         with receiving_posts(status) as web:
-            [problem] = notify(NotificationsConfig(webhooks=(web.url,)), outcome_of())
+            [problem] = send_notifications(NotificationsConfig(webhooks=(web.url,)), outcome_of())
         assert len(web.paths) == 1
         assert f"HTTP Error {status}" in problem
 
@@ -157,12 +159,12 @@ def test_a_server_that_is_down_or_silent_fails_nothing(
     outcome_of, closed_port: int, pauses: list[float]
 ) -> None:
     down = f"http://127.0.0.1:{closed_port}"
-    [problem] = notify(NotificationsConfig(webhooks=(down,)), outcome_of())
+    [problem] = send_notifications(NotificationsConfig(webhooks=(down,)), outcome_of())
     assert "Connection refused" in problem
     assert pauses == [1, 2]
     with receiving_posts(seconds=60) as web:
         config = NotificationsConfig(webhooks=(web.url,), seconds=0.1)
-        [problem] = notify(config, outcome_of())
+        [problem] = send_notifications(config, outcome_of())
     assert "timed out" in problem
     assert "after 3 of 3 attempts" in problem
 
@@ -186,7 +188,9 @@ def test_a_server_that_answers_byte_by_byte_holds_nothing_up(outcome_of) -> None
     with socket.create_server(("127.0.0.1", 0)) as listening:
         threading.Thread(target=listen, args=(listening,), daemon=True).start()
         url = f"http://127.0.0.1:{listening.getsockname()[1]}"
-        [problem] = notify(NotificationsConfig(webhooks=(url,), seconds=0.3), outcome_of())
+        [problem] = send_notifications(
+            NotificationsConfig(webhooks=(url,), seconds=0.3), outcome_of()
+        )
         ended.set()
     assert "timed out, without a whole answer in 0.3 s, after 3 of 3 attempts" in problem
 
@@ -196,11 +200,11 @@ def test_certificates_of_the_web_are_checked(
 ) -> None:
     with receiving_posts(tls=tls) as web:
         config = NotificationsConfig(webhooks=(web.url,))
-        [problem] = notify(config, outcome_of())
+        [problem] = send_notifications(config, outcome_of())
         assert "certificate verify failed" in problem
         assert web.received == []
         monkeypatch.setenv("SSL_CERT_FILE", str(certificate.with_name("certificate.pem")))
-        assert notify(config, outcome_of()) == ()
+        assert send_notifications(config, outcome_of()) == ()
     assert len(web.received) == 1
 
 
@@ -212,7 +216,7 @@ def test_what_is_for_this_machine_goes_through_no_proxy(
     for name in ("no_proxy", "NO_PROXY"):
         monkeypatch.delenv(name, raising=False)
     with receiving_posts() as web:
-        assert notify(NotificationsConfig(webhooks=(web.url,)), outcome_of()) == ()
+        assert send_notifications(NotificationsConfig(webhooks=(web.url,)), outcome_of()) == ()
 
 
 def test_an_e_mail_is_a_subject_and_plain_text(outcome_of, evaluated) -> None:
@@ -227,7 +231,7 @@ def test_an_e_mail_is_a_subject_and_plain_text(outcome_of, evaluated) -> None:
         steps=({"name": "gate", "state": "failed", "reason": "a rule is broken"},),
     )
     with receiving_mail() as server:
-        assert notify(mail_to(server.port), outcome) == ()
+        assert send_notifications(mail_to(server.port), outcome) == ()
     assert server.senders[0].startswith("mail FROM:<growgan@example.com>")
     assert [each.split(":")[1] for each in server.recipients] == [
         "<one@example.com>", "<two@example.com>",
@@ -239,7 +243,7 @@ def test_an_e_mail_is_a_subject_and_plain_text(outcome_of, evaluated) -> None:
     assert message["Message-ID"]
     assert message.get_content_type() == "text/plain"
     text = message.get_content().replace("\r\n", "\n")
-    assert text == text_of(outcome)
+    assert text == message_of(outcome)
     for line in (
         "time: 2026-05-04 02:00 to 2026-05-04 03:11 UTC",
         "pictures: 6,500, of which 500 new",
@@ -270,64 +274,64 @@ def test_a_password_goes_over_tls_alone(
             username="me",
             password_variable="PASSWORD",
         )
-        [problem] = notify(config, outcome_of())
+        [problem] = send_notifications(config, outcome_of())
         assert "certificate verify failed" in problem
         assert server.logins == []
         monkeypatch.setenv("SSL_CERT_FILE", str(certificate.with_name("certificate.pem")))
-        assert notify(config, outcome_of()) == ()
+        assert send_notifications(config, outcome_of()) == ()
     assert server.logins == ["me opensesame True"]
     assert len(server.messages) == 1
 
 
 def test_a_server_without_starttls_gets_nothing(outcome_of) -> None:
     with receiving_mail() as server:
-        [problem] = notify(mail_to(server.port, security="starttls"), outcome_of())
+        [problem] = send_notifications(mail_to(server.port, security="starttls"), outcome_of())
     assert "STARTTLS extension not supported" in problem
     assert server.messages == []
 
 
 def test_mail_that_a_server_puts_off_is_sent_again(outcome_of, pauses: list[float]) -> None:
     with receiving_mail({"MAIL": ["451 later"], "DATA": ["452 full"]}) as server:
-        assert notify(mail_to(server.port), outcome_of()) == ()
+        assert send_notifications(mail_to(server.port), outcome_of()) == ()
     assert (server.sessions, len(server.messages)) == (3, 1)
     assert pauses == [1, 2]
 
 
 def test_mail_that_a_server_refuses_is_not(outcome_of) -> None:
     with receiving_mail({"MAIL": ["550 no"]}) as server:
-        [problem] = notify(mail_to(server.port), outcome_of())
+        [problem] = send_notifications(mail_to(server.port), outcome_of())
     assert server.sessions == 1
     assert problem.startswith("no notification to localhost: (550, b'no'")
     with receiving_mail({"RCPT": ["550 unknown"]}) as server:
-        [problem] = notify(mail_to(server.port), outcome_of())
+        [problem] = send_notifications(mail_to(server.port), outcome_of())
     assert problem.startswith(
         "no notification to localhost: refused for one@example.com, sent to the others"
     )
     assert (server.sessions, len(server.messages)) == (1, 1)
     with receiving_mail({"RCPT": ["550 unknown"] * 2}) as server:
-        [problem] = notify(mail_to(server.port), outcome_of())
+        [problem] = send_notifications(mail_to(server.port), outcome_of())
     assert (server.sessions, len(server.messages)) == (1, 0)
 
 
 def test_mail_that_was_taken_is_not_sent_again(outcome_of) -> None:
     with receiving_mail({"QUIT": ["421 no time"]}) as server:
-        assert notify(mail_to(server.port), outcome_of()) == ()
+        assert send_notifications(mail_to(server.port), outcome_of()) == ()
     assert (server.sessions, len(server.messages)) == (1, 1)
 
 
 def test_a_mail_server_that_is_down_or_silent_fails_nothing(outcome_of, closed_port: int) -> None:
-    [problem] = notify(mail_to(closed_port), outcome_of())
+    [problem] = send_notifications(mail_to(closed_port), outcome_of())
     assert "Connection refused, after 3 of 3 attempts" in problem
     with receiving_mail({"EHLO": ["silence"] * 3, "HELO": ["silence"] * 3}) as server:
         config = mail_to(server.port).model_copy(update={"seconds": 0.1})
-        [problem] = notify(config, outcome_of())
+        [problem] = send_notifications(config, outcome_of())
     assert "timed out, after 3 of 3 attempts" in problem
 
 
 def test_a_missing_password_is_told(outcome_of, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("PASSWORD", raising=False)
     config = mail_to(9, username="me", password_variable="PASSWORD")
-    [problem] = notify(config, outcome_of())
+    [problem] = send_notifications(config, outcome_of())
     assert "the environment variable PASSWORD must be set" in problem
 
 
@@ -337,7 +341,7 @@ def test_names_become_no_headers_and_no_lines(outcome_of) -> None:
         reason="a\n.\r\nMAIL FROM:<x@example.com>",
     )
     with receiving_mail() as server:
-        assert notify(mail_to(server.port), outcome) == ()
+        assert send_notifications(mail_to(server.port), outcome) == ()
     [content] = server.messages
     message = parsed(content)
     assert message["Bcc"] is None
@@ -356,7 +360,7 @@ def test_a_subject_is_short(outcome_of) -> None:
     assert subject.endswith(" …")
     outcome = outcome_of(model="m" * 5000)
     with receiving_mail() as server:
-        assert notify(mail_to(server.port), outcome) == ()
+        assert send_notifications(mail_to(server.port), outcome) == ()
     assert max(map(len, server.messages[0].splitlines())) < 998
 
 
@@ -364,17 +368,21 @@ def test_only_verdicts_that_were_asked_for_are_told(outcome_of) -> None:
     with receiving_posts() as web:
         config = NotificationsConfig(webhooks=(web.url,))
         for verdict in ("unchanged", "interrupted"):
-            assert notify(config, outcome_of(verdict=verdict)) == ()
+            assert send_notifications(config, outcome_of(verdict=verdict)) == ()
         assert web.received == []
         for verdict in ("promoted", "gate failed", "alarm", "rolled back", "failed"):
-            assert notify(config, outcome_of(verdict=verdict)) == ()
+            assert send_notifications(config, outcome_of(verdict=verdict)) == ()
         asked = config.model_copy(update={"verdicts": ("unchanged",)})
-        assert notify(asked, outcome_of()) == notify(asked, outcome_of(verdict="unchanged")) == ()
+        assert (
+            send_notifications(asked, outcome_of())
+            == send_notifications(asked, outcome_of(verdict="unchanged"))
+            == ()
+        )
     assert len(web.received) == 6
 
 
 def test_nobody_is_told_unless_asked(outcome_of) -> None:
-    assert notify(NotificationsConfig(), outcome_of()) == ()
+    assert send_notifications(NotificationsConfig(), outcome_of()) == ()
 
 
 def test_settings_are_plain_yaml() -> None:

@@ -16,7 +16,7 @@ import PIL.Image
 import pytest
 import yaml
 
-from pipeline.data.checking.report import write_report
+from pipeline.data.checking.report import write_check_report
 from pipeline.data.checking.survey import survey
 from pipeline.evaluation.publication import about
 from pipeline.evaluation.scores import Evaluation, folder_of, write_evaluation, write_scores
@@ -30,7 +30,7 @@ from pipeline.orchestration.project_config import TrainingConfig
 from pipeline.orchestration.runs.ending import end_run
 from pipeline.orchestration.runs.failure import RunFailure, StepFailed
 from pipeline.orchestration.runs.run import begin_run
-from pipeline.orchestration.snapshots import take
+from pipeline.orchestration.snapshots import take_snapshot
 from pipeline.orchestration.steps import data, judging, smoke, step
 from pipeline.orchestration.steps.judging import scores_of_version, sheets_of
 from pipeline.orchestration.steps.publishing import finish_roll_back
@@ -75,21 +75,21 @@ def test_sheets_are_the_newest_there_are(tmp_path: Path, evaluated) -> None:
 def make_plan(folder: Path, **changes: Any) -> Plan:
     put_pictures(folder / "incoming", 0, 3)
     project = make_project(folder, **changes)
-    return Plan(project, take(project))
+    return Plan(project, take_snapshot(project))
 
 
 def promoted_plan(tmp_path: Path, run_with: Any, evaluated: Any, **changes: Any) -> Plan:
     """A plan of new pictures, and version 1 that an earlier one has published."""
     put_pictures(tmp_path / "incoming", 0, 3)
     project = make_project(tmp_path, **changes)
-    earlier = Plan(project, take(project))
+    earlier = Plan(project, take_snapshot(project))
     run_with(earlier.run.path, evaluated(64), overrides=TINY)
     published = {"version": 1, "destination": earlier.destination}
     earlier.write_note(
         "published", **published, run=str(earlier.run.path.relative_to(project.path))
     )
     put_pictures(tmp_path / "incoming", 3, 5)
-    return Plan(project, take(project))
+    return Plan(project, take_snapshot(project))
 
 
 def measured(plan: Plan, run_with: Any, scores: Evaluation) -> Plan:
@@ -227,9 +227,9 @@ def test_colour_does_not_turn_grey_because_a_preset_is_grey(
     for number in range(3):
         levels = np.random.default_rng(number).integers(0, 256, (8, 8, 3), np.uint8)
         PIL.Image.fromarray(levels).save(tmp_path / "incoming" / f"{number}.png")
-    plan = Plan(project, take(project))
+    plan = Plan(project, take_snapshot(project))
     checked = plan.checked("")
-    write_report(checked, survey(plan.snapshot.source, workers=1))
+    write_check_report(checked, survey(plan.snapshot.source, workers=1))
     (checked / data.SHEET).touch()
     if refused:
         with pytest.raises(StepFailed, match="are in colour, and quickstart is for grey ones: add"):
@@ -243,10 +243,10 @@ def test_a_broken_contract_keeps_no_word_of_corrupt_pictures_back(tmp_path: Path
     (tmp_path / "incoming" / "torn.png").write_bytes(b"no picture")
     project = make_project(tmp_path, contract="contract.yaml")
     (project.path / "contract.yaml").write_text("least_pictures: 9\n")
-    plan = Plan(project, take(project))
+    plan = Plan(project, take_snapshot(project))
     checked = plan.checked(project.rules)
     found = survey(plan.snapshot.source, workers=1)
-    write_report(checked, found.model_copy(update={"broken_rules": ("so few",)}))
+    write_check_report(checked, found.model_copy(update={"broken_rules": ("so few",)}))
     (checked / data.SHEET).touch()
     with pytest.raises(StepFailed, match=r"contract\.yaml: so few; corrupt are torn\.png \("):
         steps.checked_data(plan, lambda _: None, None)
@@ -586,7 +586,7 @@ def test_a_job_is_made_of_the_settings_that_its_run_began_with(
     put_pictures(tmp_path / "incoming", 0, 3)
     training = {"kubernetes": {"image": "i", "mount_path": "/"}}
     project = make_project(tmp_path, training=training)
-    key = take(project).key
+    key = take_snapshot(project).key
     run = begin_run(project, "r", snapshot=key, trigger="manual")
     commands = Commands()
     monkeypatch.setattr(step, "growgan", commands)
@@ -610,7 +610,7 @@ def test_beam_writes_records_and_pods_train_on_them(tmp_path: Path) -> None:
         }
         overrides = (*TINY, "schedule.hold_images=32")
         project = make_project(tmp_path, overrides=overrides, training=training)
-        plan = Plan(project, take(project))
+        plan = Plan(project, take_snapshot(project))
         assert steps.records(plan, lines.append).new
         done = steps.stage(plan, (8, 8), lines.append, None)
         assert cluster.jobs() == []

@@ -24,7 +24,7 @@ from pipeline.training.loop import checkpoints
 from pipeline.training.loop.listeners import Listener, Moment
 from pipeline.training.loop.recorders import JsonLines, TensorBoard
 from pipeline.training.synthesis import phase_task
-from pipeline.training.synthesis.step import Step
+from pipeline.training.synthesis.step import SynthesisStep
 from tests.pipeline.training.runs import Idle, trainer_of
 
 PACE = {"log_images": 96, "sample_images": 192, "checkpoint_images": 192}
@@ -95,7 +95,7 @@ def test_a_run_with_a_fault_raises_its_alarm(
 def test_a_generator_that_forgets_its_latents_is_a_collapse(
     tiny: Callable[..., Config], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    class Forgetting(Step):
+    class Forgetting(SynthesisStep):
         def __call__(self, batches: Any, images_seen: int, alpha: float) -> Any:
             metrics = super().__call__(batches, images_seen, alpha)
             if images_seen >= 320:
@@ -104,7 +104,7 @@ def test_a_generator_that_forgets_its_latents_is_a_collapse(
                 first.assign(tf.zeros_like(first))
             return metrics
 
-    monkeypatch.setattr(phase_task, "Step", Forgetting)
+    monkeypatch.setattr(phase_task, "SynthesisStep", Forgetting)
     told = train(faulty(tiny, None, schedule={"hold_images": 576}), tmp_path)
     assert told.alarms == [("collapse", "begun")]
     assert told.standing["collapse"]
@@ -135,7 +135,7 @@ def test_an_alarm_is_told_everywhere_and_stops_a_run_that_is_to_stop(
             metrics = super().__call__(batches, images_seen, alpha)
             return {**metrics, "critic_gradient_norm": 2000.0 + images_seen}
 
-    monkeypatch.setattr(phase_task, "Step", Exploding)
+    monkeypatch.setattr(phase_task, "SynthesisStep", Exploding)
     config = faulty(tiny, None, alarms={"exploding_gradients": "stop"})
     text = io.StringIO()
     with TrainingDisplay(Console(file=text, width=200), config) as display:
@@ -186,7 +186,7 @@ def test_a_slowed_step_is_a_loss_of_throughput(
                 time.sleep(0.15)
             return super().__call__(batches, images_seen, alpha)
 
-    monkeypatch.setattr(phase_task, "Step", Slowed)
+    monkeypatch.setattr(phase_task, "SynthesisStep", Slowed)
     config = faulty(
         tiny,
         None,
@@ -220,7 +220,7 @@ def test_a_slowed_dataset_is_starvation_and_one_that_stands_still_is_told_at_onc
         return quick(*arguments, **options).enumerate().map(wait)
 
     monkeypatch.setattr(batches, "dataset_for", slowed)
-    monkeypatch.setattr(phase_task, "Step", Idle)
+    monkeypatch.setattr(phase_task, "SynthesisStep", Idle)
     alarms = {"starvation": "warn", "starvation_seconds": 0.4}
     config = faulty(
         tiny, None, schedule={"hold_images": 256}, run={"log_images": 32}, alarms=alarms

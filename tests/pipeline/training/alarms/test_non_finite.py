@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from pipeline.config import Config
 from pipeline.training.alarms.non_finite import Check, NonFinite, first_non_finite, squares
-from pipeline.training.synthesis.step import Step
+from pipeline.training.synthesis.step import SynthesisStep
 from tests.pipeline.training.steps import PLAIN, models_and_step
 
 NAN, INFINITE = float("nan"), float("inf")
@@ -43,7 +43,7 @@ def test_squares_are_those_of_each_gradient_from_the_last_back() -> None:
     np.testing.assert_allclose(squares(list(map(tf.constant, gradients))), [2.0, NAN, 12.5])
 
 
-def take(step: Step, images_seen: int, images: Any) -> None:
+def take(step: SynthesisStep, images_seen: int, images: Any) -> None:
     labels = tf.zeros((8, 0))
     step([{"images": images, "labels": labels}], images_seen, 1.0)
 

@@ -23,7 +23,7 @@ tf.config.set_logical_device_configuration(CPU, [tf.config.LogicalDeviceConfigur
 
 from pipeline.config import Config  # noqa: E402
 from pipeline.training.distributed.replicas import share_of  # noqa: E402
-from pipeline.training.synthesis.generation import Draws  # noqa: E402
+from pipeline.training.synthesis.generation import LatentBatch  # noqa: E402
 from pipeline.training.synthesis.inputs import CriticBatch, GeneratorBatch, PathBatch  # noqa: E402
 from pipeline.training.synthesis.state import TrainingState  # noqa: E402
 from pipeline.training.synthesis.updates import DiscriminatorUpdates, GeneratorUpdates  # noqa: E402
@@ -69,15 +69,17 @@ def after_updates(config: Config, strategy: tf.distribute.Strategy) -> tuple[Any
         reals: Any, of_fakes: Any, weights: Any, moves: Any, latents: Any, noise: Any, paths: Any
     ) -> dict[str, Any]:
         labels = tf.zeros((reals.shape[0], 0))
-        batch = CriticBatch(reals, Draws(of_fakes), labels, weights, moves)
-        path_batch = PathBatch(Draws(paths), labels, noise)
+        batch = CriticBatch(reals, LatentBatch(of_fakes), labels, weights, moves)
+        path_batch = PathBatch(LatentBatch(paths), labels, noise)
         metrics = {}
         if discriminator.lazy:
             metrics |= discriminator.pay_penalties(batch)
         if generator.lazy:
             metrics |= generator.pay_path_length(path_batch)
         metrics |= discriminator.update(batch)
-        return metrics | generator.update(GeneratorBatch(Draws(latents), labels, reals), path_batch)
+        return metrics | generator.update(
+            GeneratorBatch(LatentBatch(latents), labels, reals), path_batch
+        )
 
     inputs = tuple(
         shared(values)

@@ -13,9 +13,9 @@ from layers.minibatch_std import MinibatchStd
 from pipeline.config import Config
 from pipeline.errors import UserError
 from pipeline.training.distributed.replicas import (
+    first_sample_of,
     in_order_of_replicas,
     make_strategy,
-    place_of,
     share_of,
 )
 from pipeline.training.loop.randomness import Purpose, key
@@ -39,7 +39,7 @@ def test_replicas_have_the_samples_that_their_reader_reads(readers: int, own: in
     for replica in range(replicas):
         read = samples[replica // own :: readers]  # as `dataset_for` gives them
         data = in_order_of_replicas(tf.constant(read), own)[replica % own * 3 :][:3]
-        place = place_of(replica, replicas, readers)
+        place = first_sample_of(replica, replicas, readers)
         np.testing.assert_array_equal(data, share_of(tf.constant(samples), place, replicas))
         taken += data.numpy().tolist()
     assert sorted(taken) == samples.tolist()

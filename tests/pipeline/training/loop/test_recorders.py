@@ -77,7 +77,7 @@ def test_points_that_a_restart_writes_again_are_removed(
 ) -> None:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    monkeypatch.setattr(phase_task, "Step", Idle)
+    monkeypatch.setattr(phase_task, "SynthesisStep", Idle)
     config = tiny()
     folder = tmp_path / "tensorboard"
 

@@ -103,7 +103,7 @@ def test_every_batch_and_clock_after_a_restart_is_that_of_an_uninterrupted_run(
             seen.append((*content, images_seen, alpha))
             return super().__call__(batches, images_seen, alpha)
 
-    monkeypatch.setattr(phase_task, "Step", Recording)
+    monkeypatch.setattr(phase_task, "SynthesisStep", Recording)
     config = tiny(data={"labels": True, "mirror": True})
     train(config, tmp_path / "whole")
     whole, seen[:] = list(seen), []
@@ -116,7 +116,9 @@ def test_every_batch_and_clock_after_a_restart_is_that_of_an_uninterrupted_run(
 def test_another_seed_gives_another_run(
     tiny: Callable[..., Config], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(phase_task, "Step", Idle)  # The networks that are begun with are others.
+    monkeypatch.setattr(
+        phase_task, "SynthesisStep", Idle
+    )  # The networks that are begun with are others.
     for seed in (0, 1):
         train(tiny(run={"seed": seed}), tmp_path / str(seed), stop_after=1)
     ours, theirs = (values_of(tmp_path / str(seed)) for seed in (0, 1))

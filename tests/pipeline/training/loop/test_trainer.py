@@ -24,7 +24,7 @@ from tests.pipeline.training.steps import PLAIN
 def test_a_run_goes_through_its_phases_and_ends(
     tiny: Callable[..., Config], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(phase_task, "Step", Idle)
+    monkeypatch.setattr(phase_task, "SynthesisStep", Idle)
     recorder = Recorder()
     position = train(tiny(), tmp_path, recorder)
     # A phase goes on to the first step that does not belong to it.
@@ -42,7 +42,7 @@ def test_a_run_goes_through_its_phases_and_ends(
 def test_a_run_without_a_whole_checkpoint_does_not_start_over(
     tiny: Callable[..., Config], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(phase_task, "Step", Idle)
+    monkeypatch.setattr(phase_task, "SynthesisStep", Idle)
     train(tiny(), tmp_path, stop_after=1)
     [only] = checkpoints.all_in(tmp_path)
     (only.folder / "state.json").write_text("{}")
@@ -82,7 +82,7 @@ def test_a_batch_that_does_not_divide_is_refused_before_the_run(
 def test_the_best_checkpoint_is_kept(
     tiny: Callable[..., Config], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(phase_task, "Step", Idle)
+    monkeypatch.setattr(phase_task, "SynthesisStep", Idle)
     kept = {"checkpoint_images": 16, "keep_checkpoints": 1, "keep_best": "generator_loss"}
     log = tmp_path / "metrics.jsonl"
     train(tiny(run=kept), tmp_path, JsonLines(log))
@@ -99,7 +99,7 @@ def test_the_best_checkpoint_is_kept(
 def test_an_unknown_metric_to_keep_the_best_by_is_named(
     tiny: Callable[..., Config], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(phase_task, "Step", Idle)
+    monkeypatch.setattr(phase_task, "SynthesisStep", Idle)
     with pytest.raises(UserError, match=r"`run.keep_best` must be one of critic_.*eived: fid$"):
         train(tiny(run={"keep_best": "fid"}), tmp_path / "other")
     train(tiny(), tmp_path / "other", stop_after=1)
@@ -110,7 +110,7 @@ def test_an_unknown_metric_to_keep_the_best_by_is_named(
 def test_a_damaged_record_stops_a_run_in_one_line(
     tiny: Callable[..., Config], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(phase_task, "Step", Idle)
+    monkeypatch.setattr(phase_task, "SynthesisStep", Idle)
     config = tiny(data={"records": tmp_path / "records"})
     records = records_for(config.data, config.schedule.build().resolutions)
     [file] = records.files(4)
@@ -134,7 +134,7 @@ def test_each_critic_step_takes_the_next_batch_and_counts_its_images(
             seen[steps] += zip(first, images, strict=True)
             return {}
 
-    monkeypatch.setattr(phase_task, "Step", Recording)
+    monkeypatch.setattr(phase_task, "SynthesisStep", Recording)
     for steps in (1, 2):
         seen[steps] = []
         config = tiny(

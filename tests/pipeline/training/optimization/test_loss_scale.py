@@ -15,9 +15,9 @@ import tensorflow as tf
 from pipeline.config import Config
 from pipeline.objectives.adversarial import Adversarial
 from pipeline.training.optimization import loss_scale
-from pipeline.training.optimization.loss_scale import LARGEST, SMALLEST, START, adjusted
+from pipeline.training.optimization.loss_scale import LARGEST, SMALLEST, START, adjusted_scale
 from pipeline.training.synthesis import updates
-from pipeline.training.synthesis.generation import Draws
+from pipeline.training.synthesis.generation import LatentBatch
 from pipeline.training.synthesis.inputs import CriticBatch, GeneratorBatch, PathBatch
 from pipeline.training.synthesis.phase_models import PhaseModels
 from pipeline.training.synthesis.state import TrainingState
@@ -39,7 +39,7 @@ def test_the_factor_follows_a_formula(monkeypatch: pytest.MonkeyPatch) -> None:
     factor, good = tf.constant(START), tf.constant(0)
     exponent, streak = 15, 0
     for good_update in finite:
-        factor, good = adjusted(factor, good, tf.constant(good_update))
+        factor, good = adjusted_scale(factor, good, tf.constant(good_update))
         streak = streak + 1 if good_update else 0
         exponent += (streak > 0 and streak % 3 == 0) - (not good_update)
         exponent = min(max(exponent, -24), 24)
@@ -66,15 +66,15 @@ def update_all(config: Config, made: Both) -> dict[str, float]:
     labels = tf.zeros((BATCH, 0))
     critic_batch = CriticBatch(
         reals=normals(0, BATCH, size, size, 1),
-        draws=Draws(normals(1, BATCH, latent_size)),
+        draws=LatentBatch(normals(1, BATCH, latent_size)),
         labels=labels,
         mix_weights=tf.abs(normals(2, BATCH, 1, 1, 1)) % 1.0,
         moves=tf.abs(normals(3, BATCH, 3)) % 1.0,
     )
     generator_batch = GeneratorBatch(
-        Draws(normals(4, BATCH, latent_size)), labels, normals(5, BATCH, size, size, 1)
+        LatentBatch(normals(4, BATCH, latent_size)), labels, normals(5, BATCH, size, size, 1)
     )
-    path_draws = Draws(normals(6, BATCH, latent_size))
+    path_draws = LatentBatch(normals(6, BATCH, latent_size))
     paths = PathBatch(path_draws, labels, normals(7, BATCH, size, size, 1))
     return {
         name: float(value)

@@ -17,7 +17,7 @@ from pipeline.errors import UserError
 from pipeline.training.distributed.cluster import share_of_worker
 from pipeline.training.preflight import estimate
 from pipeline.training.preflight.costs import passes_of
-from pipeline.training.preflight.estimate import GIB, at_once, estimates, plan_of, require_fit
+from pipeline.training.preflight.estimate import GIB, at_once, estimate_run, estimates, require_fit
 from pipeline.training.preflight.trial import Trial, trial
 
 Trials = list[tuple[str, float]]
@@ -54,7 +54,7 @@ def test_a_large_batch_at_a_small_size_may_be_the_largest_phase(
     tiny: Callable[..., Config],
 ) -> None:
     config = tiny(schedule={"resolution": 16, "batch_size": {4: 4096, 8: 8}})
-    assert plan_of(config, 0, free=math.inf).largest.phase.name == "hold_4x4"
+    assert estimate_run(config, 0, free=math.inf).largest.phase.name == "hold_4x4"
 
 
 def test_passes_are_those_of_the_algorithm(tiny: Callable[..., Config]) -> None:
@@ -83,7 +83,7 @@ def test_a_step_is_made_where_the_estimate_leaves_doubt_or_a_measurement_is_aske
 ) -> None:
     config = tiny()
     free = max(each.memory for each in estimates(config, 0)) / share
-    plan = plan_of(config, 0, free=free, seconds=seconds)
+    plan = estimate_run(config, 0, free=free, seconds=seconds)
     assert trials == ([("fade_8x8", seconds or 0.0)] if measured else [])
     assert (plan.measured is not None) == measured
 
@@ -93,7 +93,7 @@ def test_the_other_phases_are_told_in_proportion(
 ) -> None:
     config = tiny()
     guesses = estimates(config, 0)
-    plan = plan_of(config, 0, free=math.inf, seconds=1.0)
+    plan = estimate_run(config, 0, free=math.inf, seconds=1.0)
     assert plan.largest.memory == 3 * GIB
     assert plan.largest.seconds == pytest.approx(11 * 2.0 + 3.0)
     for guess, each in zip(guesses, plan.phases, strict=True):
@@ -107,7 +107,7 @@ def test_what_does_not_fit_is_refused_in_one_line(
     tiny: Callable[..., Config], trials: Trials
 ) -> None:
     config = tiny()
-    plan = plan_of(config, 0, free=math.inf, seconds=1.0)
+    plan = estimate_run(config, 0, free=math.inf, seconds=1.0)
     require_fit(config, plan, 3 * GIB)
     with pytest.raises(
         UserError,
@@ -125,7 +125,7 @@ def test_the_largest_micro_batch_that_would_fit_is_told(
 ) -> None:
     """Of 48 images in whole groups of 4; by the estimates they take 3, 1.86, 1.48, 1.1 and 0.91."""
     config = tiny(schedule={"batch_size": 48, "resolution": 64}, network={"fmap_max": 128})
-    plan = plan_of(config, 0, free=math.inf, seconds=1.0)
+    plan = estimate_run(config, 0, free=math.inf, seconds=1.0)
     with pytest.raises(UserError) as caught:
         require_fit(config, plan, gib * GIB)
     way = f"`run.micro_batch={fitting}` would fit" if fitting else "no `run.micro_batch` would fit"
@@ -161,7 +161,7 @@ def test_a_trial_that_dies_is_no_fit(
     monkeypatch.setattr(estimate, "trial", lambda *_, **__: None)
     free = 1.1 * max(each.memory for each in estimates(config, 0))
     with pytest.raises(UserError, match="fade_8x8, which takes more with 8 images at once"):
-        require_fit(config, plan_of(config, 0, free=free), free)
+        require_fit(config, estimate_run(config, 0, free=free), free)
 
 
 @pytest.mark.slow

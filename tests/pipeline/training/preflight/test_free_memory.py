@@ -8,7 +8,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from pipeline.training.preflight.free_memory import free_addresses, free_in_groups, free_memory
+from pipeline.training.preflight.free_memory import free_address_space, free_in_groups, free_memory
 
 
 def group(folder: Path, files: dict[str, object]) -> None:
@@ -73,8 +73,8 @@ def test_a_limit_of_addresses_leaves_what_is_not_taken_yet(monkeypatch: pytest.M
     taken = psutil.Process().memory_info().vms + 2**29
     for limit, free in ((taken + 1000 * 2**20, 1000 * 2**20), (1, 0)):
         monkeypatch.setattr(resource, "getrlimit", lambda _, limit=limit: (limit, limit))
-        [found] = free_addresses()
+        [found] = free_address_space()
         assert abs(found - free) < 100 * 2**20
         assert (free_memory() or 0) <= found
     monkeypatch.setattr(resource, "getrlimit", lambda _: (resource.RLIM_INFINITY,) * 2)
-    assert free_addresses() == []
+    assert free_address_space() == []

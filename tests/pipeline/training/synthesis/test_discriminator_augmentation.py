@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from pipeline.config import AugmentationConfig, Config
 from pipeline.training.synthesis.discriminator_augmentation import Augmentation
-from pipeline.training.synthesis.generation import Draws
+from pipeline.training.synthesis.generation import LatentBatch
 from pipeline.training.synthesis.inputs import CriticBatch
 from pipeline.training.synthesis.updates import DiscriminatorUpdates
 from tests.pipeline.training.steps import PLAIN, after_steps, models_and_step
@@ -93,7 +93,7 @@ def test_penalties_are_of_gradients_at_images_as_they_are(tiny: Callable[..., Co
         scores = models.discriminator(models.augmentation.seen(reals, draws))["scores"]
     gradient = tape.gradient(scores, reals).numpy()
     expected = np.square(gradient).sum(axis=(1, 2, 3)).mean() / 2
-    latents = Draws(tf.random.stateless_normal((8, 8), (1, 1)))
+    latents = LatentBatch(tf.random.stateless_normal((8, 8), (1, 1)))
     batch = CriticBatch(reals, latents, labels, None, None, draws, draws)
     metrics = DiscriminatorUpdates(config, phase, models, replicas=1).update(batch)
     assert float(metrics["r1"]) == pytest.approx(expected, rel=1e-4)

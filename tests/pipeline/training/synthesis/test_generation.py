@@ -14,7 +14,7 @@ from pipeline.families.stylegan2.networks import Generator
 from pipeline.sampling.sampler import StyleSampler, sampler_of
 from pipeline.training.loop.randomness import Purpose, key
 from pipeline.training.optimization.ema import move_style_means
-from pipeline.training.synthesis.generation import Draws, FromStyles
+from pipeline.training.synthesis.generation import FromStyles, LatentBatch
 from tests.pipeline.families.sections import section_of
 from tests.pipeline.training.steps import after_steps, models_and_step
 
@@ -36,8 +36,8 @@ def from_styles(mixing: float = 0.9, resolution: int = 8) -> FromStyles:
     return FromStyles(sampler, mixing)
 
 
-def drawn(generation: FromStyles, clock: Any = 0) -> Draws:
-    """Draw for a batch, as `Step` does."""
+def drawn(generation: FromStyles, clock: Any = 0) -> LatentBatch:
+    """Draw for a batch, as `SynthesisStep` does."""
 
     def draw(sampler: Any, shape: tuple[int, ...], *, part: int = 0, for_all: bool = False) -> Any:
         pair = key(7, Purpose.CRITIC_LATENTS, clock, part=part)

@@ -14,7 +14,7 @@ from pipeline.config import Config
 from pipeline.families.progan.config import ProGANConfig
 from pipeline.families.progan.networks import Discriminator
 from pipeline.training.synthesis import phase_models, updates
-from pipeline.training.synthesis.generation import Draws
+from pipeline.training.synthesis.generation import LatentBatch
 from pipeline.training.synthesis.inputs import CriticBatch, GeneratorBatch
 from pipeline.training.synthesis.phase_models import PhaseModels
 from pipeline.training.synthesis.state import TrainingState
@@ -91,7 +91,7 @@ def test_what_has_no_weight_is_not_computed(
         raise AssertionError
 
     for module, names in (
-        (updates, ("squared_gradient", "path_lengths", "moved", "label_loss")),
+        (updates, ("squared_gradient", "path_lengths", "shifted_and_mirrored", "label_loss")),
         (phase_models, ("total_overlap",)),
     ):
         for name in names:
@@ -124,7 +124,7 @@ def test_reals_are_scored_for_the_generator_only_where_its_loss_compares(
         counted = PhaseModels(**{**vars(models), "discriminator": Counting()})
         latents = tf.random.stateless_normal((8, 8), (0, 0))
         GeneratorUpdates(config, counted, replicas=1).update(
-            GeneratorBatch(Draws(latents), tf.zeros((8, 0)), tf.zeros((8, 4, 4, 1)))
+            GeneratorBatch(LatentBatch(latents), tf.zeros((8, 0)), tf.zeros((8, 4, 4, 1)))
         )
         return len(calls)
 
@@ -179,7 +179,7 @@ def test_the_generator_learns_the_same_from_two_halves(
         one_hot = tf.one_hot(tf.range(batch) % 10, 10 if labels else 0)
         latents = tf.random.stateless_normal((batch, config.network.latent_size), (0, 0))
         metrics = GeneratorUpdates(config, models, replicas=1).update(
-            GeneratorBatch(Draws(latents), one_hot, reals=None)
+            GeneratorBatch(LatentBatch(latents), one_hot, reals=None)
         )
         weights.append([*metrics.values(), *models.generator.get_weights()])
     for one, other in zip(*weights, strict=True):
