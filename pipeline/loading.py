@@ -114,7 +114,7 @@ def data_config(values: Mapping[str, Any]) -> DataConfig:
     return validated(DataConfig, values, "data", root=Config)
 
 
-def decisive(config: Config) -> dict[str, Any]:
+def decisive_settings(config: Config) -> dict[str, Any]:
     """Return the keys that affect a run's result, as `section.key`, with their values."""
     free = {f"run.{name}" for name in HOW}
     free |= {f"data.{name}" for name in WHERE}
@@ -134,7 +134,7 @@ def decisive(config: Config) -> dict[str, Any]:
 
 def differences(before: Config, after: Config) -> list[str]:
     """List the differences that affect the result, as `key: before → after`."""
-    first, second = decisive(before), decisive(after)
+    first, second = decisive_settings(before), decisive_settings(after)
     return [
         f"{key}: {first.get(key)} → {second.get(key)}"
         for key in {**first, **second}

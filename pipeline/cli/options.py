@@ -25,7 +25,7 @@ Overrides = Annotated[
 ]
 DataSource = Annotated[
     str | None,
-    typer.Option("--data", help="Pictures: a folder, a zip, MNIST idx files, or digits."),
+    typer.Option("--data", help="Pictures: a folder, zip, or other source of docs/data.md."),
 ]
 Checkpoint = Annotated[
     int | None,

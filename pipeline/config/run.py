@@ -10,7 +10,7 @@ from pipeline.section import Count, Rate, Section
 
 
 class RunConfig(Section):
-    """Execution of a run; of these keys only `seed` and `precision` change its result."""
+    """Execution of a run; only `seed`, `precision` and `jit_compile` affect its result."""
 
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0  # Half of each draw's key, an int32.
     """Seed of all randomness."""

@@ -1,4 +1,4 @@
-"""Convert a picture of any size to encoded images of every size, in one or more processes.
+"""Convert pictures to encoded images at every training resolution, in one or more processes.
 
 It does not import TensorFlow, so that a worker process starts in a fraction of a second.
 """
@@ -19,7 +19,7 @@ from pipeline.config import DataConfig
 from pipeline.data.formats import upright_eight_bit
 from pipeline.data.sources import Picture, Source
 from pipeline.data.sources.reason import reason_of
-from pipeline.data.workers import worked
+from pipeline.data.workers import map_in_chunks
 from pipeline.shape import Shape
 
 Pixels = npt.NDArray[np.uint8]
@@ -41,9 +41,10 @@ class Skipped(NamedTuple):
 
 
 class Converted(NamedTuple):
-    """Class of a picture and its encoded images, from the largest size to the smallest.
+    """Label of a picture, or -1 without one, and its encoded images.
 
-    `images` has one entry, and a second if there is a mirrored copy.
+    `images[0]` has the picture at every resolution, the largest first; `images[1]`, if there is
+    one, has the mirrored copy.
     """
 
     label: int
@@ -56,9 +57,9 @@ Result = Converted | Skipped
 def convert(
     picture: Picture, data: DataConfig, shapes: Sequence[Shape], *, mirrored: bool
 ) -> Result:
-    """Convert a picture to ascending shapes for records, or return the reason why it is not read.
+    """Convert a picture to an encoded image per shape; return `Skipped` if that fails.
 
-    A mirrored copy is added if `mirrored`.
+    `shapes` are ascending, and the images descending. `mirrored` adds a mirrored copy.
     """
     try:
         largest = to_pixels(picture.read(), data, shapes[-1])
@@ -78,17 +79,17 @@ def convert(
 def conversions(
     source: Source, data: DataConfig, shapes: Sequence[Shape], wanted: Sequence[tuple[int, bool]]
 ) -> Generator[Result]:
-    """Convert pictures of a source in the given order, in several processes if that pays.
+    """Convert pictures of a source in the given order, in worker processes if much work is left.
 
-    `wanted` has the number of each picture, and True to add a mirrored copy.
+    `wanted` has a pair per picture: its index in the source, and True to add a mirrored copy.
 
     Raises:
-        UserError: if a worker was killed.
+        UserError: if a worker process was killed, as when memory runs out.
     """
     work = partial(_converted, data, shapes)
     spec, workers = str(data.source), data.workers
     # Closed with this generator, so that no worker outlives it.
-    with closing(worked(spec, source, work, wanted, size=CHUNK, workers=workers)) as chunks:
+    with closing(map_in_chunks(spec, source, work, wanted, size=CHUNK, workers=workers)) as chunks:
         for results in chunks:
             yield from results
 
@@ -100,20 +101,21 @@ def _converted(
 
 
 def to_pixels(picture: PIL.Image.Image, data: DataConfig, shape: Shape) -> Pixels:
-    """Convert a picture to bytes `(height, width, channels)`, cropped and resized as `data` says.
+    """Convert a picture to uint8 `(height, width, channels)`, cropped and resized as `data` says.
 
-    An odd pixel of a margin goes to the right or the bottom.
+    If the number of pixels to crop or pad is odd, the right or bottom edge gets the extra one.
 
     Raises:
-        ValueError: if its pixels have no stated range, or `crop` is none and its size differs.
+        ValueError: if its pixels have no fixed range, such as floats, or if `data.crop` is `none`
+            and its size differs.
     """
     plain = upright_eight_bit(picture, data.channels)
     width, height = plain.size
     target = (shape[1], shape[0])  # Pillow's sizes have the width first.
     if data.crop == "none" and plain.size != target:
         raise ValueError(
-            f"without cropping a picture must be {target[0]} pixels wide and {target[1]} high, "
-            f"not {width} and {height}"
+            f"with `data.crop=none` a picture must be {target[0]} px wide and {target[1]} px high. "
+            f"Received: {width} px wide and {height} px high"
         )
     if data.crop == "center":
         plain = plain.crop(_centred(plain.size, target))
@@ -127,14 +129,14 @@ def to_pixels(picture: PIL.Image.Image, data: DataConfig, shape: Shape) -> Pixel
 def resized(picture: PIL.Image.Image, size: tuple[int, int], filter: str) -> npt.NDArray[np.uint8]:
     """Resize a grey or RGB picture to a width and height.
 
-    `lanczos` and `box` are Pillow's filters: `box` averages the pixels whose centres lie in a new
-    pixel. `area` weighs every pixel by its share in the new pixel.
+    `lanczos` and `box` are Pillow's filters: `box` averages the pixels whose centres lie in an
+    output pixel. `area` weights each input pixel by the part of the output pixel that it covers.
     """
     if picture.size == size:
         return np.asarray(picture, np.uint8)
     if filter in _PILLOW:
         return np.asarray(picture.resize(size, _PILLOW[filter]), np.uint8)
-    # By shares, so that all pixels have the same influence.
+    # Unlike Pillow's box, each input pixel counts equally in the whole image.
     rows, columns = _coverage(picture.height, size[1]), _coverage(picture.width, size[0])
     means = np.einsum("Yy,yx...,Xx->YX...", rows, np.asarray(picture), columns, optimize=True)
     rounded: npt.NDArray[np.uint8] = np.rint(means).astype(np.uint8)
@@ -144,9 +146,9 @@ def resized(picture: PIL.Image.Image, size: tuple[int, int], filter: str) -> npt
 def reduced(pixels: Pixels, shape: Shape) -> Pixels:
     """Reduce an image by the mean of each block of pixels, rounded with halves to even.
 
-    `shape` must be that of the image divided by one power of two.
+    `shape` must be the image's height and width, both divided by the same power of two.
     """
-    # As the official ProGAN tool: repeated halving by a 2x2 box with one rounding at the end.
+    # Same result as the official ProGAN tool, which halves by a 2x2 box and rounds once at the end.
     factor = pixels.shape[0] // shape[0]
     blocks = pixels.reshape(shape[0], factor, shape[1], factor, -1)
     # Exact before `rint`: the sum is an integer, and the area a power of two.
@@ -158,7 +160,7 @@ def _encoded(pixels: Pixels, format: str) -> bytes:
     if format == "raw":
         return pixels.tobytes()
     buffer = io.BytesIO()
-    # Pillow reads grey only without an axis of channels.
+    # For grey, Pillow wants (height, width), without a channel axis.
     image = PIL.Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)
     if format == "jpeg":
         # No chroma subsampling, which would halve the colour resolution of a 4 px image.
@@ -169,7 +171,7 @@ def _encoded(pixels: Pixels, format: str) -> bytes:
 
 
 def _coverage(before: int, after: int) -> npt.NDArray[np.float64]:
-    """Return the share of each new pixel that each old one covers, `(after, before)`."""
+    """Return the part of each output pixel that each input pixel covers, `(after, before)`."""
     edges = np.linspace(0.0, before, after + 1)
     old = np.arange(before)
     overlap = np.minimum(edges[1:, None], old + 1) - np.maximum(edges[:-1, None], old)
@@ -188,7 +190,7 @@ def _centred(size: tuple[int, int], target: tuple[int, int]) -> tuple[int, int, 
 def _padded(
     picture: PIL.Image.Image, target: tuple[int, int], filter: str
 ) -> npt.NDArray[np.uint8]:
-    # The side that exceeds the target most decides the scale.
+    # Scale by the side that exceeds its target most; never enlarge.
     after, before = min(zip(target, picture.size, strict=True), key=lambda pair: pair[0] / pair[1])
     width, height = picture.size
     if before > after:

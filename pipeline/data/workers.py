@@ -1,4 +1,4 @@
-"""Share work on the pictures of a source among processes, in order and in runs of a size."""
+"""Map a function over chunks of a source's pictures, in order, in worker processes."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ Result = TypeVar("Result")
 Work = Callable[[Source, Sequence[Item]], Result]
 
 
-def worked(
+def map_in_chunks(
     spec: str,
     source: Source,
     work: Work[Item, Result],
@@ -40,17 +40,18 @@ def worked(
     size: int,
     workers: int | None,
 ) -> Generator[Result]:
-    """Apply `work` to a source and each run of items, in order.
+    """Apply `work` to a source and each chunk of items; yield the results in order.
 
-    Runs do not depend on the number of workers, so results do not either.
+    Chunks, and so results, do not depend on the number of workers. Worker processes are started
+    only if the remaining work is worth it.
 
     Args:
         spec: Source as for `open_source`; each worker process opens it again.
         source: Opened source of that name.
-        work: Function of the source and a run; a module must define it, so that other processes
+        work: Function of the source and a chunk; a module must define it, so that other processes
             can import it.
-        items: Names of the work for each picture, such as its number.
-        size: Items per run.
+        items: Work for each picture, such as its index.
+        size: Items per chunk.
         workers: Number of processes; None for one per core.
 
     Raises:

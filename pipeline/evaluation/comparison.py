@@ -23,7 +23,7 @@ from pipeline.evaluation.scores import (
     score_history,
     title_of,
 )
-from pipeline.loading import decisive
+from pipeline.loading import decisive_settings
 from pipeline.training_run.folder import RunFolder
 
 CURVE = "fid"  # The score whose curves are drawn.
@@ -100,7 +100,7 @@ def entrants_of(paths: Sequence[Path]) -> list[Entrant]:
 
 def compare(entrants: Sequence[Entrant]) -> Comparison:
     """Compare runs: newest scores, reasons against comparing them, and differing settings."""
-    configs = [decisive(entrant.config) for entrant in entrants]
+    configs = [decisive_settings(entrant.config) for entrant in entrants]
     by_key = {key: tuple(config[key] for config in configs) for key in configs[0]}
     return Comparison(
         runs=tuple(

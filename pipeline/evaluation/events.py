@@ -1,4 +1,4 @@
-"""Write a run's scores for TensorBoard, with its configuration as hyperparameters."""
+"""Write a run's scores for TensorBoard, with the settings that affect them as hyperparameters."""
 
 from __future__ import annotations
 
@@ -10,40 +10,40 @@ import tensorflow as tf
 from tensorboard.plugins.hparams import api as hyperparameters
 
 from pipeline.evaluation.scores import Evaluation, needs_features
-from pipeline.loading import decisive
+from pipeline.loading import decisive_settings
 from pipeline.training_run.folder import RunFolder
 from savedmodels import atomic
 
 
 def write_events(run: RunFolder, history: Sequence[Evaluation]) -> Path:
-    """Write the event file of all evaluations of a run again, and return its folder.
+    """Rewrite the event file with all evaluations of a run, and return its folder.
 
-    Steps are images seen. A score is named `<features>/<name>`, or `pixels/<name>` if it uses no
-    features, with `_low` and `_high` for the ends of its interval. The HParams dashboard shows the
-    run's configuration beside its last scores.
+    Steps are images seen. A score is named `<feature network>/<name>`, or `pixels/<name>` if it
+    uses no features, with `_low` and `_high` for the ends of its interval. The HParams dashboard
+    shows the settings that affect the result beside the newest scores.
     """
     folder = run.tensorboard / "evaluations"
     with suppress(FileNotFoundError):
-        # Written again as a whole, because a rollback may have removed evaluations.
+        # As a whole, because evaluations are removed when an alarm rolls training back.
         atomic.remove_folder(folder)
     with atomic.new_folder(folder) as temporary:
         settings = {
             # HParams accepts no other types.
             key: value if isinstance(value, bool | int | float) else str(value)
-            for key, value in decisive(run.config()).items()
+            for key, value in decisive_settings(run.config()).items()
         }
         writer = tf.summary.create_file_writer(str(temporary))
         with writer.as_default():
             hyperparameters.hparams(settings, trial_id=run.path.resolve().name)
             for evaluation in history:
-                used = evaluation.features
+                network = evaluation.features
                 for score in evaluation.scores:
-                    group = used.name if used and needs_features(score.name) else "pixels"
+                    group = network.name if network and needs_features(score.name) else "pixels"
                     ends = {"": score.value, "_low": score.low, "_high": score.high}
                     for end, value in ends.items():
                         if value is not None:
                             name = f"{group}/{score.name}{end}"
                             tf.summary.scalar(name, value, step=evaluation.images_seen)
-        # Before the folder gets its name, so that it holds all points.
+        # Before `new_folder` gives the folder its name, so that it is complete by then.
         writer.close()
     return folder

@@ -12,7 +12,7 @@ from typing import Any, Literal
 from pipeline.config import Config
 from pipeline.config.data import DECIDING_RECORDS
 from pipeline.evaluation.scores import JsonRecord
-from pipeline.loading import decisive
+from pipeline.loading import decisive_settings
 from pipeline.orchestration.project import Project
 from pipeline.orchestration.runs.outcome import Ending
 from pipeline.orchestration.snapshots import SHORT, Snapshot, snapshot_of
@@ -67,7 +67,7 @@ class Plan:
         """Run folder of the training."""
         warm = self.project.config.training.warm_start
         return RunFolder(
-            self.project.runs / _digest(self.records.name, decisive(self.config), warm)
+            self.project.runs / _digest(self.records.name, decisive_settings(self.config), warm)
         )
 
     @cached_property

@@ -9,7 +9,7 @@ import pytest
 from pipeline.errors import UserError
 from pipeline.loading import (
     config_from,
-    decisive,
+    decisive_settings,
     differences,
     is_chosen,
     load,
@@ -160,7 +160,7 @@ def test_what_is_held_to_bounds_may_change_when_a_run_goes_on(overrides: list[st
 
 
 def test_what_decides_a_result_is_told_by_its_keys() -> None:
-    decides = decisive(load("quickstart", ["run.seed=5"]))
+    decides = decisive_settings(load("quickstart", ["run.seed=5"]))
     assert decides["run.seed"] == 5
     assert {"network.fmap_max", "data.crop", "objective.loss"} < decides.keys()
     assert not {"run.log_images", "data.records", "alarms.patience", "gate.max_fid"} & set(decides)

@@ -1,4 +1,4 @@
-"""Contact sheet: random pictures of a source, and some of each class."""
+"""Contact sheet of `growgan data check`: random pictures of a source, and some of each class."""
 
 from __future__ import annotations
 
@@ -16,10 +16,11 @@ from pipeline.data.formats import upright_eight_bit
 from pipeline.data.grids import GAP, GAP_VALUE, tile
 from pipeline.data.sources import Picture, Source
 
-AT_RANDOM = 64
+RANDOM_PICTURES = 64
 COLUMNS = 16
-MOST_CLASSES = 12
-"""Most classes with a row; a sheet of more would fit no screen."""
+"""Pictures per row, and at most per class."""
+MAX_CLASSES = 12
+"""Maximum number of classes with a row; more would fit no screen."""
 LARGEST_TILE = 96
 """Longest side of a picture on the sheet, in pixels; larger ones are reduced."""
 BAND = 6 * GAP
@@ -29,21 +30,23 @@ READERS = 4
 """Threads that read pictures; few, because a picture may take hundreds of megabytes."""
 
 Sheet = npt.NDArray[np.uint8]
-Row = list[Picture | None]
-Ticket = tuple[float, int, Picture]
-"""Random draw, number of the picture (which decides between equal draws), and the picture."""
+Tiles = list[Picture | None]
+"""Pictures in the order of their tiles; None leaves a tile empty."""
+Keyed = tuple[float, int, Picture]
+"""Random key, index of the picture, which decides between equal keys, and the picture."""
 
 
 def shown_classes(source: Source) -> tuple[str, ...]:
     """Return the classes that have a row on the sheet, from top to bottom."""
-    return source.classes[:MOST_CLASSES]
+    return source.classes[:MAX_CLASSES]
 
 
 def contact_sheet(source: Source, unreadable: Container[str] = (), *, seed: int = 0) -> Sheet:
-    """Draw 64 random pictures and, below a band, a row of 16 for each of the first 12 classes.
+    """Show up to 64 random pictures and, below a band, a row of 16 of each of the first 12 classes.
 
-    Pictures are whole and upright, reduced by Lanczos or enlarged by whole factors. `unreadable`
-    names those to leave out; one at least must be readable.
+    Pictures are not cropped, and stand upright by their EXIF orientation. Large ones are reduced by
+    Lanczos, small ones enlarged by a whole factor. `unreadable` has the names of pictures to leave
+    out; at least one other must remain.
 
     Raises:
         OSError: if a picture can no longer be read.
@@ -52,13 +55,13 @@ def contact_sheet(source: Source, unreadable: Container[str] = (), *, seed: int 
     # Few pictures make a narrower sheet, without empty tiles beside them.
     columns = min(COLUMNS, len(chosen))
     # Short rows are filled up, so that each class begins a row of its own.
-    blank: Row = [None] * columns
+    blank: Tiles = [None] * columns
     of_classes = [picture for row in examples for picture in (row + blank)[:columns]]
     blocks = [chosen, of_classes] if of_classes else [chosen]
     with warnings.catch_warnings(), ThreadPoolExecutor(READERS) as pool:
         warnings.simplefilter("ignore")  # Pillow warns about metadata that does not matter here
         thumbnails = [list(pool.map(_thumbnail, block)) for block in blocks]
-    side = _side([max(image.size) for image in thumbnails[0] if image is not None])
+    side = _side([max(each.size) for block in thumbnails for each in block if each is not None])
     first, *others = (
         tile(np.stack([_tile(image, side) for image in block]), columns=columns, size=side)
         for block in thumbnails
@@ -68,30 +71,30 @@ def contact_sheet(source: Source, unreadable: Container[str] = (), *, seed: int 
     return sheet
 
 
-def _choice(source: Source, unreadable: Container[str], seed: int) -> tuple[Row, list[Row]]:
+def _choice(source: Source, unreadable: Container[str], seed: int) -> tuple[Tiles, list[Tiles]]:
     """Choose the random pictures and those of each shown class; reads no picture."""
     draw = np.random.default_rng(seed)
-    chosen: list[Ticket] = []
-    examples: dict[int | None, list[Ticket]] = defaultdict(list)
+    chosen: list[Keyed] = []
+    examples: dict[int | None, list[Keyed]] = defaultdict(list)
     for number, picture in enumerate(source):
-        # The largest of independent draws are a fair choice without knowing how many will follow.
-        one, other = draw.random(2).tolist()
+        # Reservoir sampling: the pictures with the largest random keys, in one pass, uncounted.
+        key, class_key = draw.random(2).tolist()
         # Drawn for unreadable pictures too, so that they do not change the choice of others.
         if picture.name not in unreadable:
-            _keep(chosen, (one, number, picture), AT_RANDOM)
-            _keep(examples[picture.label], (other, number, picture), COLUMNS)
+            _keep_largest(chosen, (key, number, picture), RANDOM_PICTURES)
+            _keep_largest(examples[picture.label], (class_key, number, picture), COLUMNS)
     labels = range(len(shown_classes(source)))
-    return _drawn(chosen), [_drawn(examples[label]) for label in labels]
+    return _pictures_of(chosen), [_pictures_of(examples[label]) for label in labels]
 
 
-def _keep(heap: list[Ticket], ticket: Ticket, most: int) -> None:
-    if len(heap) < most:
-        heapq.heappush(heap, ticket)
-    elif ticket[0] > heap[0][0]:
-        heapq.heapreplace(heap, ticket)
+def _keep_largest(heap: list[Keyed], entry: Keyed, size: int) -> None:
+    if len(heap) < size:
+        heapq.heappush(heap, entry)
+    elif entry[0] > heap[0][0]:
+        heapq.heapreplace(heap, entry)
 
 
-def _drawn(heap: list[Ticket]) -> Row:
+def _pictures_of(heap: list[Keyed]) -> Tiles:
     return [picture for _, _, picture in sorted(heap, reverse=True)]
 
 
@@ -105,7 +108,7 @@ def _thumbnail(picture: Picture | None) -> PIL.Image.Image | None:
 
 def _side(longest: list[int]) -> int:
     largest = max(longest)
-    # For small pictures a multiple of theirs, so that whole factors fill the tile.
+    # A multiple of the longest side, so that a small picture enlarged by a whole factor fills it.
     return largest * max(1, LARGEST_TILE // largest)
 
 

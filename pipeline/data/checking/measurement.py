@@ -1,9 +1,8 @@
-"""Measure pictures: format, hashes, colours, and a few features of a thumbnail."""
+"""Measure each picture for `growgan data check`: format, hashes, colours, thumbnail features."""
 
 from __future__ import annotations
 
 import hashlib
-import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -19,20 +18,21 @@ from pipeline.data.sources import Picture, Source
 from pipeline.data.sources.reason import reason_of
 
 THUMB = 32
-"""Side of a thumbnail in pixels, for pictures of any shape."""
+"""Side of a thumbnail in pixels; pictures are stretched to a square."""
 CELLS = 4
 """Cells along each side of a thumbnail; features are taken per cell."""
 FEATURES = 4 * CELLS**2
+"""Features of a picture: mean red, green, blue, and deviation of luma, in each cell."""
 GREY_SPREAD = 8
 """Largest difference between the channels of a pixel in a grey picture, in levels: lossy
 compression causes as much, and it is too little to see."""
 DARK_BORDER = 8
 """Largest level in the border of a thumbnail that counts as black."""
 REC_601 = np.array([0.299, 0.587, 0.114])
-HASHED = 8
-"""Frequencies along each axis that a perceptual hash uses."""
-LOOKED_AT = 32
-"""Pictures sampled to decide whether a source is in colour."""
+HASH_SIDE = 8
+"""Lowest frequencies along each axis in a perceptual hash, which has 8 x 8 bits."""
+SAMPLED = 32
+"""Pictures to sample at least, and 63 at most, to decide if a source is in colour."""
 
 Bytes = npt.NDArray[np.uint8]
 Array = npt.NDArray[np.float64]
@@ -45,17 +45,17 @@ class Measurements:
     Args:
         names: Names of the pictures in the source.
         labels: Indices into the source's classes, or -1; (count,).
-        formats: File formats such as PNG; `pixels` for pictures stored without one.
+        formats: Pillow's names of the file formats, such as PNG; `pixels` for arrays.
         modes: Modes of the stored pixels, by Pillow's names.
         sizes: Widths and heights in pixels, upright; (count, 2).
-        contents: SHA-256 of the stored bytes.
+        digests: SHA-256 of the stored bytes, by which exact copies are found.
         hashes: Perceptual hashes; (count,).
         means: Mean level of each channel of RGB; (count, 3).
         squares: Mean squared level of each channel of RGB; (count, 3).
         grey: True for pictures without colour; (count,).
-        dark_borders: True for pictures with a black border; (count,).
+        dark_borders: True if no level on the thumbnail's border exceeds `DARK_BORDER`; (count,).
         features: Features by `thumbnail_features`; (count, 64).
-        small: Grey thumbnails for `perceptual_hashes`; (count, 32, 32).
+        grey_thumbs: Grey thumbnails for `perceptual_hashes` and mirror symmetry; (count, 32, 32).
         unreadable: Pictures that could not be read.
     """
 
@@ -64,44 +64,42 @@ class Measurements:
     formats: list[str]
     modes: list[str]
     sizes: npt.NDArray[np.int64]
-    contents: list[bytes]
+    digests: list[bytes]
     hashes: npt.NDArray[np.uint64]
     means: Array
     squares: Array
     grey: npt.NDArray[np.bool_]
     dark_borders: npt.NDArray[np.bool_]
     features: Array
-    small: Bytes
+    grey_thumbs: Bytes
     unreadable: list[Skipped]
 
 
-class _Read(NamedTuple):
-    """Measurements of one picture, without its pixels."""
+class _Measured(NamedTuple):
+    """Measurements of one picture; of its pixels only the thumbnails are kept."""
 
     name: str
     label: int
     format: str
     mode: str
     size: tuple[int, int]
-    content: bytes
+    digest: bytes
     histogram: list[int]
     grey: bool
     thumb: Bytes
-    small: Bytes
+    grey_thumb: Bytes
 
 
 def measure(pictures: Iterable[Picture]) -> Measurements:
     """Read pictures one at a time, and measure them as upright 8-bit RGB."""
-    read: list[_Read] = []
+    read: list[_Measured] = []
     unreadable: list[Skipped] = []
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Pillow warns about metadata that does not matter here.
-        for picture in pictures:
-            one = _read(picture)
-            unreadable.append(one) if isinstance(one, Skipped) else read.append(one)
+    for picture in pictures:
+        one = _measured(picture)
+        unreadable.append(one) if isinstance(one, Skipped) else read.append(one)
     count = len(read)
     thumbs = _stacked([one.thumb for one in read], (THUMB, THUMB, 3))
-    small = _stacked([one.small for one in read], (THUMB, THUMB))
+    grey_thumbs = _stacked([one.grey_thumb for one in read], (THUMB, THUMB))
     histograms = np.array([one.histogram for one in read], np.float64).reshape(count, 3, 256)
     shares = histograms / histograms.sum(2, keepdims=True)
     levels = np.arange(256)
@@ -111,42 +109,43 @@ def measure(pictures: Iterable[Picture]) -> Measurements:
         formats=[one.format for one in read],
         modes=[one.mode for one in read],
         sizes=np.array([one.size for one in read], np.int64).reshape(count, 2),
-        contents=[one.content for one in read],
-        hashes=perceptual_hashes(small),
+        digests=[one.digest for one in read],
+        hashes=perceptual_hashes(grey_thumbs),
         means=shares @ levels,
         # From histograms: exact sums without a copy of all pixels as floats.
         squares=shares @ levels**2,
         grey=np.array([one.grey for one in read], np.bool_),
         dark_borders=_border(thumbs).max(1, initial=0) <= DARK_BORDER,
         features=thumbnail_features(thumbs),
-        small=small,
+        grey_thumbs=grey_thumbs,
         unreadable=unreadable,
     )
 
 
-def perceptual_hashes(small: Bytes) -> npt.NDArray[np.uint64]:
+def perceptual_hashes(grey_thumbs: Bytes) -> npt.NDArray[np.uint64]:
     """Compute 64-bit hashes that differ in few bits between pictures that look alike.
 
     A bit says whether one of the lowest 8x8 coefficients of the cosine transform exceeds their
-    median. The bits are those of `imagehash.phash`, highest first, except where a coefficient is
-    zero. `small` are grey thumbnails (count, 32, 32), reduced by Pillow's Lanczos filter.
+    median. Equal to `imagehash.phash`, highest bit first, except where a coefficient is zero: there
+    rounding noise sets the bit in imagehash. `grey_thumbs` are (count, 32, 32), made with Pillow's
+    Lanczos filter.
 
     Source: Krawetz, "Looks like it", hackerfactor.com, 2011.
     """
-    frequency, position = np.arange(HASHED)[:, None], np.arange(THUMB)[None]
+    frequency, position = np.arange(HASH_SIDE)[:, None], np.arange(THUMB)[None]
     cosines = 2 * np.cos(np.pi * frequency * (2 * position + 1) / (2 * THUMB))
-    # Rounded, so that coefficients that are zero stay zero: in imagehash, noise decides there.
-    coefficients = np.round(cosines @ small.astype(np.float64) @ cosines.T, 6)
-    flat = coefficients.reshape(len(small), HASHED**2)
+    # Rounded, so that a coefficient of zero gives the same bit everywhere.
+    coefficients = np.round(cosines @ grey_thumbs.astype(np.float64) @ cosines.T, 6)
+    flat = coefficients.reshape(len(grey_thumbs), HASH_SIDE**2)
     bits = flat > np.median(flat, axis=1, keepdims=True)
     return np.packbits(bits, axis=1).view(">u8")[:, 0].astype(np.uint64)
 
 
 def thumbnail_features(thumbs: Bytes) -> Array:
-    """Compute features of RGB thumbnails: where they are light, coloured and busy.
+    """Compute features of RGB thumbnails: where they are bright, coloured and textured.
 
     For each of 4x4 cells: the means of red, green and blue, and the standard deviation of luma, all
-    as shares of the largest level. `(count, 32, 32, 3) → (count, 64)`: cells of red row by row,
+    divided by 255. `(count, 32, 32, 3) → (count, 64)`: cells of red row by row,
     then of green, blue and the deviation.
     """
     planes = np.moveaxis(thumbs, 3, 1).astype(np.float64) / 255
@@ -165,9 +164,9 @@ def cell_means(planes: Array) -> Array:
     return means
 
 
-def _read(picture: Picture) -> _Read | Skipped:
+def _measured(picture: Picture) -> _Measured | Skipped:
     try:
-        content = hashlib.sha256(picture.content()).digest()
+        digest = hashlib.sha256(picture.content()).digest()
         stored = picture.read()
         colour = upright_eight_bit(stored, 3)
     # Pillow's decoders raise a dozen kinds of errors on damaged files, even `SyntaxError`.
@@ -175,30 +174,30 @@ def _read(picture: Picture) -> _Read | Skipped:
         return Skipped(picture.name, reason_of(error))
     size = (THUMB, THUMB)
     thumb = colour.resize(size, PIL.Image.Resampling.BOX)
-    return _Read(
+    return _Measured(
         name=picture.name,
         label=UNLABELLED if picture.label is None else picture.label,
         format=stored.format or "pixels",
         mode=stored.mode,
         size=colour.size,
-        content=content,
+        digest=digest,
         histogram=colour.histogram(),
         grey=_is_grey(colour, thumb),
         thumb=np.asarray(thumb),
-        small=np.asarray(colour.convert("L").resize(size, PIL.Image.Resampling.LANCZOS)),
+        grey_thumb=np.asarray(colour.convert("L").resize(size, PIL.Image.Resampling.LANCZOS)),
     )
 
 
 def is_in_colour(source: Source) -> bool:
     """Check whether most of an evenly spaced sample of the pictures is in colour."""
-    step = max(1, len(source) // LOOKED_AT)
+    step = max(1, len(source) // SAMPLED)
     grey = measure(source[number] for number in range(0, len(source), step)).grey
     return len(grey) > 0 and float(grey.mean()) < 0.5
 
 
 def _is_grey(colour: PIL.Image.Image, thumb: PIL.Image.Image) -> bool:
-    # Thumbnail first: most coloured pictures show there, which saves a look at every pixel. A mean
-    # is never more colourful than its pixels, except for rounding.
+    # The small thumbnail first: a mean is never more colourful than its pixels, so a coloured
+    # thumbnail proves a coloured picture. The 1 allows for rounding.
     return _colourfulness(thumb) <= GREY_SPREAD + 1 and _colourfulness(colour) <= GREY_SPREAD
 
 

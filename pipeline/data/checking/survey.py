@@ -32,7 +32,7 @@ from pipeline.data.checking.suggestions import suggestions
 from pipeline.data.checking.symmetry import nearer_share
 from pipeline.data.conversion import UNLABELLED, Skipped
 from pipeline.data.sources import Source, open_source
-from pipeline.data.workers import worked
+from pipeline.data.workers import map_in_chunks
 
 RUN = 64
 """Pictures measured at a time; fixed, so that sums do not depend on the number of workers."""
@@ -74,7 +74,7 @@ def survey(
     source = open_source(spec)
     tally = _Tally()
     numbers = range(len(source))
-    for measurements in worked(spec, source, _measured, numbers, size=RUN, workers=workers):
+    for measurements in map_in_chunks(spec, source, _measured, numbers, size=RUN, workers=workers):
         before = tally.done
         tally.add(measurements)
         if report is not None:
@@ -124,7 +124,7 @@ class _Tally:
         # Half as many bytes, as they stay for every picture.
         self._sizes.append(new.sizes.astype(np.int32))
         self._hashes.append(new.hashes)
-        self._contents += b"".join(new.contents)
+        self._contents += b"".join(new.digests)
         variances = new.squares - new.means**2
         self._blank.append(np.all(variances < BLANK_STD**2, axis=1))
         self._means += new.means.sum(0)
@@ -132,14 +132,14 @@ class _Tally:
         self._grey += int(new.grey.sum())
         self._dark_borders += int(new.dark_borders.sum())
         # The last bit of a content's hash halves the set at random, independent of the order.
-        coins = np.array([content[-1] & 1 for content in new.contents], np.int64)
+        coins = np.array([content[-1] & 1 for content in new.digests], np.int64)
         self._halves = [
             # Merged moments, because features of all pictures need not be kept.
             merged(half, moments_of(new.features[coins == side]))
             for side, half in enumerate(self._halves)
         ]
-        keys = [int.from_bytes(content[:KEY_BYTES], "big") for content in new.contents]
-        self._sample.add(np.array(keys, np.int64), new.small, new.labels)
+        keys = [int.from_bytes(content[:KEY_BYTES], "big") for content in new.digests]
+        self._sample.add(np.array(keys, np.int64), new.grey_thumbs, new.labels)
 
     def survey(self, source: Source) -> Survey:
         readable = len(self.names)

@@ -19,7 +19,7 @@ import tensorflow_datasets as tfds
 from tensorflow_datasets.core.read_only_builder import builder_from_files
 
 from pipeline.data.sources.example import bytes_in, example_features, integers_in
-from pipeline.data.sources.files import decoded
+from pipeline.data.sources.files import decode
 from pipeline.data.sources.reason import reason_of, refusing
 from pipeline.data.sources.source import Source
 from pipeline.data.sources.tfrecord_index import index_records
@@ -55,7 +55,7 @@ def open_tfds(spec: str) -> Source:
     labels = None if label is None else _labels(name, examples, label, len(classes))
 
     def read(number: int) -> PIL.Image.Image:
-        return decoded(partial(content, number))
+        return decode(partial(content, number))
 
     return Source(f"{name}-{split}", examples.count, content, read, classes, labels)
 

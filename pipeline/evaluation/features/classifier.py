@@ -118,7 +118,7 @@ def network_of(model: keras.Model, classes: tuple[str, ...]) -> FeatureNetwork:
                 f"images for a classifier of {resolution} px must be square, with a side that "
                 f"divides that or is a multiple of it. Received: {side} by {width} px"
             )
-        return compiled(with_channels(images, channels, "a classifier of grey images"))
+        return compiled(with_channels(images, channels, "this classifier"))
 
     protocol = {
         "resize": "mean of blocks, or nearest",

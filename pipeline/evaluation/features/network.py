@@ -1,4 +1,4 @@
-"""Feature network: images to features, and the hash that identifies it in scores."""
+"""Feature network: maps images to features; its `identity` says which one a score used."""
 
 from __future__ import annotations
 
@@ -25,26 +25,25 @@ class Features(NamedTuple):
 
 @dataclass(frozen=True)
 class FeatureNetwork:
-    """Network for features of any number of images.
+    """Feature network, such as Inception, called on any number of images.
 
-    Call: uint8 `(n, height, width, channels)`, or floats of the same range where 8 bits are too
-    coarse, as for path lengths → `Features` of n rows.
+    Images are `(n, height, width, channels)` in 0 … 255: uint8, or floats for path lengths, where
+    steps of 8 bits are too coarse.
 
     Args:
         name: Short name, such as `inception`.
-        weights: SHA-256, in hex, of the weights.
-        protocol: Preparation of the images, and the layer that gives features.
-        forward: Function from uint8 `(batch, height, width, channels)` to features `(batch, d)` and
-            probabilities `(batch, classes)` or None.
-        classes: Names of the classes, None if unknown or without classes.
+        weights_hash: SHA-256, in hex, of the weights.
+        protocol: Preparation of the images and the layer of the features, as
+            `{"resize": "bilinear", "layer": "pool3"}`.
+        forward: Function from a whole batch of images to features `(batch, d)` and probabilities
+            `(batch, classes)` or None.
+        classes: Names of the classes; None without classes, or if names are not known, as those of
+            Inception.
         batch: Batch size.
-
-    Raises:
-        UserError: if the network does not accept images of this size or with these channels.
     """
 
     name: str
-    weights: str
+    weights_hash: str
     protocol: Mapping[str, str]
     forward: Callable[[Images], tuple[Any, Any]]
     classes: tuple[str, ...] | None = None
@@ -52,15 +51,20 @@ class FeatureNetwork:
 
     @property
     def identity(self) -> str:
-        """SHA-256, in hex, of weights and protocol; scores compare only if it is equal."""
-        # The protocol too: the resize filter alone changes FID by points.
-        content = {"name": self.name, "weights": self.weights, "protocol": dict(self.protocol)}
+        """SHA-256, in hex, of name, weights and protocol; scores compare only if it is equal."""
+        # With the protocol: another resize filter alone moves FID by whole points.
+        content = {"name": self.name, "weights": self.weights_hash, "protocol": dict(self.protocol)}
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
     def __call__(self, images: Images) -> Features:
-        """Compute features of images, in order."""
+        """Compute features, a row per image.
+
+        Raises:
+            ValueError: if there are no images.
+            UserError: if the network does not accept images of this size or with these channels.
+        """
         if not len(images):
-            raise ValueError("`images` must be at least one. Received: none")
+            raise ValueError("`images` must hold at least one image. Received: none")
         parts = [
             self._of_part(images[start : start + self.batch])
             for start in range(0, len(images), self.batch)
@@ -68,7 +72,8 @@ class FeatureNetwork:
         return concatenated(parts)
 
     def _of_part(self, images: Images) -> Features:
-        # Filled up with black images, as the last bits of a feature may depend on the batch size.
+        # The last bits of a feature may depend on the batch size, so the last batch is filled up
+        # with black images.
         missing = self.batch - len(images)
         filled = np.pad(images, [(0, missing), *[(0, 0)] * 3]) if missing else images
         vectors, probabilities = self.forward(filled)
@@ -80,7 +85,7 @@ class FeatureNetwork:
 
 
 def concatenated(parts: list[Features]) -> Features:
-    """Concatenate the features of consecutive parts of the images."""
+    """Concatenate the features of consecutive batches."""
     probabilities = [part.probabilities for part in parts if part.probabilities is not None]
     return Features(
         np.concatenate([part.vectors for part in parts]),
@@ -91,6 +96,8 @@ def concatenated(parts: list[Features]) -> Features:
 def with_channels(images: Images, channels: int, network: str) -> Images:
     """Give images the channels that a network takes; grey becomes RGB by repetition.
 
+    `network` is its name for the message.
+
     Raises:
         UserError: if images are RGB and the network takes grey.
     """
@@ -99,4 +106,4 @@ def with_channels(images: Images, channels: int, network: str) -> Images:
         return images
     if found == 1:
         return np.repeat(images, channels, axis=-1)
-    raise UserError(f"the images for {network} must be grey. Received: images of {found} channels")
+    raise UserError(f"{network} takes grey images only. Received: images of {found} channels")

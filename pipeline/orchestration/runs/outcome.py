@@ -59,7 +59,8 @@ class SnapshotSummary(JsonRecord):
     """Hash of the names and content of the pictures."""
     images: Count
     new: Count
-    """Number of pictures that the run before did not have."""
+    """Number of new pictures since the last run, or, if it failed and some of its pictures are
+    gone, since the last one that succeeded."""
 
 
 class StepResult(JsonRecord):

@@ -1,4 +1,7 @@
-"""One run of the pipeline, over all its restarts: its object, and the file that holds its state."""
+"""Run of the whole pipeline, over all its restarts: class `Run`, and the file with its state.
+
+The training within it is `plan.run`. docs/pipeline.md says what a pipeline run does.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +31,7 @@ from pipeline.orchestration.runs.outcome import (
 from pipeline.orchestration.steps.step import Done
 from savedmodels import atomic
 
-STATE = "course.json"  # Projects hold files of this name.
+STATE = "course.json"  # Not renamed, because existing projects have files of this name.
 
 
 class RunState(JsonRecord):
@@ -37,20 +40,21 @@ class RunState(JsonRecord):
     started: UtcTime
     trigger: Trigger
     snapshot: str
-    """Key of the snapshot."""
+    """Key of the snapshot, the pictures that this run uses: `snapshots/<key>`."""
     former: int | None
-    """Version that `stable` served when the run began."""
+    """Version that `stable` pointed to when the run began; the outcome's `previous_version`."""
     new: int
-    """Number of pictures that the run before did not have."""
+    """Number of new pictures since the last run, or, if it failed and some of its pictures are
+    gone, since the last one that succeeded."""
     steps: tuple[StepResult, ...] = ()
     """Results of steps so far, in the order of time."""
     failure: RunFailure | None = None
-    """Failure of the run or its last step, None once a later attempt has succeeded."""
+    """Last failure of the run or of a step; None without one, or once a retry succeeded."""
 
     @field_validator("failure", mode="before")
     @classmethod
     def _read_list(cls, value: Any) -> Any:
-        # Runs that an earlier version began hold a list of the four values in this order.
+        # Earlier versions wrote a list of the four values, in the order of `RunFailure`.
         if isinstance(value, list):
             return dict(zip(RunFailure.model_fields, value, strict=True))
         return value
@@ -58,7 +62,7 @@ class RunState(JsonRecord):
 
 @dataclass(frozen=True)
 class Run:
-    """A run of the pipeline that has begun; one that is repeated after a kill is the same run."""
+    """Started run of the pipeline; killed and started again, it stays the same run."""
 
     plan: Plan
     folder: Path
@@ -75,14 +79,14 @@ class Run:
         write_state(self.folder, self.state.model_copy(update=changes))
 
     def perform(self, name: str, work: Callable[[], Done]) -> Done:
-        """Do a step, and record its result, or the failure that it raises."""
+        """Run a step and record its result; record a failure and raise it again."""
         began = time.monotonic()
 
         def record(state: StepState, reason: str, failure: RunFailure | None = None) -> None:
             seconds = round(time.monotonic() - began, 1)
             result = StepResult(name=name, state=state, seconds=seconds, reason=reason)
             others = (each for each in self.state.steps if each.name != name)
-            # A step that has succeeded makes up for its earlier attempts.
+            # In place of an earlier attempt; a success clears `failure` too.
             self.update(steps=(*others, result), failure=failure)
 
         try:
@@ -105,37 +109,39 @@ def write_state(folder: Path, state: RunState) -> None:
     atomic.write_file(folder / STATE, state.model_dump_json(indent=2) + "\n")
 
 
-def find_folder(project: Path, name: str) -> Path | None:
-    """Find the folder in the history of a run that has begun, None if none has that name."""
-    files = (project / HISTORY).glob(f"*-{name}/{STATE}")
+def find_folder(project_folder: Path, name: str) -> Path | None:
+    """Find the folder of a run in `history/`; None if no run of this name has started."""
+    files = (project_folder / HISTORY).glob(f"*-{name}/{STATE}")
     return next((file.parent for file in files), None)
 
 
-def find_run(project: Path, name: str) -> Run | None:
-    """Find a run that has begun, with the configuration that it began with; None if none has.
+def find_run(project_folder: Path, name: str) -> Run | None:
+    """Find a run by name, with the configuration it started with; None if it has not started.
 
     Raises:
         UserError: if the snapshot or the configuration is no longer there.
     """
-    folder = find_folder(project, name)
+    folder = find_folder(project_folder, name)
     if folder is None:
         return None
-    kept = open_project(project, folder / PIPELINE)
+    kept = open_project(project_folder, folder / PIPELINE)
     return Run(plan_of(kept, read_state(folder).snapshot), folder)
 
 
 def begin_run(project: Project, name: str, *, snapshot: str, trigger: Trigger) -> Run:
-    """Begin a run of a snapshot, or return the one of this name that has begun."""
+    """Start a run on a snapshot; if one of this name has started, return that one."""
     if begun := find_run(project.path, name):
         return begun
     plan, started, history = plan_of(project, snapshot), now(), history_of(project.path)
     if history:
-        # The clock may be set back, and starts order the history and the count of new pictures.
+        # Start times order the history and the count of new pictures, so they must increase even
+        # if the computer's clock is set back.
         started = max(started, history[-1].started + timedelta(seconds=1))
     folder = project.path / HISTORY / f"{started:%Y%m%d-%H%M%S}-{name}"
     atomic.make_folder(folder)
-    keep_settings(project, folder)  # They hold for all of the run.
-    # Last: a folder without a state is of no run, so a kill before it leaves none half begun.
+    # The run keeps these settings to its end, even if `pipeline.yaml` changes.
+    keep_settings(project, folder)
+    # Last: a folder without a state is ignored, so a kill before this leaves no half-started run.
     state = RunState(
         started=started,
         trigger=trigger,

@@ -15,7 +15,7 @@ from pipeline.orchestration.plan import Plan
 from pipeline.orchestration.runs.failure import StepFailed
 from pipeline.orchestration.runs.outcome import history_of
 from pipeline.orchestration.snapshots import PICTURES, kept_snapshot
-from pipeline.orchestration.steps.step import Done, StepCheck, run_growgan, written_config
+from pipeline.orchestration.steps.step import Done, StepCheck, run_growgan, write_config
 from savedmodels import atomic
 
 SHEET = "contact-sheet.png"
@@ -105,7 +105,7 @@ def records(plan: Plan, log: Log) -> Done:
     # `skip` and `fail` share a folder; the command refuses one made by `skip` if it is to `fail`.
     if new or (data.on_corrupt == "fail" and _manifest(plan)["skipped"]):
         places = (plan.snapshot.source, str(plan.records))
-        words = ["--config", str(written_config(plan))]
+        words = ["--config", str(write_config(plan))]
         if plan.project.config.training.beam is not None:
             words += ["--beam", plan.project.config.training.beam]
         run_growgan(plan, log, "data", "prepare", *places, *words)

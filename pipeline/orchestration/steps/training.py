@@ -13,7 +13,7 @@ from pipeline.orchestration.commands import Log
 from pipeline.orchestration.kubernetes.job import name_of
 from pipeline.orchestration.plan import Plan, run_behind
 from pipeline.orchestration.runs.failure import StepFailed
-from pipeline.orchestration.steps.step import Done, StepCheck, run_growgan, written_config
+from pipeline.orchestration.steps.step import Done, StepCheck, run_growgan, write_config
 from pipeline.shape import Shape, shape_name
 
 
@@ -21,7 +21,7 @@ def stage(plan: Plan, shape: Shape, log: Log, former: int | None) -> Done:
     """Train up to the end of a stage, which leaves a SavedModel."""
     new = _stage_end(plan, shape) is None
     if new:
-        words = ["--config", str(written_config(plan)), "--out", str(plan.run.path)]
+        words = ["--config", str(write_config(plan)), "--out", str(plan.run.path)]
         words += ["--resume", "auto"]
         # A run that exists goes on from its own checkpoint.
         if not plan.run.exists():

@@ -1,4 +1,4 @@
-"""Trainer: the training loop for every task and strategy, driven by `images_seen` only."""
+"""Training loop of any task and `tf.distribute` strategy; its only clock is `images_seen`."""
 
 from __future__ import annotations
 
@@ -23,16 +23,18 @@ from pipeline.training.position import Position, RollBack
 
 
 class Trainer:
-    """Trainer of a run, from its newest checkpoint or the start to the end of its schedule.
+    """Trainer of a run: goes on from its newest checkpoint, or begins, and follows its schedule.
 
     Args:
         config: Configuration of the run.
-        task: Task to train.
-        run: Folder of the run, for checkpoints.
-        listeners: Listeners to call in order. They write files, so only the chief has any.
-        strategy: Strategy of the task.
-        score: Evaluation to run every `evaluation.fid_every_images` and at the end of each phase;
-            its values stay among the metrics.
+        task: Kind of training, such as synthesis: networks, losses and batches behind the
+            protocol `Task`.
+        run: Folder of the run, where checkpoints are read and written.
+        listeners: Callbacks, called in order. They write files, so only the chief, the first
+            worker, has any.
+        strategy: The `tf.distribute` strategy that the task was made with.
+        score: Evaluation, such as FID, to run every `evaluation.fid_every_images` and at the end
+            of each phase; its values stay in the metrics until the next one. None for none.
     """
 
     def __init__(
@@ -50,7 +52,7 @@ class Trainer:
         self._workers = Workers(strategy)
         require_same_run(self._workers, config, task)
         self._resume = partial(resume, config, task, run, self._workers)
-        self._notify = partial(notify, listeners)
+        self._notify = partial(notify, listeners)  # Its events are names of methods of `Listener`.
         self._upkeep = Upkeep(config, task, run, self._notify, self._workers, score)
         self._watchdog = Watchdog(config.alarms, partial(self._notify, "starved"))
         self._stopwatch = Stopwatch(0.0)
@@ -61,9 +63,10 @@ class Trainer:
         return self._stopwatch.seconds()
 
     def train(self, stop: Callable[[], bool] = lambda: False) -> Position:
-        """Train until the schedule ends or `stop()` is true after a step; then save.
+        """Train until the schedule ends or `stop()` returns true, save, and return the position.
 
-        `stop()` is called before each phase and after each step, and must agree in all workers.
+        `stop()` is called before each phase and after each step, and must return the same in all
+        workers. If it is true before the first step, nothing is trained or saved.
 
         Raises:
             AlarmError: if an alarm stops the run; the last good checkpoint stays.
@@ -72,15 +75,16 @@ class Trainer:
         with self._watchdog:
             while True:
                 try:
-                    # No name for the start here: it would keep its models in memory too.
+                    # A name for the start would keep the old models in memory after a roll back.
                     return self._train(self._resume(roll_backs), stop)
                 except RollBackError as caught:
                     alarm, images_seen, before = caught.alarm, caught.images_seen, caught.roll_backs
-                # Outside the handler, whose traceback would keep the old models in memory.
+                # Outside the handler: its traceback would keep the old models in memory as well.
                 to = roll_back(self._config, self._run, self._workers)
                 roll_backs = (*before, RollBack(alarm.name, at=images_seen, to=to))
                 self._notify("rolled_back", roll_backs[-1])
-                # Also blocks of later resolutions: the failed attempt has trained them already.
+                # A checkpoint restores its own phase only; the failed attempt may have trained
+                # blocks of later resolutions.
                 self._task.reset()
 
     def _train(self, start: Start, stop: Callable[[], bool]) -> Position:
@@ -95,43 +99,49 @@ class Trainer:
             if task is None or progress.index != position.phase:
                 task = self._task.phase(progress.phase)
                 position, metrics = position.in_phase(progress.index), {}
+            # Rarely measured metrics, such as FID, stay until they are measured again.
             measured = {n: v for n, v in metrics.items() if n in self._upkeep.measured}
-            trained = PhaseProgress(task, position, self._stopwatch, monitor, progress, measured)
-            position = self._train_phase(trained, metrics, schedule, stop)
+            current = PhaseProgress(task, position, self._stopwatch, monitor, progress, measured)
+            position = self._train_phase(current, metrics, schedule, stop)
         return position
 
     def _train_phase(
         self,
-        trained: PhaseProgress,
+        current: PhaseProgress,
         known: Mapping[str, float],
         schedule: Schedule,
         stop: Callable[[], bool],
     ) -> Position:
-        """Train until the phase is over or `stop()` is true, and return the position."""
-        task, stopwatch = trained.task, self._stopwatch
-        # The first step compiles, and another size has another throughput.
+        """Train until the phase is over or `stop()` is true, and return the position.
+
+        `known` has the metrics of the checkpoint after a resume; else it is empty.
+        """
+        task, stopwatch = current.task, self._stopwatch
+        # Throughput is measured anew after the first step, which compiles: it depends on the size.
         stopwatch.stop_rate()
-        trained.monitor.phase_started()
-        step = task.compiled_step(known, len(trained.position.roll_backs))
-        batches = task.batches(trained.position.images_seen)
-        self._notify("phase_started", trained.moment())
+        current.monitor.phase_started()
+        # After a roll back a step must draw other random numbers, so it gets their count.
+        step = task.compiled_step(known, len(current.position.roll_backs))
+        batches = task.batches(current.position.images_seen)
+        self._notify("phase_started", current.moment())
         while True:
             with self._watchdog.waiting(), stopwatch.waiting():
                 taken = next(batches)
-            metrics = step(taken, trained.position.images_seen, trained.progress.alpha)
-            trained.stepped(task.images_per_step, metrics)
+            metrics = step(taken, current.position.images_seen, current.progress.alpha)
+            current.stepped(task.images_per_step, metrics)
             self._notify("stepped")
-            images_seen = trained.position.images_seen
+            images_seen = current.position.images_seen
             done = images_seen >= schedule.total_images
             following = schedule.at(images_seen)
-            phase_ended = done or following.index != trained.position.phase
-            resolution = trained.progress.phase.resolution
+            # A stage is one resolution, of one or two phases: a fade-in and a hold.
+            phase_ended = done or following.index != current.position.phase
+            resolution = current.progress.phase.resolution
             stage_ended = done or following.phase.resolution != resolution
             leaving = phase_ended or stop()
-            # Not part of the throughput, which is that of steps.
+            # Kept out of the throughput, which is that of steps.
             with stopwatch.paused():
-                due = self._upkeep.due(trained, phase_ended=phase_ended, leaving=leaving)
-                self._upkeep.after_step(trained, step, due, stage_ended=stage_ended)
+                due = self._upkeep.due(current, phase_ended=phase_ended, leaving=leaving)
+                self._upkeep.after_step(current, step, due, stage_ended=stage_ended)
             if leaving:
-                return trained.position
-            trained.progress = following
+                return current.position
+            current.progress = following

@@ -10,7 +10,7 @@ import pytest
 
 from pipeline.data import workers
 from pipeline.data.sources import Source, open_source
-from pipeline.data.workers import worked
+from pipeline.data.workers import map_in_chunks
 from pipeline.errors import UserError
 
 pytestmark = pytest.mark.usefixtures("forked")
@@ -56,7 +56,7 @@ def worth_sharing(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def shared(spec: str, work: Callable[..., Any], workers: int | None) -> Generator[Any]:
     source = open_source(spec)
-    return worked(spec, source, work, range(len(source)), size=RUN, workers=workers)
+    return map_in_chunks(spec, source, work, range(len(source)), size=RUN, workers=workers)
 
 
 def runs(results: list[tuple[int, list[str]]]) -> list[list[str]]:

@@ -97,7 +97,7 @@ def test_features_are_those_of_all_pictures() -> None:
     np.testing.assert_allclose(found.mean, features.mean(0), atol=1e-8)
     covariance = np.cov(features, rowvar=False, bias=True)
     np.testing.assert_allclose(found.moments(7).covariance, covariance, atol=1e-8)
-    coins = np.array([content[-1] % 2 for content in measure(open_source("digits")).contents])
+    coins = np.array([content[-1] % 2 for content in measure(open_source("digits")).digests])
     halves = [moments_of(features[coins == side]) for side in (0, 1)]
     assert found.halves_distance == pytest.approx(frechet_distance(*halves), abs=1e-8)
     assert 0.4 < coins.mean() < 0.6

@@ -99,4 +99,4 @@ def test_large_and_damaged_entries_raise_os_error(
 
 def test_real_zip_of_splits_is_refused(shared_folder: Path, refusal) -> None:
     path = shared_folder / "data" / "cifar10_jpeg_20k.zip"
-    assert f"name one, as in {path}/train" in refusal(path)
+    assert f"pass one split, as in {path}/train." in refusal(path)

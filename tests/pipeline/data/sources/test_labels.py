@@ -58,7 +58,7 @@ def test_stylegan_labels_are_numbers_in_their_order(pictures: Path, zipped) -> N
 def test_stylegan_null_labels_are_none_whatever_the_folders(pictures: Path, zipped) -> None:
     (pictures / "a.png").rename(pictures / "sub" / "a.png")
     (pictures / "sub" / "b.png").rename(pictures / "b.png")
-    with pytest.raises(UserError, match="1 beside its folders"):
+    with pytest.raises(UserError, match="1 outside class folders"):
         open_source(str(pictures))
     (pictures / "dataset.json").write_text('{"labels": null}')
     for place in (pictures, zipped(pictures)):

@@ -59,7 +59,7 @@ def test_a_trained_classifier_is_opened_as_it_was(digits: RecordSet, trained: Pa
     lessons = lessons_of(digits, 8)
     assert sorted(path.name for path in trained.iterdir()) == ["manifest.json", "weights.npz"]
     assert network.classes == manifest.classes == tuple("0123456789")
-    assert network.weights == manifest.weights_hash
+    assert network.weights_hash == manifest.weights_hash
     assert accuracy_of(network, lessons.held_out) == manifest.accuracy
     assert manifest.accuracy > 0.5  # a tenth by chance
     assert manifest.data_hash == digits.data_hash
@@ -89,7 +89,7 @@ def test_images_of_other_sizes_and_channels(trained: Path) -> None:
     assert network(images[:, ::2, ::2]).vectors.shape == (3, 128)
     with pytest.raises(UserError, match=r"a multiple of it\. Received: 12 by 12 px"):
         network(np.zeros((1, 12, 12, 1), np.uint8))
-    with pytest.raises(UserError, match="must be grey"):
+    with pytest.raises(UserError, match="takes grey images only"):
         network(np.repeat(images, 3, axis=-1))
 
 

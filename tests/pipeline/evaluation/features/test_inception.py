@@ -118,7 +118,7 @@ def test_grey_images_and_parts_of_a_batch(file: Path) -> None:
 
 def test_the_identity_follows_from_the_file_and_the_resize(file: Path, tmp_path: Path) -> None:
     network = open_features(f"inception:{file}")
-    assert network.weights == hashlib.sha256(file.read_bytes()).hexdigest()
+    assert network.weights_hash == hashlib.sha256(file.read_bytes()).hexdigest()
     changed = frozen()
     changed.node[0].attr["_note"].s = b"another file"
     (tmp_path / "other.pb").write_bytes(changed.SerializeToString())

@@ -82,7 +82,7 @@ def test_other_images_and_files_are_refused_in_one_line(file: Path, tmp_path: Pa
     network = open_features(f"lenet:{file}")
     with pytest.raises(UserError, match=r"28 or 32 px on both sides\. Received: 16 by 16 px"):
         network(digits(16))
-    with pytest.raises(UserError, match="must be grey"):
+    with pytest.raises(UserError, match="takes grey images only"):
         network(np.repeat(digits(), 3, axis=-1))
     wrong = random_weights() | {"fc.f6.bias": np.zeros(85, np.float32)}
     np.savez(tmp_path / "shape.npz", **wrong)

@@ -56,7 +56,7 @@ def test_channels() -> None:
     grey = IMAGES[..., :1]
     assert with_channels(IMAGES, 3, "a net") is IMAGES
     np.testing.assert_array_equal(with_channels(grey, 3, "a net"), np.concatenate([grey] * 3, -1))
-    with pytest.raises(UserError, match=r"a net must be grey\. Received: images of 3 channels"):
+    with pytest.raises(UserError, match=r"a net takes grey images only\. .*: images of 3 channels"):
         with_channels(IMAGES, 1, "a net")
 
 

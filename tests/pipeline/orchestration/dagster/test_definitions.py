@@ -58,7 +58,7 @@ from pipeline.orchestration.runs.outcome import Outcome, history_of
 from pipeline.orchestration.runs.run import RunState, begin_run, write_state
 from pipeline.orchestration.runs.status import UnderWay, read_status
 from pipeline.orchestration.snapshots import take_snapshot
-from pipeline.orchestration.steps.step import AFTER, BEFORE, step_names
+from pipeline.orchestration.steps.step import STEPS_AFTER_STAGES, STEPS_BEFORE_STAGES, step_names
 from savedmodels.locks import hold
 from tests.pipeline.orchestration.projects import (
     CHECKS,
@@ -369,7 +369,7 @@ def test_a_back_fill_does_each_snapshot_and_a_step_again_for_which_there_was_no_
             raise no_room
         write_state(folder, begun)
 
-    for name in (*BEFORE, *AFTER, "stage"):
+    for name in (*STEPS_BEFORE_STAGES, *STEPS_AFTER_STAGES, "stage"):
         monkeypatch.setattr(steps, name, lambda *_: DONE)
     monkeypatch.setattr(steps, "records", records)
     monkeypatch.setattr("pipeline.orchestration.runs.run.write_state", write)
@@ -402,7 +402,7 @@ def test_a_run_that_asset_pages_start_ends_as_any(
     told: list[Outcome] = []
     notify = "pipeline.orchestration.runs.ending.send_notifications"
     monkeypatch.setattr(notify, lambda _, outcome: told.append(outcome) or [])
-    for name in (*BEFORE, *AFTER, "stage"):
+    for name in (*STEPS_BEFORE_STAGES, *STEPS_AFTER_STAGES, "stage"):
         monkeypatch.setattr(steps, name, lambda *_: DONE)
     monkeypatch.setattr(steps, "records", records)
     key = take_snapshot(project).key

@@ -41,7 +41,7 @@ from pipeline.orchestration.plan import Ended, Plan
 from pipeline.orchestration.project import Project
 from pipeline.orchestration.runs.outcome import history_of
 from pipeline.orchestration.snapshots import take_snapshot
-from pipeline.orchestration.steps.step import AFTER, BEFORE
+from pipeline.orchestration.steps.step import STEPS_AFTER_STAGES, STEPS_BEFORE_STAGES
 from tests.pipeline.orchestration.projects import (
     DONE,
     make_project,
@@ -177,7 +177,7 @@ def stop_in_records(
             then()
         raise KeyboardInterrupt
 
-    for name in (*BEFORE, *AFTER, "stage"):
+    for name in (*STEPS_BEFORE_STAGES, *STEPS_AFTER_STAGES, "stage"):
         monkeypatch.setattr(steps, name, lambda *_: DONE)
     monkeypatch.setattr(steps, "records", stopped)
     instance.add_dynamic_partitions("snapshots", [plan.snapshot.key])
