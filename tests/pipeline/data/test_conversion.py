@@ -39,9 +39,7 @@ def test_any_picture_becomes_a_square(width, height, mode, channels, crop, filte
 def test_without_cropping_pictures_are_kept_or_refused() -> None:
     values = np.random.default_rng(0).integers(0, 256, (8, 8, 3), np.uint8)
     assert (square(PIL.Image.fromarray(values), 8, crop="none") == values).all()
-    with pytest.raises(
-        ValueError, match="Received: 8 px wide and 7 px high"
-    ):
+    with pytest.raises(ValueError, match="Received: 8 px wide and 7 px high"):
         square(PIL.Image.fromarray(values[:7]), 8, crop="none")
 
 

@@ -55,13 +55,13 @@ def test_what_cannot_be_read_is_left_out(tmp_path: Path) -> None:
 
 def test_a_class_may_have_larger_pictures_than_the_random_ones(tmp_path: Path) -> None:
     for number in range(200):
-        save(tmp_path, f"a/{number}.png", 10, (30, 30))
-    save(tmp_path, "b/large.png", 90, (50, 50))
+        save(tmp_path, f"a/{number}.png", 10, (60, 60))
+    save(tmp_path, "b/large.png", 90, (90, 90))
     # Of 201 pictures 64 are random; with some seed the large one is only in the row of its class.
     sheets = (contact_sheet(open_source(str(tmp_path)), seed=seed) for seed in range(9))
-    sheet = next(each for each in sheets if not (each[: 4 * (50 + GAP)] == 90).any())
-    assert (sheet == 90).all(-1).sum() == 50 * 50
-    assert (sheet == 10).all(-1).sum() == (64 + 16) * 30 * 30
+    sheet = next(each for each in sheets if not (each[: 4 * (90 + GAP)] == 90).any())
+    assert (sheet == 90).all(-1).sum() == 90 * 90
+    assert (sheet == 10).all(-1).sum() == (64 + 16) * 60 * 60
 
 
 def test_each_class_has_a_row(tmp_path: Path) -> None:
