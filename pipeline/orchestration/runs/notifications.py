@@ -1,7 +1,9 @@
-"""Notifications of how a run ended: JSON to web addresses, and e-mail. None can fail a run.
+"""Send the outcome of a pipeline run as JSON to web addresses and as e-mail; never fail the run.
 
-Written by hand: requests and urllib3 bound no whole answer either, and requests reads certificates
-from another variable. apprise would be a dependency with a hundred services for these two.
+Written by hand, because the libraries do less. apprise 2.3.0, when tried, reported success after a
+redirect whose GET had lost the content, sent what is for this machine through a proxy, waited 20 s
+for a slow answer with a limit of 2 s, and did not retry after HTTP 503 or SMTP 451. requests and
+urllib3 cannot limit the time of a whole answer either.
 """
 
 from __future__ import annotations
@@ -43,10 +45,10 @@ from pipeline.orchestration.runs.outcome import (
 ATTEMPTS = 3
 FIRST_PAUSE = 1.0
 """Seconds before the second attempt; twice as long before each further one."""
-LONGEST = 200
-"""Characters of a subject."""
-LONGEST_PROBLEM = 300
-"""Characters of a line that reports a failure; a server's answer in it may be long."""
+MAX_SUBJECT = 200
+"""Maximum number of characters in a subject."""
+MAX_FAILURE = 300
+"""Maximum number of characters in the line of a failure, which may quote a server."""
 
 
 def _is_loopback(host: str | None) -> bool:
@@ -80,7 +82,7 @@ class EmailConfig(Section):
     host: Host
     port: int = Field(default=587, ge=1, le=65535)
     security: Literal["starttls", "tls", "none"] = "starttls"
-    """Encryption of the connection: from the command STARTTLS on, from its start, or none."""
+    """Encryption of the connection: `starttls` after the command STARTTLS, `tls` from its start."""
     sender: MailAddress
     recipients: tuple[MailAddress, ...] = Field(min_length=1)
     username: str | None = None
@@ -92,24 +94,24 @@ class EmailConfig(Section):
     def _login_is_whole_and_private(self) -> EmailConfig:
         if (self.username is None) != (self.password_variable is None):
             raise ValueError("`username` and `password_variable` must be given together")
-        # Without encryption, a password may be read on the way.
+        # Without encryption others on the network can read the password.
         if self.username is not None and self.security == "none" and not _is_loopback(self.host):
             raise ValueError("a login must have `security: starttls` or `security: tls`")
         return self
 
 
 class NotificationsConfig(Section):
-    """Settings of notifications."""
+    """Settings of notifications, section `notifications` of pipeline.yaml."""
 
     webhooks: tuple[WebAddress, ...] = ()
     """Web addresses that get a POST of JSON."""
     webhook_variables: tuple[Variable, ...] = ()
-    """Environment variables that hold such addresses; those of chat services are secrets."""
+    """Environment variables that hold web addresses, because those of chat services are secrets."""
     email: EmailConfig | None = None
     verdicts: tuple[Ending, ...] = ("promoted", "gate failed", "alarm", "rolled back", "failed")
-    """Endings that are notified."""
+    """Verdicts of runs that cause a notification."""
     seconds: Rate = 10.0
-    """Seconds that a server may take for a whole answer."""
+    """Time limit for a server's whole answer, in seconds."""
 
 
 def send_notifications(config: NotificationsConfig, outcome: Outcome) -> tuple[str, ...]:
@@ -118,18 +120,18 @@ def send_notifications(config: NotificationsConfig, outcome: Outcome) -> tuple[s
         return ()
     failures = ((name, _failure_of(send)) for name, send in _deliveries(config, outcome))
     lines = (f"no notification to {name}: {failure}" for name, failure in failures if failure)
-    return tuple(one_line(line)[:LONGEST_PROBLEM] for line in lines)
+    return tuple(one_line(line)[:MAX_FAILURE] for line in lines)
 
 
 def subject_of(outcome: Outcome) -> str:
     """Return the outcome in one line."""
     version = f", version {outcome.version}" if outcome.version else ""
     line = f"{outcome.model}: {outcome.verdict}{version}: {outcome.reason}"
-    return textwrap.shorten(line, LONGEST, placeholder=" …")
+    return textwrap.shorten(line, MAX_SUBJECT, placeholder=" …")
 
 
 def message_of(outcome: Outcome) -> str:
-    """Return the outcome as plain text."""
+    """Return the outcome as the plain text of an e-mail."""
     lines = [
         subject_of(outcome),
         consequence_of(outcome),
@@ -159,7 +161,7 @@ def message_of(outcome: Outcome) -> str:
 def _deliveries(
     config: NotificationsConfig, outcome: Outcome
 ) -> Iterator[tuple[str, Callable[[], None]]]:
-    """Yield the deliveries, each with a name that shows no secret."""
+    """Yield a name without secrets, and a function that sends, for each web address and e-mail."""
     for url in config.webhooks:
         parts = urlsplit(url)  # The path or query of an address may be a secret.
         yield f"{parts.scheme}://{parts.netloc}", partial(_post, url, outcome, config.seconds)
@@ -167,17 +169,17 @@ def _deliveries(
         post = partial(_post, variable, outcome, config.seconds, secret=True)
         yield f"the address in {variable}", post
     if config.email is not None:
-        # One message for all attempts: receivers recognise a repeated one by its ID.
+        # One message for all attempts, so that receivers recognise a duplicate by its ID.
         message = _message(config.email, outcome)
         yield config.email.host, partial(_mail, config.email, message, config.seconds)
 
 
 def _failure_of(send: Callable[[], None]) -> str | None:
-    """Send up to `ATTEMPTS` times, and return why it failed, None if it did not."""
+    """Send, in up to `ATTEMPTS` attempts; return the reason of a failure, or None."""
     for attempt in range(1, ATTEMPTS + 1):
         try:
             send()
-        except Exception as error:  # Of any kind: a notification must not fail the run.
+        except Exception as error:  # Any error: a notification must not fail the run.
             if attempt == ATTEMPTS or not _may_pass(error):
                 return f"{error or type(error).__name__}, after {attempt} of {ATTEMPTS} attempts"
         else:
@@ -187,7 +189,7 @@ def _failure_of(send: Callable[[], None]) -> str | None:
 
 
 def _within(seconds: float, send: Callable[[], None]) -> None:
-    """Send, and fail once the time limit for all of it has passed."""
+    """Send in a thread; raise TimeoutError after a time limit for the whole exchange."""
     result: Future[None] = Future()
 
     def attempt() -> None:
@@ -198,8 +200,8 @@ def _within(seconds: float, send: Callable[[], None]) -> None:
         else:
             result.set_result(None)
 
-    # A socket's own limit starts anew with every byte that arrives. No executor: Python would
-    # wait for its threads at exit.
+    # A socket's timeout starts again with every byte. Not an executor: Python would wait for its
+    # threads at exit.
     thread = threading.Thread(target=attempt, daemon=True)
     thread.start()
     thread.join(seconds)
@@ -228,22 +230,22 @@ def _secret(variable: str) -> str:
 
 
 class _NoRedirect(urllib.request.HTTPRedirectHandler):
-    """Handler that follows no redirect."""
+    """Handler that refuses redirects."""
 
-    # A redirect would lose the content, and could lead to an address that nobody has allowed.
+    # A redirect would lose the content, and could lead to an address that nobody allowed.
     def redirect_request(self, *_: object) -> None:
         return None
 
 
 def _post(address: str, outcome: Outcome, seconds: float, *, secret: bool = False) -> None:
-    """Post to a URL; a secret one is in the environment variable of the given name."""
+    """Post to `address`: a URL, or, if `secret`, the environment variable that holds it."""
     url = _web_address(_secret(address)) if secret else address
-    # By way of JSON, where numbers that are not finite are strings.
+    # Through pydantic's JSON, which writes numbers that are not finite as strings.
     content = {"text": subject_of(outcome), "outcome": json.loads(outcome.model_dump_json())}
     request = urllib.request.Request(
         url, json.dumps(content).encode(), {"Content-Type": "application/json"}
     )
-    # No proxy for http: it would read what is for this machine alone.
+    # No proxy for http, which is allowed for this machine only: a proxy would read the content.
     proxies = {name: at for name, at in urllib.request.getproxies().items() if name == "https"}
     opener = urllib.request.build_opener(_NoRedirect, urllib.request.ProxyHandler(proxies))
 
@@ -251,7 +253,7 @@ def _post(address: str, outcome: Outcome, seconds: float, *, secret: bool = Fals
         try:
             opener.open(request, timeout=seconds).close()
         except urllib.error.HTTPError as error:
-            error.close()  # It holds the connection.
+            error.close()  # The error holds the connection.
             raise
 
     _within(seconds, send)
@@ -265,15 +267,15 @@ def _mail(email: EmailConfig, message: EmailMessage, seconds: float) -> None:
         if email.security == "tls"
         else smtplib.SMTP(email.host, email.port, timeout=seconds)
     )
-    with closing(server):  # `with server` would fail for a refused QUIT, and send again.
+    with closing(server):  # `with server` would raise if QUIT fails, and the message be sent again.
         if email.security == "starttls":
             server.starttls(context=tls)
         if email.username is not None:
             server.login(email.username, password)
         refused = server.send_message(message)
-        with suppress(OSError):  # The server has the message: another attempt would repeat it.
+        with suppress(OSError):  # The server has the message, so a failed QUIT does not matter.
             server.quit()
-    if refused:  # By some of the recipients; if all are refused, `send_message` raises.
+    if refused:  # Some recipients only: if all are refused, `send_message` raises.
         raise ValueError(f"refused for {', '.join(refused)}, sent to the others")
 
 
