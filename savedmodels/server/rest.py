@@ -30,7 +30,7 @@ from savedmodels.server.servable import refusal_of
 from savedmodels.server.service import Service, unable_to
 from savedmodels.server.time_left import timed_out
 
-HEALTH = "/health"
+HEALTH = "/health"  # path that answers 200 if every model has an available version
 # Number of bodies that may arrive at once; more than requests may run, as they take no threads.
 _MAX_ARRIVING = 256
 # Memory limit of all arriving bodies, in bodies of the maximum size (256 of 16 MiB take 4 GiB).

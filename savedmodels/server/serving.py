@@ -93,7 +93,7 @@ class _Watch:
         self._models = models
         self._repository = repository
         self._given = config
-        self._text: str | None = None
+        self._text: str | None = None  # of the configuration in force
         self._stopped = threading.Event()
 
     def look(self) -> None:
