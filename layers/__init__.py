@@ -1,4 +1,7 @@
-"""Keras layers for ProGAN and the StyleGANs, in pure `keras.ops` for every Keras backend."""
+"""Keras layers for ProGAN, StyleGAN and StyleGAN2, in pure `keras.ops` for every Keras backend.
+
+The networks in `pipeline/families/` are made of these layers.
+"""
 
 from layers.adain import AdaIN
 from layers.bias import Bias

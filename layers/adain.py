@@ -1,4 +1,4 @@
-"""Adaptive instance normalisation: a style sets the mean and variance of every feature map."""
+"""Adaptive instance normalisation (AdaIN), by which styles control StyleGAN's feature maps."""
 
 from __future__ import annotations
 
@@ -12,16 +12,18 @@ from layers.equalized import EqualizedDense
 
 @keras.saving.register_keras_serializable(package="growgan")
 class AdaIN(keras.layers.Layer):
-    """Normalise each feature map of each image, then scale and shift it by a style.
+    """Normalise each feature map of each image; scale and shift it by values from the style.
 
     `y = (x - mean_{h,w}) * rsqrt(var_{h,w} + epsilon) * (scale + 1) + shift`, where
-    `(scale, shift) = EqualizedDense(2·channels, gain=1)(styles)`; statistics in float32 at least.
+    `(scale, shift) = EqualizedDense(2·channels, gain=1)(style)`. Float32 at least is used for all
+    but the dense layer.
 
     Args:
         epsilon: Added to the variance.
-        seed: Seed of the first weights; None draws one.
+        seed: Seed of the dense layer's initial weights; None draws one.
 
-    Call: `[(batch, height, width, channels), (batch, styles)] → (batch, height, width, channels)`.
+    Call: `[(batch, height, width, channels), (batch, style_size)]
+    → (batch, height, width, channels)`.
 
     Example:
         >>> AdaIN()([keras.ops.ones((2, 4, 4, 3)), keras.ops.ones((2, 8))]).shape
@@ -44,20 +46,20 @@ class AdaIN(keras.layers.Layer):
             dtype=self.dtype_policy,
             name="affine",
         )
-        # Built here: a variable made inside a distributed step would fail.
+        # Build now: creating a variable inside a distributed training step would fail.
         self.affine.build(styles_shape)
 
     def call(self, inputs: list[Any]) -> Any:
         features, styles = inputs
-        # Half precision would lose the variance to rounding.
+        # Use float32 at least: half precision would lose the variance to rounding.
         dtype = keras.backend.result_type(self.compute_dtype, "float32")
         x = ops.cast(features, dtype)
         x = x - ops.mean(x, axis=(1, 2), keepdims=True)
         variance = ops.mean(ops.square(x), axis=(1, 2), keepdims=True)
         modulation = ops.cast(self.affine(styles), dtype)
         scale, shift = ops.split(modulation[:, None, None, :], 2, axis=-1)
-        # One factor per feature map, so that its pixels are multiplied once. With `scale + 1`
-        # zero biases mean no change of scale, as in the official code.
+        # Merge normalisation and style into one factor, so that each pixel is multiplied once.
+        # `scale + 1` as in the official code: a zero output of the dense layer changes no scale.
         factor = ops.rsqrt(variance + self.epsilon) * (scale + 1.0)
         return ops.cast(x * factor + shift, self.compute_dtype)
 

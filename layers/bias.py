@@ -1,4 +1,4 @@
-"""Learned bias per channel, as a layer of its own."""
+"""Learned bias per channel, for StyleGAN's convolutions that a blur follows."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from keras import ops
 class Bias(keras.layers.Layer):
     """Add a learned bias to each channel.
 
-    `y = x + b`, where b starts at 0. Use it where a blur follows the convolution: the blur pads
-    with zeros, so the bias must come after it.
+    `y = x + b`, where b starts at 0. Use it after a blur that follows a convolution without bias:
+    the blur pads with zeros, so a bias added before it would fade at the border.
 
     Call: `(..., channels) → same`.
 
@@ -39,5 +39,5 @@ class Bias(keras.layers.Layer):
         return input_shape
 
     def get_config(self) -> dict[str, Any]:
-        # Keras derives this by itself, except where `dtype` is a policy object.
+        # Defined although it adds nothing: Keras fails to derive it if `dtype` is a policy object.
         return super().get_config()

@@ -10,17 +10,18 @@ import keras
 from keras import ops
 
 from layers.resample import box_down, enlarged_shape, nearest_up, reduced_shape
-from layers.upfirdn import checked_taps, conv_down, conv_up
+from layers.upfirdn import check_taps, conv_down, conv_up
 
 Resample = Literal["up", "down"]
 
 
 class _Equalized(keras.layers.Layer):
-    """Shared part of both layers: a scaled kernel, and a bias with a scale of its own.
+    """Base class with the weights of an equalized layer: a kernel and a bias, each with its scale.
 
-    Weights are stored as `w ~ N(0, 1/lr_multiplier)` and used as
-    `w * gain / sqrt(fan_in) * lr_multiplier`; the bias starts at 0 and is multiplied by
-    `bias_gain * lr_multiplier`. Both are scaled in float32 and only then cast to the compute dtype.
+    The kernel w is initialised from a normal distribution with standard deviation
+    `1 / lr_multiplier`, and used as `w * gain / sqrt(fan_in) * lr_multiplier`. The bias starts at 0
+    and is multiplied by `bias_gain * lr_multiplier`. Both are scaled in float32 and only then cast
+    to the compute dtype.
     """
 
     def __init__(
@@ -40,8 +41,8 @@ class _Equalized(keras.layers.Layer):
         self.seed = seed
 
     def _add_weights(self, kernel_shape: tuple[Any, ...], biases: int) -> None:
-        # Scaled at run time, not at initialisation, so that Adam's steps have the same size
-        # relative to the weights of every layer.
+        # Scale at run time, not at initialisation: then Adam's steps have the same size relative to
+        # the weights in every layer.
         fan_in = math.prod(kernel_shape[:-1])
         self._scale = self.gain / math.sqrt(fan_in) * self.lr_multiplier
         self.kernel = self.add_weight(
@@ -59,7 +60,7 @@ class _Equalized(keras.layers.Layer):
         )
 
     def scaled_kernel(self) -> Any:
-        """Kernel as the layer uses it, `w * gain / sqrt(fan_in) * lr_multiplier`, in float32."""
+        """Return the kernel as used: `w * gain / sqrt(fan_in) * lr_multiplier`, in float32."""
         return self.kernel * self._scale
 
     def _add_bias(self, outputs: Any) -> Any:
@@ -86,16 +87,16 @@ class EqualizedDense(_Equalized):
     `y = x @ (w * gain / sqrt(inputs) * lr_multiplier) + b * bias_gain * lr_multiplier`
 
     Args:
-        units: Number of outputs, or the shape of one output, with one bias per element of its last
-            axis.
+        units: Number of outputs; or the shape of a sample's output, which then has one bias per
+            element of its last axis.
         gain: He gain: sqrt(2) before a leaky ReLU, 1 for a last layer or a style.
         lr_multiplier: Factor on the effective learning rate (StyleGAN's mapping: 0.01).
         use_bias: True to add a bias.
-        bias_gain: Gain of the bias. Equal to `gain` where the gain stands in for one after the
-            leaky ReLU, as in StyleGAN2: `g · lrelu(y) = lrelu(g · y)` for every g > 0.
+        bias_gain: Factor on the bias. StyleGAN2 multiplies the leaky ReLU's output by a gain g. As
+            `g · lrelu(y) = lrelu(g · y)` for g > 0, `gain=g, bias_gain=g` has the same effect.
         seed: Seed of the initial weights; None draws one.
 
-    Call: `(batch, inputs) → (batch, units)`, or `(batch, *units)` for a shape.
+    Call: `(batch, inputs) → (batch, units)`, or `(batch, *units)` if `units` is a shape.
 
     Raises:
         ValueError: if `units` is not positive.
@@ -138,43 +139,43 @@ class EqualizedConv2D(_Equalized):
 
     `y = conv(x, w * gain / sqrt(k * k * inputs) * lr_multiplier) + b * bias_gain * lr_multiplier`
 
-    `resample="up"` is exactly nearest-up by 2, then this convolution; `resample="down"` is exactly
-    this convolution, then a 2×2 box average. `fused` does either as one strided convolution, whose
-    kernel of side k+1 sums the shifted k×k kernel.
-    Both forms store the same k×k kernel, so weights do not depend on `fused`.
+    Without `taps`, `resample="up"` enlarges by 2 (nearest neighbour) before the convolution, and
+    `resample="down"` averages 2×2 boxes after it. `fused=True` computes the same function faster:
+    one strided convolution, whose kernel of side k+1 sums four shifted copies of the k×k kernel.
+    The stored weight is the k×k kernel in both cases, so checkpoints do not depend on `fused`.
 
-    With `taps` a FIR filter resamples, as in StyleGAN2. Fused, the convolution is strided and keeps
-    its own kernel; the filter follows it for `"up"` and precedes it for `"down"`. The image counts
-    as zero outside for the filter and the convolution together, so again both forms are the same
-    function.
+    With `taps`, a FIR filter resamples, as in StyleGAN2. Then `fused=True` makes the convolution
+    strided with its k×k kernel unchanged; the filter follows it for `"up"` and precedes it for
+    `"down"`. This computes the same function as `fused=False`, because the image is padded with
+    zeros once, for filter and convolution together.
 
     Args:
         filters: Number of output channels.
         kernel_size: Side of the kernel in pixels, odd.
-        resample: `"up"`, `"down"` or None.
+        resample: `"up"` to enlarge by 2, `"down"` to reduce by 2, or None.
         fused: True to resample inside the convolution.
-        taps: Taps of the separable filter that resamples; None for nearest-up and box average.
+        taps: Taps of the separable resampling filter; None for nearest neighbour and box average.
         gain: He gain: sqrt(2) before a leaky ReLU, 1 for to-RGB.
         lr_multiplier: Factor on the effective learning rate.
         use_bias: True to add a bias.
-        bias_gain: Gain of the bias, as in `EqualizedDense`.
+        bias_gain: Factor on the bias, as in `EqualizedDense`.
         seed: Seed of the initial weights; None draws one.
 
-    Call: `(batch, height, width, channels) → (batch, height', width', filters)`; sides are doubled
-    for `"up"` and halved for `"down"`, which takes even sides only.
+    Call: `(batch, height, width, channels) → (batch, height', width', filters)`; height and width
+    are doubled for `"up"` and halved for `"down"`, which takes even ones only.
 
     Raises:
-        ValueError: if `filters` is not positive, `kernel_size` is even, `resample` is unknown, the
-            taps sum to zero, or `"down"` gets an odd side.
+        ValueError: if `filters` is not positive, `kernel_size` is not positive and odd, `resample`
+            is unknown, the taps sum to zero, or `"down"` gets an odd height or width.
 
     Example:
         >>> EqualizedConv2D(8, 3, resample="up")(keras.ops.ones((2, 4, 4, 3))).shape
         TensorShape([2, 8, 8, 8])
 
     Source: arXiv:1710.10196, section 4.1 and the official `upscale2d_conv2d` and
-    `conv2d_downscale2d`; with `taps` the official `conv2d_resample` of StyleGAN2-ADA. Ours flips
-    the kernel in the fused up form, so that fused and unfused agree; the official fused form, and
-    the official up forms with `taps`, are another parametrisation of the same function.
+    `conv2d_downscale2d`; with `taps` the official `conv2d_resample` of StyleGAN2-ADA. For fused
+    `"up"` ours flips the kernel, so that fused and unfused agree. The official code does not, there
+    and for `"up"` with `taps`: its weights are ours flipped.
     """
 
     def __init__(
@@ -199,7 +200,7 @@ class EqualizedConv2D(_Equalized):
         self.kernel_size = kernel_size
         self.resample = resample
         self.fused = fused
-        self.taps = None if taps is None else checked_taps(taps)
+        self.taps = None if taps is None else check_taps(taps)
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         shape = (self.kernel_size, self.kernel_size, input_shape[-1], self.filters)
@@ -210,19 +211,19 @@ class EqualizedConv2D(_Equalized):
 
     def _convolve(self, inputs: Any, kernel: Any) -> Any:
         if self.resample and self.taps:
-            resampled = conv_up if self.resample == "up" else conv_down
+            convolve = conv_up if self.resample == "up" else conv_down
             kernel = ops.cast(kernel, self.compute_dtype)
-            return resampled(inputs, kernel, self.taps, fused=self.fused)
-        # One strided convolution: 2.25 times fewer multiplications for k = 3.
+            return convolve(inputs, kernel, self.taps, fused=self.fused)
+        # Fuse into one strided convolution: it takes 2.25 times fewer multiplications for k = 3.
         if self.resample and self.fused:
             if self.resample == "up":
-                # A transposed convolution applies its kernel mirrored, and takes (k, k, out, in).
+                # Mirror the kernel and swap its channel axes, as transposed convolutions need it.
                 kernel = ops.transpose(ops.flip(kernel, axis=(0, 1)), (0, 1, 3, 2))
                 kernel = ops.cast(_sum_of_shifts(kernel), self.compute_dtype)
                 return ops.conv_transpose(inputs, kernel, strides=2, padding="same")
-            # A strided convolution would accept odd sides, which the unfused form refuses.
+            # Refuse odd heights and widths, as `box_down` does; a strided convolution takes them.
             reduced_shape(inputs.shape, 2)
-            # Summed before the cast, so that half precision rounds once.
+            # Sum before the cast, so that half precision rounds once.
             kernel = ops.cast(_sum_of_shifts(kernel) * 0.25, self.compute_dtype)
             return ops.conv(inputs, kernel, strides=2, padding="same")
         kernel = ops.cast(kernel, self.compute_dtype)
@@ -251,6 +252,6 @@ class EqualizedConv2D(_Equalized):
 
 def _sum_of_shifts(kernel: Any) -> Any:
     """Convolve a kernel with a 2×2 box of ones, `(k, k, in, out) → (k+1, k+1, in, out)`."""
-    none, before, after = (0, 0), (1, 0), (0, 1)
+    none, before, after = (0, 0), (1, 0), (0, 1)  # padding of an axis
     rows = ops.pad(kernel, (before, none, none, none)) + ops.pad(kernel, (after, none, none, none))
     return ops.pad(rows, (none, before, none, none)) + ops.pad(rows, (none, after, none, none))

@@ -1,4 +1,4 @@
-"""Learned constant that a style-based generator starts from."""
+"""Learned constant: the input of the first block in the generators of StyleGAN and StyleGAN2."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from keras import ops
 
 @keras.saving.register_keras_serializable(package="growgan")
 class LearnedConstant(keras.layers.Layer):
-    """One trained block of features, repeated for every sample of a batch.
+    """Trained feature maps, the same for every sample of a batch.
 
     Args:
-        shape: `(height, width, channels)` of the block.
+        shape: `(height, width, channels)` of the feature maps.
         initializer: Keras initializer: `"ones"` (StyleGAN) or `RandomNormal(stddev=1.0)`
-            (StyleGAN2); the name `"random_normal"` alone means a stddev of 0.05.
+            (StyleGAN2). Not the name `"random_normal"`: it means a standard deviation of 0.05.
 
     Call: `(batch, anything…) → (batch, height, width, channels)`; only the batch size is read.
 

@@ -1,4 +1,4 @@
-"""Minibatch standard deviation, appended as feature maps."""
+"""Minibatch standard deviation: feature maps that show the discriminator a lack of variety."""
 
 from __future__ import annotations
 
@@ -10,22 +10,24 @@ from keras import ops
 
 @keras.saving.register_keras_serializable(package="growgan")
 class MinibatchStd(keras.layers.Layer):
-    """Append each group's standard deviation, so that the discriminator sees a lack of variety.
+    """Append the standard deviation across each group of samples to their feature maps.
 
     A batch of N is split into N/G groups of `G = min(group_size, N)` samples. Groups are strided:
     sample i belongs to group `i mod (N/G)`. Each group's statistic is
-    `s = mean_{h,w,c} sqrt(var_group(x) + epsilon)`, with the biased variance, in float32 at least;
-    every sample of the group gets it as a constant map.
+    `s = mean_{h,w,c} sqrt(var_group(x) + epsilon)`, with the biased variance over the group's
+    samples, in float32 at least. Every sample of the group gets s as a constant map.
 
     Args:
-        group_size: Samples per group. The batch must be a multiple of it, or smaller than it.
-        features: Number of maps; channels are averaged in this many equal parts.
+        group_size: Samples per group. The batch size must be a multiple of it, or smaller.
+        features: Number of maps to append. Channels are split into this many equal parts, and each
+            part is averaged into one map.
         epsilon: Added to the variance; keeps the gradient finite where samples are equal.
 
     Call: `(batch, height, width, channels) → (batch, height, width, channels + features)`.
 
     Raises:
-        ValueError: if the batch does not divide into groups, or the channels into features.
+        ValueError: if `group_size` or `features` is not positive, the batch does not divide into
+            groups, or the channels do not divide into `features` parts.
 
     Example:
         >>> MinibatchStd()(keras.ops.ones((8, 4, 4, 16))).shape
@@ -56,7 +58,7 @@ class MinibatchStd(keras.layers.Layer):
 
     def call(self, inputs: Any) -> Any:
         batch, height, width, channels = ops.shape(inputs)
-        # The batch size of an exported graph is unknown: then it cannot be checked here.
+        # Check the batch size if it is known; in an exported graph it is not.
         if isinstance(batch, int):
             group = min(self.group_size, batch)
             if batch % group:
@@ -66,10 +68,10 @@ class MinibatchStd(keras.layers.Layer):
                 )
         else:
             group = ops.minimum(self.group_size, batch)
-        # Half precision would lose the variance to rounding.
+        # Use float32 at least: half precision would lose the variance to rounding.
         x = ops.cast(inputs, keras.backend.result_type(self.compute_dtype, "float32"))
-        # The group comes first, so its members are strided, as in the official code. Replicas take
-        # strided shares too, so groups do not depend on their number.
+        # Put the group's axis first: then its members are strided, as in the official code. A
+        # replica's share of the batch is strided too, so groups do not depend on the replica count.
         x = ops.reshape(x, (group, -1, height, width, self.features, channels // self.features))
         x = x - ops.mean(x, axis=0, keepdims=True)
         deviation = ops.sqrt(ops.mean(ops.square(x), axis=0) + self.epsilon)

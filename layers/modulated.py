@@ -1,4 +1,4 @@
-"""Convolution whose kernel each sample's style modulates."""
+"""StyleGAN2's convolution, whose kernel each sample's style modulates (scales)."""
 
 from __future__ import annotations
 
@@ -15,29 +15,32 @@ Modulation = Literal["features", "kernels"]
 
 @keras.saving.register_keras_serializable(package="growgan")
 class ModulatedConv2D(EqualizedConv2D):
-    """Convolve every sample with a kernel of its own: the shared one, scaled by the sample's style.
+    """Convolve every sample with the shared kernel w, scaled by the sample's style s.
 
-    `w' = w * (1 + s)`, one factor per input channel;
-    `w'' = w' * rsqrt(sum_{k,k,inputs} w'² + epsilon)`, so that the style does not change the
-    deviation of the outputs; `y = gain * conv(x, w'') + b * bias_gain`. Factors are computed in
-    float32 at least. Without demodulation it is `EqualizedConv2D` with the kernel `w'`.
+    1. Modulate: `w' = w * (1 + s)`, with one factor per input channel.
+    2. Demodulate: `w'' = w' * rsqrt(sum_{k,k,inputs} w'² + epsilon)`, so that the style does not
+       change the standard deviation of the outputs.
+    3. Convolve: `y = gain * conv(x, w'') + b * bias_gain * lr_multiplier`.
 
-    Scaling an input channel of the kernel equals scaling that channel of the features, and scaling
-    an output channel of the kernel equals scaling the output. `modulation="features"` does the
-    latter, and convolves the batch with one kernel. `"kernels"` makes the kernels and convolves the
-    samples one by one. Both are the same function; `"features"` trains faster.
+    Factors are computed in float32 at least. With `demodulate=False` the layer is `EqualizedConv2D`
+    with `w'` for w.
+
+    `modulation` selects one of two ways to compute the same function. `"kernels"` makes a kernel
+    for each sample and convolves the samples one by one. `"features"` convolves the whole batch
+    with one kernel, and scales the channels of features before and of outputs after that instead;
+    it trains faster.
 
     Args:
         filters: Number of output channels.
         kernel_size: Side of the kernel in pixels, odd.
-        demodulate: True to demodulate; false for to-RGB.
-        modulation: Tensors that styles scale: `"features"` or `"kernels"`.
+        demodulate: True to demodulate; False for to-RGB.
+        modulation: Tensors to scale by the style: `"features"` or `"kernels"`.
         epsilon: Added to the sum of squares.
-        **kwargs: Arguments of `EqualizedConv2D`. Demodulation undoes every scale of the kernel
-            except `gain`.
+        **kwargs: Other arguments of `EqualizedConv2D`. Demodulation cancels every scale of the
+            kernel except `gain`.
 
     Call: `[(batch, height, width, channels), (batch, channels)] → (batch, height', width',
-    filters)`. The second input holds the styles s; 0 leaves the kernel unchanged.
+    filters)`. The second input holds the styles s; s = 0 does not modulate.
 
     Raises:
         ValueError: as `EqualizedConv2D`, and if `modulation` is unknown.
@@ -49,8 +52,8 @@ class ModulatedConv2D(EqualizedConv2D):
 
     Source: arXiv:1912.04958, section 2.2 and appendix B; the official `modulated_conv2d`, whose
     `fused_modconv` is `"kernels"` here, and whose styles are 1 + s. Under float16 the official code
-    divides styles and kernels by their largest values; ours multiplies by these again after the
-    convolution, so it is the same function in every precision.
+    divides styles and kernels by their largest values before the convolution; ours also multiplies
+    by these values after it, so it is the same function in every precision.
     """
 
     def __init__(
@@ -62,7 +65,7 @@ class ModulatedConv2D(EqualizedConv2D):
         epsilon: float = 1e-8,
         **kwargs: Any,
     ) -> None:
-        # Autocasting would round styles before their squares are summed.
+        # Switch autocasting off: it would round styles before their squares are summed.
         super().__init__(filters, kernel_size, autocast=False, **kwargs)
         if modulation not in ("features", "kernels"):
             raise ValueError(
@@ -79,41 +82,44 @@ class ModulatedConv2D(EqualizedConv2D):
         features, styles = inputs
         features = ops.cast(features, self.compute_dtype)
         styles = 1.0 + ops.cast(styles, keras.backend.result_type(self.compute_dtype, "float32"))
-        convolve = self._on_kernels if self.modulation == "kernels" else self._on_features
+        convolve = (
+            self._convolve_kernels if self.modulation == "kernels" else self._convolve_features
+        )
         return self._add_bias(convolve(features, styles))
 
-    def _on_kernels(self, features: Any, styles: Any) -> Any:
-        # Demodulation would undo the scale of the equalized learning rate.
+    def _convolve_kernels(self, features: Any, styles: Any) -> Any:
+        # Skip the equalized scale before demodulation, which would cancel it.
         kernel = self.kernel if self.demodulate else self.scaled_kernel()
         kernels = kernel[None] * styles[:, None, None, :, None]
         if self.demodulate:
-            kernels = kernels * self._demodulation(styles)[:, None, None, None, :]
+            kernels = kernels * self._demodulation_factors(styles)[:, None, None, None, :]
         samples = (features[:, None], kernels)
         return ops.map(lambda sample: self._convolve(*sample)[0], samples)
 
-    def _on_features(self, features: Any, styles: Any) -> Any:
-        # Faster: one large convolution beats many small ones,
-        # and at low resolutions kernels are larger than feature maps.
+    def _convolve_features(self, features: Any, styles: Any) -> Any:
+        # Faster than kernels per sample: one large convolution beats many small ones, and at low
+        # resolutions kernels are larger than feature maps.
         if not self.demodulate:
-            return self._convolve(self._scaled(features, styles), self.scaled_kernel())
-        kernel, factors = self.kernel, self._demodulation(styles)
+            return self._convolve(self._scale_channels(features, styles), self.scaled_kernel())
+        kernel, factors = self.kernel, self._demodulation_factors(styles)
         if self.compute_dtype == "float16":
-            # Sums over a window would overflow otherwise.
-            styles, largest = _split(styles, axis=-1)
-            factors = factors * largest
-            kernel, largest = _split(kernel, axis=(0, 1, 2))
+            # Make styles and kernel small before the convolution, whose sums would overflow
+            # otherwise; multiply the outputs by the divisors.
+            styles, divisor = _divide_by_largest(styles, axis=-1)
+            factors = factors * divisor
+            kernel, divisor = _divide_by_largest(kernel, axis=(0, 1, 2))
             root = math.sqrt(math.prod(kernel.shape[:-1]))
-            kernel, factors = kernel / root, factors * (root * largest[0, 0])
-        outputs = self._convolve(self._scaled(features, styles), kernel)
-        return self._scaled(outputs, factors)
+            kernel, factors = kernel / root, factors * (root * divisor[0, 0])
+        outputs = self._convolve(self._scale_channels(features, styles), kernel)
+        return self._scale_channels(outputs, factors)
 
-    def _demodulation(self, styles: Any) -> Any:
-        """`gain * rsqrt(sum w'² + epsilon)`, `(batch, channels) → (batch, filters)`."""
-        # As a product of squares, so that no kernel per sample has to be in memory.
+    def _demodulation_factors(self, styles: Any) -> Any:
+        """Compute `gain * rsqrt(sum w'² + epsilon)`, `(batch, channels) → (batch, filters)`."""
+        # Multiply the squares of styles and kernel, so that no kernel per sample is in memory.
         power = ops.sum(ops.square(self.kernel), axis=(0, 1))
         return self.gain * ops.rsqrt(ops.matmul(ops.square(styles), power) + self.epsilon)
 
-    def _scaled(self, features: Any, factors: Any) -> Any:
+    def _scale_channels(self, features: Any, factors: Any) -> Any:
         return features * ops.cast(factors, self.compute_dtype)[:, None, None, :]
 
     def compute_output_shape(self, input_shape: Any) -> tuple[int | None, ...]:
@@ -128,10 +134,10 @@ class ModulatedConv2D(EqualizedConv2D):
         }
 
 
-def _split(values: Any, axis: int | tuple[int, ...]) -> tuple[Any, Any]:
-    """Divide values by their largest magnitude; also returns that magnitude, without a gradient.
+def _divide_by_largest(values: Any, axis: int | tuple[int, ...]) -> tuple[Any, Any]:
+    """Divide values by their largest magnitude; return quotients and magnitude (at least 1e-8).
 
-    The product of both is the original value whatever the factor is, so gradients are exact.
+    The magnitude has no gradient. The caller multiplies by it again, so gradients stay exact.
     """
     largest = ops.stop_gradient(ops.max(ops.abs(values), axis=axis, keepdims=True))
     largest = ops.maximum(largest, 1e-8)

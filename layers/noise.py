@@ -1,4 +1,4 @@
-"""Noise per pixel: a layer that adds it with a learned strength, and one that keeps a map."""
+"""Noise per pixel of the StyleGANs: a layer that adds given noise, and one with fixed noise."""
 
 from __future__ import annotations
 
@@ -11,17 +11,18 @@ from keras import ops
 
 @keras.saving.register_keras_serializable(package="growgan")
 class Noise(keras.layers.Layer):
-    """Add a given noise map to every feature map, each with its own learned strength.
+    """Add a given noise map to every feature map, with a learned strength.
 
     `y = x + gain * strength * noise`; the strength starts at 0.
 
     Args:
-        per_channel: True if each channel has its own strength (StyleGAN); else all share one
+        per_channel: True for one strength per channel (StyleGAN), False for a single one
             (StyleGAN2).
-        gain: Factor on the noise: sqrt(2) where it stands in for the gain of the leaky ReLU that
-            follows, as in StyleGAN2.
+        gain: Factor on the noise. For StyleGAN2 sqrt(2): it replaces the gain after the leaky ReLU,
+            as `bias_gain` of `EqualizedDense` does.
 
-    Call: `[(batch, height, width, channels), (batch or 1, height, width, 1)] → first shape`.
+    Call: `[(batch, height, width, channels), (batch or 1, height, width, 1)]
+    → (batch, height, width, channels)`.
 
     Example:
         >>> x = keras.ops.ones((2, 4, 4, 3))
@@ -43,7 +44,8 @@ class Noise(keras.layers.Layer):
         )
 
     def call(self, inputs: list[Any]) -> Any:
-        # An input, not drawn here: a run's randomness stays a function of seed and step.
+        # Take noise as an input instead of drawing it: the training step draws it from the run's
+        # seed and the step's number, so that a run can be repeated.
         features, noise = inputs
         return features + noise * (self.strength * self.gain)
 
@@ -56,18 +58,18 @@ class Noise(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable(package="growgan")
 class FixedNoise(keras.layers.Layer):
-    """One map of standard normal noise, the same for every sample and every call.
+    """Map of standard normal noise, the same for every sample and every call.
 
-    The map is a saved weight.
+    It is a saved weight, for models whose images depend on their inputs alone.
 
     Args:
-        side: Side of the square map in pixels, or its height and width.
+        side: Side of a square map in pixels, or height and width of the map.
         seed: Seed of the map; None draws one.
 
     Call: `(batch, anything…) → (batch, height, width, 1)`; only the batch size is read.
 
     Raises:
-        ValueError: if `side` is not positive.
+        ValueError: if a side is not positive.
 
     Example:
         >>> FixedNoise(4)(keras.ops.ones((2, 16))).shape
@@ -87,7 +89,7 @@ class FixedNoise(keras.layers.Layer):
         self.map = self.add_weight(
             shape=(self.height, self.width, 1),
             initializer=keras.initializers.RandomNormal(stddev=1.0, seed=self.seed),
-            trainable=False,  # Images of a model are a function of their latents alone.
+            trainable=False,
             name="map",
         )
 
@@ -98,7 +100,7 @@ class FixedNoise(keras.layers.Layer):
         return (input_shape[0], self.height, self.width, 1)
 
     def get_config(self) -> dict[str, Any]:
-        # A number for squares, as configurations had before there were rectangles.
+        # Write one number for a square, as configurations did before rectangles were supported.
         square = self.height == self.width
         side = self.height if square else (self.height, self.width)
         return {**super().get_config(), "side": side, "seed": self.seed}

@@ -1,4 +1,4 @@
-"""Normalisation of each pixel's feature vector to unit mean square."""
+"""Pixel normalisation of ProGAN and the StyleGANs: unit mean square of each feature vector."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from keras import ops
 
 @keras.saving.register_keras_serializable(package="growgan")
 class PixelNorm(keras.layers.Layer):
-    """Divide each feature vector by its root mean square.
+    """Divide each feature vector by its root mean square over the channels.
 
     `y = x * rsqrt(mean_c(x²) + epsilon)`, in float32 at least.
 
@@ -31,7 +31,7 @@ class PixelNorm(keras.layers.Layer):
         self.epsilon = epsilon
 
     def call(self, inputs: Any) -> Any:
-        # Float16 would need a larger epsilon; the official code raises it to 1e-4 there.
+        # Use float32 at least: float16 would need a larger epsilon, 1e-4 in the official code.
         x = ops.cast(inputs, keras.backend.result_type(self.compute_dtype, "float32"))
         mean_square = ops.mean(ops.square(x), axis=-1, keepdims=True)
         return ops.cast(x * ops.rsqrt(mean_square + self.epsilon), self.compute_dtype)

@@ -15,7 +15,7 @@ def nearest_up(images: Any, factor: int) -> Any:
     `(batch, height, width, channels) → (batch, height·factor, width·factor, channels)`.
     """
     batch, height, width, channels = ops.shape(images)
-    # A broadcast, because its gradient of any order is a sum or a broadcast again.
+    # Use a broadcast: its gradients of every order are cheap, sums and broadcasts only.
     squares = ops.broadcast_to(
         ops.reshape(images, (batch, height, 1, width, 1, channels)),
         (batch, height, factor, width, factor, channels),
@@ -28,18 +28,18 @@ def box_down(images: Any, factor: int) -> Any:
 
     `(batch, height, width, channels) → (batch, height/factor, width/factor, channels)`.
     """
-    reduced_shape(images.shape, factor)  # Pooling would drop the rows and columns left over.
+    reduced_shape(images.shape, factor)  # Raise here: pooling would drop leftover rows and columns.
     return ops.average_pool(images, pool_size=factor, strides=factor, padding="valid")
 
 
 def enlarged_shape(shape: Sequence[int | None], factor: int) -> tuple[int | None, ...]:
-    """Output shape of `nearest_up`: known sides times `factor`; unknown ones stay None."""
+    """Return the shape of enlarged images: known sides times `factor`; unknown ones stay None."""
     batch, height, width, channels = shape
     return (batch, height and height * factor, width and width * factor, channels)
 
 
 def reduced_shape(shape: Sequence[int | None], factor: int) -> tuple[int | None, ...]:
-    """Output shape of `box_down`: known sides divided by `factor`; unknown ones stay None.
+    """Return the shape of reduced images: known sides divided by `factor`; unknown ones stay None.
 
     Raises:
         ValueError: if a known side is not a multiple of `factor`.
@@ -54,7 +54,7 @@ def reduced_shape(shape: Sequence[int | None], factor: int) -> tuple[int | None,
 
 
 class Resample2D(keras.layers.Layer):
-    """Shared part of layers that resample by an integer factor."""
+    """Base class of layers that enlarge or reduce images by an integer factor."""
 
     def __init__(self, factor: int = 2, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -68,7 +68,7 @@ class Resample2D(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable(package="growgan")
 class NearestUp2D(Resample2D):
-    """Enlarge by an integer factor, repeating every pixel.
+    """Enlarge images by an integer factor, repeating every pixel.
 
     Args:
         factor: Factor by which each side grows.
@@ -94,7 +94,7 @@ class NearestUp2D(Resample2D):
 
 @keras.saving.register_keras_serializable(package="growgan")
 class BoxDown2D(Resample2D):
-    """Reduce by an integer factor, averaging each square of pixels.
+    """Reduce images by an integer factor, averaging each square of pixels.
 
     Args:
         factor: Factor by which each side shrinks.

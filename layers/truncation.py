@@ -1,4 +1,4 @@
-"""Truncation trick: move styles towards their mean."""
+"""Truncation trick of StyleGAN: move styles towards their mean for better, less varied images."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from keras import ops
 
 @keras.saving.register_keras_serializable(package="growgan")
 class Truncation(keras.layers.Layer):
-    """Hold the running mean of styles, and move the styles of the first layers towards it.
+    """Move the styles w of a generator's first layers towards the running mean of styles.
 
-    `y_i = mean + psi * (w_i - mean)` for layers `i < cutoff`, and `w_i` for the others, in float32
-    at least. The mean is a weight that is assigned, not trained; it starts at 0.
+    `y_i = mean + psi * (w_i - mean)` for layers `i < cutoff`, and `y_i = w_i` for the others, in
+    float32 at least. The mean is a non-trainable weight that starts at 0; training assigns it.
 
-    Call: `(batch, layers, styles) → same`. `psi` is a number or a tensor; `cutoff` is the number of
-    layers that are truncated, None for all. With the number 1, the default of `psi`, the result
-    equals the input bit for bit.
+    Call: `(batch, layers, style_size) → same`. `psi` is a number or a tensor that broadcasts with
+    the styles; `cutoff` is the number of layers that are truncated, None for all. If `psi` is the
+    Python number 1 (the default), the result equals the input bit for bit.
 
     Example:
         >>> half = Truncation()(keras.ops.ones((1, 2, 3)), psi=0.5, cutoff=1)
@@ -40,7 +40,7 @@ class Truncation(keras.layers.Layer):
         )
 
     def call(self, inputs: Any, psi: Any = 1.0, cutoff: int | None = None) -> Any:
-        # `mean + (w - mean)` would change the last bits.
+        # Return the input itself: `mean + (w - mean)` would change the last bits.
         if isinstance(psi, (int, float)) and psi == 1:
             return inputs
         dtype = keras.backend.result_type(self.compute_dtype, "float32")
@@ -54,5 +54,5 @@ class Truncation(keras.layers.Layer):
         return input_shape
 
     def get_config(self) -> dict[str, Any]:
-        # Keras derives this by itself, except where `dtype` is a policy object.
+        # Defined although it adds nothing: Keras fails to derive it if `dtype` is a policy object.
         return super().get_config()

@@ -1,4 +1,4 @@
-"""FIR filters of images: blur, and resampling alone or fused with a convolution."""
+"""FIR filters (finite impulse response) for images: blur, resample, or resample and convolve."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from keras import ops
 from layers.resample import Resample2D, enlarged_shape, reduced_shape
 
 BILINEAR = (1.0, 3.0, 3.0, 1.0)
-"""Taps of StyleGAN2's resampling filter."""
+"""Taps (coefficients) of StyleGAN2's resampling filter."""
 
 
-def checked_taps(taps: Sequence[float]) -> tuple[float, ...]:
-    """Convert the taps of a filter to floats, and check them.
+def check_taps(taps: Sequence[float]) -> tuple[float, ...]:
+    """Convert the taps of a filter to floats, and check that a division by their sum is possible.
 
     Raises:
         ValueError: if there are no taps, or their sum is zero.
     """
-    checked = tuple(float(tap) for tap in taps)
-    if sum(checked) == 0:  # They are divided by their sum.
-        raise ValueError(f"`taps` must be given and not sum to zero. Received: taps={checked}")
-    return checked
+    floats = tuple(float(tap) for tap in taps)
+    if sum(floats) == 0:
+        raise ValueError(f"`taps` must be given and not sum to zero. Received: taps={floats}")
+    return floats
 
 
 def upfirdn2d(
@@ -39,35 +39,36 @@ def upfirdn2d(
     """Upsample, filter and downsample: `(batch, height, width, channels) → (…, channels)`.
 
     Along both axes: insert `up - 1` zeros after every pixel, pad with zeros, convolve where the
-    filter lies inside the image, and keep every `down`-th pixel. With u for the padded image and f
-    for the taps divided by their sum, `y[n] = gain^½ · Σ_j f[j] · u[n·down + taps - 1 - j]`. The
-    output has `(height·up + before + after - taps) // down + 1` rows.
+    filter lies inside the image, and keep every `down`-th pixel. With u for the padded image, T for
+    the number of taps, and f for the taps divided by their sum, each axis computes
+    `y[n] = gain^½ · Σ_j f[j] · u[n·down + T - 1 - j]`. The output has
+    `(height·up + before + after - T) // down + 1` rows for `padding=(before, after)`.
 
     Args:
         images: Images of any float dtype, which the result keeps.
-        taps: Taps of the separable filter.
+        taps: Taps of the separable filter, the same for height and width.
         up: Factor of enlargement.
         down: Factor of reduction.
-        padding: Number of zeros before the first and after the last pixel of the enlarged image;
-            negative numbers crop.
+        padding: Number of zeros before the first and after the last pixel of the enlarged image,
+            for height and width alike; negative numbers crop.
         gain: Factor on the result.
 
     Source: the official `upfirdn2d` of StyleGAN2-ADA.
     """
     channels = images.shape[-1]
-    # Mirrored, because Keras' convolutions are correlations.
-    row = np.array(checked_taps(taps))[::-1] / sum(taps)
+    # Mirror the taps, because Keras' convolutions are correlations.
+    row = np.array(check_taps(taps))[::-1] / sum(taps)
     kernel = np.tile((gain * np.outer(row, row))[:, :, None, None], (1, 1, channels, 1))
     kernel = ops.convert_to_tensor(kernel, keras.backend.standardize_dtype(images.dtype))
-    images = _padded(_spread(images, up), *padding)
+    images = _pad_or_crop(_insert_zeros(images, up), *padding)
     return ops.depthwise_conv(images, kernel, strides=down, padding="valid")
 
 
 def fir_up(images: Any, taps: Sequence[float], factor: int = 2) -> Any:
     """Enlarge with a filter, `(batch, height, width, channels) → (batch, height·factor, …)`.
 
-    Away from the border a constant image stays constant, if the taps of every phase of the filter
-    have the same sum.
+    A constant image stays constant away from the border, if the sum of every `factor`-th tap is the
+    same for each starting tap.
     """
     padding = ((len(taps) + factor - 1) // 2, (len(taps) - factor) // 2)
     return upfirdn2d(images, taps, up=factor, padding=padding, gain=factor**2)
@@ -75,7 +76,7 @@ def fir_up(images: Any, taps: Sequence[float], factor: int = 2) -> Any:
 
 def fir_down(images: Any, taps: Sequence[float], factor: int = 2) -> Any:
     """Reduce with a filter, `(batch, height, width, channels) → (batch, height/factor, …)`."""
-    reduced_shape(images.shape, factor)  # Striding would drop the rows and columns left over.
+    reduced_shape(images.shape, factor)  # Raise here: striding would drop leftover rows, columns.
     padding = ((len(taps) - factor + 1) // 2, (len(taps) - factor) // 2)
     return upfirdn2d(images, taps, down=factor, padding=padding)
 
@@ -83,17 +84,18 @@ def fir_down(images: Any, taps: Sequence[float], factor: int = 2) -> Any:
 def conv_up(images: Any, kernel: Any, taps: Sequence[float], *, fused: bool) -> Any:
     """Enlarge by 2 with a filter, then convolve with a kernel `(k, k, inputs, outputs)`, k odd.
 
-    Fused, the convolution comes first, transposed and strided; the filter comes second.
+    If `fused`, a transposed strided convolution comes first and the filter second; the result is
+    the same.
     """
-    # Zero outside and not cropped in between: the order of the two does not matter.
+    # Pad with zeros only, and crop nothing between the two: then their order does not matter.
     side = kernel.shape[0]
     before = side // 2 + (len(taps) + 1) // 2
     after = side // 2 + (len(taps) - 2) // 2
     if not fused:
         images = upfirdn2d(images, taps, up=2, padding=(before, after), gain=4.0)
         return ops.conv(images, kernel, padding="valid")
-    # Strided, it skips the zeros between pixels.
-    # A transposed convolution applies its kernel mirrored, and takes (k, k, out, in).
+    # Convolve before the filter: the strided form skips the zeros between pixels.
+    # Its kernel is mirrored and has the shape (k, k, outputs, inputs), as Keras wants it.
     kernel = ops.transpose(ops.flip(kernel, axis=(0, 1)), (0, 1, 3, 2))
     images = ops.conv_transpose(images, kernel, strides=2, padding="valid")
     padding = (before - (side - 1), after - max(side - 2, 0))
@@ -103,36 +105,36 @@ def conv_up(images: Any, kernel: Any, taps: Sequence[float], *, fused: bool) -> 
 def conv_down(images: Any, kernel: Any, taps: Sequence[float], *, fused: bool) -> Any:
     """Convolve with a kernel `(k, k, inputs, outputs)`, k odd, then reduce by 2 with a filter.
 
-    As in `conv_up` the order does not matter: fused, the filter comes first and the convolution is
-    strided.
+    If `fused`, the filter comes first and a strided convolution second; the result is the same.
     """
-    reduced_shape(images.shape, 2)  # Striding would drop a row or column left over.
+    reduced_shape(images.shape, 2)  # Raise here: striding would drop a leftover row or column.
     side = kernel.shape[0]
     padding = (side // 2 + (len(taps) - 1) // 2, side // 2 + (len(taps) - 2) // 2)
     if not fused:
-        images = ops.conv(_padded(images, *padding), kernel, padding="valid")
+        images = ops.conv(_pad_or_crop(images, *padding), kernel, padding="valid")
         return upfirdn2d(images, taps, down=2)
-    # Not one kernel for both: it would take 36 multiplications per pixel for each pair of maps. The
-    # convolution takes 9, and the filter runs on each map alone.
+    # Do not merge a 4×4 filter and a 3×3 kernel into one 6×6 kernel: it takes 36 multiplications
+    # per pixel for each pair of input and output maps. The convolution alone takes 9, and the
+    # filter runs once per input map.
     images = upfirdn2d(images, taps, padding=padding)
     return ops.conv(images, kernel, strides=2, padding="valid")
 
 
-def _spread(images: Any, factor: int) -> Any:
+def _insert_zeros(images: Any, factor: int) -> Any:
     """Insert `factor - 1` zeros after every pixel."""
     if factor == 1:
         return images
     batch, height, width, channels = ops.shape(images)
     zeros = (0, factor - 1)
-    # Samples and rows share an axis, because TFLite pads at most five axes.
+    # Let samples and rows share an axis, because TFLite pads at most five axes.
     images = ops.reshape(images, (-1, 1, width, 1, channels))
     images = ops.pad(images, ((0, 0), zeros, (0, 0), zeros, (0, 0)))
     return ops.reshape(images, (batch, height * factor, width * factor, channels))
 
 
-def _padded(images: Any, before: int, after: int) -> Any:
+def _pad_or_crop(images: Any, before: int, after: int) -> Any:
     """Pad height and width with zeros; negative numbers crop."""
-    kept = slice(max(-before, 0), -max(-after, 0) or None)  # An end of 0 would keep nothing.
+    kept = slice(max(-before, 0), -max(-after, 0) or None)  # None, as a slice to 0 is empty.
     zeros = (max(before, 0), max(after, 0))
     images = images[:, kept, kept] if min(before, after) < 0 else images
     return ops.pad(images, ((0, 0), zeros, zeros, (0, 0))) if any(zeros) else images
@@ -140,9 +142,9 @@ def _padded(images: Any, before: int, after: int) -> Any:
 
 @keras.saving.register_keras_serializable(package="growgan")
 class Blur(keras.layers.Layer):
-    """Filter every channel with the same small kernel, zero-padded to keep the size.
+    """Blur every channel with the same small filter; zero padding keeps the size.
 
-    `y = x * (f ⊗ f) / sum(f ⊗ f)` for the taps f.
+    Correlates x with `(f ⊗ f) / sum(f ⊗ f)` for the taps f.
 
     Args:
         taps: Taps of the separable filter, an odd number so that images do not shift.
@@ -162,7 +164,7 @@ class Blur(keras.layers.Layer):
     def __init__(self, taps: Sequence[float] = (1.0, 2.0, 1.0), **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.taps = tuple(float(tap) for tap in taps)
-        # An even number would shift images by half a pixel.
+        # Refuse an even number of taps: it would shift images by half a pixel.
         if len(self.taps) % 2 == 0 or sum(self.taps) == 0:
             raise ValueError(
                 f"`taps` must be odd in number and not sum to zero. Received: taps={self.taps}"
@@ -183,9 +185,11 @@ class Blur(keras.layers.Layer):
 
 
 class _FIR2D(Resample2D):
+    """Base class of layers that resample images with a FIR filter."""
+
     def __init__(self, factor: int = 2, taps: Sequence[float] = BILINEAR, **kwargs: Any) -> None:
         super().__init__(factor, **kwargs)
-        self.taps = checked_taps(taps)
+        self.taps = check_taps(taps)
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "taps": self.taps}
@@ -193,7 +197,7 @@ class _FIR2D(Resample2D):
 
 @keras.saving.register_keras_serializable(package="growgan")
 class FIRUp2D(_FIR2D):
-    """Enlarge by an integer factor with a FIR filter, like `fir_up`.
+    """Enlarge images by an integer factor with a FIR filter, like `fir_up`.
 
     Args:
         factor: Factor by which each side grows.
@@ -220,7 +224,7 @@ class FIRUp2D(_FIR2D):
 
 @keras.saving.register_keras_serializable(package="growgan")
 class FIRDown2D(_FIR2D):
-    """Reduce by an integer factor with a FIR filter, like `fir_down`.
+    """Reduce images by an integer factor with a FIR filter, like `fir_down`.
 
     Args:
         factor: Factor by which each side shrinks.

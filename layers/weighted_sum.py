@@ -1,4 +1,4 @@
-"""Fade-in of a new resolution."""
+"""Fade-in of a new resolution in a progressively growing network (ProGAN, StyleGAN)."""
 
 from __future__ import annotations
 
@@ -10,14 +10,15 @@ from keras import ops
 
 @keras.saving.register_keras_serializable(package="growgan")
 class WeightedSum(keras.layers.Layer):
-    """Blend the old and the new path of a growing network.
+    """Blend the outputs of two paths: the old one, and the one with the new resolution's blocks.
 
-    `y = (1 - alpha) * old + alpha * new`, exactly `old` at 0 and `new` at 1, in float32 at least.
+    `y = (1 - alpha) * old + alpha * new` in float32 at least; exactly `old` for alpha = 0 and
+    exactly `new` for alpha = 1.
 
     Args:
-        alpha: Initial weight of the new path, from 0 to 1.
+        alpha: Initial weight of the new path, from 0 to 1. Training assigns the weight `alpha`.
 
-    Call: `[old, new]`, both `(batch, height, width, channels) → same`.
+    Call: `[old, new] → blend`, all of shape `(batch, height, width, channels)`.
 
     Raises:
         ValueError: if `alpha` is outside 0 to 1.
@@ -39,7 +40,7 @@ class WeightedSum(keras.layers.Layer):
         self.alpha = self.add_weight(
             shape=(),
             initializer=keras.initializers.Constant(self.initial_alpha),
-            trainable=False,  # Assigned every step: a new value needs no new trace.
+            trainable=False,  # Assigned, not trained; a weight can change without a new trace.
             autocast=False,  # Half precision would round alpha.
             name="alpha",
         )
@@ -48,7 +49,7 @@ class WeightedSum(keras.layers.Layer):
         dtype = keras.backend.result_type(self.compute_dtype, "float32")
         old, new = (ops.cast(x, dtype) for x in inputs)
         alpha = ops.cast(self.alpha, dtype)
-        # Not `old + alpha * (new - old)`, which is not exactly `new` at 1.
+        # Not `old + alpha * (new - old)`: for alpha = 1 that is not exactly `new`.
         return ops.cast((1.0 - alpha) * old + alpha * new, self.compute_dtype)
 
     def compute_output_shape(self, input_shape: list[Any]) -> tuple[int | None, ...]:

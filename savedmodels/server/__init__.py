@@ -1,1 +1,4 @@
-"""Local server with TensorFlow Serving's APIs, for development and tests."""
+"""Local server of `growgan serve`, with TensorFlow Serving's REST and gRPC APIs.
+
+docs/serving.md says how to use it. A version is one numbered SavedModel of a model.
+"""

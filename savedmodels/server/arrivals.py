@@ -1,4 +1,4 @@
-"""Limit on requests whose message is still arriving; the oldest is dropped for a new one."""
+"""Limit on requests whose message is still arriving, so that slow clients do not block others."""
 
 from __future__ import annotations
 
@@ -9,53 +9,53 @@ from contextlib import contextmanager
 
 
 class Arrivals:
-    """Registry of arriving messages that drops the oldest when there are too many or too much.
+    """Registry of arriving messages that drops the oldest when they are too many or too large.
 
     Args:
-        most: Most requests that may wait for their message at once.
-        most_bytes: Most bytes that all arriving messages may hold together.
+        max_requests: Maximum number of requests that may wait for their message at once.
+        max_bytes: Maximum size in bytes of what has arrived of all these messages together.
     """
 
-    def __init__(self, most: int, most_bytes: float = float("inf")) -> None:
-        self._most = most
-        self._most_bytes = most_bytes
+    def __init__(self, max_requests: int, max_bytes: float = float("inf")) -> None:
+        self._max_requests = max_requests
+        self._max_bytes = max_bytes
         self._waiting: OrderedDict[object, Callable[[], object]] = OrderedDict()
         self._bytes: dict[object, int] = {}
         self._lock = threading.Lock()
 
     @contextmanager
-    def coming(self, give_up: Callable[[], object]) -> Iterator[Callable[[int], None]]:
-        """Register a request while its message arrives; report bytes by the yielded function.
+    def track(self, drop: Callable[[], object]) -> Iterator[Callable[[int], None]]:
+        """Register a request until the block ends; yield a function to report arrived bytes with.
 
         Args:
-            give_up: Called to drop the request; may be called after the block has ended.
+            drop: Called if this request must make way for others, even just after the block.
         """
         key = object()
         with self._lock:
-            self._waiting[key], self._bytes[key] = give_up, 0
-        self._make_way()
+            self._waiting[key], self._bytes[key] = drop, 0
+        self._enforce_limits()
 
-        def came(count: int) -> None:
+        def report(count: int) -> None:
             with self._lock:
-                if key in self._bytes:  # Otherwise it was dropped, and does not know yet.
+                if key in self._bytes:  # A dropped request may still report bytes.
                     self._bytes[key] += count
-            self._make_way()
+            self._enforce_limits()
 
         try:
-            yield came
+            yield report
         finally:
             with self._lock:
                 self._waiting.pop(key, None)
                 self._bytes.pop(key, None)
 
-    def _make_way(self) -> None:
+    def _enforce_limits(self) -> None:
         while True:
             with self._lock:
-                full = sum(self._bytes.values()) > self._most_bytes
-                # The only one stays, however large: limits of its own hold for it.
-                if len(self._waiting) < 2 or (len(self._waiting) <= self._most and not full):
+                count, size = len(self._waiting), sum(self._bytes.values())
+                # Never drop the only request: the servers limit the size of a single message.
+                if count < 2 or (count <= self._max_requests and size <= self._max_bytes):
                     return
-                # The oldest is likely stuck: honest clients send their message within moments.
-                key, give_up = self._waiting.popitem(last=False)
+                # Drop the oldest, which is likely stuck: honest clients need only moments.
+                key, drop = self._waiting.popitem(last=False)
                 del self._bytes[key]
-            give_up()  # Outside the lock, which `came` and the end of the block take too.
+            drop()  # Outside the lock, which the end of the dropped request's block takes too.

@@ -1,4 +1,4 @@
-"""Join samples of several requests into one run of a model, and limit the requests that wait."""
+"""Batch requests: run a model once for the samples of several requests, and limit the queue."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Array = np.ndarray[Any, Any]
 Tensors = Mapping[str, Array]
 
 
-def _processors() -> int:
+def _count_processors() -> int:
     return len(os.sched_getaffinity(0))  # A process may have fewer than the machine.
 
 
@@ -29,26 +29,27 @@ class BatchingParameters:
     """Batching parameters; names, meaning and defaults are TensorFlow Serving's.
 
     Attributes:
-        max_batch_size: Most samples in a run.
+        max_batch_size: Maximum number of samples in a batch.
         batch_timeout_micros: Microseconds that the first request of a batch waits for others.
-        max_enqueued_batches: Most batches that wait; requests beyond them are refused.
-        num_batch_threads: Batches that run at once; by default the number of processors.
-        allowed_batch_sizes: Allowed batch sizes in increasing order. A batch is filled up to the
-            next of them with copies of a sample; the last is `max_batch_size`. Empty for any size.
+        max_enqueued_batches: Maximum length of the queue, in batches of `max_batch_size` samples.
+            A request that does not fit is refused.
+        num_batch_threads: Number of batches that run at once; by default one per processor.
+        allowed_batch_sizes: Allowed batch sizes in increasing order, up to `max_batch_size`. A
+            batch is filled up to the next allowed size with copies of a sample. Empty for any size.
     """
 
     max_batch_size: int = 1000
     batch_timeout_micros: int = 0
     max_enqueued_batches: int = 10
-    num_batch_threads: int = field(default_factory=_processors)
+    num_batch_threads: int = field(default_factory=_count_processors)
     allowed_batch_sizes: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
 class BatchTask:
-    """Request that waits for its batch, with times in seconds by `time.monotonic`.
+    """Request in the queue; its times are seconds of `time.monotonic`.
 
-    Tasks with equal keys may share a run. Each input has `size` samples in its first dimension.
+    Tasks with equal keys may share a batch. Each input has `size` samples in its first dimension.
     """
 
     key: Hashable
@@ -64,11 +65,12 @@ def next_batches(waiting: Sequence[BatchTask], limit: int) -> list[list[BatchTas
     by_key: dict[Hashable, list[BatchTask]] = {}
     for task in waiting:
         by_key.setdefault(task.key, []).append(task)
-    return [_fitting(tasks, limit) for tasks in by_key.values()]
+    return [_take_while_fitting(tasks, limit) for tasks in by_key.values()]
 
 
-def _fitting(tasks: Sequence[BatchTask], limit: int) -> list[BatchTask]:
-    # Oldest first, and none overtakes: a large request would otherwise never find room.
+def _take_while_fitting(tasks: Sequence[BatchTask], limit: int) -> list[BatchTask]:
+    # Stop at the first task that does not fit: if later ones went first, a large request might wait
+    # for ever.
     ends = accumulate(task.size for task in tasks)
     return [task for task, end in zip(tasks, ends, strict=True) if end <= limit]
 
@@ -81,23 +83,23 @@ def is_ready(batch: Sequence[BatchTask], now: float, parameters: BatchingParamet
 
 
 def padding(batch: Sequence[BatchTask], allowed_sizes: Sequence[int]) -> list[Tensors]:
-    """Return the samples that fill a batch up to the next allowed size: copies of its last one."""
+    """Return a part with copies of a sample that fill the batch to an allowed size, or no part."""
     size = sum(task.size for task in batch)
     missing = next((allowed for allowed in allowed_sizes if allowed >= size), size) - size
     with_samples = [task for task in batch if task.size]
     if not missing or not with_samples:
         return []
-    last = with_samples[-1].inputs  # Unlike zeros, it is surely a valid input.
+    last = with_samples[-1].inputs  # A copy is a valid input, while zeros may not be.
     return [{name: np.repeat(array[:1], missing, axis=0) for name, array in last.items()}]
 
 
 def join(parts: Sequence[Tensors]) -> dict[str, Array]:
-    """Concatenate tensors by name."""
+    """Concatenate tensors of the same name along their first dimension."""
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
 def split(whole: Tensors, sizes: Sequence[int]) -> list[dict[str, Array]]:
-    """Split joined tensors into parts of the given sizes."""
+    """Split tensors along their first dimension into parts of the given sizes, undoing `join`."""
     for array in whole.values():
         if not array.ndim:
             raise Refused(Code.FAILED_PRECONDITION, "Batched output tensor has 0 dimensions")
@@ -114,7 +116,12 @@ def split(whole: Tensors, sizes: Sequence[int]) -> list[dict[str, Array]]:
 
 
 class BatchQueue:
-    """Queue of requests, and threads that `run` the model on joined inputs of one key."""
+    """Queue of requests, and threads that batch them and run the model.
+
+    Args:
+        run: Runs the model on a batch, given the tasks' common key and their joined inputs.
+        parameters: Parameters of batching.
+    """
 
     def __init__(
         self, run: Callable[[Hashable, Tensors], dict[str, Array]], parameters: BatchingParameters
@@ -125,7 +132,7 @@ class BatchQueue:
         self._changed = threading.Condition()
         self._closed = False
         self._threads = [
-            threading.Thread(target=self._serve, name="batches", daemon=True)
+            threading.Thread(target=self._run_batches, name="batches", daemon=True)
             for _ in range(parameters.num_batch_threads)
         ]
         for thread in self._threads:
@@ -136,14 +143,14 @@ class BatchQueue:
         outputs = self.submit(key, inputs, deadline)
         try:
             remaining = max(deadline - time.monotonic(), 0.0)
-            # An infinite deadline is more than threads can wait.
+            # Limit the timeout: Python cannot wait for an infinite one.
             return outputs.result(min(remaining, threading.TIMEOUT_MAX))
         except TimeoutError:
-            outputs.cancel()  # Saves the run, if it has not begun.
+            outputs.cancel()  # Takes the request out of its batch, if that has not begun.
             raise timed_out() from None
 
     def submit(self, key: Hashable, inputs: Tensors, deadline: float) -> Future[dict[str, Array]]:
-        """Queue a request; the future receives its outputs."""
+        """Queue a request; return a future for its outputs."""
         if not inputs:
             raise invalid("Batching Run() must have at least one input tensor")
         if not all(array.ndim for array in inputs.values()):
@@ -152,13 +159,13 @@ class BatchQueue:
         if len(sizes) != 1:
             raise invalid("Batching Run() input tensors must have equal 0th-dimension size")
         size = sizes.pop()
-        most = self._parameters.max_batch_size
-        if size > most:
-            raise invalid(f"Task size {size} is larger than maximum input batch size {most}")
+        max_size = self._parameters.max_batch_size
+        if size > max_size:
+            raise invalid(f"Task size {size} is larger than maximum input batch size {max_size}")
         task = BatchTask(key, inputs, size, time.monotonic(), deadline)
         with self._changed:
-            room = most * self._parameters.max_enqueued_batches
-            if sum(other.size for other in self._waiting) + size > room:
+            capacity = max_size * self._parameters.max_enqueued_batches  # in samples
+            if sum(waiting.size for waiting in self._waiting) + size > capacity:
                 raise Refused(
                     Code.RESOURCE_EXHAUSTED,
                     "The batch scheduling queue to which this task was submitted is full",
@@ -173,20 +180,20 @@ class BatchQueue:
             self._closed = True
             self._changed.notify_all()
         for thread in self._threads:
-            thread.join()  # The session is closed next, and must not be running.
+            thread.join()  # Wait: the caller closes the model's session next.
 
-    def _serve(self) -> None:
-        while batch := self._take():
+    def _run_batches(self) -> None:
+        while batch := self._take_batch():
             wanted = [task for task in batch if task.outputs.set_running_or_notify_cancel()]
-            # Computing an answer that nobody waits for would delay the others further.
+            # Refuse late tasks: computing answers that nobody waits for would delay the others.
             late = [task for task in wanted if task.deadline <= time.monotonic()]
             for task in late:
                 task.outputs.set_exception(timed_out())
-            if punctual := [task for task in wanted if task not in late]:
-                self._answer(punctual)
+            if in_time := [task for task in wanted if task not in late]:
+                self._run_batch(in_time)
 
-    def _take(self) -> list[BatchTask]:
-        """Wait for the next due batch; empty once the queue is closed and has run everything."""
+    def _take_batch(self) -> list[BatchTask]:
+        """Wait for the next ready batch; return an empty one if the queue is closed and empty."""
         with self._changed:
             while True:
                 if not self._waiting:
@@ -197,20 +204,20 @@ class BatchQueue:
                 now = time.monotonic()
                 for batch in next_batches(self._waiting, self._parameters.max_batch_size):
                     if self._closed or is_ready(batch, now, self._parameters):
-                        # By identity (`eq=False`): equal requests are different tasks.
+                        # Tasks compare by identity (`eq=False`), so equal requests stay apart.
                         self._waiting = [task for task in self._waiting if task not in batch]
                         return batch
                 due = self._waiting[0].arrival + self._parameters.batch_timeout_micros / 1e6
-                # Wakes up for a new request too, which may fill the batch.
+                # Wait until the oldest request's batch is due, or a new request may fill a batch.
                 self._changed.wait(due - now)
 
-    def _answer(self, batch: Sequence[BatchTask]) -> None:
+    def _run_batch(self, batch: Sequence[BatchTask]) -> None:
         try:
-            filling = padding(batch, self._parameters.allowed_batch_sizes)
-            parts = [*(task.inputs for task in batch), *filling]
+            samples = padding(batch, self._parameters.allowed_batch_sizes)
+            parts = [*(task.inputs for task in batch), *samples]
             outputs = self._run(batch[0].key, join(parts))
             sizes = [len(next(iter(part.values()))) for part in parts]
-            # Outputs of the padding come last and are dropped, so the lengths differ.
+            # Drop the outputs of the padding, which come last: `zip` ends with the tasks.
             for task, part in zip(batch, split(outputs, sizes), strict=False):
                 task.outputs.set_result(part)
         except Exception as error:

@@ -1,4 +1,4 @@
-"""Read batching parameters from a file in TensorFlow Serving's format."""
+"""Read the batching parameters of `growgan serve` from a file in TensorFlow Serving's format."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ from google.protobuf import (
 from savedmodels.server.batching import BatchingParameters
 from savedmodels.server.codes import invalid
 
-# tensorflow-serving-api lacks session_bundle_config.proto, so its BatchingParameters stands here.
-_FILE = """
+# Define the message BatchingParameters here, because the package tensorflow-serving-api lacks its
+# file, session_bundle_config.proto. This is a FileDescriptorProto in protobuf's text format.
+_PROTO_FILE = """
 name: "batching_parameters.proto" package: "tensorflow.serving" syntax: "proto3"
 dependency: "google/protobuf/wrappers.proto"
 message_type {
@@ -30,7 +31,7 @@ message_type {
   field { name: "pad_variable_length_inputs" number: 7 type: TYPE_BOOL }
 }
 """.replace('type_name: "', 'type_name: ".google.protobuf.')
-_LEAST = {
+_MINIMUM = {
     "max_batch_size": 1,
     "batch_timeout_micros": 0,
     "max_enqueued_batches": 1,
@@ -39,10 +40,10 @@ _LEAST = {
 
 
 def read(text: str) -> BatchingParameters:
-    """Read parameters in text format; missing ones have TensorFlow Serving's defaults.
+    """Read the text of a batching parameters file; missing values get the defaults.
 
     Raises:
-        Refused: INVALID_ARGUMENT, if it is not valid or asks for something not supported.
+        Refused: INVALID_ARGUMENT if the text is invalid or asks for something not supported.
     """
     message = _message_class()()
     try:
@@ -53,11 +54,11 @@ def read(text: str) -> BatchingParameters:
         ) from None
     if message.pad_variable_length_inputs:
         raise invalid("`pad_variable_length_inputs` must be false. Received: true")
-    # Absent, not 0: a missing parameter has its default.
-    values = {name: getattr(message, name).value for name in _LEAST if message.HasField(name)}
+    # Leave absent fields out: protobuf would read them as 0, not as the default.
+    values = {name: getattr(message, name).value for name in _MINIMUM if message.HasField(name)}
     for name, value in values.items():
-        if value < _LEAST[name]:
-            raise invalid(f"`{name}` must be at least {_LEAST[name]}. Received: {value}")
+        if value < _MINIMUM[name]:
+            raise invalid(f"`{name}` must be at least {_MINIMUM[name]}. Received: {value}")
     sizes = tuple(message.allowed_batch_sizes)
     parameters = BatchingParameters(**values, allowed_batch_sizes=sizes)
     largest = parameters.max_batch_size
@@ -70,12 +71,12 @@ def read(text: str) -> BatchingParameters:
 
 
 def _message_class() -> Any:
-    # A separate pool avoids a clash if another package registers the original message.
+    # Use a separate pool, to avoid a clash if another package registers the original message.
     pool = descriptor_pool.DescriptorPool()
-    # Copied, because a pool of one's own does not even know protobuf's wrappers.
+    # Add protobuf's wrapper types (Int64Value, ...): a new pool is empty.
     wrappers = descriptor_pb2.FileDescriptorProto()
     wrappers_pb2.DESCRIPTOR.CopyToProto(wrappers)
     pool.Add(wrappers)
-    pool.Add(text_format.Parse(_FILE, descriptor_pb2.FileDescriptorProto()))
+    pool.Add(text_format.Parse(_PROTO_FILE, descriptor_pb2.FileDescriptorProto()))
     descriptor = pool.FindMessageTypeByName("tensorflow.serving.BatchingParameters")
     return message_factory.GetMessageClass(descriptor)

@@ -1,4 +1,4 @@
-"""Error codes that TensorFlow and gRPC share, and their HTTP statuses."""
+"""Errors of the server: codes shared with TensorFlow and gRPC, and their HTTP statuses."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Code(enum.IntEnum):
 
 HTTP_STATUS = {
     Code.OK: 200,
-    Code.CANCELLED: 499,  # in no standard; servers use it for clients that went away
+    Code.CANCELLED: 499,  # not standard; web servers use it for clients that disconnected
     Code.UNKNOWN: 500,
     Code.INVALID_ARGUMENT: 400,
     Code.DEADLINE_EXCEEDED: 504,
@@ -48,15 +48,18 @@ HTTP_STATUS = {
 }
 """HTTP status of each code, as in TensorFlow Serving's `ToHTTPStatusCode`."""
 
-LONGEST = 2000  # characters of a message: gRPC sends errors in a header, which may have 8 KiB
+_MAX_CHARACTERS = 2000  # of an error's message: gRPC sends it in a header of at most 8 KiB
 
 
 class Refused(Exception):
-    """Error answer to a request: a canonical code and a message for the client."""
+    """Error that ends a request: a canonical code and a message for the client.
+
+    REST and gRPC turn it into their error answers. A message above 2000 characters is cut.
+    """
 
     def __init__(self, code: Code, message: str) -> None:
-        if len(message) > LONGEST:
-            message = f"{message[: LONGEST - 3]}..."
+        if len(message) > _MAX_CHARACTERS:
+            message = f"{message[: _MAX_CHARACTERS - 3]}..."
         super().__init__(message)
         self.code = code
         self.message = message

@@ -1,4 +1,4 @@
-"""gRPC API with TensorFlow Serving's PredictionService and ModelService."""
+"""gRPC API: TensorFlow Serving's PredictionService and ModelService over our `Service`."""
 
 from __future__ import annotations
 
@@ -32,23 +32,26 @@ from savedmodels.server.service import SIGNATURE_DEF, Service, unable_to
 from savedmodels.server.signature import DEFAULT_SIGNATURE
 from savedmodels.server.tensor_protos import arrays_of_protos
 
-MESSAGE_SECONDS = 20.0  # from its head on: an honest client sends a message within moments
+MESSAGE_SECONDS = 20.0
+"""Seconds for a request's message to arrive after its head; honest clients need only moments."""
 _STATUS = {status.value[0]: status for status in grpc.StatusCode}
 
 
-def server_for(service: Service, repository: Path) -> grpc.Server:
+def make_grpc_server(service: Service, repository: Path) -> grpc.Server:
     """Make a gRPC server without a port; `repository` is searched for missing base paths."""
     limits, token = service.limits, service.options.token
-    # Twice as many threads: `Arrivals` must drop the oldest before gRPC refuses new requests.
+    # Use twice as many threads: `Arrivals` must drop the oldest before gRPC refuses new requests.
     threads = 2 * limits.requests + 1
     server = grpc.server(
         ThreadPoolExecutor(threads, "grpc"),
         maximum_concurrent_rpcs=threads,
-        interceptors=[_Places(limits), *([] if token is None else [_Guard(token)])],
+        interceptors=[_RequestLimit(limits), *([] if token is None else [_TokenCheck(token)])],
         options=[
             ("grpc.max_receive_message_length", limits.request_bytes),
-            ("grpc.max_send_message_length", -1),  # Images outgrow their latents.
-            ("grpc.so_reuseport", 0),  # Otherwise two servers could share a port unnoticed.
+            # Do not limit answers: images are far larger than the latents they are made from.
+            ("grpc.max_send_message_length", -1),
+            # Do not share a port, or a second server on it would go unnoticed.
+            ("grpc.so_reuseport", 0),
         ],
     )
     prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(
@@ -66,8 +69,8 @@ class _PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
 
     def Predict(self, request: Any, context: grpc.ServicerContext) -> Any:
         name = request.model_spec.name
-        with _refusals(context), self._service.measured(name, "Predict", "GRPC"):
-            spec = _spec(request)
+        with _abort_on_error(context), self._service.measured(name, "Predict", "GRPC"):
+            spec = _read_spec(request)
             inputs = arrays_of_protos(request.inputs, self._service.limits.request_bytes)
             signature = request.model_spec.signature_name
             remaining = context.time_remaining()
@@ -90,13 +93,13 @@ class _PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
         self._refuse(request, "Regress", "regress", context)
 
     def MultiInference(self, request: Any, context: grpc.ServicerContext) -> None:
-        # Counted under the first task's model, as the request itself names none.
+        # Count the request under the first task's model, as the request itself names none.
         first = next(iter(request.tasks), inference_pb2.InferenceTask())
         self._refuse(first, "MultiInference", "do several tasks at once", context)
 
     def GetModelMetadata(self, request: Any, context: grpc.ServicerContext) -> Any:
-        with _refusals(context):
-            spec = _spec(request)
+        with _abort_on_error(context):
+            spec = _read_spec(request)
             if not request.metadata_field:
                 raise invalid("GetModelMetadataRequest must specify at least one metadata_field")
             for field in request.metadata_field:
@@ -104,9 +107,9 @@ class _PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
                     raise invalid(f"Metadata field {field} is not supported")
             return self._service.metadata(spec)[0]
 
-    def _refuse(self, asked: Any, api: str, do: str, context: grpc.ServicerContext) -> None:
-        with _refusals(context), self._service.measured(asked.model_spec.name, api, "GRPC"):
-            raise unable_to(do)  # Within `measured`, so that metrics show such clients.
+    def _refuse(self, request: Any, api: str, action: str, context: grpc.ServicerContext) -> None:
+        with _abort_on_error(context), self._service.measured(request.model_spec.name, api, "GRPC"):
+            raise unable_to(action)  # Within `measured`, so that metrics count the request.
 
 
 class _ModelService(model_service_pb2_grpc.ModelServiceServicer):
@@ -115,17 +118,17 @@ class _ModelService(model_service_pb2_grpc.ModelServiceServicer):
         self._repository = repository
 
     def GetModelStatus(self, request: Any, context: grpc.ServicerContext) -> Any:
-        with _refusals(context):
-            return self._service.status(_spec(request))
+        with _abort_on_error(context):
+            return self._service.status(_read_spec(request))
 
     def HandleReloadConfigRequest(self, request: Any, context: grpc.ServicerContext) -> Any:
-        with _refusals(context):
+        with _abort_on_error(context):
             self._service.models.reload(models_of(request.config, self._repository))
             return model_management_pb2.ReloadConfigResponse(status={"error_code": 0})
 
 
-class _Guard(grpc.ServerInterceptor):
-    """Refuse requests without the token."""
+class _TokenCheck(grpc.ServerInterceptor):
+    """Refuse requests without the API token."""
 
     def __init__(self, token: str) -> None:
         self._token = token
@@ -139,16 +142,16 @@ class _Guard(grpc.ServerInterceptor):
         def refuse(_: Any, context: grpc.ServicerContext) -> Any:
             context.abort(_STATUS[refused.code], refused.message)
 
-        # As the handler of a stream, it refuses before the message arrives.
+        # Return a handler of streams, because gRPC calls it before the message arrives.
         return grpc.stream_unary_rpc_method_handler(refuse)
 
 
-class _Places(grpc.ServerInterceptor):
-    """Limit running requests, and end those whose message does not arrive."""
+class _RequestLimit(grpc.ServerInterceptor):
+    """Limit the running requests, and cancel requests whose message does not arrive."""
 
     def __init__(self, limits: Limits) -> None:
-        self._places = threading.Semaphore(limits.requests)
-        # Requests only, not bytes: gRPC does not report how much of a message has arrived.
+        self._running = threading.Semaphore(limits.requests)
+        # Limit requests, not bytes: gRPC does not report how much of a message has arrived.
         self._arrivals = Arrivals(limits.requests)
 
     def intercept_service(self, continuation: Callable[[Any], Any], details: Any) -> Any:
@@ -157,30 +160,31 @@ class _Places(grpc.ServerInterceptor):
             return handler
 
         def answer(messages: Iterator[bytes], context: grpc.ServicerContext) -> Any:
-            message = self._message(messages, context)
+            message = self._receive(messages, context)
             try:
                 request = handler.request_deserializer(message)
             except DecodeError:
                 context.abort(grpc.StatusCode.INTERNAL, "Exception deserializing request!")
-            # Refused, not queued, as over REST.
-            if not self._places.acquire(blocking=False):
+            # Refuse a request above the limit instead of queuing it, as over REST.
+            if not self._running.acquire(blocking=False):
                 context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "Too many requests are under way")
             try:
                 return handler.unary_unary(request, context)
             finally:
-                self._places.release()
+                self._running.release()
 
-        # A handler of a stream is called as soon as the head of a request arrives, and clients see
-        # no difference. It deserializes itself: gRPC would log a traceback for a damaged message.
+        # Return a handler of streams: gRPC calls it as soon as a request's head arrives, while
+        # clients see no difference. The handler deserializes the message itself, because gRPC would
+        # log a traceback for a damaged one.
         return grpc.stream_unary_rpc_method_handler(
             answer, response_serializer=handler.response_serializer
         )
 
-    def _message(self, messages: Iterator[bytes], context: grpc.ServicerContext) -> bytes:
-        # A deadline is optional in gRPC, so a silent client needs a limit of ours.
+    def _receive(self, messages: Iterator[bytes], context: grpc.ServicerContext) -> bytes:
+        # Cancel silent clients ourselves, as gRPC's deadlines are optional.
         timer = threading.Timer(MESSAGE_SECONDS, context.cancel)
         timer.daemon = True
-        with self._arrivals.coming(context.cancel):
+        with self._arrivals.track(context.cancel):
             timer.start()
             message = next(messages, None)
             timer.cancel()
@@ -191,18 +195,18 @@ class _Places(grpc.ServerInterceptor):
 
 
 @contextmanager
-def _refusals(context: grpc.ServicerContext) -> Iterator[None]:
+def _abort_on_error(context: grpc.ServicerContext) -> Iterator[None]:
     try:
         yield
     except Exception as error:
         refused = refusal_of(error)
     else:
         return
-    # Outside the handler: `abort` raises, and would show the error as its context.
+    # Abort outside the `except` block: `abort` raises, and Python would chain the error to it.
     context.abort(_STATUS[refused.code], refused.message)
 
 
-def _spec(request: Any) -> ModelSpec:
+def _read_spec(request: Any) -> ModelSpec:
     if not request.HasField("model_spec"):
         raise invalid("Missing ModelSpec")
     given = request.model_spec

@@ -1,4 +1,4 @@
-"""Write tensors as bodies of REST answers, by TensorFlow Serving's rules."""
+"""Write tensors as the JSON of REST answers, formatted as TensorFlow Serving does."""
 
 from __future__ import annotations
 
@@ -13,13 +13,14 @@ import numpy as np
 from savedmodels.server.codes import invalid
 
 Array = np.ndarray[Any, Any]
-BYTES_SUFFIX = "_bytes"  # TensorFlow Serving's sign that a string output is written as base64
-# Without uint16, which TensorFlow Serving cannot write as JSON.
+BYTES_SUFFIX = "_bytes"
+"""Ending of the names of string outputs that TensorFlow Serving writes as base64."""
 INTEGERS = ("int8", "int16", "int32", "int64", "uint8", "uint32", "uint64")
+"""Integer types that TensorFlow Serving can write as JSON; uint16 is not one."""
 
 
 class Form(enum.Enum):
-    """Layout of a request's samples, and of the answer's."""
+    """Layout of a request and its answer, by rows (samples) or columns (tensors): the JSON key."""
 
     ROW = "instances"
     COLUMNAR = "inputs"
@@ -30,8 +31,8 @@ def write_answer(outputs: Mapping[str, Array], form: Form) -> bytes:
     if not outputs:
         raise invalid("Cannot convert empty tensor map to JSON")
     if form is Form.COLUMNAR:
-        texts = {name: _texts(name, array, 0)[0] for name, array in outputs.items()}
-        return _body("outputs", _object_of(texts))
+        texts = {name: _format_array(name, array, 0)[0] for name, array in outputs.items()}
+        return _write_body("outputs", _join_outputs(texts))
     size = -1
     for name, array in outputs.items():
         if not array.ndim:
@@ -41,37 +42,37 @@ def write_answer(outputs: Mapping[str, Array], form: Form) -> bytes:
                 f"Tensor name: {name} has inconsistent batch size: {len(array)} expecting: {size}"
             )
         size = len(array)
-    columns = [_texts(name, array, 1) for name, array in outputs.items()]
-    rows = (_object_of(dict(zip(outputs, row, strict=True))) for row in zip(*columns, strict=True))
-    return _body("predictions", "[" + ", ".join(rows) + "\n    ]")
+    columns = [_format_array(name, array, 1) for name, array in outputs.items()]
+    rows = (dict(zip(outputs, row, strict=True)) for row in zip(*columns, strict=True))
+    return _write_body("predictions", "[" + ", ".join(map(_join_outputs, rows)) + "\n    ]")
 
 
 def write_error(message: str) -> bytes:
     """Write the body of an error."""
-    # A message may show bytes of the request that are not UTF-8.
-    shown = message.encode("utf-8", "replace").decode()
-    return _body("error", json.dumps(shown, ensure_ascii=False))
+    # Replace bytes that are not UTF-8: a message may quote them from the request.
+    text = message.encode("utf-8", "replace").decode()
+    return _write_body("error", json.dumps(text, ensure_ascii=False))
 
 
-def _texts(name: str, array: Array, dimension: int) -> list[str]:
-    """Write each row of an array if `dimension` is 1, or the whole array if it is 0."""
+def _format_array(name: str, array: Array, dimension: int) -> list[str]:
+    """Format each row of an array if `dimension` is 1, or the whole array if it is 0."""
     if array.size:
-        texts = _leaves(name, array)
-        # From the inside out, so that all values are formatted at once.
+        texts = _format_values(name, array)
+        # Join values to lists, and lists to lists, from the last dimension outwards.
         for size in reversed(array.shape[dimension:]):
             texts = [
                 f"[{', '.join(texts[start : start + size])}]"
                 for start in range(0, len(texts), size)
             ]
         return texts
-    # Without values nothing is left to join, but brackets still show the shape.
+    # Write an empty array with brackets that show its shape, such as [[], []].
     return [json.dumps(element.tolist()) for element in (array if dimension else [array])]
 
 
-def _leaves(name: str, array: Array) -> list[str]:
+def _format_values(name: str, array: Array) -> list[str]:
     flat = array.ravel()
     if array.dtype in (np.float32, np.float64):
-        return _decimals(flat)
+        return _format_floats(flat)
     if array.dtype == np.bool_:
         return ["true" if value else "false" for value in flat]
     if array.dtype.name in INTEGERS:
@@ -86,25 +87,25 @@ def _leaves(name: str, array: Array) -> list[str]:
     raise invalid(f"Failed to write JSON value for tensor type: {array.dtype.name}")
 
 
-def _decimals(values: Array) -> list[str]:
+def _format_floats(values: Array) -> list[str]:
     short = [f"{value:.6g}" for value in values.tolist()]
-    # Six digits are shorter, but an answer must keep its exact value.
-    exact = np.array(short, values.dtype) == values
+    # Keep six digits where they give the exact value, otherwise write as many as that takes.
+    is_exact = np.array(short, values.dtype) == values
     digits = 9 if values.dtype == np.float32 else 17
     return [
-        _decimal(text if done else f"{value:.{digits}g}")
-        for text, done, value in zip(short, exact.tolist(), values.tolist(), strict=True)
+        _to_json_float(text if exact else f"{value:.{digits}g}")
+        for text, exact, value in zip(short, is_exact.tolist(), values.tolist(), strict=True)
     ]
 
 
-def _decimal(text: str) -> str:
+def _to_json_float(text: str) -> str:
     if text[-1].isdigit():
         # TensorFlow Serving writes every float with a point or an exponent.
         return text if "." in text or "e" in text else f"{text}.0"
     return {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}[text]
 
 
-def _object_of(texts: Mapping[str, str]) -> str:
+def _join_outputs(texts: Mapping[str, str]) -> str:
     if len(texts) == 1:
         return next(iter(texts.values()))
     members = ", ".join(
@@ -113,5 +114,5 @@ def _object_of(texts: Mapping[str, str]) -> str:
     return f"{{{members}}}"
 
 
-def _body(key: str, text: str) -> bytes:
+def _write_body(key: str, text: str) -> bytes:
     return f'{{\n    "{key}": {text}\n}}\n'.encode("utf-8", "surrogateescape")

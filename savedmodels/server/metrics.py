@@ -1,4 +1,4 @@
-"""Count requests and latencies under TensorFlow Serving's names, for Prometheus."""
+"""Metrics for Prometheus, under TensorFlow Serving's names: counts and latencies of requests."""
 
 from __future__ import annotations
 
@@ -8,9 +8,12 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 
 PATH = "/monitoring/prometheus/metrics"
-_LIMITS = [10 * 1.8**power for power in range(33)]  # microseconds, as in TensorFlow Serving
-# Written without Prometheus' client library, which appends `_total` to the names of counters.
+"""Path of the metrics page over REST."""
+# Upper bounds of the histograms' buckets in microseconds, as in TensorFlow Serving.
+_BOUNDS = [10 * 1.8**power for power in range(33)]
+# Written without Prometheus' client library, which would append `_total` to this name.
 _COUNT = ":tensorflow:serving:request_count"
+# Labels of each latency histogram.
 _LATENCIES = {
     "request_latency": ("model_name", "API", "entrypoint"),
     "runtime_latency": ("model_name", "API", "runtime"),
@@ -20,16 +23,16 @@ _LATENCIES = {
 
 class _Histogram:
     def __init__(self) -> None:
-        self.buckets = [0] * (len(_LIMITS) + 1)
+        self.buckets = [0] * (len(_BOUNDS) + 1)
         self.sum = 0.0
 
     def add(self, value: float) -> None:
-        self.buckets[bisect.bisect_right(_LIMITS, value)] += 1
+        self.buckets[bisect.bisect_right(_BOUNDS, value)] += 1
         self.sum += value
 
 
 class Metrics:
-    """Metrics since the server's start; thread-safe."""
+    """Counts and latency histograms since the server's start; thread-safe."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -39,7 +42,7 @@ class Metrics:
         }
 
     def count_request(self, model: str, status: str) -> None:
-        """Count one prediction under its model and canonical code."""
+        """Count one prediction under its model and the name of its canonical code."""
         with self._lock:
             self._counts[model, status] += 1
 
@@ -49,34 +52,35 @@ class Metrics:
             self._histograms[name].setdefault(labels, _Histogram()).add(seconds * 1e6)
 
     def page(self) -> bytes:
-        """Write all metrics in Prometheus' text format."""
+        """Return all metrics in Prometheus' text format."""
         with self._lock:
             lines = [f"# TYPE {_COUNT} counter"]
             for labels, count in self._counts.items():
-                lines.append(f"{_COUNT}{_labels(('model_name', 'status'), labels)} {count}")
+                lines.append(f"{_COUNT}{_write_labels(('model_name', 'status'), labels)} {count}")
             for name, histograms in self._histograms.items():
-                lines.extend(_page_of(f":tensorflow:serving:{name}", _LATENCIES[name], histograms))
+                full_name = f":tensorflow:serving:{name}"
+                lines.extend(_write_histograms(full_name, _LATENCIES[name], histograms))
         return ("\n".join(lines) + "\n").encode()
 
 
-def _page_of(
+def _write_histograms(
     name: str, label_names: Sequence[str], histograms: dict[tuple[str, ...], _Histogram]
 ) -> Iterable[str]:
     yield f"# TYPE {name} histogram"
     for labels, histogram in histograms.items():
-        below = 0  # Prometheus' buckets hold all smaller values too.
-        for limit, count in zip([*_LIMITS, None], histogram.buckets, strict=True):
-            below += count
-            bound = "+Inf" if limit is None else f"{limit:.6g}"
-            yield f"{name}_bucket{_labels((*label_names, 'le'), (*labels, bound))} {below}"
-        yield f"{name}_sum{_labels(label_names, labels)} {histogram.sum:.6g}"
-        yield f"{name}_count{_labels(label_names, labels)} {below}"
+        total = 0  # Cumulative: a bucket in Prometheus counts all smaller values too.
+        for bound, count in zip([*_BOUNDS, None], histogram.buckets, strict=True):
+            total += count
+            le = "+Inf" if bound is None else f"{bound:.6g}"
+            yield f"{name}_bucket{_write_labels((*label_names, 'le'), (*labels, le))} {total}"
+        yield f"{name}_sum{_write_labels(label_names, labels)} {histogram.sum:.6g}"
+        yield f"{name}_count{_write_labels(label_names, labels)} {total}"
 
 
-def _labels(names: Sequence[str], values: Sequence[str]) -> str:
-    pairs = (f'{name}="{_escaped(value)}"' for name, value in zip(names, values, strict=True))
+def _write_labels(names: Sequence[str], values: Sequence[str]) -> str:
+    pairs = (f'{name}="{_escape(value)}"' for name, value in zip(names, values, strict=True))
     return f"{{{','.join(pairs)}}}"
 
 
-def _escaped(value: str) -> str:
+def _escape(value: str) -> str:
     return value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")

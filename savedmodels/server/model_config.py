@@ -1,4 +1,4 @@
-"""Read the models to serve from a repository's folders or from `models.config`."""
+"""Read which models to serve, from a repository's folders or from `models.config`."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ from savedmodels.server.versions import All, Latest, Policy, Specific, list_vers
 _URI = re.compile(r"[a-z][a-z0-9.]*://", re.I)
 
 
-def models_in(repository: Path) -> list[Model]:
-    """Find the models of a repository `<repository>/<model>/<version>/`; each serves its latest.
+def find_models(repository: Path) -> list[Model]:
+    """Find the models in the folders `<repository>/<model>/<version>/`, to serve their latest.
 
-    A folder that holds versions directly is one model with the folder's name.
+    A repository that holds versions directly is one model with the folder's name.
     """
     if list_versions(repository):
-        # Resolved, because `.` has no name.
+        # Resolve the path, because `.` has no name.
         return [Model(repository.resolve().name, repository)]
     folders = sorted(path for path in repository.iterdir() if path.is_dir())
     return [Model(folder.name, folder) for folder in folders if list_versions(folder)]
 
 
-def read(text: str, repository: Path) -> list[Model]:
-    """Read the models of a `models.config` file.
+def parse_models_config(text: str, repository: Path) -> list[Model]:
+    """Parse a `models.config` file; look in the repository for base paths that do not exist here.
 
     Raises:
-        Refused: INVALID_ARGUMENT, if it is not valid or asks for something not supported.
+        Refused: INVALID_ARGUMENT if the text is invalid or asks for something not supported.
     """
     config = model_server_config_pb2.ModelServerConfig()
     try:
@@ -43,13 +43,13 @@ def read(text: str, repository: Path) -> list[Model]:
 
 
 def models_of(config: Any, repository: Path) -> list[Model]:
-    """Convert a `ModelServerConfig` to models; refuses what this server does not support."""
+    """Convert a `ModelServerConfig` message, as `parse_models_config` does from text."""
     if config.WhichOneof("config") != "model_config_list":
         raise invalid("ServerModelConfig type not supported: it must be a model_config_list")
-    return [_model(one, repository) for one in config.model_config_list.config]
+    return [_model_of(model, repository) for model in config.model_config_list.config]
 
 
-def _model(config: Any, repository: Path) -> Model:
+def _model_of(config: Any, repository: Path) -> Model:
     if config.model_platform != "tensorflow":
         raise invalid(
             f"Model {config.name} requests unsupported platform {config.model_platform!r}: "
@@ -62,14 +62,14 @@ def _model(config: Any, repository: Path) -> Model:
             f"Expected model {config.name} to have an absolute path or URI; "
             f"got base_path()={config.base_path}"
         )
-    # The file may be for servers that see the repository under another path.
+    # Look in our repository too: the file may be made for servers that see it at another path.
     if is_uri or (not base.is_dir() and (repository / base.name).is_dir()):
         base = repository / base.name
-    policy = _policy(config.model_version_policy)
+    policy = _policy_of(config.model_version_policy)
     return Model(config.name, base, policy, dict(config.version_labels))
 
 
-def _policy(policy: Any) -> Policy:
+def _policy_of(policy: Any) -> Policy:
     match policy.WhichOneof("policy_choice"):
         case "all":
             return All()

@@ -1,4 +1,4 @@
-"""Load and unload versions, lease them to requests, and swap them without dropping a request."""
+"""Load, lease and unload versions of models, so that changing a version drops no request."""
 
 from __future__ import annotations
 
@@ -12,16 +12,23 @@ from pathlib import Path
 from typing import Generic, Protocol, TypeVar
 
 from savedmodels.server.codes import Code, Refused, invalid
-from savedmodels.server.versions import NEWEST, Policy, State, aspired, list_versions, plan_changes
+from savedmodels.server.versions import (
+    NEWEST,
+    Policy,
+    State,
+    choose_versions,
+    list_versions,
+    plan_changes,
+)
 
 log = logging.getLogger(__name__)
 
 
 class Closable(Protocol):
-    """Loaded model that can be closed."""
+    """Loaded version that can be closed, such as `Predictor`."""
 
     def close(self) -> None:
-        """Free its memory."""
+        """Free the memory of the version."""
 
 
 Loaded = TypeVar("Loaded", bound=Closable)
@@ -29,7 +36,10 @@ Loaded = TypeVar("Loaded", bound=Closable)
 
 @dataclass(frozen=True)
 class Model:
-    """Model to serve: the folder of its versions, those to serve, and the version of each label."""
+    """Model to serve: the folder of its versions, the policy that selects some, and its labels.
+
+    `labels` holds a version's number by label. A request may name a label instead of the number.
+    """
 
     name: str
     base: Path
@@ -39,7 +49,7 @@ class Model:
 
 @dataclass(frozen=True)
 class ModelSpec:
-    """Version that a request asks for: by number, by label, or else the highest."""
+    """Model and version that a request asks for: by number, by label, or else the highest."""
 
     name: str
     version: int | None = None
@@ -48,7 +58,7 @@ class ModelSpec:
 
 @dataclass(frozen=True)
 class Health:
-    """State of a version and its last error."""
+    """State of a version and its last load error (`Code.OK` if there is none)."""
 
     version: int
     state: State
@@ -58,21 +68,25 @@ class Health:
 
 @dataclass(eq=False)
 class _Version(Generic[Loaded]):
+    """State of a version, with the requests that lease it and its failed loads counted."""
+
     state: State = State.START
     loaded: Loaded | None = None
     leases: int = 0
     code: Code = Code.OK
-    message: str = ""  # not the exception, whose frames would keep the failed version in memory
+    message: str = ""  # not the exception: its traceback would keep the version in memory
     failures: int = 0
-    retry_at: float = 0.0
+    retry_at: float = 0.0  # in seconds of `time.monotonic`
 
 
 class ModelManager(Generic[Loaded]):
-    """Table of models and their versions; thread-safe.
+    """Table of the served models and their versions; thread-safe.
 
-    A version answers once it is loaded and warmed up. A version that is no longer wanted gets no
-    new requests, and is closed when its last request is done.
-    `load` loads and warms up a version; its exception becomes the version's error.
+    A version answers requests once it is loaded and warmed up. A version that is no longer wanted
+    gets no new requests, and is closed when its last request is done.
+
+    `load` loads and warms up a version, given the model's name and the version's folder; if it
+    raises, that becomes the version's error. `Options` describes the other arguments.
     """
 
     def __init__(
@@ -83,29 +97,29 @@ class ModelManager(Generic[Loaded]):
         retry_seconds: float = 60.0,
         labels_may_wait: bool = False,
     ) -> None:
-        self._load_from = load
+        self._load_from_folder = load
         self._retries = retries
         self._retry_seconds = retry_seconds
         self._labels_may_wait = labels_may_wait
         self._models: dict[str, Model] = {}
         self._configured = False
         self._versions: dict[str, dict[int, _Version[Loaded]]] = {}
-        self._away: set[str] = set()
+        self._missing: set[str] = set()  # names of models whose folder is missing
         self._closing = False
-        self._lock = threading.Lock()  # Held for moments, as every request needs it.
-        # Held while versions load, so that only one thread changes what is served.
+        self._lock = threading.Lock()  # Hold it for moments only, as every request needs it.
+        # Hold this one while versions load, so that only one thread changes what is served.
         self._changing = threading.RLock()
 
     @contextmanager
     def lease(self, spec: ModelSpec) -> Iterator[tuple[int, Loaded]]:
-        """Yield number and model of a version, which stays loaded until the block ends."""
+        """Yield a version's number and the loaded version, which stays loaded within the block."""
         if not spec.name:
             raise invalid("ModelSpec has no name specified.")
         with self._lock:
             version = spec.version
             if spec.label is not None:
-                version = self._labelled(spec.name, spec.label)
-            number, entry = self._available(spec.name, version)
+                version = self._version_of_label(spec.name, spec.label)
+            number, entry = self._find_available(spec.name, version)
             entry.leases += 1
         try:
             assert entry.loaded is not None
@@ -128,24 +142,24 @@ class ModelManager(Generic[Loaded]):
             return [Health(number, each.state, each.code, each.message) for number, each in found]
 
     def unready(self) -> list[str]:
-        """List the models without an available version."""
+        """List the names of the models without an available version."""
         with self._lock:
-            return [name for name in self._models if not self._numbers_available(name)]
+            return [name for name in self._models if not self._available_numbers(name)]
 
     def knows(self, name: str) -> bool:
-        """Return whether there is a model of this name."""
+        """Return whether a model of this name is to be served."""
         return name in self._models
 
     def reload(self, models: Collection[Model]) -> None:
-        """Replace all models by these, or change nothing.
+        """Replace all served models by those of a configuration, and load or unload versions.
 
         Moving a label takes two configurations: one that loads the version, then one that moves it.
 
         Raises:
-            Refused: INVALID_ARGUMENT if a name occurs twice or a folder is missing;
-                FAILED_PRECONDITION if a label names a version that is not available, or in the
-                first configuration one that it does not load. Nothing has changed then. UNKNOWN
-                if a new model does not load; the others are served then.
+            Refused: INVALID_ARGUMENT if a name occurs twice or a folder is missing, or
+                FAILED_PRECONDITION if a label names a version that is not available (in the first
+                configuration: that it does not load). Both change nothing. UNKNOWN if a new model
+                has no version that loads; the configuration is in force all the same.
         """
         names = [model.name for model in models]
         for name in names:
@@ -155,11 +169,11 @@ class ModelManager(Generic[Loaded]):
             if not model.base.is_dir():
                 raise invalid(f"Could not find base path {model.base} for servable {model.name}")
         with self._changing:
-            # Before any version is touched, so that a refusal changes nothing.
+            # Check all labels before any change, so that a refusal changes nothing.
             for model in models:
                 self._check_labels(model)
             new = set(names) - set(self._models)
-            # From now on `follow` must not add models that the configuration leaves out.
+            # Disable `follow` from now on: it would add models that the configuration leaves out.
             self._configured = True
             self._replace(models)
             self.poll()
@@ -169,7 +183,7 @@ class ModelManager(Generic[Loaded]):
                 )
 
     def follow(self, models: Collection[Model]) -> None:
-        """Serve these models, unless `reload` has set the models before."""
+        """Replace all served models by these unless `reload` has set them before; then `poll`."""
         with self._changing:
             if not self._configured:
                 self._replace(models)
@@ -178,31 +192,31 @@ class ModelManager(Generic[Loaded]):
     def poll(self) -> None:
         """Look for new and removed versions, and load or unload them."""
         with self._changing:
-            # Models that no configuration names any more: all their versions go.
+            # Unload all versions of models that are no longer served.
             for name in [name for name in self._versions if name not in self._models]:
-                self._bring_to(name, {}, frozenset())
+                self._load_and_unload(name, {}, frozenset())
             for model in list(self._models.values()):
                 found = list_versions(model.base)
                 if found is None:
-                    # The folder may be away for a moment only, so loaded versions keep serving.
-                    if model.name not in self._away:
+                    # Keep loaded versions: the folder may be missing for a moment only.
+                    if model.name not in self._missing:
                         log.warning(
                             "the folder of model %s is not there: %s", model.name, model.base
                         )
-                    self._away.add(model.name)
+                    self._missing.add(model.name)
                     continue
-                self._away.discard(model.name)
-                self._bring_to(model.name, found, aspired(found, model.policy))
+                self._missing.discard(model.name)
+                self._load_and_unload(model.name, found, choose_versions(found, model.policy))
 
-    def load_no_more(self) -> None:
-        """Start no further loads, so that the server can end soon."""
+    def stop_loading(self) -> None:
+        """Start no further loads, so that the server can end soon; a running load goes on."""
         self._closing = True
 
     def close(self, seconds: float | None = None) -> None:
-        """Unload everything, after at most `seconds` for a load under way; None for no limit."""
-        self.load_no_more()
+        """Unload all versions, or none if a running load does not end within `seconds`."""
+        self.stop_loading()
         if not self._changing.acquire(timeout=-1 if seconds is None else seconds):
-            # A thread in TensorFlow cannot be stopped; the process ends it.
+            # Leave the thread: it cannot be stopped inside TensorFlow, but ends with the process.
             log.warning("a version is still being loaded, and is left")
             return
         try:
@@ -215,11 +229,13 @@ class ModelManager(Generic[Loaded]):
         with self._lock:
             self._models = {model.name: model for model in models}
 
-    def _bring_to(self, name: str, found: Mapping[int, Path], wanted: frozenset[int]) -> None:
+    def _load_and_unload(
+        self, name: str, found: Mapping[int, Path], wanted: frozenset[int]
+    ) -> None:
         with self._lock:
             versions = self._versions.setdefault(name, {})
             for number in versions.keys() - wanted:
-                # A version that is wanted again gets all its retries again.
+                # Forget failures of unwanted versions: if wanted again, they get all their retries.
                 versions[number].failures = 0
         # Load before unloading, so that at every moment a version is available.
         for number in plan_changes(self._states(name), wanted).load:
@@ -230,7 +246,7 @@ class ModelManager(Generic[Loaded]):
             self._unload(name, number)
 
     def _states(self, name: str) -> dict[int, State]:
-        # A failed version counts as loading: `plan_changes` leaves it alone until its retry is due.
+        # Report a failed version as loading unless its retry is due: `plan_changes` then skips it.
         now = time.monotonic()
         with self._lock:
             return {
@@ -243,13 +259,13 @@ class ModelManager(Generic[Loaded]):
     def _load(self, name: str, number: int, folder: Path) -> None:
         with self._lock:
             entry = self._versions[name].setdefault(number, _Version())
-            if entry.loaded is not None:  # Old requests still use it: wait for its unload.
+            if entry.loaded is not None:  # It is unloading, but old requests still use it.
                 return
             entry.state = State.LOADING
         log.info("version %d of model %s is being loaded", number, name)
         try:
-            # Outside the lock: other versions answer requests while one loads.
-            loaded = self._load_from(name, folder)
+            # Load outside the lock, so that other versions answer requests meanwhile.
+            loaded = self._load_from_folder(name, folder)
         except Exception as error:
             refused = error if isinstance(error, Refused) else Refused(Code.INTERNAL, str(error))
             log.error("version %d of model %s does not load: %s", number, name, str(refused))
@@ -266,7 +282,7 @@ class ModelManager(Generic[Loaded]):
     def _unload(self, name: str, number: int) -> None:
         with self._lock:
             entry = self._versions[name][number]
-            entry.state = State.UNLOADING  # From now on no request leases it.
+            entry.state = State.UNLOADING  # From now on no new request can lease it.
         log.info("version %d of model %s is unloaded", number, name)
         self._close_if_idle(entry)
 
@@ -275,25 +291,25 @@ class ModelManager(Generic[Loaded]):
             if entry.state is not State.UNLOADING or entry.leases or entry.loaded is None:
                 return
             loaded, entry.loaded = entry.loaded, None
-        # Outside the lock, which every request needs: closing waits for threads of the batch queue.
+        # Close outside the lock, which every request needs: closing waits for the batch queue.
         loaded.close()
         with self._lock:
             entry.state = State.END
 
-    def _available(self, name: str, version: int | None) -> tuple[int, _Version[Loaded]]:
-        numbers = self._numbers_available(name)
-        # Without a version the highest answers, as in TensorFlow Serving.
+    def _find_available(self, name: str, version: int | None) -> tuple[int, _Version[Loaded]]:
+        numbers = self._available_numbers(name)
+        # Take the highest version if none is asked for, as TensorFlow Serving does.
         number = max(numbers, default=None) if version is None else version
         if number not in numbers:
             wanted = f"Latest({name})" if version is None else f"Specific({name}, {version})"
             raise Refused(Code.NOT_FOUND, f"Servable not found for request: {wanted}")
         return number, self._versions[name][number]
 
-    def _numbers_available(self, name: str) -> list[int]:
+    def _available_numbers(self, name: str) -> list[int]:
         versions = self._versions.get(name, {})
         return [n for n, entry in versions.items() if entry.state is State.AVAILABLE]
 
-    def _labelled(self, name: str, label: str) -> int:
+    def _version_of_label(self, name: str, label: str) -> int:
         model = self._models.get(name)
         if model is None or label not in model.labels:
             raise invalid(f"Unrecognized servable version label: {label}")
@@ -302,12 +318,12 @@ class ModelManager(Generic[Loaded]):
     def _check_labels(self, model: Model) -> None:
         before = self._models[model.name].labels if model.name in self._models else {}
         with self._lock:
-            available = set(self._numbers_available(model.name))
+            available = set(self._available_numbers(model.name))
         if not self._configured:
             # Accept labels at the server's start, when no version can be available yet.
-            available |= aspired(list_versions(model.base) or {}, model.policy)
+            available |= choose_versions(list_versions(model.base) or {}, model.policy)
         for label, version in model.labels.items():
-            # A label that moves would fail its clients' requests until the version is there.
+            # A moved label must not wait: requests by it would fail until its version is available.
             stays_or_is_new = before.get(label, version) == version
             if version not in available and not (self._labels_may_wait and stays_or_is_new):
                 raise Refused(

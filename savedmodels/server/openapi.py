@@ -1,4 +1,4 @@
-"""OpenAPI description of the REST API: its paths, parameters and answers."""
+"""Operations of the REST API, for its routes and its OpenAPI description (`/openapi.json`)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 _TEXT = {"type": "string", "minLength": 1}
-_PLACES: dict[str, dict[str, Any]] = {
+# Schemas of the path parameters, by the part of the path that selects a version.
+_VERSION_PATHS: dict[str, dict[str, Any]] = {
     "": {},
     "/versions/{version}": {"version": {"type": "integer", "minimum": 0}},
     "/labels/{label}": {"label": _TEXT},
@@ -24,7 +25,7 @@ _BODY = {
 
 @dataclass(frozen=True)
 class RestOperation:
-    """One operation of the REST interface; `extra` has further keys of its OpenAPI object."""
+    """One operation of the REST API; `extra` holds further keys of its OpenAPI object."""
 
     verb: str
     path: str
@@ -39,25 +40,25 @@ def _content(schema: dict[str, Any]) -> dict[str, Any]:
 def _answers(*refusals: str) -> dict[str, Any]:
     error = {"type": "object", "required": ["error"], "properties": {"error": _TEXT}}
     refused = {"description": "The canonical code and message of TensorFlow", **_content(error)}
-    done = {"description": "The answer", **_content({"type": "object"})}
-    return {"200": done, **dict.fromkeys(refusals, refused)}
+    success = {"description": "The answer", **_content({"type": "object"})}
+    return {"200": success, **dict.fromkeys(refusals, refused)}
 
 
 def _operations() -> Iterator[RestOperation]:
-    for place, schemas in _PLACES.items():
-        path = f"/v1/models/{{model}}{place}"
+    for version_path, schemas in _VERSION_PATHS.items():
+        path = f"/v1/models/{{model}}{version_path}"
         parameters = [
             {"in": "path", "name": name, "required": True, "schema": schema}
             for name, schema in {"model": _TEXT, **schemas}.items()
         ]
-        look = {"parameters": parameters, "responses": _answers("400", "404")}
-        yield RestOperation("GET", path, "The states of versions", look)
-        yield RestOperation("GET", f"{path}/metadata", "The signatures of a version", look)
+        get = {"parameters": parameters, "responses": _answers("400", "404")}
+        yield RestOperation("GET", path, "The states of versions", get)
+        yield RestOperation("GET", f"{path}/metadata", "The signatures of a version", get)
         for method in ("predict", "classify", "regress"):
             refusals = _answers("400", "404", "413", "429", "501", "503", "504")
-            ask = {**look, "requestBody": _content(_BODY), "responses": refusals}
+            post = {**get, "requestBody": _content(_BODY), "responses": refusals}
             summary = "Call a signature" if method == "predict" else "Not supported by this server"
-            yield RestOperation("POST", f"{path}:{method}", summary, ask)
+            yield RestOperation("POST", f"{path}:{method}", summary, post)
 
 
 OPERATIONS = tuple(_operations())

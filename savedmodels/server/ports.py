@@ -1,4 +1,4 @@
-"""Open listening sockets, with one-line errors; quick to import."""
+"""Listening sockets with one-line errors; `growgan serve` checks ports before TensorFlow loads."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ def listening(host: str, port: int) -> Iterator[socket.socket]:
     """Yield a socket that listens until the block ends; port 0 picks a free one.
 
     Raises:
-        Refused: if the port is taken, or the address is not this machine's.
+        Refused: UNAVAILABLE if the port is taken, or `host` is no address of this machine.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        found = socket.create_server((host, port), family=family, backlog=1024)
+        server = socket.create_server((host, port), family=family, backlog=1024)
     except OSError as error:
         raise unusable(host, port, str(error)) from None
-    with found:
-        # Without it the body of an answer waits 40 ms after its head. Connections inherit it;
-        # asyncio would set it only for sockets that name their protocol.
-        found.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        yield found
+    with server:
+        # Set TCP_NODELAY, which connections inherit: without it an answer's body waits 40 ms after
+        # its head. asyncio sets it only for sockets that name their protocol.
+        server.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        yield server
 
 
 def require_free(host: str, *ports: int) -> None:
-    """Refuse if a port is taken, or two are the same."""
-    with ExitStack() as opened:  # All are open at once, or equal ports would go unnoticed.
+    """Raise `Refused` if a port is taken, or two are the same."""
+    with ExitStack() as opened:  # Open all at once, or equal ports would go unnoticed.
         for port in ports:
             opened.enter_context(listening(host, port))
 

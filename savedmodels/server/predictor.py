@@ -1,4 +1,4 @@
-"""Run predictions of REST and gRPC requests: checks, batching, deadlines and the run."""
+"""Predictions of REST and gRPC requests: check inputs and deadline, batch if asked, and run."""
 
 from __future__ import annotations
 
@@ -8,12 +8,17 @@ from collections.abc import Hashable, Mapping, Sequence
 from savedmodels.server.batching import Array, BatchingParameters, BatchQueue, Tensors
 from savedmodels.server.codes import Code, Refused
 from savedmodels.server.servable import Servable
-from savedmodels.server.signature import DEFAULT_SIGNATURE, SignatureInfo, inputs_of, outputs_of
+from savedmodels.server.signature import (
+    DEFAULT_SIGNATURE,
+    SignatureInfo,
+    choose_outputs,
+    complete_inputs,
+)
 from savedmodels.server.time_left import timed_out
 
 
 class Predictor:
-    """Loaded version that answers requests, each by a run of its own if there is no batching."""
+    """Loaded version that answers requests: in batches, or each by its own run without batching."""
 
     def __init__(self, servable: Servable, batching: BatchingParameters | None = None) -> None:
         self.servable = servable
@@ -25,7 +30,7 @@ class Predictor:
         inputs: Mapping[str, Array],
         output_filter: Sequence[str] = (),
         deadline: float = float("inf"),
-        most_samples: float = float("inf"),
+        max_samples: float = float("inf"),
     ) -> dict[str, Array]:
         """Compute outputs of a signature, by name.
 
@@ -33,23 +38,23 @@ class Predictor:
             signature_name: Name of a signature; empty for the default one.
             inputs: Arrays by name; inputs with a default may be left out.
             output_filter: Names of the outputs to compute; empty for all.
-            deadline: Time by `time.monotonic` after which the client no longer waits, in seconds.
-            most_samples: Largest number of samples of the request.
+            deadline: Seconds of `time.monotonic` after which the client no longer waits.
+            max_samples: Maximum number of samples in the request.
         """
         signature = self.signature(signature_name, Code.FAILED_PRECONDITION)
-        inputs = inputs_of(signature, inputs, most_samples)
-        outputs = outputs_of(signature, output_filter)
-        # A run that nobody waits for would only delay others.
+        inputs = complete_inputs(signature, inputs, max_samples)
+        outputs = choose_outputs(signature, output_filter)
+        # Refuse a late request: a run that nobody waits for would only delay others.
         if time.monotonic() >= deadline:
             raise timed_out()
-        # Only requests for every output are batched, as in TensorFlow Serving.
+        # Batch only requests for every output, as TensorFlow Serving does.
         if self._queue is None or outputs != signature.outputs.keys():
             return self.servable.run(signature, inputs, outputs)
         return self._queue.answer(_key(signature, inputs), inputs, deadline)
 
     def signature(self, name: str, code: Code) -> SignatureInfo:
-        """Find a signature by name; an empty name means the default one, an unknown one `code`."""
-        # REST and gRPC answer differently, as in TensorFlow Serving.
+        """Find a signature by name (empty: the default one), or raise `Refused` with `code`."""
+        # The message depends on `code`: REST and gRPC differ, as in TensorFlow Serving.
         name = name or DEFAULT_SIGNATURE
         found = self.servable.signatures.get(name)
         if found is None and code is Code.FAILED_PRECONDITION:
@@ -59,9 +64,9 @@ class Predictor:
         return found
 
     def close(self) -> None:
-        """Free the version; no request may be running."""
+        """Free the memory of the version; call only when no request is running."""
         if self._queue is not None:
-            self._queue.close()  # First, as its threads run the servable.
+            self._queue.close()  # Close the queue first, as its threads run the servable.
         self.servable.close()
 
     def _run_batch(self, key: Hashable, inputs: Tensors) -> dict[str, Array]:
@@ -72,6 +77,7 @@ class Predictor:
 
 
 def _key(signature: SignatureInfo, inputs: Mapping[str, Array]) -> Hashable:
-    # TensorFlow Serving would join requests of other sample shapes, and let them fail together.
+    # Include types and sample shapes: TensorFlow Serving batches requests that differ in these,
+    # which then fail together.
     kinds = [(name, array.dtype.str, array.shape[1:]) for name, array in sorted(inputs.items())]
     return signature.name, *kinds

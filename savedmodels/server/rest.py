@@ -1,7 +1,7 @@
-"""REST API as a FastAPI application.
+"""REST API as a FastAPI application over our `Service`.
 
-FastAPI routes requests, describes the API and formats errors; paths and bodies are read by
-TensorFlow Serving's rules.
+FastAPI routes requests and describes the API. Our own code reads paths and bodies and writes
+answers and errors, by TensorFlow Serving's rules.
 """
 
 from __future__ import annotations
@@ -30,15 +30,17 @@ from savedmodels.server.servable import refusal_of
 from savedmodels.server.service import Service, unable_to
 from savedmodels.server.time_left import timed_out
 
-HEALTH = "/health"
-MOST_COMING = 256  # bodies that may arrive at once; each takes no thread, so more than may run
-MOST_WHOLE = 16  # largest bodies whose memory all arriving ones may take: 256 would take 4 GiB
+HEALTH = "/health"  # path that answers 200 if every model has an available version
+# Number of bodies that may arrive at once; more than requests may run, as they take no threads.
+_MAX_ARRIVING = 256
+# Memory limit of all arriving bodies, in bodies of the maximum size (256 of 16 MiB take 4 GiB).
+_MAX_FULL_BODIES = 16
 _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
-_GZIP_FORMAT = 16 + zlib.MAX_WBITS  # zlib's way to ask for gzip's header and checksum
+_GZIP_FORMAT = 16 + zlib.MAX_WBITS  # tells zlib to expect gzip's header and checksum
 
 
 class TooLarge(Refused):
-    """Body beyond the limit: HTTP status 413 instead of the code's usual one."""
+    """Body above the size limit: HTTP status 413 instead of the code's usual one."""
 
     def __init__(self, limit: int) -> None:
         super().__init__(
@@ -48,12 +50,12 @@ class TooLarge(Refused):
 
 def rest_api(service: Service) -> FastAPI:
     """Make the application; it describes itself at `/openapi.json`."""
-    models, token = _Models(service), service.options.token
+    workers, token = _Workers(service), service.options.token
 
     @asynccontextmanager
-    async def life(_: FastAPI) -> AsyncIterator[None]:
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         yield
-        models.close()
+        workers.close()
 
     async def check_token(request: Request) -> None:
         header = request.headers.get("authorization", "").encode("latin-1")
@@ -63,14 +65,14 @@ def rest_api(service: Service) -> FastAPI:
     app = FastAPI(
         title="GrowGAN",
         summary="The REST API of TensorFlow Serving.",
-        docs_url=None,  # These pages load scripts from other hosts.
+        docs_url=None,  # Documentation pages would load scripts from other hosts.
         redoc_url=None,
         # A redirect would replace TensorFlow Serving's error for a malformed path.
         redirect_slashes=False,
-        lifespan=life,
+        lifespan=lifespan,
     )
-    app.add_exception_handler(Refused, _refused)
-    app.add_exception_handler(HTTPException, _unrouted)
+    app.add_exception_handler(Refused, _answer_refused)
+    app.add_exception_handler(HTTPException, _answer_unrouted)
 
     @app.get(HEALTH)
     async def health() -> Response:
@@ -92,7 +94,7 @@ def rest_api(service: Service) -> FastAPI:
         if not is_ours(_path_of(request)):
             raise HTTPException(404)
         try:
-            return _json(await asyncio.wait_for(models.answer(request), service.limits.seconds))
+            return _json(await asyncio.wait_for(workers.answer(request), service.limits.seconds))
         except TimeoutError:
             raise timed_out() from None
         except Exception as error:
@@ -108,7 +110,7 @@ def rest_api(service: Service) -> FastAPI:
             dependencies=behind_token,
         )
     app.add_api_route(
-        "/{path:path}",  # FastAPI's routes match by case; TensorFlow Serving's do not.
+        "/{path:path}",  # TensorFlow Serving ignores the case of paths, FastAPI's routes do not.
         answer,
         methods=[*_METHODS],
         include_in_schema=False,
@@ -117,57 +119,57 @@ def rest_api(service: Service) -> FastAPI:
     return app
 
 
-class _Models:
-    """Threads that answer requests to models."""
+class _Workers:
+    """Threads that answer requests about models, once the requests' bodies have arrived."""
 
     def __init__(self, service: Service) -> None:
         self._service = service
         self._running = 0
         self._threads = ThreadPoolExecutor(service.limits.requests, "rest")
-        self._arrivals = Arrivals(MOST_COMING, MOST_WHOLE * service.limits.request_bytes)
+        self._arrivals = Arrivals(_MAX_ARRIVING, _MAX_FULL_BODIES * service.limits.request_bytes)
 
     async def answer(self, request: Request) -> bytes:
-        """Answer a request; returns the body."""
+        """Answer a request; return the body of the answer."""
         deadline = time.monotonic() + self._service.limits.seconds
-        asked = route(request.method, _path_of(request))
-        with self._counting_refusals(asked):
-            self._require_place()  # Refuse before the body arrives, to save the transfer.
-            body = await self._body(request)
-            self._require_place()  # Others may have taken the last one meanwhile.
+        target = route(request.method, _path_of(request))
+        with self._count_refusals(target):
+            self._require_free_thread()  # Refuse before the body arrives, to save the transfer.
+            body = await self._receive(request)
+            self._require_free_thread()  # Others may have taken the last one meanwhile.
             self._running += 1
-        packed = "gzip" in request.headers.get("content-encoding", "")
-        work = asyncio.wrap_future(self._threads.submit(self._do, asked, body, packed, deadline))
+        gzipped = "gzip" in request.headers.get("content-encoding", "")
+        work = asyncio.wrap_future(self._threads.submit(self._do, target, body, gzipped, deadline))
         work.add_done_callback(self._end)
-        # A thread cannot be cancelled: after a timeout it keeps its place until it is done.
+        # Shield the work, as a thread cannot be cancelled: it counts as running until it is done.
         return await asyncio.shield(work)
 
     def close(self) -> None:
-        """End the threads, without waiting for requests that timed out."""
+        """End the threads, without waiting for those that still run after a timeout."""
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     @contextmanager
-    def _counting_refusals(self, asked: Route) -> Iterator[None]:
-        """Count requests refused before their thread starts, which counts all others."""
+    def _count_refusals(self, target: Route) -> Iterator[None]:
+        """Count a prediction that is refused before its thread starts; threads count the others."""
         try:
             yield
         except (Refused, asyncio.CancelledError) as error:
-            if asked.method not in ("status", "metadata"):
+            if target.method not in ("status", "metadata"):
                 refused = error if isinstance(error, Refused) else timed_out()
-                self._service.count_refusal(asked.spec.name, refused.code)
+                self._service.count_refusal(target.spec.name, refused.code)
             raise
 
     def _end(self, work: asyncio.Future[bytes]) -> None:
         self._running -= 1
         if not work.cancelled():
-            work.exception()  # Retrieved, or asyncio logs it if nobody waits any more.
+            work.exception()  # Retrieve it, or asyncio logs it if nobody waits any more.
 
-    def _require_place(self) -> None:
+    def _require_free_thread(self) -> None:
         if self._running >= self._service.limits.requests:
             raise Refused(Code.RESOURCE_EXHAUSTED, "Too many requests are under way")
 
-    async def _body(self, request: Request) -> bytes:
-        with self._arrivals.coming(lambda: reading.cancel()) as came:
-            reading = asyncio.ensure_future(self._read(request, came))
+    async def _receive(self, request: Request) -> bytes:
+        with self._arrivals.track(lambda: reading.cancel()) as report_bytes:
+            reading = asyncio.ensure_future(self._read(request, report_bytes))
             try:
                 return await reading
             except asyncio.CancelledError:
@@ -178,56 +180,57 @@ class _Models:
                     Code.RESOURCE_EXHAUSTED, "Too many bodies are arriving, and this one was slow"
                 ) from None
 
-    async def _read(self, request: Request, came: Callable[[int], None]) -> bytes:
+    async def _read(self, request: Request, report_bytes: Callable[[int], None]) -> bytes:
         limit = self._service.limits.request_bytes
         body = bytearray()
         try:
             async for part in request.stream():
                 body += part
-                came(len(part))
-                # Checked while reading: the header of the length may lie or be missing.
+                report_bytes(len(part))
+                # Check while reading: the Content-Length header may be wrong or missing.
                 if len(body) > limit:
                     raise TooLarge(limit)
         except ClientDisconnect:
             raise Refused(Code.CANCELLED, "The client has disconnected") from None
         return bytes(body)
 
-    def _do(self, asked: Route, body: bytes, packed: bool, deadline: float) -> bytes:
-        spec = asked.spec
-        if asked.method == "status":
-            # With fields that have default values, as TensorFlow Serving writes them.
+    def _do(self, target: Route, body: bytes, gzipped: bool, deadline: float) -> bytes:
+        """Answer a request in a thread."""
+        spec = target.spec
+        if target.method == "status":
+            # Write fields with default values too, as TensorFlow Serving does.
             return MessageToJson(
                 self._service.status(spec), always_print_fields_with_no_presence=True
             ).encode()
-        if asked.method == "metadata":
-            return self._metadata(asked)
-        with self._service.measured(spec.name, asked.method, "REST"):
-            if asked.method != "predict":
-                raise unable_to(asked.method)
-            if packed:
-                body = unpacked(body, self._service.limits.request_bytes)
+        if target.method == "metadata":
+            return self._metadata(target)
+        with self._service.measured(spec.name, target.method, "REST"):
+            if target.method != "predict":
+                raise unable_to(target.method)
+            if gzipped:
+                body = decompress_gzip(body, self._service.limits.request_bytes)
             return self._service.predict_json(spec, body, deadline)
 
-    def _metadata(self, asked: Route) -> bytes:
-        response, signatures = self._service.metadata(asked.spec)
+    def _metadata(self, target: Route) -> bytes:
+        response, signatures = self._service.metadata(target.spec)
         spec, signature_def = (
             MessageToDict(
                 message, preserving_proto_field_name=True, always_print_fields_with_no_presence=True
             )
             for message in (response.model_spec, signatures)
         )
-        found = {"model_spec": spec, "metadata": {"signature_def": signature_def}}
-        return json.dumps(found, indent=4).encode()
+        answer = {"model_spec": spec, "metadata": {"signature_def": signature_def}}
+        return json.dumps(answer, indent=4).encode()
 
 
-def unpacked(body: bytes, limit: int) -> bytes:
-    """Decompress a gzip body of at most `limit` bytes; empty if it is damaged."""
+def decompress_gzip(body: bytes, limit: int) -> bytes:
+    """Decompress a gzip body to at most `limit` bytes, or raise `TooLarge`; empty if damaged."""
     stream = zlib.decompressobj(_GZIP_FORMAT)
     try:
-        # One byte beyond the limit proves excess without decompressing a bomb.
+        # Stop one byte above the limit, so that a gzip bomb cannot fill the memory.
         content = stream.decompress(body, limit + 1)
     except zlib.error:
-        return b""  # As in TensorFlow Serving, whose JSON reader then refuses it.
+        return b""  # As in TensorFlow Serving: the JSON parser then refuses the empty body.
     if len(content) > limit:
         raise TooLarge(limit)
     return content if stream.eof and not stream.unused_data else b""
@@ -235,7 +238,7 @@ def unpacked(body: bytes, limit: int) -> bytes:
 
 def has_token(header: bytes, token: str) -> bool:
     """Return whether an `authorization` header has the token."""
-    # Constant time, so that the time of an answer does not reveal the token.
+    # Compare in constant time, so that response times do not reveal the token.
     return hmac.compare_digest(header, b"Bearer " + token.encode())
 
 
@@ -245,7 +248,7 @@ def unauthenticated() -> Refused:
 
 
 def _path_of(request: Request) -> str:
-    # Before decoding, because TensorFlow Serving matches it so: `%2F` separates nothing.
+    # Take the path before percent-decoding, as TensorFlow Serving does: `%2F` is no separator.
     path: bytes = request.scope["raw_path"]
     return path.decode("latin-1")
 
@@ -254,19 +257,19 @@ def _json(body: bytes, status: int = 200) -> Response:
     return Response(body, status, media_type="application/json")
 
 
-def _refused(_: Request, refused: Exception) -> Response:
+def _answer_refused(_: Request, refused: Exception) -> Response:
     assert isinstance(refused, Refused)
     status = 413 if isinstance(refused, TooLarge) else HTTP_STATUS[refused.code]
     response = _json(json_answers.write_error(refused.message), status)
     if refused.code is Code.UNAUTHENTICATED:
-        # HTTP requires it with status 401.
+        # Add the header that HTTP requires with status 401.
         response.headers["www-authenticate"] = "Bearer"
     return response
 
 
-def _unrouted(request: Request, error: Exception) -> Response:
-    """Answer requests with an unknown path or HTTP method."""
+def _answer_unrouted(request: Request, error: Exception) -> Response:
+    """Answer a request with an unknown path or HTTP method."""
     path = _path_of(request)
     if is_ours(path):
-        return _refused(request, malformed(request.method, path))
+        return _answer_refused(request, malformed(request.method, path))
     return _json(json_answers.write_error("Not Found"), 404)

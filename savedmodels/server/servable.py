@@ -1,4 +1,4 @@
-"""Version of a model in memory: its signatures and the session that runs them."""
+"""SavedModel in memory: its signatures, and the TensorFlow session that runs them."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Servable:
 
     Args:
         folder: Folder of the SavedModel.
-        seconds: Time limit of one run.
+        seconds: Time limit of one run, in seconds.
         intra_op_threads: Threads inside an operation; 0 lets TensorFlow choose.
         inter_op_threads: Operations that run at once; 0 lets TensorFlow choose.
 
@@ -37,15 +37,15 @@ class Servable:
     def __init__(
         self, folder: Path, seconds: float, intra_op_threads: int = 0, inter_op_threads: int = 0
     ) -> None:
-        # TensorFlow enforces the limit: Python cannot stop a thread inside a run.
+        # Let TensorFlow enforce the time limit: Python cannot stop a thread inside a run.
         self._run_options = config_pb2.RunOptions(timeout_in_ms=round(seconds * 1000))
         meta_graph = _meta_graph(folder)
         self.signature_defs: Mapping[str, Any] = dict(meta_graph.signature_def)
         self.signatures = {
             name: SignatureInfo(
                 name,
-                _infos(signature.inputs),
-                _infos(signature.outputs),
+                _tensor_infos(signature.inputs),
+                _tensor_infos(signature.outputs),
                 arrays_of_protos(signature.defaults),
             )
             for name, signature in self.signature_defs.items()
@@ -53,12 +53,12 @@ class Servable:
         self._callables: dict[tuple[str, frozenset[str]], Any] = {}
         self._lock = threading.Lock()
         graph = tf.Graph()
-        # The first session of a process makes the thread pool; later ones share it.
+        # Thread counts have an effect in a process's first session; later ones share its threads.
         config = config_pb2.ConfigProto(
             intra_op_parallelism_threads=intra_op_threads,
             inter_op_parallelism_threads=inter_op_threads,
         )
-        # A session, as in TensorFlow Serving, gives errors of the graph the same codes and texts.
+        # Use a session, as TensorFlow Serving does: errors then have the same codes and texts.
         self._session = tf.compat.v1.Session(graph=graph, config=config)
         try:
             with graph.as_default(), literal(folder) as path:
@@ -71,7 +71,7 @@ class Servable:
         self, signature: SignatureInfo, inputs: Mapping[str, Array], outputs: Collection[str]
     ) -> dict[str, Array]:
         """Compute the named outputs from all inputs of a signature; thread-safe."""
-        names = sorted(outputs)  # Sorted: the cached callable returns outputs in this order.
+        names = sorted(outputs)  # Sort: the cached callable returns outputs in this order.
         arguments = [inputs[name] for name in sorted(signature.inputs)]
         try:
             results = self._callable(signature, names)(*arguments)
@@ -93,8 +93,8 @@ class Servable:
                     fetch=[signature.outputs[name].tensor for name in outputs],
                     run_options=self._run_options,
                 )
-                # `Session.run` and the public `make_callable` check and convert inputs in Python,
-                # which is slower and has other error messages than the graph.
+                # Not `Session.run` or the public `make_callable`: they check and convert inputs in
+                # Python, which is slower and has other error messages than the graph.
                 self._callables[key] = self._session._make_callable_from_options(options)
             return self._callables[key]
 
@@ -107,7 +107,7 @@ def refusal_of(error: Exception) -> Refused:
         return Refused(Code(error.error_code), error.message)
     if isinstance(error, MemoryError):
         return Refused(Code.RESOURCE_EXHAUSTED, "Out of memory")
-    # NumPy and TensorFlow raise these for inputs that do not fit.
+    # NumPy and TensorFlow raise these for inputs of a wrong type or shape.
     if isinstance(error, (TypeError, ValueError)):
         return Refused(Code.INVALID_ARGUMENT, str(error))
     return Refused(Code.INTERNAL, f"{type(error).__name__}: {error}")
@@ -134,14 +134,14 @@ def _meta_graph(folder: Path) -> Any:
     )
 
 
-def _infos(tensors: Mapping[str, Any]) -> dict[str, TensorInfo]:
-    return {name: _info(tensor) for name, tensor in sorted(tensors.items())}
+def _tensor_infos(tensors: Mapping[str, Any]) -> dict[str, TensorInfo]:
+    return {name: _tensor_info(tensor) for name, tensor in sorted(tensors.items())}
 
 
-def _info(tensor: Any) -> TensorInfo:
+def _tensor_info(tensor: Any) -> TensorInfo:
     shape = None
     if not tensor.tensor_shape.unknown_rank:
         shape = tuple(None if d.size < 0 else d.size for d in tensor.tensor_shape.dim)
-    # TensorFlow Serving's errors say `float`; `tf.as_dtype` would say `float32`.
+    # Not `tf.as_dtype`, which gives `float32` where TensorFlow Serving's errors have `float`.
     dtype = types_pb2.DataType.Name(tensor.dtype).removeprefix("DT_").lower()
     return TensorInfo(tensor.name, dtype, shape)

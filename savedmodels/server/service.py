@@ -1,4 +1,4 @@
-"""Service behind REST and gRPC; it knows neither protocol."""
+"""Service that answers the requests of both APIs, REST and gRPC, independent of their transport."""
 
 from __future__ import annotations
 
@@ -19,21 +19,22 @@ from savedmodels.server.model_manager import ModelManager, ModelSpec
 from savedmodels.server.options import Options
 from savedmodels.server.predictor import Predictor
 from savedmodels.server.servable import Servable, refusal_of
-from savedmodels.server.time_left import until
+from savedmodels.server.time_left import set_deadline
 from savedmodels.server.warm_up import warm_up
 
 log = logging.getLogger(__name__)
 Array = np.ndarray[Any, Any]
 SIGNATURE_DEF = "signature_def"
+"""Key of the signatures in TensorFlow Serving's metadata."""
 
 
-def unable_to(do: str) -> Refused:
-    """Make the error for a kind of request that TensorFlow Serving supports and this server not."""
-    return Refused(Code.UNIMPLEMENTED, f"This server does not {do}; it does predict")
+def unable_to(action: str) -> Refused:
+    """Make the error for an action that TensorFlow Serving supports and this server does not."""
+    return Refused(Code.UNIMPLEMENTED, f"This server does not {action}; it does predict")
 
 
 class Service:
-    """Answers to all kinds of requests from the served models; each raises `Refused` for errors."""
+    """Served models with a method for each kind of request, which raises `Refused` for errors."""
 
     def __init__(self, options: Options) -> None:
         self.options = options
@@ -54,18 +55,18 @@ class Service:
         output_filter: Sequence[str],
         deadline: float,
     ) -> tuple[int, dict[str, Array]]:
-        """Run a prediction; returns the version and its outputs by name."""
+        """Run a prediction; return the version's number and the outputs by name."""
         with self.models.lease(spec) as (version, predictor), self._timed_run(spec.name):
             return version, predictor.predict(
                 signature_name, inputs, output_filter, deadline, self.limits.samples
             )
 
     def predict_json(self, spec: ModelSpec, body: bytes, deadline: float) -> bytes:
-        """Run the prediction of a REST body; returns the body of the answer."""
-        with until(deadline):
+        """Run the prediction that a REST body asks for; return the body of the answer."""
+        with set_deadline(deadline):
             document = json_tensors.read_document(body)
             name = document.get("signature_name", "")
-            # Leased from here on, because the signature decides how the tensors are read.
+            # Lease the version before the tensors are read, because its signature has their types.
             with self.models.lease(spec) as (_, predictor):
                 signature = predictor.signature(name, Code.INVALID_ARGUMENT)
                 if not signature.inputs:
@@ -76,9 +77,9 @@ class Service:
                 return json_answers.write_answer(outputs, form)
 
     def status(self, spec: ModelSpec) -> Any:
-        """Make a `GetModelStatusResponse`."""
+        """Make a `GetModelStatusResponse` for one version, or for all if no number is given."""
         response = get_model_status_pb2.GetModelStatusResponse()
-        # The label is not looked at, as in TensorFlow Serving.
+        # Ignore the label, as TensorFlow Serving does.
         for health in self.models.health(spec.name, spec.version):
             response.model_version_status.add(
                 version=health.version,
@@ -88,7 +89,7 @@ class Service:
         return response
 
     def metadata(self, spec: ModelSpec) -> tuple[Any, Any]:
-        """Make a `GetModelMetadataResponse`, and return the `SignatureDefMap` in it too."""
+        """Make a `GetModelMetadataResponse`; return it and the `SignatureDefMap` packed in it."""
         response = get_model_metadata_pb2.GetModelMetadataResponse()
         signatures = get_model_metadata_pb2.SignatureDefMap()
         with self.models.lease(spec) as (version, predictor):
@@ -101,7 +102,7 @@ class Service:
 
     @contextmanager
     def measured(self, model: str, api: str, entrypoint: str) -> Iterator[None]:
-        """Count the prediction in the block, record its latency, and turn errors to `Refused`."""
+        """Count the block's prediction, record its latency, and convert its errors to `Refused`."""
         model = self._known(model)
         start = time.monotonic()
         try:
@@ -121,7 +122,7 @@ class Service:
         self.metrics.count_request(self._known(model), code.name)
 
     def _known(self, model: str) -> str:
-        # Made-up names could fill the memory with counters.
+        # Count unknown models as one: made-up names could fill the memory with counters.
         return model if self.models.knows(model) else ""
 
     @contextmanager
@@ -146,10 +147,10 @@ class Service:
             count = warm_up(predictor, folder)
         except Exception as error:
             status = refusal_of(error).code.name
-            predictor.close()  # The manager never sees it, so nobody else would free it.
+            predictor.close()  # Free it here, as the manager never gets it.
             raise
         finally:
-            # A version without warm-up requests has no latency of them.
+            # Record no latency for a version without warm-up requests.
             if count or status != Code.OK.name:
                 seconds = time.monotonic() - start
                 self.metrics.add_latency("model_warmup_latency", (str(folder), status), seconds)

@@ -1,4 +1,4 @@
-"""Run the server from start to stop: both APIs and the watch over the repository."""
+"""Run the server from start to stop: REST, gRPC, and a thread that watches the repository."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from fastapi import FastAPI
 
 from savedmodels.server.codes import Code, Refused
 from savedmodels.server.connections import Connection
-from savedmodels.server.grpc_service import server_for
-from savedmodels.server.model_config import models_in, read
+from savedmodels.server.grpc_service import make_grpc_server
+from savedmodels.server.model_config import find_models, parse_models_config
 from savedmodels.server.model_manager import ModelManager
 from savedmodels.server.options import Options
 from savedmodels.server.ports import listening, unusable
@@ -28,7 +28,7 @@ from savedmodels.server.service import Service
 
 log = logging.getLogger(__name__)
 
-_LAST_SECONDS = 5.0  # after the grace period: threads and loads need time to end
+_LAST_SECONDS = 5.0  # after the grace period, for threads and loads to end
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Ports:
 
 @contextmanager
 def serving(repository: Path, options: Options) -> Iterator[Ports]:
-    """Serve a repository until the block ends.
+    """Serve a repository within a `with` block; yield the ports.
 
     Existing versions are loaded before the block begins. When it ends, new requests are refused,
     no further load begins, and running requests and loads have `grace_seconds` to finish.
@@ -52,10 +52,10 @@ def serving(repository: Path, options: Options) -> Iterator[Ports]:
     """
     service = Service(options)
     watch = _Watch(service.models, repository, options.config)
-    # Ports are bound before models are loaded, so that a taken port fails at once.
+    # Bind the ports before loading models, so that a taken port fails at once.
     with listening(options.host, options.rest_port) as rest_socket:
         rest = _rest_server(rest_api(service), options)
-        grpc_server = server_for(service, repository)
+        grpc_server = make_grpc_server(service, repository)
         grpc_port = _bind(grpc_server, options)
         try:
             _load_first(watch)
@@ -69,23 +69,23 @@ def serving(repository: Path, options: Options) -> Iterator[Ports]:
             try:
                 yield Ports(grpc_port, rest_socket.getsockname()[1])
             finally:
-                # One end for all, so that slow parts do not add up beyond the grace period.
-                end = time.monotonic() + options.grace_seconds + _LAST_SECONDS
+                # Share one deadline, so that slow parts do not add up beyond the grace period.
+                deadline = time.monotonic() + options.grace_seconds + _LAST_SECONDS
                 rest.should_exit = True
                 watch.stop()
-                # A load may take long, so none may begin while the server stops.
-                service.models.load_no_more()
+                # Start no loads while the server stops, as they may take long.
+                service.models.stop_loading()
                 grpc_server.stop(options.grace_seconds).wait()
                 for thread in threads:
-                    thread.join(max(0.0, end - time.monotonic()))
+                    thread.join(max(0.0, deadline - time.monotonic()))
         finally:
-            # Again, for a server that never started: its port is bound all the same.
+            # Stop gRPC even if the first load failed before its start: its port is bound already.
             grpc_server.stop(None).wait()
             service.models.close(_LAST_SECONDS)
 
 
 class _Watch:
-    """Watch over the repository that keeps the served models up to date."""
+    """Follow the repository: keep the served models equal to its configuration or its folders."""
 
     def __init__(
         self, models: ModelManager[Predictor], repository: Path, config: Path | None
@@ -93,44 +93,45 @@ class _Watch:
         self._models = models
         self._repository = repository
         self._given = config
-        self._text: str | None = None
+        self._text: str | None = None  # of the configuration in force
         self._stopped = threading.Event()
 
     def look(self) -> None:
         """Read the configuration or the folders once, and load and unload accordingly."""
         config = self._given or self._repository / "models.config"
-        # Once read, a configuration that vanishes is an error, not a wish for every model.
+        # Serve the folders only if no configuration was ever read: a vanished one is an error.
         if self._given is None and self._text is None and not config.exists():
-            self._models.follow(models_in(self._repository))
+            self._models.follow(find_models(self._repository))
             return
         try:
             text = config.read_text(errors="replace")  # The parser reports wrong bytes.
             if text != self._text:
-                self._take(text)
+                self._apply(text)
         finally:
-            # A refused configuration may wait for a version that the present one still has to load.
+            # Poll even after a refusal: a label may need a version that the configuration in force
+            # still has to load.
             self._models.poll()
 
     def run(self, seconds: float) -> None:
-        """Look every `seconds` until stopped; never if that is 0."""
-        said = ""
+        """Call `look` every `seconds` until stopped; return at once if that is 0."""
+        logged = ""
         while seconds and not self._stopped.wait(seconds):
             try:
                 self.look()
-                said = ""
+                logged = ""
             except Exception as error:
                 # Log an error once, not at every poll.
-                if str(error) != said:
-                    said = str(error)
-                    log.error("the repository cannot be followed: %s", said)
+                if str(error) != logged:
+                    logged = str(error)
+                    log.error("the repository cannot be followed: %s", logged)
 
     def stop(self) -> None:
-        """End `run` after its present look, which a load may make long."""
+        """End `run` once the current `look` is done, which a load may delay."""
         self._stopped.set()
 
-    def _take(self, text: str) -> None:
+    def _apply(self, text: str) -> None:
         try:
-            self._models.reload(read(text, self._repository))
+            self._models.reload(parse_models_config(text, self._repository))
         except Refused as refused:
             if refused.code is Code.UNKNOWN:  # The configuration is in force; only a model failed.
                 self._text = text
@@ -141,7 +142,7 @@ class _Watch:
 def _load_first(watch: _Watch) -> None:
     with ThreadPoolExecutor(1, "load") as loader:
         loading = loader.submit(watch.look)
-        # Python handles signals between two waits, but not while TensorFlow loads.
+        # Wait in short steps in this thread, so that Python can handle signals between them.
         while wait([loading], 0.5).not_done:
             pass
         loading.result()
@@ -163,8 +164,8 @@ def _rest_server(api: FastAPI, options: Options) -> uvicorn.Server:
     tls = options.tls
     config = uvicorn.Config(
         api,
-        # Set explicitly, because uvicorn prefers httptools and uvloop if they are installed, and
-        # limits and errors were tested with h11 and asyncio only.
+        # Choose h11 and asyncio explicitly: limits and errors were tested with these only, but
+        # uvicorn prefers httptools and uvloop if they are installed.
         http=Connection,  # A subclass of the h11 protocol.
         loop="asyncio",
         lifespan="on",

@@ -1,4 +1,4 @@
-"""Signature of a loaded model, and checks of requests against its names and types."""
+"""Signature of a loaded model, and checks of a request's inputs and outputs against it."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ NUMPY_TYPES: Mapping[str, type] = {
     "half": np.float16,
     "string": np.object_,
 }
-"""NumPy type by TensorFlow's name; JSON cannot hold types missing here."""
+"""NumPy type by TensorFlow's name of it; other types cannot be read from JSON."""
 _NAMES = {kind: name for name, kind in NUMPY_TYPES.items()}
 
 
@@ -40,7 +40,7 @@ class TensorInfo:
     Attributes:
         tensor: Name of the tensor in the graph.
         dtype: TensorFlow's name of the type, such as `float`.
-        shape: Sizes of the dimensions, None for a free one; None as a whole if the rank is free.
+        shape: Sizes of the dimensions, None for an unknown size; None if the rank is unknown.
     """
 
     tensor: str
@@ -49,13 +49,13 @@ class TensorInfo:
 
     @property
     def batched(self) -> bool:
-        """True if the first dimension is free and can be a batch."""
+        """Return whether the first dimension has an unknown size, so that it can be a batch."""
         return self.shape is not None and len(self.shape) > 0 and self.shape[0] is None
 
 
 @dataclass(frozen=True)
 class SignatureInfo:
-    """Signature of a SavedModel; `defaults` are values of inputs that a request may leave out."""
+    """Signature of a SavedModel; `defaults` holds the inputs that a request may leave out."""
 
     name: str
     inputs: Mapping[str, TensorInfo]
@@ -63,10 +63,10 @@ class SignatureInfo:
     defaults: Mapping[str, Array] = field(default_factory=dict)
 
 
-def inputs_of(
-    signature: SignatureInfo, sent: Mapping[str, Array], most_samples: float
+def complete_inputs(
+    signature: SignatureInfo, sent: Mapping[str, Array], max_samples: float
 ) -> dict[str, Array]:
-    """Complete a request's inputs by the signature's defaults, and check them."""
+    """Check the inputs that a request sent, and add the signature's defaults for missing ones."""
     known = signature.inputs.keys()
     extra, missing = sent.keys() - known, known - sent.keys() - signature.defaults.keys()
     if extra or missing:
@@ -78,15 +78,15 @@ def inputs_of(
         expected, sent_type = signature.inputs[name].dtype, _type_name(array)
         if expected in NUMPY_TYPES and sent_type != expected:
             raise invalid(f"Expects arg {name} to be {expected} but {sent_type} is provided")
-        if signature.inputs[name].batched and array.ndim and len(array) > most_samples:
+        if signature.inputs[name].batched and array.ndim and len(array) > max_samples:
             raise invalid(
-                f"A request must have at most {most_samples} samples. Received: {len(array)}"
+                f"A request must have at most {max_samples} samples. Received: {len(array)}"
             )
     return {name: each for name, each in {**signature.defaults, **sent}.items() if name in known}
 
 
-def outputs_of(signature: SignatureInfo, output_filter: Sequence[str]) -> frozenset[str]:
-    """Return the names of the outputs that a request asks for: all if it names none."""
+def choose_outputs(signature: SignatureInfo, output_filter: Sequence[str]) -> frozenset[str]:
+    """Check the names of outputs that a request asks for, and return them; all if it names none."""
     for name in output_filter:
         if name not in signature.outputs:
             raise invalid(
@@ -99,5 +99,5 @@ def outputs_of(signature: SignatureInfo, output_filter: Sequence[str]) -> frozen
 
 
 def _type_name(array: Array) -> str:
-    # NumPy calls floats and strings otherwise: `float32` and `object`.
+    # Use TensorFlow's names: NumPy's differ for floats (`float32`) and strings (`object`).
     return _NAMES.get(array.dtype.type, array.dtype.name)

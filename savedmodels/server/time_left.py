@@ -1,4 +1,4 @@
-"""Deadline of the current request, checked within loops over its input."""
+"""Deadline of the current request, checked in loops over the values of its JSON body."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from typing import TypeVar
 from savedmodels.server.codes import Code, Refused
 
 Value = TypeVar("Value")
-_EVERY = 1024  # values between two checks, which each read the time
-# A variable of the context, so that readers of values need no further parameter.
+_EVERY = 1024  # values between two checks of the deadline, as each check reads the time
+# Deadline in seconds of `time.monotonic`. A context variable saves passing it to every function.
 _deadline = ContextVar("deadline", default=float("inf"))
 
 
@@ -22,8 +22,8 @@ def timed_out() -> Refused:
 
 
 @contextmanager
-def until(deadline: float) -> Iterator[None]:
-    """Set the deadline, in seconds of the monotonic clock, for the work in this block."""
+def set_deadline(deadline: float) -> Iterator[None]:
+    """Set the deadline, in seconds of `time.monotonic`, of `until_deadline` within this block."""
     token = _deadline.set(deadline)
     try:
         yield
@@ -31,9 +31,9 @@ def until(deadline: float) -> Iterator[None]:
         _deadline.reset(token)
 
 
-def while_time(values: Iterable[Value]) -> Iterator[Value]:
-    """Yield values until the deadline passes, then refuse the request."""
-    # Threads cannot be interrupted, so a long loop has to check the deadline itself.
+def until_deadline(values: Iterable[Value]) -> Iterator[Value]:
+    """Yield values; once the deadline of `set_deadline` has passed, raise `Refused` instead."""
+    # Python cannot interrupt a thread, so a long loop has to check the deadline itself.
     for index, value in enumerate(values):
         if index % _EVERY == _EVERY - 1 and time.monotonic() > _deadline.get():
             raise timed_out()

@@ -1,4 +1,4 @@
-"""Decide which versions of a model to serve, load and unload; pure functions."""
+"""Find the versions of a model, and decide which of them to serve, load and unload."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-LARGEST = 2**63 - 1  # an int64: TensorFlow Serving ignores folders with larger numbers
+MAX_VERSION = 2**63 - 1
+"""Highest version number, an int64; TensorFlow Serving ignores folders with higher ones."""
 
 
 class State(enum.IntEnum):
@@ -17,26 +18,26 @@ class State(enum.IntEnum):
     LOADING = 20
     AVAILABLE = 30
     UNLOADING = 40
-    END = 50
+    END = 50  # unloaded, or failed to load
 
 
 @dataclass(frozen=True)
 class Latest:
-    """Serve the `count` highest versions."""
+    """Policy to serve the `count` highest versions."""
 
     count: int = 1
 
 
 @dataclass(frozen=True)
 class Specific:
-    """Serve these versions."""
+    """Policy to serve these versions."""
 
     versions: frozenset[int]
 
 
 @dataclass(frozen=True)
 class All:
-    """Serve every version."""
+    """Policy to serve every version."""
 
 
 Policy = Latest | Specific | All
@@ -45,33 +46,33 @@ NEWEST = Latest()
 
 @dataclass(frozen=True)
 class VersionChanges:
-    """Versions to load, the newest first, and versions to unload once these are loaded."""
+    """Versions to load, highest first, and versions to unload."""
 
     load: tuple[int, ...]
     unload: tuple[int, ...]
 
 
 def list_versions(base: Path) -> dict[int, Path] | None:
-    """List the versions in a model's folder, or return None if the folder does not exist."""
+    """Return a model's version folders by number, or None if the model's folder cannot be read."""
     try:
-        # Sorted, so that of `2` and `02` the same one is served everywhere.
+        # Sort, so that of the folders `2` and `02` the same one is served on every machine.
         folders = sorted(base.iterdir())
     except OSError:
         return None
-    # Not in the `try`: an error at one version must not make its model look as if it were gone.
+    # Leave this out of the `try`: an error at one version must not count as a missing model.
     return {
         int(folder.name): folder
         for folder in folders
-        if folder.name.isascii() and folder.name.isdecimal() and int(folder.name) <= LARGEST
+        if folder.name.isascii() and folder.name.isdecimal() and int(folder.name) <= MAX_VERSION
         if folder.is_dir()
     }
 
 
-def aspired(found: Collection[int], policy: Policy) -> frozenset[int]:
+def choose_versions(found: Collection[int], policy: Policy) -> frozenset[int]:
     """Choose the versions that a policy wants among those found."""
     match policy:
         case Latest(count):
-            # Protobuf cannot tell 0 from a missing number, which means one version.
+            # Read 0 as 1: in protobuf it also stands for a missing number, which means one version.
             return frozenset(sorted(found)[-max(count, 1) :])
         case Specific(versions):
             return versions & frozenset(found)
@@ -80,12 +81,13 @@ def aspired(found: Collection[int], policy: Policy) -> frozenset[int]:
 
 
 def plan_changes(states: Mapping[int, State], wanted: Collection[int]) -> VersionChanges:
-    """Plan loads and unloads towards the wanted versions, with one available at any time."""
+    """Plan which versions to load and unload now, so that a wanted version is always available."""
     absent = (State.START, State.END)
     load = sorted((v for v in wanted if states.get(v, State.START) in absent), reverse=True)
-    # Until then unwanted versions stay: TensorFlow Serving's availability-preserving policy.
-    covered = not wanted or any(states.get(v) is State.AVAILABLE for v in wanted)
-    superfluous = sorted(
+    # Keep unwanted versions until a wanted one is available, as TensorFlow Serving's
+    # availability-preserving policy does.
+    may_unload = not wanted or any(states.get(v) is State.AVAILABLE for v in wanted)
+    unwanted = sorted(
         v for v, state in states.items() if state is State.AVAILABLE and v not in wanted
     )
-    return VersionChanges(tuple(load), tuple(superfluous) if covered else ())
+    return VersionChanges(tuple(load), tuple(unwanted) if may_unload else ())

@@ -1,4 +1,4 @@
-"""Warm up a version with the requests in its SavedModel, before it becomes available."""
+"""Warm up a loaded version before it becomes available: run the requests in its SavedModel."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from savedmodels.warmup import MOST_RECORDS
 
 
 def warm_up(predictor: Predictor, folder: Path) -> int:
-    """Run each request of a SavedModel's warm-up file, if there is one; returns their number."""
+    """Run each request of a SavedModel's warm-up file, if there is one; return their number."""
     path = folder / WARM_UP
     if not path.exists():
         return 0
@@ -28,7 +28,7 @@ def warm_up(predictor: Predictor, folder: Path) -> int:
                 raise invalid(
                     f"Number of warmup records exceeds the maximum ({MOST_RECORDS}) at {path}"
                 )
-            _answer(predictor, record, path)
+            _run_request(predictor, record, path)
     except tf.errors.DataLossError as error:
         raise Refused(
             Code.DATA_LOSS,
@@ -37,7 +37,7 @@ def warm_up(predictor: Predictor, folder: Path) -> int:
     return count
 
 
-def _answer(predictor: Predictor, record: bytes, path: Path) -> None:
+def _run_request(predictor: Predictor, record: bytes, path: Path) -> None:
     try:
         entry = prediction_log_pb2.PredictionLog.FromString(record)
     except DecodeError:
@@ -48,7 +48,7 @@ def _answer(predictor: Predictor, record: bytes, path: Path) -> None:
     if kind != "predict_log":
         raise Refused(Code.UNIMPLEMENTED, f"Unsupported log_type for warmup: {kind}")
     request = entry.predict_log.request
-    # Without the limits on clients: requests with a large model's images exceed them.
+    # Apply none of the limits on clients: warm-up requests may hold a large model's images.
     predictor.predict(
         request.model_spec.signature_name, arrays_of_protos(request.inputs), request.output_filter
     )

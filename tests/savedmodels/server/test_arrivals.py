@@ -19,7 +19,7 @@ class Waiting:
         self.came = [self._stack.enter_context(self._next(number)) for number in range(3)]
 
     def _next(self, number: int):
-        return self._arrivals.coming(lambda: self.given_up.append(number))
+        return self._arrivals.track(lambda: self.given_up.append(number))
 
     def add(self) -> None:
         number = len(self.came)
@@ -47,7 +47,7 @@ def test_who_is_done_has_to_make_way_for_nobody() -> None:
 
 
 def test_the_oldest_makes_way_where_all_hold_too_much() -> None:
-    waiting = Waiting(Arrivals(3, most_bytes=100))
+    waiting = Waiting(Arrivals(3, max_bytes=100))
     waiting.came[1](60)
     waiting.came[2](40)
     assert waiting.given_up == []
@@ -59,7 +59,7 @@ def test_the_oldest_makes_way_where_all_hold_too_much() -> None:
 
 def test_one_alone_makes_way_for_nobody() -> None:
     given_up: list[int] = []
-    with Arrivals(1, most_bytes=10).coming(lambda: given_up.append(0)) as came:
+    with Arrivals(1, max_bytes=10).track(lambda: given_up.append(0)) as came:
         came(1000)
     assert given_up == []
 
@@ -67,7 +67,7 @@ def test_one_alone_makes_way_for_nobody() -> None:
 def test_an_error_of_the_block_is_passed_on_and_frees_its_place() -> None:
     arrivals = Arrivals(1)
     given_up: list[int] = []
-    with pytest.raises(OSError, match="so"), arrivals.coming(lambda: given_up.append(0)):
+    with pytest.raises(OSError, match="so"), arrivals.track(lambda: given_up.append(0)):
         raise OSError("so")
-    with arrivals.coming(lambda: given_up.append(1)):
+    with arrivals.track(lambda: given_up.append(1)):
         assert given_up == []

@@ -18,7 +18,7 @@ from savedmodels.server.codes import Code, Refused
 from savedmodels.server.json_answers import Form
 from savedmodels.server.json_tensors import read_document, read_tensors
 from savedmodels.server.signature import NUMPY_TYPES, TensorInfo
-from savedmodels.server.time_left import until
+from savedmodels.server.time_left import set_deadline
 
 
 def inputs(**types: str) -> dict[str, TensorInfo]:
@@ -179,7 +179,7 @@ def test_depth_is_refused(depth: int) -> None:
 )
 def test_what_nobody_waits_for_is_read_no_further(form: str, value: str, dtype: str) -> None:
     text = f'{{"{form}": [{", ".join([value] * 10**4)}]}}'
-    with until(time.monotonic() - 1), pytest.raises(Refused) as caught:
+    with set_deadline(time.monotonic() - 1), pytest.raises(Refused) as caught:
         read(text, inputs(x=dtype))
     assert caught.value.code is Code.DEADLINE_EXCEEDED
 

@@ -12,15 +12,15 @@ from savedmodels.server.versions import All, Latest, Specific
 
 pytest.importorskip("tensorflow_serving")
 
-from savedmodels.server.model_config import models_in, read
+from savedmodels.server.model_config import find_models, parse_models_config
 
 
 def test_a_repository_names_its_folders_with_versions(tmp_path: Path) -> None:
     for folder in ("b/1", "a/20", "a/3", "empty", "notes/x"):
         (tmp_path / folder).mkdir(parents=True)
-    assert models_in(tmp_path) == [Model("a", tmp_path / "a"), Model("b", tmp_path / "b")]
-    assert models_in(tmp_path / "a") == [Model("a", tmp_path / "a")]
-    assert models_in(tmp_path / "empty") == []
+    assert find_models(tmp_path) == [Model("a", tmp_path / "a"), Model("b", tmp_path / "b")]
+    assert find_models(tmp_path / "a") == [Model("a", tmp_path / "a")]
+    assert find_models(tmp_path / "empty") == []
 
 
 CONFIG = """
@@ -47,7 +47,7 @@ model_config_list {{
 def test_a_configuration_says_policies_and_labels(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     (tmp_path / "b").mkdir()
-    a, b, c, d = read(CONFIG.format(a=tmp_path / "a"), tmp_path)
+    a, b, c, d = parse_models_config(CONFIG.format(a=tmp_path / "a"), tmp_path)
     labels = {"stable": 3, "canary": 20}
     assert a == Model("a", tmp_path / "a", Specific(frozenset({3, 20})), labels)
     # Written for a container; here the repository lies elsewhere.
@@ -62,9 +62,9 @@ def test_a_base_path_of_another_machine_is_looked_for_in_the_repository(tmp_path
         'model_config_list { config { name: "f" base_path: "s3://bucket/models/faces"'
         ' model_platform: "tensorflow" } }'
     )
-    [faces] = read(text, tmp_path)
+    [faces] = parse_models_config(text, tmp_path)
     assert faces.base == tmp_path / "faces"
-    [none] = read(text.replace("faces", "none"), tmp_path)
+    [none] = parse_models_config(text.replace("faces", "none"), tmp_path)
     assert none.base == tmp_path / "none"  # Which a server tells that is not there.
 
 
@@ -90,5 +90,5 @@ def test_a_base_path_of_another_machine_is_looked_for_in_the_repository(tmp_path
 )
 def test_what_cannot_be_served(tmp_path: Path, text: str, message: str) -> None:
     with pytest.raises(Refused) as caught:
-        read(text, tmp_path)
+        parse_models_config(text, tmp_path)
     assert message in caught.value.message

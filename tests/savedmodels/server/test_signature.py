@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from savedmodels.server.codes import Code, Refused
-from savedmodels.server.signature import SignatureInfo, TensorInfo, inputs_of, outputs_of
+from savedmodels.server.signature import SignatureInfo, TensorInfo, choose_outputs, complete_inputs
 
 ROWS = TensorInfo("x:0", "float", (None, 2))
 SCALAR = TensorInfo("s:0", "float", ())
@@ -23,7 +23,9 @@ SIGNATURE = SignatureInfo("f", {"a": ROWS, "b": ROWS}, {"y": ROWS, "z": ROWS})
 )
 def test_inputs_that_do_not_fit(sent: dict[str, int], end: str) -> None:
     with pytest.raises(Refused, match=r"^input size does not match signature\. ") as caught:
-        inputs_of(SIGNATURE, {n: np.zeros((rows, 2), np.float32) for n, rows in sent.items()}, 4)
+        complete_inputs(
+            SIGNATURE, {n: np.zeros((rows, 2), np.float32) for n, rows in sent.items()}, 4
+        )
     assert caught.value.code is Code.INVALID_ARGUMENT
     assert caught.value.message.endswith(end)
 
@@ -31,22 +33,22 @@ def test_inputs_that_do_not_fit(sent: dict[str, int], end: str) -> None:
 def test_too_many_samples() -> None:
     sent = {"a": np.zeros((1, 2), np.float32), "b": np.zeros((5, 2), np.float32)}
     with pytest.raises(Refused, match=r"^A request must have at most 4 samples. Received: 5$"):
-        inputs_of(SIGNATURE, sent, 4)
+        complete_inputs(SIGNATURE, sent, 4)
 
 
 def test_inputs_of_another_type() -> None:
     sent = {"a": np.zeros((1, 2), np.float32), "b": np.zeros((1, 2))}
     with pytest.raises(Refused, match=r"^Expects arg b to be float but double is provided$"):
-        inputs_of(SIGNATURE, sent, 4)
+        complete_inputs(SIGNATURE, sent, 4)
 
 
 def test_outputs_are_those_asked_for() -> None:
-    assert outputs_of(SIGNATURE, []) == {"y", "z"}
-    assert outputs_of(SIGNATURE, ["z"]) == {"z"}
+    assert choose_outputs(SIGNATURE, []) == {"y", "z"}
+    assert choose_outputs(SIGNATURE, ["z"]) == {"z"}
     with pytest.raises(Refused, match=r"^output tensor alias not found in signature: q "):
-        outputs_of(SIGNATURE, ["q"])
+        choose_outputs(SIGNATURE, ["q"])
     with pytest.raises(Refused, match=r"^duplicate output tensor alias: z$"):
-        outputs_of(SIGNATURE, ["z", "z"])
+        choose_outputs(SIGNATURE, ["z", "z"])
 
 
 OPTIONAL = SignatureInfo(
@@ -56,8 +58,8 @@ OPTIONAL = SignatureInfo(
 
 def test_defaults_stand_for_what_is_left_out() -> None:
     a, b, s = np.zeros((1, 2), np.float32), np.ones((1, 2), np.float32), np.array(2, np.float32)
-    assert inputs_of(OPTIONAL, {"a": a, "b": b}, 4) == {"a": a, "b": b, "s": 0.5}
-    assert inputs_of(OPTIONAL, {"a": a, "b": b, "s": s}, 4) == {"a": a, "b": b, "s": s}
+    assert complete_inputs(OPTIONAL, {"a": a, "b": b}, 4) == {"a": a, "b": b, "s": 0.5}
+    assert complete_inputs(OPTIONAL, {"a": a, "b": b, "s": s}, 4) == {"a": a, "b": b, "s": s}
 
 
 @pytest.mark.parametrize(
@@ -70,5 +72,5 @@ def test_defaults_stand_for_what_is_left_out() -> None:
 )
 def test_what_no_default_makes_good(sent: str, end: str) -> None:
     with pytest.raises(Refused) as caught:
-        inputs_of(OPTIONAL, dict.fromkeys(sent, np.zeros((1, 2), np.float32)), 4)
+        complete_inputs(OPTIONAL, dict.fromkeys(sent, np.zeros((1, 2), np.float32)), 4)
     assert caught.value.message.endswith(end)

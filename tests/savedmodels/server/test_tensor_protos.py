@@ -27,7 +27,7 @@ def test_clients_have_a_limit_whether_elements_are_written_out_or_not() -> None:
 def test_files_have_one_for_what_they_do_not_write_out(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(Refused, match=r"^tensor x must have at most 268435456 bytes$"):
         arrays_of_protos({"x": repeated(2**26 + 1)})
-    monkeypatch.setattr(tensor_protos, "_MOST_REPEATED", 100)
+    monkeypatch.setattr(tensor_protos, "_MAX_REPEATED", 100)
     small = tensor_pb2.TensorProto(dtype=types_pb2.DT_INT64, int64_val=range(100))
     small.tensor_shape.dim.add(size=100)  # Bytes that become eight each.
     floats = tf.make_tensor_proto(np.arange(1000, dtype=np.float32))

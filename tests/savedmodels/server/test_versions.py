@@ -15,7 +15,7 @@ from savedmodels.server.versions import (
     Specific,
     State,
     VersionChanges,
-    aspired,
+    choose_versions,
     list_versions,
     plan_changes,
 )
@@ -62,8 +62,8 @@ def test_an_error_at_a_version_is_not_a_folder_that_is_away(
     ],
 )
 def test_policies(policy: Latest | All | Specific, expected: set[int]) -> None:
-    assert aspired([5, 9, 1], policy) == expected
-    assert aspired([], policy) == set()
+    assert choose_versions([5, 9, 1], policy) == expected
+    assert choose_versions([], policy) == set()
 
 
 def test_a_version_stays_until_another_that_is_wanted_is_available() -> None:
