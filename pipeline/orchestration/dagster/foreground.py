@@ -37,7 +37,7 @@ def run_once(project: Project) -> Run | Ended | RunFailure:
         plan = Plan(project, take_snapshot(project))
     except OSError as error:
         return failure_of(error)
-    ended = plan.ended()
+    ended = plan.read_end()
     if ended is not None and ended.verdict == "promoted":
         return ended
     with instance_of(project) as instance:

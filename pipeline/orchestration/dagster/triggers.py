@@ -118,7 +118,7 @@ def sensor_of(project: Project, job: Any) -> SensorDefinition | None:
             plan = plan_of(now, known["snapshot"])
             if few := former.too_few(plan.snapshot, rules.least):
                 return skip(few)
-            ended = plan.ended_with_same_settings()
+            ended = plan.read_end_if_same_settings()
             if ended is not None:
                 # A failure that may pass is left to the clock: here it would repeat at every look.
                 return skip(f"nothing new: run {ended.run} ended with {ended.verdict}")
@@ -172,7 +172,7 @@ def busy(project: Project, instance: DagsterInstance) -> str | None:
 
 def request_for(plan: Plan, instance: DagsterInstance) -> RunRequest | SkipReason:
     """Request a run of a plan, unless it is done, or was requested already."""
-    ended = plan.ended_with_same_settings()
+    ended = plan.read_end_if_same_settings()
     if ended is not None and ended.final:
         return SkipReason(f"nothing new: run {ended.run} ended with {ended.verdict}")
     key = plan.snapshot.key

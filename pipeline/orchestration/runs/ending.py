@@ -46,7 +46,7 @@ def end_run(run: Run, failure: RunFailure | None = None) -> Outcome:
     outcome = _summarize(run)
     write_outcome(project.path, outcome)
     # A run that had nothing to do must not hide the one that promoted.
-    if outcome.verdict != "unchanged" or plan.ended() is None:
+    if outcome.verdict != "unchanged" or plan.read_end() is None:
         failure = run.state.failure
         ended = Ended(
             run=outcome.run,
@@ -117,7 +117,7 @@ def _ending(run: Run, *, gated: bool) -> tuple[Ending, str]:
     plan, failure = run.plan, run.state.failure
     if failure is not None:
         return failure.ending, failure.reason
-    before, version = plan.ended(), (plan.read_note("published") or {}).get("version")
+    before, version = plan.read_end(), (plan.read_note("published") or {}).get("version")
     # The same run may end twice: a repeat after a kill finds all steps done.
     if before is not None and before.verdict == "promoted" and before.run != run.folder.name:
         return "unchanged", f"run {before.run} has promoted version {version} already"

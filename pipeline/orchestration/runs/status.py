@@ -13,7 +13,7 @@ from pipeline.orchestration.new_pictures import former_pictures
 from pipeline.orchestration.project import PIPELINE, Project, open_project
 from pipeline.orchestration.runs.outcome import Outcome, history_of
 from pipeline.orchestration.runs.run import RunState, find_folder, read_state
-from pipeline.orchestration.snapshots import all_known, list_files
+from pipeline.orchestration.snapshots import all_unchanged, list_files
 from pipeline.orchestration.steps.judging import why_not_judged
 from pipeline.orchestration.steps.step import step_names
 from savedmodels import atomic
@@ -128,9 +128,9 @@ def _in_sources(project: Project) -> tuple[int | None, bool]:
         same = (
             promoted is not None
             and files.keys() == promoted.files.keys()
-            and all_known(project, files, promoted)
+            and all_unchanged(project, files, promoted)
         )
-        return former.at_most_new(project, files), same
+        return former.max_new(project, files), same
     except (UserError, OSError):  # Triggers report it.
         return None, False
 

@@ -48,8 +48,8 @@ def checked_data(plan: Plan, log: Log, former: int | None) -> Done:
     Raises:
         StepFailed: if they break a rule, or none can be read.
     """
-    contract, rules = plan.project.contract, plan.project.rules
-    folder = plan.checked(rules)
+    contract, rules = plan.project.contract, plan.project.contract_text
+    folder = plan.check_folder(rules)
     new = not (folder / REPORT).exists() or not (folder / SHEET).exists()
     if new:
         promoted = _plan_behind(plan, former)
@@ -64,7 +64,7 @@ def checked_data(plan: Plan, log: Log, former: int | None) -> Done:
         )
         if contract is not None and not rules:
             # Pictures need no check by the rules that were just made of them.
-            written = plan.checked(plan.project.rules)
+            written = plan.check_folder(plan.project.contract_text)
             if not written.exists():
                 folder.rename(written)
                 atomic.sync(written.parent)
@@ -123,7 +123,7 @@ def records(plan: Plan, log: Log) -> Done:
 
 def report_of(plan: Plan) -> Path | None:
     """Find the report on the pictures of a plan, None if they were not checked yet."""
-    report = plan.checked(plan.project.rules) / REPORT
+    report = plan.check_folder(plan.project.contract_text) / REPORT
     return report if report.exists() else None
 
 

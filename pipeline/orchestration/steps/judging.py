@@ -179,7 +179,7 @@ def _measure_promoted(plan: Plan, log: Log, version: int | None) -> None:
 
 
 def _promoted_here(plan: Plan, version: int) -> Path:
-    return plan.measured / f"{plan.destination}-{version}.json"
+    return plan.scores_folder / f"{plan.destination}-{version}.json"
 
 
 def _evaluate(plan: Plan, log: Log, run: RunFolder, *options: str) -> None:

@@ -45,7 +45,7 @@ def published_version(plan: Plan, log: Log, former: int | None) -> Done:
             then stays where it is.
     """
     project, repository = plan.project, plan.project.repository
-    noted, before = plan.read_note("published"), plan.ended()
+    noted, before = plan.read_note("published"), plan.read_end()
     if noted is not None and before is not None and before.verdict == "promoted":
         # A choice that was made after that promotion stays.
         return Done({"version": noted["version"]}, new=False)

@@ -418,7 +418,7 @@ def test_a_run_that_asset_pages_start_ends_as_any(
     assert (outcome.verdict, outcome.trigger) == (ending, "manual")
     assert [now and (now.run, now.step) for now in shown] == [(outcome.run, "records")]
     assert told == [outcome]
-    assert Plan(project, take_snapshot(project)).ended() is not None
+    assert Plan(project, take_snapshot(project)).read_end() is not None
 
     # And where its process was killed.
     run = instance.create_run_for_job(
@@ -477,7 +477,7 @@ def test_nobody_waits_for_a_run_by_hand_that_was_killed(
     assert failed == {runs[gone]}
     [outcome] = history_of(project.path)
     assert outcome.run.endswith(runs[gone][:8])
-    ended = Plan(project, take_snapshot(project)).ended()
+    ended = Plan(project, take_snapshot(project)).read_end()
     assert ended is not None
     assert not ended.final  # The clock may start it again.
 

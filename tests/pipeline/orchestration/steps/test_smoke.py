@@ -235,6 +235,6 @@ def test_a_version_that_answers_otherwise_is_rolled_back_on_a_real_server(
     outcome = end_run(run)
     assert (outcome.verdict, outcome.reason) == ("rolled back", failure.reason)
     assert (outcome.version, outcome.previous_version) == (2, 1)
-    ended = plan.ended()
+    ended = plan.read_end()
     assert ended is not None
     assert ended.final
