@@ -189,7 +189,7 @@ def test_scores_over_time_are_those_that_compare(outcome_of, evaluated) -> None:
     assert not Page(history_html(history)).of("svg")
     both = Page(history_html([*history, outcome_of(2, evaluation=evaluated()), outcome_of(3)]))
     assert [each["aria-label"] for each in both.of("svg")] == ["FID", "Recall"]
-    assert "There is none yet." in Page(history_html([])).text
+    assert "There are no runs yet." in Page(history_html([])).text
 
 
 def test_they_are_written_from_what_lies_in_the_project(
