@@ -27,11 +27,7 @@ Log = Callable[[str], None]
 def growgan(arguments: Sequence[str], *, folder: Path, log_file: Path, log: Log) -> str:
     """Run `growgan …` in a subprocess until it ends, and return its standard output.
 
-    Args:
-        arguments: Command and options after `growgan`.
-        folder: Working directory of the command.
-        log_file: File to which standard output and standard error are appended.
-        log: Callback for each line of standard output.
+    Each line of standard output goes to `log`. Both outputs are appended to `log_file`.
 
     Raises:
         StepFailed: if the exit status is not 0.

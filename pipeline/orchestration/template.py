@@ -16,14 +16,7 @@ _TEMPLATES = resources.files("pipeline") / "orchestration" / "templates"
 def write_project(
     folder: Path, *, model: str, sources: list[str], preset: str, overrides: list[str]
 ) -> Project:
-    """Write the files of a project into a new or empty folder, and open the project.
-
-    Args:
-        folder: Folder of the project.
-        model: Name of the model in the repository.
-        sources: Sources of pictures, as `growgan train --data` takes them.
-        preset: Preset or YAML file, as `growgan train --config` takes it.
-        overrides: Overrides `section.key=value`, as `growgan train --set` takes them.
+    """Write a project into a new or empty folder, for `growgan pipeline init`, and open it.
 
     Raises:
         UserError: if the folder is not empty, or a value is wrong; no file is left behind.

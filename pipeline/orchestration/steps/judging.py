@@ -86,11 +86,7 @@ def gate(plan: Plan, log: Log, former: int | None) -> Done:
 
 
 def scores_of(plan: Plan) -> Evaluation:
-    """Read the scores of a plan's model.
-
-    Raises:
-        UserError: if it was not evaluated yet.
-    """
+    """Read the scores of a plan's model, which must have been evaluated."""
     noted = plan.read_note("evaluated")
     if noted is None:
         raise UserError(f"a run must be evaluated first. Received: {plan.run.path}")

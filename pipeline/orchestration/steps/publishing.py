@@ -100,9 +100,7 @@ def smoke_test(plan: Plan, log: Log) -> Done:
         return Done({"version": version}, new=False)
     known: str | None = noted.get("fault")
     serves = plan.project.stable_version
-    if (
-        serves != version and known is not None
-    ):  # An earlier attempt was killed after its roll back.
+    if serves != version and known is not None:  # An attempt was killed after its roll back.
         reason = f"{known}; `{LABEL}` serves version {serves}"
         raise StepFailed(reason, ending="rolled back", status=AGAIN)
     if serves != version:

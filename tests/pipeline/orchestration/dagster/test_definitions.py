@@ -49,14 +49,14 @@ from pipeline.orchestration.dagster.recovery import (
     fail_orphaned_runs,
     this_process,
 )
-from pipeline.orchestration.dagster.triggers import busy, request_for
+from pipeline.orchestration.dagster.triggers import busy_reason, request_for
 from pipeline.orchestration.plan import Plan
 from pipeline.orchestration.project import Project, open_project
 from pipeline.orchestration.runs.ending import end_run
 from pipeline.orchestration.runs.failure import RunFailure, StepFailed
 from pipeline.orchestration.runs.outcome import Outcome, history_of
 from pipeline.orchestration.runs.run import RunState, begin_run, write_state
-from pipeline.orchestration.runs.status import UnderWay, read_status
+from pipeline.orchestration.runs.status import RunInProgress, read_status
 from pipeline.orchestration.snapshots import take_snapshot
 from pipeline.orchestration.steps.step import STEPS_AFTER_STAGES, STEPS_BEFORE_STAGES, step_names
 from savedmodels.locks import hold
@@ -393,7 +393,7 @@ def test_a_run_that_asset_pages_start_ends_as_any(
     monkeypatch: pytest.MonkeyPatch,
     wrong: BaseException,
 ) -> None:
-    shown: list[UnderWay | None] = []
+    shown: list[RunInProgress | None] = []
 
     def records(*_: Any) -> steps.Done:
         shown.append(read_status(project).now)
@@ -424,7 +424,7 @@ def test_a_run_that_asset_pages_start_ends_as_any(
     run = instance.create_run_for_job(
         job, status=DagsterRunStatus.STARTED, tags={"dagster/partition": key}
     )
-    assert busy(change(project, schedule={"when_busy": "skip"}), instance) is not None
+    assert busy_reason(change(project, schedule={"when_busy": "skip"}), instance) is not None
     endings = definitions.resolve_sensor_def("endings")
     cursor = endings.evaluate_tick(build_sensor_context(instance=instance)).cursor
     instance.report_run_failed(run)

@@ -312,7 +312,7 @@ def let_own_server_answer(monkeypatch: pytest.MonkeyPatch, faults: Callable[...,
         yield "http://127.0.0.1:9"
 
     monkeypatch.setattr(smoke, "own_server", server)
-    monkeypatch.setattr(smoke, "faults", faults)
+    monkeypatch.setattr(smoke, "find_fault", faults)
 
 
 def test_a_version_that_does_not_answer_is_rolled_back(
@@ -400,7 +400,7 @@ class Watched:
         self.urls, self._servers = urls, servers
         for server in servers:
             server.answer = self._answer
-        monkeypatch.setattr(smoke, "faults", self._faults)
+        monkeypatch.setattr(smoke, "find_fault", self._faults)
 
     def away(self, *numbers: int) -> None:
         for number, server in enumerate(self._servers):
