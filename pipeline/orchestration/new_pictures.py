@@ -67,6 +67,7 @@ class FormerSnapshots:
         return None if new >= minimum else f"at most {new} pictures are new, not {minimum}"
 
     def _basis(self, gone: bool) -> Snapshot | None:
+        """Return the snapshot to compare with; `gone` means that pictures of the last are gone."""
         # If a run failed and some of its pictures were removed since, its other pictures may never
         # have been trained on, so they still count as new.
         return self.promoted if self.failed and gone else self.last

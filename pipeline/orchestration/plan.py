@@ -1,6 +1,7 @@
 """Plan of a run: where the result of each step goes, for one snapshot and configuration.
 
-Every name is a hash of all inputs that decide the result, so equal inputs find the result made.
+The name of a result is a hash of all inputs that decide it. So a run with the same inputs finds the
+result and does not make it again.
 """
 
 from __future__ import annotations
@@ -42,9 +43,9 @@ class Ended(JsonRecord):
 class Plan:
     """Names of all results of a run, derived from a snapshot and the project's configuration.
 
-    A file or folder that exists under its name is complete, and is not made again. With another
-    `gate` or repository the plan is another, with the same training and scores; with another
-    schedule the training is another, on the same records.
+    A file or folder that exists under its name is complete, and is not made again. A changed `gate`
+    or repository gives another plan with the same training and scores. A changed schedule gives
+    another training on the same records.
     """
 
     project: Project
@@ -83,8 +84,8 @@ class Plan:
     @property
     def settings(self) -> str:
         """Hash of all settings that may decide how a run of the plan ends."""
-        # Include more than `key` does: the contract, servers or machines do not change a result,
-        # but may be the reason why a run failed.
+        # Include more than `key`: a contract, servers or machines do not change results, but may be
+        # the reason why a run failed.
         given = self.project.config.model_dump(
             mode="json", include={"contract", "training", "repository"}
         )
@@ -92,7 +93,7 @@ class Plan:
 
     @property
     def folder(self) -> Path:
-        """Folder with this plan's notes, one JSON file for each finished step."""
+        """Folder with this plan's notes, such as `published.json`."""
         return self.project.plans / self.key
 
     @cached_property
@@ -130,7 +131,7 @@ class Plan:
         return None if noted is None else Ended(**noted)
 
     def read_end_if_same_settings(self) -> Ended | None:
-        """Read how the last run ended, None if the settings have changed since it failed."""
+        """Read how the last run ended, None without one or if it failed with other settings."""
         ended = self.read_end()
         # Other settings do not undo a promotion.
         if ended is None or ended.verdict == "promoted":

@@ -169,8 +169,8 @@ def busy_reason(project: Project, instance: DagsterInstance) -> str | None:
     """Return why a run must not be requested now, None if it may be."""
     if project.config.schedule.when_busy == "wait":
         return None
-    count = instance.get_runs_count(RunsFilter(statuses=NOT_ENDED))
-    return f"{count} other run of {project.config.model} is under way" if count else None
+    busy = instance.get_runs_count(RunsFilter(statuses=NOT_ENDED)) > 0
+    return f"another run of {project.config.model} is under way" if busy else None
 
 
 def request_for(plan: Plan, instance: DagsterInstance) -> RunRequest | SkipReason:

@@ -40,7 +40,7 @@ CallKubectl = Callable[..., str]
 
 @dataclass(frozen=True)
 class JobEnd:
-    """How a Job ended."""
+    """End of a Job, from the command's point of view."""
 
     status: int
     """Exit status of the pod that caused the end; 75 (try again) without one."""

@@ -25,7 +25,7 @@ StepState: TypeAlias = Literal["done", "unchanged", "failed", "skipped"]
 Ending: TypeAlias = Literal[
     "promoted", "unchanged", "gate failed", "alarm", "rolled back", "failed", "interrupted"
 ]
-"""How a run ended. `unchanged`: the same result was promoted before; `alarm`: training stopped
+"""End of a run. `unchanged`: the same result was promoted before; `alarm`: training stopped
 itself; `rolled back`: the new version failed its test, and the version before serves again."""
 
 

@@ -68,7 +68,7 @@ def test_scores_stand_beside_those_of_the_version_before(full) -> None:
     assert "SWD at 8 px 1.5 2 less" in page.text
     assert "KID 0.1 (0 to 0.2) less" in page.text
     # Only what compares is drawn, the new one above; both on one scale.
-    strips = [each for each in page.of("svg") if "new one above" in each["aria-label"]]
+    strips = [each for each in page.of("svg") if "new model above" in each["aria-label"]]
     assert [each["aria-label"].partition(":")[0] for each in strips] == ["FID", "SWD at 8 px"]
     new, old, *_ = page.of("line")
     low, middle, also_middle, high = (float(line[x]) for line in (new, old) for x in ("x1", "x2"))
