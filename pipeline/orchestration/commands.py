@@ -52,7 +52,7 @@ def growgan(arguments: Sequence[str], *, folder: Path, log_file: Path, log: Log)
     if status:
         # `pipeline job … -- train` runs `train` for us: name that one in the failure.
         name = arguments[arguments.index("--") + 1] if "--" in arguments else arguments[0]
-        raise _failed(name, status, error_text)
+        raise _failure_of_status(name, status, error_text)
     return "".join(written)
 
 
@@ -100,7 +100,7 @@ def reason_in(error_text: str) -> str | None:
     return next(reversed(own or lines), None)
 
 
-def _failed(command: str, status: int, error_text: str) -> StepFailed:
+def _failure_of_status(command: str, status: int, error_text: str) -> StepFailed:
     reason = reason_in(error_text) or "it gave no reason"
     match status:
         case exit_status.USER | exit_status.VERIFY:

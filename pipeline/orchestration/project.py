@@ -49,7 +49,7 @@ class Project:
     dagster_home = _Below("dagster")
     """Folder of Dagster's files, with `dagster.yaml`."""
     snapshots = _Below("snapshots")
-    """Folder of the snapshots: copies of the pictures, one for each time that they changed."""
+    """Folder of the snapshots: copies of the pictures in the sources at the times of runs."""
     checks = _Below("checks")
     """Folder of the reports on the pictures of snapshots."""
     records = _Below("records")
@@ -87,7 +87,7 @@ class Project:
 
     @property
     def stable_version(self) -> int | None:
-        """Version that `stable` serves, None if it serves nothing yet."""
+        """Version that the label `stable` points to, None if it does not exist yet."""
         return self.repository.standing(self.config.model).labels.get(LABEL)
 
     @property
@@ -108,10 +108,10 @@ class Project:
             folder = place is not None and not place.before and place.path.is_dir()
             if len(self.config.sources) > 1 and not folder:
                 raise UserError(
-                    f"several `sources` must all be folders. Received: {given}, which is none"
+                    f"several `sources` must all be folders. Received: {given}, which is no folder"
                 )
             if place is not None and not place.path.exists():
-                raise UserError(f"`sources` must be there. Received: {given}")
+                raise UserError(f"`sources` must exist. Received: {given}")
             if place is not None:
                 found.append(place)
         return tuple(found)

@@ -100,7 +100,7 @@ def list_files(project: Project) -> dict[str, FoundFile]:
             except FileNotFoundError:
                 if path.is_symlink():
                     raise UserError(
-                        f"a link in `sources` must lead to something. Received: {path}"
+                        f"a link in `sources` must lead to an existing file. Received: {path}"
                     ) from None
                 continue  # The file was removed since the folder was listed.
             files[name] = FoundFile(path, stat.st_size, stat.st_mtime_ns)

@@ -119,8 +119,8 @@ def _asset_of(
                 and by_daemon.remote_job_origin is not None
                 and not is_canceled(context.instance, context.run)
             ):
-                # Exit as if killed, so that Dagster restarts the run: nobody canceled it, so the
-                # signal went to all processes, as before a restart of the machine.
+                # Exit like a killed process, so that Dagster restarts the run: no user canceled it,
+                # so the signal went to all processes, for example at a shutdown of the machine.
                 allow_another_restart(context.instance, by_daemon)
                 os._exit(of_signal(signal.SIGTERM))
             _end(project, context)

@@ -72,8 +72,8 @@ def schedule_of(project: Project, job: Any) -> ScheduleDefinition | None:
         )(by_clock)
     except DagsterInvalidDefinitionError as error:
         raise UserError(
-            "`schedule.cron` and `schedule.timezone` must be such as `0 2 * * *` and "
-            f"Europe/Berlin. Received: {given.cron} and {given.timezone}"
+            "`schedule.cron` must be times such as `0 2 * * *`, and `schedule.timezone` a time zone "
+            f"such as Europe/Berlin. Received: {given.cron} and {given.timezone}"
         ) from error
 
 
@@ -146,7 +146,7 @@ def reopen_project(project: Project, loaded: tuple[Shape, ...]) -> Project:
     if stages != loaded:
         raise UserError(
             f"the stages of the schedule must be those that `growgan pipeline up` has started "
-            f"with, {_listed(loaded)}: start it again. Received: {_listed(stages)}"
+            f"with, {_list_stages(loaded)}: start it again. Received: {_list_stages(stages)}"
         )
     return now
 
@@ -203,5 +203,5 @@ def _runs_under_way(plan: Plan, instance: DagsterInstance) -> Iterator[str]:
             yield run.run_id[:8]
 
 
-def _listed(stages: Sequence[Shape]) -> str:
+def _list_stages(stages: Sequence[Shape]) -> str:
     return ", ".join(map(shape_text, stages))

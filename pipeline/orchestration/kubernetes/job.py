@@ -86,7 +86,7 @@ class KubernetesConfig(Section, coerce_numbers_to_str=True):
 
 def name_of(run: Path) -> str:
     """Return the name of the Job for the training in a run folder, the same for every attempt."""
-    # Hash the whole path: projects with the same pictures may have run folders of the same name.
+    # Hash the full path: projects with the same pictures may have run folders of the same name.
     return f"growgan-{hashlib.sha256(str(run).encode()).hexdigest()[:12]}"
 
 
@@ -97,7 +97,7 @@ def job_of(
 
     With several pods, each is a worker of one training.
     """
-    spec = _shipped(pods)
+    spec = _read_shipped_spec(pods)
     spec.pop("podFailurePolicy")  # The pipeline reacts to exit statuses by its own rules.
     spec |= {
         "completionMode": "Indexed",
@@ -161,7 +161,8 @@ def service_of(job: Manifest, uid: str) -> Manifest:
     }
 
 
-def _shipped(pods: int) -> Manifest:
+def _read_shipped_spec(pods: int) -> Manifest:
+    """Read the Job's specification for one or several pods from deploy/."""
     file = _DEPLOY / ("job.yaml" if pods == 1 else "jobset.yaml")
     spec: Manifest = yaml.safe_load(file.read_text())["spec"]
     if pods > 1:

@@ -40,7 +40,7 @@ CallKubectl = Callable[..., str]
 
 @dataclass(frozen=True)
 class JobEnd:
-    """End of a Job, from the command's point of view."""
+    """End of a Job as an exit status, with a text for people."""
 
     status: int
     """Exit status of the pod that caused the end; 75 (try again) without one."""

@@ -46,7 +46,7 @@ def find_fault(server: str, model: str, label: str, version: int, savedmodel: Pa
     Returns:
         The fault in one line, None if the answer is right.
     """
-    place = f"/v1/models/{_quoted(model)}/labels/{_quoted(label)}"
+    place = f"/v1/models/{_quote(model)}/labels/{_quote(label)}"
     request = golden.read(savedmodel / GOLDEN)[SIGNATURE]
     try:
         served = _answer(request_to(server, f"{place}/metadata"))["model_spec"]["version"]
@@ -119,5 +119,5 @@ def _answer(request: urllib.request.Request) -> Any:
         return json.loads(response.read())
 
 
-def _quoted(name: str) -> str:
+def _quote(name: str) -> str:
     return urllib.parse.quote(name, safe="")

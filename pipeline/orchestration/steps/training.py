@@ -31,7 +31,7 @@ def stage(plan: Plan, shape: Shape, log: Log, former: int | None) -> Done:
         if not plan.run.exists():
             words += _first_weights(plan, former, log)
         words += ["--until-resolution", str(shape[0])]
-        run_growgan(plan, log, *_training(plan, words))
+        run_growgan(plan, log, *_training_command(plan, words))
     end = _stage_end(plan, shape)
     if end is None:
         raise StepFailed(
@@ -93,7 +93,7 @@ def _first_weights(plan: Plan, promoted: int | None, log: Log) -> list[str]:
     return ["--from", str(run.path)]
 
 
-def _training(plan: Plan, words: list[str]) -> list[str]:
+def _training_command(plan: Plan, words: list[str]) -> list[str]:
     """Return the command that trains on this machine, or runs a training Job on a cluster."""
     given = plan.project.config.training
     if given.kubernetes is not None:

@@ -489,7 +489,7 @@ def test_why_nothing_can_be_looked_at_is_kept_until_it_can(
     clock = definitions.resolve_schedule_def("by_clock")
     incoming = tmp_path / "incoming"
     incoming.rename(tmp_path / "away")
-    said = f"`sources` must be there. Received: {incoming}"
+    said = f"`sources` must exist. Received: {incoming}"
     first = ask(definitions, instance, None)
     assert first.skip_reason.skip_message == said
     assert str(clock(build_schedule_context(instance=instance)).skip_message) == said
