@@ -51,7 +51,7 @@ def fail_orphaned_runs(project: Project, instance: DagsterInstance) -> list[str]
     if is_held(project.run_lock):  # One of the runs is in progress, and we cannot tell which.
         return []
     restarted: list[str] = []
-    # Do it here: Dagster's daemon watches only processes that it has started itself.
+    # Do it here: a new daemon of Dagster does not watch the processes that an earlier one started.
     for run in instance.get_runs(RunsFilter(statuses=LIVING)):
         if run.remote_job_origin is not None:
             allow_another_restart(instance, run)

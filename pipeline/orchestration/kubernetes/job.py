@@ -31,7 +31,7 @@ CONTENT = "growgan/content"
 KEEP_SECONDS = 24 * 60 * 60
 """Seconds after its end until Kubernetes removes a Job that the pipeline has not removed."""
 _DEPLOY = resources.files("pipeline") / "orchestration" / "deploy"
-# Fields that `pod` must not override, because the manifests and their functions here rely on them.
+# Fields that the setting `pod` must not override, because this module sets or needs them.
 _OURS = {"containers", "restartPolicy", "subdomain", "volumes"}
 
 
@@ -144,7 +144,7 @@ def job_of(
 
 
 def service_of(job: Manifest, uid: str) -> Manifest:
-    """Return the headless Service that gives the pods of a Job, known by its UID, host names."""
+    """Return the headless Service that gives a Job's pods host names; `uid` is the Job's."""
     name = job["metadata"]["name"]
     owner = {"apiVersion": job["apiVersion"], "kind": job["kind"], "name": name, "uid": uid}
     return {

@@ -30,7 +30,7 @@ class RunInProgress(JsonRecord):
     """Name of the run in the history."""
     state: RunState = Field(alias="begun")
     step: str | None
-    """Step in progress, None between steps."""
+    """First step that is not done yet, None once all are done."""
 
 
 class LabelStatus(JsonRecord):
@@ -55,6 +55,7 @@ class ProjectStatus(JsonRecord):
     up: bool
     """True if `growgan pipeline up` is running for this project."""
     now: RunInProgress | None
+    """Run in progress."""
     last: Outcome | None
     """Outcome of the newest run that has ended."""
     labels: tuple[LabelStatus, ...]

@@ -34,7 +34,7 @@ START_SECONDS = 600.0
 def find_fault(server: str, model: str, label: str, version: int, savedmodel: Path) -> str | None:
     """Send a version's golden request to a server, and return what is wrong with the answer.
 
-    The golden request was saved at the export, with the answers of that time.
+    The golden request was saved at the export, with the answer that the model gave.
 
     Args:
         server: URL of the server's REST interface.
