@@ -56,7 +56,7 @@ def test_its_lineage_goes_from_the_source_to_the_version(full) -> None:
         "Version 2 5a7e5a7e5a7e"
     )
     titles = [each["title"] for each in page.of("code")]
-    whole = page.text.partition("Whole hashes")[2]
+    whole = page.text.partition("Full hashes")[2]
     assert len(titles) == 7
     assert all(title in whole for title in titles)
 
