@@ -72,7 +72,7 @@ def schedule_of(project: Project, job: Any) -> ScheduleDefinition | None:
         )(by_clock)
     except DagsterInvalidDefinitionError as error:
         raise UserError(
-            "`schedule.cron` must be times such as `0 2 * * *`, and `schedule.timezone` a time zone "
+            "`schedule.cron` must be such as `0 2 * * *`, and `schedule.timezone` a time zone "
             f"such as Europe/Berlin. Received: {given.cron} and {given.timezone}"
         ) from error
 
