@@ -38,7 +38,7 @@ def up(
         from pipeline.orchestration.dagster.definitions import definitions_of
         from pipeline.orchestration.dagster.housekeeping import clean_up
         from pipeline.orchestration.dagster.instance import instance_of
-        from pipeline.orchestration.dagster.processes import HOST, started
+        from pipeline.orchestration.dagster.processes import HOST, start_processes
         from pipeline.orchestration.dagster.recovery import fail_orphaned_runs
         from savedmodels.locks import Busy, hold
     definitions_of(project)  # Else mistakes show only in Dagster's logs.
@@ -51,7 +51,7 @@ def up(
         with hold(project.up_lock, wait=False), instance_of(project) as instance:
             for lost in fail_orphaned_runs(project, instance):
                 say(console, f"run {lost} was lost, and is tried again")
-            with started(project, at) as processes:
+            with start_processes(project, at) as processes:
                 say(console, f"user interface: http://{HOST}:{at}, logs: {project.logs}")
                 look, told = time.monotonic(), set[str]()
                 # Not for ever: the end of a process must show too.
@@ -64,7 +64,7 @@ def up(
                             if line not in told:
                                 say(console, line)
                         told = {*lines}
-                    ended = processes.ended()
+                    ended = processes.find_ended()
                     if ended is not None:
                         raise UserError(
                             "the user interface and the daemon must both keep running. Received: "

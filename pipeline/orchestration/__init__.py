@@ -1,1 +1,4 @@
-"""Runs of the whole pipeline on a schedule: from a source of pictures to a version that serves."""
+"""Scheduled runs of the whole pipeline, from new pictures to a served model version.
+
+docs/pipeline.md says what each step of a run does.
+"""

@@ -1,4 +1,4 @@
-"""Code location that Dagster's processes load: the project that the environment names."""
+"""Entry point for Dagster's processes: the definitions of the project in `GROWGAN_PIPELINE`."""
 
 from __future__ import annotations
 
@@ -9,5 +9,5 @@ from pipeline.orchestration.dagster.definitions import definitions_of
 from pipeline.orchestration.dagster.instance import FOLDER
 from pipeline.orchestration.project import open_project
 
-# Dagster keeps the name of this module in its records of every project, so it stays here.
+# Do not move this module: Dagster keeps its name in the records of every project.
 defs = definitions_of(open_project(Path(os.environ[FOLDER])))

@@ -1,4 +1,4 @@
-"""Run commands of `growgan` in processes of their own, and turn exit statuses into failures."""
+"""Run commands of `growgan` as subprocesses for the pipeline's steps; report their failures."""
 
 from __future__ import annotations
 
@@ -18,26 +18,26 @@ from pipeline.orchestration.runs.failure import StepFailed
 from pipeline.orchestration.runs.outcome import Ending
 
 GRACE = 60.0
-"""Seconds that a stopped command has to save its work before it is killed."""
+"""Seconds between SIGTERM and SIGKILL, in which a command saves its work."""
 
 Log = Callable[[str], None]
-"""Logger of a line of progress."""
+"""Callback that logs one line of progress."""
 
 
 def growgan(arguments: Sequence[str], *, folder: Path, log_file: Path, log: Log) -> str:
-    """Run `growgan …` in a folder to its end, and return its standard output.
+    """Run `growgan …` in a subprocess until it ends, and return its standard output.
 
-    Each line of that is logged, and both outputs are appended to a file.
+    Each line of standard output goes to `log`. Both outputs are appended to `log_file`.
 
     Raises:
         StepFailed: if the exit status is not 0.
     """
-    # A process of its own, as only its end frees the memory of TensorFlow.
+    # Use a subprocess: TensorFlow frees its memory only when its process ends.
     log_file.parent.mkdir(parents=True, exist_ok=True)
     written: list[str] = []
     with log_file.open("a") as kept, TemporaryFile("w+", errors="replace") as errors:
         print(f"$ growgan {' '.join(arguments)}", file=kept, flush=True)
-        # Errors go to a file: a pipe that nobody reads meanwhile would fill up and block.
+        # Write errors to a file: an unread pipe would fill up and block the command.
         with child(arguments, folder, stdout=subprocess.PIPE, stderr=errors) as process:
             assert process.stdout is not None
             for line in process.stdout:
@@ -50,9 +50,9 @@ def growgan(arguments: Sequence[str], *, folder: Path, log_file: Path, log: Log)
         error_text = errors.read()
         kept.write(error_text)
     if status:
-        # `pipeline job … -- train` runs another command: the reason names that one.
+        # `pipeline job … -- train` runs `train` for us: name that one in the failure.
         name = arguments[arguments.index("--") + 1] if "--" in arguments else arguments[0]
-        raise _failed(name, status, error_text)
+        raise _failure_of_status(name, status, error_text)
     return "".join(written)
 
 
@@ -64,7 +64,7 @@ def child(
     stdout: int | None = None,
     stderr: IO[str] | int | None = None,
 ) -> Iterator[subprocess.Popen[str]]:
-    """Start `growgan …` for a block; it ends with this process too, even if that is killed."""
+    """Start `growgan …`, and stop it when the block ends or this process is killed."""
     process = subprocess.Popen(
         [sys.executable, "-m", "pipeline.cli", *arguments],
         cwd=folder,
@@ -72,11 +72,11 @@ def child(
         stdout=stdout,
         stderr=stderr,
         text=True,
-        errors="replace",  # A byte that is no text must not end the command.
+        errors="replace",  # Output that is not UTF-8 must not raise here.
         env={**os.environ, "PYTHONUNBUFFERED": "1"},
-        # Ctrl-C in a terminal is for this process, which passes it on.
+        # Keep Ctrl-C in a terminal from the subprocess: this process stops it in order.
         process_group=0,
-        preexec_fn=die_with_parent(signal.SIGKILL),  # A killed step leaves no writer behind.
+        preexec_fn=die_with_parent(signal.SIGKILL),  # Nothing writes on after a killed step.
     )
     try:
         yield process
@@ -93,14 +93,14 @@ def child(
 
 
 def reason_in(error_text: str) -> str | None:
-    """Return the line of a command's errors that names the reason, None if there is no line."""
+    """Return the last `growgan: …` line in a command's errors, or else the last line, or None."""
     lines = [line for line in error_text.splitlines() if line.strip()]
     own = [line.removeprefix("growgan: ") for line in lines if line.startswith("growgan: ")]
-    # A library may write after our line, so ours goes first.
+    # Prefer our own line, because libraries may write after it.
     return next(reversed(own or lines), None)
 
 
-def _failed(command: str, status: int, error_text: str) -> StepFailed:
+def _failure_of_status(command: str, status: int, error_text: str) -> StepFailed:
     reason = reason_in(error_text) or "it gave no reason"
     match status:
         case exit_status.USER | exit_status.VERIFY:
@@ -110,7 +110,7 @@ def _failed(command: str, status: int, error_text: str) -> StepFailed:
         case exit_status.GATE:
             return StepFailed(reason, ending="gate failed", status=status)
     ending: Ending = "failed"
-    # All others may pass, as a full disk or a kill.
+    # Any other failure, such as a full disk or a kill, may pass.
     if status in exit_status.STOPPED:
         ending, reason = "interrupted", f"growgan {command} was stopped"
     elif status < 0:

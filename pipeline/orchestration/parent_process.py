@@ -1,4 +1,4 @@
-"""Processes that end with the one that started them, however that one ends."""
+"""Make subprocesses end when their parent ends, even if the parent is killed (Linux only)."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ _PR_SET_PDEATHSIG = 1
 
 
 def die_with_parent(number: signal.Signals) -> Callable[[], None]:
-    """Make a `preexec_fn` by which a new process gets a signal when this one ends."""
+    """Return a `preexec_fn` for `Popen`: the kernel signals the child when this process ends."""
     libc, parent = ctypes.CDLL(None), os.getpid()
 
-    def ask() -> None:
+    def request_signal() -> None:
         libc.prctl(_PR_SET_PDEATHSIG, number)
-        if os.getppid() != parent:  # It has ended already: no signal comes any more.
+        if os.getppid() != parent:  # The parent ended before the request, so no signal will come.
             os._exit(exit_status.of_signal(number))
 
-    return ask
+    return request_signal

@@ -1,4 +1,4 @@
-"""Project of a scheduled pipeline: its folder, its configuration and the places of its files."""
+"""Project of a scheduled pipeline: a folder with `pipeline.yaml` and all files of its runs."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from savedmodels.repository.servers import Watchers
 
 PIPELINE = "pipeline.yaml"
 LABEL: Final = "stable"
-"""Label that runs move, and that clients ask for."""
+"""Label in the model repository: clients request it, and a run moves it to its new version."""
 
 
 @dataclass(frozen=True)
 class _Below:
-    """Path relative to the folder of a project."""
+    """Descriptor of a path below the project's folder."""
 
     name: str
 
@@ -38,45 +38,46 @@ class _Below:
 
 @dataclass(frozen=True)
 class Project:
-    """A project; paths in its configuration are relative to its folder."""
+    """Opened project, with the paths of its files; its configuration uses relative paths."""
 
     path: Path
     """Folder of the project, absolute."""
     config: ProjectConfig
     kept: Path | None = None
-    """File of the configuration if `keep_settings` wrote it, None if it is `pipeline.yaml`."""
+    """Copy by `keep_settings` that `config` was read from, None if from `pipeline.yaml`."""
 
     dagster_home = _Below("dagster")
     """Folder of Dagster's files, with `dagster.yaml`."""
     snapshots = _Below("snapshots")
+    """Folder of the snapshots: copies of the pictures in the sources at the times of runs."""
     checks = _Below("checks")
-    """Folder of the reports on snapshots."""
+    """Folder of the reports on the pictures of snapshots."""
     records = _Below("records")
-    """Folder of the prepared sets."""
+    """Folder of the records: pictures prepared for training."""
     runs = _Below("runs")
-    """Folder of the trained runs; TensorBoard compares them with this as its root."""
+    """Folder of the trainings, and the log directory for TensorBoard to compare them."""
     plans = _Below("plans")
-    """Folder with the notes on plans."""
+    """Folder of the notes on finished steps."""
     logs = _Below("logs")
-    """Folder of the logs of processes."""
-    trigger_errors = _Below("logs/complaints")  # Projects hold a folder of this name.
-    """Folder of the reasons why triggers could not look at the sources."""
+    """Folder of the logs of commands and of Dagster's processes."""
+    trigger_errors = _Below("logs/complaints")  # Not renamed: existing projects have this folder.
+    """Folder with the reasons why triggers could not read the sources."""
     run_lock = _Below(".run.lock")
-    """Lock that a run holds, with the name of the run in it."""
+    """Lock that a run in progress holds; the file contains the run's name."""
     up_lock = _Below(".up.lock")
     """Lock that `growgan pipeline up` holds."""
 
     @property
     def contract(self) -> Path | None:
-        """File with the rules for pictures, None if nothing is enforced."""
+        """File with the rules that pictures must keep, None if no rules are enforced."""
         given = self.config.contract
         return None if given is None else self.path / given
 
     @property
-    def rules(self) -> str:
-        """Text of the contract as it is now; empty without one."""
+    def contract_text(self) -> str:
+        """Text of the contract file as it is now; empty without one."""
         file = self.contract
-        # The check of the pictures refuses bytes that are no text, with a better message.
+        # Accept invalid UTF-8 here: the check of the pictures refuses it with a better message.
         return file.read_text(errors="replace") if file is not None and file.exists() else ""
 
     @property
@@ -86,7 +87,7 @@ class Project:
 
     @property
     def stable_version(self) -> int | None:
-        """Version that `stable` serves, None if it serves nothing yet."""
+        """Version that the label `stable` points to, None if it does not exist yet."""
         return self.repository.standing(self.config.model).labels.get(LABEL)
 
     @property
@@ -96,10 +97,10 @@ class Project:
         return Watchers(given.servers, given.wait_seconds, none=not given.servers)
 
     def places(self) -> tuple[Place, ...]:
-        """Return the folders in which pictures arrive, or the one file; a name has no place.
+        """Return the paths of the sources: folders, or one file; none for a name like `digits`.
 
         Raises:
-            UserError: if one is missing, or several are not all folders.
+            UserError: if a path is missing, or there are several sources and one is no folder.
         """
         found = []
         for given in self.config.sources:
@@ -107,30 +108,30 @@ class Project:
             folder = place is not None and not place.before and place.path.is_dir()
             if len(self.config.sources) > 1 and not folder:
                 raise UserError(
-                    f"several `sources` must all be folders. Received: {given}, which is none"
+                    f"several `sources` must all be folders. Received: {given}, which is no folder"
                 )
             if place is not None and not place.path.exists():
-                raise UserError(f"`sources` must be there. Received: {given}")
+                raise UserError(f"`sources` must exist. Received: {given}")
             if place is not None:
                 found.append(place)
         return tuple(found)
 
     def relative(self, path: Path) -> str:
-        """Return the path of a file relative to the project, with `/`."""
+        """Return the path of a file relative to the project, separated by `/`."""
         return path.relative_to(self.path).as_posix()
 
     def stages(self) -> tuple[Shape, ...]:
-        """Return the height and width of the images of each stage of the schedule."""
+        """Return the image size of each stage: training grows the images from stage to stage."""
         return self.training_config().schedule.build().stages
 
     def training_config(self, data: Path | None = None) -> Config:
-        """Return the configuration that runs are trained and measured with.
+        """Build the configuration of a training and its evaluation from `pipeline.yaml`.
 
         Args:
-            data: Folder of the prepared set, None where it is not known yet.
+            data: Folder of the records, None if not known yet.
 
         Raises:
-            UserError: if anything in it is wrong.
+            UserError: if a value is wrong.
         """
         given = self.config
         gate = (given.gate or GateConfig()).model_dump(mode="json")
@@ -143,7 +144,7 @@ class Project:
 
 
 def yaml_text(value: object) -> str:
-    """Return a value on one line of YAML."""
+    """Format a value as YAML on one line."""
     text = yaml.safe_dump(value, default_flow_style=True, width=float("inf"))
     return text.removesuffix("\n...\n").removesuffix("\n")
 
@@ -156,7 +157,7 @@ def open_project(folder: Path, kept: Path | None = None) -> Project:
         kept: File that `keep_settings` wrote, None for `pipeline.yaml` as it is now.
 
     Raises:
-        UserError: if there is none, or anything in its configuration is wrong.
+        UserError: if the folder has no project, or its configuration is wrong.
     """
     path = folder.resolve()
     file = kept or path / PIPELINE
@@ -177,7 +178,7 @@ def open_project(folder: Path, kept: Path | None = None) -> Project:
         ) from error
     if not isinstance(values, dict):
         raise UserError(f"a {PIPELINE} must be a mapping of keys. Received: {file}")
-    # Everything is checked here, so that no run ends hours later for a mistake in it.
+    # Check everything now, so that no mistake ends a run after hours of training.
     project = Project(path, validated(ProjectConfig, values), kept)
     config = project.training_config()
     _require_volume(project)
@@ -193,10 +194,10 @@ def open_project(folder: Path, kept: Path | None = None) -> Project:
 
 
 def keep_settings(project: Project, folder: Path) -> None:
-    """Write the configuration into a folder of the project, where no user changes it."""
+    """Copy the configuration into a run's folder, so that later edits do not change the run."""
     config = project.config
     if config.preset.endswith((".yaml", ".yml")):
-        kept = folder / "preset.yaml"  # A copy, as the file may change while the run lasts.
+        kept = folder / "preset.yaml"  # Copy the preset too: it may change during the run.
         atomic.write_file(kept, (project.path / config.preset).read_bytes())
         config = config.model_copy(update={"preset": str(kept.relative_to(project.path))})
     text = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)

@@ -1,4 +1,4 @@
-"""Content of `pipeline.yaml`: the settings of a project."""
+"""Settings of a project: the keys of `pipeline.yaml`, their defaults and their checks."""
 
 from __future__ import annotations
 
@@ -24,65 +24,67 @@ def _cron(text: str) -> str:
 
 
 class NewDataConfig(Section):
-    """Conditions under which pictures that arrive start a run."""
+    """Conditions for new pictures to start a run."""
 
     least: Count = 1
-    """Number of new pictures that start a run; those of the last run are not new."""
+    """Minimum number of pictures that are new since the last run."""
     quiet_seconds: Annotated[float, Field(ge=0)] = 300.0
-    """Seconds without a change in the sources before a run starts: pictures may still be copied."""
+    """Seconds without a change in the sources before a run starts, so that copying can finish."""
     every_seconds: Count = 30
-    """Seconds between two looks at the sources."""
+    """Seconds between two checks of the sources."""
 
 
 class TriggersConfig(Section):
-    """Triggers of runs; both may be left out."""
+    """Triggers of runs: times (`cron`), new pictures (`new_data`), both or neither."""
 
     cron: Annotated[str, AfterValidator(_cron)] | None = None
-    """Minute, hour, day of the month, month, day of the week, as in cron; None for never."""
+    """Times of runs: minute, hour, day of the month, month and day of the week; None for none."""
     timezone: str = "UTC"
+    """Time zone of `cron`, such as `Europe/Berlin`."""
     new_data: NewDataConfig | None = NewDataConfig()
-    """Pictures that arrive, None if they start nothing."""
+    """Conditions for new pictures to start a run, None if they start none."""
     when_busy: Literal["wait", "skip"] = "wait"
-    """Rule for a run that is due while another of this project is in progress: it waits for its
-    turn, or is skipped; new pictures then start one later."""
+    """Rule for a run that is due while another run of this project is in progress: wait for its
+    end, or skip the new run. After a skip, the pictures still count as new at the next check."""
 
 
 class TrainingConfig(Section):
-    """Execution of the heavy steps; nothing here changes their results."""
+    """Ways to prepare records and to train."""
 
     workers: Count | None = None
-    """Number of processes that train together, on this machine or each in a pod of `kubernetes`;
-    None for one process, with the strategy of `run.strategy`."""
+    """Number of processes that share a training, on this machine or one in each pod of
+    `kubernetes`; None for one process, with the strategy of `run.strategy`."""
     warm_start: bool = False
     """True to start from the promoted weights; the schedule must begin at their resolution."""
     beam: str | None = None
-    """Options of an Apache Beam pipeline that writes the records, None for processes here."""
+    """Options of an Apache Beam pipeline that prepares the records, None for local processes."""
     kubernetes: KubernetesConfig | None = None
-    """Cluster on which trainings run as Jobs, None for this machine."""
+    """Kubernetes cluster that trains, None to train on this machine."""
 
 
 class RepositoryConfig(Section):
-    """Model repository, and the servers that watch it."""
+    """Model repository that runs publish to, and the servers that load models from it."""
 
     path: Path = Path("models")
+    """Folder of the repository."""
     served_at: str | None = None
-    """Path of the repository as servers see it, None for the same."""
+    """Path of the repository on the servers, None if it is the same."""
     servers: tuple[Annotated[str, AfterValidator(server_url)], ...] = ()
-    """REST interfaces of all servers that watch it, such as `http://127.0.0.1:8501`. Without any,
+    """REST URLs of all servers of the repository, such as `http://127.0.0.1:8501`. Without servers,
     labels move at once. The environment variable `GROWGAN_SERVE_TOKEN` has the API token."""
     wait_seconds: Rate = 300.0
-    """Seconds that servers may take to load a version."""
+    """Seconds to wait for servers to load a version."""
     keep: Count | None = None
-    """Number of newest versions that are kept, None for all."""
+    """Number of newest versions to keep, None to keep all."""
 
 
 class RetriesConfig(Section):
-    """Retries after failures that may pass, such as a lost worker."""
+    """Retries of a step after a failure that may pass, such as a lost worker."""
 
     most: Images = 3
-    """Number of attempts of a step after its first."""
+    """Maximum number of attempts after the first."""
     first_seconds: Rate = 30.0
-    """Seconds before the second attempt; twice as long before each further one."""
+    """Seconds before the second attempt; doubled before each further attempt."""
 
 
 class ProjectConfig(Section):
@@ -91,27 +93,27 @@ class ProjectConfig(Section):
     model: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
     """Name of the model in the repository."""
     sources: tuple[str, ...] = Field(min_length=1)
-    """Folders in which pictures arrive, taken together; or one source of another kind, as
+    """Folders in which pictures arrive, used as one set; or one source of another kind, as
     `growgan train --data` takes it."""
     preset: str
-    """Preset or YAML file, as `growgan train --config` takes it."""
+    """Training configuration: a preset or YAML file, as `growgan train --config` takes it."""
     overrides: tuple[str, ...] = ()
     """Overrides `section.key=value`, as `growgan train --set` takes them."""
     contract: Path | None = Path("contract.yaml")
-    """Rules that pictures must keep; the first run writes the file from its pictures if there is
-    none. None enforces nothing."""
+    """File with the rules that pictures must keep. If it is missing, the first run writes it from
+    its pictures. None enforces no rules."""
     gate: GateConfig | None = None
-    """Scores that a model must reach to be promoted, None if scores decide nothing."""
+    """Scores that a model must reach to be promoted, None to promote whatever the scores are."""
     training: TrainingConfig = TrainingConfig()
     repository: RepositoryConfig = RepositoryConfig()
     schedule: TriggersConfig = TriggersConfig()
     retries: RetriesConfig = RetriesConfig()
     notifications: NotificationsConfig = NotificationsConfig()
     port: Port = 3000
-    """Port of the user interface, which only this machine can reach."""
+    """Port of Dagster's user interface, which only this machine can reach."""
 
     @model_validator(mode="after")
-    def _gate_is_said_once(self) -> ProjectConfig:
+    def _refuse_keys_set_elsewhere(self) -> ProjectConfig:
         for override in self.overrides:
             if override.startswith(("gate.", "data.source=", "data.records=")):
                 raise ValueError(

@@ -1,4 +1,8 @@
-"""Snapshots: the pictures in the sources at one time, kept under a hash of their content."""
+"""Snapshots of a project's sources: copies of the pictures at one time, named by content hash.
+
+Files are stored once by content in `snapshots/store`; snapshots hold hard links to them. A run
+trains on one snapshot, so pictures that arrive meanwhile do not change its data.
+"""
 
 from __future__ import annotations
 
@@ -26,61 +30,64 @@ from savedmodels.locks import hold
 SNAPSHOT = "snapshot.json"
 PICTURES = "pictures"
 KNOWN = "known.json"
+"""Cache of the hashes of source files, so that unchanged files are not read again."""
 STORE = "store"
 SHORT = 12
-"""Digits of a hash in names: two of them agree once in 2^48."""
+"""Hex digits of a hash in names: two given hashes share them with a probability of 1 in 2^48."""
 
 
 class Snapshot(JsonRecord):
-    """Pictures in the sources at one time."""
+    """Content of `snapshot.json`: which pictures the sources held at one time."""
 
     content_hash: str
-    """SHA-256 of names and content."""
+    """SHA-256 of the files' names and content; without files, of the source's name."""
     source: str
-    """Source as `growgan train --data` takes it; a folder or file is inside the project."""
+    """Source as `growgan train --data` takes it; its path, if any, is in the snapshot's folder."""
     images: int
+    """Number of pictures."""
     files: dict[str, str] = Field(default_factory=dict)
-    """SHA-256 of each file by its name; empty for a source known by its name alone."""
+    """SHA-256 of each file by its name; empty for a source without a path, such as `digits`."""
 
     @property
     def key(self) -> str:
-        """Name of the snapshot."""
+        """Name of the snapshot's folder."""
         return self.content_hash[:SHORT]
 
     def new_since(self, former: Snapshot | None) -> int:
-        """Count the pictures, by content, that another snapshot lacks."""
+        """Count the pictures whose content is not in a former snapshot."""
         if former is None:
             return self.images
-        if not any(map(is_picture, self.files)):  # A zip or the like is new as a whole.
+        if not any(map(is_picture, self.files)):  # A zip or other single file is new as a whole.
             return self.images if self.content_hash != former.content_hash else 0
-        had = set(former.files.values())
-        return sum(sha not in had for name, sha in self.files.items() if is_picture(name))
+        old = set(former.files.values())
+        return sum(sha not in old for name, sha in self.files.items() if is_picture(name))
 
 
 @dataclass(frozen=True)
-class Found:
+class FoundFile:
     """File in a source, as the file system lists it."""
 
     path: Path
     size: int
+    """Size in bytes."""
     modified: int
     """Time of the last change, in nanoseconds."""
 
     @property
     def state(self) -> list[Any]:
-        """Path, size and time, one of which changes when the file does."""
-        return [str(self.path), self.size, self.modified]  # A list, as JSON gives it back.
+        """Path, size and time, which show without reading the file whether it has changed."""
+        return [str(self.path), self.size, self.modified]  # A list, to compare with one from JSON.
 
 
-def list_files(project: Project) -> dict[str, Found]:
-    """List the files in the sources by name, by the rules of `growgan train --data`.
+def list_files(project: Project) -> dict[str, FoundFile]:
+    """List the files in the sources by relative name, as `growgan train --data` finds them.
 
     Raises:
         UserError: if two folders hold files of the same name, or a link leads nowhere.
         OSError: if a folder cannot be read.
     """
-    # Opens nothing, so triggers may look often however large the pictures are.
-    files: dict[str, Found] = {}
+    # Open no file, so that triggers can check large sources often.
+    files: dict[str, FoundFile] = {}
     for place in project.places():
         for name, path in _files_at(place.path):
             if name in files:
@@ -93,75 +100,80 @@ def list_files(project: Project) -> dict[str, Found]:
             except FileNotFoundError:
                 if path.is_symlink():
                     raise UserError(
-                        f"a link in `sources` must lead to something. Received: {path}"
+                        f"a link in `sources` must lead to an existing file. Received: {path}"
                     ) from None
-                continue  # Removed since the folder was listed.
-            files[name] = Found(path, stat.st_size, stat.st_mtime_ns)
+                continue  # The file was removed since the folder was listed.
+            files[name] = FoundFile(path, stat.st_size, stat.st_mtime_ns)
     return dict(sorted(files.items()))
 
 
-def fingerprint(project: Project, files: Mapping[str, Found]) -> str:
-    """Return a digest that changes when a file comes, goes or changes, or `sources` do."""
+def fingerprint(project: Project, files: Mapping[str, FoundFile]) -> str:
+    """Return a hash that changes when a file is added, removed or changed, or `sources` is."""
     states = [[name, *found.state] for name, found in files.items()]
     text = json.dumps([project.config.sources, states])
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def most_new(project: Project, files: Mapping[str, Found], former: Snapshot | None) -> int:
-    """Bound from above the number of found pictures that another snapshot lacks."""
-    # A file without a known hash may be new: opening it to find out would take long.
-    known, had = _known(project), set() if former is None else set(former.files.values())
+def max_new_pictures(
+    project: Project, files: Mapping[str, FoundFile], former: Snapshot | None
+) -> int:
+    """Return an upper bound of the number of found pictures that a former snapshot lacks."""
+    # Count a file without a cached hash as new: to open and hash it here would take long.
+    cache, old = _read_cache(project), set() if former is None else set(former.files.values())
     return sum(
-        _hash_known(known, name, found) not in had
+        _cached_hash(cache, name, found) not in old
         for name, found in files.items()
         if is_picture(name)
     )
 
 
-def all_known(project: Project, files: Mapping[str, Found], former: Snapshot) -> bool:
-    """Return whether every file of a snapshot is still there unchanged, without opening any."""
-    known = _known(project)
-    there = {(name, _hash_known(known, name, found)) for name, found in files.items()}
-    return former.files.items() <= there
+def all_unchanged(project: Project, files: Mapping[str, FoundFile], former: Snapshot) -> bool:
+    """Return whether all files of a snapshot are still in the sources, without opening any.
+
+    A file that changed, or whose hash is not cached, counts as missing.
+    """
+    cache = _read_cache(project)
+    found_hashes = {(name, _cached_hash(cache, name, found)) for name, found in files.items()}
+    return former.files.items() <= found_hashes
 
 
 def take_snapshot(project: Project) -> Snapshot:
-    """Keep the pictures that are in the sources now; the same content is kept once.
+    """Copy the pictures now in the sources into a snapshot, or find the one with this content.
 
     Raises:
         UserError: if there are no pictures.
-        OSError: if one cannot be read, or there is no room; no part of a snapshot is left.
+        OSError: if one cannot be read, or the disk is full; no partial snapshot is left behind.
     """
     with hold(project.snapshots / ".lock"):
         atomic.remove_remains(project.snapshots, deep=False)
-        return _taken(project)
+        return _take(project)
 
 
 def is_kept(project: Project, key: str) -> bool:
-    """Return whether a snapshot of that name is there."""
+    """Return whether a snapshot of this name exists."""
     return (project.snapshots / key / SNAPSHOT).is_file()
 
 
 def kept_snapshot(project: Project, content_hash: str) -> Snapshot | None:
-    """Read the snapshot of a content, None if it was removed."""
+    """Read the snapshot with a content hash, None if it was removed."""
     key = content_hash[:SHORT]
     return snapshot_of(project, key) if is_kept(project, key) else None
 
 
-def _taken(project: Project) -> Snapshot:
+def _take(project: Project) -> Snapshot:
     places = project.places()
     if not places:
-        return _named(project, *project.config.sources)
-    files = _kept(project, list_files(project))
+        return _take_without_files(project, *project.config.sources)
+    files = _store_files(project, list_files(project))
     first, *more = places
     images = sum(map(is_picture, files))
-    other = not images or bool(first.before)  # One file, or a folder of idx files or splits.
-    if not files or (more and other):
+    special = not images or bool(first.before)  # One file such as a zip, or idx files or splits.
+    if not files or (more and special):
         raise UserError(
             f"`sources` must hold pictures ({' '.join(EXTENSIONS)}). "
             f"Received: {', '.join(str(place.path) for place in places)}, with none"
         )
-    # The part of a set that is read, such as `train` of a zip, decides the pictures too.
+    # Hash also which part of a source is read, such as `train` in a zip.
     part = [first.before, first.after] if first.before or first.after else []
     content = hashlib.sha256(json.dumps([*part, files] if part else files).encode()).hexdigest()
     folder = project.snapshots / content[:SHORT]
@@ -174,7 +186,7 @@ def _taken(project: Project) -> Snapshot:
                 link.parent.mkdir(parents=True, exist_ok=True)
                 _link(project.snapshots / STORE / sha, link)
             inside = Path(PICTURES) / (first.path.name if first.path.is_file() else "")
-            if other:
+            if special:
                 images = len(open_source(first.at(temporary / inside)))
             source = first.at(folder / inside)
             snapshot = Snapshot(content_hash=content, source=source, images=images, files=files)
@@ -183,10 +195,10 @@ def _taken(project: Project) -> Snapshot:
 
 
 def snapshot_of(project: Project, key: str) -> Snapshot:
-    """Read a snapshot.
+    """Read the snapshot of a name.
 
     Raises:
-        UserError: if there is none of that name, or it is damaged.
+        UserError: if there is none, or it is damaged.
     """
     file = project.snapshots / key / SNAPSHOT
     try:
@@ -197,9 +209,9 @@ def snapshot_of(project: Project, key: str) -> Snapshot:
         ) from error
 
 
-def _named(project: Project, source: str) -> Snapshot:
-    """Keep the snapshot of a source known by its name alone, such as `digits`."""
-    # Such a source never changes, so its name identifies its content.
+def _take_without_files(project: Project, source: str) -> Snapshot:
+    """Write the snapshot of a source without a path, such as `digits` or `tfds:mnist`."""
+    # Hash the name: such a source never changes, so its name identifies its content.
     content = hashlib.sha256(json.dumps(["name", source]).encode()).hexdigest()
     folder = project.snapshots / content[:SHORT]
     if not is_kept(project, folder.name):
@@ -209,37 +221,37 @@ def _named(project: Project, source: str) -> Snapshot:
     return snapshot_of(project, content[:SHORT])
 
 
-def _kept(project: Project, files: Mapping[str, Found]) -> dict[str, str]:
-    """Put every file into the store, and return the SHA-256 of each by its name."""
-    store, known = project.snapshots / STORE, _known(project)
+def _store_files(project: Project, files: Mapping[str, FoundFile]) -> dict[str, str]:
+    """Copy every file into the store, and return the SHA-256 of each by its name."""
+    store, cache = project.snapshots / STORE, _read_cache(project)
     atomic.make_folder(store)
     atomic.remove_remains(store, deep=False)
     hashes: dict[str, str] = {}
     states: dict[str, Any] = {}
     try:
         for name, found in files.items():
-            sha = _hash_known(known, name, found)
-            if sha is None or not (store / sha).exists():  # A user may clear the store.
-                sha = _copied(found.path, store)
+            sha = _cached_hash(cache, name, found)
+            if sha is None or not (store / sha).exists():  # A user may have cleared the store.
+                sha = _copy_to_store(found.path, store)
             hashes[name] = sha
             states[name] = [*found.state, hashes[name]]
-        known = {}  # Forget files that are gone, once all that are there were seen.
-    finally:  # After a failure, the next attempt need not hash these files again.
+        cache = {}  # All files were hashed: drop the cached hashes of files that are gone.
+    finally:  # Save the cache even after a failure: the next attempt need not hash again.
         atomic.sync(store)
-        atomic.write_file(project.snapshots / KNOWN, json.dumps({**known, **states}))
+        atomic.write_file(project.snapshots / KNOWN, json.dumps({**cache, **states}))
     return hashes
 
 
-def _known(project: Project) -> dict[str, list[Any]]:
-    """Read the states of files when they were hashed, and their hashes, by name."""
+def _read_cache(project: Project) -> dict[str, list[Any]]:
+    """Read by file name the file's state when it was hashed, followed by its hash."""
     file = project.snapshots / KNOWN
-    known: dict[str, list[Any]] = json.loads(file.read_text()) if file.exists() else {}
-    return known
+    cache: dict[str, list[Any]] = json.loads(file.read_text()) if file.exists() else {}
+    return cache
 
 
-def _hash_known(known: Mapping[str, list[Any]], name: str, found: Found) -> str | None:
-    """Return the hash of a file, None if it changed since it was hashed, or never was."""
-    *state, sha = known.get(name, [None])
+def _cached_hash(cache: Mapping[str, list[Any]], name: str, found: FoundFile) -> str | None:
+    """Return the cached hash of a file, None if there is none or the file changed since."""
+    *state, sha = cache.get(name, [None])
     return sha if state == found.state else None
 
 
@@ -249,20 +261,20 @@ def _link(stored: Path, link: Path) -> None:
     except OSError as error:
         if error.errno != errno.EMLINK:
             raise
-        # A file has at most 65,000 names on ext4: link further ones to a new copy.
-        _copied(stored, stored.parent)
+        # Replace the stored file by a fresh copy: ext4 allows at most 65,000 hard links per file.
+        _copy_to_store(stored, stored.parent)
         os.link(stored, link)
 
 
-def _copied(path: Path, store: Path) -> str:
-    """Copy a file into the store, under the hash of what was copied."""
+def _copy_to_store(path: Path, store: Path) -> str:
+    """Copy a file into the store, name the copy by its SHA-256, and return that hash."""
     temporary = store / f".copy.{os.urandom(4).hex()}.tmp"
     try:
-        # Hash the copy, not the source, which may change meanwhile.
+        # Hash the copy: the source file may change between copying and hashing.
         shutil.copyfile(path, temporary)
         with temporary.open("rb") as copied:
             sha = hashlib.file_digest(copied, "sha256").hexdigest()
-        # By its name, nobody reads it again to check it: it must be whole on the disk.
+        # Wait for the disk before the rename: later, a file of this name is taken as complete.
         atomic.sync(temporary)
         os.replace(temporary, store / sha)
     finally:
@@ -271,7 +283,7 @@ def _copied(path: Path, store: Path) -> str:
 
 
 def _files_at(path: Path) -> Iterator[tuple[str, Path]]:
-    """Yield a file, or the files below a folder by their names in it."""
+    """Yield the names and paths of the files below a folder, or of a single file."""
     if path.is_file():
         yield path.name, path
         return

@@ -1,4 +1,4 @@
-"""Write the files of a new project, with an explanation beside each key."""
+"""Write a new project's `pipeline.yaml`, with comments, and `dagster.yaml` from templates."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ _TEMPLATES = resources.files("pipeline") / "orchestration" / "templates"
 def write_project(
     folder: Path, *, model: str, sources: list[str], preset: str, overrides: list[str]
 ) -> Project:
-    """Write the files of a project into a new or empty folder, and open it.
+    """Write a project into a new or empty folder, for `growgan pipeline init`, and open it.
 
     Raises:
-        UserError: if the folder holds something, or a value is wrong; no file is left then.
-        OSError: if it cannot be written.
+        UserError: if the folder is not empty, or a value is wrong; no file is left behind.
+        OSError: if a file cannot be written.
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UserError(f"`DIR` must be a new or empty folder. Received: {folder}")
@@ -31,7 +31,7 @@ def write_project(
         "OVERRIDES": yaml_text(overrides),
     }
     template = (_TEMPLATES / "pipeline.yaml").read_text()
-    # One pass: a path that holds `{PRESET}` stays as it is.
+    # Replace in one pass, so that a path such as `{PRESET}/x` is not replaced in turn.
     text = re.sub(r"\{([A-Z]+)\}", lambda key: given[key[1]], template)
     there = folder.exists()
     dagster = folder / "dagster" / "dagster.yaml"

@@ -1,1 +1,1 @@
-"""Everything that knows Dagster: assets, triggers, its processes, and recovery of killed runs."""
+"""All code that uses Dagster: assets, triggers, its processes, and recovery of killed runs."""

@@ -1,6 +1,6 @@
-"""Steps as Dagster's assets: their order, their retries, and how a run ends with them."""
+"""Dagster assets that run the steps of the pipeline: their order, retries and failures."""
 
-# No `from __future__ import annotations`: Dagster reads the annotations of assets as objects.
+# No `from __future__ import annotations`: Dagster needs the annotations of assets as objects.
 import logging
 import os
 import signal
@@ -34,19 +34,20 @@ from pipeline.orchestration.runs.run import find_run
 from pipeline.shape import Shape, shape_name
 
 PARTITIONS = "snapshots"
+"""Name of Dagster's partitions: each asset has one result for each snapshot."""
 PROGRESS = "growgan.pipeline"
-"""Name of the logger of steps."""
+"""Name of the logger for the progress of steps; `growgan pipeline run` prints its lines."""
 
 Work = Callable[[Plan, Log, int | None], steps.Done]
 
 
 def assets_of(project: Project) -> list[AssetsDefinition]:
-    """Return a project's assets; its stages follow from its configuration."""
-    made: list[AssetsDefinition] = []
+    """Return a project's assets in order; each depends on the one before."""
+    assets: list[AssetsDefinition] = []
 
     def add(name: str, work: Work, check: str | None = None, *, also: Sequence[str] = ()) -> None:
-        deps = [*([made[-1].key.to_user_string()] if made else []), *also]
-        made.append(_asset_of(project, name, work, deps, check))
+        deps = [*([assets[-1].key.to_user_string()] if assets else []), *also]
+        assets.append(_asset_of(project, name, work, deps, check))
 
     def train(shape: Shape) -> Work:
         return lambda plan, log, former: steps.stage(plan, shape, log, former)
@@ -74,7 +75,7 @@ def assets_of(project: Project) -> list[AssetsDefinition]:
         lambda plan, log, former: steps.published_version(plan, log, former),
     )
     add("smoke_test", lambda plan, log, _: steps.smoke_test(plan, log))
-    return made
+    return assets
 
 
 def _asset_of(
@@ -95,8 +96,8 @@ def _asset_of(
         ),
         description=str(step.__doc__).splitlines()[0],
     )
-    # Dagster takes the bare class alone for the result of a step with a check.
-    def made(context: AssetExecutionContext) -> MaterializeResult:  # type: ignore[type-arg]
+    # With a check, Dagster accepts only the class without type arguments as an annotation.
+    def run_step(context: AssetExecutionContext) -> MaterializeResult:  # type: ignore[type-arg]
         def log(line: str) -> None:
             logging.getLogger(PROGRESS).info("%s: %s", name, line)
             context.log.info(line)
@@ -106,7 +107,7 @@ def _asset_of(
             done = run.perform(name, lambda: work(run.plan, log, run.state.former))
             if name == "smoke_test":
                 end_run(run)
-        except Exception as error:  # A full disk may keep even the failure from being recorded.
+        except Exception as error:  # From `work`, or because a full disk prevents the record.
             failure = failure_of(error)
             if not failure.may_pass or context.retry_number >= retries.most:
                 _end(project, context)
@@ -118,12 +119,12 @@ def _asset_of(
                 and by_daemon.remote_job_origin is not None
                 and not is_canceled(context.instance, context.run)
             ):
-                # Every process gets a signal, as before a restart of the machine, and the run has
-                # to go on after it: Dagster takes this exit as a kill, and starts the run again.
+                # Exit like a killed process, so that Dagster restarts the run: no user canceled it,
+                # so the signal went to all processes, for example at a shutdown of the machine.
                 allow_another_restart(context.instance, by_daemon)
                 os._exit(of_signal(signal.SIGTERM))
             _end(project, context)
-            # Otherwise Dagster would try the stopped step again.
+            # Forbid retries, or Dagster would retry the stopped step.
             raise Failure("stopped", allow_retries=False) from stop
         facts = ", ".join(f"{fact} {value}" for fact, value in done.facts.items())
         log(f"{'done' if done.new else 'found done'}: {facts}")
@@ -140,19 +141,19 @@ def _asset_of(
             )
         return MaterializeResult(metadata=metadata_of(done), check_results=results)
 
-    return made
+    return run_step
 
 
 def _end(project: Project, context: AssetExecutionContext) -> None:
-    """End the run of a step that failed for good, or was stopped."""
-    # No hook of a job does this, as Dagster makes the jobs of runs from asset pages itself.
+    """End the run of a step that failed without a retry, or was stopped."""
+    # A hook of the job would miss runs from asset pages, whose jobs Dagster makes itself.
     try:
         if run := find_run(project.path, name_of_run(context.run)):
             failure = run.state.failure
             stopped = failure is not None and failure.ending == "interrupted"
             if failure and stopped and is_canceled(context.instance, context.run):
-                # A user stopped it: nothing may start it again by itself.
+                # A user canceled the run, so no trigger may start it again.
                 failure = failure.model_copy(update={"may_pass": False})
             end_run(run, failure)
-    except Exception as error:  # As on a full disk: the sensor `endings` may succeed later.
+    except Exception as error:  # Only log it: on a full disk, the sensor `endings` tries later.
         context.log.error(f"the end could not be written down: {error}")

@@ -1,4 +1,4 @@
-"""Dagster's definitions of a project: assets, one job over all of them, and its triggers."""
+"""Dagster definitions of a project: assets, a job that makes them all, and triggers."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ JOB = "promote_a_version"
 
 
 def definitions_of(project: Project) -> Definitions:
-    """Return everything that Dagster loads of a project.
+    """Return everything that Dagster loads for a project.
 
     Raises:
-        UserError: if the times of the schedule are wrong.
+        UserError: if `schedule.cron` or `schedule.timezone` is invalid.
     """
     job = define_asset_job(
         JOB,
         selection=AssetSelection.all(),
         description=f"From new pictures to a promoted version of {project.config.model}.",
         tags={MODEL_TAG: project.config.model},
-        # One process has to hold the lock for a whole run; heavy work has processes of its own.
+        # Run all steps in one process, which holds the run's lock; steps start subprocesses.
         executor_def=in_process_executor,
     )
     schedule, sensor = schedule_of(project, job), sensor_of(project, job)

@@ -1,4 +1,7 @@
-"""Run the pipeline once in this process, by the same assets and records as the daemon's runs."""
+"""Run the pipeline once in this process, for `growgan pipeline run`.
+
+It uses the same assets, records and locks as the runs that Dagster's daemon starts.
+"""
 
 from __future__ import annotations
 
@@ -20,15 +23,15 @@ from pipeline.orchestration.runs.run import Run
 from pipeline.orchestration.snapshots import take_snapshot
 
 SILENT = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
-"""Configuration of a run without Dagster's own lines; steps log theirs."""
+"""Run configuration that hides Dagster's own log lines; steps log theirs with another logger."""
 
 
 def run_once(project: Project) -> Run | Ended | RunFailure:
-    """Take what lies in the sources, and run the pipeline over it to the end.
+    """Take a snapshot of the sources, and run the pipeline on it to the end.
 
     Returns:
-        The run; the end of an earlier run that promoted the same already; or a failure if the
-        pictures could not be read or kept.
+        The run; or the end of an earlier run that promoted the same result already; or a failure if
+        the pictures could not be read or copied.
 
     Raises:
         UserError: if the sources hold no pictures.
@@ -37,11 +40,11 @@ def run_once(project: Project) -> Run | Ended | RunFailure:
         plan = Plan(project, take_snapshot(project))
     except OSError as error:
         return failure_of(error)
-    ended = plan.ended()
+    ended = plan.read_end()
     if ended is not None and ended.verdict == "promoted":
         return ended
     with instance_of(project) as instance:
-        # Otherwise a killed run would count as one in progress.
+        # Fail killed runs first: they would count as in progress.
         fail_killed_foreground_runs(project, instance)
         instance.add_dynamic_partitions(PARTITIONS, [plan.snapshot.key])
         job = definitions_of(project).resolve_job_def(JOB)

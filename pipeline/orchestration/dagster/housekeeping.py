@@ -1,4 +1,4 @@
-"""Housekeeping while the pipeline is up: finish what ended runs could not finish themselves."""
+"""Housekeeping of `growgan pipeline up`: finish what killed or failed runs could not finish."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ _UNKNOWN = RunFailure(
 
 
 def clean_up(project: Project, instance: DagsterInstance) -> Iterator[str]:
-    """Do what can be done now; yield a line for each task that was done or must wait."""
-    # One by one: a full disk may stop one task only, and the next call tries again.
+    """Try each task once, and yield lines on roll backs done and on tasks that must be retried."""
+    # Catch errors task by task: a full disk may stop only one. The next call retries.
     try:
         fail_killed_foreground_runs(project, instance)
     except Exception as error:
@@ -41,7 +41,7 @@ def clean_up(project: Project, instance: DagsterInstance) -> Iterator[str]:
     except Exception as error:
         yield f"the end of a run cannot be written down yet: {error}"
     try:
-        # A run in progress rolls back in its own step.
+        # Leave the roll back to a run in progress, whose smoke test does it.
         if not is_held(project.run_lock) and (version := finish_roll_back(project)):
             yield f"`stable` is back at version {version}"
     except Exception as error:
@@ -49,18 +49,18 @@ def clean_up(project: Project, instance: DagsterInstance) -> Iterator[str]:
 
 
 def record_missing_outcomes(project: Project, instance: DagsterInstance) -> None:
-    """Write the outcomes of runs that could not write them, as when the disk was full.
+    """Write the outcomes of runs that could not write them, for example on a full disk.
 
     Raises:
-        Exception: if an outcome cannot be written now either; the others are.
+        Exception: if an outcome still cannot be written, after all others are.
     """
-    # Older ones are left alone, as a user may have removed their outcomes.
+    # Skip runs that ended more than a day ago: a user may have removed their outcomes.
     since = datetime.now(UTC) - timedelta(days=1)
     failed = RunsFilter(statuses=[DagsterRunStatus.FAILURE], updated_after=since)
     problems: list[Exception] = []
     for record in instance.get_run_records(failed):
         dagster_run = record.dagster_run
-        # The sensor `endings` goes first; but Dagster calls it only once for each end.
+        # Let the sensor `endings` write first. Dagster calls it only once for each failed run.
         late = time.time() - (record.end_time or 0.0) > RECORDING_SECONDS
         ended = late and not will_be_restarted(dagster_run)
         if ended and not has_outcome(project, dagster_run):

@@ -1,4 +1,4 @@
-"""Metadata of a step for Dagster's pages: facts, files and pictures."""
+"""Convert the result of a step to metadata for Dagster's pages: facts, paths and pictures."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from dagster import MetadataValue
 
 from pipeline.orchestration.steps.step import Done
 
-LARGEST_PICTURE = 2**20
-"""Bytes of a picture that is embedded: Dagster holds metadata in its database."""
+MAX_PICTURE_BYTES = 2**20
+"""Maximum size of an embedded picture, because Dagster keeps metadata in its database."""
 
 
 def metadata_of(done: Done) -> dict[str, Any]:
-    """Return the metadata of a step for Dagster's pages."""
+    """Return the metadata of a step's result, by label."""
     shown: dict[str, Any] = {
-        # Dagster's JSON has no number for infinity or NaN.
+        # Convert infinity and NaN to text: Dagster's JSON has no numbers for them.
         name: str(value) if isinstance(value, float) and not math.isfinite(value) else value
         for name, value in done.facts.items()
     }
@@ -27,12 +27,12 @@ def metadata_of(done: Done) -> dict[str, Any]:
     for picture in done.pictures:
         if picture.exists():
             shown[picture.stem] = (
-                MetadataValue.md(_embedded(picture.read_bytes()))
-                if picture.stat().st_size <= LARGEST_PICTURE
+                MetadataValue.md(_markdown_image(picture.read_bytes()))
+                if picture.stat().st_size <= MAX_PICTURE_BYTES
                 else MetadataValue.path(str(picture))
             )
     return shown
 
 
-def _embedded(png: bytes) -> str:
+def _markdown_image(png: bytes) -> str:
     return f"![](data:image/png;base64,{base64.b64encode(png).decode()})"

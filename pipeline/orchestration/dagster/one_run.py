@@ -1,4 +1,4 @@
-"""Lock by which one run of a project goes at a time, whoever started it."""
+"""Lock that lets only one run of a project proceed at a time, started by hand or by a trigger."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from savedmodels.locks import hold
 
 
 def alone_in(project: Project) -> ResourceDefinition:
-    """Return a resource that holds the lock of a project for a run."""
+    """Return a Dagster resource that holds the project's run lock during a run."""
 
     @resource
     def alone(context: InitResourceContext) -> Any:
         def log_wait() -> None:
             line = "waiting for another run of this project to end"
-            logging.getLogger(PROGRESS).info(line)  # For a terminal; the next for Dagster's page.
+            logging.getLogger(PROGRESS).info(line)  # Shown in the terminal.
             if context.log is not None:
-                context.log.info(line)
+                context.log.info(line)  # Shown on Dagster's page.
 
         with hold(project.run_lock, on_wait=log_wait):
             if context.run is not None:
-                with suppress(OSError):  # On a full disk `status` lacks the run, and no more.
+                with suppress(OSError):  # On a full disk, only `pipeline status` lacks the run.
                     project.run_lock.write_text(name_of_run(context.run))
             yield
 

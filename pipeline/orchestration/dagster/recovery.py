@@ -1,6 +1,6 @@
-"""Recovery of runs whose processes are gone: fail them, and record their ends."""
+"""Recovery of runs whose processes were killed: mark them as failed, and record their ends."""
 
-# No `from __future__ import annotations`: Dagster reads the annotations of sensors as objects.
+# No `from __future__ import annotations`: Dagster needs the annotations of sensors as objects.
 import os
 import socket
 from typing import Any
@@ -32,33 +32,37 @@ from pipeline.orchestration.runs.failure import RunFailure, failure_of
 from savedmodels.locks import is_held
 
 PROCESS_TAG = "growgan/process"
-"""Tag of a run in the foreground: machine, number and birth of its process."""
+"""Tag of a foreground run: host, process id and start time of its process."""
 REASON = "the process of the run was ended, or the machine, or its end could not be written down"
 
 
 def this_process() -> str:
-    """Return a name that no other process has, on other machines either."""
-    # With its birth: the kernel gives the number of a process that has ended to another.
+    """Return an identifier of this process that is unique across machines."""
+    # Include the start time, because the kernel reuses process ids.
     return f"{socket.gethostname()} {os.getpid()} {psutil.Process().create_time()}"
 
 
 def fail_orphaned_runs(project: Project, instance: DagsterInstance) -> list[str]:
-    """Fail runs whose processes are gone, and return the names of those that Dagster repeats."""
-    if is_held(project.run_lock):  # Any run may be the one that holds it.
+    """Fail runs that `growgan pipeline up` finds without a process when it starts.
+
+    Returns:
+        The names of the runs that Dagster will restart.
+    """
+    if is_held(project.run_lock):  # One of the runs is in progress, and we cannot tell which.
         return []
-    again: list[str] = []
-    # Dagster's daemon watches the processes that it has started only while it lives.
+    restarted: list[str] = []
+    # Do it here: a new daemon of Dagster does not watch the processes that an earlier one started.
     for run in instance.get_runs(RunsFilter(statuses=LIVING)):
         if run.remote_job_origin is not None:
             allow_another_restart(instance, run)
         if _fail(project, instance, run):
-            again.append(run.run_id[:8])
-    return again
+            restarted.append(run.run_id[:8])
+    return restarted
 
 
 def fail_killed_foreground_runs(project: Project, instance: DagsterInstance) -> None:
     """Fail runs that were started by hand on this machine and then killed."""
-    # Nobody else watches their processes, and other runs would wait for them for ever.
+    # Dagster does not watch their processes, and other runs would wait for them forever.
     statuses = [DagsterRunStatus.NOT_STARTED, *LIVING]
     for run in instance.get_runs(RunsFilter(statuses=statuses)):
         process = run.tags.get(PROCESS_TAG)
@@ -67,7 +71,7 @@ def fail_killed_foreground_runs(project: Project, instance: DagsterInstance) -> 
 
 
 def endings_of(project: Project) -> SensorDefinition:
-    """Return the sensor that records the end of runs of any job whose processes were killed."""
+    """Return the sensor that records the ends of failed runs which could not record them."""
 
     @run_failure_sensor(
         name="endings",
@@ -79,7 +83,7 @@ def endings_of(project: Project) -> SensorDefinition:
         if will_be_restarted(run) or has_outcome(project, run):
             return SkipReason("its end is recorded already, or it is tried again")
         message = context.failure_event.message or ""
-        # Of a killed process Dagster knows only that the run ended outside of its control.
+        # Replace Dagster's message for a killed process, which says nothing about the cause.
         known = message and "outside the execution context" not in message
         _end(project, run, message if known else REASON)
         return None
@@ -88,15 +92,15 @@ def endings_of(project: Project) -> SensorDefinition:
 
 
 def _fail(project: Project, instance: DagsterInstance, run: DagsterRun) -> bool:
-    """Fail a run, and return whether Dagster starts it again."""
+    """Mark a run as failed in Dagster, and return whether Dagster will restart it."""
     reason = REASON
-    if run.remote_job_origin is None:  # Sensors hear only of runs that the daemon has started.
+    if run.remote_job_origin is None:  # Sensors get only runs that the daemon has started.
         try:
             _end(project, run, REASON)
-        except Exception as error:  # Of any kind: others would wait for this run for ever.
+        except Exception as error:  # Go on after any error: other runs would wait for this one.
             reason += f", which cannot be written down: {failure_of(error).reason}"
     instance.report_run_failed(run, reason)
-    failed = instance.get_run_by_id(run.run_id)  # Dagster tags it when it fails.
+    failed = instance.get_run_by_id(run.run_id)  # Read it again, with the tags of its failure.
     return failed is not None and will_be_restarted(failed)
 
 
@@ -106,10 +110,10 @@ def _end(project: Project, run: DagsterRun, reason: str) -> None:
 
 
 def _is_gone(process: str) -> bool:
-    host, number, born = process.split()
+    host, process_id, started = process.split()
     if host != socket.gethostname():  # Another machine's processes cannot be seen from here.
         return False
     try:
-        return psutil.Process(int(number)).create_time() != float(born)
+        return psutil.Process(int(process_id)).create_time() != float(started)
     except psutil.NoSuchProcess:
         return True

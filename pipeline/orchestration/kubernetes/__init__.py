@@ -1,1 +1,1 @@
-"""Commands as Jobs of Kubernetes: manifests, kubectl, and following a Job to its end."""
+"""Run a command of `growgan` as a Kubernetes Job: manifests, kubectl, and waiting for the end."""

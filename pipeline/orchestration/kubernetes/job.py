@@ -1,6 +1,6 @@
-"""Manifests of a command as a Kubernetes Job, by the settings `training.kubernetes`.
+"""Manifest of a Kubernetes Job that runs a `growgan` command, and settings for it.
 
-A manifest is made from a shipped one, `job.yaml` for one pod and `jobset.yaml` for several.
+A manifest is made from a file in deploy/: `job.yaml` for one pod, `jobset.yaml` for several.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ from pipeline.section import Rate
 Manifest: TypeAlias = dict[str, Any]
 
 CONTAINER = "growgan"
-"""Name of the container that runs the command, in the shipped manifests too."""
+"""Name of the container that runs the command, as in the files of deploy/."""
 LABEL = "app.kubernetes.io/instance"
-"""Key of the label of a Job and its objects, whose value is the name of the Job."""
+"""Label on a Job, its pods and its Service, with the Job's name as value, to select them."""
 CONTENT = "growgan/content"
-"""Key of the annotation of a Job with the hash of its manifest."""
-KEPT = 24 * 60 * 60
-"""Seconds after which Kubernetes removes a Job that has ended and that nobody has removed."""
+"""Annotation of a Job with the hash of its specification, to recognize a Job of ours."""
+KEEP_SECONDS = 24 * 60 * 60
+"""Seconds after its end until Kubernetes removes a Job that the pipeline has not removed."""
 _DEPLOY = resources.files("pipeline") / "orchestration" / "deploy"
-# Fields of pods by which the command, its one start, its volume and its workers' names hold.
+# Fields that the setting `pod` must not override, because this module sets or needs them.
 _OURS = {"containers", "restartPolicy", "subdomain", "volumes"}
 
 
@@ -47,44 +47,46 @@ def _quantity(text: str) -> str:
     return text
 
 
-def _further(pod: dict[str, Any]) -> dict[str, Any]:
+def _refuse_our_fields(pod: dict[str, Any]) -> dict[str, Any]:
     if taken := sorted(pod.keys() & _OURS):
         raise ValueError(f"must leave {', '.join(taken)} to the manifests of growgan")
     return pod
 
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$")]
+"""Name of a Kubernetes object."""
 Quantity = Annotated[str, AfterValidator(_quantity)]
+"""Kubernetes quantity of a resource, such as `4`, `500m` or `8Gi`."""
 
 
 class KubernetesConfig(Section, coerce_numbers_to_str=True):
-    """Settings of trainings that run as Jobs of Kubernetes."""
+    """Settings `training.kubernetes`, for trainings that run as Kubernetes Jobs."""
 
     image: Annotated[str, Field(pattern=r"^\S+$")]
-    """Image with growgan, of the version that is installed here."""
+    """Container image with the same version of growgan as on this machine."""
     mount_path: Annotated[Path, AfterValidator(_absolute)]
-    """Path of the volume with this project, here and in pods."""
+    """Path of the volume with this project, the same on this machine and in pods."""
     claim: Name = "growgan"
-    """Name of the PersistentVolumeClaim of that volume."""
+    """Name of the PersistentVolumeClaim of this volume."""
     resources: dict[str, Quantity] | None = None
-    """Requests of each pod, such as `{cpu: 4, memory: 8Gi, nvidia.com/gpu: 1}`; all but `cpu` are
-    its limits too. None for those of the shipped manifests."""
-    pod: Annotated[dict[str, Any], AfterValidator(_further), Field(default_factory=dict)]
-    """Further fields of the pods' specification, such as `nodeSelector`, `tolerations` or
+    """Resource requests of each pod, such as `{cpu: 4, memory: 8Gi, nvidia.com/gpu: 1}`; also the
+    limits, except for `cpu`. None for the values in deploy/."""
+    pod: Annotated[dict[str, Any], AfterValidator(_refuse_our_fields), Field(default_factory=dict)]
+    """Additional fields of the pods' specification, such as `nodeSelector`, `tolerations` or
     `imagePullSecrets`."""
     namespace: Name | None = None
-    """Namespace, None for that of the context."""
+    """Namespace, None for the context's."""
     context: str | None = None
     """Context in kubectl's configuration, or None for the current one."""
     kubectl: str = "kubectl"
-    """Program that is called."""
+    """Name or path of the program kubectl."""
     wait_seconds: Rate = 1800.0
-    """Seconds that pods may take to start, with their place on a node and their image."""
+    """Seconds that pods may take to start, including scheduling and the image pull."""
 
 
 def name_of(run: Path) -> str:
-    """Return the name of the Job that trains a run folder, the same for every attempt."""
-    # By the whole path: projects with the same pictures have runs of the same name.
+    """Return the name of the Job for the training in a run folder, the same for every attempt."""
+    # Hash the full path: projects with the same pictures may have run folders of the same name.
     return f"growgan-{hashlib.sha256(str(run).encode()).hexdigest()[:12]}"
 
 
@@ -93,20 +95,20 @@ def job_of(
 ) -> Manifest:
     """Return the manifest of a Job that runs `growgan …` in a folder of the volume.
 
-    Several pods are the workers of one training.
+    With several pods, each is a worker of one training.
     """
-    spec = _shipped(pods)
-    spec.pop("podFailurePolicy")  # The pipeline decides what follows from an exit status.
+    spec = _read_shipped_spec(pods)
+    spec.pop("podFailurePolicy")  # The pipeline reacts to exit statuses by its own rules.
     spec |= {
         "completionMode": "Indexed",
         "completions": pods,
         "parallelism": pods,
         "backoffLimit": 0,  # The pipeline retries steps by its own rules.
-        "ttlSecondsAfterFinished": KEPT,
+        "ttlSecondsAfterFinished": KEEP_SECONDS,
     }
     spec["template"]["metadata"] = {"labels": {LABEL: name}}
     pod = spec["template"]["spec"]
-    # This user adds to the files that pods write.
+    # Run pods as this user, who must be able to change the files that they write.
     pod["securityContext"] = {"runAsUser": os.getuid(), "runAsGroup": os.getgid()}
     pod |= config.pod
     pod["volumes"][0]["persistentVolumeClaim"]["claimName"] = config.claim
@@ -119,18 +121,18 @@ def job_of(
     }
     container["volumeMounts"][0]["mountPath"] = str(config.mount_path)
     if config.resources is not None:
-        limits = {name: much for name, much in config.resources.items() if name != "cpu"}
+        limits = {key: value for key, value in config.resources.items() if key != "cpu"}
         container["resources"] = {"requests": dict(config.resources), "limits": limits}
     if pods > 1:
         pod["subdomain"] = name
         [port] = container["ports"]
         hosts = [f"{name}-{index}.{name}:{port['containerPort']}" for index in range(pods)]
-        number, cluster = container["env"]
-        # Kubernetes fills in the pod's number, which must not be in quotes.
-        here = f"$({number['name']})"
+        index_variable, tf_config = container["env"]
+        # Write the index without quotes: Kubernetes replaces `$(INDEX)` by the pod's number.
+        here = f"$({index_variable['name']})"
         described = {"cluster": {"worker": hosts}, "task": {"type": "worker", "index": here}}
-        cluster["value"] = json.dumps(described).replace(f'"{here}"', here)
-    # Or logs would lag behind the training.
+        tf_config["value"] = json.dumps(described).replace(f'"{here}"', here)
+    # Switch off Python's output buffer, so that logs do not lag behind the training.
     container.setdefault("env", []).append({"name": "PYTHONUNBUFFERED", "value": "1"})
     content = hashlib.sha256(json.dumps(spec, sort_keys=True).encode()).hexdigest()
     return {
@@ -142,28 +144,29 @@ def job_of(
 
 
 def service_of(job: Manifest, uid: str) -> Manifest:
-    """Return the Service that gives the pods of a Job their names."""
+    """Return the headless Service that gives a Job's pods host names; `uid` is the Job's."""
     name = job["metadata"]["name"]
     owner = {"apiVersion": job["apiVersion"], "kind": job["kind"], "name": name, "uid": uid}
     return {
         "apiVersion": "v1",
         "kind": "Service",
-        # What a Job owns, by its UID in the cluster, is removed with it.
+        # Make the Job the owner, so that Kubernetes removes the Service with it.
         "metadata": {"name": name, "labels": {LABEL: name}, "ownerReferences": [owner]},
         "spec": {
             "clusterIP": "None",
             "selector": {LABEL: name},
-            # Workers wait for each other before any of them is ready.
+            # Publish names at once: workers connect to each other before they are ready.
             "publishNotReadyAddresses": True,
         },
     }
 
 
-def _shipped(pods: int) -> Manifest:
+def _read_shipped_spec(pods: int) -> Manifest:
+    """Read the Job's specification for one or several pods from deploy/."""
     file = _DEPLOY / ("job.yaml" if pods == 1 else "jobset.yaml")
     spec: Manifest = yaml.safe_load(file.read_text())["spec"]
     if pods > 1:
-        # The Job alone, so no cluster needs the controller of JobSets.
+        # Take only the Job inside the JobSet, so that the cluster needs no JobSet controller.
         [workers] = spec["replicatedJobs"]
         spec = workers["template"]["spec"]
     return spec

@@ -1,8 +1,8 @@
 """Call kubectl as a subprocess.
 
-Operators have set it up for their clusters: contexts, log-ins by plugins, proxies and certificates
-come with it, and every call here can be repeated by hand. The Python client would be one more
-dependency, and would need a setting for each of them.
+Operators have set up kubectl for their clusters, with contexts, login plugins, proxies and
+certificates, and can repeat every call by hand. The Kubernetes client for Python would be another
+dependency, and would need a setting for each of these.
 """
 
 from __future__ import annotations
@@ -16,33 +16,36 @@ from pipeline.errors import UserError
 from pipeline.orchestration.kubernetes.job import KubernetesConfig, Manifest
 
 PATIENCE_WITH_ONE_ANSWER = 30.0
-"""Seconds after which a call without an answer fails."""
-# kubectl ends with status 1 for all of them, so its words have to tell.
+"""Time limit of a call, in seconds."""
+# Match kubectl's text, because its exit status is 1 for all errors.
 _MISTAKE = re.compile(
     r"\((?:Forbidden|Unauthorized|NotFound|Invalid|BadRequest)\)"
     r"| is invalid: |Error in configuration: "
 )
-"""Errors of kubectl that a user has to mend; all others may pass."""
+"""Errors of kubectl that a user has to fix; all others may pass."""
 
 
 class NoAnswer(Exception):
-    """The cluster has not answered, or has failed, and may succeed later."""
+    """The cluster did not answer, or failed in a way that may pass."""
 
 
 @dataclass(frozen=True)
 class Kubectl:
-    """Calls of kubectl, for the cluster and the namespace of the settings."""
+    """Callable that runs kubectl for the cluster and namespace in the settings."""
 
     config: KubernetesConfig
 
     def __call__(self, *words: str, given: Manifest | None = None, seconds: float = 0) -> str:
-        """Run `kubectl …`, with a manifest as its standard input, and return its output.
+        """Run `kubectl …`, and return its standard output.
 
-        It may take `seconds` longer than an ordinary call.
+        Args:
+            words: Arguments of kubectl.
+            given: Manifest for its standard input.
+            seconds: Seconds to add to the usual time limit.
 
         Raises:
-            UserError: if there is no such program, or the cluster refuses.
-            NoAnswer: if there is no answer, or a failure that may pass.
+            UserError: if kubectl cannot be started, or the cluster refuses the call.
+            NoAnswer: if there is no answer in time, or an error that may pass.
         """
         where = {"--context": self.config.context, "--namespace": self.config.namespace}
         options = [f"{name}={value}" for name, value in where.items() if value is not None]
@@ -64,11 +67,11 @@ class Kubectl:
                 f"the cluster must answer `kubectl {words[0]}` in {error.timeout:g} s. "
                 "Received: nothing"
             ) from error
-        # Pods may write any bytes.
+        # Replace invalid UTF-8: logs of pods may contain any bytes.
         answer, error_text = (text.decode(errors="replace") for text in (done.stdout, done.stderr))
         if done.returncode == 0:
             return answer
-        # kubectl writes its attempts first, and the result last.
+        # Take the last line: kubectl writes failed attempts before the final error.
         lines = [line for line in error_text.splitlines() if line.strip()] or ["nothing"]
         reason = f"the cluster must do `kubectl {words[0]}`. Received: {lines[-1]}"
         if _MISTAKE.search(lines[-1]):

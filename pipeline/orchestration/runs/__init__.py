@@ -1,1 +1,1 @@
-"""One run of the pipeline: its state, its outcome, its page and its notifications."""
+"""Records of a pipeline run: its state, its outcome, its page and its notifications."""

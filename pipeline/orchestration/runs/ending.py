@@ -1,4 +1,4 @@
-"""End a run: write its outcome and pages, note the end in its plan, and send notifications."""
+"""End a pipeline run: write its outcome and pages, and send notifications."""
 
 from __future__ import annotations
 
@@ -33,20 +33,22 @@ _UNKNOWN = "a step failed, and its reason could not be recorded; logs/ or its pa
 
 
 def end_run(run: Run, failure: RunFailure | None = None) -> Outcome:
-    """Write the outcome and the pages, notify, and return the outcome.
+    """Write a run's outcome and pages, send notifications, and return the outcome.
 
-    Without a failure, that of the last failed step counts, or else the run has succeeded.
+    Args:
+        run: Run that ends.
+        failure: Reason of its end; None for the failure in its state or, without one, a success.
     """
     plan, project = run.plan, run.plan.project
     if failure is None and run.state.failure is None and plan.read_note("tested") is None:
-        # A full disk may keep a step from recording its failure.
+        # The last step is not done: a step failed but could not record it, as on a full disk.
         failure = RunFailure(reason=_UNKNOWN, status=AGAIN, may_pass=True)
     if failure is not None:
         run.update(failure=failure)
     outcome = _summarize(run)
     write_outcome(project.path, outcome)
-    # A run that had nothing to do must not hide the one that promoted.
-    if outcome.verdict != "unchanged" or plan.ended() is None:
+    # Do not let a run that had nothing to do overwrite the end of the run that promoted.
+    if outcome.verdict != "unchanged" or plan.read_end() is None:
         failure = run.state.failure
         ended = Ended(
             run=outcome.run,
@@ -58,19 +60,19 @@ def end_run(run: Run, failure: RunFailure | None = None) -> Outcome:
         plan.write_note("ended", **ended.model_dump())
     try:
         write_pages(project.path, outcome)
-    except Exception as error:  # The outcome counts, and it is written.
+    except Exception as error:  # Only log it: the outcome matters more, and it is written.
         _log(run, "pages", [failure_of(error).reason])
-    # Last, as servers may be slow; and once, as no failure here leads to another attempt.
+    # Notify last, because servers may be slow. Failures are logged and do not repeat the ending.
     _log(run, "notifications", send_notifications(project.config.notifications, outcome))
     return outcome
 
 
 def _summarize(run: Run) -> Outcome:
-    """Return the outcome of a run that ends now, from its state, its plan and the repository."""
+    """Build the outcome of a run that ends now from its state, its plan and the repository."""
     plan, project, state = run.plan, run.plan.project, run.state
     published = plan.read_note("published") or {}
     manifest = plan.run.manifest() if plan.run.exists() else {}
-    # A run may fail before its model was measured.
+    # Without the note, the run failed before its model was scored.
     scores = scores_of(plan) if plan.read_note("evaluated") is not None else None
     report = folder_of(plan.run, scores) / "report.html" if scores else None
     promoted = scores_of_version(plan, state.former)
@@ -113,22 +115,22 @@ def _summarize(run: Run) -> Outcome:
 
 
 def _ending(run: Run, *, gated: bool) -> tuple[Ending, str]:
-    """Return the kind of the end of a run, and the reason."""
+    """Return how a run ended, and the reason in words."""
     plan, failure = run.plan, run.state.failure
     if failure is not None:
         return failure.ending, failure.reason
-    before, version = plan.ended(), (plan.read_note("published") or {}).get("version")
-    # The same run may end twice: a repeat after a kill finds all steps done.
+    before, version = plan.read_end(), (plan.read_note("published") or {}).get("version")
+    # Compare names: after a kill, the same run may end twice, and then has promoted the version.
     if before is not None and before.verdict == "promoted" and before.run != run.folder.name:
         return "unchanged", f"run {before.run} has promoted version {version} already"
     kept = "all rules of the gate are kept" if gated else why_not_judged(plan.project)
     return "promoted", f"{kept}, and servers answer with version {version}"
 
 
-def _log(run: Run, log: str, problems: Iterable[str]) -> None:
-    logs = run.plan.project.logs
+def _log(run: Run, name: str, problems: Iterable[str]) -> None:
+    folder = run.plan.project.logs
     if lines := [f"{run.folder.name}: {problem}\n" for problem in problems]:
         with suppress(OSError):  # The disk may be full.
-            logs.mkdir(exist_ok=True)
-            with (logs / f"{log}.log").open("a") as file:
+            folder.mkdir(exist_ok=True)
+            with (folder / f"{name}.log").open("a") as file:
                 file.writelines(lines)

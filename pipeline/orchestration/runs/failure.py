@@ -1,4 +1,4 @@
-"""Failures of a run: the record that is kept, the exception that carries it, and its causes."""
+"""Failures of a pipeline run: the record, an exception to raise in steps, and a classifier."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from savedmodels.repository.errors import GateRefused, RepositoryError
 
 
 class RunFailure(JsonRecord):
-    """Failure of a run or a step."""
+    """Failure of a run or a step, as the run's state records it."""
 
     reason: Line
     ending: Ending = "failed"
-    """Ending of the run, if no later attempt succeeds."""
+    """Ending of the run if no retry succeeds."""
     status: int = USER
-    """Exit status of the command that ran it."""
+    """Exit status of `growgan pipeline run` for this failure."""
     may_pass: bool = False
-    """True if another attempt may succeed with nothing changed."""
+    """True if a retry may succeed with nothing changed."""
 
 
 class StepFailed(Exception):
-    """A step has failed; the arguments are the fields of `RunFailure`."""
+    """Failure that a step raises; its arguments are the fields of `RunFailure`."""
 
     def __init__(
         self,
@@ -38,14 +38,14 @@ class StepFailed(Exception):
 
 
 def failure_of(error: BaseException) -> RunFailure:
-    """Classify an error of any kind: bad input is final, an unforeseen error may pass."""
+    """Classify any error: bad input is final, an unexpected error may pass."""
     match error:
         case StepFailed():
             return error.failure
         case GateRefused():
             return RunFailure(reason=str(error), ending="gate failed", status=GATE)
         case UserError() | RepositoryError():
-            # A full disk may be their cause, and has room again later.
+            # Retry if a full disk or other passing error is the cause.
             passes = may_pass(error)
             return RunFailure(reason=str(error), status=AGAIN if passes else USER, may_pass=passes)
         case AlarmError():
@@ -53,7 +53,7 @@ def failure_of(error: BaseException) -> RunFailure:
         case WorkerGone():  # Another attempt starts all workers again.
             return RunFailure(reason=str(error), status=AGAIN, may_pass=True)
         case PermissionError():
-            # No waiting changes permissions.
+            # Do not retry: waiting does not change permissions.
             return RunFailure(reason=f"a file must be readable and writable. Received: {error}")
         case OSError():
             reason = f"a file could not be read or written: {error}"
@@ -61,6 +61,6 @@ def failure_of(error: BaseException) -> RunFailure:
         case Exception():
             reason = f"{type(error).__name__}: {error}"
             return RunFailure(reason=reason, status=AGAIN, may_pass=True)
-        case _:  # KeyboardInterrupt and the like, which a signal raises.
+        case _:  # KeyboardInterrupt or another exception that a signal raises.
             reason = f"stopped: {error}" if str(error) else "stopped by a signal"
             return RunFailure(reason=reason, ending="interrupted", status=AGAIN, may_pass=True)

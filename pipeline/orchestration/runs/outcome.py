@@ -1,4 +1,4 @@
-"""Outcome of one run: the file that holds it, and the history of a project."""
+"""Outcome of a pipeline run, its file `history/<run>/outcome.json`, and its words for people."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ StepState: TypeAlias = Literal["done", "unchanged", "failed", "skipped"]
 Ending: TypeAlias = Literal[
     "promoted", "unchanged", "gate failed", "alarm", "rolled back", "failed", "interrupted"
 ]
-"""End of a run. `alarm`: training stopped itself; `rolled back`: the promoted version did not pass
-its test, and the one before serves again."""
+"""End of a run. `unchanged`: the same result was promoted before; `alarm`: training stopped
+itself; `rolled back`: the new version failed its test, and the version before serves again."""
 
 
 def one_line(text: str) -> str:
-    """Return a text with a space for each line break and control character."""
-    # A terminal would take control characters in a name or an error as commands.
+    """Return a text on one line: runs of white space and control characters become one space."""
+    # Drop control characters: in a file name or error, a terminal would obey them.
     return " ".join("".join(each if each.isprintable() else " " for each in text).split())
 
 
@@ -47,13 +47,14 @@ Line = Annotated[str, AfterValidator(one_line)]
 ProjectPath = Annotated[str, AfterValidator(_inside)]
 """Path relative to the project's folder, with `/`."""
 RunKey = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
+"""Name of a run, and of its folder in `history/`."""
 UtcTime = Annotated[AwareDatetime, AfterValidator(lambda moment: moment.astimezone(UTC))]
-"""Time in UTC."""
+"""Time that is converted to UTC."""
 Count = Annotated[int, Field(ge=0)]
 
 
 class SnapshotSummary(JsonRecord):
-    """Pictures of the sources when the run began."""
+    """Facts about the snapshot of the pictures that a run used."""
 
     content_hash: Line
     """Hash of the names and content of the pictures."""
@@ -64,7 +65,7 @@ class SnapshotSummary(JsonRecord):
 
 
 class StepResult(JsonRecord):
-    """One step of a run."""
+    """Result of one step of a run."""
 
     name: Line
     """Name, such as `checked_data` or `trained_model`."""
@@ -74,94 +75,94 @@ class StepResult(JsonRecord):
 
 
 class Outcome(JsonRecord):
-    """Outcome of one run of the pipeline, which `outcome.json` holds."""
+    """Outcome of one run of the pipeline, the content of `outcome.json`."""
 
     schema_version: Literal[1] = Field(default=1, alias="schema")
-    """Version of the format: it changes when the meaning of a field does."""
+    """Version of the file format; it changes when the meaning of a field does."""
     run: RunKey
-    """Name of the run, and of its folder in the history."""
     model: Line
+    """Name of the model in the repository."""
     trigger: Trigger
     started: UtcTime
     ended: UtcTime
     verdict: Ending
     reason: Line
-    """Reason of its end, in one line."""
+    """Reason of the verdict."""
     steps: tuple[StepResult, ...] = ()
-    """Steps in the order of the pipeline."""
+    """Results of all steps, in the order of the pipeline."""
     source: Line | None = None
-    """Sources of the pictures."""
+    """Sources of the pictures, separated by commas."""
     snapshot: SnapshotSummary | None = None
-    """Snapshot of the source, or None if it could not be read."""
+    """Snapshot of the sources, or None if they could not be read."""
     data_hash: Line | None = None
     """Hash of the records."""
     config_hash: Line | None = None
-    """Hash of the configuration."""
+    """Hash of the training's configuration."""
     code: Line | None = None
-    """Commit or version of growgan."""
+    """Commit of growgan, or its version without a commit."""
     run_folder: ProjectPath | None = None
-    """Run folder of the training."""
+    """Folder of the training."""
     version: int | None = Field(default=None, ge=1)
-    """Version of this run in the repository."""
+    """Number of the version that this run published in the repository."""
     content_hash: Line | None = None
-    """Hash of that version."""
+    """Hash of the published version's files."""
     previous_version: int | None = Field(default=None, ge=1)
-    """Version that `stable` served when the run began."""
+    """Version that the label `stable` pointed to when the run began."""
     serving: int | None = Field(default=None, ge=1)
-    """Version that `stable` serves when the run has ended."""
+    """Version that the label `stable` points to at the end of the run."""
     evaluation: Evaluation | None = None
     """Scores of the new model."""
     promoted: Evaluation | None = None
-    """Scores of the previous version, to compare with."""
+    """Scores of the previous version, for comparison."""
     gate: Verdict | None = None
-    """Decision of the gate, with a reason for each rule."""
+    """Verdict of the gate, with a reason for each rule."""
     report: ProjectPath | None = None
-    """Page with the report of the evaluation."""
+    """HTML report of the evaluation."""
     pictures: tuple[ProjectPath, ...] = ()
-    """PNG sheets."""
+    """PNG files of generated images, and the contact sheet of the training pictures."""
     curves: ProjectPath | None = None
-    """Log of the training, as lines of JSON."""
+    """Metrics log of the training, with one JSON object a line."""
 
     @property
     def seconds(self) -> float:
         """Duration in seconds."""
-        # The clock may have been set back during the run.
+        # Clip at 0: the computer's clock may have been set back during the run.
         return max(0.0, (self.ended - self.started).total_seconds())
 
 
 def consequence_of(outcome: Outcome) -> str:
-    """Return what serves after a run and why, as a sentence without its full stop."""
+    """Return which version serves after a run and why, as a sentence without its full stop."""
     new = "The new model" if outcome.version is None else f"Version {outcome.version}"
     before = outcome.previous_version and f"version {outcome.previous_version}"
-    stays = outcome.serving == outcome.previous_version
-    serves = f"version {outcome.serving} {'goes on serving' if stays else 'serves'}"
-    goes_on = serves if outcome.serving else "nothing serves yet"
+    same = outcome.serving == outcome.previous_version
+    serves = f"version {outcome.serving} {'goes on serving' if same else 'serves'}"
+    serving = serves if outcome.serving else "nothing serves yet"
     match outcome.verdict:
         case "promoted":
             return f"{new} serves, {f'in place of {before}' if before else 'as the first'}"
         case "unchanged":
-            return f"There was nothing to do; {goes_on}"
+            return f"There was nothing to do; {serving}"
         case "gate failed":
-            return f"{new} was refused by the gate; {goes_on}"
+            return f"{new} was refused by the gate; {serving}"
         case "alarm":
-            return f"Training has stopped itself; {goes_on}"
+            return f"Training has stopped itself; {serving}"
         case "rolled back":
-            again = f"{before} serves again" if before and stays else goes_on
+            again = f"{before} serves again" if before and same else serving
             return f"{new} did not pass its test; {again}"
         case "failed":
-            return f"A step has failed; {goes_on}"
+            return f"A step has failed; {serving}"
         case "interrupted":
-            return f"The run was interrupted, and goes on when it is started again; {goes_on}"
+            return f"The run was interrupted, and goes on when it is started again; {serving}"
 
 
 def format_score(evaluation: Evaluation) -> str | None:
-    """Return the first score with its title, as text for people, or None if there is none."""
+    """Format the first score with its title for people, None if there is none."""
     first = next(iter(evaluation.scores), None)
     return None if first is None else f"{title_of(first.name)} {first}"
 
 
 def format_duration(seconds: float) -> str:
-    """Return a duration as text for people, such as `1 h 02 min`."""
+    """Format a duration for people, such as `1 h 02 min`."""
     if seconds < 60:
         return f"{seconds:.1f} s"
     if seconds < 3600:
@@ -175,12 +176,12 @@ def history_folder(project: Path, run: str) -> Path:
 
 
 def now() -> datetime:
-    """Return the present time in UTC, to the second, as folders of runs name it."""
+    """Return the present time in UTC without fractions of a second, as run folders are named."""
     return datetime.now(UTC).replace(microsecond=0)
 
 
 def write_outcome(project: Path, outcome: Outcome) -> Path:
-    """Write `history/<run>/outcome.json`, whole or not at all, and return its path."""
+    """Write `history/<run>/outcome.json` atomically, and return its path."""
     file = history_folder(project, outcome.run) / OUTCOME
     make_folder(file.parent)
     write_file(file, outcome.model_dump_json(indent=2) + "\n")
@@ -188,10 +189,10 @@ def write_outcome(project: Path, outcome: Outcome) -> Path:
 
 
 def read_outcome(file: Path) -> Outcome:
-    """Read the outcome in a file.
+    """Read an outcome from its file.
 
     Raises:
-        UserError: if there is none, or it is damaged or of another schema.
+        UserError: if the file is missing, damaged or of another schema.
     """
     try:
         return Outcome.model_validate_json(file.read_bytes())
@@ -203,7 +204,7 @@ def read_outcome(file: Path) -> Outcome:
 
 
 def history_of(project: Path) -> list[Outcome]:
-    """Read the outcomes of a project's runs, the oldest first; a run without one is left out.
+    """Read the outcomes of a project's runs, oldest first; runs that have not ended have none.
 
     Raises:
         UserError: if one is damaged.

@@ -1,4 +1,4 @@
-"""Pages of the outcomes of runs: one for each run, and one of all runs of a project."""
+"""HTML pages of pipeline runs: one for each run, and one that lists all runs of a project."""
 
 from __future__ import annotations
 
@@ -37,26 +37,26 @@ _WORDING = {
     word.__name__: word
     for word in (better_of, consequence_of, format_duration, format_score, title_of)
 }
-"""Functions that templates call to put values into words."""
+"""Functions that the templates call to format values as words."""
 
 
 @dataclass(frozen=True)
 class ScorePair:
-    """A score of the new model beside that of the version before."""
+    """Score of the new model beside the same score of the version before."""
 
     new: Score
     old: Score | None
     obstacles: str
     """Reasons why the two do not compare; empty if they do."""
     bars: Sequence[Sequence[float]]
-    """Low end, value and high end of both on one scale from 0 to 1; empty if not drawn."""
+    """Low end, value and high end of each score, scaled to 0…1 together; empty if not drawn."""
 
 
 def write_pages(project: Path, outcome: Outcome) -> Path:
     """Write the page of a run and the page of all runs, and return the path of the first."""
     files = [project / path for path in outcome.pictures]
     stems = Counter(file.stem for file in files)
-    # Pages hold the pictures themselves: they stay whole when the run's folder is removed.
+    # Embed the pictures, so that the page stays complete if the run's folder is removed.
     pictures = {
         file.stem if stems[file.stem] == 1 else path: file.read_bytes()
         for path, file in zip(outcome.pictures, files, strict=True)
@@ -70,12 +70,12 @@ def write_pages(project: Path, outcome: Outcome) -> Path:
 
 
 def run_html(outcome: Outcome, pictures: Mapping[str, bytes], curves: Curves) -> str:
-    """Return the page of a run as HTML, with PNG files by name and the curves of the training."""
+    """Render the page of a run as HTML, with pictures (PNG files by title) and training curves."""
     new = outcome.evaluation
     content = {
         "index": PAGE,
         "outcome": outcome,
-        "scores": list(_compared(new, outcome.promoted)) if new else [],
+        "scores": list(_pair_scores(new, outcome.promoted)) if new else [],
         "colours": COLOURS,
         "fingerprint": FINGERPRINT,
         "figures": figures_of(pictures),
@@ -87,13 +87,13 @@ def run_html(outcome: Outcome, pictures: Mapping[str, bytes], curves: Curves) ->
 
 
 def history_html(history: Sequence[Outcome]) -> str:
-    """Return the page of all runs as HTML, given their outcomes from the oldest."""
-    charts = [as_svg(chart, f"h{key}") for key, chart in enumerate(_over_time(history))]
+    """Render the page of all runs as HTML, given their outcomes, oldest first."""
+    charts = [as_svg(chart, f"h{key}") for key, chart in enumerate(_score_charts(history))]
     content = {"index": PAGE, "history": history, "charts": charts}
     return render("orchestration/templates/history.html", {**_WORDING, **content})
 
 
-def _compared(new: Evaluation, old: Evaluation | None) -> Iterator[ScorePair]:
+def _pair_scores(new: Evaluation, old: Evaluation | None) -> Iterator[ScorePair]:
     for score in new.scores:
         former = old.score(score.name) if old else None
         against = obstacles(score.name, new, old) if old and former else []
@@ -102,21 +102,21 @@ def _compared(new: Evaluation, old: Evaluation | None) -> Iterator[ScorePair]:
 
 
 def _bars(*scores: Score) -> list[list[float]]:
-    """Place the low end, value and high end of scores on one scale from 0 to 1."""
+    """Scale the low ends, values and high ends of scores together to 0…1."""
     bars = [
         [score.value if end is None else end for end in (score.low, score.value, score.high)]
         for score in scores
     ]
     numbers = [number for bar in bars for number in bar]
-    least, span = min(numbers), max(numbers) - min(numbers)
-    # Large finite numbers may have an infinite span.
+    low, span = min(numbers), max(numbers) - min(numbers)
+    # Check the span too: of large finite numbers, it may overflow to infinity.
     if not all(map(math.isfinite, (*numbers, span))) or span == 0:
         return []
-    return [[(number - least) / span for number in bar] for bar in bars]
+    return [[(number - low) / span for number in bar] for bar in bars]
 
 
 def _hashes(outcome: Outcome) -> dict[str, object]:
-    """Return the hashes in full: of data, configuration, code and version, and of the scores."""
+    """Return the run's hashes in full and other facts of its lineage, by label."""
     kept = {
         "source", "snapshot", "data_hash", "config_hash", "code", "run_folder", "version",
         "content_hash", "previous_version",
@@ -128,16 +128,16 @@ def _hashes(outcome: Outcome) -> dict[str, object]:
     return values
 
 
-def _over_time(history: Sequence[Outcome]) -> Iterator[Chart]:
-    """Yield a chart for each score of the newest evaluation that compares with earlier ones."""
+def _score_charts(history: Sequence[Outcome]) -> Iterator[Chart]:
+    """Yield a chart over time for each score of the newest run that compares with earlier runs."""
     measured = [(each.started, each.evaluation) for each in history if each.evaluation]
     for score in measured[-1][1].scores if measured else ():
-        alike = [
+        comparable = [
             ((started - history[0].started) / timedelta(days=1), evaluation)
             for started, evaluation in measured
             if not obstacles(score.name, evaluation, measured[-1][1])
         ]
-        if len(alike) > 1:
-            days, evaluations = zip(*alike, strict=True)
+        if len(comparable) > 1:
+            days, evaluations = zip(*comparable, strict=True)
             curve = score_curve(score.name, evaluations, days)
             yield Chart(title_of(score.name), "days since the first run", {score.name: curve})

@@ -40,14 +40,14 @@ class RunState(JsonRecord):
     started: UtcTime
     trigger: Trigger
     snapshot: str
-    """Key of the snapshot, the pictures that this run uses: `snapshots/<key>`."""
+    """Key of the snapshot, the pictures that this run uses, in `snapshots/<key>`."""
     former: int | None
     """Version that `stable` pointed to when the run began; the outcome's `previous_version`."""
     new: int
     """Number of new pictures since the last run, or, if it failed and some of its pictures are
     gone, since the last one that succeeded."""
     steps: tuple[StepResult, ...] = ()
-    """Results of steps so far, in the order of time."""
+    """Results of the steps so far, in the order in which they last ended."""
     failure: RunFailure | None = None
     """Last failure of the run or of a step; None without one, or once a retry succeeded."""
 
@@ -62,7 +62,7 @@ class RunState(JsonRecord):
 
 @dataclass(frozen=True)
 class Run:
-    """Started run of the pipeline; killed and started again, it stays the same run."""
+    """Started run of the pipeline, which stays the same run through kills and restarts."""
 
     plan: Plan
     folder: Path
@@ -71,7 +71,7 @@ class Run:
     @property
     def state(self) -> RunState:
         """State of the run, as its file holds it now."""
-        # Read anew each time: another process may repeat the run.
+        # Read the file each time: another process may have changed it.
         return read_state(self.folder)
 
     def update(self, **changes: Any) -> None:
@@ -86,7 +86,7 @@ class Run:
             seconds = round(time.monotonic() - began, 1)
             result = StepResult(name=name, state=state, seconds=seconds, reason=reason)
             others = (each for each in self.state.steps if each.name != name)
-            # In place of an earlier attempt; a success clears `failure` too.
+            # Replace the result of an earlier attempt. A success also clears `failure`.
             self.update(steps=(*others, result), failure=failure)
 
         try:
@@ -105,7 +105,7 @@ def read_state(folder: Path) -> RunState:
 
 
 def write_state(folder: Path, state: RunState) -> None:
-    """Write the state of a run into its folder in the history, whole or not at all."""
+    """Write the state of a run atomically into its folder in the history."""
     atomic.write_file(folder / STATE, state.model_dump_json(indent=2) + "\n")
 
 
@@ -141,7 +141,8 @@ def begin_run(project: Project, name: str, *, snapshot: str, trigger: Trigger) -
     atomic.make_folder(folder)
     # The run keeps these settings to its end, even if `pipeline.yaml` changes.
     keep_settings(project, folder)
-    # Last: a folder without a state is ignored, so a kill before this leaves no half-started run.
+    # Write the state last: a folder without one is ignored, so a kill before this leaves no
+    # half-started run.
     state = RunState(
         started=started,
         trigger=trigger,

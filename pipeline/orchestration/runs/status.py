@@ -1,4 +1,4 @@
-"""Status of a project: its run in progress, its last run, its labels, and errors of triggers."""
+"""Status of a project for `growgan pipeline status`: runs, labels and errors of triggers."""
 
 from __future__ import annotations
 
@@ -13,66 +13,68 @@ from pipeline.orchestration.new_pictures import former_pictures
 from pipeline.orchestration.project import PIPELINE, Project, open_project
 from pipeline.orchestration.runs.outcome import Outcome, history_of
 from pipeline.orchestration.runs.run import RunState, find_folder, read_state
-from pipeline.orchestration.snapshots import all_known, list_files
+from pipeline.orchestration.snapshots import all_unchanged, list_files
 from pipeline.orchestration.steps.judging import why_not_judged
 from pipeline.orchestration.steps.step import step_names
 from savedmodels import atomic
 from savedmodels.locks import is_held
 from savedmodels.repository.versions import versions_in
 
-# `status --json` prints these records: the aliases are keys that scripts know.
+# `status --json` prints these records with the aliases as keys, because scripts rely on them.
 
 
-class UnderWay(JsonRecord):
-    """A run that has begun and not ended."""
+class RunInProgress(JsonRecord):
+    """Run that has started and not ended."""
 
     run: str
     """Name of the run in the history."""
     state: RunState = Field(alias="begun")
     step: str | None
-    """Step in progress, None between steps."""
+    """First step that is not done yet, None once all are done."""
 
 
 class LabelStatus(JsonRecord):
-    """Version of one label."""
+    """Label in the model repository, such as `stable`, and the version that it points to."""
 
     label: str
     version: int | None
-    """Version that the label serves, None if it serves nothing yet."""
+    """Version that the label points to, None if to none yet."""
     there: bool = True
-    """False if the folder of that version is gone."""
+    """False if the folder of this version is gone."""
     waits_for: int | None
-    """Version that the label moves to as soon as servers have loaded it."""
+    """Version that the label moves to once servers have loaded it, None if it stays."""
 
 
 class ProjectStatus(JsonRecord):
-    """Status of a project."""
+    """Status of a project, with the keys of `status --json`."""
 
     model: str
+    """Name of the model."""
     repository: str
+    """Path of the model repository."""
     up: bool
-    """True if `growgan pipeline up` is running on this machine."""
-    now: UnderWay | None
+    """True if `growgan pipeline up` is running for this project."""
+    now: RunInProgress | None
     """Run in progress."""
     last: Outcome | None
-    """Outcome of the last run that has ended."""
+    """Outcome of the newest run that has ended."""
     labels: tuple[LabelStatus, ...]
     trigger_errors: dict[str, str] = Field(alias="complaints")
-    """Reasons why triggers could not look at the sources, by the name of the trigger."""
+    """Reasons why triggers could not read the sources, by the name of the trigger."""
     new: int | None
-    """Upper bound of the new pictures, None if the sources cannot be read."""
+    """Upper bound of the number of new pictures, None if the sources cannot be read."""
     as_promoted: bool
     """True if the sources hold exactly the pictures of the last promoted run."""
     least: int | None
-    """New pictures needed to start a run, None if new pictures start none."""
+    """Minimum number of new pictures to start a run, None if new pictures start none."""
     not_judged: str | None
-    """Reason why no score decides what is promoted, None if some do."""
+    """Reason why no score decides the promotion, None if the project has a gate."""
 
 
 def write_trigger_error(project: Project, trigger: str, reason: str | None) -> None:
-    """Keep the reason why a trigger could not look at the sources, None to remove it."""
+    """Write the reason why a trigger could not read the sources; remove it if it is None."""
     file = project.trigger_errors / f"{trigger}.txt"
-    with suppress(OSError):  # A full disk may be the reason itself.
+    with suppress(OSError):  # A full disk may be why the trigger failed.
         if reason is None:
             file.unlink(missing_ok=True)
         else:
@@ -81,20 +83,20 @@ def write_trigger_error(project: Project, trigger: str, reason: str | None) -> N
 
 
 def read_status(project: Project) -> ProjectStatus:
-    """Return the status of a project.
+    """Read the status of a project from its files, its locks and the repository.
 
     Raises:
         UserError: if an outcome is damaged.
         RepositoryError: if the history of the model is damaged.
     """
     history = history_of(project.path)
-    new, as_promoted = _in_sources(project)
+    new, as_promoted = _compare_sources(project)
     errors = project.trigger_errors.glob("*.txt")
     return ProjectStatus(
         model=project.config.model,
         repository=str(project.repository.path),
         up=is_held(project.up_lock),
-        now=_now(project),
+        now=_run_in_progress(project),
         last=history[-1] if history else None,
         labels=tuple(label_statuses(project)),
         trigger_errors={file.stem: file.read_text().strip() for file in errors},
@@ -105,33 +107,33 @@ def read_status(project: Project) -> ProjectStatus:
     )
 
 
-def _now(project: Project) -> UnderWay | None:
+def _run_in_progress(project: Project) -> RunInProgress | None:
     if not is_held(project.run_lock):
         return None
     folder = find_folder(project.path, project.run_lock.read_text())
-    if folder is None:  # The run is about to begin.
+    if folder is None:  # The run has the lock, but has not written its state yet.
         return None
     state = read_state(folder)
     done = {step.name for step in state.steps if step.state in ("done", "unchanged")}
-    # The run keeps the stages that it began with.
+    # Use the run's own copy of the configuration: the stages may have changed since.
     kept = open_project(project.path, folder / PIPELINE)
     names = step_names(kept.stages())
     step = next((name for name in names if name not in done), None)
-    return UnderWay(run=folder.name, state=state, step=step)
+    return RunInProgress(run=folder.name, state=state, step=step)
 
 
-def _in_sources(project: Project) -> tuple[int | None, bool]:
-    """Bound the new pictures from above, and compare the sources with the promoted snapshot."""
+def _compare_sources(project: Project) -> tuple[int | None, bool]:
+    """Return the maximum number of new pictures, and whether only the promoted ones are there."""
     try:
         former, files = former_pictures(project), list_files(project)
         promoted = former.promoted
         same = (
             promoted is not None
             and files.keys() == promoted.files.keys()
-            and all_known(project, files, promoted)
+            and all_unchanged(project, files, promoted)
         )
-        return former.at_most_new(project, files), same
-    except (UserError, OSError):  # Triggers report it.
+        return former.max_new(project, files), same
+    except (UserError, OSError):  # The triggers report this error.
         return None, False
 
 

@@ -1,8 +1,8 @@
-"""Steps from a snapshot to a promoted version; none knows a scheduler.
+"""Steps of a pipeline run, from a snapshot to a promoted version, independent of Dagster.
 
-A step makes a file or folder that appears whole or not at all, under a name that follows from all
-that decides it. If it is there, the step makes nothing. `former` is the version that `stable`
-served when the run began, None if it served nothing.
+A step writes its result atomically, under a name derived from everything that decides it. If the
+result exists, the step does nothing. The argument `former` is the version that the label `stable`
+pointed to when the run began, None if to none. docs/pipeline.md says what each step does.
 """
 
 from pipeline.orchestration.steps.data import checked_data, records, source_snapshot

@@ -20,7 +20,7 @@ from savedmodels import atomic
 
 SHEET = "contact-sheet.png"
 LISTED = 5
-"""Number of corrupt pictures that a reason names."""
+"""Maximum number of corrupt pictures to name in the reason of a failure."""
 
 
 def source_snapshot(plan: Plan, log: Log) -> Done:
@@ -43,13 +43,13 @@ def source_snapshot(plan: Plan, log: Log) -> Done:
 
 
 def checked_data(plan: Plan, log: Log, former: int | None) -> Done:
-    """Check the pictures by the contract, and measure their shift from those of `former`.
+    """Check the pictures by the contract, and compare them with those behind the version `former`.
 
     Raises:
-        StepFailed: if they break a rule, or none can be read.
+        StepFailed: if they break a rule, are in colour for a grey preset, or none can be read.
     """
-    contract, rules = plan.project.contract, plan.project.rules
-    folder = plan.checked(rules)
+    contract, rules = plan.project.contract, plan.project.contract_text
+    folder = plan.check_folder(rules)
     new = not (folder / REPORT).exists() or not (folder / SHEET).exists()
     if new:
         promoted = _plan_behind(plan, former)
@@ -63,8 +63,8 @@ def checked_data(plan: Plan, log: Log, former: int | None) -> Done:
             plan, log, "data", "check", plan.snapshot.source, "--out", str(folder), *options
         )
         if contract is not None and not rules:
-            # Pictures need no check by the rules that were just made of them.
-            written = plan.checked(plan.project.rules)
+            # Use this report for the new contract: its rules were just derived from these pictures.
+            written = plan.check_folder(plan.project.contract_text)
             if not written.exists():
                 folder.rename(written)
                 atomic.sync(written.parent)
@@ -72,7 +72,7 @@ def checked_data(plan: Plan, log: Log, former: int | None) -> Done:
     survey = read_report(folder)
     given = plan.project.config
     chosen = is_chosen(given.preset, given.overrides, "data.channels")
-    # A preset for grey pictures would drop their colours without a word.
+    # Fail, because a preset for grey pictures would silently drop their colours.
     if plan.config.data.channels == 1 and survey.colours.grey_share < 0.5 and not chosen:
         raise StepFailed(
             f"the pictures are in colour, and {given.preset} is for grey ones: add "
@@ -96,13 +96,14 @@ def checked_data(plan: Plan, log: Log, former: int | None) -> Done:
 
 
 def records(plan: Plan, log: Log) -> Done:
-    """Prepare the pictures as records.
+    """Prepare the pictures as records for training.
 
     Raises:
-        StepFailed: if a picture is corrupt and `data.on_corrupt` is `fail`, or there is no room.
+        StepFailed: if a picture is corrupt and `data.on_corrupt` is `fail`, or the disk is full.
     """
     new, data = not plan.records.exists(), plan.config.data
-    # `skip` and `fail` share a folder; the command refuses one made by `skip` if it is to `fail`.
+    # `data.on_corrupt` does not change the folder's name: if records made with `skip` lack corrupt
+    # pictures, run the command again, which fails for them with `fail`.
     if new or (data.on_corrupt == "fail" and _manifest(plan)["skipped"]):
         places = (plan.snapshot.source, str(plan.records))
         words = ["--config", str(write_config(plan))]
@@ -122,17 +123,17 @@ def records(plan: Plan, log: Log) -> Done:
 
 
 def report_of(plan: Plan) -> Path | None:
-    """Find the report on the pictures of a plan, None if they were not checked yet."""
-    report = plan.checked(plan.project.rules) / REPORT
+    """Find the report on a plan's pictures, None if they were not checked yet."""
+    report = plan.check_folder(plan.project.contract_text) / REPORT
     return report if report.exists() else None
 
 
 def shift_check(survey: Survey) -> StepCheck:
-    """Check that new pictures differ from earlier ones by no more than is usual."""
+    """Check that new pictures differ from the promoted model's by no more than is usual."""
     moved = survey.shift
     if moved is None:
         return StepCheck(True, "there are no earlier pictures to compare with")
-    # Two random choices of one set differ by chance too.
+    # Add what two random samples of one set differ by.
     bound = FEATURES + 2 * moved.features_by_chance
     passed = (
         moved.features <= bound
@@ -148,7 +149,7 @@ def shift_check(survey: Survey) -> StepCheck:
 
 
 def _plan_behind(plan: Plan, version: int | None) -> Plan | None:
-    """Find the plan behind a version, None if its snapshot is gone."""
+    """Rebuild the plan behind a version from its snapshot, None if that was removed."""
     project = plan.project
     snapshots = (
         kept_snapshot(project, outcome.snapshot.content_hash)

@@ -1,4 +1,4 @@
-"""Steps that judge the model: its scores, beside those of the promoted one, and the gate."""
+"""Steps `evaluation` and `gate`: score the new model, beside the promoted one, and judge it."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ from pipeline.orchestration.steps.step import Done, StepCheck, run_growgan
 from pipeline.training_run.folder import RunFolder
 
 REGRESSION = 0.05
-"""Share of a score by which a new model may be worse before the check fails."""
+"""Fraction of the promoted model's score by which a new one may be worse before the check fails."""
 
 
 def evaluation(plan: Plan, log: Log, former: int | None) -> Done:
-    """Measure the model; where the gate compares, measure the promoted one too."""
+    """Score the new model, and the promoted model too if the gate compares with it."""
     new = plan.read_note("evaluated") is None
     if new:
         _evaluate(plan, log, plan.run)
@@ -58,18 +58,22 @@ def evaluation(plan: Plan, log: Log, former: int | None) -> Done:
 
 
 def gate(plan: Plan, log: Log, former: int | None) -> Done:
-    """Judge the scores by the gate."""
+    """Judge the scores by the gate; without a rule, let every model pass.
+
+    Raises:
+        StepFailed: if a rule is broken.
+    """
     promoted = scores_of_version(plan, former)
     verdict = verdict_of(plan, promoted)
     folder = folder_of(plan.run, scores_of(plan))
     if verdict is None:
-        remove_verdict(folder)  # That of a gate since removed would hold up the promotion.
+        remove_verdict(folder)  # A verdict of a gate that was removed since would stop promotion.
         reason = why_not_judged(plan.project)
         return Done({"verdict": reason}, new=True, note=reason)
     write_verdict(folder, verdict)
     failed = [f"{rule.rule}: {rule.reason}" for rule in verdict.rules if not rule.passed]
-    here = promoted is None or promoted.lineage.data_hash == scores_of(plan).lineage.data_hash
-    if failed and not here:
+    same_data = promoted is None or promoted.lineage.data_hash == scores_of(plan).lineage.data_hash
+    if failed and not same_data:
         failed.append(
             "the promoted model could not be measured on the new pictures, as its run is gone from "
             f"{plan.project.runs} or has another resolution"
@@ -82,7 +86,7 @@ def gate(plan: Plan, log: Log, former: int | None) -> Done:
 
 
 def scores_of(plan: Plan) -> Evaluation:
-    """Read the scores of a plan that was evaluated."""
+    """Read the scores of a plan's model, which must have been evaluated."""
     noted = plan.read_note("evaluated")
     if noted is None:
         raise UserError(f"a run must be evaluated first. Received: {plan.run.path}")
@@ -90,19 +94,20 @@ def scores_of(plan: Plan) -> Evaluation:
 
 
 def sheets_of(plan: Plan) -> list[Path]:
-    """List the newest sheets of generated images, and the contact sheet of the pictures."""
+    """List the PNG files of generated images, then the contact sheet of the training pictures."""
     if plan.read_note("evaluated") is not None:
-        made = sorted(folder_of(plan.run, scores_of(plan)).glob("*.png"))
+        sheets = sorted(folder_of(plan.run, scores_of(plan)).glob("*.png"))
     else:
-        made = sorted(plan.run.samples.glob("*.png"))[-1:]
+        sheets = sorted(plan.run.samples.glob("*.png"))[-1:]
     report = report_of(plan)
-    return made if report is None else [*made, report.with_name(SHEET)]
+    return sheets if report is None else [*sheets, report.with_name(SHEET)]
 
 
 def verdict_of(plan: Plan, promoted: Evaluation | None) -> Verdict | None:
-    """Return the gate's verdict, None if it has no rule."""
+    """Return the gate's verdict on a plan's scores, None if no rule applies."""
     policy = plan.config.gate
-    # Without a promoted model, the rule that compares with it would refuse every first one.
+    # Drop the rule that compares with the promoted model if there is none: it would refuse the
+    # first model.
     if promoted is None or policy.max_fid_increase_over_promoted is None:
         promoted = None
         policy = policy.model_copy(update={OVER_PROMOTED: None})
@@ -110,36 +115,37 @@ def verdict_of(plan: Plan, promoted: Evaluation | None) -> Verdict | None:
 
 
 def why_not_judged(project: Project) -> str:
-    """Return why no score decides what is promoted, in one line."""
+    """Return in one line why no score decides the promotion."""
     if project.config.gate is None:
         return f"{PIPELINE} has no `gate`: a model is promoted whatever its scores are"
     return f"nothing else is promoted yet, and `gate` has no rule but {OVER_PROMOTED}"
 
 
 def scores_of_version(plan: Plan, version: int | None) -> Evaluation | None:
-    """Read the scores of a version on the plan's pictures, or else as published.
+    """Read the scores of a version on the plan's pictures, or else those published with it.
 
-    None without any, and for the plan's own model, which is not compared with itself.
+    Returns:
+        The scores; None if there are none, or the version is the plan's own model.
     """
     run = None if version is None else run_behind(plan.project, version)
     if version is None or (run is not None and run.path == plan.run.path):
         return None
-    here = _promoted_here(plan, version)
-    if here.exists():
-        return read_scores(here)
+    file = _promoted_scores_file(plan, version)
+    if file.exists():
+        return read_scores(file)
     publication = plan.project.repository.publication(plan.project.config.model, version)
     return evaluation_in(publication)
 
 
 def regression_check(scores: Evaluation, promoted: Evaluation | None) -> StepCheck:
-    """Check that no score is worse than the promoted model's by more than `REGRESSION` of it."""
+    """Check that no score is worse than the promoted model's by more than `REGRESSION`."""
     if promoted is None:
         return StepCheck(True, "nothing is promoted yet")
     worse, compared = [], 0
     for score in scores.scores:
         former, better = promoted.score(score.name), better_of(score.name)
         against = obstacles(score.name, scores, promoted)
-        # New pictures are the reason for a new model: they alone must not stop the comparison.
+        # Compare even if only the pictures differ, because new pictures are why a run starts.
         if former is None or not better or any(not r.startswith("other data") for r in against):
             continue
         compared += 1
@@ -155,31 +161,32 @@ def regression_check(scores: Evaluation, promoted: Evaluation | None) -> StepChe
     )
 
 
-def _are_apart(one: Score, other: Score) -> bool:
-    """Return whether the intervals of two scores do not meet."""
-    # Near 0, chance alone moves a score by any share.
-    ends = (one.low, one.high, other.low, other.high)
+def _are_apart(new: Score, old: Score) -> bool:
+    """Return whether the confidence intervals of two scores do not overlap, or one has none."""
+    # Needed beside `REGRESSION`: near 0, chance alone changes a score by any fraction.
+    ends = (new.low, new.high, old.low, old.high)
     if None in ends:
         return True
-    low, high, other_low, other_high = (float(end) for end in ends if end is not None)
-    return high < other_low or other_high < low
+    new_low, new_high, old_low, old_high = (float(end) for end in ends if end is not None)
+    return new_high < old_low or old_high < new_low
 
 
 def _measure_promoted(plan: Plan, log: Log, version: int | None) -> None:
-    """Measure the promoted model on the new pictures, if the gate compares with it."""
+    """Score the promoted model on the new pictures, if the gate compares with it."""
     if version is None or plan.config.gate.max_fid_increase_over_promoted is None:
         return
     run = run_behind(plan.project, version)
     if run is None or run.path == plan.run.path:
         return
-    file, config = _promoted_here(plan, version), plan.config
-    # Scores of different pictures, or of other resolutions, do not compare.
+    file, config = _promoted_scores_file(plan, version), plan.config
+    # Skip a promoted model of another resolution: its scores would not compare.
     if not file.exists() and run.config().schedule.shape == config.schedule.shape:
         _evaluate(plan, log, run, "--elsewhere", str(file), *_set("data.source", str(plan.records)))
 
 
-def _promoted_here(plan: Plan, version: int) -> Path:
-    return plan.measured / f"{plan.destination}-{version}.json"
+def _promoted_scores_file(plan: Plan, version: int) -> Path:
+    """Return the file for a promoted version's scores on the plan's pictures."""
+    return plan.scores_folder / f"{plan.destination}-{version}.json"
 
 
 def _evaluate(plan: Plan, log: Log, run: RunFolder, *options: str) -> None:

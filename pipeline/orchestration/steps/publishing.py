@@ -1,4 +1,4 @@
-"""Steps from the trained model to a version that serves: verify, publish, promote and test."""
+"""Steps from the trained model to a served version: verify, publish, promote and smoke-test it."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from savedmodels.repository.publisher import publisher_of
 from savedmodels.repository.servers import that_answer
 
 OWN_SERVERS = 3
-"""Number of own servers to start before a version fails its test, as one may be killed."""
-TO_FINISH = 5.0
-"""Seconds to wait for servers when the caller will try again soon."""
+"""Maximum number of attempts to test with a server of our own: something may kill one."""
+ROLL_BACK_SECONDS = 5.0
+"""Seconds for which `finish_roll_back` waits for servers; its caller tries again soon."""
 
 
 def savedmodel(plan: Plan, log: Log) -> Done:
-    """Verify that the SavedModel of the last stage answers in clean processes as at its export."""
+    """Verify in clean processes that the last stage's SavedModel answers as at its export."""
     folder = plan.run.newest_export()
     new = plan.read_note("verified") is None
     if new:
@@ -41,20 +41,20 @@ def published_version(plan: Plan, log: Log, former: int | None) -> Done:
     """Publish the SavedModel as a version of the repository, and move `stable` to it.
 
     Raises:
-        StepFailed: if servers do not load it, or another version was promoted meanwhile; the label
-            then stays where it is.
+        StepFailed: if servers do not load the version, or somebody moved `stable` meanwhile; the
+            label then stays where it is.
     """
     project, repository = plan.project, plan.project.repository
-    noted, before = plan.read_note("published"), plan.ended()
+    noted, before = plan.read_note("published"), plan.read_end()
     if noted is not None and before is not None and before.verdict == "promoted":
-        # A choice that was made after that promotion stays.
+        # Do not promote again: somebody may have moved the label since.
         return Done({"version": noted["version"]}, new=False)
     folder = plan.run.newest_export()
     lineage = json.loads((folder / "assets.extra" / "manifest.json").read_text())
     known = about(plan.run, lineage["images_seen"])
     with _publisher(plan, log) as publisher:
         published = publisher.publish(folder, known)
-        # The gate has compared with that version, and with no other.
+        # Refuse if `stable` was moved: the gate has compared with `former` only.
         serves = publisher.standing().labels.get(LABEL)
         if serves not in (former, published.version):
             raise StepFailed(
@@ -71,7 +71,7 @@ def published_version(plan: Plan, log: Log, former: int | None) -> Done:
             status=AGAIN,
             may_pass=True,
         )
-    # Noted last: a kill before this repeats the step, which then finds the version published.
+    # Write the note last: after a kill before this, the step repeats and finds the version.
     content = repository.publication(project.config.model, published.version).content_hash
     plan.write_note(
         "published",
@@ -88,10 +88,10 @@ def published_version(plan: Plan, log: Log, former: int | None) -> Done:
 
 
 def smoke_test(plan: Plan, log: Log) -> Done:
-    """Test that servers answer for `stable` with the new version; else roll it back.
+    """Test that servers answer for `stable` with the new version; if not, roll `stable` back.
 
     Raises:
-        StepFailed: if one does not, or cannot be asked; or if `stable` was moved meanwhile.
+        StepFailed: if a server answers wrongly or not at all, or `stable` was moved meanwhile.
     """
     noted = plan.read_note("published")
     assert noted is not None
@@ -100,7 +100,7 @@ def smoke_test(plan: Plan, log: Log) -> Done:
         return Done({"version": version}, new=False)
     known: str | None = noted.get("fault")
     serves = plan.project.stable_version
-    if serves != version and known is not None:  # A kill came after the roll back.
+    if serves != version and known is not None:  # An attempt was killed after its roll back.
         reason = f"{known}; `{LABEL}` serves version {serves}"
         raise StepFailed(reason, ending="rolled back", status=AGAIN)
     if serves != version:
@@ -110,34 +110,34 @@ def smoke_test(plan: Plan, log: Log) -> Done:
         )
     fault = known or _fault_of(plan, version)
     if fault is not None:
-        # Noted first: a repeat after a kill goes on with the roll back, and tests nothing anew.
+        # Write the note first: after a kill, the repeat rolls back without another test.
         plan.write_note("published", **{**noted, "fault": fault})
-        raise _rolled_back(plan, version, fault, log)
+        raise _roll_back(plan, version, fault, log)
     plan.write_note("tested", version=version)
     servers = ", ".join(plan.project.config.repository.servers)
     return Done({"version": version, "servers": servers or "one of our own"}, new=True)
 
 
 def finish_roll_back(project: Project) -> int | None:
-    """Continue a roll back that waits for servers, once one of them answers.
+    """Complete a roll back that was waiting for servers, if one of them answers now.
 
     Returns:
-        The version that `stable` is back at by this call; None if there was nothing to do, the
+        The version that this call has moved `stable` back to; None if there was nothing to do, the
         roll back still waits, or another process is publishing.
     """
     model, repository = project.config.model, project.repository
     pending = repository.standing(model).pending.get(LABEL)
     if pending is None or not pending.back:
         return None
-    answering = replace(that_answer(project.watchers, model), seconds=TO_FINISH)
+    answering = replace(that_answer(project.watchers, model), seconds=ROLL_BACK_SECONDS)
     if not answering.servers:
         return None
 
-    def leave(lock: Path) -> None:
+    def do_not_wait(lock: Path) -> None:
         raise Busy(str(lock))
 
-    # The state is read again under the lock, as another publisher may have changed it.
-    with suppress(Busy), publisher_of(repository, model, on_wait=leave) as publisher:
+    # Read the state again under the lock: another publisher may have changed it.
+    with suppress(Busy), publisher_of(repository, model, on_wait=do_not_wait) as publisher:
         if publisher.standing().pending.get(LABEL) == pending:
             promotion = publisher.roll_back(LABEL, answering)
             return promotion.version if promotion.moved else None
@@ -155,7 +155,7 @@ def _publisher(plan: Plan, log: Log) -> Any:
 
 
 def _fault_of(plan: Plan, version: int) -> str | None:
-    """Return the fault of servers' answers for `stable`, None if they have none."""
+    """Test the servers, or a server of our own; return the first fault, None without one."""
     project = plan.project
     model, repository, given = project.config.model, project.repository, project.config.repository
     folder = repository.folder_of(model) / str(version)
@@ -167,19 +167,21 @@ def _fault_of(plan: Plan, version: int) -> str | None:
                 servers = given.servers or [
                     own.enter_context(smoke.own_server(repository.path, log))
                 ]
-                found = (smoke.faults(server, model, LABEL, version, folder) for server in servers)
-                fault = next(filter(None, found), None)
-        except Exception as error:  # A version that cannot be tested must not serve.
+                faults = (
+                    smoke.find_fault(server, model, LABEL, version, folder) for server in servers
+                )
+                fault = next(filter(None, faults), None)
+        except Exception as error:  # A version that cannot be tested must not stay promoted.
             fault = failure_of(error).reason
         if fault is None:
             break
     return fault
 
 
-def _rolled_back(plan: Plan, version: int, fault: str, log: Log) -> StepFailed:
-    """Move `stable` back from a version, and return the failure of the step."""
+def _roll_back(plan: Plan, version: int, fault: str, log: Log) -> StepFailed:
+    """Move `stable` back to the version before, and return the failure of the step."""
     project = plan.project
-    # To wait for a server that is away would leave the version on those that answer.
+    # Do not wait for servers that are away: the others would go on serving the faulty version.
     answering = that_answer(project.watchers, project.config.model)
     watchers = answering if answering.servers else project.watchers
     try:

@@ -1,4 +1,4 @@
-"""Order and results of the steps of a pipeline run, and how steps run `growgan`.
+"""Names, order and results of a pipeline run's steps, and functions to run `growgan` in a step.
 
 docs/pipeline.md says what each step does.
 """
@@ -17,7 +17,7 @@ from pipeline.shape import Shape, shape_name
 from savedmodels import atomic
 
 STEPS_BEFORE_STAGES = ("source_snapshot", "checked_data", "records")
-"""Names of the first steps; a step per resolution follows."""
+"""Names of the first steps; then comes one step for each stage of the training."""
 STEPS_AFTER_STAGES = (
     "trained_model",
     "evaluation",
@@ -26,12 +26,12 @@ STEPS_AFTER_STAGES = (
     "published_version",
     "smoke_test",
 )
-"""Names of the steps after the last resolution."""
+"""Names of the steps after the training's last stage."""
 
 
 @dataclass(frozen=True)
 class StepCheck:
-    """Result of a check after a step: one that fails is shown as a warning, and stops nothing."""
+    """Result of a check after a step; a failed check is only a warning."""
 
     passed: bool
     reason: str
@@ -39,23 +39,24 @@ class StepCheck:
 
 @dataclass(frozen=True)
 class Done:
-    """Result of a step."""
+    """Result of a step that succeeded, for the log, Dagster's pages and the run's record."""
 
     facts: Mapping[str, str | int | float]
-    """Figures for the page of the run, by label."""
+    """Figures to show, by label."""
     new: bool
-    """False if the step made nothing: its result was there already, or it only checks."""
+    """False if the step made nothing: its result existed already, or it only checks."""
     pictures: tuple[Path, ...] = ()
-    """PNG files for the page of the run."""
+    """PNG files to show."""
     files: Mapping[str, Path] = field(default_factory=dict)
-    """Reports, models and folders by name."""
+    """Paths of reports, models and folders to show, by label."""
     checks: Mapping[str, StepCheck] = field(default_factory=dict)
+    """Results of checks by name."""
     note: str = ""
-    """Remark in one line; the run keeps it as the step's `reason`."""
+    """Remark in one line, recorded as the step's `reason`."""
 
 
 def step_names(stages: Sequence[Shape]) -> tuple[str, ...]:
-    """Return the names of all steps in order, from the ascending image shapes of the stages."""
+    """Return the names of all steps in order, given the image size of each training stage."""
     return (
         *STEPS_BEFORE_STAGES,
         *(f"stage_{shape_name(shape)}" for shape in stages),
@@ -64,7 +65,7 @@ def step_names(stages: Sequence[Shape]) -> tuple[str, ...]:
 
 
 def write_config(plan: Plan) -> Path:
-    """Write the configuration of a plan to a file for `growgan --config`, and return its path."""
+    """Write a plan's configuration to a file for the option `--config`, and return its path."""
     file = plan.folder / "config.yaml"
     atomic.make_folder(file.parent)
     atomic.write_file(file, yaml.safe_dump(plan.config.model_dump(mode="json"), sort_keys=False))
@@ -72,7 +73,7 @@ def write_config(plan: Plan) -> Path:
 
 
 def run_growgan(plan: Plan, log: Log, *arguments: str) -> str:
-    """Run `growgan` in a process, append its output to the plan's log, and return what it printed.
+    """Run `growgan` in a subprocess for a plan, log its output, and return its standard output.
 
     Raises:
         StepFailed: if its exit status is not 0.

@@ -1,4 +1,4 @@
-"""Steps of the training: one for each stage, and one that checks that the training is finished."""
+"""Training steps: one for each stage (image size), and one to check that training is complete."""
 
 from __future__ import annotations
 
@@ -18,16 +18,20 @@ from pipeline.shape import Shape, shape_name
 
 
 def stage(plan: Plan, shape: Shape, log: Log, former: int | None) -> Done:
-    """Train up to the end of a stage, which leaves a SavedModel."""
+    """Train to the end of a stage, which writes a checkpoint and a SavedModel.
+
+    Raises:
+        StepFailed: if the training fails, or does not write both.
+    """
     new = _stage_end(plan, shape) is None
     if new:
         words = ["--config", str(write_config(plan)), "--out", str(plan.run.path)]
         words += ["--resume", "auto"]
-        # A run that exists goes on from its own checkpoint.
+        # Take first weights only for a new training: an existing one resumes from its checkpoint.
         if not plan.run.exists():
             words += _first_weights(plan, former, log)
         words += ["--until-resolution", str(shape[0])]
-        run_growgan(plan, log, *_training(plan, words))
+        run_growgan(plan, log, *_training_command(plan, words))
     end = _stage_end(plan, shape)
     if end is None:
         raise StepFailed(
@@ -50,7 +54,11 @@ def stage(plan: Plan, shape: Shape, log: Log, former: int | None) -> Done:
 
 
 def trained_model(plan: Plan, log: Log) -> Done:
-    """Check that the training is finished, and report its alarms."""
+    """Check that the training has reached its last image, and report its alarms.
+
+    Raises:
+        StepFailed: if it has not.
+    """
     total = plan.config.schedule.build().total_images
     seen = max(map(_images_of, _checkpoints(plan)), default=0)
     if seen != total:
@@ -75,7 +83,7 @@ def trained_model(plan: Plan, log: Log) -> Done:
 
 
 def _first_weights(plan: Plan, promoted: int | None, log: Log) -> list[str]:
-    """Return the option that starts from the promoted version's run, if that is wanted."""
+    """Return the option `--from` with the promoted version's training if `warm_start` is set."""
     if promoted is None or not plan.project.config.training.warm_start:
         return []
     run = run_behind(plan.project, promoted)
@@ -85,12 +93,12 @@ def _first_weights(plan: Plan, promoted: int | None, log: Log) -> list[str]:
     return ["--from", str(run.path)]
 
 
-def _training(plan: Plan, words: list[str]) -> list[str]:
-    """Return the command that trains here, or that follows a Job which trains on a cluster."""
+def _training_command(plan: Plan, words: list[str]) -> list[str]:
+    """Return the command that trains on this machine, or runs a training Job on a cluster."""
     given = plan.project.config.training
     if given.kubernetes is not None:
         kept = plan.project.kept
-        # The Job is made of the configuration that the run began with, as all of the run is.
+        # Make the Job from the configuration that the run started with, like every step.
         settings = [] if kept is None else ["--settings", str(kept)]
         job = [*settings, str(plan.project.path), name_of(plan.run.path)]
         return ["pipeline", "job", *job, "--", "train", *words]
@@ -108,17 +116,20 @@ def _stage_end(plan: Plan, shape: Shape) -> int | None:
         int(path.name) for path in (plan.run.savedmodels / shape_name(shape)).glob("[0-9]*")
     ]
     saved = max(map(_images_of, _checkpoints(plan)), default=-1)
-    # The checkpoint is written after the SavedModel: without it the stage would be trained again.
+    # Ignore a SavedModel newer than the checkpoint: the checkpoint is written after it, so without
+    # one the training would resume before the stage's end.
     ends = [images for images in exported if images <= saved]
     return max(ends) if ends else None
 
 
 def _images_of(path: Path) -> int:
+    """Return the images seen from a name such as `images-640`, -1 for other names."""
     found = re.fullmatch(r"images-(\d+)", path.stem)
     return int(found[1]) if found else -1
 
 
 def _entries(plan: Plan) -> Iterator[dict[str, Any]]:
+    """Yield the entries of the training's metrics log."""
     if plan.run.metrics.exists():
         for line in plan.run.metrics.read_text().splitlines():
             yield json.loads(line)

@@ -78,7 +78,7 @@ WITH_EXAMPLES = (
         (["data", "prepare", "digits", "out", "--resolution", "8", "--beam", "foo"],
          "`--beam` must be options such as --runner=DirectRunner. Received: foo"),
         (["pipeline", "init", "out", "--source", "nowhere"],
-         "`sources` must be there. Received: nowhere"),
+         "`sources` must exist. Received: nowhere"),
         (["data", "check", "digits", "--out", f"{__file__}/x"],
          f"`--out` must be a folder. Received: {__file__}/x, and {__file__} is a file"),
         (["train", "--config", "quickstart", "--resume", "must"],

@@ -67,7 +67,7 @@ def test_a_job_that_was_left_behind_is_taken_over_and_removed_on_a_stop(
 def test_the_status_and_the_complaint_are_those_of_the_pod(
     growgan: Growgan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(job_runner, "EVERY", 0.2)
+    monkeypatch.setattr(job_runner, "POLL_SECONDS", 0.2)
     with Cluster(tmp_path / "cluster") as cluster:
         fails = r"printf 'caf\351\n'; echo 'growgan: `x` must be y. Received: z'; exit 2"
         training = {"kubernetes": cluster.settings(cluster.program("image", fails))}

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.orchestration.new_pictures import Former, former_pictures
+from pipeline.orchestration.new_pictures import FormerSnapshots, former_pictures
 from pipeline.orchestration.project import Project
 from pipeline.orchestration.runs.outcome import Ending, Outcome, SnapshotSummary, write_outcome
 from pipeline.orchestration.runs.status import read_status
@@ -54,11 +54,11 @@ def ended(project: Project, snapshot: Snapshot, verdict: Ending, day: int) -> No
 def new_now(project: Project, *numbers: int) -> tuple[int, int]:
     """How many are new, and how many at most as their files tell it."""
     snapshot, former = taken(project, *numbers), former_pictures(project)
-    return former.new_in(snapshot), former.at_most_new(project, list_files(project))
+    return former.new_in(snapshot), former.max_new(project, list_files(project))
 
 
 def test_all_are_new_before_the_first_run(project: Project) -> None:
-    assert former_pictures(project) == Former()
+    assert former_pictures(project) == FormerSnapshots()
     assert new_now(project, 0, 1, 2) == (3, 3)
 
 
@@ -103,7 +103,7 @@ def test_the_bad_one_of_a_failed_run_may_be_replaced(project: Project) -> None:
     put_pictures(incoming, 3, 4)
     (incoming / "00003.png").rename(incoming / "00002.png")
     former = former_pictures(project)
-    assert former.at_most_new(project, list_files(project)) == 3
+    assert former.max_new(project, list_files(project)) == 3
     assert former.new_in(take_snapshot(project)) == 3
 
 
@@ -121,5 +121,6 @@ def test_the_bad_one_of_a_failed_run_may_be_replaced(project: Project) -> None:
 def test_so_many_pictures_have_to_be_new(
     project: Project, before: int | None, now: int, few: str | None
 ) -> None:
-    former = Former() if before is None else Former(last=taken(project, *range(before)))
+    last = None if before is None else taken(project, *range(before))
+    former = FormerSnapshots(last=last)
     assert former.too_few(taken(project, *range(now)), 2) == few

@@ -72,10 +72,10 @@ def test_another_gate_or_repository_measures_and_verifies_nothing_again(tmp_path
 def test_what_was_noted_is_found(tmp_path: Path) -> None:
     one = plan(tmp_path / "a")
     assert one.read_note("published") is None
-    assert one.ended() is None
+    assert one.read_end() is None
     one.write_note("published", version=3)
     one.write_note("ended", run="r", verdict="promoted", reason="so", final=True)
     assert one.read_note("published") == {"version": 3}
-    ended = one.ended()
+    ended = one.read_end()
     assert ended is not None
     assert (ended.verdict, ended.final) == ("promoted", True)

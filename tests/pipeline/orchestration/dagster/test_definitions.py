@@ -49,14 +49,14 @@ from pipeline.orchestration.dagster.recovery import (
     fail_orphaned_runs,
     this_process,
 )
-from pipeline.orchestration.dagster.triggers import busy, request_for
+from pipeline.orchestration.dagster.triggers import busy_reason, request_for
 from pipeline.orchestration.plan import Plan
 from pipeline.orchestration.project import Project, open_project
 from pipeline.orchestration.runs.ending import end_run
 from pipeline.orchestration.runs.failure import RunFailure, StepFailed
 from pipeline.orchestration.runs.outcome import Outcome, history_of
 from pipeline.orchestration.runs.run import RunState, begin_run, write_state
-from pipeline.orchestration.runs.status import UnderWay, read_status
+from pipeline.orchestration.runs.status import RunInProgress, read_status
 from pipeline.orchestration.snapshots import take_snapshot
 from pipeline.orchestration.steps.step import STEPS_AFTER_STAGES, STEPS_BEFORE_STAGES, step_names
 from savedmodels.locks import hold
@@ -342,7 +342,7 @@ def test_what_is_to_be_skipped_when_busy_is_skipped(
     )
     schedule = definitions.resolve_schedule_def("by_clock")
     skipped = schedule(build_schedule_context(instance=instance))
-    assert "1 other run of digits is under way" in str(skipped.skip_message)
+    assert "another run of digits is under way" in str(skipped.skip_message)
 
 
 def test_a_back_fill_does_each_snapshot_and_a_step_again_for_which_there_was_no_room(
@@ -393,7 +393,7 @@ def test_a_run_that_asset_pages_start_ends_as_any(
     monkeypatch: pytest.MonkeyPatch,
     wrong: BaseException,
 ) -> None:
-    shown: list[UnderWay | None] = []
+    shown: list[RunInProgress | None] = []
 
     def records(*_: Any) -> steps.Done:
         shown.append(read_status(project).now)
@@ -418,13 +418,13 @@ def test_a_run_that_asset_pages_start_ends_as_any(
     assert (outcome.verdict, outcome.trigger) == (ending, "manual")
     assert [now and (now.run, now.step) for now in shown] == [(outcome.run, "records")]
     assert told == [outcome]
-    assert Plan(project, take_snapshot(project)).ended() is not None
+    assert Plan(project, take_snapshot(project)).read_end() is not None
 
     # And where its process was killed.
     run = instance.create_run_for_job(
         job, status=DagsterRunStatus.STARTED, tags={"dagster/partition": key}
     )
-    assert busy(change(project, schedule={"when_busy": "skip"}), instance) is not None
+    assert busy_reason(change(project, schedule={"when_busy": "skip"}), instance) is not None
     endings = definitions.resolve_sensor_def("endings")
     cursor = endings.evaluate_tick(build_sensor_context(instance=instance)).cursor
     instance.report_run_failed(run)
@@ -477,7 +477,7 @@ def test_nobody_waits_for_a_run_by_hand_that_was_killed(
     assert failed == {runs[gone]}
     [outcome] = history_of(project.path)
     assert outcome.run.endswith(runs[gone][:8])
-    ended = Plan(project, take_snapshot(project)).ended()
+    ended = Plan(project, take_snapshot(project)).read_end()
     assert ended is not None
     assert not ended.final  # The clock may start it again.
 
@@ -489,7 +489,7 @@ def test_why_nothing_can_be_looked_at_is_kept_until_it_can(
     clock = definitions.resolve_schedule_def("by_clock")
     incoming = tmp_path / "incoming"
     incoming.rename(tmp_path / "away")
-    said = f"`sources` must be there. Received: {incoming}"
+    said = f"`sources` must exist. Received: {incoming}"
     first = ask(definitions, instance, None)
     assert first.skip_reason.skip_message == said
     assert str(clock(build_schedule_context(instance=instance)).skip_message) == said

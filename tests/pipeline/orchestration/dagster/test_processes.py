@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.orchestration.dagster import processes
-from pipeline.orchestration.dagster.processes import Processes, log_of, started
+from pipeline.orchestration.dagster.processes import Processes, log_of, start_processes
 from tests.pipeline.orchestration.projects import make_project, wait
 
 TRAINING = """
@@ -63,7 +63,9 @@ def test_a_training_saves_and_its_run_does_not_see_it_end(tmp_path: Path) -> Non
         command,
         cwd=tmp_path,
         process_group=0,
-        preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),  # as `started` does
+        preexec_fn=lambda: signal.signal(
+            signal.SIGHUP, signal.SIG_DFL
+        ),  # as `start_processes` does
     )
     wait((tmp_path / "trains").exists, "a training")
     Processes(make_project(tmp_path), {"daemon": daemon}).stop()
@@ -84,7 +86,7 @@ def test_signals_are_heeded_that_nohup_or_a_script_ignores(
     project = make_project(tmp_path)
     before = {number: signal.signal(number, signal.SIG_IGN) for number in IGNORED}
     try:
-        with started(project, 0) as running:
+        with start_processes(project, 0) as running:
             files = [project.path / name for name in ("dagster_webserver", "dagster._daemon")]
             wait(lambda: all(file.exists() for file in files), "both")
     finally:
@@ -101,7 +103,7 @@ def test_signals_are_heeded_that_nohup_or_a_script_ignores(
 def test_a_log_that_has_grown_large_is_set_aside(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(processes, "LARGEST_LOG", 3)
+    monkeypatch.setattr(processes, "MAX_LOG_BYTES", 3)
     project = make_project(tmp_path)
     project.logs.mkdir()
     for text, kept in (("abc", {"abc"}), ("abcd", {"abcd"}), ("efgh", {"abcd", "efgh"})):

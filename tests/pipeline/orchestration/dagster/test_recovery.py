@@ -188,7 +188,7 @@ def stop_in_records(
         run_config=SILENT,
         raise_on_error=False,
     )
-    return plan.ended()
+    return plan.read_end()
 
 
 def test_a_run_by_hand_that_was_told_to_stop_may_be_started_by_the_clock(
@@ -224,7 +224,7 @@ def test_a_run_of_the_daemon_that_nobody_has_stopped_ends_as_if_killed(
         # What Dagster finds when it is up again.
         assert run.status is DagsterRunStatus.STARTED
         assert run.tags["dagster/max_retries"] == "4"
-        assert plan.ended() is None
+        assert plan.read_end() is None
         exits.append(status)
         raise Exit
 

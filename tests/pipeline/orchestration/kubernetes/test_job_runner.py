@@ -10,7 +10,7 @@ import pytest
 from pipeline.errors import UserError
 from pipeline.orchestration.kubernetes import job_runner
 from pipeline.orchestration.kubernetes.job import KubernetesConfig, Manifest, job_of
-from pipeline.orchestration.kubernetes.job_runner import End, run_job
+from pipeline.orchestration.kubernetes.job_runner import JobEnd, run_job
 from pipeline.orchestration.kubernetes.kubectl import NoAnswer
 
 CONFIG = KubernetesConfig.model_validate({"image": "i", "mount_path": "/data"})
@@ -21,7 +21,7 @@ GONE = NoAnswer("the cluster must do `kubectl get`. Received: no connection")
 
 @pytest.fixture(autouse=True)
 def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(job_runner, "EVERY", 0.0)
+    monkeypatch.setattr(job_runner, "POLL_SECONDS", 0.0)
 
 
 def job(made: Manifest = ONE, condition: str = "", **metadata: Any) -> Manifest:
@@ -100,7 +100,7 @@ class Told:
         return answers.pop(0) if len(answers) > 1 else answers[0]
 
 
-def run(told: Told, made: Manifest = ONE, wait_seconds: float = 60.0) -> tuple[End, list[str]]:
+def run(told: Told, made: Manifest = ONE, wait_seconds: float = 60.0) -> tuple[JobEnd, list[str]]:
     lines: list[str] = []
     return run_job(told, made, lines.append, wait_seconds), lines
 
@@ -111,11 +111,11 @@ def test_a_job_is_followed_to_its_end_and_removed() -> None:
         *([], [job()], [job(), pod()], [job(), pod()], SUCCESS),
         logs=(f"{first}\n", f"{first}\n{second}", f"{second}2026-01-01T00:00:02.0Z b  c\n"),
     )
-    assert run(told) == (End(0), ["Job growgan-1 is made, of 1 pod", "a", "", "b  c"])
+    assert run(told) == (JobEnd(0), ["Job growgan-1 is made, of 1 pod", "a", "", "b  c"])
     assert told.did() == ["create", "delete"]
     assert told.given == [ONE]
     assert [call.split()[-1] for call in told.calls if call.startswith("logs")] == [
-        f"--tail={job_runner.MOST_LINES}",
+        f"--tail={job_runner.MAX_LINES}",
         *["--since-time=2026-01-01T00:00:01.100000000Z"],
         *["--since-time=2026-01-01T00:00:01.200000000Z"],
     ]
@@ -126,7 +126,7 @@ def test_a_job_is_followed_to_its_end_and_removed() -> None:
 
 def test_workers_get_a_service_that_belongs_to_their_job() -> None:
     told = Told([], [job(TWO, "Complete"), ended(0, 0), ended(1, 0)])
-    assert run(told, TWO)[0] == End(0)
+    assert run(told, TWO)[0] == JobEnd(0)
     assert told.did() == ["create", "apply", "delete"]
     assert told.given[1]["metadata"]["ownerReferences"][0]["uid"] == "u-1"
 
@@ -135,7 +135,7 @@ def test_workers_get_a_service_that_belongs_to_their_job() -> None:
 def test_one_that_was_left_behind_is_taken_over(there: Manifest) -> None:
     told = Told([there], [job(TWO, "Complete"), ended(0, 0), ended(1, 0)])
     end, lines = run(told, TWO)
-    assert (end, lines) == (End(0), ["Job growgan-1 is there already, and is taken over"])
+    assert (end, lines) == (JobEnd(0), ["Job growgan-1 is there already, and is taken over"])
     # The process that made it may have been killed before there was a Service.
     assert told.did() == ["apply", "delete"]
 
@@ -153,10 +153,10 @@ def test_the_last_that_a_pod_said_is_its_complaint() -> None:
     failed = [job(TWO, "Failed"), ended(0, 69, "t2"), ended(1, 137, "t1", "OOMKilled")]
     told = Told([], failed, logs=("2026-01-01T00:00:01Z a\n", "b\nc\n"))
     fault = "growgan: pod growgan-1-1-x was ended: OOMKilled"
-    assert run(told, TWO)[0] == End(137, f"b\nc\n{fault}")
+    assert run(told, TWO)[0] == JobEnd(137, f"b\nc\n{fault}")
     assert told.calls[-2] == "logs growgan-1-1-x --container=growgan --tail=20"
     refused = Told([], [job(condition="Failed"), ended(0, 2)], refuses=("logs", GONE))
-    assert run(refused)[0] == End(2)
+    assert run(refused)[0] == JobEnd(2)
 
 
 @pytest.mark.parametrize(
@@ -173,7 +173,7 @@ def test_the_cause_is_found_among_those_that_only_followed(
     statuses: dict[int, tuple[int, str]], cause: int
 ) -> None:
     pods = [ended(index, status, at) for index, (status, at) in statuses.items()]
-    assert run(Told([], [job(TWO, "Failed"), *pods]), TWO)[0] == End(cause)
+    assert run(Told([], [job(TWO, "Failed"), *pods]), TWO)[0] == JobEnd(cause)
 
 
 @pytest.mark.parametrize(
@@ -228,9 +228,9 @@ def test_a_job_that_fails_without_a_status_may_pass() -> None:
     evicted = job_runner.Pod("p", 0, None, None, "", "Evicted: low on memory")
     for pods, told in (([evicted], "Evicted: low on memory"), ([], ": ".join(reason.values()))):
         found = job_runner.end_of(failed, pods)
-        assert found == (End(75, f"growgan: the Job has failed: {told}"), None)
+        assert found == (JobEnd(75, f"growgan: the Job has failed: {told}"), None)
     assert job_runner.end_of(None, []) == (
-        End(75, "growgan: somebody has removed the Job"), None,
+        JobEnd(75, "growgan: somebody has removed the Job"), None,
     )  # fmt: skip
 
 
@@ -248,12 +248,12 @@ def test_pods_that_find_no_place_are_not_waited_for_for_ever() -> None:
 
 def test_pods_that_have_started_take_what_time_they_need() -> None:
     told = Told([], [job(), pod()], [job(), PLACELESS], SUCCESS)
-    assert run(told, wait_seconds=1e-9)[0] == End(0)
+    assert run(told, wait_seconds=1e-9)[0] == JobEnd(0)
 
 
 def test_a_cluster_that_is_out_of_reach_for_a_while_changes_nothing() -> None:
     told = Told([], [job(), pod()], GONE, GONE, SUCCESS)
-    assert run(told)[0] == End(0)
+    assert run(told)[0] == JobEnd(0)
     assert told.did() == ["create", "delete"]
 
 
@@ -264,7 +264,7 @@ def test_one_that_stays_so_is_told_and_the_job_goes_on(
     told: Told, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(job_runner, "PATIENCE", 0.02)
-    assert run(told)[0] == End(75, f"growgan: {GONE}")
+    assert run(told)[0] == JobEnd(75, f"growgan: {GONE}")
     assert "delete" not in told.did()
 
 
@@ -291,6 +291,6 @@ def test_a_job_is_removed_when_this_process_is_told_to_stop() -> None:
 def test_what_comes_of_a_training_does_not_depend_on_the_removal() -> None:
     told = Told([], SUCCESS, refuses=("delete", GONE))
     assert run(told) == (
-        End(0),
+        JobEnd(0),
         ["Job growgan-1 is made, of 1 pod", f"Job growgan-1 may be left behind: {GONE}"],
     )

@@ -56,7 +56,7 @@ def test_its_lineage_goes_from_the_source_to_the_version(full) -> None:
         "Version 2 5a7e5a7e5a7e"
     )
     titles = [each["title"] for each in page.of("code")]
-    whole = page.text.partition("Whole hashes")[2]
+    whole = page.text.partition("Full hashes")[2]
     assert len(titles) == 7
     assert all(title in whole for title in titles)
 
@@ -68,7 +68,7 @@ def test_scores_stand_beside_those_of_the_version_before(full) -> None:
     assert "SWD at 8 px 1.5 2 less" in page.text
     assert "KID 0.1 (0 to 0.2) less" in page.text
     # Only what compares is drawn, the new one above; both on one scale.
-    strips = [each for each in page.of("svg") if "new one above" in each["aria-label"]]
+    strips = [each for each in page.of("svg") if "new model above" in each["aria-label"]]
     assert [each["aria-label"].partition(":")[0] for each in strips] == ["FID", "SWD at 8 px"]
     new, old, *_ = page.of("line")
     low, middle, also_middle, high = (float(line[x]) for line in (new, old) for x in ("x1", "x2"))
@@ -189,7 +189,7 @@ def test_scores_over_time_are_those_that_compare(outcome_of, evaluated) -> None:
     assert not Page(history_html(history)).of("svg")
     both = Page(history_html([*history, outcome_of(2, evaluation=evaluated()), outcome_of(3)]))
     assert [each["aria-label"] for each in both.of("svg")] == ["FID", "Recall"]
-    assert "There is none yet." in Page(history_html([])).text
+    assert "There are no runs yet." in Page(history_html([])).text
 
 
 def test_they_are_written_from_what_lies_in_the_project(

@@ -95,7 +95,7 @@ def test_what_was_not_tested_was_not_promoted(project: Project) -> None:
     outcome = end_run(run)
     assert outcome.verdict == "failed"
     assert "its reason could not be recorded" in outcome.reason
-    ended = run.plan.ended()
+    ended = run.plan.read_end()
     assert ended is not None
     assert not ended.final
 

@@ -24,7 +24,7 @@ from pipeline.orchestration.runs.failure import RunFailure, StepFailed
 from pipeline.orchestration.runs.run import Run, begin_run
 from pipeline.orchestration.snapshots import take_snapshot
 from pipeline.orchestration.steps import smoke
-from pipeline.orchestration.steps.smoke import faults
+from pipeline.orchestration.steps.smoke import find_fault
 from savedmodels import golden
 from savedmodels.access import TOKEN_VARIABLE
 from savedmodels.layout import GOLDEN
@@ -103,7 +103,7 @@ def test_what_a_server_answers_is_held_to_the_export(
 ) -> None:
     answers = {f"{PLACE}/metadata": metadata, f"{PLACE}:predict": predict}
     with answering(answers) as server:
-        found = faults(server, "digits", "stable", 2, version)
+        found = find_fault(server, "digits", "stable", 2, version)
     if fault is None:
         assert found is None
     else:
@@ -116,17 +116,17 @@ def test_a_server_that_asks_for_a_token(version: Path, monkeypatch: pytest.Monke
     answers = {f"{PLACE}/metadata": METADATA, f"{PLACE}:predict": outputs(ZEROS.tolist())}
     with answering(answers, token="secret") as server:
         monkeypatch.delenv(TOKEN_VARIABLE, raising=False)
-        refused = faults(server, "digits", "stable", 2, version)
+        refused = find_fault(server, "digits", "stable", 2, version)
         assert refused is not None
         assert refused.startswith(f"{server} answers 401: ")
         monkeypatch.setenv(TOKEN_VARIABLE, "secret")
-        assert faults(server, "digits", "stable", 2, version) is None
+        assert find_fault(server, "digits", "stable", 2, version) is None
 
 
 def test_a_server_that_is_not_there_is_a_fault(version: Path) -> None:
     with answering({}) as server:
         pass
-    found = faults(server, "digits", "stable", 2, version)
+    found = find_fault(server, "digits", "stable", 2, version)
     assert found is not None
     assert found.startswith(f"{server} must answer. Received: URLError")
 
@@ -235,6 +235,6 @@ def test_a_version_that_answers_otherwise_is_rolled_back_on_a_real_server(
     outcome = end_run(run)
     assert (outcome.verdict, outcome.reason) == ("rolled back", failure.reason)
     assert (outcome.version, outcome.previous_version) == (2, 1)
-    ended = plan.ended()
+    ended = plan.read_end()
     assert ended is not None
     assert ended.final

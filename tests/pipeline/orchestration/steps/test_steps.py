@@ -56,7 +56,7 @@ def test_sheets_are_the_newest_there_are(tmp_path: Path, evaluated) -> None:
     for name in ("images-000000032.png", "images-000000064.png", "images-000000064.txt"):
         (plan.run.samples / name).touch()
     assert sheets_of(plan) == [plan.run.samples / "images-000000064.png"]
-    checked = plan.checked("")
+    checked = plan.check_folder("")
     checked.mkdir(parents=True)
     (checked / "report.json").touch()
     assert sheets_of(plan)[1:] == [checked / "contact-sheet.png"]
@@ -199,8 +199,8 @@ def test_a_promoted_model_is_not_compared_with_itself(
         (2, str(plan.run.path.relative_to(plan.project.path))),
     ):
         plan.write_note("published", version=version, destination=plan.destination, run=run)
-    write_evaluation(plan.measured / f"{plan.destination}-1.json", evaluated(64))
-    write_evaluation(plan.measured / f"{plan.destination}-2.json", evaluated(64))
+    write_evaluation(plan.scores_folder / f"{plan.destination}-1.json", evaluated(64))
+    write_evaluation(plan.scores_folder / f"{plan.destination}-2.json", evaluated(64))
     assert scores_of_version(plan, 1) is not None
     assert scores_of_version(plan, 2) is None
 
@@ -228,7 +228,7 @@ def test_colour_does_not_turn_grey_because_a_preset_is_grey(
         levels = np.random.default_rng(number).integers(0, 256, (8, 8, 3), np.uint8)
         PIL.Image.fromarray(levels).save(tmp_path / "incoming" / f"{number}.png")
     plan = Plan(project, take_snapshot(project))
-    checked = plan.checked("")
+    checked = plan.check_folder("")
     write_check_report(checked, survey(plan.snapshot.source, workers=1))
     (checked / data.SHEET).touch()
     if refused:
@@ -244,7 +244,7 @@ def test_a_broken_contract_keeps_no_word_of_corrupt_pictures_back(tmp_path: Path
     project = make_project(tmp_path, contract="contract.yaml")
     (project.path / "contract.yaml").write_text("least_pictures: 9\n")
     plan = Plan(project, take_snapshot(project))
-    checked = plan.checked(project.rules)
+    checked = plan.check_folder(project.contract_text)
     found = survey(plan.snapshot.source, workers=1)
     write_check_report(checked, found.model_copy(update={"broken_rules": ("so few",)}))
     (checked / data.SHEET).touch()
@@ -312,7 +312,7 @@ def let_own_server_answer(monkeypatch: pytest.MonkeyPatch, faults: Callable[...,
         yield "http://127.0.0.1:9"
 
     monkeypatch.setattr(smoke, "own_server", server)
-    monkeypatch.setattr(smoke, "faults", faults)
+    monkeypatch.setattr(smoke, "find_fault", faults)
 
 
 def test_a_version_that_does_not_answer_is_rolled_back(
@@ -400,7 +400,7 @@ class Watched:
         self.urls, self._servers = urls, servers
         for server in servers:
             server.answer = self._answer
-        monkeypatch.setattr(smoke, "faults", self._faults)
+        monkeypatch.setattr(smoke, "find_fault", self._faults)
 
     def away(self, *numbers: int) -> None:
         for number, server in enumerate(self._servers):
