@@ -10,7 +10,7 @@ import numpy as np
 
 from pipeline.data.dataset import images_of
 from pipeline.data.grids import tile
-from pipeline.evaluation.batching import rebatched
+from pipeline.evaluation.batching import rebatch
 from pipeline.evaluation.features.network import Images
 from pipeline.evaluation.generated import GeneratedImages
 from pipeline.evaluation.material import Material
@@ -50,7 +50,7 @@ def _truncated(fakes: GeneratedImages) -> Images:
 
 def _scores(discriminator: keras.Model, fakes: GeneratedImages, count: int) -> Any:
     # In fixed batches, because MinibatchStd mixes samples of a batch.
-    images = rebatched(fakes.batches(count), SCORED_AT_ONCE)
+    images = rebatch(fakes.batches(count), SCORED_AT_ONCE)
     scores = []
     for number, batch in enumerate(images):
         first = number * SCORED_AT_ONCE

@@ -13,7 +13,7 @@ import numpy as np
 
 from pipeline.data.checking.moments import Moments, merged, moments_of, squared_frechet_distance
 from pipeline.errors import UserError
-from pipeline.evaluation.batching import rebatched
+from pipeline.evaluation.batching import rebatch
 from pipeline.evaluation.statistics.arrays import Array, checked_features
 from pipeline.evaluation.statistics.intervals import Estimate, around
 
@@ -38,7 +38,7 @@ def moments(batches: Iterable[Array]) -> Moments:
     total: Moments | None = None
     checked = (checked_features(batch, "batches", least=0) for batch in batches)
     # Chunks of one size, so that the result does not depend on the batches, bit for bit.
-    for chunk in rebatched(checked, CHUNK):
+    for chunk in rebatch(checked, CHUNK):
         # float64, because FID is a small difference of large traces.
         part = moments_of(chunk.astype(np.float64, copy=False))
         total = part if total is None else merged(total, part)
