@@ -19,10 +19,8 @@ from matplotlib.ticker import EngFormatter, FuncFormatter, NullFormatter
 
 from pipeline.evaluation.curves import Curve
 
-WIDTH, HEIGHT = 4.6, 2.4
-"""Size of one chart in inches."""
-DOTS = 150
-"""Dots per inch of a PNG."""
+WIDTH, HEIGHT = 4.6, 2.4  # Size of one chart in inches.
+DOTS = 150  # Dots per inch of a PNG.
 # Legible on white and on black.
 COLOURS = ("#3b82f6", "#e8590c", "#2f9e44", "#ae3ec9", "#b08900", "#0c8599")
 DASHES = ("-", "--", ":")

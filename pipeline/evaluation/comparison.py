@@ -26,8 +26,7 @@ from pipeline.evaluation.scores import (
 from pipeline.loading import decisive_settings
 from pipeline.training_run.folder import RunFolder
 
-CURVE = "fid"
-"""Score whose curves are drawn."""
+CURVE = "fid"  # Score whose curves are drawn.
 
 
 @dataclass(frozen=True)
@@ -104,7 +103,7 @@ def read_entrants(paths: Sequence[Path]) -> list[Entrant]:
 
 
 def compare(entrants: Sequence[Entrant]) -> Comparison:
-    """Compare the newest scores of runs, with reasons where they do not compare, and the settings."""
+    """Compare the newest scores of runs, with reasons where they do not compare, and settings."""
     configs = [decisive_settings(entrant.config) for entrant in entrants]
     by_key = {key: tuple(config[key] for config in configs) for key in configs[0]}
     return Comparison(

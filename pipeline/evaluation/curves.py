@@ -15,8 +15,7 @@ import numpy as np
 from pipeline.errors import UserError
 from pipeline.evaluation.scores import Evaluation
 
-POINTS = 200
-"""Maximum number of points of a curve; a chart cannot show more."""
+POINTS = 200  # Maximum number of points of a curve; a chart cannot show more.
 
 
 @dataclass(frozen=True)
@@ -81,12 +80,9 @@ def read_curves(metrics: Path) -> Curves:
 
 
 def score_curve(name: str, evaluations: Sequence[Evaluation], clock: Sequence[float]) -> Curve:
-    """Make the curve of a score with its intervals.
+    """Make the curve of a score, which all evaluations must have, with its intervals.
 
-    Args:
-        name: Name of the score.
-        evaluations: Evaluations, which must all have the score.
-        clock: Position of each evaluation on the horizontal axis.
+    `clock` is the position of each evaluation on the horizontal axis.
     """
     scores = [score for each in evaluations if (score := each.score(name))]
     return Curve(

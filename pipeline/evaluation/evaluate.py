@@ -13,8 +13,8 @@ from pipeline.data.records import RecordSet
 from pipeline.errors import UserError
 from pipeline.evaluation.features import open_features
 from pipeline.evaluation.material import EvaluationPlan, Material, Stage, material_for
-from pipeline.evaluation.measures import MEASURES, OF_PIXELS, by_class, obstacle
-from pipeline.evaluation.pictures import pictures_of
+from pipeline.evaluation.measures import MEASURES, OF_PIXELS, by_class, missing_need
+from pipeline.evaluation.pictures import draw_sheets
 from pipeline.evaluation.scores import (
     Evaluation,
     FeaturesUsed,
@@ -41,12 +41,8 @@ def plan_evaluation(
 ) -> EvaluationPlan:
     """Plan the evaluation of a checkpoint, and check that it is possible.
 
-    Args:
-        run: Run to evaluate.
-        records: Prepared images to compare with.
-        settings: Settings of the evaluation.
-        images_seen: Images seen at the checkpoint; None for the newest checkpoint.
-        elsewhere: True to allow records that the run was not trained on; only for `measure`.
+    The checkpoint is the one after `images_seen` images, or the newest. `elsewhere` allows records
+    that the run was not trained on; such a plan is for `measure` only.
 
     Raises:
         UserError: if there is no such checkpoint, the run was trained on other records, features
@@ -74,8 +70,8 @@ def plan_evaluation(
     # Open the feature network only if needed: its weights may be large, or missing.
     if settings.features is not None and not set(asked) <= set(OF_PIXELS):
         network = open_features(settings.features)
-    lacks = {name: obstacle(name, network, records, labelled=labelled) for name in asked}
-    left_out = {name: what for name, what in lacks.items() if what is not None}
+    needs = {name: missing_need(name, network, records, labelled=labelled) for name in asked}
+    left_out = {name: what for name, what in needs.items() if what is not None}
     # Refuse only if the user named the metrics; leave out defaults that are not possible.
     if left_out and settings.metrics is not None:
         name, what = next(iter(left_out.items()))
@@ -85,10 +81,9 @@ def plan_evaluation(
 
 
 def evaluate(run: RunFolder, plan: EvaluationPlan, stage: Stage) -> Evaluation:
-    """Measure a checkpoint, and write `scores.json` and sheets of images into the run.
+    """Measure, and write `scores.json` and sheets of images into the run, for `write_report`.
 
-    `write_report` shows both. Scores depend only on checkpoint, data and plan: a repeated
-    evaluation gives the same scores.
+    Scores depend only on checkpoint, data and plan: a repeated evaluation gives the same scores.
 
     Raises:
         UserError: if images do not suit the features, or no measure is possible.
@@ -96,7 +91,7 @@ def evaluate(run: RunFolder, plan: EvaluationPlan, stage: Stage) -> Evaluation:
     """
     evaluation, material = _measured(run, plan, stage)
     folder = folder_of(run, evaluation)
-    for name, sheet in pictures_of(material, SavedNetworks(run, plan.checkpoint).discriminator()):
+    for name, sheet in draw_sheets(material, SavedNetworks(run, plan.checkpoint).discriminator()):
         write_png(folder / f"{name}.png", sheet)
     # Write the scores last, so that a folder with scores always has its sheets.
     write_scores(run, evaluation)

@@ -19,8 +19,7 @@ from pipeline.evaluation.features.resizing import box_or_nearest
 from savedmodels.atomic import new_folder, write_file
 
 MANIFEST, WEIGHTS = "manifest.json", "weights.npz"
-MIN_SIDE = 8
-"""Smallest resolution of a classifier, in pixels."""
+MIN_SIDE = 8  # Smallest resolution of a classifier, in pixels.
 LAST_SIDE, LAST_MAPS, MIN_MAPS = 4, 128, 8
 """Side in pixels and number of the last feature maps, and minimum number of maps in any stage."""
 BATCH = 128
@@ -59,13 +58,8 @@ def classifier_model(resolution: int, channels: int, classes: int, *, seed: int 
 
     A stage is a 3x3 convolution of stride 2, batch normalisation and a ReLU. The stage that ends at
     4 px has 128 maps; each earlier stage has half as many as the next, but at least 8. One more
-    stage of 128 maps follows, with stride 1; features are the means of its maps.
-
-    Args:
-        resolution: Side of the images in pixels, a power of two from 8.
-        channels: Number of channels of the images.
-        classes: Number of classes.
-        seed: Seed of the initial weights.
+    stage of 128 maps follows, with stride 1; features are the means of its maps. The resolution
+    must be a power of two from 8.
 
     Call: float32 `(batch, resolution, resolution, channels)` in [-1, 1] → features `(batch, 128)`
     and logits `(batch, classes)`.

@@ -33,8 +33,7 @@ from pipeline.evaluation.features.network import FeatureNetwork, Images
 from pipeline.shape import is_power_of_two
 from pipeline.training.loop.ordering import keep_order
 
-MAX_IMAGES = 100_000
-"""Maximum number of images in a split, all of which are held in memory."""
+MAX_IMAGES = 100_000  # Maximum number of images in a split, all of which are held in memory.
 MIN_IMAGES = 20
 HELD_OUT = 0.1
 """Share of the images to hold out if the set has no split `val`."""
@@ -42,8 +41,7 @@ BATCH = 128
 LEARNING_RATE = 4e-3
 IMAGES_SEEN = 250_000
 """Number of images, over all epochs, that the default number of epochs is chosen for."""
-MIN_EPOCHS, MAX_EPOCHS = 4, 40
-"""Bounds on the default number of epochs."""
+MIN_EPOCHS, MAX_EPOCHS = 4, 40  # Bounds on the default number of epochs.
 
 EpochReport = Callable[[int, int, float], None]
 

@@ -14,12 +14,9 @@ from pipeline.evaluation.features.resizing import antialiased_bicubic, tensorflo
 from savedmodels.checksum import checksum
 
 ARCHIVE = "http://download.tensorflow.org/models/image/imagenet/inception-2015-12-05.tgz"
-FILE = "classify_image_graph_def.pb"
-"""Name of the graph in the archive."""
-BYTES = 95_673_916
-"""Size of the graph in bytes."""
-SIDE = 299
-"""Side of the network's input in pixels."""
+FILE = "classify_image_graph_def.pb"  # Name of the graph in the archive.
+BYTES = 95_673_916  # Size of the graph in bytes.
+SIDE = 299  # Side of the network's input in pixels.
 BATCH = 32
 INPUT, POOL, LOGITS = "ResizeBilinear", "pool_3", "softmax/logits/MatMul"
 """Node names: resized image (0 to 255), features, and features × class weights (no biases)."""

@@ -11,8 +11,7 @@ from pipeline.errors import UserError
 from pipeline.evaluation.features.arrays import Arrays, hash_of, read_arrays
 from pipeline.evaluation.features.network import FeatureNetwork, Images, with_channels
 
-DIGIT_SIDE, PADDED_SIDE = 28, 32
-"""Sides in pixels of an MNIST digit, and of one that is padded."""
+DIGIT_SIDE, PADDED_SIDE = 28, 32  # Sides in pixels of an MNIST digit, and of one that is padded.
 BATCH = 500
 SHAPES = {
     "convnet.c1": (6, 1, 5, 5),

@@ -95,10 +95,7 @@ def concatenate(parts: list[Features]) -> Features:
 def with_channels(images: Images, channels: int, network: str) -> Images:
     """Return images with the number of channels that a network takes; grey is repeated for RGB.
 
-    Args:
-        images: Images, grey or RGB.
-        channels: Number of channels that the network takes.
-        network: Name of the network, for the error.
+    `network` is its name, for the error.
 
     Raises:
         UserError: if images are RGB and the network takes grey.

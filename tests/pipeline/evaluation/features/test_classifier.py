@@ -15,7 +15,7 @@ from pipeline.errors import UserError
 from pipeline.evaluation.features import open_features
 from pipeline.evaluation.features.classifier import classifier_model, read_manifest
 from pipeline.evaluation.features.classifier_training import (
-    _shifted,
+    _shift,
     accuracy_of,
     default_epochs,
     load_classifier_data,
@@ -175,7 +175,7 @@ def test_images_that_cannot_be_learnt_from_are_refused_in_one_line(coloured) -> 
 
 def test_shifts_move_whole_images_by_a_sixteenth_at_most() -> None:
     image = np.arange(32 * 32, dtype=np.int64).reshape(1, 32, 32, 1).astype(np.uint8)
-    moved = _shifted(np.repeat(image, 300, axis=0), np.random.default_rng(0))
+    moved = _shift(np.repeat(image, 300, axis=0), np.random.default_rng(0))
     padded = np.pad(image[0, ..., 0], 2, mode="edge")
     possible = {
         padded[top : top + 32, left : left + 32].tobytes() for top in range(5) for left in range(5)
