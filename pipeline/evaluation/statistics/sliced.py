@@ -92,7 +92,7 @@ def sliced_wasserstein(fakes: Descriptors, reals: Descriptors, *, seed: int) -> 
 
 
 def laplacian_pyramid(images: Array) -> list[Array]:
-    """Split images `(n, height, width, channels)` into losses of each halving, and the last half."""
+    """Split images `(n, height, width, channels)` into losses of each halving and the last half."""
     levels = [images]
     while min(levels[-1].shape[1:3]) > COARSEST and not any(s % 2 for s in levels[-1].shape[1:3]):
         half = _blur(levels[-1], BINOMIAL)[:, ::2, ::2]
