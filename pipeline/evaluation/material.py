@@ -41,7 +41,7 @@ class EvaluationPlan:
         records: Prepared real images to compare with.
         settings: Number of images, the seed, and the noise mode.
         measures: Names of the measures, in the order of `MEASURES`.
-        left_out: What is missing for each measure that is left out, by the measure's name.
+        left_out: Missing needs of the measures that are left out, by the measure's name.
         network: Network for features; None if no measure needs features.
     """
 
