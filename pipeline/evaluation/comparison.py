@@ -115,10 +115,10 @@ def compare(entrants: Sequence[Entrant]) -> Comparison:
                 data_hash=entrant.newest.lineage.data_hash,
                 features=entrant.newest.features,
                 scores=tuple(
-                    _compared(score, entrant, entrants) for score in entrant.newest.scores
+                    _compare_score(score, entrant, entrants) for score in entrant.newest.scores
                 ),
                 evaluations=len(entrant.history),
-                drawn=len(_drawn(entrant, entrants)),
+                drawn=len(_comparable_history(entrant, entrants)),
             )
             for entrant in entrants
         ),
@@ -130,7 +130,9 @@ def compare(entrants: Sequence[Entrant]) -> Comparison:
 
 def fid_charts(entrants: Sequence[Entrant]) -> list[Chart]:
     """Make charts of FID over images seen and over training time; none if no run has FID."""
-    drawn = {each.name: found for each in entrants if (found := _drawn(each, entrants))}
+    drawn = {
+        each.name: found for each in entrants if (found := _comparable_history(each, entrants))
+    }
     longest = max((each.seconds for found in drawn.values() for each in found), default=0.0)
     # Choose one unit for all runs, because they share the axis.
     unit, seconds = ("hours", 3600) if longest > 7200 else ("minutes", 60)
@@ -152,7 +154,7 @@ def fid_charts(entrants: Sequence[Entrant]) -> list[Chart]:
     ]
 
 
-def _compared(score: Score, entrant: Entrant, entrants: Sequence[Entrant]) -> ComparedScore:
+def _compare_score(score: Score, entrant: Entrant, entrants: Sequence[Entrant]) -> ComparedScore:
     first = _first_with(score.name, entrants)
     against = obstacles(score.name, entrant.newest, first) if first else []
     return ComparedScore(**score.model_dump(), obstacles=tuple(against))
@@ -163,7 +165,7 @@ def _first_with(score: str, entrants: Sequence[Entrant]) -> Evaluation | None:
     return next((evaluation for evaluation in newest if evaluation.score(score)), None)
 
 
-def _drawn(entrant: Entrant, entrants: Sequence[Entrant]) -> list[Evaluation]:
+def _comparable_history(entrant: Entrant, entrants: Sequence[Entrant]) -> list[Evaluation]:
     first = _first_with(CURVE, entrants)
     # Leave out scores that do not compare, such as those of another protocol.
     return [e for e in entrant.history if first and not obstacles(CURVE, e, first)]

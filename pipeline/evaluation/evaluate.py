@@ -89,7 +89,7 @@ def evaluate(run: RunFolder, plan: EvaluationPlan, stage: Stage) -> Evaluation:
         UserError: if images do not suit the features, or no measure is possible.
         OSError: if something cannot be written.
     """
-    evaluation, material = _measured(run, plan, stage)
+    evaluation, material = _measure(run, plan, stage)
     folder = folder_of(run, evaluation)
     for name, sheet in draw_sheets(material, SavedNetworks(run, plan.checkpoint).discriminator()):
         write_png(folder / f"{name}.png", sheet)
@@ -100,10 +100,10 @@ def evaluate(run: RunFolder, plan: EvaluationPlan, stage: Stage) -> Evaluation:
 
 def measure(run: RunFolder, plan: EvaluationPlan, stage: Stage) -> Evaluation:
     """Measure a checkpoint, without writing into the run; the plan may have other records."""
-    return _measured(run, plan, stage)[0]
+    return _measure(run, plan, stage)[0]
 
 
-def _measured(run: RunFolder, plan: EvaluationPlan, stage: Stage) -> tuple[Evaluation, Material]:
+def _measure(run: RunFolder, plan: EvaluationPlan, stage: Stage) -> tuple[Evaluation, Material]:
     material = material_for(run, plan, stage)
     scores: list[Score] = []
     not_measured = {name: f"it needs {what}" for name, what in plan.left_out.items()}

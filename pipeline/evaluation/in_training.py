@@ -49,9 +49,9 @@ class FidInTraining:
 
     def __call__(self, task: PhaseTask, resolution: int) -> dict[str, float]:
         """Measure `{"fid": …}` at a resolution."""
-        kept = self._records.folder.parent / REFERENCES
+        cache = self._records.folder.parent / REFERENCES
         # The features of the real images are cached on disk: each resolution is computed once.
-        reals = references_for(self._records, resolution, self._network, kept).moments()
+        reals = references_for(self._records, resolution, self._network, cache).moments()
         images = GeneratedImages(Painter(task.exportable.sampler), self._count, self._labels)
         fakes = moments([extract(self._network, images.batches()).vectors])
         warning = advice(min(fakes.count, reals.count), len(reals.mean))

@@ -40,9 +40,9 @@ def _fid(material: Material) -> Iterator[Score]:
     draws = frechet.moments_of_draws(fakes, seed=material.seed)
     assert material.references is not None
     found = frechet.frechet_estimates(draws, material.references.moments())
-    protocol = _of_both(material, draws=len(draws))
-    yield _score("fid", found.fid, protocol, found.advice)
-    yield _score("fid_infinity", found.infinity, protocol, found.advice)
+    protocol = _full_protocol(material, draws=len(draws))
+    yield _make_score("fid", found.fid, protocol, found.advice)
+    yield _make_score("fid_infinity", found.infinity, protocol, found.advice)
 
 
 def _kid(material: Material) -> Iterator[Score]:
@@ -50,14 +50,16 @@ def _kid(material: Material) -> Iterator[Score]:
     # For the protocol: with few images, `kernel_distance` uses smaller subsets.
     size = min(kernel.SUBSET_SIZE, len(fakes), len(reals))
     estimate = kernel.kernel_distance(fakes, reals, seed=material.seed)
-    yield _score("kid", estimate, _of_both(material, subsets=kernel.SUBSETS, subset_size=size))
+    yield _make_score(
+        "kid", estimate, _full_protocol(material, subsets=kernel.SUBSETS, subset_size=size)
+    )
 
 
 def _inception_score(material: Material) -> Iterator[Score]:
     assert material.features is not None
     assert material.features.probabilities is not None
     estimate = inception_score(material.features.probabilities, seed=material.seed)
-    yield _score("inception_score", estimate, _of_fakes(material, splits=SPLITS))
+    yield _make_score("inception_score", estimate, _fakes_protocol(material, splits=SPLITS))
 
 
 def _precision_recall(material: Material) -> Iterator[Score]:
@@ -72,7 +74,7 @@ def _precision_recall(material: Material) -> Iterator[Score]:
     found = neighbours.neighbourhood_scores(fakes, reals, radii=known["radii"], seed=material.seed)
     for name, estimate in found._asdict().items():
         k = sizes[0] if name in ("precision", "recall") else sizes[1]
-        yield _score(name, estimate, _of_both(material, neighbours=k))
+        yield _make_score(name, estimate, _full_protocol(material, neighbours=k))
 
 
 def _swd(material: Material) -> Iterator[Score]:
@@ -81,10 +83,10 @@ def _swd(material: Material) -> Iterator[Score]:
     sets = (material.fakes.batches(count), material.reals(count))
     of_fakes, of_reals = (sliced.draw_descriptors(images, seed=material.seed) for images in sets)
     by_level = sliced.sliced_wasserstein(of_fakes, of_reals, seed=material.seed)
-    protocol = {**_of_fakes(material), "images": count, "references": count}
-    yield _score("swd", Estimate(float(np.mean(list(by_level.values())))), protocol)
+    protocol = {**_fakes_protocol(material), "images": count, "references": count}
+    yield _make_score("swd", Estimate(float(np.mean(list(by_level.values())))), protocol)
     for side, distance in by_level.items():
-        yield _score(f"swd_{side}", Estimate(distance), protocol)
+        yield _make_score(f"swd_{side}", Estimate(distance), protocol)
 
 
 def _ms_ssim(material: Material) -> Iterator[Score]:
@@ -96,8 +98,8 @@ def _ms_ssim(material: Material) -> Iterator[Score]:
     labels = None if material.fakes.labels is None else material.fakes.labels[:count]
     pairs = min(PAIRS, count // 2)
     estimate = similarity_of_pairs(images, labels, seed=material.seed, pairs=pairs)
-    protocol = {**_of_fakes(material), "images": count, "pairs": pairs}
-    yield _score("ms_ssim", estimate, protocol)
+    protocol = {**_fakes_protocol(material), "images": count, "pairs": pairs}
+    yield _make_score("ms_ssim", estimate, protocol)
 
 
 def _path_lengths(material: Material) -> Iterator[Score]:
@@ -107,7 +109,7 @@ def _path_lengths(material: Material) -> Iterator[Score]:
     size = painter.sampler.model.inputs[0].shape[-1]
     latents = np.random.default_rng(material.seed).standard_normal((2, fakes.count, size))
     # `labels` marks new scores: those of older versions used the first batch's labels for all.
-    z_protocol = _of_fakes(material, labels=None if fakes.labels is None else "of each pair")
+    z_protocol = _fakes_protocol(material, labels=None if fakes.labels is None else "of each pair")
     spaces: list[tuple[str, Generate, Any, Interpolate, Protocol]] = [
         ("z", fakes.of_latents, latents, slerp, z_protocol)
     ]
@@ -120,7 +122,9 @@ def _path_lengths(material: Material) -> Iterator[Score]:
         def generate_from_styles(styles: Any, _: slice) -> Images:
             return painter.floats(styles)  # No labels needed: the styles already depend on them.
 
-        spaces.append(("w", generate_from_styles, np.stack(styles), lerp, _of_fakes(material)))
+        spaces.append(
+            ("w", generate_from_styles, np.stack(styles), lerp, _fakes_protocol(material))
+        )
 
     def distance(here: Images, there: Images) -> np.ndarray:
         return feature_distance(network(here).vectors, network(there).vectors)
@@ -138,7 +142,7 @@ def _path_lengths(material: Material) -> Iterator[Score]:
                 batch=network.batch,
             )
             protocol = {**protocol, "step": STEP, "trimmed": "1 to 99 %"}
-            yield _score(f"path_length_{space}{suffix}", estimate, protocol)
+            yield _make_score(f"path_length_{space}{suffix}", estimate, protocol)
 
 
 def _feature_distance(material: Material) -> Iterator[Score]:
@@ -146,7 +150,7 @@ def _feature_distance(material: Material) -> Iterator[Score]:
     pairs = len(fakes) // 2
     # Pair images without sharing any, so that the distances are independent.
     estimate = estimate_mean(feature_distance(fakes[:pairs], fakes[pairs : 2 * pairs]))
-    yield _score("feature_distance", estimate, _of_fakes(material, pairs=pairs))
+    yield _make_score("feature_distance", estimate, _fakes_protocol(material, pairs=pairs))
 
 
 def _memorisation(material: Material) -> Iterator[Score]:
@@ -156,8 +160,8 @@ def _memorisation(material: Material) -> Iterator[Score]:
     estimate = neighbours.memorisation(fakes, material.shown, held_out)
     # `mirrored` marks new scores: those of older versions ignored the mirror images.
     mirrored = None if material.mirrored is None else "too"
-    protocol = _of_both(material, held_out=len(held_out), mirrored=mirrored)
-    yield _score("memorisation", estimate, protocol)
+    protocol = _full_protocol(material, held_out=len(held_out), mirrored=mirrored)
+    yield _make_score("memorisation", estimate, protocol)
 
 
 def _classification_accuracy(material: Material) -> Iterator[Score]:
@@ -170,8 +174,8 @@ def _classification_accuracy(material: Material) -> Iterator[Score]:
         fakes, fake_labels, reals.features.vectors[labelled], reals.labels[labelled]
     )
     held_out = reals.protocol["split"]
-    protocol = _of_fakes(material, references=int(labelled.sum()), held_out=held_out)
-    yield _score("classification_accuracy", estimate, protocol)
+    protocol = _fakes_protocol(material, references=int(labelled.sum()), held_out=held_out)
+    yield _make_score("classification_accuracy", estimate, protocol)
 
 
 def by_class(material: Material) -> tuple[ClassScores, ...]:
@@ -219,19 +223,21 @@ def missing_need(
     return None
 
 
-def _score(name: str, estimate: Estimate, protocol: Protocol, advice: str | None = None) -> Score:
+def _make_score(
+    name: str, estimate: Estimate, protocol: Protocol, advice: str | None = None
+) -> Score:
     # Leave out keys with None: the protocol must equal that of older files without such keys.
     protocol = {key: value for key, value in protocol.items() if value is not None}
     return Score(name=name, **estimate._asdict(), protocol=protocol, advice=advice)
 
 
-def _of_fakes(material: Material, **more: float | str | None) -> Protocol:
+def _fakes_protocol(material: Material, **more: float | str | None) -> Protocol:
     fakes = material.fakes
     # Leave out constant noise: scores of older versions, without the key, then still compare.
     noise = None if fakes.noise == "constant" else fakes.noise
     return {"images": fakes.count, "seed": material.seed, "noise": noise, **more}
 
 
-def _of_both(material: Material, **more: float | str | None) -> Protocol:
+def _full_protocol(material: Material, **more: float | str | None) -> Protocol:
     _, reals = material.vectors
-    return {**_of_fakes(material), "references": len(reals), **more}
+    return {**_fakes_protocol(material), "references": len(reals), **more}

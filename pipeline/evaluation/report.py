@@ -89,7 +89,7 @@ def report_html(
         gate: Decision of the gate; None if it was not run.
     """
     # Number the charts, so that their ids in the page differ.
-    compared = enumerate(_histories(evaluation, history))
+    compared = enumerate(_history_charts(evaluation, history))
     return render(
         "evaluation/templates/report.html",
         {
@@ -128,7 +128,7 @@ def metric_charts(curves: Curves) -> list[str]:
     return [as_svg(chart, f"c{key}") for key, chart in enumerate(charts)]
 
 
-def _histories(evaluation: Evaluation, history: Sequence[Evaluation]) -> Iterator[Chart]:
+def _history_charts(evaluation: Evaluation, history: Sequence[Evaluation]) -> Iterator[Chart]:
     for name in (score.name for score in evaluation.scores):
         # Leave out scores that do not compare: a line through them would mislead.
         comparable = [each for each in history if not obstacles(name, each, evaluation)]

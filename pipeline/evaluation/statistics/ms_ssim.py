@@ -33,14 +33,16 @@ def similarity_of_pairs(
     images = check_images(images, "images")
     if labels is None:
         labels = np.zeros(len(images), np.int64)
-    chosen, apart = pairs_of_one_class(check_labels(labels, "labels", len(images)), pairs, seed)
+    chosen, independent = pairs_of_one_class(
+        check_labels(labels, "labels", len(images)), pairs, seed
+    )
     # Compute in parts, because 10,000 pairs of large images in float64 do not fit in memory.
     at_once = max(1, PIXELS_AT_ONCE // int(np.prod(images.shape[1:])))
     parts = np.split(chosen, range(at_once, pairs, at_once))
     values = np.concatenate([ms_ssim(*(images[half] for half in part.T)) for part in parts])
     # Count only pairs that share no image as independent.
-    error = float(values.std(ddof=1)) / apart**0.5 if pairs > 1 else 0.0
-    return student_interval(float(values.mean()), error, apart)
+    error = float(values.std(ddof=1)) / independent**0.5 if pairs > 1 else 0.0
+    return student_interval(float(values.mean()), error, independent)
 
 
 def ms_ssim(one: Array, other: Array) -> Array:
