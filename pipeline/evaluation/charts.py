@@ -68,7 +68,7 @@ class Chart:
 
 def as_png(charts: Sequence[Chart]) -> bytes:
     """Draw charts side by side on white, as PNG."""
-    with _drawing():
+    with _chart_style():
         figure = Figure((len(charts) * WIDTH, HEIGHT * 1.3), layout="constrained")
         for number, chart in enumerate(charts, 1):
             _draw(figure.add_subplot(1, len(charts), number), chart)
@@ -82,7 +82,7 @@ def as_svg(chart: Chart, key: str) -> str:
 
     Every id in the SVG begins with `key`: letters and digits that no other chart of the page has.
     """
-    with _drawing():
+    with _chart_style():
         figure = Figure((WIDTH, HEIGHT), layout="constrained")
         # Transparent, so that the page's background shows in dark mode too.
         figure.patch.set_alpha(0)
@@ -100,7 +100,7 @@ def as_svg(chart: Chart, key: str) -> str:
 
 
 @contextmanager
-def _drawing() -> Iterator[None]:
+def _chart_style() -> Iterator[None]:
     with mpl.rc_context(_STYLE), warnings.catch_warnings():
         # Ignore characters that the font lacks: matplotlib draws a box for them.
         warnings.filterwarnings("ignore", "Glyph .* missing from font")

@@ -41,8 +41,8 @@ def _fid(material: Material) -> Iterator[Score]:
     assert material.references is not None
     found = frechet.frechet_estimates(draws, material.references.moments())
     protocol = _full_protocol(material, draws=len(draws))
-    yield _make_score("fid", found.fid, protocol, found.advice)
-    yield _make_score("fid_infinity", found.infinity, protocol, found.advice)
+    yield _score("fid", found.fid, protocol, found.advice)
+    yield _score("fid_infinity", found.infinity, protocol, found.advice)
 
 
 def _kid(material: Material) -> Iterator[Score]:
@@ -50,16 +50,15 @@ def _kid(material: Material) -> Iterator[Score]:
     # For the protocol: with few images, `kernel_distance` uses smaller subsets.
     size = min(kernel.SUBSET_SIZE, len(fakes), len(reals))
     estimate = kernel.kernel_distance(fakes, reals, seed=material.seed)
-    yield _make_score(
-        "kid", estimate, _full_protocol(material, subsets=kernel.SUBSETS, subset_size=size)
-    )
+    protocol = _full_protocol(material, subsets=kernel.SUBSETS, subset_size=size)
+    yield _score("kid", estimate, protocol)
 
 
 def _inception_score(material: Material) -> Iterator[Score]:
     assert material.features is not None
     assert material.features.probabilities is not None
     estimate = inception_score(material.features.probabilities, seed=material.seed)
-    yield _make_score("inception_score", estimate, _fakes_protocol(material, splits=SPLITS))
+    yield _score("inception_score", estimate, _fakes_protocol(material, splits=SPLITS))
 
 
 def _precision_recall(material: Material) -> Iterator[Score]:
@@ -74,7 +73,7 @@ def _precision_recall(material: Material) -> Iterator[Score]:
     found = neighbours.neighbourhood_scores(fakes, reals, radii=known["radii"], seed=material.seed)
     for name, estimate in found._asdict().items():
         k = sizes[0] if name in ("precision", "recall") else sizes[1]
-        yield _make_score(name, estimate, _full_protocol(material, neighbours=k))
+        yield _score(name, estimate, _full_protocol(material, neighbours=k))
 
 
 def _swd(material: Material) -> Iterator[Score]:
@@ -84,9 +83,9 @@ def _swd(material: Material) -> Iterator[Score]:
     of_fakes, of_reals = (sliced.draw_descriptors(images, seed=material.seed) for images in sets)
     by_level = sliced.sliced_wasserstein(of_fakes, of_reals, seed=material.seed)
     protocol = {**_fakes_protocol(material), "images": count, "references": count}
-    yield _make_score("swd", Estimate(float(np.mean(list(by_level.values())))), protocol)
+    yield _score("swd", Estimate(float(np.mean(list(by_level.values())))), protocol)
     for side, distance in by_level.items():
-        yield _make_score(f"swd_{side}", Estimate(distance), protocol)
+        yield _score(f"swd_{side}", Estimate(distance), protocol)
 
 
 def _ms_ssim(material: Material) -> Iterator[Score]:
@@ -99,7 +98,7 @@ def _ms_ssim(material: Material) -> Iterator[Score]:
     pairs = min(PAIRS, count // 2)
     estimate = similarity_of_pairs(images, labels, seed=material.seed, pairs=pairs)
     protocol = {**_fakes_protocol(material), "images": count, "pairs": pairs}
-    yield _make_score("ms_ssim", estimate, protocol)
+    yield _score("ms_ssim", estimate, protocol)
 
 
 def _path_lengths(material: Material) -> Iterator[Score]:
@@ -142,7 +141,7 @@ def _path_lengths(material: Material) -> Iterator[Score]:
                 batch=network.batch,
             )
             protocol = {**protocol, "step": STEP, "trimmed": "1 to 99 %"}
-            yield _make_score(f"path_length_{space}{suffix}", estimate, protocol)
+            yield _score(f"path_length_{space}{suffix}", estimate, protocol)
 
 
 def _feature_distance(material: Material) -> Iterator[Score]:
@@ -150,7 +149,7 @@ def _feature_distance(material: Material) -> Iterator[Score]:
     pairs = len(fakes) // 2
     # Pair images without sharing any, so that the distances are independent.
     estimate = estimate_mean(feature_distance(fakes[:pairs], fakes[pairs : 2 * pairs]))
-    yield _make_score("feature_distance", estimate, _fakes_protocol(material, pairs=pairs))
+    yield _score("feature_distance", estimate, _fakes_protocol(material, pairs=pairs))
 
 
 def _memorisation(material: Material) -> Iterator[Score]:
@@ -161,7 +160,7 @@ def _memorisation(material: Material) -> Iterator[Score]:
     # `mirrored` marks new scores: those of older versions ignored the mirror images.
     mirrored = None if material.mirrored is None else "too"
     protocol = _full_protocol(material, held_out=len(held_out), mirrored=mirrored)
-    yield _make_score("memorisation", estimate, protocol)
+    yield _score("memorisation", estimate, protocol)
 
 
 def _classification_accuracy(material: Material) -> Iterator[Score]:
@@ -175,7 +174,7 @@ def _classification_accuracy(material: Material) -> Iterator[Score]:
     )
     held_out = reals.protocol["split"]
     protocol = _fakes_protocol(material, references=int(labelled.sum()), held_out=held_out)
-    yield _make_score("classification_accuracy", estimate, protocol)
+    yield _score("classification_accuracy", estimate, protocol)
 
 
 def by_class(material: Material) -> tuple[ClassScores, ...]:
@@ -223,9 +222,7 @@ def missing_need(
     return None
 
 
-def _make_score(
-    name: str, estimate: Estimate, protocol: Protocol, advice: str | None = None
-) -> Score:
+def _score(name: str, estimate: Estimate, protocol: Protocol, advice: str | None = None) -> Score:
     # Leave out keys with None: the protocol must equal that of older files without such keys.
     protocol = {key: value for key, value in protocol.items() if value is not None}
     return Score(name=name, **estimate._asdict(), protocol=protocol, advice=advice)

@@ -49,7 +49,7 @@ class NeighbourhoodScores(NamedTuple):
 
 
 class Neighbours(NamedTuple):
-    """Nearest references of each query, nearest first: indices and Euclidean distances."""
+    """Nearest references of each query, nearest first: indices and distances, `(queries, k)`."""
 
     indices: Array
     distances: Array
