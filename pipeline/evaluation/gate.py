@@ -1,6 +1,6 @@
 """Gate: decide by the rules in `gate.*` of a configuration whether scores are good enough.
 
-`growgan gate` and the scheduled runs ask it before they export or promote a model.
+`growgan gate` and scheduled runs use it; a scheduled run promotes only a model that passes.
 """
 
 from __future__ import annotations
@@ -123,7 +123,7 @@ def rules_of(policy: GateConfig) -> tuple[str, ...]:
 def require_answerable(policy: GateConfig, settings: EvaluationConfig) -> None:
     """Refuse a policy that cannot pass with these settings of the evaluation.
 
-    A run calls this before it trains for hours, so that its gate does not fail after them.
+    Projects are checked with this before they train, so that the gate does not fail hours later.
 
     Raises:
         UserError: if a score in the policy is not measured, or is measured on too few images.

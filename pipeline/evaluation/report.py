@@ -1,4 +1,4 @@
-"""HTML report of an evaluation, with scores, pictures and curves, written by `growgan evaluate`."""
+"""HTML report of scores, pictures and curves, which `growgan evaluate` and `growgan gate` write."""
 
 from __future__ import annotations
 

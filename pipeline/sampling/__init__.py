@@ -1,1 +1,1 @@
-"""Turn seeds into latents, styles and images; everything that generates images uses this."""
+"""Turn seeds into latents, styles and images, for sheets, evaluation and export."""

@@ -1,6 +1,6 @@
 """Sampler of a generator: seeds → latents → points → images, differentiable from the latents on.
 
-Points are what one interpolates and edits: styles, or latents in families without styles. A sampler
+Points are what one interpolates: styles, or latents in families without styles. A sampler
 works on TensorFlow tensors; `Painter` makes NumPy images with it.
 """
 
@@ -41,7 +41,7 @@ class LatentSampler:
         return int(self.model.inputs[0].shape[-1])
 
     def traced(self) -> LatentSampler:
-        """Return a copy for export, of whose network a SavedModel stores one graph only."""
+        """Return a copy for export: a SavedModel then stores the graph of each network once."""
         return replace(self, generate=traced_once(self.generate))
 
     def latents(self, seeds: Any) -> Any:
@@ -92,7 +92,7 @@ class StyleSampler:
     fixed_noise: Sequence[keras.layers.Layer]
 
     def traced(self) -> StyleSampler:
-        """Return a copy for export, of whose networks a SavedModel stores one graph each."""
+        """Return a copy for export: a SavedModel then stores the graph of each network once."""
         return replace(
             self,
             map_latents=traced_once(self.map_latents),

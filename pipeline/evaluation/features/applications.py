@@ -125,7 +125,7 @@ def open_application(spec: str) -> FeatureNetwork:
         return model(module.preprocess_input(images), training=False)
 
     def forward(images: Images) -> Any:
-        # Resize to the side that the network was trained on; `preprocess_input` only scales values.
+        # Resize to the side that the network was trained on: `preprocess_input` does not resize.
         resized = antialiased_bicubic(with_channels(images, 3, f"keras:{name}"), known.side)
         return predict(resized), None
 

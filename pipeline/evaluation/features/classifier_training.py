@@ -40,7 +40,7 @@ HELD_OUT = 0.1
 BATCH = 128
 LEARNING_RATE = 4e-3
 IMAGES_SEEN = 250_000
-"""Number of images, over all epochs, that the default number of epochs is chosen for."""
+"""Number of images, over all epochs, to which the default number of epochs comes closest."""
 MIN_EPOCHS, MAX_EPOCHS = 4, 40  # Bounds on the default number of epochs.
 
 EpochReport = Callable[[int, int, float], None]
