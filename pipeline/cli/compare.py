@@ -27,10 +27,10 @@ def compare(
     from pipeline.cli.score_tables import show_comparison
     from pipeline.evaluation.charts import as_png
     from pipeline.evaluation.comparison import compare as compare_runs
-    from pipeline.evaluation.comparison import entrants_of, fid_charts
+    from pipeline.evaluation.comparison import fid_charts, read_entrants
     from savedmodels.atomic import write_file
 
-    entrants = entrants_of(runs)
+    entrants = read_entrants(runs)
     comparison, charts = compare_runs(entrants), fid_charts(entrants)
     if charts:
         out.parent.mkdir(parents=True, exist_ok=True)

@@ -71,13 +71,16 @@ def train(
     prepared, side = prepared_set(console, data, resolution, channels, how)
     import tensorflow as tf  # Loaded by now, without its lines.
 
-    from pipeline.evaluation.features.classifier_training import lessons_of, train_classifier
+    from pipeline.evaluation.features.classifier_training import (
+        load_classifier_data,
+        train_classifier,
+    )
 
-    lessons = lessons_of(prepared, side)
+    examples = load_classifier_data(prepared, side)
     say(
         console,
-        f"{len(prepared.classes)} classes, {len(lessons.training.labels)} images of {side} px to "
-        f"train on and {len(lessons.held_out.labels)} held out",
+        f"{len(prepared.classes)} classes, {len(examples.training.labels)} images of {side} px to "
+        f"train on and {len(examples.held_out.labels)} held out",
     )
 
     def epoch_done(done: int, total: int, accuracy: float) -> None:
@@ -86,7 +89,7 @@ def train(
     tf.config.experimental.enable_op_determinism()  # GPUs are not deterministic by default.
     with progress(console, "training") as report:
         manifest = train_classifier(
-            lessons,
+            examples,
             out,
             seed=seed,
             epochs=epochs,

@@ -65,7 +65,7 @@ def generate(
     Truncation, noise and mixing need a family with styles.
     """
     from pipeline.generating.drawing import Drawing, draw_images, draw_sheet, require_drawable
-    from pipeline.generating.seeds import parse_numbers, parse_shares
+    from pipeline.generating.seeds import parse_factors, parse_numbers
     from pipeline.training_run.folder import RunFolder
 
     if files is not None and out is not None:
@@ -77,7 +77,7 @@ def generate(
         raise UserError(f"`--out` must be a file that ends in .png. Received: {out}")
     # Before TensorFlow starts, as all checks here.
     require_folder("--files" if files else "--out", files or out.parent)
-    shares = parse_shares(truncation, "--truncation")
+    shares = parse_factors(truncation, "--truncation")
     mixed = [] if mix is None else parse_numbers(mix, "--mix")
     if truncated_layers is not None and shares == [1.0]:
         raise UserError(

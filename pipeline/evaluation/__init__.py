@@ -1,1 +1,1 @@
-"""Evaluate a run: features of images, statistics over them, reports and the gate."""
+"""Evaluate a run: compute image features and scores, write reports, and apply the gate."""

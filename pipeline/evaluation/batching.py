@@ -1,4 +1,4 @@
-"""Cut batches of arrays to one size, so that results do not depend on the batch size."""
+"""Regroup batches of arrays, so that scores do not depend on the batch size of their source."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ import numpy as np
 from pipeline.evaluation.statistics.arrays import Array
 
 
-def rebatched(batches: Iterable[Array], size: int) -> Iterator[Array]:
-    """Yield the same rows in the same order in batches of `size`; the last may be smaller."""
+def rebatch(batches: Iterable[Array], size: int) -> Iterator[Array]:
+    """Yield the rows in their order, in batches of `size`; the last batch may be smaller."""
     held: list[Array] = []
     for batch in batches:
         held.append(batch)
         count = sum(map(len, held))
         if whole := count - count % size:
-            # Spares a copy of batches that already fit.
-            joined = held[0] if len(held) == 1 else np.concatenate(held)
-            yield from np.split(joined[:whole], whole // size)
-            held = [joined[whole:]]
+            # Do not copy a batch that is alone, such as one that already has the right size.
+            rows = held[0] if len(held) == 1 else np.concatenate(held)
+            yield from np.split(rows[:whole], whole // size)
+            held = [rows[whole:]]
     if any(map(len, held)):
         yield np.concatenate(held)

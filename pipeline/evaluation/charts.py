@@ -1,4 +1,4 @@
-"""Draw line charts as PNG, or as SVG in the text colour of the page around it."""
+"""Line charts for reports and `growgan compare`: PNG files, or SVG in the page's text colour."""
 
 from __future__ import annotations
 
@@ -19,16 +19,17 @@ from matplotlib.ticker import EngFormatter, FuncFormatter, NullFormatter
 
 from pipeline.evaluation.curves import Curve
 
-WIDTH, HEIGHT = 4.6, 2.4  # In inches.
-DOTS = 150  # A PNG's, per inch.
+WIDTH, HEIGHT = 4.6, 2.4  # Size of one chart in inches.
+DOTS = 150  # Dots per inch of a PNG.
 # Legible on white and on black.
 COLOURS = ("#3b82f6", "#e8590c", "#2f9e44", "#ae3ec9", "#b08900", "#0c8599")
 DASHES = ("-", "--", ":")
-MOST_MARKERS = 30
+MAX_MARKERS = 30
+"""Maximum number of points at which a curve has a marker on each point."""
 LOGARITHMIC = 50.0
-"""Ratio of largest to smallest value from which the axis is logarithmic."""
+"""Ratio of largest to smallest value above which the y axis is logarithmic."""
 _INK = "#767671"
-"""Placeholder that SVG replaces by the colour of the page's text."""
+"""Grey of text and axes in a PNG; an SVG gets the page's text colour instead."""
 _STYLE: dict[Any, Any] = {
     "axes.edgecolor": _INK,
     "axes.labelcolor": _INK,
@@ -50,7 +51,14 @@ _NO_METADATA = dict.fromkeys(("Creator", "Date", "Format", "Type"))
 
 @dataclass(frozen=True)
 class Chart:
-    """Curves by name over one clock, and positions on the horizontal axis to mark, by label."""
+    """Line chart of one or more curves.
+
+    Args:
+        title: Title above the chart.
+        x: Label of the horizontal axis.
+        curves: Curves by their name in the legend.
+        marks: Positions of vertical lines on the horizontal axis, by their label.
+    """
 
     title: str
     x: str
@@ -60,7 +68,7 @@ class Chart:
 
 def as_png(charts: Sequence[Chart]) -> bytes:
     """Draw charts side by side on white, as PNG."""
-    with _drawing():
+    with _chart_style():
         figure = Figure((len(charts) * WIDTH, HEIGHT * 1.3), layout="constrained")
         for number, chart in enumerate(charts, 1):
             _draw(figure.add_subplot(1, len(charts), number), chart)
@@ -72,9 +80,9 @@ def as_png(charts: Sequence[Chart]) -> bytes:
 def as_svg(chart: Chart, key: str) -> str:
     """Draw a chart as SVG for an HTML page, in the page's text colour; names are escaped.
 
-    `key`, of letters and digits, is the prefix of ids; it must be unique in the page.
+    Every id in the SVG begins with `key`: letters and digits that no other chart of the page has.
     """
-    with _drawing():
+    with _chart_style():
         figure = Figure((WIDTH, HEIGHT), layout="constrained")
         # Transparent, so that the page's background shows in dark mode too.
         figure.patch.set_alpha(0)
@@ -83,7 +91,7 @@ def as_svg(chart: Chart, key: str) -> str:
         _draw(axes, chart)
         file = io.StringIO()
         figure.savefig(file, format="svg", metadata=_NO_METADATA)
-    # Ids are global in a page, and matplotlib uses the same in each chart.
+    # Prefix the ids: matplotlib gives every chart the same, but they must be unique in a page.
     text = re.sub(r'( id="|url\(#|href="#)', rf"\g<1>{key}-", file.getvalue())
     svg = ElementTree.fromstring(text.replace(_INK, "currentColor"))
     _make_html(svg)
@@ -92,58 +100,59 @@ def as_svg(chart: Chart, key: str) -> str:
 
 
 @contextmanager
-def _drawing() -> Iterator[None]:
+def _chart_style() -> Iterator[None]:
     with mpl.rc_context(_STYLE), warnings.catch_warnings():
-        # Names may have characters that the font lacks; a box for one is no reason to warn.
+        # Ignore characters that the font lacks: matplotlib draws a box for them.
         warnings.filterwarnings("ignore", "Glyph .* missing from font")
         yield
 
 
 def _draw(axes: Axes, chart: Chart) -> None:
-    for number, curve in enumerate(chart.curves.values()):
-        colour = COLOURS[number % len(COLOURS)]
+    for index, curve in enumerate(chart.curves.values()):
+        colour = COLOURS[index % len(COLOURS)]
         axes.plot(
             curve.x,
             curve.y,
             color=colour,
-            linestyle=DASHES[number // len(COLOURS) % len(DASHES)],
-            # Markers show single evaluations; of many points they would hide the line.
-            marker="o" if len(curve.x) <= MOST_MARKERS else "",
+            linestyle=DASHES[index // len(COLOURS) % len(DASHES)],
+            # Mark single evaluations, but not many points: their markers would hide the line.
+            marker="o" if len(curve.x) <= MAX_MARKERS else "",
         )
         axes.fill_between(curve.x, curve.low, curve.high, color=colour, alpha=0.2, linewidth=0)
     if _spans_magnitudes(chart):
         axes.set_yscale("log")
         axes.yaxis.set_minor_formatter(NullFormatter())
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: _in_thousands(value)))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: _with_prefix(value)))
     axes.set_title(chart.title)
     axes.set_xlabel(chart.x)
     axes.grid(alpha=0.25, linewidth=0.5)
-    for word, x in chart.marks.items():
+    for label, x in chart.marks.items():
         axes.axvline(x, color=_INK, linestyle=":", linewidth=0.7)
-        axes.text(x, 1, f" {word}", fontsize=6, va="top", transform=axes.get_xaxis_transform())
-    # A single curve is named by the title.
+        axes.text(x, 1, f" {label}", fontsize=6, va="top", transform=axes.get_xaxis_transform())
+    # Omit the legend of a single curve, which the title names.
     if len(chart.curves) > 1:
         axes.legend(axes.lines[: len(chart.curves)], list(chart.curves))
 
 
-def _in_thousands(value: float) -> str:
-    # EngFormatter writes small numbers in thousandths: 0.5 as `500m`.
+def _with_prefix(value: float) -> str:
+    """Format a number with a metric prefix, such as `2k`; numbers below 1 without one."""
+    # EngFormatter would write 0.5 as `500m`.
     return f"{value:g}" if abs(value) < 1 else EngFormatter(sep="")(value)
 
 
 def _spans_magnitudes(chart: Chart) -> bool:
     values = [y for curve in chart.curves.values() for y in (*curve.low, *curve.high)]
-    # A score may be NaN, and no logarithm is defined for what is 0 or less.
+    # Leave out NaN; values of 0 or less have no logarithm, so they keep the axis linear.
     finite = [value for value in values if math.isfinite(value)]
     return bool(finite) and min(finite) > 0 and max(finite) > LOGARITHMIC * min(finite)
 
 
 def _make_html(element: ElementTree.Element) -> None:
-    # HTML has no name spaces.
+    """Remove from SVG what HTML does not allow: XML namespaces, `style` and `metadata`."""
     element.tag = element.tag.rpartition("}")[2]
     element.attrib = {name.rpartition("}")[2]: value for name, value in element.attrib.items()}
     for child in list(element):
         _make_html(child)
-        if child.tag in ("style", "metadata"):  # A style would hold for the whole page.
+        if child.tag in ("style", "metadata"):  # A style would apply to the whole page.
             element.remove(child)

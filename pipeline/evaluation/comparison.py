@@ -1,4 +1,4 @@
-"""Compare runs: their newest scores, the differences of their configurations, and curves."""
+"""Compare runs for `growgan compare`: newest scores, differing settings, and curves of FID."""
 
 from __future__ import annotations
 
@@ -26,14 +26,18 @@ from pipeline.evaluation.scores import (
 from pipeline.loading import decisive_settings
 from pipeline.training_run.folder import RunFolder
 
-CURVE = "fid"  # The score whose curves are drawn.
+CURVE = "fid"  # Score whose curves are drawn.
 
 
 @dataclass(frozen=True)
 class Entrant:
-    """Run in a comparison, by a name of its own.
+    """Run to compare with others.
 
-    Its newest evaluation is compared, and its history, ascending in images seen, drawn.
+    Args:
+        name: Path of the run as given by the user.
+        config: Configuration of the run.
+        newest: Evaluation whose scores are compared.
+        history: All evaluations of the run, ascending in images seen, for the curves.
     """
 
     name: str
@@ -43,13 +47,13 @@ class Entrant:
 
 
 class ComparedScore(Score):
-    """Score, and the reasons against comparing it with the first run that has it."""
+    """Score, and reasons against comparing it with the same score of the first run that has it."""
 
     obstacles: tuple[str, ...]
 
 
 class ComparedRun(JsonRecord):
-    """Run in a comparison, by its newest evaluation."""
+    """Result for one run in a comparison, from its newest evaluation."""
 
     run: str
     images_seen: int
@@ -61,7 +65,7 @@ class ComparedRun(JsonRecord):
     evaluations: int
     """Number of evaluations of the run."""
     drawn: int
-    """Number of evaluations comparable with the first run's newest, which are in the curves."""
+    """Number of evaluations in the FID curve: those comparable with the first run that has FID."""
 
     def score(self, name: str) -> ComparedScore | None:
         """Return the score of a name; None if it was not measured."""
@@ -69,7 +73,7 @@ class ComparedRun(JsonRecord):
 
 
 class Comparison(JsonRecord):
-    """Comparison of runs, in the order given."""
+    """Comparison of runs, in the order of the command line."""
 
     schema_version: Literal[1] = Field(default=1, alias="schema")
     runs: tuple[ComparedRun, ...]
@@ -77,8 +81,8 @@ class Comparison(JsonRecord):
     """Settings that change results and differ between runs, with the value of each run."""
 
 
-def entrants_of(paths: Sequence[Path]) -> list[Entrant]:
-    """Read runs with their evaluations, preferring those on the first run's features.
+def read_entrants(paths: Sequence[Path]) -> list[Entrant]:
+    """Read runs and their evaluations; prefer evaluations that use the first run's features.
 
     Raises:
         UserError: if a path is given twice, holds no run, or its run has no evaluation.
@@ -89,9 +93,9 @@ def entrants_of(paths: Sequence[Path]) -> list[Entrant]:
     entrants: list[Entrant] = []
     for path in paths:
         run = RunFolder(path)
-        # First, as a folder without a configuration is no run, whatever else it lacks.
+        # Read the configuration first: its error says that the folder is not a run.
         config = run.config()
-        # Scores on other features do not compare, so the first run's decide.
+        # Use the first run's features for all runs: scores on different features do not compare.
         used = entrants[0].newest.features if entrants else None
         newest = evaluation_of(run, features=None if used is None else used.identity)
         entrants.append(Entrant(str(path), config, newest, score_history(run)))
@@ -99,7 +103,7 @@ def entrants_of(paths: Sequence[Path]) -> list[Entrant]:
 
 
 def compare(entrants: Sequence[Entrant]) -> Comparison:
-    """Compare runs: newest scores, reasons against comparing them, and differing settings."""
+    """Compare the newest scores of runs, with reasons where they do not compare, and settings."""
     configs = [decisive_settings(entrant.config) for entrant in entrants]
     by_key = {key: tuple(config[key] for config in configs) for key in configs[0]}
     return Comparison(
@@ -111,10 +115,10 @@ def compare(entrants: Sequence[Entrant]) -> Comparison:
                 data_hash=entrant.newest.lineage.data_hash,
                 features=entrant.newest.features,
                 scores=tuple(
-                    _compared(score, entrant, entrants) for score in entrant.newest.scores
+                    _compare_score(score, entrant, entrants) for score in entrant.newest.scores
                 ),
                 evaluations=len(entrant.history),
-                drawn=len(_drawn(entrant, entrants)),
+                drawn=len(_comparable_history(entrant, entrants)),
             )
             for entrant in entrants
         ),
@@ -126,9 +130,11 @@ def compare(entrants: Sequence[Entrant]) -> Comparison:
 
 def fid_charts(entrants: Sequence[Entrant]) -> list[Chart]:
     """Make charts of FID over images seen and over training time; none if no run has FID."""
-    drawn = {each.name: found for each in entrants if (found := _drawn(each, entrants))}
+    drawn = {
+        each.name: found for each in entrants if (found := _comparable_history(each, entrants))
+    }
     longest = max((each.seconds for found in drawn.values() for each in found), default=0.0)
-    # One unit for all runs, which share the axis.
+    # Choose one unit for all runs, because they share the axis.
     unit, seconds = ("hours", 3600) if longest > 7200 else ("minutes", 60)
     clocks: dict[str, Callable[[Evaluation], float]] = {
         "images seen": lambda evaluation: evaluation.images_seen,
@@ -148,7 +154,7 @@ def fid_charts(entrants: Sequence[Entrant]) -> list[Chart]:
     ]
 
 
-def _compared(score: Score, entrant: Entrant, entrants: Sequence[Entrant]) -> ComparedScore:
+def _compare_score(score: Score, entrant: Entrant, entrants: Sequence[Entrant]) -> ComparedScore:
     first = _first_with(score.name, entrants)
     against = obstacles(score.name, entrant.newest, first) if first else []
     return ComparedScore(**score.model_dump(), obstacles=tuple(against))
@@ -159,7 +165,7 @@ def _first_with(score: str, entrants: Sequence[Entrant]) -> Evaluation | None:
     return next((evaluation for evaluation in newest if evaluation.score(score)), None)
 
 
-def _drawn(entrant: Entrant, entrants: Sequence[Entrant]) -> list[Evaluation]:
+def _comparable_history(entrant: Entrant, entrants: Sequence[Entrant]) -> list[Evaluation]:
     first = _first_with(CURVE, entrants)
-    # One curve must not join scores of different protocols.
+    # Leave out scores that do not compare, such as those of another protocol.
     return [e for e in entrant.history if first and not obstacles(CURVE, e, first)]

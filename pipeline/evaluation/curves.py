@@ -1,4 +1,4 @@
-"""Curves of a run over images seen: logged metrics and scores."""
+"""Curves for charts: the logged metrics of a run over images seen, and its scores."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ import numpy as np
 from pipeline.errors import UserError
 from pipeline.evaluation.scores import Evaluation
 
-POINTS = 200  # A chart cannot show more.
+POINTS = 200  # Maximum number of points of a curve; a chart cannot show more.
 
 
 @dataclass(frozen=True)
 class Curve:
-    """Numbers over a clock, each with a range, which may be the number itself."""
+    """Values `y` at positions `x`, each with a range from `low` to `high` that may be empty."""
 
     x: Sequence[float]
     y: Sequence[float]
@@ -33,10 +33,10 @@ class Curves:
     """Logged curves of a run.
 
     Args:
-        metrics: Curves by name of the metric; points are means of neighbouring entries, ranges
-            their smallest and largest values.
-        sizes: Images seen at the first entry of each resolution, by resolution.
-        alarms: Alarms in the log: images seen and text.
+        metrics: Curves by name of the metric. A point is the mean of neighbouring log entries; its
+            range is from their smallest to their largest value.
+        sizes: Images seen at the first log entry of each resolution, by resolution in pixels.
+        alarms: Alarms in the log, as pairs of images seen and text.
     """
 
     metrics: dict[str, Curve] = field(default_factory=dict)
@@ -57,7 +57,7 @@ def read_curves(metrics: Path) -> Curves:
             entry = json.loads(line)
             entries.append({**entry, "images_seen": int(entry["images_seen"])})
         except (ValueError, TypeError, LookupError) as error:
-            if number < len(lines):  # A kill may have cut off the last.
+            if number < len(lines):  # The last line may be cut off where the run was killed.
                 raise UserError(
                     f"metrics must be lines of JSON with `images_seen`. Received: {metrics}, "
                     f"line {number}"
@@ -71,16 +71,19 @@ def read_curves(metrics: Path) -> Curves:
             alarms.append((seen, f"{entry['alarm']} {entry.get('state')}: {entry.get('text')}"))
             continue
         for name, value in entry.items():
-            # A single non-finite value would spoil the mean of its neighbours.
+            # Skip a non-finite value: it would make the mean with its neighbours non-finite.
             if name != "images_seen" and isinstance(value, int | float) and math.isfinite(value):
                 points[name].append((seen, value))
         if isinstance(entry.get("resolution"), float):
             sizes.setdefault(int(entry["resolution"]), seen)
-    return Curves({name: _thinned(each) for name, each in points.items()}, sizes, tuple(alarms))
+    return Curves({name: _downsample(each) for name, each in points.items()}, sizes, tuple(alarms))
 
 
 def score_curve(name: str, evaluations: Sequence[Evaluation], clock: Sequence[float]) -> Curve:
-    """Make a curve of a score that each evaluation has, and its interval, over a clock."""
+    """Make the curve of a score, which all evaluations must have, with its intervals.
+
+    `clock` is the position of each evaluation on the horizontal axis.
+    """
     scores = [score for each in evaluations if (score := each.score(name))]
     return Curve(
         x=clock,
@@ -90,7 +93,7 @@ def score_curve(name: str, evaluations: Sequence[Evaluation], clock: Sequence[fl
     )
 
 
-def _thinned(points: Sequence[tuple[int, float]]) -> Curve:
+def _downsample(points: Sequence[tuple[int, float]]) -> Curve:
     groups = np.array_split(np.array(points, np.float64), min(POINTS, len(points)))
     return Curve(
         x=[float(group[:, 0].mean()) for group in groups],

@@ -1,4 +1,7 @@
-"""Evaluate a run at its newest or another checkpoint, and write the scores."""
+"""Measure a checkpoint of a run and write its scores, for `growgan evaluate` and the orchestration.
+
+docs/evaluation.md describes the measures.
+"""
 
 from __future__ import annotations
 
@@ -10,8 +13,8 @@ from pipeline.data.records import RecordSet
 from pipeline.errors import UserError
 from pipeline.evaluation.features import open_features
 from pipeline.evaluation.material import EvaluationPlan, Material, Stage, material_for
-from pipeline.evaluation.measures import MEASURES, OF_PIXELS, by_class, obstacle
-from pipeline.evaluation.pictures import pictures_of
+from pipeline.evaluation.measures import MEASURES, OF_PIXELS, by_class, missing_need
+from pipeline.evaluation.pictures import draw_sheets
 from pipeline.evaluation.scores import (
     Evaluation,
     FeaturesUsed,
@@ -24,7 +27,8 @@ from pipeline.training_run.folder import RunFolder
 from pipeline.training_run.networks import SavedNetworks
 from savedmodels.checksum import checksum
 
-USUAL = MEASURES.keys() - {"path_length"}  # It takes longer than all others together.
+USUAL = MEASURES.keys() - {"path_length"}
+"""Default measures: all but the path length, which takes longer than the others together."""
 
 
 def plan_evaluation(
@@ -35,23 +39,24 @@ def plan_evaluation(
     images_seen: int | None = None,
     elsewhere: bool = False,
 ) -> EvaluationPlan:
-    """Plan to measure the checkpoint after `images_seen`, or the newest; check that it is possible.
+    """Plan the evaluation of a checkpoint, and check that it is possible.
 
-    `elsewhere` allows other records than those that the run was trained on, for `measure`.
+    The checkpoint is the one after `images_seen` images, or the newest. `elsewhere` allows records
+    that the run was not trained on; such a plan is for `measure` only.
 
     Raises:
         UserError: if there is no such checkpoint, the run was trained on other records, features
             cannot be opened, a measure given by name needs something that is missing, or random
             noise is requested for a family without styles.
     """
-    of_run = run.config().network
-    if settings.noise == "random" and not of_run.has_styles:
+    generator = run.config().network
+    if settings.noise == "random" and not generator.has_styles:
         raise UserError(
             "`evaluation.noise=random` needs a run of a family with styles. "
-            f"Received: {of_run.family}"
+            f"Received: {generator.family}"
         )
     trained_on = run.manifest()["data"]["hash"]
-    if trained_on is None or elsewhere:  # None: an imported run, whose data is unknown.
+    if trained_on is None or elsewhere:  # None for an imported run: its data is unknown.
         run.require_classes(records)
     elif records.data_hash != trained_on:
         raise UserError(
@@ -62,12 +67,12 @@ def plan_evaluation(
     labelled = run.config().data.labels
     asked = [name for name in MEASURES if name in (settings.metrics or USUAL)]
     network = None
-    # Opened only if needed: weights may be large, or absent.
+    # Open the feature network only if needed: its weights may be large, or missing.
     if settings.features is not None and not set(asked) <= set(OF_PIXELS):
         network = open_features(settings.features)
-    lacks = {name: obstacle(name, network, records, labelled=labelled) for name in asked}
-    left_out = {name: what for name, what in lacks.items() if what is not None}
-    # Only metrics given by name are required; defaults may be left out.
+    needs = {name: missing_need(name, network, records, labelled=labelled) for name in asked}
+    left_out = {name: what for name, what in needs.items() if what is not None}
+    # Refuse only if the user named the metrics; leave out defaults that are not possible.
     if left_out and settings.metrics is not None:
         name, what = next(iter(left_out.items()))
         raise UserError(f"the metric {name} needs {what}. Received: none")
@@ -76,29 +81,29 @@ def plan_evaluation(
 
 
 def evaluate(run: RunFolder, plan: EvaluationPlan, stage: Stage) -> Evaluation:
-    """Measure, and write `scores.json` and sheets of images into the run, for the report.
+    """Measure, and write `scores.json` and sheets of images into the run, for `write_report`.
 
-    Scores depend on checkpoint, data and plan only; a repeated evaluation gives the same.
+    Scores depend only on checkpoint, data and plan: a repeated evaluation gives the same scores.
 
     Raises:
         UserError: if images do not suit the features, or no measure is possible.
         OSError: if something cannot be written.
     """
-    evaluation, material = _measured(run, plan, stage)
+    evaluation, material = _measure(run, plan, stage)
     folder = folder_of(run, evaluation)
-    for name, sheet in pictures_of(material, SavedNetworks(run, plan.checkpoint).discriminator()):
+    for name, sheet in draw_sheets(material, SavedNetworks(run, plan.checkpoint).discriminator()):
         write_png(folder / f"{name}.png", sheet)
-    # Scores last: a folder with scores has its sheets too.
+    # Write the scores last, so that a folder with scores always has its sheets.
     write_scores(run, evaluation)
     return evaluation
 
 
 def measure(run: RunFolder, plan: EvaluationPlan, stage: Stage) -> Evaluation:
-    """Measure on any records, without writing into the run."""
-    return _measured(run, plan, stage)[0]
+    """Measure a checkpoint, without writing into the run; the plan may have other records."""
+    return _measure(run, plan, stage)[0]
 
 
-def _measured(run: RunFolder, plan: EvaluationPlan, stage: Stage) -> tuple[Evaluation, Material]:
+def _measure(run: RunFolder, plan: EvaluationPlan, stage: Stage) -> tuple[Evaluation, Material]:
     material = material_for(run, plan, stage)
     scores: list[Score] = []
     not_measured = {name: f"it needs {what}" for name, what in plan.left_out.items()}
@@ -106,7 +111,7 @@ def _measured(run: RunFolder, plan: EvaluationPlan, stage: Stage) -> tuple[Evalu
         for done, name in enumerate(plan.measures, start=1):
             try:
                 scores += list(MEASURES[name](material))
-            except UserError as error:  # Such as too few images; others may still work.
+            except UserError as error:  # For example, too few images; go on with the others.
                 not_measured[name] = str(error)
             report(done, len(plan.measures))
     if not scores:
@@ -121,7 +126,7 @@ def _measured(run: RunFolder, plan: EvaluationPlan, stage: Stage) -> tuple[Evalu
         seconds=plan.checkpoint.seconds,
         lineage=Lineage(
             data_hash=plan.records.data_hash,
-            # The manifest holds the hashes of all files, so its hash covers the checkpoint.
+            # Hash the manifest only: it holds the hashes of all files of the checkpoint.
             checkpoint_hash=checksum(plan.checkpoint.folder / "manifest.json"),
             **{name: manifest[name] for name in ("config_hash", "growgan", "code")},
         ),

@@ -1,4 +1,4 @@
-"""Write a run's scores for TensorBoard, with the settings that affect them as hyperparameters."""
+"""Write a run's scores for TensorBoard, with the settings behind them as hyperparameters."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def write_events(run: RunFolder, history: Sequence[Evaluation]) -> Path:
     """
     folder = run.tensorboard / "evaluations"
     with suppress(FileNotFoundError):
-        # As a whole, because evaluations are removed when an alarm rolls training back.
+        # Remove the whole folder: a rollback may have removed evaluations that it still shows.
         atomic.remove_folder(folder)
     with atomic.new_folder(folder) as temporary:
         settings = {
@@ -44,6 +44,6 @@ def write_events(run: RunFolder, history: Sequence[Evaluation]) -> Path:
                         if value is not None:
                             name = f"{group}/{score.name}{end}"
                             tf.summary.scalar(name, value, step=evaluation.images_seen)
-        # Before `new_folder` gives the folder its name, so that it is complete by then.
+        # Flush the file before `new_folder` moves the folder to its final name.
         writer.close()
     return folder

@@ -1,4 +1,4 @@
-"""Compute features of a stream of images, which a separate thread makes ahead."""
+"""Compute the features of a stream of images, while a thread prefetches the next batches."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from contextlib import closing
 from itertools import islice
 from typing import TypeVar
 
-from pipeline.evaluation.batching import rebatched
-from pipeline.evaluation.features.network import FeatureNetwork, Features, Images, concatenated
+from pipeline.evaluation.batching import rebatch
+from pipeline.evaluation.features.network import FeatureNetwork, Features, Images, concatenate
 
 AHEAD = 2
-"""Batches to make ahead while the network processes another."""
+"""Number of batches to prefetch while the network processes one."""
 
 Item = TypeVar("Item")
 
@@ -25,13 +25,14 @@ def extract(
     total: int | None = None,
     report: Callable[[int, int], None] | None = None,
 ) -> Features:
-    """Compute features of all images, in order, whatever the sizes of the batches.
+    """Compute the features of images, in order; the sizes of the batches do not affect them.
 
     Args:
         network: Network for the features.
         batches: Images, uint8 `(n, height, width, channels)` each; only n may differ.
-        total: Largest number of images to take; None for all.
-        report: Called with the number of images done and `total`, or the former twice if None.
+        total: Maximum number of images to take; None for all.
+        report: Callback after each batch, with the number of images done and `total`; if that is
+            None, with the number done twice.
 
     Raises:
         ValueError: if there are no images.
@@ -40,9 +41,9 @@ def extract(
     parts = []
     done = 0
     wanted = batches if total is None else _first(batches, total)
-    # TensorFlow lets other threads run while it computes: generator and network share the cores.
-    # Closed, because the generator's thread must end with an error here too.
-    with closing(made_ahead(rebatched(wanted, network.batch), AHEAD)) as stream:
+    # Prefetch in a thread: TensorFlow releases the GIL while it computes.
+    # Close the stream, so that its thread ends even if the network raises an error.
+    with closing(prefetch(rebatch(wanted, network.batch), AHEAD)) as stream:
         for images in stream:
             parts.append(network(images))
             done += len(images)
@@ -50,7 +51,7 @@ def extract(
                 report(done, done if total is None else total)
     if not parts:
         raise ValueError("`batches` must hold at least one image. Received: none")
-    return concatenated(parts)
+    return concatenate(parts)
 
 
 def _first(batches: Iterable[Images], total: int) -> Iterator[Images]:
@@ -58,30 +59,30 @@ def _first(batches: Iterable[Images], total: int) -> Iterator[Images]:
     for batch in batches:
         yield batch[:left]
         left -= len(batch)
-        # Here, not before the slice: the next batch would be made in vain.
+        # Stop now, not at the next turn, which would first make a batch that nobody needs.
         if left <= 0:
             return
 
 
-def made_ahead(items: Iterable[Item], ahead: int) -> Generator[Item]:
-    """Make items ahead in one other thread, in order; at most `ahead` of them wait.
+def prefetch(items: Iterable[Item], ahead: int) -> Generator[Item]:
+    """Yield items in order, while one thread makes up to `ahead` of the next ones.
 
-    An error from making an item is raised here, after the items before it. When this generator is
-    closed, the thread ends after its present item.
+    If making an item raises an error, it is raised here after the items before it. When this
+    generator is closed, the thread ends after the item that it is making.
     """
     iterator = iter(items)
 
     def take() -> list[Item]:
-        # A list, empty at the end: a future cannot raise StopIteration into a generator.
+        # Return an empty list at the end: StopIteration cannot pass from a future to a generator.
         return list(islice(iterator, 1))
 
-    # One thread, because the iterator makes items one after the other.
-    thread = ThreadPoolExecutor(1, thread_name_prefix="made-ahead")
+    # Use one thread, because the iterator makes one item after the other.
+    thread = ThreadPoolExecutor(1, thread_name_prefix="prefetch")
     try:
         pending = deque(thread.submit(take) for _ in range(ahead))
         while taken := pending.popleft().result():
             pending.append(thread.submit(take))
             yield from taken
     finally:
-        # Waits for the item under way: a thread cannot be interrupted.
+        # Wait for the item that the thread is making: a thread cannot be interrupted.
         thread.shutdown(cancel_futures=True)

@@ -1,4 +1,7 @@
-"""Gate: judge scores by the rules of a policy, and write the verdict with its reasons."""
+"""Gate: decide by the rules in `gate.*` of a configuration whether scores are good enough.
+
+`growgan gate` and scheduled runs use it; a scheduled run promotes only a model that passes.
+"""
 
 from __future__ import annotations
 
@@ -16,8 +19,8 @@ from pipeline.evaluation.scores import Evaluation, JsonRecord, Score, fault_of, 
 from savedmodels.atomic import write_file
 
 VERDICT = "gate.json"
-# The only rule for which promoted scores must be given.
 OVER_PROMOTED = "max_fid_increase_over_promoted"
+"""The only rule that needs the scores of the promoted model."""
 SCORE_OF = {
     "max_fid": "fid",
     OVER_PROMOTED: "fid",
@@ -26,9 +29,9 @@ SCORE_OF = {
     "min_recall": "recall",
     "max_memorisation": "memorisation",
 }
-"""Score of each rule; the other rules are about the way scores were made."""
+"""Score that each rule bounds; `features` and `min_images` are about how scores were measured."""
 _MEASURE_OF = {"precision": "precision_recall", "recall": "precision_recall"}
-"""Metric that computes a score, where the two have different names."""
+"""Measure that computes a score, for scores whose measure has a different name."""
 
 
 class Ruling(JsonRecord):
@@ -38,7 +41,7 @@ class Ruling(JsonRecord):
     """Name of the rule, a key of the policy."""
     passed: bool
     reason: str
-    """Rule and received value, in one line."""
+    """What the rule requires and what was received, in one line."""
     score: str | None = None
     bound: float | None = None
     """Bound on the worse end of the score's interval."""
@@ -48,7 +51,7 @@ class Ruling(JsonRecord):
 
 
 class Judged(JsonRecord):
-    """Evaluation that a verdict is about."""
+    """Reference to an evaluation, for a verdict."""
 
     run: str
     checkpoint: str
@@ -61,10 +64,10 @@ class Verdict(JsonRecord):
 
     schema_version: Literal[1] = Field(default=1, alias="schema")
     passed: bool
-    """True if every rule is kept."""
+    """True if every rule passed."""
     candidate: Judged
     promoted: Judged | None
-    """Promoted evaluation that it was compared with; None if there was none."""
+    """Evaluation of the promoted model, to compare the candidate with; None if not given."""
     policy: GateConfig
     rules: tuple[Ruling, ...]
 
@@ -72,58 +75,59 @@ class Verdict(JsonRecord):
 def judge(
     evaluation: Evaluation, policy: GateConfig, promoted: Evaluation | None = None
 ) -> Verdict:
-    """Judge whether scores keep every rule of a policy.
+    """Judge whether the scores of an evaluation pass every rule of a policy.
 
     For a score `s` with the 95 % interval `[l, h]`, `max_…` requires `max(s, h) ≤ bound` and
     `min_…` requires `min(s, l) ≥ bound`. The bound of `max_fid_increase_over_promoted = x` is
-    `(1 + x) · FID of the promoted`. A rule fails if its score is missing, not finite, without an
-    interval (unless the policy allows that), or not comparable with the promoted one.
+    `(1 + x) · FID of the promoted model`. A rule fails if its score is missing, not finite, without
+    an interval (unless the policy allows that), or not comparable with that of the promoted model.
 
     Raises:
         UserError: if the policy has no rule for a score, or no rule uses the given `promoted`.
     """
-    asked = {rule: SCORE_OF[rule] for rule in rules_of(policy)}
-    if not asked:
+    bounded = {rule: SCORE_OF[rule] for rule in rules_of(policy)}
+    if not bounded:
         raise UserError(
             f"`gate` must have a rule: {', '.join(f'`gate.{rule}`' for rule in SCORE_OF)}. "
             "Received: none"
         )
-    if promoted is not None and OVER_PROMOTED not in asked:
+    if promoted is not None and OVER_PROMOTED not in bounded:
         raise UserError(
             f"promoted scores need the rule `gate.{OVER_PROMOTED}`. Received: {promoted.run} "
             "without it"
         )
     rules = (
-        *_of_features(evaluation, policy),
-        _of_images(evaluation, policy, asked.values()),
+        *_judge_features(evaluation, policy),
+        _judge_images(evaluation, policy, bounded.values()),
         *(
-            _over_promoted(evaluation, policy, promoted)
+            _judge_over_promoted(evaluation, policy, promoted)
             if rule == OVER_PROMOTED
-            else _bounded(rule, evaluation.score(score), getattr(policy, rule), policy)
-            for rule, score in asked.items()
+            else _judge_bound(rule, evaluation.score(score), getattr(policy, rule), policy)
+            for rule, score in bounded.items()
         ),
     )
     return Verdict(
         passed=all(rule.passed for rule in rules),
-        candidate=_judged(evaluation),
-        promoted=promoted and _judged(promoted),
+        candidate=_reference_to(evaluation),
+        promoted=promoted and _reference_to(promoted),
         policy=policy,
         rules=rules,
     )
 
 
 def rules_of(policy: GateConfig) -> tuple[str, ...]:
-    """Return the rules of a policy that bound a score."""
+    """Return the names of the rules in a policy that bound a score."""
     return tuple(rule for rule in SCORE_OF if getattr(policy, rule) is not None)
 
 
 def require_answerable(policy: GateConfig, settings: EvaluationConfig) -> None:
-    """Refuse a policy that no scores of these settings can keep.
+    """Refuse a policy that cannot pass with these settings of the evaluation.
+
+    Projects are checked with this before they train, so that the gate does not fail hours later.
 
     Raises:
-        UserError: if a score in the policy is not measured, or from too few images.
+        UserError: if a score in the policy is not measured, or is measured on too few images.
     """
-    # Checked before hours of training, not by the gate after them.
     rules = rules_of(policy)
     if rules and settings.features is None:
         raise UserError(
@@ -151,12 +155,12 @@ def write_verdict(folder: Path, verdict: Verdict) -> Path:
 
 
 def remove_verdict(folder: Path) -> None:
-    """Remove the verdict of an earlier policy from the folder of an evaluation."""
+    """Remove the verdict of an earlier policy, if any, from the folder of an evaluation."""
     (folder / VERDICT).unlink(missing_ok=True)
 
 
 def verdict_on(evaluation: Evaluation, folder: Path) -> Verdict | None:
-    """Read the verdict on an evaluation in its folder; None if the gate has not judged it.
+    """Read the verdict from the folder of an evaluation; None if the gate has not judged it.
 
     Raises:
         UserError: if the verdict in the folder cannot be read.
@@ -166,8 +170,8 @@ def verdict_on(evaluation: Evaluation, folder: Path) -> Verdict | None:
         return None
     try:
         verdict = Verdict.model_validate_json(file.read_bytes())
-        # A repeated evaluation replaces the scores: a verdict on earlier ones does not hold.
-        return verdict if verdict.candidate == _judged(evaluation) else None
+        # Ignore a verdict on earlier scores, which a repeated evaluation has replaced.
+        return verdict if verdict.candidate == _reference_to(evaluation) else None
     except (OSError, ValidationError) as error:
         raise UserError(
             f"a verdict must be a `{VERDICT}` of schema 1 that `growgan gate` wrote. "
@@ -175,11 +179,11 @@ def verdict_on(evaluation: Evaluation, folder: Path) -> Verdict | None:
         ) from error
 
 
-def _judged(evaluation: Evaluation) -> Judged:
+def _reference_to(evaluation: Evaluation) -> Judged:
     return Judged(**{name: getattr(evaluation, name) for name in Judged.model_fields})
 
 
-def _of_features(evaluation: Evaluation, policy: GateConfig) -> Iterator[Ruling]:
+def _judge_features(evaluation: Evaluation, policy: GateConfig) -> Iterator[Ruling]:
     if policy.features is not None:
         used = evaluation.features
         yield Ruling(
@@ -189,9 +193,9 @@ def _of_features(evaluation: Evaluation, policy: GateConfig) -> Iterator[Ruling]
         )
 
 
-def _of_images(evaluation: Evaluation, policy: GateConfig, asked: Iterable[str]) -> Ruling:
-    # Each score once, though two rules may bound it.
-    counts = {name: _images_behind(evaluation.score(name)) for name in asked}
+def _judge_images(evaluation: Evaluation, policy: GateConfig, scores: Iterable[str]) -> Ruling:
+    # A dictionary lists each score once, even if two rules bound it.
+    counts = {name: _images_behind(evaluation.score(name)) for name in scores}
     received = ", ".join(f"{count} for {name}" for name, count in counts.items())
     return Ruling(
         rule="min_images",
@@ -204,38 +208,39 @@ def _of_images(evaluation: Evaluation, policy: GateConfig, asked: Iterable[str])
 
 def _images_behind(score: Score | None) -> int:
     count = score.protocol.get("images") if score else None
-    # An unknown number counts as none, which must never pass by accident.
+    # Count an unknown number as 0, so that it does not pass by accident.
     return count if isinstance(count, int) else 0
 
 
-def _bounded(
-    rule: str, score: Score | None, bound: float, policy: GateConfig, of_what: str = ""
+def _judge_bound(
+    rule: str, score: Score | None, bound: float, policy: GateConfig, origin: str = ""
 ) -> Ruling:
-    name, most = SCORE_OF[rule], rule.startswith("max_")
-    must = f"`{name}` must be at {'most' if most else 'least'} {bound:.6g}{of_what}"
+    """Judge a rule on one score; `origin` explains the bound in the reason."""
+    name, is_max = SCORE_OF[rule], rule.startswith("max_")
+    must = f"`{name}` must be at {'most' if is_max else 'least'} {bound:.6g}{origin}"
     ruling = Ruling(
         rule=rule, passed=False, reason=f"{must}. Received: none", score=name, bound=bound
     )
     if score is None:
         return ruling
-    end = score.high if most else score.low
-    # The value too: a bootstrap interval need not contain it.
+    end = score.high if is_max else score.low
+    # Judge the value as well as the end: a bootstrap interval need not contain the value.
     ends = [score.value] if end is None else [score.value, end]
     received = str(score)
     if not all(map(math.isfinite, ends)):
-        # NaN compares as false, which must never pass by accident.
+        # Fail explicitly: NaN makes comparisons unreliable, and must not pass by accident.
         passed, received = False, f"{score}, which is not finite"
     elif end is None and name not in policy.without_interval:
         passed, received = False, f"{score} without an interval"
         must += ", with an interval unless `gate.without_interval` has it"
     else:
-        passed = max(ends) <= bound if most else min(ends) >= bound
+        passed = max(ends) <= bound if is_max else min(ends) >= bound
     measured = {"value": score.value, "low": score.low, "high": score.high}
     reason = f"{must}. Received: {received}"
     return ruling.model_copy(update={"passed": passed, "reason": reason, **measured})
 
 
-def _over_promoted(
+def _judge_over_promoted(
     evaluation: Evaluation, policy: GateConfig, promoted: Evaluation | None
 ) -> Ruling:
     increase = policy.max_fid_increase_over_promoted or 0.0
@@ -248,9 +253,9 @@ def _over_promoted(
     if before is None or against or not math.isfinite(before.value):
         received = "; ".join(against) or f"a promoted one of {before}"
         return _failed(f"`fid` must be comparable with that of the promoted. Received: {received}")
-    of_what = f", {1 + increase:.6g} times the {before.value:.6g} of the promoted"
+    origin = f", {1 + increase:.6g} times the {before.value:.6g} of the promoted"
     bound = before.value * (1 + increase)
-    return _bounded(OVER_PROMOTED, evaluation.score("fid"), bound, policy, of_what)
+    return _judge_bound(OVER_PROMOTED, evaluation.score("fid"), bound, policy, origin)
 
 
 def _failed(reason: str) -> Ruling:

@@ -1,4 +1,4 @@
-"""FID of few images while a run trains."""
+"""FID on a small number of images while a run trains; the training loop logs it as a metric."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from pipeline.training.loop.task import PhaseTask
 
 
 class FidInTraining:
-    """FID of the present EMA generator to all training images of its size; lower is better.
+    """FID between the current EMA generator and all training images; lower is better.
 
-    It uses `evaluation.fid_images` images, always of the same seeds and labels. Fewer images give a
-    higher FID, so values compare only with each other.
+    It generates `evaluation.fid_images` images, always from the same seeds and labels. Fewer images
+    give a higher FID, so compare these values only with each other.
 
     Args:
         config: Configuration with `evaluation.features`.
         records: Images that the run is trained on.
-        advise: Called once with a warning about the values, if there is one.
+        advise: Callback for a warning about the values; called at most once.
 
     Raises:
         UserError: if the feature network cannot be opened.
@@ -44,19 +44,19 @@ class FidInTraining:
         self._network = open_features(settings.features)
         self._labels = None
         if config.data.labels:
-            # Drawn once, so that all values of a run use the same labels.
+            # Draw the labels once, so that all values of a run use the same.
             self._labels = labels_like(labels_of(records), self._count, seed=settings.seed)
 
     def __call__(self, task: PhaseTask, resolution: int) -> dict[str, float]:
         """Measure `{"fid": …}` at a resolution."""
-        kept = self._records.folder.parent / REFERENCES
-        # Cached on disk, so that each resolution is computed once.
-        reals = references_for(self._records, resolution, self._network, kept).moments()
+        cache = self._records.folder.parent / REFERENCES
+        # The features of the real images are cached on disk: each resolution is computed once.
+        reals = references_for(self._records, resolution, self._network, cache).moments()
         images = GeneratedImages(Painter(task.exportable.sampler), self._count, self._labels)
         fakes = moments([extract(self._network, images.batches()).vectors])
         warning = advice(min(fakes.count, reals.count), len(reals.mean))
         if warning is not None and self._advise is not None:
             self._advise(f"FID while training: {warning}")
-            # Once a run: the next values would say the same.
+            # Warn once per run, because the same holds for the next values.
             self._advise = None
         return {"fid": fid_of(fakes, reals)}

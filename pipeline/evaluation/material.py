@@ -1,4 +1,4 @@
-"""Material of a measurement: generated and real images, and their features."""
+"""Inputs that the measures of an evaluation share: generated and real images and their features."""
 
 from __future__ import annotations
 
@@ -27,20 +27,21 @@ from pipeline.training_run.folder import RunFolder
 from pipeline.training_run.networks import SavedNetworks
 
 Report = Callable[[int, int], None]
+"""Callback for progress, with the numbers of items done and in all."""
 Stage = Callable[[str], AbstractContextManager[Report]]
-"""Function from the name of a stage of work to a context that reports its progress."""
+"""Function that opens a named stage of work, such as `measuring`, and gives its progress report."""
 
 
 @dataclass(frozen=True)
 class EvaluationPlan:
-    """Plan of a measurement.
+    """Plan of an evaluation: what to measure, and on which data; made by `plan_evaluation`.
 
     Args:
-        checkpoint: Checkpoint of the run.
-        records: Records that it was trained on.
-        settings: Number of images, seed of labels, subsets and patches, and noise.
+        checkpoint: Checkpoint to measure.
+        records: Prepared real images to compare with.
+        settings: Number of images, the seed, and the noise mode.
         measures: Names of the measures, in the order of `MEASURES`.
-        left_out: Needs of measures that are left out, by the measure's name.
+        left_out: Missing needs of the measures that are left out, by the measure's name.
         network: Network for features; None if no measure needs features.
     """
 
@@ -54,16 +55,17 @@ class EvaluationPlan:
 
 @dataclass(frozen=True)
 class Material:
-    """Inputs of all measures.
+    """Inputs of all measures; features are None if no measure needs them.
 
     Args:
-        plan: Plan of the measurement.
+        plan: Plan of the evaluation.
         fakes: Generated images.
         resolution: Resolution of the images, in pixels.
-        features: Features of the generated images; None if no measure needs features.
+        features: Features of the generated images.
         references: Features of the training images.
-        mirrored: Features of the mirrored training images, if training showed those too.
-        held_out: Features of the split `val`; None without one.
+        mirrored: Features of all training images mirrored; None if training showed no mirror images
+            or no measure needs them.
+        held_out: Features of the split `val`; None if the set has no such split.
     """
 
     plan: EvaluationPlan
@@ -81,14 +83,14 @@ class Material:
 
     @property
     def vectors(self) -> tuple[np.ndarray, np.ndarray]:
-        """Features of fakes and of reals."""
+        """Features of fakes and reals, as arrays."""
         assert self.features is not None
         assert self.references is not None
         return self.features.vectors, self.references.features.vectors
 
     @property
     def shown(self) -> np.ndarray:
-        """Features of all images shown in training: reals, then their mirror images if used."""
+        """Features of all images shown in training: reals, then their mirror images if any."""
         _, reals = self.vectors
         if self.mirrored is None:
             return reals
@@ -96,13 +98,13 @@ class Material:
 
     @property
     def labels(self) -> tuple[np.ndarray, np.ndarray]:
-        """Labels of fakes and of reals."""
+        """Labels of fakes and reals."""
         assert self.fakes.labels is not None
         assert self.references is not None
         return self.fakes.labels, self.references.labels
 
     def reals(self, count: int) -> Iterator[Images]:
-        """Read the first training images, in batches."""
+        """Read the first `count` training images, in batches."""
         samples = images_of(self.plan.records, self.resolution, copies=False).take(count)
         for batch in samples.batch(READ_AT_A_TIME).as_numpy_iterator():
             yield batch["image"]
@@ -112,7 +114,7 @@ def material_for(run: RunFolder, plan: EvaluationPlan, stage: Stage) -> Material
     """Generate images, and compute the features that the measures of a plan need.
 
     Raises:
-        UserError: if images do not suit the features.
+        UserError: if the feature network does not accept the images.
         OSError: if features of real images cannot be cached.
     """
     records, settings, network = plan.records, plan.settings, plan.network
@@ -124,21 +126,21 @@ def material_for(run: RunFolder, plan: EvaluationPlan, stage: Stage) -> Material
     fakes = GeneratedImages(painter, settings.images, labels, settings.noise)
     if network is None:
         return Material(plan, fakes, resolution)
-    # Beside the sets, so that all runs on one set share it.
-    kept = records.folder.parent / REFERENCES
+    # Keep the cache beside the prepared set, so that all runs on the set share it.
+    cache = records.folder.parent / REFERENCES
 
-    def of_reals(title: str, **which: Any) -> References:
+    def extract_reals(title: str, **which: Any) -> References:
         with stage(f"features of {title}") as report:
-            return references_for(records, resolution, network, kept, report=report, **which)
+            return references_for(records, resolution, network, cache, report=report, **which)
 
-    references = of_reals("real images")
+    references = extract_reals("real images")
     mirrored = held_out = None
     shows_mirrored = run.config().data.mirror or records.preparation.get("mirrored_copies")
-    # A copy of a mirrored training image is a copy too.
+    # The generator may also have memorised the mirror image of a training image.
     if "memorisation" in plan.measures and shows_mirrored:
-        mirrored = of_reals("real images, mirrored", mirrored=True)
+        mirrored = extract_reals("real images, mirrored", mirrored=True)
     if records.size("val"):
-        held_out = of_reals("held-out images", split="val")
+        held_out = extract_reals("held-out images", split="val")
     with stage("features of generated images") as report:
         features = extract(network, fakes.batches(), total=settings.images, report=report)
     return Material(plan, fakes, resolution, features, references, mirrored, held_out)

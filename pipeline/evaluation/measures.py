@@ -1,4 +1,8 @@
-"""Measures of a generator, with the needs of each and the protocol of its scores."""
+"""Measures of a generator, such as FID: what each needs, and the protocol of its scores.
+
+A measure yields one or more scores. The protocol lists the parameters of a score: two scores
+compare only if their protocols are equal, so changing one ends the comparison with older scores.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +19,7 @@ from pipeline.evaluation.scores import ClassScores, Protocol, Score
 from pipeline.evaluation.statistics import frechet, kernel, neighbours, sliced
 from pipeline.evaluation.statistics.classes import classification_accuracy, frechet_by_class
 from pipeline.evaluation.statistics.inception_score import SPLITS, inception_score
-from pipeline.evaluation.statistics.intervals import Estimate, of_mean
+from pipeline.evaluation.statistics.intervals import Estimate, estimate_mean
 from pipeline.evaluation.statistics.ms_ssim import PAIRS, similarity_of_pairs
 from pipeline.evaluation.statistics.paths import (
     STEP,
@@ -28,38 +32,40 @@ from pipeline.evaluation.statistics.paths import (
 )
 
 PIXELS_IN_MEMORY = 2**30
+"""Maximum number of values, over all pixels and channels, of the images for MS-SSIM."""
 
 
 def _fid(material: Material) -> Iterator[Score]:
     fakes, _ = material.vectors
-    draws = frechet.draws_of(fakes, seed=material.seed)
+    draws = frechet.moments_of_draws(fakes, seed=material.seed)
     assert material.references is not None
     found = frechet.frechet_estimates(draws, material.references.moments())
-    protocol = _of_both(material, draws=len(draws))
+    protocol = _full_protocol(material, draws=len(draws))
     yield _score("fid", found.fid, protocol, found.advice)
     yield _score("fid_infinity", found.infinity, protocol, found.advice)
 
 
 def _kid(material: Material) -> Iterator[Score]:
     fakes, reals = material.vectors
-    # The size that `kernel_distance` takes of few images, for the protocol.
+    # For the protocol: with few images, `kernel_distance` uses smaller subsets.
     size = min(kernel.SUBSET_SIZE, len(fakes), len(reals))
     estimate = kernel.kernel_distance(fakes, reals, seed=material.seed)
-    yield _score("kid", estimate, _of_both(material, subsets=kernel.SUBSETS, subset_size=size))
+    protocol = _full_protocol(material, subsets=kernel.SUBSETS, subset_size=size)
+    yield _score("kid", estimate, protocol)
 
 
 def _inception_score(material: Material) -> Iterator[Score]:
     assert material.features is not None
     assert material.features.probabilities is not None
     estimate = inception_score(material.features.probabilities, seed=material.seed)
-    yield _score("inception_score", estimate, _of_fakes(material, splits=SPLITS))
+    yield _score("inception_score", estimate, _fakes_protocol(material, splits=SPLITS))
 
 
 def _precision_recall(material: Material) -> Iterator[Score]:
     fakes, reals = material.vectors
     assert material.references is not None
     sizes = (neighbours.MANIFOLD_NEIGHBOURS, neighbours.DENSITY_NEIGHBOURS)
-    # Cached: the reals' radii are most of the work, and equal in every evaluation.
+    # Cache the radii of the reals: they are most of the work, and equal in every evaluation.
     known = material.references.statistic(
         f"radii of {sizes[0]} and {sizes[1]} neighbours",
         lambda vectors: {"radii": neighbours.radii_of(vectors, *sizes)},
@@ -67,16 +73,16 @@ def _precision_recall(material: Material) -> Iterator[Score]:
     found = neighbours.neighbourhood_scores(fakes, reals, radii=known["radii"], seed=material.seed)
     for name, estimate in found._asdict().items():
         k = sizes[0] if name in ("precision", "recall") else sizes[1]
-        yield _score(name, estimate, _of_both(material, neighbours=k))
+        yield _score(name, estimate, _full_protocol(material, neighbours=k))
 
 
 def _swd(material: Material) -> Iterator[Score]:
-    # As many on both sides, because sorted projections are compared one by one.
+    # Use equal numbers of fakes and reals: their sorted projections are compared one by one.
     count = min(sliced.IMAGES, material.fakes.count, material.plan.records.originals())
-    sides = (material.fakes.batches(count), material.reals(count))
-    of_fakes, of_reals = (sliced.descriptors(side, seed=material.seed) for side in sides)
+    sets = (material.fakes.batches(count), material.reals(count))
+    of_fakes, of_reals = (sliced.draw_descriptors(images, seed=material.seed) for images in sets)
     by_level = sliced.sliced_wasserstein(of_fakes, of_reals, seed=material.seed)
-    protocol = {**_of_fakes(material), "images": count, "references": count}
+    protocol = {**_fakes_protocol(material), "images": count, "references": count}
     yield _score("swd", Estimate(float(np.mean(list(by_level.values())))), protocol)
     for side, distance in by_level.items():
         yield _score(f"swd_{side}", Estimate(distance), protocol)
@@ -84,14 +90,14 @@ def _swd(material: Material) -> Iterator[Score]:
 
 def _ms_ssim(material: Material) -> Iterator[Score]:
     height, width = material.plan.records.shape(material.resolution)
-    of_image = height * width * material.plan.records.channels
-    # All images are in memory at once, so their number is limited by their size.
-    count = min(material.fakes.count, 2 * PAIRS, PIXELS_IN_MEMORY // of_image)
+    image_size = height * width * material.plan.records.channels
+    # Limit the number of images by their size, because all are in memory at once.
+    count = min(material.fakes.count, 2 * PAIRS, PIXELS_IN_MEMORY // image_size)
     images = np.concatenate(list(material.fakes.batches(count)))
     labels = None if material.fakes.labels is None else material.fakes.labels[:count]
     pairs = min(PAIRS, count // 2)
     estimate = similarity_of_pairs(images, labels, seed=material.seed, pairs=pairs)
-    protocol = {**_of_fakes(material), "images": count, "pairs": pairs}
+    protocol = {**_fakes_protocol(material), "images": count, "pairs": pairs}
     yield _score("ms_ssim", estimate, protocol)
 
 
@@ -100,22 +106,24 @@ def _path_lengths(material: Material) -> Iterator[Score]:
     painter = fakes.painter
     assert network is not None
     size = painter.sampler.model.inputs[0].shape[-1]
-    of_latents = np.random.default_rng(material.seed).standard_normal((2, fakes.count, size))
-    # Changes the protocol: older scores of labelled runs used one batch's labels for all batches.
-    of_z = _of_fakes(material, labels=None if fakes.labels is None else "of each pair")
+    latents = np.random.default_rng(material.seed).standard_normal((2, fakes.count, size))
+    # `labels` marks new scores: those of older versions used the first batch's labels for all.
+    z_protocol = _fakes_protocol(material, labels=None if fakes.labels is None else "of each pair")
     spaces: list[tuple[str, Generate, Any, Interpolate, Protocol]] = [
-        ("z", fakes.of_latents, of_latents, slerp, of_z)
+        ("z", fakes.of_latents, latents, slerp, z_protocol)
     ]
     if painter.has_styles:
         labels = fakes.labels_at(range(fakes.count))
-        of_styles = [
+        styles = [
             painter.styles(range(first, first + fakes.count), labels) for first in (0, fakes.count)
         ]
 
-        def of_pairs(styles: Any, _: slice) -> Images:
-            return painter.floats(styles)  # Their pairs' labels are in the styles.
+        def generate_from_styles(styles: Any, _: slice) -> Images:
+            return painter.floats(styles)  # No labels needed: the styles already depend on them.
 
-        spaces.append(("w", of_pairs, np.stack(of_styles), lerp, _of_fakes(material)))
+        spaces.append(
+            ("w", generate_from_styles, np.stack(styles), lerp, _fakes_protocol(material))
+        )
 
     def distance(here: Images, there: Images) -> np.ndarray:
         return feature_distance(network(here).vectors, network(there).vectors)
@@ -139,9 +147,9 @@ def _path_lengths(material: Material) -> Iterator[Score]:
 def _feature_distance(material: Material) -> Iterator[Score]:
     fakes, _ = material.vectors
     pairs = len(fakes) // 2
-    # Pairs that share no image, so their distances are independent.
-    estimate = of_mean(feature_distance(fakes[:pairs], fakes[pairs : 2 * pairs]))
-    yield _score("feature_distance", estimate, _of_fakes(material, pairs=pairs))
+    # Pair images without sharing any, so that the distances are independent.
+    estimate = estimate_mean(feature_distance(fakes[:pairs], fakes[pairs : 2 * pairs]))
+    yield _score("feature_distance", estimate, _fakes_protocol(material, pairs=pairs))
 
 
 def _memorisation(material: Material) -> Iterator[Score]:
@@ -149,15 +157,15 @@ def _memorisation(material: Material) -> Iterator[Score]:
     held_out = material.held_out.features.vectors
     fakes, _ = material.vectors
     estimate = neighbours.memorisation(fakes, material.shown, held_out)
-    # Changes the protocol: older scores of mirrored runs ignored the mirror images.
+    # `mirrored` marks new scores: those of older versions ignored the mirror images.
     mirrored = None if material.mirrored is None else "too"
-    protocol = _of_both(material, held_out=len(held_out), mirrored=mirrored)
+    protocol = _full_protocol(material, held_out=len(held_out), mirrored=mirrored)
     yield _score("memorisation", estimate, protocol)
 
 
-def _accuracy_from_fakes(material: Material) -> Iterator[Score]:
+def _classification_accuracy(material: Material) -> Iterator[Score]:
     (fakes, _), (fake_labels, _) = material.vectors, material.labels
-    # Held-out images, if there are any: a generator may have memorised the others.
+    # Prefer held-out images: the generator may have memorised the training images.
     reals = material.held_out or material.references
     assert reals is not None
     labelled = reals.labels != UNLABELLED
@@ -165,12 +173,12 @@ def _accuracy_from_fakes(material: Material) -> Iterator[Score]:
         fakes, fake_labels, reals.features.vectors[labelled], reals.labels[labelled]
     )
     held_out = reals.protocol["split"]
-    protocol = _of_fakes(material, references=int(labelled.sum()), held_out=held_out)
+    protocol = _fakes_protocol(material, references=int(labelled.sum()), held_out=held_out)
     yield _score("classification_accuracy", estimate, protocol)
 
 
 def by_class(material: Material) -> tuple[ClassScores, ...]:
-    """Measure FID per class of a labelled run; leaves out classes of fewer than two images."""
+    """Measure FID per class of a labelled run; leave out classes with fewer than two images."""
     (fakes, reals), (fake_labels, real_labels) = material.vectors, material.labels
     found = frechet_by_class(fakes, fake_labels, reals, real_labels)
     return tuple(
@@ -190,42 +198,43 @@ MEASURES: Mapping[str, Callable[[Material], Iterator[Score]]] = {
     "path_length": _path_lengths,
     "feature_distance": _feature_distance,
     "memorisation": _memorisation,
-    "classification_accuracy": _accuracy_from_fakes,
+    "classification_accuracy": _classification_accuracy,
 }
+"""Measures by the name used in `evaluation.metrics`."""
 OF_PIXELS = ("swd", "ms_ssim")
-"""Measures of pixels, which need no features."""
+"""Measures that use pixels only, and need no features."""
 
 
-def obstacle(
+def missing_need(
     measure: str, network: FeatureNetwork | None, records: RecordSet, *, labelled: bool
 ) -> str | None:
-    """Return what a measure needs and lacks; None if it can be computed."""
+    """Return what a measure needs but does not have; None if it can be computed."""
     if measure in OF_PIXELS:
         return None
     if network is None:
         return "features, by --features or `evaluation.features`"
     if measure == "inception_score" and network.classes is None:
         return "features of a network with classes"
-    if measure == "memorisation" and records.size("val") < neighbours.LEAST_HELD_OUT:
-        return f"at least {neighbours.LEAST_HELD_OUT} images that `data.val` sets apart"
+    if measure == "memorisation" and records.size("val") < neighbours.MIN_HELD_OUT:
+        return f"at least {neighbours.MIN_HELD_OUT} images that `data.val` sets apart"
     if measure == "classification_accuracy" and not labelled:
         return "a run with `data.labels`"
     return None
 
 
 def _score(name: str, estimate: Estimate, protocol: Protocol, advice: str | None = None) -> Score:
-    # Without the keys of None: a protocol must equal those of files from before a key was known.
+    # Leave out keys with None: the protocol must equal that of older files without such keys.
     protocol = {key: value for key, value in protocol.items() if value is not None}
     return Score(name=name, **estimate._asdict(), protocol=protocol, advice=advice)
 
 
-def _of_fakes(material: Material, **more: float | str | None) -> Protocol:
+def _fakes_protocol(material: Material, **more: float | str | None) -> Protocol:
     fakes = material.fakes
-    # Left out if constant, so that scores from before noise was a choice still compare.
+    # Leave out constant noise: scores of older versions, without the key, then still compare.
     noise = None if fakes.noise == "constant" else fakes.noise
     return {"images": fakes.count, "seed": material.seed, "noise": noise, **more}
 
 
-def _of_both(material: Material, **more: float | str | None) -> Protocol:
+def _full_protocol(material: Material, **more: float | str | None) -> Protocol:
     _, reals = material.vectors
-    return {**_of_fakes(material), "references": len(reals), **more}
+    return {**_fakes_protocol(material), "references": len(reals), **more}

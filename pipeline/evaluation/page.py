@@ -1,4 +1,4 @@
-"""Draw pages from templates: self-contained HTML files to view or print."""
+"""Render the HTML pages of evaluations and runs from templates; each page is one file."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 def _environment() -> Environment:
     environment = Environment(
         loader=PackageLoader("pipeline", ""),
-        autoescape=True,  # Names given by users must stay text.
-        undefined=StrictUndefined,  # A misspelt name fails instead of leaving a gap.
+        autoescape=True,  # Names chosen by users must not become markup.
+        undefined=StrictUndefined,  # Fail on a misspelt name instead of leaving a gap.
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
@@ -26,5 +26,5 @@ _ENVIRONMENT = _environment()
 
 
 def render(template: str, content: Mapping[str, object]) -> str:
-    """Draw a page from a template, by its path below `pipeline`, with the names that it uses."""
+    """Render a template, given by its path below `pipeline`, with the values that it uses."""
     return _ENVIRONMENT.get_template(template).render(content)

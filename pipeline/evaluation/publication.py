@@ -1,4 +1,4 @@
-"""Collect facts about a run for a model repository: configuration, scores, verdict."""
+"""Collect what a model repository stores with a SavedModel: configuration, scores and verdict."""
 
 from __future__ import annotations
 
@@ -20,9 +20,10 @@ from savedmodels.repository.versions import About, Gate, Publication, lineage_of
 
 
 def to_publish(path: Path) -> tuple[Path, About]:
-    """Find the SavedModel that a path means, and the facts to publish with it.
+    """Find the SavedModel at a path, and the facts to publish with it.
 
-    A path is the folder of a run, for its newest export, or of a SavedModel, in a run or not.
+    The path is the folder of a run, which means its newest export, or of a SavedModel, which may
+    be outside of any run.
 
     Raises:
         UserError: if a run has no export, or its configuration or scores cannot be read.
@@ -44,8 +45,8 @@ def to_publish(path: Path) -> tuple[Path, About]:
 def about(run: RunFolder, images_seen: int | None) -> About:
     """Collect configuration, scores and verdict for the checkpoint of a run at `images_seen`.
 
-    Scores are of that checkpoint only. If it was measured on several features, those of the gate's
-    policy count.
+    There are no scores if that checkpoint was not evaluated. If it was evaluated on several feature
+    networks, the one in `gate.features` is preferred.
 
     Raises:
         UserError: if the configuration, scores or verdict cannot be read.
@@ -67,7 +68,7 @@ def evaluation_in(publication: Publication) -> Evaluation | None:
     """Read the scores in the manifest of a version; None if it has none.
 
     Raises:
-        UserError: if they are of another schema.
+        UserError: if the scores do not fit the schema of this version.
     """
     content = publication.about.evaluation
     try:

@@ -1,4 +1,4 @@
-"""Features of real images to compare generated ones with, computed once and cached."""
+"""Features of the real images that generated ones are compared with, cached on disk."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from savedmodels.checksum import checksum
 FORMAT_VERSION = 1
 MANIFEST = "manifest.json"
 VECTORS, LABELS, PROBABILITIES = "vectors", "labels", "probabilities"
-READ_AT_A_TIME = 256
+READ_AT_A_TIME = 256  # Number of images in a batch that is read from the records.
 REFERENCES = "references"
 """Name of the default cache folder, beside prepared sets."""
 
@@ -41,26 +41,26 @@ class References:
 
     Args:
         features: Features of the images.
-        labels: Class of each image, `(n,)`, -1 for unlabelled ones.
-        protocol: Identity of set, split, resolution and network.
-        kept: Cache folder for features and their statistics.
+        labels: Class of each image, `(n,)`; -1 for unlabelled images.
+        protocol: Everything that decides the features: set, split, resolution, network and so on.
+        cache: Folder that caches features and their statistics.
     """
 
     features: Features
     labels: npt.NDArray[np.int64]
     protocol: Protocol
-    kept: Path
+    cache: Path
 
     def statistic(self, name: str, compute: Callable[[Array], Arrays]) -> Arrays:
-        """Compute a statistic of the features once, and cache it by its name.
+        """Compute a statistic of the features, or read it from the cache under its name.
 
-        The name must have all parameters, or a cached statistic of others would be taken.
+        The name must include all parameters: the cache cannot tell statistics of one name apart.
         """
         protocol = {**self.protocol, "statistic": name}
-        return _kept(self.kept, protocol, lambda: compute(self.features.vectors))
+        return _read_or_compute(self.cache, protocol, lambda: compute(self.features.vectors))
 
     def moments(self) -> Moments:
-        """Return the moments of the features for FID."""
+        """Return count, mean and scatter of the features, for FID."""
 
         def compute(vectors: Array) -> Arrays:
             found = moments([vectors])
@@ -87,15 +87,17 @@ def references_for(
     mirrored: bool = False,
     report: Callable[[int, int], None] | None = None,
 ) -> References:
-    """Compute features of every image of a split, or of all mirrored; copies are left out.
+    """Compute the features of all images of a split, or read them from the cache.
 
-    They are cached in `folder / <key>`, where the key is a hash of data, network and all else that
-    decides them. Damaged caches are computed again. While computing, `report` is called with the
-    number of images done and of all.
+    They are cached in `folder / <key>`, where the key is a hash of everything that decides them. A
+    damaged cache is computed again.
+
+    Mirrored copies in the set are left out; `mirrored` mirrors every image instead. `report` is
+    called with the numbers of images done and in all.
 
     Raises:
-        UserError: if the network does not accept such images.
-        ValueError: if the set lacks the resolution or the split.
+        UserError: if the network does not accept the images.
+        ValueError: if the set has no such resolution or split.
     """
     protocol: Protocol = {
         "format_version": FORMAT_VERSION,
@@ -112,7 +114,7 @@ def references_for(
 
         def images() -> Iterator[Images]:
             for batch in samples.as_numpy_iterator():
-                # Kept on the way, so that the set is read once.
+                # Collect the labels in the same pass, so that the set is read once.
                 labels.append(batch["label"])
                 yield batch["image"][:, :, ::-1] if mirrored else batch["image"]
 
@@ -122,24 +124,24 @@ def references_for(
             arrays[PROBABILITIES] = found.probabilities
         return arrays
 
-    arrays = _kept(folder, protocol, compute)
+    arrays = _read_or_compute(folder, protocol, compute)
     features = Features(arrays[VECTORS], arrays.get(PROBABILITIES))
     return References(features, arrays[LABELS], protocol, folder)
 
 
-def _kept(folder: Path, protocol: Protocol, compute: Callable[[], Arrays]) -> Arrays:
-    """Read arrays from the cache under a hash of the protocol, or compute and write them."""
+def _read_or_compute(folder: Path, protocol: Protocol, compute: Callable[[], Arrays]) -> Arrays:
+    """Read arrays from the cache under a hash of the protocol, or compute and cache them."""
     key = hashlib.sha256(json.dumps(protocol, sort_keys=True).encode()).hexdigest()[:32]
-    kept = folder / key
-    if (found := _read(kept, protocol)) is not None:
+    entry = folder / key
+    if (found := _read(entry, protocol)) is not None:
         return found
     arrays = compute()
     with suppress(FileNotFoundError):
-        # What is there is damaged, and `new_folder` would refuse to replace it.
-        remove_folder(kept)
-    # Another process may have written the same content in the meantime.
+        # Remove a damaged entry: `new_folder` would refuse to replace it.
+        remove_folder(entry)
+    # Ignore an existing entry: another process may have written the same content meanwhile.
     with suppress(FileExistsError):
-        _write(kept, protocol, arrays)
+        _write(entry, protocol, arrays)
     return arrays
 
 
@@ -155,17 +157,17 @@ def _write(folder: Path, protocol: Protocol, arrays: Arrays) -> None:
 
 
 def _read(folder: Path, protocol: Protocol) -> Arrays | None:
-    """Read cached arrays; None if there are none, or they are damaged."""
+    """Read cached arrays; None if they are missing or damaged."""
     try:
         manifest = _Manifest.model_validate_json((folder / MANIFEST).read_bytes())
         files = {path.stem for path in folder.glob("*.npy")}
-        # The key is a shortened hash, so the whole protocol is compared too.
+        # Compare the whole protocol: the key is a shortened hash, which may collide.
         if manifest.protocol != protocol or files != manifest.sha256.keys():
             return None
-        # A flipped bit would change scores without a trace.
+        # Compare checksums: a flipped bit would change scores unnoticed.
         if any(checksum(folder / f"{name}.npy") != manifest.sha256[name] for name in files):
             return None
-        # No pickles, which run code when they are read.
+        # Refuse pickles, which run code when they are read.
         return {name: np.load(folder / f"{name}.npy", allow_pickle=False) for name in files}
     except (OSError, ValueError):
         return None

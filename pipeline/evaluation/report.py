@@ -1,4 +1,4 @@
-"""Report of an evaluation: an HTML page with scores, pictures and curves."""
+"""HTML report of scores, pictures and curves, which `growgan evaluate` and `growgan gate` write."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ REPORT = "report.html"
 PICTURES = {
     "samples": ("Samples", "Uncurated: the images of the first seeds."),
     "truncated": ("Truncated samples", "The same seeds, truncated with ψ = 0.7."),
-    "best": ("Best by the discriminator", "Images with the highest scores of all scored."),
+    "best": ("Best by the discriminator", "Images with the highest scores."),
     "worst": ("Worst by the discriminator", "Images with the lowest scores."),
     "nearest": (
         "Nearest neighbours",
@@ -33,15 +33,15 @@ PICTURES = {
     ),
     "contact-sheet": ("Pictures of the source", "Random pictures, then a row of each class."),
 }
-"""Title and caption of known pictures; others get their name as title."""
+"""Title and caption of known pictures; other pictures get their name as title."""
 TOGETHER = (
     ("Losses", ("critic_loss", "generator_loss")),
     ("Scores by the discriminator", ("real_score", "fake_score")),
     ("Norms of gradients", ("critic_gradient_norm", "generator_gradient_norm")),
 )
-"""Metrics that share a chart."""
+"""Title and metrics of each chart that shows several metrics."""
 NOT_DRAWN = ("alpha", "resolution", "seconds")
-"""Metrics of a run's position, not of its quality."""
+"""Metrics without a chart: they describe the position of a run, not its quality."""
 
 
 class Figure(NamedTuple):
@@ -53,9 +53,9 @@ class Figure(NamedTuple):
 
 
 def write_report(run: RunFolder, evaluation: Evaluation) -> Path:
-    """Write `report.html` of an evaluation, from the files in its folder and in the run's.
+    """Write `report.html` into the folder of an evaluation, and return its path.
 
-    It shows every `*.png` beside the scores, and the verdict in `gate.json`.
+    The report shows every `*.png` and the verdict in that folder, and the logged curves of the run.
 
     Raises:
         UserError: if a file of the run is damaged.
@@ -79,17 +79,17 @@ def report_html(
     pictures: Mapping[str, bytes],
     gate: Verdict | None,
 ) -> str:
-    """Write a report as self-contained HTML without scripts.
+    """Render a report as self-contained HTML without scripts.
 
     Args:
         evaluation: Evaluation to report.
-        history: Evaluations of the run, ascending in images seen, with or without this one.
+        history: Evaluations of the run, ascending in images seen, with or without `evaluation`.
         curves: Logged curves of the run.
         pictures: PNG files by name; names in `PICTURES` get a title and a caption.
         gate: Decision of the gate; None if it was not run.
     """
-    # Keys keep the ids of all charts in the page apart.
-    compared = enumerate(_histories(evaluation, history))
+    # Number the charts, so that their ids in the page differ.
+    compared = enumerate(_history_charts(evaluation, history))
     return render(
         "evaluation/templates/report.html",
         {
@@ -107,17 +107,17 @@ def report_html(
 
 
 def figures_of(pictures: Mapping[str, bytes]) -> list[Figure]:
-    """Return PNG files with title and caption, known ones first."""
+    """Give PNG files their titles and captions, those in `PICTURES` first."""
     known = [name for name in PICTURES if name in pictures]
     names = (*known, *sorted(pictures.keys() - PICTURES.keys()))
     return [Figure(*PICTURES.get(name, (name, "")), pictures[name]) for name in names]
 
 
 def metric_charts(curves: Curves) -> list[str]:
-    """Draw a chart as SVG for each kind of metric that was logged."""
+    """Draw the logged metrics as SVG charts, one for each of `TOGETHER` and each other metric."""
     together = {name for _, names in TOGETHER for name in names}
     alone = [(n, (n,)) for n in curves.metrics if n not in together and n not in NOT_DRAWN]
-    # The first resolution is not a change.
+    # Mark where the networks grew, which excludes the first resolution.
     grown = list(curves.sizes.items())[1:]
     marks = {f"{size} px": float(images) for size, images in grown}
     charts = [
@@ -128,10 +128,10 @@ def metric_charts(curves: Curves) -> list[str]:
     return [as_svg(chart, f"c{key}") for key, chart in enumerate(charts)]
 
 
-def _histories(evaluation: Evaluation, history: Sequence[Evaluation]) -> Iterator[Chart]:
+def _history_charts(evaluation: Evaluation, history: Sequence[Evaluation]) -> Iterator[Chart]:
     for name in (score.name for score in evaluation.scores):
-        # A line through scores that do not compare would mislead.
-        alike = [each for each in history if not obstacles(name, each, evaluation)]
-        if len(alike) > 1:
-            curve = score_curve(name, alike, [each.images_seen for each in alike])
+        # Leave out scores that do not compare: a line through them would mislead.
+        comparable = [each for each in history if not obstacles(name, each, evaluation)]
+        if len(comparable) > 1:
+            curve = score_curve(name, comparable, [each.images_seen for each in comparable])
             yield Chart(title_of(name), "images seen", {name: curve})

@@ -1,4 +1,4 @@
-"""Remove the evaluations that a rollback makes void."""
+"""Remove evaluations when an alarm rolls training back to an earlier checkpoint."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from savedmodels import atomic
 
 
 class RemoveEvaluations(Listener):
-    """Listener that removes the evaluations of a run's checkpoints that a rollback discards."""
+    """Listener of the training loop that removes evaluations of checkpoints that it discards."""
 
     def __init__(self, run: RunFolder) -> None:
         self._run = run
 
     def rolled_back(self, roll_back: RollBack) -> None:
-        """Remove evaluations of later checkpoints, which training will make again differently."""
+        """Remove evaluations of checkpoints after the one that training returns to."""
         for images_seen in self._run.evaluated():
             if images_seen > roll_back.to:
                 atomic.remove_folder(self._run.evaluation(images_seen))

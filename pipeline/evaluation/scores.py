@@ -1,4 +1,4 @@
-"""Scores of a checkpoint with their protocol: their file, and rules for comparing them."""
+"""Scores of a checkpoint: the file `scores.json`, and the rules for comparing two evaluations."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from pipeline.training_run.folder import RunFolder
 from savedmodels.atomic import write_file
 
 SCORES = "scores.json"
-FINGERPRINT = 12  # Digits of a hash to show.
+FINGERPRINT = 12  # Number of digits of a hash to show.
 _LEVEL = re.compile(r"swd_(\d+)")
 
 Protocol = dict[str, bool | int | float | str | None]
-"""Parameters of a score besides model, data and features."""
+"""Parameters of the measurement of a score, besides model, data and features."""
 
 _KINDS: dict[str, tuple[str, Literal["less", "more", ""]]] = {
     "fid": ("FID", "less"),
@@ -38,6 +38,7 @@ _KINDS: dict[str, tuple[str, Literal["less", "more", ""]]] = {
     "memorisation": ("Memorisation", "less"),
     "classification_accuracy": ("Classification accuracy", "more"),
 }
+"""Title of each score, and whether less or more of it is better; empty if neither is."""
 
 
 class JsonRecord(BaseModel):
@@ -46,7 +47,7 @@ class JsonRecord(BaseModel):
     model_config = ConfigDict(
         frozen=True,
         extra="forbid",
-        ser_json_inf_nan="strings",  # JSON has no NaN, and null would lose which it was.
+        ser_json_inf_nan="strings",  # JSON has no NaN or infinity; null could be either.
         serialize_by_alias=True,
         validate_by_name=True,
         validate_by_alias=True,
@@ -58,9 +59,9 @@ class FeaturesUsed(JsonRecord):
 
     name: str
     identity: str
-    """SHA-256 of weights and preprocessing."""
+    """SHA-256 of name, weights and protocol."""
     protocol: dict[str, str] = {}
-    """Preparation of images, such as resize and layer."""
+    """Preparation of the images and layer of the features."""
 
     def matches(self, which: str | None) -> bool:
         """Return whether `which` is the name, the identity, or the shown digits of the identity."""
@@ -85,7 +86,8 @@ class Score(JsonRecord):
     @model_validator(mode="before")
     @classmethod
     def _advice_is_no_protocol(cls, values: Any) -> Any:
-        # Older versions wrote it there, where it would keep equal scores from comparing.
+        # Move advice out of the protocol, where older versions wrote it: it must not decide whether
+        # two scores compare.
         if not isinstance(values, dict) or "advice" not in values.get("protocol", {}):
             return values
         protocol = dict(values["protocol"])
@@ -121,10 +123,10 @@ class ClassScores(JsonRecord, extra="allow"):
 
 
 class Lineage(JsonRecord, extra="allow"):
-    """Lineage of scores; further keys are allowed."""
+    """Data, configuration, checkpoint and code behind scores; further keys are allowed."""
 
     data_hash: str
-    """Hash of the set's content, which is used for training and references."""
+    """Hash of the content of the prepared set that the scores compare with."""
     config_hash: str
     checkpoint_hash: str
     """SHA-256 of the checkpoint's manifest, and so of all its files."""
@@ -137,7 +139,7 @@ class Lineage(JsonRecord, extra="allow"):
 class Evaluation(JsonRecord):
     """All scores of a checkpoint on one feature network."""
 
-    # Changes when the meaning of a field does.
+    # Increase this when the meaning of a field changes.
     schema_version: Literal[1] = Field(default=1, alias="schema")
     run: str
     checkpoint: str
@@ -150,13 +152,13 @@ class Evaluation(JsonRecord):
     """Feature network; None if no score needed features."""
     scores: tuple[Score, ...]
     classes: tuple[ClassScores, ...] = ()
-    """Scores by class, of a labelled run."""
+    """Scores of each class; empty for a run without labels."""
     not_measured: dict[str, str] = {}
-    """Reason by the name of each measure that could not be computed."""
+    """Measures that could not be computed: reason by name."""
 
     @property
     def advice(self) -> dict[str, list[str]]:
-        """Warnings against trusting scores, each with the titles of those scores."""
+        """Warnings against trusting scores, each with the titles of the scores concerned."""
         found: dict[str, list[str]] = {}
         of_scores = [(title_of(score.name), score.advice) for score in self.scores]
         of_classes = [(f"FID of {each.name}", each.advice) for each in self.classes]
@@ -182,7 +184,7 @@ def title_of(score: str) -> str:
     level = _LEVEL.fullmatch(score)
     if level:
         return f"SWD at {level[1]} px"
-    # A newer version's score keeps its name.
+    # An unknown score, such as one of a newer version, keeps its name.
     return _KINDS[score][0] if score in _KINDS else score
 
 
@@ -193,12 +195,12 @@ def better_of(score: str) -> Literal["less", "more", ""]:
 
 
 def needs_features(score: str) -> bool:
-    """Return whether a score needs features, not only pixels."""
+    """Return whether a score is computed from features; otherwise from pixels only."""
     return not score.startswith("swd") and score != "ms_ssim"
 
 
 def obstacles(score: str, one: Evaluation, other: Evaluation) -> list[str]:
-    """List reasons against comparing a score of two evaluations; empty if comparable."""
+    """List the reasons against comparing a score of two evaluations; empty if it compares."""
     first, second = one.score(score), other.score(score)
     if first is None or second is None:
         missing = one if first is None else other
@@ -209,7 +211,7 @@ def obstacles(score: str, one: Evaluation, other: Evaluation) -> list[str]:
         reasons.append(f"other data, {hashes[0]} instead of {hashes[1]}")
     if needs_features(score) and one.features != other.features:
         reasons.append(f"other features, {one.features} instead of {other.features}")
-        # Equal names and fingerprints do not show the difference, so the protocol must.
+        # If both look the same in that text, add how the protocols differ.
         if one.features and other.features and str(one.features) == str(other.features):
             reasons[-1] += f": {_changed(one.features.protocol, other.features.protocol)}"
     if first.protocol != second.protocol:
@@ -218,7 +220,7 @@ def obstacles(score: str, one: Evaluation, other: Evaluation) -> list[str]:
 
 
 def folder_of(run: RunFolder, evaluation: Evaluation) -> Path:
-    """Return the folder `evaluations/images-…/<features>`; other features get another folder."""
+    """Return the folder of an evaluation, `evaluations/images-…/<feature network>`."""
     used = evaluation.features
     name = "pixels"
     if used is not None:
@@ -232,7 +234,7 @@ def write_scores(run: RunFolder, evaluation: Evaluation) -> Path:
 
 
 def write_evaluation(file: Path, evaluation: Evaluation) -> Path:
-    """Write scores to a file, and return its path; the file appears complete or not at all."""
+    """Write scores to a file, which appears complete or not at all, and return its path."""
     file.parent.mkdir(parents=True, exist_ok=True)
     write_file(file, evaluation.model_dump_json(indent=2) + "\n")
     return file
@@ -242,7 +244,7 @@ def read_scores(path: Path) -> Evaluation:
     """Read the scores in a file, or in the folder of an evaluation.
 
     Raises:
-        UserError: if there are none, or they are of another schema.
+        UserError: if the file is missing, unreadable or of another schema.
     """
     file = path / SCORES if path.is_dir() else path
     try:
@@ -255,16 +257,16 @@ def read_scores(path: Path) -> Evaluation:
 
 
 def fault_of(error: OSError | ValidationError) -> str:
-    """Describe the fault of a file in one line."""
+    """Describe in one line why a JSON file cannot be used, to follow `Received: <file>,`."""
     if isinstance(error, OSError):
         return f"which cannot be read: {error.strerror}"
     faults = {".".join(map(str, fault["loc"])): fault for fault in error.errors()}
-    # Another schema explains all other faults.
+    # Report only the schema if it differs: all other faults follow from it.
     if "schema" in faults and faults["schema"]["type"] == "literal_error":
         return f"of schema {str(faults['schema']['input'])[:FINGERPRINT]}"
     where, fault = next(iter(faults.items()))
     text = f"where `{where}` is wrong: {fault['msg']}" if where else f"with {fault['msg']}"
-    # Keys of a foreign file may hold line breaks.
+    # Keep to one line: keys of a foreign file may hold line breaks.
     return " ".join(text.split())
 
 
@@ -282,13 +284,13 @@ def score_history(run: RunFolder) -> list[Evaluation]:
 def evaluation_of(
     run: RunFolder, images_seen: int | None = None, *, features: str | None = None
 ) -> Evaluation:
-    """Return the evaluation of a run at a number of images seen, or the newest.
+    """Return the evaluation of a run at a number of images seen, or of the newest checkpoint.
 
-    If the checkpoint was measured on several features, those of this name or identity are
-    preferred; without them the last evaluation counts.
+    If a checkpoint was evaluated on several feature networks, the one with the name or identity
+    `features` is preferred; otherwise the latest evaluation is returned.
 
     Raises:
-        UserError: if there is none, or an evaluation of the run cannot be read.
+        UserError: if there is no such evaluation, or an evaluation of the run cannot be read.
     """
     history = score_history(run)
     known = sorted({evaluation.images_seen for evaluation in history})

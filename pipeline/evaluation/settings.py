@@ -1,4 +1,4 @@
-"""Settings of an evaluation: those of the run, with overrides that change no result of the run."""
+"""Settings of an evaluation: the configuration of the run, with overrides by `--set`."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from pipeline.training_run.folder import RunFolder
 
 
 def settings_for(run: RunFolder, overrides: Sequence[Override]) -> Config:
-    """Read the configuration of a run, with overrides for its evaluation; needs no TensorFlow.
+    """Read the configuration of a run with overrides for its evaluation; needs no TensorFlow.
 
     Raises:
         UserError: if there is no run, an override is invalid or changes what the run trains, or the
-            features are of no known kind.
+            kind of the features is unknown.
     """
     settings = run.config(overrides)
-    # Scores would otherwise be filed under a run that was trained differently.
+    # Refuse settings of training: the scores would belong to a run that was trained differently.
     changed = differences(run.config(), settings)
     if changed:
         raise UserError(

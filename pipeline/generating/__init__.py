@@ -1,1 +1,1 @@
-"""Generated images of a run: single images by seed, grids and sheets of styles."""
+"""Images from a trained run, for `growgan generate`: single images, grids and sheets of styles."""

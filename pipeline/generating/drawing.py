@@ -1,4 +1,4 @@
-"""Images drawn with a run's generator: single images, a grid, or a sheet of styles."""
+"""Draw images with a run's generator: single images, a grid, or a sheet of styles."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ if TYPE_CHECKING:
     from pipeline.sampling.painter import Painter
     from pipeline.sampling.sampler import NoiseMode
 
-AT_A_TIME = 256
+CHUNK = 256  # Images whose styles are in memory at a time.
 
 
 @dataclass(frozen=True)
 class Drawing:
-    """Request for images of a run's newest EMA generator.
+    """Request to draw images with a run's newest EMA generator.
 
     Args:
         seeds: Seeds of the images, not negative.
         label: Class of all images in a labelled run; None cycles through the classes.
-        truncation: Factors on the distance of styles to their mean; several make a sheet.
-        truncated_layers: Number of layers to truncate, None for all.
+        truncation: Factors psi on the distance of styles to their mean; several make a sheet.
+        truncated_layers: Number of layers to truncate, from the first; None for all.
         noise: Noise mode.
-        mixed: Seeds whose styles are mixed into those of `seeds`; any make a sheet.
-        mixed_layers: Layers that take the styles of `mixed`.
+        mixed: Seeds whose styles are mixed into those of `seeds`; if not empty, makes a sheet.
+        mixed_layers: Indices of the layers that take the styles of `mixed`.
     """
 
     seeds: Sequence[int]
@@ -45,7 +45,7 @@ class Drawing:
 
     @property
     def images(self) -> int:
-        """Number of images: one per seed, or on sheets one row per seed."""
+        """Number of images: one per seed, or on a sheet one per seed and column."""
         return len(self.seeds) * (len(self.mixed) or len(self.truncation))
 
     @property
@@ -60,7 +60,7 @@ class Drawing:
 
 
 def require_drawable(run: RunFolder, drawing: Drawing, *, single: bool) -> None:
-    """Refuse impossible requests before the network is loaded, which takes seconds."""
+    """Refuse a request that the run cannot fulfil, before loading the network takes seconds."""
     labels_of_run(run, 1, drawing.label)
     several = len(drawing.truncation) > 1
     if single and (several or drawing.mixed):
@@ -82,8 +82,8 @@ def draw_images(run: RunFolder, drawing: Drawing) -> Iterator[NDArray[np.uint8]]
         yield from painter.of_seeds(drawing.seeds, labels)
         return
     [psi] = drawing.truncation
-    for first in range(0, len(drawing.seeds), AT_A_TIME):
-        some = slice(first, first + AT_A_TIME)
+    for first in range(0, len(drawing.seeds), CHUNK):
+        some = slice(first, first + CHUNK)
         seeds = drawing.seeds[some]
         styles = painter.truncated(
             painter.styles(seeds, labels[some]), psi, drawing.truncated_layers
@@ -92,12 +92,12 @@ def draw_images(run: RunFolder, drawing: Drawing) -> Iterator[NDArray[np.uint8]]
 
 
 def draw_sheet(run: RunFolder, drawing: Drawing) -> NDArray[np.uint8]:
-    """Draw a grid of the seeds, or a sheet: a row per seed, a column per psi or mixed seed."""
+    """Draw a grid of all images, or a sheet: a row per seed, a column per psi or mixed seed."""
     require_drawable(run, drawing, single=False)
     if not drawing.mixed and len(drawing.truncation) == 1:
         grid: NDArray[np.uint8] = tile(np.concatenate(list(draw_images(run, drawing))))
         return grid
-    # Imported late: TensorFlow takes seconds, and refusals should not wait for it.
+    # Import late: TensorFlow takes seconds to load, and errors above should not wait for it.
     from pipeline.generating.sheets import mixing_sheet, truncation_sheet
 
     painter = _painter_of(run)

@@ -1,4 +1,4 @@
-"""Sheets that show styles at work: truncated, and mixed."""
+"""Sheets of images that show the effect of truncating styles, and of mixing them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pipeline.data.grids import tile
 from pipeline.sampling.painter import Painter, Styles
 from pipeline.sampling.sampler import NoiseMode
 
-Number = TypeVar("Number", bound=np.generic)
+DType = TypeVar("DType", bound=np.generic)
 
 
 def truncation_sheet(
@@ -24,9 +24,12 @@ def truncation_sheet(
     cutoff: int | None = None,
     noise: NoiseMode = "constant",
 ) -> NDArray[np.uint8]:
-    """Draw truncated images: a row per image, a column per psi."""
-    drawn = np.stack([painter.truncated(styles, psi, cutoff) for psi in psis], axis=1)
-    images = painter.images(_flat(drawn), np.repeat(seeds, len(psis)).tolist(), noise)
+    """Draw truncated images: a row per style, a column per psi.
+
+    `seeds` are for random noise; `cutoff` is the number of layers to truncate, None for all.
+    """
+    truncated = np.stack([painter.truncated(styles, psi, cutoff) for psi in psis], axis=1)
+    images = painter.images(_flatten(truncated), np.repeat(seeds, len(psis)).tolist(), noise)
     sheet: NDArray[np.uint8] = tile(images, columns=len(psis))
     return sheet
 
@@ -39,26 +42,28 @@ def mixing_sheet(
     *,
     noise: NoiseMode = "constant",
 ) -> NDArray[np.uint8]:
-    """Draw mixed images: each takes the styles of some layers from its column, others from its row.
+    """Draw mixed images, whose styles of `layers` are from the column and all others from the row.
 
-    The first row and the first column show the images that are mixed.
+    `rows` and `columns` are styles and their seeds. The first row and the first column show the
+    images before mixing.
     """
-    (of_rows, row_seeds), (of_columns, column_seeds) = rows, columns
-    # A copy, because styles may be views whose layers share memory.
-    mixed = np.repeat(of_rows[:, np.newaxis], len(of_columns), axis=1)
-    mixed[:, :, list(layers)] = of_columns[np.newaxis][:, :, list(layers)]
-    above = painter.images(of_columns, column_seeds, noise)
-    beside = painter.images(of_rows, row_seeds, noise)
-    # Seeds of the row, so that even with random noise a row differs by its styles only.
-    inside = painter.images(_flat(mixed), np.repeat(row_seeds, len(of_columns)).tolist(), noise)
+    (row_styles, row_seeds), (column_styles, column_seeds) = rows, columns
+    # `repeat` copies: the layers of a style may share memory, so writing to a view would be wrong.
+    mixed = np.repeat(row_styles[:, np.newaxis], len(column_styles), axis=1)
+    mixed[:, :, list(layers)] = column_styles[np.newaxis][:, :, list(layers)]
+    above = painter.images(column_styles, column_seeds, noise)
+    beside = painter.images(row_styles, row_seeds, noise)
+    # Use the row's seeds for noise, so that the images of a row differ only in their styles.
+    mixed_seeds = np.repeat(row_seeds, len(column_styles)).tolist()
+    inside = painter.images(_flatten(mixed), mixed_seeds, noise)
     inside = inside.reshape(*mixed.shape[:2], *inside.shape[1:])
     top = np.concatenate([np.zeros_like(above[:1]), above])
     body = np.concatenate([beside[:, np.newaxis], inside], axis=1)
     images = np.concatenate([top[np.newaxis], body])
-    sheet: NDArray[np.uint8] = tile(_flat(images), columns=1 + len(of_columns))
+    sheet: NDArray[np.uint8] = tile(_flatten(images), columns=1 + len(column_styles))
     return sheet
 
 
-def _flat(array: NDArray[Number]) -> NDArray[Number]:
+def _flatten(array: NDArray[DType]) -> NDArray[DType]:
     """Merge the first two axes."""
     return array.reshape(-1, *array.shape[2:])

@@ -1,1 +1,1 @@
-"""Sampling: seeds to latents, styles and images, by one differentiable sampler."""
+"""Turn seeds into latents, styles and images, for sheets, evaluation and export."""

@@ -1,6 +1,7 @@
-"""Sampler of a generator: latents → points → images, differentiable throughout.
+"""Sampler of a generator: seeds → latents → points → images, differentiable from the latents on.
 
-It neither rounds, nor splits batches, nor converts to NumPy.
+Points are what one interpolates: styles, or latents in families without styles. A sampler
+works on TensorFlow tensors; `Painter` makes NumPy images with it.
 """
 
 from __future__ import annotations
@@ -24,11 +25,11 @@ PARALLEL = 1e-4
 
 @dataclass(frozen=True)
 class LatentSampler:
-    """Sampler of a family without styles: its points are latents.
+    """Sampler of a family without styles, whose points are the latents.
 
     Args:
-        model: Model from latents, with labels `[latents, labels]`, to images.
-        generate: Function from latents and labels to images, by that model.
+        model: Model from latents, or `[latents, labels]`, to images.
+        generate: Function from latents and labels to images, which calls `model`.
     """
 
     model: keras.Model
@@ -40,7 +41,7 @@ class LatentSampler:
         return int(self.model.inputs[0].shape[-1])
 
     def traced(self) -> LatentSampler:
-        """Return the same sampler for a SavedModel, which then stores each graph once."""
+        """Return a copy for export: a SavedModel then stores the graph of each network once."""
         return replace(self, generate=traced_once(self.generate))
 
     def latents(self, seeds: Any) -> Any:
@@ -53,12 +54,12 @@ class LatentSampler:
 
     def between(self, first: Any, last: Any, shares: Any) -> Any:
         """Interpolate: `(sin((1 - t) Ω) first + sin(t Ω) last) / sin Ω`, with Ω the angle."""
-        # Points on the arc, not on the line, are as likely as latents as its ends are.
-        product = tf.reduce_sum(first * last) / (tf.norm(first) * tf.norm(last))
-        # Rounding may leave the range in which `acos` is defined.
-        angle = tf.acos(tf.clip_by_value(product, -1.0, 1.0))
+        # Take the arc, not the line: points on the line are shorter than latents usually are.
+        cosine = tf.reduce_sum(first * last) / (tf.norm(first) * tf.norm(last))
+        # Clip to the domain of `acos`, which rounding errors may leave.
+        angle = tf.acos(tf.clip_by_value(cosine, -1.0, 1.0))
         shares = tf.stack([1.0 - shares, shares])
-        # Finite even where the line is taken: gradients pass through both branches of `where`.
+        # Keep `arcs` finite even where the line is used: `where` sends gradients through both.
         arcs = tf.math.divide_no_nan(tf.sin(shares * angle), tf.sin(angle))
         weights = tf.where(tf.sin(angle) > PARALLEL, arcs, shares)[..., tf.newaxis]
         return weights[0] * first + weights[1] * last
@@ -70,10 +71,10 @@ class LatentSampler:
 
 @dataclass(frozen=True)
 class StyleSampler:
-    """Sampler of a family with styles: its points are styles w.
+    """Sampler of a family with styles, whose points are styles w.
 
     Args:
-        model: Model from latents, with labels `[latents, labels]`, to images.
+        model: Model from latents, or `[latents, labels]`, to images.
         layers: Number of layers that take a style.
         size: Length of a style.
         map_latents: Function from latents and labels to styles.
@@ -91,7 +92,7 @@ class StyleSampler:
     fixed_noise: Sequence[keras.layers.Layer]
 
     def traced(self) -> StyleSampler:
-        """Return the same sampler for a SavedModel, which then stores each graph once."""
+        """Return a copy for export: a SavedModel then stores the graph of each network once."""
         return replace(
             self,
             map_latents=traced_once(self.map_latents),
@@ -121,29 +122,29 @@ class StyleSampler:
         return tf.repeat(points[:, tf.newaxis], self.layers, axis=1)
 
     def truncated(self, styles: Any, truncation: Any, cutoff: int | None = None) -> Any:
-        """Truncate styles: move them towards their mean; a factor of 1 leaves them unchanged.
+        """Truncate styles: move them towards the mean style; a factor of 1 leaves them unchanged.
 
         Args:
             styles: Styles `(batch, layers, size)`.
-            truncation: Factor on the distance to the mean: a number, or `(batch,)`.
+            truncation: Factor on the distance to the mean style: a number, or `(batch,)`.
             cutoff: Number of layers to truncate, from the first; None for all.
         """
         if isinstance(truncation, (int, float)):
             return self.truncation(styles, psi=truncation, cutoff=cutoff)
-        shares = truncation[:, tf.newaxis, tf.newaxis]
-        drawn = self.truncation(styles, psi=shares, cutoff=cutoff)
-        # `mean + 1 · (style - mean)` would change the last bits.
-        return tf.where(shares == 1.0, styles, drawn)
+        psi = truncation[:, tf.newaxis, tf.newaxis]
+        truncated = self.truncation(styles, psi=psi, cutoff=cutoff)
+        # Keep styles at psi = 1: `mean + 1 · (style - mean)` would change the last bits.
+        return tf.where(psi == 1.0, styles, truncated)
 
     def noise(self, mode: NoiseMode, seeds: Any) -> list[Any]:
-        """Make the noise maps of every layer in order, each `(batch, height, width, 1)`.
+        """Make the noise maps of every layer, first layer first, each `(batch, height, width, 1)`.
 
         Args:
-            mode: `constant`, the model's own maps; `random`, by seed; or `none`, zeros.
+            mode: `constant` for the model's own maps, `random` to draw by seed, `none` for zeros.
             seeds: Seed of each image, int64 `(batch,)`.
         """
         if mode == "constant":
-            # These layers read only the batch size of their input.
+            # Pass the seeds only for their batch size, all that these layers read.
             return [layer(seeds) for layer in self.fixed_noise]
         shapes = [tuple(layer.map.shape) for layer in self.fixed_noise]
         if mode == "none":
@@ -151,7 +152,7 @@ class StyleSampler:
         return [noise_of_seeds(seeds, number, shape) for number, shape in enumerate(shapes)]
 
     def synthesise(self, styles: Any, noise: Sequence[Any] | None = None) -> Any:
-        """Make images, about [-1, 1], from styles of all layers, by default with constant noise."""
+        """Make images, about [-1, 1], from styles of all layers; None means constant noise."""
         maps = [layer(styles) for layer in self.fixed_noise] if noise is None else noise
         return self.synthesis(styles, *maps)
 
@@ -160,12 +161,12 @@ AnySampler: TypeAlias = LatentSampler | StyleSampler
 
 
 def latent_sampler(model: keras.Model) -> LatentSampler:
-    """Make the sampler of a model from latents, with labels `[latents, labels]`, to images."""
+    """Make the sampler of a model from latents, or `[latents, labels]`, to images."""
     return LatentSampler(model, partial(called, model))
 
 
 def sampler_of(network: Any, model: keras.Model, resolution: int, *, fading: bool) -> AnySampler:
-    """Make the sampler of a generator, whose `model` is `network.model(resolution, fading=…)`."""
+    """Make the sampler of generator `network`; `model` is `network.model(resolution, fading=…)`."""
     if not network.config.has_styles:
         return latent_sampler(model)
     synthesis = network.synthesis(resolution, fading=fading)

@@ -28,10 +28,10 @@ import scipy.special
 from taking_turns import Process, Step, median, processor, ratio, serve, turns_of
 
 from pipeline.evaluation.statistics.frechet import (
-    draws_of,
     fid_of,
     frechet_estimates,
     moments,
+    moments_of_draws,
 )
 from pipeline.evaluation.statistics.inception_score import inception_score
 from pipeline.evaluation.statistics.kernel import SUBSET_SIZE, SUBSETS, kernel_distance
@@ -137,7 +137,7 @@ def make(system: str, statistic: str, images: int, dimensions: int) -> Step:
         case "Fréchet distance", "NumPy, SciPy":
             return partial(plain_distance, plain_moments(x), plain_moments(y))
         case "FID, intervals", "ours":
-            return lambda: frechet_estimates(draws_of(x, seed=0), moments([y]))
+            return lambda: frechet_estimates(moments_of_draws(x, seed=0), moments([y]))
         case "KID", "ours":
             return lambda: kernel_distance(x, y, seed=0)
         case "KID", "NumPy, SciPy":

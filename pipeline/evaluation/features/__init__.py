@@ -1,4 +1,4 @@
-"""Networks for features of images, and the choice among them."""
+"""Feature networks, which turn images into the vectors that FID and other scores compare."""
 
 from __future__ import annotations
 
@@ -8,24 +8,25 @@ from pipeline.evaluation.features.network import FeatureNetwork, Features, Image
 __all__ = ["FeatureNetwork", "Features", "Images", "open_features"]
 
 KINDS = ("inception:FILE", "keras:NAME[:WEIGHTS]", "classifier:FOLDER", "lenet:FILE")
+"""Forms of `evaluation.features`, one for each kind of network."""
 
 
 def require_kind(spec: str) -> None:
-    """Refuse a name that is not of a feature network.
+    """Check that the part of `spec` before the colon is a kind of feature network.
 
     Raises:
-        UserError: if it is not one of `KINDS`.
+        UserError: if it is the kind of none of `KINDS`.
     """
-    # Weights are not looked for: the command line asks before it starts TensorFlow.
+    # Do not look for the weights: the command line calls this before it loads TensorFlow.
     if spec.partition(":")[0] not in {kind.partition(":")[0] for kind in KINDS}:
         raise UserError(f"features must be one of {', '.join(KINDS)}. Received: {spec}")
 
 
 def open_features(spec: str) -> FeatureNetwork:
-    """Open the feature network that a name of `KINDS` means; docs/evaluation.md describes them.
+    """Open a feature network, given in one of the forms in `KINDS`; docs/evaluation.md has all.
 
     Raises:
-        UserError: if it is none of these, or its weights are missing or damaged.
+        UserError: if the kind is unknown, or the weights are missing or damaged.
 
     Example:
         >>> network = open_features("classifier:features/digits")
@@ -34,7 +35,7 @@ def open_features(spec: str) -> FeatureNetwork:
     """
     require_kind(spec)
     kind, _, rest = spec.partition(":")
-    # Imported only when chosen, because each takes a while.
+    # Import only the chosen network, because each import takes a while.
     if kind == "inception":
         from pipeline.evaluation.features.inception import open_inception
 

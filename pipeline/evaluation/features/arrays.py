@@ -1,4 +1,4 @@
-"""Read, write and hash named arrays in npz files."""
+"""Read, write and hash the named arrays of npz files, for the weights of our feature networks."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ import numpy.typing as npt
 
 from pipeline.untrusted.npz_heads import heads_in
 
-LARGEST = 2**26
-"""Most bytes of a file's arrays in memory; those of our networks have under 2 MiB."""
+MAX_BYTES = 2**26
+"""Maximum size of a file's unpacked arrays in bytes; our networks need less than 2 MiB."""
 Arrays = Mapping[str, npt.NDArray[Any]]
 
 
-def arrays_in(file: Path) -> dict[str, npt.NDArray[Any]]:
+def read_arrays(file: Path) -> dict[str, npt.NDArray[Any]]:
     """Read the arrays of an npz file; pickles are refused.
 
     Raises:
-        OSError: if it cannot be read.
-        ValueError: if it is not an npz file, is damaged, holds Python objects, or is larger in
-            memory than `LARGEST`.
+        OSError: if the file cannot be read.
+        ValueError: if the file is not an npz file, is damaged, holds Python objects, or unpacks to
+            more than `MAX_BYTES`.
     """
     try:
         with file.open("rb") as opened:
-            # Before anything is unpacked: a small file may unpack to more than the memory holds.
-            if sum(head.bytes for head in heads_in(opened).values()) > LARGEST:
-                raise ValueError(f"its arrays have more than {LARGEST} bytes")
+            # Check the sizes before unpacking: a small file may unpack to more than fits in memory.
+            if sum(head.bytes for head in heads_in(opened).values()) > MAX_BYTES:
+                raise ValueError(f"its arrays have more than {MAX_BYTES} bytes")
             opened.seek(0)
-            # No pickles, which run code when they are read.
+            # Refuse pickles, which run code when they are read.
             with np.load(opened, allow_pickle=False) as content:
                 return {name: content[name] for name in content.files}
     except (zipfile.BadZipFile, zlib.error, EOFError, TypeError, RuntimeError) as error:
@@ -44,18 +44,18 @@ def arrays_in(file: Path) -> dict[str, npt.NDArray[Any]]:
 def npz_of(arrays: Arrays) -> bytes:
     """Return the content of an npz file of named arrays."""
     content = io.BytesIO()
-    named: dict[str, Any] = dict(arrays)
-    np.savez(content, **named)
+    by_name: dict[str, Any] = dict(arrays)
+    np.savez(content, **by_name)
     return content.getvalue()
 
 
 def hash_of(arrays: Arrays) -> str:
-    """Compute the SHA-256, in hex, of arrays' names, types, shapes and values."""
-    # Not of the file, which has dates in it.
+    """Compute one SHA-256, in hex, over the names, types, shapes and values of all arrays."""
+    # Hash the arrays, not the npz file, which also holds dates.
     digest = hashlib.sha256()
     for name in sorted(arrays):
         array = np.ascontiguousarray(arrays[name])
-        # Types and shapes too: equal bytes may be different arrays.
+        # Include type and shape: different arrays may have the same bytes.
         digest.update(f"{name} {array.dtype.str} {array.shape}\n".encode())
         digest.update(array.tobytes())
     return digest.hexdigest()

@@ -1,4 +1,7 @@
-"""In-domain classifier: a small convolutional network, and its folder."""
+"""Feature network `classifier:FOLDER`: a small classifier trained on the user's own images.
+
+`growgan features train` writes its folder.
+"""
 
 from __future__ import annotations
 
@@ -10,14 +13,15 @@ import tensorflow as tf
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from pipeline.errors import UserError
-from pipeline.evaluation.features.arrays import Arrays, arrays_in, hash_of, npz_of
+from pipeline.evaluation.features.arrays import Arrays, hash_of, npz_of, read_arrays
 from pipeline.evaluation.features.network import FeatureNetwork, Images, with_channels
 from pipeline.evaluation.features.resizing import box_or_nearest
 from savedmodels.atomic import new_folder, write_file
 
 MANIFEST, WEIGHTS = "manifest.json", "weights.npz"
-SMALLEST = 8
-LAST_SIDE, LAST_MAPS, FEWEST_MAPS = 4, 128, 8
+MIN_SIDE = 8  # Smallest resolution of a classifier, in pixels.
+LAST_SIDE, LAST_MAPS, MIN_MAPS = 4, 128, 8
+"""Side in pixels and number of the last feature maps, and minimum number of maps in any stage."""
 BATCH = 128
 
 
@@ -26,7 +30,7 @@ class ClassifierManifest(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    # Changes when the network, or the meaning of a field, does.
+    # Increase this when the network or the meaning of a field changes.
     format_version: Literal[1]
     classes: tuple[str, ...]
     resolution: int
@@ -34,11 +38,11 @@ class ClassifierManifest(BaseModel):
     weights_hash: str
     """SHA-256, in hex, of the weights."""
     accuracy: float
-    """Share of the held-out images that it classifies correctly."""
+    """Share of the held-out images that the classifier classifies correctly."""
     held_out: int
-    """Number of held-out images, which the accuracy was measured on."""
+    """Number of held-out images, on which the accuracy was measured."""
     trained_on: int
-    """Number of images that it was trained on."""
+    """Number of images that the classifier was trained on."""
     epochs: int
     seed: int
     source: str
@@ -46,30 +50,31 @@ class ClassifierManifest(BaseModel):
     data_hash: str
     """SHA-256, in hex, of the prepared set."""
     growgan: str
-    """Version of GrowGAN that trained it."""
+    """Version of GrowGAN that trained the classifier."""
 
 
 def classifier_model(resolution: int, channels: int, classes: int, *, seed: int = 0) -> keras.Model:
     """Make a convolutional network that halves the resolution per stage, down to 4 px.
 
-    A stage is a 3x3 convolution of stride 2, batch normalisation and a ReLU; a stage of stride 1
-    follows the last. The last has 128 maps, and each one before it half as many, at least 8.
-    Features are the means of the last 128 maps. The resolution is a power of two from 8.
+    A stage is a 3x3 convolution of stride 2, batch normalisation and a ReLU. The stage that ends at
+    4 px has 128 maps; each earlier stage has half as many as the next, but at least 8. One more
+    stage of 128 maps follows, with stride 1; features are the means of its maps. The resolution
+    must be a power of two from 8.
 
     Call: float32 `(batch, resolution, resolution, channels)` in [-1, 1] → features `(batch, 128)`
     and logits `(batch, classes)`.
     """
-    # A seed for each layer, because layers of one seed would draw the same numbers.
-    initial = iter(range(100 * seed, 100 * seed + 100))
+    # Give each layer its own seed: equal seeds would draw equal weights.
+    seeds = iter(range(100 * seed, 100 * seed + 100))
 
-    def convolved(x: Any, maps: int, name: str, strides: int = 1) -> Any:
+    def convolve(x: Any, maps: int, name: str, strides: int = 1) -> Any:
         x = keras.layers.Conv2D(
             maps,
             3,
             strides,
             padding="same",
-            use_bias=False,  # The normalisation has one.
-            kernel_initializer=keras.initializers.HeNormal(seed=next(initial)),
+            use_bias=False,  # Batch normalisation adds a bias.
+            kernel_initializer=keras.initializers.HeNormal(seed=next(seeds)),
             name=f"convolution_{name}",
         )(x)
         x = keras.layers.BatchNormalization(momentum=0.9, name=f"normalisation_{name}")(x)
@@ -79,17 +84,17 @@ def classifier_model(resolution: int, channels: int, classes: int, *, seed: int 
     x, side = images, resolution
     while side > LAST_SIDE:
         side //= 2
-        maps = max(FEWEST_MAPS, LAST_MAPS * LAST_SIDE // side)
-        x = convolved(x, maps, f"{side}x{side}", strides=2)
-    x = convolved(x, LAST_MAPS, f"{side}x{side}_again")
+        maps = max(MIN_MAPS, LAST_MAPS * LAST_SIDE // side)
+        x = convolve(x, maps, f"{side}x{side}", strides=2)
+    x = convolve(x, LAST_MAPS, f"{side}x{side}_again")
     features = keras.layers.GlobalAveragePooling2D(name="features")(x)
-    initializer = keras.initializers.GlorotUniform(seed=next(initial))
+    initializer = keras.initializers.GlorotUniform(seed=next(seeds))
     logits = keras.layers.Dense(classes, kernel_initializer=initializer, name="logits")(features)
     return keras.Model(images, [features, logits], name="classifier")
 
 
 def named_weights(model: keras.Model) -> dict[str, Any]:
-    """Return the weights by `<layer>/<weight>`."""
+    """Return the weights of a model by name, as `<layer>/<weight>`."""
     return {
         f"{layer.name}/{weight.name}": weight.numpy()
         for layer in model.layers
@@ -97,18 +102,18 @@ def named_weights(model: keras.Model) -> dict[str, Any]:
     }
 
 
-def scaled(images: Any) -> Any:
-    """Scale pixels 0 … 255 to float32 in [-1, 1]."""
+def scale_pixels(images: Any) -> Any:
+    """Scale pixels from 0 … 255 to float32 in [-1, 1]."""
     return tf.cast(images, tf.float32) / 127.5 - 1.0
 
 
 def network_of(model: keras.Model, classes: tuple[str, ...]) -> FeatureNetwork:
-    """Make the feature network of a classifier's model."""
+    """Wrap a classifier's model as a feature network that resizes its images."""
     _, resolution, _, channels = model.input_shape
 
     @tf.function
-    def compiled(images: Any) -> Any:
-        features, logits = model(box_or_nearest(scaled(images), resolution), training=False)
+    def predict(images: Any) -> Any:
+        features, logits = model(box_or_nearest(scale_pixels(images), resolution), training=False)
         return features, tf.nn.softmax(logits)
 
     def forward(images: Images) -> Any:
@@ -116,9 +121,9 @@ def network_of(model: keras.Model, classes: tuple[str, ...]) -> FeatureNetwork:
         if side != width or max(side, resolution) % min(side, resolution):
             raise UserError(
                 f"images for a classifier of {resolution} px must be square, with a side that "
-                f"divides that or is a multiple of it. Received: {side} by {width} px"
+                f"divides {resolution} or is a multiple of it. Received: {side} by {width} px"
             )
-        return compiled(with_channels(images, channels, "this classifier"))
+        return predict(with_channels(images, channels, "this classifier"))
 
     protocol = {
         "resize": "mean of blocks, or nearest",
@@ -130,7 +135,7 @@ def network_of(model: keras.Model, classes: tuple[str, ...]) -> FeatureNetwork:
 
 
 def write_classifier(folder: Path, manifest: ClassifierManifest, weights: Arrays) -> None:
-    """Write a classifier to a new folder; it appears complete or not at all.
+    """Write a classifier to a new folder, which appears complete or not at all.
 
     Raises:
         FileExistsError: if the folder exists.
@@ -144,7 +149,7 @@ def read_manifest(folder: Path) -> ClassifierManifest:
     """Read the manifest in a classifier's folder.
 
     Raises:
-        UserError: if there is none, or it is damaged.
+        UserError: if the manifest is missing or damaged.
     """
     try:
         return ClassifierManifest.model_validate_json((folder / MANIFEST).read_bytes())
@@ -156,19 +161,19 @@ def read_manifest(folder: Path) -> ClassifierManifest:
 
 
 def open_classifier(path: str) -> FeatureNetwork:
-    """Open the classifier in a folder.
+    """Open the classifier in a folder as a feature network.
 
     Raises:
-        UserError: if there is none, or it is damaged.
+        UserError: if the classifier is missing or damaged.
     """
     folder = Path(path).expanduser()
     manifest = read_manifest(folder)
     damaged = f"the weights of a classifier must be as written. Received: {folder / WEIGHTS}"
     try:
-        weights = arrays_in(folder / WEIGHTS)
+        weights = read_arrays(folder / WEIGHTS)
     except (OSError, ValueError) as error:
         raise UserError(f"{damaged} ({error})") from error
-    # Scores name the hash, so damaged weights must never give scores.
+    # Refuse changed weights: scores record the hash in the manifest as the network's identity.
     if hash_of(weights) != manifest.weights_hash:
         raise UserError(f"{damaged}, with other content")
     try:

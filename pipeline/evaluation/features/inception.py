@@ -1,4 +1,4 @@
-"""Open the 2015 Inception network, behind published FIDs, from a user's frozen graph."""
+"""Feature network `inception:FILE`: the 2015 Inception of published FIDs, from a frozen graph."""
 
 from __future__ import annotations
 
@@ -14,31 +14,34 @@ from pipeline.evaluation.features.resizing import antialiased_bicubic, tensorflo
 from savedmodels.checksum import checksum
 
 ARCHIVE = "http://download.tensorflow.org/models/image/imagenet/inception-2015-12-05.tgz"
-FILE = "classify_image_graph_def.pb"
-BYTES = 95_673_916
-SIDE = 299
+FILE = "classify_image_graph_def.pb"  # Name of the graph in the archive.
+BYTES = 95_673_916  # Size of the graph in bytes.
+SIDE = 299  # Side of the network's input in pixels.
 BATCH = 32
 INPUT, POOL, LOGITS = "ResizeBilinear", "pool_3", "softmax/logits/MatMul"
 """Node names: resized image (0 to 255), features, and features × class weights (no biases)."""
-HARMLESS = {"CheckNumerics"}  # Marked stateful only so that optimisers keep it.
+HARMLESS = {"CheckNumerics"}
+"""Operations without a real state, marked stateful only so that graph optimisers keep them."""
 FLOAT32 = tf.float32.as_datatype_enum
 RESIZES = {
     "tensorflow1": ("bilinear of TensorFlow 1", tensorflow1_bilinear),
     "clean": ("antialiased bicubic of Pillow", antialiased_bicubic),
 }
+"""Name in the protocol and function of each resize filter, by the value of `?resize=`."""
 
 
 def open_inception(spec: str) -> FeatureNetwork:
-    """Open the network of a frozen graph.
+    """Open Inception from a frozen graph.
 
-    Features are the 2,048 values of `pool_3`; probabilities are of the 1,008 classes. Any graph
-    with the published node names works; scores record the hash of the file.
+    Features are the 2,048 values of `pool_3`; probabilities are those of the 1,008 classes. Any
+    graph with the published node names works; scores record the hash of the file.
 
     Args:
-        spec: `FILE`, which resizes as TensorFlow 1, or `FILE?resize=clean`, as clean-fid.
+        spec: `FILE` to resize images as TensorFlow 1 does, or `FILE?resize=clean` to resize them as
+            clean-fid does.
 
     Raises:
-        UserError: if there is no such file, or it is not such a graph.
+        UserError: if the file is missing, or is not a graph with these nodes.
     """
     path, _, resize = spec.partition("?resize=")
     if resize and resize not in RESIZES:
@@ -51,10 +54,10 @@ def open_inception(spec: str) -> FeatureNetwork:
             f"Received: {f'{path}, which is not a file' if path else 'no path'}"
         )
     filter_name, resize_images = RESIZES[resize or "tensorflow1"]
-    run = _compiled(*_graph_in(file), file)
+    run = _load_graph(*_read_graph(file), file)
 
     def forward(images: Images) -> Any:
-        # Not scaled: the graph itself does, to [-1, 1), by (x - 128) / 128.
+        # Pass 0 to 255: the graph itself scales to [-1, 1), by (x - 128) / 128.
         return run(resize_images(with_channels(images, 3, "inception"), SIDE))
 
     protocol = {
@@ -66,20 +69,20 @@ def open_inception(spec: str) -> FeatureNetwork:
     return FeatureNetwork("inception", checksum(file), protocol, forward, batch=BATCH)
 
 
-def _graph_in(file: Path) -> tuple[tf.compat.v1.GraphDef, str]:
-    """Return the subgraph from the resized image to the features, and the class weights' name."""
+def _read_graph(file: Path) -> tuple[tf.compat.v1.GraphDef, str]:
+    """Read the subgraph of features and class weights; return it with the weights' node name."""
     rule = f"`inception:FILE` must be a frozen graph with the nodes of {FILE}"
     content = file.read_bytes()
     try:
         graph = tf.compat.v1.GraphDef.FromString(content)
-    except Exception as error:  # An error of protobuf, which we do not depend on directly.
+    except Exception as error:  # Protobuf's own error; protobuf is no direct dependency.
         raise UserError(f"{rule}. Received: {file}, which is not a graph") from error
     nodes = {node.name: node for node in graph.node}
     if missing := {INPUT, POOL, LOGITS} - set(nodes):
         names = ", ".join(sorted(missing))
         raise UserError(f"{rule}. Received: {file}, without {names}")
     weights = _node_of((*nodes[LOGITS].input, "", "")[1])
-    # Not the logits: between features and logits the graph's shape is fixed to one image.
+    # Leave out the logits: from the features to them, the graph is fixed to one image per batch.
     wanted = [POOL, weights]
     kept: set[str] = set()
     while wanted:
@@ -91,7 +94,7 @@ def _graph_in(file: Path) -> tuple[tf.compat.v1.GraphDef, str]:
         kept.add(name)
         if name != INPUT:
             wanted += [_node_of(tensor) for tensor in nodes[name].input]
-    # A graph is a program: refuse stateful operations, which alone reach files or run Python.
+    # Refuse stateful operations: a graph is a program, and only they can reach files or run Python.
     stateful = sorted({nodes[name].op for name in kept if _has_state(nodes[name].op)})
     if stateful:
         raise UserError(
@@ -99,7 +102,7 @@ def _graph_in(file: Path) -> tuple[tf.compat.v1.GraphDef, str]:
         )
     pruned = tf.compat.v1.GraphDef(versions=graph.versions)
     for node in graph.node:
-        if node.name == INPUT:  # Fed by us, after our own resizing.
+        if node.name == INPUT:  # Replace the graph's resizing by images that we have resized.
             pruned.node.add(name=INPUT, op="Placeholder").attr["dtype"].type = FLOAT32
         elif node.name in kept:
             pruned.node.append(node)
@@ -107,7 +110,7 @@ def _graph_in(file: Path) -> tuple[tf.compat.v1.GraphDef, str]:
 
 
 def _node_of(tensor: str) -> str:
-    """Return the node of an input such as `^name` or `name:0`."""
+    """Return the node's name in a reference such as `^name` or `name:0`."""
     return tensor.lstrip("^").partition(":")[0]
 
 
@@ -116,19 +119,19 @@ def _has_state(operation: str) -> bool:
     return known is None or (known.is_stateful and operation not in HARMLESS)
 
 
-def _compiled(graph_def: tf.compat.v1.GraphDef, weights_node: str, file: Path) -> Any:
-    """Compile: float32 images `(batch, 299, 299, 3)`, 0 to 255 → features and probabilities."""
-    # A TensorFlow 1 session, because TensorFlow 2 functions refuse the graph's normalisations.
+def _load_graph(graph_def: tf.compat.v1.GraphDef, weights_node: str, file: Path) -> Any:
+    """Make a function of float32 images `(32, 299, 299, 3)`, 0 to 255 → features, probabilities."""
+    # Use a TensorFlow 1 session: TensorFlow 2 functions refuse the graph's normalisation nodes.
     graph = tf.Graph()
     try:
         with graph.as_default():
-            # A fixed batch, because the last bits of features may depend on its size.
+            # Fix the batch size: the last bits of the features may depend on it.
             images = tf.compat.v1.placeholder(tf.float32, (BATCH, SIDE, SIDE, 3))
             pool, weights = tf.import_graph_def(
                 graph_def, {INPUT: images}, [f"{POOL}:0", f"{weights_node}:0"], name=""
             )
             features = tf.reshape(pool, (BATCH, weights.shape[0]))
-            # Without biases, as in the published Inception score (arXiv:1606.03498, its code).
+            # Add no biases, as in the published code of the Inception score (arXiv:1606.03498).
             probabilities = tf.nn.softmax(features @ weights)
         session = tf.compat.v1.Session(graph=graph)
     except (ValueError, TypeError, IndexError, tf.errors.OpError) as error:

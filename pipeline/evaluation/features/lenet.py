@@ -1,4 +1,4 @@
-"""LeNet for MNIST, from weights in an npz file."""
+"""Feature network `lenet:FILE`: LeNet for MNIST digits, from weights in an npz file."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import Any
 import tensorflow as tf
 
 from pipeline.errors import UserError
-from pipeline.evaluation.features.arrays import Arrays, arrays_in, hash_of
+from pipeline.evaluation.features.arrays import Arrays, hash_of, read_arrays
 from pipeline.evaluation.features.network import FeatureNetwork, Images, with_channels
 
-DIGIT_SIDE, PADDED_SIDE = 28, 32
+DIGIT_SIDE, PADDED_SIDE = 28, 32  # Sides in pixels of an MNIST digit, and of one that is padded.
 BATCH = 500
 SHAPES = {
     "convnet.c1": (6, 1, 5, 5),
@@ -28,16 +28,16 @@ PROTOCOL = {
 
 
 def open_lenet(path: str) -> FeatureNetwork:
-    """Open the network of `lenet_mnist.npz`: digits in [0, 1], 3 convolutions, 2 dense layers.
+    """Open a LeNet of 3 convolutions and 2 dense layers, such as the file `lenet_mnist.npz`.
 
     Raises:
-        UserError: if there is no such file, or it has other arrays.
+        UserError: if the file is missing, or its arrays have other names or shapes.
     """
     file = Path(path).expanduser()
     wanted = {f"{layer}.weight": shape for layer, shape in SHAPES.items()}
     wanted |= {f"{layer}.bias": shape[:1] for layer, shape in SHAPES.items()}
     try:
-        found = arrays_in(file)
+        found = read_arrays(file)
         weights = {name: found[name] for name in wanted}
     except (OSError, ValueError, KeyError) as error:
         raise UserError(
@@ -50,7 +50,7 @@ def open_lenet(path: str) -> FeatureNetwork:
                 f"`{name}` of `lenet:FILE` must have the shape {shape}. "
                 f"Received: {weights[name].shape} in {file}"
             )
-    compiled = _compiled(weights)
+    predict = _make_predict(weights)
 
     def forward(images: Images) -> Any:
         side, width = images.shape[1:3]
@@ -59,24 +59,24 @@ def open_lenet(path: str) -> FeatureNetwork:
                 f"images for lenet must have {DIGIT_SIDE} or {PADDED_SIDE} px on both sides. "
                 f"Received: {side} by {width} px"
             )
-        # Of 32 px the border is the padding of MNIST.
+        # Crop images of 32 px to 28: their border is padding around the digit.
         border = (side - DIGIT_SIDE) // 2
         digits = images[:, border : side - border, border : side - border]
-        return compiled(with_channels(digits, 1, "lenet"))
+        return predict(with_channels(digits, 1, "lenet"))
 
     classes = tuple(map(str, range(10)))
     return FeatureNetwork("lenet", hash_of(weights), PROTOCOL, forward, classes, BATCH)
 
 
-def _compiled(weights: Arrays) -> Any:
+def _make_predict(weights: Arrays) -> Any:
     convolutions = [
-        # The file has (out, in, height, width); TensorFlow takes (height, width, in, out).
+        # Transpose from (out, in, height, width) in the file to (height, width, in, out).
         (weights[f"{layer}.weight"].transpose(2, 3, 1, 0), weights[f"{layer}.bias"])
         for layer in ("convnet.c1", "convnet.c3", "convnet.c5")
     ]
 
     @tf.function
-    def forward(digits: Any) -> tuple[Any, Any]:
+    def predict(digits: Any) -> tuple[Any, Any]:
         size = (PADDED_SIDE, PADDED_SIDE)
         x = tf.image.resize(tf.cast(digits, tf.float32) / 255.0, size, method="bilinear")
         for index, (kernel, bias) in enumerate(convolutions):
@@ -88,4 +88,4 @@ def _compiled(weights: Arrays) -> Any:
         logits = features @ weights["fc.f7.weight"].T + weights["fc.f7.bias"]
         return features, tf.nn.softmax(logits)
 
-    return forward
+    return predict

@@ -1,4 +1,4 @@
-"""Feature network: maps images to features; its `identity` says which one a score used."""
+"""Common type of all feature networks; its `identity` records which network a score used."""
 
 from __future__ import annotations
 
@@ -25,21 +25,21 @@ class Features(NamedTuple):
 
 @dataclass(frozen=True)
 class FeatureNetwork:
-    """Feature network, such as Inception, called on any number of images.
+    """Network, such as Inception, that maps any number of images to features.
 
-    Images are `(n, height, width, channels)` in 0 … 255: uint8, or floats for path lengths, where
-    steps of 8 bits are too coarse.
+    Images are `(n, height, width, channels)` in 0 … 255: uint8, or floats for path lengths, which
+    measure changes below one level of 8 bits.
 
     Args:
         name: Short name, such as `inception`.
         weights_hash: SHA-256, in hex, of the weights.
-        protocol: Preparation of the images and the layer of the features, as
+        protocol: Preparation of the images and layer of the features, such as
             `{"resize": "bilinear", "layer": "pool3"}`.
-        forward: Function from a whole batch of images to features `(batch, d)` and probabilities
+        forward: Function from `batch` images to features `(batch, d)` and probabilities
             `(batch, classes)` or None.
-        classes: Names of the classes; None without classes, or if names are not known, as those of
-            Inception.
-        batch: Batch size.
+        classes: Names of the classes; None if the network has no classes, or if their names are
+            not known, as for Inception.
+        batch: Number of images for each call of `forward`.
     """
 
     name: str
@@ -52,12 +52,12 @@ class FeatureNetwork:
     @property
     def identity(self) -> str:
         """SHA-256, in hex, of name, weights and protocol; scores compare only if it is equal."""
-        # With the protocol: another resize filter alone moves FID by whole points.
+        # Include the protocol: another resize filter alone can change FID by whole points.
         content = {"name": self.name, "weights": self.weights_hash, "protocol": dict(self.protocol)}
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
     def __call__(self, images: Images) -> Features:
-        """Compute features, a row per image.
+        """Compute features, one row per image.
 
         Raises:
             ValueError: if there are no images.
@@ -66,17 +66,16 @@ class FeatureNetwork:
         if not len(images):
             raise ValueError("`images` must hold at least one image. Received: none")
         parts = [
-            self._of_part(images[start : start + self.batch])
+            self._compute_batch(images[start : start + self.batch])
             for start in range(0, len(images), self.batch)
         ]
-        return concatenated(parts)
+        return concatenate(parts)
 
-    def _of_part(self, images: Images) -> Features:
-        # The last bits of a feature may depend on the batch size, so the last batch is filled up
-        # with black images.
+    def _compute_batch(self, images: Images) -> Features:
+        # Pad a smaller batch with black images: the last bits of features may depend on its size.
         missing = self.batch - len(images)
-        filled = np.pad(images, [(0, missing), *[(0, 0)] * 3]) if missing else images
-        vectors, probabilities = self.forward(filled)
+        padded = np.pad(images, [(0, missing), *[(0, 0)] * 3]) if missing else images
+        vectors, probabilities = self.forward(padded)
         count = len(images)
         return Features(
             np.asarray(vectors, np.float32)[:count],
@@ -84,7 +83,7 @@ class FeatureNetwork:
         )
 
 
-def concatenated(parts: list[Features]) -> Features:
+def concatenate(parts: list[Features]) -> Features:
     """Concatenate the features of consecutive batches."""
     probabilities = [part.probabilities for part in parts if part.probabilities is not None]
     return Features(
@@ -94,9 +93,9 @@ def concatenated(parts: list[Features]) -> Features:
 
 
 def with_channels(images: Images, channels: int, network: str) -> Images:
-    """Give images the channels that a network takes; grey becomes RGB by repetition.
+    """Return images with the number of channels that a network takes; grey is repeated for RGB.
 
-    `network` is its name for the message.
+    `network` is its name, for the error.
 
     Raises:
         UserError: if images are RGB and the network takes grey.

@@ -1,4 +1,4 @@
-"""Resize images to a network's input; the filter alone can change FID by points.
+"""Resize images to the input of a feature network; the filter alone can change FID by points.
 
 Source: arXiv:2104.11222, which compares filters.
 """
@@ -19,16 +19,16 @@ _BICUBIC = PIL.Image.Resampling.BICUBIC
 
 
 def tensorflow1_bilinear(images: Images, side: int) -> Floats:
-    """Resize bilinearly as TensorFlow 1, behind published FIDs: no antialiasing, off centre.
+    """Resize with the bilinear filter of TensorFlow 1, as published FIDs do, without antialiasing.
 
-    Along each axis, new pixel i of `side` is at `x = i · before / side`, which keeps the corner of
-    the first pixel, not its centre, in place. Its value is `(1 - f) · p[⌊x⌋] + f · p[⌊x⌋ + 1]` with
-    `f = x - ⌊x⌋` and the last pixel repeated.
+    Along each axis, a row p of `before` pixels becomes `side` pixels. New pixel i is at
+    `x = i · before / side`, so that pixel corners are aligned, not centres. Its value is
+    `(1 - f) · p[⌊x⌋] + f · p[⌊x⌋ + 1]` with `f = x - ⌊x⌋`, and the last pixel is repeated.
 
     Call: `(n, height, width, channels)` → `(n, side, side, channels)`, 0 … 255, not rounded.
     """
     resized = tf.raw_ops.ResizeBilinear(
-        # The raw operation: `tf.image.resize` of TensorFlow 2 keeps pixel centres.
+        # Call the raw operation, because `tf.image.resize` of TensorFlow 2 aligns pixel centres.
         images=images,
         size=[side, side],
         align_corners=False,
@@ -38,9 +38,9 @@ def tensorflow1_bilinear(images: Images, side: int) -> Floats:
 
 
 def antialiased_bicubic(images: Images, side: int) -> Floats:
-    """Resize with Pillow's antialiased bicubic filter, per channel in floats, as clean-fid.
+    """Resize with Pillow's antialiased bicubic filter, each channel in floats, as clean-fid does.
 
-    On reduction the filter widens with the step, so every pixel counts.
+    When it reduces an image, the filter widens with the factor, so that every pixel counts.
 
     Call: `(n, height, width, channels)` → `(n, side, side, channels)`, 0 … 255, not rounded.
     """
@@ -48,18 +48,18 @@ def antialiased_bicubic(images: Images, side: int) -> Floats:
     resized = np.empty((count, side, side, channels), np.float32)
     for image, to in zip(images.astype(np.float32), resized, strict=True):
         for channel in range(channels):
-            # Pillow has floats of one channel only.
+            # Resize each channel alone: Pillow has no float images with several channels.
             plane = PIL.Image.fromarray(np.ascontiguousarray(image[..., channel]))
             to[..., channel] = np.asarray(plane.resize((side, side), _BICUBIC))
-    # The filter overshoots at edges.
+    # Clip, because a bicubic filter overshoots at edges.
     return resized.clip(0.0, 255.0)
 
 
 def box_or_nearest(images: Any, side: int) -> Any:
-    """Reduce by averages of blocks of pixels, enlarge by repetition, as growing networks do.
+    """Reduce with a box filter or enlarge with nearest-neighbour, as progressive growing does.
 
-    Call: floats `(n, before, before, channels)`, where one side is a multiple of the other →
-    `(n, side, side, channels)`.
+    Call: floats `(n, before, before, channels)` → `(n, side, side, channels)`, where `before` is a
+    multiple of `side` or divides it.
     """
     before = images.shape[1]
     if before > side:

@@ -1,1 +1,1 @@
-"""Statistics of features and images: pure functions of arrays in float64."""
+"""Statistics behind the scores: pure functions of arrays of features or images, in float64."""

@@ -13,18 +13,20 @@ from pipeline.shape import SMALLEST_SIDE
 Array = npt.NDArray[Any]
 
 
-def checked_features(
-    features: Any, name: str, *, least: int = 1, like: Array | None = None
+def check_features(
+    features: Any, name: str, *, min_rows: int = 1, like: Array | None = None
 ) -> Array:
-    """Return features, `least` rows `(n, dimensions)` or more, as wide as those of `like`.
+    """Return features `(n, dimensions)` as an array, after checks; `name` is for errors.
+
+    n must be at least `min_rows`, and dimensions as many as those of the features `like`, if given.
 
     Raises:
         UserError: if the shape is wrong, or a number is not finite.
     """
     array = np.asarray(features)
-    if array.ndim != 2 or len(array) < least:
+    if array.ndim != 2 or len(array) < min_rows:
         raise UserError(
-            f"`{name}` must be at least {least} features of shape (images, dimensions). "
+            f"`{name}` must be at least {min_rows} features of shape (images, dimensions). "
             f"Received: shape={array.shape}"
         )
     if like is not None and array.shape[1] != like.shape[1]:
@@ -32,18 +34,18 @@ def checked_features(
             f"`{name}` must have the {like.shape[1]} dimensions of what it is compared with. "
             f"Received: shape={array.shape}"
         )
-    # Checked here, because NaN would pass silently through means and sorts.
+    # Check for NaN here, because it passes silently through means and sorts.
     if not np.isfinite(array).all():
         broken = int((~np.isfinite(array)).any(1).sum())
         raise UserError(f"`{name}` must be finite. Received: {broken} rows that are not")
     return array
 
 
-def checked_images(images: Any, name: str) -> Array:
-    """Return images, `(n, height, width, channels)` with sides from 4 px.
+def check_images(images: Any, name: str) -> Array:
+    """Return images as an array, after a check: `(n, height, width, channels)`, sides from 4 px.
 
     Raises:
-        UserError: If the shape is another.
+        UserError: if the shape is wrong, or there are no images.
     """
     array = np.asarray(images)
     if array.ndim != 4 or min(array.shape[1:3]) < SMALLEST_SIDE or not len(array):
@@ -54,11 +56,11 @@ def checked_images(images: Any, name: str) -> Array:
     return array
 
 
-def checked_labels(labels: Any, name: str, count: int) -> Array:
-    """Return labels, an integer for each of `count` samples.
+def check_labels(labels: Any, name: str, count: int) -> Array:
+    """Return labels as an array, after a check: one integer for each of `count` samples.
 
     Raises:
-        UserError: if their number or type is wrong.
+        UserError: if the shape or type is wrong.
     """
     array = np.asarray(labels)
     if array.shape != (count,) or not np.issubdtype(array.dtype, np.integer):

@@ -1,4 +1,7 @@
-"""FID: moments of a stream of features, their Fréchet distance, FID∞ and intervals.
+"""FID, and FID∞, the estimate of FID for infinitely many generated images; both with intervals.
+
+FID is the squared Fréchet distance between two sets of features, computed from their moments: the
+mean and the scatter (covariance times degrees of freedom).
 
 Source: arXiv:1706.08500, appendix A1 (FID); arXiv:1911.07023 (FID∞).
 """
@@ -13,16 +16,17 @@ import numpy as np
 
 from pipeline.data.checking.moments import Moments, merged, moments_of, squared_frechet_distance
 from pipeline.errors import UserError
-from pipeline.evaluation.batching import rebatched
-from pipeline.evaluation.statistics.arrays import Array, checked_features
-from pipeline.evaluation.statistics.intervals import Estimate, around
+from pipeline.evaluation.batching import rebatch
+from pipeline.evaluation.statistics.arrays import Array, check_features
+from pipeline.evaluation.statistics.intervals import Estimate, student_interval
 
-CHUNK = 8192
-DRAWS = 10  # arXiv:1911.07023 extrapolates from 5,000 of 50,000 images on.
+CHUNK = 8192  # Number of features to add to the moments at a time.
+DRAWS = 10
+"""Number of draws: FID∞ is extrapolated from a tenth of the images on, as in arXiv:1911.07023."""
 
 
 class FrechetEstimates(NamedTuple):
-    """FID for the given and for infinitely many images, and a warning against trusting them."""
+    """FID for the given number of images, FID∞, and a warning against trusting them, or None."""
 
     fid: Estimate
     infinity: Estimate
@@ -33,13 +37,13 @@ def moments(batches: Iterable[Array]) -> Moments:
     """Compute the moments of features in batches, `(any, dimensions)`, of any float type.
 
     Raises:
-        UserError: if a feature is not finite, or there are none.
+        UserError: if a feature is not finite, or there are no features.
     """
     total: Moments | None = None
-    checked = (checked_features(batch, "batches", least=0) for batch in batches)
-    # Chunks of one size, so that the result does not depend on the batches, bit for bit.
-    for chunk in rebatched(checked, CHUNK):
-        # float64, because FID is a small difference of large traces.
+    checked = (check_features(batch, "batches", min_rows=0) for batch in batches)
+    # Use chunks of one size, so that the result does not depend on the batches, bit for bit.
+    for chunk in rebatch(checked, CHUNK):
+        # Use float64, because FID is a small difference of large traces.
         part = moments_of(chunk.astype(np.float64, copy=False))
         total = part if total is None else merged(total, part)
     if total is None:
@@ -67,8 +71,8 @@ def fid_of(one: Moments, other: Moments) -> float:
 
 
 def advice(count: int, dimensions: int) -> str | None:
-    """Return a warning if the covariance of that number of images lacks full rank, else None."""
-    # The mean takes one degree of freedom, so equal numbers are too few.
+    """Return a warning if `count` images are too few for a covariance of full rank, else None."""
+    # As many images as dimensions are too few: the mean takes one degree of freedom.
     if count > dimensions:
         return None
     return (
@@ -78,30 +82,31 @@ def advice(count: int, dimensions: int) -> str | None:
     )
 
 
-def draws_of(features: Array, *, seed: int) -> list[Moments]:
-    """Deal features, `(n, dimensions)`, out at random into equal draws; give the moments of each.
+def moments_of_draws(features: Array, *, seed: int) -> list[Moments]:
+    """Split features, `(n, dimensions)`, at random into 10 equal draws; compute moments of each.
 
     Raises:
         UserError: if a draw would have fewer than two features.
     """
-    features = checked_features(features, "features", least=2 * DRAWS)
-    # At random, because images may be sorted by class.
+    features = check_features(features, "features", min_rows=2 * DRAWS)
+    # Shuffle first, because images may be sorted by class.
     order = np.random.default_rng(seed).permutation(len(features))
-    return [moments([features[share]]) for share in np.array_split(order, DRAWS)]
+    return [moments([features[rows]]) for rows in np.array_split(order, DRAWS)]
 
 
 def frechet_estimates(draws: Sequence[Moments], references: Moments) -> FrechetEstimates:
     """Estimate FID and FID∞ with intervals from independent draws of equal size.
 
-    FID is measured on all draws together. With n images its expectation is about `FID∞ + b / n`:
-    the line through mean FIDs of unions of draws over `1 / n` reaches FID∞ at 0. Student's
-    interval ignores the chance in the references.
+    FID is measured on all draws together. With n images, its expected value is about
+    `FID∞ + b / n`. So we fit a line to FID over `1 / n`, with unions of draws as points, and read
+    FID∞ at `1 / n = 0`. The intervals are Student's; they take the references as exact.
 
-    Source: arXiv:1911.07023. There, 15 random subsets of 5,000 to 50,000 images overlap.
+    Source: arXiv:1911.07023, which uses 15 random, overlapping subsets of 5,000 to 50,000 images.
     """
     points = []
     for together in range(1, len(draws) + 1):
-        # Only divisors: with all images in every point, chance moves points and line together.
+        # Use divisors of the number of draws only, so that the unions of every point together hold
+        # all images: then all points have the same random error.
         if len(draws) % together == 0:
             unions = [
                 reduce(merged, draws[first : first + together])
@@ -109,20 +114,20 @@ def frechet_estimates(draws: Sequence[Moments], references: Moments) -> FrechetE
             ]
             distances = np.array([fid_of(union, references) for union in unions])
             points.append((np.mean([1 / union.count for union in unions]), distances))
-    singles, everything = points[0][1], float(points[-1][1][0])
-    # Of the single draws, as only those are independent; unions share images.
+    singles, fid = points[0][1], float(points[-1][1][0])
+    # Take the error from single draws, which are independent; unions share images.
     error = float(singles.std(ddof=1)) / len(singles) ** 0.5 if len(singles) > 1 else 0.0
-    inverse, means = np.array([(share, distances.mean()) for share, distances in points]).T
-    infinity = float(np.polyfit(inverse, means, 1)[1]) if len(points) > 1 else everything
+    inverse, means = np.array([(inverse, distances.mean()) for inverse, distances in points]).T
+    infinity = float(np.polyfit(inverse, means, 1)[1]) if len(points) > 1 else fid
     return FrechetEstimates(
-        around(everything, error, len(singles)),
-        around(infinity, error, len(singles)),
+        student_interval(fid, error, len(singles)),
+        student_interval(infinity, error, len(singles)),
         _advice_on_draws(draws, references),
     )
 
 
 def _advice_on_draws(draws: Sequence[Moments], references: Moments) -> str | None:
-    """Return a warning about all images, or else about single draws."""
+    """Return a warning if all images together, or else single draws, are too few."""
     dimensions = len(references.mean)
     fewest = min(draw.count for draw in draws)
     of_all = advice(min(references.count, sum(draw.count for draw in draws)), dimensions)

@@ -14,7 +14,7 @@ from rich.text import Text
 
 from pipeline.cli.score_tables import show_comparison, show_scores
 from pipeline.evaluation.comparison import compare as compare_runs
-from pipeline.evaluation.comparison import entrants_of
+from pipeline.evaluation.comparison import read_entrants
 from tests.pipeline.cli.commands import Growgan
 
 
@@ -105,7 +105,7 @@ def test_mistakes_are_one_line_and_status_2(
 def test_a_terminal_gets_tables_of_its_width(runs) -> None:
     file = io.StringIO()
     console = Console(file=file, force_terminal=True, width=60)
-    show_comparison(console, compare_runs(entrants_of(runs[:2])))
+    show_comparison(console, compare_runs(read_entrants(runs[:2])))
     shown = Text.from_ansi(file.getvalue()).plain.splitlines()
     assert 40 < max(map(len, shown)) <= 60
     assert any(line.split() == ["run.seed", "0", "3"] for line in shown)

@@ -4,14 +4,14 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.evaluation.batching import rebatched
+from pipeline.evaluation.batching import rebatch
 
 ROWS = np.arange(46).reshape(23, 2)
 
 
 @given(st.lists(st.integers(0, 23)), st.integers(0, 23), st.integers(1, 50))
 def test_rebatching(cuts: list[int], count: int, size: int) -> None:
-    found = list(rebatched(np.split(ROWS[:count], sorted(cuts)), size))
+    found = list(rebatch(np.split(ROWS[:count], sorted(cuts)), size))
     rest = [count % size] if count % size else []
     assert [len(batch) for batch in found] == [size] * (count // size) + rest
     if found:

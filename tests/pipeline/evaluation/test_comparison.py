@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import UserError
-from pipeline.evaluation.comparison import Entrant, compare, entrants_of, fid_charts
+from pipeline.evaluation.comparison import Entrant, compare, fid_charts, read_entrants
 from pipeline.loading import load
 
 
@@ -104,15 +104,15 @@ def test_without_an_fid_there_are_no_curves(evaluated) -> None:
 def test_runs_are_found_by_their_folders(evaluated, run_with, tmp_path: Path) -> None:
     run_with(tmp_path / "a", evaluated(20), evaluated(10))
     run_with(tmp_path / "empty")
-    [found] = entrants_of([tmp_path / "a"])
+    [found] = read_entrants([tmp_path / "a"])
     assert (found.name, found.newest.images_seen) == (str(tmp_path / "a"), 20)
     assert len(found.history) == 2
     with pytest.raises(UserError, match="each run must be named once"):
-        entrants_of([tmp_path / "a", tmp_path / "a"])
+        read_entrants([tmp_path / "a", tmp_path / "a"])
     with pytest.raises(UserError, match="a run must be evaluated first"):
-        entrants_of([tmp_path / "a", tmp_path / "empty"])
+        read_entrants([tmp_path / "a", tmp_path / "empty"])
     with pytest.raises(UserError, match=r"a run folder holds a config\.yaml"):
-        entrants_of([tmp_path / "none"])
+        read_entrants([tmp_path / "none"])
 
 
 def test_features_of_the_first_run_are_preferred(evaluated, run_with, tmp_path: Path) -> None:
@@ -121,5 +121,5 @@ def test_features_of_the_first_run_are_preferred(evaluated, run_with, tmp_path: 
     run_with(tmp_path / "a", evaluated(20))
     run_with(tmp_path / "b", evaluated(20), later)
     for order, features in (("ab", ["lenet", "lenet"]), ("ba", ["inception", "lenet"])):
-        found = entrants_of([tmp_path / name for name in order])
+        found = read_entrants([tmp_path / name for name in order])
         assert [each.newest.features.name for each in found] == features

@@ -148,7 +148,7 @@ def test_what_cannot_be_measured_says_why_and_the_rest_is_given(
     assert {"fid", "precision_recall"} <= found.not_measured.keys()
     assert "at least 6 features" in found.not_measured["precision_recall"]
     report = write_report(run, found).read_text()
-    assert f"Not measured: fid, as {found.not_measured['fid']}" in report
+    assert f"Not measured: fid, because {found.not_measured['fid']}" in report
     with pytest.raises(
         UserError, match=r"at least one measure must be possible\. Received: fid: `features` must"
     ):

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.evaluation.extraction import extract, made_ahead
+from pipeline.evaluation.extraction import extract, prefetch
 from pipeline.evaluation.features import FeatureNetwork
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (23, 2, 2, 1), np.uint8)
@@ -81,7 +81,7 @@ def test_batches_are_made_in_one_other_thread_and_never_far_ahead() -> None:
         with started:
             return started.wait_for(lambda: len(threads) == count, 10)
 
-    for used, number in enumerate(made_ahead(numbers(), 2)):
+    for used, number in enumerate(prefetch(numbers(), 2)):
         assert number == used
         # While this one is used the next two are made, without being asked for.
         assert made(min(10, used + 3))
@@ -116,7 +116,7 @@ def test_an_error_in_the_network_ends_the_making() -> None:
         extract(FeatureNetwork("broken", "00", {}, broken, batch=4), endless())
     count = len(made)
     assert count <= 3
-    assert not [thread for thread in threading.enumerate() if "made-ahead" in thread.name]
+    assert not [thread for thread in threading.enumerate() if "prefetch" in thread.name]
     time.sleep(0.05)
     assert len(made) == count
 

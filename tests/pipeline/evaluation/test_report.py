@@ -125,7 +125,7 @@ def test_history_leaves_out_what_does_not_compare(evaluated) -> None:
 def test_an_evaluation_alone_is_a_report(evaluated) -> None:
     page = Page(report_html(evaluated(), [], Curves(), {}, None))
     assert page.open == []
-    assert "Gate Not asked." in page.text
+    assert "Gate Not run." in page.text
     for title in ("Pictures", "Classes", "Curves", "Alarms"):
         assert title not in page.text
 
@@ -147,7 +147,7 @@ def test_it_is_written_from_what_lies_in_the_folders(evaluated, run_with, tmp_pa
     assert [each["aria-label"] for each in page.of("svg")] == [
         "FID", "Recall", "Losses", "diversity",
     ]  # fmt: skip
-    assert "Gate Not asked." in page.text
+    assert "Gate Not run." in page.text
     write_verdict(folder, judge(evaluation, GateConfig(max_fid=100)))
     write_report(run, evaluation)
     assert "Gate passed" in Page((folder / REPORT).read_text()).text
@@ -159,4 +159,4 @@ def test_a_verdict_on_earlier_scores_is_not_shown(evaluated, run_with, tmp_path:
     write_verdict(folder_of(run, before), judge(before, GateConfig(max_fid=100)))
     again = before.model_copy(update={"created": before.created.replace(year=2027)})
     write_scores(run, again)
-    assert "Gate Not asked." in Page(write_report(run, again).read_text()).text
+    assert "Gate Not run." in Page(write_report(run, again).read_text()).text

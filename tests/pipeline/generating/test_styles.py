@@ -16,7 +16,7 @@ from pipeline.errors import UserError
 from pipeline.families.stylegan2.config import StyleGAN2Config
 from pipeline.families.stylegan2.networks import Generator
 from pipeline.generating.drawing import Drawing, draw_images, draw_sheet
-from pipeline.generating.seeds import parse_shares
+from pipeline.generating.seeds import parse_factors
 from pipeline.generating.sheets import mixing_sheet, truncation_sheet
 from pipeline.loading import config_from
 from pipeline.sampling.painter import Painter
@@ -147,13 +147,13 @@ def test_a_mixing_sheet_takes_some_layers_from_its_columns(painter: Painter) -> 
     ("text", "shares"), [("0.7", [0.7]), ("-1,0, .5,1", [-1.0, 0.0, 0.5, 1.0])]
 )
 def test_shares_are_parsed(text: str, shares: list[float]) -> None:
-    assert parse_shares(text, "--truncation") == shares
+    assert parse_factors(text, "--truncation") == shares
 
 
 @pytest.mark.parametrize("text", ["", "a", "1,,2", "nan", "1e999"])
 def test_what_are_no_shares_is_refused(text: str) -> None:
     with pytest.raises(UserError, match=r"`--truncation` must be numbers .*Received"):
-        parse_shares(text, "--truncation")
+        parse_factors(text, "--truncation")
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.evaluation.features.arrays import arrays_in, hash_of, npz_of
+from pipeline.evaluation.features.arrays import hash_of, npz_of, read_arrays
 
 
 def test_the_hash_of_arrays_covers_names_types_shapes_and_values() -> None:
@@ -24,7 +24,7 @@ def test_the_hash_of_arrays_covers_names_types_shapes_and_values() -> None:
 def test_arrays_come_out_of_a_file_as_they_went_in(tmp_path: Path) -> None:
     arrays = {"a/b": np.arange(6, dtype=np.float32).reshape(2, 3), "c": np.array([1, 2])}
     (tmp_path / "file.npz").write_bytes(npz_of(arrays))
-    found = arrays_in(tmp_path / "file.npz")
+    found = read_arrays(tmp_path / "file.npz")
     assert hash_of(found) == hash_of(arrays)
 
 
@@ -37,16 +37,16 @@ def test_other_files_are_refused(tmp_path: Path) -> None:
     np.save(tmp_path / "array.npy", np.zeros(3))
     for name in ("half.npz", "text.npz", "empty.npz", "objects.npz", "array.npy"):
         with pytest.raises(ValueError):  # noqa: PT011 - NumPy words it in many ways
-            arrays_in(tmp_path / name)
+            read_arrays(tmp_path / name)
     with pytest.raises(OSError, match="absent"):
-        arrays_in(tmp_path / "absent.npz")
+        read_arrays(tmp_path / "absent.npz")
 
 
 def test_what_unpacks_to_much_is_refused_before_it_is_unpacked(tmp_path: Path) -> None:
     np.savez_compressed(tmp_path / "small.npz", a=np.zeros(2**23 + 1))
     tracemalloc.start()
     with pytest.raises(ValueError, match="its arrays have more than 67108864 bytes"):
-        arrays_in(tmp_path / "small.npz")
+        read_arrays(tmp_path / "small.npz")
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 2**20

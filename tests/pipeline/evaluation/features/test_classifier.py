@@ -15,10 +15,10 @@ from pipeline.errors import UserError
 from pipeline.evaluation.features import open_features
 from pipeline.evaluation.features.classifier import classifier_model, read_manifest
 from pipeline.evaluation.features.classifier_training import (
-    _shifted,
+    _shift,
     accuracy_of,
     default_epochs,
-    lessons_of,
+    load_classifier_data,
     train_classifier,
 )
 
@@ -32,7 +32,7 @@ def digits(tmp_path_factory: pytest.TempPathFactory) -> RecordSet:
 @pytest.fixture(scope="module")
 def trained(digits: RecordSet, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("features") / "digits"
-    train_classifier(lessons_of(digits, 8), folder, seed=3, epochs=2)
+    train_classifier(load_classifier_data(digits, 8), folder, seed=3, epochs=2)
     return folder
 
 
@@ -56,15 +56,15 @@ def coloured(tmp_path: Path) -> Callable[..., RecordSet]:
 
 def test_a_trained_classifier_is_opened_as_it_was(digits: RecordSet, trained: Path) -> None:
     manifest, network = read_manifest(trained), open_features(f"classifier:{trained}")
-    lessons = lessons_of(digits, 8)
+    examples = load_classifier_data(digits, 8)
     assert sorted(path.name for path in trained.iterdir()) == ["manifest.json", "weights.npz"]
     assert network.classes == manifest.classes == tuple("0123456789")
     assert network.weights_hash == manifest.weights_hash
-    assert accuracy_of(network, lessons.held_out) == manifest.accuracy
+    assert accuracy_of(network, examples.held_out) == manifest.accuracy
     assert manifest.accuracy > 0.5  # a tenth by chance
     assert manifest.data_hash == digits.data_hash
     assert (manifest.trained_on, manifest.held_out) == (1617, 180)
-    features = network(lessons.held_out.images[:5])
+    features = network(examples.held_out.images[:5])
     assert features.vectors.shape == (5, 128)
     np.testing.assert_allclose(features.probabilities.sum(axis=1), 1, rtol=1e-5)
 
@@ -73,8 +73,8 @@ def test_the_same_seed_gives_the_same_bits_and_another_others(
     digits: RecordSet, trained: Path, tmp_path: Path
 ) -> None:
     again, other = tmp_path / "again", tmp_path / "other"
-    train_classifier(lessons_of(digits, 8), again, seed=3, epochs=2)
-    train_classifier(lessons_of(digits, 8), other, seed=4, epochs=1)
+    train_classifier(load_classifier_data(digits, 8), again, seed=3, epochs=2)
+    train_classifier(load_classifier_data(digits, 8), other, seed=4, epochs=1)
     assert read_manifest(again) == read_manifest(trained)
     identities = [open_features(f"classifier:{folder}").identity for folder in (trained, again)]
     assert identities[0] == identities[1]
@@ -99,7 +99,9 @@ def test_an_interrupted_training_leaves_nothing(digits: RecordSet, tmp_path: Pat
             raise SystemExit(130)
 
     with pytest.raises(SystemExit):
-        train_classifier(lessons_of(digits, 8), tmp_path / "x", seed=0, epochs=1, report=interrupt)
+        train_classifier(
+            load_classifier_data(digits, 8), tmp_path / "x", seed=0, epochs=1, report=interrupt
+        )
     assert list(tmp_path.iterdir()) == []
 
 
@@ -143,17 +145,19 @@ def test_the_network_of_each_resolution() -> None:
 def test_the_validation_part_is_held_out_and_mirrored_copies_are_passed_over(coloured) -> None:
     records = coloured({"a": 40, "b": 20}, val=0.2, mirrored_copies=True)
     assert (records.count, records.size("val")) == (96, 12)
-    lessons = lessons_of(records, 8)
-    assert (len(lessons.training.labels), len(lessons.held_out.labels)) == (48, 12)
+    examples = load_classifier_data(records, 8)
+    assert (len(examples.training.labels), len(examples.held_out.labels)) == (48, 12)
     # Those as they are have the brighter half on the left.
-    left, right = (lessons.training.images[..., part, :].mean() for part in (slice(4), slice(4, 8)))
+    left, right = (
+        examples.training.images[..., part, :].mean() for part in (slice(4), slice(4, 8))
+    )
     assert left > 1.9 * right
 
 
 def test_images_that_cannot_be_learnt_from_are_refused_in_one_line(coloured) -> None:
     def refused(records: RecordSet, rule: str, resolution: int = 8) -> None:
         with pytest.raises(UserError, match=rule) as caught:
-            lessons_of(records, resolution)
+            load_classifier_data(records, resolution)
         assert "\n" not in str(caught.value)
 
     records = coloured({"a": 30, "b": 30})
@@ -171,7 +175,7 @@ def test_images_that_cannot_be_learnt_from_are_refused_in_one_line(coloured) -> 
 
 def test_shifts_move_whole_images_by_a_sixteenth_at_most() -> None:
     image = np.arange(32 * 32, dtype=np.int64).reshape(1, 32, 32, 1).astype(np.uint8)
-    moved = _shifted(np.repeat(image, 300, axis=0), np.random.default_rng(0))
+    moved = _shift(np.repeat(image, 300, axis=0), np.random.default_rng(0))
     padded = np.pad(image[0, ..., 0], 2, mode="edge")
     possible = {
         padded[top : top + 32, left : left + 32].tobytes() for top in range(5) for left in range(5)
@@ -195,11 +199,11 @@ def test_the_manifest_has_the_lineage(trained: Path) -> None:
 def test_it_knows_the_digits_and_sees_what_was_done_to_images(
     digits: RecordSet, tmp_path: Path
 ) -> None:
-    lessons = lessons_of(digits, 16)
-    manifest = train_classifier(lessons, tmp_path / "digits", seed=0)
+    examples = load_classifier_data(digits, 16)
+    manifest = train_classifier(examples, tmp_path / "digits", seed=0)
     assert manifest.accuracy > 0.97
     network = open_features(f"classifier:{tmp_path / 'digits'}")
-    reals, others = lessons.training.images[::2], lessons.training.images[1::2]
+    reals, others = examples.training.images[::2], examples.training.images[1::2]
     draws = np.random.default_rng(0)
 
     def distance(images: np.ndarray) -> float:
@@ -225,5 +229,5 @@ def test_it_knows_the_digits_and_sees_what_was_done_to_images(
 def test_it_knows_mnist(shared_folder: Path, tmp_path: Path) -> None:
     source = str(shared_folder / "data/mnist")
     data = DataConfig(source=source, channels=1, crop="pad", records=tmp_path / "records")
-    lessons = lessons_of(records_for(data, (4, 8, 16, 32)), 32)
-    assert train_classifier(lessons, tmp_path / "mnist", seed=0).accuracy > 0.99
+    examples = load_classifier_data(records_for(data, (4, 8, 16, 32)), 32)
+    assert train_classifier(examples, tmp_path / "mnist", seed=0).accuracy > 0.99

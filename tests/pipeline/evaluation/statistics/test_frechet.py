@@ -15,10 +15,10 @@ from pipeline.errors import UserError
 from pipeline.evaluation.statistics import frechet
 from pipeline.evaluation.statistics.frechet import (
     advice,
-    draws_of,
     fid_of,
     frechet_estimates,
     moments,
+    moments_of_draws,
 )
 
 
@@ -150,14 +150,22 @@ def test_too_few_images_for_the_dimensions_are_told_of() -> None:
     said = advice(2048, 2048)
     assert "2048 images" in said
     assert "rank of 2047" in said
-    few = frechet_estimates(draws_of(features(20, 30), seed=0), moments([features(500, 30)]))
+    few = frechet_estimates(
+        moments_of_draws(features(20, 30), seed=0), moments([features(500, 30)])
+    )
     assert few.advice == advice(20, 30)
     references = moments([features(7, 8)])
-    assert frechet_estimates(draws_of(features(200, 8), seed=0), references).advice == advice(7, 8)
-    found = frechet_estimates(draws_of(features(60, 8), seed=0), moments([features(500, 8)]))
+    assert frechet_estimates(
+        moments_of_draws(features(200, 8), seed=0), references
+    ).advice == advice(7, 8)
+    found = frechet_estimates(
+        moments_of_draws(features(60, 8), seed=0), moments([features(500, 8)])
+    )
     assert "draws of 6 images" in found.advice
     assert "more than 80 images" in found.advice
-    enough = frechet_estimates(draws_of(features(200, 8), seed=0), moments([features(500, 8)]))
+    enough = frechet_estimates(
+        moments_of_draws(features(200, 8), seed=0), moments([features(500, 8)])
+    )
     assert enough.advice is None
 
 
@@ -167,7 +175,7 @@ def test_intervals_hold_the_truth_and_infinity_has_no_bias() -> None:
     finite, infinite, held = [], [], []
     for seed in range(60):
         fakes = 1.2 * np.random.default_rng(seed).normal(size=(count, size))
-        found = frechet_estimates(draws_of(fakes, seed=seed), references)
+        found = frechet_estimates(moments_of_draws(fakes, seed=seed), references)
         finite.append(found.fid.value)
         infinite.append(found.infinity.value)
         held.append(found.infinity.low <= truth <= found.infinity.high)
@@ -211,12 +219,12 @@ def test_points_are_at_a_tenth_a_fifth_a_half_and_all() -> None:
 
 def test_draws_are_all_features_once_and_follow_from_the_seed() -> None:
     whole = features(103)
-    draws = draws_of(whole, seed=5)
+    draws = moments_of_draws(whole, seed=5)
     assert sorted(draw.count for draw in draws) == [10] * 7 + [11] * 3
     means = sum(draw.count * draw.mean for draw in draws) / 103
     np.testing.assert_allclose(means, whole.mean(0))
-    np.testing.assert_array_equal(draws[0].mean, draws_of(whole, seed=5)[0].mean)
-    assert not np.array_equal(draws[0].mean, draws_of(whole, seed=6)[0].mean)
+    np.testing.assert_array_equal(draws[0].mean, moments_of_draws(whole, seed=5)[0].mean)
+    assert not np.array_equal(draws[0].mean, moments_of_draws(whole, seed=6)[0].mean)
 
 
 def test_one_draw_has_no_interval() -> None:
@@ -232,7 +240,7 @@ def test_what_is_refused() -> None:
     with pytest.raises(UserError, match=r"`batches` must be finite\. Received: 2 rows"):
         moments([np.array([[1.0], [np.nan], [np.inf]])])
     with pytest.raises(UserError, match=r"at least 20 features .* Received: shape=\(19, 2\)"):
-        draws_of(np.ones((19, 2)), seed=0)
+        moments_of_draws(np.ones((19, 2)), seed=0)
     with pytest.raises(UserError, match="Received: 1 of 6 dimensions and 9 of 6 dimensions"):
         fid(features(1), features(9))
     with pytest.raises(UserError, match="Received: 9 of 6 dimensions and 9 of 5 dimensions"):

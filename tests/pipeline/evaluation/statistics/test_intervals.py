@@ -8,10 +8,10 @@ import pytest
 from pipeline.evaluation.statistics import intervals
 from pipeline.evaluation.statistics.intervals import (
     Estimate,
-    around,
     bootstrap,
-    of_mean,
-    of_share,
+    estimate_mean,
+    estimate_share,
+    student_interval,
 )
 
 
@@ -21,15 +21,15 @@ def holds(estimate: Estimate, truth: float) -> bool:
 
 def test_student_s_interval_of_a_mean() -> None:
     # Of 4 numbers t is 3.182, not 1.96.
-    found = of_mean(np.array([1.0, 2.0, 3.0, 6.0]))
+    found = estimate_mean(np.array([1.0, 2.0, 3.0, 6.0]))
     assert found.value == 3.0
     assert found.high == pytest.approx(3.0 + 3.182446 * np.sqrt(14 / 3) / 2, rel=1e-6)
     assert found.low == pytest.approx(3.0 - 3.182446 * np.sqrt(14 / 3) / 2, rel=1e-6)
 
 
 def test_one_number_has_no_interval() -> None:
-    assert of_mean(np.array([2.0])) == Estimate(2.0)
-    assert around(2.0, 1.0, 1) == Estimate(2.0)
+    assert estimate_mean(np.array([2.0])) == Estimate(2.0)
+    assert student_interval(2.0, 1.0, 1) == Estimate(2.0)
 
 
 @pytest.mark.parametrize(("hits", "count"), [(0, 20), (3, 20), (20, 20), (517, 1000)])
@@ -38,7 +38,7 @@ def test_wilson_s_interval_of_a_share(hits: int, count: int) -> None:
     middle = (share + z**2 / (2 * count)) / (1 + z**2 / count)
     root = np.sqrt(share * (1 - share) / count + z**2 / (4 * count**2))
     reach = z * root / (1 + z**2 / count)
-    found = of_share(hits, count)
+    found = estimate_share(hits, count)
     assert found.value == share
     assert found.low == pytest.approx(middle - reach, abs=1e-12)
     assert found.high == pytest.approx(middle + reach, abs=1e-12)

@@ -13,7 +13,7 @@ from scipy.stats import binom
 
 from pipeline.errors import UserError
 from pipeline.evaluation.statistics import neighbours
-from pipeline.evaluation.statistics.intervals import of_share
+from pipeline.evaluation.statistics.intervals import estimate_share
 from pipeline.evaluation.statistics.neighbours import (
     DENSITY_NEIGHBOURS,
     MANIFOLD_NEIGHBOURS,
@@ -213,12 +213,12 @@ def test_the_interval_of_memorisation_joins_that_of_the_quantile_and_wilson_s() 
     assert found.value == (fakes < np.quantile(held_out, 0.01)).mean() == 10 / 25
     # so the quantile is from 0 to the 10th distance.
     assert found.low == 0
-    assert found.high == of_share(20, 25, confidence=0.975).high
+    assert found.high == estimate_share(20, 25, confidence=0.975).high
     found = memorisation(fakes, np.zeros((1, 1)), np.arange(1, 1001.0)[:, None])
     below = binom(1000, 0.01).cdf(np.arange(30))
     least = np.flatnonzero(below >= 0.0125)[0]
     assert least > 0
-    assert found.low == of_share(2 * least, 25, confidence=0.975).low
+    assert found.low == estimate_share(2 * least, 25, confidence=0.975).low
 
 
 def test_what_is_refused() -> None:

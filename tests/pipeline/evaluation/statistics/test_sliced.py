@@ -12,7 +12,7 @@ from scipy.stats import wasserstein_distance
 from pipeline.errors import UserError
 from pipeline.evaluation.statistics.sliced import (
     DIRECTIONS,
-    descriptors,
+    draw_descriptors,
     laplacian_pyramid,
     sliced_wasserstein,
 )
@@ -51,7 +51,7 @@ def test_levels_are_those_of_one_plane_after_another(side: int, levels: list[int
 
 def test_descriptors_are_patches_of_their_level() -> None:
     sample = images(3)
-    found = descriptors([sample], seed=0, patches=20)
+    found = draw_descriptors([sample], seed=0, patches=20)
     assert {side: level.shape for side, level in found.items()} == {
         32: (60, 3, 49),
         16: (60, 3, 49),
@@ -70,10 +70,10 @@ def test_descriptors_are_patches_of_their_level() -> None:
 
 
 def test_small_images_are_one_level_and_the_smallest_one_patch() -> None:
-    assert {side: level.shape for side, level in descriptors([images(5, 8)], seed=0).items()} == {
-        8: (640, 3, 49)
-    }
-    of_four = descriptors([images(5, 4)], seed=0)
+    assert {
+        side: level.shape for side, level in draw_descriptors([images(5, 8)], seed=0).items()
+    } == {8: (640, 3, 49)}
+    of_four = draw_descriptors([images(5, 4)], seed=0)
     assert {side: level.shape for side, level in of_four.items()} == {4: (5, 3, 16)}
     np.testing.assert_array_equal(
         of_four[4], np.moveaxis(images(5, 4), -1, 1).reshape(5, 3, 16).astype(np.float32)
@@ -84,17 +84,17 @@ def test_small_images_are_one_level_and_the_smallest_one_patch() -> None:
 @given(st.lists(st.integers(1, 6), unique=True, max_size=3))
 def test_descriptors_do_not_depend_on_the_batches(cuts: list[int]) -> None:
     sample = images(7, 32, 1)
-    expected = descriptors([sample], seed=4, patches=5)
-    found = descriptors(np.split(sample, sorted(cuts)), seed=4, patches=5)
+    expected = draw_descriptors([sample], seed=4, patches=5)
+    found = draw_descriptors(np.split(sample, sorted(cuts)), seed=4, patches=5)
     for side in (32, 16):
         np.testing.assert_array_equal(found[side], expected[side])
-    assert not np.array_equal(descriptors([sample], seed=5, patches=5)[16], expected[16])
+    assert not np.array_equal(draw_descriptors([sample], seed=5, patches=5)[16], expected[16])
 
 
 @pytest.mark.parametrize("channels", [1, 3])
 def test_distance_is_that_of_a_plain_loop_over_directions(channels: int) -> None:
-    fakes = descriptors([images(4, 16, channels) // 2], seed=0, patches=8)
-    reals = descriptors([images(4, 16, channels, seed=1)], seed=1, patches=8)
+    fakes = draw_descriptors([images(4, 16, channels) // 2], seed=0, patches=8)
+    reals = draw_descriptors([images(4, 16, channels, seed=1)], seed=1, patches=8)
 
     def normalised(patches: np.ndarray) -> np.ndarray:
         result = patches.astype(np.float64)
@@ -114,32 +114,32 @@ def test_distance_is_that_of_a_plain_loop_over_directions(channels: int) -> None
 
 
 def test_equal_images_are_no_way_apart_and_contrast_does_not_count() -> None:
-    one = descriptors([images(6) // 4], seed=0)
+    one = draw_descriptors([images(6) // 4], seed=0)
     assert sliced_wasserstein(one, one, seed=0) == {32: 0, 16: 0}
-    brighter = descriptors([images(6) // 4 * 2 + 50], seed=0)
+    brighter = draw_descriptors([images(6) // 4 * 2 + 50], seed=0)
     assert max(sliced_wasserstein(one, brighter, seed=0).values()) < 0.01
 
 
 def test_a_coarse_change_is_seen_at_the_coarse_level_alone() -> None:
     sample = images(20).astype(np.float64)
     coarse = np.random.default_rng(3).normal(0, 60, (20, 2, 2, 3)).repeat(16, 1).repeat(16, 2)
-    reals = descriptors([images(20, seed=1).astype(np.float64)], seed=1)
-    plain = sliced_wasserstein(descriptors([sample], seed=0), reals, seed=0)
-    changed = sliced_wasserstein(descriptors([sample + coarse], seed=0), reals, seed=0)
+    reals = draw_descriptors([images(20, seed=1).astype(np.float64)], seed=1)
+    plain = sliced_wasserstein(draw_descriptors([sample], seed=0), reals, seed=0)
+    changed = sliced_wasserstein(draw_descriptors([sample + coarse], seed=0), reals, seed=0)
     assert changed[16] > 3 * plain[16]
     assert changed[32] < 2 * plain[32]
 
 
 def test_images_without_contrast_have_a_distance() -> None:
-    still = descriptors([np.full((3, 16, 16, 1), 9, np.uint8)], seed=0)
+    still = draw_descriptors([np.full((3, 16, 16, 1), 9, np.uint8)], seed=0)
     assert sliced_wasserstein(still, still, seed=0) == {16: 0}
-    assert sliced_wasserstein(still, descriptors([images(3, 16, 1)], seed=0), seed=0)[16] > 100
+    assert sliced_wasserstein(still, draw_descriptors([images(3, 16, 1)], seed=0), seed=0)[16] > 100
 
 
 def test_rectangles_are_measured_level_by_level_down_to_the_last_whole_one() -> None:
     random = np.random.default_rng(0)
     batch = random.integers(0, 256, (3, 36, 60, 1), np.uint8)
-    found = descriptors([batch], seed=0, patches=200)
+    found = draw_descriptors([batch], seed=0, patches=200)
     assert {side: level.shape for side, level in found.items()} == {
         side: (600, 1, 49) for side in (36, 18, 9)
     }
@@ -155,12 +155,12 @@ def test_rectangles_are_measured_level_by_level_down_to_the_last_whole_one() -> 
 
 def test_what_is_refused() -> None:
     with pytest.raises(UserError, match=r"`batches` must hold images\. Received: none"):
-        descriptors([], seed=0)
+        draw_descriptors([], seed=0)
     with pytest.raises(UserError, match=r"sides at least 4\. Received: shape=\(2, 3, 3"):
-        descriptors([images(2, 3)], seed=0)
+        draw_descriptors([images(2, 3)], seed=0)
     with pytest.raises(UserError, match=r"one size\. Received: \(32, 32, 3\) and then \(16, 16, 3"):
-        descriptors([images(2), images(2, 16)], seed=0)
+        draw_descriptors([images(2), images(2, 16)], seed=0)
     with pytest.raises(UserError, match="SWD needs the same number of images"):
         sliced_wasserstein(
-            descriptors([images(2)], seed=0), descriptors([images(3)], seed=0), seed=0
+            draw_descriptors([images(2)], seed=0), draw_descriptors([images(3)], seed=0), seed=0
         )
