@@ -51,12 +51,13 @@ def read_curves(metrics: Path) -> Curves:
         UserError: if a line before the last is damaged.
     """
     entries: list[dict[str, Any]] = []
-    lines = metrics.read_text().splitlines() if metrics.is_file() else []
+    # Bytes, so that one that is not UTF-8 is an error of its line.
+    lines = metrics.read_bytes().splitlines() if metrics.is_file() else []
     for number, line in enumerate(lines, 1):
         try:
             entry = json.loads(line)
             entries.append({**entry, "images_seen": int(entry["images_seen"])})
-        except (ValueError, TypeError, LookupError) as error:
+        except (ValueError, TypeError, LookupError, OverflowError) as error:
             if number < len(lines):  # The last line may be cut off where the run was killed.
                 raise UserError(
                     f"metrics must be lines of JSON with `images_seen`. Received: {metrics}, "

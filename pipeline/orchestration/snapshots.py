@@ -137,7 +137,7 @@ def all_unchanged(project: Project, files: Mapping[str, FoundFile], former: Snap
     return former.files.items() <= found_hashes
 
 
-def take_snapshot(project: Project) -> Snapshot:
+def take(project: Project) -> Snapshot:
     """Copy the pictures now in the sources into a snapshot, or find the one with this content.
 
     Raises:

@@ -20,7 +20,7 @@ from pipeline.orchestration.plan import Ended, Plan
 from pipeline.orchestration.project import Project
 from pipeline.orchestration.runs.failure import RunFailure, failure_of
 from pipeline.orchestration.runs.run import Run
-from pipeline.orchestration.snapshots import take_snapshot
+from pipeline.orchestration.snapshots import take
 
 SILENT = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 """Run configuration that hides Dagster's own log lines; steps log theirs with another logger."""
@@ -37,7 +37,7 @@ def run_once(project: Project) -> Run | Ended | RunFailure:
         UserError: if the sources hold no pictures.
     """
     try:
-        plan = Plan(project, take_snapshot(project))
+        plan = Plan(project, take(project))
     except OSError as error:
         return failure_of(error)
     ended = plan.read_end()

@@ -38,7 +38,7 @@ from pipeline.orchestration.plan import Plan, plan_of
 from pipeline.orchestration.project import Project, open_project
 from pipeline.orchestration.runs.failure import failure_of
 from pipeline.orchestration.runs.status import write_trigger_error
-from pipeline.orchestration.snapshots import fingerprint, is_kept, list_files, take_snapshot
+from pipeline.orchestration.snapshots import fingerprint, is_kept, list_files, take
 from pipeline.shape import Shape, shape_text
 from savedmodels.repository.errors import RepositoryError
 
@@ -58,7 +58,7 @@ def schedule_of(project: Project, job: Any) -> ScheduleDefinition | None:
             now = reopen_project(project, stages)
             if reason := busy_reason(now, context.instance):
                 return SkipReason(reason)
-            return request_for(Plan(now, take_snapshot(now)), context.instance)
+            return request_for(Plan(now, take(now)), context.instance)
 
         return look_at_sources(project, "by_clock", look, SkipReason)
 
@@ -117,7 +117,7 @@ def sensor_of(project: Project, job: Any) -> SensorDefinition | None:
             if "snapshot" not in known or not is_kept(now, known["snapshot"]):
                 if few := former.too_few_found(now, files, rules.least):
                     return skip(few)
-                known["snapshot"] = take_snapshot(now).key
+                known["snapshot"] = take(now).key
             plan = plan_of(now, known["snapshot"])
             if few := former.too_few(plan.snapshot, rules.least):
                 return skip(few)

@@ -72,8 +72,9 @@ def gate(plan: Plan, log: Log, former: int | None) -> Done:
         return Done({"verdict": reason}, new=True, note=reason)
     write_verdict(folder, verdict)
     failed = [f"{rule.rule}: {rule.reason}" for rule in verdict.rules if not rule.passed]
-    same_data = promoted is None or promoted.lineage.data_hash == scores_of(plan).lineage.data_hash
-    if failed and not same_data:
+    other_data = promoted and promoted.lineage.data_hash != scores_of(plan).lineage.data_hash
+    compares = any(rule.rule == OVER_PROMOTED and not rule.passed for rule in verdict.rules)
+    if other_data and compares:
         failed.append(
             "the promoted model could not be measured on the new pictures, as its run is gone from "
             f"{plan.project.runs} or has another resolution"

@@ -15,7 +15,7 @@ from pipeline.data.sources import Place
 from pipeline.orchestration.dagster import foreground
 from pipeline.orchestration.plan import Plan
 from pipeline.orchestration.project import Project, open_project
-from pipeline.orchestration.snapshots import Snapshot, take_snapshot
+from pipeline.orchestration.snapshots import Snapshot, take
 from savedmodels.locks import hold
 from tests.pipeline.cli.commands import Growgan
 from tests.pipeline.orchestration.projects import make_project, put_pictures
@@ -72,7 +72,7 @@ def test_without_dagster_one_line_says_so(
 def test_what_was_promoted_is_not_run_again(growgan: Growgan, tmp_path: Path) -> None:
     put_pictures(tmp_path / "incoming", 0, 2)
     project = make_project(tmp_path)
-    plan = Plan(project, take_snapshot(project))
+    plan = Plan(project, take(project))
     plan.write_note("ended", run="earlier", verdict="promoted", reason="so", final=True)
     result = growgan("pipeline", "run", project.path)
     assert (result.status, result.err) == (0, "")
@@ -84,11 +84,11 @@ def test_what_was_promoted_is_not_run_again(growgan: Growgan, tmp_path: Path) ->
 def test_pictures_for_which_there_is_no_room_may_pass(
     growgan: Growgan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def take_snapshot(_: Project) -> Snapshot:
+    def take(_: Project) -> Snapshot:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     project = make_project(tmp_path)
-    monkeypatch.setattr(foreground, "take_snapshot", take_snapshot)
+    monkeypatch.setattr(foreground, "take", take)
     result = growgan("pipeline", "run", project.path)
     assert (result.status, result.out) == (75, "")
     assert result.err == (

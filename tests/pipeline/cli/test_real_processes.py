@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.orchestration.plan import Plan
-from pipeline.orchestration.snapshots import take_snapshot
+from pipeline.orchestration.snapshots import take
 from savedmodels.repository.publisher import publisher_of
 from savedmodels.repository.repository import Repository
 from savedmodels.repository.servers import Watchers
@@ -34,7 +34,7 @@ def _project(tmp_path: Path, savedmodel: Callable[..., Path]) -> Path:
     """A project that has run, and whose model has two versions; `stable` was at each."""
     put_pictures(tmp_path / "incoming", 0, 2)
     project = make_project(tmp_path)
-    plan = Plan(project, take_snapshot(project))
+    plan = Plan(project, take(project))
     plan.write_note("ended", run="earlier", verdict="promoted", reason="so", final=True)
     nobody = Watchers(none=True)
     with publisher_of(Repository(project.path / "models"), project.config.model) as publisher:

@@ -60,10 +60,16 @@ def test_a_line_that_a_kill_cut_off_is_passed_over(tmp_path: Path) -> None:
     assert read_curves(file).metrics["loss"].x == [1]
 
 
-@pytest.mark.parametrize("line", ["{", "[]", "7", '{"loss": 1}', '{"images_seen": null}'])
-def test_a_damaged_line_is_named(tmp_path: Path, line: str) -> None:
+@pytest.mark.parametrize(
+    "line",
+    [
+        *(b"{", b"[]", b"7", b'{"loss": 1}', b'{"images_seen": null}'),
+        *(b'{"images_seen": Infinity}', b'{"images_seen": 2, "alarm": "\xff"}'),
+    ],
+)
+def test_a_damaged_line_is_named(tmp_path: Path, line: bytes) -> None:
     file = tmp_path / "metrics.jsonl"
-    file.write_text(f'{{"images_seen": 1}}\n{line}\n{{"images_seen": 3}}\n')
+    file.write_bytes(b'{"images_seen": 1}\n' + line + b'\n{"images_seen": 3}\n')
     with pytest.raises(UserError, match=r"lines of JSON with `images_seen`.*metrics.jsonl, line 2"):
         read_curves(file)
 

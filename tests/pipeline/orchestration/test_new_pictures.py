@@ -11,7 +11,7 @@ from pipeline.orchestration.new_pictures import FormerSnapshots, former_pictures
 from pipeline.orchestration.project import Project
 from pipeline.orchestration.runs.outcome import Ending, Outcome, SnapshotSummary, write_outcome
 from pipeline.orchestration.runs.status import read_status
-from pipeline.orchestration.snapshots import Snapshot, list_files, take_snapshot
+from pipeline.orchestration.snapshots import Snapshot, list_files, take
 from tests.pipeline.orchestration.projects import make_project, put_pictures
 
 BEGIN = datetime(2026, 5, 4, 2, tzinfo=UTC)
@@ -29,7 +29,7 @@ def taken(project: Project, *numbers: int) -> Snapshot:
         picture.unlink()
     for number in numbers:
         put_pictures(incoming, number, number + 1)
-    return take_snapshot(project)
+    return take(project)
 
 
 def ended(project: Project, snapshot: Snapshot, verdict: Ending, day: int) -> None:
@@ -104,7 +104,7 @@ def test_the_bad_one_of_a_failed_run_may_be_replaced(project: Project) -> None:
     (incoming / "00003.png").rename(incoming / "00002.png")
     former = former_pictures(project)
     assert former.max_new(project, list_files(project)) == 3
-    assert former.new_in(take_snapshot(project)) == 3
+    assert former.new_in(take(project)) == 3
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from pipeline.orchestration.plan import Plan
-from pipeline.orchestration.snapshots import take_snapshot
+from pipeline.orchestration.snapshots import take
 from tests.pipeline.orchestration.projects import GATED, make_project, put_pictures
 
 
@@ -17,7 +17,7 @@ def plan(folder: Path, pictures: int = 3, overrides: tuple[str, ...] = (), **cha
     folder.mkdir()
     put_pictures(folder / "incoming", 0, pictures)
     project = make_project(folder, overrides=(*GATED, *overrides), **changes)
-    return Plan(project, take_snapshot(project))
+    return Plan(project, take(project))
 
 
 def names(of: Plan) -> tuple[str, str, str]:

@@ -16,7 +16,7 @@ from pipeline.data.sources import open_source
 from pipeline.errors import UserError
 from pipeline.orchestration import snapshots
 from pipeline.orchestration.project import Project
-from pipeline.orchestration.snapshots import fingerprint, list_files, snapshot_of, take_snapshot
+from pipeline.orchestration.snapshots import fingerprint, list_files, snapshot_of, take
 from tests.pipeline.orchestration.projects import change, make_project, put_pictures
 
 
@@ -27,24 +27,24 @@ def project(tmp_path: Path) -> Project:
 
 
 def test_the_same_content_is_the_same_snapshot(project: Project, tmp_path: Path) -> None:
-    first = take_snapshot(project)
+    first = take(project)
     assert first.images == 4
     os.utime(tmp_path / "incoming" / "00000.png")
-    assert take_snapshot(project) == first
+    assert take(project) == first
     assert [path.name for path in project.snapshots.glob("[0-9a-f]*")] == [first.key]
     assert snapshot_of(project, first.key) == first
 
 
 def test_a_snapshot_stays_whatever_happens_in_the_sources(project: Project, tmp_path: Path) -> None:
     incoming = tmp_path / "incoming"
-    first = take_snapshot(project)
+    first = take(project)
     pictures = Path(first.source)
     before = {path.name: path.read_bytes() for path in pictures.iterdir()}
     with (incoming / "00000.png").open("r+b") as file:
         file.write(b"overwritten in place")
     (incoming / "00001.png").unlink()
     put_pictures(incoming, 4, 6)
-    second = take_snapshot(project)
+    second = take(project)
     assert {path.name: path.read_bytes() for path in pictures.iterdir()} == before
     assert second.content_hash != first.content_hash
     assert (second.images, second.new_since(first), second.new_since(None)) == (5, 3, 5)
@@ -53,11 +53,11 @@ def test_a_snapshot_stays_whatever_happens_in_the_sources(project: Project, tmp_
 
 
 def test_hidden_files_and_what_is_no_picture_do_not_count(project: Project, tmp_path: Path) -> None:
-    first = take_snapshot(project)
+    first = take(project)
     (tmp_path / "incoming" / ".00009.png.part").touch()
-    assert take_snapshot(project) == first
+    assert take(project) == first
     (tmp_path / "incoming" / "labels.csv").write_text("00000.png,a\n")
-    second = take_snapshot(project)
+    second = take(project)
     assert second != first
     assert (second.images, second.new_since(first)) == (4, 0)
 
@@ -81,7 +81,7 @@ def test_no_pictures_are_refused(project: Project, tmp_path: Path) -> None:
     shutil.rmtree(tmp_path / "incoming")
     (tmp_path / "incoming").mkdir()
     with pytest.raises(UserError, match="`sources` must hold pictures"):
-        take_snapshot(project)
+        take(project)
 
 
 def test_a_full_disk_leaves_no_part_of_a_snapshot(
@@ -97,11 +97,11 @@ def test_a_full_disk_leaves_no_part_of_a_snapshot(
 
     monkeypatch.setattr(snapshots.shutil, "copyfile", full)
     with pytest.raises(OSError, match="No space left"):
-        take_snapshot(project)
+        take(project)
     assert not list(project.snapshots.glob("*/snapshot.json"))
     assert not list(project.snapshots.rglob(".*.tmp"))
     monkeypatch.undo()
-    assert take_snapshot(project).images == 4
+    assert take(project).images == 4
 
 
 def test_a_folder_that_cannot_be_read_is_not_an_empty_one(
@@ -119,7 +119,7 @@ def test_a_folder_that_cannot_be_read_is_not_an_empty_one(
     with pytest.raises(PermissionError):
         list_files(project)
     monkeypatch.undo()
-    assert take_snapshot(project).images == 6
+    assert take(project).images == 6
 
 
 def test_a_file_may_have_more_names_than_a_file_system_allows(
@@ -135,7 +135,7 @@ def test_a_file_may_have_more_names_than_a_file_system_allows(
     monkeypatch.setattr(os, "link", link)
     for number in range(5):
         shutil.copy(tmp_path / "incoming" / "00000.png", tmp_path / "incoming" / f"{number}-a.png")
-    pictures = Path(take_snapshot(project).source)
+    pictures = Path(take(project).source)
     alike = [pictures / name for name in ("00000.png", *(f"{each}-a.png" for each in range(5)))]
     assert len({path.read_bytes() for path in alike}) == 1
     assert len({path.stat().st_ino for path in alike}) == 3
@@ -144,11 +144,11 @@ def test_a_file_may_have_more_names_than_a_file_system_allows(
 def test_what_was_left_behind_and_what_is_gone_is_forgotten(
     project: Project, tmp_path: Path
 ) -> None:
-    take_snapshot(project)
+    take(project)
     half = project.snapshots / ".0123456789ab.89abcdef.tmp"
     half.mkdir()
     (tmp_path / "incoming" / "00000.png").unlink()
-    take_snapshot(project)
+    take(project)
     assert not half.exists()
     known = json.loads((project.snapshots / snapshots.KNOWN).read_text())
     assert [*known] == ["00001.png", "00002.png", "00003.png"]
@@ -163,7 +163,7 @@ def test_a_zip_that_changed_is_new(tmp_path: Path) -> None:
         with zipfile.ZipFile(given, "w") as archive:
             for path in sorted((tmp_path / "pictures").iterdir())[:count]:
                 archive.write(path, path.name)
-        return take_snapshot(project)
+        return take(project)
 
     first, second = zipped(2), zipped(3)
     assert (first.images, first.new_since(None), first.new_since(first)) == (2, 2, 0)
@@ -172,9 +172,9 @@ def test_a_zip_that_changed_is_new(tmp_path: Path) -> None:
 
 def test_a_source_of_another_kind_is_a_snapshot_too(tmp_path: Path) -> None:
     project = make_project(tmp_path, sources=["digits"])
-    snapshot = take_snapshot(project)
+    snapshot = take(project)
     assert (snapshot.source, snapshot.images) == ("digits", 1797)
-    assert take_snapshot(project) == snapshot
+    assert take(project) == snapshot
 
 
 @pytest.mark.parametrize(
@@ -196,12 +196,12 @@ def test_what_train_takes_is_taken_relative_to_the_project(
     (project.path / "idx" / "train-images-idx3-ubyte").write_bytes(header + bytes(80))
     put_pictures(project.path / "tf" / "train" / "cat", 0, 1)
     put_pictures(project.path / "tf" / "test" / "dog", 1, 2)
-    snapshot = take_snapshot(project)
+    snapshot = take(project)
     assert (snapshot.images, len(open_source(snapshot.source))) == (pictures, pictures)
     assert str(project.snapshots / snapshot.key) in snapshot.source
     if given == "tfds:folder=tf":
         put_pictures(project.path / "tf" / "train" / "dog", 2, 3)
-        later = take_snapshot(project)
+        later = take(project)
         assert (later.images, later.key != snapshot.key, later.new_since(snapshot)) == (2, True, 1)
 
 
@@ -212,18 +212,18 @@ def test_links_are_followed_as_train_follows_them(tmp_path: Path) -> None:
     put_pictures(tmp_path / "elsewhere", 2, 4)
     (incoming / "dog").symlink_to(tmp_path / "elsewhere")
     (incoming / "dog" / "again").symlink_to(incoming)
-    snapshot = take_snapshot(project)
+    snapshot = take(project)
     source = open_source(snapshot.source)
     assert (snapshot.images, source.classes, len(source)) == (4, ("cat", "dog"), 4)
     (incoming / "cat" / "gone.png").symlink_to(tmp_path / "nowhere")
     with pytest.raises(
         UserError, match=r"a link .* must lead to an existing file. Received: .*gone.png"
     ):
-        take_snapshot(project)
+        take(project)
     (incoming / "cat" / "gone.png").unlink()
     (incoming / "cat" / "self.png").symlink_to("self.png")
     with pytest.raises((UserError, OSError), match=r"self\.png"):
-        take_snapshot(project)
+        take(project)
 
 
 def test_folders_with_files_of_one_name_are_refused(tmp_path: Path) -> None:
@@ -231,4 +231,4 @@ def test_folders_with_files_of_one_name_are_refused(tmp_path: Path) -> None:
         put_pictures(tmp_path / name, 0, 1)
     project = make_project(tmp_path, sources=[str(tmp_path / "a"), str(tmp_path / "b")])
     with pytest.raises(UserError, match="must not hold files of the same name"):
-        take_snapshot(project)
+        take(project)

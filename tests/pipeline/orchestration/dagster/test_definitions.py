@@ -57,7 +57,7 @@ from pipeline.orchestration.runs.failure import RunFailure, StepFailed
 from pipeline.orchestration.runs.outcome import Outcome, history_of
 from pipeline.orchestration.runs.run import RunState, begin_run, write_state
 from pipeline.orchestration.runs.status import RunInProgress, read_status
-from pipeline.orchestration.snapshots import take_snapshot
+from pipeline.orchestration.snapshots import take
 from pipeline.orchestration.steps.step import STEPS_AFTER_STAGES, STEPS_BEFORE_STAGES, step_names
 from savedmodels.locks import hold
 from tests.pipeline.orchestration.projects import (
@@ -120,7 +120,7 @@ def test_new_pictures_ask_for_a_run_once(
     definitions = definitions_of(project)
     first = ask(definitions, instance, None)
     [request] = first.run_requests
-    key = take_snapshot(project).key
+    key = take(project).key
     assert request.partition_key == key
     assert request.tags["growgan/model"] == "digits"
     assert instance.get_dynamic_partitions("snapshots") == [key]
@@ -135,7 +135,7 @@ def test_new_pictures_ask_for_a_run_once(
     [run] = instance.get_runs()
     instance.delete_run(run.run_id)
     # Ended, however it was: nothing is asked for any more.
-    plan = Plan(project, take_snapshot(project))
+    plan = Plan(project, take(project))
     for verdict, final in (("gate failed", True), ("failed", False)):
         plan.write_note("ended", run="r", verdict=verdict, reason="so", final=final)
         done = ask(definitions, instance, first.cursor)
@@ -167,7 +167,7 @@ def test_the_clock_asks_for_a_run_only_where_something_is_new(
     context = build_schedule_context(instance=instance)
     assert isinstance(schedule(context), RunRequest)
     noted: dict[str, Any] = {"run": "r", "verdict": "failed", "reason": "no room"}
-    plan = Plan(project, take_snapshot(project))
+    plan = Plan(project, take(project))
     plan.write_note("ended", final=False, **noted)
     assert isinstance(schedule(context), RunRequest)
     plan.write_note("ended", final=True, **noted)
@@ -177,7 +177,7 @@ def test_the_clock_asks_for_a_run_only_where_something_is_new(
 
 
 def ended_with_failure(project: Project) -> None:
-    plan = Plan(project, take_snapshot(project))
+    plan = Plan(project, take(project))
     noted: dict[str, Any] = {"run": "r", "verdict": "failed", "reason": "so", "final": True}
     plan.write_note("ended", settings=plan.settings, **noted)
 
@@ -219,7 +219,7 @@ def test_a_version_that_was_promoted_stays_so_whatever_serves_it(
     project: Project, instance: DagsterInstance
 ) -> None:
     definitions = definitions_of(project)
-    plan = Plan(project, take_snapshot(project))
+    plan = Plan(project, take(project))
     noted: dict[str, Any] = {"run": "r", "verdict": "promoted", "reason": "so", "final": True}
     plan.write_note("ended", settings=plan.settings, **noted)
     change(project, repository={"servers": ["http://127.0.0.1:8501"]})
@@ -272,7 +272,7 @@ def test_a_source_of_another_name_is_another_and_a_snapshot_may_be_removed(
     change(project, sources=["glyphs:8x20"])
     second = ask(definitions, instance, first.cursor)
     keys = [answer.run_requests[0].partition_key for answer in (first, second)]
-    assert keys[0] != keys[1] == take_snapshot(open_project(project.path)).key
+    assert keys[0] != keys[1] == take(open_project(project.path)).key
     shutil.rmtree(project.snapshots / keys[1])
     assert ask(definitions, instance, second.cursor).run_requests
 
@@ -350,9 +350,9 @@ def test_a_back_fill_does_each_snapshot_and_a_step_again_for_which_there_was_no_
 ) -> None:
     put_pictures(tmp_path / "incoming", 0, 2)
     project = make_project(tmp_path, retries={"most": 1, "first_seconds": 0.1})
-    keys = [take_snapshot(project).key]
+    keys = [take(project).key]
     put_pictures(tmp_path / "incoming", 2, 5)
-    keys.append(take_snapshot(project).key)
+    keys.append(take(project).key)
     instance.add_dynamic_partitions("snapshots", keys)
     job = definitions_of(project).resolve_job_def(JOB)
     no_room = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -405,7 +405,7 @@ def test_a_run_that_asset_pages_start_ends_as_any(
     for name in (*STEPS_BEFORE_STAGES, *STEPS_AFTER_STAGES, "stage"):
         monkeypatch.setattr(steps, name, lambda *_: DONE)
     monkeypatch.setattr(steps, "records", records)
-    key = take_snapshot(project).key
+    key = take(project).key
     instance.add_dynamic_partitions("snapshots", [key])
     definitions = definitions_of(project)
     job = definitions.resolve_implicit_global_asset_job_def()
@@ -418,7 +418,7 @@ def test_a_run_that_asset_pages_start_ends_as_any(
     assert (outcome.verdict, outcome.trigger) == (ending, "manual")
     assert [now and (now.run, now.step) for now in shown] == [(outcome.run, "records")]
     assert told == [outcome]
-    assert Plan(project, take_snapshot(project)).read_end() is not None
+    assert Plan(project, take(project)).read_end() is not None
 
     # And where its process was killed.
     run = instance.create_run_for_job(
@@ -440,7 +440,7 @@ def test_runs_whose_processes_are_gone_are_given_up(
         monkeypatch.setenv(name, "")
     job = definitions_of(project).resolve_job_def(JOB)
     with instance_of(project) as instance:
-        tags = {"dagster/partition": take_snapshot(project).key}
+        tags = {"dagster/partition": take(project).key}
         for status in (DagsterRunStatus.STARTED, DagsterRunStatus.NOT_STARTED):
             instance.create_run_for_job(job, status=status, tags=tags)
         with hold(project.run_lock):
@@ -459,7 +459,7 @@ def test_nobody_waits_for_a_run_by_hand_that_was_killed(
 ) -> None:
     definitions = definitions_of(project)
     job = definitions.resolve_job_def(JOB)
-    tags = {"dagster/partition": take_snapshot(project).key, "growgan/model": "digits"}
+    tags = {"dagster/partition": take(project).key, "growgan/model": "digits"}
     with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"]) as process:
         born = psutil.Process(process.pid).create_time()
         process.kill()
@@ -477,7 +477,7 @@ def test_nobody_waits_for_a_run_by_hand_that_was_killed(
     assert failed == {runs[gone]}
     [outcome] = history_of(project.path)
     assert outcome.run.endswith(runs[gone][:8])
-    ended = Plan(project, take_snapshot(project)).read_end()
+    ended = Plan(project, take(project)).read_end()
     assert ended is not None
     assert not ended.final  # The clock may start it again.
 
@@ -532,7 +532,7 @@ def test_the_end_of_a_killed_run_is_told_before_another_is_asked_for(
 ) -> None:
     definitions = definitions_of(project)
     job = definitions.resolve_job_def(JOB)
-    plan = Plan(project, take_snapshot(project))
+    plan = Plan(project, take(project))
     run = instance.create_run_for_job(
         job, status=DagsterRunStatus.STARTED, tags={"dagster/partition": plan.snapshot.key}
     )

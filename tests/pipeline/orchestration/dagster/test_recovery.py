@@ -40,7 +40,7 @@ from pipeline.orchestration.dagster.recovery import (
 from pipeline.orchestration.plan import Ended, Plan
 from pipeline.orchestration.project import Project
 from pipeline.orchestration.runs.outcome import history_of
-from pipeline.orchestration.snapshots import take_snapshot
+from pipeline.orchestration.snapshots import take
 from pipeline.orchestration.steps.step import STEPS_AFTER_STAGES, STEPS_BEFORE_STAGES
 from tests.pipeline.orchestration.projects import (
     DONE,
@@ -70,7 +70,7 @@ def instance(project: Project, new_databases: Callable[[Path], None]) -> Iterato
 
 @pytest.fixture
 def plan(project: Project) -> Plan:
-    return Plan(project, take_snapshot(project))
+    return Plan(project, take(project))
 
 
 @pytest.fixture

@@ -26,7 +26,7 @@ from pipeline.orchestration.runs.run import (
     read_state,
     write_state,
 )
-from pipeline.orchestration.snapshots import take_snapshot
+from pipeline.orchestration.snapshots import take
 from tests.pipeline.orchestration.projects import GATED, change, make_project, put_pictures
 
 OLD: dict[str, Any] = {
@@ -48,7 +48,7 @@ def _project(tmp_path: Path) -> Project:
 
 
 def begin(project: Project) -> Run:
-    return begin_run(project, "r", snapshot=take_snapshot(project).key, trigger="manual")
+    return begin_run(project, "r", snapshot=take(project).key, trigger="manual")
 
 
 def test_the_configuration_holds_from_the_beginning_to_the_end(project: Project) -> None:
@@ -84,7 +84,7 @@ def test_a_run_begins_after_the_one_before_it_whatever_the_clock_says(
     end_run(begin(project))
     [first] = history_of(project.path)
     monkeypatch.setattr(module, "now", lambda: first.started - timedelta(days=3))
-    end_run(begin_run(project, "s", snapshot=take_snapshot(project).key, trigger="manual"))
+    end_run(begin_run(project, "s", snapshot=take(project).key, trigger="manual"))
     runs = [outcome.run for outcome in history_of(project.path)]
     assert [run.rpartition("-")[2] for run in runs] == ["r", "s"]
 

@@ -22,7 +22,7 @@ from pipeline.orchestration.project import Project
 from pipeline.orchestration.runs.ending import end_run
 from pipeline.orchestration.runs.failure import RunFailure, StepFailed
 from pipeline.orchestration.runs.run import Run, begin_run
-from pipeline.orchestration.snapshots import take_snapshot
+from pipeline.orchestration.snapshots import take
 from pipeline.orchestration.steps import smoke
 from pipeline.orchestration.steps.smoke import find_fault
 from savedmodels import golden
@@ -199,7 +199,7 @@ def test_a_version_that_answers_otherwise_is_rolled_back_on_a_real_server(
         publisher.publish(export_of(0.25, tmp_path / "earlier"), About())
         publisher.promote("stable", 1, project.watchers)
 
-    plan = Plan(project, take_snapshot(project))
+    plan = Plan(project, take(project))
     plan.run.path.mkdir(parents=True)
     settings = plan.config.model_dump(mode="json")
     (plan.run.path / "config.yaml").write_text(yaml.safe_dump(settings))

@@ -30,7 +30,7 @@ from pipeline.orchestration.project_config import TrainingConfig
 from pipeline.orchestration.runs.ending import end_run
 from pipeline.orchestration.runs.failure import RunFailure, StepFailed
 from pipeline.orchestration.runs.run import begin_run
-from pipeline.orchestration.snapshots import take_snapshot
+from pipeline.orchestration.snapshots import take
 from pipeline.orchestration.steps import data, judging, smoke, step
 from pipeline.orchestration.steps.judging import scores_of_version, sheets_of
 from pipeline.orchestration.steps.publishing import finish_roll_back
@@ -75,21 +75,21 @@ def test_sheets_are_the_newest_there_are(tmp_path: Path, evaluated) -> None:
 def make_plan(folder: Path, **changes: Any) -> Plan:
     put_pictures(folder / "incoming", 0, 3)
     project = make_project(folder, **changes)
-    return Plan(project, take_snapshot(project))
+    return Plan(project, take(project))
 
 
 def promoted_plan(tmp_path: Path, run_with: Any, evaluated: Any, **changes: Any) -> Plan:
     """A plan of new pictures, and version 1 that an earlier one has published."""
     put_pictures(tmp_path / "incoming", 0, 3)
     project = make_project(tmp_path, **changes)
-    earlier = Plan(project, take_snapshot(project))
+    earlier = Plan(project, take(project))
     run_with(earlier.run.path, evaluated(64), overrides=TINY)
     published = {"version": 1, "destination": earlier.destination}
     earlier.write_note(
         "published", **published, run=str(earlier.run.path.relative_to(project.path))
     )
     put_pictures(tmp_path / "incoming", 3, 5)
-    return Plan(project, take_snapshot(project))
+    return Plan(project, take(project))
 
 
 def measured(plan: Plan, run_with: Any, scores: Evaluation) -> Plan:
@@ -188,6 +188,18 @@ def test_a_promoted_model_that_cannot_be_measured_again_is_named(
     assert "Received: other data" in str(caught.value.failure.reason)
 
 
+def test_a_gate_that_does_not_compare_says_nothing_of_the_promoted_model(
+    tmp_path: Path, run_with: Any, evaluated: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = promoted_plan(tmp_path, run_with, evaluated, overrides=GATED, gate={"max_fid": 0.1})
+    measured(plan, run_with, evaluated(64))
+    old = evaluated(64, data_hash="0ld1" * 16)
+    monkeypatch.setattr(judging, "scores_of_version", lambda plan, version: old)
+    with pytest.raises(StepFailed) as caught:
+        steps.gate(plan, lambda _: None, 1)
+    assert "promoted model" not in str(caught.value.failure.reason)
+
+
 def test_a_promoted_model_is_not_compared_with_itself(
     tmp_path: Path, run_with: Any, evaluated: Any
 ) -> None:
@@ -227,7 +239,7 @@ def test_colour_does_not_turn_grey_because_a_preset_is_grey(
     for number in range(3):
         levels = np.random.default_rng(number).integers(0, 256, (8, 8, 3), np.uint8)
         PIL.Image.fromarray(levels).save(tmp_path / "incoming" / f"{number}.png")
-    plan = Plan(project, take_snapshot(project))
+    plan = Plan(project, take(project))
     checked = plan.check_folder("")
     write_check_report(checked, survey(plan.snapshot.source, workers=1))
     (checked / data.SHEET).touch()
@@ -243,7 +255,7 @@ def test_a_broken_contract_keeps_no_word_of_corrupt_pictures_back(tmp_path: Path
     (tmp_path / "incoming" / "torn.png").write_bytes(b"no picture")
     project = make_project(tmp_path, contract="contract.yaml")
     (project.path / "contract.yaml").write_text("least_pictures: 9\n")
-    plan = Plan(project, take_snapshot(project))
+    plan = Plan(project, take(project))
     checked = plan.check_folder(project.contract_text)
     found = survey(plan.snapshot.source, workers=1)
     write_check_report(checked, found.model_copy(update={"broken_rules": ("so few",)}))
@@ -586,7 +598,7 @@ def test_a_job_is_made_of_the_settings_that_its_run_began_with(
     put_pictures(tmp_path / "incoming", 0, 3)
     training = {"kubernetes": {"image": "i", "mount_path": "/"}}
     project = make_project(tmp_path, training=training)
-    key = take_snapshot(project).key
+    key = take(project).key
     run = begin_run(project, "r", snapshot=key, trigger="manual")
     commands = Commands()
     monkeypatch.setattr(step, "growgan", commands)
@@ -610,7 +622,7 @@ def test_beam_writes_records_and_pods_train_on_them(tmp_path: Path) -> None:
         }
         overrides = (*TINY, "schedule.hold_images=32")
         project = make_project(tmp_path, overrides=overrides, training=training)
-        plan = Plan(project, take_snapshot(project))
+        plan = Plan(project, take(project))
         assert steps.records(plan, lines.append).new
         done = steps.stage(plan, (8, 8), lines.append, None)
         assert cluster.jobs() == []

@@ -20,7 +20,7 @@ from pipeline.orchestration import steps
 from pipeline.orchestration.plan import Plan
 from pipeline.orchestration.runs.failure import RunFailure, failure_of
 from pipeline.orchestration.runs.run import begin_run
-from pipeline.orchestration.snapshots import take_snapshot
+from pipeline.orchestration.snapshots import take
 from pipeline.training.loop import checkpoints
 from pipeline.training.position import Position
 from pipeline.training.synthesis.state import TrainingState
@@ -68,18 +68,18 @@ def test_a_warm_start_has_the_promoted_weights_and_is_refused_at_another_resolut
     put_pictures(tmp_path / "incoming", 0, 20)
     overrides = (*TINY, "run.keep_checkpoints=9", "schedule.hold_images=16")
     project = make_project(tmp_path, overrides=overrides, training={"warm_start": True})
-    earlier = Plan(project, take_snapshot(project))
+    earlier = Plan(project, take(project))
     source = trained(earlier)
     published = {"version": 1, "destination": earlier.destination}
     earlier.write_note("published", **published, run=str(source.path.relative_to(project.path)))
 
     put_pictures(tmp_path / "incoming", 20, 24)
-    plan = Plan(project, take_snapshot(project))
+    plan = Plan(project, take(project))
     steps.records(plan, print)
     growing = (*overrides, "schedule.start_resolution=4")
     changed = project.config.model_copy(update={"overrides": growing})
     other = replace(project, config=changed)
-    grows = Plan(other, take_snapshot(other))
+    grows = Plan(other, take(other))
     refused = failed(lambda: steps.stage(grows, (4, 4), print, 1))
     assert (refused.status, refused.may_pass) == (2, False)
     assert (
@@ -116,7 +116,7 @@ def test_a_lost_worker_is_told_in_a_line_and_the_next_attempt_goes_on(tmp_path: 
     put_pictures(tmp_path / "incoming", 0, 20)
     overrides = (*TINY, "schedule.hold_images=640", "run.checkpoint_images=160")
     project = make_project(tmp_path, overrides=overrides, training={"workers": 2})
-    plan = Plan(project, take_snapshot(project))
+    plan = Plan(project, take(project))
     steps.records(plan, print)
     run = begin_run(project, "r", snapshot=plan.snapshot.key, trigger="manual")
 
@@ -183,7 +183,7 @@ def test_what_a_full_disk_stops_is_not_half_written_and_goes_on_with_room(
     for folder in (project.records, project.runs, project.repository.path):
         (small_disk / folder.name).mkdir()
         folder.symlink_to(small_disk / folder.name)
-    plan = Plan(project, take_snapshot(project))
+    plan = Plan(project, take(project))
     run = begin_run(project, "r", snapshot=plan.snapshot.key, trigger="manual")
 
     filler = fill(small_disk, 0)
