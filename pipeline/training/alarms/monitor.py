@@ -18,9 +18,9 @@ REPEATABLE = (
     "exploding_gradients",
     "vanishing_gradients",
 )
-"""Alarms that depend on the run only: equal after every restart and on every worker."""
+"""Alarms that depend on the weights and data only: the same after a restart and on each worker."""
 TIMED = ("throughput", "starvation")
-"""Alarms that depend on the machine; checkpoints do not hold them."""
+"""Alarms that depend on the speed of the machine; checkpoints do not hold their state."""
 
 
 def faults_of(settings: AlarmsConfig) -> list[str]:
@@ -55,7 +55,7 @@ class Alarm:
 
 
 class RollBackError(Exception):
-    """Alarm that makes the run roll back to an earlier checkpoint."""
+    """Error by which an alarm makes the trainer roll back; `roll_backs` are the earlier ones."""
 
     def __init__(self, alarm: Alarm, images_seen: int, roll_backs: Sequence[RollBack]) -> None:
         super().__init__(str(alarm))
@@ -65,7 +65,12 @@ class RollBackError(Exception):
 
 
 class Monitor:
-    """Monitor of a run's readings."""
+    """State of a run's alarms, which readings update.
+
+    Args:
+        settings: Actions and bounds of the alarms.
+        streaks: State of alarms from a checkpoint, by name.
+    """
 
     def __init__(self, settings: AlarmsConfig, streaks: Mapping[str, Streak]) -> None:
         self._settings = settings
@@ -75,7 +80,7 @@ class Monitor:
 
     @property
     def streaks(self) -> dict[str, Streak]:
-        """State for a checkpoint: streaks of repeatable alarms that are raised or close to it."""
+        """State for a checkpoint, of the repeatable alarms that are raised or may soon be."""
         return {
             name: self._streaks[name]
             for name in REPEATABLE
@@ -92,8 +97,7 @@ class Monitor:
         }
 
     def phase_started(self) -> None:
-        """Forget the throughput of the previous phase."""
-        # Another resolution has another throughput.
+        """Forget the throughput of the previous phase, whose images had another size."""
         self._rates = []
 
     def logged(
@@ -102,7 +106,7 @@ class Monitor:
         """Return the alarms that begin or end with a log entry; times are as in `of_times`."""
         settings = self._settings
         timed = of_times(rate, self._rates, data_wait, longest_wait, settings)
-        # After the reading: a rate is not compared with itself.
+        # Append the rate last: it must not be compared with itself.
         if rate:
             self._rates.append(rate)
         return self.follow([*readings, *timed])
@@ -117,12 +121,12 @@ class Monitor:
         return action
 
     def follow(self, readings: Iterable[Reading]) -> list[Alarm]:
-        """Return the alarms that begin or end with these readings."""
+        """Update the alarms by readings, and return those that begin or end."""
         news = []
         for reading in readings:
             name, action = reading.alarm, self._action(reading.alarm)
             if action == "ignore":
-                # A checkpoint may hold a streak from before the alarm was ignored.
+                # Drop its state, which a checkpoint may hold from before the alarm was ignored.
                 self._streaks.pop(name, None)
                 continue
             before = self._streaks.get(name, Streak())
@@ -154,13 +158,13 @@ def non_finite(tensor: str, settings: AlarmsConfig) -> Alarm:
 def act(
     alarms: Sequence[Alarm], images_seen: int, roll_backs: Sequence[RollBack], most: int
 ) -> None:
-    """Stop the run or roll it back, if an alarm's action says so; after `most` roll-backs, stop.
+    """Stop the run or roll it back, if an alarm's action is so; after `most` roll backs, stop.
 
     Raises:
         AlarmError: if an alarm stops the run.
         RollBackError: if none stops it, and one rolls it back.
     """
-    # All alarms first: stopping goes before rolling back.
+    # Look for a stop in all alarms first: it goes before a roll back.
     for alarm in alarms:
         if alarm.action == "stop" or (alarm.action == "roll_back" and len(roll_backs) >= most):
             after = f" and {len(roll_backs)} roll backs" if roll_backs else ""

@@ -1,4 +1,4 @@
-"""Upkeep of a run between two steps: alarms, scores, listeners and checkpoints."""
+"""Upkeep of a run after each step: alarms, scores, listeners and checkpoints."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from pipeline.training.optimization.gradients import Metrics
 
 
 class InTraining(Protocol):
-    """Evaluation of a run's models during training."""
+    """Evaluation of a run's models during training, such as FID."""
 
     @property
     def names(self) -> Collection[str]:
@@ -33,7 +33,7 @@ class InTraining(Protocol):
 
 @dataclass(frozen=True)
 class Due:
-    """Work that is due after a step."""
+    """Work that is due after a step; `scoring` runs the evaluation `Upkeep.score`."""
 
     logging: bool
     sampling: bool
@@ -43,7 +43,7 @@ class Due:
 
 @dataclass
 class Upkeep:
-    """Upkeep of a run between two steps; `notify` calls an event of all listeners by its name."""
+    """Upkeep of a run after each step; `notify` calls an event of all listeners by its name."""
 
     config: Config
     task: Task
@@ -55,12 +55,15 @@ class Upkeep:
     def __post_init__(self) -> None:
         self._scored = set(self.score.names) if self.score else set()
         self.measured = {*self.task.measured, *self._scored}
-        """Names of the metrics that are measured rarely."""
+        """Names of the metrics that are measured rarely, not in every step."""
         self._knows_metrics = False
 
     def due(self, trained: PhaseProgress, *, phase_ended: bool, leaving: bool) -> Due:
-        """Decide what is due after a step; a stop adds a checkpoint, but no log entry."""
-        # So a stopped and resumed run has the entries of an uninterrupted one.
+        """Decide what is due after a step.
+
+        When the run stops (`leaving`), a checkpoint is due but no log entry. So a stopped and
+        resumed run has the same entries as an uninterrupted one.
+        """
         run, images_seen = self.config.run, trained.position.images_seen
         before = images_seen - trained.task.images_per_step
 
@@ -70,7 +73,7 @@ class Upkeep:
         scoring = self.score is not None and (
             phase_ended or crossed(self.config.evaluation.fid_every_images or 1)
         )
-        # Weights with a score for `keep_best` are saved, so that the best are there to keep.
+        # Save all weights that are scored for `run.keep_best`: one of them will be the best.
         wanted = scoring and run.keep_best in self._scored
         return Due(
             logging=crossed(run.log_images) or phase_ended,
@@ -82,7 +85,7 @@ class Upkeep:
     def after_step(
         self, trained: PhaseProgress, step: Step, due: Due, *, stage_ended: bool
     ) -> None:
-        """Handle alarms, listeners and the checkpoint, in this order.
+        """Measure, log and raise alarms, call listeners and save a checkpoint, in this order.
 
         Raises:
             AlarmError: if an alarm stops the run.
@@ -91,7 +94,7 @@ class Upkeep:
         phase, position = trained.progress.phase, trained.position
         if not self._knows_metrics:
             self._require_known(self.config.run.keep_best, trained.metrics)
-        # Without anything due the loop does not wait: it looks at the step before the last.
+        # If nothing is due, do not wait for the last step: check the one before it.
         bad = step.non_finite(wait=any(astuple(due)))
         if bad is not None:
             self._fail(bad, trained)
@@ -100,14 +103,14 @@ class Upkeep:
             found = trained.task.measure(trained.progress)
             trained.measure(found)
             news += trained.monitor.follow(self.task.readings(found))
-        # Before the log entry, which then has the score of these weights.
+        # Score before logging: the entry then has the score of these weights.
         if due.scoring and self.score is not None:
             trained.measure(self.score(trained.task, phase.resolution))
         if due.logging:
             news += self._log(trained)
         for alarm in news:
             self.notify("alarmed", alarm, position.images_seen, phase)
-        # Before anything of this moment is sampled, exported or saved.
+        # Stop or roll back before these weights are sampled, exported or saved.
         most = self.config.alarms.most_roll_backs
         act(trained.monitor.bad, position.images_seen, position.roll_backs, most)
         if due.sampling:
@@ -121,10 +124,10 @@ class Upkeep:
         """Write a log entry, and return the alarms that begin or end with it."""
         moment = trained.moment()
         times = moment.images_per_second, moment.data_wait, trained.stopwatch.longest_wait()
-        # Metrics of the last step only: those measured rarely had their readings when measured.
+        # Read metrics of the last step only: rarely measured ones were read when measured.
         of_step = {name: moment.metrics[name] for name in trained.of_step}
         news = trained.monitor.logged(self.task.readings(of_step), *times)
-        # Made anew, because the entry also has which alarms are raised now.
+        # Make a second moment: the entry also lists the alarms that are raised now.
         self.notify("logged", trained.moment())
         trained.stopwatch.restart_rate()
         return news
@@ -137,18 +140,18 @@ class Upkeep:
             raise UserError(
                 f"`run.keep_best` must be one of {', '.join(sorted(known))}. Received: {metric}"
             )
-        # Once: at the start of a later phase a lazy regulariser may have no value yet.
+        # Check only once: at the start of a later phase a lazy regulariser may have no value yet.
         self._knows_metrics = True
 
     def _save(self, trained: PhaseProgress) -> None:
         position, moment = trained.position, trained.moment()
         variables = trained.task.variables
-        # So that every checkpoint is one to resume from, or to roll back to.
+        # Save finite variables only, so that a run can resume from, or roll back to, each of them.
         for name, value in variables.items():
             if value.dtype.is_floating and not bool(tf.reduce_all(tf.math.is_finite(value))):
                 self._fail(NonFinite(name, position.images_seen), trained)
         with self.workers.chief_first():
-            # No operation over replicas in here: it would wait for the other workers for ever.
+            # No operation over replicas in this block: it would wait for other workers for ever.
             if self.workers.chief:
                 checkpoint = checkpoints.save(
                     self.run,
@@ -161,7 +164,7 @@ class Upkeep:
                 )
                 phases = self.config.schedule.build().phases
                 fading = [number for number, phase in enumerate(phases) if phase.fading]
-                # Only now: the older checkpoints stay until this one is on disk.
+                # Prune last: older checkpoints stay until the new one is on disk.
                 checkpoints.prune(self.run, self.config.run, faults_of(self.config.alarms), fading)
                 self.notify("saved", moment, checkpoint.folder)
 

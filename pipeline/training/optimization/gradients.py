@@ -1,4 +1,4 @@
-"""Update of one network: gradients of its loss, in one pass or in micro-batches, and their use."""
+"""Update of one network: compute gradients of its loss, maybe in micro-batches, and apply them."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from pipeline.training.optimization.loss_scale import LossScale
 from pipeline.training.optimization.micro_batches import Batch, part_of
 
 Metrics: TypeAlias = dict[str, Any]
-"""Results of an update in the order of computation: scalars are logged, vectors are only checked
-for non-finite values."""
+"""Results of an update by name, in the order of computation: scalars are logged, vectors are only
+checked for non-finite values."""
 Losses: TypeAlias = tuple[Any, Metrics]
-"""Loss per sample, or one loss for all, with the metrics of its computation."""
+"""Loss per sample, or one loss for all samples, and metrics that were computed with it."""
 
 
 class Term(NamedTuple):
-    """Weighted regulariser; `value` returns a value per sample, or one for all."""
+    """Weighted regulariser of a loss; `value` computes it per sample, or once for all samples."""
 
     name: str
     weight: float
@@ -29,10 +29,10 @@ class Term(NamedTuple):
 
 
 def with_terms(losses: Any, terms: Iterable[Term]) -> Losses:
-    """Add regularisers to losses; also returns the mean of each regulariser."""
+    """Add regularisers to losses, and return the sum and the mean of each regulariser."""
     metrics = {}
     for term in terms:
-        # A weight of 0 must cost nothing, so the value is not even computed.
+        # Compute nothing for a weight of 0.
         if term.weight:
             values = term.value()
             losses += term.weight * values
@@ -94,16 +94,16 @@ class Learner:
         """Compute the mean loss of a replica's batch and its gradients.
 
         Args:
-            losses: Function from a micro-batch and regularisers to its losses, which must not
-                depend on other micro-batches and must not communicate with other replicas.
+            losses: Function from a micro-batch and regularisers to losses. It must not depend on
+                other micro-batches or communicate with other replicas.
             batch: Batch of this replica.
             parts: Number of micro-batches.
-            terms: Regularisers that use no samples.
+            terms: Regularisers that use no samples, such as those of weights.
         """
         if parts == 1:
             return self._compute_whole(lambda: losses(batch, terms))
         found = self._compute_in_parts(lambda part: losses(part, ()), batch, parts)
-        # Once for all micro-batches: their gradients do not depend on the samples.
+        # Compute these terms once, not per micro-batch: they do not depend on samples.
         if any(term.weight for term in terms):
             found = found.plus(self._compute_whole(lambda: with_terms(0.0, terms)))
         return found
@@ -112,11 +112,11 @@ class Learner:
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(self.variables)
             values, metrics = losses()
-            # Optimizers sum over replicas, and the loss is a mean over the global batch.
+            # Optimizers sum gradients over replicas, but the loss is a mean over the global batch.
             loss = tf.reduce_mean(values) / self.replicas
             if self.scale is not None:
                 loss *= self.scale.factor
-        # A lazy regulariser does not depend on every weight, such as the last bias.
+        # Zeros, not None: a lazy regulariser does not depend on some weights, as the last bias.
         gradients = tape.gradient(
             loss, self.variables, unconnected_gradients=tf.UnconnectedGradients.ZERO
         )
@@ -129,7 +129,7 @@ class Learner:
 
         def add(number: Any, total: list[Any], means: Any) -> tuple[Any, ...]:
             found = self._compute_whole(lambda: losses(part_of(batch, number, parts)))
-            # Names and shapes are known once the body of the loop is traced.
+            # Tracing this body makes the names and shapes of metrics known outside the loop.
             shapes.update({name: value.shape for name, value in found.metrics.items()})
             values = [tf.reshape(value, [-1]) for value in (found.loss, *found.metrics.values())]
             return (
@@ -143,8 +143,8 @@ class Learner:
             [tf.zeros(variable.shape) for variable in self.variables],
             tf.TensorArray(tf.float32, size=parts),
         )
-        # A loop, one iteration at a time: TensorFlow would run unrolled branches side by side, with
-        # all of them in memory.
+        # Loop, one iteration at a time: TensorFlow would run unrolled micro-batches side by side,
+        # with all of them in memory.
         _, total, means = tf.while_loop(
             lambda number, *_: number < parts, add, start, parallel_iterations=1
         )
@@ -160,7 +160,7 @@ class Learner:
         )
 
     def apply_gradients(self, found: LossAndGradients, metrics: Metrics) -> Metrics:
-        """Unscale, clip, step the optimizer and clip weights; extends metrics by the norm."""
+        """Unscale and clip gradients, step the optimizer, clip weights; return more metrics."""
         gradients, factor = found.gradients, None
         if self.scale is not None:
             factor = self.scale.factor
@@ -179,10 +179,10 @@ class Learner:
 
     def _clipped(self, gradients: list[Any]) -> tuple[list[Any], Any]:
         """Clip gradients to the maximum norm; also returns the norm before."""
-        # Not by Keras, which clips each replica's gradients before they are summed.
+        # Do not let Keras clip: it clips each replica's gradients before they are summed.
         most = self.clip_norm
         if most is None:
-            # An estimate from this replica alone: it needs no exchange.
+            # Estimate the norm from this replica alone: nothing has to be exchanged.
             return gradients, tf.linalg.global_norm(gradients) * self.replicas
         whole = tf.distribute.get_replica_context().all_reduce(
             tf.distribute.ReduceOp.SUM, gradients
@@ -200,5 +200,5 @@ def clip_weights(variables: Iterable[Any], bound: float) -> None:
                 variable, lambda w: w.assign(tf.clip_by_value(w, -bound, bound)), group=False
             )
 
-    # Across replicas: a replica alone cannot assign a variable that all of them share.
+    # Leave the replica: it alone cannot assign a variable that all replicas share.
     tf.distribute.get_replica_context().merge_call(clip)

@@ -13,7 +13,7 @@ Batch = TypeVar("Batch")
 
 
 def micro_batches(samples: int, most: int | None, group: int) -> int:
-    """Smallest number of equal micro-batches that hold whole groups and at most `most` samples.
+    """Compute the smallest number of equal micro-batches of whole groups and `most` samples.
 
     Example:
         >>> micro_batches(48, 32, group=4)
@@ -21,7 +21,7 @@ def micro_batches(samples: int, most: int | None, group: int) -> int:
 
     Args:
         samples: Samples in the batch, a multiple of the group or less than one.
-        most: Maximum number of samples per micro-batch, at least a group; None for no limit.
+        most: Maximum number of samples per micro-batch, at least one group; None for no limit.
         group: Samples per group of the minibatch standard deviation.
     """
     if most is None or samples <= most:
@@ -41,7 +41,7 @@ def part_of(batch: Batch, number: Any, parts: int) -> Batch:
 
 def halves(samples: Any, group_size: int) -> tuple[Any, ...]:
     """Split a batch into halves of whole groups; an odd number of groups stays in one part."""
-    # Not `share_of`: it would change the order of samples, on which last bits of sums depend.
+    # `share_of` would change the order of samples, on which the last bits of sums depend.
     batch, *features = samples.shape
     groups, rest = divmod(batch, group_size)
     if rest or groups % 2:
@@ -62,7 +62,7 @@ def values_in_turn(
         lambda number: values_of(part_of(batch, number, parts)),
         tf.range(parts),
         fn_output_signature=(tf.float32,) * count,
-        # One at a time: more iterations at once would all be in memory.
+        # Keep one micro-batch in memory at a time.
         parallel_iterations=1,
     )
     # Micro-batches are strided: transposing brings samples back into the order of the batch.
@@ -74,8 +74,8 @@ def values_in_turn(
 class Tangent(NamedTuple):
     """Linearised loss, `loss + Σ slope · (value - point)` per sample.
 
-    It replaces a loss in which samples meet: its gradients are the same, and it is a sum over
-    samples, so it can be computed in micro-batches.
+    It replaces a loss in which samples meet, such as a relativistic loss. Its gradients are the
+    same, and it is a sum over samples, so it can be computed in micro-batches.
 
     Args:
         losses: Losses at the points, `(batch, 1)`.
