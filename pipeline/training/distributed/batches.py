@@ -40,21 +40,21 @@ def batches_of(
         )
         replicas = reader.num_replicas_in_sync // reader.num_input_pipelines
         if replicas > 1:
-            # A strategy splits batches into consecutive parts, but shares are strided.
+            # Reorder: a strategy splits batches into consecutive parts, but our shares are strided.
             batches = batches.map(
                 lambda batch: {
                     name: in_order_of_replicas(samples, replicas) for name, samples in batch.items()
                 }
             ).rebatch(phase.batch_size // reader.num_replicas_in_sync, drop_remainder=True)
-        # Otherwise workers ask each other before every batch whether there is one.
+        # Declare the batches endless: else workers ask each other before each if there is one.
         endless = tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY)
         return batches.apply(endless)
 
     try:
         one = isinstance(strategy, tf.distribute.OneDeviceStrategy)
         if one and "CPU" in strategy.extended.worker_devices[0]:
-            # Nothing has to be sent to a device. A distributed dataset would add an iterator whose
-            # tuning thread, which we cannot turn off, may take a minute to end.
+            # Do not distribute: nothing has to be sent to a device. A distributed dataset would add
+            # an iterator whose tuning thread, which we cannot turn off, may take a minute to end.
             yield from of_reader(tf.distribute.InputContext())
         else:
             yield from strategy.distribute_datasets_from_function(of_reader)

@@ -13,7 +13,7 @@ Batch = TypeVar("Batch")
 
 
 def micro_batches(samples: int, most: int | None, group: int) -> int:
-    """Compute the smallest number of equal micro-batches of whole groups and `most` samples.
+    """Compute how few equal micro-batches of whole groups have at most `most` samples each.
 
     Example:
         >>> micro_batches(48, 32, group=4)

@@ -30,7 +30,7 @@ class PhaseEstimate:
         steps: Number of steps.
         work: Work of a step.
         memory: Peak memory in bytes; infinite if a trial ran out of memory.
-        seconds: Time for all steps and for preparing the first, in seconds.
+        seconds: Time for all steps in seconds; after a trial, also for preparing the first step.
     """
 
     phase: Phase
@@ -55,7 +55,7 @@ class RunEstimate:
 
     @property
     def largest(self) -> PhaseEstimate:
-        """Phase that needs most memory, the last one of equals."""
+        """Phase that needs the most memory; the last one, if several need the same."""
         return max(reversed(self.phases), key=lambda each: each.memory)
 
 
@@ -67,14 +67,14 @@ def estimate_run(
     seconds: float | None = None,
     prepare: Callable[[], None] | None = None,
 ) -> RunEstimate:
-    """Estimate time and memory of a run; measure a step if the estimate leaves doubt.
+    """Estimate time and memory of a run; try some steps if the memory may be too little.
 
     Args:
         config: Configuration of the run.
         label_size: Number of classes, 0 without labels.
         free: Free memory in bytes.
-        seconds: Seconds to measure for, even without doubt; None to measure only in doubt.
-        prepare: Function to call in the new process, as for `trial`.
+        seconds: Seconds to try steps for, even without doubt; None to try only in doubt.
+        prepare: Function to call first in the process of the trial.
     """
     plan = RunEstimate(estimates(config, label_size))
     # If the largest phase fits, all do.
@@ -92,7 +92,7 @@ def estimate_run(
 
 
 def estimates(config: Config, label_size: int) -> list[PhaseEstimate]:
-    """Estimate each phase with the cost model."""
+    """Estimate each phase with the cost model alone."""
     schedule = config.schedule.build()
     works = works_of(config, schedule.phases, label_size)
     numbers = schedule.steps(config.objective.critic_steps)
@@ -109,7 +109,7 @@ def estimates(config: Config, label_size: int) -> list[PhaseEstimate]:
 
 
 def at_once(config: Config, phase: Phase) -> int:
-    """Number of images at the same time in the networks of a process, or of each of its GPUs."""
+    """Count the images that are in the networks of a process, or of each of its GPUs, at once."""
     # On a CPU all replicas of the process share its memory.
     share = _share(config, phase)
     parts = micro_batches(share, config.run.micro_batch, config.network.stddev_group)
@@ -137,12 +137,12 @@ def require_fit(config: Config, plan: RunEstimate, free: float) -> None:
 
 
 def _fitting_micro_batch(config: Config, largest: PhaseEstimate, free: float) -> int | None:
-    """Largest micro-batch with which the phase would fit, scaled from its known memory."""
+    """Find the largest micro-batch with which the phase would fit, scaled from its memory."""
 
     def taken(config: Config) -> float:
         return memory(config, largest.work, at_once=at_once(config, largest.phase))
 
-    # If the trial ran out of memory, the phase needs more than what was free.
+    # If the trial ran out of memory, assume that the phase needs at least all free memory.
     known = largest.memory < math.inf
     scale = largest.memory / taken(config) if known else max(1.0, free / taken(config))
     share = _share(config, largest.phase)

@@ -24,7 +24,7 @@ from pipeline.training.synthesis.step import SynthesisStep
 
 @dataclass(frozen=True)
 class Trial:
-    """Measured time and memory of a few steps.
+    """Measured time and memory of a few steps of a phase.
 
     Args:
         first_seconds: Seconds to build the phase and to trace, compile and run its first step.
@@ -50,9 +50,9 @@ def trial(
     Returns:
         Measurements, or None if the process ran out of memory.
     """
-    # Spawned: a fork would share what TensorFlow has started here. In a process of its own, all
-    # memory is freed, and running out of it ends only that process. `prepare` runs before that
-    # process imports TensorFlow, whose threads can be chosen only before its first use.
+    # Use a process of its own: its memory is freed, and running out of it ends only that process.
+    # Spawn it: a fork would share what TensorFlow has started here. `prepare` runs before it
+    # imports TensorFlow, because threads can be chosen only before TensorFlow's first use.
     with ProcessPoolExecutor(1, get_context("spawn"), initializer=prepare) as process:
         try:
             return process.submit(_steps, config, phase, label_size, seconds).result()
@@ -76,7 +76,7 @@ def _steps(config: Config, phase: Phase, label_size: int, seconds: float) -> Tri
         float(step([batch] * critic_steps, images_seen, alpha=0.5)["generator_loss"])
         return time.perf_counter() - start
 
-    measured(0)  # With images_seen = 0, when all lazy regularisers are due.
+    measured(0)  # At images_seen = 0 all lazy regularisers are due.
     first_seconds = time.perf_counter() - started
     times = [measured(1)]
     while sum(times) < seconds:
@@ -96,6 +96,6 @@ def _peak_memory() -> int:
     gpus = [gpu.name.removeprefix("/device:") for gpu in tf.config.list_logical_devices("GPU")]
     if gpus:
         return max(tf.config.experimental.get_memory_info(gpu)["peak"] for gpu in gpus)
-    # Not `getrusage`, whose peak includes that of the parent process.
+    # Do not use `getrusage`: its peak includes that of the parent process.
     [kilobytes] = re.findall(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
     return int(kilobytes) * 1024

@@ -1,6 +1,7 @@
 """Updates of both networks in a phase, as each replica makes them, in micro-batches if configured.
 
-Every update divides its loss by the number of replicas, over which gradients are summed.
+Every update divides its loss by the number of replicas, because optimizers sum gradients over them.
+`losses.samples_meet` means that the loss of a sample depends on other samples.
 """
 
 from __future__ import annotations
@@ -39,13 +40,13 @@ from pipeline.training.synthesis.phase_models import PhaseModels, overlap_of, tr
 
 
 class Judgement(NamedTuple):
-    """Scores `(batch, 1)`, and logits `(batch, classes)` in families that classify, else None."""
+    """The discriminator's scores `(batch, 1)`, and logits `(batch, classes)` if it classifies."""
 
     scores: Any
     logits: Any = None
 
     def label_term(self, name: str, weight: float, losses: Callable[[], Any]) -> Term:
-        """Make the term of a label loss, with weight 0 in families that do not classify."""
+        """Make the term of a label loss, with weight 0 if the discriminator does not classify."""
         return Term(name, 0.0 if self.logits is None else weight, losses)
 
 
@@ -59,10 +60,10 @@ def judged_apart(
     discriminator: keras.Model, reals: Any, fakes: Any, labels: Any, group_size: int
 ) -> tuple[Judgement, Judgement]:
     """Score reals and fakes with the same labels in one pass, with the result of two passes."""
-    # Interleaved so that no group of the minibatch standard deviation, whose members are strided
-    # through the batch, holds both reals and fakes.
+    # Interleave reals and fakes: members of a group of the minibatch standard deviation are strided
+    # through the batch, and no group may hold both.
     batch = reals.shape[0]
-    if batch < group_size:  # One small group each: in one pass they would form one together.
+    if batch < group_size:  # In one pass, two small groups would become one.
         return judged(discriminator, reals, labels), judged(discriminator, fakes, labels)
 
     def interleaved(*kinds: Any) -> Any:
@@ -88,7 +89,7 @@ class DiscriminatorUpdates:
 
     @cached_property
     def penalties(self) -> tuple[GradientPenalty, ...]:
-        """Gradient penalties."""
+        """Gradient penalties of the objective."""
         return penalties_of(self.config.objective)
 
     @property
@@ -99,7 +100,7 @@ class DiscriminatorUpdates:
     def update(self, batch: CriticBatch) -> Metrics:
         """Update on the loss and all regularisers that are not lazy."""
         parts = self._parts(batch)
-        # In micro-batches samples cannot meet; the linearised loss has the same gradients.
+        # Linearise a loss in which samples meet: micro-batches then give the same gradients.
         if self._loss.samples_meet and parts > 1:
             scores = values_in_turn(self._scores_of_both, batch, parts, count=2)
             batch = batch._replace(tangent=tangent_at(self._loss.critic, *scores))
@@ -112,7 +113,7 @@ class DiscriminatorUpdates:
         return self._learner.apply_gradients(found, {**found.metrics, "critic_loss": found.loss})
 
     def pay_penalties(self, batch: CriticBatch) -> Metrics:
-        """Update on the lazy gradient penalties alone, times the updates they stand for."""
+        """Update on the lazy gradient penalties alone, times `objective.penalty_every`."""
         found = self._learner.compute(self._penalty_losses, batch, self._parts(batch))
         return self._learner.apply_gradients(found, found.metrics)
 
@@ -137,7 +138,7 @@ class DiscriminatorUpdates:
         return micro_batches(samples, self.config.run.micro_batch, group)
 
     def _losses(self, batch: CriticBatch, terms: Sequence[Term]) -> Losses:
-        """Compute the loss with all regularisers that are not lazy, and `terms`."""
+        """Compute the loss with all regularisers that are not lazy, and with `terms`."""
         objective = self.config.objective
         images = self._fakes(batch)
         seen, of_reals, of_fakes = self._judged_both(batch, images)
@@ -147,7 +148,7 @@ class DiscriminatorUpdates:
             shifted = shifted_and_mirrored(seen, batch.moves, mirror=self.config.data.mirror)
             return judged(self.models.discriminator, shifted, batch.labels).scores
 
-        # In the shape of scores, `(batch, 1)`; other terms are `(batch,)` or `()`.
+        # These terms have the shape of scores, `(batch, 1)`; other terms are `(batch,)` or `()`.
         of_scores = [
             Term("drift", objective.drift, lambda: tf.square(reals)),
             Term(
@@ -193,7 +194,7 @@ class DiscriminatorUpdates:
         return self.models.generation.images(batch.draws, batch.labels)
 
     def _judged_both(self, batch: CriticBatch, fakes: Any) -> tuple[Any, Judgement, Judgement]:
-        """Return augmented reals, and judgements of these and of augmented fakes."""
+        """Return augmented reals, their judgement, and the judgement of augmented fakes."""
         seen = self.models.augmentation.seen
         reals_seen = seen(batch.reals, batch.real_augmentation)
         fakes_seen = seen(fakes, batch.fake_augmentation)
@@ -221,7 +222,7 @@ class DiscriminatorUpdates:
         if self.config.objective.penalty_size == "final":
             scale = self.phase.resolution / self.config.schedule.resolution
         images = penalty.points(batch.reals, fakes, batch.mix_weights)
-        # Fakes take their own augmentation; reals and mixed images take that of the reals.
+        # R2 is measured on fakes, which have their own augmentation; others use that of the reals.
         augmentation = batch.fake_augmentation if penalty.name == "r2" else batch.real_augmentation
         square = self._squared_gradient(images, batch.labels, augmentation)
         if penalty.name == "penalty":
@@ -230,14 +231,14 @@ class DiscriminatorUpdates:
 
     def _squared_gradient(self, images: Any, labels: Any, augmentation: Any) -> Any:
         def scores(images: Any) -> Any:
-            # Through the augmentation, as all scores: every update sees one discriminator.
+            # Augment images as for all scores: every update sees the same discriminator.
             seen = self.models.augmentation.seen(images, augmentation)
             return judged(self.models.discriminator, seen, labels).scores
 
         scale = self.models.discriminator_loss_scale
         if scale is None:
             return squared_gradient(scores, images)
-        # Scaled inside: the gradient is float16 itself, and would underflow.
+        # Scale inside the gradient: it is float16 as well, and would underflow.
         root = scale.root
         return squared_gradient(lambda x: scores(x) * root, images) / tf.square(root)
 
@@ -257,11 +258,14 @@ class GeneratorUpdates:
         return bool(objective.path_length) and objective.path_length_every > 1
 
     def update(self, batch: GeneratorBatch, path_batch: PathBatch | None = None) -> Metrics:
-        """Update on the loss and all regularisers that are not lazy; `path_batch` is for theirs."""
+        """Update on the loss and all regularisers that are not lazy; path lengths use `path_batch`.
+
+        It may be None if path length regularisation is off or lazy.
+        """
         settings = self.config.objective
         group = self.config.network.stddev_group
         parts = micro_batches(batch.labels.shape[0], self.config.run.micro_batch, group)
-        # Before the weights change. A vector, so it is not logged.
+        # Compute it before the weights change. It is a vector, so it is not logged.
         style = self.models.generation.mean_style(batch.draws, batch.labels)
         path_length = Term(
             "path_length",
@@ -277,7 +281,7 @@ class GeneratorUpdates:
             found = self._learner.compute(self._losses, batch, parts, [path_length, overlap])
         else:
             if self._loss.samples_meet:
-                # Scores of reals do not depend on the generator, so they have no slope.
+                # Linearise by fakes only: scores of reals do not depend on the generator.
                 reals, fakes = values_in_turn(self._scores_of_both, batch, parts, count=2)
                 tangent = tangent_at(lambda fakes: self._loss.generator(reals, fakes), fakes)
                 batch = batch._replace(tangent=tangent)
@@ -290,7 +294,7 @@ class GeneratorUpdates:
         return self._learner.apply_gradients(found, metrics)
 
     def pay_path_length(self, batch: PathBatch) -> Metrics:
-        """Update on the lazy path length regularisation alone."""
+        """Update on the lazy path length regularisation alone, times `path_length_every`."""
         settings = self.config.objective
         found = self._path_computed(batch, settings.path_length * settings.path_length_every)
         return self._learner.apply_gradients(found, found.metrics)
@@ -301,7 +305,7 @@ class GeneratorUpdates:
 
     @cached_property
     def _learner(self) -> Learner:
-        # Without the discriminator's weights, whose gradients this update does not need.
+        # Leave out the discriminator's weights: this update does not need their gradients.
         return Learner(
             "generator",
             trained_values(self.models.generator),
@@ -331,7 +335,7 @@ class GeneratorUpdates:
         labels = batch.labels
         parts = [(images, labels)]
         if self.config.run.intra_op_threads == 1:
-            # Nothing else can run beside this pass, so two halves occupy two threads.
+            # Nothing else can run in parallel with this pass: halves of it use two threads.
             group_size = self.config.network.stddev_group
             parts = list(zip(halves(images, group_size), halves(labels, group_size), strict=True))
         found = [judged(self.models.discriminator, *part) for part in parts]
@@ -354,7 +358,7 @@ class GeneratorUpdates:
 
     def _path_computed(self, batch: PathBatch | None, weight: float) -> LossAndGradients:
         assert batch is not None
-        # No discriminator sees a path batch, so it has no groups to keep whole.
+        # The discriminator does not see a path batch, so there are no groups to keep whole.
         parts = micro_batches(batch.labels.shape[0], self.config.run.micro_batch, group=1)
         if parts > 1:
             [lengths] = values_in_turn(lambda part: (self._lengths(part),), batch, parts, count=1)
@@ -377,10 +381,10 @@ class GeneratorUpdates:
         """Compute the penalties of a replica's whole path batch, and update the moving mean."""
         mean = self.models.path_length_mean
         assert mean is not None
-        # Before the penalty, as in the official code.
+        # Update the mean before the penalty, as in the official code.
         moved_on = moved_mean(mean.value, lengths, decay=self.config.objective.path_length_decay)
         kept = tf.stop_gradient(moved_on)
-        # The loss scale may have made lengths infinite, which must not stay in the mean.
+        # Skip infinite lengths, from too large a loss scale: they would stay in the mean.
         if self.models.generator_loss_scale is not None:
             kept = tf.where(tf.math.is_finite(kept), kept, mean.value)
         mean.value.assign(kept)
@@ -399,6 +403,6 @@ class GeneratorUpdates:
 
         if scale is None:
             return lengths(batch.noise)
-        # Scaled inside: the gradient by the points is float16 itself.
+        # Scale inside the gradient by the points: it is float16 as well.
         root = scale.root
         return lengths(batch.noise * root) / root
