@@ -8,7 +8,7 @@ from typing import Literal
 
 from pipeline.config import AlarmsConfig
 from pipeline.errors import AlarmError
-from pipeline.training.alarms.thresholds import Reading, Streak, of_times
+from pipeline.training.alarms.thresholds import Reading, Streak, timing_readings
 from pipeline.training.position import RollBack
 
 REPEATABLE = (
@@ -103,9 +103,9 @@ class Monitor:
     def logged(
         self, readings: Sequence[Reading], rate: float, data_wait: float, longest_wait: float
     ) -> list[Alarm]:
-        """Return the alarms that begin or end with a log entry; times are as in `of_times`."""
+        """Return the alarms that begin or end with a log entry; see `timing_readings`."""
         settings = self._settings
-        timed = of_times(rate, self._rates, data_wait, longest_wait, settings)
+        timed = timing_readings(rate, self._rates, data_wait, longest_wait, settings)
         # Append the rate last: it must not be compared with itself.
         if rate:
             self._rates.append(rate)
@@ -156,9 +156,9 @@ def non_finite(tensor: str, settings: AlarmsConfig) -> Alarm:
 
 
 def act(
-    alarms: Sequence[Alarm], images_seen: int, roll_backs: Sequence[RollBack], most: int
+    alarms: Sequence[Alarm], images_seen: int, roll_backs: Sequence[RollBack], max_roll_backs: int
 ) -> None:
-    """Stop the run or roll it back, if an alarm's action is so; after `most` roll backs, stop.
+    """Stop the run or roll it back, as the actions of alarms ask; stop after `max_roll_backs`.
 
     Raises:
         AlarmError: if an alarm stops the run.
@@ -166,7 +166,9 @@ def act(
     """
     # Look for a stop in all alarms first: it goes before a roll back.
     for alarm in alarms:
-        if alarm.action == "stop" or (alarm.action == "roll_back" and len(roll_backs) >= most):
+        if alarm.action == "stop" or (
+            alarm.action == "roll_back" and len(roll_backs) >= max_roll_backs
+        ):
             after = f" and {len(roll_backs)} roll backs" if roll_backs else ""
             raise AlarmError(
                 f"{alarm}, after {images_seen} images{after}. The run is stopped; its last good "

@@ -26,7 +26,7 @@ class Check:
 
     Args:
         values: Checked scalars and vectors, in the order in which they are computed.
-        weights: Names of the weights, for values that are `squares` of gradients.
+        weights: Names of the weights, for values that are `half_squared_norms` of gradients.
         first: Index from `first_non_finite(values)`.
         images_seen: Images seen after the step.
     """
@@ -43,7 +43,7 @@ class Check:
             size = value.shape.num_elements()
             if index < size:
                 if name in self.weights:
-                    # `squares` are in reverse order of the weights.
+                    # `half_squared_norms` are in reverse order of the weights.
                     name = f"gradient of {self.weights[name][-1 - index]}"
                 return NonFinite(name, self.images_seen)
             index -= size
@@ -61,7 +61,7 @@ def first_non_finite(values: Mapping[str, Any]) -> Any:
     return tf.argmax(tf.cast(bad, tf.int32))
 
 
-def squares(gradients: Sequence[Any]) -> Any:
+def half_squared_norms(gradients: Sequence[Any]) -> Any:
     """Compute half the squared norm of each gradient, from the last weight to the first.
 
     This is the order in which backpropagation computes gradients.
@@ -70,6 +70,6 @@ def squares(gradients: Sequence[Any]) -> Any:
     return tf.stack([tf.nn.l2_loss(gradient) for gradient in reversed(gradients)])
 
 
-def levels(images: Any) -> Any:
+def image_means(images: Any) -> Any:
     """Mean of each image, `(batch, height, width, channels)` → `(batch,)`."""
     return tf.reduce_mean(images, axis=[1, 2, 3])

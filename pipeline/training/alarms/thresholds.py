@@ -42,7 +42,7 @@ class Reading:
         return f"`{self.quantity}` must be at {limit} {self.bound:.4g}. Received: {self.value:.4g}"
 
 
-def of_times(
+def timing_readings(
     rate: float,
     earlier: Sequence[float],
     data_wait: float,
@@ -68,8 +68,8 @@ def of_times(
     elif rate:
         readings.append(Reading("starvation", "data_wait", data_wait, settings.starvation_share))
     if rate and len(earlier) >= EARLIER_RATES:
-        least = settings.throughput_share * statistics.median(earlier)
-        readings.append(Reading("throughput", "images_per_second", rate, least, at_least=True))
+        minimum = settings.throughput_share * statistics.median(earlier)
+        readings.append(Reading("throughput", "images_per_second", rate, minimum, at_least=True))
     return readings
 
 

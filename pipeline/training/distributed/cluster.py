@@ -74,7 +74,7 @@ def share_of_worker(config: Config, workers: int, gpus: int = 0) -> Config:
     It is a run on the worker's GPUs, or on one device, with a part of the batch and of the images.
     """
     shares = {
-        name: _divided(getattr(config.schedule, name), workers)
+        name: _divide_up(getattr(config.schedule, name), workers)
         for name in ("batch_size", "hold_images", "fade_images")
     }
     return config.model_copy(
@@ -85,7 +85,7 @@ def share_of_worker(config: Config, workers: int, gpus: int = 0) -> Config:
     )
 
 
-def _divided(value: int | dict[int, int], by: int) -> int | dict[int, int]:
+def _divide_up(value: int | dict[int, int], by: int) -> int | dict[int, int]:
     if isinstance(value, dict):
         return {size: -(-each // by) for size, each in value.items()}
     return -(-value // by)

@@ -107,7 +107,7 @@ def save(
             holder = tf.train.Checkpoint(variables=dict(variables))
             holder.write(str(temporary / _VARIABLES))
             (temporary / _STATE).write_text(json.dumps(_state_of(saved), indent=2) + "\n")
-            files = {file.name: _described(file) for file in sorted(temporary.iterdir())}
+            files = {file.name: _describe_file(file) for file in sorted(temporary.iterdir())}
             # No newline at the end: cutting the file anywhere then leaves invalid JSON.
             (temporary / _MANIFEST).write_text(json.dumps({"files": files}, indent=2))
     except (OSError, tf.errors.OpError) as error:
@@ -148,7 +148,7 @@ def kept_of(
         fading: Indices of the phases that fade in a resolution.
     """
     # Keep the newest without these alarms as well: a roll back returns to it.
-    kept = [*saved[-settings.keep_checkpoints :], *_quiet(saved, faults)[-1:]]
+    kept = [*saved[-settings.keep_checkpoints :], *_without_alarms(saved, faults)[-1:]]
     if settings.keep_every_images is not None:
         firsts: dict[int, Checkpoint] = {}
         for checkpoint in saved:
@@ -221,7 +221,9 @@ def roll_back(run: Path, faults: Collection[str]) -> int:
     Returns:
         Images seen at that checkpoint; 0 if there is none, and the run starts over.
     """
-    to = max((each.position.images_seen for each in _quiet(all_in(run), faults)), default=0)
+    to = max(
+        (each.position.images_seen for each in _without_alarms(all_in(run), faults)), default=0
+    )
     # Rename the newest first: a run killed in between resumes and meets the same alarm again.
     for folder in reversed(_folders(run)):
         if _images_of(folder) > to:
@@ -229,7 +231,7 @@ def roll_back(run: Path, faults: Collection[str]) -> int:
     return to
 
 
-def _quiet(saved: Sequence[Checkpoint], faults: Collection[str]) -> list[Checkpoint]:
+def _without_alarms(saved: Sequence[Checkpoint], faults: Collection[str]) -> list[Checkpoint]:
     return [each for each in saved if not each.alarms.keys() & set(faults)]
 
 
@@ -243,8 +245,8 @@ def _rename(folder: Path, prefix: str) -> None:
 
 def _folders(run: Path) -> list[Path]:
     # Sort by number, not by name: from 10⁹ images on, names have more than nine digits.
-    named = re.compile(rf"{_PREFIX}\d+")
-    folders = [path for path in (run / FOLDER).glob("*") if named.fullmatch(path.name)]
+    pattern = re.compile(rf"{_PREFIX}\d+")
+    folders = [path for path in (run / FOLDER).glob("*") if pattern.fullmatch(path.name)]
     return sorted(folders, key=_images_of)
 
 
@@ -258,7 +260,7 @@ def _read(folder: Path, *, verify: bool = False) -> Checkpoint | DamagedCheckpoi
             # Require the state, even if it is not listed: an empty manifest must not pass.
             files = json.loads((folder / _MANIFEST).read_text())["files"]
             for name in sorted({_STATE, *files}):
-                if _described(folder / name) != files[name]:
+                if _describe_file(folder / name) != files[name]:
                     return DamagedCheckpoint(folder, f"{name} is not what was written")
         return _of_state(folder, json.loads((folder / _STATE).read_text()))
     except OSError as error:
@@ -285,7 +287,7 @@ def _of_state(folder: Path, state: Mapping[str, Any]) -> Checkpoint:
     )
 
 
-def _described(file: Path) -> dict[str, int | str]:
+def _describe_file(file: Path) -> dict[str, int | str]:
     return {"bytes": file.stat().st_size, "sha256": checksum(file)}
 
 

@@ -150,8 +150,8 @@ class TensorBoard(Listener):
                 self._new_phase = None
             for name, value in scalars_of(moment).items():
                 tf.summary.scalar(name, value)
-            for name, standing in moment.alarms.items():
-                tf.summary.scalar(f"alarms/{name}", float(standing))
+            for name, raised in moment.alarms.items():
+                tf.summary.scalar(f"alarms/{name}", float(raised))
         # Flush now: a kill after the next checkpoint would lose buffered events for good.
         self._writer.flush()
 

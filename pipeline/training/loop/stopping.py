@@ -11,11 +11,11 @@ from pipeline.schedule import Schedule
 from pipeline.training.loop.checkpoints import DamagedCheckpoint
 from pipeline.training.loop.listeners import Listener, Moment
 
-ROOM = 1.5
+SAFETY_FACTOR = 1.5
 """Factor on the longest step and checkpoint so far, to allow for longer ones."""
-TO_SAVE_AT_FIRST = 30.0
+FIRST_SAVE_SECONDS = 30.0
 """Assumed seconds for a checkpoint until the first has been written."""
-TO_LEAVE = 2.0
+EXIT_SECONDS = 2.0
 """Seconds for the process to exit."""
 
 
@@ -39,7 +39,7 @@ class TimeLimit(Listener):
         self._longest_step = 0.0
         self._longest_save: float | None = None
         # Assume at most a tenth of the limit: a short limit must not stop before the first step.
-        self._first_save = min(TO_SAVE_AT_FIRST, seconds / 10)
+        self._first_save = min(FIRST_SAVE_SECONDS, seconds / 10)
 
     def __call__(self) -> bool:
         """Return true if the run should stop now."""
@@ -49,7 +49,7 @@ class TimeLimit(Listener):
             self._longest_step = max(self._longest_step, now - self._asked)
         self._asked = now
         to_save = self._first_save if self._longest_save is None else self._longest_save
-        return now + ROOM * (self._longest_step + to_save) + TO_LEAVE >= self._end
+        return now + SAFETY_FACTOR * (self._longest_step + to_save) + EXIT_SECONDS >= self._end
 
     def saved(self, moment: Moment, folder: Path) -> None:
         """Measure the time that the checkpoint took."""

@@ -9,9 +9,9 @@ from typing import Any, NamedTuple, TypeAlias
 import keras
 import tensorflow as tf
 
-from pipeline.training.alarms.non_finite import squares
+from pipeline.training.alarms.non_finite import half_squared_norms
 from pipeline.training.optimization.loss_scale import LossScale
-from pipeline.training.optimization.micro_batches import Batch, part_of
+from pipeline.training.optimization.micro_batches import Batch, take_micro_batch
 
 Metrics: TypeAlias = dict[str, Any]
 """Results of an update by name, in the order of computation: scalars are logged, vectors are only
@@ -28,7 +28,7 @@ class Term(NamedTuple):
     value: Callable[[], Any]
 
 
-def with_terms(losses: Any, terms: Iterable[Term]) -> Losses:
+def add_terms(losses: Any, terms: Iterable[Term]) -> Losses:
     """Add regularisers to losses, and return the sum and the mean of each regulariser."""
     metrics = {}
     for term in terms:
@@ -105,7 +105,7 @@ class Learner:
         found = self._compute_in_parts(lambda part: losses(part, ()), batch, parts)
         # Compute these terms once, not per micro-batch: they do not depend on samples.
         if any(term.weight for term in terms):
-            found = found.plus(self._compute_whole(lambda: with_terms(0.0, terms)))
+            found = found.plus(self._compute_whole(lambda: add_terms(0.0, terms)))
         return found
 
     def _compute_whole(self, losses: Callable[[], Losses]) -> LossAndGradients:
@@ -128,13 +128,13 @@ class Learner:
         shapes: dict[str, Any] = {}
 
         def add(number: Any, total: list[Any], means: Any) -> tuple[Any, ...]:
-            found = self._compute_whole(lambda: losses(part_of(batch, number, parts)))
+            found = self._compute_whole(lambda: losses(take_micro_batch(batch, number, parts)))
             # Tracing this body makes the names and shapes of metrics known outside the loop.
             shapes.update({name: value.shape for name, value in found.metrics.items()})
             values = [tf.reshape(value, [-1]) for value in (found.loss, *found.metrics.values())]
             return (
                 number + 1,
-                [one + other for one, other in zip(total, found.gradients, strict=True)],
+                [before + new for before, new in zip(total, found.gradients, strict=True)],
                 means.write(number, tf.concat(values, axis=0)),
             )
 
@@ -165,8 +165,8 @@ class Learner:
         if self.scale is not None:
             factor = self.scale.factor
             gradients = [gradient / factor for gradient in gradients]
-        metrics = metrics | {f"{self.name}_gradients": squares(gradients)}
-        gradients, norm = self._clipped(gradients)
+        metrics = metrics | {f"{self.name}_gradients": half_squared_norms(gradients)}
+        gradients, norm = self._clip(gradients)
         metrics |= {f"{self.name}_gradient_norm": norm}
         if self.scale is None:
             self.optimizer.apply(gradients)
@@ -177,18 +177,18 @@ class Learner:
             clip_weights(self.variables, self.weight_clip)
         return metrics
 
-    def _clipped(self, gradients: list[Any]) -> tuple[list[Any], Any]:
+    def _clip(self, gradients: list[Any]) -> tuple[list[Any], Any]:
         """Clip gradients to the maximum norm; also returns the norm before."""
         # Do not let Keras clip: it clips each replica's gradients before they are summed.
-        most = self.clip_norm
-        if most is None:
+        limit = self.clip_norm
+        if limit is None:
             # Estimate the norm from this replica alone: nothing has to be exchanged.
             return gradients, tf.linalg.global_norm(gradients) * self.replicas
-        whole = tf.distribute.get_replica_context().all_reduce(
+        summed = tf.distribute.get_replica_context().all_reduce(
             tf.distribute.ReduceOp.SUM, gradients
         )
-        norm = tf.linalg.global_norm(whole)
-        return [gradient * (most / tf.maximum(norm, most)) for gradient in gradients], norm
+        norm = tf.linalg.global_norm(summed)
+        return [gradient * (limit / tf.maximum(norm, limit)) for gradient in gradients], norm
 
 
 def clip_weights(variables: Iterable[Any], bound: float) -> None:

@@ -58,12 +58,12 @@ def free_in_groups(
 
 def _free_in_group(group: Path, limit: str, held: str) -> int | None:
     try:
-        most, now = int((group / limit).read_text()), int((group / held).read_text())
+        maximum, used = int((group / limit).read_text()), int((group / held).read_text())
         statistics = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())
     except (OSError, ValueError):  # No such file, or "max" instead of a limit.
         return None
     # Count inactive cached files as free: the kernel frees them when memory is needed.
-    return most - now + int(statistics.get("inactive_file", 0))
+    return maximum - used + int(statistics.get("inactive_file", 0))
 
 
 def _free_on_gpus() -> int | None:

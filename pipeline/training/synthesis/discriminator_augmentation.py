@@ -53,7 +53,7 @@ class Augmentation:
         """Draw random parameters for images of this shape; the same key gives the same ones."""
         return draws(key, shape, self._settings)
 
-    def seen(self, images: Any, draws: Draws) -> Any:
+    def apply(self, images: Any, draws: Draws) -> Any:
         """Augment images as the discriminator sees them."""
         return augment(images, draws, self.probability, self._settings)
 

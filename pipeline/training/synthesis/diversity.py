@@ -12,7 +12,7 @@ from pipeline.data.dataset import images_of
 from pipeline.data.records import RecordSet
 from pipeline.schedule import Progress
 from pipeline.shape import Shape
-from pipeline.training.synthesis.inputs import fade_reals, scaled
+from pipeline.training.synthesis.inputs import fade_reals, normalize_images
 from pipeline.training.synthesis.ms_ssim_scales import scale_weights, window_of
 from pipeline.training.synthesis.phase_models import PhaseModels
 
@@ -39,7 +39,7 @@ def diversity(images: Any) -> float:
     if factor := _reducing_factor((height, width)):
         images = box_down(images, factor)
     side = min(images.shape[1:3])
-    similar = [
+    similarities = [
         tf.image.ssim_multiscale(
             images,
             tf.roll(images, shift, axis=0),
@@ -49,16 +49,16 @@ def diversity(images: Any) -> float:
         )
         for shift in SHIFTS
     ]
-    return float(1.0 - tf.reduce_mean(similar))
+    return float(1.0 - tf.reduce_mean(similarities))
 
 
 def _reducing_factor(shape: Shape) -> int | None:
     """Find the smallest common factor of both sides that reduces large images enough, or None."""
     factors = range(2, min(shape) + 1)
-    whole = (factor for factor in factors if not (shape[0] % factor or shape[1] % factor))
+    common = (factor for factor in factors if not (shape[0] % factor or shape[1] % factor))
     if min(shape) <= LARGEST:
         return None
-    return next((factor for factor in whole if min(shape) // factor <= LARGEST), None)
+    return next((factor for factor in common if min(shape) // factor <= LARGEST), None)
 
 
 class Diversity:
@@ -92,5 +92,5 @@ class Diversity:
             samples = images_of(self._records, resolution).take(IMAGES)
             images = tf.stack([sample["image"] for sample in samples])
             # Keep one resolution only: earlier ones are not needed any more.
-            self._reals = {resolution: scaled(images)}
+            self._reals = {resolution: normalize_images(images)}
         return self._reals[resolution]

@@ -38,7 +38,7 @@ class Draw(Protocol):
 
     def __call__(
         self,
-        sampler: Callable[..., Any],
+        distribution: Callable[..., Any],
         shape: tuple[int, ...],
         *,
         part: int = 0,
@@ -47,7 +47,7 @@ class Draw(Protocol):
         """Draw numbers for each sample, or with `for_all` the same numbers for all samples.
 
         Args:
-            sampler: Distribution: TensorFlow's `stateless_normal` or `stateless_uniform`.
+            distribution: TensorFlow's `stateless_normal` or `stateless_uniform`.
             shape: Shape of the numbers of one sample.
             part: Index of the draw within the batch; each gives other numbers.
             for_all: True to draw once for the global batch, and repeat that for each sample.
@@ -128,11 +128,11 @@ class FromStyles:
             others = draw(normal, (size,), part=1)
             # Draw one cut for the global batch, so that it does not depend on the number of
             # replicas. The official code draws one per device.
-            whether, where = tf.unstack(draw(uniform, (2,), part=2, for_all=True), axis=-1)
+            mix_draw, cut_draw = tf.unstack(draw(uniform, (2,), part=2, for_all=True), axis=-1)
             # The cut is uniform over 1 … layers - 1, where only layers of this phase count.
-            cut = 1 + tf.cast(where * (self.layers - 1), tf.int32)
+            cut = 1 + tf.cast(cut_draw * (self.layers - 1), tf.int32)
             # Without mixing, cut after the last layer.
-            cuts = tf.where(whether < self.mixing, cut, self.layers)
+            cuts = tf.where(mix_draw < self.mixing, cut, self.layers)
         maps = (tuple(layer.map.shape) for layer in self.sampler.fixed_noise)
         # Start at part 3: parts 1 and 2 are for mixing, even without it, so noise stays the same.
         noise = (draw(normal, shape, part=3 + n) for n, shape in enumerate(maps))

@@ -162,7 +162,7 @@ class ReplicaBatches:
         )
 
     def _reals(self, batch: Any, alpha: Any) -> Any:
-        reals = scaled(batch["images"])
+        reals = normalize_images(batch["images"])
         return fade_reals(reals, alpha) if self.phase.fading else reals
 
     def _draws(
@@ -172,7 +172,7 @@ class ReplicaBatches:
         samples = count or self._size
 
         def draw(
-            sampler: Callable[..., Any],
+            distribution: Callable[..., Any],
             shape: tuple[int, ...],
             *,
             part: int = 0,
@@ -181,28 +181,28 @@ class ReplicaBatches:
             pair = self._key(purpose, images_seen, repeat, part)
             if for_all:
                 # Every replica has the same key, so all replicas draw the same numbers.
-                return tf.repeat(sampler(shape, pair)[tf.newaxis], samples, axis=0)
-            return self._draw(pair, sampler, (samples, *shape))
+                return tf.repeat(distribution(shape, pair)[tf.newaxis], samples, axis=0)
+            return self._draw(pair, distribution, (samples, *shape))
 
         return self.models.generation.draws(draw)
 
     def _augmentation(self, purpose: Purpose, images_seen: Any, repeat: int = 0) -> Augmentations:
         """Draw this replica's share of the augmentation of a batch."""
         shape = (self.phase.batch_size, *self.phase.shape, self.config.data.channels)
-        everyone = self.models.augmentation.draws(self._key(purpose, images_seen, repeat), shape)
-        return Augmentations(*(None if each is None else self._share(each) for each in everyone))
+        all_draws = self.models.augmentation.draws(self._key(purpose, images_seen, repeat), shape)
+        return Augmentations(*(None if each is None else self._share(each) for each in all_draws))
 
-    def _draw(self, pair: Any, sampler: Callable[..., Any], shape: tuple[int, ...]) -> Any:
+    def _draw(self, pair: Any, distribution: Callable[..., Any], shape: tuple[int, ...]) -> Any:
         """Draw numbers for all replicas, and take this replica's share, in the given shape."""
         # Draw for the global batch: numbers then do not depend on how many replicas there are.
-        return self._share(sampler((shape[0] * self._replicas, *shape[1:]), pair))
+        return self._share(distribution((shape[0] * self._replicas, *shape[1:]), pair))
 
-    def _share(self, everyone: Any) -> Any:
+    def _share(self, all_draws: Any) -> Any:
         """Take this replica's rows of a draw for all replicas."""
         # Take the rows that this replica's reals have in the global batch.
         replica = tf.distribute.get_replica_context().replica_id_in_sync_group
         place = first_sample_of(replica, self._replicas, readers_of(self.strategy))
-        return share_of(everyone, place, self._replicas)
+        return share_of(all_draws, place, self._replicas)
 
     def _key(self, purpose: Purpose, images_seen: Any, repeat: int = 0, part: int = 0) -> Any:
         return key(
@@ -215,7 +215,7 @@ class ReplicaBatches:
         )
 
 
-def scaled(images: Any) -> Any:
+def normalize_images(images: Any) -> Any:
     """Scale images from uint8, 0 … 255, to float32, -1 … 1."""
     return tf.cast(images, tf.float32) / 127.5 - 1.0
 

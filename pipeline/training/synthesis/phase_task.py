@@ -78,8 +78,10 @@ class SynthesisPhase:
         labels = tf.one_hot(tf.range(SAMPLES) % max(self.classes, 1), self.classes)
         parts = SAMPLES // AT_ONCE
         images = [
-            to_uint8(sampler.images(sampler.points(some, theirs), theirs))
-            for some, theirs in zip(tf.split(latents, parts), tf.split(labels, parts), strict=True)
+            to_uint8(sampler.images(sampler.points(part, part_labels), part_labels))
+            for part, part_labels in zip(
+                tf.split(latents, parts), tf.split(labels, parts), strict=True
+            )
         ]
         return tf.concat(images, axis=0).numpy()
 

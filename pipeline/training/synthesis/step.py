@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from pipeline.config import Config
 from pipeline.schedule import Phase
-from pipeline.training.alarms.non_finite import Check, NonFinite, first_non_finite, levels
+from pipeline.training.alarms.non_finite import Check, NonFinite, first_non_finite, image_means
 from pipeline.training.loop.ordering import keep_order
 from pipeline.training.optimization.ema import decay_per_step, move_style_means, update_average
 from pipeline.training.optimization.gradients import Metrics
@@ -70,7 +70,7 @@ class SynthesisStep:
         # first due, so that a new phase starts quickly.
         self.finish = compiled(self._finish, last=True)
         self._critic = compiled(self._update_critic)
-        self._penalties = compiled(self._pay_penalties)
+        self._penalties = compiled(self._apply_penalties)
         # One function for each repeat: its number is part of the seeds of its draws.
         self._path_length = {
             repeat: compiled(self._path_length_of(repeat))
@@ -161,13 +161,13 @@ class SynthesisStep:
 
     def _update_critic(self, batch: Any, images_seen: Any, alpha: Any) -> Metrics:
         critic_batch = self._batches.for_critic(batch, images_seen, alpha)
-        return {"reals": levels(critic_batch.reals)} | self._discriminator.update(critic_batch)
+        return {"reals": image_means(critic_batch.reals)} | self._discriminator.update(critic_batch)
 
-    def _pay_penalties(self, batch: Any, images_seen: Any, alpha: Any) -> Metrics:
+    def _apply_penalties(self, batch: Any, images_seen: Any, alpha: Any) -> Metrics:
         fakes = any(penalty.needs_fakes for penalty in self._discriminator.penalties)
         critic_batch = self._batches.for_critic(batch, images_seen, alpha, LAZY, fakes=fakes)
-        reals = {"reals": levels(critic_batch.reals)}
-        return reals | self._discriminator.pay_penalties(critic_batch)
+        reals = {"reals": image_means(critic_batch.reals)}
+        return reals | self._discriminator.apply_penalties(critic_batch)
 
     def _update_generator(self, batch: Any, images_seen: Any, alpha: Any, repeat: int) -> Metrics:
         path_batch = None
@@ -177,8 +177,8 @@ class SynthesisStep:
         return self._generator.update(generator_batch, path_batch)
 
     def _path_length_of(self, repeat: int) -> Callable[[Any, Any, Any], Metrics]:
-        def pay(batch: Any, images_seen: Any, _: Any) -> Metrics:
+        def apply(batch: Any, images_seen: Any, _: Any) -> Metrics:
             path_batch = self._batches.for_path_length(batch, images_seen, repeat)
-            return self._generator.pay_path_length(path_batch)
+            return self._generator.apply_path_length(path_batch)
 
-        return pay
+        return apply

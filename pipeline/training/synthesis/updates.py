@@ -20,20 +20,20 @@ from pipeline.objectives.consistency import inconsistency, shifted_and_mirrored
 from pipeline.objectives.path_length import moved_mean, path_length_penalty, path_lengths
 from pipeline.objectives.penalties import GradientPenalty, norm_of, penalties_of, squared_gradient
 from pipeline.schedule import Phase
-from pipeline.training.alarms.non_finite import levels
+from pipeline.training.alarms.non_finite import image_means
 from pipeline.training.optimization.gradients import (
     Learner,
     LossAndGradients,
     Losses,
     Metrics,
     Term,
-    with_terms,
+    add_terms,
 )
 from pipeline.training.optimization.micro_batches import (
     halves,
+    map_micro_batches,
     micro_batches,
     tangent_at,
-    values_in_turn,
 )
 from pipeline.training.synthesis.inputs import CriticBatch, GeneratorBatch, PathBatch
 from pipeline.training.synthesis.phase_models import PhaseModels, overlap_of, trained_values
@@ -50,13 +50,13 @@ class Judgement(NamedTuple):
         return Term(name, 0.0 if self.logits is None else weight, losses)
 
 
-def judged(discriminator: keras.Model, images: Any, labels: Any) -> Judgement:
+def judge(discriminator: keras.Model, images: Any, labels: Any) -> Judgement:
     """Score images; one-hot labels are passed on if the discriminator has an input for them."""
     takes_labels = len(tf.nest.flatten(discriminator.inputs)) > 1
     return Judgement(**discriminator([images, labels] if takes_labels else images))
 
 
-def judged_apart(
+def judge_both(
     discriminator: keras.Model, reals: Any, fakes: Any, labels: Any, group_size: int
 ) -> tuple[Judgement, Judgement]:
     """Score reals and fakes with the same labels in one pass, with the result of two passes."""
@@ -64,14 +64,14 @@ def judged_apart(
     # through the batch, and no group may hold both.
     batch = reals.shape[0]
     if batch < group_size:  # In one pass, two small groups would become one.
-        return judged(discriminator, reals, labels), judged(discriminator, fakes, labels)
+        return judge(discriminator, reals, labels), judge(discriminator, fakes, labels)
 
-    def interleaved(*kinds: Any) -> Any:
+    def interleave(*kinds: Any) -> Any:
         shape = (group_size, batch // group_size)
         grouped = [tf.reshape(kind, (*shape, *kind.shape[1:])) for kind in kinds]
         return tf.reshape(tf.concat(grouped, axis=1), (2 * batch, *kinds[0].shape[1:]))
 
-    both = judged(discriminator, interleaved(reals, fakes), interleaved(labels, labels))
+    both = judge(discriminator, interleave(reals, fakes), interleave(labels, labels))
     scores = halves(both.scores, group_size)
     logits = (None, None) if both.logits is None else halves(both.logits, group_size)
     first, second = map(Judgement, scores, logits)
@@ -102,7 +102,7 @@ class DiscriminatorUpdates:
         parts = self._parts(batch)
         # Linearise a loss in which samples meet: micro-batches then give the same gradients.
         if self._loss.samples_meet and parts > 1:
-            scores = values_in_turn(self._scores_of_both, batch, parts, count=2)
+            scores = map_micro_batches(self._scores_of_both, batch, parts, count=2)
             batch = batch._replace(tangent=tangent_at(self._loss.critic, *scores))
         overlap = Term(
             "critic_overlap",
@@ -112,7 +112,7 @@ class DiscriminatorUpdates:
         found = self._learner.compute(self._losses, batch, parts, [overlap])
         return self._learner.apply_gradients(found, {**found.metrics, "critic_loss": found.loss})
 
-    def pay_penalties(self, batch: CriticBatch) -> Metrics:
+    def apply_penalties(self, batch: CriticBatch) -> Metrics:
         """Update on the lazy gradient penalties alone, times `objective.penalty_every`."""
         found = self._learner.compute(self._penalty_losses, batch, self._parts(batch))
         return self._learner.apply_gradients(found, found.metrics)
@@ -141,12 +141,12 @@ class DiscriminatorUpdates:
         """Compute the loss with all regularisers that are not lazy, and with `terms`."""
         objective = self.config.objective
         images = self._fakes(batch)
-        seen, of_reals, of_fakes = self._judged_both(batch, images)
+        seen, of_reals, of_fakes = self._judge_both(batch, images)
         reals, fakes = of_reals.scores, of_fakes.scores
 
         def moved_scores() -> Any:
             shifted = shifted_and_mirrored(seen, batch.moves, mirror=self.config.data.mirror)
-            return judged(self.models.discriminator, shifted, batch.labels).scores
+            return judge(self.models.discriminator, shifted, batch.labels).scores
 
         # These terms have the shape of scores, `(batch, 1)`; other terms are `(batch,)` or `()`.
         of_scores = [
@@ -168,10 +168,10 @@ class DiscriminatorUpdates:
                 ),
             ),
         ]
-        losses, metrics = with_terms((batch.tangent or self._loss.critic)(reals, fakes), of_scores)
-        losses, other_metrics = with_terms(tf.squeeze(losses, axis=1), others)
+        losses, metrics = add_terms((batch.tangent or self._loss.critic)(reals, fakes), of_scores)
+        losses, other_metrics = add_terms(tf.squeeze(losses, axis=1), others)
         return losses, {
-            "fakes": levels(images),
+            "fakes": image_means(images),
             "real_score": tf.reduce_mean(reals),
             "fake_score": tf.reduce_mean(fakes),
             "real_square": tf.reduce_mean(tf.square(reals)),
@@ -184,27 +184,27 @@ class DiscriminatorUpdates:
 
     def _penalty_losses(self, batch: CriticBatch, _: Sequence[Term]) -> Losses:
         fakes = self._fakes(batch)
-        looked_at: Metrics = {} if fakes is None else {"fakes": levels(fakes)}
-        values, metrics = with_terms(0.0, self._penalty_terms(batch, fakes, looked_at))
-        return values * float(self.config.objective.penalty_every), {**looked_at, **metrics}
+        checked: Metrics = {} if fakes is None else {"fakes": image_means(fakes)}
+        values, metrics = add_terms(0.0, self._penalty_terms(batch, fakes, checked))
+        return values * float(self.config.objective.penalty_every), {**checked, **metrics}
 
     def _fakes(self, batch: CriticBatch) -> Any:
         if batch.draws is None:  # No penalty uses fakes.
             return None
         return self.models.generation.images(batch.draws, batch.labels)
 
-    def _judged_both(self, batch: CriticBatch, fakes: Any) -> tuple[Any, Judgement, Judgement]:
+    def _judge_both(self, batch: CriticBatch, fakes: Any) -> tuple[Any, Judgement, Judgement]:
         """Return augmented reals, their judgement, and the judgement of augmented fakes."""
-        seen = self.models.augmentation.seen
-        reals_seen = seen(batch.reals, batch.real_augmentation)
-        fakes_seen = seen(fakes, batch.fake_augmentation)
+        augment = self.models.augmentation.apply
+        reals_seen = augment(batch.reals, batch.real_augmentation)
+        fakes_seen = augment(fakes, batch.fake_augmentation)
         group_size = self.config.network.stddev_group
-        return reals_seen, *judged_apart(
+        return reals_seen, *judge_both(
             self.models.discriminator, reals_seen, fakes_seen, batch.labels, group_size
         )
 
     def _scores_of_both(self, batch: CriticBatch) -> tuple[Any, ...]:
-        _, reals, fakes = self._judged_both(batch, self._fakes(batch))
+        _, reals, fakes = self._judge_both(batch, self._fakes(batch))
         return reals.scores, fakes.scores
 
     def _penalty_terms(self, batch: CriticBatch, fakes: Any, norms: Metrics) -> list[Term]:
@@ -232,8 +232,8 @@ class DiscriminatorUpdates:
     def _squared_gradient(self, images: Any, labels: Any, augmentation: Any) -> Any:
         def scores(images: Any) -> Any:
             # Augment images as for all scores: every update sees the same discriminator.
-            seen = self.models.augmentation.seen(images, augmentation)
-            return judged(self.models.discriminator, seen, labels).scores
+            seen = self.models.augmentation.apply(images, augmentation)
+            return judge(self.models.discriminator, seen, labels).scores
 
         scale = self.models.discriminator_loss_scale
         if scale is None:
@@ -282,21 +282,21 @@ class GeneratorUpdates:
         else:
             if self._loss.samples_meet:
                 # Linearise by fakes only: scores of reals do not depend on the generator.
-                reals, fakes = values_in_turn(self._scores_of_both, batch, parts, count=2)
+                reals, fakes = map_micro_batches(self._scores_of_both, batch, parts, count=2)
                 tangent = tangent_at(lambda fakes: self._loss.generator(reals, fakes), fakes)
                 batch = batch._replace(tangent=tangent)
             found = self._learner.compute(self._losses, batch, parts, [overlap])
             if path_length.weight:
-                found = found.plus(self._path_computed(path_batch, path_length.weight))
+                found = found.plus(self._compute_path_length(path_batch, path_length.weight))
         metrics = {**found.metrics, "generator_loss": found.loss}
         if style is not None:
             metrics["mean_style"] = style
         return self._learner.apply_gradients(found, metrics)
 
-    def pay_path_length(self, batch: PathBatch) -> Metrics:
+    def apply_path_length(self, batch: PathBatch) -> Metrics:
         """Update on the lazy path length regularisation alone, times `path_length_every`."""
         settings = self.config.objective
-        found = self._path_computed(batch, settings.path_length * settings.path_length_every)
+        found = self._compute_path_length(batch, settings.path_length * settings.path_length_every)
         return self._learner.apply_gradients(found, found.metrics)
 
     @cached_property
@@ -316,7 +316,7 @@ class GeneratorUpdates:
         )
 
     def _losses(self, batch: GeneratorBatch, terms: Sequence[Term]) -> Losses:
-        found, labels = self._judged_fakes(batch)
+        found, labels = self._judge_fakes(batch)
         if batch.tangent is None:
             losses = self._loss.generator(self._real_scores(batch), found.scores)
         else:
@@ -326,19 +326,19 @@ class GeneratorUpdates:
             self.config.objective.label_weight,
             lambda: label_loss(labels, found.logits),
         )
-        return with_terms(tf.squeeze(losses, axis=1), [*terms, label])
+        return add_terms(tf.squeeze(losses, axis=1), [*terms, label])
 
-    def _judged_fakes(self, batch: GeneratorBatch) -> tuple[Judgement, Any]:
+    def _judge_fakes(self, batch: GeneratorBatch) -> tuple[Judgement, Any]:
         """Generate and score fakes; also returns their labels in the order of the scores."""
         fakes = self.models.generation.images(batch.draws, batch.labels)
-        images = self.models.augmentation.seen(fakes, batch.fake_augmentation)
+        images = self.models.augmentation.apply(fakes, batch.fake_augmentation)
         labels = batch.labels
         parts = [(images, labels)]
         if self.config.run.intra_op_threads == 1:
             # Nothing else can run in parallel with this pass: halves of it use two threads.
             group_size = self.config.network.stddev_group
             parts = list(zip(halves(images, group_size), halves(labels, group_size), strict=True))
-        found = [judged(self.models.discriminator, *part) for part in parts]
+        found = [judge(self.models.discriminator, *part) for part in parts]
         scores = tf.concat([part.scores for part in found], axis=0)
         labels = tf.concat([part for _, part in parts], axis=0)
         logits = None
@@ -349,19 +349,21 @@ class GeneratorUpdates:
     def _real_scores(self, batch: GeneratorBatch) -> Any:
         if not self._loss.needs_reals:
             return None
-        seen = self.models.augmentation.seen(batch.reals, batch.real_augmentation)
-        return judged(self.models.discriminator, seen, batch.labels).scores
+        seen = self.models.augmentation.apply(batch.reals, batch.real_augmentation)
+        return judge(self.models.discriminator, seen, batch.labels).scores
 
     def _scores_of_both(self, batch: GeneratorBatch) -> tuple[Any, ...]:
-        found, _ = self._judged_fakes(batch)
+        found, _ = self._judge_fakes(batch)
         return self._real_scores(batch), found.scores
 
-    def _path_computed(self, batch: PathBatch | None, weight: float) -> LossAndGradients:
+    def _compute_path_length(self, batch: PathBatch | None, weight: float) -> LossAndGradients:
         assert batch is not None
         # The discriminator does not see a path batch, so there are no groups to keep whole.
         parts = micro_batches(batch.labels.shape[0], self.config.run.micro_batch, group=1)
         if parts > 1:
-            [lengths] = values_in_turn(lambda part: (self._lengths(part),), batch, parts, count=1)
+            [lengths] = map_micro_batches(
+                lambda part: (self._lengths(part),), batch, parts, count=1
+            )
             batch = batch._replace(tangent=tangent_at(self._path_penalties, lengths))
 
         def losses(batch: PathBatch, _: Sequence[Term]) -> Losses:
@@ -382,13 +384,13 @@ class GeneratorUpdates:
         mean = self.models.path_length_mean
         assert mean is not None
         # Update the mean before the penalty, as in the official code.
-        moved_on = moved_mean(mean.value, lengths, decay=self.config.objective.path_length_decay)
-        kept = tf.stop_gradient(moved_on)
+        new_mean = moved_mean(mean.value, lengths, decay=self.config.objective.path_length_decay)
+        kept_mean = tf.stop_gradient(new_mean)
         # Skip infinite lengths, from too large a loss scale: they would stay in the mean.
         if self.models.generator_loss_scale is not None:
-            kept = tf.where(tf.math.is_finite(kept), kept, mean.value)
-        mean.value.assign(kept)
-        return path_length_penalty(lengths, moved_on)
+            kept_mean = tf.where(tf.math.is_finite(kept_mean), kept_mean, mean.value)
+        mean.value.assign(kept_mean)
+        return path_length_penalty(lengths, new_mean)
 
     def _lengths(self, batch: PathBatch) -> Any:
         """Compute the path lengths `(batch,)`."""
