@@ -155,7 +155,7 @@ def kept_of(
             firsts.setdefault(
                 checkpoint.position.images_seen // settings.keep_every_images, checkpoint
             )
-        firsts.pop(0, None)  # It is before the first multiple.
+        firsts.pop(0, None)  # Those before the first multiple do not count.
         kept += firsts.values()
     if settings.keep_best is not None:
         best = best_of(saved, settings.keep_best, settings.keep_best_mode, fading)

@@ -46,7 +46,7 @@ class LossAndGradients(NamedTuple):
     Args:
         loss: Mean loss over the samples of this replica, `()`.
         gradients: Gradients of the loss, divided by the number of replicas, times the loss scale.
-        metrics: Means over the samples of this replica.
+        metrics: Means over the samples of this replica, and vectors with a value per sample.
     """
 
     loss: Any
@@ -98,7 +98,7 @@ class Learner:
                 other micro-batches or communicate with other replicas.
             batch: Batch of this replica.
             parts: Number of micro-batches.
-            terms: Regularisers that use no samples, such as those of weights.
+            terms: Regularisers that do not use samples of `batch`, such as those of weights.
         """
         if parts == 1:
             return self._compute_whole(lambda: losses(batch, terms))
@@ -116,7 +116,7 @@ class Learner:
             loss = tf.reduce_mean(values) / self.replicas
             if self.scale is not None:
                 loss *= self.scale.factor
-        # Zeros, not None: a lazy regulariser does not depend on some weights, as the last bias.
+        # Zeros where the loss does not depend on a weight, as gradient penalties on the last bias.
         gradients = tape.gradient(
             loss, self.variables, unconnected_gradients=tf.UnconnectedGradients.ZERO
         )
@@ -160,7 +160,7 @@ class Learner:
         )
 
     def apply_gradients(self, found: LossAndGradients, metrics: Metrics) -> Metrics:
-        """Unscale and clip gradients, step the optimizer, clip weights; return more metrics."""
+        """Unscale and clip gradients, step the optimizer, clip weights; add norms to metrics."""
         gradients, factor = found.gradients, None
         if self.scale is not None:
             factor = self.scale.factor

@@ -59,7 +59,7 @@ def judge(discriminator: keras.Model, images: Any, labels: Any) -> Judgement:
 def judge_both(
     discriminator: keras.Model, reals: Any, fakes: Any, labels: Any, group_size: int
 ) -> tuple[Judgement, Judgement]:
-    """Score reals and fakes with the same labels in one pass, with the result of two passes."""
+    """Score reals and fakes with the same labels in one pass, with the same results as two."""
     # Interleave reals and fakes: members of a group of the minibatch standard deviation are strided
     # through the batch, and no group may hold both.
     batch = reals.shape[0]
