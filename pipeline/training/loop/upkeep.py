@@ -74,12 +74,12 @@ class Upkeep:
             phase_ended or crossed(self.config.evaluation.fid_every_images or 1)
         )
         # Save all weights that are scored for `run.keep_best`: one of them will be the best.
-        wanted = scoring and run.keep_best in self._scored
+        for_best = scoring and run.keep_best in self._scored
         return Due(
             logging=crossed(run.log_images) or phase_ended,
             sampling=crossed(run.sample_images) or phase_ended,
             scoring=scoring,
-            saving=crossed(run.checkpoint_images) or leaving or wanted,
+            saving=crossed(run.checkpoint_images) or leaving or for_best,
         )
 
     def after_step(

@@ -90,7 +90,7 @@ class SynthesisStep:
         # Keep the previous step's checks: the device has finished them, so reading does not wait.
         self._earlier_checks, self._checks = self._checks, []
 
-        def take(function: Any, batch: Any, clock: Any) -> None:
+        def run(function: Any, batch: Any, clock: Any) -> None:
             values, first = function(batch, clock, weight)
             ended = images_seen + self._images
             self._checks.append(Check(values, self._gradients, first, ended))
@@ -104,16 +104,16 @@ class SynthesisStep:
             if self._discriminator.lazy and is_due(
                 seen // self._phase.batch_size, settings.penalty_every
             ):
-                take(self._penalties, batch, clock)
+                run(self._penalties, batch, clock)
             if number + 1 < len(batches):
-                take(self._critic, batch, clock)
+                run(self._critic, batch, clock)
         if self._generator.lazy:
             # Number updates by images seen, so that a resumed run has the same updates.
             first = images_seen // self._images * settings.generator_steps
             for repeat, path_length in self._path_length.items():
                 if is_due(first + repeat, settings.path_length_every):
-                    take(path_length, batch, clock)
-        take(self.finish, batch, clock)
+                    run(path_length, batch, clock)
+        run(self.finish, batch, clock)
         return dict(self._metrics)
 
     def non_finite(self, *, wait: bool) -> NonFinite | None:
