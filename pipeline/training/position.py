@@ -9,10 +9,10 @@ from typing import Any
 
 @dataclass(frozen=True)
 class RollBack:
-    """Return to an earlier checkpoint, from which the run continues with other draws.
+    """Roll back of a run to an earlier checkpoint, to continue with other random numbers.
 
     Args:
-        alarm: Name of the alarm that caused it.
+        alarm: Name of the alarm that caused the roll back.
         at: Images seen when the alarm was raised.
         to: Images seen at the checkpoint, 0 for the start of the run.
     """
@@ -28,10 +28,10 @@ class Position:
 
     Args:
         images_seen: Number of real images that the run has trained on.
-        phase: Index of the phase whose models are trained. After the last step of a phase it is
-            still this phase, although `images_seen` already belongs to the next one.
-        roll_backs: Roll backs so far, oldest first; draws and learning rates follow from their
-            number.
+        phase: Index of the phase whose models are trained. After the last step of a phase, it is
+            still the index of that phase, although `images_seen` already belongs to the next one.
+        roll_backs: Roll backs so far, oldest first; their number changes random draws and learning
+            rates.
     """
 
     images_seen: int
@@ -41,14 +41,14 @@ class Position:
     @classmethod
     def of_state(cls, state: Mapping[str, Any]) -> Position:
         """Read the position from the JSON object of a checkpoint."""
-        # Checkpoints of earlier versions do not name any.
+        # Checkpoints of earlier versions have no roll backs.
         roll_backs = tuple(RollBack(**each) for each in state.get("roll_backs", ()))
         return cls(state["images_seen"], state["phase"], roll_backs)
 
     def advanced(self, images: int) -> Position:
-        """Return the position after a step on a number of images."""
+        """Return the position after a step on `images` more images."""
         return replace(self, images_seen=self.images_seen + images)
 
     def in_phase(self, phase: int) -> Position:
-        """Return the position with the models of another phase."""
+        """Return the same position, in another phase."""
         return replace(self, phase=phase)

@@ -81,9 +81,9 @@ def rows(precision: str, *, beyond: bool) -> list[Row]:
 
 def measured(each: Row) -> tuple[float, float, int]:
     """Seconds of the first step, of the others, and bytes."""
-    from pipeline.training.preflight.trial import trial
+    from pipeline.training.preflight.trial import run_trial
 
-    found = trial(
+    found = run_trial(
         each.config,
         each.config.schedule.build().phases[-1],
         label_size=0,

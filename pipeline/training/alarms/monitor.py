@@ -8,7 +8,7 @@ from typing import Literal
 
 from pipeline.config import AlarmsConfig
 from pipeline.errors import AlarmError
-from pipeline.training.alarms.thresholds import Reading, Streak, of_times
+from pipeline.training.alarms.thresholds import Reading, Streak, timing_readings
 from pipeline.training.position import RollBack
 
 REPEATABLE = (
@@ -18,9 +18,9 @@ REPEATABLE = (
     "exploding_gradients",
     "vanishing_gradients",
 )
-"""Alarms that depend on the run only: equal after every restart and on every worker."""
+"""Alarms that depend on the weights and data only: the same after a restart and on each worker."""
 TIMED = ("throughput", "starvation")
-"""Alarms that depend on the machine; checkpoints do not hold them."""
+"""Alarms that depend on the speed of the machine; checkpoints do not hold their state."""
 
 
 def faults_of(settings: AlarmsConfig) -> list[str]:
@@ -55,7 +55,7 @@ class Alarm:
 
 
 class RollBackError(Exception):
-    """Alarm that makes the run roll back to an earlier checkpoint."""
+    """Error by which an alarm makes the trainer roll back; `roll_backs` are the earlier ones."""
 
     def __init__(self, alarm: Alarm, images_seen: int, roll_backs: Sequence[RollBack]) -> None:
         super().__init__(str(alarm))
@@ -65,7 +65,12 @@ class RollBackError(Exception):
 
 
 class Monitor:
-    """Monitor of a run's readings."""
+    """State of a run's alarms, which readings update.
+
+    Args:
+        settings: Actions and bounds of the alarms.
+        streaks: State of alarms from a checkpoint, by name.
+    """
 
     def __init__(self, settings: AlarmsConfig, streaks: Mapping[str, Streak]) -> None:
         self._settings = settings
@@ -75,7 +80,7 @@ class Monitor:
 
     @property
     def streaks(self) -> dict[str, Streak]:
-        """State for a checkpoint: streaks of repeatable alarms that are raised or close to it."""
+        """State for a checkpoint, of the repeatable alarms that are raised or may soon be."""
         return {
             name: self._streaks[name]
             for name in REPEATABLE
@@ -92,17 +97,16 @@ class Monitor:
         }
 
     def phase_started(self) -> None:
-        """Forget the throughput of the previous phase."""
-        # Another resolution has another throughput.
+        """Forget the throughput of the previous phase, whose images had another size."""
         self._rates = []
 
     def logged(
         self, readings: Sequence[Reading], rate: float, data_wait: float, longest_wait: float
     ) -> list[Alarm]:
-        """Return the alarms that begin or end with a log entry; times are as in `of_times`."""
+        """Return the alarms that begin or end with a log entry; see `timing_readings`."""
         settings = self._settings
-        timed = of_times(rate, self._rates, data_wait, longest_wait, settings)
-        # After the reading: a rate is not compared with itself.
+        timed = timing_readings(rate, self._rates, data_wait, longest_wait, settings)
+        # Append the rate last: it must not be compared with itself.
         if rate:
             self._rates.append(rate)
         return self.follow([*readings, *timed])
@@ -117,12 +121,12 @@ class Monitor:
         return action
 
     def follow(self, readings: Iterable[Reading]) -> list[Alarm]:
-        """Return the alarms that begin or end with these readings."""
+        """Update the alarms by readings, and return those that begin or end."""
         news = []
         for reading in readings:
             name, action = reading.alarm, self._action(reading.alarm)
             if action == "ignore":
-                # A checkpoint may hold a streak from before the alarm was ignored.
+                # Drop its state, which a checkpoint may hold from before the alarm was ignored.
                 self._streaks.pop(name, None)
                 continue
             before = self._streaks.get(name, Streak())
@@ -152,17 +156,19 @@ def non_finite(tensor: str, settings: AlarmsConfig) -> Alarm:
 
 
 def act(
-    alarms: Sequence[Alarm], images_seen: int, roll_backs: Sequence[RollBack], most: int
+    alarms: Sequence[Alarm], images_seen: int, roll_backs: Sequence[RollBack], max_roll_backs: int
 ) -> None:
-    """Stop the run or roll it back, if an alarm's action says so; after `most` roll-backs, stop.
+    """Stop the run or roll it back, as the actions of alarms ask; stop after `max_roll_backs`.
 
     Raises:
         AlarmError: if an alarm stops the run.
         RollBackError: if none stops it, and one rolls it back.
     """
-    # All alarms first: stopping goes before rolling back.
+    # Look for a stop in all alarms first: it goes before a roll back.
     for alarm in alarms:
-        if alarm.action == "stop" or (alarm.action == "roll_back" and len(roll_backs) >= most):
+        if alarm.action == "stop" or (
+            alarm.action == "roll_back" and len(roll_backs) >= max_roll_backs
+        ):
             after = f" and {len(roll_backs)} roll backs" if roll_backs else ""
             raise AlarmError(
                 f"{alarm}, after {images_seen} images{after}. The run is stopped; its last good "

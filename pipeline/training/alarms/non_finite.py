@@ -1,6 +1,6 @@
 """Search for the first tensor of a step that is not finite, on the device.
 
-The step leaves an index on the device, which is read a step later, so nothing waits for it.
+The step leaves the tensor's index on the device. The host reads it a step later, without waiting.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class Check:
 
     Args:
         values: Checked scalars and vectors, in the order in which they are computed.
-        weights: Names of the weights, for values that are `squares` of gradients.
+        weights: Names of the weights, for values that are `half_squared_norms` of gradients.
         first: Index from `first_non_finite(values)`.
         images_seen: Images seen after the step.
     """
@@ -43,7 +43,7 @@ class Check:
             size = value.shape.num_elements()
             if index < size:
                 if name in self.weights:
-                    # `squares` counts from the last weight back.
+                    # `half_squared_norms` are in reverse order of the weights.
                     name = f"gradient of {self.weights[name][-1 - index]}"
                 return NonFinite(name, self.images_seen)
             index -= size
@@ -56,17 +56,20 @@ def first_non_finite(values: Mapping[str, Any]) -> Any:
     If all are finite, it is the number of elements.
     """
     elements = tf.concat([tf.reshape(value, [-1]) for value in values.values()], axis=0)
-    # An extra bad element at the end, which is found if there is no other.
+    # Append a bad element, which is found if there is no other.
     bad = tf.concat([tf.logical_not(tf.math.is_finite(elements)), [True]], axis=0)
     return tf.argmax(tf.cast(bad, tf.int32))
 
 
-def squares(gradients: Sequence[Any]) -> Any:
-    """Half the squared norm of each gradient, from the last weight back, as they are computed."""
-    # The same operation as in `tf.linalg.global_norm`, so that the compiled step computes it once.
+def half_squared_norms(gradients: Sequence[Any]) -> Any:
+    """Compute half the squared norm of each gradient, from the last weight to the first.
+
+    This is the order in which backpropagation computes gradients.
+    """
+    # `tf.linalg.global_norm` has the same operation, so the compiled step computes it only once.
     return tf.stack([tf.nn.l2_loss(gradient) for gradient in reversed(gradients)])
 
 
-def levels(images: Any) -> Any:
+def image_means(images: Any) -> Any:
     """Mean of each image, `(batch, height, width, channels)` → `(batch,)`."""
     return tf.reduce_mean(images, axis=[1, 2, 3])

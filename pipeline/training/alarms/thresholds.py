@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pipeline.config import AlarmsConfig
 
 EARLIER_RATES = 5
-"""Log entries that a phase needs before throughput is compared with their median."""
+"""Minimum number of log entries in a phase, before throughput is compared with their median."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Reading:
         return f"`{self.quantity}` must be at {limit} {self.bound:.4g}. Received: {self.value:.4g}"
 
 
-def of_times(
+def timing_readings(
     rate: float,
     earlier: Sequence[float],
     data_wait: float,
@@ -64,12 +64,12 @@ def of_times(
         readings.append(
             Reading("starvation", waited, longest_wait, settings.starvation_seconds, at_once=True)
         )
-    # Without a rate no step was counted yet: the first one of a phase compiles.
+    # The rate is 0 until a step has been counted; the first of a phase, which compiles, is not.
     elif rate:
         readings.append(Reading("starvation", "data_wait", data_wait, settings.starvation_share))
     if rate and len(earlier) >= EARLIER_RATES:
-        least = settings.throughput_share * statistics.median(earlier)
-        readings.append(Reading("throughput", "images_per_second", rate, least, at_least=True))
+        minimum = settings.throughput_share * statistics.median(earlier)
+        readings.append(Reading("throughput", "images_per_second", rate, minimum, at_least=True))
     return readings
 
 
@@ -92,7 +92,7 @@ class Streak:
         return not self.standing and not self.against
 
     def after(self, *, bad: bool, patience: int) -> Streak:
-        """Return the streak after one more reading; `patience` contradictions turn the alarm."""
+        """Return the state after one more reading; `patience` contradictions in a row change it."""
         if bad == self.standing:
             return Streak(self.standing)
         if self.against + 1 >= patience:

@@ -1,4 +1,4 @@
-"""Watchdog thread that reports while the loop waits too long for a batch."""
+"""Watchdog thread that reports when the training loop waits too long for a batch."""
 
 from __future__ import annotations
 
@@ -17,7 +17,10 @@ LONGEST_PAUSE = 1.0
 
 
 class Watchdog:
-    """Watchdog that calls `bark(seconds, stop=…)` once for each wait that is too long."""
+    """Watchdog that calls `bark(seconds, stop=…)` once for each wait that is too long.
+
+    Its thread runs inside a `with` block of the watchdog; `waiting` marks the waits.
+    """
 
     def __init__(self, settings: AlarmsConfig, bark: Callable[..., None]) -> None:
         self._settings = settings
@@ -29,7 +32,7 @@ class Watchdog:
     def __enter__(self) -> Watchdog:
         if self._settings.starvation != "ignore":
             self._ended.clear()
-            # A thread: the loop waits inside TensorFlow, where no signal reaches it.
+            # Use a thread: the loop waits inside TensorFlow, where no signal reaches it.
             self._thread = threading.Thread(target=self._look, daemon=True)
             self._thread.start()
         return self
@@ -57,7 +60,7 @@ class Watchdog:
         limit = self._settings.starvation_seconds
         reported: float | None = None
         while not self._ended.wait(min(LONGEST_PAUSE, limit / LOOKS)):
-            # The start of a wait identifies it, so that each is reported once.
+            # Identify a wait by its start, to report each only once.
             since = self._since
             if since is not None and since != reported and time.monotonic() - since > limit:
                 reported = since

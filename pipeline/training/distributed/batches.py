@@ -25,7 +25,7 @@ def batches_of(
     """Yield batches of a phase without end, distributed over the replicas of a strategy."""
     data = config.data
 
-    def of_reader(reader: tf.distribute.InputContext) -> tf.data.Dataset:
+    def make_dataset(reader: tf.distribute.InputContext) -> tf.data.Dataset:
         batches = dataset_for(
             records,
             phase,
@@ -40,24 +40,24 @@ def batches_of(
         )
         replicas = reader.num_replicas_in_sync // reader.num_input_pipelines
         if replicas > 1:
-            # A strategy splits batches into consecutive parts, but shares are strided.
+            # Reorder: a strategy splits batches into consecutive parts, but our shares are strided.
             batches = batches.map(
                 lambda batch: {
                     name: in_order_of_replicas(samples, replicas) for name, samples in batch.items()
                 }
             ).rebatch(phase.batch_size // reader.num_replicas_in_sync, drop_remainder=True)
-        # Otherwise workers ask each other before every batch whether there is one.
+        # Declare the batches endless: else workers ask each other before each if there is one.
         endless = tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY)
         return batches.apply(endless)
 
     try:
-        one = isinstance(strategy, tf.distribute.OneDeviceStrategy)
-        if one and "CPU" in strategy.extended.worker_devices[0]:
-            # Nothing has to be sent to a device. A distributed dataset would add an iterator whose
-            # tuning thread, which we cannot turn off, may take a minute to end.
-            yield from of_reader(tf.distribute.InputContext())
+        one_device = isinstance(strategy, tf.distribute.OneDeviceStrategy)
+        if one_device and "CPU" in strategy.extended.worker_devices[0]:
+            # Do not distribute: nothing has to be sent to a device. A distributed dataset would add
+            # an iterator whose tuning thread, which we cannot turn off, may take a minute to end.
+            yield from make_dataset(tf.distribute.InputContext())
         else:
-            yield from strategy.distribute_datasets_from_function(of_reader)
+            yield from strategy.distribute_datasets_from_function(make_dataset)
     except tf.errors.DataLossError as error:
         raise UserError(
             "records must be whole; `growgan data verify` names the files that are not. "

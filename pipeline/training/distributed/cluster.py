@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pipeline.config import Config
 
 _PORTS = range(20_000, 30_000)
-"""Ports of Slurm jobs. Each job takes one by its id, because two jobs may share a node."""
+"""Ports for Slurm jobs. A job's id decides its port, because two jobs may share a node."""
 
 
 @dataclass(frozen=True)
@@ -31,12 +31,12 @@ class Cluster:
 
     @property
     def here(self) -> int:
-        """Number of workers on this machine."""
+        """Number of workers on this machine, this process included."""
         hosts = [address.rpartition(":")[0] for address in self.addresses]
         return hosts.count(hosts[self.index])
 
     def tf_config(self) -> str:
-        """Format the cluster as a value of TF_CONFIG."""
+        """Format the cluster as a value of TF_CONFIG, TensorFlow's environment variable."""
         task = {"type": "worker", "index": self.index}
         return json.dumps({"cluster": {"worker": self.addresses}, "task": task})
 
@@ -44,7 +44,7 @@ class Cluster:
 def cluster_of(environment: Mapping[str, str]) -> Cluster:
     """Read the cluster from TF_CONFIG, or else from the variables of a Slurm job step.
 
-    A `chief` in TF_CONFIG comes before the workers. Slurm must run one task per node.
+    A `chief` in TF_CONFIG becomes the first worker. Slurm must run one task per node.
     """
     if text := environment.get("TF_CONFIG"):
         return _of_tf_config(text)
@@ -57,7 +57,7 @@ def cluster_of(environment: Mapping[str, str]) -> Cluster:
 
 
 def require_shares(config: Config, replicas: int) -> None:
-    """Refuse batch sizes that replicas cannot share."""
+    """Refuse batch sizes that this number of replicas cannot share equally, in whole groups."""
     for phase in config.schedule.build().phases:
         share, rest = divmod(phase.batch_size, replicas)
         if rest or share % min(config.network.stddev_group, max(share, 1)):
@@ -69,9 +69,12 @@ def require_shares(config: Config, replicas: int) -> None:
 
 
 def share_of_worker(config: Config, workers: int, gpus: int = 0) -> Config:
-    """Return the configuration of one worker's share, as a run on its GPUs or on one device."""
+    """Return a configuration that costs one worker as much as its share of a run.
+
+    It is a run on the worker's GPUs, or on one device, with a part of the batch and of the images.
+    """
     shares = {
-        name: _divided(getattr(config.schedule, name), workers)
+        name: _divide_up(getattr(config.schedule, name), workers)
         for name in ("batch_size", "hold_images", "fade_images")
     }
     return config.model_copy(
@@ -82,7 +85,7 @@ def share_of_worker(config: Config, workers: int, gpus: int = 0) -> Config:
     )
 
 
-def _divided(value: int | dict[int, int], by: int) -> int | dict[int, int]:
+def _divide_up(value: int | dict[int, int], by: int) -> int | dict[int, int]:
     if isinstance(value, dict):
         return {size: -(-each // by) for size, each in value.items()}
     return -(-value // by)
@@ -95,7 +98,7 @@ def _of_tf_config(text: str) -> Cluster:
         task = config["task"]
         tasks = [("chief", number) for number in range(len(chief))]
         tasks += [("worker", number) for number in range(len(workers))]
-        # An index beyond the addresses fails here: TensorFlow would end the process by a signal.
+        # Check the index here: if it is too large, TensorFlow ends the process by a signal.
         index = tasks.index((task["type"], int(task["index"])))
     except (ValueError, LookupError, TypeError) as error:
         raise UserError(
@@ -113,8 +116,8 @@ def _addresses(jobs: Any, job: str) -> Sequence[str]:
 
 
 def _of_slurm(environment: Mapping[str, str]) -> Cluster:
-    # Not TensorFlow's resolver: it sorts node10 before node2, but Slurm numbers its tasks in the
-    # order of its list.
+    # Do not use TensorFlow's resolver: it sorts node10 before node2, but Slurm numbers its tasks in
+    # the order of its list.
     nodes = environment["SLURM_STEP_NODELIST"]
     listed = subprocess.run(
         ["scontrol", "show", "hostnames", nodes], capture_output=True, text=True, check=False

@@ -46,7 +46,7 @@ def make_strategy(config: Config) -> tf.distribute.Strategy:
     strategy: tf.distribute.Strategy
     match config.run.strategy:
         case "one_device":
-            # The last, as GPUs are listed after the CPU.
+            # Take the last device: GPUs are listed after the CPU.
             device = tf.config.list_logical_devices()[-1].name
             strategy = tf.distribute.OneDeviceStrategy(device)
         case "mirrored":
@@ -60,7 +60,7 @@ def make_strategy(config: Config) -> tf.distribute.Strategy:
 
 
 def replicas_here(run: RunConfig) -> int:
-    """Number of replicas of this process, known before the strategy is made."""
+    """Count the replicas of this process, from the configuration and devices alone."""
     return 1 if run.strategy == "one_device" else run.replicas or max(gpus_here(), 1)
 
 
@@ -114,12 +114,12 @@ def _tpu_strategy(address: str | None) -> tf.distribute.Strategy:
 
 
 def share_of(samples: Any, place: Any, replicas: int) -> Any:
-    """Take the share at one place of a batch: `(batch, …) → (batch / replicas, …)`.
+    """Take share number `place` of a batch: `(batch, …) → (batch / replicas, …)`.
 
-    Place p has the samples p, p + replicas, and so on, as `dataset_for` shares them among workers.
+    Share p has samples p, p + replicas, and so on, as `dataset_for` shares batches among workers.
     """
-    # Groups of the minibatch standard deviation are strided too. So as long as a share holds whole
-    # groups, they are the groups of the whole batch on one device.
+    # Groups of the minibatch standard deviation are also strided. So if shares hold whole groups,
+    # these are the same groups as those of the whole batch on one device.
     if replicas == 1:
         return samples
     batch, *features = samples.shape
@@ -127,17 +127,17 @@ def share_of(samples: Any, place: Any, replicas: int) -> Any:
 
 
 def first_sample_of(replica: Any, replicas: int, readers: int) -> Any:
-    """Find the place of a replica's first sample in the batch, if `readers` read the data.
+    """Compute the index in the global batch of a replica's first sample.
 
-    Reader r has the samples r, r + readers, and so on, and shares them among its own replicas in
-    the same way.
+    The data has `readers` (see `readers_of`). Reader r reads samples r, r + readers, and so on, and
+    shares them among its own replicas in the same way.
     """
     own = replicas // readers
     return replica // own + readers * (replica % own)
 
 
 def readers_of(strategy: tf.distribute.Strategy) -> int:
-    """Number of processes, or hosts of TPUs, that each read a share of the batch."""
+    """Count the processes, or hosts of TPUs, that each read a share of the batch."""
     if isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
         return int(strategy.cluster_resolver.cluster_spec().num_tasks("worker"))
     if isinstance(strategy, tf.distribute.TPUStrategy):
@@ -146,5 +146,5 @@ def readers_of(strategy: tf.distribute.Strategy) -> int:
 
 
 def in_order_of_replicas(samples: Any, replicas: int) -> Any:
-    """Sort samples by replica, because a strategy splits batches into consecutive parts."""
+    """Sort samples by replica, for a strategy that splits batches into consecutive parts."""
     return tf.concat([share_of(samples, replica, replicas) for replica in range(replicas)], axis=0)

@@ -1,4 +1,4 @@
-"""Workers that train a run together: the chief that writes, and how they agree."""
+"""Workers that train a run together: how they agree, and which one, the chief, writes files."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Workers:
             self.count = resolver.cluster_spec().num_tasks(resolver.task_type)
             self.index = resolver.task_id
 
-        # Gathering a number is the only exchange we need: it agrees, compares and is a barrier.
+        # We need no other exchange: gathering numbers lets workers agree, compare and wait.
         @tf.function
         def gathered(number: tf.Tensor) -> tf.Tensor:
             return strategy.gather(strategy.run(lambda mine: mine[None], args=(number,)), axis=0)
@@ -39,17 +39,17 @@ class Workers:
         return self.index == 0
 
     def numbers(self, mine: int) -> list[int]:
-        """Gather a 64-bit number from all workers, in their order."""
+        """Gather a 64-bit number from all workers, in the order of their indices."""
         if self.count == 1:
             return [mine]
-        # Each replica of a worker gives its number; one per worker is kept.
+        # Each replica of a worker gives the worker's number: keep one per worker.
         of_replicas = self._gathered(tf.constant(mine, tf.int64)).numpy().tolist()
         return list(of_replicas[:: len(of_replicas) // self.count])
 
     @contextmanager
     def chief_first(self) -> Iterator[None]:
-        """Let the chief run the block before all others, which then find what it wrote."""
-        # `numbers` is a barrier here; the block itself must not wait for other workers.
+        """Let the chief run the block first; the other workers then find what it wrote."""
+        # Use `numbers` as a barrier. The block itself must not wait for other workers.
         if not self.chief:
             self.numbers(0)
         yield
@@ -57,7 +57,7 @@ class Workers:
             self.numbers(0)
 
     def require_same(self, what: str, value: str) -> None:
-        """Refuse to continue unless all workers have the same value."""
+        """Refuse to continue unless all workers have the same value; `what` names it."""
         digest = hashlib.sha256(value.encode()).digest()
         numbers = self.numbers(int.from_bytes(digest[:8], "big", signed=True))
         others = [str(index) for index, number in enumerate(numbers) if number != numbers[0]]
@@ -72,9 +72,9 @@ class Workers:
         """Run a block that fails when another worker ends.
 
         Raises:
-            WorkerGone: if another worker has ended in between.
+            WorkerGone: if another worker ended during the block.
         """
-        # TensorFlow notices lost workers; we only turn its error into a line and a status.
+        # TensorFlow notices lost workers; turn its error into a one-line message and exit status.
         try:
             yield
         except (tf.errors.UnavailableError, tf.errors.AbortedError) as error:

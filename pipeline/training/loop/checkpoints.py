@@ -37,10 +37,10 @@ class Checkpoint:
         folder: Folder with the variables, `state.json`, and `manifest.json`, which lists size and
             SHA-256 of the other files.
         position: Position of the run.
-        metrics: Metrics of the last step.
+        metrics: Metrics of the last step, and the newest rarely measured ones such as FID.
         former: Names of metrics that were measured on the weights of an earlier step.
         seconds: Seconds of training so far, over all restarts.
-        alarms: Streaks of alarms that are raised or close to it, by name.
+        alarms: States of alarms that are raised or had a bad newest reading, by name.
     """
 
     folder: Path
@@ -54,7 +54,7 @@ class Checkpoint:
         """Assign saved values to variables; the checkpoint may hold others too."""
         import tensorflow as tf  # Takes seconds, and finding a checkpoint does not need it.
 
-        # All that TensorFlow raises for damaged or missing files and for other shapes.
+        # All errors that TensorFlow raises for damaged or missing files and for wrong shapes.
         unrestorable = (
             OSError,
             tf.errors.OpError,
@@ -63,13 +63,13 @@ class Checkpoint:
             RuntimeError,
             ValueError,
         )
-        # A flat dictionary of variables: TensorFlow would skip layers in lists without a word.
+        # Pass a flat dictionary: from a model, TensorFlow silently skips layers held in lists.
         holder = tf.train.Checkpoint(variables=dict(variables))
         try:
-            # TensorFlow reads a checkpoint's path as a pattern.
+            # TensorFlow reads a checkpoint's path as a glob pattern.
             with literal(self.folder) as folder:
                 status = holder.read(str(folder / _VARIABLES))
-                # Partial: an export wants the generator's weights alone.
+                # Allow further values in the file: an export restores the generator only.
                 status.assert_existing_objects_matched().expect_partial()
         except unrestorable as error:
             raise UserError(
@@ -79,7 +79,7 @@ class Checkpoint:
 
 @dataclass(frozen=True)
 class DamagedCheckpoint:
-    """Checkpoint whose files differ from what was written, and in what."""
+    """Checkpoint whose files are not as they were written, with the reason."""
 
     folder: Path
     reason: str
@@ -107,8 +107,8 @@ def save(
             holder = tf.train.Checkpoint(variables=dict(variables))
             holder.write(str(temporary / _VARIABLES))
             (temporary / _STATE).write_text(json.dumps(_state_of(saved), indent=2) + "\n")
-            files = {file.name: _described(file) for file in sorted(temporary.iterdir())}
-            # Without a newline at the end, a cut at any place leaves invalid JSON.
+            files = {file.name: _describe_file(file) for file in sorted(temporary.iterdir())}
+            # No newline at the end: cutting the file anywhere then leaves invalid JSON.
             (temporary / _MANIFEST).write_text(json.dumps({"files": files}, indent=2))
     except (OSError, tf.errors.OpError) as error:
         raise UserError(
@@ -120,7 +120,7 @@ def save(
 def prune(
     run: Path, settings: RunConfig, faults: Collection[str] = (), fading: Collection[int] = ()
 ) -> None:
-    """Remove the checkpoints that the configuration does not keep."""
+    """Remove all checkpoints but those of `kept_of`."""
     saved = all_in(run)
     kept = {checkpoint.folder for checkpoint in kept_of(saved, settings, faults, fading)}
     for checkpoint in saved:
@@ -139,16 +139,23 @@ def kept_of(
     faults: Collection[str] = (),
     fading: Collection[int] = (),
 ) -> list[Checkpoint]:
-    """Choose the checkpoints to keep, from all in ascending order."""
-    # The newest without a fault too: a roll back returns to it.
-    kept = [*saved[-settings.keep_checkpoints :], *_quiet(saved, faults)[-1:]]
+    """Choose the checkpoints to keep.
+
+    Args:
+        saved: All checkpoints, oldest first.
+        settings: Configuration, whose keys `keep_…` decide.
+        faults: Names of alarms whose action is to roll back.
+        fading: Indices of the phases that fade in a resolution.
+    """
+    # Keep the newest without these alarms as well: a roll back returns to it.
+    kept = [*saved[-settings.keep_checkpoints :], *_without_alarms(saved, faults)[-1:]]
     if settings.keep_every_images is not None:
         firsts: dict[int, Checkpoint] = {}
         for checkpoint in saved:
             firsts.setdefault(
                 checkpoint.position.images_seen // settings.keep_every_images, checkpoint
             )
-        firsts.pop(0, None)  # Before the first multiple.
+        firsts.pop(0, None)  # Those before the first multiple do not count.
         kept += firsts.values()
     if settings.keep_best is not None:
         best = best_of(saved, settings.keep_best, settings.keep_best_mode, fading)
@@ -164,17 +171,16 @@ def best_of(
 ) -> Checkpoint | None:
     """Find the first checkpoint with the smallest or largest value of a metric; None without any.
 
-    Only checkpoints of the last phase that holds its resolution count, or of the last phase if none
-    does.
+    Only checkpoints of the last phase outside `fading` count; of the last phase, if all are in it.
     """
     sign = 1 if mode == "min" else -1
-    # Values that were measured on earlier weights say nothing about the saved ones.
+    # Skip values that were measured on earlier weights than the saved ones.
     known = [
         each
         for each in saved
         if metric not in each.former and math.isfinite(each.metrics.get(metric, math.nan))
     ]
-    # The FID of 4 px, or of images half faded in, is another quantity than the FID of 64 px.
+    # The FID at 4 px, or of images half faded in, cannot be compared with the FID at 64 px.
     phases = {c.position.phase for c in known}
     last = max(phases.difference(fading) or phases, default=None)
     compared = [c for c in known if c.position.phase == last]
@@ -208,22 +214,24 @@ def put_aside(damaged: DamagedCheckpoint) -> None:
 
 
 def roll_back(run: Path, faults: Collection[str]) -> int:
-    """Roll back to the newest checkpoint at which these alarms were neither raised nor close to it.
+    """Roll back to the newest checkpoint whose `alarms` have none of `faults`.
 
     Newer checkpoints are renamed to `rolled-back-…`, where they are kept but no longer count.
 
     Returns:
         Images seen at that checkpoint; 0 if there is none, and the run starts over.
     """
-    to = max((each.position.images_seen for each in _quiet(all_in(run), faults)), default=0)
-    # Newest first: a kill in between leaves a run that meets the same alarm again.
+    to = max(
+        (each.position.images_seen for each in _without_alarms(all_in(run), faults)), default=0
+    )
+    # Rename the newest first: a run killed in between resumes and meets the same alarm again.
     for folder in reversed(_folders(run)):
         if _images_of(folder) > to:
             _rename(folder, _ROLLED_BACK)
     return to
 
 
-def _quiet(saved: Sequence[Checkpoint], faults: Collection[str]) -> list[Checkpoint]:
+def _without_alarms(saved: Sequence[Checkpoint], faults: Collection[str]) -> list[Checkpoint]:
     return [each for each in saved if not each.alarms.keys() & set(faults)]
 
 
@@ -236,9 +244,9 @@ def _rename(folder: Path, prefix: str) -> None:
 
 
 def _folders(run: Path) -> list[Path]:
-    # By number: names have nine digits, so from 10⁹ images on they do not sort by number.
-    named = re.compile(rf"{_PREFIX}\d+")
-    folders = [path for path in (run / FOLDER).glob("*") if named.fullmatch(path.name)]
+    # Sort by number, not by name: from 10⁹ images on, names have more than nine digits.
+    pattern = re.compile(rf"{_PREFIX}\d+")
+    folders = [path for path in (run / FOLDER).glob("*") if pattern.fullmatch(path.name)]
     return sorted(folders, key=_images_of)
 
 
@@ -249,10 +257,10 @@ def _images_of(folder: Path) -> int:
 def _read(folder: Path, *, verify: bool = False) -> Checkpoint | DamagedCheckpoint:
     try:
         if verify:
-            # With the state even if it is not listed: a manifest of nothing must not pass.
+            # Require the state, even if it is not listed: an empty manifest must not pass.
             files = json.loads((folder / _MANIFEST).read_text())["files"]
             for name in sorted({_STATE, *files}):
-                if _described(folder / name) != files[name]:
+                if _describe_file(folder / name) != files[name]:
                     return DamagedCheckpoint(folder, f"{name} is not what was written")
         return _of_state(folder, json.loads((folder / _STATE).read_text()))
     except OSError as error:
@@ -263,7 +271,7 @@ def _read(folder: Path, *, verify: bool = False) -> Checkpoint | DamagedCheckpoi
 
 def _state_of(saved: Checkpoint) -> dict[str, Any]:
     state = asdict(saved)
-    # Flat, as files of earlier versions are; without the folder, which may move.
+    # Keep the flat layout of earlier versions. Leave out the folder, which may be moved.
     del state["folder"]
     return {**state.pop("position"), **state}
 
@@ -273,13 +281,13 @@ def _of_state(folder: Path, state: Mapping[str, Any]) -> Checkpoint:
         folder,
         Position.of_state(state),
         dict(state["metrics"]),
-        tuple(state.get("former", ())),  # Checkpoints of earlier versions have neither.
+        tuple(state.get("former", ())),  # Earlier versions wrote neither `former` nor `alarms`.
         float(state["seconds"]),
         {name: Streak(**each) for name, each in state.get("alarms", {}).items()},
     )
 
 
-def _described(file: Path) -> dict[str, int | str]:
+def _describe_file(file: Path) -> dict[str, int | str]:
     return {"bytes": file.stat().st_size, "sha256": checksum(file)}
 
 

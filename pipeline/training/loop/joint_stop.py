@@ -9,7 +9,7 @@ from pipeline.training.distributed.workers import Workers
 from pipeline.training.loop.stopping import StopAfterStage, TimeLimit
 
 STAGE_END = 1
-"""Status that workers exchange at the end of a stage; other reasons to stop are larger."""
+"""Status that workers exchange at the end of a stage; statuses of other reasons are larger."""
 
 
 class JointStop:
@@ -17,9 +17,9 @@ class JointStop:
 
     Args:
         workers: Workers of the run.
-        interrupted: Function that returns the exit status of a signal, or 0 without one.
+        interrupted: Function that returns the exit status of a received signal, 0 if there is none.
         deadline: Time limit, or None.
-        stage_end: Stage after which to stop, or None.
+        stage_end: Condition to stop after a stage, or None.
     """
 
     def __init__(
@@ -36,7 +36,7 @@ class JointStop:
         self.status = 0
 
     def __call__(self) -> bool:
-        """Return true in every worker if one of them must stop; sets `status`."""
+        """Return true in every worker if one of them must stop; sets `status`, the largest."""
         mine = self._interrupted()
         if not mine and self._deadline is not None and self._deadline():
             mine = exit_status.AGAIN

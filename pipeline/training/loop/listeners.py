@@ -1,4 +1,4 @@
-"""Base of a run's listeners, and the state that they receive."""
+"""Listeners: callbacks of a training run, and the state (`Moment`) that they receive."""
 
 from __future__ import annotations
 
@@ -23,11 +23,12 @@ class Moment:
 
     Args:
         position: Position after the last step.
-        progress: Phase and alpha of that step.
-        task: Task in that phase.
-        metrics: Metrics of that step; empty before the first.
-        images_per_second: Throughput since the last log entry, without the time in listeners.
-        data_wait: Share of that time spent waiting for batches, 0 to 1.
+        progress: Phase and fade-in weight alpha of the last step.
+        task: Task in this phase.
+        metrics: Metrics of the last step, and the newest rarely measured ones such as FID.
+        images_per_second: Throughput since the last log entry, without the time for measurements,
+            listeners and checkpoints; 0 if unknown.
+        data_wait: Share of the time of steps spent waiting for batches, 0 to 1.
         seconds: Seconds of training so far, over all restarts.
         alarms: Watched alarms, and whether each is raised.
     """
@@ -43,12 +44,12 @@ class Moment:
 
     @cached_property
     def samples(self) -> Pictures:
-        """Samples of the task, computed once for all listeners."""
+        """Sample images of the task, generated once for all listeners."""
         return self.task.samples()
 
     @property
     def images_seen(self) -> int:
-        """Real images that the run has trained on."""
+        """Number of real images that the run has trained on."""
         return self.position.images_seen
 
     @property
@@ -58,13 +59,16 @@ class Moment:
 
 
 class Listener:
-    """Listener of a run: override the events to handle; the methods here do nothing.
+    """Base class of a run's callbacks: override the events to handle; the methods here do nothing.
 
-    The loop calls them between two steps, in the chief only.
+    The loop calls events between two steps, only in the chief, which is the first worker.
     """
 
     def started(self, images_seen: int, damaged: Sequence[DamagedCheckpoint]) -> None:
-        """Training starts or resumes; events after `images_seen` will be repeated."""
+        """Training starts or resumes, without `damaged` checkpoints.
+
+        Events of an earlier attempt after `images_seen` will be repeated.
+        """
 
     def phase_started(self, moment: Moment) -> None:
         """A phase starts, or resumes."""
@@ -99,6 +103,6 @@ class Listener:
 
 
 def notify(listeners: Sequence[Listener], event: str, *details: Any, **named: Any) -> None:
-    """Call an event of all listeners, in order."""
+    """Call the event, a method's name, of each listener in order."""
     for listener in listeners:
         getattr(listener, event)(*details, **named)

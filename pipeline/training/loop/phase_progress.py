@@ -1,4 +1,4 @@
-"""Progress of one phase during training: position, metrics and alarms."""
+"""State of the phase in training: position, metrics and alarms; the trainer updates it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pipeline.training.position import Position
 
 @dataclass
 class PhaseProgress:
-    """Progress of one phase, and the only holder of a run's position during training."""
+    """State of the phase in training; nothing else holds the run's position meanwhile."""
 
     task: PhaseTask
     position: Position
@@ -23,17 +23,17 @@ class PhaseProgress:
     monitor: Monitor
     progress: Progress
     measured: Metrics
-    """Metrics that are measured rarely: values stay until the next measurement."""
+    """Rarely measured metrics, such as FID; values stay until the next measurement."""
     of_step: Metrics = field(default_factory=dict)
     """Metrics of the last step only."""
 
     def __post_init__(self) -> None:
         self.former = set(self.measured)
-        """Names of measured metrics that describe the weights of an earlier step."""
+        """Names of rarely measured metrics whose values are of the weights of an earlier step."""
 
     @property
     def metrics(self) -> Metrics:
-        """Metrics of the last step, and the newest of those that are measured rarely."""
+        """Metrics of the last step, and the newest rarely measured ones."""
         return self.of_step | self.measured
 
     def measure(self, found: Metrics) -> None:
@@ -42,7 +42,7 @@ class PhaseProgress:
         self.former -= found.keys()
 
     def stepped(self, images: int, metrics: Metrics) -> None:
-        """Count a step on a number of images."""
+        """Record a step on `images` images, and its metrics."""
         self.position = self.position.advanced(images)
         self.of_step = metrics
         self.former = set(self.measured)

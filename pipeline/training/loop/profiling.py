@@ -1,4 +1,4 @@
-"""Profiler traces of a few steps for TensorBoard."""
+"""Profiler traces of a few training steps (`--profile`), for TensorBoard."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pipeline.training.loop.listeners import Listener
 
 @dataclass(frozen=True)
 class Steps:
-    """Range of steps, counted from 1 at the start of the command, including both ends."""
+    """Range of steps to trace, counted from 1 at the start of the command, with both ends."""
 
     first: int
     last: int
@@ -36,7 +36,7 @@ class Steps:
 class Profile(Listener):
     """Listener that traces steps into `plugins/profile/` of a folder, where TensorBoard looks.
 
-    It is a context manager, which writes the trace on exit, also if the run ends early.
+    Use it as a context manager: it writes the trace on exit, even if the run ends early.
     """
 
     def __init__(self, folder: Path, steps: Steps) -> None:
@@ -53,14 +53,14 @@ class Profile(Listener):
         self._end_step(last=True)
 
     def started(self, images_seen: int, damaged: Sequence[DamagedCheckpoint]) -> None:
-        """Begin a trace, if the first step is among those to trace."""
-        if self._step is None:  # A run that rolls back is started again during a trace.
+        """Begin a trace, if the first step is to be traced."""
+        if self._step is None:  # A roll back starts the run again, maybe during a trace.
             self._begin_step()
 
     def stepped(self) -> None:
         """End the trace of a step, and begin the next."""
         self._done += 1
-        # From the end of the previous step, so that waiting for the batch and listeners count.
+        # A trace runs from step end to step end, to include listeners and waiting for the batch.
         self._end_step(last=self._done == self._steps.last)
         self._begin_step()
 

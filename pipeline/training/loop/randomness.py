@@ -1,4 +1,7 @@
-"""Randomness as a function of (seed, purpose, images seen, sample), without state to save."""
+"""Seeds of stateless random draws, from the run's seed, a purpose and the images seen.
+
+No generator has a state to save, so a run resumes with the same random numbers.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +12,9 @@ import tensorflow as tf
 
 
 class Purpose(IntEnum):
-    """Purpose of a draw; two purposes never share random numbers."""
+    """Purpose of a random draw; two purposes never share random numbers."""
 
-    # Fixed: other values would give every run other draws.
+    # Never change these values: every run would draw other numbers.
     CRITIC_LATENTS = 1
     GENERATOR_LATENTS = 2
     PENALTY_MIX = 3
@@ -29,7 +32,7 @@ class Purpose(IntEnum):
 
 
 PARTS = 2**32
-"""Offset of parts in a key, above the number of any repeat, so that the two never collide."""
+"""Offset added to `part` in a key: above any `repeat`, so that the two never collide."""
 
 
 def key(
@@ -41,22 +44,22 @@ def key(
     part: int = 0,
     roll_backs: int = 0,
 ) -> Any:
-    """Seed pair, int32 `(2,)`, of one draw for the global batch of one step.
+    """Compute the seed, int32 `(2,)`, of one stateless draw for a global batch.
 
     Args:
         seed: Seed of the run.
         purpose: Purpose of the draw.
         images_seen: Images seen before the batch.
-        repeat: Index of the update, if several draw for this purpose at the same clock.
+        repeat: Index of the update, if several updates at these `images_seen` share the purpose.
         part: Index of the draw, if one update needs several for this purpose.
-        roll_backs: Number of roll backs so far; each gives other draws.
+        roll_backs: Number of roll backs so far; each changes all draws.
     """
     fold = tf.random.experimental.stateless_fold_in
     pair = tf.constant([seed, int(purpose)], tf.int32)
-    # The zero was once the index of the replica; without it, earlier runs would draw other numbers.
+    # Keep the zero, once the index of the replica: without it, earlier runs draw other numbers.
     pair = fold(fold(pair, images_seen), tf.constant(0, tf.int64))
-    # Zeros are not folded in, so that runs from before these arguments keep their draws.
-    if roll_backs:  # Negative, unlike any repeat.
+    # Do not fold in zeros: runs from before these arguments keep their draws.
+    if roll_backs:  # As a negative number, which no repeat is.
         pair = fold(pair, tf.constant(-roll_backs, tf.int64))
     if repeat:
         pair = fold(pair, tf.constant(repeat, tf.int64))

@@ -1,4 +1,4 @@
-"""Listeners that record a run: metrics, TensorBoard, sample sheets and SavedModels."""
+"""Listeners that record a run in its folder: metrics, TensorBoard, sample sheets, SavedModels."""
 
 from __future__ import annotations
 
@@ -26,12 +26,13 @@ from savedmodels import atomic
 from savedmodels.export import export
 
 COLUMNS = 8
+"""Images per row of a sheet."""
 _RECORD_FRAME = 16
 """Bytes of a TFRecord besides its content: a length and two checksums."""
 
 
 def scalars_of(moment: Moment) -> dict[str, float]:
-    """Collect all numbers that are logged."""
+    """Collect the numbers of a log entry, by name."""
     return {
         **moment.metrics,
         "alpha": moment.progress.alpha,
@@ -51,7 +52,7 @@ class JsonLines(Listener):
         self._path = path
 
     def started(self, images_seen: int, damaged: Sequence[DamagedCheckpoint]) -> None:
-        """Remove lines after the checkpoint, which will be written again."""
+        """Remove lines after the checkpoint; training writes them again."""
         if self._path.exists():
             lines = self._path.read_bytes().decode(errors="replace").splitlines()
             kept = [line for line in lines if _images_of(line) <= images_seen]
@@ -69,7 +70,7 @@ class JsonLines(Listener):
         self._append(entry)
 
     def alarmed(self, alarm: Alarm, images_seen: int, phase: Phase) -> None:
-        """Append a line with an `alarm` and no metrics."""
+        """Append a line with the key `alarm` and no metrics."""
         details = {"alarm": alarm.name, **asdict(alarm)}
         del details["name"]
         self._append({"images_seen": images_seen, "phase": phase.name, **details})
@@ -82,17 +83,17 @@ class JsonLines(Listener):
 def _images_of(line: str) -> float:
     try:
         return float(json.loads(line)["images_seen"])
-    except (ValueError, KeyError, TypeError):  # A kill may cut a line; infinity drops it.
+    except (ValueError, KeyError, TypeError):  # A kill cut the line: infinity drops it.
         return float("inf")
 
 
 def sheet_of(moment: Moment, size: int) -> Any:
-    """Tile samples, eight per row, each enlarged to the final size in pixels, at least 32."""
+    """Tile samples, eight per row, each enlarged to `size` pixels, at least 32."""
     return tile(moment.samples, columns=COLUMNS, size=max(size, 32))
 
 
 class SampleSheets(Listener):
-    """Writer of `samples/images-….png`, sheets of images from the same inputs each time."""
+    """Writer of `samples/images-….png`: sheets of sample images, from the same inputs each time."""
 
     def __init__(self, folder: Path, size: int) -> None:
         self._folder = folder
@@ -104,14 +105,14 @@ class SampleSheets(Listener):
         write_png(path, sheet_of(moment, self._size))
 
     def rolled_back(self, roll_back: RollBack) -> None:
-        """Remove sheets after the checkpoint, which will look different."""
+        """Remove sheets after the checkpoint; training writes different ones."""
         for sheet in self._folder.glob("images-*.png"):
             if int(sheet.stem.removeprefix("images-")) > roll_back.to:
                 sheet.unlink()
 
 
 class TensorBoard(Listener):
-    """Writer of TensorBoard events: numbers, sample grids, reals, and the configuration as text."""
+    """Writer of TensorBoard events: numbers, sample sheets, reals, the configuration as text."""
 
     def __init__(self, folder: Path, config: Config) -> None:
         self._folder = folder
@@ -121,10 +122,10 @@ class TensorBoard(Listener):
         self._new_phase: Moment | None = None
         self._starts = config.schedule.build().starts
         self._earlier_reals: list[int] = []
-        """Steps at which event files from before a restart have reals."""
+        """Steps, in images seen, at which event files from before a restart have reals."""
 
     def started(self, images_seen: int, damaged: Sequence[DamagedCheckpoint]) -> None:
-        """Cut off points after the checkpoint, which will be written again, and open a file."""
+        """Cut event files after the checkpoint, and open a new file."""
         if self._writer is not None:  # A roll back starts the run again in this process.
             self._writer.close()
         files = self._folder.glob("*tfevents*")
@@ -133,13 +134,13 @@ class TensorBoard(Listener):
 
     def phase_started(self, moment: Moment) -> None:
         """Plan to write the configuration and reals of the new size with the next log entry."""
-        # Written now they would have the step of a checkpoint, and survive a roll back to it. If
-        # the phase resumes, earlier files have them already.
+        # Do not write them now: they would have the step of a checkpoint, and survive a roll back
+        # to it. If the phase resumes, earlier files already have them.
         start = self._starts[moment.progress.index]
         self._new_phase = None if any(step > start for step in self._earlier_reals) else moment
 
     def logged(self, moment: Moment) -> None:
-        """Write every number."""
+        """Write every number; once per phase, also the configuration and reals."""
         with self._writer.as_default(step=moment.images_seen):
             if self._new_phase is not None:
                 text = json.dumps(self._config.model_dump(mode="json"), indent=2)
@@ -149,9 +150,9 @@ class TensorBoard(Listener):
                 self._new_phase = None
             for name, value in scalars_of(moment).items():
                 tf.summary.scalar(name, value)
-            for name, standing in moment.alarms.items():
-                tf.summary.scalar(f"alarms/{name}", float(standing))
-        # A kill after the next checkpoint would lose buffered events, which no resume repeats.
+            for name, raised in moment.alarms.items():
+                tf.summary.scalar(f"alarms/{name}", float(raised))
+        # Flush now: a kill after the next checkpoint would lose buffered events for good.
         self._writer.flush()
 
     def alarmed(self, alarm: Alarm, images_seen: int, phase: Phase) -> None:
@@ -161,7 +162,7 @@ class TensorBoard(Listener):
         self._writer.flush()
 
     def sampled(self, moment: Moment) -> None:
-        """Write a grid of samples."""
+        """Write a sheet of samples."""
         with self._writer.as_default(step=moment.images_seen):
             tf.summary.image("samples", sheet_of(moment, self._size)[np.newaxis])
         self._writer.flush()
@@ -173,8 +174,8 @@ def _cut_events(file: Path, images_seen: int) -> list[int]:
     Returns:
         Steps of the remaining events that have reals.
     """
-    # Cut, because `EventAccumulator` ignores TensorBoard's mark of a restart for all events that
-    # TensorFlow 2 writes.
+    # TensorBoard has an event that marks a restart, but its `EventAccumulator` ignores it for all
+    # events that TensorFlow 2 writes.
     end, reals = 0, []
     for content in RawEventFileLoader(str(file)).Load():
         event = Event.FromString(content)
@@ -187,7 +188,14 @@ def _cut_events(file: Path, images_seen: int) -> list[int]:
 
 
 class StageExports(Listener):
-    """Exporter of the EMA generator as a SavedModel at the end of every stage."""
+    """Exporter of the EMA generator as a SavedModel, at the end of each stage (resolution).
+
+    Args:
+        folder: Folder for exports, `<height>x<width>/<images seen>`.
+        lineage: Function that returns the origin of the weights, for the manifest of an export.
+        exported: Function to call with the folder of each new export.
+        withdrawn: Function to call with the folder of an export before a roll back removes it.
+    """
 
     def __init__(
         self,
@@ -208,9 +216,9 @@ class StageExports(Listener):
         self._exported(export(models, base, moment.images_seen, lineage=lineage))
 
     def rolled_back(self, roll_back: RollBack) -> None:
-        """Remove exports after the checkpoint, whose weights will be different."""
+        """Remove exports after the checkpoint; training makes different ones."""
         for folder in self._folder.glob("*/*"):
             if folder.name.isdigit() and int(folder.name) > roll_back.to:
-                # First: after a kill in between nothing refers to a folder that is gone.
+                # Withdraw first: after a kill in between, nothing refers to a removed folder.
                 self._withdrawn(folder)
                 atomic.remove_folder(folder)

@@ -1,4 +1,4 @@
-"""Start of training: from the newest checkpoint, the beginning, or the one before a fault."""
+"""Start of training, from the newest checkpoint or from nothing; and roll backs to earlier ones."""
 
 from __future__ import annotations
 
@@ -20,7 +20,17 @@ from pipeline.training.position import Position, RollBack
 
 @dataclass(frozen=True)
 class Start:
-    """Start of a run; `task` is None if no checkpoint was restored."""
+    """State in which training starts.
+
+    Args:
+        schedule: Schedule, with learning rates lowered by roll backs.
+        position: Position of the run.
+        task: Task with restored variables, in the phase of the checkpoint; None without one.
+        metrics: Metrics in the checkpoint.
+        damaged: Newer checkpoints that were skipped, because they are damaged.
+        seconds: Seconds of training so far.
+        alarms: State of alarms in the checkpoint, by name.
+    """
 
     schedule: Schedule
     position: Position
@@ -40,8 +50,8 @@ def require_same_run(workers: Workers, config: Config, task: Task) -> None:
 def resume(
     config: Config, task: Task, run: Path, workers: Workers, roll_backs: tuple[RollBack, ...]
 ) -> Start:
-    """Load the newest checkpoint, or start; `roll_backs` replace those of the checkpoint."""
-    # The chief renames damaged checkpoints; the others then find the same newest one.
+    """Load the newest checkpoint, or start a run; any `roll_backs` replace the checkpoint's."""
+    # The chief goes first and renames damaged checkpoints; all workers then find the same newest.
     with workers.chief_first():
         saved, damaged = checkpoints.newest(run)
         for each in damaged:
@@ -50,7 +60,7 @@ def resume(
     workers.require_same("run folder", "" if saved is None else saved.folder.name)
     position = saved.position if saved else Position(0, 0)
     position = replace(position, roll_backs=roll_backs or position.roll_backs)
-    # A function of the number of roll backs, so that a rolled-back run resumes exactly too.
+    # Use only the number of roll backs, which checkpoints hold: a rolled-back run resumes exactly.
     factor = config.alarms.roll_back_rate ** len(position.roll_backs)
     schedule = config.schedule.build().with_rate(factor)
     if saved is None:
@@ -63,6 +73,6 @@ def resume(
 
 
 def roll_back(config: Config, run: Path, workers: Workers) -> int:
-    """Return to the newest checkpoint before a fault; returns the images seen there."""
-    with workers.chief_first():  # The others find the checkpoints renamed.
+    """Roll back before the alarms that ask for it, as `checkpoints.roll_back`; returns the same."""
+    with workers.chief_first():  # Other workers then find the checkpoints renamed.
         return checkpoints.roll_back(run, faults_of(config.alarms))

@@ -11,18 +11,18 @@ from pipeline.schedule import Schedule
 from pipeline.training.loop.checkpoints import DamagedCheckpoint
 from pipeline.training.loop.listeners import Listener, Moment
 
-ROOM = 1.5
-"""Factor on the longest step and checkpoint so far, to allow for a longer one."""
-TO_SAVE_AT_FIRST = 30.0
-"""Assumed seconds for a checkpoint before one was written."""
-TO_LEAVE = 2.0
+SAFETY_FACTOR = 1.5
+"""Factor on the longest step and checkpoint so far, to allow for longer ones."""
+FIRST_SAVE_SECONDS = 30.0
+"""Assumed seconds for a checkpoint until the first has been written."""
+EXIT_SECONDS = 2.0
 """Seconds for the process to exit."""
 
 
 class TimeLimit(Listener):
-    """Condition that is true once another step might leave too little time for a checkpoint.
+    """Stop condition: true once another step might leave too little time for a checkpoint.
 
-    Call it between steps, and pass it to the trainer as a listener too.
+    Call it between steps. Also pass it to the trainer as a listener, so that it times checkpoints.
 
     Args:
         seconds: Limit in seconds.
@@ -38,30 +38,30 @@ class TimeLimit(Listener):
         self._asked: float | None = None
         self._longest_step = 0.0
         self._longest_save: float | None = None
-        # A tenth at most: a short limit must not stop before the first step.
-        self._first_save = min(TO_SAVE_AT_FIRST, seconds / 10)
+        # Assume at most a tenth of the limit: a short limit must not stop before the first step.
+        self._first_save = min(FIRST_SAVE_SECONDS, seconds / 10)
 
     def __call__(self) -> bool:
         """Return true if the run should stop now."""
         now = self._clock()
-        # From call to call, so that compilation, waiting for data and listeners count too.
+        # Measure from call to call, to include compilation, waiting for data and listeners.
         if self._asked is not None:
             self._longest_step = max(self._longest_step, now - self._asked)
         self._asked = now
         to_save = self._first_save if self._longest_save is None else self._longest_save
-        return now + ROOM * (self._longest_step + to_save) + TO_LEAVE >= self._end
+        return now + SAFETY_FACTOR * (self._longest_step + to_save) + EXIT_SECONDS >= self._end
 
     def saved(self, moment: Moment, folder: Path) -> None:
         """Measure the time that the checkpoint took."""
-        # From the call on: alarms, samples and exports come before the checkpoint.
+        # Measure from the call on, to include the alarms, samples and exports before a checkpoint.
         if self._asked is not None:
             self._longest_save = max(self._longest_save or 0.0, self._clock() - self._asked)
 
 
 class StopAfterStage(Listener):
-    """Condition that is true once all phases up to a resolution are over.
+    """Stop condition: true once all phases up to a resolution are over.
 
-    Call it between steps, and pass it to the trainer as a listener too.
+    Call it between steps. Also pass it to the trainer as a listener, which sees a stage end.
     """
 
     def __init__(self, resolution: int, schedule: Schedule) -> None:
@@ -84,5 +84,5 @@ class StopAfterStage(Listener):
 
     def stage_ended(self, moment: Moment) -> None:
         """Check whether the stage that ended is the last one to train."""
-        # The end of a stage has a checkpoint anyway: to stop there and resume changes nothing.
+        # A checkpoint is written at the end of a stage anyway, so stopping here changes no result.
         self._reached = moment.progress.phase.resolution >= self._resolution

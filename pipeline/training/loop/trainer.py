@@ -18,7 +18,7 @@ from pipeline.training.loop.phase_progress import PhaseProgress
 from pipeline.training.loop.resuming import Start, require_same_run, resume, roll_back
 from pipeline.training.loop.stopwatch import Stopwatch
 from pipeline.training.loop.task import Task
-from pipeline.training.loop.upkeep import InTraining, Upkeep
+from pipeline.training.loop.upkeep import Evaluator, Upkeep
 from pipeline.training.position import Position, RollBack
 
 
@@ -44,7 +44,7 @@ class Trainer:
         run: Path,
         listeners: Sequence[Listener],
         strategy: tf.distribute.Strategy,
-        score: InTraining | None = None,
+        score: Evaluator | None = None,
     ) -> None:
         self._config = config
         self._task = task

@@ -1,4 +1,4 @@
-"""Upkeep of a run between two steps: alarms, scores, listeners and checkpoints."""
+"""Upkeep of a run after each step: alarms, scores, listeners and checkpoints."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from pipeline.training.loop.task import PhaseTask, Step, Task
 from pipeline.training.optimization.gradients import Metrics
 
 
-class InTraining(Protocol):
-    """Evaluation of a run's models during training."""
+class Evaluator(Protocol):
+    """Evaluation of a run's models during training, such as FID."""
 
     @property
     def names(self) -> Collection[str]:
@@ -33,7 +33,7 @@ class InTraining(Protocol):
 
 @dataclass(frozen=True)
 class Due:
-    """Work that is due after a step."""
+    """Work that is due after a step; `scoring` runs the evaluation `Upkeep.score`."""
 
     logging: bool
     sampling: bool
@@ -43,26 +43,29 @@ class Due:
 
 @dataclass
 class Upkeep:
-    """Upkeep of a run between two steps; `notify` calls an event of all listeners by its name."""
+    """Upkeep of a run after each step; `notify` calls an event of all listeners by its name."""
 
     config: Config
     task: Task
     run: Path
     notify: Callable[..., None]
     workers: Workers
-    score: InTraining | None
+    score: Evaluator | None
 
     def __post_init__(self) -> None:
         self._scored = set(self.score.names) if self.score else set()
         self.measured = {*self.task.measured, *self._scored}
-        """Names of the metrics that are measured rarely."""
+        """Names of the metrics that are measured rarely, not in every step."""
         self._knows_metrics = False
 
-    def due(self, trained: PhaseProgress, *, phase_ended: bool, leaving: bool) -> Due:
-        """Decide what is due after a step; a stop adds a checkpoint, but no log entry."""
-        # So a stopped and resumed run has the entries of an uninterrupted one.
-        run, images_seen = self.config.run, trained.position.images_seen
-        before = images_seen - trained.task.images_per_step
+    def due(self, current: PhaseProgress, *, phase_ended: bool, leaving: bool) -> Due:
+        """Decide what is due after a step.
+
+        When the run stops (`leaving`), a checkpoint is due but no log entry. So a stopped and
+        resumed run has the same entries as an uninterrupted one.
+        """
+        run, images_seen = self.config.run, current.position.images_seen
+        before = images_seen - current.task.images_per_step
 
         def crossed(every: int) -> bool:
             return before // every != images_seen // every
@@ -70,63 +73,63 @@ class Upkeep:
         scoring = self.score is not None and (
             phase_ended or crossed(self.config.evaluation.fid_every_images or 1)
         )
-        # Weights with a score for `keep_best` are saved, so that the best are there to keep.
-        wanted = scoring and run.keep_best in self._scored
+        # Save all weights that are scored for `run.keep_best`: one of them will be the best.
+        for_best = scoring and run.keep_best in self._scored
         return Due(
             logging=crossed(run.log_images) or phase_ended,
             sampling=crossed(run.sample_images) or phase_ended,
             scoring=scoring,
-            saving=crossed(run.checkpoint_images) or leaving or wanted,
+            saving=crossed(run.checkpoint_images) or leaving or for_best,
         )
 
     def after_step(
-        self, trained: PhaseProgress, step: Step, due: Due, *, stage_ended: bool
+        self, current: PhaseProgress, step: Step, due: Due, *, stage_ended: bool
     ) -> None:
-        """Handle alarms, listeners and the checkpoint, in this order.
+        """Measure, log and raise alarms, call listeners and save a checkpoint, in this order.
 
         Raises:
             AlarmError: if an alarm stops the run.
             RollBackError: if an alarm rolls it back.
         """
-        phase, position = trained.progress.phase, trained.position
+        phase, position = current.progress.phase, current.position
         if not self._knows_metrics:
-            self._require_known(self.config.run.keep_best, trained.metrics)
-        # Without anything due the loop does not wait: it looks at the step before the last.
+            self._require_known(self.config.run.keep_best, current.metrics)
+        # If nothing is due, do not wait for the last step: check the one before it.
         bad = step.non_finite(wait=any(astuple(due)))
         if bad is not None:
-            self._fail(bad, trained)
+            self._fail(bad, current)
         news: list[Alarm] = []
         if due.sampling:
-            found = trained.task.measure(trained.progress)
-            trained.measure(found)
-            news += trained.monitor.follow(self.task.readings(found))
-        # Before the log entry, which then has the score of these weights.
+            found = current.task.measure(current.progress)
+            current.measure(found)
+            news += current.monitor.follow(self.task.readings(found))
+        # Score before logging: the entry then has the score of these weights.
         if due.scoring and self.score is not None:
-            trained.measure(self.score(trained.task, phase.resolution))
+            current.measure(self.score(current.task, phase.resolution))
         if due.logging:
-            news += self._log(trained)
+            news += self._log(current)
         for alarm in news:
             self.notify("alarmed", alarm, position.images_seen, phase)
-        # Before anything of this moment is sampled, exported or saved.
-        most = self.config.alarms.most_roll_backs
-        act(trained.monitor.bad, position.images_seen, position.roll_backs, most)
+        # Stop or roll back before these weights are sampled, exported or saved.
+        limit = self.config.alarms.most_roll_backs
+        act(current.monitor.bad, position.images_seen, position.roll_backs, limit)
         if due.sampling:
-            self.notify("sampled", trained.moment())
+            self.notify("sampled", current.moment())
         if stage_ended:
-            self.notify("stage_ended", trained.moment())
+            self.notify("stage_ended", current.moment())
         if due.saving:
-            self._save(trained)
+            self._save(current)
 
-    def _log(self, trained: PhaseProgress) -> list[Alarm]:
+    def _log(self, current: PhaseProgress) -> list[Alarm]:
         """Write a log entry, and return the alarms that begin or end with it."""
-        moment = trained.moment()
-        times = moment.images_per_second, moment.data_wait, trained.stopwatch.longest_wait()
-        # Metrics of the last step only: those measured rarely had their readings when measured.
-        of_step = {name: moment.metrics[name] for name in trained.of_step}
-        news = trained.monitor.logged(self.task.readings(of_step), *times)
-        # Made anew, because the entry also has which alarms are raised now.
-        self.notify("logged", trained.moment())
-        trained.stopwatch.restart_rate()
+        moment = current.moment()
+        times = moment.images_per_second, moment.data_wait, current.stopwatch.longest_wait()
+        # Read metrics of the last step only: rarely measured ones were read when measured.
+        of_step = {name: moment.metrics[name] for name in current.of_step}
+        news = current.monitor.logged(self.task.readings(of_step), *times)
+        # Make a second moment: the entry also lists the alarms that are raised now.
+        self.notify("logged", current.moment())
+        current.stopwatch.restart_rate()
         return news
 
     def _require_known(self, metric: str | None, metrics: Metrics) -> None:
@@ -137,36 +140,36 @@ class Upkeep:
             raise UserError(
                 f"`run.keep_best` must be one of {', '.join(sorted(known))}. Received: {metric}"
             )
-        # Once: at the start of a later phase a lazy regulariser may have no value yet.
+        # Check only once: at the start of a later phase a lazy regulariser may have no value yet.
         self._knows_metrics = True
 
-    def _save(self, trained: PhaseProgress) -> None:
-        position, moment = trained.position, trained.moment()
-        variables = trained.task.variables
-        # So that every checkpoint is one to resume from, or to roll back to.
+    def _save(self, current: PhaseProgress) -> None:
+        position, moment = current.position, current.moment()
+        variables = current.task.variables
+        # Save finite variables only, so that a run can resume from, or roll back to, each of them.
         for name, value in variables.items():
             if value.dtype.is_floating and not bool(tf.reduce_all(tf.math.is_finite(value))):
-                self._fail(NonFinite(name, position.images_seen), trained)
+                self._fail(NonFinite(name, position.images_seen), current)
         with self.workers.chief_first():
-            # No operation over replicas in here: it would wait for the other workers for ever.
+            # No operation over replicas in this block: it would wait for other workers for ever.
             if self.workers.chief:
                 checkpoint = checkpoints.save(
                     self.run,
                     variables,
                     position,
                     moment.metrics,
-                    trained.former,
+                    current.former,
                     seconds=moment.seconds,
-                    alarms=trained.monitor.streaks,
+                    alarms=current.monitor.streaks,
                 )
                 phases = self.config.schedule.build().phases
                 fading = [number for number, phase in enumerate(phases) if phase.fading]
-                # Only now: the older checkpoints stay until this one is on disk.
+                # Prune last: older checkpoints stay until the new one is on disk.
                 checkpoints.prune(self.run, self.config.run, faults_of(self.config.alarms), fading)
                 self.notify("saved", moment, checkpoint.folder)
 
-    def _fail(self, found: NonFinite, trained: PhaseProgress) -> None:
+    def _fail(self, found: NonFinite, current: PhaseProgress) -> None:
         settings = self.config.alarms
         alarm = non_finite(found.tensor, settings)
-        self.notify("alarmed", alarm, found.images_seen, trained.progress.phase)
-        act([alarm], found.images_seen, trained.position.roll_backs, settings.most_roll_backs)
+        self.notify("alarmed", alarm, found.images_seen, current.progress.phase)
+        act([alarm], found.images_seen, current.position.roll_backs, settings.most_roll_backs)

@@ -12,7 +12,7 @@ from pipeline.config import OptimizerConfig
 
 
 def decay_per_step(optimizer: OptimizerConfig, images: int) -> float:
-    """Decay of the EMA per step: `0.5^(images / half-life)`, or the configured fixed decay."""
+    """Decay of the EMA in a step on `images`: `0.5^(images / half-life)`, or the configured one."""
     if optimizer.average_decay is not None:
         return optimizer.average_decay
     return float(0.5 ** (images / optimizer.average_half_life))

@@ -1,4 +1,4 @@
-"""Update of one network: gradients of its loss, in one pass or in micro-batches, and their use."""
+"""Update of one network: compute gradients of its loss, maybe in micro-batches, and apply them."""
 
 from __future__ import annotations
 
@@ -9,30 +9,30 @@ from typing import Any, NamedTuple, TypeAlias
 import keras
 import tensorflow as tf
 
-from pipeline.training.alarms.non_finite import squares
+from pipeline.training.alarms.non_finite import half_squared_norms
 from pipeline.training.optimization.loss_scale import LossScale
-from pipeline.training.optimization.micro_batches import Batch, part_of
+from pipeline.training.optimization.micro_batches import Batch, take_micro_batch
 
 Metrics: TypeAlias = dict[str, Any]
-"""Results of an update in the order of computation: scalars are logged, vectors are only checked
-for non-finite values."""
+"""Results of an update by name, in the order of computation: scalars are logged, vectors are only
+checked for non-finite values."""
 Losses: TypeAlias = tuple[Any, Metrics]
-"""Loss per sample, or one loss for all, with the metrics of its computation."""
+"""Loss per sample, or one loss for all samples, and metrics that were computed with it."""
 
 
 class Term(NamedTuple):
-    """Weighted regulariser; `value` returns a value per sample, or one for all."""
+    """Weighted regulariser of a loss; `value` computes it per sample, or once for all samples."""
 
     name: str
     weight: float
     value: Callable[[], Any]
 
 
-def with_terms(losses: Any, terms: Iterable[Term]) -> Losses:
-    """Add regularisers to losses; also returns the mean of each regulariser."""
+def add_terms(losses: Any, terms: Iterable[Term]) -> Losses:
+    """Add regularisers to losses, and return the sum and the mean of each regulariser."""
     metrics = {}
     for term in terms:
-        # A weight of 0 must cost nothing, so the value is not even computed.
+        # Compute nothing for a weight of 0.
         if term.weight:
             values = term.value()
             losses += term.weight * values
@@ -46,7 +46,7 @@ class LossAndGradients(NamedTuple):
     Args:
         loss: Mean loss over the samples of this replica, `()`.
         gradients: Gradients of the loss, divided by the number of replicas, times the loss scale.
-        metrics: Means over the samples of this replica.
+        metrics: Means over the samples of this replica, and vectors with a value per sample.
     """
 
     loss: Any
@@ -94,29 +94,29 @@ class Learner:
         """Compute the mean loss of a replica's batch and its gradients.
 
         Args:
-            losses: Function from a micro-batch and regularisers to its losses, which must not
-                depend on other micro-batches and must not communicate with other replicas.
+            losses: Function from a micro-batch and regularisers to losses. It must not depend on
+                other micro-batches or communicate with other replicas.
             batch: Batch of this replica.
             parts: Number of micro-batches.
-            terms: Regularisers that use no samples.
+            terms: Regularisers that do not use samples of `batch`, such as those of weights.
         """
         if parts == 1:
             return self._compute_whole(lambda: losses(batch, terms))
         found = self._compute_in_parts(lambda part: losses(part, ()), batch, parts)
-        # Once for all micro-batches: their gradients do not depend on the samples.
+        # Compute these terms once, not per micro-batch: they do not depend on samples.
         if any(term.weight for term in terms):
-            found = found.plus(self._compute_whole(lambda: with_terms(0.0, terms)))
+            found = found.plus(self._compute_whole(lambda: add_terms(0.0, terms)))
         return found
 
     def _compute_whole(self, losses: Callable[[], Losses]) -> LossAndGradients:
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(self.variables)
             values, metrics = losses()
-            # Optimizers sum over replicas, and the loss is a mean over the global batch.
+            # Optimizers sum gradients over replicas, but the loss is a mean over the global batch.
             loss = tf.reduce_mean(values) / self.replicas
             if self.scale is not None:
                 loss *= self.scale.factor
-        # A lazy regulariser does not depend on every weight, such as the last bias.
+        # Zeros where the loss does not depend on a weight, as gradient penalties on the last bias.
         gradients = tape.gradient(
             loss, self.variables, unconnected_gradients=tf.UnconnectedGradients.ZERO
         )
@@ -128,13 +128,13 @@ class Learner:
         shapes: dict[str, Any] = {}
 
         def add(number: Any, total: list[Any], means: Any) -> tuple[Any, ...]:
-            found = self._compute_whole(lambda: losses(part_of(batch, number, parts)))
-            # Names and shapes are known once the body of the loop is traced.
+            found = self._compute_whole(lambda: losses(take_micro_batch(batch, number, parts)))
+            # Tracing this body makes the names and shapes of metrics known outside the loop.
             shapes.update({name: value.shape for name, value in found.metrics.items()})
             values = [tf.reshape(value, [-1]) for value in (found.loss, *found.metrics.values())]
             return (
                 number + 1,
-                [one + other for one, other in zip(total, found.gradients, strict=True)],
+                [before + new for before, new in zip(total, found.gradients, strict=True)],
                 means.write(number, tf.concat(values, axis=0)),
             )
 
@@ -143,8 +143,8 @@ class Learner:
             [tf.zeros(variable.shape) for variable in self.variables],
             tf.TensorArray(tf.float32, size=parts),
         )
-        # A loop, one iteration at a time: TensorFlow would run unrolled branches side by side, with
-        # all of them in memory.
+        # Loop, one iteration at a time: TensorFlow would run unrolled micro-batches side by side,
+        # with all of them in memory.
         _, total, means = tf.while_loop(
             lambda number, *_: number < parts, add, start, parallel_iterations=1
         )
@@ -160,13 +160,13 @@ class Learner:
         )
 
     def apply_gradients(self, found: LossAndGradients, metrics: Metrics) -> Metrics:
-        """Unscale, clip, step the optimizer and clip weights; extends metrics by the norm."""
+        """Unscale and clip gradients, step the optimizer, clip weights; add norms to metrics."""
         gradients, factor = found.gradients, None
         if self.scale is not None:
             factor = self.scale.factor
             gradients = [gradient / factor for gradient in gradients]
-        metrics = metrics | {f"{self.name}_gradients": squares(gradients)}
-        gradients, norm = self._clipped(gradients)
+        metrics = metrics | {f"{self.name}_gradients": half_squared_norms(gradients)}
+        gradients, norm = self._clip(gradients)
         metrics |= {f"{self.name}_gradient_norm": norm}
         if self.scale is None:
             self.optimizer.apply(gradients)
@@ -177,18 +177,18 @@ class Learner:
             clip_weights(self.variables, self.weight_clip)
         return metrics
 
-    def _clipped(self, gradients: list[Any]) -> tuple[list[Any], Any]:
+    def _clip(self, gradients: list[Any]) -> tuple[list[Any], Any]:
         """Clip gradients to the maximum norm; also returns the norm before."""
-        # Not by Keras, which clips each replica's gradients before they are summed.
-        most = self.clip_norm
-        if most is None:
-            # An estimate from this replica alone: it needs no exchange.
+        # Do not let Keras clip: it clips each replica's gradients before they are summed.
+        limit = self.clip_norm
+        if limit is None:
+            # Estimate the norm from this replica alone: nothing has to be exchanged.
             return gradients, tf.linalg.global_norm(gradients) * self.replicas
-        whole = tf.distribute.get_replica_context().all_reduce(
+        summed = tf.distribute.get_replica_context().all_reduce(
             tf.distribute.ReduceOp.SUM, gradients
         )
-        norm = tf.linalg.global_norm(whole)
-        return [gradient * (most / tf.maximum(norm, most)) for gradient in gradients], norm
+        norm = tf.linalg.global_norm(summed)
+        return [gradient * (limit / tf.maximum(norm, limit)) for gradient in gradients], norm
 
 
 def clip_weights(variables: Iterable[Any], bound: float) -> None:
@@ -200,5 +200,5 @@ def clip_weights(variables: Iterable[Any], bound: float) -> None:
                 variable, lambda w: w.assign(tf.clip_by_value(w, -bound, bound)), group=False
             )
 
-    # Across replicas: a replica alone cannot assign a variable that all of them share.
+    # Leave the replica: it alone cannot assign a variable that all replicas share.
     tf.distribute.get_replica_context().merge_call(clip)

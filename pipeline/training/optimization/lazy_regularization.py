@@ -1,7 +1,7 @@
 """Lazy regularisation: the updates in which a regulariser is due, and corrected Adam constants.
 
-A regulariser with `every = k` is applied in every k-th update, times k, in an Adam update of its
-own. So Adam makes k + 1 updates instead of k, which the constants correct.
+A regulariser with `every = k` is multiplied by k and applied in every k-th update, by an Adam step
+of its own. So Adam makes k + 1 steps instead of k, and its constants are corrected for that.
 Source: arXiv:1912.04958, appendix B.
 """
 
@@ -9,9 +9,9 @@ from __future__ import annotations
 
 
 def is_due(update: int, every: int) -> bool:
-    """Return true if a lazy regulariser is due in this update."""
-    # `update` is `images_seen // batch_size`, as if all updates before it had had the same batch
-    # size: a function of the clock only, so that a resumed run equals an uninterrupted one.
+    """Return true if a lazy regulariser is due in update number `update`, counted from 0."""
+    # Callers compute the number from `images_seen`, as if the batch size had never changed. So it
+    # needs no counter, and a resumed run equals an uninterrupted one.
     return update % every == 0
 
 

@@ -18,8 +18,8 @@ PATIENCE = 2000
 """Number of good updates in a row after which the factor doubles."""
 
 
-# Not `keras.optimizers.LossScaleOptimizer`: it checks the gradients of the first replica only, so
-# an overflow on another would reach the weights.
+# `keras.optimizers.LossScaleOptimizer` checks the gradients of the first replica only: an overflow
+# on another replica would reach the weights.
 class LossScale:
     """Factor on a network's loss: halves when gradients overflow, doubles after good updates."""
 
@@ -49,9 +49,9 @@ class LossScale:
 
     @property
     def root(self) -> Any:
-        """Root of the factor, `()`, for losses that contain a gradient, which is float16 itself."""
-        # It lifts the inner derivative, and leaves the other root for the outer one. With the whole
-        # factor inside, as in the official code, the factors cancel in the second derivative.
+        """Square root of the factor, `()`, to scale a float16 gradient that a loss contains."""
+        # One root scales the inner derivative, and the other root is left for the outer one. With
+        # the whole factor inside, as in the official code, factors cancel in the second derivative.
         return tf.sqrt(self.factor)
 
     def apply(
@@ -68,7 +68,7 @@ class LossScale:
         Returns:
             Metrics, with 0 in place of non-finite values of a skipped update.
         """
-        # Over all replicas, so that all skip the same updates.
+        # Decide over all replicas, so that all skip the same updates.
         finite = tf.math.is_finite(mean_over_replicas(norm))
         factor, good_updates = self.factor, tf.identity(self._good_updates.value)
         _apply_if(finite, optimizer, gradients)
@@ -76,7 +76,7 @@ class LossScale:
             self.variables, adjusted_scale(factor, good_updates, finite), strict=True
         ):
             variable.value.assign(value)
-        # At the smallest factor an overflow is not the factor's fault: it stays, and stops the run.
+        # At the smallest factor, scaling did not cause the overflow: keep it, to stop the run.
         forgiven = tf.logical_and(tf.logical_not(finite), factor > SMALLEST)
         return {
             name: tf.where(tf.logical_and(forgiven, ~tf.math.is_finite(value)), 0.0, value)
@@ -99,7 +99,7 @@ def _apply_if(finite: Any, optimizer: keras.optimizers.Optimizer, gradients: lis
     def across_replicas(
         strategy: tf.distribute.Strategy, finite: Any, gradients: list[Any]
     ) -> None:
-        # The condition encloses the replicas: under a mirrored strategy, optimizers cannot update
+        # Put the condition around the replicas: under a mirrored strategy, optimizers cannot update
         # inside a condition of one replica.
         tf.cond(
             strategy.experimental_local_results(finite)[0],

@@ -12,8 +12,8 @@ from pipeline.training.distributed.replicas import share_of
 Batch = TypeVar("Batch")
 
 
-def micro_batches(samples: int, most: int | None, group: int) -> int:
-    """Smallest number of equal micro-batches that hold whole groups and at most `most` samples.
+def micro_batches(samples: int, limit: int | None, group: int) -> int:
+    """Compute how few equal micro-batches of whole groups have at most `limit` samples each.
 
     Example:
         >>> micro_batches(48, 32, group=4)
@@ -21,18 +21,18 @@ def micro_batches(samples: int, most: int | None, group: int) -> int:
 
     Args:
         samples: Samples in the batch, a multiple of the group or less than one.
-        most: Maximum number of samples per micro-batch, at least a group; None for no limit.
+        limit: Maximum number of samples per micro-batch, at least one group; None for no limit.
         group: Samples per group of the minibatch standard deviation.
     """
-    if most is None or samples <= most:
+    if limit is None or samples <= limit:
         return 1
     groups = samples // group
     return next(
-        parts for parts in range(2, groups + 1) if groups % parts == 0 and samples // parts <= most
+        parts for parts in range(2, groups + 1) if groups % parts == 0 and samples // parts <= limit
     )
 
 
-def part_of(batch: Batch, number: Any, parts: int) -> Batch:
+def take_micro_batch(batch: Batch, number: Any, parts: int) -> Batch:
     """Take one micro-batch of a batch, strided like the shares of replicas."""
     return tf.nest.map_structure(
         lambda samples: None if samples is None else share_of(samples, number, parts), batch
@@ -41,7 +41,7 @@ def part_of(batch: Batch, number: Any, parts: int) -> Batch:
 
 def halves(samples: Any, group_size: int) -> tuple[Any, ...]:
     """Split a batch into halves of whole groups; an odd number of groups stays in one part."""
-    # Not `share_of`: it would change the order of samples, on which last bits of sums depend.
+    # `share_of` would change the order of samples, on which the last bits of sums depend.
     batch, *features = samples.shape
     groups, rest = divmod(batch, group_size)
     if rest or groups % 2:
@@ -50,7 +50,7 @@ def halves(samples: Any, group_size: int) -> tuple[Any, ...]:
     return tuple(tf.reshape(part, (batch // 2, *features)) for part in parts)
 
 
-def values_in_turn(
+def map_micro_batches(
     values_of: Callable[[Batch], tuple[Any, ...]], batch: Batch, parts: int, count: int
 ) -> tuple[Any, ...]:
     """Compute `count` float32 values per sample in micro-batches, one after the other.
@@ -59,10 +59,10 @@ def values_in_turn(
         Tensors `(batch, 1)`, one for each value, in the order of the batch.
     """
     stacked = tf.map_fn(
-        lambda number: values_of(part_of(batch, number, parts)),
+        lambda number: values_of(take_micro_batch(batch, number, parts)),
         tf.range(parts),
         fn_output_signature=(tf.float32,) * count,
-        # One at a time: more iterations at once would all be in memory.
+        # Keep one micro-batch in memory at a time.
         parallel_iterations=1,
     )
     # Micro-batches are strided: transposing brings samples back into the order of the batch.
@@ -74,8 +74,8 @@ def values_in_turn(
 class Tangent(NamedTuple):
     """Linearised loss, `loss + Σ slope · (value - point)` per sample.
 
-    It replaces a loss in which samples meet: its gradients are the same, and it is a sum over
-    samples, so it can be computed in micro-batches.
+    It replaces a loss in which samples meet, such as a relativistic loss. Its gradients are the
+    same, and it is a sum over samples, so it can be computed in micro-batches.
 
     Args:
         losses: Losses at the points, `(batch, 1)`.

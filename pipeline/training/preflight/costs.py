@@ -4,8 +4,9 @@
                         + images · (s₃ · multiplications + s₄ · values)
     bytes             = b₀ + b₁ · blocks + b₂ · parameters + images at once · b₃ · values
 
-The coefficients were fitted on two CPU cores by tests/benchmarks/bench_cost.py, which prints their
-errors too. On other machines seconds are scaled to a step that was measured there.
+`blocks` are resolutions, `values` are elements of feature maps. The coefficients were fitted on two
+CPU cores by tests/benchmarks/bench_cost.py, which also prints the errors of the model. On other
+machines, seconds are scaled to a step that was measured there.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ class Coefficients:
 
 @dataclass(frozen=True)
 class Work:
-    """Quantities in which the formulas are linear.
+    """Quantities of a phase in which the cost model is linear.
 
     Args:
         blocks: Number of resolutions in the networks.
@@ -59,20 +60,21 @@ COEFFICIENTS: Mapping[str, Coefficients] = MappingProxyType(
         "mixed_float16": _HALF,
     }
 )
-"""Coefficients by `run.precision`. Float16 has those of bfloat16: it was not fitted, for want of a
-machine that multiplies it fast."""
+"""Coefficients by `run.precision`. Float16 has those of bfloat16: there was no machine with fast
+float16 to fit its own."""
 
 
 def passes_of(objective: ObjectiveConfig) -> tuple[float, float]:
-    """Number of passes through the generator and the discriminator per step and image of a batch.
+    """Compute passes through the generator and the discriminator per step and image of a batch.
 
-    A forward pass counts 1, its gradients by weights and by inputs 1 each.
+    A forward pass counts as 1; its gradients by weights and by inputs count as 1 each.
     """
-    # Forward pass and gradients, 3, and as much again for the gradient of the gradient.
+    # 3 for the forward pass and its gradients, and 3 for the gradient of the gradient.
     penalty = 6 * len(penalties_of(objective)) / objective.penalty_every
     path_length = bool(objective.path_length) * 6 / 2 / objective.path_length_every
     needs_reals = LOSSES[objective.loss].needs_reals
-    # Reals and fakes, each forward and with both gradients. Making the fakes is one forward pass.
+    # 6 for reals and fakes, each a forward pass and both gradients. The generator's forward pass
+    # that makes the fakes counts below.
     critic = 6 + penalty + 3 * bool(objective.consistency)
     generator_steps, critic_steps = objective.generator_steps, objective.critic_steps
     return (
@@ -82,7 +84,7 @@ def passes_of(objective: ObjectiveConfig) -> tuple[float, float]:
 
 
 def works_of(config: Config, phases: Sequence[Phase], label_size: int) -> list[Work]:
-    """Compute the work of a step in each phase."""
+    """Compute the work of a step in each phase; `label_size` is the number of classes, or 0."""
     sizes = sizes_of(
         config.network,
         [(phase.resolution, phase.fading) for phase in phases],
@@ -105,7 +107,7 @@ def works_of(config: Config, phases: Sequence[Phase], label_size: int) -> list[W
 
 
 def step_seconds(config: Config, phase: Phase, work: Work) -> float:
-    """Seconds of a step on the machine of the fit."""
+    """Estimate the seconds of a step on the machine where the coefficients were fitted."""
     fixed, block, parameter, multiplication, value = COEFFICIENTS[config.run.precision].seconds
     image = multiplication * work.multiplications + value * work.pass_values
     updates = fixed + block * work.blocks + parameter * sum(work.parameters)
@@ -113,8 +115,8 @@ def step_seconds(config: Config, phase: Phase, work: Work) -> float:
 
 
 def memory(config: Config, work: Work, *, at_once: int) -> float:
-    """Bytes of a process that trains a phase, with `at_once` images in the networks."""
+    """Estimate the bytes of a process whose steps have `at_once` images in the networks."""
     fixed, block, parameter, value = COEFFICIENTS[config.run.precision].memory
-    # Of steps alone: data, sampling and exports come on top.
+    # Data, sampling and exports need more, which is not included.
     weights = fixed + block * work.blocks + parameter * sum(work.parameters)
     return weights + at_once * value * work.values

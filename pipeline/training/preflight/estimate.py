@@ -12,7 +12,7 @@ from pipeline.schedule import Phase
 from pipeline.training.distributed.replicas import gpus_here, replicas_here
 from pipeline.training.optimization.micro_batches import micro_batches
 from pipeline.training.preflight.costs import Work, memory, step_seconds, works_of
-from pipeline.training.preflight.trial import Trial, trial
+from pipeline.training.preflight.trial import Trial, run_trial
 
 GIB = 2**30
 SURE = 0.6
@@ -30,7 +30,7 @@ class PhaseEstimate:
         steps: Number of steps.
         work: Work of a step.
         memory: Peak memory in bytes; infinite if a trial ran out of memory.
-        seconds: Time for all steps and for preparing the first, in seconds.
+        seconds: Time for all steps in seconds; after a trial, also for preparing the first step.
     """
 
     phase: Phase
@@ -55,7 +55,7 @@ class RunEstimate:
 
     @property
     def largest(self) -> PhaseEstimate:
-        """Phase that needs most memory, the last one of equals."""
+        """Phase that needs the most memory; the last one, if several need the same."""
         return max(reversed(self.phases), key=lambda each: each.memory)
 
 
@@ -67,32 +67,32 @@ def estimate_run(
     seconds: float | None = None,
     prepare: Callable[[], None] | None = None,
 ) -> RunEstimate:
-    """Estimate time and memory of a run; measure a step if the estimate leaves doubt.
+    """Estimate time and memory of a run; try some steps if the memory may be too little.
 
     Args:
         config: Configuration of the run.
         label_size: Number of classes, 0 without labels.
         free: Free memory in bytes.
-        seconds: Seconds to measure for, even without doubt; None to measure only in doubt.
-        prepare: Function to call in the new process, as for `trial`.
+        seconds: Seconds to try steps for, even without doubt; None to try only in doubt.
+        prepare: Function to call first in the process of the trial.
     """
-    plan = RunEstimate(estimates(config, label_size))
+    estimate = RunEstimate(estimates(config, label_size))
     # If the largest phase fits, all do.
-    largest = plan.largest
+    largest = estimate.largest
     doubt = largest.memory > SURE * free or seconds is not None
     if not doubt or largest.memory > HOPELESS * free:
-        return plan
-    measured = trial(
+        return estimate
+    measured = run_trial(
         config, largest.phase, label_size=label_size, seconds=seconds or 0.0, prepare=prepare
     )
     if measured is None:
-        died = replace(largest, memory=math.inf)
-        return RunEstimate([died if each is largest else each for each in plan.phases])
-    return RunEstimate(_in_proportion(plan, measured), measured)
+        failed = replace(largest, memory=math.inf)
+        return RunEstimate([failed if each is largest else each for each in estimate.phases])
+    return RunEstimate(_scale_to_trial(estimate, measured), measured)
 
 
 def estimates(config: Config, label_size: int) -> list[PhaseEstimate]:
-    """Estimate each phase with the cost model."""
+    """Estimate each phase with the cost model alone."""
     schedule = config.schedule.build()
     works = works_of(config, schedule.phases, label_size)
     numbers = schedule.steps(config.objective.critic_steps)
@@ -109,7 +109,7 @@ def estimates(config: Config, label_size: int) -> list[PhaseEstimate]:
 
 
 def at_once(config: Config, phase: Phase) -> int:
-    """Number of images at the same time in the networks of a process, or of each of its GPUs."""
+    """Count the images that are in the networks of a process, or of each of its GPUs, at once."""
     # On a CPU all replicas of the process share its memory.
     share = _share(config, phase)
     parts = micro_batches(share, config.run.micro_batch, config.network.stddev_group)
@@ -121,42 +121,42 @@ def _share(config: Config, phase: Phase) -> int:
     return phase.batch_size // replicas_here(config.run)
 
 
-def require_fit(config: Config, plan: RunEstimate, free: float) -> None:
+def require_fit(config: Config, estimate: RunEstimate, free: float) -> None:
     """Refuse a run if a phase does not fit in memory."""
-    largest = plan.largest
+    largest = estimate.largest
     if largest.memory <= free:
         return
-    taken = f"{largest.memory / GIB:.1f} GiB" if largest.memory < math.inf else "more"
+    needed = f"{largest.memory / GIB:.1f} GiB" if largest.memory < math.inf else "more"
     fitting = _fitting_micro_batch(config, largest, free)
     way = f"`run.micro_batch={fitting}` would fit" if fitting else "no `run.micro_batch` would fit"
     raise UserError(
         f"every phase must fit in the {free / GIB:.1f} GiB that are free, or that "
-        f"`run.memory_gib` grants. Received: {largest.phase.name}, which takes {taken} with "
+        f"`run.memory_gib` grants. Received: {largest.phase.name}, which takes {needed} with "
         f"{at_once(config, largest.phase)} images at once; {way}"
     )
 
 
 def _fitting_micro_batch(config: Config, largest: PhaseEstimate, free: float) -> int | None:
-    """Largest micro-batch with which the phase would fit, scaled from its known memory."""
+    """Find the largest micro-batch with which the phase would fit, scaled from its memory."""
 
-    def taken(config: Config) -> float:
+    def needed(config: Config) -> float:
         return memory(config, largest.work, at_once=at_once(config, largest.phase))
 
-    # If the trial ran out of memory, the phase needs more than what was free.
+    # If the trial ran out of memory, assume that the phase needs at least all free memory.
     known = largest.memory < math.inf
-    scale = largest.memory / taken(config) if known else max(1.0, free / taken(config))
+    scale = largest.memory / needed(config) if known else max(1.0, free / needed(config))
     share = _share(config, largest.phase)
     groups = share // config.network.stddev_group
     for parts in range(2, groups + 1):
         run = config.run.model_copy(update={"micro_batch": share // parts})
-        fits = scale * taken(config.model_copy(update={"run": run})) <= free
+        fits = scale * needed(config.model_copy(update={"run": run})) <= free
         if fits and groups % parts == 0:
             return share // parts
     return None
 
 
-def _in_proportion(plan: RunEstimate, measured: Trial) -> list[PhaseEstimate]:
-    largest = plan.largest
+def _scale_to_trial(estimate: RunEstimate, measured: Trial) -> list[PhaseEstimate]:
+    largest = estimate.largest
     to_memory = measured.memory / largest.memory
     to_seconds = measured.step_seconds * largest.steps / largest.seconds
     preparing = measured.first_seconds - measured.step_seconds
@@ -166,5 +166,5 @@ def _in_proportion(plan: RunEstimate, measured: Trial) -> list[PhaseEstimate]:
             memory=each.memory * to_memory,
             seconds=each.seconds * to_seconds + preparing * bool(each.steps),
         )
-        for each in plan.phases
+        for each in estimate.phases
     ]

@@ -11,18 +11,18 @@ import psutil
 import tensorflow as tf
 
 ADDRESSES_OF_THREADS = 2**29
-"""Bytes of addresses for the stacks and heaps of threads that are still to start."""
+"""Bytes of address space reserved for stacks and heaps of threads that start later."""
 
 
 def free_memory() -> int | None:
-    """Bytes free for training, on the GPU with least if there are GPUs; None if unknown."""
+    """Bytes free for training; with GPUs, on the one that has least. None if unknown."""
     if tf.config.list_physical_devices("GPU"):
         return _free_on_gpus()
     return min(psutil.virtual_memory().available, *free_in_groups(), *free_address_space())
 
 
 def free_address_space() -> list[int]:
-    """Bytes left below the limit of addresses (`ulimit -v`), as a list of one; empty without it."""
+    """Bytes left below the limit of address space (`ulimit -v`), as a list; empty without one."""
     limit, _ = resource.getrlimit(resource.RLIMIT_AS)
     if limit == resource.RLIM_INFINITY:
         return []
@@ -48,7 +48,7 @@ def free_in_groups(
         else:
             continue
         own = base / name.lstrip("/")
-        # Limits of the enclosing groups hold too. A container sees its own group as the root.
+        # Enclosing groups have limits as well. A container sees its own group as the root.
         for group in (own, *own.parents):
             if group.is_relative_to(base):
                 free = _free_in_group(group, limit, held)
@@ -58,12 +58,12 @@ def free_in_groups(
 
 def _free_in_group(group: Path, limit: str, held: str) -> int | None:
     try:
-        most, now = int((group / limit).read_text()), int((group / held).read_text())
+        maximum, used = int((group / limit).read_text()), int((group / held).read_text())
         statistics = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())
     except (OSError, ValueError):  # No such file, or "max" instead of a limit.
         return None
-    # The group's usage counts cached files, which the kernel frees when memory is needed.
-    return most - now + int(statistics.get("inactive_file", 0))
+    # Count inactive cached files as free: the kernel frees them when memory is needed.
+    return maximum - used + int(statistics.get("inactive_file", 0))
 
 
 def _free_on_gpus() -> int | None:

@@ -20,7 +20,7 @@ def share_and_memory(config: Config, started: int | None) -> tuple[Config, float
         started: Number of workers that `--workers` starts on this machine; None without it.
 
     Raises:
-        UserError: if no workers are named, or the replicas cannot share a batch.
+        UserError: if `multi_worker` finds no workers, or the replicas cannot share a batch.
     """
     share, here, workers = config, 1, 1
     if config.run.strategy == "multi_worker":
@@ -35,6 +35,6 @@ def share_and_memory(config: Config, started: int | None) -> tuple[Config, float
         require_shares(config, workers * replicas_here(config.run))
     if config.run.memory_gib is not None:
         return share, config.run.memory_gib * GIB
-    # The memory of a TPU is unknown here, and unknown memory must not refuse a run.
+    # Take unknown memory, such as that of a TPU, as infinite: it must not refuse a run.
     found = None if tpu else free_memory()
     return share, math.inf if found is None else found / here

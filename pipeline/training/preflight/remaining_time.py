@@ -1,4 +1,4 @@
-"""Estimate the time that is left of a run."""
+"""Estimate how long a run still takes, for the display of `growgan train`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pipeline.training.preflight.costs import step_seconds, works_of
 
 
 class RemainingTime:
-    """Estimate of the seconds to a run's end, by its present speed and the cost of each phase.
+    """Estimator of the seconds to a run's end, from its current speed and the cost of each phase.
 
     Args:
         config: Configuration of the run.
@@ -17,14 +17,14 @@ class RemainingTime:
     def __init__(self, config: Config) -> None:
         self._schedule = config.schedule.build()
         works = works_of(config, self._schedule.phases, label_size=0)  # Labels change little.
-        # Seconds of another machine: only the ratios of phases count.
+        # These are seconds of another machine, but only ratios between phases are used.
         self._image_seconds = {
             phase: step_seconds(config, phase, work) / phase.batch_size
             for phase, work in zip(self._schedule.phases, works, strict=True)
         }
 
     def seconds(self, moment: Moment) -> float:
-        """Estimate the seconds that are left; the speed must be known, above 0 images a second."""
+        """Estimate the seconds that are left; `moment.images_per_second` must be above 0."""
         left = sum(
             self._image_seconds[phase]
             * max(0, start + phase.images - max(start, moment.images_seen))

@@ -24,7 +24,7 @@ from pipeline.training.synthesis.step import SynthesisStep
 
 @dataclass(frozen=True)
 class Trial:
-    """Measured time and memory of a few steps.
+    """Measured time and memory of a few steps of a phase.
 
     Args:
         first_seconds: Seconds to build the phase and to trace, compile and run its first step.
@@ -37,7 +37,7 @@ class Trial:
     memory: int
 
 
-def trial(
+def run_trial(
     config: Config,
     phase: Phase,
     *,
@@ -50,12 +50,12 @@ def trial(
     Returns:
         Measurements, or None if the process ran out of memory.
     """
-    # Spawned: a fork would share what TensorFlow has started here. In a process of its own, all
-    # memory is freed, and running out of it ends only that process. `prepare` runs before that
-    # process imports TensorFlow, whose threads can be chosen only before its first use.
-    with ProcessPoolExecutor(1, get_context("spawn"), initializer=prepare) as process:
+    # Use a process of its own: its memory is freed, and running out of it ends only that process.
+    # Spawn it: a fork would share what TensorFlow has started here. `prepare` runs before it
+    # imports TensorFlow, because threads can be chosen only before TensorFlow's first use.
+    with ProcessPoolExecutor(1, get_context("spawn"), initializer=prepare) as pool:
         try:
-            return process.submit(_steps, config, phase, label_size, seconds).result()
+            return pool.submit(_steps, config, phase, label_size, seconds).result()
         except (BrokenProcessPool, MemoryError, tf.errors.ResourceExhaustedError):
             return None
 
@@ -67,24 +67,26 @@ def _steps(config: Config, phase: Phase, label_size: int, seconds: float) -> Tri
     state = TrainingState(config, label_size=label_size, strategy=strategy)
     step = SynthesisStep(config, phase, state.models_for(phase), strategy)
     critic_steps = config.objective.critic_steps
-    batch = next(iter(strategy.experimental_distribute_dataset(_noise(config, phase, label_size))))
+    batch = next(
+        iter(strategy.experimental_distribute_dataset(_random_batch(config, phase, label_size)))
+    )
 
-    def measured(number: int) -> float:
+    def time_step(number: int) -> float:
         start = time.perf_counter()
         images_seen = number * phase.batch_size * critic_steps
         # Reading a value waits for the device.
         float(step([batch] * critic_steps, images_seen, alpha=0.5)["generator_loss"])
         return time.perf_counter() - start
 
-    measured(0)  # With images_seen = 0, when all lazy regularisers are due.
+    time_step(0)  # At images_seen = 0 all lazy regularisers are due.
     first_seconds = time.perf_counter() - started
-    times = [measured(1)]
+    times = [time_step(1)]
     while sum(times) < seconds:
-        times.append(measured(len(times) + 1))
+        times.append(time_step(len(times) + 1))
     return Trial(first_seconds, statistics.median(times), _peak_memory())
 
 
-def _noise(config: Config, phase: Phase, label_size: int) -> tf.data.Dataset:
+def _random_batch(config: Config, phase: Phase, label_size: int) -> tf.data.Dataset:
     shape = (phase.batch_size, *phase.shape, config.data.channels)
     images = tf.random.stateless_uniform(shape, (0, 0), 0, 256, tf.int32)
     labels = tf.one_hot(tf.range(phase.batch_size) % max(label_size, 1), label_size)
@@ -96,6 +98,6 @@ def _peak_memory() -> int:
     gpus = [gpu.name.removeprefix("/device:") for gpu in tf.config.list_logical_devices("GPU")]
     if gpus:
         return max(tf.config.experimental.get_memory_info(gpu)["peak"] for gpu in gpus)
-    # Not `getrusage`, whose peak includes that of the parent process.
+    # Do not use `getrusage`: its peak includes that of the parent process.
     [kilobytes] = re.findall(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
     return int(kilobytes) * 1024

@@ -22,7 +22,7 @@ class Augmentation:
         self._p = tf.constant(first_probability(settings))
         self._steering: tuple[keras.Variable, ...] = ()
         if settings.steered:
-            # In the checkpoint, because signs are counted between adjustments, also across phases.
+            # Variables, to be in checkpoints: signs are summed between adjustments, across phases.
             self._steering = tuple(
                 keras.Variable(
                     0.0,
@@ -41,7 +41,7 @@ class Augmentation:
 
     @property
     def variables(self) -> Sequence[keras.Variable]:
-        """Variables for a checkpoint, none with a fixed probability."""
+        """Variables for checkpoints; none if the probability is fixed."""
         return self._steering
 
     @property
@@ -50,27 +50,27 @@ class Augmentation:
         return self._steering[0].value if self.steered else self._p
 
     def draws(self, key: Any, shape: Sequence[int]) -> Draws:
-        """Draw random parameters for images of this shape, as a function of the key."""
+        """Draw random parameters for images of this shape; the same key gives the same ones."""
         return draws(key, shape, self._settings)
 
-    def seen(self, images: Any, draws: Draws) -> Any:
+    def apply(self, images: Any, draws: Draws) -> Any:
         """Augment images as the discriminator sees them."""
         return augment(images, draws, self.probability, self._settings)
 
     def metrics(self, scores: Any) -> dict[str, Any]:
-        """Return the mean sign of the scores of reals, if the probability adapts to it."""
+        """Return the mean sign of the scores of reals, if the probability adapts; else nothing."""
         return {"real_sign": mean_sign(scores)} if self.steered else {}
 
     def count(self, real_sign: Any, images: int) -> None:
-        """Count the mean sign over a global batch of `images`. Call it across replicas."""
+        """Add the mean sign over a global batch of `images`. Call it across replicas."""
         _, signs, counted = self._steering
         signs.assign(signs.value + real_sign * images)
         counted.assign(counted.value + images)
 
     def adjust(self, step: Any) -> None:
-        """Adapt the probability after step number `step`, from 0 on, if it is due."""
+        """Adapt the probability after step number `step`, from 0 on, if that is due."""
         p, signs, counted = self._steering
-        # From the clock, not from a counter: a resumed run adjusts in the same steps.
+        # `step` follows from `images_seen`, no counter: a resumed run adjusts in the same steps.
         due = tf.equal((step + 1) % self._settings.adjust_every, 0)
         moved = adjusted_probability(
             p.value, signs.value / counted.value, counted.value, self._settings

@@ -1,4 +1,4 @@
-"""Diversity of fakes as a share of that of reals, by MS-SSIM."""
+"""Diversity of fakes relative to that of reals, by MS-SSIM: a low value shows a mode collapse."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ from pipeline.data.dataset import images_of
 from pipeline.data.records import RecordSet
 from pipeline.schedule import Progress
 from pipeline.shape import Shape
-from pipeline.training.synthesis.inputs import fade_reals, scaled
+from pipeline.training.synthesis.inputs import fade_reals, normalize_images
 from pipeline.training.synthesis.ms_ssim_scales import scale_weights, window_of
 from pipeline.training.synthesis.phase_models import PhaseModels
 
 IMAGES = 64
+"""Number of fakes, and of reals, to measure."""
 SHIFTS = (1, 2, 3, 4)
 """Offsets of the pairs: image i is compared with image i + s, modulo 64, which makes 256 pairs."""
 LARGEST = 64
@@ -31,14 +32,14 @@ def diversity(images: Any) -> float:
         images: Images `(n, height, width, channels)`, about [-1, 1]; other values are clipped.
 
     Source: MS-SSIM, Wang et al. 2003; as a measure of diversity, arXiv:1610.09585, section 4.2,
-    with pairs of one class, where ours are of all.
+    which pairs images of one class; ours pairs images of all classes.
     """
     images = tf.clip_by_value((images + 1.0) / 2.0, 0.0, 1.0)
     _, height, width, _ = images.shape
     if factor := _reducing_factor((height, width)):
         images = box_down(images, factor)
     side = min(images.shape[1:3])
-    similar = [
+    similarities = [
         tf.image.ssim_multiscale(
             images,
             tf.roll(images, shift, axis=0),
@@ -48,20 +49,20 @@ def diversity(images: Any) -> float:
         )
         for shift in SHIFTS
     ]
-    return float(1.0 - tf.reduce_mean(similar))
+    return float(1.0 - tf.reduce_mean(similarities))
 
 
 def _reducing_factor(shape: Shape) -> int | None:
-    """Find the smallest common factor of both sides that reduces images enough, or None."""
+    """Find the smallest common factor of both sides that reduces large images enough, or None."""
     factors = range(2, min(shape) + 1)
-    whole = (factor for factor in factors if not (shape[0] % factor or shape[1] % factor))
+    common = (factor for factor in factors if not (shape[0] % factor or shape[1] % factor))
     if min(shape) <= LARGEST:
         return None
-    return next((factor for factor in whole if min(shape) // factor <= LARGEST), None)
+    return next((factor for factor in common if min(shape) // factor <= LARGEST), None)
 
 
 class Diversity:
-    """Diversity of fakes, relative to that of reals."""
+    """Measurement of the metric `diversity`; it keeps the reals of the current resolution."""
 
     def __init__(self, config: Config, records: RecordSet) -> None:
         self._records = records
@@ -75,10 +76,10 @@ class Diversity:
         """Measure the ratio, about 1 if fakes are as diverse as reals; 1 if all reals are equal."""
         phase = progress.phase
         sampler = models.generation.sampler
-        # Fixed latents and fixed reals: a resumed run measures what an uninterrupted one does.
+        # Fix latents and reals: a resumed run then measures the same as an uninterrupted one.
         points = sampler.points(sampler.latents(range(IMAGES)), self._labels)
         reals = self._reals_of(phase.resolution)
-        # Reals as coarse as the fakes, as the discriminator gets them.
+        # Fade reals as for the discriminator, so that they are as coarse as the fakes.
         if phase.fading:
             reals = fade_reals(reals, progress.alpha)
         of_reals = diversity(reals)
@@ -87,9 +88,9 @@ class Diversity:
 
     def _reals_of(self, resolution: int) -> Any:
         if resolution not in self._reals:
-            # The first ones are as good as any: records are in random order.
+            # Take the first records: they are a random choice, as records are in random order.
             samples = images_of(self._records, resolution).take(IMAGES)
             images = tf.stack([sample["image"] for sample in samples])
-            # Replaces those of the previous resolution, which are not needed any more.
-            self._reals = {resolution: scaled(images)}
+            # Keep one resolution only: earlier ones are not needed any more.
+            self._reals = {resolution: normalize_images(images)}
         return self._reals[resolution]

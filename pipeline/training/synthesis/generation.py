@@ -15,14 +15,15 @@ normal = tf.random.stateless_normal
 uniform = tf.random.stateless_uniform
 
 
-# Inputs of the networks, never drawn in a layer: a layer's own draws no resume could repeat.
+# Draw these outside the networks: a resumed run could not repeat numbers that a layer draws.
 class LatentBatch(NamedTuple):
     """Random inputs of a batch of images, besides labels.
 
     Args:
         latents: Standard normal latents `(batch, latent_size)`.
-        others: Second latents for style mixing, in the same shape, or None.
-        cuts: Number of layers that take the styles of the first latents, int32 `(batch,)`, or None.
+        others: Second latents for style mixing, in the same shape; None without mixing.
+        cuts: Number of first layers that take the styles of `latents`, int32 `(batch,)`, or None;
+            later layers take those of `others`.
         noise: Standard normal maps `(batch, height, width, 1)`, one for each layer with noise.
     """
 
@@ -33,17 +34,24 @@ class LatentBatch(NamedTuple):
 
 
 class Draw(Protocol):
-    """Function that draws random numbers from the clock."""
+    """Function that draws random numbers, which follow from the images seen."""
 
     def __call__(
         self,
-        sampler: Callable[..., Any],
+        distribution: Callable[..., Any],
         shape: tuple[int, ...],
         *,
         part: int = 0,
         for_all: bool = False,
     ) -> Any:
-        """Draw numbers for each sample, or with `for_all` the same numbers for all samples."""
+        """Draw numbers for each sample, or with `for_all` the same numbers for all samples.
+
+        Args:
+            distribution: TensorFlow's `stateless_normal` or `stateless_uniform`.
+            shape: Shape of the numbers of one sample.
+            part: Index of the draw within the batch; each gives other numbers.
+            for_all: True to draw once for the global batch, and repeat that for each sample.
+        """
 
 
 class Generation(Protocol):
@@ -60,10 +68,10 @@ class Generation(Protocol):
         """Generate images `(batch, height, width, channels)`, about [-1, 1]."""
 
     def points(self, draws: LatentBatch, labels: Any) -> Any:
-        """Return the points at which path lengths are measured: normalised latents, or styles."""
+        """Compute the points at which path lengths are measured: normalised latents, or styles."""
 
     def images_at(self, points: Any, draws: LatentBatch, labels: Any) -> Any:
-        """Generate images from such points."""
+        """Generate images from points, as `points` returns them."""
 
     def mean_style(self, draws: LatentBatch, labels: Any) -> Any:
         """Return the mean of the styles w, `(size,)`, or None in families without styles."""
@@ -98,7 +106,10 @@ class FromLatents:
 
 @dataclass(frozen=True)
 class FromStyles:
-    """Generation in families with styles. Source: arXiv:1812.04948, section 3.1."""
+    """Generation in families with styles; `mixing` is the probability of style mixing.
+
+    Source: arXiv:1812.04948, section 3.1.
+    """
 
     sampler: StyleSampler
     mixing: float
@@ -115,15 +126,15 @@ class FromStyles:
         others = cuts = None
         if self.mixing and self.layers > 1:
             others = draw(normal, (size,), part=1)
-            # One cut for the global batch, so the draw does not depend on the replicas; the
-            # official code draws one per device.
-            whether, where = tf.unstack(draw(uniform, (2,), part=2, for_all=True), axis=-1)
-            # Uniform over 1 … layers - 1, where only layers that are active in this phase count.
-            cut = 1 + tf.cast(where * (self.layers - 1), tf.int32)
-            # A cut after the last layer mixes nothing.
-            cuts = tf.where(whether < self.mixing, cut, self.layers)
+            # Draw one cut for the global batch, so that it does not depend on the number of
+            # replicas. The official code draws one per device.
+            mix_draw, cut_draw = tf.unstack(draw(uniform, (2,), part=2, for_all=True), axis=-1)
+            # The cut is uniform over 1 … layers - 1, where only layers of this phase count.
+            cut = 1 + tf.cast(cut_draw * (self.layers - 1), tf.int32)
+            # Without mixing, cut after the last layer.
+            cuts = tf.where(mix_draw < self.mixing, cut, self.layers)
         maps = (tuple(layer.map.shape) for layer in self.sampler.fixed_noise)
-        # Parts 1 and 2 are for mixing, drawn or not: noise does not depend on it.
+        # Start at part 3: parts 1 and 2 are for mixing, even without it, so noise stays the same.
         noise = (draw(normal, shape, part=3 + n) for n, shape in enumerate(maps))
         return LatentBatch(latents, others, cuts, tuple(noise))
 

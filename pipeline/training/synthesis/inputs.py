@@ -1,4 +1,4 @@
-"""Inputs of the updates on one replica: its reals, faded, and its share of all draws."""
+"""Inputs of one replica's updates: its real images, and its share of all random numbers."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ class CriticBatch(NamedTuple):
         draws: Random inputs of the fakes; None if no loss uses fakes.
         labels: One-hot labels `(batch, classes)` of reals and fakes.
         mix_weights: Uniform weights for mixing reals and fakes, `(batch, 1, 1, 1)`.
-        moves: Uniform numbers for shifting reals, `(batch, 3)`.
+        moves: Uniform numbers for shifting and mirroring reals, `(batch, 3)`.
         real_augmentation: Draws for the augmentation of the reals.
         fake_augmentation: Draws for the augmentation of the fakes.
-        tangent: Linearised adversarial loss, in micro-batches of a loss in which samples meet.
+        tangent: Linearised adversarial loss, for micro-batches if samples meet in the loss.
     """
 
     reals: Any
@@ -55,7 +55,7 @@ class GeneratorBatch(NamedTuple):
 
 
 class PathBatch(NamedTuple):
-    """Inputs of path length regularisation; the noise is standard normal, in the images' shape."""
+    """Inputs of path length regularisation; the noise is standard normal, shaped like images."""
 
     draws: LatentBatch
     labels: Any
@@ -64,7 +64,14 @@ class PathBatch(NamedTuple):
 
 
 class CriticPurposes(NamedTuple):
-    """Purposes of the draws in one kind of update of the discriminator."""
+    """Purposes of the draws in one kind of update of the discriminator.
+
+    Args:
+        latents: Draws of the fakes' random inputs.
+        mix: Weights for mixing reals and fakes.
+        reals_seen: Augmentation of the reals.
+        fakes_seen: Augmentation of the fakes.
+    """
 
     latents: Purpose
     mix: Purpose
@@ -87,10 +94,10 @@ PATH_SHARE = 2
 
 @dataclass(frozen=True)
 class ReplicaBatches:
-    """Maker of the inputs of a phase's updates, called in a replica.
+    """Maker of the inputs of a phase's updates. Call it in a replica.
 
     Its methods take this replica's share of a batch of `dataset_for`, and the images seen before
-    it.
+    that batch.
     """
 
     config: Config
@@ -125,7 +132,7 @@ class ReplicaBatches:
             draws=self._draws(purposes.latents, images_seen) if fakes else None,
             labels=batch["labels"],
             mix_weights=self._draw(mix, uniform, (self._size, 1, 1, 1)),
-            # Numbers of each sample, not a seed: replicas then move images as one device does.
+            # Draw numbers per sample, do not pass a seed: replicas then move images as one device.
             moves=self._draw(moves, uniform, (self._size, 3)),
             real_augmentation=self._augmentation(purposes.reals_seen, images_seen),
             fake_augmentation=self._augmentation(purposes.fakes_seen, images_seen),
@@ -134,7 +141,7 @@ class ReplicaBatches:
     def for_generator(
         self, batch: Any, images_seen: Any, alpha: Any, repeat: int
     ) -> GeneratorBatch:
-        """Make the inputs of the generator's update number `repeat` in a step."""
+        """Make the inputs of the generator's update number `repeat`, from 0 on, in a step."""
         return GeneratorBatch(
             draws=self._draws(Purpose.GENERATOR_LATENTS, images_seen, repeat),
             labels=batch["labels"],
@@ -155,7 +162,7 @@ class ReplicaBatches:
         )
 
     def _reals(self, batch: Any, alpha: Any) -> Any:
-        reals = scaled(batch["images"])
+        reals = normalize_images(batch["images"])
         return fade_reals(reals, alpha) if self.phase.fading else reals
 
     def _draws(
@@ -165,7 +172,7 @@ class ReplicaBatches:
         samples = count or self._size
 
         def draw(
-            sampler: Callable[..., Any],
+            distribution: Callable[..., Any],
             shape: tuple[int, ...],
             *,
             part: int = 0,
@@ -173,29 +180,29 @@ class ReplicaBatches:
         ) -> Any:
             pair = self._key(purpose, images_seen, repeat, part)
             if for_all:
-                # The same key in every replica, so that all replicas share the numbers.
-                return tf.repeat(sampler(shape, pair)[tf.newaxis], samples, axis=0)
-            return self._draw(pair, sampler, (samples, *shape))
+                # Every replica has the same key, so all replicas draw the same numbers.
+                return tf.repeat(distribution(shape, pair)[tf.newaxis], samples, axis=0)
+            return self._draw(pair, distribution, (samples, *shape))
 
         return self.models.generation.draws(draw)
 
     def _augmentation(self, purpose: Purpose, images_seen: Any, repeat: int = 0) -> Augmentations:
         """Draw this replica's share of the augmentation of a batch."""
         shape = (self.phase.batch_size, *self.phase.shape, self.config.data.channels)
-        everyone = self.models.augmentation.draws(self._key(purpose, images_seen, repeat), shape)
-        return Augmentations(*(None if each is None else self._share(each) for each in everyone))
+        all_draws = self.models.augmentation.draws(self._key(purpose, images_seen, repeat), shape)
+        return Augmentations(*(None if each is None else self._share(each) for each in all_draws))
 
-    def _draw(self, pair: Any, sampler: Callable[..., Any], shape: tuple[int, ...]) -> Any:
+    def _draw(self, pair: Any, distribution: Callable[..., Any], shape: tuple[int, ...]) -> Any:
         """Draw numbers for all replicas, and take this replica's share, in the given shape."""
-        # For the global batch, so that draws do not depend on the number of replicas.
-        return self._share(sampler((shape[0] * self._replicas, *shape[1:]), pair))
+        # Draw for the global batch: numbers then do not depend on how many replicas there are.
+        return self._share(distribution((shape[0] * self._replicas, *shape[1:]), pair))
 
-    def _share(self, everyone: Any) -> Any:
+    def _share(self, all_draws: Any) -> Any:
         """Take this replica's rows of a draw for all replicas."""
-        # The same places as this replica's reals have in the batch.
+        # Take the rows that this replica's reals have in the global batch.
         replica = tf.distribute.get_replica_context().replica_id_in_sync_group
         place = first_sample_of(replica, self._replicas, readers_of(self.strategy))
-        return share_of(everyone, place, self._replicas)
+        return share_of(all_draws, place, self._replicas)
 
     def _key(self, purpose: Purpose, images_seen: Any, repeat: int = 0, part: int = 0) -> Any:
         return key(
@@ -208,13 +215,13 @@ class ReplicaBatches:
         )
 
 
-def scaled(images: Any) -> Any:
+def normalize_images(images: Any) -> Any:
     """Scale images from uint8, 0 … 255, to float32, -1 … 1."""
     return tf.cast(images, tf.float32) / 127.5 - 1.0
 
 
 def fade_reals(images: Any, alpha: Any) -> Any:
-    """Blend reals with their half-size versions, as the network fades in the new size."""
-    # As in the official code: reals fade in like the images of the generator.
+    """Blend reals with their half-size versions, as the generator fades in the new size."""
+    # The official code does this too.
     coarse = nearest_up(box_down(images, 2), 2)
     return coarse + (images - coarse) * alpha

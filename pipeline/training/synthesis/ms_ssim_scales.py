@@ -1,4 +1,4 @@
-"""The scales of MS-SSIM: how many of Wang's five an image has room for, and what each weighs."""
+"""Scales of MS-SSIM: how many of Wang's five an image is large enough for, and their weights."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ WINDOW = 11
 DEVIATION = 1.5
 """Standard deviation of the window, in pixels."""
 WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
-"""Wang's, of the finest scale first."""
+"""Wang's weights of the scales, finest first."""
 
 
 def window_of(side: int) -> int:
-    """The side of the window for images of a side in pixels: at most the whole image."""
+    """Choose the side of the window for images whose shorter side has `side` pixels."""
     return min(WINDOW, side)
 
 
 def scale_weights(side: int) -> tuple[float, ...]:
-    """Return the weight of each scale for images of a side in pixels; the sum is 1.
+    """Return the weight of each scale for images whose shorter side has `side` pixels; sum 1.
 
-    Images are halved as long as the window has room: 1 scale up to 21 px, 2 up to 43 px, 3 up to
-    87 px, 4 up to 175 px, 5 beyond.
+    Each scale halves the images, as long as the window fits: 1 scale up to 21 px, 2 up to 43 px, 3
+    up to 87 px, 4 up to 175 px, 5 beyond.
 
     Source: Wang et al., "Multi-scale structural similarity for image quality assessment", 2003.
     """

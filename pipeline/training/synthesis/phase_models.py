@@ -1,4 +1,4 @@
-"""Models of one phase, with their optimizers and further variables, and names of all of them."""
+"""Models, optimizers and other variables of one phase, and their names in checkpoints."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pipeline.training.synthesis.generation import Generation
 
 @dataclass(frozen=True)
 class PhaseModels:
-    """Models of one resolution, fresh optimizers, and variables that live longer."""
+    """Models of one phase, new optimizers, and variables that are kept across phases."""
 
     generator: keras.Model
     discriminator: keras.Model
@@ -26,7 +26,7 @@ class PhaseModels:
     discriminator_optimizer: keras.optimizers.Optimizer
     generation: Generation
     augmentation: Augmentation
-    alphas: tuple[keras.Variable, ...]  # None of them while no size fades in.
+    alphas: tuple[keras.Variable, ...]  # Fade-in weights; empty while no size fades in.
     style_means: tuple[keras.Variable, ...] = ()  # Only families with styles have any.
     path_length_mean: keras.Variable | None = None
     generator_loss_scale: LossScale | None = None  # Only float16 gradients need one.
@@ -44,7 +44,7 @@ class PhaseModels:
         found = {name: weight.value for name, weight in weights_of(*networks).items()}
         for optimizer in (self.generator_optimizer, self.discriminator_optimizer):
             found |= {
-                # Keras numbers optimizers in the order of creation: its own path begins so.
+                # Replace the start of Keras's path, which numbers optimizers as they are created.
                 f"{optimizer.name}/{variable.path.partition('/')[2]}": variable.value
                 for variable in optimizer.variables
             }
@@ -66,7 +66,7 @@ def weights_of(*models: keras.Model) -> dict[str, keras.Variable]:
         for layer in model.layers:
             for weight in layer.weights:
                 name = f"{layer.name}/{weight.name}"
-                # A checkpoint would keep only one of the two, without a word.
+                # Refuse equal names: a checkpoint would silently keep only one of the weights.
                 if found.setdefault(name, weight) is not weight:
                     raise ValueError(f"names of weights must be unique. Received: {name}, twice")
     return found

@@ -1,4 +1,4 @@
-"""One phase of synthesis: its batches, compiled step, measurements and pictures."""
+"""One phase of synthesis: its batches, compiled step, measurements and sample images."""
 
 from __future__ import annotations
 
@@ -23,13 +23,14 @@ from savedmodels.exportable import Exportable
 from savedmodels.seeds import to_uint8
 
 SAMPLES = 64
+"""Number of sample images."""
 AT_ONCE = 8
 """Number of samples generated at once; all 64 would take more memory than a step at large sizes."""
 
 
 @dataclass(frozen=True)
 class SynthesisPhase:
-    """One phase of synthesis."""
+    """One phase of synthesis, as the protocol `PhaseTask` of the training loop."""
 
     config: Config
     records: RecordSet
@@ -41,7 +42,7 @@ class SynthesisPhase:
 
     @property
     def images_per_step(self) -> int:
-        """Real images of all updates of the discriminator in a step."""
+        """Number of real images in all updates of the discriminator in a step."""
         return self.phase.batch_size * self.config.objective.critic_steps
 
     @property
@@ -61,29 +62,31 @@ class SynthesisPhase:
             yield list(itertools.islice(batches, self.config.objective.critic_steps))
 
     def compiled_step(self, known: Mapping[str, float], roll_backs: int) -> SynthesisStep:
-        """Make the step; `known` are initial values of lazy regularisers."""
+        """Make the step; `known` has earlier metrics of lazy regularisers."""
         return SynthesisStep(self.config, self.phase, self.models, self.strategy, known, roll_backs)
 
     def measure(self, progress: Progress) -> Metrics:
-        """Measure the diversity of fakes."""
+        """Measure the diversity of fakes, unless its alarm is ignored."""
         if self.diversity is None:
             return {}
         return {"diversity": self.diversity(self.models, progress)}
 
     def samples(self) -> Pictures:
-        """Generate seeds 0 to 63 with the EMA generator, cycling through the labels."""
+        """Generate images of seeds 0 to 63 with the EMA generator, cycling through the classes."""
         sampler = self.models.average_sampler
         latents = sampler.latents(range(SAMPLES))
         labels = tf.one_hot(tf.range(SAMPLES) % max(self.classes, 1), self.classes)
         parts = SAMPLES // AT_ONCE
         images = [
-            to_uint8(sampler.images(sampler.points(some, theirs), theirs))
-            for some, theirs in zip(tf.split(latents, parts), tf.split(labels, parts), strict=True)
+            to_uint8(sampler.images(sampler.points(part, part_labels), part_labels))
+            for part, part_labels in zip(
+                tf.split(latents, parts), tf.split(labels, parts), strict=True
+            )
         ]
         return tf.concat(images, axis=0).numpy()
 
     def examples(self, images_seen: int) -> Pictures:
-        """Return the first real images of a batch, at most 64."""
+        """Return the first real images, at most 64, of the batch after `images_seen` images."""
         data = self.config.data
         batches = dataset_for(
             self.records,

@@ -13,11 +13,10 @@ _GRADIENTS = ("critic_gradient_norm", "generator_gradient_norm")
 def readings_of(
     metrics: Mapping[str, float], settings: AlarmsConfig, penalty: PenaltyName
 ) -> list[Reading]:
-    """Make the readings of gradients, scores, penalty and diversity."""
-    # A reading exists only if its metric does: without a penalty there is no norm to read.
+    """Make the readings whose metrics exist; `penalty` is the configured `objective.penalty`."""
     norms = {name: metrics[name] for name in _GRADIENTS if name in metrics}
     readings = []
-    # One alarm for both networks, about the one closer to its bound.
+    # Both networks share an alarm: read the one closer to the bound.
     if norms:
         longest, shortest = max(norms, key=norms.__getitem__), min(norms, key=norms.__getitem__)
         readings += [
@@ -33,7 +32,7 @@ def readings_of(
     if "separation" in metrics:
         apart = metrics["separation"]
         readings.append(Reading("saturation", "separation", apart, settings.saturation_separation))
-    # The other penalties do not pull the norm to 1, and a one-sided one allows smaller norms.
+    # Read the norm only under penalties that pull it to 1; a one-sided one allows smaller norms.
     if "penalty_norm" in metrics and penalty in ("one_sided", "two_sided"):
         above = metrics["penalty_norm"] - 1.0
         readings.append(

@@ -7,7 +7,7 @@ from typing import Any
 import tensorflow as tf
 
 LEAST_SPREAD = 1e-3
-"""Minimum standard deviation relative to the scores, because float32 means resolve no less."""
+"""Minimum of σ relative to the scores' root mean square; float32 means resolve no less."""
 
 
 def with_separation(metrics: dict[str, Any]) -> dict[str, Any]:
@@ -15,7 +15,7 @@ def with_separation(metrics: dict[str, Any]) -> dict[str, Any]:
 
     It is `(r̄ - f̄) / σ`, where σ² is the mean of the variances of reals and of fakes.
     """
-    # From means alone, so that it is of the global batch, however many replicas share it.
+    # Use means only: they are over the global batch, for any number of replicas.
     others = {name: v for name, v in metrics.items() if name not in ("real_square", "fake_square")}
     if len(others) == len(metrics):
         return others

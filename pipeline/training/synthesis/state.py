@@ -1,4 +1,4 @@
-"""State of synthesis: the networks of a run, and new optimizers for each phase."""
+"""State of synthesis: the networks of a run, from which each phase gets its models."""
 
 from __future__ import annotations
 
@@ -22,7 +22,13 @@ from pipeline.training.synthesis.phase_models import PhaseModels
 
 
 class TrainingState:
-    """Networks of a run, which grow through its phases."""
+    """Networks of a run, which grow through its phases; optimizers are new in each phase.
+
+    Args:
+        config: Configuration of the run.
+        label_size: Number of classes, 0 without labels.
+        strategy: The `tf.distribute` strategy, which places the variables.
+    """
 
     def __init__(
         self, config: Config, *, label_size: int, strategy: tf.distribute.Strategy
@@ -40,10 +46,11 @@ class TrainingState:
             precision = config.run.precision
             self._generator = family.generator(config.network, precision=precision, **sizes)
             self._discriminator = family.discriminator(config.network, precision=precision, **sizes)
-            # Starts as a copy, because initial weights follow from the seed. Always float32,
-            # because the EMA is what is exported.
+            # The EMA. It starts as a copy of the generator, because initial weights follow from the
+            # seed. It is always float32, because it is exported.
             self._average = family.generator(config.network, name="average", **sizes)
-            # Kept across phases: noise is scaled so that lengths do not depend on the resolution.
+            # Keep the mean across phases: noise is scaled so that path lengths do not depend on the
+            # resolution.
             self._path_length_mean = (
                 keras.Variable(
                     0.0,
@@ -55,9 +62,10 @@ class TrainingState:
                 if config.objective.path_length
                 else None
             )
-            # Kept across phases: the right p follows from the data, not from their resolution.
+            # Keep the augmentation's probability across phases: which one is right depends on the
+            # data, not on the resolution.
             self._augmentation = Augmentation(config.augmentation)
-            # Kept across phases: a factor that avoids overflow in one does so in the next.
+            # Keep loss scales across phases: a factor without overflow in one is good for the next.
             self._generator_loss_scale, self._discriminator_loss_scale = (
                 LossScale(network) if precision == "mixed_float16" else None
                 for network in ("generator", "critic")
@@ -118,11 +126,11 @@ class TrainingState:
     ) -> keras.optimizers.Optimizer:
         settings = self._config.optimizer
         rate, beta_1, beta_2 = adam_constants(rate, settings.beta_1, settings.beta_2, every=every)
-        # New for each phase, as the official code resets Adam at both ends of a fade.
+        # Make a new one for each phase: the official code resets Adam at both ends of a fade.
         optimizer = keras.optimizers.Adam(
             rate, beta_1=beta_1, beta_2=beta_2, epsilon=settings.epsilon, name=name
         )
-        # Built here: variables cannot be made in a distributed step.
+        # Build it here: variables cannot be created in a distributed step.
         optimizer.build(model.trainable_variables)
         return optimizer
 

@@ -1,4 +1,4 @@
-"""Training step of synthesis: updates of the discriminator, the generator and the EMA."""
+"""Compiled training step of synthesis: updates of the discriminator, the generator, the EMA."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from pipeline.config import Config
 from pipeline.schedule import Phase
-from pipeline.training.alarms.non_finite import Check, NonFinite, first_non_finite, levels
+from pipeline.training.alarms.non_finite import Check, NonFinite, first_non_finite, image_means
 from pipeline.training.loop.ordering import keep_order
 from pipeline.training.optimization.ema import decay_per_step, move_style_means, update_average
 from pipeline.training.optimization.gradients import Metrics
@@ -21,11 +21,11 @@ from pipeline.training.synthesis.updates import DiscriminatorUpdates, GeneratorU
 
 
 class SynthesisStep:
-    """Training step of one phase.
+    """Training step of one phase, as the protocol `Step` of the training loop.
 
     A step takes `objective.critic_steps` batches, updates the discriminator on each, and then the
-    generator `objective.generator_steps` times. Draws for batch j depend on `images_seen + j ·
-    batch_size`, and draws for the generator on the value for the last batch.
+    generator `objective.generator_steps` times. Random draws for batch j depend on `images_seen + j
+    · batch_size`; draws for the generator depend on this value for the last batch.
     """
 
     def __init__(
@@ -47,7 +47,7 @@ class SynthesisStep:
         self._generator = GeneratorUpdates(config, models, replicas)
         self._batches = ReplicaBatches(config, phase, models, strategy, roll_backs)
         self._images = phase.batch_size * config.objective.critic_steps
-        # The last values of lazy regularisers: a resumed run logs what an uninterrupted one does.
+        # Start from known values of lazy regularisers: a resumed run then logs the same metrics.
         self._metrics: Metrics = dict(known or {})
         self._gradients = {
             "critic_gradients": [each.path for each in models.discriminator.trainable_variables],
@@ -57,21 +57,21 @@ class SynthesisStep:
         self._earlier_checks: list[Check] = []
 
         def compiled(replica_function: Callable[..., Metrics], *, last: bool = False) -> Any:
-            # AutoGraph would rewrite the source of all called functions, which takes longer than
-            # tracing; a step has no `if` or loop that depends on a tensor.
+            # Switch AutoGraph off: it would rewrite the source of all called functions, which takes
+            # longer than tracing. A step has no `if` or loop that depends on a tensor.
             return tf.function(
                 self._on_replicas(replica_function, last=last),
                 autograph=False,
                 jit_compile=config.run.jit_compile,
             )
 
-        # The last update of the discriminator, those of the generator, and the EMA. Updates that
-        # few runs have are functions of their own, traced when they are first due, so that new
-        # phases start quickly.
+        # `finish` has the step's last update of the discriminator, all of the generator, and the
+        # EMA. Other updates, which few runs have, are functions of their own: each is traced when
+        # first due, so that a new phase starts quickly.
         self.finish = compiled(self._finish, last=True)
         self._critic = compiled(self._update_critic)
-        self._penalties = compiled(self._pay_penalties)
-        # A function for each repeat, whose number is part of the keys of its draws.
+        self._penalties = compiled(self._apply_penalties)
+        # One function for each repeat: its number is part of the seeds of its draws.
         self._path_length = {
             repeat: compiled(self._path_length_of(repeat))
             for repeat in range(config.objective.generator_steps)
@@ -85,16 +85,17 @@ class SynthesisStep:
             value from when they were last applied.
         """
         settings = self._config.objective
-        # Tensors, not numbers: a number would make TensorFlow trace the function anew.
+        # Pass tensors, not numbers: TensorFlow would trace the function again for each number.
         weight = tf.constant(alpha, tf.float32)
-        # Checks of the previous step are finished by the time they are read: no wait for a device.
+        # Keep the previous step's checks: the device has finished them, so reading does not wait.
         self._earlier_checks, self._checks = self._checks, []
 
-        def take(function: Any, batch: Any, clock: Any) -> None:
+        def run(function: Any, batch: Any, clock: Any) -> None:
             values, first = function(batch, clock, weight)
             ended = images_seen + self._images
             self._checks.append(Check(values, self._gradients, first, ended))
-            # Vectors are for the check alone. Metrics of lazy regularisers stay until the next.
+            # Leave out vectors, which are for the check only. Earlier metrics of lazy regularisers
+            # stay until new ones replace them.
             self._metrics |= {name: v for name, v in values.items() if v.shape.rank == 0}
 
         for number, batch in enumerate(batches):
@@ -103,16 +104,16 @@ class SynthesisStep:
             if self._discriminator.lazy and is_due(
                 seen // self._phase.batch_size, settings.penalty_every
             ):
-                take(self._penalties, batch, clock)
+                run(self._penalties, batch, clock)
             if number + 1 < len(batches):
-                take(self._critic, batch, clock)
+                run(self._critic, batch, clock)
         if self._generator.lazy:
-            # Counted by the clock, so that a resumed run has the same updates.
+            # Number updates by images seen, so that a resumed run has the same updates.
             first = images_seen // self._images * settings.generator_steps
             for repeat, path_length in self._path_length.items():
                 if is_due(first + repeat, settings.path_length_every):
-                    take(path_length, batch, clock)
-        take(self.finish, batch, clock)
+                    run(path_length, batch, clock)
+        run(self.finish, batch, clock)
         return dict(self._metrics)
 
     def non_finite(self, *, wait: bool) -> NonFinite | None:
@@ -123,12 +124,12 @@ class SynthesisStep:
     def _on_replicas(
         self, replica_function: Callable[..., Metrics], *, last: bool
     ) -> Callable[[Any, Any, Any], tuple[Metrics, Any]]:
-        """Wrap a replica's function: run it everywhere, average metrics, find non-finite values."""
+        """Wrap a replica's function: run it on all, average metrics, find the first non-finite."""
         models, strategy = self._models, self._strategy
         decay = decay_per_step(self._config.optimizer, self._images)
 
         def function(batch: Any, images_seen: Any, alpha: Any) -> tuple[Metrics, Any]:
-            # A value, not a shape: a new alpha needs no new trace.
+            # Assign alpha to variables: a new value then needs no new trace.
             for variable in models.alphas:
                 variable.assign(alpha)
             metrics = strategy.run(replica_function, args=(batch, images_seen, alpha))
@@ -138,7 +139,7 @@ class SynthesisStep:
                 name: strategy.reduce(tf.distribute.ReduceOp.MEAN, value, axis=None)
                 for name, value in metrics.items()
             }
-            # Once a step, by the mean over the generator's last batch.
+            # Move style means once a step, by the mean over the generator's last batch.
             if last and models.style_means:
                 move_style_means(models.style_means, means["mean_style"])
             if models.augmentation.steered:
@@ -160,13 +161,13 @@ class SynthesisStep:
 
     def _update_critic(self, batch: Any, images_seen: Any, alpha: Any) -> Metrics:
         critic_batch = self._batches.for_critic(batch, images_seen, alpha)
-        return {"reals": levels(critic_batch.reals)} | self._discriminator.update(critic_batch)
+        return {"reals": image_means(critic_batch.reals)} | self._discriminator.update(critic_batch)
 
-    def _pay_penalties(self, batch: Any, images_seen: Any, alpha: Any) -> Metrics:
+    def _apply_penalties(self, batch: Any, images_seen: Any, alpha: Any) -> Metrics:
         fakes = any(penalty.needs_fakes for penalty in self._discriminator.penalties)
         critic_batch = self._batches.for_critic(batch, images_seen, alpha, LAZY, fakes=fakes)
-        reals = {"reals": levels(critic_batch.reals)}
-        return reals | self._discriminator.pay_penalties(critic_batch)
+        reals = {"reals": image_means(critic_batch.reals)}
+        return reals | self._discriminator.apply_penalties(critic_batch)
 
     def _update_generator(self, batch: Any, images_seen: Any, alpha: Any, repeat: int) -> Metrics:
         path_batch = None
@@ -176,8 +177,8 @@ class SynthesisStep:
         return self._generator.update(generator_batch, path_batch)
 
     def _path_length_of(self, repeat: int) -> Callable[[Any, Any, Any], Metrics]:
-        def pay(batch: Any, images_seen: Any, _: Any) -> Metrics:
+        def apply(batch: Any, images_seen: Any, _: Any) -> Metrics:
             path_batch = self._batches.for_path_length(batch, images_seen, repeat)
-            return self._generator.pay_path_length(path_batch)
+            return self._generator.apply_path_length(path_batch)
 
-        return pay
+        return apply

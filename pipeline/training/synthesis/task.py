@@ -1,4 +1,4 @@
-"""Implementation of the loop's task protocol by synthesis."""
+"""Synthesis as a `Task` of the training loop, the protocol in loop/task.py."""
 
 from __future__ import annotations
 
@@ -17,7 +17,13 @@ from pipeline.training.synthesis.state import TrainingState
 
 
 class Synthesis:
-    """Training of a generator (latents → images) against a discriminator."""
+    """Task that trains a generator (latents → images) against a discriminator.
+
+    Args:
+        config: Configuration of the run.
+        records: Prepared images to train on.
+        strategy: The `tf.distribute` strategy.
+    """
 
     measured = ("diversity",)
 
@@ -36,7 +42,7 @@ class Synthesis:
         return TrainingState(self._config, label_size=self._classes, strategy=self._strategy)
 
     def reset(self) -> None:
-        """Make all networks anew, from the seed of the run."""
+        """Initialise all networks again, from the seed of the run."""
         self._state = self._new_state()
 
     def phase(self, phase: Phase) -> SynthesisPhase:

@@ -1,6 +1,7 @@
 """Updates of both networks in a phase, as each replica makes them, in micro-batches if configured.
 
-Every update divides its loss by the number of replicas, over which gradients are summed.
+Every update divides its loss by the number of replicas, because optimizers sum gradients over them.
+`losses.samples_meet` means that the loss of a sample depends on other samples.
 """
 
 from __future__ import annotations
@@ -19,58 +20,58 @@ from pipeline.objectives.consistency import inconsistency, shifted_and_mirrored
 from pipeline.objectives.path_length import moved_mean, path_length_penalty, path_lengths
 from pipeline.objectives.penalties import GradientPenalty, norm_of, penalties_of, squared_gradient
 from pipeline.schedule import Phase
-from pipeline.training.alarms.non_finite import levels
+from pipeline.training.alarms.non_finite import image_means
 from pipeline.training.optimization.gradients import (
     Learner,
     LossAndGradients,
     Losses,
     Metrics,
     Term,
-    with_terms,
+    add_terms,
 )
 from pipeline.training.optimization.micro_batches import (
     halves,
+    map_micro_batches,
     micro_batches,
     tangent_at,
-    values_in_turn,
 )
 from pipeline.training.synthesis.inputs import CriticBatch, GeneratorBatch, PathBatch
 from pipeline.training.synthesis.phase_models import PhaseModels, overlap_of, trained_values
 
 
 class Judgement(NamedTuple):
-    """Scores `(batch, 1)`, and logits `(batch, classes)` in families that classify, else None."""
+    """The discriminator's scores `(batch, 1)`, and logits `(batch, classes)` if it classifies."""
 
     scores: Any
     logits: Any = None
 
     def label_term(self, name: str, weight: float, losses: Callable[[], Any]) -> Term:
-        """Make the term of a label loss, with weight 0 in families that do not classify."""
+        """Make the term of a label loss, with weight 0 if the discriminator does not classify."""
         return Term(name, 0.0 if self.logits is None else weight, losses)
 
 
-def judged(discriminator: keras.Model, images: Any, labels: Any) -> Judgement:
+def judge(discriminator: keras.Model, images: Any, labels: Any) -> Judgement:
     """Score images; one-hot labels are passed on if the discriminator has an input for them."""
     takes_labels = len(tf.nest.flatten(discriminator.inputs)) > 1
     return Judgement(**discriminator([images, labels] if takes_labels else images))
 
 
-def judged_apart(
+def judge_both(
     discriminator: keras.Model, reals: Any, fakes: Any, labels: Any, group_size: int
 ) -> tuple[Judgement, Judgement]:
-    """Score reals and fakes with the same labels in one pass, with the result of two passes."""
-    # Interleaved so that no group of the minibatch standard deviation, whose members are strided
-    # through the batch, holds both reals and fakes.
+    """Score reals and fakes with the same labels in one pass, with the same results as two."""
+    # Interleave reals and fakes: members of a group of the minibatch standard deviation are strided
+    # through the batch, and no group may hold both.
     batch = reals.shape[0]
-    if batch < group_size:  # One small group each: in one pass they would form one together.
-        return judged(discriminator, reals, labels), judged(discriminator, fakes, labels)
+    if batch < group_size:  # In one pass, two small groups would become one.
+        return judge(discriminator, reals, labels), judge(discriminator, fakes, labels)
 
-    def interleaved(*kinds: Any) -> Any:
+    def interleave(*kinds: Any) -> Any:
         shape = (group_size, batch // group_size)
         grouped = [tf.reshape(kind, (*shape, *kind.shape[1:])) for kind in kinds]
         return tf.reshape(tf.concat(grouped, axis=1), (2 * batch, *kinds[0].shape[1:]))
 
-    both = judged(discriminator, interleaved(reals, fakes), interleaved(labels, labels))
+    both = judge(discriminator, interleave(reals, fakes), interleave(labels, labels))
     scores = halves(both.scores, group_size)
     logits = (None, None) if both.logits is None else halves(both.logits, group_size)
     first, second = map(Judgement, scores, logits)
@@ -88,7 +89,7 @@ class DiscriminatorUpdates:
 
     @cached_property
     def penalties(self) -> tuple[GradientPenalty, ...]:
-        """Gradient penalties."""
+        """Gradient penalties of the objective."""
         return penalties_of(self.config.objective)
 
     @property
@@ -99,9 +100,9 @@ class DiscriminatorUpdates:
     def update(self, batch: CriticBatch) -> Metrics:
         """Update on the loss and all regularisers that are not lazy."""
         parts = self._parts(batch)
-        # In micro-batches samples cannot meet; the linearised loss has the same gradients.
+        # Linearise a loss in which samples meet: micro-batches then give the same gradients.
         if self._loss.samples_meet and parts > 1:
-            scores = values_in_turn(self._scores_of_both, batch, parts, count=2)
+            scores = map_micro_batches(self._scores_of_both, batch, parts, count=2)
             batch = batch._replace(tangent=tangent_at(self._loss.critic, *scores))
         overlap = Term(
             "critic_overlap",
@@ -111,8 +112,8 @@ class DiscriminatorUpdates:
         found = self._learner.compute(self._losses, batch, parts, [overlap])
         return self._learner.apply_gradients(found, {**found.metrics, "critic_loss": found.loss})
 
-    def pay_penalties(self, batch: CriticBatch) -> Metrics:
-        """Update on the lazy gradient penalties alone, times the updates they stand for."""
+    def apply_penalties(self, batch: CriticBatch) -> Metrics:
+        """Update on the lazy gradient penalties alone, times `objective.penalty_every`."""
         found = self._learner.compute(self._penalty_losses, batch, self._parts(batch))
         return self._learner.apply_gradients(found, found.metrics)
 
@@ -137,17 +138,17 @@ class DiscriminatorUpdates:
         return micro_batches(samples, self.config.run.micro_batch, group)
 
     def _losses(self, batch: CriticBatch, terms: Sequence[Term]) -> Losses:
-        """Compute the loss with all regularisers that are not lazy, and `terms`."""
+        """Compute the loss with all regularisers that are not lazy, and with `terms`."""
         objective = self.config.objective
         images = self._fakes(batch)
-        seen, of_reals, of_fakes = self._judged_both(batch, images)
+        seen, of_reals, of_fakes = self._judge_both(batch, images)
         reals, fakes = of_reals.scores, of_fakes.scores
 
         def moved_scores() -> Any:
             shifted = shifted_and_mirrored(seen, batch.moves, mirror=self.config.data.mirror)
-            return judged(self.models.discriminator, shifted, batch.labels).scores
+            return judge(self.models.discriminator, shifted, batch.labels).scores
 
-        # In the shape of scores, `(batch, 1)`; other terms are `(batch,)` or `()`.
+        # These terms have the shape of scores, `(batch, 1)`; other terms are `(batch,)` or `()`.
         of_scores = [
             Term("drift", objective.drift, lambda: tf.square(reals)),
             Term(
@@ -167,10 +168,10 @@ class DiscriminatorUpdates:
                 ),
             ),
         ]
-        losses, metrics = with_terms((batch.tangent or self._loss.critic)(reals, fakes), of_scores)
-        losses, other_metrics = with_terms(tf.squeeze(losses, axis=1), others)
+        losses, metrics = add_terms((batch.tangent or self._loss.critic)(reals, fakes), of_scores)
+        losses, other_metrics = add_terms(tf.squeeze(losses, axis=1), others)
         return losses, {
-            "fakes": levels(images),
+            "fakes": image_means(images),
             "real_score": tf.reduce_mean(reals),
             "fake_score": tf.reduce_mean(fakes),
             "real_square": tf.reduce_mean(tf.square(reals)),
@@ -183,27 +184,27 @@ class DiscriminatorUpdates:
 
     def _penalty_losses(self, batch: CriticBatch, _: Sequence[Term]) -> Losses:
         fakes = self._fakes(batch)
-        looked_at: Metrics = {} if fakes is None else {"fakes": levels(fakes)}
-        values, metrics = with_terms(0.0, self._penalty_terms(batch, fakes, looked_at))
-        return values * float(self.config.objective.penalty_every), {**looked_at, **metrics}
+        checked: Metrics = {} if fakes is None else {"fakes": image_means(fakes)}
+        values, metrics = add_terms(0.0, self._penalty_terms(batch, fakes, checked))
+        return values * float(self.config.objective.penalty_every), {**checked, **metrics}
 
     def _fakes(self, batch: CriticBatch) -> Any:
         if batch.draws is None:  # No penalty uses fakes.
             return None
         return self.models.generation.images(batch.draws, batch.labels)
 
-    def _judged_both(self, batch: CriticBatch, fakes: Any) -> tuple[Any, Judgement, Judgement]:
-        """Return augmented reals, and judgements of these and of augmented fakes."""
-        seen = self.models.augmentation.seen
-        reals_seen = seen(batch.reals, batch.real_augmentation)
-        fakes_seen = seen(fakes, batch.fake_augmentation)
+    def _judge_both(self, batch: CriticBatch, fakes: Any) -> tuple[Any, Judgement, Judgement]:
+        """Return augmented reals, their judgement, and the judgement of augmented fakes."""
+        augment = self.models.augmentation.apply
+        reals_seen = augment(batch.reals, batch.real_augmentation)
+        fakes_seen = augment(fakes, batch.fake_augmentation)
         group_size = self.config.network.stddev_group
-        return reals_seen, *judged_apart(
+        return reals_seen, *judge_both(
             self.models.discriminator, reals_seen, fakes_seen, batch.labels, group_size
         )
 
     def _scores_of_both(self, batch: CriticBatch) -> tuple[Any, ...]:
-        _, reals, fakes = self._judged_both(batch, self._fakes(batch))
+        _, reals, fakes = self._judge_both(batch, self._fakes(batch))
         return reals.scores, fakes.scores
 
     def _penalty_terms(self, batch: CriticBatch, fakes: Any, norms: Metrics) -> list[Term]:
@@ -221,7 +222,7 @@ class DiscriminatorUpdates:
         if self.config.objective.penalty_size == "final":
             scale = self.phase.resolution / self.config.schedule.resolution
         images = penalty.points(batch.reals, fakes, batch.mix_weights)
-        # Fakes take their own augmentation; reals and mixed images take that of the reals.
+        # R2 is measured on fakes, which have their own augmentation; others use that of the reals.
         augmentation = batch.fake_augmentation if penalty.name == "r2" else batch.real_augmentation
         square = self._squared_gradient(images, batch.labels, augmentation)
         if penalty.name == "penalty":
@@ -230,14 +231,14 @@ class DiscriminatorUpdates:
 
     def _squared_gradient(self, images: Any, labels: Any, augmentation: Any) -> Any:
         def scores(images: Any) -> Any:
-            # Through the augmentation, as all scores: every update sees one discriminator.
-            seen = self.models.augmentation.seen(images, augmentation)
-            return judged(self.models.discriminator, seen, labels).scores
+            # Augment images as for all scores: every update sees the same discriminator.
+            seen = self.models.augmentation.apply(images, augmentation)
+            return judge(self.models.discriminator, seen, labels).scores
 
         scale = self.models.discriminator_loss_scale
         if scale is None:
             return squared_gradient(scores, images)
-        # Scaled inside: the gradient is float16 itself, and would underflow.
+        # Scale inside the gradient: it is float16 as well, and would underflow.
         root = scale.root
         return squared_gradient(lambda x: scores(x) * root, images) / tf.square(root)
 
@@ -257,11 +258,14 @@ class GeneratorUpdates:
         return bool(objective.path_length) and objective.path_length_every > 1
 
     def update(self, batch: GeneratorBatch, path_batch: PathBatch | None = None) -> Metrics:
-        """Update on the loss and all regularisers that are not lazy; `path_batch` is for theirs."""
+        """Update on the loss and all regularisers that are not lazy; path lengths use `path_batch`.
+
+        It may be None if path length regularisation is off or lazy.
+        """
         settings = self.config.objective
         group = self.config.network.stddev_group
         parts = micro_batches(batch.labels.shape[0], self.config.run.micro_batch, group)
-        # Before the weights change. A vector, so it is not logged.
+        # Compute it before the weights change. It is a vector, so it is not logged.
         style = self.models.generation.mean_style(batch.draws, batch.labels)
         path_length = Term(
             "path_length",
@@ -277,22 +281,22 @@ class GeneratorUpdates:
             found = self._learner.compute(self._losses, batch, parts, [path_length, overlap])
         else:
             if self._loss.samples_meet:
-                # Scores of reals do not depend on the generator, so they have no slope.
-                reals, fakes = values_in_turn(self._scores_of_both, batch, parts, count=2)
+                # Linearise by fakes only: scores of reals do not depend on the generator.
+                reals, fakes = map_micro_batches(self._scores_of_both, batch, parts, count=2)
                 tangent = tangent_at(lambda fakes: self._loss.generator(reals, fakes), fakes)
                 batch = batch._replace(tangent=tangent)
             found = self._learner.compute(self._losses, batch, parts, [overlap])
             if path_length.weight:
-                found = found.plus(self._path_computed(path_batch, path_length.weight))
+                found = found.plus(self._compute_path_length(path_batch, path_length.weight))
         metrics = {**found.metrics, "generator_loss": found.loss}
         if style is not None:
             metrics["mean_style"] = style
         return self._learner.apply_gradients(found, metrics)
 
-    def pay_path_length(self, batch: PathBatch) -> Metrics:
-        """Update on the lazy path length regularisation alone."""
+    def apply_path_length(self, batch: PathBatch) -> Metrics:
+        """Update on the lazy path length regularisation alone, times `path_length_every`."""
         settings = self.config.objective
-        found = self._path_computed(batch, settings.path_length * settings.path_length_every)
+        found = self._compute_path_length(batch, settings.path_length * settings.path_length_every)
         return self._learner.apply_gradients(found, found.metrics)
 
     @cached_property
@@ -301,7 +305,7 @@ class GeneratorUpdates:
 
     @cached_property
     def _learner(self) -> Learner:
-        # Without the discriminator's weights, whose gradients this update does not need.
+        # Leave out the discriminator's weights: this update does not need their gradients.
         return Learner(
             "generator",
             trained_values(self.models.generator),
@@ -312,7 +316,7 @@ class GeneratorUpdates:
         )
 
     def _losses(self, batch: GeneratorBatch, terms: Sequence[Term]) -> Losses:
-        found, labels = self._judged_fakes(batch)
+        found, labels = self._judge_fakes(batch)
         if batch.tangent is None:
             losses = self._loss.generator(self._real_scores(batch), found.scores)
         else:
@@ -322,19 +326,19 @@ class GeneratorUpdates:
             self.config.objective.label_weight,
             lambda: label_loss(labels, found.logits),
         )
-        return with_terms(tf.squeeze(losses, axis=1), [*terms, label])
+        return add_terms(tf.squeeze(losses, axis=1), [*terms, label])
 
-    def _judged_fakes(self, batch: GeneratorBatch) -> tuple[Judgement, Any]:
+    def _judge_fakes(self, batch: GeneratorBatch) -> tuple[Judgement, Any]:
         """Generate and score fakes; also returns their labels in the order of the scores."""
         fakes = self.models.generation.images(batch.draws, batch.labels)
-        images = self.models.augmentation.seen(fakes, batch.fake_augmentation)
+        images = self.models.augmentation.apply(fakes, batch.fake_augmentation)
         labels = batch.labels
         parts = [(images, labels)]
         if self.config.run.intra_op_threads == 1:
-            # Nothing else can run beside this pass, so two halves occupy two threads.
+            # Nothing else can run in parallel with this pass: halves of it use two threads.
             group_size = self.config.network.stddev_group
             parts = list(zip(halves(images, group_size), halves(labels, group_size), strict=True))
-        found = [judged(self.models.discriminator, *part) for part in parts]
+        found = [judge(self.models.discriminator, *part) for part in parts]
         scores = tf.concat([part.scores for part in found], axis=0)
         labels = tf.concat([part for _, part in parts], axis=0)
         logits = None
@@ -345,19 +349,21 @@ class GeneratorUpdates:
     def _real_scores(self, batch: GeneratorBatch) -> Any:
         if not self._loss.needs_reals:
             return None
-        seen = self.models.augmentation.seen(batch.reals, batch.real_augmentation)
-        return judged(self.models.discriminator, seen, batch.labels).scores
+        seen = self.models.augmentation.apply(batch.reals, batch.real_augmentation)
+        return judge(self.models.discriminator, seen, batch.labels).scores
 
     def _scores_of_both(self, batch: GeneratorBatch) -> tuple[Any, ...]:
-        found, _ = self._judged_fakes(batch)
+        found, _ = self._judge_fakes(batch)
         return self._real_scores(batch), found.scores
 
-    def _path_computed(self, batch: PathBatch | None, weight: float) -> LossAndGradients:
+    def _compute_path_length(self, batch: PathBatch | None, weight: float) -> LossAndGradients:
         assert batch is not None
-        # No discriminator sees a path batch, so it has no groups to keep whole.
+        # The discriminator does not see a path batch, so there are no groups to keep whole.
         parts = micro_batches(batch.labels.shape[0], self.config.run.micro_batch, group=1)
         if parts > 1:
-            [lengths] = values_in_turn(lambda part: (self._lengths(part),), batch, parts, count=1)
+            [lengths] = map_micro_batches(
+                lambda part: (self._lengths(part),), batch, parts, count=1
+            )
             batch = batch._replace(tangent=tangent_at(self._path_penalties, lengths))
 
         def losses(batch: PathBatch, _: Sequence[Term]) -> Losses:
@@ -377,14 +383,14 @@ class GeneratorUpdates:
         """Compute the penalties of a replica's whole path batch, and update the moving mean."""
         mean = self.models.path_length_mean
         assert mean is not None
-        # Before the penalty, as in the official code.
-        moved_on = moved_mean(mean.value, lengths, decay=self.config.objective.path_length_decay)
-        kept = tf.stop_gradient(moved_on)
-        # The loss scale may have made lengths infinite, which must not stay in the mean.
+        # Update the mean before the penalty, as in the official code.
+        new_mean = moved_mean(mean.value, lengths, decay=self.config.objective.path_length_decay)
+        kept_mean = tf.stop_gradient(new_mean)
+        # Skip infinite lengths, from too large a loss scale: they would stay in the mean.
         if self.models.generator_loss_scale is not None:
-            kept = tf.where(tf.math.is_finite(kept), kept, mean.value)
-        mean.value.assign(kept)
-        return path_length_penalty(lengths, moved_on)
+            kept_mean = tf.where(tf.math.is_finite(kept_mean), kept_mean, mean.value)
+        mean.value.assign(kept_mean)
+        return path_length_penalty(lengths, new_mean)
 
     def _lengths(self, batch: PathBatch) -> Any:
         """Compute the path lengths `(batch,)`."""
@@ -399,6 +405,6 @@ class GeneratorUpdates:
 
         if scale is None:
             return lengths(batch.noise)
-        # Scaled inside: the gradient by the points is float16 itself.
+        # Scale inside the gradient by the points: it is float16 as well.
         root = scale.root
         return lengths(batch.noise * root) / root

@@ -19,7 +19,7 @@ from pipeline.training.loop import checkpoints
 from pipeline.training.loop.checkpoints import DamagedCheckpoint
 from pipeline.training.loop.listeners import Listener, Moment
 from pipeline.training.loop.trainer import Trainer
-from pipeline.training.loop.upkeep import InTraining
+from pipeline.training.loop.upkeep import Evaluator
 from pipeline.training.position import Position
 from pipeline.training.synthesis.phase_models import PhaseModels
 from pipeline.training.synthesis.task import Synthesis
@@ -78,7 +78,7 @@ def trainer_of(
     run: Path,
     listeners: Sequence[Listener],
     strategy: tf.distribute.Strategy | None = None,
-    score: InTraining | None = None,
+    score: Evaluator | None = None,
 ) -> Trainer:
     """A trainer of synthesis."""
     strategy = strategy or make_strategy(config)

@@ -10,7 +10,12 @@ import pytest
 import tensorflow as tf
 
 from pipeline.config import Config
-from pipeline.training.alarms.non_finite import Check, NonFinite, first_non_finite, squares
+from pipeline.training.alarms.non_finite import (
+    Check,
+    NonFinite,
+    first_non_finite,
+    half_squared_norms,
+)
 from pipeline.training.synthesis.step import SynthesisStep
 from tests.pipeline.training.steps import PLAIN, models_and_step
 
@@ -40,7 +45,9 @@ def test_the_first_is_named(values: dict[str, Any], name: str | None) -> None:
 
 def test_squares_are_those_of_each_gradient_from_the_last_back() -> None:
     gradients = [np.array([3.0, 4.0]), np.array([[1.0], [NAN]]), np.array(2.0)]
-    np.testing.assert_allclose(squares(list(map(tf.constant, gradients))), [2.0, NAN, 12.5])
+    np.testing.assert_allclose(
+        half_squared_norms(list(map(tf.constant, gradients))), [2.0, NAN, 12.5]
+    )
 
 
 def take(step: SynthesisStep, images_seen: int, images: Any) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pipeline.config import AlarmsConfig
-from pipeline.training.alarms.thresholds import Reading, of_times
+from pipeline.training.alarms.thresholds import Reading, timing_readings
 from pipeline.training.synthesis.readings import readings_of
 
 SETTINGS = AlarmsConfig()
@@ -53,7 +53,7 @@ def test_a_one_sided_penalty_asks_for_no_least_norm_and_others_for_none() -> Non
 
 def test_what_was_not_measured_says_nothing() -> None:
     assert readings_of({}, SETTINGS, "two_sided") == []
-    assert of_times(0.0, [100.0] * 9, 0.0, 0.0, SETTINGS) == []
+    assert timing_readings(0.0, [100.0] * 9, 0.0, 0.0, SETTINGS) == []
 
 
 def test_fakes_are_to_be_a_share_as_diverse_as_reals() -> None:
@@ -76,7 +76,7 @@ def test_fakes_are_to_be_a_share_as_diverse_as_reals() -> None:
 def test_the_clock_is_held_to_the_median_and_to_the_waits(
     rate: float, earlier: list[float], wait: float, longest: float, alarms: list[str]
 ) -> None:
-    assert bad(of_times(rate, earlier, wait, longest, SETTINGS)) == alarms
+    assert bad(timing_readings(rate, earlier, wait, longest, SETTINGS)) == alarms
 
 
 def test_a_reading_states_the_rule_and_what_came() -> None:

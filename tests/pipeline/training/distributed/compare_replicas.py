@@ -73,9 +73,9 @@ def after_updates(config: Config, strategy: tf.distribute.Strategy) -> tuple[Any
         path_batch = PathBatch(LatentBatch(paths), labels, noise)
         metrics = {}
         if discriminator.lazy:
-            metrics |= discriminator.pay_penalties(batch)
+            metrics |= discriminator.apply_penalties(batch)
         if generator.lazy:
-            metrics |= generator.pay_path_length(path_batch)
+            metrics |= generator.apply_path_length(path_batch)
         metrics |= discriminator.update(batch)
         return metrics | generator.update(
             GeneratorBatch(LatentBatch(latents), labels, reals), path_batch

@@ -8,7 +8,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.training.loop.stopping import TO_LEAVE, TimeLimit
+from pipeline.training.loop.stopping import EXIT_SECONDS, TimeLimit
 
 NOTHING: Any = None
 
@@ -40,10 +40,10 @@ def test_the_last_checkpoint_is_written_in_time_and_the_time_is_used(
     clock.now += save
     left = 1000.0 + limit - clock.now
     assert steps >= 1
-    assert left >= TO_LEAVE - 1e-6
+    assert left >= EXIT_SECONDS - 1e-6
     # No more is given away than what was to be feared.
     longest_step, longest_save = step + compiling + save, max(save, min(30.0, limit / 10))
-    assert left <= 1.5 * (longest_step + longest_save) + TO_LEAVE + longest_step
+    assert left <= 1.5 * (longest_step + longest_save) + EXIT_SECONDS + longest_step
 
 
 def test_a_slow_checkpoint_is_reckoned_with() -> None:
@@ -54,7 +54,7 @@ def test_a_slow_checkpoint_is_reckoned_with() -> None:
     assert not deadline()
     clock.now += 200.0
     deadline.saved(NOTHING, Path())
-    clock.now = 1000.0 + 1000.0 - 1.5 * (1 + 200) - TO_LEAVE - 200
+    clock.now = 1000.0 + 1000.0 - 1.5 * (1 + 200) - EXIT_SECONDS - 200
     assert deadline()
 
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from pipeline.config import Config
 from pipeline.objectives.adversarial import LOSSES
-from pipeline.training.optimization.micro_batches import micro_batches, part_of, tangent_at
+from pipeline.training.optimization.micro_batches import micro_batches, take_micro_batch, tangent_at
 from tests.pipeline.training.steps import CASES, after_steps, models_and_step
 
 STEPS = 4
@@ -88,10 +88,10 @@ def test_the_tangent_of_a_loss_in_which_samples_meet_is_a_sum_over_samples(parts
     total = 0.0
     found = [0.0, 0.0]
     for number in range(parts):
-        values = [part_of(point, number, parts) for point in points]
+        values = [take_micro_batch(point, number, parts) for point in points]
         with tf.GradientTape() as tape:
             tape.watch(values)
-            part = tf.reduce_mean(part_of(tangent, number, parts)(*values)) / parts
+            part = tf.reduce_mean(take_micro_batch(tangent, number, parts)(*values)) / parts
         total += float(part)
         slopes = tape.gradient(part, values)
         for kind, slope in enumerate(slopes):

@@ -18,7 +18,7 @@ from pipeline.training.distributed.cluster import share_of_worker
 from pipeline.training.preflight import estimate
 from pipeline.training.preflight.costs import passes_of
 from pipeline.training.preflight.estimate import GIB, at_once, estimate_run, estimates, require_fit
-from pipeline.training.preflight.trial import Trial, trial
+from pipeline.training.preflight.trial import Trial, run_trial
 
 Trials = list[tuple[str, float]]
 
@@ -32,7 +32,7 @@ def trials(monkeypatch: pytest.MonkeyPatch) -> Trials:
         tried.append((phase.name, seconds))
         return Trial(first_seconds=5.0, step_seconds=2.0, memory=3 * GIB)
 
-    monkeypatch.setattr(estimate, "trial", measured)
+    monkeypatch.setattr(estimate, "run_trial", measured)
     return tried
 
 
@@ -158,7 +158,7 @@ def test_a_trial_that_dies_is_no_fit(
     tiny: Callable[..., Config], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = tiny()
-    monkeypatch.setattr(estimate, "trial", lambda *_, **__: None)
+    monkeypatch.setattr(estimate, "run_trial", lambda *_, **__: None)
     free = 1.1 * max(each.memory for each in estimates(config, 0))
     with pytest.raises(UserError, match="fade_8x8, which takes more with 8 images at once"):
         require_fit(config, estimate_run(config, 0, free=free), free)
@@ -168,7 +168,7 @@ def test_a_trial_that_dies_is_no_fit(
 def test_a_process_that_is_killed_is_no_trial(tiny: Callable[..., Config]) -> None:
     config = tiny()
     phase = config.schedule.build().phases[0]
-    assert trial(config, phase, label_size=0, prepare=partial(os._exit, 9)) is None
+    assert run_trial(config, phase, label_size=0, prepare=partial(os._exit, 9)) is None
 
 
 @pytest.mark.slow
@@ -177,7 +177,7 @@ def test_real_steps_are_measured(tiny: Callable[..., Config]) -> None:
     objective = {"r1": 1.0, "penalty_every": 2, "critic_steps": 2}
     config = tiny(objective=objective, data={"labels": True}, run={"replicas": None})
     phase = replace(config.schedule.build().phases[-1], batch_size=1024, fading=True)
-    found = trial(config, phase, label_size=10)
+    found = run_trial(config, phase, label_size=10)
     assert found is not None
     assert found.first_seconds > found.step_seconds > 0
     held = 4 * 1024 * 8 * 8 * 8

@@ -28,7 +28,7 @@ def test_none_leaves_images_alone() -> None:
     augmentation = Augmentation(AugmentationConfig())
     images = tf.random.stateless_normal((4, 8, 8, 3), (0, 0))
     draws = augmentation.draws((1, 2), images.shape)
-    np.testing.assert_array_equal(augmentation.seen(images, draws), images)
+    np.testing.assert_array_equal(augmentation.apply(images, draws), images)
     assert not augmentation.steered
     assert not augmentation.variables
 
@@ -90,7 +90,7 @@ def test_penalties_are_of_gradients_at_images_as_they_are(tiny: Callable[..., Co
     draws = models.augmentation.draws((3, 4), reals.shape)
     with tf.GradientTape() as tape:
         tape.watch(reals)
-        scores = models.discriminator(models.augmentation.seen(reals, draws))["scores"]
+        scores = models.discriminator(models.augmentation.apply(reals, draws))["scores"]
     gradient = tape.gradient(scores, reals).numpy()
     expected = np.square(gradient).sum(axis=(1, 2, 3)).mean() / 2
     latents = LatentBatch(tf.random.stateless_normal((8, 8), (1, 1)))

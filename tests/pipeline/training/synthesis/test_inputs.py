@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import tensorflow as tf
 
-from pipeline.training.synthesis.inputs import fade_reals, scaled
+from pipeline.training.synthesis.inputs import fade_reals, normalize_images
 
 
 def test_reals_fade_with_the_networks() -> None:
@@ -18,4 +18,4 @@ def test_reals_fade_with_the_networks() -> None:
 
 def test_pixels_become_minus_one_to_one() -> None:
     pixels = tf.constant([0, 51, 255], tf.uint8)
-    np.testing.assert_allclose(scaled(pixels), [-1.0, -0.6, 1.0], atol=1e-7)
+    np.testing.assert_allclose(normalize_images(pixels), [-1.0, -0.6, 1.0], atol=1e-7)

@@ -18,7 +18,7 @@ from pipeline.training.synthesis.generation import LatentBatch
 from pipeline.training.synthesis.inputs import CriticBatch, GeneratorBatch
 from pipeline.training.synthesis.phase_models import PhaseModels
 from pipeline.training.synthesis.state import TrainingState
-from pipeline.training.synthesis.updates import DiscriminatorUpdates, GeneratorUpdates, judged_apart
+from pipeline.training.synthesis.updates import DiscriminatorUpdates, GeneratorUpdates, judge_both
 from tests.pipeline.training.reuse import Reuse
 from tests.pipeline.training.steps import CASES, PLAIN, after_steps, batches, models_and_step
 
@@ -143,7 +143,7 @@ def test_a_lazy_penalty_weighs_as_much_as_the_updates_it_stands_for(
         reals = tf.random.stateless_normal((8, 4, 4, 1), (0, 0))
         batch = CriticBatch(reals, None, tf.zeros((8, 0)), None, None)
         before = models.discriminator.get_weights()
-        DiscriminatorUpdates(config, phase, models, replicas=1).pay_penalties(batch)
+        DiscriminatorUpdates(config, phase, models, replicas=1).apply_penalties(batch)
         return [
             (new - old) / float(models.discriminator_optimizer.learning_rate)
             for new, old in zip(models.discriminator.get_weights(), before, strict=True)
@@ -200,7 +200,7 @@ def test_one_pass_scores_reals_and_fakes_as_two_passes_do(batch: int, label_size
         tf.constant(normals(batch, 8, 8, 3, seed=1)),
     )
     labels = tf.zeros((batch, label_size))
-    together = judged_apart(model, reals, fakes, labels, group_size=4)
+    together = judge_both(model, reals, fakes, labels, group_size=4)
     for both, alone in zip(together, (model(reals), model(fakes)), strict=True):
         for name, expected in alone.items():
             np.testing.assert_allclose(getattr(both, name), expected, rtol=1e-5, atol=1e-5)
