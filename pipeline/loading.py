@@ -13,7 +13,7 @@ from pydantic import Tag, ValidationError
 
 from pipeline.config import Config, DataConfig, Section
 from pipeline.errors import UserError
-from pipeline.families.config import FORMER
+from pipeline.families.config import FORMER_KEYS
 
 Checked = TypeVar("Checked", bound=Section)
 Override = str | tuple[str, Any]
@@ -21,7 +21,7 @@ Override = str | tuple[str, Any]
 `section.key` and a value, for paths and names that YAML could read as something else."""
 
 # Replicas, micro-batches and threads are among them: they change only the order of sums.
-HOW = (
+EXECUTION_KEYS = (
     "strategy",
     "replicas",
     "tpu",
@@ -38,10 +38,10 @@ HOW = (
 )
 """Keys of `run` that affect how a run is executed or watched, but not its result."""
 
-WHERE = ("cache", "records", "servers", "source", "workers")
+LOCATION_KEYS = ("cache", "records", "servers", "source", "workers")
 """Keys of `data` that affect where and how images are read, but not their content."""
 
-WATCHING = ("alarms", "evaluation", "gate")
+MONITORING_SECTIONS = ("alarms", "evaluation", "gate")
 """Sections that watch and judge a run without changing its result."""
 
 _PRESETS = resources.files("pipeline") / "presets"
@@ -106,27 +106,27 @@ def config_from(text: str, overrides: Sequence[Override] = (), *, origin: str) -
         raise UserError(f"a configuration must be a mapping of sections. Received: {origin}")
     for override in overrides:
         _override(values, override)
-    return validated(Config, values)
+    return validate(Config, values)
 
 
 def data_config(values: Mapping[str, Any]) -> DataConfig:
     """Make the section `data` alone from its keys and values."""
-    return validated(DataConfig, values, "data", root=Config)
+    return validate(DataConfig, values, "data", root=Config)
 
 
 def decisive_settings(config: Config) -> dict[str, Any]:
     """Return the keys that affect a run's result, as `section.key`, with their values."""
-    free = {f"run.{name}" for name in HOW}
-    free |= {f"data.{name}" for name in WHERE}
+    free = {f"run.{name}" for name in EXECUTION_KEYS}
+    free |= {f"data.{name}" for name in LOCATION_KEYS}
     sections = config.model_dump()
     # Digests of earlier versions include the former keys, and do not include the width.
-    sections["network"] = {**FORMER, **sections["network"]}
+    sections["network"] = {**FORMER_KEYS, **sections["network"]}
     if sections["schedule"]["width"] is None:
         del sections["schedule"]["width"]
     return {
         f"{section}.{key}": value
         for section, values in sections.items()
-        if section not in WATCHING
+        if section not in MONITORING_SECTIONS
         for key, value in values.items()
         if f"{section}.{key}" not in free
     }
@@ -142,7 +142,7 @@ def differences(before: Config, after: Config) -> list[str]:
     ]
 
 
-def validated(
+def validate(
     model: type[Checked], values: Any, *section: str, root: type[Section] | None = None
 ) -> Checked:
     """Check values from outside, and make a section of them.

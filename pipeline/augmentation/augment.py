@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from pipeline.augmentation.colour import recoloured
-from pipeline.augmentation.corruption import corrupted
-from pipeline.augmentation.diffaugment import diffaugment_draws, diffaugmented
+from pipeline.augmentation.colour import recolour
+from pipeline.augmentation.corruption import corrupt
+from pipeline.augmentation.diffaugment import apply_diffaugment, diffaugment_draws
 from pipeline.augmentation.draws import Chances, Draws, ada_draws
-from pipeline.augmentation.filtering import filtered
-from pipeline.augmentation.geometry import warped
+from pipeline.augmentation.filtering import filter_bands
+from pipeline.augmentation.geometry import warp
 from pipeline.config import AugmentationConfig
 
 
@@ -45,8 +45,8 @@ def augment(images: Any, draws: Draws, p: Any, settings: AugmentationConfig) -> 
     if settings.kind == "ada":
         chances = Chances(draws, p, settings.shares())
         # The order of the official code.
-        for stage in (warped, recoloured, filtered, corrupted):
+        for stage in (warp, recolour, filter_bands, corrupt):
             images = stage(images, chances)
     elif settings.kind == "diffaugment":
-        images = diffaugmented(images, draws, settings)
+        images = apply_diffaugment(images, draws, settings)
     return images

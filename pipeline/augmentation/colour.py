@@ -29,7 +29,7 @@ _TURN = np.array([[0, -1, 1], [1, 0, -1], [-1, 1, 0]], np.float32) / np.float32(
 """K, the cross product v × x: a quarter turn of hue."""
 
 
-def recoloured(images: Any, chances: Chances) -> Any:
+def recolour(images: Any, chances: Chances) -> Any:
     """Transform the colours: `A x + t` for each pixel x, `(batch, height, width, 1 or 3)` → same.
 
     The published 4×4 matrices of brightness b, contrast c, luma flip i, hue θ and saturation s do
@@ -39,9 +39,9 @@ def recoloured(images: Any, chances: Chances) -> Any:
     if not chances.any_of(COLOR):
         return images
     brightness = BRIGHTNESS_DEVIATION * chances.normals("brightness")
-    brightness = chances.applied("brightness", brightness, 0.0)
+    brightness = chances.where_applied("brightness", brightness, 0.0)
     contrast = chances.factors("contrast", CONTRAST_DEVIATION)
-    flipped = chances.applied("lumaflip", tf.floor(2.0 * chances.uniforms("lumaflip")), 0.0)
+    flipped = chances.where_applied("lumaflip", tf.floor(2.0 * chances.uniforms("lumaflip")), 0.0)
     luma = (contrast * (1.0 - 2.0 * flipped))[..., tf.newaxis]
     offset = luma * brightness[..., tf.newaxis]
     *sides, channels = images.shape[1:]
@@ -50,7 +50,7 @@ def recoloured(images: Any, chances: Chances) -> Any:
     if channels == 1:
         pixels = luma * pixels
     else:
-        hue = chances.applied("hue", pi * (2.0 * chances.uniforms("hue") - 1.0), 0.0)
+        hue = chances.where_applied("hue", pi * (2.0 * chances.uniforms("hue") - 1.0), 0.0)
         hue = hue[..., tf.newaxis]
         saturation = chances.factors("saturation", SATURATION_DEVIATION)
         chroma = (contrast * saturation)[..., tf.newaxis]

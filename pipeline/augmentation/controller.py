@@ -22,7 +22,7 @@ def mean_sign(scores: Any) -> Any:
     return tf.reduce_mean(tf.sign(scores))
 
 
-def adjusted_probability(p: Any, mean_sign: Any, images: Any, settings: AugmentationConfig) -> Any:
+def adjust_probability(p: Any, mean_sign: Any, images: Any, settings: AugmentationConfig) -> Any:
     """Adapt p: `min(max(p + sign(r - target) · images / rise_images, 0), 1)`; keep a fixed p.
 
     The mean sign r and the number of images are of the reals since the last adjustment.

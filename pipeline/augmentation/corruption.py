@@ -18,14 +18,14 @@ CUT_SIZE = 0.5
 """Sides of the cut-out part, as a share of the image's sides."""
 
 
-def corrupted(images: Any, chances: Chances) -> Any:
+def corrupt(images: Any, chances: Chances) -> Any:
     """Apply `noise`, then `cutout`, to images `(batch, height, width, channels)`."""
     if chances.any_of(("noise",)):
         deviation = NOISE_DEVIATION * tf.abs(chances.normals("noise"))
-        deviation = chances.applied("noise", deviation, 0.0)
+        deviation = chances.where_applied("noise", deviation, 0.0)
         images += chances.draws.noise * deviation[..., tf.newaxis, tf.newaxis]
     if chances.any_of(("cutout",)):
-        share = chances.applied("cutout", CUT_SIZE, 0.0)
+        share = chances.where_applied("cutout", CUT_SIZE, 0.0)
         _, height, width, _ = images.shape
         images *= _outside(chances.uniforms("cutout"), share, (height, width))
     return images

@@ -12,7 +12,7 @@ from typing import Any
 import tensorflow as tf
 
 from pipeline.augmentation.draws import Draws, uniforms_of
-from pipeline.augmentation.separable import along_sides
+from pipeline.augmentation.separable import apply_along_sides
 from pipeline.config import AugmentationConfig
 
 MOST_MOVED = 1 / 8
@@ -39,7 +39,7 @@ def diffaugment_draws(key: Any, shape: Sequence[int]) -> Draws:
     return Draws(uniforms=uniforms_of(key, 0, (shape[0], len(Uniform))))
 
 
-def diffaugmented(images: Any, draws: Draws, settings: AugmentationConfig) -> Any:
+def apply_diffaugment(images: Any, draws: Draws, settings: AugmentationConfig) -> Any:
     """Apply `color`, `translation`, then `cutout` to images `(batch, height, width, channels)`."""
     _, height, width, _ = images.shape
 
@@ -57,7 +57,7 @@ def diffaugmented(images: Any, draws: Draws, settings: AugmentationConfig) -> An
     if "translation" in settings.policy:
         down = _moves(uniform(Uniform.MOVE_DOWN), height)
         right = _moves(uniform(Uniform.MOVE_RIGHT), width)
-        images = along_sides(images, down, right)
+        images = apply_along_sides(images, down, right)
     if "cutout" in settings.policy:
         down = _covered(uniform(Uniform.CUT_DOWN), height)
         right = _covered(uniform(Uniform.CUT_RIGHT), width)

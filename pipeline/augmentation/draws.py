@@ -114,9 +114,11 @@ class Chances:
 
     def factors(self, transform: Transform, deviation: float) -> Any:
         """Factors whose binary logarithm is normal, 1 where the transform is not applied."""
-        return self.applied(transform, 2.0 ** (deviation * self.normals(transform)), 1.0)
+        return self.where_applied(transform, 2.0 ** (deviation * self.normals(transform)), 1.0)
 
-    def applied(self, transform: Transform, value: Any, otherwise: float, *, times: int = 1) -> Any:
+    def where_applied(
+        self, transform: Transform, value: Any, otherwise: float, *, times: int = 1
+    ) -> Any:
         """Keep a value where the transform is applied, and replace it elsewhere.
 
         Args:

@@ -13,7 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from pipeline.augmentation.draws import Chances
-from pipeline.augmentation.separable import Array, along_sides, reflecting
+from pipeline.augmentation.separable import Array, apply_along_sides, reflection_matrix
 
 DEVIATION = 1.0
 """Standard deviation of the binary logarithm of a band's factor."""
@@ -26,7 +26,7 @@ _HIGH = np.array([1, 0, -9, 16, -9, 0, 1]) / 32
 """`H(-z) H(-1/z) / 2`; the sum of both filters is the identity."""
 
 
-def filtered(images: Any, chances: Chances) -> Any:
+def filter_bands(images: Any, chances: Chances) -> Any:
     """Amplify frequency bands of images `(batch, height, width, channels)`, along both sides.
 
     Gains are the product over bands i of `t / √(Σ power · t²)`, where t is the factor of band i in
@@ -41,7 +41,7 @@ def filtered(images: Any, chances: Chances) -> Any:
     down, right = (
         tf.einsum("bk,kij->bij", gains, _band_matrices(side)) for side in images.shape[1:3]
     )
-    return along_sides(images, down, right)
+    return apply_along_sides(images, down, right)
 
 
 @cache
@@ -66,4 +66,4 @@ def _band_matrices(size: int) -> Array:
     filters = band_filters()
     taps = filters.shape[1]
     sources = np.arange(size)[:, np.newaxis] + np.arange(taps) - taps // 2
-    return np.stack([reflecting(sources, weights, size) for weights in filters])
+    return np.stack([reflection_matrix(sources, weights, size) for weights in filters])

@@ -15,8 +15,8 @@ import numpy as np
 import tensorflow as tf
 
 from pipeline.augmentation.draws import Chances
-from pipeline.augmentation.resampling import resampled
-from pipeline.augmentation.separable import Array, along_sides, reflected
+from pipeline.augmentation.resampling import resample
+from pipeline.augmentation.separable import Array, apply_along_sides, reflect
 from pipeline.config import GEOM
 from pipeline.shape import Shape
 
@@ -28,25 +28,25 @@ MOVE_DEVIATION = 0.125
 """Standard deviation of `xfrac`, as a share of the side."""
 
 
-def warped(images: Any, chances: Chances) -> Any:
+def warp(images: Any, chances: Chances) -> Any:
     """Apply `blit`, then `geom`, to images `(batch, height, width, channels)`."""
     _, height, width, _ = images.shape
     if chances.any_of(("xflip", "rotate90")):
-        mirrored = chances.applied("xflip", tf.floor(2.0 * chances.uniforms("xflip")), 0.0)
+        mirrored = chances.where_applied("xflip", tf.floor(2.0 * chances.uniforms("xflip")), 0.0)
         quarters = tf.floor(4.0 * chances.uniforms("rotate90"))
-        quarters = chances.applied("rotate90", quarters, 0.0)
+        quarters = chances.where_applied("rotate90", quarters, 0.0)
         if height != width:  # A quarter turn would change the shape, so only half turns are left.
             quarters = 2.0 * tf.floor(quarters / 2.0)
-        images = turned(images, mirrored, quarters)
+        images = mirror_and_rotate(images, mirrored, quarters)
     if chances.any_of(GEOM):
-        images = resampled(images, *inverse_maps(chances, (height, width)))
+        images = resample(images, *inverse_maps(chances, (height, width)))
     # Whole pixels alone need no filter: a permutation is exact and cheaper.
     elif chances.any_of(("xint",)):
-        images = shifted_by_pixels(images, _pixels_moved(chances, (height, width)))
+        images = shift_by_pixels(images, _pixels_moved(chances, (height, width)))
     return images
 
 
-def turned(images: Any, mirrored: Any, quarters: Any) -> Any:
+def mirror_and_rotate(images: Any, mirrored: Any, quarters: Any) -> Any:
     """Mirror images left to right where 1, then rotate them counter-clockwise by quarter turns.
 
     Both are `(batch, 1)`; quarters are 0 to 3, but 0 or 2 unless images are square.
@@ -58,30 +58,30 @@ def turned(images: Any, mirrored: Any, quarters: Any) -> Any:
     return _where(quarters >= 2, tf.reverse(images, [2]), images)
 
 
-def shifted_by_pixels(images: Any, pixels: Any) -> Any:
+def shift_by_pixels(images: Any, pixels: Any) -> Any:
     """Move images by whole pixels to the right and down, `(batch, 2)`, reflecting their edges."""
 
     def matrices(side: int, moves: Any) -> Any:
         sources = tf.range(side) - tf.cast(moves, tf.int32)[:, tf.newaxis]
-        return tf.one_hot(reflected(sources, side), side)
+        return tf.one_hot(reflect(sources, side), side)
 
     _, height, width, _ = images.shape
-    return along_sides(images, matrices(height, pixels[:, 1]), matrices(width, pixels[:, 0]))
+    return apply_along_sides(images, matrices(height, pixels[:, 1]), matrices(width, pixels[:, 0]))
 
 
 def inverse_maps(chances: Chances, shape: Shape) -> tuple[Any, Any]:
     """Compose the inverse maps of `xint`, `scale`, `rotate`, `aniso`, `rotate` and `xfrac`.
 
-    Returns L `(batch, 2, 2)` and o `(batch, 2)`, as `resampled` takes them.
+    Returns L `(batch, 2, 2)` and o `(batch, 2)`, as `resample` takes them.
     """
     # Inverses, because sampling needs to know where each output pixel comes from.
     scale = chances.factors("scale", SCALE_DEVIATION)
     aniso = chances.factors("aniso", ANISO_DEVIATION)
     angles = pi * (2.0 * chances.uniforms("rotate") - 1.0)
     # One rotation before `aniso`, one after; at least one of the two with the probability.
-    angles = chances.applied("rotate", angles, 0.0, times=2)
+    angles = chances.where_applied("rotate", angles, 0.0, times=2)
     deviation = MOVE_DEVIATION * _right_and_down(shape)
-    shift = chances.applied("xfrac", deviation * chances.normals("xfrac"), 0.0)
+    shift = chances.where_applied("xfrac", deviation * chances.normals("xfrac"), 0.0)
     cosine, sine = tf.cos(angles), tf.sin(angles)
     rotations = tf.stack([tf.stack([cosine, -sine], -1), tf.stack([sine, cosine], -1)], -2)
     stretch = tf.concat([1.0 / (scale * aniso), aniso / scale], axis=1)
@@ -93,7 +93,7 @@ def _pixels_moved(chances: Chances, shape: Shape) -> Any:
     """Shifts by `xint` to the right and down, in whole pixels, `(batch, 2)`."""
     most = MOST_MOVED * _right_and_down(shape)
     pixels = tf.round((2.0 * chances.uniforms("xint") - 1.0) * most)
-    return chances.applied("xint", pixels, 0.0)
+    return chances.where_applied("xint", pixels, 0.0)
 
 
 def _right_and_down(shape: Shape) -> Array:

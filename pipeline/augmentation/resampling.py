@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from pipeline.augmentation.separable import Array, along_sides, reflecting
+from pipeline.augmentation.separable import Array, apply_along_sides, reflection_matrix
 
 SYM6 = (
     0.015404109327027373,
@@ -45,7 +45,7 @@ _MARGIN = (len(SYM6) - 2) // 2
 """Number of fine pixels beyond each edge that the reduction reads."""
 
 
-def resampled(images: Any, linear: Any, offset: Any) -> Any:
+def resample(images: Any, linear: Any, offset: Any) -> Any:
     """Resample images x to `y(q) = x(L q + o)`; q is in pixels from the centre, right and down.
 
     Args:
@@ -54,7 +54,7 @@ def resampled(images: Any, linear: Any, offset: Any) -> Any:
         offset: Offsets o to the right and down, `(batch, 2)`.
     """
     _, height, width, _ = images.shape
-    fine = along_sides(images, _enlargement(height), _enlargement(width))
+    fine = apply_along_sides(images, _enlargement(height), _enlargement(width))
     steps_right, steps_down = _steps(width), _steps(height)[:, np.newaxis]
     right, down = (
         linear[:, row, 0, tf.newaxis, tf.newaxis] * steps_right
@@ -64,7 +64,7 @@ def resampled(images: Any, linear: Any, offset: Any) -> Any:
         for row, side in enumerate((width, height))
     )
     sampled = _bilinear(fine, right, down)
-    return along_sides(sampled, _reduction(height), _reduction(width))
+    return apply_along_sides(sampled, _reduction(height), _reduction(width))
 
 
 def _steps(side: int) -> Array:
@@ -106,7 +106,7 @@ def _enlargement(size: int) -> Array:
     # Before the filter, every other fine pixel is zero.
     among_zeros = fine + _MARGIN - np.arange(len(_TAPS))
     weights = np.where(among_zeros % 2 == 0, 2 * _TAPS, 0.0)
-    return reflecting(among_zeros // 2, weights, size)
+    return reflection_matrix(among_zeros // 2, weights, size)
 
 
 @cache

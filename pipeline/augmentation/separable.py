@@ -11,7 +11,7 @@ import tensorflow as tf
 Array = npt.NDArray[np.float32]
 
 
-def along_sides(images: Any, down: Any, right: Any) -> Any:
+def apply_along_sides(images: Any, down: Any, right: Any) -> Any:
     """Apply matrices `(new side, side)`, or one per sample, along height and width of images."""
     return _along_other_side(_along_other_side(images, right), down)
 
@@ -24,12 +24,12 @@ def _along_other_side(images: Any, matrix: Any) -> Any:
     return tf.reshape(tf.matmul(matrix, columns), (-1, matrix.shape[-2], height, channels))
 
 
-def reflected(positions: Any, size: int) -> Any:
+def reflect(positions: Any, size: int) -> Any:
     """Reflect integer positions endlessly into a side: `… 2 1 0 1 2 …`, no edge pixel twice."""
     return (size - 1) - abs((size - 1) - positions % (2 * (size - 1)))
 
 
-def reflecting(sources: Any, weights: Any, size: int) -> Array:
+def reflection_matrix(sources: Any, weights: Any, size: int) -> Array:
     """Matrix `(outputs, size)` of weighted sums over pixels of an endlessly reflected side.
 
     The positions `sources` are `(outputs, taps)`, and `weights` broadcast to them.
@@ -37,5 +37,5 @@ def reflecting(sources: Any, weights: Any, size: int) -> Array:
     matrix = np.zeros((len(sources), size))
     outputs = np.arange(len(sources))[:, np.newaxis]
     # Not an assignment: reflected taps may meet on one pixel.
-    np.add.at(matrix, (outputs, reflected(sources, size)), weights)
+    np.add.at(matrix, (outputs, reflect(sources, size)), weights)
     return matrix.astype(np.float32)

@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 
 from pipeline.section import Count, Rate, Section, Share
 
-FORMER: Mapping[str, Any] = MappingProxyType(
+FORMER_KEYS: Mapping[str, Any] = MappingProxyType(
     {
         **{"style_size": 512, "mapping_layers": 8, "mapping_rate": 0.01, "mixing": 0.9},
         **{"noise": True, "blur": True, "styles": True, "constant_input": True},
@@ -50,11 +50,11 @@ class NetworkConfig(Section):
         if not isinstance(values, Mapping):
             return values
         # Runs of growgan 0.1 must load: drop their keys that this family never used.
-        lacked = [key for key in FORMER if key in values and key not in cls.model_fields]
+        lacked = [key for key in FORMER_KEYS if key in values and key not in cls.model_fields]
         for key in lacked:
-            if values[key] != FORMER[key]:
+            if values[key] != FORMER_KEYS[key]:
                 raise ValueError(
-                    f"`network.{key}` must be left at {FORMER[key]} with `network.family="
+                    f"`network.{key}` must be left at {FORMER_KEYS[key]} with `network.family="
                     f"{cls.model_fields['family'].default}`, which has no such key. "
                     f"Received: {values[key]}"
                 )

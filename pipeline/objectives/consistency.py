@@ -19,7 +19,7 @@ def inconsistency(scores: Any, moved_scores: Any) -> Any:
     return tf.square(scores - moved_scores)
 
 
-def shifted_and_mirrored(images: Any, moves: Any, *, mirror: bool) -> Any:
+def shift_and_mirror(images: Any, moves: Any, *, mirror: bool) -> Any:
     """T(x): shift each image `(batch, height, width, channels)`; if allowed, mirror half of them.
 
     `moves` are uniform draws from 0 to 1, `(batch, 3)`: shift down, shift to the right, mirroring.
@@ -27,14 +27,14 @@ def shifted_and_mirrored(images: Any, moves: Any, *, mirror: bool) -> Any:
     # Below 8 px an eighth is less than a pixel.
     most = np.array([max(1, int(side * LARGEST_SHIFT)) for side in images.shape[1:3]], np.int32)
     shifts = tf.cast(tf.floor(moves[:, :2] * (2 * most + 1)), tf.int32) - most
-    images = shifted(images, shifts[:, 0], shifts[:, 1])
+    images = shift(images, shifts[:, 0], shifts[:, 1])
     if mirror:
         chosen = moves[:, 2, tf.newaxis, tf.newaxis, tf.newaxis] < 0.5
         images = tf.where(chosen, tf.reverse(images, axis=[2]), images)
     return images
 
 
-def shifted(images: Any, down: Any, right: Any) -> Any:
+def shift(images: Any, down: Any, right: Any) -> Any:
     """Shift each image by whole pixels, int32 `(batch,)`, less than its side; reflect the edges."""
     rows = _sources(images.shape[1], down)
     columns = _sources(images.shape[2], right)

@@ -15,7 +15,7 @@ import tensorflow as tf
 from pipeline.objectives.replicas import mean_over_replicas
 
 
-def normalised(latents: Any) -> Any:
+def normalise(latents: Any) -> Any:
     """Normalise latents like `PixelNorm`, `z · rsqrt(mean(z²) + 1e-8)`, `(batch, size)` → same."""
     return latents * tf.math.rsqrt(tf.reduce_mean(latents**2, axis=-1, keepdims=True) + 1e-8)
 
@@ -39,7 +39,7 @@ def path_lengths(generate: Callable[[Any], Any], latents: Any, noise: Any) -> An
     return tf.sqrt(squares + 1e-12)
 
 
-def moved_mean(mean: Any, lengths: Any, *, decay: float) -> Any:
+def update_mean(mean: Any, lengths: Any, *, decay: float) -> Any:
     """Update the moving mean: `mean + decay · (mean of lengths - mean)`, over all replicas."""
     # Gradients flow through the lengths, as in the official code.
     return mean + decay * (mean_over_replicas(lengths) - mean)

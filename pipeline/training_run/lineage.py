@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.config import Config
-from pipeline.loading import HOW, WATCHING
+from pipeline.loading import EXECUTION_KEYS, MONITORING_SECTIONS
 
 if TYPE_CHECKING:
     from pipeline.data.records import RecordSet
@@ -28,7 +28,11 @@ def lineage_of_start(config: Config, data: Mapping[str, Any]) -> dict[str, Any]:
     # Without how a run is executed or watched, and where prepared sets are. The source and the
     # readers of the data are in it, as in hashes of earlier versions.
     text = config.model_dump_json(
-        exclude={"run": set(HOW), "data": {"records"}, **dict.fromkeys(WATCHING, True)}
+        exclude={
+            "run": set(EXECUTION_KEYS),
+            "data": {"records"},
+            **dict.fromkeys(MONITORING_SECTIONS, True),
+        }
     )
     return {
         "growgan": metadata.version("growgan"),

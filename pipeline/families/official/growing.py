@@ -12,7 +12,7 @@ from pipeline.errors import UserError
 from pipeline.families.config import NetworkConfig
 from pipeline.families.network import START_RESOLUTION
 from pipeline.families.official.pickles import Array, Networks, OfficialNetwork
-from pipeline.families.official.rules import Rule, from_first_pixels, layer, translated
+from pipeline.families.official.rules import Rule, from_first_pixels, layer, translate
 from pipeline.families.official.settings import Settings
 from pipeline.families.official.snapshot import NETWORKS, OfficialSnapshot
 from pipeline.untrusted.safe_pickle import escaped
@@ -114,7 +114,7 @@ def weight_of(name: str, value: Array, rules: Sequence[Rule], final: int) -> tup
 
     try:
         # These layers alone are numbered from the final resolution down.
-        return translated(re.sub(r"((?:To|From)RGB)_lod(\d{1,2})", with_side, name), value, rules)
+        return translate(re.sub(r"((?:To|From)RGB)_lod(\d{1,2})", with_side, name), value, rules)
     except (LookupError, ValueError) as error:
         raise UserError(
             "a variable must be one of the official networks', in its shape. "

@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.families.official.reading import content_of, refuse_damage
+from pipeline.families.official.reading import read_whole, refuse_damage
 from pipeline.untrusted import safe_pickle
 
 Array: TypeAlias = npt.NDArray[Any]
@@ -48,7 +48,7 @@ def read_networks(path: Path) -> Networks:
         UserError: if the file cannot be read, is damaged, or holds anything but three networks.
     """
     with refuse_damage(path, "official weights must be a pickle of the networks G, D and Gs alone"):
-        found = safe_pickle.load(io.BytesIO(content_of(path)), _stand_ins())
+        found = safe_pickle.load(io.BytesIO(read_whole(path)), _stand_ins())
         if type(found) not in (tuple, list) or len(found) != 3:
             raise safe_pickle.UnsafePickle("it holds no three networks")
         generator, discriminator, average = map(_network, found)

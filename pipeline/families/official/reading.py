@@ -28,7 +28,7 @@ def refuse_damage(path: Path, rule: str) -> Iterator[None]:
         raise UserError(f"{rule}. Received: {path} ({known or 'it is damaged'})") from error
 
 
-def content_of(path: Path) -> bytes:
+def read_whole(path: Path) -> bytes:
     """Read a whole file within `refusals`."""
     # Before reading: a huge file must not fill the memory first.
     if path.stat().st_size > LARGEST_FILE:

@@ -15,7 +15,7 @@ Layout: TypeAlias = Callable[[Array], Array]
 _AREA = (START_RESOLUTION, START_RESOLUTION)
 
 
-def unchanged(value: Array) -> Array:
+def identity(value: Array) -> Array:
     """Keep a layout that is ours too."""
     return value
 
@@ -37,7 +37,7 @@ def channels_last(maps: Array) -> Array:
     return maps[0].transpose(1, 2, 0)
 
 
-def mirrored(kernel: Array) -> Array:
+def mirror(kernel: Array) -> Array:
     """Mirror a kernel `(rows, columns, …)`, as a transposed convolution applies it."""
     return kernel[::-1, ::-1]
 
@@ -53,14 +53,14 @@ class Rule(NamedTuple):
 
     official: str
     ours: str
-    layout: Layout = unchanged
+    layout: Layout = identity
 
 
 def layer(
     official: str,
     ours: str,
-    kernel: Layout = unchanged,
-    bias: Layout = unchanged,
+    kernel: Layout = identity,
+    bias: Layout = identity,
     separator: str = "/",
 ) -> tuple[Rule, Rule]:
     """Make the rules of a layer's kernel, which is `weight` in official names, and its bias."""
@@ -70,7 +70,7 @@ def layer(
     )
 
 
-def translated(name: str, value: Array, rules: Iterable[Rule]) -> tuple[str, Array]:
+def translate(name: str, value: Array, rules: Iterable[Rule]) -> tuple[str, Array]:
     """Translate an official variable by the first rule that has its name.
 
     Raises:

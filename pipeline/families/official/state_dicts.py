@@ -12,7 +12,7 @@ import numpy as np
 
 from pipeline.errors import UserError
 from pipeline.families.official.pickles import Array
-from pipeline.families.official.reading import LARGEST_FILE, content_of, refuse_damage
+from pipeline.families.official.reading import LARGEST_FILE, read_whole, refuse_damage
 from pipeline.untrusted.npz_heads import heads_in
 from pipeline.untrusted.safe_pickle import UnsafePickle
 
@@ -34,7 +34,7 @@ def read_arrays(path: Path) -> StateDict:
         UserError: if the file cannot be read, is damaged, or holds objects.
     """
     with refuse_damage(path, "a dump of weights must be an .npz or .safetensors file of numbers"):
-        return _of_npz(path) if path.suffix == ".npz" else _of_safetensors(content_of(path))
+        return _of_npz(path) if path.suffix == ".npz" else _of_safetensors(read_whole(path))
 
 
 def networks_in(arrays: StateDict) -> dict[str, StateDict]:

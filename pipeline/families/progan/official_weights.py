@@ -12,7 +12,7 @@ from pydantic import Field
 from pipeline.families.official import growing
 from pipeline.families.official.growing import SIDE
 from pipeline.families.official.pickles import Array, Networks
-from pipeline.families.official.rules import layer, mirrored, to_first_pixels
+from pipeline.families.official.rules import layer, mirror, to_first_pixels
 from pipeline.families.official.settings import Settings, Size, settings_of
 from pipeline.families.official.snapshot import OfficialSnapshot
 from pipeline.families.progan.config import ProGANConfig
@@ -23,7 +23,7 @@ FUNCTIONS = ("G_paper", "D_paper", "G_paper")
 
 def _fused_up(kernel: Array) -> Array:
     """Reorder a fused kernel, stored for a transposed convolution: `(rows, columns, out, in)`."""
-    return mirrored(kernel).transpose(0, 1, 3, 2)
+    return mirror(kernel).transpose(0, 1, 3, 2)
 
 
 RULES = (

@@ -14,7 +14,7 @@ from pipeline.errors import UserError
 from pipeline.families.official import growing
 from pipeline.families.official.growing import SIDE
 from pipeline.families.official.pickles import Networks, OfficialNetwork
-from pipeline.families.official.rules import Rule, channels_last, layer, mirrored, to_first_pixels
+from pipeline.families.official.rules import Rule, channels_last, layer, mirror, to_first_pixels
 from pipeline.families.official.settings import Settings, Size, settings_of
 from pipeline.families.official.snapshot import OfficialSnapshot
 from pipeline.families.stylegan.config import StyleGANConfig
@@ -135,7 +135,7 @@ def weight_rules(settings: StyleganSettings) -> list[Rule]:
         Rule(rf"synthesis/{SIDE}/Const/const", r"\1_constant/constant", channels_last),
         Rule(rf"synthesis/{SIDE}/Dense/weight", r"\1_dense/kernel", to_first_pixels),
         # Fused kernels are stored for a transposed convolution, but with inputs before outputs.
-        Rule(rf"synthesis/((?:{fused})x\d+)/Conv0_up/weight", r"\1_conv0/kernel", mirrored),
+        Rule(rf"synthesis/((?:{fused})x\d+)/Conv0_up/weight", r"\1_conv0/kernel", mirror),
         Rule(rf"synthesis/{SIDE}/Conv([01]?)(?:_up)?/weight", r"\1_conv\2/kernel"),
         # Official maps are numbered by layer, two for each resolution.
         *(

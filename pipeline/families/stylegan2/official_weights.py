@@ -22,8 +22,8 @@ from pipeline.families.official.rules import (
     Rule,
     from_first_pixels,
     layer,
-    mirrored,
-    translated,
+    mirror,
+    translate,
 )
 from pipeline.families.official.snapshot import OfficialSnapshot
 from pipeline.families.official.state_dicts import STATE, StateDict, networks_in
@@ -61,7 +61,7 @@ _GENERATOR = (
     Rule(r"mapping\.w_avg", "truncation/mean"),
     Rule(rf"{_BLOCK}\.const", r"\1x\1_constant/constant", _CONSTANT),
     # The official up form applies its kernel mirrored; ours does not, in either form.
-    *_layer(rf"{_BLOCK}\.conv0", r"\1x\1_conv0", lambda kernel: mirrored(_CONVOLUTION(kernel))),
+    *_layer(rf"{_BLOCK}\.conv0", r"\1x\1_conv0", lambda kernel: mirror(_CONVOLUTION(kernel))),
     *_layer(rf"{_BLOCK}\.conv1", r"\1x\1_conv1", _CONVOLUTION),
     *_layer(rf"{_BLOCK}\.torgb", r"\1x\1_to_rgb", _CONVOLUTION),
     # Our styles are offsets from 1: 0 leaves a kernel unchanged.
@@ -160,7 +160,7 @@ def _weights(network: str, state: StateDict, rules: Sequence[Rule]) -> dict[str,
                 )
             continue
         try:
-            weight, ours = translated(name, value, rules)
+            weight, ours = translate(name, value, rules)
         except LookupError as error:
             raise UserError(
                 "a dump must be of a generator with skips and a discriminator with residuals. "

@@ -15,8 +15,8 @@ import tensorflow as tf
 
 from pipeline.config import Config
 from pipeline.objectives.adversarial import LOSSES, Adversarial, label_loss
-from pipeline.objectives.consistency import inconsistency, shifted_and_mirrored
-from pipeline.objectives.path_length import moved_mean, path_length_penalty, path_lengths
+from pipeline.objectives.consistency import inconsistency, shift_and_mirror
+from pipeline.objectives.path_length import path_length_penalty, path_lengths, update_mean
 from pipeline.objectives.penalties import GradientPenalty, norm_of, penalties_of, squared_gradient
 from pipeline.schedule import Phase
 from pipeline.training.alarms.non_finite import levels
@@ -144,7 +144,7 @@ class DiscriminatorUpdates:
         reals, fakes = of_reals.scores, of_fakes.scores
 
         def moved_scores() -> Any:
-            shifted = shifted_and_mirrored(seen, batch.moves, mirror=self.config.data.mirror)
+            shifted = shift_and_mirror(seen, batch.moves, mirror=self.config.data.mirror)
             return judged(self.models.discriminator, shifted, batch.labels).scores
 
         # In the shape of scores, `(batch, 1)`; other terms are `(batch,)` or `()`.
@@ -378,7 +378,7 @@ class GeneratorUpdates:
         mean = self.models.path_length_mean
         assert mean is not None
         # Before the penalty, as in the official code.
-        moved_on = moved_mean(mean.value, lengths, decay=self.config.objective.path_length_decay)
+        moved_on = update_mean(mean.value, lengths, decay=self.config.objective.path_length_decay)
         kept = tf.stop_gradient(moved_on)
         # The loss scale may have made lengths infinite, which must not stay in the mean.
         if self.models.generator_loss_scale is not None:
