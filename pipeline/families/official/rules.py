@@ -33,7 +33,7 @@ def from_first_pixels(kernel: Array) -> Array:
 
 
 def channels_last(maps: Array) -> Array:
-    """Reorder a constant or noise map: `(1, channels, rows, columns) → (rows, columns, channels)`."""
+    """Reorder constants or noise: `(1, channels, rows, columns) → (rows, columns, channels)`."""
     return maps[0].transpose(1, 2, 0)
 
 
@@ -63,7 +63,7 @@ def layer(
     bias: Layout = identity,
     separator: str = "/",
 ) -> tuple[Rule, Rule]:
-    """Make the rules for a layer's kernel, whose official name ends in `weight`, and for its bias."""
+    """Make the rules for a layer's kernel, officially named `weight`, and for its bias."""
     return (
         Rule(rf"{official}{separator}weight", f"{ours}/kernel", kernel),
         Rule(rf"{official}{separator}bias", f"{ours}/bias", bias),
