@@ -1,7 +1,7 @@
-"""Augmentation by the configured kind: draw its random parameters, and apply them to images.
+"""Augmentation of discriminator inputs by `augmentation.kind`: draw random numbers, apply them.
 
-Reals and fakes go through the same function in the updates of both networks, each time with new
-draws.
+The updates of both networks augment reals and fakes by the same functions, each time with new
+draws. docs/augmentation.md lists the transforms.
 """
 
 from __future__ import annotations
@@ -19,7 +19,10 @@ from pipeline.config import AugmentationConfig
 
 
 def draws(key: Any, shape: Sequence[int], settings: AugmentationConfig) -> Draws:
-    """Draw the parameters for images of a shape, as a function of the key, int32 `(2,)`."""
+    """Draw random numbers for images of a shape `(batch, height, width, channels)`.
+
+    They are a function of the key, int32 `(2,)`.
+    """
     if settings.kind == "ada":
         return ada_draws(key, shape, settings.shares())
     if settings.kind == "diffaugment":
@@ -28,16 +31,16 @@ def draws(key: Any, shape: Sequence[int], settings: AugmentationConfig) -> Draws
 
 
 def augment(images: Any, draws: Draws, p: Any, settings: AugmentationConfig) -> Any:
-    """Augment images, without clipping; with p = 0, ADA leaves them unchanged.
+    """Augment images, without clipping; with p = 0, ADA leaves images unchanged.
 
-    The result has derivatives of any order by the images. Each image depends on its own row of the
-    draws only, not on the rest of the batch.
+    The result has derivatives of every order with respect to the images. Each image depends on its
+    own row of the draws only, not on the rest of the batch.
 
     Args:
         images: Images, float32, about -1 to 1, `(batch, height, width, 1 or 3)`.
         draws: Draws for the same batch.
         p: Probability of each transform of ADA, `()`; not used by DiffAugment.
-        settings: Settings with which `draws` was called.
+        settings: Configuration with which the draws were made.
 
     Source: arXiv:2006.06676 (`ada`), arXiv:2006.10738 (`diffaugment`).
     """

@@ -1,7 +1,7 @@
-"""Filter of ADA: amplify four frequency bands of an image by factors of their own.
+"""Filter of ADA: amplify each of four frequency bands of an image by a random factor.
 
 Source: arXiv:2006.06676, appendix B, and the official `augment.py`, which cannot reflect the edges
-of images smaller than half of the filter, 22 pixels. Ours reflects them as often as needed.
+of images smaller than half of the filter, 22 pixels. Ours reflects as often as needed.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ _HIGH = np.array([1, 0, -9, 16, -9, 0, 1]) / 32
 def filter_bands(images: Any, chances: Chances) -> Any:
     """Amplify frequency bands of images `(batch, height, width, channels)`, along both sides.
 
-    Gains are the product over bands i of `t / √(Σ power · t²)`, where t is the factor of band i in
-    that band and 1 elsewhere.
+    Each band i multiplies the gains of all bands by `t / √(Σ power · t²)`, where t is the factor of
+    band i in band i itself and 1 in the others.
     """
     if not chances.any_of(("imgfilter",)):
         return images
     factors = chances.factors("imgfilter", DEVIATION)
     powers = 1.0 + POWER * (factors**2 - 1.0)
-    # Divided, so that the expected power of the whole image does not change.
+    # Divide, so that the expected power of the whole image does not change.
     gains = factors / tf.sqrt(tf.reduce_prod(powers, axis=1, keepdims=True))
     down, right = (
         tf.einsum("bk,kij->bij", gains, _band_matrices(side)) for side in images.shape[1:3]
@@ -46,9 +46,10 @@ def filter_bands(images: Any, chances: Chances) -> Any:
 
 @cache
 def band_filters() -> Any:
-    """Symmetric filters of the four bands, `(4, 43)`, which sum to the identity.
+    """Make the symmetric filters of the four bands, lowest first, `(4, 43)`.
 
-    Each step halves the frequencies so far and adds a band of the highest.
+    Their sum is the identity. Each step moves the bands so far to half their frequencies, and adds
+    a band of the highest frequencies.
     """
     filters = np.array([[1.0], [0.0], [0.0], [0.0]])
     for band in range(1, 4):
@@ -62,7 +63,7 @@ def band_filters() -> Any:
 
 @cache
 def _band_matrices(size: int) -> Array:
-    """Matrices of the band filters along a side, `(4, size, size)`."""
+    """Make the matrices that apply the band filters along a side, `(4, size, size)`."""
     filters = band_filters()
     taps = filters.shape[1]
     sources = np.arange(size)[:, np.newaxis] + np.arange(taps) - taps // 2

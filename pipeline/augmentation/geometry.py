@@ -1,9 +1,9 @@
 """Geometry of ADA: mirror, rotate, move and scale images.
 
-Source: arXiv:2006.06676, appendix B, and the official `augment.py`. As there, all maps of an image
-are composed into one, so each image is sampled once, and moves that cancel lose nothing. Ours
-mirrors and turns by 90° exactly, by permuting pixels; the official filter is not quite symmetric
-and blurs a little.
+Source: arXiv:2006.06676, appendix B, and the official `augment.py`. Like the official code, ours
+composes the affine maps of an image and samples it once, so moves that cancel lose nothing. Unlike
+it, ours mirrors and turns by 90° exactly, by permuting pixels; the official code resamples with a
+filter that is not quite symmetric, which blurs a little.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from pipeline.augmentation.separable import Array, apply_along_sides, reflect
 from pipeline.config import GEOM
 from pipeline.shape import Shape
 
-MOST_MOVED = 0.125
-"""Largest shift of `xint`, as a share of the side."""
+LARGEST_SHIFT = 0.125
+"""Maximum shift by `xint`, as a share of the side."""
 SCALE_DEVIATION = ANISO_DEVIATION = 0.2
-"""Standard deviation of the binary logarithm of `scale`, and of that of `aniso`."""
+"""Standard deviation of the binary logarithm of the factors of `scale` and of `aniso`."""
 MOVE_DEVIATION = 0.125
-"""Standard deviation of `xfrac`, as a share of the side."""
+"""Standard deviation of the shift by `xfrac`, as a share of the side."""
 
 
 def warp(images: Any, chances: Chances) -> Any:
@@ -40,16 +40,19 @@ def warp(images: Any, chances: Chances) -> Any:
         images = mirror_and_rotate(images, mirrored, quarters)
     if chances.any_of(GEOM):
         images = resample(images, *inverse_maps(chances, (height, width)))
-    # Whole pixels alone need no filter: a permutation is exact and cheaper.
+    # Shift by whole pixels without resampling if `geom` is off: exact, and cheaper.
     elif chances.any_of(("xint",)):
         images = shift_by_pixels(images, _pixels_moved(chances, (height, width)))
     return images
 
 
 def mirror_and_rotate(images: Any, mirrored: Any, quarters: Any) -> Any:
-    """Mirror images left to right where 1, then rotate them counter-clockwise by quarter turns.
+    """Mirror images left to right, then rotate them counter-clockwise by quarter turns.
 
-    Both are `(batch, 1)`; quarters are 0 to 3, but 0 or 2 unless images are square.
+    Args:
+        images: Images `(batch, height, width, channels)`.
+        mirrored: 1 for images to mirror, else 0, `(batch, 1)`.
+        quarters: Number of quarter turns, 0 to 3, `(batch, 1)`; 0 or 2 unless images are square.
     """
     images = _where(mirrored == 1, tf.reverse(images, [2]), images)
     if images.shape[1] == images.shape[2]:
@@ -59,7 +62,7 @@ def mirror_and_rotate(images: Any, mirrored: Any, quarters: Any) -> Any:
 
 
 def shift_by_pixels(images: Any, pixels: Any) -> Any:
-    """Move images by whole pixels to the right and down, `(batch, 2)`, reflecting their edges."""
+    """Shift images by whole pixels `(batch, 2)` to the right and down; reflect the edges."""
 
     def matrices(side: int, moves: Any) -> Any:
         sources = tf.range(side) - tf.cast(moves, tf.int32)[:, tf.newaxis]
@@ -72,13 +75,13 @@ def shift_by_pixels(images: Any, pixels: Any) -> Any:
 def inverse_maps(chances: Chances, shape: Shape) -> tuple[Any, Any]:
     """Compose the inverse maps of `xint`, `scale`, `rotate`, `aniso`, `rotate` and `xfrac`.
 
-    Returns L `(batch, 2, 2)` and o `(batch, 2)`, as `resample` takes them.
+    Inverse maps, because sampling needs the source of each output pixel. Returns L `(batch, 2, 2)`
+    and o `(batch, 2)`, as `resample` takes them.
     """
-    # Inverses, because sampling needs to know where each output pixel comes from.
     scale = chances.factors("scale", SCALE_DEVIATION)
     aniso = chances.factors("aniso", ANISO_DEVIATION)
     angles = pi * (2.0 * chances.uniforms("rotate") - 1.0)
-    # One rotation before `aniso`, one after; at least one of the two with the probability.
+    # Rotate before and after `aniso`; the probability is that of at least one rotation.
     angles = chances.where_applied("rotate", angles, 0.0, times=2)
     deviation = MOVE_DEVIATION * _right_and_down(shape)
     shift = chances.where_applied("xfrac", deviation * chances.normals("xfrac"), 0.0)
@@ -90,9 +93,9 @@ def inverse_maps(chances: Chances, shape: Shape) -> tuple[Any, Any]:
 
 
 def _pixels_moved(chances: Chances, shape: Shape) -> Any:
-    """Shifts by `xint` to the right and down, in whole pixels, `(batch, 2)`."""
-    most = MOST_MOVED * _right_and_down(shape)
-    pixels = tf.round((2.0 * chances.uniforms("xint") - 1.0) * most)
+    """Return the shifts by `xint` to the right and down, in whole pixels, `(batch, 2)`."""
+    largest = LARGEST_SHIFT * _right_and_down(shape)
+    pixels = tf.round((2.0 * chances.uniforms("xint") - 1.0) * largest)
     return chances.where_applied("xint", pixels, 0.0)
 
 
