@@ -19,10 +19,7 @@ from pipeline.config import AugmentationConfig
 
 
 def draws(key: Any, shape: Sequence[int], settings: AugmentationConfig) -> Draws:
-    """Draw random numbers for images of a shape `(batch, height, width, channels)`.
-
-    They are a function of the key, int32 `(2,)`.
-    """
+    """Draw the random numbers for images of a shape, as a function of the key, int32 `(2,)`."""
     if settings.kind == "ada":
         return ada_draws(key, shape, settings.shares())
     if settings.kind == "diffaugment":

@@ -80,10 +80,7 @@ def _moves(uniforms: Any, size: int) -> Any:
 
 
 def _covered(uniforms: Any, size: int) -> Any:
-    """Make a mask `(batch, size)` along a side: 1 where it is cut, else 0.
-
-    At the edges of the image the cut is smaller.
-    """
+    """Make a mask `(batch, size)` along a side: 1 in the cut, which edges may shorten, else 0."""
     cut = int(size * CUT_SIZE)
     # The middle of an even cut lies between two pixels, so there is one more position for it.
     middles = tf.cast(tf.floor(uniforms * (size + 1 - cut % 2)), tf.int32)

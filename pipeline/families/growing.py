@@ -27,10 +27,7 @@ class GrowingGenerator(Network):
     """Base of generators whose newest resolution fades in over the previous one."""
 
     def _images(self, resolution: int, features: Any, before: Any, *, fading: bool) -> Any:
-        """Turn features into images; while fading, blend with images of the previous resolution.
-
-        `before` are the features of the previous resolution.
-        """
+        """Turn features into images; while fading, blend with images from the features before."""
         images = self._to_rgb(resolution)(features)
         if not fading:
             return images

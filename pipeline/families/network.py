@@ -142,10 +142,7 @@ class ScoringNetwork(Network):
         return self._get_or_make(part, lambda: self._conv_and_activation(part, maps, 1))
 
     def _last_block(self, units: int, outputs: int, gain: float = 1.0) -> Block:
-        """Make a convolution and two dense layers; `gain` applies to the last layer and its bias.
-
-        `units` and `outputs` are the sizes of the two dense layers.
-        """
+        """Make a convolution and dense layers of `units` and `outputs`; the last has `gain`."""
         key = shape_name(self.start)
         return self._get_or_make(
             key,

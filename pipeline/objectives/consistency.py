@@ -36,10 +36,7 @@ def shift_and_mirror(images: Any, moves: Any, *, mirror: bool) -> Any:
 
 
 def shift(images: Any, down: Any, right: Any) -> Any:
-    """Shift each image by whole pixels, int32 `(batch,)`; reflect the edges.
-
-    Shifts must be smaller than the side.
-    """
+    """Shift images by whole pixels, int32 `(batch,)`, less than the side; reflect the edges."""
     rows = _sources(images.shape[1], down)
     columns = _sources(images.shape[2], right)
     images = tf.gather(images, rows, axis=1, batch_dims=1)

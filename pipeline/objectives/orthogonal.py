@@ -13,10 +13,7 @@ import tensorflow as tf
 
 
 def overlap(kernel: Any) -> Any:
-    """Penalty `‖WᵀW ⊙ (1 - I)‖²` of a kernel `(…, inputs, filters)` → `()`.
-
-    W is the kernel as a matrix with a column per filter.
-    """
+    """Penalise a kernel `(…, inputs, filters)` by `‖WᵀW ⊙ (1 - I)‖²`; W has a column per filter."""
     filters = kernel.shape[-1]
     # Compute penalties in float32 under every precision policy.
     columns = tf.reshape(tf.cast(kernel, tf.float32), (-1, filters))

@@ -58,12 +58,7 @@ def official_snapshot(
 ) -> OfficialSnapshot:
     """Convert official G, D and Gs (the EMA of G) to our names and layouts.
 
-    Args:
-        networks: G, D and Gs.
-        settings: Checked settings of each network.
-        config: Configuration with which our networks compute the same functions.
-        rules: Rules for the variables of all three networks.
-        not_shown: Keys of `network` as in `OfficialSnapshot`.
+    `settings` are in the order of `networks`; with `config` our networks compute the same.
 
     Raises:
         UserError: if G, D and Gs do not match, or have variables that our networks lack.
@@ -113,11 +108,7 @@ def _level_of(network: OfficialNetwork) -> float:
 
 
 def weight_of(name: str, value: Array, rules: Sequence[Rule], final: int) -> tuple[str, Array]:
-    """Translate name and layout of a variable, given the final resolution of its network.
-
-    Raises:
-        UserError: if no rule has the variable, or its shape is wrong.
-    """
+    """Translate a variable of networks with this final resolution; refuse unknown ones."""
 
     def with_side(rgb: re.Match[str]) -> str:
         side = final >> int(rgb[2])
