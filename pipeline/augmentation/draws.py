@@ -1,6 +1,6 @@
 """Random numbers for augmentation, from stateless draws: functions of a key, one row per sample.
 
-`ada_draws` makes them, and `Chances` gives each transform of ADA its own columns.
+For ADA, `ada_draws` makes them, and `Chances` gives each transform its own columns.
 """
 
 from __future__ import annotations
@@ -131,8 +131,7 @@ class Chances:
             transform: Transform whose gates decide for each sample.
             value: Values `(batch, columns)`: a column per gate, or any number for a single gate.
             otherwise: Neutral value, with which the transform changes nothing.
-            times: Number of gates to share the probability: that at least one opens is as probable
-                as the transform.
+            times: Number of gates; at least one of them opens with the transform's probability.
         """
         probability = self.p * self.shares.get(transform, 0.0)
         # Let each gate open more rarely, so that at least one of them opens with `probability`.

@@ -47,7 +47,7 @@ _MARGIN = (len(SYM6) - 2) // 2
 
 
 def resample(images: Any, linear: Any, offset: Any) -> Any:
-    """Resample images x to `y(q) = x(L q + o)`, where q is a position from the centre in pixels.
+    """Resample images x to `y(q) = x(L q + o)`; q is (right, down) from the centre, in pixels.
 
     Args:
         images: Images x, float32 `(batch, height, width, channels)`.

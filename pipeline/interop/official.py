@@ -68,9 +68,9 @@ def read_snapshot(path: Path) -> OfficialSnapshot:
     """
     if path.suffix in PYTORCH:
         raise UserError(
-            "weights of PyTorch must come as .npz or .safetensors; and no network of ours is the "
-            "PGAN of pytorch_GAN_zoo, which has a bias for each of the first 16 pixels, and an "
-            "unbiased minibatch deviation that samples of other groups get. "
+            "weights of PyTorch must be saved as .npz or .safetensors first (docs/import.md). PGAN "
+            "of pytorch_GAN_zoo cannot be imported: its first layer and its minibatch deviation "
+            "differ from ours. "
             f"Received: {path}"
         )
     content: StateDict | Networks

@@ -195,7 +195,7 @@ class RunFolder:
         known = len(self.classes())
         if self.config().data.labels and len(records.classes) != known:
             raise UserError(
-                f"a labelled run needs data of as many classes as it has, {known}. "
+                f"a run with labels needs data with the same number of classes, {known}. "
                 f"Received: {len(records.classes)}"
             )
 
@@ -238,7 +238,7 @@ class RunFolder:
         try:
             manifest: dict[str, Any] = json.loads(self._manifest_file.read_text())
         except (OSError, ValueError) as error:
-            raise UserError(f"a run needs its lineage. Received: {error}") from error
+            raise UserError(f"a run needs its manifest.json. Received: {error}") from error
         return manifest
 
     def _require_run(self) -> None:

@@ -54,7 +54,7 @@ def settings_of(kind: type[Checked], values: Mapping[str, Any]) -> Checked:
         name = escaped(str(detail["loc"][0]))
         if detail["type"] == "extra_forbidden":
             raise UserError(
-                f"settings of an official network must be ones that are known. Received: {name}"
+                f"settings of an official network must have known names. Received: {name}"
             ) from error
         rule = detail["msg"].removeprefix("Input should be ").removeprefix("Value error, ")
         received = "none" if detail["type"] == "missing" else escaped(str(detail["input"]))
@@ -70,6 +70,6 @@ def _plain(name: str, value: Any) -> Any:
         if not isinstance(each, bool | int | float | str | None):
             raise UserError(
                 "settings of an official network must be plain values. "
-                f"Received: {escaped(name)}, which is none"
+                f"Received: {escaped(name)}, which is not"
             )
     return value

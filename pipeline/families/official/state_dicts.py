@@ -30,7 +30,7 @@ _LARGEST_HEADER = 2**26
 
 
 def read_arrays(path: Path) -> StateDict:
-    """Read the floating-point arrays of networks in an `.npz` or `.safetensors` file.
+    """Read the floating-point arrays in an `.npz` or `.safetensors` file.
 
     Raises:
         UserError: if the file cannot be read, is damaged, or holds objects.

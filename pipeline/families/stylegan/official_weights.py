@@ -119,7 +119,7 @@ def _require_parts(network: OfficialNetwork, whole: StyleganSettings) -> None:
         # Ignore `dlatent_broadcast`, the number of layers, which only parts have: we derive it from
         # the resolution.
         if settings.model_copy(update={"dlatent_broadcast": whole.dlatent_broadcast}) != whole:
-            raise UserError("parts of a network must have its settings. Received: others")
+            raise UserError("G and Gs must have the settings of their parts. Received: others")
 
 
 def weight_rules(settings: StyleganSettings) -> list[Rule]:

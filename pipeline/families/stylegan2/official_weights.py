@@ -98,7 +98,7 @@ def official_snapshot(arrays: StateDict) -> OfficialSnapshot:
     except (LookupError, ValueError) as error:
         raise UserError(
             "a dump of weights must be of StyleGAN2's generator and discriminator. "
-            "Received: another, or a part of one"
+            "Received: other networks, or only a part of these"
         ) from error
     if label_size and _mapping_layers(critic) != config.mapping_layers:
         raise UserError(
@@ -158,7 +158,7 @@ def _weights(network: str, state: StateDict, rules: Sequence[Rule]) -> dict[str,
         if name.endswith(".resample_filter"):
             if value.shape != FILTER.shape or not np.allclose(value, FILTER, atol=1e-6):
                 raise UserError(
-                    f"`{escaped(name)}` must be that of [1, 3, 3, 1]. Received: another"
+                    f"`{escaped(name)}` must be the filter [1, 3, 3, 1]. Received: another filter"
                 )
             continue
         try:

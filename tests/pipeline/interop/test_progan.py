@@ -133,7 +133,7 @@ def test_sizes_that_settings_leave_out_are_the_published_ones(progan_states: Sta
         ({"fmap_decay": 0.5}, "`fmap_decay`"),
         ({"mbstd_group_size": 0}, "`mbstd_group_size`"),
         ({"num_channels": 4}, "`num_channels`"),
-        ({"tanh_at_end": 1}, "ones that are known. Received: tanh_at_end"),
+        ({"tanh_at_end": 1}, "must have known names. Received: tanh_at_end"),
         ({"a\nb": 1}, r"Received: a\nb"),
         (
             {"resolution": 48},
