@@ -69,8 +69,8 @@ def read_snapshot(path: Path) -> OfficialSnapshot:
     if path.suffix in PYTORCH:
         raise UserError(
             "weights of PyTorch must be saved as .npz or .safetensors first (docs/import.md). PGAN "
-            "of pytorch_GAN_zoo cannot be imported: its first layer and its minibatch deviation "
-            "differ from ours. "
+            "of pytorch_GAN_zoo cannot be imported: it has a bias for each of the first 16 pixels, "
+            "and computes the minibatch deviation in another way. "
             f"Received: {path}"
         )
     content: StateDict | Networks
