@@ -120,7 +120,7 @@ def test_kernels_that_reduce_are_as_they_are() -> None:
         ({"mbstd_num_features": 2}, "`mbstd_num_features`"),
         ({"fused_scale": "never"}, "`fused_scale`"),
         ({"mapping_lrmul": 0}, "`mapping_lrmul`"),
-        ({"architecture": "skip"}, "known. Received: architecture"),
+        ({"architecture": "skip"}, "must have known names. Received: architecture"),
     ],
 )
 def test_settings_that_ours_do_not_have_are_refused(settings: dict[str, Any], says: str) -> None:
