@@ -1,4 +1,4 @@
-"""Sizes of networks, counted without weights or TensorFlow, for cost estimates and imports."""
+"""Sizes of networks, counted before weights are allocated, for cost estimates and imports."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def _count(layer: keras.layers.Layer) -> tuple[int, int]:
 def _count_convolution(layer: EqualizedConv2D) -> tuple[int, int]:
     features = layer.input[0] if isinstance(layer, ModulatedConv2D) else layer.input
     before, after = features.shape[1:], layer.output.shape[1:]
-    # A fused resampling convolution visits each pixel of the smaller image.
+    # A convolution that resamples is computed at the pixels of the smaller image.
     multiplications = math.prod(layer.kernel.shape) * math.prod(min(before[:2], after[:2]))
     values = math.prod(after)
     if layer.resample is None:

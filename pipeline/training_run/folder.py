@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from pipeline.training.position import RollBack
 
 Resume: TypeAlias = Literal["never", "auto", "must"]
-"""If the folder has a run: `never` refuses it, the others continue it; `must` needs one."""
+"""`never` refuses a folder with a run; `auto` continues a run if there is one; `must` needs one."""
 
 
 @dataclass(frozen=True)
@@ -120,8 +120,8 @@ class RunFolder:
         """Start a run: write configuration and lineage; or check that the run here can continue.
 
         Raises:
-            UserError: if the folder holds something else, or a run that must not continue or has
-                other data or decisive settings; or if it cannot be written.
+            UserError: if the folder holds other files, cannot be written, or holds a run that must
+                not continue, or was started with other data or `decisive_settings`.
         """
         self.require_startable(resume)
         if self.exists():
