@@ -1,1 +1,1 @@
-"""The process: configuration, data, networks, objectives, training and the command line."""
+"""Everything from pictures to a served model: data, networks, training, `growgan` commands."""

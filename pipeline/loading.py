@@ -1,4 +1,4 @@
-"""Loader of configurations from a preset or YAML file, with `key=value` overrides."""
+"""Loading of a run's configuration from a preset or YAML file, with `key=value` overrides."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from pydantic import Tag, ValidationError
 
 from pipeline.config import Config, DataConfig, Section
 from pipeline.errors import UserError
-from pipeline.families.config import FORMER
+from pipeline.families.config import FORMER_KEYS
 
 Checked = TypeVar("Checked", bound=Section)
 Override = str | tuple[str, Any]
-"""Override of a key: text from a person, `section.key=value` with a YAML value; or a pair of
-`section.key` and a value, for paths and names that YAML could read as something else."""
+"""Override of a key: `section.key=value` from the command line, where the value is YAML; or a pair
+of `section.key` and value, for paths and names that YAML could read as something else."""
 
-# Replicas, micro-batches and threads are among them: they change only the order of sums.
-HOW = (
+# Replicas, micro-batches and threads belong here, because they change only the order of sums.
+EXECUTION_KEYS = (
     "strategy",
     "replicas",
     "tpu",
@@ -36,13 +36,13 @@ HOW = (
     "keep_best",
     "keep_best_mode",
 )
-"""Keys of `run` that affect how a run is executed or watched, but not its result."""
+"""Keys of `run` that affect how a run is executed or monitored, but not its result."""
 
-WHERE = ("cache", "records", "servers", "source", "workers")
-"""Keys of `data` that affect where and how images are read, but not their content."""
+LOCATION_KEYS = ("cache", "records", "servers", "source", "workers")
+"""Keys of `data` that affect from where and how images are read, but not their content."""
 
-WATCHING = ("alarms", "evaluation", "gate")
-"""Sections that watch and judge a run without changing its result."""
+MONITORING_SECTIONS = ("alarms", "evaluation", "gate")
+"""Sections that monitor and judge a run without changing its result."""
 
 _PRESETS = resources.files("pipeline") / "presets"
 
@@ -69,10 +69,12 @@ def preset_text(name: str) -> str:
 
 
 def load(name: str, overrides: Sequence[Override] = (), *, data: str | None = None) -> Config:
-    """Load the configuration of a preset or YAML file; later overrides win, and `data` over all.
+    """Load a configuration from a preset or YAML file, and apply overrides.
+
+    Later overrides win; `data` replaces `data.source` last.
 
     Raises:
-        UserError: if anything is unknown, of a wrong type or outside its range.
+        UserError: if a file cannot be read, or a key is unknown, of a wrong type or out of range.
     """
     path = Path(name)
     if path.suffix in (".yaml", ".yml"):
@@ -86,13 +88,13 @@ def load(name: str, overrides: Sequence[Override] = (), *, data: str | None = No
     else:
         text = preset_text(name)
     if data is not None:
-        # As a pair, because YAML could read a path as something else.
+        # Use a pair: YAML could read a path as something else.
         overrides = [*overrides, ("data.source", data)]
     return config_from(text, overrides, origin=name)
 
 
 def is_chosen(name: str, overrides: Sequence[Override], key: str) -> bool:
-    """Return true if a user chose the value of a key, by an override or a file, not by a preset."""
+    """Return true if a user set a key: by an override, or because `name` is the user's own file."""
     given = (
         each.partition("=")[0].strip() if isinstance(each, str) else each[0] for each in overrides
     )
@@ -100,68 +102,71 @@ def is_chosen(name: str, overrides: Sequence[Override], key: str) -> bool:
 
 
 def config_from(text: str, overrides: Sequence[Override] = (), *, origin: str) -> Config:
-    """Parse a YAML text to a configuration, with overrides."""
+    """Parse YAML text as a configuration, with overrides; `origin` names the text in errors."""
     values = _parse(text, origin)
     if not isinstance(values, dict):
         raise UserError(f"a configuration must be a mapping of sections. Received: {origin}")
     for override in overrides:
         _override(values, override)
-    return validated(Config, values)
+    return validate(Config, values)
 
 
 def data_config(values: Mapping[str, Any]) -> DataConfig:
-    """Make the section `data` alone from its keys and values."""
-    return validated(DataConfig, values, "data", root=Config)
+    """Make only the section `data`, from its keys and values."""
+    return validate(DataConfig, values, "data", root=Config)
 
 
 def decisive_settings(config: Config) -> dict[str, Any]:
-    """Return the keys that affect a run's result, as `section.key`, with their values."""
-    free = {f"run.{name}" for name in HOW}
-    free |= {f"data.{name}" for name in WHERE}
+    """Return the keys that affect a run's result, as `section.key`, with their values.
+
+    A run may resume only if these are equal; folders of pipeline runs are named by their hash.
+    """
+    free = {f"run.{name}" for name in EXECUTION_KEYS}
+    free |= {f"data.{name}" for name in LOCATION_KEYS}
     sections = config.model_dump()
-    # Digests of earlier versions include the former keys, and do not include the width.
-    sections["network"] = {**FORMER, **sections["network"]}
+    # Stay equal to hashes of earlier versions, which had the former keys, and no width.
+    sections["network"] = {**FORMER_KEYS, **sections["network"]}
     if sections["schedule"]["width"] is None:
         del sections["schedule"]["width"]
     return {
         f"{section}.{key}": value
         for section, values in sections.items()
-        if section not in WATCHING
+        if section not in MONITORING_SECTIONS
         for key, value in values.items()
         if f"{section}.{key}" not in free
     }
 
 
 def differences(before: Config, after: Config) -> list[str]:
-    """List the differences that affect the result, as `key: before → after`."""
-    first, second = decisive_settings(before), decisive_settings(after)
+    """List the differences that affect a run's result, as `section.key: before → after`."""
+    old, new = decisive_settings(before), decisive_settings(after)
     return [
-        f"{key}: {first.get(key)} → {second.get(key)}"
-        for key in {**first, **second}
-        if first.get(key) != second.get(key)
+        f"{key}: {old.get(key)} → {new.get(key)}"
+        for key in {**old, **new}
+        if old.get(key) != new.get(key)
     ]
 
 
-def validated(
+def validate(
     model: type[Checked], values: Any, *section: str, root: type[Section] | None = None
 ) -> Checked:
-    """Check values from outside, and make a section of them.
+    """Check untrusted values, and make a section of them.
 
     Args:
         model: Class of the section.
         values: Values of the section's keys.
-        section: Keys that lead from `root` to the section, none if it is the root itself.
-        root: Section in which messages name keys; None for the section itself.
+        section: Path of keys from `root` to the section; empty if the section is the root.
+        root: Class of the outermost section, from which errors name keys; None for `model`.
 
     Raises:
-        UserError: if anything is unknown, missing, of a wrong type or outside its range.
+        UserError: if a key is unknown, missing, of a wrong type or out of range.
     """
     try:
         return model.model_validate(values)
     except ValidationError as error:
         details = [{**detail, "loc": (*section, *detail["loc"])} for detail in error.errors()]
-        # If a key accepts several types, pydantic reports an error for each: we report one per key,
-        # if possible one about a value and not about a mapping.
+        # Report one error per key: pydantic reports one for each type that a key accepts. Sort, so
+        # that an error about a plain value comes before one about a mapping.
         details.sort(key=lambda detail: isinstance(detail["input"], Mapping))
         explained: dict[str, str] = {}
         for detail in details:
@@ -195,11 +200,11 @@ def _parsed(override: str) -> tuple[str, Any]:
 
 
 def _location(detail: Any, root: type[Section]) -> tuple[list[str], list[str]]:
-    """Return the path of keys to an error, and the valid keys at the last step.
+    """Return the path of keys to an error, and the valid keys where it ends.
 
-    For a key that accepts several sections, pydantic inserts the name of the chosen one.
+    Where a key accepts several sections, pydantic inserts the name of the chosen section.
     """
-    # Parts such as `function-after[…]` are pydantic's, not keys.
+    # Drop parts such as `function-after[…]`, which are pydantic's and no keys.
     parts = [part for part in detail["loc"] if isinstance(part, str) and "[" not in part]
     path, rest, fields = parts[:1], parts[1:], root.model_fields
     while rest and path[-1] in fields:
@@ -228,7 +233,7 @@ def _sections(annotation: Any, name: str = "") -> dict[str, type[Section]]:
 
 
 def _explain(detail: Any, root: type[Section]) -> str:
-    """Explain one of pydantic's errors in a line: the rule, and the received value."""
+    """Explain an error of pydantic in a line: the rule, and the received value."""
     location, known = _location(detail, root)
     key = ".".join(location)
     if detail["type"] == "extra_forbidden":
@@ -241,7 +246,7 @@ def _explain(detail: Any, root: type[Section]) -> str:
     if detail["type"] == "missing":
         return f"`{key}` must be set. Received: nothing"
     rule = detail["msg"].removeprefix("Value error, ")
-    # Messages of our own validators are complete.
+    # Keep messages of our own validators, which are complete.
     if "Received:" in rule:
         return rule
     rule = rule[0].lower() + rule[1:]

@@ -1,7 +1,7 @@
-"""Progressive schedule: the phase and the fade-in weight alpha at each number of images seen.
+"""Schedule of progressive growing: phase and fade-in weight alpha by number of images seen.
 
-Source: arXiv:1710.10196, appendix A; the official `TrainingSchedule`, whose level of detail counts
-down from the final size. Ours uses pixels, and `images_seen` is the only clock of a run.
+Source: arXiv:1710.10196, appendix A, and the official `TrainingSchedule`, which counts levels of
+detail down from the final size. Ours counts pixels; `images_seen` is the only clock of a run.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from pipeline.shape import Shape, shape_name
 
 T = TypeVar("T")
 PerResolution: TypeAlias = T | Mapping[int, T]
+"""One value, or values by resolution, as `at_resolution` reads them."""
 
 
 @dataclass(frozen=True)
@@ -27,8 +28,8 @@ class Phase:
     Args:
         resolution: Side of the images in pixels; the height if they are not square.
         fading: True if this resolution is being faded in (alpha rises from 0 to 1).
-        images: Length of the phase in images.
-        batch_size: Images per step over all replicas.
+        images: Length of the phase, in images.
+        batch_size: Images per batch, over all replicas.
         learning_rate: Adam's learning rate.
         width: Width of the images in pixels; None for squares.
     """
@@ -53,7 +54,7 @@ class Phase:
 
 @dataclass(frozen=True)
 class Progress:
-    """Phase at one number of images seen, and the fade-in weight `alpha` of its resolution."""
+    """Phase at a number of images seen, its index, and the weight `alpha` of its resolution."""
 
     phase: Phase
     index: int
@@ -62,13 +63,13 @@ class Progress:
 
 @dataclass(frozen=True)
 class Schedule:
-    """Phases of a run, in order."""
+    """Phases of a run, in the order of training."""
 
     phases: tuple[Phase, ...]
 
     @cached_property
     def starts(self) -> tuple[int, ...]:
-        """Images seen at the start of each phase."""
+        """Number of images seen at the start of each phase."""
         return (0, *accumulate(phase.images for phase in self.phases))[:-1]
 
     @cached_property
@@ -78,12 +79,12 @@ class Schedule:
 
     @cached_property
     def resolutions(self) -> tuple[int, ...]:
-        """Every resolution trained, ascending."""
+        """Trained resolutions in pixels, ascending."""
         return tuple(sorted({phase.resolution for phase in self.phases}))
 
     @cached_property
     def stages(self) -> tuple[Shape, ...]:
-        """Height and width of the images at every resolution, ascending."""
+        """Height and width of the images at each trained resolution, ascending."""
         return tuple(sorted({phase.shape for phase in self.phases}))
 
     def with_rate(self, factor: float) -> Schedule:
@@ -93,7 +94,7 @@ class Schedule:
         )
 
     def at(self, images_seen: int) -> Progress:
-        """Phase and alpha of the step that starts after `images_seen` images.
+        """Look up phase and alpha of the training step that starts after `images_seen` images.
 
         Raises:
             ValueError: if `images_seen` is negative.
@@ -102,25 +103,25 @@ class Schedule:
             raise ValueError(f"`images_seen` must not be negative. Received: {images_seen}")
         index = min(bisect_right(self._ends, images_seen), len(self.phases) - 1)
         phase, start = self.phases[index], self.starts[index]
-        # At most 1: after the end the last phase goes on.
+        # Limit alpha to 1: after the end of the schedule the last phase continues.
         alpha = min(1.0, (images_seen - start) / phase.images) if phase.fading else 1.0
         return Progress(phase, index, alpha)
 
     def steps(self, batches: int = 1) -> tuple[int, ...]:
-        """Number of steps that begin in each phase, if each step takes this many batches."""
+        """Count the steps that begin in each phase, if a step takes this many batches."""
         counts, images_seen = [], 0
         for end, phase in zip(self._ends, self.phases, strict=True):
             images = phase.batch_size * batches
-            # The last step of a phase may pass its end, so the next phase starts a little later.
+            # The last step of a phase may pass the phase's end; the next one then starts later.
             counts.append(max(0, math.ceil((end - images_seen) / images)))
             images_seen += counts[-1] * images
         return tuple(counts)
 
     @cached_property
     def _ends(self) -> tuple[int, ...]:
-        """Images seen at the end of each phase; one more if a fade follows."""
-        # As in the official formula: a step at which a fade would have alpha = 0 still belongs to
-        # the phase before it.
+        """Number of images seen at the end of each phase; one more if a fade follows."""
+        # Leave the step at which a fade would have alpha = 0 to the phase before the fade, like the
+        # official formula.
         following = (*(phase.fading for phase in self.phases[1:]), False)
         return tuple(
             start + phase.images + fades
@@ -132,8 +133,8 @@ def at_resolution(value: PerResolution[T], resolution: int) -> T:
     """Look up a value by resolution.
 
     Args:
-        value: One value for all resolutions, or a mapping whose entries hold up to the next one:
-            `{4: 128, 32: 64}` means 128 at 4, 8 and 16 px, and 64 from 32 px on.
+        value: One value for all resolutions, or a mapping whose entries apply from their key up to
+            the next key: `{4: 128, 32: 64}` means 128 at 4, 8 and 16 px, and 64 from 32 px up.
         resolution: Resolution in pixels.
 
     Raises:
@@ -141,13 +142,13 @@ def at_resolution(value: PerResolution[T], resolution: int) -> T:
     """
     if not isinstance(value, Mapping):
         return value
-    listed = [key for key in value if key <= resolution]
-    if not listed:
+    keys = [key for key in value if key <= resolution]
+    if not keys:
         raise ValueError(
             f"a value per resolution must list one at or below {resolution}. "
             f"Received: {dict(value)}"
         )
-    return value[max(listed)]
+    return value[max(keys)]
 
 
 def progressive(
@@ -160,15 +161,15 @@ def progressive(
     learning_rate: PerResolution[float] = 0.001,
     width: int | None = None,
 ) -> Schedule:
-    """Build a schedule: hold the first size, then fade in and hold each doubled size.
+    """Build a schedule: hold the first resolution, then fade in and hold each doubled one.
 
-    With a `width`, images have one size only, and `resolution` is their height.
+    With a `width`, images have one shape only, and `resolution` is their height.
 
     Example:
         >>> [phase.name for phase in progressive(resolution=8).phases]
         ['hold_4x4', 'fade_8x8', 'hold_8x8']
 
-    Source: arXiv:1710.10196, section 3 and appendix A (600k images a hold and a fade).
+    Source: arXiv:1710.10196, section 3 and appendix A (600k images per hold and per fade).
     """
 
     def phase(size: int, *, fading: bool) -> Phase:
@@ -186,5 +187,5 @@ def progressive(
     while size < resolution:
         size *= 2
         phases += [phase(size, fading=True), phase(size, fading=False)]
-    # A length of 0 skips a phase, such as the fades of a run without fading.
+    # Skip phases of length 0, such as the fades of a run without fading.
     return Schedule(tuple(p for p in phases if p.images > 0))

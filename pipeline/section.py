@@ -1,4 +1,4 @@
-"""Base of every section of a configuration, and types of its keys."""
+"""Base class of configuration sections, types of their keys, and marks on keys."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def _power_of_two(resolution: int) -> int:
 
 
 Resolution = Annotated[int, AfterValidator(_power_of_two)]
-"""Side of images that may grow, in pixels."""
+"""Side of square images in pixels, a power of two, as progressive growing needs."""
 Side = Annotated[int, Field(ge=SMALLEST_SIDE, le=LARGEST_SIDE)]
 """Height or width of images, in pixels."""
 Count = Annotated[int, Field(ge=1)]
@@ -29,19 +29,19 @@ Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class Section(BaseModel):
-    """Part of a configuration."""
+    """Part of a configuration: a frozen pydantic model whose fields are the keys."""
 
-    # Unknown keys are refused: a misspelt one would otherwise have no effect, without a word.
+    # Refuse unknown keys: a misspelt key would have no effect, silently.
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
 
 @dataclass(frozen=True)
 class Decides:
-    """Mark of a key, in its annotation, by the name of what its value decides."""
+    """Mark in a key's `Annotated` type: the key's value affects the thing named by `what`."""
 
     what: str
 
 
-def keys_that_decide(section: type[Section], what: Decides) -> tuple[str, ...]:
-    """Return the keys of a section that bear a mark, in the order in which they are declared."""
-    return tuple(name for name, key in section.model_fields.items() if what in key.metadata)
+def keys_that_decide(section: type[Section], mark: Decides) -> tuple[str, ...]:
+    """Return the keys of a section that have a mark, in the order of their declaration."""
+    return tuple(name for name, key in section.model_fields.items() if mark in key.metadata)

@@ -1,4 +1,7 @@
-"""Shapes of images: squares, which networks may grow to, and rectangles of families that do not."""
+"""Shapes of images: which are allowed, where networks start, how names and messages write them.
+
+Families that grow need squares with a power of two; other families also make rectangles.
+"""
 
 from __future__ import annotations
 
@@ -6,11 +9,12 @@ from typing import TypeAlias
 
 SMALLEST_SIDE = 4
 LARGEST_SIDE = 1024
+"""Limits of the height and width of images, in pixels."""
 LARGEST_START = 15
-"""Largest shorter side of a network's first feature maps, in pixels: a dense layer joins all of
-their pixels, so its weights grow with the square of each side."""
+"""Maximum of the shorter side of a network's first feature maps, in pixels. A dense layer connects
+all pixels of the maps, so the number of weights grows with the square of each side."""
 MOST_ELONGATED = 4
-"""Maximum length of the longer side, as a multiple of the shorter one."""
+"""Maximum of the longer side of an image, as a multiple of the shorter side."""
 SHAPE_RULE = (
     f"height and width must be from {SMALLEST_SIDE} to {LARGEST_SIDE} px and multiples of one "
     f"power of two, the shorter side {SMALLEST_SIDE} to {LARGEST_START} times it and the longer "
@@ -22,12 +26,12 @@ Shape: TypeAlias = tuple[int, int]
 
 
 def is_power_of_two(side: int) -> bool:
-    """Return true if progressive growing, which doubles 4 px, reaches a side."""
+    """Return true if a side is a power of two within the limits, so that 4 px can grow to it."""
     return SMALLEST_SIDE <= side <= LARGEST_SIDE and not side & (side - 1)
 
 
 def start_shape(shape: Shape) -> Shape:
-    """Return the shape of a network's first feature maps, of which each block doubles the sides.
+    """Return the shape of a network's first feature maps: halve the sides as long as allowed.
 
     Example:
         >>> start_shape((28, 28)), start_shape((96, 128)), start_shape((64, 64))
@@ -40,7 +44,7 @@ def start_shape(shape: Shape) -> Shape:
 
 
 def level_shapes(start: Shape, height: int) -> list[Shape]:
-    """List the shapes of a network's blocks, from its first feature maps to images of a height.
+    """List the shapes of a network's blocks, each twice the last, up to images of a height.
 
     Example:
         >>> level_shapes((6, 8), 24)
@@ -51,7 +55,7 @@ def level_shapes(start: Shape, height: int) -> list[Shape]:
 
 
 def is_usable(shape: Shape) -> bool:
-    """Return true if networks can make images of a shape, by `SHAPE_RULE`."""
+    """Return true if networks can make images of a shape: the check of `SHAPE_RULE`."""
     if not (min(shape) >= SMALLEST_SIDE and max(shape) <= LARGEST_SIDE):
         return False
     shorter, longer = sorted(start_shape(shape))
@@ -59,10 +63,10 @@ def is_usable(shape: Shape) -> bool:
 
 
 def shape_name(shape: Shape) -> str:
-    """Return a shape as it is in names of files, layers and phases: `48x64`, the height first."""
+    """Format a shape for names of files, layers and phases: `48x64`, height first."""
     return "x".join(map(str, shape))
 
 
 def shape_text(shape: Shape) -> str:
-    """Return a shape for people: a square by its side, `64`, others as `48x64`."""
+    """Format a shape for messages: `64` for a square, else `48x64`, height first."""
     return str(shape[0]) if shape[0] == shape[1] else shape_name(shape)

@@ -1,4 +1,4 @@
-"""Controller of ADA's probability p: more augmentation when the discriminator overfits.
+"""Controller of ADA's probability p: raises p when the discriminator overfits.
 
 Source: arXiv:2006.06676, section 3.2.
 """
@@ -13,19 +13,19 @@ from pipeline.config import AugmentationConfig
 
 
 def first_probability(settings: AugmentationConfig) -> float:
-    """Initial p: the configured probability, or 0 if p is adapted."""
-    return settings.probability or 0.0  # None if p is adapted.
+    """Return the initial p: the configured probability, or 0 if p is adapted."""
+    return settings.probability or 0.0  # `probability` is None if p is adapted.
 
 
 def mean_sign(scores: Any) -> Any:
-    """`r = E[sign D(real)]` over augmented reals; 1 if all are judged real."""
+    """Compute `r = E[sign D(real)]` from scores of augmented reals; 1 if all are judged real."""
     return tf.reduce_mean(tf.sign(scores))
 
 
-def adjusted_probability(p: Any, mean_sign: Any, images: Any, settings: AugmentationConfig) -> Any:
+def adjust_probability(p: Any, mean_sign: Any, images: Any, settings: AugmentationConfig) -> Any:
     """Adapt p: `min(max(p + sign(r - target) · images / rise_images, 0), 1)`; keep a fixed p.
 
-    The mean sign r and the number of images are of the reals since the last adjustment.
+    `mean_sign` is r over the reals since the last adjustment, and `images` their number.
     """
     if not settings.steered:
         return p

@@ -1,4 +1,4 @@
-"""Corruptions of ADA: added noise, and a part that is cut out.
+"""Corruptions of ADA: added noise, and a rectangle set to 0.
 
 Source: arXiv:2006.06676, appendix B, and the official `augment.py`.
 """
@@ -13,28 +13,29 @@ from pipeline.augmentation.draws import Chances
 from pipeline.shape import Shape
 
 NOISE_DEVIATION = 0.1
-"""Scale of the half-normal distribution of the noise's deviation, for values from -1 to 1."""
+"""Deviation of the noise is half-normal with this scale, for pixel values from -1 to 1."""
 CUT_SIZE = 0.5
-"""Sides of the cut-out part, as a share of the image's sides."""
+"""Sides of the rectangle that `cutout` removes, as a share of the image's sides."""
 
 
-def corrupted(images: Any, chances: Chances) -> Any:
+def corrupt(images: Any, chances: Chances) -> Any:
     """Apply `noise`, then `cutout`, to images `(batch, height, width, channels)`."""
     if chances.any_of(("noise",)):
         deviation = NOISE_DEVIATION * tf.abs(chances.normals("noise"))
-        deviation = chances.applied("noise", deviation, 0.0)
+        deviation = chances.where_applied("noise", deviation, 0.0)
         images += chances.draws.noise * deviation[..., tf.newaxis, tf.newaxis]
     if chances.any_of(("cutout",)):
-        share = chances.applied("cutout", CUT_SIZE, 0.0)
+        share = chances.where_applied("cutout", CUT_SIZE, 0.0)
         _, height, width, _ = images.shape
         images *= _outside(chances.uniforms("cutout"), share, (height, width))
     return images
 
 
 def _outside(centres: Any, shares: Any, shape: Shape) -> Any:
-    """Mask `(batch, height, width, 1)`: 0 in the cut-out part, 1 elsewhere.
+    """Make a mask `(batch, height, width, 1)`: 0 in the cut-out rectangle, 1 elsewhere.
 
-    Centres, right and down, `(batch, 2)`, and sizes, `(batch, 1)`, are shares of the sides.
+    `centres` `(batch, 2)` are positions right and down, and `shares` `(batch, 1)` side lengths of
+    the rectangle; both are shares of the image's sides.
     """
 
     def inside(side: int, centres: Any) -> Any:

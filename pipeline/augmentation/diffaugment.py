@@ -1,4 +1,4 @@
-"""DiffAugment: a few transforms that are applied to all images, always.
+"""DiffAugment: colour, translation and cutout, applied to every image.
 
 Source: arXiv:2006.10738, section 3.2, and the official `DiffAugment_tf.py`.
 """
@@ -12,17 +12,17 @@ from typing import Any
 import tensorflow as tf
 
 from pipeline.augmentation.draws import Draws, uniforms_of
-from pipeline.augmentation.separable import along_sides
+from pipeline.augmentation.separable import apply_along_sides
 from pipeline.config import AugmentationConfig
 
-MOST_MOVED = 1 / 8
-"""Largest shift of `translation`, as a share of the side, rounded down to pixels."""
+LARGEST_SHIFT = 1 / 8
+"""Maximum shift by `translation`, as a share of the side, rounded down to pixels."""
 CUT_SIZE = 1 / 2
-"""Sides of the part that `cutout` removes, as a share of the image's, rounded down to pixels."""
+"""Sides of the rectangle that `cutout` removes, as a share of the image's sides, rounded down."""
 
 
 class Uniform(IntEnum):
-    """Columns of the draws; another order would give every run other draws, so it is fixed."""
+    """Columns of the draws; keep this order, because another one would change every run."""
 
     BRIGHTNESS = 0
     SATURATION = 1
@@ -34,12 +34,12 @@ class Uniform(IntEnum):
 
 
 def diffaugment_draws(key: Any, shape: Sequence[int]) -> Draws:
-    """Draw the parameters of DiffAugment for images of a shape, from a key, int32 `(2,)`."""
-    # All columns whatever the policy is: leaving a transform out changes no other.
+    """Draw the random numbers of DiffAugment for images of a shape, from a key, int32 `(2,)`."""
+    # Draw all columns under every policy: leaving a transform out then changes no other one.
     return Draws(uniforms=uniforms_of(key, 0, (shape[0], len(Uniform))))
 
 
-def diffaugmented(images: Any, draws: Draws, settings: AugmentationConfig) -> Any:
+def apply_diffaugment(images: Any, draws: Draws, settings: AugmentationConfig) -> Any:
     """Apply `color`, `translation`, then `cutout` to images `(batch, height, width, channels)`."""
     _, height, width, _ = images.shape
 
@@ -57,7 +57,7 @@ def diffaugmented(images: Any, draws: Draws, settings: AugmentationConfig) -> An
     if "translation" in settings.policy:
         down = _moves(uniform(Uniform.MOVE_DOWN), height)
         right = _moves(uniform(Uniform.MOVE_RIGHT), width)
-        images = along_sides(images, down, right)
+        images = apply_along_sides(images, down, right)
     if "cutout" in settings.policy:
         down = _covered(uniform(Uniform.CUT_DOWN), height)
         right = _covered(uniform(Uniform.CUT_RIGHT), width)
@@ -66,23 +66,23 @@ def diffaugmented(images: Any, draws: Draws, settings: AugmentationConfig) -> An
 
 
 def _spread(images: Any, factors: Any, *, over: Sequence[int]) -> Any:
-    """Multiply the distances from the mean over some axes by a factor per image."""
+    """Multiply distances from the mean over the axes `over` by a factor per image."""
     mean = tf.reduce_mean(images, axis=over, keepdims=True)
     return (images - mean) * factors + mean
 
 
 def _moves(uniforms: Any, size: int) -> Any:
-    """Matrices `(batch, size, size)` that shift by whole pixels and fill with zeros."""
-    most = int(size * MOST_MOVED)
-    shifts = tf.cast(tf.floor(uniforms * (2 * most + 1)), tf.int32) - most
-    # `one_hot` gives a row of zeros for indices outside, which is the fill.
+    """Make matrices `(batch, size, size)` that shift by whole pixels and fill with zeros."""
+    largest = int(size * LARGEST_SHIFT)
+    shifts = tf.cast(tf.floor(uniforms * (2 * largest + 1)), tf.int32) - largest
+    # `one_hot` fills: for indices outside the image it gives a row of zeros.
     return tf.one_hot(tf.range(size) - shifts[:, tf.newaxis], size)
 
 
 def _covered(uniforms: Any, size: int) -> Any:
-    """Mask `(batch, size)` along a side: 1 in the cut, which is smaller at the edges, else 0."""
+    """Make a mask `(batch, size)` along a side: 1 in the cut, which edges may shorten, else 0."""
     cut = int(size * CUT_SIZE)
-    # The middle of an even cut lies between two pixels, so it has one place more.
+    # The middle of an even cut lies between two pixels, so there is one more position for it.
     middles = tf.cast(tf.floor(uniforms * (size + 1 - cut % 2)), tf.int32)
     distance = tf.range(size) - (middles[:, tf.newaxis] - cut // 2)
     return tf.cast((distance >= 0) & (distance < cut), tf.float32)

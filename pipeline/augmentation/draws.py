@@ -1,4 +1,7 @@
-"""Random numbers for augmentation: functions of a key without state, one row per sample."""
+"""Random numbers for augmentation, from stateless draws: functions of a key, one row per sample.
+
+For ADA, `ada_draws` makes them, and `Chances` gives each transform its own columns.
+"""
 
 from __future__ import annotations
 
@@ -13,15 +16,15 @@ from pipeline.config import Transform
 
 
 class Draws(NamedTuple):
-    """Random numbers for a batch, one row per sample; None where no transform needs them.
+    """Random numbers for a batch, one row per sample; None for kinds that no transform needs.
 
-    They are drawn for the global batch, and each replica takes its rows, as it does for latents.
+    The numbers are drawn for the global batch, and each replica takes its rows, as for latents.
 
     Args:
         uniforms: Uniform numbers from 0 to 1, `(batch, columns)`.
         normals: Standard normal numbers, `(batch, columns)`.
-        gates: Uniform numbers, `(batch, columns)`; a transform is applied if its number is below
-            its probability.
+        gates: Uniform numbers from 0 to 1, `(batch, columns)`; a transform is applied if its
+            number is below the transform's probability.
         noise: Standard normal numbers in the shape of the images.
     """
 
@@ -32,7 +35,7 @@ class Draws(NamedTuple):
 
 
 class Columns(NamedTuple):
-    """Number of columns of each kind that a transform takes."""
+    """Number of columns of `Draws` that a transform uses, by kind."""
 
     uniforms: int = 0
     normals: int = 0
@@ -58,42 +61,45 @@ COLUMNS: Mapping[Transform, Columns] = MappingProxyType(
         "cutout": Columns(uniforms=2),
     }
 )
-"""Columns of every transform. All are drawn whichever are applied, so leaving one out changes no
-other. Another order or number would give every run other draws, so both are fixed."""
+"""Number of columns of every transform. All columns are always drawn, so leaving a transform out
+changes no other one. Keep order and numbers: a change would give every run other draws."""
 
 _TOTAL = Columns(*map(sum, zip(*COLUMNS.values(), strict=True)))
 
 
 def uniforms_of(key: Any, number: int, shape: Sequence[int]) -> Any:
-    """Draw uniform numbers from 0 to 1; each `number` gives an independent draw of the key."""
+    """Draw uniform numbers from 0 to 1; each `number` gives an independent draw from the key."""
     return tf.random.stateless_uniform(shape, tf.random.experimental.stateless_fold_in(key, number))
 
 
 def normals_of(key: Any, number: int, shape: Sequence[int]) -> Any:
-    """Draw standard normal numbers; each `number` gives an independent draw of the key."""
+    """Draw standard normal numbers; each `number` gives an independent draw from the key."""
     return tf.random.stateless_normal(shape, tf.random.experimental.stateless_fold_in(key, number))
 
 
 def ada_draws(key: Any, shape: Sequence[int], shares: Mapping[Transform, float]) -> Draws:
-    """Draw the parameters of ADA for images of a shape, from a key, int32 `(2,)`."""
+    """Draw the random numbers of ADA for images of a shape, from a key, int32 `(2,)`.
+
+    `shares` are those of `Chances`: without the transform `noise`, no noise is drawn.
+    """
     batch = shape[0]
     return Draws(
         uniforms=uniforms_of(key, 0, (batch, _TOTAL.uniforms)),
         normals=normals_of(key, 1, (batch, _TOTAL.normals)),
         gates=uniforms_of(key, 2, (batch, _TOTAL.gates)),
-        # A number per pixel, so it is drawn only if it is needed.
+        # Draw noise only if needed, because it has a number per pixel and channel.
         noise=normals_of(key, 3, shape) if "noise" in shares else None,
     )
 
 
 @dataclass(frozen=True)
 class Chances:
-    """Draws and probabilities: which transforms are applied to each image, and how strongly.
+    """Draws and probabilities of ADA: which transforms are applied to each image, and how much.
 
     Args:
         draws: Draws from `ada_draws`.
-        p: Probability from 0 to 1, `()`.
-        shares: Probability of each transform divided by p; transforms without one are not applied.
+        p: Probability of ADA, from 0 to 1, `()`.
+        shares: Factor on p for each transform; transforms that are not in it are never applied.
     """
 
     draws: Draws
@@ -105,28 +111,30 @@ class Chances:
         return any(transform in self.shares for transform in transforms)
 
     def uniforms(self, transform: Transform) -> Any:
-        """Uniform numbers of a transform, `(batch, columns)`."""
+        """Return the uniform numbers of a transform, `(batch, columns)`."""
         return _columns(self.draws.uniforms, transform, "uniforms")
 
     def normals(self, transform: Transform) -> Any:
-        """Normal numbers of a transform, `(batch, columns)`."""
+        """Return the normal numbers of a transform, `(batch, columns)`."""
         return _columns(self.draws.normals, transform, "normals")
 
     def factors(self, transform: Transform, deviation: float) -> Any:
-        """Factors whose binary logarithm is normal, 1 where the transform is not applied."""
-        return self.applied(transform, 2.0 ** (deviation * self.normals(transform)), 1.0)
+        """Return factors `2^(deviation · normal)`; 1 where the transform is not applied."""
+        return self.where_applied(transform, 2.0 ** (deviation * self.normals(transform)), 1.0)
 
-    def applied(self, transform: Transform, value: Any, otherwise: float, *, times: int = 1) -> Any:
-        """Keep a value where the transform is applied, and replace it elsewhere.
+    def where_applied(
+        self, transform: Transform, value: Any, otherwise: float, *, times: int = 1
+    ) -> Any:
+        """Keep a transform's parameters where it is applied; use a neutral value elsewhere.
 
         Args:
-            transform: Transform whose gates decide.
+            transform: Transform whose gates decide for each sample.
             value: Values `(batch, columns)`: a column per gate, or any number for a single gate.
-            otherwise: Value with which the transform changes nothing.
+            otherwise: Neutral value, with which the transform changes nothing.
             times: Number of gates; at least one of them opens with the transform's probability.
         """
         probability = self.p * self.shares.get(transform, 0.0)
-        # Each gate opens more rarely, so that at least one of them has the probability.
+        # Let each gate open more rarely, so that at least one of them opens with `probability`.
         if times > 1:
             probability = 1.0 - (1.0 - probability) ** (1 / times)
         gates = _columns(self.draws.gates, transform, "gates")

@@ -1,14 +1,15 @@
-"""Affine maps of images, without aliasing.
+"""Resampling of images by affine maps, without aliasing; used by ADA's `geom` transforms.
 
-Images, reflected endlessly at their edges, are enlarged by 2 with a wavelet filter, sampled
-bilinearly, and reduced with the same filter reversed. The filter is orthogonal, so shifts by whole
-pixels, including the identity, are exact.
+Images are extended without end by reflection at their edges. They are enlarged by 2 with a wavelet
+filter, sampled bilinearly, and reduced by 2 with the same filter reversed. The filter is
+orthogonal, so shifts by whole pixels, including the identity, are exact. Pixels of the enlarged
+image are called fine pixels below.
 
 Source: arXiv:2006.06676, appendix B, and the official `augment.py`, with two differences. The
-official code pads images as far as the largest map of the batch needs, at most by their own size;
-beyond is grey. Ours samples a whole period of the endless reflection, so an image does not depend
-on the rest of its batch, and images smaller than the filter work too. The official code treats the
-filter as symmetric, so an image turned by 180° moves by 0.4 pixels; ours does not move.
+official code pads by reflection as far as the largest map of the batch needs, at most by the size
+of the image; farther pixels are grey. Ours samples a whole period of the reflection, so an image
+does not depend on the rest of its batch, and images smaller than the filter work. The official code
+treats the filter as symmetric, so an image turned by 180° moves by 0.4 pixels; ours stays in place.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from pipeline.augmentation.separable import Array, along_sides, reflecting
+from pipeline.augmentation.separable import Array, apply_along_sides, reflection_matrix
 
 SYM6 = (
     0.015404109327027373,
@@ -38,15 +39,15 @@ SYM6 = (
 """Low-pass filter of Daubechies' least asymmetric wavelet with six vanishing moments."""
 
 _TAPS = np.array(SYM6) / sum(SYM6)
-# Rounded to 1/32, so that positions under the identity are exact in float32.
+# Round to 1/32, so that positions under the identity are exact in float32.
 _SKEW = round(32 * float(np.arange(len(SYM6)) @ _TAPS - (len(SYM6) - 1) / 2)) / 32
 """Distance from the middle of the filter to its centre of mass, in fine pixels: about -0.4."""
 _MARGIN = (len(SYM6) - 2) // 2
 """Number of fine pixels beyond each edge that the reduction reads."""
 
 
-def resampled(images: Any, linear: Any, offset: Any) -> Any:
-    """Resample images x to `y(q) = x(L q + o)`; q is in pixels from the centre, right and down.
+def resample(images: Any, linear: Any, offset: Any) -> Any:
+    """Resample images x to `y(q) = x(L q + o)`; q is (right, down) from the centre, in pixels.
 
     Args:
         images: Images x, float32 `(batch, height, width, channels)`.
@@ -54,27 +55,27 @@ def resampled(images: Any, linear: Any, offset: Any) -> Any:
         offset: Offsets o to the right and down, `(batch, 2)`.
     """
     _, height, width, _ = images.shape
-    fine = along_sides(images, _enlargement(height), _enlargement(width))
+    fine = apply_along_sides(images, _enlargement(height), _enlargement(width))
     steps_right, steps_down = _steps(width), _steps(height)[:, np.newaxis]
     right, down = (
         linear[:, row, 0, tf.newaxis, tf.newaxis] * steps_right
         + linear[:, row, 1, tf.newaxis, tf.newaxis] * steps_down
-        # Position of the image's centre in fine pixels, from the first one of the period.
+        # Add the offset and the centre of the image, in fine pixels from the period's first one.
         + (2 * offset[:, row, tf.newaxis, tf.newaxis] + (side - 0.5 + _SKEW))
         for row, side in enumerate((width, height))
     )
     sampled = _bilinear(fine, right, down)
-    return along_sides(sampled, _reduction(height), _reduction(width))
+    return apply_along_sides(sampled, _reduction(height), _reduction(width))
 
 
 def _steps(side: int) -> Array:
-    """Positions of the fine pixels from their centre."""
+    """Return the positions of the fine pixels to sample, relative to their centre."""
     count = 2 * (side + _MARGIN)
     return np.arange(count, dtype=np.float32) - np.float32((count - 1) / 2 + _SKEW)
 
 
 def _bilinear(fine: Any, right: Any, down: Any) -> Any:
-    """Sample one period of each image bilinearly, at pixel positions `(batch, height, width)`."""
+    """Sample images that repeat periodically, bilinearly, at positions `(batch, height, width)`."""
     _, height, width, channels = fine.shape
     pixels = tf.reshape(fine, (-1, height * width, channels))
     columns, rows = _neighbours(right, width), _neighbours(down, height)
@@ -89,7 +90,7 @@ def _bilinear(fine: Any, right: Any, down: Any) -> Any:
 
 
 def _neighbours(positions: Any, period: int) -> list[tuple[Any, Any]]:
-    """Indices of the pixels on both sides of each position, with their weights."""
+    """Return the indices of the pixels on both sides of each position, with their weights."""
     first = tf.floor(positions)
     share = positions - first
     pixel = tf.cast(first, tf.int32) % period  # The reflection repeats.
@@ -98,20 +99,20 @@ def _neighbours(positions: Any, period: int) -> list[tuple[Any, Any]]:
 
 @cache
 def _enlargement(size: int) -> Array:
-    """Matrix from a side to one period of its reflection, twice as fine: `(4 (size - 1), size)`.
+    """Make the matrix that enlarges a side to one period of its reflection, `(4 (size - 1), size)`.
 
     Pixel i lies between the fine pixels 2i and 2i + 1, at 2i + 0.5 + `_SKEW`.
     """
     fine = np.arange(4 * (size - 1))[:, np.newaxis]
-    # Before the filter, every other fine pixel is zero.
+    # Before it is filtered, the enlarged side has a zero after each pixel.
     among_zeros = fine + _MARGIN - np.arange(len(_TAPS))
     weights = np.where(among_zeros % 2 == 0, 2 * _TAPS, 0.0)
-    return reflecting(among_zeros // 2, weights, size)
+    return reflection_matrix(among_zeros // 2, weights, size)
 
 
 @cache
 def _reduction(size: int) -> Array:
-    """Matrix from fine pixels, which begin `_MARGIN` before the edge, to a side of `size`."""
+    """Make the matrix that reduces fine pixels, from `_MARGIN` before the edge, to a side."""
     matrix = np.zeros((size, 2 * (size + _MARGIN)))
     for pixel, row in enumerate(matrix):
         row[2 * pixel : 2 * pixel + len(_TAPS)] = _TAPS

@@ -1,4 +1,7 @@
-"""Configuration sections that families share, and the facts that each family declares."""
+"""Keys of section `network` that families of networks share, and facts that each family declares.
+
+Each family's own keys are in its folder, in `config.py`.
+"""
 
 from __future__ import annotations
 
@@ -10,51 +13,51 @@ from pydantic import Field, model_validator
 
 from pipeline.section import Count, Rate, Section, Share
 
-FORMER: Mapping[str, Any] = MappingProxyType(
+FORMER_KEYS: Mapping[str, Any] = MappingProxyType(
     {
         **{"style_size": 512, "mapping_layers": 8, "mapping_rate": 0.01, "mixing": 0.9},
         **{"noise": True, "blur": True, "styles": True, "constant_input": True},
     }
 )
-"""Keys that growgan 0.1 wrote into the configuration of every family, with their values in
-families that do not have them. Digests of pipeline projects still include them."""
+"""Keys that growgan 0.1 wrote for every family, each with the value in families that lack it.
+Hashes of configurations include them, so that folders of earlier versions are found again."""
 
 
 class NetworkConfig(Section):
-    """Generator and discriminator; docs/networks.md describes the families."""
+    """Sizes of generator and discriminator; docs/networks.md describes the families."""
 
     has_styles: ClassVar[bool]
     """True if a mapping network computes styles from latents."""
     grows: ClassVar[bool]
     """True if training may start at a lower resolution and grow."""
     official_preset: ClassVar[str]
-    """Preset that continues training from official weights."""
+    """Preset with which `growgan import` continues training from official weights."""
 
     family: str
-    """Architecture."""
+    """Name of the architecture."""
     latent_size: Count = 512
     """Length of a latent vector."""
     fmap_base: Count = 8192
-    """Number of feature maps at resolution 2^r: `min(fmap_base / 2^(r-1), fmap_max)`."""
+    """Layers at resolution 2^r have `min(fmap_base / 2^(r-1), fmap_max)` feature maps."""
     fmap_max: Count = 512
-    """Largest number of feature maps of any layer."""
+    """Maximum number of feature maps of a layer."""
     stddev_group: Count = 4
-    """Samples per group of the minibatch standard deviation."""
+    """Samples per group of the minibatch standard deviation, in the discriminator."""
     fused: bool = True
-    """Resample inside the convolutions, which takes less arithmetic. The result is the
-    same, except in ProGAN's discriminator."""
+    """Merge each resampling with a convolution, which takes less arithmetic. The function
+    computed is the same, except in ProGAN's discriminator."""
 
     @model_validator(mode="before")
     @classmethod
     def _without_former_keys(cls, values: Any) -> Any:
         if not isinstance(values, Mapping):
             return values
-        # Runs of growgan 0.1 must load: drop their keys that this family never used.
-        lacked = [key for key in FORMER if key in values and key not in cls.model_fields]
+        # Drop keys that this family never used, so that runs of growgan 0.1 still load.
+        lacked = [key for key in FORMER_KEYS if key in values and key not in cls.model_fields]
         for key in lacked:
-            if values[key] != FORMER[key]:
+            if values[key] != FORMER_KEYS[key]:
                 raise ValueError(
-                    f"`network.{key}` must be left at {FORMER[key]} with `network.family="
+                    f"`network.{key}` must be left at {FORMER_KEYS[key]} with `network.family="
                     f"{cls.model_fields['family'].default}`, which has no such key. "
                     f"Received: {values[key]}"
                 )
@@ -67,13 +70,13 @@ class StyledConfig(NetworkConfig):
     has_styles = True
 
     style_size: Count = 512
-    """Length of a style w, and width of the mapping's layers."""
+    """Length of a style vector w, and units of each layer of the mapping network."""
     mapping_layers: Annotated[int, Field(ge=0)] = 8
-    """Number of dense layers in the mapping; with 0, styles are the normalised latents."""
+    """Number of dense layers in the mapping network; with 0, styles are the normalised latents."""
     mapping_rate: Rate = 0.01
-    """Factor on the learning rate of the mapping's layers."""
+    """Multiplier of the learning rate in the mapping network."""
     mixing: Share = 0.9
-    """Share of the batches with style mixing: layers up to a cut take the styles of one latent,
-    later layers those of another."""
+    """Share of batches with style mixing: layers before a random cut take the style of one latent,
+    later layers that of a second latent."""
     noise: bool = True
-    """Add noise in each layer, with a learned strength."""
+    """Add noise to the features of each layer, with a learned strength."""

@@ -1,4 +1,4 @@
-"""Look-up of the modules of the family that a configuration names."""
+"""Import of a family's modules by its configuration: no code compares names of families."""
 
 from __future__ import annotations
 
@@ -11,19 +11,18 @@ from pipeline.families.config import NetworkConfig
 
 
 class Family(NamedTuple):
-    """Network classes, which take the arguments of `Network` and build with `model`."""
+    """Classes of both networks: arguments as of `Network`; `model` builds a Keras model."""
 
     generator: Callable[..., Any]
     discriminator: Callable[..., Any]
 
 
 def family_of(config: NetworkConfig) -> Family:
-    """Import the networks of a configuration's family."""
+    """Import the network classes of a configuration's family."""
     networks = module_of(type(config), "networks")
     return Family(generator=networks.Generator, discriminator=networks.Discriminator)
 
 
 def module_of(section: type[NetworkConfig], name: str) -> ModuleType:
-    """Import a module that lies beside a family's `config.py`."""
-    # Found by its folder, so that no code compares names of families.
+    """Import a module from a family's folder, such as `networks`, given the family's section."""
     return import_module(f"{section.__module__.rpartition('.')[0]}.{name}")

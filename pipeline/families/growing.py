@@ -1,4 +1,4 @@
-"""Shared parts of families that grow: to-RGB and from-RGB layers, fade, discriminator."""
+"""Base classes of networks that grow (ProGAN, StyleGAN): to-RGB, from-RGB, fade, discriminator."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ its fan-in does not count the 4x4 pixels that each latent feeds."""
 
 
 class GrowingGenerator(Network):
-    """Generator whose newest resolution fades in over the previous one."""
+    """Base of generators whose newest resolution fades in over the previous one."""
 
     def _images(self, resolution: int, features: Any, before: Any, *, fading: bool) -> Any:
-        """Turn features into images; while fading, blend them over the previous resolution's."""
+        """Turn features into images; while fading, blend with images from the features before."""
         images = self._to_rgb(resolution)(features)
         if not fading:
             return images
@@ -38,17 +38,17 @@ class GrowingGenerator(Network):
     def _to_rgb(self, size: int) -> keras.layers.Layer:
         key = f"{size}x{size}_to_rgb"
         # Always float32: a shorter type would lose the last bits of a pixel.
-        [to_rgb] = self._made(
+        [to_rgb] = self._get_or_make(
             key, lambda: (self._conv(key, self.channels, 1, gain=1.0, dtype="float32"),)
         )
         return to_rgb
 
 
 class GrowingDiscriminator(ScoringNetwork, ABC):
-    """Discriminator whose newest resolution fades in; each family has its own way to halve."""
+    """Base of discriminators whose newest resolution fades in; families implement `_down`."""
 
     def _outputs(self, images: Any, *, count: int, fading: bool) -> Any:
-        """Outputs `(batch, count)` of the last dense layer for images of any resolution."""
+        """Apply the discriminator to images of any resolution → `(batch, count)`, float32."""
         resolution = size = images.shape[1]
         x = chain(self._from_rgb((size, size)), images)
         while size > START_RESOLUTION:
@@ -62,10 +62,11 @@ class GrowingDiscriminator(ScoringNetwork, ABC):
     def _block(self, size: int) -> Block:
         key = f"{size}x{size}"
         narrow, wide = self._filters(stage_of(size)), self._filters(stage_of(size) - 1)
-        return self._made(
-            key, lambda: (*self._activated(f"{key}_conv0", narrow), *self._down(key, wide))
+        return self._get_or_make(
+            key,
+            lambda: (*self._conv_and_activation(f"{key}_conv0", narrow), *self._down(key, wide)),
         )
 
     @abstractmethod
     def _down(self, key: str, filters: int) -> Block:
-        """Return the layers of a block that halve the resolution, with their activation."""
+        """Make the last convolution of a block, its activation and the step to half the sides."""

@@ -1,4 +1,4 @@
-"""Sections of all families: `Config.network` is one of them, by `network.family`."""
+"""Registry of families: `network.family` chooses the class of the section `network`."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from pipeline.families.stylegan.config import StyleGANConfig
 from pipeline.families.stylegan2.config import StyleGAN2Config
 
 FAMILIES = (ProGANConfig, StyleGANConfig, StyleGAN2Config)
-"""Section of each family."""
+"""Class of each family's section."""
 DEFAULT_NETWORK = ProGANConfig()
-"""Section of a configuration that names no family."""
+"""Section `network` of a configuration that has none."""
 
 
 def _family_of(network: Any) -> str:
-    """Return the family that a `network` section names; the default one if it names none."""
-    # The key has a default, so it may be missing, but the union is resolved before defaults are.
+    """Return the family that a section `network` names; the default family if it names none."""
+    # pydantic resolves the union before it fills in defaults, so the key may be missing here.
     default = DEFAULT_NETWORK.family
     if isinstance(network, Mapping):
         return str(network.get("family", default))
@@ -32,4 +32,4 @@ NetworkSection: TypeAlias = Annotated[
     | Annotated[StyleGAN2Config, Tag("stylegan2")],
     Discriminator(_family_of),
 ]
-"""Section of the family that `network.family` names."""
+"""Type of the section `network`: the class of the family that `network.family` names."""

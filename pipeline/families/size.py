@@ -1,4 +1,4 @@
-"""Sizes of networks: parameters, multiplications and values of feature maps."""
+"""Sizes of networks, counted before weights are allocated, for cost estimates and imports."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ class Size:
     """Size of a network at one resolution.
 
     Args:
-        parameters: Trained weights.
-        multiplications: Multiplications per image in dense layers and in convolutions, counted as
-            fused with resampling.
-        values: Values per image in the feature maps that convolutions produce.
+        parameters: Number of trainable weights.
+        multiplications: Multiplications per image in dense layers, convolutions and blur filters;
+            convolutions that resample are counted in their fused form.
+        values: Numbers per image that these layers output.
     """
 
     parameters: int
@@ -43,12 +43,12 @@ def sizes_of(
     label_size: int,
     start: Shape = (START_RESOLUTION, START_RESOLUTION),
 ) -> list[tuple[Size, Size]]:
-    """Sizes of both networks for each `(resolution, fading)`; allocates no weights."""
+    """Compute the sizes of generator and discriminator for each `(resolution, fading)`."""
 
     def sizes() -> list[tuple[Size, Size]]:
         settings = {"channels": channels, "label_size": label_size, "start": start}
-        # In this scope variables have a shape but no value: it takes no memory and does not start
-        # TensorFlow, after which the CPU could not be divided into devices any more.
+        # Variables in this scope have a shape but no value. That takes no memory and does not
+        # start TensorFlow, after which the CPU could no longer be divided into logical devices.
         with keras.StatelessScope(initialize_variables=False):
             generator, discriminator = (make(config, **settings) for make in family_of(config))
             return [
@@ -59,8 +59,8 @@ def sizes_of(
                 for resolution, fading in models
             ]
 
-    # Keras keeps a list per thread of variables without a value, and would allocate them in the
-    # thread's next scope. In a thread of its own the list ends here.
+    # Use a thread of its own: Keras lists variables without a value per thread, and would allocate
+    # them in the thread's next scope.
     with ThreadPoolExecutor(1) as thread:
         return thread.submit(sizes).result()
 
@@ -68,7 +68,7 @@ def sizes_of(
 def size_of(model: keras.Model) -> Size:
     """Compute the size of a model from its kernels and the shapes of their inputs and outputs.
 
-    Models of several resolutions may share layers: a layer has the same resolution in all of them.
+    The model may share layers with models of other resolutions: each layer works at one resolution.
     """
     counts = [_count(layer) for layer in model.layers]
     return Size(
@@ -79,7 +79,7 @@ def size_of(model: keras.Model) -> Size:
 
 
 def _count(layer: keras.layers.Layer) -> tuple[int, int]:
-    """Multiplications and values of a layer; both 0 for layers that only shift or scale."""
+    """Count multiplications and output values of a layer; 0 and 0 for kinds not counted."""
     match layer:
         case AdaIN():
             return math.prod(layer.affine.kernel.shape), layer.affine.kernel.shape[-1]
@@ -96,16 +96,16 @@ def _count(layer: keras.layers.Layer) -> tuple[int, int]:
 def _count_convolution(layer: EqualizedConv2D) -> tuple[int, int]:
     features = layer.input[0] if isinstance(layer, ModulatedConv2D) else layer.input
     before, after = features.shape[1:], layer.output.shape[1:]
-    # A resampling convolution visits the pixels of the smaller image only.
+    # A convolution that resamples is computed at the pixels of the smaller image.
     multiplications = math.prod(layer.kernel.shape) * math.prod(min(before[:2], after[:2]))
     values = math.prod(after)
     if layer.resample is None:
         return multiplications, values
     if layer.taps is None:
-        # The fused kernel is one pixel wider and higher.
+        # The fused kernel is one row and one column larger.
         area = layer.kernel_size**2
         return multiplications * (layer.kernel_size + 1) ** 2 // area, values
-    # The maps between the convolution and the filter have one more row and column.
+    # The feature maps between convolution and blur filter have one more row and column.
     height, width, maps = after if layer.resample == "up" else before
     between = (height + 1) * (width + 1) * maps
     filtered = values if layer.resample == "up" else between

@@ -1,4 +1,4 @@
-"""Shared parts of families with styles: mapping, synthesis and fixed noise."""
+"""Base classes of families with styles (StyleGAN, StyleGAN2): mapping, synthesis, fixed noise."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from pipeline.shape import Shape, shape_name
 
 
 def noise_name(shape: Shape, index: int) -> str:
-    """Name the noise map of a layer: its features' shape, and its index among layers of it."""
+    """Name a noise map by its height and width, and the index of its layer at that shape."""
     return f"noise_{shape_name(shape)}_{index}"
 
 
 class WithMapping(Network):
-    """Network with a mapping from latents or labels to a vector."""
+    """Network with a mapping network: dense layers from latents or labels to a vector."""
 
     config: StyledConfig
 
     def _mapping(self, units: int) -> Block:
-        # Always float32: the mapping takes next to no time, and all images depend on it.
+        # Always float32: the mapping takes little time, and every pixel depends on it.
         settings: dict[str, Any] = {
             "lr_multiplier": self.config.mapping_rate,
             "bias_gain": self._bias_gain,
@@ -39,15 +39,15 @@ class WithMapping(Network):
                 yield self._dense(part, units, **settings)
                 yield self._leaky(part, dtype="float32")
 
-        return self._made("mapping", lambda: tuple(make()))
+        return self._get_or_make("mapping", lambda: tuple(make()))
 
 
 class StyleGenerator(WithMapping, ABC):
-    """Generator from latents to styles to images; each family implements both steps.
+    """Base of generators from latents to styles w to images; families implement both steps.
 
     Attributes:
         style_size: Length of a style.
-        truncation: Layer that holds the running mean of styles, `truncation.mean`, and truncates.
+        truncation: Layer that moves styles towards their running mean, `truncation.mean`.
     """
 
     _repeat_name = "repeat_styles"
@@ -64,7 +64,7 @@ class StyleGenerator(WithMapping, ABC):
 
     @abstractmethod
     def _parts(self, shape: Shape) -> tuple[str, ...]:
-        """Names of the layers at a shape; each of them adds noise."""
+        """Names of the layers that add noise at a shape, in the order in which they are applied."""
 
     @abstractmethod
     def _map(self, latents: Any, labels: Any = None) -> Any:
@@ -74,10 +74,10 @@ class StyleGenerator(WithMapping, ABC):
     def _synthesise(
         self, styles: Any, noise: Mapping[str, Any], resolution: int, *, fading: bool
     ) -> Any:
-        """Make images from styles `(batch, layers, style_size)` and noise maps by name."""
+        """Apply the synthesis network: styles `(batch, layers, style_size)` and noise to images."""
 
     def noise_shapes(self, resolution: int) -> dict[str, Shape]:
-        """Height and width of each noise map by name, in the order of `synthesis`."""
+        """Return the height and width of each noise map, in the order of `synthesis` inputs."""
         if not self.config.noise:
             return {}
         return {
@@ -98,7 +98,7 @@ class StyleGenerator(WithMapping, ABC):
     def synthesis(self, resolution: int, *, fading: bool) -> keras.Model:
         """Build the model from styles and noise to images of `resolution` pixels.
 
-        Call: `[(batch, layers, style_size), noise maps…]`, a style for each layer and a map
+        Call: `[(batch, layers, style_size), noise maps…]`, a style for each layer and a noise map
         `(batch or 1, height, width, 1)` for each name of `noise_shapes`, → `(batch, resolution,
         width, channels)`, float32, about [-1, 1], not clipped. While fading, `self.fade.alpha` is
         the weight of the new block.
@@ -106,7 +106,7 @@ class StyleGenerator(WithMapping, ABC):
         Raises:
             ValueError: if `fading` is true in a family that does not grow.
         """
-        # Noise is an input, never drawn in a layer: then it is a function of seed and step.
+        # Noise is an input and never drawn in a layer, so the caller draws it by seed and step.
         styles = keras.Input((self.layers(resolution), self.style_size), name="styles")
         noise = {
             name: keras.Input((*shape, 1), name=name)
@@ -117,20 +117,20 @@ class StyleGenerator(WithMapping, ABC):
         return keras.Model(one_or_list([styles, *noise.values()]), images, name=name)
 
     def model(self, resolution: int, *, fading: bool) -> keras.Model:
-        """Build the model from latents alone to images of `resolution` pixels.
+        """Build the model from latents to images of `resolution` pixels, with fixed noise.
 
-        Every layer takes the same style and its own fixed noise; nothing is truncated. The model
-        holds all variables of the generator, including the fixed noise and the mean of styles.
+        Every layer takes the same style; nothing is truncated. The model holds all variables of
+        the generator, including the noise and the mean of styles, so a checkpoint has them.
 
-        Call: input as of `mapping` → output as of `synthesis`.
+        Call: inputs of `mapping` → images as from `synthesis`.
 
         Raises:
-            ValueError: as `synthesis`.
+            ValueError: if `fading` is true in a family that does not grow.
         """
         inputs = self._inputs()
         layers = self.layers(resolution)
         repeat = self._layer(keras.layers.RepeatVector, self._repeat_name, layers, dtype="float32")
-        # Called with psi = 1 it changes nothing, but its mean is saved with the model.
+        # Truncation changes nothing at its default psi of 1; called here, its mean is saved too.
         styles = self.truncation(repeat(self._map(*inputs)))
         noise = {
             name: chain(self._fixed_noise(name, shape), inputs[0])
@@ -141,4 +141,4 @@ class StyleGenerator(WithMapping, ABC):
         return keras.Model(one_or_list(inputs), images, name=name)
 
     def _fixed_noise(self, name: str, shape: Shape) -> Block:
-        return self._made(name, lambda: (FixedNoise(shape, **self._weighted(name)),))
+        return self._get_or_make(name, lambda: (FixedNoise(shape, **self._weight_settings(name)),))

@@ -1,1 +1,1 @@
-"""Weights from elsewhere: published ones, as Keras models or as runs, and those of other runs."""
+"""Weights from elsewhere: published weights as models or as runs, and weights of other runs."""

@@ -1,4 +1,4 @@
-"""Import of published weights as a run, which can be trained, evaluated and exported like any."""
+"""Import of published weights as a run, for `growgan import`; docs/import.md is its guide."""
 
 from __future__ import annotations
 
@@ -29,35 +29,37 @@ def import_weights(
     overrides: Sequence[str] = (),
     data: str | None = None,
 ) -> RunFolder:
-    """Make a run from a file of published weights, whole or not at all; executes nothing in it.
+    """Make a run from a file of published weights; executes no code in the file.
+
+    The run is complete or, after an error, not there at all.
 
     Args:
-        file: Path of the weights, as for `load_official`.
+        file: File of published weights, as for `load_official`.
         out: Folder of the run, which must not exist.
-        config: Preset or YAML file for further training, None for the family's preset. Values that
-            the file of weights decides are taken from it.
+        config: Preset or YAML file for further training, None for the family's preset. The file of
+            weights overrides the values that it determines.
         overrides: Overrides of the configuration, `section.key=value`.
         data: Data source that replaces `data.source`.
 
     Raises:
-        UserError: as `load_official`; if the configuration contradicts the file or has no phase for
-            it; or if `out` exists or cannot be written.
+        UserError: as `load_official`; if the configuration contradicts the weights or has no phase
+            for them; or if `out` exists or cannot be written.
     """
     if out.exists():
         raise UserError(f"`--out` must be a new folder. Received: {out}, which exists")
     snapshot = read_snapshot(file)
     settings = config_of(snapshot, config or snapshot.network.official_preset, overrides, data=data)
     position = position_of(snapshot, settings.schedule.build())
-    # Before memory is taken for the networks: settings of a file may ask for any size.
+    # Check before allocating networks: settings in the file may ask for any size.
     require_weights(snapshot)
-    # An ordinary checkpoint: nothing that trains, exports or evaluates needs a special case.
+    # Save an ordinary checkpoint, so that training, export and evaluation need no special case.
     state = TrainingState(
         settings, label_size=snapshot.label_size, strategy=tf.distribute.get_strategy()
     )
     models = state.models_for(settings.schedule.build().phases[position.phase])
     assign((models.generator, models.discriminator, models.average), snapshot.weights)
     try:
-        with atomic.new_folder(out) as folder:  # A run, whole or not at all.
+        with atomic.new_folder(out) as folder:
             checkpoints.save(folder, models.variables, position, metrics={})
             RunFolder(folder).start_imported(
                 settings,
@@ -72,22 +74,22 @@ def import_weights(
 def config_of(
     snapshot: OfficialSnapshot, name: str, overrides: Sequence[str] = (), *, data: str | None = None
 ) -> Config:
-    """Configure a run for published weights: a preset or file, with the values that they decide.
+    """Load a preset or YAML file, with the values that the published weights determine.
 
     Raises:
         UserError: if overrides contradict the weights, or the configuration is wrong.
     """
     network = snapshot.network.model_dump(exclude=set(snapshot.not_shown))
-    decided = {f"network.{key}": value for key, value in network.items()} | {
+    determined = {f"network.{key}": value for key, value in network.items()} | {
         "data.channels": snapshot.channels,
         "data.labels": bool(snapshot.label_size),
         "schedule.resolution": snapshot.final,
     }
-    # Presets may start lower, which a family that does not grow would refuse.
+    # Start at the final resolution if the family does not grow: presets may start lower.
     start = {} if snapshot.network.grows else {"schedule.start_resolution": snapshot.final}
-    # Overrides last: those that contradict the weights must show below.
-    config = load(name, [*(decided | start).items(), *overrides], data=data)
-    for key, value in decided.items():
+    # Put the user's overrides last, so that the check below sees those that contradict the weights.
+    config = load(name, [*(determined | start).items(), *overrides], data=data)
+    for key, value in determined.items():
         section, _, field = key.partition(".")
         chosen = getattr(getattr(config, section), field)
         if chosen != value:
@@ -98,16 +100,16 @@ def config_of(
 
 
 def position_of(snapshot: OfficialSnapshot, schedule: Schedule) -> Position:
-    """Find the position of the weights in a schedule: the start of a hold, or within a fade.
+    """Find the point of a schedule that the weights had reached: start of a hold, or in a fade.
 
     Raises:
-        UserError: if no phase has their resolution and fade.
+        UserError: if no phase has the weights' resolution and fade.
     """
     for index, phase in enumerate(schedule.phases):
         if (phase.resolution, phase.fading) == (snapshot.resolution, snapshot.fading):
             seen = schedule.starts[index]
             if phase.fading:
-                # Not the ends: there the schedule is in the phases before and after.
+                # Stay off both ends, where the schedule is in the phase before or after.
                 share = float(snapshot.weights["generator_fade/alpha"])
                 seen += min(max(round(share * phase.images), 1), phase.images - 1)
             if schedule.at(seen).index == index:

@@ -1,4 +1,4 @@
-"""Official weights, loaded into Keras models."""
+"""Load official ProGAN, StyleGAN and StyleGAN2 weights into Keras models."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from pipeline.training.synthesis.phase_models import weights_of
 from pipeline.untrusted.safe_pickle import escaped
 
 DUMPS = (".npz", ".safetensors")
-"""Suffixes of files that hold state dicts of PyTorch; all others are pickles."""
+"""Suffixes of files with PyTorch state dicts; all other files are read as TensorFlow pickles."""
 
 PYTORCH = (".pth", ".pt")
-"""Suffixes of pickles that PyTorch writes."""
+"""Suffixes of pickles that PyTorch writes, which are refused."""
 
 
 @dataclass(frozen=True)
@@ -32,12 +32,12 @@ class OfficialModels:
 
     Call of `generator` and `average`: latents `(batch, latent_size)`, with labels
     `[latents, (batch, classes)]`, → images `(batch, side, side, channels)`, float32, about [-1, 1],
-    not clipped, without truncation and with the noise of the file.
+    not clipped, not truncated, with the fixed noise of the file.
 
-    Call of `discriminator`: images → `{"scores": (batch, 1)}`. With labels ProGAN's also returns
+    Call of `discriminator`: images → `{"scores": (batch, 1)}`. With labels, ProGAN also returns
     `"logits": (batch, classes)`, and families with styles take `[images, labels]`.
 
-    `average` is the EMA of the generator, which makes better images.
+    `average` is the EMA of the generator, which makes better images than `generator`.
     """
 
     generator: keras.Model
@@ -49,8 +49,8 @@ def load_official(path: Path | str) -> OfficialModels:
     """Load a file of published weights; nothing in the file is executed.
 
     Raises:
-        UserError: if the file cannot be read, holds anything else, or holds networks that no
-            configuration of ours equals.
+        UserError: if the file cannot be read, holds anything else, or holds networks that our
+            families cannot represent.
 
     Example:
         >>> models = load_official("karras2018iclr-celebahq-1024x1024.pkl")
@@ -68,9 +68,9 @@ def read_snapshot(path: Path) -> OfficialSnapshot:
     """
     if path.suffix in PYTORCH:
         raise UserError(
-            "weights of PyTorch must come as .npz or .safetensors; and no network of ours is the "
-            "PGAN of pytorch_GAN_zoo, which has a bias for each of the first 16 pixels, and an "
-            "unbiased minibatch deviation that samples of other groups get. "
+            "weights of PyTorch must be saved as .npz or .safetensors first (docs/import.md). PGAN "
+            "of pytorch_GAN_zoo cannot be imported: it has a bias for each of the first 16 pixels, "
+            "and computes the minibatch deviation in another way. "
             f"Received: {path}"
         )
     content: StateDict | Networks
@@ -78,7 +78,7 @@ def read_snapshot(path: Path) -> OfficialSnapshot:
         content, functions = read_arrays(path), STATE
     else:
         content = read_networks(path)
-        # Some files name the module too.
+        # Drop the module, with which some files qualify the function.
         functions = tuple(each.function.rpartition(".")[2] for each in content)
     for section in FAMILIES:
         family = module_of(section, "official_weights")
@@ -92,10 +92,10 @@ def read_snapshot(path: Path) -> OfficialSnapshot:
 
 
 def official_models(snapshot: OfficialSnapshot) -> OfficialModels:
-    """Build models and assign their weights.
+    """Build the models of a snapshot and assign their weights.
 
     Raises:
-        UserError: if weights are missing or have another shape.
+        UserError: if weights are missing, have another shape or are not finite.
     """
     require_weights(snapshot)
     family = family_of(snapshot.network)
@@ -113,7 +113,7 @@ def official_models(snapshot: OfficialSnapshot) -> OfficialModels:
 
 
 def require_weights(snapshot: OfficialSnapshot) -> None:
-    """Refuse settings that ask for more weights than the file holds, before allocating any.
+    """Refuse networks that need more weights than the snapshot holds, without allocating them.
 
     Raises:
         UserError: if weights are missing.

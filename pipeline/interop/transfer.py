@@ -1,4 +1,4 @@
-"""Transfer: a run that starts from the weights of another, on other data."""
+"""Transfer learning, for `growgan train --from`: a run starts from the weights of another run."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from pipeline.training_run.folder import RunFolder
 
 
 def origin_of(source: RunFolder, config: Config) -> dict[str, Any]:
-    """Return the lineage of a run's first weights: the run that they come from.
+    """Describe where a new run's first weights come from: the source run's newest checkpoint.
 
     Raises:
-        UserError: if the source has no checkpoint, or one of another resolution than the first of
-            the new run.
+        UserError: if the source has no checkpoint, or its resolution is not the first resolution
+            of the new run.
     """
     checkpoint = source.newest_checkpoint()
     phase = source.config().schedule.build().phases[checkpoint.position.phase]
@@ -37,42 +37,43 @@ def origin_of(source: RunFolder, config: Config) -> dict[str, Any]:
 
 
 def write_first_checkpoint(run: RunFolder, label_size: int) -> None:
-    """Save the weights that a run starts from, where it has a source and no checkpoint yet.
+    """Copy the source's weights into a first checkpoint, if the run has a source and no checkpoint.
 
-    The clock starts at 0, and optimizers are fresh. With another number of classes, the weights
-    whose shapes depend on it are made anew, and named in the lineage.
+    `images_seen` starts at 0, and optimizers start fresh. If the number of classes differs, weights
+    whose shapes depend on it keep their random initial values, and the lineage lists them.
 
     Raises:
-        UserError: if the networks are of other sizes, or the source is gone or damaged.
+        UserError: if the networks have other sizes, or the source is gone or damaged.
     """
-    import tensorflow as tf  # Takes seconds, which `origin_of` needs not.
+    # Imported here: TensorFlow takes seconds to start, and `origin_of` does not need it.
+    import tensorflow as tf
 
     from pipeline.training.synthesis.phase_models import weights_of
     from pipeline.training.synthesis.state import TrainingState
     from pipeline.training_run.networks import SavedNetworks
 
     origin = run.manifest().get("first_weights")
-    # A run that goes on has checkpoints of its own.
+    # A resumed run has checkpoints of its own.
     if origin is None or checkpoints.all_in(run.path):
         return
     source = RunFolder(Path(origin["run"]))
     saved = SavedNetworks(source, source.checkpoint(origin["images_seen"]))
     sources = (saved.generator(), saved.discriminator(), saved.average())
-    given = {name: weight.numpy() for name, weight in weights_of(*sources).items()}
+    copied = {name: weight.numpy() for name, weight in weights_of(*sources).items()}
     config = run.config()
     state = TrainingState(config, label_size=label_size, strategy=tf.distribute.get_strategy())
     models = state.models_for(config.schedule.build().phases[0])
-    anew = []
+    made_anew = []
     weights = weights_of(models.generator, models.discriminator, models.average)
     for name, weight in weights.items():
-        if name in given and given[name].shape == tuple(weight.shape):
-            weight.assign(given[name])
+        if name in copied and copied[name].shape == tuple(weight.shape):
+            weight.assign(copied[name])
         else:
-            anew.append(name)
-    if anew and len(source.classes()) == label_size:
+            made_anew.append(name)
+    if made_anew and len(source.classes()) == label_size:
         raise UserError(
             "`--from` needs networks of the same family and sizes. Received: another shape of "
-            f"{anew[0]}"
+            f"{made_anew[0]}"
         )
     checkpoints.save(run.path, models.variables, Position(0, 0), metrics={})
-    run.add_to_manifest(first_weights={**origin, "made_anew": anew})
+    run.add_to_manifest(first_weights={**origin, "made_anew": made_anew})

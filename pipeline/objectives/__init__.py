@@ -1,1 +1,1 @@
-"""Adversarial losses and regularisers: pure float32 functions of tensors, one value per sample."""
+"""Adversarial losses and regularisers: pure float32 functions, most with one value per sample."""

@@ -1,8 +1,8 @@
-"""Adversarial losses of the discriminator and the generator, by name; loss of labels.
+"""Adversarial losses of the discriminator and the generator, by name; loss of class labels.
 
 `r` are scores of reals and `f` scores of fakes, float32 `(batch, 1)`. Losses have the same shape,
-one value per sample; the caller averages them over replicas. `softplus(x) = log(1 + exp(x))`, and
-an overline is the mean over the batches of all replicas.
+one value per sample; the caller averages them over samples and replicas. `softplus(x) =
+log(1 + exp(x))`, and a bar, as in `r̄`, is the mean over the batches of all replicas.
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ class Adversarial:
         generator: Loss of the generator, `(r, f) → (batch, 1)`; r is None unless `needs_reals`.
         needs_reals: True if the generator's loss uses the scores of reals, which takes one more
             pass of the discriminator.
-        samples_meet: True if the loss of a sample depends on the scores of other samples.
+        samples_meet: True if a sample's loss depends on scores of other samples, so that a batch
+            cannot be split.
     """
 
     critic: Callable[[Any, Any], Any]
@@ -45,13 +46,15 @@ def _hinge(reals: Any, fakes: Any) -> Any:
 
 
 def _relativistic_average(critic: Callable[[Any, Any], Any]) -> Adversarial:
-    """Relativistic average losses: `critic(r - f̄, f - r̄)` and `critic(f - r̄, r - f̄)`.
+    """Make relativistic average losses from a discriminator loss `critic(r, f)` of plain scores.
 
-    `critic` is a loss `(r, f)` on plain scores. Gradients flow through the means.
+    The discriminator's is `critic(r - f̄, f - r̄)`, the generator's `critic(f - r̄, r - f̄)`.
+    Gradients flow through the means.
     """
 
     def relative(reals: Any, fakes: Any) -> tuple[Any, Any]:
-        # Over all replicas: a replica's own mean would make the loss depend on their number.
+        # Average over all replicas: means of one replica would make the loss depend on how many
+        # replicas share the batch.
         return reals - mean_over_replicas(fakes), fakes - mean_over_replicas(reals)
 
     def generator(reals: Any, fakes: Any) -> Any:
@@ -76,11 +79,11 @@ def label_loss(labels: Any, logits: Any) -> Any:
 
 LOSSES: Mapping[LossName, Adversarial] = MappingProxyType(
     {
-        # Source: arXiv:1701.07875, algorithm 1, with the sign of the discriminator's loss turned.
+        # Source: arXiv:1701.07875, algorithm 1; negated for the discriminator, which minimises.
         "wasserstein": Adversarial(lambda r, f: f - r, lambda _, f: -f),
-        # Source: arXiv:1406.2661, equation 1, and section 3: non-saturating.
+        # Source: arXiv:1406.2661, equation 1; non-saturating generator loss of section 3.
         "logistic": Adversarial(_logistic, lambda _, f: tf.nn.softplus(-f)),
-        # Source: arXiv:1406.2661, equation 1: the discriminator's loss negated, saturating.
+        # Source: arXiv:1406.2661, equation 1; saturating generator loss.
         "minimax": Adversarial(_logistic, lambda _, f: -tf.nn.softplus(f)),
         # Source: arXiv:1611.04076, equation 9.
         "least_squares": Adversarial(
@@ -97,4 +100,4 @@ LOSSES: Mapping[LossName, Adversarial] = MappingProxyType(
         "relativistic_hinge": _relativistic_average(_hinge),
     }
 )
-"""Losses by `objective.loss`."""
+"""Losses by the value of `objective.loss`."""

@@ -1,7 +1,7 @@
-"""Consistency regularisation: a picture and its shifted copy should get the same score.
+"""Consistency regularisation: an image and its shifted copy should get the same score.
 
-Source: arXiv:1910.12027 (CR-GAN), section 3.1. Ours shifts by up to an eighth of the side, at least
-one pixel, reflects the edges, and mirrors only if the data may be mirrored.
+Source: arXiv:1910.12027 (CR-GAN), section 3.1. Our largest shift is an eighth of the side, but at
+least one pixel. Edges are reflected, and images are mirrored only if the data allow it.
 """
 
 from __future__ import annotations
@@ -12,30 +12,31 @@ import numpy as np
 import tensorflow as tf
 
 LARGEST_SHIFT = 1 / 8
+"""Maximum shift in each direction, as a share of the side."""
 
 
 def inconsistency(scores: Any, moved_scores: Any) -> Any:
-    """`(D(x) - D(T(x)))²`, from the scores of images and of their shifted copies."""
+    """Loss `(D(x) - D(T(x)))²`, from the scores of images and of their shifted copies."""
     return tf.square(scores - moved_scores)
 
 
-def shifted_and_mirrored(images: Any, moves: Any, *, mirror: bool) -> Any:
-    """T(x): shift each image `(batch, height, width, channels)`; if allowed, mirror half of them.
+def shift_and_mirror(images: Any, moves: Any, *, mirror: bool) -> Any:
+    """Apply T: shift each image `(batch, height, width, channels)`; with `mirror`, mirror half.
 
     `moves` are uniform draws from 0 to 1, `(batch, 3)`: shift down, shift to the right, mirroring.
     """
-    # Below 8 px an eighth is less than a pixel.
-    most = np.array([max(1, int(side * LARGEST_SHIFT)) for side in images.shape[1:3]], np.int32)
-    shifts = tf.cast(tf.floor(moves[:, :2] * (2 * most + 1)), tf.int32) - most
-    images = shifted(images, shifts[:, 0], shifts[:, 1])
+    # Shift by at least a pixel: below 8 px an eighth is less.
+    largest = np.array([max(1, int(side * LARGEST_SHIFT)) for side in images.shape[1:3]], np.int32)
+    shifts = tf.cast(tf.floor(moves[:, :2] * (2 * largest + 1)), tf.int32) - largest
+    images = shift(images, shifts[:, 0], shifts[:, 1])
     if mirror:
         chosen = moves[:, 2, tf.newaxis, tf.newaxis, tf.newaxis] < 0.5
         images = tf.where(chosen, tf.reverse(images, axis=[2]), images)
     return images
 
 
-def shifted(images: Any, down: Any, right: Any) -> Any:
-    """Shift each image by whole pixels, int32 `(batch,)`, less than its side; reflect the edges."""
+def shift(images: Any, down: Any, right: Any) -> Any:
+    """Shift images by whole pixels, int32 `(batch,)`, less than the side; reflect the edges."""
     rows = _sources(images.shape[1], down)
     columns = _sources(images.shape[2], right)
     images = tf.gather(images, rows, axis=1, batch_dims=1)
@@ -43,7 +44,7 @@ def shifted(images: Any, down: Any, right: Any) -> Any:
 
 
 def _sources(size: int, shifts: Any) -> Any:
-    """Index of the source of each pixel along a side: `(batch,)` → `(batch, size)`."""
-    # Reflected once at each edge, which is enough for shifts of less than the side.
+    """Return the source index of each pixel along a side: shifts `(batch,)` → `(batch, size)`."""
+    # Reflect once at each edge, which is enough for shifts smaller than the side.
     positions = tf.abs(tf.range(size)[tf.newaxis] - shifts[:, tf.newaxis])
     return (size - 1) - tf.abs((size - 1) - positions)

@@ -1,7 +1,7 @@
 """Orthogonal regularisation: filters of a layer should point in different directions.
 
-Source: arXiv:1809.11096 (BigGAN), equation 3, which leaves the filters' lengths free. Ours applies
-to the weights as the layers use them, after the scale of the equalized learning rate.
+Source: arXiv:1809.11096 (BigGAN), equation 3, which leaves the filters' lengths free. Ours takes
+the weights after they are scaled for the equalized learning rate, as layers use them.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ import tensorflow as tf
 
 
 def overlap(kernel: Any) -> Any:
-    """`‖WᵀW ⊙ (1 - I)‖²` of a kernel `(…, inputs, filters)` → `()`; W has a column per filter."""
+    """Penalise a kernel `(…, inputs, filters)` by `‖WᵀW ⊙ (1 - I)‖²`; W has a column per filter."""
     filters = kernel.shape[-1]
-    # Penalties are float32 under every precision.
+    # Compute penalties in float32 under every precision policy.
     columns = tf.reshape(tf.cast(kernel, tf.float32), (-1, filters))
-    # With more filters than inputs the equal `‖WWᵀ‖² - Σ ‖column‖⁴` needs a smaller matrix.
+    # With more filters than rows, use `‖WWᵀ‖² - Σ ‖column‖⁴`: equal, with a smaller matrix.
     if filters > columns.shape[0]:
         gram = tf.matmul(columns, columns, transpose_b=True)
         lengths = tf.reduce_sum(tf.square(columns), axis=0)
@@ -27,5 +27,5 @@ def overlap(kernel: Any) -> Any:
 
 
 def total_overlap(kernels: Iterable[Any]) -> Any:
-    """Sum of `overlap` over the kernels of a network."""
+    """Sum `overlap` over the kernels of a network."""
     return tf.add_n([overlap(kernel) for kernel in kernels])

@@ -1,8 +1,8 @@
-"""Gradient penalties of the discriminator, and the images at which they are taken.
+"""Gradient penalties of the discriminator, and the images at which gradients are taken.
 
-Every penalty is a float32 vector `(batch,)`. `scale` multiplies the norm of the gradient: on images
-that are enlarged s times (nearest neighbour) the norm is 1/s of that on the images themselves, and
-the official ProGAN code measures on enlarged images.
+Every penalty is a float32 vector `(batch,)`. `scale` multiplies the norm of the gradient. With a
+scale of 1/s the penalty is as if measured on images enlarged s times (nearest neighbour), as in the
+official ProGAN code: there the norm is 1/s of the norm on the images of the phase.
 """
 
 from __future__ import annotations
@@ -18,44 +18,45 @@ from pipeline.config import ObjectiveConfig, PenaltyName
 
 
 def squared_gradient(critic: Callable[[Any], Any], images: Any) -> Any:
-    """`‖∇D(x)‖²` at images `(batch, height, width, channels)` → `(batch,)`."""
+    """Compute `‖∇D(x)‖²` at images `(batch, height, width, channels)` → `(batch,)`."""
     with tf.GradientTape(watch_accessed_variables=False) as tape:
         tape.watch(images)
-        # Each score depends on its own image or group, so one gradient of the sum gives all.
+        # Differentiate the sum, which gives the gradient of every score at once: scores depend on
+        # their own image, or on their group in the minibatch standard deviation.
         total = tf.reduce_sum(critic(images))
-    # Penalties are float32 under every precision.
+    # Compute penalties in float32 under every precision policy.
     gradient = tf.cast(tape.gradient(total, images), tf.float32)
     return tf.reduce_sum(tf.square(gradient), axis=[1, 2, 3])
 
 
 def norm_of(square: Any, scale: float = 1.0) -> Any:
-    """`scale · ‖∇D(x)‖`, from its square."""
+    """Return `scale · ‖∇D(x)‖`, given `‖∇D(x)‖²`."""
     # 1e-12 keeps the gradient of the root finite where the norm is zero.
     return scale * tf.sqrt(square + 1e-12)
 
 
 def two_sided(square: Any, scale: float = 1.0) -> Any:
-    """`(‖∇D(x)‖ - 1)²` from `‖∇D(x)‖²` (WGAN-GP). Source: arXiv:1704.00028, equation 3."""
+    """Penalty `(‖∇D(x)‖ - 1)²` from `‖∇D(x)‖²` (WGAN-GP). Source: arXiv:1704.00028, equation 3."""
     return tf.square(norm_of(square, scale) - 1.0)
 
 
 def one_sided(square: Any, scale: float = 1.0) -> Any:
-    """`max(0, ‖∇D(x)‖ - 1)²` from `‖∇D(x)‖²` (WGAN-LP). Source: arXiv:1709.08894."""
+    """Penalty `max(0, ‖∇D(x)‖ - 1)²` from `‖∇D(x)‖²` (WGAN-LP). Source: arXiv:1709.08894."""
     return tf.square(tf.nn.relu(norm_of(square, scale) - 1.0))
 
 
 def zero_centred(square: Any, scale: float = 1.0) -> Any:
-    """`‖∇D(x)‖²` (0-GP), between reals and fakes. Source: arXiv:1902.03984."""
+    """Penalty `‖∇D(x)‖²` (0-GP), between reals and fakes. Source: arXiv:1902.03984."""
     return scale**2 * square
 
 
 def half_zero_centred(square: Any, scale: float = 1.0) -> Any:
-    """`‖∇D(x)‖² / 2`: R1 on reals, R2 on fakes. Source: arXiv:1801.04406, equations 9 and 10."""
+    """Penalty `‖∇D(x)‖² / 2`: R1 on reals, R2 on fakes. Source: arXiv:1801.04406, eq. 9 and 10."""
     return scale**2 / 2 * square
 
 
 def mix(reals: Any, fakes: Any, weights: Any) -> Any:
-    """Mix reals and fakes, `reals + (fakes - reals) · weights`, weights `(batch, 1, 1, 1)`."""
+    """Interpolate: `reals + (fakes - reals) · weights`, with weights `(batch, 1, 1, 1)`."""
     return reals + (fakes - reals) * weights
 
 
@@ -70,9 +71,9 @@ class GradientPenalty:
     """Gradient penalty of an objective.
 
     Args:
-        name: Name under which it is logged.
+        name: Name under which the penalty is logged.
         weight: Weight in the discriminator's loss.
-        points: Function `(reals, fakes, mix weights) → images` at which the gradient is taken.
+        points: Function `(reals, fakes, mix weights) → images`, where the gradient is taken.
         measure: Function `(‖∇D(x)‖², scale) → penalty`.
         needs_fakes: True if `points` uses the fakes; otherwise they may be None.
     """
@@ -85,7 +86,7 @@ class GradientPenalty:
 
 
 def penalties_of(objective: ObjectiveConfig) -> tuple[GradientPenalty, ...]:
-    """Gradient penalties of an objective whose weight is not 0."""
+    """List the gradient penalties of an objective whose weight is not 0."""
     penalties = (
         *(
             GradientPenalty("penalty", objective.penalty_weight, mix, measure)

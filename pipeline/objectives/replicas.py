@@ -1,4 +1,4 @@
-"""Mean over the batches of all replicas, for losses in which samples meet."""
+"""Mean over the batches of all replicas, for losses where a sample depends on other samples."""
 
 from __future__ import annotations
 
@@ -10,9 +10,8 @@ import tensorflow as tf
 def mean_over_replicas(values: Any) -> Any:
     """Average values over all replicas, any shape → `()`.
 
-    Call it in a replica, that is within `strategy.run`; elsewhere it is the plain mean. If each
-    replica divides its loss by the number of replicas, the gradient is that of the mean over the
-    global batch.
+    Call this within `strategy.run`; elsewhere it is the plain mean. If each replica divides its
+    loss by the number of replicas, gradients equal those of the mean over the global batch.
     """
     mean = tf.reduce_mean(values)
     context = tf.distribute.get_replica_context()

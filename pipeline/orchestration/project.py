@@ -12,7 +12,7 @@ from pipeline.config import Config, GateConfig
 from pipeline.data.sources import Place, place_of
 from pipeline.errors import UserError
 from pipeline.evaluation.gate import SCORE_OF, require_answerable, rules_of
-from pipeline.loading import Override, load, validated
+from pipeline.loading import Override, load, validate
 from pipeline.orchestration.project_config import ProjectConfig
 from pipeline.orchestration.runs.outcome import one_line
 from pipeline.shape import Shape
@@ -179,7 +179,7 @@ def open_project(folder: Path, kept: Path | None = None) -> Project:
     if not isinstance(values, dict):
         raise UserError(f"a {PIPELINE} must be a mapping of keys. Received: {file}")
     # Check everything now, so that no mistake ends a run after hours of training.
-    project = Project(path, validated(ProjectConfig, values), kept)
+    project = Project(path, validate(ProjectConfig, values), kept)
     config = project.training_config()
     _require_volume(project)
     if project.config.gate is not None and not rules_of(project.config.gate):

@@ -1,1 +1,1 @@
-"""One training run: its folder, its lineage, and the networks that it has saved."""
+"""Access to a training run on disk: its folder, its lineage and its saved networks."""

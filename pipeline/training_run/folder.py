@@ -1,4 +1,8 @@
-"""Folder of a run: its configuration, its lineage and its files, where each is found."""
+"""Run folder: paths of its files, start and resume of a run, and its configuration and lineage.
+
+A run folder is what `growgan train --out` writes. `config.yaml` marks it; `manifest.json` holds the
+lineage.
+"""
 
 from __future__ import annotations
 
@@ -25,12 +29,12 @@ if TYPE_CHECKING:
     from pipeline.training.position import RollBack
 
 Resume: TypeAlias = Literal["never", "auto", "must"]
-"""Treatment of a run that is already there: refuse it, continue it, or require and continue it."""
+"""`never` refuses a folder with a run; `auto` continues a run if there is one; `must` needs one."""
 
 
 @dataclass(frozen=True)
 class RunFolder:
-    """Folder of a run; nothing is read or written until a method is called."""
+    """Folder of a run; only methods read or write, so the folder need not exist."""
 
     path: Path
 
@@ -41,22 +45,22 @@ class RunFolder:
 
     @property
     def profile(self) -> Path:
-        """Folder of traces of single steps."""
+        """Folder of profiler traces of single steps."""
         return self.path / "profile"
 
     @property
     def samples(self) -> Path:
-        """Folder of grids of fixed latents."""
+        """Folder of sample grids: images from fixed latents."""
         return self.path / "samples"
 
     @property
     def savedmodels(self) -> Path:
-        """Folder of exports: `<height>x<width>/<images seen>`."""
+        """Folder of exported SavedModels: `<height>x<width>/<images seen>`."""
         return self.path / "savedmodels"
 
     @property
     def exports(self) -> Path:
-        """Folder of exports for other tools: `<height>x<width>-<images seen>.<format>`."""
+        """Folder of exports in other formats: `<height>x<width>-<images seen>.<format>`."""
         return self.path / "exports"
 
     @property
@@ -66,7 +70,7 @@ class RunFolder:
 
     @property
     def evaluations(self) -> Path:
-        """Folder of scores, reports and pictures: `images-<images seen>/<features>`."""
+        """Folder of scores and reports: `images-<images seen>/<kind of features>`."""
         return self.path / "evaluations"
 
     def evaluation(self, images_seen: int) -> Path:
@@ -74,12 +78,12 @@ class RunFolder:
         return self.evaluations / f"images-{images_seen:09d}"
 
     def evaluated(self) -> list[int]:
-        """List the images seen at checkpoints with an evaluation, ascending."""
+        """List the checkpoints that were evaluated, by images seen, ascending."""
         names = (re.fullmatch(r"images-(\d+)", path.name) for path in self.evaluations.glob("*"))
         return sorted(int(name[1]) for name in names if name)
 
     def newest_export(self) -> Path:
-        """Find the SavedModel after the most images, and among these of the highest resolution."""
+        """Find the SavedModel with the most images seen; if several, of the highest resolution."""
         self._require_run()
         found = [
             (int(path.name), int(path.parent.name.partition("x")[0]), path)
@@ -113,7 +117,12 @@ class RunFolder:
         resume: Resume,
         first_weights: Mapping[str, Any] | None = None,
     ) -> None:
-        """Write the configuration and the lineage, or check that a run can continue with them."""
+        """Start a run: write configuration and lineage; or check that the run here can continue.
+
+        Raises:
+            UserError: if the folder holds other files, cannot be written, or holds a run that must
+                not continue, or was started with other data or `decisive_settings`.
+        """
         self.require_startable(resume)
         if self.exists():
             changed = differences(self.config(), config)
@@ -123,7 +132,7 @@ class RunFolder:
                     f"Received: {'; '.join(changed)}"
                 )
             before = self.manifest()["data"]["hash"]
-            if before is None:  # Imported: the run keeps the data that it first continues with.
+            if before is None:  # Imported weights: record the data of the first continuation.
                 self.require_classes(records)
                 self.add_to_manifest(data=lineage_of_data(config, records))
             elif before != records.data_hash:
@@ -142,7 +151,7 @@ class RunFolder:
             raise UserError(f"`--out` must be writable. Received: {error}") from error
 
     def require_startable(self, resume: Resume) -> None:
-        """Refuse a folder in which no run can start or resume, whatever its configuration."""
+        """Refuse a folder in which no run can start or resume, with any configuration."""
         if self.exists():
             if resume == "never":
                 raise UserError(
@@ -162,52 +171,52 @@ class RunFolder:
     def start_imported(
         self, config: Config, classes: Sequence[str], origin: Mapping[str, Any]
     ) -> None:
-        """Write the configuration and the lineage of a run whose weights others trained.
+        """Write the configuration and the lineage of a run with imported weights.
 
         Raises:
-            OSError: if they cannot be written.
+            OSError: if a file cannot be written.
         """
-        # Nobody knows their data, so the first data to continue with will be accepted.
+        # The training data of the weights are unknown: `start` will accept any data once.
         data = {"source": None, "hash": None, "count": 0, "classes": [*classes], "skipped": []}
         self._write_start(config, {**lineage_of_start(config, data), "imported": dict(origin)})
 
     def _write_start(self, config: Config, lineage: Mapping[str, Any]) -> None:
         self._write_manifest(lineage)
-        # Last, because a folder with a configuration is a run.
+        # Write the configuration last: it marks the folder as a run, so a kill before leaves none.
         text = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
         atomic.write_file(self._config_file, text)
 
     def classes(self) -> list[str]:
-        """List the names of the classes; none in a run without labels."""
+        """List the names of the classes; empty in a run without labels."""
         return list(self.manifest()["data"]["classes"]) if self.config().data.labels else []
 
     def require_classes(self, records: RecordSet) -> None:
-        """Refuse data of another number of classes, if the run has labels."""
+        """Refuse records with another number of classes, if the run has labels."""
         known = len(self.classes())
         if self.config().data.labels and len(records.classes) != known:
             raise UserError(
-                f"a labelled run needs data of as many classes as it has, {known}. "
+                f"a run with labels needs data with the same number of classes, {known}. "
                 f"Received: {len(records.classes)}"
             )
 
     def _is_free(self) -> bool:
-        # A killed start may have left the lineage: without a configuration it is no run.
+        # Allow a manifest and temporary files: a start that was killed may have left them.
         return self.path.is_dir() and all(
             path == self._manifest_file or atomic.is_remains(path) for path in self.path.iterdir()
         )
 
     @contextmanager
     def alone(self, task: Literal["trained", "evaluated"]) -> Iterator[None]:
-        """Lock the run for a task, and remove half-written files of killed processes."""
+        """Lock the run for a task, or fail; then remove half-written files of killed processes."""
 
-        # A run may be evaluated while it is trained: leave the files that the other is writing.
-        def ours(path: Path) -> bool:
+        # Keep files of the other task: a run may be evaluated while it is trained.
+        def of_this_task(path: Path) -> bool:
             of_evaluation = "evaluations" in str(path.relative_to(self.path))
             return of_evaluation == (task == "evaluated")
 
         with ExitStack() as lock:
             try:
-                # Not required: some network file systems have no locks.
+                # Continue without a lock on network file systems that have none.
                 lock.enter_context(
                     locks.hold(self.path / f".{task}.lock", wait=False, required=False)
                 )
@@ -216,7 +225,7 @@ class RunFolder:
                     f"a run is {task} by one process at a time. Received: {self.path}, which is "
                     f"being {task}"
                 ) from None
-            atomic.remove_remains(self.path, ours)
+            atomic.remove_remains(self.path, of_this_task)
             yield
 
     def config(self, overrides: Sequence[Override] = ()) -> Config:
@@ -225,11 +234,11 @@ class RunFolder:
         return config_from(self._config_file.read_text(), overrides, origin=str(self._config_file))
 
     def manifest(self) -> dict[str, Any]:
-        """Read the lineage."""
+        """Read the lineage from `manifest.json`."""
         try:
             manifest: dict[str, Any] = json.loads(self._manifest_file.read_text())
         except (OSError, ValueError) as error:
-            raise UserError(f"a run needs its lineage. Received: {error}") from error
+            raise UserError(f"a run needs its manifest.json. Received: {error}") from error
         return manifest
 
     def _require_run(self) -> None:
@@ -245,7 +254,7 @@ class RunFolder:
         atomic.write_file(self._manifest_file, json.dumps(manifest, indent=2) + "\n")
 
     def newest_checkpoint(self) -> Checkpoint:
-        """Find the newest checkpoint."""
+        """Find the newest checkpoint; a damaged one is an error, not skipped."""
         self._require_run()
         saved, damaged = checkpoints.newest(self.path)
         if damaged:
@@ -269,5 +278,5 @@ class RunFolder:
         return saved[images_seen]
 
     def export_lineage(self, images_seen: int, roll_backs: Sequence[RollBack]) -> dict[str, Any]:
-        """Return the lineage beside a SavedModel: the run's, and the time of the export."""
+        """Return the lineage to store with an export, from the run's lineage."""
         return lineage_of_export(self.manifest(), images_seen, roll_backs)

@@ -1,4 +1,4 @@
-"""Lineage of a run and of its exports: data, configuration, code and versions."""
+"""Lineage of a run and of its exports: data, configuration, code and package versions."""
 
 from __future__ import annotations
 
@@ -12,24 +12,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.config import Config
-from pipeline.loading import HOW, WATCHING
+from pipeline.loading import EXECUTION_KEYS, MONITORING_SECTIONS
 
 if TYPE_CHECKING:
     from pipeline.data.records import RecordSet
     from pipeline.training.position import RollBack
 
-PACKAGES = ("tensorflow", "keras", "numpy")
+PACKAGES = ("tensorflow", "keras", "numpy")  # Their versions are recorded.
 INHERITED = ("growgan", "code", "packages", "config_hash", "data", "imported", "first_weights")
-"""Entries of a run's lineage that its exports have too."""
+"""Entries that exports copy from the lineage of their run."""
 
 
 def lineage_of_start(config: Config, data: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the lineage of a run that starts on data with this lineage."""
-    # Without how a run is executed or watched, and where prepared sets are. The source and the
-    # readers of the data are in it, as in hashes of earlier versions.
-    text = config.model_dump_json(
-        exclude={"run": set(HOW), "data": {"records"}, **dict.fromkeys(WATCHING, True)}
-    )
+    """Return the lineage of a run that starts now, given the lineage of its data."""
+    # Hash only what matters: not how a run is executed or monitored, nor where prepared sets are.
+    # Other keys of `data` that only locate images stay in, as in hashes of earlier versions.
+    left_out = {"run": set(EXECUTION_KEYS), "data": {"records"}}
+    text = config.model_dump_json(exclude={**left_out, **dict.fromkeys(MONITORING_SECTIONS, True)})
     return {
         "growgan": metadata.version("growgan"),
         "code": _commit(),
@@ -42,7 +41,7 @@ def lineage_of_start(config: Config, data: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def lineage_of_data(config: Config, records: RecordSet) -> dict[str, Any]:
-    """Return the lineage of prepared images."""
+    """Return the lineage of prepared images: their source, content hash and classes."""
     return {
         "source": config.data.source,
         "hash": records.data_hash,
@@ -68,7 +67,7 @@ def _now() -> str:
 
 
 def _commit() -> str | None:
-    """Describe the commit of this checkout, marked if it has changes; None if there is none."""
+    """Return the commit of this checkout, with `-dirty` if files changed; None without git."""
     result = subprocess.run(
         ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"],
         cwd=Path(__file__).parent,

@@ -1,4 +1,4 @@
-"""Networks of a run, as a checkpoint has them."""
+"""Networks of a run, restored from a checkpoint for sampling, evaluation and export."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from savedmodels.exportable import Exportable
 
 
 class Restored(NamedTuple):
-    """Network with the weights of a checkpoint."""
+    """Network object of a family, its Keras model with a checkpoint's weights, and the phase."""
 
     network: Any
     model: keras.Model
@@ -27,38 +27,39 @@ class Restored(NamedTuple):
 
 @dataclass(frozen=True)
 class SavedNetworks:
-    """Networks of a run, as a checkpoint has them; each call makes new ones."""
+    """Networks of a run with the weights of a checkpoint; each call makes new models."""
 
     run: RunFolder
     checkpoint: Checkpoint
 
     def generator(self) -> keras.Model:
-        """Restore the generator; it is called as its average is."""
+        """Restore the generator as trained, without EMA; call it like `average`."""
         return self._restored("generator", "generator").model
 
     def average(self) -> keras.Model:
         """Restore the EMA of the generator.
 
         Call: latents `(batch, latent_size)`, with labels `[latents, (batch, classes)]`, →
-        float32 images of the checkpoint's phase.
+        float32 images at the resolution of the checkpoint's phase.
         """
         return self._restored("generator", "average").model
 
     def discriminator(self) -> keras.Model:
         """Restore the discriminator.
 
-        Call: images `(batch, height, width, channels)` of the checkpoint's phase → scores
-        `(batch, 1)`, in some labelled families also `logits` `(batch, classes)`, by name.
+        Call: images `(batch, height, width, channels)` at the resolution of the checkpoint's phase,
+        in StyleGANs with labels `[images, labels]`, → `{"scores": (batch, 1)}`; ProGAN with labels
+        also returns `"logits": (batch, classes)`.
         """
         return self._restored("discriminator", "discriminator").model
 
     def sampler(self) -> AnySampler:
-        """Make the sampler of the generator's EMA."""
+        """Make a sampler, which draws images from seeds, for the generator's EMA."""
         network, model, phase = self._restored("generator", "average")
         return sampler_of(network, model, phase.resolution, fading=phase.fading)
 
     def exportable(self, *, discriminator: bool = False) -> Exportable:
-        """Return the models of an export of the generator's EMA, with or without discriminator."""
+        """Return the networks to export: the generator's EMA, and the discriminator on request."""
         return Exportable(
             self.sampler(), discriminator=self.discriminator() if discriminator else None
         )
@@ -73,7 +74,7 @@ class SavedNetworks:
             channels=config.data.channels,
             label_size=len(self.run.classes()),
             start=start_shape(config.schedule.shape),
-            # Weights are saved by the names of layers, which begin with this one.
+            # A checkpoint has weights by the names of layers, which begin with this name.
             name=name,
         )
         model = made.model(phase.resolution, fading=phase.fading)

@@ -1,1 +1,1 @@
-"""Published weights: readers of their files, checks of their settings, layouts of arrays."""
+"""Import of published weights, shared by families: file readers, checks, layouts of arrays."""

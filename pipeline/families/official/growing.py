@@ -1,4 +1,4 @@
-"""Official networks that grow: their level of detail, their names, and checks that they match."""
+"""Conversion of official networks that grow (ProGAN, StyleGAN) to our names and layouts."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from pipeline.errors import UserError
 from pipeline.families.config import NetworkConfig
 from pipeline.families.network import START_RESOLUTION
 from pipeline.families.official.pickles import Array, Networks, OfficialNetwork
-from pipeline.families.official.rules import Rule, from_first_pixels, layer, translated
+from pipeline.families.official.rules import Rule, from_first_pixels, layer, translate
 from pipeline.families.official.settings import Settings
 from pipeline.families.official.snapshot import NETWORKS, OfficialSnapshot
 from pipeline.untrusted.safe_pickle import escaped
 
 SIDE = r"(\d{1,4}x\d{1,4})"
-"""Regular expression of the resolution in an official name."""
+"""Regular expression for the resolution in an official name, such as `8x8`."""
 
 SHARED = {"num_channels", "resolution", "label_size", "fmap_base", "fmap_max"}
 """Settings that must be equal in generator and discriminator."""
@@ -29,14 +29,14 @@ RULES = (
     *layer(rf"{SIDE}/Dense0", r"\1_dense0", from_first_pixels),
     *layer(rf"{SIDE}/Dense1", r"\1_dense1"),
 )
-"""Layers of the discriminator, and to-RGB layers."""
+"""Rules for layers of the discriminator, and for to-RGB layers."""
 
 
 def detail_at(level: float, final: int) -> tuple[int, bool, float]:
-    """Resolution in pixels, true if it is being faded in, and alpha at a level of detail.
+    """Return resolution, fading and alpha of an official level of detail (`lod`).
 
-    The level is 0 at the final resolution and 1 at half of it; at 0.4 the final resolution fades in
-    with alpha 0.6.
+    The level is 0 at the final resolution and 1 at half the final resolution; at 0.4 the final
+    resolution fades in with alpha 0.6.
 
     Raises:
         UserError: if the level is out of range for the final resolution.
@@ -56,7 +56,9 @@ def official_snapshot(
     *,
     not_shown: Collection[str] = (),
 ) -> OfficialSnapshot:
-    """Convert official G, D and Gs to our names and layouts, given the configuration they equal.
+    """Convert official G, D and Gs (the EMA of G) to our names and layouts.
+
+    `settings` are in the order of `networks`; with `config` our networks compute the same.
 
     Raises:
         UserError: if G, D and Gs do not match, or have variables that our networks lack.
@@ -73,7 +75,7 @@ def official_snapshot(
     levels = [_level_of(network) for network in networks]
     details = [detail_at(level, final) for level in levels]
     resolution, fading, _ = details[0]
-    # Only alphas may differ: each network keeps its own.
+    # Alphas may differ: each network keeps its own.
     if any(detail[:2] != (resolution, fading) for detail in details):
         raise UserError(
             "G, D and Gs must be at the same level of detail but for the fade. "
@@ -83,7 +85,7 @@ def official_snapshot(
     for name, network, (_, _, alpha) in zip(NETWORKS, networks, details, strict=True):
         weights[f"{name}_fade/alpha"] = np.asarray(alpha)
         for variable, value in network.variables.items():
-            if variable not in ("lod", "synthesis/lod"):  # Alpha stands for them.
+            if variable not in ("lod", "synthesis/lod"):  # Replaced by alpha.
                 weight, ours = weight_of(variable, value, rules, final)
                 weights[f"{name}_{weight}"] = ours
     return OfficialSnapshot(
@@ -106,15 +108,15 @@ def _level_of(network: OfficialNetwork) -> float:
 
 
 def weight_of(name: str, value: Array, rules: Sequence[Rule], final: int) -> tuple[str, Array]:
-    """Translate a variable of networks with this final resolution, or refuse it in one line."""
+    """Translate a variable of networks with this final resolution; refuse unknown ones."""
 
     def with_side(rgb: re.Match[str]) -> str:
         side = final >> int(rgb[2])
         return f"{side}x{side}/{rgb[1]}"
 
     try:
-        # These layers alone are numbered from the final resolution down.
-        return translated(re.sub(r"((?:To|From)RGB)_lod(\d{1,2})", with_side, name), value, rules)
+        # To-RGB and from-RGB layers are numbered from the final resolution down: `ToRGB_lod0`.
+        return translate(re.sub(r"((?:To|From)RGB)_lod(\d{1,2})", with_side, name), value, rules)
     except (LookupError, ValueError) as error:
         raise UserError(
             "a variable must be one of the official networks', in its shape. "

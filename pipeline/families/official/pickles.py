@@ -1,4 +1,7 @@
-"""Reader of the pickles in which the official TensorFlow code publishes networks."""
+"""Reader of the pickles of official TensorFlow networks (ProGAN, StyleGAN); runs no code in them.
+
+The untrusted file is unpickled by `safe_pickle`, which knows our stand-in classes only.
+"""
 
 from __future__ import annotations
 
@@ -11,24 +14,24 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.families.official.reading import content_of, refuse_damage
+from pipeline.families.official.reading import read_whole, refuse_damage
 from pipeline.untrusted import safe_pickle
 
 Array: TypeAlias = npt.NDArray[Any]
 
 CLASSES = ("tfutil.Network", "dnnlib.tflib.network.Network")
-"""Class of a network in the pickles of ProGAN, and in the pickles of StyleGAN."""
+"""Class name of a network in pickles of ProGAN, and in pickles of StyleGAN."""
 
 
 @dataclass(frozen=True)
 class OfficialNetwork:
-    """Network as its file describes it.
+    """Official network, as read from a pickle.
 
     Args:
-        function: Name of the function that built it, such as `G_paper`.
-        settings: Arguments of that function.
-        variables: Variables by official name, those of a part as `<part>/<name>`.
-        parts: Networks that it consists of.
+        function: Name of the function that built the network, such as `G_paper`.
+        settings: Arguments of the function.
+        variables: Variables by official name; variables of a part are named `<part>/<name>`.
+        parts: Networks of which this network consists, such as `mapping`, by name.
     """
 
     function: str
@@ -45,10 +48,10 @@ def read_networks(path: Path) -> Networks:
     """Read G, D and Gs from a pickle; the source code in it is neither run nor read.
 
     Raises:
-        UserError: if the file cannot be read, is damaged, or holds anything but three networks.
+        UserError: if the file cannot be read, is damaged, or does not hold exactly three networks.
     """
     with refuse_damage(path, "official weights must be a pickle of the networks G, D and Gs alone"):
-        found = safe_pickle.load(io.BytesIO(content_of(path)), _stand_ins())
+        found = safe_pickle.load(io.BytesIO(read_whole(path)), _stand_ins())
         if type(found) not in (tuple, list) or len(found) != 3:
             raise safe_pickle.UnsafePickle("it holds no three networks")
         generator, discriminator, average = map(_network, found)
@@ -56,7 +59,7 @@ def read_networks(path: Path) -> Networks:
 
 
 def _stand_ins() -> dict[str, Any]:
-    # Stand-ins of ours for the classes that the file names: none of its code runs.
+    # Map the classes that the file names to our own, so that no code of the file runs.
     records = {path: lambda path=path: safe_pickle.PickledObject(path) for path in CLASSES}
     dictionaries = dict.fromkeys(
         ("collections.OrderedDict", "dnnlib.util.EasyDict"), safe_pickle.Dictionary
@@ -64,23 +67,23 @@ def _stand_ins() -> dict[str, Any]:
     return {**records, **dictionaries}
 
 
-def _network(record: Any, *, whole: bool = True) -> OfficialNetwork:
+def _network(record: Any, *, with_parts: bool = True) -> OfficialNetwork:
     if type(record) is not safe_pickle.PickledObject:
         raise safe_pickle.UnsafePickle("it holds no three networks")
     state = record.state
     function, settings = state.get("build_func_name"), state.get("static_kwargs")
-    # Parts of parts are not read: a file may refer to itself, without end.
-    parts = state.get("components", {}) if whole else {}
+    # Do not read parts of parts: a malicious network may contain itself, an endless recursion.
+    parts = state.get("components", {}) if with_parts else {}
     if type(function) is not str or not isinstance(settings, dict) or not isinstance(parts, dict):
         raise safe_pickle.UnsafePickle("a network without function and settings")
-    networks = {name: _network(part, whole=False) for name, part in parts.items()}
+    networks = {name: _network(part, with_parts=False) for name, part in parts.items()}
     pairs = state.get("variables")
     if type(pairs) is not list:
         raise safe_pickle.UnsafePickle("a network without variables")
     variables = dict(map(_variable, pairs))
     for name, network in networks.items():
         variables |= {f"{name}/{each}": value for each, value in network.variables.items()}
-    # One array under many names would let a small file claim a huge number of weights.
+    # Refuse one array under several names: a small file could claim a huge number of weights.
     if len({id(value) for value in variables.values()}) < len(variables):
         raise safe_pickle.UnsafePickle("two variables that are one")
     return OfficialNetwork(function, settings, variables, networks)
@@ -90,7 +93,7 @@ def _variable(pair: Any) -> tuple[str, Array]:
     if type(pair) not in (tuple, list) or len(pair) != 2 or type(pair[0]) is not str:
         raise safe_pickle.UnsafePickle("a variable without a name")
     name, value = pair
-    # TensorFlow returns variables without dimensions as scalars.
+    # Accept NumPy scalars: TensorFlow returns variables without dimensions as such.
     if not isinstance(value, np.ndarray | np.generic) or value.dtype.kind != "f":
         raise safe_pickle.UnsafePickle(f"no numbers as the variable {safe_pickle.escaped(name)}")
     return name, np.asarray(value)

@@ -1,4 +1,4 @@
-"""Untrusted files: read whole, or refused with one line."""
+"""Reading of untrusted weight files: limit on their size, and one-line errors for damaged ones."""
 
 from __future__ import annotations
 
@@ -10,27 +10,31 @@ from pipeline.errors import UserError
 from pipeline.untrusted.safe_pickle import UnsafePickle
 
 LARGEST_FILE = 2**31
-"""Largest size in bytes of a file, and of its unpacked content; published files have 400 MB."""
+"""Maximum bytes of a file, and of its unpacked content; published files have about 400 MB."""
 
 
 @contextmanager
 def refuse_damage(path: Path, rule: str) -> Iterator[None]:
-    """Turn any error while reading a file into one line: the rule it breaks, and the reason.
+    """Turn any exception while reading a file into a `UserError` with rule, path and reason.
 
     Raises:
-        UserError: if the block raises anything.
+        UserError: if the block raises an exception.
     """
     try:
         yield
-    # Parsers of a damaged file can raise nearly anything.
+    # Catch everything: parsers of a damaged file can raise nearly any exception.
     except Exception as error:
-        known = str(error) if isinstance(error, UnsafePickle) else getattr(error, "strerror", None)
-        raise UserError(f"{rule}. Received: {path} ({known or 'it is damaged'})") from error
+        reason = str(error) if isinstance(error, UnsafePickle) else getattr(error, "strerror", None)
+        raise UserError(f"{rule}. Received: {path} ({reason or 'it is damaged'})") from error
 
 
-def content_of(path: Path) -> bytes:
-    """Read a whole file within `refusals`."""
-    # Before reading: a huge file must not fill the memory first.
+def read_whole(path: Path) -> bytes:
+    """Read a whole file, for use within `refuse_damage`.
+
+    Raises:
+        UnsafePickle: if the file is larger than `LARGEST_FILE`.
+    """
+    # Check before reading, so that a huge file does not fill the memory.
     if path.stat().st_size > LARGEST_FILE:
         raise UnsafePickle(f"it is larger than {LARGEST_FILE} bytes")
     return path.read_bytes()

@@ -1,4 +1,4 @@
-"""Tables that translate official variables to our names and layouts."""
+"""Translation rules from the names and layouts of official variables to ours."""
 
 from __future__ import annotations
 
@@ -15,67 +15,67 @@ Layout: TypeAlias = Callable[[Array], Array]
 _AREA = (START_RESOLUTION, START_RESOLUTION)
 
 
-def unchanged(value: Array) -> Array:
-    """Keep a layout that is ours too."""
+def identity(value: Array) -> Array:
+    """Return the array unchanged, for layouts that are equal."""
     return value
 
 
 def to_first_pixels(kernel: Array) -> Array:
-    """Reorder the kernel to the first pixels, `(latents, channels · 16) → (…, 16 · channels)`."""
+    """Reorder outputs of the dense layer to 4x4 pixels: pixel by pixel, not channel by channel."""
     pixels = kernel.reshape(len(kernel), -1, *_AREA).transpose(0, 2, 3, 1)
     return pixels.reshape(len(kernel), -1)
 
 
 def from_first_pixels(kernel: Array) -> Array:
-    """Reorder the kernel of the last pixels, `(channels · 16, features) → (16 · channels, …)`."""
+    """Reorder inputs of the dense layer from 4x4 pixels: pixel by pixel, not channel by channel."""
     features = kernel.shape[1]
     return kernel.reshape(-1, *_AREA, features).transpose(1, 2, 0, 3).reshape(-1, features)
 
 
 def channels_last(maps: Array) -> Array:
-    """Reorder one sample, `(1, channels, rows, columns) → (rows, columns, channels)`."""
+    """Reorder constants or noise: `(1, channels, rows, columns) → (rows, columns, channels)`."""
     return maps[0].transpose(1, 2, 0)
 
 
-def mirrored(kernel: Array) -> Array:
-    """Mirror a kernel `(rows, columns, …)`, as a transposed convolution applies it."""
+def mirror(kernel: Array) -> Array:
+    """Mirror both sides of a kernel `(rows, columns, …)`, as a transposed convolution does."""
     return kernel[::-1, ::-1]
 
 
 class Rule(NamedTuple):
-    """Our name and layout of some official variables.
+    """Translation of some official variables to our name and layout.
 
     Args:
-        official: Regular expression of their whole names.
-        ours: Our name without the network's prefix, with the groups of `official`.
-        layout: Change of the layout.
+        official: Regular expression that matches the whole official name.
+        ours: Our name without the network's prefix; may refer to groups of `official`.
+        layout: Function from the official layout to ours.
     """
 
     official: str
     ours: str
-    layout: Layout = unchanged
+    layout: Layout = identity
 
 
 def layer(
     official: str,
     ours: str,
-    kernel: Layout = unchanged,
-    bias: Layout = unchanged,
+    kernel: Layout = identity,
+    bias: Layout = identity,
     separator: str = "/",
 ) -> tuple[Rule, Rule]:
-    """Make the rules of a layer's kernel, which is `weight` in official names, and its bias."""
+    """Make the rules for a layer's kernel, officially named `weight`, and for its bias."""
     return (
         Rule(rf"{official}{separator}weight", f"{ours}/kernel", kernel),
         Rule(rf"{official}{separator}bias", f"{ours}/bias", bias),
     )
 
 
-def translated(name: str, value: Array, rules: Iterable[Rule]) -> tuple[str, Array]:
-    """Translate an official variable by the first rule that has its name.
+def translate(name: str, value: Array, rules: Iterable[Rule]) -> tuple[str, Array]:
+    """Translate an official variable by the first rule whose `official` matches its name.
 
     Raises:
-        LookupError: if no rule has its name, or its value has too few dimensions.
-        ValueError: if its value has another shape than the rule's layout.
+        LookupError: if no rule matches, or the array has too few dimensions for the layout.
+        ValueError: if the array has another shape than the layout needs.
     """
     for rule in rules:
         if match := re.fullmatch(rule.official, name):

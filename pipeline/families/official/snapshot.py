@@ -1,4 +1,4 @@
-"""Published weights in our names and layouts, with the configuration of their networks."""
+"""Published weights in our names and layouts: what each family's `official_weights` returns."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from pipeline.families.config import NetworkConfig
 from pipeline.families.official.pickles import Array
 
 Weights: TypeAlias = Mapping[str, Array]
-"""Arrays by `<layer>/<weight>`, as in a checkpoint."""
+"""Arrays by `<network>_<layer>/<weight>`, as in a checkpoint."""
 
 NETWORKS = ("generator", "discriminator", "average")
-"""Prefixes of layer names: the networks of a checkpoint."""
+"""Networks of a checkpoint, by the prefix of their layers' names; `average` is the EMA."""
 
 
 @dataclass(frozen=True)
@@ -26,10 +26,11 @@ class OfficialSnapshot:
         label_size: Number of classes, 0 without labels.
         final: Final resolution of the training, in pixels.
         resolution: Resolution that the networks had reached, in pixels.
-        fading: True if that resolution was being faded in.
-        weights: Weights of the generator, the discriminator and the EMA, including `alpha`; weights
-            of other resolutions may be among them.
-        not_shown: Keys of `network` that do not follow from the file, or change no result.
+        fading: True if `resolution` was being faded in.
+        weights: Weights of the generator, the discriminator and the EMA, including `alpha` of
+            families that grow; weights for other resolutions may be among them.
+        not_shown: Keys of `network` that a user may choose: the file does not determine their
+            values, or they change no result.
     """
 
     network: NetworkConfig

@@ -1,1 +1,1 @@
-"""ProGAN: its section of the configuration and its networks."""
+"""ProGAN: its section of the configuration, its networks, and import of published weights."""

@@ -8,7 +8,7 @@ from pipeline.families.config import NetworkConfig
 
 
 class ProGANConfig(NetworkConfig):
-    """ProGAN: a generator from latents to images without styles; both networks grow."""
+    """ProGAN: a generator from latents to images, without styles; both networks grow."""
 
     has_styles = False
     grows = True

@@ -1,8 +1,8 @@
 """ProGAN: a generator and a discriminator that grow by one block per resolution.
 
-Source: arXiv:1710.10196, table 2, and the official `G_paper` and `D_paper`. As there, the fused
-discriminator averages before the activation and the unfused one after it, which are different
-functions. In the generator both forms are the same function.
+Source: arXiv:1710.10196, table 2, and the official `G_paper` and `D_paper`. As in the official
+code, the discriminator averages pixels before the activation if `fused`, else after it, which are
+different functions. In the generator `fused` does not change the function.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Generator(GrowingGenerator):
         x = inputs[0]
         if self.label_size:
             x = self._layer(keras.layers.Concatenate, "condition", dtype="float32")(inputs)
-        # Normalised together with the labels, as in the official code.
+        # Normalise latents and labels together, as the official code does.
         x = self._layer(PixelNorm, "normalise_latents", dtype="float32")(x)
         x = chain(self._first_block(), x)
         size, before = START_RESOLUTION, x
@@ -48,7 +48,7 @@ class Generator(GrowingGenerator):
         images = self._images(size, x, before, fading=fading)
         return keras.Model(one_or_list(inputs), images, name=f"{self.name}_{size}x{size}")
 
-    def _normalised(self, part: str, layer: keras.layers.Layer) -> Block:
+    def _with_norm(self, part: str, layer: keras.layers.Layer) -> Block:
         return (layer, self._leaky(part), self._layer(PixelNorm, f"{part}_norm"))
 
     def _first_block(self) -> Block:
@@ -57,11 +57,11 @@ class Generator(GrowingGenerator):
             shape = (START_RESOLUTION, START_RESOLUTION, filters)
             dense = self._dense("4x4_dense", shape, gain=FIRST_DENSE_GAIN)
             return (
-                *self._normalised("4x4_dense", dense),
-                *self._normalised("4x4_conv", self._conv("4x4_conv", filters)),
+                *self._with_norm("4x4_dense", dense),
+                *self._with_norm("4x4_conv", self._conv("4x4_conv", filters)),
             )
 
-        return self._made("4x4", make)
+        return self._get_or_make("4x4", make)
 
     def _block(self, size: int) -> Block:
         key = f"{size}x{size}"
@@ -70,15 +70,15 @@ class Generator(GrowingGenerator):
             filters = self._filters(stage_of(size))
             up = self._conv(f"{key}_conv0", filters, resample="up", fused=self.config.fused)
             return (
-                *self._normalised(f"{key}_conv0", up),
-                *self._normalised(f"{key}_conv1", self._conv(f"{key}_conv1", filters)),
+                *self._with_norm(f"{key}_conv0", up),
+                *self._with_norm(f"{key}_conv1", self._conv(f"{key}_conv1", filters)),
             )
 
-        return self._made(key, make)
+        return self._get_or_make(key, make)
 
 
 class Discriminator(GrowingDiscriminator):
-    """ProGAN's discriminator: images to scores, with labels also to logits of the classes.
+    """ProGAN's discriminator: images to scores and, with labels, to logits of the classes.
 
     Example:
         >>> discriminator = Discriminator(ProGANConfig(fmap_max=8), channels=3)
@@ -95,15 +95,15 @@ class Discriminator(GrowingDiscriminator):
         """
         images = keras.Input((resolution, resolution, self.channels), name="images")
         # One dense layer makes scores and logits, as in the official code.
-        found = self._outputs(images, count=1 + self.label_size, fading=fading)
-        outputs = {"scores": found}
+        units = self._outputs(images, count=1 + self.label_size, fading=fading)
+        outputs = {"scores": units}
         if self.label_size:
-            outputs = {"scores": found[:, :1], "logits": found[:, 1:]}
+            outputs = {"scores": units[:, :1], "logits": units[:, 1:]}
         return keras.Model(images, outputs, name=f"{self.name}_{resolution}x{resolution}")
 
     def _down(self, key: str, filters: int) -> Block:
         part = f"{key}_conv1"
-        # Fused it averages before the activation, unfused after it: each as the official code does.
+        # Average before the activation if fused, else after it, as the official code does.
         if self.config.fused:
-            return self._activated(part, filters, resample="down")
-        return (*self._activated(part, filters), self._layer(BoxDown2D, f"{key}_down"))
+            return self._conv_and_activation(part, filters, resample="down")
+        return (*self._conv_and_activation(part, filters), self._layer(BoxDown2D, f"{key}_down"))

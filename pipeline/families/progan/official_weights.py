@@ -1,4 +1,4 @@
-"""Official ProGAN weights: the configuration of equal networks, and a name for each variable.
+"""Import of official ProGAN weights: configuration of equal networks, names and layouts of weights.
 
 Source: arXiv:1710.10196 and the official `G_paper` and `D_paper`.
 """
@@ -12,18 +12,18 @@ from pydantic import Field
 from pipeline.families.official import growing
 from pipeline.families.official.growing import SIDE
 from pipeline.families.official.pickles import Array, Networks
-from pipeline.families.official.rules import layer, mirrored, to_first_pixels
+from pipeline.families.official.rules import layer, mirror, to_first_pixels
 from pipeline.families.official.settings import Settings, Size, settings_of
 from pipeline.families.official.snapshot import OfficialSnapshot
 from pipeline.families.progan.config import ProGANConfig
 
 FUNCTIONS = ("G_paper", "D_paper", "G_paper")
-"""Official functions that build G, D and Gs."""
+"""Official functions that build G, D and Gs (the EMA of G); a file is recognised by them."""
 
 
 def _fused_up(kernel: Array) -> Array:
-    """Reorder a fused kernel, stored for a transposed convolution: `(rows, columns, out, in)`."""
-    return mirrored(kernel).transpose(0, 1, 3, 2)
+    """Turn the kernel of a transposed convolution, `(rows, columns, out, in)`, into ours."""
+    return mirror(kernel).transpose(0, 1, 3, 2)
 
 
 RULES = (
@@ -34,7 +34,7 @@ RULES = (
 
 
 class ProganSettings(Settings):
-    """Settings of `G_paper` and `D_paper`; each function ignores those of the other."""
+    """Arguments of `G_paper` and `D_paper`; each function ignores arguments of the other."""
 
     latent_size: Size | None = None
     normalize_latents: Literal[True] = True
@@ -42,8 +42,8 @@ class ProganSettings(Settings):
     pixelnorm_epsilon: Annotated[float, Field(ge=1e-8, le=1e-8)] = 1e-8
     use_leakyrelu: Literal[True] = True
     fused_scale: Any = None
-    """Not used: names of variables show it, also where the source code in a file has another
-    default."""
+    """Ignored: names of variables show whether layers are fused. The default of this setting
+    depends on the source code in the file."""
     mbstd_group_size: Annotated[int, Field(ge=2, le=2**20)] = 4
 
 
@@ -55,7 +55,8 @@ def official_snapshot(networks: Networks) -> OfficialSnapshot:
     """
     settings = [settings_of(ProganSettings, each.settings) for each in networks]
     generator, critic, _ = settings
-    # Unset, `latent_size` follows from the feature maps. Fused layers are named `Conv1_down`.
+    # In the official code `latent_size` defaults to the feature maps of the first layer, and fused
+    # layers are named `Conv1_down`, others `Conv1`.
     config = ProGANConfig(
         latent_size=generator.latent_size or min(generator.fmap_base, generator.fmap_max),
         fmap_base=generator.fmap_base,

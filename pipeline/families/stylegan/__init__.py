@@ -1,1 +1,1 @@
-"""StyleGAN: its section of the configuration and its networks."""
+"""StyleGAN: its section of the configuration, its networks, and import of published weights."""

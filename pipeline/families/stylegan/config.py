@@ -17,12 +17,13 @@ class StyleGANConfig(StyledConfig):
 
     family: Literal["stylegan"] = "stylegan"
     blur: bool = True
-    """Filter with [1, 2, 1] when resampling; else nearest-up and box average."""
+    """Filter with [1, 2, 1] when resampling; if false, use nearest-neighbour upsampling and box
+    averages."""
     styles: bool = True
-    """Give each layer a style, which sets the mean and deviation of its features; else the
-    first layer alone takes one, as ProGAN's takes a latent."""
+    """Give each layer a style, which sets the mean and deviation of its features; if false, the
+    style enters the first layer only, like the latent in ProGAN."""
     constant_input: bool = True
-    """Start from a learned constant; else from a dense layer of the first style."""
+    """Start the synthesis from a learned constant; if false, from a dense layer of the style."""
 
     @model_validator(mode="after")
     def _styles_are_used(self) -> StyleGANConfig:

@@ -1,11 +1,11 @@
-"""StyleGAN: a mapping from latents to styles, a synthesis that they modulate, a discriminator.
+"""StyleGAN: mapping from latents to styles, synthesis of images from styles, discriminator.
 
-A layer of the synthesis is: convolution, blur, noise, bias, leaky ReLU, normalisation, style. Keys
-of the configuration select the rows of the paper's table 1 from B on; docs/networks.md has them.
+A synthesis layer is: convolution, blur, noise, bias, leaky ReLU, normalisation, style. Keys of the
+configuration select rows B to F of the paper's table 1; docs/networks.md lists the keys by row.
 
 Source: arXiv:1812.04948, figure 1, table 1 and appendices B and C, and the official `G_mapping`,
-`G_synthesis` and `D_basic`. As there, pixel norm replaces instance norm where there are no styles.
-Unlike in ProGAN, `fused` does not change the function of either network.
+`G_synthesis` and `D_basic`. As in the official code, pixel norm replaces instance norm without
+styles. Unlike in ProGAN, `fused` does not change the function of either network.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ from pipeline.families.stylegan.config import StyleGANConfig
 from pipeline.shape import Shape, shape_name
 
 LAYERS = 2
-"""Layers of the synthesis at each resolution."""
+"""Number of synthesis layers at each resolution."""
 
 
 class _Blurring(Network):
-    """Network that blurs when it resamples, if the configuration asks for it."""
+    """Network that blurs when it resamples, if `config.blur` is true."""
 
     config: StyleGANConfig
 
@@ -43,7 +43,7 @@ class _Blurring(Network):
 
 
 class Generator(_Blurring, GrowingGenerator, StyleGenerator):
-    """StyleGAN's generator: latents to styles, styles and noise to images.
+    """StyleGAN's generator: latents to styles, and styles and noise to images.
 
     Example:
         >>> generator = Generator(StyleGANConfig(fmap_max=8), channels=3)
@@ -55,7 +55,7 @@ class Generator(_Blurring, GrowingGenerator, StyleGenerator):
 
     def __init__(self, config: StyleGANConfig, **kwargs: Any) -> None:
         super().__init__(config, **kwargs)
-        if not config.mapping_layers:  # Styles are then the latents and the embedded label.
+        if not config.mapping_layers:  # A style is then the latent joined with the embedded label.
             self.style_size = config.latent_size * (2 if self.label_size else 1)
 
     def layers(self, resolution: int) -> int:
@@ -73,34 +73,34 @@ class Generator(_Blurring, GrowingGenerator, StyleGenerator):
             embedded = chain(self._embedding(), labels)
             condition = self._layer(keras.layers.Concatenate, "condition", dtype="float32")
             x = condition([latents, embedded])
-        # Normalised together with the label; StyleGAN2 normalises both apart.
+        # Normalise latents and labels together; StyleGAN2 normalises them separately.
         x = self._layer(PixelNorm, "normalise_latents", dtype="float32")(x)
         return chain(self._mapping(self.config.style_size), x)
 
     def _embedding(self) -> Block:
         key, units = "label_embedding", self.config.latent_size
-        # The gain cancels the scale, because the official embedding is not an equalized layer.
+        # Cancel the scale of our equalized layer: the official embedding has none.
         gain = math.sqrt(self.label_size)
         settings = {"gain": gain, "use_bias": False, "dtype": "float32"}
-        return self._made(key, lambda: (self._dense(key, units, **settings),))
+        return self._get_or_make(key, lambda: (self._dense(key, units, **settings),))
 
     def _synthesise(
         self, styles: Any, noise: Mapping[str, Any], resolution: int, *, fading: bool
     ) -> Any:
-        # The first layer gets a style as input: a learned constant reads only its batch size.
+        # Feed a style to the first layer: a learned constant reads only its batch size.
         x = styles[:, 0]
         for block, shape in enumerate(self.shapes(resolution)):
             before = x
             for index in range(LAYERS):
                 style = styles[:, LAYERS * block + index] if self.config.styles else None
-                given = noise.get(noise_name(shape, index))
-                x = _apply(self._styled_layer(shape, index), x, given, style)
+                noise_map = noise.get(noise_name(shape, index))
+                x = _apply(self._styled_layer(shape, index), x, noise_map, style)
         return self._images(resolution, x, before, fading=fading)
 
     def _styled_layer(self, shape: Shape, index: int) -> Block:
-        """Return one layer of the synthesis: its features, noise, bias, activation and style."""
+        """Return the Keras layers of one synthesis layer, from its convolution to its style."""
         part = f"{shape_name(shape)}_{self._parts(shape)[index]}"
-        return self._made(
+        return self._get_or_make(
             part, lambda: (*self._features(part, shape, index), *self._epilogue(part))
         )
 
@@ -116,19 +116,19 @@ class Generator(_Blurring, GrowingGenerator, StyleGenerator):
         return (self._dense(part, (*shape, maps), gain=FIRST_DENSE_GAIN, use_bias=False),)
 
     def _epilogue(self, part: str) -> Block:
-        """Return noise, bias, leaky ReLU, normalisation and style of a layer."""
-        # Bias and noise come after the blur, so the convolution has no bias.
+        """Make noise, bias, leaky ReLU, normalisation and style of a synthesis layer."""
+        # The bias is a layer here and not in the convolution, because noise and blur come before.
         noise = (self._layer(Noise, f"{part}_noise"),) if self.config.noise else ()
         bias = self._layer(Bias, f"{part}_bias")
         if self.config.styles:
-            norm = AdaIN(**self._weighted(f"{part}_style"))
+            norm = AdaIN(**self._weight_settings(f"{part}_style"))
         else:
             norm = self._layer(PixelNorm, f"{part}_norm")
         return (*noise, bias, self._leaky(part), norm)
 
 
 class Discriminator(_Blurring, GrowingDiscriminator):
-    """StyleGAN's discriminator: images to scores; the label selects one of a score per class.
+    """StyleGAN's discriminator: images to scores; with labels, to the score for the given class.
 
     Example:
         >>> config = StyleGANConfig(fmap_max=8)
@@ -153,12 +153,12 @@ class Discriminator(_Blurring, GrowingDiscriminator):
 
     def _down(self, key: str, filters: int) -> Block:
         part = f"{key}_conv1"
-        down = self._activated(part, filters, resample="down", fused=self.config.fused)
+        down = self._conv_and_activation(part, filters, resample="down", fused=self.config.fused)
         return (*self._blur(part), *down)
 
 
 def _apply(block: Block, x: Any, noise: Any, style: Any) -> Any:
-    """Apply the layers of a block, of which noise and style take an input of their own."""
+    """Apply layers in order; `Noise` also takes the noise map, and `AdaIN` the style."""
     for layer in block:
         match layer:
             case Noise():

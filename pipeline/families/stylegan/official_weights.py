@@ -1,4 +1,4 @@
-"""Official StyleGAN weights: the configuration of equal networks, and a name for each variable.
+"""Import of official StyleGAN weights: configuration of equal networks, and names of weights.
 
 Source: arXiv:1812.04948 and the official `G_style`, `G_mapping`, `G_synthesis` and `D_basic`.
 """
@@ -14,20 +14,21 @@ from pipeline.errors import UserError
 from pipeline.families.official import growing
 from pipeline.families.official.growing import SIDE
 from pipeline.families.official.pickles import Networks, OfficialNetwork
-from pipeline.families.official.rules import Rule, channels_last, layer, mirrored, to_first_pixels
+from pipeline.families.official.rules import Rule, channels_last, layer, mirror, to_first_pixels
 from pipeline.families.official.settings import Settings, Size, settings_of
 from pipeline.families.official.snapshot import OfficialSnapshot
 from pipeline.families.stylegan.config import StyleGANConfig
 from pipeline.section import Rate, Share
 
 FUNCTIONS = ("G_style", "D_basic", "G_style")
-"""Official functions that build G, D and Gs."""
+"""Official functions that build G, D and Gs (the EMA of G); a file is recognised by them."""
 
 PARTS = {"mapping": "G_mapping", "synthesis": "G_synthesis"}
+"""Parts of an official generator, with the functions that build them."""
 
 
 class StyleganSettings(Settings):
-    """Settings of all these functions; each ignores those of the others."""
+    """Arguments of all official functions; each function ignores arguments of the others."""
 
     latent_size: Size = 512
     dlatent_size: Size = 512
@@ -48,7 +49,7 @@ class StyleganSettings(Settings):
     fused_scale: Literal[True, False, "auto"] = "auto"
     style_mixing_prob: Share | None = 0.9
     truncation_psi: Any = None
-    """Ignored, as are the other settings of truncation: we truncate only on request."""
+    """Ignored, like the other truncation settings: we truncate only on request."""
     truncation_cutoff: Any = None
     truncation_psi_val: Any = None
     truncation_cutoff_val: Any = None
@@ -115,15 +116,16 @@ def _require_parts(network: OfficialNetwork, whole: StyleganSettings) -> None:
         raise UserError("G and Gs must be made of G_mapping and G_synthesis. Received: others")
     for part in network.parts.values():
         settings = settings_of(StyleganSettings, {**network.settings, **part.settings})
-        # Only parts have the number of layers; ours follows from the resolution.
+        # Ignore `dlatent_broadcast`, the number of layers, which only parts have: we derive it from
+        # the resolution.
         if settings.model_copy(update={"dlatent_broadcast": whole.dlatent_broadcast}) != whole:
-            raise UserError("parts of a network must have its settings. Received: others")
+            raise UserError("G and Gs must have the settings of their parts. Received: others")
 
 
 def weight_rules(settings: StyleganSettings) -> list[Rule]:
-    """Names and layouts of the variables, given the settings of the generator."""
+    """List the rules that translate official variables, given the settings of the generator."""
     sides = [2**n for n in range(2, settings.resolution.bit_length())]
-    # `auto` fuses from 128 px on, whatever the final resolution is.
+    # `auto` fuses layers at 128 px and above, for every final resolution.
     from_side = {True: 4, "auto": 128, False: math.inf}[settings.fused_scale]
     fused = "|".join(str(side) for side in sides if side >= from_side)
     rules = [
@@ -134,10 +136,11 @@ def weight_rules(settings: StyleganSettings) -> list[Rule]:
         *layer(r"mapping/Dense(\d{1,4})", r"mapping_dense\1"),
         Rule(rf"synthesis/{SIDE}/Const/const", r"\1_constant/constant", channels_last),
         Rule(rf"synthesis/{SIDE}/Dense/weight", r"\1_dense/kernel", to_first_pixels),
-        # Fused kernels are stored for a transposed convolution, but with inputs before outputs.
-        Rule(rf"synthesis/((?:{fused})x\d+)/Conv0_up/weight", r"\1_conv0/kernel", mirrored),
+        # Mirror fused kernels, which are stored as a transposed convolution applies them, but with
+        # inputs before outputs. This rule comes before the next one, whose pattern includes it.
+        Rule(rf"synthesis/((?:{fused})x\d+)/Conv0_up/weight", r"\1_conv0/kernel", mirror),
         Rule(rf"synthesis/{SIDE}/Conv([01]?)(?:_up)?/weight", r"\1_conv\2/kernel"),
-        # Official maps are numbered by layer, two for each resolution.
+        # Official noise maps are numbered by layer, two for each resolution.
         *(
             Rule(f"synthesis/noise{number}", f"noise_{side}x{side}_{number % 2}/map", channels_last)
             for number, side in enumerate(side for side in sides for _ in range(2))
@@ -145,7 +148,7 @@ def weight_rules(settings: StyleganSettings) -> list[Rule]:
     ]
     for part, ours in (("Const", r"\1_constant"), ("(Dense|Conv[01]?)(?:_up)?", r"\1_\2")):
         rules += [
-            # In the generator the bias is a layer of its own, after blur and noise.
+            # In our generator the bias is a layer of its own.
             Rule(f"synthesis/{SIDE}/{part}/bias", f"{ours}_bias/bias"),
             Rule(f"synthesis/{SIDE}/{part}/Noise/weight", f"{ours}_noise/strength"),
             *layer(f"synthesis/{SIDE}/{part}/StyleMod", f"{ours}_style"),

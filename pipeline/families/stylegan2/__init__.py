@@ -1,1 +1,1 @@
-"""StyleGAN2: its section of the configuration and its networks."""
+"""StyleGAN2: its section of the configuration, its networks, and import of published weights."""

@@ -10,7 +10,7 @@ from pipeline.families.config import StyledConfig
 
 
 class StyleGAN2Config(StyledConfig):
-    """StyleGAN2: styles modulate the kernels of a synthesis network that does not grow."""
+    """StyleGAN2: styles modulate the kernels of the synthesis network; networks do not grow."""
 
     grows = False
     official_preset = "stylegan2-ffhq1024"

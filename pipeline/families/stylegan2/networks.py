@@ -1,9 +1,9 @@
-"""StyleGAN2: a generator of modulated convolutions with skips, a discriminator with residuals.
+"""StyleGAN2: generator of modulated convolutions with skips, discriminator of residual blocks.
 
 Source: arXiv:1912.04958, configuration F, and arXiv:2006.06676 for labels, with the official
 `training/networks.py` of StyleGAN2-ADA. The networks do not grow. Where the official code
-multiplies the output of a leaky ReLU by a gain, ours multiplies the kernel, bias and noise before
-it: `g · lrelu(y) = lrelu(g · y)`.
+multiplies the output of a leaky ReLU by a gain g, ours multiplies kernel, bias and noise by g
+before the leaky ReLU: `g · lrelu(y) = lrelu(g · y)`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from pipeline.families.stylegan2.config import StyleGAN2Config
 from pipeline.shape import Shape, shape_name
 
 GAIN = math.sqrt(2)
-"""Gain with which a leaky ReLU keeps the standard deviation of its input."""
+"""Gain of weights before a leaky ReLU, which about keeps the standard deviation of features."""
 
 
 def _refuse_fading(fading: bool) -> None:
@@ -34,13 +34,13 @@ def _refuse_fading(fading: bool) -> None:
 
 
 class _Network(WithMapping):
-    """Shared part of both networks: an embedding of labels."""
+    """Base of both networks, with the embedding of labels."""
 
     config: StyleGAN2Config
     _bias_gain = GAIN
 
     def _embedding(self, units: int) -> Block:
-        return self._made(
+        return self._get_or_make(
             "embedding",
             lambda: (
                 self._dense("mapping_embed", units, gain=1.0, dtype="float32"),
@@ -50,7 +50,7 @@ class _Network(WithMapping):
 
 
 class Generator(_Network, StyleGenerator):
-    """StyleGAN2's generator: latents to styles, styles and noise to images.
+    """StyleGAN2's generator: latents to styles, and styles and noise to images.
 
     Example:
         >>> generator = Generator(StyleGAN2Config(fmap_max=8), channels=3)
@@ -68,12 +68,12 @@ class Generator(_Network, StyleGenerator):
         return 2 * len(self.shapes(resolution))
 
     def _parts(self, shape: Shape) -> tuple[str, ...]:
-        # conv0 enlarges; nothing is enlarged to the first resolution.
+        # conv0 enlarges the features of the previous resolution; the first one has none before it.
         return ("conv1",) if shape == self.start else ("conv0", "conv1")
 
     def _map(self, latents: Any, labels: Any = None) -> Any:
         units = self.config.style_size
-        # Latents and labels are normalised apart; StyleGAN normalises both together.
+        # Normalise latents and labels separately; StyleGAN normalises them together.
         x = self._layer(PixelNorm, "normalise_latents", dtype="float32")(latents)
         if labels is not None:
             condition = self._layer(keras.layers.Concatenate, "condition", dtype="float32")
@@ -91,7 +91,7 @@ class Generator(_Network, StyleGenerator):
             for number, part in enumerate(self._parts(shape)):
                 maps = noise.get(noise_name(shape, number))
                 up = part == "conv0"
-                x = self._styled(f"{key}_{part}", stage, x, styles[:, index], maps, up=up)
+                x = self._styled_conv(f"{key}_{part}", stage, x, styles[:, index], maps, up=up)
                 index += 1
             images = self._with_rgb(key, x, styles[:, index], images)
         return images
@@ -99,13 +99,13 @@ class Generator(_Network, StyleGenerator):
     def _constant(self) -> Block:
         part = f"{shape_name(self.start)}_constant"
         shape = (*self.start, self._filters(1))
-        unit = keras.initializers.RandomNormal(stddev=1.0, seed=self._weighted(part)["seed"])
-        return self._made(part, lambda: (self._layer(LearnedConstant, part, shape, unit),))
+        unit = keras.initializers.RandomNormal(stddev=1.0, seed=self._weight_settings(part)["seed"])
+        return self._get_or_make(part, lambda: (self._layer(LearnedConstant, part, shape, unit),))
 
-    def _styled(
+    def _styled_conv(
         self, part: str, stage: int, x: Any, style: Any, noise: Any | None, *, up: bool
     ) -> Any:
-        """Apply a modulated convolution to a stage's number of maps, then noise and activation."""
+        """Apply a modulated convolution with the stage's feature maps, noise and activation."""
 
         def make() -> Block:
             convolution = ModulatedConv2D(
@@ -114,27 +114,27 @@ class Generator(_Network, StyleGenerator):
                 fused=self.config.fused,
                 taps=BILINEAR,
                 bias_gain=GAIN,
-                **self._weighted(part),
+                **self._weight_settings(part),
             )
             noise = self._layer(Noise, f"{part}_noise", per_channel=False, gain=GAIN)
             return (self._affine(part, x.shape[-1]), convolution, noise, self._leaky(part))
 
-        affine, convolution, add, activation = self._made(part, make)
+        affine, convolution, add, activation = self._get_or_make(part, make)
         x = convolution([x, affine(style)])
         if noise is not None:
             x = add([x, noise])
         return activation(x)
 
     def _with_rgb(self, key: str, x: Any, style: Any, smaller: Any | None) -> Any:
-        """Add the to-RGB output of a resolution to the enlarged image so far."""
+        """Convert features to RGB, and add the enlarged images of the resolutions before."""
 
         def make() -> Block:
             # Always float32: a shorter type would lose the last bits of a pixel.
-            weighted = {**self._weighted(f"{key}_to_rgb"), "dtype": "float32"}
+            weighted = {**self._weight_settings(f"{key}_to_rgb"), "dtype": "float32"}
             rgb = ModulatedConv2D(self.channels, 1, demodulate=False, gain=1.0, **weighted)
             return (self._affine(f"{key}_to_rgb", x.shape[-1]), rgb)
 
-        affine, to_rgb = self._made(f"{key}_to_rgb", make)
+        affine, to_rgb = self._get_or_make(f"{key}_to_rgb", make)
         images = to_rgb([x, affine(style)])
         if smaller is None:
             return images
@@ -143,12 +143,12 @@ class Generator(_Network, StyleGenerator):
         return add([enlarged, images])
 
     def _affine(self, part: str, units: int) -> keras.layers.Layer:
-        # Always float32, like the demodulation that sums its squares.
+        # Always float32, like the demodulation, which sums squares of styles.
         return self._dense(f"{part}_affine", units, gain=1.0, dtype="float32")
 
 
 class Discriminator(_Network, ScoringNetwork):
-    """StyleGAN2's discriminator: images, with labels also their labels, to scores.
+    """StyleGAN2's discriminator: images, and labels if there are classes, to scores.
 
     Example:
         >>> config = StyleGAN2Config(fmap_max=8)
@@ -173,7 +173,7 @@ class Discriminator(_Network, ScoringNetwork):
         x = chain(self._from_rgb(shapes[-1]), images)
         for stage in range(len(shapes), 1, -1):
             x = self._residual(shapes[stage - 1], stage, x)
-        # With labels, features that are projected; the root of the projection is in their gain.
+        # With labels, the last layer gives features to project; its gain includes `1 / √features`.
         units = self._filters(1)
         outputs = units if self.label_size else 1
         scores = chain(self._last_block(units, outputs, gain=1 / math.sqrt(outputs)), x)
@@ -194,22 +194,22 @@ class Discriminator(_Network, ScoringNetwork):
             "resample": "down",
             "taps": BILINEAR,
             "fused": self.config.fused,
-            # The activation's gain √2 times the block's 1/√2.
+            # The activation's gain √2 and the block's 1/√2 cancel.
             "gain": 1.0,
             "bias_gain": 1.0,
         }
-        convolutions = self._made(
+        convolutions = self._get_or_make(
             key,
             lambda: (
-                *self._activated(f"{key}_conv0", narrow),
-                *self._activated(f"{key}_conv1", wide, **reducing),
+                *self._conv_and_activation(f"{key}_conv0", narrow),
+                *self._conv_and_activation(f"{key}_conv1", wide, **reducing),
             ),
         )
-        skip = self._made(
+        skip = self._get_or_make(
             f"{key}_skip",
             lambda: (
                 self._layer(FIRDown2D, f"{key}_skip_down"),
-                # The gain has the block's 1/√2.
+                # The gain is the block's 1/√2.
                 self._conv(f"{key}_skip", wide, 1, gain=math.sqrt(0.5), use_bias=False),
             ),
         )

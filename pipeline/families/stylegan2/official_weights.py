@@ -1,7 +1,7 @@
-"""Official StyleGAN2 weights from PyTorch: the configuration of equal networks, and our names.
+"""Import of official StyleGAN2 weights from PyTorch: configuration and names of equal networks.
 
-A state dict has no settings: sizes follow from shapes, and activations and the clamp of float16 are
-assumed to be the official defaults.
+A state dict has no settings: sizes follow from shapes of arrays, and activations and the clamp of
+float16 are assumed to be the official defaults.
 
 Source: arXiv:1912.04958, arXiv:2006.06676 and the official `training/networks.py` of
 StyleGAN2-ADA; StyleGAN3's `networks_stylegan2.py` has the same names.
@@ -22,8 +22,8 @@ from pipeline.families.official.rules import (
     Rule,
     from_first_pixels,
     layer,
-    mirrored,
-    translated,
+    mirror,
+    translate,
 )
 from pipeline.families.official.snapshot import OfficialSnapshot
 from pipeline.families.official.state_dicts import STATE, StateDict, networks_in
@@ -31,18 +31,20 @@ from pipeline.families.stylegan2.config import StyleGAN2Config
 from pipeline.untrusted.safe_pickle import escaped
 
 FUNCTIONS = STATE
+"""Mark of files with state dicts, by which a file is recognised."""
 
 NOT_SHOWN = frozenset({"mixing", "mapping_rate", "stddev_group", "fused"})
-"""Keys of `network` that a state dict does not show; the configuration may set them."""
+"""Keys of `network` that a state dict does not determine; the configuration may set them."""
 
 FILTER = np.outer([1, 3, 3, 1], [1, 3, 3, 1]) / 64
+"""Resampling filter of the official networks, stored in state dicts as a buffer."""
 
-# PyTorch has kernels of (outputs, inputs, rows, columns).
+# PyTorch orders kernels as (outputs, inputs, rows, columns).
 _CONVOLUTION = partial(np.transpose, axes=(2, 3, 1, 0))
 _DENSE = partial(np.transpose, axes=(1, 0))
 _CONSTANT = partial(np.transpose, axes=(1, 2, 0))
 
-# PyTorch separates parts of a name by dots, TensorFlow by slashes.
+# Names in PyTorch have dots, names in TensorFlow slashes.
 _layer = partial(layer, separator=r"\.")
 
 
@@ -60,15 +62,15 @@ _GENERATOR = (
     *_MAPPING,
     Rule(r"mapping\.w_avg", "truncation/mean"),
     Rule(rf"{_BLOCK}\.const", r"\1x\1_constant/constant", _CONSTANT),
-    # The official up form applies its kernel mirrored; ours does not, in either form.
-    *_layer(rf"{_BLOCK}\.conv0", r"\1x\1_conv0", lambda kernel: mirrored(_CONVOLUTION(kernel))),
+    # Mirror the kernel: the official code mirrors it when it enlarges, ours never does.
+    *_layer(rf"{_BLOCK}\.conv0", r"\1x\1_conv0", lambda kernel: mirror(_CONVOLUTION(kernel))),
     *_layer(rf"{_BLOCK}\.conv1", r"\1x\1_conv1", _CONVOLUTION),
     *_layer(rf"{_BLOCK}\.torgb", r"\1x\1_to_rgb", _CONVOLUTION),
-    # Our styles are offsets from 1: 0 leaves a kernel unchanged.
+    # Subtract 1 from the biases: our styles are offsets from 1, so 0 leaves a kernel unchanged.
     *_layer(rf"{_BLOCK}\.(conv[01])\.affine", r"\1x\1_\2_affine", _DENSE, lambda bias: bias - 1),
     *_layer(rf"{_BLOCK}\.torgb\.affine", r"\1x\1_to_rgb_affine", _DENSE, lambda bias: bias - 1),
     Rule(rf"{_BLOCK}\.(conv[01])\.noise_strength", r"\1x\1_\2_noise/strength"),
-    # At 4 px conv1 is the only layer, and maps are numbered from 0 at each resolution.
+    # At 4 px conv1 is the only layer, so its noise map has the number 0.
     Rule(r"synthesis\.b4\.conv1\.noise_const", "noise_4x4_0/map", _noise),
     Rule(rf"{_BLOCK}\.conv([01])\.noise_const", r"noise_\1x\1_\2/map", _noise),
 )
@@ -83,7 +85,7 @@ _DISCRIMINATOR = (
 def official_snapshot(arrays: StateDict) -> OfficialSnapshot:
     """Convert a state dict to our configuration, names and layouts.
 
-    If only one of G and G_ema is there, it serves as the other too.
+    If G or its EMA, G_ema, is missing, the one that exists serves as both.
 
     Raises:
         UserError: if no configuration of ours makes equal networks.
@@ -96,14 +98,14 @@ def official_snapshot(arrays: StateDict) -> OfficialSnapshot:
     except (LookupError, ValueError) as error:
         raise UserError(
             "a dump of weights must be of StyleGAN2's generator and discriminator. "
-            "Received: another, or a part of one"
+            "Received: other networks, or only a part of these"
         ) from error
     if label_size and _mapping_layers(critic) != config.mapping_layers:
         raise UserError(
             "the mapping of D must have as many layers as that of G, as ours have. "
             f"Received: {_mapping_layers(critic)} and {config.mapping_layers}"
         )
-    # Only the first block takes images; with skips in the discriminator each would.
+    # Accept from-RGB at the final resolution only: more of them mean a discriminator with skips.
     from_rgb = _layer(rf"b{final}\.fromrgb", f"{final}x{final}_from_rgb", _CONVOLUTION)
     weights = {
         **_weights("generator", generator, _GENERATOR),
@@ -124,8 +126,8 @@ def official_snapshot(arrays: StateDict) -> OfficialSnapshot:
 
 def _sizes(generator: StateDict) -> tuple[StyleGAN2Config, int, int, int]:
     """Derive configuration, resolution, channels and number of classes from a generator."""
-    found = (re.fullmatch(r"synthesis\.b(\d{1,4})\.conv1\.weight", name) for name in generator)
-    final = max(int(each[1]) for each in found if each)
+    matches = (re.fullmatch(r"synthesis\.b(\d{1,4})\.conv1\.weight", name) for name in generator)
+    final = max(int(match[1]) for match in matches if match)
     maps = {
         side: len(generator[f"synthesis.b{side}.conv1.weight"])
         for side in (2 << stage for stage in range(1, stage_of(final) + 1))
@@ -141,7 +143,7 @@ def _sizes(generator: StateDict) -> tuple[StyleGAN2Config, int, int, int]:
         noise=any(name.endswith(".noise_strength") for name in generator),
     )
     if maps != {side: filters(config, stage_of(side)) for side in maps}:
-        raise ValueError("feature maps that no two numbers give")
+        raise ValueError("feature maps that no `fmap_base` and `fmap_max` give")
     return config, final, len(generator["synthesis.b4.torgb.bias"]), label_size
 
 
@@ -152,15 +154,15 @@ def _mapping_layers(state: StateDict) -> int:
 def _weights(network: str, state: StateDict, rules: Sequence[Rule]) -> dict[str, Array]:
     weights = {}
     for name, value in state.items():
-        # A buffer, not a weight: our filter is fixed, so another one would be another network.
+        # Check the filter and leave it out: a buffer, which in our networks is always this one.
         if name.endswith(".resample_filter"):
             if value.shape != FILTER.shape or not np.allclose(value, FILTER, atol=1e-6):
                 raise UserError(
-                    f"`{escaped(name)}` must be that of [1, 3, 3, 1]. Received: another"
+                    f"`{escaped(name)}` must be the filter [1, 3, 3, 1]. Received: another filter"
                 )
             continue
         try:
-            weight, ours = translated(name, value, rules)
+            weight, ours = translate(name, value, rules)
         except LookupError as error:
             raise UserError(
                 "a dump must be of a generator with skips and a discriminator with residuals. "

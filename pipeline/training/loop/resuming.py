@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from pipeline.config import Config
-from pipeline.loading import WHERE
+from pipeline.loading import LOCATION_KEYS
 from pipeline.schedule import Schedule
 from pipeline.training.alarms.monitor import faults_of
 from pipeline.training.alarms.thresholds import Streak
@@ -43,7 +43,7 @@ class Start:
 
 def require_same_run(workers: Workers, config: Config, task: Task) -> None:
     """Refuse workers with different configurations or data."""
-    text = config.model_dump_json(exclude={"data": set(WHERE)}) + task.data_hash
+    text = config.model_dump_json(exclude={"data": set(LOCATION_KEYS)}) + task.data_hash
     workers.require_same("configuration and data", text)
 
 

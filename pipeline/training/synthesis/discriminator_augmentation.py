@@ -9,7 +9,7 @@ import keras
 import tensorflow as tf
 
 from pipeline.augmentation.augment import augment, draws
-from pipeline.augmentation.controller import adjusted_probability, first_probability, mean_sign
+from pipeline.augmentation.controller import adjust_probability, first_probability, mean_sign
 from pipeline.augmentation.draws import Draws
 from pipeline.config import AugmentationConfig
 
@@ -72,7 +72,7 @@ class Augmentation:
         p, signs, counted = self._steering
         # `step` follows from `images_seen`, no counter: a resumed run adjusts in the same steps.
         due = tf.equal((step + 1) % self._settings.adjust_every, 0)
-        moved = adjusted_probability(
+        moved = adjust_probability(
             p.value, signs.value / counted.value, counted.value, self._settings
         )
         kept = tf.where(due, 0.0, 1.0)

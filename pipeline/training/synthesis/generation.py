@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, Protocol
 
 import tensorflow as tf
 
-from pipeline.objectives.path_length import normalised
+from pipeline.objectives.path_length import normalise
 from pipeline.sampling.sampler import AnySampler, LatentSampler, StyleSampler
 
 normal = tf.random.stateless_normal
@@ -93,7 +93,7 @@ class FromLatents:
 
     def points(self, draws: LatentBatch, labels: Any) -> Any:
         """Return the normalised latents."""
-        return normalised(draws.latents)
+        return normalise(draws.latents)
 
     def images_at(self, points: Any, draws: LatentBatch, labels: Any) -> Any:
         """Generate images from latents."""

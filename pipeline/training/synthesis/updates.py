@@ -16,8 +16,8 @@ import tensorflow as tf
 
 from pipeline.config import Config
 from pipeline.objectives.adversarial import LOSSES, Adversarial, label_loss
-from pipeline.objectives.consistency import inconsistency, shifted_and_mirrored
-from pipeline.objectives.path_length import moved_mean, path_length_penalty, path_lengths
+from pipeline.objectives.consistency import inconsistency, shift_and_mirror
+from pipeline.objectives.path_length import path_length_penalty, path_lengths, update_mean
 from pipeline.objectives.penalties import GradientPenalty, norm_of, penalties_of, squared_gradient
 from pipeline.schedule import Phase
 from pipeline.training.alarms.non_finite import image_means
@@ -145,7 +145,7 @@ class DiscriminatorUpdates:
         reals, fakes = of_reals.scores, of_fakes.scores
 
         def moved_scores() -> Any:
-            shifted = shifted_and_mirrored(seen, batch.moves, mirror=self.config.data.mirror)
+            shifted = shift_and_mirror(seen, batch.moves, mirror=self.config.data.mirror)
             return judge(self.models.discriminator, shifted, batch.labels).scores
 
         # These terms have the shape of scores, `(batch, 1)`; other terms are `(batch,)` or `()`.
@@ -384,7 +384,7 @@ class GeneratorUpdates:
         mean = self.models.path_length_mean
         assert mean is not None
         # Update the mean before the penalty, as in the official code.
-        new_mean = moved_mean(mean.value, lengths, decay=self.config.objective.path_length_decay)
+        new_mean = update_mean(mean.value, lengths, decay=self.config.objective.path_length_decay)
         kept_mean = tf.stop_gradient(new_mean)
         # Skip infinite lengths, from too large a loss scale: they would stay in the mean.
         if self.models.generator_loss_scale is not None:

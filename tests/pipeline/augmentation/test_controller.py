@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from pipeline.augmentation.controller import adjusted_probability, first_probability, mean_sign
+from pipeline.augmentation.controller import adjust_probability, first_probability, mean_sign
 from pipeline.config import AugmentationConfig
 
 STEERED = AugmentationConfig(kind="ada")
@@ -24,20 +24,20 @@ STEERED = AugmentationConfig(kind="ada")
     ],
 )
 def test_a_step_is_that_of_the_paper(p: float, sign: float, expected: float) -> None:
-    found = adjusted_probability(tf.constant(p), tf.constant(sign), 64 * 4, STEERED)
+    found = adjust_probability(tf.constant(p), tf.constant(sign), 64 * 4, STEERED)
     assert float(found) == pytest.approx(expected, abs=1e-7)
 
 
 def test_at_the_target_p_stays() -> None:
     target = tf.constant(STEERED.target)
-    assert float(adjusted_probability(tf.constant(0.4), target, 64, STEERED)) == pytest.approx(0.4)
+    assert float(adjust_probability(tf.constant(0.4), target, 64, STEERED)) == pytest.approx(0.4)
 
 
 def test_a_fixed_probability_stays() -> None:
     fixed = AugmentationConfig(kind="ada", probability=0.25)
     assert first_probability(fixed) == 0.25
     assert first_probability(STEERED) == 0
-    assert float(adjusted_probability(tf.constant(0.25), tf.constant(1.0), 64, fixed)) == 0.25
+    assert float(adjust_probability(tf.constant(0.25), tf.constant(1.0), 64, fixed)) == 0.25
 
 
 def test_p_rises_from_0_to_1_in_the_images_it_was_given_in_a_compiled_loop() -> None:
@@ -48,7 +48,7 @@ def test_p_rises_from_0_to_1_in_the_images_it_was_given_in_a_compiled_loop() -> 
     @tf.function
     def step(sign: tf.Tensor) -> None:
         traces.append(None)
-        p.assign(adjusted_probability(p, sign, 8 * settings.adjust_every, settings))
+        p.assign(adjust_probability(p, sign, 8 * settings.adjust_every, settings))
 
     for _ in range(31):
         step(tf.constant(1.0))
@@ -64,7 +64,7 @@ def test_p_settles_where_the_signs_are_the_target() -> None:
     settings = AugmentationConfig(kind="ada", rise_images=10_000)
     p = tf.constant(0.0)
     for _ in range(200):
-        p = adjusted_probability(p, 0.95 - 0.7 * p, 128, settings)
+        p = adjust_probability(p, 0.95 - 0.7 * p, 128, settings)
     assert float(p) == pytest.approx(0.5, abs=0.02)
 
 

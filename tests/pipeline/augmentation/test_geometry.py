@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from pipeline.augmentation.geometry import inverse_maps, shifted_by_pixels, turned
+from pipeline.augmentation.geometry import inverse_maps, mirror_and_rotate, shift_by_pixels
 from pipeline.config import Transform
 from tests.pipeline.augmentation.alone import (
     Array,
@@ -26,7 +26,9 @@ SIZE, BATCH, P = 16, 12, 0.6
 @pytest.mark.parametrize("quarters", [0, 1, 2, 3])
 def test_turns_are_those_of_numpy(mirrored: int, quarters: int) -> None:
     images = normals(2, 5, 5, 3)
-    found = turned(tf.constant(images), tf.fill((2, 1), mirrored), tf.fill((2, 1), quarters))
+    found = mirror_and_rotate(
+        tf.constant(images), tf.fill((2, 1), mirrored), tf.fill((2, 1), quarters)
+    )
     for image, one in zip(images, found.numpy(), strict=True):
         expected = np.rot90(image[:, ::-1] if mirrored else image, quarters)
         np.testing.assert_array_equal(one, expected)
@@ -46,7 +48,7 @@ def test_rectangles_make_half_turns() -> None:
 def test_moves_are_exact_and_reflect_the_edges(shape: tuple[int, int]) -> None:
     images = normals(4, *shape, 2)
     pixels = np.array([[0, 0], [1, -2], [-5, 5], [3, 0]])
-    found = shifted_by_pixels(tf.constant(images), tf.constant(pixels, tf.float32)).numpy()
+    found = shift_by_pixels(tf.constant(images), tf.constant(pixels, tf.float32)).numpy()
     for image, one, (right, down) in zip(images, found, pixels, strict=True):
         padded = np.pad(image, ((5, 5), (5, 5), (0, 0)), mode="reflect")
         cut = padded[5 - down :, 5 - right :][: shape[0], : shape[1]]

@@ -8,7 +8,7 @@ import scipy.ndimage
 import scipy.signal
 import tensorflow as tf
 
-from pipeline.augmentation.resampling import SYM6, resampled
+from pipeline.augmentation.resampling import SYM6, resample
 from tests.pipeline.augmentation.alone import Array, normals
 
 TAPS = np.array(SYM6) / np.sum(SYM6)
@@ -52,7 +52,7 @@ def resampled_by_hand(image: Array, linear: Array, offset: Array) -> Array:
 
 
 def run(images: Array, linear: Array, offset: Array) -> Array:
-    return resampled(
+    return resample(
         tf.constant(images), tf.constant(linear, tf.float32), tf.constant(offset, tf.float32)
     ).numpy()
 

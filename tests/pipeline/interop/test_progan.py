@@ -13,7 +13,7 @@ import tensorflow as tf
 from layers.equalized import EqualizedConv2D
 from pipeline.errors import UserError
 from pipeline.families.official.growing import detail_at
-from pipeline.families.official.rules import translated
+from pipeline.families.official.rules import translate
 from pipeline.families.progan.official_weights import RULES
 from pipeline.interop.official import load_official, official_models, read_snapshot
 
@@ -98,7 +98,7 @@ def test_the_official_fused_kernel_is_mirrored_in_ours(fused: bool) -> None:
     generator = np.random.default_rng(0)
     weight = generator.normal(size=(3, 3, 5, 4)).astype("f4")
     images = generator.normal(size=(2, 6, 6, 4)).astype("f4")
-    name, kernel = translated("8x8/Conv0_up/weight", weight, RULES)
+    name, kernel = translate("8x8/Conv0_up/weight", weight, RULES)
     assert name == "8x8_conv0/kernel"
     layer = EqualizedConv2D(5, 3, resample="up", fused=fused)
     layer.build(images.shape)
@@ -133,7 +133,7 @@ def test_sizes_that_settings_leave_out_are_the_published_ones(progan_states: Sta
         ({"fmap_decay": 0.5}, "`fmap_decay`"),
         ({"mbstd_group_size": 0}, "`mbstd_group_size`"),
         ({"num_channels": 4}, "`num_channels`"),
-        ({"tanh_at_end": 1}, "ones that are known. Received: tanh_at_end"),
+        ({"tanh_at_end": 1}, "must have known names. Received: tanh_at_end"),
         ({"a\nb": 1}, r"Received: a\nb"),
         (
             {"resolution": 48},

@@ -13,7 +13,7 @@ import tensorflow as tf
 from layers.equalized import EqualizedConv2D
 from pipeline.errors import UserError
 from pipeline.families.official.pickles import read_networks
-from pipeline.families.official.rules import translated
+from pipeline.families.official.rules import translate
 from pipeline.families.official.settings import settings_of
 from pipeline.families.stylegan.official_weights import PARTS, StyleganSettings, weight_rules
 from pipeline.interop.importing import import_weights
@@ -92,7 +92,7 @@ def test_kernels_are_mirrored_where_the_official_code_fuses(
     images = generator.normal(size=(2, 6, 6, 4)).astype("f4")
     settings = settings_of(StyleganSettings, {**SIZES, "fused_scale": fused_scale})
     up = f"synthesis/{side}x{side}/Conv0_up/weight"
-    name, kernel = translated(up, weight, weight_rules(settings))
+    name, kernel = translate(up, weight, weight_rules(settings))
     assert name == f"{side}x{side}_conv0/kernel"
     layer = EqualizedConv2D(5, 3, resample="up", use_bias=False)
     layer.build(images.shape)
@@ -104,7 +104,7 @@ def test_kernels_that_reduce_are_as_they_are() -> None:
     settings = settings_of(StyleganSettings, {**SIZES, "fused_scale": True})
     rules, weight = weight_rules(settings), np.arange(9.0).reshape(3, 3, 1, 1)
     for name in ("256x256/Conv1_down/weight", "256x256/Conv0/weight", "synthesis/8x8/Conv1/weight"):
-        np.testing.assert_array_equal(translated(name, weight, rules)[1], weight)
+        np.testing.assert_array_equal(translate(name, weight, rules)[1], weight)
 
 
 @pytest.mark.parametrize(
@@ -120,7 +120,7 @@ def test_kernels_that_reduce_are_as_they_are() -> None:
         ({"mbstd_num_features": 2}, "`mbstd_num_features`"),
         ({"fused_scale": "never"}, "`fused_scale`"),
         ({"mapping_lrmul": 0}, "`mapping_lrmul`"),
-        ({"architecture": "skip"}, "known. Received: architecture"),
+        ({"architecture": "skip"}, "must have known names. Received: architecture"),
     ],
 )
 def test_settings_that_ours_do_not_have_are_refused(settings: dict[str, Any], says: str) -> None:
@@ -150,7 +150,7 @@ def test_settings_that_ours_have_are_taken(settings: dict[str, Any]) -> None:
 )  # fmt: skip
 def test_unknown_variables_are_refused(name: str) -> None:
     with pytest.raises(LookupError):
-        translated(name, np.ones(1), weight_rules(settings_of(StyleganSettings, SIZES)))
+        translate(name, np.ones(1), weight_rules(settings_of(StyleganSettings, SIZES)))
 
 
 @pytest.mark.parametrize("change", ["functions", "settings", "none"])

@@ -104,8 +104,16 @@ def test_generator_and_average_are_told_apart(state: dict[str, np.ndarray]) -> N
         ("D/b8.fromrgb.weight", np.ones((24, 3, 1, 1)), "b8.fromrgb.weight, which they do not"),
         ("G/synthesis.b8.conv1/bias", np.ones(24), "synthesis.b8.conv1/bias, which they do not"),
         ("G/synthesis.b4.const", np.ones((2, 12, 4, 4)), "StyleGAN2's shape. Received: [2, 12"),
-        ("D/b4.resample_filter", np.ones((4, 4)), "that of [1, 3, 3, 1]. Received: another"),
-        ("D/b4.resample_filter", np.ones((2, 2)), "that of [1, 3, 3, 1]. Received: another"),
+        (
+            "D/b4.resample_filter",
+            np.ones((4, 4)),
+            "the filter [1, 3, 3, 1]. Received: another",
+        ),
+        (
+            "D/b4.resample_filter",
+            np.ones((2, 2)),
+            "the filter [1, 3, 3, 1]. Received: another",
+        ),
         ("G/mapping.fc0.weight", None, "of StyleGAN2's generator and discriminator"),
         ("G/synthesis.b8.conv1.weight", None, "of StyleGAN2's generator and discriminator"),
         ("G/synthesis.b4.conv1.weight", np.ones((7, 24, 3, 3)), "generator and discriminator"),

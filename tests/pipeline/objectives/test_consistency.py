@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from pipeline.objectives.consistency import inconsistency, shifted, shifted_and_mirrored
+from pipeline.objectives.consistency import inconsistency, shift, shift_and_mirror
 
 
 def images(height: int, width: int, count: int = 6) -> np.ndarray:
@@ -22,7 +22,7 @@ def moved_by_hand(image: np.ndarray, down: int, right: int, most: int) -> np.nda
 def test_images_are_shifted_with_their_edges_reflected() -> None:
     batch = images(8, 8)
     down, right = [0, 1, -2, 3, -3, 2], [0, -1, 2, 3, 1, -3]
-    found = shifted(tf.constant(batch), tf.constant(down), tf.constant(right)).numpy()
+    found = shift(tf.constant(batch), tf.constant(down), tf.constant(right)).numpy()
     for image, one, dy, dx in zip(batch, found, down, right, strict=True):
         np.testing.assert_array_equal(one, moved_by_hand(image, dy, dx, 3))
 
@@ -36,7 +36,7 @@ def test_moves_are_within_an_eighth(
 ) -> None:
     batch = images(*shape, 64)
     moves = tf.random.stateless_uniform((64, 3), [1, 2])
-    found = shifted_and_mirrored(tf.constant(batch), moves, mirror=mirror).numpy()
+    found = shift_and_mirror(tf.constant(batch), moves, mirror=mirror).numpy()
     shifts, mirrored = set(), 0
     for image, one in zip(batch, found, strict=True):
         fitting = [

@@ -9,10 +9,10 @@ import tensorflow as tf
 
 from layers.pixel_norm import PixelNorm
 from pipeline.objectives.path_length import (
-    moved_mean,
-    normalised,
+    normalise,
     path_length_penalty,
     path_lengths,
+    update_mean,
 )
 
 SIDE, CHANNELS, LATENTS, BATCH = 4, 2, 5, 3
@@ -34,7 +34,7 @@ def test_lengths_and_the_penaltys_gradient_of_a_linear_generator() -> None:
     with tf.GradientTape() as tape:
         tape.watch(matrix)
         lengths = path_lengths(linear(matrix), tf.constant(latents), tf.constant(noise))
-        mean = moved_mean(tf.constant(before), lengths, decay=decay)
+        mean = update_mean(tf.constant(before), lengths, decay=decay)
         total = tf.reduce_mean(path_length_penalty(lengths, mean))
     found = tape.gradient(total, matrix)
 
@@ -79,4 +79,4 @@ def test_the_gradient_is_finite_where_the_length_is_zero() -> None:
 
 def test_latents_are_normalised_as_the_generator_does() -> None:
     latents = tf.constant(normals(BATCH, LATENTS))
-    np.testing.assert_allclose(normalised(latents), PixelNorm()(latents), rtol=1e-6)
+    np.testing.assert_allclose(normalise(latents), PixelNorm()(latents), rtol=1e-6)

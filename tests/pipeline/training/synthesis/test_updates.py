@@ -91,7 +91,7 @@ def test_what_has_no_weight_is_not_computed(
         raise AssertionError
 
     for module, names in (
-        (updates, ("squared_gradient", "path_lengths", "shifted_and_mirrored", "label_loss")),
+        (updates, ("squared_gradient", "path_lengths", "shift_and_mirror", "label_loss")),
         (phase_models, ("total_overlap",)),
     ):
         for name in names:
