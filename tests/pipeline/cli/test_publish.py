@@ -43,7 +43,7 @@ def passing(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
             passed=True, held_to="every answer equals that of the export, bit for bit"
         )
 
-    monkeypatch.setattr("pipeline.cli.publishing.verified", verified)
+    monkeypatch.setattr("pipeline.cli.publishing.run_verification", verified)
     return asked
 
 
