@@ -78,10 +78,9 @@ def _finding_lines(survey: Survey) -> Iterator[tuple[str, str]]:
 
 def _suggestion_lines(survey: Survey) -> Lines:
     suggested = survey.suggestions
+    advice = {name: getattr(suggested, name) for name in type(suggested).model_fields}
     return {
-        name: f"{_format_value(advice.value)}, since {advice.reason}"
-        for name in type(suggested).model_fields
-        for advice in [getattr(suggested, name)]
+        name: f"{_format_value(each.value)}, since {each.reason}" for name, each in advice.items()
     }
 
 

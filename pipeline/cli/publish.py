@@ -55,7 +55,8 @@ def publish(
     no_verify: Annotated[
         bool,
         typer.Option(
-            "--no-verify", help="Publish without verifying; only after `growgan verify` has passed."
+            "--no-verify",
+            help="Publish without verifying; use only after `growgan verify` has passed.",
         ),
     ] = False,
     keep: Annotated[
