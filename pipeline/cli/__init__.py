@@ -56,9 +56,9 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-data = typer.Typer(help="Look at pictures, and prepare them for many runs.", no_args_is_help=True)
+data = typer.Typer(help="Check and prepare pictures for training.", no_args_is_help=True)
 scheduled = typer.Typer(
-    help="From new pictures to a promoted version, unattended.", no_args_is_help=True
+    help="Retrain a model on new pictures and promote it, unattended.", no_args_is_help=True
 )
 
 
@@ -67,7 +67,7 @@ def _with_text_in_paths(callback: Callable[..., Any]) -> Callable[..., Any]:
 
     @wraps(callback)
     def command(**given: Any) -> Any:
-        # Sources of pictures are strings in signatures: we read them ourselves, whatever the bytes.
+        # Check only `Path` values. Picture sources are `str`: we read those, and allow any bytes.
         for value in given.values():
             for each in value if isinstance(value, list) else (value,):
                 if isinstance(each, Path):
@@ -96,28 +96,28 @@ app.add_typer(scheduled, name="pipeline")
 
 
 def main() -> None:
-    """Run the command line: an error that a person can mend is one line on standard error."""
-    open_closed_streams()  # First, before any file can take a standard stream's number.
+    """Run the command line; an error that the user can fix prints one line on standard error."""
+    open_closed_streams()  # First: a file opened earlier could get descriptor 0, 1 or 2.
     if not sys.flags.utf8_mode and locale.getencoding().lower() not in ("utf-8", "utf8"):
-        # Files are UTF-8 whatever the locale is, and Python takes its encoding only at the start.
+        # Restart in UTF-8 mode: our files are UTF-8, and Python sets its encoding at start-up.
         os.environ["PYTHONUTF8"] = "1"
         os.execv(sys.executable, sys.orig_argv)
-    # TensorFlow reads it when it is imported.
+    # Set before the imports of TensorFlow and Keras, which read these once.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
-    # Where the home folder cannot be written it logs its own folders, beside our lines.
+    # Silence matplotlib's note on a temporary folder, logged if the home folder is read-only.
     logging.getLogger("matplotlib").setLevel(logging.ERROR)
 
     status = exit_status.USER
     try:
         sys.exit(app(standalone_mode=False))
     except typer.TyperException as error:
-        message = error.format_message().replace("Value error, ", "")  # Pydantic's words.
+        message = error.format_message().replace("Value error, ", "")  # Pydantic's prefix.
         if not message:  # No arguments at all: the help has been printed.
             sys.exit(exit_status.USER)
     except UserError as error:
         message = str(error)
-        # Its cause may be a full disk, after which a retry succeeds.
+        # The cause may be temporary, such as a full disk; the status then asks for a retry.
         status = exit_status.FILE if may_pass(error) else exit_status.USER
     except AlarmError as error:
         message, status = str(error), exit_status.ALARM
@@ -126,13 +126,13 @@ def main() -> None:
         status = exit_status.FILE if may_pass(error) else exit_status.USER
     except WorkerGone as error:
         message, status = str(error), exit_status.WORKER_GONE
-    except Exception as error:  # TensorFlow has errors of its own for files.
+    except Exception as error:  # TensorFlow's file errors are not OSErrors.
         if may_pass(error):
             message, status = f"a file could not be read or written: {error}", exit_status.FILE
         elif isinstance(error, RuntimeError) and str(error).startswith("Symlink loop"):
             message = f"a path must lead somewhere. Received: {str(error).replace('S', 's', 1)}"
         else:
             raise
-    # In one write, with its end: workers may share a log, in which their lines must not mix.
+    # Write line and newline at once: workers may share a log, and their lines must not mix.
     sys.stderr.write(f"growgan: {shown(message)}\n")
     sys.exit(status)

@@ -1,4 +1,4 @@
-"""Command `growgan compare`: scores and curves of several runs."""
+"""Command `growgan compare`: print scores of several runs, and draw their FID curves."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def compare(
     show_comparison(console, comparison)
     say(console, f"curves: {out}" if charts else "curves: none, as no run has an FID")
     for run in comparison.runs:
-        # A curve with fewer points than evaluations would look like a mistake.
+        # Explain why a curve has fewer points than its run has evaluations.
         if charts and run.drawn < run.evaluations:
             drawn = f"{run.drawn} of {run.evaluations} evaluations compare and are drawn"
             say(console, f"{run.run}: {drawn}")

@@ -1,4 +1,4 @@
-"""Commands `growgan presets` and `growgan config`."""
+"""Commands `growgan presets` (list presets) and `growgan config` (check and print one)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Console of a command: lines and progress, which outlive their reader."""
+"""Console output of commands: lines, errors and progress; a closed pipe does not end the work."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pipeline.cli.lasting_stream import LastingStream
 from pipeline.errors.shown import shown
 
 LINE_EVERY = 10_000
-"""Steps between two lines of progress where there is no bar."""
+"""Items of work between two progress lines, outside a terminal."""
 
 
 def terminal(*, quiet: bool = False) -> Console:
@@ -26,21 +26,21 @@ def terminal(*, quiet: bool = False) -> Console:
 
 def say(console: Console, text: str) -> None:
     """Print one line; control characters in names are escaped."""
-    # Soft wrap: a path that is broken into lines could not be copied.
+    # Soft wrap inserts no line breaks, so that a long path can be copied.
     console.print(shown(text), markup=False, highlight=False, soft_wrap=True)
 
 
 def fail(message: str, status: int) -> NoReturn:
     """End the command with one line on standard error and an exit status."""
-    # In one write, with its end, as in `main`.
+    # Write line and newline at once, so that lines of several workers never mix in a log.
     sys.stderr.write(f"growgan: {shown(message)}\n")
     raise typer.Exit(status)
 
 
 @contextmanager
 def progress(console: Console, title: str) -> Iterator[Callable[[int, int], None]]:
-    """Show a bar in a terminal and lines elsewhere; yields the function `(done, total)`."""
-    # Not at the top of the file, which every command imports: help answers sooner.
+    """Show a bar in a terminal, lines elsewhere; yields a callback to call as `(done, total)`."""
+    # Import here, not at the top: every command imports this file, and help must be quick.
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
     bar = Progress(
@@ -55,7 +55,7 @@ def progress(console: Console, title: str) -> Iterator[Callable[[int, int], None
 
     def report(done: int, total: int) -> None:
         bar.update(task, completed=done, total=total, visible=True)
-        # A log needs few lines, and always the last one.
+        # Log every LINE_EVERY items, and always the last.
         if not console.is_terminal and (done == total or done % LINE_EVERY == 0):
             say(console, f"{title}: {done}/{total}")
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pipeline.cli.console import progress, terminal
-from pipeline.cli.next_commands import joined, training
+from pipeline.cli.next_commands import join_command, training_command
 from pipeline.cli.options import require_folder, require_outside
 from pipeline.errors import UserError
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 app = typer.Typer()
 
 SHEET = "contact-sheet.png"
+"""Name of the contact sheet in the report folder."""
 
 
 @app.command(
@@ -29,21 +30,26 @@ SHEET = "contact-sheet.png"
     "growgan data check new-photos/ --contract photos.yaml --against checks/photos"
 )
 def check(
-    source: Annotated[str, typer.Argument(help="Pictures: a folder, a zip, …")],
+    source: Annotated[
+        str, typer.Argument(help="Pictures: a folder, zip, or other source of docs/data.md.")
+    ],
     out: Annotated[
         Path | None, typer.Option(help="Folder for the report. (default: checks/NAME)")
     ] = None,
     workers: Annotated[
-        int | None, typer.Option(min=1, help="Processes that read. (default: one per core)")
+        int | None,
+        typer.Option(min=1, help="Processes that read pictures. (default: one per core)"),
     ] = None,
     contract: Annotated[
-        Path | None, typer.Option(help="Rules to check; exit status 2 if one is broken.")
+        Path | None,
+        typer.Option(help="Contract (YAML rules) to check; exit status 2 if a rule is broken."),
     ] = None,
     write_contract: Annotated[
-        Path | None, typer.Option(help="Write rules from this set, for later sets.")
+        Path | None, typer.Option(help="Write a contract from these pictures, to check later ones.")
     ] = None,
     against: Annotated[
-        str | None, typer.Option(help="Report, or pictures, to measure the shift from.")
+        str | None,
+        typer.Option(help="Earlier report or pictures; measure the shift from these to SOURCE."),
     ] = None,
 ) -> None:
     """Measure pictures, suggest settings, and write a report and a contact sheet.
@@ -63,9 +69,9 @@ def check(
     console = terminal()
     require_folder("--out", out or Path("checks"))
     require_outside(out, source)
-    # Read first, so that a mistake shows at once, and before a report is overwritten.
+    # Read both before the long survey, and before an old report is overwritten.
     rules = None if contract is None else read_contract(contract)
-    previous = None if against is None else _previous(console, against, workers)
+    previous = None if against is None else _read_or_survey(console, against, workers)
     survey = _survey(console, source, workers)
     if previous is not None:
         survey = survey.model_copy(update={"shift": shift(previous, survey)})
@@ -73,7 +79,7 @@ def check(
         reasons = rules[0].broken_by(survey, rules[1])
         survey = survey.model_copy(update={"broken_rules": tuple(reasons)})
     folder = out or Path("checks") / _file_name(survey.source)
-    # Before anything is refused: the report has all that is wrong.
+    # Write the report before any refusal, so that it lists everything that is wrong.
     report = write_check_report(folder, survey)
     check_summary.show(console, survey, source)
     if not survey.readable:
@@ -82,7 +88,7 @@ def check(
             f"{source}, with all {survey.pictures} corrupt, for the reasons in {report}"
         )
     opened = open_source(source)
-    # Without the corrupt ones, which cannot be drawn.
+    # Skip corrupt pictures, which cannot be drawn.
     write_png(folder / SHEET, contact_sheet(opened, {name for name, _ in survey.corrupt}))
     rows = ", ".join(shown_classes(opened))
     written = {"report": str(report), "pictures": str(folder / SHEET)}
@@ -94,10 +100,10 @@ def check(
     check_summary.show_lines(console, "written", written)
     if survey.broken_rules:
         raise UserError(f"{source} breaks {contract}: {'; '.join(survey.broken_rules)}")
-    check_summary.show_lines(console, "next", _next(source, survey))
+    check_summary.show_lines(console, "next", _next_commands(source, survey))
 
 
-def _previous(console: Console, against: str, workers: int | None) -> Survey:
+def _read_or_survey(console: Console, against: str, workers: int | None) -> Survey:
     from pipeline.data.checking.report import REPORT, read_report
 
     path = Path(against)
@@ -106,7 +112,7 @@ def _previous(console: Console, against: str, workers: int | None) -> Survey:
     try:
         return _survey(console, against, workers)
     except UserError as error:
-        # The error names a setting; this user passed an option.
+        # Name the option that the user passed instead of the setting.
         raise UserError(str(error).replace("`data.source`", "`--against`")) from error
 
 
@@ -117,8 +123,8 @@ def _survey(console: Console, source: str, workers: int | None) -> Survey:
         return survey(source, workers=workers, report=report)
 
 
-def _next(source: str, survey: Survey) -> dict[str, str]:
-    """Make the next commands, with the suggested settings."""
+def _next_commands(source: str, survey: Survey) -> dict[str, str]:
+    """Make the commands to prepare and train with the suggested settings."""
     suggested = survey.suggestions
     resolution = suggested.resolution.value
     out = f"sets/{_file_name(survey.source)}"
@@ -131,8 +137,8 @@ def _next(source: str, survey: Survey) -> dict[str, str]:
         prepare += ["--on-corrupt", "skip"]
     advice = {"data.mirror": suggested.mirror, "data.labels": suggested.labels}
     true = [key for key, advised in advice.items() if advised.value]
-    train = training(out, (resolution, resolution), suggested.channels.value, *true)
-    return {"prepare": joined(prepare), "train": train}
+    train = training_command(out, (resolution, resolution), suggested.channels.value, *true)
+    return {"prepare": join_command(prepare), "train": train}
 
 
 def _file_name(name: str) -> str:

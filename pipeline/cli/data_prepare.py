@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from pipeline.cli.console import progress, say, terminal
-from pipeline.cli.next_commands import training
+from pipeline.cli.next_commands import training_command
 from pipeline.cli.options import (
     Crop,
     OnCorrupt,
@@ -19,7 +19,7 @@ from pipeline.cli.options import (
     require_folder,
     require_outside,
 )
-from pipeline.cli.tables import counted
+from pipeline.cli.tables import join_counts
 from pipeline.errors import UserError
 
 if TYPE_CHECKING:
@@ -38,13 +38,15 @@ app = typer.Typer()
 )
 def prepare(
     context: typer.Context,
-    source: Annotated[str, typer.Argument(help="Pictures: a folder, a zip, …")],
+    source: Annotated[
+        str, typer.Argument(help="Pictures: a folder, zip, or other source of docs/data.md.")
+    ],
     out: Annotated[Path, typer.Argument(help="Folder of the prepared set.", show_default=False)],
     resolution: Annotated[
         int | None,
         typer.Option(
-            help="Largest side in pixels; a power of two adds every smaller one down to 4. With "
-            "--width, the height."
+            help="Largest side in pixels; with a power of two, smaller ones down to 4 are written "
+            "as well. With --width, the height."
         ),
     ] = None,
     width: Annotated[
@@ -75,15 +77,18 @@ def prepare(
         str | None, typer.Option(help='Classes to use, such as cat,dog,"a, or b". (default: all)')
     ] = None,
     max_images: Annotated[
-        int | None, typer.Option(help="Most pictures to use, chosen at random. (default: all)")
+        int | None,
+        typer.Option(help="Maximum number of pictures, chosen at random. (default: all)"),
     ] = None,
-    val: Annotated[float, typer.Option(help="Share to hold out from training.")] = 0.0,
+    val: Annotated[
+        float, typer.Option(help="Share of the pictures (0 to 1) to hold out from training.")
+    ] = 0.0,
     format: Annotated[
         Literal["png", "jpeg", "raw"], typer.Option(help="Encoding of the pixels in records.")
     ] = "png",
     on_corrupt: OnCorrupt = "fail",
     workers: Annotated[
-        int | None, typer.Option(help="Processes that convert. (default: one per core)")
+        int | None, typer.Option(help="Processes that convert pictures. (default: one per core)")
     ] = None,
     contract: Annotated[
         Path | None,
@@ -110,7 +115,7 @@ def prepare(
     from pipeline.loading import data_config
 
     if config is not None:
-        data, resolution, width = _configured(context, config, source)
+        data, resolution, width = _read_config(context, config, source)
     else:
         data = data_config(
             {
@@ -132,11 +137,11 @@ def prepare(
     require_folder("OUT", out)
     require_outside(out, source)
     sizes = resolutions_to(resolution, width)
-    require_preparable(data)  # As far as that is known before a picture is read.
+    require_preparable(data)  # Check all that needs no picture.
     console = terminal()
     if contract is not None:
-        # Before the preparation, so that a broken contract writes nothing.
-        _enforce(console, contract, source, data.workers)
+        # Check before the preparation, so that a broken contract writes nothing.
+        _require_contract(console, contract, source, data.workers)
     load_tensorflow()
     write = None if beam is None else _beam_writer(beam)
     with progress(console, "preparing images") as report:
@@ -144,19 +149,19 @@ def prepare(
     held_out = f", {records.size('val')} set apart" if data.val else ""
     say(console, f"{records.count} images{held_out}, {len(records.skipped)} skipped, in {out}")
     if records.left_out:
-        say(console, f"left out, as they are not read: {counted(records.left_out)}")
+        say(console, f"left out, as they are not read: {join_counts(records.left_out)}")
     shape = records.shape(max(records.resolutions))
-    say(console, f"next: {training(out, shape, records.channels)}")
+    say(console, f"next: {training_command(out, shape, records.channels)}")
 
 
-def _configured(
+def _read_config(
     context: typer.Context, config: str, source: str
 ) -> tuple[DataConfig, int, int | None]:
     """Return the section `data` of a configuration, its final resolution and its width."""
     from pipeline.loading import load
 
     beside = {"source", "out", "config", "contract", "beam"}
-    # By where values come from: an option may be given with its default value.
+    # Ask where each value came from: a user may pass an option with its default value.
     sources = {name: context.get_parameter_source(name) for name in context.params.keys() - beside}
     given = [
         f"--{name.replace('_', '-')}"
@@ -169,7 +174,7 @@ def _configured(
     return settings.data, settings.schedule.resolution, settings.schedule.width
 
 
-def _enforce(console: Console, contract: Path, source: str, workers: int | None) -> None:
+def _require_contract(console: Console, contract: Path, source: str, workers: int | None) -> None:
     from pipeline.data.checking.contract_file import read_contract
     from pipeline.data.checking.survey import survey
 
@@ -184,7 +189,7 @@ def _beam_writer(options: str) -> Writer:
     with needs_extra("`--beam`", "beam"):
         from pipeline.data.beam import writer
     words = shlex.split(options)
-    if not words or not words[0].startswith("--"):  # Beam ignores unknown words.
+    if not words or not words[0].startswith("--"):  # Beam would ignore other words.
         raise UserError(
             f"`--beam` must be options such as --runner=DirectRunner. Received: {options}"
         )

@@ -1,4 +1,4 @@
-"""Command `growgan data serve`: decode batches for runs on other machines."""
+"""Command `growgan data serve`: read and decode images for runs on other machines."""
 
 from __future__ import annotations
 
@@ -15,22 +15,23 @@ app = typer.Typer()
 
 @app.command(
     epilog="Examples:\n\ngrowgan data serve --address cpu1:5001\n\n"
-    "growgan train … --set data.servers=[cpu1:5001,cpu2:5001]"
+    "growgan train … --set data.servers=\\[cpu1:5001,cpu2:5001]"
 )
 def serve(
     address: Annotated[
-        str, typer.Option(help="Address of this machine for runs, HOST:PORT; uses PORT + 1 too.")
+        str, typer.Option(help="HOST:PORT at which runs reach this machine; also uses PORT + 1.")
     ],
 ) -> None:
-    """Read and decode for runs on other machines, until stopped.
+    """Read and decode images for runs on other machines, until stopped.
 
-    Batches are the same as without a server. The prepared set must have the same path here.
+    Batches are the same as without a server. The prepared set must have the same path on both
+    machines.
     """
     load_tensorflow()
     from pipeline.data.service import serving
 
     with serving(address):
         say(terminal(), f"serving on {address}")
-        # Ctrl-C ends it at once: there is nothing to save, and a clean stop takes a while.
+        # Let Ctrl-C end the process at once: nothing needs saving, and a clean stop is slow.
         signal.signal(signal.SIGINT, signal.SIG_DFL)
         signal.pause()

@@ -1,4 +1,4 @@
-"""Command `growgan evaluate`: scores of a run, with their protocol, and a report."""
+"""Command `growgan evaluate`: measure scores of a run, and write them with a report."""
 
 from __future__ import annotations
 
@@ -45,8 +45,8 @@ def evaluate(
     noise: Annotated[
         Literal["constant", "random"] | None,
         typer.Option(
-            help="Noise of generators with styles: the same for all images, as exported, or by "
-            "seed, as in published scores. (default: constant)"
+            help="Noise in generators with styles: `constant` uses the exported maps for all "
+            "images; `random` draws by seed, as published scores do. (default: constant)"
         ),
     ] = None,
     elsewhere: Annotated[
@@ -61,7 +61,7 @@ def evaluate(
 ) -> None:
     """Measure a checkpoint of a run, and write its scores, pictures and report.
 
-    Scores depend on checkpoint, data and options only; repeating the command gives the same.
+    Scores depend only on checkpoint, data and options: repeating the command gives the same scores.
     """
     Interruption()
     from pipeline.evaluation.settings import settings_for
@@ -76,7 +76,7 @@ def evaluate(
     }
     folder = RunFolder(run)
     chosen = [(key, value) for key, value in given.items() if value is not None]
-    # Options after `--set`: later overrides win.
+    # Append options after `--set`: later overrides win.
     settings = settings_for(folder, [*(overrides or []), *chosen])
     saved = folder.newest_checkpoint() if checkpoint is None else folder.checkpoint(checkpoint)
     load_tensorflow()

@@ -38,7 +38,7 @@ def export(
         Literal["savedmodel", "keras", "onnx", "tflite"],
         typer.Option(
             "--format",
-            help="Format: a SavedModel has all signatures, other formats only make images. Keras "
+            help="A SavedModel has all signatures; other formats only generate images. Keras "
             "files load after `import layers`.",
         ),
     ] = "savedmodel",
@@ -54,7 +54,7 @@ def export(
         typer.Option(
             min=EXAMPLES,
             max=LARGEST_LIMIT,
-            help=f"Most rows, or images, in one request. (default: {MOST_IMAGES})",
+            help=f"Maximum number of rows (images) per request. (default: {MOST_IMAGES})",
         ),
     ] = None,
 ) -> None:
@@ -68,7 +68,7 @@ def export(
             f"Received: --format {form}"
         )
     require_folder("--out", out if out is None or form == "savedmodel" else out.parent)
-    Interruption()  # Otherwise SIGTERM would leave half an export behind.
+    Interruption()  # Make SIGTERM clean up; it would leave half an export.
     from pipeline.training_run.folder import RunFolder
 
     folder = RunFolder(run)
@@ -107,8 +107,8 @@ def _savedmodel(
         raise UserError(str(error).replace("`names`", "`--signatures`")) from error
     written = export_model(models, base, version, lineage=lineage, names=names)
     found = manifest_in(written)
-    # Compared as JSON, which turns tuples into lists.
-    # An existing version is kept, so it must be the one that was asked for.
+    # An existing version is kept, so its manifest must be the wanted one.
+    # Compare as JSON, which turns tuples into lists.
     differing = [
         name
         for name, value in json.loads(json.dumps(wanted)).items()
@@ -126,7 +126,7 @@ def _file(models: Exportable, path: Path, form: str, lineage: dict[str, Any]) ->
     from savedmodels.formats import write_model
 
     try:
-        # Only ONNX is an extra; TensorFlow has the other formats.
+        # Only ONNX needs an extra; TensorFlow writes the other formats.
         with needs_extra(f"`--format {form}`", form):
             write_model(models.sampler.model, path, lineage=lineage)
     except OSError as error:

@@ -1,4 +1,4 @@
-"""Command `growgan features train`: train an in-domain classifier for features."""
+"""Command `growgan features train`: train a classifier whose features scores such as FID use."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import typer
 
 from pipeline.cli.console import progress, say, terminal
 from pipeline.cli.interruption import Interruption
-from pipeline.cli.next_commands import quoted
+from pipeline.cli.next_commands import quote
 from pipeline.cli.options import Crop, OnCorrupt, load_tensorflow, require_folder, require_new
 from pipeline.errors import UserError
 
@@ -22,11 +22,12 @@ if TYPE_CHECKING:
 app = typer.Typer(no_args_is_help=True)
 
 DEFAULT_RESOLUTION = 32
+"""Side in pixels; also the limit when a prepared set chooses it."""
 
 
 @app.callback()
 def features() -> None:
-    """Feature networks for scores."""
+    """Train feature networks for scores such as FID."""
 
 
 @app.command(
@@ -36,7 +37,7 @@ def features() -> None:
 )
 def train(
     data: Annotated[
-        str, typer.Option(help="Labelled pictures: a folder, a zip, a prepared set, …")
+        str, typer.Option(help="Labelled pictures: a folder, zip, or other source of docs/data.md.")
     ],
     out: Annotated[Path, typer.Option(help="New folder for the classifier.")],
     resolution: Annotated[
@@ -54,7 +55,9 @@ def train(
     records: Annotated[Path, typer.Option(help="Folder for prepared sets.")] = Path("records"),
     epochs: Annotated[
         int | None,
-        typer.Option(min=1, help="Passes over the pictures. (default: 4 to 40, by their number)"),
+        typer.Option(
+            min=1, help="Passes over the pictures. (default: 4 to 40, by number of pictures)"
+        ),
     ] = None,
     seed: Annotated[int, typer.Option(min=0, max=2**31 - 1, help="Seed of the weights.")] = 0,
 ) -> None:
@@ -68,8 +71,8 @@ def train(
     require_folder("--out", out)
     console = terminal()
     how = {"crop": crop, "on_corrupt": on_corrupt, "records": records}
-    prepared, side = prepared_set(console, data, resolution, channels, how)
-    import tensorflow as tf  # Loaded by now, without its lines.
+    prepared, side = prepare_training_set(console, data, resolution, channels, how)
+    import tensorflow as tf  # `load_tensorflow` has imported it quietly.
 
     from pipeline.evaluation.features.classifier_training import (
         load_classifier_data,
@@ -100,18 +103,18 @@ def train(
     say(
         console,
         f"accuracy {manifest.accuracy:.4f} on {manifest.held_out} held-out images; its features "
-        f"are named {quoted(f'classifier:{out}')}",
+        f"are named {quote(f'classifier:{out}')}",
     )
 
 
-def prepared_set(
+def prepare_training_set(
     console: Console,
     data: str,
     resolution: int | None,
     channels: int | None,
     how: Mapping[str, object],
 ) -> tuple[RecordSet, int]:
-    """Prepare or open the training set, and choose the resolution."""
+    """Prepare or open the training set; returns it and the side to train at, in pixels."""
     from pipeline.data.preparation import resolutions_to
     from pipeline.data.prepare import records_for, require_preparable
     from pipeline.data.records import is_prepared, open_records

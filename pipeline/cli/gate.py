@@ -1,4 +1,4 @@
-"""Command `growgan gate`: compare the scores of a run with the rules for a promotion."""
+"""Command `growgan gate`: decide by its scores whether a run may be promoted."""
 
 from __future__ import annotations
 
@@ -34,15 +34,15 @@ def gate(
         Path | None,
         typer.Option(
             metavar="FILE_OR_RUN",
-            help="Scores of what is promoted: a scores.json, or a run, for its newest.",
+            help="Promoted model to compare with: a scores.json, or a run for its newest scores.",
         ),
     ] = None,
     overrides: Overrides = None,
 ) -> None:
-    """Hold the scores of a run to the rules in its section `gate`.
+    """Check the scores of a run against the rules in its section `gate`.
 
-    One line for each rule, gate.json and the report beside the scores. Exit status 0 if all rules
-    are kept, 4 if one is not.
+    Prints one line per rule, and writes gate.json and the report beside the scores. Exit status 0
+    if all rules pass, 4 if one fails.
     """
     from pipeline.cli.score_tables import show_verdict
     from pipeline.evaluation.gate import judge, write_verdict
@@ -50,7 +50,7 @@ def gate(
     from pipeline.evaluation.scores import evaluation_of, folder_of, read_scores
     from pipeline.training_run.folder import RunFolder
 
-    # Others would be ignored, as the scores are measured already.
+    # Refuse other sections: scores are measured already, so they would have no effect.
     for override in overrides or []:
         if not override.startswith("gate."):
             raise UserError(f"`--set` must be of the section `gate` here. Received: {override}")
@@ -60,7 +60,7 @@ def gate(
     against = None
     if promoted is not None:
         other = RunFolder(promoted)
-        # Scores on other features do not compare.
+        # Only scores with the same features compare.
         same = None if scores.features is None else scores.features.identity
         against = evaluation_of(other, features=same) if other.exists() else read_scores(promoted)
     verdict = judge(scores, policy, against)

@@ -1,4 +1,4 @@
-"""Command `growgan generate`: images of a run, on a sheet or one per file."""
+"""Command `growgan generate`: write images of a run on one sheet, or one per file."""
 
 from __future__ import annotations
 
@@ -28,10 +28,13 @@ def generate(
     ] = None,
     files: Annotated[
         Path | None,
-        typer.Option(metavar="FOLDER", help="Write an image per file: FOLDER/seed-00000003.png."),
+        typer.Option(
+            metavar="FOLDER", help="Write one file per image, such as FOLDER/seed-00000003.png."
+        ),
     ] = None,
     label: Annotated[
-        str | None, typer.Option(help="Class of all images of a labelled run. (default: in turn)")
+        str | None,
+        typer.Option(help="Class of all images, in a labelled run. (default: each class in turn)"),
     ] = None,
     truncation: Annotated[
         str,
@@ -62,7 +65,7 @@ def generate(
 ) -> None:
     """Draw one image per seed with the newest EMA generator of a run.
 
-    Truncation, noise and mixing need a family with styles.
+    Truncation, noise and mixing need a family with styles, such as `stylegan`.
     """
     from pipeline.generating.drawing import Drawing, draw_images, draw_sheet, require_drawable
     from pipeline.generating.seeds import parse_factors, parse_numbers
@@ -75,7 +78,7 @@ def generate(
     out = out or Path("grid.png")
     if out.suffix.lower() != ".png":
         raise UserError(f"`--out` must be a file that ends in .png. Received: {out}")
-    # Before TensorFlow starts, as all checks here.
+    # Make all checks before TensorFlow, which loads slowly.
     require_folder("--files" if files else "--out", files or out.parent)
     shares = parse_factors(truncation, "--truncation")
     mixed = [] if mix is None else parse_numbers(mix, "--mix")
@@ -97,8 +100,7 @@ def generate(
         mixed_layers=layers,
     )
     require_drawable(folder, drawing, single=files is not None)
-    # Fails early, before TensorFlow, if the run has no checkpoint.
-    folder.newest_checkpoint()
+    folder.newest_checkpoint()  # Fail before TensorFlow if the run has no checkpoint.
     load_tensorflow()
     from pipeline.data.grids import write_png
 

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from pipeline.cli.console import say, terminal
-from pipeline.cli.next_commands import generation
+from pipeline.cli.next_commands import generation_command
 from pipeline.cli.options import DataSource, Overrides, load_tensorflow, require_new
 from pipeline.errors import UserError
 
@@ -44,8 +44,8 @@ def import_(
 ) -> None:
     """Make a run from published weights; nothing in the file is executed.
 
-    It can generate, export and evaluate like any run. Training continues with fresh optimizers from
-    the resolution and fade of the weights.
+    The new run generates, exports and evaluates like any other. Training continues at the
+    resolution and fade of the weights, with fresh optimizers.
     """
     if not file.is_file():
         raise UserError(f"`FILE` must be a file of published weights. Received: {file}, no file")
@@ -58,7 +58,7 @@ def import_(
     phase = run.config().schedule.build().phases[position.phase]
     lines = {
         "run": f"{run.path}, {phase.name} at {position.images_seen} images",
-        "next": generation(run.path),
+        "next": generation_command(run.path),
     }
     for name, value in lines.items():
         say(terminal(), f"{name:>5}: {value}")

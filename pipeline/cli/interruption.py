@@ -1,4 +1,4 @@
-"""Signals that stop a command, and the time limit as it is written."""
+"""Handle the signals that stop a command, and parse `--time-limit`."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from pipeline import exit_status
 from pipeline.errors import UserError
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-"""Ctrl-C, the end of a service, and that of a terminal or connection."""
+"""Signals of Ctrl-C, of a service manager that stops a service, and of a closed terminal."""
 _UNITS = re.compile(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?")
 _CLOCK = re.compile(r"(?:(\d+)-)?(?:(\d+):)?(\d+):(\d+)")
 
 
 class Interruption:
-    """Signals of one process: Ctrl-C, SIGTERM, and SIGHUP unless `nohup` has it ignored.
+    """Handler of the signals that stop this process: SIGINT, SIGTERM, and SIGHUP without `nohup`.
 
     The first signal ends the process, cleanly, until `only_note` is called; from then on it only
     sets `status`.
@@ -27,7 +27,7 @@ class Interruption:
     def __init__(self) -> None:
         self.signal = 0
         self._only_note = False
-        self._numbers = heeded_signals()
+        self._numbers = stop_signals()
         self._listen()
 
     def _listen(self) -> None:
@@ -36,59 +36,59 @@ class Interruption:
 
     @property
     def status(self) -> int:
-        """Exit status of a process that the signal ends; 0 before one has come."""
+        """Exit status that the received signal asks for; 0 if none was received."""
         return exit_status.of_signal(self.signal) if self.signal else 0
 
     def only_note(self) -> None:
         """Let a signal from now on only set `status`, or exit if one has come already."""
         self._only_note = True
-        # A library may have swallowed the exception of the signal, as in a callback.
+        # Exit again: a library may have caught the first SystemExit, as in a callback.
         if self.signal:
             raise SystemExit(self.status)
 
     @contextmanager
     def held(self) -> Iterator[None]:
         """Run a block during which signals wait, and take effect at its end."""
-        # Threads inherit the mask: while workers connect, TensorFlow's would take SIGTERM in vain.
+        # Threads started in the block inherit the mask, so TensorFlow's never take a SIGTERM.
         signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
         try:
             yield
         finally:
-            # TensorFlow has put in its own handler for SIGTERM.
+            # Restore our handlers: TensorFlow has installed one for SIGTERM.
             self._listen()
             signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
 
     def _receive(self, number: int, _: Any) -> None:
         self.signal = number
-        # Ctrl-C as a second signal ends a process that takes too long.
+        # Restore the default: Ctrl-C as a second signal ends the process at once.
         signal.signal(signal.SIGINT, signal.SIG_DFL)
         for each in self._numbers:
             if each != signal.SIGINT:
-                # Who stops a service tells all its processes, and each tells those it has started:
-                # a second SIGTERM must not end the saving of a checkpoint.
-                signal.signal(each, _heed_no_more)
+                # Ignore a second SIGTERM: both the service manager and our parent process may send
+                # one, and it must not interrupt the saving of a checkpoint.
+                signal.signal(each, _ignore)
         if not self._only_note:
             raise SystemExit(self.status)
 
 
-def heeded_signals() -> list[signal.Signals]:
-    """Return the signals that end a command: not SIGHUP where `nohup` has it ignored."""
+def stop_signals() -> list[signal.Signals]:
+    """Return the signals that end a command: SIGNALS, without SIGHUP if `nohup` ignores it."""
     ignored = signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
     return [number for number in SIGNALS if number != signal.SIGHUP or not ignored]
 
 
-def _heed_no_more(*_: Any) -> None:
-    """Do nothing; with SIG_IGN instead, programs started from now on would ignore the signal."""
+def _ignore(*_: Any) -> None:
+    """Do nothing. SIG_IGN would be inherited by child processes; a Python handler is not."""
 
 
-def seconds_of(limit: str) -> float:
-    """Parse `90s`, `30m`, `2h`, `1h30m` or `1d`, or Slurm's `MM:SS` to `D-HH:MM:SS`, to seconds."""
+def parse_time_limit(limit: str) -> float:
+    """Parse a time limit to seconds: `90s`, `1h30m`, `1d`, or Slurm's `MM:SS` to `D-HH:MM:SS`."""
     match = _UNITS.fullmatch(limit.strip()) or _CLOCK.fullmatch(limit.strip())
     days, hours, minutes, seconds = (
         (int(part or 0) for part in match.groups()) if match else [0] * 4
     )
     total = ((days * 24 + hours) * 60 + minutes) * 60 + seconds
-    if not total:  # Each unit may be missing, and so may all.
+    if not total:  # The patterns also match an empty text.
         raise UserError(
             "`--time-limit` must be a time such as 90s, 30m, 1h30m, or 1:30:00 as in Slurm. "
             f"Received: {limit}"

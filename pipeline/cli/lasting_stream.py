@@ -1,4 +1,4 @@
-"""Output that survives its reader: a closed pipe or a lost terminal does not end the work."""
+"""Output streams that drop text if the pipe is closed or the terminal lost; work continues."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import sys
 from typing import Any, TextIO
 
 GONE = (errno.EPIPE, errno.EIO)
-"""Error numbers of a write after `| head` has closed the pipe, or the terminal is lost."""
+"""Error numbers of writes to a closed pipe (`| head`) or a lost terminal."""
 
 
 class LastingStream:
@@ -23,8 +23,8 @@ class LastingStream:
 
     @property
     def _stream(self) -> TextIO:
-        # Looked up each time: a stream kept from the start may be closed by now.
-        # Under a bar it is rich's, which prints on the console again: without end, to ourselves.
+        # Look up each time: a stream kept from the start may be closed by now. While a bar shows,
+        # rich replaces `sys.stdout` by a proxy that prints to us: unwrap it, or recurse for ever.
         present: TextIO = getattr(sys.stdout, "rich_proxied_file", sys.stdout)
         return self._given or present
 
@@ -47,21 +47,21 @@ class LastingStream:
         return getattr(self._stream, name)
 
     def _drop_if_gone(self, error: OSError) -> None:
-        # A full disk, for example, must still end the command.
+        # Other errors, such as a full disk, still end the command.
         if error.errno not in GONE:
             raise error
         nothing = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nothing, self._stream.fileno())  # Python flushes it again at exit.
+        os.dup2(nothing, self._stream.fileno())  # Python flushes again at exit.
         os.close(nothing)
 
 
 def open_closed_streams() -> None:
-    """Open standard streams that are closed (`2>&-`); a file could get their number and output."""
+    """Open closed standard streams (`2>&-`) on /dev/null, so that no file gets their descriptor."""
     for number in range(3):
         try:
             os.fstat(number)
         except OSError:
-            os.open(os.devnull, os.O_RDWR)  # The system gives the lowest free number.
+            os.open(os.devnull, os.O_RDWR)  # Gets the lowest free descriptor: `number`.
     for name in ("stdout", "stderr"):
-        if getattr(sys, name) is None:  # Python found it closed; `print` would use the other.
+        if getattr(sys, name) is None:  # Python found it closed at start-up.
             setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_WRONLY), "w"))

@@ -1,4 +1,4 @@
-"""Options and checks that several commands share."""
+"""Options of the command line, and checks, that several commands share."""
 
 from __future__ import annotations
 
@@ -21,7 +21,11 @@ Preset = Annotated[
 ]
 Overrides = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Override a setting; repeatable."),
+    typer.Option(
+        "--set",
+        metavar="SECTION.KEY=VALUE",
+        help="Override a setting of the configuration; repeatable.",
+    ),
 ]
 DataSource = Annotated[
     str | None,
@@ -38,7 +42,7 @@ Checkpoint = Annotated[
 Crop = Annotated[
     Literal["center", "pad", "stretch", "none"],
     typer.Option(
-        help="Way to make pictures square, or rectangles with a width; prepared sets keep theirs."
+        help="Way to fit pictures to the square or rectangle; a prepared set ignores this."
     ),
 ]
 OnCorrupt = Annotated[
@@ -48,23 +52,23 @@ Run = Annotated[Path, typer.Argument(help="Folder of a run.", show_default=False
 Project = Annotated[Path, typer.Argument(metavar="DIR", help="Folder of the project.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 
-LEAST_ADDRESSES = 2**32
+MIN_ADDRESS_SPACE = 2**32
 """Address space in bytes that TensorFlow's libraries and threads need before any computation."""
 
 
 def load_tensorflow(intra_op_threads: int | None = None) -> None:
     """Import TensorFlow without the lines that it prints before log settings take effect.
 
-    It takes seconds, so call it after all checks that can do without it.
+    The import takes seconds, so call this after all checks that do not need TensorFlow.
     """
     limit, _ = resource.getrlimit(resource.RLIMIT_AS)
-    # Too few would end the process by a signal. A negative limit means no limit.
-    if 0 <= limit < LEAST_ADDRESSES:
+    # Refuse a low limit, which would crash the process. A negative limit means no limit.
+    if 0 <= limit < MIN_ADDRESS_SPACE:
         raise UserError(
-            f"the limit on address space (`ulimit -v`) must be at least {LEAST_ADDRESSES // 1024} "
-            f"KiB for TensorFlow. Received: {limit // 1024}"
+            f"the limit on address space (`ulimit -v`) must be at least "
+            f"{MIN_ADDRESS_SPACE // 1024} KiB for TensorFlow. Received: {limit // 1024}"
         )
-    # TensorFlow's C++ writes to descriptor 2, which Python cannot redirect otherwise.
+    # Redirect descriptor 2: TensorFlow's C++ writes there, not to `sys.stderr`.
     standard_error, nothing = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     os.dup2(nothing, 2)
     try:
@@ -73,15 +77,15 @@ def load_tensorflow(intra_op_threads: int | None = None) -> None:
         os.dup2(standard_error, 2)
         os.close(standard_error)
         os.close(nothing)
-    # TensorFlow warns when each phase traces its own step; real errors are raised anyway.
+    # Silence the retracing warning: each phase traces its own step. Real errors are raised.
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
-    if intra_op_threads is not None:  # TensorFlow takes it only before its first computation.
+    if intra_op_threads is not None:  # Must precede the first computation.
         tf.config.threading.set_intra_op_parallelism_threads(intra_op_threads)
 
 
 @contextmanager
 def needs_extra(feature: str, extra: str) -> Iterator[None]:
-    """Report a package of an extra that is not installed, for imports in the block."""
+    """Convert a failed import in the block to an error that names the extra to install."""
     try:
         yield
     except ModuleNotFoundError as error:
@@ -93,7 +97,7 @@ def needs_extra(feature: str, extra: str) -> Iterator[None]:
 
 @contextmanager
 def user_errors(*kinds: type[Exception]) -> Iterator[None]:
-    """Convert errors of these kinds in the block to errors of the user, with the same message."""
+    """Convert errors of these kinds in the block to `UserError`, with the same message."""
     try:
         yield
     except kinds as error:
@@ -109,10 +113,10 @@ def require_text(path: Path) -> None:
 
 
 def require_folder(option: str, folder: Path | None) -> None:
-    """Refuse a path where no folder can be made or written by this user."""
+    """Refuse a path at which this user cannot create a folder or write into it."""
     if folder is None:
         return
-    # Upwards to the first folder: everything below it will be made.
+    # Walk up to the first existing folder; everything below it will be created.
     for each in (folder, *folder.parents):
         fault = None
         if each.is_file():

@@ -1,4 +1,4 @@
-"""Runs of the pipeline, and the status of a project, in lines and tables for people."""
+"""Print a project for `growgan pipeline`: its status, run history and labels."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ COLOURS: dict[Ending, str] = {
 
 
 def show_status(console: Console, status: ProjectStatus) -> None:
-    """Print a line for the run in progress, the last run, and each label."""
+    """Print the status of a project: the current run, the last run, each label and more."""
     say(console, f"model: {status.model}, in {status.repository}")
     say(console, f"up: {'yes' if status.up else 'no, so nothing starts by itself'}")
     for trigger, reason in status.trigger_errors.items():
@@ -50,7 +50,7 @@ def show_status(console: Console, status: ProjectStatus) -> None:
     else:
         ended = f"{last.ended:%Y-%m-%d %H:%M} UTC"
         say(console, f"last: {last.run}, {last.verdict}, {ended}: {last.reason}")
-        # Somebody may have moved the label by hand.
+        # The label may have been moved by hand since the run.
         version = {label.label: label.version for label in status.labels}.get(LABEL)
         moved = f"`{LABEL}` was moved since then" if version != last.serving else None
         say(console, f"      {moved or consequence_of(last)}")
@@ -99,7 +99,7 @@ def show_labels(console: Console, project: Project) -> None:
 
 
 def note_missing_gate(console: Console, project: Project) -> None:
-    """Print a note if nothing judges the models of a project."""
+    """Print a note if the project has no gate, so every trained model would be promoted."""
     if project.config.gate is None:
         say(console, f"note: {why_not_judged(project)}")
 

@@ -1,4 +1,4 @@
-"""Commands `growgan pipeline status` and `history`: a project as it is, and its past runs."""
+"""Commands `growgan pipeline status` and `history`: print a project's state and past runs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Command `growgan pipeline init`: write the folder of a project."""
+"""Command `growgan pipeline init`: write the folder of a project (docs/pipeline.md)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from pipeline.cli.console import say, terminal
-from pipeline.cli.next_commands import quoted
+from pipeline.cli.next_commands import quote
 from pipeline.cli.options import Overrides, Project
 
 app = typer.Typer()
@@ -22,14 +22,15 @@ def init(
     source: Annotated[
         list[str],
         typer.Option(
-            help="Folder where pictures arrive (repeatable), or one source as for `train --data`."
+            help="Folder where pictures arrive (repeatable), or one source as in `train --data`."
         ),
     ],
     preset: Annotated[
         str, typer.Option(help="Preset (see `growgan presets`), or YAML file.")
     ] = "quickstart",
     model: Annotated[
-        str | None, typer.Option(help="Name of the model. (default: name of the folder)")
+        str | None,
+        typer.Option(help="Name of the model in the repository. (default: name of the folder)"),
     ] = None,
     overrides: Overrides = None,
 ) -> None:
@@ -51,7 +52,7 @@ def init(
     console = terminal()
     say(console, f"written: {project.path / 'pipeline.yaml'}")
     note_missing_gate(console, project)
-    shown = quoted(str(folder))
+    shown = quote(str(folder))
     say(
         console,
         f"next: growgan pipeline run {shown} (once) or growgan pipeline up {shown} (until Ctrl-C)",

@@ -1,4 +1,4 @@
-"""Command `growgan pipeline job`: run a step's command on Kubernetes."""
+"""Hidden command `growgan pipeline job`, with which a step runs its command on Kubernetes."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ app = typer.Typer()
 @app.command(hidden=True)
 def job(
     folder: Project,
-    name: Annotated[str, typer.Argument(help="Name of the Job.")],
-    command: Annotated[list[str], typer.Argument(help="Words after `growgan`.")],
+    name: Annotated[str, typer.Argument(help="Name of the Kubernetes Job.")],
+    command: Annotated[list[str], typer.Argument(help="Words of COMMAND, without `growgan`.")],
     settings: Annotated[
         Path | None, typer.Option(help="Settings file of a run. (default: pipeline.yaml)")
     ] = None,
 ) -> None:
     """Run `growgan COMMAND` as a Kubernetes Job of a project until it ends.
 
-    The exit status is that of the pod that ended the Job, or 75 if a retry may succeed. Ctrl-C or
-    SIGTERM removes the Job; its pods save a checkpoint first.
+    The exit status is the status of the pod that ended the Job, or 75 if a retry may succeed.
+    Ctrl-C or SIGTERM removes the Job; its pods save a checkpoint first.
     """
     Interruption()
     from pipeline.orchestration.kubernetes.job import job_of

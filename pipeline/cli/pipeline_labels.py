@@ -18,22 +18,22 @@ def promote(
     folder: Project,
     version: Annotated[int, typer.Argument(min=1, help="Version in the repository to promote.")],
     force: Annotated[
-        bool, typer.Option("--force", help="Promote it even if the gate failed it.")
+        bool, typer.Option("--force", help="Promote the version even if the gate failed it.")
     ] = False,
 ) -> None:
     """Move `stable` to a version, once the project's servers have loaded it.
 
-    Exit status 4 if the gate failed the version, 75 if the label still waits for servers; repeat
-    the command then.
+    Exit status 4 if the gate failed the version, 75 if the label still waits for servers (then
+    repeat the command).
     """
     _move(folder, version=version, force=force)
 
 
 @app.command(epilog="Example: growgan pipeline rollback faces")
 def rollback(folder: Project) -> None:
-    """Move `stable` back to its version before, once the project's servers have loaded that.
+    """Move `stable` back to its previous version, once the project's servers have loaded it.
 
-    Exit status 75 if the label still waits for servers; repeat the command then.
+    Exit status 75 if the label still waits for servers (then repeat the command).
     """
     _move(folder, rollback=True)
 
@@ -51,7 +51,7 @@ def _move(
     with repository_errors():
         gate = None
         run = None if version is None else run_behind(project, version)
-        if run is not None:  # The gate may have run again since the version was published.
+        if run is not None:  # The gate may have decided again since.
             saved = project.repository.folder_of(project.config.model) / str(version)
             gate = about(run, (lineage_of(saved) or {}).get("images_seen")).gate
         change(

@@ -1,4 +1,4 @@
-"""Command `growgan pipeline run`: the pipeline once, in this process."""
+"""Command `growgan pipeline run`: run a project's pipeline once, without the daemon."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ app = typer.Typer()
 
 @app.command(epilog="Example: growgan pipeline run faces")
 def run(folder: Project) -> None:
-    """Run the pipeline once on this machine, on the pictures in the sources now.
+    """Run the pipeline once on this machine, on the pictures that the sources hold now.
 
-    Steps that are done for the same content are skipped. Exit status 0 if a version was promoted,
-    now or before; otherwise that of the failed command: 2 for bad input, 3 for an alarm, 4 for the
-    gate, 5 for verify, 75 if a retry may succeed. Ctrl-C saves a checkpoint; repeat the command to
-    continue.
+    Steps already done for the same content are skipped. Exit status 0 if a version was promoted,
+    now or by an earlier run; otherwise the status of the failed step: 2 for bad input, 3 for an
+    alarm, 4 for the gate, 5 for verify, 75 if a retry may succeed. Ctrl-C saves a checkpoint;
+    repeat the command to continue.
     """
     from pipeline.cli.outcome_tables import note_missing_gate, show_labels
     from pipeline.errors.system import may_pass
@@ -37,7 +37,7 @@ def run(folder: Project) -> None:
 
     console = terminal()
     _show_progress(console)
-    # Only a look: the steps take this lock themselves.
+    # Only test the lock; the steps take it themselves.
     if project.config.schedule.when_busy == "skip" and is_held(project.run_lock):
         raise UserError(
             "a project has one run at a time, and `schedule.when_busy` is skip. Received: "
@@ -45,7 +45,7 @@ def run(folder: Project) -> None:
         )
     try:
         run = run_once(project)
-    except Exception as error:  # Dagster has errors of its own for databases it cannot write.
+    except Exception as error:  # Dagster raises its own errors for databases.
         if not may_pass(error):
             raise
         line = str(error).splitlines()[0]
@@ -60,7 +60,7 @@ def run(folder: Project) -> None:
         fail(failure.reason, failure.status)
     published = run.plan.read_note("published")
     if published is None:
-        # A full disk may be free again.
+        # Ask for a retry: the disk may have been full.
         reason = f"how a step ended could not be written down in {run.folder}"
         fail(reason, exit_status.AGAIN)
     say(console, f"promoted: version {published['version']} of {project.config.model}")

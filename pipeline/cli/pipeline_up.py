@@ -1,4 +1,4 @@
-"""Command `growgan pipeline up`: the user interface and the daemon, until they are stopped."""
+"""Command `growgan pipeline up`: run Dagster's web page and daemon until they are stopped."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from pipeline.cli.options import Project, needs_extra
 from pipeline.errors import UserError
 
 app = typer.Typer()
-LOOK = 10.0
-"""Seconds between two rounds of housekeeping after runs."""
+HOUSEKEEPING = 10.0
+"""Seconds between two rounds of housekeeping, which cleans up after runs."""
 
 
 @app.command(epilog="Example: growgan pipeline up faces")
@@ -23,13 +23,15 @@ def up(
     folder: Project,
     port: Annotated[
         int | None,
-        typer.Option(min=1, max=65535, help="Port of the user interface. (default: from the file)"),
+        typer.Option(
+            min=1, max=65535, help="Port of the user interface. (default: from pipeline.yaml)"
+        ),
     ] = None,
 ) -> None:
     """Start the user interface and the daemon on this machine, until Ctrl-C or SIGTERM.
 
-    Runs then start on schedule and for new pictures, as pipeline.yaml says. Stopping saves the
-    checkpoint of a running training, which continues at the next start, as does a killed one.
+    Runs then start on schedule and for new pictures, as set in pipeline.yaml. Stopping saves a
+    checkpoint of the running training. The next start continues it, even after a kill.
     """
     from pipeline.orchestration.project import open_project
 
@@ -41,7 +43,7 @@ def up(
         from pipeline.orchestration.dagster.processes import HOST, start_processes
         from pipeline.orchestration.dagster.recovery import fail_orphaned_runs
         from savedmodels.locks import Busy, hold
-    definitions_of(project)  # Else mistakes show only in Dagster's logs.
+    definitions_of(project)  # Fail here: mistakes would show only in Dagster's logs.
     console = terminal()
     stopped = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -53,17 +55,17 @@ def up(
                 say(console, f"run {lost} was lost, and is tried again")
             with start_processes(project, at) as processes:
                 say(console, f"user interface: http://{HOST}:{at}, logs: {project.logs}")
-                look, told = time.monotonic(), set[str]()
-                # Not for ever: the end of a process must show too.
+                next_round, printed = time.monotonic(), set[str]()
+                # Poll: the end of a process must be noticed, not only a signal.
                 while not stopped.wait(0.5):
-                    if time.monotonic() >= look:
-                        look = time.monotonic() + LOOK
+                    if time.monotonic() >= next_round:
+                        next_round = time.monotonic() + HOUSEKEEPING
                         lines = [*clean_up(project, instance)]
                         for line in lines:
-                            # Each line once, not at every round.
-                            if line not in told:
+                            # Print only lines that the previous round did not have.
+                            if line not in printed:
                                 say(console, line)
-                        told = {*lines}
+                        printed = {*lines}
                     ended = processes.find_ended()
                     if ended is not None:
                         raise UserError(

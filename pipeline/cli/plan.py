@@ -1,4 +1,4 @@
-"""Check that a run fits into memory, and show time and memory in a dry run."""
+"""Checks of `growgan train` before training: memory, and time and memory in `--dry-run`."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from pipeline.training.preflight.estimate import (
 from pipeline.training.preflight.process_share import share_and_memory
 
 SECONDS = 3.0
-"""Seconds for which a dry run trains real steps."""
+"""Seconds of real training steps in a dry run."""
 
 
 def check_memory(config: Config, started: int | None) -> None:
@@ -37,7 +37,7 @@ def check_memory(config: Config, started: int | None) -> None:
 
 
 def dry_run(config: Config, started: int | None) -> None:
-    """Print time and memory of each phase, by real steps of the largest; writes nothing.
+    """Print time and memory of each phase, measured on the largest one; writes nothing.
 
     Args:
         config: Configuration of the run.
@@ -45,7 +45,7 @@ def dry_run(config: Config, started: int | None) -> None:
     """
     share, free = share_and_memory(config, started)
     console = terminal()
-    if share.run.strategy == "tpu":  # Steps would run on this machine, or take the TPU from others.
+    if share.run.strategy == "tpu":  # Estimate only: real steps could take the TPU from others.
         plan = _plan(share, free)
     else:
         say(console, "making real steps of the largest phase")
@@ -62,17 +62,17 @@ def dry_run(config: Config, started: int | None) -> None:
         )
     if free < math.inf:
         say(console, f"free: {free / GIB:.1f} GiB")
-    require_fit(share, plan, free)  # Last, so that the table shows which phase is too large.
+    require_fit(share, plan, free)  # Fail after the table, which shows the phase that is too large.
 
 
 def _plan(config: Config, free: float, seconds: float | None = None) -> RunEstimate:
-    # The trial runs in a process of its own, which must load TensorFlow as quietly as this one.
+    # Real steps run in a child process, which must load TensorFlow as quietly as this one.
     prepare = partial(load_tensorflow, config.run.intra_op_threads)
     return estimate_run(config, _label_size(config), free=free, seconds=seconds, prepare=prepare)
 
 
 def _label_size(config: Config) -> int:
-    # From the names of classes alone: a dry run prepares no images.
+    # Only read the names of classes: a dry run prepares no images.
     return len(classes_of(config.data)) if config.data.labels else 0
 
 
@@ -99,7 +99,7 @@ def _count(number: int) -> str:
 
 
 def _duration(seconds: float) -> str:
-    """Format seconds to two or three digits: `40 s`, `12 min`, `5.5 h`, `30 days`."""
+    """Format seconds in a readable unit: `40 s`, `12 min`, `5.5 h`, `30 days`."""
     for unit, length, least in (("days", 86400, 2), ("h", 3600, 2), ("min", 60, 1.5)):
         if seconds >= least * length:
             count = seconds / length

@@ -30,8 +30,8 @@ def publish(
         list[Path],
         typer.Argument(
             metavar="[RUN_OR_SAVEDMODEL] REPOSITORY",
-            help="A run, for its newest export, or a SavedModel to publish, and the repository. "
-            "Only the repository to move labels, list or remove.",
+            help="To publish: a run (its newest export) or a SavedModel, then the repository. To "
+            "move labels, list or remove versions: only the repository.",
             show_default=False,
         ),
     ],
@@ -43,24 +43,28 @@ def publish(
         typer.Option(help="Move this label to the version, once servers have loaded it."),
     ] = None,
     version: Annotated[
-        int | None, typer.Option(min=1, help="Existing version for --label. (default: the newest)")
+        int | None,
+        typer.Option(min=1, help="Existing version to which --label moves. (default: the newest)"),
     ] = None,
     rollback: Annotated[
         bool,
         typer.Option(
-            "--rollback", help="Move the label (default: stable) back to its version before."
+            "--rollback", help="Move the label (default: stable) back to its previous version."
         ),
     ] = False,
     no_verify: Annotated[
         bool,
-        typer.Option("--no-verify", help="Skip the verification, if `growgan verify` has passed."),
+        typer.Option(
+            "--no-verify",
+            help="Publish without verifying; use only after `growgan verify` has passed.",
+        ),
     ] = False,
     keep: Annotated[
         int | None,
         typer.Option(
             min=1,
             metavar="N",
-            help="Keep the N newest versions and those that labels need; remove others.",
+            help="Remove old versions, except the N newest and those that labels need.",
         ),
     ] = None,
     server: Annotated[
@@ -72,10 +76,16 @@ def publish(
         ),
     ] = None,
     wait: Annotated[
-        float, typer.Option(min=0, metavar="SECONDS", help="Seconds to wait for servers.")
+        float,
+        typer.Option(
+            min=0, metavar="SECONDS", help="Seconds to wait until servers have loaded the version."
+        ),
     ] = 300.0,
     unwatched: Annotated[
-        bool, typer.Option("--unwatched", help="Move labels without waiting, if no server watches.")
+        bool,
+        typer.Option(
+            "--unwatched", help="Move labels without waiting: no server watches the repository."
+        ),
     ] = False,
     force: Annotated[
         bool, typer.Option("--force", help="Move `stable` even if the gate failed the version.")
@@ -84,24 +94,24 @@ def publish(
         str | None,
         typer.Option(
             metavar="PATH",
-            help="Path of the repository on servers, such as /models; it is remembered.",
+            help="Path of the repository as servers see it, such as /models; stored for next time.",
         ),
     ] = None,
     listing: Annotated[
-        bool, typer.Option("--list", help="Show versions, labels and scores; changes nothing.")
+        bool, typer.Option("--list", help="Print versions, labels and scores; change nothing.")
     ] = False,
     diff: Annotated[
         tuple[int, int] | None,
-        typer.Option(metavar="A B", help="Show the differences between two versions."),
+        typer.Option(metavar="A B", help="Print the differences between versions A and B."),
     ] = None,
 ) -> None:
     """Publish a SavedModel as the next version of a model, and move labels to versions.
 
-    New content is verified first, as by `growgan verify`. A version appears complete or not at all,
-    and the same content is published once. A label moves when every --server has loaded the
-    version; until then the old version keeps serving. Exit status 4 if the gate failed the version
-    for `stable`, 5 if the SavedModel fails its verification, 75 if a label still waits for servers;
-    repeat the command then.
+    New content is verified first, as by `growgan verify`. A version appears complete or not at all;
+    content that was published before gets no second version. A label moves when every --server has
+    loaded the version; until then the old version keeps serving. Exit status 4 if the gate failed
+    the version for `stable`, 5 if the SavedModel fails its verification, 75 if a label still waits
+    for servers (then repeat the command).
     """
     from pipeline.cli.publishing import change, repository_errors
     from savedmodels.access import authorization
@@ -135,7 +145,7 @@ def publish(
         except ValueError as error:
             raise UserError(f"`--server` {error}. Received: {url}") from error
     if server:
-        # Here, where the message does not show the token.
+        # Check the token now: an error raised here does not show it.
         with user_errors(ValueError):
             authorization()
     console, place = terminal(), Repository(repository)
@@ -185,5 +195,5 @@ def _diff(console: Console, repository: Repository, model: str, diff: tuple[int,
     from pipeline.cli.version_tables import show_differences
     from savedmodels.repository.differences import differences_between
 
-    one, other = (repository.publication(model, version) for version in diff)
-    show_differences(console, diff, differences_between(one, other))
+    first, second = (repository.publication(model, version) for version in diff)
+    show_differences(console, diff, differences_between(first, second))

@@ -1,4 +1,4 @@
-"""Change a model in its repository and print the changes, for several commands."""
+"""Change a model in its repository: `growgan publish` and `growgan pipeline promote, rollback`."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from rich.console import Console
 
 from pipeline import exit_status
 from pipeline.cli.console import fail, say
-from pipeline.cli.next_commands import quoted
-from pipeline.cli.verify import verified
+from pipeline.cli.next_commands import quote
+from pipeline.cli.verify import run_verification
 from pipeline.errors import UserError
 from pipeline.evaluation.publication import to_publish
 from savedmodels.repository.errors import GateRefused, RepositoryError
@@ -24,7 +24,7 @@ from savedmodels.repository.versions import About, Gate, files_of, versions_in
 
 @contextmanager
 def repository_errors() -> Iterator[None]:
-    """Convert errors of the repository in the block to one line and an exit status."""
+    """Convert errors of the repository in the block to one line and an exit status (gate: 4)."""
     try:
         yield
     except GateRefused as error:
@@ -62,14 +62,14 @@ def change(
         rollback: True to move the label back instead.
         keep: Number of newest versions to keep; None for all.
         watchers: Servers that must load the version.
-        gate: Latest decision of the gate on the version; None for the one at its publication.
+        gate: Latest decision of the gate on the version; None for the one stored with it.
         force: True to move the label even if the gate failed the version.
         served_at: New path of the repository as servers see it; None to keep the present one.
 
     Raises:
         RepositoryError: if the repository refuses.
     """
-    # Two paths in the wrong order would publish into a run.
+    # Refuse a run: paths in the wrong order would publish into it.
     if repository.path.is_file() or (repository.path / "config.yaml").is_file():
         raise UserError(
             f"`REPOSITORY` must not be the folder of a run. Received: {repository.path}"
@@ -77,7 +77,7 @@ def change(
     savedmodel, known = (None, About()) if source is None else to_publish(source)
     gate = gate or known.gate
     if label is not None and not rollback:
-        # Early: the publisher asks again, but after the verification, which takes long.
+        # Check the gate now; the publisher checks again, but only after the slow verification.
         require_gate(label, gate, force=force)
     if savedmodel is None and model not in repository.models():
         raise UserError(
@@ -85,10 +85,10 @@ def change(
             f"{repository.path}"
         )
     if savedmodel is not None or served_at is not None:
-        repository.require_servable(served_at)  # Before the verification too.
+        repository.require_servable(served_at)  # Also before the slow verification.
     files: Mapping[str, str] | None = None
     if savedmodel is not None:
-        # Hashed before the verification, so that what is published is what was verified.
+        # Hash before the verification, so that exactly the verified files are published.
         files = files_of(savedmodel)
         if verify and repository.version_of(model, files) is None:
             _require_verified(console, savedmodel)
@@ -115,7 +115,7 @@ def change(
                         f"Received: {publisher.folder}, which has none"
                     )
                 promotion = publisher.promote(label, version, watchers, gate=gate, force=force)
-            _tell(console, promotion)
+            _print_promotion(console, promotion)
             if label == "stable" and savedmodel is not None and gate is None:
                 why = "the gate has not judged these scores: run `growgan gate`"
                 if known.config is None:
@@ -124,7 +124,7 @@ def change(
                         "them are unknown"
                     )
                 say(console, f"note: {why}")
-        if keep is not None:  # After the label has moved, as versions with labels are kept.
+        if keep is not None:  # After the label has moved: versions with labels are kept.
             for removed in publisher.retain(keep):
                 say(console, f"removed: {publisher.folder / str(removed)}")
     say(console, f"servers read: {repository.models_config}")
@@ -133,21 +133,21 @@ def change(
 
 
 def _require_verified(console: Console, savedmodel: Path) -> None:
-    # One run each: latencies are not shown here.
-    verification = verified(
+    # Run each signature once: latencies are not shown here.
+    verification = run_verification(
         console, savedmodel, runs=1, otherwise="--no-verify to publish it as it is"
     )
     if not verification.passed:
         fail(
             "a SavedModel must pass `growgan verify` before it is published. "
             f"Received: {savedmodel}, which fails: {verification.reason}; "
-            f"to see all of it: growgan verify {quoted(str(savedmodel))}",
+            f"to see all of it: growgan verify {quote(str(savedmodel))}",
             exit_status.VERIFY,
         )
     say(console, f"verified: {verification.held_to}")
 
 
-def _tell(console: Console, promotion: Promotion) -> None:
+def _print_promotion(console: Console, promotion: Promotion) -> None:
     where = "no version" if promotion.version is None else f"version {promotion.version}"
     if promotion.moved:
         say(console, f"{promotion.label}: stands at {where}")

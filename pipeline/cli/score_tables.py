@@ -1,11 +1,11 @@
-"""Print scores, verdicts and comparisons."""
+"""Print scores for `growgan evaluate`, `gate` and `compare`."""
 
 from __future__ import annotations
 
 from rich.console import Console
 
 from pipeline.cli.console import say
-from pipeline.cli.tables import listed, new_table, print_table
+from pipeline.cli.tables import join_first, new_table, print_table
 from pipeline.evaluation.comparison import ComparedScore, Comparison
 from pipeline.evaluation.gate import Verdict
 from pipeline.evaluation.scores import FINGERPRINT, Evaluation, title_of
@@ -26,7 +26,7 @@ def show_scores(console: Console, evaluation: Evaluation) -> None:
     print_table(console, table)
     say(console, f"features: {evaluation.features or 'none'}")
     for advice, titles in evaluation.advice.items():
-        say(console, f"take care, {listed(titles)}: {advice}")
+        say(console, f"take care, {join_first(titles)}: {advice}")
     for name, why in evaluation.not_measured.items():
         say(console, f"not measured: {name}, as {why}")
 
@@ -42,16 +42,16 @@ def show_verdict(console: Console, verdict: Verdict) -> None:
 
 
 def show_comparison(console: Console, comparison: Comparison) -> None:
-    """Print one column per run, and the reasons why scores do not compare."""
+    """Print one column per run, and why scores marked ≠ do not compare."""
     runs = comparison.runs
     table = new_table("", *(run.run for run in runs))
     table.add_row("images seen", *(f"{run.images_seen:,}" for run in runs))
     table.add_row("minutes of training", *(f"{run.seconds / 60:,.1f}" for run in runs))
     table.add_row("data", *(run.data_hash[:FINGERPRINT] for run in runs))
     table.add_row("features", *(str(run.features or "none") for run in runs))
-    # No set, which would lose the order of the scores.
+    # Deduplicate by dict, which keeps the order of the scores; a set would not.
     for name in dict.fromkeys(score.name for run in runs for score in run.scores):
-        table.add_row(title_of(name), *(_told(run.score(name)) for run in runs))
+        table.add_row(title_of(name), *(_format(run.score(name)) for run in runs))
     for key, values in comparison.config.items():
         table.add_row(key, *map(str, values))
     print_table(console, table)
@@ -64,7 +64,7 @@ def show_comparison(console: Console, comparison: Comparison) -> None:
             say(console, f"≠ {run.run}, {', '.join(titles)}: {reason}")
 
 
-def _told(score: ComparedScore | None) -> str:
+def _format(score: ComparedScore | None) -> str:
     if score is None:
         return ""
     return f"{score} ≠" if score.obstacles else str(score)

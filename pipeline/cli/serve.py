@@ -1,4 +1,4 @@
-"""Command `growgan serve`: a local server with TensorFlow Serving's APIs."""
+"""Command `growgan serve`: run a local server with TensorFlow Serving's APIs."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ import typer
 
 from pipeline import exit_status
 from pipeline.cli.console import say, terminal
-from pipeline.cli.interruption import heeded_signals
-from pipeline.cli.next_commands import quoted
+from pipeline.cli.interruption import stop_signals
+from pipeline.cli.next_commands import quote
 from pipeline.cli.options import load_tensorflow, needs_extra, user_errors
 from pipeline.errors import UserError
 from savedmodels.access import TOKEN_VARIABLE
@@ -24,9 +24,9 @@ from savedmodels.server.codes import Refused
 from savedmodels.server.ports import require_free
 
 app = typer.Typer()
-LONGEST = 86_400
-"""Largest value of any time limit, in seconds."""
-MOST_THREADS = 4096
+MAX_SECONDS = 86_400
+"""Maximum of every time option."""
+MAX_THREADS = 4096
 
 
 @app.command(
@@ -59,12 +59,15 @@ def serve(
         typer.Option(
             "--file-system-poll-wait-seconds",
             min=0,
-            max=LONGEST,
-            help="Seconds between looks for versions; 0 looks only once, at the start.",
+            max=MAX_SECONDS,
+            help="Seconds between scans for new versions; 0 scans only once, at the start.",
         ),
     ] = 1.0,
     enable_batching: Annotated[
-        bool, typer.Option("--enable-batching", help="Batch samples of several requests.")
+        bool,
+        typer.Option(
+            "--enable-batching", help="Batch samples of several requests into one run of the model."
+        ),
     ] = False,
     batching_parameters_file: Annotated[
         Path | None,
@@ -80,30 +83,34 @@ def serve(
     tensorflow_intra_op_parallelism: Annotated[
         int,
         typer.Option(
-            min=0, max=MOST_THREADS, help="Threads within an operation; 0 for one per processor."
+            min=0, max=MAX_THREADS, help="Threads within an operation; 0 for one per processor."
         ),
     ] = 0,
     tensorflow_inter_op_parallelism: Annotated[
         int,
         typer.Option(
-            min=0, max=MOST_THREADS, help="Threads across operations; 0 for one per processor."
+            min=0, max=MAX_THREADS, help="Threads across operations; 0 for one per processor."
         ),
     ] = 0,
-    max_samples: Annotated[int, typer.Option(min=1, help="Most samples in a request.")] = 1024,
-    max_request_bytes: Annotated[int, typer.Option(min=1, help="Most bytes in a request.")] = 16
+    max_samples: Annotated[
+        int, typer.Option(min=1, help="Maximum number of samples in a request.")
+    ] = 1024,
+    max_request_bytes: Annotated[int, typer.Option(min=1, help="Maximum bytes in a request.")] = 16
     * 2**20,
     max_requests: Annotated[
-        int, typer.Option(min=1, help="Most requests at once, for REST and gRPC each.")
+        int, typer.Option(min=1, help="Maximum number of requests at once, for REST and gRPC each.")
     ] = 64,
     rest_api_timeout_in_ms: Annotated[
         int,
         typer.Option(
-            min=1, max=1000 * LONGEST, help="Time limit of a REST request, and of any run."
+            min=1,
+            max=1000 * MAX_SECONDS,
+            help="Milliseconds that a REST request, or one run of a model, may take.",
         ),
     ] = 30_000,
     grace_seconds: Annotated[
         float,
-        typer.Option(min=0, max=LONGEST, help="Seconds to finish running requests at SIGTERM."),
+        typer.Option(min=0, max=MAX_SECONDS, help="Seconds to finish running requests at SIGTERM."),
     ] = 30.0,
     allow_version_labels_for_unavailable_models: Annotated[
         bool,
@@ -141,16 +148,16 @@ def serve(
     serves, stopped = threading.Event(), threading.Event()
 
     def stop(number: int, _: Any) -> None:
-        # Before it serves, nothing needs a clean end; a second signal means not to wait.
+        # Exit at once before serving has begun, and on a second signal.
         if stopped.is_set() or not serves.is_set():
             os._exit(exit_status.of_signal(number))
         stopped.set()
 
-    for number in heeded_signals():
+    for number in stop_signals():
         signal.signal(number, stop)
     token = _token(token_file)
     with user_errors(Refused):
-        # Before TensorFlow, which takes seconds to load.
+        # Check ports before TensorFlow, which takes seconds to load.
         require_free(host, port, rest_api_port)
     load_tensorflow()
     # Silence gRPC's own log; we report failures ourselves.
@@ -162,7 +169,7 @@ def serve(
     batching = None
     if enable_batching:
         file = batching_parameters_file
-        # For bytes that are not UTF-8 the parser names their place.
+        # Replace bytes that are not UTF-8; the parser then reports their position.
         text = file.read_text(errors="replace") if file else ""
         with user_errors(Refused):
             batching = batching_file.read(text)
@@ -187,10 +194,10 @@ def serve(
         serves.set()
         where = f"REST at {host}:{ports.rest}, gRPC at {host}:{ports.grpc}"
         say(terminal(), f"serving {repository}: {where}")
-        # A wait without a timeout would keep Python from handling the signal.
+        # Wait with a timeout, so that Python can handle signals in between.
         while not stopped.wait(0.5):
             pass
-    # A run longer than the grace period still holds a thread, which Python would wait for.
+    # Exit without joining threads: one may still run a model after the grace period.
     sys.stdout.flush()
     os._exit(0)
 
@@ -211,8 +218,8 @@ def _token(file: Path | None) -> str | None:
     except UnicodeDecodeError:
         raise UserError(f"the API token must be text. Received: {file}") from None
     if file and file.stat().st_mode & 0o077:
-        typer.echo(f"others can read the API token: chmod 600 {quoted(str(file))}", err=True)
-    token = token and token.strip()  # Editors end files with a new line.
+        typer.echo(f"others can read the API token: chmod 600 {quote(str(file))}", err=True)
+    token = token and token.strip()  # Editors end files with a newline.
     if token is not None and not token:
         given = file or f"${TOKEN_VARIABLE}"
         raise UserError(f"the API token must not be empty. Received: {given}")

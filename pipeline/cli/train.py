@@ -1,4 +1,4 @@
-"""Command `growgan train`: options, and the checks that need no TensorFlow."""
+"""Command `growgan train`: its options, and all checks before training."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from pipeline.cli.interruption import Interruption, seconds_of
+from pipeline.cli.interruption import Interruption, parse_time_limit
 from pipeline.cli.options import DataSource, Overrides, Preset, load_tensorflow, require_folder
 from pipeline.cli.worker_processes import start_workers
 
@@ -31,7 +31,8 @@ def train(
     resume: Annotated[
         Literal["never", "auto", "must"],
         typer.Option(
-            help="Continue the run in --out: if there is one (auto), or fail without one (must)."
+            help="Continue the run in --out: no (never), if it exists (auto), or fail if it does "
+            "not (must)."
         ),
     ] = "never",
     source: Annotated[
@@ -39,15 +40,15 @@ def train(
         typer.Option(
             "--from",
             metavar="RUN",
-            help="Start from the newest weights of another run, at their resolution.",
+            help="Start a new run from the newest weights of RUN, at their resolution.",
         ),
     ] = None,
     time_limit: Annotated[
         str | None,
         typer.Option(
             metavar="TIME",
-            help="Save and exit with status 75 before this time is over: 90s, 30m, 1h30m, "
-            "1:30:00. (default: none)",
+            help="Save and exit with status 75 before this much time has passed, such as 90s, "
+            "30m, 1h30m or 1:30:00. (default: no limit)",
         ),
     ] = None,
     until: Annotated[
@@ -63,16 +64,15 @@ def train(
         int | None,
         typer.Option(
             min=1,
-            help="Number of worker processes; started here, unless TF_CONFIG names them. (default: "
-            "as in `run.strategy`)",
+            help="Number of worker processes to start on this machine; with TF_CONFIG set, this "
+            "process is one of them. (default: as in `run.strategy`)",
         ),
     ] = None,
     dry_run: Annotated[
         bool,
         typer.Option(
             "--dry-run",
-            help="Print memory and time of each phase, by real steps of the largest; writes "
-            "nothing.",
+            help="Print memory and time of each phase, measured on the largest one; write nothing.",
         ),
     ] = False,
     profile: Annotated[
@@ -89,7 +89,7 @@ def train(
     143 or 129, a time limit with 75. Repeat the command with --resume auto to continue bit for bit.
     A second signal exits at once, and loses the steps since the last checkpoint.
     """
-    # Before the imports, which take a second: the limit counts from the start, signals end it.
+    # Before the slow imports: the time limit counts from here, and signals already exit cleanly.
     began = time.monotonic()
     interruption = Interruption()
     from pipeline.interop.transfer import origin_of
@@ -99,24 +99,26 @@ def train(
     from pipeline.training_run.folder import RunFolder
 
     if workers is not None:
-        overrides = [*(overrides or []), "run.strategy=multi_worker"]  # Later ones win.
+        overrides = [*(overrides or []), "run.strategy=multi_worker"]  # Later overrides win.
     settings = load(config, overrides or [], data=data)
     run = RunFolder(out)
-    deadline = None if time_limit is None else TimeLimit(seconds_of(time_limit), started=began)
+    deadline = (
+        None if time_limit is None else TimeLimit(parse_time_limit(time_limit), started=began)
+    )
     trace = None if profile is None else Profile(run.profile, Steps.parse(profile))
     stage_end = None if until is None else StopAfterStage(until, settings.schedule.build())
     first_weights = None if source is None else origin_of(RunFolder(source), settings)
-    if not dry_run:  # It writes nothing.
+    if not dry_run:  # A dry run writes nothing.
         require_folder("--out", out)
         run.require_startable(resume)
     # With TF_CONFIG this process is one of the workers itself.
     if workers is not None and not (dry_run or os.environ.get("TF_CONFIG")):
         raise typer.Exit(start_workers(settings, workers))
-    # While workers connect, TensorFlow would take SIGTERM for itself.
+    # Block signals while workers connect: TensorFlow would take SIGTERM for itself.
     with interruption.held() if settings.run.strategy == "multi_worker" else nullcontext():
-        # A run that exists has chosen its channels already.
+        # Guess channels only for a new run; an existing one keeps its own.
         if not (is_chosen(config, overrides or [], "data.channels") or run.exists()):
-            # Here, because NumPy starts threads too, which must have signals blocked.
+            # Import inside the block: NumPy's threads too must have signals blocked.
             from pipeline.data.checking.grey_presets import require_grey_pictures
 
             require_grey_pictures(config, settings.data)
@@ -129,7 +131,7 @@ def train(
             return
         # Fail before anything is written, and before this process takes a GPU.
         plan.check_memory(settings, workers)
-        make_logical_devices(settings.run)  # Before TensorFlow first computes.
+        make_logical_devices(settings.run)  # Before the first computation.
         strategy = make_strategy(settings)
     from pipeline.cli.training_process import train_here
 

@@ -1,4 +1,4 @@
-"""Trainer of a run's chief, which shows and writes, and of its other workers."""
+"""Start training in this process: as the chief, the one worker that writes, or as another."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ if TYPE_CHECKING:
 
 
 class ExitOnStarvation(Listener):
-    """Listener that ends the process if `alarms.starvation` is `stop`, as the loop cannot."""
+    """Listener (callback of the training loop) that exits on starvation if its action is `stop`."""
 
     def starved(self, seconds: float, *, stop: bool) -> None:
         """Print one line, and exit at once."""
         if stop:
-            # Not by an exception: the loop waits in TensorFlow, even in a clean exit.
+            # Exit by force: the loop waits inside TensorFlow, where no exception reaches it.
             sys.stderr.write(
                 f"growgan: alarm starvation: no batch has come for {seconds:.0f} s. The run is "
                 "stopped; its last good checkpoint is kept\n"
@@ -53,13 +53,13 @@ def train_as_chief(
 ) -> int:
     """Train until the end or a stop, and return the images seen."""
 
-    def exported(folder: Path) -> None:
+    def add_export(folder: Path) -> None:
         exports = run.manifest()["exports"]
         name = str(folder.relative_to(run.path))
-        # Last even if it was there before: the end of a run names the last export.
+        # Move an old entry to the end: the last entry is printed when the run ends.
         run.add_to_manifest(exports=[*(e for e in exports if e != name), name])
 
-    def withdrawn(folder: Path) -> None:
+    def remove_export(folder: Path) -> None:
         name = str(folder.relative_to(run.path))
         run.add_to_manifest(exports=[e for e in run.manifest()["exports"] if e != name])
 
@@ -72,8 +72,8 @@ def train_as_chief(
             StageExports(
                 run.savedmodels,
                 lambda moment: run.export_lineage(moment.images_seen, moment.roll_backs),
-                exported,
-                withdrawn,
+                add_export,
+                remove_export,
             ),
             RemoveEvaluations(run),
             ExitOnStarvation(),
@@ -98,6 +98,6 @@ def train_as_worker(
 ) -> int:
     """Train a worker's share without writing anything, and return the images seen."""
     task = Synthesis(settings, records, strategy)
-    # A starved worker must end as the chief does.
+    # Workers write nothing, but must exit on starvation as the chief does.
     trainer = Trainer(settings, task, run.path, [ExitOnStarvation()], strategy)
     return trainer.train(stop).images_seen

@@ -1,4 +1,4 @@
-"""Display of a run: bars in a terminal, plain lines elsewhere."""
+"""Progress of `growgan train`: a bar in a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ if TYPE_CHECKING:
 
 
 class TrainingDisplay(Listener):
-    """Display of a run's progress: phase, alpha, speed, time left and losses.
+    """Listener that shows phase, alpha (fade-in weight), speed, time left and losses.
 
     Args:
-        console: Console to write to; a bar if it is a terminal, else a line for each entry.
+        console: Console to write to; shows a bar if it is a terminal, else prints lines.
         config: Configuration of the run.
     """
 
@@ -55,7 +55,7 @@ class TrainingDisplay(Listener):
         self._progress.stop()
 
     def started(self, images_seen: int, damaged: Sequence[DamagedCheckpoint]) -> None:
-        """Name the checkpoints that were passed over."""
+        """Print each damaged checkpoint that was skipped."""
         for each in damaged:
             self._say(
                 f"checkpoint {each.folder} is damaged ({each.reason}) and put aside: "
@@ -72,7 +72,7 @@ class TrainingDisplay(Listener):
             self._say(f"{name}: from {moment.images_seen} images on")
 
     def logged(self, moment: Moment) -> None:
-        """Show the numbers."""
+        """Show images seen, speed, time left, alpha and losses."""
         losses = [
             f"{name.removesuffix('_loss')} {value:.3f}"
             for name, value in moment.metrics.items()
@@ -88,7 +88,7 @@ class TrainingDisplay(Listener):
             )
 
     def saved(self, moment: Moment, folder: Path) -> None:
-        """Name the checkpoint, where there is no bar."""
+        """Print the checkpoint's folder, outside a terminal."""
         if not self._console.is_terminal:
             self._say(f"checkpoint {folder}")
 
@@ -97,19 +97,19 @@ class TrainingDisplay(Listener):
         self._say(f"{alarm}, after {images_seen} images")
 
     def starved(self, seconds: float, *, stop: bool) -> None:
-        """Print how long the wait is while it lasts."""
+        """Print how long training has waited for a batch, if it keeps waiting."""
         if not stop:
             self._say(f"alarm starvation: no batch has come for {seconds:.0f} s; still waiting")
 
     def rolled_back(self, roll_back: RollBack) -> None:
-        """Print the alarm, and both numbers of images."""
+        """Print the alarm, and the images seen before and after the roll back."""
         self._say(
             f"rolled back for alarm {roll_back.alarm}, from {roll_back.at} images to "
             f"{roll_back.to}: going on with other draws and a lower learning rate"
         )
 
     def _speed(self, moment: Moment) -> str:
-        if not moment.images_per_second:  # A single step says nothing: it was compiled first.
+        if not moment.images_per_second:  # Unknown in the first step, which includes compilation.
             return ""
         seconds = self._remaining.seconds(moment)
         left = f"{seconds / 60:.0f} min" if seconds >= 90 else f"{seconds:.0f} s"

@@ -1,4 +1,4 @@
-"""Train a run in this process, alone or as one of its workers, until its end or a stop."""
+"""Train a run in this process, alone or as one of several workers, until its end or a stop."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from rich.console import Console
 
 from pipeline.cli.console import say, terminal
 from pipeline.cli.interruption import Interruption
-from pipeline.cli.next_commands import generation, quoted
+from pipeline.cli.next_commands import generation_command, quote
 from pipeline.cli.preparing import prepare_records
 from pipeline.cli.trainers import train_as_chief, train_as_worker
 from pipeline.config import Config
@@ -38,26 +38,26 @@ def train_here(
     stage_end: StopAfterStage | None,
     until: int | None,
 ) -> int:
-    """Prepare the images, train, and print what the run has become.
+    """Prepare the images, train, and print the result.
 
     Args:
         run: Run to train.
-        settings: Configuration of the whole run, of which this process takes its share.
+        settings: Configuration of the whole run, not of this worker's share.
         strategy: Strategy with the devices of all workers.
-        interruption: Signals to this process.
-        resume: Treatment of a run that exists: refuse it, continue it, or require it.
-        first_weights: Origin of a new run's weights; None to draw them.
-        deadline: Time limit, or None.
-        trace: Trace of steps, or None.
-        stage_end: Condition to stop after a stage, or None.
-        until: Resolution of that stage.
+        interruption: Handler of the signals to this process.
+        resume: Value of `--resume`: refuse, continue or require an existing run.
+        first_weights: Origin of a new run's weights; None for random weights.
+        deadline: Time limit; None for none.
+        trace: Profiler of some steps; None for none.
+        stage_end: Condition to stop after a stage; None to train all.
+        until: Resolution of the stage that `stage_end` stops after.
 
     Returns:
-        Exit status: 0 at the end of the run or stage, else that of the reason to stop.
+        Exit status: 0 at the end of the run or stage, else the status of the reason to stop.
     """
     workers = Workers(strategy)
-    console = terminal(quiet=not workers.chief)  # Each line once, not once per worker.
-    # The chief alone saves, so it alone knows how long that takes.
+    console = terminal(quiet=not workers.chief)  # Only one worker, the chief, prints.
+    # Only the chief saves checkpoints, so only it knows how long saving takes.
     watchers = [each for each in (deadline, trace, stage_end) if each and workers.chief]
     limits = (deadline, stage_end) if workers.chief else (None, None)
     stop = JointStop(workers, lambda: interruption.status, *limits)
@@ -65,10 +65,10 @@ def train_here(
         with workers.chief_first():  # The others find what the chief has prepared.
             records = prepare_records(console, settings)
         if workers.chief:
-            # After the preparation: bad pictures leave no run behind.
+            # Start after the preparation, so that bad pictures leave no run behind.
             run.start(settings, records, resume=resume, first_weights=first_weights)
             write_first_checkpoint(run, len(records.classes) if settings.data.labels else 0)
-        # From here on the loop asks for signals, and saves a checkpoint before it ends.
+        # From here on a signal only sets a status; the loop polls it and saves a checkpoint.
         interruption.only_note()
         if workers.chief:
             with run.alone("trained"), trace or nullcontext():
@@ -78,14 +78,14 @@ def train_here(
         else:
             images_seen = train_as_worker(run, settings, records, strategy, stop)
     if trace and workers.chief:
-        say(console, _about(trace, run))
+        say(console, _trace_line(trace, run))
     total = settings.schedule.build().total_images
     if images_seen < total and stop.status == STAGE_END:
         say(console, f"The stage of {until} px is finished: {images_seen} of {total} images.")
         return 0
     if images_seen < total:
         say(console, f"Stopped after {images_seen} of {total} images; they are saved.")
-        out = quoted(str(run.path))
+        out = quote(str(run.path))
         say(console, f"To go on, repeat the command with --resume auto (--out {out}).")
         return stop.status
     say(console, f"The run is finished: {images_seen} images.")
@@ -94,10 +94,10 @@ def train_here(
     return 0
 
 
-def _about(trace: Profile, run: RunFolder) -> str:
+def _trace_line(trace: Profile, run: RunFolder) -> str:
     if not trace.written:
         return "No step was traced: the run had fewer steps than `--profile` names."
-    shown = quoted(str(run.path))
+    shown = quote(str(run.path))
     return f"A trace is in {run.profile}: tensorboard --logdir {shown}, with its profile plugin."
 
 
@@ -108,7 +108,7 @@ def _print_results(console: Console, run: RunFolder) -> None:
         "picture grid": sheets[-1] if sheets else run.samples,
         "SavedModel": newest,
         "TensorBoard": run.tensorboard,
-        "next": generation(run.path),
+        "next": generation_command(run.path),
     }
     for name, value in lines.items():
         say(console, f"{name:>12}: {value}")

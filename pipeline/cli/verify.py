@@ -1,4 +1,4 @@
-"""Command `growgan verify`: load a SavedModel without this project, and compare its answers."""
+"""Command `growgan verify`: test that a SavedModel loads and answers as at its export."""
 
 from __future__ import annotations
 
@@ -28,28 +28,32 @@ def verify(
         Path, typer.Argument(help="Folder of a SavedModel, such as a version.", show_default=False)
     ],
     runs: Annotated[
-        int, typer.Option(min=1, help="Runs of each signature that its latency is measured by.")
+        int, typer.Option(min=1, help="Runs of each signature to measure its latency.")
     ] = 30,
     without_golden: Annotated[
         bool,
         typer.Option(
             "--without-golden",
-            help="Only load a SavedModel that has no golden requests, and compare no answers.",
+            help="Accept a SavedModel without golden requests: load it, but compare no answers.",
         ),
     ] = False,
     timeout: Annotated[
-        float, typer.Option(min=1, max=86_400, metavar="SECONDS", help="Time limit of each loader.")
+        float,
+        typer.Option(
+            min=1, max=86_400, metavar="SECONDS", help="Time limit for each of the three loaders."
+        ),
     ] = 600.0,
     json: Json = False,
 ) -> None:
-    """Load a SavedModel in clean processes, and compare its answers with those of its export.
+    """Load a SavedModel in clean processes, and compare its answers with recorded ones.
 
-    By tf.saved_model.load, by TensorFlow 1's session loader, and by the C API, which is how
-    TensorFlow Serving loads. Exit status 0 if it passes, 2 if there is no whole SavedModel with
-    golden requests, 5 if it fails.
+    Answers were recorded at the export, as golden requests. Each of three loaders gets a process:
+    tf.saved_model.load, TensorFlow 1's session loader, and the C API, as TensorFlow Serving uses.
+    Exit status 0 if all pass, 2 if the SavedModel is incomplete or lacks golden requests, 5 if one
+    fails.
     """
     console = terminal(quiet=json)
-    verification = verified(
+    verification = run_verification(
         console,
         savedmodel,
         runs=runs,
@@ -69,7 +73,9 @@ def verify(
         )
 
 
-def verified(console: Console, savedmodel: Path, *, otherwise: str, **options: Any) -> Verification:
+def run_verification(
+    console: Console, savedmodel: Path, *, otherwise: str, **options: Any
+) -> Verification:
     """Verify a SavedModel, and show progress.
 
     Args:
@@ -81,8 +87,8 @@ def verified(console: Console, savedmodel: Path, *, otherwise: str, **options: A
     from savedmodels.whole import Unverifiable, graph_in
 
     with user_errors(Unverifiable):
-        graph_in(savedmodel)  # Needs no TensorFlow, so a wrong path shows at once.
-        Interruption()  # Else SIGTERM would leave the process of a loader behind.
+        graph_in(savedmodel)  # Fail at once on a wrong path: this needs no TensorFlow.
+        Interruption()  # Make SIGTERM end the child process of a loader.
         load_tensorflow()
         from savedmodels.verify import NothingRecorded
         from savedmodels.verify import verify as verify_model
@@ -91,7 +97,7 @@ def verified(console: Console, savedmodel: Path, *, otherwise: str, **options: A
             with progress(console, f"verifying {savedmodel}") as report:
                 return verify_model(savedmodel, on_loader=report, **options)
         except NothingRecorded as error:
-            raise UserError(f"{error}: export it anew, or give {otherwise}") from error
+            raise UserError(f"{error}: export it again, or pass {otherwise}") from error
 
 
 def _show(console: Console, verification: Verification) -> None:
@@ -99,10 +105,10 @@ def _show(console: Console, verification: Verification) -> None:
     size = verification.size_bytes / 2**20
     line(f"size: {size:.2f} MiB on disk, written by TensorFlow {verification.tensorflow}")
     operations = verification.operations
-    counted = ", ".join(f"{name} {count}" for name, count in operations.items())
-    line(f"operations: {sum(operations.values())} of {len(operations)} kinds: {counted}")
+    counts = ", ".join(f"{name} {count}" for name, count in operations.items())
+    line(f"operations: {sum(operations.values())} of {len(operations)} kinds: {counts}")
     for name, signature in verification.signatures.items():
-        line(f"{name}: {_described(signature)}")
+        line(f"{name}: {_format_signature(signature)}")
     for loading in verification.loadings:
         memory = loading.resident_bytes / 2**20
         line(f"{loading.loader}: loaded in {loading.seconds:.2f} s, {memory:.0f} MiB resident")
@@ -114,7 +120,7 @@ def _show(console: Console, verification: Verification) -> None:
     line(f"verify: {verification.savedmodel} {verification.verdict}")
 
 
-def _described(signature: VerifiedSignature) -> str:
+def _format_signature(signature: VerifiedSignature) -> str:
     sides = (signature.inputs, signature.outputs)
     return " → ".join(
         ", ".join(f"{name} {tensor}" for name, tensor in side.items()) for side in sides

@@ -1,4 +1,4 @@
-"""Print versions of a model, and the differences between two."""
+"""Print versions of a model for `growgan publish --list`, and differences for `--diff`."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from savedmodels.repository.repository import VersionStanding
 from savedmodels.repository.versions import Publication
 
 SHOWN = ("fid", "kid", "precision", "recall")
+"""Scores with a column in the table of versions."""
 
 
 def show_versions(console: Console, model: str, versions: Sequence[VersionStanding]) -> None:
@@ -31,7 +32,7 @@ def show_versions(console: Console, model: str, versions: Sequence[VersionStandi
             str(each.version),
             ", ".join(labels),
             "yes" if each.loaded else "",
-            *_about(each.publication),
+            *_publication_cells(each.publication),
         )
     print_table(console, table)
 
@@ -44,14 +45,14 @@ def show_differences(console: Console, versions: tuple[int, int], found: Differe
             continue
         table = new_table(kind, *map(str, versions))
         for name, values in pairs.items():
-            short = FINGERPRINT if kind == "files" else None  # Values of files are hashes.
-            table.add_row(name, *(_told(value)[:short] for value in values))
+            short = FINGERPRINT if kind == "files" else None  # Shorten hashes of files.
+            table.add_row(name, *(_format(value)[:short] for value in values))
         print_table(console, table)
     if same := [kind for kind, pairs in kinds.items() if not pairs]:
         say(console, f"the same: {', '.join(same)}")
 
 
-def _about(publication: Publication | None) -> list[str]:
+def _publication_cells(publication: Publication | None) -> list[str]:
     if publication is None:
         return ["not by growgan publish", *[""] * (4 + len(SHOWN))]
     about, lineage, found = publication.about, publication.lineage or {}, evaluation_in(publication)
@@ -62,13 +63,13 @@ def _about(publication: Publication | None) -> list[str]:
         publication.published,
         publication.content_hash[:FINGERPRINT],
         data[:FINGERPRINT],
-        _told(lineage.get("images_seen")),
+        _format(lineage.get("images_seen")),
         gate,
-        *(_told(scores.get(name)) for name in SHOWN),
+        *(_format(scores.get(name)) for name in SHOWN),
     ]
 
 
-def _told(value: Any) -> str:
+def _format(value: Any) -> str:
     if value is None:
         return ""
     return f"{value:.4g}" if isinstance(value, float) else str(value)

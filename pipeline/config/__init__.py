@@ -1,4 +1,4 @@
-"""Configuration of a run: frozen and checked; unknown keys are errors."""
+"""Configuration of a run: one frozen pydantic model per section; unknown keys are errors."""
 
 from __future__ import annotations
 
@@ -45,11 +45,11 @@ __all__ = [
 
 
 class Config(Section):
-    """Everything that defines a run."""
+    """Configuration of a run: one field per section, and the rules between sections."""
 
     data: DataConfig = DataConfig()
     network: NetworkSection = DEFAULT_NETWORK
-    """Networks, in the section of the family that `network.family` names."""
+    """Keys of the networks; `network.family` decides which keys there are."""
     objective: ObjectiveConfig = ObjectiveConfig()
     augmentation: AugmentationConfig = AugmentationConfig()
     schedule: ScheduleConfig
@@ -60,8 +60,8 @@ class Config(Section):
     gate: GateConfig = GateConfig()
 
     @model_validator(mode="after")
-    def _signs_mean_something(self) -> Config:
-        # With other losses zero does not lie between reals and fakes, so signs mean nothing.
+    def _check_steering(self) -> Config:
+        # With other losses, the sign of a score does not separate reals from fakes.
         if self.augmentation.steered and self.objective.loss not in SIGNED_LOSSES:
             raise ValueError(
                 "`augmentation.kind=ada` steers p by the sign of scores, which tells reals from "
@@ -71,7 +71,7 @@ class Config(Section):
         return self
 
     @model_validator(mode="after")
-    def _only_what_grows_begins_smaller(self) -> Config:
+    def _check_growth(self) -> Config:
         first, last = self.schedule.start_resolution, self.schedule.resolution
         if not self.network.grows and first != last:
             raise ValueError(
@@ -89,7 +89,7 @@ class Config(Section):
         return self
 
     @model_validator(mode="after")
-    def _frozen_blocks_are_given(self) -> Config:
+    def _check_frozen_blocks(self) -> Config:
         frozen, schedule = self.optimizer.frozen_from, self.schedule
         if frozen is not None and not (schedule.start_resolution == schedule.resolution >= frozen):
             raise ValueError(
@@ -100,7 +100,7 @@ class Config(Section):
         return self
 
     @model_validator(mode="after")
-    def _groups_divide(self) -> Config:
+    def _check_feature_maps_and_batches(self) -> Config:
         schedule = self.schedule
         stages = len(level_shapes(start_shape(schedule.shape), schedule.resolution))
         if self.network.fmap_base < 2**stages:
@@ -110,11 +110,11 @@ class Config(Section):
             )
         if self.run.micro_batch is not None and self.run.micro_batch < self.network.stddev_group:
             raise ValueError(
-                "`run.micro_batch` must be at least `network.stddev_group`: in less, the minibatch "
-                "deviation would be that of smaller groups. "
+                "`run.micro_batch` must be at least `network.stddev_group`: smaller "
+                "micro-batches would change the groups of the minibatch deviation. "
                 f"Received: {self.run.micro_batch} and {self.network.stddev_group}"
             )
-        # Checked for every phase now: a step would fail only once the run gets there.
+        # Check every phase now: a step would fail only once the run reaches its phase.
         for phase in self.schedule.build().phases:
             group = min(self.network.stddev_group, phase.batch_size)
             if phase.batch_size % group:

@@ -1,4 +1,4 @@
-"""Section `alarms`: bounds and actions."""
+"""Section `alarms` of the configuration: bounds on training metrics, and actions beyond them."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from pipeline.section import Count, Images, Rate, Section
 
 Action = Literal["ignore", "warn", "stop", "roll_back"]
 TimedAction = Literal["ignore", "warn", "stop"]
-"""Action of alarms that depend on the machine. They cannot roll back: not all workers of a job
-would."""
+"""Actions of alarms that depend on the machine. `roll_back` is missing: other workers may not see
+the alarm, and would not roll back."""
 
 
 class AlarmsConfig(Section):
     """Alarms of a run: their bounds, and the action when a bound is passed.
 
     Actions: `ignore`; `warn` logs a line when an alarm begins and when it ends; `stop` ends the run
-    with exit status 3; `roll_back` continues from a checkpoint before the fault with other draws
-    and a lower learning rate. docs/alarms.md explains when to use which.
+    with exit status 3; `roll_back` continues from a checkpoint before the fault with other
+    random draws and a lower learning rate. docs/alarms.md explains when to use which.
     """
 
     collapse: Action = "warn"
@@ -33,8 +33,8 @@ class AlarmsConfig(Section):
     saturation_separation: Rate = 6.0
     """Maximum distance between the mean scores of reals and fakes, in standard deviations."""
     penalty_norm: Action = "warn"
-    """Action when the norm of the discriminator's gradient at mixed images is far from 1, the norm
-    that the gradient penalty aims for."""
+    """Action when the norm of the discriminator's gradient, at mixes of reals and fakes, is far
+    from 1, the target of the gradient penalty."""
     penalty_norm_distance: Rate = 0.75
     """Maximum distance of the mean norm from 1. With `objective.penalty=one_sided` only norms above
     1 count; with `zero_centred` and `none` the norm is not watched."""
@@ -47,7 +47,7 @@ class AlarmsConfig(Section):
     vanishing_norm: Rate = 1e-4
     """Minimum norm of the gradient of a network."""
     non_finite: Literal["stop", "roll_back"] = "stop"
-    """Action when a tensor is not finite; training cannot continue from there."""
+    """Action when a tensor is NaN or infinite; training cannot continue from there."""
     throughput: TimedAction = "warn"
     """Action when training has become slow."""
     throughput_share: Annotated[float, Field(ge=0, le=1)] = 0.4
@@ -59,9 +59,9 @@ class AlarmsConfig(Section):
     starvation_seconds: Rate = 600.0
     """Maximum seconds to wait for one batch. The alarm is raised during the wait."""
     patience: Count = 3
-    """Number of log entries in a row beyond a bound that raise an alarm, or within it that end the
-    alarm."""
+    """Number of log entries in a row beyond a bound that raise an alarm; as many within the bound
+    end it."""
     roll_back_rate: Annotated[float, Field(gt=0, le=1)] = 0.5
-    """Factor on the learning rate for each roll back so far."""
+    """Factor by which each roll back multiplies the learning rate."""
     most_roll_backs: Images = 3
-    """Maximum number of roll backs; after these, the next one stops the run instead."""
+    """Maximum number of roll backs; one more stops the run instead."""

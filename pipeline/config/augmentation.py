@@ -1,4 +1,4 @@
-"""Section `augmentation`: transforms of the images that the discriminator sees."""
+"""Section `augmentation` of the configuration: transforms of what the discriminator sees."""
 
 from __future__ import annotations
 
@@ -42,8 +42,8 @@ PIPELINES: Mapping[PipelineName, tuple[Transform, ...]] = MappingProxyType(
 class AugmentationConfig(Section):
     """Augmentation of reals and fakes before the discriminator sees them.
 
-    With few pictures it keeps the discriminator from memorising them. docs/augmentation.md explains
-    when to use which kind.
+    With few training pictures, it keeps the discriminator from memorising them.
+    docs/augmentation.md explains when to use which kind.
     """
 
     kind: Literal["none", "ada", "diffaugment"] = "none"
@@ -54,10 +54,9 @@ class AugmentationConfig(Section):
     scales, rotates and moves; `color` changes colours; `filter` amplifies frequency bands; then
     `noise` and `cutout`. Initials combine groups: `bgcfnc` has all of them."""
     multipliers: dict[Transform, Share] = Field(default={})
-    """`ada`: factors on p for single transforms of the pipeline, 1 for the others; 0 leaves a
-    transform out."""
+    """`ada`: factor on p by transform, 1 for those not named; 0 leaves a transform out."""
     probability: Share | None = None
-    """`ada`: fixed p; None adapts it, from 0 on, to the signs of the scores of reals."""
+    """`ada`: fixed p; None starts p at 0 and adapts it to the signs of the scores of reals."""
     target: Share = 0.6
     """`ada`: mean sign of the scores of reals above which p rises, and below which it falls."""
     rise_images: Count = 500_000
@@ -70,14 +69,14 @@ class AugmentationConfig(Section):
     """`diffaugment`: transforms to apply."""
 
     @model_validator(mode="after")
-    def _keys_are_the_kinds(self) -> AugmentationConfig:
+    def _check_keys_of_kind(self) -> AugmentationConfig:
         steering = ("target", "rise_images", "adjust_every")
         kinds = {name: "ada" for name in ("pipeline", "multipliers", "probability", *steering)}
         for name, kind in {**kinds, "policy": "diffaugment"}.items():
             value = getattr(self, name)
             if value == type(self).model_fields[name].default:
                 continue
-            # A key of another kind would otherwise have no effect, without a word.
+            # Refuse a key of another kind, which would silently have no effect.
             if self.kind != kind:
                 raise ValueError(
                     f"`augmentation.{name}` needs `augmentation.kind={kind}`. "
@@ -91,12 +90,12 @@ class AugmentationConfig(Section):
         return self
 
     @model_validator(mode="after")
-    def _names_fit(self) -> AugmentationConfig:
-        strangers = [name for name in self.multipliers if name not in PIPELINES[self.pipeline]]
-        if strangers:
+    def _check_transform_names(self) -> AugmentationConfig:
+        unknown = [name for name in self.multipliers if name not in PIPELINES[self.pipeline]]
+        if unknown:
             raise ValueError(
                 "`augmentation.multipliers` must name transforms of `augmentation.pipeline`. "
-                f"Received: {', '.join(strangers)} and {self.pipeline}"
+                f"Received: {', '.join(unknown)} and {self.pipeline}"
             )
         if len(set(self.policy)) < len(self.policy):
             raise ValueError(
@@ -107,7 +106,7 @@ class AugmentationConfig(Section):
 
     @property
     def steered(self) -> bool:
-        """True if p adapts to the discriminator's scores."""
+        """True if p adapts to the discriminator's scores (ADA without a fixed `probability`)."""
         return self.kind == "ada" and self.probability is None
 
     def shares(self) -> dict[Transform, float]:

@@ -1,4 +1,4 @@
-"""Section `data`: the pictures of a run."""
+"""Section `data` of the configuration: pictures of a run, and their conversion."""
 
 from __future__ import annotations
 
@@ -10,19 +10,20 @@ from pydantic import BeforeValidator, Field
 from pipeline.section import Count, Decides, Section, keys_that_decide
 
 ClassName = Annotated[str, BeforeValidator(lambda name: str(name) if type(name) is int else name)]
-"""Name of a class. Numbers become text: YAML reads `[3, 5]` as numbers, sources as names."""
+"""Name of a class. Numbers become text: YAML reads `[3, 5]` as numbers, but sources name classes by
+text."""
 
 
 PIXELS = Decides("what records hold")
-"""Mark of the keys on which a prepared set depends. `on_corrupt` is not among them: without corrupt
-files both of its values give the same set."""
+"""Mark of the keys on which a prepared set depends. `on_corrupt` has no mark: without corrupt
+files, both of its values give the same set."""
 
 
 class DataConfig(Section):
     """Source of the pictures, and their conversion to images of one size.
 
-    If the source is a prepared set, its pixels were decided when it was prepared: of the keys that
-    decide them only `channels` is read, and must agree.
+    A prepared set was converted when it was written: if the source is one, the keys marked PIXELS
+    are ignored, except `channels`, which must agree.
     """
 
     source: str | None = None
@@ -54,10 +55,10 @@ class DataConfig(Section):
     mirror: bool = False
     """Mirror each training image left to right with probability 1/2."""
     cache: bool = False
-    """Keep the encoded images of a phase in memory once they were read."""
+    """Keep the encoded images of a phase in memory after the first read."""
     servers: tuple[str, ...] = ()
-    """Addresses of machines that run `growgan data serve`, such as `cpu1:5001`, which make batches
-    in turn; empty for this machine."""
+    """Addresses of machines that run `growgan data serve`, such as `cpu1:5001`, which prepare
+    batches in turn; empty to prepare them on this machine."""
     on_corrupt: Literal["fail", "skip"] = "fail"
     """Action on files that are not readable pictures: `fail`, or `skip` to list and leave them
     out."""

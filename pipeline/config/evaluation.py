@@ -1,4 +1,4 @@
-"""Section `evaluation`: metrics, features and numbers of images."""
+"""Section `evaluation` of the configuration: metrics, features and numbers of images."""
 
 from __future__ import annotations
 
@@ -33,18 +33,19 @@ class EvaluationConfig(Section):
     images: Annotated[int, Field(ge=20, le=10_000_000)] = 10_000
     """Number of images to generate."""
     seed: Images = 0
-    """Seed of labels, subsets, patches and pairs. Images always have the seeds 0, 1, 2 …"""
+    """Seed of the labels, subsets, patches and pairs that are drawn at random. Generated images
+    always have the seeds 0, 1, 2 …"""
     noise: Literal["constant", "random"] = "constant"
     """Noise of generators with styles: `constant`, the exported maps for every image; or `random`,
     by seed, as in published scores."""
     fid_every_images: Count | None = None
-    """Images between measurements of FID during training, besides one at the end of each phase;
-    None for none. FID is then a metric of the run: `run.keep_best=fid` keeps the best."""
+    """Images between measurements of FID during training, with one more at the end of each
+    phase; None for none. FID is then a metric of the run: `run.keep_best=fid` keeps the best."""
     fid_images: Annotated[int, Field(ge=2)] = 2_000
     """Number of images to generate for FID during training: few, because training waits."""
 
     @model_validator(mode="after")
-    def _fid_has_features(self) -> EvaluationConfig:
+    def _check_features(self) -> EvaluationConfig:
         if self.fid_every_images is not None and self.features is None:
             raise ValueError(
                 "`evaluation.fid_every_images` needs `evaluation.features`. "

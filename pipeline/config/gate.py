@@ -1,4 +1,4 @@
-"""Section `gate`: rules that a model must pass to be promoted."""
+"""Section `gate` of the configuration: bounds on the scores of a model to promote."""
 
 from __future__ import annotations
 
@@ -12,13 +12,14 @@ GatedScore = Literal["fid", "kid", "precision", "recall", "memorisation"]
 class GateConfig(Section):
     """Rules that the scores of a model must pass before it is promoted; None disables a rule.
 
-    If a score has an interval, its worse end must pass. docs/evaluation.md has the details.
+    If a score has a 95 % interval, the worse end of the interval must pass. docs/evaluation.md has
+    the details.
     """
 
     max_fid: Weight | None = None
     """Maximum FID."""
     max_fid_increase_over_promoted: Weight | None = None
-    """Maximum increase of FID over the promoted model, as a share: 0.05 allows 5 % more, 0 none."""
+    """Maximum increase of FID over the promoted model, as a share: 0.05 allows 5 %, 0 none."""
     max_kid: Weight | None = None
     """Maximum KID."""
     min_precision: Share | None = None

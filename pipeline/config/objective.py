@@ -1,4 +1,4 @@
-"""Section `objective`: losses and regularisers."""
+"""Section `objective` of the configuration: losses and regularisers."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class ObjectiveConfig(Section):
     """The adversarial loss. `logistic` is the non-saturating one, `minimax` saturates, and
     `relativistic_…` are relativistic averages."""
     penalty: PenaltyName = "two_sided"
-    """Gradient penalty at mixed reals and fakes. It pulls the norm of the gradient to 1 if
+    """Gradient penalty at mixes of reals and fakes. It pulls the gradient's norm to 1 if
     `two_sided` (WGAN-GP), to at most 1 if `one_sided`, and to 0 if `zero_centred`."""
     penalty_weight: Weight = 10.0
     """Weight of `penalty`."""
@@ -56,7 +56,7 @@ class ObjectiveConfig(Section):
     (CR-GAN: 10)."""
     weight_clip: Rate | None = None
     """Maximum absolute value of the discriminator's stored weights (WGAN), instead of `penalty`.
-    Kernels start with a standard deviation of 1."""
+    Stored kernels start with a standard deviation of 1: they are scaled when used."""
     path_length: Weight = 0.0
     """Weight of the generator's path length regularisation (StyleGAN2: 2)."""
     path_length_every: Count = 4
@@ -68,7 +68,8 @@ class ObjectiveConfig(Section):
     orthogonal_discriminator: Weight = 0.0
     """Weight of the discriminator's orthogonal regularisation."""
     critic_steps: Count = 1
-    """Updates of the discriminator per step, each on a new batch; `images_seen` counts all."""
+    """Updates of the discriminator per step, each on a new batch; `images_seen` counts all of
+    them."""
     generator_steps: Count = 1
     """Updates of the generator per step, each on new latents."""
     label_weight: Weight = 1.0
@@ -80,15 +81,15 @@ class ObjectiveConfig(Section):
         if self.weight_clip is not None:
             if self.loss != "wasserstein":
                 raise ValueError(
-                    "`objective.weight_clip` is for `objective.loss=wasserstein` alone. "
+                    "`objective.weight_clip` needs `objective.loss=wasserstein`. "
                     f"Received: {self.loss}"
                 )
             if self.penalty != "none":
                 raise ValueError(
-                    "`objective.weight_clip` takes the place of `objective.penalty`, which must be "
-                    f"none beside it. Received: {self.penalty}"
+                    "`objective.weight_clip` replaces the gradient penalty: set "
+                    f"`objective.penalty=none`. Received: {self.penalty}"
                 )
-        # Unbounded, this loss has no minimum: scores would grow for ever.
+        # Without a bound this loss has no minimum: scores would grow for ever.
         elif self.loss == "wasserstein" and not at_gradients:
             raise ValueError(
                 "`objective.loss=wasserstein` must be bounded by `objective.penalty`, `r1`, `r2` "

@@ -1,4 +1,4 @@
-"""Section `optimizer`: Adam, learning rates and the EMA of the generator."""
+"""Section `optimizer` of the configuration: Adam, learning rates and the generator's EMA."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pipeline.section import Rate, Section, Side
 
 
 class OptimizerConfig(Section):
-    """Adam, which is reset at both ends of every fade, and the EMA of the generator."""
+    """Settings of Adam, which is reset at both ends of each fade, and of the generator's EMA."""
 
     beta_1: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Decay of Adam's first moment."""
@@ -19,10 +19,10 @@ class OptimizerConfig(Section):
     epsilon: Rate = 1e-8
     """Adam's epsilon, added to the root of the second moment."""
     discriminator_rate_factor: Rate = 1.0
-    """Learning rate of the discriminator divided by that of the generator (TTUR); the generator's
-    is `schedule.learning_rate`."""
+    """Factor from the generator's learning rate, `schedule.learning_rate`, to the discriminator's
+    (TTUR)."""
     frozen_from: Annotated[Side, Field(ge=8)] | None = None
-    """Resolution from which blocks of the discriminator are not trained (FreezeD), for runs of one
+    """Resolution from which on discriminator blocks are not trained (FreezeD), for runs of one
     size that start from the weights of another run; None trains all blocks."""
     clip_norm: Rate | None = None
     """Maximum norm of a network's gradient, summed over replicas; larger ones are scaled down."""

@@ -1,4 +1,4 @@
-"""Section `schedule`: image sizes, and how long each is trained."""
+"""Section `schedule` of the configuration: image sizes, and how long to train each."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ class ScheduleConfig(Section):
 
     resolution: Side
     """Final side of the images in pixels, a power of two from 4 to 1024. Families that do not grow
-    also accept others, such as 28, 48, 96 or 112, and the height of rectangles."""
+    also accept sides such as 28, 48, 96 or 112; with `width`, this is the height."""
     width: Side | None = None
     """Width of rectangular images in pixels, in families that do not grow; null for squares."""
     start_resolution: Side = 4
     """Initial side of the images in pixels; must equal `resolution` in families that do not
     grow."""
     hold_images: Images | dict[Side, Images] = 600_000
-    """Images to train each size for after its fade."""
+    """Number of images to train each size for, after its fade."""
     fade_images: Images | dict[Side, Images] = 600_000
-    """Images over which each size fades in."""
+    """Number of images over which each size fades in."""
     batch_size: Count | dict[Side, Count] = 16
     """Images per update of the discriminator, over all replicas."""
     learning_rate: Rate | dict[Side, Rate] = 0.001

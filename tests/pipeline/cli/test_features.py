@@ -95,7 +95,7 @@ def test_bad_input_is_one_line_and_status_2(
 
 def test_a_prepared_set_is_taken_as_it_is(tmp_path: Path) -> None:
     from pipeline.cli.console import terminal
-    from pipeline.cli.features import prepared_set
+    from pipeline.cli.features import prepare_training_set
     from pipeline.config import DataConfig
     from pipeline.data.prepare import prepare
 
@@ -105,7 +105,7 @@ def test_a_prepared_set_is_taken_as_it_is(tmp_path: Path) -> None:
 
     def taken(resolution: int | None) -> tuple[Path, int, int]:
         how = {"records": tmp_path / "records"}
-        records, side = prepared_set(console, str(tmp_path / "set"), resolution, None, how)
+        records, side = prepare_training_set(console, str(tmp_path / "set"), resolution, None, how)
         return records.folder, records.channels, side
 
     assert taken(None) == (tmp_path / "set", 1, 32)

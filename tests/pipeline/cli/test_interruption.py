@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.cli.interruption import SIGNALS, Interruption, seconds_of
+from pipeline.cli.interruption import SIGNALS, Interruption, parse_time_limit
 from pipeline.errors import UserError
 from pipeline.training.loop.listeners import Moment
 from pipeline.training.loop.recorders import JsonLines
@@ -35,7 +35,7 @@ from tests.pipeline.training.runs import Idle
     ],
 )
 def test_time_limits_are_read(text: str, seconds: int) -> None:
-    assert seconds_of(text) == seconds
+    assert parse_time_limit(text) == seconds
 
 
 @pytest.mark.parametrize(
@@ -43,7 +43,7 @@ def test_time_limits_are_read(text: str, seconds: int) -> None:
 )
 def test_other_time_limits_are_refused_in_one_line(text: str) -> None:
     with pytest.raises(UserError, match=f"`--time-limit` must be .*Received: {text}$") as caught:
-        seconds_of(text)
+        parse_time_limit(text)
     assert "\n" not in str(caught.value)
 
 

@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from pipeline.cli.next_commands import joined, quoted
+from pipeline.cli.next_commands import join_command, quote
 
 
 @pytest.mark.parametrize(
@@ -14,7 +14,7 @@ from pipeline.cli.next_commands import joined, quoted
     ["plain", "two words", "it's", "a\nb", "\x1b[31m", "\udcff'\\", "naïve", "$HOME", "", "\u200b"],
 )
 def test_bash_gives_every_word_back(word: str) -> None:
-    command = joined(["printf", "%s", word])
+    command = join_command(["printf", "%s", word])
     assert command.isprintable()
     given = subprocess.run(
         ["bash", "-c", command], capture_output=True, check=True, env={"LC_ALL": "C.UTF-8"}
@@ -23,4 +23,4 @@ def test_bash_gives_every_word_back(word: str) -> None:
 
 
 def test_a_word_without_oddities_stays_as_it_is() -> None:
-    assert quoted("runs/first") == "runs/first"
+    assert quote("runs/first") == "runs/first"

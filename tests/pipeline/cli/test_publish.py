@@ -43,7 +43,7 @@ def passing(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
             passed=True, held_to="every answer equals that of the export, bit for bit"
         )
 
-    monkeypatch.setattr("pipeline.cli.publishing.verified", verified)
+    monkeypatch.setattr("pipeline.cli.publishing.run_verification", verified)
     return asked
 
 
@@ -353,8 +353,8 @@ def test_what_fails_its_verification_is_not_published(
     unknown = publish(folder, *words)
     assert (unknown.status, unknown.out) == (2, "")
     assert unknown.err == (
-        f"growgan: {folder} has no golden requests (assets.extra/golden.npz): export it anew, or "
-        "give --no-verify to publish it as it is\n"
+        f"growgan: {folder} has no golden requests (assets.extra/golden.npz): export it again, or "
+        "pass --no-verify to publish it as it is\n"
     )
     assert contents(base) == before
     anyway = publish(folder, *words, "--no-verify")

@@ -107,7 +107,7 @@ def test_a_model_without_golden_requests_is_only_loaded(
     result = verify(folder)
     assert (result.status, result.out) == (2, "")
     assert result.err == (
-        f"growgan: {folder} has no golden requests ({GOLDEN}): export it anew, or give "
+        f"growgan: {folder} has no golden requests ({GOLDEN}): export it again, or pass "
         "--without-golden to load it without comparing answers\n"
     )
     result = verify(folder, "--without-golden")

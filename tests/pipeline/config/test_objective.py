@@ -16,9 +16,9 @@ MINIMAL = "schedule: {resolution: 8}"
         (["loss=ns"], "`objective.loss` must be 'wasserstein', 'logistic'.*Received: ns"),
         (
             ["loss=hinge", "penalty=none", "weight_clip=1"],
-            "`objective.loss=wasserstein` alone.*hin",
+            "`objective.weight_clip` needs `objective.loss=wasserstein`.*hin",
         ),
-        (["weight_clip=1"], "takes the place of `objective.penalty`.*two_sided"),
+        (["weight_clip=1"], "replaces the gradient penalty.*`objective.penalty=none`.*two_sided"),
         (["weight_clip=0"], "`objective.weight_clip` must be greater than 0. Received: 0"),
         (["penalty=none"], "`objective.loss=wasserstein` must be bounded by.*Received: none"),
         (["penalty_weight=0"], "must be bounded by"),
