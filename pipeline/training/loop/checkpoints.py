@@ -201,10 +201,7 @@ def newest(run: Path) -> tuple[Checkpoint | None, list[DamagedCheckpoint]]:
             return found, damaged
         damaged.append(found)
     if damaged:
-        raise UserError(
-            "the run cannot resume, because all its checkpoints are damaged. Received: "
-            + "; ".join(f"{each.folder}: {each.reason}" for each in damaged)
-        )
+        raise _damage("the run cannot resume, because all its checkpoints are damaged", damaged)
     return None, []
 
 
@@ -214,21 +211,32 @@ def put_aside(damaged: DamagedCheckpoint) -> None:
 
 
 def roll_back(run: Path, faults: Collection[str]) -> int:
-    """Roll back to the newest checkpoint whose `alarms` have none of `faults`.
+    """Roll back to the newest undamaged checkpoint whose `alarms` have none of `faults`.
 
     Newer checkpoints are renamed to `rolled-back-…`, where they are kept but no longer count.
 
     Returns:
         Images seen at that checkpoint; 0 if there is none, and the run starts over.
+
+    Raises:
+        UserError: if the run would start over only because checkpoints are damaged.
     """
-    to = max(
-        (each.position.images_seen for each in _without_alarms(all_in(run), faults)), default=0
-    )
+    found = [_read(folder, verify=True) for folder in _folders(run)]
+    good = _without_alarms([each for each in found if isinstance(each, Checkpoint)], faults)
+    damaged = [each for each in found if isinstance(each, DamagedCheckpoint)]
+    if damaged and not good:
+        raise _damage("the run cannot roll back, because only damaged checkpoints remain", damaged)
+    to = good[-1].position.images_seen if good else 0
     # Rename the newest first: a run killed in between resumes and meets the same alarm again.
     for folder in reversed(_folders(run)):
         if _images_of(folder) > to:
             _rename(folder, _ROLLED_BACK)
     return to
+
+
+def _damage(message: str, damaged: Sequence[DamagedCheckpoint]) -> UserError:
+    which = "; ".join(f"{each.folder}: {each.reason}" for each in damaged)
+    return UserError(f"{message}. Received: {which}")
 
 
 def _without_alarms(saved: Sequence[Checkpoint], faults: Collection[str]) -> list[Checkpoint]:

@@ -55,8 +55,10 @@ class RunEstimate:
 
     @property
     def largest(self) -> PhaseEstimate:
-        """Phase that needs the most memory; the last one, if several need the same."""
-        return max(reversed(self.phases), key=lambda each: each.memory)
+        """Phase with steps that needs the most memory; the last one, if several need the same."""
+        # The last step of a short phase may pass the whole next phase, which then has none.
+        trained = [each for each in self.phases if each.steps]
+        return max(reversed(trained), key=lambda each: each.memory)
 
 
 def estimate_run(

@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from pipeline.config import Config, RunConfig
 from pipeline.data.prepare import records_for
-from pipeline.errors import AlarmError
+from pipeline.errors import AlarmError, UserError
 from pipeline.training.alarms.thresholds import Streak
 from pipeline.training.loop import checkpoints
 from pipeline.training.loop.listeners import Listener, Moment
@@ -168,6 +168,20 @@ def test_the_newest_checkpoint_from_before_the_fault_is_kept_and_gone_back_to(
     ]
     save(tmp_path, 40, STANDING)
     assert checkpoints.roll_back(tmp_path, ["collapse"]) == 16  # those of the last time give way
+
+
+def test_a_damaged_checkpoint_is_not_gone_back_to(tmp_path: Path) -> None:
+    for images, alarms in ((8, {}), (16, {}), (24, STANDING)):
+        save(tmp_path, images, alarms)
+    folder = tmp_path / checkpoints.FOLDER
+    (folder / "images-000000016" / "variables.index").write_bytes(b"damaged")
+    assert checkpoints.roll_back(tmp_path, ["collapse"]) == 8
+    assert images_of(tmp_path) == [8]
+    # A run never starts over because of damage: somebody may mend the disk, or has a copy.
+    (folder / "images-000000008" / "variables.index").write_bytes(b"damaged")
+    with pytest.raises(UserError, match="only damaged checkpoints remain"):
+        checkpoints.roll_back(tmp_path, ["collapse"])
+    assert (folder / "images-000000008").is_dir()
 
 
 def test_an_alarm_that_only_warns_does_not_lead_further_back(tmp_path: Path) -> None:

@@ -103,6 +103,14 @@ def test_the_other_phases_are_told_in_proportion(
         assert each.seconds - 3.0 == pytest.approx(ratio * (plan.largest.seconds - 3.0))
 
 
+def test_a_phase_without_steps_is_not_tried(tiny: Callable[..., Config], trials: Trials) -> None:
+    schedule = {"resolution": 16, "batch_size": 16, "hold_images": 32}
+    config = tiny(schedule={**schedule, "fade_images": {4: 32, 16: 4}})
+    plan = estimate_run(config, 0, free=math.inf, seconds=1.0)
+    assert [each.phase.name for each in plan.phases if not each.steps] == ["fade_16x16"]
+    assert trials == [("hold_16x16", 1.0)]
+
+
 def test_what_does_not_fit_is_refused_in_one_line(
     tiny: Callable[..., Config], trials: Trials
 ) -> None:
