@@ -121,9 +121,9 @@ def prepare_training_set(
     from pipeline.loading import data_config
     from pipeline.shape import is_power_of_two
 
-    if resolution is not None and not is_power_of_two(resolution):
+    if resolution is not None and (resolution < 8 or not is_power_of_two(resolution)):
         raise UserError(
-            "`--resolution` of a classifier must be a power of two from 4 to 1024. "
+            "`--resolution` of a classifier must be a power of two from 8 to 1024. "
             f"Received: {resolution}"
         )
     folder = Path(data).expanduser()

@@ -63,8 +63,8 @@ def test_a_signal_leaves_nothing(python: str, tmp_path: Path) -> None:
     ("more", "rule"),
     [
         (["--data", "absent", *LITTLE], "Received: 'absent', which does not exist"),
-        (["--data", "digits", "--resolution", "48"], "power of two from 4 to 1024. Received: 48"),
-        (["--data", "digits", "--resolution", "4"], "from 8 px on, []. Received: 4"),
+        (["--data", "digits", "--resolution", "48"], "power of two from 8 to 1024. Received: 48"),
+        (["--data", "digits", "--resolution", "4"], "power of two from 8 to 1024. Received: 4"),
         (["--data", "digits", "--resolution", "8", "--channels", "2"], "`data.channels`"),
         (["--data", "UNLABELLED", *LITTLE], "Received: pictures, which has no classes"),
         (["--data", "digits", "--out", "EXISTS"], "`--out` must be a new folder"),
