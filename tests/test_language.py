@@ -1,9 +1,10 @@
-"""Words of docstrings: each summary says what it is about by itself."""
+"""Words: each summary says what it is about by itself, and each class has a name of its own."""
 
 from __future__ import annotations
 
 import ast
 import re
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -43,3 +44,18 @@ def test_no_line_leaves_its_noun_to_the_name(begins: str) -> None:
         if re.match(begins, line)
     ]
     assert found == []
+
+
+# Each family has these two; the other is a protocol of what exports need, and its implementation.
+SHARED = {"Generator", "Discriminator", "StyleSampler"}
+
+
+def test_a_name_of_a_class_means_one_thing() -> None:
+    names = Counter(
+        node.name
+        for folder in ("layers", "savedmodels", "pipeline")
+        for file in (ROOT / folder).rglob("*.py")
+        for node in ast.parse(file.read_text()).body
+        if isinstance(node, ast.ClassDef) and not node.name.startswith("_")
+    )
+    assert {name for name, count in names.items() if count > 1} == SHARED
