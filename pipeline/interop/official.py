@@ -13,7 +13,7 @@ from pipeline.errors import UserError
 from pipeline.families.family import family_of, module_of
 from pipeline.families.official.pickles import Networks, read_networks
 from pipeline.families.official.snapshot import NETWORKS, OfficialSnapshot, Weights
-from pipeline.families.official.state_dicts import STATE, StateDict, read_arrays
+from pipeline.families.official.state_dicts import STATE, StateDict, read_state_dict
 from pipeline.families.sections import FAMILIES
 from pipeline.families.size import sizes_of
 from pipeline.training.synthesis.phase_models import weights_of
@@ -75,7 +75,7 @@ def read_snapshot(path: Path) -> OfficialSnapshot:
         )
     content: StateDict | Networks
     if path.suffix in DUMPS:
-        content, functions = read_arrays(path), STATE
+        content, functions = read_state_dict(path), STATE
     else:
         content = read_networks(path)
         # Drop the module, with which some files qualify the function.

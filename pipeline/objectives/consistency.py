@@ -28,14 +28,14 @@ def shift_and_mirror(images: Any, moves: Any, *, mirror: bool) -> Any:
     # Shift by at least a pixel: below 8 px an eighth is less.
     largest = np.array([max(1, int(side * LARGEST_SHIFT)) for side in images.shape[1:3]], np.int32)
     shifts = tf.cast(tf.floor(moves[:, :2] * (2 * largest + 1)), tf.int32) - largest
-    images = shift(images, shifts[:, 0], shifts[:, 1])
+    images = shift_images(images, shifts[:, 0], shifts[:, 1])
     if mirror:
         chosen = moves[:, 2, tf.newaxis, tf.newaxis, tf.newaxis] < 0.5
         images = tf.where(chosen, tf.reverse(images, axis=[2]), images)
     return images
 
 
-def shift(images: Any, down: Any, right: Any) -> Any:
+def shift_images(images: Any, down: Any, right: Any) -> Any:
     """Shift images by whole pixels, int32 `(batch,)`, less than the side; reflect the edges."""
     rows = _sources(images.shape[1], down)
     columns = _sources(images.shape[2], right)

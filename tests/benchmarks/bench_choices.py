@@ -34,7 +34,7 @@ def make(choice: str, resolution: int, width: int) -> Step:
     import tensorflow as tf
 
     from pipeline.training.synthesis import updates
-    from pipeline.training.synthesis.updates import judge
+    from pipeline.training.synthesis.updates import discriminate
 
     if choice != "all threads in an operation":
         tf.config.threading.set_intra_op_parallelism_threads(1)
@@ -45,9 +45,9 @@ def make(choice: str, resolution: int, width: int) -> Step:
         "XLA": {"run": {"jit_compile": True}},
     }
     if choice == "two passes of the discriminator":
-        updates.judge_both = lambda critic, reals, fakes, labels, _: (
-            judge(critic, reals, labels),
-            judge(critic, fakes, labels),
+        updates.discriminate_both = lambda critic, reals, fakes, labels, _: (
+            discriminate(critic, reals, labels),
+            discriminate(critic, fakes, labels),
         )
     precision = choice if choice.startswith("mixed") else "float32"
     return step_of(config_of(precision, resolution, width, **changes.get(choice, {})))

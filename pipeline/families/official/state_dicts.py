@@ -29,7 +29,7 @@ _LARGEST_HEADER = 2**26
 """Maximum bytes of the JSON header of a safetensors file."""
 
 
-def read_arrays(path: Path) -> StateDict:
+def read_state_dict(path: Path) -> StateDict:
     """Read the floating-point arrays in an `.npz` or `.safetensors` file.
 
     Raises:

@@ -50,13 +50,13 @@ class Judgement(NamedTuple):
         return Term(name, 0.0 if self.logits is None else weight, losses)
 
 
-def judge(discriminator: keras.Model, images: Any, labels: Any) -> Judgement:
+def discriminate(discriminator: keras.Model, images: Any, labels: Any) -> Judgement:
     """Score images; one-hot labels are passed on if the discriminator has an input for them."""
     takes_labels = len(tf.nest.flatten(discriminator.inputs)) > 1
     return Judgement(**discriminator([images, labels] if takes_labels else images))
 
 
-def judge_both(
+def discriminate_both(
     discriminator: keras.Model, reals: Any, fakes: Any, labels: Any, group_size: int
 ) -> tuple[Judgement, Judgement]:
     """Score reals and fakes with the same labels in one pass, with the same results as two."""
@@ -64,14 +64,16 @@ def judge_both(
     # through the batch, and no group may hold both.
     batch = reals.shape[0]
     if batch < group_size:  # In one pass, two small groups would become one.
-        return judge(discriminator, reals, labels), judge(discriminator, fakes, labels)
+        return discriminate(discriminator, reals, labels), discriminate(
+            discriminator, fakes, labels
+        )
 
     def interleave(*kinds: Any) -> Any:
         shape = (group_size, batch // group_size)
         grouped = [tf.reshape(kind, (*shape, *kind.shape[1:])) for kind in kinds]
         return tf.reshape(tf.concat(grouped, axis=1), (2 * batch, *kinds[0].shape[1:]))
 
-    both = judge(discriminator, interleave(reals, fakes), interleave(labels, labels))
+    both = discriminate(discriminator, interleave(reals, fakes), interleave(labels, labels))
     scores = halves(both.scores, group_size)
     logits = (None, None) if both.logits is None else halves(both.logits, group_size)
     first, second = map(Judgement, scores, logits)
@@ -146,7 +148,7 @@ class DiscriminatorUpdates:
 
         def moved_scores() -> Any:
             shifted = shift_and_mirror(seen, batch.moves, mirror=self.config.data.mirror)
-            return judge(self.models.discriminator, shifted, batch.labels).scores
+            return discriminate(self.models.discriminator, shifted, batch.labels).scores
 
         # These terms have the shape of scores, `(batch, 1)`; other terms are `(batch,)` or `()`.
         of_scores = [
@@ -199,7 +201,7 @@ class DiscriminatorUpdates:
         reals_seen = augment(batch.reals, batch.real_augmentation)
         fakes_seen = augment(fakes, batch.fake_augmentation)
         group_size = self.config.network.stddev_group
-        return reals_seen, *judge_both(
+        return reals_seen, *discriminate_both(
             self.models.discriminator, reals_seen, fakes_seen, batch.labels, group_size
         )
 
@@ -233,7 +235,7 @@ class DiscriminatorUpdates:
         def scores(images: Any) -> Any:
             # Augment images as for all scores: every update sees the same discriminator.
             seen = self.models.augmentation.apply(images, augmentation)
-            return judge(self.models.discriminator, seen, labels).scores
+            return discriminate(self.models.discriminator, seen, labels).scores
 
         scale = self.models.discriminator_loss_scale
         if scale is None:
@@ -338,7 +340,7 @@ class GeneratorUpdates:
             # Nothing else can run in parallel with this pass: halves of it use two threads.
             group_size = self.config.network.stddev_group
             parts = list(zip(halves(images, group_size), halves(labels, group_size), strict=True))
-        found = [judge(self.models.discriminator, *part) for part in parts]
+        found = [discriminate(self.models.discriminator, *part) for part in parts]
         scores = tf.concat([part.scores for part in found], axis=0)
         labels = tf.concat([part for _, part in parts], axis=0)
         logits = None
@@ -350,7 +352,7 @@ class GeneratorUpdates:
         if not self._loss.needs_reals:
             return None
         seen = self.models.augmentation.apply(batch.reals, batch.real_augmentation)
-        return judge(self.models.discriminator, seen, batch.labels).scores
+        return discriminate(self.models.discriminator, seen, batch.labels).scores
 
     def _scores_of_both(self, batch: GeneratorBatch) -> tuple[Any, ...]:
         found, _ = self._judge_fakes(batch)

@@ -14,7 +14,7 @@ import pytest
 
 from pipeline.errors import UserError
 from pipeline.families.official import reading, state_dicts
-from pipeline.families.official.state_dicts import networks_in, read_arrays
+from pipeline.families.official.state_dicts import networks_in, read_state_dict
 
 ARRAYS = {
     "G.a": np.arange(6, dtype="<f4").reshape(2, 3),
@@ -44,7 +44,7 @@ def safetensors(arrays: dict[str, np.ndarray], **changes: Any) -> bytes:
 
 def refusal(path: Path) -> str:
     with pytest.raises(UserError) as caught:
-        read_arrays(path)
+        read_state_dict(path)
     assert "\n" not in str(caught.value)
     assert "a dump of weights must be an .npz or .safetensors file" in str(caught.value)
     return str(caught.value)
@@ -58,7 +58,7 @@ def test_numbers_are_what_was_written(tmp_path: Path, suffix: str) -> None:
         np.savez_compressed(path, **arrays)
     else:
         path.write_bytes(safetensors(arrays))
-    found = read_arrays(path)
+    found = read_state_dict(path)
     assert found.keys() == ARRAYS.keys()  # counts are no weights
     for name, array in ARRAYS.items():
         assert found[name].dtype == array.dtype
@@ -70,13 +70,13 @@ def test_bfloat16_is_the_upper_half_of_float32(tmp_path: Path) -> None:
     halves = (values.view("<u4") >> 16).astype("<u2")
     content = safetensors({"G.a": halves.view("<f2")}, dtype="BF16")
     (tmp_path / "a.safetensors").write_bytes(content)
-    np.testing.assert_array_equal(read_arrays(tmp_path / "a.safetensors")["G.a"], values)
+    np.testing.assert_array_equal(read_state_dict(tmp_path / "a.safetensors")["G.a"], values)
 
 
 def test_safetensors_are_read_as_its_own_library_writes_them(tmp_path: Path) -> None:
     library = pytest.importorskip("safetensors.numpy")
     library.save_file(ARRAYS, tmp_path / "a.safetensors")
-    for name, array in read_arrays(tmp_path / "a.safetensors").items():
+    for name, array in read_state_dict(tmp_path / "a.safetensors").items():
         np.testing.assert_array_equal(array, ARRAYS[name])
 
 
@@ -145,7 +145,7 @@ def test_any_damage_is_read_or_refused(tmp_path: Path, suffix: str) -> None:
         damaged[places.integers(len(content))] ^= 1 << places.integers(8)
         path.write_bytes(damaged[: places.integers(1, len(content) * 8)])
         with contextlib.suppress(UserError):
-            read_arrays(path)
+            read_state_dict(path)
     assert time.monotonic() - began < 60
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from pipeline.objectives.consistency import inconsistency, shift, shift_and_mirror
+from pipeline.objectives.consistency import inconsistency, shift_and_mirror, shift_images
 
 
 def images(height: int, width: int, count: int = 6) -> np.ndarray:
@@ -22,7 +22,7 @@ def moved_by_hand(image: np.ndarray, down: int, right: int, most: int) -> np.nda
 def test_images_are_shifted_with_their_edges_reflected() -> None:
     batch = images(8, 8)
     down, right = [0, 1, -2, 3, -3, 2], [0, -1, 2, 3, 1, -3]
-    found = shift(tf.constant(batch), tf.constant(down), tf.constant(right)).numpy()
+    found = shift_images(tf.constant(batch), tf.constant(down), tf.constant(right)).numpy()
     for image, one, dy, dx in zip(batch, found, down, right, strict=True):
         np.testing.assert_array_equal(one, moved_by_hand(image, dy, dx, 3))
 

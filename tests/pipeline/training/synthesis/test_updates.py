@@ -18,7 +18,11 @@ from pipeline.training.synthesis.generation import LatentBatch
 from pipeline.training.synthesis.inputs import CriticBatch, GeneratorBatch
 from pipeline.training.synthesis.phase_models import PhaseModels
 from pipeline.training.synthesis.state import TrainingState
-from pipeline.training.synthesis.updates import DiscriminatorUpdates, GeneratorUpdates, judge_both
+from pipeline.training.synthesis.updates import (
+    DiscriminatorUpdates,
+    GeneratorUpdates,
+    discriminate_both,
+)
 from tests.pipeline.training.reuse import Reuse
 from tests.pipeline.training.steps import CASES, PLAIN, after_steps, batches, models_and_step
 
@@ -200,7 +204,7 @@ def test_one_pass_scores_reals_and_fakes_as_two_passes_do(batch: int, label_size
         tf.constant(normals(batch, 8, 8, 3, seed=1)),
     )
     labels = tf.zeros((batch, label_size))
-    together = judge_both(model, reals, fakes, labels, group_size=4)
+    together = discriminate_both(model, reals, fakes, labels, group_size=4)
     for both, alone in zip(together, (model(reals), model(fakes)), strict=True):
         for name, expected in alone.items():
             np.testing.assert_allclose(getattr(both, name), expected, rtol=1e-5, atol=1e-5)
