@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from pipeline.config import DataConfig
 from pipeline.data.conversion import reduced, to_pixels
-from pipeline.data.dataset import decoded_images
+from pipeline.data.dataset import decode_images
 from pipeline.data.prepare import prepare, records_for
 from pipeline.data.records import MANIFEST, RecordSet, open_records, verify
 from pipeline.data.sources import open_source
@@ -40,7 +40,7 @@ def stored(records: RecordSet, resolution: int, split: str = "train") -> dict:
     for serialized in tf.data.TFRecordDataset(files).as_numpy_iterator():
         feature = tf.train.Example.FromString(serialized).features.feature
         encoded = tf.constant(feature["image"].bytes_list.value)
-        [image] = decoded_images(encoded, records, resolution).numpy()
+        [image] = decode_images(encoded, records, resolution).numpy()
         [index] = feature["index"].int64_list.value
         key = (index, "mirrored") if feature["mirrored"].int64_list.value[0] else index
         found[key] = (image, feature["label"].int64_list.value[0])
@@ -347,7 +347,7 @@ def test_workers_and_interruptions_change_no_byte(tmp_path: Path, monkeypatch) -
 
 
 def test_little_work_starts_no_process(tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr("pipeline.data.workers.shared", None)
+    monkeypatch.setattr("pipeline.data.workers.call_in_workers", None)
     data = config("digits", tmp_path, channels=1, workers=2, max_images=100)
     assert prepare(data, (4,), tmp_path / "set").count == 100
 
