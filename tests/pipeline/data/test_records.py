@@ -286,7 +286,7 @@ def test_records_without_permission(labelled_folder: Path, tmp_path: Path) -> No
 
 
 def test_a_full_disk_leaves_nothing_half_written(tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr("pipeline.data.shards.PICTURES", 600)
+    monkeypatch.setattr("pipeline.data.shards.MAX_PICTURES", 600)
     data = config("digits", tmp_path / "records", channels=1)
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))
@@ -311,7 +311,7 @@ def test_processes_take_turns_and_the_second_finds_the_set(labelled_folder, tmp_
 
 @pytest.mark.usefixtures("forked")
 def test_workers_and_interruptions_change_no_byte(tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr("pipeline.data.shards.PICTURES", 300)
+    monkeypatch.setattr("pipeline.data.shards.MAX_PICTURES", 300)
     monkeypatch.setattr("pipeline.data.workers.WORTH_SHARING", -1)
     options = {"channels": 1, "val": 0.1, "mirrored_copies": True, "max_images": 1000}
     folders = []
