@@ -1,7 +1,7 @@
-"""Prepare data with Apache Beam, for sets that outgrow one machine; a shard is an element.
+"""Write the shards of a prepared set with Apache Beam, for sets that outgrow one machine.
 
-It needs the extra `beam`. Every worker must see the source and the set's folder under one path,
-on a shared file system.
+Each element of the Beam pipeline is a shard. Beam is in the extra `beam`. All workers must see the
+source, and the set's folder, under the same path, as on a shared file system.
 """
 
 from __future__ import annotations
@@ -19,26 +19,27 @@ from pipeline.data.conversion import convert
 from pipeline.data.prepare import Writer
 from pipeline.data.shards import Shard, label_numbers, write_shard
 from pipeline.data.sources.reason import reason_of
-from pipeline.data.workers import opened
+from pipeline.data.workers import open_once
 from pipeline.errors import UserError
 from pipeline.shape import Shape
 
 
 def writer(options: Sequence[str]) -> Writer:
-    """Return a function that writes shards as a Beam pipeline, for `data.prepare.prepare`.
+    """Return a function that writes shards in a Beam pipeline, for `data.prepare.prepare`.
 
-    It raises OSError, or UserError with any other error of Beam or of a worker.
+    The function raises OSError or UserError; any other error of Beam or of a worker becomes a
+    UserError. `options` are Beam's, such as `--runner=FlinkRunner`.
     """
 
     def write(
         shards: list[Shard], data: DataConfig, shapes: tuple[Shape, ...], folder: Path
     ) -> None:
-        # A new key, because the source may have changed since an earlier pipeline.
-        once = uuid.uuid4().hex
+        # Use a new key, because the source may have changed since an earlier pipeline.
+        pipeline_key = uuid.uuid4().hex
 
         def write_one(shard: Shard) -> None:
             assert data.source is not None
-            source = opened(once, data.source)
+            source = open_once(pipeline_key, data.source)
             results = (
                 convert(source[index], data, shapes, mirrored=shard.mirrored)
                 for index in shard.pictures
@@ -47,7 +48,7 @@ def writer(options: Sequence[str]) -> Writer:
 
         try:
             with beam.Pipeline(options=PipelineOptions(list(options))) as pipeline:
-                # Else a runner may run all shards on the worker that made the list.
+                # Reshuffle: otherwise a runner may write all shards on the worker with the list.
                 _ = pipeline | beam.Create(shards) | beam.Reshuffle() | beam.Map(write_one)
         except (OSError, UserError):
             raise

@@ -1,4 +1,4 @@
-"""Sheets of images as PNG files."""
+"""Lay images out on one sheet, as for sample sheets and contact sheets, and write it as PNG."""
 
 from __future__ import annotations
 
@@ -13,18 +13,26 @@ from PIL import Image
 from savedmodels import atomic
 
 SMALLEST_TILE = 32
+"""Height in pixels up to which smaller images are enlarged."""
 GAP = 2
+"""Space between images, in pixels."""
 GAP_VALUE = 64
+"""Level of the gaps in each channel: dark grey."""
 
 
 def tile(images: Any, *, columns: int | None = None, size: int | None = None) -> Any:
-    """Lay images out in rows, a gap between them: `(count, h, w, channels)` uint8 → one image.
+    """Lay images out in rows on one sheet, with gaps between them.
+
+    Small images are enlarged by repeating pixels.
 
     Args:
-        images: At least one.
-        columns: Images per row; near a square when None.
-        size: Side of a tile in pixels, a multiple of the image's, enlarged by repeating pixels;
-            None enlarges small images to about 32.
+        images: Pixels, uint8 (count, height, width, channels); at least one image.
+        columns: Images per row; None for about as many columns as rows.
+        size: Height of an image on the sheet in pixels, a multiple of its own height; None enlarges
+            smaller images to at most 32.
+
+    Returns:
+        Sheet, uint8 (height, width, channels).
 
     Raises:
         ValueError: if there is no image.
@@ -47,7 +55,7 @@ def tile(images: Any, *, columns: int | None = None, size: int | None = None) ->
 
 
 def write_png(path: Path, image: Any) -> None:
-    """Write `(height, width, 1 or 3)` uint8 pixels as PNG, whole or not at all.
+    """Write uint8 pixels (height, width, 1 or 3) as PNG; the file appears complete or not at all.
 
     Raises:
         OSError: if it cannot be written.

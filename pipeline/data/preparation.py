@@ -1,4 +1,4 @@
-"""Identity of a prepared set: its source, settings and shapes, and their hash."""
+"""Identity of a prepared set: hash of its source, settings and sizes, which names its folder."""
 
 from __future__ import annotations
 
@@ -28,21 +28,22 @@ from pipeline.shape import (
 
 @dataclass(frozen=True)
 class Preparation:
-    """Pictures to prepare, and the way; `shapes` of their images are ascending."""
+    """Plan of a prepared set: which pictures to convert, with which settings, to which sizes."""
 
     source: Source
     data: DataConfig
     shapes: tuple[Shape, ...]
+    """Sizes of the images, ascending."""
 
     @cached_property
     def identity(self) -> dict[str, Any]:
-        """All that decides the content of the records."""
+        """Everything that decides the content of the records."""
         height, width = self.shapes[-1]
         return {
             "format_version": FORMAT_VERSION,
             "source_hash": source_hash(self.source),
             "resolutions": tuple(side for side, _ in self.shapes),
-            # Sets of squares are older than this key, and keep their names without it.
+            # Leave the width out for squares: sets from before this key existed keep their hash.
             **({} if height == width else {"width": width}),
             **self.data.model_dump(mode="json", include=set(DECIDING_RECORDS)),
         }
@@ -63,16 +64,16 @@ def shapes_of(resolutions: Sequence[int], width: int | None) -> tuple[Shape, ...
     """Return the shapes of a prepared set, ascending.
 
     Args:
-        resolutions: Sides in pixels, powers of two from 4 to 1024, in any order; or a single one of
-            any shape that networks can make.
-        width: Width in pixels of images that are not square, whose height is the one resolution.
+        resolutions: Sides of squares in pixels: powers of two from 4 to 1024, in any order. A
+            single resolution may be any side, or height, that networks can make.
+        width: Width in pixels of images that are not square; the single resolution is the height.
 
     Raises:
-        ValueError: if no images can have these sides.
+        ValueError: if networks cannot make images of these sizes.
     """
     shapes = tuple((side, width or side) for side in sorted(set(resolutions)))
-    growing = width is None and all(is_power_of_two(side) for side, _ in shapes)
-    if not shapes or not (growing or (len(shapes) == 1 and is_usable(shapes[0]))):
+    can_grow = width is None and all(is_power_of_two(side) for side, _ in shapes)
+    if not shapes or not (can_grow or (len(shapes) == 1 and is_usable(shapes[0]))):
         raise ValueError(
             "`resolutions` must be powers of two from 4 to 1024, or a single one that networks can "
             f"make. Received: {list(resolutions)} and width={width}"
@@ -81,10 +82,12 @@ def shapes_of(resolutions: Sequence[int], width: int | None) -> tuple[Shape, ...
 
 
 def resolutions_to(largest: int, width: int | None = None) -> tuple[int, ...]:
-    """List every resolution from 4 to the largest, or only this one if images cannot grow to it.
+    """List the powers of two from 4 to `largest`, or only `largest` if images cannot grow to it.
+
+    Images grow to squares with a power of two only.
 
     Raises:
-        UserError: if no images can have these sides.
+        UserError: if networks cannot make images of this size.
     """
     shape = (largest, width or largest)
     if not is_usable(shape):
@@ -99,14 +102,13 @@ def resolutions_to(largest: int, width: int | None = None) -> tuple[int, ...]:
 def source_hash(source: Source) -> str:
     """Return the SHA-256, in hex, of a source's classes and each picture's label and stored bytes.
 
-    Nothing is decoded, and names do not count.
+    Pictures are not decoded, and their names do not count.
     """
     digest = hashlib.sha256(json.dumps(source.classes).encode())
     for picture in source:
         try:
             content = hashlib.sha256(picture.content()).hexdigest()
-        # A mark instead: such a picture is skipped or refused when it is converted.
         except OSError:
-            content = "unreadable"
+            content = "unreadable"  # Conversion skips the picture, or fails with its name.
         digest.update(f"\n{picture.label} {content}".encode())
     return digest.hexdigest()

@@ -1,4 +1,7 @@
-"""From a source to a prepared set, written shard by shard, that appears whole or not at all."""
+"""Write a source as a prepared set, shard by shard; the set appears complete or not at all.
+
+Training uses `records_for`, `growgan data prepare` uses `prepare`.
+"""
 
 from __future__ import annotations
 
@@ -26,9 +29,9 @@ from pipeline.data.shards import (
     JOURNAL,
     Shard,
     Written,
-    classes_taken,
-    finished,
+    chosen_classes,
     label_numbers,
+    read_journal,
     shards_of,
     write_shard,
 )
@@ -40,11 +43,12 @@ from savedmodels import locks
 from savedmodels.atomic import sync, write_file
 
 NAMED_IN_MESSAGE = 5
+"""Maximum number of corrupt pictures that an error names."""
 
 Report = Callable[[int, int], None]
-"""Called with the pictures done and their total while records are written."""
+"""Progress callback: gets the number of pictures done and of all pictures."""
 Writer = Callable[[list[Shard], DataConfig, tuple[Shape, ...], Path], None]
-"""Writes shards in another way than processes on this machine, as `beam.writer` does."""
+"""Function that writes shards into a folder elsewhere than in local processes: `beam.writer`."""
 
 
 def records_for(
@@ -54,14 +58,16 @@ def records_for(
     *,
     width: int | None = None,
 ) -> RecordSet:
-    """Return the prepared set to train on: what `data.source` names, prepared now if it was not.
+    """Return the prepared set to train on, and prepare it first if necessary.
 
-    Sets are kept in `data.records`; `resolutions` and `width` are those of `shapes_of`.
+    If `data.source` is itself a prepared set, that is returned. New sets are kept in
+    `data.records`. `resolutions` and `width` are as for `shapes_of`.
 
     Raises:
-        UserError: as `prepare`; or if the source is a prepared set that lacks a resolution or has
-            other channels; or if labels are wanted of unlabelled pictures.
-        ValueError: if no images can have these sides.
+        UserError: for the reasons of `prepare`; if the source is a prepared set that lacks a
+            resolution or has other channels; or if `data.labels` is set for a source without
+            classes.
+        ValueError: if networks cannot make images of these sizes.
 
     Example:
         >>> records = records_for(DataConfig(source="digits", channels=1), [4, 8, 16])
@@ -72,16 +78,17 @@ def records_for(
     given = _given_set(data)
     if given is not None:
         records = open_records(given)
-        held = [records.shape(resolution) for resolution in records.resolutions]
-        if not set(shapes) <= set(held) or records.channels != data.channels:
+        present = [records.shape(resolution) for resolution in records.resolutions]
+        if not set(shapes) <= set(present) or records.channels != data.channels:
             raise UserError(
                 f"a prepared set must have the run's resolutions and `data.channels`, "
                 f"{', '.join(map(shape_text, shapes))} and {data.channels}. "
-                f"Received: {given}, with {', '.join(map(shape_text, held))} and {records.channels}"
+                f"Received: {given}, with {', '.join(map(shape_text, present))} and "
+                f"{records.channels}"
             )
     else:
-        wanted = Preparation(open_source(str(data.source)), data, shapes)
-        records = _prepared(wanted, data.records / wanted.folder_name, report)
+        plan = Preparation(open_source(str(data.source)), data, shapes)
+        records = _prepare_or_reuse(plan, data.records / plan.folder_name, report)
     if data.labels and not records.classes:
         raise UserError(
             "`data.labels` needs a source with class folders or a labels file. "
@@ -91,7 +98,7 @@ def records_for(
 
 
 def classes_of(data: DataConfig) -> tuple[str, ...]:
-    """Return the classes of the set that `records_for` gives, without preparing it.
+    """Return the classes of the set that `records_for` would return, without preparing it.
 
     Raises:
         UserError: if the source is wrong.
@@ -99,14 +106,15 @@ def classes_of(data: DataConfig) -> tuple[str, ...]:
     given = _given_set(data)
     if given is not None:
         return open_records(given).classes
-    return classes_taken(open_source(str(data.source)).classes, data)
+    return chosen_classes(open_source(str(data.source)).classes, data)
 
 
 def require_preparable(data: DataConfig) -> None:
-    """Refuse what cannot be prepared, as far as that is known before any picture is read.
+    """Refuse a source or settings that `prepare` would refuse before it reads a picture.
 
     Raises:
-        UserError: if the source is wrong, or lacks a class that is to be taken.
+        UserError: if there is no such source, it lacks a class in `data.classes`, or a split would
+            be empty.
     """
     if _given_set(data) is None:
         shards_of(open_source(str(data.source)), data)
@@ -121,43 +129,50 @@ def prepare(
     *,
     width: int | None = None,
 ) -> RecordSet:
-    """Write the prepared set of a source to a new folder, or find it there.
+    """Write the prepared set of a source to a new folder, or reuse the same set in it.
+
+    Args:
+        data: Source and settings.
+        resolutions: Sizes of the images, as for `shapes_of`.
+        folder: Folder of the set.
+        report: Progress callback; not called if `write` is given.
+        write: Function that writes the shards; None for local processes.
+        width: Width of images that are not square, as for `shapes_of`.
 
     Raises:
         UserError: if the source is wrong or holds nothing readable, pictures are corrupt and
-            `data.on_corrupt` is `fail`, the folder holds something else, the set found is damaged,
+            `data.on_corrupt` is `fail`, the folder holds something else, the set in it is damaged,
             a worker was killed, or records cannot be written.
-        ValueError: if no images can have these sides.
+        ValueError: if networks cannot make images of these sizes.
     """
     shapes = shapes_of(resolutions, width)
-    wanted = Preparation(open_source(str(data.source)), data, shapes)
-    return _prepared(wanted, folder, report, write)
+    plan = Preparation(open_source(str(data.source)), data, shapes)
+    return _prepare_or_reuse(plan, folder, report, write)
 
 
 def _given_set(data: DataConfig) -> Path | None:
-    """Return the folder of the prepared set that is itself the source, if it is one."""
+    """Return the source's folder if the source is itself a prepared set, else None."""
     if data.source is None:
         raise UserError("no pictures given: pass --data PATH or set `data.source`. Received: none")
     folder = Path(data.source).expanduser()
     return folder if is_prepared(folder) else None
 
 
-def _prepared(
-    wanted: Preparation, folder: Path, report: Report | None, write: Writer | None = None
+def _prepare_or_reuse(
+    plan: Preparation, folder: Path, report: Report | None, write: Writer | None = None
 ) -> RecordSet:
-    data = wanted.data
-    shards = shards_of(wanted.source, data)
+    data = plan.data
+    shards = shards_of(plan.source, data)
     with refusing("prepared sets need a folder that can be written", folder.parent, OSError):
         folder.parent.mkdir(parents=True, exist_ok=True)
-        with _alone(folder):
+        with _lock(folder):
             if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
-                # Beside the final folder, so that the rename stays within one file system.
-                partial = _partial(folder, wanted.data_hash)
-                written = _write_all(wanted, shards, partial, report, write)
-                manifest = _described(wanted, written).model_dump_json(indent=2)
+                partial = _partial_folder(folder, plan.data_hash)
+                written = _write_shards(plan, shards, partial, report, write)
+                manifest = _manifest(plan, written).model_dump_json(indent=2)
                 write_file(partial / MANIFEST, manifest + "\n")
                 shutil.rmtree(partial / JOURNAL)
-                # Names on the disk before the rename, so that a crash leaves no set with gaps.
+                # Flush the folder before the rename, so that a crash leaves no set with gaps.
                 sync(partial)
                 partial.rename(folder)
                 sync(folder.parent)
@@ -167,20 +182,22 @@ def _prepared(
             "holds something else, or a set whose manifest or records are missing"
         )
     records = open_records(folder)
-    if records.data_hash != wanted.data_hash:
+    if records.data_hash != plan.data_hash:
         raise UserError(
             "the folder of a prepared set must be new, or hold the same pictures prepared in the "
             f"same way. Received: {folder}, which holds others"
         )
-    # The set may be of an earlier run that allowed gaps.
+    # Check again: the set may have been prepared earlier with `data.on_corrupt=skip`.
     if data.on_corrupt == "fail" and records.skipped:
-        raise _corrupt(data.source, records.skipped, records.count + len(records.skipped))
+        raise _corrupt_pictures_error(
+            data.source, records.skipped, records.count + len(records.skipped)
+        )
     return records
 
 
 @contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Wait until no other process prepares the same folder."""
+def _lock(folder: Path) -> Iterator[None]:
+    """Wait until no other process prepares the same folder, and keep others out."""
     lock = folder.with_name(f".{folder.name}.lock")
     with locks.hold(lock):
         try:
@@ -189,10 +206,11 @@ def _alone(folder: Path) -> Iterator[None]:
             lock.unlink()
 
 
-def _partial(folder: Path, data_hash: str) -> Path:
-    """Return the hidden folder of an unfinished set; remove those of other content."""
+def _partial_folder(folder: Path, data_hash: str) -> Path:
+    """Make or find the hidden folder of an unfinished set; remove unfinished sets of other data."""
+    # Beside the final folder, so that the rename stays within one file system.
     partial = folder.with_name(f".{folder.name}.{data_hash[:12]}.partial")
-    # Escaped: a folder's name may hold brackets, which are a pattern to `glob`.
+    # Escape the name, in which brackets would be a pattern for `glob`.
     for other in folder.parent.glob(f".{glob.escape(folder.name)}.*.partial"):
         if other != partial:
             shutil.rmtree(other)
@@ -200,91 +218,95 @@ def _partial(folder: Path, data_hash: str) -> Path:
     return partial
 
 
-def _write_all(
-    wanted: Preparation,
+def _write_shards(
+    plan: Preparation,
     shards: list[Shard],
     folder: Path,
     report: Report | None,
     write: Writer | None,
 ) -> list[tuple[Shard, Written]]:
-    """Write every shard that an earlier attempt has not written."""
+    """Write the shards that an earlier attempt did not finish; return all shards' entries."""
     total = sum(len(shard.pictures) for shard in shards)
-    todo = [shard for shard in shards if finished(folder, shard) is None]
+    todo = [shard for shard in shards if read_journal(folder, shard) is None]
     done = total - sum(len(shard.pictures) for shard in todo)
     if write is not None:
-        write(todo, wanted.data, wanted.shapes, folder)
+        write(todo, plan.data, plan.shapes, folder)
     else:
-        _write_here(wanted, todo, folder, report and (lambda n: report(done + n, total)))
-    # Read back from the journal: shards of all attempts and machines have their entry there.
-    written = [(shard, known) for shard in shards if (known := finished(folder, shard))]
+        _write_locally(plan, todo, folder, report and (lambda n: report(done + n, total)))
+    # Read the journal again: it has the shards of all attempts and machines.
+    written = [(shard, entry) for shard in shards if (entry := read_journal(folder, shard))]
     if len(written) < len(shards):
         raise UserError(
             "every shard must be written. "
             f"Received: {len(written)} of {len(shards)} in {folder}; the command can be repeated"
         )
-    skipped = _skipped(written)
-    if len(skipped) == total or (skipped and wanted.data.on_corrupt == "fail"):
+    skipped = _skipped_pictures(written)
+    if len(skipped) == total or (skipped and plan.data.on_corrupt == "fail"):
         shutil.rmtree(folder)
-        raise _corrupt(wanted.data.source, skipped, total)
+        raise _corrupt_pictures_error(plan.data.source, skipped, total)
     return written
 
 
-def _write_here(
-    wanted: Preparation, shards: list[Shard], folder: Path, report: Callable[[int], None] | None
+def _write_locally(
+    plan: Preparation, shards: list[Shard], folder: Path, report: Callable[[int], None] | None
 ) -> None:
-    """Write shards one after the other, their pictures converted by several processes."""
-    source, data, shapes = wanted.source, wanted.data, wanted.shapes
-    # One stream over all shards, so that workers need not wait at the end of each.
+    """Write shards one after the other; worker processes convert the pictures if that pays."""
+    source, data, shapes = plan.source, plan.data, plan.shapes
+    # Convert all shards in one stream, so that workers need not wait at the end of each shard.
     pictures = [(index, shard.mirrored) for shard in shards for index in shard.pictures]
     labels = label_numbers(source.classes, data)
-    # Closed at once when a shard cannot be written, so that no worker outlives the error.
+    # Close the stream at once when a shard cannot be written, so that no worker outlives the error.
     with closing(conversions(source, data, shapes, pictures)) as results:
-        counted = _counted(results, report)
+        counted = _report_progress(results, report)
         for shard in shards:
-            stretch = itertools.islice(counted, len(shard.pictures))
-            write_shard(folder, shard, stretch, shapes, labels)
+            of_shard = itertools.islice(counted, len(shard.pictures))
+            write_shard(folder, shard, of_shard, shapes, labels)
 
 
-def _counted(results: Iterable[Result], report: Callable[[int], None] | None) -> Iterator[Result]:
+def _report_progress(
+    results: Iterable[Result], report: Callable[[int], None] | None
+) -> Iterator[Result]:
     for number, result in enumerate(results, start=1):
         if report is not None:
             report(number)
         yield result
 
 
-def _described(wanted: Preparation, written: list[tuple[Shard, Written]]) -> RecordSet:
-    identity = wanted.identity
+def _manifest(plan: Preparation, written: list[tuple[Shard, Written]]) -> RecordSet:
+    identity = plan.identity
     shards: dict[Split, dict[int, tuple[ShardFile, ...]]] = {}
     for split in dict.fromkeys(shard.split for shard, _ in written):
-        mine = [each.files for shard, each in written if shard.split == split]
-        shards[split] = {side: tuple(files[side] for files in mine) for side, _ in wanted.shapes}
+        of_split = [entry.files for shard, entry in written if shard.split == split]
+        shards[split] = {side: tuple(files[side] for files in of_split) for side, _ in plan.shapes}
     return RecordSet(
         format_version=FORMAT_VERSION,
-        data_hash=wanted.data_hash,
-        source=wanted.source.name,
+        data_hash=plan.data_hash,
+        source=plan.source.name,
         source_hash=identity["source_hash"],
-        classes=classes_taken(wanted.source.classes, wanted.data),
+        classes=chosen_classes(plan.source.classes, plan.data),
         resolutions=identity["resolutions"],
         width=identity.get("width"),
-        channels=wanted.data.channels,
-        # Channels and format have fields of their own.
+        channels=plan.data.channels,
+        # Leave out channels and format, which have fields of their own.
         preparation={
             name: identity[name] for name in DECIDING_RECORDS if name not in ("channels", "format")
         },
-        format=wanted.data.format,
-        skipped=_skipped(written),
-        left_out=dict(wanted.source.left_out),
+        format=plan.data.format,
+        skipped=_skipped_pictures(written),
+        left_out=dict(plan.source.left_out),
         shards=shards,
     )
 
 
-def _skipped(written: list[tuple[Shard, Written]]) -> tuple[Skipped, ...]:
-    # In the order of the source, which is not that of the shards.
-    by_index = {index: skip for _, each in written for index, skip in each.skipped.items()}
+def _skipped_pictures(written: list[tuple[Shard, Written]]) -> tuple[Skipped, ...]:
+    """Collect the skipped pictures of all shards, in the order of the source."""
+    by_index = {index: skip for _, entry in written for index, skip in entry.skipped.items()}
     return tuple(by_index[index] for index in sorted(by_index))
 
 
-def _corrupt(source: str | None, skipped: tuple[Skipped, ...], total: int) -> UserError:
+def _corrupt_pictures_error(
+    source: str | None, skipped: tuple[Skipped, ...], total: int
+) -> UserError:
     named = "; ".join(f"{name} ({reason})" for name, reason in skipped[:NAMED_IN_MESSAGE])
     more = len(skipped) - NAMED_IN_MESSAGE
     advice = "" if len(skipped) == total else ", or let `on_corrupt` be `skip`"

@@ -1,4 +1,4 @@
-"""Prepared sets: TFRecord shards of each resolution, and their manifest."""
+"""Prepared sets: folders with TFRecord files per resolution and a manifest, to train on."""
 
 from __future__ import annotations
 
@@ -14,55 +14,58 @@ from pipeline.shape import Shape
 from savedmodels.checksum import checksum
 
 FORMAT_VERSION = 2
+"""Version of the manifest that this code writes and reads."""
 MANIFEST = "manifest.json"
 Split = Literal["train", "val"]
+"""Part of a set: `val` is held out from training."""
 
 
 class ShardFile(BaseModel):
-    """TFRecord file of one shard at one resolution."""
+    """TFRecord file of one shard, which is a part of the set, at one resolution."""
 
     model_config = ConfigDict(frozen=True)
 
     name: str
-    """Path below the set's folder."""
+    """Path in the set's folder."""
     records: int
     bytes: int
     sha256: str
+    """SHA-256 of the file, in hex."""
 
 
 class RecordSet(BaseModel):
-    """Prepared set of images, and the content of its `manifest.json`."""
+    """Manifest of a prepared set: the content of `manifest.json`, and the folder that holds it."""
 
     model_config = ConfigDict(frozen=True)
 
     folder: Path = Field(default=Path(), exclude=True)
-    """Folder of the set; the manifest lies in it and does not name it."""
+    """Folder of the set; not stored in the manifest, so that the folder can be moved."""
     format_version: Literal[2]
-    """Changes when the meaning of a field or of the records does."""
+    """Version, which changes when the meaning of a field or of the records changes."""
     data_hash: str
-    """SHA-256, in hex, of `source_hash` and all settings that decide the records' content."""
+    """SHA-256, in hex, of `Preparation.identity`: everything that decides the records' content."""
     source: str
     """Short name of the source."""
     source_hash: str
     """SHA-256, in hex, of the source's stored bytes, labels and classes, in order."""
     classes: tuple[str, ...]
-    """Names of the classes; empty without classes."""
+    """Names of the classes, by label; empty if the source has none."""
     resolutions: tuple[int, ...]
-    """Sides in pixels, ascending; heights if images are not square."""
+    """Sides of the square images in pixels, ascending; the single height if `width` is set."""
     width: int | None = None
-    """Width in pixels of images that are not square, which have one size only; otherwise None."""
+    """Width in pixels if the images are not square; None for squares."""
     channels: Literal[1, 3]
     """Channels of the images: 1 for grey, 3 for RGB."""
     preparation: dict[str, object]
-    """Settings in `data` that decided the pixels, except `channels`."""
+    """Settings in `data` that decided the records, except `channels` and `format`."""
     format: Literal["png", "jpeg", "raw"]
     """Encoding of the pixels in records."""
     skipped: tuple[Skipped, ...]
-    """Pictures that could not be read and were left out."""
+    """Pictures that were left out because they could not be read or converted."""
     left_out: dict[str, int] = {}
-    """Number of files that were not read, by extension."""
+    """Number of files that were not read because of their extension, by extension."""
     shards: dict[Split, dict[int, tuple[ShardFile, ...]]]
-    """Files of each split and resolution, in order."""
+    """Files of each split and resolution, in the order of the shards."""
 
     @property
     def count(self) -> int:
@@ -79,12 +82,12 @@ class RecordSet(BaseModel):
         return resolution, self.width or resolution
 
     def originals(self, split: Split = "train") -> int:
-        """Return the number of images in a split without mirrored copies."""
+        """Return the number of images in a split, without the mirrored copies."""
         copies = split == "train" and bool(self.preparation.get("mirrored_copies"))
         return self.size(split) // 2 if copies else self.size(split)
 
     def shard_files(self, resolution: int, split: Split = "train") -> tuple[ShardFile, ...]:
-        """Return the files of one resolution, in order.
+        """Return the files of one resolution, in the order of the shards.
 
         Raises:
             ValueError: if the set was not prepared at this resolution, or has no such split.
@@ -98,7 +101,7 @@ class RecordSet(BaseModel):
         return self.shards[split][resolution]
 
     def files(self, resolution: int, split: Split = "train") -> list[Path]:
-        """Return the paths of `shard_files`, which raises the same errors."""
+        """Return the paths of the files that `shard_files` returns, or raise its errors."""
         return [self.folder / shard.name for shard in self.shard_files(resolution, split)]
 
 
@@ -108,11 +111,11 @@ def is_prepared(folder: Path) -> bool:
 
 
 def open_records(folder: Path) -> RecordSet:
-    """Open a set that `prepare` has written.
+    """Open a prepared set that `growgan data prepare` or a training run has written.
 
     Raises:
-        UserError: if there is no such set, its manifest is missing or damaged, or a file is missing
-            or has the wrong size.
+        UserError: if the folder is missing, its manifest is missing or damaged, or a TFRecord file
+            is missing or has the wrong size.
     """
     if not folder.is_dir():
         raise UserError(
@@ -129,14 +132,17 @@ def open_records(folder: Path) -> RecordSet:
     records = records.model_copy(update={"folder": folder})
     for shard in _every_shard(records):
         file = folder / shard.name
-        # Sizes only: checksums of a large set would delay every start; `data verify` has them.
+        # Check sizes only: checksums of a large set would delay every start. `growgan data verify`
+        # compares them.
         if not file.is_file() or file.stat().st_size != shard.bytes:
             raise UserError(f"a prepared set must have its `{shard.name}` whole. {advice}")
     return records
 
 
 def verify(records: RecordSet, report: Callable[[int, int], None] | None = None) -> None:
-    """Read every file of a set and compare its checksum.
+    """Compare the checksum of every file of a set with the manifest.
+
+    `report` is called with the number of files done, and of all files.
 
     Raises:
         UserError: if files are damaged; the message names all of them.

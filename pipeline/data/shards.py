@@ -1,7 +1,8 @@
-"""Shard, the unit of preparation: part of the set in one TFRecord file per resolution.
+"""Divide a source into shards and write them; each becomes one TFRecord file per resolution.
 
 A shard's content depends on the source and the configuration only. So shards can be written in any
-order, by any process or machine, and existing shards are not written again.
+order, by any process or machine. A journal, a file per finished shard, lets an interrupted
+preparation continue without writing a shard twice.
 """
 
 from __future__ import annotations
@@ -25,45 +26,48 @@ from pipeline.shape import Shape, shape_name
 from savedmodels.atomic import sync, write_file
 from savedmodels.checksum import checksum
 
-PICTURES = 2048
-"""Most pictures in a shard, and so the most work that a kill can lose."""
+MAX_PICTURES = 2048
+"""Maximum number of pictures in a shard; a killed process loses the shard that it was writing."""
 JOURNAL = "journal"
+"""Name of the journal's folder, in the folder of the unfinished set."""
 
 
 @dataclass(frozen=True)
 class Shard:
-    """Part of a split, to be written to one file per resolution."""
+    """Part of a split (`train` or `val`), to be written to one file per resolution."""
 
     split: Split
     name: str
     """Name without extension, such as `train-00000-of-00004`."""
     pictures: tuple[int, ...]
-    """Numbers of the pictures in the source, in the order of the shard."""
+    """Indices of the pictures in the source, in the order in which they are written."""
     mirrored: bool
     """True if each picture is followed by its mirrored copy."""
 
 
 class Written(BaseModel):
-    """Files of a shard by resolution, and pictures left out by their number in the source."""
+    """Journal entry of a finished shard."""
 
     model_config = ConfigDict(frozen=True)
 
     files: dict[int, ShardFile]
+    """File of each resolution."""
     skipped: dict[int, Skipped]
+    """Pictures that could not be converted, by their index in the source."""
 
 
 def shards_of(source: Source, data: DataConfig) -> list[Shard]:
-    """Divide a source into shards, those of `train` first.
+    """Divide a source into shards; shards of the split `train` come first.
 
-    Of the pictures in a fixed random order the first `max_images` are used, and of those the last
-    share `val` becomes the split `val`.
+    The pictures of the chosen classes are put into a fixed random order. The first
+    `data.max_images` are used; the last share `data.val` of these becomes the split `val`.
 
     Raises:
         UserError: if `data.classes` names a class that the source lacks, or a split is empty.
     """
     labels = np.array([UNLABELLED if p.label is None else p.label for p in source])
-    # Random, so that every part is a fair sample; by a fixed seed, because the set must not depend
-    # on the run.
+    # Shuffle, so that every part is a fair sample; by a fixed seed, so that preparing again gives
+    # the same set.
     wanted = np.random.default_rng(0).permutation(len(labels))
     if data.classes is not None:
         unknown = sorted(set(data.classes) - set(source.classes))
@@ -82,8 +86,8 @@ def shards_of(source: Source, data: DataConfig) -> list[Shard]:
         )
     train, val = wanted[: len(wanted) - held_out], wanted[len(wanted) - held_out :]
     return [
-        *_stretches("train", train, mirrored=data.mirrored_copies),
-        *_stretches("val", val, mirrored=False),
+        *_split_evenly("train", train, mirrored=data.mirrored_copies),
+        *_split_evenly("val", val, mirrored=False),
     ]
 
 
@@ -94,30 +98,35 @@ def write_shard(
     shapes: Sequence[Shape],
     labels: Sequence[int],
 ) -> None:
-    """Write the files of a shard from its converted pictures, and then its entry in the journal.
+    """Write the files of a shard, and then its journal entry, which marks it as finished.
 
-    `labels` has the label in records of each class of the source.
+    Args:
+        folder: Folder of the unfinished set.
+        shard: Shard to write.
+        results: Conversion results of the shard's pictures, in their order.
+        shapes: Image sizes, ascending.
+        labels: Label to store for each class of the source.
 
     Raises:
-        OSError: if they cannot be written; only temporary files are left.
+        OSError: if the shard cannot be written; files may remain, but no journal entry.
     """
-    # Imported here, so that mistakes are reported without waiting for TensorFlow.
+    # Import here, so that a user's mistakes are reported without waiting for TensorFlow.
     import tensorflow as tf
 
     finals = {shape[0]: folder / shape_name(shape) / f"{shard.name}.tfrecords" for shape in shapes}
-    # A kill leaves temporary files only, which the next attempt overwrites.
+    # Write under temporary names, which the next attempt overwrites if this one is killed.
     temporary = {size: final.with_suffix(".tmp") for size, final in finals.items()}
     skipped: dict[int, Skipped] = {}
     records = 0
-    with _system_errors(), ExitStack() as stack:
+    with _tensorflow_errors_as_os_errors(), ExitStack() as stack:
         writers = []
-        # Results come from the largest size to the smallest.
+        # Order the writers as the images of a result: from the largest to the smallest.
         for size in reversed(finals):
             finals[size].parent.mkdir(exist_ok=True)
             writers.append(stack.enter_context(tf.io.TFRecordWriter(str(temporary[size]))))
         for index, result in zip(shard.pictures, results, strict=True):
             if not isinstance(result, Converted):
-                # For the journal: a resumed preparation does not read the picture again.
+                # Keep it for the journal: a resumed preparation does not read the picture again.
                 skipped[index] = result
                 continue
             label = result.label if result.label == UNLABELLED else labels[result.label]
@@ -127,7 +136,7 @@ def write_shard(
                     writer.write(_example(image, label, index, mirrored))
     files = {}
     for size, final in finals.items():
-        # On the disk before the rename, so that a crash leaves no empty shard.
+        # Flush the content to disk before the rename, so that a crash leaves no empty shard.
         sync(temporary[size])
         files[size] = ShardFile(
             name=f"{final.parent.name}/{final.name}",
@@ -137,52 +146,52 @@ def write_shard(
         )
         temporary[size].replace(final)
         sync(final.parent)
-    # Written last: the entry marks the shard as done.
-    journal = _entry(folder, shard)
-    journal.parent.mkdir(exist_ok=True)
-    write_file(journal, Written(files=files, skipped=skipped).model_dump_json())
+    # Write the entry last, because it marks the shard as finished.
+    entry = _entry_path(folder, shard)
+    entry.parent.mkdir(exist_ok=True)
+    write_file(entry, Written(files=files, skipped=skipped).model_dump_json())
 
 
-def classes_taken(classes: Sequence[str], data: DataConfig) -> tuple[str, ...]:
-    """Return the classes that `data.classes` chooses, in the source's order."""
+def chosen_classes(classes: Sequence[str], data: DataConfig) -> tuple[str, ...]:
+    """Return the classes of a source that `data.classes` chooses, in the source's order."""
     if data.classes is None:
         return tuple(classes)
-    # An accented letter may be one character in one place, and two in the other.
+    # Compare in one Unicode form, because an accented letter may be one character or two.
     wanted = {unicodedata.normalize("NFC", name) for name in data.classes}
     return tuple(name for name in classes if unicodedata.normalize("NFC", name) in wanted)
 
 
 def label_numbers(classes: Sequence[str], data: DataConfig) -> list[int]:
-    """Number the chosen classes; for each class of the source its number, or -1."""
-    taken = classes_taken(classes, data)
-    return [taken.index(name) if name in taken else UNLABELLED for name in classes]
+    """Return the label of each class of a source: its index among the chosen classes, or -1."""
+    chosen = chosen_classes(classes, data)
+    return [chosen.index(name) if name in chosen else UNLABELLED for name in classes]
 
 
-def finished(folder: Path, shard: Shard) -> Written | None:
-    """Read the journal's entry of a shard that is done; None if it is not."""
+def read_journal(folder: Path, shard: Shard) -> Written | None:
+    """Read the journal entry of a shard; None if the shard is not finished."""
     try:
-        return Written.model_validate_json(_entry(folder, shard).read_bytes())
+        return Written.model_validate_json(_entry_path(folder, shard).read_bytes())
     except FileNotFoundError:
         return None
 
 
-def _entry(folder: Path, shard: Shard) -> Path:
+def _entry_path(folder: Path, shard: Shard) -> Path:
     return folder / JOURNAL / f"{shard.name}.json"
 
 
-def _stretches(split: Split, pictures: np.ndarray, *, mirrored: bool) -> list[Shard]:
-    of = -(-len(pictures) // PICTURES)
-    # Nearly equal parts, so that processes finish at about the same time.
-    parts = np.array_split(pictures, of) if of else []
+def _split_evenly(split: Split, pictures: np.ndarray, *, mirrored: bool) -> list[Shard]:
+    count = -(-len(pictures) // MAX_PICTURES)
+    # Make nearly equal parts, so that processes finish at about the same time.
+    parts = np.array_split(pictures, count) if count else []
     return [
-        Shard(split, f"{split}-{number:05d}-of-{of:05d}", tuple(part.tolist()), mirrored)
+        Shard(split, f"{split}-{number:05d}-of-{count:05d}", tuple(part.tolist()), mirrored)
         for number, part in enumerate(parts)
     ]
 
 
 @contextmanager
-def _system_errors() -> Iterator[None]:
-    # As OSError, such as that of a full disk, errors are reported in one line.
+def _tensorflow_errors_as_os_errors() -> Iterator[None]:
+    """Raise TensorFlow's errors, as of a full disk, as OSError, which is reported in one line."""
     import tensorflow as tf
 
     try:
@@ -205,6 +214,6 @@ def _example(image: bytes, label: int, index: int, mirrored: int) -> bytes:
     }
     serialized: bytes = tf.train.Example(
         features=tf.train.Features(feature=feature)
-        # Equal input must give equal bytes, and map fields have no order.
+        # Fix the order of map fields, which have none, so that equal input gives equal bytes.
     ).SerializeToString(deterministic=True)
     return serialized

@@ -61,10 +61,10 @@ def map_in_chunks(
     seconds = 0.0
     for start in range(0, len(items), size):
         if workers > 1 and worth_sharing(seconds, start, len(items)):
-            once = uuid.uuid4().hex
+            key = uuid.uuid4().hex
             starts = range(start, len(items), size)
-            calls = ((once, spec, work, items[each : each + size]) for each in starts)
-            yield from shared(_work_there, calls, workers)
+            calls = ((key, spec, work, items[each : each + size]) for each in starts)
+            yield from call_in_workers(_open_and_work, calls, workers)
             return
         # Only the work counts: the consumer may take its time between two results.
         begun = time.monotonic()
@@ -83,10 +83,10 @@ def worth_sharing(seconds: float, done: int, total: int) -> bool:
     return done > 0 and seconds / done * (total - done) > WORTH_SHARING
 
 
-def shared(
+def call_in_workers(
     function: Callable[..., Result], calls: Iterable[tuple[Any, ...]], workers: int
 ) -> Generator[Result]:
-    """Yield the results of calls in worker processes, in order.
+    """Call a function in worker processes, once per tuple of arguments; yield results in order.
 
     Workers end at once when the generator is closed, and when this process ends.
 
@@ -130,13 +130,13 @@ def shared(
 
 
 @cache
-def opened(once: str, spec: str) -> Source:
-    """Open a source, once per worker process and key: the source may have changed since a key."""
+def open_once(key: str, spec: str) -> Source:
+    """Open a source, memoised per process; a new key opens it again, as it may have changed."""
     return open_source(spec)
 
 
-def _work_there(once: str, spec: str, work: Work[Item, Result], items: Sequence[Item]) -> Result:
-    return work(opened(once, spec), items)
+def _open_and_work(key: str, spec: str, work: Work[Item, Result], items: Sequence[Item]) -> Result:
+    return work(open_once(key, spec), items)
 
 
 class _Process:

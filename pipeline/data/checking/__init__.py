@@ -1,1 +1,1 @@
-"""Check a source: measure it, hold it to a contract, and compare it with an earlier report."""
+"""Check a source (`growgan data check`): measure it, and compare with a contract and a report."""

@@ -1,4 +1,4 @@
-"""Keep a preset for grey pictures from turning pictures in colour grey unasked."""
+"""Refuse to train on pictures in colour with a preset for grey pictures unless the user agrees."""
 
 from __future__ import annotations
 
@@ -12,7 +12,13 @@ from pipeline.errors import UserError
 
 
 def require_grey_pictures(preset: str, data: DataConfig) -> None:
-    """Refuse pictures in colour that a grey preset would turn grey without the user's wish."""
+    """Refuse a source in colour that a preset with `data.channels=1` would turn grey.
+
+    Callers leave out the call if the user has set `data.channels`.
+
+    Raises:
+        UserError: if the source is in colour, or there is no such source.
+    """
     if data.channels == 3 or data.source is None or is_prepared(Path(data.source).expanduser()):
         return
     if is_in_colour(open_source(data.source)):

@@ -1,4 +1,7 @@
-"""Counts, means and covariances of features: merged from parts, and compared."""
+"""Means and covariances of features, merged from parts, and the Fréchet distance of two sets.
+
+Evaluation uses this for FID, and `growgan data check` to compare sets of pictures.
+"""
 
 from __future__ import annotations
 
@@ -13,15 +16,16 @@ Array = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Moments:
-    """Moments of a set of feature vectors x: their scatter is `Σ (x - mean)(x - mean)ᵀ`."""
+    """Moments of a set of feature vectors x, from which those of a union can be computed."""
 
     count: int
     mean: Array
     scatter: Array
+    """Scatter matrix `Σ (x - mean)(x - mean)ᵀ`, not divided by the count."""
 
     @property
     def covariance(self) -> Array:
-        """`scatter / n`: zero of a single vector, and of none."""
+        """Biased covariance `scatter / count`; zero for one vector or none."""
         return self.scatter / max(1, self.count)
 
 
@@ -35,8 +39,8 @@ def moments_of(features: Array) -> Moments:
     return Moments(len(features), mean, centred.T @ centred)
 
 
-def merged(one: Moments, other: Moments) -> Moments:
-    """Merge the moments of two sets.
+def merge_moments(one: Moments, other: Moments) -> Moments:
+    """Compute the moments of the union of two sets.
 
     With d = mean₂ - mean₁, n = n₁ + n₂: `mean = mean₁ + d n₂/n` and
     `scatter = scatter₁ + scatter₂ + d dᵀ n₁ n₂/n`.
@@ -46,10 +50,10 @@ def merged(one: Moments, other: Moments) -> Moments:
     count = one.count + other.count
     if not count:
         return one
-    # By differences of means, because sums of squares would cancel.
+    # Use the difference of the means: subtracting large sums of squares would lose digits.
     step = other.mean - one.mean
     scatter = np.outer(step, step)
-    # In place: of 2,048 dimensions each copy is 32 MiB.
+    # Work in place, because with 2,048 dimensions each copy takes 32 MiB.
     scatter *= one.count * other.count / count
     scatter += one.scatter
     scatter += other.scatter
@@ -57,7 +61,7 @@ def merged(one: Moments, other: Moments) -> Moments:
 
 
 def frechet_distance(one: Moments, other: Moments) -> float:
-    """Compute the Fréchet distance d of the Gaussians that have two sets' moments."""
+    """Compute the Fréchet distance d, not squared, of two sets taken as Gaussians."""
     squared = squared_frechet_distance(one.mean, one.covariance, other.mean, other.covariance)
     return float(np.sqrt(squared))
 
@@ -67,15 +71,15 @@ def squared_frechet_distance(
 ) -> float:
     """Compute the squared Fréchet distance of two Gaussians, at least 0.
 
-    `d² = ‖m₁ - m₂‖² + tr S₁ + tr S₂ - 2 tr (S₁ S₂)^½`, where covariances have no negative
-    eigenvalues. With any factors `S = L Lᵀ` the last trace is the sum of the singular values of
-    `L₁ᵀ L₂`, whose squares are the eigenvalues of `S₁ S₂`.
+    `d² = ‖m₁ - m₂‖² + tr S₁ + tr S₂ - 2 tr (S₁ S₂)^½` for means m and covariances S. With any
+    factors `S = L Lᵀ` the last trace is the sum of the singular values of `L₁ᵀ L₂`: their squares
+    are the eigenvalues of `S₁ S₂`.
 
     Source: Dowson and Landau, "The Fréchet distance between multivariate normal distributions",
     1982.
     """
-    # Singular values, because no root of a small number is taken: no digits are lost when the sets
-    # are nearly the same.
+    # Use singular values instead of roots of eigenvalues: roots of small numbers would lose digits
+    # when the sets are nearly the same.
     common = np.linalg.svd(_factor(covariance).T @ _factor(other_covariance), compute_uv=False)
     means = np.square(mean - other_mean).sum()
     squared = means + np.trace(covariance) + np.trace(other_covariance) - 2 * common.sum()
@@ -83,8 +87,8 @@ def squared_frechet_distance(
 
 
 def _factor(covariance: Array) -> Array:
-    """Return L of `L Lᵀ`, (dimensions, rank)."""
-    # Cholesky's with pivots: a singular covariance is only a factor with fewer columns.
+    """Return L with `covariance = L Lᵀ`, (dimensions, rank)."""
+    # Cholesky with pivoting also handles a singular covariance: L then has fewer columns.
     lower, pivots, rank, _ = lapack.dpstrf(covariance, lower=1)
     factor = np.empty((len(covariance), rank))
     factor[pivots - 1] = np.tril(lower)[:, :rank]

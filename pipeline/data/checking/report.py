@@ -1,4 +1,4 @@
-"""Report of a check as JSON, and its file."""
+"""Report of `growgan data check`: its fields, and its JSON file `report.json`."""
 
 from __future__ import annotations
 
@@ -15,23 +15,26 @@ from pipeline.errors import UserError
 from savedmodels.atomic import write_file
 
 FORMAT_VERSION = 1
+"""Version of the report that this code writes and reads."""
 REPORT = "report.json"
-NAMED = 5
+MAX_NAMED = 5
+"""Maximum number of pictures that a report names as examples of one kind."""
 DIGITS = 9
-"""Decimals of a number in a report; far more than levels and shares are measured to."""
+"""Decimals of a number in a report; far more than the accuracy of levels and shares."""
 
 Advised = TypeVar("Advised", int, bool, str)
 Channels = tuple[float, float, float]
+"""Value for each of red, green and blue."""
 
 
 class Facts(BaseModel):
-    """Part of a report."""
+    """Base class of the report and its parts: immutable, unknown keys refused."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class Spread(Facts):
-    """Distribution of a quantity over the pictures."""
+    """Minimum, median and maximum of a quantity over the pictures."""
 
     least: float
     median: float
@@ -39,7 +42,7 @@ class Spread(Facts):
 
 
 class Sizes(Facts):
-    """Sizes of the pictures in pixels, the right way up."""
+    """Sizes of the pictures in pixels, after EXIF rotation."""
 
     width: Spread
     height: Spread
@@ -48,11 +51,11 @@ class Sizes(Facts):
     aspect_ratio: Spread
     """Width divided by height."""
     shortest_sides: dict[int, int]
-    """Pictures by shortest side: those under `64` have 64 to 127 pixels."""
+    """Number of pictures by shortest side, in powers of two: key 64 counts 64 to 127 pixels."""
 
 
 class Named(Facts):
-    """Pictures to look at first, by name; at most `NAMED` of a kind."""
+    """Names of the pictures to look at first; at most `MAX_NAMED` per field or mode."""
 
     smallest: tuple[tuple[str, float], ...] = ()
     """Smallest pictures and their shorter side, smallest first."""
@@ -63,47 +66,47 @@ class Named(Facts):
     widest: tuple[tuple[str, float], ...] = ()
     """Widest pictures and their width divided by height, widest first."""
     of_modes: dict[str, tuple[str, ...]] = {}
-    """Pictures of each mode of stored pixels."""
+    """First pictures of each mode of stored pixels, in the order of the source."""
     unlabelled: tuple[str, ...] = ()
+    """First pictures without a class."""
 
 
 class Colours(Facts):
-    """Colours of the pictures as 8-bit RGB; each picture has the same weight."""
+    """Colours of the pictures as 8-bit RGB; each picture has the same weight, whatever its size."""
 
     mean: Channels
     """Mean level of red, green and blue, from 0 to 255."""
     std: Channels
-    """Standard deviation of the levels of all pixels."""
+    """Standard deviation of each channel over all pixels of all pictures, in levels."""
     grey_share: float
     """Share of pictures in which no pixel's channels differ by more than 8 levels."""
     dark_border_share: float
-    """Share of pictures whose outermost 1/32 is black."""
+    """Share of pictures whose border, 1/32 of the side wide, is black."""
 
 
 class Symmetry(Facts):
-    """Evidence on whether pictures can be mirrored."""
+    """Evidence for or against mirroring pictures in training."""
 
     nearer_share: float
     """Share of pictures that resemble the others more than their mirror images do; 0.5 if
     mirroring changes nothing."""
     compared: int
-    """Number of randomly chosen pictures behind that share."""
+    """Number of randomly chosen pictures from which the share was computed."""
 
 
 class FeatureMoments(Facts):
-    """Moments of thumbnail features, by which two sets are compared."""
+    """Mean and covariance of thumbnail features, by which `shift` compares two sets."""
 
     mean: tuple[float, ...]
     """Mean of each of the 64 features of `data.checking.measurement.thumbnail_features`."""
     covariance: tuple[float, ...]
-    """Rows of the lower triangle of their covariance with its diagonal, one after the other."""
+    """Lower triangle of the features' covariance, with the diagonal, row by row."""
     halves_distance: float
-    """Fréchet distance between two random halves of the pictures: the effect of chance."""
+    """Fréchet distance between two random halves of the pictures: the distance by chance."""
 
     @classmethod
     def of(cls, moments: Moments, halves_distance: float) -> FeatureMoments:
-        """Round moments for a report."""
-        # A covariance is symmetric, so its lower triangle says all.
+        """Round moments for a report, and keep the lower triangle of the symmetric covariance."""
         rows, columns = np.tril_indices(len(moments.mean))
         return cls(
             mean=rounded(moments.mean),
@@ -112,7 +115,7 @@ class FeatureMoments(Facts):
         )
 
     def moments(self, count: int) -> Moments:
-        """Restore the moments, which belong to `count` pictures."""
+        """Restore the moments; `count` is the number of readable pictures in the same report."""
         size = len(self.mean)
         covariance = np.zeros((size, size))
         covariance[np.tril_indices(size)] = self.covariance
@@ -128,12 +131,12 @@ class Advice(Facts, Generic[Advised]):
 
 
 class Suggestions(Facts):
-    """Settings that fit the pictures."""
+    """Suggested settings, each under its configuration key."""
 
     resolution: Advice[int]
     """`schedule.resolution`: the largest power of two that nearly all pictures reach."""
     crop: Advice[str]
-    """`data.crop`: way to make pictures square."""
+    """`data.crop`: method to make pictures square."""
     channels: Advice[int]
     """`data.channels`: 1 for grey, 3 for RGB."""
     mirror: Advice[bool]
@@ -141,97 +144,100 @@ class Suggestions(Facts):
     labels: Advice[bool]
     """`data.labels`: True if networks can be conditioned on the classes."""
     enough: Advice[bool]
-    """True if there are enough pictures to train on."""
+    """Not a setting: True if there are enough pictures to train on."""
 
 
 class Shift(Facts):
-    """Shift of a set from a previous one; all numbers are 0 for the same set."""
+    """Shift from a previous set; all numbers but `features_by_chance` are 0 for the same set."""
 
     previous: str
-    """Short name of the set compared with."""
+    """Short name of the previous set."""
     colour: Channels
     """Difference of the mean red, green and blue, in standard deviations of the previous set."""
     class_shares: float
-    """Total variation of the shares of classes: half the sum of their absolute differences, 1 if
-    no class is in both. Pictures without a class count as one class."""
+    """Total variation distance of the shares of classes: half the sum of their absolute
+    differences, 1 if no class is in both. Pictures without a class count as one class."""
     new_classes: tuple[str, ...]
-    """Classes that the previous set did not have."""
+    """Classes that only the current set has."""
     vanished_classes: tuple[str, ...]
     """Classes that only the previous set has."""
     features: float
-    """Fréchet distance of thumbnail features in units of the previous set's spread, the root of
-    its total variance: 1 when the means are a spread apart."""
+    """Fréchet distance of thumbnail features, in units of the previous set's spread: the square
+    root of the sum of its features' variances."""
     features_by_chance: float
-    """Distance expected between two random choices of these sizes from the previous set."""
+    """Value of `features` to expect between two random sets of these sizes from one source."""
     new_pictures: float
-    """Share of the pictures whose content the previous set did not have."""
+    """Share of the current set's distinct contents that the previous set lacks, estimated."""
     vanished_pictures: float
-    """Share of the previous set's pictures whose content this one does not have."""
+    """Share of the previous set's distinct contents that the current set lacks, estimated."""
 
     @property
     def largest_colour(self) -> float:
-        """Largest absolute difference among the three channels."""
+        """Largest absolute value of `colour` among the three channels."""
         return max(map(abs, self.colour))
 
 
 class Survey(Facts):
-    """All measurements of a source."""
+    """Measurements of a source: the content of `report.json`."""
 
     format_version: Literal[1]
-    """Changes when the meaning of a field does."""
+    """Version, which changes when the meaning of a field changes."""
     source: str
     """Short name of the source."""
     pictures: int
-    """Pictures in the source, unreadable ones included."""
+    """Number of pictures in the source, unreadable ones included."""
     readable: int
-    """Pictures that could be read; all further fields describe these."""
+    """Number of pictures that could be read; the fields after `left_out` describe only these."""
     corrupt: tuple[Skipped, ...]
-    """Pictures that could not be read, with the reason."""
+    """Pictures that could not be read, each with the reason."""
     left_out: dict[str, int] = {}
-    """Number of files that were not read, by extension."""
+    """Number of files that were not read because of their extension, by extension."""
     sizes: Sizes
     formats: dict[str, int]
-    """Number of pictures by file format; `pixels` for those stored without one."""
+    """Number of pictures by file format; `pixels` for pictures stored as plain arrays."""
     modes: dict[str, int]
     """Number of pictures by mode of the stored pixels, in Pillow's names."""
     classes: dict[str, int]
     """Number of pictures by class; empty if the source has no classes."""
     unlabelled: int
+    """Number of pictures without a class."""
     colours: Colours
     blank: tuple[str, ...]
-    """Pictures of a single colour."""
+    """Names of the pictures of a single colour."""
     exact_duplicates: tuple[tuple[str, ...], ...]
-    """Groups of pictures that are stored as the same bytes."""
+    """Groups of pictures that are stored as the same bytes, by name."""
     label_conflicts: int
-    """Number of those groups that lie in several classes."""
+    """Number of groups of exact duplicates whose pictures have different classes."""
     near_duplicates: tuple[tuple[str, ...], ...]
-    """Groups of pictures that look alike: linked by steps of at most `near_bits` of the 64 bits of
-    their perceptual hashes. Exact copies count once; blank pictures are left out."""
+    """Groups of pictures that look alike, by name: each has another in its group whose 64-bit
+    perceptual hash differs in at most `near_bits` bits. Exact copies count once; blank pictures
+    are left out."""
     near_bits: int
-    """Largest difference between perceptual hashes of near duplicates, in bits."""
+    """Maximum number of bits in which the hashes of two near duplicates differ."""
     symmetry: Symmetry
     suggestions: Suggestions
     features: FeatureMoments
     content_sample: tuple[int, ...]
-    """Smallest content hashes of the pictures, ascending, each the first 48 bits of a SHA-256. A
-    small set has all; a large one a random choice that does not depend on the other pictures."""
-    # With a default, because a contract may refer to a report that was written before it.
+    """Sample of the pictures' contents: the up to 4096 smallest content hashes, ascending, each
+    the first 48 bits of a SHA-256. By this rule, two sets sample the contents that they share
+    alike."""
+    # Has a default, because older reports, to which contracts may refer, lack the field.
     named: Named = Named()
     shift: Shift | None = None
-    """Shift from another report, if they were compared."""
+    """Shift from another report; None if they were not compared."""
     broken_rules: tuple[str, ...] = ()
-    """Rules of a contract that the pictures broke, each with the value received."""
+    """Rules of the contract that the pictures broke, each with the value received."""
 
 
 def rounded(values: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> tuple[float, ...]:
-    """Round numbers for a report."""
+    """Round numbers to `DIGITS` decimals for a report."""
     return tuple(round(float(value), DIGITS) for value in values)
 
 
 def report_text(report: BaseModel) -> str:
-    """Write a report as indented JSON, with each list of numbers on one line."""
+    """Format a report as indented JSON, with each list of numbers on one line."""
     text = report.model_dump_json(indent=2)
-    # One number per line would make the report thousands of lines long.
+    # Join the lines: one number per line would make the report thousands of lines long.
     lists = r"\[\n[-+.\deE,\s]+\]"
     return re.sub(lists, lambda match: f"[{' '.join(match[0][1:-1].split())}]", text) + "\n"
 
@@ -248,10 +254,10 @@ def write_check_report(folder: Path, survey: Survey) -> Path:
 
 
 def read_report(path: Path) -> Survey:
-    """Read a report from its file or from the folder of a check.
+    """Read a report from its file, or from the folder in which `growgan data check` wrote it.
 
     Raises:
-        UserError: if there is no report, or it has another format.
+        UserError: if there is no report, or it has another format version.
     """
     file = path / REPORT if path.is_dir() else path
     try:

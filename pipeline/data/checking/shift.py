@@ -1,4 +1,4 @@
-"""Measure the shift between two sets of pictures from their reports."""
+"""Measure the shift between two sets of pictures from their reports, without the pictures."""
 
 from __future__ import annotations
 
@@ -11,17 +11,18 @@ from pipeline.data.checking.report import Shift, Survey, rounded
 from pipeline.data.checking.survey import SAMPLE
 
 ONE_LEVEL = 1.0
-"""Lower bound on a set's standard deviation, of 255 levels: blank pictures have none."""
+"""Lower bound on a set's standard deviation, in levels of 255; blank pictures would divide by 0."""
 UNLABELLED = "unlabelled pictures"
+"""Name of the pictures without a class, among the names of classes."""
 
 
 def shift(previous: Survey, current: Survey) -> Shift:
-    """Measure the shift from a previous report to the current one."""
+    """Measure the shift from a previous set to the current one, given the reports of both."""
     before = previous.features.moments(previous.readable)
     spread = max(float(np.sqrt(np.trace(before.covariance))), ONE_LEVEL / 255)
     distance = frechet_distance(before, current.features.moments(current.readable))
-    # Distances between random choices of n and m pictures grow as √(1/n + 1/m); the halves of the
-    # previous set are of n/2 each.
+    # Scale the measured distance between the previous set's halves: the distance between random
+    # choices of n and m pictures is proportional to √(1/n + 1/m), and the halves have n/2 each.
     chance = np.sqrt((1 + previous.readable / max(1, current.readable)) / 4)
     deviations = np.maximum(previous.colours.std, ONE_LEVEL)
     red, green, blue = rounded(
@@ -41,13 +42,13 @@ def shift(previous: Survey, current: Survey) -> Shift:
 
 
 def _shares(survey: Survey) -> dict[str, float]:
-    # Pictures without a class count as one, so that lost labels are a shift too.
+    # Count pictures without a class as one class, so that lost labels are a shift.
     counts = {**survey.classes, UNLABELLED: survey.unlabelled}
     return {name: count / max(1, survey.readable) for name, count in counts.items()}
 
 
 def _total_variation(one: dict[str, float], other: dict[str, float]) -> float:
-    # Sorted, because a sum of floats depends on its order, and that of a set changes.
+    # Sort, because a sum of floats depends on its order, and the order of a Python set varies.
     names = sorted(one.keys() | other.keys())
     return sum(abs(one.get(name, 0) - other.get(name, 0)) for name in names) / 2
 
@@ -57,14 +58,14 @@ def _missing(survey: Survey, other: Survey) -> tuple[str, ...]:
 
 
 def _share_missing(survey: Survey, other: Survey) -> float:
-    """Estimate the share of a set's contents that another set lacks, from both samples."""
-    # A full sample holds all contents up to its last hash and none beyond, so only hashes up to
-    # which both are complete tell; they are a random choice.
-    known = min(_end(survey), _end(other))
-    contents = survey.content_sample[: bisect.bisect_right(survey.content_sample, known)]
+    """Estimate the share of a set's contents that the other set lacks, from their samples."""
+    # Compare only hashes up to which both samples are complete: a full sample has all contents up
+    # to its largest hash, and none above. Hashes are random, so these contents are a fair sample.
+    end = min(_complete_up_to(survey), _complete_up_to(other))
+    contents = survey.content_sample[: bisect.bisect_right(survey.content_sample, end)]
     others = set(other.content_sample)
     return sum(content not in others for content in contents) / max(1, len(contents))
 
 
-def _end(survey: Survey) -> float:
+def _complete_up_to(survey: Survey) -> float:
     return survey.content_sample[-1] if len(survey.content_sample) == SAMPLE else float("inf")

@@ -1,4 +1,4 @@
-"""Suggest settings for a set of pictures, each with the measurement that supports it."""
+"""Suggest settings to train on a source, for `growgan data check`, each with its reason."""
 
 from __future__ import annotations
 
@@ -8,23 +8,24 @@ from pipeline.data.checking.report import Advice, Colours, Sizes, Suggestions, S
 from pipeline.shape import LARGEST_SIDE, SMALLEST_SIDE, level_shapes
 
 NEARLY_ALL = 0.95
-"""Share of the pictures that a suggestion must suit."""
-MOST_PADDING = 0.25
-"""Largest share of a side to pad with black around pictures on black, rather than crop."""
-SEEN_CROP = 0.9
-"""Share of the area that a crop leaves, below which the reason says how much."""
+"""Minimum share of the pictures that a suggestion must suit."""
+MAX_PADDING = 0.25
+"""Maximum share of a side that may be black padding; with more, pictures are cropped instead."""
+MENTIONED_CROP = 0.9
+"""Share of the area that a crop keeps, below which the reason mentions it."""
 CHANCE = 0.5
+"""Share of pictures nearer than their mirror images if mirroring changes nothing."""
 ONE_SIDED = 0.6
 """Share of pictures nearer than their mirror images above which mirroring does harm.
 Photographs of flowers and CIFAR-10 measure 0.50 to 0.52, emoji 0.57, satellite tiles 0.57 to 0.59,
 the built-in glyphs 0.75 to 0.80, things always lit from one side 0.83, handwritten digits 0.97."""
 STANDARD_ERRORS = 3
-"""Standard errors by which the share must exceed `ONE_SIDED` to count."""
-FEWEST_OF_CLASS = 100
-"""Fewest pictures from which a class can be learned."""
+"""Number of standard errors above `ONE_SIDED` from which the share counts as one-sided."""
+MIN_PER_CLASS = 100
+"""Minimum number of pictures from which networks can learn a class."""
 FEW = 1_000
 ENOUGH = 5_000
-"""Below `FEW` pictures a discriminator overfits soon; from `ENOUGH` on that takes long.
+"""With fewer than `FEW` pictures a discriminator overfits soon; with `ENOUGH` it takes long.
 
 Source: Karras et al., arXiv 2006.06676, section 2: the fewer pictures, the sooner it overfits."""
 
@@ -38,20 +39,22 @@ def suggestions(
     unlabelled: int,
 ) -> Suggestions:
     """Suggest settings for measured pictures; `classes` has the number of pictures by class."""
-    resolution, crop = _shape(readable, sizes, colours)
+    resolution, crop = _suggest_resolution_and_crop(readable, sizes, colours)
     return Suggestions(
         resolution=resolution,
         crop=crop,
-        channels=_channels(colours),
-        mirror=_mirror(symmetry),
-        labels=_labels(classes, unlabelled),
-        enough=_enough(readable),
+        channels=_suggest_channels(colours),
+        mirror=_suggest_mirror(symmetry),
+        labels=_suggest_labels(classes, unlabelled),
+        enough=_judge_count(readable),
     )
 
 
 def percent(share: float) -> str:
-    """Format a share as percent; never rounded to 0 % or 100 %."""
-    # Rounded, a few exceptions among many would read as none.
+    """Format a share as a percentage.
+
+    Shares near 0 or 1 are not rounded to 0 % or 100 %, which would hide a few exceptions.
+    """
     if 0 < share < 0.001:
         return "under 0.1 %"
     if 0.999 < share < 1:
@@ -59,13 +62,16 @@ def percent(share: float) -> str:
     return f"{100 * share:.3g} %"
 
 
-def _shape(readable: int, sizes: Sizes, colours: Colours) -> tuple[Advice[int], Advice[str]]:
+def _suggest_resolution_and_crop(
+    readable: int, sizes: Sizes, colours: Colours
+) -> tuple[Advice[int], Advice[str]]:
+    # Number of pictures whose shortest side reaches each resolution.
     reached = {
         resolution: sum(n for side, n in sizes.shortest_sides.items() if side >= resolution)
         for resolution, _ in level_shapes((SMALLEST_SIDE, SMALLEST_SIDE), LARGEST_SIDE)
     }
     suited = [side for side, n in reached.items() if n >= NEARLY_ALL * readable]
-    # Pictures that are all smaller are enlarged, as networks begin with 4 px.
+    # Enlarge pictures that are smaller than 4 px, the smallest resolution of networks.
     largest = max(suited, default=SMALLEST_SIDE)
     shortest, longest = int(sizes.shortest_side.least), int(sizes.longest_side.most)
     sides = str(shortest) if shortest == longest else f"{shortest} to {longest}"
@@ -73,7 +79,7 @@ def _shape(readable: int, sizes: Sizes, colours: Colours) -> tuple[Advice[int], 
     if (
         colours.dark_border_share >= NEARLY_ALL
         and longest <= larger <= LARGEST_SIDE
-        and larger * (1 - MOST_PADDING) <= shortest < larger
+        and larger * (1 - MAX_PADDING) <= shortest < larger
     ):
         return (
             Advice(value=larger, reason=f"sides of {sides} fit into {larger}"),
@@ -85,27 +91,27 @@ def _shape(readable: int, sizes: Sizes, colours: Colours) -> tuple[Advice[int], 
             reason=f"{percent(reached[largest] / max(1, readable))} have sides of at least "
             f"{largest}, {percent(reached.get(larger, 0) / max(1, readable))} of {larger}",
         ),
-        Advice(value="center", reason=_cropping(sizes)),
+        Advice(value="center", reason=_crop_reason(sizes)),
     )
 
 
-def _cropping(sizes: Sizes) -> str:
-    left = sizes.shortest_side.median / max(1, sizes.longest_side.median)
-    if left < SEEN_CROP:
-        return f"the centred square is {percent(left)} of the median picture"
+def _crop_reason(sizes: Sizes) -> str:
+    kept = sizes.shortest_side.median / max(1, sizes.longest_side.median)
+    if kept < MENTIONED_CROP:
+        return f"the centred square is {percent(kept)} of the median picture"
     return "the median picture is square, or nearly"
 
 
-def _channels(colours: Colours) -> Advice[int]:
+def _suggest_channels(colours: Colours) -> Advice[int]:
     if colours.grey_share >= NEARLY_ALL:
         return Advice(value=1, reason=f"{percent(colours.grey_share)} are grey")
     return Advice(value=3, reason=f"{percent(1 - colours.grey_share)} are coloured")
 
 
-def _mirror(symmetry: Symmetry) -> Advice[bool]:
+def _suggest_mirror(symmetry: Symmetry) -> Advice[bool]:
     if not symmetry.compared:
         return Advice(value=False, reason="there are too few pictures to compare")
-    # Few pictures vary by chance, so the limit is wider for them.
+    # Raise the limit for few pictures, whose share varies more by chance.
     limit = ONE_SIDED + STANDARD_ERRORS * 0.5 / symmetry.compared**0.5
     return Advice(
         value=symmetry.nearer_share <= limit,
@@ -114,7 +120,7 @@ def _mirror(symmetry: Symmetry) -> Advice[bool]:
     )
 
 
-def _labels(classes: Mapping[str, int], unlabelled: int) -> Advice[bool]:
+def _suggest_labels(classes: Mapping[str, int], unlabelled: int) -> Advice[bool]:
     if not classes:
         return Advice(value=False, reason="the source has no classes")
     if unlabelled:
@@ -125,15 +131,15 @@ def _labels(classes: Mapping[str, int], unlabelled: int) -> Advice[bool]:
     spread = f"{classes[smallest]} ({smallest}) to {classes[largest]} ({largest}) pictures"
     if classes[smallest] == classes[largest]:
         spread = f"{classes[smallest]} pictures each"
-    if classes[smallest] < FEWEST_OF_CLASS:
+    if classes[smallest] < MIN_PER_CLASS:
         return Advice(
             value=False,
-            reason=f"a class needs {FEWEST_OF_CLASS}, and {len(classes)} classes have {spread}",
+            reason=f"a class needs {MIN_PER_CLASS}, and {len(classes)} classes have {spread}",
         )
     return Advice(value=True, reason=f"{len(classes)} classes have {spread}")
 
 
-def _enough(readable: int) -> Advice[bool]:
+def _judge_count(readable: int) -> Advice[bool]:
     if readable < FEW:
         return Advice(value=False, reason=f"a discriminator soon overfits on {readable} pictures")
     if readable < ENOUGH:

@@ -1,4 +1,4 @@
-"""Measure a source in one pass over its pictures."""
+"""Survey of a source for `growgan data check`: measure all pictures in one pass, and sum up."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from pipeline.data.checking.measurement import (
     Measurements,
     measure,
 )
-from pipeline.data.checking.moments import frechet_distance, merged, moments_of
-from pipeline.data.checking.near_duplicates import Groups, groups_within, same
+from pipeline.data.checking.moments import frechet_distance, merge_moments, moments_of
+from pipeline.data.checking.near_duplicates import Groups, group_equal, groups_within
 from pipeline.data.checking.report import (
     FORMAT_VERSION,
-    NAMED,
+    MAX_NAMED,
     Colours,
     FeatureMoments,
     Named,
@@ -34,19 +34,22 @@ from pipeline.data.conversion import UNLABELLED, Skipped
 from pipeline.data.sources import Source, open_source
 from pipeline.data.workers import map_in_chunks
 
-RUN = 64
+CHUNK = 64
 """Pictures measured at a time; fixed, so that sums do not depend on the number of workers."""
 NEAR_BITS = 4
-"""Largest difference between perceptual hashes of near duplicates, in bits. On photographs it
-finds copies that were recoloured, sharpened or stored again; at 5 and 6 bits the first false
-matches appear. Icons and digits are too simple for such a hash: all look alike to it."""
+"""Maximum number of bits in which the perceptual hashes of near duplicates differ. In photographs,
+4 bits find copies that were recoloured, sharpened or stored again; at 5 and 6 bits the first false
+matches appear. Icons and digits are too simple for a perceptual hash: most get nearly equal ones.
+"""
 SAMPLE = 4096
-"""Content hashes in a report: enough to estimate the share of new pictures to 0.8 %."""
+"""Maximum number of content hashes in a report; the share of new pictures that is estimated from
+so many has a standard error of at most 0.8 %."""
 COMPARED = 2048
-"""Pictures compared with their mirror images: accurate to 1.1 %, in under a second."""
+"""Maximum number of pictures to compare with their mirror images, which takes under a second; the
+share has a standard error of 1.1 %."""
 KEY_BYTES = 6
-"""Bytes of a content hash in a report: exact as a number in JSON, and of a billion pictures only
-one in 300,000 shares its key with another by chance."""
+"""Bytes kept of a content's SHA-256: a number that JSON stores exactly. Among a billion pictures,
+one in 300,000 would have the key of a different picture."""
 DIGEST_WORDS = 4
 """Number of 64-bit words in a SHA-256."""
 BLANK_STD = 0.5
@@ -73,8 +76,9 @@ def survey(
     """
     source = open_source(spec)
     tally = _Tally()
-    numbers = range(len(source))
-    for measurements in map_in_chunks(spec, source, _measured, numbers, size=RUN, workers=workers):
+    indices = range(len(source))
+    chunks = map_in_chunks(spec, source, _measure_chunk, indices, size=CHUNK, workers=workers)
+    for measurements in chunks:
         before = tally.done
         tally.add(measurements)
         if report is not None:
@@ -83,12 +87,12 @@ def survey(
     return tally.survey(source)
 
 
-def _measured(source: Source, numbers: Sequence[int]) -> Measurements:
-    return measure(source[number] for number in numbers)
+def _measure_chunk(source: Source, indices: Sequence[int]) -> Measurements:
+    return measure(source[index] for index in indices)
 
 
 class _Tally:
-    """Sums over the measurements so far; of each picture its name and some 100 bytes stay."""
+    """Running sums over the pictures; it keeps the name and some 100 bytes of each picture."""
 
     def __init__(self) -> None:
         self.names: list[str] = []
@@ -119,9 +123,9 @@ class _Tally:
         self._modes.update(new.modes)
         for name, mode in zip(new.names, new.modes, strict=True):
             of_mode = self._of_modes.setdefault(mode, [])
-            of_mode += [name] if len(of_mode) < NAMED else []
+            of_mode += [name] if len(of_mode) < MAX_NAMED else []
         self._labels.append(new.labels)
-        # Half as many bytes, as they stay for every picture.
+        # Halve the bytes, because the size of every picture is kept.
         self._sizes.append(new.sizes.astype(np.int32))
         self._hashes.append(new.hashes)
         self._contents += b"".join(new.digests)
@@ -131,14 +135,14 @@ class _Tally:
         self._squares += new.squares.sum(0)
         self._grey += int(new.grey.sum())
         self._dark_borders += int(new.dark_borders.sum())
-        # The last bit of a content's hash halves the set at random, independent of the order.
-        coins = np.array([content[-1] & 1 for content in new.digests], np.int64)
+        # Halve the set at random, independent of the order: by the last bit of a content's hash.
+        coins = np.array([digest[-1] & 1 for digest in new.digests], np.int64)
         self._halves = [
-            # Merged moments, because features of all pictures need not be kept.
-            merged(half, moments_of(new.features[coins == side]))
+            # Merge moments, so that the features of all pictures need not be kept.
+            merge_moments(half, moments_of(new.features[coins == side]))
             for side, half in enumerate(self._halves)
         ]
-        keys = [int.from_bytes(content[:KEY_BYTES], "big") for content in new.digests]
+        keys = [int.from_bytes(digest[:KEY_BYTES], "big") for digest in new.digests]
         self._sample.add(np.array(keys, np.int64), new.grey_thumbs, new.labels)
 
     def survey(self, source: Source) -> Survey:
@@ -150,14 +154,14 @@ class _Tally:
         blank = np.concatenate(self._blank)
         digests = np.frombuffer(self._contents, np.uint64).reshape(-1, DIGEST_WORDS)
         _, first, content = np.unique(digests, axis=0, return_index=True, return_inverse=True)
-        copies = same(content)
-        # Exact duplicates count once, so that near duplicates are other pictures.
+        copies = group_equal(content)
+        # Take each content once, so that exact duplicates are not listed as near duplicates.
         distinct = np.sort(first)
-        # Blank pictures have nearly equal hashes, and would be one large group.
+        # Leave out blank pictures: their hashes are nearly equal and would form one large group.
         distinct = distinct[~blank[distinct]]
         alike = groups_within(np.concatenate(self._hashes)[distinct], NEAR_BITS)
-        pixels = np.concatenate(self._sizes)
-        sizes = _sizes(pixels)
+        sizes_px = np.concatenate(self._sizes)
+        sizes = _summarize_sizes(sizes_px)
         colours = self._colours(readable)
         symmetry = self._sample.symmetry()
         return Survey(
@@ -174,27 +178,31 @@ class _Tally:
             unlabelled=unlabelled,
             colours=colours,
             blank=tuple(self.names[index] for index in np.flatnonzero(blank)),
-            exact_duplicates=self._named(copies),
+            exact_duplicates=self._names_of(copies),
             label_conflicts=sum(np.unique(labels[group]).size > 1 for group in copies),
-            near_duplicates=self._named([distinct[group] for group in alike]),
+            near_duplicates=self._names_of([distinct[group] for group in alike]),
             near_bits=NEAR_BITS,
             symmetry=symmetry,
             suggestions=suggestions(readable, sizes, colours, symmetry, classes, unlabelled),
-            features=FeatureMoments.of(merged(*self._halves), frechet_distance(*self._halves)),
+            features=FeatureMoments.of(
+                merge_moments(*self._halves), frechet_distance(*self._halves)
+            ),
             content_sample=tuple(self._sample.keys.tolist()),
-            named=self._standing_out(pixels, labels),
+            named=self._name_extremes(sizes_px, labels),
         )
 
-    def _standing_out(self, pixels: npt.NDArray[np.int32], labels: npt.NDArray[np.int64]) -> Named:
+    def _name_extremes(
+        self, sizes_px: npt.NDArray[np.int32], labels: npt.NDArray[np.int64]
+    ) -> Named:
         def first(values: npt.NDArray[np.number], sign: int) -> tuple[tuple[str, float], ...]:
-            order = np.argsort(sign * values, kind="stable")[:NAMED]
+            order = np.argsort(sign * values, kind="stable")[:MAX_NAMED]
             return tuple((self.names[index], float(values[index])) for index in order)
 
-        aspect = pixels[:, 0] / pixels[:, 1]
-        without = np.flatnonzero(labels == UNLABELLED)[:NAMED]
+        aspect = sizes_px[:, 0] / sizes_px[:, 1]
+        without = np.flatnonzero(labels == UNLABELLED)[:MAX_NAMED]
         return Named(
-            smallest=first(pixels.min(1), 1),
-            largest=first(pixels.max(1), -1),
+            smallest=first(sizes_px.min(1), 1),
+            largest=first(sizes_px.max(1), -1),
             narrowest=first(aspect, 1),
             widest=first(aspect, -1),
             of_modes={mode: tuple(names) for mode, names in self._of_modes.items()},
@@ -214,45 +222,45 @@ class _Tally:
             dark_border_share=self._dark_borders / count,
         )
 
-    def _named(self, groups: Groups) -> tuple[tuple[str, ...], ...]:
+    def _names_of(self, groups: Groups) -> tuple[tuple[str, ...], ...]:
         return tuple(tuple(self.names[index] for index in group) for group in groups)
 
 
 class _Sample:
-    """Sample of the pictures with the smallest content hashes; each content counts once."""
+    """Random sample of the pictures: those with the smallest content hashes, each content once."""
 
-    # By hashes, because that random choice does not depend on the order, and takes the same
-    # pictures from two sets as far as both have them.
+    # Choose by hash, so that the sample does not depend on the order of the pictures, and the
+    # samples of two sets can be compared.
 
     def __init__(self) -> None:
         self.keys = np.zeros(0, np.int64)
-        self._small = np.zeros((0, THUMB, THUMB), np.uint8)
+        self._thumbs = np.zeros((0, THUMB, THUMB), np.uint8)
         self._labels = np.zeros(0, np.int64)
 
     def add(
         self,
         keys: npt.NDArray[np.int64],
-        small: npt.NDArray[np.uint8],
+        thumbs: npt.NDArray[np.uint8],
         labels: npt.NDArray[np.int64],
     ) -> None:
-        # A full sample loses its largest for a smaller one, so larger ones are dropped at once.
+        # Drop keys that cannot enter a full sample, because they exceed its largest.
         if len(self.keys) == SAMPLE:
             wanted = keys < self.keys[-1]
-            keys, small, labels = keys[wanted], small[wanted], labels[wanted]
+            keys, thumbs, labels = keys[wanted], thumbs[wanted], labels[wanted]
         if len(keys):
             every = np.concatenate([self.keys, keys])
             smallest, first = np.unique(every, return_index=True)
             first = first[:SAMPLE]
             self.keys = smallest[:SAMPLE]
-            self._small = np.concatenate([self._small, small])[first]
+            self._thumbs = np.concatenate([self._thumbs, thumbs])[first]
             self._labels = np.concatenate([self._labels, labels])[first]
 
     def symmetry(self) -> Symmetry:
-        share, compared = nearer_share(self._small[:COMPARED], self._labels[:COMPARED])
+        share, compared = nearer_share(self._thumbs[:COMPARED], self._labels[:COMPARED])
         return Symmetry(nearer_share=share, compared=compared)
 
 
-def _sizes(sizes: npt.NDArray[np.int32]) -> Sizes:
+def _summarize_sizes(sizes: npt.NDArray[np.int32]) -> Sizes:
     width, height = sizes[:, 0], sizes[:, 1]
     shortest = sizes.min(1)
     powers, counts = np.unique(2 ** np.floor(np.log2(shortest)).astype(int), return_counts=True)

@@ -14,7 +14,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from pipeline.data.checking.moments import Moments, merged, moments_of, squared_frechet_distance
+from pipeline.data.checking.moments import (
+    Moments,
+    merge_moments,
+    moments_of,
+    squared_frechet_distance,
+)
 from pipeline.errors import UserError
 from pipeline.evaluation.batching import rebatch
 from pipeline.evaluation.statistics.arrays import Array, check_features
@@ -45,7 +50,7 @@ def moments(batches: Iterable[Array]) -> Moments:
     for chunk in rebatch(checked, CHUNK):
         # Use float64, because FID is a small difference of large traces.
         part = moments_of(chunk.astype(np.float64, copy=False))
-        total = part if total is None else merged(total, part)
+        total = part if total is None else merge_moments(total, part)
     if total is None:
         raise UserError("`batches` must hold features. Received: none")
     return total
@@ -109,7 +114,7 @@ def frechet_estimates(draws: Sequence[Moments], references: Moments) -> FrechetE
         # all images: then all points have the same random error.
         if len(draws) % together == 0:
             unions = [
-                reduce(merged, draws[first : first + together])
+                reduce(merge_moments, draws[first : first + together])
                 for first in range(0, len(draws), together)
             ]
             distances = np.array([fid_of(union, references) for union in unions])

@@ -6,7 +6,11 @@ import json
 from pathlib import Path
 from typing import Any
 
-from pipeline.data.checking.contract import CLASS_SHARES, COLOUR, FEATURES
+from pipeline.data.checking.contract import (
+    MAX_CLASS_SHARES_SHIFT,
+    MAX_COLOUR_SHIFT,
+    MAX_FEATURES_SHIFT,
+)
 from pipeline.data.checking.report import REPORT, Survey, read_report
 from pipeline.errors import UserError
 from pipeline.loading import is_chosen
@@ -134,17 +138,17 @@ def shift_check(survey: Survey) -> StepCheck:
     if moved is None:
         return StepCheck(True, "there are no earlier pictures to compare with")
     # Add what two random samples of one set differ by.
-    bound = FEATURES + 2 * moved.features_by_chance
+    bound = MAX_FEATURES_SHIFT + 2 * moved.features_by_chance
     passed = (
         moved.features <= bound
-        and moved.largest_colour <= COLOUR
-        and moved.class_shares <= CLASS_SHARES
+        and moved.largest_colour <= MAX_COLOUR_SHIFT
+        and moved.class_shares <= MAX_CLASS_SHARES_SHIFT
     )
     return StepCheck(
         passed,
         f"features moved by {moved.features:.3g} spreads, colours by {moved.largest_colour:.3g} "
-        f"deviations, classes by {moved.class_shares:.3g}; at most {bound:.3g}, {COLOUR:g} and "
-        f"{CLASS_SHARES:g} are usual",
+        f"deviations, classes by {moved.class_shares:.3g}; at most {bound:.3g}, "
+        f"{MAX_COLOUR_SHIFT:g} and {MAX_CLASS_SHARES_SHIFT:g} are usual",
     )
 
 

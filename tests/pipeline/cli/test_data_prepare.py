@@ -18,7 +18,7 @@ from tests.pipeline.cli.commands import Growgan
 # Small shards and workers even for little work, so that a kill comes in the middle.
 CODE = """
 import pipeline.data.shards as shards, pipeline.data.workers as workers
-shards.PICTURES, workers.WORTH_SHARING = 100, -1
+shards.MAX_PICTURES, workers.WORTH_SHARING = 100, -1
 from pipeline.cli import main
 main()
 """

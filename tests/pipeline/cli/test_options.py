@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from pipeline.cli.options import parse_classes
 from pipeline.config import DataConfig
-from pipeline.data.shards import classes_taken
+from pipeline.data.shards import chosen_classes
 from pipeline.errors import UserError
 
 NAMES = st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Zl", "Zp"]), min_size=1)
@@ -39,4 +39,4 @@ def test_numbers_are_names_and_accents_are_one_whatever_their_form() -> None:
         (None, there),
     ):
         data = DataConfig.model_validate({"source": "x", "classes": asked})
-        assert classes_taken(there, data) == taken
+        assert chosen_classes(there, data) == taken

@@ -13,7 +13,7 @@ beam = pytest.importorskip("pipeline.data.beam", reason="Apache Beam is the extr
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
 @pytest.mark.parametrize("options", [["--runner=DirectRunner"]])
 def test_beam_writes_the_same_bytes(tmp_path: Path, monkeypatch, options: list[str]) -> None:
-    monkeypatch.setattr("pipeline.data.shards.PICTURES", 600)
+    monkeypatch.setattr("pipeline.data.shards.MAX_PICTURES", 600)
     data = DataConfig(source="digits", channels=1, val=0.1, mirrored_copies=True)
     here = prepare(data, (4, 8), tmp_path / "here")
     there = prepare(data, (4, 8), tmp_path / "there", write=beam.writer(options))

@@ -39,7 +39,7 @@ def records(tmp_path_factory: pytest.TempPathFactory) -> RecordSet:
 @pytest.fixture(params=["one window", "windows of 4"])
 def window(request, monkeypatch: pytest.MonkeyPatch) -> None:
     if request.param == "windows of 4":
-        monkeypatch.setattr(dataset, "MOST_RECORDS", 4)
+        monkeypatch.setattr(dataset, "MAX_WINDOW_RECORDS", 4)
 
 
 def batches(records: RecordSet, count: int, phase: Phase = PHASE, **options: object) -> list:
@@ -220,7 +220,7 @@ def test_every_way_to_read_gives_the_same_stream(
     cache: bool,
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(dataset, "MOST_RECORDS", window)
+        patch.setattr(dataset, "MAX_WINDOW_RECORDS", window)
         whole = batches(records, 20, mirror=True, labels=True)[seen:]
         options = {"images_seen": 4 * seen, "mirror": True, "labels": True, "cache": cache}
         options |= {"servers": servers[:many], "workers": workers}

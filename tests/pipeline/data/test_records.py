@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from pipeline.config import DataConfig
 from pipeline.data.conversion import reduced, to_pixels
-from pipeline.data.dataset import decoded_images
+from pipeline.data.dataset import decode_images
 from pipeline.data.prepare import prepare, records_for
 from pipeline.data.records import MANIFEST, RecordSet, open_records, verify
 from pipeline.data.sources import open_source
@@ -40,7 +40,7 @@ def stored(records: RecordSet, resolution: int, split: str = "train") -> dict:
     for serialized in tf.data.TFRecordDataset(files).as_numpy_iterator():
         feature = tf.train.Example.FromString(serialized).features.feature
         encoded = tf.constant(feature["image"].bytes_list.value)
-        [image] = decoded_images(encoded, records, resolution).numpy()
+        [image] = decode_images(encoded, records, resolution).numpy()
         [index] = feature["index"].int64_list.value
         key = (index, "mirrored") if feature["mirrored"].int64_list.value[0] else index
         found[key] = (image, feature["label"].int64_list.value[0])
@@ -286,7 +286,7 @@ def test_records_without_permission(labelled_folder: Path, tmp_path: Path) -> No
 
 
 def test_a_full_disk_leaves_nothing_half_written(tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr("pipeline.data.shards.PICTURES", 600)
+    monkeypatch.setattr("pipeline.data.shards.MAX_PICTURES", 600)
     data = config("digits", tmp_path / "records", channels=1)
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))
@@ -311,7 +311,7 @@ def test_processes_take_turns_and_the_second_finds_the_set(labelled_folder, tmp_
 
 @pytest.mark.usefixtures("forked")
 def test_workers_and_interruptions_change_no_byte(tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr("pipeline.data.shards.PICTURES", 300)
+    monkeypatch.setattr("pipeline.data.shards.MAX_PICTURES", 300)
     monkeypatch.setattr("pipeline.data.workers.WORTH_SHARING", -1)
     options = {"channels": 1, "val": 0.1, "mirrored_copies": True, "max_images": 1000}
     folders = []
@@ -347,7 +347,7 @@ def test_workers_and_interruptions_change_no_byte(tmp_path: Path, monkeypatch) -
 
 
 def test_little_work_starts_no_process(tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr("pipeline.data.workers.shared", None)
+    monkeypatch.setattr("pipeline.data.workers.call_in_workers", None)
     data = config("digits", tmp_path, channels=1, workers=2, max_images=100)
     assert prepare(data, (4,), tmp_path / "set").count == 100
 

@@ -9,7 +9,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.data.checking.contract import Contract, ShiftRules, derived
+from pipeline.data.checking.contract import Contract, ShiftRules, derive_contract
 from pipeline.data.checking.contract_file import read_contract, write_contract
 from pipeline.data.checking.report import Survey
 from pipeline.data.checking.survey import survey
@@ -129,7 +129,7 @@ def test_shift_is_bounded_by_a_reference(digits: Survey) -> None:
 
 
 def test_a_set_keeps_the_contract_derived_from_it(digits: Survey) -> None:
-    contract = derived(digits, "digits.json")
+    contract = derive_contract(digits, "digits.json")
     assert contract.broken_by(digits, digits) == []
     assert contract.classes == tuple("0123456789")
     assert contract.least_pictures == 1617
@@ -162,12 +162,13 @@ def test_any_set_keeps_the_contract_derived_from_it(sides, ratios, level, std, c
         corrupt=(("x", "y"),) * bad,
         exact_duplicates=(("a", "b"),) * min(bad, sum(counts) // 2),
     )
-    assert derived(found, "x").broken_by(found, found) == []
+    assert derive_contract(found, "x").broken_by(found, found) == []
 
 
 def test_other_sets_break_it(digits: Survey) -> None:
     rules = {
-        reason.split("`")[1] for reason in derived(digits, "x").broken_by(survey("glyphs:32x900"))
+        reason.split("`")[1]
+        for reason in derive_contract(digits, "x").broken_by(survey("glyphs:32x900"))
     }
     assert {"channels", "modes", "classes", "least_pictures", "most_side"} <= rules
 
@@ -178,7 +179,7 @@ def test_what_is_written_is_read_again(digits: Survey, tmp_path: Path) -> None:
     assert {file.name for file in path.parent.iterdir()} == {
         "digits.yaml", "digits.reference.json",
     }  # fmt: skip
-    assert read_contract(path) == (derived(digits, "digits.reference.json"), digits)
+    assert read_contract(path) == (derive_contract(digits, "digits.reference.json"), digits)
     text = path.read_text()
     assert "# Exact names of the classes.\nclasses: ['0', '1'," in text
     assert "\nshift:\n  # Report of the reference set" in text

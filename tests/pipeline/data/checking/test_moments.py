@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.linalg import sqrtm
 
-from pipeline.data.checking.moments import Moments, frechet_distance, merged, moments_of
+from pipeline.data.checking.moments import Moments, frechet_distance, merge_moments, moments_of
 
 
 def features(count: int, size: int = 5, seed: int = 0) -> np.ndarray:
@@ -19,7 +19,7 @@ def test_parts_in_any_cut_are_the_whole(cuts: list[int]) -> None:
     whole = features(40) + 1e4
     total = moments_of(whole[:0])
     for part in np.split(whole, sorted(cuts)):
-        total = merged(total, moments_of(part))
+        total = merge_moments(total, moments_of(part))
     assert total.count == 40
     np.testing.assert_allclose(total.mean, whole.mean(0), rtol=1e-13)
     np.testing.assert_allclose(total.covariance, np.cov(whole, rowvar=False, bias=True), rtol=1e-9)

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.data.checking.near_duplicates import groups_within, same
+from pipeline.data.checking.near_duplicates import group_equal, groups_within
 
 WORD = 2**64 - 1
 
@@ -73,5 +73,8 @@ def test_too_few_to_be_alike(hashes: list[int]) -> None:
 
 
 def test_same_values() -> None:
-    assert [group.tolist() for group in same(np.array([3, 1, 3, 2, 1, 9]))] == [[0, 2], [1, 4]]
-    assert same(np.array([], np.int64)) == []
+    assert [group.tolist() for group in group_equal(np.array([3, 1, 3, 2, 1, 9]))] == [
+        [0, 2],
+        [1, 4],
+    ]
+    assert group_equal(np.array([], np.int64)) == []
