@@ -33,7 +33,7 @@ from pipeline.data.shards import (
     write_shard,
 )
 from pipeline.data.sources import open_source
-from pipeline.data.sources.reason import refusing
+from pipeline.data.sources.reason import as_user_error
 from pipeline.errors import UserError
 from pipeline.shape import Shape, shape_text
 from savedmodels import locks
@@ -147,7 +147,7 @@ def _prepared(
 ) -> RecordSet:
     data = wanted.data
     shards = shards_of(wanted.source, data)
-    with refusing("prepared sets need a folder that can be written", folder.parent, OSError):
+    with as_user_error("prepared sets need a folder that can be written", folder.parent, OSError):
         folder.parent.mkdir(parents=True, exist_ok=True)
         with _alone(folder):
             if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):

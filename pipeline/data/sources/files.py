@@ -92,7 +92,7 @@ def encoded_source(
         read=read,
         classes=classes,
         labels=numbers,
-        named=lambda number: shown(files[number]),
+        name_of=lambda number: shown(files[number]),
         left_out=left_out,
     )
 

@@ -1,4 +1,4 @@
-"""Describe an exception of a library in one line."""
+"""Describe an exception of a library in one line, and turn it into a `UserError`."""
 
 from __future__ import annotations
 
@@ -10,19 +10,27 @@ from pipeline.errors import UserError
 
 
 def reason_of(error: Exception) -> str:
-    """Return the first line of an error's message without a path; its type if it has none."""
+    """Return the first line of an error's message, or its type if the message is empty.
+
+    An OSError's path is left out.
+    """
     text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
     [line, *_] = text.strip().splitlines() or [type(error).__name__]
-    # Pillow names the memory address of the picture's buffer, which helps no reader.
+    # Remove the memory address of the picture's buffer, which Pillow adds and no reader needs.
     return re.sub(r" <_io\.BytesIO object at 0x[0-9a-f]+>", "", line)
 
 
 @contextmanager
-def refusing(rule: str, received: object, *errors: type[Exception]) -> Iterator[None]:
-    """Refuse what was received, as it breaks a rule, when the block raises one of the errors.
+def as_user_error(rule: str, received: object, *errors: type[Exception]) -> Iterator[None]:
+    """Replace errors of the block by a UserError.
+
+    Args:
+        rule: Start of the message: the rule that the input broke.
+        received: The input, for the message: usually a path.
+        errors: Types of error to replace; others pass through.
 
     Raises:
-        UserError: in place of these errors.
+        UserError: if the block raises one of `errors`.
     """
     try:
         yield
