@@ -14,11 +14,7 @@ from pipeline.data.sources.folder import open_folder, open_image_folder
 from pipeline.data.sources.idx import idx_images_in, open_idx
 from pipeline.data.sources.numpy_files import open_numpy
 from pipeline.data.sources.source import Picture, Source
-from pipeline.data.sources.tfrecords import (
-    find_largest_tfrecords,
-    is_official_tfrecords,
-    open_tfrecords,
-)
+from pipeline.data.sources.tfrecords import find_tfrecords, is_official, open_tfrecords
 from pipeline.data.sources.video import open_video
 from pipeline.errors import UserError
 
@@ -31,15 +27,12 @@ VIDEOS = (".avi", ".mkv", ".mov", ".mp4", ".webm")
 
 @dataclass(frozen=True)
 class Place:
-    """Path within a source's name, and the text before and after it.
-
-    A project's runs use it to find a source's files and to open a copy of them elsewhere.
+    """Path within a source's name, and the text around it, to open a copy elsewhere.
 
     Args:
         path: Path of the folder or file, which need not exist.
         before: Text before the path: `tfds:folder=` or nothing.
-        after: Text after the path: `/FOLDER` in a zip, `:SPLIT`, or `:N` for every N-th frame of a
-            video.
+        after: Text after the path: `/FOLDER` in a zip, `:SPLIT`, or `:N` of a video.
     """
 
     path: Path
@@ -93,10 +86,7 @@ def open_source(spec: str) -> Source:
 
 
 def place_of(spec: str, base: Path = Path()) -> Place | None:
-    """Split a source's name around its path; return None for a name without a path.
-
-    A relative path is joined to the folder `base`.
-    """
+    """Split a source's name around its path, relative to `base`; None for a name without a path."""
     if spec.startswith(IMAGE_FOLDER):
         return _image_folder_place(spec.removeprefix(IMAGE_FOLDER), base)
     if spec == "digits" or spec.partition(":")[0] in ("glyphs", "tfds"):
@@ -127,7 +117,7 @@ def _image_folder_place(spec: str, base: Path) -> Place:
 def _open_folder(path: Path) -> Source:
     if images := idx_images_in(path):
         return open_idx(images)
-    if tfrecords := find_largest_tfrecords(path):
+    if tfrecords := find_tfrecords(path):
         return open_tfrecords(tfrecords)
     cifar = open_cifar(path)
     # Try picture files last: `open_folder` raises for a folder without any.
@@ -146,6 +136,6 @@ def _open_file(place: Place) -> Source | None:
         return open_idx(path)
     if path.suffix.lower() in (".npy", ".npz"):
         return open_numpy(path)
-    if is_official_tfrecords(path):
+    if is_official(path):
         return open_tfrecords(path)
     return open_cifar(path)

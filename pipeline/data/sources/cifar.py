@@ -21,12 +21,12 @@ from pipeline.errors import UserError
 
 CHANNELS, SIDE = 3, 32
 PIXELS = CHANNELS * SIDE * SIDE
-"""Bytes of one picture: 8 bits for each channel of each pixel."""
+"""Number of values, and of bytes, in one picture."""
 
 
 @dataclass(frozen=True)
 class _Edition:
-    """One of the four published archives: its file names, and the layout of its batches."""
+    """One of the four published archives: names of files, and of keys in Python batches."""
 
     training: tuple[str, ...]
     test: str
@@ -34,9 +34,7 @@ class _Edition:
     label_bytes: int = 0
     """Bytes before the pixels of a binary record; the last is the label. 0 for Python batches."""
     label_key: str = "labels"
-    """Key of the labels in a Python batch."""
     names_key: str = "label_names"
-    """Key of the class names in a Python `names_file`."""
 
 
 _BATCHES = tuple(f"data_batch_{number}" for number in range(1, 6))
@@ -58,9 +56,7 @@ class _Batch(NamedTuple):
 
 
 def open_cifar(path: Path) -> Source | None:
-    """Open the training set in a folder of CIFAR batches, or a single batch.
-
-    Returns None if the path is not of CIFAR.
+    """Open the training set in a folder of CIFAR, or one batch file; return None for other paths.
 
     Raises:
         UserError: if a batch is missing or damaged, or has unexpected content.

@@ -8,7 +8,6 @@ from pipeline.data.sources.arrays import arrays_source
 from pipeline.data.sources.source import Source
 
 LARGEST_VALUE = 16
-"""Maximum pixel value in scikit-learn's digits."""
 
 
 def open_digits() -> Source:

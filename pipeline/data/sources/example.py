@@ -1,8 +1,7 @@
 """Parse a serialized `tf.train.Example` without TensorFlow and without copying.
 
-The readers of official TFRecords and of TensorFlow Datasets use it. An `Example` holds named
-features, and each is a list of bytes, integers or floats (floats are not read here). A protobuf
-message is a sequence of fields; each begins with a tag, which is `field number << 3 | wire type`.
+An `Example` holds named features; each is a list of bytes, integers or floats. A protobuf message
+is a sequence of fields; each begins with a tag, which is `field number << 3 | wire type`.
 
 Source: tensorflow/core/example/example.proto and feature.proto for the field numbers, and
 https://protobuf.dev/programming-guides/encoding for the encoding.
@@ -15,7 +14,7 @@ from collections.abc import Iterator
 _VARINT, _EIGHT_BYTES, _SIZED, _FOUR_BYTES = 0, 1, 2, 5
 """Wire types of protobuf; a sized field states its length before its bytes."""
 _LONGEST_VARINT = 10
-"""Maximum length of a varint, an integer of variable length, in bytes."""
+"""Maximum length of a varint (integer of variable length), in bytes."""
 _BYTES_LIST, _INT64_LIST = 1, 3
 """Field numbers in `Feature`."""
 

@@ -20,8 +20,7 @@ def open_folder(path: Path) -> Source:
     Labels come from a labels file, such as labels.csv, or without one from class sub-folders.
 
     Raises:
-        UserError: if the folder has no picture or cannot be listed, or the labels file or class
-            folders are wrong.
+        UserError: if it has no picture, cannot be listed, or labels or class folders are wrong.
     """
     return files_source(
         path.resolve().name, str(path), _files_below(path), lambda file: (path / file).read_bytes()
@@ -60,10 +59,8 @@ def open_image_folder(root: Path, split: str) -> Source:
 def walk(root: Path, inside: str = "", above: frozenset[str] = frozenset()) -> Iterator[str]:
     """Yield every file below a folder by its name relative to `root`, in any order; follow links.
 
-    Args:
-        root: Folder to list.
-        inside: Sub-folder to start from, relative to `root`; changes in the recursion.
-        above: Real paths of the folders above `inside`, to notice a loop of links.
+    Only the recursion passes `inside`, the sub-folder to list, and `above`, the real paths of the
+    folders above it.
 
     Raises:
         OSError: if a folder cannot be listed.

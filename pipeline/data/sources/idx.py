@@ -32,8 +32,7 @@ def open_idx(images_file: Path) -> Source:
     """Open `…images-idx3-ubyte[.gz]`, with labels if `…labels-idx1-ubyte[.gz]` is beside it.
 
     Raises:
-        UserError: if a file is damaged or without pictures, or the numbers of images and labels
-            differ.
+        UserError: if a file is damaged or empty, or the numbers of images and labels differ.
     """
     stem = images_file.name.removesuffix(".gz")
     labels_name = stem.replace("images", "labels").replace("idx3", "idx1")
@@ -63,7 +62,7 @@ def _read_array(path: Path, *, dimensions: int) -> npt.NDArray[np.uint8]:
         as_user_error("an idx file must be readable", path, OSError, EOFError, zlib.error),
         gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file,
     ):
-        # Pad a short header with zeros: the check below then refuses the file.
+        # Pad a short header with zeros: it is refused below for its magic number or its size.
         header = file.read(header_size).ljust(header_size, b"\0")
         magic, *shape = struct.unpack(f">{dimensions + 1}I", header)
         size = math.prod(shape)

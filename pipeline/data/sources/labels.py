@@ -1,7 +1,4 @@
-"""Read the labels file of a folder or zip of pictures.
-
-It is `labels.csv`, `labels.json`, or StyleGAN2-ADA's `dataset.json`; docs/data.md shows each.
-"""
+"""Read a source's labels file: labels.csv, labels.json, or StyleGAN2-ADA's dataset.json."""
 
 from __future__ import annotations
 
@@ -139,8 +136,7 @@ def _resolve_names(names: Sequence[str], pictures: Sequence[str]) -> list[str]:
     A name `a\b.png` means `a/b.png` if no picture has exactly that name.
     """
     known = set(pictures)
-    # Compare names in one Unicode form: an accented letter may be two characters (NFD, as macOS
-    # stores it) or one (NFC).
+    # Compare in NFC: an accented letter may be two characters (NFD, as macOS stores it) or one.
     composed = {unicodedata.normalize("NFC", picture): picture for picture in pictures}
 
     def resolve(name: str) -> str:
@@ -154,7 +150,7 @@ def _resolve_names(names: Sequence[str], pictures: Sequence[str]) -> list[str]:
 
 
 def _match(entries: Entries, folder: str, pictures: Sequence[str]) -> dict[str, str | None]:
-    """Return the label of each picture; raise ValueError unless each has exactly one entry."""
+    """Return the label of each picture, None for each without entries; refuse partial entries."""
     if not entries:
         return dict.fromkeys(pictures)
     names = _resolve_names([posixpath.join(folder, file) for file, _ in entries], pictures)

@@ -17,9 +17,7 @@ from pipeline.errors import UserError
 from pipeline.untrusted.npz_heads import Head, heads_in
 
 IMAGES = ("images", "x_train")
-"""Names of the array of pictures in an `.npz`, the first that exists."""
 LABELS = ("labels", "y_train")
-"""Names of the array of labels in an `.npz`, the first that exists."""
 LARGEST_ARRAY = 2**32
 """Maximum size of a decompressed array in an `.npz`, in bytes; it is held in memory."""
 

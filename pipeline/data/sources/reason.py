@@ -10,10 +10,7 @@ from pipeline.errors import UserError
 
 
 def reason_of(error: Exception) -> str:
-    """Return the first line of an error's message, or its type if the message is empty.
-
-    An OSError's path is left out.
-    """
+    """Return the first line of an error's message, without an OSError's path, or else its type."""
     text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
     [line, *_] = text.strip().splitlines() or [type(error).__name__]
     # Remove the memory address of the picture's buffer, which Pillow adds and no reader needs.
@@ -22,15 +19,11 @@ def reason_of(error: Exception) -> str:
 
 @contextmanager
 def as_user_error(rule: str, received: object, *errors: type[Exception]) -> Iterator[None]:
-    """Replace errors of the block by a UserError.
-
-    Args:
-        rule: Start of the message: the rule that the input broke.
-        received: The input, for the message: usually a path.
-        errors: Types of error to replace; others pass through.
+    """Replace errors of these types in the block by a UserError.
 
     Raises:
-        UserError: if the block raises one of `errors`.
+        UserError: if the block raises one of `errors`; it states the rule that the input broke, and
+            the input that was received.
     """
     try:
         yield

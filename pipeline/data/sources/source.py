@@ -1,7 +1,4 @@
-"""Source of pictures: what every reader in this folder returns.
-
-Pictures have a fixed order, and each is read only when it is needed.
-"""
+"""Sequence of pictures that every reader in this folder returns, each read when it is needed."""
 
 from __future__ import annotations
 
@@ -21,8 +18,7 @@ class Picture:
     Args:
         name: Name for messages: a path in the source, or the source's name and an index.
         label: Index into the source's `classes`, or None without a label.
-        content: Function that returns the bytes to hash for the picture's identity, usually those
-            of its file; raises OSError.
+        content: Function that returns the bytes to hash as the picture's identity; raises OSError.
         read: Function that reads and decodes the picture; raises any error of its decoder.
     """
 

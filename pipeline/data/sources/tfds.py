@@ -52,7 +52,7 @@ def open_tfds(spec: str) -> Source:
     examples = _open_examples(name, builder, split)
     content = partial(_content, examples, picture)
     classes = () if label is None else tuple(features[label].names)
-    labels = None if label is None else _read_labels(name, examples, label, len(classes))
+    labels = None if label is None else _labels(name, examples, label, len(classes))
 
     def read(number: int) -> PIL.Image.Image:
         return decode(partial(content, number))
@@ -104,9 +104,9 @@ class _Examples:
 
     count: int
     read: Callable[[int], bytes]
-    """Function that reads the example of an index."""
+    """Function from an example's index to the example."""
     scan: Callable[[], Iterable[bytes | memoryview]]
-    """Function that iterates over all examples, in TFRecords without checking checksums."""
+    """Function that iterates over all examples, without checking checksums of TFRecords."""
 
 
 def _open_examples(name: str, builder: Any, split: str) -> _Examples:
@@ -177,9 +177,7 @@ def _content(examples: _Examples, feature: str, number: int) -> bytes:
     return bytes(content)
 
 
-def _read_labels(
-    name: str, examples: _Examples, feature: str, classes: int
-) -> npt.NDArray[np.int64]:
+def _labels(name: str, examples: _Examples, feature: str, classes: int) -> npt.NDArray[np.int64]:
     # Scan without checking checksums, for which all pictures would be read.
     found = (_label(serialized, feature) for serialized in examples.scan())
     rule = f"{feature!r} must be one of {classes} labels in each example"

@@ -1,9 +1,8 @@
 """Read any record of a TFRecord file by its index, without TensorFlow.
 
-The readers of official TFRecords, TensorFlow Datasets and prepared sets use it. Each record is
-stored as its length in bytes (8 bytes), a checksum of the length (4), its content, and a checksum
-of the content (4), all little-endian. A checksum is the CRC-32C, rotated right by 15 bits, plus
-0xa282ead8, modulo 2³².
+Each record is stored as its length in bytes (8 bytes), a checksum of the length (4), its content,
+and a checksum of the content (4), all little-endian. A checksum is the CRC-32C, rotated right by 15
+bits, plus 0xa282ead8, modulo 2³².
 
 Source: https://www.tensorflow.org/tutorials/load_data/tfrecord, "TFRecords format details".
 """
@@ -26,9 +25,7 @@ from pipeline.data.sources.reason import as_user_error
 from pipeline.errors import UserError
 
 _HEADER = struct.Struct("<QI")
-"""Length and its checksum."""
 _FOOTER = struct.Struct("<I")
-"""Checksum of the content."""
 
 
 def masked_crc(content: bytes) -> int:
@@ -39,12 +36,7 @@ def masked_crc(content: bytes) -> int:
 
 @dataclass(frozen=True)
 class RecordFile:
-    """TFRecord file with an index of its records.
-
-    Args:
-        path: Path of the file.
-        starts: Position of each record's header, in bytes, and of the file's end.
-    """
+    """TFRecord file; `starts` has the byte offset of each record's header, and of the end."""
 
     path: Path
     starts: Sequence[int]
@@ -86,13 +78,10 @@ def index_records(path: Path) -> RecordFile:
     """
     # Use an array: it takes 8 bytes per record, a list several times as many.
     starts = array("q", [0])
-    with (
-        as_user_error("a TFRecord file must be readable", path, OSError),
-        _open(path) as descriptor,
-    ):
-        size = os.fstat(descriptor).st_size
+    with as_user_error("a TFRecord file must be readable", path, OSError), _open(path) as file:
+        size = os.fstat(file).st_size
         while starts[-1] < size:
-            starts.append(_end_of_record(path, descriptor, len(starts) - 1, starts[-1], size))
+            starts.append(_end_of_record(path, file, len(starts) - 1, starts[-1], size))
     return RecordFile(path, starts)
 
 

@@ -29,15 +29,13 @@ FILE_NAME = re.compile(r"(.+)-r(\d\d)\.tfrecords")
 """Name of the set, and base-2 logarithm of the side in pixels."""
 
 
-def is_official_tfrecords(file: Path) -> bool:
-    """Return whether a file has a name such as `NAME-r05.tfrecords`."""
+def is_official(file: Path) -> bool:
+    """Return whether a file has a name of the official tools, such as `NAME-r05.tfrecords`."""
     return FILE_NAME.fullmatch(file.name) is not None
 
 
-def find_largest_tfrecords(folder: Path) -> Path | None:
-    """Find the file with the highest resolution in a folder of official TFRecords.
-
-    Returns None if the folder holds no official TFRecords.
+def find_tfrecords(folder: Path) -> Path | None:
+    """Find the file of the highest resolution in a folder of official TFRecords, or return None.
 
     Raises:
         UserError: if the folder holds more than one set.

@@ -63,12 +63,9 @@ def open_video(path: Path, every: str = "") -> Source:
 
 
 class _Frames:
-    """Decoder of the chosen frames of a video, by index.
+    """Decoder of the frames with the display times `times`.
 
-    Args:
-        path: Path of the video.
-        times: Display times of the chosen frames, ascending.
-        key_times: Display times of all key frames, ascending; decoding can start only there.
+    `key_times` has the display times of all key frames, ascending; decoding can start only there.
     """
 
     def __init__(self, path: Path, times: list[int], key_times: list[int]) -> None:
