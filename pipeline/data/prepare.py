@@ -36,7 +36,7 @@ from pipeline.data.shards import (
     write_shard,
 )
 from pipeline.data.sources import open_source
-from pipeline.data.sources.reason import refusing
+from pipeline.data.sources.reason import as_user_error
 from pipeline.errors import UserError
 from pipeline.shape import Shape, shape_text
 from savedmodels import locks
@@ -163,7 +163,7 @@ def _prepare_or_reuse(
 ) -> RecordSet:
     data = plan.data
     shards = shards_of(plan.source, data)
-    with refusing("prepared sets need a folder that can be written", folder.parent, OSError):
+    with as_user_error("prepared sets need a folder that can be written", folder.parent, OSError):
         folder.parent.mkdir(parents=True, exist_ok=True)
         with _lock(folder):
             if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):

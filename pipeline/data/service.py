@@ -16,7 +16,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from pipeline.data.sources.reason import refusing
+from pipeline.data.sources.reason import as_user_error
 from pipeline.errors import UserError
 
 Batch = dict[str, tf.Tensor]
@@ -127,7 +127,7 @@ def _host_and_port(address: str) -> tuple[str, int]:
 def _require_answer(address: str) -> None:
     # Connect once before TensorFlow does, which would retry for ever.
     rule = "each of `data.servers` must be running: `growgan data serve` starts one"
-    with refusing(rule, address, OSError):
+    with as_user_error(rule, address, OSError):
         socket.create_connection(_host_and_port(address), timeout=ANSWER_SECONDS).close()
 
 

@@ -187,8 +187,8 @@ def _take(project: Project) -> Snapshot:
                 _link(project.snapshots / STORE / sha, link)
             inside = Path(PICTURES) / (first.path.name if first.path.is_file() else "")
             if special:
-                images = len(open_source(first.at(temporary / inside)))
-            source = first.at(folder / inside)
+                images = len(open_source(first.with_path(temporary / inside)))
+            source = first.with_path(folder / inside)
             snapshot = Snapshot(content_hash=content, source=source, images=images, files=files)
             (temporary / SNAPSHOT).write_text(snapshot.model_dump_json(indent=2) + "\n")
     return snapshot_of(project, content[:SHORT])

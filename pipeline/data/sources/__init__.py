@@ -1,4 +1,7 @@
-"""Sources of pictures: one reader per kind, and the choice among them."""
+"""Open a source of pictures by its name or path, with the reader for its kind.
+
+Checking, preparing and training use it; the table in docs/data.md lists the kinds.
+"""
 
 from __future__ import annotations
 
@@ -11,39 +14,40 @@ from pipeline.data.sources.folder import open_folder, open_image_folder
 from pipeline.data.sources.idx import idx_images_in, open_idx
 from pipeline.data.sources.numpy_files import open_numpy
 from pipeline.data.sources.source import Picture, Source
-from pipeline.data.sources.tfrecords import is_level, largest_level_in, open_tfrecords
+from pipeline.data.sources.tfrecords import find_tfrecords, is_official, open_tfrecords
 from pipeline.data.sources.video import open_video
 from pipeline.errors import UserError
 
 __all__ = ["Picture", "Place", "Source", "open_source", "place_of"]
 
 IMAGE_FOLDER = "tfds:folder="
+"""Prefix of a source's name, before the path of a folder in `tfds.ImageFolder`'s layout."""
 VIDEOS = (".avi", ".mkv", ".mov", ".mp4", ".webm")
 
 
 @dataclass(frozen=True)
 class Place:
-    """Path in a source's name, and the text around it.
+    """Path within a source's name, and the text around it, to open a copy elsewhere.
 
     Args:
         path: Path of the folder or file, which need not exist.
-        before: Text before the path.
-        after: Text after the path: a folder in a zip, a split, or a choice of a video's frames.
+        before: Text before the path: `tfds:folder=` or nothing.
+        after: Text after the path: `/FOLDER` in a zip, `:SPLIT`, or `:N` of a video.
     """
 
     path: Path
     before: str = ""
     after: str = ""
 
-    def at(self, path: Path) -> str:
-        """Return the source's name with another path."""
+    def with_path(self, path: Path) -> str:
+        """Return the source's name with another path in place of this one."""
         return f"{self.before}{path}{self.after}"
 
 
 def open_source(spec: str) -> Source:
-    """Open the source that a name or path means, by the table of sources in docs/data.md.
+    """Open the source with a name or path; docs/data.md has a table of them.
 
-    A path that looks like a name, such as `digits`, needs `./` before it.
+    A path that is also a name, such as a folder `digits`, needs `./` before it.
 
     Raises:
         UserError: if there is no such source, or it holds no pictures.
@@ -53,7 +57,8 @@ def open_source(spec: str) -> Source:
         1797
     """
     kind, _, rest = spec.partition(":")
-    # Imported only for these sources, because it takes a while; none imports TensorFlow.
+    # Import scikit-learn, matplotlib and TensorFlow Datasets only for their sources: it takes a
+    # while. None of the three imports TensorFlow.
     if spec == "digits":
         from pipeline.data.sources.digits import open_digits
 
@@ -69,7 +74,7 @@ def open_source(spec: str) -> Source:
         return open_tfds(rest)
     if place.before:
         return open_image_folder(place.path, place.after.removeprefix(":") or "train")
-    source = _of_folder(place.path) if place.path.is_dir() else _of_file(place)
+    source = _open_folder(place.path) if place.path.is_dir() else _open_file(place)
     if source is None:
         raise UserError(
             "`data.source` must be `digits`, `glyphs`, `tfds:` and a name, or the path of a folder "
@@ -81,15 +86,15 @@ def open_source(spec: str) -> Source:
 
 
 def place_of(spec: str, base: Path = Path()) -> Place | None:
-    """Find the place of a source, relative to a folder; None for one without a path."""
+    """Split a source's name around its path, relative to `base`; None for a name without a path."""
     if spec.startswith(IMAGE_FOLDER):
-        return _with_split(spec.removeprefix(IMAGE_FOLDER), base)
+        return _image_folder_place(spec.removeprefix(IMAGE_FOLDER), base)
     if spec == "digits" or spec.partition(":")[0] in ("glyphs", "tfds"):
         return None
     path = base / Path(spec).expanduser()
     if path.is_dir():
         return Place(path)
-    # A path may lead into a zip, where nothing exists for the file system.
+    # Look for a zip among the parents: the path may lead to a folder within the zip.
     for archive in (path, *path.parents):
         if archive.suffix.lower() == ".zip" and archive.is_file():
             inner = path.relative_to(archive).as_posix()
@@ -100,26 +105,26 @@ def place_of(spec: str, base: Path = Path()) -> Place | None:
     return Place(path)
 
 
-def _with_split(spec: str, base: Path) -> Place:
+def _image_folder_place(spec: str, base: Path) -> Place:
     path = base / Path(spec).expanduser()
-    # A folder's own name may hold a colon.
+    # Check for a folder first: its own name may hold a colon.
     if ":" not in spec or path.is_dir():
         return Place(path, IMAGE_FOLDER)
     name, _, split = spec.rpartition(":")
     return Place(base / Path(name).expanduser(), IMAGE_FOLDER, f":{split}")
 
 
-def _of_folder(path: Path) -> Source:
+def _open_folder(path: Path) -> Source:
     if images := idx_images_in(path):
         return open_idx(images)
-    if level := largest_level_in(path):
-        return open_tfrecords(level)
-    # A folder of pictures comes last, because it refuses one without any.
-    batches = open_cifar(path)
-    return open_folder(path) if batches is None else batches
+    if tfrecords := find_tfrecords(path):
+        return open_tfrecords(tfrecords)
+    cifar = open_cifar(path)
+    # Try picture files last: `open_folder` raises for a folder without any.
+    return open_folder(path) if cifar is None else cifar
 
 
-def _of_file(place: Place) -> Source | None:
+def _open_file(place: Place) -> Source | None:
     path = place.path
     if not path.is_file():
         return None
@@ -131,6 +136,6 @@ def _of_file(place: Place) -> Source | None:
         return open_idx(path)
     if path.suffix.lower() in (".npy", ".npz"):
         return open_numpy(path)
-    if is_level(path):
+    if is_official(path):
         return open_tfrecords(path)
     return open_cifar(path)

@@ -1,4 +1,7 @@
-"""Source of pictures in one array, in memory or mapped from a file."""
+"""Source of the pictures in one array, for the readers of digits, idx, CIFAR and NumPy files.
+
+The array is in memory or memory-mapped from a file.
+"""
 
 from __future__ import annotations
 
@@ -19,12 +22,12 @@ Values = npt.NDArray[np.integer] | npt.NDArray[np.str_]
 def arrays_source(
     name: str, images: Images, values: Values | None, classes: tuple[str, ...] | None = None
 ) -> Source:
-    """Make a source of the pictures in an array.
+    """Make a source from an array of pictures.
 
     Args:
         name: Short name of the source.
         images: Pictures, uint8 or uint16, (count, height, width) or (count, height, width, 1, 3 or
-            4), where 4 channels are RGBA. A mapped array is read picture by picture.
+            4), where 4 channels are RGBA. A memory-mapped array is read one picture at a time.
         values: Labels (count,), or None for an unlabelled source.
         classes: Names of the classes if `values` are indices into them; None if `values` are the
             classes themselves.
@@ -35,7 +38,7 @@ def arrays_source(
         distinct, inverse = np.unique(values, return_inverse=True)
         texts = [str(value) for value in distinct]
         classes = class_names(texts)
-        # By text: sorted as numbers, classes are in another order than NumPy's distinct values.
+        # Look up each class by its text: `class_names` sorts in another order than NumPy.
         labels = np.array([classes.index(text) for text in texts], np.int64)[inverse]
     else:
         labels = values.astype(np.int64)
@@ -43,14 +46,14 @@ def arrays_source(
     return Source(name, len(images), content, read, classes, labels)
 
 
-def _content(images: Images, number: int) -> bytes:
-    return images[number].tobytes()
+def _content(images: Images, index: int) -> bytes:
+    return images[index].tobytes()
 
 
-def _picture(images: Images, number: int) -> PIL.Image.Image:
-    # Contiguous, because a mapped array may be in Fortran's order.
-    image = np.ascontiguousarray(images[number])
+def _picture(images: Images, index: int) -> PIL.Image.Image:
+    # Copy to C order for Pillow: an array may be in Fortran order or a transposed view.
+    image = np.ascontiguousarray(images[index])
     if image.dtype.itemsize > 1:
         image = eight_bit(image)
-    # Pillow reads grey only without an axis of channels.
+    # Drop a single channel's axis: Pillow takes grey pictures only as (height, width).
     return PIL.Image.fromarray(image[..., 0] if image.shape[2:] == (1,) else image)

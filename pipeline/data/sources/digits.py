@@ -12,7 +12,7 @@ LARGEST_VALUE = 16
 
 def open_digits() -> Source:
     """Open the digits, with values 0 to 16 scaled to 0 to 255 and rounded half up."""
-    from sklearn.datasets import load_digits  # takes a second to import
+    from sklearn.datasets import load_digits  # Takes a second to import.
 
     data = load_digits()
     images = np.floor(data.images * (255 / LARGEST_VALUE) + 0.5).astype(np.uint8)

@@ -69,7 +69,7 @@ def encoded_source(
     content: Callable[[str], bytes],
     left_out: Mapping[str, int],
 ) -> Source:
-    """Make a source of encoded files.
+    """Make a source of picture files, each decoded when it is read.
 
     `labels` has each file's class index, or -1 without one, in the order of the pictures;
     `left_out` counts other files by extension.
@@ -92,13 +92,13 @@ def encoded_source(
         read=read,
         classes=classes,
         labels=numbers,
-        named=lambda number: shown(files[number]),
+        name_of=lambda number: shown(files[number]),
         left_out=left_out,
     )
 
 
 def left_out_of(files: Iterable[str]) -> dict[str, int]:
-    """Count files that are not read by extension, or by name without one.
+    """Count the files that are not read, by extension, or by name if they have none.
 
     Hidden files and labels files do not count.
 
@@ -139,7 +139,7 @@ def pictures_among(place: str, files: Collection[str]) -> list[str]:
 def _class_of_each(place: str, files: list[str]) -> dict[str, str | None]:
     """Return the class of each file: the first folder below the deepest one that holds all files.
 
-    None for all if they lie in one folder, even if that is the only class folder.
+    Each class is None if all files lie in one folder, even if it is the only class folder.
     """
     # A folder around the whole set is not a class.
     wrapper = posixpath.commonpath([posixpath.dirname(file) for file in files])
@@ -154,7 +154,7 @@ def _class_of_each(place: str, files: list[str]) -> dict[str, str | None]:
         )
     classes: dict[str, str | None] = {file: rest.split("/")[0] for file, rest in inner.items()}
     folders = sorted({str(value) for value in classes.values()})
-    # Else test pictures would be trained on, with the split as their class.
+    # Refuse splits: test pictures would be trained on, with the split as their class.
     if SPLITS.issuperset(folder.lower() for folder in folders):
         split = next((folder for folder in folders if folder.lower() == "train"), folders[0])
         raise UserError(

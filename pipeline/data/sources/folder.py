@@ -1,4 +1,4 @@
-"""Sources of picture files below a folder: a plain one, or `tfds.ImageFolder`'s layout."""
+"""Sources of the picture files in a folder: a plain folder, or `tfds.ImageFolder`'s layout."""
 
 from __future__ import annotations
 
@@ -15,10 +15,12 @@ from pipeline.errors.shown import shown
 
 
 def open_folder(path: Path) -> Source:
-    """Open the pictures below a folder, labelled by a labels file or by class sub-folders.
+    """Open the pictures in a folder and all its sub-folders.
+
+    Labels come from a labels file, such as labels.csv, or without one from class sub-folders.
 
     Raises:
-        UserError: if it has no picture, cannot be listed, or its labels or folders are wrong.
+        UserError: if it has no picture, cannot be listed, or labels or class folders are wrong.
     """
     return files_source(
         path.resolve().name, str(path), _files_below(path), lambda file: (path / file).read_bytes()
@@ -26,12 +28,12 @@ def open_folder(path: Path) -> Source:
 
 
 def open_image_folder(root: Path, split: str) -> Source:
-    """Open the pictures `SPLIT/CLASS/picture.png` of one split, sorted by name.
+    """Open one split, whose pictures are `ROOT/SPLIT/CLASS/picture.png`, sorted by name.
 
     Raises:
         UserError: if there is no such split, or it holds no picture.
 
-    Source: `tensorflow_datasets.ImageFolder`; ours reads more formats and sorts by name.
+    Source: `tensorflow_datasets.ImageFolder`, which reads fewer formats and does not sort by name.
     """
     splits = _folders_in(root)
     if split not in splits:
@@ -39,7 +41,7 @@ def open_image_folder(root: Path, split: str) -> Source:
             "`tfds:folder=PATH:SPLIT` must name a folder of splits, and one of them. "
             f"Received: {root}:{split}, with {', '.join(splits) or 'none'}"
         )
-    # All splits, so that the test split has the same label numbers.
+    # Collect the classes of all splits, so that a class has the same index in each split.
     classes = tuple(sorted({name for each in splits for name in _folders_in(root / each)}))
     index = {name: number for number, name in enumerate(classes)}
     folder = root / split
@@ -55,24 +57,25 @@ def open_image_folder(root: Path, split: str) -> Source:
 
 
 def walk(root: Path, inside: str = "", above: frozenset[str] = frozenset()) -> Iterator[str]:
-    """Yield every file below a folder by relative name, in any order; follows links.
+    """Yield every file below a folder by its name relative to `root`, in any order; follow links.
 
-    `inside` is the folder to start from, and `above` has the real paths of those above it.
+    Only the recursion passes `inside`, the sub-folder to list, and `above`, the real paths of the
+    folders above it.
 
     Raises:
         OSError: if a folder cannot be listed.
     """
     real = os.path.realpath(root / inside)
-    # A link to a parent folder would be followed for ever.
+    # Stop at a link to a parent folder, which would be followed for ever.
     if real in above:
         return
     with os.scandir(root / inside) as entries:
         for entry in entries:
             name = posixpath.join(inside, entry.name)
-            # Links are followed even out of the folder: users put them there on purpose.
+            # Follow links even out of the folder: users put them there on purpose.
             if entry.is_dir():
                 yield from walk(root, name, above | {real})
-            # List broken links, so that they are reported; pipes and devices must not be read.
+            # Yield broken links, so that they are reported as unreadable; skip pipes and devices.
             elif entry.is_file() or not os.path.exists(entry.path):
                 yield name
 

@@ -1,4 +1,4 @@
-"""Source of labelled letters and digits, drawn at any size from matplotlib's fonts."""
+"""Source of synthetic pictures: letters and digits in matplotlib's fonts, drawn at any size."""
 
 from __future__ import annotations
 
@@ -33,41 +33,45 @@ FONTS = (
 """Fonts of matplotlib that have every character in its usual form."""
 
 SIZE, SMALLEST_SIZE, LARGEST_SIZE = 64, 8, 1024
+"""Default, minimum and maximum side of a picture, in pixels."""
 COUNT, LARGEST_COUNT = 10_000, 10_000_000
-FINER = 2
-"""Factor by which pictures are drawn larger and then reduced, for smooth edges."""
-EDITION = 1
-"""Version of the drawing; part of the content hash."""
+"""Default and maximum number of pictures."""
+SUPERSAMPLING = 2
+"""Factor by which a picture is drawn larger and then reduced, for smooth edges."""
+DRAWING_VERSION = 1
+"""Version of the drawing, to raise when pixels change; part of the content hash."""
 MARGIN = 1 / 16
-"""Empty margin at each edge, as a share of the side."""
+"""Empty margin at each edge, as a fraction of the picture's side."""
 
 
 @dataclass(frozen=True)
 class Style:
-    """Style of one picture."""
+    """Random choices that define one picture, the same at every size."""
 
     character: str
     font: str
     em: float
-    """Type size as a share of the side; reduced if the character would not fit."""
+    """Font size as a fraction of the picture's side; reduced if the character would not fit."""
     stroke: float
-    """Width by which the character is thickened all around, as a share of the type size."""
+    """Width added to the character's outline on each side, as a fraction of the font size."""
     angle: float
-    """Angle in degrees, anticlockwise."""
+    """Rotation in degrees, anticlockwise."""
     across: float
-    """Horizontal position in the free space, from 0 at the left to 1 at the right."""
+    """Horizontal position within the margins, from 0 at the left to 1 at the right."""
     down: float
-    """Vertical position in the free space, from 0 at the top to 1 at the bottom."""
+    """Vertical position within the margins, from 0 at the top to 1 at the bottom."""
     ink: Colour
+    """Colour of the character."""
     paper: Colour
+    """Colour of the background."""
 
 
 def open_glyphs(spec: str = "") -> Source:
-    """Open RGB pictures of single characters, each equally often.
+    """Open RGB pictures of one character each, labelled with it.
 
-    Picture k depends on k only, and is drawn at the requested size. Font, size, weight, rotation,
-    position and both colours vary. Characters are never cut off, and of the two colours one is
-    light and one dark. `spec` is `SIZE` or `SIZExCOUNT`; empty for 64 pixels and 10,000 pictures.
+    Font, size, weight, rotation, position and both colours vary at random, but depend only on the
+    picture's number. Characters are never cut off; one colour is light and the other dark. `spec`
+    is `SIZE` or `SIZExCOUNT`; empty for 64 pixels and 10,000 pictures.
 
     Raises:
         UserError: if the size is not 8 to 1024 pixels or the count not 1 to 10,000,000.
@@ -79,18 +83,18 @@ def open_glyphs(spec: str = "") -> Source:
             f"`glyphs:SIZExCOUNT` must be {SMALLEST_SIZE} to {LARGEST_SIZE} pixels and 1 to "
             f"{LARGEST_COUNT} pictures. Received: 'glyphs:{spec}'"
         )
-    # In turn, so that each character is equally frequent in any first part of the set.
+    # Take the characters in turn, so that classes are balanced even in the first part of the set.
     labels = np.arange(count, dtype=np.int64) % len(CHARACTERS)
     content, read = partial(_content, size), partial(draw, size)
     return Source(f"glyphs-{size}", count, content, read, tuple(CHARACTERS), labels)
 
 
 def style_of(number: int) -> Style:
-    """Return the style of picture `number`, the same at every size."""
-    # Seeded by the number only: a larger set begins with the pictures of a smaller one, and sets of
-    # two sizes show the same.
+    """Choose the style of picture `number` at random, with the number as the seed."""
+    # Seed with nothing else: a longer set then begins with the pictures of a shorter one, and sets
+    # of two resolutions show the same pictures.
     random = np.random.default_rng(number)
-    # One dark and one light, so that every character stands out.
+    # Choose a dark and a light colour, so that every character is legible.
     ink, paper = _dark(*random.random(3)), _light(*random.random(3))
     if random.random() < 0.5:
         ink, paper = paper, ink
@@ -98,7 +102,7 @@ def style_of(number: int) -> Style:
         character=CHARACTERS[number % len(CHARACTERS)],
         font=FONTS[random.integers(len(FONTS))],
         em=random.uniform(0.7, 0.95),
-        # Half of the characters keep the font's weight: none can be thinned.
+        # Clip at 0, because Pillow cannot make a character thinner: half keep the font's weight.
         stroke=max(0.0, random.uniform(-0.03, 0.03)),
         angle=random.uniform(-20, 20),
         across=random.random(),
@@ -109,19 +113,19 @@ def style_of(number: int) -> Style:
 
 
 def draw(size: int, number: int) -> PIL.Image.Image:
-    """Draw picture `number` with `size` pixels on each side."""
+    """Draw picture `number` with a side of `size` pixels."""
     style = style_of(number)
-    side = size * FINER
+    side = size * SUPERSAMPLING
     glyph = _glyph(style, side)
     turn = math.radians(style.angle)
     cosine, sine = math.cos(turn), math.sin(turn)
-    # Width and height of the rotated glyph's bounding box.
+    # Compute width and height of the rotated glyph's bounding box.
     bounds = np.array([[cosine, abs(sine)], [abs(sine), cosine]]) @ glyph.size
     free = side * (1 - 2 * MARGIN)
     scale = min(style.em, *(free / bounds))
-    place = np.array([style.across, style.down])
-    centre = side * MARGIN + scale * bounds / 2 + place * (free - scale * bounds)
-    # Pillow's transform maps points of the result back to the glyph, so it takes the inverse.
+    position = np.array([style.across, style.down])
+    centre = side * MARGIN + scale * bounds / 2 + position * (free - scale * bounds)
+    # Invert rotation and scale: Pillow's transform maps points of the result back to the glyph.
     inverse = np.array([[cosine, -sine], [sine, cosine]]) / scale
     offset = np.array(glyph.size) / 2 - inverse @ centre
     mask = glyph.transform(
@@ -129,13 +133,13 @@ def draw(size: int, number: int) -> PIL.Image.Image:
         PIL.Image.Transform.AFFINE,
         tuple(np.column_stack([inverse, offset]).ravel()),
         PIL.Image.Resampling.BICUBIC,
-    ).reduce(FINER)
+    ).reduce(SUPERSAMPLING)
     paper, ink = (PIL.Image.new("RGB", mask.size, colour) for colour in (style.paper, style.ink))
     return PIL.Image.composite(ink, paper, mask)
 
 
 def _glyph(style: Style, em: int) -> PIL.Image.Image:
-    """Draw the character upright in white on black, with a margin of one pixel."""
+    """Draw the character upright, in white on black, at `em` pixels and a margin of one pixel."""
     font = font_of(style.font, em)
     stroke = style.stroke * em
     left, top, right, bottom = font.getbbox(style.character, stroke_width=stroke, anchor="ls")
@@ -149,9 +153,9 @@ def _glyph(style: Style, em: int) -> PIL.Image.Image:
 
 @lru_cache(len(FONTS))
 def font_of(name: str, em: int) -> PIL.ImageFont.FreeTypeFont:
-    """Load one of `FONTS` at `em` pixels."""
+    """Load one of `FONTS` at a size of `em` pixels."""
     file = Path(matplotlib.get_data_path(), "fonts", "ttf", f"{name}.ttf")
-    # Fixed, because another layout engine would place characters differently.
+    # Fix the layout engine, because another one would place characters differently.
     return PIL.ImageFont.truetype(file, em, layout_engine=PIL.ImageFont.Layout.BASIC)
 
 
@@ -169,6 +173,6 @@ def _rgb(hue: float, saturation: float, value: float) -> Colour:
 
 
 def _content(size: int, number: int) -> bytes:
-    # Other versions may draw other pixels, so they must change the content hash.
+    # Hash the versions too: another version of a library may draw other pixels.
     versions = matplotlib.__version__, np.__version__, PIL.__version__
-    return repr((EDITION, size, astuple(style_of(number)), versions)).encode()
+    return repr((DRAWING_VERSION, size, astuple(style_of(number)), versions)).encode()

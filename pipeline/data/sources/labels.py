@@ -1,4 +1,4 @@
-"""Read labels of pictures: `labels.csv`, `labels.json`, or StyleGAN2-ADA's `dataset.json`."""
+"""Read a source's labels file: labels.csv, labels.json, or StyleGAN2-ADA's dataset.json."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ from pipeline.data.sources.reason import reason_of
 from pipeline.errors import UserError
 
 Entries = list[tuple[str, str]]
+"""Pairs of a picture's file name and its label."""
 
 
 def class_names(labels: Iterable[str]) -> tuple[str, ...]:
-    """Sort the distinct labels, as numbers if all are integers, otherwise as text.
+    """Return the distinct labels, sorted as numbers if all are integers, otherwise as text.
 
     Example:
         >>> class_names(["10", "9", "10"]), class_names(["10", "9", "ten"])
@@ -26,7 +27,7 @@ def class_names(labels: Iterable[str]) -> tuple[str, ...]:
     """
     distinct = sorted(set(labels))
     if all(re.fullmatch(r"-?\d+", label, re.ASCII) for label in distinct):
-        # As text, "10" would come before "9".
+        # Sort as numbers: as text, "10" would come before "9".
         distinct.sort(key=int)
     return tuple(distinct)
 
@@ -34,40 +35,41 @@ def class_names(labels: Iterable[str]) -> tuple[str, ...]:
 def labels_in(
     place: str, files: Collection[str], pictures: Sequence[str], content: Callable[[str], bytes]
 ) -> dict[str, str | None] | None:
-    """Read the label of each picture; None if there is no labels file.
+    """Read the label of each picture, None for each if the labels file has no entries.
 
-    The file is at the root, or in a folder that holds all pictures; names in it are relative to its
-    folder. `_RULES` has the formats.
+    Returns None if there is no labels file. The file is at the root, or in a folder that holds all
+    pictures; file names in it are relative to its folder. `content` reads a file's bytes, and
+    `place` is the path of the folder or zip, for messages.
 
     Raises:
-        UserError: if a labels file has another format, does not name each picture once, or names
-            something else; or if there are two.
+        UserError: if a labels file has another format, does not name each picture exactly once, or
+            names a file that is no picture; or if there are several labels files.
     """
-    stated = {}
+    labels_of = {}
     for folder in _folders_above(pictures):
         for name, parse in _PARSERS.items():
             file = posixpath.join(folder, name)
             if file not in files:
                 continue
             try:
-                # Spreadsheets write a byte order mark.
+                # Decode as `utf-8-sig`, because spreadsheets write a byte order mark.
                 entries = parse(content(file).decode("utf-8-sig"))
                 if entries is not None:
-                    stated[file] = _one_each(entries, folder, pictures)
+                    labels_of[file] = _match(entries, folder, pictures)
             except (OSError, ValueError, RecursionError, csv.Error) as error:
                 raise UserError(
                     f"{_RULES[name]}, and name each picture once. "
                     f"Received: {posixpath.join(place, file)}: {reason_of(error)}"
                 ) from error
-    if len(stated) > 1:
+    if len(labels_of) > 1:
         raise UserError(
-            f"a source must have one labels file. Received: {place}, with {' and '.join(stated)}"
+            f"a source must have one labels file. Received: {place}, with {' and '.join(labels_of)}"
         )
-    return next(iter(stated.values()), None)
+    return next(iter(labels_of.values()), None)
 
 
 def _folders_above(pictures: Sequence[str]) -> list[str]:
-    """List the folders that hold all pictures, from the root (empty) down."""
+    """List the folders that hold all pictures, from the root (the empty text) down."""
     common = posixpath.commonpath([posixpath.dirname(file) for file in pictures])
     parts = common.split("/") if common else []
     return ["/".join(parts[:end]) for end in range(len(parts) + 1)]
@@ -84,7 +86,7 @@ def _csv(text: str) -> Entries:
 
 
 def _json(text: str) -> Entries:
-    # Objects become tuples of pairs, so that a repeated name is noticed.
+    # Read an object as a tuple of pairs, because a dictionary would hide a repeated name.
     document = json.loads(text, object_pairs_hook=tuple)
     if not isinstance(document, tuple):
         raise ValueError("is not a JSON object")
@@ -95,7 +97,7 @@ def _stylegan(text: str) -> Entries | None:
     document = json.loads(text)
     if not isinstance(document, dict) or "labels" not in document:
         return None
-    # `{"labels": null}` means no labels, even if there are class folders.
+    # Read `{"labels": null}` as a set without labels, even if there are class folders.
     entries = document["labels"] or []
     if not isinstance(entries, list):
         raise ValueError("its labels are not a list")
@@ -103,13 +105,13 @@ def _stylegan(text: str) -> Entries | None:
         match entry:
             case [str(), int()]:
                 continue
-        # Cut short, because an entry of another format may have any length.
+        # Shorten the entry in the message: in another format it may have any length.
         raise ValueError(f"labels hold {json.dumps(entry)[:80]}")
     return [(file, _label(file, label)) for file, label in entries]
 
 
 def _label(file: str, label: object) -> str:
-    # In Python, true and false are integers too.
+    # Refuse true and false, which are integers in Python.
     if isinstance(label, str | int) and not isinstance(label, bool):
         return str(label)
     raise ValueError(f"the label of {file!r} is neither text nor an integer")
@@ -128,36 +130,37 @@ _RULES = {
 }
 
 
-def _pictures_meant(names: Sequence[str], pictures: Sequence[str]) -> list[str]:
-    r"""Find the picture of each name; a name without a picture is returned as it is.
+def _resolve_names(names: Sequence[str], pictures: Sequence[str]) -> list[str]:
+    r"""Return the picture that each name means; a name without a picture stays as it is.
 
-    `a\b.png` means `a/b.png` if there is no such file.
+    A name `a\b.png` means `a/b.png` if no picture has exactly that name.
     """
     known = set(pictures)
-    # An accented letter may be two characters (NFD, as macOS stores it) or one (NFC).
+    # Compare in NFC: an accented letter may be two characters (NFD, as macOS stores it) or one.
     composed = {unicodedata.normalize("NFC", picture): picture for picture in pictures}
 
-    def meant(name: str) -> str:
+    def resolve(name: str) -> str:
         plain = posixpath.normpath(name)
         if plain in known:
             return plain
         slashed = posixpath.normpath(name.replace("\\", "/"))
         return composed.get(unicodedata.normalize("NFC", slashed), plain)
 
-    return [meant(name) for name in names]
+    return [resolve(name) for name in names]
 
 
-def _one_each(entries: Entries, folder: str, pictures: Sequence[str]) -> dict[str, str | None]:
+def _match(entries: Entries, folder: str, pictures: Sequence[str]) -> dict[str, str | None]:
+    """Return the label of each picture, None for each without entries; refuse partial entries."""
     if not entries:
         return dict.fromkeys(pictures)
-    names = _pictures_meant([posixpath.join(folder, file) for file, _ in entries], pictures)
-    for files, what in (
+    names = _resolve_names([posixpath.join(folder, file) for file, _ in entries], pictures)
+    for files, problem in (
         ({file for file, count in Counter(names).items() if count > 1}, "named more than once"),
         (set(names) - set(pictures), "named that are not pictures here"),
         (set(pictures) - set(names), "not named"),
         ({file for file, label in entries if not label}, "labelled with an empty text"),
     ):
         if files:
-            raise ValueError(f"{len(files)} {what}, such as {min(files)}")
+            raise ValueError(f"{len(files)} {problem}, such as {min(files)}")
     labels = dict(zip(names, (label for _, label in entries), strict=True))
     return {file: labels[file] for file in pictures}

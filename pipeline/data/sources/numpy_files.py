@@ -11,7 +11,7 @@ from typing import BinaryIO
 import numpy as np
 
 from pipeline.data.sources.arrays import arrays_source
-from pipeline.data.sources.reason import refusing
+from pipeline.data.sources.reason import as_user_error
 from pipeline.data.sources.source import Source
 from pipeline.errors import UserError
 from pipeline.untrusted.npz_heads import Head, heads_in
@@ -19,37 +19,37 @@ from pipeline.untrusted.npz_heads import Head, heads_in
 IMAGES = ("images", "x_train")
 LABELS = ("labels", "y_train")
 LARGEST_ARRAY = 2**32
-"""Most bytes of a decompressed array in an `.npz`, which is held in memory."""
+"""Maximum size of a decompressed array in an `.npz`, in bytes; it is held in memory."""
 
 
 def open_numpy(path: Path) -> Source:
     """Open the pictures, and any labels, in an `.npy` or `.npz` file.
 
-    An `.npy` is memory-mapped and has no labels. In an `.npz` the pictures are `images`, `x_train`,
-    or else the only array of 3 or 4 dimensions; the labels are integers or text named `labels` or
-    `y_train`. All are held in memory.
+    An `.npy` is memory-mapped and has no labels. An `.npz` is loaded into memory: its pictures are
+    the array `images` or `x_train`, or else the only array of 3 or 4 dimensions; its labels are
+    the array `labels` or `y_train`, of integers or text.
 
     Raises:
-        UserError: if the file is damaged, no array or more than one can be the pictures, pictures
-            have another shape or type, or there is not one label per picture.
+        UserError: if the file is damaged or an array of an `.npz` too large, the array of pictures
+            is missing, ambiguous or of a wrong shape or type, or labels are not one per picture.
     """
-    # RuntimeError: a password, or an unknown compression.
+    # `zipfile` raises RuntimeError for a password or an unknown compression.
     errors = (OSError, ValueError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error)
-    with refusing("a NumPy file must be whole and hold no objects", path, *errors):
+    with as_user_error("a NumPy file must be whole and hold no objects", path, *errors):
         with path.open("rb") as file:
-            # By content, as NumPy does: a zip may bear the other extension.
+            # Look at the content, as NumPy does: an npz may have the extension `.npy`.
             if file.read(2) == b"PK":
-                return _opened_npz(path, file)
-        # Opened again by its path: NumPy maps only files that it opens itself.
+                return _open_npz(path, file)
+        # Pass the path, not the open file: NumPy memory-maps only a file that it opens itself.
         images = np.load(path, mmap_mode="r", allow_pickle=False)
     _require_pictures(path, Head(images.dtype, images.shape))
     return arrays_source(path.stem, images, None)
 
 
-def _opened_npz(path: Path, file: BinaryIO) -> Source:
-    # Headers first: a small npz may claim more than the memory.
+def _open_npz(path: Path, file: BinaryIO) -> Source:
+    # Check the headers before loading: a small npz may decompress to more than the memory.
     heads = heads_in(file)
-    name = _images_in(path, heads)
+    name = _name_of_images(path, heads)
     _require_pictures(path, heads[name])
     labels = next((each for each in LABELS if each in heads), None)
     if labels is not None:
@@ -66,17 +66,17 @@ def _opened_npz(path: Path, file: BinaryIO) -> Source:
         return arrays_source(path.stem, archive[name], values)
 
 
-def _images_in(path: Path, heads: Mapping[str, Head]) -> str:
+def _name_of_images(path: Path, heads: Mapping[str, Head]) -> str:
     for name in IMAGES:
         if name in heads:
             return name
-    found = [name for name, head in heads.items() if len(head.shape) in (3, 4)]
-    if len(found) != 1:
+    candidates = [name for name, head in heads.items() if len(head.shape) in (3, 4)]
+    if len(candidates) != 1:
         raise UserError(
             f"an .npz must hold pictures as {' or '.join(IMAGES)}, or one array of 3 or 4 "
             f"dimensions. Received: {path}, with {', '.join(heads) or 'nothing'}"
         )
-    return found[0]
+    return candidates[0]
 
 
 def _require_pictures(path: Path, head: Head) -> None:
@@ -91,7 +91,7 @@ def _require_pictures(path: Path, head: Head) -> None:
 
 def _require_labels(path: Path, head: Head, count: int) -> None:
     dtype, shape = head
-    # Keras stores the labels of CIFAR as one column.
+    # Accept labels in one column too, as Keras loads those of CIFAR.
     if shape not in ((count,), (count, 1)) or dtype.kind not in "iuU":
         raise UserError(
             "labels in a NumPy file must be whole numbers or text, one for each picture. "

@@ -1,4 +1,4 @@
-"""Describe an exception of a library in one line."""
+"""Describe an exception of a library in one line, and turn it into a `UserError`."""
 
 from __future__ import annotations
 
@@ -10,19 +10,20 @@ from pipeline.errors import UserError
 
 
 def reason_of(error: Exception) -> str:
-    """Return the first line of an error's message without a path; its type if it has none."""
+    """Return the first line of an error's message, without an OSError's path, or else its type."""
     text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
     [line, *_] = text.strip().splitlines() or [type(error).__name__]
-    # Pillow names the memory address of the picture's buffer, which helps no reader.
+    # Remove the memory address of the picture's buffer, which Pillow adds and no reader needs.
     return re.sub(r" <_io\.BytesIO object at 0x[0-9a-f]+>", "", line)
 
 
 @contextmanager
-def refusing(rule: str, received: object, *errors: type[Exception]) -> Iterator[None]:
-    """Refuse what was received, as it breaks a rule, when the block raises one of the errors.
+def as_user_error(rule: str, received: object, *errors: type[Exception]) -> Iterator[None]:
+    """Replace errors of these types in the block by a UserError.
 
     Raises:
-        UserError: in place of these errors.
+        UserError: if the block raises one of `errors`; it states the rule that the input broke, and
+            the input that was received.
     """
     try:
         yield

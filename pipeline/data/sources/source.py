@@ -1,4 +1,4 @@
-"""Source of pictures: numbered, in a fixed order, each read when it is needed."""
+"""Sequence of pictures that every reader in this folder returns, each read when it is needed."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ import PIL.Image
 
 @dataclass(frozen=True)
 class Picture:
-    """Picture of a source, not read yet.
+    """One picture of a source, with functions that read it.
 
     Args:
-        name: Name for messages: a path in the source, or a file and a number.
-        label: Index into the source's `classes`, or None.
-        content: Function that reads the stored bytes, which identify the picture; raises OSError.
+        name: Name for messages: a path in the source, or the source's name and an index.
+        label: Index into the source's `classes`, or None without a label.
+        content: Function that returns the bytes to hash as the picture's identity; raises OSError.
         read: Function that reads and decodes the picture; raises any error of its decoder.
     """
 
@@ -30,17 +30,17 @@ class Picture:
 
 @dataclass(frozen=True)
 class Source:
-    """Pictures 0, 1, 2, and so on, some maybe unreadable.
+    """Read-only sequence of pictures, of which some may be unreadable.
 
     Args:
-        name: Short name for readers; need not be unique.
-        count: Number of pictures, with unreadable ones.
-        content: Function that returns the stored bytes of a picture; raises OSError.
-        read: Function that decodes a picture.
+        name: Short name for people; need not be unique.
+        count: Number of pictures, including unreadable ones.
+        content: Function from a picture's index to its `Picture.content`.
+        read: Function from a picture's index to the decoded picture.
         classes: Names of the classes, by index; empty without labels.
         labels: Indices into `classes`, (count,), negative for pictures without a label; None if
             all are unlabelled.
-        named: Function that returns the name of a picture; None to number them.
+        name_of: Function from a picture's index to its name; None to name it by its index.
         left_out: Number of files that are not read, by extension such as `.heic`.
     """
 
@@ -50,20 +50,20 @@ class Source:
     read: Callable[[int], PIL.Image.Image]
     classes: tuple[str, ...] = ()
     labels: npt.NDArray[np.int64] | None = None
-    named: Callable[[int], str] | None = None
+    name_of: Callable[[int], str] | None = None
     left_out: Mapping[str, int] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return self.count
 
-    # By number, so that no process holds a list of all pictures.
-    def __getitem__(self, number: int) -> Picture:
-        label = -1 if self.labels is None else int(self.labels[number])
+    # Make each picture on request, so that no process holds a list of all.
+    def __getitem__(self, index: int) -> Picture:
+        label = -1 if self.labels is None else int(self.labels[index])
         return Picture(
-            f"{self.name} number {number}" if self.named is None else self.named(number),
+            f"{self.name} number {index}" if self.name_of is None else self.name_of(index),
             None if label < 0 else label,
-            partial(self.content, number),
-            partial(self.read, number),
+            partial(self.content, index),
+            partial(self.read, index),
         )
 
     def __iter__(self) -> Iterator[Picture]:

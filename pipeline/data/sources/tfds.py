@@ -1,4 +1,4 @@
-"""Source of sets prepared by TensorFlow Datasets; reads them without TensorFlow."""
+"""Source of a data set that TensorFlow Datasets (TFDS) has prepared, read without TensorFlow."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tensorflow_datasets.core.read_only_builder import builder_from_files
 
 from pipeline.data.sources.example import bytes_in, example_features, integers_in
 from pipeline.data.sources.files import decode
-from pipeline.data.sources.reason import reason_of, refusing
+from pipeline.data.sources.reason import as_user_error, reason_of
 from pipeline.data.sources.source import Source
 from pipeline.data.sources.tfrecord_index import index_records
 from pipeline.errors import UserError
@@ -31,27 +31,27 @@ NAME_AND_SPLIT = re.compile(r"([^:]+(?::[\d*]+\.[\d*]+\.[\d*]+)?)(?::(\D.*))?")
 def open_tfds(spec: str) -> Source:
     """Open the pictures of one split of a prepared set, in stored order.
 
-    Nothing is downloaded or prepared: the set must be in the folder named by the environment
-    variable TFDS_DATA_DIR, or in TensorFlow Datasets' default folder. The set must have one feature
-    of type `Image`; if it has one of type `ClassLabel`, that gives the labels.
+    Nothing is downloaded or prepared: the set must be in the folder that the environment variable
+    TFDS_DATA_DIR names, or in the default folder of TFDS. The set must have exactly one feature of
+    type `Image`. Its labels come from the feature of type `ClassLabel`, if there is exactly one.
 
     Args:
-        spec: Set as `NAME[/CONFIG][:VERSION][:SPLIT]`, where the split is for example `test` or
-            `train[:10%]`; the default is `train`.
+        spec: Set as `NAME[/CONFIG][:VERSION][:SPLIT]`; a split is for example `test` or
+            `train[:10%]`, and `train` by default.
 
     Raises:
-        UserError: if the set is not prepared or is damaged, has no such split, has no or several
-            features of pictures, has floating-point pictures, or is stored in another format than
-            TFRecord or ArrayRecord.
+        UserError: if the set is not prepared, damaged, without pictures or without the split, has
+            no or several features of type `Image`, floating-point pictures or wrong labels, or is
+            stored as something other than TFRecord or ArrayRecord.
     """
     match = NAME_AND_SPLIT.fullmatch(spec)
     name, split = (match[1], match[2] or "train") if match else (spec, "train")
-    builder = _prepared(name)
-    flat = dict(_flat(builder.info.features))
-    picture, label = _picture_and_label(name, flat)
-    examples = _examples(name, builder, split)
+    builder = _find_prepared(name)
+    features = dict(_flatten(builder.info.features))
+    picture, label = _picture_and_label(name, features)
+    examples = _open_examples(name, builder, split)
     content = partial(_content, examples, picture)
-    classes = () if label is None else tuple(flat[label].names)
+    classes = () if label is None else tuple(features[label].names)
     labels = None if label is None else _labels(name, examples, label, len(classes))
 
     def read(number: int) -> PIL.Image.Image:
@@ -60,7 +60,7 @@ def open_tfds(spec: str) -> Source:
     return Source(f"{name}-{split}", examples.count, content, read, classes, labels)
 
 
-def _prepared(name: str) -> Any:
+def _find_prepared(name: str) -> Any:
     data_dir = os.environ.get("TFDS_DATA_DIR")
     try:
         return builder_from_files(name, data_dir=data_dir)
@@ -71,42 +71,45 @@ def _prepared(name: str) -> Any:
         ) from error
 
 
-def _picture_and_label(name: str, flat: dict[str, Any]) -> tuple[str, str | None]:
-    """Return the feature of pictures, and that of labels if there is exactly one candidate."""
-    images = [key for key, feature in flat.items() if _is_picture(feature)]
-    if len(images) != 1 or flat[images[0]].np_dtype not in (np.uint8, np.uint16):
+def _picture_and_label(name: str, features: dict[str, Any]) -> tuple[str, str | None]:
+    """Return the name of the feature with pictures, and of the one with labels or None."""
+    images = [key for key, feature in features.items() if _is_picture(feature)]
+    if len(images) != 1 or features[images[0]].np_dtype not in (np.uint8, np.uint16):
         raise UserError(
             "a set must have one feature of 8-bit or 16-bit images. "
             f"Received: {name}, with {', '.join(sorted(images)) or 'none'}"
         )
-    labels = [key for key, value in flat.items() if isinstance(value, tfds.features.ClassLabel)]
+    labels = [key for key, value in features.items() if isinstance(value, tfds.features.ClassLabel)]
     return images[0], labels[0] if len(labels) == 1 else None
 
 
-def _flat(features: Any, inside: str = "") -> Iterator[tuple[str, Any]]:
+def _flatten(features: Any, inside: str = "") -> Iterator[tuple[str, Any]]:
+    # Join nested names by `/`, as TFDS does in the stored examples.
     for name, feature in features.items():
         if isinstance(feature, tfds.features.FeaturesDict):
-            yield from _flat(feature, f"{inside}{name}/")
+            yield from _flatten(feature, f"{inside}{name}/")
         else:
             yield f"{inside}{name}", feature
 
 
 def _is_picture(feature: Any) -> bool:
-    # `LabeledImage`, a map of labels, is a subclass of `Image`.
+    # Exclude `LabeledImage`, a subclass of `Image` whose pixels are labels (a segmentation map).
     labelled = isinstance(feature, tfds.features.LabeledImage)
     return isinstance(feature, tfds.features.Image) and not labelled
 
 
 @dataclass(frozen=True)
 class _Examples:
-    """Serialized examples of one split: `scan` iterates over all, without verifying checksums."""
+    """Serialized examples of one split."""
 
     count: int
     read: Callable[[int], bytes]
+    """Function from an example's index to the example."""
     scan: Callable[[], Iterable[bytes | memoryview]]
+    """Function that iterates over all examples, without checking checksums of TFRecords."""
 
 
-def _examples(name: str, builder: Any, split: str) -> _Examples:
+def _open_examples(name: str, builder: Any, split: str) -> _Examples:
     try:
         instructions = builder.info.splits[split].file_instructions
     except (KeyError, ValueError) as error:
@@ -118,18 +121,18 @@ def _examples(name: str, builder: Any, split: str) -> _Examples:
         raise UserError(f"a source must hold pictures. Received: {name}, with none in {split!r}")
     match builder.info.file_format:
         case tfds.core.FileFormat.TFRECORD:
-            return _in_tfrecords(instructions)
+            return _open_tfrecords(instructions)
         case tfds.core.FileFormat.ARRAY_RECORD:
-            return _in_array_records(name, builder, split)
-        case other:
+            return _open_array_records(name, builder, split)
+        case file_format:
             raise UserError(
                 "a set must be stored as tfrecord or array_record. "
-                f"Received: {name}, stored as {other.value}"
+                f"Received: {name}, stored as {file_format.value}"
             )
 
 
-def _in_tfrecords(instructions: list[Any]) -> _Examples:
-    # Of each shard a split has `take` examples after the first `skip`.
+def _open_tfrecords(instructions: list[Any]) -> _Examples:
+    # Each instruction names a shard; the split has `take` of its examples, after the first `skip`.
     files = [index_records(Path(shard.filename)) for shard in instructions]
     for shard, file in zip(instructions, files, strict=True):
         if len(file) != shard.examples_in_shard:
@@ -145,15 +148,15 @@ def _in_tfrecords(instructions: list[Any]) -> _Examples:
 
     def scan() -> Iterator[memoryview]:
         for shard, file in zip(instructions, files, strict=True):
-            yield from islice(file.mapped(), shard.skip, shard.skip + shard.take)
+            yield from islice(file.scan(), shard.skip, shard.skip + shard.take)
 
     return _Examples(ends[-1], read, scan)
 
 
-def _in_array_records(name: str, builder: Any, split: str) -> _Examples:
+def _open_array_records(name: str, builder: Any, split: str) -> _Examples:
     raw = tfds.decode.DeserializeMethod.RAW_BYTES
-    # The C++ reader raises various errors for damaged files.
-    with refusing("a set must be readable", name, Exception):
+    # Catch every exception: for a damaged file the C++ reader raises errors of various types.
+    with as_user_error("a set must be readable", name, Exception):
         records = builder.as_data_source(split, deserialize_method=raw)
 
     def read(number: int) -> bytes:
@@ -175,12 +178,12 @@ def _content(examples: _Examples, feature: str, number: int) -> bytes:
 
 
 def _labels(name: str, examples: _Examples, feature: str, classes: int) -> npt.NDArray[np.int64]:
-    # Without a check of checksums, which would read all pictures.
+    # Scan without checking checksums, for which all pictures would be read.
     found = (_label(serialized, feature) for serialized in examples.scan())
     rule = f"{feature!r} must be one of {classes} labels in each example"
-    with refusing(rule, name, OSError, ValueError):
+    with as_user_error(rule, name, OSError, ValueError):
         labels = np.fromiter(found, np.int64, examples.count)
-        # TensorFlow Datasets writes -1 for a missing label.
+        # Allow -1, which TFDS writes for a missing label.
         if not -1 <= labels.min() <= labels.max() < classes:
             raise ValueError(f"{labels.min()} to {labels.max()}")
     return labels

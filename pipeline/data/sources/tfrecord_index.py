@@ -1,8 +1,8 @@
-"""Find records in TFRecord files by seeking, and check them when read, without TensorFlow.
+"""Read any record of a TFRecord file by its index, without TensorFlow.
 
-A file is a sequence of `length` (8 bytes), checksum of the length (4), the record (`length`), and
-checksum of the record (4), all little-endian. A checksum is the CRC-32C, rotated right by 15 bits,
-plus 0xa282ead8, modulo 2³².
+Each record is stored as its length in bytes (8 bytes), a checksum of the length (4), its content,
+and a checksum of the content (4), all little-endian. A checksum is the CRC-32C, rotated right by 15
+bits, plus 0xa282ead8, modulo 2³².
 
 Source: https://www.tensorflow.org/tutorials/load_data/tfrecord, "TFRecords format details".
 """
@@ -21,7 +21,7 @@ from pathlib import Path
 
 import google_crc32c
 
-from pipeline.data.sources.reason import refusing
+from pipeline.data.sources.reason import as_user_error
 from pipeline.errors import UserError
 
 _HEADER = struct.Struct("<QI")
@@ -29,14 +29,14 @@ _FOOTER = struct.Struct("<I")
 
 
 def masked_crc(content: bytes) -> int:
-    """Compute the checksum that a TFRecord file stores for bytes."""
+    """Compute the checksum that a TFRecord file stores for `content`."""
     crc = google_crc32c.value(content)
     return ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF
 
 
 @dataclass(frozen=True)
 class RecordFile:
-    """TFRecord file; `starts` has the positions of its records, and of its end."""
+    """TFRecord file; `starts` has the byte offset of each record's header, and of the end."""
 
     path: Path
     starts: Sequence[int]
@@ -44,8 +44,8 @@ class RecordFile:
     def __len__(self) -> int:
         return len(self.starts) - 1
 
-    def mapped(self) -> Iterator[memoryview]:
-        """Yield all records in order, memory-mapped and without a check of their checksums."""
+    def scan(self) -> Iterator[memoryview]:
+        """Yield all records in order, memory-mapped and without checking their checksums."""
         if not len(self):
             return
         with self.path.open("rb") as file:
@@ -54,13 +54,13 @@ class RecordFile:
             yield content[start + _HEADER.size : end - _FOOTER.size]
 
     def read(self, number: int) -> bytes:
-        """Read one record and check it.
+        """Read the record of an index, from 0, and check its checksums.
 
         Raises:
             OSError: if it cannot be read, or a checksum is wrong.
         """
         start, end = self.starts[number], self.starts[number + 1]
-        with _opened(self.path) as descriptor:
+        with _open(self.path) as descriptor:
             content = os.pread(descriptor, end - start, start)
         record = content[_HEADER.size : -_FOOTER.size]
         header = _HEADER.pack(len(record), masked_crc(struct.pack("<Q", len(record))))
@@ -70,22 +70,23 @@ class RecordFile:
 
 
 def index_records(path: Path) -> RecordFile:
-    """Find the records of a TFRecord file by reading their lengths only.
+    """Find where each record of a TFRecord file begins, by reading only the lengths.
 
     Raises:
         UserError: if the file cannot be read, ends within a record, or states a length whose
             checksum is wrong.
     """
-    # An array has 8 bytes per record; a list would have several times that.
+    # Use an array: it takes 8 bytes per record, a list several times as many.
     starts = array("q", [0])
-    with refusing("a TFRecord file must be readable", path, OSError), _opened(path) as descriptor:
-        size = os.fstat(descriptor).st_size
+    with as_user_error("a TFRecord file must be readable", path, OSError), _open(path) as file:
+        size = os.fstat(file).st_size
         while starts[-1] < size:
-            starts.append(_end_of_record(path, descriptor, len(starts) - 1, starts[-1], size))
+            starts.append(_end_of_record(path, file, len(starts) - 1, starts[-1], size))
     return RecordFile(path, starts)
 
 
 def _end_of_record(path: Path, descriptor: int, number: int, start: int, size: int) -> int:
+    """Return the end of the record that begins at `start`, in a file of `size` bytes."""
     header = os.pread(descriptor, _HEADER.size, start)
     if len(header) == _HEADER.size:
         length, checksum = _HEADER.unpack(header)
@@ -101,7 +102,7 @@ def _end_of_record(path: Path, descriptor: int, number: int, start: int, size: i
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[int]:
+def _open(path: Path) -> Iterator[int]:
     descriptor = os.open(path, os.O_RDONLY)
     try:
         yield descriptor

@@ -1,4 +1,4 @@
-"""Source of the frames of a video, all or every N-th."""
+"""Source of the frames of a video file: all, or every N-th."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ def open_video(path: Path, every: str = "") -> Source:
 
     Args:
         path: Path of the video; its first video track is read.
-        every: Step between frames, such as `10` for the frames 0, 10, 20; empty for all.
+        every: Step between frames as text, such as `10` for frames 0, 10, 20; empty for all.
 
     Raises:
-        UserError: if the package `av` is missing, the video is damaged or has no frames, frames
-            have no times, or `every` is not a number above 0.
+        UserError: if the package `av` is missing, the video is damaged or has no key frames,
+            frames have no display times, or `every` is not a whole number above 0.
     """
     if not re.fullmatch(r"([1-9]\d*)?", every, re.ASCII):
         raise UserError(f"`VIDEO:N` must take every N-th frame. Received: {path}:{every}")
@@ -35,34 +35,38 @@ def open_video(path: Path, every: str = "") -> Source:
         raise UserError(
             f"videos need another package: pip install 'growgan[video]'. Received: {path}"
         ) from error
-    # Times of all frames are read from the packets, of which none is decoded.
-    shown: dict[int, bool] = {}
+    # Read the display time of each frame from its packet, without decoding any frame.
+    is_key_frame: dict[int, bool] = {}
     try:
         with av.open(str(path)) as container:
             tracks = container.streams.video
             for packet in container.demux(tracks[0]) if tracks else ():
-                # The last packet is empty; it flushes the decoder.
+                # Skip the empty last packet, which only flushes the decoder.
                 if packet.size and not packet.is_discard:
                     if packet.pts is None:
                         raise UserError(
                             "a video must state when frames are shown: `ffmpeg -fflags +genpts -i "
                             f"OLD -c copy NEW` adds it. Received: {path}"
                         )
-                    shown[packet.pts] = packet.is_keyframe
+                    is_key_frame[packet.pts] = packet.is_keyframe
     except av.FFmpegError as error:
         raise UserError(f"a video must be readable. Received: {path} ({error.strerror})") from error
-    if not any(shown.values()):
+    if not any(is_key_frame.values()):
         raise UserError(f"a video must hold key frames. Received: {path}, with none")
-    # Packets come in decoding order, which differs from that of display.
-    times = sorted(shown)
-    frames = _Frames(path, times[:: int(every or 1)], [time for time in times if shown[time]])
+    # Sort by display time: packets come in decoding order.
+    times = sorted(is_key_frame)
+    key_times = [time for time in times if is_key_frame[time]]
+    frames = _Frames(path, times[:: int(every or 1)], key_times)
     return Source(
         path.stem, len(frames.times), lambda number: frames.read(number).tobytes(), frames.read
     )
 
 
 class _Frames:
-    """Frames of a video by number, given the ascending display times of all and of key frames."""
+    """Decoder of the frames with the display times `times`.
+
+    `key_times` has the display times of all key frames, ascending; decoding can start only there.
+    """
 
     def __init__(self, path: Path, times: list[int], key_times: list[int]) -> None:
         self.times = times
@@ -71,26 +75,27 @@ class _Frames:
         self._lock = threading.Lock()
         self._container: Any = None
         self._decoded: Iterator[Any] = iter(())
+        # Display time of the last decoded frame; infinite to seek before the next one.
         self._last_time = math.inf
 
-    def read(self, number: int) -> PIL.Image.Image:
-        """Decode the frame of a number.
+    def read(self, index: int) -> PIL.Image.Image:
+        """Decode the frame `times[index]`.
 
         Raises:
             OSError: if it cannot be decoded.
         """
         import av
 
-        # One decoder serves all threads.
+        # Lock, because all threads share one decoder.
         with self._lock:
             try:
-                frame = self._frame_at(self.times[number])
+                frame = self._frame_at(self.times[index])
             except av.FFmpegError as error:
-                # Nothing continues a broken decoder: the next frame seeks anew.
+                # Make the next read seek, because decoding cannot continue after an error.
                 self._last_time = math.inf
                 raise OSError(error.strerror) from error
         picture: PIL.Image.Image = frame.to_image()
-        # Phones store videos as filmed, with a rotation to apply.
+        # Apply the rotation, which phones store beside the unrotated frames.
         return picture.rotate(frame.rotation, expand=True)
 
     def _frame_at(self, time: int) -> Any:
@@ -99,8 +104,8 @@ class _Frames:
         if self._container is None:
             self._container = av.open(str(self._path))
         key_time = self._key_times[max(0, bisect_right(self._key_times, time) - 1)]
-        # Decoding starts at a key frame only, and seeking is slow: so decoding continues if no key
-        # frame is in between.
+        # Seek only if needed, because it is slow: continue to decode if the frame comes after the
+        # last one without a key frame in between.
         if not key_time <= self._last_time < time:
             self._container.seek(key_time, stream=self._container.streams.video[0])
             self._decoded = self._container.decode(video=0)

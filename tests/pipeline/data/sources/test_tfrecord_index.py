@@ -14,9 +14,9 @@ RECORDS = [b"", b"one", bytes(range(256)) * 100, b"last"]
 def test_records_are_what_tensorflow_wrote(tmp_path: Path, write_records) -> None:
     found = index_records(write_records(tmp_path / "a.tfrecords", RECORDS))
     assert [found.read(number) for number in range(len(found))] == RECORDS
-    assert [bytes(record) for record in found.mapped()] == RECORDS
+    assert [bytes(record) for record in found.scan()] == RECORDS
     empty = index_records(write_records(tmp_path / "b.tfrecords", []))
-    assert (len(empty), list(empty.mapped())) == (0, [])
+    assert (len(empty), list(empty.scan())) == (0, [])
 
 
 def test_every_flipped_byte_is_found(tmp_path: Path, write_records) -> None:
