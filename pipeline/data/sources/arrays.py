@@ -14,6 +14,7 @@ import PIL.Image
 from pipeline.data.formats import eight_bit
 from pipeline.data.sources.labels import class_names
 from pipeline.data.sources.source import Source
+from pipeline.errors.shown import shown
 
 Images = npt.NDArray[np.uint8] | npt.NDArray[np.uint16]
 Values = npt.NDArray[np.integer] | npt.NDArray[np.str_]
@@ -43,7 +44,8 @@ def arrays_source(
     else:
         labels = values.astype(np.int64)
     content, read = partial(_content, images), partial(_picture, images)
-    return Source(name, len(images), content, read, classes, labels)
+    # Names reach terminals and reports, so escape control characters.
+    return Source(shown(name), len(images), content, read, tuple(map(shown, classes)), labels)
 
 
 def _content(images: Images, index: int) -> bytes:

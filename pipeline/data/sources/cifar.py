@@ -129,7 +129,8 @@ def _read_pickle(path: Path, label_key: str) -> _Batch:
     if (
         not isinstance(pixels, np.ndarray)
         or not isinstance(labels, list)
-        or not all(isinstance(label, int) for label in labels)
+        # Within int64, which holds labels.
+        or not all(isinstance(label, int) and abs(label) < 2**63 for label in labels)
         or pixels.shape != (len(labels), PIXELS)
     ):
         raise UserError(

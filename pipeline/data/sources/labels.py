@@ -26,7 +26,8 @@ def class_names(labels: Iterable[str]) -> tuple[str, ...]:
         (('9', '10'), ('10', '9', 'ten'))
     """
     distinct = sorted(set(labels))
-    if all(re.fullmatch(r"-?\d+", label, re.ASCII) for label in distinct):
+    # At most 18 digits: Python refuses to convert texts of thousands.
+    if all(re.fullmatch(r"-?\d{1,18}", label, re.ASCII) for label in distinct):
         # Sort as numbers: as text, "10" would come before "9".
         distinct.sort(key=int)
     return tuple(distinct)
@@ -98,7 +99,7 @@ def _stylegan(text: str) -> Entries | None:
     if not isinstance(document, dict) or "labels" not in document:
         return None
     # Read `{"labels": null}` as a set without labels, even if there are class folders.
-    entries = document["labels"] or []
+    entries = [] if document["labels"] is None else document["labels"]
     if not isinstance(entries, list):
         raise ValueError("its labels are not a list")
     for entry in entries:

@@ -111,6 +111,7 @@ def test_incomplete_and_damaged_cifar_is_refused(tmp_path: Path, refusal) -> Non
         (pickle.dumps([]), "not a dictionary"),
         (pickle.dumps(one | {"labels": [3]}), "numbers of its 3 classes"),
         (pickle.dumps(one | {"labels": [-1]}), "numbers of its 3 classes"),
+        (pickle.dumps(one | {"labels": [2**70]}), "3072 bytes for each"),
     ):
         batch.unlink(missing_ok=True)
         if content is not None:

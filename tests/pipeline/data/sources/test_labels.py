@@ -120,6 +120,8 @@ def test_labels_file_without_entries_means_unlabelled(pictures: Path) -> None:
         ("labels.json", "[" * 100_000, "recursion"),
         ("dataset.json", "{", "Expecting property name"),
         ("dataset.json", '{"labels": {"a.png": 1}}', "its labels are not a list"),
+        ("dataset.json", '{"labels": {}}', "its labels are not a list"),
+        ("dataset.json", '{"labels": false}', "its labels are not a list"),
         ("dataset.json", '{"labels": [["a.png", 1.5]]}', 'labels hold ["a.png", 1.5]'),
         ("dataset.json", '{"labels": [["a.png", [0, 1]]]}', "labels hold"),
         ("dataset.json", '{"labels": [["a.png", true]]}', "the label of 'a.png' is neither"),
@@ -164,3 +166,5 @@ def test_class_names() -> None:
     assert class_names(["10", "-1", "9"]) == ("-1", "9", "10")
     assert class_names(["10", "9", "x"]) == ("10", "9", "x")
     assert class_names([]) == ()
+    long = ["9" * 5000, "10"]  # Python converts no text of so many digits.
+    assert class_names(long) == ("10", long[0])

@@ -107,6 +107,8 @@ def test_npz_with_labels_as_text_or_without(tmp_path: Path) -> None:
     source = open_source(str(tmp_path / "a.npz"))
     assert source.classes == ("cat", "dog")
     assert [picture.label for picture in source] == [1, 0, 1]
+    np.savez(tmp_path / "c.npz", images=random_bytes(1, 5, 7), labels=["\x1b[31mred"])
+    assert open_source(str(tmp_path / "c.npz")).classes == ("\\x1b[31mred",)
     np.savez(tmp_path / "b.npz", random_bytes(3, 5, 7))
     assert open_source(str(tmp_path / "b.npz")).classes == ()
 
