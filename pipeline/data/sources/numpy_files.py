@@ -14,7 +14,7 @@ from pipeline.data.sources.arrays import arrays_source
 from pipeline.data.sources.reason import refusing
 from pipeline.data.sources.source import Source
 from pipeline.errors import UserError
-from pipeline.untrusted.npz_heads import Head, heads_in
+from pipeline.untrusted.npz_heads import ArrayHeader, read_headers
 
 IMAGES = ("images", "x_train")
 LABELS = ("labels", "y_train")
@@ -42,13 +42,13 @@ def open_numpy(path: Path) -> Source:
                 return _opened_npz(path, file)
         # Opened again by its path: NumPy maps only files that it opens itself.
         images = np.load(path, mmap_mode="r", allow_pickle=False)
-    _require_pictures(path, Head(images.dtype, images.shape))
+    _require_pictures(path, ArrayHeader(images.dtype, images.shape))
     return arrays_source(path.stem, images, None)
 
 
 def _opened_npz(path: Path, file: BinaryIO) -> Source:
     # Headers first: a small npz may claim more than the memory.
-    heads = heads_in(file)
+    heads = read_headers(file)
     name = _images_in(path, heads)
     _require_pictures(path, heads[name])
     labels = next((each for each in LABELS if each in heads), None)
@@ -66,7 +66,7 @@ def _opened_npz(path: Path, file: BinaryIO) -> Source:
         return arrays_source(path.stem, archive[name], values)
 
 
-def _images_in(path: Path, heads: Mapping[str, Head]) -> str:
+def _images_in(path: Path, heads: Mapping[str, ArrayHeader]) -> str:
     for name in IMAGES:
         if name in heads:
             return name
@@ -79,7 +79,7 @@ def _images_in(path: Path, heads: Mapping[str, Head]) -> str:
     return found[0]
 
 
-def _require_pictures(path: Path, head: Head) -> None:
+def _require_pictures(path: Path, head: ArrayHeader) -> None:
     dtype, shape = head
     fits = len(shape) == 3 or (len(shape) == 4 and shape[3] in (1, 3, 4))
     if not fits or dtype.kind != "u" or dtype.itemsize > 2 or 0 in shape:
@@ -89,7 +89,7 @@ def _require_pictures(path: Path, head: Head) -> None:
         )
 
 
-def _require_labels(path: Path, head: Head, count: int) -> None:
+def _require_labels(path: Path, head: ArrayHeader, count: int) -> None:
     dtype, shape = head
     # Keras stores the labels of CIFAR as one column.
     if shape not in ((count,), (count, 1)) or dtype.kind not in "iuU":
