@@ -56,11 +56,7 @@ class PickledObject:
     state: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
 
     def build(self, state: Any) -> None:
-        """Set the state.
-
-        Raises:
-            UnsafePickle: if the object has a state already, or `state` is not a dictionary.
-        """
+        """Set the state; raise UnsafePickle for a second state, or one that is no dictionary."""
         if self.state or type(state) is not dict:
             raise UnsafePickle(f"a {escaped(self.path)} without a state of its own")
         self.state = MappingProxyType(state)

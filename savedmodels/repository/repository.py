@@ -37,7 +37,6 @@ class VersionState:
     publication: Publication | None
     """Manifest; None if `publish` did not write the version."""
     labels: tuple[str, ...]
-    """Labels that point at the version."""
     pending: tuple[str, ...]
     """Labels that wait for servers to load the version, and move to it then."""
     loaded: bool
@@ -75,19 +74,11 @@ class Repository:
         return sorted(name for name in names if _NAME.fullmatch(name))
 
     def label_state(self, model: str) -> LabelState:
-        """Compute labels and loaded versions of a model from its history.
-
-        Raises:
-            RepositoryError: if the name is invalid or the history is damaged.
-        """
+        """Compute labels and loaded versions of a model; a damaged history is a RepositoryError."""
         return replay(read_history(self.folder_of(model)))
 
     def versions(self, model: str) -> list[VersionState]:
-        """List the versions of a model, ascending.
-
-        Raises:
-            RepositoryError: if the name is invalid, or a manifest or the history is damaged.
-        """
+        """List the versions of a model, ascending; a damaged file is a RepositoryError."""
         state, folders = self.label_state(model), versions_in(self.folder_of(model))
         # Without labels, servers load the newest version.
         loaded = state.loaded or ({max(folders)} if folders else set())
@@ -103,12 +94,7 @@ class Repository:
         ]
 
     def version_of(self, model: str, files: Mapping[str, str]) -> int | None:
-        """Find the published version with the same content as a SavedModel, or None.
-
-        Args:
-            model: Name of the model.
-            files: SHA-256 of each file of the SavedModel, from `files_of`.
-        """
+        """Find the version with the same content as a SavedModel, from its `files_of`; or None."""
         content = content_hash(files)
         for version, folder in versions_in(self.folder_of(model)).items():
             known = publication_of(folder)
@@ -209,9 +195,7 @@ class Repository:
 def lock_model(
     repository: Repository, model: str, on_wait: OnWait = lambda _: None
 ) -> Iterator[Path]:
-    """Lock a model against other publishers, and yield its folder, which is made if missing.
-
-    Temporary files that killed publishers left in the folder are removed.
+    """Lock a model, remove what killed publishers left, and yield its folder, made if missing.
 
     Raises:
         RepositoryError: if the model's name is invalid.

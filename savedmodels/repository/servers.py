@@ -62,9 +62,7 @@ def server_url(url: str) -> str:
 
 
 def request_to(server: str, path: str, content: Any = None) -> urllib.request.Request:
-    """Make a request to a server: GET, or POST if there is `content` to send as JSON.
-
-    It carries the API token of the environment, if one is set.
+    """Make a request with the API token, if one is set: GET, or POST of `content` as JSON.
 
     Raises:
         ValueError: if the URL or the token is invalid.
@@ -97,11 +95,7 @@ def wait_until_available(
 ) -> None:
     """Wait until every server has loaded a version.
 
-    Args:
-        watchers: Servers to ask.
-        model: Name of the model.
-        version: Version to wait for.
-        failed_before: Servers whose failure is from an earlier try, so that it does not count.
+    Servers in `failed_before` still report a failure of an earlier try, which does not count.
 
     Raises:
         LoadFailed: if a server cannot load the version.

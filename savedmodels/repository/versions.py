@@ -107,11 +107,7 @@ def files_of(folder: Path) -> dict[str, str]:
 
 
 def content_hash(files: Mapping[str, str]) -> str:
-    """Compute a SHA-256 over path and checksum of the files that decide a server's answers.
-
-    Args:
-        files: SHA-256 of each file of the SavedModel, from `files_of`.
-    """
+    """Hash the files that decide a server's answers, from their SHA-256 by path (`files_of`)."""
     lines = (f"{digest}  {name}\n" for name, digest in files.items() if name not in _NOT_SERVED)
     return hashlib.sha256("".join(lines).encode()).hexdigest()
 
@@ -149,11 +145,7 @@ def _holds(folder: Path, files: Mapping[str, str]) -> bool:
 
 
 def lineage_of(savedmodel: Path) -> dict[str, Any] | None:
-    """Read the lineage that an export wrote into a SavedModel; None if there is none.
-
-    Raises:
-        RepositoryError: if it is damaged.
-    """
+    """Read the lineage in a SavedModel, None if it has none; damage is a RepositoryError."""
     return _read_object(savedmodel / LINEAGE, "a SavedModel's lineage")
 
 
