@@ -13,14 +13,14 @@ from pipeline.cli.tables import new_table, print_table
 from pipeline.evaluation.publication import evaluation_in
 from pipeline.evaluation.scores import FINGERPRINT, title_of
 from savedmodels.repository.differences import Differences
-from savedmodels.repository.repository import VersionStanding
+from savedmodels.repository.repository import VersionState
 from savedmodels.repository.versions import Publication
 
 SHOWN = ("fid", "kid", "precision", "recall")
 """Scores with a column in the table of versions."""
 
 
-def show_versions(console: Console, model: str, versions: Sequence[VersionStanding]) -> None:
+def show_versions(console: Console, model: str, versions: Sequence[VersionState]) -> None:
     """Print one line per version of a model, newest first."""
     table = new_table(
         model, "labels", "loaded", "published", "content", "data", "images seen", "gate",

@@ -70,13 +70,14 @@ def shards_of(source: Source, data: DataConfig) -> list[Shard]:
     # the same set.
     wanted = np.random.default_rng(0).permutation(len(labels))
     if data.classes is not None:
-        unknown = sorted(set(data.classes) - set(source.classes))
+        chosen = chosen_classes(source.classes, data)
+        unknown = sorted(set(map(_nfc, data.classes)) - set(map(_nfc, chosen)))
         if unknown:
             raise UserError(
                 "`data.classes` must be classes of the source, "
                 f"{', '.join(source.classes) or 'which has none'}. Received: {', '.join(unknown)}"
             )
-        wanted = wanted[np.isin(labels[wanted], [source.classes.index(c) for c in data.classes])]
+        wanted = wanted[np.isin(labels[wanted], [source.classes.index(c) for c in chosen])]
     wanted = wanted[: data.max_images]
     held_out = round(len(wanted) * data.val)
     if held_out == len(wanted) or (data.val and not held_out):
@@ -156,9 +157,13 @@ def chosen_classes(classes: Sequence[str], data: DataConfig) -> tuple[str, ...]:
     """Return the classes of a source that `data.classes` chooses, in the source's order."""
     if data.classes is None:
         return tuple(classes)
-    # Compare in one Unicode form, because an accented letter may be one character or two.
-    wanted = {unicodedata.normalize("NFC", name) for name in data.classes}
-    return tuple(name for name in classes if unicodedata.normalize("NFC", name) in wanted)
+    wanted = set(map(_nfc, data.classes))
+    return tuple(name for name in classes if _nfc(name) in wanted)
+
+
+def _nfc(name: str) -> str:
+    # One Unicode form for comparisons, because an accented letter may be one character or two.
+    return unicodedata.normalize("NFC", name)
 
 
 def label_numbers(classes: Sequence[str], data: DataConfig) -> list[int]:

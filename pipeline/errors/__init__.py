@@ -1,13 +1,13 @@
-"""Errors that the command line prints as one line: the rule, and the received value."""
+"""Errors that the command line prints as one line, and turns into an exit status."""
 
 
 class UserError(Exception):
-    """Bad input, configuration or surroundings; the command line prints it and exits with 2."""
+    """Bad input, configuration or environment; the command exits with 2, or 74 for a full disk."""
 
 
 class AlarmError(Exception):
-    """A fault of the training itself; the command line prints it and exits with 3."""
+    """An alarm stopped the training (docs/alarms.md); the command exits with 3."""
 
 
 class WorkerGone(Exception):
-    """Another worker of the run has ended; the command line prints it and exits with 69."""
+    """Another worker of the same distributed run has ended; the command exits with 69."""

@@ -1,4 +1,4 @@
-"""Failures of a disk, volume or machine that may pass if the same is tried again."""
+"""Tell transient failures of a disk, volume or machine from those that a retry cannot help."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ MAY_PASS = frozenset(
         *(errno.EMFILE, errno.ENFILE, errno.ENOMEM),
     }
 )
-"""Error numbers that pass without a change of the command, such as once there is room."""
+"""Error numbers of failures for which the same command may succeed later, such as a full disk."""
 
-
-_OF_SQLITE = {
+# Error number of each result code of SQLite that may pass.
+_SQLITE_ERRNOS = {
     sqlite3.SQLITE_FULL: (errno.ENOSPC,),
     sqlite3.SQLITE_IOERR: (errno.EIO,),
     sqlite3.SQLITE_READONLY: (errno.EROFS,),
@@ -25,25 +25,26 @@ _OF_SQLITE = {
 
 
 def may_pass(error: BaseException) -> bool:
-    """Return true if an error, or one that caused it, may pass if the same is tried again."""
-    return any(number in MAY_PASS for number in _numbers(error))
+    """Return whether an error, or one that caused it, may pass if the same command is run again."""
+    return any(number in MAY_PASS for number in _errnos(error))
 
 
-def _numbers(error: BaseException | None) -> Iterator[int]:
+def _errnos(error: BaseException | None) -> Iterator[int]:
     while error is not None:
-        # Libraries have kinds of their own, with other numbers, as for certificates.
+        # Skip subclasses: libraries derive their own, whose numbers mean something else.
         if isinstance(error, OSError) and type(error) in (OSError, TimeoutError):
             yield from () if error.errno is None else (error.errno,)
-        elif isinstance(error, sqlite3.OperationalError):  # Of Dagster's databases.
-            yield from _OF_SQLITE.get(error.sqlite_errorcode & 0xFF, ())
+        elif isinstance(error, sqlite3.OperationalError):  # from Dagster's databases
+            yield from _SQLITE_ERRNOS.get(error.sqlite_errorcode & 0xFF, ())
         elif type(error).__module__.startswith("tensorflow."):
-            yield from _numbers_of_tensorflow(getattr(error, "message", None) or "")
-        error = error.__cause__ or getattr(error, "orig", None)  # SQLAlchemy's own word for it.
+            yield from _tensorflow_errnos(getattr(error, "message", None) or "")
+        error = error.__cause__ or getattr(error, "orig", None)  # SQLAlchemy's name of the cause
 
 
-def _numbers_of_tensorflow(message: str) -> Iterator[int]:
-    # TensorFlow's errors have no number, but end with the system's words for it, and the operation.
-    words = re.sub(r" \[Op:\w+\].*", "", message, flags=re.DOTALL)
+def _tensorflow_errnos(message: str) -> Iterator[int]:
+    # Compare texts: an error of TensorFlow has no number, but its message ends with the system's
+    # text for the number, and perhaps the operation, which is cut off here.
+    text = re.sub(r" \[Op:\w+\].*", "", message, flags=re.DOTALL)
     for number in MAY_PASS:
-        if any(line.endswith(os.strerror(number)) for line in words.splitlines()):
+        if any(line.endswith(os.strerror(number)) for line in text.splitlines()):
             yield number

@@ -88,7 +88,7 @@ class Project:
     @property
     def stable_version(self) -> int | None:
         """Version that the label `stable` points to, None if it does not exist yet."""
-        return self.repository.standing(self.config.model).labels.get(LABEL)
+        return self.repository.label_state(self.config.model).labels.get(LABEL)
 
     @property
     def watchers(self) -> Watchers:

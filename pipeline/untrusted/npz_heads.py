@@ -8,32 +8,32 @@ from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
-# Version 3.0 is for structures alone, with names beyond Latin-1.
+# Leave out version 3.0: only structured arrays with field names beyond Latin-1 need it.
 _READERS = {
     (1, 0): np.lib.format.read_array_header_1_0,
     (2, 0): np.lib.format.read_array_header_2_0,
 }
 
 
-class Head(NamedTuple):
-    """Type and shape of one array, as its header claims."""
+class ArrayHeader(NamedTuple):
+    """Type and shape of one array, as its header claims; the content may differ."""
 
     dtype: np.dtype[Any]
     shape: tuple[int, ...]
 
     @property
     def bytes(self) -> int:
-        """Size of the array in memory."""
+        """Size of the array in memory, in bytes."""
         return self.dtype.itemsize * math.prod(self.shape)
 
 
-def heads_in(file: BinaryIO) -> dict[str, Head]:
-    """Read the headers of all arrays in an npz file, by name.
+def read_headers(file: BinaryIO) -> dict[str, ArrayHeader]:
+    """Read the headers of all arrays in an npz file, by name of the array.
 
     Raises:
-        OSError: if it cannot be read.
+        OSError: if the file cannot be read.
         ValueError: if an entry is not an array, has a negative size, or holds objects.
-        zipfile.BadZipFile: if it is damaged; `zipfile` may raise other errors too.
+        zipfile.BadZipFile: if the file is damaged; `zipfile` raises other errors for some damage.
     """
     with zipfile.ZipFile(file) as archive:
         heads = {}
@@ -45,8 +45,8 @@ def heads_in(file: BinaryIO) -> dict[str, Head]:
                 shape, _, dtype = _READERS[version](member)
                 if any(size < 0 for size in shape):
                     raise ValueError(f"{info.filename} claims the shape {shape}")
-                # Objects are stored as a pickle, which could run any code.
+                # Refuse objects: they are stored as a pickle, which could run any code.
                 if dtype.hasobject:
                     raise ValueError(f"{info.filename} holds objects")
-                heads[info.filename.removesuffix(".npy")] = Head(dtype, shape)
+                heads[info.filename.removesuffix(".npy")] = ArrayHeader(dtype, shape)
         return heads

@@ -1,4 +1,4 @@
-"""Compare two published versions: lineage, scores, configuration and files."""
+"""Compare two published versions, for `growgan publish --diff`."""
 
 from __future__ import annotations
 
@@ -9,39 +9,39 @@ from typing import Any, TypeAlias
 from savedmodels.repository.versions import Publication
 
 Pairs: TypeAlias = dict[str, tuple[Any, Any]]
-"""Pairs of different values by name; None on the side that has no value."""
+"""Values that differ, by name: those of the first and of the second version; None if absent."""
 
 
 @dataclass(frozen=True)
 class Differences:
-    """Differences between two versions; names of nested values are joined by dots."""
+    """Differences between two versions; a nested value is named by its path, joined by dots."""
 
     lineage: Pairs
     config: Pairs
     evaluation: Pairs
     gate: Pairs
     files: Pairs
-    """SHA-256 by path."""
+    """SHA-256 of the files that differ, by path in the SavedModel."""
 
 
-def differences_between(one: Publication, other: Publication) -> Differences:
+def differences_between(first: Publication, second: Publication) -> Differences:
     """Compare the manifests of two versions."""
-    gates = [asdict(each.about.gate) if each.about.gate else None for each in (one, other)]
+    gates = [asdict(each.about.gate) if each.about.gate else None for each in (first, second)]
     return Differences(
-        lineage=_pairs(one.lineage, other.lineage),
-        config=_pairs(one.about.config, other.about.config),
-        evaluation=_pairs(one.about.evaluation, other.about.evaluation),
-        gate=_pairs(*gates),
+        lineage=_differing_values(first.lineage, second.lineage),
+        config=_differing_values(first.about.config, second.about.config),
+        evaluation=_differing_values(first.about.evaluation, second.about.evaluation),
+        gate=_differing_values(*gates),
         files={
-            name: (one.files.get(name), other.files.get(name))
-            for name in sorted({*one.files, *other.files})
-            if one.files.get(name) != other.files.get(name)
+            name: (first.files.get(name), second.files.get(name))
+            for name in sorted({*first.files, *second.files})
+            if first.files.get(name) != second.files.get(name)
         },
     )
 
 
-def _pairs(one: Mapping[str, Any] | None, other: Mapping[str, Any] | None) -> Pairs:
-    first, second = dict(_flat(one or {})), dict(_flat(other or {}))
+def _differing_values(one: Mapping[str, Any] | None, other: Mapping[str, Any] | None) -> Pairs:
+    first, second = dict(_flatten(one or {})), dict(_flatten(other or {}))
     return {
         name: (first.get(name), second.get(name))
         for name in {**first, **second}
@@ -49,17 +49,17 @@ def _pairs(one: Mapping[str, Any] | None, other: Mapping[str, Any] | None) -> Pa
     }
 
 
-def _flat(nested: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
+def _flatten(nested: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     for name, given in nested.items():
-        # Entries by their names, so that a reordered list does not differ.
-        value = _by_name(given) if isinstance(given, list) else given
+        # Turn a list of named entries into a mapping, so that their order makes no difference.
+        value = _key_by_name(given) if isinstance(given, list) else given
         if isinstance(value, Mapping):
-            yield from _flat(value, f"{above}{name}.")
+            yield from _flatten(value, f"{prefix}{name}.")
         else:
-            yield f"{above}{name}", value
+            yield f"{prefix}{name}", value
 
 
-def _by_name(entries: list[Any]) -> Any:
+def _key_by_name(entries: list[Any]) -> Any:
     if not all(isinstance(each, Mapping) and "name" in each for each in entries):
         return entries
     return {

@@ -1,11 +1,11 @@
-"""Errors of a model repository, each in one line: the rule and what was received."""
+"""Errors of a model repository; each message is one line: the rule and what was received."""
 
 from __future__ import annotations
 
 
 class RepositoryError(Exception):
-    """The repository refuses a request, or one of its files is damaged."""
+    """The repository refuses a request, one of its files is damaged, or a server cannot load."""
 
 
 class GateRefused(RepositoryError):
-    """The quality gate failed the version."""
+    """`stable` may not move to a version whose scores failed the quality gate (`growgan gate`)."""

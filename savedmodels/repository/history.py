@@ -1,4 +1,7 @@
-"""History of a model as a file of one event per line, and the state that follows from it."""
+"""History of a published model: events in `promotions.jsonl`, replayed to get its state.
+
+docs/serving.md says how a label such as `stable` moves from one version to another.
+"""
 
 from __future__ import annotations
 
@@ -18,48 +21,52 @@ PROMOTIONS = "promotions.jsonl"
 Kind: TypeAlias = Literal[
     "published", "loading", "withdrawn", "moved", "rolled_back", "unloaded", "removed"
 ]
+"""Kind of an event. `loading` begins a label's move; `moved`, `rolled_back` or `withdrawn` ends it.
+
+After `unloaded`, servers need not load the old version; `removed` means that its folder is gone.
+"""
 
 
 @dataclass(frozen=True)
 class Event:
-    """One line of the history."""
+    """One line of the history; the names of its fields are keys in the file."""
 
     event: Kind
     version: int
     at: str
     """Time of the event, ISO 8601."""
     label: str | None = None
-    """Label that moves; None for events of versions."""
+    """Label that the event is about; None for an event about the version only."""
     former: int | None = None
-    """Version that served before: the label's, or without labels the newest."""
+    """Version that served until then: that of the label, or without labels the newest."""
     back: bool = False
-    """True if the version is loaded for a rollback."""
+    """True for `loading` that prepares a rollback."""
     forced: bool = False
     """True if the label moved although the gate failed the version."""
     reason: str | None = None
-    """Reason for a withdrawal."""
+    """Reason to withdraw the move; None for other events."""
 
 
 @dataclass(frozen=True)
 class Pending:
-    """Version that servers load before a label moves to it."""
+    """Move that waits until servers have loaded the version; `back` is True for a rollback."""
 
     version: int
     back: bool
 
 
 @dataclass(frozen=True)
-class Standing:
-    """State of a model after its history: labels, and versions that servers load."""
+class LabelState:
+    """State of a model after its history: its labels, and the versions that servers load."""
 
     published: frozenset[int] = frozenset()
     """Every version ever published, including removed ones."""
     trails: Mapping[str, tuple[int, ...]] = field(default_factory=lambda: MappingProxyType({}))
-    """Versions of each label, oldest first: the last is current, the others are for rollback."""
+    """Past versions by label, oldest first; the last is current, the earlier are for rollback."""
     pending: Mapping[str, Pending] = field(default_factory=lambda: MappingProxyType({}))
-    """Version that each label waits for."""
+    """Waiting move by label."""
     retiring: frozenset[int] = frozenset()
-    """Versions that served before and are not unloaded yet."""
+    """Versions that served before and that servers must not unload yet."""
 
     @property
     def labels(self) -> dict[str, int]:
@@ -68,66 +75,66 @@ class Standing:
 
     @property
     def wanted(self) -> frozenset[int]:
-        """Versions that a label points at, or will point at."""
+        """Versions that a label points at, or will point at after a waiting move."""
         return frozenset(self.labels.values()) | {each.version for each in self.pending.values()}
 
     @property
     def loaded(self) -> frozenset[int]:
-        """Versions that servers must have loaded; empty if they load whatever is newest."""
+        """Versions that servers must load; empty if they load the newest, whichever that is."""
         return self.wanted | self.retiring if self.wanted else frozenset()
 
-    def before(self, label: str, there: Iterable[int]) -> int | None:
-        """Return the version for a rollback: the label's latest earlier one that is `there`."""
-        candidates = [version for version in self.trails.get(label, ())[:-1] if version in there]
+    def rollback_target(self, label: str, existing: Iterable[int]) -> int | None:
+        """Return the label's latest earlier version among `existing`, or None if there is none."""
+        candidates = [version for version in self.trails.get(label, ())[:-1] if version in existing]
         return candidates[-1] if candidates else None
 
 
-def standing_after(events: Iterable[Event]) -> Standing:
-    """Replay a history, event by event."""
-    standing = Standing()
+def replay(events: Iterable[Event]) -> LabelState:
+    """Compute the state of a model from the events of its history, oldest first."""
+    state = LabelState()
     for event in events:
-        standing = _after(standing, event)
-    return standing
+        state = _apply(state, event)
+    return state
 
 
-def _after(standing: Standing, event: Event) -> Standing:
+def _apply(state: LabelState, event: Event) -> LabelState:
     label, version = event.label or "", event.version
-    without = {name: each for name, each in standing.pending.items() if name != label}
+    other_pending = {name: move for name, move in state.pending.items() if name != label}
     match event.event:
         case "published":
-            return replace(standing, published=standing.published | {version})
+            return replace(state, published=state.published | {version})
         case "loading":
             serving = {event.former} if event.former is not None else set()
             return replace(
-                standing,
-                pending={**without, label: Pending(version, event.back)},
-                retiring=standing.retiring | serving,
+                state,
+                pending={**other_pending, label: Pending(version, event.back)},
+                retiring=state.retiring | serving,
             )
         case "withdrawn":
-            # Without labels servers go on with the newest version, and retire nothing.
-            unlabelled = not standing.trails and not without
-            retiring = frozenset() if unlabelled else standing.retiring
-            return replace(standing, pending=without, retiring=retiring)
+            # Without labels, retire nothing: servers load only the newest version again.
+            unlabelled = not state.trails and not other_pending
+            retiring = frozenset() if unlabelled else state.retiring
+            return replace(state, pending=other_pending, retiring=retiring)
         case "moved":
-            trail = (*standing.trails.get(label, ()), version)
+            trail = (*state.trails.get(label, ()), version)
         case "rolled_back":
-            trail = standing.trails[label]
-            # Cut back to the version's last place, so that a second rollback goes further back.
+            trail = state.trails[label]
+            # Cut the trail after the version's last earlier place: a second rollback goes further.
             trail = trail[: len(trail) - trail[-2::-1].index(version) - 1]
-        case _:  # Unloaded or removed: servers no longer have it.
-            return replace(standing, retiring=standing.retiring - {version})
-    return replace(standing, trails={**standing.trails, label: trail}, pending=without)
+        case _:  # "unloaded" or "removed"
+            return replace(state, retiring=state.retiring - {version})
+    return replace(state, trails={**state.trails, label: trail}, pending=other_pending)
 
 
 def read_history(folder: Path) -> list[Event]:
-    """Read the history of a model, without a last line that a kill cut short.
+    """Read the events from a model's folder; ignore a last line that a killed process cut short.
 
     Raises:
         RepositoryError: if a line is damaged.
     """
     file = folder / PROMOTIONS
     try:
-        lines = _whole(file.read_bytes()).splitlines()
+        lines = _complete_lines(file.read_bytes()).splitlines()
     except FileNotFoundError:
         return []
     try:
@@ -139,22 +146,22 @@ def read_history(folder: Path) -> list[Event]:
 
 
 def append_event(folder: Path, event: Event) -> None:
-    """Append a line to the history; it is on the disk when this returns."""
-    # By identity: a version may be 0, which equals False.
-    given = {
+    """Append an event to the history in a model's folder, and wait until it is on the disk."""
+    # Leave out defaults. Compare by identity: a former version may be 0, which equals False.
+    fields = {
         name: value
         for name, value in asdict(event).items()
         if value is not None and value is not False
     }
     with (folder / PROMOTIONS).open("a+b") as file:
         file.seek(0)
-        # A line that a killed writer left half written would damage the one appended to it.
-        file.truncate(len(_whole(file.read())))
-        file.write(json.dumps(given).encode() + b"\n")
+        # Remove a half-written line of a killed process: the new line would be appended to it.
+        file.truncate(len(_complete_lines(file.read())))
+        file.write(json.dumps(fields).encode() + b"\n")
         file.flush()
         os.fsync(file.fileno())
-    sync(folder)  # The first event makes the file, whose name must be on the disk too.
+    sync(folder)  # The first event creates the file; wait until its name is on the disk too.
 
 
-def _whole(content: bytes) -> bytes:
+def _complete_lines(content: bytes) -> bytes:
     return content[: content.rfind(b"\n") + 1]

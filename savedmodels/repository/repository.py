@@ -1,4 +1,7 @@
-"""Folder of a model repository: its models, their versions, and the configuration for servers."""
+"""Model repository: read its models and versions, and write the configuration of its servers.
+
+`publisher.py` changes versions and labels. docs/serving.md describes the files.
+"""
 
 from __future__ import annotations
 
@@ -13,20 +16,21 @@ from typing import TypeAlias
 from savedmodels import atomic, locks
 from savedmodels.literal_path import is_literal
 from savedmodels.repository.errors import RepositoryError
-from savedmodels.repository.history import PROMOTIONS, Standing, read_history, standing_after
+from savedmodels.repository.history import PROMOTIONS, LabelState, read_history, replay
 from savedmodels.repository.models_config import MODELS_CONFIG, ServedModel, model_config_text
 from savedmodels.repository.versions import Publication, content_hash, publication_of, versions_in
 
 SETTINGS = "repository.json"
-# Names of folders that are names in a URL as well.
+"""File with the path of the repository as servers see it."""
+# A model's name must be valid as a folder and in a URL.
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 
 OnWait: TypeAlias = Callable[[Path], None]
-"""Function that is called with the lock file before the wait for another publisher."""
+"""Callback that gets the path of the lock file before a wait for another publisher."""
 
 
 @dataclass(frozen=True)
-class VersionStanding:
+class VersionState:
     """State of one version in the repository."""
 
     version: int
@@ -34,27 +38,27 @@ class VersionStanding:
     """Manifest; None if `publish` did not write the version."""
     labels: tuple[str, ...]
     pending: tuple[str, ...]
-    """Labels that move to the version as soon as servers have loaded it."""
+    """Labels that wait for servers to load the version, and move to it then."""
     loaded: bool
-    """True if the configuration of the servers lists it."""
+    """True if `models.config` makes servers load the version."""
 
 
 @dataclass(frozen=True)
 class Repository:
-    """Model repository `<base>/<model>/<version>/`; only its methods read or write."""
+    """Model repository: a folder that holds `<model>/<version>/` and files for servers."""
 
     path: Path
 
     @property
     def models_config(self) -> Path:
-        """Configuration that servers read."""
+        """Path of the configuration that servers read."""
         return self.path / MODELS_CONFIG
 
     def folder_of(self, model: str) -> Path:
-        """Return the folder of a model, which may be missing.
+        """Return the path of a model's folder, which need not exist.
 
         Raises:
-            RepositoryError: if the name cannot be that of a folder and in a URL.
+            RepositoryError: if the name is invalid in a URL or as a folder.
         """
         if not _NAME.fullmatch(model):
             raise RepositoryError(
@@ -65,34 +69,32 @@ class Repository:
 
     def models(self) -> list[str]:
         """List the models with published versions."""
-        # A copy of a model's folder under an impossible name is not one.
+        # Skip folders that cannot be models, such as `faces (copy)`.
         names = (file.parent.name for file in self.path.glob(f"*/{PROMOTIONS}"))
         return sorted(name for name in names if _NAME.fullmatch(name))
 
-    def standing(self, model: str) -> Standing:
-        """Replay a model's history; refuses a damaged one."""
-        return standing_after(read_history(self.folder_of(model)))
+    def label_state(self, model: str) -> LabelState:
+        """Compute labels and loaded versions of a model; a damaged history is a RepositoryError."""
+        return replay(read_history(self.folder_of(model)))
 
-    def versions(self, model: str) -> list[VersionStanding]:
-        """List the versions of a model, ascending; refuses a damaged manifest or history."""
-        standing, there = self.standing(model), versions_in(self.folder_of(model))
-        # Without labels, servers load the newest.
-        loaded = standing.loaded or ({max(there)} if there else set())
+    def versions(self, model: str) -> list[VersionState]:
+        """List the versions of a model, ascending; a damaged file is a RepositoryError."""
+        state, folders = self.label_state(model), versions_in(self.folder_of(model))
+        # Without labels, servers load the newest version.
+        loaded = state.loaded or ({max(folders)} if folders else set())
         return [
-            VersionStanding(
+            VersionState(
                 version=version,
                 publication=publication_of(folder),
-                labels=tuple(name for name, at in standing.labels.items() if at == version),
-                pending=tuple(
-                    name for name, to in standing.pending.items() if to.version == version
-                ),
+                labels=tuple(name for name, at in state.labels.items() if at == version),
+                pending=tuple(name for name, to in state.pending.items() if to.version == version),
                 loaded=version in loaded,
             )
-            for version, folder in there.items()
+            for version, folder in folders.items()
         ]
 
     def version_of(self, model: str, files: Mapping[str, str]) -> int | None:
-        """Find the version with the content of a SavedModel, given its `files_of`."""
+        """Find the version with the same content as a SavedModel, from its `files_of`; or None."""
         content = content_hash(files)
         for version, folder in versions_in(self.folder_of(model)).items():
             known = publication_of(folder)
@@ -106,63 +108,64 @@ class Repository:
         Raises:
             RepositoryError: if there is no such version, it was not published, or it is damaged.
         """
-        there = versions_in(self.folder_of(model))
-        if version not in there:
+        folders = versions_in(self.folder_of(model))
+        if version not in folders:
             raise RepositoryError(
-                f"a version of {model} must be one of {', '.join(map(str, there)) or 'none'}. "
+                f"a version of {model} must be one of {', '.join(map(str, folders)) or 'none'}. "
                 f"Received: {version}"
             )
-        found = publication_of(there[version])
+        found = publication_of(folders[version])
         if found is None:
             raise RepositoryError(
                 "a version must be one that `growgan publish` wrote. "
-                f"Received: {there[version]}, which has no manifest"
+                f"Received: {folders[version]}, which has no manifest"
             )
         return found
 
-    def tell_servers(self, served_at: str | None = None) -> None:
-        """Write `models.config` as it follows from the histories of all models.
+    def write_models_config(self, served_at: str | None = None) -> None:
+        """Write `models.config`, which servers watch, from the histories of all models.
 
         Args:
             served_at: Path of the repository as servers see it from now on; None to keep the
-                present one, which at first is the path here.
+                last one given, or if none was, the path on this machine.
 
         Raises:
-            RepositoryError: if a history is damaged.
+            RepositoryError: if a history or the settings file is damaged.
+            OSError: if a file cannot be written.
         """
         atomic.make_folder(self.path)
-        # Publishers hold the locks of their models only, and this file has all models.
+        # Take a second lock: a publisher locks only its model, but this file lists all models.
         with locks.hold(self.path / f".{MODELS_CONFIG}.lock"):
             atomic.remove_remains(self.path, deep=False)
-            base = self._seen(served_at)
+            base = self._served_base(served_at)
             if served_at is not None:
                 atomic.write_file(self.path / SETTINGS, json.dumps({"served_at": base}) + "\n")
-            # A server waits without end for a new model of which there is no version.
-            models = (self._served(model, base) for model in self.models())
+            # Leave out models without versions: a server would wait endlessly for the first one.
+            models = (self._served_model(model, base) for model in self.models())
             text = model_config_text(model for model in models if model is not None)
             if not self.models_config.exists() or self.models_config.read_bytes() != text.encode():
                 atomic.write_file(self.models_config, text)
 
     def require_servable(self, served_at: str | None) -> None:
-        """Refuse a path that servers cannot load models from; None means the present one.
+        """Refuse a path that servers cannot load models from; None checks the last one given.
 
         Raises:
-            RepositoryError: if it is not absolute, TensorFlow Serving would read it as a pattern,
-                or the settings are damaged.
+            RepositoryError: if the path is not absolute, TensorFlow Serving would read it as a
+                pattern, or the settings file is damaged.
         """
         if served_at is not None and not served_at.startswith("/") and "://" not in served_at:
             raise RepositoryError(
                 "the path of the repository as servers see it must be absolute. "
                 f"Received: {served_at}"
             )
-        seen = self._seen(served_at)
-        if not is_literal(seen):
+        base = self._served_base(served_at)
+        if not is_literal(base):
             raise RepositoryError(
                 "the path of the repository as servers see it must be without `[` and `\\`, which "
-                f"TensorFlow Serving takes for a pattern. Received: {seen}"
+                f"TensorFlow Serving takes for a pattern. Received: {base}"
             )
 
-    def _seen(self, served_at: str | None) -> str:
+    def _served_base(self, served_at: str | None) -> str:
         file = self.path / SETTINGS
         if served_at is not None:
             return served_at.rstrip("/")
@@ -175,22 +178,24 @@ class Repository:
                 f"the settings of a repository must be as they were written. Received: {file}"
             ) from error
 
-    def _served(self, model: str, base: str) -> ServedModel | None:
-        standing, there = self.standing(model), versions_in(self.folder_of(model))
-        if not there:
+    def _served_model(self, model: str, base: str) -> ServedModel | None:
+        state, folders = self.label_state(model), versions_in(self.folder_of(model))
+        if not folders:
             return None
         return ServedModel(
             name=model,
             base_path=f"{base}/{model}",
-            versions=[version for version in standing.loaded if version in there],
-            # Labels of versions removed by hand would make servers refuse the whole file.
-            labels={name: at for name, at in standing.labels.items() if at in there},
+            versions=[version for version in state.loaded if version in folders],
+            # Leave out labels of versions removed by hand: servers would refuse the whole file.
+            labels={name: at for name, at in state.labels.items() if at in folders},
         )
 
 
 @contextmanager
-def alone(repository: Repository, model: str, on_wait: OnWait = lambda _: None) -> Iterator[Path]:
-    """Lock a model, make its folder, and remove temporary files of killed publishers.
+def lock_model(
+    repository: Repository, model: str, on_wait: OnWait = lambda _: None
+) -> Iterator[Path]:
+    """Lock a model, remove what killed publishers left, and yield its folder, made if missing.
 
     Raises:
         RepositoryError: if the model's name is invalid.
@@ -200,6 +205,6 @@ def alone(repository: Repository, model: str, on_wait: OnWait = lambda _: None) 
     atomic.make_folder(folder)
     lock = folder / ".publish.lock"
     with locks.hold(lock, on_wait=lambda: on_wait(lock)):
-        # A living publisher would hold the lock.
+        # Nobody uses temporary files now: a living publisher would hold the lock.
         atomic.remove_remains(folder, deep=False)
         yield folder

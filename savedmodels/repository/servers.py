@@ -1,4 +1,4 @@
-"""Ask servers about a model over TensorFlow Serving's REST API, and wait for them."""
+"""Ask TensorFlow Serving over REST whether a version is loaded or a label has moved, and wait."""
 
 from __future__ import annotations
 
@@ -15,12 +15,14 @@ from typing import Any
 
 from savedmodels.access import TOKEN_VARIABLE, authorization
 
-PATIENCE_WITH_ONE_ANSWER = 10.0  # seconds
-BETWEEN_QUESTIONS = 0.25  # seconds: servers look for versions once a second
+ANSWER_TIMEOUT = 10.0
+"""Seconds to wait for one answer of a server."""
+POLL_SECONDS = 0.25
+"""Seconds between two questions; servers themselves look for new versions once a second."""
 
 
 class LoadFailed(Exception):
-    """A server failed to load the version."""
+    """A server reports that it cannot load the version."""
 
 
 class NotYet(Exception):
@@ -29,26 +31,26 @@ class NotYet(Exception):
 
 @dataclass(frozen=True)
 class Watchers:
-    """Servers that watch a repository, as far as they are known."""
+    """Servers that watch a repository, as far as the caller knows them, and how long to wait."""
 
     servers: Collection[str] = ()
-    """URLs of their REST interfaces, such as `http://127.0.0.1:8501`; see `server_url`."""
+    """URLs of REST interfaces that `server_url` accepts, such as `http://127.0.0.1:8501`."""
     seconds: float = 300.0
-    """Seconds to wait for all servers together."""
+    """Seconds that one wait for all servers together may take."""
     none: bool = False
     """True if no server watches the repository, so there is nothing to wait for."""
 
 
 def server_url(url: str) -> str:
-    """Check the URL of a server, and return it.
+    """Check the URL of a server's REST interface, and return it unchanged.
 
     Raises:
-        ValueError: if it is not a URL of a server; the message is the rule.
+        ValueError: if the URL is invalid; the message is the rule.
     """
     plain = url.isascii() and url.isprintable() and " " not in url
     try:
         parts = urllib.parse.urlsplit(url if plain else "")
-        # Names are resolved as IDNA, which limits the length of their parts.
+        # Encode the host as IDNA, as a connection does, which limits the length of its parts.
         host, port = (parts.hostname or "").encode("idna"), parts.port
     except ValueError:
         host, port = b"", None
@@ -60,7 +62,7 @@ def server_url(url: str) -> str:
 
 
 def request_to(server: str, path: str, content: Any = None) -> urllib.request.Request:
-    """Make a request to a server, with the API token if there is one: GET, or POST of JSON.
+    """Make a request with the API token, if one is set: GET, or POST of `content` as JSON.
 
     Raises:
         ValueError: if the URL or the token is invalid.
@@ -68,21 +70,21 @@ def request_to(server: str, path: str, content: Any = None) -> urllib.request.Re
     body = None if content is None else json.dumps(content).encode()
     headers = {} if body is None else {"Content-Type": "application/json"}
     request = urllib.request.Request(server.rstrip("/") + path, body, headers)
-    if borne := authorization():
-        # Another server that it redirects to must not get the token.
-        request.add_unredirected_header("Authorization", borne)
+    if credentials := authorization():
+        # Do not repeat the token after a redirect: the other server must not get it.
+        request.add_unredirected_header("Authorization", credentials)
     return request
 
 
-def that_answer(watchers: Watchers, model: str) -> Watchers:
-    """Leave out the servers that do not answer at all; an error counts as an answer."""
-    path = f"/v1/models/{_quoted(model)}"
+def drop_silent_servers(watchers: Watchers, model: str) -> Watchers:
+    """Leave out servers that do not answer at all; an HTTP error counts as an answer."""
+    path = f"/v1/models/{_quote(model)}"
     answering = tuple(server for server in watchers.servers if _get(server, path)[0])
     return replace(watchers, servers=answering)
 
 
 def failures(watchers: Watchers, model: str, version: int) -> frozenset[str]:
-    """Return the servers that report a failed load of a version, maybe from an earlier try."""
+    """Return the URLs of servers that report a failed load of a version, even an old one."""
     return frozenset(
         server for server in watchers.servers if _status(server, model, version).failure
     )
@@ -93,85 +95,85 @@ def wait_until_available(
 ) -> None:
     """Wait until every server has loaded a version.
 
-    The present failure of servers in `failed_before` is from an earlier try and does not count.
+    Servers in `failed_before` still report a failure of an earlier try, which does not count.
 
     Raises:
-        LoadFailed: if a server cannot load it.
-        NotYet: if a server has not loaded it in time.
+        LoadFailed: if a server cannot load the version.
+        NotYet: if a server has not loaded the version in time.
     """
     excused = set(failed_before)
 
-    def missing(server: str) -> str | None:
+    def reason_to_wait(server: str) -> str | None:
         status = _status(server, model, version)
-        if not status.failure:  # It has begun a new try, whose failure counts.
+        if not status.failure:  # A new try has begun; its failure counts.
             excused.discard(server)
         elif server not in excused:
-            raise LoadFailed(f"{server}: {status.told}")
-        return None if status.available else status.told
+            raise LoadFailed(f"{server}: {status.description}")
+        return None if status.available else status.description
 
-    _wait(watchers, missing)
+    _wait(watchers, reason_to_wait)
 
 
 def wait_until_labelled(watchers: Watchers, model: str, labels: Mapping[str, int]) -> None:
-    """Wait until every server answers requests for each label with the given version.
+    """Wait until every server answers requests for each label with the version in `labels`.
 
     Raises:
-        NotYet: if a server does not do so in time.
+        NotYet: if a server does not in time.
     """
 
-    def missing(server: str) -> str | None:
+    def reason_to_wait(server: str) -> str | None:
         for label, version in labels.items():
-            # Metadata, because servers ignore the label in a request for a model's status.
-            path = f"/v1/models/{_quoted(model)}/labels/{_quoted(label)}/metadata"
+            # Ask for metadata: a request for a model's status ignores the label.
+            path = f"/v1/models/{_quote(model)}/labels/{_quote(label)}/metadata"
             status, answer = _get(server, path)
             if status != 200:
-                return _told(status, answer)
-            found = _object(answer.get("model_spec")).get("version")
-            # As strings, because protobuf writes an int64 in JSON as one.
+                return _describe_answer(status, answer)
+            found = _as_object(answer.get("model_spec")).get("version")
+            # Compare as strings: protobuf writes an int64 as a string in JSON.
             if str(found) != str(version):
                 return f"`{label}` is version {found} there"
         return None
 
-    _wait(watchers, missing)
+    _wait(watchers, reason_to_wait)
 
 
 @dataclass(frozen=True)
 class _Status:
-    told: str
+    description: str
     available: bool = False
     failure: bool = False
 
 
 def _status(server: str, model: str, version: int) -> _Status:
-    status, answer = _get(server, f"/v1/models/{_quoted(model)}/versions/{version}")
+    status, answer = _get(server, f"/v1/models/{_quote(model)}/versions/{version}")
     entries = answer.get("model_version_status") if status == 200 else None
     for each in entries if isinstance(entries, list) else ():
-        entry = _object(each)
-        state, error = entry.get("state"), _object(entry.get("status"))
+        entry = _as_object(each)
+        state, error = entry.get("state"), _as_object(entry.get("status"))
         code = error.get("error_code", "OK")
         if state == "END" and code != "OK":
             reason = f"{code} {error.get('error_message', '')}".rstrip()
             return _Status(f"version {version} of {model} cannot be loaded: {reason}", failure=True)
-        told = f"version {version} of {model} is in the state {state}"
-        return _Status(told, available=state == "AVAILABLE")
-    return _Status(_told(status, answer))
+        description = f"version {version} of {model} is in the state {state}"
+        return _Status(description, available=state == "AVAILABLE")
+    return _Status(_describe_answer(status, answer))
 
 
-def _wait(watchers: Watchers, missing: Callable[[str], str | None]) -> None:
-    end = time.monotonic() + watchers.seconds  # One end for all servers together.
+def _wait(watchers: Watchers, reason_to_wait: Callable[[str], str | None]) -> None:
+    end = time.monotonic() + watchers.seconds  # The same for all servers together.
     for server in watchers.servers:
-        while reason := missing(server):
+        while reason := reason_to_wait(server):
             if time.monotonic() >= end:
                 raise NotYet(f"{server} has not in {watchers.seconds:g} s: {reason}")
-            time.sleep(BETWEEN_QUESTIONS)
+            time.sleep(POLL_SECONDS)
 
 
 def _get(server: str, path: str) -> tuple[int, dict[str, Any]]:
-    """Return status and JSON object of an answer; status 0 and the reason if none came."""
+    """Return the HTTP status and JSON of an answer; status 0 and the error if none came."""
     try:
-        with _opened(request_to(server, path)) as response:
+        with _open(request_to(server, path)) as response:
             status, body = response.status, response.read()
-    # ValueError: a redirect may name an invalid URL.
+    # Catch ValueError too: a redirect may name an invalid URL.
     except (OSError, ValueError, http.client.HTTPException) as error:
         return 0, {"error": str(error)}
     try:
@@ -181,23 +183,23 @@ def _get(server: str, path: str) -> tuple[int, dict[str, Any]]:
     return status, answer if isinstance(answer, dict) else {"error": "no JSON object"}
 
 
-def _object(value: Any) -> dict[str, Any]:
-    # What answers may be any HTTP server, whose JSON has any form.
+def _as_object(value: Any) -> dict[str, Any]:
+    # Expect JSON of any form: the URL may be that of another kind of server.
     return value if isinstance(value, dict) else {}
 
 
-def _opened(request: urllib.request.Request) -> Any:
+def _open(request: urllib.request.Request) -> Any:
     try:
-        return urllib.request.urlopen(request, timeout=PATIENCE_WITH_ONE_ANSWER)
-    except urllib.error.HTTPError as error:  # Errors are answers too.
+        return urllib.request.urlopen(request, timeout=ANSWER_TIMEOUT)
+    except urllib.error.HTTPError as error:  # An HTTP error is an answer too.
         return error
 
 
-def _told(status: int, answer: Mapping[str, Any]) -> str:
+def _describe_answer(status: int, answer: Mapping[str, Any]) -> str:
     if status == http.HTTPStatus.UNAUTHORIZED:
         return f"it answers 401: set ${TOKEN_VARIABLE} to its API token"
     return f"it answers {status or 'nothing'}, {answer.get('error', 'of no version')}"
 
 
-def _quoted(name: str) -> str:
+def _quote(name: str) -> str:
     return urllib.parse.quote(name, safe="")

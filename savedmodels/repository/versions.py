@@ -1,4 +1,4 @@
-"""Folders of a model's versions: list, hash, add and describe them."""
+"""Folders of a model's versions, each a SavedModel with a manifest: list, hash, add and read."""
 
 from __future__ import annotations
 
@@ -19,14 +19,16 @@ from savedmodels.links import link_out_of
 from savedmodels.repository.errors import RepositoryError
 
 SCHEMA = 1
-# Lineage holds the time of the export, and the fingerprint a random identifier. Names in a graph
-# count what its process made before, so even then hashes agree only between equal processes.
+"""Version of the manifest's format."""
+# Leave out of the content hash what differs between exports of one checkpoint: the lineage holds a
+# time, the fingerprint a random identifier. Names in a graph still depend on what its process built
+# before, so hashes agree only between exports of processes that did the same.
 _NOT_SERVED = frozenset({LINEAGE.as_posix(), "fingerprint.pb"})
 
 
 @dataclass(frozen=True)
 class Gate:
-    """Decision of the gate on a model."""
+    """Decision of the quality gate (`growgan gate`) on a version, and its reasons."""
 
     passed: bool
     reasons: tuple[str, ...] = ()
@@ -34,55 +36,57 @@ class Gate:
 
 @dataclass(frozen=True)
 class About:
-    """Facts about a version that its files do not hold; None for those that are unknown."""
+    """Facts about a version that its SavedModel does not hold; None for unknown ones."""
 
     config: Mapping[str, Any] | None = None
     """Configuration of the run that made the version."""
     evaluation: Mapping[str, Any] | None = None
-    """Scores of the version, with features and protocol."""
+    """Scores of the version, with the features and protocol of the evaluation."""
     gate: Gate | None = None
 
 
 @dataclass(frozen=True)
 class Publication:
-    """Manifest of a published version."""
+    """Manifest of a published version, in `publication.json`."""
 
     model: str
     version: int
     content_hash: str
-    """SHA-256 over names and content of the files that decide a server's answers."""
+    """Hash of the files that decide a server's answers, from `content_hash`."""
     published: str
     """Time of publication, ISO 8601."""
     files: Mapping[str, str]
-    """SHA-256 of every file by its path, except this manifest."""
+    """SHA-256 by path of every file but this manifest."""
     lineage: Mapping[str, Any] | None
     about: About = field(default_factory=About)
 
     def to_json(self) -> str:
-        """Write the manifest as JSON."""
+        """Convert the manifest to JSON."""
         return json.dumps({"schema": SCHEMA, **asdict(self)}, indent=2) + "\n"
 
 
 def timestamp() -> str:
-    """Return the current time in UTC, ISO 8601."""
+    """Return the current time in UTC as ISO 8601, to the second."""
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def versions_in(folder: Path) -> dict[int, Path]:
-    """List the versions that a server finds in a folder, ascending: folders named by a number."""
+    """List the folders of a model that a server takes for versions, by ascending number."""
     if not folder.is_dir():
         return {}
     found = {
         int(path.name): path
         for path in folder.iterdir()
-        # ASCII, because `int` reads digits of other scripts too, and servers do not.
+        # Accept ASCII only: `int` reads digits of other scripts, which servers do not.
         if path.name.isascii() and path.name.isdecimal() and path.is_dir()
     }
     return dict(sorted(found.items()))
 
 
 def files_of(folder: Path) -> dict[str, str]:
-    """Compute the SHA-256 of every file by its path, ascending, except the publication's.
+    """Compute the SHA-256 of every file in a SavedModel, by path in ascending order.
+
+    The manifest `publication.json` is left out, because it holds these checksums.
 
     Raises:
         RepositoryError: if the folder holds no SavedModel, or a link to a folder or out of it.
@@ -98,32 +102,31 @@ def files_of(folder: Path) -> dict[str, str]:
             f"a SavedModel must hold its files itself. Received: {link}, which is a link"
         )
     files = {path.relative_to(folder): path for path in paths if path.is_file()}
-    # The publication holds these checksums, so it cannot be among them.
     files.pop(PUBLICATION, None)
     return {name.as_posix(): checksum(files[name]) for name in sorted(files)}
 
 
 def content_hash(files: Mapping[str, str]) -> str:
-    """Hash the files that decide a server's answers, without the time of the export."""
+    """Hash the files that decide a server's answers, from their SHA-256 by path (`files_of`)."""
     lines = (f"{digest}  {name}\n" for name, digest in files.items() if name not in _NOT_SERVED)
     return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
 def add_version(source: Path, target: Path, publication: Publication) -> None:
-    """Copy a SavedModel to its version's folder, which appears complete or not at all.
+    """Copy a SavedModel with its manifest to `target`, which appears complete or not at all.
 
     Raises:
         RepositoryError: if the source changed since its files were hashed.
-        OSError: if it cannot be copied; nothing is left behind.
+        OSError: if it cannot be copied, or the copy is wrong; no part of it is left behind.
     """
     with atomic.new_folder(target) as temporary:
         for name in publication.files:
             copy = temporary / name
             copy.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(source / name, copy)
-        # Hash the copy, not the source, which may have changed while it was read.
+        # Hash the copy: the source may have changed between its hashing and the copying.
         if not _holds(temporary, publication.files):
-            if _holds(source, publication.files):  # Blame the disk, not who published.
+            if _holds(source, publication.files):  # Blame the disk, not the source.
                 reason = "the copy in the repository differs from the SavedModel"
                 raise OSError(errno.EIO, reason, str(target.parent))
             raise RepositoryError(
@@ -137,20 +140,20 @@ def add_version(source: Path, target: Path, publication: Publication) -> None:
 def _holds(folder: Path, files: Mapping[str, str]) -> bool:
     try:
         return files_of(folder) == files
-    except (RepositoryError, OSError):  # It vanished, or was replaced.
+    except (RepositoryError, OSError):  # The folder vanished or was replaced.
         return False
 
 
 def lineage_of(savedmodel: Path) -> dict[str, Any] | None:
-    """Read the lineage of a SavedModel, None if it has none; refuses a damaged one."""
+    """Read the lineage in a SavedModel, None if it has none; damage is a RepositoryError."""
     return _read_object(savedmodel / LINEAGE, "a SavedModel's lineage")
 
 
 def publication_of(version: Path) -> Publication | None:
-    """Read the manifest of a version, None if `growgan publish` did not write the version.
+    """Read the manifest in a version's folder; None if `growgan publish` did not write the version.
 
     Raises:
-        RepositoryError: if it is damaged, or of another schema.
+        RepositoryError: if the manifest is damaged, or of another schema.
     """
     file = version / PUBLICATION
     content = _read_object(file, "the manifest of a version")
@@ -161,8 +164,8 @@ def publication_of(version: Path) -> Publication | None:
             raise ValueError(f"it is not of schema {SCHEMA}")
         about = content.pop("about")
         gate = about.pop("gate")
-        judged = gate and Gate(passed=gate["passed"], reasons=tuple(gate["reasons"]))
-        return Publication(**content, about=About(**about, gate=judged))
+        decision = gate and Gate(passed=gate["passed"], reasons=tuple(gate["reasons"]))
+        return Publication(**content, about=About(**about, gate=decision))
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise RepositoryError(
             "the manifest of a version must be as `growgan publish` wrote it. "

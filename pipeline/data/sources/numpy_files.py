@@ -14,7 +14,7 @@ from pipeline.data.sources.arrays import arrays_source
 from pipeline.data.sources.reason import as_user_error
 from pipeline.data.sources.source import Source
 from pipeline.errors import UserError
-from pipeline.untrusted.npz_heads import Head, heads_in
+from pipeline.untrusted.npz_heads import ArrayHeader, read_headers
 
 IMAGES = ("images", "x_train")
 LABELS = ("labels", "y_train")
@@ -42,13 +42,13 @@ def open_numpy(path: Path) -> Source:
                 return _open_npz(path, file)
         # Pass the path, not the open file: NumPy memory-maps only a file that it opens itself.
         images = np.load(path, mmap_mode="r", allow_pickle=False)
-    _require_pictures(path, Head(images.dtype, images.shape))
+    _require_pictures(path, ArrayHeader(images.dtype, images.shape))
     return arrays_source(path.stem, images, None)
 
 
 def _open_npz(path: Path, file: BinaryIO) -> Source:
     # Check the headers before loading: a small npz may decompress to more than the memory.
-    heads = heads_in(file)
+    heads = read_headers(file)
     name = _name_of_images(path, heads)
     _require_pictures(path, heads[name])
     labels = next((each for each in LABELS if each in heads), None)
@@ -66,7 +66,7 @@ def _open_npz(path: Path, file: BinaryIO) -> Source:
         return arrays_source(path.stem, archive[name], values)
 
 
-def _name_of_images(path: Path, heads: Mapping[str, Head]) -> str:
+def _name_of_images(path: Path, heads: Mapping[str, ArrayHeader]) -> str:
     for name in IMAGES:
         if name in heads:
             return name
@@ -79,7 +79,7 @@ def _name_of_images(path: Path, heads: Mapping[str, Head]) -> str:
     return candidates[0]
 
 
-def _require_pictures(path: Path, head: Head) -> None:
+def _require_pictures(path: Path, head: ArrayHeader) -> None:
     dtype, shape = head
     fits = len(shape) == 3 or (len(shape) == 4 and shape[3] in (1, 3, 4))
     if not fits or dtype.kind != "u" or dtype.itemsize > 2 or 0 in shape:
@@ -89,7 +89,7 @@ def _require_pictures(path: Path, head: Head) -> None:
         )
 
 
-def _require_labels(path: Path, head: Head, count: int) -> None:
+def _require_labels(path: Path, head: ArrayHeader, count: int) -> None:
     dtype, shape = head
     # Accept labels in one column too, as Keras loads those of CIFAR.
     if shape not in ((count,), (count, 1)) or dtype.kind not in "iuU":

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.untrusted.npz_heads import heads_in
+from pipeline.untrusted.npz_heads import read_headers
 
 MAX_BYTES = 2**26
 """Maximum size of a file's unpacked arrays in bytes; our networks need less than 2 MiB."""
@@ -31,7 +31,7 @@ def read_arrays(file: Path) -> dict[str, npt.NDArray[Any]]:
     try:
         with file.open("rb") as opened:
             # Check the sizes before unpacking: a small file may unpack to more than fits in memory.
-            if sum(head.bytes for head in heads_in(opened).values()) > MAX_BYTES:
+            if sum(head.bytes for head in read_headers(opened).values()) > MAX_BYTES:
                 raise ValueError(f"its arrays have more than {MAX_BYTES} bytes")
             opened.seek(0)
             # Refuse pickles, which run code when they are read.

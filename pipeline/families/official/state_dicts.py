@@ -13,7 +13,7 @@ import numpy as np
 from pipeline.errors import UserError
 from pipeline.families.official.pickles import Array
 from pipeline.families.official.reading import LARGEST_FILE, read_whole, refuse_damage
-from pipeline.untrusted.npz_heads import heads_in
+from pipeline.untrusted.npz_heads import read_headers
 from pipeline.untrusted.safe_pickle import UnsafePickle
 
 StateDict: TypeAlias = Mapping[str, Array]
@@ -59,7 +59,7 @@ def networks_in(arrays: StateDict) -> dict[str, StateDict]:
 
 def _read_npz(path: Path) -> StateDict:
     with path.open("rb") as file:
-        heads = heads_in(file)
+        heads = read_headers(file)
         # Unpack only weights of networks, and only after a check of the sizes in the headers.
         names = [n for n, head in heads.items() if head.dtype.kind == "f" and _NAME.fullmatch(n)]
         if sum(heads[name].bytes for name in names) > LARGEST_FILE:

@@ -139,7 +139,7 @@ def _compare_sources(project: Project) -> tuple[int | None, bool]:
 
 def label_statuses(project: Project) -> Iterator[LabelStatus]:
     """Yield the status of each label of the project's model."""
-    standing = project.repository.standing(project.config.model)
+    standing = project.repository.label_state(project.config.model)
     there = versions_in(project.repository.folder_of(project.config.model))
     for label in sorted(standing.labels.keys() | standing.pending.keys(), reverse=True):
         pending, version = standing.pending.get(label), standing.labels.get(label)

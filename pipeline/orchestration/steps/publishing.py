@@ -19,7 +19,7 @@ from pipeline.orchestration.steps.step import Done, run_growgan
 from savedmodels.locks import Busy
 from savedmodels.repository.errors import RepositoryError
 from savedmodels.repository.publisher import publisher_of
-from savedmodels.repository.servers import that_answer
+from savedmodels.repository.servers import drop_silent_servers
 
 OWN_SERVERS = 3
 """Maximum number of attempts to test with a server of our own: something may kill one."""
@@ -55,7 +55,7 @@ def published_version(plan: Plan, log: Log, former: int | None) -> Done:
     with _publisher(plan, log) as publisher:
         published = publisher.publish(folder, known)
         # Refuse if `stable` was moved: the gate has compared with `former` only.
-        serves = publisher.standing().labels.get(LABEL)
+        serves = publisher.label_state().labels.get(LABEL)
         if serves not in (former, published.version):
             raise StepFailed(
                 f"`{LABEL}` must serve version {former}, as when the run began, or a later choice "
@@ -126,10 +126,10 @@ def finish_roll_back(project: Project) -> int | None:
         roll back still waits, or another process is publishing.
     """
     model, repository = project.config.model, project.repository
-    pending = repository.standing(model).pending.get(LABEL)
+    pending = repository.label_state(model).pending.get(LABEL)
     if pending is None or not pending.back:
         return None
-    answering = replace(that_answer(project.watchers, model), seconds=ROLL_BACK_SECONDS)
+    answering = replace(drop_silent_servers(project.watchers, model), seconds=ROLL_BACK_SECONDS)
     if not answering.servers:
         return None
 
@@ -138,7 +138,7 @@ def finish_roll_back(project: Project) -> int | None:
 
     # Read the state again under the lock: another publisher may have changed it.
     with suppress(Busy), publisher_of(repository, model, on_wait=do_not_wait) as publisher:
-        if publisher.standing().pending.get(LABEL) == pending:
+        if publisher.label_state().pending.get(LABEL) == pending:
             promotion = publisher.roll_back(LABEL, answering)
             return promotion.version if promotion.moved else None
     return None
@@ -182,11 +182,11 @@ def _roll_back(plan: Plan, version: int, fault: str, log: Log) -> StepFailed:
     """Move `stable` back to the version before, and return the failure of the step."""
     project = plan.project
     # Do not wait for servers that are away: the others would go on serving the faulty version.
-    answering = that_answer(project.watchers, project.config.model)
+    answering = drop_silent_servers(project.watchers, project.config.model)
     watchers = answering if answering.servers else project.watchers
     try:
         with _publisher(plan, log) as publisher:
-            serves = publisher.standing().labels.get(LABEL)
+            serves = publisher.label_state().labels.get(LABEL)
             if serves != version:
                 result = f"`{LABEL}` was moved to version {serves} meanwhile, and stays"
                 return StepFailed(f"{fault}; {result}", ending="rolled back", status=AGAIN)

@@ -26,7 +26,7 @@ Make = Callable[..., Path]
 @pytest.fixture(name="project")
 def _project(tmp_path: Path, savedmodel, monkeypatch: pytest.MonkeyPatch) -> Make:
     """Make a project with three versions, of which `stable` has stood at the first."""
-    monkeypatch.setattr(servers, "BETWEEN_QUESTIONS", 0)
+    monkeypatch.setattr(servers, "POLL_SECONDS", 0)
 
     def make(*urls: str) -> Path:
         folder = tmp_path / "project"
@@ -58,7 +58,7 @@ def test_a_label_moves_there_and_back(growgan: Growgan, project: Make, tmp_path:
     back = growgan("pipeline", "rollback", folder)
     assert (back.status, back.err) == (0, "")
     assert back.out.startswith("stable: stands at version 1\n")
-    assert Repository(tmp_path / "models").standing("faces").labels == {"stable": 1}
+    assert Repository(tmp_path / "models").label_state("faces").labels == {"stable": 1}
 
 
 def test_the_gate_is_respected_but_by_force(growgan: Growgan, project: Make) -> None:
@@ -104,7 +104,7 @@ def test_the_projects_servers_have_to_load_it(
     waits = growgan("pipeline", "promote", folder, 1)
     assert (waits.status, waits.err) == (exit_status.AGAIN, "")
     assert waits.out.startswith("stable: waits for version 1; ")
-    assert Repository(tmp_path / "models").standing("faces").labels == {"stable": 2}
+    assert Repository(tmp_path / "models").label_state("faces").labels == {"stable": 2}
 
 
 def test_mistakes_are_one_line(growgan: Growgan, project: Make, tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ from tests.pipeline.cli.commands import Growgan
 @pytest.fixture
 def publish(growgan: Growgan, monkeypatch: pytest.MonkeyPatch) -> Growgan:
     """Run `growgan publish` in this process."""
-    monkeypatch.setattr(servers, "BETWEEN_QUESTIONS", 0)
+    monkeypatch.setattr(servers, "POLL_SECONDS", 0)
     return partial(growgan, "publish")
 
 
@@ -130,7 +130,7 @@ def test_what_the_gate_has_failed_does_not_become_stable(
     # The verdict went with the version.
     refused = publish(base, *words, "--label", "stable", "--version", 1)
     assert refused.status == exit_status.GATE
-    assert Repository(base).standing("faces").labels == {"canary": 1}
+    assert Repository(base).label_state("faces").labels == {"canary": 1}
     forced = publish(bad, base, *words, "--label", "stable", "--force")
     assert forced.status == 0
     last = (base / "faces" / "promotions.jsonl").read_text().splitlines()[-1]

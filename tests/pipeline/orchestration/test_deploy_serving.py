@@ -283,5 +283,5 @@ def test_the_commands_in_the_comments_work(
             with pytest.raises(SystemExit) as caught:
                 cli.main()
             assert not caught.value.code
-    assert Repository(tmp_path / "models").standing("faces").labels == {"stable": 2}
+    assert Repository(tmp_path / "models").label_state("faces").labels == {"stable": 2}
     assert server.problems == []

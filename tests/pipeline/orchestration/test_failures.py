@@ -134,7 +134,7 @@ def test_a_run_that_is_killed_goes_on_and_corrupt_pictures_end_one(tmp_path: Pat
     assert err.count("\n") == 1
     assert "contract.yaml: `most_side` must be at most 8" in err
     assert history_of(project.path)[-1].steps[1].state == "failed"
-    assert project.repository.standing("digits").labels == {"stable": 1}
+    assert project.repository.label_state("digits").labels == {"stable": 1}
     (tmp_path / "incoming" / "large.png").unlink()
 
     file = project.path / PIPELINE
@@ -152,4 +152,4 @@ def test_a_run_that_is_killed_goes_on_and_corrupt_pictures_end_one(tmp_path: Pat
     failed = history_of(project.path)[-1]
     assert (failed.verdict, failed.previous_version) == ("failed", 1)
     assert "every picture must be usable" in failed.reason
-    assert project.repository.standing("digits").labels == {"stable": 1}
+    assert project.repository.label_state("digits").labels == {"stable": 1}

@@ -270,7 +270,7 @@ def test_depth_and_references_to_itself_do_no_harm() -> None:
 
 
 def test_long_programs_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(safe_pickle, "MOST_OPERATIONS", 1_000)
+    monkeypatch.setattr(safe_pickle, "MAX_OPERATIONS", 1_000)
     assert read(b"\x80\x02" + b"N0" * 400 + b"N.") is None
     with pytest.raises(UnsafePickle, match="more than 1000 operations"):
         read(b"\x80\x02" + b"N0" * 600 + b"N.")

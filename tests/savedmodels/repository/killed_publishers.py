@@ -116,7 +116,7 @@ def wrong_after(server: Any, folder: Path, expected: set[int | None]) -> list[st
     """What a watcher objects to, and whether labels stand where they may."""
     server.poll()
     server.poll()
-    standing = Repository(folder / "repository").standing("faces")
+    standing = Repository(folder / "repository").label_state("faces")
     wrong = list(server.problems)
     if standing.labels.get("stable") not in expected:
         wrong.append(f"stable at {standing.labels.get('stable')}")

@@ -11,11 +11,11 @@ from savedmodels.repository.errors import RepositoryError
 from savedmodels.repository.history import (
     PROMOTIONS,
     Event,
+    LabelState,
     Pending,
-    Standing,
     append_event,
     read_history,
-    standing_after,
+    replay,
 )
 
 
@@ -40,7 +40,7 @@ def test_a_version_is_loaded_before_the_label_moves_and_the_former_is_unloaded_a
         "moved 2 stable 1",
         "unloaded 1",
     )
-    steps = [standing_after(story[: n + 1]) for n in range(len(story))]
+    steps = [replay(story[: n + 1]) for n in range(len(story))]
     assert [dict(step.labels) for step in steps] == [{}] * 2 + [{"stable": 1}] * 3 + [
         {"stable": 2}
     ] * 2
@@ -48,7 +48,7 @@ def test_a_version_is_loaded_before_the_label_moves_and_the_former_is_unloaded_a
 
 
 def test_what_another_label_stands_at_stays_loaded() -> None:
-    standing = standing_after(
+    state = replay(
         events(
             "loading 1 stable 1",
             "moved 1 stable",
@@ -61,42 +61,42 @@ def test_what_another_label_stands_at_stays_loaded() -> None:
             "moved 3 canary 2",
         )
     )
-    assert standing.labels == {"stable": 2, "canary": 3}
-    assert standing.loaded == {2, 3}
-    assert standing.retiring - standing.wanted == set()
+    assert state.labels == {"stable": 2, "canary": 3}
+    assert state.loaded == {2, 3}
+    assert state.retiring - state.wanted == set()
 
 
 def test_without_labels_the_newest_is_served_until_a_label_moves() -> None:
     before = events("published 1", "published 2", "published 3")
-    assert standing_after(before).loaded == set()
-    assert standing_after([*before, *events("loading 2 stable 3")]).loaded == {2, 3}
-    withdrawn = standing_after([*before, *events("loading 2 stable 3", "withdrawn 2 stable")])
-    assert withdrawn == standing_after(before)
+    assert replay(before).loaded == set()
+    assert replay([*before, *events("loading 2 stable 3")]).loaded == {2, 3}
+    withdrawn = replay([*before, *events("loading 2 stable 3", "withdrawn 2 stable")])
+    assert withdrawn == replay(before)
 
 
 def test_going_back_again_goes_further_back() -> None:
     story = events("moved 1 stable", "moved 2 stable", "moved 3 stable")
-    assert standing_after(story).before("stable", [1, 2, 3]) == 2
-    assert standing_after(story).before("stable", [1, 3]) == 1
-    assert standing_after(story).before("stable", [3]) is None
-    assert standing_after(story).before("canary", [1, 2, 3]) is None
+    assert replay(story).rollback_target("stable", [1, 2, 3]) == 2
+    assert replay(story).rollback_target("stable", [1, 3]) == 1
+    assert replay(story).rollback_target("stable", [3]) is None
+    assert replay(story).rollback_target("canary", [1, 2, 3]) is None
     story += events("rolled_back 2 stable 3")
-    assert standing_after(story).trails["stable"] == (1, 2)
+    assert replay(story).trails["stable"] == (1, 2)
     story += events("rolled_back 1 stable 2", "moved 4 stable 1")
-    assert standing_after(story).trails["stable"] == (1, 4)
+    assert replay(story).trails["stable"] == (1, 4)
     again = events("moved 1 stable", "moved 2 stable", "moved 1 stable", "moved 3 stable")
-    assert standing_after([*again, *events("rolled_back 1 stable")]).trails["stable"] == (1, 2, 1)
+    assert replay([*again, *events("rolled_back 1 stable")]).trails["stable"] == (1, 2, 1)
 
 
 def test_the_last_request_for_a_label_counts() -> None:
-    standing = standing_after(events("moved 1 stable", "loading 2 stable 1", "loading 3 stable 1"))
-    assert standing.pending == {"stable": Pending(3, back=False)}
-    assert standing.loaded == {1, 3}
+    state = replay(events("moved 1 stable", "loading 2 stable 1", "loading 3 stable 1"))
+    assert state.pending == {"stable": Pending(3, back=False)}
+    assert state.loaded == {1, 3}
 
 
 def test_lines_come_back_as_they_were(tmp_path: Path) -> None:
     assert read_history(tmp_path) == []
-    assert standing_after([]) == Standing()
+    assert replay([]) == LabelState()
     story = [
         Event("published", 1, "2026-05-04T12:00:00+00:00"),
         Event("loading", 1, "now", label="stable", former=0, back=True),

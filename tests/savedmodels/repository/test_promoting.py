@@ -127,11 +127,11 @@ def test_without_a_server_the_label_stays_and_the_same_call_goes_on(
         stays = promote(2, Watchers((url,), seconds=0))
         assert stays.moved
         assert "version 1 stays loaded" in str(stays.reason)
-        assert repository.standing("faces").loaded == {1, 2}
+        assert repository.label_state("faces").loaded == {1, 2}
         assert promote(2, Watchers()).reason is not None
         server.poll()
         assert promote(2, Watchers((url,))) == Promotion("stable", 2, moved=True)
-    assert repository.standing("faces").loaded == {2}
+    assert repository.label_state("faces").loaded == {2}
     assert server.problems == []
 
 
@@ -162,7 +162,7 @@ def test_what_a_server_cannot_load_is_taken_back(
         grow()
         with pytest.raises(RepositoryError, match="version 3 of faces cannot be"):
             promote(3, Watchers((url,)))
-    standing = repository.standing("faces")
+    standing = repository.label_state("faces")
     assert (standing.labels, dict(standing.pending), standing.loaded) == ({"stable": 2}, {}, {2})
     assert server.problems == []
 

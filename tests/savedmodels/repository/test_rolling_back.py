@@ -25,12 +25,12 @@ def test_going_back_takes_back_what_waits_first(
     promote(3, Watchers())
     with publisher_of(repository, "faces") as publisher:
         assert publisher.roll_back("stable", Watchers()) == Promotion("stable", 2, moved=True)
-        assert publisher.standing().loaded == {2}
+        assert publisher.label_state().loaded == {2}
         # Now it goes back, as soon as servers have loaded it; to ask again does not go further.
         for _ in range(2):
             waits = publisher.roll_back("stable", Watchers())
             assert (waits.version, waits.moved) == (1, False)
-            assert publisher.standing().labels == {"stable": 2}
+            assert publisher.label_state().labels == {"stable": 2}
         assert publisher.roll_back("stable", UNWATCHED) == Promotion("stable", 1, moved=True)
         with pytest.raises(RepositoryError, match="Received: faces, which has none"):
             publisher.roll_back("stable", UNWATCHED)

@@ -25,7 +25,7 @@ from savedmodels.repository.servers import (
 
 @pytest.fixture(autouse=True)
 def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(servers, "BETWEEN_QUESTIONS", 0)
+    monkeypatch.setattr(servers, "POLL_SECONDS", 0)
     monkeypatch.delenv(TOKEN_VARIABLE, raising=False)
 
 

@@ -378,7 +378,7 @@ def test_new_pictures_become_versions_and_bad_ones_do_not(
         assert (third.verdict, third.trigger) == ("gate failed", "new data"), third
         assert "`fid` must be at most" in third.reason
         wait(lambda: versions[-1:] == [2], "version 2 for clients")
-    assert project.repository.standing("digits").labels == {"stable": 2}
+    assert project.repository.label_state("digits").labels == {"stable": 2}
     assert failures == []
     assert versions == sorted(versions)
     assert set(versions) == {1, 2}

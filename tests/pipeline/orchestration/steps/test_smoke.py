@@ -230,7 +230,7 @@ def test_a_version_that_answers_otherwise_is_rolled_back_on_a_real_server(
         f"{url}: `images` must be what it was at the export, within 0.01. Received: 0.25 away; "
         "`stable` is back at version 1"
     )
-    assert project.repository.standing("digits").labels == {"stable": 1}
+    assert project.repository.label_state("digits").labels == {"stable": 1}
     assert plan.read_note("tested") is None
     outcome = end_run(run)
     assert (outcome.verdict, outcome.reason) == ("rolled back", failure.reason)

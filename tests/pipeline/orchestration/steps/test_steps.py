@@ -290,17 +290,17 @@ def test_a_label_that_has_moved_meanwhile_is_left_alone(
     with pytest.raises(StepFailed, match="Received: version 2") as caught:
         steps.published_version(plan, lambda _: None, 1)
     assert not caught.value.failure.may_pass
-    assert project.repository.standing("digits").labels == {"stable": 2}
+    assert project.repository.label_state("digits").labels == {"stable": 2}
     done = steps.published_version(plan, lambda _: None, 2)
     assert done.facts["version"] == 3
-    assert project.repository.standing("digits").labels == {"stable": 3}
+    assert project.repository.label_state("digits").labels == {"stable": 3}
     # Repeated after a kill, it is done; once the run has ended, a later choice stays.
     assert steps.published_version(plan, lambda _: None, 2).facts["version"] == 3
     plan.write_note("ended", run="r", verdict="promoted", reason="so", final=True)
     with publisher_of(project.repository, "digits") as publisher:
         publisher.roll_back("stable", project.watchers)
     assert not steps.published_version(plan, lambda _: None, 2).new
-    assert project.repository.standing("digits").labels == {"stable": 2}
+    assert project.repository.label_state("digits").labels == {"stable": 2}
 
 
 @pytest.fixture
@@ -335,7 +335,7 @@ def test_a_version_that_does_not_answer_is_rolled_back(
     with pytest.raises(StepFailed, match="it answers 500; `stable` is back at version 1") as caught:
         steps.smoke_test(plan, lambda _: None)
     assert (caught.value.failure.ending, caught.value.failure.may_pass) == ("rolled back", False)
-    assert project.repository.standing("digits").labels == {"stable": 1}
+    assert project.repository.label_state("digits").labels == {"stable": 1}
 
 
 def test_what_cannot_go_back_is_not_told_as_rolled_back(
@@ -346,7 +346,7 @@ def test_what_cannot_go_back_is_not_told_as_rolled_back(
     with pytest.raises(StepFailed, match="it answers 500; `stable` stays: ") as caught:
         steps.smoke_test(promoted, lambda _: None)
     assert (caught.value.failure.ending, caught.value.failure.may_pass) == ("failed", False)
-    assert promoted.project.repository.standing("digits").labels == {"stable": 2}
+    assert promoted.project.repository.label_state("digits").labels == {"stable": 2}
 
 
 @pytest.mark.parametrize(
@@ -365,7 +365,7 @@ def test_a_version_that_cannot_be_tested_is_rolled_back(
         steps.smoke_test(promoted, lambda _: None)
     assert str(error) in caught.value.failure.reason
     assert caught.value.failure.ending == "rolled back"
-    assert promoted.project.repository.standing("digits").labels == {"stable": 1}
+    assert promoted.project.repository.label_state("digits").labels == {"stable": 1}
 
 
 @pytest.mark.parametrize("when", ["before", "meanwhile"])
@@ -392,7 +392,7 @@ def test_a_test_does_not_undo_a_choice_that_was_made_meanwhile(
             "meanwhile": "it answers 500; `stable` was moved to version 1 meanwhile, and stays",
         }[when]
     )
-    assert project.repository.standing("digits").labels == {"stable": 1}
+    assert project.repository.label_state("digits").labels == {"stable": 1}
     assert promoted.read_note("tested") is None
 
 
@@ -424,7 +424,7 @@ class Watched:
 
     def _answer(self, path: str) -> tuple[int, dict[str, Any]]:
         """Answer as a server that has loaded at once what the configuration lists."""
-        standing = self.project.repository.standing("digits")
+        standing = self.project.repository.label_state("digits")
         if "/versions/" in path:
             loaded = int(path.rpartition("/")[2]) in standing.loaded
             state = "AVAILABLE" if loaded else "END"
@@ -451,7 +451,7 @@ def test_a_server_that_is_away_keeps_no_other_on_a_version_that_failed(watched: 
         == f"{watched.urls[1]} must answer; `stable` is back at version 1"
     )
     assert (caught.value.failure.ending, caught.value.failure.may_pass) == ("rolled back", False)
-    standing = watched.project.repository.standing("digits")
+    standing = watched.project.repository.label_state("digits")
     assert (standing.labels, standing.pending) == ({"stable": 1}, {})
 
 
@@ -464,12 +464,12 @@ def test_a_roll_back_that_no_server_can_follow_is_finished_later(watched: Watche
             steps.smoke_test(plan, print)
         assert (caught.value.failure.ending, caught.value.failure.may_pass) == ("failed", True)
         assert finish_roll_back(project) is None
-        assert project.repository.standing("digits").labels == {"stable": 2}
+        assert project.repository.label_state("digits").labels == {"stable": 2}
     watched.away(1)
     with publisher_of(project.repository, "digits"):
         assert finish_roll_back(project) is None  # Nor does it wait for another publisher.
     assert finish_roll_back(project) == 1
-    standing = project.repository.standing("digits")
+    standing = project.repository.label_state("digits")
     assert (standing.labels, standing.pending) == ({"stable": 1}, {})
     assert finish_roll_back(project) is None
 
@@ -489,7 +489,7 @@ def test_a_kill_after_the_roll_back_hides_nothing(
         until_killed.setattr(Publisher, "roll_back", killed)
         with pytest.raises(KeyboardInterrupt):
             steps.smoke_test(plan, print)
-    assert plan.project.repository.standing("digits").labels == {"stable": 1}
+    assert plan.project.repository.label_state("digits").labels == {"stable": 1}
     with pytest.raises(StepFailed) as caught:
         steps.smoke_test(plan, print)
     assert caught.value.failure.ending == "rolled back"

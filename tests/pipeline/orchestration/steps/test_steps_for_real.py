@@ -209,6 +209,6 @@ def test_what_a_full_disk_stops_is_not_half_written_and_goes_on_with_room(
     assert project.repository.versions("digits") == []
     filler.unlink()
     assert publish().facts["version"] == 1
-    assert project.repository.standing("digits").labels == {"stable": 1}
+    assert project.repository.label_state("digits").labels == {"stable": 1}
     assert (project.repository.path / "digits" / "1" / GOLDEN).exists()
     assert [path for path in small_disk.rglob(".*.tmp")] == []
