@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, get_args
 
 from savedmodels.atomic import sync
 from savedmodels.repository.errors import RepositoryError
@@ -138,11 +138,20 @@ def read_history(folder: Path) -> list[Event]:
     except FileNotFoundError:
         return []
     try:
-        return [Event(**json.loads(line)) for line in lines]
-    except (TypeError, ValueError) as error:
+        events = [_read_event(line) for line in lines]
+        replay(events)  # Finds a rollback that leads nowhere.
+    except (TypeError, ValueError, LookupError) as error:
         raise RepositoryError(
             f"every line of a history must be an event in JSON. Received: {file}: {error}"
         ) from error
+    return events
+
+
+def _read_event(line: bytes) -> Event:
+    event = Event(**json.loads(line))
+    if event.event not in get_args(Kind) or type(event.version) is not int:
+        raise ValueError(f"{event.event!r} of version {event.version!r}")
+    return event
 
 
 def append_event(folder: Path, event: Event) -> None:

@@ -60,10 +60,10 @@ class Repository:
         Raises:
             RepositoryError: if the name is invalid in a URL or as a folder.
         """
-        if not _NAME.fullmatch(model):
+        if not _NAME.fullmatch(model) or model in (MODELS_CONFIG, SETTINGS):
             raise RepositoryError(
-                "the name of a model must be of letters, digits, `_`, `.` and `-`, and begin with "
-                f"a letter or digit. Received: {model!r}"
+                "the name of a model must be of letters, digits, `_`, `.` and `-`, begin with a "
+                f"letter or digit, and not be {MODELS_CONFIG} or {SETTINGS}. Received: {model!r}"
             )
         return self.path / model
 

@@ -3,6 +3,7 @@ import json
 import os
 import resource
 import shutil
+import unicodedata
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -374,6 +375,13 @@ def test_some_classes_are_taken_and_renumbered(tmp_path: Path) -> None:
         index: int(label == 7) for index, label in enumerate(labels) if label in (3, 7)
     }
     assert "Received: 12" in refusal(data.model_copy(update={"classes": ("3", "12")}))
+
+
+def test_classes_are_chosen_in_either_form_of_an_accent(labelled_folder, tmp_path) -> None:
+    (labelled_folder / "cat").rename(labelled_folder / unicodedata.normalize("NFD", "café"))
+    data = config(labelled_folder, tmp_path, channels=3, classes=("café",))
+    records = prepare(data, (4,), tmp_path / "set")
+    assert [unicodedata.normalize("NFC", name) for name in records.classes] == ["café"]
 
 
 @pytest.mark.parametrize(("format", "error"), [("png", 0), ("raw", 0), ("jpeg", 24)])

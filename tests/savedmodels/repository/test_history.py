@@ -121,7 +121,15 @@ def test_a_line_that_was_not_finished_never_happened(tmp_path: Path, kept: int) 
     assert (tmp_path / PROMOTIONS).read_bytes() == both
 
 
-@pytest.mark.parametrize("line", ["{", "[]", '{"event": "published"}', '{"other": 1}'])
+@pytest.mark.parametrize(
+    "line",
+    [
+        *("{", "[]", '{"event": "published"}', '{"other": 1}'),
+        '{"event": "published", "version": "1", "at": "now"}',
+        '{"event": "exploded", "version": 1, "at": "now"}',
+        '{"event": "rolled_back", "version": 1, "at": "now", "label": "stable"}',
+    ],
+)
 def test_a_damaged_line_is_named(tmp_path: Path, line: str) -> None:
     (tmp_path / PROMOTIONS).write_text(line + "\n")
     with pytest.raises(RepositoryError, match=r"promotions\.jsonl"):

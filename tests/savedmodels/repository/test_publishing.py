@@ -92,7 +92,7 @@ def test_a_number_is_never_used_again(repository: Repository, grow: Grow, tmp_pa
         assert publisher.publish(tmp_path / "2", About()) == Published(18, new=True)
 
 
-@pytest.mark.parametrize("name", ["", ".", "..", ".x", "a/b", "a:b", "ä", "a b"])
+@pytest.mark.parametrize("name", ["", ".", "..", ".x", "a/b", "a:b", "ä", "a b", "models.config"])
 def test_names_of_models_are_names_of_folders_and_parts_of_urls(
     repository: Repository, name: str
 ) -> None:
