@@ -70,7 +70,7 @@ def convert(
     return Converted(
         UNLABELLED if picture.label is None else picture.label,
         tuple(
-            tuple(_encoded(reduced(copy, shape), data.format) for shape in reversed(shapes))
+            tuple(_encode(reduced(copy, shape), data.format) for shape in reversed(shapes))
             for copy in copies
         ),
     )
@@ -86,15 +86,15 @@ def conversions(
     Raises:
         UserError: if a worker process was killed, as when memory runs out.
     """
-    work = partial(_converted, data, shapes)
+    work = partial(_convert_chunk, data, shapes)
     spec, workers = str(data.source), data.workers
-    # Closed with this generator, so that no worker outlives it.
+    # Close the inner generator with this one, so that no worker outlives it.
     with closing(map_in_chunks(spec, source, work, wanted, size=CHUNK, workers=workers)) as chunks:
         for results in chunks:
             yield from results
 
 
-def _converted(
+def _convert_chunk(
     data: DataConfig, shapes: Sequence[Shape], source: Source, wanted: Sequence[tuple[int, bool]]
 ) -> list[Result]:
     return [convert(source[index], data, shapes, mirrored=mirrored) for index, mirrored in wanted]
@@ -118,9 +118,9 @@ def to_pixels(picture: PIL.Image.Image, data: DataConfig, shape: Shape) -> Pixel
             f"Received: {width} px wide and {height} px high"
         )
     if data.crop == "center":
-        plain = plain.crop(_centred(plain.size, target))
+        plain = plain.crop(_centred_box(plain.size, target))
     if data.crop == "pad":
-        pixels = _padded(plain, target, data.filter)
+        pixels = _pad(plain, target, data.filter)
     else:
         pixels = resized(plain, target, data.filter)
     return pixels.reshape(*shape, data.channels)
@@ -148,7 +148,7 @@ def reduced(pixels: Pixels, shape: Shape) -> Pixels:
 
     `shape` must be the image's height and width, both divided by the same power of two.
     """
-    # Same result as the official ProGAN tool, which halves by a 2x2 box and rounds once at the end.
+    # Equals the official ProGAN tool, which halves by 2x2 means and rounds once at the end.
     factor = pixels.shape[0] // shape[0]
     blocks = pixels.reshape(shape[0], factor, shape[1], factor, -1)
     # Exact before `rint`: the sum is an integer, and the area a power of two.
@@ -156,7 +156,7 @@ def reduced(pixels: Pixels, shape: Shape) -> Pixels:
     return means
 
 
-def _encoded(pixels: Pixels, format: str) -> bytes:
+def _encode(pixels: Pixels, format: str) -> bytes:
     if format == "raw":
         return pixels.tobytes()
     buffer = io.BytesIO()
@@ -179,7 +179,7 @@ def _coverage(before: int, after: int) -> npt.NDArray[np.float64]:
     return covered
 
 
-def _centred(size: tuple[int, int], target: tuple[int, int]) -> tuple[int, int, int, int]:
+def _centred_box(size: tuple[int, int], target: tuple[int, int]) -> tuple[int, int, int, int]:
     """Return left, top, right, bottom of the largest centred part with `target`'s proportions."""
     width = min(size[0], max(1, size[1] * target[0] // target[1]))
     height = min(size[1], max(1, size[0] * target[1] // target[0]))
@@ -187,9 +187,7 @@ def _centred(size: tuple[int, int], target: tuple[int, int]) -> tuple[int, int, 
     return left, top, left + width, top + height
 
 
-def _padded(
-    picture: PIL.Image.Image, target: tuple[int, int], filter: str
-) -> npt.NDArray[np.uint8]:
+def _pad(picture: PIL.Image.Image, target: tuple[int, int], filter: str) -> npt.NDArray[np.uint8]:
     # Scale by the side that exceeds its target most; never enlarge.
     after, before = min(zip(target, picture.size, strict=True), key=lambda pair: pair[0] / pair[1])
     width, height = picture.size

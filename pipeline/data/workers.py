@@ -23,8 +23,8 @@ from pipeline.errors import UserError
 CALLS_AHEAD = 3
 """Calls per worker, running or waiting: enough to keep it busy, few enough for memory."""
 WORTH_SHARING = 8.0
-"""Estimated seconds of remaining work from which worker processes are started: they need one or two
-to start, so that with two cores they save little on less work."""
+"""Seconds of estimated remaining work above which worker processes are started: they take one or
+two seconds to start, so with two cores they save little time on less work."""
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -50,7 +50,7 @@ def map_in_chunks(
         source: Opened source of that name.
         work: Function of the source and a chunk; a module must define it, so that other processes
             can import it.
-        items: Work for each picture, such as its index.
+        items: One item per picture, such as its index.
         size: Items per chunk.
         workers: Number of processes; None for one per core.
 
@@ -66,7 +66,7 @@ def map_in_chunks(
             calls = ((key, spec, work, items[each : each + size]) for each in starts)
             yield from call_in_workers(_open_and_work, calls, workers)
             return
-        # Only the work counts: the consumer may take its time between two results.
+        # Time only the work, not what the consumer does between two results.
         begun = time.monotonic()
         result = work(source, items[start : start + size])
         seconds += time.monotonic() - begun
@@ -116,7 +116,7 @@ def call_in_workers(
     try:
         for arguments in calls:
             ahead.append(threads.submit(result_of, arguments))
-            # Bounded, because results wait in memory for their turn.
+            # Limit the calls ahead, because their results wait in memory for their turn.
             if len(ahead) == CALLS_AHEAD * workers:
                 yield ahead.popleft().result()
         while ahead:
@@ -143,16 +143,16 @@ class _Process:
     """Python process that runs one call after another, over its own pair of pipes.
 
     A pool of the standard library, or of joblib, has one pipe for the results of all workers: if a
-    worker is killed while it writes, the others and the parent wait for ever. Here only the parent
-    reads the pipe, and notices its end.
+    worker is killed while it writes, the others and the parent wait for ever. Here each worker
+    has its own pipes, so the parent notices when one ends.
     """
 
     def __init__(self) -> None:
-        # Not forked, because forking a process with threads may hang; nor does it run the main
-        # script again.
+        # Start a new interpreter: forking a process with threads may hang. Unlike multiprocessing's
+        # `spawn`, this does not run the main script again.
         start = f"import sys; sys.path[:] = {sys.path!r}; from {__name__} import serve; serve()"
-        # Ctrl-C in a terminal, and SIGTERM of some schedulers, reach workers too, but the parent
-        # must handle them. Signals blocked here stay blocked in the worker from its start.
+        # Block these signals in workers, because only the parent must handle them: Ctrl-C in a
+        # terminal, and SIGTERM of some schedulers, reach workers too. A process inherits the mask.
         stopping = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
         blocked = signal.pthread_sigmask(signal.SIG_BLOCK, stopping)
         try:
@@ -160,7 +160,7 @@ class _Process:
                 [sys.executable, "-c", start],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
-                # One thread: there is already a process per core.
+                # Use one thread, because there is a process per core.
                 env={"OMP_NUM_THREADS": "1", **os.environ},
             )
         finally:

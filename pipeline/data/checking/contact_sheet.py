@@ -18,7 +18,7 @@ from pipeline.data.sources import Picture, Source
 
 RANDOM_PICTURES = 64
 COLUMNS = 16
-"""Pictures per row, and at most per class."""
+"""Number of pictures per row, and maximum number per class."""
 MAX_CLASSES = 12
 """Maximum number of classes with a row; more would fit no screen."""
 LARGEST_TILE = 96
@@ -44,26 +44,28 @@ def shown_classes(source: Source) -> tuple[str, ...]:
 def contact_sheet(source: Source, unreadable: Container[str] = (), *, seed: int = 0) -> Sheet:
     """Show up to 64 random pictures and, below a band, a row of 16 of each of the first 12 classes.
 
-    Pictures are not cropped, and stand upright by their EXIF orientation. Large ones are reduced by
-    Lanczos, small ones enlarged by a whole factor. `unreadable` has the names of pictures to leave
-    out; at least one other must remain.
+    Pictures are not cropped, and are turned upright by their EXIF orientation. Large ones are
+    reduced by Lanczos, small ones enlarged by a whole-number factor. `unreadable` has the names of
+    pictures to leave out; at least one picture must remain.
 
     Raises:
         OSError: if a picture can no longer be read.
     """
-    chosen, examples = _choice(source, unreadable, seed)
-    # Few pictures make a narrower sheet, without empty tiles beside them.
+    chosen, examples = _choose(source, unreadable, seed)
+    # Make the sheet narrower for few pictures, without empty tiles beside them.
     columns = min(COLUMNS, len(chosen))
-    # Short rows are filled up, so that each class begins a row of its own.
+    # Fill short rows with empty tiles, so that each class begins a new row.
     blank: Tiles = [None] * columns
     of_classes = [picture for row in examples for picture in (row + blank)[:columns]]
     blocks = [chosen, of_classes] if of_classes else [chosen]
     with warnings.catch_warnings(), ThreadPoolExecutor(READERS) as pool:
         warnings.simplefilter("ignore")  # Pillow warns about metadata that does not matter here
         thumbnails = [list(pool.map(_thumbnail, block)) for block in blocks]
-    side = _side([max(each.size) for block in thumbnails for each in block if each is not None])
+    side = _tile_side(
+        [max(each.size) for block in thumbnails for each in block if each is not None]
+    )
     first, *others = (
-        tile(np.stack([_tile(image, side) for image in block]), columns=columns, size=side)
+        tile(np.stack([_draw_tile(image, side) for image in block]), columns=columns, size=side)
         for block in thumbnails
     )
     band = np.full((BAND, first.shape[1], 3), GAP_VALUE, np.uint8)
@@ -71,15 +73,15 @@ def contact_sheet(source: Source, unreadable: Container[str] = (), *, seed: int 
     return sheet
 
 
-def _choice(source: Source, unreadable: Container[str], seed: int) -> tuple[Tiles, list[Tiles]]:
-    """Choose the random pictures and those of each shown class; reads no picture."""
+def _choose(source: Source, unreadable: Container[str], seed: int) -> tuple[Tiles, list[Tiles]]:
+    """Choose the random pictures and those of each shown class, without reading them."""
     draw = np.random.default_rng(seed)
     chosen: list[Keyed] = []
     examples: dict[int | None, list[Keyed]] = defaultdict(list)
     for number, picture in enumerate(source):
         # Reservoir sampling: the pictures with the largest random keys, in one pass, uncounted.
         key, class_key = draw.random(2).tolist()
-        # Drawn for unreadable pictures too, so that they do not change the choice of others.
+        # Unreadable pictures use up random keys too, so that they do not change the keys of others.
         if picture.name not in unreadable:
             _keep_largest(chosen, (key, number, picture), RANDOM_PICTURES)
             _keep_largest(examples[picture.label], (class_key, number, picture), COLUMNS)
@@ -106,13 +108,14 @@ def _thumbnail(picture: Picture | None) -> PIL.Image.Image | None:
     return image
 
 
-def _side(longest: list[int]) -> int:
+def _tile_side(longest: list[int]) -> int:
     largest = max(longest)
-    # A multiple of the longest side, so that a small picture enlarged by a whole factor fills it.
+    # Use a multiple of the longest side, so that this picture fills its tile when it is enlarged by
+    # a whole-number factor.
     return largest * max(1, LARGEST_TILE // largest)
 
 
-def _tile(image: PIL.Image.Image | None, side: int) -> Sheet:
+def _draw_tile(image: PIL.Image.Image | None, side: int) -> Sheet:
     canvas = PIL.Image.new("RGB", (side, side), (GAP_VALUE,) * 3)
     if image is not None:
         factor = side // max(image.size)

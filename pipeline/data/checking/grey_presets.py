@@ -14,7 +14,7 @@ from pipeline.errors import UserError
 def require_grey_pictures(preset: str, data: DataConfig) -> None:
     """Refuse a source in colour that a preset with `data.channels=1` would turn grey.
 
-    Callers leave out the call if the user has set `data.channels`.
+    Only for users who have not chosen `data.channels`.
 
     Raises:
         UserError: if the source is in colour, or there is no such source.

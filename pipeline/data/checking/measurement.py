@@ -30,9 +30,9 @@ DARK_BORDER = 8
 """Largest level in the border of a thumbnail that counts as black."""
 REC_601 = np.array([0.299, 0.587, 0.114])
 HASH_SIDE = 8
-"""Lowest frequencies along each axis in a perceptual hash, which has 8 x 8 bits."""
+"""Number of frequencies, the lowest ones, along each axis of a perceptual hash: 8 x 8 bits."""
 SAMPLED = 32
-"""Pictures to sample at least, and 63 at most, to decide if a source is in colour."""
+"""Minimum number of pictures to sample, and 63 the maximum, to decide if a source is in colour."""
 
 Bytes = npt.NDArray[np.uint8]
 Array = npt.NDArray[np.float64]
@@ -95,11 +95,11 @@ def measure(pictures: Iterable[Picture]) -> Measurements:
     read: list[_Measured] = []
     unreadable: list[Skipped] = []
     for picture in pictures:
-        one = _measured(picture)
+        one = _measure_one(picture)
         unreadable.append(one) if isinstance(one, Skipped) else read.append(one)
     count = len(read)
-    thumbs = _stacked([one.thumb for one in read], (THUMB, THUMB, 3))
-    grey_thumbs = _stacked([one.grey_thumb for one in read], (THUMB, THUMB))
+    thumbs = _stack([one.thumb for one in read], (THUMB, THUMB, 3))
+    grey_thumbs = _stack([one.grey_thumb for one in read], (THUMB, THUMB))
     histograms = np.array([one.histogram for one in read], np.float64).reshape(count, 3, 256)
     shares = histograms / histograms.sum(2, keepdims=True)
     levels = np.arange(256)
@@ -125,16 +125,16 @@ def measure(pictures: Iterable[Picture]) -> Measurements:
 def perceptual_hashes(grey_thumbs: Bytes) -> npt.NDArray[np.uint64]:
     """Compute 64-bit hashes that differ in few bits between pictures that look alike.
 
-    A bit says whether one of the lowest 8x8 coefficients of the cosine transform exceeds their
-    median. Equal to `imagehash.phash`, highest bit first, except where a coefficient is zero: there
-    rounding noise sets the bit in imagehash. `grey_thumbs` are (count, 32, 32), made with Pillow's
-    Lanczos filter.
+    Each bit is 1 if one of the lowest 8x8 coefficients of the cosine transform exceeds their
+    median. The hash equals `imagehash.phash`, highest bit first, unless a coefficient is zero: in
+    imagehash, rounding noise then decides the bit. `grey_thumbs` are (count, 32, 32), made with
+    Pillow's Lanczos filter.
 
     Source: Krawetz, "Looks like it", hackerfactor.com, 2011.
     """
     frequency, position = np.arange(HASH_SIDE)[:, None], np.arange(THUMB)[None]
     cosines = 2 * np.cos(np.pi * frequency * (2 * position + 1) / (2 * THUMB))
-    # Rounded, so that a coefficient of zero gives the same bit everywhere.
+    # Round, so that a coefficient of zero gives the same bit on every machine.
     coefficients = np.round(cosines @ grey_thumbs.astype(np.float64) @ cosines.T, 6)
     flat = coefficients.reshape(len(grey_thumbs), HASH_SIDE**2)
     bits = flat > np.median(flat, axis=1, keepdims=True)
@@ -164,7 +164,7 @@ def cell_means(planes: Array) -> Array:
     return means
 
 
-def _measured(picture: Picture) -> _Measured | Skipped:
+def _measure_one(picture: Picture) -> _Measured | Skipped:
     try:
         digest = hashlib.sha256(picture.content()).digest()
         stored = picture.read()
@@ -196,18 +196,18 @@ def is_in_colour(source: Source) -> bool:
 
 
 def _is_grey(colour: PIL.Image.Image, thumb: PIL.Image.Image) -> bool:
-    # The small thumbnail first: a mean is never more colourful than its pixels, so a coloured
-    # thumbnail proves a coloured picture. The 1 allows for rounding.
+    # Test the small thumbnail first: a mean is never more colourful than its pixels, so a coloured
+    # thumbnail proves a coloured picture. Add 1 for rounding.
     return _colourfulness(thumb) <= GREY_SPREAD + 1 and _colourfulness(colour) <= GREY_SPREAD
 
 
 def _colourfulness(colour: PIL.Image.Image) -> int:
     red, green, blue = colour.split()
     pairs = ((red, green), (green, blue), (blue, red))
-    return max(_largest(PIL.ImageChops.difference(*pair)) for pair in pairs)
+    return max(_max_level(PIL.ImageChops.difference(*pair)) for pair in pairs)
 
 
-def _largest(plane: PIL.Image.Image) -> int:
+def _max_level(plane: PIL.Image.Image) -> int:
     extrema: Any = plane.getextrema()  # one pair for one channel, a list of pairs for several
     return int(extrema[1])
 
@@ -218,5 +218,5 @@ def _border(thumbs: Bytes) -> Bytes:
     return np.concatenate(sides, axis=1).reshape(len(thumbs), 4 * THUMB * 3)
 
 
-def _stacked(images: Sequence[Bytes], shape: tuple[int, ...]) -> Bytes:
+def _stack(images: Sequence[Bytes], shape: tuple[int, ...]) -> Bytes:
     return np.stack(images) if images else np.zeros((0, *shape), np.uint8)

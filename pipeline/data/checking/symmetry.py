@@ -1,4 +1,4 @@
-"""Measure mirror symmetry of a set: are its pictures told apart from their mirror images?
+"""Measure how often pictures of a set can be distinguished from their mirror images.
 
 `growgan data check` advises for or against mirroring in training by this measure.
 """
