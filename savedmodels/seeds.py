@@ -7,7 +7,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from savedmodels.batches import rows_in_batches
+from savedmodels.batches import map_in_batches
 from savedmodels.exportable import Exportable
 from savedmodels.inputs import IN_TURN, for_all, indices, number, seed, seeds, truncations
 from savedmodels.signature import Outputs, Signature
@@ -52,7 +52,7 @@ class _OfSeeds:
         self._image = tf.TensorSpec(self._sampler.model.output_shape[1:], tf.uint8)
 
     def each(self, **columns: Any) -> Outputs:
-        return {"images": rows_in_batches(self._pixels_of_seeds, columns, self._image)}
+        return {"images": map_in_batches(self._pixels_of_seeds, columns, self._image)}
 
     def generate(self, seed: Any, count: Any, **for_all: Any) -> Outputs:
         places = tf.range(count)
@@ -74,12 +74,12 @@ class _OfSeeds:
         ends = {"seeds": tf.stack([seed, to_seed]), **label}
         # Through a whole batch, as an end must have the bits of the same seed in `generate`.
         point = tf.TensorSpec((self._sampler.size,), tf.float32)
-        first, last = tf.unstack(rows_in_batches(self._points, ends, point), num=2)
+        first, last = tf.unstack(map_in_batches(self._points, ends, point), num=2)
         # At least 1, so that a single step is the first image instead of a division by zero.
         shares = tf.range(steps) / tf.maximum(steps - 1, 1)
         points = self._sampler.between(first, last, tf.cast(shares, tf.float32))
         columns = {name: tf.fill([steps], value) for name, value in for_all.items()}
-        return {"images": rows_in_batches(self._pixels, {"points": points, **columns}, self._image)}
+        return {"images": map_in_batches(self._pixels, {"points": points, **columns}, self._image)}
 
     def _points(self, seeds: Any, label: Any = None) -> Any:
         return self._sampler.points(self._sampler.latents(seeds), self._one_hot(label))

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from tensorflow.core.protobuf import saved_model_pb2
 
 from savedmodels import golden, loaders, probe
-from savedmodels.bounds import bound_of, distance
+from savedmodels.bounds import choose_bound, distance
 from savedmodels.layout import GOLDEN, LINEAGE, WARM_UP
 from savedmodels.links import link_out_of
 from savedmodels.machine import Machine, this_machine
@@ -276,7 +276,7 @@ class _Comparison:
             self._reason = f"it was exported on another machine: {here.differences(machine)}"
         else:  # The algorithms of a GPU are chosen anew in each process.
             self._reason = f"a GPU answers: {here.gpus}" if here.gpus else ""
-        self._bound = bound_of(here.gpus, "" if machine is None else machine.gpus)
+        self._bound = choose_bound(here.gpus, "" if machine is None else machine.gpus)
         self._largest = 0.0
 
     @property
