@@ -32,11 +32,8 @@ def seed_signatures(exportable: Exportable) -> dict[str, Signature]:
       width, channels)`, from the image of `seed` to that of `to_seed`.
     """
     functions, limit = _SeedFunctions(exportable), exportable.limit
-    generate = (
-        seed("seed"),
-        number("count", limit, default=1),
-        *single_options(exportable, IN_TURN),
-    )
+    count = number("count", limit, default=1)
+    generate = (seed("seed"), count, *single_options(exportable, IN_TURN))
     each = (seeds(), *indices(exportable), *truncations(exportable))
     path = (seed("seed"), seed("to_seed"), number("steps", limit), *single_options(exportable, 0))
     return {

@@ -274,7 +274,7 @@ def _failures(findings: probe.Findings) -> Iterator[Problem]:
 
 
 class _Comparison:
-    """Comparison with recorded answers: by bits on an equal machine without GPU, else by tolerance."""
+    """Comparison with recorded answers: by bits on an equal machine (no GPU), else by tolerance."""
 
     def __init__(self, machine: Machine | None, here: Machine) -> None:
         if machine is None:

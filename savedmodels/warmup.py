@@ -1,7 +1,4 @@
-"""Write warm-up requests, which TensorFlow Serving runs before a version becomes available.
-
-The first request to a model is slow; warm-up spares clients that wait.
-"""
+"""Write warm-up requests, which TensorFlow Serving runs before a version becomes available."""
 
 from __future__ import annotations
 
