@@ -1,4 +1,4 @@
-"""API token: the environment variable that holds it, and the header made from it."""
+"""API token of `growgan serve` and its clients, read from an environment variable."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ TOKEN_VARIABLE = "GROWGAN_SERVE_TOKEN"
 
 
 def authorization() -> str | None:
-    """Return the header `Authorization` with the token, or None if the variable is empty.
+    """Make the value of the HTTP header `Authorization`, or None if no token is set.
 
     Raises:
         ValueError: if the token has control characters; the message does not show the token.
@@ -17,10 +17,11 @@ def authorization() -> str | None:
     if not token:
         return None
     if not token.isprintable():
-        # Errors end up in logs, so this names the variable and not the token.
+        # Name the variable and not the token: errors end up in logs.
         raise ValueError(
             "the API token must be one line without control characters. "
             f"Received: ${TOKEN_VARIABLE}"
         )
-    # Headers are written as Latin-1, and servers compare the bytes of UTF-8.
+    # Decode the UTF-8 bytes as Latin-1: HTTP clients encode headers as Latin-1, and servers
+    # compare the bytes with the token in UTF-8.
     return f"Bearer {token}".encode().decode("latin-1")

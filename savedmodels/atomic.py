@@ -1,4 +1,8 @@
-"""Write and remove files and folders whole or not at all: temporary name, fsync, rename."""
+"""Write and remove files and folders atomically: under a temporary name, then fsync and rename.
+
+A temporary file or folder is locked while its process lives, so that `remove_remains` can tell it
+from what a killed process left behind.
+"""
 
 from __future__ import annotations
 
@@ -14,11 +18,11 @@ from pathlib import Path
 
 from savedmodels import locks
 
-_REMAINS = re.compile(r"\..+\.[0-9a-f]{8}\.tmp")
+_TEMPORARY_NAME = re.compile(r"\..+\.[0-9a-f]{8}\.tmp")
 
 
 def sync(path: Path) -> None:
-    """Wait until a file's content or a folder's entries are on the disk."""
+    """Wait until a file's content, or a folder's list of names, is on the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -27,13 +31,13 @@ def sync(path: Path) -> None:
 
 
 def write_file(path: Path, content: bytes | str) -> None:
-    """Write a file, or keep the old one and raise OSError; no temporary file is left behind."""
+    """Write a file, or keep the old one and raise OSError; remove the temporary file."""
     with _temporary(path, Path.touch) as temporary:
         temporary.write_bytes(content.encode() if isinstance(content, str) else content)
-        # Content before name: after a power cut the name must not lead to an empty file.
+        # Sync the content before the rename: a power cut must not leave an empty file of this name.
         sync(temporary)
         os.replace(temporary, path)
-    sync(path.parent)  # A name is on the disk only once its folder is.
+    sync(path.parent)  # A new name is safe only once its folder is on the disk.
 
 
 @contextmanager
@@ -42,7 +46,7 @@ def new_folder(path: Path) -> Iterator[Path]:
 
     Raises:
         FileExistsError: if `path` exists, before the block or when it ends.
-        OSError: if it cannot be written.
+        OSError: if the folder cannot be written.
     """
     if path.exists():
         raise FileExistsError(f"{path} exists already")
@@ -52,20 +56,20 @@ def new_folder(path: Path) -> Iterator[Path]:
         for file in temporary.rglob("*"):
             sync(file)
         sync(temporary)
-        # A rename would replace an empty folder without a word.
+        # Check again: a rename would silently replace an empty folder.
         if path.exists():
             raise FileExistsError(f"{path} exists already")
         try:
             os.rename(temporary, path)
         except OSError as error:
-            if error.errno == errno.ENOTEMPTY:  # Another process was quicker by a moment.
+            if error.errno == errno.ENOTEMPTY:  # Another process made it first.
                 raise FileExistsError(f"{path} exists already") from None
             raise
     sync(path.parent)
 
 
 def make_folder(path: Path) -> None:
-    """Make a folder, and those above it; each new one's name is on the disk before this returns."""
+    """Make a folder and its missing parents, and wait until their names are on the disk."""
     missing = [folder for folder in (path, *path.parents) if not folder.exists()]
     path.mkdir(parents=True, exist_ok=True)
     for folder in missing:
@@ -73,10 +77,10 @@ def make_folder(path: Path) -> None:
 
 
 def remove_folder(path: Path) -> None:
-    """Remove a folder so that no part of it is ever found under its name.
+    """Rename a folder, then remove it, so that its name never leads to an incomplete folder.
 
     Raises:
-        OSError: if it cannot be removed; a part may stay under a temporary name.
+        OSError: if the folder cannot be removed; a part may stay under a temporary name.
     """
     temporary = _name_beside(path)
     os.rename(path, temporary)
@@ -89,33 +93,34 @@ def remove_remains(
 ) -> None:
     """Remove the temporary files and folders that killed processes left behind.
 
-    A living process keeps what it is writing if the file system has locks.
+    If the file system has locks, files that a living process is writing are kept.
 
     Args:
         folder: Folder to look in.
-        which: Function that picks by path what may be removed where the file system has no locks.
-        deep: False to look in the folder itself only, and not at any depth.
+        which: Function that returns True for each path to remove if it is abandoned. On a file
+            system without locks, all that are picked count as abandoned.
+        deep: True to look at any depth, False in the folder itself only.
     """
     for path in list(folder.rglob(".*.tmp") if deep else folder.glob(".*.tmp")):
         if is_remains(path) and which(path):
-            # It was in another one that is removed by now, or is another user's.
+            # Skip what another user owns, or what vanished together with its parent folder.
             with contextlib.suppress(OSError):
                 _remove_abandoned(path)
 
 
 def is_remains(path: Path) -> bool:
-    """Return whether a file or folder has a temporary name."""
-    return bool(_REMAINS.fullmatch(path.name))
+    """Return True if a file or folder has a temporary name, as made by this module."""
+    return bool(_TEMPORARY_NAME.fullmatch(path.name))
 
 
 @contextmanager
 def _temporary(path: Path, make: Callable[[Path], None]) -> Iterator[Path]:
-    """Make a temporary file or folder beside a path, locked as long as its maker lives."""
+    """Make a temporary file or folder beside a path, locked while this process writes it."""
     descriptor = None
     while descriptor is None:
         temporary = _name_beside(path)
         make(temporary)
-        descriptor = _locked(temporary)
+        descriptor = _open_locked(temporary)
     try:
         yield temporary
     except BaseException:
@@ -125,13 +130,13 @@ def _temporary(path: Path, make: Callable[[Path], None]) -> Iterator[Path]:
         os.close(descriptor)
 
 
-def _locked(temporary: Path) -> int | None:
-    # None if another process removed it as abandoned, before it had its lock.
+def _open_locked(temporary: Path) -> int | None:
+    # Return None if another process removed it as abandoned before this one had locked it.
     try:
         descriptor = os.open(temporary, os.O_RDONLY)
     except FileNotFoundError:
         return None
-    # Not required: without locks it is still written, only less safe from other cleaners.
+    # Go on without a lock where there are none: the file is then only less safe from cleaners.
     locks.take_lock(descriptor, required=False)
     if temporary.exists():
         return descriptor
@@ -156,5 +161,5 @@ def _remove(path: Path) -> None:
 
 
 def _name_beside(path: Path) -> Path:
-    # A leading dot, and no bare number: no watcher of versions takes it for a finished one.
+    # Start with a dot: a server that watches for version folders must not load it.
     return path.parent / f".{path.name}.{uuid.uuid4().hex[:8]}.tmp"

@@ -1,4 +1,7 @@
-"""Apply a function to rows in batches of one size, within a graph."""
+"""Map rows in batches of a constant size within a graph, so that an image has the same bits.
+
+The signatures in seeds.py use this: they promise the images of `growgan generate`.
+"""
 
 from __future__ import annotations
 
@@ -7,32 +10,34 @@ from typing import Any
 
 import tensorflow as tf
 
-BATCH = 16  # constant, because the last bits of an image depend on the batch size
+BATCH = 16
+"""Rows in a batch; constant, because the last bits of an image depend on the batch size."""
 
 
-def rows_in_batches(
+def map_in_batches(
     function: Callable[..., Any], columns: Mapping[str, Any], row: tf.TensorSpec
 ) -> Any:
-    """Apply a function to rows in batches of `BATCH`; the last batch is filled up.
+    """Apply a function to rows in batches of `BATCH`; the last batch is padded.
 
     Args:
-        function: Function of a batch of each column, by name.
-        columns: Columns by name, all with the same number of rows, at least 1.
+        function: Function that takes a batch of each column as a keyword argument, and returns one
+            result per row.
+        columns: Tensors by name, all with the same number of rows (first axis), at least 1.
         row: Shape and dtype of the function's result for one row.
     """
     count = tf.shape(next(iter(columns.values())))[0]
     batches = (count + BATCH - 1) // BATCH
-    # Filled up with repeated rows, which are surely valid.
-    places = tf.range(batches * BATCH) % count
-    parts = {
-        name: tf.reshape(tf.gather(column, places), (batches, BATCH, *column.shape[1:]))
+    # Pad with repeated rows: they are valid, which zeros may not be.
+    indices = tf.range(batches * BATCH) % count
+    batched = {
+        name: tf.reshape(tf.gather(column, indices), (batches, BATCH, *column.shape[1:]))
         for name, column in columns.items()
     }
-    found = tf.map_fn(
-        lambda part: function(**part),
-        parts,
+    results = tf.map_fn(
+        lambda batch: function(**batch),
+        batched,
         fn_output_signature=tf.TensorSpec((BATCH, *row.shape), row.dtype),
-        # Batches in parallel would multiply the memory of a request.
+        # Run one batch at a time: parallel batches would multiply the memory of a request.
         parallel_iterations=1,
     )
-    return tf.reshape(found, (-1, *row.shape))[:count]
+    return tf.reshape(results, (-1, *row.shape))[:count]

@@ -1,4 +1,7 @@
-"""Tolerances for answers that another kind of machine recorded."""
+"""Tolerances of `growgan verify` for answers that another kind of machine recorded.
+
+Such answers cannot be equal bit for bit, because machines round differently.
+"""
 
 from __future__ import annotations
 
@@ -8,14 +11,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-CPU_BOUND = 1e-3  # CPUs sum in different orders; the largest difference seen is 2e-6.
-GPU_BOUND = 1e-2  # TensorFloat-32 has 10 bits of mantissa.
-_HALF = 127.5  # 8-bit levels per unit of the range -1 to 1
-_PNG, _JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"
+CPU_BOUND = 1e-3
+"""Largest distance between CPUs, which sum in different orders; 2e-6 is the largest measured."""
+GPU_BOUND = 1e-2
+"""Largest distance if a GPU takes part: its TensorFloat-32 has only 10 bits of mantissa."""
+_LEVELS_PER_UNIT = 127.5  # 8-bit levels span the range -1 to 1, which is 2 units long
+_PNG_MAGIC, _JPEG_MAGIC = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"
 
 
-def bound_of(*gpus: str) -> float:
-    """Choose the tolerance for two machines by the names of their GPUs, empty for none."""
+def choose_bound(*gpus: str) -> float:
+    """Choose the tolerance by the GPU names of the two machines; an empty name means no GPU."""
     return GPU_BOUND if any(gpus) else CPU_BOUND
 
 
@@ -24,55 +29,55 @@ def distance(recorded: npt.NDArray[Any], answered: npt.NDArray[Any]) -> float:
 
     Floats: largest difference, divided by the largest recorded magnitude if that exceeds 1.
     uint8 and pixels of PNG files: (largest difference - 1) / 127.5, as rounding may differ by one
-    level. JPEG files: the same with the mean difference. All else must be equal. Infinite if the
-    two cannot be compared.
+    level. JPEG files: the same with the mean difference. Other values, such as integers, must be
+    equal: the result is then 0, else infinity. Infinity also if shapes, types or images differ.
     """
     if recorded.shape != answered.shape or recorded.dtype != answered.dtype:
         return math.inf
     if recorded.dtype == object:
         pairs = zip(recorded.flat, answered.flat, strict=True)
-        return max((_of_strings(*pair) for pair in pairs), default=0.0)
+        return max((_string_distance(*pair) for pair in pairs), default=0.0)
     if recorded.dtype == np.uint8:
-        return _of_levels(float(np.max(_apart(recorded, answered), initial=0.0)))
-    # Integers such as labels have no tolerance.
+        return _levels_to_distance(float(np.max(_difference(recorded, answered), initial=0.0)))
+    # Allow no tolerance for integers, such as labels.
     if recorded.dtype.kind != "f":
         return 0.0 if np.array_equal(recorded, answered) else math.inf
     finite = np.isfinite(recorded)
-    # NaN and infinity have no distance, so they must be the same.
+    # Require equal NaN and infinite values: no distance between them is defined.
     if not np.array_equal(recorded[~finite], answered[~finite], equal_nan=True):
         return math.inf
     if not np.isfinite(answered[finite]).all():
         return math.inf
-    largest = np.max(_apart(recorded[finite], answered[finite]), initial=0.0)
+    largest = np.max(_difference(recorded[finite], answered[finite]), initial=0.0)
     return float(largest / np.max(np.abs(recorded[finite]), initial=1.0))
 
 
-def _of_strings(recorded: bytes, answered: bytes) -> float:
+def _string_distance(recorded: bytes, answered: bytes) -> float:
     if recorded == answered:
         return 0.0
-    for begin, summary in ((_PNG, np.max), (_JPEG, np.mean)):
-        if recorded.startswith(begin) and answered.startswith(begin):
-            apart = _pixels_apart(recorded, answered)
-            # JPEG by the mean: one level in a pixel changes its whole 8x8 block.
-            return math.inf if apart is None else _of_levels(float(summary(apart)))
+    for magic, summarize in ((_PNG_MAGIC, np.max), (_JPEG_MAGIC, np.mean)):
+        if recorded.startswith(magic) and answered.startswith(magic):
+            levels = _pixel_difference(recorded, answered)
+            # Take the mean for JPEG: one level in a pixel can change its whole 8x8 block.
+            return math.inf if levels is None else _levels_to_distance(float(summarize(levels)))
     return math.inf
 
 
-def _pixels_apart(*files: bytes) -> npt.NDArray[np.float64] | None:
-    # Imported here, so that reading golden requests does not start TensorFlow.
+def _pixel_difference(*files: bytes) -> npt.NDArray[np.float64] | None:
+    # Import here, so that importing this module does not start TensorFlow.
     import tensorflow as tf
 
     try:
         decoded = [tf.io.decode_image(file).numpy() for file in files]
     except tf.errors.InvalidArgumentError:
         return None
-    return _apart(*decoded) if decoded[0].shape == decoded[1].shape else None
+    return _difference(*decoded) if decoded[0].shape == decoded[1].shape else None
 
 
-def _apart(first: npt.NDArray[Any], second: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+def _difference(first: npt.NDArray[Any], second: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
     return np.abs(first.astype(np.float64) - second.astype(np.float64))
 
 
-def _of_levels(levels: float) -> float:
-    # One level is allowed, because rounding may go either way.
-    return max(levels - 1, 0.0) / _HALF
+def _levels_to_distance(levels: float) -> float:
+    # Allow one level, because rounding may go either way.
+    return max(levels - 1, 0.0) / _LEVELS_PER_UNIT

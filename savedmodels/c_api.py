@@ -1,4 +1,7 @@
-"""TensorFlow's C API through ctypes: the code by which TensorFlow Serving loads models."""
+"""TensorFlow's C API through ctypes, to load a SavedModel with the code of TensorFlow Serving.
+
+`growgan verify` uses it in a process without TensorFlow's Python package.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,7 @@ import numpy.typing as npt
 
 Array = npt.NDArray[Any]
 
-_STRING = 7  # in `TF_DataType`; apart, because its elements are no numbers
+_STRING = 7  # TF_STRING in `TF_DataType`; it has no NumPy dtype of its own
 _DTYPES: dict[int, npt.DTypeLike] = {
     1: np.float32,
     2: np.float64,
@@ -33,9 +36,9 @@ _DTYPES: dict[int, npt.DTypeLike] = {
     22: np.uint32,
     23: np.uint64,
 }
-"""NumPy's dtype by the number in `TF_DataType`, for those that NumPy has."""
+"""NumPy dtype of each `TF_DataType` number, for the types that NumPy has."""
 _CODES = {np.dtype(dtype): code for code, dtype in _DTYPES.items()}
-_STRING_SIZE = 24  # bytes of a `TF_TString`, however long its text is
+_STRING_SIZE = 24  # bytes of a `TF_TString` in a tensor; a long text is stored elsewhere
 
 
 class _Output(ctypes.Structure):
@@ -83,9 +86,9 @@ def library() -> ctypes.CDLL:
     found = importlib.util.find_spec("tensorflow")
     if found is None or found.origin is None:
         raise ImportError("TensorFlow is not installed")
-    # Opened locally: global symbols of TensorFlow would replace those of NumPy's extensions.
+    # Keep ctypes' default RTLD_LOCAL: global symbols would replace those of NumPy's extensions.
     opened = ctypes.CDLL(str(Path(found.origin).with_name("libtensorflow_cc.so.2")))
-    # Without them ctypes would cut pointers to 32 bits.
+    # Set the types of arguments and results: ctypes would cut pointers to 32 bits by default.
     for name, (result, *arguments) in _PROTOTYPES.items():
         function = getattr(opened, name)
         function.restype, function.argtypes = result, arguments
@@ -93,7 +96,10 @@ def library() -> ctypes.CDLL:
 
 
 class Session:
-    """SavedModel loaded by `TF_LoadSessionFromSavedModel`; it is freed when the process ends."""
+    """SavedModel loaded by `TF_LoadSessionFromSavedModel`, and kept until the process ends.
+
+    Errors of TensorFlow are raised as RuntimeError.
+    """
 
     def __init__(self, folder: Path) -> None:
         self._library = library()
@@ -111,7 +117,7 @@ class Session:
         self._require_success()
 
     def run(self, feeds: Mapping[str, Array], fetches: Sequence[str]) -> list[Array]:
-        """Compute tensors from values by name, such as `serving_default_latents:0`.
+        """Feed arrays and fetch tensors, both by tensor names such as `serving_default_latents:0`.
 
         Strings are `bytes` in arrays of objects.
         """
@@ -128,7 +134,7 @@ class Session:
             return [self._array(tensor) for tensor in answers]
         finally:
             for tensor in given:
-                # TF_DeleteTensor would leak the text of strings that were allocated here.
+                # Free the strings first: TF_DeleteTensor would leak the text that `_tensor` copied.
                 for string in self._strings(tensor):
                     self._library.TF_StringDealloc(string)
                 self._library.TF_DeleteTensor(tensor)
@@ -138,7 +144,7 @@ class Session:
     def _output(self, tensor: str) -> _Output:
         name, _, index = tensor.partition(":")
         operation = self._library.TF_GraphOperationByName(self._graph, name.encode())
-        # TF_SessionRun would crash on a missing operation.
+        # Raise here, because TF_SessionRun would crash.
         if operation is None:
             raise RuntimeError(f"the graph has no operation {name}")
         return _Output(operation, int(index or 0))
@@ -168,7 +174,7 @@ class Session:
         if code not in _DTYPES:
             raise RuntimeError(f"an output has type {code} of TF_DataType, which NumPy lacks")
         size = self._library.TF_TensorByteSize(tensor)
-        # Copied, because the tensor is freed below.
+        # Copy the content, because `run` frees the tensor.
         content = ctypes.string_at(self._library.TF_TensorData(tensor), size) if size else b""
         return np.frombuffer(content, _DTYPES[code]).reshape(shape)
 

@@ -1,4 +1,4 @@
-"""Checksum that identifies a file's content."""
+"""Checksum of a file, which shows whether its content changed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Write models as a versioned SavedModel for TensorFlow Serving."""
+"""Write a generator, and its discriminator, as a versioned SavedModel for TensorFlow Serving."""
 
 from __future__ import annotations
 
@@ -26,21 +26,21 @@ def export(
     lineage: Mapping[str, Any],
     names: Iterable[str] | None = None,
 ) -> Path:
-    """Write a SavedModel to `base/version` and return that folder; an existing one is kept.
+    """Write a SavedModel to the folder `base/version` and return it; keep an existing folder.
 
     The folder appears complete or not at all.
 
     Args:
-        exportable: Models; their present values, such as alpha of the fade, become constants.
+        exportable: Models to write, with the values that their weights have now.
         base: Folder of the model, which TensorFlow Serving watches.
         version: Version number, at least 0; GrowGAN uses the number of images seen.
-        lineage: Lineage of the models, written to the manifest with the names of the signatures
-            and the limit on images.
-        names: Names of the signatures, None for all.
+        lineage: Data, configuration, code and checkpoint that the models come from. The manifest
+            holds it with the names of the signatures and the limit on images.
+        names: Names of signatures to write besides `serving_default`; None for all.
 
     Raises:
         ValueError: if `version` is negative, or a signature is unknown.
-        OSError: if it cannot be written; nothing is left behind.
+        OSError: if the folder cannot be written; no part of it is left behind.
     """
     if version < 0:
         raise ValueError(f"`version` must not be negative. Received: version={version}")
@@ -55,16 +55,16 @@ def export(
     for name, signature in signatures.items():
         endpoint = signature.endpoint(exportable.limit)
         function = archive.add_endpoint(name, endpoint, input_signature=signature.specs)
-        # Sorted, because TensorFlow saves them in the order of their addresses, which is chance.
+        # Sort the variables: TensorFlow orders them by memory address, which varies by run.
         graph = function.get_concrete_function().graph
         graph.variables = sorted(graph.variables, key=lambda variable: variable.name)
     manifest = manifest_of(exportable, signatures, lineage)
     atomic.remove_remains(base, deep=False)
     try:
         with atomic.new_folder(folder) as temporary:
-            with contextlib.redirect_stdout(io.StringIO()):  # Keras prints the endpoints.
+            with contextlib.redirect_stdout(io.StringIO()):  # Hide Keras's list of endpoints.
                 _write_out(archive, temporary)
-            # `growgan verify` compares with these, and TensorFlow Serving warms up with them.
+            # Record requests: `growgan verify` compares answers, TensorFlow Serving warms up.
             golden.record(temporary, requests_of(signatures))
             (temporary / LINEAGE).write_text(json.dumps(manifest, indent=2) + "\n")
     except FileExistsError:
@@ -77,7 +77,8 @@ def export(
 def _write_out(archive: keras.export.ExportArchive, folder: Path) -> None:
     try:
         archive.write_out(str(folder), verbose=False)
-    except tf.errors.OpError as error:  # Such as a full disk; the message ends with the reason.
+    except tf.errors.OpError as error:  # for example, a full disk
+        # The message ends with the reason.
         raise OSError(f"{folder}: {error.message.rpartition('; ')[2]}") from error
 
 
@@ -89,7 +90,7 @@ def manifest_of(
 
 
 def manifest_in(folder: Path) -> dict[str, Any]:
-    """Read the manifest of a version; empty if it is missing or damaged."""
+    """Read the manifest in a version's folder; empty if the file is missing or damaged."""
     try:
         content = json.loads((folder / LINEAGE).read_text())
     except (OSError, ValueError):

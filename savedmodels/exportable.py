@@ -1,4 +1,4 @@
-"""Models to export, with the values that their weights have now."""
+"""Models that an export writes into a SavedModel, and limits on one request."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ if TYPE_CHECKING:
 
     from savedmodels.sampler import Sampler, StyleSampler
 
-MOST_IMAGES = 256
-"""Default limit on the images of one request."""
+MAX_IMAGES = 256
+"""Default limit on the number of images in one request."""
 EXAMPLES = 3
-"""Rows of the example request of each signature."""
-LARGEST_LIMIT = 1_000_000  # images of 32 pixels a side already exceed the 2 GiB of an answer
+"""Number of rows in the example request of each signature."""
+LARGEST_LIMIT = 1_000_000  # a million 32 x 32 images already exceed an answer's 2 GiB
 
 
 @dataclass(frozen=True)
@@ -23,10 +23,10 @@ class Exportable:
 
     Args:
         sampler: Sampler that makes images from seeds, latents or styles.
-        discriminator: Discriminator from images, or in some families with labels
-            `[images, one-hot labels]`, to a dictionary of `scores` `(batch, 1)` and in other such
-            families `logits` `(batch, classes)`; None to export the generator only.
-        limit: Largest number of images, or rows, in one request.
+        discriminator: Model from images to a dictionary with `scores` `(batch, 1)`. With labels,
+            some families take `[images, one-hot labels]`, and others add `logits`
+            `(batch, classes)`. None to export the generator only.
+        limit: Maximum number of images, or rows, in one request.
 
     Raises:
         ValueError: if `limit` is below `EXAMPLES` or above `LARGEST_LIMIT`.
@@ -34,7 +34,7 @@ class Exportable:
 
     sampler: Sampler
     discriminator: keras.Model | None = None
-    limit: int = MOST_IMAGES
+    limit: int = MAX_IMAGES
 
     def __post_init__(self) -> None:
         if not EXAMPLES <= self.limit <= LARGEST_LIMIT:
@@ -55,8 +55,8 @@ class Exportable:
 
     @property
     def style_sampler(self) -> StyleSampler | None:
-        """Sampler if the family has styles, otherwise None."""
-        # Imported here, so that the command line reads the limits without starting TensorFlow.
+        """The sampler if its family has styles, otherwise None."""
+        # Import here, so that the command line can read the limits without starting TensorFlow.
         from savedmodels.sampler import StyleSampler
 
         return self.sampler if isinstance(self.sampler, StyleSampler) else None

@@ -1,4 +1,4 @@
-"""Write a generator as one file for Keras, ONNX or TFLite."""
+"""Write a generator as one file for Keras, ONNX or TFLite (`growgan export --format`)."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ import tensorflow as tf
 
 from savedmodels import atomic
 
-OPSET = 18  # of ONNX: the oldest that has every operation of the generators
+OPSET = 18  # ONNX version: the oldest that has every operation of the generators
 
 
 def write_model(model: keras.Model, path: Path, *, lineage: Mapping[str, Any]) -> None:
-    """Write a model, and its lineage to `<name>.json` beside it; existing files are replaced.
+    """Write a model, and beside it its lineage to `<file name>.json`; replace existing files.
 
-    `.keras` holds the Keras model, and loads after `import layers`. `.onnx` and `.tflite` load
-    without this project; their images are clipped to [-1, 1] and equal the model's up to rounding.
+    A `.keras` file loads after `import layers`. Files in `.onnx` and `.tflite` load without this
+    project; their images equal the model's up to rounding, and are clipped to [-1, 1].
 
     Args:
         model: Generator from latents, or `[latents, labels]`, to images.
         path: File to write; its ending `.keras`, `.onnx` or `.tflite` chooses the format.
-        lineage: Lineage of the model.
+        lineage: Data, configuration, code and checkpoint that the model comes from.
 
     Raises:
         ValueError: if the path has another ending.
@@ -37,16 +37,16 @@ def write_model(model: keras.Model, path: Path, *, lineage: Mapping[str, Any]) -
         raise ValueError(f"`path` must end in {', '.join(FORMATS)}. Received: {path}")
     content = FORMATS[path.suffix](model)
     atomic.make_folder(path.parent)
-    told = path.with_name(f"{path.name}.json")
-    # A kill between the two writes must not leave the lineage of another model.
-    told.unlink(missing_ok=True)
+    lineage_file = path.with_name(f"{path.name}.json")
+    # Remove the old lineage first: a kill between the writes must not pair it with the new model.
+    lineage_file.unlink(missing_ok=True)
     atomic.sync(path.parent)
     atomic.write_file(path, content)
-    atomic.write_file(told, json.dumps(lineage, indent=2) + "\n")
+    atomic.write_file(lineage_file, json.dumps(lineage, indent=2) + "\n")
 
 
 def _keras(model: keras.Model) -> bytes:
-    # Keras writes to a path only, and not atomically.
+    # Save to a temporary file, because Keras writes to a path only, and not atomically.
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "model.keras")
         model.save(path)
@@ -56,7 +56,7 @@ def _keras(model: keras.Model) -> bytes:
 def _onnx(model: keras.Model) -> bytes:
     import tf2onnx
 
-    function = _frozen(model)
+    function = _freeze(model)
     proto, _ = tf2onnx.convert.from_function(
         function, input_signature=function.input_signature, opset=OPSET
     )
@@ -65,13 +65,13 @@ def _onnx(model: keras.Model) -> bytes:
 
 def _tflite(model: keras.Model) -> bytes:
     holder = tf.Module()
-    holder.images = _frozen(model)
+    holder.images = _freeze(model)
     functions = [holder.images.get_concrete_function()]
     return bytes(tf.lite.TFLiteConverter.from_concrete_functions(functions, holder).convert())
 
 
-def _frozen(model: keras.Model) -> Any:
-    # With constant weights, because the TFLite runtime finds no variables.
+def _freeze(model: keras.Model) -> Any:
+    """Make a function with constant weights: the TFLite runtime finds no variables."""
     specs = [
         tf.TensorSpec((None, *tensor.shape[1:]), tf.float32, name=tensor.name)
         for tensor in model.inputs
@@ -84,9 +84,9 @@ def _frozen(model: keras.Model) -> Any:
     @tf.function(input_signature=specs, autograph=False)
     def images(*inputs: Any) -> dict[str, Any]:
         constants = ([tf.constant(value) for value in values] for values in weights)
-        asked = inputs[0] if len(inputs) == 1 else list(inputs)
-        # Stateless, so that constants can replace the variables.
-        made, _ = model.stateless_call(*constants, asked, training=False)
+        given = inputs[0] if len(inputs) == 1 else list(inputs)
+        # Call the model stateless, so that constants can replace its variables.
+        made, _ = model.stateless_call(*constants, given, training=False)
         return {"images": tf.clip_by_value(made, -1.0, 1.0)}
 
     return images
@@ -95,4 +95,4 @@ def _frozen(model: keras.Model) -> Any:
 FORMATS: Mapping[str, Callable[[keras.Model], bytes]] = MappingProxyType(
     {".keras": _keras, ".onnx": _onnx, ".tflite": _tflite}
 )
-"""Function that makes a file's content, by the file's ending."""
+"""Functions that convert a model to a file's content, by the file's ending."""

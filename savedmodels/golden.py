@@ -1,4 +1,7 @@
-"""Golden requests: requests to a SavedModel and its answers, recorded at export beside it."""
+"""Golden requests: requests to a SavedModel and its answers, recorded in its folder at export.
+
+`growgan verify` sends the requests again and compares the answers.
+"""
 
 from __future__ import annotations
 
@@ -24,9 +27,10 @@ from savedmodels.machine import Machine, this_machine
 Arrays = Mapping[str, npt.NDArray[Any]]
 THREADS_VARIABLE = "TF_NUM_INTRAOP_THREADS"
 """Environment variable that sets TensorFlow's threads per operation, read when it starts."""
+# Names of the entries that describe the origin; all others are arrays of requests and answers.
 _THREADS = "intra_op_threads"
 _MACHINE = "machine"
-_END = b"."  # any byte but zero
+_END = b"."  # any byte except zero; see `_pack`
 
 
 class Request(NamedTuple):
@@ -37,31 +41,33 @@ class Request(NamedTuple):
 
 
 class Origin(NamedTuple):
-    """Process that recorded the answers; fields are None in files of older versions."""
+    """Threads and machine that recorded the answers; None in files of older GrowGAN versions."""
 
     threads: int | None = None
     machine: Machine | None = None
 
 
-NOWHERE = Origin()
+UNKNOWN_ORIGIN = Origin()
 
 
 def record(folder: Path, requests: Mapping[str, Mapping[str, Any]]) -> None:
-    """Load a SavedModel, send it requests, and write both sides into its `assets.extra`.
+    """Load a SavedModel, send it requests, and write them and the answers into `assets.extra`.
+
+    The requests are written a second time, as warm-up requests for TensorFlow Serving.
 
     Args:
         folder: Folder of the SavedModel.
-        requests: One request per signature: a value for each input, in its dtype or one that
-            TensorFlow converts to it.
+        requests: One request per signature, by name: a value for each input, in the input's dtype
+            or in one that TensorFlow converts to it.
 
     Raises:
         ValueError: if a signature or an input of the model has no value, a name is unknown, or an
             answer has a type that NumPy lacks.
     """
-    # Imported here: the process of the C API reads this file and must not load TensorFlow twice.
+    # Import here: the C API's process imports this module, and must not load TensorFlow twice.
     import tensorflow as tf
 
-    # Answers are those of the file as servers load it, not of the models in memory.
+    # Load the written files, as servers do, instead of asking the models in memory.
     with literal(folder) as path:
         model = tf.saved_model.load(str(path))
     signatures = model.signatures
@@ -82,7 +88,7 @@ def record(folder: Path, requests: Mapping[str, Mapping[str, Any]]) -> None:
         outputs = signatures[name](**inputs)
         recorded[name] = Request(arrays_of(inputs), arrays_of(outputs))
     (folder / GOLDEN).parent.mkdir(exist_ok=True)
-    # The number of threads changes the order of sums. 0 means that TensorFlow chose it by itself.
+    # Record the number of threads: it changes the order of sums. TensorFlow's 0 means automatic.
     threads = tf.config.threading.get_intra_op_parallelism_threads() or int(
         os.environ.get(THREADS_VARIABLE) or len(os.sched_getaffinity(0))
     )
@@ -91,7 +97,7 @@ def record(folder: Path, requests: Mapping[str, Mapping[str, Any]]) -> None:
 
 
 def arrays_of(tensors: Mapping[str, Any]) -> Arrays:
-    """Convert tensors to arrays; a string tensor without axes becomes an array without axes."""
+    """Convert tensors to arrays of the same shape, also scalar strings."""
     return {name: array_of(tensor.numpy()) for name, tensor in tensors.items()}
 
 
@@ -101,10 +107,10 @@ def array_of(value: Any) -> npt.NDArray[Any]:
 
 
 def difference(recorded: npt.NDArray[Any], answered: npt.NDArray[Any]) -> str:
-    """Describe how an answer differs from the recorded one; empty if it is equal bit for bit."""
+    """Describe how an answer differs from the recorded one; empty if both are equal bit for bit."""
     kinds = [f"{_kind(array)} {array.shape}" for array in (answered, recorded)]
     if kinds[0] != kinds[1]:
-        # Shapes and types first: NumPy would broadcast or convert silently.
+        # Compare shapes and types first: NumPy would broadcast or convert silently.
         return f"is {kinds[0]} in place of {kinds[1]}"
     if recorded.dtype == object:
         count = np.count_nonzero(recorded != answered)
@@ -112,7 +118,7 @@ def difference(recorded: npt.NDArray[Any], answered: npt.NDArray[Any]) -> str:
     count = np.count_nonzero(_bits(recorded) != _bits(answered))
     if not count:
         return ""
-    # Infinities and NaN may be among the values, and are only reported.
+    # Silence NumPy's warnings: values may be infinite or NaN, and this is only a report.
     with np.errstate(invalid="ignore", over="ignore"):
         wide = np.promote_types(recorded.dtype, np.float64)
         largest = np.max(np.abs(answered.astype(wide) - recorded.astype(wide)))
@@ -124,15 +130,15 @@ def _kind(array: npt.NDArray[Any]) -> str:
 
 
 def _bits(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    # Compared as bytes: as numbers, NaN would differ from itself and 0 would equal -0.
+    # View numbers as bytes to compare: as numbers, NaN differs from itself and 0 equals -0.
     return np.ascontiguousarray(array).reshape(-1).view(f"V{array.itemsize}")
 
 
-def write(path: Path, requests: Mapping[str, Request], origin: Origin = NOWHERE) -> None:
-    """Write requests to an npz file without pickles; keys are such as `SIGNATURE/inputs/NAME`."""
+def write(path: Path, requests: Mapping[str, Request], origin: Origin = UNKNOWN_ORIGIN) -> None:
+    """Write an npz file without pickles; keys are `SIGNATURE/inputs/NAME` and `…/outputs/NAME`."""
     content = io.BytesIO()
     arrays: dict[str, Any] = {
-        f"{signature}/{side}/{name}": _packed(array)
+        f"{signature}/{side}/{name}": _pack(array)
         for signature, request in requests.items()
         for side, named in request._asdict().items()
         for name, array in named.items()
@@ -149,40 +155,40 @@ def read(path: Path) -> dict[str, Request]:
     """Read the requests and answers in a golden file.
 
     Raises:
-        OSError: if it cannot be read.
-        ValueError: if it is damaged, or something else.
+        OSError: if the file cannot be read.
+        ValueError: if the file is damaged, or no golden file.
     """
     requests: dict[str, Request] = {}
-    with _opened(path) as content:
+    with _open(path) as content:
         for key in content.files:
             if key not in (_THREADS, _MACHINE):
                 signature, side, name = key.rsplit("/", 2)
                 named = requests.setdefault(signature, Request({}, {}))._asdict()[side]
-                named[name] = _unpacked(content[key])
+                named[name] = _unpack(content[key])
     return requests
 
 
-def origin_in(path: Path) -> Origin:
-    """Read which process recorded the answers in a golden file; errors are those of `read`."""
-    with _opened(path) as content:
+def read_origin(path: Path) -> Origin:
+    """Read the origin of the answers in a golden file; errors are those of `read`."""
+    with _open(path) as content:
         threads = int(content[_THREADS]) if _THREADS in content.files else None
         if _MACHINE not in content.files:
             return Origin(threads)
-        told = dict(json.loads(str(content[_MACHINE])))
-        return Origin(threads, Machine(**{name: str(value) for name, value in told.items()}))
+        facts = dict(json.loads(str(content[_MACHINE])))
+        return Origin(threads, Machine(**{name: str(value) for name, value in facts.items()}))
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[Any]:
+def _open(path: Path) -> Iterator[Any]:
     # Read into memory first: a bad offset in the zip then raises ValueError, not OSError.
-    whole = io.BytesIO(path.read_bytes())
+    file = io.BytesIO(path.read_bytes())
     try:
-        with zipfile.ZipFile(whole) as archive:
-            # Our own files are never compressed.
+        with zipfile.ZipFile(file) as archive:
+            # Refuse compressed files; `write` never compresses.
             if any(info.compress_type != zipfile.ZIP_STORED for info in archive.infolist()):
                 raise ValueError("it is compressed, so a small file could fill the memory")
-        whole.seek(0)
-        with np.load(whole, allow_pickle=False) as content:
+        file.seek(0)
+        with np.load(file, allow_pickle=False) as content:
             yield content
     except (
         *(ValueError, EOFError, KeyError, TypeError, MemoryError, OverflowError),
@@ -192,9 +198,9 @@ def _opened(path: Path) -> Iterator[Any]:
         raise ValueError(f"{path} is damaged: {error}") from error
 
 
-def _packed(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+def _pack(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
     if array.dtype == object:
-        # NumPy drops zero bytes at the end of a string, so a mark follows them.
+        # Append an end mark, because NumPy drops zero bytes at the end of a string.
         marked = [string + _END for string in array.flat]
         return np.array(marked, dtype=bytes).reshape(array.shape)
     if array.dtype.kind not in "biufc":
@@ -204,7 +210,7 @@ def _packed(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
     return array
 
 
-def _unpacked(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+def _unpack(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
     if array.dtype.kind != "S":
         return array
     unpacked = np.empty(array.size, object)

@@ -1,4 +1,4 @@
-"""Three ways to load a SavedModel and send it requests."""
+"""Three ways to load a SavedModel and send it requests, all of which `growgan verify` tries."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ Answer = Callable[[str, Arrays], Arrays]
 
 @dataclass(frozen=True)
 class Names:
-    """Names of a signature's inputs and outputs, and of their tensors in the graph."""
+    """Tensor names in the graph of a signature's inputs and outputs, by input or output name."""
 
     inputs: dict[str, str]
     outputs: dict[str, str]
 
 
 Load = Callable[[Mapping[str, Names]], Answer]
-"""Function that loads a SavedModel, given the names of inputs and outputs by signature."""
+"""Function that loads a SavedModel, given the `Names` of each signature."""
 
 
 class DamagedModel(Exception):
-    """A file of the model is damaged; the message names the file and the fault."""
+    """Damage to the variables of a model; the message names their folder and the fault."""
 
 
 def _saved_model(folder: Path) -> Load:
     """Load with TensorFlow 2, after a check of every variable."""
     import tensorflow as tf
 
-    _check_variables(folder)  # In the first loader only: the others would find the same.
+    _check_variables(folder)  # Only in this loader: the others read the same files.
 
     def load(names: Mapping[str, Names]) -> Answer:
         with literal(folder) as path:
@@ -58,15 +58,15 @@ def _check_variables(folder: Path) -> None:
     try:
         with literal(prefix.parent) as path:
             reader = tf.train.load_checkpoint(str(path / prefix.name))
-            # Reading a variable compares its checksum.
+            # Read every variable: TensorFlow then compares its checksum.
             for name in reader.get_variable_to_shape_map():
                 reader.get_tensor(name)
-    except Exception as error:  # TensorFlow raises Python's errors too, such as IndexError.
+    except Exception as error:  # TensorFlow also raises Python errors such as IndexError.
         raise DamagedModel(f"{prefix.parent} is damaged: {error}") from error
 
 
 def _session(folder: Path) -> Load:
-    """Load with TensorFlow 1, into a session."""
+    """Load into a session of TensorFlow 1 (`tf.compat.v1`)."""
     from tensorflow.compat import v1
 
     def load(names: Mapping[str, Names]) -> Answer:
@@ -86,7 +86,7 @@ def _session(folder: Path) -> Load:
 
 def _c_api(folder: Path) -> Load:
     """Load with TensorFlow Serving's loader, without TensorFlow's Python package."""
-    # Opened before the caller starts its stopwatch: the time to load excludes TensorFlow's start.
+    # Open the library now, so that the measured time to load does not include TensorFlow's start.
     c_api.library()
 
     def load(names: Mapping[str, Names]) -> Answer:
@@ -105,4 +105,4 @@ def _c_api(folder: Path) -> Load:
 
 C_API = "C API"
 LOADERS = {"saved_model.load": _saved_model, "session loader": _session, C_API: _c_api}
-"""Loaders by name: each starts its TensorFlow and returns a function that loads the folder."""
+"""Loaders by name: each imports TensorFlow and returns a function that loads the given folder."""

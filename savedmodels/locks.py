@@ -1,4 +1,4 @@
-"""File locks: they end with the process that holds them, however it ends."""
+"""File locks between processes; the system releases them when their process ends, or is killed."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-# `flock`, because the library filelock opens locks to write: it could neither look at a lock in
-# another user's folder nor lock a folder.
+# This module uses `flock` and not the library filelock, which opens lock files for writing: that
+# fails for a folder, and for a file in another user's folder.
 GLANCE = 1.0
-"""Seconds after which `is_held`, which takes a lock to look at it, has surely let it go."""
+"""Seconds to retry a lock that only `is_held` seems to hold: it takes a lock for a moment."""
 
 
 class Busy(Exception):
@@ -27,17 +27,17 @@ def hold(
     on_wait: Callable[[], None] = lambda: None,
     required: bool = True,
 ) -> Iterator[None]:
-    """Hold a lock for a block, which may remove the file at its end.
+    """Hold a lock during the block, which may remove the lock file at its end.
 
     Args:
-        file: Lock file; it is made, and its folder, if it is missing.
+        file: Lock file; the file and its folder are made if missing.
         wait: False to raise Busy if another process holds the lock.
-        on_wait: Called before waiting.
-        required: False to go on without a lock on file systems without locks, as some network ones.
+        on_wait: Called once before a wait for another process.
+        required: False to go on without a lock if the file system has none, as some network ones.
 
     Raises:
         Busy: if another process holds the lock, and `wait` is false.
-        OSError: if the file cannot be written, or the file system has no locks.
+        OSError: if the file cannot be written, or if `required` and the file system has no locks.
     """
     file.parent.mkdir(parents=True, exist_ok=True)
     while True:
@@ -47,16 +47,16 @@ def hold(
                     raise Busy(str(file))
                 on_wait()
                 take_lock(lock.fileno(), required=required)
-            # A file that its last holder has removed keeps nobody out any more.
+            # Try again if the last holder removed the file: others would lock a new one.
             if _is_at(file, lock.fileno()):
                 yield
                 return
 
 
 def is_held(file: Path) -> bool:
-    """Return whether a process holds a lock at this moment; nothing is written."""
+    """Return True if a process holds a lock at this moment; write nothing."""
     try:
-        with file.open() as lock:  # To read, as the folder may be another user's.
+        with file.open() as lock:  # Read only: the folder may be another user's.
             return not _can_be_shared(lock.fileno())
     except FileNotFoundError:
         return False
@@ -82,7 +82,7 @@ def take_lock(descriptor: int, *, wait: bool = True, required: bool = True) -> b
 def _take_after_glances(descriptor: int, *, required: bool) -> bool:
     end = time.monotonic() + GLANCE
     while not take_lock(descriptor, wait=False, required=required):
-        # A glance is a shared lock, so one beside it means that nobody holds the lock.
+        # A shared lock succeeds beside the shared lock of `is_held`, but not beside a holder's.
         if time.monotonic() >= end or not _can_be_shared(descriptor):
             return False
         time.sleep(0.02)

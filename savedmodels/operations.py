@@ -1,4 +1,7 @@
-"""List the operations of a SavedModel, and refuse those that no server should run."""
+"""List the operations in the graph of a SavedModel, and refuse those unsafe on a server.
+
+A SavedModel is a program: it can read files or run code as soon as it is loaded.
+"""
 
 from __future__ import annotations
 
@@ -6,49 +9,60 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
-# `tf.raw_ops`, which is public, lacks about a quarter of what is registered.
+# The public `tf.raw_ops` lacks about a quarter of the registered operations.
 from tensorflow.python.framework import op_def_registry
 
 INIT_OP = "__saved_model_init_op"
+"""Signature that TensorFlow 2 runs when it loads a model."""
 PYTHON = frozenset({"EagerPyFunc", "PyFunc", "PyFuncStateless"})
 """Operations that call Python functions, which exist in the exporting process only."""
 OUTSIDE = frozenset(
     {
         "Abort",  # ends the process
-        "CacheDataset",  # files of its cache
-        *("Copy", "CopyHost"),  # the debugger's, to files and addresses
+        "CacheDataset",  # writes its cache to files
+        *("Copy", "CopyHost"),  # for the debugger; send tensors to files and addresses
         *("DebugIdentity", "DebugNanCount", "DebugNumericSummary", "DebugNumericSummaryV2"),
-        *("DecodeProtoV2", "EncodeProto"),  # a file of descriptors
-        "GenerateVocabRemapping",  # files of words
-        "ImmutableConst",  # a file that is mapped into memory
+        *("DecodeProtoV2", "EncodeProto"),  # read a file of descriptors
+        "GenerateVocabRemapping",  # reads files of words
+        "ImmutableConst",  # maps a file into memory
         *("InitializeTableFromTextFile", "MatchingFiles", "ReadFile"),
-        *("RegisterDataset", "RegisterDatasetV2"),  # an address
-        *("SnapshotChunkDataset", "SnapshotDataset", "SnapshotDatasetReader"),  # files
+        *("RegisterDataset", "RegisterDatasetV2"),  # send to an address
+        *(
+            "SnapshotChunkDataset",
+            "SnapshotDataset",
+            "SnapshotDatasetReader",
+        ),  # use files
         *("SnapshotDatasetV2", "SnapshotNestedDatasetReader"),
     }
 )
-"""Operations that reach files, networks or the process, though marked as stateless."""
+"""Stateless operations that reach files, networks or the process all the same."""
 
-# All other operations with a state are refused. They reach files or networks (readers, writers,
-# data sets, summaries, sends), draw at random, which makes answers unrepeatable, or count, which
-# lets one request change the answer to the next.
-_ASKED = frozenset(
+# Operations with a state that requests may run. All others are refused: they reach files or
+# networks (readers, writers, data sets, summaries, sends), draw random numbers, so that answers
+# cannot be repeated, or count, so that one request changes the answer to the next.
+_BY_REQUESTS = frozenset(
     {
-        *("Case", "If", "StatefulPartitionedCall", "While"),  # have the state of what they call
+        *("Case", "If", "StatefulPartitionedCall", "While"),  # are stateful if their functions are
         *("HashTableV2", "LookupTableFindV2", "LookupTableSizeV2"),
         *("ReadVariableOp", "ResourceGather", "ResourceGatherNd", "VariableShape"),
         *("VarHandleOp", "VarIsInitializedOp", "VariableV2"),
-        "Assert",  # the checks of inputs
-        "StatelessRandomGetAlg",  # asks for the device's algorithm only
+        "Assert",  # checks inputs
+        "StatelessRandomGetAlg",  # only looks up the device's algorithm
     }
 )
-_LOADED = _ASKED | {"AssignVariableOp", "InitializeTableV2", "LookupTableImportV2", "RestoreV2"}
-# Allowed where no server runs them: `tf.train.Saver` puts some into every model.
-_NEVER_RUN = _LOADED | {"DisableCopyOnRead", "MergeV2Checkpoints", "SaveV2"}
+# Those that loading may run too.
+_AT_LOADING = _BY_REQUESTS | {
+    "AssignVariableOp",
+    "InitializeTableV2",
+    "LookupTableImportV2",
+    "RestoreV2",
+}
+# Those that may be in a graph where nothing runs them: `tf.train.Saver` adds some to every model.
+_ANYWHERE = _AT_LOADING | {"DisableCopyOnRead", "MergeV2Checkpoints", "SaveV2"}
 
 
 class Operation(NamedTuple):
-    """Operation and the name of the function that holds it, empty for the graph itself."""
+    """Name of an operation, and of the function it is in, empty for the graph itself."""
 
     name: str
     function: str
@@ -67,34 +81,35 @@ class Refusal(NamedTuple):
 
 
 def operations_of(graph: Any) -> Counter[str]:
-    """Count the operations of a `MetaGraphDef` and of its functions, without calls of functions."""
+    """Count the operations of a `MetaGraphDef` and its functions by name, except function calls."""
     return Counter(operation.name for operation in _operations(graph, _functions(graph)))
 
 
 def refusals_of(graph: Any) -> list[Refusal]:
-    """List the refused operations of a `MetaGraphDef`, each once, in alphabetical order."""
+    """List the refused operations of a `MetaGraphDef`, each name once, in alphabetical order."""
     functions = _functions(graph)
-    asked = [
+    requested = [
         output.name
         for name, signature in graph.signature_def.items()
         if name != INIT_OP
         for output in signature.outputs.values()
     ]
     refused: dict[str, Refusal] = {}
-    # Everywhere, even in functions that nothing calls; then in what loading runs, and requests.
+    # Check all operations, even in functions that nothing calls, then those that loading runs,
+    # then those that requests run.
     for operations, allowed in (
-        (_operations(graph, functions), _NEVER_RUN),
-        (_reached(graph, functions, _loading(graph)), _LOADED),
-        (_reached(graph, functions, asked), _ASKED),
+        (_operations(graph, functions), _ANYWHERE),
+        (_reachable(graph, functions, _loading_outputs(graph)), _AT_LOADING),
+        (_reachable(graph, functions, requested), _BY_REQUESTS),
     ):
         for operation in operations:
-            reason = _reason(operation.name, allowed)
+            reason = _refusal_reason(operation.name, allowed)
             if reason:
                 refused.setdefault(operation.name, Refusal(operation, reason))
     return [refused[name] for name in sorted(refused)]
 
 
-def _reason(name: str, allowed: frozenset[str]) -> str:
+def _refusal_reason(name: str, allowed: frozenset[str]) -> str:
     definition = op_def_registry.get(name)
     if name in PYTHON:
         return "calls Python, which no server has"
@@ -115,18 +130,19 @@ def _operations(graph: Any, functions: dict[str, Any]) -> Iterator[Operation]:
     for node in graph.graph_def.node:
         if node.op not in functions:
             yield Operation(node.op, "")
-    yield from _within(functions, functions)
+    yield from _operations_in(functions, functions)
 
 
-def _within(names: Iterable[str], functions: dict[str, Any]) -> Iterator[Operation]:
+def _operations_in(names: Iterable[str], functions: dict[str, Any]) -> Iterator[Operation]:
     for name in names:
         for node in functions[name].node_def:
             if node.op not in functions:
                 yield Operation(node.op, name)
 
 
-def _loading(graph: Any) -> list[str]:
-    # Models of TensorFlow 2 have a signature for it, those of TensorFlow 1 a collection.
+def _loading_outputs(graph: Any) -> list[str]:
+    """Names of the operations and tensors that TensorFlow computes when it loads a model."""
+    # Models of TensorFlow 2 name them in a signature, models of TensorFlow 1 in a collection.
     init = graph.signature_def[INIT_OP].outputs if INIT_OP in graph.signature_def else {}
     legacy = (
         name
@@ -138,26 +154,31 @@ def _loading(graph: Any) -> list[str]:
     return [*(output.name for output in init.values()), *legacy, *([restore] if restore else [])]
 
 
-def _reached(graph: Any, functions: dict[str, Any], tensors: Iterable[str]) -> Iterator[Operation]:
+def _reachable(
+    graph: Any, functions: dict[str, Any], tensors: Iterable[str]
+) -> Iterator[Operation]:
+    """Operations that must run to compute tensors."""
     nodes = {node.name: node for node in graph.graph_def.node}
     calls: set[str] = set()
     for name in _closure((tensor.split(":")[0] for tensor in tensors), nodes, _sources):
         node = nodes[name]
-        calls |= set(_called(node, functions))
+        calls |= set(_calls_of(node, functions))
         if node.op not in functions:
             yield Operation(node.op, "")
-    yield from _within(_closure(calls, functions, lambda f: _calls_in(f, functions)), functions)
+    called = _closure(calls, functions, lambda function: _calls_in(function, functions))
+    yield from _operations_in(called, functions)
 
 
-def _closure(names: Iterable[str], known: dict[str, Any], following: Any) -> list[str]:
-    # By a list of our own, as a deep graph would exceed Python's recursion.
+def _closure(names: Iterable[str], known: dict[str, Any], successors: Any) -> list[str]:
+    """Names that can be reached from `names`; each is looked up in `known`."""
+    # Use a stack instead of recursion: a deep graph would exceed Python's limit.
     found: dict[str, None] = {}
     waiting = [name for name in names if name in known]
     while waiting:
         name = waiting.pop()
         if name not in found:
             found[name] = None
-            waiting += (each for each in following(known[name]) if each in known)
+            waiting += (each for each in successors(known[name]) if each in known)
     return list(found)
 
 
@@ -167,11 +188,11 @@ def _sources(node: Any) -> Iterator[str]:
 
 def _calls_in(function: Any, functions: dict[str, Any]) -> Iterator[str]:
     for node in function.node_def:
-        yield from _called(node, functions)
+        yield from _calls_of(node, functions)
 
 
-def _called(node: Any, functions: dict[str, Any]) -> Iterator[str]:
-    # Control flow names the functions that it calls in attributes.
+def _calls_of(node: Any, functions: dict[str, Any]) -> Iterator[str]:
+    # Look into attributes too: control flow names its functions there.
     if node.op in functions:
         yield node.op
     for value in node.attr.values():

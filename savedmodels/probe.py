@@ -1,4 +1,7 @@
-"""Load a SavedModel in a separate process, `python -m savedmodels.probe`, and measure it."""
+"""Process in which `growgan verify` loads a SavedModel with one loader, and measures it.
+
+`savedmodels.verify` starts it as `python -m savedmodels.probe TASK.json FINDINGS.json`.
+"""
 
 from __future__ import annotations
 
@@ -14,22 +17,24 @@ import psutil
 from savedmodels import golden, loaders
 
 BLOCKED = ("keras", "layers", "pipeline", "savedmodels")
-"""Packages that a SavedModel must do without."""
+"""Packages that cannot be imported while a model loads: a SavedModel must not need them."""
 
 
 @dataclass(frozen=True)
 class ProbeJob:
-    """Order to load a model and send it requests."""
+    """Task of one process: load a model and send it requests."""
 
     savedmodel: str
     loader: str
+    """Name in `loaders.LOADERS`."""
     requests: str
     """Path of an npz file in the format of golden requests."""
     runs: int
-    """Number of further requests to each signature, for its latency."""
+    """Number of times to repeat each request, to measure latency."""
     answers: str
     """Path of the npz file to write, in the same format."""
     names: dict[str, loaders.Names]
+    """Tensor names of each signature."""
 
 
 @dataclass
@@ -41,11 +46,13 @@ class Findings:
     error: str = ""
     """Reason why the model could not be loaded; empty if it was."""
     refusals: dict[str, str] = field(default_factory=dict)
+    """Error of each signature that did not answer."""
     unstable: set[str] = field(default_factory=set)
     """Signatures that gave a different answer to the same request."""
     load_seconds: float = 0.0
     resident_bytes: int = 0
     seconds: dict[str, list[float]] = field(default_factory=dict)
+    """Duration of each repeated request, by signature."""
 
 
 def carry_out(task: ProbeJob) -> Findings:
@@ -74,7 +81,7 @@ def carry_out(task: ProbeJob) -> Findings:
                 findings.seconds.setdefault(name, []).append(time.perf_counter() - start)
                 if any(golden.difference(outputs[key], again[key]) for key in outputs):
                     findings.unstable.add(name)
-        except Exception as error:  # One signature must not keep the others from being tried.
+        except Exception as error:  # Try the other signatures all the same.
             findings.refusals[name] = str(error)
             continue
         answers[name] = golden.Request(request.inputs, outputs)
@@ -83,13 +90,13 @@ def carry_out(task: ProbeJob) -> Findings:
     return findings
 
 
-def _block() -> None:
-    # Loaded modules go too, as an import would find them.
+def _block_imports() -> None:
+    # Remove loaded modules too, because an import would find them.
     for name in list(sys.modules):
         if name.partition(".")[0] in BLOCKED:
             del sys.modules[name]
-    halted: Any = None  # With None in `sys.modules`, Python refuses the import.
-    sys.modules.update(dict.fromkeys(BLOCKED, halted))
+    blocked: Any = None  # Python refuses to import a module that is None in `sys.modules`.
+    sys.modules.update(dict.fromkeys(BLOCKED, blocked))
 
 
 def main() -> None:
@@ -97,9 +104,9 @@ def main() -> None:
     source, target = map(Path, sys.argv[1:])
     content = json.loads(source.read_text())
     names = {name: loaders.Names(**each) for name, each in content.pop("names").items()}
-    _block()  # Last, because the lines above import from this project.
+    _block_imports()  # only now, because the lines above import from this project
     findings = carry_out(ProbeJob(**content, names=names))
-    # Sets become sorted lists, as JSON has no sets.
+    # Write sets as sorted lists, because JSON has no sets.
     target.write_text(json.dumps(asdict(findings), default=sorted))
 
 

@@ -1,4 +1,4 @@
-"""Signatures with one latent, style or image per row, which servers may batch."""
+"""Signatures with one latent, style or image per row; servers may batch requests."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from layers.minibatch_std import MinibatchStd
 from savedmodels.exportable import EXAMPLES, Exportable
 from savedmodels.inputs import indices, one_hot_labels, rows, truncations
 from savedmodels.sampler import StyleSampler, called, traced_once
-from savedmodels.signature import Input, Outputs, Signature, required
+from savedmodels.signature import Input, Outputs, Signature, require
 
-DEFAULT = "serving_default"  # TensorFlow Serving calls it if a request names no signature.
+DEFAULT = "serving_default"  # for requests that name no signature, as in TensorFlow Serving
 
 
 def row_signatures(exportable: Exportable) -> dict[str, Signature]:
@@ -29,7 +29,7 @@ def row_signatures(exportable: Exportable) -> dict[str, Signature]:
       layers have the styles of `latents` and whose other layers those of `others`.
     - `discriminate`: images, in some families labels → `scores` `(rows,)`, in others `logits` too.
 
-    For each with one-hot `labels` there is `<name>_by_index`, which takes `label`, int64.
+    Each with one-hot `labels` has a twin `<name>_by_index`, which takes int64 `label` instead.
     """
     sampler, style_sampler = exportable.sampler, exportable.style_sampler
     latents = rows("latents", exportable.latent_size)
@@ -37,18 +37,18 @@ def row_signatures(exportable: Exportable) -> dict[str, Signature]:
 
     def serve(latents: Any, labels: Any = None, truncation: Any = None) -> Outputs:
         points = sampler.points(latents, labels)
-        return _clipped(sampler.images(points, labels, truncation))
+        return _clip(sampler.images(points, labels, truncation))
 
     found = {DEFAULT: Signature(serve, (latents, *given))}
     if style_sampler:
         others, layers = rows("others", exportable.latent_size), style_sampler.layers
         cutoff = Input("cutoff", np.arange(EXAMPLES) % (layers + 1), 0, layers)
-        of_styles = _OfStyles(style_sampler)
+        functions = _StyleFunctions(style_sampler)
         styles = rows("styles", style_sampler.layers, style_sampler.size)
         found |= {
-            "styles": Signature(of_styles.styles, (latents, *given)),
-            "synthesize": Signature(of_styles.synthesize, (styles,)),
-            "mix": Signature(of_styles.mix, (latents, others, cutoff, *given)),
+            "styles": Signature(functions.styles, (latents, *given)),
+            "synthesize": Signature(functions.synthesize, (styles,)),
+            "mix": Signature(functions.mix, (latents, others, cutoff, *given)),
         }
     if exportable.discriminator is not None:
         found["discriminate"] = _discriminate(exportable, exportable.discriminator)
@@ -59,38 +59,41 @@ def row_signatures(exportable: Exportable) -> dict[str, Signature]:
     }
 
 
-class _OfStyles:
+class _StyleFunctions:
+    """Functions of the signatures for styles."""
+
     def __init__(self, sampler: StyleSampler) -> None:
         self._sampler = sampler
 
     def styles(self, latents: Any, truncation: Any, labels: Any = None) -> Outputs:
-        return {"styles": self._sampler.truncated(self._of_layers(latents, labels), truncation)}
+        return {"styles": self._sampler.truncated(self._layer_styles(latents, labels), truncation)}
 
     def synthesize(self, styles: Any) -> Outputs:
-        return _clipped(self._sampler.synthesise(styles))
+        return _clip(self._sampler.synthesise(styles))
 
     def mix(
         self, latents: Any, others: Any, cutoff: Any, truncation: Any, labels: Any = None
     ) -> Outputs:
         layers = tf.range(self._sampler.layers, dtype=tf.int64)
         first = (layers < cutoff[:, tf.newaxis])[..., tf.newaxis]
-        ours, theirs = (self._of_layers(each, labels) for each in (latents, others))
-        mixed = tf.where(first, ours, theirs)
+        styles, other_styles = (self._layer_styles(each, labels) for each in (latents, others))
+        mixed = tf.where(first, styles, other_styles)
         return self.synthesize(self._sampler.truncated(mixed, truncation))
 
-    def _of_layers(self, latents: Any, labels: Any) -> Any:
+    def _layer_styles(self, latents: Any, labels: Any) -> Any:
         return self._sampler.of_layers(self._sampler.points(latents, labels))
 
 
 def _discriminate(exportable: Exportable, discriminator: keras.Model) -> Signature:
     sizes = [each.group_size for each in discriminator.layers if isinstance(each, MinibatchStd)]
-    group = max(sizes, default=1)  # Without it, samples are independent.
+    group = max(sizes, default=1)  # without MinibatchStd, rows are independent
     score = traced_once(partial(called, discriminator))
 
     def discriminate(images: Any, labels: Any = None) -> Outputs:
         count = tf.shape(images)[0]
-        # Fewer rows than a group make one group of themselves; other numbers leave rows over.
-        images = required(
+        # Refuse other numbers of rows, which leave an incomplete group. Fewer rows than a group's
+        # size form one smaller group.
+        images = require(
             images,
             (count < group) | (count % group == 0),
             f"`images` must have fewer than {group} rows, or a multiple of {group}.",
@@ -101,11 +104,11 @@ def _discriminate(exportable: Exportable, discriminator: keras.Model) -> Signatu
 
     images = rows("images", *discriminator.inputs[0].shape[1:])
     labels = one_hot_labels(exportable) if len(discriminator.inputs) > 1 else []
-    return Signature(discriminate, tuple(_first(group, each) for each in (images, *labels)))
+    return Signature(discriminate, tuple(_shorten(group, each) for each in (images, *labels)))
 
 
-def _first(count: int, each: Input) -> Input:
-    # An example with more rows than a group would break the rule of whole groups.
+def _shorten(count: int, each: Input) -> Input:
+    # Shorten the example to one group, so that its number of rows is allowed.
     return replace(each, example=each.example[:count])
 
 
@@ -116,11 +119,11 @@ def _by_index(signature: Signature, exportable: Exportable) -> Signature:
         return signature.function(labels=tf.one_hot(label, exportable.classes), **inputs)
 
     inputs = (
-        _first(len(each.example), index) if each.name == "labels" else each
+        _shorten(len(each.example), index) if each.name == "labels" else each
         for each in signature.inputs
     )
     return Signature(answer, tuple(inputs))
 
 
-def _clipped(images: Any) -> Outputs:
+def _clip(images: Any) -> Outputs:
     return {"images": tf.clip_by_value(images, -1.0, 1.0)}

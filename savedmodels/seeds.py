@@ -7,12 +7,13 @@ from typing import Any
 
 import tensorflow as tf
 
-from savedmodels.batches import rows_in_batches
+from savedmodels.batches import map_in_batches
 from savedmodels.exportable import Exportable
-from savedmodels.inputs import IN_TURN, for_all, indices, number, seed, seeds, truncations
+from savedmodels.inputs import IN_TURN, indices, number, seed, seeds, single_options, truncations
 from savedmodels.signature import Outputs, Signature
 
 JPEG_QUALITY = 95
+"""Quality of `generate_jpeg`, from 0 to 100."""
 
 
 def to_uint8(images: Any) -> Any:
@@ -24,27 +25,28 @@ def seed_signatures(exportable: Exportable) -> dict[str, Signature]:
     """Make the signatures by name; label and truncation exist only where the model has them.
 
     - `generate`: seed, count, label, truncation → `images` uint8 `(count, height, width,
-      channels)`; image k is that of `seed + k`. The label -1 requests all classes in turn.
-    - `generate_png`, `generate_jpeg`: the same → `image_bytes` `(count,)`, the files.
+      channels)`; image k has the seed `seed + k`. The label -1 requests all classes in turn.
+    - `generate_png`, `generate_jpeg`: the same inputs → `image_bytes` `(count,)`, one file each.
     - `generate_seeds`: one seed, label and truncation per row → `images` uint8.
     - `interpolate`: seed, to_seed, steps, label, truncation → `images` uint8 `(steps, height,
       width, channels)`, from the image of `seed` to that of `to_seed`.
     """
-    of_seeds, most = _OfSeeds(exportable), exportable.limit
-    generate = (seed("seed"), number("count", most, default=1), *for_all(exportable, IN_TURN))
+    functions, limit = _SeedFunctions(exportable), exportable.limit
+    count = number("count", limit, default=1)
+    generate = (seed("seed"), count, *single_options(exportable, IN_TURN))
     each = (seeds(), *indices(exportable), *truncations(exportable))
-    way = (seed("seed"), seed("to_seed"), number("steps", most), *for_all(exportable, 0))
+    path = (seed("seed"), seed("to_seed"), number("steps", limit), *single_options(exportable, 0))
     return {
-        "generate": Signature(of_seeds.generate, generate),
-        "generate_png": Signature(of_seeds.files(tf.io.encode_png), generate),
-        "generate_jpeg": Signature(of_seeds.files(_jpeg), generate),
-        "generate_seeds": Signature(of_seeds.each, each),
-        "interpolate": Signature(of_seeds.interpolate, way),
+        "generate": Signature(functions.generate, generate),
+        "generate_png": Signature(functions.files(tf.io.encode_png), generate),
+        "generate_jpeg": Signature(functions.files(_jpeg), generate),
+        "generate_seeds": Signature(functions.each, each),
+        "interpolate": Signature(functions.interpolate, path),
     }
 
 
-class _OfSeeds:
-    """Functions behind the signatures; each takes label and truncation if the model has them."""
+class _SeedFunctions:
+    """Functions of the signatures; each takes label and truncation if the model has them."""
 
     def __init__(self, exportable: Exportable) -> None:
         self._sampler = exportable.sampler
@@ -52,15 +54,15 @@ class _OfSeeds:
         self._image = tf.TensorSpec(self._sampler.model.output_shape[1:], tf.uint8)
 
     def each(self, **columns: Any) -> Outputs:
-        return {"images": rows_in_batches(self._pixels_of_seeds, columns, self._image)}
+        return {"images": map_in_batches(self._pixels_of_seeds, columns, self._image)}
 
     def generate(self, seed: Any, count: Any, **for_all: Any) -> Outputs:
-        places = tf.range(count)
+        offsets = tf.range(count)
         columns = {name: tf.fill([count], value) for name, value in for_all.items()}
         if "label" in columns:
             label = columns["label"]
-            columns["label"] = tf.where(label == IN_TURN, places % self._classes, label)
-        return self.each(seeds=seed + places, **columns)
+            columns["label"] = tf.where(label == IN_TURN, offsets % self._classes, label)
+        return self.each(seeds=seed + offsets, **columns)
 
     def files(self, encode: Callable[[Any], Any]) -> Callable[..., Outputs]:
         def generate(**inputs: Any) -> Outputs:
@@ -72,14 +74,14 @@ class _OfSeeds:
     def interpolate(self, seed: Any, to_seed: Any, steps: Any, **for_all: Any) -> Outputs:
         label = {name: tf.fill([2], value) for name, value in for_all.items() if name == "label"}
         ends = {"seeds": tf.stack([seed, to_seed]), **label}
-        # Through a whole batch, as an end must have the bits of the same seed in `generate`.
+        # Map the two ends in a full batch, so that they have the same bits as in `generate`.
         point = tf.TensorSpec((self._sampler.size,), tf.float32)
-        first, last = tf.unstack(rows_in_batches(self._points, ends, point), num=2)
-        # At least 1, so that a single step is the first image instead of a division by zero.
+        first, last = tf.unstack(map_in_batches(self._points, ends, point), num=2)
+        # Divide by at least 1: a single step is then the first image, not 0 / 0.
         shares = tf.range(steps) / tf.maximum(steps - 1, 1)
         points = self._sampler.between(first, last, tf.cast(shares, tf.float32))
         columns = {name: tf.fill([steps], value) for name, value in for_all.items()}
-        return {"images": rows_in_batches(self._pixels, {"points": points, **columns}, self._image)}
+        return {"images": map_in_batches(self._pixels, {"points": points, **columns}, self._image)}
 
     def _points(self, seeds: Any, label: Any = None) -> Any:
         return self._sampler.points(self._sampler.latents(seeds), self._one_hot(label))

@@ -1,6 +1,6 @@
-"""All signatures of a SavedModel.
+"""Choose the signatures of an exported SavedModel, and make example requests.
 
-docs/serving.md has a table of inputs and outputs.
+docs/serving.md has a table of their inputs and outputs.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from savedmodels.signature import Signature
 def signatures_of(
     exportable: Exportable, names: Iterable[str] | None = None
 ) -> dict[str, Signature]:
-    """Make all signatures that the models allow, or `serving_default` and the named ones.
+    """Make all signatures that the models allow, or only `serving_default` and those in `names`.
 
     Raises:
-        ValueError: if the models have no signature of that name.
+        ValueError: if the models have no signature of a given name.
     """
-    # Trace the sampler once, so that the networks are stored once and not per signature.
+    # Use one traced sampler, so that networks are stored once and not per signature.
     traced = replace(exportable, sampler=exportable.sampler.traced())
     found = row_signatures(traced) | seed_signatures(traced)
     wanted = found.keys() if names is None else {DEFAULT, *names}

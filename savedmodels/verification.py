@@ -1,4 +1,4 @@
-"""Result of a verification, as text and as JSON."""
+"""Result of `growgan verify`: answers of a SavedModel compared with those at its export."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from dataclasses import asdict, dataclass
 
 @dataclass(frozen=True)
 class VerifiedTensor:
-    """Type, by TensorFlow's name, and shape of an input or output."""
+    """Type and shape of an input or output."""
 
     dtype: str
+    """TensorFlow's name of the type."""
     shape: tuple[int | None, ...] | None
-    """Sizes of the axes, None for any size; None as a whole for any number of axes."""
+    """Size of each axis, None for any size; None instead of the tuple for any number of axes."""
 
     def __str__(self) -> str:
         axes = ["…"] if self.shape is None else ["?" if n is None else str(n) for n in self.shape]
@@ -29,7 +30,7 @@ class VerifiedSignature:
 
 @dataclass(frozen=True)
 class Problem:
-    """Reason why a SavedModel fails, in one line; fields are empty where it concerns no part."""
+    """Reason why a SavedModel fails, in one line, and where; empty fields mean no special part."""
 
     text: str
     loader: str = ""
@@ -43,7 +44,7 @@ class Problem:
 
 @dataclass(frozen=True)
 class Latency:
-    """Latency of a signature for its golden request, over runs without a first one."""
+    """Latency of a signature for its golden request, measured after a first request."""
 
     median_seconds: float
     p99_seconds: float
@@ -52,20 +53,24 @@ class Latency:
 
 @dataclass(frozen=True)
 class Loading:
-    """Seconds to load without TensorFlow's start, and memory of the process after all requests."""
+    """Time and memory that one loader needed."""
 
     loader: str
     seconds: float
+    """Time to load the model, without the start of TensorFlow."""
     resident_bytes: int
+    """Resident memory of the process after all requests."""
 
 
 @dataclass(frozen=True)
 class Bounds:
-    """Distance allowed, the largest found, and the reason for not comparing bits."""
+    """Tolerance for answers, on a scale where images span -1 to 1."""
 
     bound: float
     largest: float
+    """Largest distance found that is within `bound`."""
     reason: str
+    """Reason for not comparing answers bit for bit."""
 
 
 @dataclass(frozen=True)
@@ -77,15 +82,16 @@ class Verification:
     """Version of TensorFlow that wrote it."""
     size_bytes: int
     operations: dict[str, int]
-    """Number of each operation in the graph and its functions."""
+    """Count of each operation in the graph and its functions, by name."""
     signatures: dict[str, VerifiedSignature]
     compared: bool
     """True if there were golden requests to compare with."""
     bounds: Bounds | None
-    """Tolerance that was allowed; None if equal bits were required."""
+    """Tolerance of the comparison; None if equal bits were required or nothing was compared."""
     loadings: tuple[Loading, ...]
-    """Loaders that succeeded; none if operations were refused."""
+    """Loaders that loaded the model; empty if operations were refused."""
     latencies: dict[str, Latency]
+    """Latency of each signature in the loader of servers."""
     problems: tuple[Problem, ...]
 
     @property
@@ -95,7 +101,7 @@ class Verification:
 
     @property
     def failures(self) -> tuple[str, ...]:
-        """Reasons why it fails, each once, with the loaders that found it."""
+        """Texts of the problems, each once, with the loaders that found it."""
         found: dict[str, list[str]] = {}
         for problem in self.problems:
             found.setdefault(str(problem), []).append(problem.loader)
@@ -106,28 +112,28 @@ class Verification:
 
     @property
     def reason(self) -> str:
-        """First failure, and the number of others."""
+        """First failure and the number of others; only for a model that failed."""
         first, *others = self.failures
         return f"{first}, and {len(others)} more" if others else first
 
     @property
     def verdict(self) -> str:
-        """Result in one line: passed by which comparison, or failed."""
-        return f"passed: {self.held_to}" if self.passed else "failed"
+        """Result in one line: passed, and by which comparison, or failed."""
+        return f"passed: {self.comparison}" if self.passed else "failed"
 
     @property
-    def held_to(self) -> str:
-        """Comparison that a passed model was held to."""
+    def comparison(self) -> str:
+        """Sentence that describes the comparison, for a model that passed."""
         if not self.compared:
             return "it can be loaded; no recorded answers were there to compare with"
         if self.bounds is None:
             return "every answer equals that of the export, bit for bit"
-        held = self.bounds
+        bounds = self.bounds
         return (
-            f"every answer is within {held.bound:g} of that of the export on a scale of -1 to 1, "
-            f"{held.largest:.2g} at most; not compared by bits, because {held.reason}"
+            f"every answer is within {bounds.bound:g} of that of the export on a scale of -1 to 1, "
+            f"{bounds.largest:.2g} at most; not compared by bits, because {bounds.reason}"
         )
 
     def as_json(self) -> str:
-        """Write the result as JSON."""
+        """Format the result as JSON, for `growgan verify --json`."""
         return json.dumps({"schema": 1, "passed": self.passed, **asdict(self)}, indent=2)

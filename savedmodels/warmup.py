@@ -12,9 +12,10 @@ import numpy.typing as npt
 from savedmodels import atomic
 from savedmodels.layout import WARM_UP
 
-MOST_RECORDS = 1000  # TensorFlow Serving refuses a model with more.
-# Field numbers in tensorflow_serving/apis: prediction_log, predict and model.proto. Written by hand
-# so that an export does not need the package tensorflow-serving-api.
+MAX_RECORDS = 1000
+"""Maximum number of requests; TensorFlow Serving refuses a model with more."""
+# Field numbers in TensorFlow Serving's prediction_log.proto, predict.proto and model.proto. They
+# are serialised by hand, so that an export does not need the package tensorflow-serving-api.
 _PREDICT_LOG = 6
 _REQUEST = 1
 _MODEL_SPEC, _INPUTS = 1, 2
@@ -23,18 +24,24 @@ _KEY, _VALUE = 1, 2
 
 
 def write(folder: Path, requests: Mapping[str, Mapping[str, npt.NDArray[Any]]]) -> None:
-    """Write a `PredictionLog` for each request, by signature and input, into a SavedModel's folder.
+    """Write one warm-up request per signature into a SavedModel's folder.
 
-    All must be valid, or TensorFlow Serving does not load the model.
+    Args:
+        folder: Folder of the SavedModel.
+        requests: Inputs by name, by signature. All must be valid, or TensorFlow Serving does not
+            load the model.
+
+    Raises:
+        ValueError: if there are more than `MAX_RECORDS`.
     """
-    # Imported here, so that the probe can import this module without TensorFlow.
+    # Import here: probe.py must import this module without TensorFlow.
     import tensorflow as tf
 
-    if len(requests) > MOST_RECORDS:
+    if len(requests) > MAX_RECORDS:
         raise ValueError(
-            f"`requests` must be at most {MOST_RECORDS}. Received: {len(requests)} requests"
+            f"`requests` must be at most {MAX_RECORDS}. Received: {len(requests)} requests"
         )
-    # Written elsewhere first, because TFRecordWriter cannot write atomically.
+    # Write to a temporary file first, because TFRecordWriter cannot write atomically.
     with tempfile.NamedTemporaryFile() as file:
         with tf.io.TFRecordWriter(file.name) as writer:
             for signature, inputs in requests.items():
@@ -45,8 +52,8 @@ def write(folder: Path, requests: Mapping[str, Mapping[str, npt.NDArray[Any]]]) 
 
 
 def prediction_log(signature: str, inputs: Mapping[str, bytes]) -> bytes:
-    """Serialise a `PredictionLog` of a Predict request from `TensorProto`s serialised already."""
-    # Without the model's name: TensorFlow Serving runs it on the model that holds the file.
+    """Serialise a `PredictionLog` with a Predict request, given serialised `TensorProto`s."""
+    # Leave out the model's name: TensorFlow Serving uses the model that holds the file.
     spec = _field(_SIGNATURE_NAME, signature.encode())
     entries = (
         _field(_KEY, name.encode()) + _field(_VALUE, tensor) for name, tensor in inputs.items()
@@ -61,6 +68,7 @@ def _field(number: int, content: bytes) -> bytes:
 
 
 def _varint(number: int) -> bytes:
+    """Serialise an unsigned number as a protobuf varint: 7 bits per byte, lowest first."""
     if number < 0x80:
         return bytes([number])
     return bytes([number & 0x7F | 0x80]) + _varint(number >> 7)

@@ -13,7 +13,7 @@ from pipeline.cli.console import say, terminal
 from pipeline.cli.interruption import Interruption
 from pipeline.cli.options import Checkpoint, Run, load_tensorflow, needs_extra, require_folder
 from pipeline.errors import UserError
-from savedmodels.exportable import EXAMPLES, LARGEST_LIMIT, MOST_IMAGES
+from savedmodels.exportable import EXAMPLES, LARGEST_LIMIT, MAX_IMAGES
 
 if TYPE_CHECKING:
     from savedmodels.exportable import Exportable
@@ -54,7 +54,7 @@ def export(
         typer.Option(
             min=EXAMPLES,
             max=LARGEST_LIMIT,
-            help=f"Maximum number of rows (images) per request. (default: {MOST_IMAGES})",
+            help=f"Maximum number of rows (images) per request. (default: {MAX_IMAGES})",
         ),
     ] = None,
 ) -> None:

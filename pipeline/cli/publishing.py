@@ -144,7 +144,7 @@ def _require_verified(console: Console, savedmodel: Path) -> None:
             f"to see all of it: growgan verify {quote(str(savedmodel))}",
             exit_status.VERIFY,
         )
-    say(console, f"verified: {verification.held_to}")
+    say(console, f"verified: {verification.comparison}")
 
 
 def _print_promotion(console: Console, promotion: Promotion) -> None:

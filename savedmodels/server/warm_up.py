@@ -12,7 +12,7 @@ from savedmodels.layout import WARM_UP
 from savedmodels.server.codes import Code, Refused, invalid
 from savedmodels.server.predictor import Predictor
 from savedmodels.server.tensor_protos import arrays_of_protos
-from savedmodels.warmup import MOST_RECORDS
+from savedmodels.warmup import MAX_RECORDS
 
 
 def warm_up(predictor: Predictor, folder: Path) -> int:
@@ -24,9 +24,9 @@ def warm_up(predictor: Predictor, folder: Path) -> int:
     try:
         for record in tf.data.TFRecordDataset(str(path)).as_numpy_iterator():
             count += 1
-            if count > MOST_RECORDS:
+            if count > MAX_RECORDS:
                 raise invalid(
-                    f"Number of warmup records exceeds the maximum ({MOST_RECORDS}) at {path}"
+                    f"Number of warmup records exceeds the maximum ({MAX_RECORDS}) at {path}"
                 )
             _run_request(predictor, record, path)
     except tf.errors.DataLossError as error:

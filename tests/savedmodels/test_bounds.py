@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pytest
 from PIL import Image
 
-from savedmodels.bounds import CPU_BOUND, GPU_BOUND, bound_of, distance
+from savedmodels.bounds import CPU_BOUND, GPU_BOUND, choose_bound, distance
 
 PIXELS = np.random.default_rng(0).integers(8, 248, (16, 16, 3), np.uint8)
 
@@ -80,5 +80,5 @@ def test_another_file_is_infinitely_far(answered: bytes) -> None:
 
 
 def test_a_gpu_on_either_side_widens_the_bound() -> None:
-    assert bound_of("", "") == CPU_BOUND
-    assert bound_of("Some GPU", "") == bound_of("", "Some GPU") == GPU_BOUND
+    assert choose_bound("", "") == CPU_BOUND
+    assert choose_bound("Some GPU", "") == choose_bound("", "Some GPU") == GPU_BOUND

@@ -49,12 +49,12 @@ def test_arrays_lie_under_their_names_and_nothing_is_pickled(scaling: Path) -> N
 
 
 def test_the_threads_and_the_machine_of_the_answers_are_told(scaling: Path, tmp_path: Path) -> None:
-    threads, machine = golden.origin_in(scaling / GOLDEN)
+    threads, machine = golden.read_origin(scaling / GOLDEN)
     assert threads is not None
     assert threads >= 1
     assert machine == this_machine()
     golden.write(tmp_path / "older.npz", golden.read(scaling / GOLDEN))
-    assert golden.origin_in(tmp_path / "older.npz") == (None, None)
+    assert golden.read_origin(tmp_path / "older.npz") == (None, None)
 
 
 def test_a_request_is_needed_for_every_signature_and_input(scaling: Path) -> None:
@@ -118,7 +118,7 @@ def test_any_flipped_bit_is_damage_or_nothing(tmp_path: Path) -> None:
     whole, told = path.read_bytes(), []
     for place in range(len(whole)):
         path.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
-        for ask in (golden.read, golden.origin_in):
+        for ask in (golden.read, golden.read_origin):
             try:
                 ask(path)
             except ValueError as error:

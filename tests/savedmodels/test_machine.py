@@ -25,7 +25,7 @@ def test_the_processor_is_told_with_its_vector_instructions(
     )
     processors = tmp_path / "cpuinfo"
     processors.write_text(text)
-    monkeypatch.setattr(machine, "_PROCESSORS", processors)
+    monkeypatch.setattr(machine, "_CPU_INFO", processors)
     here = this_machine()
     assert here.processor == "Some 6 143"
     assert here.instructions == "avx avx2 avx512f"
@@ -38,7 +38,7 @@ def test_the_processor_is_told_with_its_vector_instructions(
 def test_a_platform_without_such_files_is_told_too(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(machine, "_PROCESSORS", tmp_path / "none")
+    monkeypatch.setattr(machine, "_CPU_INFO", tmp_path / "none")
     monkeypatch.setattr(machine, "_CACHES", tmp_path / "none")
     here = this_machine()
     assert here.instructions

@@ -44,12 +44,12 @@ def texts(verification: Verification) -> list[str]:
 def rewrite(folder: Path, change: Callable[[dict[str, golden.Request]], None]) -> None:
     requests = golden.read(folder / GOLDEN)
     change(requests)
-    golden.write(folder / GOLDEN, requests, golden.origin_in(folder / GOLDEN))
+    golden.write(folder / GOLDEN, requests, golden.read_origin(folder / GOLDEN))
 
 
 def move(folder: Path, **machine: str) -> None:
     """Have the golden requests answered by a machine that differs in this."""
-    origin = golden.origin_in(folder / GOLDEN)
+    origin = golden.read_origin(folder / GOLDEN)
     assert origin.machine is not None
     there = dataclasses.replace(origin.machine, **machine)
     golden.write(folder / GOLDEN, golden.read(folder / GOLDEN), origin._replace(machine=there))
@@ -421,7 +421,7 @@ def test_an_export_by_other_instructions_passes_within_bounds(tmp_path: Path) ->
 def test_an_export_of_a_process_with_one_thread_passes(tmp_path: Path) -> None:
     """Of so few maps that another number of threads gives other last bits."""
     subprocess.run([sys.executable, "-c", EXPORT, str(tmp_path)], cwd=ROOT, check=True)
-    assert golden.origin_in(tmp_path / "1" / GOLDEN).threads == 1
+    assert golden.read_origin(tmp_path / "1" / GOLDEN).threads == 1
     verification = verify(tmp_path / "1", runs=2)
     assert texts(verification) == []
     assert verification.bounds is None  # But by bits.
@@ -449,7 +449,7 @@ def test_nothing_of_the_project_can_be_imported_where_a_model_is_loaded() -> Non
 import sys
 from savedmodels import probe
 import savedmodels.atomic
-probe._block()
+probe._block_imports()
 for name in ("keras", "keras.layers", "layers", "layers.bias", "pipeline.config", "savedmodels",
              "savedmodels.export"):
     try:

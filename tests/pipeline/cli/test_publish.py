@@ -40,7 +40,7 @@ def passing(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     def verified(_: Any, savedmodel: Path, **__: Any) -> SimpleNamespace:
         asked.append(savedmodel)
         return SimpleNamespace(
-            passed=True, held_to="every answer equals that of the export, bit for bit"
+            passed=True, comparison="every answer equals that of the export, bit for bit"
         )
 
     monkeypatch.setattr("pipeline.cli.publishing.run_verification", verified)

@@ -57,7 +57,7 @@ def test_a_failure_has_a_status_of_its_own(verify: Growgan, exported: Path, tmp_
     folder = Path(shutil.copytree(exported, tmp_path / "7"))
     requests = golden.read(folder / GOLDEN)
     requests["serving_default"].outputs["images"][0, 0, 0, 0] += 0.25
-    golden.write(folder / GOLDEN, requests, golden.origin_in(folder / GOLDEN))
+    golden.write(folder / GOLDEN, requests, golden.read_origin(folder / GOLDEN))
     result = verify(folder, "--runs", 1)
     assert result.status == exit_status.VERIFY
     [failure] = [line for line in result.out.splitlines() if line.startswith("FAIL")]

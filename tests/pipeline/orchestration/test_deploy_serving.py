@@ -270,7 +270,7 @@ def test_the_commands_in_the_comments_work(
     assert len(commands) == 2
     monkeypatch.chdir(tmp_path)
     # What is published here are no SavedModels.
-    passed = SimpleNamespace(passed=True, held_to="so")
+    passed = SimpleNamespace(passed=True, comparison="so")
     monkeypatch.setattr("pipeline.cli.publishing.run_verification", lambda *_, **__: passed)
     # The server sees the folder elsewhere, and starts when there is a label already.
     server = watching.WatchingServer(tmp_path / "models" / "models.config")
