@@ -10,11 +10,11 @@ if TYPE_CHECKING:
 
     from savedmodels.sampler import Sampler, StyleSampler
 
-MAX_IMAGES = 256
+DEFAULT_LIMIT = 256
 """Default limit on the number of images in one request."""
 EXAMPLES = 3
 """Number of rows in the example request of each signature."""
-LARGEST_LIMIT = 1_000_000  # a million 32 x 32 images already exceed an answer's 2 GiB
+MAX_LIMIT = 1_000_000  # a million 32 x 32 images already exceed an answer's 2 GiB
 
 
 @dataclass(frozen=True)
@@ -29,17 +29,17 @@ class Exportable:
         limit: Maximum number of images, or rows, in one request.
 
     Raises:
-        ValueError: if `limit` is below `EXAMPLES` or above `LARGEST_LIMIT`.
+        ValueError: if `limit` is below `EXAMPLES` or above `MAX_LIMIT`.
     """
 
     sampler: Sampler
     discriminator: keras.Model | None = None
-    limit: int = MAX_IMAGES
+    limit: int = DEFAULT_LIMIT
 
     def __post_init__(self) -> None:
-        if not EXAMPLES <= self.limit <= LARGEST_LIMIT:
+        if not EXAMPLES <= self.limit <= MAX_LIMIT:
             raise ValueError(
-                f"`limit` must be {EXAMPLES} to {LARGEST_LIMIT}. Received: limit={self.limit}"
+                f"`limit` must be {EXAMPLES} to {MAX_LIMIT}. Received: limit={self.limit}"
             )
 
     @property

@@ -13,7 +13,7 @@ from pipeline.cli.console import say, terminal
 from pipeline.cli.interruption import Interruption
 from pipeline.cli.options import Checkpoint, Run, load_tensorflow, needs_extra, require_folder
 from pipeline.errors import UserError
-from savedmodels.exportable import EXAMPLES, LARGEST_LIMIT, MAX_IMAGES
+from savedmodels.exportable import DEFAULT_LIMIT, EXAMPLES, MAX_LIMIT
 
 if TYPE_CHECKING:
     from savedmodels.exportable import Exportable
@@ -53,8 +53,8 @@ def export(
         int | None,
         typer.Option(
             min=EXAMPLES,
-            max=LARGEST_LIMIT,
-            help=f"Maximum number of rows (images) per request. (default: {MAX_IMAGES})",
+            max=MAX_LIMIT,
+            help=f"Maximum number of rows (images) per request. (default: {DEFAULT_LIMIT})",
         ),
     ] = None,
 ) -> None:

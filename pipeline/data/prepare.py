@@ -189,9 +189,9 @@ def _prepare_or_reuse(
         )
     # Check again: the set may have been prepared earlier with `data.on_corrupt=skip`.
     if data.on_corrupt == "fail" and records.skipped:
-        raise _corrupt_pictures_error(
-            data.source, records.skipped, records.count + len(records.skipped)
-        )
+        # Not from `records`, which counts mirrored copies too, and only one split.
+        pictures = len({index for shard in shards for index in shard.pictures})
+        raise _corrupt_pictures_error(data.source, records.skipped, pictures)
     return records
 
 

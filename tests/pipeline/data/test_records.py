@@ -210,7 +210,10 @@ def test_corrupt_files_are_skipped_on_request(spoilt_folder: Path, tmp_path: Pat
     assert all(reason for _, reason in records.skipped)
     assert open_records(records.folder) == records
     # A set with gaps is none for who does not allow gaps.
-    assert "3 of 8 unusable" in refusal(data.model_copy(update={"on_corrupt": "fail"}), (4,))
+    for mirrored in (False, True):
+        copied = data.model_copy(update={"mirrored_copies": mirrored})
+        records_for(copied, (4,))
+        assert "3 of 8 unusable" in refusal(copied.model_copy(update={"on_corrupt": "fail"}), (4,))
 
 
 def test_nothing_readable_is_refused(tmp_path: Path) -> None:
