@@ -11,8 +11,7 @@ from keras import ops
 
 from layers.resample import Resample2D, enlarged_shape, reduced_shape
 
-BILINEAR = (1.0, 3.0, 3.0, 1.0)
-"""Taps (coefficients) of StyleGAN2's resampling filter."""
+BILINEAR = (1.0, 3.0, 3.0, 1.0)  # Taps (coefficients) of StyleGAN2's resampling filter.
 
 
 def check_taps(taps: Sequence[float]) -> tuple[float, ...]:

@@ -7,20 +7,14 @@ from __future__ import annotations
 
 import signal
 
-USER = 2
-"""Bad input, configuration or environment: report it; a repetition fails in the same way."""
-ALARM = 3
-"""An alarm stopped the run: report it; the last good checkpoint is kept."""
-GATE = 4
-"""The gate refused the model: keep the promoted one."""
-VERIFY = 5
-"""A SavedModel failed its verification: do not publish it."""
+USER = 2  # Bad input, configuration or environment: report it; a repetition fails in the same way.
+ALARM = 3  # An alarm stopped the run: report it; the last good checkpoint is kept.
+GATE = 4  # The gate refused the model: keep the promoted one.
+VERIFY = 5  # A SavedModel failed its verification: do not publish it.
 WORKER_GONE = 69
 """Another worker of the run ended: start all workers again. `EX_UNAVAILABLE` of sysexits.h."""
-FILE = 74
-"""A file cannot be read or written now: start again once the disk has space. `EX_IOERR`."""
-AGAIN = 75
-"""The time limit was reached, or a temporary failure: start again. `EX_TEMPFAIL`."""
+FILE = 74  # A file cannot be read or written now: start again once the disk has space. `EX_IOERR`.
+AGAIN = 75  # The time limit was reached, or a temporary failure: start again. `EX_TEMPFAIL`.
 
 
 def of_signal(number: int) -> int:

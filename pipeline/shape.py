@@ -8,21 +8,18 @@ from __future__ import annotations
 from typing import TypeAlias
 
 SMALLEST_SIDE = 4
-LARGEST_SIDE = 1024
-"""Limits of the height and width of images, in pixels."""
+LARGEST_SIDE = 1024  # Limits of the height and width of images, in pixels.
 LARGEST_START = 15
 """Maximum of the shorter side of a network's first feature maps, in pixels. A dense layer connects
 all pixels of the maps, so the number of weights grows with the square of each side."""
-MOST_ELONGATED = 4
-"""Maximum of the longer side of an image, as a multiple of the shorter side."""
+MOST_ELONGATED = 4  # Maximum of the longer side of an image, as a multiple of the shorter side.
 SHAPE_RULE = (
     f"height and width must be from {SMALLEST_SIDE} to {LARGEST_SIDE} px and multiples of one "
     f"power of two, the shorter side {SMALLEST_SIDE} to {LARGEST_START} times it and the longer "
     f"side at most {MOST_ELONGATED} times as long, such as 28x28 or 48x64"
 )
 
-Shape: TypeAlias = tuple[int, int]
-"""Height and width in pixels."""
+Shape: TypeAlias = tuple[int, int]  # Height and width in pixels.
 
 
 def is_power_of_two(side: int) -> bool:

@@ -10,8 +10,7 @@ from typing import Any
 
 import tensorflow as tf
 
-BATCH = 16
-"""Rows in a batch; constant, because the last bits of an image depend on the batch size."""
+BATCH = 16  # Rows in a batch; constant, because the last bits of an image depend on the batch size.
 
 
 def map_in_batches(

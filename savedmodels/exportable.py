@@ -10,10 +10,8 @@ if TYPE_CHECKING:
 
     from savedmodels.sampler import Sampler, StyleSampler
 
-DEFAULT_LIMIT = 256
-"""Default limit on the number of images in one request."""
-EXAMPLES = 3
-"""Number of rows in the example request of each signature."""
+DEFAULT_LIMIT = 256  # Default limit on the number of images in one request.
+EXAMPLES = 3  # Number of rows in the example request of each signature.
 MAX_LIMIT = 1_000_000  # a million 32 x 32 images already exceed an answer's 2 GiB
 
 

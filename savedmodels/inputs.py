@@ -9,8 +9,7 @@ from savedmodels.signature import Input
 
 LARGEST_SEED = 10**18 - 1
 """Largest seed, as in `growgan generate`: seed plus number of images still fits into int64."""
-IN_TURN = -1
-"""Label that requests images of all classes in turn (0, 1, 2, …, 0, …)."""
+IN_TURN = -1  # Label that requests images of all classes in turn (0, 1, 2, …, 0, …).
 
 
 def seed(name: str) -> Input:

@@ -8,8 +8,7 @@ EXTRA = Path("assets.extra")
 """Folder for further files, where TensorFlow Serving looks for warm-up requests."""
 WARM_UP = EXTRA / "tf_serving_warmup_requests"
 """Requests that TensorFlow Serving runs before a version becomes available."""
-GOLDEN = EXTRA / "golden.npz"
-"""Golden requests and their answers, recorded at export."""
+GOLDEN = EXTRA / "golden.npz"  # Golden requests and their answers, recorded at export.
 LINEAGE = EXTRA / "manifest.json"
 """Manifest with the lineage of the model: data, configuration, code, checkpoint and scores."""
 PUBLICATION = EXTRA / "publication.json"

@@ -12,8 +12,7 @@ from typing import Any, NamedTuple
 # The public `tf.raw_ops` lacks about a quarter of the registered operations.
 from tensorflow.python.framework import op_def_registry
 
-INIT_OP = "__saved_model_init_op"
-"""Signature that TensorFlow 2 runs when it loads a model."""
+INIT_OP = "__saved_model_init_op"  # Signature that TensorFlow 2 runs when it loads a model.
 PYTHON = frozenset({"EagerPyFunc", "PyFunc", "PyFuncStateless"})
 """Operations that call Python functions, which exist in the exporting process only."""
 OUTSIDE = frozenset(

@@ -25,26 +25,19 @@ class ProbeJob:
     """Task of one process: load a model and send it requests."""
 
     savedmodel: str
-    loader: str
-    """Name in `loaders.LOADERS`."""
-    requests: str
-    """Path of an npz file in the format of golden requests."""
-    runs: int
-    """Number of times to repeat each request, to measure latency."""
-    answers: str
-    """Path of the npz file to write, in the same format."""
-    names: dict[str, loaders.Names]
-    """Tensor names of each signature."""
+    loader: str  # Name in `loaders.LOADERS`.
+    requests: str  # Path of an npz file in the format of golden requests.
+    runs: int  # Number of times to repeat each request, to measure latency.
+    answers: str  # Path of the npz file to write, in the same format.
+    names: dict[str, loaders.Names]  # Tensor names of each signature.
 
 
 @dataclass
 class Findings:
     """Result of loading one model and sending it requests."""
 
-    damaged: str = ""
-    """Damaged file of the model and its fault; empty if there is none."""
-    error: str = ""
-    """Reason why the model could not be loaded; empty if it was."""
+    damaged: str = ""  # Damaged file of the model and its fault; empty if there is none.
+    error: str = ""  # Reason why the model could not be loaded; empty if it was.
     refusals: dict[str, str] = field(default_factory=dict)
     """Error of each signature that did not answer."""
     unstable: set[str] = field(default_factory=set)

@@ -12,8 +12,7 @@ from savedmodels.exportable import Exportable
 from savedmodels.inputs import IN_TURN, indices, number, seed, seeds, single_options, truncations
 from savedmodels.signature import Outputs, Signature
 
-JPEG_QUALITY = 95
-"""Quality of `generate_jpeg`, from 0 to 100."""
+JPEG_QUALITY = 95  # Quality of `generate_jpeg`, from 0 to 100.
 
 
 def to_uint8(images: Any) -> Any:

@@ -11,10 +11,8 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-MAX_SHOWN = 3
-"""Maximum number of wrong values of an input that an error shows."""
-Outputs = dict[str, Any]
-"""Tensors by the names of a signature's outputs."""
+MAX_SHOWN = 3  # Maximum number of wrong values of an input that an error shows.
+Outputs = dict[str, Any]  # Tensors by the names of a signature's outputs.
 
 
 @dataclass(frozen=True)

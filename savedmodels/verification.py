@@ -10,8 +10,7 @@ from dataclasses import asdict, dataclass
 class VerifiedTensor:
     """Type and shape of an input or output."""
 
-    dtype: str
-    """TensorFlow's name of the type."""
+    dtype: str  # TensorFlow's name of the type.
     shape: tuple[int | None, ...] | None
     """Size of each axis, None for any size; None instead of the tuple for any number of axes."""
 
@@ -56,10 +55,8 @@ class Loading:
     """Time and memory that one loader needed."""
 
     loader: str
-    seconds: float
-    """Time to load the model, without the start of TensorFlow."""
-    resident_bytes: int
-    """Resident memory of the process after all requests."""
+    seconds: float  # Time to load the model, without the start of TensorFlow.
+    resident_bytes: int  # Resident memory of the process after all requests.
 
 
 @dataclass(frozen=True)
@@ -67,10 +64,8 @@ class Bounds:
     """Tolerance for answers, on a scale where images span -1 to 1."""
 
     bound: float
-    largest: float
-    """Largest distance found that is within `bound`."""
-    reason: str
-    """Reason for not comparing answers bit for bit."""
+    largest: float  # Largest distance found that is within `bound`.
+    reason: str  # Reason for not comparing answers bit for bit.
 
 
 @dataclass(frozen=True)
@@ -78,20 +73,16 @@ class Verification:
     """Result of verifying one SavedModel."""
 
     savedmodel: str
-    tensorflow: str
-    """Version of TensorFlow that wrote it."""
+    tensorflow: str  # Version of TensorFlow that wrote it.
     size_bytes: int
-    operations: dict[str, int]
-    """Count of each operation in the graph and its functions, by name."""
+    operations: dict[str, int]  # Count of each operation in the graph and its functions, by name.
     signatures: dict[str, VerifiedSignature]
-    compared: bool
-    """True if there were golden requests to compare with."""
+    compared: bool  # True if there were golden requests to compare with.
     bounds: Bounds | None
     """Tolerance of the comparison; None if equal bits were required or nothing was compared."""
     loadings: tuple[Loading, ...]
     """Loaders that loaded the model; empty if operations were refused."""
-    latencies: dict[str, Latency]
-    """Latency of each signature in the loader of servers."""
+    latencies: dict[str, Latency]  # Latency of each signature in the loader of servers.
     problems: tuple[Problem, ...]
 
     @property

@@ -12,8 +12,7 @@ import numpy.typing as npt
 from savedmodels import atomic
 from savedmodels.layout import WARM_UP
 
-MAX_RECORDS = 1000
-"""Maximum number of requests; TensorFlow Serving refuses a model with more."""
+MAX_RECORDS = 1000  # Maximum number of requests; TensorFlow Serving refuses a model with more.
 # Field numbers in TensorFlow Serving's prediction_log.proto, predict.proto and model.proto. They
 # are serialised by hand, so that an export does not need the package tensorflow-serving-api.
 _PREDICT_LOG = 6

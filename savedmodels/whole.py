@@ -6,8 +6,7 @@ from pathlib import Path
 
 from savedmodels.repository.versions import versions_in
 
-GRAPH = "saved_model.pb"
-"""File with the graph of a SavedModel."""
+GRAPH = "saved_model.pb"  # File with the graph of a SavedModel.
 
 
 class Unverifiable(Exception):

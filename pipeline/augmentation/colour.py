@@ -16,15 +16,12 @@ from pipeline.config import COLOR
 
 BRIGHTNESS_DEVIATION = 0.2
 """Standard deviation of the offset of `brightness`, for values from -1 to 1."""
-CONTRAST_DEVIATION = 0.5
-"""Standard deviation of the binary logarithm of `contrast`."""
-SATURATION_DEVIATION = 1.0
-"""Standard deviation of the binary logarithm of `saturation`."""
+CONTRAST_DEVIATION = 0.5  # Standard deviation of the binary logarithm of `contrast`.
+SATURATION_DEVIATION = 1.0  # Standard deviation of the binary logarithm of `saturation`.
 
 _LUMA = np.full((3, 3), 1 / 3, np.float32)
 """P: the projection onto the axis of greys v = (1, 1, 1) / √3."""
-_CHROMA = np.eye(3, dtype=np.float32) - _LUMA
-"""Q = I - P: the projection onto the plane of hues."""
+_CHROMA = np.eye(3, dtype=np.float32) - _LUMA  # Q = I - P: the projection onto the plane of hues.
 _TURN = np.array([[0, -1, 1], [1, 0, -1], [-1, 1, 0]], np.float32) / np.float32(sqrt(3))
 """K: the cross product `v × x` as a matrix, a rotation of hue by 90°."""
 

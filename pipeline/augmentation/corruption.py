@@ -14,8 +14,7 @@ from pipeline.shape import Shape
 
 NOISE_DEVIATION = 0.1
 """Deviation of the noise is half-normal with this scale, for pixel values from -1 to 1."""
-CUT_SIZE = 0.5
-"""Sides of the rectangle that `cutout` removes, as a share of the image's sides."""
+CUT_SIZE = 0.5  # Sides of the rectangle that `cutout` removes, as a share of the image's sides.
 
 
 def corrupt(images: Any, chances: Chances) -> Any:

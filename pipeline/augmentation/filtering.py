@@ -15,8 +15,7 @@ import tensorflow as tf
 from pipeline.augmentation.draws import Chances
 from pipeline.augmentation.separable import Array, apply_along_sides, reflection_matrix
 
-DEVIATION = 1.0
-"""Standard deviation of the binary logarithm of a band's factor."""
+DEVIATION = 1.0  # Standard deviation of the binary logarithm of a band's factor.
 POWER = np.array([10, 1, 1, 1], np.float32) / 13
 """Expected share of the power in each band, lowest first, for a spectrum of 1/f."""
 

@@ -20,12 +20,10 @@ from pipeline.augmentation.separable import Array, apply_along_sides, reflect
 from pipeline.config import GEOM
 from pipeline.shape import Shape
 
-LARGEST_SHIFT = 0.125
-"""Maximum shift by `xint`, as a share of the side."""
+LARGEST_SHIFT = 0.125  # Maximum shift by `xint`, as a share of the side.
 SCALE_DEVIATION = ANISO_DEVIATION = 0.2
 """Standard deviation of the binary logarithm of the factors of `scale` and of `aniso`."""
-MOVE_DEVIATION = 0.125
-"""Standard deviation of the shift by `xfrac`, as a share of the side."""
+MOVE_DEVIATION = 0.125  # Standard deviation of the shift by `xfrac`, as a share of the side.
 
 
 def warp(images: Any, chances: Chances) -> Any:

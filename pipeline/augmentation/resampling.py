@@ -42,8 +42,7 @@ _TAPS = np.array(SYM6) / sum(SYM6)
 # Round to 1/32, so that positions under the identity are exact in float32.
 _SKEW = round(32 * float(np.arange(len(SYM6)) @ _TAPS - (len(SYM6) - 1) / 2)) / 32
 """Distance from the middle of the filter to its centre of mass, in fine pixels: about -0.4."""
-_MARGIN = (len(SYM6) - 2) // 2
-"""Number of fine pixels beyond each edge that the reduction reads."""
+_MARGIN = (len(SYM6) - 2) // 2  # Number of fine pixels beyond each edge that the reduction reads.
 
 
 def resample(images: Any, linear: Any, offset: Any) -> Any:

@@ -12,13 +12,11 @@ from pipeline.cli.tables import LISTED, join_counts, join_first
 from pipeline.data.checking.report import Shift, Sizes, Spread, Survey
 from pipeline.data.checking.suggestions import percent
 
-LISTED_OF_GROUP = 3
-"""Maximum number of names to print of one group of duplicates."""
+LISTED_OF_GROUP = 3  # Maximum number of names to print of one group of duplicates.
 SUSPICIOUS = 0.1
 """Share of near duplicates above which the pictures are probably similar, not copied."""
 
-Lines = dict[str, str]
-"""Text of each line by its name."""
+Lines = dict[str, str]  # Text of each line by its name.
 
 
 def show(console: Console, survey: Survey, source: str) -> None:

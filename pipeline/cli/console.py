@@ -13,8 +13,7 @@ from rich.console import Console
 from pipeline.cli.lasting_stream import LastingStream
 from pipeline.errors.shown import shown
 
-LINE_EVERY = 10_000
-"""Items of work between two progress lines, outside a terminal."""
+LINE_EVERY = 10_000  # Items of work between two progress lines, outside a terminal.
 
 
 def terminal(*, quiet: bool = False) -> Console:

@@ -20,8 +20,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer()
 
-SHEET = "contact-sheet.png"
-"""Name of the contact sheet in the report folder."""
+SHEET = "contact-sheet.png"  # Name of the contact sheet in the report folder.
 
 
 @app.command(

@@ -21,8 +21,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(no_args_is_help=True)
 
-DEFAULT_RESOLUTION = 32
-"""Side in pixels; also the limit when a prepared set chooses it."""
+DEFAULT_RESOLUTION = 32  # Side in pixels; also the limit when a prepared set chooses it.
 
 
 @app.callback()

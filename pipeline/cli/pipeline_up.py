@@ -14,8 +14,7 @@ from pipeline.cli.options import Project, needs_extra
 from pipeline.errors import UserError
 
 app = typer.Typer()
-HOUSEKEEPING = 10.0
-"""Seconds between two rounds of housekeeping, which cleans up after runs."""
+HOUSEKEEPING = 10.0  # Seconds between two rounds of housekeeping, which cleans up after runs.
 
 
 @app.command(epilog="Example: growgan pipeline up faces")

@@ -21,8 +21,7 @@ from pipeline.training.preflight.estimate import (
 )
 from pipeline.training.preflight.process_share import share_and_memory
 
-SECONDS = 3.0
-"""Seconds of real training steps in a dry run."""
+SECONDS = 3.0  # Seconds of real training steps in a dry run.
 
 
 def check_memory(config: Config, started: int | None) -> None:

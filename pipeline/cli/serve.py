@@ -24,8 +24,7 @@ from savedmodels.server.codes import Refused
 from savedmodels.server.ports import require_free
 
 app = typer.Typer()
-MAX_SECONDS = 86_400
-"""Maximum of every time option."""
+MAX_SECONDS = 86_400  # Maximum of every time option.
 MAX_THREADS = 4096
 
 

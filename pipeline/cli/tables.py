@@ -7,10 +7,8 @@ from collections.abc import Collection, Mapping, Sequence
 from rich.console import Console
 from rich.table import Table
 
-LISTED = 5
-"""Maximum number of names to print; reports have all."""
-WIDEST = 10_000
-"""Width of tables outside a terminal, in columns; wide enough that no line wraps."""
+LISTED = 5  # Maximum number of names to print; reports have all.
+WIDEST = 10_000  # Width of tables outside a terminal, in columns; wide enough that no line wraps.
 
 
 def new_table(*titles: str, words: Collection[str] = ()) -> Table:

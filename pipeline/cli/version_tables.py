@@ -16,8 +16,7 @@ from savedmodels.repository.differences import Differences
 from savedmodels.repository.repository import VersionState
 from savedmodels.repository.versions import Publication
 
-SHOWN = ("fid", "kid", "precision", "recall")
-"""Scores with a column in the table of versions."""
+SHOWN = ("fid", "kid", "precision", "recall")  # Scores with a column in the table of versions.
 
 
 def show_versions(console: Console, model: str, versions: Sequence[VersionState]) -> None:

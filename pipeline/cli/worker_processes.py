@@ -21,10 +21,8 @@ from pipeline.training.distributed.cluster import Cluster, require_shares
 if TYPE_CHECKING:
     from pipeline.config import Config
 
-GRACE = 10.0
-"""Seconds for other workers to end after one has failed; then they are killed."""
-_POLL = 0.05
-"""Seconds between checks of the workers."""
+GRACE = 10.0  # Seconds for other workers to end after one has failed; then they are killed.
+_POLL = 0.05  # Seconds between checks of the workers.
 
 
 def start_workers(settings: Config, count: int) -> int:

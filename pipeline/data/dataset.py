@@ -18,8 +18,7 @@ from pipeline.schedule import Phase
 MAX_WINDOW_RECORDS = 100_000
 MAX_WINDOW_BYTES = 2**29
 """Limits of the shuffle window: the encoded records that are shuffled together in memory."""
-READ_BATCH = 16
-"""Records to parse and decode at a time where the result is not in batches."""
+READ_BATCH = 16  # Records to parse and decode at a time where the result is not in batches.
 
 _LABEL = {"label": tf.io.FixedLenFeature((), tf.int64)}
 _IMAGE_AND_LABEL = {"image": tf.io.FixedLenFeature((), tf.string), **_LABEL}

@@ -13,12 +13,9 @@ import PIL.ExifTags
 import PIL.Image
 from PIL.Image import Transpose
 
-SIXTEEN_BIT_TO_EIGHT = 257
-"""Divisor from 16-bit to 8-bit values: 65535 / 255."""
-_PHOTOMETRIC = 262
-"""TIFF tag `PhotometricInterpretation`: the meaning of pixel values."""
-_WHITE_IS_ZERO = 0
-"""Value of that tag if 0 is white."""
+SIXTEEN_BIT_TO_EIGHT = 257  # Divisor from 16-bit to 8-bit values: 65535 / 255.
+_PHOTOMETRIC = 262  # TIFF tag `PhotometricInterpretation`: the meaning of pixel values.
+_WHITE_IS_ZERO = 0  # Value of that tag if 0 is white.
 _TURNS = {
     2: Transpose.FLIP_LEFT_RIGHT,
     3: Transpose.ROTATE_180,

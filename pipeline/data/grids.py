@@ -12,12 +12,9 @@ from PIL import Image
 
 from savedmodels import atomic
 
-SMALLEST_TILE = 32
-"""Height in pixels up to which smaller images are enlarged."""
-GAP = 2
-"""Space between images, in pixels."""
-GAP_VALUE = 64
-"""Level of the gaps in each channel: dark grey."""
+SMALLEST_TILE = 32  # Height in pixels up to which smaller images are enlarged.
+GAP = 2  # Space between images, in pixels.
+GAP_VALUE = 64  # Level of the gaps in each channel: dark grey.
 
 
 def tile(images: Any, *, columns: int | None = None, size: int | None = None) -> Any:

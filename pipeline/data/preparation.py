@@ -32,8 +32,7 @@ class Preparation:
 
     source: Source
     data: DataConfig
-    shapes: tuple[Shape, ...]
-    """Sizes of the images, ascending."""
+    shapes: tuple[Shape, ...]  # Sizes of the images, ascending.
 
     @cached_property
     def identity(self) -> dict[str, Any]:

@@ -42,8 +42,7 @@ from pipeline.shape import Shape, shape_text
 from savedmodels import locks
 from savedmodels.atomic import sync, write_file
 
-NAMED_IN_MESSAGE = 5
-"""Maximum number of corrupt pictures that an error names."""
+NAMED_IN_MESSAGE = 5  # Maximum number of corrupt pictures that an error names.
 
 Report = Callable[[int, int], None]
 """Progress callback: gets the number of pictures done and of all pictures."""

@@ -13,11 +13,9 @@ from pipeline.errors import UserError
 from pipeline.shape import Shape
 from savedmodels.checksum import checksum
 
-FORMAT_VERSION = 2
-"""Version of the manifest that this code writes and reads."""
+FORMAT_VERSION = 2  # Version of the manifest that this code writes and reads.
 MANIFEST = "manifest.json"
-Split = Literal["train", "val"]
-"""Part of a set: `val` is held out from training."""
+Split = Literal["train", "val"]  # Part of a set: `val` is held out from training.
 
 
 class ShardFile(BaseModel):

@@ -19,13 +19,10 @@ import tensorflow as tf
 from pipeline.data.sources.reason import as_user_error
 from pipeline.errors import UserError
 
-Batch = dict[str, tf.Tensor]
-"""Tensors by name."""
+Batch = dict[str, tf.Tensor]  # Tensors by name.
 LARGEST_PORT = 65535
-ANSWER_SECONDS = 10
-"""Seconds to wait for the connection to a server."""
-AHEAD = 2
-"""Batches to prefetch from each server."""
+ANSWER_SECONDS = 10  # Seconds to wait for the connection to a server.
+AHEAD = 2  # Batches to prefetch from each server.
 
 
 @contextmanager

@@ -28,8 +28,7 @@ from savedmodels.checksum import checksum
 
 MAX_PICTURES = 2048
 """Maximum number of pictures in a shard; a killed process loses the shard that it was writing."""
-JOURNAL = "journal"
-"""Name of the journal's folder, in the folder of the unfinished set."""
+JOURNAL = "journal"  # Name of the journal's folder, in the folder of the unfinished set.
 
 
 @dataclass(frozen=True)
@@ -37,12 +36,10 @@ class Shard:
     """Part of a split (`train` or `val`), to be written to one file per resolution."""
 
     split: Split
-    name: str
-    """Name without extension, such as `train-00000-of-00004`."""
+    name: str  # Name without extension, such as `train-00000-of-00004`.
     pictures: tuple[int, ...]
     """Indices of the pictures in the source, in the order in which they are written."""
-    mirrored: bool
-    """True if each picture is followed by its mirrored copy."""
+    mirrored: bool  # True if each picture is followed by its mirrored copy.
 
 
 class Written(BaseModel):

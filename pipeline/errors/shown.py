@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 
-_JOINERS = "\u200c\u200d"
-"""Characters of zero width that Persian, Indian languages and emoji need."""
+_JOINERS = "\u200c\u200d"  # Characters of zero width that Persian, Indian languages and emoji need.
 
 
 def shown(name: str) -> str:

@@ -24,10 +24,8 @@ DOTS = 150  # Dots per inch of a PNG.
 # Legible on white and on black.
 COLOURS = ("#3b82f6", "#e8590c", "#2f9e44", "#ae3ec9", "#b08900", "#0c8599")
 DASHES = ("-", "--", ":")
-MAX_MARKERS = 30
-"""Maximum number of points at which a curve has a marker on each point."""
-LOGARITHMIC = 50.0
-"""Ratio of largest to smallest value above which the y axis is logarithmic."""
+MAX_MARKERS = 30  # Maximum number of points at which a curve has a marker on each point.
+LOGARITHMIC = 50.0  # Ratio of largest to smallest value above which the y axis is logarithmic.
 _INK = "#767671"
 """Grey of text and axes in a PNG; an SVG gets the page's text colour instead."""
 _STYLE: dict[Any, Any] = {

@@ -12,8 +12,7 @@ from typing import TypeVar
 from pipeline.evaluation.batching import rebatch
 from pipeline.evaluation.features.network import FeatureNetwork, Features, Images, concatenate
 
-AHEAD = 2
-"""Number of batches to prefetch while the network processes one."""
+AHEAD = 2  # Number of batches to prefetch while the network processes one.
 
 Item = TypeVar("Item")
 

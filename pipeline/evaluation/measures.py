@@ -201,8 +201,7 @@ MEASURES: Mapping[str, Callable[[Material], Iterator[Score]]] = {
     "classification_accuracy": _classification_accuracy,
 }
 """Measures by the name used in `evaluation.metrics`."""
-OF_PIXELS = ("swd", "ms_ssim")
-"""Measures that use pixels only, and need no features."""
+OF_PIXELS = ("swd", "ms_ssim")  # Measures that use pixels only, and need no features.
 
 
 def missing_need(

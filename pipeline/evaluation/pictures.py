@@ -17,10 +17,8 @@ from pipeline.evaluation.material import Material
 from pipeline.evaluation.statistics.neighbours import nearest
 
 SAMPLES = 64
-PSI = 0.7
-"""Truncation of the truncated samples: factor on each style's distance from the mean."""
-SCORED = 2_048
-"""Number of fakes among which the discriminator finds the best and worst."""
+PSI = 0.7  # Truncation of the truncated samples: factor on each style's distance from the mean.
+SCORED = 2_048  # Number of fakes among which the discriminator finds the best and worst.
 CHOSEN = 32  # Number of images on each of the sheets of best and worst images.
 COLUMNS = 8
 SCORED_AT_ONCE = 16  # Batch size of the discriminator.

@@ -28,8 +28,7 @@ FORMAT_VERSION = 1
 MANIFEST = "manifest.json"
 VECTORS, LABELS, PROBABILITIES = "vectors", "labels", "probabilities"
 READ_AT_A_TIME = 256  # Number of images in a batch that is read from the records.
-REFERENCES = "references"
-"""Name of the default cache folder, beside prepared sets."""
+REFERENCES = "references"  # Name of the default cache folder, beside prepared sets.
 
 Protocol = dict[str, str | int]
 Arrays = dict[str, npt.NDArray[Any]]

@@ -16,8 +16,7 @@ from pipeline.shape import Shape, level_shapes, shape_name
 
 START_RESOLUTION = 4
 """Resolution of the first block in families that grow, even if training starts higher."""
-LEAK = 0.2
-"""Slope of leaky ReLU below 0, as in the official code of every family."""
+LEAK = 0.2  # Slope of leaky ReLU below 0, as in the official code of every family.
 
 Block = Sequence[keras.layers.Layer]
 """Layers of a network that are made together: those of one resolution, or a part of them."""

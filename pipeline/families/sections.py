@@ -11,10 +11,8 @@ from pipeline.families.progan.config import ProGANConfig
 from pipeline.families.stylegan.config import StyleGANConfig
 from pipeline.families.stylegan2.config import StyleGAN2Config
 
-FAMILIES = (ProGANConfig, StyleGANConfig, StyleGAN2Config)
-"""Class of each family's section."""
-DEFAULT_NETWORK = ProGANConfig()
-"""Section `network` of a configuration that has none."""
+FAMILIES = (ProGANConfig, StyleGANConfig, StyleGAN2Config)  # Class of each family's section.
+DEFAULT_NETWORK = ProGANConfig()  # Section `network` of a configuration that has none.
 
 
 def _family_of(network: Any) -> str:

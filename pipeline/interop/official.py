@@ -22,8 +22,7 @@ from pipeline.untrusted.safe_pickle import escaped
 DUMPS = (".npz", ".safetensors")
 """Suffixes of files with PyTorch state dicts; all other files are read as TensorFlow pickles."""
 
-PYTORCH = (".pth", ".pt")
-"""Suffixes of pickles that PyTorch writes, which are refused."""
+PYTORCH = (".pth", ".pt")  # Suffixes of pickles that PyTorch writes, which are refused.
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-LARGEST_SHIFT = 1 / 8
-"""Maximum shift in each direction, as a share of the side."""
+LARGEST_SHIFT = 1 / 8  # Maximum shift in each direction, as a share of the side.
 
 
 def inconsistency(scores: Any, moved_scores: Any) -> Any:

@@ -17,11 +17,9 @@ from pipeline.orchestration.parent_process import die_with_parent
 from pipeline.orchestration.runs.failure import StepFailed
 from pipeline.orchestration.runs.outcome import Ending
 
-GRACE = 60.0
-"""Seconds between SIGTERM and SIGKILL, in which a command saves its work."""
+GRACE = 60.0  # Seconds between SIGTERM and SIGKILL, in which a command saves its work.
 
-Log = Callable[[str], None]
-"""Callback that logs one line of progress."""
+Log = Callable[[str], None]  # Callback that logs one line of progress.
 
 
 def growgan(arguments: Sequence[str], *, folder: Path, log_file: Path, log: Log) -> str:

@@ -40,8 +40,7 @@ class _Below:
 class Project:
     """Opened project, with the paths of its files; its configuration uses relative paths."""
 
-    path: Path
-    """Folder of the project, absolute."""
+    path: Path  # Folder of the project, absolute.
     config: ProjectConfig
     kept: Path | None = None
     """Copy by `keep_settings` that `config` was read from, None if from `pipeline.yaml`."""

@@ -68,10 +68,8 @@ class FoundFile:
     """File in a source, as the file system lists it."""
 
     path: Path
-    size: int
-    """Size in bytes."""
-    modified: int
-    """Time of the last change, in nanoseconds."""
+    size: int  # Size in bytes.
+    modified: int  # Time of the last change, in nanoseconds.
 
     @property
     def state(self) -> list[Any]:

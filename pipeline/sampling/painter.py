@@ -14,8 +14,7 @@ from savedmodels.batches import BATCH
 from savedmodels.sampler import Sampler
 from savedmodels.seeds import to_uint8
 
-Styles = NDArray[np.float32]
-"""Styles of every layer, `(images, layers, style_size)`."""
+Styles = NDArray[np.float32]  # Styles of every layer, `(images, layers, style_size)`.
 
 
 class Painter:

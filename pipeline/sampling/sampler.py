@@ -19,8 +19,7 @@ from pipeline.sampling.latents import latents_of_seeds, noise_of_seeds
 from savedmodels.sampler import called, traced_once
 
 NoiseMode: TypeAlias = Literal["constant", "random", "none"]
-PARALLEL = 1e-4
-"""Sine of the angle between two latents below which a line replaces the arc."""
+PARALLEL = 1e-4  # Sine of the angle between two latents below which a line replaces the arc.
 
 
 @dataclass(frozen=True)

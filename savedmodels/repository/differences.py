@@ -20,8 +20,7 @@ class Differences:
     config: Pairs
     evaluation: Pairs
     gate: Pairs
-    files: Pairs
-    """SHA-256 of the files that differ, by path in the SavedModel."""
+    files: Pairs  # SHA-256 of the files that differ, by path in the SavedModel.
 
 
 def differences_between(first: Publication, second: Publication) -> Differences:

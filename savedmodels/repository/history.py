@@ -33,18 +33,14 @@ class Event:
 
     event: Kind
     version: int
-    at: str
-    """Time of the event, ISO 8601."""
+    at: str  # Time of the event, ISO 8601.
     label: str | None = None
     """Label that the event is about; None for an event about the version only."""
     former: int | None = None
     """Version that served until then: that of the label, or without labels the newest."""
-    back: bool = False
-    """True for `loading` that prepares a rollback."""
-    forced: bool = False
-    """True if the label moved although the gate failed the version."""
-    reason: str | None = None
-    """Reason to withdraw the move; None for other events."""
+    back: bool = False  # True for `loading` that prepares a rollback.
+    forced: bool = False  # True if the label moved although the gate failed the version.
+    reason: str | None = None  # Reason to withdraw the move; None for other events.
 
 
 @dataclass(frozen=True)
@@ -59,8 +55,7 @@ class Pending:
 class LabelState:
     """State of a model after its history: its labels, and the versions that servers load."""
 
-    published: frozenset[int] = frozenset()
-    """Every version ever published, including removed ones."""
+    published: frozenset[int] = frozenset()  # Every version ever published, including removed ones.
     trails: Mapping[str, tuple[int, ...]] = field(default_factory=lambda: MappingProxyType({}))
     """Past versions by label, oldest first; the last is current, the earlier are for rollback."""
     pending: Mapping[str, Pending] = field(default_factory=lambda: MappingProxyType({}))

@@ -14,10 +14,8 @@ class ServedModel:
     """Entry of one model in models.config."""
 
     name: str
-    base_path: str
-    """Absolute path of the model's folder, as servers see it."""
-    versions: Collection[int]
-    """Versions to load; empty to load only the newest, whichever that is."""
+    base_path: str  # Absolute path of the model's folder, as servers see it.
+    versions: Collection[int]  # Versions to load; empty to load only the newest, whichever that is.
     labels: Mapping[str, int]
     """Version by label; servers accept only labels of versions they have loaded."""
 

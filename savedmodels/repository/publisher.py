@@ -45,8 +45,7 @@ class Published:
     """Result of `Publisher.publish`: version of the SavedModel in the repository."""
 
     version: int
-    new: bool
-    """False if the repository already had a version with the same content."""
+    new: bool  # False if the repository already had a version with the same content.
 
 
 @dataclass(frozen=True)
@@ -56,8 +55,7 @@ class Promotion:
     label: str
     version: int | None
     """Version to move to. After a rollback of a waiting move: version to stay at, None if none."""
-    moved: bool
-    """True if the label is at that version now."""
+    moved: bool  # True if the label is at that version now.
     reason: str | None = None
     """Reason to repeat the request later, such as servers that have not loaded the version yet."""
 

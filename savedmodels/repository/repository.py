@@ -20,8 +20,7 @@ from savedmodels.repository.history import PROMOTIONS, LabelState, read_history,
 from savedmodels.repository.models_config import MODELS_CONFIG, ServedModel, model_config_text
 from savedmodels.repository.versions import Publication, content_hash, publication_of, versions_in
 
-SETTINGS = "repository.json"
-"""File with the path of the repository as servers see it."""
+SETTINGS = "repository.json"  # File with the path of the repository as servers see it.
 # A model's name must be valid as a folder and in a URL.
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 
@@ -34,13 +33,11 @@ class VersionState:
     """State of one version in the repository."""
 
     version: int
-    publication: Publication | None
-    """Manifest; None if `publish` did not write the version."""
+    publication: Publication | None  # Manifest; None if `publish` did not write the version.
     labels: tuple[str, ...]
     pending: tuple[str, ...]
     """Labels that wait for servers to load the version, and move to it then."""
-    loaded: bool
-    """True if `models.config` makes servers load the version."""
+    loaded: bool  # True if `models.config` makes servers load the version.
 
 
 @dataclass(frozen=True)

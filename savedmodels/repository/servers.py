@@ -15,8 +15,7 @@ from typing import Any
 
 from savedmodels.access import TOKEN_VARIABLE, authorization
 
-ANSWER_TIMEOUT = 10.0
-"""Seconds to wait for one answer of a server."""
+ANSWER_TIMEOUT = 10.0  # Seconds to wait for one answer of a server.
 POLL_SECONDS = 0.25
 """Seconds between two questions; servers themselves look for new versions once a second."""
 
@@ -35,10 +34,8 @@ class Watchers:
 
     servers: Collection[str] = ()
     """URLs of REST interfaces that `server_url` accepts, such as `http://127.0.0.1:8501`."""
-    seconds: float = 300.0
-    """Seconds that one wait for all servers together may take."""
-    none: bool = False
-    """True if no server watches the repository, so there is nothing to wait for."""
+    seconds: float = 300.0  # Seconds that one wait for all servers together may take.
+    none: bool = False  # True if no server watches the repository, so there is nothing to wait for.
 
 
 def server_url(url: str) -> str:

@@ -18,8 +18,7 @@ from savedmodels.layout import LINEAGE, PUBLICATION
 from savedmodels.links import link_out_of
 from savedmodels.repository.errors import RepositoryError
 
-SCHEMA = 1
-"""Version of the manifest's format."""
+SCHEMA = 1  # Version of the manifest's format.
 # Leave out of the content hash what differs between exports of one checkpoint: the lineage holds a
 # time, the fingerprint a random identifier. Names in a graph still depend on what its process built
 # before, so hashes agree only between exports of processes that did the same.
@@ -38,8 +37,7 @@ class Gate:
 class About:
     """Facts about a version that its SavedModel does not hold; None for unknown ones."""
 
-    config: Mapping[str, Any] | None = None
-    """Configuration of the run that made the version."""
+    config: Mapping[str, Any] | None = None  # Configuration of the run that made the version.
     evaluation: Mapping[str, Any] | None = None
     """Scores of the version, with the features and protocol of the evaluation."""
     gate: Gate | None = None
@@ -51,12 +49,9 @@ class Publication:
 
     model: str
     version: int
-    content_hash: str
-    """Hash of the files that decide a server's answers, from `content_hash`."""
-    published: str
-    """Time of publication, ISO 8601."""
-    files: Mapping[str, str]
-    """SHA-256 by path of every file but this manifest."""
+    content_hash: str  # Hash of the files that decide a server's answers, from `content_hash`.
+    published: str  # Time of publication, ISO 8601.
+    files: Mapping[str, str]  # SHA-256 by path of every file but this manifest.
     lineage: Mapping[str, Any] | None
     about: About = field(default_factory=About)
 

@@ -12,8 +12,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 HEAD_SECONDS = 60.0
 """Seconds for a request's head (request line and headers) to arrive, counted from the opening of
 the connection or the end of the last answer."""
-UNREAD_SECONDS = 20.0
-"""Seconds in which a client must read at least some more of an answer."""
+UNREAD_SECONDS = 20.0  # Seconds in which a client must read at least some more of an answer.
 
 
 class Connection(H11Protocol):

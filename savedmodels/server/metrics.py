@@ -7,8 +7,7 @@ import threading
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-PATH = "/monitoring/prometheus/metrics"
-"""Path of the metrics page over REST."""
+PATH = "/monitoring/prometheus/metrics"  # Path of the metrics page over REST.
 # Upper bounds of the histograms' buckets in microseconds, as in TensorFlow Serving.
 _BOUNDS = [10 * 1.8**power for power in range(33)]
 # Written without Prometheus' client library, which would append `_total` to this name.

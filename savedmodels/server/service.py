@@ -24,8 +24,7 @@ from savedmodels.server.warm_up import warm_up
 
 log = logging.getLogger(__name__)
 Array = np.ndarray[Any, Any]
-SIGNATURE_DEF = "signature_def"
-"""Key of the signatures in TensorFlow Serving's metadata."""
+SIGNATURE_DEF = "signature_def"  # Key of the signatures in TensorFlow Serving's metadata.
 
 
 def unable_to(action: str) -> Refused:

@@ -17,21 +17,15 @@ from pipeline.data.grids import GAP, GAP_VALUE, tile
 from pipeline.data.sources import Picture, Source
 
 RANDOM_PICTURES = 64
-COLUMNS = 16
-"""Number of pictures per row, and maximum number per class."""
-MAX_CLASSES = 12
-"""Maximum number of classes with a row; more would fit no screen."""
-LARGEST_TILE = 96
-"""Longest side of a picture on the sheet, in pixels; larger ones are reduced."""
-BAND = 6 * GAP
-"""Height in pixels of the band between the random pictures and the rows of classes."""
+COLUMNS = 16  # Number of pictures per row, and maximum number per class.
+MAX_CLASSES = 12  # Maximum number of classes with a row; more would fit no screen.
+LARGEST_TILE = 96  # Longest side of a picture on the sheet, in pixels; larger ones are reduced.
+BAND = 6 * GAP  # Height in pixels of the band between the random pictures and the rows of classes.
 
-READERS = 4
-"""Threads that read pictures; few, because a picture may take hundreds of megabytes."""
+READERS = 4  # Threads that read pictures; few, because a picture may take hundreds of megabytes.
 
 Sheet = npt.NDArray[np.uint8]
-Tiles = list[Picture | None]
-"""Pictures in the order of their tiles; None leaves a tile empty."""
+Tiles = list[Picture | None]  # Pictures in the order of their tiles; None leaves a tile empty.
 Keyed = tuple[float, int, Picture]
 """Random key, index of the picture, which decides between equal keys, and the picture."""
 

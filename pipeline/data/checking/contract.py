@@ -19,8 +19,7 @@ Count = Annotated[int, Field(ge=0)]
 Bound = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, le=1)]
 
-Outermost = Sequence[tuple[str, float]]
-"""Names and values of pictures, most extreme value first."""
+Outermost = Sequence[tuple[str, float]]  # Names and values of pictures, most extreme value first.
 
 MIN_PICTURES_SHARE = 0.9
 """Minimum number of pictures of later sets, as a share of the set the contract is derived from."""
@@ -33,12 +32,10 @@ CLASS_SHARE_MARGIN = 0.5
 """Allowed change in the share of a class, relative to its share in the set."""
 MAX_COLOUR_SHIFT = 0.25
 """Allowed change in the mean colour, in standard deviations; for photographs 19 levels of 255."""
-MAX_CLASS_SHARES_SHIFT = 0.1
-"""Allowed total variation distance between the shares of classes."""
+MAX_CLASS_SHARES_SHIFT = 0.1  # Allowed total variation distance between the shares of classes.
 MAX_FEATURES_SHIFT = 0.25
 """Allowed shift of features, in spreads, in addition to twice the shift expected by chance."""
-LISTED = 5
-"""Maximum number of classes or pictures to name in a reason."""
+LISTED = 5  # Maximum number of classes or pictures to name in a reason.
 
 
 class Rules(BaseModel):

@@ -18,8 +18,7 @@ from pipeline.data.checking.report import Survey, read_report, report_text
 from pipeline.errors import UserError
 from savedmodels.atomic import write_file
 
-COMMENT_WIDTH = 96
-"""Line length of the file, in characters."""
+COMMENT_WIDTH = 96  # Line length of the file, in characters.
 
 
 def write_contract(path: Path, survey: Survey) -> None:

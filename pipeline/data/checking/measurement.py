@@ -17,17 +17,14 @@ from pipeline.data.formats import upright_eight_bit
 from pipeline.data.sources import Picture, Source
 from pipeline.data.sources.reason import reason_of
 
-THUMB = 32
-"""Side of a thumbnail in pixels; pictures are stretched to a square."""
-CELLS = 4
-"""Cells along each side of a thumbnail; features are taken per cell."""
+THUMB = 32  # Side of a thumbnail in pixels; pictures are stretched to a square.
+CELLS = 4  # Cells along each side of a thumbnail; features are taken per cell.
 FEATURES = 4 * CELLS**2
 """Features of a picture: mean red, green, blue, and deviation of luma, in each cell."""
 GREY_SPREAD = 8
 """Largest difference between the channels of a pixel in a grey picture, in levels: lossy
 compression causes as much, and it is too little to see."""
-DARK_BORDER = 8
-"""Largest level in the border of a thumbnail that counts as black."""
+DARK_BORDER = 8  # Largest level in the border of a thumbnail that counts as black.
 REC_601 = np.array([0.299, 0.587, 0.114])
 HASH_SIDE = 8
 """Number of frequencies, the lowest ones, along each axis of a perceptual hash: 8 x 8 bits."""

@@ -20,8 +20,7 @@ class Moments:
 
     count: int
     mean: Array
-    scatter: Array
-    """Scatter matrix `Σ (x - mean)(x - mean)ᵀ`, not divided by the count."""
+    scatter: Array  # Scatter matrix `Σ (x - mean)(x - mean)ᵀ`, not divided by the count.
 
     @property
     def covariance(self) -> Array:

@@ -12,8 +12,7 @@ from scipy.sparse.csgraph import connected_components
 HASH_BITS = 64
 Hashes = npt.NDArray[np.uint64]
 Indices = npt.NDArray[np.int64]
-Groups = list[Indices]
-"""Indices of the members of each group."""
+Groups = list[Indices]  # Indices of the members of each group.
 
 
 def groups_within(hashes: Hashes, distance: int) -> Groups:

@@ -14,17 +14,13 @@ from pipeline.data.conversion import Skipped
 from pipeline.errors import UserError
 from savedmodels.atomic import write_file
 
-FORMAT_VERSION = 1
-"""Version of the report that this code writes and reads."""
+FORMAT_VERSION = 1  # Version of the report that this code writes and reads.
 REPORT = "report.json"
-MAX_NAMED = 5
-"""Maximum number of pictures that a report names as examples of one kind."""
-DIGITS = 9
-"""Decimals of a number in a report; far more than the accuracy of levels and shares."""
+MAX_NAMED = 5  # Maximum number of pictures that a report names as examples of one kind.
+DIGITS = 9  # Decimals of a number in a report; far more than the accuracy of levels and shares.
 
 Advised = TypeVar("Advised", int, bool, str)
-Channels = tuple[float, float, float]
-"""Value for each of red, green and blue."""
+Channels = tuple[float, float, float]  # Value for each of red, green and blue.
 
 
 class Facts(BaseModel):

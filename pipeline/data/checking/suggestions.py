@@ -7,22 +7,18 @@ from collections.abc import Mapping
 from pipeline.data.checking.report import Advice, Colours, Sizes, Suggestions, Symmetry
 from pipeline.shape import LARGEST_SIDE, SMALLEST_SIDE, level_shapes
 
-NEARLY_ALL = 0.95
-"""Minimum share of the pictures that a suggestion must suit."""
+NEARLY_ALL = 0.95  # Minimum share of the pictures that a suggestion must suit.
 MAX_PADDING = 0.25
 """Maximum share of a side that may be black padding; with more, pictures are cropped instead."""
-MENTIONED_CROP = 0.9
-"""Share of the area that a crop keeps, below which the reason mentions it."""
-CHANCE = 0.5
-"""Share of pictures nearer than their mirror images if mirroring changes nothing."""
+MENTIONED_CROP = 0.9  # Share of the area that a crop keeps, below which the reason mentions it.
+CHANCE = 0.5  # Share of pictures nearer than their mirror images if mirroring changes nothing.
 ONE_SIDED = 0.6
 """Share of pictures nearer than their mirror images above which mirroring does harm.
 Photographs of flowers and CIFAR-10 measure 0.50 to 0.52, emoji 0.57, satellite tiles 0.57 to 0.59,
 the built-in glyphs 0.75 to 0.80, things always lit from one side 0.83, handwritten digits 0.97."""
 STANDARD_ERRORS = 3
 """Number of standard errors above `ONE_SIDED` from which the share counts as one-sided."""
-MIN_PER_CLASS = 100
-"""Minimum number of pictures from which networks can learn a class."""
+MIN_PER_CLASS = 100  # Minimum number of pictures from which networks can learn a class.
 FEW = 1_000
 ENOUGH = 5_000
 """With fewer than `FEW` pictures a discriminator overfits soon; with `ENOUGH` it takes long.

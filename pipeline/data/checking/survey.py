@@ -50,10 +50,8 @@ share has a standard error of 1.1 %."""
 KEY_BYTES = 6
 """Bytes kept of a content's SHA-256: a number that JSON stores exactly. Among a billion pictures,
 one in 300,000 would have the key of a different picture."""
-DIGEST_WORDS = 4
-"""Number of 64-bit words in a SHA-256."""
-BLANK_STD = 0.5
-"""Standard deviation of levels below which a picture counts as a single colour."""
+DIGEST_WORDS = 4  # Number of 64-bit words in a SHA-256.
+BLANK_STD = 0.5  # Standard deviation of levels below which a picture counts as a single colour.
 
 Array = npt.NDArray[np.float64]
 

@@ -10,8 +10,7 @@ import numpy.typing as npt
 
 from pipeline.data.checking.measurement import CELLS, cell_means
 
-EDGES = 3 * CELLS**2
-"""Length of the vector of edge features of a picture."""
+EDGES = 3 * CELLS**2  # Length of the vector of edge features of a picture.
 NEIGHBOUR = 5
 """Rank of the neighbour that is compared: the fifth nearest. The share of photographs nearer than
 their mirror images should be 50 %; if 40 % of them have up to two more shots of the same scene, the

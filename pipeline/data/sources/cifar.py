@@ -20,8 +20,7 @@ from pipeline.data.sources.source import Source
 from pipeline.errors import UserError
 
 CHANNELS, SIDE = 3, 32
-PIXELS = CHANNELS * SIDE * SIDE
-"""Number of values, and of bytes, in one picture."""
+PIXELS = CHANNELS * SIDE * SIDE  # Number of values, and of bytes, in one picture.
 
 
 @dataclass(frozen=True)

@@ -13,10 +13,8 @@ from collections.abc import Iterator
 
 _VARINT, _EIGHT_BYTES, _SIZED, _FOUR_BYTES = 0, 1, 2, 5
 """Wire types of protobuf; a sized field states its length before its bytes."""
-_LONGEST_VARINT = 10
-"""Maximum length of a varint (integer of variable length), in bytes."""
-_BYTES_LIST, _INT64_LIST = 1, 3
-"""Field numbers in `Feature`."""
+_LONGEST_VARINT = 10  # Maximum length of a varint (integer of variable length), in bytes.
+_BYTES_LIST, _INT64_LIST = 1, 3  # Field numbers in `Feature`.
 
 
 def example_features(example: bytes | memoryview) -> dict[str, memoryview]:

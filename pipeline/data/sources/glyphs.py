@@ -34,14 +34,11 @@ FONTS = (
 
 SIZE, SMALLEST_SIZE, LARGEST_SIZE = 64, 8, 1024
 """Default, minimum and maximum side of a picture, in pixels."""
-COUNT, LARGEST_COUNT = 10_000, 10_000_000
-"""Default and maximum number of pictures."""
-SUPERSAMPLING = 2
-"""Factor by which a picture is drawn larger and then reduced, for smooth edges."""
+COUNT, LARGEST_COUNT = 10_000, 10_000_000  # Default and maximum number of pictures.
+SUPERSAMPLING = 2  # Factor by which a picture is drawn larger and then reduced, for smooth edges.
 DRAWING_VERSION = 1
 """Version of the drawing, to raise when pixels change; part of the content hash."""
-MARGIN = 1 / 16
-"""Empty margin at each edge, as a fraction of the picture's side."""
+MARGIN = 1 / 16  # Empty margin at each edge, as a fraction of the picture's side.
 
 
 @dataclass(frozen=True)
@@ -54,16 +51,11 @@ class Style:
     """Font size as a fraction of the picture's side; reduced if the character would not fit."""
     stroke: float
     """Width added to the character's outline on each side, as a fraction of the font size."""
-    angle: float
-    """Rotation in degrees, anticlockwise."""
-    across: float
-    """Horizontal position within the margins, from 0 at the left to 1 at the right."""
-    down: float
-    """Vertical position within the margins, from 0 at the top to 1 at the bottom."""
-    ink: Colour
-    """Colour of the character."""
-    paper: Colour
-    """Colour of the background."""
+    angle: float  # Rotation in degrees, anticlockwise.
+    across: float  # Horizontal position within the margins, from 0 at the left to 1 at the right.
+    down: float  # Vertical position within the margins, from 0 at the top to 1 at the bottom.
+    ink: Colour  # Colour of the character.
+    paper: Colour  # Colour of the background.
 
 
 def open_glyphs(spec: str = "") -> Source:

@@ -17,8 +17,7 @@ from pipeline.data.sources.source import Source
 from pipeline.errors import UserError
 
 TRAIN_IMAGES = "train-images-idx3-ubyte"
-UNSIGNED_BYTE = 8
-"""Code of the element type uint8 in an idx header."""
+UNSIGNED_BYTE = 8  # Code of the element type uint8 in an idx header.
 LARGEST_FILE = 2**32
 """Maximum size of the decompressed pixels or labels, in bytes; they are held in memory."""
 

@@ -14,8 +14,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from pipeline.data.sources.reason import reason_of
 from pipeline.errors import UserError
 
-Entries = list[tuple[str, str]]
-"""Pairs of a picture's file name and its label."""
+Entries = list[tuple[str, str]]  # Pairs of a picture's file name and its label.
 
 
 def class_names(labels: Iterable[str]) -> tuple[str, ...]:

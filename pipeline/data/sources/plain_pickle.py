@@ -9,8 +9,7 @@ from typing import Any
 from pipeline.data.sources.reason import as_user_error
 from pipeline.untrusted import safe_pickle
 
-LARGEST_PICKLE = 2**31
-"""Largest file to read, in bytes."""
+LARGEST_PICKLE = 2**31  # Largest file to read, in bytes.
 
 
 def load_plain_pickle(path: Path) -> dict[str, Any]:

@@ -103,8 +103,7 @@ class _Examples:
     """Serialized examples of one split."""
 
     count: int
-    read: Callable[[int], bytes]
-    """Function from an example's index to the example."""
+    read: Callable[[int], bytes]  # Function from an example's index to the example.
     scan: Callable[[], Iterable[bytes | memoryview]]
     """Function that iterates over all examples, without checking checksums of TFRecords."""
 

@@ -24,12 +24,9 @@ BASE_URL = "https://storage.googleapis.com/tensorflow/keras-applications"
 class Weights:
     """Published ImageNet weights of a network, without its classification layer."""
 
-    address: str
-    """URL from which Keras downloads the file."""
-    hash: str | None
-    """MD5 or SHA-256 of the file, in hex; None if Keras states none."""
-    side: int = 224
-    """Side of the network's input in pixels."""
+    address: str  # URL from which Keras downloads the file.
+    hash: str | None  # MD5 or SHA-256 of the file, in hex; None if Keras states none.
+    side: int = 224  # Side of the network's input in pixels.
 
     @property
     def cached(self) -> Path:

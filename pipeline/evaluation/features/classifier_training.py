@@ -35,8 +35,7 @@ from pipeline.training.loop.ordering import keep_order
 
 MAX_IMAGES = 100_000  # Maximum number of images in a split, all of which are held in memory.
 MIN_IMAGES = 20
-HELD_OUT = 0.1
-"""Share of the images to hold out if the set has no split `val`."""
+HELD_OUT = 0.1  # Share of the images to hold out if the set has no split `val`.
 BATCH = 128
 LEARNING_RATE = 4e-3
 IMAGES_SEEN = 250_000

@@ -31,8 +31,7 @@ for few fakes; parts of this share gave 1.0 to 1.5 times the width measured on n
 NEAREST_KNOWN = 32
 """Number of nearest other fakes to keep for each fake; the chance that a part has fewer than 3 of
 them is 10⁻⁹."""
-BLOCK = 2**24
-"""Number of distances to compute at a time, 128 MiB."""
+BLOCK = 2**24  # Number of distances to compute at a time, 128 MiB.
 CANCELLED = 1e-4
 """Squared distances below this share of the squared norms lose digits, and are recomputed."""
 TIE = 1e-9

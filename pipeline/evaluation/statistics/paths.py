@@ -12,8 +12,7 @@ from pipeline.evaluation.statistics.arrays import Array
 from pipeline.evaluation.statistics.intervals import Estimate, bootstrap
 
 STEP = 1e-4  # Step ε along a path, as a share of the path.
-TRIMMED = (1.0, 99.0)
-"""Percentiles between which lengths count."""
+TRIMMED = (1.0, 99.0)  # Percentiles between which lengths count.
 
 Generate = Callable[[Array, slice], Any]
 Distance = Callable[[Any, Any], Array]

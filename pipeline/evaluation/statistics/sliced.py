@@ -12,16 +12,12 @@ from pipeline.errors import UserError
 from pipeline.evaluation.statistics.arrays import Array, check_images
 
 IMAGES = 16_384  # Maximum number of fakes, and of reals.
-PATCHES = 128
-"""Number of patches of each image at each level."""
-PATCH = 7
-"""Side of a patch in pixels."""
-COARSEST = 16
-"""Side of the last level in pixels."""
+PATCHES = 128  # Number of patches of each image at each level.
+PATCH = 7  # Side of a patch in pixels.
+COARSEST = 16  # Side of the last level in pixels.
 DIRECTIONS = 4 * 128  # Number of random directions to project patches on.
 SCALE = 1e3
-PROJECTIONS_AT_ONCE = 2**26
-"""Number of projections to hold at a time, 512 MiB."""
+PROJECTIONS_AT_ONCE = 2**26  # Number of projections to hold at a time, 512 MiB.
 ROWS = 2**16  # Number of patches to convert to float64 at a time.
 BINOMIAL = np.array([1.0, 4.0, 6.0, 4.0, 1.0]) / 16  # Blur filter of the pyramid, along each axis.
 

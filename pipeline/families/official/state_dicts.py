@@ -25,8 +25,7 @@ STATE: tuple[str, ...] = ("a state of PyTorch",)
 _NAME = re.compile(r"(?:var/)?(G|D|G_ema)[/.](.*)")
 _DTYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2"}
 """NumPy dtype by the name that safetensors gives it, little-endian."""
-_LARGEST_HEADER = 2**26
-"""Maximum bytes of the JSON header of a safetensors file."""
+_LARGEST_HEADER = 2**26  # Maximum bytes of the JSON header of a safetensors file.
 
 
 def read_state_dict(path: Path) -> StateDict:

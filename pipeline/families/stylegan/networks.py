@@ -29,8 +29,7 @@ from pipeline.families.styled import StyleGenerator, noise_name
 from pipeline.families.stylegan.config import StyleGANConfig
 from pipeline.shape import Shape, shape_name
 
-LAYERS = 2
-"""Number of synthesis layers at each resolution."""
+LAYERS = 2  # Number of synthesis layers at each resolution.
 
 
 class _Blurring(Network):

@@ -30,8 +30,7 @@ from pipeline.families.official.state_dicts import STATE, StateDict, networks_in
 from pipeline.families.stylegan2.config import StyleGAN2Config
 from pipeline.untrusted.safe_pickle import escaped
 
-FUNCTIONS = STATE
-"""Mark of files with state dicts, by which a file is recognised."""
+FUNCTIONS = STATE  # Mark of files with state dicts, by which a file is recognised.
 
 NOT_SHOWN = frozenset({"mixing", "mapping_rate", "stddev_group", "fused"})
 """Keys of `network` that a state dict does not determine; the configuration may set them."""

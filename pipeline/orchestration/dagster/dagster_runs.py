@@ -15,8 +15,7 @@ from pipeline.orchestration.project import Project, open_project
 from pipeline.orchestration.runs.outcome import HISTORY, OUTCOME, Trigger
 from pipeline.orchestration.runs.run import Run, begin_run, find_run
 
-MODEL_TAG = "growgan/model"
-"""Tag of a Dagster run with the name of the model."""
+MODEL_TAG = "growgan/model"  # Tag of a Dagster run with the name of the model.
 RECORDING_SECONDS = 120.0
 """Seconds that the sensor `endings` has to write the outcome of a run that failed."""
 LIVING = [DagsterRunStatus.STARTING, DagsterRunStatus.STARTED, DagsterRunStatus.CANCELING]

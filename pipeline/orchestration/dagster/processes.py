@@ -21,8 +21,7 @@ from pipeline.orchestration.parent_process import die_with_parent
 from pipeline.orchestration.project import Project
 
 HOST = "127.0.0.1"
-SAVE_SECONDS = 60.0
-"""Seconds that a training has to save its checkpoint after SIGTERM."""
+SAVE_SECONDS = 60.0  # Seconds that a training has to save its checkpoint after SIGTERM.
 END_SECONDS = 20.0
 """Seconds that Dagster's processes have to end after SIGTERM, before they are killed."""
 NOT_IGNORED = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)
@@ -41,8 +40,7 @@ class Processes:
     """Running user interface and daemon of a project."""
 
     project: Project
-    children: dict[str, subprocess.Popen[bytes]]
-    """Processes by name: `webserver` and `daemon`."""
+    children: dict[str, subprocess.Popen[bytes]]  # Processes by name: `webserver` and `daemon`.
 
     def find_ended(self) -> str | None:
         """Return the name of a process that has ended, None if all are running."""

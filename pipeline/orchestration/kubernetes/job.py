@@ -22,8 +22,7 @@ from pipeline.section import Rate
 
 Manifest: TypeAlias = dict[str, Any]
 
-CONTAINER = "growgan"
-"""Name of the container that runs the command, as in the files of deploy/."""
+CONTAINER = "growgan"  # Name of the container that runs the command, as in the files of deploy/.
 LABEL = "app.kubernetes.io/instance"
 """Label on a Job, its pods and its Service, with the Job's name as value, to select them."""
 CONTENT = "growgan/content"

@@ -21,16 +21,11 @@ from pipeline.orchestration.commands import Log
 from pipeline.orchestration.kubernetes.job import CONTAINER, CONTENT, LABEL, Manifest, service_of
 from pipeline.orchestration.kubernetes.kubectl import NoAnswer
 
-POLL_SECONDS = 2.0
-"""Seconds between two polls of the cluster."""
-PATIENCE = 120.0
-"""Seconds without an answer from the cluster before this attempt fails."""
-BEYOND_GRACE = 60.0
-"""Seconds that a removal may take after the pods' grace period."""
-MAX_LINES = 1000
-"""Maximum number of earlier lines to log when a Job is taken over."""
-LAST_LINES = 20
-"""Number of last lines of a failed pod to add to the error text."""
+POLL_SECONDS = 2.0  # Seconds between two polls of the cluster.
+PATIENCE = 120.0  # Seconds without an answer from the cluster before this attempt fails.
+BEYOND_GRACE = 60.0  # Seconds that a removal may take after the pods' grace period.
+MAX_LINES = 1000  # Maximum number of earlier lines to log when a Job is taken over.
+LAST_LINES = 20  # Number of last lines of a failed pod to add to the error text.
 # Reasons that only mean that the image is being pulled or the volume mounted.
 _STARTING = ("ContainerCreating", "PodInitializing")
 
@@ -42,10 +37,8 @@ CallKubectl = Callable[..., str]
 class JobEnd:
     """End of a Job as an exit status, with a text for people."""
 
-    status: int
-    """Exit status of the pod that caused the end; 75 (try again) without one."""
-    error_text: str = ""
-    """Last lines of this pod, and the reason if something else ended it."""
+    status: int  # Exit status of the pod that caused the end; 75 (try again) without one.
+    error_text: str = ""  # Last lines of this pod, and the reason if something else ended it.
 
 
 @dataclass(frozen=True)
@@ -53,16 +46,11 @@ class Pod:
     """State of a pod in the cluster."""
 
     name: str
-    index: int
-    """Index of the worker; 0 is the chief, whose output is logged."""
-    waits: str | None
-    """What a pod that has not started waits for, None once it runs or has ended."""
-    status: int | None
-    """Exit status of the container, None without one."""
-    ended: str
-    """Time of the end in ISO 8601, which sorts as text."""
-    fault: str
-    """Reason why the cluster ended it, empty if it ended by itself."""
+    index: int  # Index of the worker; 0 is the chief, whose output is logged.
+    waits: str | None  # What a pod that has not started waits for, None once it runs or has ended.
+    status: int | None  # Exit status of the container, None without one.
+    ended: str  # Time of the end in ISO 8601, which sorts as text.
+    fault: str  # Reason why the cluster ended it, empty if it ended by itself.
 
 
 def run_job(kubectl: CallKubectl, job: Manifest, log: Log, wait_seconds: float) -> JobEnd:

@@ -15,8 +15,7 @@ from dataclasses import dataclass
 from pipeline.errors import UserError
 from pipeline.orchestration.kubernetes.job import KubernetesConfig, Manifest
 
-PATIENCE_WITH_ONE_ANSWER = 30.0
-"""Time limit of a call, in seconds."""
+PATIENCE_WITH_ONE_ANSWER = 30.0  # Time limit of a call, in seconds.
 # Match kubectl's text, because its exit status is 1 for all errors.
 _MISTAKE = re.compile(
     r"\((?:Forbidden|Unauthorized|NotFound|Invalid|BadRequest)\)"

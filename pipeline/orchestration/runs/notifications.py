@@ -43,10 +43,8 @@ from pipeline.orchestration.runs.outcome import (
 )
 
 ATTEMPTS = 3
-FIRST_PAUSE = 1.0
-"""Seconds before the second attempt; twice as long before each further one."""
-MAX_SUBJECT = 200
-"""Maximum number of characters in a subject."""
+FIRST_PAUSE = 1.0  # Seconds before the second attempt; twice as long before each further one.
+MAX_SUBJECT = 200  # Maximum number of characters in a subject.
 MAX_FAILURE = 300
 """Maximum number of characters in the line of a failure, which may quote a server."""
 

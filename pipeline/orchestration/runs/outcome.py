@@ -42,8 +42,7 @@ def _inside(path: str) -> str:
     return path
 
 
-Line = Annotated[str, AfterValidator(one_line)]
-"""Text for a person, on one line."""
+Line = Annotated[str, AfterValidator(one_line)]  # Text for a person, on one line.
 ProjectPath = Annotated[str, AfterValidator(_inside)]
 """Path relative to the project's folder, with `/`."""
 RunKey = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]

@@ -46,8 +46,7 @@ class ScorePair:
 
     new: Score
     old: Score | None
-    obstacles: str
-    """Reasons why the two do not compare; empty if they do."""
+    obstacles: str  # Reasons why the two do not compare; empty if they do.
     bars: Sequence[Sequence[float]]
     """Low end, value and high end of each score, scaled to 0…1 together; empty if not drawn."""
 

@@ -65,8 +65,7 @@ class Run:
     """Started run of the pipeline, which stays the same run through kills and restarts."""
 
     plan: Plan
-    folder: Path
-    """Folder of the run in the history."""
+    folder: Path  # Folder of the run in the history.
 
     @property
     def state(self) -> RunState:

@@ -23,8 +23,7 @@ from pipeline.orchestration.steps.step import Done, StepCheck, run_growgan, writ
 from savedmodels import atomic
 
 SHEET = "contact-sheet.png"
-LISTED = 5
-"""Maximum number of corrupt pictures to name in the reason of a failure."""
+LISTED = 5  # Maximum number of corrupt pictures to name in the reason of a failure.
 
 
 def source_snapshot(plan: Plan, log: Log) -> Done:

@@ -25,8 +25,7 @@ from savedmodels.layout import GOLDEN
 from savedmodels.repository.servers import request_to
 
 SIGNATURE = "serving_default"
-ANSWER_SECONDS = 60.0
-"""Time limit of one request; a version's first answer may be slow."""
+ANSWER_SECONDS = 60.0  # Time limit of one request; a version's first answer may be slow.
 START_SECONDS = 600.0
 """Time limit for the start of a local server; large models take long to warm up."""
 

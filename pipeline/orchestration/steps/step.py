@@ -41,18 +41,13 @@ class StepCheck:
 class Done:
     """Result of a step that succeeded, for the log, Dagster's pages and the run's record."""
 
-    facts: Mapping[str, str | int | float]
-    """Figures to show, by label."""
-    new: bool
-    """False if the step made nothing: its result existed already, or it only checks."""
-    pictures: tuple[Path, ...] = ()
-    """PNG files to show."""
+    facts: Mapping[str, str | int | float]  # Figures to show, by label.
+    new: bool  # False if the step made nothing: its result existed already, or it only checks.
+    pictures: tuple[Path, ...] = ()  # PNG files to show.
     files: Mapping[str, Path] = field(default_factory=dict)
     """Paths of reports, models and folders to show, by label."""
-    checks: Mapping[str, StepCheck] = field(default_factory=dict)
-    """Results of checks by name."""
-    note: str = ""
-    """Remark in one line, recorded as the step's `reason`."""
+    checks: Mapping[str, StepCheck] = field(default_factory=dict)  # Results of checks by name.
+    note: str = ""  # Remark in one line, recorded as the step's `reason`.
 
 
 def step_names(stages: Sequence[Shape]) -> tuple[str, ...]:

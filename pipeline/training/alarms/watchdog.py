@@ -10,10 +10,8 @@ from types import TracebackType
 
 from pipeline.config import AlarmsConfig
 
-LOOKS = 10
-"""Number of checks within the longest allowed wait."""
-LONGEST_PAUSE = 1.0
-"""Maximum seconds between two checks."""
+LOOKS = 10  # Number of checks within the longest allowed wait.
+LONGEST_PAUSE = 1.0  # Maximum seconds between two checks.
 
 
 class Watchdog:

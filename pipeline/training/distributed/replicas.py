@@ -14,8 +14,7 @@ from pipeline.config import Config, RunConfig
 from pipeline.errors import UserError, WorkerGone
 from pipeline.training.distributed.cluster import cluster_of, require_shares
 
-ANSWER_SECONDS = 10
-"""Seconds in which a TPU must accept a connection."""
+ANSWER_SECONDS = 10  # Seconds in which a TPU must accept a connection.
 
 
 def gpus_here() -> int:

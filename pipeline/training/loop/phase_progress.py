@@ -24,8 +24,7 @@ class PhaseProgress:
     progress: Progress
     measured: Metrics
     """Rarely measured metrics, such as FID; values stay until the next measurement."""
-    of_step: Metrics = field(default_factory=dict)
-    """Metrics of the last step only."""
+    of_step: Metrics = field(default_factory=dict)  # Metrics of the last step only.
 
     def __post_init__(self) -> None:
         self.former = set(self.measured)

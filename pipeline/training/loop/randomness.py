@@ -31,8 +31,7 @@ class Purpose(IntEnum):
     GENERATOR_FAKES_SEEN = 14
 
 
-PARTS = 2**32
-"""Offset added to `part` in a key: above any `repeat`, so that the two never collide."""
+PARTS = 2**32  # Offset added to `part` in a key: above any `repeat`, so that the two never collide.
 
 
 def key(

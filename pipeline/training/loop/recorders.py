@@ -25,10 +25,8 @@ from pipeline.training.position import RollBack
 from savedmodels import atomic
 from savedmodels.export import export
 
-COLUMNS = 8
-"""Images per row of a sheet."""
-_RECORD_FRAME = 16
-"""Bytes of a TFRecord besides its content: a length and two checksums."""
+COLUMNS = 8  # Images per row of a sheet.
+_RECORD_FRAME = 16  # Bytes of a TFRecord besides its content: a length and two checksums.
 
 
 def scalars_of(moment: Moment) -> dict[str, float]:

@@ -11,12 +11,9 @@ from pipeline.schedule import Schedule
 from pipeline.training.loop.checkpoints import DamagedCheckpoint
 from pipeline.training.loop.listeners import Listener, Moment
 
-SAFETY_FACTOR = 1.5
-"""Factor on the longest step and checkpoint so far, to allow for longer ones."""
-FIRST_SAVE_SECONDS = 30.0
-"""Assumed seconds for a checkpoint until the first has been written."""
-EXIT_SECONDS = 2.0
-"""Seconds for the process to exit."""
+SAFETY_FACTOR = 1.5  # Factor on the longest step and checkpoint so far, to allow for longer ones.
+FIRST_SAVE_SECONDS = 30.0  # Assumed seconds for a checkpoint until the first has been written.
+EXIT_SECONDS = 2.0  # Seconds for the process to exit.
 
 
 class TimeLimit(Listener):

@@ -19,8 +19,7 @@ from pipeline.training.alarms.thresholds import Reading
 from pipeline.training.optimization.gradients import Metrics
 from savedmodels.exportable import Exportable
 
-Pictures: TypeAlias = NDArray[np.uint8]
-"""Images, uint8 `(images, height, width, channels)`."""
+Pictures: TypeAlias = NDArray[np.uint8]  # Images, uint8 `(images, height, width, channels)`.
 
 
 class Step(Protocol):

@@ -18,8 +18,7 @@ def decay_per_step(optimizer: OptimizerConfig, images: int) -> float:
     return float(0.5 ** (images / optimizer.average_half_life))
 
 
-STYLE_MEAN_DECAY = 0.995
-"""Decay of the running mean of styles, per step."""
+STYLE_MEAN_DECAY = 0.995  # Decay of the running mean of styles, per step.
 
 
 def move_style_means(means: Sequence[keras.Variable], style: Any) -> None:

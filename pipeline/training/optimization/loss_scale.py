@@ -14,8 +14,7 @@ from pipeline.objectives.replicas import mean_over_replicas
 
 START = 2.0**15
 SMALLEST, LARGEST = 2.0**-24, 2.0**24
-PATIENCE = 2000
-"""Number of good updates in a row after which the factor doubles."""
+PATIENCE = 2000  # Number of good updates in a row after which the factor doubles.
 
 
 # `keras.optimizers.LossScaleOptimizer` checks the gradients of the first replica only: an overflow

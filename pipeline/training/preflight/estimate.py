@@ -15,8 +15,7 @@ from pipeline.training.preflight.costs import Work, memory, step_seconds, works_
 from pipeline.training.preflight.trial import Trial, run_trial
 
 GIB = 2**30
-SURE = 0.6
-"""Share of the free memory below which an estimate is trusted: the phase fits."""
+SURE = 0.6  # Share of the free memory below which an estimate is trusted: the phase fits.
 HOPELESS = 2.0
 """Multiple of the free memory above which an estimate is trusted: the phase does not fit."""
 

@@ -16,8 +16,7 @@ from pipeline.training.synthesis.inputs import fade_reals, normalize_images
 from pipeline.training.synthesis.ms_ssim_scales import scale_weights, window_of
 from pipeline.training.synthesis.phase_models import PhaseModels
 
-IMAGES = 64
-"""Number of fakes, and of reals, to measure."""
+IMAGES = 64  # Number of fakes, and of reals, to measure.
 SHIFTS = (1, 2, 3, 4)
 """Offsets of the pairs: image i is compared with image i + s, modulo 64, which makes 256 pairs."""
 LARGEST = 64

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-WINDOW = 11
-"""Side of the Gaussian window, in pixels."""
-DEVIATION = 1.5
-"""Standard deviation of the window, in pixels."""
-WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
-"""Wang's weights of the scales, finest first."""
+WINDOW = 11  # Side of the Gaussian window, in pixels.
+DEVIATION = 1.5  # Standard deviation of the window, in pixels.
+WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # Wang's weights of the scales, finest first.
 
 
 def window_of(side: int) -> int:

@@ -22,8 +22,7 @@ from pipeline.training.synthesis.step import SynthesisStep
 from savedmodels.exportable import Exportable
 from savedmodels.seeds import to_uint8
 
-SAMPLES = 64
-"""Number of sample images."""
+SAMPLES = 64  # Number of sample images.
 AT_ONCE = 8
 """Number of samples generated at once; all 64 would take more memory than a step at large sizes."""
 
