@@ -27,8 +27,7 @@ class ModulatedConv2D(EqualizedConv2D):
 
     `modulation` selects one of two ways to compute the same function. `"kernels"` makes a kernel
     for each sample and convolves the samples one by one. `"features"` convolves the whole batch
-    with one kernel, and scales the channels of features before and of outputs after that instead;
-    it trains faster.
+    with one kernel, and scales channels of features before and of outputs after; it trains faster.
 
     Args:
         filters: Number of output channels.

@@ -83,8 +83,7 @@ def fir_down(images: Any, taps: Sequence[float], factor: int = 2) -> Any:
 def conv_up(images: Any, kernel: Any, taps: Sequence[float], *, fused: bool) -> Any:
     """Enlarge by 2 with a filter, then convolve with a kernel `(k, k, inputs, outputs)`, k odd.
 
-    If `fused`, a transposed strided convolution comes first and the filter second; the result is
-    the same.
+    If `fused`, a transposed strided convolution precedes the filter; the result is the same.
     """
     # Pad with zeros only, and crop nothing between the two: then their order does not matter.
     side = kernel.shape[0]

@@ -23,23 +23,14 @@ PerResolution: TypeAlias = T | Mapping[int, T]
 
 @dataclass(frozen=True)
 class Phase:
-    """Part of a training in which every tensor shape is constant.
+    """Part of a training in which every tensor shape is constant."""
 
-    Args:
-        resolution: Side of the images in pixels; the height if they are not square.
-        fading: True if this resolution is being faded in (alpha rises from 0 to 1).
-        images: Length of the phase, in images.
-        batch_size: Images per batch, over all replicas.
-        learning_rate: Adam's learning rate.
-        width: Width of the images in pixels; None for squares.
-    """
-
-    resolution: int
-    fading: bool
-    images: int
-    batch_size: int
-    learning_rate: float
-    width: int | None = None
+    resolution: int  # Side of the images in pixels; the height if they are not square
+    fading: bool  # True if this resolution is being faded in (alpha rises from 0 to 1)
+    images: int  # Length of the phase, in images
+    batch_size: int  # Images per batch, over all replicas
+    learning_rate: float  # Adam's learning rate
+    width: int | None = None  # Width of the images in pixels; None for squares
 
     @property
     def shape(self) -> Shape:
@@ -120,8 +111,7 @@ class Schedule:
     @cached_property
     def _ends(self) -> tuple[int, ...]:
         """Number of images seen at the end of each phase; one more if a fade follows."""
-        # Leave the step at which a fade would have alpha = 0 to the phase before the fade, like the
-        # official formula.
+        # Leave the step with alpha = 0 to the phase before the fade, like the official formula.
         following = (*(phase.fading for phase in self.phases[1:]), False)
         return tuple(
             start + phase.images + fades

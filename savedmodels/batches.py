@@ -19,8 +19,7 @@ def map_in_batches(
     """Apply a function to rows in batches of `BATCH`; the last batch is padded.
 
     Args:
-        function: Function that takes a batch of each column as a keyword argument, and returns one
-            result per row.
+        function: Function of a batch of each column, by keyword; returns one result per row.
         columns: Tensors by name, all with the same number of rows (first axis), at least 1.
         row: Shape and dtype of the function's result for one row.
     """

@@ -19,20 +19,16 @@ MAX_LIMIT = 1_000_000  # a million 32 x 32 images already exceed an answer's 2 G
 class Exportable:
     """Models that the signatures of a SavedModel use.
 
-    Args:
-        sampler: Sampler that makes images from seeds, latents or styles.
-        discriminator: Model from images to a dictionary with `scores` `(batch, 1)`. With labels,
-            some families take `[images, one-hot labels]`, and others add `logits`
-            `(batch, classes)`. None to export the generator only.
-        limit: Maximum number of images, or rows, in one request.
-
     Raises:
         ValueError: if `limit` is below `EXAMPLES` or above `MAX_LIMIT`.
     """
 
-    sampler: Sampler
+    sampler: Sampler  # Sampler that makes images from seeds, latents or styles
     discriminator: keras.Model | None = None
-    limit: int = DEFAULT_LIMIT
+    """Model from images to a dictionary with `scores` `(batch, 1)`. With labels, some families take
+    `[images, one-hot labels]`, and others add `logits` `(batch, classes)`. None to export the
+    generator only."""
+    limit: int = DEFAULT_LIMIT  # Maximum number of images, or rows, in one request
 
     def __post_init__(self) -> None:
         if not EXAMPLES <= self.limit <= MAX_LIMIT:

@@ -17,22 +17,16 @@ Outputs = dict[str, Any]  # Tensors by the names of a signature's outputs.
 
 @dataclass(frozen=True)
 class Input:
-    """Named input of a signature.
+    """Named input of a signature."""
 
-    Args:
-        name: Name of the input.
-        example: Valid value, which also sets the input's dtype and shape; only the number of rows
-            may differ. Integers are int64, other numbers float32.
-        low: Smallest value of an integer.
-        high: Largest value of an integer.
-        default: Value if a gRPC client of TensorFlow Serving omits the input; None if required.
-    """
-
-    name: str
+    name: str  # Name of the input
     example: NDArray[Any]
-    low: int = 0
-    high: int = 0
+    """Valid value, which also sets the input's dtype and shape; only the number of rows may differ.
+    Integers are int64, other numbers float32."""
+    low: int = 0  # Smallest value of an integer
+    high: int = 0  # Largest value of an integer
     default: NDArray[Any] | None = None
+    """Value if a gRPC client of TensorFlow Serving omits the input; None if required."""
 
     @property
     def has_rows(self) -> bool:
@@ -48,16 +42,13 @@ class Input:
 
 @dataclass(frozen=True)
 class Signature:
-    """Named function that a SavedModel offers to clients, with its inputs.
-
-    Args:
-        function: Function that takes inputs as keyword arguments and returns outputs by name. All
-            its inputs with rows have the same number of rows.
-        inputs: Inputs of the function; the first one with rows decides the number of rows.
-    """
+    """Named function that a SavedModel offers to clients, with its inputs."""
 
     function: Callable[..., Outputs]
+    """Function that takes inputs as keyword arguments and returns outputs by name. All its inputs
+    with rows have the same number of rows."""
     inputs: tuple[Input, ...]
+    """Inputs of the function; the first one with rows decides the number of rows."""
 
     @property
     def specs(self) -> list[tf.TensorSpec]:

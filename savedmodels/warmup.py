@@ -27,8 +27,7 @@ def write(folder: Path, requests: Mapping[str, Mapping[str, npt.NDArray[Any]]]) 
 
     Args:
         folder: Folder of the SavedModel.
-        requests: Inputs by name, by signature. All must be valid, or TensorFlow Serving does not
-            load the model.
+        requests: Inputs by name, by signature; the model does not load if one is invalid.
 
     Raises:
         ValueError: if there are more than `MAX_RECORDS`.

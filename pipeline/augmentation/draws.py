@@ -19,19 +19,14 @@ class Draws(NamedTuple):
     """Random numbers for a batch, one row per sample; None for kinds that no transform needs.
 
     The numbers are drawn for the global batch, and each replica takes its rows, as for latents.
-
-    Args:
-        uniforms: Uniform numbers from 0 to 1, `(batch, columns)`.
-        normals: Standard normal numbers, `(batch, columns)`.
-        gates: Uniform numbers from 0 to 1, `(batch, columns)`; a transform is applied if its
-            number is below the transform's probability.
-        noise: Standard normal numbers in the shape of the images.
     """
 
-    uniforms: Any = None
-    normals: Any = None
+    uniforms: Any = None  # Uniform numbers from 0 to 1, `(batch, columns)`
+    normals: Any = None  # Standard normal numbers, `(batch, columns)`
     gates: Any = None
-    noise: Any = None
+    """Uniform numbers from 0 to 1, `(batch, columns)`; a transform is applied if its number is
+    below the transform's probability."""
+    noise: Any = None  # Standard normal numbers in the shape of the images
 
 
 class Columns(NamedTuple):
@@ -94,17 +89,12 @@ def ada_draws(key: Any, shape: Sequence[int], shares: Mapping[Transform, float])
 
 @dataclass(frozen=True)
 class Chances:
-    """Draws and probabilities of ADA: which transforms are applied to each image, and how much.
+    """Draws and probabilities of ADA: which transforms are applied to each image, and how much."""
 
-    Args:
-        draws: Draws from `ada_draws`.
-        p: Probability of ADA, from 0 to 1, `()`.
-        shares: Factor on p for each transform; transforms that are not in it are never applied.
-    """
-
-    draws: Draws
-    p: Any
+    draws: Draws  # Draws from `ada_draws`
+    p: Any  # Probability of ADA, from 0 to 1, `()`
     shares: Mapping[Transform, float]
+    """Factor on p for each transform; transforms that are not in it are never applied."""
 
     def any_of(self, transforms: Sequence[Transform]) -> bool:
         """Return true if any of these transforms may be applied."""

@@ -24,8 +24,7 @@ def serve(
 ) -> None:
     """Read and decode images for runs on other machines, until stopped.
 
-    Batches are the same as without a server. The prepared set must have the same path on both
-    machines.
+    Batches are the same as without a server. The prepared set must have one path on both.
     """
     load_tensorflow()
     from pipeline.data.service import serving

@@ -62,8 +62,7 @@ def train(
 ) -> None:
     """Train a small classifier on labelled pictures, for scores without a published network.
 
-    The folder appears once training is done. The same pictures and seed give the same weights on
-    one machine.
+    The folder appears once training is done. The same pictures and seed give the same weights.
     """
     Interruption()
     require_new(out)

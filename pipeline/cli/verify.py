@@ -49,8 +49,7 @@ def verify(
 
     Answers were recorded at the export, as golden requests. Each of three loaders gets a process:
     tf.saved_model.load, TensorFlow 1's session loader, and the C API, as TensorFlow Serving uses.
-    Exit status 0 if all pass, 2 if the SavedModel is incomplete or lacks golden requests, 5 if one
-    fails.
+    Exit status 0 if all pass, 2 if one is incomplete or lacks golden requests, 5 if one fails.
     """
     console = terminal(quiet=json)
     verification = run_verification(

@@ -34,8 +34,7 @@ def start_workers(settings: Config, count: int) -> int:
 def run_workers(command: Sequence[str], count: int) -> int:
     """Run a command in `count` processes as the workers of a run; returns their joint status.
 
-    Each worker reads the cluster from TF_CONFIG. Signals are passed on; Ctrl-C as a second signal
-    kills all workers.
+    Each worker reads the cluster from TF_CONFIG. Signals are passed on; a second Ctrl-C kills all.
     """
     addresses = free_addresses(count)
     signals: list[int] = []

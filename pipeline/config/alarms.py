@@ -28,8 +28,7 @@ class AlarmsConfig(Section):
     """Minimum diversity of fakes, as a share of the diversity of reals. Diversity is 1 minus the
     mean MS-SSIM of pairs, measured every `run.sample_images`; one bad measurement is enough."""
     saturation: Action = "warn"
-    """Action when the discriminator separates reals from fakes so well that the generator learns
-    nothing."""
+    """Action when the discriminator separates so well that the generator learns nothing."""
     saturation_separation: Rate = 6.0
     """Maximum distance between the mean scores of reals and fakes, in standard deviations."""
     penalty_norm: Action = "warn"

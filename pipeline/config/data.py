@@ -60,8 +60,7 @@ class DataConfig(Section):
     """Addresses of machines that run `growgan data serve`, such as `cpu1:5001`, which prepare
     batches in turn; empty to prepare them on this machine."""
     on_corrupt: Literal["fail", "skip"] = "fail"
-    """Action on files that are not readable pictures: `fail`, or `skip` to list and leave them
-    out."""
+    """Action on files that are not readable pictures: `fail`, or `skip` to leave them out."""
     workers: Count | None = None
     """Processes that convert pictures; None for one per core."""
     records: Path = Path("records")

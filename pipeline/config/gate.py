@@ -12,8 +12,7 @@ GatedScore = Literal["fid", "kid", "precision", "recall", "memorisation"]
 class GateConfig(Section):
     """Rules that the scores of a model must pass before it is promoted; None disables a rule.
 
-    If a score has a 95 % interval, the worse end of the interval must pass. docs/evaluation.md has
-    the details.
+    If a score has a 95 % interval, its worse end must pass. docs/evaluation.md has the details.
     """
 
     max_fid: Weight | None = None

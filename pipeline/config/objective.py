@@ -68,8 +68,7 @@ class ObjectiveConfig(Section):
     orthogonal_discriminator: Weight = 0.0
     """Weight of the discriminator's orthogonal regularisation."""
     critic_steps: Count = 1
-    """Updates of the discriminator per step, each on a new batch; `images_seen` counts all of
-    them."""
+    """Updates of the discriminator per step, each on a new batch that `images_seen` counts."""
     generator_steps: Count = 1
     """Updates of the generator per step, each on new latents."""
     label_weight: Weight = 1.0

@@ -19,8 +19,7 @@ class OptimizerConfig(Section):
     epsilon: Rate = 1e-8
     """Adam's epsilon, added to the root of the second moment."""
     discriminator_rate_factor: Rate = 1.0
-    """Factor from the generator's learning rate, `schedule.learning_rate`, to the discriminator's
-    (TTUR)."""
+    """Factor of the discriminator's learning rate beside `schedule.learning_rate` (TTUR)."""
     frozen_from: Annotated[Side, Field(ge=8)] | None = None
     """Resolution from which on discriminator blocks are not trained (FreezeD), for runs of one
     size that start from the weights of another run; None trains all blocks."""

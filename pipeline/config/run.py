@@ -29,8 +29,7 @@ class RunConfig(Section):
     """Number of devices for `mirrored`, None for all. Without a GPU the CPU is divided into this
     many devices: no faster, but enough to test a run, or to resume one from another machine."""
     tpu: str | None = None
-    """Name or address of the TPU (`grpc://host:8470`, or `local`); None reads TPU_NAME from the
-    environment."""
+    """Name or address of the TPU (`grpc://host:8470`, or `local`); None reads $TPU_NAME."""
     intra_op_threads: Count | None = None
     """Threads within one operation, None for one per core. On few cores 1 is fastest: independent
     operations run in parallel, and the generator's step is split into two independent halves."""
@@ -38,8 +37,7 @@ class RunConfig(Section):
     """Compile steps with XLA. It is slower on CPUs, and impossible with several devices,
     which exchange gradients within a step."""
     memory_gib: Rate | None = None
-    """Memory for training in GiB, None for all that is free; a run that needs more is refused
-    before it starts."""
+    """Memory for training in GiB, None for all that is free; runs that need more do not start."""
     log_images: Count = 1_000
     """Images between log entries, in `metrics.jsonl` and TensorBoard."""
     sample_images: Count = 10_000
@@ -49,8 +47,7 @@ class RunConfig(Section):
     keep_checkpoints: Count = 2
     """Number of newest checkpoints to keep."""
     keep_every_images: Count | None = None
-    """Interval in images: the first checkpoint at or after each multiple of it is never removed;
-    None for none."""
+    """Interval in images: the first checkpoint at or after each multiple stays; None for none."""
     keep_best: str | None = None
     """Metric by which the best checkpoint is kept as well, such as `critic_loss`; None for none."""
     keep_best_mode: Literal["min", "max"] = "min"

@@ -22,8 +22,7 @@ class ScheduleConfig(Section):
     width: Side | None = None
     """Width of rectangular images in pixels, in families that do not grow; null for squares."""
     start_resolution: Side = 4
-    """Initial side of the images in pixels; must equal `resolution` in families that do not
-    grow."""
+    """Initial side of the images in pixels: `resolution` in families that do not grow."""
     hold_images: Images | dict[Side, Images] = 600_000
     """Number of images to train each size for, after its fade."""
     fade_images: Images | dict[Side, Images] = 600_000

@@ -105,8 +105,7 @@ def to_pixels(picture: PIL.Image.Image, data: DataConfig, shape: Shape) -> Pixel
     If the number of pixels to crop or pad is odd, the right or bottom edge gets the extra one.
 
     Raises:
-        ValueError: if its pixels have no fixed range, such as floats, or if `data.crop` is `none`
-            and its size differs.
+        ValueError: if pixels have no fixed range, such as floats, or uncropped sizes differ.
     """
     plain = upright_eight_bit(picture, data.channels)
     width, height = plain.size

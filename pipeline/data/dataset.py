@@ -54,8 +54,7 @@ def dataset_for(
         mirror: True to mirror each image left to right with probability 1/2.
         labels: True to return labels.
         cache: True to keep encoded images in memory after the first pass.
-        servers: Addresses of servers that decode and batch in place of this process; they must see
-            the set's folder.
+        servers: Addresses of servers that decode and batch instead; they must see the folder.
         worker: Index of this worker, from 0.
         workers: Number of workers that share each batch.
 

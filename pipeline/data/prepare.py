@@ -64,8 +64,7 @@ def records_for(
 
     Raises:
         UserError: for the reasons of `prepare`; if the source is a prepared set that lacks a
-            resolution or has other channels; or if `data.labels` is set for a source without
-            classes.
+            resolution or has other channels; or if `data.labels` is set without classes.
         ValueError: if networks cannot make images of these sizes.
 
     Example:
@@ -112,8 +111,7 @@ def require_preparable(data: DataConfig) -> None:
     """Refuse a source or settings that `prepare` would refuse before it reads a picture.
 
     Raises:
-        UserError: if there is no such source, it lacks a class in `data.classes`, or a split would
-            be empty.
+        UserError: if there is no such source, it lacks a class, or a split would be empty.
     """
     if _given_set(data) is None:
         shards_of(open_source(str(data.source)), data)

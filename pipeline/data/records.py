@@ -130,8 +130,7 @@ def open_records(folder: Path) -> RecordSet:
     records = records.model_copy(update={"folder": folder})
     for shard in _every_shard(records):
         file = folder / shard.name
-        # Check sizes only: checksums of a large set would delay every start. `growgan data verify`
-        # compares them.
+        # Check sizes only: checksums, as `growgan data verify` compares, would delay every start.
         if not file.is_file() or file.stat().st_size != shard.bytes:
             raise UserError(f"a prepared set must have its `{shard.name}` whole. {advice}")
     return records

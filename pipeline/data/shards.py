@@ -63,8 +63,7 @@ def shards_of(source: Source, data: DataConfig) -> list[Shard]:
         UserError: if `data.classes` names a class that the source lacks, or a split is empty.
     """
     labels = np.array([UNLABELLED if p.label is None else p.label for p in source])
-    # Shuffle, so that every part is a fair sample; by a fixed seed, so that preparing again gives
-    # the same set.
+    # Shuffle, so that every part is a fair sample; with a fixed seed, so that sets repeat.
     wanted = np.random.default_rng(0).permutation(len(labels))
     if data.classes is not None:
         chosen = chosen_classes(source.classes, data)

@@ -48,8 +48,7 @@ def map_in_chunks(
     Args:
         spec: Source as for `open_source`; each worker process opens it again.
         source: Opened source of that name.
-        work: Function of the source and a chunk; a module must define it, so that other processes
-            can import it.
+        work: Function of the source and a chunk, which other processes can import from a module.
         items: One item per picture, such as its index.
         size: Items per chunk.
         workers: Number of processes; None for one per core.

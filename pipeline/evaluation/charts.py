@@ -49,19 +49,13 @@ _NO_METADATA = dict.fromkeys(("Creator", "Date", "Format", "Type"))
 
 @dataclass(frozen=True)
 class Chart:
-    """Line chart of one or more curves.
+    """Line chart of one or more curves."""
 
-    Args:
-        title: Title above the chart.
-        x: Label of the horizontal axis.
-        curves: Curves by their name in the legend.
-        marks: Positions of vertical lines on the horizontal axis, by their label.
-    """
-
-    title: str
-    x: str
-    curves: Mapping[str, Curve]
+    title: str  # Title above the chart
+    x: str  # Label of the horizontal axis
+    curves: Mapping[str, Curve]  # Curves by their name in the legend
     marks: Mapping[str, float] = field(default_factory=dict)
+    """Positions of vertical lines on the horizontal axis, by their label."""
 
 
 def as_png(charts: Sequence[Chart]) -> bytes:

@@ -31,19 +31,13 @@ CURVE = "fid"  # Score whose curves are drawn.
 
 @dataclass(frozen=True)
 class Entrant:
-    """Run to compare with others.
+    """Run to compare with others."""
 
-    Args:
-        name: Path of the run as given by the user.
-        config: Configuration of the run.
-        newest: Evaluation whose scores are compared.
-        history: All evaluations of the run, ascending in images seen, for the curves.
-    """
-
-    name: str
-    config: Config
-    newest: Evaluation
+    name: str  # Path of the run as given by the user
+    config: Config  # Configuration of the run
+    newest: Evaluation  # Evaluation whose scores are compared
     history: Sequence[Evaluation]
+    """All evaluations of the run, ascending in images seen, for the curves."""
 
 
 class ComparedScore(Score):

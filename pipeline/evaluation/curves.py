@@ -30,18 +30,14 @@ class Curve:
 
 @dataclass(frozen=True)
 class Curves:
-    """Logged curves of a run.
-
-    Args:
-        metrics: Curves by name of the metric. A point is the mean of neighbouring log entries; its
-            range is from their smallest to their largest value.
-        sizes: Images seen at the first log entry of each resolution, by resolution in pixels.
-        alarms: Alarms in the log, as pairs of images seen and text.
-    """
+    """Logged curves of a run."""
 
     metrics: dict[str, Curve] = field(default_factory=dict)
+    """Curves by name of the metric. A point is the mean of neighbouring log entries; its range is
+    from their smallest to their largest value."""
     sizes: dict[int, int] = field(default_factory=dict)
-    alarms: tuple[tuple[int, str], ...] = ()
+    """Images seen at the first log entry of each resolution, by resolution in pixels."""
+    alarms: tuple[tuple[int, str], ...] = ()  # Alarms in the log, as pairs of images seen and text
 
 
 def read_curves(metrics: Path) -> Curves:

@@ -34,47 +34,30 @@ Stage = Callable[[str], AbstractContextManager[Report]]
 
 @dataclass(frozen=True)
 class EvaluationPlan:
-    """Plan of an evaluation: what to measure, and on which data; made by `plan_evaluation`.
+    """Plan of an evaluation: what to measure, and on which data; made by `plan_evaluation`."""
 
-    Args:
-        checkpoint: Checkpoint to measure.
-        records: Prepared real images to compare with.
-        settings: Number of images, the seed, and the noise mode.
-        measures: Names of the measures, in the order of `MEASURES`.
-        left_out: Missing needs of the measures that are left out, by the measure's name.
-        network: Network for features; None if no measure needs features.
-    """
-
-    checkpoint: Checkpoint
-    records: RecordSet
-    settings: EvaluationConfig
-    measures: tuple[str, ...]
+    checkpoint: Checkpoint  # Checkpoint to measure
+    records: RecordSet  # Prepared real images to compare with
+    settings: EvaluationConfig  # Number of images, the seed, and the noise mode
+    measures: tuple[str, ...]  # Names of the measures, in the order of `MEASURES`
     left_out: Mapping[str, str]
-    network: FeatureNetwork | None
+    """Missing needs of the measures that are left out, by the measure's name."""
+    network: FeatureNetwork | None  # Network for features; None if no measure needs features
 
 
 @dataclass(frozen=True)
 class Material:
-    """Inputs of all measures; features are None if no measure needs them.
+    """Inputs of all measures; features are None if no measure needs them."""
 
-    Args:
-        plan: Plan of the evaluation.
-        fakes: Generated images.
-        resolution: Resolution of the images, in pixels.
-        features: Features of the generated images.
-        references: Features of the training images.
-        mirrored: Features of all training images mirrored; None if training showed no mirror images
-            or no measure needs them.
-        held_out: Features of the split `val`; None if the set has no such split.
-    """
-
-    plan: EvaluationPlan
-    fakes: GeneratedImages
-    resolution: int
-    features: Features | None = None
-    references: References | None = None
+    plan: EvaluationPlan  # Plan of the evaluation
+    fakes: GeneratedImages  # Generated images
+    resolution: int  # Resolution of the images, in pixels
+    features: Features | None = None  # Features of the generated images
+    references: References | None = None  # Features of the training images
     mirrored: References | None = None
+    """Features of all training images mirrored; None if not shown in training or not needed."""
     held_out: References | None = None
+    """Features of the split `val`; None if the set has no such split."""
 
     @property
     def seed(self) -> int:

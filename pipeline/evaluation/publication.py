@@ -22,8 +22,7 @@ from savedmodels.repository.versions import About, Gate, Publication, lineage_of
 def to_publish(path: Path) -> tuple[Path, About]:
     """Find the SavedModel at a path, and the facts to publish with it.
 
-    The path is the folder of a run, which means its newest export, or of a SavedModel, which may
-    be outside of any run.
+    The path is the folder of a run, which means its newest export, or of any SavedModel.
 
     Raises:
         UserError: if a run has no export, or its configuration or scores cannot be read.

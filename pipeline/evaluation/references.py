@@ -36,19 +36,13 @@ Arrays = dict[str, npt.NDArray[Any]]
 
 @dataclass(frozen=True)
 class References:
-    """Features of n real images by one network, in the order of the records.
+    """Features of n real images by one network, in the order of the records."""
 
-    Args:
-        features: Features of the images.
-        labels: Class of each image, `(n,)`; -1 for unlabelled images.
-        protocol: Everything that decides the features: set, split, resolution, network and so on.
-        cache: Folder that caches features and their statistics.
-    """
-
-    features: Features
-    labels: npt.NDArray[np.int64]
+    features: Features  # Features of the images
+    labels: npt.NDArray[np.int64]  # Class of each image, `(n,)`; -1 for unlabelled images
     protocol: Protocol
-    cache: Path
+    """Everything that decides the features: set, split, resolution, network and so on."""
+    cache: Path  # Folder that caches features and their statistics
 
     def statistic(self, name: str, compute: Callable[[Array], Arrays]) -> Arrays:
         """Compute a statistic of the features, or read it from the cache under its name.

@@ -86,8 +86,7 @@ class Score(JsonRecord):
     @model_validator(mode="before")
     @classmethod
     def _advice_is_no_protocol(cls, values: Any) -> Any:
-        # Move advice out of the protocol, where older versions wrote it: it must not decide whether
-        # two scores compare.
+        # Move advice out of the protocol, where older versions wrote it: it decides no comparison.
         if not isinstance(values, dict) or "advice" not in values.get("protocol", {}):
             return values
         protocol = dict(values["protocol"])

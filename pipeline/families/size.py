@@ -21,18 +21,13 @@ from pipeline.shape import Shape
 
 @dataclass(frozen=True)
 class Size:
-    """Size of a network at one resolution.
+    """Size of a network at one resolution."""
 
-    Args:
-        parameters: Number of trainable weights.
-        multiplications: Multiplications per image in dense layers, convolutions and blur filters;
-            convolutions that resample are counted in their fused form.
-        values: Numbers per image that these layers output.
-    """
-
-    parameters: int
+    parameters: int  # Number of trainable weights
     multiplications: int
-    values: int
+    """Multiplications per image in dense layers, convolutions and blur filters; convolutions that
+    resample are counted in their fused form."""
+    values: int  # Numbers per image that these layers output
 
 
 def sizes_of(

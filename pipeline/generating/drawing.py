@@ -23,25 +23,19 @@ CHUNK = 256  # Images whose styles are in memory at a time.
 
 @dataclass(frozen=True)
 class Drawing:
-    """Request to draw images with a run's newest EMA generator.
+    """Request to draw images with a run's newest EMA generator."""
 
-    Args:
-        seeds: Seeds of the images, not negative.
-        label: Class of all images in a labelled run; None cycles through the classes.
-        truncation: Factors psi on the distance of styles to their mean; several make a sheet.
-        truncated_layers: Number of layers to truncate, from the first; None for all.
-        noise: Noise mode.
-        mixed: Seeds whose styles are mixed into those of `seeds`; if not empty, makes a sheet.
-        mixed_layers: Indices of the layers that take the styles of `mixed`.
-    """
-
-    seeds: Sequence[int]
+    seeds: Sequence[int]  # Seeds of the images, not negative
     label: str | None = None
+    """Class of all images in a labelled run; None cycles through the classes."""
     truncation: Sequence[float] = (1.0,)
+    """Factors psi on the distance of styles to their mean; several make a sheet."""
     truncated_layers: int | None = None
-    noise: NoiseMode = "constant"
+    """Number of layers to truncate, from the first; None for all."""
+    noise: NoiseMode = "constant"  # Noise mode
     mixed: Sequence[int] = ()
-    mixed_layers: Sequence[int] = ()
+    """Seeds whose styles are mixed into those of `seeds`; if not empty, makes a sheet."""
+    mixed_layers: Sequence[int] = ()  # Indices of the layers that take the styles of `mixed`
 
     @property
     def images(self) -> int:

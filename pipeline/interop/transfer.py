@@ -17,8 +17,7 @@ def origin_of(source: RunFolder, config: Config) -> dict[str, Any]:
     """Describe where a new run's first weights come from: the source run's newest checkpoint.
 
     Raises:
-        UserError: if the source has no checkpoint, or its resolution is not the first resolution
-            of the new run.
+        UserError: if the source has no checkpoint, or not the new run's first resolution.
     """
     checkpoint = source.newest_checkpoint()
     phase = source.config().schedule.build().phases[checkpoint.position.phase]

@@ -20,21 +20,15 @@ from pipeline.objectives.replicas import mean_over_replicas
 
 @dataclass(frozen=True)
 class Adversarial:
-    """Adversarial losses of the two networks.
+    """Adversarial losses of the two networks."""
 
-    Args:
-        critic: Loss of the discriminator, `(r, f) → (batch, 1)`.
-        generator: Loss of the generator, `(r, f) → (batch, 1)`; r is None unless `needs_reals`.
-        needs_reals: True if the generator's loss uses the scores of reals, which takes one more
-            pass of the discriminator.
-        samples_meet: True if a sample's loss depends on scores of other samples, so that a batch
-            cannot be split.
-    """
-
-    critic: Callable[[Any, Any], Any]
+    critic: Callable[[Any, Any], Any]  # Loss of the discriminator, `(r, f) → (batch, 1)`
     generator: Callable[[Any, Any], Any]
+    """Loss of the generator, `(r, f) → (batch, 1)`; r is None unless `needs_reals`."""
     needs_reals: bool = False
+    """True if the generator's loss uses the scores of reals, which takes one more pass."""
     samples_meet: bool = False
+    """True if a sample's loss depends on other samples' scores: no batch can be split."""
 
 
 def _logistic(reals: Any, fakes: Any) -> Any:

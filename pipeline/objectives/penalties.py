@@ -68,21 +68,14 @@ MEASURES: Mapping[PenaltyName, Callable[[Any, float], Any]] = MappingProxyType(
 
 @dataclass(frozen=True)
 class GradientPenalty:
-    """Gradient penalty of an objective.
+    """Gradient penalty of an objective."""
 
-    Args:
-        name: Name under which the penalty is logged.
-        weight: Weight in the discriminator's loss.
-        points: Function `(reals, fakes, mix weights) → images`, where the gradient is taken.
-        measure: Function `(‖∇D(x)‖², scale) → penalty`.
-        needs_fakes: True if `points` uses the fakes; otherwise they may be None.
-    """
-
-    name: str
-    weight: float
+    name: str  # Name under which the penalty is logged
+    weight: float  # Weight in the discriminator's loss
     points: Callable[[Any, Any, Any], Any]
-    measure: Callable[[Any, float], Any]
-    needs_fakes: bool = True
+    """Function `(reals, fakes, mix weights) → images`, where the gradient is taken."""
+    measure: Callable[[Any, float], Any]  # Function `(‖∇D(x)‖², scale) → penalty`
+    needs_fakes: bool = True  # True if `points` uses the fakes; otherwise they may be None
 
 
 def penalties_of(objective: ObjectiveConfig) -> tuple[GradientPenalty, ...]:

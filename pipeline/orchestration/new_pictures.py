@@ -22,17 +22,12 @@ from pipeline.orchestration.snapshots import (
 
 @dataclass(frozen=True)
 class FormerSnapshots:
-    """Snapshots of earlier runs, to compare new pictures with.
+    """Snapshots of earlier runs, to compare new pictures with."""
 
-    Args:
-        last: Newest snapshot of any run that is still kept, None without one.
-        promoted: Newest kept snapshot of a run that promoted a version or had nothing to do.
-        failed: True if the last run ended in any other way.
-    """
-
-    last: Snapshot | None = None
+    last: Snapshot | None = None  # Newest snapshot of any run that is still kept, None without one
     promoted: Snapshot | None = None
-    failed: bool = False
+    """Newest kept snapshot of a run that promoted a version or had nothing to do."""
+    failed: bool = False  # True if the last run ended in any other way
 
     def new_in(self, snapshot: Snapshot) -> int:
         """Count the pictures in a snapshot that are new since the last run."""

@@ -24,15 +24,11 @@ PARALLEL = 1e-4  # Sine of the angle between two latents below which a line repl
 
 @dataclass(frozen=True)
 class LatentSampler:
-    """Sampler of a family without styles, whose points are the latents.
+    """Sampler of a family without styles, whose points are the latents."""
 
-    Args:
-        model: Model from latents, or `[latents, labels]`, to images.
-        generate: Function from latents and labels to images, which calls `model`.
-    """
-
-    model: keras.Model
+    model: keras.Model  # Model from latents, or `[latents, labels]`, to images
     generate: Callable[[Any, Any], Any]
+    """Function from latents and labels to images, which calls `model`."""
 
     @property
     def size(self) -> int:
@@ -70,25 +66,15 @@ class LatentSampler:
 
 @dataclass(frozen=True)
 class StyleSampler:
-    """Sampler of a family with styles, whose points are styles w.
+    """Sampler of a family with styles, whose points are styles w."""
 
-    Args:
-        model: Model from latents, or `[latents, labels]`, to images.
-        layers: Number of layers that take a style.
-        size: Length of a style.
-        map_latents: Function from latents and labels to styles.
-        synthesis: Function from styles of all layers and noise maps to images.
-        truncation: Layer that truncates styles.
-        fixed_noise: Layers that return the model's own noise maps.
-    """
-
-    model: keras.Model
-    layers: int
-    size: int
-    map_latents: Callable[[Any, Any], Any]
-    synthesis: Callable[..., Any]
-    truncation: Truncation
-    fixed_noise: Sequence[keras.layers.Layer]
+    model: keras.Model  # Model from latents, or `[latents, labels]`, to images
+    layers: int  # Number of layers that take a style
+    size: int  # Length of a style
+    map_latents: Callable[[Any, Any], Any]  # Function from latents and labels to styles
+    synthesis: Callable[..., Any]  # Function from styles of all layers and noise maps to images
+    truncation: Truncation  # Layer that truncates styles
+    fixed_noise: Sequence[keras.layers.Layer]  # Layers that return the model's own noise maps
 
     def traced(self) -> StyleSampler:
         """Return a copy for export: a SavedModel then stores the graph of each network once."""

@@ -9,34 +9,23 @@ from typing import Any
 
 @dataclass(frozen=True)
 class RollBack:
-    """Roll back of a run to an earlier checkpoint, to continue with other random numbers.
+    """Roll back of a run to an earlier checkpoint, to continue with other random numbers."""
 
-    Args:
-        alarm: Name of the alarm that caused the roll back.
-        at: Images seen when the alarm was raised.
-        to: Images seen at the checkpoint, 0 for the start of the run.
-    """
-
-    alarm: str
-    at: int
-    to: int
+    alarm: str  # Name of the alarm that caused the roll back
+    at: int  # Images seen when the alarm was raised
+    to: int  # Images seen at the checkpoint, 0 for the start of the run
 
 
 @dataclass(frozen=True)
 class Position:
-    """Everything besides variables that determines the next step.
+    """Everything besides variables that determines the next step."""
 
-    Args:
-        images_seen: Number of real images that the run has trained on.
-        phase: Index of the phase whose models are trained. After the last step of a phase, it is
-            still the index of that phase, although `images_seen` already belongs to the next one.
-        roll_backs: Roll backs so far, oldest first; their number changes random draws and learning
-            rates.
-    """
-
-    images_seen: int
+    images_seen: int  # Number of real images that the run has trained on
     phase: int
+    """Index of the phase whose models are trained. After the last step of a phase, it is still the
+    index of that phase, although `images_seen` already belongs to the next one."""
     roll_backs: tuple[RollBack, ...] = ()
+    """Roll backs so far, oldest first; their number changes random draws and learning rates."""
 
     @classmethod
     def of_state(cls, state: Mapping[str, Any]) -> Position:

@@ -199,8 +199,7 @@ class _Unpickler:
             stack.append(self._memo[argument])
         elif name in _MEMO_WRITES or name == "MEMOIZE":
             index = len(self._memo) if name == "MEMOIZE" else argument
-            # Refuse huge integers: they can be chosen to collide as keys of a dictionary, which
-            # makes it very slow.
+            # Refuse huge integers: as keys they can collide, which makes a dictionary very slow.
             if not 0 <= index < _MEMO_LIMIT:
                 raise UnsafePickle("it is damaged")
             self._memo[index] = stack[-1]

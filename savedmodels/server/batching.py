@@ -26,23 +26,18 @@ def _count_processors() -> int:
 
 @dataclass(frozen=True)
 class BatchingParameters:
-    """Batching parameters; names, meaning and defaults are TensorFlow Serving's.
+    """Batching parameters; names, meaning and defaults are TensorFlow Serving's."""
 
-    Attributes:
-        max_batch_size: Maximum number of samples in a batch.
-        batch_timeout_micros: Microseconds that the first request of a batch waits for others.
-        max_enqueued_batches: Maximum length of the queue, in batches of `max_batch_size` samples.
-            A request that does not fit is refused.
-        num_batch_threads: Number of batches that run at once; by default one per processor.
-        allowed_batch_sizes: Allowed batch sizes in increasing order, up to `max_batch_size`. A
-            batch is filled up to the next allowed size with copies of a sample. Empty for any size.
-    """
-
-    max_batch_size: int = 1000
-    batch_timeout_micros: int = 0
+    max_batch_size: int = 1000  # Maximum number of samples in a batch
+    batch_timeout_micros: int = 0  # Microseconds that the first request of a batch waits for others
     max_enqueued_batches: int = 10
+    """Maximum length of the queue, in batches of `max_batch_size` samples. A request that does not
+    fit is refused."""
     num_batch_threads: int = field(default_factory=_count_processors)
+    """Number of batches that run at once; by default one per processor."""
     allowed_batch_sizes: tuple[int, ...] = ()
+    """Allowed batch sizes in increasing order, up to `max_batch_size`. A batch is filled up to the
+    next allowed size with copies of a sample. Empty for any size."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,8 +64,7 @@ def next_batches(waiting: Sequence[BatchTask], limit: int) -> list[list[BatchTas
 
 
 def _take_while_fitting(tasks: Sequence[BatchTask], limit: int) -> list[BatchTask]:
-    # Stop at the first task that does not fit: if later ones went first, a large request might wait
-    # for ever.
+    # Stop at the first task that does not fit: otherwise a large request might wait for ever.
     ends = accumulate(task.size for task in tasks)
     return [task for task, end in zip(tasks, ends, strict=True) if end <= limit]
 

@@ -35,17 +35,12 @@ _NAMES = {kind: name for name, kind in NUMPY_TYPES.items()}
 
 @dataclass(frozen=True)
 class TensorInfo:
-    """Input or output of a signature.
+    """Input or output of a signature."""
 
-    Attributes:
-        tensor: Name of the tensor in the graph.
-        dtype: TensorFlow's name of the type, such as `float`.
-        shape: Sizes of the dimensions, None for an unknown size; None if the rank is unknown.
-    """
-
-    tensor: str
-    dtype: str
+    tensor: str  # Name of the tensor in the graph
+    dtype: str  # TensorFlow's name of the type, such as `float`
     shape: tuple[int | None, ...] | None
+    """Sizes of the dimensions, None for an unknown size; None if the rank is unknown."""
 
     @property
     def batched(self) -> bool:

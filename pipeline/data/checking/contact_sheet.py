@@ -104,8 +104,7 @@ def _thumbnail(picture: Picture | None) -> PIL.Image.Image | None:
 
 def _tile_side(longest: list[int]) -> int:
     largest = max(longest)
-    # Use a multiple of the longest side, so that this picture fills its tile when it is enlarged by
-    # a whole-number factor.
+    # Use a multiple of the longest side, so that enlarging by a whole number fills the tile.
     return largest * max(1, LARGEST_TILE // largest)
 
 

@@ -53,8 +53,7 @@ class ShiftRules(Rules):
     most_colour: Bound | None = None
     """Maximum difference of a channel's mean, in standard deviations of the reference."""
     most_class_shares: Share | None = None
-    """Maximum total variation distance of the shares of classes: 0 if equal, 1 if no class
-    remains."""
+    """Maximum total variation distance of the classes' shares: 0 if equal, 1 if disjoint."""
     most_features: Bound | None = None
     """Maximum Fréchet distance of thumbnail features, in spreads of the reference."""
 

@@ -37,39 +37,24 @@ Array = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Measurements:
-    """Measurements of pictures: one column per quantity, one row per readable picture.
+    """Measurements of pictures: one column per quantity, one row per readable picture."""
 
-    Args:
-        names: Names of the pictures in the source.
-        labels: Indices into the source's classes, or -1; (count,).
-        formats: Pillow's names of the file formats, such as PNG; `pixels` for arrays.
-        modes: Modes of the stored pixels, by Pillow's names.
-        sizes: Widths and heights in pixels, upright; (count, 2).
-        digests: SHA-256 of the stored bytes, by which exact copies are found.
-        hashes: Perceptual hashes; (count,).
-        means: Mean level of each channel of RGB; (count, 3).
-        squares: Mean squared level of each channel of RGB; (count, 3).
-        grey: True for pictures without colour; (count,).
-        dark_borders: True if no level on the thumbnail's border exceeds `DARK_BORDER`; (count,).
-        features: Features by `thumbnail_features`; (count, 64).
-        grey_thumbs: Grey thumbnails for `perceptual_hashes` and mirror symmetry; (count, 32, 32).
-        unreadable: Pictures that could not be read.
-    """
-
-    names: list[str]
-    labels: npt.NDArray[np.int64]
-    formats: list[str]
-    modes: list[str]
-    sizes: npt.NDArray[np.int64]
-    digests: list[bytes]
-    hashes: npt.NDArray[np.uint64]
-    means: Array
-    squares: Array
-    grey: npt.NDArray[np.bool_]
+    names: list[str]  # Names of the pictures in the source
+    labels: npt.NDArray[np.int64]  # Indices into the source's classes, or -1; (count,)
+    formats: list[str]  # Pillow's names of the file formats, such as PNG; `pixels` for arrays
+    modes: list[str]  # Modes of the stored pixels, by Pillow's names
+    sizes: npt.NDArray[np.int64]  # Widths and heights in pixels, upright; (count, 2)
+    digests: list[bytes]  # SHA-256 of the stored bytes, by which exact copies are found
+    hashes: npt.NDArray[np.uint64]  # Perceptual hashes; (count,)
+    means: Array  # Mean level of each channel of RGB; (count, 3)
+    squares: Array  # Mean squared level of each channel of RGB; (count, 3)
+    grey: npt.NDArray[np.bool_]  # True for pictures without colour; (count,)
     dark_borders: npt.NDArray[np.bool_]
-    features: Array
+    """True if no level on the thumbnail's border exceeds `DARK_BORDER`; (count,)."""
+    features: Array  # Features by `thumbnail_features`; (count, 64)
     grey_thumbs: Bytes
-    unreadable: list[Skipped]
+    """Grey thumbnails for `perceptual_hashes` and mirror symmetry; (count, 32, 32)."""
+    unreadable: list[Skipped]  # Pictures that could not be read
 
 
 class _Measured(NamedTuple):

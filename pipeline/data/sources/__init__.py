@@ -27,17 +27,11 @@ VIDEOS = (".avi", ".mkv", ".mov", ".mp4", ".webm")
 
 @dataclass(frozen=True)
 class Place:
-    """Path within a source's name, and the text around it, to open a copy elsewhere.
+    """Path within a source's name, and the text around it, to open a copy elsewhere."""
 
-    Args:
-        path: Path of the folder or file, which need not exist.
-        before: Text before the path: `tfds:folder=` or nothing.
-        after: Text after the path: `/FOLDER` in a zip, `:SPLIT`, or `:N` of a video.
-    """
-
-    path: Path
-    before: str = ""
-    after: str = ""
+    path: Path  # Path of the folder or file, which need not exist
+    before: str = ""  # Text before the path: `tfds:folder=` or nothing
+    after: str = ""  # Text after the path: `/FOLDER` in a zip, `:SPLIT`, or `:N` of a video
 
     def with_path(self, path: Path) -> str:
         """Return the source's name with another path in place of this one."""

@@ -24,8 +24,7 @@ LARGEST_ENTRY = 256 * 2**20
 def open_archive(path: Path, inner: str = "") -> Source:
     """Open the pictures in a zip, or in its folder `inner`.
 
-    Labels come from a labels file or class folders, as in a plain folder. A zip within the zip is
-    not opened.
+    Labels come from a labels file or class folders, as in a folder. Inner zips are not opened.
 
     Raises:
         UserError: if the file is not a zip, an entry's name is absolute or contains `..`, an entry

@@ -30,8 +30,7 @@ def arrays_source(
         images: Pictures, uint8 or uint16, (count, height, width) or (count, height, width, 1, 3 or
             4), where 4 channels are RGBA. A memory-mapped array is read one picture at a time.
         values: Labels (count,), or None for an unlabelled source.
-        classes: Names of the classes if `values` are indices into them; None if `values` are the
-            classes themselves.
+        classes: Names of the classes if `values` are indices; None if `values` are the classes.
     """
     if values is None:
         classes, labels = (), None

@@ -59,8 +59,7 @@ def open_image_folder(root: Path, split: str) -> Source:
 def walk(root: Path, inside: str = "", above: frozenset[str] = frozenset()) -> Iterator[str]:
     """Yield every file below a folder by its name relative to `root`, in any order; follow links.
 
-    Only the recursion passes `inside`, the sub-folder to list, and `above`, the real paths of the
-    folders above it.
+    Only the recursion passes `inside`, the sub-folder, and `above`, the real paths above it.
 
     Raises:
         OSError: if a folder cannot be listed.

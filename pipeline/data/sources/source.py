@@ -13,45 +13,31 @@ import PIL.Image
 
 @dataclass(frozen=True)
 class Picture:
-    """One picture of a source, with functions that read it.
+    """One picture of a source, with functions that read it."""
 
-    Args:
-        name: Name for messages: a path in the source, or the source's name and an index.
-        label: Index into the source's `classes`, or None without a label.
-        content: Function that returns the bytes to hash as the picture's identity; raises OSError.
-        read: Function that reads and decodes the picture; raises any error of its decoder.
-    """
-
-    name: str
-    label: int | None
+    name: str  # Name for messages: a path in the source, or the source's name and an index
+    label: int | None  # Index into the source's `classes`, or None without a label
     content: Callable[[], bytes]
+    """Function that returns the bytes to hash as the picture's identity; raises OSError."""
     read: Callable[[], PIL.Image.Image]
+    """Function that reads and decodes the picture; raises any error of its decoder."""
 
 
 @dataclass(frozen=True)
 class Source:
-    """Read-only sequence of pictures, of which some may be unreadable.
+    """Read-only sequence of pictures, of which some may be unreadable."""
 
-    Args:
-        name: Short name for people; need not be unique.
-        count: Number of pictures, including unreadable ones.
-        content: Function from a picture's index to its `Picture.content`.
-        read: Function from a picture's index to the decoded picture.
-        classes: Names of the classes, by index; empty without labels.
-        labels: Indices into `classes`, (count,), negative for pictures without a label; None if
-            all are unlabelled.
-        name_of: Function from a picture's index to its name; None to name it by its index.
-        left_out: Number of files that are not read, by extension such as `.heic`.
-    """
-
-    name: str
-    count: int
-    content: Callable[[int], bytes]
-    read: Callable[[int], PIL.Image.Image]
-    classes: tuple[str, ...] = ()
+    name: str  # Short name for people; need not be unique
+    count: int  # Number of pictures, including unreadable ones
+    content: Callable[[int], bytes]  # Function from a picture's index to its `Picture.content`.
+    read: Callable[[int], PIL.Image.Image]  # Function from a picture's index to the decoded picture
+    classes: tuple[str, ...] = ()  # Names of the classes, by index; empty without labels
     labels: npt.NDArray[np.int64] | None = None
+    """Indices into `classes`, (count,), negative without a label; None if all are unlabelled."""
     name_of: Callable[[int], str] | None = None
+    """Function from a picture's index to its name; None to name it by its index."""
     left_out: Mapping[str, int] = field(default_factory=dict)
+    """Number of files that are not read, by extension such as `.heic`."""
 
     def __len__(self) -> int:
         return self.count

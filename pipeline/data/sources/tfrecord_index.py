@@ -73,8 +73,7 @@ def index_records(path: Path) -> RecordFile:
     """Find where each record of a TFRecord file begins, by reading only the lengths.
 
     Raises:
-        UserError: if the file cannot be read, ends within a record, or states a length whose
-            checksum is wrong.
+        UserError: if the file is not readable, ends in a record, or a length's checksum is wrong.
     """
     # Use an array: it takes 8 bytes per record, a list several times as many.
     starts = array("q", [0])

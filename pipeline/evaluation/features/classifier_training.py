@@ -68,8 +68,7 @@ def load_classifier_data(records: RecordSet, resolution: int) -> ClassifierData:
     The split `val` is held out. In a set without `val`, the last tenth of the images is.
 
     Raises:
-        UserError: if the set has no labels, fewer than two classes, fewer than twenty images, or
-            not this resolution.
+        UserError: if the set has too few labels, classes or images, or not this resolution.
     """
     squares = [] if records.width else records.resolutions
     # Use powers of two only: the network halves its input down to 4 px.

@@ -37,8 +37,7 @@ def open_inception(spec: str) -> FeatureNetwork:
     graph with the published node names works; scores record the hash of the file.
 
     Args:
-        spec: `FILE` to resize images as TensorFlow 1 does, or `FILE?resize=clean` to resize them as
-            clean-fid does.
+        spec: `FILE` to resize images as TensorFlow 1, `FILE?resize=clean` to resize as clean-fid.
 
     Raises:
         UserError: if the file is missing, or is not a graph with these nodes.

@@ -29,25 +29,18 @@ class FeatureNetwork:
 
     Images are `(n, height, width, channels)` in 0 … 255: uint8, or floats for path lengths, which
     measure changes below one level of 8 bits.
-
-    Args:
-        name: Short name, such as `inception`.
-        weights_hash: SHA-256, in hex, of the weights.
-        protocol: Preparation of the images and layer of the features, such as
-            `{"resize": "bilinear", "layer": "pool3"}`.
-        forward: Function from `batch` images to features `(batch, d)` and probabilities
-            `(batch, classes)` or None.
-        classes: Names of the classes; None if the network has no classes, or if their names are
-            not known, as for Inception.
-        batch: Number of images for each call of `forward`.
     """
 
-    name: str
-    weights_hash: str
+    name: str  # Short name, such as `inception`
+    weights_hash: str  # SHA-256, in hex, of the weights
     protocol: Mapping[str, str]
+    """Preparation of the images and layer of the features, such as `{"resize": "bilinear", "layer":
+    "pool3"}`."""
     forward: Callable[[Images], tuple[Any, Any]]
+    """Function from images to features `(batch, d)`, and `(batch, classes)` or None."""
     classes: tuple[str, ...] | None = None
-    batch: int = 64
+    """Names of the classes; None without classes or known names, as for Inception."""
+    batch: int = 64  # Number of images for each call of `forward`
 
     @property
     def identity(self) -> str:

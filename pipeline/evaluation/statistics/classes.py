@@ -20,19 +20,12 @@ ITERATIONS = 1000  # Maximum number of steps to fit the classifier.
 
 
 class ClassDistance(NamedTuple):
-    """FID between fakes and reals of one class.
+    """FID between fakes and reals of one class."""
 
-    Args:
-        images: Number of fakes.
-        references: Number of reals.
-        fid: FID; None if there are fewer than two fakes or reals.
-        advice: Warning against trusting the FID, or None.
-    """
-
-    images: int
-    references: int
-    fid: float | None
-    advice: str | None
+    images: int  # Number of fakes
+    references: int  # Number of reals
+    fid: float | None  # FID; None if there are fewer than two fakes or reals
+    advice: str | None  # Warning against trusting the FID, or None
 
 
 def classification_accuracy(

@@ -25,19 +25,14 @@ CLASSES = ("tfutil.Network", "dnnlib.tflib.network.Network")
 
 @dataclass(frozen=True)
 class OfficialNetwork:
-    """Official network, as read from a pickle.
+    """Official network, as read from a pickle."""
 
-    Args:
-        function: Name of the function that built the network, such as `G_paper`.
-        settings: Arguments of the function.
-        variables: Variables by official name; variables of a part are named `<part>/<name>`.
-        parts: Networks of which this network consists, such as `mapping`, by name.
-    """
-
-    function: str
-    settings: Mapping[str, Any]
+    function: str  # Name of the function that built the network, such as `G_paper`
+    settings: Mapping[str, Any]  # Arguments of the function
     variables: Mapping[str, Array]
+    """Variables by official name; variables of a part are named `<part>/<name>`."""
     parts: Mapping[str, OfficialNetwork] = field(default_factory=dict)
+    """Networks of which this network consists, such as `mapping`, by name."""
 
 
 Networks: TypeAlias = tuple[OfficialNetwork, OfficialNetwork, OfficialNetwork]

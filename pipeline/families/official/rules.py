@@ -43,17 +43,11 @@ def mirror(kernel: Array) -> Array:
 
 
 class Rule(NamedTuple):
-    """Translation of some official variables to our name and layout.
+    """Translation of some official variables to our name and layout."""
 
-    Args:
-        official: Regular expression that matches the whole official name.
-        ours: Our name without the network's prefix; may refer to groups of `official`.
-        layout: Function from the official layout to ours.
-    """
-
-    official: str
-    ours: str
-    layout: Layout = identity
+    official: str  # Regular expression that matches the whole official name
+    ours: str  # Our name without the network's prefix; may refer to groups of `official`
+    layout: Layout = identity  # Function from the official layout to ours
 
 
 def layer(

@@ -18,26 +18,17 @@ NETWORKS = ("generator", "discriminator", "average")
 
 @dataclass(frozen=True)
 class OfficialSnapshot:
-    """Published networks at one point of their training.
+    """Published networks at one point of their training."""
 
-    Args:
-        network: Configuration of the networks.
-        channels: Channels of the images.
-        label_size: Number of classes, 0 without labels.
-        final: Final resolution of the training, in pixels.
-        resolution: Resolution that the networks had reached, in pixels.
-        fading: True if `resolution` was being faded in.
-        weights: Weights of the generator, the discriminator and the EMA, including `alpha` of
-            families that grow; weights for other resolutions may be among them.
-        not_shown: Keys of `network` that a user may choose: the file does not determine their
-            values, or they change no result.
-    """
-
-    network: NetworkConfig
-    channels: int
-    label_size: int
-    final: int
-    resolution: int
-    fading: bool
+    network: NetworkConfig  # Configuration of the networks
+    channels: int  # Channels of the images
+    label_size: int  # Number of classes, 0 without labels
+    final: int  # Final resolution of the training, in pixels
+    resolution: int  # Resolution that the networks had reached, in pixels
+    fading: bool  # True if `resolution` was being faded in
     weights: Weights
+    """Weights of the generator, the discriminator and the EMA, including `alpha` of families that
+    grow; weights for other resolutions may be among them."""
     not_shown: Collection[str] = ()
+    """Keys of `network` that a user may choose: the file does not determine their values, or they
+    change no result."""

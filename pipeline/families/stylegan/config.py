@@ -17,8 +17,7 @@ class StyleGANConfig(StyledConfig):
 
     family: Literal["stylegan"] = "stylegan"
     blur: bool = True
-    """Filter with [1, 2, 1] when resampling; if false, use nearest-neighbour upsampling and box
-    averages."""
+    """Filter with [1, 2, 1] when resampling; if false, use nearest neighbours and box means."""
     styles: bool = True
     """Give each layer a style, which sets the mean and deviation of its features; if false, the
     style enters the first layer only, like the latent in ProGAN."""

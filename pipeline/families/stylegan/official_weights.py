@@ -116,8 +116,7 @@ def _require_parts(network: OfficialNetwork, whole: StyleganSettings) -> None:
         raise UserError("G and Gs must be made of G_mapping and G_synthesis. Received: others")
     for part in network.parts.values():
         settings = settings_of(StyleganSettings, {**network.settings, **part.settings})
-        # Ignore `dlatent_broadcast`, the number of layers, which only parts have: we derive it from
-        # the resolution.
+        # Ignore `dlatent_broadcast`, the number of layers: it follows from the resolution.
         if settings.model_copy(update={"dlatent_broadcast": whole.dlatent_broadcast}) != whole:
             raise UserError("G and Gs must have the settings of their parts. Received: others")
 

@@ -30,8 +30,7 @@ SIGHUP and a shell ignores SIGINT for a command with `&`. Dagster needs both: it
 SIGINT, and by SIGHUP the kernel wakes a suspended run when its parent ends."""
 MAX_LOG_BYTES = 16 * 2**20
 """Size above which a log is renamed at the next start, and a new one is begun."""
-# Do not rename: Dagster keeps this module's name in the cursors of triggers and in queued runs of
-# every project.
+# Do not rename: Dagster keeps this module's name in cursors and queued runs of projects.
 _LOCATION = "pipeline.orchestration.code_location"
 
 

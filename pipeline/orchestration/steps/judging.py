@@ -107,8 +107,7 @@ def sheets_of(plan: Plan) -> list[Path]:
 def verdict_of(plan: Plan, promoted: Evaluation | None) -> Verdict | None:
     """Return the gate's verdict on a plan's scores, None if no rule applies."""
     policy = plan.config.gate
-    # Drop the rule that compares with the promoted model if there is none: it would refuse the
-    # first model.
+    # Drop the rule that compares with the promoted model: it would refuse the first model.
     if promoted is None or policy.max_fid_increase_over_promoted is None:
         promoted = None
         policy = policy.model_copy(update={OVER_PROMOTED: None})

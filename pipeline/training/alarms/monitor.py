@@ -30,25 +30,15 @@ def faults_of(settings: AlarmsConfig) -> list[str]:
 
 @dataclass(frozen=True)
 class Alarm:
-    """Alarm that has begun or ended.
+    """Alarm that has begun or ended."""
 
-    Args:
-        name: Name as in the section `alarms`.
-        state: State of the alarm, `begun` or `ended`.
-        action: Action in the configuration.
-        quantity: Measured quantity, or the tensor that is not finite.
-        value: Measured value, None for a tensor.
-        bound: Bound of the value, None for a tensor.
-        text: Rule and received value, in one line.
-    """
-
-    name: str
-    state: Literal["begun", "ended"]
-    action: str
-    quantity: str
-    value: float | None
-    bound: float | None
-    text: str
+    name: str  # Name as in the section `alarms`
+    state: Literal["begun", "ended"]  # State of the alarm, `begun` or `ended`
+    action: str  # Action in the configuration
+    quantity: str  # Measured quantity, or the tensor that is not finite
+    value: float | None  # Measured value, None for a tensor
+    bound: float | None  # Bound of the value, None for a tensor
+    text: str  # Rule and received value, in one line
 
     def __str__(self) -> str:
         return f"alarm {self.name}{' has ended' if self.state == 'ended' else ''}: {self.text}"

@@ -22,19 +22,14 @@ class NonFinite:
 
 @dataclass(frozen=True)
 class Check:
-    """Result of one compiled function: the index of its first value that is not finite.
-
-    Args:
-        values: Checked scalars and vectors, in the order in which they are computed.
-        weights: Names of the weights, for values that are `half_squared_norms` of gradients.
-        first: Index from `first_non_finite(values)`.
-        images_seen: Images seen after the step.
-    """
+    """Result of one compiled function: the index of its first value that is not finite."""
 
     values: Mapping[str, Any]
+    """Checked scalars and vectors, in the order in which they are computed."""
     weights: Mapping[str, Sequence[str]]
-    first: Any
-    images_seen: int
+    """Names of the weights, for values that are `half_squared_norms` of gradients."""
+    first: Any  # Index from `first_non_finite(values)`
+    images_seen: int  # Images seen after the step
 
     def found(self) -> NonFinite | None:
         """Wait for the device, and return the first tensor that is not finite, None if all are."""

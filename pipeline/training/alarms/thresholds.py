@@ -14,23 +14,14 @@ EARLIER_RATES = 5
 
 @dataclass(frozen=True)
 class Reading:
-    """Measurement with its bound.
+    """Measurement with its bound."""
 
-    Args:
-        alarm: Alarm that it may raise: the name of its action in the section `alarms`.
-        quantity: Name of the measured quantity.
-        value: Measured value.
-        bound: Bound of the value.
-        at_least: True if the bound is a minimum, false if it is a maximum.
-        at_once: True if one reading is enough for the alarm to begin or end.
-    """
-
-    alarm: str
-    quantity: str
-    value: float
-    bound: float
-    at_least: bool = False
-    at_once: bool = False
+    alarm: str  # Alarm that it may raise: the name of its action in the section `alarms`
+    quantity: str  # Name of the measured quantity
+    value: float  # Measured value
+    bound: float  # Bound of the value
+    at_least: bool = False  # True if the bound is a minimum, false if it is a maximum
+    at_once: bool = False  # True if one reading is enough for the alarm to begin or end
 
     @property
     def bad(self) -> bool:
@@ -75,16 +66,12 @@ def timing_readings(
 
 @dataclass(frozen=True)
 class Streak:
-    """State of an alarm: raised or not, and the readings in a row that contradict it.
+    """State of an alarm: raised or not, and the readings in a row that contradict it."""
 
-    Args:
-        standing: True if the alarm is raised.
-        against: Number of newest readings in a row that are bad while the alarm is not raised, or
-            good while it is.
-    """
-
-    standing: bool = False
+    standing: bool = False  # True if the alarm is raised
     against: int = 0
+    """Number of newest readings in a row that are bad while the alarm is not raised, or good while
+    it is."""
 
     @property
     def quiet(self) -> bool:

@@ -19,15 +19,10 @@ _PORTS = range(20_000, 30_000)
 
 @dataclass(frozen=True)
 class Cluster:
-    """Workers of a run; the first is the chief.
+    """Workers of a run; the first is the chief."""
 
-    Args:
-        addresses: Address of every worker, `host:port`, as other workers reach it.
-        index: Index of this process among the workers.
-    """
-
-    addresses: tuple[str, ...]
-    index: int
+    addresses: tuple[str, ...]  # Address of every worker, `host:port`, as other workers reach it
+    index: int  # Index of this process among the workers
 
     @property
     def here(self) -> int:
@@ -116,8 +111,7 @@ def _addresses(jobs: Any, job: str) -> Sequence[str]:
 
 
 def _of_slurm(environment: Mapping[str, str]) -> Cluster:
-    # Do not use TensorFlow's resolver: it sorts node10 before node2, but Slurm numbers its tasks in
-    # the order of its list.
+    # Not by TensorFlow's resolver: it sorts node10 before node2, but Slurm numbers in list order.
     nodes = environment["SLURM_STEP_NODELIST"]
     listed = subprocess.run(
         ["scontrol", "show", "hostnames", nodes], capture_output=True, text=True, check=False

@@ -31,24 +31,18 @@ _VARIABLES = "variables"
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """Finished checkpoint on disk.
-
-    Args:
-        folder: Folder with the variables, `state.json`, and `manifest.json`, which lists size and
-            SHA-256 of the other files.
-        position: Position of the run.
-        metrics: Metrics of the last step, and the newest rarely measured ones such as FID.
-        former: Names of metrics that were measured on the weights of an earlier step.
-        seconds: Seconds of training so far, over all restarts.
-        alarms: States of alarms that are raised or had a bad newest reading, by name.
-    """
+    """Finished checkpoint on disk."""
 
     folder: Path
-    position: Position
+    """Folder with the variables, `state.json`, and `manifest.json` (size and SHA-256 of each)."""
+    position: Position  # Position of the run
     metrics: Mapping[str, float]
+    """Metrics of the last step, and the newest rarely measured ones such as FID."""
     former: tuple[str, ...] = ()
-    seconds: float = 0.0
+    """Names of metrics that were measured on the weights of an earlier step."""
+    seconds: float = 0.0  # Seconds of training so far, over all restarts
     alarms: Mapping[str, Streak] = field(default_factory=dict)
+    """States of alarms that are raised or had a bad newest reading, by name."""
 
     def restore(self, variables: Mapping[str, Any]) -> None:
         """Assign saved values to variables; the checkpoint may hold others too."""

@@ -19,28 +19,19 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Moment:
-    """State of a run between two steps, as listeners receive it.
+    """State of a run between two steps, as listeners receive it."""
 
-    Args:
-        position: Position after the last step.
-        progress: Phase and fade-in weight alpha of the last step.
-        task: Task in this phase.
-        metrics: Metrics of the last step, and the newest rarely measured ones such as FID.
-        images_per_second: Throughput since the last log entry, without the time for measurements,
-            listeners and checkpoints; 0 if unknown.
-        data_wait: Share of the time of steps spent waiting for batches, 0 to 1.
-        seconds: Seconds of training so far, over all restarts.
-        alarms: Watched alarms, and whether each is raised.
-    """
-
-    position: Position
-    progress: Progress
-    task: PhaseTask
+    position: Position  # Position after the last step
+    progress: Progress  # Phase and fade-in weight alpha of the last step
+    task: PhaseTask  # Task in this phase
     metrics: dict[str, float]
+    """Metrics of the last step, and the newest rarely measured ones such as FID."""
     images_per_second: float
-    data_wait: float
-    seconds: float
-    alarms: Mapping[str, bool]
+    """Throughput since the last log entry, without the time for measurements, listeners and
+    checkpoints; 0 if unknown."""
+    data_wait: float  # Share of the time of steps spent waiting for batches, 0 to 1
+    seconds: float  # Seconds of training so far, over all restarts
+    alarms: Mapping[str, bool]  # Watched alarms, and whether each is raised
 
     @cached_property
     def samples(self) -> Pictures:

@@ -20,25 +20,18 @@ from pipeline.training.position import Position, RollBack
 
 @dataclass(frozen=True)
 class Start:
-    """State in which training starts.
+    """State in which training starts."""
 
-    Args:
-        schedule: Schedule, with learning rates lowered by roll backs.
-        position: Position of the run.
-        task: Task with restored variables, in the phase of the checkpoint; None without one.
-        metrics: Metrics in the checkpoint.
-        damaged: Newer checkpoints that were skipped, because they are damaged.
-        seconds: Seconds of training so far.
-        alarms: State of alarms in the checkpoint, by name.
-    """
-
-    schedule: Schedule
-    position: Position
+    schedule: Schedule  # Schedule, with learning rates lowered by roll backs
+    position: Position  # Position of the run
     task: PhaseTask | None
-    metrics: Mapping[str, float]
+    """Task with restored variables, in the phase of the checkpoint; None without one."""
+    metrics: Mapping[str, float]  # Metrics in the checkpoint
     damaged: Sequence[DamagedCheckpoint]
-    seconds: float = 0.0
+    """Newer checkpoints that were skipped, because they are damaged."""
+    seconds: float = 0.0  # Seconds of training so far
     alarms: Mapping[str, Streak] = field(default_factory=dict)
+    """State of alarms in the checkpoint, by name."""
 
 
 def require_same_run(workers: Workers, config: Config, task: Task) -> None:

@@ -41,17 +41,12 @@ def add_terms(losses: Any, terms: Iterable[Term]) -> Losses:
 
 
 class LossAndGradients(NamedTuple):
-    """Loss, gradients and metrics of one update.
+    """Loss, gradients and metrics of one update."""
 
-    Args:
-        loss: Mean loss over the samples of this replica, `()`.
-        gradients: Gradients of the loss, divided by the number of replicas, times the loss scale.
-        metrics: Means over the samples of this replica, and vectors with a value per sample.
-    """
-
-    loss: Any
+    loss: Any  # Mean loss over the samples of this replica, `()`
     gradients: list[Any]
-    metrics: Metrics
+    """Gradients of the loss, divided by the number of replicas, times the loss scale."""
+    metrics: Metrics  # Means over the samples of this replica, and vectors with a value per sample
 
     def plus(self, other: LossAndGradients) -> LossAndGradients:
         """Add another loss of the same network, its gradients and its metrics."""
@@ -64,25 +59,15 @@ class LossAndGradients(NamedTuple):
 
 @dataclass(frozen=True)
 class Learner:
-    """Network in training, as each replica updates it.
+    """Network in training, as each replica updates it."""
 
-    Args:
-        name: Name of the network in metrics.
-        variables: Trained variables of the network.
-        optimizer: Optimizer of these variables.
-        scale: Loss scale under float16, else None.
-        replicas: Number of replicas over which gradients are summed.
-        clip_norm: Maximum norm of the whole gradient, None for no limit.
-        weight_clip: Maximum absolute value of a variable, None for no limit.
-    """
-
-    name: str
-    variables: Sequence[Any]
-    optimizer: keras.optimizers.Optimizer
-    scale: LossScale | None
-    replicas: int
-    clip_norm: float | None = None
-    weight_clip: float | None = None
+    name: str  # Name of the network in metrics
+    variables: Sequence[Any]  # Trained variables of the network
+    optimizer: keras.optimizers.Optimizer  # Optimizer of these variables
+    scale: LossScale | None  # Loss scale under float16, else None
+    replicas: int  # Number of replicas over which gradients are summed
+    clip_norm: float | None = None  # Maximum norm of the whole gradient, None for no limit
+    weight_clip: float | None = None  # Maximum absolute value of a variable, None for no limit
 
     def compute(
         self,

@@ -76,16 +76,13 @@ class Tangent(NamedTuple):
 
     It replaces a loss in which samples meet, such as a relativistic loss. Its gradients are the
     same, and it is a sum over samples, so it can be computed in micro-batches.
-
-    Args:
-        losses: Losses at the points, `(batch, 1)`.
-        points: Scores or other values, `(batch, 1)` each, in the order of the loss's arguments.
-        slopes: Derivatives by each point of the loss summed over all samples of all replicas.
     """
 
-    losses: Any
+    losses: Any  # Losses at the points, `(batch, 1)`
     points: tuple[Any, ...]
+    """Scores or other values, `(batch, 1)` each, in the order of the loss's arguments."""
     slopes: tuple[Any, ...]
+    """Derivatives by each point of the loss summed over all samples of all replicas."""
 
     def __call__(self, *values: Any) -> Any:
         """Compute the loss at values equal to the points, with gradients through the values."""

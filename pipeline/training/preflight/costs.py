@@ -33,21 +33,13 @@ class Coefficients:
 
 @dataclass(frozen=True)
 class Work:
-    """Quantities of a phase in which the cost model is linear.
+    """Quantities of a phase in which the cost model is linear."""
 
-    Args:
-        blocks: Number of resolutions in the networks.
-        parameters: Numbers of trained weights of the generator and the discriminator.
-        multiplications: Multiplications in all passes of a step, per image of one batch.
-        pass_values: Values of feature maps in all passes of a step, per image of one batch.
-        values: Values of the feature maps of both networks, per image.
-    """
-
-    blocks: int
-    parameters: tuple[int, int]
-    multiplications: float
-    pass_values: float
-    values: int
+    blocks: int  # Number of resolutions in the networks
+    parameters: tuple[int, int]  # Numbers of trained weights of the generator and the discriminator
+    multiplications: float  # Multiplications in all passes of a step, per image of one batch
+    pass_values: float  # Values of feature maps in all passes of a step, per image of one batch
+    values: int  # Values of the feature maps of both networks, per image
 
 
 _HALF = Coefficients((4.1e-5, 1.53e-3, 8.89e-9, 5.15e-12, 5.5e-10), (8.61e8, 1.74e7, 24.1, 13.5))

@@ -22,35 +22,23 @@ HOPELESS = 2.0
 
 @dataclass(frozen=True)
 class PhaseEstimate:
-    """Time and memory of one phase.
+    """Time and memory of one phase."""
 
-    Args:
-        phase: Phase of the schedule.
-        steps: Number of steps.
-        work: Work of a step.
-        memory: Peak memory in bytes; infinite if a trial ran out of memory.
-        seconds: Time for all steps in seconds; after a trial, also for preparing the first step.
-    """
-
-    phase: Phase
-    steps: int
-    work: Work
-    memory: float
+    phase: Phase  # Phase of the schedule
+    steps: int  # Number of steps
+    work: Work  # Work of a step
+    memory: float  # Peak memory in bytes; infinite if a trial ran out of memory
     seconds: float
+    """Time for all steps in seconds; after a trial, also for preparing the first step."""
 
 
 @dataclass(frozen=True)
 class RunEstimate:
-    """Time and memory of a run.
+    """Time and memory of a run."""
 
-    Args:
-        phases: Phases in order.
-        measured: Trial of the largest phase, to which the other estimates are scaled; None if
-            everything is an estimate.
-    """
-
-    phases: Sequence[PhaseEstimate]
+    phases: Sequence[PhaseEstimate]  # Phases in order
     measured: Trial | None = None
+    """Trial of the largest phase, to which all estimates are scaled; None without one."""
 
     @property
     def largest(self) -> PhaseEstimate:

@@ -24,17 +24,11 @@ from pipeline.training.synthesis.step import SynthesisStep
 
 @dataclass(frozen=True)
 class Trial:
-    """Measured time and memory of a few steps of a phase.
+    """Measured time and memory of a few steps of a phase."""
 
-    Args:
-        first_seconds: Seconds to build the phase and to trace, compile and run its first step.
-        step_seconds: Median seconds of the later steps.
-        memory: Peak memory of the process, or of the busiest GPU, in bytes.
-    """
-
-    first_seconds: float
-    step_seconds: float
-    memory: int
+    first_seconds: float  # Seconds to build the phase and to trace, compile and run its first step
+    step_seconds: float  # Median seconds of the later steps
+    memory: int  # Peak memory of the process, or of the busiest GPU, in bytes
 
 
 def run_trial(

@@ -17,20 +17,15 @@ uniform = tf.random.stateless_uniform
 
 # Draw these outside the networks: a resumed run could not repeat numbers that a layer draws.
 class LatentBatch(NamedTuple):
-    """Random inputs of a batch of images, besides labels.
+    """Random inputs of a batch of images, besides labels."""
 
-    Args:
-        latents: Standard normal latents `(batch, latent_size)`.
-        others: Second latents for style mixing, in the same shape; None without mixing.
-        cuts: Number of first layers that take the styles of `latents`, int32 `(batch,)`, or None;
-            later layers take those of `others`.
-        noise: Standard normal maps `(batch, height, width, 1)`, one for each layer with noise.
-    """
-
-    latents: Any
-    others: Any = None
+    latents: Any  # Standard normal latents `(batch, latent_size)`
+    others: Any = None  # Second latents for style mixing, in the same shape; None without mixing
     cuts: Any = None
+    """Number of first layers that take the styles of `latents`, int32 `(batch,)`, or None; later
+    layers take those of `others`."""
     noise: tuple[Any, ...] = ()
+    """Standard normal maps `(batch, height, width, 1)`, one for each layer with noise."""
 
 
 class Draw(Protocol):

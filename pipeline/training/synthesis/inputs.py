@@ -20,27 +20,17 @@ from pipeline.training.synthesis.phase_models import PhaseModels
 
 
 class CriticBatch(NamedTuple):
-    """Inputs of one update of the discriminator, one row per sample.
+    """Inputs of one update of the discriminator, one row per sample."""
 
-    Args:
-        reals: Reals `(batch, height, width, channels)`.
-        draws: Random inputs of the fakes; None if no loss uses fakes.
-        labels: One-hot labels `(batch, classes)` of reals and fakes.
-        mix_weights: Uniform weights for mixing reals and fakes, `(batch, 1, 1, 1)`.
-        moves: Uniform numbers for shifting and mirroring reals, `(batch, 3)`.
-        real_augmentation: Draws for the augmentation of the reals.
-        fake_augmentation: Draws for the augmentation of the fakes.
-        tangent: Linearised adversarial loss, for micro-batches if samples meet in the loss.
-    """
-
-    reals: Any
-    draws: LatentBatch | None
-    labels: Any
-    mix_weights: Any
-    moves: Any
-    real_augmentation: Augmentations = Augmentations()
-    fake_augmentation: Augmentations = Augmentations()
+    reals: Any  # Reals `(batch, height, width, channels)`
+    draws: LatentBatch | None  # Random inputs of the fakes; None if no loss uses fakes
+    labels: Any  # One-hot labels `(batch, classes)` of reals and fakes
+    mix_weights: Any  # Uniform weights for mixing reals and fakes, `(batch, 1, 1, 1)`
+    moves: Any  # Uniform numbers for shifting and mirroring reals, `(batch, 3)`
+    real_augmentation: Augmentations = Augmentations()  # Draws for the augmentation of the reals
+    fake_augmentation: Augmentations = Augmentations()  # Draws for the augmentation of the fakes
     tangent: Tangent | None = None
+    """Linearised adversarial loss, for micro-batches if samples meet in the loss."""
 
 
 class GeneratorBatch(NamedTuple):
@@ -64,19 +54,12 @@ class PathBatch(NamedTuple):
 
 
 class CriticPurposes(NamedTuple):
-    """Purposes of the draws in one kind of update of the discriminator.
+    """Purposes of the draws in one kind of update of the discriminator."""
 
-    Args:
-        latents: Draws of the fakes' random inputs.
-        mix: Weights for mixing reals and fakes.
-        reals_seen: Augmentation of the reals.
-        fakes_seen: Augmentation of the fakes.
-    """
-
-    latents: Purpose
-    mix: Purpose
-    reals_seen: Purpose
-    fakes_seen: Purpose
+    latents: Purpose  # Draws of the fakes' random inputs
+    mix: Purpose  # Weights for mixing reals and fakes
+    reals_seen: Purpose  # Augmentation of the reals
+    fakes_seen: Purpose  # Augmentation of the fakes
 
 
 CRITIC = CriticPurposes(
@@ -96,8 +79,7 @@ PATH_SHARE = 2
 class ReplicaBatches:
     """Maker of the inputs of a phase's updates. Call it in a replica.
 
-    Its methods take this replica's share of a batch of `dataset_for`, and the images seen before
-    that batch.
+    Its methods take this replica's share of a batch, and the images seen before that batch.
     """
 
     config: Config

@@ -49,8 +49,7 @@ class TrainingState:
             # The EMA. It starts as a copy of the generator, because initial weights follow from the
             # seed. It is always float32, because it is exported.
             self._average = family.generator(config.network, name="average", **sizes)
-            # Keep the mean across phases: noise is scaled so that path lengths do not depend on the
-            # resolution.
+            # Keep the mean across phases: path lengths do not depend on the resolution.
             self._path_length_mean = (
                 keras.Variable(
                     0.0,
