@@ -29,7 +29,7 @@ from pipeline.data.preparation import resolutions_to
 from pipeline.data.prepare import prepare
 from pipeline.data.records import RecordSet
 from pipeline.schedule import Phase
-from pipeline.training.synthesis.inputs import fade_reals, scaled
+from pipeline.training.synthesis.inputs import fade_reals, normalize_images
 
 BATCH = 16
 TURNS = 3
@@ -72,10 +72,10 @@ def reading(records: RecordSet, resolution: int) -> dict[str, Callable[[], float
 
     @tf.function
     def faded_on_device(batch: Any) -> Any:
-        return fade_reals(scaled(batch["images"]), alpha)
+        return fade_reals(normalize_images(batch["images"]), alpha)
 
     def fade_in_pipeline(batch: Any) -> Any:
-        return fade_reals(scaled(batch["images"]), alpha)
+        return fade_reals(normalize_images(batch["images"]), alpha)
 
     return {
         "decode": decode_only,
