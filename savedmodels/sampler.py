@@ -47,7 +47,8 @@ class Sampler(Protocol):
     def images(self, points: Any, labels: Any = None, truncation: Any = None) -> Any:
         """Make images from points: `(batch, size)` → `(batch, height, width, channels)` in [-1, 1].
 
-        Truncation, `(batch,)`, multiplies each style's distance from the mean style, if given.
+        Truncation, `(batch,)`, multiplies each style's distance from the mean style; only families
+        with styles use it. They take labels in `points` only, others here only.
         """
 
 

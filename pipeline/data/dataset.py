@@ -40,11 +40,10 @@ def dataset_for(
 ) -> tf.data.Dataset:
     """Make an endless stream of training batches for one phase and one worker.
 
-    All workers read one stream. It repeats the set, each pass in a different order; a batch may
-    cross the end of a pass. The image at position p of the stream, and whether it is mirrored,
-    depend only on the set, the seed and p. Worker w takes the positions `images_seen + w`,
-    `images_seen + w + workers`, and so on: interleaved, the workers' batches equal the batch that a
-    single worker would get.
+    All workers read one stream: it repeats the set, each pass in a different order, and a batch may
+    cross the end of a pass. The image at position p, and whether it is mirrored, depend only on the
+    set, the resolution (which limits the shuffle window), the seed and p. Worker w takes positions
+    `images_seen + w`, `images_seen + w + workers`, …: together, a single worker's batches.
 
     Args:
         records: Prepared images to train on.
@@ -54,7 +53,7 @@ def dataset_for(
         mirror: True to mirror each image left to right with probability 1/2.
         labels: True to return labels.
         cache: True to keep encoded images in memory after the first pass.
-        servers: Addresses of servers that decode and batch instead; they must see the folder.
+        servers: Addresses of servers that decode and batch instead, at the same path of the set.
         worker: Index of this worker, from 0.
         workers: Number of workers that share each batch.
 
@@ -122,7 +121,7 @@ def dataset_for(
         .map(lambda batch: {name: values[worker::workers] for name, values in batch.items()})
     )
     if servers:
-        # Set the options here too: servers know only those of the dataset that they get.
+        # Turn autotuning off here too: servers know only the options of the dataset they get.
         batches = map_on_servers(servers, batches.with_options(_untuned()), decode_batch)
     else:
         batches = batches.map(decode_batch, num_parallel_calls=tf.data.AUTOTUNE)

@@ -43,8 +43,8 @@ _MEMO_LIMIT = 2**32
 """Upper limit of indices into the memo, where a pickle keeps objects to refer to again."""
 
 
-class UnsafePickle(Exception):
-    """The pickle is damaged, or holds what `load` does not allow; the message names it."""
+class UnsafeFile(Exception):
+    """Untrusted file is damaged, or holds what is not allowed; the message names it."""
 
 
 # No comparison or `repr` by value: a pickle can make either arbitrarily slow or deep.
@@ -56,9 +56,9 @@ class PickledObject:
     state: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
 
     def build(self, state: Any) -> None:
-        """Set the state; raise UnsafePickle for a second state, or one that is no dictionary."""
+        """Set the state; raise UnsafeFile for a second state, or one that is no dictionary."""
         if self.state or type(state) is not dict:
-            raise UnsafePickle(f"a {escaped(self.path)} without a state of its own")
+            raise UnsafeFile(f"a {escaped(self.path)} without a state of its own")
         self.state = MappingProxyType(state)
 
 
@@ -93,15 +93,15 @@ def load(
             to refuse such objects.
 
     Raises:
-        UnsafePickle: if the pickle holds anything else, or is damaged.
+        UnsafeFile: if the pickle holds anything else, or is damaged.
     """
     try:
         return _Unpickler(stream, stand_ins, numbers, text_of_python_2, persistent).run()
-    except UnsafePickle:
+    except UnsafeFile:
         raise
     # A damaged pickle can raise nearly anything.
     except Exception as error:
-        raise UnsafePickle("it is damaged") from error
+        raise UnsafeFile("it is damaged") from error
 
 
 def escaped(text: str) -> str:
@@ -128,7 +128,7 @@ class _Dtype:
         """Set the byte order; refuse fields, which only structured types have."""
         _, order, *fields = state
         if any(fields[:3]):
-            raise UnsafePickle("an array of structures")
+            raise UnsafeFile("an array of structures")
         self.order = _to_text(order)
 
 
@@ -174,13 +174,13 @@ class _Unpickler:
         """Run the operations, and return the value that they leave on the stack."""
         for count, (operation, argument, _) in enumerate(pickletools.genops(self._stream)):
             if count == MAX_OPERATIONS:
-                raise UnsafePickle(f"it has more than {MAX_OPERATIONS} operations")
+                raise UnsafeFile(f"it has more than {MAX_OPERATIONS} operations")
             if operation.name == "STOP":
                 # Unpack: a damaged pickle leaves more or fewer values, which raises ValueError.
                 [value] = self._stack
                 return value
             self._run_operation(operation.name, argument)
-        raise UnsafePickle("it is damaged")
+        raise UnsafeFile("it is damaged")
 
     def _run_operation(self, name: str, argument: Any) -> None:
         stack = self._stack
@@ -201,7 +201,7 @@ class _Unpickler:
             index = len(self._memo) if name == "MEMOIZE" else argument
             # Refuse huge integers: as keys they can collide, which makes a dictionary very slow.
             if not 0 <= index < _MEMO_LIMIT:
-                raise UnsafePickle("it is damaged")
+                raise UnsafeFile("it is damaged")
             self._memo[index] = stack[-1]
         else:
             self._run_compound(name, argument)
@@ -239,16 +239,16 @@ class _Unpickler:
             case "REDUCE" | "NEWOBJ":
                 arguments, target = self._stack.pop(), self._stack.pop()
                 if type(target) is not _Global or type(arguments) is not tuple:
-                    raise UnsafePickle("it calls something it does not name")
+                    raise UnsafeFile("it calls something it does not name")
                 self._stack.append(target.make(*arguments))
             case "BUILD":
                 self._set_state(self._stack.pop(), self._stack[-1])
             case "BINPERSID" if self._persistent is not None:
                 self._stack.append(self._persistent(self._stack.pop()))
             case "PERSID" | "BINPERSID":
-                raise UnsafePickle("it names an object outside itself")
+                raise UnsafeFile("it names an object outside itself")
             case _:
-                raise UnsafePickle(f"it uses the operation {name}")
+                raise UnsafeFile(f"it uses the operation {name}")
 
     def _pop_to_mark(self) -> list[Any]:
         items, self._stack = self._stack, self._outer_stacks.pop()
@@ -257,22 +257,22 @@ class _Unpickler:
     def _append(self, items: list[Any]) -> None:
         target = self._stack[-1]
         if type(target) is not list:
-            raise UnsafePickle("it appends to something that is not a list")
+            raise UnsafeFile("it appends to something that is not a list")
         target.extend(map(_require_value, items))
 
     def _set_items(self, items: list[Any]) -> None:
         target = self._stack[-1]
         if type(target) not in (dict, Dictionary):
-            raise UnsafePickle("it sets an item of something that is not a dictionary")
+            raise UnsafeFile("it sets an item of something that is not a dictionary")
         for key, value in zip(items[::2], items[1::2], strict=True):
             # Refuse other keys: a pickle could make hashing and comparing them arbitrarily slow.
             if type(key) not in (str, bytes):
-                raise UnsafePickle("a key that is not a string")
+                raise UnsafeFile("a key that is not a string")
             target[key] = _require_value(value)
 
     def _push_global(self, path: str) -> None:
         if path not in self._globals:
-            raise UnsafePickle(f"it names {escaped(path)}")
+            raise UnsafeFile(f"it names {escaped(path)}")
         self._stack.append(self._globals[path])
 
     def _set_state(self, state: Any, target: Any) -> None:
@@ -281,23 +281,23 @@ class _Unpickler:
         elif isinstance(target, PickledObject | _Dtype):
             target.build(state)
         elif type(target) is not Dictionary:
-            raise UnsafePickle("it sets attributes of a value without any")
+            raise UnsafeFile("it sets attributes of a value without any")
 
     def _count_bytes(self, size: int) -> None:
         # Refuse a small file that becomes large because it uses the same part again and again.
         self._bytes_left -= size
         if self._bytes_left < 0:
-            raise UnsafePickle("it makes more than it holds")
+            raise UnsafeFile("it makes more than it holds")
 
     def _encode(self, text: str, encoding: str = "latin1") -> bytes:
         if encoding != "latin1":
-            raise UnsafePickle("a text in another encoding than latin1")
+            raise UnsafeFile("a text in another encoding than latin1")
         self._count_bytes(len(text))
         return text.encode("latin1")
 
     def _make_dtype(self, code: Any, *_: Any) -> _Dtype:
         if _to_text(code) not in self._numbers:
-            raise UnsafePickle(f"an array of kind {escaped(_to_text(code))}")
+            raise UnsafeFile(f"an array of kind {escaped(_to_text(code))}")
         return _Dtype(_to_text(code))
 
     def _empty_array(self, *_: Any) -> Any:
@@ -312,9 +312,9 @@ class _Unpickler:
         _, shape, kind, fortran, content = state
         content, dtype = self._array_content(content, kind)
         if not all(type(size) is int and size >= 0 for size in shape):
-            raise UnsafePickle("it is damaged")
+            raise UnsafeFile("it is damaged")
         if math.prod(shape) * dtype.itemsize != len(content):
-            raise UnsafePickle("an array that does not have its stated size")
+            raise UnsafeFile("an array that does not have its stated size")
         # This is safe: with a plain number type and the right size, NumPy only copies.
         array.__setstate__((1, tuple(shape), dtype, bool(fortran), content))
 
@@ -325,7 +325,7 @@ class _Unpickler:
 
     def _array_content(self, content: Any, kind: Any) -> tuple[bytes, np.dtype[Any]]:
         if type(kind) is not _Dtype:
-            raise UnsafePickle("an array of objects")
+            raise UnsafeFile("an array of objects")
         self._count_bytes(len(content))
         return content.encode("latin1") if type(content) is str else bytes(content), np.dtype(
             kind.order + kind.code
@@ -333,7 +333,7 @@ class _Unpickler:
 
 
 def _refuse_array_class(*_: Any) -> Any:
-    raise UnsafePickle("an array without content")
+    raise UnsafeFile("an array without content")
 
 
 def _to_text(text: str | bytes) -> str:
@@ -342,5 +342,5 @@ def _to_text(text: str | bytes) -> str:
 
 def _require_value(item: Any) -> Any:
     if type(item) is _Global:
-        raise UnsafePickle("a name in place of a value")
+        raise UnsafeFile("a name in place of a value")
     return item

@@ -22,7 +22,7 @@ def load_plain_pickle(path: Path) -> dict[str, Any]:
         UserError: if the file cannot be read, is damaged, or holds anything else.
     """
     rule = "a pickle must be a dictionary of plain values and arrays of bytes only"
-    with as_user_error(rule, path, OSError, ValueError, safe_pickle.UnsafePickle):
+    with as_user_error(rule, path, OSError, ValueError, safe_pickle.UnsafeFile):
         if path.stat().st_size > LARGEST_PICKLE:
             raise ValueError(f"larger than {LARGEST_PICKLE} bytes")
         # Keep strings of Python 2 as bytes, because Python 2 wrote text and bytes alike.

@@ -48,7 +48,7 @@ def read_networks(path: Path) -> Networks:
     with refuse_damage(path, "official weights must be a pickle of the networks G, D and Gs alone"):
         found = safe_pickle.load(io.BytesIO(read_whole(path)), _stand_ins())
         if type(found) not in (tuple, list) or len(found) != 3:
-            raise safe_pickle.UnsafePickle("it holds no three networks")
+            raise safe_pickle.UnsafeFile("it holds no three networks")
         generator, discriminator, average = map(_network, found)
     return generator, discriminator, average
 
@@ -64,31 +64,31 @@ def _stand_ins() -> dict[str, Any]:
 
 def _network(record: Any, *, with_parts: bool = True) -> OfficialNetwork:
     if type(record) is not safe_pickle.PickledObject:
-        raise safe_pickle.UnsafePickle("it holds no three networks")
+        raise safe_pickle.UnsafeFile("it holds no three networks")
     state = record.state
     function, settings = state.get("build_func_name"), state.get("static_kwargs")
     # Do not read parts of parts: a malicious network may contain itself, an endless recursion.
     parts = state.get("components", {}) if with_parts else {}
     if type(function) is not str or not isinstance(settings, dict) or not isinstance(parts, dict):
-        raise safe_pickle.UnsafePickle("a network without function and settings")
+        raise safe_pickle.UnsafeFile("a network without function and settings")
     networks = {name: _network(part, with_parts=False) for name, part in parts.items()}
     pairs = state.get("variables")
     if type(pairs) is not list:
-        raise safe_pickle.UnsafePickle("a network without variables")
+        raise safe_pickle.UnsafeFile("a network without variables")
     variables = dict(map(_variable, pairs))
     for name, network in networks.items():
         variables |= {f"{name}/{each}": value for each, value in network.variables.items()}
     # Refuse one array under several names: a small file could claim a huge number of weights.
     if len({id(value) for value in variables.values()}) < len(variables):
-        raise safe_pickle.UnsafePickle("two variables that are one")
+        raise safe_pickle.UnsafeFile("two variables that are one")
     return OfficialNetwork(function, settings, variables, networks)
 
 
 def _variable(pair: Any) -> tuple[str, Array]:
     if type(pair) not in (tuple, list) or len(pair) != 2 or type(pair[0]) is not str:
-        raise safe_pickle.UnsafePickle("a variable without a name")
+        raise safe_pickle.UnsafeFile("a variable without a name")
     name, value = pair
     # Accept NumPy scalars: TensorFlow returns variables without dimensions as such.
     if not isinstance(value, np.ndarray | np.generic) or value.dtype.kind != "f":
-        raise safe_pickle.UnsafePickle(f"no numbers as the variable {safe_pickle.escaped(name)}")
+        raise safe_pickle.UnsafeFile(f"no numbers as the variable {safe_pickle.escaped(name)}")
     return name, np.asarray(value)

@@ -14,7 +14,7 @@ from pipeline.errors import UserError
 from pipeline.families.official.pickles import Array
 from pipeline.families.official.reading import LARGEST_FILE, read_whole, refuse_damage
 from pipeline.untrusted.npz_heads import read_headers
-from pipeline.untrusted.safe_pickle import UnsafePickle
+from pipeline.untrusted.safe_pickle import UnsafeFile
 
 StateDict: TypeAlias = Mapping[str, Array]
 """Arrays by the name of their parameter or buffer, such as `synthesis.b4.const`."""
@@ -62,7 +62,7 @@ def _read_npz(path: Path) -> StateDict:
         # Unpack only weights of networks, and only after a check of the sizes in the headers.
         names = [n for n, head in heads.items() if head.dtype.kind == "f" and _NAME.fullmatch(n)]
         if sum(heads[name].bytes for name in names) > LARGEST_FILE:
-            raise UnsafePickle(f"it unpacks to more than {LARGEST_FILE} bytes")
+            raise UnsafeFile(f"it unpacks to more than {LARGEST_FILE} bytes")
         file.seek(0)  # NumPy starts at the current position.
         with np.load(file, allow_pickle=False) as found:  # A pickle could run any code.
             return {name: found[name] for name in names}
@@ -71,7 +71,7 @@ def _read_npz(path: Path) -> StateDict:
 def _parse_safetensors(content: bytes) -> StateDict:
     size = int.from_bytes(content[:8], "little")
     if size > min(_LARGEST_HEADER, len(content) - 8):
-        raise UnsafePickle("it is damaged")
+        raise UnsafeFile("it is damaged")
     entries: dict[str, Any] = json.loads(content[8 : 8 + size])
     entries.pop("__metadata__", None)  # The only entry that is no tensor.
     tensors = memoryview(content)[8 + size :]
@@ -80,7 +80,7 @@ def _parse_safetensors(content: bytes) -> StateDict:
     if not all(0 <= start <= end <= len(tensors) for start, end in offsets) or sum(
         end - start for start, end in offsets
     ) > len(tensors):
-        raise UnsafePickle("it is damaged")
+        raise UnsafeFile("it is damaged")
     return {
         name: _tensor(entry, tensors)
         for name, entry in entries.items()

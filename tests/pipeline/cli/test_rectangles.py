@@ -95,7 +95,7 @@ def test_a_run_on_rectangles(growgan: Growgan, pictures: Path, tmp_path: Path) -
         ),
         (
             ("features", "train", "--data", "digits", "--resolution", "28"),
-            "`--resolution` of a classifier must be a power of two from 4 to 1024. Received: 28",
+            "`--resolution` of a classifier must be a power of two from 8 to 1024. Received: 28",
         ),
     ],
 )
