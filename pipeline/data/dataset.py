@@ -53,7 +53,7 @@ def dataset_for(
         mirror: True to mirror each image left to right with probability 1/2.
         labels: True to return labels.
         cache: True to keep encoded images in memory after the first pass.
-        servers: Addresses of servers that decode and batch instead, at the same path of the set.
+        servers: Addresses of servers that decode and batch instead; they find the set at its path.
         worker: Index of this worker, from 0.
         workers: Number of workers that share each batch.
 
