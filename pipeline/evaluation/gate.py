@@ -44,7 +44,7 @@ class Ruling(JsonRecord):
     """What the rule requires and what was received, in one line."""
     score: str | None = None
     bound: float | None = None
-    """Bound on the worse end of the score's interval."""
+    """Bound on the score and the worse end of its interval; or a number of images."""
     value: float | None = None
     low: float | None = None
     high: float | None = None
@@ -83,7 +83,7 @@ def judge(
     an interval (unless the policy allows that), or not comparable with that of the promoted model.
 
     Raises:
-        UserError: if the policy has no rule for a score, or no rule uses the given `promoted`.
+        UserError: if the policy bounds no score at all, or no rule uses the given `promoted`.
     """
     bounded = {rule: SCORE_OF[rule] for rule in rules_of(policy)}
     if not bounded:
@@ -123,7 +123,7 @@ def rules_of(policy: GateConfig) -> tuple[str, ...]:
 def require_answerable(policy: GateConfig, settings: EvaluationConfig) -> None:
     """Refuse a policy that cannot pass with these settings of the evaluation.
 
-    Projects are checked with this before they train, so that the gate does not fail hours later.
+    Pipelines are checked with this before they train, so that the gate does not fail hours later.
 
     Raises:
         UserError: if a score in the policy is not measured, or is measured on too few images.

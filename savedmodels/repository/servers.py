@@ -81,7 +81,7 @@ def drop_silent_servers(watchers: Watchers, model: str) -> Watchers:
 
 
 def failures(watchers: Watchers, model: str, version: int) -> frozenset[str]:
-    """Return the URLs of servers that report a failed load of a version, even an old one."""
+    """Return the URLs of servers that report a failed load of this version, now or earlier."""
     return frozenset(
         server for server in watchers.servers if _status(server, model, version).failure
     )
@@ -195,7 +195,7 @@ def _open(request: urllib.request.Request) -> Any:
 def _describe_answer(status: int, answer: Mapping[str, Any]) -> str:
     if status == http.HTTPStatus.UNAUTHORIZED:
         return f"it answers 401: set ${TOKEN_VARIABLE} to its API token"
-    return f"it answers {status or 'nothing'}, {answer.get('error', 'of no version')}"
+    return f"it answers {status or 'nothing'}, {answer.get('error', 'without a version')}"
 
 
 def _quote(name: str) -> str:

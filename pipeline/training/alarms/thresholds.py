@@ -45,8 +45,8 @@ def timing_readings(
     Args:
         rate: Images per second since the last log entry, 0 if unknown.
         earlier: Images per second at earlier entries of the phase.
-        data_wait: Share of that time spent waiting for batches, 0 to 1.
-        longest_wait: Longest wait for one batch, in seconds.
+        data_wait: Share of the time since the last log entry that went into waiting for batches.
+        longest_wait: Longest wait for one batch in that time, in seconds.
         settings: Bounds.
     """
     readings = []
