@@ -35,7 +35,7 @@ def export(
         base: Folder of the model, which TensorFlow Serving watches.
         version: Version number, at least 0; GrowGAN uses the number of images seen.
         lineage: Data, configuration, code and checkpoint that the models come from. The manifest
-            holds it with the names of the signatures and the limit on images.
+            holds it with the names of the signatures and the limit on images per request.
         names: Names of signatures to write besides `serving_default`; None for all.
 
     Raises:
@@ -85,7 +85,7 @@ def _write_out(archive: keras.export.ExportArchive, folder: Path) -> None:
 def manifest_of(
     exportable: Exportable, signatures: Iterable[str], lineage: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Make the manifest of a version: lineage, names of signatures and limit on images."""
+    """Make the manifest of a version: lineage, names of signatures, limit on images per request."""
     return {**lineage, "signatures": sorted(signatures), "limit": exportable.limit}
 
 

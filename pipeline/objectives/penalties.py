@@ -2,7 +2,7 @@
 
 Every penalty is a float32 vector `(batch,)`. `scale` multiplies the norm of the gradient. With a
 scale of 1/s the penalty is as if measured on images enlarged s times (nearest neighbour), as in the
-official ProGAN code: there the norm is 1/s of the norm on the images of the phase.
+official ProGAN code: there the norm is 1/s of the norm on the images themselves.
 """
 
 from __future__ import annotations
