@@ -67,7 +67,7 @@ def _finding_lines(survey: Survey) -> Iterator[tuple[str, str]]:
     yield "copies", _format_groups(survey.exact_duplicates) + in_several
     alike = sum(map(len, survey.near_duplicates))
     doubt = (
-        "; so many are frames of a film, or things as simple as digits"
+        "; this many suggests frames of a film, or things as simple as digits"
         if alike > SUSPICIOUS * survey.readable
         else ""
     )

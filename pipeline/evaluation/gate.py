@@ -41,7 +41,7 @@ class Ruling(JsonRecord):
     """Name of the rule, a key of the policy."""
     passed: bool
     reason: str
-    """What the rule requires and what was received, in one line."""
+    """Requirement of the rule and the value received, in one line."""
     score: str | None = None
     bound: float | None = None
     """Bound on the score and the worse end of its interval; or a number of images."""

@@ -42,8 +42,8 @@ NEAR_BITS = 4
 matches appear. Icons and digits are too simple for a perceptual hash: most get nearly equal ones.
 """
 SAMPLE = 4096
-"""Maximum number of content hashes in a report; the share of new pictures that is estimated from
-so many has a standard error of at most 0.8 %."""
+"""Maximum number of content hashes in a report. From 4,096, the share of new pictures is estimated
+with a standard error of at most 0.8 %."""
 COMPARED = 2048
 """Maximum number of pictures to compare with their mirror images, which takes under a second; the
 share has a standard error of 1.1 %."""

@@ -1,10 +1,10 @@
-"""Projects for tests, and pictures that arrive in them."""
+"""Projects for tests, pictures that arrive in them, and plans of their runs."""
 
 from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -15,8 +15,11 @@ import psutil
 import pytest
 import yaml
 
+from pipeline.evaluation.scores import Evaluation, folder_of
 from pipeline.orchestration import steps
+from pipeline.orchestration.plan import Plan
 from pipeline.orchestration.project import PIPELINE, Project, open_project
+from pipeline.orchestration.snapshots import take
 from pipeline.orchestration.template import write_project
 
 CHECKS = ("data_shift", "alarms", "score_regression")
@@ -121,3 +124,44 @@ def wait(until: Callable[[], Any], what: str) -> Any:
         assert time.monotonic() < end, f"{what} did not come"
         time.sleep(0.05)
     return found
+
+
+def make_plan(folder: Path, **changes: Any) -> Plan:
+    put_pictures(folder / "incoming", 0, 3)
+    project = make_project(folder, **changes)
+    return Plan(project, take(project))
+
+
+def promoted_plan(tmp_path: Path, run_with: Any, evaluated: Any, **changes: Any) -> Plan:
+    """A plan of new pictures, and version 1 that an earlier one has published."""
+    put_pictures(tmp_path / "incoming", 0, 3)
+    project = make_project(tmp_path, **changes)
+    earlier = Plan(project, take(project))
+    run_with(earlier.run.path, evaluated(64), overrides=TINY)
+    published = {"version": 1, "destination": earlier.destination}
+    earlier.write_note(
+        "published", **published, run=str(earlier.run.path.relative_to(project.path))
+    )
+    put_pictures(tmp_path / "incoming", 3, 5)
+    return Plan(project, take(project))
+
+
+def measured(plan: Plan, run_with: Any, scores: Evaluation) -> Plan:
+    """The plan, of which the run has these scores."""
+    run_with(plan.run.path, scores, overrides=TINY)
+    folder = folder_of(plan.run, scores)
+    plan.write_note("evaluated", folder=str(folder.relative_to(plan.project.path)))
+    return plan
+
+
+class Commands:
+    """Takes the place of commands: it notes them, and does what a test says."""
+
+    def __init__(self, then: Callable[[list[str]], None] = lambda words: None) -> None:
+        self.asked: list[list[str]] = []
+        self._then = then
+
+    def __call__(self, words: Sequence[str], **_: Any) -> str:
+        self.asked.append(list(words))
+        self._then(list(words))
+        return ""

@@ -166,5 +166,5 @@ def test_class_names() -> None:
     assert class_names(["10", "-1", "9"]) == ("-1", "9", "10")
     assert class_names(["10", "9", "x"]) == ("10", "9", "x")
     assert class_names([]) == ()
-    long = ["9" * 5000, "10"]  # Python converts no text of so many digits.
+    long = ["9" * 5000, "10"]  # Python refuses to convert this many digits.
     assert class_names(long) == ("10", long[0])
