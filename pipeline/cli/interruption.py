@@ -20,8 +20,7 @@ _CLOCK = re.compile(r"(?:(\d+)-)?(?:(\d+):)?(\d+):(\d+)")
 class Interruption:
     """Handler of the signals that stop this process: SIGINT, SIGTERM, and SIGHUP without `nohup`.
 
-    The first signal ends the process, cleanly, until `only_note` is called; from then on it only
-    sets `status`.
+    Until `only_note` is called, the first signal ends the process; then it only sets `status`.
     """
 
     def __init__(self) -> None:

@@ -44,8 +44,7 @@ def mixing_sheet(
 ) -> NDArray[np.uint8]:
     """Draw mixed images, whose styles of `layers` are from the column and all others from the row.
 
-    `rows` and `columns` are styles and their seeds. The first row and the first column show the
-    images before mixing.
+    `rows` and `columns` are styles with seeds; first row and column show images before mixing.
     """
     (row_styles, row_seeds), (column_styles, column_seeds) = rows, columns
     # `repeat` copies: the layers of a style may share memory, so writing to a view would be wrong.

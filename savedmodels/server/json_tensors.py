@@ -191,8 +191,7 @@ def _fits(value: Any, dtype: str) -> bool:
     low, high = _EXACT_RANGE[dtype]
     if low <= value <= high:
         return True
-    # Accept rounding only of floats, and of integers beyond 64 bits: these are doubles to
-    # TensorFlow Serving.
+    # Accept rounding of floats, and of integers beyond 64 bits, which the server reads as floats.
     if dtype in INTEGERS or (isinstance(value, int) and -(2**63) <= value < 2**64):
         return False
     return abs(value) <= _LARGEST[dtype] or (isinstance(value, float) and not math.isfinite(value))

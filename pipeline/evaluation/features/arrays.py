@@ -25,8 +25,7 @@ def read_arrays(file: Path) -> dict[str, npt.NDArray[Any]]:
 
     Raises:
         OSError: if the file cannot be read.
-        ValueError: if the file is not an npz file, is damaged, holds Python objects, or unpacks to
-            more than `MAX_BYTES`.
+        ValueError: if it is no npz file, is damaged, holds objects, or exceeds `MAX_BYTES`.
     """
     try:
         with file.open("rb") as opened:

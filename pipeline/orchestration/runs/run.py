@@ -140,8 +140,7 @@ def begin_run(project: Project, name: str, *, snapshot: str, trigger: Trigger) -
     atomic.make_folder(folder)
     # The run keeps these settings to its end, even if `pipeline.yaml` changes.
     keep_settings(project, folder)
-    # Write the state last: a folder without one is ignored, so a kill before this leaves no
-    # half-started run.
+    # Write the state last: a folder without one is ignored after a kill.
     state = RunState(
         started=started,
         trigger=trigger,

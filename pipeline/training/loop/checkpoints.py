@@ -215,12 +215,17 @@ def roll_back(run: Path, faults: Collection[str]) -> int:
     Raises:
         UserError: if the run would start over only because checkpoints are damaged.
     """
-    found = [_read(folder, verify=True) for folder in _folders(run)]
-    good = _without_alarms([each for each in found if isinstance(each, Checkpoint)], faults)
-    damaged = [each for each in found if isinstance(each, DamagedCheckpoint)]
-    if damaged and not good:
+    to, damaged = 0, []
+    # Stop at the first good one: verifying reads whole files.
+    for folder in reversed(_folders(run)):
+        found = _read(folder, verify=True)
+        if isinstance(found, DamagedCheckpoint):
+            damaged.append(found)
+        elif _without_alarms([found], faults):
+            to = found.position.images_seen
+            break
+    if damaged and not to:
         raise _damage("the run cannot roll back, because only damaged checkpoints remain", damaged)
-    to = good[-1].position.images_seen if good else 0
     # Rename the newest first: a run killed in between resumes and meets the same alarm again.
     for folder in reversed(_folders(run)):
         if _images_of(folder) > to:
